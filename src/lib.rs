@@ -1,0 +1,1 @@
+//! E-Magine's real-time gateway.
