@@ -1,1 +1,4 @@
 //! E-Magine's real-time gateway.
+
+pub mod metrics;
+pub mod protocol;

@@ -1,0 +1,123 @@
+//! Every code with which a socket is closed, in one table.
+
+/// Why a socket is closed by the gateway. The numbers are part of the contract with the clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseCode {
+    /// 1001: the process ends without a drain (a second signal).
+    GoingAway,
+    /// 1002: the peer broke RFC 6455.
+    ProtocolError,
+    /// 1003: a binary message in a text protocol.
+    UnsupportedData,
+    /// 1007: text that is not UTF-8.
+    InvalidUtf8,
+    /// 1008: allowed by RFC 6455, but of no honest use: too many fragments, a message left unfinished.
+    PolicyViolation,
+    /// 1009: a frame or message over `session.max_message_bytes`.
+    MessageTooBig,
+    /// 1012: this replica is draining.
+    ServiceRestart,
+    /// 4001: not JSON, not an object, an unknown op, a wrong type.
+    Malformed,
+    /// 4002: silent for `heartbeat_interval` + `heartbeat_grace`.
+    HeartbeatTimedOut,
+    /// 4003: a bad, expired or revoked token.
+    IdentifyFailed,
+    /// 4004: no Identify within `identify_timeout`.
+    IdentifyTimedOut,
+    /// 4005: a second Identify.
+    AlreadyIdentified,
+    /// 4006: an op that needs an identity came before one.
+    NotIdentified,
+    /// 4007: over the client's message budget.
+    RateLimited,
+    /// 4008: its outbound queue passed the bound, or a write made no progress.
+    TooSlow,
+    /// 4009: the token's expiry has come.
+    SessionExpired,
+    /// 4010: the backend ended the session.
+    Disconnected,
+}
+
+impl CloseCode {
+    /// Every code, for metrics and for the documentation's test.
+    pub const ALL: [Self; 17] = [
+        Self::GoingAway,
+        Self::ProtocolError,
+        Self::UnsupportedData,
+        Self::InvalidUtf8,
+        Self::PolicyViolation,
+        Self::MessageTooBig,
+        Self::ServiceRestart,
+        Self::Malformed,
+        Self::HeartbeatTimedOut,
+        Self::IdentifyFailed,
+        Self::IdentifyTimedOut,
+        Self::AlreadyIdentified,
+        Self::NotIdentified,
+        Self::RateLimited,
+        Self::TooSlow,
+        Self::SessionExpired,
+        Self::Disconnected,
+    ];
+
+    /// The number on the wire, its reason text (at most 123 bytes, RFC 6455 section 5.5) and whether the
+    /// client may come back by itself.
+    const fn row(self) -> (u16, &'static str, bool) {
+        match self {
+            Self::GoingAway => (1001, "going away", true),
+            Self::ProtocolError => (1002, "WebSocket protocol error", true),
+            Self::UnsupportedData => (1003, "only text messages are understood", true),
+            Self::InvalidUtf8 => (1007, "text is not valid UTF-8", true),
+            Self::PolicyViolation => (1008, "message in too many pieces, or never finished", true),
+            Self::MessageTooBig => (1009, "message too big", true),
+            Self::ServiceRestart => (1012, "service restart", true),
+            Self::Malformed => (4001, "malformed payload", true),
+            Self::HeartbeatTimedOut => (4002, "heartbeat timed out", true),
+            Self::IdentifyFailed => (4003, "identify failed", false),
+            Self::IdentifyTimedOut => (4004, "identify timed out", true),
+            Self::AlreadyIdentified => (4005, "already identified", true),
+            Self::NotIdentified => (4006, "not identified", true),
+            Self::RateLimited => (4007, "rate limited", true),
+            Self::TooSlow => (4008, "too slow", true),
+            Self::SessionExpired => (4009, "session expired", true),
+            Self::Disconnected => (4010, "disconnected by the backend", false),
+        }
+    }
+
+    /// The number that goes into the Close frame.
+    pub const fn code(self) -> u16 {
+        self.row().0
+    }
+
+    /// The reason text that goes into the Close frame.
+    pub const fn reason(self) -> &'static str {
+        self.row().1
+    }
+
+    /// Whether a well-behaved client may reconnect on its own. For [`CloseCode::SessionExpired`]: with a new
+    /// token.
+    pub const fn may_reconnect(self) -> bool {
+        self.row().2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_fits_a_control_frame_and_every_code_is_one_of_a_kind() {
+        let mut seen = std::collections::BTreeSet::new();
+        for code in CloseCode::ALL {
+            assert!(code.reason().len() <= 123, "{code:?}");
+            assert!(seen.insert(code.code()), "{code:?} repeats a number");
+        }
+    }
+
+    #[test]
+    fn only_a_bad_token_and_the_backend_s_word_are_final() {
+        let last: Vec<_> = CloseCode::ALL.into_iter().filter(|code| !code.may_reconnect()).collect();
+        assert_eq!(last, [CloseCode::IdentifyFailed, CloseCode::Disconnected]);
+    }
+}

@@ -1,0 +1,276 @@
+//! Commands: what a client may say.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Version;
+
+/// The opcodes of both directions.
+pub mod op {
+    #![allow(missing_docs, reason = "the names are the protocol's own; the table is in docs/protocol.md")]
+    pub const HELLO: u64 = 0;
+    pub const IDENTIFY: u64 = 1;
+    pub const READY: u64 = 2;
+    pub const MESSAGE: u64 = 3;
+    pub const SUBSCRIBE: u64 = 4;
+    pub const UNSUBSCRIBE: u64 = 5;
+    pub const SUBSCRIPTION: u64 = 6;
+    pub const RECONNECT: u64 = 7;
+    pub const GAP: u64 = 8;
+    pub const ERROR: u64 = 9;
+    pub const HEARTBEAT: u64 = 10;
+    pub const HEARTBEAT_ACK: u64 = 11;
+    pub const REFRESH: u64 = 12;
+    pub const REFRESHED: u64 = 13;
+}
+
+/// One frame from a client, understood. Texts borrow from the frame where they can.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Op 1: who I am, and (version 2) what I want besides my own channels.
+    Identify {
+        /// The login token. Never logged.
+        token: Cow<'a, str>,
+        /// The channels to subscribe to along the way.
+        channels: Vec<ChannelRequest<'a>>,
+    },
+    /// Op 4.
+    Subscribe(ChannelRequest<'a>),
+    /// Op 5.
+    Unsubscribe {
+        /// The channel as the client spelt it.
+        channel: Cow<'a, str>,
+    },
+    /// Op 10: are you there?
+    Heartbeat {
+        /// The client's `time`, to be given back as it was written.
+        time: Option<&'a str>,
+    },
+    /// Op 11: the answer to the gateway's own op 10.
+    HeartbeatAck,
+    /// Op 12: a newer token for the same user.
+    Refresh {
+        /// The login token. Never logged.
+        token: Cow<'a, str>,
+    },
+}
+
+/// A channel that a client asks for, not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ChannelRequest<'a> {
+    /// The name as the client spelt it.
+    #[serde(borrow)]
+    pub channel: Cow<'a, str>,
+    /// The position after which it wants to continue.
+    #[serde(borrow, default)]
+    pub since: Option<Cow<'a, str>>,
+}
+
+impl std::fmt::Debug for Command<'_> {
+    /// Without tokens: a command may end up in a test's or a developer's output.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Identify { .. } => "Identify",
+            Self::Subscribe(_) => "Subscribe",
+            Self::Unsubscribe { .. } => "Unsubscribe",
+            Self::Heartbeat { .. } => "Heartbeat",
+            Self::HeartbeatAck => "HeartbeatAck",
+            Self::Refresh { .. } => "Refresh",
+        })
+    }
+}
+
+/// The frame is not a command of this version: close with 4001.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed command")]
+pub struct Malformed;
+
+/// The fields of every op, each still as written, so that a field is judged only by the op that reads it.
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    op: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "present")]
+    token: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    channels: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    channel: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    since: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    time: Option<&'a RawValue>,
+}
+
+/// Keeps `null` apart from an absent field: it is a wrong type.
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl<'a> Command<'a> {
+    /// Reads a text message. Unknown fields are passed over; a doubled known one is an error.
+    pub fn parse(version: Version, text: &'a str) -> Result<Self, Malformed> {
+        // serde reads a struct from an array as well; the protocol speaks objects.
+        if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+            return Err(Malformed);
+        }
+        let fields: Fields<'a> = serde_json::from_str(text).map_err(|_| Malformed)?;
+        let number: u64 = fields.op.get().parse().map_err(|_| Malformed)?;
+        match (number, version) {
+            (op::IDENTIFY, Version::V1) if fields.channels.is_some() => Err(Malformed),
+            (op::IDENTIFY, _) => fields.identify(),
+            (op::HEARTBEAT, _) => fields.heartbeat(),
+            (op::HEARTBEAT_ACK, _) => Ok(Self::HeartbeatAck),
+            (op::SUBSCRIBE, Version::V2) => fields.subscribe(),
+            (op::UNSUBSCRIBE, Version::V2) => Ok(Self::Unsubscribe { channel: text_of(fields.channel)? }),
+            (op::REFRESH, Version::V2) => Ok(Self::Refresh { token: text_of(fields.token)? }),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn identify(self) -> Result<Command<'a>, Malformed> {
+        let channels = match self.channels {
+            None => Vec::new(),
+            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Malformed)?,
+        };
+        Ok(Command::Identify { token: text_of(self.token)?, channels })
+    }
+
+    fn subscribe(self) -> Result<Command<'a>, Malformed> {
+        let since = self.since.map(|raw| text_of(Some(raw))).transpose()?;
+        Ok(Command::Subscribe(ChannelRequest { channel: text_of(self.channel)?, since }))
+    }
+
+    fn heartbeat(self) -> Result<Command<'a>, Malformed> {
+        let time = self.time.map(RawValue::get);
+        // A JSON value that starts like a number is a number.
+        match time.map(str::as_bytes) {
+            Some([first, ..]) if *first != b'-' && !first.is_ascii_digit() => Err(Malformed),
+            _ => Ok(Command::Heartbeat { time }),
+        }
+    }
+}
+
+fn text_of(raw: Option<&RawValue>) -> Result<Cow<'_, str>, Malformed> {
+    /// serde borrows into a `Cow` only where it is told to.
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let raw = raw.ok_or(Malformed)?;
+    serde_json::from_str::<Text<'_>>(raw.get()).map(|text| text.0).map_err(|_| Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(channel: &'a str, since: Option<&'a str>) -> ChannelRequest<'a> {
+        ChannelRequest { channel: channel.into(), since: since.map(Into::into) }
+    }
+
+    #[test]
+    fn reads_every_op_of_version_1() {
+        let parse = |text| Command::parse(Version::V1, text).unwrap();
+        let identify = Command::Identify { token: "abc".into(), channels: vec![] };
+        assert!(parse(r#"{"op":1,"token":"abc"}"#) == identify);
+        assert!(parse(r#" { "token" : "a\u0062c" , "op" : 1 , "device": {"x":[]} } "#) == identify);
+        assert!(
+            parse(r#"{"op":10,"time":1579276740336}"#) == Command::Heartbeat { time: Some("1579276740336") }
+        );
+        assert!(parse(r#"{"op":10}"#) == Command::Heartbeat { time: None });
+        assert!(parse(r#"{"op":11,"time":1}"#) == Command::HeartbeatAck);
+        assert!(parse(r#"{"op":11}"#) == Command::HeartbeatAck);
+    }
+
+    #[test]
+    fn reads_every_op_of_version_2() {
+        let parse = |text| Command::parse(Version::V2, text).unwrap();
+        assert!(
+            parse(
+                r#"{"op":1,"token":"t","channels":[{"channel":"room:7","since":"1-2"},{"channel":"x:y"}]}"#
+            ) == Command::Identify {
+                token: "t".into(),
+                channels: vec![request("room:7", Some("1-2")), request("x:y", None)],
+            }
+        );
+        assert!(
+            parse(r#"{"op":4,"channel":"room:7","since":"1-2"}"#)
+                == Command::Subscribe(request("room:7", Some("1-2")))
+        );
+        assert!(parse(r#"{"op":4,"channel":"room:7"}"#) == Command::Subscribe(request("room:7", None)));
+        assert!(parse(r#"{"op":5,"channel":"room:7"}"#) == Command::Unsubscribe { channel: "room:7".into() });
+        assert!(parse(r#"{"op":12,"token":"t"}"#) == Command::Refresh { token: "t".into() });
+    }
+
+    #[test]
+    fn anything_else_is_malformed_in_both_versions() {
+        let deep = format!(r#"{{"op":1,"token":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+        for text in [
+            "",
+            "x",
+            "1",
+            "null",
+            "[1,\"t\"]",
+            "{",
+            "{}",
+            r#"{"op":"1","token":"t"}"#,
+            r#"{"op":1.0,"token":"t"}"#,
+            r#"{"op":-1}"#,
+            r#"{"op":null}"#,
+            r#"{"op":99}"#,
+            r#"{"op":18446744073709551616}"#,
+            r#"{"op":0}"#,
+            r#"{"op":2}"#,
+            r#"{"op":3,"message":{}}"#,
+            r#"{"op":1}"#,
+            r#"{"op":1,"token":null}"#,
+            r#"{"op":1,"token":42}"#,
+            r#"{"op":1,"token":"\ud800"}"#,
+            r#"{"op":1,"op":1,"token":"t"}"#,
+            r#"{"op":1,"token":"t"} {}"#,
+            r#"{"op":10,"time":"1"}"#,
+            r#"{"op":10,"time":null}"#,
+            r#"{"op":10,"time":{}}"#,
+            deep.as_str(),
+        ] {
+            for version in [Version::V1, Version::V2] {
+                assert_eq!(Command::parse(version, text).err(), Some(Malformed), "{version:?} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_version_2_added_is_malformed_in_version_1() {
+        for text in [
+            r#"{"op":1,"token":"t","channels":[]}"#,
+            r#"{"op":4,"channel":"room:7"}"#,
+            r#"{"op":5,"channel":"room:7"}"#,
+            r#"{"op":12,"token":"t"}"#,
+        ] {
+            assert_eq!(Command::parse(Version::V1, text).err(), Some(Malformed), "{text}");
+            assert!(Command::parse(Version::V2, text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn version_2_judges_its_own_fields() {
+        for text in [
+            r#"{"op":1,"token":"t","channels":null}"#,
+            r#"{"op":1,"token":"t","channels":["room:7"]}"#,
+            r#"{"op":1,"token":"t","channels":{"channel":"room:7"}}"#,
+            r#"{"op":4}"#,
+            r#"{"op":4,"channel":7}"#,
+            r#"{"op":4,"channel":"room:7","since":12}"#,
+            r#"{"op":5}"#,
+            r#"{"op":12}"#,
+        ] {
+            assert_eq!(Command::parse(Version::V2, text).err(), Some(Malformed), "{text}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What a session is once its token has been accepted.
+
+use std::time::{Duration, Instant};
+
+use super::{Identity, Rules};
+use crate::protocol::Now;
+use crate::protocol::channel::{ChannelName, ChannelPattern};
+use crate::protocol::event::RefusalReason;
+
+/// The longest that the wall clock is trusted without a second look. Expiry is a wall-clock time, but waits
+/// are monotonic; a clock that is set back while we wait must not end a session early.
+const EXPIRY_LOOK: Duration = Duration::from_secs(3_600);
+
+/// An identified user and the channels of this session besides its own two.
+#[derive(Debug)]
+pub(super) struct Member {
+    user: ChannelName,
+    expiry: Option<Expiry>,
+    grants: Box<[ChannelPattern]>,
+    subscriptions: Vec<Subscription>,
+    next_ticket: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Expiry {
+    at_ms: u64,
+    check_at: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    pub(super) channel: ChannelName,
+    pub(super) ticket: u32,
+    /// Whether the client named a position to continue from.
+    pub(super) resumes: bool,
+    /// Whether the hub has answered.
+    pub(super) active: bool,
+}
+
+impl Member {
+    pub(super) fn new(identity: Identity, now: Now) -> Self {
+        Self {
+            user: identity.user,
+            expiry: Expiry::new(identity.expires_at_ms, now),
+            grants: identity.grants.into(),
+            subscriptions: Vec::new(),
+            next_ticket: 0,
+        }
+    }
+
+    /// The user's id.
+    pub(super) fn user(&self) -> &str {
+        self.user.as_str().strip_prefix("user:").unwrap_or_default()
+    }
+
+    pub(super) fn user_channel(&self) -> &ChannelName {
+        &self.user
+    }
+
+    /// Whether this is one of the two channels that every session is on.
+    pub(super) fn is_own(&self, channel: &ChannelName) -> bool {
+        *channel == self.user || channel.as_str() == "all"
+    }
+
+    /// How long the token is still good, in milliseconds.
+    pub(super) fn expires_in_ms(&self, now: Now) -> Option<u64> {
+        self.expiry.map(|expiry| expiry.at_ms.saturating_sub(now.unix_ms))
+    }
+
+    /// When to look at the wall clock next.
+    pub(super) fn expiry_check(&self) -> Option<Instant> {
+        self.expiry.map(|expiry| expiry.check_at)
+    }
+
+    /// Whether the token has expired; asked when [`Member::expiry_check`] has come.
+    pub(super) fn has_expired(&mut self, now: Now) -> bool {
+        let Some(expiry) = self.expiry.filter(|expiry| expiry.check_at <= now.monotonic) else {
+            return false;
+        };
+        self.expiry = Expiry::new(Some(expiry.at_ms), now);
+        expiry.at_ms <= now.unix_ms
+    }
+
+    /// Takes a newer token's word. Returns the channels that it no longer opens, already taken off.
+    pub(super) fn refresh(&mut self, identity: Identity, rules: &Rules, now: Now) -> Vec<ChannelName> {
+        self.expiry = Expiry::new(identity.expires_at_ms, now);
+        self.grants = identity.grants.into();
+        let (kept, lost) = std::mem::take(&mut self.subscriptions)
+            .into_iter()
+            .partition(|subscription| self.allows(rules, &subscription.channel));
+        self.subscriptions = kept;
+        lost.into_iter().map(|subscription| subscription.channel).collect()
+    }
+
+    fn allows(&self, rules: &Rules, channel: &ChannelName) -> bool {
+        rules.public_namespaces.iter().any(|namespace| namespace == channel.namespace())
+            || self.grants.iter().any(|grant| grant.covers(channel))
+    }
+
+    /// Whether the session may subscribe to `channel`, on which it is not yet.
+    pub(super) fn may_subscribe(&self, rules: &Rules, channel: &ChannelName) -> Result<(), RefusalReason> {
+        if !self.allows(rules, channel) {
+            return Err(RefusalReason::NotAllowed);
+        }
+        if rules.max_subscriptions != 0 && self.subscriptions.len() >= rules.max_subscriptions as usize {
+            return Err(RefusalReason::TooMany);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
+        self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
+    }
+
+    /// Notes a subscription that the hub is about to be asked for. Returns its ticket.
+    pub(super) fn subscribe(&mut self, channel: ChannelName, resumes: bool) -> u32 {
+        let ticket = self.next_ticket;
+        self.next_ticket = ticket.wrapping_add(1);
+        self.subscriptions.push(Subscription { channel, ticket, resumes, active: false });
+        ticket
+    }
+
+    /// The subscription that waits for the answer with this ticket.
+    pub(super) fn awaiting(&mut self, ticket: u32) -> Option<&mut Subscription> {
+        self.subscriptions
+            .iter_mut()
+            .find(|subscription| subscription.ticket == ticket && !subscription.active)
+    }
+
+    /// Marks everything asked for in Identify as answered.
+    pub(super) fn activate_all(&mut self) {
+        self.subscriptions.iter_mut().for_each(|subscription| subscription.active = true);
+    }
+
+    /// Takes a channel off. Returns whether the session was on it.
+    pub(super) fn unsubscribe(&mut self, channel: &ChannelName) -> bool {
+        let before = self.subscriptions.len();
+        self.subscriptions.retain(|subscription| subscription.channel != *channel);
+        self.subscriptions.len() < before
+    }
+}
+
+impl Expiry {
+    fn new(at_ms: Option<u64>, now: Now) -> Option<Self> {
+        let at_ms = at_ms?;
+        let left = Duration::from_millis(at_ms.saturating_sub(now.unix_ms));
+        Some(Self { at_ms, check_at: now.monotonic + left.min(EXPIRY_LOOK) })
+    }
+}

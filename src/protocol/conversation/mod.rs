@@ -1,0 +1,270 @@
+//! The conversation with one client, from Hello to Close, as a state machine.
+//!
+//! Its driver feeds it one [`Input`] at a time, carries out all the [`Action`]s that it appended before the
+//! next input, and calls again with [`Input::DeadlinePassed`] when [`Conversation::next_deadline`] has come.
+//! Once it has closed it stays silent, whatever is fed to it.
+//!
+//! What clients say is handled in `on_client.rs`, what the system says in `on_system.rs`.
+
+mod member;
+mod on_client;
+mod on_system;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::member::Member;
+use super::budget::Budget;
+use super::channel::{ChannelName, ChannelPattern};
+use super::close::CloseCode;
+use super::event::{Event, HelloLimits};
+use super::position::Position;
+use super::{Now, SessionId, Version};
+
+/// The settings that a conversation keeps to, shared by all of them.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// How often the gateway sends op 10.
+    pub heartbeat_interval: Duration,
+    /// How long a client may be silent beyond the interval.
+    pub heartbeat_grace: Duration,
+    /// How long a client may take to identify.
+    pub identify_timeout: Duration,
+    /// The longest message that a client may send, in bytes; announced here, enforced by the socket.
+    pub max_message_bytes: usize,
+    /// How many messages a client may send in a minute; 0 means no limit.
+    pub messages_per_minute: u32,
+    /// How many channels a session may subscribe to besides its own; 0 means no limit.
+    pub max_subscriptions: u32,
+    /// Namespaces whose channels anyone may subscribe to.
+    pub public_namespaces: Vec<String>,
+}
+
+/// Who a token says that the client is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's own channel, `user:<id>`.
+    pub user: ChannelName,
+    /// When the token expires, in Unix milliseconds.
+    pub expires_at_ms: Option<u64>,
+    /// The channels that the token opens.
+    pub grants: Vec<ChannelPattern>,
+}
+
+/// The token does not identify anyone. Deliberately without a reason: the client is told none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotIdentified;
+
+/// Everything that can happen to a session.
+#[derive(Debug, Clone)]
+pub enum Input<'a> {
+    /// A text message.
+    Text(&'a str),
+    /// A binary message.
+    Binary,
+    /// A Ping or Pong: a sign of life that counts against the budget.
+    ControlFrame,
+    /// The peer sent Close, or is gone.
+    PeerClosed,
+    /// The socket found that the peer broke a rule, or does not read.
+    Violation(CloseCode),
+    /// The answer to [`Action::Authenticate`].
+    Verified(Result<Identity, NotIdentified>),
+    /// The hub has the session and its channels: the answer to [`Action::Join`], in the order asked.
+    Joined(Vec<Position>),
+    /// The hub has the subscription: the answer to [`Action::Subscribe`].
+    Subscribed {
+        /// The ticket of that action.
+        ticket: u32,
+        /// The place after which `since` continues.
+        position: Position,
+    },
+    /// This replica is going away.
+    Drain {
+        /// When the client should come back, in milliseconds.
+        after_ms: u64,
+    },
+    /// The backend ends this session.
+    Disconnect,
+    /// [`Conversation::next_deadline`] has come.
+    DeadlinePassed,
+}
+
+/// Everything that a session can be told to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send this to the client.
+    Send(Event),
+    /// Check this token and answer with [`Input::Verified`] at once.
+    Authenticate(Token),
+    /// Register with the hub, subscribed to these channels but not live yet.
+    Join {
+        /// The user's own channel first, then `all`, then what the client asked for.
+        channels: Vec<ChannelName>,
+    },
+    /// Add a channel, not live yet.
+    Subscribe {
+        /// The channel.
+        channel: ChannelName,
+        /// Comes back with the answer, so that a late one is not taken for another's.
+        ticket: u32,
+    },
+    /// Take a channel off.
+    Unsubscribe(ChannelName),
+    /// The client has been told: from now on deliver directly, after what was held back. `None` means every
+    /// channel of Join.
+    GoLive(Option<ChannelName>),
+    /// Send Close; nothing follows.
+    Close(CloseCode),
+}
+
+/// A login token on its way to be checked. It does not show itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(***)")
+    }
+}
+
+/// The state of one session's conversation.
+#[derive(Debug)]
+pub struct Conversation {
+    rules: Arc<Rules>,
+    version: Version,
+    session: SessionId,
+    state: State,
+    last_seen: Instant,
+    next_heartbeat: Instant,
+    budget: Budget,
+}
+
+/// Each state owns its data, so that there is no user without an identity.
+#[derive(Debug)]
+enum State {
+    /// Hello is sent; the token is awaited.
+    Unidentified { identify_by: Instant },
+    /// The token is being checked; what the client wants besides is kept as it was asked.
+    Verifying { identify_by: Instant, requests: Vec<Request> },
+    /// Registering with the hub. What the client says meanwhile waits until Ready is sent.
+    Joining(Box<Joining>),
+    /// Ready is sent.
+    Identified(Box<Member>),
+    /// Nothing more is said or heard.
+    Closed,
+}
+
+/// A channel asked for in Identify.
+#[derive(Debug)]
+struct Request {
+    channel: Box<str>,
+    resumes: bool,
+}
+
+#[derive(Debug)]
+struct Joining {
+    member: Member,
+    /// The channels of the Join, in its order.
+    channels: Vec<ChannelName>,
+    /// Those of them for which the client named a position.
+    resuming: Vec<ChannelName>,
+    /// What is to be said after Ready.
+    refusals: Vec<Event>,
+    /// Frames that wait for Ready.
+    waiting: Vec<Box<str>>,
+}
+
+impl Conversation {
+    /// Starts a conversation: appends Hello. `jitter`, from 0 to 1, places the first heartbeat in the
+    /// interval, so that sessions that began together do not beat together.
+    pub fn open(
+        rules: Arc<Rules>,
+        version: Version,
+        session: SessionId,
+        jitter: f64,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) -> Self {
+        actions.push(Action::Send(Event::Hello {
+            heartbeat_interval_ms: rules.heartbeat_interval.as_millis() as u64,
+            session,
+            limits: HelloLimits {
+                identify_timeout_ms: rules.identify_timeout.as_millis() as u64,
+                message_bytes: rules.max_message_bytes,
+                messages_per_minute: rules.messages_per_minute,
+                subscriptions: rules.max_subscriptions,
+            },
+        }));
+        Self {
+            version,
+            session,
+            state: State::Unidentified { identify_by: now.monotonic + rules.identify_timeout },
+            last_seen: now.monotonic,
+            next_heartbeat: now.monotonic + rules.heartbeat_interval.mul_f64(jitter.clamp(0.0, 1.0)),
+            budget: Budget::new(rules.messages_per_minute, now.monotonic),
+            rules,
+        }
+    }
+
+    /// Takes one input and appends what is to be done. Carry all of it out before the next input.
+    pub fn on(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
+        if self.is_closed() {
+            return;
+        }
+        match input {
+            Input::Text(_) | Input::Binary | Input::ControlFrame => self.on_client(now, input, actions),
+            Input::PeerClosed => self.state = State::Closed,
+            Input::Violation(code) => self.close(code, actions),
+            Input::Verified(result) => self.on_verified(now, result, actions),
+            Input::Joined(positions) => self.on_joined(now, positions, actions),
+            Input::Subscribed { ticket, position } => self.on_subscribed(ticket, position, actions),
+            Input::Drain { after_ms } => self.on_drain(after_ms, actions),
+            Input::Disconnect => self.close(CloseCode::Disconnected, actions),
+            Input::DeadlinePassed => self.on_deadline(now, actions),
+        }
+    }
+
+    /// When [`Input::DeadlinePassed`] is due; `None` once closed. It may come earlier than the last answer.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let silent = self.last_seen + self.rules.heartbeat_interval + self.rules.heartbeat_grace;
+        let state = match &self.state {
+            State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => Some(*identify_by),
+            State::Joining(joining) => joining.member.expiry_check(),
+            State::Identified(member) => member.expiry_check(),
+            State::Closed => return None,
+        };
+        let beat = self.next_heartbeat.min(silent);
+        Some(state.map_or(beat, |state| state.min(beat)))
+    }
+
+    /// Whether the conversation is over.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Whether Ready has been sent (and nothing has been closed since).
+    pub fn is_identified(&self) -> bool {
+        matches!(self.state, State::Identified(_))
+    }
+
+    /// The protocol version that the session speaks.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The session's name.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    fn close(&mut self, code: CloseCode, actions: &mut Vec<Action>) {
+        self.state = State::Closed;
+        actions.push(Action::Close(code));
+    }
+}

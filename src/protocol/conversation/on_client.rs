@@ -1,0 +1,115 @@
+//! What the client says.
+
+use super::{Action, Conversation, Input, Request, State, Token};
+use crate::protocol::Now;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::close::CloseCode;
+use crate::protocol::command::{ChannelRequest, Command};
+use crate::protocol::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
+
+/// How many frames may wait for Ready. A client has no reason to send more before it is answered; the
+/// longest wait is one Redis round trip.
+const MAX_WAITING_FRAMES: usize = 16;
+
+impl Conversation {
+    /// Any frame of the client: it is alive, and it has used some of its budget.
+    pub(super) fn on_client(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
+        self.last_seen = now.monotonic;
+        if !self.budget.take(now.monotonic) {
+            return self.close(CloseCode::RateLimited, actions);
+        }
+        match input {
+            Input::Text(text) => self.on_text(text, actions),
+            Input::Binary => self.close(CloseCode::UnsupportedData, actions),
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_text(&mut self, text: &str, actions: &mut Vec<Action>) {
+        let Ok(command) = Command::parse(self.version, text) else {
+            return self.close(CloseCode::Malformed, actions);
+        };
+        match command {
+            Command::Heartbeat { time } => {
+                actions.push(Action::Send(Event::HeartbeatAck { time: time.map(Into::into) }));
+            }
+            Command::HeartbeatAck => {}
+            Command::Identify { token, channels } => self.on_identify(token.into_owned(), channels, actions),
+            _ if !self.admits(text, actions) => {}
+            Command::Subscribe(request) => self.on_subscribe(&request, actions),
+            Command::Unsubscribe { channel } => self.on_unsubscribe(&channel, actions),
+            Command::Refresh { token } => actions.push(Action::Authenticate(Token(token.into_owned()))),
+        }
+    }
+
+    fn on_identify(&mut self, token: String, channels: Vec<ChannelRequest<'_>>, actions: &mut Vec<Action>) {
+        let State::Unidentified { identify_by } = self.state else {
+            return self.close(CloseCode::AlreadyIdentified, actions);
+        };
+        let requests = channels
+            .into_iter()
+            .map(|request| Request { channel: request.channel.into(), resumes: request.since.is_some() })
+            .collect();
+        self.state = State::Verifying { identify_by, requests };
+        actions.push(Action::Authenticate(Token(token)));
+    }
+
+    /// Whether an op that needs an identity can be carried out now. Until Ready is sent it waits; before
+    /// Identify it is an error.
+    fn admits(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
+        let code = match &mut self.state {
+            State::Identified(_) => return true,
+            State::Joining(joining) if joining.waiting.len() < MAX_WAITING_FRAMES => {
+                joining.waiting.push(text.into());
+                return false;
+            }
+            State::Joining(_) => CloseCode::RateLimited,
+            State::Unidentified { .. } | State::Verifying { .. } | State::Closed => CloseCode::NotIdentified,
+        };
+        self.close(code, actions);
+        false
+    }
+
+    fn on_subscribe(&mut self, request: &ChannelRequest<'_>, actions: &mut Vec<Action>) {
+        let State::Identified(member) = &mut self.state else { return };
+        let Ok(channel) = ChannelName::parse(&request.channel) else {
+            return actions.push(refused(&request.channel, RefusalReason::BadChannel));
+        };
+        if member.is_own(&channel) || member.is_subscribed(&channel) {
+            return actions.push(Action::Send(Event::Error(SoftError::AlreadySubscribed)));
+        }
+        match member.may_subscribe(&self.rules, &channel) {
+            Err(reason) => actions.push(refused(&request.channel, reason)),
+            Ok(()) => {
+                let ticket = member.subscribe(channel.clone(), request.since.is_some());
+                actions.push(Action::Subscribe { channel, ticket });
+            }
+        }
+    }
+
+    fn on_unsubscribe(&mut self, name: &str, actions: &mut Vec<Action>) {
+        let State::Identified(member) = &mut self.state else { return };
+        let Ok(channel) = ChannelName::parse(name) else {
+            return actions.push(refused(name, RefusalReason::BadChannel));
+        };
+        if member.is_own(&channel) {
+            return actions.push(Action::Send(Event::Error(SoftError::OwnChannel)));
+        }
+        if member.unsubscribe(&channel) {
+            actions.push(Action::Unsubscribe(channel));
+        }
+        // Also when it was not on it: the client gets the state that it asked for.
+        actions.push(Action::Send(Event::Subscription {
+            channel: name.into(),
+            outcome: SubscriptionOutcome::Unsubscribed { reason: None },
+        }));
+    }
+}
+
+pub(super) fn refused(channel: &str, reason: RefusalReason) -> Action {
+    Action::Send(refusal(channel, reason))
+}
+
+pub(super) fn refusal(channel: &str, reason: RefusalReason) -> Event {
+    Event::Subscription { channel: channel.into(), outcome: SubscriptionOutcome::Refused(reason) }
+}

@@ -1,0 +1,153 @@
+//! What the system says: authentication, the hub, the clock, the operator.
+
+use super::member::Member;
+use super::on_client::refusal;
+use super::{Action, Conversation, Identity, Joining, NotIdentified, Request, Rules, State};
+use crate::protocol::channel::ChannelName;
+use crate::protocol::close::CloseCode;
+use crate::protocol::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome};
+use crate::protocol::position::Position;
+use crate::protocol::{Now, Version};
+
+impl Conversation {
+    pub(super) fn on_verified(
+        &mut self,
+        now: Now,
+        result: Result<Identity, NotIdentified>,
+        actions: &mut Vec<Action>,
+    ) {
+        match (&mut self.state, result) {
+            (State::Verifying { .. }, Err(NotIdentified)) => self.close(CloseCode::IdentifyFailed, actions),
+            (State::Verifying { requests, .. }, Ok(identity)) => {
+                let requests = std::mem::take(requests);
+                let joining = Joining::new(Member::new(identity, now), &self.rules, requests);
+                actions.push(Action::Join { channels: joining.channels.clone() });
+                self.state = State::Joining(Box::new(joining));
+            }
+            (State::Identified(member), Ok(identity)) if identity.user == *member.user_channel() => {
+                let lost = member.refresh(identity, &self.rules, now);
+                let expires_in_ms = member.expires_in_ms(now);
+                actions.push(Action::Send(Event::Refreshed { expires_in_ms }));
+                lost.into_iter().for_each(|channel| withdraw(channel, actions));
+            }
+            (State::Identified(_), _) => actions.push(Action::Send(Event::Error(SoftError::RefreshFailed))),
+            // No token is being checked.
+            (State::Unidentified { .. } | State::Joining(_) | State::Closed, _) => {}
+        }
+    }
+
+    pub(super) fn on_joined(&mut self, now: Now, positions: Vec<Position>, actions: &mut Vec<Action>) {
+        if !matches!(self.state, State::Joining(_)) {
+            return;
+        }
+        let State::Joining(joining) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        let Joining { mut member, channels, resuming, refusals, waiting } = *joining;
+        let channels = channels
+            .into_iter()
+            .zip(positions)
+            .map(|(channel, position)| {
+                let recovered = resuming.contains(&channel).then_some(false);
+                ChannelState { channel, position, recovered }
+            })
+            .collect();
+        actions.push(Action::Send(Event::Ready {
+            user: member.user().into(),
+            session: self.session,
+            expires_in_ms: member.expires_in_ms(now),
+            channels,
+        }));
+        actions.push(Action::GoLive(None));
+        actions.extend(refusals.into_iter().map(Action::Send));
+        member.activate_all();
+        self.state = State::Identified(Box::new(member));
+        for text in waiting {
+            if !self.is_closed() {
+                self.on_text(&text, actions);
+            }
+        }
+    }
+
+    pub(super) fn on_subscribed(&mut self, ticket: u32, position: Position, actions: &mut Vec<Action>) {
+        let State::Identified(member) = &mut self.state else { return };
+        // Unsubscribed meanwhile: nobody waits for this answer.
+        let Some(subscription) = member.awaiting(ticket) else { return };
+        subscription.active = true;
+        let recovered = subscription.resumes.then_some(false);
+        let channel = subscription.channel.clone();
+        actions.push(Action::Send(Event::Subscription {
+            channel: channel.as_str().into(),
+            outcome: SubscriptionOutcome::Subscribed { position, recovered },
+        }));
+        actions.push(Action::GoLive(Some(channel)));
+    }
+
+    pub(super) fn on_drain(&mut self, after_ms: u64, actions: &mut Vec<Action>) {
+        if self.version == Version::V2 {
+            actions.push(Action::Send(Event::Reconnect { after_ms }));
+        }
+        self.close(CloseCode::ServiceRestart, actions);
+    }
+
+    pub(super) fn on_deadline(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let at = now.monotonic;
+        let silent = self.last_seen + self.rules.heartbeat_interval + self.rules.heartbeat_grace;
+        let expired = match &mut self.state {
+            State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => {
+                if *identify_by <= at {
+                    return self.close(CloseCode::IdentifyTimedOut, actions);
+                }
+                false
+            }
+            State::Joining(joining) => joining.member.has_expired(now),
+            State::Identified(member) => member.has_expired(now),
+            State::Closed => return,
+        };
+        if expired {
+            return self.close(CloseCode::SessionExpired, actions);
+        }
+        if silent <= at {
+            return self.close(CloseCode::HeartbeatTimedOut, actions);
+        }
+        if self.next_heartbeat <= at {
+            // From now, not from when it was due: after a stall one beat is owed, not one for each missed.
+            self.next_heartbeat = at + self.rules.heartbeat_interval;
+            actions.push(Action::Send(Event::Heartbeat { time_ms: now.unix_ms }));
+        }
+    }
+}
+
+impl Joining {
+    /// Sorts what the client asked for into what it gets and what it is refused.
+    fn new(mut member: Member, rules: &Rules, requests: Vec<Request>) -> Self {
+        let mut channels = vec![member.user_channel().clone(), ChannelName::all()];
+        let (mut resuming, mut refusals) = (Vec::new(), Vec::new());
+        for Request { channel: name, resumes } in requests {
+            let Ok(channel) = ChannelName::parse(&name) else {
+                refusals.push(refusal(&name, RefusalReason::BadChannel));
+                continue;
+            };
+            if !channels.contains(&channel) {
+                if let Err(reason) = member.may_subscribe(rules, &channel) {
+                    refusals.push(refusal(&name, reason));
+                    continue;
+                }
+                member.subscribe(channel.clone(), resumes);
+                channels.push(channel.clone());
+            }
+            if resumes {
+                resuming.push(channel);
+            }
+        }
+        Self { member, channels, resuming, refusals, waiting: Vec::new() }
+    }
+}
+
+/// Takes a channel away that the client did not give up.
+fn withdraw(channel: ChannelName, actions: &mut Vec<Action>) {
+    let event = Event::Subscription {
+        channel: channel.as_str().into(),
+        outcome: SubscriptionOutcome::Unsubscribed { reason: Some(RefusalReason::NotAllowed.label()) },
+    };
+    actions.push(Action::Unsubscribe(channel));
+    actions.push(Action::Send(event));
+}

@@ -1,0 +1,105 @@
+use super::*;
+
+fn both(event: &Event) -> (String, String) {
+    (event.to_json(Version::V1), event.to_json(Version::V2))
+}
+
+fn hello() -> Event {
+    let limits = HelloLimits {
+        identify_timeout_ms: 10_000,
+        message_bytes: 65_536,
+        messages_per_minute: 120,
+        subscriptions: 100,
+    };
+    Event::Hello { heartbeat_interval_ms: 45_000, session: SessionId(0xABC), limits }
+}
+
+#[test]
+fn version_1_gets_exactly_its_fields() {
+    let ready = Event::Ready {
+        user: "42".into(),
+        session: SessionId(1),
+        expires_in_ms: Some(5),
+        channels: vec![ChannelState {
+            channel: ChannelName::all(),
+            position: Position::before(7),
+            recovered: None,
+        }],
+    };
+    for (event, expected) in [
+        (hello(), r#"{"op":0,"heartbeat_interval":45000}"#),
+        (ready, r#"{"op":2,"user":"42"}"#),
+        (Event::Heartbeat { time_ms: 1_579_276_740_336 }, r#"{"op":10,"time":1579276740336}"#),
+        (Event::HeartbeatAck { time: Some("1e3".into()) }, r#"{"op":11,"time":1e3}"#),
+        (Event::HeartbeatAck { time: None }, r#"{"op":11}"#),
+    ] {
+        assert_eq!(event.to_json(Version::V1), expected);
+    }
+}
+
+#[test]
+fn version_2_adds_its_fields_behind_those_of_version_1() {
+    let (old, new) = both(&hello());
+    assert_eq!(
+        new,
+        format!(
+            "{},{}",
+            old.trim_end_matches('}'),
+            concat!(
+                r#""v":2,"session":"00000000000000000000000000000abc","limits":{"identify_timeout":10000,"#,
+                r#""message_bytes":65536,"messages_per_minute":120,"subscriptions":100}}"#
+            )
+        )
+    );
+    let ready = Event::Ready {
+        user: "4\"2".into(),
+        session: SessionId(1),
+        expires_in_ms: Some(5),
+        channels: vec![
+            ChannelState { channel: ChannelName::all(), position: Position::before(7), recovered: None },
+            ChannelState {
+                channel: ChannelName::parse("room:7").unwrap(),
+                position: Position { epoch: 7, offset: 3 },
+                recovered: Some(false),
+            },
+        ],
+    };
+    assert_eq!(
+        ready.to_json(Version::V2),
+        concat!(
+            r#"{"op":2,"user":"4\"2","session":"00000000000000000000000000000001","expires_in":5,"#,
+            r#""channels":[{"channel":"all","position":"7-0"},"#,
+            r#"{"channel":"room:7","position":"7-3","recovered":false}]}"#
+        )
+    );
+}
+
+#[test]
+fn the_ops_that_only_version_2_knows() {
+    let subscription = |outcome| Event::Subscription { channel: "room:7".into(), outcome };
+    let subscribed =
+        SubscriptionOutcome::Subscribed { position: Position { epoch: 7, offset: 3 }, recovered: Some(true) };
+    for (event, expected) in [
+        (
+            subscription(subscribed),
+            r#"{"op":6,"channel":"room:7","state":"subscribed","position":"7-3","recovered":true}"#,
+        ),
+        (
+            subscription(SubscriptionOutcome::Unsubscribed { reason: None }),
+            r#"{"op":6,"channel":"room:7","state":"unsubscribed"}"#,
+        ),
+        (
+            subscription(SubscriptionOutcome::Refused(RefusalReason::NotAllowed)),
+            r#"{"op":6,"channel":"room:7","state":"refused","reason":"not_allowed"}"#,
+        ),
+        (Event::Reconnect { after_ms: 1_800 }, r#"{"op":7,"after":1800,"reason":"draining"}"#),
+        (
+            Event::Error(SoftError::AlreadySubscribed),
+            r#"{"op":9,"code":"already_subscribed","detail":"the session is on this channel"}"#,
+        ),
+        (Event::Refreshed { expires_in_ms: Some(60_000) }, r#"{"op":13,"expires_in":60000}"#),
+        (Event::Refreshed { expires_in_ms: None }, r#"{"op":13}"#),
+    ] {
+        assert_eq!(event.to_json(Version::V2), expected);
+    }
+}

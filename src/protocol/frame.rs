@@ -1,0 +1,88 @@
+//! The bytes of the WebSocket frames that a server sends (RFC 6455, section 5.2): whole, unmasked.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// The kinds of frame that the gateway sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameKind {
+    /// A text message in one frame.
+    Text,
+    /// A binary message in one frame (only the echo example sends these).
+    Binary,
+    /// The closing handshake.
+    Close,
+    /// An answer to a Ping.
+    Pong,
+}
+
+impl FrameKind {
+    const fn first_byte(self) -> u8 {
+        const FIN: u8 = 0x80;
+        FIN | match self {
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+            Self::Close => 0x8,
+            Self::Pong => 0xA,
+        }
+    }
+}
+
+/// A frame with `payload`, header included. A control frame's payload must have at most 125 bytes.
+pub fn encode(kind: FrameKind, payload: &[u8]) -> Bytes {
+    debug_assert!(matches!(kind, FrameKind::Text | FrameKind::Binary) || payload.len() <= 125);
+    let mut frame = BytesMut::with_capacity(payload.len() + 10);
+    frame.put_u8(kind.first_byte());
+    put_length(&mut frame, payload.len());
+    frame.put_slice(payload);
+    frame.freeze()
+}
+
+/// A Close frame. No code: an empty payload, which tells the peer nothing (RFC 6455, section 7.1.5).
+pub fn encode_close(code: Option<u16>, reason: &str) -> Bytes {
+    let mut payload = BytesMut::with_capacity(2 + reason.len());
+    if let Some(code) = code {
+        payload.put_u16(code);
+        payload.put_slice(reason.as_bytes());
+    }
+    encode(FrameKind::Close, &payload)
+}
+
+fn put_length(frame: &mut BytesMut, length: usize) {
+    match length {
+        0..=125 => frame.put_u8(length as u8),
+        126..=0xFFFF => {
+            frame.put_u8(126);
+            frame.put_u16(length as u16);
+        }
+        _ => {
+            frame.put_u8(127);
+            frame.put_u64(length as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_takes_its_shortest_form() {
+        for (length, header) in [
+            (0, vec![0x81, 0]),
+            (125, vec![0x81, 125]),
+            (126, vec![0x81, 126, 0, 126]),
+            (65_535, vec![0x81, 126, 0xFF, 0xFF]),
+            (65_536, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = encode(FrameKind::Text, &vec![b'x'; length]);
+            assert_eq!(frame[..header.len()], header[..], "length {length}");
+            assert_eq!(frame.len(), header.len() + length);
+        }
+    }
+
+    #[test]
+    fn a_close_frame_carries_code_and_reason_or_nothing() {
+        assert_eq!(encode_close(Some(4001), "no")[..], [0x88, 4, 0x0F, 0xA1, b'n', b'o']);
+        assert_eq!(encode_close(None, "ignored")[..], [0x88, 0]);
+    }
+}

@@ -1,0 +1,61 @@
+//! The protocol, pure: what clients and publishers may say, what is answered, and when.
+//!
+//! Nothing here does IO, reads a clock, logs or knows an actor: every entry takes the time as an argument
+//! and returns what is to be done. So everything that the protocol promises is tested in virtual time.
+//!
+//! # Layout, lowest first
+//!
+//! - [`close`]: the table of close codes.
+//! - [`channel`], [`position`]: names of channels, places in their history.
+//! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
+//! - [`publication`]: what a publisher wrote, validated once and encoded once for each kind of receiver.
+//! - [`command`], [`event`]: what a client says, what a client is told.
+//! - [`budget`]: how much a client may say.
+//! - [`conversation`]: the state machine of one session.
+
+pub mod budget;
+pub mod channel;
+pub mod close;
+pub mod command;
+pub mod conversation;
+pub mod event;
+pub mod frame;
+pub mod position;
+pub mod publication;
+
+use std::time::Instant;
+
+/// The time at which something happens, read once by the caller for a whole step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For intervals and deadlines: does not jump.
+    pub monotonic: Instant,
+    /// Unix time in milliseconds, for what other machines read (heartbeats, token expiry).
+    pub unix_ms: u64,
+}
+
+/// The version of the wire protocol that a session speaks, chosen by the URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// E-Magine's deployed clients: ops 0 to 3, 10 and 11, with exactly their fields.
+    V1,
+    /// `?v=2`: channels, positions, soft errors, refresh.
+    V2,
+}
+
+/// The name of one session: 128 random bits, minted by the session itself before it registers anywhere, so
+/// that leaving never depends on a reply.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u128);
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl std::fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,59 @@
+//! Positions: places in the history of a channel.
+
+use std::fmt;
+
+/// A place in a channel's history: `<epoch>-<offset>`. To clients it is one opaque text.
+///
+/// The epoch is the time in Unix milliseconds at which the history began; the offset counts its messages from
+/// 1 without holes. So "is anything missing between a and b" is arithmetic, and a lost history shows as
+/// another epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// When this history began, in Unix milliseconds.
+    pub epoch: u64,
+    /// How many messages it had then; 0 before the first.
+    pub offset: u64,
+}
+
+impl Position {
+    /// The place before a history that would begin at `unix_ms` or later.
+    pub const fn before(unix_ms: u64) -> Self {
+        Self { epoch: unix_ms, offset: 0 }
+    }
+
+    /// Reads `<epoch>-<offset>`: two decimal numbers without sign or surplus zeros, so that one place has
+    /// one spelling. `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (epoch, offset) = text.split_once('-')?;
+        Some(Self { epoch: parse_number(epoch)?, offset: parse_number(offset)? })
+    }
+}
+
+fn parse_number(text: &str) -> Option<u64> {
+    let plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    if plain { text.parse().ok() } else { None }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch, self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn has_one_spelling() {
+        let position = Position { epoch: 1_732_390_000_000, offset: 41 };
+        assert_eq!(Position::parse("1732390000000-41"), Some(position));
+        assert_eq!(position.to_string(), "1732390000000-41");
+        assert_eq!(Position::parse("0-0"), Some(Position::before(0)));
+        for wrong in
+            ["", "-", "1-", "-1", "1-+2", "01-2", "1-02", "1-2-3", "a-1", "1 -2", "99999999999999999999-1"]
+        {
+            assert_eq!(Position::parse(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Publications: what a publisher wrote to a channel, validated once, encoded once for each kind of receiver.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Version;
+use super::channel::ChannelName;
+use super::event;
+use super::position::Position;
+
+/// A message on its way to the subscribers of one channel. Shared by all of them, on every thread.
+#[derive(Debug)]
+pub struct Publication {
+    channel: ChannelName,
+    position: Option<Position>,
+    message: Arc<RawValue>,
+    /// One prepared WebSocket frame for each version, made when the first receiver needs it: most channels
+    /// have receivers of one version only.
+    frames: [OnceLock<Bytes>; 2],
+}
+
+/// Why a payload reaches nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum PayloadError {
+    /// Not UTF-8 or not one JSON value.
+    #[error("the payload is not valid JSON")]
+    NotJson,
+    /// Longer than `broker.max_payload_bytes`.
+    #[error("the payload is too big")]
+    TooBig,
+    /// It begins with `@`, but no position and message follow.
+    #[error("the payload begins with @ but has no position")]
+    BadPosition,
+    /// On the channel for many users: not `{"users":[…],"message":…}` with valid user ids.
+    #[error("the payload does not name its users and message")]
+    BadUsers,
+    /// The channel is not one that a session can be on.
+    #[error("the channel has no valid name")]
+    BadChannel,
+}
+
+impl PayloadError {
+    /// A short name for metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::TooBig => "too_big",
+            Self::BadPosition => "bad_position",
+            Self::BadUsers => "bad_users",
+            Self::BadChannel => "bad_channel",
+        }
+    }
+}
+
+impl Publication {
+    /// A publication of a message that is known to be JSON.
+    pub fn new(channel: ChannelName, position: Option<Position>, message: Arc<RawValue>) -> Self {
+        Self { channel, position, message, frames: [const { OnceLock::new() }; 2] }
+    }
+
+    /// Reads what was published on `channel`: `<json>`, or `@<position> <json>` when the durable function
+    /// wrote it. The JSON is kept byte for byte, less the white space around it.
+    pub fn decode(channel: ChannelName, payload: &[u8], max_bytes: usize) -> Result<Self, PayloadError> {
+        if payload.len() > max_bytes {
+            return Err(PayloadError::TooBig);
+        }
+        let text = std::str::from_utf8(payload).map_err(|_| PayloadError::NotJson)?;
+        let (position, json) = match text.strip_prefix('@') {
+            None => (None, text),
+            Some(rest) => {
+                let (position, json) = rest.split_once(' ').ok_or(PayloadError::BadPosition)?;
+                (Some(Position::parse(position).ok_or(PayloadError::BadPosition)?), json)
+            }
+        };
+        let message: Box<RawValue> = serde_json::from_str(json).map_err(|_| PayloadError::NotJson)?;
+        Ok(Self::new(channel, position, message.into()))
+    }
+
+    /// The channel it was published on.
+    pub fn channel(&self) -> &ChannelName {
+        &self.channel
+    }
+
+    /// Its place in the channel's history; `None` when it was not published durably.
+    pub fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// The message as it was written.
+    pub fn message(&self) -> &RawValue {
+        &self.message
+    }
+
+    /// The complete WebSocket frame for a receiver of `version`.
+    pub fn frame(&self, version: Version) -> &Bytes {
+        self.frames[version as usize].get_or_init(|| event::encode_message(version, self))
+    }
+
+    /// About how many bytes this holds while it waits in a queue.
+    pub fn queued_bytes(&self) -> usize {
+        std::mem::size_of::<Self>() + self.message.get().len() + self.channel.as_str().len()
+    }
+}
+
+/// Reads a payload of the channel for many users, `{"users":["42","43"],"message":{…}}`, as one publication
+/// for each user's own channel. A user named twice gets it once.
+pub fn decode_for_users(payload: &[u8], max_bytes: usize) -> Result<Vec<Publication>, PayloadError> {
+    #[derive(Deserialize)]
+    struct ForUsers<'a> {
+        users: Vec<std::borrow::Cow<'a, str>>,
+        message: Box<RawValue>,
+    }
+    if payload.len() > max_bytes {
+        return Err(PayloadError::TooBig);
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| PayloadError::NotJson)?;
+    let _: &RawValue = serde_json::from_str(text).map_err(|_| PayloadError::NotJson)?;
+    let ForUsers { users, message } = serde_json::from_str(text).map_err(|_| PayloadError::BadUsers)?;
+    let mut channels = users
+        .iter()
+        .map(|user| ChannelName::of_user(user).map_err(|_| PayloadError::BadUsers))
+        .collect::<Result<Vec<_>, _>>()?;
+    channels.sort_unstable();
+    channels.dedup();
+    let message: Arc<RawValue> = message.into();
+    Ok(channels.into_iter().map(|channel| Publication::new(channel, None, Arc::clone(&message))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(payload: &[u8]) -> Result<Publication, PayloadError> {
+        Publication::decode(ChannelName::parse("room:7").unwrap(), payload, 200)
+    }
+
+    fn text(frame: &Bytes) -> &str {
+        std::str::from_utf8(&frame[2..]).unwrap()
+    }
+
+    #[test]
+    fn the_published_json_reaches_the_client_byte_for_byte() {
+        let json = r#"{"id": 5306328986810385677, "content":"Testing post","timestamp":1579248521580}"#;
+        let publication = decode(json.as_bytes()).unwrap();
+        assert_eq!(text(publication.frame(Version::V1)), format!(r#"{{"op":3,"message":{json}}}"#));
+        // Above 125 bytes the frame's header is four bytes long.
+        let frame = &publication.frame(Version::V2)[4..];
+        assert_eq!(frame, format!(r#"{{"op":3,"channel":"room:7","message":{json}}}"#).as_bytes());
+    }
+
+    #[test]
+    fn a_durable_payload_carries_its_position() {
+        let publication = decode(b"@1732390000000-42 {\"a\":1}").unwrap();
+        assert_eq!(publication.position(), Some(Position { epoch: 1_732_390_000_000, offset: 42 }));
+        assert_eq!(text(publication.frame(Version::V1)), r#"{"op":3,"message":{"a":1}}"#);
+        assert_eq!(
+            text(publication.frame(Version::V2)),
+            r#"{"op":3,"channel":"room:7","position":"1732390000000-42","message":{"a":1}}"#
+        );
+    }
+
+    #[test]
+    fn any_json_value_is_a_message_and_nothing_else_is() {
+        for good in ["1", "\"x\"", "null", "[]", " {\"a\":1}\n", "{\"a\":1,\"a\":2}"] {
+            assert_eq!(decode(good.as_bytes()).unwrap().message().get(), good.trim(), "{good:?}");
+        }
+        let deep = "[".repeat(150);
+        for (bad, error) in [
+            (&b""[..], PayloadError::NotJson),
+            (b"{", PayloadError::NotJson),
+            (b"{} {}", PayloadError::NotJson),
+            (b"nonsense", PayloadError::NotJson),
+            (b"\"\xFF\"", PayloadError::NotJson),
+            (b"{\"a\":NaN}", PayloadError::NotJson),
+            (deep.as_bytes(), PayloadError::NotJson),
+            (b"@", PayloadError::BadPosition),
+            (b"@1-2", PayloadError::BadPosition),
+            (b"@x-2 {}", PayloadError::BadPosition),
+            (b"@1-2 {", PayloadError::NotJson),
+            (&[b' '; 201], PayloadError::TooBig),
+        ] {
+            assert_eq!(decode(bad).unwrap_err(), error, "{}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn one_write_for_many_users_becomes_one_publication_each() {
+        let many = decode_for_users(br#"{"users":["43","42","43"],"message":{"a": 1}}"#, 200).unwrap();
+        let channels: Vec<_> = many.iter().map(|publication| publication.channel().as_str()).collect();
+        assert_eq!(channels, ["user:42", "user:43"]);
+        assert_eq!(many[0].message().get(), r#"{"a": 1}"#);
+    }
+
+    #[test]
+    fn one_write_for_many_users_names_valid_users() {
+        for (bad, error) in [
+            (&b"x"[..], PayloadError::NotJson),
+            (b"[]", PayloadError::BadUsers),
+            (br#"{"users":["42"]}"#, PayloadError::BadUsers),
+            (br#"{"users":[42],"message":1}"#, PayloadError::BadUsers),
+            (br#"{"users":["4 2"],"message":1}"#, PayloadError::BadUsers),
+            (br#"{"users":[""],"message":1}"#, PayloadError::BadUsers),
+        ] {
+            assert_eq!(decode_for_users(bad, 200).unwrap_err(), error);
+        }
+    }
+}
