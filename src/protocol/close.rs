@@ -15,6 +15,8 @@ pub enum CloseCode {
     PolicyViolation,
     /// 1009: a frame or message over `session.max_message_bytes`.
     MessageTooBig,
+    /// 1011: a fault of the gateway's own; it ends this session only.
+    InternalError,
     /// 1012: this replica is draining.
     ServiceRestart,
     /// 4001: not JSON, not an object, an unknown op, a wrong type.
@@ -41,13 +43,14 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, for metrics and for the documentation's test.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::GoingAway,
         Self::ProtocolError,
         Self::UnsupportedData,
         Self::InvalidUtf8,
         Self::PolicyViolation,
         Self::MessageTooBig,
+        Self::InternalError,
         Self::ServiceRestart,
         Self::Malformed,
         Self::HeartbeatTimedOut,
@@ -71,6 +74,7 @@ impl CloseCode {
             Self::InvalidUtf8 => (1007, "text is not valid UTF-8", true),
             Self::PolicyViolation => (1008, "message in too many pieces, or never finished", true),
             Self::MessageTooBig => (1009, "message too big", true),
+            Self::InternalError => (1011, "internal error", true),
             Self::ServiceRestart => (1012, "service restart", true),
             Self::Malformed => (4001, "malformed payload", true),
             Self::HeartbeatTimedOut => (4002, "heartbeat timed out", true),

@@ -1,0 +1,143 @@
+//! The task that drives one socket: it lets the actor run, writes what waits, keeps the deadlines, and closes.
+//!
+//! The actor is polled whether or not the peer reads. (Run as a response body, as `actix-web-actors` does by
+//! itself, an actor stands still while its peer does not read, timers included: actix-web issue 2441.)
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_rt::time::{Sleep, sleep, timeout};
+use actix_web::Error;
+use bytes::Bytes;
+use futures_util::Stream;
+use socket2::SockRef;
+
+use super::SocketOptions;
+use super::inbound::Reader;
+use super::outbox::{Outbox, State};
+use crate::protocol::close::CloseCode;
+
+/// How many pieces of output an actor may produce in a row before others run.
+const OUTPUT_IN_A_ROW: u32 = 16;
+
+/// Carries one socket to its end. `context` is the actor; what it yields goes into the outbox like everything
+/// else.
+pub(super) async fn drive(
+    context: impl Stream<Item = Result<Bytes, Error>>,
+    outbox: Outbox,
+    reader: Reader,
+    options: &SocketOptions,
+) {
+    {
+        let mut context = pin!(context);
+        let mut stall = StallTimer::new(options.write_timeout);
+        poll_fn(|cx| poll_open(context.as_mut(), &outbox, &mut stall, cx)).await;
+        // Here the context is dropped, and with it the actor.
+    }
+    close(&outbox, &reader, options).await;
+}
+
+/// One round while the socket is open. Ready when it is to be closed.
+fn poll_open<S>(
+    mut context: Pin<&mut S>,
+    outbox: &Outbox,
+    stall: &mut StallTimer,
+    cx: &mut Context<'_>,
+) -> Poll<()>
+where
+    S: Stream<Item = Result<Bytes, Error>>,
+{
+    outbox.set_driver(cx.waker());
+    for round in 0.. {
+        // A panic ends this session only. The actor is not asked again: it is dropped next.
+        let polled = catch_unwind(AssertUnwindSafe(|| context.as_mut().poll_next(cx)));
+        match polled {
+            Ok(Poll::Ready(Some(Ok(frames)))) => {
+                outbox.push(frames);
+            }
+            Ok(Poll::Ready(Some(Err(_)) | None)) => return Poll::Ready(()),
+            Ok(Poll::Pending) => break,
+            Err(_) => {
+                log::error!("a session's actor panicked; its socket is closed");
+                outbox.close(CloseCode::InternalError);
+                return Poll::Ready(());
+            }
+        }
+        if round == OUTPUT_IN_A_ROW {
+            cx.waker().wake_by_ref();
+            break;
+        }
+    }
+    if outbox.state() != State::Open {
+        return Poll::Ready(());
+    }
+    match outbox.poll_flush(cx) {
+        Poll::Ready(Ok(())) => {
+            stall.disarm();
+            Poll::Pending
+        }
+        Poll::Ready(Err(_)) => {
+            outbox.fail();
+            Poll::Ready(())
+        }
+        Poll::Pending => {
+            if stall.poll(outbox.progress(), cx).is_ready() {
+                outbox.close(CloseCode::TooSlow);
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        }
+    }
+}
+
+/// Writes the rest, waits for the peer's Close where one is due, and ends the connection in order: our side
+/// first, then the peer's.
+async fn close(outbox: &Outbox, reader: &Reader, options: &SocketOptions) {
+    if outbox.state() == State::Broken {
+        return;
+    }
+    let flushed = timeout(options.write_timeout, poll_fn(|cx| outbox.poll_flush(cx))).await;
+    if !matches!(flushed, Ok(Ok(()))) {
+        return;
+    }
+    if outbox.state() == State::Closing {
+        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_answer(cx))).await;
+    }
+    if SockRef::from(outbox.stream()).shutdown(std::net::Shutdown::Write).is_ok() {
+        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_silence(cx))).await;
+    }
+}
+
+/// Notices that a write has made no progress for too long. An idle socket has no timer.
+struct StallTimer {
+    limit: Duration,
+    armed: Option<(Pin<Box<Sleep>>, u64)>,
+}
+
+impl StallTimer {
+    fn new(limit: Duration) -> Self {
+        Self { limit, armed: None }
+    }
+
+    fn disarm(&mut self) {
+        self.armed = None;
+    }
+
+    /// Ready when `progress` has stood still for the limit.
+    fn poll(&mut self, progress: u64, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let limit = self.limit;
+            let (timer, seen) = self.armed.get_or_insert_with(|| (Box::pin(sleep(limit)), progress));
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if *seen == progress {
+                return Poll::Ready(());
+            }
+            self.armed = None;
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The guard: reads what a client sends, byte by byte if need be, and hands on whole messages only.
+//!
+//! It judges each frame by its header, before anything of it is kept (RFC 6455, section 5.2), so that a frame
+//! that is too big costs nothing; it checks text as it arrives; and it puts fragments together. It keeps no
+//! more than one message and one control frame, and stops at the first violation. It does no IO.
+
+use bytes::{Bytes, BytesMut};
+
+use super::utf8::Utf8Check;
+use crate::protocol::close::CloseCode;
+
+/// The longest payload of a control frame (RFC 6455, section 5.5).
+const MAX_CONTROL_BYTES: u64 = 125;
+/// The longest header: two bytes, eight of length, four of mask.
+const MAX_HEADER_BYTES: usize = 14;
+
+/// What a client may send, within which bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// The longest message, in bytes, however it is cut into frames.
+    pub message_bytes: usize,
+    /// The most frames of one message, empty ones included.
+    pub fragments: u32,
+}
+
+/// One whole thing that a client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A text message, known to be UTF-8.
+    Text(Bytes),
+    /// A binary message.
+    Binary(Bytes),
+    /// To be answered with a Pong of the same payload.
+    Ping(Bytes),
+    /// An answer to a Ping, or none.
+    Pong(Bytes),
+    /// The closing handshake, with the code if there is one.
+    Close(Option<u16>),
+}
+
+/// The reader of one socket.
+#[derive(Debug)]
+pub struct Guard {
+    bounds: Bounds,
+    header: [u8; MAX_HEADER_BYTES],
+    header_length: u8,
+    frame: Option<Frame>,
+    message: Option<MessageKind>,
+    fragments: u32,
+    payload: BytesMut,
+    utf8: Utf8Check,
+    control: Vec<u8>,
+}
+
+/// A frame whose header has been read.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    opcode: Opcode,
+    is_last: bool,
+    mask: [u8; 4],
+    missing: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MessageKind {
+    Text,
+    Binary,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opcode {
+    Continuation,
+    Message(MessageKind),
+    Close,
+    Ping,
+    Pong,
+}
+
+impl Guard {
+    /// A guard at the start of a connection.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            header: [0; MAX_HEADER_BYTES],
+            header_length: 0,
+            frame: None,
+            message: None,
+            fragments: 0,
+            payload: BytesMut::new(),
+            utf8: Utf8Check::default(),
+            control: Vec::new(),
+        }
+    }
+
+    /// Reads on from `input`, and takes from it what it has read. `Ok(None)` when all of it has been read and
+    /// nothing is complete yet. After an error it must not be asked again.
+    pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, CloseCode> {
+        loop {
+            let Some(frame) = &mut self.frame else {
+                let Some(frame) = self.read_header(input)? else { return Ok(None) };
+                self.admit(&frame)?;
+                self.frame = Some(frame);
+                continue;
+            };
+            let length = usize::try_from(frame.missing).unwrap_or(usize::MAX).min(input.len());
+            let (piece, rest) = input.split_at(length);
+            *input = rest;
+            frame.missing -= length as u64;
+            let frame = *frame;
+            self.take(frame, piece)?;
+            if frame.missing > 0 {
+                if let Some(open) = &mut self.frame {
+                    open.mask.rotate_left(length % 4);
+                }
+                return Ok(None);
+            }
+            self.frame = None;
+            if let Some(incoming) = self.finish(frame)? {
+                return Ok(Some(incoming));
+            }
+        }
+    }
+
+    /// Whether a message or frame has begun and is not complete.
+    pub fn is_mid_message(&self) -> bool {
+        self.message.is_some() || self.frame.is_some() || self.header_length > 0
+    }
+
+    /// Gathers the header's bytes; judges each part as soon as it is there.
+    fn read_header(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, CloseCode> {
+        loop {
+            let have = usize::from(self.header_length);
+            let header = &self.header[..have];
+            let length = header_length(header)?;
+            if have == length {
+                self.header_length = 0;
+                return Ok(Some(Frame::read(&self.header[..have])?));
+            }
+            let Some((&byte, rest)) = input.split_first() else { return Ok(None) };
+            *input = rest;
+            self.header[have] = byte;
+            self.header_length += 1;
+        }
+    }
+
+    /// Judges a frame by its header and by what came before it.
+    fn admit(&mut self, frame: &Frame) -> Result<(), CloseCode> {
+        match (frame.opcode, self.message) {
+            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
+            (Opcode::Continuation, None) | (Opcode::Message(_), Some(_)) => {
+                return Err(CloseCode::ProtocolError);
+            }
+            (Opcode::Message(kind), None) => {
+                self.message = Some(kind);
+                self.fragments = 0;
+            }
+            (Opcode::Continuation, Some(_)) => {}
+        }
+        self.fragments += 1;
+        if self.fragments > self.bounds.fragments {
+            return Err(CloseCode::PolicyViolation);
+        }
+        let room = self.bounds.message_bytes.saturating_sub(self.payload.len());
+        if frame.missing > room as u64 { Err(CloseCode::MessageTooBig) } else { Ok(()) }
+    }
+
+    /// Keeps a piece of the frame's payload, unmasked. What is kept grows with what has arrived, never with
+    /// what was announced.
+    fn take(&mut self, frame: Frame, piece: &[u8]) -> Result<(), CloseCode> {
+        match (frame.opcode, self.message) {
+            (Opcode::Continuation | Opcode::Message(_), Some(kind)) => {
+                let start = self.payload.len();
+                self.payload.extend_from_slice(piece);
+                unmask(&mut self.payload[start..], frame.mask);
+                if kind == MessageKind::Text {
+                    self.utf8.push(&self.payload[start..]).map_err(|_| CloseCode::InvalidUtf8)?;
+                }
+            }
+            _ => {
+                let start = self.control.len();
+                self.control.extend_from_slice(piece);
+                unmask(&mut self.control[start..], frame.mask);
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame is complete: what does it complete?
+    fn finish(&mut self, frame: Frame) -> Result<Option<Incoming>, CloseCode> {
+        Ok(Some(match frame.opcode {
+            Opcode::Close => Incoming::Close(close_code(&std::mem::take(&mut self.control))?),
+            Opcode::Ping => Incoming::Ping(std::mem::take(&mut self.control).into()),
+            Opcode::Pong => Incoming::Pong(std::mem::take(&mut self.control).into()),
+            Opcode::Continuation | Opcode::Message(_) if !frame.is_last => return Ok(None),
+            Opcode::Continuation | Opcode::Message(_) => {
+                // Given away whole, so that an idle connection keeps no buffer.
+                let payload = std::mem::take(&mut self.payload).freeze();
+                match self.message.take() {
+                    Some(MessageKind::Binary) => Incoming::Binary(payload),
+                    _ => {
+                        self.utf8.finish().map_err(|_| CloseCode::InvalidUtf8)?;
+                        Incoming::Text(payload)
+                    }
+                }
+            }
+        }))
+    }
+}
+
+/// How long the header is that begins with these bytes, as far as they tell; a violation as soon as they show
+/// one.
+fn header_length(header: &[u8]) -> Result<usize, CloseCode> {
+    let Some(&first) = header.first() else { return Ok(2) };
+    let opcode = Opcode::read(first)?;
+    let Some(&second) = header.get(1) else { return Ok(2) };
+    let is_masked = second & 0x80 != 0;
+    let is_control = matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong);
+    let is_last = first & 0x80 != 0;
+    if !is_masked || (is_control && (!is_last || u64::from(second & 0x7F) > MAX_CONTROL_BYTES)) {
+        return Err(CloseCode::ProtocolError);
+    }
+    Ok(match second & 0x7F {
+        126 => 8,
+        127 => MAX_HEADER_BYTES,
+        _ => 6,
+    })
+}
+
+impl Opcode {
+    fn read(first: u8) -> Result<Self, CloseCode> {
+        // The three reserved bits belong to extensions; none has been negotiated.
+        if first & 0x70 != 0 {
+            return Err(CloseCode::ProtocolError);
+        }
+        Ok(match first & 0x0F {
+            0x0 => Self::Continuation,
+            0x1 => Self::Message(MessageKind::Text),
+            0x2 => Self::Message(MessageKind::Binary),
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xA => Self::Pong,
+            _ => return Err(CloseCode::ProtocolError),
+        })
+    }
+}
+
+impl Frame {
+    /// Reads a whole header whose first two bytes have been judged.
+    fn read(header: &[u8]) -> Result<Self, CloseCode> {
+        let (length, mask) = header[2..].split_at(header.len() - 6);
+        let missing = match header[1] & 0x7F {
+            126 | 127 => length.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+            short => u64::from(short),
+        };
+        // RFC 6455 section 5.2: the highest bit is zero, and the shortest form is used.
+        let shortest = match header[1] & 0x7F {
+            126 => 126,
+            127 => 0x1_0000,
+            _ => 0,
+        };
+        if missing >> 63 != 0 || missing < shortest {
+            return Err(CloseCode::ProtocolError);
+        }
+        let mask = [mask[0], mask[1], mask[2], mask[3]];
+        Ok(Self { opcode: Opcode::read(header[0])?, is_last: header[0] & 0x80 != 0, mask, missing })
+    }
+}
+
+/// The code in a Close frame's payload, if that is well formed (RFC 6455, sections 5.5.1 and 7.4).
+fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseCode> {
+    match payload {
+        [] => Ok(None),
+        [_] => Err(CloseCode::ProtocolError),
+        [high, low, reason @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+                return Err(CloseCode::ProtocolError);
+            }
+            std::str::from_utf8(reason).map_err(|_| CloseCode::InvalidUtf8)?;
+            Ok(Some(code))
+        }
+    }
+}
+
+fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
+    let wide = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
+    let mut chunks = bytes.chunks_exact_mut(8);
+    for chunk in &mut chunks {
+        // A chunk has eight bytes.
+        if let Ok(eight) = <[u8; 8]>::try_from(&*chunk) {
+            chunk.copy_from_slice(&(u64::from_ne_bytes(eight) ^ wide).to_ne_bytes());
+        }
+    }
+    chunks.into_remainder().iter_mut().zip(mask.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+}
+
+#[cfg(test)]
+mod tests;

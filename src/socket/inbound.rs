@@ -1,0 +1,254 @@
+//! From the socket, through the guard, into the actor's context.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_http::error::PayloadError;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::Stream;
+
+use super::guard::{Guard, Incoming};
+use super::outbox::Outbox;
+use crate::protocol::close::CloseCode;
+use crate::protocol::frame::{self, FrameKind};
+
+/// How much is read at once, into a buffer that all sockets of a thread share: an idle one has none.
+const READ_BYTES: usize = 16 * 1024;
+/// How many reads without a whole message a socket may do before it lets others run.
+const READS_IN_A_ROW: u32 = 8;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// The reading side of one socket, shared by its actor's context and, after that has ended, its driver.
+#[derive(Debug, Clone)]
+pub(super) struct Reader(Rc<RefCell<ReaderState>>);
+
+#[derive(Debug)]
+struct ReaderState {
+    outbox: Outbox,
+    guard: Guard,
+    /// What the client sent together with its request.
+    early: Bytes,
+    /// How it ended, once it has: the guard is not asked again.
+    end: Option<End>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The peer has sent Close (which is answered) or is gone.
+    Closed,
+    /// The peer broke a rule.
+    Violation(CloseCode),
+}
+
+/// What one look at the socket brought.
+enum Look {
+    /// So many frames for the actor.
+    Frames(Bytes, usize),
+    /// Bytes, but nothing whole yet.
+    Nothing,
+    /// Nothing more will come.
+    End(End),
+}
+
+impl Reader {
+    pub(super) fn new(outbox: Outbox, guard: Guard, early: Bytes) -> Self {
+        Self(Rc::new(RefCell::new(ReaderState { outbox, guard, early, end: None })))
+    }
+
+    /// The stream of bytes for the actor's context.
+    pub(super) fn to_stream(&self) -> Inbound {
+        Inbound { reader: self.clone(), undecoded: 0 }
+    }
+
+    /// Reads on after the actor has gone, and drops what comes, until the peer has answered our Close or is
+    /// gone.
+    pub(super) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.borrow_mut();
+        for _ in 0..READS_IN_A_ROW {
+            match state.poll_look(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Look::End(_)) => return Poll::Ready(()),
+                Poll::Ready(Look::Frames(..) | Look::Nothing) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Drops whatever comes until the peer has closed its side. Unread bytes would make the kernel reset the
+    /// connection, and with it the Close frame that is on its way.
+    pub(super) fn poll_silence(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let state = self.0.borrow();
+        for _ in 0..READS_IN_A_ROW {
+            match state.poll_read(cx, |bytes| bytes.is_empty()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(true) => return Poll::Ready(()),
+                Poll::Ready(false) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl ReaderState {
+    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Look> {
+        if let Some(end) = self.end {
+            return Poll::Ready(Look::End(end));
+        }
+        let early = std::mem::take(&mut self.early);
+        let look = if early.is_empty() {
+            let Self { outbox, guard, .. } = self;
+            match poll_read(outbox, cx, |bytes| digest(outbox, guard, bytes)) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(look) => look,
+            }
+        } else {
+            digest(&self.outbox, &mut self.guard, &early)
+        };
+        let Digest { frames, count, end } = look;
+        self.end = end;
+        Poll::Ready(match (count, end) {
+            (0, None) => Look::Nothing,
+            (0, Some(end)) => Look::End(end),
+            // The actor hears the whole messages before it hears the end.
+            (count, _) => Look::Frames(frames.freeze(), count),
+        })
+    }
+
+    fn poll_read<R>(&self, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> R) -> Poll<R> {
+        poll_read(&self.outbox, cx, take)
+    }
+}
+
+/// Hands some bytes of the socket to `take`; none when it has ended or failed.
+fn poll_read<R>(outbox: &Outbox, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> R) -> Poll<R> {
+    loop {
+        match outbox.stream().poll_read_ready(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => return Poll::Ready(take(&[])),
+            Poll::Ready(Ok(())) => {}
+        }
+        let read = SCRATCH.with_borrow_mut(|scratch| match outbox.stream().try_read(scratch) {
+            Ok(length) => Some(Ok(length)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) => Some(Err(error)),
+        });
+        match read {
+            None => {}
+            Some(Err(_)) => return Poll::Ready(take(&[])),
+            Some(Ok(length)) => return Poll::Ready(SCRATCH.with_borrow(|scratch| take(&scratch[..length]))),
+        }
+    }
+}
+
+/// What a piece of input amounts to.
+struct Digest {
+    frames: BytesMut,
+    count: usize,
+    end: Option<End>,
+}
+
+/// Feeds bytes to the guard and writes what comes out in the form that the actor's codec reads. Answers Ping
+/// and Close on the way; of several Pings only the last (RFC 6455, section 5.5.3).
+fn digest(outbox: &Outbox, guard: &mut Guard, mut bytes: &[u8]) -> Digest {
+    let mut frames = BytesMut::new();
+    let mut count = 0;
+    let mut last_ping = None;
+    // No bytes at all: the peer has closed its side, with or without a word.
+    let mut end = bytes.is_empty().then_some(End::Closed);
+    while end.is_none() {
+        match guard.read(&mut bytes) {
+            Ok(None) => break,
+            Err(code) => end = Some(End::Violation(code)),
+            Ok(Some(Incoming::Close(code))) => {
+                outbox.answer_close(code);
+                end = Some(End::Closed);
+            }
+            Ok(Some(incoming)) => {
+                count += 1;
+                match incoming {
+                    Incoming::Text(payload) => put_masked(&mut frames, 0x81, &payload),
+                    Incoming::Binary(payload) => put_masked(&mut frames, 0x82, &payload),
+                    Incoming::Pong(_) => put_masked(&mut frames, 0x8A, b""),
+                    Incoming::Ping(payload) => {
+                        put_masked(&mut frames, 0x89, b"");
+                        last_ping = Some(payload);
+                    }
+                    Incoming::Close(_) => {}
+                }
+            }
+        }
+    }
+    if let Some(payload) = last_ping {
+        outbox.push(frame::encode(FrameKind::Pong, &payload));
+    }
+    Digest { frames, count, end }
+}
+
+/// The stream of bytes that the actor's context decodes.
+///
+/// The context polls until nothing more comes, and only then decodes one frame. So after handing over some
+/// frames this pretends to have nothing until all of them have been decoded: otherwise a client that sends
+/// faster than its actor works would fill the context's buffer, which has no bound.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    reader: Reader,
+    undecoded: usize,
+}
+
+impl Stream for Inbound {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.undecoded > 0 {
+            // No waker is needed: the context has a frame to decode and will come back.
+            self.undecoded -= 1;
+            return Poll::Pending;
+        }
+        let reader = self.reader.clone();
+        let mut state = reader.0.borrow_mut();
+        for _ in 0..READS_IN_A_ROW {
+            match state.poll_look(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Look::Nothing) => {}
+                Poll::Ready(Look::Frames(bytes, count)) => {
+                    self.undecoded = count;
+                    return Poll::Ready(Some(Ok(bytes)));
+                }
+                Poll::Ready(Look::End(end)) => {
+                    if let End::Violation(code) = end {
+                        state.outbox.close(code);
+                    }
+                    return Poll::Ready(None);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// A client's frame as the codec of the context expects it, under a mask of zeros.
+fn put_masked(frames: &mut BytesMut, first: u8, payload: &[u8]) {
+    frames.put_u8(first);
+    match payload.len() {
+        short @ 0..=125 => frames.put_u8(0x80 | short as u8),
+        medium @ 126..=0xFFFF => {
+            frames.put_u8(0x80 | 126);
+            frames.put_u16(medium as u16);
+        }
+        long => {
+            frames.put_u8(0x80 | 127);
+            frames.put_u64(long as u64);
+        }
+    }
+    frames.put_u32(0);
+    frames.put_slice(payload);
+}

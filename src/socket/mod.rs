@@ -1,0 +1,83 @@
+//! The WebSocket as a socket: taken over from the HTTP server after its handshake, read through a guard,
+//! written through an outbox, driven by one small task on its worker thread.
+//!
+//! It is generic over the [`Application`] that it carries and knows neither JSON nor users. The application is
+//! an actor on [`WebsocketContext`]; it hears whole messages only, and can be stopped, starved or broken
+//! without its socket ceasing to keep its deadlines.
+//!
+//! # Layout, lowest first
+//!
+//! - `utf8`, [`guard`]: what a client sends, judged byte by byte. Pure.
+//! - [`outbox`]: the one way out, bounded in bytes.
+//! - [`outboxes`]: the outboxes of this thread, by key, for messages that cannot carry them.
+//! - `inbound`: from the socket through the guard into the actor's context.
+//! - `driver`: the task that joins them, with the deadlines.
+//! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
+//! - [`listener`]: the public port.
+
+mod driver;
+pub mod guard;
+mod inbound;
+pub mod listener;
+pub mod origin;
+pub mod outbox;
+pub mod outboxes;
+pub mod upgrade;
+mod utf8;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::{Actor, StreamHandler};
+use actix_http::{RequestHead, StatusCode};
+use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
+
+use self::guard::Bounds;
+use self::outbox::Outbox;
+use crate::metrics::Metrics;
+
+/// What sockets carry: admits requests, and makes an actor for each socket. One for each worker thread.
+pub trait Application: 'static {
+    /// The actor of one socket. It hears [`Message::Text`], [`Message::Binary`], [`Message::Ping`] and
+    /// [`Message::Pong`] (both empty: the socket has answered). When the peer has sent Close, is gone or broke
+    /// a rule, the stream finishes; the socket has then done what is to be done.
+    type Actor: Actor<Context = WebsocketContext<Self::Actor>> + StreamHandler<Result<Message, ProtocolError>>;
+    /// What [`Application::admit`] finds out and [`Application::open`] needs.
+    type Admission;
+
+    /// Decides on a request before the handshake.
+    fn admit(&self, request: &RequestHead, peer: Option<SocketAddr>) -> Result<Self::Admission, Refusal>;
+
+    /// Makes the actor of a socket that has been opened. Whatever it wants to send goes into `outbox`.
+    fn open(&self, admission: Self::Admission, outbox: Outbox) -> Self::Actor;
+}
+
+/// A request that does not become a socket, and what it is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// A short name for metrics, and the body of the answer.
+    pub reason: &'static str,
+    /// Further headers.
+    pub headers: &'static [(&'static str, &'static str)],
+}
+
+/// The bounds and deadlines of every socket, from the settings.
+#[derive(Debug, Clone)]
+pub struct SocketOptions {
+    /// What a client may send.
+    pub inbound: Bounds,
+    /// How many bytes may wait for a client that reads slowly.
+    pub outbound_bytes: usize,
+    /// How long a write may make no progress.
+    pub write_timeout: Duration,
+    /// How long a peer may take to answer a Close.
+    pub close_timeout: Duration,
+    /// How long a request may take to arrive, and its answer to leave.
+    pub handshake_timeout: Duration,
+    /// How many sockets the process carries; 0 means no cap.
+    pub max_connections: usize,
+    /// Where sockets are counted.
+    pub metrics: Metrics,
+}

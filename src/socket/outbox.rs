@@ -1,0 +1,258 @@
+//! The outbox: everything that goes to a socket, in order, bounded in bytes.
+//!
+//! It belongs to its worker thread. The hub, the session and the driver share it by reference count, without
+//! a lock. A frame is written at once when nothing waits before it; so in the usual case a delivery is one
+//! `write` and no queue, no wake-up and no allocation.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use actix_rt::net::TcpStream;
+use bytes::{Buf as _, Bytes};
+
+use crate::metrics::{Code, Metrics};
+use crate::protocol::close::CloseCode;
+use crate::protocol::frame;
+
+/// A handle on one socket's way out. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Outbox(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    stream: TcpStream,
+    limit_bytes: usize,
+    metrics: Metrics,
+    queue: RefCell<Queue>,
+    state: Cell<State>,
+    /// The driver's task, to be told that there is something to do.
+    driver: RefCell<Option<Waker>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// The first may have been written in part: what is written is cut off.
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    /// Whether part of the first frame has left.
+    is_torn: bool,
+    /// Counts writes that made progress, so that the driver can tell a slow peer from a stalled one.
+    progress: u64,
+}
+
+/// Which way the socket is going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Frames may be sent.
+    Open,
+    /// A Close frame is the last one; the peer's answer is awaited.
+    Closing,
+    /// As Closing, but the peer began it, or broke the rules: nothing is awaited.
+    Leaving,
+    /// The stream has failed: there is nobody to send to.
+    Broken,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// Written or queued.
+    Accepted,
+    /// The socket is closing, failed, or was found too slow just now: the frame is dropped.
+    Closed,
+}
+
+impl Outbox {
+    pub(super) fn new(stream: TcpStream, limit_bytes: usize, metrics: Metrics) -> Self {
+        Self(Rc::new(Inner {
+            stream,
+            limit_bytes,
+            metrics,
+            queue: RefCell::default(),
+            state: Cell::new(State::Open),
+            driver: RefCell::default(),
+        }))
+    }
+
+    /// Sends a prepared WebSocket frame: at once if nothing waits, else behind what waits. When more than
+    /// `session.outbound_bytes` would wait, the socket is closed as too slow instead.
+    pub fn push(&self, frame: Bytes) -> Pushed {
+        if self.0.state.get() != State::Open {
+            return Pushed::Closed;
+        }
+        self.enqueue(frame);
+        if self.0.queue.borrow().bytes > self.0.limit_bytes {
+            self.close(CloseCode::TooSlow);
+            return Pushed::Closed;
+        }
+        Pushed::Accepted
+    }
+
+    /// Sends Close and nothing after it. Only the first call counts.
+    pub fn close(&self, code: CloseCode) {
+        let state = match code {
+            // A peer that breaks the rules of framing may never understand that it is to answer.
+            CloseCode::ProtocolError
+            | CloseCode::InvalidUtf8
+            | CloseCode::PolicyViolation
+            | CloseCode::MessageTooBig => State::Leaving,
+            _ => State::Closing,
+        };
+        if self.0.state.get() == State::Open {
+            self.0.metrics.closes.get_or_create(&Code { code: code.code() }).inc();
+            if code == CloseCode::TooSlow {
+                self.discard_waiting();
+            }
+        }
+        self.say_goodbye(state, frame::encode_close(Some(code.code()), code.reason()));
+    }
+
+    /// Answers the peer's Close with its own code.
+    pub(super) fn answer_close(&self, code: Option<u16>) {
+        self.say_goodbye(State::Leaving, frame::encode_close(code, ""));
+    }
+
+    fn say_goodbye(&self, state: State, frame: Bytes) {
+        if self.0.state.get() == State::Open {
+            self.enqueue(frame);
+            if self.0.state.get() == State::Open {
+                self.0.state.set(state);
+            }
+            self.wake_driver();
+        }
+    }
+
+    /// Whether nothing more can be sent.
+    pub fn is_closed(&self) -> bool {
+        self.0.state.get() != State::Open
+    }
+
+    /// The bytes that wait.
+    pub fn queued_bytes(&self) -> usize {
+        self.0.queue.borrow().bytes
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.0.state.get()
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.0.stream
+    }
+
+    /// How often a write has made progress.
+    pub(super) fn progress(&self) -> u64 {
+        self.0.queue.borrow().progress
+    }
+
+    pub(super) fn fail(&self) {
+        self.0.state.set(State::Broken);
+        self.wake_driver();
+    }
+
+    pub(super) fn set_driver(&self, waker: &Waker) {
+        let mut driver = self.0.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *driver = Some(waker.clone());
+        }
+    }
+
+    fn wake_driver(&self) {
+        if let Some(driver) = &*self.0.driver.borrow() {
+            driver.wake_by_ref();
+        }
+    }
+
+    fn enqueue(&self, frame: Bytes) {
+        let mut queue = self.0.queue.borrow_mut();
+        let was_empty = queue.frames.is_empty();
+        if was_empty {
+            let Some(rest) = self.write_first(frame, &mut queue) else { return };
+            queue.put(rest, &self.0.metrics);
+            drop(queue);
+            self.wake_driver();
+        } else {
+            queue.put(frame, &self.0.metrics);
+        }
+    }
+
+    /// Writes a frame before which nothing waits; returns what could not be written.
+    fn write_first(&self, mut frame: Bytes, queue: &mut Queue) -> Option<Bytes> {
+        match self.0.stream.try_write(&frame) {
+            Ok(written) if written == frame.len() => None,
+            Ok(written) => {
+                queue.is_torn = written > 0;
+                frame.advance(written);
+                Some(frame)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(frame),
+            Err(_) => {
+                self.fail();
+                None
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it. Ready when nothing waits any more.
+    pub(super) fn poll_flush(&self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        let mut queue = self.0.queue.borrow_mut();
+        while !queue.frames.is_empty() {
+            match self.0.stream.poll_write_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(ready) => ready?,
+            }
+            let slices: Vec<_> = queue.frames.iter().take(64).map(|frame| io::IoSlice::new(frame)).collect();
+            match self.0.stream.try_write_vectored(&slices) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(written) => queue.advance(written, &self.0.metrics),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Drops what waits, less the rest of a frame whose beginning has left.
+    fn discard_waiting(&self) {
+        let mut queue = self.0.queue.borrow_mut();
+        let kept = usize::from(queue.is_torn);
+        let dropped: usize = queue.frames.drain(kept..).map(|frame| frame.len()).sum();
+        queue.bytes -= dropped;
+        self.0.metrics.outbound_queued_bytes.dec_by(dropped as i64);
+    }
+}
+
+impl Queue {
+    fn put(&mut self, frame: Bytes, metrics: &Metrics) {
+        self.bytes += frame.len();
+        metrics.outbound_queued_bytes.inc_by(frame.len() as i64);
+        self.frames.push_back(frame);
+    }
+
+    fn advance(&mut self, mut written: usize, metrics: &Metrics) {
+        self.progress += 1;
+        self.bytes -= written;
+        metrics.outbound_queued_bytes.dec_by(written as i64);
+        while let Some(first) = self.frames.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                self.is_torn |= written > 0;
+                return;
+            }
+            written -= first.len();
+            self.is_torn = false;
+            self.frames.pop_front();
+        }
+        // A queue that was long once would keep its memory for ever.
+        self.frames = VecDeque::new();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.metrics.outbound_queued_bytes.dec_by(self.queue.borrow().bytes as i64);
+    }
+}

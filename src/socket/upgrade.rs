@@ -1,0 +1,172 @@
+//! From an HTTP request to a socket, or to a refusal.
+
+use std::convert::Infallible;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix_codec::Framed;
+use actix_http::body::BodySize;
+use actix_http::header::{CONNECTION, HeaderName, HeaderValue};
+use actix_http::ws::{self, Codec, HandshakeError};
+use actix_http::{Request, Response, StatusCode, h1};
+use actix_rt::net::TcpStream;
+use actix_rt::time::timeout;
+use actix_web_actors::ws::WebsocketContext;
+use bytes::Bytes;
+use futures_util::SinkExt as _;
+
+use super::driver::drive;
+use super::guard::Guard;
+use super::inbound::Reader;
+use super::outbox::Outbox;
+use super::{Application, Refusal, SocketOptions};
+use crate::metrics::Metrics;
+
+/// A TCP stream with its HTTP codec, as the dispatcher hands it over.
+pub type Handover = Framed<TcpStream, h1::Codec>;
+
+/// How many sockets the whole process carries.
+#[derive(Debug, Clone, Default)]
+pub struct Connections(Arc<AtomicUsize>);
+
+/// One of the sockets that are counted, until dropped.
+#[derive(Debug)]
+struct Place {
+    connections: Connections,
+    metrics: Metrics,
+}
+
+impl Connections {
+    fn take(&self, cap: usize, metrics: &Metrics) -> Option<Place> {
+        let place = Place { connections: self.clone(), metrics: metrics.clone() };
+        metrics.connections.inc();
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        // Over the cap the place is dropped again, which gives it back.
+        (cap == 0 || before < cap).then_some(place)
+    }
+
+    /// How many there are now.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.0.fetch_sub(1, Ordering::Relaxed);
+        self.metrics.connections.dec();
+    }
+}
+
+/// The process carries as many sockets as it may.
+const FULL: Refusal = Refusal {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    reason: "too_many_connections",
+    headers: &[("retry-after", "5")],
+};
+
+/// What a request that asks for no WebSocket, or for one of another version, is told.
+pub(super) const UPGRADE_REQUIRED: Refusal = Refusal {
+    status: StatusCode::UPGRADE_REQUIRED,
+    reason: "upgrade_required",
+    headers: &[("upgrade", "websocket"), ("sec-websocket-version", "13")],
+};
+
+pub(super) const METHOD_NOT_ALLOWED: Refusal = Refusal {
+    status: StatusCode::METHOD_NOT_ALLOWED,
+    reason: "method_not_allowed",
+    headers: &[("allow", "GET")],
+};
+
+const BAD_HANDSHAKE: Refusal =
+    Refusal { status: StatusCode::BAD_REQUEST, reason: "bad_handshake", headers: &[] };
+
+/// Answers one upgrade request. The socket, if it becomes one, lives on in a task of its own, so that the
+/// HTTP dispatcher and its buffers (16 KiB) end here.
+pub(super) async fn upgrade<A: Application>(
+    application: Rc<A>,
+    options: Rc<SocketOptions>,
+    connections: Connections,
+    request: Request,
+    mut handover: Handover,
+) -> Result<(), Infallible> {
+    let admitted = admit(&*application, &options, &connections, &request);
+    let deadline = options.handshake_timeout;
+    match admitted {
+        Err(refusal) => {
+            Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
+            let answered = timeout(deadline, refuse(handover, &refusal)).await;
+            log::debug!(
+                "refused an upgrade: {} (answered: {})",
+                refusal.reason,
+                matches!(answered, Ok(Ok(())))
+            );
+        }
+        Ok((admission, place)) => {
+            let answer = ws::handshake_response(request.head()).finish().drop_body();
+            let answer = h1::Message::Item((answer, BodySize::None));
+            if let Ok(Ok(())) = timeout(deadline, handover.send(answer)).await {
+                options.metrics.connections_opened.inc();
+                start(&*application, options, place, admission, handover);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn admit<A: Application>(
+    application: &A,
+    options: &SocketOptions,
+    connections: &Connections,
+    request: &Request,
+) -> Result<(A::Admission, Place), Refusal> {
+    ws::verify_handshake(request.head()).map_err(|error| match error {
+        HandshakeError::GetMethodRequired => METHOD_NOT_ALLOWED,
+        HandshakeError::NoVersionHeader | HandshakeError::UnsupportedVersion => UPGRADE_REQUIRED,
+        _ => BAD_HANDSHAKE,
+    })?;
+    let admission = application.admit(request.head(), request.peer_addr())?;
+    let place = connections.take(options.max_connections, &options.metrics).ok_or(FULL)?;
+    Ok((admission, place))
+}
+
+/// Takes the socket over and starts its task on this worker thread.
+fn start<A: Application>(
+    application: &A,
+    options: Rc<SocketOptions>,
+    place: Place,
+    admission: A::Admission,
+    handover: Handover,
+) {
+    let parts = handover.into_parts();
+    let outbox = Outbox::new(parts.io, options.outbound_bytes, options.metrics.clone());
+    let reader = Reader::new(outbox.clone(), Guard::new(options.inbound), parts.read_buf.freeze());
+    let actor = application.open(admission, outbox.clone());
+    let codec = Codec::new().max_size(options.inbound.message_bytes);
+    let context = WebsocketContext::with_codec(actor, reader.to_stream(), codec);
+    actix_rt::spawn(async move {
+        let _place = place;
+        drive(context, outbox, reader, &options).await;
+    });
+}
+
+/// A refusal as a plain response.
+pub(super) fn response(refusal: &Refusal) -> Response<Bytes> {
+    let body = Bytes::from_static(refusal.reason.as_bytes());
+    let mut response = Response::with_body(refusal.status, body);
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    for (name, value) in refusal.headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+async fn refuse(mut handover: Handover, refusal: &Refusal) -> io::Result<()> {
+    let body = Bytes::from_static(refusal.reason.as_bytes());
+    let head = response(refusal).drop_body();
+    handover.send(h1::Message::Item((head, BodySize::Sized(body.len() as u64)))).await?;
+    handover.send(h1::Message::Chunk(Some(body))).await
+}
