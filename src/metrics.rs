@@ -54,7 +54,7 @@ pub struct Metrics {
     pub publications_received: Counter<u64, AtomicU64>,
     /// Frames of publications handed to sockets.
     pub publications_delivered: Counter<u64, AtomicU64>,
-    /// Publications that reached nobody although they should have, by reason.
+    /// Publications that reached nobody, and deliveries that did not reach their socket, by reason.
     pub publications_dropped: Family<Reason, Counter>,
     /// Publications accepted from the admin API.
     pub publications_accepted: Counter<u64, AtomicU64>,
@@ -103,6 +103,11 @@ impl Metrics {
     /// Counts one more of a labelled metric.
     pub fn count(family: &Family<Reason, Counter>, reason: &'static str) {
         family.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Counts `many` more of a labelled metric.
+    pub fn count_many(family: &Family<Reason, Counter>, reason: &'static str, many: u64) {
+        family.get_or_create(&Reason { reason }).inc_by(many);
     }
 
     /// The page that Prometheus reads.

@@ -1,0 +1,89 @@
+//! Sending everybody away, spread over time, so that they do not all come back at once.
+
+use std::time::Duration;
+
+use actix::{AsyncContext as _, Context, Handler};
+use rand::seq::SliceRandom as _;
+
+use super::messages::{Drain, SessionEvent};
+use super::{Hub, tell};
+use crate::protocol::SessionId;
+
+/// How often a batch is sent away: short enough to look even, long enough to cost nothing.
+const STEP: Duration = Duration::from_millis(50);
+/// A client is told to come back after a random time in this range, in milliseconds: long enough to spread
+/// thousands, short enough that people hardly notice.
+const COME_BACK_MS: std::ops::RangeInclusive<u64> = 200..=3_000;
+
+/// The sessions that are still to be sent away.
+#[derive(Debug)]
+pub(super) struct Draining {
+    waiting: Vec<SessionId>,
+    batch: usize,
+}
+
+impl Draining {
+    /// Everybody, in random order.
+    fn new(mut sessions: Vec<SessionId>, window: Duration) -> Self {
+        sessions.shuffle(&mut rand::rng());
+        let steps = (window.as_millis() / STEP.as_millis()).max(1) as usize;
+        Self { batch: sessions.len().div_ceil(steps).max(1), waiting: sessions }
+    }
+
+    /// The next ones to go.
+    fn next_batch(&mut self) -> Vec<SessionId> {
+        self.waiting.split_off(self.waiting.len().saturating_sub(self.batch))
+    }
+
+    /// What a session that goes is told.
+    pub(super) fn farewell() -> SessionEvent {
+        SessionEvent::Drain { after_ms: rand::random_range(COME_BACK_MS) }
+    }
+}
+
+impl Handler<Drain> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Drain { window }: Drain, context: &mut Context<Self>) {
+        if self.draining.is_none() {
+            self.draining = Some(Draining::new(self.sessions.keys().copied().collect(), window));
+            self.send_some_away();
+            context.run_interval(STEP, |hub, _| hub.send_some_away());
+        }
+    }
+}
+
+impl Hub {
+    fn send_some_away(&mut self) {
+        let Some(draining) = &mut self.draining else { return };
+        for session in draining.next_batch() {
+            if let Some(connected) = self.sessions.get(&session) {
+                tell(&connected.recipient, Draining::farewell());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_sent_away_once_and_evenly() {
+        let mut draining = Draining::new((0..100).map(SessionId).collect(), Duration::from_secs(1));
+        let batches: Vec<_> =
+            std::iter::from_fn(|| Some(draining.next_batch()).filter(|batch| !batch.is_empty())).collect();
+        assert_eq!(batches.len(), 20, "a second has twenty steps");
+        assert!(batches.iter().all(|batch| batch.len() == 5));
+        let mut all = batches.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..100).map(SessionId).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_window_of_nothing_is_one_batch() {
+        let mut draining = Draining::new((0..7).map(SessionId).collect(), Duration::ZERO);
+        assert_eq!(draining.next_batch().len(), 7);
+        assert!(draining.next_batch().is_empty());
+    }
+}

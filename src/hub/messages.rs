@@ -1,0 +1,109 @@
+//! What is said to a hub, and what it says to sessions.
+
+use std::time::Duration;
+
+use actix::{Message, Recipient};
+
+use crate::broker::HubEvent;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::position::Position;
+use crate::protocol::{SessionId, Version};
+use crate::socket::outboxes::OutboxKey;
+
+/// A socket has been opened. Its session can be reached by control messages from now on; publications reach
+/// it only after [`Join`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Connect {
+    /// The session, named by itself.
+    pub session: SessionId,
+    /// What it speaks.
+    pub version: Version,
+    /// Its way out, on this thread.
+    pub outbox: OutboxKey,
+    /// Where its control messages go.
+    pub recipient: Recipient<SessionEvent>,
+}
+
+/// A session has been identified. Answered by [`SessionEvent::Joined`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Join {
+    /// Which session.
+    pub session: SessionId,
+    /// The channels it is on from now on, not live yet.
+    pub channels: Vec<ChannelName>,
+}
+
+/// A session wants one more channel. Answered by [`SessionEvent::Subscribed`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Subscribe {
+    /// Which session.
+    pub session: SessionId,
+    /// The channel, not live yet.
+    pub channel: ChannelName,
+    /// Comes back with the answer.
+    pub ticket: u32,
+}
+
+/// A session wants a channel no more.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Unsubscribe {
+    /// Which session.
+    pub session: SessionId,
+    /// The channel.
+    pub channel: ChannelName,
+}
+
+/// The client has been told of its subscription: what is held back may follow.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct GoLive {
+    /// Which session.
+    pub session: SessionId,
+    /// Which channel; `None` for all of Join.
+    pub channel: Option<ChannelName>,
+}
+
+/// A session is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    /// Which session.
+    pub session: SessionId,
+}
+
+/// Send everybody away, evenly spread over `window`.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Drain {
+    /// The time until the last one is sent away.
+    pub window: Duration,
+}
+
+/// What the broker has for this hub.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct FromBroker(pub HubEvent);
+
+/// What a session is told.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum SessionEvent {
+    /// The answer to [`Join`]: where each channel stands, in the order asked.
+    Joined(Vec<Position>),
+    /// The answer to [`Subscribe`].
+    Subscribed {
+        /// As asked.
+        ticket: u32,
+        /// Where the channel stands.
+        position: Position,
+    },
+    /// The replica is going away.
+    Drain {
+        /// When the client should come back, in milliseconds.
+        after_ms: u64,
+    },
+}

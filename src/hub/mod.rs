@@ -1,0 +1,291 @@
+//! Who is here: one hub for each worker thread, so that a delivery never crosses threads.
+//!
+//! The actor is thin: its handlers move between [`registry`] and `waiting` (plain structs), the broker, and
+//! the sessions. It never reads JSON and never talks to Redis.
+//!
+//! # Layout, lowest first
+//!
+//! - [`registry`]: sessions and subscriptions; who gets a publication.
+//! - `waiting`: who waits for the broker.
+//! - [`messages`]: what is said to a hub and by it.
+//! - `inbox`: the broker's way to the hub, bounded in bytes.
+//! - `drain`: sending everybody away.
+
+mod drain;
+mod inbox;
+pub mod messages;
+pub mod registry;
+mod waiting;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::{Actor, Addr, Context, Handler, Recipient};
+use bytes::Bytes;
+
+use self::drain::Draining;
+use self::inbox::HubInbox;
+use self::messages::{
+    Connect, Drain, FromBroker, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe,
+};
+use self::registry::{ChannelStanding, Line, Registry};
+use self::waiting::{Request, Waiting};
+use crate::broker::{Broker, HubEvent, HubId};
+use crate::metrics::Metrics;
+use crate::protocol::SessionId;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::close::CloseCode;
+use crate::socket::outbox::{Outbox, Pushed};
+use crate::socket::outboxes;
+
+/// The hub of one worker thread.
+#[derive(Debug)]
+pub struct Hub {
+    id: HubId,
+    broker: Broker,
+    metrics: Metrics,
+    inbox: Arc<HubInbox>,
+    registry: Registry<Outbox>,
+    sessions: HashMap<SessionId, Connected>,
+    waiting: Waiting,
+    draining: Option<Draining>,
+    _lifeline: Lifeline,
+}
+
+#[derive(Debug)]
+struct Connected {
+    recipient: Recipient<SessionEvent>,
+    is_identified: bool,
+}
+
+/// Every hub of the process, for what concerns all of them. Cloning shares.
+#[derive(Debug, Clone, Default)]
+pub struct Hubs(Arc<Mutex<Vec<Addr<Hub>>>>);
+
+impl Hubs {
+    /// Starts a hub on this thread, which must be an actix worker.
+    pub fn start_here(&self, broker: &Broker, inbox_bytes: usize, metrics: &Metrics) -> Addr<Hub> {
+        let hub = Hub::create(|context| Hub::new(context, broker.clone(), inbox_bytes, metrics.clone()));
+        // A list of addresses cannot be left half-changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(hub.clone());
+        hub
+    }
+
+    /// Asks every hub to send its sessions away.
+    pub fn drain(&self, drain: Drain) {
+        for hub in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            hub.do_send(drain);
+        }
+    }
+}
+
+impl Hub {
+    fn new(context: &mut Context<Self>, broker: Broker, inbox_bytes: usize, metrics: Metrics) -> Self {
+        use actix::AsyncContext as _;
+        let inbox = Arc::new(HubInbox::new(context.address(), inbox_bytes, metrics.clone()));
+        Self {
+            id: broker.attach(Arc::clone(&inbox) as _),
+            broker,
+            metrics,
+            inbox,
+            registry: Registry::default(),
+            sessions: HashMap::new(),
+            waiting: Waiting::default(),
+            draining: None,
+            _lifeline: Lifeline,
+        }
+    }
+
+    /// Puts a session on channels and asks the broker for those that are new here. Returns the channels
+    /// that are not confirmed yet.
+    fn subscribe(&mut self, session: SessionId, channels: &[ChannelName]) -> Vec<ChannelName> {
+        let (mut new, mut unconfirmed) = (Vec::new(), Vec::new());
+        for channel in channels {
+            match self.registry.subscribe(session, channel) {
+                None | Some(ChannelStanding::Confirmed) => continue,
+                Some(ChannelStanding::New) => new.push(channel.clone()),
+                Some(ChannelStanding::Pending) => {}
+            }
+            unconfirmed.push(channel.clone());
+        }
+        if !new.is_empty() {
+            self.broker.subscribe(self.id, new);
+        }
+        unconfirmed
+    }
+
+    /// Answers a request now, or when the broker has confirmed what it needs.
+    fn answer_when_confirmed(&mut self, session: SessionId, request: Request, unconfirmed: Vec<ChannelName>) {
+        if unconfirmed.is_empty() {
+            self.answer(session, request);
+        } else {
+            self.waiting.wait(session, request, unconfirmed);
+        }
+    }
+
+    fn answer(&mut self, session: SessionId, request: Request) {
+        let position = self.broker.position_now();
+        let event = match request {
+            Request::Join(channels) => SessionEvent::Joined(vec![position; channels]),
+            Request::Subscribe { ticket } => SessionEvent::Subscribed { ticket, position },
+        };
+        if let Some(connected) = self.sessions.get(&session) {
+            tell(&connected.recipient, event);
+        }
+    }
+
+    fn unwanted(&self, channels: Vec<ChannelName>) {
+        if !channels.is_empty() {
+            self.broker.unsubscribe(self.id, channels);
+        }
+    }
+
+    fn count_subscriptions(&self, before: usize) {
+        let change = self.registry.subscriptions() as i64 - before as i64;
+        self.metrics.subscriptions.inc_by(change);
+    }
+}
+
+/// Sends a control message to a session.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "answers are as many as the session has asked for, which its budget and its subscriptions bound; \
+              and a lost one would leave its client waiting for ever"
+)]
+fn tell(recipient: &Recipient<SessionEvent>, event: SessionEvent) {
+    recipient.do_send(event);
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+}
+
+impl Handler<Connect> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, message: Connect, _: &mut Self::Context) {
+        // Its socket may be gone already; then its Leave follows.
+        let Some(outbox) = outboxes::find(message.outbox) else { return };
+        self.registry.join(message.session, message.version, outbox);
+        if self.draining.is_some() {
+            tell(&message.recipient, Draining::farewell());
+        }
+        let connected = Connected { recipient: message.recipient, is_identified: false };
+        self.sessions.insert(message.session, connected);
+    }
+}
+
+impl Handler<Join> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Join { session, channels }: Join, _: &mut Self::Context) {
+        let Some(connected) = self.sessions.get_mut(&session) else { return };
+        connected.is_identified = true;
+        self.metrics.sessions.inc();
+        let before = self.registry.subscriptions();
+        let unconfirmed = self.subscribe(session, &channels);
+        self.count_subscriptions(before);
+        self.answer_when_confirmed(session, Request::Join(channels.len()), unconfirmed);
+    }
+}
+
+impl Handler<Subscribe> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Subscribe { session, channel, ticket }: Subscribe, _: &mut Self::Context) {
+        let before = self.registry.subscriptions();
+        let unconfirmed = self.subscribe(session, std::slice::from_ref(&channel));
+        self.count_subscriptions(before);
+        self.answer_when_confirmed(session, Request::Subscribe { ticket }, unconfirmed);
+    }
+}
+
+impl Handler<Unsubscribe> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe { session, channel }: Unsubscribe, _: &mut Self::Context) {
+        let before = self.registry.subscriptions();
+        let is_empty = self.registry.unsubscribe(session, &channel);
+        self.count_subscriptions(before);
+        self.unwanted(if is_empty { vec![channel] } else { Vec::new() });
+    }
+}
+
+impl Handler<GoLive> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, GoLive { session, channel }: GoLive, _: &mut Self::Context) {
+        let delivered = match channel {
+            Some(channel) => self.registry.go_live(session, &channel),
+            None => self.registry.go_live_everywhere(session),
+        };
+        self.metrics.publications_delivered.inc_by(delivered);
+    }
+}
+
+impl Handler<Leave> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Leave { session }: Leave, _: &mut Self::Context) {
+        let before = self.registry.subscriptions();
+        let empty = self.registry.leave(session);
+        self.count_subscriptions(before);
+        self.unwanted(empty);
+        self.waiting.forget(session);
+        if self.sessions.remove(&session).is_some_and(|connected| connected.is_identified) {
+            self.metrics.sessions.dec();
+        }
+    }
+}
+
+impl Handler<FromBroker> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, FromBroker(event): FromBroker, _: &mut Self::Context) {
+        match event {
+            HubEvent::Publication(publication) => {
+                let delivery = self.registry.deliver(&publication);
+                self.metrics.publications_delivered.inc_by(delivery.delivered);
+                if delivery.unreachable > 0 {
+                    Metrics::count_many(&self.metrics.publications_dropped, "socket_closing", delivery.unreachable);
+                }
+                self.inbox.release(publication.queued_bytes());
+            }
+            HubEvent::Subscribed(channels) => {
+                let mut done = Vec::new();
+                for channel in &channels {
+                    self.registry.confirm(channel);
+                    self.waiting.confirm(channel, &mut done);
+                }
+                for (session, request) in done {
+                    self.answer(session, request);
+                }
+            }
+        }
+    }
+}
+
+impl Line for Outbox {
+    fn send(&self, frame: Bytes) -> bool {
+        self.push(frame) == Pushed::Accepted
+    }
+
+    fn overflow(&self) {
+        self.close(CloseCode::TooSlow);
+    }
+}
+
+/// Ends the process when its hub is torn down by a panic: sockets without a hub would look healthy and
+/// receive nothing.
+#[derive(Debug)]
+struct Lifeline;
+
+impl Drop for Lifeline {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            log::error!("a hub has panicked; the process ends, because its sessions would receive nothing");
+            // EX_SOFTWARE in sysexits.h.
+            std::process::exit(70);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Who is here on this worker thread: a plain struct, without actors, Redis or JSON.
+//!
+//! It answers one question fast, "who gets this publication", and keeps what makes the answer right: a
+//! subscription that is not live yet holds its publications back until its client has been told of it, so
+//! that nothing overtakes Ready.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::protocol::channel::ChannelName;
+use crate::protocol::publication::Publication;
+use crate::protocol::{SessionId, Version};
+
+/// How many publications a subscription may hold back. It does so for one Redis round trip at most (or until
+/// its history is read); a client for whom more arrive in that time is closed as too slow.
+const MAX_HELD: usize = 4_096;
+
+/// The way out of one session, as the registry sees it.
+pub trait Line: Clone {
+    /// Sends a prepared frame. Returns whether the session can still be reached.
+    fn send(&self, frame: Bytes) -> bool;
+    /// The session cannot keep up: end it.
+    fn overflow(&self);
+}
+
+/// The sessions of one worker thread and their subscriptions.
+#[derive(Debug)]
+pub struct Registry<L> {
+    sessions: HashMap<SessionId, Member<L>>,
+    channels: HashMap<ChannelName, Channel<L>>,
+    subscriptions: usize,
+}
+
+#[derive(Debug)]
+struct Member<L> {
+    line: L,
+    version: Version,
+    /// What it is on, and where it stands among the channel's subscribers: leaving costs a step for each of
+    /// its own channels, not a search among everybody.
+    memberships: Vec<Membership>,
+}
+
+#[derive(Debug)]
+struct Membership {
+    channel: ChannelName,
+    place: usize,
+}
+
+#[derive(Debug)]
+struct Channel<L> {
+    subscribers: Vec<Subscriber<L>>,
+    /// Whether the broker has confirmed that it delivers this channel.
+    is_confirmed: bool,
+}
+
+#[derive(Debug)]
+struct Subscriber<L> {
+    session: SessionId,
+    line: L,
+    version: Version,
+    /// `None` once live.
+    held: Option<Vec<Arc<Publication>>>,
+}
+
+/// What became of one publication.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// Frames that were handed to sockets.
+    pub delivered: u64,
+    /// Subscriptions that hold it back.
+    pub held: u64,
+    /// Sockets that are closing and took nothing.
+    pub unreachable: u64,
+}
+
+/// How a channel stands after a subscription to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelStanding {
+    /// Nobody of this thread was on it: the broker is to be asked for it.
+    New,
+    /// The broker has been asked and has not confirmed.
+    Pending,
+    /// The broker delivers it.
+    Confirmed,
+}
+
+impl<L> Default for Registry<L> {
+    fn default() -> Self {
+        Self { sessions: HashMap::new(), channels: HashMap::new(), subscriptions: 0 }
+    }
+}
+
+impl<L: Line> Registry<L> {
+    /// Adds a session without subscriptions. A session that is there already stays as it is.
+    pub fn join(&mut self, session: SessionId, version: Version, line: L) {
+        self.sessions.entry(session).or_insert_with(|| Member { line, version, memberships: Vec::new() });
+    }
+
+    /// Puts a session on a channel, not live yet. `None` when the session is not here or is on it.
+    pub fn subscribe(&mut self, session: SessionId, channel: &ChannelName) -> Option<ChannelStanding> {
+        let member = self.sessions.get_mut(&session)?;
+        if member.memberships.iter().any(|membership| membership.channel == *channel) {
+            return None;
+        }
+        let (standing, entry) = match self.channels.entry(channel.clone()) {
+            MapEntry::Vacant(vacant) => {
+                let channel = Channel { subscribers: Vec::with_capacity(1), is_confirmed: false };
+                (ChannelStanding::New, vacant.insert(channel))
+            }
+            MapEntry::Occupied(occupied) => {
+                let entry = occupied.into_mut();
+                let standing =
+                    if entry.is_confirmed { ChannelStanding::Confirmed } else { ChannelStanding::Pending };
+                (standing, entry)
+            }
+        };
+        member.memberships.push(Membership { channel: channel.clone(), place: entry.subscribers.len() });
+        entry.subscribers.push(Subscriber {
+            session,
+            line: member.line.clone(),
+            version: member.version,
+            held: Some(Vec::new()),
+        });
+        self.subscriptions += 1;
+        Some(standing)
+    }
+
+    /// The broker delivers this channel.
+    pub fn confirm(&mut self, channel: &ChannelName) {
+        if let Some(channel) = self.channels.get_mut(channel) {
+            channel.is_confirmed = true;
+        }
+    }
+
+    /// Lets a subscription go live: what it held back is delivered, in order, and from now on everything is
+    /// delivered as it comes. Returns how many were delivered.
+    pub fn go_live(&mut self, session: SessionId, channel: &ChannelName) -> u64 {
+        let Some(subscriber) = self.subscriber(session, channel) else { return 0 };
+        let held = subscriber.held.take().unwrap_or_default();
+        let delivered = held.iter().filter(|publication| subscriber.send(publication));
+        delivered.count() as u64
+    }
+
+    /// The same for every channel of a session.
+    pub fn go_live_everywhere(&mut self, session: SessionId) -> u64 {
+        let Some(member) = self.sessions.get(&session) else { return 0 };
+        let channels: Vec<_> = member.memberships.iter().map(|membership| membership.channel.clone()).collect();
+        channels.iter().map(|channel| self.go_live(session, channel)).sum()
+    }
+
+    /// Takes a session off a channel. Returns whether the channel is empty now, so that the broker need not
+    /// deliver it here any more.
+    #[must_use]
+    pub fn unsubscribe(&mut self, session: SessionId, channel: &ChannelName) -> bool {
+        let Some(member) = self.sessions.get_mut(&session) else { return false };
+        let Some(index) = member.memberships.iter().position(|membership| membership.channel == *channel) else {
+            return false;
+        };
+        let membership = member.memberships.swap_remove(index);
+        self.vacate(&membership)
+    }
+
+    /// Removes a session. Returns the channels that are empty now.
+    #[must_use]
+    pub fn leave(&mut self, session: SessionId) -> Vec<ChannelName> {
+        let Some(member) = self.sessions.remove(&session) else { return Vec::new() };
+        member
+            .memberships
+            .into_iter()
+            .filter_map(|membership| self.vacate(&membership).then_some(membership.channel))
+            .collect()
+    }
+
+    /// Hands a publication to everyone who is on its channel.
+    pub fn deliver(&mut self, publication: &Arc<Publication>) -> Delivery {
+        let mut delivery = Delivery::default();
+        let Some(channel) = self.channels.get_mut(publication.channel()) else { return delivery };
+        for subscriber in &mut channel.subscribers {
+            match &mut subscriber.held {
+                None if subscriber.send(publication) => delivery.delivered += 1,
+                None => delivery.unreachable += 1,
+                Some(held) if held.len() < MAX_HELD => {
+                    held.push(Arc::clone(publication));
+                    delivery.held += 1;
+                }
+                Some(_) => {
+                    subscriber.line.overflow();
+                    delivery.unreachable += 1;
+                }
+            }
+        }
+        delivery
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many subscriptions all sessions have.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions
+    }
+
+    fn subscriber(&mut self, session: SessionId, channel: &ChannelName) -> Option<&mut Subscriber<L>> {
+        let member = self.sessions.get(&session)?;
+        let membership = member.memberships.iter().find(|membership| membership.channel == *channel)?;
+        self.channels.get_mut(channel)?.subscribers.get_mut(membership.place)
+    }
+
+    /// Frees a place among a channel's subscribers. The last one moves into it, and its session is told.
+    fn vacate(&mut self, membership: &Membership) -> bool {
+        let Some(channel) = self.channels.get_mut(&membership.channel) else { return false };
+        channel.subscribers.swap_remove(membership.place);
+        self.subscriptions -= 1;
+        if channel.subscribers.is_empty() {
+            self.channels.remove(&membership.channel);
+            return true;
+        }
+        if let Some(moved) = channel.subscribers.get(membership.place)
+            && let Some(member) = self.sessions.get_mut(&moved.session)
+            && let Some(theirs) = member.memberships.iter_mut().find(|theirs| theirs.channel == membership.channel)
+        {
+            theirs.place = membership.place;
+        }
+        false
+    }
+}
+
+impl<L: Line> Subscriber<L> {
+    fn send(&self, publication: &Publication) -> bool {
+        self.line.send(publication.frame(self.version).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests;

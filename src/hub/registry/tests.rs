@@ -1,0 +1,193 @@
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A line that remembers what was sent.
+#[derive(Debug, Clone, Default)]
+struct Recorder(Rc<(RefCell<Vec<String>>, Cell<bool>)>);
+
+impl Recorder {
+    fn texts(&self) -> Vec<String> {
+        self.0.0.borrow().clone()
+    }
+}
+
+impl Line for Recorder {
+    fn send(&self, frame: Bytes) -> bool {
+        let text = std::str::from_utf8(&frame[2..]).unwrap().to_owned();
+        self.0.0.borrow_mut().push(text);
+        !self.0.1.get()
+    }
+
+    fn overflow(&self) {
+        self.0.1.set(true);
+    }
+}
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(name).unwrap()
+}
+
+fn publication(name: &str, json: &str) -> Arc<Publication> {
+    Arc::new(Publication::decode(channel(name), json.as_bytes(), 1_000).unwrap())
+}
+
+fn with_session(registry: &mut Registry<Recorder>, id: u128, version: Version) -> Recorder {
+    let line = Recorder::default();
+    registry.join(SessionId(id), version, line.clone());
+    line
+}
+
+#[test]
+fn nothing_overtakes_what_was_held_back() {
+    let mut registry = Registry::default();
+    let line = with_session(&mut registry, 1, Version::V1);
+    let room = channel("room:7");
+    assert_eq!(registry.subscribe(SessionId(1), &room), Some(ChannelStanding::New));
+    assert_eq!(registry.deliver(&publication("room:7", "1")), Delivery { held: 1, ..Delivery::default() });
+    assert_eq!(line.texts(), [""; 0], "not live yet");
+    assert_eq!(registry.go_live(SessionId(1), &room), 1);
+    assert_eq!(registry.deliver(&publication("room:7", "2")).delivered, 1);
+    assert_eq!(line.texts(), [r#"{"op":3,"message":1}"#, r#"{"op":3,"message":2}"#]);
+}
+
+#[test]
+fn each_receives_the_frame_of_its_version() {
+    let mut registry = Registry::default();
+    let old = with_session(&mut registry, 1, Version::V1);
+    let new = with_session(&mut registry, 2, Version::V2);
+    for id in [1, 2] {
+        registry.subscribe(SessionId(id), &channel("room:7"));
+        registry.go_live_everywhere(SessionId(id));
+    }
+    registry.deliver(&publication("room:7", "1"));
+    assert_eq!(old.texts(), [r#"{"op":3,"message":1}"#]);
+    assert_eq!(new.texts(), [r#"{"op":3,"channel":"room:7","message":1}"#]);
+}
+
+#[test]
+fn a_subscription_that_holds_back_too_much_ends_its_session() {
+    let mut registry = Registry::default();
+    let line = with_session(&mut registry, 1, Version::V1);
+    registry.subscribe(SessionId(1), &channel("room:7"));
+    let message = publication("room:7", "1");
+    for _ in 0..MAX_HELD {
+        assert_eq!(registry.deliver(&message).held, 1);
+    }
+    assert_eq!(registry.deliver(&message), Delivery { unreachable: 1, ..Delivery::default() });
+    assert!(line.0.1.get());
+}
+
+#[test]
+fn the_broker_is_asked_once_and_told_when_the_last_has_left() {
+    let mut registry = Registry::default();
+    let room = channel("room:7");
+    for id in 1..=3 {
+        with_session(&mut registry, id, Version::V1);
+    }
+    assert_eq!(registry.subscribe(SessionId(1), &room), Some(ChannelStanding::New));
+    assert_eq!(registry.subscribe(SessionId(2), &room), Some(ChannelStanding::Pending));
+    registry.confirm(&room);
+    assert_eq!(registry.subscribe(SessionId(3), &room), Some(ChannelStanding::Confirmed));
+    assert_eq!(registry.subscribe(SessionId(3), &room), None, "it is on it");
+    assert_eq!(registry.subscribe(SessionId(9), &room), None, "it is not here");
+    assert!(!registry.unsubscribe(SessionId(1), &room));
+    assert!(!registry.unsubscribe(SessionId(1), &room), "twice is once");
+    assert_eq!(registry.leave(SessionId(3)), []);
+    assert_eq!(registry.leave(SessionId(2)), [room]);
+    assert_eq!(registry.leave(SessionId(2)), [], "twice is once");
+    assert_eq!((registry.sessions(), registry.subscriptions()), (1, 0));
+}
+
+/// What a test does next: (session, channel, what).
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Join(u8),
+    Leave(u8),
+    Subscribe(u8, u8),
+    Unsubscribe(u8, u8),
+    GoLive(u8, u8),
+    Deliver(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (session, room) = (0_u8..6, 0_u8..4);
+    prop_oneof![
+        session.clone().prop_map(Step::Join),
+        session.clone().prop_map(Step::Leave),
+        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Subscribe(s, r)),
+        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Unsubscribe(s, r)),
+        (session, room.clone()).prop_map(|(s, r)| Step::GoLive(s, r)),
+        room.prop_map(Step::Deliver),
+    ]
+}
+
+proptest! {
+    /// Against the obvious model: a set of (session, room), and for each what it should have received.
+    #[test]
+    fn every_member_and_nobody_else_gets_each_publication_once_and_in_order(
+        steps in proptest::collection::vec(step(), 1..120),
+    ) {
+        let mut registry = Registry::default();
+        let mut lines: BTreeMap<u8, Recorder> = BTreeMap::new();
+        let mut expected: BTreeMap<u8, Vec<String>> = BTreeMap::new();
+        let mut on: BTreeMap<(u8, u8), (bool, Vec<String>)> = BTreeMap::new();
+        let mut asked: BTreeSet<ChannelName> = BTreeSet::new();
+        let name = |room: u8| channel(&format!("room:{room}"));
+        let id = |session: u8| SessionId(u128::from(session));
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Join(session) => {
+                    lines.entry(session).or_insert_with(|| with_session(&mut registry, session.into(), Version::V1));
+                }
+                Step::Leave(session) => {
+                    for gone in registry.leave(id(session)) {
+                        prop_assert!(asked.remove(&gone));
+                    }
+                    on.retain(|(member, _), _| *member != session);
+                    lines.remove(&session);
+                    expected.remove(&session);
+                }
+                Step::Subscribe(session, room) => {
+                    let standing = registry.subscribe(id(session), &name(room));
+                    let expect_some = lines.contains_key(&session) && !on.contains_key(&(session, room));
+                    prop_assert_eq!(standing.is_some(), expect_some);
+                    if expect_some {
+                        on.insert((session, room), (false, vec![]));
+                        prop_assert_eq!(standing == Some(ChannelStanding::New), asked.insert(name(room)));
+                    }
+                }
+                Step::Unsubscribe(session, room) => {
+                    if registry.unsubscribe(id(session), &name(room)) {
+                        prop_assert!(asked.remove(&name(room)));
+                    }
+                    on.remove(&(session, room));
+                }
+                Step::GoLive(session, room) => {
+                    registry.go_live(id(session), &name(room));
+                    if let Some((live, held)) = on.get_mut(&(session, room)) {
+                        *live = true;
+                        expected.entry(session).or_default().append(held);
+                    }
+                }
+                Step::Deliver(room) => {
+                    registry.deliver(&publication(&format!("room:{room}"), &number.to_string()));
+                    let text = format!(r#"{{"op":3,"message":{number}}}"#);
+                    for ((session, _), (live, held)) in on.iter_mut().filter(|((_, other), _)| *other == room) {
+                        if *live { expected.entry(*session).or_default() } else { held }.push(text.clone());
+                    }
+                }
+            }
+            prop_assert_eq!(registry.subscriptions(), on.len());
+            prop_assert_eq!(registry.sessions(), lines.len());
+            prop_assert_eq!(&on.keys().map(|(_, room)| name(*room)).collect::<BTreeSet<_>>(), &asked);
+        }
+        for (session, line) in &lines {
+            prop_assert_eq!(line.texts(), expected.get(session).cloned().unwrap_or_default());
+        }
+    }
+}

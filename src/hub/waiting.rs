@@ -1,0 +1,92 @@
+//! Who waits for the broker to confirm which channel. A plain struct.
+
+use std::collections::HashMap;
+
+use crate::protocol::SessionId;
+use crate::protocol::channel::ChannelName;
+
+/// What a session asked for, and is told once everything for it is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    /// All channels of a Join: so many.
+    Join(usize),
+    /// One channel.
+    Subscribe {
+        /// Given back with the answer.
+        ticket: u32,
+    },
+}
+
+/// The sessions that wait.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    by_channel: HashMap<ChannelName, Vec<(SessionId, Request)>>,
+    /// How many channels a Join still waits for.
+    joins: HashMap<SessionId, usize>,
+}
+
+impl Waiting {
+    /// Notes that `request` waits for `channels`, of which there is at least one.
+    pub(super) fn wait(&mut self, session: SessionId, request: Request, channels: Vec<ChannelName>) {
+        if let Request::Join(_) = request {
+            self.joins.insert(session, channels.len());
+        }
+        for channel in channels {
+            self.by_channel.entry(channel).or_default().push((session, request));
+        }
+    }
+
+    /// A channel is confirmed: appends the requests that wait for nothing more.
+    pub(super) fn confirm(&mut self, channel: &ChannelName, done: &mut Vec<(SessionId, Request)>) {
+        for (session, request) in self.by_channel.remove(channel).unwrap_or_default() {
+            if let Request::Join(_) = request {
+                let Some(missing) = self.joins.get_mut(&session) else { continue };
+                *missing -= 1;
+                if *missing > 0 {
+                    continue;
+                }
+                self.joins.remove(&session);
+            }
+            done.push((session, request));
+        }
+    }
+
+    /// A session is gone: nothing is said to it any more.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.joins.remove(&session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(name: &str) -> ChannelName {
+        ChannelName::parse(name).unwrap()
+    }
+
+    fn confirm(waiting: &mut Waiting, name: &str) -> Vec<(SessionId, Request)> {
+        let mut done = Vec::new();
+        waiting.confirm(&channel(name), &mut done);
+        done
+    }
+
+    #[test]
+    fn a_join_is_done_when_its_last_channel_is_confirmed() {
+        let (mut waiting, one) = (Waiting::default(), SessionId(1));
+        waiting.wait(one, Request::Join(3), vec![channel("user:1"), channel("room:7")]);
+        waiting.wait(SessionId(2), Request::Subscribe { ticket: 5 }, vec![channel("room:7")]);
+        assert_eq!(confirm(&mut waiting, "room:7"), [(SessionId(2), Request::Subscribe { ticket: 5 })]);
+        assert_eq!(confirm(&mut waiting, "room:7"), []);
+        assert_eq!(confirm(&mut waiting, "user:1"), [(one, Request::Join(3))]);
+        assert!(waiting.by_channel.is_empty() && waiting.joins.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_has_left_is_not_answered() {
+        let (mut waiting, one) = (Waiting::default(), SessionId(1));
+        waiting.wait(one, Request::Join(1), vec![channel("user:1")]);
+        waiting.forget(one);
+        assert_eq!(confirm(&mut waiting, "user:1"), []);
+    }
+}

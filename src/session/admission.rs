@@ -1,0 +1,120 @@
+//! Which requests become sessions.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_http::header::{HeaderMap, ORIGIN};
+use actix_http::{RequestHead, StatusCode};
+
+use super::{Services, Session};
+use crate::protocol::Version;
+use crate::socket::origin::OriginPolicy;
+use crate::socket::outbox::Outbox;
+use crate::socket::{Application, Refusal};
+
+/// Whether this replica is going away. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct DrainSwitch(Arc<AtomicBool>);
+
+impl DrainSwitch {
+    /// From now on no new session is admitted.
+    pub fn start(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has been started.
+    pub fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The sessions of one worker thread, as the socket layer's application.
+#[derive(Debug)]
+pub struct Sessions {
+    /// What they share.
+    pub services: Rc<Services>,
+    /// Which pages may open one.
+    pub origins: OriginPolicy,
+    /// Whether the replica is going away.
+    pub drain: DrainSwitch,
+}
+
+const NOT_FOUND: Refusal = Refusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
+const BAD_VERSION: Refusal =
+    Refusal { status: StatusCode::BAD_REQUEST, reason: "unknown_protocol_version", headers: &[] };
+const BAD_ORIGIN: Refusal = Refusal { status: StatusCode::FORBIDDEN, reason: "origin_not_allowed", headers: &[] };
+const DRAINING: Refusal = Refusal {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    reason: "draining",
+    headers: &[("retry-after", "1")],
+};
+
+impl Application for Sessions {
+    type Actor = Session;
+    type Admission = Version;
+
+    fn admit(&self, request: &RequestHead, _: Option<SocketAddr>) -> Result<Version, Refusal> {
+        if !matches!(request.uri.path(), "/" | "/gateway") {
+            return Err(NOT_FOUND);
+        }
+        let version = version(request.uri.query()).ok_or(BAD_VERSION)?;
+        if !self.origins.admits(origin(request.headers()).map_err(|()| BAD_ORIGIN)?) {
+            return Err(BAD_ORIGIN);
+        }
+        if self.drain.is_draining() { Err(DRAINING) } else { Ok(version) }
+    }
+
+    fn open(&self, version: Version, outbox: Outbox) -> Session {
+        Session::open(Rc::clone(&self.services), version, outbox)
+    }
+}
+
+/// The version that the URL picks: none is 1, `v=2` is 2, any other `v` is none that we speak. Other
+/// parameters are passed over; a token among them is neither read nor kept.
+fn version(query: Option<&str>) -> Option<Version> {
+    let mut version = Version::V1;
+    for (name, value) in query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+        match (name, value) {
+            ("v", "2") => version = Version::V2,
+            ("v", _) => return None,
+            _ => {}
+        }
+    }
+    Some(version)
+}
+
+/// The one Origin header; an error when there are several, or one that is not text.
+fn origin(headers: &HeaderMap) -> Result<Option<&str>, ()> {
+    let mut all = headers.get_all(ORIGIN);
+    match (all.next(), all.next()) {
+        (None, _) => Ok(None),
+        (Some(one), None) => one.to_str().map(Some).map_err(|_| ()),
+        (Some(_), Some(_)) => Err(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_picks_the_version() {
+        for (query, expected) in [
+            (None, Some(Version::V1)),
+            (Some(""), Some(Version::V1)),
+            (Some("x=1"), Some(Version::V1)),
+            (Some("v=2"), Some(Version::V2)),
+            (Some("x=1&v=2&y"), Some(Version::V2)),
+            (Some("v"), None),
+            (Some("v="), None),
+            (Some("v=1"), None),
+            (Some("v=3"), None),
+            (Some("v=02"), None),
+            (Some("v=2&v=3"), None),
+        ] {
+            assert_eq!(version(query), expected, "{query:?}");
+        }
+    }
+}

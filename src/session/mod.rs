@@ -1,0 +1,221 @@
+//! The actor of one WebSocket.
+//!
+//! It decides nothing: it turns what happens into inputs of the [`Conversation`], and what the conversation
+//! answers into frames, messages to the hub, and one timer.
+
+pub mod admission;
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use actix::{Actor, Addr, AsyncContext as _, Handler, SpawnHandle, StreamHandler};
+use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
+
+use crate::auth::{Authenticator, Identity as Authenticated};
+use crate::hub::Hub;
+use crate::hub::messages::{Connect, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
+use crate::metrics::Metrics;
+use crate::protocol::channel::{ChannelName, ChannelPattern};
+use crate::protocol::close::CloseCode;
+use crate::protocol::conversation::{Action, Conversation, Identity, Input, NotIdentified, Rules};
+use crate::protocol::{Now, SessionId, Version};
+use crate::socket::outbox::Outbox;
+use crate::socket::outboxes::{self, Registration};
+
+/// What all sessions of a worker thread share.
+#[derive(Debug)]
+pub struct Services {
+    /// What conversations keep to.
+    pub rules: Arc<Rules>,
+    /// Who knows whose a token is.
+    pub authenticator: Arc<Authenticator>,
+    /// The hub of this thread.
+    pub hub: Addr<Hub>,
+    /// Where things are counted.
+    pub metrics: Metrics,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    conversation: Conversation,
+    outbox: Outbox,
+    timer: Option<(SpawnHandle, Instant)>,
+    services: Rc<Services>,
+    /// Given back last: while it is there the hub can find the outbox.
+    registration: Registration,
+    _membership: Membership,
+}
+
+/// A session's place in the hub. It is given up when the actor is dropped, on whatever way: stopped, cut off,
+/// or unwound by a panic.
+#[derive(Debug)]
+struct Membership {
+    hub: Addr<Hub>,
+    session: SessionId,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.hub.do_send(Leave { session: self.session });
+    }
+}
+
+impl Session {
+    /// Opens the conversation: Hello is on its way when this returns.
+    pub fn open(services: Rc<Services>, version: Version, outbox: Outbox) -> Self {
+        let session = SessionId(rand::random());
+        let jitter = rand::random::<f64>();
+        let mut actions = Vec::new();
+        let conversation =
+            Conversation::open(Arc::clone(&services.rules), version, session, jitter, now(), &mut actions);
+        for action in actions {
+            if let Action::Send(event) = action {
+                outbox.push(event.to_frame(version));
+            }
+        }
+        Self {
+            conversation,
+            timer: None,
+            registration: outboxes::register(outbox.clone()),
+            _membership: Membership { hub: services.hub.clone(), session },
+            outbox,
+            services,
+        }
+    }
+
+    /// Feeds the conversation and carries out all that it answers before anything else happens.
+    fn on(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
+        let now = now();
+        let mut actions = Vec::new();
+        self.conversation.on(now, input, &mut actions);
+        let mut verdicts = VecDeque::new();
+        loop {
+            for action in actions.drain(..) {
+                self.perform(action, &mut verdicts);
+            }
+            // Authentication is a plain call; its result is the next input.
+            let Some(verdict) = verdicts.pop_front() else { break };
+            self.conversation.on(now, Input::Verified(verdict), &mut actions);
+        }
+        self.arm_timer(now, context);
+    }
+
+    fn perform(&self, action: Action, verdicts: &mut VecDeque<Result<Identity, NotIdentified>>) {
+        let session = self.conversation.session();
+        let hub = &self.services.hub;
+        match action {
+            Action::Send(event) => {
+                self.outbox.push(event.to_frame(self.conversation.version()));
+            }
+            Action::Authenticate(token) => verdicts.push_back(self.authenticate(&token.0)),
+            Action::Join { channels } => hub.do_send(Join { session, channels }),
+            Action::Subscribe { channel, ticket } => hub.do_send(Subscribe { session, channel, ticket }),
+            Action::Unsubscribe(channel) => hub.do_send(Unsubscribe { session, channel }),
+            Action::GoLive(channel) => hub.do_send(GoLive { session, channel }),
+            Action::Close(code) => {
+                log::debug!("session {session}: closed with {} ({})", code.code(), code.reason());
+                self.outbox.close(code);
+            }
+        }
+    }
+
+    fn authenticate(&self, token: &str) -> Result<Identity, NotIdentified> {
+        let outcome = self.services.authenticator.verify(token, SystemTime::now());
+        let label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
+        Metrics::count(&self.services.metrics.identifies, label);
+        if let Err(error) = &outcome {
+            log::debug!("session {}: token refused: {}", self.conversation.session(), error.label());
+        }
+        identity(outcome.map_err(|_| NotIdentified)?)
+    }
+
+    /// Sees to it that the one timer fires when the conversation wants it. A timer that fires too early is
+    /// left alone: most deadlines move on with every frame, and asking again is cheaper than rearming.
+    fn arm_timer(&mut self, now: Now, context: &mut WebsocketContext<Self>) {
+        let Some(deadline) = self.conversation.next_deadline() else { return };
+        if let Some((handle, due)) = self.timer {
+            if due <= deadline {
+                return;
+            }
+            context.cancel_future(handle);
+        }
+        let wait = deadline.saturating_duration_since(now.monotonic);
+        let handle = context.run_later(wait, |session, context| {
+            session.timer = None;
+            session.on(Input::DeadlinePassed, context);
+        });
+        self.timer = Some((handle, deadline));
+    }
+}
+
+/// The one place where a session reads the clocks.
+fn now() -> Now {
+    let unix_ms = unix_ms(SystemTime::now());
+    Now { monotonic: Instant::now(), unix_ms }
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// What the protocol needs of an authenticated identity.
+fn identity(authenticated: Authenticated) -> Result<Identity, NotIdentified> {
+    Ok(Identity {
+        user: ChannelName::of_user(&authenticated.user).map_err(|_| NotIdentified)?,
+        expires_at_ms: authenticated.expires_at.map(unix_ms),
+        grants: authenticated.channels.iter().map(|pattern| ChannelPattern::new(pattern)).collect(),
+    })
+}
+
+impl Actor for Session {
+    type Context = WebsocketContext<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        self.services.hub.do_send(Connect {
+            session: self.conversation.session(),
+            version: self.conversation.version(),
+            outbox: self.registration.key(),
+            recipient: context.address().recipient(),
+        });
+        self.arm_timer(now(), context);
+    }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for Session {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, context: &mut Self::Context) {
+        match message {
+            Ok(Message::Text(text)) => {
+                self.services.metrics.client_messages.inc();
+                self.on(Input::Text(&text), context);
+            }
+            Ok(Message::Binary(_)) => self.on(Input::Binary, context),
+            Ok(Message::Ping(_) | Message::Pong(_)) => self.on(Input::ControlFrame, context),
+            // The guard hands on whole messages only, and ends the stream by itself.
+            Ok(Message::Continuation(_) | Message::Close(_) | Message::Nop) | Err(_) => {
+                self.outbox.close(CloseCode::ProtocolError);
+            }
+        }
+    }
+
+    fn finished(&mut self, context: &mut Self::Context) {
+        use actix::ActorContext as _;
+        self.on(Input::PeerClosed, context);
+        context.stop();
+    }
+}
+
+impl Handler<SessionEvent> for Session {
+    type Result = ();
+
+    fn handle(&mut self, event: SessionEvent, context: &mut Self::Context) {
+        let input = match event {
+            SessionEvent::Joined(positions) => Input::Joined(positions),
+            SessionEvent::Subscribed { ticket, position } => Input::Subscribed { ticket, position },
+            SessionEvent::Drain { after_ms } => Input::Drain { after_ms },
+        };
+        self.on(input, context);
+    }
+}
