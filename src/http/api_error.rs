@@ -1,0 +1,81 @@
+//! What a backend is told when its request fails.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
+use serde_json::json;
+
+use crate::broker::PublishError;
+
+/// Why a request of the admin API failed. Its text goes to the caller.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("no such route")]
+    NotFound,
+    #[error("send `Authorization: Bearer <key>` with the key of setting admin.api_key")]
+    Unauthorized,
+    #[error("publishing over HTTP needs setting admin.api_key")]
+    KeyNotSet,
+    #[error("the body is not valid: {0}")]
+    BadBody(String),
+    #[error("channel: {0}")]
+    BadChannel(#[from] crate::protocol::channel::ChannelNameError),
+    #[error("durable publishing is not available yet; publish without `durable`")]
+    DurableNotAvailable,
+    #[error("a batch has at most {} messages", super::MAX_BATCH)]
+    BatchTooLong,
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+impl ApiError {
+    /// One word for programs.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Unauthorized => "unauthorized",
+            Self::KeyNotSet => "key_not_set",
+            Self::BadBody(_) => "bad_body",
+            Self::BadChannel(_) => "bad_channel",
+            Self::DurableNotAvailable => "durable_not_available",
+            Self::BatchTooLong => "batch_too_long",
+            Self::Publish(PublishError::TooBig { .. }) => "too_big",
+            Self::Publish(PublishError::Busy) => "busy",
+            Self::Publish(PublishError::Unavailable) => "broker_unavailable",
+            Self::Publish(PublishError::Timeout | PublishError::Interrupted) => "broker_timeout",
+            Self::Publish(PublishError::Refused(_)) => "broker_refused",
+        }
+    }
+
+    /// The error as a JSON value.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        json!({"error": {"code": self.code(), "detail": self.to_string()}})
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::KeyNotSet => StatusCode::FORBIDDEN,
+            Self::BadBody(_) | Self::BadChannel(_) | Self::BatchTooLong => StatusCode::BAD_REQUEST,
+            Self::DurableNotAvailable => StatusCode::NOT_IMPLEMENTED,
+            Self::Publish(PublishError::TooBig { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Publish(PublishError::Busy | PublishError::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Publish(PublishError::Timeout | PublishError::Interrupted) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Publish(PublishError::Refused(_)) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::build(self.status_code()).json(self.to_json())
+    }
+}
+
+impl Responder for ApiError {
+    type Body = actix_web::body::BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        self.error_response()
+    }
+}

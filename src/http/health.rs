@@ -1,0 +1,56 @@
+//! Whether this replica lives, whether it delivers, and what it has counted.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde_json::json;
+
+use super::Admin;
+use crate::broker::Broker;
+use crate::session::admission::DrainSwitch;
+use crate::socket::upgrade::Connections;
+
+/// What readiness depends on.
+#[derive(Debug, Clone)]
+pub struct Readiness {
+    /// Delivery must be proven.
+    pub broker: Broker,
+    /// A draining replica is to get no new sockets.
+    pub drain: DrainSwitch,
+    /// Neither is a full one.
+    pub connections: Connections,
+    /// How many sockets it may carry; 0 means no cap.
+    pub max_connections: usize,
+}
+
+impl Readiness {
+    /// Why this replica should get no new sockets; nothing when it should.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut reasons = self.broker.health().reasons;
+        if self.drain.is_draining() {
+            reasons.push("this replica is draining".to_owned());
+        }
+        if self.max_connections != 0 && self.connections.count() >= self.max_connections {
+            reasons.push(format!("all {} connections are taken", self.max_connections));
+        }
+        reasons
+    }
+}
+
+/// The process answers: that is all it says.
+pub(super) async fn livez() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"live": true}))
+}
+
+/// Delivery is proven, and there is room.
+pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
+    let reasons = admin.readiness.reasons();
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    HttpResponse::build(status).json(json!({"ready": reasons.is_empty(), "reasons": reasons}))
+}
+
+/// Prometheus' page.
+pub(super) async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(admin.metrics.render())
+}
