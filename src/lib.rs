@@ -1,1 +1,3 @@
 //! E-Magine's real-time gateway.
+
+pub mod settings;
