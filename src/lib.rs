@@ -2,4 +2,5 @@
 
 pub mod metrics;
 pub mod protocol;
+pub mod settings;
 pub mod socket;

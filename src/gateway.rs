@@ -1,0 +1,227 @@
+//! The composition: the only file that knows all parts. Start, readiness, drain.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::time::{Instant, interval, sleep, timeout};
+
+use crate::auth::{AuthSetupError, Authenticator};
+use crate::broker::redis::RedisOptions;
+use crate::broker::{Broker, BrokerSetupError};
+use crate::http::{self, Admin, ApiKey, Readiness};
+use crate::hub::Hubs;
+use crate::hub::messages::Drain;
+use crate::metrics::Metrics;
+use crate::protocol::conversation::Rules;
+use crate::session::Services;
+use crate::session::admission::{DrainSwitch, Sessions};
+use crate::settings::{Profile, Settings};
+use crate::socket::guard::Bounds;
+use crate::socket::origin::OriginPolicy;
+use crate::socket::upgrade::Connections;
+use crate::socket::{SocketOptions, listener};
+
+/// Why the gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The tokens' key cannot be used: mend the settings.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
+    /// The broker cannot be set up: mend the settings.
+    #[error(transparent)]
+    Broker(#[from] BrokerSetupError),
+    /// A port cannot be bound: it is taken, or not ours to take.
+    #[error("cannot listen on {address} ({key}): {error}")]
+    Bind {
+        /// The setting.
+        key: &'static str,
+        /// What it says.
+        address: SocketAddr,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// The server did not start.
+    #[error("the server did not start: {0}")]
+    Server(#[from] io::Error),
+}
+
+/// A gateway that is serving.
+#[derive(Debug)]
+pub struct Gateway {
+    public_addr: SocketAddr,
+    admin_addr: SocketAddr,
+    settings: Settings,
+    broker: Broker,
+    hubs: Hubs,
+    connections: Connections,
+    drain: DrainSwitch,
+    servers: [actix_server::ServerHandle; 2],
+}
+
+impl Gateway {
+    /// Builds all parts, binds both ports and starts to serve. Must be called on an actix system.
+    ///
+    /// What is wrong with the settings is found before a port is bound; whether Redis is there is not asked.
+    pub fn start(settings: Settings) -> Result<Self, StartError> {
+        let metrics = Metrics::default();
+        let authenticator = Arc::new(Authenticator::new(&settings.auth)?);
+        let broker = broker(&settings, &metrics)?;
+        let public = bind("server.public_addr", settings.server.public_addr)?;
+        let admin = bind("server.admin_addr", settings.server.admin_addr)?;
+        let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
+
+        let (hubs, connections, drain) = (Hubs::default(), Connections::default(), DrainSwitch::default());
+        let sessions = {
+            let (hubs, broker, metrics, drain) = (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
+            let rules = Arc::new(rules(&settings));
+            let server = &settings.server;
+            let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
+            let inbox_bytes = settings.broker.inbox_bytes;
+            // Runs on each worker thread: its hub and its sessions stay there.
+            move || Sessions {
+                services: Rc::new(Services {
+                    rules: Arc::clone(&rules),
+                    authenticator: Arc::clone(&authenticator),
+                    hub: hubs.start_here(&broker, inbox_bytes, &metrics),
+                    metrics: metrics.clone(),
+                }),
+                origins: origins.clone(),
+                drain: drain.clone(),
+            }
+        };
+        let workers = workers(settings.server.workers);
+        let options = socket_options(&settings, &metrics);
+        let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
+        let admin = http::serve(
+            admin,
+            Admin {
+                broker: broker.clone(),
+                metrics,
+                readiness: Readiness {
+                    broker: broker.clone(),
+                    drain: drain.clone(),
+                    connections: connections.clone(),
+                    max_connections: settings.server.max_connections,
+                },
+                key: api_key(&settings),
+                max_payload_bytes: settings.broker.max_payload_bytes,
+            },
+        )?;
+        let servers = [public.handle(), admin.handle()];
+        actix_rt::spawn(public);
+        actix_rt::spawn(admin);
+        log::info!("public: listening on {public_addr} with {workers} workers");
+        log::info!("admin: listening on {admin_addr}");
+        Ok(Self { public_addr, admin_addr, settings, broker, hubs, connections, drain, servers })
+    }
+
+    /// Where clients connect.
+    pub fn public_addr(&self) -> SocketAddr {
+        self.public_addr
+    }
+
+    /// Where operators and backends connect.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    /// Goes away in order: not ready any more; after `drain.delay` every socket is told so and closed, spread
+    /// over `drain.window`; then everything stops. Takes `drain.timeout` at most.
+    pub async fn drain(self) {
+        let settings = &self.settings.drain;
+        log::info!("draining: {} sockets, over {:?} after {:?}", self.connections.count(), settings.window, settings.delay);
+        let started = Instant::now();
+        self.drain.start();
+        let ended = timeout(settings.timeout, async {
+            sleep(settings.delay).await;
+            self.hubs.drain(Drain { window: settings.window });
+            self.until_empty().await;
+        })
+        .await;
+        match ended {
+            Ok(()) => log::info!("drained in {:?}", started.elapsed()),
+            Err(_) => log::warn!("drain.timeout has passed with {} sockets left; they are cut", self.connections.count()),
+        }
+        self.broker.shutdown();
+        for server in &self.servers {
+            server.stop(false).await;
+        }
+    }
+
+    async fn until_empty(&self) {
+        let mut look = interval(Duration::from_millis(10));
+        while self.connections.count() > 0 {
+            look.tick().await;
+        }
+    }
+}
+
+fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupError> {
+    let broker = &settings.broker;
+    if broker.url == "memory:" {
+        return Ok(Broker::memory(broker.max_payload_bytes, metrics));
+    }
+    let options = RedisOptions {
+        url: broker.url.clone(),
+        prefix: broker.prefix.clone(),
+        connect_timeout: broker.connect_timeout,
+        response_timeout: broker.response_timeout,
+        probe_interval: broker.probe_interval,
+        probe_timeout: broker.probe_timeout,
+        reconnect_min: broker.reconnect_min,
+        reconnect_max: broker.reconnect_max,
+        max_payload_bytes: broker.max_payload_bytes,
+    };
+    Broker::redis(options, metrics)
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    listener::bind(address).map_err(|error| StartError::Bind { key, address, error })
+}
+
+/// One worker for each core unless the settings say otherwise.
+fn workers(setting: usize) -> usize {
+    match setting {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+fn rules(settings: &Settings) -> Rules {
+    let session = &settings.session;
+    Rules {
+        heartbeat_interval: session.heartbeat_interval,
+        heartbeat_grace: session.heartbeat_grace,
+        identify_timeout: session.identify_timeout,
+        max_message_bytes: session.max_message_bytes,
+        messages_per_minute: session.messages_per_minute,
+        max_subscriptions: settings.limits.subscriptions_per_session,
+        public_namespaces: settings.channels.public_namespaces.clone(),
+    }
+}
+
+fn socket_options(settings: &Settings, metrics: &Metrics) -> SocketOptions {
+    let session = &settings.session;
+    SocketOptions {
+        inbound: Bounds { message_bytes: session.max_message_bytes, fragments: session.max_fragments as u32 },
+        outbound_bytes: session.outbound_bytes,
+        write_timeout: session.write_timeout,
+        close_timeout: settings.server.close_timeout,
+        handshake_timeout: settings.server.handshake_timeout,
+        max_connections: settings.server.max_connections,
+        metrics: metrics.clone(),
+    }
+}
+
+/// Without a key, publishing is open only where nobody else can reach it.
+fn api_key(settings: &Settings) -> ApiKey {
+    let is_local = settings.profile == Profile::Development && settings.server.admin_addr.ip().is_loopback();
+    match &settings.admin.api_key {
+        Some(key) => ApiKey::Required(key.expose().to_owned()),
+        None if is_local => ApiKey::Open,
+        None => ApiKey::Closed,
+    }
+}

@@ -1,0 +1,84 @@
+//! The gateway's settings: one typed value, complete and checked before anything else starts.
+//!
+//! # Layout
+//! - `sections`: the structs, one for each section of `config/default.toml`
+//! - `sources`: where values come from; [`Settings::load`]
+//! - `layers`: unknown keys and wrong types, found before the sources are merged
+//! - `validate`: ranges and unsafe combinations
+//! - `print`: [`Settings::to_masked_toml`]
+//! - [`Secret`], durations, [`SettingsError`]
+//!
+//! There are no hidden defaults: every default stands in `config/default.toml`, which is compiled in.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+mod duration;
+mod error;
+mod layers;
+mod print;
+mod secret;
+mod sections;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use self::sources::DEFAULT;
+pub use self::{
+    duration::{format_duration, parse_duration},
+    error::SettingsError,
+    secret::{Secret, mask_url},
+    sections::{
+        AdminSettings, AuthKind, AuthSettings, BrokerSettings, ChannelSettings, DrainSettings, LimitSettings,
+        LogSettings, ServerSettings, SessionSettings,
+    },
+    sources::Sources,
+};
+
+/// Which set of defaults applies, and how strict the checks are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// One machine, no secrets, no caps. The default.
+    #[default]
+    Development,
+    /// Unsafe combinations are refused.
+    Production,
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        })
+    }
+}
+
+/// The effective settings. [`Settings::load`] is the way to get them; `Debug` and serialisation mask secrets.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The profile; chosen by flag or `GATEWAY_PROFILE`, never by a file.
+    #[serde(skip)]
+    pub profile: Profile,
+    /// `[server]`
+    pub server: ServerSettings,
+    /// `[broker]`
+    pub broker: BrokerSettings,
+    /// `[session]`
+    pub session: SessionSettings,
+    /// `[auth]`
+    pub auth: AuthSettings,
+    /// `[admin]`
+    pub admin: AdminSettings,
+    /// `[drain]`
+    pub drain: DrainSettings,
+    /// `[limits]`
+    pub limits: LimitSettings,
+    /// `[channels]`
+    pub channels: ChannelSettings,
+    /// `[log]`
+    pub log: LogSettings,
+}

@@ -1,0 +1,32 @@
+//! The effective settings as text, for the `check` command.
+
+use serde_json::Value;
+
+use super::{DEFAULT, Settings};
+
+impl Settings {
+    /// Every effective key as TOML, in the order of `config/default.toml`, secrets masked as `***`. The profile stands
+    /// in a comment, because it cannot be set in a file.
+    pub fn to_masked_toml(&self) -> String {
+        let values = serde_json::to_value(self).unwrap_or_default();
+        let mut text = format!("# profile: {}\n", self.profile);
+        let mut section = "";
+        for line in DEFAULT.lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = name;
+                text.push_str(&format!("\n[{section}]\n"));
+            } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                text.push_str(&format!("{key} = {}\n", toml_value(&values[section][key])));
+            }
+        }
+        text
+    }
+}
+
+/// JSON's texts, numbers and lists of texts are TOML's too, but for one character; an absent value is an empty text.
+fn toml_value(value: &Value) -> String {
+    match value {
+        Value::Null => r#""""#.to_owned(),
+        other => other.to_string().replace('\u{7f}', "\\u007f"),
+    }
+}

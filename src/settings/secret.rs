@@ -1,0 +1,104 @@
+//! Text that must not be printed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// What stands in place of a secret wherever it would be printed.
+pub(super) const MASK: &str = "***";
+
+/// A secret from the settings. `Debug`, `Display` and serialisation give `***`; only [`Secret::expose`] gives the text,
+/// so that every use of it can be found.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself. Never log it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `candidate` is this secret, in a time that depends on the length of `candidate` only.
+    pub fn matches(&self, candidate: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let differences = candidate.iter().enumerate().fold(0, |differences, (index, byte)| {
+            // Wrapping around keeps the work the same for every length; the lengths are compared below.
+            let expected = own.get(index % own.len().max(1)).copied().unwrap_or_default();
+            std::hint::black_box(differences | (byte ^ expected))
+        });
+        differences == 0 && own.len() == candidate.len() && !own.is_empty()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASK)
+    }
+}
+
+/// A URL without its password, for logs: `redis://user:***@host`. What has no password comes back unchanged.
+pub fn mask_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // The last @ of the authority ends the credentials: a password may hold one itself if it was not escaped. It may
+    // hold a slash for the same reason, so everything up to the last @ of the whole URL counts as credentials.
+    let Some((credentials, place)) = rest.rsplit_once('@') else { return url.to_owned() };
+    match credentials.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:{MASK}@{place}"),
+        None => format!("{scheme}://{credentials}@{place}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let secret = Secret::from("hunter2".to_owned());
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), "*** *** Some(***)");
+        assert_eq!(serde_json::to_string(&secret).unwrap(), r#""***""#);
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_secret_matches_only_itself() {
+        let secret = Secret::from("hunter2".to_owned());
+        assert!(secret.matches(b"hunter2"));
+        for other in ["", "hunter", "hunter22", "hunter2hunter2", "Hunter2"] {
+            assert!(!secret.matches(other.as_bytes()), "{other}");
+        }
+        assert!(!Secret::from(String::new()).matches(b""));
+    }
+
+    #[test]
+    fn passwords_in_urls_are_masked() {
+        for (url, masked) in [
+            ("memory:", "memory:"),
+            ("redis://host:6379/1", "redis://host:6379/1"),
+            ("redis://:pw@host", "redis://:***@host"),
+            ("rediss://me:p@ss/w@host:1/2", "rediss://me:***@host:1/2"),
+            ("redis://me@host", "redis://me@host"),
+        ] {
+            assert_eq!(mask_url(url), masked);
+        }
+    }
+}

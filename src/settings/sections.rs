@@ -1,0 +1,221 @@
+//! The sections of the settings, one struct each. Units, ranges and defaults of every key are in `config/default.toml`;
+//! `validate.rs` keeps the ranges.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Secret, duration, mask_url};
+
+/// `[server]`: the listeners and what every socket goes through before it is a session.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Where clients connect. Port 0 takes any free port.
+    pub public_addr: SocketAddr,
+    /// Where operators and backends connect.
+    pub admin_addr: SocketAddr,
+    /// Worker threads; 0 = one per core.
+    pub workers: usize,
+    /// Open sockets of the process; 0 = no cap.
+    pub max_connections: usize,
+    /// Exact origins (`https://app.example.com`), `https://*.example.com` for any subdomain, or `*`.
+    pub allowed_origins: Vec<String>,
+    /// Whether a client without an Origin header may connect.
+    pub allow_missing_origin: bool,
+    /// From accept to the end of the upgrade request.
+    #[serde(with = "duration")]
+    pub handshake_timeout: Duration,
+    /// CIDRs whose forwarding headers are believed. Not enforced yet.
+    pub trusted_proxies: Vec<String>,
+    /// Whether to negotiate permessage-deflate. Not enforced yet.
+    pub compression: bool,
+    /// How long to wait for the peer's Close after ours.
+    #[serde(with = "duration")]
+    pub close_timeout: Duration,
+}
+
+/// `[broker]`: how publications travel between replicas. `Debug` and serialisation mask the URL's password.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSettings {
+    /// `memory:`, `redis://…` or `rediss://…`. May hold a password: print it through [`mask_url`] only.
+    #[serde(serialize_with = "serialize_url")]
+    pub url: String,
+    /// In front of every Redis key and channel, without the colon.
+    pub prefix: String,
+    /// Durable messages kept for each channel. Not enforced yet.
+    pub history_size: usize,
+    /// How long an idle channel's history is kept. Not enforced yet.
+    #[serde(with = "duration")]
+    pub history_ttl: Duration,
+    /// Bound for opening a Redis connection.
+    #[serde(with = "duration")]
+    pub connect_timeout: Duration,
+    /// Bound for the answer to a Redis command.
+    #[serde(with = "duration")]
+    pub response_timeout: Duration,
+    /// Time between two probes of the replica to itself.
+    #[serde(with = "duration")]
+    pub probe_interval: Duration,
+    /// No probe heard for this long: not ready. Longer than `probe_interval`.
+    #[serde(with = "duration")]
+    pub probe_timeout: Duration,
+    /// The first pause before connecting again.
+    #[serde(with = "duration")]
+    pub reconnect_min: Duration,
+    /// The longest pause before connecting again; at least `reconnect_min`.
+    #[serde(with = "duration")]
+    pub reconnect_max: Duration,
+    /// Bytes that may wait between the Redis link and one hub; at least `max_payload_bytes`.
+    pub inbox_bytes: usize,
+    /// The longest published message, in bytes.
+    pub max_payload_bytes: usize,
+}
+
+impl fmt::Debug for BrokerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Through the serialised form, so that the URL is masked in one place only.
+        f.write_str("BrokerSettings ")?;
+        serde_json::to_string(self).map_err(|_| fmt::Error).and_then(|text| f.write_str(&text))
+    }
+}
+
+/// `[session]`: the bounds of one WebSocket.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionSettings {
+    /// Time between two heartbeats of the server.
+    #[serde(with = "duration")]
+    pub heartbeat_interval: Duration,
+    /// A client silent for `heartbeat_interval` and this long is closed (4002).
+    #[serde(with = "duration")]
+    pub heartbeat_grace: Duration,
+    /// A socket not identified after this time is closed (4004).
+    #[serde(with = "duration")]
+    pub identify_timeout: Duration,
+    /// The longest message from a client, in bytes (else 1009).
+    pub max_message_bytes: usize,
+    /// Bytes that may wait to be written to one socket (else 4008).
+    pub outbound_bytes: usize,
+    /// A socket that takes no byte for this long while bytes wait is cut.
+    #[serde(with = "duration")]
+    pub write_timeout: Duration,
+    /// Messages a client may send in a minute (else 4007); 0 = no cap.
+    pub messages_per_minute: u32,
+    /// Frames that one fragmented message may consist of.
+    pub max_fragments: usize,
+}
+
+/// `auth.kind`: how Identify tokens are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthKind {
+    /// The token is the user id itself. Development on a loopback address only.
+    Insecure,
+    /// JSON Web Tokens.
+    Jwt,
+    /// E-Magine's own login tokens: itsdangerous' TimestampSigner.
+    Signed,
+}
+
+/// `[auth]`: who a client is.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthSettings {
+    /// How tokens are checked.
+    pub kind: AuthKind,
+    /// The shared secret. After [`Settings::load`](super::Settings::load) also when it came from `secret_file`.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub secret: Option<Secret>,
+    /// The file that the secret came from.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub secret_file: Option<PathBuf>,
+    /// A PEM file with the public key.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub public_key_file: Option<PathBuf>,
+    /// The accepted jwt algorithms, all of one family.
+    pub algorithms: Vec<String>,
+    /// The `aud` that a jwt must carry; `None`: not looked at.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub audience: Option<String>,
+    /// The `iss` that a jwt must carry; `None`: not looked at.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub issuer: Option<String>,
+    /// How old a signed token may be, whole seconds.
+    #[serde(with = "duration")]
+    pub max_age: Duration,
+    /// Tolerated difference between our clock and the issuer's, whole seconds.
+    #[serde(with = "duration")]
+    pub leeway: Duration,
+}
+
+/// `[admin]`: the admin port.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSettings {
+    /// The bearer key for publishing over HTTP. `None`: refused, except in development on a loopback address.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub api_key: Option<Secret>,
+}
+
+/// `[drain]`: the way out after SIGTERM.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrainSettings {
+    /// Not ready, but still serving.
+    #[serde(with = "duration")]
+    pub delay: Duration,
+    /// Then all sockets are closed, spread over this time.
+    #[serde(with = "duration")]
+    pub window: Duration,
+    /// The whole of it, from the signal to the exit; at least `delay` + `window`.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+}
+
+/// `[limits]`: caps against abuse; 0 = no cap.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Open sockets of one client address. Not enforced yet.
+    pub connections_per_address: u32,
+    /// Open sockets that have not identified themselves. Not enforced yet.
+    pub unidentified: u32,
+    /// Sessions of one user on this replica. Not enforced yet.
+    pub sessions_per_user: u32,
+    /// Channels of one session, its own two not counted.
+    pub subscriptions_per_session: u32,
+    /// New sockets in a second. Not enforced yet.
+    pub connects_per_second: u32,
+}
+
+/// `[channels]`: who may subscribe to what, besides the token's own list.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelSettings {
+    /// Namespaces that every identified user may subscribe to.
+    pub public_namespaces: Vec<String>,
+}
+
+/// `[log]`: what is logged.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// A level or a list of `module=level`; the environment variable `RUST_LOG` wins over it.
+    pub level: String,
+}
+
+/// TOML has no null, so that a key which may be absent stands in `default.toml` as an empty string.
+fn none_if_empty<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<String>,
+{
+    let text = String::deserialize(deserializer)?;
+    Ok((!text.is_empty()).then(|| T::from(text)))
+}
+
+fn serialize_url<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&mask_url(url))
+}

@@ -1,0 +1,212 @@
+//! Ranges and unsafe combinations, each with the sentence it gives.
+
+use super::{HS_SECRET, assert_refused, development, production};
+
+#[test]
+fn every_range_has_two_ends() {
+    let ranges = [
+        ("server.workers", "0", "512", "", "513"),
+        ("server.handshake_timeout", "10ms", "1m", "9ms", "61s"),
+        ("server.close_timeout", "10ms", "60s", "0s", "61s"),
+        ("broker.history_size", "1", "1000000", "0", "1000001"),
+        ("broker.history_ttl", "1s", "365d", "999ms", "366d"),
+        ("broker.connect_timeout", "10ms", "1m", "9ms", "61s"),
+        ("broker.response_timeout", "10ms", "1m", "9ms", "61s"),
+        ("broker.probe_interval", "50ms", "2s", "49ms", "61s"),
+        ("broker.probe_timeout", "1001ms", "10m", "1s", "601s"),
+        ("broker.reconnect_min", "1ms", "5s", "0s", "61s"),
+        ("broker.reconnect_max", "100ms", "10m", "99ms", "601s"),
+        ("broker.max_payload_bytes", "1024", "16777216", "1023", "67108865"),
+        ("broker.inbox_bytes", "1048576", "1073741824", "1048575", "1073741825"),
+        ("session.heartbeat_interval", "50ms", "1h", "49ms", "61m"),
+        ("session.heartbeat_grace", "10ms", "1h", "9ms", "61m"),
+        ("session.identify_timeout", "10ms", "10m", "9ms", "601s"),
+        ("session.write_timeout", "10ms", "10m", "9ms", "601s"),
+        ("session.max_message_bytes", "1024", "67108864", "1023", "67108865"),
+        ("session.outbound_bytes", "1024", "1073741824", "1023", "1073741825"),
+        ("session.max_fragments", "1", "65536", "0", "65537"),
+        ("auth.max_age", "1s", "3650d", "0s", "3651d"),
+        ("auth.leeway", "0s", "5m", "1500ms", "301s"),
+        ("drain.delay", "0s", "4s", "5s", "601s"),
+        ("drain.window", "0s", "5s", "6s", "61m"),
+        ("drain.timeout", "1s", "2h", "999ms", "121m"),
+    ];
+    for (key, lowest, highest, below, above) in ranges {
+        for good in [lowest, highest] {
+            assert!(
+                development(&[(key, good)]).is_ok(),
+                "{key} = {good}: {:?}",
+                development(&[(key, good)]).err()
+            );
+        }
+        for bad in [below, above] {
+            // A rule about two keys may name the other one.
+            let section = key.split('.').next().unwrap();
+            assert_refused(development(&[(key, bad)]), &[section, "must be"]);
+        }
+    }
+}
+
+#[test]
+fn the_two_listeners_must_differ() {
+    let same = [("server.public_addr", "127.0.0.1:9000"), ("server.admin_addr", "127.0.0.1:9000")];
+    assert_refused(development(&same), &["server.admin_addr", "differ"]);
+    let free = [("server.public_addr", "127.0.0.1:0"), ("server.admin_addr", "127.0.0.1:0")];
+    assert!(development(&free).is_ok());
+}
+
+#[test]
+fn origins_and_networks_are_checked() {
+    for good in [
+        "*",
+        "null",
+        "https://a.example.com",
+        "https://*.example.com",
+        "http://localhost:3000",
+        "capacitor://localhost",
+        "http://[::1]:8080",
+    ] {
+        assert!(development(&[("server.allowed_origins", good)]).is_ok(), "{good}");
+    }
+    for bad in [
+        "example.com",
+        "https://",
+        "https://a.example.com/",
+        "https://A.example.com",
+        "https://a.*.com",
+        "https://*",
+        "https://*.",
+        "://a",
+    ] {
+        assert_refused(development(&[("server.allowed_origins", bad)]), &["server.allowed_origins"]);
+    }
+    for good in ["10.0.0.0/8", "fd00::/8", "10.1.2.3", "0.0.0.0/0, ::/0"] {
+        assert!(development(&[("server.trusted_proxies", good)]).is_ok(), "{good}");
+    }
+    for bad in ["10.0.0.0/33", "fd00::/129", "10.0.0/8", "proxy", "10.0.0.0/"] {
+        assert_refused(development(&[("server.trusted_proxies", bad)]), &["server.trusted_proxies"]);
+    }
+}
+
+#[test]
+fn the_broker_is_checked() {
+    for good in
+        ["memory:", "redis://h", "redis://h:1/2", "rediss://u:p@h:1", "redis://[::1]:6379", "redis://:p@h"]
+    {
+        assert!(development(&[("broker.url", good)]).is_ok(), "{good}");
+    }
+    for bad in [
+        "",
+        "memory",
+        "memory:x",
+        "http://h",
+        "redis:h",
+        "redis://",
+        "redis:///1",
+        "redis://u:p@",
+        "redis://h x",
+        "h:6379",
+    ] {
+        assert_refused(development(&[("broker.url", bad)]), &["broker.url", "must"]);
+    }
+    for scheme in ["unix", "redis+unix", "redis+sentinel"] {
+        let url = format!("{scheme}://:hunter2@h/x");
+        let result = development(&[("broker.url", &url)]);
+        assert!(!format!("{result:?}").contains("hunter2"));
+        assert_refused(result, &["broker.url", scheme, "not supported yet"]);
+    }
+    for bad in ["", "a b", "a{b", "a}b", "é", "a\nb", &"a".repeat(65)] {
+        assert_refused(development(&[("broker.prefix", bad)]), &["broker.prefix"]);
+    }
+}
+
+#[test]
+fn insecure_is_for_development_on_a_loopback_address() {
+    assert_refused(production(&[("auth.kind", "insecure")]), &["auth.kind", "production"]);
+    let on_loopback = [("auth.kind", "insecure"), ("server.public_addr", "127.0.0.1:8080")];
+    assert_refused(production(&on_loopback), &["auth.kind", "production"]);
+    assert_refused(development(&[("server.public_addr", "0.0.0.0:8080")]), &["auth.kind", "loopback"]);
+    assert_refused(development(&[("server.public_addr", "[::]:8080")]), &["auth.kind", "loopback"]);
+    assert!(development(&[("server.public_addr", "[::1]:8080")]).is_ok());
+}
+
+#[test]
+fn production_needs_origins() {
+    assert_refused(production(&[("server.allowed_origins", "")]), &["server.allowed_origins", "production"]);
+    assert!(production(&[("server.allowed_origins", "*")]).is_ok());
+}
+
+#[test]
+fn jwt_with_a_secret() {
+    for profile in [development, production] {
+        let jwt = |secret| profile(&[("auth.kind", "jwt"), ("auth.secret", secret)]);
+        assert!(jwt(HS_SECRET).is_ok());
+        assert_refused(jwt(&HS_SECRET[1..]), &["auth.secret", "32 bytes"]);
+        assert_refused(jwt(""), &["auth.secret", "must be given"]);
+        let key = [("auth.kind", "jwt"), ("auth.secret", HS_SECRET), ("auth.public_key_file", "key.pem")];
+        assert_refused(profile(&key), &["auth.public_key_file", "HS"]);
+    }
+    assert!(production(&[("auth.algorithms", "HS256,HS384,HS512")]).is_ok());
+}
+
+#[test]
+fn jwt_with_a_public_key() {
+    for algorithms in ["RS256", "RS256,PS512", "ES256", "ES384", "EdDSA"] {
+        let with = |secret, file| {
+            production(&[
+                ("auth.algorithms", algorithms),
+                ("auth.secret", secret),
+                ("auth.public_key_file", file),
+            ])
+        };
+        assert!(with("", "key.pem").is_ok());
+        assert_refused(with("", ""), &["auth.public_key_file", "must be given"]);
+        assert_refused(with(HS_SECRET, "key.pem"), &["auth.secret", "must not be given"]);
+    }
+}
+
+#[test]
+fn jwt_algorithms_are_of_one_family() {
+    for mixed in ["HS256,RS256", "RS256,HS256", "ES256,ES384", "RS256,EdDSA", "HS256,ES256"] {
+        assert_refused(production(&[("auth.algorithms", mixed)]), &["auth.algorithms", "one family"]);
+    }
+    for bad in ["", "none", "HS256,none", "hs256", "ES512"] {
+        assert_refused(production(&[("auth.algorithms", bad)]), &["auth.algorithms", "HS256"]);
+    }
+}
+
+#[test]
+fn signed_needs_a_secret() {
+    let signed = |profile: fn(&[(&str, &str)]) -> _, secret| {
+        profile(&[("auth.kind", "signed"), ("auth.secret", secret)])
+    };
+    assert!(signed(development, "x").is_ok());
+    assert_refused(signed(development, ""), &["auth.secret", "signed"]);
+    assert!(signed(production, "0123456789abcdef").is_ok());
+    assert_refused(signed(production, "0123456789abcde"), &["auth.secret", "16 bytes"]);
+}
+
+#[test]
+fn the_admin_key_is_checked() {
+    assert!(production(&[("admin.api_key", "0123456789abcdef")]).is_ok());
+    assert!(development(&[("admin.api_key", "x")]).is_ok());
+    assert_refused(production(&[("admin.api_key", "short")]), &["admin.api_key", "16 bytes"]);
+    assert_refused(development(&[("admin.api_key", "a b")]), &["admin.api_key", "printable"]);
+}
+
+#[test]
+fn public_namespaces_are_checked() {
+    for bad in ["user", "all", "public,user", "a:b", "a b", "room*", "ü"] {
+        assert_refused(development(&[("channels.public_namespaces", bad)]), &["channels.public_namespaces"]);
+    }
+}
+
+#[test]
+fn log_levels_are_checked() {
+    for good in ["off", "info", "DEBUG", "info,emagine_gateway::broker=trace", "warn, actix_server=error"] {
+        assert!(development(&[("log.level", good)]).is_ok(), "{good}");
+    }
+    for bad in ["", "loud", "info,", "=info", "x=loud"] {
+        assert_refused(development(&[("log.level", bad)]), &["log.level"]);
+    }
+}

@@ -1,0 +1,345 @@
+//! Ranges and unsafe combinations. Every refusal names the key to change and says what it must be.
+
+use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+
+use super::{AuthKind, Profile, Settings, SettingsError, duration::format_duration};
+
+type Check = Result<(), SettingsError>;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The shortest secret, in bytes, that an HMAC algorithm of JWT may have (RFC 7518 §3.2 for HS256).
+const MIN_HS_SECRET_BYTES: usize = 32;
+/// The shortest secret, in bytes, of signed tokens in production. Less than for JWT, because this secret is the login
+/// service's own and was chosen long before the gateway.
+const MIN_SIGNED_SECRET_BYTES: usize = 16;
+/// The shortest `admin.api_key`, in bytes, in production.
+const MIN_API_KEY_BYTES: usize = 16;
+
+impl Settings {
+    /// Checks everything that a value's type does not say.
+    pub(super) fn validate(&self) -> Check {
+        self.validate_server()?;
+        self.validate_broker()?;
+        self.validate_session()?;
+        self.validate_auth()?;
+        self.validate_admin()?;
+        self.validate_drain()?;
+        self.validate_channels()?;
+        self.validate_log()
+    }
+
+    fn validate_server(&self) -> Check {
+        let server = &self.server;
+        if server.public_addr == server.admin_addr && server.public_addr.port() != 0 {
+            return refuse("server.admin_addr", "must differ from server.public_addr");
+        }
+        count("server.workers", server.workers, 0..=512)?;
+        time("server.handshake_timeout", server.handshake_timeout, 10 * MS..=MINUTE)?;
+        time("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE)?;
+        if self.profile == Profile::Production && server.allowed_origins.is_empty() {
+            return refuse(
+                "server.allowed_origins",
+                r#"must list at least one origin in production, such as "https://app.example.com""#,
+            );
+        }
+        if !server.allowed_origins.iter().all(|origin| is_origin(origin)) {
+            return refuse(
+                "server.allowed_origins",
+                r#"must hold origins such as "https://app.example.com" or "https://*.example.com" (lower case, no path), or "*""#,
+            );
+        }
+        if !server.trusted_proxies.iter().all(|network| is_cidr(network)) {
+            return refuse(
+                "server.trusted_proxies",
+                r#"must hold networks such as "10.0.0.0/8" or "fd00::/8""#,
+            );
+        }
+        Ok(())
+    }
+
+    fn validate_broker(&self) -> Check {
+        let broker = &self.broker;
+        check_broker_url(&broker.url)?;
+        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
+        if !(1..=64).contains(&broker.prefix.len()) || !broker.prefix.bytes().all(allowed) {
+            return refuse(
+                "broker.prefix",
+                "must be 1 to 64 printable ASCII characters without space and braces",
+            );
+        }
+        count("broker.history_size", broker.history_size, 1..=1_000_000)?;
+        time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY)?;
+        time("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE)?;
+        time("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE)?;
+        time("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE)?;
+        time("broker.probe_timeout", broker.probe_timeout, 50 * MS..=10 * MINUTE)?;
+        if broker.probe_timeout <= broker.probe_interval {
+            return refuse("broker.probe_timeout", "must be longer than broker.probe_interval");
+        }
+        time("broker.reconnect_min", broker.reconnect_min, MS..=MINUTE)?;
+        time("broker.reconnect_max", broker.reconnect_max, MS..=10 * MINUTE)?;
+        if broker.reconnect_max < broker.reconnect_min {
+            return refuse("broker.reconnect_max", "must be at least broker.reconnect_min");
+        }
+        count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB)?;
+        count("broker.inbox_bytes", broker.inbox_bytes, KIB..=GIB)?;
+        if broker.inbox_bytes < broker.max_payload_bytes {
+            return refuse("broker.inbox_bytes", "must be at least broker.max_payload_bytes");
+        }
+        Ok(())
+    }
+
+    fn validate_session(&self) -> Check {
+        let session = &self.session;
+        time("session.heartbeat_interval", session.heartbeat_interval, 50 * MS..=HOUR)?;
+        time("session.heartbeat_grace", session.heartbeat_grace, 10 * MS..=HOUR)?;
+        time("session.identify_timeout", session.identify_timeout, 10 * MS..=10 * MINUTE)?;
+        time("session.write_timeout", session.write_timeout, 10 * MS..=10 * MINUTE)?;
+        count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB)?;
+        count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB)?;
+        count("session.max_fragments", session.max_fragments, 1..=65_536)
+    }
+
+    fn validate_auth(&self) -> Check {
+        let auth = &self.auth;
+        whole_seconds("auth.max_age", auth.max_age, SECOND..=3650 * DAY)?;
+        whole_seconds("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE)?;
+        match auth.kind {
+            AuthKind::Insecure => self.validate_insecure(),
+            AuthKind::Signed => self.validate_signed(),
+            AuthKind::Jwt => self.validate_jwt(),
+        }
+    }
+
+    fn validate_insecure(&self) -> Check {
+        if self.profile == Profile::Production {
+            return refuse(
+                "auth.kind",
+                "must not be insecure in production, where anybody could be any user",
+            );
+        }
+        if !self.server.public_addr.ip().is_loopback() {
+            return refuse(
+                "auth.kind",
+                "may be insecure only while server.public_addr is a loopback address",
+            );
+        }
+        Ok(())
+    }
+
+    fn validate_signed(&self) -> Check {
+        let Some(secret) = &self.auth.secret else {
+            return refuse("auth.secret", "or auth.secret_file must be given for auth.kind signed");
+        };
+        if self.profile == Profile::Production && secret.expose().len() < MIN_SIGNED_SECRET_BYTES {
+            return refuse("auth.secret", "must be at least 16 bytes long in production");
+        }
+        Ok(())
+    }
+
+    fn validate_jwt(&self) -> Check {
+        let auth = &self.auth;
+        let mut families = auth.algorithms.iter().map(|name| Family::of(name));
+        let Some(Some(family)) = families.next() else { return refuse("auth.algorithms", KNOWN_ALGORITHMS) };
+        for other in families {
+            match other {
+                None => return refuse("auth.algorithms", KNOWN_ALGORITHMS),
+                // One key cannot serve two families, and a public key taken as an HMAC secret is a classic attack.
+                Some(other) if other != family => {
+                    return refuse("auth.algorithms", "must all be of one family, because there is one key");
+                }
+                Some(_) => {}
+            }
+        }
+        if family != Family::Hmac {
+            if auth.public_key_file.is_none() {
+                return refuse("auth.public_key_file", "must be given for RS, PS, ES and EdDSA algorithms");
+            }
+            if auth.secret.is_some() {
+                return refuse("auth.secret", "must not be given for RS, PS, ES and EdDSA algorithms");
+            }
+            return Ok(());
+        }
+        if auth.public_key_file.is_some() {
+            return refuse(
+                "auth.public_key_file",
+                "must not be given for HS algorithms, which have a secret",
+            );
+        }
+        match &auth.secret {
+            None => refuse("auth.secret", "or auth.secret_file must be given for HS algorithms"),
+            Some(secret) if secret.expose().len() < MIN_HS_SECRET_BYTES => {
+                refuse("auth.secret", "must be at least 32 bytes long for HS algorithms")
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn validate_admin(&self) -> Check {
+        match &self.admin.api_key {
+            Some(key) if self.profile == Profile::Production && key.expose().len() < MIN_API_KEY_BYTES => {
+                refuse("admin.api_key", "must be at least 16 bytes long in production")
+            }
+            Some(key) if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) => refuse(
+                "admin.api_key",
+                "must be printable ASCII without space, as it travels in an HTTP header",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_drain(&self) -> Check {
+        let drain = &self.drain;
+        time("drain.delay", drain.delay, Duration::ZERO..=10 * MINUTE)?;
+        time("drain.window", drain.window, Duration::ZERO..=HOUR)?;
+        time("drain.timeout", drain.timeout, Duration::ZERO..=2 * HOUR)?;
+        if drain.timeout < drain.delay + drain.window {
+            return refuse("drain.timeout", "must be at least drain.delay and drain.window together");
+        }
+        Ok(())
+    }
+
+    fn validate_channels(&self) -> Check {
+        for namespace in &self.channels.public_namespaces {
+            if namespace == "user" || namespace == "all" {
+                return refuse(
+                    "channels.public_namespaces",
+                    "must not hold user or all: everybody could read everybody's messages",
+                );
+            }
+            let allowed = |byte: u8| byte.is_ascii_graphic() && !b"{}:*".contains(&byte);
+            if !(1..=64).contains(&namespace.len()) || !namespace.bytes().all(allowed) {
+                return refuse(
+                    "channels.public_namespaces",
+                    "must hold names of 1 to 64 printable ASCII characters without space, braces, colon and star",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_log(&self) -> Check {
+        let is_level = |text: &str| {
+            ["off", "error", "warn", "info", "debug", "trace"].contains(&text.to_lowercase().as_str())
+        };
+        let is_directive = |text: &str| match text.trim().split_once('=') {
+            Some((module, level)) => !module.is_empty() && is_level(level),
+            None => is_level(text.trim()),
+        };
+        if self.log.level.split(',').all(is_directive) {
+            return Ok(());
+        }
+        refuse(
+            "log.level",
+            "must be off, error, warn, info, debug or trace, or a list like info,module=debug",
+        )
+    }
+}
+
+const KNOWN_ALGORITHMS: &str = "must list at least one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, \
+     PS512, ES256, ES384 and EdDSA";
+
+/// Algorithms that share a kind of key. ES256 and ES384 do not: their keys lie on different curves.
+#[derive(PartialEq, Eq)]
+enum Family {
+    Hmac,
+    Rsa,
+    P256,
+    P384,
+    Ed25519,
+}
+
+impl Family {
+    fn of(algorithm: &str) -> Option<Self> {
+        match algorithm {
+            "HS256" | "HS384" | "HS512" => Some(Self::Hmac),
+            "RS256" | "RS384" | "RS512" | "PS256" | "PS384" | "PS512" => Some(Self::Rsa),
+            "ES256" => Some(Self::P256),
+            "ES384" => Some(Self::P384),
+            "EdDSA" => Some(Self::Ed25519),
+            _ => None,
+        }
+    }
+}
+
+fn refuse(key: &'static str, reason: impl Into<String>) -> Check {
+    Err(SettingsError::Refused { key, reason: reason.into() })
+}
+
+fn count(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Check {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    refuse(key, format!("must be {} to {}, not {value}", range.start(), range.end()))
+}
+
+fn time(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let [start, end, value] = [*range.start(), *range.end(), value].map(format_duration);
+    refuse(key, format!("must be {start} to {end}, not {value}"))
+}
+
+/// Tokens carry their times in seconds, so a fraction of one could not be kept.
+fn whole_seconds(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
+    time(key, value, range)?;
+    if value.subsec_nanos() == 0 { Ok(()) } else { refuse(key, "must be whole seconds") }
+}
+
+/// The sentences do not repeat the URL: it may hold a password.
+fn check_broker_url(url: &str) -> Check {
+    const KEY: &str = "broker.url";
+    if url == "memory:" {
+        return Ok(());
+    }
+    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
+    match scheme {
+        "redis" | "rediss" => {}
+        "unix" | "redis+unix" | "redis+sentinel" | "rediss+sentinel" | "redis-sentinel" | "redis-cluster" => {
+            return refuse(KEY, format!("with the scheme {scheme}: is not supported yet"));
+        }
+        _ => return refuse(KEY, "must be memory:, redis://host:port or rediss://host:port"),
+    }
+    let rest = url[scheme.len()..].strip_prefix("://").unwrap_or_default();
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let host_is_named = place.split(['/', ':', '?', '#']).next().is_some_and(|host| !host.is_empty());
+    if !host_is_named || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return refuse(KEY, "must name a host, such as redis://127.0.0.1:6379");
+    }
+    Ok(())
+}
+
+fn is_origin(origin: &str) -> bool {
+    // Sandboxed frames and local files send "null"; listing it is a choice.
+    if origin == "*" || origin == "null" {
+        return true;
+    }
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let host = authority.strip_prefix("*.").unwrap_or(authority);
+    let scheme_ok = !scheme.is_empty()
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte));
+    // A browser sends the host in lower case and nothing behind the port; anything else would never match.
+    let host_ok = !host.is_empty()
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte));
+    scheme_ok && host_ok
+}
+
+fn is_cidr(network: &str) -> bool {
+    let Some((address, bits)) = network.split_once('/') else { return network.parse::<IpAddr>().is_ok() };
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let max_bits = if address.is_ipv4() { 32 } else { 128 };
+    bits.parse::<u8>().is_ok_and(|bits| bits <= max_bits)
+}
