@@ -72,6 +72,14 @@ fn a_named_place_is_answered_for_own_channels_as_well() {
 }
 
 #[test]
+fn the_answer_to_join_answers_for_every_channel_of_identify() {
+    let (mut client, _) = identifying(r#"[{"channel":"room:7"},{"channel":"room:8"}]"#);
+    client.joined();
+    assert_eq!(client.subscribed(0), nothing());
+    assert_eq!(client.subscribed(1), nothing());
+}
+
+#[test]
 fn own_channels_do_not_count_against_the_limit() {
     let (_, join) = identifying(
         r#"[{"channel":"user:42"},{"channel":"all"},{"channel":"room:1"},{"channel":"room:2"},{"channel":"room:3"}]"#,
