@@ -138,4 +138,7 @@ fn a_token_does_not_show_itself_to_a_debugger() {
     let mut client = Client::connects(Version::V2);
     client.conversation.on(client.now, Input::Text(IDENTIFY), &mut actions);
     assert_eq!(format!("{actions:?}"), "[Authenticate(Token(***))]");
+    client.verified(token_of("42"));
+    client.says(r#"{"op":12,"token":"newer"}"#);
+    assert!(!format!("{:?}", client.conversation).contains("newer"));
 }
