@@ -58,13 +58,11 @@ pub enum Command<'a> {
 }
 
 /// A channel that a client asks for, not yet checked.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRequest<'a> {
     /// The name as the client spelt it.
-    #[serde(borrow)]
     pub channel: Cow<'a, str>,
     /// The position after which it wants to continue.
-    #[serde(borrow, default)]
     pub since: Option<Cow<'a, str>>,
 }
 
@@ -87,11 +85,12 @@ impl std::fmt::Debug for Command<'_> {
 #[error("malformed command")]
 pub struct Malformed;
 
-/// The fields of every op, each still as written, so that a field is judged only by the op that reads it.
+/// The fields of every op, and of a channel in Identify, each still as written, so that a field is judged
+/// only by the op that reads it.
 #[derive(Deserialize)]
 struct Fields<'a> {
-    #[serde(borrow)]
-    op: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "present")]
+    op: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     token: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -114,18 +113,14 @@ fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
 impl<'a> Command<'a> {
     /// Reads a text message. Unknown fields are passed over; a doubled known one is an error.
     pub fn parse(version: Version, text: &'a str) -> Result<Self, Malformed> {
-        // serde reads a struct from an array as well; the protocol speaks objects.
-        if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
-            return Err(Malformed);
-        }
-        let fields: Fields<'a> = serde_json::from_str(text).map_err(|_| Malformed)?;
-        let number: u64 = fields.op.get().parse().map_err(|_| Malformed)?;
+        let fields = Fields::read(text)?;
+        let number: u64 = fields.op.ok_or(Malformed)?.get().parse().map_err(|_| Malformed)?;
         match (number, version) {
             (op::IDENTIFY, Version::V1) if fields.channels.is_some() => Err(Malformed),
             (op::IDENTIFY, _) => fields.identify(),
             (op::HEARTBEAT, _) => fields.heartbeat(),
             (op::HEARTBEAT_ACK, _) => Ok(Self::HeartbeatAck),
-            (op::SUBSCRIBE, Version::V2) => fields.subscribe(),
+            (op::SUBSCRIBE, Version::V2) => fields.channel_request().map(Self::Subscribe),
             (op::UNSUBSCRIBE, Version::V2) => Ok(Self::Unsubscribe { channel: text_of(fields.channel)? }),
             (op::REFRESH, Version::V2) => Ok(Self::Refresh { token: text_of(fields.token)? }),
             _ => Err(Malformed),
@@ -134,17 +129,29 @@ impl<'a> Command<'a> {
 }
 
 impl<'a> Fields<'a> {
+    fn read(text: &'a str) -> Result<Self, Malformed> {
+        // serde reads a struct from an array as well; the protocol speaks objects.
+        if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+            return Err(Malformed);
+        }
+        serde_json::from_str(text).map_err(|_| Malformed)
+    }
+
     fn identify(self) -> Result<Command<'a>, Malformed> {
         let channels = match self.channels {
             None => Vec::new(),
-            Some(raw) => serde_json::from_str(raw.get()).map_err(|_| Malformed)?,
+            Some(raw) => serde_json::from_str::<Vec<&RawValue>>(raw.get())
+                .map_err(|_| Malformed)?
+                .into_iter()
+                .map(|raw| Self::read(raw.get())?.channel_request())
+                .collect::<Result<_, _>>()?,
         };
         Ok(Command::Identify { token: text_of(self.token)?, channels })
     }
 
-    fn subscribe(self) -> Result<Command<'a>, Malformed> {
+    fn channel_request(self) -> Result<ChannelRequest<'a>, Malformed> {
         let since = self.since.map(|raw| text_of(Some(raw))).transpose()?;
-        Ok(Command::Subscribe(ChannelRequest { channel: text_of(self.channel)?, since }))
+        Ok(ChannelRequest { channel: text_of(self.channel)?, since })
     }
 
     fn heartbeat(self) -> Result<Command<'a>, Malformed> {
@@ -271,6 +278,32 @@ mod tests {
             r#"{"op":12}"#,
         ] {
             assert_eq!(Command::parse(Version::V2, text).err(), Some(Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_channel_in_identify_is_judged_like_one_in_subscribe() {
+        for (fields, expected) in [
+            (r#""channel":"room:7""#, true),
+            (r#""channel":"room:7","since":"1-2","more":[]"#, true),
+            (r#""channel":"room:7","since":null"#, false),
+            (r#""channel":"room:7","since":12"#, false),
+            (r#""channel":"room:7","channel":"room:7""#, false),
+            (r#""channel":null"#, false),
+            (r#""since":"1-2""#, false),
+        ] {
+            let identify = format!(r#"{{"op":1,"token":"t","channels":[{{{fields}}}]}}"#);
+            assert_eq!(Command::parse(Version::V2, &identify).is_ok(), expected, "{identify}");
+            let subscribe = format!(r#"{{"op":4,{fields}}}"#);
+            assert_eq!(Command::parse(Version::V2, &subscribe).is_ok(), expected, "{subscribe}");
+        }
+    }
+
+    #[test]
+    fn a_channel_in_identify_is_an_object() {
+        for channel in [r#"["room:7"]"#, r#"["room:7","1-2"]"#, r#""room:7""#, "null", "7"] {
+            let text = format!(r#"{{"op":1,"token":"t","channels":[{channel}]}}"#);
+            assert_eq!(Command::parse(Version::V2, &text).err(), Some(Malformed), "{text}");
         }
     }
 }

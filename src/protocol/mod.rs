@@ -23,6 +23,9 @@ pub mod frame;
 pub mod position;
 pub mod publication;
 
+#[cfg(test)]
+mod properties;
+
 use std::time::Instant;
 
 /// The time at which something happens, read once by the caller for a whole step.

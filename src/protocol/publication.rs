@@ -117,7 +117,11 @@ pub fn decode_for_users(payload: &[u8], max_bytes: usize) -> Result<Vec<Publicat
         return Err(PayloadError::TooBig);
     }
     let text = std::str::from_utf8(payload).map_err(|_| PayloadError::NotJson)?;
-    let _: &RawValue = serde_json::from_str(text).map_err(|_| PayloadError::NotJson)?;
+    let object: &RawValue = serde_json::from_str(text).map_err(|_| PayloadError::NotJson)?;
+    // serde reads a struct from an array as well.
+    if !object.get().starts_with('{') {
+        return Err(PayloadError::BadUsers);
+    }
     let ForUsers { users, message } = serde_json::from_str(text).map_err(|_| PayloadError::BadUsers)?;
     let mut channels = users
         .iter()
@@ -198,6 +202,7 @@ mod tests {
         for (bad, error) in [
             (&b"x"[..], PayloadError::NotJson),
             (b"[]", PayloadError::BadUsers),
+            (br#" [["42"],{"a":1}]"#, PayloadError::BadUsers),
             (br#"{"users":["42"]}"#, PayloadError::BadUsers),
             (br#"{"users":[42],"message":1}"#, PayloadError::BadUsers),
             (br#"{"users":["4 2"],"message":1}"#, PayloadError::BadUsers),

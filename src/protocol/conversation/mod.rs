@@ -167,7 +167,6 @@ struct Request {
     resumes: bool,
 }
 
-#[derive(Debug)]
 struct Joining {
     member: Member,
     /// The channels of the Join, in its order.
@@ -178,6 +177,13 @@ struct Joining {
     refusals: Vec<Event>,
     /// Frames that wait for Ready.
     waiting: Vec<Box<str>>,
+}
+
+impl std::fmt::Debug for Joining {
+    /// Without the frames that wait: a Refresh among them holds a token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Joining").field("channels", &self.channels).finish_non_exhaustive()
+    }
 }
 
 impl Conversation {
@@ -230,7 +236,8 @@ impl Conversation {
         }
     }
 
-    /// When [`Input::DeadlinePassed`] is due; `None` once closed. It may come earlier than the last answer.
+    /// When [`Input::DeadlinePassed`] is due; `None` once closed. Every input may move it, back or forward, so
+    /// ask again after each. Fed too early, that input does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         let silent = self.last_seen + self.rules.heartbeat_interval + self.rules.heartbeat_grace;
         let state = match &self.state {

@@ -54,8 +54,8 @@ impl Conversation {
         actions.push(Action::Authenticate(Token(token)));
     }
 
-    /// Whether an op that needs an identity can be carried out now. Until Ready is sent it waits; before
-    /// Identify it is an error.
+    /// Whether an op that needs an identity can be carried out now. Before the token is accepted it is an
+    /// error; from then until Ready is sent it waits.
     fn admits(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
         let code = match &mut self.state {
             State::Identified(_) => return true,

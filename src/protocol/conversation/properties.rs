@@ -1,1 +1,43 @@
+//! What holds for any conversation, however its client, its hub and its clocks behave.
+
+mod steps;
+mod watched;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use self::steps::{Step, rules, steps};
+use self::watched::Watched;
 use super::*;
+
+const UNIX_START_MS: u64 = 1_700_000_000_000;
+
+proptest! {
+    #[test]
+    fn whatever_happens_the_conversation_keeps_its_order(
+        rules in rules(),
+        version in select(vec![Version::V1, Version::V2]),
+        jitter in 0.0..=1.0,
+        steps in steps(),
+    ) {
+        let mut watched = Watched::new(rules, version, jitter);
+        for step in &steps {
+            watched.take(step);
+        }
+    }
+
+    #[test]
+    fn whatever_has_happened_a_silent_client_is_closed_in_the_end(
+        rules in rules(),
+        version in select(vec![Version::V1, Version::V2]),
+        steps in steps(),
+    ) {
+        let silence = rules.heartbeat_interval + rules.heartbeat_grace;
+        let mut watched = Watched::new(rules, version, 0.5);
+        for step in &steps {
+            watched.take(step);
+        }
+        watched.pass(silence);
+        prop_assert!(watched.closed && watched.conversation.is_closed());
+    }
+}

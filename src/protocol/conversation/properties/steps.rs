@@ -1,0 +1,143 @@
+//! What may happen to a conversation, made up.
+
+use proptest::prelude::*;
+use proptest::{collection::vec, option, sample::select};
+
+use super::*;
+
+/// One thing that happens. Unlike an input it can be made up before the conversation is there.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Text(String),
+    Binary,
+    ControlFrame,
+    PeerClosed,
+    Violation(CloseCode),
+    Verified(Result<Identity, NotIdentified>),
+    Joined(usize),
+    Subscribed(u32),
+    Drain(u64),
+    Disconnect,
+    /// The hub or the authenticator answers what was asked last, as it should.
+    Answered,
+    /// The deadline is looked at, whether it has come or not.
+    LookedAtTheClock,
+    /// Time passes, and every deadline is noticed when it comes.
+    Passed(Duration),
+    /// Time passes, and nobody looks.
+    Stalled(Duration),
+    /// The wall clock is set to another time.
+    WallClockSet(u64),
+}
+
+pub(super) fn rules() -> impl Strategy<Value = Rules> {
+    let ms = |range| Strategy::prop_map(range, Duration::from_millis);
+    (
+        ms(50..60_000u64),
+        ms(0..20_000u64),
+        ms(0..15_000u64),
+        select(vec![0, 2, 30, 600]),
+        0..4u32,
+        any::<bool>(),
+    )
+        .prop_map(|(interval, grace, identify, messages_per_minute, max_subscriptions, public)| Rules {
+            heartbeat_interval: interval,
+            heartbeat_grace: grace,
+            identify_timeout: identify,
+            max_message_bytes: 65_536,
+            messages_per_minute,
+            max_subscriptions,
+            public_namespaces: if public { vec!["news".into()] } else { vec![] },
+        })
+}
+
+fn identity() -> impl Strategy<Value = Identity> {
+    let grants = vec(select(vec!["room:*", "room:1", "news:*", "bank:1", "*", ""]), 0..3);
+    let expiry = option::of(prop_oneof![
+        Just(0),
+        Just(u64::MAX),
+        UNIX_START_MS..UNIX_START_MS + 100_000,
+        UNIX_START_MS..UNIX_START_MS + 3 * 86_400_000,
+    ]);
+    (prop_oneof![9 => Just("42"), 1 => Just("43")], expiry, grants).prop_map(
+        |(user, expires_at_ms, grants)| Identity {
+            user: ChannelName::of_user(user).unwrap(),
+            expires_at_ms,
+            grants: grants.into_iter().map(ChannelPattern::new).collect(),
+        },
+    )
+}
+
+fn channel() -> impl Strategy<Value = &'static str> {
+    select(vec!["room:1", "room:2", "room:3", "news:1", "bank:1", "user:42", "user:43", "all", "room:", ""])
+}
+
+fn identify() -> impl Strategy<Value = String> {
+    let one = (channel(), any::<bool>()).prop_map(|(channel, resumes)| match resumes {
+        true => format!(r#"{{"channel":"{channel}","since":"9-1"}}"#),
+        false => format!(r#"{{"channel":"{channel}"}}"#),
+    });
+    option::of(vec(one, 0..6)).prop_map(|channels| match channels {
+        Some(channels) => format!(r#"{{"op":1,"token":"t","channels":[{}]}}"#, channels.join(",")),
+        None => r#"{"op":1,"token":"t"}"#.to_owned(),
+    })
+}
+
+fn command() -> impl Strategy<Value = String> {
+    prop_oneof![
+        1 => identify(),
+        8 => channel().prop_map(|channel| format!(r#"{{"op":4,"channel":"{channel}"}}"#)),
+        2 => channel().prop_map(|channel| format!(r#"{{"op":4,"channel":"{channel}","since":"9-1"}}"#)),
+        5 => channel().prop_map(|channel| format!(r#"{{"op":5,"channel":"{channel}"}}"#)),
+        3 => Just(r#"{"op":12,"token":"t"}"#.to_owned()),
+        3 => Just(r#"{"op":11,"time":1}"#.to_owned()),
+        2 => Just(r#"{"op":10,"time":1579276740336}"#.to_owned()),
+        1 => Just(r#"{"op":10}"#.to_owned()),
+    ]
+}
+
+/// A command with one piece cut out, doubled or replaced.
+fn nearly_a_command() -> impl Strategy<Value = String> {
+    (command(), any::<prop::sample::Index>(), option::of(any::<char>())).prop_map(|(text, at, put)| {
+        let mut chars: Vec<char> = text.chars().collect();
+        let at = at.index(chars.len());
+        match put {
+            Some(put) => chars[at] = put,
+            None => drop(chars.remove(at)),
+        }
+        chars.into_iter().collect()
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let ms = |range| Strategy::prop_map(range, Duration::from_millis);
+    prop_oneof![
+        24 => command().prop_map(Step::Text),
+        1 => nearly_a_command().prop_map(Step::Text),
+        1 => any::<String>().prop_map(Step::Text),
+        1 => Just(Step::Binary),
+        2 => Just(Step::ControlFrame),
+        1 => Just(Step::PeerClosed),
+        1 => select(CloseCode::ALL.to_vec()).prop_map(Step::Violation),
+        4 => identity().prop_map(|identity| Step::Verified(Ok(identity))),
+        1 => Just(Step::Verified(Err(NotIdentified))),
+        4 => (0..12usize).prop_map(Step::Joined),
+        8 => (0..6u32).prop_map(Step::Subscribed),
+        1 => any::<u64>().prop_map(Step::Drain),
+        1 => Just(Step::Disconnect),
+        16 => Just(Step::Answered),
+        4 => Just(Step::LookedAtTheClock),
+        8 => ms(0..20_000u64).prop_map(Step::Passed),
+        1 => ms(0..2 * 86_400_000u64).prop_map(Step::Passed),
+        2 => ms(0..100_000u64).prop_map(Step::Stalled),
+        1 => prop_oneof![Just(0), Just(u64::MAX), UNIX_START_MS - 100_000..UNIX_START_MS + 100_000]
+            .prop_map(Step::WallClockSet),
+    ]
+}
+
+/// Half of all conversations begin well, so that what comes after Ready is seen often enough.
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let begins_well = identify().prop_map(|text| vec![Step::Text(text), Step::Answered, Step::Answered]);
+    (prop_oneof![Just(vec![]), begins_well], vec(step(), 0..=57))
+        .prop_map(|(beginning, rest)| beginning.into_iter().chain(rest).collect())
+}

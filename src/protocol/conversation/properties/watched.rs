@@ -1,0 +1,181 @@
+//! A judge of everything that a conversation does.
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::protocol::event::SubscriptionOutcome;
+
+/// While time passes the client is silent, which the rules below allow for 80 s, with a beat every 50 ms.
+const MAX_DEADLINES: usize = 2_000;
+
+/// A conversation whose every action is judged.
+pub(super) struct Watched {
+    pub(super) conversation: Conversation,
+    rules: Rules,
+    now: Now,
+    asked: Option<Action>,
+    /// Whether Close was sent or the peer has gone.
+    pub(super) closed: bool,
+    joins: usize,
+    readys: usize,
+    /// What the hub has been told that the session is on, besides its own channels.
+    subscribed: HashSet<ChannelName>,
+    /// Whether an answer has come that no question led to.
+    unasked_answer: bool,
+}
+
+impl Watched {
+    pub(super) fn new(rules: Rules, version: Version, jitter: f64) -> Self {
+        let now = Now { monotonic: Instant::now(), unix_ms: UNIX_START_MS };
+        let mut actions = Vec::new();
+        let conversation =
+            Conversation::open(rules.clone().into(), version, SessionId(1), jitter, now, &mut actions);
+        assert!(matches!(actions[..], [Action::Send(Event::Hello { .. })]), "{actions:?}");
+        Self {
+            conversation,
+            rules,
+            now,
+            asked: None,
+            closed: false,
+            joins: 0,
+            readys: 0,
+            subscribed: HashSet::new(),
+            unasked_answer: false,
+        }
+    }
+
+    pub(super) fn take(&mut self, step: &Step) {
+        let position = Position { epoch: 9, offset: 9 };
+        match step {
+            Step::Text(text) => self.on(Input::Text(text)),
+            Step::Binary => self.on(Input::Binary),
+            Step::ControlFrame => self.on(Input::ControlFrame),
+            Step::PeerClosed => {
+                self.on(Input::PeerClosed);
+                self.closed = true;
+            }
+            Step::Violation(code) => self.on(Input::Violation(*code)),
+            Step::Verified(result) => {
+                self.unasked_answer = true;
+                self.on(Input::Verified(result.clone()));
+            }
+            Step::Joined(positions) => self.on(Input::Joined(vec![position; *positions])),
+            Step::Subscribed(ticket) => self.on(Input::Subscribed { ticket: *ticket, position }),
+            Step::Drain(after_ms) => self.on(Input::Drain { after_ms: *after_ms }),
+            Step::Disconnect => self.on(Input::Disconnect),
+            Step::Answered => self.answer(position),
+            Step::LookedAtTheClock => self.on(Input::DeadlinePassed),
+            Step::Passed(time) => self.pass(*time),
+            Step::Stalled(time) => self.stall(*time),
+            Step::WallClockSet(unix_ms) => self.now.unix_ms = *unix_ms,
+        }
+    }
+
+    fn answer(&mut self, position: Position) {
+        match self.asked.take() {
+            Some(Action::Authenticate(_)) => {
+                let user = ChannelName::of_user("42").unwrap();
+                let grants = vec![ChannelPattern::new("room:*")];
+                self.on(Input::Verified(Ok(Identity { user, expires_at_ms: None, grants })));
+            }
+            Some(Action::Join { channels }) => self.on(Input::Joined(vec![position; channels.len()])),
+            Some(Action::Subscribe { ticket, .. }) => self.on(Input::Subscribed { ticket, position }),
+            _ => {}
+        }
+    }
+
+    fn stall(&mut self, time: Duration) {
+        self.now.monotonic += time;
+        self.now.unix_ms = self.now.unix_ms.saturating_add(time.as_millis() as u64);
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now.monotonic + time;
+        let mut deadlines = 0;
+        while let Some(due) = self.conversation.next_deadline().filter(|due| *due <= end) {
+            self.stall(due.saturating_duration_since(self.now.monotonic));
+            self.on(Input::DeadlinePassed);
+            deadlines += 1;
+            assert!(deadlines <= MAX_DEADLINES, "spins");
+        }
+        self.stall(end - self.now.monotonic);
+    }
+
+    fn on(&mut self, input: Input<'_>) {
+        let looked = matches!(input, Input::DeadlinePassed);
+        let mut actions = Vec::new();
+        self.conversation.on(self.now, input, &mut actions);
+        let mut before = None;
+        for action in &actions {
+            self.judge(before, action);
+            before = Some(action);
+        }
+        assert_eq!(self.conversation.next_deadline().is_none(), self.conversation.is_closed());
+        if looked && let Some(next) = self.conversation.next_deadline() {
+            assert!(next > self.now.monotonic, "the next deadline has passed already");
+        }
+        if let Some(Action::Send(Event::Ready { .. })) = before {
+            panic!("Ready without going live: {actions:?}");
+        }
+    }
+
+    fn judge(&mut self, before: Option<&Action>, action: &Action) {
+        assert!(!self.closed, "{action:?} after the end");
+        match action {
+            Action::Send(event) => self.judge_event(event),
+            Action::Authenticate(_) => {
+                assert!(self.joins == 0 || self.readys == 1, "Authenticate while joining");
+            }
+            Action::Join { channels } => {
+                self.joins += 1;
+                assert_eq!(self.joins, 1, "a second Join");
+                self.subscribed.extend(channels[2..].iter().cloned());
+                assert_eq!(self.subscribed.len(), channels.len() - 2, "a channel twice: {channels:?}");
+            }
+            Action::Subscribe { channel, .. } => {
+                assert_eq!(self.readys, 1, "Subscribe before Ready");
+                assert!(self.subscribed.insert(channel.clone()), "{channel} twice");
+            }
+            Action::Unsubscribe(channel) => {
+                assert_eq!(self.readys, 1, "Unsubscribe before Ready");
+                assert!(self.subscribed.remove(channel), "{channel} was not there");
+            }
+            Action::GoLive(None) => {
+                assert!(matches!(before, Some(Action::Send(Event::Ready { .. }))), "{before:?}");
+            }
+            Action::GoLive(Some(live)) => {
+                let Some(Action::Send(Event::Subscription { channel, outcome })) = before else {
+                    panic!("{live} goes live after {before:?}");
+                };
+                assert!(matches!(outcome, SubscriptionOutcome::Subscribed { .. }), "{outcome:?}");
+                assert_eq!(**channel, *live.as_str());
+                assert!(self.subscribed.contains(live), "{live} goes live but is not there");
+            }
+            Action::Close(_) => self.closed = true,
+        }
+        let limit = self.rules.max_subscriptions as usize;
+        assert!(limit == 0 || self.subscribed.len() <= limit, "over the limit: {:?}", self.subscribed);
+        if matches!(action, Action::Authenticate(_) | Action::Join { .. } | Action::Subscribe { .. }) {
+            self.asked = Some(action.clone());
+        }
+    }
+
+    fn judge_event(&mut self, event: &Event) {
+        match event {
+            Event::Hello { .. } => panic!("a second Hello"),
+            Event::Ready { .. } => {
+                self.readys += 1;
+                assert_eq!(self.readys, 1, "a second Ready");
+            }
+            Event::Subscription { .. } | Event::Refreshed { .. } => {
+                assert_eq!(self.readys, 1, "{event:?} before Ready");
+            }
+            _ => {}
+        }
+        let version = self.conversation.version();
+        let json: serde_json::Value = serde_json::from_str(&event.to_json(version)).unwrap();
+        if version == Version::V1 && !self.unasked_answer {
+            assert!([2, 10, 11].contains(&json["op"].as_u64().unwrap()), "version 1 is sent {json}");
+        }
+    }
+}

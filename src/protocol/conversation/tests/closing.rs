@@ -1,0 +1,184 @@
+//! How a conversation ends, other than by a deadline or at Identify.
+
+use super::*;
+
+#[test]
+fn what_is_not_a_command_closes_with_4001_in_every_state() {
+    for text in [
+        "",
+        "nonsense",
+        "{",
+        "[]",
+        "42",
+        "{}",
+        r#"{"op":"1","token":"t"}"#,
+        r#"{"op":1}"#,
+        r#"{"op":1,"token":7}"#,
+        r#"{"op":10,"time":"now"}"#,
+        r#"{"op":0,"heartbeat_interval":1}"#,
+        r#"{"op":2,"user":"42"}"#,
+        r#"{"op":3,"message":{}}"#,
+        r#"{"op":6,"channel":"room:7"}"#,
+        r#"{"op":14}"#,
+        r#"{"op":-1}"#,
+    ] {
+        for mut client in [
+            Client::connects(Version::V1),
+            Client::connects(Version::V2),
+            Client::verifying(),
+            Client::joining(),
+            Client::identified(),
+        ] {
+            assert_eq!(client.says(text), ["close 4001"], "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_version_2_added_closes_version_1_with_4001() {
+    for text in [
+        r#"{"op":4,"channel":"room:7"}"#,
+        r#"{"op":5,"channel":"room:7"}"#,
+        r#"{"op":12,"token":"t"}"#,
+        r#"{"op":1,"token":"t","channels":[]}"#,
+    ] {
+        assert_eq!(Client::connects(Version::V1).says(text), ["close 4001"], "{text}");
+        let mut client = Client::identified_as(Version::V1, token_of("42"));
+        assert_eq!(client.says(text), ["close 4001"], "{text}");
+    }
+}
+
+#[test]
+fn a_binary_message_closes_with_1003() {
+    for mut client in [Client::connects(Version::V1), Client::joining(), Client::identified()] {
+        assert_eq!(client.on(Input::Binary), ["close 1003"]);
+    }
+}
+
+#[test]
+fn what_the_socket_finds_closes_with_its_own_code() {
+    for (code, expected) in [
+        (CloseCode::ProtocolError, "close 1002"),
+        (CloseCode::InvalidUtf8, "close 1007"),
+        (CloseCode::PolicyViolation, "close 1008"),
+        (CloseCode::MessageTooBig, "close 1009"),
+        (CloseCode::TooSlow, "close 4008"),
+    ] {
+        for mut client in [Client::connects(Version::V1), Client::joining(), Client::identified()] {
+            assert_eq!(client.on(Input::Violation(code)), [expected]);
+        }
+    }
+}
+
+#[test]
+fn the_backend_s_word_closes_with_4010() {
+    for mut client in [Client::connects(Version::V1), Client::joining(), Client::identified()] {
+        assert_eq!(client.on(Input::Disconnect), ["close 4010"]);
+    }
+}
+
+#[test]
+fn a_drain_closes_version_1_with_1012_and_tells_it_nothing_it_does_not_know() {
+    for mut client in [Client::connects(Version::V1), Client::identified_as(Version::V1, token_of("42"))] {
+        assert_eq!(client.on(Input::Drain { after_ms: 1_800 }), ["close 1012"]);
+    }
+}
+
+#[test]
+fn a_drain_tells_version_2_when_to_come_back() {
+    for mut client in [Client::connects(Version::V2), Client::joining(), Client::identified()] {
+        assert_eq!(
+            client.on(Input::Drain { after_ms: 1_800 }),
+            [r#"{"op":7,"after":1800,"reason":"draining"}"#, "close 1012"]
+        );
+    }
+}
+
+#[test]
+fn every_frame_counts_against_the_budget_and_one_too_many_closes_with_4007() {
+    let frugal = Rules { messages_per_minute: 4, ..rules() };
+    for last in [Input::Text(r#"{"op":11}"#), Input::Text("nonsense"), Input::Binary, Input::ControlFrame] {
+        let mut client = Client::connects_under(frugal.clone(), Version::V2, 0.5);
+        client.identifies_as(token_of("42"));
+        client.says(r#"{"op":11}"#);
+        client.on(Input::ControlFrame);
+        client.says(r#"{"op":10}"#);
+        assert_eq!(client.on(last.clone()), ["close 4007"], "{last:?}");
+    }
+}
+
+#[test]
+fn the_budget_fills_evenly() {
+    let mut client = Client::connects_under(Rules { messages_per_minute: 4, ..rules() }, Version::V1, 0.5);
+    client.identifies_as(token_of("42"));
+    for _ in 0..3 {
+        client.says(r#"{"op":11}"#);
+    }
+    for _ in 0..3 {
+        client.passes(15_001 * MS);
+        assert_eq!(client.says(r#"{"op":11}"#), nothing());
+    }
+    assert_eq!(client.says(r#"{"op":11}"#), ["close 4007"]);
+}
+
+#[test]
+fn a_budget_of_0_is_no_limit() {
+    let mut client = Client::connects_under(Rules { messages_per_minute: 0, ..rules() }, Version::V1, 0.5);
+    for _ in 0..10_000 {
+        assert_eq!(client.says(r#"{"op":11}"#), nothing());
+    }
+}
+
+#[test]
+fn when_the_peer_has_closed_there_is_nothing_left_to_say() {
+    for mut client in
+        [Client::connects(Version::V1), Client::verifying(), Client::joining(), Client::identified()]
+    {
+        assert_eq!(client.on(Input::PeerClosed), nothing());
+        assert_stays_silent(client);
+    }
+}
+
+#[test]
+fn nothing_follows_close() {
+    for mut client in
+        [Client::connects(Version::V1), Client::verifying(), Client::joining(), Client::identified()]
+    {
+        assert_eq!(client.on(Input::Disconnect), ["close 4010"]);
+        assert_stays_silent(client);
+    }
+}
+
+#[test]
+fn what_still_waits_for_ready_is_dropped_with_the_conversation() {
+    let mut client = Client::joining();
+    client.says(r#"{"op":4,"channel":"room:1"}"#);
+    assert_eq!(client.on(Input::Disconnect), ["close 4010"]);
+    assert_stays_silent(client);
+}
+
+fn assert_stays_silent(mut client: Client) {
+    assert!(client.conversation.is_closed());
+    assert!(!client.conversation.is_identified());
+    assert_eq!(client.conversation.next_deadline(), None);
+    for input in [
+        Input::Text(IDENTIFY),
+        Input::Text(r#"{"op":10}"#),
+        Input::Text("nonsense"),
+        Input::Binary,
+        Input::ControlFrame,
+        Input::PeerClosed,
+        Input::Violation(CloseCode::TooSlow),
+        Input::Verified(Ok(token_of("42"))),
+        Input::Verified(Err(NotIdentified)),
+        Input::Joined(vec![Position::before(9), Position::before(9)]),
+        Input::Subscribed { ticket: 0, position: Position::before(9) },
+        Input::Drain { after_ms: 1 },
+        Input::Disconnect,
+        Input::DeadlinePassed,
+    ] {
+        client.stalls(100 * SECOND);
+        assert_eq!(client.on(input.clone()), nothing(), "{input:?}");
+    }
+    assert_eq!(client.conversation.next_deadline(), None);
+}

@@ -1,0 +1,135 @@
+//! Channels asked for in Identify, and what is said while the hub has not answered yet.
+
+use super::*;
+
+/// A client that identified with this `channels` field. Returns the Join as well.
+fn identifying(channels: &str) -> (Client, Vec<String>) {
+    let mut client = Client::connects(Version::V2);
+    client.says(&format!(r#"{{"op":1,"token":"secret","channels":{channels}}}"#));
+    let join = client.verified(token_of("42"));
+    (client, join)
+}
+
+fn ready_with(channels: &str) -> String {
+    format!(r#"{{"op":2,"user":"42","session":"00000000000000000000000000000abc","channels":[{channels}]}}"#)
+}
+
+#[test]
+fn allowed_channels_are_joined_along_the_way() {
+    let (mut client, join) = identifying(r#"[{"channel":"room:7"},{"channel":"news:sport"}]"#);
+    assert_eq!(join, ["join user:42 all room:7 news:sport"]);
+    let ready = ready_with(concat!(
+        r#"{"channel":"user:42","position":"9-1"},{"channel":"all","position":"9-2"},"#,
+        r#"{"channel":"room:7","position":"9-3"},{"channel":"news:sport","position":"9-4"}"#
+    ));
+    assert_eq!(client.joined(), [ready.as_str(), "go live"]);
+    assert!(client.says(r#"{"op":4,"channel":"room:7"}"#)[0].contains("already_subscribed"));
+    assert_eq!(client.says(r#"{"op":5,"channel":"room:7"}"#)[0], "unsubscribe room:7");
+}
+
+#[test]
+fn refused_channels_are_told_after_ready_and_do_not_spoil_the_others() {
+    let (mut client, join) = identifying(
+        r#"[{"channel":"bank:1"},{"channel":"a b"},{"channel":"user:43"},{"channel":"room:1"},
+            {"channel":"room:2"},{"channel":"room:3"},{"channel":"room:4"}]"#,
+    );
+    assert_eq!(join, ["join user:42 all room:1 room:2 room:3"]);
+    let lines = client.joined();
+    assert!(lines[0].starts_with(r#"{"op":2,"#));
+    assert_eq!(
+        lines[1..],
+        [
+            "go live",
+            r#"{"op":6,"channel":"bank:1","state":"refused","reason":"not_allowed"}"#,
+            r#"{"op":6,"channel":"a b","state":"refused","reason":"bad_channel"}"#,
+            r#"{"op":6,"channel":"user:43","state":"refused","reason":"not_allowed"}"#,
+            r#"{"op":6,"channel":"room:4","state":"refused","reason":"too_many_subscriptions"}"#,
+        ]
+    );
+}
+
+#[test]
+fn a_channel_named_twice_is_joined_once() {
+    let (mut client, join) =
+        identifying(r#"[{"channel":"room:7"},{"channel":"room:7","since":"9-1"},{"channel":"room:7"}]"#);
+    assert_eq!(join, ["join user:42 all room:7"]);
+    let lines = client.joined();
+    assert!(lines[0].contains(r#"{"channel":"room:7","position":"9-3","recovered":false}"#), "{lines:?}");
+    assert_eq!(lines.len(), 2);
+}
+
+#[test]
+fn a_named_place_is_answered_for_own_channels_as_well() {
+    let (mut client, join) = identifying(
+        r#"[{"channel":"user:42","since":"9-1"},{"channel":"all"},{"channel":"room:7","since":"x"}]"#,
+    );
+    assert_eq!(join, ["join user:42 all room:7"]);
+    let ready = ready_with(concat!(
+        r#"{"channel":"user:42","position":"9-1","recovered":false},{"channel":"all","position":"9-2"},"#,
+        r#"{"channel":"room:7","position":"9-3","recovered":false}"#
+    ));
+    assert_eq!(client.joined(), [ready.as_str(), "go live"]);
+}
+
+#[test]
+fn the_answer_to_join_answers_for_every_channel_of_identify() {
+    let (mut client, _) = identifying(r#"[{"channel":"room:7"},{"channel":"room:8"}]"#);
+    client.joined();
+    assert_eq!(client.subscribed(0), nothing());
+    assert_eq!(client.subscribed(1), nothing());
+}
+
+#[test]
+fn own_channels_do_not_count_against_the_limit() {
+    let (_, join) = identifying(
+        r#"[{"channel":"user:42"},{"channel":"all"},{"channel":"room:1"},{"channel":"room:2"},{"channel":"room:3"}]"#,
+    );
+    assert_eq!(join, ["join user:42 all room:1 room:2 room:3"]);
+}
+
+#[test]
+fn what_needs_ready_waits_for_it_and_is_then_handled_in_order() {
+    let mut client = Client::joining();
+    for text in [
+        r#"{"op":4,"channel":"room:1"}"#,
+        r#"{"op":5,"channel":"room:1"}"#,
+        r#"{"op":12,"token":"newer"}"#,
+        r#"{"op":4,"channel":"bank:1"}"#,
+    ] {
+        assert_eq!(client.says(text), nothing(), "{text}");
+    }
+    let lines = client.joined();
+    assert_eq!(lines[1], "go live");
+    assert_eq!(
+        lines[2..],
+        [
+            "subscribe room:1 with ticket 0",
+            "unsubscribe room:1",
+            r#"{"op":6,"channel":"room:1","state":"unsubscribed"}"#,
+            "authenticate newer",
+            r#"{"op":6,"channel":"bank:1","state":"refused","reason":"not_allowed"}"#,
+        ]
+    );
+}
+
+#[test]
+fn what_does_not_need_ready_does_not_wait_for_it() {
+    let mut client = Client::joining();
+    client.says(r#"{"op":4,"channel":"room:1"}"#);
+    assert_eq!(client.says(r#"{"op":10,"time":5}"#), [r#"{"op":11,"time":5}"#]);
+    assert_eq!(client.says(r#"{"op":11}"#), nothing());
+    assert_eq!(client.says("nonsense"), ["close 4001"]);
+}
+
+#[test]
+fn sixteen_frames_may_wait_and_one_more_closes_with_4007() {
+    let waiting = || {
+        let mut client = Client::joining();
+        for _ in 0..16 {
+            assert_eq!(client.says(r#"{"op":5,"channel":"room:1"}"#), nothing());
+        }
+        client
+    };
+    assert_eq!(waiting().joined().len(), 2 + 16);
+    assert_eq!(waiting().says(r#"{"op":5,"channel":"room:1"}"#), ["close 4007"]);
+}

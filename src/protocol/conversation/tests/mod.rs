@@ -1,0 +1,170 @@
+//! What the conversation promises, in virtual time: no socket, no hub, no waiting.
+
+use super::*;
+
+mod closing;
+mod expiry;
+mod heartbeat;
+mod identify;
+mod identify_with_channels;
+mod refresh;
+mod subscriptions;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const IDENTIFY: &str = r#"{"op":1,"token":"secret"}"#;
+const READY_V1: &str = r#"{"op":2,"user":"42"}"#;
+/// Where the wall clock stands when a test begins.
+const UNIX_START_MS: u64 = 1_700_000_000_000;
+
+fn rules() -> Rules {
+    Rules {
+        heartbeat_interval: 45 * SECOND,
+        heartbeat_grace: 15 * SECOND,
+        identify_timeout: 10 * SECOND,
+        max_message_bytes: 65_536,
+        messages_per_minute: 120,
+        max_subscriptions: 3,
+        public_namespaces: vec!["news".into()],
+    }
+}
+
+/// What a token for `user` says that opens every room and never expires.
+fn token_of(user: &str) -> Identity {
+    Identity {
+        user: ChannelName::of_user(user).unwrap(),
+        expires_at_ms: None,
+        grants: vec![ChannelPattern::new("room:*")],
+    }
+}
+
+/// What a token for user 42 says that expires so long after the beginning of the test.
+fn token_for(lifetime: Duration) -> Identity {
+    Identity { expires_at_ms: Some(UNIX_START_MS + lifetime.as_millis() as u64), ..token_of("42") }
+}
+
+/// A conversation with the hands on its clock. Every verb returns the actions that it led to, a line each.
+struct Client {
+    conversation: Conversation,
+    hello: Vec<String>,
+    now: Now,
+}
+
+impl Client {
+    fn connects(version: Version) -> Self {
+        Self::connects_under(rules(), version, 0.5)
+    }
+
+    fn connects_under(rules: Rules, version: Version, jitter: f64) -> Self {
+        let now = Now { monotonic: Instant::now(), unix_ms: UNIX_START_MS };
+        let mut actions = Vec::new();
+        let session = SessionId(0xABC);
+        let conversation = Conversation::open(rules.into(), version, session, jitter, now, &mut actions);
+        let hello = actions.iter().map(|action| line(version, action)).collect();
+        Self { conversation, hello, now }
+    }
+
+    /// A client of version 2 that asked for its token to be checked.
+    fn verifying() -> Self {
+        let mut client = Self::connects(Version::V2);
+        client.says(IDENTIFY);
+        client
+    }
+
+    /// A client of version 2 whose session the hub does not have yet.
+    fn joining() -> Self {
+        let mut client = Self::verifying();
+        client.verified(token_of("42"));
+        client
+    }
+
+    /// A client of version 2 that got Ready.
+    fn identified() -> Self {
+        Self::identified_as(Version::V2, token_of("42"))
+    }
+
+    fn identified_as(version: Version, identity: Identity) -> Self {
+        let mut client = Self::connects(version);
+        client.identifies_as(identity);
+        client
+    }
+
+    fn identifies_as(&mut self, identity: Identity) {
+        self.says(IDENTIFY);
+        self.verified(identity);
+        self.joined();
+        assert!(self.conversation.is_identified());
+    }
+
+    fn on(&mut self, input: Input<'_>) -> Vec<String> {
+        let mut actions = Vec::new();
+        self.conversation.on(self.now, input, &mut actions);
+        actions.iter().map(|action| line(self.conversation.version(), action)).collect()
+    }
+
+    fn says(&mut self, text: &str) -> Vec<String> {
+        self.on(Input::Text(text))
+    }
+
+    fn verified(&mut self, identity: Identity) -> Vec<String> {
+        self.on(Input::Verified(Ok(identity)))
+    }
+
+    fn not_verified(&mut self) -> Vec<String> {
+        self.on(Input::Verified(Err(NotIdentified)))
+    }
+
+    /// The hub answers Join; the channels stand at 9-1, 9-2 and so on.
+    fn joined(&mut self) -> Vec<String> {
+        self.on(Input::Joined((1..=50).map(|offset| Position { epoch: 9, offset }).collect()))
+    }
+
+    /// The hub answers Subscribe; the channel stands at 9-7.
+    fn subscribed(&mut self, ticket: u32) -> Vec<String> {
+        self.on(Input::Subscribed { ticket, position: Position { epoch: 9, offset: 7 } })
+    }
+
+    /// Lets time pass, and every deadline on the way be noticed just when it comes.
+    fn passes(&mut self, time: Duration) -> Vec<String> {
+        let end = self.now.monotonic + time;
+        let mut lines = Vec::new();
+        while let Some(due) = self.conversation.next_deadline().filter(|due| *due <= end) {
+            self.stalls(due.saturating_duration_since(self.now.monotonic));
+            lines.extend(self.on(Input::DeadlinePassed));
+            let next = self.conversation.next_deadline();
+            assert!(next.is_none_or(|next| next > self.now.monotonic), "the deadline stays in the past");
+        }
+        self.stalls(end - self.now.monotonic);
+        lines
+    }
+
+    /// Lets time pass without anyone looking at the clock.
+    fn stalls(&mut self, time: Duration) {
+        self.now.monotonic += time;
+        self.now.unix_ms += time.as_millis() as u64;
+    }
+
+    /// Somebody sets the wall clock, by so much forward or back; no time passes.
+    fn wall_clock_is_set_by(&mut self, seconds: i64) {
+        self.now.unix_ms = self.now.unix_ms.saturating_add_signed(seconds * 1_000);
+    }
+}
+
+fn line(version: Version, action: &Action) -> String {
+    match action {
+        Action::Send(event) => event.to_json(version),
+        Action::Authenticate(Token(token)) => format!("authenticate {token}"),
+        Action::Join { channels } => {
+            channels.iter().fold("join".to_owned(), |line, channel| format!("{line} {channel}"))
+        }
+        Action::Subscribe { channel, ticket } => format!("subscribe {channel} with ticket {ticket}"),
+        Action::Unsubscribe(channel) => format!("unsubscribe {channel}"),
+        Action::GoLive(None) => "go live".to_owned(),
+        Action::GoLive(Some(channel)) => format!("go live on {channel}"),
+        Action::Close(code) => format!("close {}", code.code()),
+    }
+}
+
+fn nothing() -> Vec<String> {
+    Vec::new()
+}

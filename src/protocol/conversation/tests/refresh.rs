@@ -1,0 +1,90 @@
+//! A newer token within the session.
+
+use super::*;
+
+const REFRESH: &str = r#"{"op":12,"token":"newer"}"#;
+const REFRESH_FAILED: &str =
+    r#"{"op":9,"code":"refresh_failed","detail":"the token is not valid for this user"}"#;
+
+#[test]
+fn a_newer_token_lengthens_the_session() {
+    let mut client = Client::identified_as(Version::V2, token_for(20 * SECOND));
+    client.passes(10 * SECOND);
+    assert_eq!(client.says(REFRESH), ["authenticate newer"]);
+    assert_eq!(client.verified(token_for(50 * SECOND)), [r#"{"op":13,"expires_in":40000}"#]);
+    let lines = client.passes(40 * SECOND - MS);
+    assert!(lines.iter().all(|line| line.starts_with(r#"{"op":10,"#)), "{lines:?}");
+    assert_eq!(client.passes(MS), ["close 4009"]);
+}
+
+#[test]
+fn a_newer_token_may_shorten_the_session_or_free_it_of_its_end() {
+    let mut client = Client::identified_as(Version::V2, token_for(600 * SECOND));
+    assert_eq!(client.verified(token_of("42")), [r#"{"op":13}"#]);
+    assert_eq!(client.verified(token_for(5 * SECOND)), [r#"{"op":13,"expires_in":5000}"#]);
+    assert_eq!(client.conversation.next_deadline(), Some(client.now.monotonic + 5 * SECOND));
+    assert_eq!(client.passes(5 * SECOND), ["close 4009"]);
+}
+
+#[test]
+fn a_bad_token_or_another_user_s_leaves_the_session_as_it_was() {
+    let mut client = Client::identified_as(Version::V2, token_for(20 * SECOND));
+    client.says(r#"{"op":4,"channel":"room:1"}"#);
+    client.says(REFRESH);
+    assert_eq!(client.not_verified(), [REFRESH_FAILED]);
+    client.says(REFRESH);
+    assert_eq!(client.verified(Identity { grants: vec![], ..token_of("43") }), [REFRESH_FAILED]);
+    assert_eq!(client.subscribed(0)[1], "go live on room:1");
+    assert_eq!(client.passes(20 * SECOND), ["close 4009"]);
+}
+
+#[test]
+fn a_token_that_opens_less_withdraws_the_channels_it_no_longer_opens() {
+    let mut client = Client::identified();
+    for channel in ["room:1", "news:sport", "room:2"] {
+        client.says(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
+    }
+    client.subscribed(0);
+    client.says(REFRESH);
+    let narrower = Identity { grants: vec![ChannelPattern::new("room:2")], ..token_of("42") };
+    assert_eq!(
+        client.verified(narrower),
+        [
+            r#"{"op":13}"#,
+            "unsubscribe room:1",
+            r#"{"op":6,"channel":"room:1","state":"unsubscribed","reason":"not_allowed"}"#,
+        ]
+    );
+    // The others stay, also one that the hub had not answered for.
+    assert_eq!(client.subscribed(2)[1], "go live on room:2");
+    assert!(client.says(r#"{"op":4,"channel":"news:sport"}"#)[0].contains("already_subscribed"));
+    // And the place that it left is free.
+    assert_eq!(client.says(r#"{"op":4,"channel":"news:art"}"#), ["subscribe news:art with ticket 3"]);
+}
+
+#[test]
+fn the_late_answer_for_a_withdrawn_channel_is_not_told() {
+    let mut client = Client::identified();
+    client.says(r#"{"op":4,"channel":"room:1"}"#);
+    client.verified(Identity { grants: vec![], ..token_of("42") });
+    assert_eq!(client.subscribed(0), nothing());
+}
+
+#[test]
+fn channels_of_identify_are_withdrawn_as_well_and_own_ones_never() {
+    let mut client = Client::connects(Version::V2);
+    client.says(r#"{"op":1,"token":"secret","channels":[{"channel":"room:1"},{"channel":"news:sport"}]}"#);
+    client.verified(token_of("42"));
+    client.joined();
+    let lines = client.verified(Identity { grants: vec![], ..token_of("42") });
+    let withdrawn: Vec<_> = lines.iter().filter(|line| line.starts_with("unsubscribe")).collect();
+    assert_eq!(withdrawn, ["unsubscribe room:1"]);
+}
+
+#[test]
+fn a_token_that_opens_more_opens_it_from_now_on() {
+    let mut client = Client::identified();
+    assert!(client.says(r#"{"op":4,"channel":"bank:1"}"#)[0].contains("not_allowed"));
+    client.verified(Identity { grants: vec![ChannelPattern::new("bank:1")], ..token_of("42") });
+    assert_eq!(client.says(r#"{"op":4,"channel":"bank:1"}"#), ["subscribe bank:1 with ticket 0"]);
+}

@@ -1,0 +1,158 @@
+//! Subscribe, Unsubscribe and their answers.
+
+use super::*;
+
+fn subscribe(channel: &str) -> String {
+    format!(r#"{{"op":4,"channel":"{channel}"}}"#)
+}
+
+fn unsubscribe(channel: &str) -> String {
+    format!(r#"{{"op":5,"channel":"{channel}"}}"#)
+}
+
+fn refused(channel: &str, reason: &str) -> String {
+    format!(r#"{{"op":6,"channel":"{channel}","state":"refused","reason":"{reason}"}}"#)
+}
+
+const ALREADY: &str = r#"{"op":9,"code":"already_subscribed","detail":"the session is on this channel"}"#;
+
+#[test]
+fn subscribe_is_answered_when_the_hub_has_it_and_then_goes_live() {
+    let mut client = Client::identified();
+    assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 0"]);
+    assert_eq!(
+        client.subscribed(0),
+        [r#"{"op":6,"channel":"room:7","state":"subscribed","position":"9-7"}"#, "go live on room:7"]
+    );
+    assert_eq!(client.subscribed(0), nothing(), "answered once");
+}
+
+#[test]
+fn who_names_a_place_is_told_that_it_is_not_continued_from_there() {
+    for since in ["9-1", "", "nonsense"] {
+        let mut client = Client::identified();
+        client.says(&format!(r#"{{"op":4,"channel":"room:7","since":"{since}"}}"#));
+        assert_eq!(
+            client.subscribed(0)[0],
+            r#"{"op":6,"channel":"room:7","state":"subscribed","position":"9-7","recovered":false}"#
+        );
+    }
+}
+
+#[test]
+fn answers_find_their_channels_in_any_order() {
+    let mut client = Client::identified();
+    client.says(&subscribe("room:1"));
+    client.says(&subscribe("room:2"));
+    assert_eq!(client.subscribed(1)[1], "go live on room:2");
+    assert_eq!(client.subscribed(0)[1], "go live on room:1");
+}
+
+#[test]
+fn what_is_no_channel_or_not_allowed_is_refused_and_the_socket_stays_open() {
+    let mut client = Client::identified();
+    for (channel, reason) in [
+        ("", "bad_channel"),
+        ("room", "bad_channel"),
+        ("room:", "bad_channel"),
+        ("room:a b", "bad_channel"),
+        ("room:{7}", "bad_channel"),
+        ("bank:1", "not_allowed"),
+        ("user:43", "not_allowed"),
+        ("newspaper:1", "not_allowed"),
+    ] {
+        assert_eq!(client.says(&subscribe(channel)), [refused(channel, reason)]);
+    }
+    assert_eq!(client.says(&subscribe("news:sport")), ["subscribe news:sport with ticket 0"]);
+}
+
+#[test]
+fn a_refused_channel_comes_back_as_the_client_spelt_it_and_still_as_json() {
+    let mut client = Client::identified();
+    assert_eq!(client.says(r#"{"op":4,"channel":"a\"\u000ab"}"#), [refused(r#"a\"\nb"#, "bad_channel")]);
+}
+
+#[test]
+fn a_session_is_on_a_channel_once() {
+    let mut client = Client::identified();
+    client.says(&subscribe("room:7"));
+    assert_eq!(client.says(&subscribe("room:7")), [ALREADY], "asked for");
+    client.subscribed(0);
+    assert_eq!(client.says(&subscribe("room:7")), [ALREADY], "on it");
+    assert_eq!(client.says(&subscribe("user:42")), [ALREADY], "own");
+    assert_eq!(client.says(&subscribe("all")), [ALREADY], "own");
+}
+
+#[test]
+fn a_session_is_on_as_many_channels_as_it_may_be() {
+    let mut client = Client::identified();
+    for channel in ["room:1", "room:2", "room:3"] {
+        assert!(client.says(&subscribe(channel))[0].starts_with("subscribe"));
+    }
+    assert_eq!(client.says(&subscribe("room:4")), [refused("room:4", "too_many_subscriptions")]);
+    assert_eq!(client.says(&subscribe("room:3")), [ALREADY]);
+    client.says(&unsubscribe("room:2"));
+    assert_eq!(client.says(&subscribe("room:4")), ["subscribe room:4 with ticket 3"]);
+}
+
+#[test]
+fn a_limit_of_0_is_no_limit() {
+    let boundless = Rules { max_subscriptions: 0, messages_per_minute: 0, ..rules() };
+    let mut client = Client::connects_under(boundless, Version::V2, 0.5);
+    client.identifies_as(token_of("42"));
+    for number in 0..1_000 {
+        assert!(client.says(&subscribe(&format!("room:{number}")))[0].starts_with("subscribe"));
+    }
+}
+
+#[test]
+fn unsubscribe_takes_effect_at_once() {
+    let mut client = Client::identified();
+    client.says(&subscribe("room:7"));
+    client.subscribed(0);
+    assert_eq!(
+        client.says(&unsubscribe("room:7")),
+        ["unsubscribe room:7", r#"{"op":6,"channel":"room:7","state":"unsubscribed"}"#]
+    );
+}
+
+#[test]
+fn who_was_not_on_the_channel_gets_the_state_that_it_asked_for() {
+    let mut client = Client::identified();
+    for channel in ["room:7", "bank:1"] {
+        assert_eq!(
+            client.says(&unsubscribe(channel)),
+            [format!(r#"{{"op":6,"channel":"{channel}","state":"unsubscribed"}}"#)]
+        );
+    }
+    assert_eq!(client.says(&unsubscribe("no channel")), [refused("no channel", "bad_channel")]);
+}
+
+#[test]
+fn own_channels_cannot_be_left() {
+    let mut client = Client::identified();
+    for channel in ["user:42", "all"] {
+        assert_eq!(
+            client.says(&unsubscribe(channel)),
+            [r#"{"op":9,"code":"own_channel","detail":"a session stays on its user's channel and on all"}"#]
+        );
+    }
+}
+
+#[test]
+fn a_late_answer_is_not_taken_for_that_of_a_newer_subscribe() {
+    let mut client = Client::identified();
+    client.says(&subscribe("room:7"));
+    client.says(&unsubscribe("room:7"));
+    assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 1"]);
+    assert_eq!(client.subscribed(0), nothing());
+    assert_eq!(client.subscribed(1)[1], "go live on room:7");
+}
+
+#[test]
+fn the_answer_for_a_channel_that_was_given_up_is_not_told() {
+    let mut client = Client::identified();
+    client.says(&subscribe("room:7"));
+    client.says(&unsubscribe("room:7"));
+    assert_eq!(client.subscribed(0), nothing());
+}
