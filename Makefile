@@ -1,0 +1,36 @@
+# The few commands of this project. `make` lists them; each sets up what it needs first.
+
+SHELL := /bin/bash
+# A Rust that rustup has put into the home folder is found even where the shell does not look there.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint check compose-test clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what building and testing need (Rust, redis-server)
+	@scripts/setup rust redis
+
+run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, admin on :8081
+	@scripts/setup rust
+	cargo run --release --locked -- run
+
+test: setup ## run every test; those of the broker start Redis servers of their own
+	cargo test --locked --doc
+	cargo test --locked --tests
+
+lint: ## formatting, clippy and the documentation, with warnings as errors
+	@scripts/setup rust
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+
+check: lint test ## all that must hold before a change goes in
+
+compose-test: ## three replicas behind the balancer, with real clients; needs Docker
+	@scripts/compose-test
+
+clean: ## remove what was built
+	cargo clean
