@@ -1,0 +1,60 @@
+//! `publish`: through the admin port of a running gateway.
+
+use std::io::Read as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::client::{http, reachable, read};
+use super::{Failure, print};
+use crate::settings::Settings;
+
+#[derive(Debug, Args)]
+pub(super) struct PublishArgs {
+    /// user:42, all, or any <namespace>:<name>
+    channel: String,
+    /// The message: any JSON; - reads it from standard input
+    message: String,
+    /// Keep it in the channel's history
+    #[arg(long)]
+    durable: bool,
+    /// The admin port [default: http:// and server.admin_addr]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode, Failure> {
+    let base = args.url.unwrap_or_else(|| format!("http://{}", reachable(settings.server.admin_addr)));
+    let url = format!("{}/v1/publish", base.trim_end_matches('/'));
+    let mut message = args.message;
+    if message == "-" {
+        message.clear();
+        std::io::stdin().read_to_string(&mut message)?;
+    }
+    let message = RawValue::from_string(message)
+        .map_err(|error| Failure::Other(format!("the message is not valid JSON: {error}")))?;
+    // Spliced in as text, so that it arrives byte for byte.
+    let body = format!(
+        r#"{{"channel":{},"durable":{},"message":{}}}"#,
+        json!(args.channel),
+        args.durable,
+        message.get()
+    );
+    let (status, answer) = actix_rt::System::new().block_on(async {
+        let mut request = http().post(&url).content_type("application/json");
+        if let Some(key) = &settings.admin.api_key {
+            request = request.bearer_auth(key.expose());
+        }
+        read(request.send_body(body), &url).await
+    })?;
+    if status.is_success() {
+        print(&answer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let detail = serde_json::from_str::<serde_json::Value>(&answer)
+        .ok()
+        .and_then(|answer| answer["error"]["detail"].as_str().map(str::to_owned));
+    Err(Failure::Other(detail.unwrap_or_else(|| format!("{url} answered {status}"))))
+}

@@ -1,0 +1,42 @@
+//! `token`: mint a token as the login endpoint would, for trying things out.
+
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use clap::Args;
+
+use super::{Failure, print};
+use crate::auth::mint;
+use crate::settings::{Settings, parse_duration};
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    /// The user's id
+    #[arg(long, value_name = "ID")]
+    user: String,
+    /// A channel that the token opens, or a pattern such as room:*; may be repeated (jwt only)
+    #[arg(long = "channel", value_name = "NAME")]
+    channels: Vec<String>,
+    /// How long it is good, such as 1h (jwt only; signed tokens live for auth.max_age)
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    ttl: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn token(settings: &Settings, args: &TokenArgs) -> Result<ExitCode, Failure> {
+    print(&mint_for(settings, &args.user, &args.channels, args.ttl)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A token for `user` by the settings' own secret.
+pub(super) fn mint_for(
+    settings: &Settings,
+    user: &str,
+    channels: &[String],
+    ttl: Duration,
+) -> Result<String, Failure> {
+    mint(&settings.auth, user, channels, ttl, SystemTime::now()).map_err(|error| Failure::Other(error.to_string()))
+}
