@@ -83,9 +83,10 @@ proptest! {
     }
 
     #[test]
-    fn a_command_is_an_object(text in json()) {
-        prop_assume!(!text.starts_with('{'));
-        prop_assert!(Command::parse(Version::V2, &text).is_err());
+    fn a_command_is_an_object(op in 0..15u64, json in json()) {
+        for text in [format!("[{op},{json}]"), format!("[{json}]"), op.to_string()] {
+            prop_assert!(Command::parse(Version::V2, &text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(super) struct Watched {
     readys: usize,
     /// What the hub has been told that the session is on, besides its own channels.
     subscribed: HashSet<ChannelName>,
+    /// Those of them that are live.
+    live: HashSet<ChannelName>,
     /// Whether an answer has come that no question led to.
     unasked_answer: bool,
 }
@@ -40,6 +42,7 @@ impl Watched {
             joins: 0,
             readys: 0,
             subscribed: HashSet::new(),
+            live: HashSet::new(),
             unasked_answer: false,
         }
     }
@@ -76,7 +79,8 @@ impl Watched {
             Some(Action::Authenticate(_)) => {
                 let user = ChannelName::of_user("42").unwrap();
                 let grants = vec![ChannelPattern::new("room:*")];
-                self.on(Input::Verified(Ok(Identity { user, expires_at_ms: None, grants })));
+                let expires_at_ms = Some(UNIX_START_MS + 60_000);
+                self.on(Input::Verified(Ok(Identity { user, expires_at_ms, grants })));
             }
             Some(Action::Join { channels }) => self.on(Input::Joined(vec![position; channels.len()])),
             Some(Action::Subscribe { ticket, .. }) => self.on(Input::Subscribed { ticket, position }),
@@ -139,9 +143,11 @@ impl Watched {
             Action::Unsubscribe(channel) => {
                 assert_eq!(self.readys, 1, "Unsubscribe before Ready");
                 assert!(self.subscribed.remove(channel), "{channel} was not there");
+                self.live.remove(channel);
             }
             Action::GoLive(None) => {
                 assert!(matches!(before, Some(Action::Send(Event::Ready { .. }))), "{before:?}");
+                self.live = self.subscribed.clone();
             }
             Action::GoLive(Some(live)) => {
                 let Some(Action::Send(Event::Subscription { channel, outcome })) = before else {
@@ -150,6 +156,7 @@ impl Watched {
                 assert!(matches!(outcome, SubscriptionOutcome::Subscribed { .. }), "{outcome:?}");
                 assert_eq!(**channel, *live.as_str());
                 assert!(self.subscribed.contains(live), "{live} goes live but is not there");
+                assert!(self.live.insert(live.clone()), "{live} goes live twice");
             }
             Action::Close(_) => self.closed = true,
         }
