@@ -1,4 +1,6 @@
 //! E-Magine's real-time gateway.
 
+pub mod backoff;
+pub mod broker;
 pub mod metrics;
 pub mod protocol;
