@@ -1,0 +1,99 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+use rand::{Rng, RngExt as _};
+
+/// Waits that grow by doubling and are drawn with full jitter: anywhere between `min` and the current ceiling.
+/// So replicas that lost the same server do not come back to it all at once.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    min: Duration,
+    max: Duration,
+    ceiling: Duration,
+}
+
+/// Bounds that no back-off can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a back-off needs 0 < min <= max, not min {min:?} and max {max:?}")]
+pub struct BadBounds {
+    /// The shortest wait that was asked for.
+    pub min: Duration,
+    /// The longest wait that was asked for.
+    pub max: Duration,
+}
+
+impl Backoff {
+    /// A back-off whose every wait is between `min` and `max`. A `min` of zero is refused: it would allow a
+    /// loop without rest.
+    pub fn new(min: Duration, max: Duration) -> Result<Self, BadBounds> {
+        if min.is_zero() || min > max {
+            return Err(BadBounds { min, max });
+        }
+        Ok(Self { min, max, ceiling: min })
+    }
+
+    /// The next wait. The first after [`reset`](Self::reset) is exactly `min`.
+    pub fn next(&mut self, rng: &mut impl Rng) -> Duration {
+        let wait = rng.random_range(self.min..=self.ceiling);
+        self.ceiling = self.ceiling.saturating_mul(2).min(self.max);
+        wait
+    }
+
+    /// Begins again at `min`, after a success.
+    pub fn reset(&mut self) {
+        self.ceiling = self.min;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    const MIN: Duration = Duration::from_millis(100);
+    const MAX: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn every_wait_is_within_its_bounds_and_the_ceiling_doubles() {
+        for seed in 0..50 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut backoff = Backoff::new(MIN, MAX).unwrap();
+            let mut ceiling = MIN;
+            for _ in 0..20 {
+                let wait = backoff.next(&mut rng);
+                assert!((MIN..=ceiling).contains(&wait), "{wait:?} is not within {MIN:?}..={ceiling:?}");
+                ceiling = (ceiling * 2).min(MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn late_waits_are_spread_over_the_whole_range() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut backoff = Backoff::new(MIN, MAX).unwrap();
+        let waits: Vec<_> = (0..200).map(|_| backoff.next(&mut rng)).collect();
+        assert!(waits[10..].iter().any(|wait| *wait < MAX / 4));
+        assert!(waits[10..].iter().any(|wait| *wait > MAX * 3 / 4));
+    }
+
+    #[test]
+    fn a_reset_begins_again_at_the_shortest_wait() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut backoff = Backoff::new(MIN, MAX).unwrap();
+        for _ in 0..10 {
+            backoff.next(&mut rng);
+        }
+        backoff.reset();
+        assert_eq!(backoff.next(&mut rng), MIN);
+    }
+
+    #[test]
+    fn refuses_bounds_that_allow_no_rest() {
+        assert!(Backoff::new(Duration::ZERO, MAX).is_err());
+        assert!(Backoff::new(MAX, MIN).is_err());
+        assert!(Backoff::new(Duration::MAX, Duration::MAX).is_ok());
+    }
+}

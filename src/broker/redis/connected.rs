@@ -1,0 +1,180 @@
+//! A link while it is connected: three activities in one task, and the first that fails ends them all.
+
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
+use redis::{RedisError, RedisResult};
+use tokio::sync::{oneshot, watch};
+use tokio::task::coop::unconstrained;
+use tokio::time::{sleep_until, timeout};
+
+use super::super::audience::Turn;
+use super::clock::ClockSample;
+use super::link::{Connections, connect_commands};
+use super::loss::Loss;
+use super::receive::Receiver;
+use super::state::{Stage, State};
+use super::{USERS, publish};
+use crate::protocol::channel::ChannelName;
+
+/// How many channels one turn subscribes and unsubscribes. A command stays below 140 KB, and its 512
+/// confirmations do not hold up messages noticeably.
+const MAX_TURN: usize = 512;
+
+/// Serves the link until it is lost.
+pub(super) async fn run(state: &State, connections: Connections, address: &str) -> Loss {
+    let Connections { subscriber, commands } = connections;
+    let (sink, stream) = subscriber.split();
+    let (heard, hearing) = watch::channel(0);
+    let (complete, completed) = oneshot::channel();
+    state.set_proving();
+    state.commands.send_replace(Some(commands.clone()));
+    tokio::select! {
+        loss = receive(state, stream, heard) => loss,
+        loss = keep_subscribed(state, sink, complete) => loss,
+        loss = keep_proving(state, commands, completed, hearing, address) => loss,
+    }
+}
+
+/// Hands over what comes, as fast as it comes.
+///
+/// redis-rs queues messages without a bound, so the queue is emptied whenever it is looked at (that is what
+/// `unconstrained` is for: tokio would stop after 128). The task that fills it runs on this same thread; so
+/// the queue never holds more than that task reads in one go, and what we cannot take waits in TCP's buffers
+/// and then in Redis', which has a bound (`client-output-buffer-limit pubsub`).
+async fn receive(state: &State, mut stream: PubSubStream, heard: watch::Sender<u64>) -> Loss {
+    let mut receiver = Receiver::new(state);
+    while let Some(message) = unconstrained(stream.next()).await {
+        if let Some(nonce) = receiver.take(&message) {
+            heard.send_replace(nonce);
+        }
+    }
+    Loss::Closed
+}
+
+/// Makes Redis' idea of our channels follow the audience's, one turn after the other.
+async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot::Sender<()>) -> Loss {
+    let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
+    if let Err(loss) = confirmed(state, sink.subscribe(&own)).await {
+        return loss;
+    }
+    let audience = &state.delivery.audience;
+    audience.link_up();
+    let mut complete = Some(complete);
+    loop {
+        let turn = audience.next_turn(MAX_TURN);
+        if turn.is_empty() {
+            if let Some(complete) = complete.take() {
+                // Its receiver ends only together with us.
+                let _ = complete.send(());
+            }
+            audience.changed().await;
+            continue;
+        }
+        if let Err(loss) = take_turn(state, &mut sink, &turn).await {
+            return loss;
+        }
+        state.delivery.answer(audience.turn_done(turn));
+    }
+}
+
+async fn take_turn(state: &State, sink: &mut PubSubSink, turn: &Turn) -> Result<(), Loss> {
+    let names = |channels: &[ChannelName]| -> Vec<String> {
+        channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
+    };
+    if !turn.subscribe.is_empty() {
+        confirmed(state, sink.subscribe(names(&turn.subscribe))).await?;
+    }
+    if !turn.unsubscribe.is_empty() {
+        confirmed(state, sink.unsubscribe(names(&turn.unsubscribe))).await?;
+    }
+    Ok(())
+}
+
+/// redis-rs waits for a confirmation without a bound.
+async fn confirmed(state: &State, command: impl Future<Output = RedisResult<()>>) -> Result<(), Loss> {
+    let bound = state.options.response_timeout;
+    match timeout(bound, command).await {
+        Ok(done) => done.map_err(|error| Loss::of_command(&error)),
+        Err(_) => Err(Loss::SubscribeTimeout(bound)),
+    }
+}
+
+/// Proves that what is published arrives, once all channels are subscribed and then again and again.
+async fn keep_proving(
+    state: &State,
+    mut commands: MultiplexedConnection,
+    completed: oneshot::Receiver<()>,
+    mut hearing: watch::Receiver<u64>,
+    address: &str,
+) -> Loss {
+    // Its sender ends only together with us.
+    let _ = completed.await;
+    loop {
+        let started = Instant::now();
+        let mut proof = prove(state, &mut commands, &mut hearing).await;
+        if proof == Err(Loss::Closed) {
+            // The other connection may be well, and then nothing needs to be missed: replace only this one.
+            commands = match connect_commands(state).await {
+                Ok(commands) => commands,
+                Err(loss) => return loss,
+            };
+            state.commands.send_replace(Some(commands.clone()));
+            proof = prove(state, &mut commands, &mut hearing).await;
+        }
+        if let Err(loss) = proof {
+            return loss;
+        }
+        if state.set_stage(Stage::Ready) != Stage::Ready {
+            let channels = state.delivery.audience.wanted();
+            log::info!("redis at {address}: delivery is proven, {channels} channels are subscribed");
+        }
+        tokio::select! {
+            () = sleep_until((started + state.options.probe_interval).into()) => {}
+            () = state.suspect.notified() => {}
+        }
+    }
+}
+
+/// Publishes a nonce the way everything is published and waits until it is heard. Reads Redis' clock on the
+/// same trip.
+async fn prove(
+    state: &State,
+    commands: &mut MultiplexedConnection,
+    hearing: &mut watch::Receiver<u64>,
+) -> Result<(), Loss> {
+    let bound = state.options.probe_timeout;
+    let nonce = rand::random::<u64>().max(1);
+    let started = Instant::now();
+    let trip = async {
+        let mut commands_too = commands.clone();
+        let (channel, payload) = (state.options.redis_channel(&state.probe), nonce.to_string());
+        let (published, ()) =
+            tokio::join!(publish(commands, &channel, &payload), read_clock(state, &mut commands_too));
+        published.map_err(|error| unanswered(state, &error))?;
+        // Its sender ends only together with us.
+        let _ = hearing.wait_for(|heard| *heard == nonce).await;
+        Ok(())
+    };
+    timeout(bound, trip).await.unwrap_or(Err(Loss::ProbeTimeout(bound)))?;
+    state.delivery.metrics.probe_latency.observe(started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn unanswered(state: &State, error: &RedisError) -> Loss {
+    if error.is_timeout() {
+        return Loss::ProbeTimeout(state.options.response_timeout);
+    }
+    Loss::of_command(error)
+}
+
+/// A Redis that does not tell the time delivers all the same: then the old sample stays.
+async fn read_clock(state: &State, commands: &mut MultiplexedConnection) {
+    match redis::cmd("TIME").query_async::<(u64, u64)>(commands).await {
+        Ok((seconds, micros)) => {
+            state.set_clock(ClockSample::new(seconds * 1000 + micros / 1000, Instant::now()));
+        }
+        Err(error) => log::debug!("redis: TIME was not answered: {error}"),
+    }
+}

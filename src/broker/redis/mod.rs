@@ -1,0 +1,126 @@
+//! The broker over Redis: one subscriber link for the whole process, on its own thread.
+//!
+//! # Layout
+//!
+//! - `options`: where Redis is and how long to wait for it.
+//! - `state`: what the link and the handles share.
+//! - `loss`: why there is no link. `clock`: what Redis' clock shows.
+//! - `receive`: from a message to the hubs.
+//! - `connected`: subscribing, receiving and proving while there is a link.
+//! - `link`: making it again for ever.
+//!
+//! The link has a thread and a runtime of its own, so that a busy worker never delays it. It carries exactly
+//! the channels that the audience wants, never a pattern; what it is to do is always the difference between
+//! what is wanted and what is carried, so no queue of requests can grow.
+
+mod clock;
+mod connected;
+mod link;
+mod loss;
+mod options;
+mod receive;
+mod state;
+
+use std::sync::Arc;
+use std::thread;
+
+use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
+use serde_json::value::RawValue;
+use tokio::runtime;
+
+use super::delivery::Delivery;
+use super::{BrokerSetupError, Health, PublishError};
+use crate::backoff::Backoff;
+use crate::metrics::Metrics;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::position::Position;
+
+pub use options::RedisOptions;
+use state::State;
+
+/// The channel, after the prefix, for one write to many users. Every replica hears it; no session can: it has
+/// no namespace.
+const USERS: &str = "users";
+
+/// A handle of the Redis broker; cloning shares it.
+#[derive(Clone)]
+pub struct RedisBroker {
+    handle: Arc<Handle>,
+}
+
+/// Ends the link together with the last handle.
+struct Handle {
+    state: Arc<State>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.state.stop();
+    }
+}
+
+impl RedisBroker {
+    pub(super) fn start(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
+        let address = options.connection_info()?.addr().to_string();
+        let backoff = Backoff::new(options.reconnect_min, options.reconnect_max)?;
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let state = Arc::new(State::new(options, metrics));
+        let shared = Arc::clone(&state);
+        thread::Builder::new().name("broker-link".into()).spawn(move || {
+            runtime.block_on(link::keep(shared, backoff, &address));
+            // A name that is being resolved would hold up an orderly end.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { handle: Arc::new(Handle { state }) })
+    }
+
+    pub(super) fn delivery(&self) -> &Delivery {
+        &self.handle.state.delivery
+    }
+
+    /// The caller's task sends on a clone of the link's connection and waits for the answer itself: one hop
+    /// between threads each way, and no task of ours in between that would need a queue.
+    pub(super) async fn publish(
+        &self,
+        channel: &ChannelName,
+        message: &RawValue,
+    ) -> Result<(), PublishError> {
+        let state = &self.handle.state;
+        super::check_size(message, state.options.max_payload_bytes)?;
+        let Some(mut commands) = state.commands.borrow().clone() else {
+            return Err(PublishError::Unavailable);
+        };
+        let Ok(_waiting) = state.publishing.try_acquire() else {
+            return Err(PublishError::Busy);
+        };
+        let channel = state.options.redis_channel(channel.as_str());
+        publish(&mut commands, &channel, message.get()).await.map_err(|error| {
+            if error.is_timeout() {
+                PublishError::Timeout
+            } else if error.code().is_some() {
+                PublishError::Refused(loss::plain(&error))
+            } else {
+                state.suspect.notify_one();
+                PublishError::Interrupted
+            }
+        })
+    }
+
+    pub(super) fn position_now(&self) -> Position {
+        self.handle.state.position_now()
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.handle.state.health()
+    }
+
+    pub(super) fn shutdown(&self) {
+        self.handle.state.stop();
+    }
+}
+
+/// The one way by which anything is published, probes included.
+async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<()> {
+    redis::cmd("PUBLISH").arg(channel).arg(payload).exec_async(commands).await
+}

@@ -1,0 +1,104 @@
+//! From what Redis sends to the hubs. Runs in the link's task, for every message: it must stay cheap.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::Msg;
+
+use super::super::Inbox;
+use super::state::State;
+use crate::metrics::Metrics;
+use crate::protocol::publication::{PayloadError, Publication, decode_for_users};
+
+/// At most one line about dropped payloads in this time: a broken publisher may be a fast one.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Reads messages and hands them over.
+pub(super) struct Receiver<'a> {
+    state: &'a State,
+    /// `<prefix>:`
+    prefix: String,
+    /// Kept for its memory: empty between two messages.
+    receivers: Vec<Arc<dyn Inbox>>,
+    logged: Option<Instant>,
+    unlogged: u64,
+}
+
+impl<'a> Receiver<'a> {
+    pub(super) fn new(state: &'a State) -> Self {
+        let prefix = state.options.redis_channel("");
+        Self { state, prefix, receivers: Vec::new(), logged: None, unlogged: 0 }
+    }
+
+    /// Takes one message. Returns the nonce if it is a probe of this process.
+    pub(super) fn take(&mut self, message: &Msg) -> Option<u64> {
+        let payload = message.get_payload_bytes();
+        let Some(channel) = message.get_channel_name().strip_prefix(&self.prefix) else {
+            self.drop_payload("unknown_channel", payload.len());
+            return None;
+        };
+        if channel == self.state.probe {
+            return std::str::from_utf8(payload).ok()?.parse().ok();
+        }
+        self.state.delivery.metrics.publications_received.inc();
+        // A payload that makes our code panic costs one message, not the link.
+        let taken = catch_unwind(AssertUnwindSafe(|| {
+            if channel == super::USERS { self.for_users(payload) } else { self.for_channel(channel, payload) }
+        }));
+        match taken {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => self.drop_payload(reason, payload.len()),
+            Err(_) => {
+                self.receivers.clear();
+                self.drop_payload("panicked", payload.len());
+            }
+        }
+        None
+    }
+
+    fn for_channel(&mut self, channel: &str, payload: &[u8]) -> Result<(), &'static str> {
+        let State { delivery, options, .. } = self.state;
+        let Some(name) = delivery.audience.receivers(channel, &mut self.receivers) else {
+            return Err("unknown_channel");
+        };
+        if self.receivers.is_empty() {
+            // The last hub has left it and the link is about to: nobody misses anything.
+            return Ok(());
+        }
+        let decoded = Publication::decode(name, payload, options.max_payload_bytes);
+        let publication = decoded.map_err(|error| {
+            self.receivers.clear();
+            error.label()
+        })?;
+        delivery.hand_over(publication, &mut self.receivers);
+        Ok(())
+    }
+
+    fn for_users(&mut self, payload: &[u8]) -> Result<(), &'static str> {
+        let State { delivery, options, .. } = self.state;
+        let publications =
+            decode_for_users(payload, options.max_payload_bytes).map_err(PayloadError::label)?;
+        for publication in publications {
+            // Most of the users have no session here: that is no error.
+            delivery.audience.receivers(publication.channel().as_str(), &mut self.receivers);
+            delivery.hand_over(publication, &mut self.receivers);
+        }
+        Ok(())
+    }
+
+    /// Counts a payload that reaches nobody; now and then says so, without its content.
+    fn drop_payload(&mut self, reason: &'static str, bytes: usize) {
+        Metrics::count(&self.state.delivery.metrics.publications_dropped, reason);
+        let now = Instant::now();
+        if self.logged.is_some_and(|logged| now - logged < LOG_EVERY) {
+            self.unlogged += 1;
+            return;
+        }
+        log::warn!(
+            "redis: dropped a payload of {bytes} bytes: {reason} ({} more since the last line)",
+            self.unlogged
+        );
+        (self.logged, self.unlogged) = (Some(now), 0);
+    }
+}

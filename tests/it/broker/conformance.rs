@@ -1,0 +1,209 @@
+//! What every broker promises. Each test runs over both.
+
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::*;
+
+macro_rules! over_both {
+    ($($test:ident)*) => {
+        mod memory {
+            $(#[test] fn $test() { super::$test(super::BrokerUnderTest::memory); })*
+        }
+        mod redis {
+            $(#[test] fn $test() { super::$test(super::BrokerUnderTest::redis); })*
+        }
+    };
+}
+
+over_both! {
+    delivers_once_and_byte_for_byte
+    keeps_the_order_of_a_thousand
+    reaches_every_hub_that_asked_and_no_other
+    an_unsubscribed_hub_gets_nothing_more
+    each_call_is_answered_exactly_once
+    asking_twice_or_leaving_what_is_not_there_is_harmless
+    two_hubs_see_the_publications_of_many_threads_in_one_order
+    refuses_what_is_too_big
+    a_full_inbox_loses_publications_and_never_an_answer
+    its_clock_is_never_ahead
+    counts_channels_and_users
+    after_shutdown_nothing_is_published_and_nobody_waits
+}
+
+type Make = fn() -> BrokerUnderTest;
+
+fn delivers_once_and_byte_for_byte(make: Make) {
+    let test = make();
+    let hub = test.hub();
+    hub.subscribe(&["room:7"]);
+    let message = r#"{"b": 1,  "a":[1.0, 1e3, "\u00e9é"], "a":null}"#;
+    test.publish("room:7", message).unwrap();
+    test.publish("room:7", "2").unwrap();
+    assert_eq!(hub.next(), format!("room:7 {message}"));
+    assert_eq!(hub.next(), "room:7 2");
+    assert_eq!((hub.waiting(), test.metrics.publications_received.get()), (0, 2));
+}
+
+fn keeps_the_order_of_a_thousand(make: Make) {
+    let test = make();
+    let hub = test.hub();
+    hub.subscribe(&["room:1", "user:1"]);
+    for number in 0..1000 {
+        test.publish(["room:1", "user:1"][number % 2], &number.to_string()).unwrap();
+    }
+    for number in 0..1000 {
+        assert_eq!(hub.next(), format!("{} {number}", ["room:1", "user:1"][number % 2]));
+    }
+}
+
+fn reaches_every_hub_that_asked_and_no_other(make: Make) {
+    let test = make();
+    let [both, one, none] = [test.hub(), test.hub(), test.hub()];
+    both.subscribe(&["all", "room:1", "room:2"]);
+    one.subscribe(&["all", "room:1"]);
+    none.subscribe(&["all"]);
+    test.publish("room:1", "1").unwrap();
+    test.publish("room:2", "2").unwrap();
+    test.publish("room:3", "3").unwrap();
+    test.publish("all", "4").unwrap();
+    assert_eq!([both.next(), both.next(), both.next()], ["room:1 1", "room:2 2", "all 4"]);
+    assert_eq!([one.next(), one.next()], ["room:1 1", "all 4"]);
+    assert_eq!(none.next(), "all 4");
+    assert_eq!([both.waiting(), one.waiting(), none.waiting()], [0; 3]);
+}
+
+fn an_unsubscribed_hub_gets_nothing_more(make: Make) {
+    let test = make();
+    let (leaver, stayer) = (test.hub(), test.hub());
+    leaver.subscribe(&["room:1", "room:2"]);
+    stayer.subscribe(&["room:1"]);
+    leaver.unsubscribe(&["room:1"]);
+    test.publish("room:1", "1").unwrap();
+    test.publish("room:2", "2").unwrap();
+    assert_eq!(stayer.next(), "room:1 1");
+    assert_eq!(leaver.next(), "room:2 2");
+    leaver.subscribe(&["room:1"]);
+    test.publish("room:1", "3").unwrap();
+    assert_eq!(leaver.next(), "room:1 3");
+}
+
+fn each_call_is_answered_exactly_once(make: Make) {
+    let test = make();
+    let (hub, other) = (test.hub(), test.hub());
+    other.subscribe(&["room:1"]);
+    hub.ask(&["room:1"]);
+    hub.ask(&["room:2", "room:3", "room:2"]);
+    hub.ask(&["room:3", "room:1"]);
+    hub.ask(&[]);
+    hub.ask(&["room:4"]);
+    hub.unsubscribe(&["room:4"]);
+    hub.ask(&["room:4"]);
+    hub.subscribe(&["room:5"]);
+    let mut answers = eventually(SOON, || {
+        let answers = hub.inbox.subscribed.lock().unwrap().clone();
+        (answers.len() >= 6).then_some(answers)
+    });
+    // One more round trip: a surplus answer would have come by now.
+    hub.subscribe(&["room:6"]);
+    answers.sort();
+    let calls: [&[&str]; 6] =
+        [&[], &["room:1"], &["room:2", "room:3", "room:2"], &["room:3", "room:1"], &["room:4"], &["room:4"]];
+    let expected = calls.map(|channels| channels.iter().map(|channel| name(channel)).collect::<Vec<_>>());
+    assert_eq!(answers, expected);
+    assert_eq!(hub.inbox.subscribed.lock().unwrap().len(), 6);
+}
+
+fn asking_twice_or_leaving_what_is_not_there_is_harmless(make: Make) {
+    let test = make();
+    let hub = test.hub();
+    hub.unsubscribe(&["room:1"]);
+    hub.subscribe(&["room:1"]);
+    hub.subscribe(&["room:1"]);
+    test.publish("room:1", "1").unwrap();
+    test.publish("room:1", "2").unwrap();
+    assert_eq!([hub.next(), hub.next()], ["room:1 1", "room:1 2"]);
+    hub.unsubscribe(&["room:1", "room:1"]);
+    test.publish("room:1", "3").unwrap();
+    hub.subscribe(&["room:2"]);
+    test.publish("room:2", "4").unwrap();
+    assert_eq!(hub.next(), "room:2 4");
+}
+
+fn two_hubs_see_the_publications_of_many_threads_in_one_order(make: Make) {
+    let test = make();
+    let hubs = [test.hub(), test.hub()];
+    hubs.iter().for_each(|hub| hub.subscribe(&["room:1"]));
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let test = &test;
+            scope.spawn(move || {
+                (0..50).for_each(|number| test.publish("room:1", &format!("[{thread},{number}]")).unwrap());
+            });
+        }
+    });
+    let [first, second] = hubs.map(|hub| (0..200).map(|_| hub.next()).collect::<Vec<_>>());
+    assert_eq!(first, second);
+}
+
+fn refuses_what_is_too_big(make: Make) {
+    let test = make();
+    let hub = test.hub();
+    hub.subscribe(&["room:1"]);
+    let of_length = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+    let error = PublishError::TooBig { bytes: MAX_PAYLOAD_BYTES + 1, max_bytes: MAX_PAYLOAD_BYTES };
+    assert_eq!(test.publish("room:1", &of_length(MAX_PAYLOAD_BYTES + 1)), Err(error));
+    test.publish("room:1", &of_length(MAX_PAYLOAD_BYTES)).unwrap();
+    assert_eq!(hub.next().len(), "room:1 ".len() + MAX_PAYLOAD_BYTES);
+    assert_eq!(hub.waiting(), 0);
+}
+
+fn a_full_inbox_loses_publications_and_never_an_answer(make: Make) {
+    let test = make();
+    let (full, other) = (test.hub(), test.hub());
+    full.subscribe(&["room:1"]);
+    other.subscribe(&["room:1"]);
+    full.inbox.full.store(true, Ordering::Relaxed);
+    test.publish("room:1", "1").unwrap();
+    assert_eq!(other.next(), "room:1 1");
+    eventually_eq(SOON, &1, || test.dropped("hub_inbox_full"));
+    full.subscribe(&["room:2"]);
+    full.inbox.full.store(false, Ordering::Relaxed);
+    test.publish("room:1", "2").unwrap();
+    assert_eq!(full.next(), "room:1 2");
+}
+
+fn its_clock_is_never_ahead(make: Make) {
+    let test = make();
+    for _ in 0..3 {
+        let position = test.broker.position_now();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        assert_eq!(position.offset, 0);
+        assert!(position.epoch <= now, "{position} is ahead of {now}");
+        assert!(position.epoch > now - 5000, "{position} is far behind {now}");
+    }
+}
+
+fn counts_channels_and_users(make: Make) {
+    let test = make();
+    let (one, two) = (test.hub(), test.hub());
+    let gauges = || (test.metrics.channels.get(), test.metrics.users.get());
+    one.subscribe(&["user:1", "all", "room:1"]);
+    two.subscribe(&["user:1", "user:2"]);
+    assert_eq!(gauges(), (4, 2));
+    one.unsubscribe(&["user:1", "all", "room:1", "room:1"]);
+    assert_eq!(gauges(), (2, 2));
+    two.unsubscribe(&["user:1", "user:2"]);
+    assert_eq!(gauges(), (0, 0));
+}
+
+fn after_shutdown_nothing_is_published_and_nobody_waits(make: Make) {
+    let test = make();
+    let hub = test.hub();
+    assert!(test.broker.health().ready);
+    test.broker.shutdown();
+    eventually_eq(SOON, &"stopped", || test.broker.health().state);
+    assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
+    hub.subscribe(&["room:1"]);
+    assert_eq!((test.broker.health().ready, test.metrics.link_up.get()), (false, 0));
+}

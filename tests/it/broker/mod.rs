@@ -1,0 +1,177 @@
+//! The broker: one suite over both carriers, and what only the Redis link can suffer.
+
+mod conformance;
+mod redis;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use emagine_gateway::broker::redis::RedisOptions;
+use emagine_gateway::broker::{Broker, HubEvent, HubId, Inbox, InboxFull, PublishError};
+use emagine_gateway::metrics::{Metrics, Reason};
+use emagine_gateway::protocol::channel::ChannelName;
+use emagine_gateway::protocol::publication::Publication;
+use serde_json::value::RawValue;
+
+use crate::support::deadline::{eventually, eventually_eq};
+use crate::support::redis_server::RedisServer;
+
+/// Long enough for a busy machine; nothing here waits for it when all is well.
+const SOON: Duration = Duration::from_secs(10);
+const MAX_PAYLOAD_BYTES: usize = 1000;
+
+/// A broker with what it stands on.
+struct BrokerUnderTest {
+    broker: Broker,
+    metrics: Metrics,
+    /// Dropped last.
+    server: Option<RedisServer>,
+}
+
+impl BrokerUnderTest {
+    fn memory() -> Self {
+        let metrics = Metrics::default();
+        Self { broker: Broker::memory(MAX_PAYLOAD_BYTES, &metrics), metrics, server: None }
+    }
+
+    /// A broker whose delivery over a new Redis is proven.
+    fn redis() -> Self {
+        let server = RedisServer::start();
+        let url = server.url();
+        let test = Self::over(server, &url);
+        test.wait_ready();
+        test
+    }
+
+    /// A broker over `server`, which may be down.
+    fn over(server: RedisServer, url: &str) -> Self {
+        let metrics = Metrics::default();
+        let broker = Broker::redis(options(url), &metrics).unwrap();
+        Self { broker, metrics, server: Some(server) }
+    }
+
+    fn server(&mut self) -> &mut RedisServer {
+        self.server.as_mut().unwrap()
+    }
+
+    fn hub(&self) -> Hub {
+        let inbox = Arc::new(Recorder::default());
+        let id = self.broker.attach(Arc::clone(&inbox) as Arc<dyn Inbox>);
+        Hub { broker: self.broker.clone(), id, inbox }
+    }
+
+    fn publish(&self, channel: &str, message: &str) -> Result<(), PublishError> {
+        let message = RawValue::from_string(message.into()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.broker.publish(&name(channel), &message))
+    }
+
+    #[track_caller]
+    fn wait_ready(&self) {
+        eventually_eq(SOON, &(true, Vec::new()), || {
+            let health = self.broker.health();
+            (health.ready, health.reasons)
+        });
+    }
+
+    /// Waits until it is not ready for a reason that contains `text`.
+    #[track_caller]
+    fn wait_not_ready(&self, text: &str) {
+        eventually(SOON, || {
+            let health = self.broker.health();
+            (!health.ready && health.reasons.iter().any(|reason| reason.contains(text))).then_some(())
+        });
+        assert_eq!(self.metrics.link_up.get(), 0);
+    }
+
+    fn dropped(&self, reason: &'static str) -> u64 {
+        self.metrics.publications_dropped.get_or_create(&Reason { reason }).get()
+    }
+
+    fn losses(&self, reason: &'static str) -> u64 {
+        self.metrics.link_losses.get_or_create(&Reason { reason }).get()
+    }
+}
+
+fn options(url: &str) -> RedisOptions {
+    RedisOptions {
+        url: url.into(),
+        prefix: "gateway".into(),
+        connect_timeout: Duration::from_secs(1),
+        response_timeout: Duration::from_secs(1),
+        probe_interval: Duration::from_millis(100),
+        probe_timeout: Duration::from_millis(700),
+        reconnect_min: Duration::from_millis(20),
+        reconnect_max: Duration::from_millis(400),
+        max_payload_bytes: MAX_PAYLOAD_BYTES,
+    }
+}
+
+fn name(channel: &str) -> ChannelName {
+    ChannelName::parse(channel).unwrap()
+}
+
+/// A hub that keeps what it is told.
+struct Hub {
+    broker: Broker,
+    id: HubId,
+    inbox: Arc<Recorder>,
+}
+
+#[derive(Default)]
+struct Recorder {
+    publications: Mutex<VecDeque<Arc<Publication>>>,
+    subscribed: Mutex<Vec<Vec<ChannelName>>>,
+    full: std::sync::atomic::AtomicBool,
+}
+
+impl Inbox for Recorder {
+    fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
+        match event {
+            HubEvent::Subscribed(channels) => self.subscribed.lock().unwrap().push(channels),
+            HubEvent::Publication(_) if self.full.load(std::sync::atomic::Ordering::Relaxed) => {
+                return Err(InboxFull);
+            }
+            HubEvent::Publication(publication) => self.publications.lock().unwrap().push_back(publication),
+        }
+        Ok(())
+    }
+}
+
+impl Hub {
+    /// Asks for channels and waits for the answer.
+    #[track_caller]
+    fn subscribe(&self, channels: &[&str]) {
+        let names: Vec<_> = channels.iter().map(|channel| name(channel)).collect();
+        self.ask(channels);
+        eventually(SOON, || {
+            let mut answers = self.inbox.subscribed.lock().unwrap();
+            let at = answers.iter().position(|answer| *answer == names)?;
+            Some(answers.remove(at))
+        });
+    }
+
+    /// Asks for channels without waiting.
+    fn ask(&self, channels: &[&str]) {
+        self.broker.subscribe(self.id, channels.iter().map(|channel| name(channel)).collect());
+    }
+
+    fn unsubscribe(&self, channels: &[&str]) {
+        self.broker.unsubscribe(self.id, channels.iter().map(|channel| name(channel)).collect());
+    }
+
+    /// Takes the next publication as `channel message`.
+    #[track_caller]
+    fn next(&self) -> String {
+        eventually(SOON, || {
+            let publication = self.inbox.publications.lock().unwrap().pop_front()?;
+            Some(format!("{} {}", publication.channel(), publication.message()))
+        })
+    }
+
+    /// What has come so far and was not taken.
+    fn waiting(&self) -> usize {
+        self.inbox.publications.lock().unwrap().len()
+    }
+}

@@ -1,0 +1,4 @@
+//! What the parts promise, tested through their public face and against a real Redis.
+
+mod broker;
+mod support;

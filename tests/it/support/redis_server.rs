@@ -1,0 +1,132 @@
+//! A real Redis of one test's own.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::deadline::eventually;
+
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A `redis-server` on a free port, in a directory of its own, without persistence. Killed on drop.
+pub(crate) struct RedisServer {
+    port: u16,
+    dir: TempDir,
+    arguments: Vec<String>,
+    password: Option<String>,
+    child: Option<Child>,
+}
+
+impl RedisServer {
+    /// Starts one and waits until it answers.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with further arguments of `redis-server`.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let mut server = Self::reserve(arguments);
+        server.restart();
+        server
+    }
+
+    /// One that does not run yet; its port is known.
+    pub(crate) fn reserve(arguments: &[&str]) -> Self {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
+        let password = arguments
+            .iter()
+            .position(|argument| argument == "--requirepass")
+            .map(|at| arguments[at + 1].clone());
+        Self {
+            port: free.local_addr().unwrap().port(),
+            dir: TempDir::new().unwrap(),
+            arguments,
+            password,
+            child: None,
+        }
+    }
+
+    /// The URL, without a password.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The URL with a password in it.
+    pub(crate) fn url_with(&self, password: &str) -> String {
+        format!("redis://:{password}@127.0.0.1:{}", self.port)
+    }
+
+    /// A blocking connection for the test itself.
+    pub(crate) fn client(&self) -> redis::Connection {
+        self.try_client().unwrap()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "a test's own connection may block")]
+    fn try_client(&self) -> redis::RedisResult<redis::Connection> {
+        let url = self.password.as_ref().map_or_else(|| self.url(), |password| self.url_with(password));
+        redis::Client::open(url)?.get_connection()
+    }
+
+    /// Ends it without a word, as a crash does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it (again) on its port and waits until it answers.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.child = Some(self.spawn());
+        eventually(START_DEADLINE, || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
+            redis::cmd("PING").exec(&mut self.try_client().ok()?).ok()
+        });
+    }
+
+    /// Freezes it: its sockets stay open and nothing is answered.
+    pub(crate) fn stop(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it run on after [`stop`](Self::stop).
+    pub(crate) fn cont(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    fn spawn(&self) -> Child {
+        let port = self.port.to_string();
+        let spawned = Command::new("redis-server")
+            .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(&self.arguments)
+            .current_dir(self.dir.path())
+            .stdout(Stdio::null())
+            .spawn();
+        match spawned {
+            Ok(child) => child,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                panic!("these tests need redis-server: `apt-get install redis-server` (`make test` does it)")
+            }
+            Err(error) => panic!("redis-server did not start: {error}"),
+        }
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
