@@ -75,7 +75,8 @@ impl Gateway {
 
         let (hubs, connections, drain) = (Hubs::default(), Connections::default(), DrainSwitch::default());
         let sessions = {
-            let (hubs, broker, metrics, drain) = (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
+            let (hubs, broker, metrics, drain) =
+                (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
             let rules = Arc::new(rules(&settings));
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
@@ -132,7 +133,12 @@ impl Gateway {
     /// over `drain.window`; then everything stops. Takes `drain.timeout` at most.
     pub async fn drain(self) {
         let settings = &self.settings.drain;
-        log::info!("draining: {} sockets, over {:?} after {:?}", self.connections.count(), settings.window, settings.delay);
+        log::info!(
+            "draining: {} sockets, over {:?} after {:?}",
+            self.connections.count(),
+            settings.window,
+            settings.delay
+        );
         let started = Instant::now();
         self.drain.start();
         let ended = timeout(settings.timeout, async {
@@ -143,7 +149,10 @@ impl Gateway {
         .await;
         match ended {
             Ok(()) => log::info!("drained in {:?}", started.elapsed()),
-            Err(_) => log::warn!("drain.timeout has passed with {} sockets left; they are cut", self.connections.count()),
+            Err(_) => log::warn!(
+                "drain.timeout has passed with {} sockets left; they are cut",
+                self.connections.count()
+            ),
         }
         self.broker.shutdown();
         for server in &self.servers {

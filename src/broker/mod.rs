@@ -211,6 +211,15 @@ impl Broker {
     }
 }
 
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Memory(_) => "Broker::Memory",
+            Self::Redis(_) => "Broker::Redis",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

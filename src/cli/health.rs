@@ -21,7 +21,8 @@ pub(super) struct HealthArgs {
 pub(super) fn health(settings: &Settings, args: HealthArgs) -> Result<ExitCode, Failure> {
     let base = args.url.unwrap_or_else(|| format!("http://{}", reachable(settings.server.admin_addr)));
     let url = format!("{}/{}", base.trim_end_matches('/'), if args.ready { "readyz" } else { "livez" });
-    let (status, body) = actix_rt::System::new().block_on(async { read(http().get(&url).send(), &url).await })?;
+    let (status, body) =
+        actix_rt::System::new().block_on(async { read(http().get(&url).send(), &url).await })?;
     print(&body)?;
     Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

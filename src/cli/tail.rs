@@ -16,7 +16,7 @@ use super::client::{ANSWER_TIMEOUT, reachable};
 use super::token::mint_for;
 use super::{Failure, complain, print};
 use crate::protocol::command::op;
-use crate::settings::Settings;
+use crate::settings::{AuthKind, Settings};
 
 /// The longest frame that is taken: more than the largest message the settings allow.
 const MAX_FRAME_BYTES: usize = 128 << 20;
@@ -64,10 +64,17 @@ struct Event<'a> {
 pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Failure> {
     let token = match (&args.token, &args.user) {
         (Some(token), _) => token.clone(),
-        (None, Some(user)) => mint_for(settings, user, &args.channels, Duration::from_secs(86_400))?,
+        (None, Some(user)) => {
+            // Only a jwt can open channels; with other kinds only public ones can be subscribed to.
+            let grants: &[String] = if settings.auth.kind == AuthKind::Jwt { &args.channels } else { &[] };
+            mint_for(settings, user, grants, Duration::from_secs(86_400))?
+        }
         (None, None) => return Err(Failure::Other("name a --user or give a --token".to_owned())),
     };
-    let base = args.url.clone().unwrap_or_else(|| format!("ws://{}/gateway", reachable(settings.server.public_addr)));
+    let base = args
+        .url
+        .clone()
+        .unwrap_or_else(|| format!("ws://{}/gateway", reachable(settings.server.public_addr)));
     let url = if args.v1 { base } else { format!("{base}?v=2") };
     actix_rt::System::new().block_on(follow(&url, &token, &args))
 }

@@ -23,7 +23,7 @@ pub(super) struct TokenArgs {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
+    parse_duration(text).ok_or_else(|| "write a duration as 45s, 90m or 24h".to_owned())
 }
 
 pub(super) fn token(settings: &Settings, args: &TokenArgs) -> Result<ExitCode, Failure> {
@@ -38,5 +38,6 @@ pub(super) fn mint_for(
     channels: &[String],
     ttl: Duration,
 ) -> Result<String, Failure> {
-    mint(&settings.auth, user, channels, ttl, SystemTime::now()).map_err(|error| Failure::Other(error.to_string()))
+    mint(&settings.auth, user, channels, ttl, SystemTime::now())
+        .map_err(|error| Failure::Other(error.to_string()))
 }

@@ -55,8 +55,10 @@ pub(super) async fn batch(
     }
     // All are on their way before the first is answered; each is started in its turn, which keeps their order.
     let outcomes = join_all(batch.messages.iter().map(|publish| admin.publish(publish))).await;
-    let results: Vec<_> =
-        outcomes.into_iter().map(|outcome| outcome.map_or_else(|error| error.to_json(), |()| json!({}))).collect();
+    let results: Vec<_> = outcomes
+        .into_iter()
+        .map(|outcome| outcome.map_or_else(|error| error.to_json(), |()| json!({})))
+        .collect();
     Ok(HttpResponse::Ok().json(json!({ "results": results })))
 }
 

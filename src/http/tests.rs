@@ -90,7 +90,8 @@ async fn a_batch_gives_each_message_its_own_result() {
     assert_eq!(answer["results"][0], json!({}));
     assert_eq!(answer["results"][1]["error"]["code"], "bad_channel");
     let many = vec![r#"{"channel":"room:7","message":1}"#; MAX_BATCH + 1].join(",");
-    let (status, answer) = send(&admin, post("/v1/publish/batch", &format!(r#"{{"messages":[{many}]}}"#))).await;
+    let (status, answer) =
+        send(&admin, post("/v1/publish/batch", &format!(r#"{{"messages":[{many}]}}"#))).await;
     assert_eq!((status, answer["error"]["code"].as_str()), (StatusCode::BAD_REQUEST, Some("batch_too_long")));
 }
 

@@ -25,9 +25,7 @@ use bytes::Bytes;
 
 use self::drain::Draining;
 use self::inbox::HubInbox;
-use self::messages::{
-    Connect, Drain, FromBroker, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe,
-};
+use self::messages::{Connect, Drain, FromBroker, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
 use self::registry::{ChannelStanding, Line, Registry};
 use self::waiting::{Request, Waiting};
 use crate::broker::{Broker, HubEvent, HubId};
@@ -247,7 +245,11 @@ impl Handler<FromBroker> for Hub {
                 let delivery = self.registry.deliver(&publication);
                 self.metrics.publications_delivered.inc_by(delivery.delivered);
                 if delivery.unreachable > 0 {
-                    Metrics::count_many(&self.metrics.publications_dropped, "socket_closing", delivery.unreachable);
+                    Metrics::count_many(
+                        &self.metrics.publications_dropped,
+                        "socket_closing",
+                        delivery.unreachable,
+                    );
                 }
                 self.inbox.release(publication.queued_bytes());
             }

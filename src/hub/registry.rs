@@ -147,7 +147,8 @@ impl<L: Line> Registry<L> {
     /// The same for every channel of a session.
     pub fn go_live_everywhere(&mut self, session: SessionId) -> u64 {
         let Some(member) = self.sessions.get(&session) else { return 0 };
-        let channels: Vec<_> = member.memberships.iter().map(|membership| membership.channel.clone()).collect();
+        let channels: Vec<_> =
+            member.memberships.iter().map(|membership| membership.channel.clone()).collect();
         channels.iter().map(|channel| self.go_live(session, channel)).sum()
     }
 
@@ -156,7 +157,8 @@ impl<L: Line> Registry<L> {
     #[must_use]
     pub fn unsubscribe(&mut self, session: SessionId, channel: &ChannelName) -> bool {
         let Some(member) = self.sessions.get_mut(&session) else { return false };
-        let Some(index) = member.memberships.iter().position(|membership| membership.channel == *channel) else {
+        let Some(index) = member.memberships.iter().position(|membership| membership.channel == *channel)
+        else {
             return false;
         };
         let membership = member.memberships.swap_remove(index);
@@ -180,17 +182,19 @@ impl<L: Line> Registry<L> {
         let Some(channel) = self.channels.get_mut(publication.channel()) else { return delivery };
         for subscriber in &mut channel.subscribers {
             match &mut subscriber.held {
-                None if subscriber.send(publication) => delivery.delivered += 1,
-                None => delivery.unreachable += 1,
                 Some(held) if held.len() < MAX_HELD => {
                     held.push(Arc::clone(publication));
                     delivery.held += 1;
+                    continue;
                 }
-                Some(_) => {
-                    subscriber.line.overflow();
-                    delivery.unreachable += 1;
+                Some(_) => subscriber.line.overflow(),
+                None if subscriber.line.send(publication.frame(subscriber.version).clone()) => {
+                    delivery.delivered += 1;
+                    continue;
                 }
+                None => {}
             }
+            delivery.unreachable += 1;
         }
         delivery
     }
@@ -222,7 +226,8 @@ impl<L: Line> Registry<L> {
         }
         if let Some(moved) = channel.subscribers.get(membership.place)
             && let Some(member) = self.sessions.get_mut(&moved.session)
-            && let Some(theirs) = member.memberships.iter_mut().find(|theirs| theirs.channel == membership.channel)
+            && let Some(theirs) =
+                member.memberships.iter_mut().find(|theirs| theirs.channel == membership.channel)
         {
             theirs.place = membership.place;
         }

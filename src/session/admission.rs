@@ -44,12 +44,10 @@ pub struct Sessions {
 const NOT_FOUND: Refusal = Refusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
 const BAD_VERSION: Refusal =
     Refusal { status: StatusCode::BAD_REQUEST, reason: "unknown_protocol_version", headers: &[] };
-const BAD_ORIGIN: Refusal = Refusal { status: StatusCode::FORBIDDEN, reason: "origin_not_allowed", headers: &[] };
-const DRAINING: Refusal = Refusal {
-    status: StatusCode::SERVICE_UNAVAILABLE,
-    reason: "draining",
-    headers: &[("retry-after", "1")],
-};
+const BAD_ORIGIN: Refusal =
+    Refusal { status: StatusCode::FORBIDDEN, reason: "origin_not_allowed", headers: &[] };
+const DRAINING: Refusal =
+    Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "draining", headers: &[("retry-after", "1")] };
 
 impl Application for Sessions {
     type Actor = Session;
@@ -75,7 +73,9 @@ impl Application for Sessions {
 /// parameters are passed over; a token among them is neither read nor kept.
 fn version(query: Option<&str>) -> Option<Version> {
     let mut version = Version::V1;
-    for (name, value) in query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
+    for (name, value) in
+        query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    {
         match (name, value) {
             ("v", "2") => version = Version::V2,
             ("v", _) => return None,
