@@ -1,3 +1,4 @@
 //! E-Magine's real-time gateway.
 
+pub mod auth;
 pub mod settings;

@@ -1,0 +1,121 @@
+//! Why a token was refused, and why no token can be checked at all.
+
+use std::path::PathBuf;
+
+/// Why a token was refused. Holds nothing of the token, so that it can be logged and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum AuthError {
+    /// Not a token of this kind, or a claim of the wrong type.
+    #[error("the token is malformed")]
+    Malformed,
+    /// The signature is not ours.
+    #[error("the token's signature is wrong")]
+    BadSignature,
+    /// The token names an algorithm that the settings do not allow.
+    #[error("the token's algorithm is not allowed")]
+    WrongAlgorithm,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// Its time has not come; or a clock is wrong.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// It does not say when its time is over.
+    #[error("the token has no expiry")]
+    NoExpiry,
+    /// It was made for somebody else.
+    #[error("the token is for another audience")]
+    WrongAudience,
+    /// It was made by somebody else.
+    #[error("the token is of another issuer")]
+    WrongIssuer,
+    /// It names no user.
+    #[error("the token names no user")]
+    NoUser,
+    /// The user's id could not be part of a channel name.
+    #[error("the token's user id is not allowed")]
+    UserNotAllowed,
+    /// Its list of channels is not one.
+    #[error("the token's channels are not allowed")]
+    BadChannels,
+}
+
+impl AuthError {
+    /// Every variant, for metrics that begin at zero.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::BadSignature,
+        Self::WrongAlgorithm,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::NoExpiry,
+        Self::WrongAudience,
+        Self::WrongIssuer,
+        Self::NoUser,
+        Self::UserNotAllowed,
+        Self::BadChannels,
+    ];
+
+    /// A short name in snake case, for metrics and logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::BadSignature => "bad_signature",
+            Self::WrongAlgorithm => "wrong_algorithm",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::NoExpiry => "no_expiry",
+            Self::WrongAudience => "wrong_audience",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::NoUser => "no_user",
+            Self::UserNotAllowed => "user_not_allowed",
+            Self::BadChannels => "bad_channels",
+        }
+    }
+}
+
+/// Why tokens cannot be checked with these settings. One sentence that names the key; no secret is part of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthSetupError {
+    /// `auth.secret` is needed.
+    #[error("auth.secret or auth.secret_file must be given")]
+    NoSecret,
+    /// `auth.public_key_file` is needed.
+    #[error("auth.public_key_file must be given")]
+    NoPublicKey,
+    /// `auth.algorithms` is empty, names something unknown, or needs more than one key.
+    #[error("auth.algorithms must list known algorithms of one family")]
+    Algorithms,
+    /// The file cannot be read.
+    #[error("auth.public_key_file cannot be read from {}: {reason}", path.display())]
+    Unreadable {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// The file holds something else than the right key.
+    #[error("auth.public_key_file {} {reason}", path.display())]
+    WrongKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it; begins with a verb.
+        reason: &'static str,
+    },
+    /// A token made for the trial was not accepted: the build lacks a part.
+    #[error("auth.algorithms cannot be used: this build's cryptography failed its trial")]
+    Trial,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn labels_are_distinct_and_fit_for_metrics() {
+        let labels: HashSet<_> = AuthError::ALL.iter().map(|error| error.label()).collect();
+        assert_eq!(labels.len(), AuthError::ALL.len());
+        assert!(labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+    }
+}

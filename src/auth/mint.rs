@@ -1,0 +1,88 @@
+//! Making tokens, for trying the gateway out from the command line.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::AlgorithmFamily;
+
+use super::{
+    AuthError, AuthSetupError,
+    identity::{MAX_CHANNELS, is_channel_pattern, user_from},
+    jwt::{self, LATEST_SECONDS, MintedClaims},
+    signed::SignedTokens,
+};
+use crate::settings::{AuthKind, AuthSettings};
+
+/// Why no token can be made. One sentence, for the command line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// The user id could not be part of a channel name.
+    #[error("the user must be 1 to 128 printable ASCII characters without space, braces and star")]
+    User,
+    /// A channel is not a name and not a pattern, or there are too many.
+    #[error("the channels must be at most 1000 names such as room:7 or room:*")]
+    Channels,
+    /// Only a jwt can list channels.
+    #[error("only a jwt can list channels; auth.kind is another")]
+    ChannelsNotPossible,
+    /// A signed token cannot live longer than `auth.max_age`, and none can live beyond the year 9999.
+    #[error("the token cannot live that long; for auth.kind signed auth.max_age is the limit")]
+    TooLong,
+    /// The private key is elsewhere.
+    #[error(
+        "a token with an RS, PS, ES or EdDSA algorithm needs the issuer's private key; ask the issuer for one"
+    )]
+    PrivateKeyNeeded,
+    /// The settings lack what is needed.
+    #[error(transparent)]
+    Setup(#[from] AuthSetupError),
+}
+
+/// Makes a token that [`Authenticator::verify`](super::Authenticator::verify) accepts from `now` for `ttl` (whole
+/// seconds; what is below is dropped) under the same settings. An insecure token is the user id and lives for ever.
+///
+/// # Errors
+/// The user or the channels are not allowed, the kind of token cannot carry what was asked for, or the settings lack the
+/// secret.
+pub fn mint(
+    settings: &AuthSettings,
+    user: &str,
+    channels: &[String],
+    ttl: Duration,
+    now: SystemTime,
+) -> Result<String, MintError> {
+    user_from(user.as_bytes()).map_err(|_: AuthError| MintError::User)?;
+    if channels.len() > MAX_CHANNELS || !channels.iter().all(|channel| is_channel_pattern(channel)) {
+        return Err(MintError::Channels);
+    }
+    if settings.kind != AuthKind::Jwt && !channels.is_empty() {
+        return Err(MintError::ChannelsNotPossible);
+    }
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    match settings.kind {
+        AuthKind::Insecure => Ok(user.to_owned()),
+        AuthKind::Signed => {
+            let tokens = SignedTokens::new(settings)?;
+            // Such a token carries when it was made and not when it ends: a shorter life is an earlier birth.
+            let early = settings.max_age.checked_sub(ttl).ok_or(MintError::TooLong)?;
+            let issued = now.saturating_sub(early);
+            Ok(tokens.sign(user, issued.as_secs()))
+        }
+        AuthKind::Jwt => {
+            let algorithm = *jwt::algorithms_of(settings)?.first().ok_or(AuthSetupError::Algorithms)?;
+            if algorithm.family() != AlgorithmFamily::Hmac {
+                return Err(MintError::PrivateKeyNeeded);
+            }
+            let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
+            let expires =
+                now.checked_add(ttl).filter(|at| at.as_secs() <= LATEST_SECONDS).ok_or(MintError::TooLong)?;
+            let claims = MintedClaims {
+                sub: user,
+                exp: expires.as_secs(),
+                aud: settings.audience.as_deref(),
+                iss: settings.issuer.as_deref(),
+                channels,
+            };
+            Ok(jwt::sign(&claims, algorithm, secret.expose()).map_err(|_| AuthSetupError::Trial)?)
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The vectors of JSON Web Tokens, the keys, and minted tokens of every kind.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use proptest::prelude::*;
+use serde::Deserialize;
+
+use super::*;
+use crate::settings::{Settings, Sources};
+
+/// Development settings with another kind and secret.
+pub(super) fn settings(kind: &str, secret: &str) -> AuthSettings {
+    let overrides = [("auth.kind", "insecure"), ("auth.secret", secret)];
+    let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let mut settings = Settings::load(&Sources { overrides, ..Sources::default() }).unwrap().auth;
+    settings.kind = match kind {
+        "jwt" => AuthKind::Jwt,
+        "signed" => AuthKind::Signed,
+        _ => AuthKind::Insecure,
+    };
+    settings
+}
+
+#[derive(Deserialize)]
+struct Vectors {
+    secret: String,
+    public_keys: HashMap<String, String>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    token: String,
+    now: u64,
+    algorithms: Vec<String>,
+    key: Option<String>,
+    audience: Option<String>,
+    issuer: Option<String>,
+    leeway: u64,
+    expect: String,
+    user: Option<String>,
+    expires_at: Option<f64>,
+    channels: Option<Vec<String>>,
+}
+
+fn vectors() -> Vectors {
+    serde_json::from_str(include_str!("../../tests/data/jwt.json")).unwrap()
+}
+
+/// The public keys as files, removed at the end.
+struct Keys(PathBuf);
+
+impl Keys {
+    fn new(test: &str, keys: &HashMap<String, String>) -> Self {
+        let folder = std::env::temp_dir().join(format!("gateway-auth-{test}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for (name, pem) in keys {
+            fs::write(folder.join(name), pem).unwrap();
+        }
+        Self(folder)
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn public_key_settings(algorithm: &str, file: PathBuf) -> AuthSettings {
+    let mut settings = settings("jwt", "");
+    settings.algorithms = vec![algorithm.to_owned()];
+    settings.public_key_file = Some(file);
+    settings
+}
+
+#[test]
+fn every_jwt_vector_gets_its_answer() {
+    let Vectors { secret, public_keys, cases } = vectors();
+    let keys = Keys::new("vectors", &public_keys);
+    assert!(cases.len() > 150);
+    for case in cases {
+        let mut settings = settings("jwt", if case.key.is_some() { "" } else { &secret });
+        settings.algorithms = case.algorithms;
+        settings.public_key_file = case.key.map(|name| keys.0.join(name));
+        settings.audience = case.audience;
+        settings.issuer = case.issuer;
+        settings.leeway = Duration::from_secs(case.leeway);
+        let authenticator = Authenticator::new(&settings).expect(&case.name);
+        let result = authenticator.verify(&case.token, at(case.now));
+        let said = result.as_ref().map_or_else(|error| error.label(), |_| "ok");
+        assert_eq!(said, case.expect, "{}", case.name);
+        if let Ok(identity) = result {
+            assert_eq!(Some(identity.user), case.user, "{}", case.name);
+            assert_eq!(Some(identity.channels), case.channels, "{}", case.name);
+            let expires_at = UNIX_EPOCH + Duration::from_secs_f64(case.expires_at.unwrap());
+            assert_eq!(identity.expires_at, Some(expires_at), "{}", case.name);
+        }
+    }
+}
+
+#[test]
+fn a_key_that_does_not_fit_is_noticed_at_the_start() {
+    let mut public_keys = vectors().public_keys;
+    let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQ==\n-----END PRIVATE KEY-----\n";
+    public_keys.insert("private".to_owned(), private.to_owned());
+    public_keys.insert("garbage".to_owned(), "not a key".to_owned());
+    public_keys.insert("empty".to_owned(), String::new());
+    let keys = Keys::new("keys", &public_keys);
+    for (algorithm, file, part) in [
+        ("RS256", "p256", "auth.algorithms"),
+        ("RS256", "ed25519", "auth.algorithms"),
+        ("RS256", "short_rsa", "2048 bits"),
+        ("RS256", "private", "private key"),
+        ("RS256", "garbage", "auth.algorithms"),
+        ("RS256", "empty", "auth.algorithms"),
+        ("RS256", "missing", "cannot be read"),
+        ("ES256", "p384", "P-256"),
+        ("ES384", "p256", "P-384"),
+        ("ES256", "rsa", "auth.algorithms"),
+        ("EdDSA", "p256", "auth.algorithms"),
+    ] {
+        let error = Authenticator::new(&public_key_settings(algorithm, keys.0.join(file))).unwrap_err();
+        let sentence = error.to_string();
+        assert!(
+            sentence.starts_with("auth.public_key_file ") && sentence.contains(part),
+            "{file}: {sentence}"
+        );
+    }
+    assert!(Authenticator::new(&public_key_settings("RS512", keys.0.join("rsa"))).is_ok());
+}
+
+#[test]
+fn settings_that_lack_something_are_refused_here_too() {
+    for kind in ["jwt", "signed"] {
+        assert_eq!(Authenticator::new(&settings(kind, "")).unwrap_err(), AuthSetupError::NoSecret);
+    }
+    let mut jwt = settings("jwt", "secret");
+    for algorithms in [&["none"][..], &[], &["HS256", "RS256"], &["ES256", "ES384"]] {
+        jwt.algorithms = algorithms.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(Authenticator::new(&jwt).unwrap_err(), AuthSetupError::Algorithms, "{algorithms:?}");
+    }
+    jwt.algorithms = vec!["EdDSA".to_owned()];
+    assert_eq!(Authenticator::new(&jwt).unwrap_err(), AuthSetupError::NoPublicKey);
+}
+
+#[test]
+fn keys_are_never_printed() {
+    for (kind, expected) in [("insecure", "Insecure"), ("signed", "Signed"), ("jwt", "Jwt")] {
+        let authenticator = Authenticator::new(&settings(kind, "hunter2")).unwrap();
+        assert_eq!(format!("{authenticator:?}"), format!("Authenticator::{expected}"));
+    }
+}
+
+#[test]
+fn minted_tokens_live_exactly_as_long_as_asked() {
+    let now = 1_732_390_000;
+    let ttl = Duration::from_secs(90);
+    // A signed token is good to the end of its last second, a jwt to its beginning.
+    for (kind, last) in [("signed", now + 90), ("jwt", now + 89)] {
+        let settings = settings(kind, "0123456789abcdef0123456789abcdef");
+        let authenticator = Authenticator::new(&settings).unwrap();
+        let token = mint(&settings, "42", &[], ttl, at(now)).unwrap();
+        for good in [now, last] {
+            let identity = authenticator.verify(&token, at(good)).unwrap();
+            assert_eq!((identity.user.as_str(), identity.expires_at), ("42", Some(at(now + 90))), "{kind}");
+        }
+        assert_eq!(authenticator.verify(&token, at(last + 1)), Err(AuthError::Expired), "{kind}");
+    }
+    let insecure = settings("insecure", "");
+    let token = mint(&insecure, "42", &[], ttl, at(now)).unwrap();
+    assert_eq!(Authenticator::Insecure.verify(&token, at(u32::MAX.into())).unwrap().user, "42");
+}
+
+#[test]
+fn a_minted_jwt_carries_what_the_settings_ask_for() {
+    let mut settings = settings("jwt", "0123456789abcdef0123456789abcdef");
+    settings.algorithms = vec!["HS384".to_owned(), "HS256".to_owned()];
+    settings.audience = Some("app".to_owned());
+    settings.issuer = Some("login".to_owned());
+    let channels: Vec<String> = (0..1000).map(|number| format!("room:{number}")).collect();
+    let token = mint(&settings, "42", &channels, Duration::from_secs(1), at(1000)).unwrap();
+    let identity = Authenticator::new(&settings).unwrap().verify(&token, at(1000)).unwrap();
+    assert_eq!(identity.channels, channels);
+}
+
+#[test]
+fn what_cannot_be_minted_is_refused() {
+    let day = Duration::from_secs(86_400);
+    let room = ["room:7".to_owned()];
+    let jwt = settings("jwt", "0123456789abcdef0123456789abcdef");
+    let signed = settings("signed", "secret");
+    for user in ["", "4 2", "*", "é"] {
+        assert_eq!(mint(&jwt, user, &[], day, at(0)), Err(MintError::User), "{user}");
+    }
+    assert_eq!(mint(&jwt, "42", &["room".to_owned()], day, at(0)), Err(MintError::Channels));
+    assert_eq!(mint(&jwt, "42", &vec![room[0].clone(); 1001], day, at(0)), Err(MintError::Channels));
+    assert_eq!(mint(&signed, "42", &room, day, at(0)), Err(MintError::ChannelsNotPossible));
+    assert_eq!(mint(&settings("insecure", ""), "42", &room, day, at(0)), Err(MintError::ChannelsNotPossible));
+    assert_eq!(mint(&signed, "42", &[], 31 * day, at(0)), Err(MintError::TooLong));
+    assert_eq!(mint(&jwt, "42", &[], Duration::MAX, at(0)), Err(MintError::TooLong));
+    assert_eq!(mint(&settings("jwt", ""), "42", &[], day, at(0)), Err(AuthSetupError::NoSecret.into()));
+    let rsa = public_key_settings("RS256", PathBuf::from("key.pem"));
+    assert_eq!(mint(&rsa, "42", &[], day, at(0)), Err(MintError::PrivateKeyNeeded));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_a_jwt_panic(token in "\\PC*|[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}") {
+        let authenticator = Authenticator::new(&settings("jwt", "0123456789abcdef0123456789abcdef")).unwrap();
+        prop_assert!(authenticator.verify(&token, at(0)).is_err());
+    }
+
+    #[test]
+    fn only_sane_claims_are_believed(claims in "\\{(\"(sub|exp|nbf|channels)\":(\"[0-9a-z:*]{0,4}\"|[1-9][0-9]{0,11}|null|true|\\[\\]|\\[\"a:\\*\"\\]),){0,3}\"exp\":[1-9][0-9]{0,11}\\}") {
+        // Signed rightly, so that the claims are reached.
+        let settings = settings("jwt", "0123456789abcdef0123456789abcdef");
+        let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
+        let key = jsonwebtoken::EncodingKey::from_secret(settings.secret.as_ref().unwrap().expose().as_bytes());
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        if let Ok(identity) = Authenticator::new(&settings).unwrap().verify(&token, at(1_732_390_000)) {
+            prop_assert!(identity.expires_at.unwrap() > at(1_732_390_000));
+            prop_assert!(!identity.user.is_empty());
+            prop_assert!(claims["nbf"].is_null() || claims["nbf"].is_u64());
+        }
+    }
+}
