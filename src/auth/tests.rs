@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use proptest::prelude::*;
 use serde::Deserialize;
 
 use super::*;
@@ -211,4 +212,26 @@ fn what_cannot_be_minted_is_refused() {
     assert_eq!(mint(&settings("jwt", ""), "42", &[], day, at(0)), Err(AuthSetupError::NoSecret.into()));
     let rsa = public_key_settings("RS256", PathBuf::from("key.pem"));
     assert_eq!(mint(&rsa, "42", &[], day, at(0)), Err(MintError::PrivateKeyNeeded));
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_a_jwt_panic(token in "\\PC*|[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}") {
+        let authenticator = Authenticator::new(&settings("jwt", "0123456789abcdef0123456789abcdef")).unwrap();
+        prop_assert!(authenticator.verify(&token, at(0)).is_err());
+    }
+
+    #[test]
+    fn only_sane_claims_are_believed(claims in "\\{(\"(sub|exp|nbf|channels)\":(\"[0-9a-z:*]{0,4}\"|[1-9][0-9]{0,11}|null|true|\\[\\]|\\[\"a:\\*\"\\]),){0,3}\"exp\":[1-9][0-9]{0,11}\\}") {
+        // Signed rightly, so that the claims are reached.
+        let settings = settings("jwt", "0123456789abcdef0123456789abcdef");
+        let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
+        let key = jsonwebtoken::EncodingKey::from_secret(settings.secret.as_ref().unwrap().expose().as_bytes());
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        if let Ok(identity) = Authenticator::new(&settings).unwrap().verify(&token, at(1_732_390_000)) {
+            prop_assert!(identity.expires_at.unwrap() > at(1_732_390_000));
+            prop_assert!(!identity.user.is_empty());
+            prop_assert!(claims["nbf"].is_null() || claims["nbf"].is_u64());
+        }
+    }
 }
