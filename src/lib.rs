@@ -14,5 +14,14 @@
 //! - [`cli`]: the command line.
 
 pub mod auth;
+pub mod backoff;
+pub mod broker;
+pub mod cli;
+pub mod gateway;
+pub mod http;
+pub mod hub;
+pub mod metrics;
+pub mod protocol;
+pub mod session;
 pub mod settings;
 pub mod socket;

@@ -9,6 +9,6 @@ use crate::settings::Settings;
 pub(super) fn check(settings: &Settings) -> Result<ExitCode, Failure> {
     // Keys are only read here: a wrong PEM file is a wrong setting.
     Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(error.to_string()))?;
-    print(&format!("# profile: {}\n{}", settings.profile, settings.to_masked_toml().trim_end()))?;
+    print(settings.to_masked_toml().trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
