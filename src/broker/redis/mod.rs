@@ -62,6 +62,9 @@ impl Drop for Handle {
 
 impl RedisBroker {
     pub(super) fn start(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
+        // rustls panics at the first `rediss://` connection if it has to guess between two. An error only says
+        // that the process has already chosen one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let address = options.connection_info()?.addr().to_string();
         let backoff = Backoff::new(options.reconnect_min, options.reconnect_max)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
