@@ -128,7 +128,7 @@ async fn keep_proving(
         }
         if state.set_stage(Stage::Ready) != Stage::Ready {
             let channels = state.delivery.audience.wanted();
-            log::info!("redis at {address}: delivery is proven, {channels} channels are subscribed");
+            log::info!("redis at {address}: delivery is proven (channels subscribed: {channels})");
         }
         tokio::select! {
             () = sleep_until((started + state.options.probe_interval).into()) => {}

@@ -99,6 +99,31 @@ fn garbage_is_counted_and_touches_nothing_else() {
 }
 
 #[test]
+fn a_poison_message_costs_one_message_and_not_the_link() {
+    struct Poisoned;
+    impl Inbox for Poisoned {
+        fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
+            match event {
+                HubEvent::Publication(publication) if publication.message().get() == "\"poison\"" => {
+                    panic!("poisoned, as this test wants it");
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+    let mut test = BrokerUnderTest::redis();
+    let hub = test.hub();
+    let poisoned = test.broker.attach(Arc::new(Poisoned));
+    test.broker.subscribe(poisoned, vec![name("room:1")]);
+    hub.subscribe(&["room:1"]);
+    let mut client = test.server().client();
+    raw(&mut client, "gateway:room:1", "\"poison\"");
+    raw(&mut client, "gateway:room:1", "1");
+    assert_eq!(hub.next(), "room:1 1");
+    assert_eq!((test.dropped("panicked"), test.losses("panicked")), (1, 0));
+}
+
+#[test]
 fn redis_carries_exactly_the_channels_that_are_wanted() {
     let mut test = BrokerUnderTest::redis();
     let (one, two) = (test.hub(), test.hub());
