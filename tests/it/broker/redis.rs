@@ -237,6 +237,8 @@ fn a_frozen_redis_is_noticed_by_the_probe() {
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
     test.server().stop();
+    // Asked for on a link that still seems up: answered when it is given up.
+    hub.subscribe(&["room:3"]);
     test.wait_not_ready("link is up but the probe was not heard for 700ms");
     assert_eq!(test.losses("probe_timeout"), 1);
     test.wait_not_ready("cannot connect: no answer for 1s");
@@ -244,6 +246,23 @@ fn a_frozen_redis_is_noticed_by_the_probe() {
     test.server().cont();
     flows_within(BACK_WITHIN, &test, &hub, "room:2");
     test.wait_ready();
+}
+
+#[test]
+fn only_so_many_publications_wait_for_a_slow_redis() {
+    let mut test = BrokerUnderTest::redis();
+    test.server().stop();
+    let message = RawValue::from_string("1".into()).unwrap();
+    let channel = name("room:1");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let publications = (0..1030).map(|_| test.broker.publish(&channel, &message));
+    let outcomes = runtime.block_on(futures_util::future::join_all(publications));
+    assert!(outcomes.iter().all(Result::is_err));
+    let busy = outcomes.iter().filter(|outcome| **outcome == Err(PublishError::Busy)).count();
+    assert_eq!(busy, 1030 - 1024);
+    test.server().cont();
+    test.wait_ready();
+    test.publish("room:1", "2").unwrap();
 }
 
 #[test]
