@@ -189,15 +189,23 @@ impl Channels {
     pub(super) fn turn_done(&mut self, turn: Turn) -> Vec<Answer> {
         let mut answers = Vec::new();
         for channel in turn.subscribe {
-            if let Some(tickets) = self.waiting.remove(&channel) {
-                answers.extend(tickets.into_iter().filter_map(Ticket::close));
-            }
+            self.answer(&channel, &mut answers);
             self.settle(channel, Stage::On);
         }
         for channel in turn.unsubscribe {
+            if self.entries.get(&channel).is_some_and(|entry| entry.hubs.is_empty()) {
+                // Somebody came back while it was being left, and went again.
+                self.answer(&channel, &mut answers);
+            }
             self.settle(channel, Stage::Off);
         }
         answers
+    }
+
+    /// Nobody needs to wait for `channel` any longer.
+    fn answer(&mut self, channel: &ChannelName, answers: &mut Vec<Answer>) {
+        let tickets = self.waiting.remove(channel).unwrap_or_default();
+        answers.extend(tickets.into_iter().filter_map(Ticket::close));
     }
 
     /// The link has brought a channel to `stage`; what hubs want may have changed meanwhile.
@@ -277,5 +285,7 @@ fn count(metrics: &Metrics, channel: &ChannelName, change: i64) {
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

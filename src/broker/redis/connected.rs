@@ -128,7 +128,7 @@ async fn keep_proving(
         }
         if state.set_stage(Stage::Ready) != Stage::Ready {
             let channels = state.delivery.audience.wanted();
-            log::info!("redis at {address}: delivery is proven, {channels} channels are subscribed");
+            log::info!("redis at {address}: delivery is proven (channels subscribed: {channels})");
         }
         tokio::select! {
             () = sleep_until((started + state.options.probe_interval).into()) => {}
@@ -173,7 +173,8 @@ fn unanswered(state: &State, error: &RedisError) -> Loss {
 async fn read_clock(state: &State, commands: &mut MultiplexedConnection) {
     match redis::cmd("TIME").query_async::<(u64, u64)>(commands).await {
         Ok((seconds, micros)) => {
-            state.set_clock(ClockSample::new(seconds * 1000 + micros / 1000, Instant::now()));
+            let redis_ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+            state.set_clock(ClockSample::new(redis_ms, Instant::now()));
         }
         Err(error) => log::debug!("redis: TIME was not answered: {error}"),
     }

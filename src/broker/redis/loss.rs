@@ -77,14 +77,17 @@ impl Loss {
     }
 }
 
-/// The error as a person would say it: `connection refused`, `WRONGPASS invalid username-password pair…`.
+/// The error as a person would say it: `connection refused`, `NOPERM this user has no permissions…`.
 pub(super) fn plain(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "connection refused".into();
     }
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        // redis-rs keeps Redis' own words to itself.
+        return "the user name or the password is wrong (WRONGPASS)".into();
+    }
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => format!("{code} {detail}"),
-        (None, Some(detail)) if error.kind() == ErrorKind::AuthenticationFailed => detail.into(),
         _ => error.to_string(),
     }
 }

@@ -21,6 +21,7 @@ mod options;
 mod receive;
 mod state;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -36,8 +37,9 @@ use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::position::Position;
 
+use loss::Loss;
 pub use options::RedisOptions;
-use state::State;
+use state::{Stage, State};
 
 /// The channel, after the prefix, for one write to many users. Every replica hears it; no session can: it has
 /// no namespace.
@@ -62,13 +64,23 @@ impl Drop for Handle {
 
 impl RedisBroker {
     pub(super) fn start(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
+        // rustls panics at the first `rediss://` connection if it has to guess between two. An error only says
+        // that the process has already chosen one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let address = options.connection_info()?.addr().to_string();
         let backoff = Backoff::new(options.reconnect_min, options.reconnect_max)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let state = Arc::new(State::new(options, metrics));
         let shared = Arc::clone(&state);
         thread::Builder::new().name("broker-link".into()).spawn(move || {
-            runtime.block_on(link::keep(shared, backoff, &address));
+            let kept = catch_unwind(AssertUnwindSafe(|| {
+                runtime.block_on(link::keep(Arc::clone(&shared), backoff, &address));
+            }));
+            if kept.is_err() {
+                // A fault in what remakes links. Nothing is left to do it: so never again be ready.
+                log::error!("redis at {address}: the link's thread panicked, restart this process");
+                shared.set_stage(Stage::Down(Loss::Panicked));
+            }
             // A name that is being resolved would hold up an orderly end.
             runtime.shutdown_background();
         })?;

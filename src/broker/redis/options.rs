@@ -76,3 +76,27 @@ impl fmt::Debug for RedisOptions {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_shows_neither_in_the_options_nor_in_the_address() {
+        let options = RedisOptions {
+            url: "redis://user:hunter2@redis.internal:6380/3".into(),
+            prefix: "gateway".into(),
+            connect_timeout: Duration::from_secs(1),
+            response_timeout: Duration::from_secs(2),
+            probe_interval: Duration::from_secs(1),
+            probe_timeout: Duration::from_secs(3),
+            reconnect_min: Duration::from_millis(100),
+            reconnect_max: Duration::from_secs(5),
+            max_payload_bytes: 65_536,
+        };
+        let info = options.connection_info().unwrap();
+        assert_eq!(info.addr().to_string(), "redis.internal:6380");
+        assert_eq!(info.redis_settings().password(), Some("hunter2"));
+        assert!(!format!("{options:?}").contains("hunter2"));
+    }
+}

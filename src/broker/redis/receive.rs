@@ -14,6 +14,8 @@ use crate::protocol::publication::{PayloadError, Publication, decode_for_users};
 /// At most one line about dropped payloads in this time: a broken publisher may be a fast one.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
+const UNKNOWN_CHANNEL: &str = "unknown_channel";
+
 /// Reads messages and hands them over.
 pub(super) struct Receiver<'a> {
     state: &'a State,
@@ -35,7 +37,7 @@ impl<'a> Receiver<'a> {
     pub(super) fn take(&mut self, message: &Msg) -> Option<u64> {
         let payload = message.get_payload_bytes();
         let Some(channel) = message.get_channel_name().strip_prefix(&self.prefix) else {
-            self.drop_payload("unknown_channel", payload.len());
+            self.count_drop(UNKNOWN_CHANNEL);
             return None;
         };
         if channel == self.state.probe {
@@ -60,7 +62,9 @@ impl<'a> Receiver<'a> {
     fn for_channel(&mut self, channel: &str, payload: &[u8]) -> Result<(), &'static str> {
         let State { delivery, options, .. } = self.state;
         let Some(name) = delivery.audience.receivers(channel, &mut self.receivers) else {
-            return Err("unknown_channel");
+            // Most likely it was left a moment ago.
+            self.count_drop(UNKNOWN_CHANNEL);
+            return Ok(());
         };
         if self.receivers.is_empty() {
             // The last hub has left it and the link is about to: nobody misses anything.
@@ -89,7 +93,7 @@ impl<'a> Receiver<'a> {
 
     /// Counts a payload that reaches nobody; now and then says so, without its content.
     fn drop_payload(&mut self, reason: &'static str, bytes: usize) {
-        Metrics::count(&self.state.delivery.metrics.publications_dropped, reason);
+        self.count_drop(reason);
         let now = Instant::now();
         if self.logged.is_some_and(|logged| now - logged < LOG_EVERY) {
             self.unlogged += 1;
@@ -100,5 +104,8 @@ impl<'a> Receiver<'a> {
             self.unlogged
         );
         (self.logged, self.unlogged) = (Some(now), 0);
+    }
+    fn count_drop(&self, reason: &'static str) {
+        Metrics::count(&self.state.delivery.metrics.publications_dropped, reason);
     }
 }

@@ -33,21 +33,29 @@ impl RedisServer {
         server
     }
 
+    /// Starts one that also speaks TLS, with a certificate that nobody has signed. Returns the port for that.
+    pub(crate) fn start_with_tls() -> (Self, u16) {
+        let tls_port = free_port();
+        let port = tls_port.to_string();
+        let arguments = ["--tls-port", &port, "--tls-auth-clients", "no"];
+        let files =
+            ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem"];
+        let mut server = Self::reserve(&[&arguments[..], &files[..]].concat());
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        std::fs::write(server.dir.path().join("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(server.dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        server.restart();
+        (server, tls_port)
+    }
+
     /// One that does not run yet; its port is known.
     pub(crate) fn reserve(arguments: &[&str]) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
         let password = arguments
             .iter()
             .position(|argument| argument == "--requirepass")
             .map(|at| arguments[at + 1].clone());
-        Self {
-            port: free.local_addr().unwrap().port(),
-            dir: TempDir::new().unwrap(),
-            arguments,
-            password,
-            child: None,
-        }
+        Self { port: free_port(), dir: TempDir::new().unwrap(), arguments, password, child: None }
     }
 
     /// The URL, without a password.
@@ -120,6 +128,10 @@ impl RedisServer {
             Err(error) => panic!("redis-server did not start: {error}"),
         }
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 impl Drop for RedisServer {

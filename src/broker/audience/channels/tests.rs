@@ -94,6 +94,19 @@ fn who_returns_while_the_channel_is_being_left_waits_for_it_anew() {
 }
 
 #[test]
+fn who_returns_and_goes_while_the_channel_is_being_left_is_answered_too() {
+    let (mut channels, _) = linked();
+    channels.subscribe(A, names(["room:1"]));
+    run_link(&mut channels);
+    channels.unsubscribe(A, &names(["room:1"]));
+    let leaving = channels.next_turn(512);
+    assert_eq!(channels.subscribe(B, names(["room:1"])), None);
+    channels.unsubscribe(B, &names(["room:1"]));
+    assert_eq!(channels.turn_done(leaving), [Answer { hub: B, channels: names(["room:1"]) }]);
+    assert!(channels.entries.is_empty() && channels.waiting.is_empty());
+}
+
+#[test]
 fn who_leaves_before_the_confirmation_is_answered_and_nothing_stays_subscribed() {
     let (mut channels, metrics) = linked();
     for early in [true, false] {
