@@ -7,7 +7,12 @@
 //!
 //! Usage: `measure [SOCKETS [MESSAGES]]`, 1000 and 200 by default.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a tool: it may stop where it fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a tool: it may stop where it fails"
+)]
 
 use std::cell::Cell;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -39,7 +44,10 @@ fn main() {
         let floor = measure_floor(sockets, messages).await;
         let gateway = measure_gateway(sockets, messages).await;
         println!("floor:   {floor:.2} µs of CPU for each delivery");
-        println!("gateway: {gateway:.2} µs of CPU for each delivery ({:.2} times the floor)", gateway / floor);
+        println!(
+            "gateway: {gateway:.2} µs of CPU for each delivery ({:.2} times the floor)",
+            gateway / floor
+        );
     });
 }
 
@@ -93,9 +101,10 @@ async fn connect(address: SocketAddr, index: usize) -> TcpStream {
 async fn identify(address: SocketAddr, index: usize) -> TcpStream {
     let mut stream = connect(address, index).await;
     let identify = format!(r#"{{"op":1,"token":"{index}"}}"#);
-    let mut bytes = b"GET /gateway HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    let mut bytes =
+        b"GET /gateway HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        .to_vec();
+            .to_vec();
     bytes.extend([0x81, 0x80 | identify.len() as u8, 0, 0, 0, 0]);
     bytes.extend(identify.bytes());
     stream.write_all(&bytes).await.unwrap();
@@ -116,7 +125,7 @@ async fn measure_gateway(sockets: usize, messages: usize) -> f64 {
     let redis_port = free_port();
     let redis = Process(
         Command::new("redis-server")
-            .args(["--port", &redis_port.to_string(), "--save", "", "--appendonly", "no"])
+            .args(["--bind", "127.0.0.1", "--port", &redis_port.to_string(), "--save", "", "--appendonly", "no"])
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is needed: apt-get install redis-server"),
@@ -142,7 +151,10 @@ async fn measure_gateway(sockets: usize, messages: usize) -> f64 {
     }
     let connected = gateway.cpu_seconds() - started;
     let after = gateway.resident_bytes();
-    println!("gateway: {:.2} KiB of RSS for each idle identified socket", (after - before) / sockets as f64 / 1024.0);
+    println!(
+        "gateway: {:.2} KiB of RSS for each idle identified socket",
+        (after - before) / sockets as f64 / 1024.0
+    );
     println!("gateway: {:.0} µs of CPU for each connect and Identify", connected * 1e6 / sockets as f64);
 
     let received = Received::default();
@@ -161,7 +173,10 @@ async fn measure_gateway(sockets: usize, messages: usize) -> f64 {
     }
     let deliveries = (sockets * messages) as f64;
     println!("gateway: {:.2} µs of that are user time", (gateway.user_seconds() - user) * 1e6 / deliveries);
-    println!("Redis:   {:.2} µs of CPU for each publication", (redis.cpu_seconds() - redis_cpu) * 1e6 / messages as f64);
+    println!(
+        "Redis:   {:.2} µs of CPU for each publication",
+        (redis.cpu_seconds() - redis_cpu) * 1e6 / messages as f64
+    );
     (gateway.cpu_seconds() - cpu) * 1e6 / deliveries
 }
 
@@ -213,7 +228,12 @@ impl Process {
     fn stat(&self) -> Vec<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
         // Behind the name, which is in parentheses, field 3 of proc(5) comes first.
-        stat.rsplit(')').next().unwrap().split_whitespace().map(|field| field.parse().unwrap_or(0.0)).collect()
+        stat.rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .map(|field| field.parse().unwrap_or(0.0))
+            .collect()
     }
 
     /// The kernel counts in hundredths of a second.

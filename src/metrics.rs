@@ -3,6 +3,7 @@
 //! Names and labels are a contract with dashboards. No label ever holds a user, a channel, an address or any
 //! other text from outside: each is one of a closed set.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -27,9 +28,21 @@ pub struct Code {
     pub code: u16,
 }
 
-/// Everything that is counted. One for each process; cloning shares.
-#[derive(Debug, Clone)]
-pub struct Metrics {
+/// A handle on everything that is counted. Cloning shares, and costs one pointer: every socket has some.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics(Arc<Counters>);
+
+impl std::ops::Deref for Metrics {
+    type Target = Counters;
+
+    fn deref(&self) -> &Counters {
+        &self.0
+    }
+}
+
+/// Everything that is counted. One for each process.
+#[derive(Debug)]
+pub struct Counters {
     /// Open sockets, identified or not.
     pub connections: Gauge<i64, AtomicI64>,
     /// Sockets that were opened.
@@ -70,7 +83,7 @@ pub struct Metrics {
     pub outbound_queued_bytes: Gauge<i64, AtomicI64>,
 }
 
-impl Default for Metrics {
+impl Default for Counters {
     fn default() -> Self {
         Self {
             connections: Gauge::default(),

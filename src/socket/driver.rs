@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,18 +26,17 @@ const OUTPUT_IN_A_ROW: u32 = 16;
 /// Carries one socket to its end. `context` is the actor; what it yields goes into the outbox like everything
 /// else.
 pub(super) async fn drive(
-    context: impl Stream<Item = Result<Bytes, Error>>,
+    mut context: Pin<Box<impl Stream<Item = Result<Bytes, Error>>>>,
     outbox: Outbox,
     reader: Reader,
     options: &SocketOptions,
 ) {
-    {
-        let mut context = pin!(context);
-        let mut stall = StallTimer::new(options.write_timeout);
-        poll_fn(|cx| poll_open(context.as_mut(), &outbox, &mut stall, cx)).await;
-        // Here the context is dropped, and with it the actor.
-    }
-    close(&outbox, &reader, options).await;
+    let mut stall = StallTimer::new(options.write_timeout);
+    poll_fn(|cx| poll_open(context.as_mut(), &outbox, &mut stall, cx)).await;
+    // With the context goes the actor.
+    drop(context);
+    // Boxed, so that a socket that is open does not carry the timers of its end.
+    Box::pin(close(&outbox, &reader, options)).await;
 }
 
 /// One round while the socket is open. Ready when it is to be closed.

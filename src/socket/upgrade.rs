@@ -142,10 +142,14 @@ fn start<A: Application>(
 ) {
     let parts = handover.into_parts();
     let outbox = Outbox::new(parts.io, options.outbound_bytes, options.metrics.clone());
-    let reader = Reader::new(outbox.clone(), Guard::new(options.inbound), parts.read_buf.freeze());
+    // Copied, for the dispatcher's buffer is 8 KiB long, however little of it is left over.
+    let early = Bytes::copy_from_slice(&parts.read_buf);
+    let reader = Reader::new(outbox.clone(), Guard::new(options.inbound), early);
     let actor = application.open(admission, outbox.clone());
     let codec = Codec::new().max_size(options.inbound.message_bytes);
-    let context = WebsocketContext::with_codec(actor, reader.to_stream(), codec);
+    // Boxed, for an async function holds what it is given twice: as its argument and where it is pinned.
+    // Measured: 2.5 KiB a task without the box, a quarter of that with it.
+    let context = Box::pin(WebsocketContext::with_codec(actor, reader.to_stream(), codec));
     actix_rt::spawn(async move {
         let _place = place;
         drive(context, outbox, reader, &options).await;
