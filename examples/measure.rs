@@ -125,7 +125,16 @@ async fn measure_gateway(sockets: usize, messages: usize) -> f64 {
     let redis_port = free_port();
     let redis = Process(
         Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &redis_port.to_string(), "--save", "", "--appendonly", "no"])
+            .args([
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &redis_port.to_string(),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is needed: apt-get install redis-server"),

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use self::drain::Draining;
 use self::inbox::HubInbox;
 use self::messages::{Connect, Drain, FromBroker, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
-use self::registry::{ChannelStanding, Line, Registry};
+use self::registry::{ChannelStanding, Line, Registry, Slot};
 use self::waiting::{Request, Waiting};
 use crate::broker::{Broker, HubEvent, HubId};
 use crate::metrics::Metrics;
@@ -53,6 +53,7 @@ pub struct Hub {
 #[derive(Debug)]
 struct Connected {
     recipient: Recipient<SessionEvent>,
+    slot: Slot,
     is_identified: bool,
 }
 
@@ -96,7 +97,8 @@ impl Hub {
 
     /// Puts a session on channels and asks the broker for those that are new here. Returns the channels
     /// that are not confirmed yet.
-    fn subscribe(&mut self, session: SessionId, channels: &[ChannelName]) -> Vec<ChannelName> {
+    fn subscribe(&mut self, session: Slot, channels: &[ChannelName]) -> Vec<ChannelName> {
+        let before = self.registry.subscriptions();
         let (mut new, mut unconfirmed) = (Vec::new(), Vec::new());
         for channel in channels {
             match self.registry.subscribe(session, channel) {
@@ -109,6 +111,7 @@ impl Hub {
         if !new.is_empty() {
             self.broker.subscribe(self.id, new);
         }
+        self.count_subscriptions(before);
         unconfirmed
     }
 
@@ -130,6 +133,10 @@ impl Hub {
         if let Some(connected) = self.sessions.get(&session) {
             tell(&connected.recipient, event);
         }
+    }
+
+    fn slot(&self, session: SessionId) -> Option<Slot> {
+        self.sessions.get(&session).map(|connected| connected.slot)
     }
 
     fn unwanted(&self, channels: Vec<ChannelName>) {
@@ -164,11 +171,11 @@ impl Handler<Connect> for Hub {
     fn handle(&mut self, message: Connect, _: &mut Self::Context) {
         // Its socket may be gone already; then its Leave follows.
         let Some(outbox) = outboxes::find(message.outbox) else { return };
-        self.registry.join(message.session, message.version, outbox);
+        let slot = self.registry.join(message.version, outbox);
         if self.draining.is_some() {
             tell(&message.recipient, Draining::farewell());
         }
-        let connected = Connected { recipient: message.recipient, is_identified: false };
+        let connected = Connected { recipient: message.recipient, slot, is_identified: false };
         self.sessions.insert(message.session, connected);
     }
 }
@@ -180,9 +187,8 @@ impl Handler<Join> for Hub {
         let Some(connected) = self.sessions.get_mut(&session) else { return };
         connected.is_identified = true;
         self.metrics.sessions.inc();
-        let before = self.registry.subscriptions();
-        let unconfirmed = self.subscribe(session, &channels);
-        self.count_subscriptions(before);
+        let slot = connected.slot;
+        let unconfirmed = self.subscribe(slot, &channels);
         self.answer_when_confirmed(session, Request::Join(channels.len()), unconfirmed);
     }
 }
@@ -191,9 +197,8 @@ impl Handler<Subscribe> for Hub {
     type Result = ();
 
     fn handle(&mut self, Subscribe { session, channel, ticket }: Subscribe, _: &mut Self::Context) {
-        let before = self.registry.subscriptions();
-        let unconfirmed = self.subscribe(session, std::slice::from_ref(&channel));
-        self.count_subscriptions(before);
+        let Some(slot) = self.slot(session) else { return };
+        let unconfirmed = self.subscribe(slot, std::slice::from_ref(&channel));
         self.answer_when_confirmed(session, Request::Subscribe { ticket }, unconfirmed);
     }
 }
@@ -202,8 +207,9 @@ impl Handler<Unsubscribe> for Hub {
     type Result = ();
 
     fn handle(&mut self, Unsubscribe { session, channel }: Unsubscribe, _: &mut Self::Context) {
+        let Some(slot) = self.slot(session) else { return };
         let before = self.registry.subscriptions();
-        let is_empty = self.registry.unsubscribe(session, &channel);
+        let is_empty = self.registry.unsubscribe(slot, &channel);
         self.count_subscriptions(before);
         self.unwanted(if is_empty { vec![channel] } else { Vec::new() });
     }
@@ -213,9 +219,10 @@ impl Handler<GoLive> for Hub {
     type Result = ();
 
     fn handle(&mut self, GoLive { session, channel }: GoLive, _: &mut Self::Context) {
+        let Some(slot) = self.slot(session) else { return };
         let delivered = match channel {
-            Some(channel) => self.registry.go_live(session, &channel),
-            None => self.registry.go_live_everywhere(session),
+            Some(channel) => self.registry.go_live(slot, &channel),
+            None => self.registry.go_live_everywhere(slot),
         };
         self.metrics.publications_delivered.inc_by(delivered);
     }
@@ -225,12 +232,13 @@ impl Handler<Leave> for Hub {
     type Result = ();
 
     fn handle(&mut self, Leave { session }: Leave, _: &mut Self::Context) {
+        let Some(connected) = self.sessions.remove(&session) else { return };
         let before = self.registry.subscriptions();
-        let empty = self.registry.leave(session);
+        let empty = self.registry.leave(connected.slot);
         self.count_subscriptions(before);
         self.unwanted(empty);
         self.waiting.forget(session);
-        if self.sessions.remove(&session).is_some_and(|connected| connected.is_identified) {
+        if connected.is_identified {
             self.metrics.sessions.dec();
         }
     }

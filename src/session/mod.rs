@@ -43,23 +43,22 @@ pub struct Session {
     conversation: Conversation,
     outbox: Outbox,
     timer: Option<(SpawnHandle, Instant)>,
-    services: Rc<Services>,
     /// Given back last: while it is there the hub can find the outbox.
     registration: Registration,
-    _membership: Membership,
+    membership: Membership,
 }
 
 /// A session's place in the hub. It is given up when the actor is dropped, on whatever way: stopped, cut off,
 /// or unwound by a panic.
 #[derive(Debug)]
 struct Membership {
-    hub: Addr<Hub>,
+    services: Rc<Services>,
     session: SessionId,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.hub.do_send(Leave { session: self.session });
+        self.services.hub.do_send(Leave { session: self.session });
     }
 }
 
@@ -80,9 +79,8 @@ impl Session {
             conversation,
             timer: None,
             registration: outboxes::register(outbox.clone()),
-            _membership: Membership { hub: services.hub.clone(), session },
+            membership: Membership { services, session },
             outbox,
-            services,
         }
     }
 
@@ -105,7 +103,7 @@ impl Session {
 
     fn perform(&self, action: Action, verdicts: &mut VecDeque<Result<Identity, NotIdentified>>) {
         let session = self.conversation.session();
-        let hub = &self.services.hub;
+        let hub = &self.membership.services.hub;
         match action {
             Action::Send(event) => {
                 self.outbox.push(event.to_frame(self.conversation.version()));
@@ -123,9 +121,10 @@ impl Session {
     }
 
     fn authenticate(&self, token: &str) -> Result<Identity, NotIdentified> {
-        let outcome = self.services.authenticator.verify(token, SystemTime::now());
+        let services = &self.membership.services;
+        let outcome = services.authenticator.verify(token, SystemTime::now());
         let label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
-        Metrics::count(&self.services.metrics.identifies, label);
+        Metrics::count(&services.metrics.identifies, label);
         if let Err(error) = &outcome {
             log::debug!("session {}: token refused: {}", self.conversation.session(), error.label());
         }
@@ -174,7 +173,7 @@ impl Actor for Session {
     type Context = WebsocketContext<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.services.hub.do_send(Connect {
+        self.membership.services.hub.do_send(Connect {
             session: self.conversation.session(),
             version: self.conversation.version(),
             outbox: self.registration.key(),
@@ -188,7 +187,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
     fn handle(&mut self, message: Result<Message, ProtocolError>, context: &mut Self::Context) {
         match message {
             Ok(Message::Text(text)) => {
-                self.services.metrics.client_messages.inc();
+                self.membership.services.metrics.client_messages.inc();
                 self.on(Input::Text(&text), context);
             }
             Ok(Message::Binary(_)) => self.on(Input::Binary, context),

@@ -6,6 +6,7 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,25 +19,28 @@ use socket2::SockRef;
 use super::SocketOptions;
 use super::inbound::Reader;
 use super::outbox::{Outbox, State};
+use super::upgrade::Place;
 use crate::protocol::close::CloseCode;
 
 /// How many pieces of output an actor may produce in a row before others run.
 const OUTPUT_IN_A_ROW: u32 = 16;
 
 /// Carries one socket to its end. `context` is the actor; what it yields goes into the outbox like everything
-/// else.
+/// else. `place` is held until the end.
 pub(super) async fn drive(
     mut context: Pin<Box<impl Stream<Item = Result<Bytes, Error>>>>,
     outbox: Outbox,
     reader: Reader,
-    options: &SocketOptions,
+    options: Rc<SocketOptions>,
+    place: Place,
 ) {
     let mut stall = StallTimer::new(options.write_timeout);
     poll_fn(|cx| poll_open(context.as_mut(), &outbox, &mut stall, cx)).await;
     // With the context goes the actor.
     drop(context);
     // Boxed, so that a socket that is open does not carry the timers of its end.
-    Box::pin(close(&outbox, &reader, options)).await;
+    Box::pin(close(&outbox, &reader, &options)).await;
+    drop(place);
 }
 
 /// One round while the socket is open. Ready when it is to be closed.

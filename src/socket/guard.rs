@@ -38,10 +38,16 @@ pub enum Incoming {
     Close(Option<u16>),
 }
 
-/// The reader of one socket.
+/// The reader of one socket. Between messages it holds nothing: most sockets are silent most of the time.
 #[derive(Debug)]
 pub struct Guard {
     bounds: Bounds,
+    partial: Option<Box<Partial>>,
+}
+
+/// What has arrived of a frame or message that is not complete.
+#[derive(Debug, Default)]
+struct Partial {
     header: [u8; MAX_HEADER_BYTES],
     header_length: u8,
     frame: Option<Frame>,
@@ -79,26 +85,35 @@ enum Opcode {
 impl Guard {
     /// A guard at the start of a connection.
     pub fn new(bounds: Bounds) -> Self {
-        Self {
-            bounds,
-            header: [0; MAX_HEADER_BYTES],
-            header_length: 0,
-            frame: None,
-            message: None,
-            fragments: 0,
-            payload: BytesMut::new(),
-            utf8: Utf8Check::default(),
-            control: Vec::new(),
-        }
+        Self { bounds, partial: None }
     }
 
     /// Reads on from `input`, and takes from it what it has read. `Ok(None)` when all of it has been read and
     /// nothing is complete yet. After an error it must not be asked again.
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, CloseCode> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let partial = self.partial.get_or_insert_default();
+        let incoming = partial.read(input, &self.bounds)?;
+        if incoming.is_some() && partial.message.is_none() {
+            self.partial = None;
+        }
+        Ok(incoming)
+    }
+
+    /// Whether a message or frame has begun and is not complete.
+    pub fn is_mid_message(&self) -> bool {
+        self.partial.is_some()
+    }
+}
+
+impl Partial {
+    fn read(&mut self, input: &mut &[u8], bounds: &Bounds) -> Result<Option<Incoming>, CloseCode> {
         loop {
             let Some(frame) = &mut self.frame else {
                 let Some(frame) = self.read_header(input)? else { return Ok(None) };
-                self.admit(&frame)?;
+                self.admit(&frame, bounds)?;
                 self.frame = Some(frame);
                 continue;
             };
@@ -106,24 +121,17 @@ impl Guard {
             let (piece, rest) = input.split_at(length);
             *input = rest;
             frame.missing -= length as u64;
-            let frame = *frame;
-            self.take(frame, piece)?;
-            if frame.missing > 0 {
-                if let Some(open) = &mut self.frame {
-                    open.mask.rotate_left(length % 4);
-                }
+            let unmasking = *frame;
+            frame.mask.rotate_left(length % 4);
+            self.take(unmasking, piece)?;
+            if unmasking.missing > 0 {
                 return Ok(None);
             }
             self.frame = None;
-            if let Some(incoming) = self.finish(frame)? {
+            if let Some(incoming) = self.finish(unmasking)? {
                 return Ok(Some(incoming));
             }
         }
-    }
-
-    /// Whether a message or frame has begun and is not complete.
-    pub fn is_mid_message(&self) -> bool {
-        self.message.is_some() || self.frame.is_some() || self.header_length > 0
     }
 
     /// Gathers the header's bytes; judges each part as soon as it is there.
@@ -144,7 +152,7 @@ impl Guard {
     }
 
     /// Judges a frame by its header and by what came before it.
-    fn admit(&mut self, frame: &Frame) -> Result<(), CloseCode> {
+    fn admit(&mut self, frame: &Frame, bounds: &Bounds) -> Result<(), CloseCode> {
         match (frame.opcode, self.message) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
             (Opcode::Continuation, None) | (Opcode::Message(_), Some(_)) => {
@@ -157,10 +165,10 @@ impl Guard {
             (Opcode::Continuation, Some(_)) => {}
         }
         self.fragments += 1;
-        if self.fragments > self.bounds.fragments {
+        if self.fragments > bounds.fragments {
             return Err(CloseCode::PolicyViolation);
         }
-        let room = self.bounds.message_bytes.saturating_sub(self.payload.len());
+        let room = bounds.message_bytes.saturating_sub(self.payload.len());
         if frame.missing > room as u64 { Err(CloseCode::MessageTooBig) } else { Ok(()) }
     }
 

@@ -33,7 +33,7 @@ struct ReaderState {
     outbox: Outbox,
     guard: Guard,
     /// What the client sent together with its request.
-    early: Bytes,
+    early: Box<[u8]>,
     /// How it ended, once it has: the guard is not asked again.
     end: Option<End>,
 }
@@ -57,7 +57,7 @@ enum Look {
 }
 
 impl Reader {
-    pub(super) fn new(outbox: Outbox, guard: Guard, early: Bytes) -> Self {
+    pub(super) fn new(outbox: Outbox, guard: Guard, early: Box<[u8]>) -> Self {
         Self(Rc::new(RefCell::new(ReaderState { outbox, guard, early, end: None })))
     }
 

@@ -6,16 +6,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use actix_rt::net::TcpStream;
 use bytes::{Buf as _, Bytes};
 
+use super::SocketOptions;
 use crate::metrics::{Code, Metrics};
 use crate::protocol::close::CloseCode;
 use crate::protocol::frame;
+
+/// How many frames go into one write at most; the kernel takes up to 1024 (`UIO_MAXIOV`).
+const WRITE_AT_ONCE: usize = 64;
 
 /// A handle on one socket's way out. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -24,15 +28,15 @@ pub struct Outbox(Rc<Inner>);
 #[derive(Debug)]
 struct Inner {
     stream: TcpStream,
-    limit_bytes: usize,
-    metrics: Metrics,
-    queue: RefCell<Queue>,
+    options: Rc<SocketOptions>,
+    /// Most sockets have nothing that waits.
+    queue: RefCell<Option<Box<Queue>>>,
     state: Cell<State>,
     /// The driver's task, to be told that there is something to do.
     driver: RefCell<Option<Waker>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     /// The first may have been written in part: what is written is cut off.
     frames: VecDeque<Bytes>,
@@ -66,11 +70,10 @@ pub enum Pushed {
 }
 
 impl Outbox {
-    pub(super) fn new(stream: TcpStream, limit_bytes: usize, metrics: Metrics) -> Self {
+    pub(super) fn new(stream: TcpStream, options: Rc<SocketOptions>) -> Self {
         Self(Rc::new(Inner {
             stream,
-            limit_bytes,
-            metrics,
+            options,
             queue: RefCell::default(),
             state: Cell::new(State::Open),
             driver: RefCell::default(),
@@ -84,7 +87,7 @@ impl Outbox {
             return Pushed::Closed;
         }
         self.enqueue(frame);
-        if self.0.queue.borrow().bytes > self.0.limit_bytes {
+        if self.queued_bytes() > self.0.options.outbound_bytes {
             self.close(CloseCode::TooSlow);
             return Pushed::Closed;
         }
@@ -102,7 +105,7 @@ impl Outbox {
             _ => State::Closing,
         };
         if self.0.state.get() == State::Open {
-            self.0.metrics.closes.get_or_create(&Code { code: code.code() }).inc();
+            self.0.options.metrics.closes.get_or_create(&Code { code: code.code() }).inc();
             if code == CloseCode::TooSlow {
                 self.discard_waiting();
             }
@@ -132,7 +135,7 @@ impl Outbox {
 
     /// The bytes that wait.
     pub fn queued_bytes(&self) -> usize {
-        self.0.queue.borrow().bytes
+        self.0.queue.borrow().as_ref().map_or(0, |queue| queue.bytes)
     }
 
     pub(super) fn state(&self) -> State {
@@ -145,7 +148,7 @@ impl Outbox {
 
     /// How often a write has made progress.
     pub(super) fn progress(&self) -> u64 {
-        self.0.queue.borrow().progress
+        self.0.queue.borrow().as_ref().map_or(0, |queue| queue.progress)
     }
 
     pub(super) fn fail(&self) {
@@ -167,49 +170,55 @@ impl Outbox {
     }
 
     fn enqueue(&self, frame: Bytes) {
-        let mut queue = self.0.queue.borrow_mut();
-        let was_empty = queue.frames.is_empty();
-        if was_empty {
-            let Some(rest) = self.write_first(frame, &mut queue) else { return };
-            queue.put(rest, &self.0.metrics);
-            drop(queue);
-            self.wake_driver();
-        } else {
-            queue.put(frame, &self.0.metrics);
+        let mut waiting = self.0.queue.borrow_mut();
+        if let Some(queue) = &mut *waiting {
+            return queue.put(frame, &self.0.options.metrics);
         }
+        let (rest, is_torn) = self.write_first(frame);
+        if rest.is_empty() {
+            return;
+        }
+        let queue =
+            waiting.insert(Box::new(Queue { frames: VecDeque::new(), bytes: 0, is_torn, progress: 0 }));
+        queue.put(rest, &self.0.options.metrics);
+        drop(waiting);
+        self.wake_driver();
     }
 
-    /// Writes a frame before which nothing waits; returns what could not be written.
-    fn write_first(&self, mut frame: Bytes, queue: &mut Queue) -> Option<Bytes> {
+    /// Writes a frame before which nothing waits. Returns what could not be written, and whether some of it
+    /// was.
+    fn write_first(&self, mut frame: Bytes) -> (Bytes, bool) {
         match self.0.stream.try_write(&frame) {
-            Ok(written) if written == frame.len() => None,
             Ok(written) => {
-                queue.is_torn = written > 0;
                 frame.advance(written);
-                Some(frame)
+                (frame, written > 0)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Some(frame),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (frame, false),
             Err(_) => {
                 self.fail();
-                None
+                (Bytes::new(), false)
             }
         }
     }
 
     /// Writes what waits, as far as the socket takes it. Ready when nothing waits any more.
-    pub(super) fn poll_flush(&self, cx: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        let mut queue = self.0.queue.borrow_mut();
-        while !queue.frames.is_empty() {
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut waiting = self.0.queue.borrow_mut();
+        while let Some(queue) = &mut *waiting {
             match self.0.stream.poll_write_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(ready) => ready?,
             }
-            let slices: Vec<_> = queue.frames.iter().take(64).map(|frame| io::IoSlice::new(frame)).collect();
+            let slices: Vec<_> =
+                queue.frames.iter().take(WRITE_AT_ONCE).map(|frame| IoSlice::new(frame)).collect();
             match self.0.stream.try_write_vectored(&slices) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => queue.advance(written, &self.0.metrics),
+                Ok(written) => queue.advance(written, &self.0.options.metrics),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
+            }
+            if queue.frames.is_empty() {
+                *waiting = None;
             }
         }
         Poll::Ready(Ok(()))
@@ -217,11 +226,15 @@ impl Outbox {
 
     /// Drops what waits, less the rest of a frame whose beginning has left.
     fn discard_waiting(&self) {
-        let mut queue = self.0.queue.borrow_mut();
+        let mut waiting = self.0.queue.borrow_mut();
+        let Some(queue) = &mut *waiting else { return };
         let kept = usize::from(queue.is_torn);
         let dropped: usize = queue.frames.drain(kept..).map(|frame| frame.len()).sum();
         queue.bytes -= dropped;
-        self.0.metrics.outbound_queued_bytes.dec_by(dropped as i64);
+        self.0.options.metrics.outbound_queued_bytes.dec_by(dropped as i64);
+        if queue.frames.is_empty() {
+            *waiting = None;
+        }
     }
 }
 
@@ -246,13 +259,12 @@ impl Queue {
             self.is_torn = false;
             self.frames.pop_front();
         }
-        // A queue that was long once would keep its memory for ever.
-        self.frames = VecDeque::new();
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.metrics.outbound_queued_bytes.dec_by(self.queue.borrow().bytes as i64);
+        let queued = self.queue.borrow().as_ref().map_or(0, |queue| queue.bytes);
+        self.options.metrics.outbound_queued_bytes.dec_by(queued as i64);
     }
 }

@@ -33,7 +33,7 @@ pub struct Connections(Arc<AtomicUsize>);
 
 /// One of the sockets that are counted, until dropped.
 #[derive(Debug)]
-struct Place {
+pub(super) struct Place {
     connections: Connections,
     metrics: Metrics,
 }
@@ -141,19 +141,16 @@ fn start<A: Application>(
     handover: Handover,
 ) {
     let parts = handover.into_parts();
-    let outbox = Outbox::new(parts.io, options.outbound_bytes, options.metrics.clone());
+    let outbox = Outbox::new(parts.io, Rc::clone(&options));
     // Copied, for the dispatcher's buffer is 8 KiB long, however little of it is left over.
-    let early = Bytes::copy_from_slice(&parts.read_buf);
+    let early = Box::from(&*parts.read_buf);
     let reader = Reader::new(outbox.clone(), Guard::new(options.inbound), early);
     let actor = application.open(admission, outbox.clone());
     let codec = Codec::new().max_size(options.inbound.message_bytes);
     // Boxed, for an async function holds what it is given twice: as its argument and where it is pinned.
     // Measured: 2.5 KiB a task without the box, a quarter of that with it.
     let context = Box::pin(WebsocketContext::with_codec(actor, reader.to_stream(), codec));
-    actix_rt::spawn(async move {
-        let _place = place;
-        drive(context, outbox, reader, &options).await;
-    });
+    actix_rt::spawn(drive(context, outbox, reader, options, place));
 }
 
 /// A refusal as a plain response.

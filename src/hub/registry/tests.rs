@@ -36,21 +36,20 @@ fn publication(name: &str, json: &str) -> Arc<Publication> {
     Arc::new(Publication::decode(channel(name), json.as_bytes(), 1_000).unwrap())
 }
 
-fn with_session(registry: &mut Registry<Recorder>, id: u128, version: Version) -> Recorder {
+fn with_session(registry: &mut Registry<Recorder>, version: Version) -> (Slot, Recorder) {
     let line = Recorder::default();
-    registry.join(SessionId(id), version, line.clone());
-    line
+    (registry.join(version, line.clone()), line)
 }
 
 #[test]
 fn nothing_overtakes_what_was_held_back() {
     let mut registry = Registry::default();
-    let line = with_session(&mut registry, 1, Version::V1);
+    let (one, line) = with_session(&mut registry, Version::V1);
     let room = channel("room:7");
-    assert_eq!(registry.subscribe(SessionId(1), &room), Some(ChannelStanding::New));
+    assert_eq!(registry.subscribe(one, &room), Some(ChannelStanding::New));
     assert_eq!(registry.deliver(&publication("room:7", "1")), Delivery { held: 1, ..Delivery::default() });
     assert_eq!(line.texts(), [""; 0], "not live yet");
-    assert_eq!(registry.go_live(SessionId(1), &room), 1);
+    assert_eq!(registry.go_live(one, &room), 1);
     assert_eq!(registry.deliver(&publication("room:7", "2")).delivered, 1);
     assert_eq!(line.texts(), [r#"{"op":3,"message":1}"#, r#"{"op":3,"message":2}"#]);
 }
@@ -58,11 +57,11 @@ fn nothing_overtakes_what_was_held_back() {
 #[test]
 fn each_receives_the_frame_of_its_version() {
     let mut registry = Registry::default();
-    let old = with_session(&mut registry, 1, Version::V1);
-    let new = with_session(&mut registry, 2, Version::V2);
-    for id in [1, 2] {
-        registry.subscribe(SessionId(id), &channel("room:7"));
-        registry.go_live_everywhere(SessionId(id));
+    let (first, old) = with_session(&mut registry, Version::V1);
+    let (second, new) = with_session(&mut registry, Version::V2);
+    for session in [first, second] {
+        registry.subscribe(session, &channel("room:7"));
+        registry.go_live_everywhere(session);
     }
     registry.deliver(&publication("room:7", "1"));
     assert_eq!(old.texts(), [r#"{"op":3,"message":1}"#]);
@@ -72,8 +71,8 @@ fn each_receives_the_frame_of_its_version() {
 #[test]
 fn a_subscription_that_holds_back_too_much_ends_its_session() {
     let mut registry = Registry::default();
-    let line = with_session(&mut registry, 1, Version::V1);
-    registry.subscribe(SessionId(1), &channel("room:7"));
+    let (one, line) = with_session(&mut registry, Version::V1);
+    registry.subscribe(one, &channel("room:7"));
     let message = publication("room:7", "1");
     for _ in 0..MAX_HELD {
         assert_eq!(registry.deliver(&message).held, 1);
@@ -86,20 +85,19 @@ fn a_subscription_that_holds_back_too_much_ends_its_session() {
 fn the_broker_is_asked_once_and_told_when_the_last_has_left() {
     let mut registry = Registry::default();
     let room = channel("room:7");
-    for id in 1..=3 {
-        with_session(&mut registry, id, Version::V1);
-    }
-    assert_eq!(registry.subscribe(SessionId(1), &room), Some(ChannelStanding::New));
-    assert_eq!(registry.subscribe(SessionId(2), &room), Some(ChannelStanding::Pending));
+    let [one, two, three, gone] = [(); 4].map(|()| with_session(&mut registry, Version::V1).0);
+    assert_eq!(registry.leave(gone), []);
+    assert_eq!(registry.subscribe(one, &room), Some(ChannelStanding::New));
+    assert_eq!(registry.subscribe(two, &room), Some(ChannelStanding::Pending));
     registry.confirm(&room);
-    assert_eq!(registry.subscribe(SessionId(3), &room), Some(ChannelStanding::Confirmed));
-    assert_eq!(registry.subscribe(SessionId(3), &room), None, "it is on it");
-    assert_eq!(registry.subscribe(SessionId(9), &room), None, "it is not here");
-    assert!(!registry.unsubscribe(SessionId(1), &room));
-    assert!(!registry.unsubscribe(SessionId(1), &room), "twice is once");
-    assert_eq!(registry.leave(SessionId(3)), []);
-    assert_eq!(registry.leave(SessionId(2)), [room]);
-    assert_eq!(registry.leave(SessionId(2)), [], "twice is once");
+    assert_eq!(registry.subscribe(three, &room), Some(ChannelStanding::Confirmed));
+    assert_eq!(registry.subscribe(three, &room), None, "it is on it");
+    assert_eq!(registry.subscribe(gone, &room), None, "it is not here");
+    assert!(!registry.unsubscribe(one, &room));
+    assert!(!registry.unsubscribe(one, &room), "twice is once");
+    assert_eq!(registry.leave(three), []);
+    assert_eq!(registry.leave(two), [room]);
+    assert_eq!(registry.leave(two), [], "twice is once");
     assert_eq!((registry.sessions(), registry.subscriptions()), (1, 0));
 }
 
@@ -133,28 +131,28 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..120),
     ) {
         let mut registry = Registry::default();
-        let mut lines: BTreeMap<u8, Recorder> = BTreeMap::new();
+        let mut lines: BTreeMap<u8, (Slot, Recorder)> = BTreeMap::new();
         let mut expected: BTreeMap<u8, Vec<String>> = BTreeMap::new();
         let mut on: BTreeMap<(u8, u8), (bool, Vec<String>)> = BTreeMap::new();
         let mut asked: BTreeSet<ChannelName> = BTreeSet::new();
         let name = |room: u8| channel(&format!("room:{room}"));
-        let id = |session: u8| SessionId(u128::from(session));
         for (number, step) in steps.into_iter().enumerate() {
             match step {
                 Step::Join(session) => {
-                    lines.entry(session).or_insert_with(|| with_session(&mut registry, session.into(), Version::V1));
+                    lines.entry(session).or_insert_with(|| with_session(&mut registry, Version::V1));
                 }
                 Step::Leave(session) => {
-                    for gone in registry.leave(id(session)) {
+                    let Some((slot, _)) = lines.remove(&session) else { continue };
+                    for gone in registry.leave(slot) {
                         prop_assert!(asked.remove(&gone));
                     }
                     on.retain(|(member, _), _| *member != session);
-                    lines.remove(&session);
                     expected.remove(&session);
                 }
                 Step::Subscribe(session, room) => {
-                    let standing = registry.subscribe(id(session), &name(room));
-                    let expect_some = lines.contains_key(&session) && !on.contains_key(&(session, room));
+                    let Some((slot, _)) = lines.get(&session) else { continue };
+                    let standing = registry.subscribe(*slot, &name(room));
+                    let expect_some = !on.contains_key(&(session, room));
                     prop_assert_eq!(standing.is_some(), expect_some);
                     if expect_some {
                         on.insert((session, room), (false, vec![]));
@@ -162,13 +160,15 @@ proptest! {
                     }
                 }
                 Step::Unsubscribe(session, room) => {
-                    if registry.unsubscribe(id(session), &name(room)) {
+                    let Some((slot, _)) = lines.get(&session) else { continue };
+                    if registry.unsubscribe(*slot, &name(room)) {
                         prop_assert!(asked.remove(&name(room)));
                     }
                     on.remove(&(session, room));
                 }
                 Step::GoLive(session, room) => {
-                    registry.go_live(id(session), &name(room));
+                    let Some((slot, _)) = lines.get(&session) else { continue };
+                    registry.go_live(*slot, &name(room));
                     if let Some((live, held)) = on.get_mut(&(session, room)) {
                         *live = true;
                         expected.entry(session).or_default().append(held);
@@ -186,7 +186,7 @@ proptest! {
             prop_assert_eq!(registry.sessions(), lines.len());
             prop_assert_eq!(&on.keys().map(|(_, room)| name(*room)).collect::<BTreeSet<_>>(), &asked);
         }
-        for (session, line) in &lines {
+        for (session, (_, line)) in &lines {
             prop_assert_eq!(line.texts(), expected.get(session).cloned().unwrap_or_default());
         }
     }
