@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint check compose-test clean
+.PHONY: help setup run test lint measure check compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,11 @@ lint: ## formatting, clippy and the documentation, with warnings as errors
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+
+measure: ## what a socket and a delivery cost, beside a bare write loop (docs/performance.md)
+	@scripts/setup rust redis
+	cargo build --release --locked --bin emagine-gateway --example measure
+	ulimit -n 20000; target/release/examples/measure 10000 20; target/release/examples/measure 1000 500
 
 check: lint test ## all that must hold before a change goes in
 

@@ -129,7 +129,7 @@ impl Gateway {
         self.admin_addr
     }
 
-    /// Goes away in order: not ready any more; after `drain.delay` every socket is told so and closed, spread
+    /// Goes away in order: not ready any more, but still serving; after `drain.delay` every socket is told so and closed, spread
     /// over `drain.window`; then everything stops. Takes `drain.timeout` at most.
     pub async fn drain(self) {
         let settings = &self.settings.drain;
@@ -143,6 +143,7 @@ impl Gateway {
         self.drain.start();
         let ended = timeout(settings.timeout, async {
             sleep(settings.delay).await;
+            self.drain.refuse();
             self.hubs.drain(Drain { window: settings.window });
             self.until_empty().await;
         })

@@ -19,7 +19,11 @@ const COME_BACK_MS: std::ops::RangeInclusive<u64> = 200..=3_000;
 #[derive(Debug)]
 pub(super) struct Draining {
     waiting: Vec<SessionId>,
-    batch: usize,
+    /// How many there were.
+    total: usize,
+    /// How many steps there are, and how many have been taken.
+    steps: usize,
+    taken: usize,
 }
 
 impl Draining {
@@ -27,12 +31,14 @@ impl Draining {
     fn new(mut sessions: Vec<SessionId>, window: Duration) -> Self {
         sessions.shuffle(&mut rand::rng());
         let steps = (window.as_millis() / STEP.as_millis()).max(1) as usize;
-        Self { batch: sessions.len().div_ceil(steps).max(1), waiting: sessions }
+        Self { total: sessions.len(), waiting: sessions, steps, taken: 0 }
     }
 
-    /// The next ones to go.
+    /// The next ones to go: after each step as large a part is gone as of the window.
     fn next_batch(&mut self) -> Vec<SessionId> {
-        self.waiting.split_off(self.waiting.len().saturating_sub(self.batch))
+        self.taken = (self.taken + 1).min(self.steps);
+        let gone = (self.total * self.taken).div_ceil(self.steps);
+        self.waiting.split_off(self.total.saturating_sub(gone).min(self.waiting.len()))
     }
 
     /// What a session that goes is told.
@@ -78,6 +84,15 @@ mod tests {
         let mut all = batches.concat();
         all.sort_unstable();
         assert_eq!(all, (0..100).map(SessionId).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_few_are_spread_over_the_whole_window() {
+        let mut draining = Draining::new((0..4).map(SessionId).collect(), Duration::from_secs(2));
+        let batches: Vec<_> = std::iter::repeat_with(|| draining.next_batch().len()).take(45).collect();
+        let steps: Vec<_> = batches.iter().enumerate().filter(|(_, size)| **size > 0).map(|(step, _)| step).collect();
+        assert_eq!(steps, [0, 10, 20, 30], "of forty steps");
+        assert_eq!(batches.iter().sum::<usize>(), 4);
     }
 
     #[test]

@@ -15,18 +15,31 @@ use crate::socket::outbox::Outbox;
 use crate::socket::{Application, Refusal};
 
 /// Whether this replica is going away. Cloning shares it.
+///
+/// It goes in two steps. First it says that it is not ready, and still admits: a load balancer needs a moment
+/// to look away, and a client that is refused in that moment has done nothing wrong. Then it refuses.
 #[derive(Debug, Clone, Default)]
-pub struct DrainSwitch(Arc<AtomicBool>);
+pub struct DrainSwitch(Arc<(AtomicBool, AtomicBool)>);
 
 impl DrainSwitch {
-    /// From now on no new session is admitted.
+    /// From now on this replica is not ready.
     pub fn start(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on no new session is admitted.
+    pub fn refuse(&self) {
+        self.0.1.store(true, Ordering::Relaxed);
     }
 
     /// Whether it has been started.
     pub fn is_draining(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether new sessions are refused.
+    pub fn is_refusing(&self) -> bool {
+        self.0.1.load(Ordering::Relaxed)
     }
 }
 
@@ -61,7 +74,7 @@ impl Application for Sessions {
         if !self.origins.admits(origin(request.headers()).map_err(|()| BAD_ORIGIN)?) {
             return Err(BAD_ORIGIN);
         }
-        if self.drain.is_draining() { Err(DRAINING) } else { Ok(version) }
+        if self.drain.is_refusing() { Err(DRAINING) } else { Ok(version) }
     }
 
     fn open(&self, version: Version, outbox: Outbox) -> Session {
