@@ -107,6 +107,7 @@ impl Hub {
             unconfirmed.push(channel.clone());
         }
         if !new.is_empty() {
+            self.waiting.ask(&new);
             self.broker.subscribe(self.id, new);
         }
         unconfirmed
@@ -256,8 +257,10 @@ impl Handler<FromBroker> for Hub {
             HubEvent::Subscribed(channels) => {
                 let mut done = Vec::new();
                 for channel in &channels {
-                    self.registry.confirm(channel);
-                    self.waiting.confirm(channel, &mut done);
+                    if self.waiting.answered(channel) {
+                        self.registry.confirm(channel);
+                        self.waiting.confirm(channel, &mut done);
+                    }
                 }
                 for (session, request) in done {
                     self.answer(session, request);

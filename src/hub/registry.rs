@@ -177,9 +177,15 @@ impl<L: Line> Registry<L> {
     }
 
     /// Hands a publication to everyone who is on its channel.
+    ///
+    /// What comes before the broker has confirmed the channel reaches nobody: it may be the end of an earlier
+    /// subscription, behind which messages are missing, and who is not yet told of its own misses nothing.
     pub fn deliver(&mut self, publication: &Arc<Publication>) -> Delivery {
         let mut delivery = Delivery::default();
         let Some(channel) = self.channels.get_mut(publication.channel()) else { return delivery };
+        if !channel.is_confirmed {
+            return delivery;
+        }
         for subscriber in &mut channel.subscribers {
             match &mut subscriber.held {
                 Some(held) if held.len() < MAX_HELD => {
