@@ -202,9 +202,11 @@ impl Handler<Subscribe> for Hub {
 impl Handler<Unsubscribe> for Hub {
     type Result = ();
 
-    fn handle(&mut self, Unsubscribe { session, channel }: Unsubscribe, _: &mut Self::Context) {
+    fn handle(&mut self, message: Unsubscribe, _: &mut Self::Context) {
+        let Unsubscribe { session, channel, answer } = message;
         let before = self.registry.subscriptions();
         let is_empty = self.registry.unsubscribe(session, &channel);
+        self.registry.send(session, answer);
         self.count_subscriptions(before);
         self.unwanted(if is_empty { vec![channel] } else { Vec::new() });
     }

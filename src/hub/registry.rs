@@ -165,6 +165,14 @@ impl<L: Line> Registry<L> {
         self.vacate(&membership)
     }
 
+    /// Sends a prepared frame to one session, behind what it was sent so far.
+    pub fn send(&self, session: SessionId, frame: Bytes) {
+        if let Some(member) = self.sessions.get(&session) {
+            // Whoever cannot be reached any more is about to leave.
+            member.line.send(frame);
+        }
+    }
+
     /// Removes a session. Returns the channels that are empty now.
     #[must_use]
     pub fn leave(&mut self, session: SessionId) -> Vec<ChannelName> {
