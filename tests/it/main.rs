@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod broker;
 mod support;
 
 mod admin;
 mod auth;
+mod ordering;
 mod publishing;
 mod replicas;
 mod settings_cli;

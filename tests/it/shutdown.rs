@@ -87,6 +87,26 @@ fn a_client_that_does_not_answer_the_close_does_not_hold_it_up() {
 }
 
 #[test]
+fn a_client_that_reads_nothing_is_cut_when_the_drain_s_time_is_over() {
+    let mut gateway = TestGateway::with("drain.delay", "0s")
+        .with("drain.window", "0s")
+        .with("drain.timeout", "1s")
+        .with("session.outbound_bytes", "100000000")
+        .with("session.write_timeout", "5m")
+        .spawn();
+    let stalled = gateway.ready("42");
+    let message = format!(r#""{}""#, "x".repeat(900_000));
+    while gateway.metric("outbound_queued_bytes") < 1_000_000 {
+        gateway.publish("user:42", &message);
+    }
+    gateway.terminate();
+    let ended = gateway.wait_exit();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.err.contains("drain.timeout has passed with 1 sockets left"), "{}", ended.err);
+    drop(stalled);
+}
+
+#[test]
 fn a_second_signal_ends_it_at_once() {
     let mut gateway = plan("20s", "1s").spawn();
     let mut client = gateway.ready("42");

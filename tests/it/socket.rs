@@ -3,7 +3,8 @@
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
-use crate::support::raw_socket::RawSocket;
+use crate::support::raw_socket::{RawSocket, text_frame};
+use crate::support::redis_server::RedisServer;
 
 /// Identifies a raw client, which reads nothing from then on.
 fn stalled(gateway: &TestGateway, hello: &str) -> RawSocket {
@@ -38,6 +39,21 @@ fn a_client_that_does_not_read_is_closed_with_4008_and_its_neighbour_gets_everyt
     // The Close cannot be delivered either: the socket is cut although the client still holds it open.
     gateway.wait_metric("connections", 0);
     gateway.assert_empty();
+}
+
+#[test]
+fn a_client_that_was_too_slow_gets_whole_frames_and_the_reason_when_it_reads_again() {
+    let gateway =
+        TestGateway::with("session.outbound_bytes", "300000").with("session.write_timeout", "1m").spawn();
+    let mut slow = gateway.ready("42");
+    fill(&gateway, || gateway.closes(4008) == 1);
+    let text = "x".repeat(200_000);
+    let mut count = 0;
+    while let Some(frame) = slow.next_or_close_with(4008) {
+        assert_eq!(frame, format!(r#"{{"op":3,"message":[{count},"{text}"]}}"#));
+        count += 1;
+    }
+    assert!(count > 0);
 }
 
 #[test]
@@ -78,6 +94,58 @@ fn a_client_that_reads_late_gets_everything_in_order() {
         late.hears(&format!(r#"{{"op":3,"message":[{number},"{text}"]}}"#));
     }
     gateway.wait_metric("outbound_queued_bytes", 0);
+}
+
+#[test]
+fn what_is_sent_together_with_the_request_is_not_lost() {
+    let gateway = TestGateway::spawn();
+    let identify = r#"{"op":1,"token":"42"}"#;
+    let mut raw = RawSocket::connect_with(gateway.public, &text_frame(0x81, identify));
+    raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+    raw.hears(r#"{"op":2,"user":"42"}"#);
+}
+
+#[test]
+fn a_message_may_come_in_pieces_with_control_frames_between_them() {
+    let gateway = TestGateway::spawn();
+    let mut raw = RawSocket::connect(gateway.public);
+    raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+    raw.writes(&text_frame(0x01, r#"{"op":1,"#));
+    raw.writes(&text_frame(0x89, "are you there?"));
+    assert_eq!(raw.frame(), (0x8A, b"are you there?".to_vec()));
+    raw.writes(&text_frame(0x00, r#""token":"#));
+    for byte in text_frame(0x80, r#""42"}"#) {
+        raw.writes(&[byte]);
+    }
+    raw.hears(r#"{"op":2,"user":"42"}"#);
+}
+
+#[test]
+fn a_socket_that_is_cut_at_any_moment_leaves_nothing_behind() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let mut kept = gateway.ready("42");
+    for round in 0..150 {
+        let mut raw = RawSocket::connect(gateway.public);
+        if round % 5 > 0 {
+            raw.says(r#"{"op":1,"token":"42"}"#);
+        }
+        if round % 5 > 1 {
+            raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+        }
+        if round % 5 > 2 {
+            raw.hears(r#"{"op":2,"user":"42"}"#);
+        }
+        if round % 5 > 3 {
+            // Half a frame.
+            raw.writes(&[0x81, 0xFE, 1]);
+        }
+    }
+    gateway.wait_metric("connections", 1);
+    gateway.wait_metric("subscriptions", 2);
+    gateway.publish("user:42", "1");
+    kept.hears(r#"{"op":3,"message":1}"#);
 }
 
 #[test]

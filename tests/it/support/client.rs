@@ -183,6 +183,19 @@ impl Client {
         }
     }
 
+    /// The next frame that is no heartbeat, or nothing when the gateway closes with this code.
+    #[track_caller]
+    pub(crate) fn next_or_close_with(&mut self, code: u16) -> Option<String> {
+        loop {
+            match self.read_soon() {
+                Heard::Text(text) if self.is_heartbeat(&text) => {}
+                Heard::Text(text) => return Some(text),
+                Heard::Closed(Some(found)) if found == code => return None,
+                other => panic!("wanted a frame or Close {code}, heard {other:?}"),
+            }
+        }
+    }
+
     /// The gateway must close with this code, and say nothing before but heartbeats.
     #[track_caller]
     pub(crate) fn closed_with(&mut self, code: u16) {

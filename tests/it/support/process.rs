@@ -81,11 +81,6 @@ impl Process {
         self.err.text()
     }
 
-    /// What it has written to standard output so far.
-    pub(crate) fn out(&self) -> String {
-        self.out.text()
-    }
-
     /// Waits until a line of standard error contains `text`; returns what follows it.
     #[track_caller]
     pub(crate) fn says(&mut self, text: &str) -> String {

@@ -11,6 +11,12 @@ use super::process::SOON;
 pub(crate) const UPGRADE: &str = "GET / HTTP/1.1\nconnection: upgrade\nupgrade: websocket\n\
                                   sec-websocket-version: 13\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
 
+/// A short frame as a client should send it, under a mask of zeros.
+pub(crate) fn text_frame(first: u8, text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).ok().filter(|&length| length < 126).unwrap();
+    [&[first, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
 /// An upgraded TCP connection that reads nothing unless told to.
 pub(crate) struct RawSocket(TcpStream);
 
@@ -18,6 +24,18 @@ impl RawSocket {
     /// Upgrades to version 1.
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::connect_with(address, b"")
+    }
+
+    /// Upgrades to version 1 and sends these bytes in the same write, without waiting for the answer.
+    #[track_caller]
+    pub(crate) fn connect_with(address: SocketAddr, early: &[u8]) -> Self {
+        Self::connect_by(address, UPGRADE, early)
+    }
+
+    /// Upgrades by a request of one's own, and sends these bytes behind it.
+    #[track_caller]
+    pub(crate) fn connect_by(address: SocketAddr, head: &str, early: &[u8]) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         // As small as the kernel allows, so that it is soon full.
         socket.set_recv_buffer_size(1).unwrap();
@@ -25,8 +43,8 @@ impl RawSocket {
         let mut stream: TcpStream = socket.into();
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream.set_write_timeout(Some(SOON)).unwrap();
-        let request = format!("{}\r\nhost: gateway\r\n\r\n", UPGRADE.replace('\n', "\r\n"));
-        stream.write_all(request.as_bytes()).unwrap();
+        let request = format!("{}\r\nhost: gateway\r\n\r\n", head.replace('\n', "\r\n"));
+        stream.write_all(&[request.as_bytes(), early].concat()).unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -37,11 +55,10 @@ impl RawSocket {
         Self(stream)
     }
 
-    /// Sends a text frame as a client should, under a mask of zeros.
+    /// Sends a text message.
     #[track_caller]
     pub(crate) fn says(&mut self, text: &str) {
-        let length = u8::try_from(text.len()).ok().filter(|&length| length < 126).unwrap();
-        self.writes(&[&[0x81, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat());
+        self.writes(&text_frame(0x81, text));
     }
 
     /// Writes bytes.

@@ -3,7 +3,7 @@
 use crate::support::client::{Client, Version};
 use crate::support::gateway::TestGateway;
 use crate::support::http::{Answer, request};
-use crate::support::raw_socket::UPGRADE;
+use crate::support::raw_socket::{RawSocket, UPGRADE};
 
 /// The upgrade request with one part replaced; connections end after the answer.
 #[track_caller]
@@ -42,6 +42,21 @@ fn a_request_that_is_no_upgrade_of_ours_is_told_why() {
         assert!(gateway.metric(&metric) > 0, "{with}");
     }
     assert_eq!(gateway.metric("connections_opened_total"), 0);
+}
+
+#[test]
+fn a_request_as_browsers_and_proxies_write_it_is_accepted() {
+    let gateway = TestGateway::spawn();
+    for (replace, with) in [
+        ("connection: upgrade", "Connection: keep-alive, Upgrade"),
+        ("upgrade: websocket", "Upgrade: WebSocket"),
+        ("\nsec", "\norigin: https://anywhere.example\nsec-websocket-extensions: permessage-deflate\nsec"),
+    ] {
+        // The connection stays open: only the head of the answer comes.
+        let head = UPGRADE.replacen(replace, with, 1);
+        let mut raw = RawSocket::connect_by(gateway.public, &head, b"");
+        raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+    }
 }
 
 #[test]
