@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::protocol::conversation::Rules;
 use crate::session::Services;
 use crate::session::admission::{DrainSwitch, Sessions};
-use crate::settings::{Profile, Settings};
+use crate::settings::{AuthKind, Profile, Settings};
 use crate::socket::guard::Bounds;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::upgrade::Connections;
@@ -116,6 +116,9 @@ impl Gateway {
         actix_rt::spawn(admin);
         log::info!("public: listening on {public_addr} with {workers} workers");
         log::info!("admin: listening on {admin_addr}");
+        if settings.auth.kind == AuthKind::Insecure {
+            log::warn!("auth.kind is insecure: anybody may be any user, by naming it; for development only");
+        }
         Ok(Self { public_addr, admin_addr, settings, broker, hubs, connections, drain, servers })
     }
 

@@ -38,9 +38,8 @@ struct SettingsArgs {
     /// A TOML file with settings, or a folder with a local.toml
     #[arg(long, global = true, value_name = "PATH")]
     config: Option<PathBuf>,
-    /// One setting, such as session.heartbeat_interval=30s; may be repeated
-    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value)]
-    set: Vec<(String, String)>,
+    #[command(flatten)]
+    set: Set,
     /// Where clients connect (server.public_addr)
     #[arg(long, global = true, value_name = "IP:PORT")]
     public_addr: Option<String>,
@@ -52,20 +51,55 @@ struct SettingsArgs {
     broker_url: Option<String>,
 }
 
+/// Not a global argument: of those, clap drops what stands before the command's name when more of them stand
+/// behind it.
+#[derive(Debug, Default, Args)]
+struct Set {
+    /// One setting, such as session.heartbeat_interval=30s; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+/// A command's arguments, and the settings that stand among them.
+#[derive(Debug, Default, Args)]
+struct With<A: Args> {
+    #[command(flatten)]
+    settings: Set,
+    #[command(flatten)]
+    args: A,
+}
+
+/// The arguments of a command that has none.
+#[derive(Debug, Default, Args)]
+struct NoArgs {}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default)
-    Run,
+    Run(With<NoArgs>),
     /// Check the settings and print them, secrets masked
-    Check,
+    Check(With<NoArgs>),
     /// Mint a token for a user, for trying things out
-    Token(token::TokenArgs),
+    Token(With<token::TokenArgs>),
     /// Publish a message through a running gateway
-    Publish(publish::PublishArgs),
+    Publish(With<publish::PublishArgs>),
     /// Connect as a client and print the messages that come
-    Tail(tail::TailArgs),
+    Tail(With<tail::TailArgs>),
     /// Ask a running gateway whether it is well; for container health checks
-    Health(health::HealthArgs),
+    Health(With<health::HealthArgs>),
+}
+
+impl Command {
+    /// The settings that stand behind its name, taken out.
+    fn take_settings(&mut self) -> Vec<(String, String)> {
+        let (Self::Run(With { settings, .. })
+        | Self::Check(With { settings, .. })
+        | Self::Token(With { settings, .. })
+        | Self::Publish(With { settings, .. })
+        | Self::Tail(With { settings, .. })
+        | Self::Health(With { settings, .. })) = self;
+        std::mem::take(&mut settings.set)
+    }
 }
 
 /// Why a command failed: one sentence for its user.
@@ -97,14 +131,15 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl SettingsArgs {
-    fn load(self) -> Result<Settings, SettingsError> {
+    /// `further` are the settings behind the command's name: they beat those before it.
+    fn load(self, further: Vec<(String, String)>) -> Result<Settings, SettingsError> {
         let named = [
             ("server.public_addr", self.public_addr),
             ("server.admin_addr", self.admin_addr),
             ("broker.url", self.broker_url),
         ];
         let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        let overrides = self.set.into_iter().chain(named).collect();
+        let overrides = self.set.set.into_iter().chain(further).chain(named).collect();
         Settings::load(&Sources::from_process(self.profile, self.config, overrides))
     }
 }
@@ -112,15 +147,17 @@ impl SettingsArgs {
 impl Cli {
     /// Carries out the command; returns the process' exit code.
     pub fn execute(self) -> ExitCode {
-        let outcome = self.settings.load().map_err(Failure::from).and_then(|settings| {
+        let mut command = self.command.unwrap_or_else(|| Command::Run(With::default()));
+        let settings = self.settings.load(command.take_settings());
+        let outcome = settings.map_err(Failure::from).and_then(|settings| {
             log_to_stderr(&settings);
-            match self.command.unwrap_or(Command::Run) {
-                Command::Run => run::run(settings),
-                Command::Check => check::check(&settings),
-                Command::Token(args) => token::token(&settings, &args),
-                Command::Publish(args) => publish::publish(&settings, args),
-                Command::Tail(args) => tail::tail(&settings, args),
-                Command::Health(args) => health::health(&settings, args),
+            match command {
+                Command::Run(_) => run::run(settings),
+                Command::Check(_) => check::check(&settings),
+                Command::Token(With { args, .. }) => token::token(&settings, &args),
+                Command::Publish(With { args, .. }) => publish::publish(&settings, args),
+                Command::Tail(With { args, .. }) => tail::tail(&settings, args),
+                Command::Health(With { args, .. }) => health::health(&settings, args),
             }
         });
         match outcome {

@@ -90,7 +90,8 @@ mod tests {
     fn a_few_are_spread_over_the_whole_window() {
         let mut draining = Draining::new((0..4).map(SessionId).collect(), Duration::from_secs(2));
         let batches: Vec<_> = std::iter::repeat_with(|| draining.next_batch().len()).take(45).collect();
-        let steps: Vec<_> = batches.iter().enumerate().filter(|(_, size)| **size > 0).map(|(step, _)| step).collect();
+        let steps: Vec<_> =
+            batches.iter().enumerate().filter(|(_, size)| **size > 0).map(|(step, _)| step).collect();
         assert_eq!(steps, [0, 10, 20, 30], "of forty steps");
         assert_eq!(batches.iter().sum::<usize>(), 4);
     }

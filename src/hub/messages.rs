@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix::{Message, Recipient};
+use bytes::Bytes;
 
 use crate::broker::HubEvent;
 use crate::protocol::channel::ChannelName;
@@ -55,6 +56,8 @@ pub struct Unsubscribe {
     pub session: SessionId,
     /// The channel.
     pub channel: ChannelName,
+    /// The frame that tells the client so, to be sent behind the channel's last message.
+    pub answer: Bytes,
 }
 
 /// The client has been told of its subscription: what is held back may follow.

@@ -109,6 +109,7 @@ impl Hub {
             unconfirmed.push(channel.clone());
         }
         if !new.is_empty() {
+            self.waiting.ask(&new);
             self.broker.subscribe(self.id, new);
         }
         self.count_subscriptions(before);
@@ -206,10 +207,12 @@ impl Handler<Subscribe> for Hub {
 impl Handler<Unsubscribe> for Hub {
     type Result = ();
 
-    fn handle(&mut self, Unsubscribe { session, channel }: Unsubscribe, _: &mut Self::Context) {
+    fn handle(&mut self, message: Unsubscribe, _: &mut Self::Context) {
+        let Unsubscribe { session, channel, answer } = message;
         let Some(slot) = self.slot(session) else { return };
         let before = self.registry.subscriptions();
         let is_empty = self.registry.unsubscribe(slot, &channel);
+        self.registry.send(slot, answer);
         self.count_subscriptions(before);
         self.unwanted(if is_empty { vec![channel] } else { Vec::new() });
     }
@@ -264,8 +267,10 @@ impl Handler<FromBroker> for Hub {
             HubEvent::Subscribed(channels) => {
                 let mut done = Vec::new();
                 for channel in &channels {
-                    self.registry.confirm(channel);
-                    self.waiting.confirm(channel, &mut done);
+                    if self.waiting.answered(channel) {
+                        self.registry.confirm(channel);
+                        self.waiting.confirm(channel, &mut done);
+                    }
                 }
                 for (session, request) in done {
                     self.answer(session, request);

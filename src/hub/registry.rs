@@ -184,6 +184,14 @@ impl<L: Line> Registry<L> {
         self.vacate(&membership)
     }
 
+    /// Sends a prepared frame to one session, behind what it was sent so far.
+    pub fn send(&self, session: Slot, frame: Bytes) {
+        if let Some(member) = self.sessions.get(session.index()) {
+            // Whoever cannot be reached any more is about to leave.
+            member.line.send(frame);
+        }
+    }
+
     /// Removes a session. Returns the channels that are empty now.
     #[must_use]
     pub fn leave(&mut self, session: Slot) -> Vec<ChannelName> {
@@ -196,9 +204,15 @@ impl<L: Line> Registry<L> {
     }
 
     /// Hands a publication to everyone who is on its channel.
+    ///
+    /// What comes before the broker has confirmed the channel reaches nobody: it may be the end of an earlier
+    /// subscription, behind which messages are missing, and who is not yet told of its own misses nothing.
     pub fn deliver(&mut self, publication: &Arc<Publication>) -> Delivery {
         let mut delivery = Delivery::default();
         let Some(channel) = self.channels.get_mut(publication.channel()) else { return delivery };
+        if !channel.is_confirmed {
+            return delivery;
+        }
         for subscriber in &mut channel.subscribers {
             match &mut subscriber.held {
                 Some(held) if held.len() < MAX_HELD => {

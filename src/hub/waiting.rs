@@ -23,9 +23,33 @@ pub(super) struct Waiting {
     by_channel: HashMap<ChannelName, Vec<(SessionId, Request)>>,
     /// How many channels a Join still waits for.
     joins: HashMap<SessionId, usize>,
+    /// How often the broker was asked for a channel and has not answered.
+    asked: HashMap<ChannelName, usize>,
 }
 
 impl Waiting {
+    /// Notes that the broker is asked for `channels`.
+    pub(super) fn ask(&mut self, channels: &[ChannelName]) {
+        for channel in channels {
+            *self.asked.entry(channel.clone()).or_default() += 1;
+        }
+    }
+
+    /// Notes one answer of the broker. Returns whether it is the one that counts: when a channel was left and
+    /// asked for again, the answer to the first call may come after the second call, and says nothing of it.
+    pub(super) fn answered(&mut self, channel: &ChannelName) -> bool {
+        match self.asked.get_mut(channel) {
+            Some(open) if *open > 1 => {
+                *open -= 1;
+                false
+            }
+            _ => {
+                self.asked.remove(channel);
+                true
+            }
+        }
+    }
+
     /// Notes that `request` waits for `channels`, of which there is at least one.
     pub(super) fn wait(&mut self, session: SessionId, request: Request, channels: Vec<ChannelName>) {
         if let Request::Join(_) = request {
@@ -80,6 +104,18 @@ mod tests {
         assert_eq!(confirm(&mut waiting, "room:7"), []);
         assert_eq!(confirm(&mut waiting, "user:1"), [(one, Request::Join(3))]);
         assert!(waiting.by_channel.is_empty() && waiting.joins.is_empty());
+    }
+
+    #[test]
+    fn only_the_last_answer_to_a_channel_counts() {
+        let (mut waiting, room) = (Waiting::default(), channel("room:7"));
+        waiting.ask(&[room.clone(), channel("all")]);
+        // Left meanwhile, and asked for again.
+        waiting.ask(std::slice::from_ref(&room));
+        assert!(!waiting.answered(&room));
+        assert!(waiting.answered(&channel("all")));
+        assert!(waiting.answered(&room));
+        assert!(waiting.asked.is_empty());
     }
 
     #[test]

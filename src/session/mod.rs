@@ -111,7 +111,10 @@ impl Session {
             Action::Authenticate(token) => verdicts.push_back(self.authenticate(&token.0)),
             Action::Join { channels } => hub.do_send(Join { session, channels }),
             Action::Subscribe { channel, ticket } => hub.do_send(Subscribe { session, channel, ticket }),
-            Action::Unsubscribe(channel) => hub.do_send(Unsubscribe { session, channel }),
+            Action::Unsubscribe { channel, answer } => {
+                let answer = answer.to_frame(self.conversation.version());
+                hub.do_send(Unsubscribe { session, channel, answer });
+            }
             Action::GoLive(channel) => hub.do_send(GoLive { session, channel }),
             Action::Close(code) => {
                 log::debug!("session {session}: closed with {} ({})", code.code(), code.reason());

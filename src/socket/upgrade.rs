@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_codec::Framed;
 use actix_http::body::BodySize;
-use actix_http::header::{CONNECTION, HeaderName, HeaderValue};
+use actix_http::header::{HeaderName, HeaderValue};
 use actix_http::ws::{self, Codec, HandshakeError};
-use actix_http::{Request, Response, StatusCode, h1};
+use actix_http::{ConnectionType, Request, Response, StatusCode, h1};
 use actix_rt::net::TcpStream;
 use actix_rt::time::timeout;
 use actix_web_actors::ws::WebsocketContext;
@@ -157,8 +157,9 @@ fn start<A: Application>(
 pub(super) fn response(refusal: &Refusal) -> Response<Bytes> {
     let body = Bytes::from_static(refusal.reason.as_bytes());
     let mut response = Response::with_body(refusal.status, body);
+    // The header alone is not enough: after an upgrade request the codec would write `connection: upgrade`.
+    response.head_mut().set_connection_type(ConnectionType::Close);
     let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
     for (name, value) in refusal.headers {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }

@@ -1,6 +1,17 @@
-//! What the parts promise, tested through their public face and against a real Redis.
+//! What the parts and the whole gateway promise, tested through their public face and against a real Redis.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod broker;
 mod support;
+
+mod admin;
+mod auth;
+mod ordering;
+mod publishing;
+mod replicas;
+mod settings_cli;
+mod shutdown;
+mod socket;
+mod wire_v1;
+mod wire_v2;

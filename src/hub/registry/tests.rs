@@ -47,11 +47,28 @@ fn nothing_overtakes_what_was_held_back() {
     let (one, line) = with_session(&mut registry, Version::V1);
     let room = channel("room:7");
     assert_eq!(registry.subscribe(one, &room), Some(ChannelStanding::New));
+    registry.confirm(&room);
     assert_eq!(registry.deliver(&publication("room:7", "1")), Delivery { held: 1, ..Delivery::default() });
     assert_eq!(line.texts(), [""; 0], "not live yet");
     assert_eq!(registry.go_live(one, &room), 1);
     assert_eq!(registry.deliver(&publication("room:7", "2")).delivered, 1);
     assert_eq!(line.texts(), [r#"{"op":3,"message":1}"#, r#"{"op":3,"message":2}"#]);
+}
+
+#[test]
+fn the_end_of_an_earlier_subscription_is_not_the_beginning_of_the_next() {
+    let mut registry = Registry::default();
+    let (one, line) = with_session(&mut registry, Version::V1);
+    let room = channel("room:7");
+    registry.subscribe(one, &room);
+    assert_eq!(registry.deliver(&publication("room:7", "1")), Delivery::default());
+    registry.confirm(&room);
+    registry.go_live(one, &room);
+    registry.deliver(&publication("room:7", "3"));
+    assert!(registry.unsubscribe(one, &room));
+    registry.subscribe(one, &room);
+    assert_eq!(registry.deliver(&publication("room:7", "4")), Delivery::default(), "not confirmed again");
+    assert_eq!(line.texts(), [r#"{"op":3,"message":3}"#]);
 }
 
 #[test]
@@ -61,6 +78,7 @@ fn each_receives_the_frame_of_its_version() {
     let (second, new) = with_session(&mut registry, Version::V2);
     for session in [first, second] {
         registry.subscribe(session, &channel("room:7"));
+        registry.confirm(&channel("room:7"));
         registry.go_live_everywhere(session);
     }
     registry.deliver(&publication("room:7", "1"));
@@ -73,6 +91,7 @@ fn a_subscription_that_holds_back_too_much_ends_its_session() {
     let mut registry = Registry::default();
     let (one, line) = with_session(&mut registry, Version::V1);
     registry.subscribe(one, &channel("room:7"));
+    registry.confirm(&channel("room:7"));
     let message = publication("room:7", "1");
     for _ in 0..MAX_HELD {
         assert_eq!(registry.deliver(&message).held, 1);
@@ -108,6 +127,7 @@ enum Step {
     Leave(u8),
     Subscribe(u8, u8),
     Unsubscribe(u8, u8),
+    Confirm(u8),
     GoLive(u8, u8),
     Deliver(u8),
 }
@@ -119,6 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
         session.clone().prop_map(Step::Leave),
         (session.clone(), room.clone()).prop_map(|(s, r)| Step::Subscribe(s, r)),
         (session.clone(), room.clone()).prop_map(|(s, r)| Step::Unsubscribe(s, r)),
+        room.clone().prop_map(Step::Confirm),
         (session, room.clone()).prop_map(|(s, r)| Step::GoLive(s, r)),
         room.prop_map(Step::Deliver),
     ]
@@ -135,6 +156,7 @@ proptest! {
         let mut expected: BTreeMap<u8, Vec<String>> = BTreeMap::new();
         let mut on: BTreeMap<(u8, u8), (bool, Vec<String>)> = BTreeMap::new();
         let mut asked: BTreeSet<ChannelName> = BTreeSet::new();
+        let mut confirmed: BTreeSet<ChannelName> = BTreeSet::new();
         let name = |room: u8| channel(&format!("room:{room}"));
         for (number, step) in steps.into_iter().enumerate() {
             match step {
@@ -166,6 +188,10 @@ proptest! {
                     }
                     on.remove(&(session, room));
                 }
+                Step::Confirm(room) => {
+                    registry.confirm(&name(room));
+                    confirmed.extend(asked.get(&name(room)).cloned());
+                }
                 Step::GoLive(session, room) => {
                     let Some((slot, _)) = lines.get(&session) else { continue };
                     registry.go_live(*slot, &name(room));
@@ -176,12 +202,16 @@ proptest! {
                 }
                 Step::Deliver(room) => {
                     registry.deliver(&publication(&format!("room:{room}"), &number.to_string()));
+                    if !confirmed.contains(&name(room)) {
+                        continue;
+                    }
                     let text = format!(r#"{{"op":3,"message":{number}}}"#);
                     for ((session, _), (live, held)) in on.iter_mut().filter(|((_, other), _)| *other == room) {
                         if *live { expected.entry(*session).or_default() } else { held }.push(text.clone());
                     }
                 }
             }
+            confirmed.retain(|channel| asked.contains(channel));
             prop_assert_eq!(registry.subscriptions(), on.len());
             prop_assert_eq!(registry.sessions(), lines.len());
             prop_assert_eq!(&on.keys().map(|(_, room)| name(*room)).collect::<BTreeSet<_>>(), &asked);

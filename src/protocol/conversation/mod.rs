@@ -114,8 +114,13 @@ pub enum Action {
         /// Comes back with the answer, so that a late one is not taken for another's.
         ticket: u32,
     },
-    /// Take a channel off.
-    Unsubscribe(ChannelName),
+    /// Take a channel off, and then tell the client so: nothing of the channel may follow the answer.
+    Unsubscribe {
+        /// The channel.
+        channel: ChannelName,
+        /// What the client is told.
+        answer: Event,
+    },
     /// The client has been told: from now on deliver directly, after what was held back. `None` means every
     /// channel of Join.
     GoLive(Option<ChannelName>),

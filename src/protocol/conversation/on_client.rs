@@ -95,14 +95,16 @@ impl Conversation {
         if member.is_own(&channel) {
             return actions.push(Action::Send(Event::Error(SoftError::OwnChannel)));
         }
-        if member.unsubscribe(&channel) {
-            actions.push(Action::Unsubscribe(channel));
-        }
-        // Also when it was not on it: the client gets the state that it asked for.
-        actions.push(Action::Send(Event::Subscription {
+        let answer = Event::Subscription {
             channel: name.into(),
             outcome: SubscriptionOutcome::Unsubscribed { reason: None },
-        }));
+        };
+        actions.push(if member.unsubscribe(&channel) {
+            Action::Unsubscribe { channel, answer }
+        } else {
+            // It was not on it: it gets the state that it asked for.
+            Action::Send(answer)
+        });
     }
 }
 

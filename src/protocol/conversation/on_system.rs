@@ -144,10 +144,9 @@ impl Joining {
 
 /// Takes a channel away that the client did not give up.
 fn withdraw(channel: ChannelName, actions: &mut Vec<Action>) {
-    let event = Event::Subscription {
+    let answer = Event::Subscription {
         channel: channel.as_str().into(),
         outcome: SubscriptionOutcome::Unsubscribed { reason: Some(RefusalReason::NotAllowed.label()) },
     };
-    actions.push(Action::Unsubscribe(channel));
-    actions.push(Action::Send(event));
+    actions.push(Action::Unsubscribe { channel, answer });
 }

@@ -140,8 +140,9 @@ impl Watched {
                 assert_eq!(self.readys, 1, "Subscribe before Ready");
                 assert!(self.subscribed.insert(channel.clone()), "{channel} twice");
             }
-            Action::Unsubscribe(channel) => {
+            Action::Unsubscribe { channel, answer } => {
                 assert_eq!(self.readys, 1, "Unsubscribe before Ready");
+                self.judge_event(answer);
                 assert!(self.subscribed.remove(channel), "{channel} was not there");
                 self.live.remove(channel);
             }

@@ -158,7 +158,9 @@ fn line(version: Version, action: &Action) -> String {
             channels.iter().fold("join".to_owned(), |line, channel| format!("{line} {channel}"))
         }
         Action::Subscribe { channel, ticket } => format!("subscribe {channel} with ticket {ticket}"),
-        Action::Unsubscribe(channel) => format!("unsubscribe {channel}"),
+        Action::Unsubscribe { channel, answer } => {
+            format!("unsubscribe {channel}, then {}", answer.to_json(version))
+        }
         Action::GoLive(None) => "go live".to_owned(),
         Action::GoLive(Some(channel)) => format!("go live on {channel}"),
         Action::Close(code) => format!("close {}", code.code()),

@@ -112,7 +112,7 @@ fn unsubscribe_takes_effect_at_once() {
     client.subscribed(0);
     assert_eq!(
         client.says(&unsubscribe("room:7")),
-        ["unsubscribe room:7", r#"{"op":6,"channel":"room:7","state":"unsubscribed"}"#]
+        [r#"unsubscribe room:7, then {"op":6,"channel":"room:7","state":"unsubscribed"}"#]
     );
 }
 

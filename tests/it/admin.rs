@@ -1,0 +1,127 @@
+//! The admin port.
+
+use serde_json::{Value, json};
+
+use crate::support::gateway::TestGateway;
+use crate::support::http::{Answer, request};
+
+const KEY: &str = "the-key-of-the-admin-api";
+
+/// Posts with an Authorization header.
+fn post_with(gateway: &TestGateway, path: &str, authorization: &str, body: &str) -> Answer {
+    let head = format!("POST {path} HTTP/1.1\nconnection: close\nauthorization: {authorization}");
+    request(gateway.admin, &head, body)
+}
+
+fn code(answer: &Answer) -> Value {
+    answer.json()["error"]["code"].clone()
+}
+
+#[test]
+fn publishing_needs_the_key_once_there_is_one() {
+    let gateway = TestGateway::with("admin.api_key", KEY).spawn();
+    let mut client = gateway.ready("42");
+    let (one, many) =
+        (r#"{"channel":"user:42","message":1}"#, r#"{"messages":[{"channel":"user:42","message":2}]}"#);
+    for (path, body) in [("/v1/publish", one), ("/v1/publish/batch", many)] {
+        let missing = gateway.post(path, body);
+        assert_eq!((missing.status, code(&missing)), (401, json!("unauthorized")));
+        for wrong in
+            ["Bearer", "Bearer ", "Bearer x", &format!("Basic {KEY}"), &format!("Bearer {KEY}x"), KEY]
+        {
+            assert_eq!(post_with(&gateway, path, wrong, body).status, 401, "{wrong}");
+        }
+        assert_eq!(post_with(&gateway, path, &format!("Bearer {KEY}"), body).status, 200);
+    }
+    client.hears(r#"{"op":3,"message":1}"#);
+    client.hears(r#"{"op":3,"message":2}"#);
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(gateway.get(path).status, 200, "{path} needs no key");
+    }
+}
+
+#[test]
+fn without_a_key_publishing_is_closed_outside_of_development() {
+    let gateway = TestGateway::with("auth.kind", "jwt")
+        .with("auth.secret", "0123456789abcdef0123456789abcdef")
+        .with("server.allowed_origins", "https://app.example.com")
+        .with("broker.url", "memory:")
+        .variable("GATEWAY_PROFILE", "production")
+        .spawn();
+    let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","message":1}"#);
+    assert_eq!((answer.status, code(&answer)), (403, json!("key_not_set")));
+    assert!(answer.json()["error"]["detail"].as_str().unwrap().contains("admin.api_key"));
+}
+
+#[test]
+fn durable_publishing_is_refused_clearly_and_publishes_nothing() {
+    let gateway = TestGateway::spawn();
+    let mut client = gateway.ready("42");
+    let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","message":1,"durable":true}"#);
+    assert_eq!((answer.status, code(&answer)), (501, json!("durable_not_available")));
+    gateway.publish("user:42", "2");
+    client.hears(r#"{"op":3,"message":2}"#);
+}
+
+#[test]
+fn a_bad_request_is_told_what_is_wrong() {
+    let gateway = TestGateway::spawn();
+    for (body, status, expected) in [
+        ("", 400, "bad_body"),
+        ("{", 400, "bad_body"),
+        ("[]", 400, "bad_body"),
+        (r#"{"channel":"user:42"}"#, 400, "bad_body"),
+        (r#"{"message":1}"#, 400, "bad_body"),
+        (r#"{"channel":"user:42","message":1,"chanel":1}"#, 400, "bad_body"),
+        (r#"{"channel":42,"message":1}"#, 400, "bad_body"),
+        (r#"{"channel":"user","message":1}"#, 400, "bad_channel"),
+        (r#"{"channel":"room:{7}","message":1}"#, 400, "bad_channel"),
+    ] {
+        let answer = gateway.post("/v1/publish", body);
+        assert_eq!((answer.status, code(&answer)), (status, json!(expected)), "{body}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert!(!answer.json()["error"]["detail"].as_str().unwrap().is_empty());
+    }
+    let too_long = format!(r#"{{"channel":"user:42","message":"{}"}}"#, "x".repeat(3_000_000));
+    assert_eq!(gateway.post("/v1/publish", &too_long).status, 413);
+}
+
+#[test]
+fn health_and_metrics_say_what_they_should() {
+    let gateway = TestGateway::spawn();
+    assert_eq!((gateway.get("/livez").status, gateway.get("/livez").json()), (200, json!({"live": true})));
+    let ready = gateway.get("/readyz");
+    assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "reasons": []})));
+    let clients = [gateway.ready("42"), gateway.ready("42"), gateway.ready("43"), gateway.connect()];
+    let page = gateway.get("/metrics");
+    assert_eq!(
+        page.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
+    assert!(page.body.ends_with("# EOF\n"));
+    for (name, value) in [
+        ("connections", 4),
+        ("connections_opened_total", 4),
+        ("sessions", 3),
+        ("users", 2),
+        ("channels", 3),
+        ("subscriptions", 6),
+        ("identifies_total{reason=\"accepted\"}", 3),
+        ("client_messages_total", 3),
+        ("link_up", 1),
+    ] {
+        gateway.wait_metric(name, value);
+    }
+    drop(clients);
+}
+
+#[test]
+fn an_unknown_route_or_method_is_not_found() {
+    let gateway = TestGateway::spawn();
+    for path in ["/", "/nope", "/v1", "/v1/publish/", "/gateway"] {
+        let answer = gateway.get(path);
+        assert_eq!((answer.status, code(&answer)), (404, json!("not_found")), "{path}");
+    }
+    assert_eq!(gateway.post("/readyz", "{}").status, 404);
+    assert_eq!(gateway.get("/v1/publish").status, 404);
+}

@@ -1,0 +1,159 @@
+//! Who a client is: the three kinds of tokens against a running gateway, and that none of them leaks.
+
+use serde_json::Value;
+
+use crate::support::gateway::{Plan, TestGateway};
+
+const JWT_SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// Tokens of the login service's own library, and the secret that it signs with.
+fn vectors() -> (String, Vec<Value>) {
+    let data: Value = serde_json::from_str(include_str!("../data/itsdangerous.json")).unwrap();
+    (data["secret"].as_str().unwrap().to_owned(), data["cases"].as_array().unwrap().clone())
+}
+
+/// A gateway that accepts the login service's tokens up to this age.
+fn signed(max_age: &str) -> Plan {
+    TestGateway::with("auth.kind", "signed").with("auth.secret", &vectors().0).with("auth.max_age", max_age)
+}
+
+fn jwt() -> Plan {
+    TestGateway::with("auth.kind", "jwt").with("auth.secret", JWT_SECRET)
+}
+
+#[test]
+fn the_login_service_s_own_tokens_are_accepted_and_forgeries_are_not() {
+    // The longest age that the settings allow: the tokens in the file are of 2024.
+    let gateway = signed("3650d").spawn();
+    let (mut accepted, mut refused) = (0, 0);
+    for case in vectors().1 {
+        let (name, token) = (case["name"].as_str().unwrap(), case["token"].as_str().unwrap());
+        // What depends on the time is tried elsewhere.
+        let is_of_2024 = case["issued"].as_u64().is_none_or(|issued| issued == 1_732_390_000);
+        let mut client = gateway.connect();
+        client.identify(token);
+        match case["expect"].as_str().unwrap() {
+            "ok" if is_of_2024 => {
+                assert_eq!(client.ready()["user"], case["user"], "{name}");
+                accepted += 1;
+            }
+            "bad_signature" | "user_not_allowed" | "malformed" => {
+                client.closed_with(4003);
+                refused += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(accepted >= 4 && refused >= 15, "{accepted} accepted, {refused} refused");
+    assert!(gateway.metric(r#"identifies_total{reason="bad_signature"}"#) >= 10);
+}
+
+#[test]
+fn a_signed_token_over_its_age_is_refused_and_one_that_reaches_it_ends_its_session() {
+    let gateway = signed("1h").spawn();
+    let old = vectors().1.into_iter().find(|case| case["name"] == "good").unwrap();
+    let mut late = gateway.connect();
+    late.identify(old["token"].as_str().unwrap());
+    late.closed_with(4003);
+    assert_eq!(gateway.metric(r#"identifies_total{reason="expired"}"#), 1);
+    let mut client = gateway.connect();
+    client.identify(&gateway.token(&["--user", "42", "--ttl", "4s"]));
+    client.hears(r#"{"op":2,"user":"42"}"#);
+    client.closed_with(4009);
+}
+
+#[test]
+fn a_jwt_is_accepted_only_from_its_issuer_and_for_its_audience() {
+    let gateway = jwt().with("auth.issuer", "login").with("auth.audience", "gateway").spawn();
+    let good = gateway.token(&["--user", "42"]);
+    let mut client = gateway.connect();
+    client.identify(&good);
+    client.hears(r#"{"op":2,"user":"42"}"#);
+    let tampered = {
+        let mut parts: Vec<_> = good.split('.').collect();
+        let other = gateway.token(&["--user", "43"]);
+        parts[1] = other.split('.').nth(1).unwrap();
+        parts.join(".")
+    };
+    let others = [
+        ("another audience", jwt().with("auth.issuer", "login").with("auth.audience", "shop")),
+        ("another issuer", jwt().with("auth.issuer", "stranger").with("auth.audience", "gateway")),
+        ("neither", jwt()),
+        (
+            "another secret",
+            jwt()
+                .with("auth.issuer", "login")
+                .with("auth.audience", "gateway")
+                .with("auth.secret", "ffffffffffffffffffffffffffffffff"),
+        ),
+    ];
+    let foreign = others.map(|(name, plan)| (name, plan.mint(&["--user", "42"])));
+    let unsigned = format!("{}.", good.rsplit_once('.').unwrap().0);
+    let bad = foreign.into_iter().chain([
+        ("tampered", tampered),
+        ("unsigned", unsigned),
+        // {"alg":"none"} and {"sub":"42","exp":9999999999}
+        ("alg none", "eyJhbGciOiJub25lIn0.eyJzdWIiOiI0MiIsImV4cCI6OTk5OTk5OTk5OX0.".to_owned()),
+        ("a user id", "42".to_owned()),
+        ("empty", String::new()),
+    ]);
+    for (name, token) in bad {
+        let mut client = gateway.connect();
+        client.identify(&token);
+        assert_eq!(client.next_or_close(), None, "{name}");
+    }
+    assert_eq!(gateway.closes(4003), 9);
+}
+
+#[test]
+fn every_bad_token_gets_the_same_answer() {
+    let gateway = signed("1h").spawn();
+    let mut reasons = std::collections::BTreeSet::new();
+    for token in ["", "x", "NDI.Z0IscA.F4UZPg221eUTcNe5J8st9s6h3f4", "NDM.Z0IscA.F4UZPg221eUTcNe5J8st9s6h3f4"]
+    {
+        let mut raw = crate::support::raw_socket::RawSocket::connect(gateway.public);
+        raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+        raw.says(&format!(r#"{{"op":1,"token":"{token}"}}"#));
+        reasons.insert(raw.frame());
+    }
+    assert_eq!(reasons.len(), 1, "an expired token cannot be told from a forged one");
+}
+
+#[test]
+fn tokens_payloads_and_query_strings_never_appear_in_the_log() {
+    let gateway =
+        jwt().with("admin.api_key", "the-key-of-the-admin-api").variable("RUST_LOG", "debug").spawn();
+    let token = gateway.token(&["--user", "a-telling-user"]);
+    let bad = format!("{token}tampered");
+    let mut client = gateway.try_connect("/?token=secret-in-the-query").unwrap();
+    client.hello();
+    client.identify(&token);
+    client.ready();
+    let mut refused = gateway.connect();
+    refused.identify(&bad);
+    refused.closed_with(4003);
+    assert_eq!(gateway.try_connect("/?v=3&token=secret-in-the-query").err().unwrap().status, 400);
+    assert_eq!(gateway.try_connect("/nowhere?token=secret-in-the-query").err().unwrap().status, 404);
+    let published = crate::support::http::request(
+        gateway.admin,
+        "POST /v1/publish HTTP/1.1\nauthorization: Bearer the-key-of-the-admin-api\nconnection: close",
+        r#"{"channel":"user:a-telling-user","message":"words of a private message"}"#,
+    );
+    assert_eq!(published.status, 200);
+    client.hears(r#"{"op":3,"message":"words of a private message"}"#);
+    client.says("words of a private message");
+    client.closed_with(4001);
+    let log = gateway.log();
+    assert!(log.contains("DEBUG"), "{log}");
+    let signature = token.rsplit('.').next().unwrap();
+    for secret in [
+        &token,
+        signature,
+        "secret-in-the-query",
+        "words of a private message",
+        "the-key-of-the-admin-api",
+        JWT_SECRET,
+    ] {
+        assert!(!log.contains(secret), "{secret:?} stands in the log:\n{log}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Who arrives while messages flow gets them in order, without a hole and without a double, and nothing before it has
+//! been told that it is on the channel.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::support::client::Client;
+use crate::support::gateway::TestGateway;
+use crate::support::redis_server::RedisServer;
+
+/// Publishes 0, 1, 2, … to a channel from a plain connection for as long as `act` runs.
+fn while_publishing(redis: &RedisServer, channel: &str, act: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut backend = redis.client();
+            let mut number = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                redis::cmd("PUBLISH").arg(channel).arg(number).exec(&mut backend).unwrap();
+                number += 1;
+            }
+        });
+        // Also when it fails, or the other thread would never end.
+        let _over = Over(&is_over);
+        act();
+    });
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The next so many messages must be successive numbers.
+#[track_caller]
+fn hears_successive(client: &mut Client, count: usize) {
+    let mut expected = None;
+    for _ in 0..count {
+        let frame = client.next_json();
+        assert_eq!(frame["op"], 3, "{frame}");
+        let number = frame["message"].as_u64().unwrap();
+        assert!(expected.is_none_or(|expected| expected == number), "wanted {expected:?}, heard {number}");
+        expected = Some(number + 1);
+    }
+}
+
+#[test]
+fn nothing_overtakes_ready_and_nothing_is_missing_after_it() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    while_publishing(&redis, "gateway:user:42", || {
+        for _ in 0..40 {
+            let mut clients = [gateway.connect(), gateway.connect(), gateway.connect()];
+            clients.iter_mut().for_each(|client| client.identify("42"));
+            for client in &mut clients {
+                client.hears(r#"{"op":2,"user":"42"}"#);
+                hears_successive(client, 50);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_subscription_begins_and_ends_exactly_where_it_says() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let mut client = gateway.connect_v2();
+    client.identify("42");
+    client.ready();
+    while_publishing(&redis, "gateway:public:news", || {
+        for _ in 0..60 {
+            client.says(r#"{"op":4,"channel":"public:news"}"#);
+            let answer = client.next_json();
+            assert_eq!((&answer["op"], &answer["state"]), (&6.into(), &"subscribed".into()), "{answer}");
+            hears_successive(&mut client, 30);
+            client.says(r#"{"op":5,"channel":"public:news"}"#);
+            let mut frame = client.next_json();
+            while frame["op"] == 3 {
+                frame = client.next_json();
+            }
+            assert_eq!(frame["state"], "unsubscribed");
+            client.says(r#"{"op":10,"time":1}"#);
+            client.hears(r#"{"op":11,"time":1}"#);
+        }
+    });
+}
+
+#[test]
+fn a_hasty_client_s_last_word_counts() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let mut client = gateway.connect_v2();
+    client.identify("42");
+    client.ready();
+    for round in 0..50 {
+        for _ in 0..3 {
+            client.says(r#"{"op":4,"channel":"public:news"}"#);
+            client.says(r#"{"op":5,"channel":"public:news"}"#);
+        }
+        client.says(r#"{"op":4,"channel":"public:news"}"#);
+        // Four times on it at most, of which the last one lasts.
+        let (mut unsubscribed, mut is_on) = (0, false);
+        while unsubscribed < 3 || !is_on {
+            let frame = client.next_json();
+            assert_eq!(frame["op"], 6, "{frame}");
+            is_on = frame["state"] == "subscribed";
+            unsubscribed += usize::from(!is_on);
+        }
+        gateway.publish("public:news", &round.to_string());
+        client.hears(&format!(r#"{{"op":3,"channel":"public:news","message":{round}}}"#));
+        client.says(r#"{"op":5,"channel":"public:news"}"#);
+        client.hears(r#"{"op":6,"channel":"public:news","state":"unsubscribed"}"#);
+    }
+}

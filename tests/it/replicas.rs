@@ -1,0 +1,212 @@
+//! Several replicas over one real Redis: what a backend in any language writes reaches everybody.
+
+use std::time::{Duration, Instant};
+
+use crate::support::client::Client;
+use crate::support::deadline::eventually;
+use crate::support::gateway::{Plan, TestGateway};
+use crate::support::process::SOON;
+use crate::support::redis_server::RedisServer;
+
+const SAMPLE: &str = r#"{"id": 5306328986810385677, "content":"Testing post","timestamp":1579248521580}"#;
+/// How soon messages flow again once Redis answers.
+const RECOVERY: Duration = Duration::from_secs(2);
+
+/// A replica whose link notices faults soon.
+fn plan(redis: &RedisServer) -> Plan {
+    TestGateway::redis(redis)
+        .with("broker.probe_interval", "100ms")
+        .with("broker.probe_timeout", "2s")
+        .with("broker.reconnect_min", "50ms")
+        .with("broker.reconnect_max", "500ms")
+}
+
+/// Two replicas whose delivery is proven.
+fn two(redis: &RedisServer) -> [TestGateway; 2] {
+    let replicas = [(); 2].map(|()| plan(redis).spawn());
+    replicas.iter().for_each(TestGateway::wait_ready);
+    replicas
+}
+
+/// What a backend does: one PUBLISH on a plain connection. Returns how many replicas listened.
+fn publish(redis: &mut redis::Connection, channel: &str, payload: impl redis::ToRedisArgs) -> u64 {
+    redis::cmd("PUBLISH").arg(channel).arg(payload).query(redis).unwrap()
+}
+
+#[test]
+fn one_publish_reaches_the_clients_of_both_replicas() {
+    let redis = RedisServer::start();
+    let (replicas, mut backend) = (two(&redis), redis.client());
+    let mut clients: Vec<Client> =
+        [0, 0, 1, 1].iter().map(|&replica: &usize| replicas[replica].ready("42")).collect();
+    let mut other = replicas[0].ready("43");
+    assert_eq!(publish(&mut backend, "gateway:user:42", SAMPLE), 2);
+    for client in &mut clients {
+        client.hears(
+            r#"{"op":3,"message":{"id": 5306328986810385677, "content":"Testing post","timestamp":1579248521580}}"#,
+        );
+    }
+    assert_eq!(publish(&mut backend, "gateway:all", "2"), 2);
+    clients.iter_mut().chain([&mut other]).for_each(|client| client.hears(r#"{"op":3,"message":2}"#));
+    // Only the replica that has somebody is asked.
+    assert_eq!(publish(&mut backend, "gateway:user:43", "3"), 1);
+    other.hears(r#"{"op":3,"message":3}"#);
+    replicas[1].publish("user:42", "4");
+    clients.iter_mut().for_each(|client| client.hears(r#"{"op":3,"message":4}"#));
+}
+
+#[test]
+fn a_channel_that_nobody_is_on_any_more_is_given_back_to_redis() {
+    let redis = RedisServer::start();
+    let (replicas, mut backend) = (two(&redis), redis.client());
+    let first = replicas[0].ready("42");
+    let mut second = replicas[1].ready("42");
+    assert_eq!(publish(&mut backend, "gateway:user:42", "1"), 2);
+    second.hears(r#"{"op":3,"message":1}"#);
+    drop(first);
+    eventually(SOON, || (publish(&mut backend, "gateway:user:42", "2") == 1).then_some(()));
+    second.hears(r#"{"op":3,"message":2}"#);
+}
+
+#[test]
+fn one_write_reaches_many_users_wherever_they_are() {
+    let redis = RedisServer::start();
+    let (replicas, mut backend) = (two(&redis), redis.client());
+    let mut a = replicas[0].ready("1");
+    let mut b = replicas[1].ready("2");
+    let mut c = replicas[1].ready("3");
+    publish(&mut backend, "gateway:users", r#"{"users":["1","2","2","99"],"message":{"a": 1.0}}"#);
+    publish(&mut backend, "gateway:all", "2");
+    for client in [&mut a, &mut b] {
+        client.hears(r#"{"op":3,"message":{"a": 1.0}}"#);
+    }
+    for client in [&mut a, &mut b, &mut c] {
+        client.hears(r#"{"op":3,"message":2}"#);
+    }
+}
+
+#[test]
+fn a_version_2_client_on_any_replica_gets_its_channels() {
+    let redis = RedisServer::start();
+    let (replicas, mut backend) = (two(&redis), redis.client());
+    let mut clients = [replicas[0].connect_v2(), replicas[1].connect_v2()];
+    for client in &mut clients {
+        client.says(r#"{"op":1,"token":"42","channels":[{"channel":"public:news"}]}"#);
+        client.ready();
+    }
+    publish(&mut backend, "gateway:public:news", SAMPLE);
+    for client in &mut clients {
+        client.hears(&format!(r#"{{"op":3,"channel":"public:news","message":{SAMPLE}}}"#));
+    }
+}
+
+#[test]
+fn rubbish_on_the_channels_harms_nobody_and_is_counted() {
+    let redis = RedisServer::start();
+    let (replicas, mut backend) = (two(&redis), redis.client());
+    let mut clients = [replicas[0].ready("42"), replicas[1].ready("42")];
+    let huge = format!(r#""{}""#, "x".repeat(2_000_000));
+    let rubbish: [(&str, &[u8], &str); 12] = [
+        ("gateway:user:42", b"", "not_json"),
+        ("gateway:user:42", b"not json", "not_json"),
+        ("gateway:user:42", b"\"\xFF\xFE\"", "not_json"),
+        ("gateway:user:42", b"{\"a\":1", "not_json"),
+        ("gateway:user:42", b"\0", "not_json"),
+        ("gateway:user:42", huge.as_bytes(), "too_big"),
+        ("gateway:user:42", b"@1732390000000-1", "bad_position"),
+        ("gateway:all", b"NaN", "not_json"),
+        ("gateway:users", b"x", "not_json"),
+        ("gateway:users", b"[]", "bad_users"),
+        ("gateway:users", br#"{"users":["4 2"],"message":1}"#, "bad_users"),
+        ("gateway:users", br#"{"users":42,"message":1}"#, "bad_users"),
+    ];
+    for (number, (channel, payload, _)) in rubbish.iter().enumerate() {
+        assert_eq!(publish(&mut backend, channel, *payload), 2);
+        publish(&mut backend, "gateway:user:42", number.to_string());
+        for client in &mut clients {
+            client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+        }
+    }
+    for replica in &replicas {
+        for reason in ["not_json", "too_big", "bad_position", "bad_users"] {
+            let expected = rubbish.iter().filter(|(.., found)| *found == reason).count();
+            assert_eq!(replica.dropped(reason), expected as i64, "{reason}");
+        }
+        assert_eq!(replica.readyz().0, 200);
+        assert!(!replica.log().contains("not json"), "payloads are not logged");
+    }
+}
+
+#[test]
+fn redis_may_crash_under_live_sockets() {
+    let mut redis = RedisServer::start();
+    let replicas = two(&redis);
+    let mut before: Vec<Client> = (0..6).map(|number| replicas[number % 2].ready("42")).collect();
+
+    redis.kill();
+    replicas.iter().for_each(|replica| replica.wait_not_ready(""));
+    // A client that comes while Redis is away is welcome.
+    let mut during = [replicas[0].ready("42"), replicas[1].ready("during")];
+    during[0].says(r#"{"op":10}"#);
+    during[0].hears(r#"{"op":11}"#);
+
+    redis.restart();
+    let back = Instant::now();
+    let mut backend = redis.client();
+    let everybody = before.iter_mut().map(|client| ("gateway:user:42", client));
+    let everybody = everybody.chain(["gateway:user:42", "gateway:user:during"].into_iter().zip(&mut during));
+    for (channel, client) in everybody {
+        eventually(RECOVERY, || {
+            publish(&mut backend, channel, "1");
+            client.next_within(Duration::from_millis(20))
+        });
+    }
+    assert!(back.elapsed() < RECOVERY, "it took {:?}", back.elapsed());
+    replicas.iter().for_each(TestGateway::wait_ready);
+    for replica in &replicas {
+        assert_eq!(replica.metric("connections_opened_total"), 4, "no socket was closed");
+        assert_eq!(replica.metric("connections"), 4);
+    }
+}
+
+#[test]
+fn a_gateway_starts_without_redis_and_delivers_once_it_is_there() {
+    let mut redis = RedisServer::reserve(&[]);
+    let gateway = plan(&redis).spawn();
+    gateway.wait_not_ready("");
+    assert_eq!(gateway.get("/livez").status, 200);
+    let mut early = gateway.ready("42");
+    redis.restart();
+    gateway.wait_ready();
+    gateway.publish("user:42", "1");
+    early.hears(r#"{"op":3,"message":1}"#);
+}
+
+#[test]
+fn a_frozen_redis_is_noticed_and_no_socket_is_closed() {
+    let redis = RedisServer::start();
+    let gateway = plan(&redis).spawn();
+    gateway.wait_ready();
+    let mut client = gateway.ready("42");
+    redis.stop();
+    gateway.wait_not_ready("");
+    client.says(r#"{"op":10}"#);
+    client.hears(r#"{"op":11}"#);
+    redis.cont();
+    gateway.wait_ready();
+    gateway.publish("user:42", "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+}
+
+#[test]
+fn deployments_with_different_prefixes_do_not_hear_each_other() {
+    let redis = RedisServer::start();
+    let mut backend = redis.client();
+    let (ours, theirs) = (plan(&redis).spawn(), plan(&redis).with("broker.prefix", "staging").spawn());
+    [&ours, &theirs].into_iter().for_each(TestGateway::wait_ready);
+    let (mut our_client, mut their_client) = (ours.ready("42"), theirs.ready("42"));
+    assert_eq!(publish(&mut backend, "gateway:user:42", "1"), 1);
+    assert_eq!(publish(&mut backend, "staging:user:42", "2"), 1);
+    our_client.hears(r#"{"op":3,"message":1}"#);
+    their_client.hears(r#"{"op":3,"message":2}"#);
+}

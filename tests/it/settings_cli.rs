@@ -1,0 +1,303 @@
+//! The settings and the command line of the real binary.
+
+use std::net::TcpListener;
+
+use serde_json::json;
+
+use crate::support::gateway::TestGateway;
+use crate::support::process::{Process, run, run_in};
+use crate::support::redis_server::RedisServer;
+
+const EXIT_CONFIG: Option<i32> = Some(78);
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// `--set` for each of these settings.
+fn set(settings: &[&str]) -> Vec<String> {
+    settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect()
+}
+
+#[test]
+fn check_prints_every_setting_and_masks_secrets() {
+    let arguments = set(&[
+        "auth.kind=jwt",
+        &format!("auth.secret={SECRET}"),
+        "admin.api_key=the-key-of-the-admin-api",
+        "broker.url=redis://gateway:the-password@redis.example:6379/3",
+    ]);
+    let ended = run(&[&["check".to_owned()], &arguments[..]].concat());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    for line in [
+        "# profile: development",
+        r#"kind = "jwt""#,
+        r#"secret = "***""#,
+        r#"api_key = "***""#,
+        r#"heartbeat_interval = "45s""#,
+    ] {
+        assert!(ended.out.lines().any(|found| found == line), "no line {line} in {}", ended.out);
+    }
+    for secret in [SECRET, "the-key-of-the-admin-api", "the-password"] {
+        assert!(!ended.out.contains(secret), "{secret} is shown: {}", ended.out);
+    }
+}
+
+#[test]
+fn settings_count_before_and_behind_the_command_s_name() {
+    let ended = run(&[
+        "--set",
+        "session.heartbeat_interval=7s",
+        "--set",
+        "server.workers=3",
+        "check",
+        "--set",
+        "server.workers=4",
+        "--public-addr",
+        "127.0.0.1:7",
+    ]);
+    for line in [r#"heartbeat_interval = "7s""#, "workers = 4", r#"public_addr = "127.0.0.1:7""#] {
+        assert!(ended.out.lines().any(|found| found == line), "no line {line} in {}{}", ended.out, ended.err);
+    }
+}
+
+#[test]
+fn what_check_prints_is_a_settings_file() {
+    let checked = run(&set(&["session.heartbeat_interval=7s"])
+        .into_iter()
+        .chain(["check".to_owned()])
+        .collect::<Vec<_>>());
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, &checked.out).unwrap();
+    let again = run(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!((again.code, again.out), (Some(0), checked.out));
+}
+
+#[test]
+fn every_wrong_setting_ends_it_with_78_and_one_sentence_before_a_port_is_bound() {
+    // Whoever tried to bind this port would fail with another exit code.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (wrong, key) in [
+        (&["session.heartbeat_intervall=1s"][..], "session.heartbeat_intervall"),
+        (&["session.heartbeat_interval=1"], "session.heartbeat_interval"),
+        (&["session.heartbeat_interval=1ms"], "session.heartbeat_interval"),
+        (&["session.max_message_bytes=0"], "session.max_message_bytes"),
+        (&["session.max_message_bytes=-1"], "session.max_message_bytes"),
+        (&["server.workers=many"], "server.workers"),
+        (&["server.public_addr=localhost:80"], "server.public_addr"),
+        (&["server.admin_addr=8081"], "server.admin_addr"),
+        (&["server.public_addr=127.0.0.1:9", "server.admin_addr=127.0.0.1:9"], "server.admin_addr"),
+        (&["server.allowed_origins=https://a.example/path"], "server.allowed_origins"),
+        (&["server.allow_missing_origin=maybe"], "server.allow_missing_origin"),
+        (&["broker.url=http://redis"], "broker.url"),
+        (&["broker.url=redis://"], "broker.url"),
+        (&["broker.url=redis://127.0.0.1:99999"], "broker"),
+        (&["broker.prefix=a b"], "broker.prefix"),
+        (&["broker.probe_timeout=1s", "broker.probe_interval=1s"], "broker.probe_timeout"),
+        (&["broker.inbox_bytes=2048"], "broker.inbox_bytes"),
+        (&["auth.kind=none"], "auth.kind"),
+        (&["auth.kind=jwt"], "auth.secret"),
+        (&["auth.kind=jwt", "auth.secret=short"], "auth.secret"),
+        (&["auth.kind=jwt", "auth.secret_file=/nonexistent/secret"], "auth.secret_file"),
+        (&["auth.kind=jwt", "auth.algorithms=RS256"], "auth.public_key_file"),
+        (
+            &["auth.kind=jwt", "auth.algorithms=RS256", "auth.public_key_file=/nonexistent/key"],
+            "auth.public_key_file",
+        ),
+        (&["auth.kind=jwt", "auth.algorithms=none"], "auth.algorithms"),
+        (&["auth.kind=signed"], "auth.secret"),
+        (&["server.public_addr=0.0.0.0:9"], "auth.kind"),
+        (&["drain.timeout=1s", "drain.window=2s"], "drain.timeout"),
+        (&["channels.public_namespaces=user"], "channels.public_namespaces"),
+        (&["log.level=loud"], "log.level"),
+        (&["profile=production"], "profile"),
+    ] {
+        let addresses = [format!("server.public_addr={address}"), "server.admin_addr=127.0.0.1:0".to_owned()];
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        let ended = run(&set(&[&addresses, wrong].concat()));
+        assert_eq!(ended.code, EXIT_CONFIG, "{wrong:?}: {}", ended.err);
+        let sentence = ended.err.strip_prefix("emagine-gateway: ").unwrap_or_else(|| panic!("{}", ended.err));
+        assert!(sentence.contains(key), "{wrong:?} is not named: {sentence}");
+        assert_eq!(sentence.lines().count(), 1, "{sentence}");
+        assert_eq!(ended.out, "");
+    }
+}
+
+#[test]
+fn a_wrong_setting_never_shows_a_secret() {
+    for arguments in [
+        set(&["broker.url=redis://user:the-password@"]),
+        set(&["broker.url=redis://user:the-password@127.0.0.1:99999"]),
+        set(&["auth.kind=jwt", "auth.secret=the-password"]),
+        set(&["admin.api_key=the-password with a space"]),
+    ] {
+        let ended = run(&arguments);
+        assert_eq!(ended.code, EXIT_CONFIG, "{arguments:?}: {}", ended.err);
+        assert!(!ended.err.contains("the-password"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn the_environment_is_read_and_its_mistakes_are_named() {
+    let good = run_in(&["check"], &[("GATEWAY__SESSION__HEARTBEAT_INTERVAL", "9s"), ("GATEWAY_PORT", "x")]);
+    assert_eq!(good.code, Some(0), "{}", good.err);
+    assert!(good.out.contains(r#"heartbeat_interval = "9s""#), "{}", good.out);
+    for (name, value) in [
+        ("GATEWAY__SESSION__HEARTBEAT", "9s"),
+        ("GATEWAY__SESSION", "9s"),
+        ("GATEWAY__SERVER__WORKERS", "many"),
+        ("GATEWAY_PROFILE", "staging"),
+    ] {
+        let ended = run_in(&["check"], &[(name, value)]);
+        assert_eq!(ended.code, EXIT_CONFIG, "{name}");
+        let named = [name, "server.workers", "staging"].iter().any(|known| ended.err.contains(known));
+        assert!(named && ended.err.lines().count() == 1, "{name}: {}", ended.err);
+    }
+    // A flag beats it.
+    let flags = run_in(
+        &["check", "--set", "session.heartbeat_interval=8s"],
+        &[("GATEWAY__SESSION__HEARTBEAT_INTERVAL", "9s")],
+    );
+    assert!(flags.out.contains(r#"heartbeat_interval = "8s""#), "{}", flags.out);
+}
+
+#[test]
+fn production_refuses_what_is_only_for_development() {
+    let origins = "server.allowed_origins=https://app.example.com";
+    for (settings, key) in [
+        (&["auth.kind=insecure", origins][..], "auth.kind"),
+        (&["auth.kind=insecure", origins, "server.public_addr=127.0.0.1:9"], "auth.kind"),
+        (&["auth.kind=jwt", &format!("auth.secret={SECRET}")], "server.allowed_origins"),
+        (&["auth.kind=jwt", origins], "auth.secret"),
+        (
+            &["auth.kind=jwt", origins, &format!("auth.secret={SECRET}"), "admin.api_key=short"],
+            "admin.api_key",
+        ),
+    ] {
+        let arguments = [&["--profile".to_owned(), "production".to_owned()], &set(settings)[..]].concat();
+        let ended = run(&arguments);
+        assert_eq!(ended.code, EXIT_CONFIG, "{settings:?}: {}", ended.err);
+        assert!(ended.err.contains(key), "{settings:?}: {}", ended.err);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_clearly() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for key in ["server.public_addr", "server.admin_addr"] {
+        let other = if key == "server.public_addr" { "server.admin_addr" } else { "server.public_addr" };
+        let ended = run(&set(&[&format!("{key}={address}"), &format!("{other}=127.0.0.1:0")]));
+        assert_eq!(ended.code, Some(1), "{}", ended.err);
+        let start = format!("emagine-gateway: cannot listen on {address} ({key}): ");
+        let sentences: Vec<_> = ended.err.lines().filter(|line| line.starts_with(&start)).collect();
+        assert_eq!(sentences.len(), 1, "{}", ended.err);
+        assert!(!ended.err.contains("listening"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn the_bare_binary_runs_from_an_empty_folder() {
+    let ended = run(&["--version"]);
+    assert_eq!(
+        (ended.code, ended.out),
+        (Some(0), format!("emagine-gateway {}\n", env!("CARGO_PKG_VERSION")))
+    );
+    // Every gateway of these tests is started in an empty folder.
+    let gateway = TestGateway::spawn();
+    assert_eq!(gateway.get("/livez").status, 200);
+}
+
+#[test]
+fn an_insecure_gateway_says_so_loudly() {
+    let mut gateway = TestGateway::spawn();
+    gateway.logs("auth.kind is insecure");
+    assert!(
+        gateway.log().lines().any(|line| line.contains("WARN") && line.contains("auth.kind is insecure"))
+    );
+    let safe = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
+    assert!(!safe.log().contains("insecure"), "{}", safe.log());
+}
+
+#[test]
+fn token_mints_what_the_gateway_accepts() {
+    let gateway = TestGateway::with("auth.kind", "signed").with("auth.secret", SECRET).spawn();
+    let mut client = gateway.connect();
+    client.identify(&gateway.token(&["--user", "a.b/c"]));
+    client.hears(r#"{"op":2,"user":"a.b/c"}"#);
+    for (arguments, says) in [
+        (&["token", "--user", "4 2"][..], "the user must be"),
+        (&["token", "--user", "42", "--channel", "room:7"], "only a jwt can list channels"),
+        (&["token", "--user", "42", "--ttl", "9999d"], "cannot live that long"),
+    ] {
+        let ended = gateway.command(arguments);
+        assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(ended.err.contains(says), "{}", ended.err);
+    }
+}
+
+#[test]
+fn publish_publishes_byte_for_byte_and_says_what_is_wrong() {
+    let gateway = TestGateway::with("admin.api_key", "the-key-of-the-admin-api").spawn();
+    let mut client = gateway.ready("42");
+    let ended = gateway.command(&["publish", "user:42", r#"{"id": 5306328986810385677}"#]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "{}\n"), "{}", ended.err);
+    client.hears(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
+    for (arguments, says) in [
+        (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
+        (&["publish", "nonsense", "1"], "channel: a channel is `all` or `<namespace>:<name>`"),
+        (&["publish", "user:42", "1", "--durable"], "durable publishing is not available yet"),
+        (&["publish", "user:42", "1", "--set", "admin.api_key=wrong"], "admin.api_key"),
+        (&["publish", "user:42", "1", "--url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
+    ] {
+        let ended = gateway.command(arguments);
+        assert_eq!(ended.code, Some(1), "{arguments:?}");
+        assert!(ended.err.contains(says) && ended.err.lines().count() == 1, "{}", ended.err);
+    }
+}
+
+#[test]
+fn tail_prints_messages_and_ends_after_so_many() {
+    let gateway = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
+    let tail = |arguments: &[&str]| {
+        let mut tail =
+            gateway.start_command(&[&["tail", "--user", "42", "--count", "2"], arguments].concat());
+        tail.says("ready as user 42");
+        tail
+    };
+    let mut tails = [tail(&[]), tail(&["--channel", "room:7"]), tail(&["--v1"])];
+    gateway.publish("room:7", "0");
+    gateway.publish("user:42", r#"{"a": 1}"#);
+    gateway.publish("all", "2");
+    let expected = ["{\"a\": 1}\n2\n", "0\n{\"a\": 1}\n", "{\"a\": 1}\n2\n"];
+    for (tail, expected) in tails.iter_mut().zip(expected) {
+        let ended = tail.wait();
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), expected), "{}", ended.err);
+    }
+    let mut frames: Process =
+        gateway.start_command(&["tail", "--user", "42", "--v1", "--frames", "--count", "1"]);
+    frames.says("ready as user 42");
+    gateway.publish("all", "3");
+    let ended = frames.wait();
+    let lines: Vec<_> = ended.out.lines().collect();
+    assert_eq!(lines.first(), Some(&r#"{"op":0,"heartbeat_interval":45000}"#));
+    assert_eq!(lines.last(), Some(&r#"{"op":3,"message":3}"#));
+    let refused = gateway.command(&["tail", "--token", "nonsense"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("closed with 4003 identify failed"), "{}", refused.err);
+}
+
+#[test]
+fn health_tells_by_its_exit_code() {
+    let redis = RedisServer::reserve(&[]);
+    let gateway = TestGateway::redis(&redis).spawn();
+    let ended = gateway.command(&["health"]);
+    assert_eq!((ended.code, ended.out), (Some(0), format!("{}\n", json!({"live": true}))));
+    let ended = gateway.command(&["health", "--ready"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.out.contains(r#""ready":false"#), "{}", ended.out);
+    let nobody = run(&["health", "--url", "http://127.0.0.1:9"]);
+    assert_eq!(nobody.code, Some(1));
+    assert!(nobody.err.contains("127.0.0.1:9"), "{}", nobody.err);
+    let ready = TestGateway::spawn();
+    assert_eq!(ready.command(&["health", "--ready"]).code, Some(0));
+}

@@ -1,0 +1,155 @@
+//! Going away: nobody is cut off without a word, and not all come back at once.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::client::Client;
+use crate::support::deadline::eventually_eq;
+use crate::support::gateway::{Plan, TestGateway};
+use crate::support::process::SOON;
+use crate::support::redis_server::RedisServer;
+
+/// A gateway that closes sockets over `window`, after `delay`.
+fn plan(delay: &str, window: &str) -> Plan {
+    TestGateway::with("drain.delay", delay).with("drain.window", window).with("drain.timeout", "30s")
+}
+
+#[test]
+fn from_sigterm_on_it_is_not_ready_and_takes_nobody_new_but_still_delivers() {
+    let mut gateway = plan("3s", "100ms").spawn();
+    let mut client = gateway.ready("42");
+    gateway.terminate();
+    gateway.wait_not_ready("draining");
+    let refused = gateway.try_connect("/").err().unwrap();
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("1")));
+    gateway.publish("user:42", "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+    client.closed_with(1012);
+    assert_eq!(gateway.wait_exit().code, Some(0));
+}
+
+#[test]
+fn every_socket_is_told_to_come_back_and_the_process_ends_well() {
+    let redis = RedisServer::start();
+    for plan in [plan("0s", "200ms"), plan("0s", "200ms").redis(&redis)] {
+        let mut gateway = plan.spawn();
+        gateway.wait_ready();
+        let mut v1 = gateway.ready("1");
+        let mut v2 = gateway.connect_v2();
+        v2.identify("2");
+        v2.ready();
+        let mut unidentified = gateway.connect();
+        let mut unidentified_v2 = gateway.connect_v2();
+        gateway.terminate();
+        for client in [&mut v1, &mut unidentified] {
+            client.closed_with(1012);
+        }
+        for client in [&mut v2, &mut unidentified_v2] {
+            let frame = client.next_json();
+            let after = frame["after"].as_u64().unwrap();
+            assert_eq!(frame.to_string(), format!(r#"{{"after":{after},"op":7,"reason":"draining"}}"#));
+            client.closed_with(1012);
+        }
+        let ended = gateway.wait_exit();
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        assert!(ended.err.contains("drained in"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn closes_are_spread_over_the_window() {
+    let mut gateway = plan("0s", "1s").spawn();
+    let clients: Vec<Client> = (0..20).map(|number| gateway.ready(&number.to_string())).collect();
+    let waiting: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
+            thread::spawn(move || {
+                client.closed_with(1012);
+                Instant::now()
+            })
+        })
+        .collect();
+    gateway.terminate();
+    let closed: Vec<_> = waiting.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let spread = *closed.iter().max().unwrap() - *closed.iter().min().unwrap();
+    assert!(spread >= Duration::from_millis(300), "all were closed within {spread:?}");
+    assert_eq!(gateway.wait_exit().code, Some(0));
+}
+
+#[test]
+fn a_client_that_does_not_answer_the_close_does_not_hold_it_up() {
+    let mut gateway = plan("0s", "0s").with("server.close_timeout", "500ms").spawn();
+    let silent = crate::support::raw_socket::RawSocket::connect(gateway.public);
+    gateway.wait_metric("connections", 1);
+    gateway.terminate();
+    assert_eq!(gateway.wait_exit().code, Some(0));
+    drop(silent);
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_cut_when_the_drain_s_time_is_over() {
+    let mut gateway = TestGateway::with("drain.delay", "0s")
+        .with("drain.window", "0s")
+        .with("drain.timeout", "1s")
+        .with("session.outbound_bytes", "100000000")
+        .with("session.write_timeout", "5m")
+        .spawn();
+    let stalled = gateway.ready("42");
+    let message = format!(r#""{}""#, "x".repeat(900_000));
+    while gateway.metric("outbound_queued_bytes") < 1_000_000 {
+        gateway.publish("user:42", &message);
+    }
+    gateway.terminate();
+    let ended = gateway.wait_exit();
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.err.contains("drain.timeout has passed with 1 sockets left"), "{}", ended.err);
+    drop(stalled);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut gateway = plan("20s", "1s").spawn();
+    let mut client = gateway.ready("42");
+    gateway.terminate();
+    gateway.wait_not_ready("draining");
+    let started = Instant::now();
+    gateway.terminate();
+    let ended = gateway.wait_exit();
+    assert_eq!(ended.code, Some(130), "{}", ended.err);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(client.next_or_close(), None);
+}
+
+#[test]
+fn an_interrupt_is_the_same_as_sigterm() {
+    let mut gateway = plan("0s", "0s").spawn();
+    let mut client = gateway.ready("42");
+    gateway.signal("INT");
+    client.closed_with(1012);
+    assert_eq!(gateway.wait_exit().code, Some(0));
+}
+
+#[test]
+fn an_empty_gateway_ends_at_once_and_frees_its_ports() {
+    let mut gateway = plan("0s", "20s").spawn();
+    let started = Instant::now();
+    gateway.terminate();
+    assert_eq!(gateway.wait_exit().code, Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let (public, admin) = (gateway.public.to_string(), gateway.admin.to_string());
+    let again = TestGateway::with("server.public_addr", &public).with("server.admin_addr", &admin).spawn();
+    assert_eq!(again.public, gateway.public);
+}
+
+#[test]
+fn with_redis_away_it_still_goes_in_order() {
+    let mut redis = RedisServer::start();
+    let mut gateway = plan("0s", "0s").redis(&redis).spawn();
+    gateway.wait_ready();
+    let mut client = gateway.ready("42");
+    redis.kill();
+    eventually_eq(SOON, &503, || gateway.readyz().0);
+    gateway.terminate();
+    client.closed_with(1012);
+    assert_eq!(gateway.wait_exit().code, Some(0));
+}

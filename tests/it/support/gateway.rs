@@ -1,0 +1,293 @@
+//! The real gateway as a child process.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::{Client, Refused, Version};
+use super::deadline::{eventually, eventually_eq};
+use super::http::{self, Answer};
+use super::process::{Ended, Process, SOON, run};
+use super::redis_server::RedisServer;
+
+/// A gateway on two free ports, with two workers. When a test ends well it checks that nothing was left behind.
+pub(crate) struct TestGateway {
+    process: Process,
+    /// Where clients connect.
+    pub(crate) public: SocketAddr,
+    /// Where operators and backends connect.
+    pub(crate) admin: SocketAddr,
+    arguments: Vec<String>,
+}
+
+/// How a gateway is to be started.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, &'static str)>,
+}
+
+impl Plan {
+    /// With this setting, too.
+    pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
+        self.arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
+        self
+    }
+
+    /// Over this Redis.
+    pub(crate) fn redis(self, server: &RedisServer) -> Self {
+        self.with("broker.url", &server.url())
+    }
+
+    /// With this environment variable.
+    pub(crate) fn variable(mut self, name: &'static str, value: &'static str) -> Self {
+        self.environment.push((name, value));
+        self
+    }
+
+    /// A token by the secret of such a gateway.
+    #[track_caller]
+    pub(crate) fn mint(&self, arguments: &[&str]) -> String {
+        let own = arguments.iter().map(|&argument| argument.to_owned());
+        let command: Vec<_> = self.arguments.iter().cloned().chain(["token".to_owned()]).chain(own).collect();
+        let ended = run(&command);
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        ended.out.trim_end().to_owned()
+    }
+
+    /// Starts it, and waits until it listens.
+    #[track_caller]
+    pub(crate) fn spawn(&self) -> TestGateway {
+        let mut process = Process::start(&self.arguments, &self.environment);
+        let mut listening = |port| {
+            let address = process.says(&format!("{port}: listening on "));
+            address.split(' ').next().unwrap().parse().unwrap()
+        };
+        let (public, admin) = (listening("public"), listening("admin"));
+        TestGateway { process, public, admin, arguments: self.arguments.clone() }
+    }
+}
+
+impl TestGateway {
+    /// One with the development profile.
+    #[track_caller]
+    pub(crate) fn spawn() -> Self {
+        Self::plan().spawn()
+    }
+
+    /// One with this setting.
+    pub(crate) fn with(key: &str, value: &str) -> Plan {
+        Self::plan().with(key, value)
+    }
+
+    /// One over this Redis.
+    pub(crate) fn redis(server: &RedisServer) -> Plan {
+        Self::plan().redis(server)
+    }
+
+    fn plan() -> Plan {
+        Plan { arguments: Vec::new(), environment: Vec::new() }
+            .with("server.public_addr", "127.0.0.1:0")
+            .with("server.admin_addr", "127.0.0.1:0")
+            .with("server.workers", "2")
+    }
+
+    /// A version 1 client.
+    #[track_caller]
+    pub(crate) fn connect(&self) -> Client {
+        Client::connect(self.public, Version::V1)
+    }
+
+    /// A version 2 client.
+    #[track_caller]
+    pub(crate) fn connect_v2(&self) -> Client {
+        Client::connect(self.public, Version::V2)
+    }
+
+    /// A client on this path.
+    pub(crate) fn try_connect(&self, path: &str) -> Result<Client, Refused> {
+        Client::try_connect(self.public, path, Version::V1)
+    }
+
+    /// A version 1 client that is Ready as `user`, whose id is its token.
+    #[track_caller]
+    pub(crate) fn ready(&self, user: &str) -> Client {
+        let mut client = self.connect();
+        client.identify(user);
+        client.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+        client
+    }
+
+    /// Publishes over HTTP.
+    #[track_caller]
+    pub(crate) fn publish(&self, channel: &str, json: &str) {
+        let answer = self.post("/v1/publish", &format!(r#"{{"channel":"{channel}","message":{json}}}"#));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// Posts to the admin port.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
+        http::request(self.admin, &format!("POST {path} HTTP/1.1\nconnection: close"), body)
+    }
+
+    /// Asks the admin port.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        http::request(self.admin, &format!("GET {path} HTTP/1.1\nconnection: close"), "")
+    }
+
+    /// Whether it is ready, and why not.
+    #[track_caller]
+    pub(crate) fn readyz(&self) -> (u16, Vec<String>) {
+        let answer = self.get("/readyz");
+        let reasons: Vec<String> = serde_json::from_value(answer.json()["reasons"].clone()).unwrap();
+        assert_eq!(answer.json()["ready"], Value::Bool(answer.status == 200));
+        assert_eq!(reasons.is_empty(), answer.status == 200, "{reasons:?}");
+        (answer.status, reasons)
+    }
+
+    /// Waits until delivery is proven.
+    #[track_caller]
+    pub(crate) fn wait_ready(&self) {
+        eventually_eq(SOON, &(200, vec![]), || self.readyz());
+    }
+
+    /// Waits until it is not ready, for a reason that contains `text`.
+    #[track_caller]
+    pub(crate) fn wait_not_ready(&self, text: &str) {
+        eventually(SOON, || {
+            let (status, reasons) = self.readyz();
+            (status == 503 && reasons.iter().any(|reason| reason.contains(text))).then_some(())
+        });
+    }
+
+    /// Every metric, by its full name as it stands on the page, with labels.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> HashMap<String, f64> {
+        let page = self.get("/metrics").body;
+        let samples = page.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .map(|line| {
+                let (name, value) = line.rsplit_once(' ').unwrap();
+                (name.to_owned(), value.parse().unwrap())
+            })
+            .collect()
+    }
+
+    /// One metric without its prefix; 0 when it was never counted.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> i64 {
+        self.metrics().get(&format!("gateway_{name}")).map_or(0, |value| *value as i64)
+    }
+
+    /// How often sockets were closed with this code.
+    #[track_caller]
+    pub(crate) fn closes(&self, code: u16) -> i64 {
+        self.metric(&format!("closes_total{{code=\"{code}\"}}"))
+    }
+
+    /// How many publications were dropped for this reason.
+    #[track_caller]
+    pub(crate) fn dropped(&self, reason: &str) -> i64 {
+        self.metric(&format!("publications_dropped_total{{reason=\"{reason}\"}}"))
+    }
+
+    /// Waits until a metric has this value.
+    #[track_caller]
+    pub(crate) fn wait_metric(&self, name: &str, value: i64) {
+        eventually_eq(SOON, &value, || self.metric(name));
+    }
+
+    /// Nobody is here any more, and nothing remembers anybody.
+    #[track_caller]
+    pub(crate) fn assert_empty(&self) {
+        const ALL: [&str; 7] = [
+            "connections",
+            "sessions",
+            "subscriptions",
+            "channels",
+            "users",
+            "outbound_queued_bytes",
+            "hub_inbox_bytes",
+        ];
+        eventually_eq(SOON, &ALL.map(|name| (name, 0)), || {
+            let metrics = self.metrics();
+            ALL.map(|name| (name, metrics[&format!("gateway_{name}")] as i64))
+        });
+    }
+
+    /// Another command of the binary with this gateway's settings and addresses, run to its end.
+    #[track_caller]
+    pub(crate) fn command(&self, arguments: &[&str]) -> Ended {
+        run(&self.command_line(arguments))
+    }
+
+    /// As [`command`](Self::command), but left running.
+    pub(crate) fn start_command(&self, arguments: &[&str]) -> Process {
+        Process::start(&self.command_line(arguments), &[])
+    }
+
+    fn command_line(&self, arguments: &[&str]) -> Vec<String> {
+        let addresses =
+            [format!("server.public_addr={}", self.public), format!("server.admin_addr={}", self.admin)];
+        let addresses = addresses.into_iter().flat_map(|setting| ["--set".to_owned(), setting]);
+        let own = arguments.iter().map(|&argument| argument.to_owned());
+        self.arguments.iter().cloned().chain(addresses).chain(own).collect()
+    }
+
+    /// A token by this gateway's own secret.
+    #[track_caller]
+    pub(crate) fn token(&self, arguments: &[&str]) -> String {
+        Plan { arguments: self.arguments.clone(), environment: Vec::new() }.mint(arguments)
+    }
+
+    /// Tells it to go away in order.
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait_exit(&mut self) -> Ended {
+        self.process.wait()
+    }
+
+    /// Waits until it has logged a line with this text.
+    #[track_caller]
+    pub(crate) fn logs(&mut self, text: &str) {
+        self.process.says(text);
+    }
+
+    /// Everything that it has logged.
+    pub(crate) fn log(&self) -> String {
+        self.process.err()
+    }
+}
+
+impl Drop for TestGateway {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            show(&self.log());
+        } else if !self.process.has_ended() {
+            self.assert_empty();
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "what the gateway said helps whoever reads the failure")]
+fn show(log: &str) {
+    eprintln!("--- the gateway's log:\n{log}---");
+}
+
+/// A time in the form of the settings.
+pub(crate) fn ms(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
+}

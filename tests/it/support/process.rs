@@ -1,0 +1,151 @@
+//! Running the gateway's own binary.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::deadline::eventually;
+
+/// Long enough for a busy machine; nothing waits for it when all is well.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A running process of the gateway's binary, in an empty folder of its own. Killed on drop.
+pub(crate) struct Process {
+    child: Child,
+    out: Lines,
+    err: Lines,
+    _folder: TempDir,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit code; `None` when a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// Its standard output.
+    pub(crate) out: String,
+    /// Its standard error.
+    pub(crate) err: String,
+}
+
+impl Process {
+    /// Starts it with these arguments and environment variables, and none of the tests' own settings.
+    pub(crate) fn start<A: AsRef<str>>(arguments: &[A], environment: &[(&str, &str)]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_emagine-gateway"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("GATEWAY_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command
+            .args(arguments.iter().map(AsRef::as_ref))
+            .env("RUST_LOG", "info")
+            .envs(environment.iter().copied())
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = Lines::collect(child.stdout.take().unwrap());
+        let err = Lines::collect(child.stderr.take().unwrap());
+        Self { child, out, err, _folder: folder }
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> Ended {
+        let status = eventually(SOON, || self.child.try_wait().unwrap());
+        self.out.wait();
+        self.err.wait();
+        Ended { code: status.code(), out: self.out.text(), err: self.err.text() }
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// What it has written to standard error so far.
+    pub(crate) fn err(&self) -> String {
+        self.err.text()
+    }
+
+    /// Waits until a line of standard error contains `text`; returns what follows it.
+    #[track_caller]
+    pub(crate) fn says(&mut self, text: &str) -> String {
+        eventually(SOON, || {
+            let found = self.err.find(text);
+            assert!(
+                found.is_some() || !self.has_ended(),
+                "it ended without saying {text:?}: {}",
+                self.wait().err
+            );
+            found
+        })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs one command to its end.
+#[track_caller]
+pub(crate) fn run<A: AsRef<str>>(arguments: &[A]) -> Ended {
+    run_in(arguments, &[])
+}
+
+/// Runs one command to its end, with further environment variables.
+#[track_caller]
+pub(crate) fn run_in<A: AsRef<str>>(arguments: &[A], environment: &[(&str, &str)]) -> Ended {
+    Process::start(arguments, environment).wait()
+}
+
+/// The lines that come out of a pipe, read by a thread so that the writer never waits.
+struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Lines {
+    fn collect(pipe: impl Read + Send + 'static) -> Self {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let kept = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Self { lines, reader: Some(reader) }
+    }
+
+    /// Waits for the end of the pipe.
+    fn wait(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+    }
+
+    fn text(&self) -> String {
+        self.lines.lock().unwrap().iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    fn find(&self, text: &str) -> Option<String> {
+        let lines = self.lines.lock().unwrap();
+        lines.iter().find_map(|line| Some(line.split_once(text)?.1.to_owned()))
+    }
+}

@@ -1,0 +1,95 @@
+//! A client that is free to break the rules: it upgrades by hand, and writes and reads bytes.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
+
+use super::process::SOON;
+
+/// A request for the path `/` that becomes a WebSocket.
+pub(crate) const UPGRADE: &str = "GET / HTTP/1.1\nconnection: upgrade\nupgrade: websocket\n\
+                                  sec-websocket-version: 13\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+
+/// A short frame as a client should send it, under a mask of zeros.
+pub(crate) fn text_frame(first: u8, text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).ok().filter(|&length| length < 126).unwrap();
+    [&[first, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
+}
+
+/// An upgraded TCP connection that reads nothing unless told to.
+pub(crate) struct RawSocket(TcpStream);
+
+impl RawSocket {
+    /// Upgrades to version 1.
+    #[track_caller]
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::connect_with(address, b"")
+    }
+
+    /// Upgrades to version 1 and sends these bytes in the same write, without waiting for the answer.
+    #[track_caller]
+    pub(crate) fn connect_with(address: SocketAddr, early: &[u8]) -> Self {
+        Self::connect_by(address, UPGRADE, early)
+    }
+
+    /// Upgrades by a request of one's own, and sends these bytes behind it.
+    #[track_caller]
+    pub(crate) fn connect_by(address: SocketAddr, head: &str, early: &[u8]) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        // As small as the kernel allows, so that it is soon full.
+        socket.set_recv_buffer_size(1).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let mut stream: TcpStream = socket.into();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_write_timeout(Some(SOON)).unwrap();
+        let request = format!("{}\r\nhost: gateway\r\n\r\n", head.replace('\n', "\r\n"));
+        stream.write_all(&[request.as_bytes(), early].concat()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        Self(stream)
+    }
+
+    /// Sends a text message.
+    #[track_caller]
+    pub(crate) fn says(&mut self, text: &str) {
+        self.writes(&text_frame(0x81, text));
+    }
+
+    /// Writes bytes.
+    #[track_caller]
+    pub(crate) fn writes(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).unwrap();
+    }
+
+    /// Reads one frame of the gateway: its first byte and its payload.
+    #[track_caller]
+    pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head).unwrap();
+        assert!(head[1] < 126, "only short frames are expected here");
+        let mut payload = vec![0; usize::from(head[1])];
+        self.0.read_exact(&mut payload).unwrap();
+        (head[0], payload)
+    }
+
+    /// The next frame must be a text.
+    #[track_caller]
+    pub(crate) fn hears(&mut self, text: &str) {
+        let (first, payload) = self.frame();
+        assert_eq!((first, std::str::from_utf8(&payload).unwrap()), (0x81, text));
+    }
+
+    /// The next frame must be Close with this code, and the end of the connection must follow without an answer.
+    #[track_caller]
+    pub(crate) fn closed_with(&mut self, code: u16) {
+        let (first, payload) = self.frame();
+        assert_eq!((first, u16::from_be_bytes([payload[0], payload[1]])), (0x88, code));
+        assert_eq!(self.0.read(&mut [0; 64]).unwrap(), 0, "something follows Close");
+    }
+}
