@@ -225,7 +225,7 @@ fn floor(sockets: usize) {
     let mut streams: Vec<_> = (0..sockets).map(|_| listener.accept().unwrap().0).collect();
     streams.iter().for_each(|stream| stream.set_nodelay(true).unwrap());
     let frame = [b'x'; FLOOR_FRAME_BYTES];
-    for _ in std::io::stdin().bytes() {
+    for _ in BufReader::with_capacity(1, std::io::stdin()).bytes() {
         streams.iter_mut().for_each(|stream| stream.write_all(&frame).unwrap());
     }
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
-use crate::support::deadline::eventually_eq;
+use crate::support::deadline::{eventually, eventually_eq};
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
@@ -15,16 +15,30 @@ fn plan(delay: &str, window: &str) -> Plan {
 }
 
 #[test]
-fn from_sigterm_on_it_is_not_ready_and_takes_nobody_new_but_still_delivers() {
+fn from_sigterm_on_it_is_not_ready_but_still_serves_until_the_delay_is_over() {
     let mut gateway = plan("3s", "100ms").spawn();
     let mut client = gateway.ready("42");
     gateway.terminate();
     gateway.wait_not_ready("draining");
-    let refused = gateway.try_connect("/").err().unwrap();
-    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("1")));
+    // The load balancer has not looked away yet: who comes now is served.
+    let mut late = gateway.ready("42");
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
-    client.closed_with(1012);
+    for client in [&mut client, &mut late] {
+        client.hears(r#"{"op":3,"message":1}"#);
+        client.closed_with(1012);
+    }
+    assert_eq!(gateway.wait_exit().code, Some(0));
+}
+
+#[test]
+fn once_sockets_are_being_closed_nobody_new_is_taken() {
+    let mut gateway = plan("0s", "5s").spawn();
+    let mut clients: Vec<_> = (0..8).map(|_| gateway.ready("42")).collect();
+    gateway.terminate();
+    gateway.wait_not_ready("draining");
+    let refused = eventually(SOON, || gateway.try_connect("/").err());
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("1")));
+    clients.iter_mut().for_each(|client| client.closed_with(1012));
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 

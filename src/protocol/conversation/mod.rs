@@ -60,8 +60,8 @@ pub struct Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotIdentified;
 
-/// Everything that can happen to a session.
-#[derive(Debug, Clone)]
+/// Everything that can happen to a session. It has no `Debug`: a text may hold a token.
+#[derive(Clone)]
 pub enum Input<'a> {
     /// A text message.
     Text(&'a str),
@@ -69,10 +69,9 @@ pub enum Input<'a> {
     Binary,
     /// A Ping or Pong: a sign of life that counts against the budget.
     ControlFrame,
-    /// The peer sent Close, or is gone.
+    /// The socket is over: the peer sent Close, is gone, or broke a rule of its own layer. The socket has
+    /// said what there was to say.
     PeerClosed,
-    /// The socket found that the peer broke a rule, or does not read.
-    Violation(CloseCode),
     /// The answer to [`Action::Authenticate`].
     Verified(Result<Identity, NotIdentified>),
     /// The hub has the session and its channels: the answer to [`Action::Join`], in the order asked.
@@ -89,8 +88,6 @@ pub enum Input<'a> {
         /// When the client should come back, in milliseconds.
         after_ms: u64,
     },
-    /// The backend ends this session.
-    Disconnect,
     /// [`Conversation::next_deadline`] has come.
     DeadlinePassed,
 }
@@ -231,12 +228,10 @@ impl Conversation {
         match input {
             Input::Text(_) | Input::Binary | Input::ControlFrame => self.on_client(now, input, actions),
             Input::PeerClosed => self.state = State::Closed,
-            Input::Violation(code) => self.close(code, actions),
             Input::Verified(result) => self.on_verified(now, result, actions),
             Input::Joined(positions) => self.on_joined(now, positions, actions),
             Input::Subscribed { ticket, position } => self.on_subscribed(ticket, position, actions),
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),
-            Input::Disconnect => self.close(CloseCode::Disconnected, actions),
             Input::DeadlinePassed => self.on_deadline(now, actions),
         }
     }

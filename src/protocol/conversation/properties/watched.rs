@@ -57,7 +57,6 @@ impl Watched {
                 self.on(Input::PeerClosed);
                 self.closed = true;
             }
-            Step::Violation(code) => self.on(Input::Violation(*code)),
             Step::Verified(result) => {
                 self.unasked_answer = true;
                 self.on(Input::Verified(result.clone()));
@@ -65,7 +64,6 @@ impl Watched {
             Step::Joined(positions) => self.on(Input::Joined(vec![position; *positions])),
             Step::Subscribed(ticket) => self.on(Input::Subscribed { ticket: *ticket, position }),
             Step::Drain(after_ms) => self.on(Input::Drain { after_ms: *after_ms }),
-            Step::Disconnect => self.on(Input::Disconnect),
             Step::Answered => self.answer(position),
             Step::LookedAtTheClock => self.on(Input::DeadlinePassed),
             Step::Passed(time) => self.pass(*time),
