@@ -1,5 +1,7 @@
 //! Several replicas over one real Redis: what a backend in any language writes reaches everybody.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
@@ -167,6 +169,61 @@ fn redis_may_crash_under_live_sockets() {
         assert_eq!(replica.metric("connections_opened_total"), 4, "no socket was closed");
         assert_eq!(replica.metric("connections"), 4);
     }
+}
+
+#[test]
+fn whoever_comes_while_redis_comes_and_goes_becomes_ready() {
+    let mut redis = RedisServer::start();
+    let gateway = plan(&redis).spawn();
+    gateway.wait_ready();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let arrivals: Vec<_> = (0..2)
+            .map(|number| {
+                let (gateway, is_over) = (&gateway, &is_over);
+                scope.spawn(move || {
+                    let mut kept = Vec::new();
+                    while !is_over.load(Ordering::Relaxed) {
+                        // Some stay, most go at once; channels come and go with them.
+                        let mut client = gateway.ready(&(kept.len() % 7 + number).to_string());
+                        client.says(r#"{"op":10}"#);
+                        client.hears(r#"{"op":11}"#);
+                        if kept.len() < 100 {
+                            kept.push(client);
+                        }
+                    }
+                    kept
+                })
+            })
+            .collect();
+        for _ in 0..5 {
+            redis.kill();
+            gateway.wait_not_ready("");
+            redis.restart();
+            gateway.wait_ready();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let mut kept: Vec<_> = arrivals.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        gateway.wait_ready();
+        gateway.publish("all", "1");
+        kept.iter_mut().for_each(|client| client.hears(r#"{"op":3,"message":1}"#));
+    });
+}
+
+#[test]
+fn a_replica_that_dies_takes_nobody_with_it() {
+    let redis = RedisServer::start();
+    let ([mut dying, staying], mut backend) = (two(&redis), redis.client());
+    let mut lost = dying.ready("42");
+    let mut kept = staying.ready("42");
+    dying.signal("KILL");
+    assert_eq!(dying.wait_exit().code, None);
+    assert_eq!(lost.next_or_close(), None);
+    // It comes back to the other one, as a balancer would have it.
+    let mut back = staying.ready("42");
+    publish(&mut backend, "gateway:user:42", "1");
+    kept.hears(r#"{"op":3,"message":1}"#);
+    back.hears(r#"{"op":3,"message":1}"#);
 }
 
 #[test]

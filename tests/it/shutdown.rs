@@ -1,5 +1,6 @@
 //! Going away: nobody is cut off without a word, and not all come back at once.
 
+use std::collections::VecDeque;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -118,6 +119,36 @@ fn a_client_that_reads_nothing_is_cut_when_the_drain_s_time_is_over() {
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     assert!(ended.err.contains("drain.timeout has passed with 1 sockets left"), "{}", ended.err);
     drop(stalled);
+}
+
+#[test]
+fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
+    let mut gateway = plan("1s", "200ms").spawn();
+    let mut clients = thread::scope(|scope| {
+        let arrivals: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    // The last ones only: descriptors are few on some machines.
+                    let mut clients = VecDeque::new();
+                    while let Ok(mut client) = gateway.try_connect("/") {
+                        client.hello();
+                        client.identify("42");
+                        clients.push_back(client);
+                        clients.drain(..clients.len().saturating_sub(50));
+                    }
+                    clients
+                })
+            })
+            .collect();
+        gateway.wait_metric_above("connections", 20);
+        gateway.terminate();
+        arrivals.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    for client in &mut clients {
+        client.hears(r#"{"op":2,"user":"42"}"#);
+        client.closed_with(1012);
+    }
+    assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
 #[test]

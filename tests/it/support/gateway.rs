@@ -201,6 +201,12 @@ impl TestGateway {
         eventually_eq(SOON, &value, || self.metric(name));
     }
 
+    /// Waits until a metric is above this value.
+    #[track_caller]
+    pub(crate) fn wait_metric_above(&self, name: &str, value: i64) {
+        eventually(SOON, || (self.metric(name) > value).then_some(()));
+    }
+
     /// Nobody is here any more, and nothing remembers anybody.
     #[track_caller]
     pub(crate) fn assert_empty(&self) {

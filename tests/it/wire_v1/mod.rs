@@ -89,6 +89,16 @@ fn a_message_may_be_longer_than_any_buffer() {
 }
 
 #[test]
+fn a_user_s_id_may_hold_any_printable_sign() {
+    let gateway = TestGateway::spawn();
+    let mut client = gateway.connect();
+    client.says(r#"{"op":1,"token":"a\"b\\c:d/\u003c"}"#);
+    client.hears(r#"{"op":2,"user":"a\"b\\c:d/<"}"#);
+    gateway.publish(r#"user:a\"b\\c:d/<"#, "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+}
+
+#[test]
 fn a_user_who_comes_back_gets_messages_again() {
     let gateway = TestGateway::spawn();
     for number in 0..20 {
