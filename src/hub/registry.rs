@@ -40,6 +40,7 @@ pub struct Registry<L> {
     sessions: Slab<Member<L>>,
     channels: HashMap<ChannelName, Channel<L>>,
     subscriptions: usize,
+    arrivals: Arrival,
 }
 
 #[derive(Debug)]
@@ -74,7 +75,10 @@ struct Subscriber<L> {
 }
 
 #[allow(clippy::box_collection, reason = "a subscription that is live is to cost one word here, not three")]
-type Held = Box<Vec<Arc<Publication>>>;
+type Held = Box<Vec<(Arrival, Arc<Publication>)>>;
+
+/// The how-manieth publication of this registry: held back on several channels, they still leave as they came.
+type Arrival = u64;
 
 /// What became of one publication.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +104,7 @@ pub enum ChannelStanding {
 
 impl<L> Default for Registry<L> {
     fn default() -> Self {
-        Self { sessions: Slab::new(), channels: HashMap::new(), subscriptions: 0 }
+        Self { sessions: Slab::new(), channels: HashMap::new(), subscriptions: 0, arrivals: 0 }
     }
 }
 
@@ -157,18 +161,29 @@ impl<L: Line> Registry<L> {
     /// Lets a subscription go live: what it held back is delivered, in order, and from now on everything is
     /// delivered as it comes. Returns how many were delivered.
     pub fn go_live(&mut self, session: Slot, channel: &ChannelName) -> u64 {
-        let Some(subscriber) = self.subscriber(session, channel) else { return 0 };
-        let held = subscriber.held.take().unwrap_or_default();
-        let delivered = held.iter().filter(|publication| subscriber.send(publication));
-        delivered.count() as u64
+        let held = self.take_held(session, channel);
+        self.release(session, &held)
     }
 
-    /// The same for every channel of a session.
+    /// The same for every channel of a session, in the order in which the publications came.
     pub fn go_live_everywhere(&mut self, session: Slot) -> u64 {
         let Some(member) = self.sessions.get(session.index()) else { return 0 };
         let channels: Vec<_> =
             member.memberships.iter().map(|membership| membership.channel.clone()).collect();
-        channels.iter().map(|channel| self.go_live(session, channel)).sum()
+        let mut held: Vec<_> =
+            channels.iter().flat_map(|channel| *self.take_held(session, channel)).collect();
+        held.sort_unstable_by_key(|(arrival, _)| *arrival);
+        self.release(session, &held)
+    }
+
+    fn take_held(&mut self, session: Slot, channel: &ChannelName) -> Held {
+        self.subscriber(session, channel).and_then(|subscriber| subscriber.held.take()).unwrap_or_default()
+    }
+
+    fn release(&self, session: Slot, held: &[(Arrival, Arc<Publication>)]) -> u64 {
+        let Some(member) = self.sessions.get(session.index()) else { return 0 };
+        let send = |publication: &Publication| member.line.send(publication.frame(member.version).clone());
+        held.iter().filter(|(_, publication)| send(publication)).count() as u64
     }
 
     /// Takes a session off a channel. Returns whether the channel is empty now, so that the broker need not
@@ -213,10 +228,11 @@ impl<L: Line> Registry<L> {
         if !channel.is_confirmed {
             return delivery;
         }
+        self.arrivals += 1;
         for subscriber in &mut channel.subscribers {
             match &mut subscriber.held {
                 Some(held) if held.len() < MAX_HELD => {
-                    held.push(Arc::clone(publication));
+                    held.push((self.arrivals, Arc::clone(publication)));
                     delivery.held += 1;
                     continue;
                 }
@@ -277,12 +293,6 @@ impl Slot {
 
     const fn index(self) -> usize {
         self.0 as usize
-    }
-}
-
-impl<L: Line> Subscriber<L> {
-    fn send(&self, publication: &Publication) -> bool {
-        self.line.send(publication.frame(self.version).clone())
     }
 }
 

@@ -56,6 +56,21 @@ fn nothing_overtakes_what_was_held_back() {
 }
 
 #[test]
+fn what_several_channels_held_back_leaves_as_it_came() {
+    let mut registry = Registry::default();
+    let (one, line) = with_session(&mut registry, Version::V1);
+    for name in ["user:1", "all"] {
+        registry.subscribe(one, &channel(name));
+        registry.confirm(&channel(name));
+    }
+    for (name, json) in [("user:1", "1"), ("all", "2"), ("user:1", "3")] {
+        registry.deliver(&publication(name, json));
+    }
+    assert_eq!(registry.go_live_everywhere(one), 3);
+    assert_eq!(line.texts(), [1, 2, 3].map(|number| format!(r#"{{"op":3,"message":{number}}}"#)));
+}
+
+#[test]
 fn the_end_of_an_earlier_subscription_is_not_the_beginning_of_the_next() {
     let mut registry = Registry::default();
     let (one, line) = with_session(&mut registry, Version::V1);
