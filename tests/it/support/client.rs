@@ -1,7 +1,7 @@
 //! A WebSocket client, in the words of the protocol.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -236,8 +236,9 @@ impl Client {
             return Some(match self.socket.read() {
                 Ok(Message::Text(text)) => Heard::Text(text.to_string()),
                 Ok(Message::Close(close)) => {
-                    // Our answer goes out, and the gateway ends the connection.
+                    // Our answer goes out, the gateway ends the connection, and so do we.
                     while self.socket.read().is_ok() {}
+                    let _ = self.socket.get_ref().shutdown(Shutdown::Both);
                     Heard::Closed(close.map(|close| close.code.into()))
                 }
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
