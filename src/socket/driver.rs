@@ -99,11 +99,15 @@ where
 /// Writes the rest, waits for the peer's Close where one is due, and ends the connection in order: our side
 /// first, then the peer's.
 async fn close(outbox: &Outbox, reader: &Reader, options: &SocketOptions) {
-    if outbox.state() == State::Broken {
-        return;
-    }
-    let flushed = timeout(options.write_timeout, poll_fn(|cx| outbox.poll_flush(cx))).await;
+    let patience = match outbox.state() {
+        State::Broken => return,
+        State::Leaving => options.close_timeout,
+        State::Open | State::Closing => options.write_timeout,
+    };
+    let flushed = timeout(patience, poll_fn(|cx| outbox.poll_flush(cx))).await;
     if !matches!(flushed, Ok(Ok(()))) {
+        // Reset: otherwise the kernel keeps what it could not send, for a peer that does not read, for minutes.
+        let _ = SockRef::from(outbox.stream()).set_linger(Some(Duration::ZERO));
         return;
     }
     if outbox.state() == State::Closing {

@@ -54,7 +54,7 @@ pub(super) enum State {
     Open,
     /// A Close frame is the last one; the peer's answer is awaited.
     Closing,
-    /// As Closing, but the peer began it, or broke the rules: nothing is awaited.
+    /// As Closing, but the peer began it, broke the rules or does not read: nothing is awaited.
     Leaving,
     /// The stream has failed: there is nobody to send to.
     Broken,
@@ -97,8 +97,9 @@ impl Outbox {
     /// Sends Close and nothing after it. Only the first call counts.
     pub fn close(&self, code: CloseCode) {
         let state = match code {
-            // A peer that breaks the rules of framing may never understand that it is to answer.
-            CloseCode::ProtocolError
+            // A peer that breaks the rules of framing, or does not read, is not waited for.
+            CloseCode::TooSlow
+            | CloseCode::ProtocolError
             | CloseCode::InvalidUtf8
             | CloseCode::PolicyViolation
             | CloseCode::MessageTooBig => State::Leaving,
