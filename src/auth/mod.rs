@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`Identity`] and what a user id and a channel pattern may look like
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, behind the closed [`Authenticator`]
-//! - [`mint`]: the other way round, for trying things out
+//! - [`mint()`]: the other way round, for trying things out
 //! - [`AuthError`]: why a token was refused
 //!
 //! Everything here is a plain call: no clock (`now` is given), no task. Only [`Authenticator::new`] reads a file, once.

@@ -13,7 +13,7 @@ use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 pub(super) struct PublishArgs {
-    /// user:42, all, or any <namespace>:<name>
+    /// A channel such as user:42, all or room:7
     channel: String,
     /// The message: any JSON; - reads it from standard input
     message: String,

@@ -11,6 +11,8 @@ use crate::broker::PublishError;
 pub(super) enum ApiError {
     #[error("no such route")]
     NotFound,
+    #[error("this route has another method")]
+    MethodNotAllowed,
     #[error("send `Authorization: Bearer <key>` with the key of setting admin.api_key")]
     Unauthorized,
     #[error("publishing over HTTP needs setting admin.api_key")]
@@ -32,6 +34,7 @@ impl ApiError {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
             Self::Unauthorized => "unauthorized",
             Self::KeyNotSet => "key_not_set",
             Self::BadBody(_) => "bad_body",
@@ -56,6 +59,7 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::KeyNotSet => StatusCode::FORBIDDEN,
             Self::BadBody(_) | Self::BadChannel(_) | Self::BatchTooLong => StatusCode::BAD_REQUEST,

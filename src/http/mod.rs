@@ -1,6 +1,6 @@
 //! The admin port: publishing for backends without Redis access, health, metrics. No sockets.
 //!
-//! All routes stand in [`routes`].
+//! All routes stand in one function, `routes`.
 
 mod api_error;
 mod health;
@@ -12,7 +12,7 @@ use std::net::TcpListener;
 
 use actix_web::dev::Server;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpServer, Resource, Route};
 
 use self::api_error::ApiError;
 pub use self::health::Readiness;
@@ -49,13 +49,18 @@ fn routes(admin: &Admin) -> impl Fn(&mut ServiceConfig) + use<> {
         config
             .app_data(web::PayloadConfig::new(body_limit(admin.max_payload_bytes)))
             .app_data(web::Data::new(admin.clone()))
-            .route("/livez", web::get().to(health::livez))
-            .route("/readyz", web::get().to(health::readyz))
-            .route("/metrics", web::get().to(health::metrics))
-            .route("/v1/publish", web::post().to(publish::one))
-            .route("/v1/publish/batch", web::post().to(publish::batch))
+            .service(at("/livez", web::get().to(health::livez)))
+            .service(at("/readyz", web::get().to(health::readyz)))
+            .service(at("/metrics", web::get().to(health::metrics)))
+            .service(at("/v1/publish", web::post().to(publish::one)))
+            .service(at("/v1/publish/batch", web::post().to(publish::batch)))
             .default_service(web::to(|| async { ApiError::NotFound }));
     }
+}
+
+/// One path with its one method; another method is told so.
+fn at(path: &str, route: Route) -> Resource {
+    web::resource(path).route(route).default_service(web::to(|| async { ApiError::MethodNotAllowed }))
 }
 
 /// Serves the admin routes from `listener` on a thread of their own. Signals are the caller's.

@@ -156,11 +156,10 @@ struct Digest {
 }
 
 /// Feeds bytes to the guard and writes what comes out in the form that the actor's codec reads. Answers Ping
-/// and Close on the way; of several Pings only the last (RFC 6455, section 5.5.3).
+/// and Close on the way.
 fn digest(outbox: &Outbox, guard: &mut Guard, mut bytes: &[u8]) -> Digest {
     let mut frames = BytesMut::new();
     let mut count = 0;
-    let mut last_ping = None;
     // No bytes at all: the peer has closed its side, with or without a word.
     let mut end = bytes.is_empty().then_some(End::Closed);
     while end.is_none() {
@@ -179,15 +178,12 @@ fn digest(outbox: &Outbox, guard: &mut Guard, mut bytes: &[u8]) -> Digest {
                     Incoming::Pong(_) => put_masked(&mut frames, 0x8A, b""),
                     Incoming::Ping(payload) => {
                         put_masked(&mut frames, 0x89, b"");
-                        last_ping = Some(payload);
+                        outbox.push(frame::encode(FrameKind::Pong, &payload));
                     }
                     Incoming::Close(_) => {}
                 }
             }
         }
-    }
-    if let Some(payload) = last_ping {
-        outbox.push(frame::encode(FrameKind::Pong, &payload));
     }
     Digest { frames, count, end }
 }

@@ -116,12 +116,12 @@ fn health_and_metrics_say_what_they_should() {
 }
 
 #[test]
-fn an_unknown_route_or_method_is_not_found() {
+fn an_unknown_route_is_not_found_and_another_method_not_allowed() {
     let gateway = TestGateway::spawn();
     for path in ["/", "/nope", "/v1", "/v1/publish/", "/gateway"] {
         let answer = gateway.get(path);
         assert_eq!((answer.status, code(&answer)), (404, json!("not_found")), "{path}");
     }
-    assert_eq!(gateway.post("/readyz", "{}").status, 404);
-    assert_eq!(gateway.get("/v1/publish").status, 404);
+    assert_eq!(gateway.post("/readyz", "{}").status, 405);
+    assert_eq!(gateway.get("/v1/publish").status, 405);
 }

@@ -1,0 +1,77 @@
+//! The socket layer with another application on it: an echo. `echo ADDRESS` listens there.
+//!
+//! It mounts exactly what the gateway mounts, so a conformance suite that is run against it judges the gateway's own
+//! sockets: `make conformance`.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example: it may stop where it fails")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::{Actor, StreamHandler};
+use actix_http::{RequestHead, StatusCode};
+use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
+use emagine_gateway::metrics::Metrics;
+use emagine_gateway::protocol::frame::{FrameKind, encode};
+use emagine_gateway::socket::guard::Bounds;
+use emagine_gateway::socket::outbox::Outbox;
+use emagine_gateway::socket::upgrade::Connections;
+use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
+
+/// The largest message that the suite sends has 16 MiB.
+const MESSAGE_BYTES: usize = 64 << 20;
+
+struct Echo;
+
+impl Application for Echo {
+    type Actor = EchoSocket;
+    type Admission = ();
+
+    fn admit(&self, request: &RequestHead, _: Option<SocketAddr>) -> Result<(), Refusal> {
+        let refusal = Refusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
+        if request.uri.path() == "/" { Ok(()) } else { Err(refusal) }
+    }
+
+    fn open(&self, (): (), outbox: Outbox) -> EchoSocket {
+        EchoSocket { outbox }
+    }
+}
+
+/// Sends every message back.
+struct EchoSocket {
+    outbox: Outbox,
+}
+
+impl Actor for EchoSocket {
+    type Context = WebsocketContext<Self>;
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for EchoSocket {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, _: &mut Self::Context) {
+        let frame = match message {
+            Ok(Message::Text(text)) => encode(FrameKind::Text, text.as_bytes()),
+            Ok(Message::Binary(bytes)) => encode(FrameKind::Binary, &bytes),
+            _ => return,
+        };
+        self.outbox.push(frame);
+    }
+}
+
+fn main() {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    let options = SocketOptions {
+        // The suite cuts its 4 MiB messages into frames of 64 bytes.
+        inbound: Bounds { message_bytes: MESSAGE_BYTES, fragments: 1 << 20 },
+        outbound_bytes: 2 * MESSAGE_BYTES,
+        write_timeout: Duration::from_secs(30),
+        close_timeout: Duration::from_secs(1),
+        handshake_timeout: Duration::from_secs(5),
+        max_connections: 0,
+        metrics: Metrics::default(),
+    };
+    actix_rt::System::new().block_on(async {
+        let listener = listener::bind(address.parse().unwrap()).unwrap();
+        println!("listening on {}", listener.local_addr().unwrap());
+        listener::serve(listener, 2, options, Connections::default(), || Echo).unwrap().await.unwrap();
+    });
+}
