@@ -12,7 +12,7 @@ use actix::{Actor, StreamHandler};
 use actix_http::{RequestHead, StatusCode};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
-use emagine_gateway::protocol::frame::{FrameKind, encode};
+use emagine_gateway::protocol::frame::{FrameKind, encode, encode_deflated};
 use emagine_gateway::socket::guard::Bounds;
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::upgrade::Connections;
@@ -48,6 +48,7 @@ impl Actor for EchoSocket {
 
 impl StreamHandler<Result<Message, ProtocolError>> for EchoSocket {
     fn handle(&mut self, message: Result<Message, ProtocolError>, _: &mut Self::Context) {
+        let encode = if self.outbox.is_deflated() { encode_deflated } else { encode };
         let frame = match message {
             Ok(Message::Text(text)) => encode(FrameKind::Text, text.as_bytes()),
             Ok(Message::Binary(bytes)) => encode(FrameKind::Binary, &bytes),
@@ -67,6 +68,7 @@ fn main() {
         close_timeout: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
         max_connections: 0,
+        compression: true,
         metrics: Metrics::default(),
     };
     actix_rt::System::new().block_on(async {

@@ -224,6 +224,7 @@ fn socket_options(settings: &Settings, metrics: &Metrics) -> SocketOptions {
         write_timeout: session.write_timeout,
         close_timeout: settings.server.close_timeout,
         handshake_timeout: settings.server.handshake_timeout,
+        compression: settings.server.compression,
         max_connections: settings.server.max_connections,
         metrics: metrics.clone(),
     }

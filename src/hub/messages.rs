@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::broker::HubEvent;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::position::Position;
-use crate::protocol::{SessionId, Version};
+use crate::protocol::{SessionId, Variant};
 use crate::socket::outboxes::OutboxKey;
 
 /// A socket has been opened. Its session can be reached by control messages from now on; publications reach
@@ -18,8 +18,8 @@ use crate::socket::outboxes::OutboxKey;
 pub struct Connect {
     /// The session, named by itself.
     pub session: SessionId,
-    /// What it speaks.
-    pub version: Version,
+    /// How it takes its messages.
+    pub variant: Variant,
     /// Its way out, on this thread.
     pub outbox: OutboxKey,
     /// Where its control messages go.

@@ -172,7 +172,7 @@ impl Handler<Connect> for Hub {
     fn handle(&mut self, message: Connect, _: &mut Self::Context) {
         // Its socket may be gone already; then its Leave follows.
         let Some(outbox) = outboxes::find(message.outbox) else { return };
-        let slot = self.registry.join(message.version, outbox);
+        let slot = self.registry.join(message.variant, outbox);
         if self.draining.is_some() {
             tell(&message.recipient, Draining::farewell());
         }

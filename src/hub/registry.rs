@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use slab::Slab;
 
-use crate::protocol::Version;
+use crate::protocol::Variant;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::publication::Publication;
 
@@ -46,7 +46,7 @@ pub struct Registry<L> {
 #[derive(Debug)]
 struct Member<L> {
     line: L,
-    version: Version,
+    variant: Variant,
     /// What it is on, and where it stands among the channel's subscribers: leaving costs a step for each of
     /// its own channels, not a search among everybody.
     memberships: Vec<Membership>,
@@ -71,7 +71,7 @@ struct Subscriber<L> {
     /// `None` once live. Boxed, because most are live most of the time.
     held: Option<Held>,
     session: Slot,
-    version: Version,
+    variant: Variant,
 }
 
 #[allow(clippy::box_collection, reason = "a subscription that is live is to cost one word here, not three")]
@@ -114,10 +114,10 @@ impl<L: Line> Registry<L> {
     /// # Panics
     ///
     /// With more than 2³² sessions, which no machine has memory for.
-    pub fn join(&mut self, version: Version, line: L) -> Slot {
+    pub fn join(&mut self, variant: impl Into<Variant>, line: L) -> Slot {
         // Two channels, its user's and all, are what most sessions are ever on.
         let memberships = Vec::with_capacity(2);
-        Slot::of(self.sessions.insert(Member { line, version, memberships }))
+        Slot::of(self.sessions.insert(Member { line, variant: variant.into(), memberships }))
     }
 
     /// Puts a session on a channel, not live yet. `None` when the session is not here or is on it.
@@ -145,7 +145,7 @@ impl<L: Line> Registry<L> {
             line: member.line.clone(),
             held: Some(Held::default()),
             session,
-            version: member.version,
+            variant: member.variant,
         });
         self.subscriptions += 1;
         Some(standing)
@@ -182,7 +182,7 @@ impl<L: Line> Registry<L> {
 
     fn release(&self, session: Slot, held: &[(Arrival, Arc<Publication>)]) -> u64 {
         let Some(member) = self.sessions.get(session.index()) else { return 0 };
-        let send = |publication: &Publication| member.line.send(publication.frame(member.version).clone());
+        let send = |publication: &Publication| member.line.send(publication.frame(member.variant).clone());
         held.iter().filter(|(_, publication)| send(publication)).count() as u64
     }
 
@@ -237,7 +237,7 @@ impl<L: Line> Registry<L> {
                     continue;
                 }
                 Some(_) => subscriber.line.overflow(),
-                None if subscriber.line.send(publication.frame(subscriber.version).clone()) => {
+                None if subscriber.line.send(publication.frame(subscriber.variant).clone()) => {
                     delivery.delivered += 1;
                     continue;
                 }

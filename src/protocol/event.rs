@@ -11,7 +11,7 @@ use super::channel::ChannelName;
 use super::frame::{self, FrameKind};
 use super::position::Position;
 use super::publication::Publication;
-use super::{SessionId, Version};
+use super::{SessionId, Variant, Version};
 
 /// One frame for one client. Messages are not among them: they are encoded once for all receivers, by
 /// [`Publication::frame`].
@@ -205,18 +205,19 @@ impl Event {
     }
 }
 
-/// The WebSocket frame of op 3 for receivers of `version`.
-pub(super) fn encode_message(version: Version, publication: &Publication) -> Bytes {
+/// The WebSocket frame of op 3 for receivers that take it so.
+pub(super) fn encode_message(variant: Variant, publication: &Publication) -> Bytes {
     let mut json = Json::default();
     json.op(3);
-    if version == Version::V2 {
+    if variant.version == Version::V2 {
         json.text("channel", publication.channel().as_str());
         if let Some(position) = publication.position() {
             json.text("position", &position.to_string());
         }
     }
     json.raw("message", publication.message().get());
-    frame::encode(FrameKind::Text, json.finish().as_bytes())
+    let encode = if variant.is_deflated { frame::encode_shorter } else { frame::encode };
+    encode(FrameKind::Text, json.finish().as_bytes())
 }
 
 impl HelloLimits {

@@ -2,6 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::deflate::deflate;
+
+/// Shorter messages are not compressed: it would save a packet nothing.
+const MIN_DEFLATED_BYTES: usize = 64;
+
 /// The kinds of frame that the gateway sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
@@ -16,6 +21,11 @@ pub enum FrameKind {
 }
 
 impl FrameKind {
+    /// Whether it carries a message, which may be compressed and cut.
+    const fn is_message(self) -> bool {
+        matches!(self, Self::Text | Self::Binary)
+    }
+
     const fn first_byte(self) -> u8 {
         const FIN: u8 = 0x80;
         FIN | match self {
@@ -29,9 +39,30 @@ impl FrameKind {
 
 /// A frame with `payload`, header included. A control frame's payload must have at most 125 bytes.
 pub fn encode(kind: FrameKind, payload: &[u8]) -> Bytes {
-    debug_assert!(matches!(kind, FrameKind::Text | FrameKind::Binary) || payload.len() <= 125);
+    debug_assert!(kind.is_message() || payload.len() <= 125);
+    put_frame(kind.first_byte(), payload)
+}
+
+/// The same, compressed (RFC 7692). Only for a connection that has negotiated it.
+pub fn encode_deflated(kind: FrameKind, payload: &[u8]) -> Bytes {
+    const RSV1: u8 = 0x40;
+    debug_assert!(kind.is_message());
+    put_frame(kind.first_byte() | RSV1, &deflate(payload))
+}
+
+/// Whichever of the two is shorter: a message may always be sent as it is.
+pub fn encode_shorter(kind: FrameKind, payload: &[u8]) -> Bytes {
+    let plain = encode(kind, payload);
+    if payload.len() < MIN_DEFLATED_BYTES {
+        return plain;
+    }
+    let deflated = encode_deflated(kind, payload);
+    if deflated.len() < plain.len() { deflated } else { plain }
+}
+
+fn put_frame(first: u8, payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(payload.len() + 10);
-    frame.put_u8(kind.first_byte());
+    frame.put_u8(first);
     put_length(&mut frame, payload.len());
     frame.put_slice(payload);
     frame.freeze()

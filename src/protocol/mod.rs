@@ -7,6 +7,7 @@
 //!
 //! - [`close`]: the table of close codes.
 //! - [`channel`], [`position`]: names of channels, places in their history.
+//! - [`deflate`]: compressed messages (RFC 7692).
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
 //! - [`publication`]: what a publisher wrote, validated once and encoded once for each kind of receiver.
 //! - [`command`], [`event`]: what a client says, what a client is told.
@@ -18,6 +19,7 @@ pub mod channel;
 pub mod close;
 pub mod command;
 pub mod conversation;
+pub mod deflate;
 pub mod event;
 pub mod frame;
 pub mod position;
@@ -44,6 +46,21 @@ pub enum Version {
     V1,
     /// `?v=2`: channels, positions, soft errors, refresh.
     V2,
+}
+
+/// How a receiver takes its messages: each publication is encoded once for each of the four.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Variant {
+    /// The protocol version.
+    pub version: Version,
+    /// Whether permessage-deflate has been negotiated.
+    pub is_deflated: bool,
+}
+
+impl From<Version> for Variant {
+    fn from(version: Version) -> Self {
+        Self { version, is_deflated: false }
+    }
 }
 
 /// The name of one session: 128 random bits, minted by the session itself before it registers anywhere, so

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Version;
+use super::Variant;
 use super::channel::ChannelName;
 use super::event;
 use super::position::Position;
@@ -17,9 +17,9 @@ pub struct Publication {
     channel: ChannelName,
     position: Option<Position>,
     message: Arc<RawValue>,
-    /// One prepared WebSocket frame for each version, made when the first receiver needs it: most channels
-    /// have receivers of one version only.
-    frames: [OnceLock<Bytes>; 2],
+    /// One prepared WebSocket frame for each variant, made when the first receiver needs it: most channels
+    /// have receivers of one variant only.
+    frames: [OnceLock<Bytes>; 4],
 }
 
 /// Why a payload reaches nobody.
@@ -58,7 +58,7 @@ impl PayloadError {
 impl Publication {
     /// A publication of a message that is known to be JSON.
     pub fn new(channel: ChannelName, position: Option<Position>, message: Arc<RawValue>) -> Self {
-        Self { channel, position, message, frames: [const { OnceLock::new() }; 2] }
+        Self { channel, position, message, frames: [const { OnceLock::new() }; 4] }
     }
 
     /// Reads what was published on `channel`: `<json>`, or `@<position> <json>` when the durable function
@@ -94,9 +94,11 @@ impl Publication {
         &self.message
     }
 
-    /// The complete WebSocket frame for a receiver of `version`.
-    pub fn frame(&self, version: Version) -> &Bytes {
-        self.frames[version as usize].get_or_init(|| event::encode_message(version, self))
+    /// The complete WebSocket frame for a receiver that takes it so.
+    pub fn frame(&self, variant: impl Into<Variant>) -> &Bytes {
+        let variant = variant.into();
+        let index = variant.version as usize + 2 * usize::from(variant.is_deflated);
+        self.frames[index].get_or_init(|| event::encode_message(variant, self))
     }
 
     /// About how many bytes this holds while it waits in a queue.
@@ -135,6 +137,7 @@ pub fn decode_for_users(payload: &[u8], max_bytes: usize) -> Result<Vec<Publicat
 
 #[cfg(test)]
 mod tests {
+    use super::super::Version;
     use super::*;
 
     fn decode(payload: &[u8]) -> Result<Publication, PayloadError> {

@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::protocol::channel::{ChannelName, ChannelPattern};
 use crate::protocol::close::CloseCode;
 use crate::protocol::conversation::{Action, Conversation, Identity, Input, NotIdentified, Rules};
-use crate::protocol::{Now, SessionId, Version};
+use crate::protocol::{Now, SessionId, Variant, Version};
 use crate::socket::outbox::Outbox;
 use crate::socket::outboxes::{self, Registration};
 
@@ -178,7 +178,7 @@ impl Actor for Session {
     fn started(&mut self, context: &mut Self::Context) {
         self.membership.services.hub.do_send(Connect {
             session: self.conversation.session(),
-            version: self.conversation.version(),
+            variant: Variant { version: self.conversation.version(), is_deflated: self.outbox.is_deflated() },
             outbox: self.registration.key(),
             recipient: context.address().recipient(),
         });

@@ -8,9 +8,12 @@ use bytes::{Bytes, BytesMut};
 
 use super::utf8::Utf8Check;
 use crate::protocol::close::CloseCode;
+use crate::protocol::deflate::{InflateError, Inflater};
 
 /// The longest payload of a control frame (RFC 6455, section 5.5).
 const MAX_CONTROL_BYTES: u64 = 125;
+/// The bit that marks a compressed message.
+const RSV1: u8 = 0x40;
 /// The longest header: two bytes, eight of length, four of mask.
 const MAX_HEADER_BYTES: usize = 14;
 
@@ -42,6 +45,8 @@ pub enum Incoming {
 #[derive(Debug)]
 pub struct Guard {
     bounds: Bounds,
+    /// Whether permessage-deflate has been negotiated.
+    is_deflated: bool,
     partial: Option<Box<Partial>>,
 }
 
@@ -53,7 +58,11 @@ struct Partial {
     frame: Option<Frame>,
     message: Option<MessageKind>,
     fragments: u32,
+    /// The message so far, inflated.
     payload: BytesMut,
+    /// How many bytes of it were on the wire.
+    wire_bytes: u64,
+    inflater: Option<Inflater>,
     utf8: Utf8Check,
     control: Vec<u8>,
 }
@@ -63,6 +72,7 @@ struct Partial {
 struct Frame {
     opcode: Opcode,
     is_last: bool,
+    is_deflated: bool,
     mask: [u8; 4],
     missing: u64,
 }
@@ -83,9 +93,9 @@ enum Opcode {
 }
 
 impl Guard {
-    /// A guard at the start of a connection.
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, partial: None }
+    /// A guard at the start of a connection. `is_deflated`: messages may be compressed.
+    pub fn new(bounds: Bounds, is_deflated: bool) -> Self {
+        Self { bounds, is_deflated, partial: None }
     }
 
     /// Reads on from `input`, and takes from it what it has read. `Ok(None)` when all of it has been read and
@@ -95,7 +105,7 @@ impl Guard {
             return Ok(None);
         }
         let partial = self.partial.get_or_insert_default();
-        let incoming = partial.read(input, &self.bounds)?;
+        let incoming = partial.read(input, &self.bounds, self.is_deflated)?;
         if incoming.is_some() && partial.message.is_none() {
             self.partial = None;
         }
@@ -109,10 +119,15 @@ impl Guard {
 }
 
 impl Partial {
-    fn read(&mut self, input: &mut &[u8], bounds: &Bounds) -> Result<Option<Incoming>, CloseCode> {
+    fn read(
+        &mut self,
+        input: &mut &[u8],
+        bounds: &Bounds,
+        is_deflated: bool,
+    ) -> Result<Option<Incoming>, CloseCode> {
         loop {
             let Some(frame) = &mut self.frame else {
-                let Some(frame) = self.read_header(input)? else { return Ok(None) };
+                let Some(frame) = self.read_header(input, is_deflated)? else { return Ok(None) };
                 self.admit(&frame, bounds)?;
                 self.frame = Some(frame);
                 continue;
@@ -123,23 +138,23 @@ impl Partial {
             frame.missing -= length as u64;
             let unmasking = *frame;
             frame.mask.rotate_left(length % 4);
-            self.take(unmasking, piece)?;
+            self.take(unmasking, piece, bounds)?;
             if unmasking.missing > 0 {
                 return Ok(None);
             }
             self.frame = None;
-            if let Some(incoming) = self.finish(unmasking)? {
+            if let Some(incoming) = self.finish(unmasking, bounds)? {
                 return Ok(Some(incoming));
             }
         }
     }
 
     /// Gathers the header's bytes; judges each part as soon as it is there.
-    fn read_header(&mut self, input: &mut &[u8]) -> Result<Option<Frame>, CloseCode> {
+    fn read_header(&mut self, input: &mut &[u8], is_deflated: bool) -> Result<Option<Frame>, CloseCode> {
         loop {
             let have = usize::from(self.header_length);
             let header = &self.header[..have];
-            let length = header_length(header)?;
+            let length = header_length(header, is_deflated)?;
             if have == length {
                 self.header_length = 0;
                 return Ok(Some(Frame::read(&self.header[..have])?));
@@ -160,7 +175,9 @@ impl Partial {
             }
             (Opcode::Message(kind), None) => {
                 self.message = Some(kind);
+                self.inflater = frame.is_deflated.then(Inflater::new);
                 self.fragments = 0;
+                self.wire_bytes = 0;
             }
             (Opcode::Continuation, Some(_)) => {}
         }
@@ -168,39 +185,57 @@ impl Partial {
         if self.fragments > bounds.fragments {
             return Err(CloseCode::PolicyViolation);
         }
-        let room = bounds.message_bytes.saturating_sub(self.payload.len());
-        if frame.missing > room as u64 { Err(CloseCode::MessageTooBig) } else { Ok(()) }
+        self.wire_bytes = self.wire_bytes.saturating_add(frame.missing);
+        // What cannot be compressed gets longer: a fixed code spends up to nine bits on a byte.
+        let overhead = if self.inflater.is_some() { bounds.message_bytes / 8 + 64 } else { 0 };
+        let room = (bounds.message_bytes + overhead) as u64;
+        if self.wire_bytes > room { Err(CloseCode::MessageTooBig) } else { Ok(()) }
     }
 
-    /// Keeps a piece of the frame's payload, unmasked. What is kept grows with what has arrived, never with
-    /// what was announced.
-    fn take(&mut self, frame: Frame, piece: &[u8]) -> Result<(), CloseCode> {
-        match (frame.opcode, self.message) {
-            (Opcode::Continuation | Opcode::Message(_), Some(kind)) => {
-                let start = self.payload.len();
-                self.payload.extend_from_slice(piece);
-                unmask(&mut self.payload[start..], frame.mask);
-                if kind == MessageKind::Text {
-                    self.utf8.push(&self.payload[start..]).map_err(|_| CloseCode::InvalidUtf8)?;
-                }
-            }
-            _ => {
+    /// Keeps a piece of the frame's payload, unmasked and inflated. What is kept grows with what has arrived,
+    /// never with what was announced.
+    fn take(&mut self, frame: Frame, piece: &[u8], bounds: &Bounds) -> Result<(), CloseCode> {
+        let start = self.payload.len();
+        match (frame.opcode, &mut self.inflater) {
+            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {
                 let start = self.control.len();
                 self.control.extend_from_slice(piece);
                 unmask(&mut self.control[start..], frame.mask);
+                return Ok(());
             }
+            (_, None) => {
+                self.payload.extend_from_slice(piece);
+                unmask(&mut self.payload[start..], frame.mask);
+            }
+            (_, Some(inflater)) => {
+                let mut piece = piece.to_vec();
+                unmask(&mut piece, frame.mask);
+                inflater.push(&piece, &mut self.payload, bounds.message_bytes)?;
+            }
+        }
+        self.check_text(start)
+    }
+
+    fn check_text(&mut self, start: usize) -> Result<(), CloseCode> {
+        if self.message == Some(MessageKind::Text) {
+            self.utf8.push(&self.payload[start..]).map_err(|_| CloseCode::InvalidUtf8)?;
         }
         Ok(())
     }
 
     /// The frame is complete: what does it complete?
-    fn finish(&mut self, frame: Frame) -> Result<Option<Incoming>, CloseCode> {
+    fn finish(&mut self, frame: Frame, bounds: &Bounds) -> Result<Option<Incoming>, CloseCode> {
         Ok(Some(match frame.opcode {
             Opcode::Close => Incoming::Close(close_code(&std::mem::take(&mut self.control))?),
             Opcode::Ping => Incoming::Ping(std::mem::take(&mut self.control).into()),
             Opcode::Pong => Incoming::Pong(std::mem::take(&mut self.control).into()),
             Opcode::Continuation | Opcode::Message(_) if !frame.is_last => return Ok(None),
             Opcode::Continuation | Opcode::Message(_) => {
+                if let Some(inflater) = self.inflater.take() {
+                    let start = self.payload.len();
+                    inflater.finish(&mut self.payload, bounds.message_bytes)?;
+                    self.check_text(start)?;
+                }
                 // Given away whole, so that an idle connection keeps no buffer.
                 let payload = std::mem::take(&mut self.payload).freeze();
                 match self.message.take() {
@@ -217,9 +252,9 @@ impl Partial {
 
 /// How long the header is that begins with these bytes, as far as they tell; a violation as soon as they show
 /// one.
-fn header_length(header: &[u8]) -> Result<usize, CloseCode> {
+fn header_length(header: &[u8], is_deflated: bool) -> Result<usize, CloseCode> {
     let Some(&first) = header.first() else { return Ok(2) };
-    let opcode = Opcode::read(first)?;
+    let opcode = Opcode::read(first, is_deflated)?;
     let Some(&second) = header.get(1) else { return Ok(2) };
     let is_masked = second & 0x80 != 0;
     let is_control = matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong);
@@ -234,10 +269,22 @@ fn header_length(header: &[u8]) -> Result<usize, CloseCode> {
     })
 }
 
+impl From<InflateError> for CloseCode {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::Corrupt => Self::ProtocolError,
+            InflateError::TooBig => Self::MessageTooBig,
+        }
+    }
+}
+
 impl Opcode {
-    fn read(first: u8) -> Result<Self, CloseCode> {
-        // The three reserved bits belong to extensions; none has been negotiated.
-        if first & 0x70 != 0 {
+    fn read(first: u8, is_deflated: bool) -> Result<Self, CloseCode> {
+        // The reserved bits belong to extensions. The first one marks a compressed message, on its first
+        // frame only (RFC 7692, section 6).
+        let is_message = matches!(first & 0x0F, 0x1 | 0x2);
+        let allowed = if is_deflated && is_message { RSV1 } else { 0 };
+        if first & 0x70 & !allowed != 0 {
             return Err(CloseCode::ProtocolError);
         }
         Ok(match first & 0x0F {
@@ -270,7 +317,13 @@ impl Frame {
             return Err(CloseCode::ProtocolError);
         }
         let mask = [mask[0], mask[1], mask[2], mask[3]];
-        Ok(Self { opcode: Opcode::read(header[0])?, is_last: header[0] & 0x80 != 0, mask, missing })
+        Ok(Self {
+            opcode: Opcode::read(header[0], true)?,
+            is_last: header[0] & 0x80 != 0,
+            is_deflated: header[0] & RSV1 != 0,
+            mask,
+            missing,
+        })
     }
 }
 

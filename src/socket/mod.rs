@@ -12,10 +12,12 @@
 //! - [`outboxes`]: the outboxes of this thread, by key, for messages that cannot carry them.
 //! - `inbound`: from the socket through the guard into the actor's context.
 //! - `driver`: the task that joins them, with the deadlines.
+//! - `extensions`: whether messages may be compressed.
 //! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
 //! - [`listener`]: the public port.
 
 mod driver;
+mod extensions;
 pub mod guard;
 mod inbound;
 pub mod listener;
@@ -78,6 +80,8 @@ pub struct SocketOptions {
     pub handshake_timeout: Duration,
     /// How many sockets the process carries; 0 means no cap.
     pub max_connections: usize,
+    /// Whether permessage-deflate is negotiated with clients that offer it.
+    pub compression: bool,
     /// Where sockets are counted.
     pub metrics: Metrics,
 }

@@ -29,6 +29,8 @@ pub struct Outbox(Rc<Inner>);
 struct Inner {
     stream: TcpStream,
     options: Rc<SocketOptions>,
+    /// Whether permessage-deflate has been negotiated.
+    is_deflated: bool,
     /// Most sockets have nothing that waits.
     queue: RefCell<Option<Box<Queue>>>,
     state: Cell<State>,
@@ -70,10 +72,11 @@ pub enum Pushed {
 }
 
 impl Outbox {
-    pub(super) fn new(stream: TcpStream, options: Rc<SocketOptions>) -> Self {
+    pub(super) fn new(stream: TcpStream, is_deflated: bool, options: Rc<SocketOptions>) -> Self {
         Self(Rc::new(Inner {
             stream,
             options,
+            is_deflated,
             queue: RefCell::default(),
             state: Cell::new(State::Open),
             driver: RefCell::default(),
@@ -127,6 +130,11 @@ impl Outbox {
             }
             self.wake_driver();
         }
+    }
+
+    /// Whether frames may be compressed.
+    pub fn is_deflated(&self) -> bool {
+        self.0.is_deflated
     }
 
     /// Whether nothing more can be sent.

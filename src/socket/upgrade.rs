@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_codec::Framed;
 use actix_http::body::BodySize;
-use actix_http::header::{HeaderName, HeaderValue};
+use actix_http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
 use actix_http::ws::{self, Codec, HandshakeError};
 use actix_http::{ConnectionType, Request, Response, StatusCode, h1};
 use actix_rt::net::TcpStream;
@@ -18,6 +18,7 @@ use bytes::Bytes;
 use futures_util::SinkExt as _;
 
 use super::driver::drive;
+use super::extensions::{ACCEPTED, offers_deflate};
 use super::guard::Guard;
 use super::inbound::Reader;
 use super::outbox::Outbox;
@@ -105,11 +106,16 @@ pub(super) async fn upgrade<A: Application>(
             );
         }
         Ok((admission, place)) => {
-            let answer = ws::handshake_response(request.head()).finish().drop_body();
+            let is_deflated = options.compression && offers_deflate(request.head().headers());
+            let mut answer = ws::handshake_response(request.head());
+            if is_deflated {
+                answer.insert_header((SEC_WEBSOCKET_EXTENSIONS, ACCEPTED));
+            }
+            let answer = answer.finish().drop_body();
             let answer = h1::Message::Item((answer, BodySize::None));
             if let Ok(Ok(())) = timeout(deadline, handover.send(answer)).await {
                 options.metrics.connections_opened.inc();
-                start(&*application, options, place, admission, handover);
+                start(&*application, options, place, admission, is_deflated, handover);
             }
         }
     }
@@ -138,13 +144,14 @@ fn start<A: Application>(
     options: Rc<SocketOptions>,
     place: Place,
     admission: A::Admission,
+    is_deflated: bool,
     handover: Handover,
 ) {
     let parts = handover.into_parts();
-    let outbox = Outbox::new(parts.io, Rc::clone(&options));
+    let outbox = Outbox::new(parts.io, is_deflated, Rc::clone(&options));
     // Copied, for the dispatcher's buffer is 8 KiB long, however little of it is left over.
     let early = Box::from(&*parts.read_buf);
-    let reader = Reader::new(outbox.clone(), Guard::new(options.inbound), early);
+    let reader = Reader::new(outbox.clone(), Guard::new(options.inbound, is_deflated), early);
     let actor = application.open(admission, outbox.clone());
     let codec = Codec::new().max_size(options.inbound.message_bytes);
     // Boxed, for an async function holds what it is given twice: as its argument and where it is pinned.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::Version;
 
 /// A line that remembers what was sent.
 #[derive(Debug, Clone, Default)]

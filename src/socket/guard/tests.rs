@@ -21,7 +21,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// All that comes out of `bytes` when they arrive in pieces of `cut`.
 fn read_cut(bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
-    let mut guard = Guard::new(BOUNDS);
+    let mut guard = Guard::new(BOUNDS, false);
     let mut all = Vec::new();
     for mut piece in bytes.chunks(cut) {
         loop {
@@ -125,7 +125,7 @@ fn a_close_carries_its_code() {
 
 #[test]
 fn nothing_is_kept_between_messages() {
-    let mut guard = Guard::new(BOUNDS);
+    let mut guard = Guard::new(BOUNDS, false);
     let bytes = frame(0x82, &[0; 900]);
     assert!(guard.read(&mut &bytes[..]).unwrap().is_some());
     assert!(!guard.is_mid_message());

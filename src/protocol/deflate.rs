@@ -1,0 +1,207 @@
+//! Deflate for WebSocket messages (RFC 7692), each message by itself (`no_context_takeover`).
+//!
+//! Because no message depends on the one before, a publication is compressed once for all who receive it, and
+//! a connection keeps no window: compressors and decompressors belong to the thread and are lent out.
+
+use std::cell::RefCell;
+
+use bytes::{Bytes, BytesMut};
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+/// What every compressed message ends with before it is sent, and lacks on the wire (RFC 7692, section 7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+/// How much is inflated at once: what a compression bomb can make us hold beyond the bound.
+const STEP_BYTES: usize = 16 * 1024;
+/// How many idle decompressors a thread keeps, of 44 KiB each.
+const MAX_IDLE: usize = 8;
+
+thread_local! {
+    static COMPRESSOR: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
+    static IDLE: RefCell<Vec<Decompress>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Compresses one message. What cannot be compressed gets a little longer.
+pub fn deflate(message: &[u8]) -> Bytes {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        compressor.reset();
+        // The fast level writes up to nine bits for each byte that it cannot compress.
+        let mut output = Vec::with_capacity(message.len() + message.len() / 8 + 64);
+        loop {
+            let input = &message[compressor.total_in() as usize..];
+            // It fails only when it can neither read nor write, for which there is no reason here.
+            let _ = compressor.compress_vec(input, &mut output, FlushCompress::Sync);
+            if compressor.total_in() as usize == message.len() && output.len() < output.capacity() {
+                break;
+            }
+            output.reserve(message.len() / 8 + 64);
+        }
+        output.truncate(output.len() - TAIL.len());
+        output.into()
+    })
+}
+
+/// Why a message could not be inflated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InflateError {
+    /// It is not deflate.
+    Corrupt,
+    /// It is longer than it may be; found as soon as it is.
+    TooBig,
+}
+
+/// A message that is being inflated, piece by piece.
+#[derive(Debug)]
+pub struct Inflater {
+    decompressor: Option<Decompress>,
+}
+
+impl Inflater {
+    /// Borrows a decompressor of this thread.
+    pub fn new() -> Self {
+        let idle = IDLE.with_borrow_mut(Vec::pop);
+        let mut decompressor = idle.unwrap_or_else(|| Decompress::new(false));
+        decompressor.reset(false);
+        Self { decompressor: Some(decompressor) }
+    }
+
+    /// Inflates the next piece onto `output`, which may grow to `max_bytes`.
+    pub fn push(
+        &mut self,
+        mut input: &[u8],
+        output: &mut BytesMut,
+        max_bytes: usize,
+    ) -> Result<(), InflateError> {
+        let Some(decompressor) = &mut self.decompressor else { return Err(InflateError::Corrupt) };
+        let mut step = [0; STEP_BYTES];
+        loop {
+            let (taken, made) = (decompressor.total_in(), decompressor.total_out());
+            let status = decompressor
+                .decompress(input, &mut step, FlushDecompress::Sync)
+                .map_err(|_| InflateError::Corrupt)?;
+            let taken = (decompressor.total_in() - taken) as usize;
+            let made = (decompressor.total_out() - made) as usize;
+            input = &input[taken..];
+            if output.len() + made > max_bytes {
+                return Err(InflateError::TooBig);
+            }
+            output.extend_from_slice(&step[..made]);
+            if status == Status::StreamEnd {
+                // A sender may end its stream inside a message (RFC 7692, section 7.2.3.4); another begins.
+                decompressor.reset(false);
+            } else if made < STEP_BYTES && (input.is_empty() || taken == 0) {
+                return if input.is_empty() { Ok(()) } else { Err(InflateError::Corrupt) };
+            }
+            if input.is_empty() && made < STEP_BYTES {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The message is complete: inflates what the sender left off.
+    pub fn finish(mut self, output: &mut BytesMut, max_bytes: usize) -> Result<(), InflateError> {
+        self.push(&TAIL, output, max_bytes)
+    }
+}
+
+impl Default for Inflater {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Inflater {
+    fn drop(&mut self) {
+        let Some(decompressor) = self.decompressor.take() else { return };
+        // A thread that ends may have lost its list already.
+        let _ = IDLE.try_with(|idle| {
+            let mut idle = idle.borrow_mut();
+            if idle.len() < MAX_IDLE {
+                idle.push(decompressor);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn inflate(pieces: &[&[u8]], max_bytes: usize) -> Result<Bytes, InflateError> {
+        let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
+        for piece in pieces {
+            inflater.push(piece, &mut output, max_bytes)?;
+        }
+        inflater.finish(&mut output, max_bytes)?;
+        Ok(output.freeze())
+    }
+
+    #[test]
+    fn reads_the_examples_of_rfc_7692() {
+        for (wire, expected) in [
+            (&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..], "Hello"),
+            // Without compression.
+            (&[0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00], "Hello"),
+            // A stream that ends inside the message.
+            (&[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00], "Hello"),
+            // Two blocks.
+            (&[0xF2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xFF, 0xFF, 0xCA, 0xC9, 0xC9, 0x07, 0x00], "Hello"),
+            // An empty message.
+            (&[0x00], ""),
+        ] {
+            assert_eq!(inflate(&[wire], 100).as_deref(), Ok(expected.as_bytes()), "{wire:x?}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_noticed_at_the_bound() {
+        let bomb = deflate(&vec![0; 10 << 20]);
+        assert!(bomb.len() < (10 << 20) / 50, "a bomb of {} bytes", bomb.len());
+        let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
+        assert_eq!(inflater.push(&bomb, &mut output, 1_000), Err(InflateError::TooBig));
+        assert!(output.capacity() <= 1_024, "nothing beyond the bound is held");
+    }
+
+    #[test]
+    fn what_is_not_deflate_is_corrupt() {
+        assert_eq!(inflate(&[&[0xFF, 0xFF, 0xFF]], 100), Err(InflateError::Corrupt));
+    }
+
+    #[test]
+    fn large_messages_that_cannot_be_compressed_come_back() {
+        use rand::Rng as _;
+        let mut message = vec![0; 131_072];
+        for _ in 0..50 {
+            rand::rng().fill_bytes(&mut message);
+            assert_eq!(inflate(&[&deflate(&message)], message.len()).as_deref(), Ok(&message[..]));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_comes_back_however_it_is_cut(
+            message in proptest::collection::vec(0_u8..4, 0..5_000),
+            cut in 1_usize..300,
+        ) {
+            let wire = deflate(&message);
+            let pieces: Vec<_> = wire.chunks(cut).collect();
+            let inflated = inflate(&pieces, message.len());
+            prop_assert_eq!(inflated.as_deref(), Ok(&message[..]));
+        }
+
+        #[test]
+        fn what_cannot_be_compressed_comes_back_as_well(message in proptest::collection::vec(any::<u8>(), 0..40_000)) {
+            let wire = deflate(&message);
+            prop_assert!(wire.len() <= message.len() + message.len() / 8 + 64);
+            let inflated = inflate(&[&wire], message.len());
+            prop_assert_eq!(inflated.as_deref(), Ok(&message[..]));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_or_pass_the_bound(bytes in any::<Vec<u8>>()) {
+            if let Ok(output) = inflate(&[&bytes], 500) {
+                prop_assert!(output.len() <= 500);
+            }
+        }
+    }
+}
