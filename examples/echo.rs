@@ -14,8 +14,9 @@ use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
 use emagine_gateway::protocol::frame::{FrameKind, encode};
 use emagine_gateway::socket::guard::Bounds;
+use emagine_gateway::socket::limits::{Caps, Connections};
 use emagine_gateway::socket::outbox::Outbox;
-use emagine_gateway::socket::upgrade::Connections;
+use emagine_gateway::socket::proxies::TrustedProxies;
 use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
 
 /// The largest message that the suite sends has 16 MiB.
@@ -66,7 +67,9 @@ fn main() {
         write_timeout: Duration::from_secs(30),
         close_timeout: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
-        max_connections: 0,
+        handshakes: 1_000,
+        caps: Caps::default(),
+        trusted_proxies: TrustedProxies::default(),
         metrics: Metrics::default(),
     };
     actix_rt::System::new().block_on(async {

@@ -18,8 +18,8 @@ use socket2::SockRef;
 
 use super::SocketOptions;
 use super::inbound::Reader;
+use super::limits::Place;
 use super::outbox::{Outbox, State};
-use super::upgrade::Place;
 use crate::protocol::close::CloseCode;
 
 /// How many pieces of output an actor may produce in a row before others run.

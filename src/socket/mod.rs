@@ -12,16 +12,20 @@
 //! - [`outboxes`]: the outboxes of this thread, by key, for messages that cannot carry them.
 //! - `inbound`: from the socket through the guard into the actor's context.
 //! - `driver`: the task that joins them, with the deadlines.
+//! - [`proxies`]: whose socket it is; [`limits`]: how many there may be; [`descriptors`]: what the system allows.
 //! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
 //! - [`listener`]: the public port.
 
+pub mod descriptors;
 mod driver;
 pub mod guard;
 mod inbound;
+pub mod limits;
 pub mod listener;
 pub mod origin;
 pub mod outbox;
 pub mod outboxes;
+pub mod proxies;
 pub mod upgrade;
 mod utf8;
 
@@ -33,7 +37,9 @@ use actix_http::{RequestHead, StatusCode};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 
 use self::guard::Bounds;
+use self::limits::Caps;
 use self::outbox::Outbox;
+use self::proxies::TrustedProxies;
 use crate::metrics::Metrics;
 
 /// What sockets carry: admits requests, and makes an actor for each socket. One for each worker thread.
@@ -76,8 +82,12 @@ pub struct SocketOptions {
     pub close_timeout: Duration,
     /// How long a request may take to arrive, and its answer to leave.
     pub handshake_timeout: Duration,
-    /// How many sockets the process carries; 0 means no cap.
-    pub max_connections: usize,
+    /// How many connections of the process may be in their handshake; further ones wait to be accepted.
+    pub handshakes: usize,
+    /// How many sockets there may be.
+    pub caps: Caps,
+    /// Who is believed when it says for whom it connects.
+    pub trusted_proxies: TrustedProxies,
     /// Where sockets are counted.
     pub metrics: Metrics,
 }

@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use actix_codec::Framed;
 use actix_http::body::BodySize;
@@ -20,52 +19,13 @@ use futures_util::SinkExt as _;
 use super::driver::drive;
 use super::guard::Guard;
 use super::inbound::Reader;
+use super::limits::{Connections, Place};
 use super::outbox::Outbox;
 use super::{Application, Refusal, SocketOptions};
 use crate::metrics::Metrics;
 
 /// A TCP stream with its HTTP codec, as the dispatcher hands it over.
 pub type Handover = Framed<TcpStream, h1::Codec>;
-
-/// How many sockets the whole process carries.
-#[derive(Debug, Clone, Default)]
-pub struct Connections(Arc<AtomicUsize>);
-
-/// One of the sockets that are counted, until dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    connections: Connections,
-    metrics: Metrics,
-}
-
-impl Connections {
-    fn take(&self, cap: usize, metrics: &Metrics) -> Option<Place> {
-        let place = Place { connections: self.clone(), metrics: metrics.clone() };
-        metrics.connections.inc();
-        let before = self.0.fetch_add(1, Ordering::Relaxed);
-        // Over the cap the place is dropped again, which gives it back.
-        (cap == 0 || before < cap).then_some(place)
-    }
-
-    /// How many there are now.
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.connections.0.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.connections.dec();
-    }
-}
-
-/// The process carries as many sockets as it may.
-const FULL: Refusal = Refusal {
-    status: StatusCode::SERVICE_UNAVAILABLE,
-    reason: "too_many_connections",
-    headers: &[("retry-after", "5")],
-};
 
 /// What a request that asks for no WebSocket, or for one of another version, is told.
 pub(super) const UPGRADE_REQUIRED: Refusal = Refusal {
@@ -128,7 +88,9 @@ fn admit<A: Application>(
         _ => BAD_HANDSHAKE,
     })?;
     let admission = application.admit(request.head(), request.peer_addr())?;
-    let place = connections.take(options.max_connections, &options.metrics).ok_or(FULL)?;
+    let headers = &request.head().headers;
+    let client = request.peer_addr().map(|peer| options.trusted_proxies.client(peer.ip(), headers));
+    let place = connections.take(client, &options.caps, &options.metrics, Instant::now())?;
     Ok((admission, place))
 }
 

@@ -7,6 +7,7 @@ mod support;
 
 mod admin;
 mod auth;
+mod limits;
 mod ordering;
 mod publishing;
 mod replicas;

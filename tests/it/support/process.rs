@@ -35,8 +35,23 @@ pub(crate) struct Ended {
 impl Process {
     /// Starts it with these arguments and environment variables, and none of the tests' own settings.
     pub(crate) fn start<A: AsRef<str>>(arguments: &[A], environment: &[(&str, &str)]) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_emagine-gateway")), arguments, environment)
+    }
+
+    /// As [`start`](Self::start), with at most so many open files.
+    pub(crate) fn start_with_files<A: AsRef<str>>(
+        files: u32,
+        arguments: &[A],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"ulimit -n "$1" && shift && exec "$@""#, "sh", &files.to_string()]);
+        command.arg(env!("CARGO_BIN_EXE_emagine-gateway"));
+        Self::spawn(command, arguments, environment)
+    }
+
+    fn spawn<A: AsRef<str>>(mut command: Command, arguments: &[A], environment: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_emagine-gateway"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("GATEWAY_") {
                 command.env_remove(name);

@@ -1,10 +1,11 @@
 //! A client that is free to break the rules: it upgrades by hand, and writes and reads bytes.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
+use super::http::Answer;
 use super::process::SOON;
 
 /// A request for the path `/` that becomes a WebSocket.
@@ -36,7 +37,20 @@ impl RawSocket {
     /// Upgrades by a request of one's own, and sends these bytes behind it.
     #[track_caller]
     pub(crate) fn connect_by(address: SocketAddr, head: &str, early: &[u8]) -> Self {
+        Self::try_connect(address, Ipv4Addr::UNSPECIFIED, head, early)
+            .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+    }
+
+    /// As [`connect_by`](Self::connect_by) from this address of our own; returns the answer if it is another than 101.
+    #[track_caller]
+    pub(crate) fn try_connect(
+        address: SocketAddr,
+        source: Ipv4Addr,
+        head: &str,
+        early: &[u8],
+    ) -> Result<Self, Answer> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
         // As small as the kernel allows, so that it is soon full.
         socket.set_recv_buffer_size(1).unwrap();
         socket.connect(&address.into()).unwrap();
@@ -51,8 +65,12 @@ impl RawSocket {
             stream.read_exact(&mut byte).unwrap();
             head.push(byte[0]);
         }
-        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
-        Self(stream)
+        if head.starts_with(b"HTTP/1.1 101 ") {
+            return Ok(Self(stream));
+        }
+        // A reset after the answer is none of ours.
+        let _ = stream.read_to_end(&mut head);
+        Err(Answer::parse(&String::from_utf8_lossy(&head)).unwrap())
     }
 
     /// Sends a text message.
