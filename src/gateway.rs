@@ -264,6 +264,7 @@ fn socket_options(
     let session = &settings.session;
     SocketOptions {
         inbound: Bounds { message_bytes: session.max_message_bytes, fragments: session.max_fragments as u32 },
+        message_timeout: session.message_timeout,
         outbound_bytes: session.outbound_bytes,
         write_timeout: session.write_timeout,
         close_timeout: settings.server.close_timeout,

@@ -127,6 +127,9 @@ pub struct SessionSettings {
     pub messages_per_minute: u32,
     /// Frames that one fragmented message may consist of.
     pub max_fragments: usize,
+    /// From the first byte of a message to its last (else 1008).
+    #[serde(with = "duration")]
+    pub message_timeout: Duration,
 }
 
 /// `auth.kind`: how Identify tokens are checked.

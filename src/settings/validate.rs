@@ -97,6 +97,7 @@ impl Settings {
         time("session.heartbeat_grace", session.heartbeat_grace, 10 * MS..=HOUR)?;
         time("session.identify_timeout", session.identify_timeout, 10 * MS..=10 * MINUTE)?;
         time("session.write_timeout", session.write_timeout, 10 * MS..=10 * MINUTE)?;
+        time("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE)?;
         count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB)?;
         count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB)?;
         count("session.max_fragments", session.max_fragments, 1..=65_536)

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::limits::Connections;
-use super::upgrade::{Handover, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED, response, upgrade};
+use super::upgrade::{Answered, Handover, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED, response, upgrade};
 use super::{Application, SocketOptions};
 
 /// How many connections may wait to be accepted. After a restart of everything they come in thousands; the
@@ -51,6 +51,9 @@ where
             .client_request_timeout(options.handshake_timeout)
             .h1_allow_half_closed(false)
             .tcp_nodelay(true)
+            .on_connect_ext(|_, data| {
+                data.insert(Answered::default());
+            })
             .upgrade(fn_factory(move || {
                 let (application, options) = (Rc::new(make()), Rc::new(options.clone()));
                 let connections = connections.clone();
@@ -80,5 +83,8 @@ where
 
 /// A request that does not ask for a WebSocket.
 async fn plain(request: Request) -> Result<Response<Bytes>, Infallible> {
+    if let Some(answered) = request.conn_data::<Answered>() {
+        answered.set();
+    }
     Ok(response(if request.method() == Method::GET { &UPGRADE_REQUIRED } else { &METHOD_NOT_ALLOWED }))
 }

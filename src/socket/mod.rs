@@ -74,6 +74,8 @@ pub struct Refusal {
 pub struct SocketOptions {
     /// What a client may send.
     pub inbound: Bounds,
+    /// How long a message may take from its first byte to its last.
+    pub message_timeout: Duration,
     /// How many bytes may wait for a client that reads slowly.
     pub outbound_bytes: usize,
     /// How long a write may make no progress.

@@ -7,6 +7,7 @@ mod support;
 
 mod admin;
 mod auth;
+mod hostile;
 mod limits;
 mod ordering;
 mod publishing;

@@ -22,6 +22,7 @@ fn every_range_has_two_ends() {
         ("session.heartbeat_grace", "10ms", "1h", "9ms", "61m"),
         ("session.identify_timeout", "10ms", "10m", "9ms", "601s"),
         ("session.write_timeout", "10ms", "10m", "9ms", "601s"),
+        ("session.message_timeout", "10ms", "10m", "9ms", "601s"),
         ("session.max_message_bytes", "1024", "67108864", "1023", "67108865"),
         ("session.outbound_bytes", "1024", "1073741824", "1023", "1073741825"),
         ("session.max_fragments", "1", "65536", "0", "65537"),

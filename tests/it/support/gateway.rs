@@ -97,7 +97,8 @@ impl TestGateway {
         Self::plan().redis(server)
     }
 
-    fn plan() -> Plan {
+    /// With the development profile and nothing else.
+    pub(crate) fn plan() -> Plan {
         Plan { arguments: Vec::new(), environment: Vec::new(), files: None }
             .with("server.public_addr", "127.0.0.1:0")
             .with("server.admin_addr", "127.0.0.1:0")
@@ -268,6 +269,13 @@ impl TestGateway {
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);
+    }
+
+    /// The most memory that it has had so far, in KiB.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
     }
 
     /// Waits for its end.
