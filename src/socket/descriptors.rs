@@ -41,7 +41,7 @@ impl Descriptors {
     /// How many connections may be in their handshake at a time. Further ones wait to be accepted, so that
     /// connections that say nothing cannot use up all descriptors.
     pub fn handshakes(self) -> usize {
-        (self.limit / 16).clamp(8, MOST_HANDSHAKES)
+        (self.limit / 8).clamp(8, MOST_HANDSHAKES)
     }
 }
 
@@ -53,9 +53,9 @@ mod tests {
     fn sockets_handshakes_and_the_process_itself_fit_under_the_limit() {
         for (limit, sockets, handshakes) in [
             (64, 16, 8),
-            (200, 88, 12),
-            (1_024, 860, 64),
-            (20_000, 18_650, 1_250),
+            (200, 75, 25),
+            (1_024, 796, 128),
+            (20_000, 17_400, 2_500),
             (1_048_576, 1_022_876, 25_600),
         ] {
             let descriptors = Descriptors { limit };

@@ -193,7 +193,7 @@ fn near_the_limit_of_open_files_sockets_are_refused_and_it_says_so() {
 fn connections_that_say_nothing_use_up_no_descriptors_and_do_not_bring_it_down() {
     let gateway = TestGateway::with("server.handshake_timeout", "500ms").files(64).spawn();
     let mut neighbour = gateway.ready("1");
-    let silent = flood(gateway.public, 100);
+    let silent = flood(gateway.public, 80);
     assert_healthy(&gateway, "1", &mut neighbour);
     // A client that comes meanwhile waits its turn.
     gateway.ready("2");
