@@ -5,21 +5,25 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint measure check compose-test clean
+.PHONY: help setup run test conformance lint measure check compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what building and testing need (Rust, redis-server)
-	@scripts/setup rust redis
+setup: ## install what building and testing need (Rust, redis-server, Python)
+	@scripts/setup rust redis python
 
 run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, admin on :8081
 	@scripts/setup rust
 	cargo run --release --locked -- run
 
-test: setup ## run every test; those of the broker start Redis servers of their own
+test: setup conformance ## run every test; those of the broker start Redis servers of their own
 	cargo test --locked --doc
 	cargo test --locked --tests
+
+conformance: ## the socket layer against RFC 6455: all 301 Autobahn cases without compression
+	@scripts/setup rust python
+	@scripts/conformance
 
 lint: ## formatting, clippy and the documentation, with warnings as errors
 	@scripts/setup rust

@@ -14,8 +14,9 @@ use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
 use emagine_gateway::protocol::frame::{FrameKind, encode, encode_deflated};
 use emagine_gateway::socket::guard::Bounds;
+use emagine_gateway::socket::limits::{Caps, Connections};
 use emagine_gateway::socket::outbox::Outbox;
-use emagine_gateway::socket::upgrade::Connections;
+use emagine_gateway::socket::proxies::TrustedProxies;
 use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
 
 /// The largest message that the suite sends has 16 MiB.
@@ -63,12 +64,15 @@ fn main() {
     let options = SocketOptions {
         // The suite cuts its 4 MiB messages into frames of 64 bytes.
         inbound: Bounds { message_bytes: MESSAGE_BYTES, fragments: 1 << 20 },
+        message_timeout: Duration::from_secs(60),
         outbound_bytes: 2 * MESSAGE_BYTES,
         write_timeout: Duration::from_secs(30),
         close_timeout: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
-        max_connections: 0,
         compression: true,
+        handshakes: 1_000,
+        caps: Caps::default(),
+        trusted_proxies: TrustedProxies::default(),
         metrics: Metrics::default(),
     };
     actix_rt::System::new().block_on(async {

@@ -18,10 +18,13 @@ use crate::metrics::Metrics;
 use crate::protocol::conversation::Rules;
 use crate::session::Services;
 use crate::session::admission::{DrainSwitch, Sessions};
-use crate::settings::{AuthKind, Profile, Settings};
+use crate::session::limits::SessionLimits;
+use crate::settings::{AuthKind, Profile, Settings, SettingsError};
+use crate::socket::descriptors::Descriptors;
 use crate::socket::guard::Bounds;
+use crate::socket::limits::{Caps, Connections};
 use crate::socket::origin::OriginPolicy;
-use crate::socket::upgrade::Connections;
+use crate::socket::proxies::TrustedProxies;
 use crate::socket::{SocketOptions, listener};
 
 /// Why the gateway did not start.
@@ -30,6 +33,9 @@ pub enum StartError {
     /// The tokens' key cannot be used: mend the settings.
     #[error(transparent)]
     Auth(#[from] AuthSetupError),
+    /// A setting cannot be used: mend it.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The broker cannot be set up: mend the settings.
     #[error(transparent)]
     Broker(#[from] BrokerSetupError),
@@ -69,6 +75,8 @@ impl Gateway {
         let metrics = Metrics::default();
         let authenticator = Arc::new(Authenticator::new(&settings.auth)?);
         let broker = broker(&settings, &metrics)?;
+        let proxies = TrustedProxies::new(settings.server.trusted_networks()?);
+        let descriptors = raise_descriptors(settings.server.max_connections);
         let public = bind("server.public_addr", settings.server.public_addr)?;
         let admin = bind("server.admin_addr", settings.server.admin_addr)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
@@ -80,6 +88,7 @@ impl Gateway {
             let rules = Arc::new(rules(&settings));
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
+            let limits = SessionLimits::new(settings.limits.unidentified, settings.limits.sessions_per_user);
             let inbox_bytes = settings.broker.inbox_bytes;
             // Runs on each worker thread: its hub and its sessions stay there.
             move || Sessions {
@@ -91,10 +100,11 @@ impl Gateway {
                 }),
                 origins: origins.clone(),
                 drain: drain.clone(),
+                limits: limits.clone(),
             }
         };
         let workers = workers(settings.server.workers);
-        let options = socket_options(&settings, &metrics);
+        let options = socket_options(&settings, &metrics, proxies, descriptors);
         let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
         let admin = http::serve(
             admin,
@@ -106,6 +116,7 @@ impl Gateway {
                     drain: drain.clone(),
                     connections: connections.clone(),
                     max_connections: settings.server.max_connections,
+                    descriptors,
                 },
                 key: api_key(&settings),
                 max_payload_bytes: settings.broker.max_payload_bytes,
@@ -216,16 +227,52 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
-fn socket_options(settings: &Settings, metrics: &Metrics) -> SocketOptions {
+/// The sockets that settings and system allow.
+fn caps(settings: &Settings, descriptors: Descriptors) -> Caps {
+    let set = settings.server.max_connections;
+    Caps {
+        // Over this the system would refuse, which cuts off the admin port and Redis as well.
+        connections: if set == 0 { descriptors.sockets() } else { set.min(descriptors.sockets()) },
+        connections_per_address: settings.limits.connections_per_address,
+        connects_per_second: settings.limits.connects_per_second,
+    }
+}
+
+/// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
+fn raise_descriptors(max_connections: usize) -> Descriptors {
+    let descriptors = Descriptors::raise().unwrap_or_else(|error| {
+        log::warn!("the limit of open files cannot be read or raised: {error}");
+        Descriptors::default()
+    });
+    let (limit, room) = (descriptors.limit(), descriptors.sockets());
+    log::info!("open files: at most {limit}, which has room for {room} sockets");
+    if max_connections > room {
+        log::warn!(
+            "server.max_connections is {max_connections}, but the limit of open files ({limit}) has room for \
+             {room} sockets: raise that limit, or lower the setting"
+        );
+    }
+    descriptors
+}
+
+fn socket_options(
+    settings: &Settings,
+    metrics: &Metrics,
+    trusted_proxies: TrustedProxies,
+    descriptors: Descriptors,
+) -> SocketOptions {
     let session = &settings.session;
     SocketOptions {
         inbound: Bounds { message_bytes: session.max_message_bytes, fragments: session.max_fragments as u32 },
+        message_timeout: session.message_timeout,
         outbound_bytes: session.outbound_bytes,
         write_timeout: session.write_timeout,
         close_timeout: settings.server.close_timeout,
         handshake_timeout: settings.server.handshake_timeout,
         compression: settings.server.compression,
-        max_connections: settings.server.max_connections,
+        handshakes: descriptors.handshakes(),
+        caps: caps(settings, descriptors),
+        trusted_proxies,
         metrics: metrics.clone(),
     }
 }

@@ -20,7 +20,9 @@ async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     // Before anything else, so that a signal at the wrong moment is not the kernel's to handle.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let gateway = Gateway::start(settings).map_err(|error| match error {
-        StartError::Auth(_) | StartError::Broker(_) => Failure::Settings(error.to_string()),
+        StartError::Auth(_) | StartError::Broker(_) | StartError::Settings(_) => {
+            Failure::Settings(error.to_string())
+        }
         StartError::Bind { .. } | StartError::Server(_) => Failure::Other(error.to_string()),
     })?;
     next(&mut terminate, &mut interrupt).await;

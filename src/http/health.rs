@@ -7,7 +7,8 @@ use serde_json::json;
 use super::Admin;
 use crate::broker::Broker;
 use crate::session::admission::DrainSwitch;
-use crate::socket::upgrade::Connections;
+use crate::socket::descriptors::Descriptors;
+use crate::socket::limits::Connections;
 
 /// What readiness depends on.
 #[derive(Debug, Clone)]
@@ -20,6 +21,8 @@ pub struct Readiness {
     pub connections: Connections,
     /// How many sockets it may carry; 0 means no cap.
     pub max_connections: usize,
+    /// How many sockets the system allows.
+    pub descriptors: Descriptors,
 }
 
 impl Readiness {
@@ -31,6 +34,9 @@ impl Readiness {
         }
         if self.max_connections != 0 && self.connections.count() >= self.max_connections {
             reasons.push(format!("all {} connections are taken", self.max_connections));
+        }
+        if self.connections.count() >= self.descriptors.sockets() {
+            reasons.push("file descriptors are nearly used up".to_owned());
         }
         reasons
     }

@@ -8,7 +8,8 @@ use super::*;
 use crate::broker::{HubEvent, Inbox, InboxFull};
 use crate::protocol::channel::ChannelName;
 use crate::session::admission::DrainSwitch;
-use crate::socket::upgrade::Connections;
+use crate::socket::descriptors::Descriptors;
+use crate::socket::limits::Connections;
 
 #[derive(Default)]
 struct Heard(Mutex<Vec<String>>);
@@ -30,6 +31,7 @@ fn admin(key: ApiKey) -> Admin {
         drain: DrainSwitch::default(),
         connections: Connections::default(),
         max_connections: 0,
+        descriptors: Descriptors::default(),
     };
     Admin { broker, metrics, readiness, key, max_payload_bytes: 1_000 }
 }

@@ -31,7 +31,7 @@ pub enum CloseCode {
     AlreadyIdentified,
     /// 4006: an op that needs an identity came before one.
     NotIdentified,
-    /// 4007: over the client's message budget.
+    /// 4007: over the client's message budget, or one session more than its user may have.
     RateLimited,
     /// 4008: its outbound queue passed the bound, or a write made no progress.
     TooSlow,

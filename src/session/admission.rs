@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_http::header::{HeaderMap, ORIGIN};
 use actix_http::{RequestHead, StatusCode};
 
+use super::limits::{SessionLimits, Unidentified};
 use super::{Services, Session};
 use crate::protocol::Version;
 use crate::socket::origin::OriginPolicy;
@@ -52,6 +53,8 @@ pub struct Sessions {
     pub origins: OriginPolicy,
     /// Whether the replica is going away.
     pub drain: DrainSwitch,
+    /// How many there may be.
+    pub limits: SessionLimits,
 }
 
 const NOT_FOUND: Refusal = Refusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
@@ -61,12 +64,17 @@ const BAD_ORIGIN: Refusal =
     Refusal { status: StatusCode::FORBIDDEN, reason: "origin_not_allowed", headers: &[] };
 const DRAINING: Refusal =
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "draining", headers: &[("retry-after", "1")] };
+const TOO_MANY_UNIDENTIFIED: Refusal = Refusal {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    reason: "too_many_unidentified",
+    headers: &[("retry-after", "5")],
+};
 
 impl Application for Sessions {
     type Actor = Session;
-    type Admission = Version;
+    type Admission = (Version, Unidentified);
 
-    fn admit(&self, request: &RequestHead, _: Option<SocketAddr>) -> Result<Version, Refusal> {
+    fn admit(&self, request: &RequestHead, _: Option<SocketAddr>) -> Result<Self::Admission, Refusal> {
         if !matches!(request.uri.path(), "/" | "/gateway") {
             return Err(NOT_FOUND);
         }
@@ -74,11 +82,14 @@ impl Application for Sessions {
         if !self.origins.admits(origin(request.headers()).map_err(|()| BAD_ORIGIN)?) {
             return Err(BAD_ORIGIN);
         }
-        if self.drain.is_refusing() { Err(DRAINING) } else { Ok(version) }
+        if self.drain.is_refusing() {
+            return Err(DRAINING);
+        }
+        Ok((version, self.limits.admit().ok_or(TOO_MANY_UNIDENTIFIED)?))
     }
 
-    fn open(&self, version: Version, outbox: Outbox) -> Session {
-        Session::open(Rc::clone(&self.services), version, outbox)
+    fn open(&self, (version, place): Self::Admission, outbox: Outbox) -> Session {
+        Session::open(Rc::clone(&self.services), version, place, outbox)
     }
 }
 

@@ -4,6 +4,7 @@
 //! answers into frames, messages to the hub, and one timer.
 
 pub mod admission;
+pub mod limits;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -13,6 +14,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use actix::{Actor, Addr, AsyncContext as _, Handler, SpawnHandle, StreamHandler};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 
+use self::limits::{Unidentified, UserSession};
 use crate::auth::{Authenticator, Identity as Authenticated};
 use crate::hub::Hub;
 use crate::hub::messages::{Connect, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
@@ -54,6 +56,14 @@ pub struct Session {
 struct Membership {
     services: Rc<Services>,
     session: SessionId,
+    standing: Standing,
+}
+
+/// Under which cap a session counts, until dropped.
+#[derive(Debug)]
+enum Standing {
+    Unidentified(Unidentified),
+    Identified { _place: UserSession },
 }
 
 impl Drop for Membership {
@@ -64,7 +74,7 @@ impl Drop for Membership {
 
 impl Session {
     /// Opens the conversation: Hello is on its way when this returns.
-    pub fn open(services: Rc<Services>, version: Version, outbox: Outbox) -> Self {
+    pub fn open(services: Rc<Services>, version: Version, place: Unidentified, outbox: Outbox) -> Self {
         let session = SessionId(rand::random());
         let jitter = rand::random::<f64>();
         let mut actions = Vec::new();
@@ -79,7 +89,7 @@ impl Session {
             conversation,
             timer: None,
             registration: outboxes::register(outbox.clone()),
-            membership: Membership { services, session },
+            membership: Membership { services, session, standing: Standing::Unidentified(place) },
             outbox,
         }
     }
@@ -89,26 +99,26 @@ impl Session {
         let now = now();
         let mut actions = Vec::new();
         self.conversation.on(now, input, &mut actions);
-        let mut verdicts = VecDeque::new();
+        let mut answers = VecDeque::new();
         loop {
             for action in actions.drain(..) {
-                self.perform(action, &mut verdicts);
+                self.perform(action, &mut answers);
             }
             // Authentication is a plain call; its result is the next input.
-            let Some(verdict) = verdicts.pop_front() else { break };
-            self.conversation.on(now, Input::Verified(verdict), &mut actions);
+            let Some(answer) = answers.pop_front() else { break };
+            self.conversation.on(now, answer, &mut actions);
         }
         self.arm_timer(now, context);
     }
 
-    fn perform(&self, action: Action, verdicts: &mut VecDeque<Result<Identity, NotIdentified>>) {
+    fn perform(&mut self, action: Action, answers: &mut VecDeque<Input<'static>>) {
         let session = self.conversation.session();
         let hub = &self.membership.services.hub;
         match action {
             Action::Send(event) => {
                 self.outbox.push(event.to_frame(self.conversation.version()));
             }
-            Action::Authenticate(token) => verdicts.push_back(self.authenticate(&token.0)),
+            Action::Authenticate(token) => answers.push_back(self.authenticate(&token.0)),
             Action::Join { channels } => hub.do_send(Join { session, channels }),
             Action::Subscribe { channel, ticket } => hub.do_send(Subscribe { session, channel, ticket }),
             Action::Unsubscribe { channel, answer } => {
@@ -123,15 +133,26 @@ impl Session {
         }
     }
 
-    fn authenticate(&self, token: &str) -> Result<Identity, NotIdentified> {
+    fn authenticate(&mut self, token: &str) -> Input<'static> {
         let services = &self.membership.services;
         let outcome = services.authenticator.verify(token, SystemTime::now());
-        let label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
-        Metrics::count(&services.metrics.identifies, label);
-        if let Err(error) = &outcome {
-            log::debug!("session {}: token refused: {}", self.conversation.session(), error.label());
+        let mut label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
+        let verdict = outcome.map_err(|_| NotIdentified).and_then(identity);
+        let mut answer = Input::Verified(verdict);
+        // A Refresh finds the session identified already.
+        if let (Input::Verified(Ok(identity)), Standing::Unidentified(place)) =
+            (&answer, &self.membership.standing)
+        {
+            match place.limits().identify(&identity.user) {
+                Some(place) => self.membership.standing = Standing::Identified { _place: place },
+                None => (answer, label) = (Input::TooManySessions, "too_many_sessions"),
+            }
         }
-        identity(outcome.map_err(|_| NotIdentified)?)
+        Metrics::count(&services.metrics.identifies, label);
+        if label != "accepted" {
+            log::debug!("session {}: token refused: {label}", self.conversation.session());
+        }
+        answer
     }
 
     /// Sees to it that the one timer fires when the conversation wants it. A timer that fires too early is

@@ -1,11 +1,17 @@
 //! The sections of the settings, one struct each. Units, ranges and defaults of every key are in `config/default.toml`;
 //! `validate.rs` keeps the ranges.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Secret, duration, mask_url};
+use super::{Secret, SettingsError, duration, mask_url};
 
 /// `[server]`: the listeners and what every socket goes through before it is a session.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -26,13 +32,29 @@ pub struct ServerSettings {
     /// From accept to the end of the upgrade request.
     #[serde(with = "duration")]
     pub handshake_timeout: Duration,
-    /// CIDRs whose forwarding headers are believed. Not enforced yet.
+    /// CIDRs whose forwarding headers are believed; parsed by [`ServerSettings::trusted_networks`].
     pub trusted_proxies: Vec<String>,
-    /// Whether to negotiate permessage-deflate. Not enforced yet.
+    /// Whether to negotiate permessage-deflate with clients that offer it.
     pub compression: bool,
     /// How long to wait for the peer's Close after ours.
     #[serde(with = "duration")]
     pub close_timeout: Duration,
+}
+
+impl ServerSettings {
+    /// `trusted_proxies` as networks; an address alone is a network of one.
+    ///
+    /// # Errors
+    /// One of them is neither. [`Settings::load`](super::Settings::load) has asked already.
+    pub fn trusted_networks(&self) -> Result<Vec<IpNet>, SettingsError> {
+        let network = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
+        self.trusted_proxies.iter().map(network).collect::<Option<_>>().ok_or_else(|| {
+            SettingsError::Refused {
+                key: "server.trusted_proxies",
+                reason: r#"must hold networks such as "10.0.0.0/8" or "fd00::/8""#.to_owned(),
+            }
+        })
+    }
 }
 
 /// `[broker]`: how publications travel between replicas. `Debug` and serialisation mask the URL's password.
@@ -105,6 +127,9 @@ pub struct SessionSettings {
     pub messages_per_minute: u32,
     /// Frames that one fragmented message may consist of.
     pub max_fragments: usize,
+    /// From the first byte of a message to its last (else 1008).
+    #[serde(with = "duration")]
+    pub message_timeout: Duration,
 }
 
 /// `auth.kind`: how Identify tokens are checked.
@@ -178,15 +203,15 @@ pub struct DrainSettings {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitSettings {
-    /// Open sockets of one client address. Not enforced yet.
+    /// Open sockets of one client address.
     pub connections_per_address: u32,
-    /// Open sockets that have not identified themselves. Not enforced yet.
+    /// Open sockets that have not identified themselves.
     pub unidentified: u32,
-    /// Sessions of one user on this replica. Not enforced yet.
+    /// Sessions of one user on this replica (else close 4007).
     pub sessions_per_user: u32,
     /// Channels of one session, its own two not counted.
     pub subscriptions_per_session: u32,
-    /// New sockets in a second. Not enforced yet.
+    /// New sockets in a second.
     pub connects_per_second: u32,
 }
 

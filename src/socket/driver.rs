@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_rt::time::{Sleep, sleep, timeout};
+use actix_rt::time::{Instant, Sleep, sleep, timeout};
 use actix_web::Error;
 use bytes::Bytes;
 use futures_util::Stream;
@@ -18,8 +18,8 @@ use socket2::SockRef;
 
 use super::SocketOptions;
 use super::inbound::Reader;
+use super::limits::Place;
 use super::outbox::{Outbox, State};
-use super::upgrade::Place;
 use crate::protocol::close::CloseCode;
 
 /// How many pieces of output an actor may produce in a row before others run.
@@ -34,8 +34,13 @@ pub(super) async fn drive(
     options: Rc<SocketOptions>,
     place: Place,
 ) {
-    let mut stall = StallTimer::new(options.write_timeout);
-    poll_fn(|cx| poll_open(context.as_mut(), &outbox, &mut stall, cx)).await;
+    let mut stall = StandstillTimer::new(options.write_timeout);
+    let mut unfinished = StandstillTimer::new(options.message_timeout);
+    poll_fn(|cx| {
+        let open = poll_open(context.as_mut(), &outbox, &mut stall, cx);
+        if open.is_pending() { poll_unfinished(&outbox, &reader, &mut unfinished, cx) } else { open }
+    })
+    .await;
     // With the context goes the actor.
     drop(context);
     // Boxed, so that a socket that is open does not carry the timers of its end.
@@ -47,7 +52,7 @@ pub(super) async fn drive(
 fn poll_open<S>(
     mut context: Pin<&mut S>,
     outbox: &Outbox,
-    stall: &mut StallTimer,
+    stall: &mut StandstillTimer<u64>,
     cx: &mut Context<'_>,
 ) -> Poll<()>
 where
@@ -96,6 +101,25 @@ where
     }
 }
 
+/// Ready when a message has been begun and not completed for too long: it is closed. A socket that is between
+/// messages has no timer.
+fn poll_unfinished(
+    outbox: &Outbox,
+    reader: &Reader,
+    timer: &mut StandstillTimer<u32>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let Some(number) = reader.unfinished() else {
+        timer.disarm();
+        return Poll::Pending;
+    };
+    if timer.poll(number, cx).is_pending() {
+        return Poll::Pending;
+    }
+    outbox.close(CloseCode::PolicyViolation);
+    Poll::Ready(())
+}
+
 /// Writes the rest, waits for the peer's Close where one is due, and ends the connection in order: our side
 /// first, then the peer's.
 async fn close(outbox: &Outbox, reader: &Reader, options: &SocketOptions) {
@@ -118,13 +142,14 @@ async fn close(outbox: &Outbox, reader: &Reader, options: &SocketOptions) {
     }
 }
 
-/// Notices that a write has made no progress for too long. An idle socket has no timer.
-struct StallTimer {
+/// Notices that something has stood still for too long: a write without progress, a message without its end. It
+/// has no timer until it is asked.
+struct StandstillTimer<T> {
     limit: Duration,
-    armed: Option<(Pin<Box<Sleep>>, u64)>,
+    armed: Option<(Pin<Box<Sleep>>, T)>,
 }
 
-impl StallTimer {
+impl<T: PartialEq + Copy> StandstillTimer<T> {
     fn new(limit: Duration) -> Self {
         Self { limit, armed: None }
     }
@@ -133,18 +158,14 @@ impl StallTimer {
         self.armed = None;
     }
 
-    /// Ready when `progress` has stood still for the limit.
-    fn poll(&mut self, progress: u64, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let limit = self.limit;
-            let (timer, seen) = self.armed.get_or_insert_with(|| (Box::pin(sleep(limit)), progress));
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if *seen == progress {
-                return Poll::Ready(());
-            }
-            self.armed = None;
+    /// Ready when `mark` has been the same for the limit.
+    fn poll(&mut self, mark: T, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let (timer, seen) = self.armed.get_or_insert_with(|| (Box::pin(sleep(limit)), mark));
+        if *seen != mark {
+            *seen = mark;
+            timer.as_mut().reset(Instant::now() + limit);
         }
+        timer.as_mut().poll(cx)
     }
 }

@@ -34,6 +34,8 @@ struct ReaderState {
     guard: Guard,
     /// What the client sent together with its request.
     early: Box<[u8]>,
+    /// How many messages and frames between messages have been completed; wraps around.
+    completed: u32,
     /// How it ended, once it has: the guard is not asked again.
     end: Option<End>,
 }
@@ -58,12 +60,18 @@ enum Look {
 
 impl Reader {
     pub(super) fn new(outbox: Outbox, guard: Guard, early: Box<[u8]>) -> Self {
-        Self(Rc::new(RefCell::new(ReaderState { outbox, guard, early, end: None })))
+        Self(Rc::new(RefCell::new(ReaderState { outbox, guard, early, completed: 0, end: None })))
     }
 
     /// The stream of bytes for the actor's context.
     pub(super) fn to_stream(&self) -> Inbound {
         Inbound { reader: self.clone(), undecoded: 0 }
+    }
+
+    /// When a message or frame has begun and is not complete: its number.
+    pub(super) fn unfinished(&self) -> Option<u32> {
+        let state = self.0.borrow();
+        state.guard.is_mid_message().then_some(state.completed)
     }
 
     /// Reads on after the actor has gone, and drops what comes, until the peer has answered our Close or is
@@ -104,13 +112,13 @@ impl ReaderState {
         }
         let early = std::mem::take(&mut self.early);
         let look = if early.is_empty() {
-            let Self { outbox, guard, .. } = self;
-            match poll_read(outbox, cx, |bytes| digest(outbox, guard, bytes)) {
+            let Self { outbox, guard, completed, .. } = self;
+            match poll_read(outbox, cx, |bytes| digest(outbox, guard, completed, bytes)) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(look) => look,
             }
         } else {
-            digest(&self.outbox, &mut self.guard, &early)
+            digest(&self.outbox, &mut self.guard, &mut self.completed, &early)
         };
         let Digest { frames, count, end } = look;
         self.end = end;
@@ -157,13 +165,18 @@ struct Digest {
 
 /// Feeds bytes to the guard and writes what comes out in the form that the actor's codec reads. Answers Ping
 /// and Close on the way.
-fn digest(outbox: &Outbox, guard: &mut Guard, mut bytes: &[u8]) -> Digest {
+fn digest(outbox: &Outbox, guard: &mut Guard, completed: &mut u32, mut bytes: &[u8]) -> Digest {
     let mut frames = BytesMut::new();
     let mut count = 0;
     // No bytes at all: the peer has closed its side, with or without a word.
     let mut end = bytes.is_empty().then_some(End::Closed);
     while end.is_none() {
-        match guard.read(&mut bytes) {
+        let read = guard.read(&mut bytes);
+        // A control frame inside a fragmented message completes nothing.
+        if matches!(read, Ok(Some(_))) && !guard.is_mid_message() {
+            *completed = completed.wrapping_add(1);
+        }
+        match read {
             Ok(None) => break,
             Err(code) => end = Some(End::Violation(code)),
             Ok(Some(Incoming::Close(code))) => {

@@ -11,7 +11,8 @@ use actix_service::{fn_factory, fn_service};
 use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::upgrade::{Connections, Handover, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED, response, upgrade};
+use super::limits::Connections;
+use super::upgrade::{Answered, Handover, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED, response, upgrade};
 use super::{Application, SocketOptions};
 
 /// How many connections may wait to be accepted. After a restart of everything they come in thousands; the
@@ -42,6 +43,7 @@ where
     A: Application,
     F: Fn() -> A + Clone + Send + 'static,
 {
+    let handshakes = options.handshakes.div_ceil(workers.max(1)).max(1);
     let factory = move || {
         let (make, options, connections) = (make.clone(), options.clone(), connections.clone());
         HttpService::build()
@@ -49,6 +51,9 @@ where
             .client_request_timeout(options.handshake_timeout)
             .h1_allow_half_closed(false)
             .tcp_nodelay(true)
+            .on_connect_ext(|_, data| {
+                data.insert(Answered::default());
+            })
             .upgrade(fn_factory(move || {
                 let (application, options) = (Rc::new(make()), Rc::new(options.clone()));
                 let connections = connections.clone();
@@ -69,6 +74,7 @@ where
     };
     Ok(Server::build()
         .workers(workers)
+        .max_concurrent_connections(handshakes)
         .disable_signals()
         .shutdown_timeout(0)
         .listen("gateway", listener, factory)?
@@ -77,5 +83,8 @@ where
 
 /// A request that does not ask for a WebSocket.
 async fn plain(request: Request) -> Result<Response<Bytes>, Infallible> {
+    if let Some(answered) = request.conn_data::<Answered>() {
+        answered.set();
+    }
     Ok(response(if request.method() == Method::GET { &UPGRADE_REQUIRED } else { &METHOD_NOT_ALLOWED }))
 }

@@ -13,17 +13,21 @@
 //! - `inbound`: from the socket through the guard into the actor's context.
 //! - `driver`: the task that joins them, with the deadlines.
 //! - `extensions`: whether messages may be compressed.
+//! - [`proxies`]: whose socket it is; [`limits`]: how many there may be; [`descriptors`]: what the system allows.
 //! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
 //! - [`listener`]: the public port.
 
+pub mod descriptors;
 mod driver;
 mod extensions;
 pub mod guard;
 mod inbound;
+pub mod limits;
 pub mod listener;
 pub mod origin;
 pub mod outbox;
 pub mod outboxes;
+pub mod proxies;
 pub mod upgrade;
 mod utf8;
 
@@ -35,7 +39,9 @@ use actix_http::{RequestHead, StatusCode};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 
 use self::guard::Bounds;
+use self::limits::Caps;
 use self::outbox::Outbox;
+use self::proxies::TrustedProxies;
 use crate::metrics::Metrics;
 
 /// What sockets carry: admits requests, and makes an actor for each socket. One for each worker thread.
@@ -70,6 +76,8 @@ pub struct Refusal {
 pub struct SocketOptions {
     /// What a client may send.
     pub inbound: Bounds,
+    /// How long a message may take from its first byte to its last.
+    pub message_timeout: Duration,
     /// How many bytes may wait for a client that reads slowly.
     pub outbound_bytes: usize,
     /// How long a write may make no progress.
@@ -78,10 +86,14 @@ pub struct SocketOptions {
     pub close_timeout: Duration,
     /// How long a request may take to arrive, and its answer to leave.
     pub handshake_timeout: Duration,
-    /// How many sockets the process carries; 0 means no cap.
-    pub max_connections: usize,
     /// Whether permessage-deflate is negotiated with clients that offer it.
     pub compression: bool,
+    /// How many connections of the process may be in their handshake; further ones wait to be accepted.
+    pub handshakes: usize,
+    /// How many sockets there may be.
+    pub caps: Caps,
+    /// Who is believed when it says for whom it connects.
+    pub trusted_proxies: TrustedProxies,
     /// Where sockets are counted.
     pub metrics: Metrics,
 }

@@ -1,16 +1,16 @@
 //! From an HTTP request to a socket, or to a refusal.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use actix_codec::Framed;
 use actix_http::body::BodySize;
-use actix_http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
+use actix_http::header::{self, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
 use actix_http::ws::{self, Codec, HandshakeError};
-use actix_http::{ConnectionType, Request, Response, StatusCode, h1};
+use actix_http::{ConnectionType, Request, RequestHead, Response, StatusCode, Version, h1};
 use actix_rt::net::TcpStream;
 use actix_rt::time::timeout;
 use actix_web_actors::ws::WebsocketContext;
@@ -21,52 +21,13 @@ use super::driver::drive;
 use super::extensions::{ACCEPTED, offers_deflate};
 use super::guard::Guard;
 use super::inbound::Reader;
+use super::limits::{Connections, Place};
 use super::outbox::Outbox;
 use super::{Application, Refusal, SocketOptions};
 use crate::metrics::Metrics;
 
 /// A TCP stream with its HTTP codec, as the dispatcher hands it over.
 pub type Handover = Framed<TcpStream, h1::Codec>;
-
-/// How many sockets the whole process carries.
-#[derive(Debug, Clone, Default)]
-pub struct Connections(Arc<AtomicUsize>);
-
-/// One of the sockets that are counted, until dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    connections: Connections,
-    metrics: Metrics,
-}
-
-impl Connections {
-    fn take(&self, cap: usize, metrics: &Metrics) -> Option<Place> {
-        let place = Place { connections: self.clone(), metrics: metrics.clone() };
-        metrics.connections.inc();
-        let before = self.0.fetch_add(1, Ordering::Relaxed);
-        // Over the cap the place is dropped again, which gives it back.
-        (cap == 0 || before < cap).then_some(place)
-    }
-
-    /// How many there are now.
-    pub fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.connections.0.fetch_sub(1, Ordering::Relaxed);
-        self.metrics.connections.dec();
-    }
-}
-
-/// The process carries as many sockets as it may.
-const FULL: Refusal = Refusal {
-    status: StatusCode::SERVICE_UNAVAILABLE,
-    reason: "too_many_connections",
-    headers: &[("retry-after", "5")],
-};
 
 /// What a request that asks for no WebSocket, or for one of another version, is told.
 pub(super) const UPGRADE_REQUIRED: Refusal = Refusal {
@@ -84,6 +45,21 @@ pub(super) const METHOD_NOT_ALLOWED: Refusal = Refusal {
 const BAD_HANDSHAKE: Refusal =
     Refusal { status: StatusCode::BAD_REQUEST, reason: "bad_handshake", headers: &[] };
 
+/// Whether a request of this connection has been answered: then nothing that follows it counts. Requests that
+/// come together are read together, so the HTTP dispatcher would go on to serve the others.
+#[derive(Debug, Default)]
+pub(super) struct Answered(Cell<bool>);
+
+impl Answered {
+    pub(super) fn set(&self) {
+        self.0.set(true);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.get()
+    }
+}
+
 /// Answers one upgrade request. The socket, if it becomes one, lives on in a task of its own, so that the
 /// HTTP dispatcher and its buffers (16 KiB) end here.
 pub(super) async fn upgrade<A: Application>(
@@ -93,9 +69,13 @@ pub(super) async fn upgrade<A: Application>(
     request: Request,
     mut handover: Handover,
 ) -> Result<(), Infallible> {
-    let admitted = admit(&*application, &options, &connections, &request);
     let deadline = options.handshake_timeout;
-    match admitted {
+    if request.conn_data::<Answered>().is_some_and(Answered::is_set) {
+        // The answer said that the connection ends. It may not have left yet.
+        let _ = timeout(deadline, handover.flush()).await;
+        return Ok(());
+    }
+    match admit(&*application, &options, &connections, &request) {
         Err(refusal) => {
             Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
             let answered = timeout(deadline, refuse(handover, &refusal)).await;
@@ -133,9 +113,24 @@ fn admit<A: Application>(
         HandshakeError::NoVersionHeader | HandshakeError::UnsupportedVersion => UPGRADE_REQUIRED,
         _ => BAD_HANDSHAKE,
     })?;
+    if !is_unambiguous(request.head()) {
+        return Err(BAD_HANDSHAKE);
+    }
     let admission = application.admit(request.head(), request.peer_addr())?;
-    let place = connections.take(options.max_connections, &options.metrics).ok_or(FULL)?;
+    let headers = &request.head().headers;
+    let client = request.peer_addr().map(|peer| options.trusted_proxies.client(peer.ip(), headers));
+    let place = connections.take(client, &options.caps, &options.metrics, Instant::now())?;
     Ok((admission, place))
+}
+
+/// Whether everybody reads this request alike: HTTP/1.1, one key, one version (RFC 6455, sections 4.2.1 and
+/// 11.3), and no body, which would be read as frames.
+fn is_unambiguous(request: &RequestHead) -> bool {
+    let count = |name| request.headers().get_all(name).count();
+    request.version >= Version::HTTP_11
+        && count(header::SEC_WEBSOCKET_KEY) == 1
+        && count(header::SEC_WEBSOCKET_VERSION) == 1
+        && request.headers().get_all(header::CONTENT_LENGTH).all(|length| length == "0")
 }
 
 /// Takes the socket over and starts its task on this worker thread.

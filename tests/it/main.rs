@@ -7,6 +7,9 @@ mod support;
 
 mod admin;
 mod auth;
+mod compression;
+mod hostile;
+mod limits;
 mod ordering;
 mod publishing;
 mod replicas;

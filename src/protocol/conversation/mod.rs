@@ -74,6 +74,8 @@ pub enum Input<'a> {
     PeerClosed,
     /// The answer to [`Action::Authenticate`].
     Verified(Result<Identity, NotIdentified>),
+    /// Instead of [`Input::Verified`]: the token is good, but its user has as many sessions as one may have.
+    TooManySessions,
     /// The hub has the session and its channels: the answer to [`Action::Join`], in the order asked.
     Joined(Vec<Position>),
     /// The hub has the subscription: the answer to [`Action::Subscribe`].
@@ -97,7 +99,7 @@ pub enum Input<'a> {
 pub enum Action {
     /// Send this to the client.
     Send(Event),
-    /// Check this token and answer with [`Input::Verified`] at once.
+    /// Check this token and answer with [`Input::Verified`] (or [`Input::TooManySessions`]) at once.
     Authenticate(Token),
     /// Register with the hub, subscribed to these channels but not live yet.
     Join {
@@ -229,6 +231,7 @@ impl Conversation {
             Input::Text(_) | Input::Binary | Input::ControlFrame => self.on_client(now, input, actions),
             Input::PeerClosed => self.state = State::Closed,
             Input::Verified(result) => self.on_verified(now, result, actions),
+            Input::TooManySessions => self.on_too_many_sessions(actions),
             Input::Joined(positions) => self.on_joined(now, positions, actions),
             Input::Subscribed { ticket, position } => self.on_subscribed(ticket, position, actions),
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),

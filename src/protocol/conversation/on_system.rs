@@ -36,6 +36,13 @@ impl Conversation {
         }
     }
 
+    /// The newest session goes, not one that works: a loop that opens sessions must not end those of its user.
+    pub(super) fn on_too_many_sessions(&mut self, actions: &mut Vec<Action>) {
+        if matches!(self.state, State::Verifying { .. }) {
+            self.close(CloseCode::RateLimited, actions);
+        }
+    }
+
     pub(super) fn on_joined(&mut self, now: Now, positions: Vec<Position>, actions: &mut Vec<Action>) {
         if !matches!(self.state, State::Joining(_)) {
             return;

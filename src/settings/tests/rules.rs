@@ -6,7 +6,7 @@ use super::{HS_SECRET, assert_refused, development, production};
 fn every_range_has_two_ends() {
     let ranges = [
         ("server.workers", "0", "512", "", "513"),
-        ("server.handshake_timeout", "10ms", "1m", "9ms", "61s"),
+        ("server.handshake_timeout", "500ms", "1m", "499ms", "61s"),
         ("server.close_timeout", "10ms", "60s", "0s", "61s"),
         ("broker.history_size", "1", "1000000", "0", "1000001"),
         ("broker.history_ttl", "1s", "365d", "999ms", "366d"),
@@ -22,6 +22,7 @@ fn every_range_has_two_ends() {
         ("session.heartbeat_grace", "10ms", "1h", "9ms", "61m"),
         ("session.identify_timeout", "10ms", "10m", "9ms", "601s"),
         ("session.write_timeout", "10ms", "10m", "9ms", "601s"),
+        ("session.message_timeout", "10ms", "10m", "9ms", "601s"),
         ("session.max_message_bytes", "1024", "67108864", "1023", "67108865"),
         ("session.outbound_bytes", "1024", "1073741824", "1023", "1073741825"),
         ("session.max_fragments", "1", "65536", "0", "65537"),

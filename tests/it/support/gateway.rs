@@ -27,6 +27,7 @@ pub(crate) struct TestGateway {
 pub(crate) struct Plan {
     arguments: Vec<String>,
     environment: Vec<(&'static str, &'static str)>,
+    files: Option<u32>,
 }
 
 impl Plan {
@@ -47,6 +48,12 @@ impl Plan {
         self
     }
 
+    /// With at most so many open files.
+    pub(crate) fn files(mut self, files: u32) -> Self {
+        self.files = Some(files);
+        self
+    }
+
     /// A token by the secret of such a gateway.
     #[track_caller]
     pub(crate) fn mint(&self, arguments: &[&str]) -> String {
@@ -60,7 +67,10 @@ impl Plan {
     /// Starts it, and waits until it listens.
     #[track_caller]
     pub(crate) fn spawn(&self) -> TestGateway {
-        let mut process = Process::start(&self.arguments, &self.environment);
+        let mut process = match self.files {
+            None => Process::start(&self.arguments, &self.environment),
+            Some(files) => Process::start_with_files(files, &self.arguments, &self.environment),
+        };
         let mut listening = |port| {
             let address = process.says(&format!("{port}: listening on "));
             address.split(' ').next().unwrap().parse().unwrap()
@@ -87,8 +97,9 @@ impl TestGateway {
         Self::plan().redis(server)
     }
 
-    fn plan() -> Plan {
-        Plan { arguments: Vec::new(), environment: Vec::new() }
+    /// With the development profile and nothing else.
+    pub(crate) fn plan() -> Plan {
+        Plan { arguments: Vec::new(), environment: Vec::new(), files: None }
             .with("server.public_addr", "127.0.0.1:0")
             .with("server.admin_addr", "127.0.0.1:0")
             .with("server.workers", "2")
@@ -247,7 +258,7 @@ impl TestGateway {
     /// A token by this gateway's own secret.
     #[track_caller]
     pub(crate) fn token(&self, arguments: &[&str]) -> String {
-        Plan { arguments: self.arguments.clone(), environment: Vec::new() }.mint(arguments)
+        Plan { arguments: self.arguments.clone(), environment: Vec::new(), files: None }.mint(arguments)
     }
 
     /// Tells it to go away in order.
@@ -258,6 +269,13 @@ impl TestGateway {
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);
+    }
+
+    /// The most memory that it has had so far, in KiB.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
     }
 
     /// Waits for its end.

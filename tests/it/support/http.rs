@@ -14,6 +14,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// What came from a server that has closed; `None` when it is not an answer.
+    pub(crate) fn parse(answer: &str) -> Option<Self> {
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Self { status, head: head.to_owned(), body: body.to_owned() })
+    }
+
     /// A header's value; its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
@@ -41,7 +48,5 @@ pub(crate) fn request(address: SocketAddr, head: &str, body: &str) -> Answer {
     // A reset after the answer is none of ours.
     let ended = stream.read_to_end(&mut answer);
     let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{ended:?}: {answer:?}"));
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head: head.to_owned(), body: body.to_owned() }
+    Answer::parse(&answer).unwrap_or_else(|| panic!("{ended:?}: {answer:?}"))
 }

@@ -35,8 +35,23 @@ pub(crate) struct Ended {
 impl Process {
     /// Starts it with these arguments and environment variables, and none of the tests' own settings.
     pub(crate) fn start<A: AsRef<str>>(arguments: &[A], environment: &[(&str, &str)]) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_emagine-gateway")), arguments, environment)
+    }
+
+    /// As [`start`](Self::start), with at most so many open files.
+    pub(crate) fn start_with_files<A: AsRef<str>>(
+        files: u32,
+        arguments: &[A],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"ulimit -n "$1" && shift && exec "$@""#, "sh", &files.to_string()]);
+        command.arg(env!("CARGO_BIN_EXE_emagine-gateway"));
+        Self::spawn(command, arguments, environment)
+    }
+
+    fn spawn<A: AsRef<str>>(mut command: Command, arguments: &[A], environment: &[(&str, &str)]) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_emagine-gateway"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("GATEWAY_") {
                 command.env_remove(name);
@@ -61,6 +76,15 @@ impl Process {
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// The most memory that it has had so far, in KiB.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Waits for its end.

@@ -1,10 +1,12 @@
 //! A client that is free to break the rules: it upgrades by hand, and writes and reads bytes.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
+use super::http::Answer;
 use super::process::SOON;
 
 /// A request for the path `/` that becomes a WebSocket.
@@ -36,7 +38,20 @@ impl RawSocket {
     /// Upgrades by a request of one's own, and sends these bytes behind it.
     #[track_caller]
     pub(crate) fn connect_by(address: SocketAddr, head: &str, early: &[u8]) -> Self {
+        Self::try_connect(address, Ipv4Addr::UNSPECIFIED, head, early)
+            .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+    }
+
+    /// As [`connect_by`](Self::connect_by) from this address of our own; returns the answer if it is another than 101.
+    #[track_caller]
+    pub(crate) fn try_connect(
+        address: SocketAddr,
+        source: Ipv4Addr,
+        head: &str,
+        early: &[u8],
+    ) -> Result<Self, Answer> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
         // As small as the kernel allows, so that it is soon full.
         socket.set_recv_buffer_size(1).unwrap();
         socket.connect(&address.into()).unwrap();
@@ -51,8 +66,12 @@ impl RawSocket {
             stream.read_exact(&mut byte).unwrap();
             head.push(byte[0]);
         }
-        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
-        Self(stream)
+        if head.starts_with(b"HTTP/1.1 101 ") {
+            return Ok(Self(stream));
+        }
+        // A reset after the answer is none of ours.
+        let _ = stream.read_to_end(&mut head);
+        Err(Answer::parse(&String::from_utf8_lossy(&head)).unwrap())
     }
 
     /// Sends a text message.
@@ -67,13 +86,45 @@ impl RawSocket {
         self.0.write_all(bytes).unwrap();
     }
 
+    /// Writes bytes as far as the gateway takes them; false when it has cut the connection.
+    pub(crate) fn tries(&mut self, bytes: &[u8]) -> bool {
+        self.0.write_all(bytes).is_ok()
+    }
+
+    /// Reads and drops what comes until the connection ends or nothing has come for `time`; whether it has ended.
+    pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
+        self.0.set_read_timeout(Some(time)).unwrap();
+        let ended = loop {
+            match self.0.read(&mut [0; 4096]) {
+                Ok(0) => break true,
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    break false;
+                }
+                Err(_) => break true,
+            }
+        };
+        self.0.set_read_timeout(Some(SOON)).unwrap();
+        ended
+    }
+
     /// Reads one frame of the gateway: its first byte and its payload.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
         let mut head = [0; 2];
         self.0.read_exact(&mut head).unwrap();
-        assert!(head[1] < 126, "only short frames are expected here");
-        let mut payload = vec![0; usize::from(head[1])];
+        let length = match head[1] {
+            126 => {
+                let mut length = [0; 2];
+                self.0.read_exact(&mut length).unwrap();
+                usize::from(u16::from_be_bytes(length))
+            }
+            short => {
+                assert!(short < 126, "no longer frames are expected here");
+                usize::from(short)
+            }
+        };
+        let mut payload = vec![0; length];
         self.0.read_exact(&mut payload).unwrap();
         (head[0], payload)
     }

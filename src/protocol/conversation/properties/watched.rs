@@ -61,6 +61,7 @@ impl Watched {
                 self.unasked_answer = true;
                 self.on(Input::Verified(result.clone()));
             }
+            Step::TooManySessions => self.on(Input::TooManySessions),
             Step::Joined(positions) => self.on(Input::Joined(vec![position; *positions])),
             Step::Subscribed(ticket) => self.on(Input::Subscribed { ticket: *ticket, position }),
             Step::Drain(after_ms) => self.on(Input::Drain { after_ms: *after_ms }),

@@ -148,6 +148,7 @@ fn assert_stays_silent(mut client: Client) {
         Input::PeerClosed,
         Input::Verified(Ok(token_of("42"))),
         Input::Verified(Err(NotIdentified)),
+        Input::TooManySessions,
         Input::Joined(vec![Position::before(9), Position::before(9)]),
         Input::Subscribed { ticket: 0, position: Position::before(9) },
         Input::Drain { after_ms: 1 },

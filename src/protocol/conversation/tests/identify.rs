@@ -55,6 +55,12 @@ fn a_token_without_expiry_makes_a_ready_without_expires_in() {
 }
 
 #[test]
+fn one_session_too_many_closes_with_4007_and_one_that_stands_is_left_alone() {
+    assert_eq!(Client::verifying().on(Input::TooManySessions), ["close 4007"]);
+    assert_eq!(Client::joining().on(Input::TooManySessions), nothing());
+}
+
+#[test]
 fn a_bad_token_closes_with_4003() {
     assert_eq!(Client::verifying().not_verified(), ["close 4003"]);
 }

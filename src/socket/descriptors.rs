@@ -1,0 +1,68 @@
+//! File descriptors: each socket needs one, and so do Redis, the admin port and handshakes.
+
+use std::io;
+
+/// What the process itself needs: threads, listeners, Redis, the admin port.
+const OWN: usize = 100;
+/// As many connections a worker of actix-server carries at most that are not sockets yet, unless told otherwise.
+const MOST_HANDSHAKES: usize = 25_600;
+
+/// How many descriptors this process may have open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptors {
+    limit: usize,
+}
+
+/// No limit that is known.
+impl Default for Descriptors {
+    fn default() -> Self {
+        Self { limit: usize::MAX }
+    }
+}
+
+impl Descriptors {
+    /// Raises the process's limit as far as it may, and returns it.
+    pub fn raise() -> io::Result<Self> {
+        let limit = rlimit::increase_nofile_limit(u64::MAX)?;
+        Ok(Self { limit: usize::try_from(limit).unwrap_or(usize::MAX) })
+    }
+
+    /// The limit.
+    pub fn limit(self) -> usize {
+        self.limit
+    }
+
+    /// How many sockets there is room for, with a reserve for the process itself and for handshakes. Under a very
+    /// low limit the reserve is cut, so that it is still a gateway.
+    pub fn sockets(self) -> usize {
+        self.limit.saturating_sub(OWN + self.handshakes()).max(self.limit / 4)
+    }
+
+    /// How many connections may be in their handshake at a time. Further ones wait to be accepted, so that
+    /// connections that say nothing cannot use up all descriptors.
+    pub fn handshakes(self) -> usize {
+        (self.limit / 8).clamp(8, MOST_HANDSHAKES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_handshakes_and_the_process_itself_fit_under_the_limit() {
+        for (limit, sockets, handshakes) in [
+            (64, 16, 8),
+            (200, 75, 25),
+            (1_024, 796, 128),
+            (20_000, 17_400, 2_500),
+            (1_048_576, 1_022_876, 25_600),
+        ] {
+            let descriptors = Descriptors { limit };
+            assert_eq!((descriptors.sockets(), descriptors.handshakes()), (sockets, handshakes), "{limit}");
+            assert!(descriptors.sockets() + descriptors.handshakes() < limit);
+        }
+        let unlimited = Descriptors::default();
+        assert!(unlimited.sockets() > 1 << 40);
+    }
+}

@@ -1,0 +1,111 @@
+//! Whose socket it is when proxies stand in between.
+
+use std::net::{IpAddr, SocketAddr};
+
+use actix_http::header::{HeaderMap, X_FORWARDED_FOR};
+use ipnet::IpNet;
+
+/// The proxies whose word on a client's address is taken. Cloning copies a short list.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxies(Box<[IpNet]>);
+
+impl TrustedProxies {
+    /// Everything inside these networks.
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks.into())
+    }
+
+    /// The client's address. It is the peer's, unless the peer is a trusted proxy: then it is what that proxy
+    /// has put behind everything else in `X-Forwarded-For`, or, where that is a trusted proxy again, what stands
+    /// before it. What lies further left was written by the client itself. A header that is not understood is not
+    /// believed.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let peer = peer.to_canonical();
+        if !self.contains(peer) {
+            return peer;
+        }
+        let mut client = peer;
+        let headers: Vec<_> = headers.get_all(X_FORWARDED_FOR).collect();
+        for value in headers.iter().rev() {
+            let Ok(text) = value.to_str() else { return peer };
+            for hop in text.rsplit(',') {
+                let Some(address) = address(hop.trim()) else { return peer };
+                if !self.contains(address) {
+                    return address;
+                }
+                client = address;
+            }
+        }
+        // All of them are proxies of ours: the first one is the client.
+        client
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// An address, which some proxies write with its port.
+fn address(hop: &str) -> Option<IpAddr> {
+    let address = hop.parse().or_else(|_| hop.parse().map(|address: SocketAddr| address.ip()));
+    address.ok().map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::header::HeaderValue;
+
+    use super::*;
+
+    /// The client as seen behind 10.0.0.0/8 and fd00::/8.
+    fn client(peer: &str, headers: &[&str]) -> String {
+        let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+        let mut map = HeaderMap::new();
+        for value in headers {
+            map.append(X_FORWARDED_FOR, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        TrustedProxies::new(networks.into()).client(peer.parse().unwrap(), &map).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed_and_only_the_hop_that_they_added() {
+        for (peer, headers, expected) in [
+            ("192.0.2.1", &[][..], "192.0.2.1"),
+            ("192.0.2.1", &["198.51.100.1"], "192.0.2.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("fd00::1", &["2001:db8::1"], "2001:db8::1"),
+            // What the client claimed stands to the left of what the proxy saw.
+            ("10.0.0.1", &["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["203.0.113.9", "198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["nonsense, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["10.9.9.9, 198.51.100.1"], "198.51.100.1"),
+            // Proxies behind proxies.
+            ("10.0.0.1", &["203.0.113.9, 198.51.100.1, 10.0.0.2,10.0.0.3"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1, 10.0.0.2", "10.0.0.3"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.2, 10.0.0.3"], "10.0.0.2"),
+            // With a port, and mapped.
+            ("10.0.0.1", &["198.51.100.1:4711"], "198.51.100.1"),
+            ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+            // Malformed.
+            ("10.0.0.1", &[""], "10.0.0.1"),
+            ("10.0.0.1", &["unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1,"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1 198.51.100.2"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1, x, 10.0.0.2"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1", "\u{e9}"], "10.0.0.1"),
+        ] {
+            assert_eq!(client(peer, headers), expected, "{peer} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_trusted_by_default() {
+        let mut map = HeaderMap::new();
+        map.append(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.1"));
+        let peer: IpAddr = "127.0.0.1".parse().unwrap();
+        assert_eq!(TrustedProxies::default().client(peer, &map), peer);
+    }
+}

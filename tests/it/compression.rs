@@ -1,0 +1,94 @@
+//! permessage-deflate: the same messages, in fewer bytes, for those who ask.
+
+use bytes::BytesMut;
+use emagine_gateway::protocol::deflate::{Inflater, deflate};
+
+use crate::support::gateway::TestGateway;
+use crate::support::raw_socket::RawSocket;
+
+const OFFER: &str = "\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
+const BOUND: usize = 100_000;
+
+/// A request with these headers more, as `RawSocket` takes it.
+fn head(more: &str) -> String {
+    format!(
+        "GET / HTTP/1.1\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Version: 13\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=={more}"
+    )
+}
+
+/// A client that offers compression and is Ready as `user`.
+fn ready(gateway: &TestGateway, user: &str) -> RawSocket {
+    let mut client = RawSocket::connect_by(gateway.public, &head(OFFER), b"");
+    client.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+    client.says(&format!(r#"{{"op":1,"token":"{user}"}}"#));
+    client.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+    client
+}
+
+fn inflate(wire: &[u8]) -> String {
+    let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
+    inflater.push(wire, &mut output, BOUND).unwrap();
+    inflater.finish(&mut output, BOUND).unwrap();
+    String::from_utf8(output.to_vec()).unwrap()
+}
+
+/// A masked frame of a compressed text message.
+fn compressed(text: &[u8]) -> Vec<u8> {
+    let payload = deflate(text);
+    let mut frame = vec![0xC1, 0x80 | 126];
+    frame.extend((payload.len() as u16).to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(&payload);
+    if payload.len() < 126 {
+        frame.splice(1..4, [0x80 | payload.len() as u8]);
+    }
+    frame
+}
+
+#[test]
+fn who_offers_compression_gets_long_messages_compressed_and_others_as_they_are() {
+    let gateway = TestGateway::with("server.compression", "true").spawn();
+    let mut plain = gateway.ready("42");
+    let mut client = ready(&gateway, "42");
+    let message = format!(r#"{{"text":"{}"}}"#, "again and ".repeat(200));
+    gateway.publish("user:42", &message);
+    plain.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+    let (first, wire) = client.frame();
+    assert_eq!(first, 0xC1, "a compressed text message");
+    assert!(wire.len() < message.len() / 10, "{} bytes", wire.len());
+    assert_eq!(inflate(&wire), format!(r#"{{"op":3,"message":{message}}}"#));
+    gateway.publish("user:42", "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+}
+
+#[test]
+fn a_client_may_compress_what_it_says() {
+    let gateway = TestGateway::with("server.compression", "true").spawn();
+    let mut client = ready(&gateway, "42");
+    client.writes(&compressed(br#"{"op":10,"time":7,"more":"again and again and again and again"}"#));
+    client.hears(r#"{"op":11,"time":7}"#);
+}
+
+#[test]
+fn a_compression_bomb_is_refused_and_a_neighbour_is_served() {
+    let gateway = TestGateway::with("server.compression", "true").spawn();
+    let mut neighbour = gateway.ready("1");
+    let mut client = ready(&gateway, "42");
+    // 4 MiB in a few KiB; the bound is 64 KiB.
+    client.writes(&compressed(&vec![b'x'; 4 << 20]));
+    client.closed_with(1009);
+    gateway.publish("user:1", "1");
+    neighbour.hears(r#"{"op":3,"message":1}"#);
+}
+
+#[test]
+fn a_compressed_frame_that_nobody_agreed_on_is_a_protocol_error() {
+    for (setting, offer) in [("false", OFFER), ("true", "")] {
+        let gateway = TestGateway::with("server.compression", setting).spawn();
+        let mut client = RawSocket::connect_by(gateway.public, &head(offer), b"");
+        client.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+        client.writes(&compressed(br#"{"op":10}"#));
+        client.closed_with(1002);
+    }
+}

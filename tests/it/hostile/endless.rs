@@ -1,0 +1,103 @@
+//! Frames and messages that are announced, or go on, for ever.
+
+use std::time::{Duration, Instant};
+
+use super::{Neighbourhood, frame, header};
+use crate::support::gateway::TestGateway;
+use crate::support::process::SOON;
+use crate::support::raw_socket::RawSocket;
+
+/// Reads up to the Close, which must have this code, and on to the end of the connection.
+#[track_caller]
+fn closed_with(raw: &mut RawSocket, code: u16) {
+    let (first, payload) = raw.frame();
+    assert_eq!((first, &payload[..2]), (0x88, &code.to_be_bytes()[..]));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_gigabyte_that_is_announced_is_refused_at_once_and_what_is_sent_of_it_costs_no_memory() {
+    let mut street = Neighbourhood::of(&TestGateway::plan());
+    // What a first violation needs in code and buffers is not its cost.
+    let mut first = street.intruder();
+    first.writes(&header(0x82, 1 << 30));
+    closed_with(&mut first, 1009);
+    street.neighbour_is_served("a warning");
+
+    let before = street.gateway.peak_memory();
+    let mut raw = street.intruder();
+    let begun = Instant::now();
+    raw.writes(&header(0x82, 1 << 30));
+    closed_with(&mut raw, 1009);
+    let told = begun.elapsed();
+    let piece = vec![0; 1 << 20];
+    let sent = (0..100).take_while(|_| raw.tries(&piece)).count();
+    street.neighbour_is_served("a gigabyte");
+    let grown = street.gateway.peak_memory() - before;
+    // One round trip on this machine, however busy it is; no byte of the payload had been sent.
+    assert!(told < Duration::from_secs(2), "told after {told:?}");
+    assert!(grown < 1024, "{sent} MiB were sent, and memory grew by {grown} KiB");
+}
+
+#[test]
+fn a_million_empty_continuations_are_refused_with_1008() {
+    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut raw = street.intruder();
+    raw.writes(&frame(0x01, b""));
+    let thousand = frame(0x00, b"").repeat(1_000);
+    raw.writes(&thousand);
+    closed_with(&mut raw, 1008);
+    let sent = (1..1_000).take_while(|_| raw.tries(&thousand)).count();
+    street.neighbour_is_served(&format!("{sent} thousand empty frames"));
+    assert!(raw.ends_within(SOON));
+    assert_eq!(street.gateway.closes(1008), 1);
+}
+
+#[test]
+fn a_message_that_comes_in_frames_of_one_byte_is_refused_with_1008() {
+    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut raw = street.intruder();
+    raw.writes(&frame(0x01, b"\""));
+    raw.writes(&frame(0x00, b"x").repeat(255));
+    // As many frames as allowed; the next one is too many, Pings between do not count.
+    raw.writes(&frame(0x89, b"still there?"));
+    assert_eq!(raw.frame(), (0x8A, b"still there?".to_vec()));
+    street.neighbour_is_served("256 frames");
+    raw.writes(&frame(0x00, b"x"));
+    closed_with(&mut raw, 1008);
+    street.neighbour_is_served("257 frames");
+}
+
+#[test]
+fn a_message_that_grows_fragment_by_fragment_is_refused_with_1009_at_the_header_that_is_too_much() {
+    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut raw = street.intruder();
+    raw.writes(&frame(0x01, &[b' '; 32_768]));
+    raw.writes(&frame(0x00, &[b' '; 32_768]));
+    raw.writes(&frame(0x89, b"still there?"));
+    assert_eq!(raw.frame(), (0x8A, b"still there?".to_vec()));
+    raw.writes(&header(0x80, 1));
+    closed_with(&mut raw, 1009);
+    street.neighbour_is_served("65537 bytes");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn clients_that_announce_much_and_send_nothing_cost_next_to_nothing() {
+    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut first = street.intruder();
+    first.writes(&header(0x81, 65_536));
+    street.neighbour_is_served("one announcement");
+    let before = street.gateway.peak_memory();
+    let announced: Vec<_> = (0..100)
+        .map(|_| {
+            let mut raw = street.intruder();
+            raw.writes(&header(0x81, 65_536));
+            raw
+        })
+        .collect();
+    street.neighbour_is_served("a hundred announcements");
+    let grown = street.gateway.peak_memory() - before;
+    // 6.4 MiB were announced.
+    assert!(grown < 3_072, "memory grew by {grown} KiB for {} sockets", announced.len());
+}
