@@ -34,7 +34,7 @@ lint: ## formatting, clippy and the documentation, with warnings as errors
 measure: ## what a socket and a delivery cost, beside a bare write loop (docs/performance.md)
 	@scripts/setup rust redis
 	cargo build --release --locked --bin emagine-gateway --example measure
-	ulimit -n 20000; target/release/examples/measure 10000 20; target/release/examples/measure 1000 500
+	ulimit -n 20000; target/release/examples/measure 10000 20; target/release/examples/measure 1000 500; target/release/examples/measure 10000 10 deflate
 
 check: lint test ## all that must hold before a change goes in
 

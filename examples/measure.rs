@@ -5,7 +5,8 @@
 //! kernel's accounts of the processes (`/proc/<pid>`), so it runs on Linux only. Figures and how they were
 //! taken are in `docs/performance.md`.
 //!
-//! Usage: `measure [SOCKETS [MESSAGES]]`, 1000 and 200 by default.
+//! Usage: `measure [SOCKETS [MESSAGES [deflate]]]`, 1000 and 200 by default. With `deflate` every client negotiates
+//! permessage-deflate, and messages go out compressed.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +22,9 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
+use emagine_gateway::protocol::channel::ChannelName;
+use emagine_gateway::protocol::publication::Publication;
+use emagine_gateway::protocol::{Variant, Version};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Notify;
@@ -38,11 +42,12 @@ fn main() {
     }
     let number = |index: usize, default| arguments.get(index).map_or(default, |text| text.parse().unwrap());
     let (sockets, messages) = (number(1, 1_000), number(2, 200));
+    let is_deflated = arguments.get(3).is_some_and(|argument| argument == "deflate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         println!("{sockets} sockets, {messages} messages of {MESSAGE_BYTES} bytes, one in flight");
         let floor = measure_floor(sockets, messages).await;
-        let gateway = measure_gateway(sockets, messages).await;
+        let gateway = measure_gateway(sockets, messages, is_deflated).await;
         println!("floor:   {floor:.2} µs of CPU for each delivery");
         println!(
             "gateway: {gateway:.2} µs of CPU for each delivery ({:.2} times the floor)",
@@ -98,13 +103,17 @@ async fn connect(address: SocketAddr, index: usize) -> TcpStream {
 }
 
 /// Connects and sends the handshake and Identify in one write; reads until Ready has come.
-async fn identify(address: SocketAddr, index: usize) -> TcpStream {
+async fn identify(address: SocketAddr, index: usize, is_deflated: bool) -> TcpStream {
     let mut stream = connect(address, index).await;
     let identify = format!(r#"{{"op":1,"token":"{index}"}}"#);
     let mut bytes =
         b"GET /gateway HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
             .to_vec();
+    if is_deflated {
+        bytes.extend(b"Sec-WebSocket-Extensions: permessage-deflate\r\n");
+    }
+    bytes.extend(b"\r\n");
     bytes.extend([0x81, 0x80 | identify.len() as u8, 0, 0, 0, 0]);
     bytes.extend(identify.bytes());
     stream.write_all(&bytes).await.unwrap();
@@ -121,7 +130,7 @@ async fn identify(address: SocketAddr, index: usize) -> TcpStream {
     stream
 }
 
-async fn measure_gateway(sockets: usize, messages: usize) -> f64 {
+async fn measure_gateway(sockets: usize, messages: usize, is_deflated: bool) -> f64 {
     let redis_port = free_port();
     let redis = Process(
         Command::new("redis-server")
@@ -144,6 +153,7 @@ async fn measure_gateway(sockets: usize, messages: usize) -> f64 {
             .args(["run", "--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
             .args(["--broker-url", &format!("redis://127.0.0.1:{redis_port}")])
             .args(["--set", "session.heartbeat_interval=1h", "--set", "session.heartbeat_grace=1h"])
+            .args(["--set", &format!("server.compression={is_deflated}")])
             .env("RUST_LOG", "info")
             .stderr(Stdio::piped())
             .spawn()
@@ -151,12 +161,12 @@ async fn measure_gateway(sockets: usize, messages: usize) -> f64 {
     );
     let address = listening_address(&mut gateway.0);
     // Worker threads and their hubs exist before the count begins.
-    drop(identify(address, 0).await);
+    drop(identify(address, 0, is_deflated).await);
     let before = gateway.resident_bytes();
     let mut streams = Vec::with_capacity(sockets);
     let started = gateway.cpu_seconds();
     for index in 0..sockets {
-        streams.push(identify(address, index).await);
+        streams.push(identify(address, index, is_deflated).await);
     }
     let connected = gateway.cpu_seconds() - started;
     let after = gateway.resident_bytes();
@@ -171,7 +181,8 @@ async fn measure_gateway(sockets: usize, messages: usize) -> f64 {
         tokio::task::spawn_local(read_on(stream, received.clone()));
     }
     let message = format!("{{\"text\":\"{}\"}}", "x".repeat(MESSAGE_BYTES - 11));
-    let frame_bytes = message.len() + r#"{"op":3,"message":}"#.len() + 4;
+    let publication = Publication::decode(ChannelName::all(), message.as_bytes(), 1_000).unwrap();
+    let frame_bytes = publication.frame(Variant { version: Version::V1, is_deflated }).len();
     let command = format!("*3\r\n$7\r\nPUBLISH\r\n$11\r\ngateway:all\r\n${}\r\n{message}\r\n", message.len());
     let mut publisher = TcpStream::connect(("127.0.0.1", redis_port)).await.unwrap();
     let (cpu, redis_cpu) = (gateway.cpu_seconds(), redis.cpu_seconds());
