@@ -1,5 +1,6 @@
 //! What a peer may send, withhold or refuse to read, and that its neighbours do not notice.
 
+mod churn;
 mod closing;
 mod endless;
 mod frames;

@@ -271,6 +271,13 @@ impl TestGateway {
         self.process.signal(name);
     }
 
+    /// How many files and sockets it has open.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn open_files(&self) -> usize {
+        self.process.open_files()
+    }
+
     /// The most memory that it has had so far, in KiB.
     #[cfg(target_os = "linux")]
     #[track_caller]

@@ -78,6 +78,13 @@ impl Process {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
+    /// How many files and sockets it has open.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// The most memory that it has had so far, in KiB.
     #[cfg(target_os = "linux")]
     #[track_caller]

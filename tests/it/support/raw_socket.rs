@@ -74,6 +74,11 @@ impl RawSocket {
         Err(Answer::parse(&String::from_utf8_lossy(&head)).unwrap())
     }
 
+    /// Ends the connection by a reset.
+    pub(crate) fn resets(self) {
+        socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Sends a text message.
     #[track_caller]
     pub(crate) fn says(&mut self, text: &str) {

@@ -1,0 +1,48 @@
+//! Whoever has gone has left nothing behind, whichever way it went.
+
+use std::net::Ipv4Addr;
+
+use super::{Neighbourhood, frame};
+use crate::support::deadline::eventually;
+use crate::support::gateway::TestGateway;
+use crate::support::process::SOON;
+use crate::support::raw_socket::{RawSocket, UPGRADE};
+
+/// How many connections come and go; `CHURN=100000` for the long run.
+fn rounds() -> usize {
+    std::env::var("CHURN").map_or(2_000, |number| number.parse().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn thousands_that_come_and_go_in_every_way_leave_no_descriptor_and_no_entry_behind() {
+    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let before = street.gateway.open_files();
+    for round in 0..rounds() {
+        // One address has fewer ports than the long run has connections.
+        let source = Ipv4Addr::new(127, 0, 1, 1 + (round / 10_000) as u8);
+        let mut raw = RawSocket::try_connect(street.gateway.public, source, UPGRADE, b"").unwrap();
+        if round % 2 == 0 {
+            raw.says(&format!(r#"{{"op":1,"token":"{round}"}}"#));
+        }
+        match round % 4 + round / 4 % 2 {
+            // Cleanly, and without waiting for the answer.
+            0 => raw.writes(&frame(0x88, &1000_u16.to_be_bytes())),
+            1 => raw.resets(),
+            // In the middle of a frame.
+            2 => raw.writes(&frame(0x81, b"0123456789")[..9]),
+            // In the middle of a message.
+            3 => raw.writes(&frame(0x01, b"begun")),
+            // Without a word.
+            _ => {}
+        }
+    }
+    street.neighbour_is_served("the churn");
+    let after = eventually(SOON, || Some(street.gateway.open_files()).filter(|&after| after <= before));
+    assert_eq!(after, before);
+    for name in ["connections", "sessions", "users"] {
+        street.gateway.wait_metric(name, 1);
+    }
+    street.gateway.wait_metric("subscriptions", 2);
+    street.gateway.wait_metric("channels", 2);
+}
