@@ -281,7 +281,7 @@ fn socket_options(
 fn api_key(settings: &Settings) -> ApiKey {
     let is_local = settings.profile == Profile::Development && settings.server.admin_addr.ip().is_loopback();
     match &settings.admin.api_key {
-        Some(key) => ApiKey::Required(key.expose().to_owned()),
+        Some(key) => ApiKey::Required(key.clone()),
         None if is_local => ApiKey::Open,
         None => ApiKey::Closed,
     }

@@ -102,7 +102,7 @@ async fn publishing_needs_the_key_and_health_does_not() {
     let body = r#"{"channel":"room:7","message":1}"#;
     let closed = admin(ApiKey::Closed);
     assert_eq!(send(&closed, post("/v1/publish", body)).await.0, StatusCode::FORBIDDEN);
-    let admin = admin(ApiKey::Required("key".to_owned()));
+    let admin = admin(ApiKey::Required("key".to_owned().into()));
     for path in ["/v1/publish", "/v1/publish/batch"] {
         assert_eq!(send(&admin, post(path, body)).await.0, StatusCode::UNAUTHORIZED, "{path}");
     }

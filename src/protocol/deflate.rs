@@ -12,7 +12,7 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// How much is inflated at once: what a compression bomb can make us hold beyond the bound.
 const STEP_BYTES: usize = 16 * 1024;
-/// How many idle decompressors a thread keeps, of 44 KiB each.
+/// How many idle decompressors a thread keeps. Each has a window of 32 KiB.
 const MAX_IDLE: usize = 8;
 
 thread_local! {

@@ -45,7 +45,7 @@ pub struct Session {
     conversation: Conversation,
     outbox: Outbox,
     timer: Option<(SpawnHandle, Instant)>,
-    /// Given back last: while it is there the hub can find the outbox.
+    /// While it is kept the hub can find the outbox.
     registration: Registration,
     membership: Membership,
 }
