@@ -22,6 +22,7 @@ pub mod conversation;
 pub mod deflate;
 pub mod event;
 pub mod frame;
+pub mod history;
 pub mod position;
 pub mod publication;
 

@@ -7,7 +7,9 @@ use std::fmt;
 /// The epoch is the time in Unix milliseconds at which the history began; the offset counts its messages from
 /// 1 without holes. So "is anything missing between a and b" is arithmetic, and a lost history shows as
 /// another epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// Positions of one history grow with time, by epoch and then by offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// When this history began, in Unix milliseconds.
     pub epoch: u64,
@@ -19,6 +21,20 @@ impl Position {
     /// The place before a history that would begin at `unix_ms` or later.
     pub const fn before(unix_ms: u64) -> Self {
         Self { epoch: unix_ms, offset: 0 }
+    }
+
+    /// Whether nothing stands before this place.
+    pub const fn is_beginning(self) -> bool {
+        self.offset == 0
+    }
+
+    /// Whether a message at `next` is the very next one behind this place. `after` is what the server says to
+    /// have kept before it, where an epoch continues another.
+    pub fn is_followed_by(self, next: Self, after: Option<Self>) -> bool {
+        let is_successor = next.epoch == self.epoch && self.offset.checked_add(1) == Some(next.offset);
+        // The first message of all: the history began when this place, before it, had been told already.
+        let is_first = self.is_beginning() && next.offset == 1 && next.epoch >= self.epoch && after.is_none();
+        is_successor || is_first || after == Some(self)
     }
 
     /// Reads `<epoch>-<offset>`: two decimal numbers without sign or surplus zeros, so that one place has
