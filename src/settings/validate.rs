@@ -79,6 +79,7 @@ impl Settings {
         if broker.probe_timeout <= broker.probe_interval {
             return refuse("broker.probe_timeout", "must be longer than broker.probe_interval");
         }
+        time("broker.sweep_interval", broker.sweep_interval, SECOND..=HOUR)?;
         time("broker.reconnect_min", broker.reconnect_min, MS..=MINUTE)?;
         time("broker.reconnect_max", broker.reconnect_max, MS..=10 * MINUTE)?;
         if broker.reconnect_max < broker.reconnect_min {
@@ -101,6 +102,7 @@ impl Settings {
         time("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE)?;
         count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB)?;
         count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB)?;
+        count("session.recovery_limit", session.recovery_limit, 0..=100_000)?;
         count("session.max_fragments", session.max_fragments, 1..=65_536)
     }
 

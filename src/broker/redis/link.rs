@@ -1,8 +1,10 @@
 //! The link to Redis: made, lost and made again, for ever.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::time::{sleep, timeout};
@@ -18,8 +20,8 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
     // The label of the loss that was last reported: each is said once, not at every attempt.
     let mut reported = None;
     loop {
-        // A task of its own, so that a panic in it is a loss like any other.
-        let link = tokio::spawn(link(Arc::clone(&state), address.to_owned()));
+        // A panic in it is a loss like any other: nothing of it is used afterwards.
+        let link = AssertUnwindSafe(link(&state, address)).catch_unwind();
         let loss = tokio::select! {
             () = state.stopped() => break,
             ended = link => ended.unwrap_or(Loss::Panicked),
@@ -46,7 +48,8 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
 fn take_down(state: &State, stage: Stage) -> Stage {
     state.commands.send_replace(None);
     let before = state.set_stage(stage);
-    state.delivery.answer(state.delivery.audience.link_down());
+    let audience = &state.delivery.audience;
+    audience.tell(audience.link_down(state.position_now()));
     before
 }
 
@@ -60,12 +63,12 @@ fn report(loss: &Loss, reported: &mut Option<&'static str>, address: &str, wait:
 }
 
 /// One link, from the attempt to its end.
-async fn link(state: Arc<State>, address: String) -> Loss {
-    let connections = match connect(&state).await {
+async fn link(state: &State, address: &str) -> Loss {
+    let connections = match connect(state).await {
         Ok(connections) => connections,
         Err(loss) => return loss,
     };
-    connected::run(&state, connections, &address).await
+    connected::run(state, connections, address).await
 }
 
 /// The two connections of a link.
