@@ -10,16 +10,20 @@ use super::{assert_delivers, lines, plan};
 use crate::support::certificates::Authority;
 use crate::support::gateway::Plan;
 use crate::support::redis_server::RedisServer;
+use crate::support::sentinel::{MASTER, run_as_sentinel};
+
+fn url(port: u16) -> String {
+    format!("rediss://127.0.0.1:{port}")
+}
 
 /// A gateway that trusts the authority in `ca.pem`.
-fn trusting(port: u16, folder: &Path) -> Plan {
-    plan(&format!("rediss://127.0.0.1:{port}"))
-        .with("broker.tls_ca_file", folder.join("ca.pem").to_str().unwrap())
+fn trusting(url: &str, folder: &Path) -> Plan {
+    plan(url).with("broker.tls_ca_file", folder.join("ca.pem").to_str().unwrap())
 }
 
 /// And that has the certificate in `cert.pem` with the key in `key.pem`.
-fn identified(port: u16, folder: &Path) -> Plan {
-    trusting(port, folder)
+fn identified(url: &str, folder: &Path) -> Plan {
+    trusting(url, folder)
         .with("broker.tls_cert_file", folder.join("cert.pem").to_str().unwrap())
         .with("broker.tls_key_file", folder.join("key.pem").to_str().unwrap())
 }
@@ -38,8 +42,22 @@ fn both_sides_show_certificates_of_one_authority() {
     let authority = Authority::new();
     let (redis, port) = RedisServer::start_with_authority(&authority);
     let folder = folder(&authority);
-    let gateway = identified(port, folder.path()).spawn();
+    let gateway = identified(&url(port), folder.path()).spawn();
     gateway.wait_ready();
+    assert_delivers(&gateway, &mut redis.client());
+}
+
+#[test]
+fn sentinels_and_their_master_may_both_ask_for_certificates() {
+    let authority = Authority::new();
+    let (redis, port) = RedisServer::start_with_authority(&authority);
+    let (sentinel, sentinel_port) = RedisServer::reserve_with_authority(&authority);
+    let _sentinel = run_as_sentinel(sentinel, &format!("sentinel monitor {MASTER} 127.0.0.1 {port} 1\n"));
+    let folder = folder(&authority);
+    let url = format!("rediss+sentinel://127.0.0.1:{sentinel_port}/{MASTER}");
+    let mut gateway = identified(&url, folder.path()).spawn();
+    gateway.wait_ready();
+    gateway.logs(&format!("redis at 127.0.0.1:{port}: delivery is proven"));
     assert_delivers(&gateway, &mut redis.client());
 }
 
@@ -48,12 +66,12 @@ fn who_shows_no_certificate_or_that_of_a_stranger_is_not_let_in() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let (_redis, port) = RedisServer::start_with_authority(&authority);
     let folders = [folder(&authority), folder(&stranger)];
-    let none = trusting(port, folders[0].path()).spawn();
+    let none = trusting(&url(port), folders[0].path()).spawn();
     none.wait_not_ready("redis: cannot connect");
-    let distrusting = identified(port, folders[1].path()).spawn();
+    let distrusting = identified(&url(port), folders[1].path()).spawn();
     distrusting.wait_not_ready("redis: cannot connect: invalid peer certificate");
     fs::write(folders[1].path().join("ca.pem"), &authority.pem).unwrap();
-    let unknown = identified(port, folders[1].path()).spawn();
+    let unknown = identified(&url(port), folders[1].path()).spawn();
     unknown.wait_not_ready("redis: cannot connect");
 }
 
@@ -63,7 +81,7 @@ fn files_are_read_anew_for_each_link_and_a_missing_one_is_said_once() {
     let (redis, port) = RedisServer::start_with_authority(&authority);
     let folder = folder(&authority);
     let key = folder.path().join("key.pem");
-    let mut gateway = identified(port, folder.path()).spawn();
+    let mut gateway = identified(&url(port), folder.path()).spawn();
     gateway.wait_ready();
 
     fs::remove_file(&key).unwrap();

@@ -41,26 +41,34 @@ impl RedisServer {
     pub(crate) fn start_with_tls() -> (Self, u16) {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let certificate = Certificate { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() };
-        Self::start_tls(&certificate, &certificate.certificate, "no")
+        let (mut server, port) = Self::reserve_tls(&certificate, &certificate.certificate, "no");
+        server.restart();
+        (server, port)
     }
 
     /// Starts one that also speaks TLS with whoever has a certificate of `authority`, which has signed its own.
     /// Returns the port for that.
     pub(crate) fn start_with_authority(authority: &Authority) -> (Self, u16) {
-        Self::start_tls(&authority.issue(), &authority.pem, "yes")
+        let (mut server, port) = Self::reserve_with_authority(authority);
+        server.restart();
+        (server, port)
     }
 
-    fn start_tls(own: &Certificate, authority: &str, asks_clients: &str) -> (Self, u16) {
+    /// The same, but not running yet.
+    pub(crate) fn reserve_with_authority(authority: &Authority) -> (Self, u16) {
+        Self::reserve_tls(&authority.issue(), &authority.pem, "yes")
+    }
+
+    fn reserve_tls(own: &Certificate, authority: &str, asks_clients: &str) -> (Self, u16) {
         let tls_port = free_port();
         let port = tls_port.to_string();
-        let arguments = ["--tls-port", &port, "--tls-auth-clients", asks_clients];
+        let arguments = ["--tls-port", &port, "--tls-auth-clients", asks_clients, "--tls-replication", "yes"];
         let files =
             ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"];
-        let mut server = Self::reserve(&[&arguments[..], &files[..]].concat());
+        let server = Self::reserve(&[&arguments[..], &files[..]].concat());
         for (name, pem) in [("cert.pem", &*own.certificate), ("key.pem", &own.key), ("ca.pem", authority)] {
             std::fs::write(server.file(name), pem).unwrap();
         }
-        server.restart();
         (server, tls_port)
     }
 

@@ -40,7 +40,8 @@ impl Watched {
              sentinel failover-timeout {MASTER} 3000\n\
              {lines}\n"
         );
-        let sentinels: Vec<_> = (0..sentinels).map(|_| start_sentinel(&settings)).collect();
+        let sentinels: Vec<_> =
+            (0..sentinels).map(|_| run_as_sentinel(RedisServer::reserve(&[]), &settings)).collect();
         let watched = Self { servers: [master, replica], sentinels };
         let others = (watched.sentinels.len() - 1).to_string();
         for sentinel in &watched.sentinels {
@@ -71,9 +72,10 @@ impl Watched {
     }
 }
 
-fn start_sentinel(settings: &str) -> RedisServer {
+/// Starts a reserved server as a sentinel with these settings.
+pub(crate) fn run_as_sentinel(reserved: RedisServer, settings: &str) -> RedisServer {
     // A sentinel writes into its file what it learns.
-    let mut sentinel = RedisServer::reserve(&[]).with_settings_file("--sentinel");
+    let mut sentinel = reserved.with_settings_file("--sentinel");
     fs::write(sentinel.file("redis.conf"), settings).unwrap();
     sentinel.restart();
     sentinel
