@@ -1,5 +1,6 @@
 //! What several tests need.
 
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod deadline;
 pub(crate) mod gateway;
@@ -7,3 +8,4 @@ pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod raw_socket;
 pub(crate) mod redis_server;
+pub(crate) mod sentinel;
