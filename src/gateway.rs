@@ -10,7 +10,7 @@ use actix_rt::time::{Instant, interval, sleep, timeout};
 
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::broker::redis::RedisOptions;
-use crate::broker::{Broker, BrokerSetupError};
+use crate::broker::{Broker, BrokerSetupError, HistoryOptions};
 use crate::http::{self, Admin, ApiKey, Readiness};
 use crate::hub::Hubs;
 use crate::hub::messages::Drain;
@@ -185,8 +185,14 @@ impl Gateway {
 
 fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupError> {
     let broker = &settings.broker;
+    let history = HistoryOptions {
+        size: broker.history_size,
+        ttl: broker.history_ttl,
+        idempotency_window: broker.idempotency_window,
+        memory_bytes: broker.memory_history_bytes,
+    };
     if broker.url == "memory:" {
-        return Ok(Broker::memory(broker.max_payload_bytes, metrics));
+        return Ok(Broker::memory(broker.max_payload_bytes, history, metrics));
     }
     let options = RedisOptions {
         url: broker.url.clone(),
@@ -198,6 +204,7 @@ fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupE
         reconnect_min: broker.reconnect_min,
         reconnect_max: broker.reconnect_max,
         max_payload_bytes: broker.max_payload_bytes,
+        history,
     };
     Broker::redis(options, metrics)
 }

@@ -72,6 +72,8 @@ impl Settings {
         }
         count("broker.history_size", broker.history_size, 1..=1_000_000)?;
         time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY)?;
+        time("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY)?;
+        count("broker.memory_history_bytes", broker.memory_history_bytes, MIB..=64 * GIB)?;
         time("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE)?;
         time("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE)?;
         time("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE)?;

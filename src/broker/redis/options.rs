@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 
-use super::super::BrokerSetupError;
+use super::super::{BrokerSetupError, HistoryOptions};
 
 /// Where Redis is and how long to wait for it.
 #[derive(Clone)]
@@ -29,6 +29,8 @@ pub struct RedisOptions {
     pub reconnect_max: Duration,
     /// Longer payloads are dropped unread.
     pub max_payload_bytes: usize,
+    /// What is kept of durable messages.
+    pub history: HistoryOptions,
 }
 
 impl RedisOptions {
@@ -93,6 +95,7 @@ mod tests {
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(5),
             max_payload_bytes: 65_536,
+            history: HistoryOptions::of_size(1000),
         };
         let info = options.connection_info().unwrap();
         assert_eq!(info.addr().to_string(), "redis.internal:6380");

@@ -9,8 +9,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::super::Health;
 use super::super::delivery::Delivery;
 use super::clock::ClockSample;
+use super::function::Availability;
 use super::loss::Loss;
 use super::options::RedisOptions;
+use super::rejected::Rejected;
 use crate::metrics::Metrics;
 use crate::protocol::position::Position;
 
@@ -48,6 +50,11 @@ pub(super) struct State {
     pub(super) commands: watch::Sender<Option<MultiplexedConnection>>,
     /// Rung when a publication found the connection broken: do not wait for the next probe to find it too.
     pub(super) suspect: Notify,
+    /// Payloads that are to be put where a person can find them.
+    pub(super) rejected: Rejected,
+    /// Whether this process has once seen to it that Redis has the function.
+    pub(super) is_function_settled: AtomicBool,
+    availability: watch::Sender<Availability>,
     clock: watch::Sender<Option<ClockSample>>,
     stage: watch::Sender<Stage>,
     stopping: AtomicBool,
@@ -63,6 +70,9 @@ impl State {
             publishing: Semaphore::new(MAX_PUBLISHING),
             commands: watch::Sender::new(None),
             suspect: Notify::new(),
+            rejected: Rejected::new(metrics),
+            is_function_settled: AtomicBool::new(false),
+            availability: watch::Sender::new(Availability::Unknown),
             clock: watch::Sender::new(None),
             stage: watch::Sender::new(Stage::Connecting),
             stopping: AtomicBool::new(false),
@@ -85,6 +95,24 @@ impl State {
             };
             *stage = Stage::Proving(before);
         });
+    }
+
+    /// Notes whether durable publishing is possible; says so when that changes.
+    pub(super) fn set_availability(&self, availability: Availability) {
+        self.delivery.metrics.history_available.set((availability == Availability::Available).into());
+        let before = self.availability.send_replace(availability.clone());
+        if before == availability {
+            return;
+        }
+        match availability.note() {
+            None => log::info!("redis: durable publishing is possible"),
+            Some(note) => log::warn!("redis: {note}"),
+        }
+    }
+
+    /// What an operator should know though it keeps nothing from being delivered.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.availability.borrow().note().into_iter().collect()
     }
 
     pub(super) fn set_clock(&self, sample: ClockSample) {

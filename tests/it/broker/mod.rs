@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use emagine_gateway::broker::redis::RedisOptions;
-use emagine_gateway::broker::{Broker, HubEvent, HubId, Inbox, InboxFull, PublishError};
+use emagine_gateway::broker::{Broker, HistoryOptions, HubEvent, HubId, Inbox, InboxFull, PublishError};
 use emagine_gateway::metrics::{Metrics, Reason};
 use emagine_gateway::protocol::channel::ChannelName;
 use emagine_gateway::protocol::publication::Publication;
@@ -32,7 +32,8 @@ struct BrokerUnderTest {
 impl BrokerUnderTest {
     fn memory() -> Self {
         let metrics = Metrics::default();
-        Self { broker: Broker::memory(MAX_PAYLOAD_BYTES, &metrics), metrics, server: None }
+        let broker = Broker::memory(MAX_PAYLOAD_BYTES, HistoryOptions::of_size(100), &metrics);
+        Self { broker, metrics, server: None }
     }
 
     /// A broker whose delivery over a new Redis is proven.
@@ -105,6 +106,7 @@ fn options(url: &str) -> RedisOptions {
         reconnect_min: Duration::from_millis(20),
         reconnect_max: Duration::from_millis(400),
         max_payload_bytes: MAX_PAYLOAD_BYTES,
+        history: HistoryOptions::of_size(100),
     }
 }
 
