@@ -137,3 +137,6 @@ fn born(options: &RedisOptions) -> String {
 const fn milliseconds((seconds, micros): Time) -> u64 {
     seconds.saturating_mul(1000).saturating_add(micros / 1000)
 }
+
+#[cfg(test)]
+mod tests;
