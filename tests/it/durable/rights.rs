@@ -34,7 +34,7 @@ fn a_user_without_a_right_is_refused_before_anything_is_written() {
         (format!("~gateway:* &gateway:* {RIGHTS} -xadd"), "may not run XADD"),
         (format!("~gateway:* &gateway:* {RIGHTS} -pexpire"), "may not run PEXPIRE"),
         (format!("~gateway:* &gateway:* {RIGHTS} -set"), "may not run SET"),
-        (format!("%R~gateway:* &gateway:* {RIGHTS}"), "may not run"),
+        (format!("%R~gateway:* &gateway:* {RIGHTS}"), "permission"),
         (format!("~gateway:* &gateway:* {RIGHTS} -time"), "permission"),
         (format!("~gateway:* &gateway:* {RIGHTS} -fcall"), "permission"),
         (format!("~gateway:user:* &gateway:* {RIGHTS}"), "permission"),
