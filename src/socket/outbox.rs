@@ -20,6 +20,10 @@ use crate::protocol::frame;
 
 /// How many frames go into one write at most; the kernel takes up to 1024 (`UIO_MAXIOV`).
 const WRITE_AT_ONCE: usize = 64;
+/// What a frame that waits takes beside its bytes, at most: its place in a queue that grows by doubling (while it
+/// moves, three places), and what the allocator adds. Without it a peer that sends empty Pings and reads nothing would
+/// hold fifty times the bound in Pongs of two bytes.
+const FRAME_OVERHEAD_BYTES: usize = 3 * size_of::<Bytes>() + 32;
 
 /// A handle on one socket's way out. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -56,7 +60,7 @@ pub(super) enum State {
     Open,
     /// A Close frame is the last one; the peer's answer is awaited.
     Closing,
-    /// As Closing, but the peer began it, broke the rules or does not read: nothing is awaited.
+    /// As Closing, but the peer began it, broke the rules, is silent or does not read: nothing is awaited.
     Leaving,
     /// The stream has failed: there is nobody to send to.
     Broken,
@@ -83,14 +87,14 @@ impl Outbox {
         }))
     }
 
-    /// Sends a prepared WebSocket frame: at once if nothing waits, else behind what waits. When more than
-    /// `session.outbound_bytes` would wait, the socket is closed as too slow instead.
+    /// Sends a prepared WebSocket frame: at once if nothing waits, else behind what waits. When what
+    /// waits would take more than `session.outbound_bytes` of memory, the socket is closed as too slow instead.
     pub fn push(&self, frame: Bytes) -> Pushed {
         if self.0.state.get() != State::Open {
             return Pushed::Closed;
         }
         self.enqueue(frame);
-        if self.queued_bytes() > self.0.options.outbound_bytes {
+        if self.held_bytes() > self.0.options.outbound_bytes {
             self.close(CloseCode::TooSlow);
             return Pushed::Closed;
         }
@@ -100,8 +104,9 @@ impl Outbox {
     /// Sends Close and nothing after it. Only the first call counts.
     pub fn close(&self, code: CloseCode) {
         let state = match code {
-            // A peer that breaks the rules of framing, or does not read, is not waited for.
+            // A peer that breaks the rules of framing, does not read, or has long been silent is not waited for.
             CloseCode::TooSlow
+            | CloseCode::HeartbeatTimedOut
             | CloseCode::ProtocolError
             | CloseCode::InvalidUtf8
             | CloseCode::PolicyViolation
@@ -145,6 +150,12 @@ impl Outbox {
     /// The bytes that wait.
     pub fn queued_bytes(&self) -> usize {
         self.0.queue.borrow().as_ref().map_or(0, |queue| queue.bytes)
+    }
+
+    /// What the frames that wait take in memory, if nobody shares them.
+    fn held_bytes(&self) -> usize {
+        let queue = self.0.queue.borrow();
+        queue.as_ref().map_or(0, |queue| queue.bytes + queue.frames.len() * FRAME_OVERHEAD_BYTES)
     }
 
     pub(super) fn state(&self) -> State {

@@ -6,6 +6,7 @@ mod endless;
 mod frames;
 mod handshakes;
 mod slow;
+mod stalled;
 
 use crate::support::client::Client;
 use crate::support::gateway::{Plan, TestGateway};
