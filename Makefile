@@ -31,10 +31,10 @@ lint: ## formatting, clippy and the documentation, with warnings as errors
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
 
-measure: ## what a socket and a delivery cost, beside a bare write loop (docs/performance.md)
+measure: ## what sockets, deliveries, stalled readers and inflating cost; ten minutes (docs/performance.md)
 	@scripts/setup rust redis
 	cargo build --release --locked --bin emagine-gateway --example measure
-	ulimit -n 20000; target/release/examples/measure 10000 20; target/release/examples/measure 1000 500; target/release/examples/measure 10000 10 deflate
+	ulimit -n 20000; target/release/examples/measure 10000 20; target/release/examples/measure 1000 500; target/release/examples/measure 10000 10 deflate; target/release/examples/measure stalled; target/release/examples/measure inflate
 
 check: lint test ## all that must hold before a change goes in
 
