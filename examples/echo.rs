@@ -65,6 +65,7 @@ fn main() {
         // The suite cuts its 4 MiB messages into frames of 64 bytes.
         inbound: Bounds { message_bytes: MESSAGE_BYTES, fragments: 1 << 20 },
         message_timeout: Duration::from_secs(60),
+        control_frames_per_minute: 1_000,
         outbound_bytes: 2 * MESSAGE_BYTES,
         write_timeout: Duration::from_secs(30),
         close_timeout: Duration::from_secs(1),

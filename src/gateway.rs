@@ -234,8 +234,15 @@ fn caps(settings: &Settings, descriptors: Descriptors) -> Caps {
         // Over this the system would refuse, which cuts off the admin port and Redis as well.
         connections: if set == 0 { descriptors.sockets() } else { set.min(descriptors.sockets()) },
         connections_per_address: settings.limits.connections_per_address,
+        handshakes_per_address: handshakes_per_address(settings, descriptors),
         connects_per_second: settings.limits.connects_per_second,
     }
+}
+
+/// An address may not have more handshakes than sockets, nor more than half of all: the others are for others.
+fn handshakes_per_address(settings: &Settings, descriptors: Descriptors) -> u32 {
+    let half = u32::try_from(descriptors.handshakes() / 2).unwrap_or(u32::MAX);
+    settings.limits.connections_per_address.min(half)
 }
 
 /// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
@@ -265,6 +272,7 @@ fn socket_options(
     SocketOptions {
         inbound: Bounds { message_bytes: session.max_message_bytes, fragments: session.max_fragments as u32 },
         message_timeout: session.message_timeout,
+        control_frames_per_minute: session.control_frames_per_minute,
         outbound_bytes: session.outbound_bytes,
         write_timeout: session.write_timeout,
         close_timeout: settings.server.close_timeout,

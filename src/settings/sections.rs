@@ -125,6 +125,8 @@ pub struct SessionSettings {
     pub write_timeout: Duration,
     /// Messages a client may send in a minute (else 4007); 0 = no cap.
     pub messages_per_minute: u32,
+    /// Pings and Pongs a client may send in a minute (else 4007).
+    pub control_frames_per_minute: u32,
     /// Frames that one fragmented message may consist of.
     pub max_fragments: usize,
     /// From the first byte of a message to its last (else 1008).

@@ -101,6 +101,8 @@ impl Settings {
         time("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE)?;
         count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB)?;
         count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB)?;
+        let control_frames = session.control_frames_per_minute as usize;
+        count("session.control_frames_per_minute", control_frames, 10..=1_000_000)?;
         count("session.max_fragments", session.max_fragments, 1..=65_536)
     }
 

@@ -16,7 +16,7 @@ use bytes::{Buf as _, Bytes};
 use super::SocketOptions;
 use crate::metrics::{Code, Metrics};
 use crate::protocol::close::CloseCode;
-use crate::protocol::frame;
+use crate::protocol::frame::{self, FrameKind};
 
 /// How many frames go into one write at most; the kernel takes up to 1024 (`UIO_MAXIOV`).
 const WRITE_AT_ONCE: usize = 64;
@@ -97,6 +97,18 @@ impl Outbox {
         Pushed::Accepted
     }
 
+    /// Answers a Ping. Of Pongs that would wait one behind the other only the latest is kept (RFC 6455, section
+    /// 5.5.3), so that a peer which does not read them cannot pile them up.
+    pub(super) fn answer_ping(&self, payload: &[u8]) {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(queue) = &mut *self.0.queue.borrow_mut() {
+            queue.take_back_pong(&self.0.options.metrics);
+        }
+        self.push(frame::encode(FrameKind::Pong, payload));
+    }
+
     /// Sends Close and nothing after it. Only the first call counts.
     pub fn close(&self, code: CloseCode) {
         let state = match code {
@@ -149,6 +161,10 @@ impl Outbox {
 
     pub(super) fn state(&self) -> State {
         self.0.state.get()
+    }
+
+    pub(super) fn options(&self) -> &SocketOptions {
+        &self.0.options
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -252,6 +268,19 @@ impl Queue {
         self.bytes += frame.len();
         metrics.outbound_queued_bytes.inc_by(frame.len() as i64);
         self.frames.push_back(frame);
+    }
+
+    /// Takes the last frame back if it is a Pong of which nothing has left.
+    fn take_back_pong(&mut self, metrics: &Metrics) {
+        // The rest of a torn frame begins anywhere.
+        let untorn = usize::from(self.is_torn)..;
+        let is_pong = |frame: &Bytes| frame.first() == Some(&FrameKind::Pong.first_byte());
+        if !self.frames.range(untorn).next_back().is_some_and(is_pong) {
+            return;
+        }
+        let length = self.frames.pop_back().map_or(0, |frame| frame.len());
+        self.bytes -= length;
+        metrics.outbound_queued_bytes.dec_by(length as i64);
     }
 
     fn advance(&mut self, mut written: usize, metrics: &Metrics) {

@@ -25,6 +25,7 @@ fn every_range_has_two_ends() {
         ("session.message_timeout", "10ms", "10m", "9ms", "601s"),
         ("session.max_message_bytes", "1024", "67108864", "1023", "67108865"),
         ("session.outbound_bytes", "1024", "1073741824", "1023", "1073741825"),
+        ("session.control_frames_per_minute", "10", "1000000", "9", "1000001"),
         ("session.max_fragments", "1", "65536", "0", "65537"),
         ("auth.max_age", "1s", "3650d", "0s", "3651d"),
         ("auth.leeway", "0s", "5m", "1500ms", "301s"),

@@ -2,7 +2,9 @@
 
 mod churn;
 mod closing;
+mod crowds;
 mod endless;
+mod floods;
 mod frames;
 mod handshakes;
 mod slow;
