@@ -77,7 +77,7 @@ fn main() {
         metrics: Metrics::default(),
     };
     actix_rt::System::new().block_on(async {
-        let listener = listener::bind(address.parse().unwrap()).unwrap();
+        let listener = listener::bind(address.parse().unwrap(), listener::BACKLOG).unwrap();
         println!("listening on {}", listener.local_addr().unwrap());
         listener::serve(listener, 2, options, Connections::default(), || Echo).unwrap().await.unwrap();
     });

@@ -76,9 +76,9 @@ impl Gateway {
         let authenticator = Arc::new(Authenticator::new(&settings.auth)?);
         let broker = broker(&settings, &metrics)?;
         let proxies = TrustedProxies::new(settings.server.trusted_networks()?);
-        let descriptors = raise_descriptors(settings.server.max_connections);
-        let public = bind("server.public_addr", settings.server.public_addr)?;
-        let admin = bind("server.admin_addr", settings.server.admin_addr)?;
+        let descriptors = raise_descriptors(&settings);
+        let public = bind("server.public_addr", settings.server.public_addr, listener::BACKLOG)?;
+        let admin = bind("server.admin_addr", settings.server.admin_addr, http::BACKLOG)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let (hubs, connections, drain) = (Hubs::default(), Connections::default(), DrainSwitch::default());
@@ -120,6 +120,8 @@ impl Gateway {
                 },
                 key: api_key(&settings),
                 max_payload_bytes: settings.broker.max_payload_bytes,
+                max_connections: settings.admin.max_connections,
+                request_timeout: settings.admin.request_timeout,
             },
         )?;
         let servers = [public.handle(), admin.handle()];
@@ -202,8 +204,8 @@ fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupE
     Broker::redis(options, metrics)
 }
 
-fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    listener::bind(address).map_err(|error| StartError::Bind { key, address, error })
+fn bind(key: &'static str, address: SocketAddr, backlog: i32) -> Result<TcpListener, StartError> {
+    listener::bind(address, backlog).map_err(|error| StartError::Bind { key, address, error })
 }
 
 /// One worker for each core unless the settings say otherwise.
@@ -246,8 +248,9 @@ fn handshakes_per_address(settings: &Settings, descriptors: Descriptors) -> u32 
 }
 
 /// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
-fn raise_descriptors(max_connections: usize) -> Descriptors {
-    let descriptors = Descriptors::raise().unwrap_or_else(|error| {
+fn raise_descriptors(settings: &Settings) -> Descriptors {
+    let max_connections = settings.server.max_connections;
+    let descriptors = Descriptors::raise(settings.admin.max_connections).unwrap_or_else(|error| {
         log::warn!("the limit of open files cannot be read or raised: {error}");
         Descriptors::default()
     });

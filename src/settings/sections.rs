@@ -184,6 +184,11 @@ pub struct AdminSettings {
     /// The bearer key for publishing over HTTP. `None`: refused, except in development on a loopback address.
     #[serde(deserialize_with = "none_if_empty")]
     pub api_key: Option<Secret>,
+    /// Open connections; further ones are not accepted until one has ended.
+    pub max_connections: usize,
+    /// From accept to the end of the first head, and from each head to the end of its body.
+    #[serde(with = "duration")]
+    pub request_timeout: Duration,
 }
 
 /// `[drain]`: the way out after SIGTERM.

@@ -182,6 +182,8 @@ impl Settings {
     }
 
     fn validate_admin(&self) -> Check {
+        count("admin.max_connections", self.admin.max_connections, 4..=10_000)?;
+        time("admin.request_timeout", self.admin.request_timeout, 500 * MS..=MINUTE)?;
         match &self.admin.api_key {
             Some(key) if self.profile == Profile::Production && key.expose().len() < MIN_API_KEY_BYTES => {
                 refuse("admin.api_key", "must be at least 16 bytes long in production")

@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// What the process itself needs: threads, listeners, Redis, the admin port.
-const OWN: usize = 100;
+/// What the process itself needs: threads, listeners, Redis.
+const OWN: usize = 50;
 /// As many connections a worker of actix-server carries at most that are not sockets yet, unless told otherwise.
 const MOST_HANDSHAKES: usize = 25_600;
 
@@ -11,20 +11,22 @@ const MOST_HANDSHAKES: usize = 25_600;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
     limit: usize,
+    /// How many of them are kept for the admin port.
+    admin: usize,
 }
 
 /// No limit that is known.
 impl Default for Descriptors {
     fn default() -> Self {
-        Self { limit: usize::MAX }
+        Self { limit: usize::MAX, admin: 0 }
     }
 }
 
 impl Descriptors {
-    /// Raises the process's limit as far as it may, and returns it.
-    pub fn raise() -> io::Result<Self> {
+    /// Raises the process's limit as far as it may, and returns it, with so many kept for the admin port.
+    pub fn raise(admin: usize) -> io::Result<Self> {
         let limit = rlimit::increase_nofile_limit(u64::MAX)?;
-        Ok(Self { limit: usize::try_from(limit).unwrap_or(usize::MAX) })
+        Ok(Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), admin })
     }
 
     /// The limit.
@@ -32,10 +34,10 @@ impl Descriptors {
         self.limit
     }
 
-    /// How many sockets there is room for, with a reserve for the process itself and for handshakes. Under a very
+    /// How many sockets there is room for, with a reserve for the process itself, its admin port and handshakes. Under a very
     /// low limit the reserve is cut, so that it is still a gateway.
     pub fn sockets(self) -> usize {
-        self.limit.saturating_sub(OWN + self.handshakes()).max(self.limit / 4)
+        self.limit.saturating_sub(OWN + self.admin + self.handshakes()).max(self.limit / 4)
     }
 
     /// How many connections may be in their handshake at a time. Further ones wait to be accepted, so that
@@ -58,7 +60,7 @@ mod tests {
             (20_000, 17_400, 2_500),
             (1_048_576, 1_022_876, 25_600),
         ] {
-            let descriptors = Descriptors { limit };
+            let descriptors = Descriptors { limit, admin: 50 };
             assert_eq!((descriptors.sockets(), descriptors.handshakes()), (sockets, handshakes), "{limit}");
             assert!(descriptors.sockets() + descriptors.handshakes() < limit);
         }

@@ -21,15 +21,15 @@ use crate::metrics::Metrics;
 
 /// How many connections may wait to be accepted. After a restart of everything they come in thousands; the
 /// kernel caps this at its own `net.core.somaxconn`.
-const BACKLOG: i32 = 4_096;
+pub const BACKLOG: i32 = 4_096;
 
-/// Binds a port without accepting from it yet. Port 0 takes a free one.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds a port without accepting from it yet; `backlog` connections may wait for that. Port 0 takes a free one.
+pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     Ok(socket.into())
 }
 

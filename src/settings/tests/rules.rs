@@ -29,6 +29,8 @@ fn every_range_has_two_ends() {
         ("session.max_fragments", "1", "65536", "0", "65537"),
         ("auth.max_age", "1s", "3650d", "0s", "3651d"),
         ("auth.leeway", "0s", "5m", "1500ms", "301s"),
+        ("admin.max_connections", "4", "10000", "3", "10001"),
+        ("admin.request_timeout", "500ms", "1m", "499ms", "61s"),
         ("drain.delay", "0s", "4s", "5s", "601s"),
         ("drain.window", "0s", "5s", "6s", "61m"),
         ("drain.timeout", "1s", "2h", "999ms", "121m"),
