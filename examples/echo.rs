@@ -67,6 +67,7 @@ fn main() {
         message_timeout: Duration::from_secs(60),
         control_frames_per_minute: 1_000,
         outbound_bytes: 2 * MESSAGE_BYTES,
+        outbound_bytes_of_all: usize::MAX,
         write_timeout: Duration::from_secs(30),
         close_timeout: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),

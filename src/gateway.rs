@@ -250,7 +250,8 @@ fn handshakes_per_address(settings: &Settings, descriptors: Descriptors) -> u32 
 /// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
 fn raise_descriptors(settings: &Settings) -> Descriptors {
     let max_connections = settings.server.max_connections;
-    let descriptors = Descriptors::raise(settings.admin.max_connections).unwrap_or_else(|error| {
+    let workers = workers(settings.server.workers);
+    let descriptors = Descriptors::raise(workers, settings.admin.max_connections).unwrap_or_else(|error| {
         log::warn!("the limit of open files cannot be read or raised: {error}");
         Descriptors::default()
     });
@@ -277,6 +278,10 @@ fn socket_options(
         message_timeout: session.message_timeout,
         control_frames_per_minute: session.control_frames_per_minute,
         outbound_bytes: session.outbound_bytes,
+        outbound_bytes_of_all: match settings.server.outbound_bytes {
+            0 => usize::MAX,
+            bytes => bytes,
+        },
         write_timeout: session.write_timeout,
         close_timeout: settings.server.close_timeout,
         handshake_timeout: settings.server.handshake_timeout,

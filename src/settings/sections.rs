@@ -25,6 +25,8 @@ pub struct ServerSettings {
     pub workers: usize,
     /// Open sockets of the process; 0 = no cap.
     pub max_connections: usize,
+    /// Bytes that may wait to be written to all sockets together; 0 = no cap.
+    pub outbound_bytes: usize,
     /// Exact origins (`https://app.example.com`), `https://*.example.com` for any subdomain, or `*`.
     pub allowed_origins: Vec<String>,
     /// Whether a client without an Origin header may connect.

@@ -103,6 +103,10 @@ impl Settings {
         count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB)?;
         let control_frames = session.control_frames_per_minute as usize;
         count("session.control_frames_per_minute", control_frames, 10..=1_000_000)?;
+        let all = self.server.outbound_bytes;
+        if all != 0 && all < session.outbound_bytes {
+            return refuse("server.outbound_bytes", "must be 0 or at least session.outbound_bytes");
+        }
         count("session.max_fragments", session.max_fragments, 1..=65_536)
     }
 

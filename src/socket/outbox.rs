@@ -84,17 +84,28 @@ impl Outbox {
     }
 
     /// Sends a prepared WebSocket frame: at once if nothing waits, else behind what waits. When more than
-    /// `session.outbound_bytes` would wait, the socket is closed as too slow instead.
+    /// `session.outbound_bytes` would wait, or more than is left of `server.outbound_bytes`, the socket is closed
+    /// as too slow instead.
     pub fn push(&self, frame: Bytes) -> Pushed {
         if self.0.state.get() != State::Open {
             return Pushed::Closed;
         }
         self.enqueue(frame);
-        if self.queued_bytes() > self.0.options.outbound_bytes {
+        let queued = self.queued_bytes();
+        if queued > 0 && queued > self.allowance() {
             self.close(CloseCode::TooSlow);
             return Pushed::Closed;
         }
         Pushed::Accepted
+    }
+
+    /// How many bytes may wait here. The fuller the process is, the fewer: a socket may have as many as are left for
+    /// all. So the one with the most waiting is the first to go, and together they stay below their bound.
+    fn allowance(&self) -> usize {
+        let options = &self.0.options;
+        // What waits here is in it.
+        let all = usize::try_from(options.metrics.outbound_queued_bytes.get()).unwrap_or(0);
+        options.outbound_bytes.min(options.outbound_bytes_of_all.saturating_sub(all))
     }
 
     /// Answers a Ping. Of Pongs that would wait one behind the other only the latest is kept (RFC 6455, section

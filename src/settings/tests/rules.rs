@@ -52,6 +52,14 @@ fn every_range_has_two_ends() {
 }
 
 #[test]
+fn what_waits_for_all_sockets_is_no_less_than_what_waits_for_one() {
+    let two = |all| [("session.outbound_bytes", "2048"), ("server.outbound_bytes", all)];
+    assert!(development(&two("0")).is_ok());
+    assert!(development(&two("2048")).is_ok());
+    assert_refused(development(&two("2047")), &["server.outbound_bytes", "session.outbound_bytes"]);
+}
+
+#[test]
 fn the_two_listeners_must_differ() {
     let same = [("server.public_addr", "127.0.0.1:9000"), ("server.admin_addr", "127.0.0.1:9000")];
     assert_refused(development(&same), &["server.admin_addr", "differ"]);

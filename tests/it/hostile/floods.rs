@@ -1,10 +1,13 @@
-//! Peers that send more control frames than they have use for.
+//! Peers that send more control frames than they have use for, and what waits for those that do not read.
 
-use super::{HELLO, Neighbourhood, frame};
+use super::{Neighbourhood, frame};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::RawSocket;
+
+/// The length of a long message, in bytes.
+const LONG: usize = 60_000;
 
 /// Reads on to the Close, which must have this code; returns the Pongs before it.
 #[track_caller]
@@ -20,6 +23,28 @@ fn pongs_before_close(raw: &mut RawSocket, code: u16) -> Vec<Vec<u8>> {
             (0x81, _) => {}
             (first, payload) => panic!("frame {first:02X}: {payload:02X?}"),
         }
+    }
+}
+
+impl Neighbourhood {
+    /// A socket of this user, which reads nothing behind its Ready.
+    #[track_caller]
+    fn identified(&self, user: &str) -> RawSocket {
+        let mut raw = self.intruder();
+        raw.says(&format!(r#"{{"op":1,"token":"{user}"}}"#));
+        raw.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+        raw
+    }
+
+    /// Publishes long messages to a user until something has come of it; returns how many.
+    #[track_caller]
+    fn publish_until(&self, user: &str, mut is_enough: impl FnMut(&TestGateway) -> bool) -> usize {
+        let mut count = 0;
+        eventually(SOON, || {
+            self.gateway.publish(&format!("user:{user}"), &format!("{:?}", "x".repeat(LONG)));
+            count += 1;
+            is_enough(&self.gateway).then_some(count)
+        })
     }
 }
 
@@ -76,15 +101,8 @@ fn of_pongs_that_the_peer_does_not_read_only_the_latest_waits() {
         .with("session.messages_per_minute", "0")
         .with("session.write_timeout", "1m");
     let mut street = Neighbourhood::of(&plan);
-    let mut raw = RawSocket::connect(street.gateway.public);
-    raw.hears(HELLO);
-    raw.says(r#"{"op":1,"token":"42"}"#);
-    raw.hears(r#"{"op":2,"user":"42"}"#);
-    let text = "x".repeat(60_000);
-    eventually(SOON, || {
-        street.gateway.publish("user:42", &format!("{text:?}"));
-        (street.gateway.metric("outbound_queued_bytes") > 0).then_some(())
-    });
+    let mut raw = street.identified("42");
+    street.publish_until("42", |gateway| gateway.metric("outbound_queued_bytes") > 0);
     let before = street.gateway.metric("outbound_queued_bytes");
     for number in 0..1_000_u16 {
         raw.writes(&frame(0x89, &number.to_be_bytes().repeat(60)));
@@ -105,4 +123,31 @@ fn of_pongs_that_the_peer_does_not_read_only_the_latest_waits() {
         }
     }
     assert_eq!(pongs, [999_u16.to_be_bytes().repeat(60)]);
+}
+
+#[test]
+fn of_sockets_that_wait_for_too_much_together_the_one_with_the_most_is_closed_with_4008() {
+    const TOGETHER: i64 = 2_000_000;
+    let plan = TestGateway::with("server.outbound_bytes", &TOGETHER.to_string())
+        .with("session.outbound_bytes", &TOGETHER.to_string())
+        .with("session.write_timeout", "1m");
+    let mut street = Neighbourhood::of(&plan);
+    let mut modest = street.identified("41");
+    let messages = street.publish_until("41", |gateway| gateway.metric("outbound_queued_bytes") > 0);
+    let greedy = street.identified("42");
+    let mut most = 0;
+    street.publish_until("42", |gateway| {
+        most = most.max(gateway.metric("outbound_queued_bytes"));
+        gateway.closes(4008) == 1
+    });
+    assert!(most > TOGETHER / 4 && most <= TOGETHER, "{most} bytes waited");
+    street.neighbour_is_served("a greedy socket");
+    // Who waits for little is left alone and gets all of it.
+    street.gateway.publish("user:41", r#""the next""#);
+    for _ in 0..messages {
+        assert_eq!(modest.frame().1.len(), LONG + r#"{"op":3,"message":""}"#.len());
+    }
+    modest.hears(r#"{"op":3,"message":"the next"}"#);
+    assert_eq!(street.gateway.closes(4008), 1);
+    drop(greedy);
 }
