@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
+use actix_http::error::DispatchError;
 use actix_http::{HttpService, KeepAlive, Method, Protocol as Http, Request, Response};
 use actix_rt::net::TcpStream;
 use actix_server::Server;
@@ -84,8 +85,12 @@ where
                 }
                 Ok(handshake) => {
                     let served = http.call((stream, Http::Http1, peer));
+                    let metrics = gate_options.metrics.clone();
                     Either::Right(async move {
                         let served = served.await;
+                        if let Err(DispatchError::Parse(_)) = served {
+                            Metrics::count(&metrics.upgrades_refused, "bad_request");
+                        }
                         drop(handshake);
                         served
                     })

@@ -1,5 +1,6 @@
 //! What a peer may send, withhold or refuse to read, and that its neighbours do not notice.
 
+mod broken;
 mod churn;
 mod closing;
 mod crowds;
@@ -8,6 +9,7 @@ mod floods;
 mod frames;
 mod handshakes;
 mod slow;
+mod strangers;
 
 use crate::support::client::Client;
 use crate::support::gateway::{Plan, TestGateway};
