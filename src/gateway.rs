@@ -241,10 +241,15 @@ fn caps(settings: &Settings, descriptors: Descriptors) -> Caps {
     }
 }
 
-/// An address may not have more handshakes than sockets, nor more than half of all: the others are for others.
+/// An address may not have more handshakes than sockets, nor more than half of all: the others are for others. A
+/// handshake counts a little longer than it takes, so that very few would refuse who only comes back at once.
 fn handshakes_per_address(settings: &Settings, descriptors: Descriptors) -> u32 {
+    const FEWEST: u32 = 16;
     let half = u32::try_from(descriptors.handshakes() / 2).unwrap_or(u32::MAX);
-    settings.limits.connections_per_address.min(half)
+    match settings.limits.connections_per_address {
+        0 => 0,
+        sockets => sockets.max(FEWEST).min(half),
+    }
 }
 
 /// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
