@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::body::Body;
 use super::{Admin, ApiError, MAX_BATCH};
 use crate::protocol::channel::ChannelName;
 
@@ -33,7 +34,7 @@ struct Batch<'a> {
 pub(super) async fn one(
     admin: web::Data<Admin>,
     request: HttpRequest,
-    body: web::Bytes,
+    Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     admin.key.check(&request)?;
     let publish: Publish<'_> = parse(&body)?;
@@ -46,7 +47,7 @@ pub(super) async fn one(
 pub(super) async fn batch(
     admin: web::Data<Admin>,
     request: HttpRequest,
-    body: web::Bytes,
+    Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     admin.key.check(&request)?;
     let batch: Batch<'_> = parse(&body)?;

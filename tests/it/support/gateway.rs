@@ -221,7 +221,8 @@ impl TestGateway {
     /// Nobody is here any more, and nothing remembers anybody.
     #[track_caller]
     pub(crate) fn assert_empty(&self) {
-        const ALL: [&str; 7] = [
+        const ALL: [&str; 8] = [
+            "handshakes",
             "connections",
             "sessions",
             "subscriptions",

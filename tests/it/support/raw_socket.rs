@@ -1,7 +1,7 @@
 //! A client that is free to break the rules: it upgrades by hand, and writes and reads bytes.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -91,6 +91,12 @@ impl RawSocket {
         // A reset after the answer is none of ours.
         let _ = stream.read_to_end(&mut head);
         Err(Answer::parse(&String::from_utf8_lossy(&head)).unwrap())
+    }
+
+    /// Closes its own half of the connection, and goes on reading.
+    #[track_caller]
+    pub(crate) fn finishes(&self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Ends the connection by a reset.
