@@ -116,6 +116,12 @@ impl Guard {
     pub fn is_mid_message(&self) -> bool {
         self.partial.is_some()
     }
+
+    /// How many bytes are allocated for what has arrived of a message and a control frame: at most twice the bound,
+    /// as a buffer grows by doubling, and none between messages.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.payload.capacity() + partial.control.capacity())
+    }
 }
 
 impl Partial {
@@ -210,7 +216,10 @@ impl Partial {
             (_, Some(inflater)) => {
                 let mut piece = piece.to_vec();
                 unmask(&mut piece, frame.mask);
-                inflater.push(&piece, &mut self.payload, bounds.message_bytes)?;
+                let result = inflater.push(&piece, &mut self.payload, bounds.message_bytes);
+                // What came before the fault is judged before it, as it would be in a piece of its own.
+                self.check_text(start)?;
+                return Ok(result?);
             }
         }
         self.check_text(start)
@@ -233,8 +242,9 @@ impl Partial {
             Opcode::Continuation | Opcode::Message(_) => {
                 if let Some(inflater) = self.inflater.take() {
                     let start = self.payload.len();
-                    inflater.finish(&mut self.payload, bounds.message_bytes)?;
+                    let result = inflater.finish(&mut self.payload, bounds.message_bytes);
                     self.check_text(start)?;
+                    result?;
                 }
                 // Given away whole, so that an idle connection keeps no buffer.
                 let payload = std::mem::take(&mut self.payload).freeze();
