@@ -2,11 +2,10 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
 };
 
-use super::{AuthSettings, Profile, Secret, Settings, SettingsError, layers::Layers};
+use super::{AuthSettings, Profile, Secret, Settings, SettingsError, layers::Layers, read_text};
 
 pub(super) const DEFAULT: &str = include_str!("../../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../../config/development.toml");
@@ -134,11 +133,7 @@ fn read_secret_file(auth: &mut AuthSettings) -> Result<(), SettingsError> {
     }
     let unreadable =
         |reason: String| SettingsError::Unreadable { key: "auth.secret_file", path: path.clone(), reason };
-    let length = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-    if length > MAX_SECRET_FILE_BYTES {
-        return Err(unreadable(format!("it is longer than {MAX_SECRET_FILE_BYTES} bytes")));
-    }
-    let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = read_text(path, MAX_SECRET_FILE_BYTES).map_err(unreadable)?;
     let secret = text.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
         return Err(unreadable("it is empty".to_owned()));

@@ -118,6 +118,12 @@ impl Guard {
     pub fn is_mid_message(&self) -> bool {
         self.partial.is_some()
     }
+
+    /// How many bytes are allocated for what has arrived of a message and a control frame: at most twice the bound,
+    /// as a buffer grows by doubling, and none between messages.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.payload.capacity() + partial.control.capacity())
+    }
 }
 
 impl Partial {
@@ -213,9 +219,11 @@ impl Partial {
     fn inflate(&mut self, bounds: &Bounds) -> Result<(), CloseCode> {
         let wire = std::mem::take(&mut self.payload);
         let mut inflater = Inflater::new();
-        inflater.push(&wire, &mut self.payload, bounds.message_bytes)?;
-        inflater.finish(&mut self.payload, bounds.message_bytes)?;
-        self.check_text(0)
+        let pushed = inflater.push(&wire, &mut self.payload, bounds.message_bytes);
+        let inflated = pushed.and_then(|()| inflater.finish(&mut self.payload, bounds.message_bytes));
+        // What came before the fault is judged before it.
+        self.check_text(0)?;
+        Ok(inflated?)
     }
 
     fn check_text(&mut self, start: usize) -> Result<(), CloseCode> {

@@ -88,12 +88,12 @@ fn while_one_reader_in_ten_is_stalled_the_others_get_every_message_in_order() {
 fn answers_that_nobody_reads_take_no_more_memory_than_the_bound_however_short_they_are() {
     let mut street = Neighbourhood::of(&bounded_by_bytes().with("server.close_timeout", "100ms"));
     let before = street.gateway.peak_memory();
-    // Of six bytes each, answered by two. One peer after the other: each has gone when the next comes.
-    let pings = frame(0x89, b"").repeat(10_000);
+    // Answered by eleven bytes each. One peer after the other: each has gone when the next comes.
+    let heartbeats = frame(0x81, br#"{"op":10}"#).repeat(4_000);
     let readers: Vec<_> = (0..10)
         .map(|_| {
             let mut raw = stalled(&street.gateway, None);
-            while raw.tries(&pings) {}
+            while raw.tries(&heartbeats) {}
             raw
         })
         .collect();
@@ -101,7 +101,7 @@ fn answers_that_nobody_reads_take_no_more_memory_than_the_bound_however_short_th
     let grown = street.gateway.peak_memory() - before;
     assert!(grown <= BOUND / 1024 + ALLOWANCE, "memory grew by {grown} KiB");
     drop(readers);
-    street.neighbour_is_served("Pings without number");
+    street.neighbour_is_served("heartbeats without number");
 }
 
 #[test]
