@@ -169,7 +169,7 @@ local function publish(keys, args)
   elseif once and (once == '' or #once > MAX_ONCE_BYTES) then
     return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_ONCE_BYTES))
   elseif not pcall(cjson.decode, message) then
-    -- This keeps most mistakes out and tells their publisher. The gateway's own reading is stricter.
+    -- This keeps most mistakes out and tells their publisher. The gateway's own reading is the exact one.
     return refuse('the message is not valid JSON')
   end
 
