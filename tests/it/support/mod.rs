@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod deadline;
+pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod process;
