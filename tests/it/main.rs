@@ -8,6 +8,7 @@ mod support;
 mod admin;
 mod auth;
 mod compression;
+mod delivery;
 mod hostile;
 mod limits;
 mod ordering;
