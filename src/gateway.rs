@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_rt::time::{Instant, interval, sleep, timeout};
 
 use crate::auth::{AuthSetupError, Authenticator};
-use crate::broker::redis::RedisOptions;
+use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError};
 use crate::http::{self, Admin, ApiKey, Readiness};
 use crate::hub::Hubs;
@@ -190,6 +190,21 @@ fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupE
     }
     let options = RedisOptions {
         url: broker.url.clone(),
+        credentials: Credentials {
+            username: broker.username.clone(),
+            password: broker.password.clone(),
+            password_file: broker.password_file.clone(),
+        },
+        sentinel_credentials: Credentials {
+            username: broker.sentinel_username.clone(),
+            password: broker.sentinel_password.clone(),
+            password_file: broker.sentinel_password_file.clone(),
+        },
+        tls: TlsFiles {
+            ca: broker.tls_ca_file.clone(),
+            certificate: broker.tls_cert_file.clone(),
+            key: broker.tls_key_file.clone(),
+        },
         prefix: broker.prefix.clone(),
         connect_timeout: broker.connect_timeout,
         response_timeout: broker.response_timeout,

@@ -1,11 +1,14 @@
 //! Text that must not be printed.
 
-use std::fmt;
+use std::{fmt, fs, path::Path};
 
 use serde::{Deserialize, Serialize, Serializer};
 
 /// What stands in place of a secret wherever it would be printed.
 pub(super) const MASK: &str = "***";
+
+/// A secret file longer than this (in bytes) is surely the wrong file.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// A secret from the settings. `Debug`, `Display` and serialisation give `***`; only [`Secret::expose`] gives the text,
 /// so that every use of it can be found.
@@ -14,6 +17,26 @@ pub(super) const MASK: &str = "***";
 pub struct Secret(String);
 
 impl Secret {
+    /// The secret in a file, without the line ends at the file's end. Blocks for as long as the file system does.
+    ///
+    /// # Errors
+    /// What is wrong with the file, without any of its contents.
+    pub fn read_file(path: &Path) -> Result<Self, String> {
+        let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+        // A pipe would be read once and then never end.
+        if !metadata.is_file() {
+            return Err("it is not a file".to_owned());
+        }
+        if metadata.len() > MAX_FILE_BYTES {
+            return Err(format!("it is longer than {MAX_FILE_BYTES} bytes"));
+        }
+        let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+        match text.trim_end_matches(['\r', '\n']) {
+            "" => Err("it is empty".to_owned()),
+            secret => Ok(Self(secret.to_owned())),
+        }
+    }
+
     /// The secret itself. Never log it.
     pub fn expose(&self) -> &str {
         &self.0
@@ -58,13 +81,30 @@ impl Serialize for Secret {
 /// A URL without its password, for logs: `redis://user:***@host`. What has no password comes back unchanged.
 pub fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    if scheme.ends_with("unix") {
+        return format!("{scheme}://{}", mask_query(rest));
+    }
     // The last @ of the authority ends the credentials: a password may hold one itself if it was not escaped. It may
     // hold a slash for the same reason, so everything up to the last @ of the whole URL counts as credentials.
-    let Some((credentials, place)) = rest.rsplit_once('@') else { return url.to_owned() };
+    let Some((credentials, place)) = rest.rsplit_once('@') else {
+        return format!("{scheme}://{}", mask_query(rest));
+    };
+    let place = mask_query(place);
     match credentials.split_once(':') {
         Some((user, _)) => format!("{scheme}://{user}:{MASK}@{place}"),
         None => format!("{scheme}://{credentials}@{place}"),
     }
+}
+
+/// The URL of a Unix socket has its password in the query. Only what is known to be none is left readable.
+fn mask_query(place: &str) -> String {
+    let Some((path, query)) = place.split_once('?') else { return place.to_owned() };
+    let masked = query.split('&').map(|pair| match pair.split_once('=') {
+        Some(("db" | "user" | "protocol", _)) => pair.to_owned(),
+        Some((name, _)) => format!("{name}={MASK}"),
+        None => MASK.to_owned(),
+    });
+    format!("{path}?{}", masked.collect::<Vec<_>>().join("&"))
 }
 
 #[cfg(test)]
@@ -97,6 +137,9 @@ mod tests {
             ("redis://:pw@host", "redis://:***@host"),
             ("rediss://me:p@ss/w@host:1/2", "rediss://me:***@host:1/2"),
             ("redis://me@host", "redis://me@host"),
+            ("unix:///run/redis.sock?db=1&user=me&pass=pw", "unix:///run/redis.sock?db=1&user=me&pass=***"),
+            ("unix:///run/redis.sock?user=me&pass=p@w", "unix:///run/redis.sock?user=me&pass=***"),
+            ("redis+sentinel://me:pw@a:1,b:2/main/3", "redis+sentinel://me:***@a:1,b:2/main/3"),
         ] {
             assert_eq!(mask_url(url), masked);
         }

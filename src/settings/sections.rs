@@ -61,9 +61,36 @@ impl ServerSettings {
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSettings {
-    /// `memory:`, `redis://…` or `rediss://…`. May hold a password: print it through [`mask_url`] only.
+    /// `memory:`, or where Redis is. May hold a password: print it through [`mask_url`] only.
     #[serde(serialize_with = "serialize_url")]
     pub url: String,
+    /// The user at Redis, if the URL names none.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub username: Option<String>,
+    /// The password at Redis, if it stands neither in the URL nor in a file.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub password: Option<Secret>,
+    /// A file with the password, read anew for each link.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub password_file: Option<PathBuf>,
+    /// The user at the sentinels.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub sentinel_username: Option<String>,
+    /// The password at the sentinels.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub sentinel_password: Option<Secret>,
+    /// A file with the password at the sentinels, read anew for each link.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub sentinel_password_file: Option<PathBuf>,
+    /// A PEM file with the authorities whose certificates are trusted; `None`: those of the system.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub tls_ca_file: Option<PathBuf>,
+    /// A PEM file with the gateway's own certificate.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// A PEM file with the key of `tls_cert_file`.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub tls_key_file: Option<PathBuf>,
     /// In front of every Redis key and channel, without the colon.
     pub prefix: String,
     /// Durable messages kept for each channel. Not enforced yet.

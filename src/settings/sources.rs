@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AuthSettings, Profile, Secret, Settings, SettingsError, layers::Layers};
+use super::{AuthSettings, BrokerSettings, Profile, Secret, Settings, SettingsError, layers::Layers};
 
 pub(super) const DEFAULT: &str = include_str!("../../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../../config/development.toml");
@@ -15,9 +15,6 @@ const PRODUCTION: &str = include_str!("../../config/production.toml");
 /// Environment variables that begin so are settings. With two underscores, because orchestrators set variables like
 /// `GATEWAY_PORT` and `GATEWAY_SERVICE_HOST` by themselves for a service of that name.
 const VARIABLE_PREFIX: &str = "GATEWAY__";
-
-/// A secret file longer than this (in bytes) is surely the wrong file.
-const MAX_SECRET_FILE_BYTES: u64 = 64 * 1024;
 
 /// Everything that settings are made of besides the compiled-in files.
 #[derive(Clone, Default)]
@@ -97,7 +94,7 @@ impl Sources {
 }
 
 impl Settings {
-    /// Lays the sources over each other, reads the secret file and checks everything.
+    /// Lays the sources over each other, reads the files with secrets and checks everything.
     ///
     /// # Errors
     /// The first mistake found: an unknown key, a value that cannot be read, a file that is not there, or a value that
@@ -108,6 +105,7 @@ impl Settings {
         settings.profile = profile;
         read_secret_file(&mut settings.auth)?;
         settings.validate()?;
+        check_broker_files(&settings.broker)?;
         Ok(settings)
     }
 }
@@ -125,24 +123,38 @@ fn add_folder(layers: &mut Layers, folder: &Path) -> Result<(), SettingsError> {
 }
 
 fn read_secret_file(auth: &mut AuthSettings) -> Result<(), SettingsError> {
-    let Some(path) = &auth.secret_file else { return Ok(()) };
-    if auth.secret.is_some() {
+    if auth.secret.is_some() && auth.secret_file.is_some() {
         return Err(SettingsError::Refused {
             key: "auth.secret_file",
             reason: "cannot be given together with auth.secret: give one of the two".to_owned(),
         });
     }
-    let unreadable =
-        |reason: String| SettingsError::Unreadable { key: "auth.secret_file", path: path.clone(), reason };
-    let length = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
-    if length > MAX_SECRET_FILE_BYTES {
-        return Err(unreadable(format!("it is longer than {MAX_SECRET_FILE_BYTES} bytes")));
+    if let Some(secret) = read_secret("auth.secret_file", auth.secret_file.as_deref())? {
+        auth.secret = Some(secret);
     }
-    let text = fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    let secret = text.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return Err(unreadable("it is empty".to_owned()));
-    }
-    auth.secret = Some(Secret::from(secret.to_owned()));
     Ok(())
+}
+
+/// The link reads these files itself, again and again; one that cannot even be read now was never meant so.
+fn check_broker_files(broker: &BrokerSettings) -> Result<(), SettingsError> {
+    read_secret("broker.password_file", broker.password_file.as_deref())?;
+    read_secret("broker.sentinel_password_file", broker.sentinel_password_file.as_deref())?;
+    for (key, path) in [
+        ("broker.tls_ca_file", &broker.tls_ca_file),
+        ("broker.tls_cert_file", &broker.tls_cert_file),
+        ("broker.tls_key_file", &broker.tls_key_file),
+    ] {
+        let Some(path) = path else { continue };
+        let unreadable = |reason| SettingsError::Unreadable { key, path: path.clone(), reason };
+        let file = fs::File::open(path).and_then(|file| file.metadata());
+        if !file.map_err(|error| unreadable(error.to_string()))?.is_file() {
+            return Err(unreadable("it is not a file".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn read_secret(key: &'static str, path: Option<&Path>) -> Result<Option<Secret>, SettingsError> {
+    let unreadable = |path: &Path, reason| SettingsError::Unreadable { key, path: path.to_owned(), reason };
+    path.map(|path| Secret::read_file(path).map_err(|reason| unreadable(path, reason))).transpose()
 }

@@ -4,6 +4,8 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{AuthKind, Profile, Settings, SettingsError, duration::format_duration};
 
+mod broker;
+
 type Check = Result<(), SettingsError>;
 
 const KIB: usize = 1024;
@@ -58,38 +60,6 @@ impl Settings {
             );
         }
         server.trusted_networks().map(|_| ())
-    }
-
-    fn validate_broker(&self) -> Check {
-        let broker = &self.broker;
-        check_broker_url(&broker.url)?;
-        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
-        if !(1..=64).contains(&broker.prefix.len()) || !broker.prefix.bytes().all(allowed) {
-            return refuse(
-                "broker.prefix",
-                "must be 1 to 64 printable ASCII characters without space and braces",
-            );
-        }
-        count("broker.history_size", broker.history_size, 1..=1_000_000)?;
-        time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY)?;
-        time("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE)?;
-        time("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE)?;
-        time("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE)?;
-        time("broker.probe_timeout", broker.probe_timeout, 50 * MS..=10 * MINUTE)?;
-        if broker.probe_timeout <= broker.probe_interval {
-            return refuse("broker.probe_timeout", "must be longer than broker.probe_interval");
-        }
-        time("broker.reconnect_min", broker.reconnect_min, MS..=MINUTE)?;
-        time("broker.reconnect_max", broker.reconnect_max, MS..=10 * MINUTE)?;
-        if broker.reconnect_max < broker.reconnect_min {
-            return refuse("broker.reconnect_max", "must be at least broker.reconnect_min");
-        }
-        count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB)?;
-        count("broker.inbox_bytes", broker.inbox_bytes, KIB..=GIB)?;
-        if broker.inbox_bytes < broker.max_payload_bytes {
-            return refuse("broker.inbox_bytes", "must be at least broker.max_payload_bytes");
-        }
-        Ok(())
     }
 
     fn validate_session(&self) -> Check {
@@ -267,7 +237,11 @@ impl Family {
 }
 
 fn refuse(key: &'static str, reason: impl Into<String>) -> Check {
-    Err(SettingsError::Refused { key, reason: reason.into() })
+    Err(refusal(key, reason))
+}
+
+fn refusal(key: &'static str, reason: impl Into<String>) -> SettingsError {
+    SettingsError::Refused { key, reason: reason.into() }
 }
 
 fn count(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Check {
@@ -289,29 +263,6 @@ fn time(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> 
 fn whole_seconds(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
     time(key, value, range)?;
     if value.subsec_nanos() == 0 { Ok(()) } else { refuse(key, "must be whole seconds") }
-}
-
-/// The sentences do not repeat the URL: it may hold a password.
-fn check_broker_url(url: &str) -> Check {
-    const KEY: &str = "broker.url";
-    if url == "memory:" {
-        return Ok(());
-    }
-    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
-    match scheme {
-        "redis" | "rediss" => {}
-        "unix" | "redis+unix" | "redis+sentinel" | "rediss+sentinel" | "redis-sentinel" | "redis-cluster" => {
-            return refuse(KEY, format!("with the scheme {scheme}: is not supported yet"));
-        }
-        _ => return refuse(KEY, "must be memory:, redis://host:port or rediss://host:port"),
-    }
-    let rest = url[scheme.len()..].strip_prefix("://").unwrap_or_default();
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-    let host_is_named = place.split(['/', ':', '?', '#']).next().is_some_and(|host| !host.is_empty());
-    if !host_is_named || url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return refuse(KEY, "must name a host, such as redis://127.0.0.1:6379");
-    }
-    Ok(())
 }
 
 fn is_origin(origin: &str) -> bool {

@@ -9,6 +9,7 @@ mod admin;
 mod auth;
 mod compression;
 mod delivery;
+mod deployments;
 mod hostile;
 mod limits;
 mod ordering;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use futures_util::StreamExt as _;
 use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
-use redis::{RedisError, RedisResult};
+use redis::{Client, RedisError, RedisResult};
 use tokio::sync::{oneshot, watch};
 use tokio::task::coop::unconstrained;
 use tokio::time::{sleep_until, timeout};
@@ -14,6 +14,7 @@ use super::clock::ClockSample;
 use super::link::{Connections, connect_commands};
 use super::loss::Loss;
 use super::receive::Receiver;
+use super::role::RoleQuestion;
 use super::state::{Stage, State};
 use super::{USERS, publish};
 use crate::protocol::channel::ChannelName;
@@ -24,16 +25,17 @@ const MAX_TURN: usize = 512;
 
 /// Serves the link until it is lost.
 pub(super) async fn run(state: &State, connections: Connections, address: &str) -> Loss {
-    let Connections { subscriber, commands } = connections;
+    let Connections { subscriber, commands, role, client } = connections;
     let (sink, stream) = subscriber.split();
     let (heard, hearing) = watch::channel(0);
     let (complete, completed) = oneshot::channel();
     state.set_proving();
     state.commands.send_replace(Some(commands.clone()));
+    let prover = Prover { state, client, commands, role, hearing };
     tokio::select! {
         loss = receive(state, stream, heard) => loss,
         loss = keep_subscribed(state, sink, complete) => loss,
-        loss = keep_proving(state, commands, completed, hearing, address) => loss,
+        loss = keep_proving(state, prover, completed, address) => loss,
     }
 }
 
@@ -104,26 +106,15 @@ async fn confirmed(state: &State, command: impl Future<Output = RedisResult<()>>
 /// Proves that what is published arrives, once all channels are subscribed and then again and again.
 async fn keep_proving(
     state: &State,
-    mut commands: MultiplexedConnection,
+    mut prover: Prover<'_>,
     completed: oneshot::Receiver<()>,
-    mut hearing: watch::Receiver<u64>,
     address: &str,
 ) -> Loss {
     // Its sender ends only together with us.
     let _ = completed.await;
     loop {
         let started = Instant::now();
-        let mut proof = prove(state, &mut commands, &mut hearing).await;
-        if proof == Err(Loss::Closed) {
-            // The other connection may be well, and then nothing needs to be missed: replace only this one.
-            commands = match connect_commands(state).await {
-                Ok(commands) => commands,
-                Err(loss) => return loss,
-            };
-            state.commands.send_replace(Some(commands.clone()));
-            proof = prove(state, &mut commands, &mut hearing).await;
-        }
-        if let Err(loss) = proof {
+        if let Err(loss) = prover.prove().await {
             return loss;
         }
         if state.set_stage(Stage::Ready) != Stage::Ready {
@@ -137,29 +128,54 @@ async fn keep_proving(
     }
 }
 
-/// Publishes a nonce the way everything is published and waits until it is heard. Reads Redis' clock on the
-/// same trip.
-async fn prove(
-    state: &State,
-    commands: &mut MultiplexedConnection,
-    hearing: &mut watch::Receiver<u64>,
-) -> Result<(), Loss> {
-    let bound = state.options.probe_timeout;
-    let nonce = rand::random::<u64>().max(1);
-    let started = Instant::now();
-    let trip = async {
-        let mut commands_too = commands.clone();
+/// What a proof needs.
+struct Prover<'a> {
+    state: &'a State,
+    client: Client,
+    commands: MultiplexedConnection,
+    role: RoleQuestion,
+    /// The latest nonce that was heard.
+    hearing: watch::Receiver<u64>,
+}
+
+impl Prover<'_> {
+    /// One proof, within `probe_timeout` whatever it takes.
+    async fn prove(&mut self) -> Result<(), Loss> {
+        let bound = self.state.options.probe_timeout;
+        let proof = async {
+            match self.trip().await {
+                // The other connection may be well, and then nothing needs to be missed: replace only this one.
+                Err(Loss::Closed) => {
+                    self.commands = connect_commands(self.state, &self.client).await?;
+                    self.state.commands.send_replace(Some(self.commands.clone()));
+                    self.trip().await
+                }
+                proof => proof,
+            }
+        };
+        timeout(bound, proof).await.unwrap_or(Err(Loss::ProbeTimeout(bound)))
+    }
+
+    /// Publishes a nonce the way everything is published and waits until it is heard. Reads Redis' clock and asks
+    /// for its role on the same trip.
+    async fn trip(&mut self) -> Result<(), Loss> {
+        let Self { state, commands, role, hearing, .. } = self;
+        let nonce = rand::random::<u64>().max(1);
+        let started = Instant::now();
+        let (mut for_clock, mut for_role) = (commands.clone(), commands.clone());
         let (channel, payload) = (state.options.redis_channel(&state.probe), nonce.to_string());
-        let (published, ()) =
-            tokio::join!(publish(commands, &channel, &payload), read_clock(state, &mut commands_too));
+        let (published, (), role) = tokio::join!(
+            publish(commands, &channel, &payload),
+            read_clock(state, &mut for_clock),
+            role.ask(state, &mut for_role),
+        );
         published.map_err(|error| unanswered(state, &error))?;
+        role?;
         // Its sender ends only together with us.
         let _ = hearing.wait_for(|heard| *heard == nonce).await;
+        state.delivery.metrics.probe_latency.observe(started.elapsed().as_secs_f64());
         Ok(())
-    };
-    timeout(bound, trip).await.unwrap_or(Err(Loss::ProbeTimeout(bound)))?;
-    state.delivery.metrics.probe_latency.observe(started.elapsed().as_secs_f64());
-    Ok(())
+    }
 }
 
 fn unanswered(state: &State, error: &RedisError) -> Loss {

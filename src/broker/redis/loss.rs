@@ -1,5 +1,6 @@
 //! Why the link to Redis is not there.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
@@ -13,6 +14,27 @@ pub(super) enum Loss {
     /// Connecting, greeting included, took too long.
     #[error("cannot connect: no answer for {0:?}")]
     ConnectTimeout(Duration),
+    /// A file that the link needs cannot be used.
+    #[error("{key} ({}) cannot be used: {reason}", path.display())]
+    File {
+        /// The setting.
+        key: &'static str,
+        /// Where the file should be.
+        path: PathBuf,
+        /// What is wrong with it, without any of its contents.
+        reason: String,
+    },
+    /// No sentinel has said where the master is.
+    #[error("no sentinel says where the master {name} is: {reason}")]
+    NoMaster {
+        /// What the sentinels are asked for.
+        name: String,
+        /// What one of them has answered.
+        reason: String,
+    },
+    /// The server answers, but what is published at the master does not come here.
+    #[error("it is a replica, not a master")]
+    Demoted,
     /// Redis does not accept who we are or what we ask for (NOAUTH, WRONGPASS, NOPERM).
     #[error("access refused: {0}")]
     Access(String),
@@ -62,6 +84,9 @@ impl Loss {
         match self {
             Self::Connect(_) => "connect",
             Self::ConnectTimeout(_) => "connect_timeout",
+            Self::File { .. } => "file",
+            Self::NoMaster { .. } => "no_master",
+            Self::Demoted => "demoted",
             Self::Access(_) => "access",
             Self::Refused(_) => "refused",
             Self::Closed => "closed",
@@ -73,7 +98,7 @@ impl Loss {
 
     /// Whether somebody has to change something before it can get better.
     pub(super) const fn needs_an_operator(&self) -> bool {
-        matches!(self, Self::Access(_) | Self::Panicked)
+        matches!(self, Self::File { .. } | Self::Access(_) | Self::Panicked)
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! # Layout
 //!
-//! - `options`: where Redis is and how long to wait for it.
+//! - `options`: where Redis is and how long to wait for it. `address`: what its URL says. `access`: passwords and
+//!   certificates.
 //! - `state`: what the link and the handles share.
 //! - `loss`: why there is no link. `clock`: what Redis' clock shows.
 //! - `receive`: from a message to the hubs.
+//! - `sentinel`: where the master is. `role`: whether it is one.
 //! - `connected`: subscribing, receiving and proving while there is a link.
 //! - `link`: making it again for ever.
 //!
@@ -13,12 +15,16 @@
 //! the channels that the audience wants, never a pattern; what it is to do is always the difference between
 //! what is wanted and what is carried, so no queue of requests can grow.
 
+mod access;
+mod address;
 mod clock;
 mod connected;
 mod link;
 mod loss;
 mod options;
 mod receive;
+mod role;
+mod sentinel;
 mod state;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::position::Position;
 
+pub use access::{Credentials, TlsFiles};
 use loss::Loss;
 pub use options::RedisOptions;
 use state::{Stage, State};
@@ -67,7 +74,7 @@ impl RedisBroker {
         // rustls panics at the first `rediss://` connection if it has to guess between two. An error only says
         // that the process has already chosen one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let address = options.connection_info()?.addr().to_string();
+        let address = options.address()?.to_string();
         let backoff = Backoff::new(options.reconnect_min, options.reconnect_max)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let state = Arc::new(State::new(options, metrics));

@@ -3,16 +3,26 @@
 use std::fmt;
 use std::time::Duration;
 
+use redis::ProtocolVersion;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion};
 
 use super::super::BrokerSetupError;
+use super::access::{Credentials, TlsFiles};
+use super::address::{Address, Opened};
+use super::loss::Loss;
 
 /// Where Redis is and how long to wait for it.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://`, `rediss://` (TLS) or `unix://`. It may hold a password: it is never logged.
+    /// `redis://`, `unix://` or `redis+sentinel://`; `rediss://` and `rediss+sentinel://` with TLS. It may hold a
+    /// password: it is never logged.
     pub url: String,
+    /// Who we are to Redis, unless the URL says it.
+    pub credentials: Credentials,
+    /// Who we are to the sentinels.
+    pub sentinel_credentials: Credentials,
+    /// The certificates with a URL that says TLS.
+    pub tls: TlsFiles,
     /// What stands before every channel, without the colon.
     pub prefix: String,
     /// How long a connection, with its greeting, may take.
@@ -32,21 +42,23 @@ pub struct RedisOptions {
 }
 
 impl RedisOptions {
-    /// The address without user and password, for messages.
-    pub(super) fn connection_info(&self) -> Result<ConnectionInfo, BrokerSetupError> {
-        let info = self
-            .url
-            .as_str()
-            .into_connection_info()
-            // Only the kind of the error: its detail may repeat parts of the URL.
-            .map_err(|error| BrokerSetupError::BadUrl(error.category().to_owned()))?;
-        let redis = info
-            .redis_settings()
-            .clone()
-            // RESP2: a subscribed connection is nothing else, and its state is known exactly.
-            .set_protocol(ProtocolVersion::RESP2)
-            .set_lib_name("emagine-gateway", env!("CARGO_PKG_VERSION"));
-        Ok(info.set_redis_settings(redis).set_tcp_settings(self.tcp_settings()))
+    /// Where the URL says that Redis is.
+    pub(super) fn address(&self) -> Result<Address, BrokerSetupError> {
+        Address::parse(&self.url, |info| {
+            let redis = info
+                .redis_settings()
+                .clone()
+                // RESP2: a subscribed connection is nothing else, and its state is known exactly.
+                .set_protocol(ProtocolVersion::RESP2)
+                .set_lib_name("emagine-gateway", env!("CARGO_PKG_VERSION"));
+            info.set_redis_settings(redis).set_tcp_settings(self.tcp_settings())
+        })
+    }
+
+    /// The address with what the files hold now. It may block.
+    pub(super) fn open(&self) -> Result<Opened, Loss> {
+        let address = self.address().map_err(|error| Loss::Connect(error.to_string()))?;
+        address.open(&self.credentials, &self.sentinel_credentials, &self.tls)
     }
 
     /// A peer that is gone without a word is given up by the kernel too, not only by the probe.
@@ -85,6 +97,9 @@ mod tests {
     fn the_password_shows_neither_in_the_options_nor_in_the_address() {
         let options = RedisOptions {
             url: "redis://user:hunter2@redis.internal:6380/3".into(),
+            credentials: Credentials::default(),
+            sentinel_credentials: Credentials::default(),
+            tls: TlsFiles::default(),
             prefix: "gateway".into(),
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(2),
@@ -94,8 +109,9 @@ mod tests {
             reconnect_max: Duration::from_secs(5),
             max_payload_bytes: 65_536,
         };
-        let info = options.connection_info().unwrap();
-        assert_eq!(info.addr().to_string(), "redis.internal:6380");
+        let address = options.address().unwrap();
+        assert_eq!(address.to_string(), "redis.internal:6380");
+        let Address::Server(info) = address else { panic!("sentinels") };
         assert_eq!(info.redis_settings().password(), Some("hunter2"));
         assert!(!format!("{options:?}").contains("hunter2"));
     }

@@ -48,6 +48,7 @@ pub(super) struct State {
     pub(super) commands: watch::Sender<Option<MultiplexedConnection>>,
     /// Rung when a publication found the connection broken: do not wait for the next probe to find it too.
     pub(super) suspect: Notify,
+    role_is_unknown: AtomicBool,
     clock: watch::Sender<Option<ClockSample>>,
     stage: watch::Sender<Stage>,
     stopping: AtomicBool,
@@ -63,6 +64,7 @@ impl State {
             publishing: Semaphore::new(MAX_PUBLISHING),
             commands: watch::Sender::new(None),
             suspect: Notify::new(),
+            role_is_unknown: AtomicBool::new(false),
             clock: watch::Sender::new(None),
             stage: watch::Sender::new(Stage::Connecting),
             stopping: AtomicBool::new(false),
@@ -85,6 +87,11 @@ impl State {
             };
             *stage = Stage::Proving(before);
         });
+    }
+
+    /// Notes that Redis' role cannot be asked for. Whether that is news.
+    pub(super) fn say_role_is_unknown(&self) -> bool {
+        !self.role_is_unknown.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn set_clock(&self, sample: ClockSample) {

@@ -12,7 +12,7 @@ fn every_range_has_two_ends() {
         ("broker.history_ttl", "1s", "365d", "999ms", "366d"),
         ("broker.connect_timeout", "10ms", "1m", "9ms", "61s"),
         ("broker.response_timeout", "10ms", "1m", "9ms", "61s"),
-        ("broker.probe_interval", "50ms", "2s", "49ms", "61s"),
+        ("broker.probe_interval", "50ms", "1499ms", "49ms", "61s"),
         ("broker.probe_timeout", "1001ms", "10m", "1s", "601s"),
         ("broker.reconnect_min", "1ms", "5s", "0s", "61s"),
         ("broker.reconnect_max", "100ms", "10m", "99ms", "601s"),
@@ -91,9 +91,19 @@ fn origins_and_networks_are_checked() {
 
 #[test]
 fn the_broker_is_checked() {
-    for good in
-        ["memory:", "redis://h", "redis://h:1/2", "rediss://u:p@h:1", "redis://[::1]:6379", "redis://:p@h"]
-    {
+    for good in [
+        "memory:",
+        "redis://h",
+        "redis://h:1/2",
+        "rediss://u:p@h:1",
+        "redis://[::1]:6379",
+        "redis://:p@h",
+        "unix:///run/redis.sock",
+        "redis+unix:///run/redis.sock?db=1&user=u&pass=p",
+        "redis+sentinel://h/main",
+        "redis+sentinel://u:p@h:1,[::1]:2,i/main/3",
+        "rediss+sentinel://h:1/main",
+    ] {
         assert!(development(&[("broker.url", good)]).is_ok(), "{good}");
     }
     for bad in [
@@ -107,18 +117,92 @@ fn the_broker_is_checked() {
         "redis://u:p@",
         "redis://h x",
         "h:6379",
+        "unix://",
+        "unix:///",
+        "unix://run/redis.sock",
+        "redis+sentinel://h:1",
+        "redis+sentinel://h:1/",
+        "redis+sentinel://h:1/?x=1",
+        "redis+sentinel://h:1,,i/main",
+        "redis+sentinel:///main",
+        "redis-cluster://h:1",
     ] {
         assert_refused(development(&[("broker.url", bad)]), &["broker.url", "must"]);
-    }
-    for scheme in ["unix", "redis+unix", "redis+sentinel"] {
-        let url = format!("{scheme}://:hunter2@h/x");
-        let result = development(&[("broker.url", &url)]);
-        assert!(!format!("{result:?}").contains("hunter2"));
-        assert_refused(result, &["broker.url", scheme, "not supported yet"]);
     }
     for bad in ["", "a b", "a{b", "a}b", "é", "a\nb", &"a".repeat(65)] {
         assert_refused(development(&[("broker.prefix", bad)]), &["broker.prefix"]);
     }
+}
+
+#[test]
+fn a_password_for_redis_stands_in_one_place() {
+    let redis = ("broker.url", "redis://h");
+    let sentinel = ("broker.url", "redis+sentinel://h/main");
+    for good in [
+        &[redis, ("broker.password", "hunter2")][..],
+        &[redis, ("broker.username", "me"), ("broker.password", "hunter2")],
+        &[sentinel, ("broker.sentinel_username", "me"), ("broker.sentinel_password", "hunter2")],
+        &[("broker.url", "redis+sentinel://me:hunter2@h/main"), ("broker.sentinel_password", "hunter2")],
+    ] {
+        let settings = development(good).unwrap();
+        assert!(!format!("{settings:?} {}", settings.to_masked_toml()).contains("hunter2"));
+    }
+    for (settings, parts) in [
+        (&[redis, ("broker.username", "me")][..], ["broker.username", "broker.password_file"]),
+        (
+            &[redis, ("broker.password", "hunter2"), ("broker.password_file", "/f")],
+            ["broker.password_file", "one"],
+        ),
+        (&[("broker.url", "redis://:hunter2@h"), ("broker.password", "x")], ["broker.password", "one"]),
+        (&[("broker.url", "redis://me@h"), ("broker.password_file", "/f")], ["broker.password_file", "one"]),
+        (&[("broker.url", "unix:///s?pass=hunter2"), ("broker.password", "x")], ["broker.password", "one"]),
+        (&[("broker.password", "hunter2")], ["broker.password", "memory:"]),
+        (
+            &[redis, ("broker.sentinel_password", "hunter2")],
+            ["broker.sentinel_password", "redis+sentinel://"],
+        ),
+        (
+            &[sentinel, ("broker.sentinel_username", "me")],
+            ["broker.sentinel_username", "broker.sentinel_password"],
+        ),
+        (&[redis, ("broker.password_file", "/nonexistent/p")], ["broker.password_file", "/nonexistent/p"]),
+    ] {
+        let result = development(settings);
+        assert!(!format!("{result:?}").contains("hunter2"), "{result:?}");
+        assert_refused(result, &parts);
+    }
+}
+
+#[test]
+fn tls_files_go_with_tls() {
+    for (settings, parts) in [
+        (
+            &[("broker.url", "redis://h"), ("broker.tls_ca_file", "/f")][..],
+            ["broker.tls_ca_file", "rediss://"],
+        ),
+        (&[("broker.tls_cert_file", "/f")], ["broker.tls_cert_file", "rediss://"]),
+        (
+            &[("broker.url", "rediss://h"), ("broker.tls_cert_file", "/f")],
+            ["tls_cert_file", "broker.tls_key_file"],
+        ),
+        (
+            &[("broker.url", "rediss://h"), ("broker.tls_key_file", "/f")],
+            ["tls_key_file", "broker.tls_cert_file"],
+        ),
+        (
+            &[("broker.url", "rediss://h"), ("broker.tls_ca_file", "/nonexistent/ca")],
+            ["broker.tls_ca_file", "/nonexistent"],
+        ),
+        (&[("broker.url", "rediss://h"), ("broker.tls_ca_file", "/")], ["broker.tls_ca_file", "not a file"]),
+    ] {
+        assert_refused(development(settings), &parts);
+    }
+}
+
+#[test]
+fn a_deaf_link_is_found_within_three_seconds_by_default() {
+    let broker = development(&[]).unwrap().broker;
+    assert!(broker.probe_interval + broker.probe_timeout < std::time::Duration::from_secs(3));
 }
 
 #[test]

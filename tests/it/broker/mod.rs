@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use emagine_gateway::broker::redis::RedisOptions;
+use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use emagine_gateway::broker::{Broker, HubEvent, HubId, Inbox, InboxFull, PublishError};
 use emagine_gateway::metrics::{Metrics, Reason};
 use emagine_gateway::protocol::channel::ChannelName;
@@ -97,6 +97,9 @@ impl BrokerUnderTest {
 fn options(url: &str) -> RedisOptions {
     RedisOptions {
         url: url.into(),
+        credentials: Credentials::default(),
+        sentinel_credentials: Credentials::default(),
+        tls: TlsFiles::default(),
         prefix: "gateway".into(),
         connect_timeout: Duration::from_secs(1),
         response_timeout: Duration::from_secs(1),

@@ -1,5 +1,6 @@
 //! What several tests need.
 
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod deadline;
 pub(crate) mod fault_proxy;
@@ -11,3 +12,4 @@ pub(crate) mod raw_socket;
 pub(crate) mod redis_server;
 pub(crate) mod resuming_client;
 pub(crate) mod verdict;
+pub(crate) mod sentinel;

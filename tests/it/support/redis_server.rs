@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::certificates::{Authority, Certificate};
 use super::deadline::eventually;
 
 const START_DEADLINE: Duration = Duration::from_secs(10);
@@ -17,6 +19,8 @@ pub(crate) struct RedisServer {
     dir: TempDir,
     arguments: Vec<String>,
     password: Option<String>,
+    /// With this argument it reads `redis.conf` in its directory.
+    mode: Option<&'static str>,
     child: Option<Child>,
 }
 
@@ -35,16 +39,36 @@ impl RedisServer {
 
     /// Starts one that also speaks TLS, with a certificate that nobody has signed. Returns the port for that.
     pub(crate) fn start_with_tls() -> (Self, u16) {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = Certificate { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() };
+        let (mut server, port) = Self::reserve_tls(&certificate, &certificate.certificate, "no");
+        server.restart();
+        (server, port)
+    }
+
+    /// Starts one that also speaks TLS with whoever has a certificate of `authority`, which has signed its own.
+    /// Returns the port for that.
+    pub(crate) fn start_with_authority(authority: &Authority) -> (Self, u16) {
+        let (mut server, port) = Self::reserve_with_authority(authority);
+        server.restart();
+        (server, port)
+    }
+
+    /// The same, but not running yet.
+    pub(crate) fn reserve_with_authority(authority: &Authority) -> (Self, u16) {
+        Self::reserve_tls(&authority.issue(), &authority.pem, "yes")
+    }
+
+    fn reserve_tls(own: &Certificate, authority: &str, asks_clients: &str) -> (Self, u16) {
         let tls_port = free_port();
         let port = tls_port.to_string();
-        let arguments = ["--tls-port", &port, "--tls-auth-clients", "no"];
+        let arguments = ["--tls-port", &port, "--tls-auth-clients", asks_clients, "--tls-replication", "yes"];
         let files =
-            ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem"];
-        let mut server = Self::reserve(&[&arguments[..], &files[..]].concat());
-        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-        std::fs::write(server.dir.path().join("cert.pem"), made.cert.pem()).unwrap();
-        std::fs::write(server.dir.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        server.restart();
+            ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "ca.pem"];
+        let server = Self::reserve(&[&arguments[..], &files[..]].concat());
+        for (name, pem) in [("cert.pem", &*own.certificate), ("key.pem", &own.key), ("ca.pem", authority)] {
+            std::fs::write(server.file(name), pem).unwrap();
+        }
         (server, tls_port)
     }
 
@@ -55,7 +79,23 @@ impl RedisServer {
             .iter()
             .position(|argument| argument == "--requirepass")
             .map(|at| arguments[at + 1].clone());
-        Self { port: free_port(), dir: TempDir::new().unwrap(), arguments, password, child: None }
+        Self { port: free_port(), dir: TempDir::new().unwrap(), arguments, password, mode: None, child: None }
+    }
+
+    /// One that reads the file `redis.conf` in its directory, and then the argument `mode`.
+    pub(crate) fn with_settings_file(mut self, mode: &'static str) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The path of a file in its directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// The URL, without a password.
@@ -120,8 +160,10 @@ impl RedisServer {
     fn spawn(&self) -> Child {
         let port = self.port.to_string();
         let spawned = Command::new("redis-server")
+            .args(self.mode.map(|_| "redis.conf"))
             .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(&self.arguments)
+            .args(self.mode)
             .current_dir(self.dir.path())
             .stdout(Stdio::null())
             .spawn();

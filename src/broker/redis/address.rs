@@ -1,0 +1,182 @@
+//! Where the URL says that Redis is.
+
+use std::fmt;
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates};
+
+use super::super::BrokerSetupError;
+use super::access::{Credentials, TlsFiles};
+use super::loss::Loss;
+
+/// Where sentinels listen unless the URL says otherwise.
+const SENTINEL_PORT: u16 = 26379;
+
+/// Where Redis is. Displayed it has no user and no password.
+pub(super) enum Address {
+    /// There.
+    Server(ConnectionInfo),
+    /// Where the sentinels say.
+    Master(Sentinels),
+}
+
+/// Sentinels, and whom to ask them for.
+pub(super) struct Sentinels {
+    /// In the order of the URL; at least one.
+    pub(super) sentinels: Vec<ConnectionInfo>,
+    /// What the sentinels call the master.
+    pub(super) name: String,
+    /// How to log in at the master. Its address stands for none: the sentinels know it.
+    login: ConnectionInfo,
+}
+
+/// An address with the passwords and certificates of one attempt.
+pub(super) struct Opened {
+    pub(super) address: Address,
+    /// `None`: without TLS.
+    pub(super) certificates: Option<TlsCertificates>,
+}
+
+impl Address {
+    /// Reads a URL. `finish` is applied to each connection that comes out of it.
+    pub(super) fn parse(
+        url: &str,
+        finish: impl Fn(ConnectionInfo) -> ConnectionInfo,
+    ) -> Result<Self, BrokerSetupError> {
+        match url.split_once("+sentinel://") {
+            Some((scheme @ ("redis" | "rediss"), rest)) => {
+                Sentinels::parse(scheme, rest, finish).map(Self::Master)
+            }
+            _ => Ok(Self::Server(finish(parse(url)?))),
+        }
+    }
+
+    /// With what stands in files and settings. Reads files: it may block.
+    pub(super) fn open(
+        self,
+        redis: &Credentials,
+        sentinels: &Credentials,
+        tls: &TlsFiles,
+    ) -> Result<Opened, Loss> {
+        let at_redis = |login| redis.fill_in(login, "broker.password_file");
+        let at_sentinel = |login| sentinels.fill_in(login, "broker.sentinel_password_file");
+        let address = match self {
+            Self::Server(info) => Self::Server(with_login(info, at_redis)?),
+            Self::Master(Sentinels { sentinels, name, login }) => {
+                let sentinels = sentinels
+                    .into_iter()
+                    .map(|info| with_login(info, at_sentinel))
+                    .collect::<Result<_, _>>()?;
+                Self::Master(Sentinels { sentinels, name, login: with_login(login, at_redis)? })
+            }
+        };
+        let (Self::Server(info) | Self::Master(Sentinels { login: info, .. })) = &address;
+        let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let certificates = if is_tls { Some(tls.read()?) } else { None };
+        Ok(Opened { address, certificates })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(info) => info.addr().fmt(f),
+            Self::Master(Sentinels { sentinels, name, .. }) => {
+                let places: Vec<_> = sentinels.iter().map(|info| info.addr().to_string()).collect();
+                write!(f, "the master {name} of the sentinels {}", places.join(", "))
+            }
+        }
+    }
+}
+
+impl Sentinels {
+    /// `[user:password@]host[:port][,host[:port]…]/name[/db]`
+    fn parse(
+        scheme: &str,
+        rest: &str,
+        finish: impl Fn(ConnectionInfo) -> ConnectionInfo,
+    ) -> Result<Self, BrokerSetupError> {
+        let bad = |reason: &str| BrokerSetupError::BadUrl(reason.to_owned());
+        let (login, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (hosts, path) = place.split_once('/').unwrap_or((place, ""));
+        if path.contains(['?', '#']) {
+            return Err(bad("nothing may follow the master's name but the number of a database"));
+        }
+        let (name, db) = path.split_once('/').unwrap_or((path, ""));
+        if name.is_empty() {
+            return Err(bad("the master's name is missing"));
+        }
+        let mut sentinels = Vec::new();
+        for host in hosts.split(',') {
+            let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
+            let port = if has_port { String::new() } else { format!(":{SENTINEL_PORT}") };
+            sentinels.push(finish(parse(&format!("{scheme}://{host}{port}"))?));
+        }
+        let login = finish(parse(&format!("{scheme}://{login}@sentinels-know/{db}"))?);
+        Ok(Self { sentinels, name: name.to_owned(), login })
+    }
+
+    /// The master, now that it is known to be there.
+    pub(super) fn master_at(&self, host: String, port: u16) -> ConnectionInfo {
+        let address = match self.login.addr() {
+            ConnectionAddr::TcpTls { insecure, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: None }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        self.login.clone().set_addr(address)
+    }
+}
+
+fn parse(url: &str) -> Result<ConnectionInfo, BrokerSetupError> {
+    // Only the kind of the error: its detail may repeat parts of the URL.
+    url.into_connection_info().map_err(|error| BrokerSetupError::BadUrl(error.category().to_owned()))
+}
+
+fn with_login(
+    info: ConnectionInfo,
+    change: impl Fn(RedisConnectionInfo) -> Result<RedisConnectionInfo, Loss>,
+) -> Result<ConnectionInfo, Loss> {
+    let login = change(info.redis_settings().clone())?;
+    Ok(info.set_redis_settings(login))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(url: &str) -> Result<Address, BrokerSetupError> {
+        Address::parse(url, |info| info)
+    }
+
+    #[test]
+    fn sentinels_are_read_from_a_url() {
+        let address = parsed("redis+sentinel://me:p%40ss@a:1,b,[::1],[::2]:5/main/3").unwrap();
+        let places = "a:1, b:26379, ::1:26379, ::2:5";
+        assert_eq!(address.to_string(), format!("the master main of the sentinels {places}"));
+        let Address::Master(sentinels) = address else { panic!("a server") };
+        assert!(sentinels.sentinels.iter().all(|info| info.redis_settings().password().is_none()));
+        let master = sentinels.master_at("10.0.0.7".into(), 6380);
+        let login = master.redis_settings();
+        assert_eq!(master.addr().to_string(), "10.0.0.7:6380");
+        assert_eq!((login.username(), login.password(), login.db()), (Some("me"), Some("p@ss"), 3));
+    }
+
+    #[test]
+    fn with_tls_everybody_speaks_tls() {
+        let Address::Master(sentinels) = parsed("rediss+sentinel://a/main").unwrap() else {
+            panic!("a server")
+        };
+        let master = sentinels.master_at("b".into(), 1);
+        for info in sentinels.sentinels.iter().chain([&master]) {
+            assert!(matches!(info.addr(), ConnectionAddr::TcpTls { insecure: false, .. }), "{info:?}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_says_too_little_or_too_much_is_refused() {
+        for end in ["a", "a/", "a,/main", "/main", "a/main/x", "a/main/1/2", "a/main?db=1", "a:x/main"] {
+            let error = parsed(&format!("redis+sentinel://me:hunter2@{end}")).err().unwrap().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The broker: its times and sizes, its URL, and what goes with which URL.
+
+use super::{Check, DAY, GIB, KIB, MIB, MINUTE, MS, SECOND, count, refuse, time};
+use crate::settings::{BrokerSettings, Settings};
+
+impl Settings {
+    pub(super) fn validate_broker(&self) -> Check {
+        let broker = &self.broker;
+        let url = BrokerUrl::parse(&broker.url)?;
+        check_credentials(broker, &url)?;
+        check_sentinel_credentials(broker, &url)?;
+        check_tls(broker, &url)?;
+        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
+        if !(1..=64).contains(&broker.prefix.len()) || !broker.prefix.bytes().all(allowed) {
+            return refuse(
+                "broker.prefix",
+                "must be 1 to 64 printable ASCII characters without space and braces",
+            );
+        }
+        count("broker.history_size", broker.history_size, 1..=1_000_000)?;
+        time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY)?;
+        check_times(broker)?;
+        count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB)?;
+        count("broker.inbox_bytes", broker.inbox_bytes, KIB..=GIB)?;
+        if broker.inbox_bytes < broker.max_payload_bytes {
+            return refuse("broker.inbox_bytes", "must be at least broker.max_payload_bytes");
+        }
+        Ok(())
+    }
+}
+
+fn check_times(broker: &BrokerSettings) -> Check {
+    time("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE)?;
+    time("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE)?;
+    time("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE)?;
+    time("broker.probe_timeout", broker.probe_timeout, 50 * MS..=10 * MINUTE)?;
+    if broker.probe_timeout <= broker.probe_interval {
+        return refuse("broker.probe_timeout", "must be longer than broker.probe_interval");
+    }
+    time("broker.reconnect_min", broker.reconnect_min, MS..=MINUTE)?;
+    time("broker.reconnect_max", broker.reconnect_max, MS..=10 * MINUTE)?;
+    if broker.reconnect_max < broker.reconnect_min {
+        return refuse("broker.reconnect_max", "must be at least broker.reconnect_min");
+    }
+    Ok(())
+}
+
+/// What the URL says, as far as other settings depend on it. The broker itself reads it in full.
+struct BrokerUrl {
+    is_redis: bool,
+    is_sentinel: bool,
+    is_tls: bool,
+    has_credentials: bool,
+}
+
+impl BrokerUrl {
+    /// The sentences do not repeat the URL: it may hold a password.
+    fn parse(url: &str) -> Result<Self, super::SettingsError> {
+        let bad = |reason: &str| super::refusal("broker.url", reason);
+        if url == "memory:" {
+            return Ok(Self { is_redis: false, is_sentinel: false, is_tls: false, has_credentials: false });
+        }
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        if !["redis", "rediss", "unix", "redis+unix", "redis+sentinel", "rediss+sentinel"].contains(&scheme) {
+            return Err(bad(
+                "must be memory:, or begin with redis://, rediss://, unix://, redis+sentinel:// or \
+                            rediss+sentinel://",
+            ));
+        }
+        if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(bad("must not hold white space"));
+        }
+        let is_sentinel = scheme.ends_with("+sentinel");
+        let is_tls = scheme.starts_with("rediss");
+        if scheme.ends_with("unix") {
+            if !rest.starts_with('/') || rest == "/" {
+                return Err(bad(
+                    "must name a socket by its whole path, such as unix:///run/redis/redis.sock",
+                ));
+            }
+            let query = rest.split_once('?').map_or("", |(_, query)| query);
+            let mut names = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name);
+            let has_credentials = names.any(|name| matches!(name, "user" | "pass"));
+            return Ok(Self { is_redis: true, is_sentinel, is_tls, has_credentials });
+        }
+        let (credentials, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (hosts, path) = place.split_once('/').unwrap_or((place, ""));
+        let is_named = |host: &str| host.split([':', '?', '#']).next().is_some_and(|name| !name.is_empty());
+        if !hosts.split(',').all(is_named) {
+            return Err(bad("must name a host, such as redis://127.0.0.1:6379"));
+        }
+        if is_sentinel && path.split(['/', '?', '#']).next().is_none_or(str::is_empty) {
+            return Err(bad(
+                "must name the master behind the sentinels, such as redis+sentinel://host:26379/mymaster",
+            ));
+        }
+        Ok(Self { is_redis: true, is_sentinel, is_tls, has_credentials: !credentials.is_empty() })
+    }
+}
+
+fn check_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
+    let keys = [
+        ("broker.username", broker.username.is_some()),
+        ("broker.password", broker.password.is_some()),
+        ("broker.password_file", broker.password_file.is_some()),
+    ];
+    if let Some((key, _)) = keys.iter().find(|(_, is_given)| *is_given) {
+        if !url.is_redis {
+            return refuse(key, "must not be given with broker.url memory:, which has no users");
+        }
+        if url.has_credentials {
+            return refuse(
+                key,
+                "must not be given while broker.url holds a user or a password: give one of the two",
+            );
+        }
+    }
+    check_pair(keys)
+}
+
+fn check_sentinel_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
+    let keys = [
+        ("broker.sentinel_username", broker.sentinel_username.is_some()),
+        ("broker.sentinel_password", broker.sentinel_password.is_some()),
+        ("broker.sentinel_password_file", broker.sentinel_password_file.is_some()),
+    ];
+    match keys.iter().find(|(_, is_given)| *is_given) {
+        Some((key, _)) if !url.is_sentinel => {
+            refuse(key, "must be given with redis+sentinel:// or rediss+sentinel:// in broker.url only")
+        }
+        _ => check_pair(keys),
+    }
+}
+
+/// A user, a password and a file with a password.
+fn check_pair([username, password, file]: [(&'static str, bool); 3]) -> Check {
+    if password.1 && file.1 {
+        return refuse(file.0, format!("cannot be given together with {}: give one of the two", password.0));
+    }
+    // Redis has no users without one either; `nopass` accepts any.
+    if username.1 && !password.1 && !file.1 {
+        return refuse(username.0, format!("must come with {} or {}", password.0, file.0));
+    }
+    Ok(())
+}
+
+fn check_tls(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
+    let files = [
+        ("broker.tls_ca_file", broker.tls_ca_file.is_some()),
+        ("broker.tls_cert_file", broker.tls_cert_file.is_some()),
+        ("broker.tls_key_file", broker.tls_key_file.is_some()),
+    ];
+    let [_, (cert_key, has_cert), (key_key, has_key)] = files;
+    match files.iter().find(|(_, is_given)| *is_given) {
+        Some((key, _)) if !url.is_tls => {
+            refuse(key, "must be given with rediss:// or rediss+sentinel:// in broker.url only")
+        }
+        _ if has_cert && !has_key => refuse(cert_key, "must come with broker.tls_key_file"),
+        _ if has_key && !has_cert => refuse(key_key, "must come with broker.tls_cert_file"),
+        _ => Ok(()),
+    }
+}

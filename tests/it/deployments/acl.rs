@@ -1,0 +1,120 @@
+//! Users and passwords, and what the gateway's user must be allowed.
+
+use std::fs;
+
+use redis::{Connection, Value, cmd};
+use tempfile::TempDir;
+
+use super::{assert_delivers, lines, plan};
+use crate::support::deadline::eventually_eq;
+use crate::support::gateway::Plan;
+use crate::support::process::SOON;
+use crate::support::redis_server::RedisServer;
+
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+
+/// The arguments of `ACL SETUSER gateway` as docs/operations.md gives them.
+fn documented() -> Vec<String> {
+    let text = OPERATIONS.replace("\\\n", " ");
+    let line = text.lines().find_map(|line| line.strip_prefix("redis-cli ACL SETUSER ")).unwrap();
+    line.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+}
+
+fn set_user(redis: &mut Connection, arguments: &[String]) {
+    cmd("ACL").arg("SETUSER").arg(arguments).exec(redis).unwrap();
+}
+
+/// A gateway as the documented user.
+fn as_documented(redis: &RedisServer) -> Plan {
+    plan(&redis.url()).with("broker.username", "gateway").with("broker.password", "change-this-password")
+}
+
+/// What Redis has refused, but for the name that a connection gives itself.
+fn refusals(redis: &mut Connection) -> Vec<String> {
+    let entries: Vec<Vec<Value>> = cmd("ACL").arg("LOG").query(redis).unwrap();
+    let entries = entries.into_iter().map(|entry| format!("{entry:?}").to_lowercase());
+    entries.filter(|entry| !entry.contains("setinfo")).collect()
+}
+
+#[test]
+fn the_documented_acl_is_enough() {
+    let redis = RedisServer::start();
+    let mut client = redis.client();
+    set_user(&mut client, &documented());
+    cmd("ACL").arg("LOG").arg("RESET").exec(&mut client).unwrap();
+    let gateway = as_documented(&redis).spawn();
+    gateway.wait_ready();
+    assert_delivers(&gateway, &mut client);
+    eventually_eq(SOON, &0, || {
+        let subscribed: Vec<String> = cmd("PUBSUB").arg("CHANNELS").query(&mut client).unwrap();
+        subscribed.iter().filter(|channel| channel.starts_with("gateway:user:")).count()
+    });
+    assert_eq!(refusals(&mut client), Vec::<String>::new());
+    // Its role is asked for, too.
+    cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
+    gateway.wait_not_ready("it is a replica");
+    assert_eq!(refusals(&mut client), Vec::<String>::new());
+}
+
+#[test]
+fn the_documented_acl_explains_each_command() {
+    for rule in documented().iter().filter_map(|rule| rule.strip_prefix('+')) {
+        let command = format!("`{}`", rule.to_uppercase().replace('|', " "));
+        assert!(OPERATIONS.contains(&command), "docs/operations.md does not explain {command}");
+    }
+}
+
+#[test]
+fn a_user_that_may_not_ask_for_the_role_delivers_all_the_same() {
+    let redis = RedisServer::start();
+    let mut client = redis.client();
+    let mut user = documented();
+    user.retain(|rule| rule != "+role");
+    set_user(&mut client, &user);
+    let gateway = as_documented(&redis).with("broker.probe_interval", "50ms").spawn();
+    gateway.wait_ready();
+    cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut client).unwrap();
+    gateway.wait_metric(r#"link_losses_total{reason="closed"}"#, 1);
+    gateway.wait_ready();
+    assert_delivers(&gateway, &mut client);
+    assert_eq!(lines(&gateway, "neither ROLE nor INFO is allowed"), 1, "{}", gateway.log());
+    assert_eq!(lines(&gateway, "INFO  emagine_gateway::broker::redis::role"), 1, "{}", gateway.log());
+    let (old, new) = (gateway, {
+        set_user(&mut client, &["gateway".to_owned(), "+info".to_owned()]);
+        as_documented(&redis).spawn()
+    });
+    new.wait_ready();
+    cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
+    new.wait_not_ready("it is a replica");
+    assert_eq!(old.readyz().0, 200, "it does not know better");
+}
+
+#[test]
+fn a_password_in_a_file_may_be_replaced_while_the_gateway_runs() {
+    let redis = RedisServer::start();
+    let mut client = redis.client();
+    let mut user = documented();
+    set_user(&mut client, &user);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("password");
+    fs::write(&file, "change-this-password\n").unwrap();
+    let mut gateway = plan(&redis.url())
+        .with("broker.username", "gateway")
+        .with("broker.password_file", file.to_str().unwrap())
+        .with("log.level", "debug")
+        .spawn();
+    gateway.wait_ready();
+
+    user = ["gateway", "resetpass", ">another-password"].map(str::to_owned).to_vec();
+    set_user(&mut client, &user);
+    cmd("CLIENT").arg("KILL").arg("USER").arg("gateway").exec(&mut client).unwrap();
+    gateway.wait_not_ready("redis: access refused: the user name or the password is wrong (WRONGPASS)");
+    gateway.logs("ERROR");
+    fs::remove_file(&file).unwrap();
+    gateway.wait_not_ready("broker.password_file");
+    fs::write(&file, "another-password").unwrap();
+    gateway.wait_ready();
+    assert_delivers(&gateway, &mut client);
+    assert!(!gateway.log().contains("-password\"") && !gateway.log().contains("another-password"));
+    assert!(!gateway.log().contains("change-this-password"), "{}", gateway.log());
+}

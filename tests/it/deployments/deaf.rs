@@ -1,0 +1,71 @@
+//! A server that answers no more, or answers and is the wrong one, is found soon with the default settings.
+
+use std::time::Duration;
+
+use redis::cmd;
+
+use super::{assert_delivers, plan};
+use crate::support::deadline::eventually;
+use crate::support::gateway::TestGateway;
+use crate::support::redis_server::RedisServer;
+
+/// The default settings make 2.5 s; the rest is for a busy machine.
+const FOUND_WITHIN: Duration = Duration::from_secs(5);
+
+fn ready() -> (RedisServer, TestGateway) {
+    let redis = RedisServer::start();
+    let gateway = plan(&redis.url()).spawn();
+    gateway.wait_ready();
+    (redis, gateway)
+}
+
+/// Waits until it is not ready for the reason `text`.
+#[track_caller]
+fn is_found(gateway: &TestGateway, text: &str) {
+    eventually(FOUND_WITHIN, || {
+        let (_, reasons) = gateway.readyz();
+        reasons.iter().any(|reason| reason.contains(text)).then_some(())
+    });
+}
+
+#[test]
+fn a_demoted_master_is_found_although_it_answers() {
+    let (redis, gateway) = ready();
+    let mut client = redis.client();
+    // Its new master need not be there.
+    cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
+    is_found(&gateway, "redis: it is a replica, not a master");
+    assert_eq!(gateway.metric(r#"link_losses_total{reason="demoted"}"#), 1);
+    cmd("REPLICAOF").arg("NO").arg("ONE").exec(&mut client).unwrap();
+    gateway.wait_ready();
+    assert_delivers(&gateway, &mut client);
+}
+
+#[test]
+fn a_replica_is_never_taken_for_a_master() {
+    let redis = RedisServer::start_with(&["--replicaof", "127.0.0.1", "1"]);
+    let gateway = plan(&redis.url()).spawn();
+    gateway.wait_not_ready("redis: it is a replica, not a master");
+    let mut client = redis.client();
+    let subscribed: Vec<String> = cmd("PUBSUB").arg("CHANNELS").query(&mut client).unwrap();
+    assert_eq!(subscribed, Vec::<String>::new());
+}
+
+#[test]
+fn a_frozen_server_is_found() {
+    let (redis, gateway) = ready();
+    redis.stop();
+    is_found(&gateway, "redis:");
+    redis.cont();
+    gateway.wait_ready();
+    assert_delivers(&gateway, &mut redis.client());
+}
+
+#[test]
+fn a_paused_server_is_found() {
+    let (redis, gateway) = ready();
+    cmd("CLIENT").arg("PAUSE").arg(6000).exec(&mut redis.client()).unwrap();
+    is_found(&gateway, "redis:");
+    gateway.wait_ready();
+    assert_delivers(&gateway, &mut redis.client());
+}

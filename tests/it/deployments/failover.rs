@@ -1,0 +1,86 @@
+//! A master that moves, and sentinels that know where.
+
+use redis::cmd;
+
+use super::{assert_delivers, lines, plan};
+use crate::support::deadline::eventually;
+use crate::support::gateway::{Plan, TestGateway};
+use crate::support::redis_server::RedisServer;
+use crate::support::sentinel::{FAILOVER, MASTER, Watched};
+
+fn over(watched: &Watched) -> Plan {
+    plan(&format!("redis+sentinel://{}", watched.hosts()))
+}
+
+/// Waits until delivery over the second server is proven.
+#[track_caller]
+fn wait_moved(gateway: &TestGateway, watched: &Watched) {
+    watched.wait_failed_over();
+    let proven = format!("redis at 127.0.0.1:{}: delivery is proven", watched.servers[1].port());
+    eventually(FAILOVER, || (lines(gateway, &proven) > 0 && gateway.readyz().0 == 200).then_some(()));
+}
+
+#[test]
+fn an_ordered_failover_is_followed() {
+    let watched = Watched::start(1, "");
+    let gateway = over(&watched).spawn();
+    gateway.wait_ready();
+    assert_delivers(&gateway, &mut watched.servers[0].client());
+    let mut before = gateway.ready("43");
+    let mut sentinel = watched.sentinels[0].client();
+    // It may need a moment to know its replica well enough.
+    eventually(FAILOVER, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
+    wait_moved(&gateway, &watched);
+    let mut master = watched.servers[1].client();
+    assert_delivers(&gateway, &mut master);
+    cmd("PUBLISH").arg("gateway:user:43").arg("3").exec(&mut master).unwrap();
+    before.hears(r#"{"op":3,"message":3}"#);
+}
+
+#[test]
+fn the_death_of_the_master_is_survived_although_a_sentinel_is_frozen() {
+    let mut watched = Watched::start(3, "");
+    let gateway = over(&watched).spawn();
+    gateway.wait_ready();
+    let mut before = gateway.ready("43");
+    watched.sentinels[2].stop();
+    watched.servers[0].kill();
+    gateway.wait_not_ready("redis:");
+    wait_moved(&gateway, &watched);
+    let mut master = watched.servers[1].client();
+    assert_delivers(&gateway, &mut master);
+    cmd("PUBLISH").arg("gateway:user:43").arg("3").exec(&mut master).unwrap();
+    before.hears(r#"{"op":3,"message":3}"#);
+}
+
+#[test]
+fn sentinels_have_passwords_of_their_own() {
+    let watched = Watched::start(1, "user gateway on >correct-horse -@all +sentinel|get-master-addr-by-name");
+    let login = |password| {
+        over(&watched).with("broker.sentinel_username", "gateway").with("broker.sentinel_password", password)
+    };
+    let right = login("correct-horse").spawn();
+    right.wait_ready();
+    assert_delivers(&right, &mut watched.servers[0].client());
+    let wrong = login("battery-staple").with("log.level", "debug").spawn();
+    wrong.wait_not_ready("access refused: by a sentinel: the user name or the password is wrong (WRONGPASS)");
+    assert!(!wrong.log().contains("battery-staple"), "{}", wrong.log());
+}
+
+#[test]
+fn sentinels_that_are_away_or_do_not_know_the_master_are_named() {
+    let nobody = RedisServer::reserve(&[]);
+    let url = format!("redis+sentinel://me:correct-horse@127.0.0.1:{}/{MASTER}", nobody.port());
+    let mut gateway = plan(&url).spawn();
+    gateway.wait_not_ready(
+        "redis: no sentinel says where the master main is: cannot connect: connection refused",
+    );
+    gateway.logs(&format!("redis at the master main of the sentinels 127.0.0.1:{}: no link", nobody.port()));
+    assert!(!gateway.log().contains("correct-horse"));
+    let watched = Watched::start(1, "");
+    let hosts = watched.hosts().replace(MASTER, "other");
+    let gateway = plan(&format!("redis+sentinel://{hosts}")).spawn();
+    gateway.wait_not_ready(
+        "no sentinel says where the master other is: Redis refused: it does not know this master",
+    );
+}
