@@ -5,6 +5,7 @@
 //! `assert_told` is for faults that destroy what was published, and asks that nobody is left to believe otherwise.
 
 mod client_faults;
+mod failover_faults;
 mod history_faults;
 mod link_faults;
 mod outcome;

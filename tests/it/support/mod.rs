@@ -11,5 +11,5 @@ pub(crate) mod process;
 pub(crate) mod raw_socket;
 pub(crate) mod redis_server;
 pub(crate) mod resuming_client;
-pub(crate) mod verdict;
 pub(crate) mod sentinel;
+pub(crate) mod verdict;
