@@ -10,10 +10,10 @@ use actix_rt::time::{Instant, interval, sleep, timeout};
 
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
-use crate::broker::{Broker, BrokerSetupError};
+use crate::broker::{Broker, BrokerSetupError, RecoveryLimits};
 use crate::http::{self, Admin, ApiKey, Readiness};
-use crate::hub::Hubs;
 use crate::hub::messages::Drain;
+use crate::hub::{HubLimits, Hubs};
 use crate::metrics::Metrics;
 use crate::protocol::conversation::Rules;
 use crate::session::Services;
@@ -89,13 +89,20 @@ impl Gateway {
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
             let limits = SessionLimits::new(settings.limits.unidentified, settings.limits.sessions_per_user);
-            let inbox_bytes = settings.broker.inbox_bytes;
+            let hub_limits = HubLimits {
+                inbox_bytes: settings.broker.inbox_bytes,
+                recovery: RecoveryLimits {
+                    messages: settings.session.recovery_limit,
+                    // What comes meanwhile needs room as well.
+                    bytes: settings.session.outbound_bytes / 2,
+                },
+            };
             // Runs on each worker thread: its hub and its sessions stay there.
             move || Sessions {
                 services: Rc::new(Services {
                     rules: Arc::clone(&rules),
                     authenticator: Arc::clone(&authenticator),
-                    hub: hubs.start_here(&broker, inbox_bytes, &metrics),
+                    hub: hubs.start_here(&broker, hub_limits, &metrics),
                     metrics: metrics.clone(),
                 }),
                 origins: origins.clone(),
@@ -212,6 +219,7 @@ fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupE
         probe_timeout: broker.probe_timeout,
         reconnect_min: broker.reconnect_min,
         reconnect_max: broker.reconnect_max,
+        sweep_interval: broker.sweep_interval,
         max_payload_bytes: broker.max_payload_bytes,
     };
     Broker::redis(options, metrics)

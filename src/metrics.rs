@@ -69,6 +69,12 @@ pub struct Counters {
     pub publications_delivered: Counter<u64, AtomicU64>,
     /// Publications that reached nobody, and deliveries that did not reach their socket, by reason.
     pub publications_dropped: Family<Reason, Counter>,
+    /// Publications read from a history because the link had missed them.
+    pub publications_repaired: Counter<u64, AtomicU64>,
+    /// Gaps announced for channels of this replica, by reason.
+    pub gaps: Family<Reason, Counter>,
+    /// Attempts of clients to continue from a position, by outcome.
+    pub recoveries: Family<Reason, Counter>,
     /// Publications accepted from the admin API.
     pub publications_accepted: Counter<u64, AtomicU64>,
     /// 1 while the broker's link is subscribed and proven, else 0.
@@ -99,6 +105,9 @@ impl Default for Counters {
             publications_received: Counter::default(),
             publications_delivered: Counter::default(),
             publications_dropped: Family::default(),
+            publications_repaired: Counter::default(),
+            gaps: Family::default(),
+            recoveries: Family::default(),
             publications_accepted: Counter::default(),
             link_up: Gauge::default(),
             link_losses: Family::default(),
@@ -158,6 +167,17 @@ impl Metrics {
             "publications_dropped",
             "Publications not delivered, by reason",
             self.publications_dropped.clone(),
+        );
+        all.register(
+            "publications_repaired",
+            "Publications read from a history because the link had missed them",
+            self.publications_repaired.clone(),
+        );
+        all.register("gaps", "Gaps announced for channels, by reason", self.gaps.clone());
+        all.register(
+            "recoveries",
+            "Attempts to continue from a position, by outcome",
+            self.recoveries.clone(),
         );
         all.register(
             "publications_accepted",

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::audience::{Answer, Audience};
+use super::audience::{Audience, Continuity, Progress};
 use super::{HubEvent, HubId, Inbox};
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
+use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 
 /// The audience with its inboxes and counters.
@@ -23,24 +24,17 @@ impl Delivery {
         self.audience.attach(inbox)
     }
 
-    pub(super) fn subscribe(&self, hub: HubId, channels: Vec<ChannelName>) {
-        let answer = self.audience.subscribe(hub, channels);
-        self.answer(answer);
+    pub(super) fn subscribe(
+        &self,
+        hub: HubId,
+        channels: Vec<ChannelName>,
+        now: impl Fn(&ChannelName) -> Position,
+    ) {
+        self.audience.subscribe(hub, channels, now);
     }
 
     pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
         self.audience.unsubscribe(hub, channels);
-    }
-
-    /// Tells hubs that their subscriptions are made.
-    pub(super) fn answer(&self, answers: impl IntoIterator<Item = Answer>) {
-        for Answer { hub, channels } in answers {
-            let Some(inbox) = self.audience.inbox(hub) else { continue };
-            if inbox.offer(HubEvent::Subscribed(channels)).is_err() {
-                // Against the contract. Its sessions wait for nothing; so say it loudly.
-                log::error!("broker: a hub refused the answer to its subscription");
-            }
-        }
     }
 
     /// Hands one publication to each inbox, and empties the list.
@@ -48,9 +42,37 @@ impl Delivery {
         if receivers.is_empty() {
             return;
         }
-        let publication = Arc::new(publication);
-        for inbox in receivers.drain(..) {
-            if inbox.offer(HubEvent::Publication(Arc::clone(&publication))).is_err() {
+        self.share(&Arc::new(publication), receivers);
+        receivers.clear();
+    }
+
+    /// Takes a step of a channel's continuity and hands over what comes of it. Returns the place behind which to
+    /// read next, if the channel has not caught up.
+    pub(super) fn advance(
+        &self,
+        channel: &ChannelName,
+        step: impl FnOnce(&mut Continuity) -> Progress,
+    ) -> Option<Position> {
+        let mut receivers = Vec::new();
+        let Progress { gap, publications, repaired, read } =
+            self.audience.advance(channel, step, &mut receivers);
+        self.metrics.publications_repaired.inc_by(repaired);
+        if let Some(reason) = gap {
+            Metrics::count(&self.metrics.gaps, reason.label());
+            for inbox in &receivers {
+                // A gap is always taken.
+                let _ = inbox.offer(HubEvent::Gap { channel: channel.clone(), reason });
+            }
+        }
+        for publication in &publications {
+            self.share(publication, &receivers);
+        }
+        read
+    }
+
+    fn share(&self, publication: &Arc<Publication>, receivers: &[Arc<dyn Inbox>]) {
+        for inbox in receivers {
+            if inbox.offer(HubEvent::Publication(Arc::clone(publication))).is_err() {
                 Metrics::count(&self.metrics.publications_dropped, "hub_inbox_full");
             }
         }

@@ -7,7 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::value::RawValue;
 
 use super::delivery::Delivery;
-use super::{Health, PublishError};
+use super::recovery::{NotRecovered, Recovered, RecoveryLimits};
+use super::{Health, HubId, PublishError};
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::position::Position;
@@ -45,6 +46,22 @@ impl MemoryBroker {
         &self.shared.delivery
     }
 
+    pub(super) fn subscribe(&self, hub: HubId, channels: Vec<ChannelName>) {
+        let now = self.position_now();
+        // No publication is on its way while the places are read.
+        let _one_at_a_time = self.shared.order.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.delivery.subscribe(hub, channels, |_| now);
+    }
+
+    pub(super) fn recover(
+        &self,
+        _channel: &ChannelName,
+        _since: Position,
+        _limits: RecoveryLimits,
+    ) -> Result<Recovered, NotRecovered> {
+        Err(NotRecovered::Lost)
+    }
+
     pub(super) fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
         let Shared { delivery, order, max_payload_bytes, .. } = &*self.shared;
         if self.is_stopped() {
@@ -55,7 +72,7 @@ impl MemoryBroker {
         let mut receivers = Vec::new();
         let _one_at_a_time = order.lock().unwrap_or_else(PoisonError::into_inner);
         delivery.metrics.publications_received.inc();
-        delivery.audience.receivers(channel.as_str(), &mut receivers);
+        delivery.audience.arrive(channel.as_str(), None, &mut receivers);
         delivery.hand_over(publication, &mut receivers);
         Ok(())
     }

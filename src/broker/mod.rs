@@ -9,12 +9,14 @@
 //! # Layout, lowest first
 //!
 //! - `audience`: who wants what, under the one lock of the delivery path.
+//! - `recovery`: what one client has missed.
 //! - `delivery`: from a publication to the inboxes of the hubs that want it.
 //! - [`memory`], [`redis`]: the two carriers.
 
 mod audience;
 mod delivery;
 pub mod memory;
+mod recovery;
 pub mod redis;
 
 use std::sync::Arc;
@@ -23,10 +25,12 @@ use serde_json::value::RawValue;
 
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
+use crate::protocol::event::GapReason;
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 
 use memory::MemoryBroker;
+pub use recovery::{NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 
 /// A handle of the broker; cloning shares it. When the last one is dropped the broker stops.
@@ -40,7 +44,8 @@ pub enum Broker {
 
 /// Where a hub receives.
 pub trait Inbox: Send + Sync + 'static {
-    /// Takes an event or, only if it is a publication, refuses it.
+    /// Takes an event or, only if it is a publication, refuses it; whoever refuses one takes care that the
+    /// channel's sessions are told of a gap in its place.
     ///
     /// It is called from the broker's thread, from a publisher's, or from within
     /// [`Broker::subscribe`]. It must not block and must not call the broker.
@@ -53,13 +58,20 @@ pub enum HubEvent {
     /// A publication on a channel that this hub has asked for. It may come before the channel's
     /// [`Subscribed`](Self::Subscribed) and shortly after an unsubscription.
     Publication(Arc<Publication>),
-    /// The answer to one call of [`Broker::subscribe`], with its channels: whatever is published on them from
-    /// now on will come. When the link to Redis is down or gets lost, the answer comes at once, and live
-    /// delivery begins when the link is back.
-    Subscribed(Vec<ChannelName>),
+    /// The answer to one call of [`Broker::subscribe`], with its channels: whatever is published on them behind
+    /// these places will come after this event. When the link to Redis is down or gets lost, the answer comes at
+    /// once, and live delivery begins, with a gap, when the link is back.
+    Subscribed(Vec<(ChannelName, Position)>),
+    /// Publications of a channel may be missing here.
+    Gap {
+        /// The channel.
+        channel: ChannelName,
+        /// What happened.
+        reason: GapReason,
+    },
 }
 
-/// The inbox holds as much as it may: the publication is dropped and counted.
+/// The inbox holds as much as it may: the publication is dropped and counted, and a gap follows in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hub's inbox is full")]
 pub struct InboxFull;
@@ -164,8 +176,8 @@ impl Broker {
     /// same channels, possibly before it returns. Asking twice for a channel changes nothing.
     pub fn subscribe(&self, hub: HubId, channels: Vec<ChannelName>) {
         match self {
-            Self::Memory(broker) => broker.delivery().subscribe(hub, channels),
-            Self::Redis(broker) => broker.delivery().subscribe(hub, channels),
+            Self::Memory(broker) => broker.subscribe(hub, channels),
+            Self::Redis(broker) => broker.subscribe(hub, channels),
         }
     }
 
@@ -182,6 +194,19 @@ impl Broker {
         match self {
             Self::Memory(broker) => broker.publish(channel, message),
             Self::Redis(broker) => broker.publish(channel, message).await,
+        }
+    }
+
+    /// Reads what was published durably on `channel` behind `since`: everything, or nothing.
+    pub async fn recover(
+        &self,
+        channel: &ChannelName,
+        since: Position,
+        limits: RecoveryLimits,
+    ) -> Result<Recovered, NotRecovered> {
+        match self {
+            Self::Memory(broker) => broker.recover(channel, since, limits),
+            Self::Redis(broker) => broker.recover(channel, since, limits).await,
         }
     }
 

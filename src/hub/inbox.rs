@@ -1,6 +1,8 @@
 //! A hub's inbox, bounded in bytes.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use actix::Addr;
 
@@ -8,6 +10,9 @@ use super::Hub;
 use super::messages::FromBroker;
 use crate::broker::{HubEvent, Inbox, InboxFull};
 use crate::metrics::Metrics;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::event::GapReason;
+use crate::protocol::publication::Publication;
 
 /// The broker's way to one hub.
 ///
@@ -18,12 +23,24 @@ pub(super) struct HubInbox {
     hub: Addr<Hub>,
     queued_bytes: AtomicUsize,
     limit_bytes: usize,
+    /// Channels of which something was refused and whose gap is on its way, behind what was accepted before.
+    /// Until it has been told nothing more of them is accepted, so there is one gap for each at most.
+    gaps: Mutex<HashSet<ChannelName>>,
+    /// How many these are, to be read without the lock.
+    open_gaps: AtomicUsize,
     metrics: Metrics,
 }
 
 impl HubInbox {
     pub(super) fn new(hub: Addr<Hub>, limit_bytes: usize, metrics: Metrics) -> Self {
-        Self { hub, queued_bytes: AtomicUsize::new(0), limit_bytes, metrics }
+        Self {
+            hub,
+            queued_bytes: AtomicUsize::new(0),
+            limit_bytes,
+            gaps: Mutex::default(),
+            open_gaps: AtomicUsize::new(0),
+            metrics,
+        }
     }
 
     /// The hub has dealt with a publication of so many bytes.
@@ -31,19 +48,51 @@ impl HubInbox {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.metrics.hub_inbox_bytes.dec_by(bytes as i64);
     }
+
+    /// The hub has told the sessions of a channel that something may be missing.
+    pub(super) fn gap_told(&self, channel: &ChannelName) {
+        if self.open_gaps.load(Ordering::Acquire) > 0 {
+            let mut gaps = self.gaps();
+            gaps.remove(channel);
+            self.open_gaps.store(gaps.len(), Ordering::Release);
+        }
+    }
+
+    fn accept(&self, publication: &Publication) -> Result<(), InboxFull> {
+        let channel = publication.channel();
+        if self.open_gaps.load(Ordering::Acquire) > 0 && self.gaps().contains(channel) {
+            return Err(InboxFull);
+        }
+        let bytes = publication.queued_bytes();
+        let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // One publication always fits, however big: the broker has its own bound for that.
+        if before > 0 && before + bytes > self.limit_bytes {
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.owe_gap(channel);
+            return Err(InboxFull);
+        }
+        self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
+        Ok(())
+    }
+
+    fn owe_gap(&self, channel: &ChannelName) {
+        let mut gaps = self.gaps();
+        gaps.insert(channel.clone());
+        self.open_gaps.store(gaps.len(), Ordering::Release);
+        Metrics::count(&self.metrics.gaps, GapReason::Overflow.label());
+        self.hub.do_send(FromBroker(HubEvent::Gap { channel: channel.clone(), reason: GapReason::Overflow }));
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, HashSet<ChannelName>> {
+        // A set cannot be left half-changed.
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Inbox for HubInbox {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         if let HubEvent::Publication(publication) = &event {
-            let bytes = publication.queued_bytes();
-            let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-            // One publication always fits, however big: the broker has its own bound for that.
-            if before > 0 && before + bytes > self.limit_bytes {
-                self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-                return Err(InboxFull);
-            }
-            self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
+            self.accept(publication)?;
         }
         self.hub.do_send(FromBroker(event));
         Ok(())

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::broker::HubEvent;
 use crate::protocol::channel::ChannelName;
-use crate::protocol::position::Position;
+use crate::protocol::conversation::{Standing, Wanted};
 use crate::protocol::{SessionId, Variant};
 use crate::socket::outboxes::OutboxKey;
 
@@ -33,7 +33,7 @@ pub struct Join {
     /// Which session.
     pub session: SessionId,
     /// The channels it is on from now on, not live yet.
-    pub channels: Vec<ChannelName>,
+    pub channels: Vec<Wanted>,
 }
 
 /// A session wants one more channel. Answered by [`SessionEvent::Subscribed`].
@@ -43,7 +43,7 @@ pub struct Subscribe {
     /// Which session.
     pub session: SessionId,
     /// The channel, not live yet.
-    pub channel: ChannelName,
+    pub wanted: Wanted,
     /// Comes back with the answer.
     pub ticket: u32,
 }
@@ -96,13 +96,13 @@ pub struct FromBroker(pub HubEvent);
 #[rtype(result = "()")]
 pub enum SessionEvent {
     /// The answer to [`Join`]: where each channel stands, in the order asked.
-    Joined(Vec<Position>),
+    Joined(Vec<Standing>),
     /// The answer to [`Subscribe`].
     Subscribed {
         /// As asked.
         ticket: u32,
-        /// Where the channel stands.
-        position: Position,
+        /// How the channel stands.
+        standing: Standing,
     },
     /// The replica is going away.
     Drain {

@@ -8,12 +8,14 @@
 //! - [`registry`]: sessions and subscriptions; who gets a publication.
 //! - `waiting`: who waits for the broker.
 //! - [`messages`]: what is said to a hub and by it.
+//! - `recovery`: what sessions have missed while they were away.
 //! - `inbox`: the broker's way to the hub, bounded in bytes.
 //! - `drain`: sending everybody away.
 
 mod drain;
 mod inbox;
 pub mod messages;
+mod recovery;
 pub mod registry;
 mod waiting;
 
@@ -27,12 +29,13 @@ use self::drain::Draining;
 use self::inbox::HubInbox;
 use self::messages::{Connect, Drain, FromBroker, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
 use self::registry::{ChannelStanding, Line, Registry, Slot};
-use self::waiting::{Request, Waiting};
-use crate::broker::{Broker, HubEvent, HubId};
+use self::waiting::{Request, RequestKind, Waiting};
+use crate::broker::{Broker, HubEvent, HubId, RecoveryLimits};
 use crate::metrics::Metrics;
 use crate::protocol::SessionId;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::close::CloseCode;
+use crate::protocol::conversation::{Standing, Wanted};
 use crate::socket::outbox::{Outbox, Pushed};
 use crate::socket::outboxes;
 
@@ -47,7 +50,17 @@ pub struct Hub {
     sessions: HashMap<SessionId, Connected>,
     waiting: Waiting,
     draining: Option<Draining>,
+    recovery: RecoveryLimits,
     _lifeline: Lifeline,
+}
+
+/// The bounds of a hub.
+#[derive(Debug, Clone, Copy)]
+pub struct HubLimits {
+    /// Bytes of publications that may wait for it.
+    pub inbox_bytes: usize,
+    /// How much one session may catch up with on one channel.
+    pub recovery: RecoveryLimits,
 }
 
 #[derive(Debug)]
@@ -63,8 +76,8 @@ pub struct Hubs(Arc<Mutex<Vec<Addr<Hub>>>>);
 
 impl Hubs {
     /// Starts a hub on this thread, which must be an actix worker.
-    pub fn start_here(&self, broker: &Broker, inbox_bytes: usize, metrics: &Metrics) -> Addr<Hub> {
-        let hub = Hub::create(|context| Hub::new(context, broker.clone(), inbox_bytes, metrics.clone()));
+    pub fn start_here(&self, broker: &Broker, limits: HubLimits, metrics: &Metrics) -> Addr<Hub> {
+        let hub = Hub::create(|context| Hub::new(context, broker.clone(), limits, metrics.clone()));
         // A list of addresses cannot be left half-changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(hub.clone());
         hub
@@ -79,9 +92,9 @@ impl Hubs {
 }
 
 impl Hub {
-    fn new(context: &mut Context<Self>, broker: Broker, inbox_bytes: usize, metrics: Metrics) -> Self {
+    fn new(context: &mut Context<Self>, broker: Broker, limits: HubLimits, metrics: Metrics) -> Self {
         use actix::AsyncContext as _;
-        let inbox = Arc::new(HubInbox::new(context.address(), inbox_bytes, metrics.clone()));
+        let inbox = Arc::new(HubInbox::new(context.address(), limits.inbox_bytes, metrics.clone()));
         Self {
             id: broker.attach(Arc::clone(&inbox) as _),
             broker,
@@ -91,16 +104,17 @@ impl Hub {
             sessions: HashMap::new(),
             waiting: Waiting::default(),
             draining: None,
+            recovery: limits.recovery,
             _lifeline: Lifeline,
         }
     }
 
     /// Puts a session on channels and asks the broker for those that are new here. Returns the channels
     /// that are not confirmed yet.
-    fn subscribe(&mut self, session: Slot, channels: &[ChannelName]) -> Vec<ChannelName> {
+    fn subscribe(&mut self, session: Slot, wanted: &[Wanted]) -> Vec<ChannelName> {
         let before = self.registry.subscriptions();
         let (mut new, mut unconfirmed) = (Vec::new(), Vec::new());
-        for channel in channels {
+        for Wanted { channel, .. } in wanted {
             match self.registry.subscribe(session, channel) {
                 None | Some(ChannelStanding::Confirmed) => continue,
                 Some(ChannelStanding::New) => new.push(channel.clone()),
@@ -117,19 +131,28 @@ impl Hub {
     }
 
     /// Answers a request now, or when the broker has confirmed what it needs.
-    fn answer_when_confirmed(&mut self, session: SessionId, request: Request, unconfirmed: Vec<ChannelName>) {
+    fn answer_when_confirmed(
+        &mut self,
+        session: SessionId,
+        request: Request,
+        unconfirmed: Vec<ChannelName>,
+        context: &mut Context<Self>,
+    ) {
         if unconfirmed.is_empty() {
-            self.answer(session, request);
+            self.recover(session, request, context);
         } else {
             self.waiting.wait(session, request, unconfirmed);
         }
     }
 
-    fn answer(&mut self, session: SessionId, request: Request) {
-        let position = self.broker.position_now();
-        let event = match request {
-            Request::Join(channels) => SessionEvent::Joined(vec![position; channels]),
-            Request::Subscribe { ticket } => SessionEvent::Subscribed { ticket, position },
+    /// Tells a session how the channels that it asked for stand.
+    fn answer(&mut self, session: SessionId, kind: RequestKind, mut standings: Vec<Standing>) {
+        let event = match kind {
+            RequestKind::Join => SessionEvent::Joined(standings),
+            RequestKind::Subscribe { ticket } => match standings.pop() {
+                Some(standing) => SessionEvent::Subscribed { ticket, standing },
+                None => return,
+            },
         };
         if let Some(connected) = self.sessions.get(&session) {
             tell(&connected.recipient, event);
@@ -184,23 +207,25 @@ impl Handler<Connect> for Hub {
 impl Handler<Join> for Hub {
     type Result = ();
 
-    fn handle(&mut self, Join { session, channels }: Join, _: &mut Self::Context) {
+    fn handle(&mut self, Join { session, channels }: Join, context: &mut Self::Context) {
         let Some(connected) = self.sessions.get_mut(&session) else { return };
         connected.is_identified = true;
         self.metrics.sessions.inc();
         let slot = connected.slot;
         let unconfirmed = self.subscribe(slot, &channels);
-        self.answer_when_confirmed(session, Request::Join(channels.len()), unconfirmed);
+        let request = Request { kind: RequestKind::Join, wanted: channels.into() };
+        self.answer_when_confirmed(session, request, unconfirmed, context);
     }
 }
 
 impl Handler<Subscribe> for Hub {
     type Result = ();
 
-    fn handle(&mut self, Subscribe { session, channel, ticket }: Subscribe, _: &mut Self::Context) {
+    fn handle(&mut self, Subscribe { session, wanted, ticket }: Subscribe, context: &mut Self::Context) {
         let Some(slot) = self.slot(session) else { return };
-        let unconfirmed = self.subscribe(slot, std::slice::from_ref(&channel));
-        self.answer_when_confirmed(session, Request::Subscribe { ticket }, unconfirmed);
+        let unconfirmed = self.subscribe(slot, std::slice::from_ref(&wanted));
+        let request = Request { kind: RequestKind::Subscribe { ticket }, wanted: [wanted].into() };
+        self.answer_when_confirmed(session, request, unconfirmed, context);
     }
 }
 
@@ -250,7 +275,7 @@ impl Handler<Leave> for Hub {
 impl Handler<FromBroker> for Hub {
     type Result = ();
 
-    fn handle(&mut self, FromBroker(event): FromBroker, _: &mut Self::Context) {
+    fn handle(&mut self, FromBroker(event): FromBroker, context: &mut Self::Context) {
         match event {
             HubEvent::Publication(publication) => {
                 let delivery = self.registry.deliver(&publication);
@@ -266,15 +291,19 @@ impl Handler<FromBroker> for Hub {
             }
             HubEvent::Subscribed(channels) => {
                 let mut done = Vec::new();
-                for channel in &channels {
+                for (channel, place) in &channels {
                     if self.waiting.answered(channel) {
-                        self.registry.confirm(channel);
+                        self.registry.confirm(channel, *place);
                         self.waiting.confirm(channel, &mut done);
                     }
                 }
                 for (session, request) in done {
-                    self.answer(session, request);
+                    self.recover(session, request, context);
                 }
+            }
+            HubEvent::Gap { channel, reason } => {
+                self.inbox.gap_told(&channel);
+                self.registry.announce_gap(&channel, reason);
             }
         }
     }

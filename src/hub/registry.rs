@@ -11,13 +11,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use slab::Slab;
 
-use crate::protocol::Variant;
+use self::gate::{Gate, Item, Passage};
 use crate::protocol::channel::ChannelName;
+use crate::protocol::event::{Event, GapReason};
+use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
+use crate::protocol::{Variant, Version};
 
-/// How many publications a subscription may hold back. It does so for one Redis round trip at most (or until
-/// its history is read); a client for whom more arrive in that time is closed as too slow.
-const MAX_HELD: usize = 4_096;
+mod gate;
 
 /// The way out of one session, as the registry sees it.
 pub trait Line: Clone {
@@ -61,21 +62,19 @@ struct Membership {
 #[derive(Debug)]
 struct Channel<L> {
     subscribers: Vec<Subscriber<L>>,
-    /// Whether the broker has confirmed that it delivers this channel.
-    is_confirmed: bool,
+    /// Everything behind this place is delivered here; `None` until the broker has confirmed that it delivers
+    /// this channel.
+    place: Option<Position>,
 }
 
 #[derive(Debug)]
 struct Subscriber<L> {
     line: L,
     /// `None` once live. Boxed, because most are live most of the time.
-    held: Option<Held>,
+    gate: Option<Box<Gate>>,
     session: Slot,
     variant: Variant,
 }
-
-#[allow(clippy::box_collection, reason = "a subscription that is live is to cost one word here, not three")]
-type Held = Box<Vec<(Arrival, Arc<Publication>)>>;
 
 /// The how-manieth publication of this registry: held back on several channels, they still leave as they came.
 type Arrival = u64;
@@ -89,6 +88,15 @@ pub struct Delivery {
     pub held: u64,
     /// Sockets that are closing and took nothing.
     pub unreachable: u64,
+}
+
+/// Where a subscription begins that is not live yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning {
+    /// Everything behind this place is held back for it.
+    pub place: Position,
+    /// Tells it from an earlier subscription of the same session to the same channel.
+    pub number: u64,
 }
 
 /// How a channel stands after a subscription to it.
@@ -128,22 +136,23 @@ impl<L: Line> Registry<L> {
         }
         let (standing, entry) = match self.channels.entry(channel.clone()) {
             MapEntry::Vacant(vacant) => {
-                let channel = Channel { subscribers: Vec::with_capacity(1), is_confirmed: false };
+                let channel = Channel { subscribers: Vec::with_capacity(1), place: None };
                 (ChannelStanding::New, vacant.insert(channel))
             }
             MapEntry::Occupied(occupied) => {
                 let entry = occupied.into_mut();
                 let standing =
-                    if entry.is_confirmed { ChannelStanding::Confirmed } else { ChannelStanding::Pending };
+                    if entry.place.is_some() { ChannelStanding::Confirmed } else { ChannelStanding::Pending };
                 (standing, entry)
             }
         };
+        self.arrivals += 1;
         member
             .memberships
             .push(Membership { channel: channel.clone(), place: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             line: member.line.clone(),
-            held: Some(Held::default()),
+            gate: Some(Box::new(Gate::new(self.arrivals, entry.place))),
             session,
             variant: member.variant,
         });
@@ -151,17 +160,42 @@ impl<L: Line> Registry<L> {
         Some(standing)
     }
 
-    /// The broker delivers this channel.
-    pub fn confirm(&mut self, channel: &ChannelName) {
-        if let Some(channel) = self.channels.get_mut(channel) {
-            channel.is_confirmed = true;
+    /// The broker delivers everything behind `place` on this channel.
+    pub fn confirm(&mut self, channel: &ChannelName, place: Position) {
+        let Some(channel) = self.channels.get_mut(channel) else { return };
+        channel.place = Some(place);
+        for subscriber in &mut channel.subscribers {
+            if let Some(gate) = &mut subscriber.gate {
+                gate.confirm(place);
+            }
+        }
+    }
+
+    /// Where a subscription begins that is not live yet and whose channel is confirmed.
+    pub fn beginning(&self, session: Slot, channel: &ChannelName) -> Option<Beginning> {
+        self.subscriber(session, channel)?.gate.as_ref()?.beginning()
+    }
+
+    /// Puts what its client has missed, up to `last`, before what a subscription holds back. Does nothing if the
+    /// subscription is another one by now.
+    pub fn restore(
+        &mut self,
+        session: Slot,
+        channel: &ChannelName,
+        number: u64,
+        missed: Vec<Arc<Publication>>,
+        last: Position,
+    ) {
+        let gate = self.subscriber_mut(session, channel).and_then(|subscriber| subscriber.gate.as_mut());
+        if let Some(gate) = gate {
+            gate.restore(number, missed, last);
         }
     }
 
     /// Lets a subscription go live: what it held back is delivered, in order, and from now on everything is
     /// delivered as it comes. Returns how many were delivered.
     pub fn go_live(&mut self, session: Slot, channel: &ChannelName) -> u64 {
-        let held = self.take_held(session, channel);
+        let held = self.open_gate(session, channel);
         self.release(session, &held)
     }
 
@@ -170,20 +204,37 @@ impl<L: Line> Registry<L> {
         let Some(member) = self.sessions.get(session.index()) else { return 0 };
         let channels: Vec<_> =
             member.memberships.iter().map(|membership| membership.channel.clone()).collect();
-        let mut held: Vec<_> =
-            channels.iter().flat_map(|channel| *self.take_held(session, channel)).collect();
-        held.sort_unstable_by_key(|(arrival, _)| *arrival);
+        let mut held: Vec<_> = channels.iter().flat_map(|channel| self.open_gate(session, channel)).collect();
+        // Stable: what a channel's history has stays in its order.
+        held.sort_by_key(|(arrival, _)| *arrival);
         self.release(session, &held)
     }
 
-    fn take_held(&mut self, session: Slot, channel: &ChannelName) -> Held {
-        self.subscriber(session, channel).and_then(|subscriber| subscriber.held.take()).unwrap_or_default()
+    fn open_gate(&mut self, session: Slot, channel: &ChannelName) -> Vec<(Arrival, Item)> {
+        let Some(place) = self.channels.get(channel).map(|channel| channel.place) else { return Vec::new() };
+        let Some(subscriber) = self.subscriber_mut(session, channel) else { return Vec::new() };
+        let Some(mut gate) = subscriber.gate.take() else { return Vec::new() };
+        let held = gate.open(place);
+        subscriber.gate = Some(gate).filter(|gate| gate.is_needed());
+        held
     }
 
-    fn release(&self, session: Slot, held: &[(Arrival, Arc<Publication>)]) -> u64 {
+    fn release(&self, session: Slot, held: &[(Arrival, Item)]) -> u64 {
         let Some(member) = self.sessions.get(session.index()) else { return 0 };
-        let send = |publication: &Publication| member.line.send(publication.frame(member.variant).clone());
-        held.iter().filter(|(_, publication)| send(publication)).count() as u64
+        let mut delivered = 0;
+        for (_, item) in held {
+            match item {
+                Item::Publication(publication) => {
+                    let frame = publication.frame(member.variant).clone();
+                    delivered += u64::from(member.line.send(frame));
+                }
+                Item::Gap(frame) if member.variant.version == Version::V2 => {
+                    member.line.send(frame.clone());
+                }
+                Item::Gap(_) => {}
+            }
+        }
+        delivered
     }
 
     /// Takes a session off a channel. Returns whether the channel is empty now, so that the broker need not
@@ -225,27 +276,57 @@ impl<L: Line> Registry<L> {
     pub fn deliver(&mut self, publication: &Arc<Publication>) -> Delivery {
         let mut delivery = Delivery::default();
         let Some(channel) = self.channels.get_mut(publication.channel()) else { return delivery };
-        if !channel.is_confirmed {
-            return delivery;
+        let Some(place) = &mut channel.place else { return delivery };
+        if let Some(position) = publication.position() {
+            if position.epoch == place.epoch && position.offset <= place.offset {
+                // It was on its way while this hub left the channel and came back.
+                return delivery;
+            }
+            *place = position;
         }
         self.arrivals += 1;
         for subscriber in &mut channel.subscribers {
-            match &mut subscriber.held {
-                Some(held) if held.len() < MAX_HELD => {
-                    held.push((self.arrivals, Arc::clone(publication)));
-                    delivery.held += 1;
-                    continue;
+            let outcome = match &mut subscriber.gate {
+                None => Passage::Open,
+                Some(gate) => gate.pass(self.arrivals, publication),
+            };
+            match outcome {
+                Passage::Held => delivery.held += 1,
+                Passage::Behind => {}
+                Passage::Open | Passage::Through => {
+                    if outcome == Passage::Open {
+                        subscriber.gate = None;
+                    }
+                    match subscriber.line.send(publication.frame(subscriber.variant).clone()) {
+                        true => delivery.delivered += 1,
+                        false => delivery.unreachable += 1,
+                    }
                 }
-                Some(_) => subscriber.line.overflow(),
-                None if subscriber.line.send(publication.frame(subscriber.variant).clone()) => {
-                    delivery.delivered += 1;
-                    continue;
+                Passage::Full => {
+                    subscriber.line.overflow();
+                    delivery.unreachable += 1;
                 }
-                None => {}
             }
-            delivery.unreachable += 1;
         }
         delivery
+    }
+
+    /// Tells everyone who is on a channel, and speaks of such things, that something may be missing here.
+    pub fn announce_gap(&mut self, channel: &ChannelName, reason: GapReason) {
+        let Some(entry) = self.channels.get_mut(channel).filter(|entry| entry.place.is_some()) else {
+            return;
+        };
+        let event = Event::Gap { channel: channel.clone(), reason };
+        let frame = event.to_frame(Version::V2);
+        self.arrivals += 1;
+        for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
+            let is_held = subscriber.gate.as_mut().is_some_and(|gate| gate.hold_gap(self.arrivals, &frame));
+            if !is_held {
+                subscriber.gate = None;
+                // Whoever cannot be reached any more is about to leave.
+                subscriber.line.send(frame.clone());
+            }
+        }
     }
 
     /// How many sessions there are.
@@ -258,10 +339,21 @@ impl<L: Line> Registry<L> {
         self.subscriptions
     }
 
-    fn subscriber(&mut self, session: Slot, channel: &ChannelName) -> Option<&mut Subscriber<L>> {
+    fn subscriber(&self, session: Slot, channel: &ChannelName) -> Option<&Subscriber<L>> {
+        let place = self.place_of(session, channel)?;
+        self.channels.get(channel)?.subscribers.get(place)
+    }
+
+    fn subscriber_mut(&mut self, session: Slot, channel: &ChannelName) -> Option<&mut Subscriber<L>> {
+        let place = self.place_of(session, channel)?;
+        self.channels.get_mut(channel)?.subscribers.get_mut(place)
+    }
+
+    /// Where a session stands among a channel's subscribers.
+    fn place_of(&self, session: Slot, channel: &ChannelName) -> Option<usize> {
         let member = self.sessions.get(session.index())?;
         let membership = member.memberships.iter().find(|membership| membership.channel == *channel)?;
-        self.channels.get_mut(channel)?.subscribers.get_mut(membership.place as usize)
+        Some(membership.place as usize)
     }
 
     /// Frees a place among a channel's subscribers. The last one moves into it, and its session is told.

@@ -1,15 +1,24 @@
 //! Who waits for the broker to confirm which channel. A plain struct.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::protocol::SessionId;
 use crate::protocol::channel::ChannelName;
+use crate::protocol::conversation::Wanted;
 
 /// What a session asked for, and is told once everything for it is confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) kind: RequestKind,
+    /// The channels, in the order of the answer.
+    pub(super) wanted: Rc<[Wanted]>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Request {
-    /// All channels of a Join: so many.
-    Join(usize),
+pub(super) enum RequestKind {
+    /// All channels of a Join.
+    Join,
     /// One channel.
     Subscribe {
         /// Given back with the answer.
@@ -52,18 +61,18 @@ impl Waiting {
 
     /// Notes that `request` waits for `channels`, of which there is at least one.
     pub(super) fn wait(&mut self, session: SessionId, request: Request, channels: Vec<ChannelName>) {
-        if let Request::Join(_) = request {
+        if request.kind == RequestKind::Join {
             self.joins.insert(session, channels.len());
         }
         for channel in channels {
-            self.by_channel.entry(channel).or_default().push((session, request));
+            self.by_channel.entry(channel).or_default().push((session, request.clone()));
         }
     }
 
     /// A channel is confirmed: appends the requests that wait for nothing more.
     pub(super) fn confirm(&mut self, channel: &ChannelName, done: &mut Vec<(SessionId, Request)>) {
         for (session, request) in self.by_channel.remove(channel).unwrap_or_default() {
-            if let Request::Join(_) = request {
+            if request.kind == RequestKind::Join {
                 let Some(missing) = self.joins.get_mut(&session) else { continue };
                 *missing -= 1;
                 if *missing > 0 {
@@ -89,6 +98,10 @@ mod tests {
         ChannelName::parse(name).unwrap()
     }
 
+    fn join() -> Request {
+        Request { kind: RequestKind::Join, wanted: Rc::new([]) }
+    }
+
     fn confirm(waiting: &mut Waiting, name: &str) -> Vec<(SessionId, Request)> {
         let mut done = Vec::new();
         waiting.confirm(&channel(name), &mut done);
@@ -98,11 +111,12 @@ mod tests {
     #[test]
     fn a_join_is_done_when_its_last_channel_is_confirmed() {
         let (mut waiting, one) = (Waiting::default(), SessionId(1));
-        waiting.wait(one, Request::Join(3), vec![channel("user:1"), channel("room:7")]);
-        waiting.wait(SessionId(2), Request::Subscribe { ticket: 5 }, vec![channel("room:7")]);
-        assert_eq!(confirm(&mut waiting, "room:7"), [(SessionId(2), Request::Subscribe { ticket: 5 })]);
+        waiting.wait(one, join(), vec![channel("user:1"), channel("room:7")]);
+        let subscribe = Request { kind: RequestKind::Subscribe { ticket: 5 }, wanted: Rc::new([]) };
+        waiting.wait(SessionId(2), subscribe.clone(), vec![channel("room:7")]);
+        assert_eq!(confirm(&mut waiting, "room:7"), [(SessionId(2), subscribe)]);
         assert_eq!(confirm(&mut waiting, "room:7"), []);
-        assert_eq!(confirm(&mut waiting, "user:1"), [(one, Request::Join(3))]);
+        assert_eq!(confirm(&mut waiting, "user:1"), [(one, join())]);
         assert!(waiting.by_channel.is_empty() && waiting.joins.is_empty());
     }
 
@@ -121,7 +135,7 @@ mod tests {
     #[test]
     fn a_session_that_has_left_is_not_answered() {
         let (mut waiting, one) = (Waiting::default(), SessionId(1));
-        waiting.wait(one, Request::Join(1), vec![channel("user:1")]);
+        waiting.wait(one, join(), vec![channel("user:1")]);
         waiting.forget(one);
         assert_eq!(confirm(&mut waiting, "user:1"), []);
     }

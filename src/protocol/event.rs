@@ -49,6 +49,13 @@ pub enum Event {
         /// When to come back.
         after_ms: u64,
     },
+    /// Op 8: messages of the channel may be missing here; fetch what matters anew.
+    Gap {
+        /// The channel.
+        channel: ChannelName,
+        /// What happened.
+        reason: GapReason,
+    },
     /// Op 9: a soft error; the socket stays open.
     Error(SoftError),
     /// Op 10.
@@ -133,6 +140,31 @@ impl RefusalReason {
     }
 }
 
+/// Why messages of a channel may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// Redis was out of reach for a while: what was published plainly meanwhile is lost.
+    LinkLost,
+    /// The channel's history does not continue where it was left: it was lost, trimmed or has expired.
+    HistoryLost,
+    /// The history could not be read.
+    HistoryUnreadable,
+    /// More came than this replica could take.
+    Overflow,
+}
+
+impl GapReason {
+    /// The text on the wire, and in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::LinkLost => "link_lost",
+            Self::HistoryLost => "history_lost",
+            Self::HistoryUnreadable => "history_unreadable",
+            Self::Overflow => "overflow",
+        }
+    }
+}
+
 /// What op 9 says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SoftError {
@@ -178,6 +210,9 @@ impl Event {
             Self::Subscription { channel, outcome } => outcome.write(json.op(6).text("channel", channel)),
             Self::Reconnect { after_ms } => {
                 json.op(7).number("after", *after_ms).text("reason", "draining");
+            }
+            Self::Gap { channel, reason } => {
+                json.op(8).text("channel", channel.as_str()).text("reason", reason.label());
             }
             Self::Error(error) => {
                 let (code, detail) = error.code_and_detail();

@@ -79,6 +79,14 @@ impl Publication {
         Ok(Self::new(channel, position, message.into()))
     }
 
+    /// The place that a payload begins with, without reading the rest.
+    pub fn place_of(payload: &[u8]) -> Result<Option<Position>, PayloadError> {
+        let Some(rest) = payload.strip_prefix(b"@") else { return Ok(None) };
+        let end = rest.iter().position(|byte| *byte == b' ').ok_or(PayloadError::BadPosition)?;
+        let text = std::str::from_utf8(&rest[..end]).map_err(|_| PayloadError::BadPosition)?;
+        Position::parse(text).map(Some).ok_or(PayloadError::BadPosition)
+    }
+
     /// The channel it was published on.
     pub fn channel(&self) -> &ChannelName {
         &self.channel

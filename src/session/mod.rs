@@ -120,7 +120,7 @@ impl Session {
             }
             Action::Authenticate(token) => answers.push_back(self.authenticate(&token.0)),
             Action::Join { channels } => hub.do_send(Join { session, channels }),
-            Action::Subscribe { channel, ticket } => hub.do_send(Subscribe { session, channel, ticket }),
+            Action::Subscribe { wanted, ticket } => hub.do_send(Subscribe { session, wanted, ticket }),
             Action::Unsubscribe { channel, answer } => {
                 let answer = answer.to_frame(self.conversation.version());
                 hub.do_send(Unsubscribe { session, channel, answer });
@@ -236,7 +236,7 @@ impl Handler<SessionEvent> for Session {
     fn handle(&mut self, event: SessionEvent, context: &mut Self::Context) {
         let input = match event {
             SessionEvent::Joined(positions) => Input::Joined(positions),
-            SessionEvent::Subscribed { ticket, position } => Input::Subscribed { ticket, position },
+            SessionEvent::Subscribed { ticket, standing } => Input::Subscribed { ticket, standing },
             SessionEvent::Drain { after_ms } => Input::Drain { after_ms },
         };
         self.on(input, context);

@@ -110,6 +110,9 @@ pub struct BrokerSettings {
     /// No probe heard for this long: not ready. Longer than `probe_interval`.
     #[serde(with = "duration")]
     pub probe_timeout: Duration,
+    /// The time in which every channel is compared with its history once.
+    #[serde(with = "duration")]
+    pub sweep_interval: Duration,
     /// The first pause before connecting again.
     #[serde(with = "duration")]
     pub reconnect_min: Duration,
@@ -147,6 +150,8 @@ pub struct SessionSettings {
     pub max_message_bytes: usize,
     /// Bytes that may wait to be written to one socket (else 4008).
     pub outbound_bytes: usize,
+    /// Messages that a client may be given of one channel's history; 0 = nothing is recovered.
+    pub recovery_limit: usize,
     /// A socket that takes no byte for this long while bytes wait is cut.
     #[serde(with = "duration")]
     pub write_timeout: Duration,

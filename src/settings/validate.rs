@@ -71,6 +71,7 @@ impl Settings {
         time("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE)?;
         count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB)?;
         count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB)?;
+        count("session.recovery_limit", session.recovery_limit, 0..=100_000)?;
         count("session.max_fragments", session.max_fragments, 1..=65_536)
     }
 

@@ -4,33 +4,46 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::continuity::{Arrival, Continuity, Progress};
 use crate::broker::HubId;
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
+use crate::protocol::position::Position;
+use crate::protocol::publication::Publication;
 
-/// To be told to a hub: these channels are subscribed.
+/// Bytes that may be held back over all channels while they catch up.
+const MAX_HELD_BYTES: usize = 64 << 20;
+
+/// To be told to a hub: these channels are subscribed, and everything behind these places will come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) hub: HubId,
-    pub(crate) channels: Vec<ChannelName>,
+    pub(crate) channels: Vec<(ChannelName, Position)>,
 }
 
-/// One step of the link: the two lists have no channel in common, so their order does not matter.
+/// One step of the link: the lists have no channel in common, so their order does not matter.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Turn {
     pub(crate) subscribe: Vec<ChannelName>,
     pub(crate) unsubscribe: Vec<ChannelName>,
+    /// Subscribed already, and to be compared with their history.
+    pub(crate) verify: Vec<ChannelName>,
 }
 
 impl Turn {
     pub(crate) fn is_empty(&self) -> bool {
-        self.subscribe.is_empty() && self.unsubscribe.is_empty()
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.subscribe.len() + self.unsubscribe.len() + self.verify.len()
     }
 }
 
 /// A call of `subscribe` that is not answered yet. It is shared by the channels that it waits for.
 struct Ticket {
-    answer: Answer,
+    hub: HubId,
+    channels: Vec<ChannelName>,
     /// How many of its channels are still to be confirmed.
     open: AtomicUsize,
 }
@@ -56,6 +69,7 @@ struct Entry {
     stage: Stage,
     /// Whether it stands in `due`.
     due: bool,
+    continuity: Continuity,
 }
 
 /// For each channel its hubs and its stage. A channel is here while a hub wants it or the link may carry it.
@@ -68,6 +82,8 @@ pub(super) struct Channels {
     waiting: HashMap<ChannelName, Vec<Arc<Ticket>>>,
     link_is_up: bool,
     wanted: usize,
+    /// What is left of [`MAX_HELD_BYTES`].
+    held_budget: usize,
     metrics: Metrics,
 }
 
@@ -79,30 +95,93 @@ impl Channels {
             waiting: HashMap::new(),
             link_is_up: false,
             wanted: 0,
+            held_budget: MAX_HELD_BYTES,
             metrics: metrics.clone(),
         }
     }
 
+    /// The name and the hubs of a channel.
     pub(super) fn find(&self, channel: &str) -> Option<(&ChannelName, &[HubId])> {
         self.entries.get_key_value(channel).map(|(name, entry)| (name, entry.hubs.as_slice()))
+    }
+
+    /// A publication has come for a channel that is here.
+    pub(super) fn arrive(&mut self, channel: &str, position: Option<Position>) -> Option<Arrival> {
+        let entry = self.entries.get_mut(channel)?;
+        let arrival = entry.continuity.arrive(position);
+        if arrival == (Arrival::Hold { begins: true }) {
+            self.make_due(channel);
+        }
+        Some(arrival)
+    }
+
+    /// Holds a publication back until its channel has caught up. Returns whether there was room.
+    pub(super) fn hold(&mut self, publication: Arc<Publication>) -> bool {
+        let Some(entry) = self.entries.get_mut(publication.channel().as_str()) else { return true };
+        entry.continuity.hold(publication, &mut self.held_budget)
+    }
+
+    /// Takes a step of a channel's catching up.
+    pub(super) fn advance(
+        &mut self,
+        channel: &ChannelName,
+        step: impl FnOnce(&mut Continuity) -> Progress,
+    ) -> Progress {
+        let Some(entry) = self.entries.get_mut(channel) else { return Progress::default() };
+        let held = entry.continuity.held_bytes();
+        let progress = step(&mut entry.continuity);
+        self.held_budget += held - entry.continuity.held_bytes();
+        progress
+    }
+
+    /// Compares channels with their histories, if they are subscribed.
+    pub(super) fn verify(&mut self, channels: &[ChannelName]) {
+        for channel in channels {
+            let Some(entry) = self.entries.get_mut(channel) else { continue };
+            if entry.stage == Stage::On && !entry.hubs.is_empty() {
+                entry.continuity.verify();
+                self.make_due(channel.as_str());
+            }
+        }
+    }
+
+    /// Every channel that is subscribed.
+    pub(super) fn subscribed(&self) -> Vec<ChannelName> {
+        let on = self.entries.iter().filter(|(_, entry)| entry.stage == Stage::On);
+        on.map(|(channel, _)| channel.clone()).collect()
+    }
+
+    fn make_due(&mut self, channel: &str) {
+        if let Some((name, _)) = self.entries.get_key_value(channel).filter(|_| self.link_is_up) {
+            let name = name.clone();
+            let Some(entry) = self.entries.get_mut(channel) else { return };
+            if !std::mem::replace(&mut entry.due, true) {
+                self.due.push_back(name);
+            }
+        }
     }
 
     pub(super) fn wanted(&self) -> usize {
         self.wanted
     }
 
-    pub(super) fn subscribe(&mut self, hub: HubId, channels: Vec<ChannelName>) -> Option<Answer> {
+    /// `now` tells the place of a channel of which nothing is known yet.
+    pub(super) fn subscribe(
+        &mut self,
+        hub: HubId,
+        channels: Vec<ChannelName>,
+        now: impl Fn(&ChannelName) -> Position,
+    ) -> Option<Answer> {
         let mut open = Vec::new();
         for channel in &channels {
             if self.want(hub, channel) != Stage::On && self.link_is_up {
                 open.push(channel.clone());
             }
         }
-        let answer = Answer { hub, channels };
         if open.is_empty() {
-            return Some(answer);
+            return Some(Answer { hub, channels: self.with_places(channels, now) });
         }
-        let ticket = Arc::new(Ticket { answer, open: AtomicUsize::new(open.len()) });
+        let ticket = Arc::new(Ticket { hub, channels, open: AtomicUsize::new(open.len()) });
         for channel in open {
             self.waiting.entry(channel).or_default().push(Arc::clone(&ticket));
         }
@@ -115,6 +194,7 @@ impl Channels {
             hubs: Hubs::none(),
             stage: Stage::Off,
             due: false,
+            continuity: Continuity::default(),
         });
         if entry.hubs.is_empty() {
             self.wanted += 1;
@@ -153,19 +233,23 @@ impl Channels {
         }
     }
 
-    pub(super) fn link_down(&mut self) -> Vec<Answer> {
+    pub(super) fn link_down(&mut self, now: Position) -> Vec<Answer> {
         self.link_is_up = false;
+        self.held_budget = MAX_HELD_BYTES;
         self.due = VecDeque::new();
         self.entries.retain(|_, entry| !entry.hubs.is_empty());
         for entry in self.entries.values_mut() {
             (entry.stage, entry.due) = (Stage::Off, false);
+            entry.continuity.link_lost();
         }
-        std::mem::take(&mut self.waiting).into_values().flatten().filter_map(Ticket::close).collect()
+        let tickets = std::mem::take(&mut self.waiting).into_values().flatten();
+        let closed: Vec<_> = tickets.filter_map(Ticket::close).collect();
+        closed.into_iter().map(|ticket| self.answer_of(&ticket, now)).collect()
     }
 
     pub(super) fn next_turn(&mut self, max: usize) -> Turn {
         let mut turn = Turn::default();
-        while turn.subscribe.len() + turn.unsubscribe.len() < max {
+        while turn.len() < max {
             let Some(channel) = self.due.pop_front() else { break };
             let Some(entry) = self.entries.get_mut(&channel) else { continue };
             entry.due = false;
@@ -178,34 +262,63 @@ impl Channels {
                 // subscribed and then, as nobody wants it, unsubscribed. Rare, and no special case.
                 (Stage::Off, _) => {
                     entry.stage = Stage::Adding;
+                    entry.continuity.begin();
                     turn.subscribe.push(channel);
                 }
+                (Stage::On, false) if entry.continuity.is_catching_up() => turn.verify.push(channel),
                 (Stage::On, false) | (Stage::Adding | Stage::Removing, _) => {}
             }
         }
         turn
     }
 
-    pub(super) fn turn_done(&mut self, turn: Turn) -> Vec<Answer> {
-        let mut answers = Vec::new();
+    /// The server has confirmed the turn, and its channels have caught up. `now` stands for places that are
+    /// not known.
+    pub(super) fn turn_done(&mut self, turn: Turn, now: Position) -> Vec<Answer> {
+        let mut closed = Vec::new();
         for channel in turn.subscribe {
-            self.answer(&channel, &mut answers);
+            self.close_tickets(&channel, &mut closed);
             self.settle(channel, Stage::On);
         }
         for channel in turn.unsubscribe {
-            if self.entries.get(&channel).is_some_and(|entry| entry.hubs.is_empty()) {
-                // Somebody came back while it was being left, and went again.
-                self.answer(&channel, &mut answers);
+            if let Some(entry) = self.entries.get_mut(&channel) {
+                self.held_budget += entry.continuity.held_bytes();
+                entry.continuity.left();
+                if entry.hubs.is_empty() {
+                    // Somebody came back while it was being left, and went again.
+                    self.close_tickets(&channel, &mut closed);
+                }
             }
             self.settle(channel, Stage::Off);
         }
-        answers
+        closed.into_iter().map(|ticket| self.answer_of(&ticket, now)).collect()
     }
 
     /// Nobody needs to wait for `channel` any longer.
-    fn answer(&mut self, channel: &ChannelName, answers: &mut Vec<Answer>) {
+    fn close_tickets(&mut self, channel: &ChannelName, closed: &mut Vec<Arc<Ticket>>) {
         let tickets = self.waiting.remove(channel).unwrap_or_default();
-        answers.extend(tickets.into_iter().filter_map(Ticket::close));
+        closed.extend(tickets.into_iter().filter_map(Ticket::close));
+    }
+
+    /// Everything up to the places in an answer was handed over before it, or came when nobody was there.
+    fn answer_of(&mut self, ticket: &Ticket, now: Position) -> Answer {
+        Answer { hub: ticket.hub, channels: self.with_places(ticket.channels.clone(), |_| now) }
+    }
+
+    fn with_places(
+        &mut self,
+        channels: Vec<ChannelName>,
+        now: impl Fn(&ChannelName) -> Position,
+    ) -> Vec<(ChannelName, Position)> {
+        let place = |channel: ChannelName| {
+            let place = match self.entries.get_mut(&channel) {
+                Some(entry) => entry.continuity.place_or_else(|| now(&channel)),
+                // It was given up while it was asked for; the answer will find nobody.
+                None => now(&channel),
+            };
+            (channel, place)
+        };
+        channels.into_iter().map(place).collect()
     }
 
     /// The link has brought a channel to `stage`; what hubs want may have changed meanwhile.
@@ -226,10 +339,10 @@ impl Channels {
 }
 
 impl Ticket {
-    /// One of its channels is settled; the answer when that was the last.
-    fn close(ticket: Arc<Self>) -> Option<Answer> {
+    /// One of its channels is settled; the ticket when that was the last.
+    fn close(ticket: Arc<Self>) -> Option<Arc<Self>> {
         // The lock around all of this orders the count.
-        (ticket.open.fetch_sub(1, Ordering::Relaxed) == 1).then(|| ticket.answer.clone())
+        (ticket.open.fetch_sub(1, Ordering::Relaxed) == 1).then_some(ticket)
     }
 }
 

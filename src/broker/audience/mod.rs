@@ -1,20 +1,25 @@
 //! Who wants what: for each channel the hubs that asked for it, and whether the link carries it yet.
 //!
 //! This is the one lock of the delivery path. It is held for a lookup or an edit, never while anything is
-//! decoded, sent or handed to a hub.
+//! decoded or sent. A hub that needs not wait is answered under it, so that the answer comes before whatever is
+//! published next; publications are handed over without it.
 
 mod channels;
+mod continuity;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{HubId, Inbox};
+use super::{HubEvent, HubId, Inbox};
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
+use crate::protocol::position::Position;
+use crate::protocol::publication::Publication;
 
 use channels::Channels;
 pub(super) use channels::{Answer, Turn};
+pub(super) use continuity::{Arrival, Continuity, Progress};
 
 /// Everything that hubs have asked for. Shared by their threads and the broker's.
 pub(super) struct Audience {
@@ -42,19 +47,26 @@ impl Audience {
         HubId::of_index(state.inboxes.len() - 1)
     }
 
-    /// Where a hub receives; `None` for an id of another broker.
-    pub(super) fn inbox(&self, hub: HubId) -> Option<Arc<dyn Inbox>> {
-        self.lock().inboxes.get(hub.index()).cloned()
+    /// `hub` wants these channels. When there is nothing to wait for it is answered at once; else the answer
+    /// comes from [`turn_done`](Self::turn_done) or [`link_down`](Self::link_down). `now` tells the place of a
+    /// channel of which nothing is known yet.
+    pub(super) fn subscribe(
+        &self,
+        hub: HubId,
+        channels: Vec<ChannelName>,
+        now: impl Fn(&ChannelName) -> Position,
+    ) {
+        let mut state = self.lock();
+        match state.channels.subscribe(hub, channels, now) {
+            Some(answer) => state.tell(answer),
+            None => self.changed.notify_one(),
+        }
     }
 
-    /// `hub` wants these channels. `Some` when there is nothing to wait for; else the answer comes from
-    /// [`turn_done`](Self::turn_done) or [`link_down`](Self::link_down).
-    pub(super) fn subscribe(&self, hub: HubId, channels: Vec<ChannelName>) -> Option<Answer> {
-        let answer = self.lock().channels.subscribe(hub, channels);
-        if answer.is_none() {
-            self.changed.notify_one();
-        }
-        answer
+    /// Tells hubs that their subscriptions are made.
+    pub(super) fn tell(&self, answers: Vec<Answer>) {
+        let state = self.lock();
+        answers.into_iter().for_each(|answer| state.tell(answer));
     }
 
     /// `hub` wants these channels no more.
@@ -63,17 +75,56 @@ impl Audience {
         self.changed.notify_one();
     }
 
-    /// Adds the inboxes of the hubs that want `channel` to `receivers`; `None` when nobody has asked for
-    /// a channel of that name.
-    pub(super) fn receivers(
+    /// A publication has come, with its place if it is durable: what is to be done with it. Adds the inboxes
+    /// of the hubs that want it to `receivers`, if it is to be delivered. `None` when nobody has asked for a
+    /// channel of that name.
+    pub(super) fn arrive(
         &self,
         channel: &str,
+        position: Option<Position>,
         receivers: &mut Vec<Arc<dyn Inbox>>,
-    ) -> Option<ChannelName> {
-        let state = self.lock();
+    ) -> Option<(ChannelName, Arrival)> {
+        let mut state = self.lock();
+        let arrival = state.channels.arrive(channel, position)?;
+        if arrival == (Arrival::Hold { begins: true }) {
+            self.changed.notify_one();
+        }
         let (name, hubs) = state.channels.find(channel)?;
-        receivers.extend(hubs.iter().filter_map(|hub| state.inboxes.get(hub.index()).cloned()));
-        Some(name.clone())
+        if arrival == Arrival::Deliver {
+            state.inboxes_of(hubs, receivers);
+        }
+        Some((name.clone(), arrival))
+    }
+
+    /// Keeps a publication until its channel has caught up. Returns whether there was room.
+    pub(super) fn hold(&self, publication: Publication) -> bool {
+        self.lock().channels.hold(Arc::new(publication))
+    }
+
+    /// Takes a step of a channel's continuity, and adds the inboxes of the hubs that are to have what comes of it.
+    pub(super) fn advance(
+        &self,
+        channel: &ChannelName,
+        step: impl FnOnce(&mut Continuity) -> Progress,
+        receivers: &mut Vec<Arc<dyn Inbox>>,
+    ) -> Progress {
+        let mut state = self.lock();
+        let progress = state.channels.advance(channel, step);
+        if let Some((_, hubs)) = state.channels.find(channel.as_str()) {
+            state.inboxes_of(hubs, receivers);
+        }
+        progress
+    }
+
+    /// Has channels compared with their histories at the next turn.
+    pub(super) fn verify(&self, channels: &[ChannelName]) {
+        self.lock().channels.verify(channels);
+        self.changed.notify_one();
+    }
+
+    /// Every channel that the link carries.
+    pub(super) fn subscribed(&self) -> Vec<ChannelName> {
+        self.lock().channels.subscribed()
     }
 
     /// The link is connected and carries nothing yet: every wanted channel is due.
@@ -83,8 +134,8 @@ impl Audience {
     }
 
     /// The link is lost: nobody waits for it any longer.
-    pub(super) fn link_down(&self) -> Vec<Answer> {
-        self.lock().channels.link_down()
+    pub(super) fn link_down(&self, now: Position) -> Vec<Answer> {
+        self.lock().channels.link_down(now)
     }
 
     /// What the link is to do next, at most `max` channels. Empty when nothing is due: then wait for
@@ -93,9 +144,9 @@ impl Audience {
         self.lock().channels.next_turn(max)
     }
 
-    /// The server has confirmed a turn.
-    pub(super) fn turn_done(&self, turn: Turn) -> Vec<Answer> {
-        self.lock().channels.turn_done(turn)
+    /// The server has confirmed a turn, and its channels have caught up.
+    pub(super) fn turn_done(&self, turn: Turn, now: Position) -> Vec<Answer> {
+        self.lock().channels.turn_done(turn, now)
     }
 
     /// Returns when something may be due. An edit between two calls is not missed.
@@ -111,5 +162,20 @@ impl Audience {
     fn lock(&self) -> MutexGuard<'_, State> {
         // No edit can panic half-way, so what a panicking thread leaves behind is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Tells a hub that its subscriptions are made.
+    fn tell(&self, Answer { hub, channels }: Answer) {
+        let Some(inbox) = self.inboxes.get(hub.index()) else { return };
+        if inbox.offer(HubEvent::Subscribed(channels)).is_err() {
+            // Against the contract. Its sessions wait for nothing; so say it loudly.
+            log::error!("broker: a hub refused the answer to its subscription");
+        }
+    }
+
+    fn inboxes_of(&self, hubs: &[HubId], receivers: &mut Vec<Arc<dyn Inbox>>) {
+        receivers.extend(hubs.iter().filter_map(|hub| self.inboxes.get(hub.index()).cloned()));
     }
 }

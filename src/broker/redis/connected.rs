@@ -10,6 +10,7 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{sleep_until, timeout};
 
 use super::super::audience::Turn;
+use super::catch_up::{Sweep, catch_up};
 use super::clock::ClockSample;
 use super::link::{Connections, connect_commands};
 use super::loss::Loss;
@@ -63,6 +64,7 @@ async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot:
     }
     let audience = &state.delivery.audience;
     audience.link_up();
+    let mut sweep = Sweep::new(state.options.sweep_interval);
     let mut complete = Some(complete);
     loop {
         let turn = audience.next_turn(MAX_TURN);
@@ -71,13 +73,16 @@ async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot:
                 // Its receiver ends only together with us.
                 let _ = complete.send(());
             }
-            audience.changed().await;
+            tokio::select! {
+                () = audience.changed() => {}
+                () = sweep.due() => sweep.verify_batch(state),
+            }
             continue;
         }
         if let Err(loss) = take_turn(state, &mut sink, &turn).await {
             return loss;
         }
-        state.delivery.answer(audience.turn_done(turn));
+        audience.tell(audience.turn_done(turn, state.position_now()));
     }
 }
 
@@ -88,6 +93,8 @@ async fn take_turn(state: &State, sink: &mut PubSubSink, turn: &Turn) -> Result<
     if !turn.subscribe.is_empty() {
         confirmed(state, sink.subscribe(names(&turn.subscribe))).await?;
     }
+    catch_up(state, &turn.subscribe).await?;
+    catch_up(state, &turn.verify).await?;
     if !turn.unsubscribe.is_empty() {
         confirmed(state, sink.unsubscribe(names(&turn.unsubscribe))).await?;
     }

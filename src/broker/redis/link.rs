@@ -1,8 +1,10 @@
 //! The link to Redis: made, lost and made again, for ever.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisResult, TlsCertificates};
 use tokio::task::spawn_blocking;
@@ -21,8 +23,8 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
     // The label of the loss that was last reported: each is said once, not at every attempt.
     let mut reported = None;
     loop {
-        // A task of its own, so that a panic in it is a loss like any other.
-        let link = tokio::spawn(link(Arc::clone(&state)));
+        // A panic in it is a loss like any other: nothing of it is used afterwards.
+        let link = AssertUnwindSafe(link(&state)).catch_unwind();
         let Ended { loss, place } = tokio::select! {
             () = state.stopped() => break,
             ended = link => ended.unwrap_or(Ended { loss: Loss::Panicked, place: None }),
@@ -49,7 +51,8 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
 fn take_down(state: &State, stage: Stage) -> Stage {
     state.commands.send_replace(None);
     let before = state.set_stage(stage);
-    state.delivery.answer(state.delivery.audience.link_down());
+    let audience = &state.delivery.audience;
+    audience.tell(audience.link_down(state.position_now()));
     before
 }
 
@@ -70,14 +73,14 @@ struct Ended {
 }
 
 /// One link, from the attempt to its end.
-async fn link(state: Arc<State>) -> Ended {
-    let client = match find(&state).await {
+async fn link(state: &State) -> Ended {
+    let client = match find(state).await {
         Ok(client) => client,
         Err(loss) => return Ended { loss, place: None },
     };
     let place = client.get_connection_info().addr().to_string();
-    let loss = match connect(&state, client).await {
-        Ok(connections) => connected::run(&state, connections, &place).await,
+    let loss = match connect(state, client).await {
+        Ok(connections) => connected::run(state, connections, &place).await,
         Err(loss) => loss,
     };
     Ended { loss, place: Some(place) }

@@ -47,6 +47,9 @@ pub(super) enum Loss {
     /// A subscription was not confirmed in time.
     #[error("a subscription was not confirmed for {0:?}")]
     SubscribeTimeout(Duration),
+    /// A history was not read in time.
+    #[error("a history was not read for {0:?}")]
+    HistoryTimeout(Duration),
     /// The connections are up but what is published does not arrive.
     #[error("link is up but the probe was not heard for {0:?}")]
     ProbeTimeout(Duration),
@@ -91,6 +94,7 @@ impl Loss {
             Self::Refused(_) => "refused",
             Self::Closed => "closed",
             Self::SubscribeTimeout(_) => "subscribe_timeout",
+            Self::HistoryTimeout(_) => "history_timeout",
             Self::ProbeTimeout(_) => "probe_timeout",
             Self::Panicked => "panicked",
         }

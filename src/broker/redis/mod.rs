@@ -17,8 +17,10 @@
 
 mod access;
 mod address;
+mod catch_up;
 mod clock;
 mod connected;
+mod history;
 mod link;
 mod loss;
 mod options;
@@ -35,9 +37,11 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use serde_json::value::RawValue;
 use tokio::runtime;
+use tokio::time::timeout;
 
 use super::delivery::Delivery;
-use super::{BrokerSetupError, Health, PublishError};
+use super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
+use super::{BrokerSetupError, Health, HubId, PublishError};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
@@ -98,6 +102,11 @@ impl RedisBroker {
         &self.handle.state.delivery
     }
 
+    pub(super) fn subscribe(&self, hub: HubId, channels: Vec<ChannelName>) {
+        let now = self.position_now();
+        self.delivery().subscribe(hub, channels, |_| now);
+    }
+
     /// The caller's task sends on a clone of the link's connection and waits for the answer itself: one hop
     /// between threads each way, and no task of ours in between that would need a queue.
     pub(super) async fn publish(
@@ -124,6 +133,33 @@ impl RedisBroker {
                 PublishError::Interrupted
             }
         })
+    }
+
+    /// Reads everything behind `since`. Waits for its turn for as long as a command may take.
+    pub(super) async fn recover(
+        &self,
+        channel: &ChannelName,
+        since: Position,
+        limits: RecoveryLimits,
+    ) -> Result<Recovered, NotRecovered> {
+        let state = &self.handle.state;
+        let turn = timeout(state.options.response_timeout, state.recovering.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(NotRecovered::Unavailable) };
+        let Some(mut commands) = state.commands.borrow().clone() else {
+            return Err(NotRecovered::Unavailable);
+        };
+        let max = catch_up::page_entries(state.options.max_payload_bytes);
+        let mut recovery = Recovery::new(since, limits);
+        loop {
+            let page = history::page(&mut commands, &state.options, channel, recovery.place(), max).await;
+            let page = page.map_err(|error| match error.code() {
+                Some(_) => NotRecovered::Unreadable,
+                None => NotRecovered::Unavailable,
+            })?;
+            if recovery.take(page)? {
+                return Ok(recovery.finish());
+            }
+        }
     }
 
     pub(super) fn position_now(&self) -> Position {

@@ -37,6 +37,8 @@ pub struct RedisOptions {
     pub reconnect_min: Duration,
     /// The longest wait before a new attempt.
     pub reconnect_max: Duration,
+    /// The time in which every channel is compared with its history once.
+    pub sweep_interval: Duration,
     /// Longer payloads are dropped unread.
     pub max_payload_bytes: usize,
 }
@@ -107,6 +109,7 @@ mod tests {
             probe_timeout: Duration::from_secs(3),
             reconnect_min: Duration::from_millis(100),
             reconnect_max: Duration::from_secs(5),
+            sweep_interval: Duration::from_secs(30),
             max_payload_bytes: 65_536,
         };
         let address = options.address().unwrap();

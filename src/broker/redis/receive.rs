@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use redis::Msg;
 
 use super::super::Inbox;
+use super::super::audience::Arrival;
+use super::super::delivery::Delivery;
 use super::state::State;
 use crate::metrics::Metrics;
 use crate::protocol::publication::{PayloadError, Publication, decode_for_users};
@@ -61,12 +63,13 @@ impl<'a> Receiver<'a> {
 
     fn for_channel(&mut self, channel: &str, payload: &[u8]) -> Result<(), &'static str> {
         let State { delivery, options, .. } = self.state;
-        let Some(name) = delivery.audience.receivers(channel, &mut self.receivers) else {
+        let position = Publication::place_of(payload).map_err(PayloadError::label)?;
+        let Some((name, arrival)) = delivery.audience.arrive(channel, position, &mut self.receivers) else {
             // Most likely it was left a moment ago.
             self.count_drop(UNKNOWN_CHANNEL);
             return Ok(());
         };
-        if self.receivers.is_empty() {
+        if arrival == Arrival::Deliver && self.receivers.is_empty() {
             // The last hub has left it and the link is about to: nobody misses anything.
             return Ok(());
         }
@@ -75,8 +78,18 @@ impl<'a> Receiver<'a> {
             self.receivers.clear();
             error.label()
         })?;
-        delivery.hand_over(publication, &mut self.receivers);
+        self.pass_on(publication, arrival);
         Ok(())
+    }
+
+    fn pass_on(&mut self, publication: Publication, arrival: Arrival) {
+        let Delivery { audience, .. } = &self.state.delivery;
+        match arrival {
+            Arrival::Deliver => self.state.delivery.hand_over(publication, &mut self.receivers),
+            Arrival::Duplicate => self.count_drop("duplicate"),
+            Arrival::Hold { .. } if audience.hold(publication) => {}
+            Arrival::Hold { .. } => self.count_drop("catching_up"),
+        }
     }
 
     fn for_users(&mut self, payload: &[u8]) -> Result<(), &'static str> {
@@ -85,8 +98,10 @@ impl<'a> Receiver<'a> {
             decode_for_users(payload, options.max_payload_bytes).map_err(PayloadError::label)?;
         for publication in publications {
             // Most of the users have no session here: that is no error.
-            delivery.audience.receivers(publication.channel().as_str(), &mut self.receivers);
-            delivery.hand_over(publication, &mut self.receivers);
+            let channel = publication.channel().as_str();
+            if let Some((_, arrival)) = delivery.audience.arrive(channel, None, &mut self.receivers) {
+                self.pass_on(publication, arrival);
+            }
         }
         Ok(())
     }

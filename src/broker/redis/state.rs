@@ -18,6 +18,10 @@ use crate::protocol::position::Position;
 /// round trip this is a million messages a second.
 const MAX_PUBLISHING: usize = 1024;
 
+/// How many clients may read what they have missed at the same time, so that a storm of them neither fills
+/// Redis' queue nor our memory: with pages of short messages each holds tens of kilobytes.
+const MAX_RECOVERING: usize = 64;
+
 /// How far the link is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -43,6 +47,8 @@ pub(super) struct State {
     pub(super) probe: String,
     /// Waiting for an answer to a publication needs one of these.
     pub(super) publishing: Semaphore,
+    /// Recovering a client's messages needs one of these.
+    pub(super) recovering: Semaphore,
     /// The connection for commands while the link is up. Its driver runs on the link's thread; a clone only
     /// sends to it, from any thread.
     pub(super) commands: watch::Sender<Option<MultiplexedConnection>>,
@@ -62,6 +68,7 @@ impl State {
             delivery: Delivery::new(metrics),
             probe: format!("probe/{:032x}", rand::random::<u128>()),
             publishing: Semaphore::new(MAX_PUBLISHING),
+            recovering: Semaphore::new(MAX_RECOVERING),
             commands: watch::Sender::new(None),
             suspect: Notify::new(),
             role_is_unknown: AtomicBool::new(false),

@@ -29,6 +29,9 @@ impl Line for Recorder {
     }
 }
 
+/// Where every channel begins here.
+const START: Position = Position::before(9);
+
 fn channel(name: &str) -> ChannelName {
     ChannelName::parse(name).unwrap()
 }
@@ -48,7 +51,7 @@ fn nothing_overtakes_what_was_held_back() {
     let (one, line) = with_session(&mut registry, Version::V1);
     let room = channel("room:7");
     assert_eq!(registry.subscribe(one, &room), Some(ChannelStanding::New));
-    registry.confirm(&room);
+    registry.confirm(&room, START);
     assert_eq!(registry.deliver(&publication("room:7", "1")), Delivery { held: 1, ..Delivery::default() });
     assert_eq!(line.texts(), [""; 0], "not live yet");
     assert_eq!(registry.go_live(one, &room), 1);
@@ -62,7 +65,7 @@ fn what_several_channels_held_back_leaves_as_it_came() {
     let (one, line) = with_session(&mut registry, Version::V1);
     for name in ["user:1", "all"] {
         registry.subscribe(one, &channel(name));
-        registry.confirm(&channel(name));
+        registry.confirm(&channel(name), START);
     }
     for (name, json) in [("user:1", "1"), ("all", "2"), ("user:1", "3")] {
         registry.deliver(&publication(name, json));
@@ -78,7 +81,7 @@ fn the_end_of_an_earlier_subscription_is_not_the_beginning_of_the_next() {
     let room = channel("room:7");
     registry.subscribe(one, &room);
     assert_eq!(registry.deliver(&publication("room:7", "1")), Delivery::default());
-    registry.confirm(&room);
+    registry.confirm(&room, START);
     registry.go_live(one, &room);
     registry.deliver(&publication("room:7", "3"));
     assert!(registry.unsubscribe(one, &room));
@@ -94,7 +97,7 @@ fn each_receives_the_frame_of_its_version() {
     let (second, new) = with_session(&mut registry, Version::V2);
     for session in [first, second] {
         registry.subscribe(session, &channel("room:7"));
-        registry.confirm(&channel("room:7"));
+        registry.confirm(&channel("room:7"), START);
         registry.go_live_everywhere(session);
     }
     registry.deliver(&publication("room:7", "1"));
@@ -107,9 +110,9 @@ fn a_subscription_that_holds_back_too_much_ends_its_session() {
     let mut registry = Registry::default();
     let (one, line) = with_session(&mut registry, Version::V1);
     registry.subscribe(one, &channel("room:7"));
-    registry.confirm(&channel("room:7"));
+    registry.confirm(&channel("room:7"), START);
     let message = publication("room:7", "1");
-    for _ in 0..MAX_HELD {
+    for _ in 0..gate::MAX_HELD {
         assert_eq!(registry.deliver(&message).held, 1);
     }
     assert_eq!(registry.deliver(&message), Delivery { unreachable: 1, ..Delivery::default() });
@@ -124,7 +127,7 @@ fn the_broker_is_asked_once_and_told_when_the_last_has_left() {
     assert_eq!(registry.leave(gone), []);
     assert_eq!(registry.subscribe(one, &room), Some(ChannelStanding::New));
     assert_eq!(registry.subscribe(two, &room), Some(ChannelStanding::Pending));
-    registry.confirm(&room);
+    registry.confirm(&room, START);
     assert_eq!(registry.subscribe(three, &room), Some(ChannelStanding::Confirmed));
     assert_eq!(registry.subscribe(three, &room), None, "it is on it");
     assert_eq!(registry.subscribe(gone, &room), None, "it is not here");
@@ -205,7 +208,7 @@ proptest! {
                     on.remove(&(session, room));
                 }
                 Step::Confirm(room) => {
-                    registry.confirm(&name(room));
+                    registry.confirm(&name(room), START);
                     confirmed.extend(asked.get(&name(room)).cloned());
                 }
                 Step::GoLive(session, room) => {
@@ -236,4 +239,113 @@ proptest! {
             prop_assert_eq!(line.texts(), expected.get(session).cloned().unwrap_or_default());
         }
     }
+}
+
+/// Sessions of both versions on room:7, confirmed at 9-0, not live yet.
+fn coming_back() -> (Registry<Recorder>, [(Slot, Recorder); 2], ChannelName) {
+    let (mut registry, room) = (Registry::default(), channel("room:7"));
+    let sessions = [Version::V1, Version::V2].map(|version| with_session(&mut registry, version));
+    for (slot, _) in &sessions {
+        registry.subscribe(*slot, &room);
+    }
+    registry.confirm(&room, START);
+    (registry, sessions, room)
+}
+
+impl Position {
+    fn plus(self, offset: u64) -> Self {
+        Self { offset: self.offset + offset, ..self }
+    }
+}
+
+fn durable(offset: u64) -> Arc<Publication> {
+    publication("room:7", &format!("@9-{offset} {offset}"))
+}
+
+fn numbers(line: &Recorder) -> Vec<String> {
+    let number = |text: String| match text.split_once(r#""message":"#) {
+        Some((_, message)) => message.trim_end_matches('}').to_owned(),
+        None => "gap".to_owned(),
+    };
+    line.texts().into_iter().map(number).collect()
+}
+
+#[test]
+fn what_was_missed_comes_before_what_was_held_back_and_nothing_comes_twice() {
+    let (mut registry, [(one, line), _], room) = coming_back();
+    for offset in 1..=3 {
+        registry.deliver(&durable(offset));
+    }
+    registry.deliver(&publication("room:7", "\"plain\""));
+    let beginning = registry.beginning(one, &room).unwrap();
+    assert_eq!(beginning.place, START);
+    registry.restore(one, &room, beginning.number, vec![durable(1), durable(2)], START.plus(2));
+    assert_eq!(registry.go_live(one, &room), 4);
+    registry.deliver(&durable(4));
+    assert_eq!(numbers(&line), ["1", "2", "3", "\"plain\"", "4"]);
+}
+
+#[test]
+fn what_was_restored_ahead_of_this_thread_does_not_come_again() {
+    let (mut registry, [(one, line), (two, other)], room) = coming_back();
+    let beginning = registry.beginning(one, &room).unwrap();
+    registry.restore(one, &room, beginning.number, vec![durable(1), durable(2)], START.plus(2));
+    registry.go_live_everywhere(one);
+    registry.go_live_everywhere(two);
+    registry.deliver(&durable(1));
+    registry.deliver(&publication("room:7", "\"plain\""));
+    for offset in 2..=4 {
+        registry.deliver(&durable(offset));
+    }
+    assert_eq!(numbers(&line), ["1", "2", "\"plain\"", "3", "4"]);
+    assert_eq!(numbers(&other), ["1", "\"plain\"", "2", "3", "4"]);
+}
+
+#[test]
+fn what_is_restored_for_an_earlier_subscription_is_not_given_to_the_next() {
+    let (mut registry, [(one, line), _], room) = coming_back();
+    let earlier = registry.beginning(one, &room).unwrap();
+    assert!(!registry.unsubscribe(one, &room));
+    registry.subscribe(one, &room);
+    registry.restore(one, &room, earlier.number, vec![durable(1)], START.plus(1));
+    registry.go_live(one, &room);
+    assert_eq!(numbers(&line), [""; 0]);
+    assert_eq!(registry.beginning(one, &room), None, "it is live");
+}
+
+#[test]
+fn a_subscription_begins_where_its_channel_is() {
+    let (mut registry, [(one, _), _], room) = coming_back();
+    registry.deliver(&durable(1));
+    let late = with_session(&mut registry, Version::V2).0;
+    registry.subscribe(late, &room);
+    assert_eq!(registry.beginning(one, &room).unwrap().place, START);
+    assert_eq!(registry.beginning(late, &room).unwrap().place, START.plus(1));
+}
+
+#[test]
+fn a_gap_is_told_in_its_place_and_to_version_2_only() {
+    let (mut registry, [(one, old), (two, new)], room) = coming_back();
+    registry.deliver(&durable(1));
+    registry.announce_gap(&room, GapReason::LinkLost);
+    registry.deliver(&durable(5));
+    registry.go_live(one, &room);
+    registry.go_live(two, &room);
+    registry.announce_gap(&room, GapReason::LinkLost);
+    registry.deliver(&durable(6));
+    assert_eq!(numbers(&new), ["1", "gap", "5", "gap", "6"]);
+    assert_eq!(numbers(&old), ["1", "5", "6"]);
+    assert_eq!(new.texts()[1], r#"{"op":8,"channel":"room:7","reason":"link_lost"}"#);
+}
+
+#[test]
+fn behind_a_gap_a_history_with_an_older_epoch_is_delivered_too() {
+    let (mut registry, [_, (two, line)], room) = coming_back();
+    let beginning = registry.beginning(two, &room).unwrap();
+    registry.restore(two, &room, beginning.number, vec![durable(1), durable(2)], START.plus(2));
+    registry.go_live(two, &room);
+    // The clock was set back, and the history lost.
+    registry.announce_gap(&room, GapReason::HistoryLost);
+    registry.deliver(&publication("room:7", "@8-1 3"));
+    assert_eq!(numbers(&line), ["1", "2", "gap", "3"]);
 }

@@ -31,8 +31,6 @@ struct Expiry {
 pub(super) struct Subscription {
     pub(super) channel: ChannelName,
     pub(super) ticket: u32,
-    /// Whether the client named a position to continue from.
-    pub(super) resumes: bool,
     /// Whether the hub has answered.
     pub(super) active: bool,
 }
@@ -113,10 +111,10 @@ impl Member {
     }
 
     /// Notes a subscription that the hub is about to be asked for. Returns its ticket.
-    pub(super) fn subscribe(&mut self, channel: ChannelName, resumes: bool) -> u32 {
+    pub(super) fn subscribe(&mut self, channel: ChannelName) -> u32 {
         let ticket = self.next_ticket;
         self.next_ticket = ticket.wrapping_add(1);
-        self.subscriptions.push(Subscription { channel, ticket, resumes, active: false });
+        self.subscriptions.push(Subscription { channel, ticket, active: false });
         ticket
     }
 

@@ -56,6 +56,39 @@ pub struct Identity {
     pub grants: Vec<ChannelPattern>,
 }
 
+/// A channel that a session is to be on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Where the client left it, if it says so.
+    pub since: Option<Since>,
+}
+
+/// The place after which a client wants to continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// A place in the channel's history.
+    Place(Position),
+    /// It named something that is no place: nothing can be recovered.
+    Unreadable,
+}
+
+impl Since {
+    fn parse(text: &str) -> Self {
+        Position::parse(text).map_or(Self::Unreadable, Self::Place)
+    }
+}
+
+/// How a channel of a session stands when the session begins to receive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Everything behind this place follows.
+    pub position: Position,
+    /// Present when the client asked to continue: whether nothing is missing since then.
+    pub recovered: Option<bool>,
+}
+
 /// The token does not identify anyone. Deliberately without a reason: the client is told none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotIdentified;
@@ -77,13 +110,13 @@ pub enum Input<'a> {
     /// Instead of [`Input::Verified`]: the token is good, but its user has as many sessions as one may have.
     TooManySessions,
     /// The hub has the session and its channels: the answer to [`Action::Join`], in the order asked.
-    Joined(Vec<Position>),
+    Joined(Vec<Standing>),
     /// The hub has the subscription: the answer to [`Action::Subscribe`].
     Subscribed {
         /// The ticket of that action.
         ticket: u32,
-        /// The place after which `since` continues.
-        position: Position,
+        /// How the channel stands.
+        standing: Standing,
     },
     /// This replica is going away.
     Drain {
@@ -104,12 +137,12 @@ pub enum Action {
     /// Register with the hub, subscribed to these channels but not live yet.
     Join {
         /// The user's own channel first, then `all`, then what the client asked for.
-        channels: Vec<ChannelName>,
+        channels: Vec<Wanted>,
     },
     /// Add a channel, not live yet.
     Subscribe {
-        /// The channel.
-        channel: ChannelName,
+        /// The channel, and where to continue.
+        wanted: Wanted,
         /// Comes back with the answer, so that a late one is not taken for another's.
         ticket: u32,
     },
@@ -168,15 +201,13 @@ enum State {
 #[derive(Debug)]
 struct Request {
     channel: Box<str>,
-    resumes: bool,
+    since: Option<Since>,
 }
 
 struct Joining {
     member: Member,
     /// The channels of the Join, in its order.
     channels: Vec<ChannelName>,
-    /// Those of them for which the client named a position.
-    resuming: Vec<ChannelName>,
     /// What is to be said after Ready.
     refusals: Vec<Event>,
     /// Frames that wait for Ready.
@@ -233,7 +264,7 @@ impl Conversation {
             Input::Verified(result) => self.on_verified(now, result, actions),
             Input::TooManySessions => self.on_too_many_sessions(actions),
             Input::Joined(positions) => self.on_joined(now, positions, actions),
-            Input::Subscribed { ticket, position } => self.on_subscribed(ticket, position, actions),
+            Input::Subscribed { ticket, standing } => self.on_subscribed(ticket, standing, actions),
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),
             Input::DeadlinePassed => self.on_deadline(now, actions),
         }

@@ -1,6 +1,6 @@
 //! What the client says.
 
-use super::{Action, Conversation, Input, Request, State, Token};
+use super::{Action, Conversation, Input, Request, Since, State, Token, Wanted};
 use crate::protocol::Now;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::close::CloseCode;
@@ -48,7 +48,10 @@ impl Conversation {
         };
         let requests = channels
             .into_iter()
-            .map(|request| Request { channel: request.channel.into(), resumes: request.since.is_some() })
+            .map(|request| Request {
+                since: request.since.as_deref().map(Since::parse),
+                channel: request.channel.into(),
+            })
             .collect();
         self.state = State::Verifying { identify_by, requests };
         actions.push(Action::Authenticate(Token(token)));
@@ -81,8 +84,9 @@ impl Conversation {
         match member.may_subscribe(&self.rules, &channel) {
             Err(reason) => actions.push(refused(&request.channel, reason)),
             Ok(()) => {
-                let ticket = member.subscribe(channel.clone(), request.since.is_some());
-                actions.push(Action::Subscribe { channel, ticket });
+                let ticket = member.subscribe(channel.clone());
+                let since = request.since.as_deref().map(Since::parse);
+                actions.push(Action::Subscribe { wanted: Wanted { channel, since }, ticket });
             }
         }
     }

@@ -2,11 +2,12 @@
 
 use super::member::Member;
 use super::on_client::refusal;
-use super::{Action, Conversation, Identity, Joining, NotIdentified, Request, Rules, State};
+use super::{
+    Action, Conversation, Identity, Joining, NotIdentified, Request, Rules, Standing, State, Wanted,
+};
 use crate::protocol::channel::ChannelName;
 use crate::protocol::close::CloseCode;
 use crate::protocol::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome};
-use crate::protocol::position::Position;
 use crate::protocol::{Now, Version};
 
 impl Conversation {
@@ -20,8 +21,8 @@ impl Conversation {
             (State::Verifying { .. }, Err(NotIdentified)) => self.close(CloseCode::IdentifyFailed, actions),
             (State::Verifying { requests, .. }, Ok(identity)) => {
                 let requests = std::mem::take(requests);
-                let joining = Joining::new(Member::new(identity, now), &self.rules, requests);
-                actions.push(Action::Join { channels: joining.channels.clone() });
+                let (joining, channels) = Joining::new(Member::new(identity, now), &self.rules, requests);
+                actions.push(Action::Join { channels });
                 self.state = State::Joining(Box::new(joining));
             }
             (State::Identified(member), Ok(identity)) if identity.user == *member.user_channel() => {
@@ -43,19 +44,16 @@ impl Conversation {
         }
     }
 
-    pub(super) fn on_joined(&mut self, now: Now, positions: Vec<Position>, actions: &mut Vec<Action>) {
+    pub(super) fn on_joined(&mut self, now: Now, standings: Vec<Standing>, actions: &mut Vec<Action>) {
         if !matches!(self.state, State::Joining(_)) {
             return;
         }
         let State::Joining(joining) = std::mem::replace(&mut self.state, State::Closed) else { return };
-        let Joining { mut member, channels, resuming, refusals, waiting } = *joining;
+        let Joining { mut member, channels, refusals, waiting } = *joining;
         let channels = channels
             .into_iter()
-            .zip(positions)
-            .map(|(channel, position)| {
-                let recovered = resuming.contains(&channel).then_some(false);
-                ChannelState { channel, position, recovered }
-            })
+            .zip(standings)
+            .map(|(channel, Standing { position, recovered })| ChannelState { channel, position, recovered })
             .collect();
         actions.push(Action::Send(Event::Ready {
             user: member.user().into(),
@@ -74,12 +72,12 @@ impl Conversation {
         }
     }
 
-    pub(super) fn on_subscribed(&mut self, ticket: u32, position: Position, actions: &mut Vec<Action>) {
+    pub(super) fn on_subscribed(&mut self, ticket: u32, standing: Standing, actions: &mut Vec<Action>) {
         let State::Identified(member) = &mut self.state else { return };
         // Unsubscribed meanwhile: nobody waits for this answer.
         let Some(subscription) = member.awaiting(ticket) else { return };
         subscription.active = true;
-        let recovered = subscription.resumes.then_some(false);
+        let Standing { position, recovered } = standing;
         let channel = subscription.channel.clone();
         actions.push(Action::Send(Event::Subscription {
             channel: channel.as_str().into(),
@@ -124,28 +122,30 @@ impl Conversation {
 }
 
 impl Joining {
-    /// Sorts what the client asked for into what it gets and what it is refused.
-    fn new(mut member: Member, rules: &Rules, requests: Vec<Request>) -> Self {
-        let mut channels = vec![member.user_channel().clone(), ChannelName::all()];
-        let (mut resuming, mut refusals) = (Vec::new(), Vec::new());
-        for Request { channel: name, resumes } in requests {
+    /// Sorts what the client asked for into what it gets, which is returned as well, and what it is refused.
+    fn new(mut member: Member, rules: &Rules, requests: Vec<Request>) -> (Self, Vec<Wanted>) {
+        let mut wanted: Vec<_> = [member.user_channel().clone(), ChannelName::all()]
+            .map(|channel| Wanted { channel, since: None })
+            .into();
+        let mut refusals = Vec::new();
+        for Request { channel: name, since } in requests {
             let Ok(channel) = ChannelName::parse(&name) else {
                 refusals.push(refusal(&name, RefusalReason::BadChannel));
                 continue;
             };
-            if !channels.contains(&channel) {
+            if let Some(named) = wanted.iter_mut().find(|wanted| wanted.channel == channel) {
+                named.since = named.since.or(since);
+            } else {
                 if let Err(reason) = member.may_subscribe(rules, &channel) {
                     refusals.push(refusal(&name, reason));
                     continue;
                 }
-                member.subscribe(channel.clone(), resumes);
-                channels.push(channel.clone());
-            }
-            if resumes {
-                resuming.push(channel);
+                member.subscribe(channel.clone());
+                wanted.push(Wanted { channel, since });
             }
         }
-        Self { member, channels, resuming, refusals, waiting: Vec::new() }
+        let channels = wanted.iter().map(|wanted| wanted.channel.clone()).collect();
+        (Self { member, channels, refusals, waiting: Vec::new() }, wanted)
     }
 }
 

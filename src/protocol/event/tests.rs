@@ -38,6 +38,19 @@ fn version_1_gets_exactly_its_fields() {
 }
 
 #[test]
+fn a_gap_names_its_channel_and_its_reason() {
+    let gap = |reason| Event::Gap { channel: ChannelName::all(), reason }.to_json(Version::V2);
+    for (reason, label) in [
+        (GapReason::LinkLost, "link_lost"),
+        (GapReason::HistoryLost, "history_lost"),
+        (GapReason::HistoryUnreadable, "history_unreadable"),
+        (GapReason::Overflow, "overflow"),
+    ] {
+        assert_eq!(gap(reason), format!(r#"{{"op":8,"channel":"all","reason":"{label}"}}"#));
+    }
+}
+
+#[test]
 fn version_2_adds_its_fields_behind_those_of_version_1() {
     let (old, new) = both(&hello());
     assert_eq!(

@@ -1,6 +1,6 @@
 //! The broker: its times and sizes, its URL, and what goes with which URL.
 
-use super::{Check, DAY, GIB, KIB, MIB, MINUTE, MS, SECOND, count, refuse, time};
+use super::{Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, count, refuse, time};
 use crate::settings::{BrokerSettings, Settings};
 
 impl Settings {
@@ -37,6 +37,7 @@ fn check_times(broker: &BrokerSettings) -> Check {
     if broker.probe_timeout <= broker.probe_interval {
         return refuse("broker.probe_timeout", "must be longer than broker.probe_interval");
     }
+    time("broker.sweep_interval", broker.sweep_interval, SECOND..=HOUR)?;
     time("broker.reconnect_min", broker.reconnect_min, MS..=MINUTE)?;
     time("broker.reconnect_max", broker.reconnect_max, MS..=10 * MINUTE)?;
     if broker.reconnect_max < broker.reconnect_min {

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const NOW: Position = Position::before(9);
+
 #[derive(Debug, Clone)]
 enum Step {
     Subscribe(usize, Vec<usize>),
@@ -73,7 +75,7 @@ impl World {
                 let names = names(&numbers);
                 self.wanted.extend(names.iter().map(|name| (hub, name.clone())));
                 *self.unanswered.entry((hub, names.clone())).or_default() += 1;
-                let answer = self.channels.subscribe(HubId::of_index(hub), names);
+                let answer = self.channels.subscribe(HubId::of_index(hub), names, |_| NOW);
                 self.answered(answer);
             }
             Step::Unsubscribe(hub, numbers) => {
@@ -98,7 +100,7 @@ impl World {
             Step::LinkDown if self.up => {
                 (self.up, self.under_way) = (false, None);
                 self.carried.clear();
-                let answers = self.channels.link_down();
+                let answers = self.channels.link_down(NOW);
                 self.answered(answers);
                 assert!(self.unanswered.values().all(|count| *count == 0));
             }
@@ -112,12 +114,13 @@ impl World {
         for name in &turn.unsubscribe {
             self.carried.remove(name);
         }
-        let answers = self.channels.turn_done(turn);
+        let answers = self.channels.turn_done(turn, NOW);
         self.answered(answers);
     }
 
     fn answered(&mut self, answers: impl IntoIterator<Item = Answer>) {
         for Answer { hub, channels } in answers {
+            let channels: Vec<_> = channels.into_iter().map(|(channel, _)| channel).collect();
             if self.up {
                 // Whoever is told so while the link is up is subscribed, unless it left meanwhile.
                 for name in &channels {

@@ -7,6 +7,14 @@ fn names<const N: usize>(names: [&str; N]) -> Vec<ChannelName> {
     names.iter().map(|name| ChannelName::parse(name).unwrap()).collect()
 }
 
+/// The place of a channel of which nothing is known.
+const NOW: Position = Position::before(9);
+
+/// What is told of channels of which nothing is known.
+fn at_now(channels: Vec<ChannelName>) -> Vec<(ChannelName, Position)> {
+    channels.into_iter().map(|channel| (channel, NOW)).collect()
+}
+
 fn linked() -> (Channels, Metrics) {
     let metrics = Metrics::default();
     let mut channels = Channels::new(&metrics);
@@ -22,7 +30,7 @@ fn run_link(channels: &mut Channels) -> Vec<Answer> {
         if turn.is_empty() {
             return answers;
         }
-        answers.extend(channels.turn_done(turn));
+        answers.extend(channels.turn_done(turn, NOW));
     }
 }
 
@@ -34,24 +42,24 @@ fn hubs(channels: &Channels, channel: &str) -> Vec<HubId> {
 fn one_call_is_answered_once_when_all_its_channels_are_confirmed() {
     let (mut channels, _) = linked();
     let wanted = names(["room:1", "room:2", "room:1"]);
-    assert_eq!(channels.subscribe(A, wanted.clone()), None);
+    assert_eq!(channels.subscribe(A, wanted.clone(), |_| NOW), None);
     let first = channels.next_turn(1);
     assert_eq!(first.subscribe, names(["room:1"]));
-    assert_eq!(channels.turn_done(first), []);
+    assert_eq!(channels.turn_done(first, NOW), []);
     let second = channels.next_turn(1);
-    assert_eq!(channels.turn_done(second), [Answer { hub: A, channels: wanted }]);
+    assert_eq!(channels.turn_done(second, NOW), [Answer { hub: A, channels: at_now(wanted) }]);
     assert!(channels.next_turn(1).is_empty());
 }
 
 #[test]
 fn what_is_already_carried_is_answered_at_once() {
     let (mut channels, _) = linked();
-    assert_eq!(channels.subscribe(A, names(["room:1"])), None);
+    assert_eq!(channels.subscribe(A, names(["room:1"]), |_| NOW), None);
     assert_eq!(run_link(&mut channels).len(), 1);
-    let again = Answer { hub: B, channels: names(["room:1"]) };
-    assert_eq!(channels.subscribe(B, names(["room:1"])), Some(again));
+    let again = Answer { hub: B, channels: at_now(names(["room:1"])) };
+    assert_eq!(channels.subscribe(B, names(["room:1"]), |_| NOW), Some(again));
     let nothing = Answer { hub: A, channels: Vec::new() };
-    assert_eq!(channels.subscribe(A, Vec::new()), Some(nothing));
+    assert_eq!(channels.subscribe(A, Vec::new(), |_| NOW), Some(nothing));
     assert!(channels.next_turn(512).is_empty());
     assert_eq!(hubs(&channels, "room:1"), [A, B]);
 }
@@ -59,18 +67,18 @@ fn what_is_already_carried_is_answered_at_once() {
 #[test]
 fn a_second_hub_waits_for_the_same_confirmation() {
     let (mut channels, _) = linked();
-    channels.subscribe(A, names(["room:1"]));
+    channels.subscribe(A, names(["room:1"]), |_| NOW);
     let turn = channels.next_turn(512);
-    assert_eq!(channels.subscribe(B, names(["room:1"])), None);
-    let answered: Vec<_> = channels.turn_done(turn).into_iter().map(|answer| answer.hub).collect();
+    assert_eq!(channels.subscribe(B, names(["room:1"]), |_| NOW), None);
+    let answered: Vec<_> = channels.turn_done(turn, NOW).into_iter().map(|answer| answer.hub).collect();
     assert_eq!(answered, [A, B]);
 }
 
 #[test]
 fn only_the_last_hub_that_leaves_ends_the_subscription() {
     let (mut channels, _) = linked();
-    channels.subscribe(A, names(["room:1"]));
-    channels.subscribe(B, names(["room:1"]));
+    channels.subscribe(A, names(["room:1"]), |_| NOW);
+    channels.subscribe(B, names(["room:1"]), |_| NOW);
     run_link(&mut channels);
     channels.unsubscribe(A, &names(["room:1", "room:9"]));
     channels.unsubscribe(A, &names(["room:1"]));
@@ -82,27 +90,27 @@ fn only_the_last_hub_that_leaves_ends_the_subscription() {
 #[test]
 fn who_returns_while_the_channel_is_being_left_waits_for_it_anew() {
     let (mut channels, _) = linked();
-    channels.subscribe(A, names(["room:1"]));
+    channels.subscribe(A, names(["room:1"]), |_| NOW);
     run_link(&mut channels);
     channels.unsubscribe(A, &names(["room:1"]));
     let leaving = channels.next_turn(512);
-    assert_eq!(channels.subscribe(A, names(["room:1"])), None);
+    assert_eq!(channels.subscribe(A, names(["room:1"]), |_| NOW), None);
     assert!(channels.next_turn(512).is_empty(), "the link has not left it yet");
-    channels.turn_done(leaving);
-    assert_eq!(run_link(&mut channels), [Answer { hub: A, channels: names(["room:1"]) }]);
+    channels.turn_done(leaving, NOW);
+    assert_eq!(run_link(&mut channels), [Answer { hub: A, channels: at_now(names(["room:1"])) }]);
     assert_eq!(hubs(&channels, "room:1"), [A]);
 }
 
 #[test]
 fn who_returns_and_goes_while_the_channel_is_being_left_is_answered_too() {
     let (mut channels, _) = linked();
-    channels.subscribe(A, names(["room:1"]));
+    channels.subscribe(A, names(["room:1"]), |_| NOW);
     run_link(&mut channels);
     channels.unsubscribe(A, &names(["room:1"]));
     let leaving = channels.next_turn(512);
-    assert_eq!(channels.subscribe(B, names(["room:1"])), None);
+    assert_eq!(channels.subscribe(B, names(["room:1"]), |_| NOW), None);
     channels.unsubscribe(B, &names(["room:1"]));
-    assert_eq!(channels.turn_done(leaving), [Answer { hub: B, channels: names(["room:1"]) }]);
+    assert_eq!(channels.turn_done(leaving, NOW), [Answer { hub: B, channels: at_now(names(["room:1"])) }]);
     assert!(channels.entries.is_empty() && channels.waiting.is_empty());
 }
 
@@ -110,10 +118,10 @@ fn who_returns_and_goes_while_the_channel_is_being_left_is_answered_too() {
 fn who_leaves_before_the_confirmation_is_answered_and_nothing_stays_subscribed() {
     let (mut channels, metrics) = linked();
     for early in [true, false] {
-        channels.subscribe(A, names(["room:1"]));
+        channels.subscribe(A, names(["room:1"]), |_| NOW);
         let turn = if early { Turn::default() } else { channels.next_turn(512) };
         channels.unsubscribe(A, &names(["room:1"]));
-        let mut answers = channels.turn_done(turn);
+        let mut answers = channels.turn_done(turn, NOW);
         answers.extend(run_link(&mut channels));
         assert_eq!(answers.len(), 1, "early: {early}");
         assert!(channels.entries.is_empty() && channels.due.is_empty() && channels.waiting.is_empty());
@@ -124,16 +132,20 @@ fn who_leaves_before_the_confirmation_is_answered_and_nothing_stays_subscribed()
 #[test]
 fn a_lost_link_answers_all_who_wait_and_is_due_everything_when_it_is_back() {
     let (mut channels, _) = linked();
-    channels.subscribe(A, names(["room:1"]));
+    channels.subscribe(A, names(["room:1"]), |_| NOW);
     run_link(&mut channels);
-    channels.subscribe(A, names(["room:2", "room:3"]));
-    channels.subscribe(B, names(["room:4"]));
+    channels.subscribe(A, names(["room:2", "room:3"]), |_| NOW);
+    channels.subscribe(B, names(["room:4"]), |_| NOW);
     channels.unsubscribe(A, &names(["room:1"]));
     let under_way = channels.next_turn(2);
-    assert_eq!(channels.link_down().len(), 2);
+    assert_eq!(channels.link_down(NOW).len(), 2);
     assert_eq!(hubs(&channels, "room:1"), [], "it was being left: forgotten");
-    let down = Answer { hub: A, channels: names(["room:5"]) };
-    assert_eq!(channels.subscribe(A, names(["room:5"])), Some(down), "nobody waits for a link that is down");
+    let down = Answer { hub: A, channels: at_now(names(["room:5"])) };
+    assert_eq!(
+        channels.subscribe(A, names(["room:5"]), |_| NOW),
+        Some(down),
+        "nobody waits for a link that is down"
+    );
     channels.unsubscribe(B, &names(["room:4"]));
     drop(under_way);
     channels.link_up();
@@ -151,7 +163,7 @@ fn coming_and_going_in_a_loop_leaves_no_queue_behind() {
             channels.link_up();
         }
         for _ in 0..1000 {
-            channels.subscribe(A, names(["room:1"]));
+            channels.subscribe(A, names(["room:1"]), |_| NOW);
             channels.unsubscribe(A, &names(["room:1"]));
         }
         assert!(channels.due.len() <= 1 && channels.entries.len() <= 1, "up: {up}");
@@ -162,13 +174,13 @@ fn coming_and_going_in_a_loop_leaves_no_queue_behind() {
 fn the_gauges_count_channels_and_users_exactly() {
     let (mut channels, metrics) = linked();
     let gauges = || (metrics.channels.get(), metrics.users.get());
-    channels.subscribe(A, names(["user:1", "room:1"]));
-    channels.subscribe(A, names(["user:1"]));
-    channels.subscribe(B, names(["user:1", "user:2"]));
+    channels.subscribe(A, names(["user:1", "room:1"]), |_| NOW);
+    channels.subscribe(A, names(["user:1"]), |_| NOW);
+    channels.subscribe(B, names(["user:1", "user:2"]), |_| NOW);
     assert_eq!(gauges(), (3, 2));
     channels.unsubscribe(A, &names(["user:1", "room:1", "room:2"]));
     assert_eq!((gauges(), channels.wanted()), ((2, 2), 2));
-    channels.link_down();
+    channels.link_down(NOW);
     channels.unsubscribe(B, &names(["user:1", "user:2"]));
     channels.unsubscribe(B, &names(["user:1", "user:2"]));
     assert_eq!((gauges(), channels.wanted()), ((0, 0), 0));

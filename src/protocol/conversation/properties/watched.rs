@@ -48,7 +48,7 @@ impl Watched {
     }
 
     pub(super) fn take(&mut self, step: &Step) {
-        let position = Position { epoch: 9, offset: 9 };
+        let standing = Standing { position: Position { epoch: 9, offset: 9 }, recovered: None };
         match step {
             Step::Text(text) => self.on(Input::Text(text)),
             Step::Binary => self.on(Input::Binary),
@@ -62,10 +62,10 @@ impl Watched {
                 self.on(Input::Verified(result.clone()));
             }
             Step::TooManySessions => self.on(Input::TooManySessions),
-            Step::Joined(positions) => self.on(Input::Joined(vec![position; *positions])),
-            Step::Subscribed(ticket) => self.on(Input::Subscribed { ticket: *ticket, position }),
+            Step::Joined(positions) => self.on(Input::Joined(vec![standing; *positions])),
+            Step::Subscribed(ticket) => self.on(Input::Subscribed { ticket: *ticket, standing }),
             Step::Drain(after_ms) => self.on(Input::Drain { after_ms: *after_ms }),
-            Step::Answered => self.answer(position),
+            Step::Answered => self.answer(standing),
             Step::LookedAtTheClock => self.on(Input::DeadlinePassed),
             Step::Passed(time) => self.pass(*time),
             Step::Stalled(time) => self.stall(*time),
@@ -73,7 +73,7 @@ impl Watched {
         }
     }
 
-    fn answer(&mut self, position: Position) {
+    fn answer(&mut self, standing: Standing) {
         match self.asked.take() {
             Some(Action::Authenticate(_)) => {
                 let user = ChannelName::of_user("42").unwrap();
@@ -81,8 +81,8 @@ impl Watched {
                 let expires_at_ms = Some(UNIX_START_MS + 60_000);
                 self.on(Input::Verified(Ok(Identity { user, expires_at_ms, grants })));
             }
-            Some(Action::Join { channels }) => self.on(Input::Joined(vec![position; channels.len()])),
-            Some(Action::Subscribe { ticket, .. }) => self.on(Input::Subscribed { ticket, position }),
+            Some(Action::Join { channels }) => self.on(Input::Joined(vec![standing; channels.len()])),
+            Some(Action::Subscribe { ticket, .. }) => self.on(Input::Subscribed { ticket, standing }),
             _ => {}
         }
     }
@@ -132,12 +132,12 @@ impl Watched {
             Action::Join { channels } => {
                 self.joins += 1;
                 assert_eq!(self.joins, 1, "a second Join");
-                self.subscribed.extend(channels[2..].iter().cloned());
+                self.subscribed.extend(channels[2..].iter().map(|wanted| wanted.channel.clone()));
                 assert_eq!(self.subscribed.len(), channels.len() - 2, "a channel twice: {channels:?}");
             }
-            Action::Subscribe { channel, .. } => {
+            Action::Subscribe { wanted, .. } => {
                 assert_eq!(self.readys, 1, "Subscribe before Ready");
-                assert!(self.subscribed.insert(channel.clone()), "{channel} twice");
+                assert!(self.subscribed.insert(wanted.channel.clone()), "{} twice", wanted.channel);
             }
             Action::Unsubscribe { channel, answer } => {
                 assert_eq!(self.readys, 1, "Unsubscribe before Ready");

@@ -55,7 +55,7 @@ fn refused_channels_are_told_after_ready_and_do_not_spoil_the_others() {
 fn a_channel_named_twice_is_joined_once() {
     let (mut client, join) =
         identifying(r#"[{"channel":"room:7"},{"channel":"room:7","since":"9-1"},{"channel":"room:7"}]"#);
-    assert_eq!(join, ["join user:42 all room:7"]);
+    assert_eq!(join, ["join user:42 all room:7@9-1"]);
     let lines = client.joined();
     assert!(lines[0].contains(r#"{"channel":"room:7","position":"9-3","recovered":false}"#), "{lines:?}");
     assert_eq!(lines.len(), 2);
@@ -66,12 +66,20 @@ fn a_named_place_is_answered_for_own_channels_as_well() {
     let (mut client, join) = identifying(
         r#"[{"channel":"user:42","since":"9-1"},{"channel":"all"},{"channel":"room:7","since":"x"}]"#,
     );
-    assert_eq!(join, ["join user:42 all room:7"]);
+    assert_eq!(join, ["join user:42@9-1 all room:7@?"]);
     let ready = ready_with(concat!(
         r#"{"channel":"user:42","position":"9-1","recovered":false},{"channel":"all","position":"9-2"},"#,
         r#"{"channel":"room:7","position":"9-3","recovered":false}"#
     ));
     assert_eq!(client.joined(), [ready.as_str(), "go live"]);
+}
+
+#[test]
+fn what_was_recovered_is_told_with_the_place_from_which_it_follows() {
+    let (mut client, _) = identifying(r#"[{"channel":"room:7","since":"9-1"}]"#);
+    let standing = |offset, recovered| Standing { position: Position { epoch: 9, offset }, recovered };
+    let lines = client.on(Input::Joined(vec![standing(5, None), standing(6, None), standing(1, Some(true))]));
+    assert!(lines[0].contains(r#"{"channel":"room:7","position":"9-1","recovered":true}"#), "{lines:?}");
 }
 
 #[test]

@@ -48,6 +48,8 @@ struct Client {
     conversation: Conversation,
     hello: Vec<String>,
     now: Now,
+    /// What the hub was asked for last.
+    wanted: Vec<Wanted>,
 }
 
 impl Client {
@@ -61,7 +63,7 @@ impl Client {
         let session = SessionId(0xABC);
         let conversation = Conversation::open(rules.into(), version, session, jitter, now, &mut actions);
         let hello = actions.iter().map(|action| line(version, action)).collect();
-        Self { conversation, hello, now }
+        Self { conversation, hello, now, wanted: Vec::new() }
     }
 
     /// A client of version 2 that asked for its token to be checked.
@@ -99,6 +101,13 @@ impl Client {
     fn on(&mut self, input: Input<'_>) -> Vec<String> {
         let mut actions = Vec::new();
         self.conversation.on(self.now, input, &mut actions);
+        for action in &actions {
+            match action {
+                Action::Join { channels } => self.wanted.clone_from(channels),
+                Action::Subscribe { wanted, .. } => self.wanted = vec![wanted.clone()],
+                _ => {}
+            }
+        }
         actions.iter().map(|action| line(self.conversation.version(), action)).collect()
     }
 
@@ -114,14 +123,20 @@ impl Client {
         self.on(Input::Verified(Err(NotIdentified)))
     }
 
-    /// The hub answers Join; the channels stand at 9-1, 9-2 and so on.
+    /// The hub answers Join; the channels stand at 9-1, 9-2 and so on, and nothing was recovered.
     fn joined(&mut self) -> Vec<String> {
-        self.on(Input::Joined((1..=50).map(|offset| Position { epoch: 9, offset }).collect()))
+        let standings = (1..).zip(&self.wanted).map(|(offset, wanted)| Standing {
+            position: Position { epoch: 9, offset },
+            recovered: wanted.since.map(|_| false),
+        });
+        self.on(Input::Joined(standings.collect()))
     }
 
-    /// The hub answers Subscribe; the channel stands at 9-7.
+    /// The hub answers Subscribe; the channel stands at 9-7, and nothing was recovered.
     fn subscribed(&mut self, ticket: u32) -> Vec<String> {
-        self.on(Input::Subscribed { ticket, position: Position { epoch: 9, offset: 7 } })
+        let recovered = self.wanted.first().and_then(|wanted| wanted.since).map(|_| false);
+        let standing = Standing { position: Position { epoch: 9, offset: 7 }, recovered };
+        self.on(Input::Subscribed { ticket, standing })
     }
 
     /// Lets time pass, and every deadline on the way be noticed just when it comes.
@@ -155,15 +170,23 @@ fn line(version: Version, action: &Action) -> String {
         Action::Send(event) => event.to_json(version),
         Action::Authenticate(Token(token)) => format!("authenticate {token}"),
         Action::Join { channels } => {
-            channels.iter().fold("join".to_owned(), |line, channel| format!("{line} {channel}"))
+            channels.iter().fold("join".to_owned(), |line, wanted| format!("{line} {}", place(wanted)))
         }
-        Action::Subscribe { channel, ticket } => format!("subscribe {channel} with ticket {ticket}"),
+        Action::Subscribe { wanted, ticket } => format!("subscribe {} with ticket {ticket}", place(wanted)),
         Action::Unsubscribe { channel, answer } => {
             format!("unsubscribe {channel}, then {}", answer.to_json(version))
         }
         Action::GoLive(None) => "go live".to_owned(),
         Action::GoLive(Some(channel)) => format!("go live on {channel}"),
         Action::Close(code) => format!("close {}", code.code()),
+    }
+}
+
+fn place(Wanted { channel, since }: &Wanted) -> String {
+    match since {
+        None => channel.to_string(),
+        Some(Since::Place(position)) => format!("{channel}@{position}"),
+        Some(Since::Unreadable) => format!("{channel}@?"),
     }
 }
 

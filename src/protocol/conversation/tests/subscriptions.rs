@@ -29,9 +29,12 @@ fn subscribe_is_answered_when_the_hub_has_it_and_then_goes_live() {
 
 #[test]
 fn who_names_a_place_is_told_that_it_is_not_continued_from_there() {
-    for since in ["9-1", "", "nonsense"] {
+    for (since, place) in [("9-1", "9-1"), ("", "?"), ("nonsense", "?")] {
         let mut client = Client::identified();
-        client.says(&format!(r#"{{"op":4,"channel":"room:7","since":"{since}"}}"#));
+        assert_eq!(
+            client.says(&format!(r#"{{"op":4,"channel":"room:7","since":"{since}"}}"#)),
+            [format!("subscribe room:7@{place} with ticket 0")]
+        );
         assert_eq!(
             client.subscribed(0)[0],
             r#"{"op":6,"channel":"room:7","state":"subscribed","position":"9-7","recovered":false}"#

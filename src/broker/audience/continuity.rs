@@ -1,0 +1,294 @@
+//! Whether one channel has been followed without a hole: plain data, without lock, clock or task.
+//!
+//! While the link is up, Redis sends what is published in order and once, so each durable message is the
+//! next one. After the channel was away from the link, or when a place is skipped, it *catches up*: what comes
+//! is held back while the history is read, then both are put together by their places. What cannot be proven
+//! to be everything is a gap, and said.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::protocol::event::GapReason;
+use crate::protocol::history::{Hole, Page};
+use crate::protocol::position::Position;
+use crate::protocol::publication::Publication;
+
+/// Publications of one channel that may be held back; it catches up within a few round trips.
+const MAX_HELD: usize = 4_096;
+/// How often a channel reads before its history counts as unreadable: each time something came that was
+/// neither in the history nor behind it, which nothing but a history that is edited by hand explains.
+const MAX_READS: u8 = 16;
+
+/// How far one channel has been followed.
+#[derive(Debug, Default)]
+pub(crate) struct Continuity {
+    /// Everything up to here was handed over, or came before anybody was there. `None` until it is known.
+    place: Option<Position>,
+    catching_up: Option<Box<CatchingUp>>,
+    /// Whether a message without a place was seen: then others may have been missed while away.
+    carries_plain: bool,
+}
+
+#[derive(Debug)]
+struct CatchingUp {
+    /// Whether the channel was away from the link, so that what has no place may be missing.
+    was_away: bool,
+    held: VecDeque<Arc<Publication>>,
+    held_bytes: usize,
+    /// Something that came meanwhile was dropped, `Some(true)` if it had no place.
+    dropped: Option<bool>,
+    reads: u8,
+}
+
+/// What is to be done with a publication that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Hand it over.
+    Deliver,
+    /// It was handed over already.
+    Duplicate,
+    /// Hold it back; `begins` when the channel has to catch up just because of it.
+    Hold { begins: bool },
+}
+
+/// How a step of catching up went. What is to be handed over comes in this order.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Something may be missing before the publications.
+    pub(crate) gap: Option<GapReason>,
+    pub(crate) publications: Vec<Arc<Publication>>,
+    /// How many of them were read from the history.
+    pub(crate) repaired: u64,
+    /// The place behind which to read next; `None` when the channel has caught up.
+    pub(crate) read: Option<Position>,
+}
+
+impl Continuity {
+    /// Everything behind this place is going to be handed over. If it is not known yet, it is from here on.
+    pub(crate) fn place_or_else(&mut self, now: impl FnOnce() -> Position) -> Position {
+        *self.place.get_or_insert_with(now)
+    }
+
+    /// A publication has come from a history that cannot be interrupted.
+    pub(crate) fn pass(&mut self, position: Position) {
+        self.place = Some(position);
+    }
+
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.catching_up.is_some()
+    }
+
+    /// About to be subscribed: what comes is held back until the history's end is known.
+    pub(crate) fn begin(&mut self) {
+        self.catching_up = Some(CatchingUp::new(self.place.is_some()));
+    }
+
+    /// To be compared with its history, if that is not being done anyway.
+    pub(crate) fn verify(&mut self) {
+        self.catching_up.get_or_insert_with(|| CatchingUp::new(false));
+    }
+
+    /// The link is lost. What was held back is either in the history or lost with the rest.
+    pub(crate) fn link_lost(&mut self) {
+        self.catching_up = None;
+    }
+
+    /// Nobody wants it any longer, and the link no longer carries it.
+    pub(crate) fn left(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A publication has come; `position` is its place if it is durable.
+    pub(crate) fn arrive(&mut self, position: Option<Position>) -> Arrival {
+        if self.catching_up.is_some() {
+            return Arrival::Hold { begins: false };
+        }
+        let Some(position) = position else {
+            self.carries_plain = true;
+            return Arrival::Deliver;
+        };
+        match order(self.place, position) {
+            Order::Next => {
+                self.place = Some(position);
+                Arrival::Deliver
+            }
+            Order::Past => Arrival::Duplicate,
+            Order::Elsewhere => {
+                self.verify();
+                Arrival::Hold { begins: true }
+            }
+        }
+    }
+
+    /// Holds a publication back. Returns whether there was room.
+    pub(crate) fn hold(&mut self, publication: Arc<Publication>, budget: &mut usize) -> bool {
+        let Some(catching_up) = &mut self.catching_up else { return true };
+        let bytes = publication.queued_bytes();
+        if catching_up.held.len() < MAX_HELD && bytes <= *budget {
+            *budget -= bytes;
+            catching_up.held_bytes += bytes;
+            catching_up.held.push_back(publication);
+            return true;
+        }
+        let is_plain = publication.position().is_none();
+        catching_up.dropped = Some(catching_up.dropped.unwrap_or(false) || is_plain);
+        false
+    }
+
+    /// How many bytes are held back.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.catching_up.as_ref().map_or(0, |catching_up| catching_up.held_bytes)
+    }
+
+    /// The history ends at `tail`, or there was none at `now_ms` by the clock of who keeps it.
+    pub(crate) fn on_tail(&mut self, tail: Option<Position>, now_ms: u64) -> Progress {
+        let Some(catching_up) = &self.catching_up else { return Progress::default() };
+        let was_away = catching_up.was_away;
+        let mut progress = Progress::default();
+        match (self.place, tail) {
+            (None, tail) => self.place = Some(tail.unwrap_or(Position::before(now_ms))),
+            (Some(place), Some(tail)) if place == tail => {}
+            (Some(place), Some(_)) => {
+                progress.read = Some(place);
+                return progress;
+            }
+            (Some(place), None) => {
+                // It has expired, if nobody was away; else nothing is known.
+                if was_away && !place.is_beginning() {
+                    self.note_gap(&mut progress, GapReason::HistoryLost);
+                }
+                self.place = Some(Position::before(now_ms));
+            }
+        }
+        self.settle(progress, false)
+    }
+
+    /// What stands in the history behind the place that was to be read.
+    pub(crate) fn on_page(&mut self, page: &Page) -> Progress {
+        let Some(place) = self.place else { return self.on_tail(Some(page.tail), page.tail.epoch) };
+        let mut progress = Progress::default();
+        let proof = page.prove(place);
+        if proof == Err(Hole::Lost) {
+            self.note_gap(&mut progress, GapReason::HistoryLost);
+            self.place = Some(page.tail);
+            return self.settle(progress, false);
+        }
+        self.place = Some(page.entries.last().map_or(page.tail, |entry| entry.position));
+        progress.publications = page.entries.iter().filter_map(|entry| entry.publication.clone()).collect();
+        progress.repaired = progress.publications.len() as u64;
+        if proof == Err(Hole::TooMuch) {
+            self.note_absence(&mut progress);
+            progress.read = self.place;
+            return progress;
+        }
+        self.settle(progress, false)
+    }
+
+    /// The history cannot be read. `now` stands for its end if even that is not known.
+    pub(crate) fn on_unreadable(&mut self, now: Position) -> Progress {
+        let mut progress = Progress::default();
+        if self.place.is_some() {
+            self.note_gap(&mut progress, GapReason::HistoryUnreadable);
+        }
+        self.place.get_or_insert(now);
+        self.settle(progress, true)
+    }
+
+    /// Goes live again: hands over what was held back, if it follows. Unless `anyway`, what does not is a
+    /// reason to read once more.
+    fn settle(&mut self, mut progress: Progress, anyway: bool) -> Progress {
+        self.note_absence(&mut progress);
+        let Some(mut catching_up) = self.catching_up.take() else { return progress };
+        if let Some(was_plain) = catching_up.dropped.take() {
+            if was_plain {
+                progress.gap.get_or_insert(GapReason::Overflow);
+            }
+            // What was durable among it is in the history.
+            if !anyway {
+                return self.read_again(catching_up, progress);
+            }
+        }
+        while let Some(publication) = catching_up.held.pop_front() {
+            let Some(position) = publication.position() else {
+                self.carries_plain = true;
+                progress.publications.push(publication);
+                continue;
+            };
+            match order(self.place, position) {
+                Order::Past => continue,
+                // The history has been read since it came.
+                Order::Elsewhere if self.place.is_some_and(|place| position <= place) => continue,
+                Order::Elsewhere if !anyway => {
+                    catching_up.held.push_front(publication);
+                    return self.read_again(catching_up, progress);
+                }
+                Order::Next | Order::Elsewhere => {}
+            }
+            self.place = Some(position);
+            progress.publications.push(publication);
+        }
+        progress
+    }
+
+    fn read_again(&mut self, mut catching_up: Box<CatchingUp>, mut progress: Progress) -> Progress {
+        catching_up.reads += 1;
+        let exhausted = catching_up.reads > MAX_READS;
+        self.catching_up = Some(catching_up);
+        if exhausted {
+            progress.gap.get_or_insert(GapReason::HistoryUnreadable);
+            return self.settle(progress, true);
+        }
+        progress.read = self.place;
+        progress
+    }
+
+    /// Says a gap; nothing more is owed for having been away.
+    fn note_gap(&mut self, progress: &mut Progress, reason: GapReason) {
+        progress.gap.get_or_insert(reason);
+        if let Some(catching_up) = &mut self.catching_up {
+            catching_up.was_away = false;
+        }
+    }
+
+    /// After having been away: a channel that carries nothing but durable messages has missed nothing when
+    /// its history is proven. Of any other nobody can say.
+    fn note_absence(&mut self, progress: &mut Progress) {
+        let Some(catching_up) = &mut self.catching_up else { return };
+        if !std::mem::take(&mut catching_up.was_away) {
+            return;
+        }
+        let has_history = self.place.is_some_and(|place| !place.is_beginning());
+        if self.carries_plain || !has_history {
+            progress.gap.get_or_insert(GapReason::LinkLost);
+        }
+    }
+}
+
+impl CatchingUp {
+    fn new(was_away: bool) -> Box<Self> {
+        Box::new(Self { was_away, held: VecDeque::new(), held_bytes: 0, dropped: None, reads: 0 })
+    }
+}
+
+/// How a place stands to the one before.
+enum Order {
+    Next,
+    Past,
+    Elsewhere,
+}
+
+fn order(place: Option<Position>, next: Position) -> Order {
+    let Some(place) = place else { return Order::Next };
+    // On a link that was not interrupted nothing can have come before the first message of a younger epoch.
+    let begins_anew = next.offset == 1 && next.epoch > place.epoch;
+    if begins_anew || place.is_followed_by(next, None) {
+        Order::Next
+    } else if next.epoch == place.epoch && next.offset <= place.offset {
+        Order::Past
+    } else {
+        Order::Elsewhere
+    }
+}
+
+#[cfg(test)]
+mod tests;
