@@ -100,6 +100,16 @@ fn two_resume_from_the_same_place_at_once() {
 }
 
 #[test]
+fn clients_leave_the_room_and_come_back_to_where_they_were() {
+    let run = Delivery::start();
+    for _ in 0..10 {
+        run.clients.iter().for_each(ResumingClient::rejoin);
+        run.publish(2);
+    }
+    run.finish().assert_exact();
+}
+
+#[test]
 fn a_client_sleeps_and_reads_on() {
     let run = Delivery::start();
     run.clients[0].sleep(true);

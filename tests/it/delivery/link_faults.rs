@@ -169,3 +169,18 @@ fn the_links_of_two_replicas_break_in_every_way_at_random() {
         run.finish().assert_exact();
     }
 }
+
+#[test]
+fn the_link_breaks_while_messages_are_published_over_it() {
+    let run = Delivery::start();
+    run.publisher.pause();
+    run.publisher.change(|publishing| publishing.over_http = Some(run.gateway().admin));
+    run.publisher.resume();
+    for _ in 0..3 {
+        run.publish(3);
+        run.losing_the_link(|| run.link().reset_open());
+    }
+    run.losing_the_link(|| run.link().set_both(Fault::BlackHole));
+    run.link().heal();
+    run.finish().assert_exact();
+}

@@ -135,10 +135,11 @@ impl Delivery {
         gateway.wait_exit();
     }
 
-    /// Starts a replica anew, on other ports, and lets its clients find it.
+    /// Starts a replica anew, on other ports, and lets its clients find it once it is ready.
     #[track_caller]
     fn restart_replica(&mut self, replica: usize) {
         let gateway = self.replicas[replica].plan.spawn();
+        gateway.wait_ready();
         self.replicas[replica].gateway = Some(gateway);
         self.lead(replica, replica);
     }

@@ -27,7 +27,7 @@ impl Verdicts {
     pub(super) fn of(delivery: &Delivery) -> Self {
         let mut verdicts = Vec::new();
         for channel in CHANNELS {
-            let acknowledged = delivery.publisher.acknowledged(&format!("gateway:{channel}"));
+            let acknowledged = delivery.publisher.acknowledged(channel);
             for (client, resuming) in delivery.clients.iter().enumerate() {
                 let heard = resuming.heard(channel);
                 let verdict = judge(&acknowledged, &heard);

@@ -30,7 +30,8 @@ impl Plan {
     pub(super) fn new() -> Self {
         let publishing = Publishing {
             url: String::new(),
-            channels: CHANNELS.map(|channel| format!("gateway:{channel}")).into(),
+            over_http: None,
+            channels: CHANNELS.map(str::to_owned).into(),
             pace: PACE,
             copies: 0,
             together: false,

@@ -235,6 +235,10 @@ fn flushall_while_everybody_is_away() {
 fn function_flush() {
     let run = Delivery::start();
     tell::<()>(&mut run.admin(), "FUNCTION FLUSH");
+    // The gateway looks every 15 seconds, and at once when it is asked to publish.
+    let answer =
+        run.gateway().post("/v1/publish", r#"{"channel":"public:other","message":1,"durable":true}"#);
+    assert_eq!(answer.status, 200, "{}", answer.body);
     run.finish().assert_exact();
 }
 

@@ -1,12 +1,14 @@
 //! A backend that publishes numbered messages durably, and knows which of them were acknowledged.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use redis::{Connection, RedisResult, Value, cmd};
+use redis::{Connection, ErrorKind, RedisResult, Value, cmd};
 
+use super::http;
 use super::process::SOON;
 
 /// Longer than any healthy answer takes; then it is asked again, over a new connection.
@@ -25,7 +27,9 @@ pub(crate) struct NumberedPublisher {
 pub(crate) struct Publishing {
     /// Where Redis is.
     pub(crate) url: String,
-    /// The channels, with the prefix.
+    /// The admin port of a gateway that is to be asked instead of Redis.
+    pub(crate) over_http: Option<SocketAddr>,
+    /// The channels.
     pub(crate) channels: Vec<String>,
     /// From one number to the next.
     pub(crate) pace: Duration,
@@ -151,7 +155,7 @@ impl Shared {
                     if progress.wants == Wants::Stop {
                         return;
                     }
-                    progress.last_error = Some(error.to_string());
+                    progress.last_error = Some(error);
                     drop(progress);
                     connection = None;
                     pause(RETRY);
@@ -184,28 +188,48 @@ impl Shared {
         connection: &mut Option<Connection>,
         channels: &[String],
         number: u64,
-    ) -> RedisResult<()> {
-        let Publishing { url, copies, padding, .. } = self.publishing.lock().unwrap().clone();
-        if connection.is_none() {
-            *connection = Some(connect(&url)?);
+    ) -> Result<(), String> {
+        let publishing = self.publishing.lock().unwrap().clone();
+        let message = format!(r#"{{"n":{number},"padding":"{}"}}"#, "x".repeat(publishing.padding));
+        let key = format!("number-{number}");
+        match publishing.over_http {
+            Some(admin) => over_http(admin, &channels[0], &message, &key),
+            None => over_redis(connection, &publishing, channels, &message, &key)
+                .map_err(|error| error.to_string()),
         }
-        let connection = connection.as_mut().expect("it was made just now");
-        let padding = "x".repeat(padding);
-        cmd("FCALL")
-            .arg("gateway_publish")
-            .arg(channels.len())
-            .arg(channels)
-            .arg(format!(r#"{{"n":{number},"padding":"{padding}"}}"#))
-            .arg(format!("number-{number}"))
-            .query::<Value>(connection)?;
-        if copies > 0 {
-            let found: u32 = cmd("WAIT").arg(copies).arg(ANSWER.as_millis() / 2).query(connection)?;
-            if found < copies {
-                return Err((redis::ErrorKind::Io, "too few copies").into());
-            }
-        }
-        Ok(())
     }
+}
+
+fn over_redis(
+    connection: &mut Option<Connection>,
+    publishing: &Publishing,
+    channels: &[String],
+    message: &str,
+    key: &str,
+) -> RedisResult<()> {
+    if connection.is_none() {
+        *connection = Some(connect(&publishing.url)?);
+    }
+    let connection = connection.as_mut().expect("it was made just now");
+    let channels: Vec<String> = channels.iter().map(|channel| format!("gateway:{channel}")).collect();
+    let mut call = cmd("FCALL");
+    call.arg("gateway_publish").arg(channels.len()).arg(&channels).arg(message).arg(key);
+    call.query::<Value>(connection)?;
+    if publishing.copies > 0 {
+        let patience_ms = ANSWER.as_millis() / 2;
+        let copies: u32 = cmd("WAIT").arg(publishing.copies).arg(patience_ms).query(connection)?;
+        if copies < publishing.copies {
+            return Err((ErrorKind::Io, "too few copies").into());
+        }
+    }
+    Ok(())
+}
+
+fn over_http(admin: SocketAddr, channel: &str, message: &str, key: &str) -> Result<(), String> {
+    let body =
+        format!(r#"{{"channel":"{channel}","message":{message},"durable":true,"idempotency_key":"{key}"}}"#);
+    let answer = http::request(admin, "POST /v1/publish HTTP/1.1\nconnection: close", &body);
+    if answer.status == 200 { Ok(()) } else { Err(answer.body) }
 }
 
 #[allow(clippy::disallowed_methods, reason = "a test's own connection may block")]

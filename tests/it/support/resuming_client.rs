@@ -45,6 +45,7 @@ struct Shared {
     complaints: Mutex<Vec<String>>,
     sessions: AtomicUsize,
     cut: AtomicBool,
+    rejoins: AtomicBool,
     sleeps: AtomicBool,
     stop: AtomicBool,
 }
@@ -74,6 +75,7 @@ impl ResumingClient {
             complaints: Mutex::default(),
             sessions: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
+            rejoins: AtomicBool::new(false),
             sleeps: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         });
@@ -125,6 +127,14 @@ impl ResumingClient {
     /// Cuts its connection without a word; it comes back.
     pub(crate) fn cut(&self) {
         self.shared.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Leaves the channels that are not its own (op 5), comes back to them (op 4), and waits until it is there.
+    #[track_caller]
+    pub(crate) fn rejoin(&self) {
+        self.shared.rejoins.store(true, Ordering::SeqCst);
+        eventually(SOON, || (!self.shared.rejoins.load(Ordering::SeqCst)).then_some(()));
+        self.wait_on_all();
     }
 
     /// Whether it reads nothing for a while, as a machine that sleeps.

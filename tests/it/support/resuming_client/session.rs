@@ -66,7 +66,7 @@ struct Session<'a> {
     number: usize,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
     fn identify(&mut self) {
         let habits = &self.client.habits;
         let own = format!("user:{}", habits.user);
@@ -95,6 +95,10 @@ impl Session<'_> {
                 hold(TICK);
                 heard = Instant::now();
                 continue;
+            }
+            if self.client.rejoins.load(Ordering::SeqCst) {
+                self.leave();
+                self.client.rejoins.store(false, Ordering::SeqCst);
             }
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
@@ -138,6 +142,11 @@ impl Session<'_> {
             {
                 self.confirmed(Place { channel, position, recovered });
             }
+            Frame { op: 6, channel: Some(channel), state, .. }
+                if state.as_deref() == Some("unsubscribed") =>
+            {
+                self.subscribe(&channel);
+            }
             Frame { op: 7, after: Some(_), .. } => {
                 // An SDK would wait for so long. Tests do not have the time, and lose nothing by coming early.
             }
@@ -151,14 +160,28 @@ impl Session<'_> {
 
     fn ready(&mut self, channels: Vec<Place>) {
         channels.into_iter().for_each(|place| self.confirmed(place));
+        if self.client.habits.subscribes_late {
+            self.others().for_each(|channel| self.subscribe(channel));
+        }
+    }
+
+    /// The channels that are not its own.
+    fn others(&self) -> impl Iterator<Item = &'a String> + use<'a> {
         let habits = &self.client.habits;
-        if habits.subscribes_late {
-            let own = format!("user:{}", habits.user);
-            for channel in habits.channels.iter().filter(|channel| **channel != own) {
-                let Value::Object(mut place) = self.place_of(channel) else { continue };
-                place.insert("op".to_owned(), 4.into());
-                self.say(&Value::Object(place));
-            }
+        let own = format!("user:{}", habits.user);
+        habits.channels.iter().filter(move |channel| **channel != own)
+    }
+
+    fn subscribe(&mut self, channel: &str) {
+        let Value::Object(mut request) = self.place_of(channel) else { return };
+        request.insert("op".to_owned(), 4.into());
+        self.say(&Value::Object(request));
+    }
+
+    fn leave(&mut self) {
+        for channel in self.others() {
+            self.note(channel, |record| record.session = 0);
+            self.say(&json!({ "op": 5, "channel": channel }));
         }
     }
 
