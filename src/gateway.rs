@@ -10,7 +10,7 @@ use actix_rt::time::{Instant, interval, sleep, timeout};
 
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
-use crate::broker::{Broker, BrokerSetupError, RecoveryLimits};
+use crate::broker::{Broker, BrokerSetupError, HistoryOptions, RecoveryLimits};
 use crate::http::{self, Admin, ApiKey, Readiness};
 use crate::hub::messages::Drain;
 use crate::hub::{HubLimits, Hubs};
@@ -192,8 +192,14 @@ impl Gateway {
 
 fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupError> {
     let broker = &settings.broker;
+    let history = HistoryOptions {
+        size: broker.history_size,
+        ttl: broker.history_ttl,
+        idempotency_window: broker.idempotency_window,
+        memory_bytes: broker.memory_history_bytes,
+    };
     if broker.url == "memory:" {
-        return Ok(Broker::memory(broker.max_payload_bytes, metrics));
+        return Ok(Broker::memory(broker.max_payload_bytes, history, metrics));
     }
     let options = RedisOptions {
         url: broker.url.clone(),
@@ -221,6 +227,7 @@ fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupE
         reconnect_max: broker.reconnect_max,
         sweep_interval: broker.sweep_interval,
         max_payload_bytes: broker.max_payload_bytes,
+        history,
     };
     Broker::redis(options, metrics)
 }

@@ -79,6 +79,10 @@ pub struct Counters {
     pub publications_accepted: Counter<u64, AtomicU64>,
     /// 1 while the broker's link is subscribed and proven, else 0.
     pub link_up: Gauge<i64, AtomicI64>,
+    /// 1 while durable publishing is possible, else 0.
+    pub history_available: Gauge<i64, AtomicI64>,
+    /// Payloads from Redis that reach nobody: put on the stream for them, or only counted.
+    pub rejected: Family<Reason, Counter>,
     /// How often the link to the broker was lost.
     pub link_losses: Family<Reason, Counter>,
     /// From publishing a probe to hearing it back, in seconds.
@@ -110,6 +114,8 @@ impl Default for Counters {
             recoveries: Family::default(),
             publications_accepted: Counter::default(),
             link_up: Gauge::default(),
+            history_available: Gauge::default(),
+            rejected: Family::default(),
             link_losses: Family::default(),
             // A healthy round trip is below a millisecond; the link is replaced after a few seconds.
             probe_latency: Histogram::new([
@@ -185,6 +191,12 @@ impl Metrics {
             self.publications_accepted.clone(),
         );
         all.register("link_up", "1 while the broker's link is proven", self.link_up.clone());
+        all.register(
+            "history_available",
+            "1 while durable publishing is possible",
+            self.history_available.clone(),
+        );
+        all.register("rejected", "Payloads from Redis that reach nobody, by outcome", self.rejected.clone());
         all.register("link_losses", "Losses of the broker's link, by reason", self.link_losses.clone());
         all.register_with_unit(
             "probe_latency",

@@ -28,7 +28,7 @@ impl Delivery {
         &self,
         hub: HubId,
         channels: Vec<ChannelName>,
-        now: impl Fn(&ChannelName) -> Position,
+        now: impl FnMut(&ChannelName) -> Position,
     ) {
         self.audience.subscribe(hub, channels, now);
     }

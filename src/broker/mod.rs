@@ -11,10 +11,12 @@
 //! - `audience`: who wants what, under the one lock of the delivery path.
 //! - `recovery`: what one client has missed.
 //! - `delivery`: from a publication to the inboxes of the hubs that want it.
+//! - `history`: what is kept of durable messages.
 //! - [`memory`], [`redis`]: the two carriers.
 
 mod audience;
 mod delivery;
+mod history;
 pub mod memory;
 mod recovery;
 pub mod redis;
@@ -29,6 +31,7 @@ use crate::protocol::event::GapReason;
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 
+pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;
 pub use recovery::{NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
@@ -118,6 +121,12 @@ pub enum PublishError {
     /// Redis answered with this error. Nothing was published.
     #[error("the broker refused: {0}")]
     Refused(String),
+    /// Redis cannot keep a history, for this reason; publishing without one may work. Nothing was published.
+    #[error("durable publishing is not available: {0}")]
+    HistoryUnavailable(String),
+    /// The idempotency key is empty or too long. Nothing was published.
+    #[error("an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes")]
+    BadIdempotencyKey,
 }
 
 /// Why there is no broker.
@@ -153,10 +162,19 @@ fn check_size(message: &RawValue, max_bytes: usize) -> Result<(), PublishError> 
     }
 }
 
+fn check_idempotency_key(key: Option<&str>) -> Result<(), PublishError> {
+    match key {
+        Some(key) if !(1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) => {
+            Err(PublishError::BadIdempotencyKey)
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Broker {
     /// A broker inside this process; messages longer than `max_payload_bytes` are refused.
-    pub fn memory(max_payload_bytes: usize, metrics: &Metrics) -> Self {
-        Self::Memory(MemoryBroker::new(max_payload_bytes, metrics))
+    pub fn memory(max_payload_bytes: usize, history: HistoryOptions, metrics: &Metrics) -> Self {
+        Self::Memory(MemoryBroker::new(max_payload_bytes, history, metrics))
     }
 
     /// A broker over Redis. Starts the link's thread and returns at once: Redis may be down.
@@ -197,6 +215,21 @@ impl Broker {
         }
     }
 
+    /// Appends `message`, byte for byte, to the history of `channel` and publishes it there, in one atomic step;
+    /// returns its place. A second call for the channel with the same idempotency key publishes nothing and
+    /// returns the same place, for as long as `broker.idempotency_window` says.
+    pub async fn publish_durable(
+        &self,
+        channel: &ChannelName,
+        message: &RawValue,
+        idempotency_key: Option<&str>,
+    ) -> Result<Position, PublishError> {
+        match self {
+            Self::Memory(broker) => broker.publish_durable(channel, message, idempotency_key),
+            Self::Redis(broker) => broker.publish_durable(channel, message, idempotency_key).await,
+        }
+    }
+
     /// Reads what was published durably on `channel` behind `since`: everything, or nothing.
     pub async fn recover(
         &self,
@@ -224,6 +257,14 @@ impl Broker {
         match self {
             Self::Memory(broker) => broker.health(),
             Self::Redis(broker) => broker.health(),
+        }
+    }
+
+    /// What an operator should know though it keeps nothing from being delivered: plain English, no secrets.
+    pub fn notes(&self) -> Vec<String> {
+        match self {
+            Self::Memory(_) => Vec::new(),
+            Self::Redis(broker) => broker.notes(),
         }
     }
 
@@ -255,9 +296,10 @@ mod tests {
             value
         }
         fn shared<T: Clone + Send + Sync>(_: &T) {}
-        let broker = Broker::memory(100, &Metrics::default());
+        let broker = Broker::memory(100, HistoryOptions::of_size(10), &Metrics::default());
         shared(&broker);
         let message = RawValue::from_string("1".into()).unwrap();
         drop(crosses(broker.publish(&ChannelName::all(), &message)));
+        drop(crosses(broker.publish_durable(&ChannelName::all(), &message, None)));
     }
 }

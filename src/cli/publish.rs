@@ -17,9 +17,12 @@ pub(super) struct PublishArgs {
     channel: String,
     /// The message: any JSON; - reads it from standard input
     message: String,
-    /// Keep it in the channel's history
+    /// Keep it in the channel's history, and print its position
     #[arg(long)]
     durable: bool,
+    /// Publish it once, however often this is run with the same key
+    #[arg(long, value_name = "KEY", requires = "durable")]
+    idempotency_key: Option<String>,
     /// The admin port [default: http:// and server.admin_addr]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -37,9 +40,10 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
         .map_err(|error| Failure::Other(format!("the message is not valid JSON: {error}")))?;
     // Spliced in as text, so that it arrives byte for byte.
     let body = format!(
-        r#"{{"channel":{},"durable":{},"message":{}}}"#,
+        r#"{{"channel":{},"durable":{},"idempotency_key":{},"message":{}}}"#,
         json!(args.channel),
         args.durable,
+        json!(args.idempotency_key),
         message.get()
     );
     let (status, answer) = actix_rt::System::new().block_on(async {
@@ -49,12 +53,11 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
         }
         read(request.send_body(body), &url).await
     })?;
+    let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
     if status.is_success() {
-        print(&answer)?;
+        print(json["position"].as_str().unwrap_or(&answer))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let detail = serde_json::from_str::<serde_json::Value>(&answer)
-        .ok()
-        .and_then(|answer| answer["error"]["detail"].as_str().map(str::to_owned));
+    let detail = json["error"]["detail"].as_str().map(str::to_owned);
     Err(Failure::Other(detail.unwrap_or_else(|| format!("{url} answered {status}"))))
 }

@@ -21,8 +21,8 @@ pub(super) enum ApiError {
     BadBody(String),
     #[error("channel: {0}")]
     BadChannel(#[from] crate::protocol::channel::ChannelNameError),
-    #[error("durable publishing is not available yet; publish without `durable`")]
-    DurableNotAvailable,
+    #[error("idempotency_key is for durable messages; add \"durable\":true")]
+    KeyWithoutDurable,
     #[error("a batch has at most {} messages", super::MAX_BATCH)]
     BatchTooLong,
     #[error(transparent)]
@@ -39,13 +39,15 @@ impl ApiError {
             Self::KeyNotSet => "key_not_set",
             Self::BadBody(_) => "bad_body",
             Self::BadChannel(_) => "bad_channel",
-            Self::DurableNotAvailable => "durable_not_available",
+            Self::KeyWithoutDurable => "key_without_durable",
             Self::BatchTooLong => "batch_too_long",
             Self::Publish(PublishError::TooBig { .. }) => "too_big",
             Self::Publish(PublishError::Busy) => "busy",
             Self::Publish(PublishError::Unavailable) => "broker_unavailable",
             Self::Publish(PublishError::Timeout | PublishError::Interrupted) => "broker_timeout",
             Self::Publish(PublishError::Refused(_)) => "broker_refused",
+            Self::Publish(PublishError::HistoryUnavailable(_)) => "history_unavailable",
+            Self::Publish(PublishError::BadIdempotencyKey) => "bad_idempotency_key",
         }
     }
 
@@ -62,10 +64,15 @@ impl ResponseError for ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::KeyNotSet => StatusCode::FORBIDDEN,
-            Self::BadBody(_) | Self::BadChannel(_) | Self::BatchTooLong => StatusCode::BAD_REQUEST,
-            Self::DurableNotAvailable => StatusCode::NOT_IMPLEMENTED,
+            Self::BadBody(_)
+            | Self::BadChannel(_)
+            | Self::BatchTooLong
+            | Self::KeyWithoutDurable
+            | Self::Publish(PublishError::BadIdempotencyKey) => StatusCode::BAD_REQUEST,
             Self::Publish(PublishError::TooBig { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Publish(PublishError::Busy | PublishError::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Publish(
+                PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),
+            ) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Publish(PublishError::Timeout | PublishError::Interrupted) => StatusCode::GATEWAY_TIMEOUT,
             Self::Publish(PublishError::Refused(_)) => StatusCode::BAD_GATEWAY,
         }

@@ -47,11 +47,16 @@ pub(super) async fn livez() -> HttpResponse {
     HttpResponse::Ok().json(json!({"live": true}))
 }
 
-/// Delivery is proven, and there is room.
+/// Delivery is proven, and there is room. Notes are for operators; they change nothing.
 pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
     let reasons = admin.readiness.reasons();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    HttpResponse::build(status).json(json!({"ready": reasons.is_empty(), "reasons": reasons}))
+    let mut answer = json!({"ready": reasons.is_empty(), "reasons": reasons});
+    let notes = admin.readiness.broker.notes();
+    if !notes.is_empty() {
+        answer["notes"] = json!(notes);
+    }
+    HttpResponse::build(status).json(answer)
 }
 
 /// Prometheus' page.

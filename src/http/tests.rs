@@ -5,7 +5,7 @@ use actix_web::{App, test};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::broker::{HubEvent, Inbox, InboxFull};
+use crate::broker::{HistoryOptions, HubEvent, Inbox, InboxFull};
 use crate::protocol::channel::ChannelName;
 use crate::session::admission::DrainSwitch;
 use crate::socket::descriptors::Descriptors;
@@ -25,7 +25,7 @@ impl Inbox for Heard {
 
 fn admin(key: ApiKey) -> Admin {
     let metrics = Metrics::default();
-    let broker = Broker::memory(1_000, &metrics);
+    let broker = Broker::memory(1_000, HistoryOptions::of_size(10), &metrics);
     let readiness = Readiness {
         broker: broker.clone(),
         drain: DrainSwitch::default(),
@@ -62,6 +62,22 @@ async fn a_publication_keeps_its_bytes() {
 }
 
 #[actix_web::test]
+async fn a_durable_publication_is_answered_with_its_position() {
+    let admin = admin(ApiKey::Open);
+    let body = r#"{"channel":"room:7","message":1,"durable":true,"idempotency_key":"order-1"}"#;
+    let (status, first) = send(&admin, post("/v1/publish", body)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(first["position"].as_str().unwrap().ends_with("-1"), "{first}");
+    assert_eq!(send(&admin, post("/v1/publish", body)).await.1, first);
+    let other = body.replace("order-1", "order-2");
+    let batch = format!(r#"{{"messages":[{body},{other},{{"channel":"room:7","message":1}}]}}"#);
+    let (_, answer) = send(&admin, post("/v1/publish/batch", &batch)).await;
+    assert_eq!(answer["results"][0], first);
+    assert!(answer["results"][1]["position"].as_str().unwrap().ends_with("-2"));
+    assert_eq!(answer["results"][2], json!({}));
+}
+
+#[actix_web::test]
 async fn every_refusal_says_what_to_do() {
     let admin = admin(ApiKey::Open);
     let big = format!(r#"{{"channel":"room:7","message":"{}"}}"#, "x".repeat(1_000));
@@ -71,9 +87,14 @@ async fn every_refusal_says_what_to_do() {
         (r#"{"channel":"room:7","message":1,"durabel":true}"#, StatusCode::BAD_REQUEST, "bad_body"),
         (r#"{"channel":"room","message":1}"#, StatusCode::BAD_REQUEST, "bad_channel"),
         (
-            r#"{"channel":"room:7","message":1,"durable":true}"#,
-            StatusCode::NOT_IMPLEMENTED,
-            "durable_not_available",
+            r#"{"channel":"room:7","message":1,"idempotency_key":"k"}"#,
+            StatusCode::BAD_REQUEST,
+            "key_without_durable",
+        ),
+        (
+            r#"{"channel":"room:7","message":1,"durable":true,"idempotency_key":""}"#,
+            StatusCode::BAD_REQUEST,
+            "bad_idempotency_key",
         ),
         (big.as_str(), StatusCode::PAYLOAD_TOO_LARGE, "too_big"),
     ] {

@@ -47,18 +47,20 @@ pub enum Hole {
 impl Page {
     /// Whether the entries are everything between `since` and the tail, without a hole.
     pub fn prove(&self, since: Position) -> Result<(), Hole> {
+        // A place before the beginning says only that there was no history then. Whether one has come and gone
+        // since, only the whole can tell.
+        let is_whole = self.whole_since_ms <= since.epoch;
         let mut place = since;
         for entry in &self.entries {
-            if !entry.follows(place) {
+            let begins = place.is_beginning() && entry.position.epoch != place.epoch;
+            if !entry.follows(place) || (begins && !is_whole) {
                 return Err(Hole::Lost);
             }
             place = entry.position;
         }
-        let nothing_yet = self.entries.is_empty()
-            && since.is_beginning()
-            && self.tail.is_beginning()
-            && self.whole_since_ms <= since.epoch;
-        if place == self.tail || nothing_yet {
+        let nothing_yet =
+            self.entries.is_empty() && since.is_beginning() && self.tail.is_beginning() && is_whole;
+        if nothing_yet || (place == self.tail && !self.tail.is_beginning()) {
             Ok(())
         } else if self.entries.is_empty() {
             Err(Hole::Lost)
@@ -128,6 +130,10 @@ mod tests {
             ("1001-0", &[], "1000-5", Hole::Lost),
             // Everything may have been deleted since.
             ("400-0", &[], "1200-0", Hole::Lost),
+            // So may what came within this millisecond.
+            ("400-0", &[], "400-0", Hole::Lost),
+            // This may not be the first history since then.
+            ("400-0", &[("1000-1", None)], "1000-1", Hole::Lost),
             // There is more.
             ("1000-41", &[("1000-42", None)], "1000-43", Hole::TooMuch),
         ] {

@@ -22,6 +22,9 @@ pub struct Publication {
     frames: [OnceLock<Bytes>; 4],
 }
 
+/// `@`, two numbers of 64 bits with a hyphen between them, and a space.
+const MAX_POSITION_BYTES: usize = 1 + 20 + 1 + 20 + 1;
+
 /// Why a payload reaches nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PayloadError {
@@ -64,7 +67,8 @@ impl Publication {
     /// Reads what was published on `channel`: `<json>`, or `@<position> <json>` when the durable function
     /// wrote it. The JSON is kept byte for byte, less the white space around it.
     pub fn decode(channel: ChannelName, payload: &[u8], max_bytes: usize) -> Result<Self, PayloadError> {
-        if payload.len() > max_bytes {
+        // The bound is the message's own, so a durable one may be as long as any other.
+        if payload.len() > max_bytes.saturating_add(MAX_POSITION_BYTES) {
             return Err(PayloadError::TooBig);
         }
         let text = std::str::from_utf8(payload).map_err(|_| PayloadError::NotJson)?;
@@ -75,6 +79,9 @@ impl Publication {
                 (Some(Position::parse(position).ok_or(PayloadError::BadPosition)?), json)
             }
         };
+        if json.len() > max_bytes {
+            return Err(PayloadError::TooBig);
+        }
         let message: Box<RawValue> = serde_json::from_str(json).map_err(|_| PayloadError::NotJson)?;
         Ok(Self::new(channel, position, message.into()))
     }
@@ -178,6 +185,8 @@ mod tests {
 
     #[test]
     fn any_json_value_is_a_message_and_nothing_else_is() {
+        let longest = format!("@1732390000000-42 {}", "1".repeat(200));
+        assert_eq!(decode(longest.as_bytes()).unwrap().message().get().len(), 200);
         for good in ["1", "\"x\"", "null", "[]", " {\"a\":1}\n", "{\"a\":1,\"a\":2}"] {
             assert_eq!(decode(good.as_bytes()).unwrap().message().get(), good.trim(), "{good:?}");
         }
@@ -195,6 +204,8 @@ mod tests {
             (b"@x-2 {}", PayloadError::BadPosition),
             (b"@1-2 {", PayloadError::NotJson),
             (&[b' '; 201], PayloadError::TooBig),
+            (&[b' '; 300], PayloadError::TooBig),
+            (&[b"@1732390000000-42 ".as_slice(), &[b'1'; 201]].concat(), PayloadError::TooBig),
         ] {
             assert_eq!(decode(bad).unwrap_err(), error, "{}", String::from_utf8_lossy(bad));
         }

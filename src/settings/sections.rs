@@ -93,11 +93,16 @@ pub struct BrokerSettings {
     pub tls_key_file: Option<PathBuf>,
     /// In front of every Redis key and channel, without the colon.
     pub prefix: String,
-    /// Durable messages kept for each channel. Not enforced yet.
+    /// Durable messages kept for each channel.
     pub history_size: usize,
-    /// How long an idle channel's history is kept. Not enforced yet.
+    /// How long an idle channel's history is kept.
     #[serde(with = "duration")]
     pub history_ttl: Duration,
+    /// How long an idempotency key is remembered.
+    #[serde(with = "duration")]
+    pub idempotency_window: Duration,
+    /// The bound on all histories of `memory:` together.
+    pub memory_history_bytes: usize,
     /// Bound for opening a Redis connection.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,

@@ -54,16 +54,6 @@ fn without_a_key_publishing_is_closed_outside_of_development() {
 }
 
 #[test]
-fn durable_publishing_is_refused_clearly_and_publishes_nothing() {
-    let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
-    let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","message":1,"durable":true}"#);
-    assert_eq!((answer.status, code(&answer)), (501, json!("durable_not_available")));
-    gateway.publish("user:42", "2");
-    client.hears(r#"{"op":3,"message":2}"#);
-}
-
-#[test]
 fn a_bad_request_is_told_what_is_wrong() {
     let gateway = TestGateway::spawn();
     for (body, status, expected) in [
@@ -76,6 +66,7 @@ fn a_bad_request_is_told_what_is_wrong() {
         (r#"{"channel":42,"message":1}"#, 400, "bad_body"),
         (r#"{"channel":"user","message":1}"#, 400, "bad_channel"),
         (r#"{"channel":"room:{7}","message":1}"#, 400, "bad_channel"),
+        (r#"{"channel":"room:7","message":1,"idempotency_key":"k"}"#, 400, "key_without_durable"),
     ] {
         let answer = gateway.post("/v1/publish", body);
         assert_eq!((answer.status, code(&answer)), (status, json!(expected)), "{body}");

@@ -115,6 +115,13 @@ impl Channels {
         Some(arrival)
     }
 
+    /// A durable publication has come, of which it is known that it is the next.
+    pub(super) fn pass(&mut self, channel: &str, position: Position) {
+        if let Some(entry) = self.entries.get_mut(channel) {
+            entry.continuity.pass(position);
+        }
+    }
+
     /// Holds a publication back until its channel has caught up. Returns whether there was room.
     pub(super) fn hold(&mut self, publication: Arc<Publication>) -> bool {
         let Some(entry) = self.entries.get_mut(publication.channel().as_str()) else { return true };
@@ -170,7 +177,7 @@ impl Channels {
         &mut self,
         hub: HubId,
         channels: Vec<ChannelName>,
-        now: impl Fn(&ChannelName) -> Position,
+        now: impl FnMut(&ChannelName) -> Position,
     ) -> Option<Answer> {
         let mut open = Vec::new();
         for channel in &channels {
@@ -308,7 +315,7 @@ impl Channels {
     fn with_places(
         &mut self,
         channels: Vec<ChannelName>,
-        now: impl Fn(&ChannelName) -> Position,
+        mut now: impl FnMut(&ChannelName) -> Position,
     ) -> Vec<(ChannelName, Position)> {
         let place = |channel: ChannelName| {
             let place = match self.entries.get_mut(&channel) {

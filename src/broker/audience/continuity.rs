@@ -146,7 +146,7 @@ impl Continuity {
         let was_away = catching_up.was_away;
         let mut progress = Progress::default();
         match (self.place, tail) {
-            (None, tail) => self.place = Some(tail.unwrap_or(Position::before(now_ms))),
+            (None, tail) => self.place = Some(tail.unwrap_or_else(|| Position::before(now_ms))),
             (Some(place), Some(tail)) if place == tail => {}
             (Some(place), Some(_)) => {
                 progress.read = Some(place);

@@ -54,7 +54,7 @@ impl Audience {
         &self,
         hub: HubId,
         channels: Vec<ChannelName>,
-        now: impl Fn(&ChannelName) -> Position,
+        now: impl FnMut(&ChannelName) -> Position,
     ) {
         let mut state = self.lock();
         match state.channels.subscribe(hub, channels, now) {
@@ -94,6 +94,22 @@ impl Audience {
             state.inboxes_of(hubs, receivers);
         }
         Some((name.clone(), arrival))
+    }
+
+    /// The same for a publication that cannot have been preceded by one that did not come.
+    pub(super) fn pass(
+        &self,
+        channel: &str,
+        position: Option<Position>,
+        receivers: &mut Vec<Arc<dyn Inbox>>,
+    ) {
+        let mut state = self.lock();
+        if let Some(position) = position {
+            state.channels.pass(channel, position);
+        }
+        if let Some((_, hubs)) = state.channels.find(channel) {
+            state.inboxes_of(hubs, receivers);
+        }
     }
 
     /// Keeps a publication until its channel has caught up. Returns whether there was room.

@@ -17,7 +17,7 @@ use super::loss::Loss;
 use super::receive::Receiver;
 use super::role::RoleQuestion;
 use super::state::{Stage, State};
-use super::{USERS, publish};
+use super::{USERS, function, history, publish, rejected};
 use crate::protocol::channel::ChannelName;
 
 /// How many channels one turn subscribes and unsubscribes. A command stays below 140 KB, and its 512
@@ -37,6 +37,9 @@ pub(super) async fn run(state: &State, connections: Connections, address: &str) 
         loss = receive(state, stream, heard) => loss,
         loss = keep_subscribed(state, sink, complete) => loss,
         loss = keep_proving(state, prover, completed, address) => loss,
+        // They run beside the others and never end a link.
+        never = function::keep_loaded(state) => match never {},
+        never = rejected::keep_recording(state) => match never {},
     }
 }
 
@@ -117,8 +120,8 @@ async fn keep_proving(
     completed: oneshot::Receiver<()>,
     address: &str,
 ) -> Loss {
-    // Its sender ends only together with us.
-    let _ = completed.await;
+    // Its sender ends only together with us. Ready is to mean that durable publishing was seen to as well.
+    let _ = tokio::join!(completed, prepare_history(state, prover.commands.clone()));
     loop {
         let started = Instant::now();
         if let Err(loss) = prover.prove().await {
@@ -132,6 +135,14 @@ async fn keep_proving(
             () = sleep_until((started + state.options.probe_interval).into()) => {}
             () = state.suspect.notified() => {}
         }
+    }
+}
+
+/// Sees to it that Redis has the function, and that its data has a birthday. Neither is worth a link.
+async fn prepare_history(state: &State, mut commands: MultiplexedConnection) {
+    function::load(state, &mut commands).await;
+    if let Err(error) = history::mark_born(&mut commands, &state.options).await {
+        log::debug!("redis: the data's birthday was not noted: {error}");
     }
 }
 

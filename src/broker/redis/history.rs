@@ -1,9 +1,10 @@
-//! Reading histories.
+//! Reading histories from Redis.
 
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Value};
+use redis::{FromRedisValue as _, Pipeline, RedisResult, Value};
+use serde_json::value::RawValue;
 
 use super::options::RedisOptions;
 use crate::protocol::channel::ChannelName;
@@ -11,15 +12,53 @@ use crate::protocol::history::{Entry, Page};
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 
+/// Where the histories of several channels end.
 pub(super) struct Tails {
-    pub now_ms: u64,
-    pub tails: Vec<Option<Position>>,
+    /// Redis' clock, read before anything else.
+    pub(super) now_ms: u64,
+    /// For each key, the last place of its history; `None` when it has none or cannot be read.
+    pub(super) tails: Vec<Option<Position>>,
 }
 
+/// `TIME`'s answer.
+type Time = (u64, u64);
+
+/// One entry of a stream as redis-rs reads it: its id, and its fields in order.
+type StreamEntry = (String, Vec<(String, Vec<u8>)>);
+
+/// Where the histories behind `keys` end. One round trip; a key that is not a history does not keep the others
+/// from being read.
+///
+/// # Errors
+/// Those of the connection.
 pub(super) async fn tails(commands: &mut MultiplexedConnection, keys: &[String]) -> RedisResult<Tails> {
-    unimplemented!()
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("TIME").ignore_errors();
+    for key in keys {
+        last_of(&mut pipeline, key);
+    }
+    let mut answers: Vec<RedisResult<Value>> = pipeline.query_async(commands).await?;
+    let tails = answers.split_off(1.min(answers.len()));
+    let time = answers.pop().unwrap_or(Ok(Value::Nil))?;
+    Ok(Tails {
+        now_ms: milliseconds(Time::from_redis_value(time)?),
+        tails: tails.into_iter().map(|answer| tail(answer.ok()?)).collect(),
+    })
 }
 
+fn last_of<'a>(pipeline: &'a mut Pipeline, key: &str) -> &'a mut Pipeline {
+    pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1)
+}
+
+fn tail(answer: Value) -> Option<Position> {
+    let entries: Vec<StreamEntry> = Vec::from_redis_value(answer).ok()?;
+    Position::parse(&entries.first()?.0)
+}
+
+/// What stands in the history of `channel` behind `since`, `max_entries` at most, read in one atomic step.
+///
+/// # Errors
+/// Those of the connection, and Redis' own: the key is no stream, or may not be read.
 pub(super) async fn page(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
@@ -27,11 +66,75 @@ pub(super) async fn page(
     since: Position,
     max_entries: usize,
 ) -> RedisResult<Page> {
-    unimplemented!()
+    let key = options.redis_channel(channel.as_str());
+    let mut pipeline = redis::pipe();
+    pipeline.atomic().cmd("TIME").cmd("GET").arg(born(options));
+    let first = successor(since).to_string();
+    pipeline.cmd("XRANGE").arg(&key).arg(first).arg("+").arg("COUNT").arg(max_entries);
+    last_of(&mut pipeline, &key);
+    let answer = pipeline.query_async(commands).await?;
+    let (time, born, entries, last): (Time, Option<String>, Vec<StreamEntry>, Value) = answer;
+    let now_ms = milliseconds(time);
+    // Without it nobody has said since when the data has been whole.
+    let born_ms = born.and_then(|born| born.parse().ok()).unwrap_or(u64::MAX);
+    let ttl_ms = u64::try_from(options.history.ttl.as_millis()).unwrap_or(u64::MAX);
+    Ok(Page {
+        entries: entries
+            .into_iter()
+            .filter_map(|entry| decode(channel, entry, options.max_payload_bytes))
+            .collect(),
+        tail: tail(last).unwrap_or_else(|| Position::before(now_ms)),
+        whole_since_ms: born_ms.max(now_ms.saturating_sub(ttl_ms)),
+    })
 }
+
+/// The first id behind `place`. (Redis' own way to say it is refused for the last of all ids, and a place comes
+/// from a client.)
+const fn successor(Position { epoch, offset }: Position) -> Position {
+    match offset.checked_add(1) {
+        Some(offset) => Position { epoch, offset },
+        None => Position { epoch: epoch.saturating_add(1), offset: 0 },
+    }
+}
+
+/// `None` only for an id that Redis does not give.
+fn decode(channel: &ChannelName, (id, fields): StreamEntry, max_bytes: usize) -> Option<Entry> {
+    let position = Position::parse(&id)?;
+    let field = |name: &str| {
+        let found = fields.iter().find(|(field, _)| field == name);
+        found.and_then(|(_, value)| std::str::from_utf8(value).ok())
+    };
+    let message = field("m").filter(|message| message.len() <= max_bytes);
+    let message = message.and_then(|message| serde_json::from_str::<Box<RawValue>>(message).ok());
+    Some(Entry {
+        position,
+        after: field("a").and_then(Position::parse),
+        publication: message
+            .map(|message| Arc::new(Publication::new(channel.clone(), Some(position), message.into()))),
+    })
+}
+
+/// Says since when the data has been whole, unless it was said already: whatever removes everything removes
+/// this too.
+///
+/// # Errors
+/// Those of the connection, and Redis' own.
 pub(super) async fn mark_born(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
 ) -> RedisResult<()> {
-    unimplemented!()
+    let time: Time = redis::cmd("TIME").query_async(commands).await?;
+    let mut set = redis::cmd("SET");
+    set.arg(born(options)).arg(milliseconds(time)).arg("NX").exec_async(commands).await
 }
+
+fn born(options: &RedisOptions) -> String {
+    options.redis_channel("born")
+}
+
+const fn milliseconds((seconds, micros): Time) -> u64 {
+    seconds.saturating_mul(1000).saturating_add(micros / 1000)
+}
+
+#[cfg(test)]
+mod tests;

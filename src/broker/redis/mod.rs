@@ -8,6 +8,8 @@
 //! - `loss`: why there is no link. `clock`: what Redis' clock shows.
 //! - `receive`: from a message to the hubs.
 //! - `sentinel`: where the master is. `role`: whether it is one.
+//! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps.
+//! - `rejected`: payloads that reach nobody, put where a person can find them.
 //! - `connected`: subscribing, receiving and proving while there is a link.
 //! - `link`: making it again for ever.
 //!
@@ -20,11 +22,13 @@ mod address;
 mod catch_up;
 mod clock;
 mod connected;
+mod function;
 mod history;
 mod link;
 mod loss;
 mod options;
 mod receive;
+mod rejected;
 mod role;
 mod sentinel;
 mod state;
@@ -33,10 +37,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
-use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
+use redis::{RedisError, RedisResult};
 use serde_json::value::RawValue;
 use tokio::runtime;
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::delivery::Delivery;
@@ -115,24 +120,57 @@ impl RedisBroker {
         message: &RawValue,
     ) -> Result<(), PublishError> {
         let state = &self.handle.state;
+        let (mut commands, _waiting) = self.admit(message)?;
+        let channel = state.options.redis_channel(channel.as_str());
+        publish(&mut commands, &channel, message.get()).await.map_err(|error| self.explain(&error))
+    }
+
+    pub(super) async fn publish_durable(
+        &self,
+        channel: &ChannelName,
+        message: &RawValue,
+        idempotency_key: Option<&str>,
+    ) -> Result<Position, PublishError> {
+        let state = &self.handle.state;
+        super::check_idempotency_key(idempotency_key)?;
+        let (mut commands, _waiting) = self.admit(message)?;
+        let key = state.options.redis_channel(channel.as_str());
+        let mut answer = function::call(&mut commands, &key, message.get(), idempotency_key).await;
+        if answer.as_ref().is_err_and(function::is_missing) {
+            // Somebody has flushed the functions. What was not there has published nothing: so try again.
+            function::load(state, &mut commands).await;
+            answer = function::call(&mut commands, &key, message.get(), idempotency_key).await;
+        }
+        let position = answer.map_err(|error| self.explain(&error))?;
+        Position::parse(&position)
+            .ok_or_else(|| PublishError::Refused(format!("the function answered {position:?}")))
+    }
+
+    /// What every publication needs: a message that is not too long, a connection, and a place to wait.
+    fn admit(
+        &self,
+        message: &RawValue,
+    ) -> Result<(MultiplexedConnection, SemaphorePermit<'_>), PublishError> {
+        let state = &self.handle.state;
         super::check_size(message, state.options.max_payload_bytes)?;
-        let Some(mut commands) = state.commands.borrow().clone() else {
+        let Some(commands) = state.commands.borrow().clone() else {
             return Err(PublishError::Unavailable);
         };
-        let Ok(_waiting) = state.publishing.try_acquire() else {
-            return Err(PublishError::Busy);
-        };
-        let channel = state.options.redis_channel(channel.as_str());
-        publish(&mut commands, &channel, message.get()).await.map_err(|error| {
-            if error.is_timeout() {
-                PublishError::Timeout
-            } else if error.code().is_some() {
-                PublishError::Refused(loss::plain(&error))
-            } else {
-                state.suspect.notify_one();
-                PublishError::Interrupted
-            }
-        })
+        let waiting = state.publishing.try_acquire().map_err(|_| PublishError::Busy)?;
+        Ok((commands, waiting))
+    }
+
+    fn explain(&self, error: &RedisError) -> PublishError {
+        if error.is_timeout() {
+            PublishError::Timeout
+        } else if function::is_missing(error) || function::is_unknown(error) {
+            PublishError::HistoryUnavailable(function::reason(error))
+        } else if error.code().is_some() {
+            PublishError::Refused(loss::plain(error))
+        } else {
+            self.handle.state.suspect.notify_one();
+            PublishError::Interrupted
+        }
     }
 
     /// Reads everything behind `since`. Waits for its turn for as long as a command may take.
@@ -168,6 +206,10 @@ impl RedisBroker {
 
     pub(super) fn health(&self) -> Health {
         self.handle.state.health()
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.handle.state.notes()
     }
 
     pub(super) fn shutdown(&self) {

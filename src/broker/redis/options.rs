@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::ProtocolVersion;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 
-use super::super::BrokerSetupError;
+use super::super::{BrokerSetupError, HistoryOptions};
 use super::access::{Credentials, TlsFiles};
 use super::address::{Address, Opened};
 use super::loss::Loss;
@@ -41,6 +41,8 @@ pub struct RedisOptions {
     pub sweep_interval: Duration,
     /// Longer payloads are dropped unread.
     pub max_payload_bytes: usize,
+    /// What is kept of durable messages.
+    pub history: HistoryOptions,
 }
 
 impl RedisOptions {
@@ -92,13 +94,11 @@ impl fmt::Debug for RedisOptions {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_password_shows_neither_in_the_options_nor_in_the_address() {
-        let options = RedisOptions {
-            url: "redis://user:hunter2@redis.internal:6380/3".into(),
+impl RedisOptions {
+    /// Options for tests, which change what matters to them.
+    pub(super) fn of_url(url: &str) -> Self {
+        Self {
+            url: url.into(),
             credentials: Credentials::default(),
             sentinel_credentials: Credentials::default(),
             tls: TlsFiles::default(),
@@ -111,7 +111,18 @@ mod tests {
             reconnect_max: Duration::from_secs(5),
             sweep_interval: Duration::from_secs(30),
             max_payload_bytes: 65_536,
-        };
+            history: HistoryOptions::of_size(1000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_shows_neither_in_the_options_nor_in_the_address() {
+        let options = RedisOptions::of_url("redis://user:hunter2@redis.internal:6380/3");
         let address = options.address().unwrap();
         assert_eq!(address.to_string(), "redis.internal:6380");
         let Address::Server(info) = address else { panic!("sentinels") };

@@ -52,10 +52,10 @@ impl<'a> Receiver<'a> {
         }));
         match taken {
             Ok(Ok(())) => {}
-            Ok(Err(reason)) => self.drop_payload(reason, payload.len()),
+            Ok(Err(reason)) => self.drop_payload(reason, channel, payload),
             Err(_) => {
                 self.receivers.clear();
-                self.drop_payload("panicked", payload.len());
+                self.drop_payload("panicked", channel, payload);
             }
         }
         None
@@ -106,10 +106,12 @@ impl<'a> Receiver<'a> {
         Ok(())
     }
 
-    /// Counts a payload that reaches nobody; now and then says so, without its content.
-    fn drop_payload(&mut self, reason: &'static str, bytes: usize) {
+    /// Counts a payload that reaches nobody and keeps it for a person to look at; now and then says so, without
+    /// its content.
+    fn drop_payload(&mut self, reason: &'static str, channel: &str, payload: &[u8]) {
         self.count_drop(reason);
-        let now = Instant::now();
+        let (bytes, now) = (payload.len(), Instant::now());
+        self.state.rejected.offer(channel, reason, payload, now);
         if self.logged.is_some_and(|logged| now - logged < LOG_EVERY) {
             self.unlogged += 1;
             return;
@@ -120,6 +122,7 @@ impl<'a> Receiver<'a> {
         );
         (self.logged, self.unlogged) = (Some(now), 0);
     }
+
     fn count_drop(&self, reason: &'static str) {
         Metrics::count(&self.state.delivery.metrics.publications_dropped, reason);
     }

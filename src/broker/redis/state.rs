@@ -9,8 +9,10 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::super::Health;
 use super::super::delivery::Delivery;
 use super::clock::ClockSample;
+use super::function::Availability;
 use super::loss::Loss;
 use super::options::RedisOptions;
+use super::rejected::Rejected;
 use crate::metrics::Metrics;
 use crate::protocol::position::Position;
 
@@ -55,6 +57,11 @@ pub(super) struct State {
     /// Rung when a publication found the connection broken: do not wait for the next probe to find it too.
     pub(super) suspect: Notify,
     role_is_unknown: AtomicBool,
+    /// Payloads that are to be put where a person can find them.
+    pub(super) rejected: Rejected,
+    /// Whether this process has once seen to it that Redis has the function.
+    pub(super) is_function_settled: AtomicBool,
+    availability: watch::Sender<Availability>,
     clock: watch::Sender<Option<ClockSample>>,
     stage: watch::Sender<Stage>,
     stopping: AtomicBool,
@@ -72,6 +79,9 @@ impl State {
             commands: watch::Sender::new(None),
             suspect: Notify::new(),
             role_is_unknown: AtomicBool::new(false),
+            rejected: Rejected::new(metrics),
+            is_function_settled: AtomicBool::new(false),
+            availability: watch::Sender::new(Availability::Unknown),
             clock: watch::Sender::new(None),
             stage: watch::Sender::new(Stage::Connecting),
             stopping: AtomicBool::new(false),
@@ -99,6 +109,24 @@ impl State {
     /// Notes that Redis' role cannot be asked for. Whether that is news.
     pub(super) fn say_role_is_unknown(&self) -> bool {
         !self.role_is_unknown.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes whether durable publishing is possible; says so when that changes.
+    pub(super) fn set_availability(&self, availability: Availability) {
+        self.delivery.metrics.history_available.set((availability == Availability::Available).into());
+        let before = self.availability.send_replace(availability.clone());
+        if before == availability {
+            return;
+        }
+        match availability.note() {
+            None => log::info!("redis: durable publishing is possible"),
+            Some(note) => log::warn!("redis: {note}"),
+        }
+    }
+
+    /// What an operator should know though it keeps nothing from being delivered.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.availability.borrow().note().into_iter().collect()
     }
 
     pub(super) fn set_clock(&self, sample: ClockSample) {

@@ -10,6 +10,8 @@ fn every_range_has_two_ends() {
         ("server.close_timeout", "10ms", "60s", "0s", "61s"),
         ("broker.history_size", "1", "1000000", "0", "1000001"),
         ("broker.history_ttl", "1s", "365d", "999ms", "366d"),
+        ("broker.idempotency_window", "1s", "7d", "999ms", "8d"),
+        ("broker.memory_history_bytes", "1048576", "68719476736", "1048575", "68719476737"),
         ("broker.connect_timeout", "10ms", "1m", "9ms", "61s"),
         ("broker.response_timeout", "10ms", "1m", "9ms", "61s"),
         ("broker.probe_interval", "50ms", "1499ms", "49ms", "61s"),

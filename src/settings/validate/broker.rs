@@ -19,6 +19,8 @@ impl Settings {
         }
         count("broker.history_size", broker.history_size, 1..=1_000_000)?;
         time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY)?;
+        time("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY)?;
+        count("broker.memory_history_bytes", broker.memory_history_bytes, MIB..=64 * GIB)?;
         check_times(broker)?;
         count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB)?;
         count("broker.inbox_bytes", broker.inbox_bytes, KIB..=GIB)?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
-use emagine_gateway::broker::{Broker, HubEvent, HubId, Inbox, InboxFull, PublishError};
+use emagine_gateway::broker::{Broker, HistoryOptions, HubEvent, HubId, Inbox, InboxFull, PublishError};
 use emagine_gateway::metrics::{Metrics, Reason};
 use emagine_gateway::protocol::channel::ChannelName;
 use emagine_gateway::protocol::publication::Publication;
@@ -32,7 +32,8 @@ struct BrokerUnderTest {
 impl BrokerUnderTest {
     fn memory() -> Self {
         let metrics = Metrics::default();
-        Self { broker: Broker::memory(MAX_PAYLOAD_BYTES, &metrics), metrics, server: None }
+        let broker = Broker::memory(MAX_PAYLOAD_BYTES, HistoryOptions::of_size(100), &metrics);
+        Self { broker, metrics, server: None }
     }
 
     /// A broker whose delivery over a new Redis is proven.
@@ -107,7 +108,9 @@ fn options(url: &str) -> RedisOptions {
         probe_timeout: Duration::from_millis(700),
         reconnect_min: Duration::from_millis(20),
         reconnect_max: Duration::from_millis(400),
+        sweep_interval: Duration::from_secs(30),
         max_payload_bytes: MAX_PAYLOAD_BYTES,
+        history: HistoryOptions::of_size(100),
     }
 }
 
@@ -126,13 +129,18 @@ struct Hub {
 struct Recorder {
     publications: Mutex<VecDeque<Arc<Publication>>>,
     subscribed: Mutex<Vec<Vec<ChannelName>>>,
+    gaps: Mutex<Vec<ChannelName>>,
     full: std::sync::atomic::AtomicBool,
 }
 
 impl Inbox for Recorder {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         match event {
-            HubEvent::Subscribed(channels) => self.subscribed.lock().unwrap().push(channels),
+            HubEvent::Subscribed(channels) => {
+                let names = channels.into_iter().map(|(channel, _)| channel).collect();
+                self.subscribed.lock().unwrap().push(names);
+            }
+            HubEvent::Gap { channel, .. } => self.gaps.lock().unwrap().push(channel),
             HubEvent::Publication(_) if self.full.load(std::sync::atomic::Ordering::Relaxed) => {
                 return Err(InboxFull);
             }

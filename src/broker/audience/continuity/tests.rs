@@ -8,7 +8,7 @@ fn at(text: &str) -> Position {
 
 /// A durable message, or a plain one.
 fn publication(place: Option<&str>) -> Arc<Publication> {
-    let payload = place.map_or("0".to_owned(), |place| format!("@{place} 0"));
+    let payload = place.map_or_else(|| "0".to_owned(), |place| format!("@{place} 0"));
     Arc::new(Publication::decode(ChannelName::all(), payload.as_bytes(), 100).unwrap())
 }
 
@@ -77,7 +77,7 @@ impl Channel {
     fn note(&mut self, progress: Progress) {
         self.told.extend(progress.gap.map(|gap| gap.label().to_owned()));
         let place = |publication: &Arc<Publication>| {
-            publication.position().map_or("plain".to_owned(), |position| position.to_string())
+            publication.position().map_or_else(|| "plain".to_owned(), |position| position.to_string())
         };
         self.told.extend(progress.publications.iter().map(place));
         self.reads = progress.read.map(|place| place.to_string());

@@ -1,0 +1,31 @@
+//! What is kept of durable messages, and for how long.
+
+use std::time::Duration;
+
+/// The bounds of every channel's history.
+#[derive(Debug, Clone)]
+pub struct HistoryOptions {
+    /// Messages kept for each channel. Redis trims in blocks and may keep a few more.
+    pub size: usize,
+    /// How long the history of a channel is kept after its last message.
+    pub ttl: Duration,
+    /// How long an idempotency key is remembered.
+    pub idempotency_window: Duration,
+    /// The bound on all histories of the memory broker together. Redis has its own (`maxmemory`).
+    pub memory_bytes: usize,
+}
+
+impl HistoryOptions {
+    /// So many messages for each channel, for a day; idempotency keys for ten minutes; 64 MiB of memory.
+    pub const fn of_size(size: usize) -> Self {
+        Self {
+            size,
+            ttl: Duration::from_secs(24 * 60 * 60),
+            idempotency_window: Duration::from_secs(10 * 60),
+            memory_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// The longest idempotency key, in bytes.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;

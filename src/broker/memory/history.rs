@@ -1,0 +1,258 @@
+//! Histories in memory: what Redis' streams are to the other carrier. Without clock and lock.
+
+#![allow(dead_code, reason = "resuming reads it")]
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+
+use super::super::HistoryOptions;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::history::{Entry, Page};
+use crate::protocol::position::Position;
+use crate::protocol::publication::Publication;
+
+/// About what a message costs beside its own bytes: its place in the queue and its counted allocation.
+const ENTRY_BYTES: usize = 48;
+/// About what a channel, or an idempotency key, costs beside its own bytes.
+const MAP_ENTRY_BYTES: usize = 192;
+
+/// The histories of all channels. Time is the caller's, in Unix milliseconds; one that goes back stands still
+/// here.
+pub(super) struct MemoryHistory {
+    options: HistoryOptions,
+    channels: HashMap<ChannelName, Channel>,
+    /// The channels by when they were last appended to, the longest-idle first.
+    by_idleness: BTreeMap<u64, ChannelName>,
+    receipts: HashMap<ReceiptKey, Position>,
+    /// When each is forgotten, the next first.
+    forgetting: VecDeque<(u64, ReceiptKey)>,
+    bytes: usize,
+    appends: u64,
+    now_ms: u64,
+    last_epoch: u64,
+    /// From here on no history has gone before its time.
+    whole_since_ms: u64,
+}
+
+type ReceiptKey = (ChannelName, Box<str>);
+
+struct Channel {
+    /// Its last place.
+    tail: Position,
+    /// The newest messages; the last of them stands at the tail.
+    messages: VecDeque<Arc<RawValue>>,
+    appended_ms: u64,
+    /// Its key in `by_idleness`.
+    append: u64,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Appended {
+    /// Its place.
+    pub(super) position: Position,
+    /// Its idempotency key was used already: it was not appended again and is not to be published again.
+    pub(super) is_repeated: bool,
+}
+
+impl MemoryHistory {
+    pub(super) fn new(options: HistoryOptions, now_ms: u64) -> Self {
+        Self {
+            options,
+            channels: HashMap::new(),
+            by_idleness: BTreeMap::new(),
+            receipts: HashMap::new(),
+            forgetting: VecDeque::new(),
+            bytes: 0,
+            appends: 0,
+            now_ms,
+            last_epoch: 0,
+            whole_since_ms: now_ms,
+        }
+    }
+
+    /// Appends a message to the history of `channel`.
+    pub(super) fn append(
+        &mut self,
+        channel: &ChannelName,
+        message: Arc<RawValue>,
+        idempotency_key: Option<&str>,
+        now_ms: u64,
+    ) -> Appended {
+        self.pass_time(now_ms);
+        let receipt = idempotency_key.map(|key| (channel.clone(), Box::from(key)));
+        if let Some(&position) = receipt.as_ref().and_then(|receipt| self.receipts.get(receipt)) {
+            return Appended { position, is_repeated: true };
+        }
+        let position = self.push(channel, message);
+        if let Some(receipt) = receipt {
+            self.bytes += receipt_bytes(&receipt);
+            let until_ms = self.now_ms.saturating_add(milliseconds(self.options.idempotency_window));
+            self.forgetting.push_back((until_ms, receipt.clone()));
+            self.receipts.insert(receipt, position);
+        }
+        self.make_room(channel);
+        Appended { position, is_repeated: false }
+    }
+
+    /// What stands behind `since`, `max_entries` at most.
+    pub(super) fn page(
+        &mut self,
+        channel: &ChannelName,
+        since: Position,
+        max_entries: usize,
+        now_ms: u64,
+    ) -> Page {
+        self.pass_time(now_ms);
+        let entries = self.channels.get(channel).map(|found| found.behind(channel, since, max_entries));
+        Page {
+            entries: entries.unwrap_or_default(),
+            tail: self
+                .channels
+                .get(channel)
+                .map_or_else(|| Position::before(self.now_ms), |found| found.tail),
+            whole_since_ms: self
+                .whole_since_ms
+                .max(self.now_ms.saturating_sub(milliseconds(self.options.ttl))),
+        }
+    }
+
+    /// The last place of a channel's history, if it has one.
+    pub(super) fn tail(&mut self, channel: &ChannelName, now_ms: u64) -> Option<Position> {
+        self.pass_time(now_ms);
+        self.channels.get(channel).map(|found| found.tail)
+    }
+
+    fn push(&mut self, channel: &ChannelName, message: Arc<RawValue>) -> Position {
+        self.appends += 1;
+        self.bytes += message_bytes(&message);
+        if !self.channels.contains_key(channel) {
+            // No two histories of this process have one epoch, so one that comes again is told from the last.
+            self.last_epoch = self.now_ms.max(self.last_epoch + 1);
+            self.bytes += channel_bytes(channel);
+        }
+        let beginning = Position::before(self.last_epoch);
+        let found = self.channels.entry(channel.clone()).or_insert_with(|| Channel {
+            tail: beginning,
+            messages: VecDeque::new(),
+            appended_ms: 0,
+            append: 0,
+        });
+        self.by_idleness.remove(&found.append);
+        self.by_idleness.insert(self.appends, channel.clone());
+        (found.append, found.appended_ms) = (self.appends, self.now_ms);
+        found.tail.offset += 1;
+        found.messages.push_back(message);
+        if found.messages.len() > self.options.size {
+            self.bytes -= found.drop_oldest();
+        }
+        found.tail
+    }
+
+    /// Forgets what has had its time.
+    fn pass_time(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        while self.forgetting.front().is_some_and(|(until_ms, _)| *until_ms < self.now_ms) {
+            self.forget_receipt();
+        }
+        let ttl_ms = milliseconds(self.options.ttl);
+        while let Some(channel) = self.longest_idle() {
+            let is_due = self
+                .channels
+                .get(&channel)
+                .is_none_or(|found| self.now_ms.saturating_sub(found.appended_ms) > ttl_ms);
+            if !is_due {
+                break;
+            }
+            self.drop_longest_idle();
+        }
+    }
+
+    /// Keeps all together within the bound: whole histories go first, and then the beginning of the one that
+    /// was just written; its last message always stays.
+    fn make_room(&mut self, written: &ChannelName) {
+        while self.bytes > self.options.memory_bytes {
+            if self.longest_idle().is_some_and(|channel| channel != *written) {
+                self.drop_longest_idle();
+                // What was told before it is not to pass for the beginning of another.
+                self.whole_since_ms = self.now_ms + 1;
+                continue;
+            }
+            match self.channels.get_mut(written) {
+                Some(found) if found.messages.len() > 1 => self.bytes -= found.drop_oldest(),
+                _ if self.forgetting.len() > 1 => self.forget_receipt(),
+                _ => break,
+            }
+        }
+    }
+
+    fn longest_idle(&self) -> Option<ChannelName> {
+        self.by_idleness.first_key_value().map(|(_, channel)| channel.clone())
+    }
+
+    fn drop_longest_idle(&mut self) {
+        let Some((_, channel)) = self.by_idleness.pop_first() else { return };
+        if let Some(found) = self.channels.remove(&channel) {
+            let messages: usize = found.messages.iter().map(message_bytes).sum();
+            self.bytes -= messages + channel_bytes(&channel);
+        }
+    }
+
+    fn forget_receipt(&mut self) {
+        if let Some((_, receipt)) = self.forgetting.pop_front() {
+            self.receipts.remove(&receipt);
+            self.bytes -= receipt_bytes(&receipt);
+        }
+    }
+}
+
+impl Channel {
+    /// Returns how many bytes that frees.
+    fn drop_oldest(&mut self) -> usize {
+        self.messages.pop_front().as_ref().map_or(0, message_bytes)
+    }
+
+    fn behind(&self, channel: &ChannelName, since: Position, max_entries: usize) -> Vec<Entry> {
+        let epoch = self.tail.epoch;
+        // The first message that is kept stands one behind this offset.
+        let trimmed = self.tail.offset - self.messages.len() as u64;
+        let skipped = match since.epoch.cmp(&epoch) {
+            std::cmp::Ordering::Less => 0,
+            std::cmp::Ordering::Equal => since.offset.saturating_sub(trimmed),
+            std::cmp::Ordering::Greater => u64::MAX,
+        };
+        let skipped = usize::try_from(skipped).unwrap_or(usize::MAX);
+        let offsets = trimmed + 1..;
+        let entries = offsets.zip(&self.messages).skip(skipped).take(max_entries);
+        entries
+            .map(|(offset, message)| {
+                let position = Position { epoch, offset };
+                let publication = Publication::new(channel.clone(), Some(position), Arc::clone(message));
+                Entry { position, after: None, publication: Some(Arc::new(publication)) }
+            })
+            .collect()
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn message_bytes(message: &Arc<RawValue>) -> usize {
+    message.get().len() + ENTRY_BYTES
+}
+
+fn channel_bytes(channel: &ChannelName) -> usize {
+    channel.as_str().len() + MAP_ENTRY_BYTES
+}
+
+fn receipt_bytes((channel, key): &ReceiptKey) -> usize {
+    // The name is shared with whoever else has it, but nobody else need have it; the key stands here twice.
+    channel.as_str().len() + 2 * (key.len() + MAP_ENTRY_BYTES)
+}
+
+#[cfg(test)]
+mod tests;

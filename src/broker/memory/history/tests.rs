@@ -1,0 +1,228 @@
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const CHANNELS: [&str; 3] = ["user:1", "room:1", "all"];
+const SIZE: usize = 4;
+const TTL_MS: u64 = 1000;
+const WINDOW_MS: u64 = 300;
+
+fn options(memory_bytes: usize) -> HistoryOptions {
+    HistoryOptions {
+        size: SIZE,
+        ttl: Duration::from_millis(TTL_MS),
+        idempotency_window: Duration::from_millis(WINDOW_MS),
+        memory_bytes,
+    }
+}
+
+fn name(index: usize) -> ChannelName {
+    ChannelName::parse(CHANNELS[index]).unwrap()
+}
+
+fn message(number: usize) -> Arc<RawValue> {
+    RawValue::from_string(number.to_string()).unwrap().into()
+}
+
+/// What somebody does.
+#[derive(Debug, Clone)]
+enum Step {
+    Append {
+        channel: usize,
+        key: Option<u8>,
+    },
+    Pass {
+        ms: u64,
+    },
+    SetClockBack {
+        ms: u64,
+    },
+    /// A reader learns where the channel ends.
+    Learn {
+        channel: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..3usize, proptest::option::weighted(0.3, 0..3u8))
+            .prop_map(|(channel, key)| Step::Append { channel, key }),
+        2 => prop_oneof![0..5u64, 100..400u64, 900..1200u64].prop_map(|ms| Step::Pass { ms }),
+        1 => (0..500u64).prop_map(|ms| Step::SetClockBack { ms }),
+        3 => (0..3usize).prop_map(|channel| Step::Learn { channel }),
+    ]
+}
+
+/// A place that a reader was told, and how many messages the channel had ever had then.
+struct Told {
+    channel: usize,
+    place: Position,
+    count: usize,
+}
+
+/// The obvious model: everything that was ever appended, for ever.
+struct World {
+    history: MemoryHistory,
+    now_ms: u64,
+    /// Never goes back.
+    latest_ms: u64,
+    log: [Vec<(Position, usize, u64)>; 3],
+    receipts: HashMap<(usize, u8), (Position, u64)>,
+    told: Vec<Told>,
+    appended: usize,
+    is_tight: bool,
+}
+
+/// Enough for all that a test appends.
+const PLENTY: usize = 1_000_000;
+
+impl World {
+    fn new(memory_bytes: usize) -> Self {
+        let now_ms = 1_000_000;
+        Self {
+            history: MemoryHistory::new(options(memory_bytes), now_ms),
+            now_ms,
+            latest_ms: now_ms,
+            log: Default::default(),
+            receipts: HashMap::new(),
+            told: Vec::new(),
+            appended: 0,
+            is_tight: memory_bytes < PLENTY,
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Append { channel, key } => self.append(channel, key),
+            Step::Pass { ms } => self.now_ms += ms,
+            Step::SetClockBack { ms } => self.now_ms -= ms,
+            Step::Learn { channel } => {
+                let page = self.history.page(&name(channel), Position::before(0), 0, self.now_ms);
+                assert_eq!(self.history.tail(&name(channel), self.now_ms).unwrap_or(page.tail), page.tail);
+                let count = self.log[channel].len();
+                self.told.push(Told { channel, place: page.tail, count });
+            }
+        }
+        self.latest_ms = self.latest_ms.max(self.now_ms);
+    }
+
+    fn append(&mut self, channel: usize, key: Option<u8>) {
+        self.appended += 1;
+        let (number, text) = (self.appended, key.map(|key| key.to_string()));
+        self.latest_ms = self.latest_ms.max(self.now_ms);
+        let appended = self.history.append(&name(channel), message(number), text.as_deref(), self.now_ms);
+        let before = key.and_then(|key| self.receipts.get(&(channel, key)).copied());
+        let before = before.filter(|(_, until_ms)| *until_ms >= self.latest_ms);
+        // Too little memory may cost idempotency keys as well.
+        let before = before.filter(|_| appended.is_repeated || !self.is_tight);
+        assert_eq!(appended.is_repeated, before.is_some());
+        if let Some((position, _)) = before {
+            assert_eq!(appended.position, position);
+            return;
+        }
+        if let Some(&(last, _, _)) = self.log[channel].last() {
+            assert!(appended.position > last, "places grow");
+        }
+        self.log[channel].push((appended.position, number, self.latest_ms));
+        if let Some(key) = key {
+            self.receipts.insert((channel, key), (appended.position, self.latest_ms + WINDOW_MS));
+        }
+    }
+
+    fn page(&mut self, channel: usize, since: Position) -> (Page, Vec<(Position, usize)>) {
+        let page = self.history.page(&name(channel), since, 100, self.now_ms);
+        let read = page.entries.iter().map(|entry| {
+            let number = entry.publication.as_ref().unwrap().message().get().parse().unwrap();
+            (entry.position, number)
+        });
+        let read = read.collect();
+        (page, read)
+    }
+}
+
+proptest! {
+    /// Whatever is proven is true: of every place that was ever told, exactly what came after it is read.
+    #[test]
+    fn what_is_proven_is_everything(
+        steps in proptest::collection::vec(step(), 1..80),
+        memory_bytes in prop_oneof![Just(PLENTY), 300..1500usize],
+    ) {
+        let mut world = World::new(memory_bytes);
+        for step in steps {
+            world.take(step);
+            let told: Vec<_> = world.told.iter().map(|told| (told.channel, told.place, told.count)).collect();
+            for (channel, place, count) in told {
+                let (page, read) = world.page(channel, place);
+                if page.prove(place).is_ok() {
+                    let all: Vec<_> =
+                        world.log[channel][count..].iter().map(|(at, number, _)| (*at, *number)).collect();
+                    prop_assert_eq!(read, all, "since {}", place);
+                }
+            }
+            let last = MAP_ENTRY_BYTES + ENTRY_BYTES + 20 + 2 * (MAP_ENTRY_BYTES + 10);
+            prop_assert!(world.history.bytes <= memory_bytes.max(last));
+        }
+    }
+
+    /// With memory enough, everything within the bounds is there, and every place within them is proven.
+    #[test]
+    fn what_may_be_kept_is_kept(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut world = World::new(PLENTY);
+        for step in steps {
+            world.take(step);
+            for channel in 0..3 {
+                let (page, read) = world.page(channel, Position::before(0));
+                let log = &world.log[channel];
+                let epoch = log.last().map(|(at, _, _)| at.epoch);
+                let kept: Vec<_> = log
+                    .iter()
+                    .filter(|(at, _, _)| Some(at.epoch) == epoch)
+                    .map(|(at, number, _)| (*at, *number))
+                    .collect();
+                let is_over = log.last().is_none_or(|(_, _, ms)| world.latest_ms - ms > TTL_MS);
+                if is_over {
+                    prop_assert!(read.is_empty() && page.tail.is_beginning());
+                    continue;
+                }
+                prop_assert_eq!(&read, &kept[kept.len().saturating_sub(SIZE)..]);
+                for (since, _) in &kept[kept.len().saturating_sub(SIZE + 1)..] {
+                    let (page, _) = world.page(channel, *since);
+                    prop_assert!(page.prove(*since).is_ok());
+                }
+            }
+            let epochs: Vec<HashSet<u64>> =
+                world.log.iter().map(|log| log.iter().map(|(at, _, _)| at.epoch).collect()).collect();
+            prop_assert!(epochs[0].is_disjoint(&epochs[1]) && epochs[1].is_disjoint(&epochs[2]));
+        }
+    }
+}
+
+#[test]
+fn the_longest_idle_history_goes_when_all_together_are_too_long() {
+    let each = MAP_ENTRY_BYTES + "room:1".len() + ENTRY_BYTES + 1;
+    let mut history = MemoryHistory::new(options(2 * each), 5000);
+    let first = history.append(&name(0), message(1), None, 5000).position;
+    history.append(&name(1), message(2), None, 5000);
+    assert_eq!(history.tail(&name(0), 5000), Some(first));
+    history.append(&name(2), message(3), None, 5000);
+    assert_eq!(history.tail(&name(0), 5000), None);
+    assert!(history.tail(&name(1), 5000).is_some());
+    let page = history.page(&name(0), first, 10, 5001);
+    assert!(page.prove(first).is_err(), "its reader notices");
+    assert!(page.prove(Position::before(5000)).is_err(), "and so does who was told that there was none");
+}
+
+#[test]
+fn one_history_alone_loses_its_beginning() {
+    let mut history = MemoryHistory::new(options(MAP_ENTRY_BYTES + 6 + 2 * (ENTRY_BYTES + 1)), 5000);
+    let places: Vec<_> =
+        (0..4).map(|number| history.append(&name(0), message(number), None, 5000).position).collect();
+    let page = history.page(&name(0), places[1], 10, 5000);
+    assert_eq!(page.entries.iter().map(|entry| entry.position).collect::<Vec<_>>(), places[2..]);
+    assert!(
+        page.prove(places[1]).is_ok()
+            && history.page(&name(0), places[0], 10, 5000).prove(places[0]).is_err()
+    );
+}

@@ -1,0 +1,235 @@
+//! The function for durable publishing: seeing to it that Redis has it, and calling it.
+//!
+//! Redis may be too old for functions, or not let us load one. That costs durable publishing and nothing
+//! else: it never ends the link.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{RedisError, RedisResult, Value, from_redis_value};
+use tokio::time::sleep;
+
+use super::loss::plain;
+use super::options::RedisOptions;
+use super::state::State;
+
+/// The library's name in Redis.
+const LIBRARY: &str = "gateway";
+/// The library, with `$names` where settings belong.
+const TEMPLATE: &str = include_str!("gateway.lua");
+/// How often to look whether Redis still has it: somebody may have flushed the functions, or granted a right
+/// that was missing.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Another gateway may load it between our look and our load; more often than this it is no coincidence.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Whether durable publishing is possible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Availability {
+    /// Nobody has looked yet.
+    Unknown,
+    /// Redis has the function.
+    Available,
+    /// It has not, because of this.
+    Unavailable(String),
+}
+
+impl Availability {
+    /// What `/readyz` notes.
+    pub(super) fn note(&self) -> Option<String> {
+        match self {
+            Self::Unavailable(reason) => Some(format!("history: unavailable because {reason}")),
+            Self::Unknown | Self::Available => None,
+        }
+    }
+}
+
+/// Why the function is not there.
+enum Failure {
+    Redis(RedisError),
+    /// A library of that name is not ours.
+    Foreign,
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+/// What to do, given what Redis has.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Keep,
+    Load,
+    Replace,
+    /// It belongs to somebody else.
+    Refuse,
+}
+
+/// The library with these settings in it.
+fn library(options: &RedisOptions) -> String {
+    let history = &options.history;
+    TEMPLATE
+        .replace("$history_size", &history.size.to_string())
+        .replace("$history_ttl_ms", &history.ttl.as_millis().to_string())
+        .replace("$idempotency_window_ms", &history.idempotency_window.as_millis().to_string())
+        .replace("$max_payload_bytes", &options.max_payload_bytes.to_string())
+}
+
+fn version(library: &str) -> Option<u32> {
+    library.lines().find_map(|line| line.strip_prefix("local VERSION = ")?.trim().parse().ok())
+}
+
+/// `is_first` is set until this process has settled the matter once. Later it leaves another process' settings
+/// alone: the newest process is most likely to have the newest, and two must not replace each other's for ever.
+fn next_step(found: Option<&str>, own: &str, is_first: bool) -> Step {
+    let Some(found) = found else { return Step::Load };
+    match version(found) {
+        None => Step::Refuse,
+        found_version if found_version < version(own) => Step::Replace,
+        found_version if found_version == version(own) && is_first && found != own => Step::Replace,
+        Some(_) => Step::Keep,
+    }
+}
+
+/// Sees to it that Redis has the function, and notes whether it has.
+pub(super) async fn load(state: &State, commands: &mut MultiplexedConnection) {
+    let own = library(&state.options);
+    let is_first = !state.is_function_settled.load(Ordering::Acquire);
+    let availability = match try_load(commands, &own, is_first).await {
+        Ok(()) => {
+            state.is_function_settled.store(true, Ordering::Release);
+            Availability::Available
+        }
+        Err(Failure::Foreign) => {
+            Availability::Unavailable(format!("another library in Redis is named {LIBRARY}"))
+        }
+        // The connection's own trouble, which the link will find: it says nothing about the function.
+        Err(Failure::Redis(error)) if error.code().is_none() => return,
+        Err(Failure::Redis(error)) => Availability::Unavailable(reason(&error)),
+    };
+    state.set_availability(availability);
+}
+
+async fn try_load(commands: &mut MultiplexedConnection, own: &str, is_first: bool) -> Result<(), Failure> {
+    let mut attempt = 1;
+    loop {
+        let found = find(commands).await?;
+        let mut load = redis::cmd("FUNCTION");
+        load.arg("LOAD");
+        match next_step(found.as_deref(), own, is_first) {
+            Step::Keep => return Ok(()),
+            Step::Refuse => return Err(Failure::Foreign),
+            Step::Replace => load.arg("REPLACE"),
+            Step::Load => &mut load,
+        };
+        match load.arg(own).exec_async(commands).await {
+            Err(error) if is_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+/// The code of the library of our name, if there is one.
+async fn find(commands: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+    let mut list = redis::cmd("FUNCTION");
+    list.arg("LIST").arg("LIBRARYNAME").arg(LIBRARY).arg("WITHCODE");
+    let libraries: Vec<HashMap<String, Value>> = list.query_async(commands).await?;
+    let code = libraries.into_iter().next().and_then(|mut library| library.remove("library_code"));
+    Ok(code.map(from_redis_value).transpose()?)
+}
+
+/// Looks again and again, for as long as there is a link.
+pub(super) async fn keep_loaded(state: &State) -> Infallible {
+    loop {
+        sleep(LOOK_EVERY.mul_f64(rand::random_range(0.8..1.2))).await;
+        let commands = state.commands.borrow().clone();
+        if let Some(mut commands) = commands {
+            load(state, &mut commands).await;
+        }
+    }
+}
+
+/// Appends to the history and publishes, once; the answer is the position.
+pub(super) async fn call(
+    commands: &mut MultiplexedConnection,
+    key: &str,
+    message: &str,
+    idempotency_key: Option<&str>,
+) -> RedisResult<String> {
+    let mut call = redis::cmd("FCALL");
+    call.arg("gateway_publish").arg(1).arg(key).arg(message).arg(idempotency_key);
+    call.query_async(commands).await
+}
+
+/// Whether Redis does not have the function.
+pub(super) fn is_missing(error: &RedisError) -> bool {
+    has_detail(error, "Function not found")
+}
+
+/// Whether Redis knows no functions at all.
+pub(super) fn is_unknown(error: &RedisError) -> bool {
+    has_detail(error, "unknown command")
+}
+
+fn is_taken(error: &RedisError) -> bool {
+    has_detail(error, "already exists")
+}
+
+fn has_detail(error: &RedisError, text: &str) -> bool {
+    error.code().is_some() && error.detail().is_some_and(|detail| detail.contains(text))
+}
+
+/// Why durable publishing is not possible, as a person would say it.
+pub(super) fn reason(error: &RedisError) -> String {
+    if is_unknown(error) {
+        return "this server has no functions: Redis 7 or Valkey is needed".into();
+    }
+    plain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::HistoryOptions;
+    use super::*;
+
+    #[test]
+    fn the_settings_are_put_into_the_library() {
+        let options = RedisOptions {
+            history: HistoryOptions::of_size(77),
+            ..RedisOptions::of_url("redis://localhost")
+        };
+        let library = library(&options);
+        for line in [
+            "local HISTORY_SIZE = '77'",
+            "local HISTORY_TTL_MS = '86400000'",
+            "local ONCE_MS = '600000'",
+            "local MAX_BYTES = 65536",
+        ] {
+            assert!(library.lines().any(|found| found == line), "{line}");
+        }
+        assert!(version(&library).is_some());
+    }
+
+    #[test]
+    fn an_older_library_is_replaced_and_a_newer_one_is_left_alone() {
+        let of = |version: u32, size: u32| format!("local VERSION = {version}\nlocal SIZE = {size}\n");
+        let own = of(2, 100);
+        for (found, is_first, step) in [
+            (None, true, Step::Load),
+            (None, false, Step::Load),
+            (Some(of(1, 100)), false, Step::Replace),
+            (Some(of(2, 100)), true, Step::Keep),
+            (Some(of(2, 50)), true, Step::Replace),
+            (Some(of(2, 50)), false, Step::Keep),
+            (Some(of(3, 50)), true, Step::Keep),
+            (Some("return 1".into()), true, Step::Refuse),
+        ] {
+            assert_eq!(next_step(found.as_deref(), &own, is_first), step, "{found:?} {is_first}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Payloads that reach nobody, put on a stream where a person can find them: their publisher was not told.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex as SyncMutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::RedisResult;
+use tokio::sync::{Mutex, mpsc};
+
+use super::loss::plain;
+use super::state::State;
+use crate::metrics::Metrics;
+
+/// The stream, after the prefix. No session can be on a channel of that name: it has no namespace.
+const STREAM: &str = "rejected";
+/// About how many the stream keeps.
+const KEPT: usize = 1000;
+/// How much of a payload is kept, in bytes.
+const MAX_BYTES: usize = 256;
+/// How many may wait to be written.
+const MAX_WAITING: usize = 64;
+/// How many are written in a second: a broken publisher may be a fast one, and a few of a kind say it all.
+const MAX_PER_SECOND: u32 = 10;
+
+/// What is known of one payload.
+struct Record {
+    channel: String,
+    reason: &'static str,
+    bytes: usize,
+    /// Its beginning.
+    payload: Vec<u8>,
+}
+
+/// The way from the receiver, which must not wait, to the stream.
+pub(super) struct Rejected {
+    sender: mpsc::Sender<Record>,
+    /// Each link reads from it in its turn.
+    receiver: Mutex<mpsc::Receiver<Record>>,
+    /// When the current second began, and how many there were in it.
+    second: SyncMutex<Option<(Instant, u32)>>,
+    failure_was_said: AtomicBool,
+    metrics: Metrics,
+}
+
+impl Rejected {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        Self {
+            sender,
+            receiver: Mutex::new(receiver),
+            second: SyncMutex::new(None),
+            failure_was_said: AtomicBool::new(false),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Takes note of a payload, unless there were too many. Never waits.
+    pub(super) fn offer(&self, channel: &str, reason: &'static str, payload: &[u8], now: Instant) {
+        let record = || Record {
+            channel: channel.to_owned(),
+            reason,
+            bytes: payload.len(),
+            payload: payload[..payload.len().min(MAX_BYTES)].to_vec(),
+        };
+        if !self.has_room(now) || self.sender.try_send(record()).is_err() {
+            self.count("not_recorded");
+        }
+    }
+
+    fn has_room(&self, now: Instant) -> bool {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        let (began, count) = second
+            .filter(|(began, _)| now.saturating_duration_since(*began) < Duration::from_secs(1))
+            .unwrap_or((now, 0));
+        *second = Some((began, count.saturating_add(1)));
+        count < MAX_PER_SECOND
+    }
+
+    fn count(&self, outcome: &'static str) {
+        Metrics::count(&self.metrics.rejected, outcome);
+    }
+}
+
+/// Writes what waits, one after the other, for as long as there is a link.
+pub(super) async fn keep_recording(state: &State) -> Infallible {
+    let rejected = &state.rejected;
+    let mut receiver = rejected.receiver.lock().await;
+    loop {
+        let Some(record) = receiver.recv().await else {
+            // Its sender lives as long as the state.
+            return std::future::pending().await;
+        };
+        match write(state, &record).await {
+            Ok(()) => rejected.count("recorded"),
+            Err(reason) => {
+                rejected.count("not_recorded");
+                if !rejected.failure_was_said.swap(true, Ordering::Relaxed) {
+                    log::warn!("redis: rejected payloads are not recorded: {reason}");
+                }
+            }
+        }
+    }
+}
+
+async fn write(state: &State, record: &Record) -> Result<(), String> {
+    let Some(mut commands) = state.commands.borrow().clone() else {
+        return Err("there is no connection".into());
+    };
+    let mut add = redis::cmd("XADD");
+    add.arg(state.options.redis_channel(STREAM)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+    add.arg("channel").arg(&record.channel).arg("reason").arg(record.reason);
+    add.arg("bytes").arg(record.bytes).arg("payload").arg(&record.payload);
+    let added: RedisResult<()> = add.exec_async(&mut commands).await;
+    added.map_err(|error| plain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Reason;
+
+    #[test]
+    fn only_so_many_wait_and_only_so_many_come_in_a_second() {
+        let metrics = Metrics::default();
+        let rejected = Rejected::new(&metrics);
+        let not_recorded = || metrics.rejected.get_or_create(&Reason { reason: "not_recorded" }).get();
+        let start = Instant::now();
+        for _ in 0..15 {
+            rejected.offer("room:1", "not_json", &[b'x'; 1000], start);
+        }
+        assert_eq!(not_recorded(), 5);
+        for second in 1..=6 {
+            for _ in 0..10 {
+                rejected.offer("room:1", "not_json", b"x", start + Duration::from_secs(second));
+            }
+        }
+        assert_eq!(not_recorded(), 5 + 6, "64 of 70 wait");
+        let first = rejected.receiver.try_lock().unwrap().try_recv().unwrap();
+        assert_eq!((first.bytes, first.payload.len()), (1000, MAX_BYTES));
+    }
+}

@@ -1,0 +1,133 @@
+//! The gateway sees to it that Redis has the function. Where it cannot, that is said, and all else works.
+
+use super::*;
+use crate::support::deadline::eventually;
+use crate::support::gateway::TestGateway;
+
+/// Waits until the broker says why durable publishing is not possible.
+#[track_caller]
+fn unavailable(redis: &Prepared, text: &str) {
+    eventually(SOON, || {
+        let notes = redis.broker.notes();
+        notes.iter().any(|note| note.starts_with("history: unavailable") && note.contains(text)).then_some(())
+    });
+    assert_eq!(redis.metrics.history_available.get(), 0);
+    assert!(redis.broker.health().ready, "live delivery is not touched");
+}
+
+fn code(redis: &mut Prepared) -> String {
+    let libraries: Vec<std::collections::HashMap<String, redis::Value>> =
+        redis.run("FUNCTION LIST LIBRARYNAME gateway WITHCODE");
+    redis::from_redis_value(libraries[0]["library_code"].clone()).unwrap()
+}
+
+fn load(server: &RedisServer, code: &str) {
+    cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(code).exec(&mut server.client()).unwrap();
+}
+
+/// A library of this name with one function, and a version if it is one of ours.
+fn library(version: Option<u32>) -> String {
+    let version = version.map_or_else(String::new, |version| format!("local VERSION = {version}\n"));
+    let function = "redis.register_function('gateway_publish', function() return '1-1' end)";
+    format!("#!lua name=gateway\n{version}{function}\n")
+}
+
+#[test]
+fn a_server_without_functions_delivers_all_the_same() {
+    for missing in ["FUNCTION", "FCALL"] {
+        let server = RedisServer::start_with(&["--rename-command", missing, ""]);
+        let mut redis = Prepared::over(server);
+        if missing == "FUNCTION" {
+            unavailable(&redis, "Redis 7 or Valkey is needed");
+        }
+        let error = redis.broker_publishes("room:1", "1").unwrap_err();
+        assert!(matches!(error, PublishError::HistoryUnavailable(_)), "{error}");
+        redis.run::<()>("PUBLISH gateway:room:1 1");
+        assert!(redis.broker.health().ready);
+    }
+}
+
+#[test]
+fn without_the_right_to_load_it_is_said_and_with_it_mended() {
+    let server = RedisServer::start();
+    run::<()>(&mut server.client(), "ACL SETUSER default -function").unwrap();
+    let mut redis = Prepared::over(server);
+    unavailable(&redis, "NOPERM");
+    let error = redis.broker_publishes("room:1", "1").unwrap_err();
+    assert!(matches!(error, PublishError::HistoryUnavailable(_)), "{error}");
+    redis.run::<()>("ACL SETUSER default +function");
+    redis.broker_publishes("room:1", "1").unwrap();
+    assert_eq!((redis.broker.notes(), redis.metrics.history_available.get()), (vec![], 1));
+}
+
+#[test]
+fn an_older_function_is_replaced_and_a_newer_one_is_left_alone() {
+    let server = RedisServer::start();
+    load(&server, &library(Some(0)));
+    let mut redis = Prepared::over(server);
+    assert!(code(&mut redis).contains("XADD"));
+    let server = RedisServer::start();
+    load(&server, &library(Some(1_000_000)));
+    let mut redis = Prepared::over(server);
+    assert!(!code(&mut redis).contains("XADD"));
+    assert_eq!(redis.broker_publishes("room:1", "1").unwrap().to_string(), "1-1");
+}
+
+#[test]
+fn somebody_elses_library_of_that_name_is_not_touched() {
+    let server = RedisServer::start();
+    load(&server, &library(None));
+    let mut redis = Prepared::over(server);
+    unavailable(&redis, "another library in Redis is named gateway");
+    assert!(!code(&mut redis).contains("XADD"));
+}
+
+#[test]
+fn the_newest_process_brings_its_settings_and_an_older_one_leaves_them() {
+    let mut redis = Prepared::start();
+    let mut other = options(&redis.server.url());
+    other.history = HistoryOptions::of_size(7);
+    let metrics = Metrics::default();
+    let broker = Broker::redis(other, &metrics).unwrap();
+    eventually(SOON, || broker.health().ready.then_some(()));
+    assert!(code(&mut redis).contains("local HISTORY_SIZE = '7'"));
+    redis.run::<()>("CLIENT KILL TYPE pubsub");
+    eventually(SOON, || (metrics.link_losses.get_or_create(&reason("closed")).get() > 0).then_some(()));
+    redis.wait_ready();
+    assert!(code(&mut redis).contains("local HISTORY_SIZE = '7'"));
+}
+
+fn reason(reason: &'static str) -> emagine_gateway::metrics::Reason {
+    emagine_gateway::metrics::Reason { reason }
+}
+
+#[test]
+fn many_gateways_that_start_at_once_agree() {
+    let server = RedisServer::start();
+    let all: Vec<_> = (0..8)
+        .map(|_| {
+            let metrics = Metrics::default();
+            (Broker::redis(options(&server.url()), &metrics).unwrap(), metrics)
+        })
+        .collect();
+    for (broker, metrics) in &all {
+        eventually(SOON, || broker.health().ready.then_some(()));
+        assert_eq!((broker.notes(), metrics.history_available.get()), (vec![], 1));
+    }
+}
+
+#[test]
+fn readyz_notes_it_and_stays_200() {
+    let server = RedisServer::start_with(&["--rename-command", "FUNCTION", ""]);
+    let mut gateway = TestGateway::redis(&server).spawn();
+    gateway.wait_ready();
+    let note = "history: unavailable because this server has no functions: Redis 7 or Valkey is needed";
+    assert_eq!(gateway.get("/readyz").json()["notes"][0], note);
+    assert_eq!(gateway.metric("history_available"), 0);
+    gateway.logs(note);
+    let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","message":1,"durable":true}"#);
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("history_unavailable")));
+    let mut client = gateway.ready("42");
+    gateway.publish("user:42", "2");
+    client.hears(r#"{"op":3,"message":2}"#);
+}

@@ -1,0 +1,96 @@
+//! Durable publishing over HTTP and on the command line, in one process and over Redis.
+
+use serde_json::json;
+
+use super::*;
+use crate::support::gateway::TestGateway;
+
+/// The position that a durable publication was answered with.
+#[track_caller]
+fn publish(gateway: &TestGateway, body: &str) -> Position {
+    let answer = gateway.post("/v1/publish", body);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    parse(answer.json()["position"].as_str().unwrap())
+}
+
+fn over_both(test: impl Fn(&TestGateway)) {
+    let redis = RedisServer::start();
+    for plan in [TestGateway::with("broker.url", "memory:"), TestGateway::redis(&redis)] {
+        let gateway = plan.spawn();
+        gateway.wait_ready();
+        test(&gateway);
+    }
+}
+
+#[test]
+fn a_client_gets_a_durable_message_byte_for_byte() {
+    over_both(|gateway| {
+        let mut client = gateway.ready("42");
+        let message = r#"{"b": 1,  "a":[1.0, 1e3, "\u00e9é"], "a":null}"#;
+        let first =
+            publish(gateway, &format!(r#"{{"channel":"user:42","durable":true,"message":{message}}}"#));
+        client.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+        gateway.publish("user:42", "1");
+        client.hears(r#"{"op":3,"message":1}"#);
+        let second = publish(gateway, r#"{"channel":"user:42","durable":true,"message":2}"#);
+        client.hears(r#"{"op":3,"message":2}"#);
+        assert_eq!(second, next(first));
+        assert_eq!(gateway.metric("history_available"), 1);
+    });
+}
+
+#[test]
+fn a_message_with_an_idempotency_key_comes_once() {
+    over_both(|gateway| {
+        let mut client = gateway.ready("42");
+        let body = r#"{"channel":"user:42","durable":true,"idempotency_key":"order 1","message":1}"#;
+        let first = publish(gateway, body);
+        assert_eq!(publish(gateway, body), first);
+        let batch = gateway.post("/v1/publish/batch", &format!(r#"{{"messages":[{body},{body}]}}"#));
+        assert_eq!(batch.json()["results"][1], json!({"position": first.to_string()}));
+        gateway.publish("user:42", "2");
+        client.hears(r#"{"op":3,"message":1}"#);
+        client.hears(r#"{"op":3,"message":2}"#);
+    });
+}
+
+#[test]
+fn the_longest_message_is_kept_and_delivered() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "2048").spawn();
+    gateway.wait_ready();
+    let mut client = gateway.ready("42");
+    let longest = format!(r#""{}""#, "x".repeat(2046));
+    publish(&gateway, &format!(r#"{{"channel":"user:42","durable":true,"message":{longest}}}"#));
+    client.hears(&format!(r#"{{"op":3,"message":{longest}}}"#));
+}
+
+#[test]
+fn the_command_line_prints_the_position() {
+    over_both(|gateway| {
+        let mut client = gateway.ready("42");
+        let publish = |further: &[&str]| {
+            gateway.command(&[&["publish", "user:42", r#"{"a": 1}"#, "--durable"], further].concat())
+        };
+        let first = publish(&["--idempotency-key", "k"]);
+        assert_eq!(first.code, Some(0), "{}", first.err);
+        let position = parse(first.out.trim_end());
+        assert_eq!(publish(&["--idempotency-key", "k"]).out, first.out);
+        assert_eq!(publish(&[]).out, format!("{}\n", next(position)));
+        client.hears(r#"{"op":3,"message":{"a": 1}}"#);
+        client.hears(r#"{"op":3,"message":{"a": 1}}"#);
+        let without = gateway.command(&["publish", "user:42", "1", "--idempotency-key", "k"]);
+        assert_eq!(without.code, Some(2), "{}", without.err);
+    });
+}
+
+#[test]
+fn a_history_that_is_not_one_is_said() {
+    let redis = RedisServer::start();
+    run::<()>(&mut redis.client(), "SET gateway:user:42 text").unwrap();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","durable":true,"message":1}"#);
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (502, &json!("broker_refused")));
+    assert!(answer.body.contains("WRONGTYPE"), "{}", answer.body);
+}

@@ -1,0 +1,203 @@
+//! What a backend that calls the function is promised.
+
+use super::*;
+
+#[test]
+fn a_message_is_kept_and_published_at_the_same_position() {
+    let mut redis = Prepared::start();
+    let mut listener = redis.server.client();
+    listener.set_read_timeout(Some(SOON)).unwrap();
+    let mut listener = listener.as_pubsub();
+    listener.subscribe("gateway:user:42").unwrap();
+    let message = r#"{"b": 1,  "a":[1.0, 1e3, "\u00e9é"], "a":null}"#;
+    let first = redis.publish("user:42", message);
+    let second = redis.publish("user:42", "2");
+    assert_eq!((first.offset, second), (1, next(first)));
+    let now = redis.run::<(u64, u64)>("TIME").0 * 1000;
+    assert!(first.epoch.abs_diff(now) < 60_000, "{first} at {now}");
+    for (position, message) in [(first, message), (second, "2")] {
+        assert_eq!(
+            listener.get_message().unwrap().get_payload::<String>().unwrap(),
+            format!("@{position} {message}")
+        );
+    }
+    let entry = |position: Position, message: &str| {
+        (position.to_string(), vec![("m".to_owned(), message.to_owned())])
+    };
+    assert_eq!(redis.history("user:42"), [entry(first, message), entry(second, "2")]);
+}
+
+#[test]
+fn durable_and_plain_messages_keep_one_order() {
+    let redis = Prepared::start();
+    let mut listener = redis.server.client();
+    listener.set_read_timeout(Some(SOON)).unwrap();
+    let mut listener = listener.as_pubsub();
+    listener.subscribe("gateway:room:1").unwrap();
+    std::thread::scope(|scope| {
+        for kind in ["plain", "durable"] {
+            let mut backend = redis.server.client();
+            scope.spawn(move || {
+                for number in 0..200 {
+                    let message = format!("[\"{kind}\",{number}]");
+                    if kind == "plain" {
+                        run::<()>(&mut backend, &format!("PUBLISH gateway:room:1 {message}")).unwrap();
+                    } else {
+                        fcall::<String>(&mut backend, &["room:1"], &[&message]).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let (mut plain, mut durable, mut last) = (0, 0, None);
+    for _ in 0..400 {
+        let payload: String = listener.get_message().unwrap().get_payload().unwrap();
+        let Some((position, message)) = payload.strip_prefix('@').and_then(|rest| rest.split_once(' '))
+        else {
+            assert_eq!(payload, format!("[\"plain\",{plain}]"));
+            plain += 1;
+            continue;
+        };
+        assert_eq!(message, format!("[\"durable\",{durable}]"));
+        let position = parse(position);
+        assert_eq!(position, last.map_or(position, next));
+        (last, durable) = (Some(position), durable + 1);
+    }
+    assert_eq!((plain, durable), (200, 200));
+}
+
+#[test]
+fn one_call_reaches_several_channels_and_each_of_them_once() {
+    let mut redis = Prepared::start();
+    let before = redis.publish("user:43", "1");
+    let channels = ["user:42", "user:43", "user:42", "all"];
+    let positions: Vec<String> = fcall(&mut redis.backend, &channels, &["2"]).unwrap();
+    let positions: Vec<_> = positions.iter().map(|position| parse(position)).collect();
+    assert_eq!(positions[0], positions[2]);
+    assert_eq!(positions[1], next(before));
+    assert_eq!((positions[0].offset, positions[3].offset), (1, 1));
+    assert_eq!([redis.history("user:42").len(), redis.history("all").len()], [1, 1]);
+}
+
+#[test]
+fn a_history_is_trimmed_and_expires_when_idle() {
+    let mut redis = Prepared::start();
+    let first = redis.publish("room:1", "0");
+    for number in 1..500 {
+        assert_eq!(redis.publish("room:1", "0").offset, number + 1);
+    }
+    let kept = redis.history("room:1").len();
+    assert!((HISTORY_SIZE..HISTORY_SIZE + 100).contains(&kept), "{kept}");
+    let expires: u64 = redis.run("PTTL gateway:room:1");
+    let day = 24 * 60 * 60 * 1000;
+    assert!((day - 60_000..=day).contains(&expires), "{expires}");
+    redis.run::<()>("PEXPIRE gateway:room:1 1000");
+    assert_eq!(redis.publish("room:1", "0"), Position { offset: 501, ..first });
+    assert!(redis.run::<u64>("PTTL gateway:room:1") > 1000);
+}
+
+#[test]
+fn a_history_that_begins_again_has_a_later_epoch() {
+    let mut redis = Prepared::start();
+    let mut last = redis.publish("room:1", "0");
+    for round in 0..200 {
+        // Within the same millisecond, most of the time.
+        redis.run::<()>(if round % 2 == 0 { "DEL gateway:room:1" } else { "FLUSHALL" });
+        let position = redis.publish("room:1", "0");
+        assert!(position.epoch > last.epoch && position.offset == 1, "{position} after {last}");
+        last = position;
+    }
+    assert_eq!(redis.history("room:1")[0].1.len(), 1, "it continues nothing");
+}
+
+#[test]
+fn a_history_that_others_have_edited_gives_out_no_place_twice() {
+    let mut redis = Prepared::start();
+    let first = redis.publish("room:1", "0");
+    redis.run::<()>(&format!("XDEL gateway:room:1 {first}"));
+    let second = redis.publish("room:1", "0");
+    assert_eq!(second, next(first));
+    redis.run::<()>("XTRIM gateway:room:1 MAXLEN 0");
+    let third = redis.publish("room:1", "0");
+    assert_eq!(third, next(second));
+    // Somebody else's entry, a hundred years ahead.
+    redis.run::<()>("XADD gateway:room:1 4892390000000-7 x 1");
+    let fourth = redis.publish("room:1", "0");
+    assert_eq!(fourth.to_string(), "4892390000001-1");
+    assert_eq!(redis.history("room:1").pop().unwrap().1[1], ("a".into(), "4892390000000-7".into()));
+    redis.run::<()>("XADD gateway:room:1 18446744073709551615-1 x 1");
+    let error = refused(&mut redis.backend, &["room:1"], &["0"]);
+    assert!(error.contains("is not a history"), "{error}");
+}
+
+#[test]
+fn an_error_in_one_channel_leaves_all_as_they_were() {
+    let mut redis = Prepared::start();
+    redis.run::<()>("SET gateway:room:2 text");
+    let mut listener = redis.server.client();
+    listener.set_read_timeout(Some(SOON)).unwrap();
+    let mut listener = listener.as_pubsub();
+    listener.subscribe("gateway:room:1").unwrap();
+    for channels in [&["room:1", "room:2"][..], &["room:2", "room:1"], &["room:1", "nonsense"]] {
+        let error = refused(&mut redis.backend, channels, &["1", "key"]);
+        let expected = if channels.contains(&"room:2") { "WRONGTYPE" } else { "the key must be" };
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(redis.keys(), ["gateway:room:2"]);
+    redis.run::<()>("PUBLISH gateway:room:1 end");
+    assert_eq!(listener.get_message().unwrap().get_payload::<String>().unwrap(), "end");
+}
+
+#[test]
+fn every_refusal_says_what_is_wrong_and_nothing_is_written() {
+    let mut redis = Prepared::start();
+    let longest = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2));
+    let too_long = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 1));
+    let long_key = "k".repeat(256);
+    let long_name = format!("room:{}", "x".repeat(320));
+    for (channels, arguments, text) in [
+        (&[][..], &["1"][..], "name at least one channel"),
+        (&["room:1"], &[], "give a message"),
+        (&["room:1"], &["1", "key", "more"], "give a message"),
+        (&["room:1"], &["{"], "not valid JSON"),
+        (&["room:1"], &["@1-1 {}"], "not valid JSON"),
+        (&["room:1"], &[""], "not valid JSON"),
+        (&["room:1"], &[&too_long], "the message has 1001 bytes, more than 1000"),
+        (&["room:1"], &["1", ""], "1 to 255 bytes"),
+        (&["room:1"], &["1", &long_key], "1 to 255 bytes"),
+        (&["users"], &["1"], "the key must be"),
+        (&["rejected"], &["1"], "the key must be"),
+        (&["room:"], &["1"], "the key must be"),
+        (&["room:{1}"], &["1"], "the key must be"),
+        (&["room: 1"], &["1"], "the key must be"),
+        (&[&long_name], &["1"], "the key must be"),
+    ] {
+        let error = refused(&mut redis.backend, channels, arguments);
+        assert!(error.contains(text) && error.contains("gateway: "), "{channels:?} {arguments:?}: {error}");
+    }
+    assert!(redis.keys().is_empty(), "{:?}", redis.keys());
+    redis.publish("room:1", &longest);
+}
+
+#[test]
+fn the_same_idempotency_key_publishes_once() {
+    let mut redis = Prepared::start();
+    let mut publish = |channels: &[&str], key: &str| -> RedisResult<redis::Value> {
+        fcall(&mut redis.backend, channels, &["1", key])
+    };
+    let (one, two) = (&["room:1"][..], &["room:1", "room:2"][..]);
+    let first = publish(one, "a").unwrap();
+    assert_eq!(publish(one, "a").unwrap(), first);
+    assert_ne!(publish(one, "b").unwrap(), first);
+    let both = publish(two, "c").unwrap();
+    assert_eq!(publish(two, "c").unwrap(), both);
+    let error = publish(two, "a").unwrap_err().to_string();
+    assert!(error.contains("used with other channels"), "{error}");
+    assert_ne!(publish(&["room:2"], "a").unwrap(), first, "a key belongs to its channel");
+    assert_eq!([redis.history("room:1").len(), redis.history("room:2").len()], [3, 2]);
+    let receipt = "gateway:room:1:once:{gateway:room:1}:a";
+    let remembered: u64 = redis.run(&format!("PTTL {receipt}"));
+    assert!((540_000..=600_000).contains(&remembered), "{remembered}");
+    redis.run::<()>(&format!("DEL {receipt}"));
+    assert_ne!(fcall::<redis::Value>(&mut redis.backend, one, &["1", "a"]).unwrap(), first);
+}

@@ -1,0 +1,85 @@
+//! A server that dies, is demoted, or loses its functions may have lost the end of a history. The places it
+//! may have lost are not given out again, and a reader can tell.
+
+use super::*;
+use crate::support::deadline::eventually;
+
+/// Checks that `position` begins a new epoch which continues `last`.
+#[track_caller]
+fn continues(redis: &mut Prepared, position: Position, last: Position) {
+    assert!(position.epoch > last.epoch && position.offset == 1, "{position} after {last}");
+    let (place, fields) = redis.history("room:1").pop().unwrap();
+    assert_eq!(place, position.to_string());
+    assert_eq!(fields[1], ("a".to_owned(), last.to_string()));
+}
+
+fn persistent() -> Prepared {
+    Prepared::over(RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]))
+}
+
+#[test]
+fn after_a_restart_the_history_goes_on_in_a_new_epoch() {
+    let mut redis = persistent();
+    redis.publish("room:1", "1");
+    let last = redis.publish("room:1", "2");
+    redis.server.restart();
+    redis.backend = redis.server.client();
+    // The function is part of the data: nobody needs to load it again.
+    let position = redis.publish("room:1", "3");
+    continues(&mut redis, position, last);
+    assert_eq!(redis.publish("room:1", "4"), next(position));
+    assert_eq!(redis.history("room:1").len(), 4);
+}
+
+#[test]
+fn a_restart_without_data_begins_anew_and_the_gateway_brings_the_function_back() {
+    let mut redis = Prepared::start();
+    let last = redis.publish("room:1", "1");
+    redis.server.restart();
+    redis.backend = redis.server.client();
+    let position = eventually(SOON, || fcall::<String>(&mut redis.backend, &["room:1"], &["2"]).ok());
+    let position = parse(&position);
+    assert!(position.epoch > last.epoch && position.offset == 1);
+    assert_eq!(redis.history("room:1").len(), 1);
+}
+
+#[test]
+fn flushed_functions_come_back_with_the_next_publication_through_the_gateway() {
+    let mut redis = Prepared::start();
+    let last = redis.broker_publishes("room:1", "1").unwrap();
+    redis.run::<()>("FUNCTION FLUSH");
+    let position = redis.broker_publishes("room:1", "2").unwrap();
+    continues(&mut redis, position, last);
+    assert_eq!(redis.metrics.history_available.get(), 1);
+}
+
+#[test]
+fn a_replica_refuses_and_once_promoted_begins_a_new_epoch() {
+    let mut primary = Prepared::start();
+    let last = primary.publish("room:1", "1");
+    let port = primary.server.url().rsplit_once(':').unwrap().1.to_owned();
+    let replica = RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {port}")]);
+    let mut client = replica.client();
+    eventually(SOON, || run::<u64>(&mut client, "XLEN gateway:room:1").ok().filter(|length| *length == 1));
+    let error = refused(&mut client, &["room:1"], &["2"]);
+    assert!(error.contains("READONLY") || error.contains("read only"), "{error}");
+    run::<()>(&mut client, "REPLICAOF NO ONE").unwrap();
+    let position = parse(&fcall::<String>(&mut client, &["room:1"], &["2"]).unwrap());
+    assert!(position.epoch > last.epoch && position.offset == 1);
+}
+
+#[test]
+fn a_server_that_was_demoted_in_between_begins_a_new_epoch() {
+    let mut redis = Prepared::start();
+    let last = redis.publish("room:1", "1");
+    // As in a failover and back: the process and its functions live on, its data may come from elsewhere.
+    redis.run::<()>("REPLICAOF 127.0.0.1 1");
+    redis.run::<()>("REPLICAOF NO ONE");
+    // It looks once a second.
+    let (position, last) = eventually(SOON, || {
+        let before = parse(&redis.history("room:1").pop().unwrap().0);
+        let position = redis.publish("room:1", "2");
+        (position.epoch > last.epoch).then_some((position, before))
+    });
+    continues(&mut redis, position, last);
+}

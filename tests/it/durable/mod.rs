@@ -1,0 +1,145 @@
+//! Durable publishing: the function inside Redis, the gateway that puts it there, and the ways to call it.
+
+mod available;
+mod calling;
+mod function;
+mod lives;
+mod rejected;
+mod rights;
+
+use std::time::Duration;
+
+use emagine_gateway::broker::redis::RedisOptions;
+use emagine_gateway::broker::{Broker, HistoryOptions, PublishError};
+use emagine_gateway::metrics::Metrics;
+use emagine_gateway::protocol::channel::ChannelName;
+use emagine_gateway::protocol::position::Position;
+use redis::{Connection, FromRedisValue, RedisResult, cmd};
+use serde_json::value::RawValue;
+
+use crate::support::deadline::eventually_eq;
+use crate::support::process::SOON;
+use crate::support::redis_server::RedisServer;
+
+const MAX_PAYLOAD_BYTES: usize = 1000;
+const HISTORY_SIZE: usize = 100;
+
+/// A Redis that a broker has prepared, and a backend's connection to it.
+struct Prepared {
+    backend: Connection,
+    broker: Broker,
+    metrics: Metrics,
+    /// Dropped last.
+    server: RedisServer,
+}
+
+impl Prepared {
+    fn start() -> Self {
+        Self::over(RedisServer::start())
+    }
+
+    fn over(server: RedisServer) -> Self {
+        let (url, metrics) = (server.url(), Metrics::default());
+        let broker = Broker::redis(options(&url), &metrics).unwrap();
+        let prepared = Self { backend: server.client(), broker, metrics, server };
+        prepared.wait_ready();
+        prepared
+    }
+
+    #[track_caller]
+    fn wait_ready(&self) {
+        eventually_eq(SOON, &(true, Vec::new()), || {
+            let health = self.broker.health();
+            (health.ready, health.reasons)
+        });
+    }
+
+    /// Runs a command, its words separated by spaces.
+    #[track_caller]
+    fn run<T: FromRedisValue>(&mut self, command: &str) -> T {
+        run(&mut self.backend, command).unwrap_or_else(|error| panic!("{command}: {error}"))
+    }
+
+    /// Publishes durably to one channel, as a backend does.
+    #[track_caller]
+    fn publish(&mut self, channel: &str, message: &str) -> Position {
+        let position: RedisResult<String> = fcall(&mut self.backend, &[channel], &[message]);
+        parse(&position.unwrap_or_else(|error| panic!("{channel}: {error}")))
+    }
+
+    /// Publishes durably through the broker.
+    fn broker_publishes(&self, channel: &str, message: &str) -> Result<Position, PublishError> {
+        let message = RawValue::from_string(message.into()).unwrap();
+        let channel = ChannelName::parse(channel).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.broker.publish_durable(&channel, &message, None))
+    }
+
+    /// The history of a channel: each entry's position, and its fields.
+    #[track_caller]
+    fn history(&mut self, channel: &str) -> Vec<(String, Vec<(String, String)>)> {
+        self.run(&format!("XRANGE gateway:{channel} - +"))
+    }
+
+    /// Every key that durable publishing has made.
+    fn keys(&mut self) -> Vec<String> {
+        let mut keys: Vec<String> = self.run("KEYS gateway:*");
+        keys.retain(|key| key != "gateway:born");
+        keys.sort_unstable();
+        keys
+    }
+}
+
+fn options(url: &str) -> RedisOptions {
+    RedisOptions {
+        url: url.into(),
+        prefix: "gateway".into(),
+        connect_timeout: Duration::from_secs(5),
+        response_timeout: Duration::from_secs(5),
+        probe_interval: Duration::from_millis(100),
+        probe_timeout: Duration::from_secs(5),
+        reconnect_min: Duration::from_millis(20),
+        reconnect_max: Duration::from_millis(400),
+        max_payload_bytes: MAX_PAYLOAD_BYTES,
+        history: HistoryOptions::of_size(HISTORY_SIZE),
+    }
+}
+
+fn run<T: FromRedisValue>(connection: &mut Connection, command: &str) -> RedisResult<T> {
+    let mut words = command.split(' ');
+    let mut command = cmd(words.next().unwrap());
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command.query(connection)
+}
+
+/// `FCALL gateway_publish` on channels, with the message and what may follow it.
+fn fcall<T: FromRedisValue>(
+    connection: &mut Connection,
+    channels: &[&str],
+    arguments: &[&str],
+) -> RedisResult<T> {
+    let mut call = cmd("FCALL");
+    call.arg("gateway_publish").arg(channels.len());
+    channels.iter().for_each(|channel| {
+        call.arg(format!("gateway:{channel}"));
+    });
+    call.arg(arguments).query(connection)
+}
+
+/// What the function refused with.
+#[track_caller]
+fn refused(connection: &mut Connection, channels: &[&str], arguments: &[&str]) -> String {
+    fcall::<redis::Value>(connection, channels, arguments).unwrap_err().to_string()
+}
+
+#[track_caller]
+fn parse(position: &str) -> Position {
+    Position::parse(position).unwrap_or_else(|| panic!("no position: {position:?}"))
+}
+
+/// The place behind `position` in the same epoch.
+fn next(position: Position) -> Position {
+    Position { offset: position.offset + 1, ..position }
+}

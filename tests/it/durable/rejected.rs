@@ -1,0 +1,76 @@
+//! A payload that reaches nobody can be looked at afterwards.
+
+use super::*;
+use crate::support::deadline::eventually;
+use crate::support::gateway::TestGateway;
+
+type Fields = Vec<(String, String)>;
+
+fn rejected(client: &mut Connection) -> Vec<(String, Fields)> {
+    run(client, "XRANGE gateway:rejected - +").unwrap()
+}
+
+fn count(gateway: &TestGateway, outcome: &str) -> i64 {
+    gateway.metric(&format!("rejected_total{{reason=\"{outcome}\"}}"))
+}
+
+#[test]
+fn what_was_rejected_is_kept_shortened_with_its_reason() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "2048").spawn();
+    gateway.wait_ready();
+    let _client = gateway.ready("42");
+    let mut backend = redis.client();
+    let huge = "x".repeat(5000);
+    for (channel, payload) in [("user:42", "{broken"), ("user:42", &huge), ("users", "[]")] {
+        cmd("PUBLISH").arg(format!("gateway:{channel}")).arg(payload).exec(&mut backend).unwrap();
+    }
+    gateway.wait_metric("rejected_total{reason=\"recorded\"}", 3);
+    let found: Vec<Vec<String>> = rejected(&mut backend)
+        .into_iter()
+        .map(|(_, fields)| fields.into_iter().map(|(_, value)| value).collect())
+        .collect();
+    assert_eq!(found[0], ["user:42", "not_json", "7", "{broken"]);
+    assert_eq!(found[1], ["user:42", "too_big", "5000", &huge[..256]]);
+    assert_eq!(found[2], ["users", "bad_users", "2", "[]"]);
+    assert_eq!(count(&gateway, "not_recorded"), 0);
+}
+
+#[test]
+fn a_flood_of_garbage_is_counted_and_keeps_nothing_back() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let mut client = gateway.ready("42");
+    let mut backend = redis.client();
+    let mut flood = redis::pipe();
+    for _ in 0..500 {
+        flood.cmd("PUBLISH").arg("gateway:user:42").arg("{broken").ignore();
+    }
+    flood.cmd("PUBLISH").arg("gateway:user:42").arg("1").ignore();
+    flood.exec(&mut backend).unwrap();
+    client.hears(r#"{"op":3,"message":1}"#);
+    eventually(SOON, || (count(&gateway, "recorded") + count(&gateway, "not_recorded") == 500).then_some(()));
+    assert!(count(&gateway, "recorded") >= 10);
+    assert!(count(&gateway, "not_recorded") > 0);
+    assert_eq!(rejected(&mut backend).len() as i64, count(&gateway, "recorded"));
+    assert_eq!(gateway.dropped("not_json"), 500);
+}
+
+#[test]
+fn without_the_right_to_record_it_is_counted_and_said_once() {
+    let redis = RedisServer::start();
+    let mut gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let mut client = gateway.ready("42");
+    let mut backend = redis.client();
+    run::<()>(&mut backend, "ACL SETUSER default -xadd").unwrap();
+    for _ in 0..3 {
+        run::<()>(&mut backend, "PUBLISH gateway:user:42 {broken").unwrap();
+    }
+    gateway.wait_metric("rejected_total{reason=\"not_recorded\"}", 3);
+    gateway.logs("rejected payloads are not recorded: NOPERM");
+    assert_eq!(gateway.log().matches("rejected payloads are not recorded").count(), 1);
+    gateway.publish("user:42", "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+}

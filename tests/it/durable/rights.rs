@@ -1,0 +1,59 @@
+//! What a backend's Redis user needs, and what happens when it has less, or when Redis is full.
+
+use super::*;
+
+/// The rights that docs/operations.md lists for a backend.
+const RIGHTS: &str = "+fcall +time +exists +xinfo|stream +xadd +pexpire +publish +get +set +info";
+
+/// A connection of a user with these rules.
+fn as_user(redis: &mut Prepared, rules: &str) -> Connection {
+    redis.run::<()>(&format!("ACL SETUSER backend reset on >secret {rules}"));
+    let mut client = redis.server.client();
+    run::<()>(&mut client, "AUTH backend secret").unwrap();
+    client
+}
+
+#[test]
+fn the_documented_rights_suffice() {
+    let mut redis = Prepared::start();
+    let mut backend = as_user(&mut redis, &format!("~gateway:* &gateway:* {RIGHTS}"));
+    let first: String = fcall(&mut backend, &["room:1"], &["1", "key"]).unwrap();
+    assert_eq!(fcall::<String>(&mut backend, &["room:1"], &["1", "key"]).unwrap(), first);
+    let second: String = fcall(&mut backend, &["room:1"], &["2"]).unwrap();
+    assert_eq!(parse(&second), next(parse(&first)));
+    let mut narrow = as_user(&mut redis, &format!("~gateway:room:* &gateway:room:* {RIGHTS}"));
+    fcall::<String>(&mut narrow, &["room:1"], &["1", "other"]).unwrap();
+}
+
+#[test]
+fn a_user_without_a_right_is_refused_before_anything_is_written() {
+    let mut redis = Prepared::start();
+    for (rules, text) in [
+        (format!("~gateway:* {RIGHTS}"), "may not run PUBLISH"),
+        (format!("~gateway:* &gateway:* {RIGHTS} -publish"), "may not run PUBLISH"),
+        (format!("~gateway:* &gateway:* {RIGHTS} -xadd"), "may not run XADD"),
+        (format!("~gateway:* &gateway:* {RIGHTS} -pexpire"), "may not run PEXPIRE"),
+        (format!("~gateway:* &gateway:* {RIGHTS} -set"), "may not run SET"),
+        (format!("%R~gateway:* &gateway:* {RIGHTS}"), "permission"),
+        (format!("~gateway:* &gateway:* {RIGHTS} -time"), "permission"),
+        (format!("~gateway:* &gateway:* {RIGHTS} -fcall"), "permission"),
+        (format!("~gateway:user:* &gateway:* {RIGHTS}"), "permission"),
+    ] {
+        let mut backend = as_user(&mut redis, &rules);
+        let error = refused(&mut backend, &["room:1"], &["1", "key"]);
+        assert!(error.contains(text), "{rules}: {error}");
+        assert!(redis.keys().is_empty(), "{rules}");
+    }
+}
+
+#[test]
+fn a_full_redis_refuses_and_loses_nothing() {
+    let mut redis = Prepared::start();
+    let first = redis.publish("room:1", "1");
+    redis.run::<()>("CONFIG SET maxmemory 1");
+    let error = refused(&mut redis.backend, &["room:1"], &["2"]);
+    assert!(error.contains("OOM"), "{error}");
+    assert!(redis.broker_publishes("room:1", "2").unwrap_err().to_string().contains("OOM"));
+    redis.run::<()>("CONFIG SET maxmemory 0");
+    assert_eq!(redis.publish("room:1", "2"), next(first));
+}
