@@ -127,7 +127,7 @@ fn cuts_at_every_point(direction: Direction, points: impl Iterator<Item = usize>
         // The old link's two connections, and one that was cut at the point.
         run.link().wait_broken(before + 2);
         run.link().heal();
-        run.publish(1);
+        run.gateway().wait_ready();
     }
     run.finish().assert_exact();
 }

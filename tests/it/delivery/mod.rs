@@ -101,9 +101,10 @@ impl Delivery {
         eventually(SOON, || (self.link_losses() > before).then_some(()));
     }
 
-    /// Does something that costs the link, and waits until it is lost.
+    /// Once the link is up, does something that costs it, and waits until it is lost.
     #[track_caller]
     fn losing_the_link<T>(&self, fault: impl FnOnce() -> T) -> T {
+        self.gateway().wait_ready();
         let before = self.link_losses();
         let result = fault();
         self.wait_link_lost(before);

@@ -327,7 +327,7 @@ fn a_script_keeps_redis_busy() {
             let endless = cmd("EVAL").arg("while true do end").arg(0).exec(&mut run.admin());
             assert!(endless.is_err(), "it was killed");
         });
-        run.losing_the_link(|| ());
+        run.wait_link_lost(0);
         tell::<()>(&mut admin, "SCRIPT KILL");
     });
     run.finish().assert_exact();
