@@ -7,18 +7,6 @@ use redis::cmd;
 use super::*;
 use crate::support::fault_proxy::Fault;
 
-/// A client is away while this happens; another one stays.
-#[track_caller]
-fn while_one_is_away(run: &Delivery, happens: impl FnOnce()) {
-    run.doors[0].refuse(true);
-    run.doors[0].reset_open();
-    eventually(SOON, || (run.doors[0].open() == 0).then_some(()));
-    run.publish(5);
-    happens();
-    run.doors[0].heal();
-    run.clients[0].wait_on_all_after(1);
-}
-
 fn on_each_history(run: &Delivery, command: &str, arguments: &[&str]) {
     let mut admin = run.admin();
     for channel in CHANNELS {
@@ -29,7 +17,7 @@ fn on_each_history(run: &Delivery, command: &str, arguments: &[&str]) {
 #[test]
 fn a_history_is_trimmed_past_a_client_that_is_away() {
     let run = Plan::new().with("broker.history_size", "50").start();
-    while_one_is_away(&run, || {
+    run.while_one_is_away(|| {
         run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
         // Redis trims by whole blocks, of a hundred entries.
         run.publish(400);
@@ -41,14 +29,14 @@ fn a_history_is_trimmed_past_a_client_that_is_away() {
 #[test]
 fn somebody_trims_a_history() {
     let run = Delivery::start();
-    while_one_is_away(&run, || on_each_history(&run, "XTRIM", &["MAXLEN", "0"]));
+    run.while_one_is_away(|| on_each_history(&run, "XTRIM", &["MAXLEN", "0"]));
     run.finish().assert_told_only(&[0]);
 }
 
 #[test]
 fn somebody_deletes_a_message_in_the_middle_of_a_history() {
     let run = Delivery::start();
-    while_one_is_away(&run, || {
+    run.while_one_is_away(|| {
         run.publisher.pause();
         let mut admin = run.admin();
         for channel in CHANNELS {
@@ -65,7 +53,7 @@ fn somebody_deletes_a_message_in_the_middle_of_a_history() {
 #[test]
 fn somebody_deletes_a_history_while_a_client_is_away() {
     let run = Delivery::start();
-    while_one_is_away(&run, || {
+    run.while_one_is_away(|| {
         run.publisher.pause();
         on_each_history(&run, "DEL", &[]);
         run.publisher.resume();
@@ -77,7 +65,7 @@ fn somebody_deletes_a_history_while_a_client_is_away() {
 #[test]
 fn a_history_expires_while_a_client_is_away() {
     let run = Plan::new().with("broker.history_ttl", "1s").start();
-    while_one_is_away(&run, || {
+    run.while_one_is_away(|| {
         run.publisher.pause();
         let mut admin = run.admin();
         eventually(SOON, || {
@@ -124,7 +112,7 @@ fn a_storm_above_what_a_replica_can_take() {
 #[test]
 fn more_is_missing_than_may_be_recovered() {
     let run = Plan::new().with("session.recovery_limit", "100").start();
-    while_one_is_away(&run, || {
+    run.while_one_is_away(|| {
         run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
         run.publish(150);
         run.publisher.change(|publishing| publishing.pace = Duration::from_millis(3));

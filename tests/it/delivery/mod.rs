@@ -122,6 +122,22 @@ impl Delivery {
         result
     }
 
+    /// Does something while the first client is away, and waits until it is back. The others stay.
+    #[track_caller]
+    fn while_one_is_away(&self, happens: impl FnOnce()) {
+        let (door, client) = (&self.doors[0], &self.clients[0]);
+        let before = client.sessions();
+        door.refuse(true);
+        eventually(SOON, || {
+            door.reset_open();
+            (door.open() == 0).then_some(())
+        });
+        self.publish(5);
+        happens();
+        door.heal();
+        client.wait_on_all_after(before);
+    }
+
     /// Sends the clients of a replica to another one when they come the next time, as a balancer does.
     fn lead(&self, from: usize, to: usize) {
         let count = self.replicas.len();

@@ -127,6 +127,10 @@ impl Plan {
             .with("broker.reconnect_max", "100ms")
             .with("session.heartbeat_interval", "500ms")
             .with("session.messages_per_minute", "0")
+            // Far more than is published meanwhile, however slow the machine is.
+            .with("broker.history_size", "20000")
+            .with("session.recovery_limit", "20000")
+            .with("session.outbound_bytes", "16777216")
             .with("channels.public_namespaces", "public")
             .with("drain.delay", "0s")
             .with("drain.window", "200ms");
