@@ -186,3 +186,18 @@ fn both_sides_of_a_replica_break_at_random() {
     });
     run.finish().assert_honest();
 }
+
+#[test]
+fn clients_come_to_a_replica_that_is_cut_off_and_knows_less_than_they() {
+    let run = Delivery::start_two();
+    run.link().refuse(true);
+    run.losing_the_link(|| run.link().reset_open());
+    run.publish(10);
+    run.lead(1, 0);
+    let before = run.clients[1].sessions();
+    run.clients[1].cut();
+    run.clients[1].wait_on_all_after(before);
+    run.publish(5);
+    run.link().heal();
+    run.finish().assert_exact();
+}
