@@ -122,7 +122,10 @@ proptest! {
         let publication = Publication::decode(room(), payload.as_bytes(), payload.len()).unwrap();
         prop_assert_eq!(publication.position(), position);
         assert_carried(&publication, &json);
-        prop_assert!(Publication::decode(room(), payload.as_bytes(), payload.len() - 1).is_err());
+        // The bound is the message's own, white space included.
+        let bytes = payload.len() - prefix.len();
+        prop_assert!(Publication::decode(room(), payload.as_bytes(), bytes).is_ok());
+        prop_assert!(Publication::decode(room(), payload.as_bytes(), bytes - 1).is_err());
     }
 
     #[test]

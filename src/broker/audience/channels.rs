@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::continuity::{Arrival, Continuity, Progress};
+use super::hubs::Hubs;
 use crate::broker::HubId;
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
@@ -55,13 +56,6 @@ enum Stage {
     Adding,
     On,
     Removing,
-}
-
-/// The hubs that want a channel. Most channels are wanted by one.
-enum Hubs {
-    One(HubId),
-    /// None, two or more.
-    Several(Box<[HubId]>),
 }
 
 struct Entry {
@@ -350,50 +344,6 @@ impl Ticket {
     fn close(ticket: Arc<Self>) -> Option<Arc<Self>> {
         // The lock around all of this orders the count.
         (ticket.open.fetch_sub(1, Ordering::Relaxed) == 1).then_some(ticket)
-    }
-}
-
-impl Hubs {
-    fn none() -> Self {
-        Self::Several(Box::default())
-    }
-
-    fn as_slice(&self) -> &[HubId] {
-        match self {
-            Self::One(hub) => std::slice::from_ref(hub),
-            Self::Several(hubs) => hubs,
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
-    }
-
-    fn add(&mut self, hub: HubId) {
-        let hubs = self.as_slice();
-        if !hubs.contains(&hub) {
-            *self = hubs.iter().copied().chain([hub]).collect();
-        }
-    }
-
-    /// Whether it was there.
-    fn remove(&mut self, hub: HubId) -> bool {
-        let hubs = self.as_slice();
-        let found = hubs.contains(&hub);
-        if found {
-            *self = hubs.iter().copied().filter(|other| *other != hub).collect();
-        }
-        found
-    }
-}
-
-impl FromIterator<HubId> for Hubs {
-    fn from_iter<I: IntoIterator<Item = HubId>>(hubs: I) -> Self {
-        let hubs: Box<[HubId]> = hubs.into_iter().collect();
-        match *hubs {
-            [hub] => Self::One(hub),
-            _ => Self::Several(hubs),
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod channels;
 mod continuity;
+mod hubs;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,7 +1,5 @@
 //! Histories in memory: what Redis' streams are to the other carrier. Without clock and lock.
 
-#![allow(dead_code, reason = "resuming reads it")]
-
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

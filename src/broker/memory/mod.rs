@@ -57,7 +57,8 @@ impl MemoryBroker {
         // No publication is on its way while the places are read.
         let mut history = self.history();
         let now_ms = now_ms();
-        let place = |channel: &ChannelName| history.tail(channel, now_ms).unwrap_or_else(|| Position::before(now_ms));
+        let place =
+            |channel: &ChannelName| history.tail(channel, now_ms).unwrap_or_else(|| Position::before(now_ms));
         self.shared.delivery.subscribe(hub, channels, place);
     }
 

@@ -9,7 +9,7 @@ mod rights;
 
 use std::time::Duration;
 
-use emagine_gateway::broker::redis::RedisOptions;
+use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use emagine_gateway::broker::{Broker, HistoryOptions, PublishError};
 use emagine_gateway::metrics::Metrics;
 use emagine_gateway::protocol::channel::ChannelName;
@@ -93,6 +93,10 @@ impl Prepared {
 fn options(url: &str) -> RedisOptions {
     RedisOptions {
         url: url.into(),
+        credentials: Credentials::default(),
+        sentinel_credentials: Credentials::default(),
+        tls: TlsFiles::default(),
+        sweep_interval: Duration::from_secs(30),
         prefix: "gateway".into(),
         connect_timeout: Duration::from_secs(5),
         response_timeout: Duration::from_secs(5),

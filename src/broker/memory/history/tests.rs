@@ -66,7 +66,7 @@ struct Told {
 struct World {
     history: MemoryHistory,
     now_ms: u64,
-    /// Never goes back.
+    /// The latest time that the history was told: a clock that goes on and back between two calls stood still.
     latest_ms: u64,
     log: [Vec<(Position, usize, u64)>; 3],
     receipts: HashMap<(usize, u8), (Position, u64)>,
@@ -99,13 +99,13 @@ impl World {
             Step::Pass { ms } => self.now_ms += ms,
             Step::SetClockBack { ms } => self.now_ms -= ms,
             Step::Learn { channel } => {
+                self.latest_ms = self.latest_ms.max(self.now_ms);
                 let page = self.history.page(&name(channel), Position::before(0), 0, self.now_ms);
                 assert_eq!(self.history.tail(&name(channel), self.now_ms).unwrap_or(page.tail), page.tail);
                 let count = self.log[channel].len();
                 self.told.push(Told { channel, place: page.tail, count });
             }
         }
-        self.latest_ms = self.latest_ms.max(self.now_ms);
     }
 
     fn append(&mut self, channel: usize, key: Option<u8>) {
@@ -132,6 +132,7 @@ impl World {
     }
 
     fn page(&mut self, channel: usize, since: Position) -> (Page, Vec<(Position, usize)>) {
+        self.latest_ms = self.latest_ms.max(self.now_ms);
         let page = self.history.page(&name(channel), since, 100, self.now_ms);
         let read = page.entries.iter().map(|entry| {
             let number = entry.publication.as_ref().unwrap().message().get().parse().unwrap();
