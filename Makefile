@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test conformance lint measure check compose-test clean
+.PHONY: help setup run test conformance lint fuzz measure check compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,13 +28,17 @@ conformance: ## the socket layer against RFC 6455: all 301 Autobahn cases withou
 lint: ## formatting, clippy and the documentation, with warnings as errors
 	@scripts/setup rust
 	cargo fmt --check
+	rustfmt --check --edition 2024 fuzz/targets/*.rs
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
 
-measure: ## what a socket and a delivery cost, beside a bare write loop (docs/performance.md)
+measure: ## what sockets, deliveries, stalled readers and inflating cost; ten minutes (docs/performance.md)
 	@scripts/setup rust redis
 	cargo build --release --locked --bin emagine-gateway --example measure
-	ulimit -n 20000; target/release/examples/measure 10000 20; target/release/examples/measure 1000 500; target/release/examples/measure 10000 10 deflate
+	ulimit -n 20000; target/release/examples/measure 10000 20; target/release/examples/measure 1000 500; target/release/examples/measure 10000 10 deflate; target/release/examples/measure stalled; target/release/examples/measure inflate
+
+fuzz: ## make up what peers, publishers and operators might send: each target for FUZZ_SECONDS=600 (docs/fuzzing.md)
+	@scripts/fuzz
 
 check: lint test ## all that must hold before a change goes in
 

@@ -65,7 +65,9 @@ fn main() {
         // The suite cuts its 4 MiB messages into frames of 64 bytes.
         inbound: Bounds { message_bytes: MESSAGE_BYTES, fragments: 1 << 20 },
         message_timeout: Duration::from_secs(60),
+        control_frames_per_minute: 1_000,
         outbound_bytes: 2 * MESSAGE_BYTES,
+        outbound_bytes_of_all: usize::MAX,
         write_timeout: Duration::from_secs(30),
         close_timeout: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
@@ -76,7 +78,7 @@ fn main() {
         metrics: Metrics::default(),
     };
     actix_rt::System::new().block_on(async {
-        let listener = listener::bind(address.parse().unwrap()).unwrap();
+        let listener = listener::bind(address.parse().unwrap(), listener::BACKLOG).unwrap();
         println!("listening on {}", listener.local_addr().unwrap());
         listener::serve(listener, 2, options, Connections::default(), || Echo).unwrap().await.unwrap();
     });

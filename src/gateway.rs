@@ -76,9 +76,9 @@ impl Gateway {
         let authenticator = Arc::new(Authenticator::new(&settings.auth)?);
         let broker = broker(&settings, &metrics)?;
         let proxies = TrustedProxies::new(settings.server.trusted_networks()?);
-        let descriptors = raise_descriptors(settings.server.max_connections);
-        let public = bind("server.public_addr", settings.server.public_addr)?;
-        let admin = bind("server.admin_addr", settings.server.admin_addr)?;
+        let descriptors = raise_descriptors(&settings);
+        let public = bind("server.public_addr", settings.server.public_addr, listener::BACKLOG)?;
+        let admin = bind("server.admin_addr", settings.server.admin_addr, http::BACKLOG)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let (hubs, connections, drain) = (Hubs::default(), Connections::default(), DrainSwitch::default());
@@ -127,6 +127,8 @@ impl Gateway {
                 },
                 key: api_key(&settings),
                 max_payload_bytes: settings.broker.max_payload_bytes,
+                max_connections: settings.admin.max_connections,
+                request_timeout: settings.admin.request_timeout,
             },
         )?;
         let servers = [public.handle(), admin.handle()];
@@ -232,8 +234,8 @@ fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupE
     Broker::redis(options, metrics)
 }
 
-fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    listener::bind(address).map_err(|error| StartError::Bind { key, address, error })
+fn bind(key: &'static str, address: SocketAddr, backlog: i32) -> Result<TcpListener, StartError> {
+    listener::bind(address, backlog).map_err(|error| StartError::Bind { key, address, error })
 }
 
 /// One worker for each core unless the settings say otherwise.
@@ -264,13 +266,27 @@ fn caps(settings: &Settings, descriptors: Descriptors) -> Caps {
         // Over this the system would refuse, which cuts off the admin port and Redis as well.
         connections: if set == 0 { descriptors.sockets() } else { set.min(descriptors.sockets()) },
         connections_per_address: settings.limits.connections_per_address,
+        handshakes_per_address: handshakes_per_address(settings, descriptors),
         connects_per_second: settings.limits.connects_per_second,
     }
 }
 
+/// An address may not have more handshakes than sockets, nor more than half of all: the others are for others. A
+/// handshake counts a little longer than it takes, so that very few would refuse who only comes back at once.
+fn handshakes_per_address(settings: &Settings, descriptors: Descriptors) -> u32 {
+    const FEWEST: u32 = 16;
+    let half = u32::try_from(descriptors.handshakes() / 2).unwrap_or(u32::MAX);
+    match settings.limits.connections_per_address {
+        0 => 0,
+        sockets => sockets.max(FEWEST).min(half),
+    }
+}
+
 /// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
-fn raise_descriptors(max_connections: usize) -> Descriptors {
-    let descriptors = Descriptors::raise().unwrap_or_else(|error| {
+fn raise_descriptors(settings: &Settings) -> Descriptors {
+    let max_connections = settings.server.max_connections;
+    let workers = workers(settings.server.workers);
+    let descriptors = Descriptors::raise(workers, settings.admin.max_connections).unwrap_or_else(|error| {
         log::warn!("the limit of open files cannot be read or raised: {error}");
         Descriptors::default()
     });
@@ -295,7 +311,12 @@ fn socket_options(
     SocketOptions {
         inbound: Bounds { message_bytes: session.max_message_bytes, fragments: session.max_fragments as u32 },
         message_timeout: session.message_timeout,
+        control_frames_per_minute: session.control_frames_per_minute,
         outbound_bytes: session.outbound_bytes,
+        outbound_bytes_of_all: match settings.server.outbound_bytes {
+            0 => usize::MAX,
+            bytes => bytes,
+        },
         write_timeout: session.write_timeout,
         close_timeout: settings.server.close_timeout,
         handshake_timeout: settings.server.handshake_timeout,

@@ -45,6 +45,10 @@ impl std::ops::Deref for Metrics {
 pub struct Counters {
     /// Open sockets, identified or not.
     pub connections: Gauge<i64, AtomicI64>,
+    /// Accepted connections that are not sockets yet.
+    pub handshakes: Gauge<i64, AtomicI64>,
+    /// Open connections of the admin port.
+    pub admin_connections: Gauge<i64, AtomicI64>,
     /// Sockets that were opened.
     pub connections_opened: Counter<u64, AtomicU64>,
     /// Upgrades that were refused, by reason.
@@ -97,6 +101,8 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             connections: Gauge::default(),
+            handshakes: Gauge::default(),
+            admin_connections: Gauge::default(),
             connections_opened: Counter::default(),
             upgrades_refused: Family::default(),
             sessions: Gauge::default(),
@@ -150,6 +156,12 @@ impl Metrics {
     fn registry(&self) -> Registry {
         let mut all = Registry::with_prefix("gateway");
         all.register("connections", "Open sockets", self.connections.clone());
+        all.register("handshakes", "Connections that are not sockets yet", self.handshakes.clone());
+        all.register(
+            "admin_connections",
+            "Open connections of the admin port",
+            self.admin_connections.clone(),
+        );
         all.register("connections_opened", "Sockets opened", self.connections_opened.clone());
         all.register("upgrades_refused", "Upgrades refused, by reason", self.upgrades_refused.clone());
         all.register("sessions", "Identified sessions", self.sessions.clone());

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::settings::one_line;
+
 /// Why a token was refused. Holds nothing of the token, so that it can be logged and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AuthError {
@@ -87,7 +89,7 @@ pub enum AuthSetupError {
     #[error("auth.algorithms must list known algorithms of one family")]
     Algorithms,
     /// The file cannot be read.
-    #[error("auth.public_key_file cannot be read from {}: {reason}", path.display())]
+    #[error("auth.public_key_file cannot be read from {}: {reason}", one_line(path.display()))]
     Unreadable {
         /// Where it should be.
         path: PathBuf,
@@ -95,7 +97,7 @@ pub enum AuthSetupError {
         reason: String,
     },
     /// The file holds something else than the right key.
-    #[error("auth.public_key_file {} {reason}", path.display())]
+    #[error("auth.public_key_file {} {reason}", one_line(path.display()))]
     WrongKey {
         /// The file.
         path: PathBuf,

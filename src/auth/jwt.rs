@@ -6,7 +6,6 @@
 //! be as good as none.
 
 use std::{
-    fs,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -22,10 +21,13 @@ use super::{
     AuthError, AuthSetupError, Identity,
     identity::{MAX_CHANNELS, is_channel_pattern, user_from},
 };
-use crate::settings::AuthSettings;
+use crate::settings::{AuthSettings, read_text};
 
 /// The last second of the year 9999. A time beyond it is a mistake: most often it is in milliseconds.
 pub(super) const LATEST_SECONDS: u64 = 253_402_300_799;
+
+/// A key file longer than this (in bytes) is surely the wrong file.
+const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
 
 /// The shortest DER form, in bytes, of an RSA public key of 2048 bits.
 const MIN_RSA_DER_BYTES: usize = 256;
@@ -194,8 +196,8 @@ pub(super) fn sign(
 /// Reads the PEM file and looks whether its key fits: the library would take a wrong one and then refuse every token.
 fn public_key(path: &Path, algorithm: Algorithm) -> Result<DecodingKey, AuthSetupError> {
     let wrong = |reason| AuthSetupError::WrongKey { path: path.to_owned(), reason };
-    let pem = fs::read_to_string(path)
-        .map_err(|error| AuthSetupError::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
+    let pem = read_text(path, MAX_KEY_FILE_BYTES)
+        .map_err(|reason| AuthSetupError::Unreadable { path: path.to_owned(), reason })?;
     if pem.contains("PRIVATE KEY") {
         return Err(wrong("holds a private key: the gateway must have the public one only"));
     }

@@ -176,8 +176,12 @@ impl Cli {
 /// Logs go to stderr; `RUST_LOG` beats the setting.
 fn log_to_stderr(settings: &Settings) {
     let environment = env_logger::Env::default().default_filter_or(settings.log.level.as_str());
+    let mut logger = env_logger::Builder::new();
+    // It logs an error for each malformed request, so that any peer could fill the log, or make a thread wait for
+    // whoever reads it. They are counted instead. A filter that names the module wins.
+    logger.filter_module("actix_http::h1", log::LevelFilter::Off);
     // A second call, in a test, is no failure.
-    let _ = env_logger::Builder::from_env(environment).format_timestamp_millis().try_init();
+    let _ = logger.parse_env(environment).format_timestamp_millis().try_init();
 }
 
 /// One line for the user, on stderr.

@@ -17,6 +17,8 @@ pub(super) enum ApiError {
     Unauthorized,
     #[error("publishing over HTTP needs setting admin.api_key")]
     KeyNotSet,
+    #[error("the body did not come in time (setting admin.request_timeout)")]
+    BodyTooSlow,
     #[error("the body is not valid: {0}")]
     BadBody(String),
     #[error("channel: {0}")]
@@ -37,6 +39,7 @@ impl ApiError {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Unauthorized => "unauthorized",
             Self::KeyNotSet => "key_not_set",
+            Self::BodyTooSlow => "body_too_slow",
             Self::BadBody(_) => "bad_body",
             Self::BadChannel(_) => "bad_channel",
             Self::KeyWithoutDurable => "key_without_durable",
@@ -69,6 +72,7 @@ impl ResponseError for ApiError {
             | Self::BatchTooLong
             | Self::KeyWithoutDurable
             | Self::Publish(PublishError::BadIdempotencyKey) => StatusCode::BAD_REQUEST,
+            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Publish(PublishError::TooBig { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Publish(
                 PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),

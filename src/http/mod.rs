@@ -3,14 +3,17 @@
 //! All routes stand in one function, `routes`.
 
 mod api_error;
+mod body;
 mod health;
 mod key;
 mod publish;
 
 use std::io;
 use std::net::TcpListener;
+use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Server, Service as _};
+use actix_web::http::ConnectionType;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer, Resource, Route};
 
@@ -33,7 +36,15 @@ pub struct Admin {
     pub key: ApiKey,
     /// The longest message, in bytes.
     pub max_payload_bytes: usize,
+    /// How many connections may be open; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// How long the first head of a connection may take, and each body.
+    pub request_timeout: Duration,
 }
+
+/// How many connections may wait to be accepted. Few: whoever asks for health behind a crowd that says nothing waits
+/// until all of it has timed out.
+pub const BACKLOG: i32 = 128;
 
 /// How many messages one batch may have.
 pub const MAX_BATCH: usize = 1_000;
@@ -63,14 +74,53 @@ fn at(path: &str, route: Route) -> Resource {
     web::resource(path).route(route).default_service(web::to(|| async { ApiError::MethodNotAllowed }))
 }
 
+/// An open connection of the admin port, counted until dropped.
+struct OpenConnection(Metrics);
+
+impl OpenConnection {
+    fn new(metrics: &Metrics) -> Self {
+        metrics.admin_connections.inc();
+        Self(metrics.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.admin_connections.dec();
+    }
+}
+
 /// Serves the admin routes from `listener` on a thread of their own. Signals are the caller's.
 pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
-    let routes = move || routes(&admin);
-    let server = HttpServer::new(move || App::new().configure(routes()))
-        .workers(1)
-        .disable_signals()
-        .shutdown_timeout(1)
-        .listen(listener)?;
+    let (metrics, max_connections, request_timeout) =
+        (admin.metrics.clone(), admin.max_connections, admin.request_timeout);
+    let counted = metrics.clone();
+    let server = HttpServer::new(move || {
+        let metrics = metrics.clone();
+        App::new().configure(routes(&admin)).wrap_fn(move |request, service| {
+            let answered = service.call(request);
+            let is_crowded = metrics.admin_connections.get() > max_connections as i64 / 2;
+            async move {
+                let mut answer = answered.await?;
+                // Only a connection's first request has a deadline for its head. So those that live on may not
+                // take all places.
+                if is_crowded {
+                    answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                }
+                Ok(answer)
+            }
+        })
+    })
+    .workers(1)
+    .max_connections(max_connections)
+    .client_request_timeout(request_timeout)
+    .h1_allow_half_closed(false)
+    .on_connect(move |_, data| {
+        data.insert(OpenConnection::new(&counted));
+    })
+    .disable_signals()
+    .shutdown_timeout(1)
+    .listen(listener)?;
     Ok(server.run())
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::body::Body;
 use super::{Admin, ApiError, MAX_BATCH};
 use crate::protocol::channel::ChannelName;
 use crate::protocol::position::Position;
@@ -37,7 +38,7 @@ struct Batch<'a> {
 pub(super) async fn one(
     admin: web::Data<Admin>,
     request: HttpRequest,
-    body: web::Bytes,
+    Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     admin.key.check(&request)?;
     let publish: Publish<'_> = parse(&body)?;
@@ -50,7 +51,7 @@ pub(super) async fn one(
 pub(super) async fn batch(
     admin: web::Data<Admin>,
     request: HttpRequest,
-    body: web::Bytes,
+    Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     admin.key.check(&request)?;
     let batch: Batch<'_> = parse(&body)?;

@@ -33,7 +33,15 @@ fn admin(key: ApiKey) -> Admin {
         max_connections: 0,
         descriptors: Descriptors::default(),
     };
-    Admin { broker, metrics, readiness, key, max_payload_bytes: 1_000 }
+    Admin {
+        broker,
+        metrics,
+        readiness,
+        key,
+        max_payload_bytes: 1_000,
+        max_connections: 10,
+        request_timeout: Duration::from_secs(5),
+    }
 }
 
 /// Sends one request; returns its status and JSON.

@@ -64,7 +64,8 @@ impl Inflater {
         Self { decompressor: Some(decompressor) }
     }
 
-    /// Inflates the next piece onto `output`, which may grow to `max_bytes`.
+    /// Inflates the next piece onto `output`, which may grow to `max_bytes`. After an error `output` holds what came
+    /// before it: the same, and the same error, however the message was cut.
     pub fn push(
         &mut self,
         mut input: &[u8],
@@ -75,23 +76,26 @@ impl Inflater {
         let mut step = [0; STEP_BYTES];
         loop {
             let (taken, made) = (decompressor.total_in(), decompressor.total_out());
-            let status = decompressor
-                .decompress(input, &mut step, FlushDecompress::Sync)
-                .map_err(|_| InflateError::Corrupt)?;
+            let room = max_bytes.saturating_sub(output.len());
+            // One byte beyond the bound shows that there is too much. Not more, lest a fault behind it be named instead
+            // when the message comes in one piece.
+            let end = room.saturating_add(1).min(STEP_BYTES);
+            let status = decompressor.decompress(input, &mut step[..end], FlushDecompress::Sync);
             let taken = (decompressor.total_in() - taken) as usize;
             let made = (decompressor.total_out() - made) as usize;
             input = &input[taken..];
-            if output.len() + made > max_bytes {
+            output.extend_from_slice(&step[..made.min(room)]);
+            if made > room {
                 return Err(InflateError::TooBig);
             }
-            output.extend_from_slice(&step[..made]);
+            let status = status.map_err(|_| InflateError::Corrupt)?;
             if status == Status::StreamEnd {
                 // A sender may end its stream inside a message (RFC 7692, section 7.2.3.4); another begins.
                 decompressor.reset(false);
-            } else if made < STEP_BYTES && (input.is_empty() || taken == 0) {
+            } else if made < end && (input.is_empty() || taken == 0) {
                 return if input.is_empty() { Ok(()) } else { Err(InflateError::Corrupt) };
             }
-            if input.is_empty() && made < STEP_BYTES {
+            if input.is_empty() && made < end {
                 return Ok(());
             }
         }
@@ -160,6 +164,22 @@ mod tests {
         let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
         assert_eq!(inflater.push(&bomb, &mut output, 1_000), Err(InflateError::TooBig));
         assert!(output.capacity() <= 1_024, "nothing beyond the bound is held");
+    }
+
+    #[test]
+    fn a_fault_is_the_same_however_the_message_is_cut() {
+        let bomb = [&deflate(&[b'a'; 2_000])[..], &TAIL, &[0x07]].concat();
+        let garbled = [&deflate(b"begun")[..], &TAIL, &[0x07]].concat();
+        let aaa = Bytes::from(vec![b'a'; 100]);
+        for (wire, begun, error) in
+            [(bomb, aaa, InflateError::TooBig), (garbled, "begun".into(), InflateError::Corrupt)]
+        {
+            for cut in 1..=wire.len() {
+                let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
+                let result = wire.chunks(cut).try_for_each(|piece| inflater.push(piece, &mut output, 100));
+                assert_eq!((result, &output[..]), (Err(error), &begun[..]), "cut every {cut} bytes");
+            }
+        }
     }
 
     #[test]

@@ -26,7 +26,8 @@ impl FrameKind {
         matches!(self, Self::Text | Self::Binary)
     }
 
-    const fn first_byte(self) -> u8 {
+    /// The first byte of its frame: whole, without extensions.
+    pub const fn first_byte(self) -> u8 {
         const FIN: u8 = 0x80;
         FIN | match self {
             Self::Text => 0x1,

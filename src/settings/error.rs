@@ -1,16 +1,19 @@
 //! Why settings were refused.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
+
+/// The longest part that is repeated of what was given, in characters.
+const MAX_REPEATED: usize = 200;
 
 /// Why the settings cannot be used. Its text is one sentence that names the key; no secret is ever part of it.
 /// The process should print it and exit with code 78 before it binds a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The profile's name is not one of ours.
-    #[error("unknown profile {0:?}: it must be development or production")]
+    #[error("unknown profile \"{}\": it must be development or production", one_line(.0))]
     UnknownProfile(String),
     /// A file or folder that was asked for cannot be read, or its contents are not text.
-    #[error("{key} cannot be read from {}: {reason}", path.display())]
+    #[error("{key} cannot be read from {}: {reason}", one_line(path.display()))]
     Unreadable {
         /// What the file is: a key such as `auth.secret_file`, or "the settings file".
         key: &'static str,
@@ -20,7 +23,7 @@ pub enum SettingsError {
         reason: String,
     },
     /// A settings file is not TOML.
-    #[error("{origin} is not valid TOML: {reason}")]
+    #[error("{} is not valid TOML: {}", one_line(origin), one_line(reason))]
     Syntax {
         /// The file.
         origin: String,
@@ -28,7 +31,7 @@ pub enum SettingsError {
         reason: String,
     },
     /// A key that does not exist: most likely a spelling mistake.
-    #[error("unknown key {key} in {origin}{hint}")]
+    #[error("unknown key {} in {}{hint}", one_line(key), one_line(origin))]
     UnknownKey {
         /// The key as it was given.
         key: String,
@@ -38,7 +41,7 @@ pub enum SettingsError {
         hint: String,
     },
     /// A value of the wrong type, or one that cannot be understood.
-    #[error("{key} (from {origin}) {reason}")]
+    #[error("{key} (from {}) {reason}", one_line(origin))]
     BadValue {
         /// The key.
         key: String,
@@ -55,4 +58,34 @@ pub enum SettingsError {
         /// What it must be and why; begins with a verb.
         reason: String,
     },
+}
+
+/// What was given, fit to be repeated in a sentence: no line ends and other control characters, and not endless.
+pub(crate) fn one_line(given: impl fmt::Display) -> String {
+    let given = given.to_string();
+    let mut line = String::new();
+    for character in given.chars().take(MAX_REPEATED) {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    if given.chars().nth(MAX_REPEATED).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_repeated_of_the_settings_stays_on_one_line() {
+        assert_eq!(one_line("session.größe"), "session.größe");
+        assert_eq!(one_line("a\nb\0\u{85}"), "a\\nb\\u{0}\\u{85}");
+        assert_eq!(one_line("x".repeat(200)), "x".repeat(200));
+        assert_eq!(one_line("x".repeat(201)), format!("{}…", "x".repeat(200)));
+    }
 }

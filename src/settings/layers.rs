@@ -1,12 +1,15 @@
 //! The layers that settings are made of, brought to one shape and checked key by key before they are merged, so that a
 //! mistake is reported with the key and the place where it was made.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use config::{Config, ConfigError, File, FileFormat, Source as _, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
-use super::SettingsError;
+use super::{SettingsError, read_text};
+
+/// A settings file longer than this (in bytes) is surely the wrong file.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The type of a key, taken from its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,10 +98,10 @@ impl Layers {
 
     /// Lays a TOML file over what is there.
     pub(super) fn add_file(&mut self, path: &Path) -> Result<(), SettingsError> {
-        let text = fs::read_to_string(path).map_err(|error| SettingsError::Unreadable {
+        let text = read_text(path, MAX_FILE_BYTES).map_err(|reason| SettingsError::Unreadable {
             key: "the settings file",
             path: path.to_owned(),
-            reason: error.to_string(),
+            reason,
         })?;
         self.add_toml(&text, &path.display().to_string())
     }

@@ -4,6 +4,7 @@
 //! - `sections`: the structs, one for each section of `config/default.toml`
 //! - `sources`: where values come from; [`Settings::load`]
 //! - `layers`: unknown keys and wrong types, found before the sources are merged
+//! - `files`: reading those that settings are in or name
 //! - `validate`: ranges and unsafe combinations
 //! - `print`: [`Settings::to_masked_toml`]
 //! - [`Secret`], durations, [`SettingsError`]
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 mod duration;
 mod error;
+mod files;
 mod layers;
 mod print;
 mod secret;
@@ -36,6 +38,7 @@ pub use self::{
     },
     sources::Sources,
 };
+pub(crate) use self::{error::one_line, files::read_text};
 
 /// Which set of defaults applies, and how strict the checks are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::{fmt, fs, path::Path};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::read_text;
+
 /// What stands in place of a secret wherever it would be printed.
 pub(super) const MASK: &str = "***";
 
@@ -27,10 +29,7 @@ impl Secret {
         if !metadata.is_file() {
             return Err("it is not a file".to_owned());
         }
-        if metadata.len() > MAX_FILE_BYTES {
-            return Err(format!("it is longer than {MAX_FILE_BYTES} bytes"));
-        }
-        let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+        let text = read_text(path, MAX_FILE_BYTES)?;
         match text.trim_end_matches(['\r', '\n']) {
             "" => Err("it is empty".to_owned()),
             secret => Ok(Self(secret.to_owned())),

@@ -25,6 +25,8 @@ pub struct ServerSettings {
     pub workers: usize,
     /// Open sockets of the process; 0 = no cap.
     pub max_connections: usize,
+    /// Bytes that may wait to be written to all sockets together; 0 = no cap.
+    pub outbound_bytes: usize,
     /// Exact origins (`https://app.example.com`), `https://*.example.com` for any subdomain, or `*`.
     pub allowed_origins: Vec<String>,
     /// Whether a client without an Origin header may connect.
@@ -162,6 +164,8 @@ pub struct SessionSettings {
     pub write_timeout: Duration,
     /// Messages a client may send in a minute (else 4007); 0 = no cap.
     pub messages_per_minute: u32,
+    /// Pings and Pongs a client may send in a minute (else 4007).
+    pub control_frames_per_minute: u32,
     /// Frames that one fragmented message may consist of.
     pub max_fragments: usize,
     /// From the first byte of a message to its last (else 1008).
@@ -219,6 +223,11 @@ pub struct AdminSettings {
     /// The bearer key for publishing over HTTP. `None`: refused, except in development on a loopback address.
     #[serde(deserialize_with = "none_if_empty")]
     pub api_key: Option<Secret>,
+    /// Open connections; further ones are not accepted until one has ended.
+    pub max_connections: usize,
+    /// From accept to the end of the first head, and from each head to the end of its body.
+    #[serde(with = "duration")]
+    pub request_timeout: Duration,
 }
 
 /// `[drain]`: the way out after SIGTERM.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -146,7 +145,7 @@ fn check_broker_files(broker: &BrokerSettings) -> Result<(), SettingsError> {
     ] {
         let Some(path) = path else { continue };
         let unreadable = |reason| SettingsError::Unreadable { key, path: path.clone(), reason };
-        let file = fs::File::open(path).and_then(|file| file.metadata());
+        let file = std::fs::File::open(path).and_then(|file| file.metadata());
         if !file.map_err(|error| unreadable(error.to_string()))?.is_file() {
             return Err(unreadable("it is not a file".to_owned()));
         }

@@ -72,6 +72,12 @@ impl Settings {
         count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB)?;
         count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB)?;
         count("session.recovery_limit", session.recovery_limit, 0..=100_000)?;
+        let control_frames = session.control_frames_per_minute as usize;
+        count("session.control_frames_per_minute", control_frames, 10..=1_000_000)?;
+        let all = self.server.outbound_bytes;
+        if all != 0 && all < session.outbound_bytes {
+            return refuse("server.outbound_bytes", "must be 0 or at least session.outbound_bytes");
+        }
         count("session.max_fragments", session.max_fragments, 1..=65_536)
     }
 
@@ -151,6 +157,8 @@ impl Settings {
     }
 
     fn validate_admin(&self) -> Check {
+        count("admin.max_connections", self.admin.max_connections, 4..=10_000)?;
+        time("admin.request_timeout", self.admin.request_timeout, 500 * MS..=MINUTE)?;
         match &self.admin.api_key {
             Some(key) if self.profile == Profile::Production && key.expose().len() < MIN_API_KEY_BYTES => {
                 refuse("admin.api_key", "must be at least 16 bytes long in production")

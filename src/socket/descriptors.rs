@@ -2,8 +2,10 @@
 
 use std::io;
 
-/// What the process itself needs: threads, listeners, Redis, the admin port.
-const OWN: usize = 100;
+/// What the process itself needs, beside its workers: listeners, Redis, files.
+const OWN: usize = 30;
+/// What a worker thread needs. Measured: 21 for the process and 4 for each worker.
+const FOR_WORKER: usize = 5;
 /// As many connections a worker of actix-server carries at most that are not sockets yet, unless told otherwise.
 const MOST_HANDSHAKES: usize = 25_600;
 
@@ -11,20 +13,24 @@ const MOST_HANDSHAKES: usize = 25_600;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
     limit: usize,
+    /// How many of them are kept for other things than sockets and handshakes.
+    reserved: usize,
 }
 
 /// No limit that is known.
 impl Default for Descriptors {
     fn default() -> Self {
-        Self { limit: usize::MAX }
+        Self { limit: usize::MAX, reserved: 0 }
     }
 }
 
 impl Descriptors {
-    /// Raises the process's limit as far as it may, and returns it.
-    pub fn raise() -> io::Result<Self> {
+    /// Raises the process's limit as far as it may, and returns it. Some are kept for so many worker threads, and
+    /// for so many connections of the admin port.
+    pub fn raise(workers: usize, admin_connections: usize) -> io::Result<Self> {
         let limit = rlimit::increase_nofile_limit(u64::MAX)?;
-        Ok(Self { limit: usize::try_from(limit).unwrap_or(usize::MAX) })
+        let reserved = OWN + FOR_WORKER * workers + admin_connections;
+        Ok(Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), reserved })
     }
 
     /// The limit.
@@ -32,10 +38,10 @@ impl Descriptors {
         self.limit
     }
 
-    /// How many sockets there is room for, with a reserve for the process itself and for handshakes. Under a very
+    /// How many sockets there is room for, with a reserve for the process itself, its admin port and handshakes. Under a very
     /// low limit the reserve is cut, so that it is still a gateway.
     pub fn sockets(self) -> usize {
-        self.limit.saturating_sub(OWN + self.handshakes()).max(self.limit / 4)
+        self.limit.saturating_sub(self.reserved + self.handshakes()).max(self.limit / 4)
     }
 
     /// How many connections may be in their handshake at a time. Further ones wait to be accepted, so that
@@ -58,7 +64,7 @@ mod tests {
             (20_000, 17_400, 2_500),
             (1_048_576, 1_022_876, 25_600),
         ] {
-            let descriptors = Descriptors { limit };
+            let descriptors = Descriptors { limit, reserved: 100 };
             assert_eq!((descriptors.sockets(), descriptors.handshakes()), (sockets, handshakes), "{limit}");
             assert!(descriptors.sockets() + descriptors.handshakes() < limit);
         }

@@ -123,6 +123,10 @@ fn poll_unfinished(
 /// Writes the rest, waits for the peer's Close where one is due, and ends the connection in order: our side
 /// first, then the peer's.
 async fn close(outbox: &Outbox, reader: &Reader, options: &SocketOptions) {
+    // What we have written may still wait in the kernel when we let go of the socket. It would keep that for
+    // minutes for a peer that does not read; so, as before, no longer than nothing of it is taken for a while.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(outbox.stream()).set_tcp_user_timeout(Some(options.write_timeout));
     let patience = match outbox.state() {
         State::Broken => return,
         State::Leaving => options.close_timeout,

@@ -1,7 +1,8 @@
 //! The guard: reads what a client sends, byte by byte if need be, and hands on whole messages only.
 //!
 //! It judges each frame by its header, before anything of it is kept (RFC 6455, section 5.2), so that a frame
-//! that is too big costs nothing; it checks text as it arrives; and it puts fragments together. It keeps no
+//! that is too big costs nothing; it checks text as it arrives (compressed text when it is complete); and it puts
+//! fragments together. It keeps no
 //! more than one message and one control frame, and stops at the first violation. It does no IO.
 
 use bytes::{Bytes, BytesMut};
@@ -58,11 +59,12 @@ struct Partial {
     frame: Option<Frame>,
     message: Option<MessageKind>,
     fragments: u32,
-    /// The message so far, inflated.
+    /// The message so far, as it came: a compressed one is inflated when all of it is there. Until then it costs
+    /// what was sent of it, not what it stands for, and no window.
     payload: BytesMut,
-    /// How many bytes of it were on the wire.
+    /// How many bytes of it have been announced.
     wire_bytes: u64,
-    inflater: Option<Inflater>,
+    is_deflated: bool,
     utf8: Utf8Check,
     control: Vec<u8>,
 }
@@ -116,6 +118,12 @@ impl Guard {
     pub fn is_mid_message(&self) -> bool {
         self.partial.is_some()
     }
+
+    /// How many bytes are allocated for what has arrived of a message and a control frame: at most twice the bound,
+    /// as a buffer grows by doubling, and none between messages.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.payload.capacity() + partial.control.capacity())
+    }
 }
 
 impl Partial {
@@ -138,7 +146,7 @@ impl Partial {
             frame.missing -= length as u64;
             let unmasking = *frame;
             frame.mask.rotate_left(length % 4);
-            self.take(unmasking, piece, bounds)?;
+            self.take(unmasking, piece)?;
             if unmasking.missing > 0 {
                 return Ok(None);
             }
@@ -175,7 +183,7 @@ impl Partial {
             }
             (Opcode::Message(kind), None) => {
                 self.message = Some(kind);
-                self.inflater = frame.is_deflated.then(Inflater::new);
+                self.is_deflated = frame.is_deflated;
                 self.fragments = 0;
                 self.wire_bytes = 0;
             }
@@ -187,33 +195,35 @@ impl Partial {
         }
         self.wire_bytes = self.wire_bytes.saturating_add(frame.missing);
         // What cannot be compressed gets longer: a fixed code spends up to nine bits on a byte.
-        let overhead = if self.inflater.is_some() { bounds.message_bytes / 8 + 64 } else { 0 };
+        let overhead = if self.is_deflated { bounds.message_bytes / 8 + 64 } else { 0 };
         let room = (bounds.message_bytes + overhead) as u64;
         if self.wire_bytes > room { Err(CloseCode::MessageTooBig) } else { Ok(()) }
     }
 
-    /// Keeps a piece of the frame's payload, unmasked and inflated. What is kept grows with what has arrived,
-    /// never with what was announced.
-    fn take(&mut self, frame: Frame, piece: &[u8], bounds: &Bounds) -> Result<(), CloseCode> {
-        let start = self.payload.len();
-        match (frame.opcode, &mut self.inflater) {
-            (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {
-                let start = self.control.len();
-                self.control.extend_from_slice(piece);
-                unmask(&mut self.control[start..], frame.mask);
-                return Ok(());
-            }
-            (_, None) => {
-                self.payload.extend_from_slice(piece);
-                unmask(&mut self.payload[start..], frame.mask);
-            }
-            (_, Some(inflater)) => {
-                let mut piece = piece.to_vec();
-                unmask(&mut piece, frame.mask);
-                inflater.push(&piece, &mut self.payload, bounds.message_bytes)?;
-            }
+    /// Keeps a piece of the frame's payload, unmasked. What is kept grows with what has arrived, never with what
+    /// was announced.
+    fn take(&mut self, frame: Frame, piece: &[u8]) -> Result<(), CloseCode> {
+        if matches!(frame.opcode, Opcode::Close | Opcode::Ping | Opcode::Pong) {
+            let start = self.control.len();
+            self.control.extend_from_slice(piece);
+            unmask(&mut self.control[start..], frame.mask);
+            return Ok(());
         }
-        self.check_text(start)
+        let start = self.payload.len();
+        self.payload.extend_from_slice(piece);
+        unmask(&mut self.payload[start..], frame.mask);
+        if self.is_deflated { Ok(()) } else { self.check_text(start) }
+    }
+
+    /// Inflates the message, which is complete, up to the bound.
+    fn inflate(&mut self, bounds: &Bounds) -> Result<(), CloseCode> {
+        let wire = std::mem::take(&mut self.payload);
+        let mut inflater = Inflater::new();
+        let pushed = inflater.push(&wire, &mut self.payload, bounds.message_bytes);
+        let inflated = pushed.and_then(|()| inflater.finish(&mut self.payload, bounds.message_bytes));
+        // What came before the fault is judged before it.
+        self.check_text(0)?;
+        Ok(inflated?)
     }
 
     fn check_text(&mut self, start: usize) -> Result<(), CloseCode> {
@@ -231,10 +241,8 @@ impl Partial {
             Opcode::Pong => Incoming::Pong(std::mem::take(&mut self.control).into()),
             Opcode::Continuation | Opcode::Message(_) if !frame.is_last => return Ok(None),
             Opcode::Continuation | Opcode::Message(_) => {
-                if let Some(inflater) = self.inflater.take() {
-                    let start = self.payload.len();
-                    inflater.finish(&mut self.payload, bounds.message_bytes)?;
-                    self.check_text(start)?;
+                if std::mem::take(&mut self.is_deflated) {
+                    self.inflate(bounds)?;
                 }
                 // Given away whole, so that an idle connection keeps no buffer.
                 let payload = std::mem::take(&mut self.payload).freeze();

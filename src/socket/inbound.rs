@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use actix_http::error::PayloadError;
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -12,13 +13,15 @@ use futures_util::Stream;
 
 use super::guard::{Guard, Incoming};
 use super::outbox::Outbox;
+use crate::protocol::budget::Budget;
 use crate::protocol::close::CloseCode;
-use crate::protocol::frame::{self, FrameKind};
 
 /// How much is read at once, into a buffer that all sockets of a thread share: an idle one has none.
 const READ_BYTES: usize = 16 * 1024;
 /// How many reads without a whole message a socket may do before it lets others run.
 const READS_IN_A_ROW: u32 = 8;
+/// The time for which `control_frames_per_minute` counts.
+const MINUTE: Duration = Duration::from_secs(60);
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
@@ -31,20 +34,28 @@ pub(super) struct Reader(Rc<RefCell<ReaderState>>);
 #[derive(Debug)]
 struct ReaderState {
     outbox: Outbox,
-    guard: Guard,
+    intake: Intake,
     /// What the client sent together with its request.
     early: Box<[u8]>,
-    /// How many messages and frames between messages have been completed; wraps around.
-    completed: u32,
     /// How it ended, once it has: the guard is not asked again.
     end: Option<End>,
+}
+
+/// What becomes of the bytes that are read.
+#[derive(Debug)]
+struct Intake {
+    guard: Guard,
+    /// How many messages and frames between messages have been completed; wraps around.
+    completed: u32,
+    /// Pings and Pongs. They have a bound here whether or not the session has one for messages.
+    control_frames: Budget,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// The peer has sent Close (which is answered) or is gone.
     Closed,
-    /// The peer broke a rule.
+    /// The peer broke a rule, or went beyond a bound.
     Violation(CloseCode),
 }
 
@@ -60,7 +71,8 @@ enum Look {
 
 impl Reader {
     pub(super) fn new(outbox: Outbox, guard: Guard, early: Box<[u8]>) -> Self {
-        Self(Rc::new(RefCell::new(ReaderState { outbox, guard, early, completed: 0, end: None })))
+        let intake = Intake { guard, completed: 0, control_frames: Budget::default() };
+        Self(Rc::new(RefCell::new(ReaderState { outbox, intake, early, end: None })))
     }
 
     /// The stream of bytes for the actor's context.
@@ -70,8 +82,8 @@ impl Reader {
 
     /// When a message or frame has begun and is not complete: its number.
     pub(super) fn unfinished(&self) -> Option<u32> {
-        let state = self.0.borrow();
-        state.guard.is_mid_message().then_some(state.completed)
+        let intake = &self.0.borrow().intake;
+        intake.guard.is_mid_message().then_some(intake.completed)
     }
 
     /// Reads on after the actor has gone, and drops what comes, until the peer has answered our Close or is
@@ -112,13 +124,13 @@ impl ReaderState {
         }
         let early = std::mem::take(&mut self.early);
         let look = if early.is_empty() {
-            let Self { outbox, guard, completed, .. } = self;
-            match poll_read(outbox, cx, |bytes| digest(outbox, guard, completed, bytes)) {
+            let Self { outbox, intake, .. } = self;
+            match poll_read(outbox, cx, |bytes| intake.digest(outbox, bytes)) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(look) => look,
             }
         } else {
-            digest(&self.outbox, &mut self.guard, &mut self.completed, &early)
+            self.intake.digest(&self.outbox, &early)
         };
         let Digest { frames, count, end } = look;
         self.end = end;
@@ -163,42 +175,54 @@ struct Digest {
     end: Option<End>,
 }
 
-/// Feeds bytes to the guard and writes what comes out in the form that the actor's codec reads. Answers Ping
-/// and Close on the way.
-fn digest(outbox: &Outbox, guard: &mut Guard, completed: &mut u32, mut bytes: &[u8]) -> Digest {
-    let mut frames = BytesMut::new();
-    let mut count = 0;
-    // No bytes at all: the peer has closed its side, with or without a word.
-    let mut end = bytes.is_empty().then_some(End::Closed);
-    while end.is_none() {
-        let read = guard.read(&mut bytes);
-        // A control frame inside a fragmented message completes nothing.
-        if matches!(read, Ok(Some(_))) && !guard.is_mid_message() {
-            *completed = completed.wrapping_add(1);
-        }
-        match read {
-            Ok(None) => break,
-            Err(code) => end = Some(End::Violation(code)),
-            Ok(Some(Incoming::Close(code))) => {
-                outbox.answer_close(code);
-                end = Some(End::Closed);
-            }
-            Ok(Some(incoming)) => {
-                count += 1;
-                match incoming {
-                    Incoming::Text(payload) => put_masked(&mut frames, 0x81, &payload),
-                    Incoming::Binary(payload) => put_masked(&mut frames, 0x82, &payload),
-                    Incoming::Pong(_) => put_masked(&mut frames, 0x8A, b""),
-                    Incoming::Ping(payload) => {
-                        put_masked(&mut frames, 0x89, b"");
-                        outbox.push(frame::encode(FrameKind::Pong, &payload));
+impl Intake {
+    /// Feeds bytes to the guard and writes what comes out in the form that the actor's codec reads. Answers
+    /// Ping and Close on the way.
+    fn digest(&mut self, outbox: &Outbox, mut bytes: &[u8]) -> Digest {
+        let mut frames = BytesMut::new();
+        let mut count = 0;
+        // No bytes at all: the peer has closed its side, with or without a word.
+        let mut end = bytes.is_empty().then_some(End::Closed);
+        while end.is_none() {
+            match self.read(outbox, &mut bytes) {
+                Ok(None) => break,
+                Err(code) => end = Some(End::Violation(code)),
+                Ok(Some(Incoming::Close(code))) => {
+                    outbox.answer_close(code);
+                    end = Some(End::Closed);
+                }
+                Ok(Some(incoming)) => {
+                    count += 1;
+                    match incoming {
+                        Incoming::Text(payload) => put_masked(&mut frames, 0x81, &payload),
+                        Incoming::Binary(payload) => put_masked(&mut frames, 0x82, &payload),
+                        Incoming::Pong(_) => put_masked(&mut frames, 0x8A, b""),
+                        Incoming::Ping(payload) => {
+                            put_masked(&mut frames, 0x89, b"");
+                            outbox.answer_ping(&payload);
+                        }
+                        Incoming::Close(_) => {}
                     }
-                    Incoming::Close(_) => {}
                 }
             }
         }
+        Digest { frames, count, end }
     }
-    Digest { frames, count, end }
+
+    /// The next whole thing that the client sent, if it is in bounds.
+    fn read(&mut self, outbox: &Outbox, bytes: &mut &[u8]) -> Result<Option<Incoming>, CloseCode> {
+        let read = self.guard.read(bytes)?;
+        // A control frame inside a fragmented message completes nothing.
+        if read.is_some() && !self.guard.is_mid_message() {
+            self.completed = self.completed.wrapping_add(1);
+        }
+        let is_counted = matches!(read, Some(Incoming::Ping(_) | Incoming::Pong(_)));
+        let per_minute = outbox.options().control_frames_per_minute;
+        if is_counted && !self.control_frames.take(per_minute, MINUTE, Instant::now()) {
+            return Err(CloseCode::RateLimited);
+        }
+        Ok(read)
+    }
 }
 
 /// The stream of bytes that the actor's context decodes.

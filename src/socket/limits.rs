@@ -3,7 +3,6 @@
 //! Connects are rare beside deliveries, so one short lock for the whole process will do. With a cap of 0 nothing
 //! is kept for it.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +11,9 @@ use std::time::{Duration, Instant};
 use actix_http::StatusCode;
 
 use super::Refusal;
+use super::addresses::{AddressBlock, Tally};
 use crate::metrics::Metrics;
+use crate::protocol::budget::Budget;
 
 /// The caps of a process; 0 means no cap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Caps {
     pub connections: usize,
     /// Open sockets of one client address: an IPv4 address, or an IPv6 network of 64 bits.
     pub connections_per_address: u32,
+    /// Connections of one peer's address that are in their handshake.
+    pub handshakes_per_address: u32,
     /// New sockets in a second, over all workers. A second's worth may come at once.
     pub connects_per_second: u32,
 }
@@ -34,6 +37,12 @@ const TOO_MANY_FROM_ADDRESS: Refusal = Refusal {
     status: StatusCode::TOO_MANY_REQUESTS,
     reason: "too_many_from_address",
     headers: &[("retry-after", "10")],
+};
+/// Said before anything of a request has been read.
+const TOO_MANY_HANDSHAKES: Refusal = Refusal {
+    status: StatusCode::TOO_MANY_REQUESTS,
+    reason: "too_many_handshakes",
+    headers: &[("retry-after", "5")],
 };
 const TOO_MANY_CONNECTS: Refusal = Refusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
@@ -59,7 +68,35 @@ pub(super) struct Place {
     block: Option<AddressBlock>,
 }
 
+/// A connection in its handshake, counted until dropped.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    connections: Connections,
+    metrics: Metrics,
+    block: Option<AddressBlock>,
+}
+
 impl Connections {
+    /// A place for one more connection in its handshake, or why there is none. `peer` is whom it is counted
+    /// for; nobody, if one address may stand for many clients.
+    pub(super) fn begin(
+        &self,
+        peer: Option<IpAddr>,
+        caps: &Caps,
+        metrics: &Metrics,
+    ) -> Result<Handshake, Refusal> {
+        let block = peer.filter(|_| caps.handshakes_per_address != 0).map(AddressBlock::of);
+        if block.is_some() {
+            let handshakes = &mut self.accounts().handshakes;
+            if !handshakes.has_room(block, caps.handshakes_per_address) {
+                return Err(TOO_MANY_HANDSHAKES);
+            }
+            handshakes.add(block);
+        }
+        metrics.handshakes.inc();
+        Ok(Handshake { connections: self.clone(), metrics: metrics.clone(), block })
+    }
+
     /// A place for one more socket, or why there is none. `address` is the client's, if it is known.
     pub(super) fn take(
         &self,
@@ -100,81 +137,47 @@ impl Connections {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(block) = self.block {
-            self.connections.accounts().give_back(block);
+            self.connections.accounts().open.give_back(block);
         }
         self.connections.0.open.fetch_sub(1, Ordering::Relaxed);
         self.metrics.connections.dec();
     }
 }
 
-/// What counts as one client's address. Whoever has an IPv6 address has a whole /64 of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum AddressBlock {
-    V4(u32),
-    V6(u64),
-}
-
-impl AddressBlock {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        if let Some(block) = self.block {
+            self.connections.accounts().handshakes.give_back(block);
         }
+        self.metrics.handshakes.dec();
     }
 }
 
-/// The capacity that an emptied map may keep.
-const SMALL: usize = 1_024;
-
+/// The time for which `connects_per_second` counts.
+const SECOND: Duration = Duration::from_secs(1);
 /// The accounts of addresses and of time. Plain; it is told what time it is.
 #[derive(Debug, Default)]
 struct Accounts {
-    /// An entry is gone with its last socket.
-    open: HashMap<AddressBlock, u32>,
-    /// When the bucket of new sockets is full again.
-    full_at: Option<Instant>,
+    /// Open sockets.
+    open: Tally,
+    /// Connections in their handshake.
+    handshakes: Tally,
+    /// New sockets.
+    connects: Budget,
 }
 
 impl Accounts {
     /// Notes a new socket, or says why there may be none; then nothing has changed.
     fn take(&mut self, block: Option<AddressBlock>, caps: &Caps, now: Instant) -> Result<(), Refusal> {
-        let open = block.and_then(|block| self.open.get(&block)).copied().unwrap_or(0);
-        if block.is_some() && open >= caps.connections_per_address {
+        if !self.open.has_room(block, caps.connections_per_address) {
             return Err(TOO_MANY_FROM_ADDRESS);
         }
         // The last check, so that who is refused for another reason uses nothing up.
-        if !self.connect(caps.connects_per_second, now) {
+        if !self.connects.take(caps.connects_per_second, SECOND, now) {
             return Err(TOO_MANY_CONNECTS);
         }
-        if let Some(block) = block {
-            self.open.insert(block, open + 1);
-        }
+        self.open.add(block);
         Ok(())
-    }
-
-    /// A token bucket that holds a second's worth, kept as the time at which it is full again.
-    fn connect(&mut self, per_second: u32, now: Instant) -> bool {
-        if per_second == 0 {
-            return true;
-        }
-        let one = Duration::from_secs(1) / per_second;
-        let full_at = self.full_at.map_or(now, |full_at| full_at.max(now)) + one;
-        if full_at - now > Duration::from_secs(1) {
-            return false;
-        }
-        self.full_at = Some(full_at);
-        true
-    }
-
-    fn give_back(&mut self, block: AddressBlock) {
-        let Some(open) = self.open.get_mut(&block) else { return };
-        *open -= 1;
-        if *open == 0 {
-            self.open.remove(&block);
-            if self.open.capacity() > SMALL.max(8 * self.open.len()) {
-                self.open.shrink_to(2 * self.open.len());
-            }
-        }
     }
 }
 
@@ -195,31 +198,9 @@ mod tests {
         assert_eq!(accounts.take(one, &caps, now), Ok(()));
         assert_eq!(accounts.take(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
         assert_eq!(accounts.take(block("192.0.2.2"), &caps, now), Ok(()), "a neighbour");
-        accounts.give_back(one.unwrap());
+        accounts.open.give_back(one.unwrap());
         assert_eq!(accounts.take(one, &caps, now), Ok(()));
         assert_eq!(accounts.take(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
-    }
-
-    #[test]
-    fn an_address_without_a_socket_is_forgotten() {
-        let caps = Caps { connections_per_address: 1, ..Caps::default() };
-        let (mut accounts, now) = (Accounts::default(), Instant::now());
-        for bits in 0..10_000 {
-            accounts.take(Some(AddressBlock::V6(bits)), &caps, now).unwrap();
-        }
-        for bits in 0..10_000 {
-            accounts.give_back(AddressBlock::V6(bits));
-        }
-        assert!(accounts.open.is_empty());
-        assert!(accounts.open.capacity() <= 2 * SMALL, "{}", accounts.open.capacity());
-    }
-
-    #[test]
-    fn a_network_of_64_bits_is_one_address_and_a_mapped_one_is_what_it_maps() {
-        assert_eq!(block("2001:db8:1:2::1"), block("2001:db8:1:2:ffff::9"));
-        assert_ne!(block("2001:db8:1:2::1"), block("2001:db8:1:3::1"));
-        assert_eq!(block("::ffff:192.0.2.1"), block("192.0.2.1"));
-        assert_ne!(block("192.0.2.1"), block("192.0.2.2"));
     }
 
     #[test]
@@ -251,7 +232,7 @@ mod tests {
         }
         assert_eq!(accounts.take(block("192.0.2.2"), &caps, now), Ok(()));
         assert_eq!(accounts.take(block("192.0.2.3"), &caps, now), Err(TOO_MANY_CONNECTS));
-        assert_eq!(accounts.open.len(), 2, "a refused one has no entry");
+        assert_eq!(accounts.open.addresses(), 2, "a refused one has no entry");
     }
 
     #[test]
@@ -261,14 +242,14 @@ mod tests {
         let take = || connections.take(address, &Caps::default(), &metrics, now).unwrap();
         let places: Vec<_> = (0..10_000).map(|_| take()).collect();
         assert_eq!(connections.count(), 10_000);
-        assert!(connections.accounts().open.is_empty());
+        assert_eq!(connections.accounts().open.addresses(), 0);
         drop(places);
         assert_eq!((connections.count(), metrics.connections.get()), (0, 0));
     }
 
     #[test]
     fn a_refusal_leaves_nothing_behind() {
-        let caps = Caps { connections: 3, connections_per_address: 2, connects_per_second: 0 };
+        let caps = Caps { connections: 3, connections_per_address: 2, ..Caps::default() };
         let (connections, metrics, now) = (Connections::default(), Metrics::default(), Instant::now());
         let take = |address: &str| connections.take(address.parse().ok(), &caps, &metrics, now);
         let (first, _second) = (take("192.0.2.1").unwrap(), take("192.0.2.1").unwrap());
@@ -279,5 +260,25 @@ mod tests {
         assert_eq!((connections.count(), metrics.connections.get()), (3, 3));
         drop(first);
         take("192.0.2.1").unwrap();
+    }
+
+    #[test]
+    fn handshakes_are_counted_for_their_address_and_apart_from_sockets() {
+        let caps = Caps { connections_per_address: 3, handshakes_per_address: 2, ..Caps::default() };
+        let (connections, metrics, now) = (Connections::default(), Metrics::default(), Instant::now());
+        let begin = |peer: &str| connections.begin(peer.parse().ok(), &caps, &metrics);
+        let (first, second) = (begin("192.0.2.1").unwrap(), begin("::ffff:192.0.2.1").unwrap());
+        assert_eq!(begin("192.0.2.1").unwrap_err(), TOO_MANY_HANDSHAKES);
+        let neighbour = begin("192.0.2.2").unwrap();
+        let exempt: Vec<_> = (0..10).map(|_| connections.begin(None, &caps, &metrics).unwrap()).collect();
+        let sockets: Vec<_> = (0..3)
+            .map(|_| connections.take("192.0.2.1".parse().ok(), &caps, &metrics, now).unwrap())
+            .collect();
+        drop(first);
+        let third = begin("192.0.2.1").unwrap();
+        assert_eq!((connections.count(), metrics.handshakes.get()), (3, 13));
+        drop((second, third, neighbour, exempt, sockets));
+        assert_eq!(connections.accounts().handshakes.addresses(), 0);
+        assert_eq!(metrics.handshakes.get(), 0);
     }
 }

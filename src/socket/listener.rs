@@ -1,31 +1,36 @@
 //! The public port: accepts connections, reads one request from each, and hands it to the upgrade.
 
 use std::convert::Infallible;
-use std::io;
+use std::future::ready;
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
-use actix_http::{HttpService, KeepAlive, Method, Request, Response};
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, KeepAlive, Method, Protocol as Http, Request, Response};
+use actix_rt::net::TcpStream;
 use actix_server::Server;
-use actix_service::{fn_factory, fn_service};
+use actix_service::{Service as _, apply_fn_factory, fn_factory, fn_service};
 use bytes::Bytes;
-use socket2::{Domain, Protocol, Socket, Type};
+use futures_util::future::Either;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::limits::Connections;
+use super::limits::{Connections, Handshake};
 use super::upgrade::{Answered, Handover, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED, response, upgrade};
-use super::{Application, SocketOptions};
+use super::{Application, Refusal, SocketOptions};
+use crate::metrics::Metrics;
 
 /// How many connections may wait to be accepted. After a restart of everything they come in thousands; the
 /// kernel caps this at its own `net.core.somaxconn`.
-const BACKLOG: i32 = 4_096;
+pub const BACKLOG: i32 = 4_096;
 
-/// Binds a port without accepting from it yet. Port 0 takes a free one.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// Binds a port without accepting from it yet; `backlog` connections may wait for that. Port 0 takes a free one.
+pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     Ok(socket.into())
 }
 
@@ -46,7 +51,8 @@ where
     let handshakes = options.handshakes.div_ceil(workers.max(1)).max(1);
     let factory = move || {
         let (make, options, connections) = (make.clone(), options.clone(), connections.clone());
-        HttpService::build()
+        let (gate_options, gate_connections) = (options.clone(), connections.clone());
+        let http = HttpService::build()
             .keep_alive(KeepAlive::Disabled)
             .client_request_timeout(options.handshake_timeout)
             .h1_allow_half_closed(false)
@@ -69,8 +75,28 @@ where
                     }))
                 }
             }))
-            .finish(fn_service(plain))
-            .tcp()
+            .finish(fn_service(plain));
+        apply_fn_factory(http, move |stream: TcpStream, http| {
+            let peer = stream.peer_addr().ok();
+            match begin(&gate_options, &gate_connections, peer) {
+                Err(refusal) => {
+                    turn_away(&stream, &refusal);
+                    Either::Left(ready(Ok(())))
+                }
+                Ok(handshake) => {
+                    let served = http.call((stream, Http::Http1, peer));
+                    let metrics = gate_options.metrics.clone();
+                    Either::Right(async move {
+                        let served = served.await;
+                        if let Err(DispatchError::Parse(_)) = served {
+                            Metrics::count(&metrics.upgrades_refused, "bad_request");
+                        }
+                        drop(handshake);
+                        served
+                    })
+                }
+            }
+        })
     };
     Ok(Server::build()
         .workers(workers)
@@ -79,6 +105,34 @@ where
         .shutdown_timeout(0)
         .listen("gateway", listener, factory)?
         .run())
+}
+
+/// Counts one more handshake for its peer, or refuses it. A trusted proxy is not counted: whose connection it is
+/// stands in a header that has not been read yet.
+fn begin(
+    options: &SocketOptions,
+    connections: &Connections,
+    peer: Option<SocketAddr>,
+) -> Result<Handshake, Refusal> {
+    let peer = peer.map(|peer| peer.ip()).filter(|&peer| !options.trusted_proxies.contains(peer));
+    connections.begin(peer, &options.caps, &options.metrics).inspect_err(|refusal| {
+        Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
+    })
+}
+
+/// Says why, as far as it can be said without waiting, and ends the connection.
+fn turn_away(stream: &TcpStream, refusal: &Refusal) {
+    let reason = refusal.reason;
+    let mut answer = format!("HTTP/1.1 {}\r\nconnection: close\r\n", refusal.status);
+    for (name, value) in refusal.headers {
+        answer += &format!("{name}: {value}\r\n");
+    }
+    answer += &format!("content-length: {}\r\n\r\n{reason}", reason.len());
+    // Not through the runtime, which would have to wait until it knows that the stream is ready.
+    let socket = SockRef::from(stream);
+    let _ = (&*socket).write(answer.as_bytes());
+    // What is left unread would make the kernel reset the connection, and the answer might be lost.
+    let _ = (&*socket).read(&mut [0; 4_096]);
 }
 
 /// A request that does not ask for a WebSocket.

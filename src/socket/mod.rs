@@ -13,10 +13,11 @@
 //! - `inbound`: from the socket through the guard into the actor's context.
 //! - `driver`: the task that joins them, with the deadlines.
 //! - `extensions`: whether messages may be compressed.
-//! - [`proxies`]: whose socket it is; [`limits`]: how many there may be; [`descriptors`]: what the system allows.
+//! - [`proxies`]: whose socket it is; [`limits`]: how many there may be (`addresses`: of one address); [`descriptors`]: what the system allows.
 //! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
 //! - [`listener`]: the public port.
 
+mod addresses;
 pub mod descriptors;
 mod driver;
 mod extensions;
@@ -78,8 +79,12 @@ pub struct SocketOptions {
     pub inbound: Bounds,
     /// How long a message may take from its first byte to its last.
     pub message_timeout: Duration,
+    /// How many Pings and Pongs a client may send in a minute.
+    pub control_frames_per_minute: u32,
     /// How many bytes may wait for a client that reads slowly.
     pub outbound_bytes: usize,
+    /// How many bytes may wait for all clients of the process together.
+    pub outbound_bytes_of_all: usize,
     /// How long a write may make no progress.
     pub write_timeout: Duration,
     /// How long a peer may take to answer a Close.

@@ -16,10 +16,14 @@ use bytes::{Buf as _, Bytes};
 use super::SocketOptions;
 use crate::metrics::{Code, Metrics};
 use crate::protocol::close::CloseCode;
-use crate::protocol::frame;
+use crate::protocol::frame::{self, FrameKind};
 
 /// How many frames go into one write at most; the kernel takes up to 1024 (`UIO_MAXIOV`).
 const WRITE_AT_ONCE: usize = 64;
+/// What a frame that waits takes beside its bytes, at most: its place in a queue that grows by doubling (while it
+/// moves, three places), and what the allocator adds. Without it a peer that sends empty Pings and reads nothing would
+/// hold fifty times the bound in Pongs of two bytes.
+const FRAME_OVERHEAD_BYTES: usize = 3 * size_of::<Bytes>() + 32;
 
 /// A handle on one socket's way out. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -56,7 +60,7 @@ pub(super) enum State {
     Open,
     /// A Close frame is the last one; the peer's answer is awaited.
     Closing,
-    /// As Closing, but the peer began it, broke the rules or does not read: nothing is awaited.
+    /// As Closing, but the peer began it, broke the rules, is silent or does not read: nothing is awaited.
     Leaving,
     /// The stream has failed: there is nobody to send to.
     Broken,
@@ -83,25 +87,49 @@ impl Outbox {
         }))
     }
 
-    /// Sends a prepared WebSocket frame: at once if nothing waits, else behind what waits. When more than
-    /// `session.outbound_bytes` would wait, the socket is closed as too slow instead.
+    /// Sends a prepared WebSocket frame: at once if nothing waits, else behind what waits. When what waits would
+    /// take more memory than `session.outbound_bytes`, or than is left of `server.outbound_bytes`, the socket is
+    /// closed as too slow instead.
     pub fn push(&self, frame: Bytes) -> Pushed {
         if self.0.state.get() != State::Open {
             return Pushed::Closed;
         }
         self.enqueue(frame);
-        if self.queued_bytes() > self.0.options.outbound_bytes {
+        let held = self.held_bytes();
+        if held > 0 && held > self.allowance() {
             self.close(CloseCode::TooSlow);
             return Pushed::Closed;
         }
         Pushed::Accepted
     }
 
+    /// How many bytes may wait here. The fuller the process is, the fewer: a socket may have as many as are left for
+    /// all. So the one with the most waiting is the first to go, and together they stay below their bound.
+    fn allowance(&self) -> usize {
+        let options = &self.0.options;
+        // What waits here is in it.
+        let all = usize::try_from(options.metrics.outbound_queued_bytes.get()).unwrap_or(0);
+        options.outbound_bytes.min(options.outbound_bytes_of_all.saturating_sub(all))
+    }
+
+    /// Answers a Ping. Of Pongs that would wait one behind the other only the latest is kept (RFC 6455, section
+    /// 5.5.3), so that a peer which does not read them cannot pile them up.
+    pub(super) fn answer_ping(&self, payload: &[u8]) {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(queue) = &mut *self.0.queue.borrow_mut() {
+            queue.take_back_pong(&self.0.options.metrics);
+        }
+        self.push(frame::encode(FrameKind::Pong, payload));
+    }
+
     /// Sends Close and nothing after it. Only the first call counts.
     pub fn close(&self, code: CloseCode) {
         let state = match code {
-            // A peer that breaks the rules of framing, or does not read, is not waited for.
+            // A peer that breaks the rules of framing, does not read, or has long been silent is not waited for.
             CloseCode::TooSlow
+            | CloseCode::HeartbeatTimedOut
             | CloseCode::ProtocolError
             | CloseCode::InvalidUtf8
             | CloseCode::PolicyViolation
@@ -147,8 +175,18 @@ impl Outbox {
         self.0.queue.borrow().as_ref().map_or(0, |queue| queue.bytes)
     }
 
+    /// What the frames that wait take in memory, if nobody shares them.
+    fn held_bytes(&self) -> usize {
+        let queue = self.0.queue.borrow();
+        queue.as_ref().map_or(0, |queue| queue.bytes + queue.frames.len() * FRAME_OVERHEAD_BYTES)
+    }
+
     pub(super) fn state(&self) -> State {
         self.0.state.get()
+    }
+
+    pub(super) fn options(&self) -> &SocketOptions {
+        &self.0.options
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
@@ -252,6 +290,19 @@ impl Queue {
         self.bytes += frame.len();
         metrics.outbound_queued_bytes.inc_by(frame.len() as i64);
         self.frames.push_back(frame);
+    }
+
+    /// Takes the last frame back if it is a Pong of which nothing has left.
+    fn take_back_pong(&mut self, metrics: &Metrics) {
+        // The rest of a torn frame begins anywhere.
+        let untorn = usize::from(self.is_torn)..;
+        let is_pong = |frame: &Bytes| frame.first() == Some(&FrameKind::Pong.first_byte());
+        if !self.frames.range(untorn).next_back().is_some_and(is_pong) {
+            return;
+        }
+        let length = self.frames.pop_back().map_or(0, |frame| frame.len());
+        self.bytes -= length;
+        metrics.outbound_queued_bytes.dec_by(length as i64);
     }
 
     fn advance(&mut self, mut written: usize, metrics: &Metrics) {

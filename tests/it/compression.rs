@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use emagine_gateway::protocol::deflate::{Inflater, deflate};
 
 use crate::support::gateway::TestGateway;
-use crate::support::raw_socket::RawSocket;
+use crate::support::raw_socket::{RawSocket, text_frame};
 
 const OFFER: &str = "\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
 const BOUND: usize = 100_000;
@@ -80,6 +80,30 @@ fn a_compression_bomb_is_refused_and_a_neighbour_is_served() {
     client.closed_with(1009);
     gateway.publish("user:1", "1");
     neighbour.hears(r#"{"op":3,"message":1}"#);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_compressed_message_that_is_begun_costs_what_was_sent_of_it_not_what_it_stands_for() {
+    let gateway = TestGateway::with("server.compression", "true").spawn();
+    let mut begun = compressed(&[b'x'; 60_000]);
+    assert!(begun.len() < 1_000);
+    // More fragments will follow.
+    begun[0] &= 0x7F;
+    let mut client = ready(&gateway, "1");
+    client.writes(&begun);
+    let before = gateway.peak_memory();
+    let clients: Vec<_> = (0..100)
+        .map(|number| {
+            let mut client = ready(&gateway, &number.to_string());
+            // The Pong shows that what was begun has been read.
+            client.writes(&[&begun[..], &text_frame(0x89, "")].concat());
+            assert_eq!(client.frame().0, 0x8A);
+            client
+        })
+        .collect();
+    let grown = gateway.peak_memory() - before;
+    assert!(grown < 3_072, "memory grew by {grown} KiB for {} messages", clients.len());
 }
 
 #[test]

@@ -203,9 +203,9 @@ fn connections_that_say_nothing_use_up_no_descriptors_and_do_not_bring_it_down()
 
 #[test]
 fn with_every_descriptor_used_up_it_stays_and_recovers() {
-    let mut gateway = TestGateway::with("server.workers", "2").files(64).spawn();
+    // More than there are.
+    let mut gateway = TestGateway::with("admin.max_connections", "100").files(64).spawn();
     let mut neighbour = gateway.ready("1");
-    // The admin port has no bound of its own: whoever reaches it is an operator.
     let silent = flood(gateway.admin, 100);
     gateway.logs("Too many open files");
     neighbour.says(r#"{"op":10,"time":7}"#);

@@ -9,6 +9,7 @@ mod support;
 mod admin;
 mod auth;
 mod compression;
+mod corpus;
 mod delivery;
 mod deployments;
 mod hostile;

@@ -258,7 +258,7 @@ fn publish_publishes_byte_for_byte_and_says_what_is_wrong() {
     for (arguments, says) in [
         (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
         (&["publish", "nonsense", "1"], "channel: a channel is `all` or `<namespace>:<name>`"),
-        (&["publish", "user:42", "1", "--durable"], "durable publishing is not available yet"),
+        (&["publish", "user:42", "1", "--durable", "--idempotency-key", ""], "1 to 255 bytes"),
         (&["publish", "user:42", "1", "--set", "admin.api_key=wrong"], "admin.api_key"),
         (&["publish", "user:42", "1", "--url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
     ] {

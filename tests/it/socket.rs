@@ -73,6 +73,7 @@ fn a_session_whose_socket_is_blocked_keeps_its_timers() {
         .with("session.write_timeout", "5m")
         .with("session.heartbeat_interval", "1s")
         .with("session.heartbeat_grace", "5s")
+        .with("server.close_timeout", "1m")
         .spawn();
     let stalled = stalled(&gateway, r#"{"op":0,"heartbeat_interval":1000}"#);
     fill(&gateway, || gateway.metric("outbound_queued_bytes") > 1_000_000);

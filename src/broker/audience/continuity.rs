@@ -216,6 +216,8 @@ impl Continuity {
             };
             match order(self.place, position) {
                 Order::Past => continue,
+                // There is no history that would have it: somebody publishes places of his own making.
+                Order::Elsewhere if self.place.is_some_and(Position::is_beginning) => {}
                 // The history has been read since it came.
                 Order::Elsewhere if self.place.is_some_and(|place| position <= place) => continue,
                 Order::Elsewhere if !anyway => {

@@ -24,6 +24,8 @@ local MAX_KEY_BYTES = 320
 local MAX_ONCE_BYTES = 255
 -- Above this a Lua number does not hold every integer.
 local MAX_NUMBER = 2 ^ 53 - 1
+-- What is run on every channel, and may be refused.
+local WRITES = { 'XADD', 'PEXPIRE', 'PUBLISH' }
 -- How often to look whether this server was demoted and promoted again.
 local LOOK_EVERY_MS = 1000
 
@@ -87,7 +89,7 @@ local function next_place(key, now)
   if #key > MAX_KEY_BYTES or not is_channel(key) then
     return nil, refuse('the key must be <prefix>:all or <prefix>:<namespace>:<name>')
   end
-  for _, command in ipairs({ 'XADD', 'PEXPIRE', 'PUBLISH' }) do
+  for _, command in ipairs(WRITES) do
     if not redis.acl_check_cmd(command, key, '1', '1', '1') then
       return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. key)
     end
@@ -169,7 +171,7 @@ local function publish(keys, args)
   elseif once and (once == '' or #once > MAX_ONCE_BYTES) then
     return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_ONCE_BYTES))
   elseif not pcall(cjson.decode, message) then
-    -- This keeps most mistakes out and tells their publisher. The gateway's own reading is stricter.
+    -- This keeps most mistakes out and tells their publisher. The gateway's own reading is the exact one.
     return refuse('the message is not valid JSON')
   end
 

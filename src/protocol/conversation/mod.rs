@@ -248,7 +248,7 @@ impl Conversation {
             state: State::Unidentified { identify_by: now.monotonic + rules.identify_timeout },
             last_seen: now.monotonic,
             next_heartbeat: now.monotonic + rules.heartbeat_interval.mul_f64(jitter.clamp(0.0, 1.0)),
-            budget: Budget::new(rules.messages_per_minute, now.monotonic),
+            budget: Budget::default(),
             rules,
         }
     }

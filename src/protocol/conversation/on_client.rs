@@ -1,5 +1,7 @@
 //! What the client says.
 
+use std::time::Duration;
+
 use super::{Action, Conversation, Input, Request, Since, State, Token, Wanted};
 use crate::protocol::Now;
 use crate::protocol::channel::ChannelName;
@@ -10,12 +12,14 @@ use crate::protocol::event::{Event, RefusalReason, SoftError, SubscriptionOutcom
 /// How many frames may wait for Ready. A client has no reason to send more before it is answered; the
 /// longest wait is one Redis round trip.
 const MAX_WAITING_FRAMES: usize = 16;
+/// The time for which `messages_per_minute` counts.
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Conversation {
     /// Any frame of the client: it is alive, and it has used some of its budget.
     pub(super) fn on_client(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
         self.last_seen = now.monotonic;
-        if !self.budget.take(now.monotonic) {
+        if !self.budget.take(self.rules.messages_per_minute, MINUTE, now.monotonic) {
             return self.close(CloseCode::RateLimited, actions);
         }
         match input {

@@ -29,9 +29,12 @@ fn every_range_has_two_ends() {
         ("session.max_message_bytes", "1024", "67108864", "1023", "67108865"),
         ("session.outbound_bytes", "1024", "1073741824", "1023", "1073741825"),
         ("session.recovery_limit", "0", "100000", "-1", "100001"),
+        ("session.control_frames_per_minute", "10", "1000000", "9", "1000001"),
         ("session.max_fragments", "1", "65536", "0", "65537"),
         ("auth.max_age", "1s", "3650d", "0s", "3651d"),
         ("auth.leeway", "0s", "5m", "1500ms", "301s"),
+        ("admin.max_connections", "4", "10000", "3", "10001"),
+        ("admin.request_timeout", "500ms", "1m", "499ms", "61s"),
         ("drain.delay", "0s", "4s", "5s", "601s"),
         ("drain.window", "0s", "5s", "6s", "61m"),
         ("drain.timeout", "1s", "2h", "999ms", "121m"),
@@ -50,6 +53,14 @@ fn every_range_has_two_ends() {
             assert_refused(development(&[(key, bad)]), &[section, "must be"]);
         }
     }
+}
+
+#[test]
+fn what_waits_for_all_sockets_is_no_less_than_what_waits_for_one() {
+    let two = |all| [("session.outbound_bytes", "2048"), ("server.outbound_bytes", all)];
+    assert!(development(&two("0")).is_ok());
+    assert!(development(&two("2048")).is_ok());
+    assert_refused(development(&two("2047")), &["server.outbound_bytes", "session.outbound_bytes"]);
 }
 
 #[test]

@@ -21,7 +21,10 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// All that comes out of `bytes` when they arrive in pieces of `cut`.
 fn read_cut(bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
-    let mut guard = Guard::new(BOUNDS, false);
+    read_cut_with(Guard::new(BOUNDS, false), bytes, cut)
+}
+
+fn read_cut_with(mut guard: Guard, bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
     let mut all = Vec::new();
     for mut piece in bytes.chunks(cut) {
         loop {
@@ -109,6 +112,27 @@ fn a_violation_is_named_as_soon_as_it_shows() {
 }
 
 #[test]
+fn a_compressed_message_with_two_faults_is_closed_for_the_first_however_it_is_cut() {
+    let stored = |bytes: &[u8]| {
+        let length = (bytes.len() as u16).to_le_bytes();
+        [&[0], &length[..], &length.map(|byte| !byte), bytes].concat()
+    };
+    let (corrupt, too_much) = ([0x07], stored(&[b'a'; 1_001]));
+    for (what, wire, code) in [
+        ("too big, then corrupt", [&too_much[..], &corrupt].concat(), CloseCode::MessageTooBig),
+        ("not UTF-8, then corrupt", [&stored(b"a\xFF")[..], &corrupt].concat(), CloseCode::InvalidUtf8),
+        ("not UTF-8, then too big", [stored(b"a\xFF"), too_much].concat(), CloseCode::InvalidUtf8),
+        ("corrupt", corrupt.to_vec(), CloseCode::ProtocolError),
+    ] {
+        let bytes = frame(0xC1, &wire);
+        for cut in 1..=bytes.len() {
+            let outcome = read_cut_with(Guard::new(BOUNDS, true), &bytes, cut);
+            assert_eq!(outcome, (vec![], Some(code)), "{what}, cut every {cut} bytes");
+        }
+    }
+}
+
+#[test]
 fn a_message_of_exactly_the_bound_passes() {
     let bytes = [frame(0x02, &[0; 600]), frame(0x80, &[1; 400])].concat();
     assert_eq!(read(&bytes).0.len(), 1);
@@ -129,6 +153,7 @@ fn nothing_is_kept_between_messages() {
     let bytes = frame(0x82, &[0; 900]);
     assert!(guard.read(&mut &bytes[..]).unwrap().is_some());
     assert!(!guard.is_mid_message());
+    assert_eq!(guard.held_bytes(), 0);
     assert!(guard.read(&mut &bytes[..3]).unwrap().is_none());
     assert!(guard.is_mid_message());
 }

@@ -14,7 +14,7 @@ const FOUND_WITHIN: Duration = Duration::from_secs(5);
 
 fn ready() -> (RedisServer, TestGateway) {
     let redis = RedisServer::start();
-    let gateway = plan(&redis.url()).spawn();
+    let gateway = plan(&redis.url()).with("broker.probe_timeout", "1500ms").spawn();
     gateway.wait_ready();
     (redis, gateway)
 }

@@ -179,6 +179,28 @@ fn every_refusal_says_what_is_wrong_and_nothing_is_written() {
     redis.publish("room:1", &longest);
 }
 
+/// Redis' own reading of JSON differs from the gateway's in a few corners; docs/delivery.md lists them.
+#[test]
+fn what_redis_takes_for_json_and_the_gateway_does_not_is_known() {
+    let mut redis = Prepared::start();
+    let deep = format!("{}{}", "[".repeat(450), "]".repeat(450));
+    for (message, redis_takes, gateway_takes) in [
+        (deep.as_str(), true, true),
+        ("NaN", true, false),
+        ("0x10", true, false),
+        ("01", true, false),
+        ("\"a\nb\"", true, false),
+        (r#""\ud800""#, false, true),
+        ("[1,]", false, false),
+        ("[1] 2", false, false),
+        ("nul", false, false),
+    ] {
+        let taken = fcall::<String>(&mut redis.backend, &["room:1"], &[message]).is_ok();
+        assert_eq!(taken, redis_takes, "{message}");
+        assert_eq!(RawValue::from_string(message.to_owned()).is_ok(), gateway_takes, "{message}");
+    }
+}
+
 #[test]
 fn the_same_idempotency_key_publishes_once() {
     let mut redis = Prepared::start();

@@ -39,8 +39,19 @@ impl Prepared {
     }
 
     fn over(server: RedisServer) -> Self {
-        let (url, metrics) = (server.url(), Metrics::default());
-        let broker = Broker::redis(options(&url), &metrics).unwrap();
+        let url = server.url();
+        Self::at(server, &url)
+    }
+
+    /// One whose broker is this user, `name:password`.
+    fn over_as(server: RedisServer, user: &str) -> Self {
+        let url = server.url().replace("://", &format!("://{user}@"));
+        Self::at(server, &url)
+    }
+
+    fn at(server: RedisServer, url: &str) -> Self {
+        let metrics = Metrics::default();
+        let broker = Broker::redis(options(url), &metrics).unwrap();
         let prepared = Self { backend: server.client(), broker, metrics, server };
         prepared.wait_ready();
         prepared

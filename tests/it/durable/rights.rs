@@ -26,6 +26,19 @@ fn the_documented_rights_suffice() {
 }
 
 #[test]
+fn the_documented_rights_of_the_gateway_suffice() {
+    const RIGHTS: &str = "~gateway:* &gateway:* -@all +subscribe +unsubscribe +publish +ping +time \
+                          +function|list +function|load +fcall +exists +xinfo|stream +xadd +xrange +xrevrange \
+                          +pexpire +get +set +multi +exec +info";
+    let server = RedisServer::start();
+    run::<()>(&mut server.client(), &format!("ACL SETUSER gateway on >secret {RIGHTS}")).unwrap();
+    let mut redis = Prepared::over_as(server, "gateway:secret");
+    assert_eq!((redis.broker.notes(), redis.metrics.history_available.get()), (vec![], 1));
+    redis.broker_publishes("room:1", "1").unwrap();
+    assert!(redis.run::<u64>("GET gateway:born") > 0);
+}
+
+#[test]
 fn a_user_without_a_right_is_refused_before_anything_is_written() {
     let mut redis = Prepared::start();
     for (rules, text) in [
@@ -35,7 +48,7 @@ fn a_user_without_a_right_is_refused_before_anything_is_written() {
         (format!("~gateway:* &gateway:* {RIGHTS} -pexpire"), "may not run PEXPIRE"),
         (format!("~gateway:* &gateway:* {RIGHTS} -set"), "may not run SET"),
         (format!("%R~gateway:* &gateway:* {RIGHTS}"), "permission"),
-        (format!("~gateway:* &gateway:* {RIGHTS} -time"), "permission"),
+        (format!("~gateway:* &gateway:* {RIGHTS} -time"), "can't run"),
         (format!("~gateway:* &gateway:* {RIGHTS} -fcall"), "permission"),
         (format!("~gateway:user:* &gateway:* {RIGHTS}"), "permission"),
     ] {

@@ -40,6 +40,10 @@ fn thousands_that_come_and_go_in_every_way_leave_no_descriptor_and_no_entry_behi
     street.neighbour_is_served("the churn");
     let after = eventually(SOON, || Some(street.gateway.open_files()).filter(|&after| after <= before));
     assert_eq!(after, before);
+    // Each task that serves a peer holds one of these until it ends: a socket's driver, with its actor; a connection
+    // that is not one yet; one of the admin port, of which the last asks for this.
+    street.gateway.wait_metric("handshakes", 0);
+    street.gateway.wait_metric("admin_connections", 1);
     for name in ["connections", "sessions", "users"] {
         street.gateway.wait_metric(name, 1);
     }

@@ -207,6 +207,11 @@ fn closes() -> Vec<Case> {
     cases
 }
 
+/// As deep as fits.
+fn nested() -> String {
+    format!(r#"{{"op":10,"more":{}{}}}"#, "[".repeat(480), "]".repeat(480))
+}
+
 fn payloads() -> Vec<Case> {
     let text = |text: &str| frame(0x81, text.as_bytes());
     vec![
@@ -219,8 +224,15 @@ fn payloads() -> Vec<Case> {
         ("arrays inside arrays", text(&"[".repeat(1024)), Closed(4001)),
         ("objects inside objects", text(&r#"{"op":"#.repeat(170)), Closed(4001)),
         ("a number beyond all", text(r#"{"op":1e999}"#), Closed(4001)),
+        ("a time beyond all, given back as it is", text(r#"{"op":10,"time":1e999}"#), Open),
         ("an op beyond all", text(r#"{"op":18446744073709551616}"#), Closed(4001)),
         ("half a surrogate pair, escaped", text(r#"{"op":1,"token":"\ud800"}"#), Closed(4001)),
+        ("half a surrogate pair before another", text(r#"{"op":1,"token":"\ud800\ud800"}"#), Closed(4001)),
+        ("NUL inside a text", text("{\"op\":1,\"token\":\"\0\"}"), Closed(4001)),
+        ("NUL behind the object", text("{\"op\":10}\0"), Closed(4001)),
+        ("arrays inside a field that nobody knows", text(&nested()), Open),
+        ("a doubled token", text(r#"{"op":1,"token":"42","token":"43"}"#), Closed(4001)),
+        ("a doubled op, escaped", text(r#"{"op":10,"\u006fp":1}"#), Closed(4001)),
         ("a doubled op", text(r#"{"op":10,"op":1}"#), Closed(4001)),
         ("two objects", text(r#"{"op":10}{"op":10}"#), Closed(4001)),
     ]

@@ -1,11 +1,16 @@
 //! What a peer may send, withhold or refuse to read, and that its neighbours do not notice.
 
+mod broken;
 mod churn;
 mod closing;
+mod crowds;
 mod endless;
+mod floods;
 mod frames;
 mod handshakes;
 mod slow;
+mod stalled;
+mod strangers;
 
 use crate::support::client::Client;
 use crate::support::gateway::{Plan, TestGateway};

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::{HELLO, Neighbourhood, frame, header};
+use super::{Neighbourhood, frame, header};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
@@ -106,10 +106,12 @@ fn bytes_and_pings_do_not_lengthen_the_time_of_a_message() {
 #[test]
 fn messages_that_are_completed_may_go_on_for_longer_than_one_may() {
     let mut street = Neighbourhood::of(
-        &TestGateway::with("session.message_timeout", "700ms").with("session.messages_per_minute", "0"),
+        &TestGateway::with("session.message_timeout", "700ms")
+            .with("session.messages_per_minute", "0")
+            .with("session.heartbeat_interval", "1h"),
     );
     let mut raw = RawSocket::connect(street.gateway.public);
-    raw.hears(HELLO);
+    raw.hears(r#"{"op":0,"heartbeat_interval":3600000}"#);
     let message = frame(0x81, br#"{"op":10}"#);
     let begun = Instant::now();
     // The socket is inside a message nearly always: each write ends one and begins the next.

@@ -1,7 +1,7 @@
 //! A client that is free to break the rules: it upgrades by hand, and writes and reads bytes.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -42,6 +42,16 @@ impl RawSocket {
             .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
     }
 
+    /// As [`connect`](Self::connect), by segments so short that the gateway's kernel keeps tens of KiB for it, not
+    /// megabytes: what it does not read waits in the gateway soon.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn connect_narrowly(address: SocketAddr) -> Self {
+        let socket = Self::socket(Ipv4Addr::UNSPECIFIED);
+        socket.set_tcp_mss(536).unwrap();
+        Self::upgrade(socket, address, UPGRADE, b"").unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+    }
+
     /// As [`connect_by`](Self::connect_by) from this address of our own; returns the answer if it is another than 101.
     #[track_caller]
     pub(crate) fn try_connect(
@@ -50,10 +60,19 @@ impl RawSocket {
         head: &str,
         early: &[u8],
     ) -> Result<Self, Answer> {
+        Self::upgrade(Self::socket(source), address, head, early)
+    }
+
+    fn socket(source: Ipv4Addr) -> Socket {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
         // As small as the kernel allows, so that it is soon full.
         socket.set_recv_buffer_size(1).unwrap();
+        socket
+    }
+
+    #[track_caller]
+    fn upgrade(socket: Socket, address: SocketAddr, head: &str, early: &[u8]) -> Result<Self, Answer> {
         socket.connect(&address.into()).unwrap();
         let mut stream: TcpStream = socket.into();
         stream.set_read_timeout(Some(SOON)).unwrap();
@@ -74,9 +93,29 @@ impl RawSocket {
         Err(Answer::parse(&String::from_utf8_lossy(&head)).unwrap())
     }
 
+    /// Closes its own half of the connection, and goes on reading.
+    #[track_caller]
+    pub(crate) fn finishes(&self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
+    }
+
     /// Ends the connection by a reset.
     pub(crate) fn resets(self) {
         socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Whether the kernel still has the gateway's end of the connection, be it open or not.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn is_known_to_the_kernel(&self) -> bool {
+        let port = |address: SocketAddr| format!(":{:04X}", address.port());
+        let (ours, gateway_s) = (port(self.0.local_addr().unwrap()), port(self.0.peer_addr().unwrap()));
+        let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        connections.lines().any(|line| {
+            let mut columns = line.split_whitespace().skip(1);
+            columns.next().is_some_and(|local| local.ends_with(&gateway_s))
+                && columns.next().is_some_and(|remote| remote.ends_with(&ours))
+        })
     }
 
     /// Sends a text message.

@@ -254,6 +254,17 @@ fn too_much_while_catching_up_is_read_again_and_what_has_no_place_is_a_gap() {
 }
 
 #[test]
+fn a_place_without_a_history_is_delivered_all_the_same() {
+    let mut channel = Channel::default();
+    channel.continuity.begin();
+    channel.tail(None);
+    assert_eq!(channel.comes(Some("1000-7")), Arrival::Hold { begins: true });
+    channel.tail(None);
+    assert_eq!(channel.told, ["1000-7"]);
+    assert_eq!(channel.comes(Some("1000-8")), Arrival::Deliver);
+}
+
+#[test]
 fn a_history_that_expired_while_the_link_was_up_is_no_gap() {
     let mut channel = Channel::at("1000-41");
     channel.continuity.verify();

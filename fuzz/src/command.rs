@@ -1,0 +1,105 @@
+//! What a client says, in both versions of the protocol.
+
+use emagine_gateway::protocol::Version;
+use emagine_gateway::protocol::channel::{ChannelName, MAX_CHANNEL_BYTES};
+use emagine_gateway::protocol::command::{ChannelRequest, Command};
+use emagine_gateway::protocol::position::Position;
+use serde_json::{Value, json};
+
+use super::json::is_json;
+
+/// The shortest channel in Identify, `{"channel":""}`.
+const MIN_REQUEST_BYTES: usize = 14;
+
+/// A command is a JSON object, is no longer than its text, and is understood again when it is written anew.
+pub fn check(data: &[u8]) {
+    // The guard lets nothing but UTF-8 pass.
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let [old, new] = [Version::V1, Version::V2].map(|version| Command::parse(version, text));
+    if let Ok(old) = &old {
+        assert!(new.as_ref() == Ok(old), "version 2 only adds");
+        comes_back(Version::V1, old);
+    }
+    let Ok(command) = &new else { return };
+    assert!(is_json(text), "a command that is not JSON");
+    assert!(text.trim_start().starts_with('{'), "a command that is not an object");
+    check_bounds(command, text);
+    comes_back(Version::V2, command);
+}
+
+fn check_bounds(command: &Command<'_>, text: &str) {
+    let mut length = 0;
+    match command {
+        Command::Identify { token, channels } => {
+            assert!(channels.len() * MIN_REQUEST_BYTES <= text.len());
+            channels.iter().for_each(check_request);
+            length += token.len();
+            length += channels.iter().map(length_of).sum::<usize>();
+        }
+        Command::Subscribe(request) => {
+            check_request(request);
+            length += length_of(request);
+        }
+        Command::Unsubscribe { channel } => length += channel.len(),
+        Command::Refresh { token } => length += token.len(),
+        Command::Heartbeat { time: Some(time) } => {
+            assert!(text.contains(time), "the time comes back as it was written");
+            assert!(
+                is_json(time) && !time.starts_with(['"', '{', '[', 'n', 't', 'f']),
+                "{time} is no number"
+            );
+            length += time.len();
+        }
+        Command::Heartbeat { time: None } | Command::HeartbeatAck => {}
+    }
+    assert!(length <= text.len(), "{length} bytes from {}", text.len());
+}
+
+fn length_of(request: &ChannelRequest<'_>) -> usize {
+    request.channel.len() + request.since.as_ref().map_or(0, |since| since.len())
+}
+
+/// What is accepted of it is what its names and numbers say.
+fn check_request(request: &ChannelRequest<'_>) {
+    if let Ok(channel) = ChannelName::parse(&request.channel) {
+        assert_eq!(channel.as_str(), request.channel);
+        assert!(channel.as_str().len() <= MAX_CHANNEL_BYTES);
+        assert!(channel.as_str().bytes().all(|byte| byte.is_ascii_graphic() && !b"{}".contains(&byte)));
+    }
+    if let Some(since) = &request.since
+        && let Some(position) = Position::parse(since)
+    {
+        assert_eq!(position.to_string(), **since, "a place has one spelling");
+    }
+}
+
+fn comes_back(version: Version, command: &Command<'_>) {
+    let request = |request: &ChannelRequest<'_>| match &request.since {
+        Some(since) => json!({"channel": request.channel, "since": since}),
+        None => json!({"channel": request.channel}),
+    };
+    let written = match command {
+        Command::Identify { token, channels } if channels.is_empty() => json!({"op": 1, "token": token}),
+        Command::Identify { token, channels } => {
+            let channels: Vec<Value> = channels.iter().map(request).collect();
+            json!({"op": 1, "token": token, "channels": channels})
+        }
+        Command::Subscribe(wanted) => {
+            let mut object = request(wanted);
+            object["op"] = json!(4);
+            object
+        }
+        Command::Unsubscribe { channel } => json!({"op": 5, "channel": channel}),
+        Command::Heartbeat { time: None } => json!({"op": 10}),
+        Command::HeartbeatAck => json!({"op": 11}),
+        Command::Refresh { token } => json!({"op": 12, "token": token}),
+        // As text: a number of any length is kept.
+        Command::Heartbeat { time: Some(time) } => {
+            let text = format!(r#"{{"op":10,"time":{time}}}"#);
+            assert!(Command::parse(version, &text).as_ref() == Ok(command), "{text}");
+            return;
+        }
+    };
+    let text = written.to_string();
+    assert!(Command::parse(version, &text).as_ref() == Ok(command), "{text}");
+}

@@ -1,0 +1,60 @@
+//! Compressed messages. The first byte chooses the bound; the rest is once what a client has sent, and once a message of ours.
+
+use bytes::BytesMut;
+use emagine_gateway::protocol::deflate::{InflateError, Inflater, deflate};
+use emagine_gateway::protocol::frame::{FrameKind, encode, encode_shorter};
+
+/// The bounds to choose from, below and above the 16 KiB that are inflated at once.
+const BOUNDS: [usize; 6] = [0, 1, 100, 4_096, 16_384, 70_000];
+/// How many of the places to cut at are tried, evenly spread, when there are more.
+const MAX_CUTS: usize = 64;
+
+/// Whatever is inflated stays within its bound and comes out the same however it is cut; what is compressed comes back.
+pub fn check(data: &[u8]) {
+    let Some((&options, bytes)) = data.split_first() else { return };
+    let max_bytes = BOUNDS[usize::from(options) % BOUNDS.len()];
+
+    let whole = inflate([bytes].into_iter(), max_bytes);
+    for at in (0..=bytes.len()).step_by(bytes.len() / MAX_CUTS + 1) {
+        let (start, end) = bytes.split_at(at);
+        assert_eq!(inflate([start, end].into_iter(), max_bytes), whole, "cut after {at} bytes");
+    }
+    for length in [1, 7] {
+        assert_eq!(inflate(bytes.chunks(length), max_bytes), whole, "cut every {length} bytes");
+    }
+
+    comes_back(bytes);
+    comes_back(&whole.0);
+}
+
+/// What was inflated until the end or the violation, and which it was.
+fn inflate<'a>(
+    mut pieces: impl Iterator<Item = &'a [u8]>,
+    max_bytes: usize,
+) -> (Vec<u8>, Result<(), InflateError>) {
+    let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
+    let result = pieces
+        .try_for_each(|piece| inflater.push(piece, &mut output, max_bytes))
+        .and_then(|()| inflater.finish(&mut output, max_bytes));
+    assert!(output.len() <= max_bytes, "{} bytes were inflated", output.len());
+    assert!(output.capacity() <= (2 * max_bytes).max(64), "{} bytes are held", output.capacity());
+    (output.to_vec(), result)
+}
+
+fn comes_back(message: &[u8]) {
+    let wire = deflate(message);
+    assert!(
+        wire.len() <= message.len() + message.len() / 8 + 64,
+        "{} bytes for {}",
+        wire.len(),
+        message.len()
+    );
+    let (output, result) = inflate([&wire[..]].into_iter(), message.len());
+    assert_eq!((&output[..], result), (message, Ok(())));
+    if let Some(shorter) = message.len().checked_sub(1) {
+        let (_, result) = inflate([&wire[..]].into_iter(), shorter);
+        assert_eq!(result, Err(InflateError::TooBig));
+    }
+    let kind = FrameKind::Binary;
+    assert!(encode_shorter(kind, message).len() <= encode(kind, message).len());
+}

@@ -1,0 +1,126 @@
+//! What a client sends on its socket. The first byte chooses bounds and compression; the rest is the wire.
+
+use emagine_gateway::protocol::close::CloseCode;
+use emagine_gateway::socket::guard::{Bounds, Guard, Incoming};
+
+use super::frames::masked;
+
+/// How many of the places to cut at are tried, evenly spread, when there are more.
+const MAX_CUTS: usize = 512;
+
+/// The bounds to choose from: cramped, so that small inputs reach them, and roomy.
+const BOUNDS: [Bounds; 4] = [
+    Bounds { message_bytes: 1_000, fragments: 4 },
+    Bounds { message_bytes: 60, fragments: 2 },
+    Bounds { message_bytes: 20_000, fragments: 64 },
+    Bounds { message_bytes: 65_536, fragments: 256 },
+];
+
+/// What kind of socket the bytes are for.
+struct Setup {
+    bounds: Bounds,
+    is_deflated: bool,
+}
+
+/// All that comes of some bytes.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    heard: Vec<Incoming>,
+    violation: Option<CloseCode>,
+    is_mid_message: bool,
+}
+
+/// The same bytes come to the same, however they are cut; nothing passes a bound.
+pub fn check(data: &[u8]) {
+    let Some((&options, wire)) = data.split_first() else { return };
+    let bounds = BOUNDS[usize::from(options >> 1) % BOUNDS.len()];
+    let is_deflated = options & 1 == 1;
+    let setup = Setup { bounds, is_deflated };
+
+    let whole = setup.read([wire].into_iter());
+    for at in (0..=wire.len()).step_by(wire.len() / MAX_CUTS + 1) {
+        let (start, end) = wire.split_at(at);
+        assert_eq!(setup.read([start, end].into_iter()), whole, "cut after {at} bytes");
+    }
+    for length in [1, 2, 3, 5, 8, 13, 100] {
+        assert_eq!(setup.read(wire.chunks(length)), whole, "cut every {length} bytes");
+    }
+    // Somewhere else for each input: after each byte that is a multiple of three.
+    assert_eq!(setup.read(wire.split_inclusive(|byte| byte % 3 == 0)), whole, "cut here and there");
+
+    let again: Vec<_> = whole.heard.iter().flat_map(send).collect();
+    let heard = setup.read([&again[..]].into_iter());
+    assert_eq!(
+        heard,
+        Outcome { heard: whole.heard, violation: None, is_mid_message: false },
+        "sent in one frame each"
+    );
+}
+
+impl Setup {
+    /// Reads until the bytes end or break a rule.
+    fn read<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
+        let Self { bounds, is_deflated } = *self;
+        let mut guard = Guard::new(bounds, is_deflated);
+        let mut heard = Vec::new();
+        for mut piece in pieces {
+            loop {
+                let before = piece.len();
+                match guard.read(&mut piece) {
+                    Ok(Some(incoming)) => {
+                        assert!(piece.len() < before, "something is heard without a byte being read");
+                        check_incoming(&incoming, &bounds);
+                        heard.push(incoming);
+                    }
+                    Ok(None) => break,
+                    Err(code) => {
+                        return Outcome { heard, violation: Some(code), is_mid_message: false };
+                    }
+                }
+            }
+            assert!(piece.is_empty(), "everything is read before more is asked for");
+            // A buffer grows by doubling; beside the message there is at most one control frame.
+            assert!(
+                guard.held_bytes() <= 2 * bounds.message_bytes + 256,
+                "{} bytes are held",
+                guard.held_bytes()
+            );
+            assert!(guard.is_mid_message() || guard.held_bytes() == 0, "something is held between messages");
+        }
+        Outcome { heard, violation: None, is_mid_message: guard.is_mid_message() }
+    }
+}
+
+fn check_incoming(incoming: &Incoming, bounds: &Bounds) {
+    match incoming {
+        Incoming::Text(text) => {
+            assert!(text.len() <= bounds.message_bytes, "a text of {} bytes", text.len());
+            assert!(std::str::from_utf8(text).is_ok(), "a text that is not UTF-8");
+        }
+        Incoming::Binary(bytes) => {
+            assert!(bytes.len() <= bounds.message_bytes, "a message of {} bytes", bytes.len());
+        }
+        Incoming::Ping(bytes) | Incoming::Pong(bytes) => {
+            assert!(bytes.len() <= 125, "a control frame of {} bytes", bytes.len());
+        }
+        Incoming::Close(None) => {}
+        // RFC 6455, section 7.4: the codes that may stand on the wire, and those registered since.
+        Incoming::Close(Some(code)) => {
+            assert!((1000..5000).contains(code) && !(1015..3000).contains(code), "{code}");
+            assert!(!(1004..=1006).contains(code), "{code}");
+        }
+    }
+}
+
+/// What a client sends to be heard so.
+fn send(incoming: &Incoming) -> Vec<u8> {
+    match incoming {
+        Incoming::Text(text) => masked(0x81, text),
+        Incoming::Binary(bytes) => masked(0x82, bytes),
+        Incoming::Ping(bytes) => masked(0x89, bytes),
+        Incoming::Pong(bytes) => masked(0x8A, bytes),
+        Incoming::Close(code) => {
+            masked(0x88, &code.map(u16::to_be_bytes).unwrap_or_default()[..2 * usize::from(code.is_some())])
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a publisher writes to Redis. The first byte chooses the bound; the rest is the payload, read once as one channel's
+//! and once as that for many users.
+
+use std::collections::BTreeSet;
+
+use emagine_gateway::protocol::channel::ChannelName;
+use emagine_gateway::protocol::position::Position;
+use emagine_gateway::protocol::publication::{PayloadError, Publication, decode_for_users};
+use emagine_gateway::protocol::{Variant, Version};
+use serde_json::Value;
+
+use super::frames::text_of;
+use super::json::{is_json, trim};
+
+/// A payload is refused for the reason that is true, or reaches its receivers byte for byte.
+pub fn check(data: &[u8]) {
+    let Some((&options, payload)) = data.split_first() else { return };
+    let max_bytes = match options % 3 {
+        0 => 1 << 20,
+        1 => payload.len(),
+        _ => payload.len().saturating_sub(1),
+    };
+    let room = ChannelName::parse("room:7").expect("it is a channel");
+    let expected = expected(payload, max_bytes);
+    match (Publication::decode(room, payload, max_bytes), expected) {
+        (Ok(publication), Ok((position, message))) => {
+            assert_eq!(publication.position(), position);
+            check_frames(&publication, message);
+        }
+        (Err(error), Err(expected)) => assert_eq!(error, expected),
+        (Ok(_), Err(expected)) => panic!("accepted, and not refused as {expected:?}"),
+        (Err(error), Ok(_)) => panic!("refused as {error:?}"),
+    }
+    check_users(payload, max_bytes);
+}
+
+/// What docs/protocol.md says of a payload: `<json>`, or `@<epoch>-<offset> <json>`.
+fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str), PayloadError> {
+    if payload.len() > max_bytes {
+        return Err(PayloadError::TooBig);
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| PayloadError::NotJson)?;
+    let (position, json) = match text.strip_prefix('@') {
+        None => (None, text),
+        Some(rest) => {
+            let (place, json) = rest.split_once(' ').ok_or(PayloadError::BadPosition)?;
+            (Some(position(place).ok_or(PayloadError::BadPosition)?), json)
+        }
+    };
+    if is_json(json) { Ok((position, trim(json))) } else { Err(PayloadError::NotJson) }
+}
+
+/// Two numbers, each spelt as it would be printed.
+fn position(text: &str) -> Option<Position> {
+    let (epoch, offset) = text.split_once('-')?;
+    let [epoch, offset] = [epoch, offset].map(|digits| {
+        let number: u64 = digits.parse().ok()?;
+        (number.to_string() == digits).then_some(number)
+    });
+    Some(Position { epoch: epoch?, offset: offset? })
+}
+
+fn check_frames(publication: &Publication, message: &str) {
+    assert_eq!(publication.message().get(), message, "the message is kept byte for byte");
+    let channel = publication.channel().as_str();
+    assert!(channel.bytes().all(|byte| byte.is_ascii_graphic() && !b"{}".contains(&byte)), "{channel}");
+    let position =
+        publication.position().map(|position| format!(r#","position":"{position}""#)).unwrap_or_default();
+    // A name may hold quotes and backslashes.
+    let channel = Value::from(channel);
+    for is_deflated in [false, true] {
+        let text = |version| text_of(publication.frame(Variant { version, is_deflated }));
+        assert_eq!(text(Version::V1), format!(r#"{{"op":3,"message":{message}}}"#));
+        assert_eq!(
+            text(Version::V2),
+            format!(r#"{{"op":3,"channel":{channel}{position},"message":{message}}}"#)
+        );
+        assert!(is_json(&text(Version::V2)), "a frame that is not JSON");
+    }
+}
+
+fn check_users(payload: &[u8], max_bytes: usize) {
+    let result = decode_for_users(payload, max_bytes);
+    let text = std::str::from_utf8(payload).ok().filter(|text| is_json(text));
+    match &result {
+        Err(error @ (PayloadError::TooBig | PayloadError::NotJson | PayloadError::BadUsers)) => {
+            assert_eq!(*error == PayloadError::TooBig, payload.len() > max_bytes);
+            assert!(*error != PayloadError::NotJson || text.is_none(), "it is JSON");
+            assert!(*error != PayloadError::BadUsers || text.is_some(), "it is not JSON");
+        }
+        Err(error) => panic!("{error:?} cannot be the reason"),
+        Ok(publications) => {
+            let text = text.expect("what is accepted is JSON");
+            check_receivers(publications, text);
+        }
+    }
+}
+
+/// Each user that is named is reached once, in one order, by the same message.
+fn check_receivers(publications: &[Publication], text: &str) {
+    let channels: Vec<_> = publications.iter().map(|publication| publication.channel().as_str()).collect();
+    assert!(channels.windows(2).all(|pair| pair[0] < pair[1]), "{channels:?}");
+    // A name of one letter, its quotes and its comma.
+    assert!(publications.len() * 4 <= text.len());
+    for publication in publications {
+        let message = publication.message().get();
+        assert!(text.contains(message) && is_json(message), "the message is kept byte for byte");
+        assert_eq!(publication.position(), None);
+        check_frames(publication, message);
+    }
+    // serde_json's values know neither numbers beyond a double nor more than 128 levels.
+    let Ok(value) = serde_json::from_str::<Value>(text) else { return };
+    let users = value["users"].as_array().expect("users is a list");
+    let named: BTreeSet<_> =
+        users.iter().map(|user| format!("user:{}", user.as_str().expect("a user is a text"))).collect();
+    assert!(named.iter().eq(&channels), "{named:?} were named");
+}

@@ -1,0 +1,91 @@
+//! Counting by address. Plain.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// What counts as one client's address. Whoever has an IPv6 address has a whole /64 of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum AddressBlock {
+    V4(u32),
+    V6(u64),
+}
+
+impl AddressBlock {
+    pub(super) fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// The capacity that an emptied map may keep.
+const SMALL: usize = 1_024;
+
+/// How many there are of each address.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// An entry is gone with its last one.
+    counts: HashMap<AddressBlock, u32>,
+}
+
+impl Tally {
+    /// Whether there may be one more under this cap. Who has no address has no cap.
+    pub(super) fn has_room(&self, block: Option<AddressBlock>, cap: u32) -> bool {
+        block.is_none_or(|block| self.counts.get(&block).is_none_or(|&count| count < cap))
+    }
+
+    pub(super) fn add(&mut self, block: Option<AddressBlock>) {
+        if let Some(block) = block {
+            *self.counts.entry(block).or_default() += 1;
+        }
+    }
+
+    pub(super) fn give_back(&mut self, block: AddressBlock) {
+        let Some(count) = self.counts.get_mut(&block) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&block);
+            if self.counts.capacity() > SMALL.max(8 * self.counts.len()) {
+                self.counts.shrink_to(2 * self.counts.len());
+            }
+        }
+    }
+
+    /// How many addresses have an entry.
+    #[cfg(test)]
+    pub(super) fn addresses(&self) -> usize {
+        self.counts.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(address: &str) -> Option<AddressBlock> {
+        Some(AddressBlock::of(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn an_address_without_a_socket_is_forgotten() {
+        let mut tally = Tally::default();
+        for bits in 0..10_000 {
+            tally.add(Some(AddressBlock::V6(bits)));
+        }
+        for bits in 0..10_000 {
+            assert!(!tally.has_room(Some(AddressBlock::V6(bits)), 1));
+            tally.give_back(AddressBlock::V6(bits));
+        }
+        assert_eq!(tally.addresses(), 0);
+        assert!(tally.counts.capacity() <= 2 * SMALL, "{}", tally.counts.capacity());
+    }
+
+    #[test]
+    fn a_network_of_64_bits_is_one_address_and_a_mapped_one_is_what_it_maps() {
+        assert_eq!(block("2001:db8:1:2::1"), block("2001:db8:1:2:ffff::9"));
+        assert_ne!(block("2001:db8:1:2::1"), block("2001:db8:1:3::1"));
+        assert_eq!(block("::ffff:192.0.2.1"), block("192.0.2.1"));
+        assert_ne!(block("192.0.2.1"), block("192.0.2.2"));
+    }
+}

@@ -1,0 +1,41 @@
+//! What the documentation says about the tests is true.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_test_that_the_table_of_faults_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    collect(&root.join("tests"), &mut sources);
+    collect(&root.join("src"), &mut sources);
+    let text = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let table = text.split("## Faults and their tests").nth(1).unwrap();
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 40, "only {} rows were found", rows.len());
+    for row in rows {
+        let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test: {row}");
+        for name in names {
+            assert!(sources.contains(&format!("#[test]\nfn {name}()")), "there is no test {name}");
+        }
+    }
+}
+
+/// The text of every source file below a folder, without indentation.
+fn collect(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            for line in fs::read_to_string(&path).unwrap().lines() {
+                text.push_str(line.trim());
+                text.push('\n');
+            }
+        }
+    }
+}

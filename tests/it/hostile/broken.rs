@@ -1,0 +1,105 @@
+//! A fault of the gateway's own: an actor that panics. The real one knows no way to, so this is the socket layer with another.
+
+use std::net::SocketAddr;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use actix::{Actor, StreamHandler};
+use actix_http::RequestHead;
+use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
+use emagine_gateway::metrics::Metrics;
+use emagine_gateway::protocol::frame::{FrameKind, encode};
+use emagine_gateway::socket::guard::Bounds;
+use emagine_gateway::socket::limits::{Caps, Connections};
+use emagine_gateway::socket::outbox::Outbox;
+use emagine_gateway::socket::proxies::TrustedProxies;
+use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
+
+use super::frame;
+use crate::support::deadline::eventually_eq;
+use crate::support::process::SOON;
+use crate::support::raw_socket::RawSocket;
+
+/// Gives back what it hears, and panics when it hears so.
+struct Fragile(Outbox);
+
+impl Actor for Fragile {
+    type Context = WebsocketContext<Self>;
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for Fragile {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, _: &mut Self::Context) {
+        let Ok(Message::Text(text)) = message else { return };
+        assert_ne!(text, "panic");
+        self.0.push(encode(FrameKind::Text, text.as_bytes()));
+    }
+}
+
+struct FragileSockets;
+
+impl Application for FragileSockets {
+    type Actor = Fragile;
+    type Admission = ();
+
+    fn admit(&self, _: &RequestHead, _: Option<SocketAddr>) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn open(&self, (): (), outbox: Outbox) -> Fragile {
+        Fragile(outbox)
+    }
+}
+
+fn options(metrics: &Metrics) -> SocketOptions {
+    SocketOptions {
+        inbound: Bounds { message_bytes: 1_024, fragments: 8 },
+        message_timeout: SOON,
+        control_frames_per_minute: 100,
+        outbound_bytes: 1_024,
+        outbound_bytes_of_all: usize::MAX,
+        write_timeout: SOON,
+        close_timeout: Duration::from_secs(1),
+        handshake_timeout: SOON,
+        compression: false,
+        handshakes: 100,
+        caps: Caps::default(),
+        trusted_proxies: TrustedProxies::default(),
+        metrics: metrics.clone(),
+    }
+}
+
+#[test]
+fn a_panic_ends_one_socket_with_1011_and_its_neighbours_on_the_same_thread_are_served() {
+    let metrics = Metrics::default();
+    let options = options(&metrics);
+    let (say, hear) = mpsc::channel();
+    let server = std::thread::spawn(move || {
+        actix_rt::System::new().block_on(async {
+            let socket = listener::bind("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+            let address = socket.local_addr().unwrap();
+            let connections = Connections::default();
+            let server = listener::serve(socket, 1, options, connections, || FragileSockets).unwrap();
+            say.send((address, server.handle())).unwrap();
+            server.await.unwrap();
+        });
+    });
+    let (address, handle) = hear.recv().unwrap();
+    let mut neighbour = RawSocket::connect(address);
+    for round in 0..20 {
+        let mut raw = RawSocket::connect(address);
+        raw.says("well");
+        raw.hears("well");
+        raw.writes(&[frame(0x81, b"panic"), frame(0x81, b"again")].concat());
+        let (first, payload) = raw.frame();
+        assert_eq!((first, &payload[..2]), (0x88, &1011_u16.to_be_bytes()[..]));
+        assert!(raw.ends_within(SOON));
+        let text = format!("still here {round}");
+        neighbour.says(&text);
+        neighbour.hears(&text);
+    }
+    eventually_eq(SOON, &1, || metrics.connections.get());
+    drop(neighbour);
+    eventually_eq(SOON, &0, || metrics.connections.get());
+    drop(handle.stop(false));
+    server.join().unwrap();
+}

@@ -1,0 +1,153 @@
+//! Peers that send more control frames than they have use for, and what waits for those that do not read.
+
+use super::{Neighbourhood, frame};
+use crate::support::deadline::eventually;
+use crate::support::gateway::TestGateway;
+use crate::support::process::SOON;
+use crate::support::raw_socket::RawSocket;
+
+/// The length of a long message, in bytes.
+const LONG: usize = 60_000;
+
+/// Reads on to the Close, which must have this code; returns the Pongs before it.
+#[track_caller]
+fn pongs_before_close(raw: &mut RawSocket, code: u16) -> Vec<Vec<u8>> {
+    let mut pongs = Vec::new();
+    loop {
+        match raw.frame() {
+            (0x8A, payload) => pongs.push(payload),
+            (0x88, payload) => {
+                assert_eq!(payload[..2], code.to_be_bytes());
+                return pongs;
+            }
+            (0x81, _) => {}
+            (first, payload) => panic!("frame {first:02X}: {payload:02X?}"),
+        }
+    }
+}
+
+impl Neighbourhood {
+    /// A socket of this user, which reads nothing behind its Ready.
+    #[track_caller]
+    fn identified(&self, user: &str) -> RawSocket {
+        let mut raw = self.intruder();
+        raw.says(&format!(r#"{{"op":1,"token":"{user}"}}"#));
+        raw.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+        raw
+    }
+
+    /// Publishes long messages to a user until something has come of it; returns how many.
+    #[track_caller]
+    fn publish_until(&self, user: &str, mut is_enough: impl FnMut(&TestGateway) -> bool) -> usize {
+        let mut count = 0;
+        eventually(SOON, || {
+            self.gateway.publish(&format!("user:{user}"), &format!("{:?}", "x".repeat(LONG)));
+            count += 1;
+            is_enough(&self.gateway).then_some(count)
+        })
+    }
+}
+
+#[test]
+fn a_flood_of_pings_is_closed_with_4007_though_messages_have_no_cap() {
+    let plan =
+        TestGateway::with("session.control_frames_per_minute", "10").with("session.messages_per_minute", "0");
+    let mut street = Neighbourhood::of(&plan);
+    for (name, before, flood) in [
+        ("Pings", vec![], frame(0x89, b"?")),
+        ("Pings inside a message", frame(0x01, b"{"), frame(0x89, b"?")),
+        ("Pings and Pongs", vec![], [frame(0x89, b"?"), frame(0x8A, b"?")].concat()),
+    ] {
+        let mut raw = street.intruder();
+        raw.writes(&[before, flood.repeat(1_000)].concat());
+        let pongs = pongs_before_close(&mut raw, 4007);
+        // One more is due every six seconds, however slow this machine is.
+        assert!((5..=15).contains(&pongs.len()), "{name}: {} Pongs", pongs.len());
+        street.neighbour_is_served(name);
+    }
+    assert_eq!(street.gateway.closes(4007), 3);
+}
+
+/// A Pong is a sign of life that may come unasked (RFC 6455, section 5.5.3), but not in a flood.
+#[test]
+fn a_flood_of_pongs_that_nobody_asked_for_is_closed_with_4007() {
+    let plan =
+        TestGateway::with("session.control_frames_per_minute", "10").with("session.messages_per_minute", "0");
+    let mut street = Neighbourhood::of(&plan);
+    let mut raw = street.intruder();
+    raw.writes(&frame(0x8A, b"?").repeat(5));
+    street.neighbour_is_served("a few Pongs");
+    raw.tries(&frame(0x8A, b"?").repeat(1_000));
+    assert_eq!(pongs_before_close(&mut raw, 4007), [[0; 0]; 0], "they are not answered");
+    street.neighbour_is_served("a flood of Pongs");
+}
+
+#[test]
+fn pings_within_the_rate_are_answered_each_and_in_order() {
+    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut raw = street.intruder();
+    let pings: Vec<_> = (0..100_u8).map(|number| frame(0x89, &[number; 125])).collect();
+    raw.writes(&pings.concat());
+    for number in 0..100 {
+        assert_eq!(raw.frame(), (0x8A, vec![number; 125]));
+    }
+    street.neighbour_is_served("a hundred Pings");
+}
+
+/// RFC 6455, section 5.5.3: an endpoint may answer the latest Ping only.
+#[test]
+fn of_pongs_that_the_peer_does_not_read_only_the_latest_waits() {
+    let plan = TestGateway::with("session.control_frames_per_minute", "1000000")
+        .with("session.messages_per_minute", "0")
+        .with("session.write_timeout", "1m");
+    let mut street = Neighbourhood::of(&plan);
+    let mut raw = street.identified("42");
+    street.publish_until("42", |gateway| gateway.metric("outbound_queued_bytes") > 0);
+    let before = street.gateway.metric("outbound_queued_bytes");
+    for number in 0..1_000_u16 {
+        raw.writes(&frame(0x89, &number.to_be_bytes().repeat(60)));
+    }
+    // Its answer shows that everything before it has been read.
+    raw.says(r#"{"op":10,"time":7}"#);
+    let after = before + 200;
+    eventually(SOON, || (street.gateway.metric("client_messages_total") == 3).then_some(()));
+    let queued = street.gateway.metric("outbound_queued_bytes");
+    assert!(queued <= after, "{queued} bytes wait, {before} waited before the Pings");
+    street.neighbour_is_served("a thousand Pongs that are not read");
+    let mut pongs = Vec::new();
+    loop {
+        match raw.frame() {
+            (0x8A, payload) => pongs.push(payload),
+            (0x81, payload) if payload == br#"{"op":11,"time":7}"# => break,
+            (first, _) => assert_eq!(first, 0x81),
+        }
+    }
+    assert_eq!(pongs, [999_u16.to_be_bytes().repeat(60)]);
+}
+
+#[test]
+fn of_sockets_that_wait_for_too_much_together_the_one_with_the_most_is_closed_with_4008() {
+    const TOGETHER: i64 = 2_000_000;
+    let plan = TestGateway::with("server.outbound_bytes", &TOGETHER.to_string())
+        .with("session.outbound_bytes", &TOGETHER.to_string())
+        .with("session.write_timeout", "1m");
+    let mut street = Neighbourhood::of(&plan);
+    let mut modest = street.identified("41");
+    let messages = street.publish_until("41", |gateway| gateway.metric("outbound_queued_bytes") > 0);
+    let greedy = street.identified("42");
+    let mut most = 0;
+    street.publish_until("42", |gateway| {
+        most = most.max(gateway.metric("outbound_queued_bytes"));
+        gateway.closes(4008) == 1
+    });
+    assert!(most > TOGETHER / 4 && most <= TOGETHER, "{most} bytes waited");
+    street.neighbour_is_served("a greedy socket");
+    // Who waits for little is left alone and gets all of it.
+    street.gateway.publish("user:41", r#""the next""#);
+    for _ in 0..messages {
+        assert_eq!(modest.frame().1.len(), LONG + r#"{"op":3,"message":""}"#.len());
+    }
+    modest.hears(r#"{"op":3,"message":"the next"}"#);
+    assert_eq!(street.gateway.closes(4008), 1);
+    drop(greedy);
+}
