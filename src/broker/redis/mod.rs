@@ -190,7 +190,12 @@ impl RedisBroker {
             let Some(commands) = connected.ok().and_then(Result::ok).and_then(|found| found.clone()) else {
                 break;
             };
-            match self.read_missed(commands, channel, Recovery::new(since, limits)).await {
+            let outcome = tokio::select! {
+                outcome = self.read_missed(commands, channel, Recovery::new(since, limits)) => outcome,
+                // The link was lost; an answer of the old one would not come any more.
+                _ = connections.changed() => continue,
+            };
+            match outcome {
                 // Another connection may do better, if one comes in time.
                 Err(NotRecovered::Unavailable) => {
                     let _ = timeout_at(deadline, connections.changed()).await;

@@ -278,11 +278,13 @@ fn an_acl_change_takes_the_channels_away_for_a_while() {
 fn an_acl_change_takes_reading_the_history_away_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    tell::<()>(&mut admin, "ACL SETUSER default -xrange -eval -evalsha -eval_ro -evalsha_ro -fcall_ro");
+    tell::<()>(&mut admin, "ACL SETUSER default -xrange -xrevrange");
     run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run.gateway().wait_ready();
     run.publish(5);
-    tell::<()>(&mut admin, "ACL SETUSER default +@all");
-    run.finish().assert_honest();
+    tell::<()>(&mut admin, "ACL SETUSER default +xrange +xrevrange");
+    // Live delivery went on; what was missed could not be known.
+    run.finish().assert_told();
 }
 
 #[test]
