@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 
 use emagine_gateway::auth::{Authenticator, mint};
 use emagine_gateway::settings::{Settings, SettingsError, Sources};
@@ -16,7 +15,7 @@ pub fn check(data: &[u8]) {
     if text.contains(SECRET) || names_a_device(text) {
         return;
     }
-    let file = written(text);
+    let file = Written::new("given", text);
     let overrides: Vec<_> = text
         .lines()
         .filter_map(|line| line.split_once('='))
@@ -28,7 +27,7 @@ pub fn check(data: &[u8]) {
             let environment = if has_secret { secrets() } else { HashMap::new() };
             let sources = Sources {
                 profile: profile.clone(),
-                file: Some(file.clone()),
+                file: Some(file.0.clone()),
                 environment,
                 overrides: vec![],
             };
@@ -72,9 +71,10 @@ fn check_printed(settings: &Settings, printed: &str) {
     if settings.auth.secret.is_some() || printed.contains("***") {
         return;
     }
+    let file = Written::new("printed", printed);
     let sources = Sources {
         profile: Some(settings.profile.to_string()),
-        file: Some(written(printed)),
+        file: Some(file.0.clone()),
         ..Sources::default()
     };
     let again = Settings::load(&sources).expect("what was printed is read back");
@@ -92,14 +92,21 @@ fn names_a_device(text: &str) -> bool {
     ["/dev", "/proc", "/sys"].iter().any(|part| text.contains(part))
 }
 
-/// The text as a file of this process.
-fn written(text: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
+/// A settings file that is there as long as this value.
+struct Written(PathBuf);
+
+impl Written {
+    fn new(name: &str, text: &str) -> Self {
         let memory = PathBuf::from("/dev/shm");
-        if memory.is_dir() { memory } else { std::env::temp_dir() }
-    });
-    let file = folder.join(format!("gateway-fuzz-{}-settings.toml", std::process::id()));
-    std::fs::write(&file, text).expect("the folder for temporary files can be written");
-    file
+        let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
+        let file = folder.join(format!("gateway-fuzz-{}-{name}.toml", std::process::id()));
+        std::fs::write(&file, text).expect("the folder for temporary files can be written");
+        Self(file)
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
