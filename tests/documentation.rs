@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -23,6 +24,29 @@ fn every_test_that_the_table_of_faults_names_exists() {
             assert!(sources.contains(&format!("#[test]\nfn {name}()")), "there is no test {name}");
         }
     }
+}
+
+#[test]
+fn the_faults_of_delivery_and_their_tests_are_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = String::new();
+    collect(&root.join("tests/it/delivery"), &mut sources);
+    let text = fs::read_to_string(root.join("docs/faults.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && line.contains('`'));
+    let named: BTreeSet<&str> = rows
+        .flat_map(|row| {
+            row.trim_end_matches(" |").rsplit(" | ").next().unwrap().split('`').skip(1).step_by(2)
+        })
+        .collect();
+    let lines: Vec<&str> = sources.lines().collect();
+    let tests: BTreeSet<&str> = lines
+        .windows(2)
+        .filter(|pair| pair[0] == "#[test]")
+        .map(|pair| pair[1].trim_start_matches("fn ").split('(').next().unwrap())
+        .collect();
+    assert!(tests.len() > 80, "only {} tests were found", tests.len());
+    let differing: Vec<_> = named.symmetric_difference(&tests).collect();
+    assert!(differing.is_empty(), "only in docs/faults.md or only in tests/it/delivery: {differing:?}");
 }
 
 /// The text of every source file below a folder, without indentation.

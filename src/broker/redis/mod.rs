@@ -44,7 +44,7 @@ use redis::{RedisError, RedisResult};
 use serde_json::value::RawValue;
 use tokio::runtime;
 use tokio::sync::SemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::delivery::Delivery;
 use super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
@@ -175,7 +175,9 @@ impl RedisBroker {
         }
     }
 
-    /// Reads everything behind `since`. Waits for its turn for as long as a command may take.
+    /// Reads everything behind `since`. Waits for its turn, and for a link that is just being made again, for as
+    /// long as a command may take: most interruptions are shorter, and whoever comes back in one need not be told
+    /// of a gap.
     pub(super) async fn recover(
         &self,
         channel: &ChannelName,
@@ -183,13 +185,39 @@ impl RedisBroker {
         limits: RecoveryLimits,
     ) -> Result<Recovered, NotRecovered> {
         let state = &self.handle.state;
+        let deadline = Instant::now() + state.options.response_timeout;
+        let mut connections = state.commands.subscribe();
+        while Instant::now() < deadline {
+            let connected = timeout_at(deadline, connections.wait_for(Option::is_some)).await;
+            let Some(commands) = connected.ok().and_then(Result::ok).and_then(|found| found.clone()) else {
+                break;
+            };
+            let outcome = tokio::select! {
+                outcome = self.read_missed(commands, channel, Recovery::new(since, limits)) => outcome,
+                // The link was lost; an answer of the old one would not come any more.
+                _ = connections.changed() => continue,
+            };
+            match outcome {
+                // Another connection may do better, if one comes in time.
+                Err(NotRecovered::Unavailable) => {
+                    let _ = timeout_at(deadline, connections.changed()).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(NotRecovered::Unavailable)
+    }
+
+    async fn read_missed(
+        &self,
+        mut commands: MultiplexedConnection,
+        channel: &ChannelName,
+        mut recovery: Recovery,
+    ) -> Result<Recovered, NotRecovered> {
+        let state = &self.handle.state;
         let turn = timeout(state.options.response_timeout, state.recovering.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Err(NotRecovered::Unavailable) };
-        let Some(mut commands) = state.commands.borrow().clone() else {
-            return Err(NotRecovered::Unavailable);
-        };
         let max = catch_up::page_entries(state.options.max_payload_bytes);
-        let mut recovery = Recovery::new(since, limits);
         loop {
             let page = history::page(&mut commands, &state.options, channel, recovery.place(), max).await;
             let page = page.map_err(|error| match error.code() {
