@@ -43,6 +43,12 @@ impl HubInbox {
         }
     }
 
+    /// The hub holds so many bytes more on account of a publication.
+    pub(super) fn hold(&self, bytes: usize) {
+        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
+    }
+
     /// The hub has dealt with a publication of so many bytes.
     pub(super) fn release(&self, bytes: usize) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -6,17 +6,20 @@
 //! # Layout, lowest first
 //!
 //! - [`registry`]: sessions and subscriptions; who gets a publication.
+//! - `turns`: fan-outs that take long, a part at a time. `delivery`: what comes from the broker.
 //! - `waiting`: who waits for the broker.
 //! - [`messages`]: what is said to a hub and by it.
 //! - `recovery`: what sessions have missed while they were away.
 //! - `inbox`: the broker's way to the hub, bounded in bytes.
 //! - `drain`: sending everybody away.
 
+mod delivery;
 mod drain;
 mod inbox;
 pub mod messages;
 mod recovery;
 pub mod registry;
+mod turns;
 mod waiting;
 
 use std::collections::HashMap;
@@ -29,6 +32,7 @@ use self::drain::Draining;
 use self::inbox::HubInbox;
 use self::messages::{Connect, Drain, FromBroker, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
 use self::registry::{ChannelStanding, Line, Registry, Slot};
+use self::turns::{TURN_BYTES, Turns};
 use self::waiting::{Request, RequestKind, Waiting};
 use crate::broker::{Broker, HubEvent, HubId, RecoveryLimits};
 use crate::metrics::Metrics;
@@ -47,6 +51,9 @@ pub struct Hub {
     metrics: Metrics,
     inbox: Arc<HubInbox>,
     registry: Registry<Outbox>,
+    turns: Turns<Outbox>,
+    /// Whether the next turn is on its way.
+    turn_is_due: bool,
     sessions: HashMap<SessionId, Connected>,
     waiting: Waiting,
     draining: Option<Draining>,
@@ -101,6 +108,8 @@ impl Hub {
             metrics,
             inbox,
             registry: Registry::default(),
+            turns: Turns::new(TURN_BYTES),
+            turn_is_due: false,
             sessions: HashMap::new(),
             waiting: Waiting::default(),
             draining: None,
@@ -236,6 +245,8 @@ impl Handler<Unsubscribe> for Hub {
         let Unsubscribe { session, channel, answer } = message;
         let Some(slot) = self.slot(session) else { return };
         let before = self.registry.subscriptions();
+        let hastened = self.turns.hasten(slot, &channel);
+        self.count(hastened);
         let is_empty = self.registry.unsubscribe(slot, &channel);
         self.registry.send(slot, answer);
         self.count_subscriptions(before);
@@ -262,6 +273,7 @@ impl Handler<Leave> for Hub {
     fn handle(&mut self, Leave { session }: Leave, _: &mut Self::Context) {
         let Some(connected) = self.sessions.remove(&session) else { return };
         let before = self.registry.subscriptions();
+        self.turns.forget(connected.slot);
         let empty = self.registry.leave(connected.slot);
         self.count_subscriptions(before);
         self.unwanted(empty);
@@ -278,16 +290,7 @@ impl Handler<FromBroker> for Hub {
     fn handle(&mut self, FromBroker(event): FromBroker, context: &mut Self::Context) {
         match event {
             HubEvent::Publication(publication) => {
-                let delivery = self.registry.deliver(&publication);
-                self.metrics.publications_delivered.inc_by(delivery.delivered);
-                if delivery.unreachable > 0 {
-                    Metrics::count_many(
-                        &self.metrics.publications_dropped,
-                        "socket_closing",
-                        delivery.unreachable,
-                    );
-                }
-                self.inbox.release(publication.queued_bytes());
+                self.on_publication(publication, context);
             }
             HubEvent::Subscribed(channels) => {
                 let mut done = Vec::new();
@@ -301,10 +304,7 @@ impl Handler<FromBroker> for Hub {
                     self.recover(session, request, context);
                 }
             }
-            HubEvent::Gap { channel, reason } => {
-                self.inbox.gap_told(&channel);
-                self.registry.announce_gap(&channel, reason);
-            }
+            HubEvent::Gap { channel, reason } => self.on_gap(channel, reason),
         }
     }
 }

@@ -11,13 +11,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use slab::Slab;
 
-use self::gate::{Gate, Item, Passage};
+pub use self::deliver::{Delivery, Receiver};
+use self::gate::{Gate, Item};
 use crate::protocol::channel::ChannelName;
-use crate::protocol::event::{Event, GapReason};
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 use crate::protocol::{Variant, Version};
 
+mod deliver;
 mod gate;
 
 /// The way out of one session, as the registry sees it.
@@ -78,17 +79,6 @@ struct Subscriber<L> {
 
 /// The how-manieth publication of this registry: held back on several channels, they still leave as they came.
 type Arrival = u64;
-
-/// What became of one publication.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Delivery {
-    /// Frames that were handed to sockets.
-    pub delivered: u64,
-    /// Subscriptions that hold it back.
-    pub held: u64,
-    /// Sockets that are closing and took nothing.
-    pub unreachable: u64,
-}
 
 /// Where a subscription begins that is not live yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,68 +257,6 @@ impl<L: Line> Registry<L> {
             .into_iter()
             .filter_map(|membership| self.vacate(&membership).then_some(membership.channel))
             .collect()
-    }
-
-    /// Hands a publication to everyone who is on its channel.
-    ///
-    /// What comes before the broker has confirmed the channel reaches nobody: it may be the end of an earlier
-    /// subscription, behind which messages are missing, and who is not yet told of its own misses nothing.
-    pub fn deliver(&mut self, publication: &Arc<Publication>) -> Delivery {
-        let mut delivery = Delivery::default();
-        let Some(channel) = self.channels.get_mut(publication.channel()) else { return delivery };
-        let Some(place) = &mut channel.place else { return delivery };
-        if let Some(position) = publication.position() {
-            if position.epoch == place.epoch && position.offset <= place.offset {
-                // It was on its way while this hub left the channel and came back.
-                return delivery;
-            }
-            *place = position;
-        }
-        self.arrivals += 1;
-        for subscriber in &mut channel.subscribers {
-            let outcome = match &mut subscriber.gate {
-                None => Passage::Open,
-                Some(gate) => gate.pass(self.arrivals, publication),
-            };
-            match outcome {
-                Passage::Held => delivery.held += 1,
-                Passage::Behind => {}
-                Passage::Open | Passage::Through => {
-                    if outcome == Passage::Open {
-                        subscriber.gate = None;
-                    }
-                    match subscriber.line.send(publication.frame(subscriber.variant).clone()) {
-                        true => delivery.delivered += 1,
-                        false => delivery.unreachable += 1,
-                    }
-                }
-                Passage::Full => {
-                    subscriber.line.overflow();
-                    delivery.unreachable += 1;
-                }
-            }
-        }
-        delivery
-    }
-
-    /// Tells everyone who is on a channel, and speaks of such things, that something may be missing here.
-    pub fn announce_gap(&mut self, channel: &ChannelName, reason: GapReason) {
-        let Some(entry) = self.channels.get_mut(channel).filter(|entry| entry.place.is_some()) else {
-            return;
-        };
-        let event = Event::Gap { channel: channel.clone(), reason };
-        let frame = event.to_frame(Version::V2);
-        self.arrivals += 1;
-        // Where the history goes on, what a client was given ahead still does not come again.
-        let goes_on = matches!(reason, GapReason::LinkLost | GapReason::Overflow);
-        for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
-            let is_held = subscriber.gate.as_mut().is_some_and(|gate| gate.hold_gap(self.arrivals, &frame));
-            if !is_held {
-                subscriber.gate.take_if(|_| !goes_on);
-                // Whoever cannot be reached any more is about to leave.
-                subscriber.line.send(frame.clone());
-            }
-        }
     }
 
     /// How many sessions there are.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::Version;
+use crate::protocol::event::GapReason;
 
 /// A line that remembers what was sent.
 #[derive(Debug, Clone, Default)]
