@@ -118,8 +118,9 @@ impl RedisServer {
         self.try_client().unwrap()
     }
 
+    /// The same, from a server that may be away or about to close it.
     #[allow(clippy::disallowed_methods, reason = "a test's own connection may block")]
-    fn try_client(&self) -> redis::RedisResult<redis::Connection> {
+    pub(crate) fn try_client(&self) -> redis::RedisResult<redis::Connection> {
         let url = self.password.as_ref().map_or_else(|| self.url(), |password| self.url_with(password));
         redis::Client::open(url)?.get_connection()
     }
