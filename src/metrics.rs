@@ -91,6 +91,10 @@ pub struct Counters {
     pub link_losses: Family<Reason, Counter>,
     /// From publishing a probe to hearing it back, in seconds.
     pub probe_latency: Histogram,
+    /// From the last proof that the link delivers to giving it up, in seconds.
+    pub link_detection: Histogram,
+    /// From giving the link up to the next proof, everything that was missed repaired, in seconds.
+    pub link_repair: Histogram,
     /// Bytes of publications that wait for a hub.
     pub hub_inbox_bytes: Gauge<i64, AtomicI64>,
     /// Bytes that wait for sockets to take them.
@@ -127,6 +131,9 @@ impl Default for Counters {
             probe_latency: Histogram::new([
                 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
             ]),
+            // Meant to be below three seconds.
+            link_detection: Histogram::new([0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0]),
+            link_repair: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
             hub_inbox_bytes: Gauge::default(),
             outbound_queued_bytes: Gauge::default(),
         }
@@ -215,6 +222,18 @@ impl Metrics {
             "From publishing a probe to hearing it",
             Unit::Seconds,
             self.probe_latency.clone(),
+        );
+        all.register_with_unit(
+            "link_detection",
+            "From the last proof of the link to giving it up",
+            Unit::Seconds,
+            self.link_detection.clone(),
+        );
+        all.register_with_unit(
+            "link_repair",
+            "From giving the link up to the next proof",
+            Unit::Seconds,
+            self.link_repair.clone(),
         );
         all.register_with_unit(
             "hub_inbox",

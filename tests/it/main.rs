@@ -17,6 +17,7 @@ mod limits;
 mod ordering;
 mod publishing;
 mod replicas;
+mod resume;
 mod settings_cli;
 mod shutdown;
 mod socket;

@@ -65,6 +65,8 @@ async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot:
     if let Err(loss) = confirmed(state, sink.subscribe(&own)).await {
         return loss;
     }
+    // Before any channel's place is told: a place can be continued from only if the data is known to be older.
+    mark_born(state).await;
     let audience = &state.delivery.audience;
     audience.link_up();
     let mut sweep = Sweep::new(state.options.sweep_interval);
@@ -78,7 +80,11 @@ async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot:
             }
             tokio::select! {
                 () = audience.changed() => {}
-                () = sweep.due() => sweep.verify_batch(state),
+                () = sweep.due() => {
+                    // Whoever has removed all data has removed it too.
+                    mark_born(state).await;
+                    sweep.verify_batch(state);
+                }
             }
             continue;
         }
@@ -86,6 +92,14 @@ async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot:
             return loss;
         }
         audience.tell(audience.turn_done(turn, state.position_now()));
+    }
+}
+
+/// Sees to it that the data has a birthday. Not worth a link.
+async fn mark_born(state: &State) {
+    let Some(mut commands) = state.commands.borrow().clone() else { return };
+    if let Err(error) = history::mark_born(&mut commands, &state.options).await {
+        log::debug!("redis: the data's birthday was not noted: {error}");
     }
 }
 
@@ -121,12 +135,14 @@ async fn keep_proving(
     address: &str,
 ) -> Loss {
     // Its sender ends only together with us. Ready is to mean that durable publishing was seen to as well.
-    let _ = tokio::join!(completed, prepare_history(state, prover.commands.clone()));
+    let mut commands = prover.commands.clone();
+    let _ = tokio::join!(completed, function::load(state, &mut commands));
     loop {
         let started = Instant::now();
         if let Err(loss) = prover.prove().await {
             return loss;
         }
+        state.outages.proven(Instant::now(), &state.delivery.metrics);
         if state.set_stage(Stage::Ready) != Stage::Ready {
             let channels = state.delivery.audience.wanted();
             log::info!("redis at {address}: delivery is proven (channels subscribed: {channels})");
@@ -135,14 +151,6 @@ async fn keep_proving(
             () = sleep_until((started + state.options.probe_interval).into()) => {}
             () = state.suspect.notified() => {}
         }
-    }
-}
-
-/// Sees to it that Redis has the function, and that its data has a birthday. Neither is worth a link.
-async fn prepare_history(state: &State, mut commands: MultiplexedConnection) {
-    function::load(state, &mut commands).await;
-    if let Err(error) = history::mark_born(&mut commands, &state.options).await {
-        log::debug!("redis: the data's birthday was not noted: {error}");
     }
 }
 

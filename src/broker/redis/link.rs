@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use redis::aio::{MultiplexedConnection, PubSub};
@@ -51,6 +51,7 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
 fn take_down(state: &State, stage: Stage) -> Stage {
     state.commands.send_replace(None);
     let before = state.set_stage(stage);
+    state.outages.lost(Instant::now(), &state.delivery.metrics);
     let audience = &state.delivery.audience;
     audience.tell(audience.link_down(state.position_now()));
     before

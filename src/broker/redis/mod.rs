@@ -6,6 +6,7 @@
 //!   certificates.
 //! - `state`: what the link and the handles share.
 //! - `loss`: why there is no link. `clock`: what Redis' clock shows.
+//! - `catch_up`: reading what channels have missed. `outage`: how long losses last.
 //! - `receive`: from a message to the hubs.
 //! - `sentinel`: where the master is. `role`: whether it is one.
 //! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps.
@@ -27,6 +28,7 @@ mod history;
 mod link;
 mod loss;
 mod options;
+mod outage;
 mod receive;
 mod rejected;
 mod role;

@@ -12,6 +12,7 @@ use super::clock::ClockSample;
 use super::function::Availability;
 use super::loss::Loss;
 use super::options::RedisOptions;
+use super::outage::Outages;
 use super::rejected::Rejected;
 use crate::metrics::Metrics;
 use crate::protocol::position::Position;
@@ -62,6 +63,7 @@ pub(super) struct State {
     /// Whether this process has once seen to it that Redis has the function.
     pub(super) is_function_settled: AtomicBool,
     availability: watch::Sender<Availability>,
+    pub(super) outages: Outages,
     clock: watch::Sender<Option<ClockSample>>,
     stage: watch::Sender<Stage>,
     stopping: AtomicBool,
@@ -82,6 +84,7 @@ impl State {
             rejected: Rejected::new(metrics),
             is_function_settled: AtomicBool::new(false),
             availability: watch::Sender::new(Availability::Unknown),
+            outages: Outages::default(),
             clock: watch::Sender::new(None),
             stage: watch::Sender::new(Stage::Connecting),
             stopping: AtomicBool::new(false),

@@ -140,6 +140,16 @@ impl TestGateway {
         assert_eq!(answer.status, 200, "{}", answer.body);
     }
 
+    /// Publishes durably over HTTP; returns the position.
+    #[track_caller]
+    pub(crate) fn publish_durably(&self, channel: &str, json: &str) -> String {
+        let body = format!(r#"{{"channel":"{channel}","durable":true,"message":{json}}}"#);
+        let answer = self.post("/v1/publish", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let answer: Value = serde_json::from_str(&answer.body).unwrap();
+        answer["position"].as_str().unwrap().to_owned()
+    }
+
     /// Posts to the admin port.
     #[track_caller]
     pub(crate) fn post(&self, path: &str, body: &str) -> Answer {

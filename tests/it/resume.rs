@@ -1,0 +1,206 @@
+//! Resuming: who names its last position is given what it has missed, or is told that this cannot be done.
+
+use serde_json::{Value, json};
+
+use crate::support::client::Client;
+use crate::support::gateway::{Plan, TestGateway};
+use crate::support::redis_server::RedisServer;
+
+/// The same promise with both brokers.
+fn on_both(plan: &Plan, check: impl Fn(&TestGateway)) {
+    check(&plan.spawn());
+    let redis = RedisServer::start();
+    let gateway = plan.clone().redis(&redis).spawn();
+    gateway.wait_ready();
+    check(&gateway);
+}
+
+/// Identifies as user 42 and continues these channels. Returns what Ready says of them.
+#[track_caller]
+fn resumes(gateway: &TestGateway, channels: &[(&str, Option<&str>)]) -> (Client, Vec<Value>) {
+    let mut client = gateway.connect_v2();
+    let channels: Vec<_> = channels
+        .iter()
+        .map(|(channel, since)| match since {
+            Some(since) => json!({"channel": channel, "since": since}),
+            None => json!({"channel": channel}),
+        })
+        .collect();
+    client.says(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
+    let ready = client.ready();
+    (client, ready["channels"].as_array().unwrap().clone())
+}
+
+/// Publishes numbers durably; returns their positions.
+fn publish(gateway: &TestGateway, channel: &str, numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
+    numbers.map(|number| gateway.publish_durably(channel, &number.to_string())).collect()
+}
+
+#[track_caller]
+fn hears(client: &mut Client, channel: &str, numbers: std::ops::RangeInclusive<u32>, positions: &[String]) {
+    for (number, position) in numbers.zip(positions) {
+        client.hears(&format!(
+            r#"{{"op":3,"channel":"{channel}","position":"{position}","message":{number}}}"#
+        ));
+    }
+}
+
+fn standing<'a>(channels: &'a [Value], name: &str) -> &'a Value {
+    channels.iter().find(|channel| channel["channel"] == name).unwrap()
+}
+
+#[test]
+fn who_names_its_last_position_is_given_what_it_missed_and_then_what_comes() {
+    on_both(&TestGateway::plan(), |gateway| {
+        let (mut client, _) = resumes(gateway, &[]);
+        let seen = publish(gateway, "user:42", 1..=2);
+        hears(&mut client, "user:42", 1..=2, &seen);
+        drop(client);
+        let missed = publish(gateway, "user:42", 3..=5);
+        let (mut client, channels) = resumes(gateway, &[("user:42", Some(&seen[1]))]);
+        let expected = json!({"channel": "user:42", "position": seen[1], "recovered": true});
+        assert_eq!(standing(&channels, "user:42"), &expected);
+        hears(&mut client, "user:42", 3..=5, &missed);
+        let next = publish(gateway, "user:42", 6..=6);
+        hears(&mut client, "user:42", 6..=6, &next);
+        gateway.wait_metric(r#"recoveries_total{reason="recovered"}"#, 1);
+    });
+}
+
+#[test]
+fn even_the_first_message_of_all_is_not_missed() {
+    on_both(&TestGateway::plan(), |gateway| {
+        let (client, channels) = resumes(gateway, &[]);
+        let before = standing(&channels, "user:42")["position"].as_str().unwrap().to_owned();
+        assert!(before.ends_with("-0"), "{before}");
+        drop(client);
+        gateway.wait_metric("sessions", 0);
+        let missed = publish(gateway, "user:42", 1..=2);
+        let (mut client, channels) = resumes(gateway, &[("user:42", Some(&before))]);
+        assert_eq!(standing(&channels, "user:42")["recovered"], true);
+        hears(&mut client, "user:42", 1..=2, &missed);
+    });
+}
+
+#[test]
+fn who_has_missed_nothing_is_told_so() {
+    on_both(&TestGateway::plan(), |gateway| {
+        let last = publish(gateway, "user:42", 1..=2).remove(1);
+        for since in [&last, "named again"] {
+            let (client, channels) = resumes(gateway, &[]);
+            let told = standing(&channels, "user:42");
+            assert_eq!(told, &json!({"channel": "user:42", "position": last}));
+            drop(client);
+            let (mut client, channels) = resumes(gateway, &[("user:42", Some(since)), ("all", None)]);
+            let recovered = since == last;
+            let expected = json!({"channel": "user:42", "position": last, "recovered": recovered});
+            assert_eq!(standing(&channels, "user:42"), &expected);
+            client.says(r#"{"op":10,"time":1}"#);
+            client.hears(r#"{"op":11,"time":1}"#);
+        }
+    });
+}
+
+#[test]
+fn a_channel_without_history_can_be_continued_too() {
+    on_both(&TestGateway::plan(), |gateway| {
+        let (client, channels) = resumes(gateway, &[]);
+        let before = standing(&channels, "all")["position"].as_str().unwrap().to_owned();
+        drop(client);
+        gateway.wait_metric("sessions", 0);
+        let (_client, channels) = resumes(gateway, &[("all", Some(&before))]);
+        assert_eq!(standing(&channels, "all")["recovered"], true, "{before}");
+    });
+}
+
+#[test]
+fn a_subscription_continues_like_an_identify() {
+    on_both(&TestGateway::with("channels.public_namespaces", "room"), |gateway| {
+        let positions = publish(gateway, "room:7", 1..=4);
+        let (mut client, _) = resumes(gateway, &[]);
+        client.says(&json!({"op": 4, "channel": "room:7", "since": positions[1]}).to_string());
+        client.hears(&format!(
+            r#"{{"op":6,"channel":"room:7","state":"subscribed","position":"{}","recovered":true}}"#,
+            positions[1]
+        ));
+        hears(&mut client, "room:7", 3..=4, &positions[2..]);
+    });
+}
+
+#[test]
+fn who_has_missed_more_than_is_kept_or_may_be_sent_gets_nothing_of_it() {
+    let plan = TestGateway::with("session.recovery_limit", "5").with("broker.history_size", "10");
+    on_both(&plan, |gateway| {
+        let positions = publish(gateway, "user:42", 1..=8);
+        for (since, recovered) in [
+            (positions[2].as_str(), true),
+            // Six messages.
+            (&positions[1], false),
+            // Another history.
+            ("1-1", false),
+            // Places that were never given out.
+            ("99999999999999-5", false),
+            ("18446744073709551615-18446744073709551615", false),
+            ("x", false),
+        ] {
+            let (mut client, channels) = resumes(gateway, &[("user:42", Some(since))]);
+            let standing = standing(&channels, "user:42");
+            assert_eq!(standing["recovered"], recovered, "{since}");
+            if recovered {
+                hears(&mut client, "user:42", 4..=8, &positions[3..]);
+            } else {
+                assert_eq!(standing["position"], *positions[7], "{since}");
+            }
+            client.says(r#"{"op":10,"time":1}"#);
+            client.hears(r#"{"op":11,"time":1}"#);
+        }
+    });
+}
+
+#[test]
+fn what_may_be_sent_is_bounded_in_bytes_over_all_channels() {
+    let plan =
+        TestGateway::with("session.outbound_bytes", "20000").with("channels.public_namespaces", "room");
+    on_both(&plan, |gateway| {
+        let text = format!("{:?}", "x".repeat(3_000));
+        let mut places = Vec::new();
+        for channel in ["room:1", "room:2"] {
+            places.push(gateway.publish_durably(channel, "0"));
+            (0..2).for_each(|_| drop(gateway.publish_durably(channel, &text)));
+        }
+        let (mut client, channels) =
+            resumes(gateway, &[("room:1", Some(&places[0])), ("room:2", Some(&places[1]))]);
+        assert_eq!(standing(&channels, "room:1")["recovered"], true);
+        assert_eq!(standing(&channels, "room:2")["recovered"], false, "no room for both");
+        for _ in 0..2 {
+            assert_eq!(client.next_json()["channel"], "room:1");
+        }
+    });
+}
+
+#[test]
+fn any_replica_continues_what_another_began() {
+    let redis = RedisServer::start();
+    let [one, two] = [(); 2].map(|()| TestGateway::redis(&redis).spawn());
+    one.wait_ready();
+    two.wait_ready();
+    let (mut client, _) = resumes(&one, &[]);
+    let seen = publish(&two, "user:42", 1..=2);
+    hears(&mut client, "user:42", 1..=2, &seen);
+    drop((client, one));
+    let missed = publish(&two, "user:42", 3..=4);
+    let (mut client, channels) = resumes(&two, &[("user:42", Some(&seen[0]))]);
+    assert_eq!(standing(&channels, "user:42")["recovered"], true);
+    hears(&mut client, "user:42", 2..=2, &seen[1..]);
+    hears(&mut client, "user:42", 3..=4, &missed);
+}
+
+#[test]
+fn version_1_receives_durable_messages_with_exactly_its_fields() {
+    on_both(&TestGateway::plan(), |gateway| {
+        let mut client = gateway.ready("42");
+        publish(gateway, "user:42", 1..=2);
+        client.hears(r#"{"op":3,"message":1}"#);
+        client.hears(r#"{"op":3,"message":2}"#);
+    });
+}
