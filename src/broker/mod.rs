@@ -230,6 +230,14 @@ impl Broker {
         }
     }
 
+    /// Returns once delivery is proven, or has not been for as long as a command may take.
+    pub async fn linked(&self) {
+        match self {
+            Self::Memory(_) => {}
+            Self::Redis(broker) => broker.linked().await,
+        }
+    }
+
     /// Reads what was published durably on `channel` behind `since`: everything, or nothing.
     pub async fn recover(
         &self,

@@ -5,7 +5,7 @@ use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use futures_util::future::join_all;
 
 use super::Hub;
-use super::registry::{Beginning, Slot};
+use super::registry::{Arrival, Beginning, Slot};
 use super::waiting::Request;
 use crate::broker::{NotRecovered, Recovered};
 use crate::metrics::Metrics;
@@ -19,23 +19,31 @@ struct Read {
     channel: ChannelName,
     /// Of the subscription, which may be another one by now.
     number: u64,
+    /// What the registry had come across when it began.
+    read_at: Arrival,
     outcome: Result<Recovered, NotRecovered>,
 }
 
 impl Hub {
     /// All channels of a request are confirmed: reads what its client has missed, then answers. Most have
-    /// missed nothing, which shows without reading.
+    /// missed nothing, which shows without reading. It reads over a link that is proven, if there is one soon, because
+    /// then every gap of before is known.
     pub(super) fn recover(&mut self, session: SessionId, request: Request, context: &mut Context<Self>) {
         let Some(slot) = self.slot(session) else { return };
-        let reads: Vec<_> =
-            request.wanted.iter().filter_map(|wanted| self.read_missed(slot, wanted)).collect();
-        if reads.is_empty() {
+        if self.reads(slot, &request).is_empty() {
             return self.recovered(session, &request, Vec::new());
         }
-        let done = join_all(reads)
-            .into_actor(self)
-            .map(move |reads, hub, _| hub.recovered(session, &request, reads));
+        let broker = self.broker.clone();
+        let done = async move { broker.linked().await }.into_actor(self).then(move |(), hub, _| {
+            let reads = hub.slot(session).map_or_else(Vec::new, |slot| hub.reads(slot, &request));
+            join_all(reads).into_actor(hub).map(move |reads, hub, _| hub.recovered(session, &request, reads))
+        });
         context.spawn(done);
+    }
+
+    /// What is to be read for a request.
+    fn reads(&self, slot: Slot, request: &Request) -> Vec<impl Future<Output = Read> + use<>> {
+        request.wanted.iter().filter_map(|wanted| self.read_missed(slot, wanted)).collect()
     }
 
     /// Begins to read what is missing, if anything may be.
@@ -46,9 +54,10 @@ impl Hub {
             return None;
         }
         let (broker, channel, limits) = (self.broker.clone(), wanted.channel.clone(), self.recovery);
+        let read_at = self.registry.arrivals();
         Some(async move {
             let outcome = broker.recover(&channel, since, limits).await;
-            Read { channel, number, outcome }
+            Read { channel, number, read_at, outcome }
         })
     }
 
@@ -93,17 +102,18 @@ impl Hub {
         place: Position,
         budget: &mut usize,
     ) -> Result<Position, NotRecovered> {
-        let Read { channel, number, outcome } = read;
+        let Read { channel, number, read_at, outcome } = read;
         let within_budget = outcome.and_then(|recovered| {
             // All of them go through one outbox at once.
             *budget = budget.checked_sub(recovered.bytes).ok_or(NotRecovered::TooMuch)?;
             Ok((recovered.publications, recovered.position))
         });
-        let (missed, last) = match within_budget {
-            Err(reason) if reason != NotRecovered::Lost && is_ahead(since, place) => (Vec::new(), since),
-            within_budget => within_budget?,
+        let (restored, read_at) = match within_budget {
+            // Nothing was read, so each gap counts.
+            Err(reason) if reason != NotRecovered::Lost && is_ahead(since, place) => ((Vec::new(), since), 0),
+            within_budget => (within_budget?, read_at),
         };
-        self.registry.restore(slot, &channel, number, missed, last);
+        self.registry.restore(slot, &channel, number, restored, read_at);
         Ok(since)
     }
 }

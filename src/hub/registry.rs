@@ -78,7 +78,7 @@ struct Subscriber<L> {
 }
 
 /// The how-manieth publication of this registry: held back on several channels, they still leave as they came.
-type Arrival = u64;
+pub type Arrival = u64;
 
 /// Where a subscription begins that is not live yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,19 +167,25 @@ impl<L: Line> Registry<L> {
     }
 
     /// Puts what its client has missed, up to `last`, before what a subscription holds back. Does nothing if the
-    /// subscription is another one by now.
+    /// subscription is another one by now. Gaps that it was to be told of up to `read_at` are none: everything
+    /// was read behind them.
     pub fn restore(
         &mut self,
         session: Slot,
         channel: &ChannelName,
         number: u64,
-        missed: Vec<Arc<Publication>>,
-        last: Position,
+        (missed, last): (Vec<Arc<Publication>>, Position),
+        read_at: Arrival,
     ) {
         let gate = self.subscriber_mut(session, channel).and_then(|subscriber| subscriber.gate.as_mut());
         if let Some(gate) = gate {
-            gate.restore(number, missed, last);
+            gate.restore(number, missed, last, read_at);
         }
+    }
+
+    /// How much has come so far: publications, gaps and subscriptions.
+    pub fn arrivals(&self) -> Arrival {
+        self.arrivals
     }
 
     /// Lets a subscription go live: what it held back is delivered, in order, and from now on everything is

@@ -175,9 +175,15 @@ impl RedisBroker {
         }
     }
 
-    /// Reads everything behind `since`. Waits for its turn, and for a link that is just being made again, for as
-    /// long as a command may take: most interruptions are shorter, and whoever comes back in one need not be told
-    /// of a gap.
+    /// Waits for a link that is just being made again, for as long as a command may take: most interruptions are
+    /// shorter, and whoever comes back in one need not be told of a gap.
+    pub(super) async fn linked(&self) {
+        let state = &self.handle.state;
+        let _ = timeout(state.options.response_timeout, state.proven()).await;
+    }
+
+    /// Reads everything behind `since`. When the link is lost meanwhile, begins once more on a new one if it comes in
+    /// time.
     pub(super) async fn recover(
         &self,
         channel: &ChannelName,
@@ -187,23 +193,23 @@ impl RedisBroker {
         let state = &self.handle.state;
         let deadline = Instant::now() + state.options.response_timeout;
         let mut connections = state.commands.subscribe();
-        while Instant::now() < deadline {
-            let connected = timeout_at(deadline, connections.wait_for(Option::is_some)).await;
-            let Some(commands) = connected.ok().and_then(Result::ok).and_then(|found| found.clone()) else {
-                break;
-            };
-            let outcome = tokio::select! {
-                outcome = self.read_missed(commands, channel, Recovery::new(since, limits)) => outcome,
-                // The link was lost; an answer of the old one would not come any more.
-                _ = connections.changed() => continue,
-            };
-            match outcome {
-                // Another connection may do better, if one comes in time.
-                Err(NotRecovered::Unavailable) => {
+        let mut current = connections.borrow_and_update().clone();
+        while let Some(commands) = current {
+            tokio::select! {
+                outcome = self.read_missed(commands, channel, Recovery::new(since, limits)) => {
+                    if !matches!(outcome, Err(NotRecovered::Unavailable)) {
+                        return outcome;
+                    }
+                    state.suspect.notify_one();
                     let _ = timeout_at(deadline, connections.changed()).await;
                 }
-                outcome => return outcome,
+                // An answer of the old link would not come any more.
+                _ = connections.changed() => {}
             }
+            if Instant::now() >= deadline || timeout_at(deadline, state.proven()).await.is_err() {
+                break;
+            }
+            current = connections.borrow_and_update().clone();
         }
         Err(NotRecovered::Unavailable)
     }

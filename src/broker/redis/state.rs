@@ -103,6 +103,12 @@ impl State {
         *self.stage.borrow() == Stage::Ready
     }
 
+    /// Returns once the link is proven.
+    pub(super) async fn proven(&self) {
+        // Its sender is our own.
+        let _ = self.stage.subscribe().wait_for(|stage| *stage == Stage::Ready).await;
+    }
+
     /// Notes that the link is connected.
     pub(super) fn set_proving(&self) {
         self.stage.send_modify(|stage| {

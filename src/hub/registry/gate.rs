@@ -64,12 +64,19 @@ impl Gate {
         Some(Beginning { place: self.begins_at?, number: self.number })
     }
 
-    /// Puts what its client has missed, up to `last`, first.
-    pub(super) fn restore(&mut self, number: u64, missed: Vec<Arc<Publication>>, last: Position) {
+    /// Puts what its client has missed, up to `last`, first. What was read after `read_at` speaks for all gaps
+    /// of before.
+    pub(super) fn restore(
+        &mut self,
+        number: u64,
+        missed: Vec<Arc<Publication>>,
+        last: Position,
+        read_at: Arrival,
+    ) {
         let Some(held) = self.held.as_mut().filter(|_| self.number == number) else { return };
-        held.retain(|(_, item)| match item {
+        held.retain(|(arrival, item)| match item {
             Item::Publication(publication) => !is_behind(publication, last),
-            Item::Gap(_) => true,
+            Item::Gap(_) => *arrival > read_at,
         });
         // The number of the subscription: before all that came since.
         held.splice(..0, missed.into_iter().map(|publication| (number, Item::Publication(publication))));

@@ -280,7 +280,7 @@ fn what_was_missed_comes_before_what_was_held_back_and_nothing_comes_twice() {
     registry.deliver(&publication("room:7", "\"plain\""));
     let beginning = registry.beginning(one, &room).unwrap();
     assert_eq!(beginning.place, START);
-    registry.restore(one, &room, beginning.number, vec![durable(1), durable(2)], START.plus(2));
+    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
     assert_eq!(registry.go_live(one, &room), 4);
     registry.deliver(&durable(4));
     assert_eq!(numbers(&line), ["1", "2", "3", "\"plain\"", "4"]);
@@ -290,7 +290,7 @@ fn what_was_missed_comes_before_what_was_held_back_and_nothing_comes_twice() {
 fn what_was_restored_ahead_of_this_thread_does_not_come_again() {
     let (mut registry, [(one, line), (two, other)], room) = coming_back();
     let beginning = registry.beginning(one, &room).unwrap();
-    registry.restore(one, &room, beginning.number, vec![durable(1), durable(2)], START.plus(2));
+    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
     registry.go_live_everywhere(one);
     registry.go_live_everywhere(two);
     registry.deliver(&durable(1));
@@ -308,7 +308,7 @@ fn what_is_restored_for_an_earlier_subscription_is_not_given_to_the_next() {
     let earlier = registry.beginning(one, &room).unwrap();
     assert!(!registry.unsubscribe(one, &room));
     registry.subscribe(one, &room);
-    registry.restore(one, &room, earlier.number, vec![durable(1)], START.plus(1));
+    registry.restore(one, &room, earlier.number, (vec![durable(1)], START.plus(1)), 0);
     registry.go_live(one, &room);
     assert_eq!(numbers(&line), [""; 0]);
     assert_eq!(registry.beginning(one, &room), None, "it is live");
@@ -340,11 +340,22 @@ fn a_gap_is_told_in_its_place_and_to_version_2_only() {
 }
 
 #[test]
+fn a_gap_from_before_everything_was_read_is_none() {
+    let (mut registry, [_, (two, line)], room) = coming_back();
+    registry.announce_gap(&room, GapReason::HistoryLost);
+    let (beginning, read_at) = (registry.beginning(two, &room).unwrap(), registry.arrivals());
+    registry.announce_gap(&room, GapReason::LinkLost);
+    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), read_at);
+    registry.go_live(two, &room);
+    assert_eq!(numbers(&line), ["1", "2", "gap"]);
+}
+
+#[test]
 fn behind_a_gap_of_the_link_nothing_comes_again() {
     let (mut registry, [_, (two, line)], room) = coming_back();
     let beginning = registry.beginning(two, &room).unwrap();
     // Its client was on a replica that was ahead of this one.
-    registry.restore(two, &room, beginning.number, Vec::new(), START.plus(2));
+    registry.restore(two, &room, beginning.number, (Vec::new(), START.plus(2)), 0);
     registry.go_live(two, &room);
     registry.announce_gap(&room, GapReason::LinkLost);
     (1..=3).for_each(|offset| {
@@ -357,7 +368,7 @@ fn behind_a_gap_of_the_link_nothing_comes_again() {
 fn behind_a_gap_a_history_with_an_older_epoch_is_delivered_too() {
     let (mut registry, [_, (two, line)], room) = coming_back();
     let beginning = registry.beginning(two, &room).unwrap();
-    registry.restore(two, &room, beginning.number, vec![durable(1), durable(2)], START.plus(2));
+    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
     registry.go_live(two, &room);
     // The clock was set back, and the history lost.
     registry.announce_gap(&room, GapReason::HistoryLost);

@@ -147,14 +147,14 @@ fn a_clients_line_is_narrow_and_slow() {
     run.finish().assert_exact();
 }
 
-/// Two of three clients have missed something, and ask for it while the link is away. The third is there throughout.
+/// Two clients have missed something, and ask for it while the link is away. So many others are there throughout.
 #[track_caller]
-fn clients_ask_without_a_link(plan: Plan) -> Delivery {
-    let run = plan.clients(3).start();
+fn clients_ask_without_a_link(plan: Plan, others: usize) -> Delivery {
+    let run = plan.clients(2 + others).start();
     let (doors, clients) = (&run.doors[..2], &run.clients[..2]);
     doors.iter().for_each(|door| door.refuse(true));
     doors.iter().for_each(FaultProxy::reset_open);
-    run.gateway().wait_metric("sessions", 1);
+    run.gateway().wait_metric("sessions", others as i64);
     run.publish(5);
     run.link().refuse(true);
     run.losing_the_link(|| run.link().reset_open());
@@ -169,14 +169,21 @@ fn clients_ask_without_a_link(plan: Plan) -> Delivery {
 
 #[test]
 fn clients_resume_while_the_link_to_redis_is_made_again() {
-    let run = clients_ask_without_a_link(Plan::new().with("broker.response_timeout", "10s"));
+    let run = clients_ask_without_a_link(Plan::new().with("broker.response_timeout", "10s"), 1);
+    run.link().heal();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn clients_resume_at_a_replica_that_has_no_link_and_knows_nothing_of_their_channels() {
+    let run = clients_ask_without_a_link(Plan::new().with("broker.response_timeout", "10s"), 0);
     run.link().heal();
     run.finish().assert_exact();
 }
 
 #[test]
 fn clients_resume_while_the_link_to_redis_is_away_for_long() {
-    let run = clients_ask_without_a_link(Plan::new());
+    let run = clients_ask_without_a_link(Plan::new(), 1);
     run.clients.iter().for_each(ResumingClient::wait_on_all);
     run.link().heal();
     run.finish().assert_told_only(&[0, 1]);

@@ -70,7 +70,7 @@ fn watched() -> (Delivery, RedisServer, Vec<RedisServer>) {
 fn wait_promoted(server: &RedisServer) {
     eventually(FAILOVER, || {
         // A sentinel closes all connections to the server whose role it changes.
-        let role: redis::Value = cmd("ROLE").query(&mut server.client()).ok()?;
+        let role: redis::Value = cmd("ROLE").query(&mut server.try_client().ok()?).ok()?;
         format!("{role:?}").contains("master").then_some(())
     });
 }

@@ -118,8 +118,9 @@ impl RedisServer {
         self.try_client().unwrap()
     }
 
+    /// The same, from a server that may be away or about to close it.
     #[allow(clippy::disallowed_methods, reason = "a test's own connection may block")]
-    fn try_client(&self) -> redis::RedisResult<redis::Connection> {
+    pub(crate) fn try_client(&self) -> redis::RedisResult<redis::Connection> {
         let url = self.password.as_ref().map_or_else(|| self.url(), |password| self.url_with(password));
         redis::Client::open(url)?.get_connection()
     }
@@ -177,8 +178,11 @@ impl RedisServer {
     }
 }
 
+/// One below those that the system gives to outgoing connections (from 32768 on Linux), so that none of the tests'
+/// own takes it before Redis does, or while Redis is away.
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(10_000..30_000)).find(is_free).unwrap()
 }
 
 impl Drop for RedisServer {
