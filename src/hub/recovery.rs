@@ -72,7 +72,9 @@ impl Hub {
         let Some(since) = wanted.since else { return Standing { position, recovered: None } };
         let outcome = match (since, read) {
             (Since::Place(since), None) if since == position => Ok(since),
-            (Since::Place(since), Some(read)) => self.restore(slot, since, read, budget),
+            (Since::Place(since), Some(read)) => {
+                self.restore(slot, since, read, position, budget).map_err(NotRecovered::label)
+            }
             (Since::Place(_), None) => Err("left"),
             (Since::Unreadable, _) => Err("unreadable_position"),
         };
@@ -88,13 +90,27 @@ impl Hub {
         slot: Slot,
         since: Position,
         read: Read,
+        place: Position,
         budget: &mut usize,
-    ) -> Result<Position, &'static str> {
+    ) -> Result<Position, NotRecovered> {
         let Read { channel, number, outcome } = read;
-        let Recovered { publications, bytes, position } = outcome.map_err(NotRecovered::label)?;
-        // All of them go through one outbox at once.
-        *budget = budget.checked_sub(bytes).ok_or(NotRecovered::TooMuch.label())?;
-        self.registry.restore(slot, &channel, number, publications, position);
+        let within_budget = outcome.and_then(|recovered| {
+            // All of them go through one outbox at once.
+            *budget = budget.checked_sub(recovered.bytes).ok_or(NotRecovered::TooMuch)?;
+            Ok((recovered.publications, recovered.position))
+        });
+        let (missed, last) = match within_budget {
+            Err(reason) if reason != NotRecovered::Lost && is_ahead(since, place) => (Vec::new(), since),
+            within_budget => within_budget?,
+        };
+        self.registry.restore(slot, &channel, number, missed, last);
         Ok(since)
     }
+}
+
+/// Whether a client comes from a replica that is ahead of this one. It has missed nothing, even if nothing can be
+/// read: all that follows `place` is still to come here, or a gap instead. Only what it has of that must not come to
+/// it again.
+fn is_ahead(since: Position, place: Position) -> bool {
+    since.epoch == place.epoch && since > place
 }

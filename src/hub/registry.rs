@@ -319,10 +319,12 @@ impl<L: Line> Registry<L> {
         let event = Event::Gap { channel: channel.clone(), reason };
         let frame = event.to_frame(Version::V2);
         self.arrivals += 1;
+        // Where the history goes on, what a client was given ahead still does not come again.
+        let goes_on = matches!(reason, GapReason::LinkLost | GapReason::Overflow);
         for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
             let is_held = subscriber.gate.as_mut().is_some_and(|gate| gate.hold_gap(self.arrivals, &frame));
             if !is_held {
-                subscriber.gate = None;
+                subscriber.gate.take_if(|_| !goes_on);
                 // Whoever cannot be reached any more is about to leave.
                 subscriber.line.send(frame.clone());
             }

@@ -10,6 +10,7 @@ mod admin;
 mod auth;
 mod compression;
 mod corpus;
+mod delivery;
 mod deployments;
 mod hostile;
 mod limits;

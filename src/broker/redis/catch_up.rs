@@ -78,7 +78,7 @@ async fn read_on(state: &State, channel: &ChannelName, since: Position) -> Resul
 }
 
 /// Sends a reading command. An error of the server is returned as the inner one; when the connection breaks, its
-/// replacement is waited for once, because the subscriber may be well.
+/// replacement is waited for once, because the subscriber may be well. Before the first proof nobody replaces it.
 async fn read<T>(
     state: &State,
     command: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
@@ -90,7 +90,7 @@ async fn read<T>(
             Err(error) if error.is_timeout() => {
                 return Err(Loss::HistoryTimeout(state.options.response_timeout));
             }
-            Err(error) if error.code().is_none() && !is_last => {
+            Err(error) if error.code().is_none() && !is_last && state.is_proven() => {
                 state.suspect.notify_one();
                 if timeout(state.options.connect_timeout, connections.changed()).await.is_err() {
                     break;

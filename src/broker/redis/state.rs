@@ -95,6 +95,11 @@ impl State {
         self.stage.send_replace(stage)
     }
 
+    /// Whether the link has been proven and not lost since.
+    pub(super) fn is_proven(&self) -> bool {
+        *self.stage.borrow() == Stage::Ready
+    }
+
     /// Notes that the link is connected.
     pub(super) fn set_proving(&self) {
         self.stage.send_modify(|stage| {

@@ -104,7 +104,7 @@ impl Gate {
     }
 
     /// Keeps a gap in its place among the publications; they are few, one for each incident. An open gate
-    /// keeps none: `false`. It is needed no more then, because what follows a gap follows nothing else.
+    /// keeps none: `false`.
     pub(super) fn hold_gap(&mut self, arrival: Arrival, frame: &Bytes) -> bool {
         let Some(held) = &mut self.held else { return false };
         held.push((arrival, Item::Gap(frame.clone())));

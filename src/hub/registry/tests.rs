@@ -339,6 +339,20 @@ fn a_gap_is_told_in_its_place_and_to_version_2_only() {
 }
 
 #[test]
+fn behind_a_gap_of_the_link_nothing_comes_again() {
+    let (mut registry, [_, (two, line)], room) = coming_back();
+    let beginning = registry.beginning(two, &room).unwrap();
+    // Its client was on a replica that was ahead of this one.
+    registry.restore(two, &room, beginning.number, Vec::new(), START.plus(2));
+    registry.go_live(two, &room);
+    registry.announce_gap(&room, GapReason::LinkLost);
+    (1..=3).for_each(|offset| {
+        registry.deliver(&durable(offset));
+    });
+    assert_eq!(numbers(&line), ["gap", "3"]);
+}
+
+#[test]
 fn behind_a_gap_a_history_with_an_older_epoch_is_delivered_too() {
     let (mut registry, [_, (two, line)], room) = coming_back();
     let beginning = registry.beginning(two, &room).unwrap();

@@ -3,9 +3,13 @@
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod deadline;
+pub(crate) mod fault_proxy;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod numbered_publisher;
 pub(crate) mod process;
 pub(crate) mod raw_socket;
 pub(crate) mod redis_server;
+pub(crate) mod resuming_client;
 pub(crate) mod sentinel;
+pub(crate) mod verdict;

@@ -1,0 +1,203 @@
+//! What the network does between clients and their replica, and what clients do themselves.
+
+use std::time::Duration;
+
+use super::*;
+use crate::support::fault_proxy::{Direction, Fault, plan};
+
+#[test]
+fn clients_are_cut_and_come_back() {
+    let mut run = Delivery::start();
+    for _ in 0..5 {
+        run.losing_the_clients(|run| run.clients.iter().for_each(ResumingClient::cut));
+    }
+    run.finish().assert_exact();
+}
+
+#[test]
+fn clients_are_away_while_much_is_published() {
+    let mut run = Delivery::start();
+    run.losing_the_clients(|run| {
+        run.doors.iter().for_each(|door| door.refuse(true));
+        run.doors.iter().for_each(FaultProxy::reset_open);
+        run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
+        run.publish(300);
+        run.publisher.change(|publishing| publishing.pace = Duration::from_millis(3));
+        run.doors.iter().for_each(FaultProxy::heal);
+    });
+    run.finish().assert_exact();
+}
+
+#[test]
+fn clients_are_away_while_the_last_message_is_published() {
+    let mut run = Delivery::start();
+    run.losing_the_clients(|run| {
+        run.doors.iter().for_each(|door| door.refuse(true));
+        run.doors.iter().for_each(FaultProxy::reset_open);
+        run.publish(5);
+        run.publisher.pause();
+        run.doors.iter().for_each(FaultProxy::heal);
+    });
+    run.finish_in_silence().assert_exact();
+}
+
+/// Cuts both clients at many points of their coming back, and lets them through each time.
+#[track_caller]
+fn cuts_at_every_point(run: Delivery, direction: Direction, points: impl Iterator<Item = usize>) {
+    for bytes in points {
+        let sessions: Vec<usize> = run.clients.iter().map(ResumingClient::sessions).collect();
+        for door in &run.doors {
+            let before = door.broken();
+            door.set(direction, Fault::CutAfter(bytes));
+            door.reset_open();
+            // The connection of before, and one that was cut at the point.
+            door.wait_broken(before + 1);
+            door.heal();
+        }
+        for (client, before) in run.clients.iter().zip(sessions) {
+            client.wait_on_all_after(before);
+        }
+    }
+    run.finish().assert_exact();
+}
+
+#[test]
+fn clients_are_cut_at_every_point_of_what_they_say_to_resume() {
+    cuts_at_every_point(Delivery::start(), Direction::ToServer, (0..400).step_by(23));
+}
+
+#[test]
+fn clients_are_cut_at_every_point_of_what_they_hear_on_resuming() {
+    cuts_at_every_point(Delivery::start(), Direction::ToClient, (0..1_500).step_by(53));
+}
+
+#[test]
+fn clients_are_cut_at_every_point_of_resuming_by_subscribe() {
+    let run = Plan::new().subscribing_late().start();
+    cuts_at_every_point(run, Direction::ToClient, (300..1_200).step_by(53));
+}
+
+#[test]
+fn a_client_is_in_a_black_hole_and_resumes_beside_its_own_remains() {
+    let run = Delivery::start();
+    run.doors[0].set_both(Fault::BlackHole);
+    // It gives up by itself; the gateway still holds the old socket then.
+    eventually(SOON, || (run.doors[0].accepted() > 1).then_some(()));
+    run.doors[0].heal();
+    run.clients[0].wait_on_all_after(1);
+    run.finish().assert_exact();
+}
+
+#[test]
+fn two_resume_from_the_same_place_at_once() {
+    let mut run = Plan::new().clients(1).start();
+    run.doors[0].refuse(true);
+    run.doors[0].reset_open();
+    eventually(SOON, || (run.doors[0].open() == 0).then_some(()));
+    run.publish(5);
+    let twin = run.clients[0].twin();
+    run.clients.push(twin);
+    run.doors[0].heal();
+    run.clients.iter().zip([1, 0]).for_each(|(client, before)| client.wait_on_all_after(before));
+    run.finish().assert_exact();
+}
+
+#[test]
+fn clients_leave_the_room_and_come_back_to_where_they_were() {
+    let run = Delivery::start();
+    for _ in 0..10 {
+        run.clients.iter().for_each(ResumingClient::rejoin);
+        run.publish(2);
+    }
+    run.finish().assert_exact();
+}
+
+#[test]
+fn a_client_sleeps_and_reads_on() {
+    let run = Delivery::start();
+    run.clients[0].sleep(true);
+    run.publish(100);
+    run.clients[0].sleep(false);
+    run.finish().assert_exact();
+}
+
+/// It has missed what had waited for it, `session.outbound_bytes`, and no more than half of that is recovered: so it
+/// is told, at least on one channel.
+#[test]
+fn a_client_is_too_slow_and_comes_back() {
+    let run = Plan::new()
+        .with("session.outbound_bytes", "65536")
+        .publishing(|publishing| publishing.padding = 50_000)
+        .start();
+    run.clients[0].sleep(true);
+    eventually(SOON, || (run.gateway().closes(4008) > 0).then_some(()));
+    run.publisher.change(|publishing| publishing.padding = 0);
+    run.clients[0].sleep(false);
+    run.clients[0].wait_on_all_after(1);
+    run.finish().assert_honest();
+}
+
+#[test]
+fn a_clients_line_is_narrow_and_slow() {
+    let run = Delivery::start();
+    run.doors[0].set(Direction::ToClient, Fault::Throttle(10_000));
+    run.doors[1].set_both(Fault::Delay(Duration::from_millis(100)));
+    run.lasts(Duration::from_millis(1_500));
+    run.doors.iter().for_each(FaultProxy::heal);
+    run.finish().assert_exact();
+}
+
+#[test]
+fn clients_resume_while_the_link_to_redis_is_away() {
+    let mut run = Delivery::start();
+    run.link().refuse(true);
+    run.losing_the_link(|| run.link().reset_open());
+    run.publish(5);
+    let before: Vec<usize> = run.clients.iter().map(ResumingClient::sessions).collect();
+    run.clients.iter().for_each(ResumingClient::cut);
+    for (client, before) in run.clients.iter().zip(before) {
+        eventually(SOON, || (client.sessions() > before).then_some(()));
+    }
+    run.publish(5);
+    run.link().heal();
+    run.losing_the_clients(|run| run.clients.iter().for_each(ResumingClient::cut));
+    run.finish().assert_honest();
+}
+
+#[test]
+fn the_clients_lines_break_in_every_way_at_random() {
+    let run = Plan::new().replicas(2).start();
+    std::thread::scope(|scope| {
+        for (seed, door) in run.doors.iter().enumerate() {
+            scope.spawn(move || door.run(&plan::random(seed as u64, 8, Duration::from_millis(300))));
+        }
+    });
+    run.finish().assert_exact();
+}
+
+#[test]
+fn both_sides_of_a_replica_break_at_random() {
+    let run = Delivery::start();
+    std::thread::scope(|scope| {
+        scope.spawn(|| run.link().run(&plan::random(5, 8, Duration::from_millis(300))));
+        for (seed, door) in run.doors.iter().enumerate() {
+            scope.spawn(move || door.run(&plan::random(10 + seed as u64, 8, Duration::from_millis(300))));
+        }
+    });
+    run.finish().assert_honest();
+}
+
+#[test]
+fn clients_come_to_a_replica_that_is_cut_off_and_knows_less_than_they() {
+    let run = Delivery::start_two();
+    run.link().refuse(true);
+    run.losing_the_link(|| run.link().reset_open());
+    run.publish(10);
+    run.lead(1, 0);
+    let before = run.clients[1].sessions();
+    run.clients[1].cut();
+    run.clients[1].wait_on_all_after(before);
+    run.publish(5);
+    run.link().heal();
+    run.finish().assert_exact();
+}

@@ -1,0 +1,186 @@
+//! What the network does between a replica and Redis.
+
+use std::time::Duration;
+
+use super::*;
+use crate::support::fault_proxy::{Direction, Fault, plan};
+
+/// Longer than a probe may take, so that the link is lost.
+const LONG: Duration = Duration::from_millis(1_200);
+/// Shorter than a probe may take.
+const SHORT: Duration = Duration::from_millis(300);
+
+/// The first replica's link does this until it is lost, and then for a while.
+#[track_caller]
+fn breaks_the_link(fault: impl FnOnce(&FaultProxy)) {
+    let run = Delivery::start_two();
+    run.losing_the_link(|| fault(run.link()));
+    run.publish(5);
+    run.link().heal();
+    run.finish().assert_exact();
+}
+
+/// The first replica's link does this for a while.
+#[track_caller]
+fn strains_the_link(time: Duration, fault: impl FnOnce(&FaultProxy)) {
+    let run = Delivery::start();
+    fault(run.link());
+    run.lasts(time);
+    run.link().heal();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn the_link_is_reset() {
+    breaks_the_link(FaultProxy::reset_open);
+}
+
+#[test]
+fn the_link_is_reset_and_refused_for_a_while() {
+    breaks_the_link(|link| {
+        link.refuse(true);
+        link.reset_open();
+    });
+}
+
+#[test]
+fn the_link_is_reset_whenever_it_is_made() {
+    breaks_the_link(|link| link.set_both(Fault::Reset));
+}
+
+#[test]
+fn the_link_is_a_black_hole() {
+    breaks_the_link(|link| link.set_both(Fault::BlackHole));
+}
+
+#[test]
+fn the_link_is_a_black_hole_towards_redis() {
+    breaks_the_link(|link| link.set(Direction::ToServer, Fault::BlackHole));
+}
+
+#[test]
+fn the_link_is_a_black_hole_from_redis() {
+    breaks_the_link(|link| link.set(Direction::ToClient, Fault::BlackHole));
+}
+
+#[test]
+fn the_link_stalls_for_longer_than_a_probe() {
+    breaks_the_link(|link| link.set_both(Fault::Stall(1 << 20)));
+}
+
+#[test]
+fn the_link_stalls_for_a_moment() {
+    strains_the_link(SHORT, |link| link.set_both(Fault::Stall(1 << 20)));
+}
+
+#[test]
+fn the_link_is_slow_to_answer() {
+    strains_the_link(LONG, |link| link.set_both(Fault::Delay(Duration::from_millis(100))));
+}
+
+#[test]
+fn the_link_is_narrow() {
+    strains_the_link(LONG, |link| link.set(Direction::ToClient, Fault::Throttle(5_000)));
+}
+
+#[test]
+fn the_link_is_away_and_the_last_message_was_published_meanwhile() {
+    let run = Delivery::start_two();
+    run.link().refuse(true);
+    run.losing_the_link(|| run.link().reset_open());
+    run.publish(5);
+    run.publisher.pause();
+    run.link().heal();
+    run.finish_in_silence().assert_exact();
+}
+
+#[test]
+fn the_link_is_lost_while_nothing_is_published() {
+    let run = Delivery::start();
+    run.publisher.pause();
+    run.losing_the_link(|| run.link().reset_open());
+    run.gateway().wait_ready();
+    run.finish_in_silence().assert_exact();
+}
+
+#[test]
+fn only_the_replica_with_the_broken_link_notices() {
+    let run = Delivery::start_two();
+    run.link().refuse(true);
+    run.losing_the_link(|| run.link().reset_open());
+    run.publish(10);
+    assert_eq!(run.gateway_of(1).readyz().0, 200);
+    run.link().heal();
+    let sessions: Vec<usize> = run.clients.iter().map(ResumingClient::sessions).collect();
+    assert_eq!(sessions, [1; 4], "no client had to come back");
+    run.finish().assert_exact();
+}
+
+/// Cuts the link at many points while it is made and its channels are subscribed.
+#[track_caller]
+fn cuts_at_every_point(direction: Direction, points: impl Iterator<Item = usize>) {
+    let run = Delivery::start();
+    for bytes in points {
+        let before = run.link().broken();
+        run.link().set(direction, Fault::CutAfter(bytes));
+        run.link().reset_open();
+        // The old link's two connections, and one that was cut at the point.
+        run.link().wait_broken(before + 2);
+        run.link().heal();
+        run.gateway().wait_ready();
+    }
+    run.finish().assert_exact();
+}
+
+#[test]
+fn the_link_is_cut_at_every_point_of_what_it_says_to_subscribe() {
+    cuts_at_every_point(Direction::ToServer, (0..1_200).step_by(41));
+}
+
+#[test]
+fn the_link_is_cut_at_every_point_of_what_it_hears_on_subscribing() {
+    cuts_at_every_point(Direction::ToClient, (0..1_200).step_by(41));
+}
+
+#[test]
+fn the_link_is_cut_in_the_middle_of_messages() {
+    let run = Plan::new().publishing(|publishing| publishing.padding = 300).start();
+    for bytes in (1..1_000).step_by(67) {
+        let before = run.link().broken();
+        run.link().set(Direction::ToClient, Fault::CutAfter(bytes));
+        run.link().wait_broken(before);
+        run.link().heal();
+        run.publish(2);
+    }
+    run.finish().assert_exact();
+}
+
+/// A seed that found something stays in this list.
+#[test]
+fn the_links_of_two_replicas_break_in_every_way_at_random() {
+    for seed in [1, 2] {
+        let run = Delivery::start_two();
+        let plans = [seed, seed + 100].map(|seed| plan::random(seed, 8, Duration::from_millis(400)));
+        std::thread::scope(|scope| {
+            for (replica, plan) in run.replicas.iter().zip(&plans) {
+                scope.spawn(|| replica.link.run(plan));
+            }
+        });
+        run.finish().assert_exact();
+    }
+}
+
+#[test]
+fn the_link_breaks_while_messages_are_published_over_it() {
+    let run = Delivery::start();
+    run.publisher.pause();
+    run.publisher.change(|publishing| publishing.over_http = Some(run.gateway().admin));
+    run.publisher.resume();
+    for _ in 0..3 {
+        run.publish(3);
+        run.losing_the_link(|| run.link().reset_open());
+    }
+    run.losing_the_link(|| run.link().set_both(Fault::BlackHole));
+    run.link().heal();
+    run.finish().assert_exact();
+}

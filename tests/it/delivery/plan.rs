@@ -1,0 +1,140 @@
+//! What a test consists of, before it begins.
+
+use std::time::Duration;
+
+use super::{CHANNELS, Delivery, Replica, USER};
+use crate::support::fault_proxy::FaultProxy;
+use crate::support::gateway::TestGateway;
+use crate::support::numbered_publisher::{NumberedPublisher, Publishing};
+use crate::support::redis_server::RedisServer;
+use crate::support::resuming_client::{Habits, ResumingClient};
+
+/// What numbers are published before anything breaks.
+const BEGINNING: u64 = 20;
+/// From one number to the next.
+const PACE: Duration = Duration::from_millis(3);
+
+/// Chooses what a test consists of.
+#[derive(Clone)]
+pub(super) struct Plan {
+    replicas: usize,
+    clients: usize,
+    redis: Vec<&'static str>,
+    settings: Vec<(&'static str, String)>,
+    subscribes_late: bool,
+    publishing: Publishing,
+}
+
+impl Plan {
+    /// One replica, two clients, one Redis that keeps nothing on disk.
+    pub(super) fn new() -> Self {
+        let publishing = Publishing {
+            url: String::new(),
+            over_http: None,
+            channels: CHANNELS.map(str::to_owned).into(),
+            pace: PACE,
+            copies: 0,
+            together: false,
+            padding: 0,
+        };
+        let (redis, settings) = (Vec::new(), Vec::new());
+        Self { replicas: 1, clients: 2, redis, settings, subscribes_late: false, publishing }
+    }
+
+    /// So many replicas, with two clients each.
+    pub(super) fn replicas(mut self, replicas: usize) -> Self {
+        (self.replicas, self.clients) = (replicas, 2 * replicas);
+        self
+    }
+
+    /// So many clients in all; the replicas get them in turn.
+    pub(super) fn clients(mut self, clients: usize) -> Self {
+        self.clients = clients;
+        self
+    }
+
+    /// With these arguments of `redis-server`.
+    pub(super) fn redis(mut self, arguments: &[&'static str]) -> Self {
+        self.redis.extend(arguments);
+        self
+    }
+
+    /// With this setting of the gateway.
+    pub(super) fn with(mut self, key: &'static str, value: &str) -> Self {
+        self.settings.push((key, value.to_owned()));
+        self
+    }
+
+    /// With clients that ask for the room by op 4.
+    pub(super) fn subscribing_late(mut self) -> Self {
+        self.subscribes_late = true;
+        self
+    }
+
+    /// With another way of publishing.
+    pub(super) fn publishing(mut self, change: impl FnOnce(&mut Publishing)) -> Self {
+        change(&mut self.publishing);
+        self
+    }
+
+    /// Starts it all and lets some numbers be published, which everybody hears from the first one on.
+    #[track_caller]
+    pub(super) fn start(self) -> Delivery {
+        let redis = RedisServer::start_with(&self.redis);
+        self.start_over(redis)
+    }
+
+    /// As [`start`](Self::start), over this Redis.
+    #[track_caller]
+    pub(super) fn start_over(mut self, redis: RedisServer) -> Delivery {
+        let replicas: Vec<Replica> = (0..self.replicas).map(|_| self.replica(&redis)).collect();
+        let gateways: Vec<&TestGateway> =
+            replicas.iter().map(|replica| replica.gateway.as_ref().expect("it was just started")).collect();
+        gateways.iter().for_each(|gateway| gateway.wait_ready());
+        let doors: Vec<FaultProxy> = (0..self.clients)
+            .map(|client| FaultProxy::start(gateways[client % gateways.len()].public))
+            .collect();
+        let clients: Vec<ResumingClient> = doors
+            .iter()
+            .enumerate()
+            .map(|(client, door)| ResumingClient::start(door.address, self.habits(client)))
+            .collect();
+        clients.iter().for_each(ResumingClient::wait_on_all);
+        self.publishing.url = redis.url();
+        let publisher = NumberedPublisher::start(self.publishing);
+        let delivery = Delivery { publisher, clients, doors, replicas, redis };
+        delivery.publish(BEGINNING);
+        delivery
+    }
+
+    fn habits(&self, client: usize) -> Habits {
+        Habits {
+            user: USER.to_owned(),
+            channels: CHANNELS.map(str::to_owned).into(),
+            subscribes_late: self.subscribes_late,
+            seed: client as u64,
+        }
+    }
+
+    fn replica(&self, redis: &RedisServer) -> Replica {
+        let link = FaultProxy::start(redis.address());
+        let base = TestGateway::with("broker.url", &format!("redis://{}", link.address))
+            .with("broker.probe_interval", "100ms")
+            .with("broker.probe_timeout", "700ms")
+            .with("broker.connect_timeout", "700ms")
+            .with("broker.response_timeout", "700ms")
+            .with("broker.reconnect_min", "10ms")
+            .with("broker.reconnect_max", "100ms")
+            .with("session.heartbeat_interval", "500ms")
+            .with("session.messages_per_minute", "0")
+            // Far more than is published meanwhile, however slow the machine is.
+            .with("broker.history_size", "20000")
+            .with("session.recovery_limit", "20000")
+            .with("session.outbound_bytes", "16777216")
+            .with("channels.public_namespaces", "public")
+            .with("drain.delay", "0s")
+            .with("drain.window", "200ms");
+        let plan = self.settings.iter().fold(base, |plan, (key, value)| plan.with(key, value));
+        Replica { gateway: Some(plan.spawn()), link, plan }
+    }
+}

@@ -1,0 +1,352 @@
+//! What Redis, or whoever operates it, does to us.
+
+use std::time::Duration;
+
+use redis::{Connection, FromRedisValue, cmd};
+
+use super::*;
+use crate::support::fault_proxy::{Direction, Fault};
+
+/// Keeps everything that was acknowledged, whatever happens.
+const WITH_DATA: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+/// Longer than a probe may take, so that the link is lost.
+const LONG: Duration = Duration::from_millis(1_200);
+/// Shorter than a probe may take.
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Tells Redis a command, given as one text.
+#[track_caller]
+fn tell<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
+    let mut words = command.split(' ');
+    let mut command = cmd(words.next().expect("a command has a name"));
+    words.for_each(|word| {
+        command.arg(word);
+    });
+    command.query(connection).unwrap()
+}
+
+#[test]
+fn everything_arrives_when_nothing_breaks() {
+    let run = Delivery::start_two();
+    run.publish(100);
+    run.finish().assert_exact();
+}
+
+#[test]
+fn redis_is_killed_and_comes_back_with_its_data() {
+    let mut run = Plan::new().redis(&WITH_DATA).start();
+    run.redis.kill();
+    run.wait_link_lost(0);
+    run.redis.restart();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn redis_is_killed_again_and_again_and_keeps_its_data() {
+    let mut run = Plan::new().redis(&WITH_DATA).start();
+    for _ in 0..4 {
+        run.redis.kill();
+        run.redis.restart();
+        run.publish(3);
+    }
+    run.finish().assert_exact();
+}
+
+#[test]
+fn redis_is_shut_down_and_comes_back_with_its_data() {
+    let mut run = Plan::new().redis(&WITH_DATA).start();
+    run.losing_the_link(|| {
+        // It closes the connection instead of an answer.
+        let _ = cmd("SHUTDOWN").arg("NOSAVE").exec(&mut run.admin());
+    });
+    run.redis.restart();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn redis_is_killed_and_comes_back_empty() {
+    let mut run = Delivery::start_two();
+    // What is on its way while the memory of it dies could be published twice.
+    run.publisher.pause();
+    run.redis.kill();
+    run.wait_link_lost(0);
+    run.redis.restart();
+    run.publisher.resume();
+    run.finish().assert_told();
+}
+
+#[test]
+fn redis_comes_back_empty_and_stays_silent() {
+    let mut run = Delivery::start();
+    run.publisher.pause();
+    run.redis.kill();
+    run.redis.restart();
+    // Everybody has everything, but nobody can know.
+    run.finish_in_silence().assert_told();
+}
+
+#[test]
+fn client_kill_type_pubsub() {
+    let run = Delivery::start_two();
+    let mut admin = run.admin();
+    for _ in 0..3 {
+        run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+        run.publish(3);
+    }
+    run.finish().assert_exact();
+}
+
+#[test]
+fn client_kill_type_pubsub_and_then_silence() {
+    let run = Delivery::start();
+    run.link().refuse(true);
+    run.losing_the_link(|| tell::<i64>(&mut run.admin(), "CLIENT KILL TYPE pubsub"));
+    run.publish(5);
+    run.publisher.pause();
+    run.link().heal();
+    run.finish_in_silence().assert_exact();
+}
+
+#[test]
+fn client_kill_type_normal() {
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    for _ in 0..5 {
+        tell::<i64>(&mut admin, "CLIENT KILL TYPE normal SKIPME yes");
+        run.publish(3);
+    }
+    run.finish().assert_exact();
+}
+
+#[test]
+fn client_pause_for_a_moment() {
+    let run = Delivery::start();
+    tell::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", SHORT.as_millis()));
+    run.finish().assert_exact();
+}
+
+#[test]
+fn client_pause_for_longer_than_a_probe() {
+    let run = Delivery::start();
+    run.losing_the_link(|| tell::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", LONG.as_millis())));
+    run.finish().assert_exact();
+}
+
+#[test]
+fn client_pause_of_writes() {
+    let run = Delivery::start();
+    run.losing_the_link(|| tell::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} WRITE", LONG.as_millis())));
+    run.finish().assert_exact();
+}
+
+#[test]
+fn redis_is_stopped_for_a_moment() {
+    let run = Delivery::start();
+    run.redis.stop();
+    run.lasts(SHORT);
+    run.redis.cont();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn redis_is_stopped_for_longer_than_a_probe() {
+    let run = Delivery::start_two();
+    run.losing_the_link(|| run.redis.stop());
+    run.redis.cont();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn debug_sleep() {
+    let run = Plan::new().redis(&["--enable-debug-command", "yes"]).start();
+    let mut admin = run.admin();
+    run.losing_the_link(|| tell::<()>(&mut admin, "DEBUG SLEEP 1.2"));
+    run.finish().assert_exact();
+}
+
+#[test]
+fn redis_ends_the_link_because_its_output_buffer_is_full() {
+    let run = Plan::new()
+        .redis(&["--client-output-buffer-limit", "pubsub 256kb 0 0"])
+        .publishing(|publishing| publishing.padding = 50_000)
+        .start();
+    run.losing_the_link(|| {
+        // Nothing is read any more; what the kernel and the proxy hold comes first, then the buffer.
+        run.link().set(Direction::ToClient, Fault::Stall(1));
+        let mut admin = run.admin();
+        eventually(SOON, || tell::<String>(&mut admin, "CLIENT LIST TYPE pubsub").is_empty().then_some(()));
+        run.link().heal();
+    });
+    run.finish().assert_exact();
+}
+
+#[test]
+fn redis_becomes_a_replica_of_nobody_and_a_primary_again() {
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    // Port 1 answers nobody, so the data stay.
+    run.losing_the_link(|| tell::<()>(&mut admin, "REPLICAOF 127.0.0.1 1"));
+    tell::<()>(&mut admin, "REPLICAOF NO ONE");
+    run.finish().assert_exact();
+}
+
+#[test]
+fn redis_becomes_a_replica_of_another_and_loses_its_data() {
+    let other = RedisServer::start();
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    run.publisher.pause();
+    let port = other.address().port();
+    run.losing_the_link(|| tell::<()>(&mut admin, &format!("REPLICAOF 127.0.0.1 {port}")));
+    eventually(SOON, || (tell::<i64>(&mut admin, "DBSIZE") == 0).then_some(()));
+    tell::<()>(&mut admin, "REPLICAOF NO ONE");
+    run.publisher.resume();
+    run.finish().assert_told();
+}
+
+#[test]
+fn flushall_while_one_is_away() {
+    let run = Delivery::start_two();
+    run.while_one_is_away(|| {
+        run.publisher.pause();
+        tell::<()>(&mut run.admin(), "FLUSHALL");
+        run.publisher.resume();
+        run.publish(5);
+    });
+    // Who was here all the time has everything, and nobody says otherwise.
+    run.finish().assert_told_only(&[0]);
+}
+
+#[test]
+fn flushall_while_everybody_is_away() {
+    let mut run = Delivery::start_two();
+    run.losing_the_clients(|run| {
+        run.doors.iter().for_each(|door| door.refuse(true));
+        run.doors.iter().for_each(FaultProxy::reset_open);
+        run.publish(5);
+        run.publisher.pause();
+        tell::<()>(&mut run.admin(), "FLUSHALL");
+        run.publisher.resume();
+        run.publish(5);
+        run.doors.iter().for_each(FaultProxy::heal);
+    });
+    run.finish().assert_told();
+}
+
+#[test]
+fn function_flush() {
+    let run = Delivery::start();
+    tell::<()>(&mut run.admin(), "FUNCTION FLUSH");
+    // The gateway looks every 15 seconds, and at once when it is asked to publish.
+    let answer =
+        run.gateway().post("/v1/publish", r#"{"channel":"public:other","message":1,"durable":true}"#);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    run.finish().assert_exact();
+}
+
+#[test]
+fn function_flush_while_the_link_is_away() {
+    let run = Delivery::start();
+    run.link().refuse(true);
+    run.losing_the_link(|| run.link().reset_open());
+    tell::<()>(&mut run.admin(), "FUNCTION FLUSH");
+    run.link().heal();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn an_acl_change_takes_subscribing_away_for_a_while() {
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    tell::<()>(&mut admin, "ACL SETUSER default -subscribe");
+    run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run.publish(5);
+    tell::<()>(&mut admin, "ACL SETUSER default +subscribe");
+    run.finish().assert_exact();
+}
+
+#[test]
+fn an_acl_change_takes_the_channels_away_for_a_while() {
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    run.losing_the_link(|| tell::<()>(&mut admin, "ACL SETUSER default resetchannels"));
+    tell::<()>(&mut admin, "ACL SETUSER default allchannels");
+    run.finish().assert_exact();
+}
+
+#[test]
+fn an_acl_change_takes_reading_the_history_away_for_a_while() {
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    tell::<()>(&mut admin, "ACL SETUSER default -xrange -eval -evalsha -eval_ro -evalsha_ro -fcall_ro");
+    run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run.publish(5);
+    tell::<()>(&mut admin, "ACL SETUSER default +@all");
+    run.finish().assert_honest();
+}
+
+#[test]
+fn noauth_for_a_while() {
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    tell::<()>(&mut admin, "CONFIG SET requirepass elsewhere");
+    run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run.gateway().wait_not_ready("NOAUTH");
+    cmd("CONFIG").arg("SET").arg("requirepass").arg("").exec(&mut admin).unwrap();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn too_many_clients_for_a_while() {
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    tell::<()>(&mut admin, "CONFIG SET maxclients 1");
+    run.losing_the_link(|| tell::<i64>(&mut admin, "CLIENT KILL TYPE pubsub"));
+    run.lasts(SHORT);
+    tell::<()>(&mut admin, "CONFIG SET maxclients 10000");
+    run.finish().assert_exact();
+}
+
+#[test]
+fn out_of_memory_without_eviction() {
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    tell::<()>(&mut admin, "CONFIG SET maxmemory-policy noeviction maxmemory 1");
+    run.lasts(LONG);
+    let before = run.publisher.count();
+    run.lasts(SHORT);
+    assert_eq!(run.publisher.count(), before, "nothing was refused");
+    tell::<()>(&mut admin, "CONFIG SET maxmemory 0");
+    run.finish().assert_exact();
+}
+
+#[test]
+fn a_script_keeps_redis_busy() {
+    let run = Plan::new().redis(&["--busy-reply-threshold", "50"]).start();
+    let mut admin = run.admin();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let endless = cmd("EVAL").arg("while true do end").arg(0).exec(&mut run.admin());
+            assert!(endless.is_err(), "it was killed");
+        });
+        run.wait_link_lost(0);
+        tell::<()>(&mut admin, "SCRIPT KILL");
+    });
+    run.finish().assert_exact();
+}
+
+#[test]
+fn another_kind_of_key_stands_where_the_history_was() {
+    let run = Delivery::start();
+    let mut admin = run.admin();
+    run.publisher.pause();
+    tell::<()>(&mut admin, "SET gateway:user:42 rubbish");
+    tell::<()>(&mut admin, "SET gateway:public:room rubbish");
+    run.publisher.resume();
+    run.losing_the_link(|| run.link().reset_open());
+    run.gateway().wait_ready();
+    for channel in CHANNELS {
+        tell::<()>(&mut admin, &format!("DEL gateway:{channel}"));
+    }
+    run.finish().assert_told();
+}

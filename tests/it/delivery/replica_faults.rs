@@ -1,0 +1,130 @@
+//! What happens to replicas of the gateway.
+
+use std::time::Duration;
+
+use super::*;
+use crate::support::fault_proxy::Fault;
+
+#[test]
+fn a_replica_is_killed_and_its_clients_go_on_elsewhere() {
+    let mut run = Delivery::start_two();
+    run.kill_replica(0);
+    run.lead(0, 1);
+    run.clients.iter().step_by(2).for_each(|client| client.wait_on_all_after(1));
+    run.finish().assert_exact();
+}
+
+#[test]
+fn a_replica_is_killed_and_comes_back() {
+    let mut run = Delivery::start();
+    run.losing_the_clients(|run| {
+        run.kill_replica(0);
+        run.publish(10);
+        run.restart_replica(0);
+    });
+    run.finish().assert_exact();
+}
+
+#[test]
+fn a_replica_is_killed_and_the_last_message_was_published_meanwhile() {
+    let mut run = Delivery::start();
+    run.losing_the_clients(|run| {
+        run.kill_replica(0);
+        run.publish(10);
+        run.publisher.pause();
+        run.restart_replica(0);
+    });
+    run.finish_in_silence().assert_exact();
+}
+
+#[test]
+fn a_replica_is_sent_away_and_its_clients_go_on_elsewhere() {
+    let mut run = Delivery::start_two();
+    run.lead(0, 1);
+    run.gateway_of(0).terminate();
+    let mut gone = run.replicas[0].gateway.take().unwrap();
+    assert_eq!(gone.wait_exit().code, Some(0));
+    run.clients.iter().step_by(2).for_each(|client| client.wait_on_all_after(1));
+    run.finish().assert_exact();
+}
+
+#[test]
+fn a_replica_is_sent_away_while_its_link_is_broken() {
+    let mut run = Delivery::start_two();
+    run.link().refuse(true);
+    run.losing_the_link(|| run.link().reset_open());
+    run.publish(5);
+    run.lead(0, 1);
+    run.gateway_of(0).terminate();
+    run.replicas[0].gateway.take().unwrap().wait_exit();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn a_replica_is_stopped_for_a_moment() {
+    let run = Delivery::start();
+    run.gateway().signal("STOP");
+    run.lasts(Duration::from_millis(500));
+    run.gateway().signal("CONT");
+    run.finish().assert_exact();
+}
+
+#[test]
+fn a_replica_is_stopped_and_its_clients_go_on_elsewhere() {
+    let run = Delivery::start_two();
+    run.lead(0, 1);
+    run.gateway_of(0).signal("STOP");
+    run.clients.iter().step_by(2).for_each(|client| client.wait_on_all_after(1));
+    run.publish(5);
+    run.gateway_of(0).signal("CONT");
+    run.finish().assert_exact();
+}
+
+#[test]
+fn all_replicas_are_killed_at_once() {
+    let mut run = Delivery::start_two();
+    run.losing_the_clients(|run| {
+        (0..2).for_each(|replica| run.kill_replica(replica));
+        run.publish(10);
+        (0..2).for_each(|replica| run.restart_replica(replica));
+    });
+    run.finish().assert_exact();
+}
+
+#[test]
+fn replicas_are_replaced_one_after_the_other() {
+    let mut run = Delivery::start_two();
+    for replica in 0..2 {
+        run.lead(0, 1 - replica);
+        run.lead(1, 1 - replica);
+        run.gateway_of(replica).terminate();
+        run.replicas[replica].gateway.take().unwrap().wait_exit();
+        run.restart_replica(replica);
+    }
+    run.finish().assert_exact();
+}
+
+#[test]
+fn a_replica_is_killed_while_redis_says_nothing() {
+    let mut run = Delivery::start_two();
+    run.redis.stop();
+    run.kill_replica(0);
+    run.lead(0, 1);
+    run.lasts(Duration::from_millis(300));
+    run.redis.cont();
+    run.finish().assert_exact();
+}
+
+#[test]
+fn clients_go_to_and_fro_between_replicas_of_which_one_is_behind() {
+    let run = Delivery::start_two();
+    run.replicas[1].link.set_both(Fault::Delay(Duration::from_millis(50)));
+    for round in 0..10 {
+        let to = (round + 1) % 2;
+        run.lead(0, to);
+        run.lead(1, to);
+        run.clients.iter().for_each(ResumingClient::cut);
+        run.publish(5);
+    }
+    run.finish().assert_exact();
+}

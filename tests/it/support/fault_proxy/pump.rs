@@ -1,0 +1,166 @@
+//! One direction of one connection.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Control, Direction, Fault};
+
+/// How a connection ended before both its sides had closed it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The proxy closed it.
+    Cut,
+    /// The proxy reset it.
+    Reset,
+    /// One of its sides reset it, or takes nothing any more.
+    ByPeer,
+}
+
+/// What is taken in and waits to go on, unless a fault says otherwise.
+const HELD_MAX: usize = 1 << 20;
+const READ_MAX: usize = 16 * 1024;
+
+/// What is between the two sides.
+struct Held {
+    chunks: VecDeque<(Instant, Vec<u8>)>,
+    bytes: usize,
+    /// The reading side has closed; that goes on behind the last chunk.
+    has_ended: bool,
+    /// Bytes were lost, so nothing may follow them.
+    has_lost: bool,
+    /// Before this nothing goes on, so as to keep to a rate.
+    pause: Instant,
+    /// What may still pass before the cut.
+    allowance: usize,
+}
+
+/// Carries the bytes of one direction until their end has gone on.
+pub(super) async fn pump(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    control: &Control,
+    direction: Direction,
+) -> Result<(), Ended> {
+    let mut faults = control.faults[direction as usize].subscribe();
+    let mut held = Held::new();
+    let mut buffer = vec![0; READ_MAX];
+    let mut fault = held.begin(*faults.borrow_and_update())?;
+    loop {
+        if held.has_ended && held.bytes == 0 && fault.forwards() {
+            // Who has gone does not mind.
+            let _ = to.shutdown().await;
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            _ = faults.changed() => fault = held.begin(*faults.borrow_and_update())?,
+            written = held.write(&mut to, fault) => {
+                let written = written?;
+                control.forwarded[direction as usize].fetch_add(written, Ordering::SeqCst);
+                held.written(written, fault)?;
+            }
+            read = from.read(&mut buffer), if held.takes(fault) => match read {
+                Ok(0) => held.has_ended = true,
+                // By the newest rule: it may have come while this was read.
+                Ok(read) => held.take(&buffer[..read], *faults.borrow()),
+                // Behind a black hole or a stall a reset shows as late as anything else.
+                Err(_) if !fault.forwards() => held.has_lost = true,
+                Err(_) => return Err(Ended::ByPeer),
+            },
+        }
+    }
+}
+
+impl Fault {
+    fn forwards(self) -> bool {
+        !matches!(self, Self::Stall(_) | Self::BlackHole)
+    }
+}
+
+impl Held {
+    fn new() -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            bytes: 0,
+            has_ended: false,
+            has_lost: false,
+            pause: Instant::now(),
+            allowance: usize::MAX,
+        }
+    }
+
+    /// The rule has changed to `fault`.
+    fn begin(&mut self, fault: Fault) -> Result<Fault, Ended> {
+        self.pause = Instant::now();
+        self.allowance = usize::MAX;
+        match fault {
+            Fault::Reset => return Err(Ended::Reset),
+            _ if self.has_lost && fault.forwards() => return Err(Ended::Reset),
+            Fault::CutAfter(0) => return Err(Ended::Cut),
+            Fault::CutAfter(bytes) => self.allowance = bytes,
+            Fault::BlackHole => {
+                self.has_lost |= self.bytes > 0;
+                self.chunks.clear();
+                self.bytes = 0;
+            }
+            _ => {}
+        }
+        Ok(fault)
+    }
+
+    fn takes(&self, fault: Fault) -> bool {
+        let bound = if let Fault::Stall(bound) = fault { bound } else { HELD_MAX };
+        !self.has_ended && self.bytes < bound && (fault == Fault::BlackHole || !self.has_lost)
+    }
+
+    fn take(&mut self, bytes: &[u8], fault: Fault) {
+        if fault == Fault::BlackHole {
+            self.has_lost = true;
+            return;
+        }
+        let delay = if let Fault::Delay(delay) = fault { delay } else { Duration::ZERO };
+        self.bytes += bytes.len();
+        self.chunks.push_back((Instant::now() + delay, bytes.to_vec()));
+    }
+
+    /// Writes some of what is due, as soon as something is. May be dropped at any time without a loss.
+    async fn write(&self, to: &mut WriteHalf<'_>, fault: Fault) -> Result<usize, Ended> {
+        let Some((due, chunk)) = self.chunks.front().filter(|_| fault.forwards()) else {
+            return pending().await;
+        };
+        sleep_until((*due).max(self.pause)).await;
+        let most = match fault {
+            Fault::Throttle(rate) => (rate / 50).max(1),
+            _ => self.allowance,
+        };
+        to.write(&chunk[..chunk.len().min(most)]).await.map_err(|_| Ended::ByPeer)
+    }
+
+    fn written(&mut self, written: usize, fault: Fault) -> Result<(), Ended> {
+        self.bytes -= written;
+        let (_, chunk) = &mut self.chunks[0];
+        chunk.drain(..written);
+        if chunk.is_empty() {
+            self.chunks.pop_front();
+        }
+        match fault {
+            Fault::Throttle(rate) => {
+                self.pause = Instant::now() + Duration::from_secs_f64(written as f64 / rate as f64);
+            }
+            Fault::CutAfter(_) => {
+                self.allowance -= written;
+                if self.allowance == 0 {
+                    return Err(Ended::Cut);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,246 @@
+//! A backend that publishes numbered messages durably, and knows which of them were acknowledged.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use redis::{Connection, ErrorKind, RedisResult, Value, cmd};
+
+use super::http;
+use super::process::SOON;
+
+/// Longer than any healthy answer takes; then it is asked again, over a new connection.
+const ANSWER: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(10);
+
+/// Publishes 1, 2, 3 … to each of its channels, one after the other, until it is paused. A number that is not
+/// acknowledged is published again under the same idempotency key, as often as it takes.
+pub(crate) struct NumberedPublisher {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is to be published, and how.
+#[derive(Clone)]
+pub(crate) struct Publishing {
+    /// Where Redis is.
+    pub(crate) url: String,
+    /// The admin port of a gateway that is to be asked instead of Redis.
+    pub(crate) over_http: Option<SocketAddr>,
+    /// The channels.
+    pub(crate) channels: Vec<String>,
+    /// From one number to the next.
+    pub(crate) pace: Duration,
+    /// How many replicas of Redis must have a number before it counts as acknowledged.
+    pub(crate) copies: u32,
+    /// All channels in one call.
+    pub(crate) together: bool,
+    /// What each message holds besides its number, in bytes.
+    pub(crate) padding: usize,
+}
+
+#[derive(Default)]
+struct Progress {
+    acknowledged: HashMap<String, Vec<u64>>,
+    number: u64,
+    wants: Wants,
+    is_between: bool,
+    last_error: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Wants {
+    #[default]
+    Publish,
+    Pause,
+    Stop,
+}
+
+struct Shared {
+    publishing: Mutex<Publishing>,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+impl NumberedPublisher {
+    /// Starts one, at once.
+    pub(crate) fn start(publishing: Publishing) -> Self {
+        let shared = Arc::new(Shared {
+            publishing: Mutex::new(publishing),
+            progress: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        let own = Arc::clone(&shared);
+        let thread = thread::spawn(move || own.publish());
+        Self { shared, thread: Some(thread) }
+    }
+
+    /// How many numbers every channel has.
+    pub(crate) fn count(&self) -> u64 {
+        self.shared.progress.lock().unwrap().number
+    }
+
+    /// Waits until so many more numbers are acknowledged on every channel.
+    #[track_caller]
+    pub(crate) fn wait_more(&self, more: u64) {
+        let aim = self.count() + more;
+        self.wait(|progress| progress.number >= aim);
+    }
+
+    /// Publishes nothing more, and waits until nothing is on its way any more.
+    #[track_caller]
+    pub(crate) fn pause(&self) {
+        self.want(Wants::Pause);
+        self.wait(|progress| progress.is_between);
+    }
+
+    /// Goes on.
+    pub(crate) fn resume(&self) {
+        self.want(Wants::Publish);
+    }
+
+    /// Changes where or how it publishes from the next attempt on.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Publishing)) {
+        change(&mut self.shared.publishing.lock().unwrap());
+    }
+
+    /// What was acknowledged on a channel, in order.
+    pub(crate) fn acknowledged(&self, channel: &str) -> Vec<u64> {
+        self.shared.progress.lock().unwrap().acknowledged.get(channel).cloned().unwrap_or_default()
+    }
+
+    fn want(&self, wants: Wants) {
+        let mut progress = self.shared.progress.lock().unwrap();
+        progress.wants = wants;
+        if wants == Wants::Publish {
+            progress.is_between = false;
+        }
+        self.shared.changed.notify_all();
+    }
+
+    #[track_caller]
+    fn wait(&self, done: impl Fn(&Progress) -> bool) {
+        let progress = self.shared.progress.lock().unwrap();
+        let (progress, timed_out) =
+            self.shared.changed.wait_timeout_while(progress, SOON, |progress| !done(progress)).unwrap();
+        assert!(
+            !timed_out.timed_out(),
+            "the publisher stands at {} for {SOON:?}: {:?}",
+            progress.number,
+            progress.last_error
+        );
+    }
+}
+
+impl Drop for NumberedPublisher {
+    fn drop(&mut self) {
+        self.want(Wants::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn publish(&self) {
+        let mut connection = None;
+        for number in 1.. {
+            let Publishing { channels, together, pace, .. } = self.publishing.lock().unwrap().clone();
+            let calls: Vec<&[String]> = if together { vec![&channels] } else { channels.chunks(1).collect() };
+            for call in calls {
+                while let Err(error) = self.attempt(&mut connection, call, number) {
+                    let mut progress = self.progress.lock().unwrap();
+                    if progress.wants == Wants::Stop {
+                        return;
+                    }
+                    progress.last_error = Some(error);
+                    drop(progress);
+                    connection = None;
+                    pause(RETRY);
+                }
+                let mut progress = self.progress.lock().unwrap();
+                for channel in call {
+                    progress.acknowledged.entry(channel.clone()).or_default().push(number);
+                }
+            }
+            let mut progress = self.progress.lock().unwrap();
+            progress.number = number;
+            progress.last_error = None;
+            if self.rest(progress) == Wants::Stop {
+                return;
+            }
+            pause(pace);
+        }
+    }
+
+    /// Between two numbers: waits as long as a pause lasts.
+    fn rest(&self, mut progress: MutexGuard<'_, Progress>) -> Wants {
+        progress.is_between = progress.wants == Wants::Pause;
+        self.changed.notify_all();
+        let paused = |progress: &mut Progress| progress.wants == Wants::Pause;
+        self.changed.wait_while(progress, paused).unwrap().wants
+    }
+
+    fn attempt(
+        &self,
+        connection: &mut Option<Connection>,
+        channels: &[String],
+        number: u64,
+    ) -> Result<(), String> {
+        let publishing = self.publishing.lock().unwrap().clone();
+        let message = format!(r#"{{"n":{number},"padding":"{}"}}"#, "x".repeat(publishing.padding));
+        let key = format!("number-{number}");
+        match publishing.over_http {
+            Some(admin) => over_http(admin, &channels[0], &message, &key),
+            None => over_redis(connection, &publishing, channels, &message, &key)
+                .map_err(|error| error.to_string()),
+        }
+    }
+}
+
+fn over_redis(
+    connection: &mut Option<Connection>,
+    publishing: &Publishing,
+    channels: &[String],
+    message: &str,
+    key: &str,
+) -> RedisResult<()> {
+    if connection.is_none() {
+        *connection = Some(connect(&publishing.url)?);
+    }
+    let connection = connection.as_mut().expect("it was made just now");
+    let channels: Vec<String> = channels.iter().map(|channel| format!("gateway:{channel}")).collect();
+    let mut call = cmd("FCALL");
+    call.arg("gateway_publish").arg(channels.len()).arg(&channels).arg(message).arg(key);
+    call.query::<Value>(connection)?;
+    if publishing.copies > 0 {
+        let patience_ms = ANSWER.as_millis() / 2;
+        let copies: u32 = cmd("WAIT").arg(publishing.copies).arg(patience_ms).query(connection)?;
+        if copies < publishing.copies {
+            return Err((ErrorKind::Io, "too few copies").into());
+        }
+    }
+    Ok(())
+}
+
+fn over_http(admin: SocketAddr, channel: &str, message: &str, key: &str) -> Result<(), String> {
+    let body =
+        format!(r#"{{"channel":"{channel}","message":{message},"durable":true,"idempotency_key":"{key}"}}"#);
+    let answer = http::request(admin, "POST /v1/publish HTTP/1.1\nconnection: close", &body);
+    if answer.status == 200 { Ok(()) } else { Err(answer.body) }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test's own connection may block")]
+fn connect(url: &str) -> RedisResult<Connection> {
+    let connection = redis::Client::open(url)?.get_connection_with_timeout(ANSWER)?;
+    connection.set_read_timeout(Some(ANSWER))?;
+    connection.set_write_timeout(Some(ANSWER))?;
+    Ok(connection)
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test's thread has no sockets to serve")]
+fn pause(time: Duration) {
+    thread::sleep(time);
+}

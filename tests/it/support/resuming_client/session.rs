@@ -1,0 +1,216 @@
+//! One session of a resuming client, from connecting to whatever ends it.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{self, Error, Message, WebSocket};
+
+use super::super::fault_proxy::hold;
+use super::super::verdict::Heard;
+use super::{Record, Shared};
+
+/// A server that says nothing for so long is gone: four heartbeats of the tests' gateways.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How often a quiet client looks up.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The fields of the gateway's frames that a client looks at.
+#[derive(Debug, Deserialize)]
+struct Frame {
+    op: u64,
+    channel: Option<String>,
+    position: Option<String>,
+    recovered: Option<bool>,
+    state: Option<String>,
+    message: Option<Value>,
+    channels: Option<Vec<Place>>,
+    time: Option<u64>,
+    after: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Place {
+    channel: String,
+    position: String,
+    recovered: Option<bool>,
+}
+
+/// Connects, identifies and follows its channels until the session ends, whichever way.
+pub(super) fn run(client: &Shared) {
+    client.cut.store(false, Ordering::SeqCst);
+    let Some(socket) = connect(client) else { return };
+    let number = client.sessions.fetch_add(1, Ordering::SeqCst) + 1;
+    let mut session = Session { client, socket, number };
+    session.identify();
+    session.follow();
+}
+
+fn connect(client: &Shared) -> Option<WebSocket<TcpStream>> {
+    let stream = TcpStream::connect_timeout(&client.address, SILENCE).ok()?;
+    stream.set_nodelay(true).ok()?;
+    stream.set_read_timeout(Some(SILENCE)).ok()?;
+    stream.set_write_timeout(Some(SILENCE)).ok()?;
+    let url = format!("ws://{}/gateway?v=2", client.address);
+    let (socket, _) = tungstenite::client(url, stream).ok()?;
+    socket.get_ref().set_read_timeout(Some(TICK)).ok()?;
+    Some(socket)
+}
+
+struct Session<'a> {
+    client: &'a Shared,
+    socket: WebSocket<TcpStream>,
+    number: usize,
+}
+
+impl<'a> Session<'a> {
+    fn identify(&mut self) {
+        let habits = &self.client.habits;
+        let own = format!("user:{}", habits.user);
+        let asked = habits.channels.iter().filter(|channel| !habits.subscribes_late || **channel == own);
+        let channels: Vec<Value> = asked.map(|channel| self.place_of(channel)).collect();
+        self.say(&json!({ "op": 1, "token": habits.user, "channels": channels }));
+    }
+
+    /// What op 1 and op 4 say of a channel.
+    fn place_of(&self, channel: &str) -> Value {
+        match &self.client.records.lock().unwrap()[channel].position {
+            Some(position) => json!({ "channel": channel, "since": position }),
+            None => json!({ "channel": channel }),
+        }
+    }
+
+    /// An error shows at the next reading.
+    fn say(&mut self, frame: &Value) {
+        let _ = self.socket.send(Message::text(frame.to_string()));
+    }
+
+    fn follow(&mut self) {
+        let mut heard = Instant::now();
+        while !self.client.stop.load(Ordering::SeqCst) && !self.client.cut.load(Ordering::SeqCst) {
+            if self.client.sleeps.load(Ordering::SeqCst) {
+                hold(TICK);
+                heard = Instant::now();
+                continue;
+            }
+            if self.client.rejoins.load(Ordering::SeqCst) {
+                self.leave();
+                self.client.rejoins.store(false, Ordering::SeqCst);
+            }
+            match self.socket.read() {
+                Ok(Message::Text(text)) => {
+                    heard = Instant::now();
+                    self.take(&text);
+                }
+                Ok(Message::Close(close)) => return self.closed(close.map(|close| close.code.into())),
+                Ok(_) => {}
+                Err(Error::Io(error))
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    if heard.elapsed() > SILENCE {
+                        return;
+                    }
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn closed(&mut self, code: Option<u16>) {
+        // Our answer goes out.
+        let _ = self.socket.flush();
+        if let Some(4001 | 4003 | 4005 | 4006 | 4010) = code {
+            self.client.complain(format!("closed with {code:?}"));
+        }
+    }
+
+    fn take(&mut self, text: &str) {
+        let Ok(frame) = serde_json::from_str::<Frame>(text) else {
+            return self.client.complain(format!("not understood: {text}"));
+        };
+        match frame {
+            Frame { op: 0 | 11, .. } => {}
+            Frame { op: 2, channels: Some(channels), .. } => self.ready(channels),
+            Frame { op: 3, channel: Some(channel), message: Some(message), position, .. } => {
+                self.message(&channel, &message, position);
+            }
+            Frame { op: 6, channel: Some(channel), position: Some(position), recovered, state, .. }
+                if state.as_deref() == Some("subscribed") =>
+            {
+                self.confirmed(Place { channel, position, recovered });
+            }
+            Frame { op: 6, channel: Some(channel), state, .. }
+                if state.as_deref() == Some("unsubscribed") =>
+            {
+                self.subscribe(&channel);
+            }
+            Frame { op: 7, after: Some(_), .. } => {
+                // An SDK would wait for so long. Tests do not have the time, and lose nothing by coming early.
+            }
+            Frame { op: 8, channel: Some(channel), .. } => {
+                self.note(&channel, |record| record.heard.push(Heard::Gap));
+            }
+            Frame { op: 10, time, .. } => self.say(&json!({ "op": 11, "time": time })),
+            _ => self.client.complain(format!("not expected: {text}")),
+        }
+    }
+
+    fn ready(&mut self, channels: Vec<Place>) {
+        channels.into_iter().for_each(|place| self.confirmed(place));
+        if self.client.habits.subscribes_late {
+            self.others().for_each(|channel| self.subscribe(channel));
+        }
+    }
+
+    /// The channels that are not its own.
+    fn others(&self) -> impl Iterator<Item = &'a String> + use<'a> {
+        let habits = &self.client.habits;
+        let own = format!("user:{}", habits.user);
+        habits.channels.iter().filter(move |channel| **channel != own)
+    }
+
+    fn subscribe(&mut self, channel: &str) {
+        let Value::Object(mut request) = self.place_of(channel) else { return };
+        request.insert("op".to_owned(), 4.into());
+        self.say(&Value::Object(request));
+    }
+
+    fn leave(&mut self) {
+        for channel in self.others() {
+            self.note(channel, |record| record.session = 0);
+            self.say(&json!({ "op": 5, "channel": channel }));
+        }
+    }
+
+    /// Everything behind the place follows.
+    fn confirmed(&mut self, Place { channel, position, recovered }: Place) {
+        let session = self.number;
+        self.note(&channel, |record| {
+            if record.position.is_some() && recovered != Some(true) {
+                record.heard.push(Heard::NotRecovered);
+            }
+            record.position = Some(position);
+            record.session = session;
+        });
+    }
+
+    fn message(&mut self, channel: &str, message: &Value, position: Option<String>) {
+        let (Some(number), Some(position)) = (message["n"].as_u64(), position) else {
+            return self.client.complain(format!("on {channel} neither numbered nor durable: {message}"));
+        };
+        self.note(channel, |record| {
+            record.heard.push(Heard::Number(number));
+            record.position = Some(position);
+        });
+    }
+
+    /// Notes something of a channel that is followed; nobody asks for the others.
+    fn note(&self, channel: &str, note: impl FnOnce(&mut Record)) {
+        if let Some(record) = self.client.records.lock().unwrap().get_mut(channel) {
+            note(record);
+        }
+    }
+}

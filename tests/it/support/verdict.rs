@@ -1,0 +1,150 @@
+//! Whether a client heard what was published, exactly, or was told where it did not.
+
+/// What a client came across on one channel, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// A message with this number.
+    Number(u64),
+    /// Op 8: something may be missing here.
+    Gap,
+    /// The channel was resumed, and here something may be missing (`"recovered":false`).
+    NotRecovered,
+}
+
+/// What stands against a client's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Breach {
+    /// Heard twice.
+    Doubled(u64),
+    /// Heard behind a later one, for the first time.
+    Disordered(u64),
+    /// Acknowledged to the publisher, never heard, and nothing was said of it at its place.
+    Missing(u64),
+    /// Heard, but not acknowledged to the publisher.
+    Unknown(u64),
+}
+
+/// A record against which nothing stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// What is missing, and lies where the client was told so.
+    pub(crate) missing: Vec<u64>,
+    /// How often the client was told that something may be missing.
+    pub(crate) told: usize,
+}
+
+/// Judges one client's record of one channel. `acknowledged` are the numbers that the publisher knows to be
+/// published, in rising order.
+///
+/// The numbers heard must rise. Each number that was acknowledged and not heard must lie between two neighbours
+/// (or before the first, or behind the last) between which the client was told that something may be missing.
+pub(crate) fn judge(acknowledged: &[u64], heard: &[Heard]) -> Result<Verdict, Breach> {
+    let mut expected = acknowledged.iter().copied().peekable();
+    let mut verdict = Verdict::default();
+    let mut told_here = false;
+    let mut skip = |upto: Option<u64>, told_here: bool, missing: &mut Vec<u64>| {
+        while let Some(number) = expected.next_if(|number| upto.is_none_or(|upto| *number < upto)) {
+            if !told_here {
+                return Err(Breach::Missing(number));
+            }
+            missing.push(number);
+        }
+        upto.map_or(Ok(()), |upto| expected.next_if_eq(&upto).map(|_| ()).ok_or(Breach::Unknown(upto)))
+    };
+    for (at, event) in heard.iter().enumerate() {
+        let Heard::Number(number) = *event else {
+            verdict.told += 1;
+            told_here = true;
+            continue;
+        };
+        rises(&heard[..at], number)?;
+        skip(Some(number), told_here, &mut verdict.missing)?;
+        told_here = false;
+    }
+    skip(None, told_here, &mut verdict.missing)?;
+    Ok(verdict)
+}
+
+/// Whether `number` is above everything before it.
+fn rises(before: &[Heard], number: u64) -> Result<(), Breach> {
+    let last = before.iter().rev().find_map(|heard| match heard {
+        Heard::Number(last) => Some(*last),
+        Heard::Gap | Heard::NotRecovered => None,
+    });
+    if last.is_none_or(|last| last < number) {
+        Ok(())
+    } else if before.contains(&Heard::Number(number)) {
+        Err(Breach::Doubled(number))
+    } else {
+        Err(Breach::Disordered(number))
+    }
+}
+
+mod tests {
+    use super::*;
+    use Heard::{Gap, NotRecovered, Number};
+
+    fn numbers(range: impl IntoIterator<Item = u64>) -> Vec<Heard> {
+        range.into_iter().map(Number).collect()
+    }
+
+    fn told(missing: impl IntoIterator<Item = u64>, told: usize) -> Result<Verdict, Breach> {
+        Ok(Verdict { missing: missing.into_iter().collect(), told })
+    }
+
+    #[test]
+    fn every_number_once_and_in_order_is_exact() {
+        assert_eq!(judge(&[], &[]), told([], 0));
+        assert_eq!(judge(&[1, 2, 3], &numbers(1..=3)), told([], 0));
+        assert_eq!(judge(&[2, 5, 9], &numbers([2, 5, 9])), told([], 0));
+    }
+
+    #[test]
+    fn what_is_missing_must_have_been_told_at_its_place() {
+        let all: Vec<u64> = (1..=5).collect();
+        for (heard, missing) in [
+            (vec![Number(1), Gap, Number(4), Number(5)], vec![2, 3]),
+            (vec![Number(1), NotRecovered, Gap, Number(3), Number(4), Gap], vec![2, 5]),
+            (vec![NotRecovered, Number(5)], vec![1, 2, 3, 4]),
+            (vec![Gap], vec![1, 2, 3, 4, 5]),
+        ] {
+            let markers = heard.iter().filter(|heard| !matches!(heard, Number(_))).count();
+            assert_eq!(judge(&all, &heard), told(missing, markers), "{heard:?}");
+        }
+        for (heard, number) in [
+            (numbers([1, 3, 4, 5]), 2),
+            (numbers([2, 3, 4, 5]), 1),
+            (numbers(1..=4), 5),
+            (vec![], 1),
+            // Told, but at another place.
+            (vec![Number(1), Gap, Number(2), Number(4), Number(5)], 3),
+            (vec![Number(1), Number(3), Gap, Number(4), Number(5)], 2),
+            (vec![Gap, Number(1), Number(2), Number(3), Number(4)], 5),
+            // Told of one hole of two.
+            (vec![Number(1), Gap, Number(3), Number(5)], 4),
+        ] {
+            assert_eq!(judge(&all, &heard), Err(Breach::Missing(number)), "{heard:?}");
+        }
+    }
+
+    #[test]
+    fn being_told_without_need_is_counted() {
+        assert_eq!(judge(&[1, 2], &[Number(1), Gap, Number(2), NotRecovered]), told([], 2));
+    }
+
+    #[test]
+    fn nothing_excuses_a_double_or_another_order() {
+        let all: Vec<u64> = (1..=5).collect();
+        for (heard, breach) in [
+            (numbers([1, 1, 2, 3, 4, 5]), Breach::Doubled(1)),
+            (numbers([1, 2, 3, 2, 4, 5]), Breach::Doubled(2)),
+            (vec![Number(1), Number(2), NotRecovered, Number(2)], Breach::Doubled(2)),
+            (vec![Number(1), Gap, Number(3), Number(2), Number(4), Number(5)], Breach::Disordered(2)),
+            (numbers(1..=6), Breach::Unknown(6)),
+            (vec![Number(1), Gap, Number(0)], Breach::Disordered(0)),
+        ] {
+            assert_eq!(judge(&all, &heard), Err(breach), "{heard:?}");
+        }
+        assert_eq!(judge(&[1, 3], &numbers([1, 2, 3])), Err(Breach::Unknown(2)));
+    }
+}
