@@ -8,7 +8,7 @@
 //! - [`registry`]: sessions and subscriptions; who gets a publication.
 //! - `waiting`: who waits for the broker.
 //! - [`messages`]: what is said to a hub and by it.
-//! - `recovery`: what sessions have missed while they were away.
+//! - `resumption`: how sessions continue where their clients left, a plain struct; `recovery`: the reads for it.
 //! - `inbox`: the broker's way to the hub, bounded in bytes.
 //! - `drain`: sending everybody away.
 
@@ -17,6 +17,9 @@ mod inbox;
 pub mod messages;
 mod recovery;
 pub mod registry;
+mod resumption;
+#[cfg(test)]
+pub(crate) mod simulation;
 mod waiting;
 
 use std::collections::HashMap;
