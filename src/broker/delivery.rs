@@ -107,14 +107,14 @@ impl Delivery {
         step: impl FnOnce(&mut Continuity) -> Progress,
     ) -> Option<Position> {
         let mut receivers = Vec::new();
-        let Progress { gap, publications, repaired, read } =
+        let Progress { gap, continues_at, publications, repaired, read } =
             self.audience.advance(channel, step, &mut receivers);
         self.metrics.publications_repaired.inc_by(repaired);
         if let Some(reason) = gap {
             Metrics::count(&self.metrics.gaps, reason.label());
             for inbox in &receivers {
                 // A gap is always taken.
-                let _ = inbox.offer(HubEvent::Gap { channel: channel.clone(), reason });
+                let _ = inbox.offer(HubEvent::Gap { channel: channel.clone(), reason, place: continues_at });
             }
         }
         for publication in &publications {

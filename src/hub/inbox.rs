@@ -64,7 +64,8 @@ impl HubInbox {
 
     fn owe_gap(&self, channel: &ChannelName) {
         Metrics::count(&self.metrics.gaps, GapReason::Overflow.label());
-        self.hub.do_send(FromBroker(HubEvent::Gap { channel: channel.clone(), reason: GapReason::Overflow }));
+        let (channel, reason) = (channel.clone(), GapReason::Overflow);
+        self.hub.do_send(FromBroker(HubEvent::Gap { channel, reason, place: None }));
     }
 }
 

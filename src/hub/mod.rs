@@ -304,9 +304,9 @@ impl Handler<FromBroker> for Hub {
                     self.recover(session, request, context);
                 }
             }
-            HubEvent::Gap { channel, reason } => {
+            HubEvent::Gap { channel, reason, place } => {
                 self.inbox.gap_told(&channel);
-                self.registry.announce_gap(&channel, reason);
+                self.registry.announce_gap(&channel, reason, place);
             }
         }
     }

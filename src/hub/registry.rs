@@ -13,11 +13,12 @@ use slab::Slab;
 
 use self::gate::{Gate, Item, Passage};
 use crate::protocol::channel::ChannelName;
-use crate::protocol::event::{Event, GapReason};
+use crate::protocol::event::GapReason;
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 use crate::protocol::{Variant, Version};
 
+mod gaps;
 mod gate;
 
 /// The way out of one session, as the registry sees it.
@@ -65,6 +66,8 @@ struct Channel<L> {
     /// Everything behind this place is delivered here; `None` until the broker has confirmed that it delivers
     /// this channel.
     place: Option<Position>,
+    /// Why something behind `place` may never come; its gap has been told to those who were here.
+    broken: Option<GapReason>,
 }
 
 #[derive(Debug)]
@@ -97,6 +100,8 @@ pub struct Beginning {
     pub place: Position,
     /// Tells it from an earlier subscription of the same session to the same channel.
     pub number: u64,
+    /// Whether nothing behind the place was lost before the subscription was made.
+    pub is_whole: bool,
 }
 
 /// How a channel stands after a subscription to it.
@@ -136,7 +141,7 @@ impl<L: Line> Registry<L> {
         }
         let (standing, entry) = match self.channels.entry(channel.clone()) {
             MapEntry::Vacant(vacant) => {
-                let channel = Channel { subscribers: Vec::with_capacity(1), place: None };
+                let channel = Channel { subscribers: Vec::with_capacity(1), place: None, broken: None };
                 (ChannelStanding::New, vacant.insert(channel))
             }
             MapEntry::Occupied(occupied) => {
@@ -147,12 +152,16 @@ impl<L: Line> Registry<L> {
             }
         };
         self.arrivals += 1;
+        let mut gate = Gate::new(self.arrivals, entry.place);
+        if let Some(reason) = entry.broken {
+            gate.begin_with_gap(gaps::frame(channel, reason));
+        }
         member
             .memberships
             .push(Membership { channel: channel.clone(), place: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             line: member.line.clone(),
-            gate: Some(Box::new(Gate::new(self.arrivals, entry.place))),
+            gate: Some(Box::new(gate)),
             session,
             variant: member.variant,
         });
@@ -163,7 +172,7 @@ impl<L: Line> Registry<L> {
     /// The broker delivers everything behind `place` on this channel.
     pub fn confirm(&mut self, channel: &ChannelName, place: Position) {
         let Some(channel) = self.channels.get_mut(channel) else { return };
-        channel.place = Some(place);
+        (channel.place, channel.broken) = (Some(place), None);
         for subscriber in &mut channel.subscribers {
             if let Some(gate) = &mut subscriber.gate {
                 gate.confirm(place);
@@ -283,6 +292,7 @@ impl<L: Line> Registry<L> {
                 return delivery;
             }
             *place = position;
+            channel.broken = None;
         }
         self.arrivals += 1;
         for subscriber in &mut channel.subscribers {
@@ -309,26 +319,6 @@ impl<L: Line> Registry<L> {
             }
         }
         delivery
-    }
-
-    /// Tells everyone who is on a channel, and speaks of such things, that something may be missing here.
-    pub fn announce_gap(&mut self, channel: &ChannelName, reason: GapReason) {
-        let Some(entry) = self.channels.get_mut(channel).filter(|entry| entry.place.is_some()) else {
-            return;
-        };
-        let event = Event::Gap { channel: channel.clone(), reason };
-        let frame = event.to_frame(Version::V2);
-        self.arrivals += 1;
-        // Where the history goes on, what a client was given ahead still does not come again.
-        let goes_on = matches!(reason, GapReason::LinkLost | GapReason::Overflow);
-        for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
-            let is_held = subscriber.gate.as_mut().is_some_and(|gate| gate.hold_gap(self.arrivals, &frame));
-            if !is_held {
-                subscriber.gate.take_if(|_| !goes_on);
-                // Whoever cannot be reached any more is about to leave.
-                subscriber.line.send(frame.clone());
-            }
-        }
     }
 
     /// How many sessions there are.

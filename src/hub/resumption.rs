@@ -36,8 +36,8 @@ impl Missed {
     /// What is to be read for a channel that is confirmed; `None` when nothing can be missing.
     pub(super) fn of<L: Line>(registry: &Registry<L>, slot: Slot, wanted: &Wanted) -> Option<Self> {
         let Some(Since::Place(since)) = wanted.since else { return None };
-        let Beginning { place, number } = registry.beginning(slot, &wanted.channel)?;
-        (place != since).then(|| Self { channel: wanted.channel.clone(), since, number })
+        let Beginning { place, number, is_whole } = registry.beginning(slot, &wanted.channel)?;
+        (place != since || !is_whole).then(|| Self { channel: wanted.channel.clone(), since, number })
     }
 
     pub(super) fn read(self, outcome: Result<Recovered, NotRecovered>) -> Read {
@@ -62,12 +62,13 @@ impl Resumption {
         let beginning = registry.beginning(self.slot, &wanted.channel);
         // Without a beginning it has left the channel again, and nobody reads this.
         let position = beginning.map_or_else(now, |beginning| beginning.place);
+        let is_whole = beginning.is_some_and(|beginning| beginning.is_whole);
         let Some(since) = wanted.since else { return (Standing { position, recovered: None }, None) };
         let read = reads.iter().position(|read| read.missed.channel == wanted.channel);
         let outcome = match (since, read.map(|index| reads.swap_remove(index))) {
             (Since::Place(since), None) if since == position => Ok(since),
             (Since::Place(since), Some(read)) => {
-                self.restore(registry, read, position).map(|()| since).map_err(NotRecovered::label)
+                self.restore(registry, read, position, is_whole).map(|()| since).map_err(NotRecovered::label)
             }
             (Since::Place(_), None) => Err("left"),
             (Since::Unreadable, _) => Err("unreadable_position"),
@@ -84,6 +85,7 @@ impl Resumption {
         registry: &mut Registry<L>,
         read: Read,
         place: Position,
+        is_whole: bool,
     ) -> Result<(), NotRecovered> {
         let Read { missed: Missed { channel, since, number }, outcome } = read;
         let within_budget = outcome.and_then(|recovered| {
@@ -92,7 +94,9 @@ impl Resumption {
             Ok((recovered.publications, recovered.position))
         });
         let (missed, last) = match within_budget {
-            Err(reason) if reason != NotRecovered::Lost && is_ahead(since, place) => (Vec::new(), since),
+            Err(reason) if reason != NotRecovered::Lost && is_whole && is_ahead(since, place) => {
+                (Vec::new(), since)
+            }
             within_budget => within_budget?,
         };
         registry.restore(self.slot, &channel, number, missed, last);

@@ -75,7 +75,7 @@ impl Inbox for Mailbox {
         {
             if refused == Refused::OwesGap && !self.is_secretive {
                 let (channel, reason) = (publication.channel().clone(), GapReason::Overflow);
-                self.push(Mail::FromBroker(HubEvent::Gap { channel, reason }));
+                self.push(Mail::FromBroker(HubEvent::Gap { channel, reason, place: None }));
             }
             return Err(InboxFull);
         }
@@ -176,9 +176,9 @@ impl<L: Line> SimulatedHub<L> {
                 }
                 done.into_iter().flat_map(|(session, request)| self.recover(session, request, link, at)).collect()
             }
-            HubEvent::Gap { channel, reason } => {
+            HubEvent::Gap { channel, reason, place } => {
                 self.mailbox.room.gap_told(&channel);
-                self.registry.announce_gap(&channel, reason);
+                self.registry.announce_gap(&channel, reason, place);
                 Told::new()
             }
         }
