@@ -36,7 +36,6 @@ pub(super) struct Session {
     pub(super) inbound: VecDeque<String>,
     /// From the hub to the session.
     pub(super) mailbox: VecDeque<SessionEvent>,
-    pub(super) is_ready: bool,
     /// Whether its replica was not able to know everything when it came.
     pub(super) came_early: bool,
 }

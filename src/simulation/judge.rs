@@ -1,18 +1,20 @@
 //! The judge of one client on one channel. It believes nothing but the record and what the client was sent.
 
 use super::plan::Kind;
-use super::record::{Fate, Record};
+use super::record::{Fate, Published, Record};
 use crate::protocol::position::Position;
 
 /// What one client has seen of one channel.
 #[derive(Debug, Default)]
 pub(super) struct Judge {
-    /// The last durable message that it has, or what came before it was here.
-    last: Option<u64>,
+    /// The last durable message that it has.
+    last: u64,
+    /// What came before it was here; `None` until it is told for the first time that it is on the channel.
+    from: Option<u64>,
     /// Whether it was told, since then, that something may be missing.
     is_excused: bool,
     /// Whether it is subscribed as far as it knows.
-    is_on: bool,
+    pub(super) is_on: bool,
     /// The place that it continues from.
     pub(super) position: Option<Position>,
     /// What was published before this session was told that it is on the channel.
@@ -50,13 +52,21 @@ impl Judge {
             return Err(format!("continues from {position}, not from {:?}", self.position));
         }
         self.is_excused |= recovered == Some(false);
-        if self.last.is_none() {
-            self.last = Some(begin(record, law, position, published)?);
+        if self.from.is_none() {
+            self.from = Some(begin(record, position, published)?);
+            // Where clocks are set back, what had been published before may look as if it came behind the place.
+            self.is_excused |= position.is_beginning() && !law.has_steady_clock;
         }
         self.is_on = true;
         self.position = Some(position);
         (self.plain_from, self.last_plain, self.is_plain_excused) = (published, 0, false);
         Ok(())
+    }
+
+    /// Whether it continues from a message. From the place before a history, which it is told where a replica
+    /// knows nothing, it cannot always.
+    pub(super) fn knows_a_message(&self) -> bool {
+        self.position.is_some_and(|position| !position.is_beginning())
     }
 
     pub(super) fn on_gap(&mut self) -> Verdict {
@@ -76,7 +86,7 @@ impl Judge {
         number: u64,
         position: Option<Position>,
     ) -> Verdict {
-        let Some(last) = self.last.filter(|_| self.is_on) else {
+        let Some(from) = self.from.filter(|_| self.is_on) else {
             return Err(format!("{number} comes on a channel that it is not on"));
         };
         let published = record.of_number(number).ok_or_else(|| format!("{number} was never published"))?;
@@ -84,11 +94,11 @@ impl Judge {
             return Err(format!("{number} comes with {position:?} and has {:?}", published.position));
         }
         let Some(position) = position else { return self.on_plain(record, law, number) };
-        if number <= last {
-            return Err(format!("{number} ({position}) comes after {last}"));
+        if number <= self.last {
+            return Err(format!("{number} ({position}) comes after {}", self.last));
         }
-        self.check_hole(record, last, number)?;
-        (self.last, self.is_excused, self.position) = (Some(number), false, Some(position));
+        self.check_hole(record, self.last.max(from), number)?;
+        (self.last, self.is_excused, self.position) = (number, false, Some(position));
         Ok(())
     }
 
@@ -126,21 +136,19 @@ impl Judge {
         let Some(last) = record.published.last() else { return Ok(()) };
         let seen = match last.position {
             Some(_) => self.last,
-            None => Some(self.last_plain),
+            None => self.last_plain,
         };
-        if seen == Some(last.number) { Ok(()) } else { Err(format!("{} never came", last.number)) }
+        if seen == last.number { Ok(()) } else { Err(format!("{} never came", last.number)) }
     }
 }
 
 /// The last message that a client does not expect which begins at `position`.
-fn begin(record: &Record, law: Law, position: Position, published: u64) -> Result<u64, String> {
+fn begin(record: &Record, position: Position, published: u64) -> Result<u64, String> {
     if !position.is_beginning() {
         let found = record.at(position).map(|one| one.number);
         return found.ok_or_else(|| format!("begins at {position}, where nothing is"));
     }
-    let is_behind = |one: &&super::record::Published| {
-        law.has_steady_clock && one.position.is_some_and(|theirs| theirs > position)
-    };
+    let is_behind = |one: &&Published| one.position.is_some_and(|theirs| theirs > position);
     let first = record.published.iter().find(is_behind).map(|one| one.number);
     Ok(first.map_or(published, |first| published.min(first - 1)))
 }

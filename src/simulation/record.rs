@@ -48,14 +48,18 @@ impl Record {
         self.published[begin..].iter().take_while(move |published| published.number < before)
     }
 
-    /// Gives a fate to the durable messages that were in the history `before` and are not `after`.
-    pub(super) fn bury(&mut self, before: &[Position], after: &[Position], fate: Fate) {
+    /// Redis has lost everything behind a number.
+    pub(super) fn lose_end(&mut self, saved: u64) {
+        for published in self.published.iter_mut().filter(|published| published.number > saved) {
+            published.fate = Fate::LostWithEnd;
+        }
+    }
+
+    /// Somebody has deleted the history, with these places.
+    pub(super) fn delete(&mut self, places: &[Position]) {
         for published in &mut self.published {
-            if let Some(position) = published.position
-                && before.contains(&position)
-                && !after.contains(&position)
-            {
-                published.fate = fate;
+            if published.position.is_some_and(|position| places.contains(&position)) {
+                published.fate = Fate::Deleted;
             }
         }
     }

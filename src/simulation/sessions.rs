@@ -38,7 +38,6 @@ impl World {
             socket,
             inbound: [identify].into(),
             mailbox: [].into(),
-            is_ready: false,
             came_early,
         };
         self.clients[client].session = Some(session);
@@ -72,6 +71,7 @@ impl World {
         one.is_leaving[channel] = !one.wants[channel] && one.session.is_some();
         trace!(self, "client {client}: {text}");
         if let Some(session) = &mut self.clients[client].session {
+            session.came_early |= !self.replicas[session.replica].link.is_settled();
             session.inbound.push_back(text);
         }
     }
@@ -110,7 +110,6 @@ impl World {
                 match action {
                     Action::Send(event) => {
                         session.socket.send(event.to_frame(Version::V2));
-                        session.is_ready |= session.conversation.is_identified();
                     }
                     Action::Authenticate(_) => {
                         let user = ChannelName::parse(NAMES[0]).unwrap();
@@ -160,7 +159,7 @@ impl World {
 
     fn judge(&mut self, client: usize, frame: &Frame<'_>, published: u64) -> Verdict {
         let (law, records) = (self.law, &self.records);
-        let Client { judges, session, wants, is_leaving } = &mut self.clients[client];
+        let Client { judges, session, is_leaving, .. } = &mut self.clients[client];
         let Some(session) = session else { return Ok(()) };
         let place = |text: &str| Position::parse(text).ok_or_else(|| format!("{text} is no position"));
         let must_know = self.plan.is_calm && !session.came_early;
@@ -169,8 +168,9 @@ impl World {
                 for listed in &frame.channels {
                     let at = number_of(listed.channel)?;
                     let position = place(listed.position)?;
+                    let must_continue = must_know && judges[at].knows_a_message();
                     judges[at].on_standing(&records[at], law, position, listed.recovered, published)?;
-                    if must_know && listed.recovered == Some(false) {
+                    if must_continue && listed.recovered == Some(false) {
                         return Err(format!("{} is not continued", listed.channel));
                     }
                 }
@@ -192,9 +192,12 @@ impl World {
                 match (frame.state, frame.position) {
                     (Some("subscribed"), Some(position)) => {
                         let position = place(position)?;
+                        let must_continue = must_know && judges[at].knows_a_message();
                         judges[at].on_standing(&records[at], law, position, frame.recovered, published)?;
-                        let is_lost = must_know && frame.recovered == Some(false) && wants[at];
-                        if is_lost { Err("it is not continued".to_owned()) } else { Ok(()) }
+                        if must_continue && frame.recovered == Some(false) {
+                            return Err("it is not continued".to_owned());
+                        }
+                        Ok(())
                     }
                     (Some("unsubscribed"), _) => {
                         judges[at].on_left();

@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) server: Server,
     /// How much has been published; shared with the sockets.
     pub(super) published: Rc<Cell<u64>>,
+    /// How much of it Redis has kept safe.
+    saved: u64,
     pub(super) records: Vec<Record>,
     pub(super) replicas: Vec<Replica>,
     pub(super) clients: Vec<Client>,
@@ -114,6 +116,7 @@ impl World {
             unix_ms: UNIX_START_MS,
             server: Server::new(UNIX_START_MS, plan.history_size, plan.ttl_ms),
             published: Rc::default(),
+            saved: 0,
             records: NAMES.into_iter().zip(plan.kinds).map(record).collect(),
             replicas: Vec::new(),
             clients: (0..plan.clients).map(|_| Client::new(NAMES.len())).collect(),
@@ -296,7 +299,7 @@ impl World {
                     self.replicas[replica].link.sweep();
                 }
             }
-            16 => self.server.save(),
+            16 => self.save(),
             _ => {
                 let fault = self.chance.pick(&self.plan.faults);
                 self.break_something(fault);
@@ -336,16 +339,22 @@ impl World {
             Fault::MessageLost => {
                 self.replicas[replica].link.lose_one();
             }
-            Fault::Restart => self.change_data(Fate::Kept, Server::restart),
-            Fault::RestartWithLostEnd => self.change_data(Fate::LostWithEnd, Server::restart_with_lost_end),
-            Fault::RestartEmpty => self.change_data(Fate::Kept, Server::restart_empty),
+            Fault::Restart => self.restart(Server::restart),
+            Fault::RestartWithLostEnd => {
+                self.restart(Server::restart_with_lost_end);
+                self.records.iter_mut().for_each(|record| record.lose_end(self.saved));
+            }
+            Fault::RestartEmpty => {
+                self.restart(Server::restart_empty);
+                self.save();
+            }
             Fault::Flush => self.server.flush(),
             Fault::Delete => {
                 let channel = self.chance.below(NAMES.len());
                 let record = &mut self.records[channel];
                 let before = self.server.kept(&record.name);
                 self.server.delete(&record.name);
-                record.bury(&before, &[], Fate::Deleted);
+                record.delete(&before);
             }
             Fault::ClockForward => self.server.clock_ms += self.chance.between(1, 2_000),
             Fault::ClockBack => self.server.clock_ms -= self.chance.between(1, 2_000),
@@ -353,18 +362,15 @@ impl World {
     }
 
     /// Redis ends and is there again: everybody loses his connection.
-    fn change_data(&mut self, fate: Fate, change: impl FnOnce(&mut Server)) {
+    fn restart(&mut self, restart: impl FnOnce(&mut Server)) {
         (0..self.replicas.len()).for_each(|replica| self.cut_link(replica));
         self.server.clock_ms += 10;
-        let kept = |server: &Server, records: &[Record]| -> Vec<_> {
-            records.iter().map(|record| server.kept(&record.name)).collect()
-        };
-        let before = kept(&self.server, &self.records);
-        change(&mut self.server);
-        let after = kept(&self.server, &self.records);
-        for ((record, before), after) in self.records.iter_mut().zip(before).zip(after) {
-            record.bury(&before, &after, fate);
-        }
+        restart(&mut self.server);
+    }
+
+    fn save(&mut self) {
+        self.server.save();
+        self.saved = self.published.get();
     }
 
     fn cut_link(&mut self, replica: usize) {
@@ -375,8 +381,11 @@ impl World {
             told.extend(hubs.iter_mut().flat_map(|hub| hub.on_recovery(name, &unavailable, link, now)));
         }
         self.tell(told);
-        for session in self.clients.iter_mut().filter_map(|client| client.session.as_mut()) {
-            session.came_early |= session.replica == replica && !session.is_ready;
+        for client in &mut self.clients {
+            let is_waiting = (0..NAMES.len()).any(|channel| client.wants[channel] && !client.judges[channel].is_on);
+            if let Some(session) = client.session.as_mut().filter(|session| session.replica == replica) {
+                session.came_early |= is_waiting;
+            }
         }
     }
 }

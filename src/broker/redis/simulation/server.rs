@@ -145,7 +145,6 @@ impl Server {
     pub(crate) fn restart_empty(&mut self) {
         self.restart();
         self.data = Data::default();
-        self.save();
     }
 
     /// `FLUSHALL`: the function stays.
