@@ -24,4 +24,6 @@ pub mod metrics;
 pub mod protocol;
 pub mod session;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod socket;

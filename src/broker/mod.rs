@@ -71,6 +71,9 @@ pub enum HubEvent {
         channel: ChannelName,
         /// What happened.
         reason: GapReason,
+        /// Whatever is published behind this place will come after this event; `None` where that is not known
+        /// before the next durable publication.
+        place: Option<Position>,
     },
 }
 

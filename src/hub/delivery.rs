@@ -10,6 +10,7 @@ use super::registry::{Delivery, Receiver};
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::event::GapReason;
+use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 use crate::socket::outbox::Outbox;
 
@@ -30,11 +31,11 @@ impl Hub {
         self.schedule_turn(context);
     }
 
-    pub(super) fn on_gap(&mut self, channel: ChannelName, reason: GapReason) {
+    pub(super) fn on_gap(&mut self, channel: ChannelName, reason: GapReason, place: Option<Position>) {
         self.inbox.gap_told(&channel);
         if !self.turns.is_busy(&channel) {
-            self.registry.announce_gap(&channel, reason);
-        } else if let Some((frame, receivers)) = self.registry.announce_gap_later(&channel, reason) {
+            self.registry.announce_gap(&channel, reason, place);
+        } else if let Some((frame, receivers)) = self.registry.announce_gap_later(&channel, reason, place) {
             self.turns.add_gap(channel, frame, receivers);
         }
     }

@@ -21,6 +21,13 @@ use crate::protocol::publication::Publication;
 #[derive(Debug)]
 pub(super) struct HubInbox {
     hub: Addr<Hub>,
+    room: Room,
+    metrics: Metrics,
+}
+
+/// How much more an inbox takes: a plain struct.
+#[derive(Debug)]
+pub(super) struct Room {
     queued_bytes: AtomicUsize,
     limit_bytes: usize,
     /// Channels of which something was refused and whose gap is on its way, behind what was accepted before.
@@ -28,65 +35,89 @@ pub(super) struct HubInbox {
     gaps: Mutex<HashSet<ChannelName>>,
     /// How many these are, to be read without the lock.
     open_gaps: AtomicUsize,
-    metrics: Metrics,
+}
+
+/// A publication for which there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Its channel's gap must be told, behind what was accepted before.
+    OwesGap,
+    /// Its channel's gap is on its way.
+    BeforeGap,
 }
 
 impl HubInbox {
     pub(super) fn new(hub: Addr<Hub>, limit_bytes: usize, metrics: Metrics) -> Self {
-        Self {
-            hub,
-            queued_bytes: AtomicUsize::new(0),
-            limit_bytes,
-            gaps: Mutex::default(),
-            open_gaps: AtomicUsize::new(0),
-            metrics,
-        }
+        Self { hub, room: Room::new(limit_bytes), metrics }
     }
 
     /// The hub holds so many bytes more on account of a publication.
     pub(super) fn hold(&self, bytes: usize) {
-        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.room.hold(bytes);
         self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
     }
 
     /// The hub has dealt with a publication of so many bytes.
     pub(super) fn release(&self, bytes: usize) {
-        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.room.release(bytes);
         self.metrics.hub_inbox_bytes.dec_by(bytes as i64);
     }
 
     /// The hub has told the sessions of a channel that something may be missing.
     pub(super) fn gap_told(&self, channel: &ChannelName) {
-        if self.open_gaps.load(Ordering::Acquire) > 0 {
-            let mut gaps = self.gaps();
-            gaps.remove(channel);
-            self.open_gaps.store(gaps.len(), Ordering::Release);
+        self.room.gap_told(channel);
+    }
+
+    fn owe_gap(&self, channel: &ChannelName) {
+        Metrics::count(&self.metrics.gaps, GapReason::Overflow.label());
+        let (channel, reason) = (channel.clone(), GapReason::Overflow);
+        self.hub.do_send(FromBroker(HubEvent::Gap { channel, reason, place: None }));
+    }
+}
+
+impl Room {
+    pub(super) fn new(limit_bytes: usize) -> Self {
+        Self {
+            queued_bytes: AtomicUsize::new(0),
+            limit_bytes,
+            gaps: Mutex::default(),
+            open_gaps: AtomicUsize::new(0),
         }
     }
 
-    fn accept(&self, publication: &Publication) -> Result<(), InboxFull> {
+    /// Takes a publication in; returns its bytes, to be [released](Self::release).
+    pub(super) fn accept(&self, publication: &Publication) -> Result<usize, Refused> {
         let channel = publication.channel();
         if self.open_gaps.load(Ordering::Acquire) > 0 && self.gaps().contains(channel) {
-            return Err(InboxFull);
+            return Err(Refused::BeforeGap);
         }
         let bytes = publication.queued_bytes();
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         // One publication always fits, however big: the broker has its own bound for that.
         if before > 0 && before + bytes > self.limit_bytes {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.owe_gap(channel);
-            return Err(InboxFull);
+            let mut gaps = self.gaps();
+            gaps.insert(channel.clone());
+            self.open_gaps.store(gaps.len(), Ordering::Release);
+            return Err(Refused::OwesGap);
         }
-        self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
-        Ok(())
+        Ok(bytes)
     }
 
-    fn owe_gap(&self, channel: &ChannelName) {
-        let mut gaps = self.gaps();
-        gaps.insert(channel.clone());
-        self.open_gaps.store(gaps.len(), Ordering::Release);
-        Metrics::count(&self.metrics.gaps, GapReason::Overflow.label());
-        self.hub.do_send(FromBroker(HubEvent::Gap { channel: channel.clone(), reason: GapReason::Overflow }));
+    fn hold(&self, bytes: usize) {
+        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn release(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn gap_told(&self, channel: &ChannelName) {
+        if self.open_gaps.load(Ordering::Acquire) > 0 {
+            let mut gaps = self.gaps();
+            gaps.remove(channel);
+            self.open_gaps.store(gaps.len(), Ordering::Release);
+        }
     }
 
     fn gaps(&self) -> MutexGuard<'_, HashSet<ChannelName>> {
@@ -98,7 +129,15 @@ impl HubInbox {
 impl Inbox for HubInbox {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         if let HubEvent::Publication(publication) = &event {
-            self.accept(publication)?;
+            match self.room.accept(publication) {
+                Ok(bytes) => self.metrics.hub_inbox_bytes.inc_by(bytes as i64),
+                Err(refused) => {
+                    if refused == Refused::OwesGap {
+                        self.owe_gap(publication.channel());
+                    }
+                    return Err(InboxFull);
+                }
+            };
         }
         self.hub.do_send(FromBroker(event));
         Ok(())

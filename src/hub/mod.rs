@@ -9,7 +9,7 @@
 //! - `turns`: fan-outs that take long, a part at a time. `delivery`: what comes from the broker.
 //! - `waiting`: who waits for the broker.
 //! - [`messages`]: what is said to a hub and by it.
-//! - `recovery`: what sessions have missed while they were away.
+//! - `resumption`: how sessions continue where their clients left, a plain struct; `recovery`: the reads for it.
 //! - `inbox`: the broker's way to the hub, bounded in bytes.
 //! - `drain`: sending everybody away.
 
@@ -19,6 +19,9 @@ mod inbox;
 pub mod messages;
 mod recovery;
 pub mod registry;
+mod resumption;
+#[cfg(test)]
+pub(crate) mod simulation;
 mod turns;
 mod waiting;
 
@@ -304,7 +307,7 @@ impl Handler<FromBroker> for Hub {
                     self.recover(session, request, context);
                 }
             }
-            HubEvent::Gap { channel, reason } => self.on_gap(channel, reason),
+            HubEvent::Gap { channel, reason, place } => self.on_gap(channel, reason, place),
         }
     }
 }

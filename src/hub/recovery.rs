@@ -5,24 +5,11 @@ use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
 use futures_util::future::join_all;
 
 use super::Hub;
-use super::registry::{Arrival, Beginning, Slot};
+use super::registry::Slot;
+use super::resumption::{Missed, Read, Resumption};
 use super::waiting::Request;
-use crate::broker::{NotRecovered, Recovered};
 use crate::metrics::Metrics;
 use crate::protocol::SessionId;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::conversation::{Since, Standing, Wanted};
-use crate::protocol::position::Position;
-
-/// What was read for one subscription.
-struct Read {
-    channel: ChannelName,
-    /// Of the subscription, which may be another one by now.
-    number: u64,
-    /// What the registry had come across when it began.
-    read_at: Arrival,
-    outcome: Result<Recovered, NotRecovered>,
-}
 
 impl Hub {
     /// All channels of a request are confirmed: reads what its client has missed, then answers. Most have
@@ -43,84 +30,31 @@ impl Hub {
 
     /// What is to be read for a request.
     fn reads(&self, slot: Slot, request: &Request) -> Vec<impl Future<Output = Read> + use<>> {
-        request.wanted.iter().filter_map(|wanted| self.read_missed(slot, wanted)).collect()
+        let missed = request.wanted.iter().filter_map(|wanted| Missed::of(&self.registry, slot, wanted));
+        missed.map(|missed| self.read(missed)).collect()
     }
 
-    /// Begins to read what is missing, if anything may be.
-    fn read_missed(&self, slot: Slot, wanted: &Wanted) -> Option<impl Future<Output = Read> + use<>> {
-        let Some(Since::Place(since)) = wanted.since else { return None };
-        let Beginning { place, number } = self.registry.beginning(slot, &wanted.channel)?;
-        if place == since {
-            return None;
+    fn read(&self, missed: Missed) -> impl Future<Output = Read> + use<> {
+        let (broker, limits) = (self.broker.clone(), self.recovery);
+        async move {
+            let outcome = broker.recover(&missed.channel, missed.since, limits).await;
+            missed.read(outcome)
         }
-        let (broker, channel, limits) = (self.broker.clone(), wanted.channel.clone(), self.recovery);
-        let read_at = self.registry.arrivals();
-        Some(async move {
-            let outcome = broker.recover(&channel, since, limits).await;
-            Read { channel, number, read_at, outcome }
-        })
     }
 
     fn recovered(&mut self, session: SessionId, request: &Request, mut reads: Vec<Read>) {
         // It may have left meanwhile.
         let Some(slot) = self.slot(session) else { return };
-        let mut budget = self.recovery.bytes;
-        let mut standing = |wanted: &Wanted| {
-            let read = reads.iter().position(|read| read.channel == wanted.channel);
-            self.standing(slot, wanted, read.map(|index| reads.swap_remove(index)), &mut budget)
-        };
-        let standings = request.wanted.iter().map(&mut standing).collect();
+        let mut resumption = Resumption::new(slot, self.recovery.bytes);
+        let mut standings = Vec::with_capacity(request.wanted.len());
+        for wanted in &*request.wanted {
+            let now = || self.broker.position_now();
+            let (standing, outcome) = resumption.standing(&mut self.registry, wanted, &mut reads, now);
+            if let Some(outcome) = outcome {
+                Metrics::count(&self.metrics.recoveries, outcome.err().unwrap_or("recovered"));
+            }
+            standings.push(standing);
+        }
         self.answer(session, request.kind, standings);
     }
-
-    /// How a channel stands for a session, which is given what it has missed, within its byte budget.
-    fn standing(&mut self, slot: Slot, wanted: &Wanted, read: Option<Read>, budget: &mut usize) -> Standing {
-        let beginning = self.registry.beginning(slot, &wanted.channel);
-        // Without a beginning it has left the channel again, and nobody reads this.
-        let position = beginning.map_or_else(|| self.broker.position_now(), |beginning| beginning.place);
-        let Some(since) = wanted.since else { return Standing { position, recovered: None } };
-        let outcome = match (since, read) {
-            (Since::Place(since), None) if since == position => Ok(since),
-            (Since::Place(since), Some(read)) => {
-                self.restore(slot, since, read, position, budget).map_err(NotRecovered::label)
-            }
-            (Since::Place(_), None) => Err("left"),
-            (Since::Unreadable, _) => Err("unreadable_position"),
-        };
-        Metrics::count(&self.metrics.recoveries, outcome.err().unwrap_or("recovered"));
-        match outcome {
-            Ok(since) => Standing { position: since, recovered: Some(true) },
-            Err(_) => Standing { position, recovered: Some(false) },
-        }
-    }
-
-    fn restore(
-        &mut self,
-        slot: Slot,
-        since: Position,
-        read: Read,
-        place: Position,
-        budget: &mut usize,
-    ) -> Result<Position, NotRecovered> {
-        let Read { channel, number, read_at, outcome } = read;
-        let within_budget = outcome.and_then(|recovered| {
-            // All of them go through one outbox at once.
-            *budget = budget.checked_sub(recovered.bytes).ok_or(NotRecovered::TooMuch)?;
-            Ok((recovered.publications, recovered.position))
-        });
-        let (restored, read_at) = match within_budget {
-            // Nothing was read, so each gap counts.
-            Err(reason) if reason != NotRecovered::Lost && is_ahead(since, place) => ((Vec::new(), since), 0),
-            within_budget => (within_budget?, read_at),
-        };
-        self.registry.restore(slot, &channel, number, restored, read_at);
-        Ok(since)
-    }
-}
-
-/// Whether a client comes from a replica that is ahead of this one. It has missed nothing, even if nothing can be
-/// read: all that follows `place` is still to come here, or a gap instead. Only what it has of that must not come to
-/// it again.
-fn is_ahead(since: Position, place: Position) -> bool {
-    since.epoch == place.epoch && since > place
 }

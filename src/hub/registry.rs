@@ -14,11 +14,13 @@ use slab::Slab;
 pub use self::deliver::{Delivery, Receiver};
 use self::gate::{Gate, Item};
 use crate::protocol::channel::ChannelName;
+use crate::protocol::event::GapReason;
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 use crate::protocol::{Variant, Version};
 
 mod deliver;
+mod gaps;
 mod gate;
 
 /// The way out of one session, as the registry sees it.
@@ -66,6 +68,8 @@ struct Channel<L> {
     /// Everything behind this place is delivered here; `None` until the broker has confirmed that it delivers
     /// this channel.
     place: Option<Position>,
+    /// Why something behind `place` may never come; its gap has been told to those who were here.
+    broken: Option<GapReason>,
 }
 
 #[derive(Debug)]
@@ -87,6 +91,8 @@ pub struct Beginning {
     pub place: Position,
     /// Tells it from an earlier subscription of the same session to the same channel.
     pub number: u64,
+    /// Whether nothing behind the place was lost before the subscription was made.
+    pub is_whole: bool,
 }
 
 /// How a channel stands after a subscription to it.
@@ -126,7 +132,7 @@ impl<L: Line> Registry<L> {
         }
         let (standing, entry) = match self.channels.entry(channel.clone()) {
             MapEntry::Vacant(vacant) => {
-                let channel = Channel { subscribers: Vec::with_capacity(1), place: None };
+                let channel = Channel { subscribers: Vec::with_capacity(1), place: None, broken: None };
                 (ChannelStanding::New, vacant.insert(channel))
             }
             MapEntry::Occupied(occupied) => {
@@ -137,12 +143,16 @@ impl<L: Line> Registry<L> {
             }
         };
         self.arrivals += 1;
+        let mut gate = Gate::new(self.arrivals, entry.place);
+        if let Some(reason) = entry.broken {
+            gate.begin_with_gap(gaps::frame(channel, reason));
+        }
         member
             .memberships
             .push(Membership { channel: channel.clone(), place: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             line: member.line.clone(),
-            gate: Some(Box::new(Gate::new(self.arrivals, entry.place))),
+            gate: Some(Box::new(gate)),
             session,
             variant: member.variant,
         });
@@ -153,7 +163,7 @@ impl<L: Line> Registry<L> {
     /// The broker delivers everything behind `place` on this channel.
     pub fn confirm(&mut self, channel: &ChannelName, place: Position) {
         let Some(channel) = self.channels.get_mut(channel) else { return };
-        channel.place = Some(place);
+        (channel.place, channel.broken) = (Some(place), None);
         for subscriber in &mut channel.subscribers {
             if let Some(gate) = &mut subscriber.gate {
                 gate.confirm(place);

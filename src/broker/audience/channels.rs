@@ -12,6 +12,12 @@ use crate::protocol::channel::ChannelName;
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 
+/// Tests repeat themselves, so the order of channels is the same there each time.
+#[cfg(test)]
+type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
+#[cfg(not(test))]
+type Hashing = std::hash::RandomState;
+
 /// Bytes that may be held back over all channels while they catch up.
 const MAX_HELD_BYTES: usize = 64 << 20;
 
@@ -68,12 +74,12 @@ struct Entry {
 
 /// For each channel its hubs and its stage. A channel is here while a hub wants it or the link may carry it.
 pub(super) struct Channels {
-    entries: HashMap<ChannelName, Entry>,
+    entries: HashMap<ChannelName, Entry, Hashing>,
     /// What the link is to look at, each channel at most once; empty while it is down. So it is bounded by
     /// `entries`, however fast channels come and go.
     due: VecDeque<ChannelName>,
     /// Only channels that are being subscribed have waiters.
-    waiting: HashMap<ChannelName, Vec<Arc<Ticket>>>,
+    waiting: HashMap<ChannelName, Vec<Arc<Ticket>>, Hashing>,
     link_is_up: bool,
     wanted: usize,
     /// What is left of [`MAX_HELD_BYTES`].
@@ -84,9 +90,9 @@ pub(super) struct Channels {
 impl Channels {
     pub(super) fn new(metrics: &Metrics) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: HashMap::default(),
             due: VecDeque::new(),
-            waiting: HashMap::new(),
+            waiting: HashMap::default(),
             link_is_up: false,
             wanted: 0,
             held_budget: MAX_HELD_BYTES,

@@ -56,6 +56,8 @@ pub(crate) enum Arrival {
 pub(crate) struct Progress {
     /// Something may be missing before the publications.
     pub(crate) gap: Option<GapReason>,
+    /// Where the history goes on behind the gap, if that is known: then the publications follow this place.
+    pub(crate) continues_at: Option<Position>,
     pub(crate) publications: Vec<Arc<Publication>>,
     /// How many of them were read from the history.
     pub(crate) repaired: u64,
@@ -158,6 +160,7 @@ impl Continuity {
                     self.note_gap(&mut progress, GapReason::HistoryLost);
                 }
                 self.place = Some(Position::before(now_ms));
+                progress.continues_at = self.place;
             }
         }
         self.settle(progress, false)
@@ -171,6 +174,7 @@ impl Continuity {
         if proof == Err(Hole::Lost) {
             self.note_gap(&mut progress, GapReason::HistoryLost);
             self.place = Some(page.tail);
+            progress.continues_at = self.place;
             return self.settle(progress, false);
         }
         self.place = Some(page.entries.last().map_or(page.tail, |entry| entry.position));

@@ -33,6 +33,8 @@ mod receive;
 mod rejected;
 mod role;
 mod sentinel;
+#[cfg(test)]
+pub(crate) mod simulation;
 mod state;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -7,16 +7,12 @@ use std::time::{Duration, Instant};
 use redis::Msg;
 
 use super::super::Inbox;
-use super::super::audience::Arrival;
-use super::super::delivery::Delivery;
+use super::super::delivery::UNKNOWN_CHANNEL;
 use super::state::State;
-use crate::metrics::Metrics;
-use crate::protocol::publication::{PayloadError, Publication, decode_for_users};
+use crate::protocol::publication::{PayloadError, decode_for_users};
 
 /// At most one line about dropped payloads in this time: a broken publisher may be a fast one.
 const LOG_EVERY: Duration = Duration::from_secs(10);
-
-const UNKNOWN_CHANNEL: &str = "unknown_channel";
 
 /// Reads messages and hands them over.
 pub(super) struct Receiver<'a> {
@@ -63,33 +59,7 @@ impl<'a> Receiver<'a> {
 
     fn for_channel(&mut self, channel: &str, payload: &[u8]) -> Result<(), &'static str> {
         let State { delivery, options, .. } = self.state;
-        let position = Publication::place_of(payload).map_err(PayloadError::label)?;
-        let Some((name, arrival)) = delivery.audience.arrive(channel, position, &mut self.receivers) else {
-            // Most likely it was left a moment ago.
-            self.count_drop(UNKNOWN_CHANNEL);
-            return Ok(());
-        };
-        if arrival == Arrival::Deliver && self.receivers.is_empty() {
-            // The last hub has left it and the link is about to: nobody misses anything.
-            return Ok(());
-        }
-        let decoded = Publication::decode(name, payload, options.max_payload_bytes);
-        let publication = decoded.map_err(|error| {
-            self.receivers.clear();
-            error.label()
-        })?;
-        self.pass_on(publication, arrival);
-        Ok(())
-    }
-
-    fn pass_on(&mut self, publication: Publication, arrival: Arrival) {
-        let Delivery { audience, .. } = &self.state.delivery;
-        match arrival {
-            Arrival::Deliver => self.state.delivery.hand_over(publication, &mut self.receivers),
-            Arrival::Duplicate => self.count_drop("duplicate"),
-            Arrival::Hold { .. } if audience.hold(publication) => {}
-            Arrival::Hold { .. } => self.count_drop("catching_up"),
-        }
+        delivery.receive(channel, payload, options.max_payload_bytes, &mut self.receivers)
     }
 
     fn for_users(&mut self, payload: &[u8]) -> Result<(), &'static str> {
@@ -100,7 +70,7 @@ impl<'a> Receiver<'a> {
             // Most of the users have no session here: that is no error.
             let channel = publication.channel().as_str();
             if let Some((_, arrival)) = delivery.audience.arrive(channel, None, &mut self.receivers) {
-                self.pass_on(publication, arrival);
+                delivery.pass_on(publication, arrival, &mut self.receivers);
             }
         }
         Ok(())
@@ -124,6 +94,6 @@ impl<'a> Receiver<'a> {
     }
 
     fn count_drop(&self, reason: &'static str) {
-        Metrics::count(&self.state.delivery.metrics.publications_dropped, reason);
+        self.state.delivery.count_drop(reason);
     }
 }

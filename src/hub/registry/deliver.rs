@@ -1,15 +1,11 @@
-//! Who gets a publication, or the news that one may be missing.
+//! Who gets a publication.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::gate::Passage;
 use super::{Line, Registry, Slot, Subscriber};
-use crate::protocol::channel::ChannelName;
-use crate::protocol::event::{Event, GapReason};
+use crate::protocol::Variant;
 use crate::protocol::publication::Publication;
-use crate::protocol::{Variant, Version};
 
 /// What became of one publication.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +69,7 @@ impl<L: Line> Registry<L> {
                 return delivery;
             }
             *place = position;
+            channel.broken = None;
         }
         self.arrivals += 1;
         for subscriber in &mut channel.subscribers {
@@ -100,51 +97,10 @@ impl<L: Line> Registry<L> {
         }
         delivery
     }
-
-    /// Tells everyone who is on a channel, and speaks of such things, that something may be missing here.
-    pub fn announce_gap(&mut self, channel: &ChannelName, reason: GapReason) {
-        // Whoever cannot be reached any more is about to leave.
-        self.offer_gap(channel, reason, |to, frame| {
-            to.line.send(frame.clone());
-        });
-    }
-
-    /// As [`announce_gap`](Self::announce_gap), but names whom it would reach instead of reaching them.
-    pub fn announce_gap_later(
-        &mut self,
-        channel: &ChannelName,
-        reason: GapReason,
-    ) -> Option<(Bytes, Vec<Receiver<L>>)> {
-        let mut receivers = Vec::new();
-        let frame = self.offer_gap(channel, reason, |to, _| receivers.push(to.receiver()))?;
-        Some((frame, receivers))
-    }
-
-    fn offer_gap(
-        &mut self,
-        channel: &ChannelName,
-        reason: GapReason,
-        mut reach: impl FnMut(&Subscriber<L>, &Bytes),
-    ) -> Option<Bytes> {
-        let entry = self.channels.get_mut(channel).filter(|entry| entry.place.is_some())?;
-        let event = Event::Gap { channel: channel.clone(), reason };
-        let frame = event.to_frame(Version::V2);
-        self.arrivals += 1;
-        // Where the history goes on, what a client was given ahead still does not come again.
-        let goes_on = matches!(reason, GapReason::LinkLost | GapReason::Overflow);
-        for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
-            let is_held = subscriber.gate.as_mut().is_some_and(|gate| gate.hold_gap(self.arrivals, &frame));
-            if !is_held {
-                subscriber.gate.take_if(|_| !goes_on);
-                reach(subscriber, &frame);
-            }
-        }
-        Some(frame)
-    }
 }
 
 impl<L: Line> Subscriber<L> {
-    fn receiver(&self) -> Receiver<L> {
+    pub(super) fn receiver(&self) -> Receiver<L> {
         Receiver { session: self.session, line: self.line.clone(), variant: self.variant }
     }
 }

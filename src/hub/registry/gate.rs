@@ -21,6 +21,8 @@ pub(super) struct Gate {
     begins_at: Option<Position>,
     /// The last place of what its client was given from the history: up to here nothing comes again.
     restored_to: Option<Position>,
+    /// Whether nothing behind `begins_at` was lost before there was this gate.
+    is_whole: bool,
     /// `None` once open: then only what was restored is still kept away.
     held: Option<Vec<(Arrival, Item)>>,
 }
@@ -50,7 +52,13 @@ pub(super) enum Passage {
 
 impl Gate {
     pub(super) fn new(number: u64, begins_at: Option<Position>) -> Self {
-        Self { number, begins_at, restored_to: None, held: Some(Vec::new()) }
+        Self { number, begins_at, restored_to: None, is_whole: true, held: Some(Vec::new()) }
+    }
+
+    /// Something behind its place may never come, of which others have been told by this frame.
+    pub(super) fn begin_with_gap(&mut self, frame: Bytes) {
+        self.is_whole = false;
+        self.held = Some(vec![(self.number, Item::Gap(frame))]);
     }
 
     /// The channel is delivered from here on.
@@ -61,7 +69,7 @@ impl Gate {
     /// Where the subscription begins, while it is not live.
     pub(super) fn beginning(&self) -> Option<Beginning> {
         self.held.as_ref()?;
-        Some(Beginning { place: self.begins_at?, number: self.number })
+        Some(Beginning { place: self.begins_at?, number: self.number, is_whole: self.is_whole })
     }
 
     /// Puts what its client has missed, up to `last`, first. What was read after `read_at` speaks for all gaps

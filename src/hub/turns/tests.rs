@@ -127,7 +127,8 @@ fn a_gap_waits_behind_what_came_before_it() {
     let lines: Vec<_> = (0..20).map(|_| world.joins()).collect();
     lines.iter().for_each(|(session, _)| world.subscribes(*session, 1));
     world.publishes(1, 1);
-    let (frame, receivers) = world.registry.announce_gap_later(&channel(1), GapReason::LinkLost).unwrap();
+    let (frame, receivers) =
+        world.registry.announce_gap_later(&channel(1), GapReason::LinkLost, None).unwrap();
     world.turns.add_gap(channel(1), frame, receivers);
     world.publishes(1, 2);
     while !world.turns.is_empty() {

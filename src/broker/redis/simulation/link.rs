@@ -1,0 +1,477 @@
+//! One replica's link, played: what is sent, what is on its way, and what has come. It follows `connected.rs`,
+//! `catch_up.rs` and `receive.rs`; every await there is a step of its own here.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::super::audience::Turn;
+use super::super::super::delivery::Delivery;
+use super::super::super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
+use super::super::super::{HubId, Inbox};
+use super::super::clock::ClockSample;
+use super::server::Server;
+use crate::metrics::Metrics;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::history::Page;
+use crate::protocol::position::Position;
+
+const MAX_TURN: usize = 2;
+
+/// How a link is played.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkOptions {
+    /// Messages of one page.
+    pub(crate) page_entries: usize,
+    /// A deliberate fault: histories are not read when something may be missing.
+    pub(crate) skips_repair: bool,
+}
+
+/// A link, and what hangs on it.
+pub(crate) struct Link {
+    options: LinkOptions,
+    delivery: Delivery,
+    clock: Option<ClockSample>,
+    connection: Option<Connection>,
+    recoveries: BTreeMap<Recovering, (ChannelName, Recovery)>,
+    next_recovery: Recovering,
+    receivers: Vec<Arc<dyn Inbox>>,
+    /// Whether the audience has nothing to be done, as far as is known.
+    is_idle: bool,
+}
+
+/// The name of one recovery of one client.
+pub(crate) type Recovering = u64;
+
+#[derive(Default)]
+struct Connection {
+    /// What the server carries to it.
+    subscribed: BTreeSet<ChannelName>,
+    /// What the server has sent, in order.
+    wire: VecDeque<Push>,
+    /// Messages that were read and not handed over yet.
+    received: VecDeque<(ChannelName, Rc<str>)>,
+    commands: Vec<Command>,
+    turn: Option<TakingTurn>,
+    /// Whether everything was subscribed once.
+    is_complete: bool,
+}
+
+enum Push {
+    Message(ChannelName, Rc<str>),
+    Confirmed,
+}
+
+/// A command on its way, or its answer on its way back.
+enum Command {
+    Subscribe(Vec<ChannelName>),
+    Unsubscribe(Vec<ChannelName>),
+    /// A pipeline: not atomic.
+    Tails {
+        channels: Vec<ChannelName>,
+        now_ms: Option<u64>,
+        tails: Vec<Option<Position>>,
+        is_refused: bool,
+    },
+    Page {
+        reader: Reader,
+        channel: ChannelName,
+        since: Position,
+        answer: Option<Result<Page, ()>>,
+    },
+    /// `TIME`, and then `SET born … NX`.
+    Born {
+        unix_ms: Option<u64>,
+    },
+    Time {
+        unix_ms: Option<u64>,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    CatchingUp,
+    Client(Recovering),
+}
+
+struct TakingTurn {
+    turn: Turn,
+    stage: TurnStage,
+    /// Channels of this stage whose histories are being read.
+    reading: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TurnStage {
+    Subscribing,
+    CatchingUp,
+    Verifying,
+    Unsubscribing,
+}
+
+/// What can happen to a link next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LinkStep {
+    /// It is connected.
+    Connect,
+    /// It looks what is to be done.
+    TakeTurn,
+    /// The server carries out a command (or a part of it).
+    Execute(usize),
+    /// An answer comes back.
+    Answer(usize),
+    /// The next thing that the server has sent arrives.
+    Carry,
+    /// A message that has arrived is handed over.
+    Receive,
+}
+
+impl Command {
+    fn is_executed(&self) -> bool {
+        match self {
+            Self::Subscribe(_) | Self::Unsubscribe(_) => false,
+            Self::Tails { channels, now_ms, tails, is_refused } => {
+                *is_refused || (now_ms.is_some() && channels.len() == tails.len())
+            }
+            Self::Page { answer, .. } => answer.is_some(),
+            Self::Born { .. } => false,
+            Self::Time { unix_ms } => unix_ms.is_some(),
+        }
+    }
+
+    fn tails(channels: Vec<ChannelName>) -> Self {
+        Self::Tails { channels, now_ms: None, tails: Vec::new(), is_refused: false }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(options: LinkOptions, metrics: &Metrics) -> Self {
+        Self {
+            options,
+            delivery: Delivery::new(metrics),
+            clock: None,
+            connection: None,
+            recoveries: BTreeMap::new(),
+            next_recovery: 0,
+            receivers: Vec::new(),
+            is_idle: true,
+        }
+    }
+
+    pub(crate) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
+        self.delivery.attach(inbox)
+    }
+
+    pub(crate) fn subscribe(&mut self, hub: HubId, channels: Vec<ChannelName>, at: Instant) {
+        let now = self.position_now(at);
+        self.delivery.subscribe(hub, channels, |_| now);
+        self.is_idle = false;
+    }
+
+    pub(crate) fn unsubscribe(&mut self, hub: HubId, channels: &[ChannelName]) {
+        self.delivery.unsubscribe(hub, channels);
+        self.is_idle = false;
+    }
+
+    pub(crate) fn position_now(&self, at: Instant) -> Position {
+        Position::before(self.clock.map_or(0, |sample| sample.at(at)))
+    }
+
+    /// Whether everything that is wanted is subscribed and followed.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_idle && self.connection.as_ref().is_some_and(|connection| connection.turn.is_none())
+    }
+
+    /// Asks for what a client has missed; the answer comes from [`take`](Self::take), if the link is up.
+    pub(crate) fn recover(
+        &mut self,
+        channel: &ChannelName,
+        since: Position,
+        limits: RecoveryLimits,
+    ) -> Result<Recovering, NotRecovered> {
+        let Some(connection) = &mut self.connection else { return Err(NotRecovered::Unavailable) };
+        let name = self.next_recovery;
+        self.next_recovery += 1;
+        self.recoveries.insert(name, (channel.clone(), Recovery::new(since, limits)));
+        connection.commands.push(Command::Page {
+            reader: Reader::Client(name),
+            channel: channel.clone(),
+            since,
+            answer: None,
+        });
+        Ok(name)
+    }
+
+    /// The server has published something.
+    pub(crate) fn publish(&mut self, channel: &ChannelName, payload: &Rc<str>) {
+        if let Some(connection) = &mut self.connection
+            && connection.subscribed.contains(channel)
+        {
+            connection.wire.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
+        }
+    }
+
+    /// The next message on the wire is lost, as if it had never been sent. Whether there was one.
+    pub(crate) fn lose_one(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        let Some(Push::Message(..)) = connection.wire.front() else { return false };
+        connection.wire.pop_front();
+        true
+    }
+
+    /// The connections break: all that is on the way is lost. Names the recoveries that end with it.
+    pub(crate) fn cut(&mut self, at: Instant) -> Vec<Recovering> {
+        if self.connection.take().is_some() {
+            let now = self.position_now(at);
+            self.delivery.audience.tell(self.delivery.audience.link_down(now));
+        }
+        std::mem::take(&mut self.recoveries).into_keys().collect()
+    }
+
+    /// Reads Redis' clock, as every probe does.
+    pub(crate) fn probe(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.commands.push(Command::Time { unix_ms: None });
+        }
+    }
+
+    /// Has all channels compared with their histories.
+    pub(crate) fn sweep(&mut self) {
+        self.delivery.audience.verify(&self.delivery.audience.subscribed());
+        self.is_idle = false;
+    }
+
+    /// Appends everything that can happen now.
+    pub(crate) fn steps(&self, steps: &mut Vec<LinkStep>) {
+        let Some(connection) = &self.connection else { return steps.push(LinkStep::Connect) };
+        if connection.turn.is_none() && !self.is_idle {
+            steps.push(LinkStep::TakeTurn);
+        }
+        for (index, command) in connection.commands.iter().enumerate() {
+            steps.push(match command.is_executed() {
+                true => LinkStep::Answer(index),
+                false => LinkStep::Execute(index),
+            });
+        }
+        if !connection.wire.is_empty() {
+            steps.push(LinkStep::Carry);
+        }
+        if !connection.received.is_empty() {
+            steps.push(LinkStep::Receive);
+        }
+    }
+
+    /// Takes a step at `at`. Where the server carries out a reading command it may refuse it. Returns the recovery
+    /// that is done with it.
+    pub(crate) fn take(
+        &mut self,
+        step: LinkStep,
+        server: &mut Server,
+        at: Instant,
+        is_refused: bool,
+    ) -> Option<(Recovering, Result<Recovered, NotRecovered>)> {
+        match step {
+            LinkStep::Connect => {
+                self.connection = Some(Connection::default());
+                self.delivery.audience.link_up();
+                self.is_idle = false;
+                self.probe();
+            }
+            LinkStep::TakeTurn => self.take_turn(at),
+            LinkStep::Execute(index) => self.execute(index, server, is_refused),
+            LinkStep::Answer(index) => return self.answer(index, at),
+            LinkStep::Carry => self.carry(at),
+            LinkStep::Receive => self.receive(),
+        }
+        None
+    }
+
+    fn take_turn(&mut self, at: Instant) {
+        let Some(connection) = &mut self.connection else { return };
+        let turn = self.delivery.audience.next_turn(MAX_TURN);
+        if turn.is_empty() {
+            self.is_idle = true;
+            if !std::mem::replace(&mut connection.is_complete, true) {
+                connection.commands.push(Command::Born { unix_ms: None });
+            }
+            return;
+        }
+        let command = (!turn.subscribe.is_empty()).then(|| Command::Subscribe(turn.subscribe.clone()));
+        connection.turn = Some(TakingTurn { turn, stage: TurnStage::Subscribing, reading: 0 });
+        match command {
+            Some(command) => connection.commands.push(command),
+            None => self.next_stage(at),
+        }
+    }
+
+    /// What `take_turn` in `connected.rs` does next.
+    fn next_stage(&mut self, at: Instant) {
+        let now = self.position_now(at);
+        let Some(connection) = &mut self.connection else { return };
+        let Some(taking) = &mut connection.turn else { return };
+        loop {
+            taking.stage = match taking.stage {
+                TurnStage::Subscribing => TurnStage::CatchingUp,
+                TurnStage::CatchingUp => TurnStage::Verifying,
+                TurnStage::Verifying => TurnStage::Unsubscribing,
+                TurnStage::Unsubscribing => break,
+            };
+            let command = match taking.stage {
+                TurnStage::CatchingUp if !taking.turn.subscribe.is_empty() => {
+                    Command::tails(taking.turn.subscribe.clone())
+                }
+                TurnStage::Verifying if !taking.turn.verify.is_empty() => {
+                    Command::tails(taking.turn.verify.clone())
+                }
+                TurnStage::Unsubscribing if !taking.turn.unsubscribe.is_empty() => {
+                    Command::Unsubscribe(taking.turn.unsubscribe.clone())
+                }
+                _ => continue,
+            };
+            return connection.commands.push(command);
+        }
+        let Some(TakingTurn { turn, .. }) = connection.turn.take() else { return };
+        self.delivery.audience.tell(self.delivery.audience.turn_done(turn, now));
+        self.is_idle = false;
+    }
+
+    fn execute(&mut self, index: usize, server: &mut Server, is_refused: bool) {
+        let Some(connection) = &mut self.connection else { return };
+        match &mut connection.commands[index] {
+            Command::Subscribe(channels) => {
+                connection.subscribed.extend(channels.drain(..));
+                connection.wire.push_back(Push::Confirmed);
+                connection.commands.remove(index);
+            }
+            Command::Unsubscribe(channels) => {
+                channels.iter().for_each(|channel| {
+                    connection.subscribed.remove(channel);
+                });
+                connection.wire.push_back(Push::Confirmed);
+                connection.commands.remove(index);
+            }
+            Command::Tails { is_refused: refusal, .. } if is_refused => *refusal = true,
+            Command::Tails { now_ms: now_ms @ None, .. } => *now_ms = Some(server.clock_ms),
+            Command::Tails { channels, tails, .. } => tails.push(server.tail(&channels[tails.len()])),
+            Command::Page { reader, channel, since, answer, .. } => {
+                *answer = Some(match (reader, is_refused) {
+                    (_, true) => Err(()),
+                    (Reader::CatchingUp, false) if self.options.skips_repair => {
+                        Ok(Page { entries: Vec::new(), tail: *since, whole_since_ms: 0 })
+                    }
+                    _ => Ok(server.page(channel, *since, self.options.page_entries)),
+                });
+            }
+            Command::Born { unix_ms: Some(unix_ms) } => {
+                server.mark_born(*unix_ms);
+                connection.commands.remove(index);
+            }
+            Command::Born { unix_ms } | Command::Time { unix_ms } => *unix_ms = Some(server.clock_ms),
+        }
+    }
+
+    fn answer(&mut self, index: usize, at: Instant) -> Option<(Recovering, Result<Recovered, NotRecovered>)> {
+        match self.connection.as_mut()?.commands.remove(index) {
+            Command::Tails { channels, now_ms, tails, is_refused } => {
+                let (now_ms, tails) = match now_ms {
+                    Some(now_ms) if !is_refused => (now_ms, tails),
+                    _ => (self.position_now(at).epoch, vec![None; channels.len()]),
+                };
+                self.on_tails(channels, now_ms, tails, at);
+            }
+            Command::Page { reader: Reader::CatchingUp, channel, answer, .. } => {
+                self.on_page(channel, answer?, at);
+            }
+            Command::Page { reader: Reader::Client(name), answer, .. } => {
+                return self.on_client_page(name, answer?);
+            }
+            Command::Time { unix_ms } => self.clock = Some(ClockSample::new(unix_ms?, at)),
+            Command::Subscribe(_) | Command::Unsubscribe(_) | Command::Born { .. } => {}
+        }
+        None
+    }
+
+    fn on_tails(
+        &mut self,
+        channels: Vec<ChannelName>,
+        now_ms: u64,
+        tails: Vec<Option<Position>>,
+        at: Instant,
+    ) {
+        let mut behind = Vec::new();
+        for (channel, tail) in channels.into_iter().zip(tails) {
+            if let Some(since) =
+                self.delivery.advance(&channel, |continuity| continuity.on_tail(tail, now_ms))
+            {
+                behind.push(Command::Page { reader: Reader::CatchingUp, channel, since, answer: None });
+            }
+        }
+        let Some(connection) = &mut self.connection else { return };
+        let Some(taking) = &mut connection.turn else { return };
+        taking.reading = behind.len();
+        connection.commands.extend(behind);
+        if taking.reading == 0 {
+            self.next_stage(at);
+        }
+    }
+
+    fn on_page(&mut self, channel: ChannelName, answer: Result<Page, ()>, at: Instant) {
+        let next = match answer {
+            Ok(page) => self.delivery.advance(&channel, |continuity| continuity.on_page(&page)),
+            Err(()) => {
+                let now = self.position_now(at);
+                self.delivery.advance(&channel, |continuity| continuity.on_unreadable(now))
+            }
+        };
+        let Some(connection) = &mut self.connection else { return };
+        if let Some(since) = next {
+            let page = Command::Page { reader: Reader::CatchingUp, channel, since, answer: None };
+            return connection.commands.push(page);
+        }
+        let Some(taking) = &mut connection.turn else { return };
+        taking.reading -= 1;
+        if taking.reading == 0 {
+            self.next_stage(at);
+        }
+    }
+
+    fn on_client_page(
+        &mut self,
+        name: Recovering,
+        answer: Result<Page, ()>,
+    ) -> Option<(Recovering, Result<Recovered, NotRecovered>)> {
+        let (channel, mut recovery) = self.recoveries.remove(&name)?;
+        let outcome = match answer.map(|page| recovery.take(page)) {
+            Err(()) => Err(NotRecovered::Unreadable),
+            Ok(Err(reason)) => Err(reason),
+            Ok(Ok(true)) => Ok(recovery.finish()),
+            Ok(Ok(false)) => {
+                let since = recovery.place();
+                let reader = Reader::Client(name);
+                let page = Command::Page { reader, channel: channel.clone(), since, answer: None };
+                self.recoveries.insert(name, (channel, recovery));
+                self.connection.as_mut()?.commands.push(page);
+                return None;
+            }
+        };
+        Some((name, outcome))
+    }
+
+    /// redis-rs tells confirmations to whoever waits for them, and queues messages.
+    fn carry(&mut self, at: Instant) {
+        let Some(connection) = &mut self.connection else { return };
+        match connection.wire.pop_front() {
+            Some(Push::Message(channel, payload)) => connection.received.push_back((channel, payload)),
+            Some(Push::Confirmed) => self.next_stage(at),
+            None => {}
+        }
+    }
+
+    fn receive(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let Some((channel, payload)) = connection.received.pop_front() else { return };
+        self.delivery.receive(channel.as_str(), payload.as_bytes(), 1_000, &mut self.receivers).unwrap();
+        self.is_idle = false;
+    }
+}

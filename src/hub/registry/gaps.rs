@@ -1,0 +1,65 @@
+//! Telling sessions that something may be missing.
+
+use bytes::Bytes;
+
+use super::{Line, Receiver, Registry, Subscriber};
+use crate::protocol::Version;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::event::{Event, GapReason};
+use crate::protocol::position::Position;
+
+/// The frame that says so; version 1 has none.
+pub(super) fn frame(channel: &ChannelName, reason: GapReason) -> Bytes {
+    Event::Gap { channel: channel.clone(), reason }.to_frame(Version::V2)
+}
+
+impl<L: Line> Registry<L> {
+    /// Tells everyone who is on a channel, and speaks of such things, that something may be missing here. From
+    /// now on everything behind `place` is delivered, if it is known.
+    pub fn announce_gap(&mut self, channel: &ChannelName, reason: GapReason, place: Option<Position>) {
+        // Whoever cannot be reached any more is about to leave.
+        self.offer_gap(channel, reason, place, |to, frame| {
+            to.line.send(frame.clone());
+        });
+    }
+
+    /// As [`announce_gap`](Self::announce_gap), but names whom it would reach instead of reaching them.
+    pub fn announce_gap_later(
+        &mut self,
+        channel: &ChannelName,
+        reason: GapReason,
+        place: Option<Position>,
+    ) -> Option<(Bytes, Vec<Receiver<L>>)> {
+        let mut receivers = Vec::new();
+        let frame = self.offer_gap(channel, reason, place, |to, _| receivers.push(to.receiver()))?;
+        Some((frame, receivers))
+    }
+
+    fn offer_gap(
+        &mut self,
+        channel: &ChannelName,
+        reason: GapReason,
+        place: Option<Position>,
+        mut reach: impl FnMut(&Subscriber<L>, &Bytes),
+    ) -> Option<Bytes> {
+        let entry = self.channels.get_mut(channel).filter(|entry| entry.place.is_some())?;
+        // What was lost with the link was not durable: the history has been proven to go on.
+        if reason != GapReason::LinkLost {
+            // Who comes later has not been told, and must not take the place for one that all follows.
+            entry.broken = place.is_none().then_some(reason);
+            entry.place = place.or(entry.place);
+        }
+        let frame = frame(channel, reason);
+        self.arrivals += 1;
+        // Where the history goes on, what a client was given ahead still does not come again.
+        let goes_on = matches!(reason, GapReason::LinkLost | GapReason::Overflow);
+        for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
+            let is_held = subscriber.gate.as_mut().is_some_and(|gate| gate.hold_gap(self.arrivals, &frame));
+            if !is_held {
+                subscriber.gate.take_if(|_| !goes_on);
+                reach(subscriber, &frame);
+            }
+        }
+        Some(frame)
+    }
+}

@@ -1,0 +1,276 @@
+//! The hub's share of the simulation (`crate::simulation`): a hub without an actor, one message at a time. What
+//! decides is the code that runs in production.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::inbox::{Refused, Room};
+use super::messages::{GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
+use super::registry::{ChannelStanding, Line, Registry, Slot};
+use super::resumption::{Missed, Read, Resumption};
+use super::waiting::{Request, RequestKind, Waiting};
+use crate::broker::redis::simulation::{Link, Recovering};
+use crate::broker::{HubEvent, HubId, Inbox, InboxFull, NotRecovered, Recovered, RecoveryLimits};
+use crate::protocol::conversation::Wanted;
+use crate::protocol::event::GapReason;
+use crate::protocol::{SessionId, Version};
+
+/// How a hub is played.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HubOptions {
+    /// Bytes of publications that may wait for it.
+    pub(crate) inbox_bytes: usize,
+    pub(crate) recovery: RecoveryLimits,
+    /// A deliberate fault: a session is live before its client has been told.
+    pub(crate) is_impatient: bool,
+    /// A deliberate fault: what the inbox refuses is not told.
+    pub(crate) is_secretive: bool,
+}
+
+/// One hub.
+pub(crate) struct SimulatedHub<L> {
+    options: HubOptions,
+    id: HubId,
+    mailbox: Arc<Mailbox>,
+    registry: Registry<L>,
+    waiting: Waiting,
+    sessions: BTreeMap<SessionId, Slot>,
+    resuming: Vec<Resuming>,
+}
+
+/// What waits for a hub, in the order in which it handles it.
+struct Mailbox {
+    mail: Mutex<VecDeque<Mail>>,
+    room: Room,
+    is_secretive: bool,
+}
+
+/// A message to a hub.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    Join(Join),
+    Subscribe(Subscribe),
+    Unsubscribe(Unsubscribe),
+    GoLive(GoLive),
+    Leave(Leave),
+    FromBroker(HubEvent),
+}
+
+/// A request whose histories are being read.
+struct Resuming {
+    session: SessionId,
+    request: Request,
+    open: Vec<(Recovering, Missed)>,
+    reads: Vec<Read>,
+}
+
+/// What a hub tells sessions.
+pub(crate) type Told = Vec<(SessionId, SessionEvent)>;
+
+impl Inbox for Mailbox {
+    fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
+        if let HubEvent::Publication(publication) = &event
+            && let Err(refused) = self.room.accept(publication)
+        {
+            if refused == Refused::OwesGap && !self.is_secretive {
+                let (channel, reason) = (publication.channel().clone(), GapReason::Overflow);
+                self.push(Mail::FromBroker(HubEvent::Gap { channel, reason, place: None }));
+            }
+            return Err(InboxFull);
+        }
+        self.push(Mail::FromBroker(event));
+        Ok(())
+    }
+}
+
+impl Mailbox {
+    fn push(&self, mail: Mail) {
+        self.mail.lock().unwrap().push_back(mail);
+    }
+}
+
+impl<L: Line> SimulatedHub<L> {
+    pub(crate) fn new(options: HubOptions, link: &Link) -> Self {
+        let (mail, room) = (Mutex::default(), Room::new(options.inbox_bytes));
+        let mailbox = Arc::new(Mailbox { mail, room, is_secretive: options.is_secretive });
+        Self {
+            options,
+            id: link.attach(Arc::clone(&mailbox) as _),
+            mailbox,
+            registry: Registry::default(),
+            waiting: Waiting::default(),
+            sessions: BTreeMap::new(),
+            resuming: Vec::new(),
+        }
+    }
+
+    /// A session has been opened.
+    pub(crate) fn connect(&mut self, session: SessionId, line: L) {
+        let slot = self.registry.join(Version::V2, line);
+        self.sessions.insert(session, slot);
+    }
+
+    pub(crate) fn send(&self, mail: Mail) {
+        self.mailbox.push(mail);
+    }
+
+    pub(crate) fn has_mail(&self) -> bool {
+        !self.mailbox.mail.lock().unwrap().is_empty()
+    }
+
+    /// Handles the next message.
+    pub(crate) fn handle(&mut self, link: &mut Link, at: Instant) -> Told {
+        let mail = self.mailbox.mail.lock().unwrap().pop_front();
+        match mail {
+            Some(Mail::Join(Join { session, channels })) => {
+                self.request(session, RequestKind::Join, channels, link, at)
+            }
+            Some(Mail::Subscribe(Subscribe { session, wanted, ticket })) => {
+                self.request(session, RequestKind::Subscribe { ticket }, vec![wanted], link, at)
+            }
+            Some(Mail::Unsubscribe(Unsubscribe { session, channel, answer })) => {
+                let Some(&slot) = self.sessions.get(&session) else { return Told::new() };
+                let is_empty = self.registry.unsubscribe(slot, &channel);
+                self.registry.send(slot, answer);
+                if is_empty {
+                    link.unsubscribe(self.id, &[channel]);
+                }
+                Told::new()
+            }
+            Some(Mail::GoLive(GoLive { session, channel })) => {
+                let Some(&slot) = self.sessions.get(&session) else { return Told::new() };
+                match channel {
+                    Some(channel) => self.registry.go_live(slot, &channel),
+                    None => self.registry.go_live_everywhere(slot),
+                };
+                Told::new()
+            }
+            Some(Mail::Leave(Leave { session })) => {
+                if let Some(slot) = self.sessions.remove(&session) {
+                    let empty = self.registry.leave(slot);
+                    link.unsubscribe(self.id, &empty);
+                    self.waiting.forget(session);
+                }
+                Told::new()
+            }
+            Some(Mail::FromBroker(event)) => self.on_broker(event, link, at),
+            None => Told::new(),
+        }
+    }
+
+    fn on_broker(&mut self, event: HubEvent, link: &mut Link, at: Instant) -> Told {
+        match event {
+            HubEvent::Publication(publication) => {
+                self.registry.deliver(&publication);
+                self.mailbox.room.release(publication.queued_bytes());
+                Told::new()
+            }
+            HubEvent::Subscribed(channels) => {
+                let mut done = Vec::new();
+                for (channel, place) in &channels {
+                    if self.waiting.answered(channel) {
+                        self.registry.confirm(channel, *place);
+                        self.waiting.confirm(channel, &mut done);
+                    }
+                }
+                done.into_iter()
+                    .flat_map(|(session, request)| self.recover(session, request, link, at))
+                    .collect()
+            }
+            HubEvent::Gap { channel, reason, place } => {
+                self.mailbox.room.gap_told(&channel);
+                self.registry.announce_gap(&channel, reason, place);
+                Told::new()
+            }
+        }
+    }
+
+    fn request(
+        &mut self,
+        session: SessionId,
+        kind: RequestKind,
+        wanted: Vec<Wanted>,
+        link: &mut Link,
+        at: Instant,
+    ) -> Told {
+        let Some(&slot) = self.sessions.get(&session) else { return Told::new() };
+        let (mut new, mut unconfirmed) = (Vec::new(), Vec::new());
+        for Wanted { channel, .. } in &wanted {
+            match self.registry.subscribe(slot, channel) {
+                None | Some(ChannelStanding::Confirmed) => continue,
+                Some(ChannelStanding::New) => new.push(channel.clone()),
+                Some(ChannelStanding::Pending) => {}
+            }
+            unconfirmed.push(channel.clone());
+        }
+        if !new.is_empty() {
+            self.waiting.ask(&new);
+            link.subscribe(self.id, new, at);
+        }
+        let request = Request { kind, wanted: wanted.into() };
+        if unconfirmed.is_empty() {
+            return self.recover(session, request, link, at);
+        }
+        self.waiting.wait(session, request, unconfirmed);
+        Told::new()
+    }
+
+    fn recover(&mut self, session: SessionId, request: Request, link: &mut Link, at: Instant) -> Told {
+        let Some(&slot) = self.sessions.get(&session) else { return Told::new() };
+        let (mut open, mut reads) = (Vec::new(), Vec::new());
+        for missed in request.wanted.iter().filter_map(|wanted| Missed::of(&self.registry, slot, wanted)) {
+            match link.recover(&missed.channel, missed.since, self.options.recovery) {
+                Ok(name) => open.push((name, missed)),
+                Err(reason) => reads.push(missed.read(Err(reason))),
+            }
+        }
+        let resuming = Resuming { session, request, open, reads };
+        if resuming.open.is_empty() {
+            return self.recovered(resuming, link, at);
+        }
+        self.resuming.push(resuming);
+        Told::new()
+    }
+
+    /// A history has been read, of this hub or another.
+    pub(crate) fn on_recovery(
+        &mut self,
+        name: Recovering,
+        outcome: &Result<Recovered, NotRecovered>,
+        link: &mut Link,
+        at: Instant,
+    ) -> Told {
+        let is_it = |resuming: &Resuming| resuming.open.iter().position(|(open, _)| *open == name);
+        let Some(index) = self.resuming.iter().position(|resuming| is_it(resuming).is_some()) else {
+            return Told::new();
+        };
+        let resuming = &mut self.resuming[index];
+        let (_, missed) = resuming.open.swap_remove(is_it(resuming).unwrap());
+        resuming.reads.push(missed.read(outcome.clone()));
+        if !resuming.open.is_empty() {
+            return Told::new();
+        }
+        let resuming = self.resuming.swap_remove(index);
+        self.recovered(resuming, link, at)
+    }
+
+    fn recovered(&mut self, resuming: Resuming, link: &Link, at: Instant) -> Told {
+        let Resuming { session, request, mut reads, .. } = resuming;
+        let Some(&slot) = self.sessions.get(&session) else { return Told::new() };
+        let mut resumption = Resumption::new(slot, self.options.recovery.bytes);
+        let standing =
+            |wanted| resumption.standing(&mut self.registry, wanted, &mut reads, || link.position_now(at)).0;
+        let mut standings: Vec<_> = request.wanted.iter().map(standing).collect();
+        if self.options.is_impatient {
+            self.registry.go_live_everywhere(slot);
+        }
+        let event = match request.kind {
+            RequestKind::Join => SessionEvent::Joined(standings),
+            RequestKind::Subscribe { ticket } => {
+                SessionEvent::Subscribed { ticket, standing: standings.pop().unwrap() }
+            }
+        };
+        vec![(session, event)]
+    }
+}

@@ -1,0 +1,155 @@
+//! A client of protocol version 2 as a good SDK makes it, and the session that it has.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::judge::Judge;
+use crate::hub::messages::SessionEvent;
+use crate::hub::registry::Line;
+use crate::protocol::SessionId;
+use crate::protocol::conversation::Conversation;
+use crate::protocol::position::Position;
+
+/// One client; channels go by their numbers.
+pub(super) struct Client {
+    pub(super) judges: Vec<Judge>,
+    /// The channels that it is on, or wants to be on.
+    pub(super) wants: Vec<bool>,
+    /// Where it has said that it leaves and has no answer.
+    pub(super) is_leaving: Vec<bool>,
+    pub(super) session: Option<Session>,
+}
+
+/// One socket with all that belongs to it, on both sides.
+pub(super) struct Session {
+    pub(super) name: SessionId,
+    pub(super) replica: usize,
+    pub(super) hub: usize,
+    pub(super) conversation: Conversation,
+    pub(super) socket: Socket,
+    /// From the client to its session.
+    pub(super) inbound: VecDeque<String>,
+    /// From the hub to the session.
+    pub(super) mailbox: VecDeque<SessionEvent>,
+    /// Whether its replica was not able to know everything when it came.
+    pub(super) came_early: bool,
+}
+
+/// From a session to its client; shared.
+#[derive(Clone)]
+pub(super) struct Socket(Rc<Wire>);
+
+struct Wire {
+    frames: RefCell<VecDeque<Sent>>,
+    published: Rc<Cell<u64>>,
+    pub(super) is_closed: Cell<bool>,
+}
+
+/// A frame on its way.
+pub(super) struct Sent {
+    pub(super) frame: Bytes,
+    /// How much had been published when it was sent.
+    pub(super) published: u64,
+}
+
+impl Socket {
+    pub(super) fn new(published: Rc<Cell<u64>>) -> Self {
+        let (frames, is_closed) = (RefCell::default(), Cell::new(false));
+        Self(Rc::new(Wire { frames, published, is_closed }))
+    }
+
+    pub(super) fn next(&self) -> Option<Sent> {
+        self.0.frames.borrow_mut().pop_front()
+    }
+
+    pub(super) fn has_frames(&self) -> bool {
+        !self.0.frames.borrow().is_empty()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.is_closed.get()
+    }
+
+    pub(super) fn close(&self) {
+        self.0.is_closed.set(true);
+    }
+}
+
+impl Line for Socket {
+    fn send(&self, frame: Bytes) -> bool {
+        self.0.frames.borrow_mut().push_back(Sent { frame, published: self.0.published.get() });
+        true
+    }
+
+    fn overflow(&self) {
+        self.close();
+    }
+}
+
+/// What a client reads of a frame.
+#[derive(Debug, Deserialize)]
+pub(super) struct Frame<'a> {
+    pub(super) op: u8,
+    #[serde(borrow)]
+    pub(super) channel: Option<&'a str>,
+    pub(super) position: Option<&'a str>,
+    pub(super) message: Option<u64>,
+    pub(super) state: Option<&'a str>,
+    pub(super) recovered: Option<bool>,
+    #[serde(default)]
+    pub(super) channels: Vec<Listed<'a>>,
+}
+
+/// A channel in Ready.
+#[derive(Debug, Deserialize)]
+pub(super) struct Listed<'a> {
+    pub(super) channel: &'a str,
+    pub(super) position: &'a str,
+    pub(super) recovered: Option<bool>,
+}
+
+/// The JSON of a short unmasked text frame.
+pub(super) fn payload(frame: &[u8]) -> &[u8] {
+    if frame[1] < 126 { &frame[2..] } else { &frame[4..] }
+}
+
+/// The fields of a channel that is asked for.
+fn request(channel: &str, since: Option<Position>) -> String {
+    let mut text = format!(r#""channel":"{channel}""#);
+    if let Some(since) = since {
+        write!(text, r#","since":"{since}""#).unwrap();
+    }
+    text
+}
+
+impl Client {
+    pub(super) fn new(channels: usize) -> Self {
+        Self {
+            judges: (0..channels).map(|_| Judge::default()).collect(),
+            wants: vec![true; channels],
+            is_leaving: vec![false; channels],
+            session: None,
+        }
+    }
+
+    pub(super) fn identify(&self, names: &[String]) -> String {
+        let channels: Vec<_> = (0..names.len())
+            .filter(|channel| self.wants[*channel])
+            .map(|channel| format!("{{{}}}", request(&names[channel], self.judges[channel].position)))
+            .collect();
+        format!(r#"{{"op":1,"token":"t","channels":[{}]}}"#, channels.join(","))
+    }
+
+    pub(super) fn subscribe(&self, channel: usize, name: &str) -> String {
+        format!(r#"{{"op":4,{}}}"#, request(name, self.judges[channel].position))
+    }
+
+    pub(super) fn unsubscribe(name: &str) -> String {
+        format!(r#"{{"op":5,{}}}"#, request(name, None))
+    }
+}

@@ -1,0 +1,158 @@
+//! The judge of one client on one channel. It believes nothing but the record and what the client was sent.
+
+use super::plan::Kind;
+use super::record::{Fate, Published, Record};
+use crate::protocol::position::Position;
+
+/// What one client has seen of one channel.
+#[derive(Debug, Default)]
+pub(super) struct Judge {
+    /// The last durable message that it has.
+    last: u64,
+    /// What came before it was here; `None` until it is told for the first time that it is on the channel.
+    from: Option<u64>,
+    /// Whether it was told, since then, that something may be missing.
+    is_excused: bool,
+    /// Whether it is subscribed as far as it knows.
+    pub(super) is_on: bool,
+    /// The place that it continues from.
+    pub(super) position: Option<Position>,
+    /// What was published before this session was told that it is on the channel.
+    plain_from: u64,
+    /// The last message without a place in this session.
+    last_plain: u64,
+    is_plain_excused: bool,
+}
+
+/// What must hold in this run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Law {
+    /// Positions grow with time.
+    pub(super) has_steady_clock: bool,
+    /// Plain messages arrive, or their loss is told.
+    pub(super) counts_plain: bool,
+}
+
+pub(super) type Verdict = Result<(), String>;
+
+impl Judge {
+    /// Ready or Subscription has come, which was sent when so many messages had been published.
+    pub(super) fn on_standing(
+        &mut self,
+        record: &Record,
+        law: Law,
+        position: Position,
+        recovered: Option<bool>,
+        published: u64,
+    ) -> Verdict {
+        if recovered.is_some() != self.position.is_some() {
+            return Err(format!("asked to continue from {:?}, told {recovered:?}", self.position));
+        }
+        if recovered == Some(true) && self.position != Some(position) {
+            return Err(format!("continues from {position}, not from {:?}", self.position));
+        }
+        self.is_excused |= recovered == Some(false);
+        if self.from.is_none() {
+            self.from = Some(begin(record, position, published)?);
+            // Where clocks are set back, what had been published before may look as if it came behind the place.
+            self.is_excused |= position.is_beginning() && !law.has_steady_clock;
+        }
+        self.is_on = true;
+        self.position = Some(position);
+        (self.plain_from, self.last_plain, self.is_plain_excused) = (published, 0, false);
+        Ok(())
+    }
+
+    /// Whether it continues from a message. From the place before a history, which it is told where a replica
+    /// knows nothing, it cannot always.
+    pub(super) fn knows_a_message(&self) -> bool {
+        self.position.is_some_and(|position| !position.is_beginning())
+    }
+
+    pub(super) fn on_gap(&mut self) -> Verdict {
+        self.is_excused = true;
+        self.is_plain_excused = true;
+        self.is_on.then_some(()).ok_or_else(|| "a gap of a channel that it is not on".to_owned())
+    }
+
+    pub(super) fn on_left(&mut self) {
+        self.is_on = false;
+    }
+
+    pub(super) fn on_message(
+        &mut self,
+        record: &Record,
+        law: Law,
+        number: u64,
+        position: Option<Position>,
+    ) -> Verdict {
+        let Some(from) = self.from.filter(|_| self.is_on) else {
+            return Err(format!("{number} comes on a channel that it is not on"));
+        };
+        let published = record.of_number(number).ok_or_else(|| format!("{number} was never published"))?;
+        if published.position != position {
+            return Err(format!("{number} comes with {position:?} and has {:?}", published.position));
+        }
+        let Some(position) = position else { return self.on_plain(record, law, number) };
+        if number <= self.last {
+            return Err(format!("{number} ({position}) comes after {}", self.last));
+        }
+        self.check_hole(record, self.last.max(from), number)?;
+        (self.last, self.is_excused, self.position) = (number, false, Some(position));
+        Ok(())
+    }
+
+    /// Nothing that is owed may be missing between two messages.
+    fn check_hole(&self, record: &Record, last: u64, number: u64) -> Verdict {
+        let had_nothing = self.position.is_some_and(Position::is_beginning);
+        let is_owed = |fate| match fate {
+            Fate::Kept => true,
+            Fate::LostWithEnd => false,
+            Fate::Deleted => !had_nothing,
+        };
+        let mut between = record.between(last, number).filter(|one| one.position.is_some());
+        match between.find(|one| !self.is_excused && is_owed(one.fate)) {
+            None => Ok(()),
+            Some(missing) => {
+                Err(format!("{} is missing before {number}, and nothing was said", missing.number))
+            }
+        }
+    }
+
+    fn on_plain(&mut self, record: &Record, law: Law, number: u64) -> Verdict {
+        let is_told = std::mem::take(&mut self.is_plain_excused) || !law.counts_plain;
+        let last = std::mem::replace(&mut self.last_plain, number);
+        if number <= last {
+            return Err(format!("{number} comes after {last}"));
+        }
+        // A replica that is behind may deliver what was published before the session came to it.
+        let missing = record.between(last.max(self.plain_from), number).next();
+        match missing.filter(|_| record.kind == Kind::Plain && !is_told) {
+            None => Ok(()),
+            Some(missing) => {
+                Err(format!("{} is missing before {number}, and nothing was said", missing.number))
+            }
+        }
+    }
+
+    /// At the end everything has come up to the last one.
+    pub(super) fn on_end(&self, record: &Record) -> Verdict {
+        let Some(last) = record.published.last() else { return Ok(()) };
+        let seen = match last.position {
+            Some(_) => self.last,
+            None => self.last_plain,
+        };
+        if seen == last.number { Ok(()) } else { Err(format!("{} never came", last.number)) }
+    }
+}
+
+/// The last message that a client does not expect which begins at `position`.
+fn begin(record: &Record, position: Position, published: u64) -> Result<u64, String> {
+    if !position.is_beginning() {
+        let found = record.at(position).map(|one| one.number);
+        return found.ok_or_else(|| format!("begins at {position}, where nothing is"));
+    }
+    let is_behind = |one: &&Published| one.position.is_some_and(|theirs| theirs > position);
+    let first = record.published.iter().find(is_behind).map(|one| one.number);
+    Ok(first.map_or(published, |first| published.min(first - 1)))
+}

@@ -1,0 +1,141 @@
+//! A seeded simulation of clients, replicas and a lossy broker in virtual time.
+//!
+//! What decides is the code that runs in production: conversations, registries, recoveries, the audience with its
+//! channels and their continuity, the inbox's bound. What is played is everything between: Redis, the wires, the
+//! queues, and who comes first. A run follows from one number; whoever fails names it.
+//!
+//! `SIMULATION_SEED=42 cargo test simulation` repeats one run and prints what happened in it;
+//! `SIMULATION_RUNS=100000` makes more of them.
+
+mod chance;
+mod client;
+mod judge;
+mod plan;
+mod record;
+mod sessions;
+mod world;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use self::plan::Sabotage;
+use self::world::World;
+use crate::metrics::Metrics;
+use crate::protocol::conversation::Rules;
+
+/// How many runs there are if nobody says otherwise.
+const RUNS: u64 = 4_000;
+/// The first seed of them.
+const FIRST_SEED: u64 = 1;
+
+#[test]
+fn nothing_comes_twice_or_late_or_is_missing_without_a_word() {
+    if let Some(seed) = number("SIMULATION_SEED") {
+        let mut trace = Vec::new();
+        let outcome = run(seed, Sabotage::None, Some(&mut trace));
+        print(&trace);
+        outcome.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+        return;
+    }
+    let runs = number("SIMULATION_RUNS").unwrap_or(RUNS);
+    if let Some((seed, failure)) = first_failure(runs, Sabotage::None) {
+        let mut trace = Vec::new();
+        let _ = run(seed, Sabotage::None, Some(&mut trace));
+        print(&trace);
+        panic!("{failure}\nSIMULATION_SEED={seed} repeats it");
+    }
+}
+
+#[test]
+fn the_judge_finds_a_replica_that_does_not_read_what_it_missed() {
+    assert_found(Sabotage::SkippedRepair, "is missing before");
+}
+
+#[test]
+fn the_judge_finds_a_session_that_is_live_too_early() {
+    assert_found(Sabotage::Impatience, "on a channel that it is not on");
+}
+
+#[test]
+fn the_judge_finds_an_inbox_that_drops_without_a_word() {
+    assert_found(Sabotage::Secrecy, "is missing before");
+}
+
+#[test]
+fn the_judge_finds_a_client_that_forgets_where_it_was() {
+    assert_found(Sabotage::Forgetfulness, "comes after");
+}
+
+/// Within a few thousand runs.
+fn assert_found(sabotage: Sabotage, verdict: &str) {
+    let (seed, failure) = first_failure(RUNS, sabotage).expect("nobody has noticed");
+    assert!(failure.contains(verdict), "seed {seed}: {failure}");
+}
+
+/// The failure with the lowest seed that some thread has come to.
+fn first_failure(runs: u64, sabotage: Sabotage) -> Option<(u64, String)> {
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
+    let failed = std::sync::atomic::AtomicBool::new(false);
+    let failures: BTreeMap<u64, String> = thread::scope(|scope| {
+        let share = |own: u64| {
+            let failed = &failed;
+            scope.spawn(move || {
+                for seed in (FIRST_SEED + own..FIRST_SEED + runs).step_by(threads as usize) {
+                    if failed.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                    if let Err(failure) = run(seed, sabotage, None) {
+                        failed.store(true, std::sync::atomic::Ordering::Relaxed);
+                        return Some((seed, failure));
+                    }
+                }
+                None
+            })
+        };
+        let threads: Vec<_> = (0..threads).map(share).collect();
+        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+    });
+    failures.into_iter().next()
+}
+
+/// One run. A panic in it is a failure like any other.
+fn run(seed: u64, sabotage: Sabotage, trace: Option<&mut Vec<String>>) -> Result<(), String> {
+    thread_local! {
+        // Making these takes longer than a run.
+        static SHARED: (Metrics, Arc<Rules>) = (Metrics::default(), Arc::new(rules()));
+    }
+    SHARED.with(|(metrics, rules)| {
+        let mut world = World::new(seed, sabotage, metrics, rules, trace.is_some());
+        let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
+        if let (Some(into), Some(trace)) = (trace, world.trace.take()) {
+            *into = trace;
+        }
+        outcome.unwrap_or_else(|_| Err("it has panicked".to_owned()))
+    })
+}
+
+fn rules() -> Rules {
+    Rules {
+        // Nobody is silent for so long.
+        heartbeat_interval: Duration::from_secs(1 << 30),
+        heartbeat_grace: Duration::from_secs(1 << 30),
+        identify_timeout: Duration::from_secs(1 << 30),
+        max_message_bytes: 65_536,
+        messages_per_minute: 0,
+        max_subscriptions: 0,
+        public_namespaces: vec!["room".to_owned()],
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
+}
+
+#[allow(clippy::print_stderr, reason = "a person reads it")]
+fn print(trace: &[String]) {
+    trace.iter().for_each(|line| eprintln!("{line}"));
+}

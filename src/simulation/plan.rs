@@ -1,0 +1,138 @@
+//! What kind of run a seed makes: how many of everything, and which faults may happen.
+
+use super::chance::Chance;
+
+/// A fault that is switched on to see that the judge finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sabotage {
+    /// Everything works as it was written.
+    None,
+    /// Replicas do not read the history where something may be missing.
+    SkippedRepair,
+    /// Sessions are live before their clients have been told.
+    Impatience,
+    /// What a full inbox refuses is not told.
+    Secrecy,
+    /// A client forgets the last position that it was given.
+    Forgetfulness,
+}
+
+/// What a channel carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Durable,
+    Plain,
+    Mixed,
+}
+
+/// Something that breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    LinkCut,
+    ReplicaRestart,
+    /// A message on the wire is lost without a trace.
+    MessageLost,
+    /// Redis is started again and has everything.
+    Restart,
+    /// It has not what was written last.
+    RestartWithLostEnd,
+    /// It has nothing.
+    RestartEmpty,
+    Flush,
+    /// Somebody deletes one history.
+    Delete,
+    ClockForward,
+    ClockBack,
+}
+
+/// One run, before it begins.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    /// Nothing is lost at Redis, and nothing overflows: then nobody may be told of a gap.
+    pub(super) is_calm: bool,
+    pub(super) replicas: usize,
+    pub(super) hubs: usize,
+    pub(super) clients: usize,
+    pub(super) kinds: [Kind; 4],
+    pub(super) disturbances: usize,
+    /// What happens between two disturbances, in steps, about.
+    pub(super) pace: u64,
+    pub(super) faults: Vec<Fault>,
+    pub(super) history_size: usize,
+    pub(super) ttl_ms: u64,
+    pub(super) page_entries: usize,
+    pub(super) inbox_bytes: usize,
+    pub(super) recovered_messages: usize,
+    /// How many of a hundred reading commands Redis refuses.
+    pub(super) refused_percent: u64,
+    pub(super) sabotage: Sabotage,
+}
+
+const FOR_EVER_MS: u64 = 1 << 40;
+
+impl Plan {
+    pub(super) fn draw(chance: &mut Chance, sabotage: Sabotage) -> Self {
+        let is_calm = chance.percent(25);
+        let kinds = match is_calm {
+            true => [Kind::Durable; 4],
+            false => [(); 4].map(|()| chance.pick(&[Kind::Durable, Kind::Durable, Kind::Plain, Kind::Mixed])),
+        };
+        let mut plan = Self {
+            is_calm,
+            replicas: chance.between(1, 2) as usize,
+            hubs: chance.between(1, 2) as usize,
+            clients: chance.between(1, 3) as usize,
+            kinds,
+            disturbances: chance.between(10, 60) as usize,
+            pace: chance.pick(&[1, 2, 4, 8]),
+            faults: vec![Fault::LinkCut, Fault::ReplicaRestart],
+            history_size: 1_000,
+            ttl_ms: FOR_EVER_MS,
+            page_entries: chance.between(1, 4) as usize,
+            inbox_bytes: usize::MAX,
+            recovered_messages: 1_000,
+            refused_percent: 0,
+            sabotage,
+        };
+        if !is_calm {
+            plan.roughen(chance);
+        }
+        plan
+    }
+
+    fn roughen(&mut self, chance: &mut Chance) {
+        let has_clock_set_back = chance.percent(20);
+        for fault in [Fault::MessageLost, Fault::Restart, Fault::ClockForward] {
+            if chance.percent(40) {
+                self.faults.push(fault);
+            }
+        }
+        for fault in [Fault::RestartWithLostEnd, Fault::RestartEmpty, Fault::Flush, Fault::Delete] {
+            if !has_clock_set_back && chance.percent(30) {
+                self.faults.push(fault);
+            }
+        }
+        if has_clock_set_back {
+            self.faults.push(Fault::ClockBack);
+        }
+        if chance.percent(30) {
+            self.history_size = chance.between(1, 6) as usize;
+        }
+        if chance.percent(20) && !has_clock_set_back {
+            self.ttl_ms = chance.between(5, 300);
+        }
+        if chance.percent(25) {
+            self.inbox_bytes = chance.between(200, 1_000) as usize;
+        }
+        if chance.percent(25) {
+            self.recovered_messages = chance.between(1, 6) as usize;
+        }
+        if chance.percent(15) {
+            self.refused_percent = chance.between(1, 20);
+        }
+    }
+
+    pub(super) fn may(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+}

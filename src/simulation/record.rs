@@ -1,0 +1,69 @@
+//! What has been published, and what has become of it: the judge's knowledge of the truth.
+
+use super::plan::Kind;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::position::Position;
+
+/// Everything published on one channel.
+pub(super) struct Record {
+    pub(super) name: ChannelName,
+    pub(super) kind: Kind,
+    /// In the order in which Redis took them, so by number.
+    pub(super) published: Vec<Published>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Published {
+    /// Counts all publications of a run.
+    pub(super) number: u64,
+    /// `None`: without a history.
+    pub(super) position: Option<Position>,
+    pub(super) fate: Fate,
+}
+
+/// What Redis has done with a durable message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Kept it, or removed it in a way that shows.
+    Kept,
+    /// Lost it with the end of its data: what nobody else has seen, nobody can know of.
+    LostWithEnd,
+    /// Somebody has deleted the history by hand. Who had nothing of it yet cannot know that there was one.
+    Deleted,
+}
+
+impl Record {
+    /// The durable message at a place.
+    pub(super) fn at(&self, position: Position) -> Option<&Published> {
+        self.published.iter().find(|published| published.position == Some(position))
+    }
+
+    pub(super) fn of_number(&self, number: u64) -> Option<&Published> {
+        self.published
+            .binary_search_by_key(&number, |published| published.number)
+            .ok()
+            .map(|at| &self.published[at])
+    }
+
+    /// What was published between two numbers.
+    pub(super) fn between(&self, after: u64, before: u64) -> impl Iterator<Item = &Published> {
+        let begin = self.published.partition_point(|published| published.number <= after);
+        self.published[begin..].iter().take_while(move |published| published.number < before)
+    }
+
+    /// Redis has lost everything behind a number.
+    pub(super) fn lose_end(&mut self, saved: u64) {
+        for published in self.published.iter_mut().filter(|published| published.number > saved) {
+            published.fate = Fate::LostWithEnd;
+        }
+    }
+
+    /// Somebody has deleted the history, with these places.
+    pub(super) fn delete(&mut self, places: &[Position]) {
+        for published in &mut self.published {
+            if published.position.is_some_and(|position| places.contains(&position)) {
+                published.fate = Fate::Deleted;
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Clients and their sessions: connecting, talking, reading, being cut off.
+
+use super::client::{self, Client, Frame, Session, Socket};
+use super::judge::Verdict;
+use super::plan::Sabotage;
+use super::world::{Failure, NAMES, World, trace};
+use crate::hub::messages::{GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
+use crate::hub::registry::Line as _;
+use crate::hub::simulation::{Mail, Told};
+use crate::protocol::channel::ChannelName;
+use crate::protocol::conversation::{Action, Conversation, Identity, Input};
+use crate::protocol::position::Position;
+use crate::protocol::{Now, SessionId, Version};
+
+impl World {
+    fn clock(&self) -> Now {
+        Now { monotonic: self.now, unix_ms: self.unix_ms }
+    }
+
+    /// A client comes, to any replica.
+    pub(super) fn connect(&mut self, client: usize) {
+        self.sessions += 1;
+        let name = SessionId(self.sessions);
+        let replica = self.chance.below(self.replicas.len());
+        let hub = self.chance.below(self.plan.hubs);
+        trace!(self, "client {client} is session {name} on replica {replica}, hub {hub}");
+        let (rules, mut actions) = (self.rules.clone(), Vec::new());
+        let conversation = Conversation::open(rules, Version::V2, name, 1.0, self.clock(), &mut actions);
+        let socket = Socket::new(self.published.clone());
+        let came_early = !self.replicas[replica].link.is_settled();
+        self.replicas[replica].hubs[hub].connect(name, socket.clone());
+        let identify = self.clients[client].identify(&NAMES.map(str::to_owned));
+        let session = Session {
+            name,
+            replica,
+            hub,
+            conversation,
+            socket,
+            inbound: [identify].into(),
+            mailbox: [].into(),
+            came_early,
+        };
+        self.clients[client].session = Some(session);
+        self.perform(client, actions);
+    }
+
+    /// Its socket breaks: what is on its way is lost, in both directions.
+    pub(super) fn cut(&mut self, client: usize) {
+        let Some(mut session) = self.clients[client].session.take() else { return };
+        trace!(self, "client {client} is cut off");
+        let now = self.clock();
+        session.conversation.on(now, Input::PeerClosed, &mut Vec::new());
+        let hub = &self.replicas[session.replica].hubs[session.hub];
+        hub.send(Mail::Leave(Leave { session: session.name }));
+        self.clients[client].judges.iter_mut().for_each(|judge| judge.on_left());
+        self.clients[client].is_leaving.fill(false);
+    }
+
+    /// It leaves a channel or comes back to it.
+    pub(super) fn toggle(&mut self, client: usize, channel: usize) {
+        let one = &mut self.clients[client];
+        if one.is_leaving[channel] {
+            // Until that is answered it may still be given messages, and does not know where it will be.
+            return;
+        }
+        one.wants[channel] = !one.wants[channel];
+        let text = match one.wants[channel] {
+            true => one.subscribe(channel, NAMES[channel]),
+            false => Client::unsubscribe(NAMES[channel]),
+        };
+        one.is_leaving[channel] = !one.wants[channel] && one.session.is_some();
+        trace!(self, "client {client}: {text}");
+        if let Some(session) = &mut self.clients[client].session {
+            session.came_early |= !self.replicas[session.replica].link.is_settled();
+            session.inbound.push_back(text);
+        }
+    }
+
+    /// A session takes its next input.
+    pub(super) fn session(&mut self, client: usize) {
+        let now = self.clock();
+        let Some(session) = &mut self.clients[client].session else { return };
+        let mut actions = Vec::new();
+        let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.chance.percent(50));
+        if is_text {
+            let Some(text) = session.inbound.pop_front() else { return };
+            session.conversation.on(now, Input::Text(&text), &mut actions);
+        } else {
+            let input = match session.mailbox.pop_front() {
+                Some(SessionEvent::Joined(standings)) => Input::Joined(standings),
+                Some(SessionEvent::Subscribed { ticket, standing }) => Input::Subscribed { ticket, standing },
+                Some(SessionEvent::Drain { after_ms }) => Input::Drain { after_ms },
+                None => return,
+            };
+            session.conversation.on(now, input, &mut actions);
+        }
+        self.perform(client, actions);
+    }
+
+    /// Does what a conversation asks for, as the session's actor does.
+    fn perform(&mut self, client: usize, mut actions: Vec<Action>) {
+        let now = self.clock();
+        let Some(session) = &mut self.clients[client].session else { return };
+        let hub = &self.replicas[session.replica].hubs[session.hub];
+        let name = session.name;
+        let mut next = Vec::new();
+        while !actions.is_empty() {
+            for action in actions.drain(..) {
+                match action {
+                    Action::Send(event) => {
+                        session.socket.send(event.to_frame(Version::V2));
+                    }
+                    Action::Authenticate(_) => {
+                        let user = ChannelName::parse(NAMES[0]).unwrap();
+                        let identity = Identity { user, expires_at_ms: None, grants: Vec::new() };
+                        session.conversation.on(now, Input::Verified(Ok(identity)), &mut next);
+                    }
+                    Action::Join { channels } => hub.send(Mail::Join(Join { session: name, channels })),
+                    Action::Subscribe { wanted, ticket } => {
+                        hub.send(Mail::Subscribe(Subscribe { session: name, wanted, ticket }));
+                    }
+                    Action::Unsubscribe { channel, answer } => {
+                        let answer = answer.to_frame(Version::V2);
+                        hub.send(Mail::Unsubscribe(Unsubscribe { session: name, channel, answer }));
+                    }
+                    Action::GoLive(channel) => hub.send(Mail::GoLive(GoLive { session: name, channel })),
+                    Action::Close(_) => session.socket.close(),
+                }
+            }
+            std::mem::swap(&mut actions, &mut next);
+        }
+    }
+
+    /// Hands what a hub says to the sessions that are still here.
+    pub(super) fn tell(&mut self, told: Told) {
+        for (name, event) in told {
+            let mut sessions = self.clients.iter_mut().filter_map(|client| client.session.as_mut());
+            if let Some(session) = sessions.find(|session| session.name == name) {
+                session.mailbox.push_back(event);
+            }
+        }
+    }
+
+    /// A client reads its next frame, and is judged by it.
+    pub(super) fn read(&mut self, client: usize) -> Result<(), Failure> {
+        let Some(session) = &self.clients[client].session else { return Ok(()) };
+        let Some(sent) = session.socket.next() else {
+            // Closed, and everything has been read.
+            self.cut(client);
+            return Ok(());
+        };
+        let text = std::str::from_utf8(client::payload(&sent.frame)).unwrap();
+        trace!(self, "client {client} reads {text}");
+        let frame: Frame<'_> = serde_json::from_str(text).unwrap();
+        self.judge(client, &frame, sent.published)
+            .map_err(|error| format!("client {client}: {error}, with {text}"))
+    }
+
+    fn judge(&mut self, client: usize, frame: &Frame<'_>, published: u64) -> Verdict {
+        let (law, records) = (self.law, &self.records);
+        let Client { judges, session, is_leaving, .. } = &mut self.clients[client];
+        let Some(session) = session else { return Ok(()) };
+        let place = |text: &str| Position::parse(text).ok_or_else(|| format!("{text} is no position"));
+        let must_know = self.plan.is_calm && !session.came_early;
+        match frame.op {
+            2 => {
+                for listed in &frame.channels {
+                    let at = number_of(listed.channel)?;
+                    let position = place(listed.position)?;
+                    let must_continue = must_know && judges[at].knows_a_message();
+                    judges[at].on_standing(&records[at], law, position, listed.recovered, published)?;
+                    if must_continue && listed.recovered == Some(false) {
+                        return Err(format!("{} is not continued", listed.channel));
+                    }
+                }
+                Ok(())
+            }
+            3 => {
+                let at = number_of(frame.channel.unwrap_or_default())?;
+                let position = frame.position.map(place).transpose()?;
+                let number = frame.message.ok_or("a message that nobody has published")?;
+                let before = judges[at].position;
+                judges[at].on_message(&records[at], law, number, position)?;
+                if self.plan.sabotage == Sabotage::Forgetfulness && number % 5 == 0 {
+                    judges[at].position = before;
+                }
+                Ok(())
+            }
+            6 => {
+                let at = number_of(frame.channel.unwrap_or_default())?;
+                match (frame.state, frame.position) {
+                    (Some("subscribed"), Some(position)) => {
+                        let position = place(position)?;
+                        let must_continue = must_know && judges[at].knows_a_message();
+                        judges[at].on_standing(&records[at], law, position, frame.recovered, published)?;
+                        if must_continue && frame.recovered == Some(false) {
+                            return Err("it is not continued".to_owned());
+                        }
+                        Ok(())
+                    }
+                    (Some("unsubscribed"), _) => {
+                        judges[at].on_left();
+                        is_leaving[at] = false;
+                        Ok(())
+                    }
+                    _ => Err("an answer that was not expected".to_owned()),
+                }
+            }
+            8 if must_know => Err("a gap, though nothing was lost".to_owned()),
+            8 => judges[number_of(frame.channel.unwrap_or_default())?].on_gap(),
+            0 | 9 => Ok(()),
+            _ => Err("a frame that was not expected".to_owned()),
+        }
+    }
+}
+
+/// Channels go by their numbers.
+fn number_of(channel: &str) -> Result<usize, String> {
+    NAMES.iter().position(|name| *name == channel).ok_or_else(|| format!("{channel} is none of its channels"))
+}

@@ -1,0 +1,393 @@
+//! The whole of it: Redis, replicas, clients, and what happens next.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::chance::Chance;
+use super::client::{Client, Socket};
+use super::judge::Law;
+use super::plan::{Fault, Kind, Plan, Sabotage};
+use super::record::{Fate, Published, Record};
+use crate::broker::RecoveryLimits;
+use crate::broker::redis::simulation::{Link, LinkOptions, LinkStep, Server};
+use crate::hub::simulation::{HubOptions, SimulatedHub};
+use crate::metrics::Metrics;
+use crate::protocol::channel::ChannelName;
+use crate::protocol::conversation::Rules;
+
+/// So many steps are more than any run needs: it goes in circles.
+const MAX_STEPS: usize = 100_000;
+/// Channels that a client may leave come after those that it may not.
+pub(super) const NAMES: [&str; 4] = ["user:1", "all", "room:1", "room:2"];
+pub(super) const OWN: usize = 2;
+/// 2024-11-23, 19:26:40 UTC.
+const UNIX_START_MS: u64 = 1_732_390_000_000;
+
+/// Why a run has failed.
+pub(super) type Failure = String;
+
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) law: Law,
+    pub(super) chance: Chance,
+    pub(super) rules: Arc<Rules>,
+    pub(super) now: Instant,
+    pub(super) unix_ms: u64,
+    pub(super) server: Server,
+    /// How much has been published; shared with the sockets.
+    pub(super) published: Rc<Cell<u64>>,
+    /// How much of it Redis has kept safe.
+    saved: u64,
+    pub(super) records: Vec<Record>,
+    pub(super) replicas: Vec<Replica>,
+    pub(super) clients: Vec<Client>,
+    pub(super) sessions: u128,
+    metrics: Metrics,
+    /// Who does nothing for the time being.
+    stalled: [bool; 8],
+    is_settling: bool,
+    /// What has happened, if somebody is going to read it.
+    pub(super) trace: Option<Vec<String>>,
+}
+
+pub(super) struct Replica {
+    pub(super) link: Link,
+    pub(super) hubs: Vec<SimulatedHub<Socket>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Link(usize, LinkStep),
+    Hub(usize, usize),
+    Session(usize),
+    Read(usize),
+    Connect(usize),
+}
+
+impl Step {
+    /// Who does it.
+    fn actor(self) -> usize {
+        match self {
+            Self::Link(replica, LinkStep::Carry | LinkStep::Receive) => replica,
+            Self::Link(replica, _) => 2 + replica,
+            Self::Hub(replica, hub) => 4 + (replica + hub) % 2,
+            Self::Session(_) | Self::Connect(_) => 6,
+            Self::Read(_) => 7,
+        }
+    }
+}
+
+/// Writes what happens to the trace, if there is one.
+macro_rules! trace {
+    ($world:expr, $($text:tt)*) => {
+        if let Some(trace) = &mut $world.trace {
+            trace.push(format!($($text)*));
+        }
+    };
+}
+pub(super) use trace;
+
+impl World {
+    pub(super) fn new(
+        seed: u64,
+        sabotage: Sabotage,
+        metrics: &Metrics,
+        rules: &Arc<Rules>,
+        is_traced: bool,
+    ) -> Self {
+        let mut chance = Chance::new(seed);
+        let plan = Plan::draw(&mut chance, sabotage);
+        let law = Law {
+            has_steady_clock: !plan.may(Fault::ClockBack),
+            counts_plain: !plan.may(Fault::MessageLost),
+        };
+        let record = |(name, kind): (&str, Kind)| Record {
+            name: ChannelName::parse(name).unwrap(),
+            kind,
+            published: Vec::new(),
+        };
+        let mut world = Self {
+            law,
+            chance,
+            rules: Arc::clone(rules),
+            now: Instant::now(),
+            unix_ms: UNIX_START_MS,
+            server: Server::new(UNIX_START_MS, plan.history_size, plan.ttl_ms),
+            published: Rc::default(),
+            saved: 0,
+            records: NAMES.into_iter().zip(plan.kinds).map(record).collect(),
+            replicas: Vec::new(),
+            clients: (0..plan.clients).map(|_| Client::new(NAMES.len())).collect(),
+            sessions: 0,
+            metrics: metrics.clone(),
+            stalled: [false; 8],
+            is_settling: false,
+            trace: is_traced.then(Vec::new),
+            plan,
+        };
+        trace!(world, "{:?}", world.plan);
+        world.replicas = (0..world.plan.replicas).map(|_| world.replica()).collect();
+        world
+    }
+
+    fn replica(&self) -> Replica {
+        let plan = &self.plan;
+        let options = LinkOptions {
+            page_entries: plan.page_entries,
+            skips_repair: plan.sabotage == Sabotage::SkippedRepair,
+        };
+        let link = Link::new(options, &self.metrics);
+        let recovery = RecoveryLimits { messages: plan.recovered_messages, bytes: usize::MAX };
+        let options = HubOptions {
+            inbox_bytes: plan.inbox_bytes,
+            recovery,
+            is_impatient: plan.sabotage == Sabotage::Impatience,
+            is_secretive: plan.sabotage == Sabotage::Secrecy,
+        };
+        let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(options, &link)).collect();
+        Replica { link, hubs }
+    }
+
+    /// The whole run: trouble, then quiet, then one more message on each channel, which must reach everybody.
+    pub(super) fn run(&mut self) -> Result<(), Failure> {
+        if self.plan.is_calm {
+            // A channel that never had a history may carry plain messages, as far as anybody knows.
+            (0..NAMES.len()).for_each(|channel| self.publish(channel, true));
+        }
+        for _ in 0..self.plan.disturbances {
+            for _ in 0..self.chance.below(2 * self.plan.pace as usize + 1) {
+                self.progress()?;
+            }
+            self.disturb()?;
+        }
+        self.is_settling = true;
+        self.settle()?;
+        self.replicas.iter_mut().for_each(|replica| replica.link.sweep());
+        self.settle()?;
+        for channel in 0..NAMES.len() {
+            self.publish(channel, self.plan.kinds[channel] != Kind::Plain);
+            self.settle()?;
+        }
+        for (number, client) in self.clients.iter().enumerate() {
+            for (channel, judge) in client.judges.iter().enumerate().filter(|(at, _)| client.wants[*at]) {
+                judge
+                    .on_end(&self.records[channel])
+                    .map_err(|error| format!("client {number}, {}: at the end {error}", NAMES[channel]))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        trace!(self, "--- quiet");
+        for _ in 0..MAX_STEPS {
+            if !self.progress()? {
+                return Ok(());
+            }
+        }
+        Err("it does not come to rest".to_owned())
+    }
+
+    /// Takes one of the steps that are possible. Whether there was one.
+    fn progress(&mut self) -> Result<bool, Failure> {
+        if self.chance.percent(5) {
+            for index in 0..self.stalled.len() {
+                self.stalled[index] = self.chance.percent(25);
+            }
+        }
+        let mut steps = Vec::with_capacity(16);
+        self.steps(&mut steps);
+        if !self.is_settling {
+            steps.retain(|step| !self.stalled[step.actor()]);
+        }
+        if steps.is_empty() {
+            return Ok(false);
+        }
+        let step = self.chance.pick(&steps);
+        self.pass_time();
+        self.take(step).map(|()| true)
+    }
+
+    fn steps(&self, steps: &mut Vec<Step>) {
+        let mut of_link = Vec::with_capacity(8);
+        for (index, replica) in self.replicas.iter().enumerate() {
+            replica.link.steps(&mut of_link);
+            steps.extend(of_link.drain(..).map(|step| Step::Link(index, step)));
+            for (hub, _) in replica.hubs.iter().enumerate().filter(|(_, hub)| hub.has_mail()) {
+                steps.push(Step::Hub(index, hub));
+            }
+        }
+        for (index, client) in self.clients.iter().enumerate() {
+            let Some(session) = &client.session else {
+                steps.push(Step::Connect(index));
+                continue;
+            };
+            if !session.inbound.is_empty() || !session.mailbox.is_empty() {
+                steps.push(Step::Session(index));
+            }
+            if session.socket.has_frames() || session.socket.is_closed() {
+                steps.push(Step::Read(index));
+            }
+        }
+    }
+
+    fn take(&mut self, step: Step) -> Result<(), Failure> {
+        trace!(self, "{step:?}");
+        match step {
+            Step::Link(replica, step) => self.link(replica, step),
+            Step::Hub(replica, hub) => {
+                let Replica { link, hubs } = &mut self.replicas[replica];
+                let told = hubs[hub].handle(link, self.now);
+                self.tell(told);
+            }
+            Step::Session(client) => self.session(client),
+            Step::Read(client) => return self.read(client),
+            Step::Connect(client) => self.connect(client),
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, replica: usize, step: LinkStep) {
+        let is_refused = !self.is_settling && self.chance.percent(self.plan.refused_percent);
+        let Replica { link, hubs } = &mut self.replicas[replica];
+        if let Some((name, outcome)) = link.take(step, &mut self.server, self.now, is_refused) {
+            let now = self.now;
+            let told = hubs.iter_mut().flat_map(|hub| hub.on_recovery(name, &outcome, link, now)).collect();
+            self.tell(told);
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let passed = match self.chance.below(20) {
+            0 => self.chance.between(5, 50),
+            1..=8 => self.chance.between(1, 3),
+            _ => 0,
+        };
+        self.now += Duration::from_millis(passed);
+        self.unix_ms += passed;
+        self.server.clock_ms += passed;
+    }
+
+    /// Somebody does something of his own accord, or something breaks.
+    fn disturb(&mut self) -> Result<(), Failure> {
+        match self.chance.below(20) {
+            0..=10 => {
+                let channel = self.chance.below(NAMES.len());
+                let is_durable = match self.plan.kinds[channel] {
+                    Kind::Durable => true,
+                    Kind::Plain => false,
+                    Kind::Mixed => self.chance.percent(50),
+                };
+                self.publish(channel, is_durable);
+            }
+            11..=13 => {
+                let client = self.chance.below(self.clients.len());
+                self.cut(client);
+            }
+            14 => {
+                let client = self.chance.below(self.clients.len());
+                let channel = OWN + self.chance.below(NAMES.len() - OWN);
+                self.toggle(client, channel);
+            }
+            15 => {
+                let replica = self.chance.below(self.replicas.len());
+                if self.chance.percent(50) {
+                    self.replicas[replica].link.probe();
+                } else {
+                    self.replicas[replica].link.sweep();
+                }
+            }
+            16 => self.save(),
+            _ => {
+                let fault = self.chance.pick(&self.plan.faults);
+                self.break_something(fault);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn publish(&mut self, channel: usize, is_durable: bool) {
+        let number = self.published.get() + 1;
+        self.published.set(number);
+        let record = &mut self.records[channel];
+        let position = is_durable.then(|| self.server.append(&record.name, number));
+        record.published.push(Published { number, position, fate: Fate::Kept });
+        let payload: Rc<str> = match position {
+            Some(position) => format!("@{position} {number}").into(),
+            None => number.to_string().into(),
+        };
+        trace!(self, "publish on {}: {payload}", NAMES[channel]);
+        let record = &self.records[channel];
+        self.replicas.iter_mut().for_each(|replica| replica.link.publish(&record.name, &payload));
+    }
+
+    fn break_something(&mut self, fault: Fault) {
+        trace!(self, "FAULT {fault:?}");
+        let replica = self.chance.below(self.replicas.len());
+        match fault {
+            Fault::LinkCut => self.cut_link(replica),
+            Fault::ReplicaRestart => {
+                for client in 0..self.clients.len() {
+                    if self.clients[client].session.as_ref().is_some_and(|session| session.replica == replica)
+                    {
+                        self.cut(client);
+                    }
+                }
+                self.replicas[replica] = self.replica();
+            }
+            Fault::MessageLost => {
+                self.replicas[replica].link.lose_one();
+            }
+            Fault::Restart => self.restart(Server::restart),
+            Fault::RestartWithLostEnd => {
+                self.restart(Server::restart_with_lost_end);
+                self.records.iter_mut().for_each(|record| record.lose_end(self.saved));
+            }
+            Fault::RestartEmpty => {
+                self.restart(Server::restart_empty);
+                self.save();
+            }
+            Fault::Flush => self.server.flush(),
+            Fault::Delete => {
+                let channel = self.chance.below(NAMES.len());
+                let record = &mut self.records[channel];
+                let before = self.server.kept(&record.name);
+                self.server.delete(&record.name);
+                record.delete(&before);
+            }
+            Fault::ClockForward => self.server.clock_ms += self.chance.between(1, 2_000),
+            Fault::ClockBack => self.server.clock_ms -= self.chance.between(1, 2_000),
+        }
+    }
+
+    /// Redis ends and is there again: everybody loses his connection.
+    fn restart(&mut self, restart: impl FnOnce(&mut Server)) {
+        (0..self.replicas.len()).for_each(|replica| self.cut_link(replica));
+        self.server.clock_ms += 10;
+        restart(&mut self.server);
+    }
+
+    fn save(&mut self) {
+        self.server.save();
+        self.saved = self.published.get();
+    }
+
+    fn cut_link(&mut self, replica: usize) {
+        let Replica { link, hubs } = &mut self.replicas[replica];
+        let (now, mut told) = (self.now, Vec::new());
+        for name in link.cut(now) {
+            let unavailable = Err(crate::broker::NotRecovered::Unavailable);
+            told.extend(hubs.iter_mut().flat_map(|hub| hub.on_recovery(name, &unavailable, link, now)));
+        }
+        self.tell(told);
+        for client in &mut self.clients {
+            let is_waiting =
+                (0..NAMES.len()).any(|channel| client.wants[channel] && !client.judges[channel].is_on);
+            if let Some(session) = client.session.as_mut().filter(|session| session.replica == replica) {
+                session.came_early |= is_waiting;
+            }
+        }
+    }
+}
