@@ -51,7 +51,11 @@ impl Judge {
         if recovered == Some(true) && self.position != Some(position) {
             return Err(format!("continues from {position}, not from {:?}", self.position));
         }
-        self.is_excused |= recovered == Some(false);
+        if recovered == Some(false) {
+            // It begins anew behind the place that it is told, and may be given again what it had of that.
+            self.is_excused = true;
+            self.last = self.last.min(begin(record, position, published)?);
+        }
         if self.from.is_none() {
             self.from = Some(begin(record, position, published)?);
             // Where clocks are set back, what had been published before may look as if it came behind the place.

@@ -154,6 +154,8 @@ impl Continuity {
                 progress.read = Some(place);
                 return progress;
             }
+            // What came meanwhile proves by itself that nothing is missing.
+            (Some(place), None) if !was_away && catching_up.begins_with_next_of(place) => {}
             (Some(place), None) => {
                 // It has expired, if nobody was away; else nothing is known.
                 if was_away && !place.is_beginning() {
@@ -220,8 +222,10 @@ impl Continuity {
             };
             match order(self.place, position) {
                 Order::Past => continue,
-                // There is no history that would have it: somebody publishes places of his own making.
-                Order::Elsewhere if self.place.is_some_and(Position::is_beginning) => {}
+                // There is no history that would have what comes before it.
+                Order::Elsewhere if self.place.is_some_and(Position::is_beginning) => {
+                    progress.gap.get_or_insert(GapReason::HistoryLost);
+                }
                 // The history has been read since it came.
                 Order::Elsewhere if self.place.is_some_and(|place| position <= place) => continue,
                 Order::Elsewhere if !anyway => {
@@ -273,6 +277,12 @@ impl Continuity {
 impl CatchingUp {
     fn new(was_away: bool) -> Box<Self> {
         Box::new(Self { was_away, held: VecDeque::new(), held_bytes: 0, dropped: None, reads: 0 })
+    }
+
+    /// Whether the first durable message that was held back is the one behind `place`.
+    fn begins_with_next_of(&self, place: Position) -> bool {
+        let first = self.held.iter().find_map(|publication| publication.position());
+        first.is_some_and(|first| matches!(order(Some(place), first), Order::Next))
     }
 }
 

@@ -254,14 +254,32 @@ fn too_much_while_catching_up_is_read_again_and_what_has_no_place_is_a_gap() {
 }
 
 #[test]
-fn a_place_without_a_history_is_delivered_all_the_same() {
+fn a_place_without_a_history_is_delivered_behind_a_gap() {
     let mut channel = Channel::default();
     channel.continuity.begin();
     channel.tail(None);
     assert_eq!(channel.comes(Some("1000-7")), Arrival::Hold { begins: true });
     channel.tail(None);
-    assert_eq!(channel.told, ["1000-7"]);
+    assert_eq!(channel.told, ["history_lost", "1000-7"]);
     assert_eq!(channel.comes(Some("1000-8")), Arrival::Deliver);
+}
+
+/// Found by the simulation (seed 743): what had been skipped was neither read nor told.
+#[test]
+fn a_skipped_place_is_a_gap_where_the_end_of_the_history_cannot_be_read() {
+    let mut channel = Channel::at("1000-41");
+    assert_eq!(channel.comes(Some("1000-43")), Arrival::Hold { begins: true });
+    channel.tail(None);
+    assert_eq!(channel.told, ["history_lost", "1000-43"]);
+}
+
+#[test]
+fn what_follows_by_itself_needs_no_history() {
+    let mut channel = Channel::at("1000-41");
+    channel.continuity.verify();
+    assert_eq!(channel.comes(Some("1000-42")), Arrival::Hold { begins: false });
+    channel.tail(None);
+    assert_eq!(channel.told, ["1000-42"]);
 }
 
 #[test]
