@@ -27,8 +27,8 @@ pub(super) struct Judge {
 /// What must hold in this run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Law {
-    /// Positions grow with time.
-    pub(super) has_steady_clock: bool,
+    /// A place before a history is told by a clock that is not set back, after the history was looked for.
+    pub(super) has_exact_beginnings: bool,
     /// Plain messages arrive, or their loss is told.
     pub(super) counts_plain: bool,
 }
@@ -58,8 +58,8 @@ impl Judge {
         }
         if self.from.is_none() {
             self.from = Some(begin(record, position, published)?);
-            // Where clocks are set back, what had been published before may look as if it came behind the place.
-            self.is_excused |= position.is_beginning() && !law.has_steady_clock;
+            // What had been published before may look as if it came behind the place.
+            self.is_excused |= position.is_beginning() && !law.has_exact_beginnings;
         }
         self.is_on = true;
         self.position = Some(position);

@@ -62,7 +62,7 @@ fn the_judge_finds_a_session_that_is_live_too_early() {
 
 #[test]
 fn the_judge_finds_an_inbox_that_drops_without_a_word() {
-    assert_found(Sabotage::Secrecy, "is missing before");
+    assert_found(Sabotage::Secrecy, "never came");
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl World {
         let mut chance = Chance::new(seed);
         let plan = Plan::draw(&mut chance, sabotage);
         let law = Law {
-            has_steady_clock: !plan.may(Fault::ClockBack),
+            has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
             counts_plain: !plan.may(Fault::MessageLost),
         };
         let record = |(name, kind): (&str, Kind)| Record {

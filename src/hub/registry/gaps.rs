@@ -43,11 +43,12 @@ impl<L: Line> Registry<L> {
         mut reach: impl FnMut(&Subscriber<L>, &Bytes),
     ) -> Option<Bytes> {
         let entry = self.channels.get_mut(channel).filter(|entry| entry.place.is_some())?;
-        // What was lost with the link was not durable: the history has been proven to go on.
-        if reason != GapReason::LinkLost {
-            // Who comes later has not been told, and must not take the place for one that all follows.
-            entry.broken = place.is_none().then_some(reason);
-            entry.place = place.or(entry.place);
+        // Who comes later has not been told, and must not take a place for one that all follows. (What was lost with
+        // the link was not durable where no other place is given: the history has been proven to go on.)
+        if place.is_some() {
+            (entry.place, entry.broken) = (place, None);
+        } else if reason != GapReason::LinkLost {
+            entry.broken = Some(reason);
         }
         let frame = frame(channel, reason);
         self.arrivals += 1;
