@@ -174,7 +174,9 @@ impl<L: Line> SimulatedHub<L> {
                         self.waiting.confirm(channel, &mut done);
                     }
                 }
-                done.into_iter().flat_map(|(session, request)| self.recover(session, request, link, at)).collect()
+                done.into_iter()
+                    .flat_map(|(session, request)| self.recover(session, request, link, at))
+                    .collect()
             }
             HubEvent::Gap { channel, reason, place } => {
                 self.mailbox.room.gap_told(&channel);
@@ -257,9 +259,8 @@ impl<L: Line> SimulatedHub<L> {
         let Resuming { session, request, mut reads, .. } = resuming;
         let Some(&slot) = self.sessions.get(&session) else { return Told::new() };
         let mut resumption = Resumption::new(slot, self.options.recovery.bytes);
-        let standing = |wanted| {
-            resumption.standing(&mut self.registry, wanted, &mut reads, || link.position_now(at)).0
-        };
+        let standing =
+            |wanted| resumption.standing(&mut self.registry, wanted, &mut reads, || link.position_now(at)).0;
         let mut standings: Vec<_> = request.wanted.iter().map(standing).collect();
         if self.options.is_impatient {
             self.registry.go_live_everywhere(slot);

@@ -117,7 +117,9 @@ impl Judge {
         let mut between = record.between(last, number).filter(|one| one.position.is_some());
         match between.find(|one| !self.is_excused && is_owed(one.fate)) {
             None => Ok(()),
-            Some(missing) => Err(format!("{} is missing before {number}, and nothing was said", missing.number)),
+            Some(missing) => {
+                Err(format!("{} is missing before {number}, and nothing was said", missing.number))
+            }
         }
     }
 
@@ -131,7 +133,9 @@ impl Judge {
         let missing = record.between(last.max(self.plain_from), number).next();
         match missing.filter(|_| record.kind == Kind::Plain && !is_told) {
             None => Ok(()),
-            Some(missing) => Err(format!("{} is missing before {number}, and nothing was said", missing.number)),
+            Some(missing) => {
+                Err(format!("{} is missing before {number}, and nothing was said", missing.number))
+            }
         }
     }
 

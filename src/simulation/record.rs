@@ -39,7 +39,10 @@ impl Record {
     }
 
     pub(super) fn of_number(&self, number: u64) -> Option<&Published> {
-        self.published.binary_search_by_key(&number, |published| published.number).ok().map(|at| &self.published[at])
+        self.published
+            .binary_search_by_key(&number, |published| published.number)
+            .ok()
+            .map(|at| &self.published[at])
     }
 
     /// What was published between two numbers.
@@ -55,12 +58,10 @@ impl Record {
         }
     }
 
-    /// Somebody has deleted the history, with these places.
-    pub(super) fn delete(&mut self, places: &[Position]) {
-        for published in &mut self.published {
-            if published.position.is_some_and(|position| places.contains(&position)) {
-                published.fate = Fate::Deleted;
-            }
+    /// Somebody has deleted the history.
+    pub(super) fn delete(&mut self) {
+        for published in self.published.iter_mut().filter(|published| published.fate == Fate::Kept) {
+            published.fate = Fate::Deleted;
         }
     }
 }

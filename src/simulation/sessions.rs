@@ -81,8 +81,7 @@ impl World {
         let now = self.clock();
         let Some(session) = &mut self.clients[client].session else { return };
         let mut actions = Vec::new();
-        let is_text = session.mailbox.is_empty()
-            || (!session.inbound.is_empty() && self.chance.percent(50));
+        let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.chance.percent(50));
         if is_text {
             let Some(text) = session.inbound.pop_front() else { return };
             session.conversation.on(now, Input::Text(&text), &mut actions);

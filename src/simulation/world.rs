@@ -330,7 +330,8 @@ impl World {
             Fault::LinkCut => self.cut_link(replica),
             Fault::ReplicaRestart => {
                 for client in 0..self.clients.len() {
-                    if self.clients[client].session.as_ref().is_some_and(|session| session.replica == replica) {
+                    if self.clients[client].session.as_ref().is_some_and(|session| session.replica == replica)
+                    {
                         self.cut(client);
                     }
                 }
@@ -351,10 +352,8 @@ impl World {
             Fault::Flush => self.server.flush(),
             Fault::Delete => {
                 let channel = self.chance.below(NAMES.len());
-                let record = &mut self.records[channel];
-                let before = self.server.kept(&record.name);
-                self.server.delete(&record.name);
-                record.delete(&before);
+                self.server.delete(&self.records[channel].name);
+                self.records[channel].delete();
             }
             Fault::ClockForward => self.server.clock_ms += self.chance.between(1, 2_000),
             Fault::ClockBack => self.server.clock_ms -= self.chance.between(1, 2_000),
@@ -382,7 +381,8 @@ impl World {
         }
         self.tell(told);
         for client in &mut self.clients {
-            let is_waiting = (0..NAMES.len()).any(|channel| client.wants[channel] && !client.judges[channel].is_on);
+            let is_waiting =
+                (0..NAMES.len()).any(|channel| client.wants[channel] && !client.judges[channel].is_on);
             if let Some(session) = client.session.as_mut().filter(|session| session.replica == replica) {
                 session.came_early |= is_waiting;
             }

@@ -54,7 +54,14 @@ pub(super) enum Passage {
 
 impl Gate {
     pub(super) fn new(number: u64, begins_at: Option<Position>) -> Self {
-        Self { number, begins_at, restored_to: None, is_whole: true, is_other_history: false, held: Some(Vec::new()) }
+        Self {
+            number,
+            begins_at,
+            restored_to: None,
+            is_whole: true,
+            is_other_history: false,
+            held: Some(Vec::new()),
+        }
     }
 
     /// Something behind its place may never come, of which others have been told by this frame.
@@ -128,7 +135,7 @@ impl Gate {
 
 /// Whether a durable publication stands at `last` or before.
 fn is_behind(publication: &Publication, last: Position, is_other_history: bool) -> bool {
-    publication.position().is_some_and(|position| {
-        position <= last && (position.epoch == last.epoch || !is_other_history)
-    })
+    publication
+        .position()
+        .is_some_and(|position| position <= last && (position.epoch == last.epoch || !is_other_history))
 }

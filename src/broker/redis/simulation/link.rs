@@ -68,11 +68,25 @@ enum Command {
     Subscribe(Vec<ChannelName>),
     Unsubscribe(Vec<ChannelName>),
     /// A pipeline: not atomic.
-    Tails { channels: Vec<ChannelName>, now_ms: Option<u64>, tails: Vec<Option<Position>>, is_refused: bool },
-    Page { reader: Reader, channel: ChannelName, since: Position, answer: Option<Result<Page, ()>> },
+    Tails {
+        channels: Vec<ChannelName>,
+        now_ms: Option<u64>,
+        tails: Vec<Option<Position>>,
+        is_refused: bool,
+    },
+    Page {
+        reader: Reader,
+        channel: ChannelName,
+        since: Position,
+        answer: Option<Result<Page, ()>>,
+    },
     /// `TIME`, and then `SET born … NX`.
-    Born { unix_ms: Option<u64> },
-    Time { unix_ms: Option<u64> },
+    Born {
+        unix_ms: Option<u64>,
+    },
+    Time {
+        unix_ms: Option<u64>,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -357,11 +371,7 @@ impl Link {
         }
     }
 
-    fn answer(
-        &mut self,
-        index: usize,
-        at: Instant,
-    ) -> Option<(Recovering, Result<Recovered, NotRecovered>)> {
+    fn answer(&mut self, index: usize, at: Instant) -> Option<(Recovering, Result<Recovered, NotRecovered>)> {
         match self.connection.as_mut()?.commands.remove(index) {
             Command::Tails { channels, now_ms, tails, is_refused } => {
                 let (now_ms, tails) = match now_ms {
@@ -391,7 +401,9 @@ impl Link {
     ) {
         let mut behind = Vec::new();
         for (channel, tail) in channels.into_iter().zip(tails) {
-            if let Some(since) = self.delivery.advance(&channel, |continuity| continuity.on_tail(tail, now_ms)) {
+            if let Some(since) =
+                self.delivery.advance(&channel, |continuity| continuity.on_tail(tail, now_ms))
+            {
                 behind.push(Command::Page { reader: Reader::CatchingUp, channel, since, answer: None });
             }
         }
@@ -459,9 +471,7 @@ impl Link {
     fn receive(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         let Some((channel, payload)) = connection.received.pop_front() else { return };
-        self.delivery
-            .receive(channel.as_str(), payload.as_bytes(), 1_000, &mut self.receivers)
-            .unwrap();
+        self.delivery.receive(channel.as_str(), payload.as_bytes(), 1_000, &mut self.receivers).unwrap();
         self.is_idle = false;
     }
 }

@@ -68,7 +68,7 @@ impl Server {
         self.expire(channel);
         let now = self.clock_ms;
         let function = &mut self.function;
-        let incarnation = *function.incarnation.get_or_insert(now.max(function.last_epoch + 1));
+        let incarnation = *function.incarnation.get_or_insert_with(|| now.max(function.last_epoch + 1));
         let last = self.data.streams.get(channel).map(|stream| stream.last);
         let (position, after) = match last {
             None => (function.begin(channel, now), None),
@@ -155,12 +155,6 @@ impl Server {
     /// `DEL`.
     pub(crate) fn delete(&mut self, channel: &ChannelName) {
         self.data.streams.remove(channel);
-    }
-
-    /// The messages of a channel's history, by their places.
-    pub(crate) fn kept(&self, channel: &ChannelName) -> Vec<Position> {
-        let stream = self.data.streams.get(channel);
-        stream.into_iter().flat_map(|stream| &stream.entries).map(|stored| stored.position).collect()
     }
 }
 
