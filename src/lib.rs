@@ -12,6 +12,8 @@
 //! - [`http`]: the admin port.
 //! - [`gateway`]: the composition.
 //! - [`cli`]: the command line.
+//!
+//! For tests only: `simulation`, which plays all that is between the pure parts.
 
 pub mod auth;
 pub mod backoff;

@@ -117,5 +117,5 @@ impl Resumption {
 /// read: all that follows `place` is still to come here, or a gap instead. Only what it has of that must not come to
 /// it again.
 fn is_ahead(since: Position, place: Position) -> bool {
-    (since.epoch == place.epoch || place.is_beginning()) && since > place
+    since.epoch == place.epoch && since > place
 }

@@ -58,12 +58,10 @@ impl Record {
         }
     }
 
-    /// Somebody has deleted the history, with these places.
-    pub(super) fn delete(&mut self, places: &[Position]) {
-        for published in &mut self.published {
-            if published.position.is_some_and(|position| places.contains(&position)) {
-                published.fate = Fate::Deleted;
-            }
+    /// Somebody has deleted the history.
+    pub(super) fn delete(&mut self) {
+        for published in self.published.iter_mut().filter(|published| published.fate == Fate::Kept) {
+            published.fate = Fate::Deleted;
         }
     }
 }

@@ -352,10 +352,8 @@ impl World {
             Fault::Flush => self.server.flush(),
             Fault::Delete => {
                 let channel = self.chance.below(NAMES.len());
-                let record = &mut self.records[channel];
-                let before = self.server.kept(&record.name);
-                self.server.delete(&record.name);
-                record.delete(&before);
+                self.server.delete(&self.records[channel].name);
+                self.records[channel].delete();
             }
             Fault::ClockForward => self.server.clock_ms += self.chance.between(1, 2_000),
             Fault::ClockBack => self.server.clock_ms -= self.chance.between(1, 2_000),

@@ -55,9 +55,9 @@ impl<L: Line> Registry<L> {
         // Where the history goes on, what a client was given ahead still does not come again.
         let goes_on = matches!(reason, GapReason::LinkLost | GapReason::Overflow);
         for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
-            let is_held = subscriber.gate.as_mut().is_some_and(|gate| gate.hold_gap(self.arrivals, &frame));
+            let gate = subscriber.gate.as_mut();
+            let is_held = gate.is_some_and(|gate| gate.hold_gap(self.arrivals, &frame, goes_on));
             if !is_held {
-                subscriber.gate.take_if(|_| !goes_on);
                 reach(subscriber, &frame);
             }
         }

@@ -23,6 +23,8 @@ pub(super) struct Gate {
     restored_to: Option<Position>,
     /// Whether nothing behind `begins_at` was lost before there was this gate.
     is_whole: bool,
+    /// Whether another history may have begun since: then only what has the epoch of `restored_to` is behind it.
+    is_other_history: bool,
     /// `None` once open: then only what was restored is still kept away.
     held: Option<Vec<(Arrival, Item)>>,
 }
@@ -52,7 +54,14 @@ pub(super) enum Passage {
 
 impl Gate {
     pub(super) fn new(number: u64, begins_at: Option<Position>) -> Self {
-        Self { number, begins_at, restored_to: None, is_whole: true, held: Some(Vec::new()) }
+        Self {
+            number,
+            begins_at,
+            restored_to: None,
+            is_whole: true,
+            is_other_history: false,
+            held: Some(Vec::new()),
+        }
     }
 
     /// Something behind its place may never come, of which others have been told by this frame.
@@ -81,9 +90,10 @@ impl Gate {
         last: Position,
         read_at: Arrival,
     ) {
+        let is_other_history = self.is_other_history;
         let Some(held) = self.held.as_mut().filter(|_| self.number == number) else { return };
         held.retain(|(arrival, item)| match item {
-            Item::Publication(publication) => !is_behind(publication, last),
+            Item::Publication(publication) => !is_behind(publication, last, is_other_history),
             Item::Gap(_) => *arrival > read_at,
         });
         // The number of the subscription: before all that came since.
@@ -104,7 +114,8 @@ impl Gate {
     }
 
     pub(super) fn pass(&mut self, arrival: Arrival, publication: &Arc<Publication>) -> Passage {
-        let is_behind = self.restored_to.is_some_and(|last| is_behind(publication, last));
+        let is_behind =
+            self.restored_to.is_some_and(|last| is_behind(publication, last, self.is_other_history));
         match &mut self.held {
             _ if is_behind => Passage::Behind,
             Some(held) if held.len() < MAX_HELD => {
@@ -119,8 +130,9 @@ impl Gate {
     }
 
     /// Keeps a gap in its place among the publications; they are few, one for each incident. An open gate
-    /// keeps none: `false`.
-    pub(super) fn hold_gap(&mut self, arrival: Arrival, frame: &Bytes) -> bool {
+    /// keeps none: `false`. Unless the history goes on, what follows may have older epochs and yet be new.
+    pub(super) fn hold_gap(&mut self, arrival: Arrival, frame: &Bytes, goes_on: bool) -> bool {
+        self.is_other_history |= !goes_on;
         let Some(held) = &mut self.held else { return false };
         held.push((arrival, Item::Gap(frame.clone())));
         true
@@ -128,6 +140,8 @@ impl Gate {
 }
 
 /// Whether a durable publication stands at `last` or before.
-fn is_behind(publication: &Publication, last: Position) -> bool {
-    publication.position().is_some_and(|position| position <= last)
+fn is_behind(publication: &Publication, last: Position, is_other_history: bool) -> bool {
+    publication
+        .position()
+        .is_some_and(|position| position <= last && (position.epoch == last.epoch || !is_other_history))
 }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::Version;
-use crate::protocol::event::GapReason;
+
+mod gaps;
 
 /// A line that remembers what was sent.
 #[derive(Debug, Clone, Default)]
@@ -322,56 +323,4 @@ fn a_subscription_begins_where_its_channel_is() {
     registry.subscribe(late, &room);
     assert_eq!(registry.beginning(one, &room).unwrap().place, START);
     assert_eq!(registry.beginning(late, &room).unwrap().place, START.plus(1));
-}
-
-#[test]
-fn a_gap_is_told_in_its_place_and_to_version_2_only() {
-    let (mut registry, [(one, old), (two, new)], room) = coming_back();
-    registry.deliver(&durable(1));
-    registry.announce_gap(&room, GapReason::LinkLost, None);
-    registry.deliver(&durable(5));
-    registry.go_live(one, &room);
-    registry.go_live(two, &room);
-    registry.announce_gap(&room, GapReason::LinkLost, None);
-    registry.deliver(&durable(6));
-    assert_eq!(numbers(&new), ["1", "gap", "5", "gap", "6"]);
-    assert_eq!(numbers(&old), ["1", "5", "6"]);
-    assert_eq!(new.texts()[1], r#"{"op":8,"channel":"room:7","reason":"link_lost"}"#);
-}
-
-#[test]
-fn a_gap_from_before_everything_was_read_is_none() {
-    let (mut registry, [_, (two, line)], room) = coming_back();
-    registry.announce_gap(&room, GapReason::HistoryLost, None);
-    let (beginning, read_at) = (registry.beginning(two, &room).unwrap(), registry.arrivals());
-    registry.announce_gap(&room, GapReason::LinkLost, None);
-    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), read_at);
-    registry.go_live(two, &room);
-    assert_eq!(numbers(&line), ["1", "2", "gap"]);
-}
-
-#[test]
-fn behind_a_gap_of_the_link_nothing_comes_again() {
-    let (mut registry, [_, (two, line)], room) = coming_back();
-    let beginning = registry.beginning(two, &room).unwrap();
-    // Its client was on a replica that was ahead of this one.
-    registry.restore(two, &room, beginning.number, (Vec::new(), START.plus(2)), 0);
-    registry.go_live(two, &room);
-    registry.announce_gap(&room, GapReason::LinkLost, None);
-    (1..=3).for_each(|offset| {
-        registry.deliver(&durable(offset));
-    });
-    assert_eq!(numbers(&line), ["gap", "3"]);
-}
-
-#[test]
-fn behind_a_gap_a_history_with_an_older_epoch_is_delivered_too() {
-    let (mut registry, [_, (two, line)], room) = coming_back();
-    let beginning = registry.beginning(two, &room).unwrap();
-    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
-    registry.go_live(two, &room);
-    // The clock was set back, and the history lost.
-    registry.announce_gap(&room, GapReason::HistoryLost, None);
-    registry.deliver(&publication("room:7", "@8-1 3"));
-    assert_eq!(numbers(&line), ["1", "2", "gap", "3"]);
 }

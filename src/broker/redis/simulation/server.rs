@@ -156,12 +156,6 @@ impl Server {
     pub(crate) fn delete(&mut self, channel: &ChannelName) {
         self.data.streams.remove(channel);
     }
-
-    /// The messages of a channel's history, by their places.
-    pub(crate) fn kept(&self, channel: &ChannelName) -> Vec<Position> {
-        let stream = self.data.streams.get(channel);
-        stream.into_iter().flat_map(|stream| &stream.entries).map(|stored| stored.position).collect()
-    }
 }
 
 impl Function {
