@@ -1,16 +1,16 @@
 //! One replica's link, played: what is sent, what is on its way, and what has come. It follows `connected.rs`,
 //! `catch_up.rs` and `receive.rs`; every await there is a step of its own here.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::super::audience::Turn;
 use super::super::super::delivery::Delivery;
 use super::super::super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
 use super::super::super::{HubId, Inbox};
 use super::super::clock::ClockSample;
+use super::connection::{Command, Connection, Push, Reader, TakingTurn, TurnStage};
 use super::server::Server;
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
@@ -44,72 +44,6 @@ pub(crate) struct Link {
 /// The name of one recovery of one client.
 pub(crate) type Recovering = u64;
 
-#[derive(Default)]
-struct Connection {
-    /// What the server carries to it.
-    subscribed: BTreeSet<ChannelName>,
-    /// What the server has sent, in order.
-    wire: VecDeque<Push>,
-    /// Messages that were read and not handed over yet.
-    received: VecDeque<(ChannelName, Rc<str>)>,
-    commands: Vec<Command>,
-    turn: Option<TakingTurn>,
-    /// Whether everything was subscribed once.
-    is_complete: bool,
-}
-
-enum Push {
-    Message(ChannelName, Rc<str>),
-    Confirmed,
-}
-
-/// A command on its way, or its answer on its way back.
-enum Command {
-    Subscribe(Vec<ChannelName>),
-    Unsubscribe(Vec<ChannelName>),
-    /// A pipeline: not atomic.
-    Tails {
-        channels: Vec<ChannelName>,
-        now_ms: Option<u64>,
-        tails: Vec<Option<Position>>,
-        is_refused: bool,
-    },
-    Page {
-        reader: Reader,
-        channel: ChannelName,
-        since: Position,
-        answer: Option<Result<Page, ()>>,
-    },
-    /// `TIME`, and then `SET born … NX`.
-    Born {
-        unix_ms: Option<u64>,
-    },
-    Time {
-        unix_ms: Option<u64>,
-    },
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Reader {
-    CatchingUp,
-    Client(Recovering),
-}
-
-struct TakingTurn {
-    turn: Turn,
-    stage: TurnStage,
-    /// Channels of this stage whose histories are being read.
-    reading: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TurnStage {
-    Subscribing,
-    CatchingUp,
-    Verifying,
-    Unsubscribing,
-}
-
 /// What can happen to a link next.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LinkStep {
@@ -125,24 +59,6 @@ pub(crate) enum LinkStep {
     Carry,
     /// A message that has arrived is handed over.
     Receive,
-}
-
-impl Command {
-    fn is_executed(&self) -> bool {
-        match self {
-            Self::Subscribe(_) | Self::Unsubscribe(_) => false,
-            Self::Tails { channels, now_ms, tails, is_refused } => {
-                *is_refused || (now_ms.is_some() && channels.len() == tails.len())
-            }
-            Self::Page { answer, .. } => answer.is_some(),
-            Self::Born { .. } => false,
-            Self::Time { unix_ms } => unix_ms.is_some(),
-        }
-    }
-
-    fn tails(channels: Vec<ChannelName>) -> Self {
-        Self::Tails { channels, now_ms: None, tails: Vec::new(), is_refused: false }
-    }
 }
 
 impl Link {
