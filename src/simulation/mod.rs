@@ -52,28 +52,28 @@ fn nothing_comes_twice_or_late_or_is_missing_without_a_word() {
 
 #[test]
 fn the_judge_finds_a_replica_that_does_not_read_what_it_missed() {
-    assert_found(Sabotage::SkippedRepair, "is missing before");
+    assert_found(Sabotage::SkippedRepair, &["never came", "is missing before"]);
 }
 
 #[test]
 fn the_judge_finds_a_session_that_is_live_too_early() {
-    assert_found(Sabotage::Impatience, "on a channel that it is not on");
+    assert_found(Sabotage::Impatience, &["a channel that it is not on"]);
 }
 
 #[test]
 fn the_judge_finds_an_inbox_that_drops_without_a_word() {
-    assert_found(Sabotage::Secrecy, "never came");
+    assert_found(Sabotage::Secrecy, &["never came", "is missing before"]);
 }
 
 #[test]
 fn the_judge_finds_a_client_that_forgets_where_it_was() {
-    assert_found(Sabotage::Forgetfulness, "comes after");
+    assert_found(Sabotage::Forgetfulness, &["comes after"]);
 }
 
-/// Within a few thousand runs.
-fn assert_found(sabotage: Sabotage, verdict: &str) {
+/// Within a few thousand runs, by one of these verdicts: which run is the first depends on the threads.
+fn assert_found(sabotage: Sabotage, verdicts: &[&str]) {
     let (seed, failure) = first_failure(RUNS, sabotage).expect("nobody has noticed");
-    assert!(failure.contains(verdict), "seed {seed}: {failure}");
+    assert!(verdicts.iter().any(|verdict| failure.contains(verdict)), "seed {seed}: {failure}");
 }
 
 /// The failure with the lowest seed that some thread has come to.
