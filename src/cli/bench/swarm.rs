@@ -127,6 +127,7 @@ impl Counts {
 pub(super) struct Swarm {
     /// What they count.
     pub(super) counts: Arc<Counts>,
+    comes_back: bool,
     threads: Vec<Threaded>,
 }
 
@@ -156,7 +157,7 @@ impl Swarm {
             let id = told.recv().unwrap_or_default();
             started.push(Threaded { orders: sender, waker, id, thread: Some(thread) });
         }
-        Ok(Self { counts, threads: started })
+        Ok(Self { counts, comes_back: plan.comes_back, threads: started })
     }
 
     /// Tells every thread.
@@ -194,6 +195,7 @@ impl Swarm {
     /// Waits until so many are Ready, as long as any more become so.
     pub(super) fn wait_until_ready(&self, count: usize, patience: Duration) -> Result<(), Failure> {
         let mut last = (0, Instant::now());
+        let lost = self.counts.lost.load(SeqCst);
         loop {
             let ready = self.counts.ready.load(SeqCst);
             if ready >= count {
@@ -202,7 +204,10 @@ impl Swarm {
             // As long as any arrive the others are waited for.
             if ready != last.0 {
                 last = (ready, Instant::now());
-            } else if last.1.elapsed() > patience {
+            }
+            // Who was refused does not come back by itself, so there is nothing to wait for.
+            let is_hopeless = !self.comes_back && self.counts.lost.load(SeqCst) > lost;
+            if last.1.elapsed() > if is_hopeless { patience / 30 } else { patience } {
                 let reason = self.counts.reason.lock().ok().and_then(|reason| reason.clone());
                 let reason =
                     reason.map_or_else(String::new, |reason| format!(" (the last one lost: {reason})"));
