@@ -5,10 +5,10 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test conformance lint fuzz bench measure check compose-test clean
+.PHONY: help setup run test conformance lint fuzz bench measure compare-instructions check compose-test clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what building and testing need (Rust, redis-server, Python)
 	@scripts/setup rust redis python
@@ -41,6 +41,9 @@ measure: ## what it costs to receive compressed messages (docs/performance.md); 
 	@scripts/setup rust
 	cargo build --release --locked --bin emagine-gateway --example measure
 	target/release/examples/measure 50000
+
+compare-instructions: ## count instructions of the delivery path: BASE=main against the working tree, or HEAD=…
+	@scripts/compare-instructions $(or $(BASE),main) $(HEAD)
 
 fuzz: ## make up what peers, publishers and operators might send: each target for FUZZ_SECONDS=600 (docs/fuzzing.md)
 	@scripts/fuzz
