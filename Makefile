@@ -5,10 +5,10 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test conformance lint fuzz measure check compose-test clean
+.PHONY: help setup run test conformance lint fuzz bench measure compare-instructions check compose-test clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what building and testing need (Rust, redis-server, Python)
 	@scripts/setup rust redis python
@@ -32,10 +32,18 @@ lint: ## formatting, clippy and the documentation, with warnings as errors
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
 
-measure: ## what sockets, deliveries, stalled readers and inflating cost; ten minutes (docs/performance.md)
+bench: ## put a gateway under load beside the floor: the tables of docs/performance.md, in under ten minutes
 	@scripts/setup rust redis
+	cargo build --release --locked --bin emagine-gateway
+	@scripts/bench
+
+measure: ## what it costs to receive compressed messages (docs/performance.md); for the rest see bench
+	@scripts/setup rust
 	cargo build --release --locked --bin emagine-gateway --example measure
-	ulimit -n 20000; target/release/examples/measure 10000 20; target/release/examples/measure 1000 500; target/release/examples/measure 10000 10 deflate; target/release/examples/measure stalled; target/release/examples/measure inflate
+	target/release/examples/measure 50000
+
+compare-instructions: ## count instructions of the delivery path: BASE=main against the working tree, or HEAD=…
+	@scripts/compare-instructions $(or $(BASE),main) $(HEAD)
 
 fuzz: ## make up what peers, publishers and operators might send: each target for FUZZ_SECONDS=600 (docs/fuzzing.md)
 	@scripts/fuzz

@@ -3,15 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 
-use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
-pub(crate) async fn connect(address: SocketAddr, index: usize) -> TcpStream {
-    connect_by(TcpSocket::new_v4().unwrap(), address, index).await
-}
-
-async fn connect_by(socket: TcpSocket, address: SocketAddr, index: usize) -> TcpStream {
+async fn connect(address: SocketAddr, index: usize) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
     // Several source addresses: one has fewer than 30 000 ports.
     let source = Ipv4Addr::new(127, 0, 0, 2 + (index / 10_000) as u8);
     socket.bind((source, 0).into()).unwrap();
@@ -21,15 +17,6 @@ async fn connect_by(socket: TcpSocket, address: SocketAddr, index: usize) -> Tcp
 /// Connects and sends the handshake and Identify in one write; reads until Ready has come.
 pub(crate) async fn identify(address: SocketAddr, index: usize, is_deflated: bool) -> TcpStream {
     identify_on(connect(address, index).await, index, is_deflated).await
-}
-
-/// As [`identify`], with the smallest receive buffer and short segments, so that the gateway's kernel keeps no more
-/// than tens of KiB for it: what this socket does not read waits in the gateway soon.
-pub(crate) async fn identify_narrowly(address: SocketAddr, index: usize) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(1).unwrap();
-    SockRef::from(&socket).set_tcp_mss(536).unwrap();
-    identify_on(connect_by(socket, address, index).await, index, false).await
 }
 
 async fn identify_on(mut stream: TcpStream, index: usize, is_deflated: bool) -> TcpStream {

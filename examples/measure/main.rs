@@ -1,14 +1,8 @@
-//! Measures what the gateway's work costs. Each part starts a Redis and a gateway of its own and reads the kernel's
-//! accounts of the processes (`/proc/<pid>`), so it runs on Linux only. Figures and how they were taken are in
-//! `docs/performance.md`.
+//! Measures what it costs to receive compressed messages, beside the same messages as they are. It starts a gateway of
+//! its own and reads the kernel's accounts of the process (`/proc/<pid>`), so it runs on Linux only. Figures and how they
+//! were taken are in `docs/performance.md`. What sockets and deliveries cost is measured by `emagine-gateway bench`.
 //!
-//! - `measure [SOCKETS [MESSAGES [deflate]]]`, 1000 and 200 by default: what a socket and a delivery cost, beside the
-//!   floor. With `deflate` every client negotiates permessage-deflate, and messages go out compressed.
-//! - `measure stalled [SOCKETS [SECONDS]]`, 1000 and 60 by default: what others notice, and what the process holds,
-//!   while one reader in a hundred is stalled.
-//! - `measure inflate [MESSAGES]`, 20000 by default: what it costs to receive compressed messages.
-//!
-//! `make measure` builds it and runs them.
+//! `measure [MESSAGES]`, 20000 by default. `make measure` builds it and runs it.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,10 +12,8 @@
 )]
 
 mod client;
-mod fanout;
 mod inflate;
 mod process;
-mod stalled;
 
 use std::time::Duration;
 
@@ -31,18 +23,7 @@ use tokio::task::LocalSet;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let part = arguments.first().map_or("", String::as_str);
-    let number = |index: usize, default| arguments.get(index).map_or(default, |text| text.parse().unwrap());
+    let messages = std::env::args().nth(1).map_or(20_000, |text| text.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let run = |work: std::pin::Pin<Box<dyn Future<Output = ()>>>| LocalSet::new().block_on(&runtime, work);
-    match part {
-        "floor" => fanout::floor(number(1, 0)),
-        "stalled" => run(Box::pin(stalled::measure(number(1, 1_000), number(2, 60) as u64))),
-        "inflate" => run(Box::pin(inflate::measure(number(1, 20_000)))),
-        _ => {
-            let is_deflated = arguments.get(2).is_some_and(|argument| argument == "deflate");
-            run(Box::pin(fanout::measure(number(0, 1_000), number(1, 200), is_deflated)));
-        }
-    }
+    LocalSet::new().block_on(&runtime, inflate::measure(messages));
 }

@@ -1,44 +1,13 @@
 //! The processes that are measured, and the kernel's accounts of them.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-
-/// A Redis of our own.
-pub(crate) struct Redis {
-    pub(crate) process: Process,
-    port: u16,
-}
-
-impl Redis {
-    pub(crate) fn start() -> Self {
-        let port = free_port();
-        let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--port", &port.to_string()])
-            .args(["--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is needed: apt-get install redis-server");
-        Self { process: Process(child), port }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(("127.0.0.1", self.port)).await.unwrap()
-    }
-}
 
 /// A gateway of our own, whose heartbeats are an hour apart.
 pub(crate) struct Gateway {
     pub(crate) process: Process,
     pub(crate) public: SocketAddr,
-    admin: SocketAddr,
 }
 
 impl Gateway {
@@ -52,19 +21,8 @@ impl Gateway {
             .stderr(Stdio::piped())
             .spawn()
             .expect("build the gateway first: cargo build --release");
-        let (public, admin) = listening_addresses(&mut child);
-        Self { process: Process(child), public, admin }
-    }
-
-    /// One of its metrics by its full name; 0 when it was never counted.
-    pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let mut stream = TcpStream::connect(self.admin).await.unwrap();
-        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).await.unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).await.unwrap();
-        let sample = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        sample.map_or(0.0, |value| value.parse().unwrap())
+        let public = listening_address(&mut child);
+        Self { process: Process(child), public }
     }
 }
 
@@ -87,10 +45,6 @@ impl Process {
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let stat = self.stat();
         (stat[11] + stat[12]) / 100.0
-    }
-
-    pub(crate) fn user_seconds(&self) -> f64 {
-        self.stat()[11] / 100.0
     }
 
     /// The memory that it has now.
@@ -117,20 +71,15 @@ impl Drop for Process {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Reads the gateway's log up to the lines that name its ports, and passes the rest over.
-fn listening_addresses(gateway: &mut Child) -> (SocketAddr, SocketAddr) {
+/// Reads the gateway's log up to the line that names its port, and passes the rest over.
+fn listening_address(gateway: &mut Child) -> SocketAddr {
     let mut lines = BufReader::new(gateway.stderr.take().unwrap()).lines();
-    let mut address = |port: &str| loop {
+    let address = loop {
         let line = lines.next().expect("the gateway has ended").unwrap();
-        if let Some((_, rest)) = line.split_once(port) {
+        if let Some((_, rest)) = line.split_once("public: listening on ") {
             break rest.split_whitespace().next().unwrap().parse().unwrap();
         }
     };
-    let addresses = (address("public: listening on "), address("admin: listening on "));
     std::thread::spawn(move || lines.for_each(drop));
-    addresses
+    address
 }

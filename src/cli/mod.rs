@@ -1,5 +1,6 @@
 //! The command line: what the binary can do besides serving.
 
+mod bench;
 mod check;
 mod client;
 mod health;
@@ -87,6 +88,8 @@ enum Command {
     Tail(With<tail::TailArgs>),
     /// Ask a running gateway whether it is well; for container health checks
     Health(With<health::HealthArgs>),
+    /// Put a gateway under load and measure what it costs; starts one of its own unless told otherwise
+    Bench(With<bench::BenchArgs>),
 }
 
 impl Command {
@@ -97,7 +100,8 @@ impl Command {
         | Self::Token(With { settings, .. })
         | Self::Publish(With { settings, .. })
         | Self::Tail(With { settings, .. })
-        | Self::Health(With { settings, .. })) = self;
+        | Self::Health(With { settings, .. })
+        | Self::Bench(With { settings, .. })) = self;
         std::mem::take(&mut settings.set)
     }
 }
@@ -131,6 +135,20 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 impl SettingsArgs {
+    /// The same as arguments, for a gateway that is started with them.
+    fn to_arguments(&self, further: &[(String, String)]) -> Vec<String> {
+        let config = self.config.as_ref().map(|path| path.display().to_string());
+        let named = [("--profile", &self.profile), ("--config", &config), ("--broker-url", &self.broker_url)];
+        let named = named.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value.clone()?]));
+        let set = self
+            .set
+            .set
+            .iter()
+            .chain(further)
+            .map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
+        named.chain(set).flatten().collect()
+    }
+
     /// `further` are the settings behind the command's name: they beat those before it.
     fn load(self, further: Vec<(String, String)>) -> Result<Settings, SettingsError> {
         let named = [
@@ -148,7 +166,9 @@ impl Cli {
     /// Carries out the command; returns the process' exit code.
     pub fn execute(self) -> ExitCode {
         let mut command = self.command.unwrap_or_else(|| Command::Run(With::default()));
-        let settings = self.settings.load(command.take_settings());
+        let further = command.take_settings();
+        let forwarded = self.settings.to_arguments(&further);
+        let settings = self.settings.load(further);
         let outcome = settings.map_err(Failure::from).and_then(|settings| {
             log_to_stderr(&settings);
             match command {
@@ -158,6 +178,7 @@ impl Cli {
                 Command::Publish(With { args, .. }) => publish::publish(&settings, args),
                 Command::Tail(With { args, .. }) => tail::tail(&settings, args),
                 Command::Health(With { args, .. }) => health::health(&settings, args),
+                Command::Bench(With { args, .. }) => bench::bench(settings, forwarded, &args),
             }
         });
         match outcome {

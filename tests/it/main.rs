@@ -8,6 +8,7 @@ mod support;
 
 mod admin;
 mod auth;
+mod bench;
 mod compression;
 mod corpus;
 mod delivery;

@@ -1,0 +1,124 @@
+//! The pure parts of what happens to a frame and to a publication, each as something that can be done again and again.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use emagine_gateway::hub::registry::{Line, Registry, Slot};
+use emagine_gateway::protocol::channel::ChannelName;
+use emagine_gateway::protocol::command::Command;
+use emagine_gateway::protocol::position::Position;
+use emagine_gateway::protocol::publication::Publication;
+use emagine_gateway::protocol::{Variant, Version};
+
+/// One path: what is prepared once, and what is then done each time.
+pub(crate) type Path = fn() -> Box<dyn FnMut()>;
+
+/// All of them, by name.
+pub(crate) const PATHS: [(&str, Path); 9] = [
+    ("parse_identify", || parse(Version::V2, IDENTIFY)),
+    ("parse_heartbeat", || parse(Version::V1, r#"{"op":10,"time":1579276740336}"#)),
+    ("decode_publication", || Box::new(|| drop(black_box(publication("room:7", 1))))),
+    ("encode_v1", || encode(Variant { version: Version::V1, is_deflated: false })),
+    ("encode_v2", || encode(Variant { version: Version::V2, is_deflated: false })),
+    ("encode_deflated", || encode(Variant { version: Version::V1, is_deflated: true })),
+    ("route_to_one_of_1000", route_to_one),
+    ("route_to_all_1000", route_to_all),
+    ("merge_50_missed_with_50_held", merge),
+];
+
+const IDENTIFY: &str = r#"{"op":1,"token":"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl","channels":[{"channel":"room:7","since":"1732390000000-41"},{"channel":"public:news"}]}"#;
+const SESSIONS: usize = 1_000;
+const MISSED: u64 = 50;
+/// The length of the message that is carried.
+const MESSAGE_BYTES: usize = 128;
+
+/// A way out that goes nowhere.
+#[derive(Clone, Default)]
+struct Sink(Rc<Cell<usize>>);
+
+impl Line for Sink {
+    fn send(&self, frame: Bytes) -> bool {
+        self.0.set(self.0.get() + frame.len());
+        true
+    }
+
+    fn overflow(&self) {}
+}
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(name).expect("a valid name")
+}
+
+fn publication(name: &str, offset: u64) -> Publication {
+    let message = format!(r#"{{"text":"{}"}}"#, "x".repeat(MESSAGE_BYTES - 11));
+    let payload = format!("@1732390000000-{offset} {message}");
+    Publication::decode(channel(name), payload.as_bytes(), 1_000).expect("a valid payload")
+}
+
+fn parse(version: Version, text: &'static str) -> Box<dyn FnMut()> {
+    Box::new(move || drop(black_box(Command::parse(version, black_box(text)).expect("a valid command"))))
+}
+
+fn encode(variant: Variant) -> Box<dyn FnMut()> {
+    // A publication keeps its frame, so each time needs a new one; the message is shared.
+    let template = publication("room:7", 1);
+    let message: Arc<_> = template.message().to_owned().into();
+    Box::new(move || {
+        let publication =
+            Publication::new(template.channel().clone(), template.position(), Arc::clone(&message));
+        black_box(publication.frame(variant));
+    })
+}
+
+/// Sessions that are live on their user's channel and on `all`.
+fn registry() -> Registry<Sink> {
+    let mut registry = Registry::default();
+    let line = Sink::default();
+    for index in 0..SESSIONS {
+        let session = registry.join(Version::V1, line.clone());
+        for channel in [channel(&format!("user:{index}")), ChannelName::all()] {
+            subscribe(&mut registry, session, &channel);
+        }
+        registry.go_live_everywhere(session);
+    }
+    registry
+}
+
+fn subscribe(registry: &mut Registry<Sink>, session: Slot, channel: &ChannelName) {
+    registry.subscribe(session, channel);
+    registry.confirm(channel, Position::before(1));
+}
+
+fn route_to_one() -> Box<dyn FnMut()> {
+    let (mut registry, publication) = (registry(), Arc::new(publication("user:7", 1)));
+    Box::new(move || assert_eq!(registry.deliver(black_box(&publication)).delivered, 1))
+}
+
+fn route_to_all() -> Box<dyn FnMut()> {
+    let (mut registry, publication) = (registry(), Arc::new(publication("all", 1)));
+    Box::new(move || assert_eq!(registry.deliver(black_box(&publication)).delivered, SESSIONS as u64))
+}
+
+/// One comes back while messages go on: what it missed and what was held back meanwhile overlap by half.
+fn merge() -> Box<dyn FnMut()> {
+    let room = channel("room:7");
+    let all: Vec<_> =
+        (1..=MISSED + MISSED / 2).map(|offset| Arc::new(publication("room:7", offset))).collect();
+    let missed = all[..MISSED as usize].to_vec();
+    let last = missed.last().and_then(|publication| publication.position()).expect("a durable message");
+    let mut registry = Registry::default();
+    Box::new(move || {
+        let session = registry.join(Version::V2, Sink::default());
+        subscribe(&mut registry, session, &room);
+        for publication in &all[MISSED as usize / 2..] {
+            registry.deliver(publication);
+        }
+        let beginning = registry.beginning(session, &room).expect("a confirmed subscription");
+        registry.restore(session, &room, beginning.number, missed.clone(), last);
+        assert_eq!(registry.go_live(session, &room), all.len() as u64);
+        drop(registry.leave(session));
+    })
+}

@@ -1,0 +1,16 @@
+//! How long the pure parts take: `cargo bench --bench pure`.
+
+#![allow(missing_docs, clippy::expect_used, reason = "a benchmark stops where it fails")]
+
+mod paths;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn all(criterion: &mut Criterion) {
+    for (name, path) in paths::PATHS {
+        criterion.bench_function(name, |bencher| bencher.iter(path()));
+    }
+}
+
+criterion_group!(benches, all);
+criterion_main!(benches);

@@ -1,0 +1,141 @@
+//! The arguments of `bench`, and which of them make no sense together.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::super::Failure;
+use super::wire::MIN_MESSAGE_BYTES;
+
+/// What is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Scenario {
+    /// Sockets that are identified and silent: memory, and CPU for their heartbeats, over time
+    Idle,
+    /// Connecting and identifying
+    Connect,
+    /// Each message to every socket
+    Fanout,
+    /// Each message to one user, of as many users as sockets
+    Unicast,
+    /// Many small channels, a few big ones, and messages to single users
+    Mixed,
+    /// All sockets are cut at once: until all are back, and have what they missed
+    Storm,
+    /// What the others notice while some readers are stalled
+    Slow,
+    /// The floor itself, which the load generator starts
+    #[value(hide = true)]
+    FloorServer,
+}
+
+impl Scenario {
+    /// Its name on the command line.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct BenchArgs {
+    /// What is tried
+    #[arg(value_enum)]
+    pub(super) scenario: Scenario,
+    /// How many sockets, each of a user of its own
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(super) sockets: usize,
+    /// For how long messages are published, or silence is watched (slow: three times)
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    pub(super) seconds: f64,
+    /// Messages in a second (connect: connections), each due at its own time whatever became of those before; latency
+    /// counts from then. Without it each is sent when one before has arrived: the most that is possible [mixed: 200,
+    /// slow: 10]
+    #[arg(long, value_name = "PER SECOND", conflicts_with = "in_flight")]
+    pub(super) rate: Option<f64>,
+    /// Without a rate: how many messages are on their way at a time [default: 1; connect: 64; storm: 256 connections]
+    #[arg(long, value_name = "N")]
+    pub(super) in_flight: Option<usize>,
+    /// The length of a message [default: 128; slow: 1024]
+    #[arg(long, value_name = "BYTES")]
+    pub(super) message_bytes: Option<usize>,
+    /// Threads that hold the sockets; one more publishes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) threads: usize,
+    /// With slow: so many readers in a hundred sockets are stalled
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
+    pub(super) stalled: f64,
+    /// Every client negotiates permessage-deflate
+    #[arg(long)]
+    pub(super) deflate: bool,
+    /// Measure the floor as well, a server that does nothing but write prepared frames, and give the gateway's figures
+    /// as ratios to it
+    #[arg(long)]
+    pub(super) floor: bool,
+    /// Start a redis-server for the gateway
+    #[arg(long, conflicts_with = "running")]
+    pub(super) redis: bool,
+    /// Take the gateway that runs at server.public_addr and server.admin_addr, and start none
+    #[arg(long)]
+    pub(super) running: bool,
+    /// The process of the running gateway, for its CPU and memory
+    #[arg(long, value_name = "ID", requires = "running")]
+    pub(super) pid: Option<u32>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Draw the latencies over time (idle: the memory) into this SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(super) plot: Option<PathBuf>,
+}
+
+impl BenchArgs {
+    /// Messages in a second; `None`: a closed loop.
+    pub(super) fn rate(&self) -> Option<f64> {
+        let usual = match self.scenario {
+            Scenario::Mixed if self.in_flight.is_none() => Some(200.0),
+            Scenario::Slow if self.in_flight.is_none() => Some(10.0),
+            _ => None,
+        };
+        self.rate.or(usual)
+    }
+
+    /// The length of each message.
+    pub(super) fn message_bytes(&self) -> usize {
+        self.message_bytes.unwrap_or(if self.scenario == Scenario::Slow { 1_024 } else { 128 })
+    }
+
+    /// How many clients are stalled readers, beside the others.
+    pub(super) fn stalled_readers(&self) -> usize {
+        match self.scenario {
+            Scenario::Slow => ((self.sockets as f64 * self.stalled / 100.0).round() as usize).max(1),
+            _ => 0,
+        }
+    }
+
+    /// Whether all of it makes sense.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        let is_between = |value: f64, least: f64, most: f64| value >= least && value <= most;
+        let rate = self.rate.unwrap_or(1.0);
+        let in_flight = self.in_flight.unwrap_or(1);
+        for (holds, sentence) in [
+            ((1..=1_000_000).contains(&self.sockets), "--sockets must be 1 to 1000000".to_owned()),
+            (is_between(self.seconds, 0.1, 86_400.0), "--seconds must be 0.1 to 86400".to_owned()),
+            (is_between(rate, 0.1, 10_000_000.0), "--rate must be 0.1 to 10000000".to_owned()),
+            ((1..=1_000_000).contains(&in_flight), "--in-flight must be 1 to 1000000".to_owned()),
+            (
+                (MIN_MESSAGE_BYTES..=1_048_576).contains(&self.message_bytes()),
+                format!("--message-bytes must be {MIN_MESSAGE_BYTES} to 1048576"),
+            ),
+            (
+                (1..=64).contains(&self.threads) && self.threads <= self.sockets,
+                "--threads must be 1 to 64, and no more than the sockets".to_owned(),
+            ),
+            (is_between(self.stalled, 0.0, 100.0), "--stalled must be 0 to 100".to_owned()),
+        ] {
+            if !holds {
+                return Err(Failure::Other(sentence));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! Publishing at a rate (an open loop: each message is due at its own time, whatever became of those before) or as fast
+//! as messages arrive (a closed loop, for the most that is possible).
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::super::Failure;
+use super::latency::Latencies;
+use super::outcome::Outcome;
+use super::progress::{Progress, Whole};
+use super::publisher::Audience;
+use super::run::{PATIENCE, Run, Used};
+use super::wire::{self, Stamp};
+
+/// As many messages that are due go out in one write.
+const BATCH: usize = 64;
+
+/// What one part of a run publishes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    /// Its number, 1 to 4.
+    pub(super) phase: u8,
+    /// For how long.
+    pub(super) time: Duration,
+    /// Messages in a second; `None`: a closed loop.
+    pub(super) rate: Option<f64>,
+    /// How many are on their way at a time, in a closed loop.
+    pub(super) in_flight: usize,
+    /// The length of each.
+    pub(super) message_bytes: usize,
+}
+
+/// What came of it.
+pub(super) struct Published {
+    pub(super) publications: u64,
+    /// How many deliveries there should have been …
+    pub(super) expected: u64,
+    /// … and how many there were.
+    pub(super) deliveries: u64,
+    pub(super) latencies: Latencies,
+    pub(super) used: Used,
+}
+
+impl Run<'_> {
+    /// The load that the arguments ask for.
+    pub(super) fn load(&self, phase: u8) -> Load {
+        let arguments = self.arguments;
+        Load {
+            phase,
+            time: Duration::from_secs_f64(arguments.seconds),
+            rate: arguments.rate(),
+            in_flight: arguments.in_flight.unwrap_or(1),
+            message_bytes: arguments.message_bytes(),
+        }
+    }
+
+    /// Publishes, waits until everything has arrived (or nothing more comes), and counts.
+    pub(super) fn publish(
+        &mut self,
+        load: Load,
+        mut audience: impl FnMut(u64) -> Audience,
+    ) -> Result<Published, Failure> {
+        let label = format!("{}: publishing", self.name());
+        let progress = Progress::start(label, Whole::Time(load.time), &self.swarm.counts);
+        let before = self.swarm.counts.delivered();
+        let meter = self.meter();
+        let sent = match load.rate {
+            Some(rate) => self.at_a_rate(load, rate, &mut audience)?,
+            None => self.in_a_closed_loop(load, before, &mut audience)?,
+        };
+        self.wait_for(before + sent.expected);
+        let used = self.since(&meter);
+        drop(progress);
+        self.target.publisher()?.check()?;
+        let (deliveries, latencies) = (self.deliveries(load.phase), self.latencies(load.phase));
+        Ok(Published {
+            publications: sent.publications,
+            expected: sent.expected,
+            deliveries,
+            latencies,
+            used,
+        })
+    }
+
+    /// Until so many have come, or for a while none.
+    fn wait_for(&self, count: u64) {
+        let counts = &self.swarm.counts;
+        loop {
+            let delivered = counts.delivered();
+            let is_there = counts.wait_for_deliveries(count, Instant::now() + PATIENCE / 3);
+            if is_there || counts.delivered() == delivered {
+                return;
+            }
+        }
+    }
+
+    fn at_a_rate(
+        &mut self,
+        load: Load,
+        rate: f64,
+        audience: &mut impl FnMut(u64) -> Audience,
+    ) -> Result<Sent, Failure> {
+        let (start_us, mut sent) = (self.now_us(), Sent::default());
+        let count = (load.time.as_secs_f64() * rate).round().max(1.0) as u64;
+        let due_us = |number: u64| start_us + (number as f64 * 1e6 / rate) as u64;
+        let mut number = 0;
+        while number < count {
+            let now_us = self.now_us();
+            if due_us(number) > now_us {
+                std::thread::park_timeout(Duration::from_micros(due_us(number) - now_us));
+                continue;
+            }
+            let mut batch = 0;
+            while number < count && batch < BATCH && due_us(number) <= now_us {
+                let at_us = due_us(number);
+                self.outcome.late.record(at_us, now_us - at_us);
+                self.add(load, at_us, &audience(number), &mut sent)?;
+                (number, batch) = (number + 1, batch + 1);
+            }
+            self.target.publisher()?.flush()?;
+        }
+        Ok(sent)
+    }
+
+    fn in_a_closed_loop(
+        &mut self,
+        load: Load,
+        before: u64,
+        audience: &mut impl FnMut(u64) -> Audience,
+    ) -> Result<Sent, Failure> {
+        let (begun, mut sent) = (Instant::now(), Sent::default());
+        // How many deliveries there are when each message that is on its way has arrived.
+        let mut flying = VecDeque::new();
+        while begun.elapsed() < load.time {
+            let at_us = self.now_us();
+            self.add(load, at_us, &audience(sent.publications), &mut sent)?;
+            self.target.publisher()?.flush()?;
+            flying.push_back(before + sent.expected);
+            if flying.len() >= load.in_flight
+                && let Some(first) = flying.pop_front()
+                && !self.swarm.counts.wait_for_deliveries(first, Instant::now() + PATIENCE)
+            {
+                let missing = first - self.swarm.counts.delivered();
+                return Err(Failure::Other(format!(
+                    "{missing} deliveries have not come after {} s",
+                    PATIENCE.as_secs()
+                )));
+            }
+        }
+        Ok(sent)
+    }
+
+    fn add(&mut self, load: Load, at_us: u64, audience: &Audience, sent: &mut Sent) -> Result<(), Failure> {
+        let message = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
+        self.target.publisher()?.add(audience, &message, false);
+        sent.publications += 1;
+        sent.expected += audience.members.len() as u64;
+        Ok(())
+    }
+}
+
+/// What has been published.
+#[derive(Default)]
+struct Sent {
+    publications: u64,
+    expected: u64,
+}
+
+impl Published {
+    /// Notes the figures that every scenario with deliveries has.
+    pub(super) fn note(self, outcome: &mut Outcome) {
+        let Self { publications, expected, deliveries, latencies, used } = self;
+        let count = deliveries as f64;
+        outcome.plain("publications", "publications", publications as f64);
+        outcome.deliveries(deliveries, expected);
+        outcome.compare("deliveries_per_second", "deliveries in a second", count / used.seconds);
+        outcome.latencies("latency", "latency", latencies);
+        outcome.compare("cpu_us_per_delivery", "CPU for each delivery, µs", used.cpu * 1e6 / count);
+        outcome.plain("cpu_user_us_per_delivery", "  of that in user space", used.user * 1e6 / count);
+        outcome.plain("cpu_system_us_per_delivery", "  of that in the kernel", used.system * 1e6 / count);
+        outcome.plain(
+            "redis_cpu_us_per_publication",
+            "Redis' CPU for each publication, µs",
+            used.redis * 1e6 / publications as f64,
+        );
+    }
+}

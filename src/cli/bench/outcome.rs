@@ -1,0 +1,158 @@
+//! What a run found: figures with their names, latencies for the plot, and what to doubt.
+
+use super::latency::Latencies;
+
+/// A thread of the generator that is busier than this share of the time may itself be what is measured.
+const BUSY: f64 = 0.8;
+/// A message that is sent this much after it was due, in milliseconds, is late.
+const LATE_MS: f64 = 5.0;
+/// This share of the messages may be late.
+const LATE_SHARE: f64 = 0.99;
+
+/// One figure.
+#[derive(Debug, Clone)]
+pub(super) struct Figure {
+    /// Its name in JSON, with its unit.
+    pub(super) key: String,
+    /// Its name for people, with its unit.
+    pub(super) label: String,
+    /// Not a number where it could not be taken.
+    pub(super) value: f64,
+    /// Whether it means something beside the floor's.
+    pub(super) is_compared: bool,
+}
+
+/// A line of the plot.
+pub(super) struct Curve {
+    pub(super) name: String,
+    /// Seconds, and the value then.
+    pub(super) points: Vec<(f64, f64)>,
+}
+
+/// All that one run found.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub(super) figures: Vec<Figure>,
+    pub(super) curves: Vec<Curve>,
+    /// What the curves show, with its unit.
+    pub(super) curves_show: &'static str,
+    /// How late messages were sent: the generator's own fault.
+    pub(super) late: Latencies,
+    /// How busy the busiest thread of the generator was, 0 to 1.
+    pub(super) busiest: f64,
+    /// Deliveries that should have been and were not, or were too many.
+    pub(super) wrong_deliveries: u64,
+}
+
+impl Outcome {
+    /// A figure by itself.
+    pub(super) fn plain(&mut self, key: &str, label: &str, value: f64) {
+        self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: false });
+    }
+
+    /// A figure that is compared with the floor's.
+    pub(super) fn compare(&mut self, key: &str, label: &str, value: f64) {
+        self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: true });
+    }
+
+    /// How many deliveries there were, and should have been.
+    pub(super) fn deliveries(&mut self, deliveries: u64, expected: u64) {
+        self.plain("deliveries", "deliveries", deliveries as f64);
+        self.plain("deliveries_expected", "deliveries expected", expected as f64);
+        self.wrong_deliveries += deliveries.abs_diff(expected);
+    }
+
+    /// The quantiles of a latency, and its curves.
+    pub(super) fn latencies(&mut self, key: &str, label: &str, latencies: Latencies) {
+        self.quantiles(key, label, &latencies);
+        self.curves_show = "latency, ms";
+        for (index, name) in ["p50", "p99", "max"].into_iter().enumerate() {
+            let points = latencies.over_time().into_iter().map(|(at, values)| (at, values[index]));
+            self.curves.push(Curve { name: format!("{label} {name}"), points: points.collect() });
+        }
+    }
+
+    /// The quantiles of a latency.
+    pub(super) fn quantiles(&mut self, key: &str, label: &str, latencies: &Latencies) {
+        for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99_9", 0.999)] {
+            let spelt = name.replace('_', ".");
+            self.compare(
+                &format!("{key}_{name}_ms"),
+                &format!("{label} {spelt}, ms"),
+                latencies.quantile_ms(share),
+            );
+        }
+        self.compare(&format!("{key}_max_ms"), &format!("{label} max, ms"), latencies.max_ms());
+    }
+
+    /// Keeps the busiest thread.
+    pub(super) fn note_busy(&mut self, share: f64) {
+        self.busiest = self.busiest.max(share);
+    }
+
+    /// One of the figures.
+    pub(super) fn value(&self, key: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
+    }
+
+    /// How late messages were sent, in milliseconds: what one in a hundred exceeds.
+    pub(super) fn late_p99_ms(&self) -> f64 {
+        if self.late.count() == 0 { 0.0 } else { self.late.quantile_ms(LATE_SHARE) }
+    }
+
+    /// Whether the generator itself may be what was measured.
+    pub(super) fn is_saturated(&self) -> bool {
+        self.busiest > BUSY || self.late_p99_ms() > LATE_MS
+    }
+
+    /// What to doubt, a sentence each.
+    pub(super) fn warnings(&self, name: &str) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.busiest > BUSY {
+            warnings.push(format!(
+                "{name}: a thread of the load generator was {:.0} % busy: it may be what was measured (more --threads, \
+                 fewer --sockets or a lower --rate help)",
+                self.busiest * 100.0
+            ));
+        }
+        if self.late_p99_ms() > LATE_MS {
+            warnings.push(format!(
+                "{name}: one message in a hundred was sent {:.1} ms late or later: the load generator or the machine \
+                 did not keep up",
+                self.late_p99_ms()
+            ));
+        }
+        if self.wrong_deliveries > 0 {
+            warnings.push(format!("{name}: {} deliveries are missing or too many", self.wrong_deliveries));
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generator_that_does_not_keep_up_is_named() {
+        let mut outcome = Outcome::default();
+        outcome.note_busy(0.5);
+        assert!(!outcome.is_saturated() && outcome.warnings("gateway").is_empty());
+        outcome.note_busy(0.9);
+        outcome.note_busy(0.1);
+        assert!(outcome.is_saturated());
+        assert!(outcome.warnings("gateway")[0].contains("90 % busy"));
+
+        let mut outcome = Outcome::default();
+        (0..100).for_each(|at| outcome.late.record(at, 50_000));
+        assert!(outcome.is_saturated());
+        assert!(outcome.warnings("gateway")[0].contains("50.0 ms late"));
+    }
+
+    #[test]
+    fn deliveries_that_are_missing_are_told() {
+        let mut outcome = Outcome::default();
+        outcome.deliveries(9, 10);
+        assert_eq!(outcome.warnings("gateway"), ["gateway: 1 deliveries are missing or too many"]);
+    }
+}

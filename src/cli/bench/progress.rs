@@ -1,0 +1,81 @@
+//! A line that says how far it is, on standard error, where a person looks at it.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::swarm::Counts;
+
+const WIDTH: usize = 30;
+/// Seldom, so that it takes nothing from what is measured.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// What a bar is full of when it is full.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whole {
+    /// So many clients are Ready.
+    Ready(usize),
+    /// So much time has passed.
+    Time(Duration),
+}
+
+/// A line that is drawn again and again until this is dropped.
+pub(super) struct Progress {
+    end: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Progress {
+    /// Begins to draw; does nothing where standard error is no terminal.
+    pub(super) fn start(label: String, whole: Whole, counts: &Arc<Counts>) -> Self {
+        if !io::stderr().is_terminal() {
+            return Self { end: None, thread: None };
+        }
+        let (end, ended) = mpsc::channel();
+        let (counts, begun) = (Arc::clone(counts), Instant::now());
+        let thread = std::thread::spawn(move || {
+            while ended.recv_timeout(PERIOD) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let share = match whole {
+                    Whole::Ready(all) => counts.ready.load(SeqCst) as f64 / all.max(1) as f64,
+                    Whole::Time(all) => begun.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
+                };
+                let (ready, delivered) = (counts.ready.load(SeqCst), counts.delivered());
+                let line = format!("{} {ready} sockets, {delivered} deliveries", bar(share));
+                // With nobody to see it there is nothing to be done.
+                let _ = write!(io::stderr(), "\r\x1b[K{label} {line}");
+            }
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        });
+        Self { end: Some(end), thread: Some(thread) }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn bar(share: f64) -> String {
+    let share = share.clamp(0.0, 1.0);
+    let full = (share * WIDTH as f64) as usize;
+    format!("[{}{}] {:3.0} %", "#".repeat(full), ".".repeat(WIDTH - full), share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_has_one_width_and_never_more_than_all() {
+        for share in [-1.0, 0.0, 0.5, 1.0, 7.0] {
+            assert_eq!(bar(share).len(), WIDTH + 8, "{share}");
+        }
+        assert!(bar(7.0).ends_with("100 %"));
+    }
+}

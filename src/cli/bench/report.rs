@@ -1,0 +1,186 @@
+//! What was found, as a table for people or as JSON for machines.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::arguments::{BenchArgs, Scenario};
+use super::outcome::{Figure, Outcome};
+use super::process;
+
+/// Everything that a report tells.
+pub(super) struct Report<'a> {
+    pub(super) arguments: &'a BenchArgs,
+    /// How tokens are checked, for the headline.
+    pub(super) auth: &'static str,
+    /// Which way publications go.
+    pub(super) way: &'static str,
+    pub(super) gateway: Outcome,
+    pub(super) floor: Option<Outcome>,
+}
+
+impl Report<'_> {
+    /// What to doubt, a sentence each.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let floor = self.floor.iter().flat_map(|floor| floor.warnings("floor"));
+        self.gateway.warnings("gateway").into_iter().chain(floor).collect()
+    }
+
+    /// Whether every delivery there should have been was.
+    pub(super) fn is_exact(&self) -> bool {
+        let floor = self.floor.as_ref().map_or(0, |floor| floor.wrong_deliveries);
+        self.gateway.wrong_deliveries == 0 && floor == 0
+    }
+
+    /// How many times the floor's figure the gateway's is.
+    fn ratio(&self, figure: &Figure) -> Option<f64> {
+        let floor = self.floor.as_ref()?.value(&figure.key)?;
+        let ratio = figure.value / floor;
+        (figure.is_compared && ratio.is_finite()).then_some(ratio)
+    }
+
+    /// The table, warnings included.
+    pub(super) fn table(&self) -> String {
+        let mut text = self.headline();
+        let width = self.gateway.figures.iter().map(|figure| figure.label.chars().count()).max().unwrap_or(0);
+        let _ = write!(text, "{:width$}  {:>12}", "", "gateway");
+        text.push_str(if self.floor.is_some() { "         floor    ratio\n" } else { "\n" });
+        for figure in &self.gateway.figures {
+            let _ = write!(text, "{:width$}  {:>12}", figure.label, number(figure.value));
+            if let Some(floor) = &self.floor {
+                let beside = floor.value(&figure.key).map(number).unwrap_or_default();
+                let ratio = self.ratio(figure).map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+                let _ = write!(text, "  {beside:>12}  {ratio:>7}");
+            }
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+        }
+        for (name, outcome) in self.outcomes() {
+            let _ = writeln!(
+                text,
+                "load generator beside the {name}: busiest thread {:.0} %, 1 % of the messages sent {:.1} ms late or later",
+                outcome.busiest * 100.0,
+                outcome.late_p99_ms()
+            );
+        }
+        for warning in self.warnings() {
+            let _ = writeln!(text, "warning: {warning}");
+        }
+        text
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
+        std::iter::once(("gateway", &self.gateway)).chain(self.floor.iter().map(|floor| ("floor", floor)))
+    }
+
+    fn headline(&self) -> String {
+        let BenchArgs { scenario, sockets, threads, .. } = self.arguments;
+        let pace = match (scenario, self.arguments.rate(), self.arguments.in_flight) {
+            (Scenario::Idle, ..) => "silent".to_owned(),
+            (_, Some(rate), _) => format!("{} a second", number(rate)),
+            (_, None, Some(count)) => format!("{count} in flight"),
+            (_, None, None) => "as fast as it goes".to_owned(),
+        };
+        let load =
+            process::load_average().map_or_else(String::new, |load| format!(", load average {load:.1}"));
+        format!(
+            "{}: {sockets} sockets on {threads} thread(s), {pace}, {} bytes, published by {}, tokens: {}; {} core(s){load}\n",
+            scenario.name(),
+            self.arguments.message_bytes(),
+            self.way,
+            self.auth,
+            cores(),
+        )
+    }
+
+    /// One object on one line.
+    pub(super) fn json(&self) -> String {
+        let arguments = self.arguments;
+        let ratios = self.gateway.figures.iter().filter_map(|figure| {
+            let ratio = self.ratio(figure)?;
+            Some((figure.key.clone(), json!(ratio)))
+        });
+        let ratios: Map<String, Value> = ratios.collect();
+        json!({
+            "scenario": arguments.scenario.name(),
+            "arguments": {
+                "sockets": arguments.sockets,
+                "seconds": arguments.seconds,
+                "rate": arguments.rate(),
+                "in_flight": arguments.in_flight,
+                "message_bytes": arguments.message_bytes(),
+                "threads": arguments.threads,
+                "deflate": arguments.deflate,
+            },
+            "published_by": self.way,
+            "tokens": self.auth,
+            "machine": { "cores": cores(), "load_average": process::load_average() },
+            "gateway": figures(&self.gateway),
+            "floor": self.floor.as_ref().map(figures),
+            "ratio_to_floor": self.floor.as_ref().map(|_| ratios),
+            "saturated": self.outcomes().any(|(_, outcome)| outcome.is_saturated()),
+            "warnings": self.warnings(),
+        })
+        .to_string()
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What is not known is null.
+fn figures(outcome: &Outcome) -> Value {
+    let figures = outcome.figures.iter().map(|figure| (figure.key.clone(), json!(figure.value)));
+    let mut object: Map<String, Value> = figures.collect();
+    let generator = json!({
+        "busiest_thread": outcome.busiest,
+        "late_p99_ms": outcome.late_p99_ms(),
+        "saturated": outcome.is_saturated(),
+    });
+    object.insert("generator".to_owned(), generator);
+    Value::Object(object)
+}
+
+/// As many digits as say something.
+fn number(value: f64) -> String {
+    match value.abs() {
+        _ if !value.is_finite() => "-".to_owned(),
+        large if large >= 100.0 || value.fract() == 0.0 => grouped(value.round() as i64),
+        middle if middle >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// 1234567 is 1 234 567.
+fn grouped(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let mut text = if value < 0 { "-".to_owned() } else { String::new() };
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_as_long_as_they_say_something() {
+        for (value, text) in [
+            (f64::NAN, "-"),
+            (0.0, "0"),
+            (0.1234, "0.12"),
+            (12.34, "12.3"),
+            (100.5, "101"),
+            (1_234_567.0, "1 234 567"),
+            (-1_234.0, "-1 234"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
+}

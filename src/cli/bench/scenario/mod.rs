@@ -1,0 +1,80 @@
+//! The scenarios: what each needs of its clients, and what it does with them.
+
+mod connect;
+mod fanout;
+mod idle;
+mod mixed;
+mod slow;
+mod storm;
+mod unicast;
+
+use super::super::Failure;
+use super::arguments::Scenario;
+use super::publisher::Audience;
+use super::run::Run;
+
+/// What a scenario needs of its clients and its gateway.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shape {
+    /// Version 2 of the protocol.
+    pub(super) is_v2: bool,
+    /// Clients keep their place, and give it when they come back.
+    pub(super) keeps_places: bool,
+    /// Who is lost tries again.
+    pub(super) comes_back: bool,
+    /// Heartbeats as the settings have them; else a gateway of our own sends none, for they would only blur what is
+    /// measured.
+    pub(super) heartbeats: bool,
+    /// Channels that clients subscribe to.
+    pub(super) has_channels: bool,
+}
+
+impl Scenario {
+    /// What it needs.
+    pub(super) fn shape(self) -> Shape {
+        let plain = Shape::default();
+        match self {
+            Self::Idle => Shape { heartbeats: true, ..plain },
+            Self::Mixed => Shape { is_v2: true, heartbeats: true, has_channels: true, ..plain },
+            Self::Storm => Shape { is_v2: true, keeps_places: true, comes_back: true, ..plain },
+            Self::Connect | Self::Fanout | Self::Unicast | Self::Slow | Self::FloorServer => plain,
+        }
+    }
+
+    /// The channels of one of so many clients.
+    pub(super) fn channels(self, namespace: &str, index: usize, sockets: usize) -> Vec<String> {
+        match self {
+            Self::Mixed => mixed::channels(namespace, index, sockets),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Runs it.
+    pub(super) fn run(self, run: &mut Run<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Idle => idle::run(run),
+            Self::Connect => connect::run(run),
+            Self::Fanout => fanout::run(run),
+            Self::Unicast => unicast::run(run),
+            Self::Mixed => mixed::run(run),
+            Self::Storm => storm::run(run),
+            Self::Slow => slow::run(run),
+            Self::FloorServer => Ok(()),
+        }
+    }
+}
+
+/// The channel of everybody.
+fn everybody(sockets: usize) -> Audience {
+    Audience { channel: "all".to_owned(), members: 0..sockets }
+}
+
+/// The name of a client's user.
+pub(super) fn user(index: usize) -> String {
+    format!("u{index}")
+}
+
+/// The channel of one client's user.
+fn one(index: usize) -> Audience {
+    Audience { channel: format!("user:{}", user(index)), members: index..index + 1 }
+}

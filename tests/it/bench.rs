@@ -1,0 +1,257 @@
+//! The load generator: each scenario for a moment, with few sockets. It counts exactly; how fast it was decides nothing.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::gateway::TestGateway;
+use crate::support::process::{Ended, Process, run};
+use crate::support::redis_server::RedisServer;
+
+const SOCKETS: u64 = 24;
+
+/// Runs a scenario with few sockets, and further arguments.
+fn bench(scenario: &str, further: &[&str]) -> Ended {
+    let sockets = SOCKETS.to_string();
+    let mut arguments = vec!["bench", scenario, "--sockets", &sockets];
+    if !further.contains(&"--seconds") {
+        arguments.extend(["--seconds", "0.5"]);
+    }
+    // A machine that runs all tests at once may be busy for longer than a deaf link is put up with.
+    arguments.extend(["--set", "broker.probe_timeout=10s"]);
+    arguments.extend(further);
+    run(&arguments)
+}
+
+/// The same with JSON, which it must print and end well.
+#[track_caller]
+fn report(scenario: &str, further: &[&str]) -> Value {
+    read(scenario, &bench(scenario, &[further, &["--json"]].concat()))
+}
+
+/// Reads what was printed.
+#[track_caller]
+fn read(scenario: &str, ended: &Ended) -> Value {
+    assert_eq!(ended.code, Some(0), "{scenario}: {}{}", ended.out, ended.err);
+    assert_eq!(ended.out.lines().count(), 1, "{}", ended.out);
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(report["scenario"], scenario);
+    assert_eq!(report["arguments"]["sockets"], SOCKETS);
+    assert!(report["saturated"].is_boolean() && report["warnings"].is_array(), "{report}");
+    assert!(report["machine"]["cores"].as_u64().unwrap() > 0);
+    for server in [&report["gateway"], &report["floor"]].into_iter().filter(|server| server.is_object()) {
+        let generator = &server["generator"];
+        assert!(generator["busiest_thread"].as_f64().unwrap() >= 0.0, "{report}");
+        assert!(generator["late_p99_ms"].as_f64().unwrap() >= 0.0, "{report}");
+    }
+    report
+}
+
+/// A figure that is a number and no less than 0.
+#[track_caller]
+fn figure(server: &Value, key: &str) -> f64 {
+    let figure = server[key].as_f64().unwrap_or_else(|| panic!("no {key} in {server}"));
+    assert!(figure >= 0.0, "{key} is {figure}");
+    figure
+}
+
+/// What every scenario with deliveries must say: all have come, and none besides.
+#[track_caller]
+fn assert_exact(server: &Value) {
+    let deliveries = figure(server, "deliveries");
+    assert_eq!(deliveries, figure(server, "deliveries_expected"), "{server}");
+    assert!(deliveries > 0.0);
+}
+
+#[track_caller]
+fn assert_ordered(server: &Value, latency: &str) {
+    let values = ["p50", "p99", "p99_9", "max"].map(|name| figure(server, &format!("{latency}_{name}_ms")));
+    assert!(values.is_sorted() && values[3] > 0.0, "{latency}: {values:?}");
+}
+
+#[test]
+fn fanout_delivers_each_message_to_every_socket_and_the_floor_does_so_too() {
+    let report = report("fanout", &["--floor", "--redis"]);
+    for server in [&report["gateway"], &report["floor"]] {
+        assert_eq!(figure(server, "deliveries"), figure(server, "publications") * SOCKETS as f64);
+        assert_exact(server);
+        assert_ordered(server, "latency");
+    }
+    assert_eq!((&report["published_by"], &report["tokens"]), (&Value::from("Redis"), &Value::from("jwt")));
+    assert!(figure(&report["gateway"], "redis_cpu_us_per_publication") > 0.0);
+    let ratio = figure(&report["ratio_to_floor"], "latency_p50_ms");
+    let expected = figure(&report["gateway"], "latency_p50_ms") / figure(&report["floor"], "latency_p50_ms");
+    assert!((ratio - expected).abs() < 1e-6, "{ratio} {expected}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_server_costs_is_read_from_the_kernel() {
+    let report = report("fanout", &["--floor"]);
+    for server in [&report["gateway"], &report["floor"]] {
+        assert!(figure(server, "cpu_us_per_delivery") > 0.0);
+        figure(server, "cpu_user_us_per_delivery");
+        figure(server, "cpu_system_us_per_delivery");
+        figure(server, "rss_bytes_per_connection");
+    }
+    assert!(figure(&report["ratio_to_floor"], "cpu_us_per_delivery") > 0.0);
+}
+
+#[test]
+fn an_open_loop_publishes_as_many_as_the_rate_says() {
+    let report = report("fanout", &["--rate", "40", "--threads", "2", "--message-bytes", "500"]);
+    assert_eq!(figure(&report["gateway"], "publications"), 20.0);
+    assert_eq!(figure(&report["gateway"], "deliveries"), 20.0 * SOCKETS as f64);
+    assert_eq!(report["published_by"], "the admin port");
+    assert!(report["floor"].is_null() && report["ratio_to_floor"].is_null());
+}
+
+#[test]
+fn compressed_messages_are_counted_as_others_are() {
+    assert_exact(&report("fanout", &["--deflate", "--in-flight", "3"])["gateway"]);
+}
+
+#[test]
+fn unicast_delivers_each_message_once() {
+    let report = report("unicast", &["--redis", "--floor", "--in-flight", "4"]);
+    for server in [&report["gateway"], &report["floor"]] {
+        assert_eq!(figure(server, "deliveries"), figure(server, "publications"));
+        assert_exact(server);
+    }
+}
+
+#[test]
+fn mixed_delivers_to_users_and_to_small_and_big_channels() {
+    let report = report("mixed", &["--redis", "--floor"]);
+    assert_exact(&report["gateway"]);
+    assert_exact(&report["floor"]);
+    assert!(figure(&report["gateway"], "deliveries") > figure(&report["gateway"], "publications"));
+}
+
+#[test]
+fn connect_says_how_long_ready_took_and_keeps_a_rate() {
+    let report = report("connect", &["--floor", "--rate", "200"]);
+    for server in [&report["gateway"], &report["floor"]] {
+        assert_ordered(server, "connect");
+        assert!(figure(server, "connects_per_second") > 0.0);
+    }
+}
+
+#[test]
+fn idle_answers_heartbeats() {
+    let settings = ["--set", "session.heartbeat_interval=100ms"];
+    let report = report("idle", &[&["--floor", "--seconds", "2"], &settings[..]].concat());
+    for server in [&report["gateway"], &report["floor"]] {
+        assert!(figure(server, "heartbeats") > 0.0);
+    }
+}
+
+#[test]
+fn after_a_storm_all_are_back_and_have_what_they_missed() {
+    for broker in [&["--redis"][..], &[]] {
+        let report = report("storm", &[broker, &["--floor"]].concat());
+        let gateway = &report["gateway"];
+        assert_exact(gateway);
+        assert_eq!(figure(gateway, "recovered"), SOCKETS as f64);
+        assert_eq!(figure(gateway, "not_recovered"), 0.0);
+        assert!(figure(gateway, "all_back_ms") > 0.0 && figure(gateway, "all_resumed_ms") > 0.0);
+        assert_exact(&report["floor"]);
+    }
+}
+
+#[test]
+fn slow_readers_keep_no_delivery_from_the_others() {
+    let report = report("slow", &["--stalled", "10", "--rate", "50"]);
+    let gateway = &report["gateway"];
+    assert_exact(gateway);
+    assert_eq!(figure(gateway, "stalled_readers"), 2.0);
+    for latency in ["latency", "stalled", "afterwards"] {
+        assert_ordered(gateway, latency);
+    }
+    figure(gateway, "queued_bytes");
+}
+
+#[test]
+fn a_running_gateway_is_measured_as_well() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let (process, sockets) = (std::process::id().to_string(), SOCKETS.to_string());
+    let ended = gateway.command(&[
+        "bench",
+        "fanout",
+        "--running",
+        "--pid",
+        &process,
+        "--sockets",
+        &sockets,
+        "--seconds",
+        "0.5",
+        "--rate",
+        "20",
+        "--json",
+    ]);
+    let report = read("fanout", &ended);
+    assert_exact(&report["gateway"]);
+    assert_eq!((&report["published_by"], &report["tokens"]), (&"Redis".into(), &"insecure".into()));
+}
+
+#[test]
+fn a_plot_is_drawn() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("plot.svg");
+    let ended = bench("fanout", &["--rate", "20", "--floor", "--plot", file.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    for text in ["latency p99.9, ms", "deliveries expected", "ratio", "load generator beside the floor"] {
+        assert!(ended.out.contains(text), "no {text} in {}", ended.out);
+    }
+    let svg = std::fs::read_to_string(&file).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"));
+    assert_eq!(svg.matches("<polyline").count(), 3);
+    for name in ["text", "polyline", "line", "rect"] {
+        let (open, closed) = (svg.matches(&format!("<{name} ")).count(), svg.matches("/>").count());
+        assert!(open > 0 && closed > 0, "{name}");
+    }
+    assert!(!svg.contains("NaN"), "{svg}");
+}
+
+#[test]
+fn a_limit_of_open_files_without_room_is_named_before_anything_starts() {
+    let arguments = ["bench", "fanout", "--sockets", "200"];
+    let ended = Process::start_with_files(150, &arguments, &[]).wait();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("the limit of open files (150) has room for "), "{}", ended.err);
+    assert_eq!(ended.err.lines().count(), 1, "{}", ended.err);
+}
+
+#[test]
+fn arguments_that_make_no_sense_end_it_with_one_sentence() {
+    let missing = Path::new("/nowhere/plot.svg").display().to_string();
+    for (arguments, sentence) in [
+        (&["fanout", "--sockets", "0"][..], "--sockets must be 1 to 1000000"),
+        (&["fanout", "--seconds", "0"], "--seconds must be 0.1 to 86400"),
+        (&["fanout", "--seconds", "NaN"], "--seconds must be 0.1 to 86400"),
+        (&["fanout", "--rate", "0"], "--rate must be 0.1 to 10000000"),
+        (&["fanout", "--in-flight", "0"], "--in-flight must be 1 to 1000000"),
+        (&["fanout", "--message-bytes", "7"], "--message-bytes must be 48 to 1048576"),
+        (&["fanout", "--threads", "0"], "--threads must be 1 to 64"),
+        (&["slow", "--stalled", "101"], "--stalled must be 0 to 100"),
+        (&["fanout", "--redis", "--broker-url", "redis://127.0.0.1:1"], "give one of the two"),
+        (&["fanout", "--running", "--pid", "4294967295"], "there is no process 4294967295"),
+        (&["fanout", "--running", "--admin-addr", "127.0.0.1:1"], "is not ready"),
+        (&["fanout", "--set", "server.public_addr=x"], "server.public_addr"),
+        (&["fanout", "--sockets", "2", "--seconds", "0.1", "--plot", &missing], "the plot /nowhere/plot.svg"),
+    ] {
+        let arguments: Vec<_> = ["bench"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
+        let ended = run(&arguments);
+        assert!(!matches!(ended.code, Some(0) | None), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(sentence), "{arguments:?}: {}", ended.err);
+        assert_eq!(ended.err.lines().count(), 1, "{arguments:?}: {}", ended.err);
+    }
+    for arguments in
+        [&["fanout", "--rate", "1", "--in-flight", "1"][..], &["fanout", "--pid", "1"], &["nothing"]]
+    {
+        let arguments: Vec<_> = ["bench"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
+        assert_eq!(run(&arguments).code, Some(2), "{arguments:?}");
+    }
+}
