@@ -89,13 +89,13 @@ export class Connection {
   probe(): void {
     if (!this.isReady || this.#isOver || this.#answer.isSet) return;
     const sentAt = this.#environment.now();
-    this.send({ op: Op.Heartbeat, time: sentAt });
     this.#answer.set(this.#patience.heartbeatMs, () => {
       const waited = this.#environment.now() - sentAt;
       // Nobody looked for a while: the machine slept. The answer may be lost, but the socket need not be.
       if (waited > 2 * this.#patience.heartbeatMs || this.#lastSeen > sentAt) this.probe();
       else this.drop('no heartbeat');
     });
+    this.send({ op: Op.Heartbeat, time: sentAt });
   }
 
   /** Gives the socket up without waiting for anyone. */
