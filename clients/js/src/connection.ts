@@ -55,6 +55,8 @@ export class Connection {
   /** When the gateway wants us back, after op 7. */
   #comeBackAt: number | undefined;
   #isOver = false;
+  /** Somebody wanted to know while an answer was awaited already. */
+  #asksAgain = false;
 
   /** @throws whatever the WebSocket constructor throws. */
   constructor(url: string, token: string, patience: Patience, environment: Environment, events: ConnectionEvents) {
@@ -87,7 +89,10 @@ export class Connection {
 
   /** Asks the gateway for a sign of life, which also tells how far away it is. */
   probe(): void {
-    if (!this.isReady || this.#isOver || this.#answer.isSet) return;
+    if (!this.isReady || this.#isOver) return;
+    // The answer that is on its way says nothing of how things are now.
+    if (this.#answer.isSet) return void (this.#asksAgain = true);
+    this.#asksAgain = false;
     const sentAt = this.#environment.now();
     this.#answer.set(this.#patience.heartbeatMs, () => {
       const waited = this.#environment.now() - sentAt;
@@ -158,6 +163,7 @@ export class Connection {
         return this.send({ op: Op.HeartbeatAck, time: frame.time });
       case Op.HeartbeatAck:
         this.#answer.clear();
+        if (this.#asksAgain) this.probe();
         if (frame.time !== undefined) this.#events.onLatency(Math.max(0, this.#lastSeen - frame.time));
         return;
       case Op.Refreshed:

@@ -193,6 +193,19 @@ describe('being awake again', () => {
     await world.clock.pass(10_000);
     assert.equal(world.client.state, 'waiting');
   });
+
+  it('does not rely on an answer that was on its way before', async () => {
+    const world = start();
+    world.client.connect();
+    await ready(world);
+    world.wake('visible');
+    assert.equal(world.socket.ops(10).length, 1);
+    // The answer to the first heartbeat; the network went away behind it.
+    world.socket.receive({ op: 11 });
+    assert.equal(world.socket.ops(10).length, 2);
+    await world.clock.pass(10_000);
+    assert.equal(world.client.state, 'waiting');
+  });
 });
 
 describe('tokens', () => {

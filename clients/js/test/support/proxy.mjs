@@ -27,7 +27,7 @@ export class FaultProxy {
   #random;
   #server;
 
-  constructor(ports, { seed = 1, maxBytes = 6_000, silenceShare = 0 } = {}) {
+  constructor(ports, { seed = 1, maxBytes = 4_000, silenceShare = 0 } = {}) {
     Object.assign(this, { ports, maxBytes, silenceShare });
     this.#random = seeded(seed);
   }
