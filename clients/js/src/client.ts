@@ -265,7 +265,11 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   #log(what: string, detail: object): void {
-    this.#options.log?.(what, detail);
+    try {
+      this.#options.log?.(what, detail);
+    } catch {
+      // A log must not decide whether we come back.
+    }
   }
 
   get #patience() {

@@ -50,7 +50,10 @@ describe('the cursor', () => {
     room.on('message', ({ position }) => seen.push([position, room.position]));
     world.socket.receive(message(ROOM, 1, '5-1'));
     world.socket.receive(message(ROOM, 2, '5-2'));
-    assert.deepEqual(seen, [['5-1', '5-0'], ['5-2', '5-1']]);
+    assert.deepEqual(seen, [
+      ['5-1', '5-0'],
+      ['5-2', '5-1'],
+    ]);
   });
 
   it('stays where it was when everything follows, and moves with what follows', async () => {
@@ -63,7 +66,10 @@ describe('the cursor', () => {
     world.socket.receive(message(ROOM, 2, '5-2'));
     // Cut before the rest has come: it comes again from here.
     assert.equal(sinceOf(await cut(world)), '5-2');
-    assert.deepEqual(heard.map(({ type }) => type), ['subscribed', 'recovered', 'message']);
+    assert.deepEqual(
+      heard.map(({ type }) => type),
+      ['subscribed', 'recovered', 'message'],
+    );
   });
 
   it('moves over what is missing only after the app was told', async () => {
@@ -96,7 +102,7 @@ describe('the cursor', () => {
     assert.equal(sinceOf(await cut(world)), '5-1');
   });
 
-  it('is kept for the session\'s own channels, which nobody has subscribed to', async () => {
+  it("is kept for the session's own channels, which nobody has subscribed to", async () => {
     const { world } = await inRoom();
     world.socket.receive(message('user:42', 1, '7-1'));
     const identify = await cut(world);
@@ -166,7 +172,7 @@ describe('subscriptions', () => {
     assert.deepEqual([world.socket.ops(4).length, world.socket.ops(5).length], [1, 1]);
   });
 
-  it('of the session\'s own channels are never asked for, nor left', async () => {
+  it("of the session's own channels are never asked for, nor left", async () => {
     const world = start();
     world.client.connect();
     await ready(world);
@@ -210,7 +216,10 @@ describe('subscriptions', () => {
     assert.deepEqual(world.socket.ops(4), [{ op: 4, channel: ROOM, since: '5-1' }]);
     world.socket.receive({ op: 6, channel: ROOM, state: 'subscribed', position: '5-1', recovered: true });
     world.socket.receive(message(ROOM, 2, '5-2'));
-    assert.deepEqual(heard.map(({ type }) => type), ['subscribed', 'recovered', 'message']);
+    assert.deepEqual(
+      heard.map(({ type }) => type),
+      ['subscribed', 'recovered', 'message'],
+    );
   });
 
   it('with a place of their own leave the channel first and take it up there', async () => {
@@ -230,7 +239,10 @@ describe('subscriptions', () => {
     const heard = [];
     world.client.subscribe(ROOM, { since: '4-4' }).on('event', (event) => heard.push(event));
     await settled();
-    assert.deepEqual(heard.map(({ type }) => type), ['subscribed', 'gap']);
+    assert.deepEqual(
+      heard.map(({ type }) => type),
+      ['subscribed', 'gap'],
+    );
   });
 
   it('that are left before they are answered cause no confusion', async () => {
@@ -263,16 +275,22 @@ describe('subscriptions', () => {
     await settled();
     assert.equal(world.socket.ops(4).length, 1, 'not at once again');
     const identify = await cut(world);
-    assert.deepEqual(identify.channels.map(({ channel }) => channel), ['user:42', 'all', ROOM, 'secret:1']);
+    assert.deepEqual(
+      identify.channels.map(({ channel }) => channel),
+      ['user:42', 'all', ROOM, 'secret:1'],
+    );
   });
 
-  it('of another user\'s own channel end with that user', async () => {
+  it("of another user's own channel end with that user", async () => {
     const { world } = await inRoom();
     await cut(world);
     world.socket.receive({
       op: 2,
       user: '43',
-      channels: [{ channel: 'user:43', position: '1-0' }, { channel: 'all', position: '1-0', recovered: true }],
+      channels: [
+        { channel: 'user:43', position: '1-0' },
+        { channel: 'all', position: '1-0', recovered: true },
+      ],
     });
     world.socket.receive({ op: 6, channel: 'user:42', state: 'refused', reason: 'not_allowed' });
     assert.ok(!world.events.some(({ type }) => type === 'refused'));
@@ -292,7 +310,10 @@ describe('listeners', () => {
     world.socket.receive(message(ROOM, 1, '5-1'));
     assert.deepEqual(heard, [1]);
     assert.equal(room.position, '5-1');
-    assert.deepEqual(world.errors.map(({ where, error }) => [where, error.message]), [['listener', 'mine']]);
+    assert.deepEqual(
+      world.errors.map(({ where, error }) => [where, error.message]),
+      [['listener', 'mine']],
+    );
   });
 
   it('can be taken away', async () => {

@@ -10,7 +10,10 @@ describe('connecting', () => {
     const identify = await ready(world);
     assert.equal(world.socket.url, 'wss://gateway.test/gateway?x=1&v=2');
     assert.deepEqual(identify, { op: 1, token: 'secret-token', channels: [] });
-    assert.deepEqual(world.states.map(({ state }) => state), ['connecting', 'connected']);
+    assert.deepEqual(
+      world.states.map(({ state }) => state),
+      ['connecting', 'connected'],
+    );
     assert.equal(world.client.user, '42');
   });
 
@@ -43,7 +46,10 @@ describe('connecting', () => {
     assert.equal(world.sockets.length, 1);
     world.client.connect();
     const identify = await ready(world);
-    assert.deepEqual(identify.channels.map(({ channel }) => channel), ['user:42', 'all']);
+    assert.deepEqual(
+      identify.channels.map(({ channel }) => channel),
+      ['user:42', 'all'],
+    );
     assert.equal(world.client.state, 'connected');
   });
 
@@ -168,7 +174,10 @@ describe('the budget of messages', () => {
     const world = start();
     names(100).forEach((name) => world.client.subscribe(name));
     world.client.connect();
-    const identify = await ready(world, names(100).map((channel) => ({ channel, position: '1-0' })));
+    const identify = await ready(
+      world,
+      names(100).map((channel) => ({ channel, position: '1-0' })),
+    );
     assert.equal(identify.channels.length, 100);
     assert.equal(world.socket.ops(4).length, 0);
   });
@@ -239,5 +248,19 @@ describe('the debug log', () => {
     assert.match(text, /connected/);
     assert.match(text, /waiting/);
     assert.doesNotMatch(text, /secret-token|private words/);
+  });
+
+  it('that throws changes nothing', async () => {
+    const world = start({
+      log: () => {
+        throw new Error('the log is full');
+      },
+    });
+    world.client.connect();
+    await ready(world);
+    world.socket.end(1006);
+    await world.clock.pass(world.states.at(-1).retryInMs);
+    await ready(world);
+    assert.equal(world.client.state, 'connected');
   });
 });

@@ -207,7 +207,14 @@ it('runs the consumer of the examples, which goes on where it was after a restar
     await eventually('it is subscribed', () => err.join('').includes('subscribed'));
     await publish();
     await eventually('it has printed all', () => out.join('').split('\n').length === wanted.length + 1);
-    assert.deepEqual(out.join('').trim().split('\n').map((line) => JSON.parse(line).n), wanted);
+    assert.deepEqual(
+      out
+        .join('')
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).n),
+      wanted,
+    );
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
     assert.equal(await deadline(ended, 'it ends'), 0);

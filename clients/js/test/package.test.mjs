@@ -28,7 +28,11 @@ it('depends on nothing at run time', () => {
 
 it('can be imported and required', async () => {
   const require = createRequire(import.meta.url);
-  for (const [entry, name] of [['', 'GatewayClient'], ['/react', 'useChannel'], ['/shared', 'SharedClient']]) {
+  for (const [entry, name] of [
+    ['', 'GatewayClient'],
+    ['/react', 'useChannel'],
+    ['/shared', 'SharedClient'],
+  ]) {
     const path = `@emagine/gateway-client${entry}`;
     assert.equal(typeof (await import(path))[name], 'function', path);
     assert.equal(typeof require(path)[name], 'function', path);

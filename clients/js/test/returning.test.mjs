@@ -80,8 +80,14 @@ describe('the back-off', () => {
 
   it('is anything from nothing to a bound that doubles up to half a minute', async () => {
     const bounds = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000, 30_000];
-    assert.deepEqual(await waits(0), bounds.map(() => 0));
-    assert.deepEqual(await waits(0.25), bounds.map((bound) => bound / 4));
+    assert.deepEqual(
+      await waits(0),
+      bounds.map(() => 0),
+    );
+    assert.deepEqual(
+      await waits(0.25),
+      bounds.map((bound) => bound / 4),
+    );
     assert.deepEqual(await waits(1), bounds);
   });
 

@@ -52,7 +52,9 @@ describe('tabs that share a socket', () => {
     one.tab.connect();
     other.tab.connect();
     const { socket } = await accept(1, [{ channel: 'room:7', position: '5-0' }]);
-    await eventually('both know', () => [one, other].every(({ tab }) => tab.state === 'connected' && tab.user === '42'));
+    await eventually('both know', () =>
+      [one, other].every(({ tab }) => tab.state === 'connected' && tab.user === '42'),
+    );
     await eventually('it is subscribed', () => room.state === 'subscribed');
     socket.receive(message('room:7', 1, '5-1'));
     socket.receive(message('user:42', 2));
@@ -113,7 +115,11 @@ describe('tabs that share a socket', () => {
     await eventually('the gap is told', () => events.some(({ type }) => type === 'gap'));
     const heard = messages(events);
     assert.ok(heard.length <= MAX_UNTAKEN, `${heard.length} were kept`);
-    assert.deepEqual(heard, heard.map((_, index) => index + 1), 'up to the gap nothing is missing');
+    assert.deepEqual(
+      heard,
+      heard.map((_, index) => index + 1),
+      'up to the gap nothing is missing',
+    );
     await eventually('the other has all', () => messages(other.events).length === many);
     socket.receive(message('room:7', many + 1, `5-${many + 1}`));
     await eventually('it goes on', () => room.position === `5-${many + 1}`);

@@ -147,4 +147,9 @@ export async function ready(world, channels = [], more = {}) {
   return identify;
 }
 
-export const message = (channel, n, position) => ({ op: 3, channel, ...(position ? { position } : {}), message: { n } });
+export const message = (channel, n, position) => ({
+  op: 3,
+  channel,
+  ...(position ? { position } : {}),
+  message: { n },
+});

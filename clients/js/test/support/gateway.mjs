@@ -61,7 +61,9 @@ export async function startRedis(test) {
   const child = run(test, 'redis-server', arguments_.map(String), process.env);
   child.stdout.resume();
   child.stderr.resume();
-  await eventually('Redis answers', () => spawnSync('redis-cli', ['-p', String(port), 'ping']).stdout?.includes('PONG'));
+  await eventually('Redis answers', () =>
+    spawnSync('redis-cli', ['-p', String(port), 'ping']).stdout?.includes('PONG'),
+  );
   return `redis://127.0.0.1:${port}`;
 }
 
