@@ -5,21 +5,26 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test conformance lint fuzz bench measure compare-instructions check compose-test clean
+.PHONY: help setup run test test-js conformance lint fuzz bench measure compare-instructions check compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what building and testing need (Rust, redis-server, Python)
-	@scripts/setup rust redis python
+setup: ## install what building and testing need (Rust, redis-server, Python, Node, Chromium)
+	@scripts/setup rust redis python node chromium
 
 run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, admin on :8081
 	@scripts/setup rust
 	cargo run --release --locked -- run
 
-test: setup conformance ## run every test; those of the broker start Redis servers of their own
+test: setup conformance test-js ## run every test; those of the broker start Redis servers of their own
 	cargo test --locked --doc
 	cargo test --locked --tests
+
+test-js: ## the JavaScript client (clients/js): in Node, and in Chromium against a real gateway
+	@scripts/setup rust redis node chromium
+	cargo build --locked --bin emagine-gateway
+	cd clients/js && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci; } && npm test
 
 conformance: ## the socket layer against RFC 6455: all 301 Autobahn cases without compression
 	@scripts/setup rust python

@@ -117,7 +117,8 @@ fn merge() -> Box<dyn FnMut()> {
             registry.deliver(publication);
         }
         let beginning = registry.beginning(session, &room).expect("a confirmed subscription");
-        registry.restore(session, &room, beginning.number, missed.clone(), last);
+        let restored = (missed.clone(), last);
+        registry.restore(session, &room, beginning.number, restored, 0);
         assert_eq!(registry.go_live(session, &room), all.len() as u64);
         drop(registry.leave(session));
     })

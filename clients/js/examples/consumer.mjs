@@ -1,0 +1,36 @@
+// A consumer in Node that goes on where it was after a restart: it writes down how far it has come.
+//
+//   npm install @emagine/gateway-client ws
+//   GATEWAY=ws://localhost:8080/ TOKEN=42 node consumer.mjs user:42
+import { readFileSync, writeFileSync } from 'node:fs';
+import { GatewayClient } from '@emagine/gateway-client';
+import WebSocket from 'ws';
+
+const channel = process.argv[2] ?? 'all';
+const file = `${channel.replace(/[^\w-]/g, '_')}.position`;
+
+function lastPosition() {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    return undefined;
+  }
+}
+
+const client = new GatewayClient({
+  url: process.env.GATEWAY ?? 'ws://localhost:8080/',
+  token: process.env.TOKEN ?? '42',
+  WebSocket,
+  log: (what, detail) => process.env.DEBUG && console.error(what, detail),
+});
+const since = lastPosition();
+const events = client.subscribe(channel, since ? { since } : {});
+client.connect();
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => client.close());
+
+for await (const event of events) {
+  if (event.type === 'message') console.log(JSON.stringify(event.message));
+  if (event.type === 'gap') console.error(`something may be missing on ${channel} (${event.reason}): fetch it anew`);
+  // After the work is done: should we end before, it comes again. Nothing is left out.
+  if ((event.type === 'message' || event.type === 'gap') && event.position) writeFileSync(file, event.position);
+}

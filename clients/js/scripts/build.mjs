@@ -1,0 +1,40 @@
+// Builds dist/: ES modules and types by tsc, CommonJS and the bundles for pages without a bundler by esbuild.
+import { execFileSync } from 'node:child_process';
+import { cpSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const dist = join(root, 'dist');
+const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'));
+
+rmSync(dist, { recursive: true, force: true });
+execFileSync(process.execPath, [join(typescript, 'bin/tsc'), '-p', root], { stdio: 'inherit' });
+
+const common = { absWorkingDir: root, bundle: true, target: 'es2022', legalComments: 'none', logLevel: 'warning' };
+const entries = ['index', 'react', 'shared'].map((name) => `src/${name}.ts`);
+await build({
+  ...common,
+  entryPoints: entries,
+  outdir: 'dist/cjs',
+  format: 'cjs',
+  platform: 'neutral',
+  external: ['react'],
+});
+
+// A package without "type" in this folder: its .js is CommonJS, and so are the types beside it.
+writeFileSync(join(dist, 'cjs/package.json'), '{ "type": "commonjs" }\n');
+for (const name of readdirSync(dist).filter((name) => name.endsWith('.d.ts'))) {
+  cpSync(join(dist, name), join(dist, 'cjs', name));
+}
+
+const bundle = { ...common, minify: true, format: 'esm' };
+await build({ ...bundle, entryPoints: ['src/index.ts'], outfile: 'dist/bundle/gateway-client.js' });
+await build({
+  ...bundle,
+  entryPoints: ['src/shared-worker.ts'],
+  outfile: 'dist/bundle/shared-worker.js',
+  format: 'iife',
+});

@@ -1,0 +1,41 @@
+/** What tabs and the worker that they share say to each other. */
+
+import type { BackoffOptions } from './backoff.js';
+import type { ErrorEvent, StateEvent } from './options.js';
+import type { ChannelEvent } from './subscription.js';
+import type { TokenReason } from './token.js';
+
+/** What can be told to a worker: everything but functions. */
+export interface SharedSettings {
+  url: string;
+  backoff?: BackoffOptions;
+  connectTimeoutMs?: number;
+  heartbeatTimeoutMs?: number;
+}
+
+export type FromTab =
+  /** The first message. Tabs with the same key share a socket. `lock` is held as long as the tab lives. */
+  | { type: 'hello'; key: string; settings: SharedSettings; lock: string | undefined }
+  | { type: 'connect' }
+  | { type: 'subscribe'; channel: string; since: string | undefined }
+  | { type: 'unsubscribe'; channel: string }
+  | { type: 'token'; request: number; token: string | null; failed?: string }
+  | { type: 'wake'; why: string }
+  /** So many events have been taken. */
+  | { type: 'taken'; count: number }
+  | { type: 'bye' };
+
+export type FromWorker =
+  | { type: 'welcome'; state: StateEvent; user: string | undefined; latencyMs: number | undefined }
+  | { type: 'state'; event: StateEvent; user: string | undefined }
+  | { type: 'error'; event: { where: ErrorEvent['where']; message: string } }
+  | { type: 'latency'; latencyMs: number }
+  | { type: 'channel'; event: ChannelEvent }
+  | { type: 'token'; request: number; reason: TokenReason }
+  /** The tab took nothing for too long: its subscriptions have ended. It says hello again. */
+  | { type: 'overflow' };
+
+/** How many events may be on their way to a tab that takes none, as one that the browser has frozen. */
+export const MAX_UNTAKEN = 10_000;
+/** A tab says how many it has taken after so many. */
+export const TAKEN_EVERY = 100;

@@ -1,0 +1,380 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { BufferOverflow } from '../dist/index.js';
+import { hello, message, ready, settled, start } from './support/fake.mjs';
+
+const ROOM = 'room:7';
+const sinceOf = (identify, channel = ROOM) => identify.channels.find((asked) => asked.channel === channel)?.since;
+
+/** A client on room:7 at 5-0. */
+async function inRoom(options) {
+  const world = start(options);
+  const room = world.client.subscribe(ROOM);
+  const heard = [];
+  room.on('event', (event) => heard.push(event));
+  world.client.connect();
+  await ready(world, [{ channel: ROOM, position: '5-0' }]);
+  return { world, room, heard };
+}
+
+/** The socket is cut and the next one gets as far as Identify, which is returned. */
+async function cut(world) {
+  world.socket.end(1006);
+  await world.clock.pass(world.states.at(-1).retryInMs);
+  return hello(world);
+}
+
+function readyAgain(world, channels) {
+  world.socket.receive({ op: 2, user: '42', session: '01', channels });
+}
+
+describe('the cursor', () => {
+  it('begins where Ready says', async () => {
+    const { world, room } = await inRoom();
+    assert.equal(room.state, 'subscribed');
+    assert.equal(room.position, '5-0');
+    assert.equal(sinceOf(await cut(world)), '5-0');
+  });
+
+  it('moves with each durable message, and not with a plain one', async () => {
+    const { world, room } = await inRoom();
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    world.socket.receive(message(ROOM, 2));
+    assert.equal(room.position, '5-1');
+    assert.equal(sinceOf(await cut(world)), '5-1');
+  });
+
+  it('has not moved yet while the app is given the message', async () => {
+    const { world, room } = await inRoom();
+    const seen = [];
+    room.on('message', ({ position }) => seen.push([position, room.position]));
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    world.socket.receive(message(ROOM, 2, '5-2'));
+    assert.deepEqual(seen, [
+      ['5-1', '5-0'],
+      ['5-2', '5-1'],
+    ]);
+  });
+
+  it('stays where it was when everything follows, and moves with what follows', async () => {
+    const { world, room, heard } = await inRoom();
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    await cut(world);
+    heard.length = 0;
+    readyAgain(world, [{ channel: ROOM, position: '5-1', recovered: true }]);
+    assert.equal(room.position, '5-1');
+    world.socket.receive(message(ROOM, 2, '5-2'));
+    // Cut before the rest has come: it comes again from here.
+    assert.equal(sinceOf(await cut(world)), '5-2');
+    assert.deepEqual(
+      heard.map(({ type }) => type),
+      ['subscribed', 'recovered', 'message'],
+    );
+  });
+
+  it('moves over what is missing only after the app was told', async () => {
+    const { world, room, heard } = await inRoom();
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    await cut(world);
+    heard.length = 0;
+    let atGap;
+    room.on('gap', () => (atGap = room.position));
+    readyAgain(world, [{ channel: ROOM, position: '9-4', recovered: false }]);
+    assert.deepEqual(heard, [
+      { type: 'subscribed', channel: ROOM, position: '9-4' },
+      { type: 'gap', channel: ROOM, reason: 'not_recovered', position: '9-4' },
+    ]);
+    assert.equal(atGap, '5-1');
+    assert.equal(room.position, '9-4');
+  });
+
+  it('is not moved by a gateway that does not say whether anything is missing: that is a gap', async () => {
+    const { world, heard } = await inRoom();
+    await cut(world);
+    readyAgain(world, [{ channel: ROOM, position: '5-9' }]);
+    assert.equal(heard.at(-1).type, 'gap');
+  });
+
+  it('survives a socket that ends before Ready', async () => {
+    const { world } = await inRoom();
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    assert.equal(sinceOf(await cut(world)), '5-1');
+    assert.equal(sinceOf(await cut(world)), '5-1');
+  });
+
+  it("is kept for the session's own channels, which nobody has subscribed to", async () => {
+    const { world } = await inRoom();
+    world.socket.receive(message('user:42', 1, '7-1'));
+    const identify = await cut(world);
+    assert.equal(sinceOf(identify, 'user:42'), '7-1');
+    assert.equal(sinceOf(identify, 'all'), '1-0');
+    assert.deepEqual(world.events.at(-1), { type: 'message', channel: 'user:42', message: { n: 1 }, position: '7-1' });
+  });
+
+  it('begins where the app says', async () => {
+    const world = start();
+    world.client.subscribe(ROOM, { since: '5-7' });
+    world.client.connect();
+    const identify = await ready(world, [{ channel: ROOM, position: '5-7', recovered: true }]);
+    assert.equal(sinceOf(identify), '5-7');
+    assert.ok(world.events.some(({ type, channel }) => type === 'recovered' && channel === ROOM));
+  });
+
+  it('of a later Subscribe works in the same way', async () => {
+    const world = start();
+    world.client.connect();
+    await ready(world);
+    const room = world.client.subscribe(ROOM, { since: '5-7' });
+    await settled();
+    assert.deepEqual(world.socket.ops(4), [{ op: 4, channel: ROOM, since: '5-7' }]);
+    assert.equal(room.state, 'pending');
+    world.socket.receive({ op: 6, channel: ROOM, state: 'subscribed', position: '8-0', recovered: false });
+    assert.equal(room.state, 'subscribed');
+    assert.equal(world.events.at(-1).type, 'gap');
+    assert.equal(room.position, '8-0');
+  });
+});
+
+describe('a gap', () => {
+  it('of the gateway reaches the app in its place', async () => {
+    const { world, heard, room } = await inRoom();
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    world.socket.receive({ op: 8, channel: ROOM, reason: 'link_lost' });
+    world.socket.receive(message(ROOM, 3, '5-3'));
+    assert.deepEqual(heard.slice(1), [
+      { type: 'message', channel: ROOM, message: { n: 1 }, position: '5-1' },
+      { type: 'gap', channel: ROOM, reason: 'link_lost' },
+      { type: 'message', channel: ROOM, message: { n: 3 }, position: '5-3' },
+    ]);
+    assert.equal(room.position, '5-3');
+  });
+});
+
+describe('subscriptions', () => {
+  it('are asked for once, however many share a channel, and left with the last', async () => {
+    const world = start();
+    world.client.connect();
+    await ready(world);
+    const [one, other] = [world.client.subscribe(ROOM), world.client.subscribe(ROOM)];
+    await settled();
+    world.socket.receive({ op: 6, channel: ROOM, state: 'subscribed', position: '5-0' });
+    const late = world.client.subscribe(ROOM);
+    const heard = [];
+    late.on('event', (event) => heard.push(event));
+    await settled();
+    assert.deepEqual(heard, [{ type: 'subscribed', channel: ROOM, position: '5-0' }]);
+    one.unsubscribe();
+    other.unsubscribe();
+    await settled();
+    assert.equal(world.socket.ops(5).length, 0);
+    late.unsubscribe();
+    await settled();
+    assert.deepEqual([world.socket.ops(4).length, world.socket.ops(5).length], [1, 1]);
+  });
+
+  it("of the session's own channels are never asked for, nor left", async () => {
+    const world = start();
+    world.client.connect();
+    await ready(world);
+    const own = world.client.subscribe('user:42');
+    const heard = [];
+    own.on('message', ({ message }) => heard.push(message.n));
+    await settled();
+    world.socket.receive(message('user:42', 1));
+    own.unsubscribe();
+    await settled();
+    world.socket.receive(message('user:42', 2));
+    assert.deepEqual(heard, [1]);
+    assert.equal(world.socket.ops(4).length + world.socket.ops(5).length, 0);
+    assert.equal(world.events.at(-1).message.n, 2, 'the client still hears it');
+  });
+
+  it('that are taken up again at once go on as if nothing had been', async () => {
+    const { world, room } = await inRoom();
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    room.unsubscribe();
+    const again = world.client.subscribe(ROOM);
+    await settled();
+    assert.equal(world.socket.ops(4).length + world.socket.ops(5).length, 0);
+    assert.equal(again.position, '5-1');
+    assert.equal(again.state, 'subscribed');
+  });
+
+  it('that are taken up again while being left miss nothing', async () => {
+    const { world, room } = await inRoom();
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    room.unsubscribe();
+    await settled();
+    const again = world.client.subscribe(ROOM);
+    const heard = [];
+    again.on('event', (event) => heard.push(event));
+    // Still on its way: given to nobody, and so not counted as seen.
+    world.socket.receive(message(ROOM, 2, '5-2'));
+    assert.equal(again.position, '5-1');
+    world.socket.receive({ op: 6, channel: ROOM, state: 'unsubscribed' });
+    await settled();
+    assert.deepEqual(world.socket.ops(4), [{ op: 4, channel: ROOM, since: '5-1' }]);
+    world.socket.receive({ op: 6, channel: ROOM, state: 'subscribed', position: '5-1', recovered: true });
+    world.socket.receive(message(ROOM, 2, '5-2'));
+    assert.deepEqual(
+      heard.map(({ type }) => type),
+      ['subscribed', 'recovered', 'message'],
+    );
+  });
+
+  it('with a place of their own leave the channel first and take it up there', async () => {
+    const { world, room } = await inRoom();
+    room.unsubscribe();
+    world.client.subscribe(ROOM, { since: '4-4' });
+    await settled();
+    assert.equal(world.socket.ops(5).length, 1);
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    world.socket.receive({ op: 6, channel: ROOM, state: 'unsubscribed' });
+    await settled();
+    assert.deepEqual(world.socket.ops(4), [{ op: 4, channel: ROOM, since: '4-4' }]);
+  });
+
+  it('with a place of their own on a channel that others share are told of the gap', async () => {
+    const { world } = await inRoom();
+    const heard = [];
+    world.client.subscribe(ROOM, { since: '4-4' }).on('event', (event) => heard.push(event));
+    await settled();
+    assert.deepEqual(
+      heard.map(({ type }) => type),
+      ['subscribed', 'gap'],
+    );
+  });
+
+  it('that are left before they are answered cause no confusion', async () => {
+    const world = start();
+    world.client.connect();
+    await ready(world);
+    const room = world.client.subscribe(ROOM);
+    await settled();
+    room.unsubscribe();
+    await settled();
+    assert.equal(world.socket.ops(5).length, 0, 'one request at a time');
+    world.socket.receive({ op: 6, channel: ROOM, state: 'subscribed', position: '5-0' });
+    await settled();
+    assert.equal(world.socket.ops(5).length, 1);
+    world.socket.receive({ op: 6, channel: ROOM, state: 'unsubscribed' });
+    assert.equal(world.events.filter(({ channel }) => channel === ROOM).length, 0);
+    assert.equal(sinceOf(await cut(world)), undefined);
+  });
+
+  it('that are refused are said to be, and are asked for with the next connection', async () => {
+    const { world, room } = await inRoom();
+    const secret = world.client.subscribe('secret:1');
+    await settled();
+    world.socket.receive({ op: 6, channel: 'secret:1', state: 'refused', reason: 'not_allowed' });
+    assert.equal(secret.state, 'refused');
+    assert.deepEqual(world.events.at(-1), { type: 'refused', channel: 'secret:1', reason: 'not_allowed' });
+    // A new token opens fewer channels.
+    world.socket.receive({ op: 6, channel: ROOM, state: 'unsubscribed', reason: 'not_allowed' });
+    assert.equal(room.state, 'refused');
+    await settled();
+    assert.equal(world.socket.ops(4).length, 1, 'not at once again');
+    const identify = await cut(world);
+    assert.deepEqual(
+      identify.channels.map(({ channel }) => channel),
+      ['user:42', 'all', ROOM, 'secret:1'],
+    );
+  });
+
+  it("of another user's own channel end with that user", async () => {
+    const { world } = await inRoom();
+    await cut(world);
+    world.socket.receive({
+      op: 2,
+      user: '43',
+      channels: [
+        { channel: 'user:43', position: '1-0' },
+        { channel: 'all', position: '1-0', recovered: true },
+      ],
+    });
+    world.socket.receive({ op: 6, channel: 'user:42', state: 'refused', reason: 'not_allowed' });
+    assert.ok(!world.events.some(({ type }) => type === 'refused'));
+    const identify = await cut(world);
+    assert.ok(!identify.channels.some(({ channel }) => channel === 'user:42'));
+  });
+});
+
+describe('listeners', () => {
+  it('that throw harm nobody else, and what they threw is not lost', async () => {
+    const { world, room } = await inRoom();
+    const heard = [];
+    room.on('message', () => {
+      throw new Error('mine');
+    });
+    room.on('message', ({ message }) => heard.push(message.n));
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    assert.deepEqual(heard, [1]);
+    assert.equal(room.position, '5-1');
+    assert.deepEqual(
+      world.errors.map(({ where, error }) => [where, error.message]),
+      [['listener', 'mine']],
+    );
+  });
+
+  it('can be taken away', async () => {
+    const { world, room } = await inRoom();
+    const heard = [];
+    const off = room.on('message', ({ message }) => heard.push(message.n));
+    world.socket.receive(message(ROOM, 1));
+    off();
+    world.socket.receive(message(ROOM, 2));
+    assert.deepEqual(heard, [1]);
+  });
+});
+
+describe('iterations', () => {
+  it('give everything in order, and end with the subscription', async () => {
+    const { world, room } = await inRoom();
+    const types = [];
+    const loop = (async () => {
+      for await (const event of room) types.push(event.type);
+    })();
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    world.socket.receive({ op: 8, channel: ROOM, reason: 'link_lost' });
+    await settled();
+    world.socket.receive(message(ROOM, 2, '5-2'));
+    room.unsubscribe();
+    await loop;
+    assert.deepEqual(types, ['message', 'gap', 'message']);
+  });
+
+  it('of the client give every channel, and end with the client', async () => {
+    const { world } = await inRoom();
+    const channels = [];
+    const loop = (async () => {
+      for await (const { channel } of world.client) channels.push(channel);
+    })();
+    world.socket.receive(message(ROOM, 1));
+    world.socket.receive(message('user:42', 2));
+    world.client.close();
+    await loop;
+    assert.deepEqual(channels, [ROOM, 'user:42']);
+  });
+
+  it('that fall too far behind end with an error after what they had room for', async () => {
+    const { world, room } = await inRoom({ bufferSize: 3 });
+    const iteration = room[Symbol.asyncIterator]();
+    for (let n = 1; n <= 5; n++) world.socket.receive(message(ROOM, n, `5-${n}`));
+    const had = [];
+    await assert.rejects(async () => {
+      for await (const event of iteration) had.push(event.message.n);
+    }, BufferOverflow);
+    assert.deepEqual(had, [1, 2, 3]);
+  });
+
+  it('that are left take nothing more', async () => {
+    const { world, room } = await inRoom();
+    for (let n = 0; n < 2; n++) {
+      setImmediate(() => world.socket.receive(message(ROOM, n)));
+      for await (const event of room) {
+        assert.equal(event.message.n, n);
+        break;
+      }
+    }
+  });
+});

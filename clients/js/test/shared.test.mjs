@@ -1,0 +1,127 @@
+// Tabs and the worker that they share, in one process: the ports are real, the sockets are not.
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { MessageChannel } from 'node:worker_threads';
+import { SharedClient } from '../dist/shared.js';
+import { SharedHub } from '../dist/shared-hub.js';
+import { MAX_UNTAKEN } from '../dist/shared-messages.js';
+import { eventually } from './support/deadline.mjs';
+import { FakeSocket, LIMITS, message } from './support/fake.mjs';
+
+/** A worker, its sockets, and a way to open tabs. */
+function startWorker(test) {
+  const sockets = [];
+  const WebSocket = function (url) {
+    const socket = new FakeSocket(url);
+    sockets.push(socket);
+    return socket;
+  };
+  const hub = new SharedHub({ WebSocket });
+  const open = (options = {}) => {
+    const { port1, port2 } = new MessageChannel();
+    hub.serve(port2);
+    const tab = new SharedClient({ url: 'ws://gateway.test/', token: '42', worker: port1, ...options });
+    const events = [];
+    tab.on('event', (event) => events.push(event));
+    test.after(() => {
+      tab.close();
+      port1.close();
+    });
+    return { tab, events, port: port1, workerPort: port2 };
+  };
+  /** The gateway greets and accepts the latest socket. */
+  const accept = async (nth, channels = []) => {
+    await eventually('there is a socket', () => sockets.length === nth);
+    const socket = sockets[nth - 1];
+    socket.receive({ op: 0, heartbeat_interval: 45_000, limits: LIMITS });
+    const [identify] = socket.ops(1);
+    const own = ['user:42', 'all'].map((channel) => ({ channel, position: '1-0' }));
+    socket.receive({ op: 2, user: '42', channels: [...own, ...channels] });
+    return { socket, identify };
+  };
+  return { sockets, open, accept };
+}
+
+const messages = (events) => events.filter(({ type }) => type === 'message').map((event) => event.message.n);
+
+describe('tabs that share a socket', () => {
+  it('have one, hear what they want and what is theirs anyway, and leave it to the others', async (test) => {
+    const { sockets, open, accept } = startWorker(test);
+    const [one, other] = [open(), open()];
+    const room = one.tab.subscribe('room:7');
+    one.tab.connect();
+    other.tab.connect();
+    const { socket } = await accept(1, [{ channel: 'room:7', position: '5-0' }]);
+    await eventually('both know', () =>
+      [one, other].every(({ tab }) => tab.state === 'connected' && tab.user === '42'),
+    );
+    await eventually('it is subscribed', () => room.state === 'subscribed');
+    socket.receive(message('room:7', 1, '5-1'));
+    socket.receive(message('user:42', 2));
+    await eventually('they arrive', () => messages(one.events).length === 2 && messages(other.events).length === 1);
+    assert.deepEqual(messages(one.events), [1, 2]);
+    assert.deepEqual(messages(other.events), [2]);
+    assert.equal(room.position, '5-1');
+    one.tab.close();
+    await eventually('the channel is left', () => socket.ops(5).length === 1);
+    assert.equal(socket.isClosed, false);
+    other.tab.close();
+    await eventually('the socket is closed', () => socket.isClosed);
+    assert.equal(sockets.length, 1);
+  });
+
+  it('do not share it with other keys', async (test) => {
+    const { sockets, open } = startWorker(test);
+    open({ key: 'user 42' }).tab.connect();
+    open({ key: 'user 43' }).tab.connect();
+    await eventually('each has one', () => sockets.length === 2);
+  });
+
+  it('are asked for the token, and the next one where one fails', async (test) => {
+    const { open, accept } = startWorker(test);
+    const { tab } = open({
+      token: () => {
+        throw new Error('logged out here');
+      },
+    });
+    const errors = [];
+    tab.on('error', (event) => errors.push(event));
+    tab.connect();
+    await eventually('the failure is told', () => errors.some(({ where }) => where === 'token'));
+    open({ token: async () => 'from the other tab' }).tab.connect();
+    const { identify } = await accept(1);
+    assert.equal(identify.token, 'from the other tab');
+  });
+
+  it('that take nothing are let go, and are told of the gap when they are back', async (test) => {
+    const { open, accept } = startWorker(test);
+    const { tab, events, port } = open();
+    const room = tab.subscribe('room:7');
+    tab.connect();
+    const { socket } = await accept(1, [{ channel: 'room:7', position: '5-0' }]);
+    // Another tab keeps the socket.
+    const other = open();
+    other.tab.connect();
+    other.tab.subscribe('room:7');
+    await eventually('both are there', () => room.state === 'subscribed' && other.events.length > 0);
+    const { onmessage } = port;
+    port.onmessage = null;
+    const many = MAX_UNTAKEN + 500;
+    for (let n = 1; n <= many; n++) {
+      socket.receive(message('room:7', n, `5-${n}`));
+      if (n % 1_000 === 0) await eventually('the other keeps up', () => messages(other.events).length === n);
+    }
+    port.onmessage = onmessage;
+    await eventually('the gap is told', () => events.some(({ type }) => type === 'gap'));
+    const heard = messages(events);
+    assert.ok(heard.length <= MAX_UNTAKEN, `${heard.length} were kept`);
+    assert.deepEqual(
+      heard,
+      heard.map((_, index) => index + 1),
+      'up to the gap nothing is missing',
+    );
+    await eventually('the other has all', () => messages(other.events).length === many);
+    socket.receive(message('room:7', many + 1, `5-${many + 1}`));
+    await eventually('it goes on', () => room.position === `5-${many + 1}`);
+  });
+});

@@ -1,0 +1,58 @@
+// Headless Chromium, and a server for the pages that it shows.
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { chromium } from 'playwright-core';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
+const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome', '/snap/bin/chromium'];
+const MACOS = '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome';
+
+/** Where Chromium is, if anywhere. */
+export const executablePath = [process.env.CHROMIUM, ...PLACES, MACOS].find((path) => path && existsSync(path));
+
+/** Starts Chromium, which ends with the test. */
+export async function startBrowser(test) {
+  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  test.after(() => browser.close());
+  return browser;
+}
+
+/** Serves an empty page, the bundles that the package ships, its examples, and a page with React. Returns its origin. */
+export async function startPages(test) {
+  const { outputFiles } = await build({
+    absWorkingDir: root,
+    entryPoints: ['test/pages/react.tsx'],
+    bundle: true,
+    write: false,
+    jsx: 'automatic',
+    format: 'iife',
+    define: { 'process.env.NODE_ENV': '"development"' },
+  });
+  const pages = {
+    '/': ['text/html', '<!doctype html><title>test</title><div id="root"></div>'],
+    '/react.html': ['text/html', '<!doctype html><div id="root"></div><script src="/react.js"></script>'],
+    '/react.js': ['text/javascript', outputFiles[0].text],
+    '/chat.html': ['text/html', readFileSync(join(root, 'examples/chat.html'))],
+    '/gateway-client.js': ['text/javascript', readFileSync(join(root, 'dist/bundle/gateway-client.js'))],
+    '/shared-worker.js': ['text/javascript', readFileSync(join(root, 'dist/bundle/shared-worker.js'))],
+  };
+  const server = createServer((request, response) => {
+    const path = new URL(request.url, 'http://localhost').pathname;
+    if (path.startsWith('/dist/') && path.endsWith('.js')) {
+      response.writeHead(200, { 'content-type': 'text/javascript' });
+      return response.end(readFileSync(join(root, 'dist', path.slice(6).replaceAll('..', ''))));
+    }
+    const page = pages[path];
+    response.writeHead(page ? 200 : 404, { 'content-type': page?.[0] ?? 'text/plain' });
+    response.end(page?.[1]);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  test.after(() => {
+    server.closeAllConnections();
+    return new Promise((resolve) => server.close(resolve));
+  });
+  return `http://127.0.0.1:${server.address().port}`;
+}

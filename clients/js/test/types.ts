@@ -1,0 +1,32 @@
+// Not run, only compiled: what the README shows is well-typed, and some mistakes are not.
+import WebSocket from 'ws';
+import { GatewayClient, type ChannelEvent } from '../src/index.js';
+import { useChannel, useGatewayState } from '../src/react.js';
+import { SharedClient } from '../src/shared.js';
+
+const client = new GatewayClient({ url: 'wss://gateway.example.com/', token: async () => 'token', WebSocket });
+const room = client.subscribe('room:7', { since: '1732390000000-41' });
+room.on('message', ({ message, position }) => console.log(message.content, position?.length));
+room.on('gap', ({ reason, position }) => console.log(reason, position?.length));
+client.on('state', ({ state, code, retryInMs }) => console.log(state, code?.toFixed(), retryInMs?.toFixed()));
+client.on('latency', (latencyMs) => console.log(latencyMs.toFixed()));
+
+export async function loop(): Promise<void> {
+  for await (const event of room) {
+    if (event.type === 'message') console.log(event.message);
+    // @ts-expect-error only a message has one
+    else console.log(event.message);
+  }
+}
+
+export function Component() {
+  const { messages, gap, state } = useChannel(client, 'room:7', { onEvent: (event: ChannelEvent) => event.type });
+  return [useGatewayState(client), messages.length, gap?.reason, state];
+}
+
+new SharedClient({ worker: new SharedWorker('/worker.js'), url: 'wss://gateway.example.com/', token: () => null });
+
+// @ts-expect-error there is no such event
+client.on('messages', () => {});
+// @ts-expect-error a token is needed
+new GatewayClient({ url: 'wss://gateway.example.com/' });
