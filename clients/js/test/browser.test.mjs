@@ -36,11 +36,12 @@ async function startShared({ url, options }) {
 const state = (page) => page.evaluate(() => window.client.state);
 const count = (page, channel) => page.evaluate((name) => window.received[name].length, channel);
 
-describe('in Chromium', { skip: executablePath ? false : 'there is no Chromium' }, () => {
+describe('in Chromium', () => {
   const endings = [];
   let browser, origin, gateway;
 
   before(async () => {
+    assert.ok(executablePath, 'there is no Chromium: install it (scripts/setup chromium), or name one in CHROMIUM');
     const suite = { after: (end) => endings.unshift(end) };
     origin = await startPages(suite);
     gateway = await startGateway(suite, { 'server.allowed_origins': origin });

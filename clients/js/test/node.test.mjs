@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import WebSocket from 'ws';
 import { GatewayClient } from '../dist/index.js';
 import { deadline, eventually } from './support/deadline.mjs';
-import { hasRedis, startGateway, startRedis } from './support/gateway.mjs';
+import { startGateway, startRedis } from './support/gateway.mjs';
 import { FaultProxy } from './support/proxy.mjs';
 import { assertOnceAndInOrder, CHANNELS, publishThroughCuts, reaches } from './support/story.mjs';
 
@@ -67,14 +67,12 @@ it(`gives every durable message once and in order over ${CUTS} cuts, in memory`,
 });
 
 it(`gives every durable message once and in order over ${CUTS} cuts, with two replicas on Redis`, async (test) => {
-  if (!hasRedis) return test.skip('there is no redis-server');
   const url = await startRedis(test);
   const settings = { 'broker.url': url };
   await survivesCuts(test, await Promise.all([startGateway(test, settings), startGateway(test, settings)]));
 });
 
 it('comes back to another replica after a drain, when it was told to, and misses nothing', async (test) => {
-  if (!hasRedis) return test.skip('there is no redis-server');
   const settings = { 'broker.url': await startRedis(test), 'drain.delay': '0s', 'drain.window': '0s' };
   const [leaving, staying] = await Promise.all([startGateway(test, settings), startGateway(test, settings)]);
   const proxy = await FaultProxy.start(test, [leaving.public]);

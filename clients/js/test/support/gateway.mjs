@@ -52,10 +52,10 @@ async function publish(admin, channel, message, durable = true) {
   return (await response.json()).position;
 }
 
-export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
-
 /** Starts a redis-server without persistence, and returns its URL. */
 export async function startRedis(test) {
+  const isInstalled = spawnSync('redis-server', ['--version']).status === 0;
+  if (!isInstalled) throw new Error('there is no redis-server: install it (scripts/setup redis)');
   const port = await freePort();
   const arguments_ = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
   const child = run(test, 'redis-server', arguments_.map(String), process.env);
