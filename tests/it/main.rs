@@ -14,6 +14,7 @@ mod delivery;
 mod deployments;
 mod hostile;
 mod limits;
+mod logging;
 mod ordering;
 mod publishing;
 mod replicas;
