@@ -9,6 +9,7 @@ mod support;
 mod admin;
 mod auth;
 mod compression;
+mod contract;
 mod corpus;
 mod delivery;
 mod deployments;
