@@ -10,8 +10,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what building and testing need (Rust, redis-server, Python, promtool)
-	@scripts/setup rust redis python promtool
+setup: ## install what building and testing need (Rust, redis-server, Python, promtool, Node)
+	@scripts/setup rust redis python promtool snippets
 
 run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, admin on :8081
 	@scripts/setup rust
