@@ -10,8 +10,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what building and testing need (Rust, redis-server, Python, Node, Chromium)
-	@scripts/setup rust redis python node chromium
+setup: ## install what building and testing need (Rust, redis-server, Python, Node, Chromium, promtool)
+	@scripts/setup rust redis python node chromium promtool snippets
 
 run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, admin on :8081
 	@scripts/setup rust
@@ -30,12 +30,15 @@ conformance: ## the socket layer against RFC 6455: all 301 Autobahn cases withou
 	@scripts/setup rust python
 	@scripts/conformance
 
-lint: ## formatting, clippy and the documentation, with warnings as errors
-	@scripts/setup rust
+lint: ## formatting, clippy, the documentation and the alerts, with warnings as errors
+	@scripts/setup rust promtool
 	cargo fmt --check
 	rustfmt --check --edition 2024 fuzz/targets/*.rs
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+	promtool check rules --lint-fatal deploy/prometheus/gateway.rules.yml
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool test rules deploy/prometheus/gateway.test.yml
 
 bench: ## put a gateway under load beside the floor: the tables of docs/performance.md, in under ten minutes
 	@scripts/setup rust redis

@@ -111,6 +111,7 @@ impl Gateway {
             }
         };
         let workers = workers(settings.server.workers);
+        show_limits(&settings, &metrics, descriptors);
         let options = socket_options(&settings, &metrics, proxies, descriptors);
         let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
         let admin = http::serve(
@@ -299,6 +300,19 @@ fn raise_descriptors(settings: &Settings) -> Descriptors {
         );
     }
     descriptors
+}
+
+/// Puts the bounds beside what they bound, for alerts.
+fn show_limits(settings: &Settings, metrics: &Metrics, descriptors: Descriptors) {
+    let shown = |limit: usize| i64::try_from(limit).unwrap_or(0);
+    let (server, limits) = (&settings.server, &metrics.limits);
+    limits.connections.set(match server.max_connections {
+        0 => shown(descriptors.sockets()),
+        cap => shown(cap.min(descriptors.sockets())),
+    });
+    limits.admin_connections.set(shown(settings.admin.max_connections));
+    limits.hub_inbox_bytes.set(shown(settings.broker.inbox_bytes * workers(server.workers)));
+    limits.outbound_queued_bytes.set(shown(server.outbound_bytes));
 }
 
 fn socket_options(

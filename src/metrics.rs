@@ -12,6 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 /// The one label of every labelled metric here.
@@ -99,6 +100,23 @@ pub struct Counters {
     pub hub_inbox_bytes: Gauge<i64, AtomicI64>,
     /// Bytes that wait for sockets to take them.
     pub outbound_queued_bytes: Gauge<i64, AtomicI64>,
+    /// 1 while `/readyz` answers 200, else 0; brought up to date for each page.
+    pub ready: Gauge<i64, AtomicI64>,
+    /// The most that some of the others may reach.
+    pub limits: Limits,
+}
+
+/// The bounds that the process runs with, so that a rule can tell how near it is to them. 0: there is none.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// Of [`Counters::connections`].
+    pub connections: Gauge<i64, AtomicI64>,
+    /// Of [`Counters::admin_connections`].
+    pub admin_connections: Gauge<i64, AtomicI64>,
+    /// Of [`Counters::hub_inbox_bytes`].
+    pub hub_inbox_bytes: Gauge<i64, AtomicI64>,
+    /// Of [`Counters::outbound_queued_bytes`].
+    pub outbound_queued_bytes: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Counters {
@@ -136,6 +154,8 @@ impl Default for Counters {
             link_repair: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
             hub_inbox_bytes: Gauge::default(),
             outbound_queued_bytes: Gauge::default(),
+            ready: Gauge::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -247,7 +267,33 @@ impl Metrics {
             Unit::Bytes,
             self.outbound_queued_bytes.clone(),
         );
+        all.register("ready", "1 while the replica is ready", self.ready.clone());
+        all.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        self.limits.register(&mut all);
         all
+    }
+}
+
+impl Limits {
+    fn register(&self, all: &mut Registry) {
+        all.register("connections_limit", "The most open sockets; 0: no cap", self.connections.clone());
+        all.register(
+            "admin_connections_limit",
+            "The most connections of the admin port",
+            self.admin_connections.clone(),
+        );
+        all.register_with_unit(
+            "hub_inbox_limit",
+            "The most that may wait for hubs",
+            Unit::Bytes,
+            self.hub_inbox_bytes.clone(),
+        );
+        all.register_with_unit(
+            "outbound_queued_limit",
+            "The most that may wait for sockets; 0: no cap",
+            Unit::Bytes,
+            self.outbound_queued_bytes.clone(),
+        );
     }
 }
 

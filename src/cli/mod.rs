@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod client;
 mod health;
+mod log;
 mod publish;
 mod run;
 mod tail;
@@ -170,7 +171,7 @@ impl Cli {
         let forwarded = self.settings.to_arguments(&further);
         let settings = self.settings.load(further);
         let outcome = settings.map_err(Failure::from).and_then(|settings| {
-            log_to_stderr(&settings);
+            log::start(&settings);
             match command {
                 Command::Run(_) => run::run(settings),
                 Command::Check(_) => check::check(&settings),
@@ -192,17 +193,6 @@ impl Cli {
             }
         }
     }
-}
-
-/// Logs go to stderr; `RUST_LOG` beats the setting.
-fn log_to_stderr(settings: &Settings) {
-    let environment = env_logger::Env::default().default_filter_or(settings.log.level.as_str());
-    let mut logger = env_logger::Builder::new();
-    // It logs an error for each malformed request, so that any peer could fill the log, or make a thread wait for
-    // whoever reads it. They are counted instead. A filter that names the module wins.
-    logger.filter_module("actix_http::h1", log::LevelFilter::Off);
-    // A second call, in a test, is no failure.
-    let _ = logger.parse_env(environment).format_timestamp_millis().try_init();
 }
 
 /// One line for the user, on stderr.

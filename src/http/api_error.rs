@@ -19,6 +19,8 @@ pub(super) enum ApiError {
     KeyNotSet,
     #[error("the body did not come in time (setting admin.request_timeout)")]
     BodyTooSlow,
+    #[error("the body is too long")]
+    BodyTooBig,
     #[error("the body is not valid: {0}")]
     BadBody(String),
     #[error("channel: {0}")]
@@ -44,7 +46,7 @@ impl ApiError {
             Self::BadChannel(_) => "bad_channel",
             Self::KeyWithoutDurable => "key_without_durable",
             Self::BatchTooLong => "batch_too_long",
-            Self::Publish(PublishError::TooBig { .. }) => "too_big",
+            Self::BodyTooBig | Self::Publish(PublishError::TooBig { .. }) => "too_big",
             Self::Publish(PublishError::Busy) => "busy",
             Self::Publish(PublishError::Unavailable) => "broker_unavailable",
             Self::Publish(PublishError::Timeout | PublishError::Interrupted) => "broker_timeout",
@@ -73,7 +75,7 @@ impl ResponseError for ApiError {
             | Self::KeyWithoutDurable
             | Self::Publish(PublishError::BadIdempotencyKey) => StatusCode::BAD_REQUEST,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Publish(PublishError::TooBig { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooBig | Self::Publish(PublishError::TooBig { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Publish(
                 PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),
             ) => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,6 +1,7 @@
 //! The body of a request, if it comes in time.
 
 use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
 use actix_web::rt::time::timeout;
 use actix_web::web::{self, Bytes};
 use actix_web::{Error, FromRequest, HttpRequest};
@@ -22,7 +23,11 @@ impl FromRequest for Body {
         async move {
             // The routes and what they work with are configured in one place.
             let limit = limit.unwrap_or_default();
-            timeout(limit, body).await.map_err(|_| ApiError::BodyTooSlow)?.map(Self)
+            let body = timeout(limit, body).await.map_err(|_| ApiError::BodyTooSlow)?;
+            body.map(Self).map_err(|error| match error.as_response_error().status_code() {
+                StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooBig.into(),
+                _ => ApiError::BadBody(error.to_string()).into(),
+            })
         }
         .boxed_local()
     }

@@ -61,6 +61,7 @@ pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
 
 /// Prometheus' page.
 pub(super) async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
+    admin.metrics.ready.set(admin.readiness.reasons().is_empty().into());
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(admin.metrics.render())

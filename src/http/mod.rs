@@ -6,6 +6,7 @@ mod api_error;
 mod body;
 mod health;
 mod key;
+mod openapi;
 mod publish;
 
 use std::io;
@@ -65,6 +66,7 @@ fn routes(admin: &Admin) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(at("/metrics", web::get().to(health::metrics)))
             .service(at("/v1/publish", web::post().to(publish::one)))
             .service(at("/v1/publish/batch", web::post().to(publish::batch)))
+            .service(at("/v1/openapi.json", web::get().to(openapi::document)))
             .default_service(web::to(|| async { ApiError::NotFound }));
     }
 }

@@ -74,6 +74,13 @@ impl Drop for Unidentified {
     }
 }
 
+impl UserSession {
+    /// The user's id.
+    pub(super) fn user(&self) -> &str {
+        self.user.as_str().strip_prefix("user:").unwrap_or_default()
+    }
+}
+
 impl Drop for UserSession {
     fn drop(&mut self) {
         self.limits.users().give_back(&self.user);

@@ -63,7 +63,24 @@ struct Membership {
 #[derive(Debug)]
 enum Standing {
     Unidentified(Unidentified),
-    Identified { _place: UserSession },
+    Identified(UserSession),
+}
+
+impl Standing {
+    fn user(&self) -> Option<&str> {
+        match self {
+            Self::Unidentified(_) => None,
+            Self::Identified(place) => Some(place.user()),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Membership { session, standing, .. } = &self.membership;
+        // Without a code the connection broke, or ended without a Close frame.
+        log::debug!(session:%, user = standing.user(), code = self.outbox.close_code(); "session closed");
+    }
 }
 
 impl Drop for Membership {
@@ -77,6 +94,7 @@ impl Session {
     pub fn open(services: Rc<Services>, version: Version, place: Unidentified, outbox: Outbox) -> Self {
         let session = SessionId(rand::random());
         let jitter = rand::random::<f64>();
+        log::debug!(session:%, version = if version == Version::V1 { 1 } else { 2 }; "session opened");
         let mut actions = Vec::new();
         let conversation =
             Conversation::open(Arc::clone(&services.rules), version, session, jitter, now(), &mut actions);
@@ -126,10 +144,7 @@ impl Session {
                 hub.do_send(Unsubscribe { session, channel, answer });
             }
             Action::GoLive(channel) => hub.do_send(GoLive { session, channel }),
-            Action::Close(code) => {
-                log::debug!("session {session}: closed with {} ({})", code.code(), code.reason());
-                self.outbox.close(code);
-            }
+            Action::Close(code) => self.outbox.close(code),
         }
     }
 
@@ -144,13 +159,16 @@ impl Session {
             (&answer, &self.membership.standing)
         {
             match place.limits().identify(&identity.user) {
-                Some(place) => self.membership.standing = Standing::Identified { _place: place },
+                Some(place) => {
+                    log::debug!(session:% = self.membership.session, user = place.user(); "session identified");
+                    self.membership.standing = Standing::Identified(place);
+                }
                 None => (answer, label) = (Input::TooManySessions, "too_many_sessions"),
             }
         }
         Metrics::count(&services.metrics.identifies, label);
         if label != "accepted" {
-            log::debug!("session {}: token refused: {label}", self.conversation.session());
+            log::debug!(session:% = self.conversation.session(); "token refused: {label}");
         }
         answer
     }

@@ -34,7 +34,7 @@ pub use self::{
     secret::{Secret, mask_url},
     sections::{
         AdminSettings, AuthKind, AuthSettings, BrokerSettings, ChannelSettings, DrainSettings, LimitSettings,
-        LogSettings, ServerSettings, SessionSettings,
+        LogFormat, LogSettings, ServerSettings, SessionSettings,
     },
     sources::Sources,
 };

@@ -275,6 +275,18 @@ pub struct ChannelSettings {
 pub struct LogSettings {
     /// A level or a list of `module=level`; the environment variable `RUST_LOG` wins over it.
     pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// `log.format`: how a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
 }
 
 /// TOML has no null, so that a key which may be absent stands in `default.toml` as an empty string.

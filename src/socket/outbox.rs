@@ -38,6 +38,8 @@ struct Inner {
     /// Most sockets have nothing that waits.
     queue: RefCell<Option<Box<Queue>>>,
     state: Cell<State>,
+    /// The code of the Close that was sent, once one was.
+    close_code: Cell<Option<u16>>,
     /// The driver's task, to be told that there is something to do.
     driver: RefCell<Option<Waker>>,
 }
@@ -83,6 +85,7 @@ impl Outbox {
             is_deflated,
             queue: RefCell::default(),
             state: Cell::new(State::Open),
+            close_code: Cell::new(None),
             driver: RefCell::default(),
         }))
     }
@@ -142,17 +145,18 @@ impl Outbox {
                 self.discard_waiting();
             }
         }
-        self.say_goodbye(state, frame::encode_close(Some(code.code()), code.reason()));
+        self.say_goodbye(state, Some(code.code()), code.reason());
     }
 
     /// Answers the peer's Close with its own code.
     pub(super) fn answer_close(&self, code: Option<u16>) {
-        self.say_goodbye(State::Leaving, frame::encode_close(code, ""));
+        self.say_goodbye(State::Leaving, code, "");
     }
 
-    fn say_goodbye(&self, state: State, frame: Bytes) {
+    fn say_goodbye(&self, state: State, code: Option<u16>, reason: &str) {
         if self.0.state.get() == State::Open {
-            self.enqueue(frame);
+            self.0.close_code.set(code);
+            self.enqueue(frame::encode_close(code, reason));
             if self.0.state.get() == State::Open {
                 self.0.state.set(state);
             }
@@ -163,6 +167,11 @@ impl Outbox {
     /// Whether frames may be compressed.
     pub fn is_deflated(&self) -> bool {
         self.0.is_deflated
+    }
+
+    /// The code of the Close that was sent, be it our own or the answer to the peer's.
+    pub fn close_code(&self) -> Option<u16> {
+        self.0.close_code.get()
     }
 
     /// Whether nothing more can be sent.

@@ -310,3 +310,13 @@ fn log_levels_are_checked() {
         assert_refused(development(&[("log.level", bad)]), &["log.level"]);
     }
 }
+
+#[test]
+fn log_formats_are_two() {
+    for good in ["text", "json"] {
+        assert!(development(&[("log.format", good)]).is_ok(), "{good}");
+    }
+    for bad in ["", "JSON", "xml"] {
+        assert_refused(development(&[("log.format", bad)]), &["log.format"]);
+    }
+}

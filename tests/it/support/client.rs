@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::handshake::HandshakeError;
 use tokio_tungstenite::tungstenite::http::Request;
 use tokio_tungstenite::tungstenite::{self, Error, Message, WebSocket};
 
+use super::contract;
 use super::process::SOON;
 
 /// The version of the protocol that the URL asks for.
@@ -208,6 +209,19 @@ impl Client {
         }
     }
 
+    /// The next frame that is no heartbeat, or the code with which the gateway closes.
+    #[track_caller]
+    pub(crate) fn next_or_code(&mut self) -> Result<String, Option<u16>> {
+        loop {
+            match self.read_soon() {
+                Heard::Text(text) if self.is_heartbeat(&text) => {}
+                Heard::Text(text) => return Ok(text),
+                Heard::Closed(code) => return Err(code),
+                Heard::Cut => return Err(None),
+            }
+        }
+    }
+
     #[track_caller]
     fn next_raw(&mut self) -> String {
         match self.read_soon() {
@@ -234,7 +248,10 @@ impl Client {
     fn read(&mut self) -> Option<Heard> {
         loop {
             return Some(match self.socket.read() {
-                Ok(Message::Text(text)) => Heard::Text(text.to_string()),
+                Ok(Message::Text(text)) => {
+                    contract::check_heard(self.version == Version::V2, &text);
+                    Heard::Text(text.to_string())
+                }
                 Ok(Message::Close(close)) => {
                     // Our answer goes out, the gateway ends the connection, and so do we.
                     while self.socket.read().is_ok() {}

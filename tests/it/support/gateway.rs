@@ -73,7 +73,7 @@ impl Plan {
         };
         let mut listening = |port| {
             let address = process.says(&format!("{port}: listening on "));
-            address.split(' ').next().unwrap().parse().unwrap()
+            address.split([' ', '"']).next().unwrap().parse().unwrap()
         };
         let (public, admin) = (listening("public"), listening("admin"));
         TestGateway { process, public, admin, arguments: self.arguments.clone() }

@@ -2,6 +2,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod contract;
 pub(crate) mod deadline;
 pub(crate) mod fault_proxy;
 pub(crate) mod gateway;

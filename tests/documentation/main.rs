@@ -1,6 +1,9 @@
-//! What the documentation says about the tests is true.
+//! What the documentation says is true: about the tests, the metrics, the alerts, and where its links lead.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod links;
+mod metrics;
 
 use std::collections::BTreeSet;
 use std::fs;

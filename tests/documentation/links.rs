@@ -1,0 +1,101 @@
+//! Links lead somewhere, and files that are named exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every page, by its path from the repository's root.
+fn pages() -> Vec<(PathBuf, String)> {
+    fn collect(folder: &Path, pages: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir()
+                && !name.starts_with('.')
+                && !["target", "node_modules", "corpus"].contains(&name)
+            {
+                collect(&path, pages);
+            } else if name.ends_with(".md") {
+                pages.push((path.clone(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut pages = Vec::new();
+    collect(Path::new(env!("CARGO_MANIFEST_DIR")), &mut pages);
+    pages.sort();
+    pages
+}
+
+/// A page without its blocks of code.
+fn prose(page: &str) -> String {
+    page.split("\n```").step_by(2).collect()
+}
+
+/// The anchors of a page's headings, as GitHub makes them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    for heading in prose(page).lines().filter(|line| line.starts_with('#')) {
+        let text = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|&it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
+        let anchor: String = kept.map(|it| if it == ' ' { '-' } else { it }).collect();
+        let doubles = (1..).map(|number| format!("{anchor}-{number}"));
+        let free = std::iter::once(anchor.clone()).chain(doubles).find(|anchor| !anchors.contains(anchor));
+        anchors.extend(free);
+    }
+    anchors
+}
+
+/// Where the links of a page lead.
+fn links(page: &str) -> Vec<String> {
+    let prose = prose(page);
+    let without_code: String = prose.split('`').step_by(2).collect();
+    let targets = without_code.split("](").skip(1);
+    targets.map(|rest| rest.split(')').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_link_within_the_repository_leads_to_a_page_and_a_heading() {
+    let mut checked = 0;
+    for (file, page) in pages() {
+        for link in links(&page).iter().filter(|link| !link.contains("://")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() { file.clone() } else { file.parent().unwrap().join(path) };
+            assert!(target.exists(), "{}: {link} does not exist", file.display());
+            if !anchor.is_empty() {
+                let found = anchors(&fs::read_to_string(&target).unwrap());
+                assert!(found.contains(anchor), "{}: {link} has no such heading", file.display());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 40, "only {checked} links were found");
+}
+
+/// Paths in code, such as `src/hub/`; those with a star, a brace or an ellipsis are patterns.
+#[test]
+fn every_file_that_a_page_names_exists() {
+    const ROOTS: [&str; 9] =
+        ["src/", "tests/", "docs/", "deploy/", "scripts/", "config/", "examples/", "clients/", "fuzz/"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut checked = 0;
+    for (file, page) in pages() {
+        let prose = prose(&page);
+        for code in prose.split('`').skip(1).step_by(2) {
+            let is_path = ROOTS.iter().any(|root| code.starts_with(root))
+                && !code.contains([' ', '*', '{', '<', '…', '$']);
+            if is_path {
+                assert!(root.join(code).exists(), "{}: {code} does not exist", file.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 40, "only {checked} paths were found");
+}
+
+#[test]
+fn headings_become_anchors_as_on_github() {
+    let page = "# A `b` c\n## What, now?\n## What, now?\n```sh\n# no heading\n```\n### x_y-z (1 & 2)\n";
+    let expected = ["a-b-c", "what-now", "what-now-1", "x_y-z-1--2"].map(str::to_owned);
+    assert_eq!(anchors(page), BTreeSet::from(expected));
+    assert_eq!(links("[a](b.md#c) `[d](e)` [f](#g)\n```\n[h](i)\n```\n"), ["b.md#c", "#g"]);
+}

@@ -1,0 +1,145 @@
+//! Metrics, the page that explains them, the dashboard and the alerts know the same names.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use emagine_gateway::metrics::{Code, Metrics};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// Every metric, by the name that a query uses; histograms without `_bucket`.
+fn on_the_page() -> BTreeSet<String> {
+    let metrics = Metrics::default();
+    // A family without a sample is not on the page.
+    for family in [
+        &metrics.upgrades_refused,
+        &metrics.identifies,
+        &metrics.publications_dropped,
+        &metrics.gaps,
+        &metrics.recoveries,
+        &metrics.rejected,
+        &metrics.link_losses,
+    ] {
+        Metrics::count(family, "x");
+    }
+    metrics.closes.get_or_create(&Code { code: 1001 }).inc();
+    let page = metrics.render();
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types
+        .map(|(name, kind)| match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
+        })
+        .collect()
+}
+
+/// Every name of a metric in a text.
+fn named(text: &str) -> BTreeSet<String> {
+    let is_part = |character: char| character.is_ascii_lowercase() || character == '_';
+    let begins = text.match_indices("gateway_").map(|(at, _)| at);
+    begins
+        .filter(|at| !text[..*at].ends_with(is_part))
+        .map(|at| text[at..].split(|character| !is_part(character)).next().unwrap())
+        .map(|name| name.trim_end_matches("_bucket").to_owned())
+        .collect()
+}
+
+/// Whatever stands behind `key: ` on a line.
+fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
+    let lines = yaml.lines().filter_map(|line| {
+        let line = line.trim().trim_start_matches("- ");
+        line.strip_prefix(key)?.strip_prefix(": ")
+    });
+    lines.collect()
+}
+
+#[test]
+fn every_metric_is_explained_and_every_explained_one_exists() {
+    let counters = read("src/metrics.rs");
+    let registered = counters.matches("all.register").count();
+    let page = on_the_page();
+    assert_eq!(page.len(), registered, "a family of src/metrics.rs is not counted in this test");
+    let operations = read("docs/operations.md");
+    let section = operations.split("\n## Metrics").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let first_columns: String = rows.map(|row| row.split(" | ").next().unwrap()).collect();
+    assert_eq!(named(&first_columns), page);
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_that_exist() {
+    let page = on_the_page();
+    let dashboard: serde_json::Value = serde_json::from_str(&read("deploy/grafana/gateway.json")).unwrap();
+    for file in [
+        "deploy/grafana/gateway.json",
+        "deploy/prometheus/gateway.rules.yml",
+        "deploy/prometheus/gateway.test.yml",
+    ] {
+        let names = named(&read(file));
+        assert!(names.len() > 15, "{file}: only {names:?}");
+        let unknown: Vec<_> = names.difference(&page).collect();
+        assert!(unknown.is_empty(), "{file}: {unknown:?}");
+    }
+    let panels = dashboard["panels"].as_array().unwrap();
+    let shown: BTreeSet<_> = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().into_iter().flatten())
+        .flat_map(|target| named(target["expr"].as_str().unwrap()))
+        .collect();
+    assert_eq!(shown, page, "the dashboard shows every metric");
+}
+
+#[test]
+fn every_alert_has_a_test_and_an_entry_in_the_runbook() {
+    let (rules, tests) =
+        (read("deploy/prometheus/gateway.rules.yml"), read("deploy/prometheus/gateway.test.yml"));
+    let operations = read("docs/operations.md");
+    let alerts = values(&rules, "alert");
+    assert!(alerts.len() > 15, "only {alerts:?}");
+    let runbooks = values(&rules, "runbook");
+    let expected: Vec<_> =
+        alerts.iter().map(|alert| format!("docs/operations.md#{}", alert.to_lowercase())).collect();
+    assert_eq!(runbooks, expected);
+    let entries: Vec<_> = operations.lines().filter_map(|line| line.strip_prefix("### Gateway")).collect();
+    let named: Vec<_> = alerts.iter().map(|alert| alert.strip_prefix("Gateway").unwrap()).collect();
+    assert_eq!(entries, named, "docs/operations.md has an entry for each alert, in their order");
+    for alert in &alerts {
+        for kind in ["fires", "is silent"] {
+            assert!(tests.contains(&format!("- name: {alert} {kind}\n")), "no test: {alert} {kind}");
+        }
+    }
+    let dashboard = read("deploy/grafana/gateway.json");
+    for word in dashboard.split(|character: char| !character.is_ascii_alphanumeric()) {
+        let is_alert = word.starts_with("Gateway") && word.len() > "Gateway".len();
+        assert!(!is_alert || alerts.contains(&word), "the dashboard names {word}");
+    }
+}
+
+/// A rule that waits for a reason that nobody gives would be silent for ever.
+#[test]
+fn every_label_value_that_an_alert_asks_for_is_given_somewhere() {
+    let mut sources = String::new();
+    super::collect(&root().join("src"), &mut sources);
+    let rules = read("deploy/prometheus/gateway.rules.yml");
+    let mut asked = 0;
+    for label in ["reason=~", "reason!~", "reason=", "reason!=", "code="] {
+        for (at, _) in rules.match_indices(&format!("{label}\"")) {
+            let values = rules[at + label.len() + 1..].split('"').next().unwrap();
+            for value in values.split('|') {
+                let beginning = value.trim_end_matches(".*");
+                let is_given = [format!("\"{beginning}"), format!("({beginning}, \"")];
+                assert!(is_given.iter().any(|given| sources.contains(given)), "nobody gives {label}{value}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 15, "only {asked} were found");
+}

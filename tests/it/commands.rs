@@ -1,0 +1,74 @@
+//! The commands that README and docs show: each is run here, or listed with the reason why not.
+
+use std::process::Command;
+
+use crate::support::gateway::TestGateway;
+use crate::support::redis_server::RedisServer;
+
+const PAGES: [(&str, &str); 6] = [
+    ("README.md", include_str!("../../README.md")),
+    ("docs/delivery.md", include_str!("../../docs/delivery.md")),
+    ("docs/deploying.md", include_str!("../../docs/deploying.md")),
+    ("docs/migrating.md", include_str!("../../docs/migrating.md")),
+    ("docs/operations.md", include_str!("../../docs/operations.md")),
+    ("docs/performance.md", include_str!("../../docs/performance.md")),
+];
+
+/// Beginnings of what is not run here.
+const NOT_RUN: [(&str, &str); 6] = [
+    ("make ", "the tests themselves, or ten minutes of work"),
+    ("docker compose ", "scripts/compose-test does, where there is a container engine"),
+    ("old=$(docker compose ", "scripts/compose-test does, where there is a container engine"),
+    ("target/release/emagine-gateway tail", "it never ends; tests/it/settings_cli.rs and others run it"),
+    ("redis-server --port 6379", "its port may be in use; every test starts a server and a gateway on it"),
+    ("redis-cli -p 26379 ACL", "sentinels; tests/it/deployments/failover.rs starts some"),
+];
+
+/// Every block of commands; in docs/deploying.md they have no language.
+fn blocks(page: &str) -> Vec<&str> {
+    let blocks = page.split("\n```").skip(1).step_by(2);
+    let commands = blocks.filter_map(|block| block.strip_prefix("sh\n").or_else(|| block.strip_prefix("\n")));
+    commands.filter(|block| !block.trim().is_empty()).collect()
+}
+
+#[test]
+fn the_commands_of_the_pages_work() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let mut client = gateway.ready("42");
+    let mut run = 0;
+    for (file, page) in PAGES {
+        for block in blocks(page) {
+            if NOT_RUN.iter().any(|(beginning, _)| block.starts_with(beginning)) {
+                continue;
+            }
+            // The page's commands, with this test's ports.
+            let program = block.replace("target/release/emagine-gateway", "emagine-gateway");
+            let functions = "redis-cli() { command redis-cli -p \"$REDIS_PORT\" -e \"$@\"; }\n\
+                             emagine-gateway() { \"$GATEWAY\" --admin-addr \"$ADMIN\" \"$@\"; }\n";
+            let output = Command::new("bash")
+                .args(["-euc", &format!("{functions}{program}")])
+                .env("REDIS_PORT", redis.port().to_string())
+                .env("GATEWAY", env!("CARGO_BIN_EXE_emagine-gateway"))
+                .env("ADMIN", gateway.admin.to_string())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{file}: {program}\n{said}");
+            run += 1;
+        }
+    }
+    assert_eq!(run, 4, "a block of commands came or went: run it here, or list why not");
+    for message in ["Testing post", "from anywhere", "to everybody", "to these"] {
+        client.hears(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
+    }
+}
+
+#[test]
+fn what_is_listed_as_not_run_is_still_on_a_page() {
+    let all: Vec<_> = PAGES.iter().flat_map(|(_, page)| blocks(page)).collect();
+    for (beginning, _) in NOT_RUN {
+        assert!(all.iter().any(|block| block.starts_with(beginning)), "{beginning}");
+    }
+}

@@ -1,0 +1,29 @@
+//! The machine-readable contract is what the gateway does: `docs/asyncapi.yaml` for sockets and Redis, `docs/openapi.yaml`
+//! for the admin port.
+
+mod admin;
+mod redis;
+mod sockets;
+
+use serde_json::Value;
+
+use crate::support::contract::document;
+
+#[test]
+fn both_documents_have_the_version_of_the_crate() {
+    for name in ["asyncapi.yaml", "openapi.yaml"] {
+        assert_eq!(document(name)["info"]["version"], env!("CARGO_PKG_VERSION"), "{name}");
+    }
+}
+
+/// Writes it anew with `WRITE_OPENAPI=1 cargo test the_served_document`.
+#[test]
+fn the_served_document_is_the_written_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json");
+    let written = document("openapi.yaml");
+    if std::env::var_os("WRITE_OPENAPI").is_some() {
+        std::fs::write(path, format!("{written:#}\n")).unwrap();
+    }
+    let embedded: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(embedded == written, "src/http/openapi.json is not docs/openapi.yaml: see above this test");
+}

@@ -1,0 +1,107 @@
+//! What stands in Redis.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::support::contract::Contract;
+use crate::support::gateway::TestGateway;
+use crate::support::redis_server::RedisServer;
+
+type Entries = Vec<(String, HashMap<String, String>)>;
+
+#[track_caller]
+fn assert_is(operation: &str, message: &str, value: &Value) {
+    assert!(Contract::get().is(operation, message, value), "not {message:?}: {value}");
+}
+
+fn entries(connection: &mut redis::Connection, stream: &str) -> Entries {
+    redis::cmd("XRANGE").arg(stream).arg("-").arg("+").query(connection).unwrap()
+}
+
+#[test]
+fn what_the_function_publishes_and_keeps_is_in_the_contract() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let (mut backend, mut listener) = (redis.client(), redis.client());
+    let mut pubsub = listener.as_pubsub();
+    pubsub.subscribe("gateway:room:7").unwrap();
+    for message in [r#"{"a": 1}"#, "null"] {
+        let position: String = redis::cmd("FCALL")
+            .arg("gateway_publish")
+            .arg(1)
+            .arg("gateway:room:7")
+            .arg(message)
+            .query(&mut backend)
+            .unwrap();
+        let payload: String = pubsub.get_message().unwrap().get_payload().unwrap();
+        assert_eq!(payload, format!("@{position} {message}"));
+        assert_is("receivePublications", "A durable publication", &json!(payload));
+    }
+    for (_, fields) in entries(&mut backend, "gateway:room:7") {
+        assert_is("receivePublications", "The fields of an entry of a history", &json!(fields));
+    }
+    // A new life of the function: the next entry names the last place before.
+    let code: Vec<HashMap<String, redis::Value>> =
+        redis::cmd("FUNCTION").arg("LIST").arg("WITHCODE").query(&mut backend).unwrap();
+    let code: String = redis::from_redis_value(code[0]["library_code"].clone()).unwrap();
+    redis::cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(code).exec(&mut backend).unwrap();
+    redis::cmd("FCALL")
+        .arg("gateway_publish")
+        .arg(1)
+        .arg("gateway:room:7")
+        .arg("3")
+        .exec(&mut backend)
+        .unwrap();
+    let last = entries(&mut backend, "gateway:room:7").pop().unwrap().1;
+    assert!(last.contains_key("a"), "{last:?}");
+    assert_is("receivePublications", "The fields of an entry of a history", &json!(last));
+}
+
+#[test]
+fn what_reaches_many_users_and_what_reaches_nobody_is_in_the_contract() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "1024").spawn();
+    gateway.wait_ready();
+    let mut client = gateway.ready("42");
+    let mut backend = redis.client();
+    let mut publish = |channel: &str, payload: &str| {
+        redis::cmd("PUBLISH").arg(format!("gateway:{channel}")).arg(payload).exec(&mut backend).unwrap();
+    };
+    let mut rejected = 0;
+    for (number, (payload, reaches)) in [
+        (r#"{"users":["42","43"],"message":NUMBER}"#, true),
+        (r#"{"users":["42"],"message":NUMBER,"more":1}"#, true),
+        (r#"{"users":["4 2"],"message":NUMBER}"#, false),
+        (r#"{"users":[""],"message":NUMBER}"#, false),
+        (r#"{"users":[42],"message":NUMBER}"#, false),
+        (r#"{"users":["42"],"massage":NUMBER}"#, false),
+        (r#"{"users":"42","message":NUMBER}"#, false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let payload = payload.replace("NUMBER", &number.to_string());
+        let value = serde_json::from_str(&payload).unwrap();
+        let known =
+            Contract::get().is("receiveUsersPublications", "A plain publication to many users", &value);
+        assert_eq!(known, reaches, "{payload}");
+        publish("users", &payload);
+        if reaches {
+            client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+        } else {
+            rejected += 1;
+        }
+    }
+    for payload in ["not JSON", "@1-1", &"7".repeat(2000)] {
+        publish("user:42", payload);
+        rejected += 1;
+    }
+    gateway.wait_metric("rejected_total{reason=\"recorded\"}", rejected);
+    let recorded = entries(&mut redis.client(), "gateway:rejected");
+    assert_eq!(recorded.len() as i64, rejected);
+    for (_, fields) in recorded {
+        assert_is("recordRejected", "The fields of an entry of the stream", &json!(fields));
+    }
+}

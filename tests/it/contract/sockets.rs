@@ -1,0 +1,217 @@
+//! Frames of both versions, both ways.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::client::{Client, Version};
+use crate::support::contract::Contract;
+use crate::support::gateway::TestGateway;
+use crate::support::redis_server::RedisServer;
+
+/// A client whose every frame is looked up in the contract, and what was found.
+struct Watched {
+    client: Client,
+    version: Version,
+    seen: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Watched {
+    fn connect(gateway: &TestGateway, version: Version) -> Self {
+        let path = if version == Version::V1 { "/gateway" } else { "/gateway?v=2" };
+        let client = Client::try_connect(gateway.public, path, version).unwrap();
+        let mut watched = Self { client, version, seen: BTreeSet::new() };
+        assert_eq!(watched.hears()["op"], 0);
+        watched
+    }
+
+    #[track_caller]
+    fn note(&mut self, v1: &'static str, v2: &'static str, frame: &str) -> Value {
+        let operation = if self.version == Version::V1 { v1 } else { v2 };
+        let frame: Value = serde_json::from_str(frame).unwrap();
+        let found = Contract::get().matching(operation, &frame);
+        assert_eq!(found.len(), 1, "{operation}: {frame}: {found:?}");
+        self.seen.insert((operation, found[0]));
+        frame
+    }
+
+    #[track_caller]
+    fn says(&mut self, frame: &str) {
+        self.note("receiveV1", "receiveV2", frame);
+        self.client.says(frame);
+    }
+
+    #[track_caller]
+    fn hears(&mut self) -> Value {
+        let frame = self.client.next_frame();
+        self.note("sendV1", "sendV2", &frame)
+    }
+
+    #[track_caller]
+    fn hears_op(&mut self, op: u64) -> Value {
+        let frame = self.hears();
+        assert_eq!(frame["op"], op, "{frame}");
+        frame
+    }
+
+    /// An exchange of heartbeats both ways.
+    #[track_caller]
+    fn beats(&mut self) {
+        let time = self.client.heartbeat();
+        self.note("sendV1", "sendV2", &format!(r#"{{"op":10,"time":{time}}}"#));
+        self.says(&format!(r#"{{"op":11,"time":{time}}}"#));
+        for heartbeat in [r#"{"op":10,"time":1579276740336}"#, r#"{"op":10}"#] {
+            self.says(heartbeat);
+            self.hears_op(11);
+        }
+    }
+
+    /// Every message of these operations must have been there.
+    #[track_caller]
+    fn has_seen_all_of(&self, operations: [&'static str; 2]) {
+        let all = operations.into_iter().flat_map(|operation| {
+            Contract::get().messages(operation).into_iter().map(move |name| (operation, name))
+        });
+        assert_eq!(self.seen, all.collect::<BTreeSet<_>>());
+    }
+}
+
+#[test]
+fn every_frame_of_version_1_is_in_the_contract_and_every_message_of_it_is_spoken() {
+    let gateway = TestGateway::with("session.heartbeat_interval", "300ms").spawn();
+    let mut client = Watched::connect(&gateway, Version::V1);
+    client.beats();
+    client.says(r#"{"op":1,"token":"42","device":{"name":"passed over"}}"#);
+    client.hears_op(2);
+    gateway.publish("user:42", r#"{"content":[1,null,"x"]}"#);
+    client.hears_op(3);
+    gateway.publish_durably("all", "null");
+    client.hears_op(3);
+    client.has_seen_all_of(["sendV1", "receiveV1"]);
+}
+
+#[test]
+fn every_frame_of_version_2_is_in_the_contract_and_every_message_of_it_is_spoken() {
+    let redis = RedisServer::start();
+    let mut gateway = TestGateway::redis(&redis)
+        .with("session.heartbeat_interval", "300ms")
+        .with("limits.subscriptions_per_session", "2")
+        .with("drain.delay", "0s")
+        .spawn();
+    gateway.wait_ready();
+    let first = gateway.publish_durably("public:news", "1");
+    gateway.publish_durably("public:news", "2");
+    let mut client = Watched::connect(&gateway, Version::V2);
+    client.beats();
+    client.says(&format!(
+        r#"{{"op":1,"token":"42","channels":[{{"channel":"public:news","since":"{first}"}},{{"channel":"room:7"}}]}}"#
+    ));
+    let ready = client.hears_op(2);
+    assert_eq!(ready["channels"][2]["recovered"], true);
+    // What was missed, and the refusal of room:7.
+    let ops: BTreeSet<_> =
+        [client.hears(), client.hears()].iter().map(|frame| frame["op"].as_u64()).collect();
+    assert_eq!(ops, BTreeSet::from([Some(3), Some(6)]));
+    gateway.publish("user:42", "{}");
+    assert_eq!(client.hears_op(3).get("position"), None);
+    for says in [
+        r#"{"op":4,"channel":"public:a"}"#,
+        r#"{"op":5,"channel":"public:a"}"#,
+        r#"{"op":4,"channel":"public:a","since":"1-1"}"#,
+        r#"{"op":4,"channel":"a b"}"#,
+        r#"{"op":4,"channel":"public:b"}"#,
+    ] {
+        client.says(says);
+        client.hears_op(6);
+    }
+    for says in [r#"{"op":4,"channel":"all"}"#, r#"{"op":5,"channel":"all"}"#, r#"{"op":12,"token":"43"}"#] {
+        client.says(says);
+        client.hears_op(9);
+    }
+    client.says(r#"{"op":12,"token":"42"}"#);
+    client.hears_op(13);
+    ::redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut redis.client()).unwrap();
+    assert_eq!(client.hears_op(8)["reason"], "link_lost");
+    gateway.terminate();
+    while client.hears()["op"] != 7 {}
+    client.client.closed_with(1012);
+    client.has_seen_all_of(["sendV2", "receiveV2"]);
+    assert_eq!(gateway.wait_exit().code, Some(0));
+}
+
+#[test]
+fn a_token_that_expires_says_when_in_the_contracts_words() {
+    let gateway =
+        TestGateway::with("auth.kind", "jwt").with("auth.secret", "0123456789abcdef0123456789abcdef").spawn();
+    let mut client = Watched::connect(&gateway, Version::V2);
+    client.says(&format!(
+        r#"{{"op":1,"token":"{}"}}"#,
+        gateway.token(&["--user", "42", "--channel", "room:7"])
+    ));
+    assert!(client.hears_op(2)["expires_in"].is_u64());
+    client.says(r#"{"op":4,"channel":"room:7"}"#);
+    assert_eq!(client.hears_op(6)["state"], "subscribed");
+    client.says(&format!(r#"{{"op":12,"token":"{}"}}"#, gateway.token(&["--user", "42"])));
+    let frames = [client.hears(), client.hears()];
+    assert!(frames.iter().any(|frame| frame["op"] == 13 && frame["expires_in"].is_u64()), "{frames:?}");
+    assert!(frames.iter().any(|frame| frame["reason"] == "not_allowed"), "{frames:?}");
+}
+
+/// What the contract does not know as a client's frame is malformed, and nothing else is.
+#[test]
+fn the_contract_and_the_gateway_agree_on_what_is_malformed() {
+    let gateway = TestGateway::spawn();
+    let mut verdicts = BTreeSet::new();
+    for text in [
+        r#"{"op":1,"token":"42"}"#,
+        r#"{"op":1,"token":"42","channels":[]}"#,
+        r#"{"op":1,"token":"42","channels":[{"channel":"public:x","since":"anything","more":1}]}"#,
+        r#"{"op":1,"token":"42","channels":[{"since":"1-1"}]}"#,
+        r#"{"op":1,"token":"42","channels":["public:x"]}"#,
+        r#"{"op":1,"token":"42","channels":null}"#,
+        r#"{"op":1,"token":42}"#,
+        r#"{"op":1}"#,
+        r#"{"token":"42"}"#,
+        r#"{"op":"1","token":"42"}"#,
+        r#"{"op":null}"#,
+        r#"{"op":0,"heartbeat_interval":45000}"#,
+        r#"{"op":2,"user":"42"}"#,
+        r#"{"op":3,"message":{}}"#,
+        r#"{"op":4,"channel":"public:x"}"#,
+        r#"{"op":4,"channel":"public:x","since":"1-1"}"#,
+        r#"{"op":4,"channel":"public:x","since":null}"#,
+        r#"{"op":4,"channel":7}"#,
+        r#"{"op":4}"#,
+        r#"{"op":5,"channel":"public:x"}"#,
+        r#"{"op":5}"#,
+        r#"{"op":6,"channel":"public:x","state":"subscribed"}"#,
+        r#"{"op":9,"code":"own_channel","detail":""}"#,
+        r#"{"op":10,"time":1579276740336}"#,
+        r#"{"op":10,"time":1.5}"#,
+        r#"{"op":10}"#,
+        r#"{"op":10,"time":"1"}"#,
+        r#"{"op":10,"time":null}"#,
+        r#"{"op":11,"time":"passed over"}"#,
+        r#"{"op":11}"#,
+        r#"{"op":12,"token":"42"}"#,
+        r#"{"op":12}"#,
+        r#"{"op":13}"#,
+        r#"{"op":99}"#,
+        r#"[]"#,
+        r#"null"#,
+        r#""text""#,
+        "7",
+    ] {
+        for (version, operation) in [(Version::V1, "receiveV1"), (Version::V2, "receiveV2")] {
+            let known = !Contract::get().matching(operation, &serde_json::from_str(text).unwrap()).is_empty();
+            let mut client = Client::connect(gateway.public, version);
+            client.says(text);
+            // An ACK is not answered, but this is.
+            client.says(r#"{"op":10}"#);
+            let is_malformed = client.next_or_code() == Err(Some(4001));
+            assert_eq!(known, !is_malformed, "{operation}: {text}");
+            verdicts.insert((operation, known));
+        }
+    }
+    assert_eq!(verdicts.len(), 4);
+}

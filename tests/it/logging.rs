@@ -1,0 +1,150 @@
+//! What is logged, in both formats, and what never is.
+
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, Version};
+use crate::support::gateway::{Plan, TestGateway};
+use crate::support::http;
+use crate::support::redis_server::RedisServer;
+
+const SECRET: &str = "0123456789abcdef0123456789-secret";
+const KEY: &str = "the-key-of-the-admin-api";
+/// Stands in every payload.
+const PAYLOAD: &str = "whatever-users-say-to-each-other";
+
+fn plan(format: &str) -> Plan {
+    TestGateway::with("auth.kind", "jwt")
+        .with("auth.secret", SECRET)
+        .with("admin.api_key", KEY)
+        .with("log.format", format)
+}
+
+/// The lines about sessions, which must all be JSON objects.
+fn about_sessions(log: &str) -> Vec<Value> {
+    let lines = log.lines().map(|line| {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: not JSON: {line}"))
+    });
+    lines.filter(|line| line["target"] == "emagine_gateway::session").collect()
+}
+
+#[test]
+fn a_session_s_life_is_three_lines_with_its_name_its_user_and_its_close_code() {
+    let plan = plan("json").variable("RUST_LOG", "info,emagine_gateway::session=debug");
+    let mut gateway = plan.spawn();
+    let mut client = Client::connect(gateway.public, Version::V2);
+    client.identify(&gateway.token(&["--user", "42"]));
+    let session = client.ready()["session"].clone();
+    client.says("nonsense");
+    client.closed_with(4001);
+    gateway.logs("session closed");
+    let lines = about_sessions(&gateway.log());
+    let expected = [
+        json!({"message": "session opened", "session": session, "version": 2}),
+        json!({"message": "session identified", "session": session, "user": "42"}),
+        json!({"message": "session closed", "session": session, "user": "42", "code": 4001}),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:?}");
+    for (mut line, expected) in lines.into_iter().zip(expected) {
+        let fields = line.as_object_mut().unwrap();
+        let time = fields.remove("time").unwrap();
+        let time = time.as_str().unwrap();
+        // As in 2026-11-24T00:00:00.000Z.
+        assert!(time.len() == 24 && &time[10..11] == "T" && time.ends_with('Z'), "{time}");
+        assert_eq!(fields.remove("level"), Some(json!("debug")));
+        assert_eq!(fields.remove("target"), Some(json!("emagine_gateway::session")));
+        assert_eq!(line, expected);
+    }
+}
+
+#[test]
+fn a_token_that_is_refused_and_a_connection_that_breaks_are_told_apart() {
+    let mut gateway = plan("json").variable("RUST_LOG", "info,emagine_gateway::session=debug").spawn();
+    let mut refused = gateway.connect();
+    refused.identify("no-token-at-all");
+    refused.closed_with(4003);
+    gateway.logs("session closed");
+    drop(gateway.connect());
+    gateway.wait_metric("connections", 0);
+    let lines = about_sessions(&gateway.log());
+    let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
+    let refusal = messages.iter().find(|message| message.starts_with("token refused: "));
+    assert!(refusal.is_some(), "{messages:?}");
+    let closed: Vec<_> = lines.iter().filter(|line| line["message"] == "session closed").collect();
+    assert_eq!(closed.len(), 2);
+    assert_eq!((&closed[0]["code"], closed[0].get("user")), (&json!(4003), None));
+    assert_eq!(closed[1].get("code"), None, "nothing was said");
+}
+
+#[test]
+fn by_default_a_client_leaves_no_line() {
+    for format in ["text", "json"] {
+        let gateway = plan(format).spawn();
+        let mut client = gateway.connect();
+        client.identify(&gateway.token(&["--user", "42"]));
+        client.hears(r#"{"op":2,"user":"42"}"#);
+        client.says("nonsense");
+        client.closed_with(4001);
+        gateway.assert_empty();
+        let log = gateway.log();
+        assert!(!log.contains("session"), "{log}");
+    }
+}
+
+/// Everything that carries a token, a key or a payload, once.
+fn talk(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
+    let [good, newer, bad] = tokens;
+    let mut client = gateway.try_connect(&format!("/?v=2&token={good}")).unwrap();
+    client.next_json();
+    client.says(&format!(r#"{{"op":1,"token":"{good}","text":"{PAYLOAD}"}}"#));
+    client.ready();
+    client.says(&format!(r#"{{"op":12,"token":"{newer}"}}"#));
+    assert_eq!(client.next_json()["op"], 13);
+    client.says(&format!(r#"{{"op":12,"token":"{bad}"}}"#));
+    assert_eq!(client.next_json()["op"], 9);
+    for durable in [false, true] {
+        let head = format!("POST /v1/publish HTTP/1.1\nconnection: close\nauthorization: Bearer {KEY}");
+        let body = format!(r#"{{"channel":"user:42","durable":{durable},"message":"{PAYLOAD}"}}"#);
+        assert_eq!(http::request(gateway.admin, &head, &body).status, 200);
+        assert_eq!(client.next_json()["message"], PAYLOAD);
+    }
+    let mut publisher = redis.client();
+    for (channel, payload) in [
+        ("gateway:user:42", PAYLOAD.to_owned()),
+        ("gateway:users", format!(r#"{{"users":"{PAYLOAD}"}}"#)),
+        ("gateway:user:42", format!("\"{PAYLOAD}\"")),
+    ] {
+        redis::cmd("PUBLISH").arg(channel).arg(payload).exec(&mut publisher).unwrap();
+    }
+    assert_eq!(client.next_json()["message"], PAYLOAD);
+    client.says(&format!("{good} {PAYLOAD}"));
+    client.closed_with(4001);
+    let mut stranger = gateway.connect();
+    stranger.identify(bad);
+    stranger.closed_with(4003);
+}
+
+#[test]
+fn no_line_ever_holds_a_token_a_key_or_a_payload() {
+    let redis = RedisServer::start();
+    for format in ["text", "json"] {
+        let plan = plan(format).redis(&redis).variable("RUST_LOG", "trace");
+        let mut gateway = plan.spawn();
+        gateway.wait_ready();
+        let good = gateway.token(&["--user", "42"]);
+        let newer = gateway.token(&["--user", "42", "--ttl", "2h"]);
+        let bad = format!("{}.e30.{}", good.split('.').next().unwrap(), good.split('.').nth(2).unwrap());
+        let tokens = [good, newer, bad];
+        talk(&gateway, &redis, &tokens);
+        gateway.logs("session closed");
+        gateway.terminate();
+        let log = gateway.wait_exit().err;
+        assert!(log.lines().count() > 20, "{log}");
+        for never in [PAYLOAD, SECRET, KEY].into_iter().chain(tokens.iter().map(String::as_str)) {
+            let line = log.lines().find(|line| line.contains(never));
+            assert_eq!(line, None, "{format}: {never}");
+        }
+        if format == "json" {
+            about_sessions(&log);
+        }
+    }
+}

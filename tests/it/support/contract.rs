@@ -1,0 +1,88 @@
+//! The machine-readable contract, `docs/asyncapi.yaml`, as something to hold frames against.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use jsonschema::{Draft, Validator};
+use serde_json::{Value, json};
+
+/// A document of the folder `docs`, as JSON.
+#[track_caller]
+pub(crate) fn document(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
+    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// A schema within a document, with everything that it may refer to.
+#[track_caller]
+pub(crate) fn validator(document: &Value, schema: &Value, draft: Draft) -> Validator {
+    let whole = json!({"allOf": [schema], "components": document["components"]});
+    jsonschema::options().with_draft(draft).build(&whole).unwrap()
+}
+
+/// What a reference within the document leads to; anything else is itself.
+#[track_caller]
+pub(crate) fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    let Some(reference) = value["$ref"].as_str() else { return value };
+    let target = document.pointer(reference.trim_start_matches('#'));
+    resolve(document, target.unwrap_or_else(|| panic!("{reference} leads nowhere")))
+}
+
+/// The messages of each operation, by their names.
+pub(crate) struct Contract(BTreeMap<String, BTreeMap<String, Validator>>);
+
+impl Contract {
+    /// The one of `docs/asyncapi.yaml`.
+    pub(crate) fn get() -> &'static Self {
+        static CONTRACT: OnceLock<Contract> = OnceLock::new();
+        CONTRACT.get_or_init(|| Self::of(&document("asyncapi.yaml")))
+    }
+
+    fn of(document: &Value) -> Self {
+        let operations = document["operations"].as_object().unwrap();
+        let messages = |operation: &Value| {
+            let channel = resolve(document, &operation["channel"]);
+            let all = || channel["messages"].as_object().unwrap().values().collect();
+            // An operation that names none has all of its channel.
+            let named: Vec<_> =
+                operation["messages"].as_array().map_or_else(all, |named| named.iter().collect());
+            let messages = named.into_iter().map(|message| {
+                let message = resolve(document, message);
+                let payload = validator(document, &message["payload"], Draft::Draft7);
+                (message["title"].as_str().unwrap().to_owned(), payload)
+            });
+            messages.collect()
+        };
+        Self(operations.iter().map(|(name, operation)| (name.clone(), messages(operation))).collect())
+    }
+
+    /// The titles of an operation's messages.
+    #[track_caller]
+    pub(crate) fn messages(&self, operation: &str) -> Vec<&str> {
+        self.0[operation].keys().map(String::as_str).collect()
+    }
+
+    /// Those of them that this value is one of.
+    #[track_caller]
+    pub(crate) fn matching(&self, operation: &str, value: &Value) -> Vec<&str> {
+        let all = self.0[operation].iter();
+        all.filter(|(_, validator)| validator.is_valid(value)).map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Whether this value is a certain message.
+    #[track_caller]
+    pub(crate) fn is(&self, operation: &str, message: &str, value: &Value) -> bool {
+        self.0[operation][message].is_valid(value)
+    }
+}
+
+/// Every frame that any test's client hears must be exactly one message of the contract.
+#[track_caller]
+pub(crate) fn check_heard(is_v2: bool, frame: &str) {
+    // A published message may be nested deeper than serde_json reads.
+    let Ok(value) = serde_json::from_str(frame) else { return };
+    let operation = if is_v2 { "sendV2" } else { "sendV1" };
+    let found = Contract::get().matching(operation, &value);
+    assert_eq!(found.len(), 1, "{operation} of docs/asyncapi.yaml does not know, or not as one: {frame}");
+}
