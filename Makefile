@@ -63,3 +63,4 @@ compose-test: ## three replicas behind the balancer, with real clients; needs Do
 
 clean: ## remove what was built
 	cargo clean
+	rm -rf clients/js/dist
