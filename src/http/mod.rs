@@ -1,4 +1,4 @@
-//! The admin port: publishing for backends without Redis access, health, metrics. No sockets.
+//! The admin port: publishing for backends without Redis access, sessions, health, metrics. No sockets.
 //!
 //! All routes stand in one function, `routes`.
 
@@ -7,6 +7,9 @@ mod body;
 mod health;
 mod key;
 mod publish;
+mod sessions;
+mod status;
+mod token;
 
 use std::io;
 use std::net::TcpListener;
@@ -20,7 +23,9 @@ use actix_web::{App, HttpServer, Resource, Route};
 use self::api_error::ApiError;
 pub use self::health::Readiness;
 pub use self::key::ApiKey;
+pub use self::status::Deployment;
 use crate::broker::Broker;
+use crate::hub::Hubs;
 use crate::metrics::Metrics;
 
 /// What the admin routes work with.
@@ -32,7 +37,11 @@ pub struct Admin {
     pub metrics: Metrics,
     /// What `/readyz` answers from.
     pub readiness: Readiness,
-    /// Who may publish.
+    /// Where the sessions are.
+    pub hubs: Hubs,
+    /// What this process is, for the console.
+    pub deployment: Deployment,
+    /// Who may use the API.
     pub key: ApiKey,
     /// The longest message, in bytes.
     pub max_payload_bytes: usize,
@@ -65,6 +74,11 @@ fn routes(admin: &Admin) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(at("/metrics", web::get().to(health::metrics)))
             .service(at("/v1/publish", web::post().to(publish::one)))
             .service(at("/v1/publish/batch", web::post().to(publish::batch)))
+            .service(at("/v1/status", web::get().to(status::status)))
+            .service(at("/v1/sessions", web::get().to(sessions::list)))
+            .service(at("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
+            .service(at("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
+            .service(at("/v1/token", web::post().to(token::mint)))
             .default_service(web::to(|| async { ApiError::NotFound }));
     }
 }

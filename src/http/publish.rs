@@ -87,6 +87,6 @@ fn success(position: Option<Position>) -> serde_json::Value {
     position.map_or_else(|| json!({}), |position| json!({"position": position.to_string()}))
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| ApiError::BadBody(error.to_string()))
 }

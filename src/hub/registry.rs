@@ -19,6 +19,7 @@ use crate::protocol::publication::Publication;
 use crate::protocol::{Variant, Version};
 
 mod gate;
+mod members;
 
 /// The way out of one session, as the registry sees it.
 pub trait Line: Clone {

@@ -18,6 +18,7 @@ mod ordering;
 mod publishing;
 mod replicas;
 mod resume;
+mod sessions;
 mod settings_cli;
 mod shutdown;
 mod socket;
