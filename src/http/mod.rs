@@ -1,9 +1,10 @@
-//! The admin port: publishing for backends without Redis access, sessions, health, metrics. No sockets.
+//! The admin port: publishing for backends without Redis access, sessions, health, metrics, and the console. No sockets.
 //!
 //! All routes stand in one function, `routes`.
 
 mod api_error;
 mod body;
+mod console;
 mod health;
 mod key;
 mod publish;
@@ -79,6 +80,10 @@ fn routes(admin: &Admin) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(at("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
             .service(at("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
             .service(at("/v1/token", web::post().to(token::mint)))
+            .service(at("/", web::get().to(console::redirect)))
+            .service(at("/console", web::get().to(console::page)))
+            .service(at("/console/app.js", web::get().to(console::script)))
+            .service(at("/console/app.css", web::get().to(console::style)))
             .default_service(web::to(|| async { ApiError::NotFound }));
     }
 }

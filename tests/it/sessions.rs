@@ -180,6 +180,7 @@ fn sessions_status_and_tokens_need_the_key_once_there_is_one() {
         let head = format!("{head}\nauthorization: Bearer {KEY}");
         assert_eq!(request(gateway.admin, &head, body).status, with_key, "{line}");
     }
+    assert_eq!(gateway.get("/console").status, 200, "the page itself holds no secret");
 }
 
 #[test]
@@ -253,4 +254,28 @@ fn the_status_has_the_numbers_of_the_charts() {
     ] {
         assert_eq!(status[field], value, "{field}");
     }
+}
+
+#[test]
+fn the_console_is_served_under_a_strict_policy() {
+    let gateway = TestGateway::spawn();
+    let page = gateway.get("/console");
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ")
+    );
+    assert!(policy.contains(&format!("ws://{}; ", gateway.public)) && !policy.contains("unsafe"), "{policy}");
+    for (path, kind) in [
+        ("/console", "text/html; charset=utf-8"),
+        ("/console/app.js", "text/javascript; charset=utf-8"),
+        ("/console/app.css", "text/css; charset=utf-8"),
+    ] {
+        let answer = gateway.get(path);
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(kind)));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    }
+    let browser = request(gateway.admin, "GET / HTTP/1.1\nconnection: close\naccept: text/html,*/*", "");
+    assert_eq!((browser.status, browser.header("location")), (303, Some("console")));
+    assert_eq!(gateway.get("/").status, 404);
 }
