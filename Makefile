@@ -5,21 +5,26 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test conformance lint fuzz measure check compose-test clean
+.PHONY: help setup run test test-console conformance lint fuzz measure check compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what building and testing need (Rust, redis-server, Python)
-	@scripts/setup rust redis python
+setup: ## install what building and testing need (Rust, redis-server, Python, Node, Chromium)
+	@scripts/setup rust redis python browser
 
-run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, admin on :8081
+run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, console on :8081
 	@scripts/setup rust
 	cargo run --release --locked -- run
 
-test: setup conformance ## run every test; those of the broker start Redis servers of their own
+test: setup conformance test-console ## run every test; those of the broker start Redis servers of their own
 	cargo test --locked --doc
 	cargo test --locked --tests
+
+test-console: ## the console in a real browser; SCREENSHOTS=1 takes the pictures in docs/images as well
+	@scripts/setup rust browser
+	cargo build --locked
+	cd console && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test --silent
 
 conformance: ## the socket layer against RFC 6455: all 301 Autobahn cases without compression
 	@scripts/setup rust python
@@ -31,6 +36,7 @@ lint: ## formatting, clippy and the documentation, with warnings as errors
 	rustfmt --check --edition 2024 fuzz/targets/*.rs
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+	@if command -v node >/dev/null; then node console/build.mjs --check; else echo 'no node: console/dist is not checked'; fi
 
 measure: ## what sockets, deliveries, stalled readers and inflating cost; ten minutes (docs/performance.md)
 	@scripts/setup rust redis
