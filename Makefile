@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-js conformance lint fuzz bench measure compare-instructions check compose-test clean
+.PHONY: help setup run test test-js test-console conformance lint fuzz bench measure compare-instructions check compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,11 +13,11 @@ help: ## list the targets
 setup: ## install what building and testing need (Rust, redis-server, Python, Node, Chromium, promtool)
 	@scripts/setup rust redis python node chromium promtool snippets
 
-run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, admin on :8081
+run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, console on :8081
 	@scripts/setup rust
 	cargo run --release --locked -- run
 
-test: setup conformance test-js ## run every test; those of the broker start Redis servers of their own
+test: setup conformance test-js test-console ## run every test; those of the broker start Redis servers of their own
 	cargo test --locked --doc
 	cargo test --locked --tests
 
@@ -26,12 +26,17 @@ test-js: ## the JavaScript client (clients/js): in Node, and in Chromium against
 	cargo build --locked --bin emagine-gateway
 	cd clients/js && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci; } && npm test
 
+test-console: ## the console in a real browser; SCREENSHOTS=1 takes the pictures in docs/images as well
+	@scripts/setup rust node chromium
+	cargo build --locked --bin emagine-gateway
+	cd console && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test --silent
+
 conformance: ## the socket layer against RFC 6455: all 301 Autobahn cases without compression
 	@scripts/setup rust python
 	@scripts/conformance
 
 lint: ## formatting, clippy, the documentation and the alerts, with warnings as errors
-	@scripts/setup rust promtool
+	@scripts/setup rust node promtool
 	cargo fmt --check
 	rustfmt --check --edition 2024 fuzz/targets/*.rs
 	cargo clippy --all-targets --locked -- -D warnings
@@ -39,6 +44,7 @@ lint: ## formatting, clippy, the documentation and the alerts, with warnings as 
 	promtool check rules --lint-fatal deploy/prometheus/gateway.rules.yml
 	promtool check config deploy/prometheus/prometheus.yml
 	promtool test rules deploy/prometheus/gateway.test.yml
+	node console/build.mjs --check
 
 bench: ## put a gateway under load beside the floor: the tables of docs/performance.md, in under ten minutes
 	@scripts/setup rust redis

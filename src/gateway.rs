@@ -11,7 +11,7 @@ use actix_rt::time::{Instant, interval, sleep, timeout};
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, RecoveryLimits};
-use crate::http::{self, Admin, ApiKey, Readiness};
+use crate::http::{self, Admin, ApiKey, Deployment, Readiness};
 use crate::hub::messages::Drain;
 use crate::hub::{HubLimits, Hubs};
 use crate::metrics::Metrics;
@@ -126,6 +126,8 @@ impl Gateway {
                     max_connections: settings.server.max_connections,
                     descriptors,
                 },
+                hubs: hubs.clone(),
+                deployment: deployment(&settings, public_addr),
                 key: api_key(&settings),
                 max_payload_bytes: settings.broker.max_payload_bytes,
                 max_connections: settings.admin.max_connections,
@@ -342,12 +344,29 @@ fn socket_options(
     }
 }
 
-/// Without a key, publishing is open only where nobody else can reach it.
+/// What the console is told of this process.
+fn deployment(settings: &Settings, public_addr: SocketAddr) -> Deployment {
+    Deployment {
+        profile: settings.profile,
+        auth: settings.auth.kind,
+        broker: if settings.broker.url == "memory:" { "memory" } else { "redis" },
+        public_addr,
+        socket_url: settings.admin.socket_url.clone(),
+        minting: is_local(settings).then(|| settings.auth.clone().into()),
+        started: std::time::Instant::now(),
+    }
+}
+
+/// Whether this is development, and nobody else can reach the admin port.
+fn is_local(settings: &Settings) -> bool {
+    settings.profile == Profile::Development && settings.server.admin_addr.ip().is_loopback()
+}
+
+/// Without a key, the admin API is open only where nobody else can reach it.
 fn api_key(settings: &Settings) -> ApiKey {
-    let is_local = settings.profile == Profile::Development && settings.server.admin_addr.ip().is_loopback();
     match &settings.admin.api_key {
         Some(key) => ApiKey::Required(key.clone()),
-        None if is_local => ApiKey::Open,
+        None if is_local(settings) => ApiKey::Open,
         None => ApiKey::Closed,
     }
 }

@@ -4,7 +4,8 @@
 //! other text from outside: each is one of a closed set.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -92,6 +93,8 @@ pub struct Counters {
     pub link_losses: Family<Reason, Counter>,
     /// From publishing a probe to hearing it back, in seconds.
     pub probe_latency: Histogram,
+    /// The latest of these, in microseconds; 0 before the first. For the console, not for the page of metrics.
+    latest_probe_us: AtomicU64,
     /// From the last proof that the link delivers to giving it up, in seconds.
     pub link_detection: Histogram,
     /// From giving the link up to the next proof, everything that was missed repaired, in seconds.
@@ -149,6 +152,7 @@ impl Default for Counters {
             probe_latency: Histogram::new([
                 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
             ]),
+            latest_probe_us: AtomicU64::new(0),
             // Meant to be below three seconds.
             link_detection: Histogram::new([0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0]),
             link_repair: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
@@ -169,6 +173,19 @@ impl Metrics {
     /// Counts `many` more of a labelled metric.
     pub fn count_many(family: &Family<Reason, Counter>, reason: &'static str, many: u64) {
         family.get_or_create(&Reason { reason }).inc_by(many);
+    }
+
+    /// Notes how long a probe took.
+    pub fn probed(&self, latency: Duration) {
+        self.probe_latency.observe(latency.as_secs_f64());
+        let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        self.latest_probe_us.store(us.max(1), Ordering::Relaxed);
+    }
+
+    /// How long the latest probe took; `None` before the first.
+    pub fn latest_probe(&self) -> Option<Duration> {
+        let us = self.latest_probe_us.load(Ordering::Relaxed);
+        (us > 0).then(|| Duration::from_micros(us))
     }
 
     /// The page that Prometheus reads.

@@ -15,8 +15,24 @@ pub(super) enum ApiError {
     MethodNotAllowed,
     #[error("send `Authorization: Bearer <key>` with the key of setting admin.api_key")]
     Unauthorized,
-    #[error("publishing over HTTP needs setting admin.api_key")]
+    #[error("this needs setting admin.api_key")]
     KeyNotSet,
+    #[error(
+        "without admin.api_key only pages of this port and programs on this machine may ask, by a loopback name"
+    )]
+    ForeignPage,
+    #[error("tokens are minted in the development profile on a loopback admin port only")]
+    MintingOff,
+    #[error("no token: {0}")]
+    NotMinted(#[from] crate::auth::MintError),
+    #[error("the query is not valid: {0}")]
+    BadQuery(String),
+    #[error("the user id could not be part of a channel's name")]
+    BadUser,
+    #[error("no such session on this replica")]
+    NoSuchSession,
+    #[error(transparent)]
+    HubSilent(#[from] crate::hub::HubSilent),
     #[error("the body did not come in time (setting admin.request_timeout)")]
     BodyTooSlow,
     #[error("the body is too long")]
@@ -41,6 +57,13 @@ impl ApiError {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Unauthorized => "unauthorized",
             Self::KeyNotSet => "key_not_set",
+            Self::ForeignPage => "foreign_page",
+            Self::MintingOff => "minting_off",
+            Self::NotMinted(_) => "not_minted",
+            Self::BadQuery(_) => "bad_query",
+            Self::BadUser => "bad_user",
+            Self::NoSuchSession => "no_such_session",
+            Self::HubSilent(_) => "worker_timeout",
             Self::BodyTooSlow => "body_too_slow",
             Self::BadBody(_) => "bad_body",
             Self::BadChannel(_) => "bad_channel",
@@ -65,12 +88,15 @@ impl ApiError {
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoSuchSession => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::KeyNotSet => StatusCode::FORBIDDEN,
+            Self::KeyNotSet | Self::ForeignPage | Self::MintingOff => StatusCode::FORBIDDEN,
             Self::BadBody(_)
             | Self::BadChannel(_)
+            | Self::NotMinted(_)
+            | Self::BadQuery(_)
+            | Self::BadUser
             | Self::BatchTooLong
             | Self::KeyWithoutDurable
             | Self::Publish(PublishError::BadIdempotencyKey) => StatusCode::BAD_REQUEST,
@@ -79,7 +105,9 @@ impl ResponseError for ApiError {
             Self::Publish(
                 PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),
             ) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Publish(PublishError::Timeout | PublishError::Interrupted) => StatusCode::GATEWAY_TIMEOUT,
+            Self::HubSilent(_) | Self::Publish(PublishError::Timeout | PublishError::Interrupted) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Self::Publish(PublishError::Refused(_)) => StatusCode::BAD_GATEWAY,
         }
     }

@@ -1,7 +1,9 @@
-//! Who may publish over HTTP.
+//! Who may use the admin API, health and metrics aside: publish, see sessions and end them.
+
+use std::net::IpAddr;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
 
 use super::ApiError;
 use crate::settings::Secret;
@@ -13,20 +15,89 @@ pub enum ApiKey {
     Required(Secret),
     /// No key is set and none is asked for: development, on loopback.
     Open,
-    /// No key is set: publishing over HTTP is off.
+    /// No key is set: the admin API is off.
     Closed,
 }
 
 impl ApiKey {
-    /// Whether the request may publish.
+    /// Whether the request may do what the API does.
+    ///
+    /// # Errors
+    /// Why not.
     pub(super) fn check(&self, request: &HttpRequest) -> Result<(), ApiError> {
         let key = match self {
-            Self::Open => return Ok(()),
+            Self::Open if is_from_here(request) => return Ok(()),
+            Self::Open => return Err(ApiError::ForeignPage),
             Self::Closed => return Err(ApiError::KeyNotSet),
             Self::Required(key) => key,
         };
         let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         if key.matches(sent.as_bytes()) { Ok(()) } else { Err(ApiError::Unauthorized) }
+    }
+}
+
+/// Whether this is no page from elsewhere. Any page that a developer's browser shows may send requests to this machine,
+/// and one whose name is made to lead here may read the answers as well. The first is told by its Origin, the second
+/// by the name under which it came.
+fn is_from_here(request: &HttpRequest) -> bool {
+    let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
+    let host = header(HOST);
+    let is_own = header(ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == host);
+    is_own && host.is_none_or(|host| is_local(host_name(host)))
+}
+
+/// A `Host` header's name, without the port.
+pub(super) fn host_name(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_local(name: &str) -> bool {
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    let name = name.to_ascii_lowercase();
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn without_a_key_only_this_machine_s_own_pages_and_programs_may_ask() {
+        for (host, origin, may) in [
+            (None, None, true),
+            (Some("127.0.0.1:8081"), None, true),
+            (Some("[::1]:8081"), None, true),
+            (Some("[::1]"), None, true),
+            (Some("LOCALHOST:8081"), None, true),
+            (Some("gateway.localhost"), None, true),
+            (Some("127.0.0.1:8081"), Some("http://127.0.0.1:8081"), true),
+            (Some("127.0.0.1:8081"), Some("http://localhost:8081"), false),
+            (Some("127.0.0.1:8081"), Some("http://127.0.0.1:3000"), false),
+            (Some("127.0.0.1:8081"), Some("https://evil.test"), false),
+            (Some("127.0.0.1:8081"), Some("null"), false),
+            (Some("evil.test:8081"), None, false),
+            (Some("evil.test:8081"), Some("http://evil.test:8081"), false),
+            (Some("localhost.evil.test"), None, false),
+            (Some("192.0.2.1:8081"), None, false),
+            (Some("127.0.0.1.evil.test"), None, false),
+            (Some(""), None, false),
+        ] {
+            let mut request = TestRequest::get();
+            for (name, value) in [(HOST, host), (ORIGIN, origin)] {
+                if let Some(value) = value {
+                    request = request.insert_header((name, value));
+                }
+            }
+            let checked = ApiKey::Open.check(&request.to_http_request());
+            assert_eq!(checked.is_ok(), may, "{host:?} {origin:?}");
+        }
     }
 }

@@ -1,13 +1,17 @@
-//! The admin port: publishing for backends without Redis access, health, metrics. No sockets.
+//! The admin port: publishing for backends without Redis access, sessions, health, metrics, and the console. No sockets.
 //!
 //! All routes stand in one function, `routes`.
 
 mod api_error;
 mod body;
+mod console;
 mod health;
 mod key;
 mod openapi;
 mod publish;
+mod sessions;
+mod status;
+mod token;
 
 use std::io;
 use std::net::TcpListener;
@@ -21,7 +25,9 @@ use actix_web::{App, HttpServer, Resource, Route};
 use self::api_error::ApiError;
 pub use self::health::Readiness;
 pub use self::key::ApiKey;
+pub use self::status::Deployment;
 use crate::broker::Broker;
+use crate::hub::Hubs;
 use crate::metrics::Metrics;
 
 /// What the admin routes work with.
@@ -33,7 +39,11 @@ pub struct Admin {
     pub metrics: Metrics,
     /// What `/readyz` answers from.
     pub readiness: Readiness,
-    /// Who may publish.
+    /// Where the sessions are.
+    pub hubs: Hubs,
+    /// What this process is, for the console.
+    pub deployment: Deployment,
+    /// Who may use the API.
     pub key: ApiKey,
     /// The longest message, in bytes.
     pub max_payload_bytes: usize,
@@ -67,6 +77,15 @@ fn routes(admin: &Admin) -> impl Fn(&mut ServiceConfig) + use<> {
             .service(at("/v1/publish", web::post().to(publish::one)))
             .service(at("/v1/publish/batch", web::post().to(publish::batch)))
             .service(at("/v1/openapi.json", web::get().to(openapi::document)))
+            .service(at("/v1/status", web::get().to(status::status)))
+            .service(at("/v1/sessions", web::get().to(sessions::list)))
+            .service(at("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
+            .service(at("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
+            .service(at("/v1/token", web::post().to(token::mint)))
+            .service(at("/", web::get().to(console::redirect)))
+            .service(at("/console", web::get().to(console::page)))
+            .service(at("/console/app.js", web::get().to(console::script)))
+            .service(at("/console/app.css", web::get().to(console::style)))
             .default_service(web::to(|| async { ApiError::NotFound }));
     }
 }

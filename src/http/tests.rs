@@ -37,6 +37,8 @@ fn admin(key: ApiKey) -> Admin {
         broker,
         metrics,
         readiness,
+        hubs: Hubs::default(),
+        deployment: Deployment::of_tests(),
         key,
         max_payload_bytes: 1_000,
         max_connections: 10,

@@ -1,6 +1,6 @@
 //! What is said to a hub, and what it says to sessions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Message, Recipient};
 use bytes::Bytes;
@@ -8,7 +8,8 @@ use bytes::Bytes;
 use crate::broker::HubEvent;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::conversation::{Standing, Wanted};
-use crate::protocol::{SessionId, Variant};
+use crate::protocol::{SessionId, Variant, Version};
+use crate::socket::addresses::AddressBlock;
 use crate::socket::outboxes::OutboxKey;
 
 /// A socket has been opened. Its session can be reached by control messages from now on; publications reach
@@ -22,6 +23,8 @@ pub struct Connect {
     pub variant: Variant,
     /// Its way out, on this thread.
     pub outbox: OutboxKey,
+    /// When it was opened.
+    pub opened: Instant,
     /// Where its control messages go.
     pub recipient: Recipient<SessionEvent>,
 }
@@ -86,6 +89,61 @@ pub struct Drain {
     pub window: Duration,
 }
 
+/// Who is here? For operators, not for deliveries.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "SessionList")]
+pub struct ListSessions {
+    /// Only the sessions of the user with this channel.
+    pub user: Option<ChannelName>,
+    /// How many are described at most.
+    pub limit: usize,
+    /// What time it is, for their ages.
+    pub now: Instant,
+}
+
+/// Some of the sessions that were asked for.
+#[derive(Debug, Default)]
+pub struct SessionList {
+    /// How many there are.
+    pub total: usize,
+    /// As many as were wanted, in no order.
+    pub sessions: Vec<SessionSummary>,
+}
+
+/// One session, for an operator.
+#[derive(Debug)]
+pub struct SessionSummary {
+    /// Its name.
+    pub session: SessionId,
+    /// The channel of its user; `None` until it is identified.
+    pub user: Option<ChannelName>,
+    /// The protocol version that it speaks.
+    pub version: Version,
+    /// What it is on, its own two first; no more than [`MAX_CHANNELS_LISTED`].
+    pub channels: Vec<ChannelName>,
+    /// How many channels it is on.
+    pub subscriptions: usize,
+    /// For how long it has been open, to a tenth of a second.
+    pub age: Duration,
+    /// The bytes that wait for its socket to take them.
+    pub queued_bytes: usize,
+    /// Its client's address, an IPv6 one by its network.
+    pub address: Option<AddressBlock>,
+}
+
+/// How many of a session's channels are named.
+pub const MAX_CHANNELS_LISTED: usize = 50;
+
+/// End sessions with 4010. Answered with how many were here.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "usize")]
+pub enum Disconnect {
+    /// This one.
+    Session(SessionId),
+    /// All of the user with this channel.
+    User(ChannelName),
+}
+
 /// What the broker has for this hub.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -109,4 +167,6 @@ pub enum SessionEvent {
         /// When the client should come back, in milliseconds.
         after_ms: u64,
     },
+    /// The backend or an operator ends the session.
+    Disconnect,
 }

@@ -12,6 +12,7 @@
 //! - `resumption`: how sessions continue where their clients left, a plain struct; `recovery`: the reads for it.
 //! - `inbox`: the broker's way to the hub, bounded in bytes.
 //! - `drain`: sending everybody away.
+//! - `roster`: who is here, for operators, and ending a session by their word.
 
 mod delivery;
 mod drain;
@@ -20,6 +21,7 @@ pub mod messages;
 mod recovery;
 pub mod registry;
 mod resumption;
+mod roster;
 #[cfg(test)]
 pub(crate) mod simulation;
 mod turns;
@@ -27,6 +29,7 @@ mod waiting;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use actix::{Actor, Addr, Context, Handler, Recipient};
 use bytes::Bytes;
@@ -35,6 +38,8 @@ use self::drain::Draining;
 use self::inbox::HubInbox;
 use self::messages::{Connect, Drain, FromBroker, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
 use self::registry::{ChannelStanding, Line, Registry, Slot};
+pub use self::roster::HubSilent;
+use self::roster::Opened;
 use self::turns::{TURN_BYTES, Turns};
 use self::waiting::{Request, RequestKind, Waiting};
 use crate::broker::{Broker, HubEvent, HubId, RecoveryLimits};
@@ -61,6 +66,8 @@ pub struct Hub {
     waiting: Waiting,
     draining: Option<Draining>,
     recovery: RecoveryLimits,
+    /// From when its sessions' ages are counted.
+    started: Instant,
     _lifeline: Lifeline,
 }
 
@@ -77,7 +84,7 @@ pub struct HubLimits {
 struct Connected {
     recipient: Recipient<SessionEvent>,
     slot: Slot,
-    is_identified: bool,
+    opened: Opened,
 }
 
 /// Every hub of the process, for what concerns all of them. Cloning shares.
@@ -117,6 +124,7 @@ impl Hub {
             waiting: Waiting::default(),
             draining: None,
             recovery: limits.recovery,
+            started: Instant::now(),
             _lifeline: Lifeline,
         }
     }
@@ -211,7 +219,8 @@ impl Handler<Connect> for Hub {
         if self.draining.is_some() {
             tell(&message.recipient, Draining::farewell());
         }
-        let connected = Connected { recipient: message.recipient, slot, is_identified: false };
+        let opened = Opened::new(message.opened, self.started);
+        let connected = Connected { recipient: message.recipient, slot, opened };
         self.sessions.insert(message.session, connected);
     }
 }
@@ -220,10 +229,8 @@ impl Handler<Join> for Hub {
     type Result = ();
 
     fn handle(&mut self, Join { session, channels }: Join, context: &mut Self::Context) {
-        let Some(connected) = self.sessions.get_mut(&session) else { return };
-        connected.is_identified = true;
+        let Some(slot) = self.slot(session) else { return };
         self.metrics.sessions.inc();
-        let slot = connected.slot;
         let unconfirmed = self.subscribe(slot, &channels);
         let request = Request { kind: RequestKind::Join, wanted: channels.into() };
         self.answer_when_confirmed(session, request, unconfirmed, context);
@@ -277,11 +284,12 @@ impl Handler<Leave> for Hub {
         let Some(connected) = self.sessions.remove(&session) else { return };
         let before = self.registry.subscriptions();
         self.turns.forget(connected.slot);
+        let is_identified = self.registry.user(connected.slot).is_some();
         let empty = self.registry.leave(connected.slot);
         self.count_subscriptions(before);
         self.unwanted(empty);
         self.waiting.forget(session);
-        if connected.is_identified {
+        if is_identified {
             self.metrics.sessions.dec();
         }
     }

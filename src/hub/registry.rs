@@ -22,6 +22,7 @@ use crate::protocol::{Variant, Version};
 mod deliver;
 mod gaps;
 mod gate;
+mod members;
 
 /// The way out of one session, as the registry sees it.
 pub trait Line: Clone {

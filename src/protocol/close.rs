@@ -37,7 +37,7 @@ pub enum CloseCode {
     TooSlow,
     /// 4009: the token's expiry has come.
     SessionExpired,
-    /// 4010: the backend ended the session. Part of the contract; no command of the backend does it yet.
+    /// 4010: the backend or an operator ended the session.
     Disconnected,
 }
 

@@ -219,6 +219,7 @@ impl Actor for Session {
             session: self.conversation.session(),
             variant: Variant { version: self.conversation.version(), is_deflated: self.outbox.is_deflated() },
             outbox: self.registration.key(),
+            opened: now().monotonic,
             recipient: context.address().recipient(),
         });
         self.arm_timer(now(), context);
@@ -256,6 +257,7 @@ impl Handler<SessionEvent> for Session {
             SessionEvent::Joined(positions) => Input::Joined(positions),
             SessionEvent::Subscribed { ticket, standing } => Input::Subscribed { ticket, standing },
             SessionEvent::Drain { after_ms } => Input::Drain { after_ms },
+            SessionEvent::Disconnect => Input::Disconnected,
         };
         self.on(input, context);
     }

@@ -220,9 +220,12 @@ pub struct AuthSettings {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSettings {
-    /// The bearer key for publishing over HTTP. `None`: refused, except in development on a loopback address.
+    /// The bearer key of the admin API. `None`: refused, except in development on a loopback address.
     #[serde(deserialize_with = "none_if_empty")]
     pub api_key: Option<Secret>,
+    /// Where the console's socket goes; `None`: to `server.public_addr`.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub socket_url: Option<String>,
     /// Open connections; further ones are not accepted until one has ended.
     pub max_connections: usize,
     /// From accept to the end of the first head, and from each head to the end of its body.

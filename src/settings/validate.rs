@@ -159,6 +159,12 @@ impl Settings {
     fn validate_admin(&self) -> Check {
         count("admin.max_connections", self.admin.max_connections, 4..=10_000)?;
         time("admin.request_timeout", self.admin.request_timeout, 500 * MS..=MINUTE)?;
+        if !self.admin.socket_url.as_deref().is_none_or(is_socket_url) {
+            return refuse(
+                "admin.socket_url",
+                r#"must be such as "wss://rt.example.com/gateway", without a query"#,
+            );
+        }
         match &self.admin.api_key {
             Some(key) if self.profile == Profile::Production && key.expose().len() < MIN_API_KEY_BYTES => {
                 refuse("admin.api_key", "must be at least 16 bytes long in production")
@@ -272,6 +278,13 @@ fn time(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> 
 fn whole_seconds(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
     time(key, value, range)?;
     if value.subsec_nanos() == 0 { Ok(()) } else { refuse(key, "must be whole seconds") }
+}
+
+/// It becomes part of a Content-Security-Policy, where spaces, commas and semicolons divide.
+fn is_socket_url(url: &str) -> bool {
+    let rest = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"));
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(is_plain))
 }
 
 fn is_origin(origin: &str) -> bool {

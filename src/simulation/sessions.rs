@@ -90,6 +90,7 @@ impl World {
                 Some(SessionEvent::Joined(standings)) => Input::Joined(standings),
                 Some(SessionEvent::Subscribed { ticket, standing }) => Input::Subscribed { ticket, standing },
                 Some(SessionEvent::Drain { after_ms }) => Input::Drain { after_ms },
+                Some(SessionEvent::Disconnect) => Input::Disconnected,
                 None => return,
             };
             session.conversation.on(now, input, &mut actions);

@@ -1,13 +1,25 @@
 //! Counting by address. Plain.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What counts as one client's address. Whoever has an IPv6 address has a whole /64 of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum AddressBlock {
+pub enum AddressBlock {
+    /// One address.
     V4(u32),
+    /// The upper half of an address.
     V6(u64),
+}
+
+impl fmt::Display for AddressBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::V4(bits) => Ipv4Addr::from_bits(bits).fmt(f),
+            Self::V6(bits) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(bits) << 64)),
+        }
+    }
 }
 
 impl AddressBlock {
@@ -85,7 +97,9 @@ mod tests {
     fn a_network_of_64_bits_is_one_address_and_a_mapped_one_is_what_it_maps() {
         assert_eq!(block("2001:db8:1:2::1"), block("2001:db8:1:2:ffff::9"));
         assert_ne!(block("2001:db8:1:2::1"), block("2001:db8:1:3::1"));
+        assert_eq!(block("2001:db8:1:2::1").unwrap().to_string(), "2001:db8:1:2::/64");
         assert_eq!(block("::ffff:192.0.2.1"), block("192.0.2.1"));
+        assert_eq!(block("192.0.2.1").unwrap().to_string(), "192.0.2.1");
         assert_ne!(block("192.0.2.1"), block("192.0.2.2"));
     }
 }

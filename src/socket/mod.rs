@@ -13,11 +13,11 @@
 //! - `inbound`: from the socket through the guard into the actor's context.
 //! - `driver`: the task that joins them, with the deadlines.
 //! - `extensions`: whether messages may be compressed.
-//! - [`proxies`]: whose socket it is; [`limits`]: how many there may be (`addresses`: of one address); [`descriptors`]: what the system allows.
+//! - [`proxies`]: whose socket it is; [`limits`]: how many there may be ([`addresses`]: of one address); [`descriptors`]: what the system allows.
 //! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
 //! - [`listener`]: the public port.
 
-mod addresses;
+pub mod addresses;
 pub mod descriptors;
 mod driver;
 mod extensions;

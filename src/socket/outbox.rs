@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -14,6 +15,8 @@ use actix_rt::net::TcpStream;
 use bytes::{Buf as _, Bytes};
 
 use super::SocketOptions;
+use super::addresses::AddressBlock;
+use super::limits::Place;
 use crate::metrics::{Code, Metrics};
 use crate::protocol::close::CloseCode;
 use crate::protocol::frame::{self, FrameKind};
@@ -29,7 +32,6 @@ const FRAME_OVERHEAD_BYTES: usize = 3 * size_of::<Bytes>() + 32;
 #[derive(Debug, Clone)]
 pub struct Outbox(Rc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     stream: TcpStream,
     options: Rc<SocketOptions>,
@@ -40,8 +42,16 @@ struct Inner {
     state: Cell<State>,
     /// The code of the Close that was sent, once one was.
     close_code: Cell<Option<u16>>,
+    /// Its place among all sockets, until the driver has come to the end.
+    place: Cell<Option<Place>>,
     /// The driver's task, to be told that there is something to do.
     driver: RefCell<Option<Waker>>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -78,7 +88,12 @@ pub enum Pushed {
 }
 
 impl Outbox {
-    pub(super) fn new(stream: TcpStream, is_deflated: bool, options: Rc<SocketOptions>) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        is_deflated: bool,
+        place: Place,
+        options: Rc<SocketOptions>,
+    ) -> Self {
         Self(Rc::new(Inner {
             stream,
             options,
@@ -86,6 +101,7 @@ impl Outbox {
             queue: RefCell::default(),
             state: Cell::new(State::Open),
             close_code: Cell::new(None),
+            place: Cell::new(Some(place)),
             driver: RefCell::default(),
         }))
     }
@@ -177,6 +193,19 @@ impl Outbox {
     /// Whether nothing more can be sent.
     pub fn is_closed(&self) -> bool {
         self.0.state.get() != State::Open
+    }
+
+    /// Whose socket it is, as far as it is known and while it is open.
+    pub fn client(&self) -> Option<AddressBlock> {
+        let place = self.0.place.take();
+        let block = place.as_ref().and_then(Place::block);
+        self.0.place.set(place);
+        block
+    }
+
+    /// The socket is at its end: its place is free for another.
+    pub(super) fn give_place_back(&self) {
+        drop(self.0.place.take());
     }
 
     /// The bytes that wait.

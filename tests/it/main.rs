@@ -23,6 +23,7 @@ mod ordering;
 mod publishing;
 mod replicas;
 mod resume;
+mod sessions;
 mod settings_cli;
 mod shutdown;
 mod snippets;

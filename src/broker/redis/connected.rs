@@ -199,7 +199,7 @@ impl Prover<'_> {
         role?;
         // Its sender ends only together with us.
         let _ = hearing.wait_for(|heard| *heard == nonce).await;
-        state.delivery.metrics.probe_latency.observe(started.elapsed().as_secs_f64());
+        state.delivery.metrics.probed(started.elapsed());
         Ok(())
     }
 }

@@ -123,6 +123,8 @@ pub enum Input<'a> {
         /// When the client should come back, in milliseconds.
         after_ms: u64,
     },
+    /// The backend or an operator wants this session to end.
+    Disconnected,
     /// [`Conversation::next_deadline`] has come.
     DeadlinePassed,
 }
@@ -266,6 +268,7 @@ impl Conversation {
             Input::Joined(positions) => self.on_joined(now, positions, actions),
             Input::Subscribed { ticket, standing } => self.on_subscribed(ticket, standing, actions),
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),
+            Input::Disconnected => self.close(CloseCode::Disconnected, actions),
             Input::DeadlinePassed => self.on_deadline(now, actions),
         }
     }

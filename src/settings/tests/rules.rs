@@ -320,3 +320,15 @@ fn log_formats_are_two() {
         assert_refused(development(&[("log.format", bad)]), &["log.format"]);
     }
 }
+
+#[test]
+fn the_console_s_socket_goes_to_a_plain_websocket_url() {
+    for good in ["", "ws://localhost:8080", "wss://rt.example.com/gateway", "ws://[::1]:8080/"] {
+        assert!(production(&[("admin.socket_url", good)]).is_ok(), "{good}");
+    }
+    for bad in
+        ["https://rt.example.com", "wss://", "wss:///x", "wss://a; script-src *", "wss://a,b", "wss://a?v=2"]
+    {
+        assert_refused(production(&[("admin.socket_url", bad)]), &["admin.socket_url", "wss://"]);
+    }
+}

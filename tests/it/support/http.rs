@@ -43,7 +43,7 @@ pub(crate) fn request(address: SocketAddr, head: &str, body: &str) -> Answer {
     stream.set_read_timeout(Some(SOON)).unwrap();
     let length = if body.is_empty() { String::new() } else { format!("content-length: {}\r\n", body.len()) };
     let head = head.replace('\n', "\r\n");
-    stream.write_all(format!("{head}\r\nhost: gateway\r\n{length}\r\n{body}").as_bytes()).unwrap();
+    stream.write_all(format!("{head}\r\nhost: {address}\r\n{length}\r\n{body}").as_bytes()).unwrap();
     let mut answer = Vec::new();
     // A reset after the answer is none of ours.
     let ended = stream.read_to_end(&mut answer);

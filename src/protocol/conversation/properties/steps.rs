@@ -17,6 +17,7 @@ pub(super) enum Step {
     Joined(usize),
     Subscribed(u32),
     Drain(u64),
+    Disconnected,
     /// The hub or the authenticator answers what was asked last, as it should.
     Answered,
     /// The deadline is looked at, whether it has come or not.
@@ -123,6 +124,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..12usize).prop_map(Step::Joined),
         8 => (0..6u32).prop_map(Step::Subscribed),
         1 => any::<u64>().prop_map(Step::Drain),
+        1 => Just(Step::Disconnected),
         16 => Just(Step::Answered),
         4 => Just(Step::LookedAtTheClock),
         8 => ms(0..20_000u64).prop_map(Step::Passed),

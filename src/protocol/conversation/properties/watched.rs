@@ -64,6 +64,7 @@ impl Watched {
             Step::TooManySessions => self.on(Input::TooManySessions),
             Step::Joined(positions) => self.on(Input::Joined(vec![standing; *positions])),
             Step::Subscribed(ticket) => self.on(Input::Subscribed { ticket: *ticket, standing }),
+            Step::Disconnected => self.on(Input::Disconnected),
             Step::Drain(after_ms) => self.on(Input::Drain { after_ms: *after_ms }),
             Step::Answered => self.answer(standing),
             Step::LookedAtTheClock => self.on(Input::DeadlinePassed),

@@ -73,6 +73,21 @@ fn a_drain_tells_version_2_when_to_come_back() {
 }
 
 #[test]
+fn a_session_that_the_backend_ends_is_closed_with_4010_in_every_state_and_version() {
+    for mut client in [
+        Client::connects(Version::V1),
+        Client::connects(Version::V2),
+        Client::verifying(),
+        Client::joining(),
+        Client::identified_as(Version::V1, token_of("42")),
+        Client::identified(),
+    ] {
+        assert_eq!(client.on(Input::Disconnected), ["close 4010"]);
+        assert_stays_silent(client);
+    }
+}
+
+#[test]
 fn every_frame_counts_against_the_budget_and_one_too_many_closes_with_4007() {
     let frugal = Rules { messages_per_minute: 4, ..rules() };
     for last in [Input::Text(r#"{"op":11}"#), Input::Text("nonsense"), Input::Binary, Input::ControlFrame] {
@@ -153,6 +168,7 @@ fn assert_stays_silent(mut client: Client) {
         Input::Joined(vec![standing, standing]),
         Input::Subscribed { ticket: 0, standing },
         Input::Drain { after_ms: 1 },
+        Input::Disconnected,
         Input::DeadlinePassed,
     ];
     for (number, input) in inputs.into_iter().enumerate() {

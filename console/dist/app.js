@@ -1,0 +1,756 @@
+// Made from console/src by console/build.mjs. Do not edit.
+
+// page.js
+
+// The page's elements, by their id, and making new ones. Texts are set as text, never as HTML: messages are foreign.
+
+const byId = (id) => document.getElementById(id);
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function show(text, kind = "") {
+  const notice = byId("notice");
+  notice.textContent = text;
+  notice.hidden = text === "";
+  notice.className = `notice ${kind}`;
+}
+
+// A form is handled here and never sent: the page's policy forbids that, too.
+function onSubmit(id, handle) {
+  byId(id).addEventListener("submit", (event) => {
+    event.preventDefault();
+    handle();
+  });
+}
+
+const duration = (ms) => {
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
+};
+
+const bytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
+
+// Asks before something is ended. Resolves to whether it is wanted.
+function confirmed(text) {
+  const dialog = byId("confirm-dialog");
+  byId("confirm-text").textContent = text;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+function prepareDialogs() {
+  onSubmit("confirm-form", () => byId("confirm-dialog").close("yes"));
+  for (const button of document.querySelectorAll("[data-close]")) {
+    button.addEventListener("click", () => button.closest("dialog").close(""));
+  }
+}
+
+// api.js
+
+// The admin API. The key lives in this module's memory and goes nowhere but into the Authorization header.
+
+
+let key = "";
+let wasDismissed = false;
+
+class ApiError extends Error {
+  constructor(status, code, detail) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+// A worker may take two seconds; what takes longer than this does not come.
+const PATIENCE_MS = 10_000;
+
+async function ask(method, path, body) {
+  const headers = key ? { authorization: `Bearer ${key}` } : {};
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const answer = await fetch(path, { method, headers, body, signal, cache: "no-store", credentials: "omit" });
+  const json = await answer.json().catch(() => ({}));
+  if (answer.ok) return json;
+  const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
+  if (answer.status === 401 && !wasDismissed) askForKey();
+  throw new ApiError(answer.status, code, detail);
+}
+
+function askForKey() {
+  const dialog = byId("key-dialog");
+  if (!dialog.open) dialog.showModal();
+}
+
+// Calls `changed` with each new key.
+function prepareKey(changed) {
+  onSubmit("key-form", () => {
+    key = byId("key").value.trim();
+    byId("key").value = "";
+    wasDismissed = false;
+    byId("key-dialog").close();
+    changed();
+  });
+  // Whoever does not have the key is not asked again every two seconds.
+  byId("key-dialog").addEventListener("close", () => (wasDismissed = key === ""));
+  byId("key-button").addEventListener("click", askForKey);
+}
+
+// line.js
+
+// One WebSocket to the gateway and what is known of its channels. Cutting it and coming back continues where it was.
+
+const BEAT_MS = 2_000;
+
+// What a close code means, where its reason does not say it all (docs/protocol.md has them all).
+const FINAL = new Set([4003, 4010]);
+
+class Line {
+  // "away", "connecting", "ready", "cut" or "closed".
+  state = "away";
+  version = 2;
+  // By name: the position up to which everything has been heard, and whether it was recovered.
+  channels = new Map();
+  // The latest round trip, in milliseconds.
+  roundTrip = null;
+  #socket = null;
+  #beat = 0;
+  #beaten = null;
+  #told;
+
+  // `told` has methods: sent, received (text, op), note (text), changed (text), message (channel, text).
+  constructor(told) {
+    this.#told = told;
+  }
+
+  // Connects. `wanted` lists channels; those known from before are continued.
+  open(url, version, token, wanted) {
+    this.#drop();
+    this.version = version;
+    for (const channel of wanted) if (!this.channels.has(channel)) this.channels.set(channel, { position: null });
+    this.#set("connecting", "Connecting…");
+    let socket;
+    try {
+      socket = new WebSocket(version === 2 ? `${url}?v=2` : url);
+    } catch (error) {
+      return this.#set("closed", error.message);
+    }
+    this.#socket = socket;
+    const own = (handle) => (event) => socket === this.#socket && handle(event);
+    socket.onmessage = own(({ data }) => this.#hear(data, token));
+    socket.onclose = own(({ code, reason }) => this.#end(code, reason));
+  }
+
+  // As when a network goes away: nothing more is heard, and what was heard is remembered.
+  cut() {
+    this.#drop();
+    this.#told.note("the line is cut");
+    this.#set("cut", "The line is cut. Publish something durable, then come back.");
+  }
+
+  // For good: nothing is continued.
+  close() {
+    this.#drop();
+    this.channels.clear();
+    this.#told.note("closed by this console");
+    this.#set("closed", "Closed.");
+  }
+
+  // Whoever connects as somebody else continues nothing.
+  forget() {
+    this.channels.clear();
+  }
+
+  subscribe(channel) {
+    this.#say({ op: 4, channel });
+  }
+
+  unsubscribe(channel) {
+    this.#say({ op: 5, channel });
+  }
+
+  #hear(text, token) {
+    const frame = JSON.parse(text);
+    this.#told.received(text, frame.op);
+    switch (frame.op) {
+      case 0:
+        this.#identify(token);
+        break;
+      case 2:
+        for (const one of frame.channels ?? []) this.#stands(one);
+        this.#beat = setInterval(() => this.#measure(), BEAT_MS);
+        this.#measure();
+        this.#set("ready", `Connected as ${frame.user}${this.#recovery(frame)}.`);
+        break;
+      case 3:
+        if (frame.position) this.channels.set(frame.channel, { ...this.channels.get(frame.channel), position: frame.position });
+        this.#told.message(frame.channel, text, frame.message);
+        break;
+      case 6:
+        if (frame.state === "subscribed") this.#stands(frame);
+        else this.channels.delete(frame.channel);
+        this.#set(this.state, `${frame.channel}: ${frame.state}${frame.reason ? ` (${frame.reason})` : ""}`);
+        break;
+      case 7:
+        this.#set(this.state, `This replica is going away (${frame.reason}).`);
+        break;
+      case 8:
+        this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`);
+        break;
+      case 9:
+        this.#set(this.state, frame.detail ?? frame.code);
+        break;
+      case 10:
+        this.#say({ op: 11, time: frame.time });
+        break;
+      case 11:
+        if (this.#beaten !== null) this.roundTrip = performance.now() - this.#beaten;
+        this.#beaten = null;
+        break;
+    }
+  }
+
+  #identify(token) {
+    const channels = [...this.channels].map(([channel, { position }]) => {
+      return position === null ? { channel } : { channel, since: position };
+    });
+    this.#say(this.version === 2 ? { op: 1, token, channels } : { op: 1, token });
+  }
+
+  #stands({ channel, position, recovered }) {
+    this.channels.set(channel, { position, recovered });
+  }
+
+  #recovery({ channels = [] }) {
+    const asked = channels.filter(({ recovered }) => recovered !== undefined);
+    if (asked.length === 0) return "";
+    const lost = asked.filter(({ recovered }) => !recovered).map(({ channel }) => channel);
+    return lost.length ? `; not recovered: ${lost.join(", ")}` : "; everything durable was recovered";
+  }
+
+  // A heartbeat of ours is answered at once, before anything else that waits here: the time is the gateway's.
+  #measure() {
+    if (this.#beaten !== null) return;
+    this.#beaten = performance.now();
+    this.#say({ op: 10, time: Date.now() });
+  }
+
+  #say(frame) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    const text = JSON.stringify(frame);
+    this.#socket.send(text);
+    this.#told.sent(text, frame.op);
+  }
+
+  #end(code, reason) {
+    this.#drop();
+    this.#told.note(`closed by the gateway: ${code} ${reason}`);
+    const why = code === 1006 ? "No connection, or it was refused (is this page's origin in server.allowed_origins?)" : `Closed: ${code} ${reason}`;
+    if (FINAL.has(code)) this.channels.clear();
+    this.#set(FINAL.has(code) ? "closed" : "cut", why);
+  }
+
+  #drop() {
+    clearInterval(this.#beat);
+    const socket = this.#socket;
+    [this.#socket, this.#beaten, this.roundTrip] = [null, null, null];
+    socket?.close();
+  }
+
+  #set(state, text) {
+    this.state = state;
+    this.#told.changed(text);
+  }
+}
+
+// connection.js
+
+// Connecting as a user, its channels, and what comes.
+
+
+const EMPTY = () => element("li", { class: "muted" }, "None yet.");
+
+class Connection {
+  #line;
+  #status;
+  #as = null;
+  #heard;
+
+  // `status` gives the latest answer; `heard` is told of each message, `changed` of each change.
+  constructor(frames, status, heard, changed) {
+    this.#status = status;
+    this.#heard = heard;
+    this.#line = new Line({
+      sent: (text, op) => frames.sent(text, op),
+      received: (text, op) => frames.received(text, op),
+      note: (text) => frames.note(text),
+      message: (channel, text, message) => this.#message(channel, message),
+      changed: (text) => {
+        this.#show(text);
+        changed();
+      },
+    });
+    onSubmit("connect-form", () => this.#connect());
+    onSubmit("subscribe-form", () => this.#line.subscribe(byId("subscribe-channel").value.trim()));
+    byId("cut").addEventListener("click", () => this.#line.cut());
+    byId("close").addEventListener("click", () => this.#line.close());
+  }
+
+  get roundTrip() {
+    return this.#line.roundTrip;
+  }
+
+  // Whether a token must be given depends on the gateway.
+  allow({ minting }) {
+    this.#lock();
+    byId("token").required = !minting;
+    byId("token-hint").textContent = minting ? "(left empty: minted for this user)" : "(as the login service gives it)";
+  }
+
+  async #connect() {
+    const status = this.#status();
+    const [user, version] = [byId("user").value.trim(), Number(byId("protocol").value)];
+    const wanted = byId("channels").value.split(",").map((name) => name.trim()).filter(Boolean);
+    let token = byId("token").value;
+    const as = JSON.stringify([user, version]);
+    if (this.#as !== as) this.#line.forget();
+    this.#as = as;
+    try {
+      if (!token) {
+        const channels = status.auth === "jwt" ? wanted : [];
+        ({ token } = await ask("POST", "v1/token", JSON.stringify({ user, channels })));
+      }
+    } catch (error) {
+      return this.#show(error.message);
+    }
+    this.#line.open(status.socket_url, version, token, version === 2 ? wanted : []);
+  }
+
+  #message(channel, message) {
+    const text = JSON.stringify(message);
+    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${new Date().toLocaleTimeString()} `);
+    byId("last-message").replaceChildren(time, element("code", {}, text));
+    this.#list();
+    this.#heard(channel, text);
+  }
+
+  #show(text) {
+    const { state } = this.#line;
+    byId("connection-state").textContent = text;
+    byId("connect").textContent = state === "cut" ? "Come back" : "Connect";
+    this.#lock();
+    this.#list();
+  }
+
+  // What can be done now is enabled. Where the socket goes is known once the gateway has answered.
+  #lock() {
+    const { state, version } = this.#line;
+    byId("connect").disabled = !this.#status() || state === "connecting" || state === "ready";
+    byId("cut").disabled = state !== "ready";
+    byId("close").disabled = state !== "ready" && state !== "connecting";
+    byId("subscribe").disabled = state !== "ready" || version !== 2;
+  }
+
+  #list() {
+    const rows = [...this.#line.channels].map(([channel, { position, recovered }]) => {
+      const row = element("li", {}, element("code", {}, channel));
+      if (position) row.append(element("span", { class: "muted" }, position));
+      if (recovered !== undefined) {
+        row.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
+      }
+      if (channel !== "all" && channel !== `user:${byId("user").value.trim()}` && this.#line.state === "ready") {
+        const leave = element("button", { type: "button", class: "quiet small" }, "Leave");
+        leave.setAttribute("aria-label", `Leave ${channel}`);
+        leave.addEventListener("click", () => this.#line.unsubscribe(channel));
+        row.append(leave);
+      }
+      return row;
+    });
+    byId("channel-list").replaceChildren(...(rows.length ? rows : [EMPTY()]));
+  }
+}
+
+// frames.js
+
+// Every frame of the console's socket, both ways, the latest first.
+
+
+const KEPT = 500;
+const NAMES = {
+  0: "Hello", 1: "Identify", 2: "Ready", 3: "Message", 4: "Subscribe", 5: "Unsubscribe", 6: "Subscription",
+  7: "Reconnect", 8: "Gap", 9: "Error", 10: "Heartbeat", 11: "Heartbeat ACK", 12: "Refresh", 13: "Refreshed",
+};
+const encoder = new TextEncoder();
+
+const clock = (date) => date.toTimeString().slice(0, 8) + "." + String(date.getMilliseconds()).padStart(3, "0");
+
+// A token is nothing to be read over somebody's shoulder.
+const masked = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
+
+class Frames {
+  #list = byId("frames");
+  #count = 0;
+
+  constructor() {
+    byId("hide-heartbeats").addEventListener("change", (event) => {
+      this.#list.classList.toggle("hide-heartbeats", event.target.checked);
+    });
+    byId("clear-frames").addEventListener("click", () => {
+      this.#count = 0;
+      this.#list.replaceChildren();
+      byId("frames-count").textContent = "";
+    });
+  }
+
+  sent(text, op) {
+    this.#add("sent", "→ sent", text, op);
+  }
+
+  received(text, op) {
+    this.#add("received", "← received", text, op);
+  }
+
+  // What happens to the line itself.
+  note(text) {
+    this.#put("event", element("span", { class: "time" }, clock(new Date())), element("span", { class: "event" }, text));
+  }
+
+  #add(kind, direction, text, op) {
+    const isBeat = op === 10 || op === 11;
+    this.#put(
+      isBeat ? "heartbeat" : "frame",
+      element("span", { class: "time" }, clock(new Date())),
+      element("span", { class: kind }, direction),
+      element("span", {}, NAMES[op] ?? `op ${op}`),
+      element("span", { class: "size" }, bytes(encoder.encode(text).length)),
+      element("code", {}, masked(text)),
+    );
+  }
+
+  #put(kind, ...parts) {
+    this.#list.prepend(element("li", { class: kind }, ...parts));
+    this.#count += 1;
+    if (this.#list.children.length > KEPT) this.#list.lastElementChild.remove();
+    byId("frames-count").textContent = `${this.#count} since the page was opened, the last ${KEPT} are kept`;
+  }
+}
+
+// publish.js
+
+// Publishing, and how long it took until this console heard it.
+
+
+class Publish {
+  #waiting = null;
+
+  constructor() {
+    onSubmit("publish-form", () => this.#publish());
+  }
+
+  // The console's own socket has heard a message.
+  heard(channel, text) {
+    const { channel: wanted, text: expected, at } = this.#waiting ?? {};
+    if (expected !== text || (channel ?? wanted) !== wanted) return;
+    this.#waiting = null;
+    const took = (performance.now() - at).toFixed(1);
+    byId("publish-result").textContent += ` Heard here after ${took} ms.`;
+  }
+
+  async #publish() {
+    const [channel, message] = [byId("publish-channel").value.trim(), byId("publish-message").value];
+    const durable = byId("publish-durable").checked;
+    const field = byId("publish-message");
+    let text;
+    try {
+      text = JSON.stringify(JSON.parse(message));
+      field.removeAttribute("aria-invalid");
+    } catch (error) {
+      field.setAttribute("aria-invalid", "true");
+      return this.#say(`The message is no JSON: ${error.message}`);
+    }
+    // As it was written: what is parsed and written again may lose digits.
+    const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
+    this.#say("");
+    this.#waiting = { channel, text, at: performance.now() };
+    try {
+      const { position } = await ask("POST", "v1/publish", body);
+      const result = byId("publish-result");
+      result.textContent = `Published${position ? ` at ${position}` : ""}.${result.textContent}`;
+    } catch (error) {
+      this.#waiting = null;
+      this.#say(error.message);
+    }
+  }
+
+  #say(text) {
+    byId("publish-result").textContent = text;
+  }
+}
+
+// sessions.js
+
+// Who is connected to this replica, and ending their sessions.
+
+
+const LIMIT = 200;
+
+class Sessions {
+  #timer = 0;
+
+  constructor() {
+    onSubmit("sessions-form", () => this.look());
+    byId("disconnect-user").addEventListener("click", () => this.#endUser());
+    byId("sessions-user").addEventListener("input", (event) => {
+      byId("disconnect-user").disabled = event.target.value.trim() === "";
+    });
+  }
+
+  // Asks anew a moment after something has changed: a session that has just come or gone is there by then.
+  soon() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.look(), 300);
+  }
+
+  async look() {
+    const user = this.#user();
+    try {
+      const query = new URLSearchParams(user ? { limit: LIMIT, user } : { limit: LIMIT });
+      const { sessions, total, truncated } = await ask("GET", `v1/sessions?${query}`);
+      byId("sessions-count").textContent = `${total} on this replica${truncated ? `, the youngest ${sessions.length} shown` : ""}`;
+      this.#list(sessions);
+    } catch (error) {
+      byId("sessions-count").textContent = error.message;
+    }
+  }
+
+  #user() {
+    return byId("sessions-user").value.trim();
+  }
+
+  #list(sessions) {
+    // Whoever has come here by keyboard stays on the same session.
+    const focused = document.activeElement?.dataset?.session;
+    const rows = sessions.map((session) => {
+      const cell = (content, kind = "") => element("td", { class: kind }, content);
+      const hidden = session.subscriptions - session.channels.length;
+      const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");
+      const end = element("button", { type: "button", class: "small danger", "data-session": session.id }, "Disconnect");
+      end.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "nobody yet"}`);
+      end.addEventListener("click", () => this.#end(session));
+      return element("tr", {},
+        cell(session.user ?? "not identified"), cell(channels || "none", "wrap"),
+        cell(duration(session.age_ms), "number"), cell(bytes(session.queued_bytes), "number"),
+        cell(session.address ?? "unknown"), cell(String(session.version)),
+        cell(element("code", { title: session.id }, session.id.slice(0, 8))), cell(end));
+    });
+    byId("sessions").replaceChildren(...rows);
+    if (focused) document.querySelector(`[data-session="${focused}"]`)?.focus();
+  }
+
+  async #end({ id, user }) {
+    if (!(await confirmed(`Session ${id.slice(0, 8)} of ${user ?? "nobody yet"} is closed with 4010, and does not come back by itself.`))) return;
+    await this.#post(`v1/sessions/${id}/disconnect`);
+  }
+
+  async #endUser() {
+    const user = this.#user();
+    if (!(await confirmed(`All sessions of ${user} on this replica are closed with 4010.`))) return;
+    await this.#post(`v1/users/${encodeURIComponent(user)}/disconnect`);
+  }
+
+  async #post(path) {
+    try {
+      await ask("POST", path);
+    } catch (error) {
+      byId("sessions-count").textContent = error.message;
+    }
+    this.soon();
+  }
+}
+
+// chart.js
+
+// A small curve of the last two minutes, with its numbers in words for those who do not see it.
+
+
+const POINTS = 60;
+const WIDTH = 120;
+const HEIGHT = 32;
+const SVG = "http://www.w3.org/2000/svg";
+
+function shape(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+class Chart {
+  #values = [];
+  #format;
+  #name;
+  #number = element("div", { class: "value" }, "–");
+  #svg = shape("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
+  #area = shape("path", { class: "area" });
+  #curve = shape("path", { class: "curve" });
+
+  constructor(figure, format) {
+    this.#format = format;
+    this.#name = figure.querySelector("figcaption").textContent;
+    const ground = shape("line", { class: "ground", x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 });
+    this.#svg.append(ground, this.#area, this.#curve);
+    this.#svg.setAttribute("aria-label", `${this.#name}: nothing yet`);
+    figure.append(this.#number, this.#svg);
+  }
+
+  // Adds a value; null where there is none. `text` stands in place of the number.
+  add(value, text = value === null ? "–" : this.#format(value), remark = "") {
+    this.#values.push(value);
+    if (this.#values.length > POINTS) this.#values.shift();
+    this.#number.replaceChildren(text);
+    if (remark) this.#number.append(" ", element("small", {}, remark));
+    const known = this.#values.filter((one) => one !== null);
+    const [least, most] = [Math.min(...known), Math.max(...known)].map(this.#format);
+    const range = known.length ? `, between ${least} and ${most} in the last two minutes` : "";
+    this.#svg.setAttribute("aria-label", `${this.#name}: ${text} ${remark}${range}`);
+    this.#draw(Math.max(1e-9, ...known));
+  }
+
+  #draw(most) {
+    const step = WIDTH / (POINTS - 1);
+    const start = POINTS - this.#values.length;
+    let [curve, area, beginning] = ["", "", null];
+    const finish = (x) => {
+      if (beginning !== null) area += `L${x} ${HEIGHT}L${beginning} ${HEIGHT}Z`;
+      beginning = null;
+    };
+    let last = 0;
+    this.#values.forEach((value, index) => {
+      if (value === null) return finish(last);
+      last = ((start + index) * step).toFixed(1);
+      const y = (HEIGHT - 1 - (value / most) * (HEIGHT - 3)).toFixed(1);
+      // The first of a row is drawn as a dot, until there is a second one.
+      const piece = beginning === null ? `M${last} ${y}h.01` : `L${last} ${y}`;
+      if (beginning === null) beginning = last;
+      curve += piece;
+      area += piece;
+    });
+    finish(last);
+    this.#curve.setAttribute("d", curve);
+    this.#area.setAttribute("d", area);
+  }
+}
+
+// status.js
+
+// The head of the page and its charts: asked for every two seconds, while somebody looks.
+
+
+const EVERY_MS = 2_000;
+const whole = (value) => String(Math.round(value));
+const short = (value) => (value >= 100 ? whole(value) : value.toFixed(1));
+
+class Status {
+  // The latest answer.
+  now = null;
+  #before = null;
+  #timer = 0;
+  #changed;
+  #roundTrip;
+  #charts = {
+    connections: new Chart(byId("chart-connections"), whole),
+    deliveries: new Chart(byId("chart-deliveries"), short),
+    latency: new Chart(byId("chart-latency"), (ms) => `${short(ms)} ms`),
+    link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
+  };
+
+  // `changed` is told of each answer; `roundTrip` says what the console's own socket has measured.
+  constructor(changed, roundTrip) {
+    this.#changed = changed;
+    this.#roundTrip = roundTrip;
+    document.addEventListener("visibilitychange", () => this.look());
+  }
+
+  // Asks now, and from now on.
+  async look() {
+    clearTimeout(this.#timer);
+    if (document.hidden) return;
+    try {
+      this.#take(await ask("GET", "v1/status"));
+    } catch (error) {
+      this.#fail(error);
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.look(), EVERY_MS);
+  }
+
+  #take(status) {
+    const at = performance.now();
+    this.now = status;
+    show("");
+    const { connections, deliveries, latency, link } = this.#charts;
+    connections.add(status.connections, undefined, status.users === 1 ? "1 user" : `${status.users} users`);
+    deliveries.add(this.#rate(status, at));
+    const probe = status.link.probe_ms === null ? "" : `link ${short(status.link.probe_ms)} ms`;
+    latency.add(this.#roundTrip(), undefined, probe);
+    link.add(status.link.up ? 1 : 0, undefined, status.broker);
+    this.#before = { at, delivered: status.publications_delivered };
+    byId("deployment").textContent =
+      `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${duration(status.uptime_ms)}`;
+    const [text, kind] = status.draining ? ["Draining", "warn"] : status.ready ? ["Ready", "good"] : ["Not ready", "bad"];
+    pill(text, kind, [...status.reasons, ...status.notes].join("; "));
+    this.#changed(status);
+  }
+
+  // Null for the first answer, and for the one after a restart.
+  #rate(status, at) {
+    const before = this.#before;
+    const more = before === null ? -1 : status.publications_delivered - before.delivered;
+    return more < 0 ? null : (more * 1000) / (at - before.at);
+  }
+
+  #fail(error) {
+    this.#before = null;
+    if (error.status === 401) {
+      pill("Key needed", "warn", "");
+      show("This gateway asks for its admin key.", "warn");
+    } else {
+      pill(error.status ? "Refused" : "No answer", "bad", "");
+      show(error.status ? error.message : "The admin port does not answer. Asking again.");
+    }
+  }
+}
+
+function pill(text, kind, reasons) {
+  const health = byId("health");
+  if (health.textContent !== text) health.textContent = text;
+  health.className = `pill ${kind}`;
+  if (reasons) show(reasons, kind);
+}
+
+// main.js
+
+// The console: the parts of the page, put together.
+
+
+prepareDialogs();
+const frames = new Frames();
+const publish = new Publish();
+const sessions = new Sessions();
+const status = new Status((now) => connection.allow(now), () => connection.roundTrip);
+const connection = new Connection(frames, () => status.now, (channel, text) => publish.heard(channel, text), () => sessions.soon());
+prepareKey(() => {
+  status.look();
+  sessions.look();
+});
+status.look();
+sessions.look();

@@ -1,0 +1,48 @@
+// The admin API. The key lives in this module's memory and goes nowhere but into the Authorization header.
+
+import { byId, onSubmit } from "./page.js";
+
+let key = "";
+let wasDismissed = false;
+
+export class ApiError extends Error {
+  constructor(status, code, detail) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+// A worker may take two seconds; what takes longer than this does not come.
+const PATIENCE_MS = 10_000;
+
+export async function ask(method, path, body) {
+  const headers = key ? { authorization: `Bearer ${key}` } : {};
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const answer = await fetch(path, { method, headers, body, signal, cache: "no-store", credentials: "omit" });
+  const json = await answer.json().catch(() => ({}));
+  if (answer.ok) return json;
+  const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
+  if (answer.status === 401 && !wasDismissed) askForKey();
+  throw new ApiError(answer.status, code, detail);
+}
+
+function askForKey() {
+  const dialog = byId("key-dialog");
+  if (!dialog.open) dialog.showModal();
+}
+
+// Calls `changed` with each new key.
+export function prepareKey(changed) {
+  onSubmit("key-form", () => {
+    key = byId("key").value.trim();
+    byId("key").value = "";
+    wasDismissed = false;
+    byId("key-dialog").close();
+    changed();
+  });
+  // Whoever does not have the key is not asked again every two seconds.
+  byId("key-dialog").addEventListener("close", () => (wasDismissed = key === ""));
+  byId("key-button").addEventListener("click", askForKey);
+}

@@ -1,0 +1,63 @@
+// Every frame of the console's socket, both ways, the latest first.
+
+import { byId, bytes, element } from "./page.js";
+
+const KEPT = 500;
+const NAMES = {
+  0: "Hello", 1: "Identify", 2: "Ready", 3: "Message", 4: "Subscribe", 5: "Unsubscribe", 6: "Subscription",
+  7: "Reconnect", 8: "Gap", 9: "Error", 10: "Heartbeat", 11: "Heartbeat ACK", 12: "Refresh", 13: "Refreshed",
+};
+const encoder = new TextEncoder();
+
+const clock = (date) => date.toTimeString().slice(0, 8) + "." + String(date.getMilliseconds()).padStart(3, "0");
+
+// A token is nothing to be read over somebody's shoulder.
+export const masked = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
+
+export class Frames {
+  #list = byId("frames");
+  #count = 0;
+
+  constructor() {
+    byId("hide-heartbeats").addEventListener("change", (event) => {
+      this.#list.classList.toggle("hide-heartbeats", event.target.checked);
+    });
+    byId("clear-frames").addEventListener("click", () => {
+      this.#count = 0;
+      this.#list.replaceChildren();
+      byId("frames-count").textContent = "";
+    });
+  }
+
+  sent(text, op) {
+    this.#add("sent", "→ sent", text, op);
+  }
+
+  received(text, op) {
+    this.#add("received", "← received", text, op);
+  }
+
+  // What happens to the line itself.
+  note(text) {
+    this.#put("event", element("span", { class: "time" }, clock(new Date())), element("span", { class: "event" }, text));
+  }
+
+  #add(kind, direction, text, op) {
+    const isBeat = op === 10 || op === 11;
+    this.#put(
+      isBeat ? "heartbeat" : "frame",
+      element("span", { class: "time" }, clock(new Date())),
+      element("span", { class: kind }, direction),
+      element("span", {}, NAMES[op] ?? `op ${op}`),
+      element("span", { class: "size" }, bytes(encoder.encode(text).length)),
+      element("code", {}, masked(text)),
+    );
+  }
+
+  #put(kind, ...parts) {
+    this.#list.prepend(element("li", { class: kind }, ...parts));
+    this.#count += 1;
+    if (this.#list.children.length > KEPT) this.#list.lastElementChild.remove();
+    byId("frames-count").textContent = `${this.#count} since the page was opened, the last ${KEPT} are kept`;
+  }
+}

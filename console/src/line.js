@@ -1,0 +1,164 @@
+// One WebSocket to the gateway and what is known of its channels. Cutting it and coming back continues where it was.
+
+const BEAT_MS = 2_000;
+
+// What a close code means, where its reason does not say it all (docs/protocol.md has them all).
+const FINAL = new Set([4003, 4010]);
+
+export class Line {
+  // "away", "connecting", "ready", "cut" or "closed".
+  state = "away";
+  version = 2;
+  // By name: the position up to which everything has been heard, and whether it was recovered.
+  channels = new Map();
+  // The latest round trip, in milliseconds.
+  roundTrip = null;
+  #socket = null;
+  #beat = 0;
+  #beaten = null;
+  #told;
+
+  // `told` has methods: sent, received (text, op), note (text), changed (text), message (channel, text).
+  constructor(told) {
+    this.#told = told;
+  }
+
+  // Connects. `wanted` lists channels; those known from before are continued.
+  open(url, version, token, wanted) {
+    this.#drop();
+    this.version = version;
+    for (const channel of wanted) if (!this.channels.has(channel)) this.channels.set(channel, { position: null });
+    this.#set("connecting", "Connecting…");
+    let socket;
+    try {
+      socket = new WebSocket(version === 2 ? `${url}?v=2` : url);
+    } catch (error) {
+      return this.#set("closed", error.message);
+    }
+    this.#socket = socket;
+    const own = (handle) => (event) => socket === this.#socket && handle(event);
+    socket.onmessage = own(({ data }) => this.#hear(data, token));
+    socket.onclose = own(({ code, reason }) => this.#end(code, reason));
+  }
+
+  // As when a network goes away: nothing more is heard, and what was heard is remembered.
+  cut() {
+    this.#drop();
+    this.#told.note("the line is cut");
+    this.#set("cut", "The line is cut. Publish something durable, then come back.");
+  }
+
+  // For good: nothing is continued.
+  close() {
+    this.#drop();
+    this.channels.clear();
+    this.#told.note("closed by this console");
+    this.#set("closed", "Closed.");
+  }
+
+  // Whoever connects as somebody else continues nothing.
+  forget() {
+    this.channels.clear();
+  }
+
+  subscribe(channel) {
+    this.#say({ op: 4, channel });
+  }
+
+  unsubscribe(channel) {
+    this.#say({ op: 5, channel });
+  }
+
+  #hear(text, token) {
+    const frame = JSON.parse(text);
+    this.#told.received(text, frame.op);
+    switch (frame.op) {
+      case 0:
+        this.#identify(token);
+        break;
+      case 2:
+        for (const one of frame.channels ?? []) this.#stands(one);
+        this.#beat = setInterval(() => this.#measure(), BEAT_MS);
+        this.#measure();
+        this.#set("ready", `Connected as ${frame.user}${this.#recovery(frame)}.`);
+        break;
+      case 3:
+        if (frame.position) this.channels.set(frame.channel, { ...this.channels.get(frame.channel), position: frame.position });
+        this.#told.message(frame.channel, text, frame.message);
+        break;
+      case 6:
+        if (frame.state === "subscribed") this.#stands(frame);
+        else this.channels.delete(frame.channel);
+        this.#set(this.state, `${frame.channel}: ${frame.state}${frame.reason ? ` (${frame.reason})` : ""}`);
+        break;
+      case 7:
+        this.#set(this.state, `This replica is going away (${frame.reason}).`);
+        break;
+      case 8:
+        this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`);
+        break;
+      case 9:
+        this.#set(this.state, frame.detail ?? frame.code);
+        break;
+      case 10:
+        this.#say({ op: 11, time: frame.time });
+        break;
+      case 11:
+        if (this.#beaten !== null) this.roundTrip = performance.now() - this.#beaten;
+        this.#beaten = null;
+        break;
+    }
+  }
+
+  #identify(token) {
+    const channels = [...this.channels].map(([channel, { position }]) => {
+      return position === null ? { channel } : { channel, since: position };
+    });
+    this.#say(this.version === 2 ? { op: 1, token, channels } : { op: 1, token });
+  }
+
+  #stands({ channel, position, recovered }) {
+    this.channels.set(channel, { position, recovered });
+  }
+
+  #recovery({ channels = [] }) {
+    const asked = channels.filter(({ recovered }) => recovered !== undefined);
+    if (asked.length === 0) return "";
+    const lost = asked.filter(({ recovered }) => !recovered).map(({ channel }) => channel);
+    return lost.length ? `; not recovered: ${lost.join(", ")}` : "; everything durable was recovered";
+  }
+
+  // A heartbeat of ours is answered at once, before anything else that waits here: the time is the gateway's.
+  #measure() {
+    if (this.#beaten !== null) return;
+    this.#beaten = performance.now();
+    this.#say({ op: 10, time: Date.now() });
+  }
+
+  #say(frame) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return;
+    const text = JSON.stringify(frame);
+    this.#socket.send(text);
+    this.#told.sent(text, frame.op);
+  }
+
+  #end(code, reason) {
+    this.#drop();
+    this.#told.note(`closed by the gateway: ${code} ${reason}`);
+    const why = code === 1006 ? "No connection, or it was refused (is this page's origin in server.allowed_origins?)" : `Closed: ${code} ${reason}`;
+    if (FINAL.has(code)) this.channels.clear();
+    this.#set(FINAL.has(code) ? "closed" : "cut", why);
+  }
+
+  #drop() {
+    clearInterval(this.#beat);
+    const socket = this.#socket;
+    [this.#socket, this.#beaten, this.roundTrip] = [null, null, null];
+    socket?.close();
+  }
+
+  #set(state, text) {
+    this.state = state;
+    this.#told.changed(text);
+  }
+}

@@ -1,0 +1,53 @@
+// The page's elements, by their id, and making new ones. Texts are set as text, never as HTML: messages are foreign.
+
+export const byId = (id) => document.getElementById(id);
+
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+export function show(text, kind = "") {
+  const notice = byId("notice");
+  notice.textContent = text;
+  notice.hidden = text === "";
+  notice.className = `notice ${kind}`;
+}
+
+// A form is handled here and never sent: the page's policy forbids that, too.
+export function onSubmit(id, handle) {
+  byId(id).addEventListener("submit", (event) => {
+    event.preventDefault();
+    handle();
+  });
+}
+
+export const duration = (ms) => {
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
+};
+
+export const bytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
+
+// Asks before something is ended. Resolves to whether it is wanted.
+export function confirmed(text) {
+  const dialog = byId("confirm-dialog");
+  byId("confirm-text").textContent = text;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+export function prepareDialogs() {
+  onSubmit("confirm-form", () => byId("confirm-dialog").close("yes"));
+  for (const button of document.querySelectorAll("[data-close]")) {
+    button.addEventListener("click", () => button.closest("dialog").close(""));
+  }
+}

@@ -1,0 +1,51 @@
+// Publishing, and how long it took until this console heard it.
+
+import { ask } from "./api.js";
+import { byId, onSubmit } from "./page.js";
+
+export class Publish {
+  #waiting = null;
+
+  constructor() {
+    onSubmit("publish-form", () => this.#publish());
+  }
+
+  // The console's own socket has heard a message.
+  heard(channel, text) {
+    const { channel: wanted, text: expected, at } = this.#waiting ?? {};
+    if (expected !== text || (channel ?? wanted) !== wanted) return;
+    this.#waiting = null;
+    const took = (performance.now() - at).toFixed(1);
+    byId("publish-result").textContent += ` Heard here after ${took} ms.`;
+  }
+
+  async #publish() {
+    const [channel, message] = [byId("publish-channel").value.trim(), byId("publish-message").value];
+    const durable = byId("publish-durable").checked;
+    const field = byId("publish-message");
+    let text;
+    try {
+      text = JSON.stringify(JSON.parse(message));
+      field.removeAttribute("aria-invalid");
+    } catch (error) {
+      field.setAttribute("aria-invalid", "true");
+      return this.#say(`The message is no JSON: ${error.message}`);
+    }
+    // As it was written: what is parsed and written again may lose digits.
+    const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
+    this.#say("");
+    this.#waiting = { channel, text, at: performance.now() };
+    try {
+      const { position } = await ask("POST", "v1/publish", body);
+      const result = byId("publish-result");
+      result.textContent = `Published${position ? ` at ${position}` : ""}.${result.textContent}`;
+    } catch (error) {
+      this.#waiting = null;
+      this.#say(error.message);
+    }
+  }
+
+  #say(text) {
+    byId("publish-result").textContent = text;
+  }
+}

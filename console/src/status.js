@@ -1,0 +1,87 @@
+// The head of the page and its charts: asked for every two seconds, while somebody looks.
+
+import { ask } from "./api.js";
+import { Chart } from "./chart.js";
+import { byId, duration, show } from "./page.js";
+
+const EVERY_MS = 2_000;
+const whole = (value) => String(Math.round(value));
+const short = (value) => (value >= 100 ? whole(value) : value.toFixed(1));
+
+export class Status {
+  // The latest answer.
+  now = null;
+  #before = null;
+  #timer = 0;
+  #changed;
+  #roundTrip;
+  #charts = {
+    connections: new Chart(byId("chart-connections"), whole),
+    deliveries: new Chart(byId("chart-deliveries"), short),
+    latency: new Chart(byId("chart-latency"), (ms) => `${short(ms)} ms`),
+    link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
+  };
+
+  // `changed` is told of each answer; `roundTrip` says what the console's own socket has measured.
+  constructor(changed, roundTrip) {
+    this.#changed = changed;
+    this.#roundTrip = roundTrip;
+    document.addEventListener("visibilitychange", () => this.look());
+  }
+
+  // Asks now, and from now on.
+  async look() {
+    clearTimeout(this.#timer);
+    if (document.hidden) return;
+    try {
+      this.#take(await ask("GET", "v1/status"));
+    } catch (error) {
+      this.#fail(error);
+    }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.look(), EVERY_MS);
+  }
+
+  #take(status) {
+    const at = performance.now();
+    this.now = status;
+    show("");
+    const { connections, deliveries, latency, link } = this.#charts;
+    connections.add(status.connections, undefined, status.users === 1 ? "1 user" : `${status.users} users`);
+    deliveries.add(this.#rate(status, at));
+    const probe = status.link.probe_ms === null ? "" : `link ${short(status.link.probe_ms)} ms`;
+    latency.add(this.#roundTrip(), undefined, probe);
+    link.add(status.link.up ? 1 : 0, undefined, status.broker);
+    this.#before = { at, delivered: status.publications_delivered };
+    byId("deployment").textContent =
+      `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${duration(status.uptime_ms)}`;
+    const [text, kind] = status.draining ? ["Draining", "warn"] : status.ready ? ["Ready", "good"] : ["Not ready", "bad"];
+    pill(text, kind, [...status.reasons, ...status.notes].join("; "));
+    this.#changed(status);
+  }
+
+  // Null for the first answer, and for the one after a restart.
+  #rate(status, at) {
+    const before = this.#before;
+    const more = before === null ? -1 : status.publications_delivered - before.delivered;
+    return more < 0 ? null : (more * 1000) / (at - before.at);
+  }
+
+  #fail(error) {
+    this.#before = null;
+    if (error.status === 401) {
+      pill("Key needed", "warn", "");
+      show("This gateway asks for its admin key.", "warn");
+    } else {
+      pill(error.status ? "Refused" : "No answer", "bad", "");
+      show(error.status ? error.message : "The admin port does not answer. Asking again.");
+    }
+  }
+}
+
+function pill(text, kind, reasons) {
+  const health = byId("health");
+  if (health.textContent !== text) health.textContent = text;
+  health.className = `pill ${kind}`;
+  if (reasons) show(reasons, kind);
+}

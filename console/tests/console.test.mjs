@@ -1,0 +1,243 @@
+// The console in a real browser, against a real gateway.
+
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { assertAccessible, close, launch, openConsole, says } from "./browser.mjs";
+import { startGateway } from "./gateway.mjs";
+
+const KEY = "the-key-of-the-admin-api";
+const images = process.env.SCREENSHOTS && join(dirname(fileURLToPath(import.meta.url)), "..", "..", "docs", "images");
+if (images) mkdirSync(images, { recursive: true });
+
+let browser;
+let gateway;
+before(async () => {
+  [browser, gateway] = await Promise.all([launch(), startGateway()]);
+});
+after(async () => {
+  await browser?.close();
+  await gateway?.stop();
+});
+
+async function connect(page, user, channels = "") {
+  await page.locator("#connect-form").getByLabel("User", { exact: true }).fill(user);
+  await page.getByLabel("Channels besides its own").fill(channels);
+  await page.getByRole("button", { name: "Connect", exact: true }).click();
+  await says(page, "#connection-state", `Connected as ${user}`);
+}
+
+async function publish(page, channel, message, durable) {
+  await page.getByLabel("Channel", { exact: true }).fill(channel);
+  await page.getByLabel("Message (any JSON)").fill(message);
+  await page.getByLabel("Durable: kept").setChecked(durable);
+  await page.getByRole("button", { name: "Publish" }).click();
+}
+
+// For the documentation, when it is asked for.
+const picture = (page, name, options) => images && page.screenshot({ path: join(images, `${name}.png`), ...options });
+
+// So that the charts of a picture have something to show: somebody else is there and hears something.
+async function passSomeTime() {
+  const other = await openConsole(browser, gateway);
+  await connect(other, "41");
+  for (let number = 0; number < 36; number++) {
+    const count = 1 + Math.round(3 + 3 * Math.sin(number / 4));
+    for (let more = 0; more < count; more++) await gateway.post("/v1/publish", { channel: "user:41", message: number });
+    await other.waitForTimeout(500);
+  }
+  await close(other);
+}
+
+test("a message that is published is on the screen, and both frames of it are listed", async () => {
+  const page = await openConsole(browser, gateway);
+  if (images) await passSomeTime();
+  await connect(page, "42");
+  await publish(page, "user:42", '{"content": "Testing post"}', false);
+  await says(page, "#last-message", '{"content":"Testing post"}');
+  await says(page, "#publish-result", "Heard here after");
+  await says(page, "#frames li", '{"op":3,"channel":"user:42","message":{"content": "Testing post"}}');
+  await says(page, "#frames li", '{"op":1,"token":"…","channels":[]}');
+  assert.match(await page.locator("#frames li").last().innerText(), /received\s+Hello\s+\d+ B/);
+  // The charts have caught up.
+  await says(page, "#chart-connections .value", "1");
+  await says(page, "#chart-latency .value", "ms");
+  await says(page, "#chart-link .value", "up");
+  assert.match(await page.locator("#chart-connections svg").getAttribute("aria-label"), /^Connections: 1 /);
+  await assertAccessible(page, "connected");
+  await page.setViewportSize({ width: 880, height: 900 });
+  await picture(page, "console", { fullPage: true, clip: { x: 0, y: 0, width: 880, height: 1125 } });
+  await close(page);
+});
+
+test("who comes back after a cut is given what was durable, and is told so", async () => {
+  const page = await openConsole(browser, gateway);
+  await connect(page, "43", "public:news");
+  await publish(page, "public:news", '{"number": 1}', true);
+  await says(page, "#last-message", '{"number":1}');
+  await page.getByRole("button", { name: "Cut the line" }).click();
+  await says(page, "#connection-state", "The line is cut");
+  await publish(page, "public:news", '{"number": 2}', true);
+  await says(page, "#publish-result", "Published at ");
+  assert.match(await page.locator("#last-message").innerText(), /"number":1/);
+  await page.getByRole("button", { name: "Come back" }).click();
+  await says(page, "#connection-state", "everything durable was recovered");
+  await says(page, "#last-message", '{"number":2}');
+  assert.equal(await page.locator("#channel-list").getByText("recovered: true").count(), 3);
+  await assertAccessible(page, "after a resume");
+  await picture(page, "console-resume");
+  await close(page);
+});
+
+test("channels are joined and left, and what is refused is said", async () => {
+  const page = await openConsole(browser, gateway);
+  await connect(page, "44");
+  const subscribe = async (channel) => {
+    await page.getByLabel("Subscribe to").fill(channel);
+    await page.getByRole("button", { name: "Subscribe" }).click();
+  };
+  await subscribe("room:7");
+  await says(page, "#connection-state", "room:7: refused (not_allowed)");
+  await subscribe("public:news");
+  await page.getByRole("button", { name: "Leave public:news" }).click();
+  await says(page, "#connection-state", "public:news: unsubscribed");
+  await publish(page, "user:44", "{", false);
+  await says(page, "#publish-result", "The message is no JSON");
+  await close(page);
+});
+
+test("version 1 is spoken as well", async () => {
+  const page = await openConsole(browser, gateway);
+  await page.getByLabel("Protocol").selectOption("1");
+  await connect(page, "45");
+  await publish(page, "user:45", '"old"', true);
+  await says(page, "#last-message", '"old"');
+  await says(page, "#frames li", '{"op":3,"message":"old"}');
+  await close(page);
+});
+
+test("the sessions are listed, one is disconnected, and then all of a user", async () => {
+  const page = await openConsole(browser, gateway);
+  const others = await Promise.all([openConsole(browser, gateway), openConsole(browser, gateway)]);
+  await connect(page, "46");
+  for (const other of others) await connect(other, "47", "public:news");
+  const form = page.locator("#sessions-form");
+  await form.getByLabel("User", { exact: true }).fill("47");
+  await form.getByRole("button", { name: "Show" }).click();
+  await says(page, "#sessions-count", "2 on this replica");
+  const row = page.locator("#sessions tr").first();
+  assert.match(await row.innerText(), /^47\s+user:47, all, public:news\s+\d+ s\s+0 B\s+127\.0\.0\.1\s+2\s/);
+  if (images) await page.locator("section:has(#sessions)").screenshot({ path: join(images, "console-sessions.png") });
+  await row.getByRole("button").click();
+  await page.locator("#confirm-dialog").getByRole("button", { name: "Cancel" }).click();
+  await row.getByRole("button").click();
+  await assertAccessible(page, "asking");
+  await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect" }).click();
+  await says(page, "#sessions-count", "1 on this replica");
+  await page.getByRole("button", { name: "Disconnect this user" }).click();
+  await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect" }).click();
+  await says(page, "#sessions-count", "0 on this replica");
+  for (const other of others) {
+    await says(other, "#connection-state", "Closed: 4010 disconnected by the backend");
+    await close(other);
+  }
+  await says(page, "#connection-state", "Connected as 46");
+  await close(page);
+});
+
+test("everything can be done with the keyboard alone", async () => {
+  const page = await openConsole(browser, gateway);
+  await says(page, "#health", "Ready");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+  await page.keyboard.press("Enter");
+  const reached = new Set();
+  for (let step = 0; step < 40; step++) {
+    await page.keyboard.press("Tab");
+    const { id, outline } = await page.evaluate(() => {
+      const { activeElement: at } = document;
+      return { id: at.id || at.getAttribute("aria-label"), outline: getComputedStyle(at).outlineStyle };
+    });
+    if (id) assert.notEqual(outline, "none", `no focus is seen on ${id}`);
+    reached.add(id);
+    if (id === "user") await page.keyboard.type("48");
+    if (id === "connect") {
+      await page.keyboard.press("Enter");
+      await says(page, "#connection-state", "Connected as");
+    }
+  }
+  for (const id of ["user", "protocol", "channels", "token", "connect", "publish-message", "Frames, the latest first", "List of sessions"]) {
+    assert.ok(reached.has(id), `${id} is not reached: ${[...reached]}`);
+  }
+  await close(page);
+});
+
+test("it is accessible and whole in the dark and on a phone", async () => {
+  for (const colorScheme of ["light", "dark"]) {
+    const page = await openConsole(browser, gateway, { viewport: { width: 360, height: 740 }, colorScheme });
+    await connect(page, "49", "public:news");
+    await publish(page, "public:news", JSON.stringify({ text: "x".repeat(300) }), true);
+    await says(page, "#last-message", "xxx");
+    await says(page, "#sessions tr", "49");
+    const [width, seen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+    assert.ok(width <= seen, `${width} px wide on a screen of ${seen}`);
+    await assertAccessible(page, `${colorScheme} on a phone`);
+    await page.evaluate(() => scrollTo(0, 0));
+    if (colorScheme === "dark") await picture(page, "console-phone");
+    await close(page);
+  }
+  const page = await openConsole(browser, gateway, { colorScheme: "dark" });
+  await connect(page, "49");
+  await publish(page, "user:49", '{"content": "Good night"}', true);
+  await says(page, "#last-message", "Good night");
+  await assertAccessible(page, "dark");
+  await picture(page, "console-dark");
+  await close(page);
+});
+
+test("with a key the page asks for it, keeps it in memory, and shows nothing before", async () => {
+  const locked = await startGateway({ "admin.api_key": KEY });
+  try {
+    const page = await openConsole(browser, locked);
+    const dialog = page.locator("#key-dialog");
+    await dialog.getByLabel("Key").waitFor();
+    assert.equal(await page.locator("#health").innerText(), "Key needed");
+    await assertAccessible(page, "asking for the key");
+    await dialog.getByLabel("Key").fill(KEY);
+    await dialog.getByRole("button", { name: "Use it" }).click();
+    await says(page, "#health", "Ready");
+    await connect(page, "50");
+    assert.deepEqual(await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]), [0, 0, ""]);
+    // What the browser says of 401 is no fault of the page.
+    page.faults = page.faults.filter((fault) => !fault.includes("401"));
+    await close(page);
+  } finally {
+    await locked.stop();
+  }
+});
+
+test("in production a token must be given, and only listed origins get a socket", async () => {
+  const secret = "0123456789abcdef0123456789abcdef";
+  const strict = await startGateway(
+    {
+      "auth.kind": "jwt", "auth.secret": secret, "broker.url": "memory:", "admin.api_key": KEY,
+      "server.allowed_origins": "https://app.example.com",
+    },
+    { GATEWAY_PROFILE: "production" },
+  );
+  try {
+    const page = await openConsole(browser, strict);
+    await page.locator("#key").fill(KEY);
+    await page.getByRole("button", { name: "Use it" }).click();
+    await says(page, "#token-hint", "as the login service gives it");
+    await page.getByLabel("Token").fill("x.y.z");
+    await page.getByRole("button", { name: "Connect", exact: true }).click();
+    await says(page, "#connection-state", "server.allowed_origins");
+    page.faults = page.faults.filter((fault) => !/401|403/.test(fault));
+    await close(page);
+  } finally {
+    await strict.stop();
+  }
+});

@@ -1,0 +1,46 @@
+// The real gateway as a child process, on free ports.
+
+import { spawn } from "node:child_process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+const binary = process.env.GATEWAY_BINARY ?? join(root, "target", "debug", "emagine-gateway");
+// Long enough for any machine.
+export const SOON = 30_000;
+
+export async function startGateway(settings = {}, environment = {}) {
+  const all = { "server.public_addr": "127.0.0.1:0", "server.admin_addr": "127.0.0.1:0", "server.workers": "2", ...settings };
+  const flags = Object.entries(all).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+  const child = spawn(binary, flags, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...environment } });
+  const [publicAddress, admin] = await listening(child);
+  return {
+    public: publicAddress,
+    admin: `http://${admin}`,
+    post: async (path, body) => {
+      const answer = await fetch(`http://${admin}${path}`, { method: "POST", body: body && JSON.stringify(body) });
+      if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+      return answer.json();
+    },
+    stop: () => new Promise((resolve) => {
+      child.once("exit", resolve);
+      child.kill("SIGKILL");
+    }),
+  };
+}
+
+function listening(child) {
+  return new Promise((resolve, reject) => {
+    let log = "";
+    const deadline = setTimeout(() => reject(new Error(`it did not start:\n${log}`)), SOON);
+    child.once("error", reject);
+    child.once("exit", () => reject(new Error(`it ended:\n${log}`)));
+    child.stderr.on("data", (data) => {
+      log += data;
+      const found = ["public", "admin"].map((port) => log.match(new RegExp(`${port}: listening on (\\S+)`))?.[1]);
+      if (!found.every(Boolean)) return;
+      clearTimeout(deadline);
+      resolve(found);
+    });
+  });
+}

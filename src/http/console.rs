@@ -1,0 +1,80 @@
+//! The console: a page for trying things out and for operating, built from `console/` and compiled in.
+//!
+//! The page itself holds nothing that is secret and needs no key. Whatever it shows it asks the API for.
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+
+use super::{Admin, ApiError};
+
+const PAGE: &str = include_str!("../../console/dist/index.html");
+const SCRIPT: &str = include_str!("../../console/dist/app.js");
+const STYLE: &str = include_str!("../../console/dist/app.css");
+
+/// `GET /`: a person who opens the port in a browser wants the console.
+pub(super) async fn redirect(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("text/html")) {
+        return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, "console")).finish());
+    }
+    Err(ApiError::NotFound)
+}
+
+/// `GET /console`
+pub(super) async fn page(admin: web::Data<Admin>, request: HttpRequest) -> HttpResponse {
+    let policy = policy(&admin.deployment.socket_url(&request));
+    secured(HttpResponse::Ok())
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CONTENT_SECURITY_POLICY, policy))
+        .body(PAGE)
+}
+
+/// `GET /console/app.js`
+pub(super) async fn script() -> HttpResponse {
+    secured(HttpResponse::Ok()).content_type("text/javascript; charset=utf-8").body(SCRIPT)
+}
+
+/// `GET /console/app.css`
+pub(super) async fn style() -> HttpResponse {
+    secured(HttpResponse::Ok()).content_type("text/css; charset=utf-8").body(STYLE)
+}
+
+fn secured(mut answer: HttpResponseBuilder) -> HttpResponseBuilder {
+    answer
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        // A new version of the gateway brings a new page.
+        .insert_header((header::CACHE_CONTROL, "no-cache"));
+    answer
+}
+
+/// Nothing but our own script and style, and no connection but to this port and to the socket.
+fn policy(socket_url: &str) -> String {
+    let (scheme, rest) = socket_url.split_once("://").unwrap_or(("ws", socket_url));
+    let authority = rest.split('/').next().unwrap_or(rest);
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' {scheme}://{authority}; \
+         img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_may_reach_its_own_port_and_the_socket_and_nothing_else() {
+        let policy = policy("wss://rt.example.com/gateway");
+        assert!(policy.contains("connect-src 'self' wss://rt.example.com; "), "{policy}");
+        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
+    }
+
+    #[test]
+    fn the_page_has_no_script_and_no_style_of_its_own() {
+        assert!(PAGE.contains(r#"<script type="module" src="console/app.js"></script>"#));
+        for inline in ["<style", " style=", " onclick", "javascript:"] {
+            assert!(!PAGE.contains(inline), "{inline}");
+        }
+        assert_eq!(PAGE.matches("<script").count(), 1);
+    }
+}

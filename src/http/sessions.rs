@@ -1,0 +1,92 @@
+//! Who is connected to this replica, and ending their sessions.
+
+use std::time::{Duration, Instant};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Admin, ApiError};
+use crate::hub::messages::{Disconnect, ListSessions, SessionSummary};
+use crate::protocol::channel::ChannelName;
+use crate::protocol::{SessionId, Version};
+
+/// How many sessions one answer describes at most, and unless it is asked for fewer.
+const MAX_LISTED: usize = 1_000;
+/// How long the workers may take. They answer between two messages, so a second would be a fault already.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    limit: Option<usize>,
+    user: Option<String>,
+}
+
+/// `GET /v1/sessions?limit=&user=`: the sessions of this replica, the youngest first.
+pub(super) async fn list(admin: web::Data<Admin>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    admin.key.check(&request)?;
+    let query = web::Query::<Query>::from_query(request.query_string())
+        .map_err(|error| ApiError::BadQuery(error.to_string()))?
+        .into_inner();
+    let limit = query.limit.unwrap_or(MAX_LISTED);
+    if !(1..=MAX_LISTED).contains(&limit) {
+        return Err(ApiError::BadQuery(format!("limit must be 1 to {MAX_LISTED}")));
+    }
+    let user = query.user.as_deref().map(channel_of).transpose()?;
+    let list = admin.hubs.sessions(ListSessions { user, limit, now: Instant::now() }, PATIENCE).await?;
+    let sessions: Vec<_> = list.sessions.iter().map(describe).collect();
+    let is_truncated = sessions.len() < list.total;
+    Ok(HttpResponse::Ok().json(json!({
+        "sessions": sessions, "total": list.total, "truncated": is_truncated,
+    })))
+}
+
+/// `POST /v1/sessions/{id}/disconnect`: ends one session of this replica with 4010.
+pub(super) async fn disconnect_one(
+    admin: web::Data<Admin>,
+    request: HttpRequest,
+    id: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    admin.key.check(&request)?;
+    let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let session = u128::from_str_radix(&id, 16).ok().filter(|_| is_id).ok_or(ApiError::NoSuchSession)?;
+    match admin.hubs.disconnect(Disconnect::Session(SessionId(session)), PATIENCE).await? {
+        0 => Err(ApiError::NoSuchSession),
+        ended => Ok(HttpResponse::Ok().json(json!({ "disconnected": ended }))),
+    }
+}
+
+/// `POST /v1/users/{user}/disconnect`: ends all sessions of one user on this replica with 4010. None is fine as well:
+/// then they are elsewhere, or gone.
+pub(super) async fn disconnect_user(
+    admin: web::Data<Admin>,
+    request: HttpRequest,
+    user: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    admin.key.check(&request)?;
+    let ended = admin.hubs.disconnect(Disconnect::User(channel_of(&user)?), PATIENCE).await?;
+    Ok(HttpResponse::Ok().json(json!({ "disconnected": ended })))
+}
+
+fn channel_of(user: &str) -> Result<ChannelName, ApiError> {
+    ChannelName::of_user(user).map_err(|_| ApiError::BadUser)
+}
+
+fn describe(summary: &SessionSummary) -> Value {
+    let user = summary.user.as_ref().and_then(|channel| channel.as_str().strip_prefix("user:"));
+    let channels: Vec<_> = summary.channels.iter().map(ChannelName::as_str).collect();
+    json!({
+        "id": summary.session.to_string(),
+        "user": user,
+        "version": match summary.version {
+            Version::V1 => 1,
+            Version::V2 => 2,
+        },
+        "channels": channels,
+        "subscriptions": summary.subscriptions,
+        "age_ms": summary.age.as_millis() as u64,
+        "queued_bytes": summary.queued_bytes,
+        "address": summary.address.map(|address| address.to_string()),
+    })
+}

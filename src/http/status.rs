@@ -1,0 +1,124 @@
+//! How this replica is, in one answer for the console.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::http::header::HOST;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+use super::key::host_name;
+use super::{Admin, ApiError};
+use crate::settings::{AuthKind, AuthSettings, Profile};
+
+/// What does not change while the process runs.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// How strict the settings are.
+    pub profile: Profile,
+    /// How tokens are checked.
+    pub auth: AuthKind,
+    /// `memory` or `redis`.
+    pub broker: &'static str,
+    /// Where clients connect.
+    pub public_addr: SocketAddr,
+    /// Under which URL the console does, if it is another.
+    pub socket_url: Option<String>,
+    /// With what tokens are minted for whoever may use the API; `None`: they are not.
+    pub minting: Option<Arc<AuthSettings>>,
+    /// When it began to serve.
+    pub started: Instant,
+}
+
+impl Deployment {
+    /// Where a page that was asked for by this request opens its socket.
+    pub(super) fn socket_url(&self, request: &HttpRequest) -> String {
+        if let Some(url) = &self.socket_url {
+            return url.clone();
+        }
+        let asked = request.headers().get(HOST).and_then(|host| host.to_str().ok()).map(host_name);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        match asked.filter(|host| !host.is_empty() && host.bytes().all(is_plain)) {
+            Some(host) if self.public_addr.ip().is_unspecified() => {
+                format!("ws://{host}:{}/gateway", self.public_addr.port())
+            }
+            _ => format!("ws://{}/gateway", self.public_addr),
+        }
+    }
+}
+
+/// `GET /v1/status`: numbers that only grow are counted from the start of the process, times are milliseconds.
+pub(super) async fn status(admin: web::Data<Admin>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    admin.key.check(&request)?;
+    let (deployment, metrics) = (&admin.deployment, &admin.metrics);
+    let reasons = admin.readiness.reasons();
+    Ok(HttpResponse::Ok().json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "profile": deployment.profile.to_string(),
+        "auth": deployment.auth,
+        "broker": deployment.broker,
+        "public_addr": deployment.public_addr.to_string(),
+        "socket_url": deployment.socket_url(&request),
+        "minting": deployment.minting.is_some(),
+        "uptime_ms": deployment.started.elapsed().as_millis() as u64,
+        "ready": reasons.is_empty(),
+        "reasons": reasons,
+        "notes": admin.readiness.broker.notes(),
+        "draining": admin.readiness.drain.is_draining(),
+        "link": {
+            "up": metrics.link_up.get() == 1,
+            "history": metrics.history_available.get() == 1,
+            "probe_ms": metrics.latest_probe().map(|latency| latency.as_secs_f64() * 1_000.0),
+        },
+        "connections": metrics.connections.get(),
+        "sessions": metrics.sessions.get(),
+        "users": metrics.users.get(),
+        "channels": metrics.channels.get(),
+        "subscriptions": metrics.subscriptions.get(),
+        "publications_received": metrics.publications_received.get(),
+        "publications_delivered": metrics.publications_delivered.get(),
+        "client_messages": metrics.client_messages.get(),
+        "outbound_queued_bytes": metrics.outbound_queued_bytes.get(),
+        "hub_inbox_bytes": metrics.hub_inbox_bytes.get(),
+    })))
+}
+
+#[cfg(test)]
+impl Deployment {
+    pub(super) fn of_tests() -> Self {
+        Self {
+            profile: Profile::Development,
+            auth: AuthKind::Insecure,
+            broker: "memory",
+            public_addr: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            socket_url: None,
+            minting: None,
+            started: Instant::now(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_console_s_socket_goes_where_clients_connect() {
+        let url = |public: &str, set: Option<&str>, host: &str| {
+            let deployment = Deployment {
+                public_addr: public.parse().unwrap(),
+                socket_url: set.map(str::to_owned),
+                ..Deployment::of_tests()
+            };
+            deployment.socket_url(&TestRequest::get().insert_header((HOST, host)).to_http_request())
+        };
+        assert_eq!(url("127.0.0.1:8080", None, "localhost:8081"), "ws://127.0.0.1:8080/gateway");
+        assert_eq!(url("0.0.0.0:8080", None, "box:8081"), "ws://box:8080/gateway");
+        assert_eq!(url("[::]:8080", None, "[2001:db8::1]:8081"), "ws://[2001:db8::1]:8080/gateway");
+        assert_eq!(url("0.0.0.0:8080", None, "box; script-src *"), "ws://0.0.0.0:8080/gateway");
+        assert_eq!(url("0.0.0.0:8080", Some("wss://rt.example.com"), "box"), "wss://rt.example.com");
+    }
+}

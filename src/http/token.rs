@@ -1,0 +1,44 @@
+//! Minting tokens, for the console in development.
+//!
+//! Never in production, where whoever may publish must not become any user; and only on a loopback admin port,
+//! whatever the key: a key may be in more hands than a machine.
+
+use std::time::{Duration, SystemTime};
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::body::Body;
+use super::publish::parse;
+use super::{Admin, ApiError};
+use crate::auth;
+
+/// How long a minted token is good. Enough for an afternoon's try, and no more.
+const LIFETIME: Duration = Duration::from_secs(60 * 60);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mint {
+    user: String,
+    /// What a jwt is to open.
+    #[serde(default)]
+    channels: Vec<String>,
+}
+
+/// `POST /v1/token`: a token for any user, good for an hour at most.
+pub(super) async fn mint(
+    admin: web::Data<Admin>,
+    request: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, ApiError> {
+    admin.key.check(&request)?;
+    let settings = admin.deployment.minting.as_ref().ok_or(ApiError::MintingOff)?;
+    let mint: Mint = parse(&body)?;
+    let lifetime = match settings.kind {
+        crate::settings::AuthKind::Signed => LIFETIME.min(settings.max_age),
+        _ => LIFETIME,
+    };
+    let token = auth::mint(settings, &mint.user, &mint.channels, lifetime, SystemTime::now())?;
+    Ok(HttpResponse::Ok().json(json!({ "token": token })))
+}
