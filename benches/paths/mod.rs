@@ -58,6 +58,12 @@ fn publication(name: &str, offset: u64) -> Publication {
     Publication::decode(channel(name), payload.as_bytes(), 1_000).expect("a valid payload")
 }
 
+/// One without a place, which may come again and again.
+fn plain(name: &str) -> Arc<Publication> {
+    let durable = publication(name, 1);
+    Arc::new(Publication::new(channel(name), None, durable.message().to_owned().into()))
+}
+
 fn parse(version: Version, text: &'static str) -> Box<dyn FnMut()> {
     Box::new(move || drop(black_box(Command::parse(version, black_box(text)).expect("a valid command"))))
 }
@@ -93,12 +99,12 @@ fn subscribe(registry: &mut Registry<Sink>, session: Slot, channel: &ChannelName
 }
 
 fn route_to_one() -> Box<dyn FnMut()> {
-    let (mut registry, publication) = (registry(), Arc::new(publication("user:7", 1)));
+    let (mut registry, publication) = (registry(), plain("user:7"));
     Box::new(move || assert_eq!(registry.deliver(black_box(&publication)).delivered, 1))
 }
 
 fn route_to_all() -> Box<dyn FnMut()> {
-    let (mut registry, publication) = (registry(), Arc::new(publication("all", 1)));
+    let (mut registry, publication) = (registry(), plain("all"));
     Box::new(move || assert_eq!(registry.deliver(black_box(&publication)).delivered, SESSIONS as u64))
 }
 

@@ -14,9 +14,6 @@ use super::{Admin, ApiError, MAX_BATCH};
 use crate::protocol::channel::ChannelName;
 use crate::protocol::position::Position;
 
-/// Messages of a batch that are on their way together: each is looked at whenever one of them is answered.
-const AT_ONCE: usize = 64;
-
 /// One message for one channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,10 +61,7 @@ pub(super) async fn batch(
     if batch.messages.len() > MAX_BATCH {
         return Err(ApiError::BatchTooLong);
     }
-    let mut outcomes = Vec::with_capacity(batch.messages.len());
-    for messages in batch.messages.chunks(AT_ONCE) {
-        outcomes.extend(in_order(messages.iter().map(|publish| admin.publish(publish))).await);
-    }
+    let outcomes = in_order(batch.messages.iter().map(|publish| admin.publish(publish))).await;
     let results: Vec<_> =
         outcomes.into_iter().map(|outcome| outcome.map_or_else(|error| error.to_json(), success)).collect();
     Ok(HttpResponse::Ok().json(json!({ "results": results })))
