@@ -5,8 +5,11 @@ mod admin;
 mod redis;
 mod sockets;
 
+use std::process::Command;
+
 use serde_json::Value;
 
+use crate::snippets;
 use crate::support::contract::document;
 
 #[test]
@@ -26,4 +29,13 @@ fn the_served_document_is_the_written_one() {
     }
     let embedded: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert!(embedded == written, "src/http/openapi.json is not docs/openapi.yaml: see above this test");
+}
+
+#[test]
+fn the_document_of_the_admin_port_is_openapi() {
+    snippets::set_up();
+    let folder = env!("CARGO_MANIFEST_DIR");
+    let validate = format!("{folder}/target/snippets/bin/openapi-spec-validator");
+    let output = Command::new(validate).arg(format!("{folder}/docs/openapi.yaml")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

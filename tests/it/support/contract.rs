@@ -77,12 +77,15 @@ impl Contract {
     }
 }
 
-/// Every frame that any test's client hears must be exactly one message of the contract.
+/// Every frame that any test's client hears must be a message of the contract. There are many of them, so only the message of
+/// its op is asked.
 #[track_caller]
 pub(crate) fn check_heard(is_v2: bool, frame: &str) {
     // A published message may be nested deeper than serde_json reads.
-    let Ok(value) = serde_json::from_str(frame) else { return };
+    let Ok(value) = serde_json::from_str::<Value>(frame) else { return };
     let operation = if is_v2 { "sendV2" } else { "sendV1" };
-    let found = Contract::get().matching(operation, &value);
-    assert_eq!(found.len(), 1, "{operation} of docs/asyncapi.yaml does not know, or not as one: {frame}");
+    let title = format!("Op {}: ", value["op"]);
+    let known = Contract::get().0[operation].iter().find(|(name, _)| name.starts_with(&title));
+    let is_known = known.is_some_and(|(_, validator)| validator.is_valid(&value));
+    assert!(is_known, "{operation} of docs/asyncapi.yaml does not know {frame}");
 }

@@ -121,7 +121,8 @@ impl TestGateway {
 
     /// A client on this path.
     pub(crate) fn try_connect(&self, path: &str) -> Result<Client, Refused> {
-        Client::try_connect(self.public, path, Version::V1)
+        let version = if path.contains("v=2") { Version::V2 } else { Version::V1 };
+        Client::try_connect(self.public, path, version)
     }
 
     /// A version 1 client that is Ready as `user`, whose id is its token.
