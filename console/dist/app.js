@@ -13,9 +13,11 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// Says something at the head of the page; nothing takes it back. What stands there already is not said again, as a
+// screen reader would at each look.
 function show(text, kind = "") {
   const notice = byId("notice");
-  notice.textContent = text;
+  if (notice.textContent !== text) notice.textContent = text;
   notice.hidden = text === "";
   notice.className = `notice ${kind}`;
 }
@@ -89,7 +91,9 @@ async function ask(method, path, body) {
 
 function askForKey() {
   const dialog = byId("key-dialog");
-  if (!dialog.open) dialog.showModal();
+  if (dialog.open) return;
+  dialog.returnValue = "";
+  dialog.showModal();
 }
 
 // Calls `changed` with each new key.
@@ -97,12 +101,11 @@ function prepareKey(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
     byId("key").value = "";
-    wasDismissed = false;
-    byId("key-dialog").close();
+    byId("key-dialog").close("given");
     changed();
   });
   // Whoever does not have the key is not asked again every two seconds.
-  byId("key-dialog").addEventListener("close", () => (wasDismissed = key === ""));
+  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "given"));
   byId("key-button").addEventListener("click", askForKey);
 }
 
@@ -696,7 +699,6 @@ class Status {
   #take(status) {
     const at = performance.now();
     this.now = status;
-    show("");
     const { connections, deliveries, latency, link } = this.#charts;
     connections.add(status.connections, undefined, status.users === 1 ? "1 user" : `${status.users} users`);
     deliveries.add(this.#rate(status, at));
@@ -721,20 +723,21 @@ class Status {
   #fail(error) {
     this.#before = null;
     if (error.status === 401) {
-      pill("Key needed", "warn", "");
-      show("This gateway asks for its admin key.", "warn");
+      pill("Key needed", "warn", "This gateway asks for its admin key.");
+    } else if (error.status) {
+      pill("Refused", "bad", error.message);
     } else {
-      pill(error.status ? "Refused" : "No answer", "bad", "");
-      show(error.status ? error.message : "The admin port does not answer. Asking again.");
+      pill("No answer", "bad", "The admin port does not answer. Asking again.");
     }
   }
 }
 
+// The state in one or two words, and what is to be said of it.
 function pill(text, kind, reasons) {
   const health = byId("health");
   if (health.textContent !== text) health.textContent = text;
   health.className = `pill ${kind}`;
-  if (reasons) show(reasons, kind);
+  show(reasons, kind);
 }
 
 // main.js

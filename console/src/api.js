@@ -30,7 +30,9 @@ export async function ask(method, path, body) {
 
 function askForKey() {
   const dialog = byId("key-dialog");
-  if (!dialog.open) dialog.showModal();
+  if (dialog.open) return;
+  dialog.returnValue = "";
+  dialog.showModal();
 }
 
 // Calls `changed` with each new key.
@@ -38,11 +40,10 @@ export function prepareKey(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
     byId("key").value = "";
-    wasDismissed = false;
-    byId("key-dialog").close();
+    byId("key-dialog").close("given");
     changed();
   });
   // Whoever does not have the key is not asked again every two seconds.
-  byId("key-dialog").addEventListener("close", () => (wasDismissed = key === ""));
+  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "given"));
   byId("key-button").addEventListener("click", askForKey);
 }

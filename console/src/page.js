@@ -9,9 +9,11 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// Says something at the head of the page; nothing takes it back. What stands there already is not said again, as a
+// screen reader would at each look.
 export function show(text, kind = "") {
   const notice = byId("notice");
-  notice.textContent = text;
+  if (notice.textContent !== text) notice.textContent = text;
   notice.hidden = text === "";
   notice.className = `notice ${kind}`;
 }

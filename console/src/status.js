@@ -45,7 +45,6 @@ export class Status {
   #take(status) {
     const at = performance.now();
     this.now = status;
-    show("");
     const { connections, deliveries, latency, link } = this.#charts;
     connections.add(status.connections, undefined, status.users === 1 ? "1 user" : `${status.users} users`);
     deliveries.add(this.#rate(status, at));
@@ -70,18 +69,19 @@ export class Status {
   #fail(error) {
     this.#before = null;
     if (error.status === 401) {
-      pill("Key needed", "warn", "");
-      show("This gateway asks for its admin key.", "warn");
+      pill("Key needed", "warn", "This gateway asks for its admin key.");
+    } else if (error.status) {
+      pill("Refused", "bad", error.message);
     } else {
-      pill(error.status ? "Refused" : "No answer", "bad", "");
-      show(error.status ? error.message : "The admin port does not answer. Asking again.");
+      pill("No answer", "bad", "The admin port does not answer. Asking again.");
     }
   }
 }
 
+// The state in one or two words, and what is to be said of it.
 function pill(text, kind, reasons) {
   const health = byId("health");
   if (health.textContent !== text) health.textContent = text;
   health.className = `pill ${kind}`;
-  if (reasons) show(reasons, kind);
+  show(reasons, kind);
 }

@@ -205,6 +205,12 @@ test("with a key the page asks for it, keeps it in memory, and shows nothing bef
     await dialog.getByLabel("Key").waitFor();
     assert.equal(await page.locator("#health").innerText(), "Key needed");
     await assertAccessible(page, "asking for the key");
+    await dialog.getByLabel("Key").fill("another-key");
+    await dialog.getByRole("button", { name: "Use it" }).click();
+    await dialog.getByLabel("Key").waitFor();
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "hidden" });
+    await page.getByRole("button", { name: "Key…" }).click();
     await dialog.getByLabel("Key").fill(KEY);
     await dialog.getByRole("button", { name: "Use it" }).click();
     await says(page, "#health", "Ready");

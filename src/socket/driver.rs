@@ -18,6 +18,7 @@ use socket2::SockRef;
 
 use super::SocketOptions;
 use super::inbound::Reader;
+use super::limits::Place;
 use super::outbox::{Outbox, State};
 use crate::protocol::close::CloseCode;
 
@@ -25,12 +26,13 @@ use crate::protocol::close::CloseCode;
 const OUTPUT_IN_A_ROW: u32 = 16;
 
 /// Carries one socket to its end. `context` is the actor; what it yields goes into the outbox like everything
-/// else. Its place among all sockets is held until the end.
+/// else. `place` is held until the end.
 pub(super) async fn drive(
     mut context: Pin<Box<impl Stream<Item = Result<Bytes, Error>>>>,
     outbox: Outbox,
     reader: Reader,
     options: Rc<SocketOptions>,
+    place: Place,
 ) {
     let mut stall = StandstillTimer::new(options.write_timeout);
     let mut unfinished = StandstillTimer::new(options.message_timeout);
@@ -43,7 +45,7 @@ pub(super) async fn drive(
     drop(context);
     // Boxed, so that a socket that is open does not carry the timers of its end.
     Box::pin(close(&outbox, &reader, &options)).await;
-    outbox.give_place_back();
+    drop(place);
 }
 
 /// One round while the socket is open. Ready when it is to be closed.

@@ -65,7 +65,6 @@ struct Shared {
 pub(super) struct Place {
     connections: Connections,
     metrics: Metrics,
-    /// The client's, whether or not it is counted.
     block: Option<AddressBlock>,
 }
 
@@ -113,13 +112,15 @@ impl Connections {
         if caps.connections != 0 && before >= caps.connections {
             return Err(FULL);
         }
-        let block = address.map(AddressBlock::of);
-        if caps.connections_per_address != 0 || caps.connects_per_second != 0 {
-            let counted = block.filter(|_| caps.connections_per_address != 0);
-            self.accounts().take(counted, caps, now)?;
+        if caps.connections_per_address == 0 && caps.connects_per_second == 0 {
+            return Ok(place);
         }
-        place.block = block;
-        Ok(place)
+        let block = address.filter(|_| caps.connections_per_address != 0).map(AddressBlock::of);
+        let taken = self.accounts().take(block, caps, now);
+        taken.map(|()| {
+            place.block = block;
+            place
+        })
     }
 
     /// How many there are now.
@@ -133,16 +134,8 @@ impl Connections {
     }
 }
 
-impl Place {
-    /// Whose place it is, if that is known.
-    pub(super) fn block(&self) -> Option<AddressBlock> {
-        self.block
-    }
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
-        // Without a cap on addresses there is no entry, and giving back changes nothing.
         if let Some(block) = self.block {
             self.connections.accounts().open.give_back(block);
         }

@@ -17,6 +17,7 @@ use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 
+use super::addresses::AddressBlock;
 use super::driver::drive;
 use super::extensions::{ACCEPTED, offers_deflate};
 use super::guard::Guard;
@@ -85,7 +86,7 @@ pub(super) async fn upgrade<A: Application>(
                 matches!(answered, Ok(Ok(())))
             );
         }
-        Ok((admission, place)) => {
+        Ok((admission, place, client)) => {
             let is_deflated = options.compression && offers_deflate(request.head().headers());
             let mut answer = ws::handshake_response(request.head());
             if is_deflated {
@@ -95,7 +96,7 @@ pub(super) async fn upgrade<A: Application>(
             let answer = h1::Message::Item((answer, BodySize::None));
             if let Ok(Ok(())) = timeout(deadline, handover.send(answer)).await {
                 options.metrics.connections_opened.inc();
-                start(&*application, options, place, admission, is_deflated, handover);
+                start(&*application, options, (place, client), admission, is_deflated, handover);
             }
         }
     }
@@ -107,7 +108,7 @@ fn admit<A: Application>(
     options: &SocketOptions,
     connections: &Connections,
     request: &Request,
-) -> Result<(A::Admission, Place), Refusal> {
+) -> Result<(A::Admission, Place, Option<AddressBlock>), Refusal> {
     ws::verify_handshake(request.head()).map_err(|error| match error {
         HandshakeError::GetMethodRequired => METHOD_NOT_ALLOWED,
         HandshakeError::NoVersionHeader | HandshakeError::UnsupportedVersion => UPGRADE_REQUIRED,
@@ -120,7 +121,7 @@ fn admit<A: Application>(
     let headers = &request.head().headers;
     let client = request.peer_addr().map(|peer| options.trusted_proxies.client(peer.ip(), headers));
     let place = connections.take(client, &options.caps, &options.metrics, Instant::now())?;
-    Ok((admission, place))
+    Ok((admission, place, client.map(AddressBlock::of)))
 }
 
 /// Whether everybody reads this request alike: HTTP/1.1, one key, one version (RFC 6455, sections 4.2.1 and
@@ -137,13 +138,13 @@ fn is_unambiguous(request: &RequestHead) -> bool {
 fn start<A: Application>(
     application: &A,
     options: Rc<SocketOptions>,
-    place: Place,
+    (place, client): (Place, Option<AddressBlock>),
     admission: A::Admission,
     is_deflated: bool,
     handover: Handover,
 ) {
     let parts = handover.into_parts();
-    let outbox = Outbox::new(parts.io, is_deflated, place, Rc::clone(&options));
+    let outbox = Outbox::new(parts.io, is_deflated, client, Rc::clone(&options));
     // Copied, for the dispatcher's buffer is 8 KiB long, however little of it is left over.
     let early = Box::from(&*parts.read_buf);
     let reader = Reader::new(outbox.clone(), Guard::new(options.inbound, is_deflated), early);
@@ -152,7 +153,7 @@ fn start<A: Application>(
     // Boxed, for an async function holds what it is given twice: as its argument and where it is pinned.
     // Measured: 2.5 KiB a task without the box, a quarter of that with it.
     let context = Box::pin(WebsocketContext::with_codec(actor, reader.to_stream(), codec));
-    actix_rt::spawn(drive(context, outbox, reader, options));
+    actix_rt::spawn(drive(context, outbox, reader, options, place));
 }
 
 /// A refusal as a plain response.
