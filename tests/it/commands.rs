@@ -62,7 +62,7 @@ fn the_commands_of_the_pages_work() {
         }
     }
     assert_eq!(run, 4, "a block of commands came or went: run it here, or list why not");
-    for message in ["Testing post", "from anywhere", "to everybody", "to these"] {
+    for message in ["from a terminal", "from anywhere", "to everybody", "to these"] {
         client.hears(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
     }
 }
