@@ -12,6 +12,8 @@ use serde_json::Value;
 use super::frames::text_of;
 use super::json::{is_json, trim};
 
+const LONGEST_POSITION: &str = "@18446744073709551615-18446744073709551615 ";
+
 /// A payload is refused for the reason that is true, or reaches its receivers byte for byte.
 pub fn check(data: &[u8]) {
     let Some((&options, payload)) = data.split_first() else { return };
@@ -36,7 +38,8 @@ pub fn check(data: &[u8]) {
 
 /// What docs/protocol.md says of a payload: `<json>`, or `@<epoch>-<offset> <json>`.
 fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str), PayloadError> {
-    if payload.len() > max_bytes {
+    // The bound is the message's own. A payload that has no room for it in any case is not even read.
+    if payload.len() > max_bytes + LONGEST_POSITION.len() {
         return Err(PayloadError::TooBig);
     }
     let text = std::str::from_utf8(payload).map_err(|_| PayloadError::NotJson)?;
@@ -47,6 +50,9 @@ fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str)
             (Some(position(place).ok_or(PayloadError::BadPosition)?), json)
         }
     };
+    if json.len() > max_bytes {
+        return Err(PayloadError::TooBig);
+    }
     if is_json(json) { Ok((position, trim(json))) } else { Err(PayloadError::NotJson) }
 }
 
