@@ -6,8 +6,7 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_rt::time::{Instant, Sleep, sleep, timeout};
@@ -16,7 +15,6 @@ use bytes::Bytes;
 use futures_util::Stream;
 use socket2::SockRef;
 
-use super::SocketOptions;
 use super::inbound::Reader;
 use super::limits::Place;
 use super::outbox::{Outbox, State};
@@ -25,27 +23,62 @@ use crate::protocol::close::CloseCode;
 /// How many pieces of output an actor may produce in a row before others run.
 const OUTPUT_IN_A_ROW: u32 = 16;
 
-/// Carries one socket to its end. `context` is the actor; what it yields goes into the outbox like everything
-/// else. `place` is held until the end.
-pub(super) async fn drive(
-    mut context: Pin<Box<impl Stream<Item = Result<Bytes, Error>>>>,
+/// Carries one socket to its end.
+///
+/// A plain struct rather than an async function: that would hold all it is given twice, as its arguments and where it works
+/// with them, and this is most of what a silent socket's task is made of (384 bytes a task as a function, 256 so).
+pub(super) struct Driver<S> {
+    stage: Stage<S>,
     outbox: Outbox,
     reader: Reader,
-    options: Rc<SocketOptions>,
-    place: Place,
-) {
-    let mut stall = StandstillTimer::new(options.write_timeout);
-    let mut unfinished = StandstillTimer::new(options.message_timeout);
-    poll_fn(|cx| {
-        let open = poll_open(context.as_mut(), &outbox, &mut stall, cx);
-        if open.is_pending() { poll_unfinished(&outbox, &reader, &mut unfinished, cx) } else { open }
-    })
-    .await;
-    // With the context goes the actor.
-    drop(context);
-    // Boxed, so that a socket that is open does not carry the timers of its end.
-    Box::pin(close(&outbox, &reader, &options)).await;
-    drop(place);
+    stall: StandstillTimer<u64>,
+    unfinished: StandstillTimer<u32>,
+    /// Held until the end.
+    _place: Place,
+}
+
+enum Stage<S> {
+    /// With the actor; what it yields goes into the outbox like everything else.
+    Open(Pin<Box<S>>),
+    /// Boxed, so that a socket that is open does not carry the timers of its end.
+    Ending(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+impl<S> Driver<S>
+where
+    S: Stream<Item = Result<Bytes, Error>>,
+{
+    pub(super) fn new(context: Pin<Box<S>>, outbox: Outbox, reader: Reader, place: Place) -> Self {
+        Self {
+            stage: Stage::Open(context),
+            outbox,
+            reader,
+            stall: StandstillTimer::default(),
+            unfinished: StandstillTimer::default(),
+            _place: place,
+        }
+    }
+}
+
+impl<S> Future for Driver<S>
+where
+    S: Stream<Item = Result<Bytes, Error>>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { stage, outbox, reader, stall, unfinished, .. } = &mut *self;
+        if let Stage::Open(context) = stage {
+            let open = poll_open(context.as_mut(), outbox, stall, cx);
+            ready!(if open.is_pending() { poll_unfinished(outbox, reader, unfinished, cx) } else { open });
+            // With the context goes the actor.
+            *stage = Stage::Ending(Box::pin(close(outbox.clone(), reader.clone())));
+        }
+        match stage {
+            Stage::Ending(end) => end.as_mut().poll(cx),
+            Stage::Open(_) => Poll::Pending,
+        }
+    }
 }
 
 /// One round while the socket is open. Ready when it is to be closed.
@@ -92,7 +125,7 @@ where
             Poll::Ready(())
         }
         Poll::Pending => {
-            if stall.poll(outbox.progress(), cx).is_ready() {
+            if stall.poll(outbox.options().write_timeout, outbox.progress(), cx).is_ready() {
                 outbox.close(CloseCode::TooSlow);
                 return Poll::Ready(());
             }
@@ -113,7 +146,7 @@ fn poll_unfinished(
         timer.disarm();
         return Poll::Pending;
     };
-    if timer.poll(number, cx).is_pending() {
+    if timer.poll(outbox.options().message_timeout, number, cx).is_pending() {
         return Poll::Pending;
     }
     outbox.close(CloseCode::PolicyViolation);
@@ -122,7 +155,8 @@ fn poll_unfinished(
 
 /// Writes the rest, waits for the peer's Close where one is due, and ends the connection in order: our side
 /// first, then the peer's.
-async fn close(outbox: &Outbox, reader: &Reader, options: &SocketOptions) {
+async fn close(outbox: Outbox, reader: Reader) {
+    let options = outbox.options();
     // What we have written may still wait in the kernel when we let go of the socket. It would keep that for
     // minutes for a peer that does not read; so, as before, no longer than nothing of it is taken for a while.
     #[cfg(target_os = "linux")]
@@ -148,24 +182,22 @@ async fn close(outbox: &Outbox, reader: &Reader, options: &SocketOptions) {
 
 /// Notices that something has stood still for too long: a write without progress, a message without its end. It
 /// has no timer until it is asked.
-struct StandstillTimer<T> {
-    limit: Duration,
-    armed: Option<(Pin<Box<Sleep>>, T)>,
+struct StandstillTimer<T>(Option<(Pin<Box<Sleep>>, T)>);
+
+impl<T> Default for StandstillTimer<T> {
+    fn default() -> Self {
+        Self(None)
+    }
 }
 
 impl<T: PartialEq + Copy> StandstillTimer<T> {
-    fn new(limit: Duration) -> Self {
-        Self { limit, armed: None }
-    }
-
     fn disarm(&mut self) {
-        self.armed = None;
+        self.0 = None;
     }
 
-    /// Ready when `mark` has been the same for the limit.
-    fn poll(&mut self, mark: T, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let (timer, seen) = self.armed.get_or_insert_with(|| (Box::pin(sleep(limit)), mark));
+    /// Ready when `mark` has been the same for so long.
+    fn poll(&mut self, limit: Duration, mark: T, cx: &mut Context<'_>) -> Poll<()> {
+        let (timer, seen) = self.0.get_or_insert_with(|| (Box::pin(sleep(limit)), mark));
         if *seen != mark {
             *seen = mark;
             timer.as_mut().reset(Instant::now() + limit);

@@ -39,6 +39,27 @@ fn a_gigabyte_that_is_announced_is_refused_at_once_and_what_is_sent_of_it_costs_
     assert!(grown < 1024, "{sent} MiB were sent, and memory grew by {grown} KiB");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_socket_keeps_nothing_of_a_long_message_that_it_has_sent() {
+    let street = Neighbourhood::of(&TestGateway::plan());
+    let long = "x".repeat(60_000);
+    let identify = format!(r#"{{"op":1,"token":"42","ignored":"{long}"}}"#);
+    let identified = || {
+        let mut raw = street.intruder();
+        raw.writes(&frame(0x81, identify.as_bytes()));
+        raw.hears(r#"{"op":2,"user":"42"}"#);
+        raw
+    };
+    // What the first needs in code and buffers is not the cost of those that follow.
+    let first = identified();
+    let before = street.gateway.peak_memory();
+    let sockets: Vec<_> = (0..100).map(|_| identified()).collect();
+    let grown = street.gateway.peak_memory() - before;
+    assert!(grown < 2_048, "memory grew by {grown} KiB for {} messages of 60 kB", sockets.len());
+    drop(first);
+}
+
 #[test]
 fn a_million_empty_continuations_are_refused_with_1008() {
     let mut street = Neighbourhood::of(&TestGateway::plan());
