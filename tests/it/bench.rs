@@ -112,6 +112,56 @@ fn compressed_messages_are_counted_as_others_are() {
 }
 
 #[test]
+fn channels_divide_the_sockets_or_give_each_several() {
+    for (channels, receivers) in [("1", SOCKETS), ("4", SOCKETS / 4), ("100", 1)] {
+        let report = report("fanout", &["--redis", "--floor", "--channels", channels, "--in-flight", "3"]);
+        for server in [&report["gateway"], &report["floor"]] {
+            assert_exact(server);
+            assert_eq!(figure(server, "deliveries"), figure(server, "publications") * receivers as f64);
+        }
+    }
+}
+
+#[test]
+fn a_share_of_the_capacity_is_published_after_a_trial() {
+    let report = report("unicast", &["--capacity-share", "0.01", "--seconds", "1"]);
+    let gateway = &report["gateway"];
+    assert_exact(gateway);
+    assert_ordered(gateway, "latency");
+    let published = (figure(gateway, "capacity_per_second") * 0.01).round().max(1.0);
+    assert_eq!(figure(gateway, "publications"), published);
+}
+
+#[test]
+fn a_sweep_repeats_the_scenario_for_each_value() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("plot.svg");
+    let plot = file.to_str().unwrap();
+    for (sweep, argument, values) in [
+        ("sockets=2,8", "sockets", [2, 8]),
+        ("channels=1,50", "channels", [1, 50]),
+        ("message-bytes=64,2000", "message_bytes", [64, 2_000]),
+    ] {
+        let ended = bench("fanout", &["--floor", "--sweep", sweep, "--plot", plot, "--json"]);
+        assert_eq!(ended.code, Some(0), "{sweep}: {}{}", ended.out, ended.err);
+        let report: Value = serde_json::from_str(&ended.out).unwrap();
+        assert_eq!(report["values"], Value::from(values.to_vec()));
+        for (step, value) in values.iter().enumerate() {
+            let step = &report["steps"][step];
+            assert_eq!(step["arguments"][argument], *value);
+            assert_exact(&step["gateway"]);
+            assert_exact(&step["floor"]);
+        }
+        let svg = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(svg.matches("<polyline").count(), 2, "{svg}");
+    }
+    let ended = bench("fanout", &["--floor", "--sweep", "channels=1,50"]);
+    for text in ["channels", "CPU for each delivery, µs", "  the floor's", "  ratio"] {
+        assert!(ended.out.contains(text), "no {text} in {}", ended.out);
+    }
+}
+
+#[test]
 fn unicast_delivers_each_message_once() {
     let report = report("unicast", &["--redis", "--floor", "--in-flight", "4"]);
     for server in [&report["gateway"], &report["floor"]] {
@@ -236,6 +286,11 @@ fn arguments_that_make_no_sense_end_it_with_one_sentence() {
         (&["fanout", "--message-bytes", "7"], "--message-bytes must be 48 to 1048576"),
         (&["fanout", "--threads", "0"], "--threads must be 1 to 64"),
         (&["slow", "--stalled", "101"], "--stalled must be 0 to 100"),
+        (&["idle", "--capacity-share", "0.5"], "--capacity-share must be 0.01 to 1"),
+        (&["fanout", "--capacity-share", "2"], "--capacity-share must be 0.01 to 1"),
+        (&["unicast", "--channels", "2"], "--channels must be 1 to 90 times the sockets"),
+        (&["fanout", "--sockets", "1", "--channels", "91"], "--channels must be 1 to 90 times the sockets"),
+        (&["fanout", "--sweep", "sockets=1,0"], "--sockets must be 1 to 1000000"),
         (&["fanout", "--redis", "--broker-url", "redis://127.0.0.1:1"], "give one of the two"),
         (&["fanout", "--running", "--pid", "4294967295"], "there is no process 4294967295"),
         (&["fanout", "--running", "--admin-addr", "127.0.0.1:1"], "is not ready"),
@@ -248,9 +303,12 @@ fn arguments_that_make_no_sense_end_it_with_one_sentence() {
         assert!(ended.err.contains(sentence), "{arguments:?}: {}", ended.err);
         assert_eq!(ended.err.lines().count(), 1, "{arguments:?}: {}", ended.err);
     }
-    for arguments in
-        [&["fanout", "--rate", "1", "--in-flight", "1"][..], &["fanout", "--pid", "1"], &["nothing"]]
-    {
+    for arguments in [
+        &["fanout", "--rate", "1", "--in-flight", "1"][..],
+        &["fanout", "--pid", "1"],
+        &["fanout", "--sweep", "x=1"],
+        &["nothing"],
+    ] {
         let arguments: Vec<_> = ["bench"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
         assert_eq!(run(&arguments).code, Some(2), "{arguments:?}");
     }

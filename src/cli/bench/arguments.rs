@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::super::Failure;
+use super::scenario::{Shape, fanout};
+use super::sweep::Sweep;
 use super::wire::MIN_MESSAGE_BYTES;
+
+/// How many channels a socket may have with `--channels`: fewer than the usual `limits.subscriptions_per_session`.
+const MAX_CHANNELS_OF_ONE: usize = 90;
 
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,12 +57,22 @@ pub(in crate::cli) struct BenchArgs {
     /// slow: 10]
     #[arg(long, value_name = "PER SECOND", conflicts_with = "in_flight")]
     pub(super) rate: Option<f64>,
+    /// With fanout, unicast and mixed: find out first how many messages in a second are possible, and publish at this share
+    /// of them
+    #[arg(long, value_name = "0.01 TO 1", conflicts_with = "rate")]
+    pub(super) capacity_share: Option<f64>,
     /// Without a rate: how many messages are on their way at a time [default: 1; connect: 64; storm: 256 connections]
     #[arg(long, value_name = "N")]
     pub(super) in_flight: Option<usize>,
     /// The length of a message [default: 128; slow: 1024]
     #[arg(long, value_name = "BYTES")]
     pub(super) message_bytes: Option<usize>,
+    /// With fanout: the sockets are spread over so many channels, or each is on several, and each message goes to one channel
+    #[arg(long, value_name = "N")]
+    pub(super) channels: Option<usize>,
+    /// Do all of it for each of these values: sockets=1000,5000, or channels=…, or message-bytes=…
+    #[arg(long, value_name = "OPTION=N,…")]
+    pub(super) sweep: Option<Sweep>,
     /// Threads that hold the sockets; one more publishes
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) threads: usize,
@@ -83,7 +98,7 @@ pub(in crate::cli) struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,
-    /// Draw the latencies over time (idle: the memory) into this SVG file
+    /// Draw the latencies over time (idle: the memory; sweep: what each delivery or socket costs) into this SVG file
     #[arg(long, value_name = "FILE")]
     pub(super) plot: Option<PathBuf>,
 }
@@ -92,6 +107,7 @@ impl BenchArgs {
     /// Messages in a second; `None`: a closed loop.
     pub(super) fn rate(&self) -> Option<f64> {
         let usual = match self.scenario {
+            _ if self.capacity_share.is_some() => None,
             Scenario::Mixed if self.in_flight.is_none() => Some(200.0),
             Scenario::Slow if self.in_flight.is_none() => Some(10.0),
             _ => None,
@@ -112,11 +128,29 @@ impl BenchArgs {
         }
     }
 
+    /// What the scenario needs, with these arguments.
+    pub(super) fn shape(&self) -> Shape {
+        let shape = self.scenario.shape();
+        match self.channels {
+            Some(_) => Shape { is_v2: true, has_channels: true, ..shape },
+            None => shape,
+        }
+    }
+
+    /// The channels of a client.
+    pub(super) fn channels(&self, namespace: &str, index: usize) -> Vec<String> {
+        match self.channels {
+            Some(count) => fanout::channels(namespace, index, self.sockets, count),
+            None => self.scenario.channels(namespace, index, self.sockets),
+        }
+    }
+
     /// Whether all of it makes sense.
     pub(super) fn check(&self) -> Result<(), Failure> {
         let is_between = |value: f64, least: f64, most: f64| value >= least && value <= most;
         let rate = self.rate.unwrap_or(1.0);
         let in_flight = self.in_flight.unwrap_or(1);
+        let has_load = matches!(self.scenario, Scenario::Fanout | Scenario::Unicast | Scenario::Mixed);
         for (holds, sentence) in [
             ((1..=1_000_000).contains(&self.sockets), "--sockets must be 1 to 1000000".to_owned()),
             (is_between(self.seconds, 0.1, 86_400.0), "--seconds must be 0.1 to 86400".to_owned()),
@@ -131,6 +165,19 @@ impl BenchArgs {
                 "--threads must be 1 to 64, and no more than the sockets".to_owned(),
             ),
             (is_between(self.stalled, 0.0, 100.0), "--stalled must be 0 to 100".to_owned()),
+            (
+                self.capacity_share.is_none_or(|share| has_load && is_between(share, 0.01, 1.0)),
+                "--capacity-share must be 0.01 to 1, with fanout, unicast or mixed".to_owned(),
+            ),
+            (
+                self.channels.is_none_or(|channels| {
+                    let most = MAX_CHANNELS_OF_ONE.saturating_mul(self.sockets);
+                    self.scenario == Scenario::Fanout && (1..=most).contains(&channels)
+                }),
+                format!(
+                    "--channels must be 1 to {MAX_CHANNELS_OF_ONE} times the sockets, with the scenario fanout"
+                ),
+            ),
         ] {
             if !holds {
                 return Err(Failure::Other(sentence));

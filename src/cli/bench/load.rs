@@ -14,6 +14,12 @@ use super::wire::{self, Stamp};
 
 /// As many messages that are due go out in one write.
 const BATCH: usize = 64;
+/// For how long it is found out what is possible, where the rate is a share of that.
+const TRIAL: Duration = Duration::from_secs(3);
+/// About so many deliveries are on their way meanwhile: enough to keep everybody busy, too few to wait for each other long.
+const TRIAL_DELIVERIES: usize = 1_000;
+/// The trial's part.
+const TRIAL_PHASE: u8 = 4;
 
 /// What one part of a run publishes.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +58,30 @@ impl Run<'_> {
             in_flight: arguments.in_flight.unwrap_or(1),
             message_bytes: arguments.message_bytes(),
         }
+    }
+
+    /// Publishes as the arguments say, and notes what came of it.
+    pub(super) fn publish_and_note(
+        &mut self,
+        mut audience: impl FnMut(u64) -> Audience,
+    ) -> Result<(), Failure> {
+        let mut load = self.load(1);
+        if let Some(share) = self.arguments.capacity_share {
+            let capacity = self.capacity(load, &mut audience)?;
+            self.outcome.compare("capacity_per_second", "messages in a second that are possible", capacity);
+            load.rate = Some((capacity * share).max(0.1));
+        }
+        self.publish(load, audience)?.note(&mut self.outcome);
+        Ok(())
+    }
+
+    /// How many messages in a second are possible.
+    fn capacity(&mut self, load: Load, audience: &mut impl FnMut(u64) -> Audience) -> Result<f64, Failure> {
+        let usual = (TRIAL_DELIVERIES / audience(0).members.len().max(1)).clamp(1, BATCH);
+        let in_flight = self.arguments.in_flight.unwrap_or(usual);
+        let trial = Load { phase: TRIAL_PHASE, time: TRIAL, rate: None, in_flight, ..load };
+        let published = self.publish(trial, audience)?;
+        Ok(published.publications as f64 / published.used.seconds)
     }
 
     /// Publishes, waits until everything has arrived (or nothing more comes), and counts.

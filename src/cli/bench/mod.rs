@@ -7,7 +7,7 @@
 //! - `swarm`: the clients and what they count together; `worker`: one thread of them; `client`: one of them; `wire`: their
 //!   bytes.
 //! - `run`: one run against one target; `load`: publishing in it; `latency`, `process`: what is measured.
-//! - `outcome`, `report`, `plot`, `progress`: what is told.
+//! - `outcome`, `report`, `plot`, `progress`: what is told. `sweep`: the same for several values.
 //!
 //! Clients use nothing of the gateway's own socket layer, so that a fault there does not hide itself.
 
@@ -26,10 +26,12 @@ mod report;
 mod run;
 mod scenario;
 mod swarm;
+mod sweep;
 mod target;
 mod wire;
 mod worker;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,7 @@ use rand::Rng as _;
 pub(super) use self::arguments::BenchArgs;
 use self::arguments::Scenario;
 use self::outcome::Outcome;
+use self::plot::Across;
 use self::redis::OwnRedis;
 use self::report::Report;
 use self::run::Run;
@@ -58,14 +61,28 @@ const OWN_FILES: usize = 64;
 
 /// Runs a scenario. `forwarded` are the settings among the arguments, for a gateway of its own.
 pub(super) fn bench(
-    mut settings: Settings,
-    mut forwarded: Vec<String>,
+    settings: Settings,
+    forwarded: Vec<String>,
     arguments: &BenchArgs,
 ) -> Result<ExitCode, Failure> {
     if arguments.scenario == Scenario::FloorServer {
         return floor::serve();
     }
-    arguments.check()?;
+    match &arguments.sweep {
+        Some(sweep) => sweep.run(&settings, &forwarded, arguments),
+        None => {
+            arguments.check()?;
+            tell(&once(settings, forwarded, arguments)?)
+        }
+    }
+}
+
+/// Runs a scenario against the floor, if that is wanted, and the gateway.
+fn once(
+    mut settings: Settings,
+    mut forwarded: Vec<String>,
+    arguments: &BenchArgs,
+) -> Result<Report, Failure> {
     check_limit(&settings, arguments)?;
     let redis = own_redis(&mut settings, &mut forwarded, arguments)?;
     // The floor first: what it leaves warm, the kernel above all, is to the good of the gateway.
@@ -87,19 +104,18 @@ pub(super) fn bench(
         AuthKind::Signed => "signed",
         AuthKind::Insecure => "insecure",
     };
-    tell(&Report { arguments, auth, way, gateway, floor })
+    Ok(Report { arguments: arguments.clone(), auth, way, gateway, floor })
 }
 
-fn tell(report: &Report<'_>) -> Result<ExitCode, Failure> {
-    let arguments = report.arguments;
+fn tell(report: &Report) -> Result<ExitCode, Failure> {
+    let arguments = &report.arguments;
     if let Some(path) = &arguments.plot {
         let title = format!("{}, {} sockets", arguments.scenario.name(), arguments.sockets);
-        let svg = plot::svg(&title, report.gateway.curves_show, &report.gateway.curves);
-        std::fs::write(path, svg)
-            .map_err(|error| Failure::Other(format!("the plot {}: {error}", path.display())))?;
+        let svg = plot::svg(&title, report.gateway.curves_show, &Across::Seconds, &report.gateway.curves);
+        draw(path, &svg)?;
     }
     if arguments.json {
-        print(&report.json())?;
+        print(&report.json().to_string())?;
         report.warnings().iter().for_each(|warning| complain(warning));
     } else {
         print(report.table().trim_end())?;
@@ -107,9 +123,13 @@ fn tell(report: &Report<'_>) -> Result<ExitCode, Failure> {
     Ok(if report.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn draw(path: &Path, svg: &str) -> Result<(), Failure> {
+    std::fs::write(path, svg).map_err(|error| Failure::Other(format!("the plot {}: {error}", path.display())))
+}
+
 /// One run against one target.
 fn measure(settings: &Settings, arguments: &BenchArgs, target: &mut Target) -> Result<Outcome, Failure> {
-    let (begun, shape) = (Instant::now(), arguments.scenario.shape());
+    let (begun, shape) = (Instant::now(), arguments.shape());
     let namespace = if arguments.running {
         let public = settings.channels.public_namespaces.first();
         public.map_or(NAMESPACE, String::as_str).to_owned()
@@ -147,9 +167,9 @@ fn identities(
     target: &Target,
     namespace: &str,
 ) -> Result<Vec<Identity>, Failure> {
-    let (scenario, sockets) = (arguments.scenario, arguments.sockets);
+    let sockets = arguments.sockets;
     let is_jwt = settings.auth.kind == AuthKind::Jwt;
-    let has_channels = scenario.shape().has_channels;
+    let has_channels = arguments.shape().has_channels;
     let is_public = settings.channels.public_namespaces.iter().any(|public| public == namespace);
     if arguments.running && has_channels && !is_jwt && !is_public {
         return Err(Failure::Other(
@@ -164,7 +184,7 @@ fn identities(
             true => user(index),
             false => mint_for(settings, &user(index), &grants, TOKEN_LIFE.min(settings.auth.max_age))?,
         };
-        Ok(Identity { token, channels: scenario.channels(namespace, index, sockets) })
+        Ok(Identity { token, channels: arguments.channels(namespace, index) })
     };
     (0..sockets + arguments.stalled_readers()).map(identity).collect()
 }
@@ -230,7 +250,7 @@ fn environment(
         settings.auth.secret = Some(Secret::from(secret.clone()));
         wanted.extend([("auth.kind", "jwt".to_owned()), ("auth.secret", secret)]);
     }
-    if !arguments.scenario.shape().heartbeats {
+    if !arguments.shape().heartbeats {
         wanted.extend([
             ("session.heartbeat_interval", "1h".to_owned()),
             ("session.heartbeat_grace", "1h".to_owned()),

@@ -1,4 +1,4 @@
-//! Curves over time as an SVG, written by hand.
+//! Curves over time, or over the values of a sweep, as an SVG written by hand.
 
 use std::fmt::Write as _;
 
@@ -16,12 +16,50 @@ const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73
 /// How many lines there are across, about.
 const GRID: f64 = 5.0;
 
-/// Draws curves of `value` over seconds. Both axes begin at 0.
-pub(super) fn svg(title: &str, value: &str, curves: &[Curve]) -> String {
+/// What is drawn from left to right.
+pub(super) enum Across<'a> {
+    /// Time, from 0.
+    Seconds,
+    /// These values of this quantity, by their logarithms.
+    Values(&'a str, &'a [f64]),
+}
+
+impl Across<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Values(name, _) => name,
+        }
+    }
+
+    /// How far to the right of the leftmost something is, in a unit of its own.
+    fn place(&self, value: f64) -> f64 {
+        match self {
+            Self::Seconds => value,
+            Self::Values(_, values) => (value.max(1.0) / least(values)).ln(),
+        }
+    }
+
+    /// What is written below, up to the rightmost.
+    fn marks(&self, right: f64) -> Vec<f64> {
+        match self {
+            Self::Seconds => steps(right).collect(),
+            Self::Values(_, values) => values.to_vec(),
+        }
+    }
+}
+
+fn least(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min).max(1.0)
+}
+
+/// Draws curves of `value`. The upright axis begins at 0.
+pub(super) fn svg(title: &str, value: &str, across: &Across<'_>, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.points).filter(|point| point.1.is_finite());
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);
     let (right, top) = (most(|point| point.0).max(1.0), most(|point| point.1).max(1e-3) * 1.05);
-    let x = |seconds: f64| LEFT + seconds / right * (WIDTH - LEFT - RIGHT);
+    let whole = across.place(right).max(1e-3);
+    let x = |at: f64| LEFT + across.place(at) / whole * (WIDTH - LEFT - RIGHT);
     let y = |height: f64| HEIGHT - BOTTOM - height / top * (HEIGHT - TOP - BOTTOM);
 
     let mut svg = format!(
@@ -29,13 +67,13 @@ pub(super) fn svg(title: &str, value: &str, curves: &[Curve]) -> String {
          font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#fff\"/>\n"
     );
     text(&mut svg, (LEFT, 22.0), "start", title);
-    text(&mut svg, ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0), "middle", "seconds");
+    text(&mut svg, ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0), "middle", across.name());
     text(&mut svg, (LEFT, TOP - 4.0), "start", value);
     for at in steps(top) {
         line(&mut svg, (x(0.0), y(at)), (x(right), y(at)));
         text(&mut svg, (LEFT - 6.0, y(at) + 4.0), "end", &short(at));
     }
-    for at in steps(right) {
+    for at in across.marks(right) {
         line(&mut svg, (x(at), y(0.0)), (x(at), y(0.0) + 4.0));
         text(&mut svg, (x(at), HEIGHT - BOTTOM + 17.0), "middle", &short(at));
     }
@@ -105,7 +143,7 @@ mod tests {
                 curve("one", &[(0.5, 1e-6)]),
             ],
         ] {
-            let svg = svg("title <&>", "ms", &curves);
+            let svg = svg("title <&>", "ms", &Across::Seconds, &curves);
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
             assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
             assert_eq!(svg.matches("<polyline").count(), curves.len());
@@ -118,6 +156,21 @@ mod tests {
                 assert!((0.0..=HEIGHT).contains(&y.parse().unwrap()), "{point}");
             }
         }
+    }
+
+    #[test]
+    fn values_of_a_sweep_stand_as_far_apart_as_their_logarithms() {
+        let points = vec![(10.0, 1.0), (100.0, 2.0), (1_000.0, 3.0)];
+        let curves = [Curve { name: "gateway".to_owned(), points }];
+        let svg = svg("title", "µs", &Across::Values("sockets", &[10.0, 100.0, 1_000.0]), &curves);
+        let points = svg.split("points=\"").nth(1).unwrap().split('"').next().unwrap();
+        let x: Vec<f64> = points
+            .split_whitespace()
+            .map(|point| point.split_once(',').unwrap().0.parse().unwrap())
+            .collect();
+        assert_eq!((x[0], x[2]), (LEFT, WIDTH - RIGHT));
+        assert!((x[1] - f64::midpoint(x[0], x[2])).abs() < 0.1, "{x:?}");
+        assert!(svg.contains(">sockets</text>") && svg.contains(">100</text>"), "{svg}");
     }
 
     #[test]

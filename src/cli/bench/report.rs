@@ -9,8 +9,8 @@ use super::outcome::{Figure, Outcome};
 use super::process;
 
 /// Everything that a report tells.
-pub(super) struct Report<'a> {
-    pub(super) arguments: &'a BenchArgs,
+pub(super) struct Report {
+    pub(super) arguments: BenchArgs,
     /// How tokens are checked, for the headline.
     pub(super) auth: &'static str,
     /// Which way publications go.
@@ -19,7 +19,7 @@ pub(super) struct Report<'a> {
     pub(super) floor: Option<Outcome>,
 }
 
-impl Report<'_> {
+impl Report {
     /// What to doubt, a sentence each.
     pub(super) fn warnings(&self) -> Vec<String> {
         let floor = self.floor.iter().flat_map(|floor| floor.warnings("floor"));
@@ -33,7 +33,7 @@ impl Report<'_> {
     }
 
     /// How many times the floor's figure the gateway's is.
-    fn ratio(&self, figure: &Figure) -> Option<f64> {
+    pub(super) fn ratio(&self, figure: &Figure) -> Option<f64> {
         let floor = self.floor.as_ref()?.value(&figure.key)?;
         let ratio = figure.value / floor;
         (figure.is_compared && ratio.is_finite()).then_some(ratio)
@@ -73,18 +73,26 @@ impl Report<'_> {
         std::iter::once(("gateway", &self.gateway)).chain(self.floor.iter().map(|floor| ("floor", floor)))
     }
 
-    fn headline(&self) -> String {
-        let BenchArgs { scenario, sockets, threads, .. } = self.arguments;
+    /// What was tried, and where.
+    pub(super) fn headline(&self) -> String {
+        let BenchArgs { scenario, sockets, threads, .. } = &self.arguments;
         let pace = match (scenario, self.arguments.rate(), self.arguments.in_flight) {
             (Scenario::Idle, ..) => "silent".to_owned(),
+            _ if self.arguments.capacity_share.is_some() => {
+                let share = self.arguments.capacity_share.unwrap_or_default();
+                format!("{} % of what is possible", number(share * 100.0))
+            }
             (_, Some(rate), _) => format!("{} a second", number(rate)),
             (_, None, Some(count)) => format!("{count} in flight"),
             (_, None, None) => "as fast as it goes".to_owned(),
         };
         let load =
             process::load_average().map_or_else(String::new, |load| format!(", load average {load:.1}"));
+        let channels = self.arguments.channels;
+        let channels =
+            channels.map_or_else(String::new, |count| format!(" in {} channels", number(count as f64)));
         format!(
-            "{}: {sockets} sockets on {threads} thread(s), {pace}, {} bytes, published by {}, tokens: {}; {} core(s){load}\n",
+            "{}: {sockets} sockets{channels} on {threads} thread(s), {pace}, {} bytes, published by {}, tokens: {}; {} core(s){load}\n",
             scenario.name(),
             self.arguments.message_bytes(),
             self.way,
@@ -93,9 +101,9 @@ impl Report<'_> {
         )
     }
 
-    /// One object on one line.
-    pub(super) fn json(&self) -> String {
-        let arguments = self.arguments;
+    /// One object.
+    pub(super) fn json(&self) -> Value {
+        let arguments = &self.arguments;
         let ratios = self.gateway.figures.iter().filter_map(|figure| {
             let ratio = self.ratio(figure)?;
             Some((figure.key.clone(), json!(ratio)))
@@ -109,6 +117,8 @@ impl Report<'_> {
                 "rate": arguments.rate(),
                 "in_flight": arguments.in_flight,
                 "message_bytes": arguments.message_bytes(),
+                "channels": arguments.channels,
+                "capacity_share": arguments.capacity_share,
                 "threads": arguments.threads,
                 "deflate": arguments.deflate,
             },
@@ -121,7 +131,6 @@ impl Report<'_> {
             "saturated": self.outcomes().any(|(_, outcome)| outcome.is_saturated()),
             "warnings": self.warnings(),
         })
-        .to_string()
     }
 }
 
@@ -143,7 +152,7 @@ fn figures(outcome: &Outcome) -> Value {
 }
 
 /// As many digits as say something.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "-".to_owned(),
         large if large >= 100.0 || value.fract() == 0.0 => grouped(value.round() as i64),

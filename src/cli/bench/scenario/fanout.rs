@@ -1,12 +1,59 @@
-//! `fanout`: each message goes to every socket.
+//! `fanout`: each message goes to every socket, or with `--channels` to every socket of one channel after the other.
 
 use super::super::super::Failure;
+use super::super::publisher::Audience;
 use super::super::run::Run;
 use super::everybody;
 
+/// A prime: the channel that comes next is seldom beside the last one in memory.
+const STRIDE: u64 = 7_919;
+
 pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
     run.connect_all()?;
-    let (sockets, load) = (run.sockets, run.load(1));
-    run.publish(load, |_| everybody(sockets))?.note(&mut run.outcome);
-    Ok(())
+    let (sockets, namespace) = (run.sockets, run.namespace.clone());
+    match run.arguments.channels {
+        None => run.publish_and_note(|_| everybody(sockets)),
+        Some(count) => run.publish_and_note(|number| audience(&namespace, number, sockets, count)),
+    }
+}
+
+/// The channels of a client: one that it shares, or several of its own.
+pub(in super::super) fn channels(namespace: &str, index: usize, sockets: usize, count: usize) -> Vec<String> {
+    let name = |channel: usize| format!("{namespace}:{channel}");
+    if count <= sockets {
+        vec![name(((index + 1) * count - 1) / sockets)]
+    } else {
+        (index..count).step_by(sockets).map(name).collect()
+    }
+}
+
+/// Whom the message with this number goes to. The same for every run.
+fn audience(namespace: &str, number: u64, sockets: usize, count: usize) -> Audience {
+    let channel = (number * STRIDE % count as u64) as usize;
+    let members = if count <= sockets {
+        channel * sockets / count..(channel + 1) * sockets / count
+    } else {
+        channel % sockets..channel % sockets + 1
+    };
+    Audience { channel: format!("{namespace}:{channel}"), members }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_those_who_subscribe() {
+        for (sockets, count) in [(1, 1), (10, 1), (10, 3), (7, 7), (10, 11), (3, 100), (25, 24)] {
+            for number in 0..count as u64 {
+                let audience = audience("bench", number, sockets, count);
+                let subscribed = (0..sockets)
+                    .filter(|index| channels("bench", *index, sockets, count).contains(&audience.channel));
+                assert_eq!(subscribed.collect::<Vec<_>>(), audience.members.clone().collect::<Vec<_>>());
+                assert!(!audience.members.is_empty(), "{audience:?} of {sockets}");
+            }
+            let all: usize = (0..sockets).map(|index| channels("bench", index, sockets, count).len()).sum();
+            assert_eq!(all, count.max(sockets));
+        }
+    }
 }

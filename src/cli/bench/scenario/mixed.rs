@@ -32,11 +32,10 @@ fn hall_of(index: usize, sockets: usize) -> usize {
 
 pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
     run.connect_all()?;
-    let (sockets, load, namespace) = (run.sockets, run.load(1), run.namespace.clone());
+    let (sockets, namespace) = (run.sockets, run.namespace.clone());
     let heartbeats = run.swarm.counts.heartbeats.load(SeqCst);
-    let published = run.publish(load, |number| audience(&namespace, number, sockets))?;
+    run.publish_and_note(|number| audience(&namespace, number, sockets))?;
     let heartbeats = run.swarm.counts.heartbeats.load(SeqCst) - heartbeats;
-    published.note(&mut run.outcome);
     run.outcome.plain("heartbeats", "heartbeats answered meanwhile", heartbeats as f64);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The scenarios: what each needs of its clients, and what it does with them.
 
 mod connect;
-mod fanout;
+pub(super) mod fanout;
 mod idle;
 mod mixed;
 mod slow;

@@ -9,7 +9,6 @@ const STRIDE: u64 = 7_919;
 
 pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
     run.connect_all()?;
-    let (sockets, load) = (run.sockets, run.load(1));
-    run.publish(load, |number| one((number * STRIDE % sockets as u64) as usize))?.note(&mut run.outcome);
-    Ok(())
+    let sockets = run.sockets as u64;
+    run.publish_and_note(|number| one((number * STRIDE % sockets) as usize))
 }
