@@ -180,7 +180,10 @@ fn mixed_delivers_to_users_and_to_small_and_big_channels() {
 
 #[test]
 fn connect_says_how_long_ready_took_and_keeps_a_rate() {
-    let report = report("connect", &["--floor", "--rate", "200"]);
+    let report = report("connect", &["--floor", "--redis", "--rate", "200"]);
+    for key in ["redis_cpu_us_per_connection", "redis_bytes_per_connection"] {
+        assert!(figure(&report["gateway"], key) > 0.0, "{key}");
+    }
     for server in [&report["gateway"], &report["floor"]] {
         assert_ordered(server, "connect");
         assert!(figure(server, "connects_per_second") > 0.0);

@@ -97,24 +97,31 @@ impl RedisAddress {
         Ok(stream)
     }
 
-    /// The CPU that this Redis has used so far, in seconds, by its own account.
-    pub(super) fn cpu(&self) -> Option<f64> {
+    /// What this Redis has used so far, by its own account.
+    pub(super) fn usage(&self) -> Option<Usage> {
         let mut stream = self.connect().ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        stream.write_all(&command(&["INFO", "cpu"])).ok()?;
-        let (mut total, mut found) = (0.0, 0);
+        stream.write_all(&[command(&["INFO", "memory"]), command(&["INFO", "cpu"])].concat()).ok()?;
+        let mut found = ["used_memory:", "used_cpu_sys:", "used_cpu_user:"].map(|name| (name, None));
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let value = ["used_cpu_sys:", "used_cpu_user:"].iter().find_map(|name| line.strip_prefix(name));
-            if let Some(seconds) = value.and_then(|text| text.trim().parse::<f64>().ok()) {
-                total += seconds;
-                found += 1;
+            for (name, value) in &mut found {
+                *value = line.strip_prefix(*name).and_then(|text| text.trim().parse::<f64>().ok()).or(*value);
             }
-            if found == 2 {
-                return Some(total);
+            if let [(_, Some(memory)), (_, Some(system)), (_, Some(user))] = found {
+                return Some(Usage { cpu: system + user, memory });
             }
         }
         None
     }
+}
+
+/// What a Redis has used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    /// CPU, in seconds.
+    pub(super) cpu: f64,
+    /// Memory that it holds now, in bytes.
+    pub(super) memory: f64,
 }
 
 /// A command as it goes over the wire.

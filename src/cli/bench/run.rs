@@ -10,6 +10,7 @@ use super::latency::Latencies;
 use super::outcome::Outcome;
 use super::process::{self, Account};
 use super::progress::{Progress, Whole};
+use super::redis::Usage;
 use super::swarm::{Order, Pace, Swarm};
 use super::target::Target;
 
@@ -45,22 +46,24 @@ pub(super) struct Used {
     pub(super) user: f64,
     /// Of that in the kernel, counted in hundredths.
     pub(super) system: f64,
-    /// The Redis' CPU.
+    /// The Redis' CPU, in seconds.
     pub(super) redis: f64,
+    /// What the Redis holds more, in bytes.
+    pub(super) redis_memory: f64,
 }
 
 /// A moment.
 pub(super) struct Meter {
     at: Instant,
     account: Option<Account>,
-    redis: Option<f64>,
+    redis: Option<Usage>,
     threads: Vec<(u32, f64)>,
 }
 
 impl Run<'_> {
     /// Takes the accounts of a moment.
     pub(super) fn meter(&self) -> Meter {
-        let redis = self.target.redis_cpu();
+        let redis = self.target.redis_usage();
         let own = process::this_thread();
         let threads = self.swarm.thread_ids().into_iter().chain(own);
         let threads = threads.map(|id| (id, process::thread_cpu(id).unwrap_or(f64::NAN))).collect();
@@ -74,6 +77,9 @@ impl Run<'_> {
         let both = meter.account.zip(now.account);
         let difference =
             |of: fn(&Account) -> f64| both.map_or(f64::NAN, |(before, after)| of(&after) - of(&before));
+        let redis = meter.redis.zip(now.redis);
+        let of_redis =
+            |of: fn(&Usage) -> f64| redis.map_or(f64::NAN, |(before, after)| of(&after) - of(&before));
         let busy = meter.threads.iter().zip(&now.threads).map(|(then, now)| (now.1 - then.1) / seconds);
         let busiest = busy.fold(0.0, f64::max);
         self.outcome.note_busy(busiest);
@@ -82,7 +88,8 @@ impl Run<'_> {
             cpu: difference(|account| account.cpu),
             user: difference(|account| account.user),
             system: difference(|account| account.system),
-            redis: meter.redis.zip(now.redis).map_or(f64::NAN, |(before, after)| after - before),
+            redis: of_redis(|usage| usage.cpu),
+            redis_memory: of_redis(|usage| usage.memory),
         }
     }
 

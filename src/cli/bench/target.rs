@@ -11,7 +11,7 @@ use super::super::client::reachable;
 use super::floor;
 use super::process::Account;
 use super::publisher::Publisher;
-use super::redis::RedisAddress;
+use super::redis::{RedisAddress, Usage};
 use crate::settings::Settings;
 
 /// How long a gateway may take to start and to be ready.
@@ -115,9 +115,9 @@ impl Target {
         Account::of(self.process?)
     }
 
-    /// What its Redis has used, in seconds of CPU.
-    pub(super) fn redis_cpu(&self) -> Option<f64> {
-        self.redis.as_ref()?.cpu()
+    /// What its Redis has used.
+    pub(super) fn redis_usage(&self) -> Option<Usage> {
+        self.redis.as_ref()?.usage()
     }
 
     /// One of the gateway's metrics by its full name; 0 when it was never counted.

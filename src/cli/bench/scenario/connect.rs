@@ -22,5 +22,15 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
     outcome.plain("cpu_user_us_per_connect", "  of that in user space", used.user * 1e6 / sockets);
     outcome.plain("cpu_system_us_per_connect", "  of that in the kernel", used.system * 1e6 / sockets);
     outcome.compare("rss_bytes_per_connection", "RSS for each connection, bytes", resident / sockets);
+    outcome.plain(
+        "redis_cpu_us_per_connection",
+        "Redis' CPU for each connection, µs",
+        used.redis * 1e6 / sockets,
+    );
+    outcome.plain(
+        "redis_bytes_per_connection",
+        "Redis' memory for each connection, bytes",
+        used.redis_memory / sockets,
+    );
     Ok(())
 }
