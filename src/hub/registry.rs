@@ -131,16 +131,17 @@ impl<L: Line> Registry<L> {
         if member.memberships.iter().any(|membership| membership.channel == *channel) {
             return None;
         }
-        let (standing, entry) = match self.channels.entry(channel.clone()) {
+        let (standing, name, entry) = match self.channels.entry(channel.clone()) {
             MapEntry::Vacant(vacant) => {
-                let channel = Channel { subscribers: Vec::with_capacity(1), place: None, broken: None };
-                (ChannelStanding::New, vacant.insert(channel))
+                let entry = Channel { subscribers: Vec::with_capacity(1), place: None, broken: None };
+                (ChannelStanding::New, channel.clone(), vacant.insert(entry))
             }
             MapEntry::Occupied(occupied) => {
-                let entry = occupied.into_mut();
+                // One name for all who are on the channel, not a copy from each.
+                let (name, entry) = (occupied.key().clone(), occupied.into_mut());
                 let standing =
                     if entry.place.is_some() { ChannelStanding::Confirmed } else { ChannelStanding::Pending };
-                (standing, entry)
+                (standing, name, entry)
             }
         };
         self.arrivals += 1;
@@ -148,9 +149,7 @@ impl<L: Line> Registry<L> {
         if let Some(reason) = entry.broken {
             gate.begin_with_gap(gaps::frame(channel, reason));
         }
-        member
-            .memberships
-            .push(Membership { channel: channel.clone(), place: entry.subscribers.len() as u32 });
+        member.memberships.push(Membership { channel: name, place: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             line: member.line.clone(),
             gate: Some(Box::new(gate)),
