@@ -205,3 +205,17 @@ impl<T: PartialEq + Copy> StandstillTimer<T> {
         timer.as_mut().poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream::Empty;
+
+    use super::*;
+
+    /// Tokio adds 104 bytes and rounds up to a multiple of 128. Every silent socket pays for what is above this.
+    #[test]
+    fn the_task_of_a_socket_fits_into_256_bytes() {
+        let size = size_of::<Driver<Empty<Result<Bytes, Error>>>>();
+        assert!(size <= 256 - 104, "{size} bytes");
+    }
+}
