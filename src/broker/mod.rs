@@ -233,10 +233,11 @@ impl Broker {
         }
     }
 
-    /// Returns once delivery is proven, or has not been for as long as a command may take.
-    pub async fn linked(&self) {
+    /// Returns once delivery is proven, or has not been for as long as a command may take: then why nothing can be
+    /// read.
+    pub async fn linked(&self) -> Result<(), NotRecovered> {
         match self {
-            Self::Memory(_) => {}
+            Self::Memory(_) => Ok(()),
             Self::Redis(broker) => broker.linked().await,
         }
     }

@@ -1,37 +1,48 @@
 //! What sessions have missed while they were away: read once they are held at the gate, so that nothing falls
 //! between what is read and what comes.
 
-use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
 use futures_util::future::join_all;
 
 use super::Hub;
-use super::registry::Slot;
 use super::resumption::{Missed, Read, Resumption};
 use super::waiting::Request;
+use crate::broker::NotRecovered;
 use crate::metrics::Metrics;
 use crate::protocol::SessionId;
+
+/// The wait for a link is over, for a request that needs to read.
+///
+/// A message to itself, so that it is handled behind every gap that the link has told before it was proven: what is
+/// read then speaks for these.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Linked {
+    session: SessionId,
+    request: Request,
+    outcome: Result<(), NotRecovered>,
+}
 
 impl Hub {
     /// All channels of a request are confirmed: reads what its client has missed, then answers. Most have
     /// missed nothing, which shows without reading. It reads over a link that is proven, if there is one soon, because
     /// then every gap of before is known.
     pub(super) fn recover(&mut self, session: SessionId, request: Request, context: &mut Context<Self>) {
-        let Some(slot) = self.slot(session) else { return };
-        if self.reads(slot, &request).is_empty() {
+        if self.missed(session, &request).is_empty() {
             return self.recovered(session, &request, Vec::new());
         }
-        let broker = self.broker.clone();
-        let done = async move { broker.linked().await }.into_actor(self).then(move |(), hub, _| {
-            let reads = hub.slot(session).map_or_else(Vec::new, |slot| hub.reads(slot, &request));
-            join_all(reads).into_actor(hub).map(move |reads, hub, _| hub.recovered(session, &request, reads))
-        });
-        context.spawn(done);
+        let (broker, hub) = (self.broker.clone(), context.address());
+        let waiting = async move {
+            let outcome = broker.linked().await;
+            hub.do_send(Linked { session, request, outcome });
+        };
+        context.spawn(waiting.into_actor(self));
     }
 
     /// What is to be read for a request.
-    fn reads(&self, slot: Slot, request: &Request) -> Vec<impl Future<Output = Read> + use<>> {
-        let missed = request.wanted.iter().filter_map(|wanted| Missed::of(&self.registry, slot, wanted));
-        missed.map(|missed| self.read(missed)).collect()
+    fn missed(&self, session: SessionId, request: &Request) -> Vec<Missed> {
+        let Some(slot) = self.slot(session) else { return Vec::new() };
+        request.wanted.iter().filter_map(|wanted| Missed::of(&self.registry, slot, wanted)).collect()
     }
 
     fn read(&self, missed: Missed) -> impl Future<Output = Read> + use<> {
@@ -56,5 +67,20 @@ impl Hub {
             standings.push(standing);
         }
         self.answer(session, request.kind, standings);
+    }
+}
+
+impl Handler<Linked> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Linked { session, request, outcome }: Linked, context: &mut Self::Context) {
+        let missed = self.missed(session, &request);
+        if let Err(reason) = outcome {
+            let reads = missed.into_iter().map(|missed| missed.read(Err(reason))).collect();
+            return self.recovered(session, &request, reads);
+        }
+        let reads = missed.into_iter().map(|missed| self.read(missed)).collect::<Vec<_>>();
+        let done = join_all(reads).into_actor(self);
+        context.spawn(done.map(move |reads, hub, _| hub.recovered(session, &request, reads)));
     }
 }

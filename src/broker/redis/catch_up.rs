@@ -83,16 +83,15 @@ async fn read<T>(
     state: &State,
     command: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
 ) -> Result<Result<T, RedisError>, Loss> {
-    let mut connections = state.commands.subscribe();
     for is_last in [false, true] {
-        let Some(mut commands) = connections.borrow_and_update().clone() else { break };
-        match command(&mut commands).await {
+        let Some(mut line) = state.stages.line() else { break };
+        match command(&mut line.commands).await {
             Err(error) if error.is_timeout() => {
                 return Err(Loss::HistoryTimeout(state.options.response_timeout));
             }
-            Err(error) if error.code().is_none() && !is_last && state.is_proven() => {
+            Err(error) if error.code().is_none() && !is_last && state.stages.is_proven() => {
                 state.suspect.notify_one();
-                if timeout(state.options.connect_timeout, connections.changed()).await.is_err() {
+                if timeout(state.options.connect_timeout, state.stages.gone(&line)).await.is_err() {
                     break;
                 }
             }

@@ -4,7 +4,7 @@
 //!
 //! - `options`: where Redis is and how long to wait for it. `address`: what its URL says. `access`: passwords and
 //!   certificates.
-//! - `state`: what the link and the handles share.
+//! - `state`: what the link and the handles share. `stage`: how far the link is, and its connection.
 //! - `loss`: why there is no link. `clock`: what Redis' clock shows.
 //! - `catch_up`: reading what channels have missed. `outage`: how long losses last.
 //! - `receive`: from a message to the hubs.
@@ -35,6 +35,7 @@ mod role;
 mod sentinel;
 #[cfg(test)]
 pub(crate) mod simulation;
+mod stage;
 mod state;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -46,7 +47,7 @@ use redis::{RedisError, RedisResult};
 use serde_json::value::RawValue;
 use tokio::runtime;
 use tokio::sync::SemaphorePermit;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::delivery::Delivery;
 use super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
@@ -59,7 +60,8 @@ use crate::protocol::position::Position;
 pub use access::{Credentials, TlsFiles};
 use loss::Loss;
 pub use options::RedisOptions;
-use state::{Stage, State};
+use stage::Attempt;
+use state::State;
 
 /// The channel, after the prefix, for one write to many users. Every replica hears it; no session can: it has
 /// no namespace.
@@ -99,7 +101,7 @@ impl RedisBroker {
             if kept.is_err() {
                 // A fault in what remakes links. Nothing is left to do it: so never again be ready.
                 log::error!("redis at {address}: the link's thread panicked, restart this process");
-                shared.set_stage(Stage::Down(Loss::Panicked));
+                shared.set_down(Some(Loss::Panicked));
             }
             // A name that is being resolved would hold up an orderly end.
             runtime.shutdown_background();
@@ -157,7 +159,7 @@ impl RedisBroker {
     ) -> Result<(MultiplexedConnection, SemaphorePermit<'_>), PublishError> {
         let state = &self.handle.state;
         super::check_size(message, state.options.max_payload_bytes)?;
-        let Some(commands) = state.commands.borrow().clone() else {
+        let Some(commands) = state.commands() else {
             return Err(PublishError::Unavailable);
         };
         let waiting = state.publishing.try_acquire().map_err(|_| PublishError::Busy)?;
@@ -179,12 +181,13 @@ impl RedisBroker {
 
     /// Waits for a link that is just being made again, for as long as a command may take: most interruptions are
     /// shorter, and whoever comes back in one need not be told of a gap.
-    pub(super) async fn linked(&self) {
+    pub(super) async fn linked(&self) -> Result<(), NotRecovered> {
         let state = &self.handle.state;
-        let _ = timeout(state.options.response_timeout, state.proven()).await;
+        let linked = timeout(state.options.response_timeout, state.stages.proven_line()).await;
+        linked.map(|_| ()).map_err(|_| NotRecovered::Unavailable)
     }
 
-    /// Reads everything behind `since`. When the link is lost meanwhile, begins once more on a new one if it comes in
+    /// Reads everything behind `since`. When the link is lost meanwhile, begins again on a new one if it comes in
     /// time.
     pub(super) async fn recover(
         &self,
@@ -194,26 +197,13 @@ impl RedisBroker {
     ) -> Result<Recovered, NotRecovered> {
         let state = &self.handle.state;
         let deadline = Instant::now() + state.options.response_timeout;
-        let mut connections = state.commands.subscribe();
-        let mut current = connections.borrow_and_update().clone();
-        while let Some(commands) = current {
-            tokio::select! {
-                outcome = self.read_missed(commands, channel, Recovery::new(since, limits)) => {
-                    if !matches!(outcome, Err(NotRecovered::Unavailable)) {
-                        return outcome;
-                    }
-                    state.suspect.notify_one();
-                    let _ = timeout_at(deadline, connections.changed()).await;
-                }
-                // An answer of the old link would not come any more.
-                _ = connections.changed() => {}
-            }
-            if Instant::now() >= deadline || timeout_at(deadline, state.proven()).await.is_err() {
-                break;
-            }
-            current = connections.borrow_and_update().clone();
-        }
-        Err(NotRecovered::Unavailable)
+        let read =
+            async |commands| match self.read_missed(commands, channel, Recovery::new(since, limits)).await {
+                Err(NotRecovered::Unavailable) => Attempt::Interrupted,
+                outcome => Attempt::Done(outcome),
+            };
+        let outcome = state.stages.over_proven(deadline, &state.suspect, read).await;
+        outcome.unwrap_or(Err(NotRecovered::Unavailable))
     }
 
     async fn read_missed(
