@@ -107,3 +107,19 @@ fn a_gap_from_before_everything_was_read_is_none() {
     registry.go_live(two, &room);
     assert_eq!(numbers(&line), ["1", "2", "gap"]);
 }
+
+/// Found by the simulation (seed 5471): a full inbox drops what comes until its gap has been told. The gap was told
+/// before the place was confirmed, to nobody, and what came behind the place was dropped on account of it.
+#[test]
+fn what_a_full_inbox_drops_around_the_confirmation_is_a_gap_behind_it() {
+    let mut registry = Registry::default();
+    let (room, (one, line)) = (channel("room:7"), with_session(&mut registry, Version::V2));
+    registry.subscribe(one, &room);
+    registry.announce_gap(&room, GapReason::LinkLost, None);
+    registry.announce_gap(&room, GapReason::Overflow, None);
+    registry.confirm(&room, START);
+    assert!(!registry.beginning(one, &room).unwrap().is_whole);
+    registry.go_live(one, &room);
+    registry.deliver(&durable(5));
+    assert_eq!(numbers(&line), ["gap", "5"]);
+}
