@@ -3,15 +3,16 @@
 
 use actix::{ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::Hub;
 use super::resumption::{Missed, Read, Resumption};
 use super::waiting::Request;
-use crate::broker::NotRecovered;
+use crate::broker::{HistoryReader, Interrupted, NotRecovered};
 use crate::metrics::Metrics;
 use crate::protocol::SessionId;
 
-/// The wait for a link is over, for a request that needs to read.
+/// The wait for a link to read over has ended, for one request.
 ///
 /// A message to itself, so that it is handled behind every gap that the link has told before it was proven: what is
 /// read then speaks for these.
@@ -20,7 +21,8 @@ use crate::protocol::SessionId;
 struct Linked {
     session: SessionId,
     request: Request,
-    outcome: Result<(), NotRecovered>,
+    reader: Result<HistoryReader, NotRecovered>,
+    deadline: Instant,
 }
 
 impl Hub {
@@ -31,10 +33,21 @@ impl Hub {
         if self.missed(session, &request).is_empty() {
             return self.recovered(session, &request, Vec::new());
         }
+        let deadline = Instant::now() + self.broker.patience();
+        self.await_link(session, request, deadline, context);
+    }
+
+    fn await_link(
+        &self,
+        session: SessionId,
+        request: Request,
+        deadline: Instant,
+        context: &mut Context<Self>,
+    ) {
         let (broker, hub) = (self.broker.clone(), context.address());
         let waiting = async move {
-            let outcome = broker.linked().await;
-            hub.do_send(Linked { session, request, outcome });
+            let reader = broker.reader(deadline).await;
+            hub.do_send(Linked { session, request, reader, deadline });
         };
         context.spawn(waiting.into_actor(self));
     }
@@ -43,14 +56,6 @@ impl Hub {
     fn missed(&self, session: SessionId, request: &Request) -> Vec<Missed> {
         let Some(slot) = self.slot(session) else { return Vec::new() };
         request.wanted.iter().filter_map(|wanted| Missed::of(&self.registry, slot, wanted)).collect()
-    }
-
-    fn read(&self, missed: Missed) -> impl Future<Output = Read> + use<> {
-        let (broker, limits) = (self.broker.clone(), self.recovery);
-        async move {
-            let outcome = broker.recover(&missed.channel, missed.since, limits).await;
-            missed.read(outcome)
-        }
     }
 
     fn recovered(&mut self, session: SessionId, request: &Request, mut reads: Vec<Read>) {
@@ -73,14 +78,31 @@ impl Hub {
 impl Handler<Linked> for Hub {
     type Result = ();
 
-    fn handle(&mut self, Linked { session, request, outcome }: Linked, context: &mut Self::Context) {
+    fn handle(&mut self, message: Linked, context: &mut Self::Context) {
+        let Linked { session, request, reader, deadline } = message;
         let missed = self.missed(session, &request);
-        if let Err(reason) = outcome {
-            let reads = missed.into_iter().map(|missed| missed.read(Err(reason))).collect();
-            return self.recovered(session, &request, reads);
-        }
-        let reads = missed.into_iter().map(|missed| self.read(missed)).collect::<Vec<_>>();
-        let done = join_all(reads).into_actor(self);
-        context.spawn(done.map(move |reads, hub, _| hub.recovered(session, &request, reads)));
+        let reader = match reader {
+            Ok(reader) => reader,
+            Err(reason) => {
+                let reads = missed.into_iter().map(|missed| missed.read(Err(reason))).collect();
+                return self.recovered(session, &request, reads);
+            }
+        };
+        let limits = self.recovery;
+        let read = |missed: Missed| {
+            let reader = reader.clone();
+            async move {
+                let outcome = reader.recover(&missed.channel, missed.since, limits, deadline).await?;
+                Ok(missed.read(outcome))
+            }
+        };
+        let reads = join_all(missed.into_iter().map(read)).into_actor(self);
+        context.spawn(reads.map(move |reads, hub, context| {
+            match reads.into_iter().collect::<Result<Vec<_>, Interrupted>>() {
+                Ok(reads) => hub.recovered(session, &request, reads),
+                // All of it once more, because the gaps of the next link come first.
+                Err(Interrupted) => hub.await_link(session, request, deadline, context),
+            }
+        }));
     }
 }

@@ -12,6 +12,7 @@ use super::history::{self, Tails};
 use super::loss::{self, Loss};
 use super::state::State;
 use crate::protocol::channel::ChannelName;
+use crate::protocol::history::Tail;
 use crate::protocol::position::Position;
 
 /// Channels whose histories are read at the same time: a few round trips' worth, so that ten thousand channels
@@ -40,7 +41,7 @@ pub(super) async fn catch_up(state: &State, channels: &[ChannelName]) -> Result<
             Ok(tails) => tails,
             Err(error) => {
                 log::debug!("redis: the ends of histories were not told: {}", loss::plain(&error));
-                Tails { now_ms: state.position_now().epoch, tails: vec![None; channels.len()] }
+                Tails { now_ms: state.position_now().epoch, tails: vec![Tail::Unreadable; channels.len()] }
             }
         };
     let behind: Vec<_> = channels

@@ -41,16 +41,17 @@ mod state;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult};
 use serde_json::value::RawValue;
 use tokio::runtime;
 use tokio::sync::SemaphorePermit;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::delivery::Delivery;
-use super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
+use super::recovery::{Interrupted, NotRecovered, Recovered, Recovery, RecoveryLimits};
 use super::{BrokerSetupError, Health, HubId, PublishError};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
@@ -60,12 +61,15 @@ use crate::protocol::position::Position;
 pub use access::{Credentials, TlsFiles};
 use loss::Loss;
 pub use options::RedisOptions;
-use stage::Attempt;
+use stage::Line;
 use state::State;
 
 /// The channel, after the prefix, for one write to many users. Every replica hears it; no session can: it has
 /// no namespace.
 const USERS: &str = "users";
+
+/// What histories are read over.
+pub(super) type ReadLine = Line<MultiplexedConnection>;
 
 /// A handle of the Redis broker; cloning shares it.
 #[derive(Clone)]
@@ -179,31 +183,32 @@ impl RedisBroker {
         }
     }
 
-    /// Waits for a link that is just being made again, for as long as a command may take: most interruptions are
-    /// shorter, and whoever comes back in one need not be told of a gap.
-    pub(super) async fn linked(&self) -> Result<(), NotRecovered> {
-        let state = &self.handle.state;
-        let linked = timeout(state.options.response_timeout, state.stages.proven_line()).await;
-        linked.map(|_| ()).map_err(|_| NotRecovered::Unavailable)
+    /// Waits until `deadline` for a link that is proven, and returns what to read over.
+    pub(super) async fn proven_line(&self, deadline: Instant) -> Option<ReadLine> {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        timeout_at(deadline, self.handle.state.stages.proven_line()).await.ok()
     }
 
-    /// Reads everything behind `since`. When the link is lost meanwhile, begins again on a new one if it comes in
-    /// time.
+    /// How long a link that is just being made again is waited for: as long as a command may take. Most interruptions
+    /// are shorter, and whoever comes back in one need not be told of a gap.
+    pub(super) fn patience(&self) -> Duration {
+        self.handle.state.options.response_timeout
+    }
+
+    /// Reads everything behind `since`, over this line and no other.
     pub(super) async fn recover(
         &self,
+        line: &ReadLine,
         channel: &ChannelName,
         since: Position,
         limits: RecoveryLimits,
-    ) -> Result<Recovered, NotRecovered> {
+        deadline: Instant,
+    ) -> Result<Result<Recovered, NotRecovered>, Interrupted> {
         let state = &self.handle.state;
-        let deadline = Instant::now() + state.options.response_timeout;
-        let read =
-            async |commands| match self.read_missed(commands, channel, Recovery::new(since, limits)).await {
-                Err(NotRecovered::Unavailable) => Attempt::Interrupted,
-                outcome => Attempt::Done(outcome),
-            };
-        let outcome = state.stages.over_proven(deadline, &state.suspect, read).await;
-        outcome.unwrap_or(Err(NotRecovered::Unavailable))
+        let read = self.read_missed(line.commands.clone(), channel, Recovery::new(since, limits));
+        state.stages.over(line, deadline, &state.suspect, read).await
     }
 
     async fn read_missed(
@@ -211,19 +216,22 @@ impl RedisBroker {
         mut commands: MultiplexedConnection,
         channel: &ChannelName,
         mut recovery: Recovery,
-    ) -> Result<Recovered, NotRecovered> {
+    ) -> Result<Result<Recovered, NotRecovered>, Interrupted> {
         let state = &self.handle.state;
         let turn = timeout(state.options.response_timeout, state.recovering.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(NotRecovered::Unavailable) };
+        let Ok(Ok(_turn)) = turn else { return Ok(Err(NotRecovered::Unavailable)) };
         let max = catch_up::page_entries(state.options.max_payload_bytes);
         loop {
             let page = history::page(&mut commands, &state.options, channel, recovery.place(), max).await;
-            let page = page.map_err(|error| match error.code() {
-                Some(_) => NotRecovered::Unreadable,
-                None => NotRecovered::Unavailable,
-            })?;
-            if recovery.take(page)? {
-                return Ok(recovery.finish());
+            let page = match page {
+                Ok(page) => page,
+                Err(error) if error.code().is_some() => return Ok(Err(NotRecovered::Unreadable)),
+                Err(_) => return Err(Interrupted),
+            };
+            match recovery.take(page) {
+                Ok(true) => return Ok(Ok(recovery.finish())),
+                Ok(false) => {}
+                Err(reason) => return Ok(Err(reason)),
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::super::recovery::Interrupted;
 use super::loss::Loss;
 
 /// How far the link is. `C` is a connection for commands: cheap to clone, and used from any thread.
@@ -30,18 +31,9 @@ pub(super) enum Stage<C> {
 
 /// A connection for commands, told apart from the one that replaces it.
 #[derive(Debug, Clone)]
-pub(super) struct Line<C> {
+pub(in super::super) struct Line<C> {
     pub(super) commands: C,
     number: u64,
-}
-
-/// How an attempt over one line went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Attempt<T> {
-    /// It has an outcome, whichever.
-    Done(T),
-    /// The line failed, which says nothing of what was asked.
-    Interrupted,
 }
 
 /// The stage as it is now, for all who ask and all who wait. The link's thread sets it.
@@ -141,32 +133,26 @@ impl<C: Clone> Stages<C> {
         let _ = self.stage.subscribe().wait_for(is_gone).await;
     }
 
-    /// Attempts something over the link once it is proven, and again over the next line as often as a line is lost
-    /// with the answer. `None` when there was no line for it before `deadline`. An attempt that is interrupted rings
-    /// `suspect`; one that is under way at the deadline has a bound of its own.
-    pub(super) async fn over_proven<T>(
+    /// Does something over a line, unless that is lost meanwhile. If it fails because of the line it rings `suspect`,
+    /// and waits until the line is gone, no longer than to `deadline`.
+    pub(super) async fn over<T>(
         &self,
+        line: &Line<C>,
         deadline: Instant,
         suspect: &Notify,
-        attempt: impl AsyncFn(C) -> Attempt<T>,
-    ) -> Option<T> {
-        loop {
-            let line = timeout_at(deadline, self.proven_line()).await.ok()?;
-            tokio::select! {
-                biased;
-                outcome = attempt(line.commands.clone()) => match outcome {
-                    Attempt::Done(outcome) => return Some(outcome),
-                    Attempt::Interrupted => {
-                        suspect.notify_one();
-                        timeout_at(deadline, self.gone(&line)).await.ok()?;
-                    }
-                },
-                // An answer would not come any more.
-                () = self.gone(&line) => {}
+        attempt: impl Future<Output = Result<T, Interrupted>>,
+    ) -> Result<T, Interrupted> {
+        tokio::select! {
+            biased;
+            outcome = attempt => {
+                if outcome.is_err() {
+                    suspect.notify_one();
+                    let _ = timeout_at(deadline, self.gone(line)).await;
+                }
+                outcome
             }
-            if Instant::now() >= deadline {
-                return None;
-            }
+            // An answer would not come any more.
+            () = self.gone(line) => Err(Interrupted),
         }
     }
 }
@@ -192,14 +178,26 @@ mod tests {
         Instant::now() + Duration::from_secs(60)
     }
 
+    /// Reads over one proven line after the other, as a hub does; the last one answers.
+    async fn read(stages: &Stages<u32>, last: u32) -> u32 {
+        let suspect = Notify::new();
+        loop {
+            let line = stages.proven_line().await;
+            let number = line.commands;
+            let answer = async { if number == last { Ok(number) } else { pending().await } };
+            if let Ok(answer) = stages.over(&line, far(), &suspect, answer).await {
+                return answer;
+            }
+        }
+    }
+
     /// The stage and the connection were two values once. Whoever was woken between the two steps of taking them away
     /// found a link that was proven and had no connection, and told its client of a gap instead of reading again.
     #[test]
     fn a_read_that_the_loss_of_the_link_interrupts_waits_for_the_next_link() {
         run(async {
-            let (stages, suspect) = (Stages::new(), Notify::new());
-            let attempt = async |line| if line == 1 { pending().await } else { Attempt::Done(line) };
-            let mut read = pin!(stages.over_proven(far(), &suspect, attempt));
+            let stages = Stages::new();
+            let mut read = pin!(read(&stages, 2));
             assert!(poll!(&mut read).is_pending());
             stages.connected(1);
             assert!(poll!(&mut read).is_pending());
@@ -210,14 +208,14 @@ mod tests {
             stages.connected(2);
             assert!(poll!(&mut read).is_pending());
             assert!(stages.proven());
-            assert_eq!(poll!(&mut read), Poll::Ready(Some(2)));
+            assert_eq!(poll!(&mut read), Poll::Ready(2));
         });
     }
 
     #[test]
     fn however_often_the_link_comes_and_goes_meanwhile_a_read_is_made() {
         const LAST: u32 = 20_000;
-        let (stages, suspect) = (Stages::new(), Notify::new());
+        let stages = Stages::new();
         thread::scope(|scope| {
             scope.spawn(|| {
                 for line in 1..=LAST {
@@ -226,41 +224,37 @@ mod tests {
                     stages.proven();
                 }
             });
-            let attempt = async |line| if line == LAST { Attempt::Done(line) } else { pending().await };
-            assert_eq!(run(stages.over_proven(far(), &suspect, attempt)), Some(LAST));
+            assert_eq!(run(read(&stages, LAST)), LAST);
         });
     }
 
     #[test]
-    fn a_line_that_fails_is_reported_and_its_replacement_used() {
+    fn whoever_reads_over_a_line_that_fails_reports_it_and_waits_until_it_is_replaced() {
         run(async {
             let (stages, suspect) = (Stages::new(), Notify::new());
             stages.connected("broken");
             stages.proven();
-            let attempt = async |line| match line {
-                "broken" => Attempt::Interrupted,
-                line => Attempt::Done(line),
-            };
-            let mut read = pin!(stages.over_proven(far(), &suspect, attempt));
-            assert!(poll!(&mut read).is_pending());
+            let line = stages.proven_line().await;
+            let mut reading = pin!(stages.over(&line, far(), &suspect, async { Err::<(), _>(Interrupted) }));
+            assert!(poll!(&mut reading).is_pending());
             suspect.notified().await;
             stages.replace_line("whole");
-            assert_eq!(poll!(&mut read), Poll::Ready(Some("whole")));
+            assert_eq!(poll!(&mut reading), Poll::Ready(Err(Interrupted)));
+            assert_eq!(stages.proven_line().await.commands, "whole");
         });
     }
 
     #[test]
-    fn nobody_waits_for_a_link_beyond_the_deadline() {
-        let (stages, suspect) = (Stages::new(), Notify::new());
-        let read = |attempt: Attempt<u8>| {
-            run(stages.over_proven(Instant::now() + Duration::from_millis(1), &suspect, async |()| attempt))
-        };
-        assert_eq!(read(Attempt::Done(1)), None);
-        stages.connected(());
-        assert_eq!(read(Attempt::Done(1)), None, "it is not proven");
-        stages.proven();
-        assert_eq!(read(Attempt::Done(1)), Some(1));
-        assert_eq!(read(Attempt::Interrupted), None, "nothing has replaced it");
+    fn nobody_waits_beyond_the_deadline_for_a_line_to_be_replaced() {
+        run(async {
+            let (stages, suspect) = (Stages::new(), Notify::new());
+            stages.connected(());
+            stages.proven();
+            let line = stages.proven_line().await;
+            let soon = Instant::now() + Duration::from_millis(1);
+            let reading = stages.over(&line, soon, &suspect, async { Err::<(), _>(Interrupted) });
+            assert_eq!(reading.await, Err(Interrupted));
+        });
     }
 
     #[test]
