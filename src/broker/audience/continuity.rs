@@ -88,6 +88,18 @@ impl Continuity {
         (self.place, self.broken) = (Some(place), None);
     }
 
+    /// The history that led to the place is gone, and `tail` is the end of what there is now. What was handed over up to
+    /// the place, or is older than a gap before it, is not to come any more.
+    fn begin_anew_at(&mut self, tail: Position, progress: &mut Progress) {
+        let before = self.place.filter(|place| !place.is_beginning());
+        if let (Some(catching_up), Some(before)) = (&mut self.catching_up, before) {
+            let is_new = |position: Position| position > before;
+            catching_up.held.retain(|publication| publication.position().is_none_or(is_new));
+        }
+        self.stand_at(tail);
+        progress.continues_at = self.place;
+    }
+
     pub(crate) fn is_catching_up(&self) -> bool {
         self.catching_up.is_some()
     }
@@ -175,8 +187,7 @@ impl Continuity {
                 if was_away && !place.is_beginning() {
                     self.note_gap(&mut progress, GapReason::HistoryLost);
                 }
-                self.stand_at(Position::before(now_ms));
-                progress.continues_at = self.place;
+                self.begin_anew_at(Position::before(now_ms), &mut progress);
             }
         }
         self.settle(progress, false)
@@ -199,8 +210,7 @@ impl Continuity {
         let proof = page.prove(place);
         if proof == Err(Hole::Lost) {
             self.note_gap(&mut progress, GapReason::HistoryLost);
-            self.stand_at(page.tail);
-            progress.continues_at = self.place;
+            self.begin_anew_at(page.tail, &mut progress);
             return self.settle(progress, false);
         }
         self.stand_at(page.entries.last().map_or(page.tail, |entry| entry.position));

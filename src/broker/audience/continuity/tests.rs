@@ -320,3 +320,17 @@ fn a_history_that_expired_while_the_link_was_up_is_no_gap() {
     assert_eq!(channel.told, [""; 0]);
     assert_eq!(channel.comes(Some("6000-1")), Arrival::Deliver);
 }
+
+/// Found by the simulation (seed 59948): a history was deleted between two pages. What had come live as well, and been
+/// handed over from the first page, was handed over again.
+#[test]
+fn what_was_read_does_not_come_again_when_the_history_is_deleted_meanwhile() {
+    let mut channel = Channel::at("1000-41");
+    channel.goes_away();
+    assert_eq!(channel.comes(Some("1000-43")), Arrival::Hold { begins: false });
+    assert_eq!(channel.comes(Some("1000-44")), Arrival::Hold { begins: false });
+    channel.tail(Some("1000-44"));
+    channel.page(&["1000-42", "1000-43"], "1000-44");
+    channel.page(&[], "2000-0");
+    assert_eq!(channel.told, ["1000-42", "1000-43", "history_lost", "1000-44"]);
+}
