@@ -9,7 +9,7 @@
 //! # Layout, lowest first
 //!
 //! - `audience`: who wants what, under the one lock of the delivery path.
-//! - `recovery`: what one client has missed.
+//! - `recovery`: what one client has missed. `reader`: where that is read.
 //! - `delivery`: from a publication to the inboxes of the hubs that want it.
 //! - `history`: what is kept of durable messages.
 //! - [`memory`], [`redis`]: the two carriers.
@@ -18,12 +18,15 @@ mod audience;
 mod delivery;
 mod history;
 pub mod memory;
+mod reader;
 mod recovery;
 pub mod redis;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
@@ -33,7 +36,8 @@ use crate::protocol::publication::Publication;
 
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;
-pub use recovery::{NotRecovered, Recovered, RecoveryLimits};
+pub use reader::HistoryReader;
+pub use recovery::{Interrupted, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 
 /// A handle of the broker; cloning shares it. When the last one is dropped the broker stops.
@@ -233,25 +237,20 @@ impl Broker {
         }
     }
 
-    /// Returns once delivery is proven, or has not been for as long as a command may take.
-    pub async fn linked(&self) {
+    /// How long whoever is to read a history waits for a link that is proven.
+    pub fn patience(&self) -> Duration {
         match self {
-            Self::Memory(_) => {}
-            Self::Redis(broker) => broker.linked().await,
+            Self::Memory(_) => Duration::ZERO,
+            Self::Redis(broker) => broker.patience(),
         }
     }
 
-    /// Reads what was published durably on `channel` behind `since`: everything, or nothing.
-    pub async fn recover(
-        &self,
-        channel: &ChannelName,
-        since: Position,
-        limits: RecoveryLimits,
-    ) -> Result<Recovered, NotRecovered> {
-        match self {
-            Self::Memory(broker) => broker.recover(channel, since, limits),
-            Self::Redis(broker) => broker.recover(channel, since, limits).await,
-        }
+    /// Waits until `deadline` for a link that is proven, to read histories over.
+    ///
+    /// # Errors
+    /// [`NotRecovered::Unavailable`]: there was none.
+    pub async fn reader(&self, deadline: Instant) -> Result<HistoryReader, NotRecovered> {
+        HistoryReader::of(self, deadline).await.ok_or(NotRecovered::Unavailable)
     }
 
     /// The place before any history that begins from now on, by the clock of whoever keeps the history; never

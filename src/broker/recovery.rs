@@ -58,6 +58,12 @@ impl NotRecovered {
     }
 }
 
+/// The link was lost before a history was read, which says nothing of the history: it is to be read again, over another
+/// link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the link was lost before the history was read")]
+pub struct Interrupted;
+
 /// Puts the pages of one recovery together.
 #[derive(Debug)]
 pub(super) struct Recovery {

@@ -1,45 +1,61 @@
 //! What sessions have missed while they were away: read once they are held at the gate, so that nothing falls
 //! between what is read and what comes.
 
-use actix::{ActorFutureExt as _, AsyncContext as _, Context, WrapFuture as _};
+use actix::{ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, WrapFuture as _};
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::Hub;
-use super::registry::Slot;
 use super::resumption::{Missed, Read, Resumption};
 use super::waiting::Request;
+use crate::broker::{HistoryReader, Interrupted, NotRecovered};
 use crate::metrics::Metrics;
 use crate::protocol::SessionId;
+
+/// The wait for a link to read over has ended, for one request.
+///
+/// A message to itself, so that it is handled behind every gap that the link has told before it was proven: what is
+/// read then speaks for these.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Linked {
+    session: SessionId,
+    request: Request,
+    reader: Result<HistoryReader, NotRecovered>,
+    deadline: Instant,
+}
 
 impl Hub {
     /// All channels of a request are confirmed: reads what its client has missed, then answers. Most have
     /// missed nothing, which shows without reading. It reads over a link that is proven, if there is one soon, because
     /// then every gap of before is known.
     pub(super) fn recover(&mut self, session: SessionId, request: Request, context: &mut Context<Self>) {
-        let Some(slot) = self.slot(session) else { return };
-        if self.reads(slot, &request).is_empty() {
+        if self.missed(session, &request).is_empty() {
             return self.recovered(session, &request, Vec::new());
         }
-        let broker = self.broker.clone();
-        let done = async move { broker.linked().await }.into_actor(self).then(move |(), hub, _| {
-            let reads = hub.slot(session).map_or_else(Vec::new, |slot| hub.reads(slot, &request));
-            join_all(reads).into_actor(hub).map(move |reads, hub, _| hub.recovered(session, &request, reads))
-        });
-        context.spawn(done);
+        let deadline = Instant::now() + self.broker.patience();
+        self.await_link(session, request, deadline, context);
+    }
+
+    fn await_link(
+        &self,
+        session: SessionId,
+        request: Request,
+        deadline: Instant,
+        context: &mut Context<Self>,
+    ) {
+        let (broker, hub) = (self.broker.clone(), context.address());
+        let waiting = async move {
+            let reader = broker.reader(deadline).await;
+            hub.do_send(Linked { session, request, reader, deadline });
+        };
+        context.spawn(waiting.into_actor(self));
     }
 
     /// What is to be read for a request.
-    fn reads(&self, slot: Slot, request: &Request) -> Vec<impl Future<Output = Read> + use<>> {
-        let missed = request.wanted.iter().filter_map(|wanted| Missed::of(&self.registry, slot, wanted));
-        missed.map(|missed| self.read(missed)).collect()
-    }
-
-    fn read(&self, missed: Missed) -> impl Future<Output = Read> + use<> {
-        let (broker, limits) = (self.broker.clone(), self.recovery);
-        async move {
-            let outcome = broker.recover(&missed.channel, missed.since, limits).await;
-            missed.read(outcome)
-        }
+    fn missed(&self, session: SessionId, request: &Request) -> Vec<Missed> {
+        let Some(slot) = self.slot(session) else { return Vec::new() };
+        request.wanted.iter().filter_map(|wanted| Missed::of(&self.registry, slot, wanted)).collect()
     }
 
     fn recovered(&mut self, session: SessionId, request: &Request, mut reads: Vec<Read>) {
@@ -56,5 +72,37 @@ impl Hub {
             standings.push(standing);
         }
         self.answer(session, request.kind, standings);
+    }
+}
+
+impl Handler<Linked> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, message: Linked, context: &mut Self::Context) {
+        let Linked { session, request, reader, deadline } = message;
+        let missed = self.missed(session, &request);
+        let reader = match reader {
+            Ok(reader) => reader,
+            Err(reason) => {
+                let reads = missed.into_iter().map(|missed| missed.read(Err(reason))).collect();
+                return self.recovered(session, &request, reads);
+            }
+        };
+        let limits = self.recovery;
+        let read = |missed: Missed| {
+            let reader = reader.clone();
+            async move {
+                let outcome = reader.recover(&missed.channel, missed.since, limits, deadline).await?;
+                Ok(missed.read(outcome))
+            }
+        };
+        let reads = join_all(missed.into_iter().map(read)).into_actor(self);
+        context.spawn(reads.map(move |reads, hub, context| {
+            match reads.into_iter().collect::<Result<Vec<_>, Interrupted>>() {
+                Ok(reads) => hub.recovered(session, &request, reads),
+                // All of it once more, because the gaps of the next link come first.
+                Err(Interrupted) => hub.await_link(session, request, deadline, context),
+            }
+        }));
     }
 }

@@ -162,11 +162,12 @@ impl<L: Line> Registry<L> {
 
     /// The broker delivers everything behind `place` on this channel.
     pub fn confirm(&mut self, channel: &ChannelName, place: Position) {
-        let Some(channel) = self.channels.get_mut(channel) else { return };
-        (channel.place, channel.broken) = (Some(place), None);
-        for subscriber in &mut channel.subscribers {
-            if let Some(gate) = &mut subscriber.gate {
-                gate.confirm(place);
+        let Some(entry) = self.channels.get_mut(channel) else { return };
+        entry.place = Some(place);
+        for gate in entry.subscribers.iter_mut().filter_map(|subscriber| subscriber.gate.as_mut()) {
+            gate.confirm(place);
+            if let Some(reason) = entry.broken {
+                gate.begin_with_gap(gaps::frame(channel, reason));
             }
         }
     }

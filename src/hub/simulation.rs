@@ -11,7 +11,9 @@ use super::registry::{ChannelStanding, Line, Registry, Slot};
 use super::resumption::{Missed, Read, Resumption};
 use super::waiting::{Request, RequestKind, Waiting};
 use crate::broker::redis::simulation::{Link, Recovering};
-use crate::broker::{HubEvent, HubId, Inbox, InboxFull, NotRecovered, Recovered, RecoveryLimits};
+use crate::broker::{
+    HubEvent, HubId, Inbox, InboxFull, Interrupted, NotRecovered, Recovered, RecoveryLimits,
+};
 use crate::protocol::conversation::Wanted;
 use crate::protocol::event::GapReason;
 use crate::protocol::{SessionId, Version};
@@ -26,6 +28,8 @@ pub(crate) struct HubOptions {
     pub(crate) is_impatient: bool,
     /// A deliberate fault: what the inbox refuses is not told.
     pub(crate) is_secretive: bool,
+    /// A deliberate fault: what the loss of a link interrupts is not read again.
+    pub(crate) is_resigned: bool,
 }
 
 /// One hub.
@@ -36,6 +40,8 @@ pub(crate) struct SimulatedHub<L> {
     registry: Registry<L>,
     waiting: Waiting,
     sessions: BTreeMap<SessionId, Slot>,
+    /// Who waits for a link to read over.
+    linking: VecDeque<(SessionId, Request)>,
     resuming: Vec<Resuming>,
 }
 
@@ -55,14 +61,18 @@ pub(crate) enum Mail {
     GoLive(GoLive),
     Leave(Leave),
     FromBroker(HubEvent),
+    /// The wait for a link has ended, as `Linked` in `recovery.rs` says it.
+    #[allow(private_interfaces, reason = "the hub sends it to itself")]
+    Linked(SessionId, Request, Result<u64, NotRecovered>),
 }
 
-/// A request whose histories are being read.
+/// A request whose histories are being read. One that is interrupted is read once more, all of it.
 struct Resuming {
     session: SessionId,
     request: Request,
     open: Vec<(Recovering, Missed)>,
     reads: Vec<Read>,
+    is_interrupted: bool,
 }
 
 /// What a hub tells sessions.
@@ -101,6 +111,7 @@ impl<L: Line> SimulatedHub<L> {
             registry: Registry::default(),
             waiting: Waiting::default(),
             sessions: BTreeMap::new(),
+            linking: VecDeque::new(),
             resuming: Vec::new(),
         }
     }
@@ -155,6 +166,7 @@ impl<L: Line> SimulatedHub<L> {
                 Told::new()
             }
             Some(Mail::FromBroker(event)) => self.on_broker(event, link, at),
+            Some(Mail::Linked(session, request, reader)) => self.read(session, request, reader, link, at),
             None => Told::new(),
         }
     }
@@ -216,47 +228,110 @@ impl<L: Line> SimulatedHub<L> {
         Told::new()
     }
 
-    fn recover(&mut self, session: SessionId, request: Request, link: &mut Link, at: Instant) -> Told {
-        let Some(&slot) = self.sessions.get(&session) else { return Told::new() };
-        let (mut open, mut reads) = (Vec::new(), Vec::new());
-        for missed in request.wanted.iter().filter_map(|wanted| Missed::of(&self.registry, slot, wanted)) {
-            match link.recover(&missed.channel, missed.since, self.options.recovery) {
-                Ok(name) => open.push((name, missed)),
-                Err(reason) => reads.push(missed.read(Err(reason))),
-            }
+    fn recover(&mut self, session: SessionId, request: Request, link: &Link, at: Instant) -> Told {
+        if self.missed(session, &request).is_empty() {
+            return self.recovered(session, &request, Vec::new(), link, at);
         }
-        let resuming = Resuming { session, request, open, reads };
-        if resuming.open.is_empty() {
-            return self.recovered(resuming, link, at);
-        }
-        self.resuming.push(resuming);
+        self.linking.push_back((session, request));
         Told::new()
     }
 
-    /// A history has been read, of this hub or another.
+    fn missed(&self, session: SessionId, request: &Request) -> Vec<Missed> {
+        let Some(&slot) = self.sessions.get(&session) else { return Vec::new() };
+        request.wanted.iter().filter_map(|wanted| Missed::of(&self.registry, slot, wanted)).collect()
+    }
+
+    /// Whether somebody waits for a link.
+    pub(crate) fn awaits_link(&self) -> bool {
+        !self.linking.is_empty()
+    }
+
+    /// A link is proven: whoever has waited the longest learns of it.
+    pub(crate) fn linked(&mut self, link: u64) {
+        if let Some((session, request)) = self.linking.pop_front() {
+            self.mailbox.push(Mail::Linked(session, request, Ok(link)));
+        }
+    }
+
+    /// Whoever waits for a link waits no longer.
+    pub(crate) fn give_up(&mut self) {
+        for (session, request) in self.linking.drain(..) {
+            self.mailbox.push(Mail::Linked(session, request, Err(NotRecovered::Unavailable)));
+        }
+    }
+
+    fn read(
+        &mut self,
+        session: SessionId,
+        request: Request,
+        reader: Result<u64, NotRecovered>,
+        link: &mut Link,
+        at: Instant,
+    ) -> Told {
+        let missed = self.missed(session, &request);
+        let reader = match reader {
+            Ok(reader) => reader,
+            Err(reason) => {
+                let reads = missed.into_iter().map(|missed| missed.read(Err(reason))).collect();
+                return self.recovered(session, &request, reads, link, at);
+            }
+        };
+        let mut resuming =
+            Resuming { session, request, open: Vec::new(), reads: Vec::new(), is_interrupted: false };
+        for missed in missed {
+            match link.recover(reader, &missed.channel, missed.since, self.options.recovery) {
+                Ok(name) => resuming.open.push((name, missed)),
+                Err(Interrupted) => resuming.is_interrupted = true,
+            }
+        }
+        self.read_on(resuming, link, at)
+    }
+
+    /// A history has been read, of this hub or another, or its reading interrupted.
     pub(crate) fn on_recovery(
         &mut self,
         name: Recovering,
-        outcome: &Result<Recovered, NotRecovered>,
-        link: &mut Link,
+        outcome: &Result<Result<Recovered, NotRecovered>, Interrupted>,
+        link: &Link,
         at: Instant,
     ) -> Told {
         let is_it = |resuming: &Resuming| resuming.open.iter().position(|(open, _)| *open == name);
         let Some(index) = self.resuming.iter().position(|resuming| is_it(resuming).is_some()) else {
             return Told::new();
         };
-        let resuming = &mut self.resuming[index];
-        let (_, missed) = resuming.open.swap_remove(is_it(resuming).unwrap());
-        resuming.reads.push(missed.read(outcome.clone()));
-        if !resuming.open.is_empty() {
-            return Told::new();
+        let mut resuming = self.resuming.swap_remove(index);
+        let (_, missed) = resuming.open.swap_remove(is_it(&resuming).unwrap());
+        match outcome {
+            Ok(outcome) => resuming.reads.push(missed.read(outcome.clone())),
+            Err(Interrupted) if self.options.is_resigned => {
+                resuming.reads.push(missed.read(Err(NotRecovered::Unavailable)));
+            }
+            Err(Interrupted) => resuming.is_interrupted = true,
         }
-        let resuming = self.resuming.swap_remove(index);
-        self.recovered(resuming, link, at)
+        self.read_on(resuming, link, at)
     }
 
-    fn recovered(&mut self, resuming: Resuming, link: &Link, at: Instant) -> Told {
-        let Resuming { session, request, mut reads, .. } = resuming;
+    fn read_on(&mut self, resuming: Resuming, link: &Link, at: Instant) -> Told {
+        if !resuming.open.is_empty() {
+            self.resuming.push(resuming);
+            return Told::new();
+        }
+        let Resuming { session, request, reads, is_interrupted, .. } = resuming;
+        if is_interrupted {
+            self.linking.push_back((session, request));
+            return Told::new();
+        }
+        self.recovered(session, &request, reads, link, at)
+    }
+
+    fn recovered(
+        &mut self,
+        session: SessionId,
+        request: &Request,
+        mut reads: Vec<Read>,
+        link: &Link,
+        at: Instant,
+    ) -> Told {
         let Some(&slot) = self.sessions.get(&session) else { return Told::new() };
         let mut resumption = Resumption::new(slot, self.options.recovery.bytes);
         let standing =

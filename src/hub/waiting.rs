@@ -1,7 +1,7 @@
 //! Who waits for the broker to confirm which channel. A plain struct.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::protocol::SessionId;
 use crate::protocol::channel::ChannelName;
@@ -12,7 +12,7 @@ use crate::protocol::conversation::Wanted;
 pub(super) struct Request {
     pub(super) kind: RequestKind,
     /// The channels, in the order of the answer.
-    pub(super) wanted: Rc<[Wanted]>,
+    pub(super) wanted: Arc<[Wanted]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn join() -> Request {
-        Request { kind: RequestKind::Join, wanted: Rc::new([]) }
+        Request { kind: RequestKind::Join, wanted: Arc::new([]) }
     }
 
     fn confirm(waiting: &mut Waiting, name: &str) -> Vec<(SessionId, Request)> {
@@ -112,7 +112,7 @@ mod tests {
     fn a_join_is_done_when_its_last_channel_is_confirmed() {
         let (mut waiting, one) = (Waiting::default(), SessionId(1));
         waiting.wait(one, join(), vec![channel("user:1"), channel("room:7")]);
-        let subscribe = Request { kind: RequestKind::Subscribe { ticket: 5 }, wanted: Rc::new([]) };
+        let subscribe = Request { kind: RequestKind::Subscribe { ticket: 5 }, wanted: Arc::new([]) };
         waiting.wait(SessionId(2), subscribe.clone(), vec![channel("room:7")]);
         assert_eq!(confirm(&mut waiting, "room:7"), [(SessionId(2), subscribe)]);
         assert_eq!(confirm(&mut waiting, "room:7"), []);

@@ -33,6 +33,17 @@ pub struct Page {
     pub whole_since_ms: u64,
 }
 
+/// Where a history ends, as far as that could be found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// Here.
+    At(Position),
+    /// There is no history.
+    Nothing,
+    /// Whoever keeps it did not say. It may be there or not: nothing follows from that.
+    Unreadable,
+}
+
 /// Why nothing can be said about what stands behind a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Hole {

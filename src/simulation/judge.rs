@@ -17,6 +17,8 @@ pub(super) struct Judge {
     pub(super) is_on: bool,
     /// The place that it continues from.
     pub(super) position: Option<Position>,
+    /// Whether it has continued from a message in this session.
+    has_continued: bool,
     /// What was published before this session was told that it is on the channel.
     plain_from: u64,
     /// The last message without a place in this session.
@@ -31,6 +33,8 @@ pub(super) struct Law {
     pub(super) has_exact_beginnings: bool,
     /// Plain messages arrive, or their loss is told.
     pub(super) counts_plain: bool,
+    /// Every history keeps what clients may ask for, and may be read: who knows a message continues, without a gap.
+    pub(super) is_whole: bool,
 }
 
 pub(super) type Verdict = Result<(), String>;
@@ -51,6 +55,12 @@ impl Judge {
         if recovered == Some(true) && self.position != Some(position) {
             return Err(format!("continues from {position}, not from {:?}", self.position));
         }
+        // From the place before a history, which it is told where a replica knows nothing, it cannot always continue.
+        let knows_a_message = self.position.is_some_and(|position| !position.is_beginning());
+        if law.is_whole && knows_a_message && recovered == Some(false) {
+            return Err(format!("does not continue from {:?}, though nothing was lost", self.position));
+        }
+        self.has_continued = knows_a_message && recovered == Some(true);
         if recovered == Some(false) {
             // It begins anew behind the place that it is told, and may be given again what it had of that.
             self.is_excused = true;
@@ -67,13 +77,11 @@ impl Judge {
         Ok(())
     }
 
-    /// Whether it continues from a message. From the place before a history, which it is told where a replica
-    /// knows nothing, it cannot always.
-    pub(super) fn knows_a_message(&self) -> bool {
-        self.position.is_some_and(|position| !position.is_beginning())
-    }
-
-    pub(super) fn on_gap(&mut self) -> Verdict {
+    /// `may_know_little`: its replica has not followed the channel when it came.
+    pub(super) fn on_gap(&mut self, law: Law, may_know_little: bool) -> Verdict {
+        if law.is_whole && (self.has_continued || !may_know_little) {
+            return Err("a gap, though nothing was lost".to_owned());
+        }
         self.is_excused = true;
         self.is_plain_excused = true;
         self.is_on.then_some(()).ok_or_else(|| "a gap of a channel that it is not on".to_owned())

@@ -9,6 +9,7 @@
 
 mod chance;
 mod client;
+mod faults;
 mod judge;
 mod plan;
 mod record;
@@ -63,6 +64,11 @@ fn the_judge_finds_a_session_that_is_live_too_early() {
 #[test]
 fn the_judge_finds_an_inbox_that_drops_without_a_word() {
     assert_found(Sabotage::Secrecy, &["never came", "is missing before"]);
+}
+
+#[test]
+fn the_judge_finds_a_replica_that_gives_up_when_its_link_is_lost() {
+    assert_found(Sabotage::Resignation, &["does not continue"]);
 }
 
 #[test]

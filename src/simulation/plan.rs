@@ -13,6 +13,8 @@ pub(super) enum Sabotage {
     Impatience,
     /// What a full inbox refuses is not told.
     Secrecy,
+    /// A hub does not read again when its link is lost.
+    Resignation,
     /// A client forgets the last position that it was given.
     Forgetfulness,
 }
@@ -29,6 +31,8 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     LinkCut,
+    /// The link is away for longer than anybody waits for it.
+    PatienceEnds,
     ReplicaRestart,
     /// A message on the wire is lost without a trace.
     MessageLost,
@@ -109,7 +113,7 @@ impl Plan {
         if loses_on_the_wire {
             self.faults.push(Fault::MessageLost);
         }
-        for fault in [Fault::Restart, Fault::ClockForward] {
+        for fault in [Fault::PatienceEnds, Fault::Restart, Fault::ClockForward] {
             if chance.percent(40) {
                 self.faults.push(fault);
             }

@@ -39,7 +39,7 @@ pub(super) struct World {
     /// How much has been published; shared with the sockets.
     pub(super) published: Rc<Cell<u64>>,
     /// How much of it Redis has kept safe.
-    saved: u64,
+    pub(super) saved: u64,
     pub(super) records: Vec<Record>,
     pub(super) replicas: Vec<Replica>,
     pub(super) clients: Vec<Client>,
@@ -61,6 +61,8 @@ pub(super) struct Replica {
 enum Step {
     Link(usize, LinkStep),
     Hub(usize, usize),
+    /// Somebody on this replica and hub waits for a link, and there is one.
+    Linked(usize, usize),
     Session(usize),
     Read(usize),
     Connect(usize),
@@ -72,7 +74,7 @@ impl Step {
         match self {
             Self::Link(replica, LinkStep::Carry | LinkStep::Receive) => replica,
             Self::Link(replica, _) => 2 + replica,
-            Self::Hub(replica, hub) => 4 + (replica + hub) % 2,
+            Self::Hub(replica, hub) | Self::Linked(replica, hub) => 4 + (replica + hub) % 2,
             Self::Session(_) | Self::Connect(_) => 6,
             Self::Read(_) => 7,
         }
@@ -102,6 +104,7 @@ impl World {
         let law = Law {
             has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
             counts_plain: !plan.may(Fault::MessageLost),
+            is_whole: plan.is_calm,
         };
         let record = |(name, kind): (&str, Kind)| Record {
             name: ChannelName::parse(name).unwrap(),
@@ -132,7 +135,7 @@ impl World {
         world
     }
 
-    fn replica(&self) -> Replica {
+    pub(super) fn replica(&self) -> Replica {
         let plan = &self.plan;
         let options = LinkOptions {
             page_entries: plan.page_entries,
@@ -145,6 +148,7 @@ impl World {
             recovery,
             is_impatient: plan.sabotage == Sabotage::Impatience,
             is_secretive: plan.sabotage == Sabotage::Secrecy,
+            is_resigned: plan.sabotage == Sabotage::Resignation,
         };
         let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(options, &link)).collect();
         Replica { link, hubs }
@@ -218,6 +222,10 @@ impl World {
             for (hub, _) in replica.hubs.iter().enumerate().filter(|(_, hub)| hub.has_mail()) {
                 steps.push(Step::Hub(index, hub));
             }
+            if replica.link.proven().is_some() {
+                let awaits_link = replica.hubs.iter().enumerate().filter(|(_, hub)| hub.awaits_link());
+                steps.extend(awaits_link.map(|(hub, _)| Step::Linked(index, hub)));
+            }
         }
         for (index, client) in self.clients.iter().enumerate() {
             let Some(session) = &client.session else {
@@ -242,6 +250,10 @@ impl World {
                 let told = hubs[hub].handle(link, self.now);
                 self.tell(told);
             }
+            Step::Linked(replica, hub) => {
+                let Replica { link, hubs } = &mut self.replicas[replica];
+                link.proven().into_iter().for_each(|name| hubs[hub].linked(name));
+            }
             Step::Session(client) => self.session(client),
             Step::Read(client) => return self.read(client),
             Step::Connect(client) => self.connect(client),
@@ -253,7 +265,7 @@ impl World {
         let is_refused = !self.is_settling && self.chance.percent(self.plan.refused_percent);
         let Replica { link, hubs } = &mut self.replicas[replica];
         if let Some((name, outcome)) = link.take(step, &mut self.server, self.now, is_refused) {
-            let now = self.now;
+            let (now, outcome) = (self.now, Ok(outcome));
             let told = hubs.iter_mut().flat_map(|hub| hub.on_recovery(name, &outcome, link, now)).collect();
             self.tell(told);
         }
@@ -321,71 +333,5 @@ impl World {
         trace!(self, "publish on {}: {payload}", NAMES[channel]);
         let record = &self.records[channel];
         self.replicas.iter_mut().for_each(|replica| replica.link.publish(&record.name, &payload));
-    }
-
-    fn break_something(&mut self, fault: Fault) {
-        trace!(self, "FAULT {fault:?}");
-        let replica = self.chance.below(self.replicas.len());
-        match fault {
-            Fault::LinkCut => self.cut_link(replica),
-            Fault::ReplicaRestart => {
-                for client in 0..self.clients.len() {
-                    if self.clients[client].session.as_ref().is_some_and(|session| session.replica == replica)
-                    {
-                        self.cut(client);
-                    }
-                }
-                self.replicas[replica] = self.replica();
-            }
-            Fault::MessageLost => {
-                self.replicas[replica].link.lose_one();
-            }
-            Fault::Restart => self.restart(Server::restart),
-            Fault::RestartWithLostEnd => {
-                self.restart(Server::restart_with_lost_end);
-                self.records.iter_mut().for_each(|record| record.lose_end(self.saved));
-            }
-            Fault::RestartEmpty => {
-                self.restart(Server::restart_empty);
-                self.save();
-            }
-            Fault::Flush => self.server.flush(),
-            Fault::Delete => {
-                let channel = self.chance.below(NAMES.len());
-                self.server.delete(&self.records[channel].name);
-                self.records[channel].delete();
-            }
-            Fault::ClockForward => self.server.clock_ms += self.chance.between(1, 2_000),
-            Fault::ClockBack => self.server.clock_ms -= self.chance.between(1, 2_000),
-        }
-    }
-
-    /// Redis ends and is there again: everybody loses his connection.
-    fn restart(&mut self, restart: impl FnOnce(&mut Server)) {
-        (0..self.replicas.len()).for_each(|replica| self.cut_link(replica));
-        self.server.clock_ms += 10;
-        restart(&mut self.server);
-    }
-
-    fn save(&mut self) {
-        self.server.save();
-        self.saved = self.published.get();
-    }
-
-    fn cut_link(&mut self, replica: usize) {
-        let Replica { link, hubs } = &mut self.replicas[replica];
-        let (now, mut told) = (self.now, Vec::new());
-        for name in link.cut(now) {
-            let unavailable = Err(crate::broker::NotRecovered::Unavailable);
-            told.extend(hubs.iter_mut().flat_map(|hub| hub.on_recovery(name, &unavailable, link, now)));
-        }
-        self.tell(told);
-        for client in &mut self.clients {
-            let is_waiting =
-                (0..NAMES.len()).any(|channel| client.wants[channel] && !client.judges[channel].is_on);
-            if let Some(session) = client.session.as_mut().filter(|session| session.replica == replica) {
-                session.came_early |= is_waiting;
-            }
-        }
     }
 }

@@ -9,6 +9,7 @@ use super::hubs::Hubs;
 use crate::broker::HubId;
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
+use crate::protocol::event::GapReason;
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 
@@ -26,6 +27,8 @@ const MAX_HELD_BYTES: usize = 64 << 20;
 pub(crate) struct Answer {
     pub(crate) hub: HubId,
     pub(crate) channels: Vec<(ChannelName, Position)>,
+    /// To be told behind that: something behind the places of these is missing, of which others know already.
+    pub(crate) broken: Vec<(ChannelName, GapReason)>,
 }
 
 /// One step of the link: the lists have no channel in common, so their order does not matter.
@@ -186,7 +189,7 @@ impl Channels {
             }
         }
         if open.is_empty() {
-            return Some(Answer { hub, channels: self.with_places(channels, now) });
+            return Some(self.answer(hub, channels, now));
         }
         let ticket = Arc::new(Ticket { hub, channels, open: AtomicUsize::new(open.len()) });
         for channel in open {
@@ -309,23 +312,29 @@ impl Channels {
 
     /// Everything up to the places in an answer was handed over before it, or came when nobody was there.
     fn answer_of(&mut self, ticket: &Ticket, now: Position) -> Answer {
-        Answer { hub: ticket.hub, channels: self.with_places(ticket.channels.clone(), |_| now) }
+        self.answer(ticket.hub, ticket.channels.clone(), |_| now)
     }
 
-    fn with_places(
+    fn answer(
         &mut self,
+        hub: HubId,
         channels: Vec<ChannelName>,
         mut now: impl FnMut(&ChannelName) -> Position,
-    ) -> Vec<(ChannelName, Position)> {
+    ) -> Answer {
+        let mut broken = Vec::new();
         let place = |channel: ChannelName| {
             let place = match self.entries.get_mut(&channel) {
-                Some(entry) => entry.continuity.place_or_else(|| now(&channel)),
+                Some(entry) => {
+                    broken.extend(entry.continuity.broken().map(|reason| (channel.clone(), reason)));
+                    entry.continuity.place_or_else(|| now(&channel))
+                }
                 // It was given up while it was asked for; the answer will find nobody.
                 None => now(&channel),
             };
             (channel, place)
         };
-        channels.into_iter().map(place).collect()
+        let channels = channels.into_iter().map(place).collect();
+        Answer { hub, channels, broken }
     }
 
     /// The link has brought a channel to `stage`; what hubs want may have changed meanwhile.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::protocol::event::GapReason;
-use crate::protocol::history::{Hole, Page};
+use crate::protocol::history::{Hole, Page, Tail};
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 
@@ -24,6 +24,8 @@ const MAX_READS: u8 = 16;
 pub(crate) struct Continuity {
     /// Everything up to here was handed over, or came before anybody was there. `None` until it is known.
     place: Option<Position>,
+    /// Why something behind `place` may never come, of which those who were here have been told.
+    broken: Option<GapReason>,
     catching_up: Option<Box<CatchingUp>>,
     /// Whether a message without a place was seen: then others may have been missed while away.
     carries_plain: bool,
@@ -71,9 +73,31 @@ impl Continuity {
         *self.place.get_or_insert_with(now)
     }
 
+    /// Why that may not be everything: whoever begins at the place is to be told of a gap behind it.
+    pub(crate) fn broken(&self) -> Option<GapReason> {
+        self.broken
+    }
+
     /// A publication has come from a history that cannot be interrupted.
     pub(crate) fn pass(&mut self, position: Position) {
-        self.place = Some(position);
+        self.stand_at(position);
+    }
+
+    /// Everything behind this place is going to be handed over.
+    fn stand_at(&mut self, place: Position) {
+        (self.place, self.broken) = (Some(place), None);
+    }
+
+    /// The history that led to the place is gone, and `tail` is the end of what there is now. What was handed over up to
+    /// the place, or is older than a gap before it, is not to come any more.
+    fn begin_anew_at(&mut self, tail: Position, progress: &mut Progress) {
+        let before = self.place.filter(|place| !place.is_beginning());
+        if let (Some(catching_up), Some(before)) = (&mut self.catching_up, before) {
+            let is_new = |position: Position| position > before;
+            catching_up.held.retain(|publication| publication.position().is_none_or(is_new));
+        }
+        self.stand_at(tail);
+        progress.continues_at = self.place;
     }
 
     pub(crate) fn is_catching_up(&self) -> bool {
@@ -111,7 +135,7 @@ impl Continuity {
         };
         match order(self.place, position) {
             Order::Next => {
-                self.place = Some(position);
+                self.stand_at(position);
                 Arrival::Deliver
             }
             Order::Past => Arrival::Duplicate,
@@ -142,44 +166,54 @@ impl Continuity {
         self.catching_up.as_ref().map_or(0, |catching_up| catching_up.held_bytes)
     }
 
-    /// The history ends at `tail`, or there was none at `now_ms` by the clock of who keeps it.
-    pub(crate) fn on_tail(&mut self, tail: Option<Position>, now_ms: u64) -> Progress {
+    /// The history ends at `tail`. `now_ms` is what the clock of who keeps it showed then, or is known to be later.
+    pub(crate) fn on_tail(&mut self, tail: Tail, now_ms: u64) -> Progress {
         let Some(catching_up) = &self.catching_up else { return Progress::default() };
         let was_away = catching_up.was_away;
         let mut progress = Progress::default();
         match (self.place, tail) {
-            (None, tail) => self.place = Some(tail.unwrap_or_else(|| Position::before(now_ms))),
-            (Some(place), Some(tail)) if place == tail => {}
-            (Some(place), Some(_)) => {
+            (_, Tail::Unreadable) => return self.on_unknown_tail(Position::before(now_ms)),
+            (None, Tail::At(tail)) => self.stand_at(tail),
+            (None, Tail::Nothing) => self.stand_at(Position::before(now_ms)),
+            (Some(place), Tail::At(tail)) if place == tail => self.stand_at(tail),
+            (Some(place), Tail::At(_)) => {
                 progress.read = Some(place);
                 return progress;
             }
             // What came meanwhile proves by itself that nothing is missing.
-            (Some(place), None) if !was_away && catching_up.begins_with_next_of(place) => {}
-            (Some(place), None) => {
+            (Some(place), Tail::Nothing) if !was_away && catching_up.begins_with_next_of(place) => {}
+            (Some(place), Tail::Nothing) => {
                 // It has expired, if nobody was away; else nothing is known.
                 if was_away && !place.is_beginning() {
                     self.note_gap(&mut progress, GapReason::HistoryLost);
                 }
-                self.place = Some(Position::before(now_ms));
-                progress.continues_at = self.place;
+                self.begin_anew_at(Position::before(now_ms), &mut progress);
             }
         }
         self.settle(progress, false)
     }
 
+    /// Nobody says where the history ends. Then its place stays what it was: if nothing hints at a hole there is none,
+    /// and else what is missing cannot be read.
+    fn on_unknown_tail(&mut self, now: Position) -> Progress {
+        let is_followed = self.catching_up.as_ref().is_none_or(|catching_up| {
+            let CatchingUp { was_away, dropped, .. } = **catching_up;
+            !was_away && dropped.is_none() && self.place.is_some_and(|place| catching_up.follows(place))
+        });
+        if is_followed { self.settle(Progress::default(), true) } else { self.on_unreadable(now) }
+    }
+
     /// What stands in the history behind the place that was to be read.
     pub(crate) fn on_page(&mut self, page: &Page) -> Progress {
-        let Some(place) = self.place else { return self.on_tail(Some(page.tail), page.tail.epoch) };
+        let Some(place) = self.place else { return self.on_tail(Tail::At(page.tail), page.tail.epoch) };
         let mut progress = Progress::default();
         let proof = page.prove(place);
         if proof == Err(Hole::Lost) {
             self.note_gap(&mut progress, GapReason::HistoryLost);
-            self.place = Some(page.tail);
-            progress.continues_at = self.place;
+            self.begin_anew_at(page.tail, &mut progress);
             return self.settle(progress, false);
         }
-        self.place = Some(page.entries.last().map_or(page.tail, |entry| entry.position));
+        self.stand_at(page.entries.last().map_or(page.tail, |entry| entry.position));
         progress.publications = page.entries.iter().filter_map(|entry| entry.publication.clone()).collect();
         progress.repaired = progress.publications.len() as u64;
         if proof == Err(Hole::TooMuch) {
@@ -195,6 +229,7 @@ impl Continuity {
         let mut progress = Progress::default();
         if self.place.is_some() {
             self.note_gap(&mut progress, GapReason::HistoryUnreadable);
+            self.broken = Some(GapReason::HistoryUnreadable);
         }
         self.place.get_or_insert(now);
         self.settle(progress, true)
@@ -234,7 +269,7 @@ impl Continuity {
                 }
                 Order::Next | Order::Elsewhere => {}
             }
-            self.place = Some(position);
+            self.stand_at(position);
             progress.publications.push(publication);
         }
         progress
@@ -246,6 +281,7 @@ impl Continuity {
         self.catching_up = Some(catching_up);
         if exhausted {
             progress.gap.get_or_insert(GapReason::HistoryUnreadable);
+            self.broken = progress.gap;
             return self.settle(progress, true);
         }
         progress.read = self.place;
@@ -277,6 +313,20 @@ impl Continuity {
 impl CatchingUp {
     fn new(was_away: bool) -> Box<Self> {
         Box::new(Self { was_away, held: VecDeque::new(), held_bytes: 0, dropped: None, reads: 0 })
+    }
+
+    /// Whether what was held back and is durable follows `place` without a hole.
+    fn follows(&self, mut place: Position) -> bool {
+        self.held.iter().filter_map(|publication| publication.position()).all(|next| {
+            match order(Some(place), next) {
+                Order::Next => {
+                    place = next;
+                    true
+                }
+                Order::Past => true,
+                Order::Elsewhere => false,
+            }
+        })
     }
 
     /// Whether the first durable message that was held back is the one behind `place`.

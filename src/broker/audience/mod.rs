@@ -184,11 +184,15 @@ impl Audience {
 
 impl State {
     /// Tells a hub that its subscriptions are made.
-    fn tell(&self, Answer { hub, channels }: Answer) {
+    fn tell(&self, Answer { hub, channels, broken }: Answer) {
         let Some(inbox) = self.inboxes.get(hub.index()) else { return };
         if inbox.offer(HubEvent::Subscribed(channels)).is_err() {
             // Against the contract. Its sessions wait for nothing; so say it loudly.
             log::error!("broker: a hub refused the answer to its subscription");
+        }
+        for (channel, reason) in broken {
+            // A gap is always taken.
+            let _ = inbox.offer(HubEvent::Gap { channel, reason, place: None });
         }
     }
 

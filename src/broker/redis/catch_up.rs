@@ -12,6 +12,7 @@ use super::history::{self, Tails};
 use super::loss::{self, Loss};
 use super::state::State;
 use crate::protocol::channel::ChannelName;
+use crate::protocol::history::Tail;
 use crate::protocol::position::Position;
 
 /// Channels whose histories are read at the same time: a few round trips' worth, so that ten thousand channels
@@ -40,7 +41,7 @@ pub(super) async fn catch_up(state: &State, channels: &[ChannelName]) -> Result<
             Ok(tails) => tails,
             Err(error) => {
                 log::debug!("redis: the ends of histories were not told: {}", loss::plain(&error));
-                Tails { now_ms: state.position_now().epoch, tails: vec![None; channels.len()] }
+                Tails { now_ms: state.position_now().epoch, tails: vec![Tail::Unreadable; channels.len()] }
             }
         };
     let behind: Vec<_> = channels
@@ -83,16 +84,15 @@ async fn read<T>(
     state: &State,
     command: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
 ) -> Result<Result<T, RedisError>, Loss> {
-    let mut connections = state.commands.subscribe();
     for is_last in [false, true] {
-        let Some(mut commands) = connections.borrow_and_update().clone() else { break };
-        match command(&mut commands).await {
+        let Some(mut line) = state.stages.line() else { break };
+        match command(&mut line.commands).await {
             Err(error) if error.is_timeout() => {
                 return Err(Loss::HistoryTimeout(state.options.response_timeout));
             }
-            Err(error) if error.code().is_none() && !is_last && state.is_proven() => {
+            Err(error) if error.code().is_none() && !is_last && state.stages.is_proven() => {
                 state.suspect.notify_one();
-                if timeout(state.options.connect_timeout, connections.changed()).await.is_err() {
+                if timeout(state.options.connect_timeout, state.stages.gone(&line)).await.is_err() {
                     break;
                 }
             }

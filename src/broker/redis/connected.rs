@@ -16,7 +16,7 @@ use super::link::{Connections, connect_commands};
 use super::loss::Loss;
 use super::receive::Receiver;
 use super::role::RoleQuestion;
-use super::state::{Stage, State};
+use super::state::State;
 use super::{USERS, function, history, publish, rejected};
 use crate::protocol::channel::ChannelName;
 
@@ -30,8 +30,7 @@ pub(super) async fn run(state: &State, connections: Connections, address: &str) 
     let (sink, stream) = subscriber.split();
     let (heard, hearing) = watch::channel(0);
     let (complete, completed) = oneshot::channel();
-    state.set_proving();
-    state.commands.send_replace(Some(commands.clone()));
+    state.stages.connected(commands.clone());
     let prover = Prover { state, client, commands, role, hearing };
     tokio::select! {
         loss = receive(state, stream, heard) => loss,
@@ -97,7 +96,7 @@ async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot:
 
 /// Sees to it that the data has a birthday. Not worth a link.
 async fn mark_born(state: &State) {
-    let Some(mut commands) = state.commands.borrow().clone() else { return };
+    let Some(mut commands) = state.commands() else { return };
     if let Err(error) = history::mark_born(&mut commands, &state.options).await {
         log::debug!("redis: the data's birthday was not noted: {error}");
     }
@@ -143,7 +142,7 @@ async fn keep_proving(
             return loss;
         }
         state.outages.proven(Instant::now(), &state.delivery.metrics);
-        if state.set_stage(Stage::Ready) != Stage::Ready {
+        if state.set_proven() {
             let channels = state.delivery.audience.wanted();
             log::info!("redis at {address}: delivery is proven (channels subscribed: {channels})");
         }
@@ -173,7 +172,7 @@ impl Prover<'_> {
                 // The other connection may be well, and then nothing needs to be missed: replace only this one.
                 Err(Loss::Closed) => {
                     self.commands = connect_commands(self.state, &self.client).await?;
-                    self.state.commands.send_replace(Some(self.commands.clone()));
+                    self.state.stages.replace_line(self.commands.clone());
                     self.trip().await
                 }
                 proof => proof,

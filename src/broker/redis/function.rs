@@ -147,8 +147,7 @@ async fn find(commands: &mut MultiplexedConnection) -> RedisResult<Option<String
 pub(super) async fn keep_loaded(state: &State) -> Infallible {
     loop {
         sleep(LOOK_EVERY.mul_f64(rand::random_range(0.8..1.2))).await;
-        let commands = state.commands.borrow().clone();
-        if let Some(mut commands) = commands {
+        if let Some(mut commands) = state.commands() {
             load(state, &mut commands).await;
         }
     }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue as _, Pipeline, RedisResult, Value};
+use redis::{ErrorKind, FromRedisValue as _, Pipeline, RedisResult, Value};
 use serde_json::value::RawValue;
 
 use super::options::RedisOptions;
 use crate::protocol::channel::ChannelName;
-use crate::protocol::history::{Entry, Page};
+use crate::protocol::history::{Entry, Page, Tail};
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 
@@ -16,8 +16,8 @@ use crate::protocol::publication::Publication;
 pub(super) struct Tails {
     /// Redis' clock, read before anything else.
     pub(super) now_ms: u64,
-    /// For each key, the last place of its history; `None` when it has none or cannot be read.
-    pub(super) tails: Vec<Option<Position>>,
+    /// For each key, where its history ends.
+    pub(super) tails: Vec<Tail>,
 }
 
 /// `TIME`'s answer.
@@ -42,7 +42,7 @@ pub(super) async fn tails(commands: &mut MultiplexedConnection, keys: &[String])
     let time = answers.pop().unwrap_or(Ok(Value::Nil))?;
     Ok(Tails {
         now_ms: milliseconds(Time::from_redis_value(time)?),
-        tails: tails.into_iter().map(|answer| tail(answer.ok()?)).collect(),
+        tails: tails.into_iter().map(|answer| answer.and_then(tail).unwrap_or(Tail::Unreadable)).collect(),
     })
 }
 
@@ -50,9 +50,12 @@ fn last_of<'a>(pipeline: &'a mut Pipeline, key: &str) -> &'a mut Pipeline {
     pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1)
 }
 
-fn tail(answer: Value) -> Option<Position> {
-    let entries: Vec<StreamEntry> = Vec::from_redis_value(answer).ok()?;
-    Position::parse(&entries.first()?.0)
+/// What the answer to `XREVRANGE … COUNT 1` says.
+fn tail(answer: Value) -> RedisResult<Tail> {
+    let entries: Vec<StreamEntry> = Vec::from_redis_value(answer)?;
+    let Some((id, _)) = entries.first() else { return Ok(Tail::Nothing) };
+    // Redis gives no other ids.
+    Ok(Position::parse(id).map_or(Tail::Unreadable, Tail::At))
 }
 
 /// What stands in the history of `channel` behind `since`, `max_entries` at most, read in one atomic step.
@@ -83,7 +86,11 @@ pub(super) async fn page(
             .into_iter()
             .filter_map(|entry| decode(channel, entry, options.max_payload_bytes))
             .collect(),
-        tail: tail(last).unwrap_or_else(|| Position::before(now_ms)),
+        tail: match tail(last)? {
+            Tail::At(position) => position,
+            Tail::Nothing => Position::before(now_ms),
+            Tail::Unreadable => return Err((ErrorKind::Parse, "an entry of a history has no place").into()),
+        },
         whole_since_ms: born_ms.max(now_ms.saturating_sub(ttl_ms)),
     })
 }

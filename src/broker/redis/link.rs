@@ -13,7 +13,8 @@ use tokio::time::{sleep, timeout};
 use super::address::{Address, Opened};
 use super::loss::Loss;
 use super::role::RoleQuestion;
-use super::state::{Stage, State};
+use super::stage::Stage;
+use super::state::State;
 use super::{connected, sentinel};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
@@ -29,12 +30,12 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
             () = state.stopped() => break,
             ended = link => ended.unwrap_or(Ended { loss: Loss::Panicked, place: None }),
         };
-        let stage = take_down(&state, Stage::Down(loss.clone()));
-        if stage == Stage::Ready {
+        let stage = take_down(&state, Some(loss.clone()));
+        if matches!(stage, Stage::Ready(_)) {
             backoff.reset();
             reported = None;
         }
-        if matches!(stage, Stage::Ready | Stage::Proving(_)) {
+        if matches!(stage, Stage::Ready(_) | Stage::Proving { .. }) {
             Metrics::count(&state.delivery.metrics.link_losses, loss.label());
         }
         let wait = backoff.next(&mut rand::rng());
@@ -44,13 +45,12 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
             () = sleep(wait) => {}
         }
     }
-    take_down(&state, Stage::Stopped);
+    take_down(&state, None);
 }
 
 /// Nothing is carried any more: nobody may wait for it. Returns how far the link was.
-fn take_down(state: &State, stage: Stage) -> Stage {
-    state.commands.send_replace(None);
-    let before = state.set_stage(stage);
+fn take_down(state: &State, loss: Option<Loss>) -> Stage<MultiplexedConnection> {
+    let before = state.set_down(loss);
     state.outages.lost(Instant::now(), &state.delivery.metrics);
     let audience = &state.delivery.audience;
     audience.tell(audience.link_down(state.position_now()));

@@ -4,7 +4,7 @@
 //!
 //! - `options`: where Redis is and how long to wait for it. `address`: what its URL says. `access`: passwords and
 //!   certificates.
-//! - `state`: what the link and the handles share.
+//! - `state`: what the link and the handles share. `stage`: how far the link is, and its connection.
 //! - `loss`: why there is no link. `clock`: what Redis' clock shows.
 //! - `catch_up`: reading what channels have missed. `outage`: how long losses last.
 //! - `receive`: from a message to the hubs.
@@ -35,11 +35,13 @@ mod role;
 mod sentinel;
 #[cfg(test)]
 pub(crate) mod simulation;
+mod stage;
 mod state;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult};
@@ -49,7 +51,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::delivery::Delivery;
-use super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
+use super::recovery::{Interrupted, NotRecovered, Recovered, Recovery, RecoveryLimits};
 use super::{BrokerSetupError, Health, HubId, PublishError};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
@@ -59,11 +61,15 @@ use crate::protocol::position::Position;
 pub use access::{Credentials, TlsFiles};
 use loss::Loss;
 pub use options::RedisOptions;
-use state::{Stage, State};
+use stage::Line;
+use state::State;
 
 /// The channel, after the prefix, for one write to many users. Every replica hears it; no session can: it has
 /// no namespace.
 const USERS: &str = "users";
+
+/// What histories are read over.
+pub(super) type ReadLine = Line<MultiplexedConnection>;
 
 /// A handle of the Redis broker; cloning shares it.
 #[derive(Clone)]
@@ -99,7 +105,7 @@ impl RedisBroker {
             if kept.is_err() {
                 // A fault in what remakes links. Nothing is left to do it: so never again be ready.
                 log::error!("redis at {address}: the link's thread panicked, restart this process");
-                shared.set_stage(Stage::Down(Loss::Panicked));
+                shared.set_down(Some(Loss::Panicked));
             }
             // A name that is being resolved would hold up an orderly end.
             runtime.shutdown_background();
@@ -157,7 +163,7 @@ impl RedisBroker {
     ) -> Result<(MultiplexedConnection, SemaphorePermit<'_>), PublishError> {
         let state = &self.handle.state;
         super::check_size(message, state.options.max_payload_bytes)?;
-        let Some(commands) = state.commands.borrow().clone() else {
+        let Some(commands) = state.commands() else {
             return Err(PublishError::Unavailable);
         };
         let waiting = state.publishing.try_acquire().map_err(|_| PublishError::Busy)?;
@@ -177,43 +183,32 @@ impl RedisBroker {
         }
     }
 
-    /// Waits for a link that is just being made again, for as long as a command may take: most interruptions are
-    /// shorter, and whoever comes back in one need not be told of a gap.
-    pub(super) async fn linked(&self) {
-        let state = &self.handle.state;
-        let _ = timeout(state.options.response_timeout, state.proven()).await;
+    /// Waits until `deadline` for a link that is proven, and returns what to read over.
+    pub(super) async fn proven_line(&self, deadline: Instant) -> Option<ReadLine> {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        timeout_at(deadline, self.handle.state.stages.proven_line()).await.ok()
     }
 
-    /// Reads everything behind `since`. When the link is lost meanwhile, begins once more on a new one if it comes in
-    /// time.
+    /// How long a link that is just being made again is waited for: as long as a command may take. Most interruptions
+    /// are shorter, and whoever comes back in one need not be told of a gap.
+    pub(super) fn patience(&self) -> Duration {
+        self.handle.state.options.response_timeout
+    }
+
+    /// Reads everything behind `since`, over this line and no other.
     pub(super) async fn recover(
         &self,
+        line: &ReadLine,
         channel: &ChannelName,
         since: Position,
         limits: RecoveryLimits,
-    ) -> Result<Recovered, NotRecovered> {
+        deadline: Instant,
+    ) -> Result<Result<Recovered, NotRecovered>, Interrupted> {
         let state = &self.handle.state;
-        let deadline = Instant::now() + state.options.response_timeout;
-        let mut connections = state.commands.subscribe();
-        let mut current = connections.borrow_and_update().clone();
-        while let Some(commands) = current {
-            tokio::select! {
-                outcome = self.read_missed(commands, channel, Recovery::new(since, limits)) => {
-                    if !matches!(outcome, Err(NotRecovered::Unavailable)) {
-                        return outcome;
-                    }
-                    state.suspect.notify_one();
-                    let _ = timeout_at(deadline, connections.changed()).await;
-                }
-                // An answer of the old link would not come any more.
-                _ = connections.changed() => {}
-            }
-            if Instant::now() >= deadline || timeout_at(deadline, state.proven()).await.is_err() {
-                break;
-            }
-            current = connections.borrow_and_update().clone();
-        }
-        Err(NotRecovered::Unavailable)
+        let read = self.read_missed(line.commands.clone(), channel, Recovery::new(since, limits));
+        state.stages.over(line, deadline, &state.suspect, read).await
     }
 
     async fn read_missed(
@@ -221,19 +216,22 @@ impl RedisBroker {
         mut commands: MultiplexedConnection,
         channel: &ChannelName,
         mut recovery: Recovery,
-    ) -> Result<Recovered, NotRecovered> {
+    ) -> Result<Result<Recovered, NotRecovered>, Interrupted> {
         let state = &self.handle.state;
         let turn = timeout(state.options.response_timeout, state.recovering.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(NotRecovered::Unavailable) };
+        let Ok(Ok(_turn)) = turn else { return Ok(Err(NotRecovered::Unavailable)) };
         let max = catch_up::page_entries(state.options.max_payload_bytes);
         loop {
             let page = history::page(&mut commands, &state.options, channel, recovery.place(), max).await;
-            let page = page.map_err(|error| match error.code() {
-                Some(_) => NotRecovered::Unreadable,
-                None => NotRecovered::Unavailable,
-            })?;
-            if recovery.take(page)? {
-                return Ok(recovery.finish());
+            let page = match page {
+                Ok(page) => page,
+                Err(error) if error.code().is_some() => return Ok(Err(NotRecovered::Unreadable)),
+                Err(_) => return Err(Interrupted),
+            };
+            match recovery.take(page) {
+                Ok(true) => return Ok(Ok(recovery.finish())),
+                Ok(false) => {}
+                Err(reason) => return Ok(Err(reason)),
             }
         }
     }

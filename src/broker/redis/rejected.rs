@@ -104,7 +104,7 @@ pub(super) async fn keep_recording(state: &State) -> Infallible {
 }
 
 async fn write(state: &State, record: &Record) -> Result<(), String> {
-    let Some(mut commands) = state.commands.borrow().clone() else {
+    let Some(mut commands) = state.commands() else {
         return Err("there is no connection".into());
     };
     let mut add = redis::cmd("XADD");

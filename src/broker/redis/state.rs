@@ -14,6 +14,7 @@ use super::loss::Loss;
 use super::options::RedisOptions;
 use super::outage::Outages;
 use super::rejected::Rejected;
+use super::stage::{Stage, Stages};
 use crate::metrics::Metrics;
 use crate::protocol::position::Position;
 
@@ -24,22 +25,6 @@ const MAX_PUBLISHING: usize = 1024;
 /// How many clients may read what they have missed at the same time, so that a storm of them neither fills
 /// Redis' queue nor our memory: with pages of short messages each holds tens of kilobytes.
 const MAX_RECOVERING: usize = 64;
-
-/// How far the link is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// The first connection is being made.
-    Connecting,
-    /// Connected; subscribing, or waiting for the first probe to be heard. With what ended the attempt before
-    /// it, which may end this one too.
-    Proving(Option<Loss>),
-    /// The latest probe was heard.
-    Ready,
-    /// Lost, or never made; the next attempt comes.
-    Down(Loss),
-    /// Shut down.
-    Stopped,
-}
 
 /// Shared by the link's thread and all handles.
 pub(super) struct State {
@@ -52,9 +37,9 @@ pub(super) struct State {
     pub(super) publishing: Semaphore,
     /// Recovering a client's messages needs one of these.
     pub(super) recovering: Semaphore,
-    /// The connection for commands while the link is up. Its driver runs on the link's thread; a clone only
-    /// sends to it, from any thread.
-    pub(super) commands: watch::Sender<Option<MultiplexedConnection>>,
+    /// How far the link is, with its connection for commands. The connection's driver runs on the link's thread; a
+    /// clone only sends to it, from any thread.
+    pub(super) stages: Stages<MultiplexedConnection>,
     /// Rung when a publication found the connection broken: do not wait for the next probe to find it too.
     pub(super) suspect: Notify,
     role_is_unknown: AtomicBool,
@@ -65,7 +50,6 @@ pub(super) struct State {
     availability: watch::Sender<Availability>,
     pub(super) outages: Outages,
     clock: watch::Sender<Option<ClockSample>>,
-    stage: watch::Sender<Stage>,
     stopping: AtomicBool,
     stop: Notify,
 }
@@ -78,7 +62,7 @@ impl State {
             probe: format!("probe/{:032x}", rand::random::<u128>()),
             publishing: Semaphore::new(MAX_PUBLISHING),
             recovering: Semaphore::new(MAX_RECOVERING),
-            commands: watch::Sender::new(None),
+            stages: Stages::new(),
             suspect: Notify::new(),
             role_is_unknown: AtomicBool::new(false),
             rejected: Rejected::new(metrics),
@@ -86,38 +70,26 @@ impl State {
             availability: watch::Sender::new(Availability::Unknown),
             outages: Outages::default(),
             clock: watch::Sender::new(None),
-            stage: watch::Sender::new(Stage::Connecting),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
         }
     }
 
-    /// Notes how far the link is; returns what it was.
-    pub(super) fn set_stage(&self, stage: Stage) -> Stage {
-        self.delivery.metrics.link_up.set((stage == Stage::Ready).into());
-        self.stage.send_replace(stage)
+    /// The connection for commands, while the link is up.
+    pub(super) fn commands(&self) -> Option<MultiplexedConnection> {
+        self.stages.line().map(|line| line.commands)
     }
 
-    /// Whether the link has been proven and not lost since.
-    pub(super) fn is_proven(&self) -> bool {
-        *self.stage.borrow() == Stage::Ready
+    /// Notes that the latest probe was heard. Whether it was the first one of this link.
+    pub(super) fn set_proven(&self) -> bool {
+        self.delivery.metrics.link_up.set(1);
+        self.stages.proven()
     }
 
-    /// Returns once the link is proven.
-    pub(super) async fn proven(&self) {
-        // Its sender is our own.
-        let _ = self.stage.subscribe().wait_for(|stage| *stage == Stage::Ready).await;
-    }
-
-    /// Notes that the link is connected.
-    pub(super) fn set_proving(&self) {
-        self.stage.send_modify(|stage| {
-            let before = match std::mem::replace(stage, Stage::Connecting) {
-                Stage::Down(loss) => Some(loss),
-                _ => None,
-            };
-            *stage = Stage::Proving(before);
-        });
+    /// Notes that there is no link, and why; `None`: nobody wants one any more. Returns how far it was.
+    pub(super) fn set_down(&self, loss: Option<Loss>) -> Stage<MultiplexedConnection> {
+        self.delivery.metrics.link_up.set(0);
+        self.stages.taken_down(loss)
     }
 
     /// Notes that Redis' role cannot be asked for. Whether that is news.
@@ -153,11 +125,13 @@ impl State {
     }
 
     pub(super) fn health(&self) -> Health {
-        let (state, reason) = match &*self.stage.borrow() {
-            Stage::Ready => return Health { ready: true, state: "ready", reasons: Vec::new() },
+        let (state, reason) = match &*self.stages.now() {
+            Stage::Ready(_) => return Health { ready: true, state: "ready", reasons: Vec::new() },
             Stage::Connecting => ("connecting", "connecting for the first time".into()),
-            Stage::Proving(None) => ("proving", "connected, but no probe was heard yet".into()),
-            Stage::Proving(Some(loss)) => {
+            Stage::Proving { before: None, .. } => {
+                ("proving", "connected, but no probe was heard yet".into())
+            }
+            Stage::Proving { before: Some(loss), .. } => {
                 ("proving", format!("connected again, but no probe was heard yet (before: {loss})"))
             }
             Stage::Down(loss) => ("down", loss.to_string()),

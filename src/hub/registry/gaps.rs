@@ -42,7 +42,13 @@ impl<L: Line> Registry<L> {
         place: Option<Position>,
         mut reach: impl FnMut(&Subscriber<L>, &Bytes),
     ) -> Option<Bytes> {
-        let entry = self.channels.get_mut(channel).filter(|entry| entry.place.is_some())?;
+        let entry = self.channels.get_mut(channel)?;
+        if entry.place.is_none() {
+            // Nobody here has been promised anything yet. But an inbox that is full drops whatever comes until its gap
+            // has been told, so also what comes behind the place that is about to be confirmed.
+            entry.broken = Some(reason).filter(|reason| *reason == GapReason::Overflow).or(entry.broken);
+            return None;
+        }
         // Who comes later has not been told, and must not take a place for one that all follows. (What was lost with
         // the link was not durable where no other place is given: the history has been proven to go on.)
         if place.is_some() {

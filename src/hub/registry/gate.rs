@@ -23,8 +23,9 @@ pub(super) struct Gate {
     restored_to: Option<Position>,
     /// Whether nothing behind `begins_at` was lost before there was this gate.
     is_whole: bool,
-    /// Whether another history may have begun since: then only what has the epoch of `restored_to` is behind it.
-    is_other_history: bool,
+    /// When another history may have begun last. If that was behind what was restored, only what has the epoch of
+    /// `restored_to` is behind it.
+    other_history_at: Option<Arrival>,
     /// `None` once open: then only what was restored is still kept away.
     held: Option<Vec<(Arrival, Item)>>,
 }
@@ -59,7 +60,7 @@ impl Gate {
             begins_at,
             restored_to: None,
             is_whole: true,
-            is_other_history: false,
+            other_history_at: None,
             held: Some(Vec::new()),
         }
     }
@@ -81,8 +82,8 @@ impl Gate {
         Some(Beginning { place: self.begins_at?, number: self.number, is_whole: self.is_whole })
     }
 
-    /// Puts what its client has missed, up to `last`, first. What was read after `read_at` speaks for all gaps
-    /// of before.
+    /// Puts what its client has missed, up to `last`, first. What was read after `read_at` speaks for all that came
+    /// before: gaps, and durable publications, which it has unless they were lost with an older history.
     pub(super) fn restore(
         &mut self,
         number: u64,
@@ -90,21 +91,28 @@ impl Gate {
         last: Position,
         read_at: Arrival,
     ) {
-        let is_other_history = self.is_other_history;
         let Some(held) = self.held.as_mut().filter(|_| self.number == number) else { return };
+        self.other_history_at = self.other_history_at.filter(|arrival| *arrival > read_at);
+        let is_other_history = self.other_history_at.is_some();
         held.retain(|(arrival, item)| match item {
-            Item::Publication(publication) => !is_behind(publication, last, is_other_history),
+            Item::Publication(publication) if publication.position().is_none() => true,
+            Item::Publication(publication) => {
+                *arrival > read_at && !is_behind(publication, last, is_other_history)
+            }
             Item::Gap(_) => *arrival > read_at,
         });
         // The number of the subscription: before all that came since.
         held.splice(..0, missed.into_iter().map(|publication| (number, Item::Publication(publication))));
-        self.restored_to = Some(last);
+        // At a beginning nothing stands that could come again.
+        self.restored_to = Some(last).filter(|last| !last.is_beginning());
     }
 
     /// Its client has been told: returns what was held back. `place` is where the channel is.
     pub(super) fn open(&mut self, place: Option<Position>) -> Vec<(Arrival, Item)> {
-        // What was restored may be ahead of what has come to this thread so far.
-        self.restored_to = self.restored_to.filter(|last| place.is_some_and(|place| place < *last));
+        // What was restored may be ahead of what has come to this thread so far. A beginning says nothing of how far that
+        // is: the history was not found, or could not be read, when the place was told.
+        let may_be_ahead = |last: &Position| place.is_some_and(|place| place < *last || place.is_beginning());
+        self.restored_to = self.restored_to.filter(may_be_ahead);
         self.held.take().unwrap_or_default()
     }
 
@@ -114,8 +122,9 @@ impl Gate {
     }
 
     pub(super) fn pass(&mut self, arrival: Arrival, publication: &Arc<Publication>) -> Passage {
-        let is_behind =
-            self.restored_to.is_some_and(|last| is_behind(publication, last, self.is_other_history));
+        let is_behind = self
+            .restored_to
+            .is_some_and(|last| is_behind(publication, last, self.other_history_at.is_some()));
         match &mut self.held {
             _ if is_behind => Passage::Behind,
             Some(held) if held.len() < MAX_HELD => {
@@ -132,7 +141,9 @@ impl Gate {
     /// Keeps a gap in its place among the publications; they are few, one for each incident. An open gate
     /// keeps none: `false`. Unless the history goes on, what follows may have older epochs and yet be new.
     pub(super) fn hold_gap(&mut self, arrival: Arrival, frame: &Bytes, goes_on: bool) -> bool {
-        self.is_other_history |= !goes_on;
+        if !goes_on {
+            self.other_history_at = Some(arrival);
+        }
         let Some(held) = &mut self.held else { return false };
         held.push((arrival, Item::Gap(frame.clone())));
         true

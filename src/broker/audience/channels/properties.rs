@@ -119,7 +119,7 @@ impl World {
     }
 
     fn answered(&mut self, answers: impl IntoIterator<Item = Answer>) {
-        for Answer { hub, channels } in answers {
+        for Answer { hub, channels, .. } in answers {
             let channels: Vec<_> = channels.into_iter().map(|(channel, _)| channel).collect();
             if self.up {
                 // Whoever is told so while the link is up is subscribed, unless it left meanwhile.

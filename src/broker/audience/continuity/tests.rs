@@ -54,7 +54,13 @@ impl Channel {
     }
 
     fn tail(&mut self, tail: Option<&str>) {
-        let progress = self.continuity.on_tail(tail.map(at), 5_000);
+        let tail = tail.map_or(Tail::Nothing, |tail| Tail::At(at(tail)));
+        let progress = self.continuity.on_tail(tail, 5_000);
+        self.note(progress);
+    }
+
+    fn tail_is_refused(&mut self) {
+        let progress = self.continuity.on_tail(Tail::Unreadable, 5_000);
         self.note(progress);
     }
 
@@ -269,8 +275,32 @@ fn a_place_without_a_history_is_delivered_behind_a_gap() {
 fn a_skipped_place_is_a_gap_where_the_end_of_the_history_cannot_be_read() {
     let mut channel = Channel::at("1000-41");
     assert_eq!(channel.comes(Some("1000-43")), Arrival::Hold { begins: true });
-    channel.tail(None);
-    assert_eq!(channel.told, ["history_lost", "1000-43"]);
+    channel.tail_is_refused();
+    assert_eq!(channel.told, ["history_unreadable", "1000-43"]);
+}
+
+/// Found by the simulation (seed 10079): a refused answer was taken for a history that is gone. The channel forgot its
+/// place, and the next message was told as a gap, or what had been delivered came again.
+#[test]
+fn a_history_of_which_nothing_is_said_is_not_one_that_is_gone() {
+    let mut channel = Channel::at("1000-41");
+    channel.continuity.verify();
+    channel.tail_is_refused();
+    assert_eq!(channel.comes(Some("1000-42")), Arrival::Deliver);
+    channel.continuity.verify();
+    assert_eq!(channel.comes(Some("1000-43")), Arrival::Hold { begins: false });
+    channel.tail_is_refused();
+    assert_eq!(channel.comes(Some("1000-44")), Arrival::Deliver);
+    assert_eq!(channel.told, ["1000-42", "1000-43", "1000-44"]);
+}
+
+#[test]
+fn after_the_channel_was_away_an_end_that_is_not_told_is_a_gap() {
+    let mut channel = Channel::at("1000-41");
+    channel.goes_away();
+    assert_eq!(channel.comes(Some("1000-42")), Arrival::Hold { begins: false });
+    channel.tail_is_refused();
+    assert_eq!(channel.told, ["history_unreadable", "1000-42"]);
 }
 
 #[test]
@@ -289,4 +319,18 @@ fn a_history_that_expired_while_the_link_was_up_is_no_gap() {
     channel.tail(None);
     assert_eq!(channel.told, [""; 0]);
     assert_eq!(channel.comes(Some("6000-1")), Arrival::Deliver);
+}
+
+/// Found by the simulation (seed 59948): a history was deleted between two pages. What had come live as well, and been
+/// handed over from the first page, was handed over again.
+#[test]
+fn what_was_read_does_not_come_again_when_the_history_is_deleted_meanwhile() {
+    let mut channel = Channel::at("1000-41");
+    channel.goes_away();
+    assert_eq!(channel.comes(Some("1000-43")), Arrival::Hold { begins: false });
+    assert_eq!(channel.comes(Some("1000-44")), Arrival::Hold { begins: false });
+    channel.tail(Some("1000-44"));
+    channel.page(&["1000-42", "1000-43"], "1000-44");
+    channel.page(&[], "2000-0");
+    assert_eq!(channel.told, ["1000-42", "1000-43", "history_lost", "1000-44"]);
 }

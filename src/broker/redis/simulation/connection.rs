@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::super::super::audience::Turn;
-use super::link::Recovering;
+use super::link::{LinkOptions, Recovering};
+use super::server::Server;
 use crate::protocol::channel::ChannelName;
-use crate::protocol::history::Page;
+use crate::protocol::history::{Page, Tail};
 use crate::protocol::position::Position;
 
 #[derive(Default)]
@@ -15,17 +16,24 @@ pub(super) struct Connection {
     pub(super) subscribed: BTreeSet<ChannelName>,
     /// What the server has sent, in order.
     pub(super) wire: VecDeque<Push>,
-    /// Messages that were read and not handed over yet.
-    pub(super) received: VecDeque<(ChannelName, Rc<str>)>,
+    /// What was read and not handed over yet.
+    pub(super) received: VecDeque<Received>,
     pub(super) commands: Vec<Command>,
     pub(super) turn: Option<TakingTurn>,
     /// Whether everything was subscribed once.
     pub(super) is_complete: bool,
+    /// Whether the probe behind that was heard.
+    pub(super) is_proven: bool,
 }
 
 pub(super) enum Push {
-    Message(ChannelName, Rc<str>),
+    Received(Received),
     Confirmed,
+}
+
+pub(super) enum Received {
+    Message(ChannelName, Rc<str>),
+    Probe,
 }
 
 /// A command on its way, or its answer on its way back.
@@ -36,7 +44,7 @@ pub(super) enum Command {
     Tails {
         channels: Vec<ChannelName>,
         now_ms: Option<u64>,
-        tails: Vec<Option<Position>>,
+        tails: Vec<Tail>,
         is_refused: bool,
     },
     Page {
@@ -52,6 +60,8 @@ pub(super) enum Command {
     Time {
         unix_ms: Option<u64>,
     },
+    /// Publishes what only its own link hears.
+    Probe,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,10 +85,57 @@ pub(super) enum TurnStage {
     Unsubscribing,
 }
 
+impl Connection {
+    /// The server carries out a command, or a part of it.
+    pub(super) fn execute(
+        &mut self,
+        index: usize,
+        server: &mut Server,
+        options: LinkOptions,
+        is_refused: bool,
+    ) {
+        match &mut self.commands[index] {
+            Command::Subscribe(channels) => {
+                self.subscribed.extend(channels.drain(..));
+                self.wire.push_back(Push::Confirmed);
+                self.commands.remove(index);
+            }
+            Command::Unsubscribe(channels) => {
+                channels.iter().for_each(|channel| {
+                    self.subscribed.remove(channel);
+                });
+                self.wire.push_back(Push::Confirmed);
+                self.commands.remove(index);
+            }
+            Command::Tails { is_refused: refusal, .. } if is_refused => *refusal = true,
+            Command::Tails { now_ms: now_ms @ None, .. } => *now_ms = Some(server.clock_ms),
+            Command::Tails { channels, tails, .. } => tails.push(server.tail(&channels[tails.len()])),
+            Command::Page { reader, channel, since, answer, .. } => {
+                *answer = Some(match (reader, is_refused) {
+                    (_, true) => Err(()),
+                    (Reader::CatchingUp, false) if options.skips_repair => {
+                        Ok(Page { entries: Vec::new(), tail: *since, whole_since_ms: 0 })
+                    }
+                    _ => Ok(server.page(channel, *since, options.page_entries)),
+                });
+            }
+            Command::Born { unix_ms: Some(unix_ms) } => {
+                server.mark_born(*unix_ms);
+                self.commands.remove(index);
+            }
+            Command::Probe => {
+                self.wire.push_back(Push::Received(Received::Probe));
+                self.commands.remove(index);
+            }
+            Command::Born { unix_ms } | Command::Time { unix_ms } => *unix_ms = Some(server.clock_ms),
+        }
+    }
+}
+
 impl Command {
     pub(super) fn is_executed(&self) -> bool {
         match self {
-            Self::Subscribe(_) | Self::Unsubscribe(_) => false,
+            Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Probe => false,
             Self::Tails { channels, now_ms, tails, is_refused } => {
                 *is_refused || (now_ms.is_some() && channels.len() == tails.len())
             }

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::super::delivery::Delivery;
-use super::super::super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
+use super::super::super::recovery::{Interrupted, NotRecovered, Recovered, Recovery, RecoveryLimits};
 use super::super::super::{HubId, Inbox};
 use super::super::clock::ClockSample;
-use super::connection::{Command, Connection, Push, Reader, TakingTurn, TurnStage};
+use super::connection::{Command, Connection, Push, Reader, Received, TakingTurn, TurnStage};
 use super::server::Server;
 use crate::metrics::Metrics;
 use crate::protocol::channel::ChannelName;
-use crate::protocol::history::Page;
+use crate::protocol::history::{Page, Tail};
 use crate::protocol::position::Position;
 
 const MAX_TURN: usize = 2;
@@ -34,6 +34,8 @@ pub(crate) struct Link {
     delivery: Delivery,
     clock: Option<ClockSample>,
     connection: Option<Connection>,
+    /// How many connections there have been.
+    connections: u64,
     recoveries: BTreeMap<Recovering, (ChannelName, Recovery)>,
     next_recovery: Recovering,
     receivers: Vec<Arc<dyn Inbox>>,
@@ -68,6 +70,7 @@ impl Link {
             delivery: Delivery::new(metrics),
             clock: None,
             connection: None,
+            connections: 0,
             recoveries: BTreeMap::new(),
             next_recovery: 0,
             receivers: Vec::new(),
@@ -99,14 +102,21 @@ impl Link {
         self.is_idle && self.connection.as_ref().is_some_and(|connection| connection.turn.is_none())
     }
 
-    /// Asks for what a client has missed; the answer comes from [`take`](Self::take), if the link is up.
+    /// The name of the connection, if it is proven.
+    pub(crate) fn proven(&self) -> Option<u64> {
+        self.connection.as_ref().filter(|connection| connection.is_proven).map(|_| self.connections)
+    }
+
+    /// Asks for what a client has missed, over this connection and no other; the answer comes from
+    /// [`take`](Self::take).
     pub(crate) fn recover(
         &mut self,
+        name: u64,
         channel: &ChannelName,
         since: Position,
         limits: RecoveryLimits,
-    ) -> Result<Recovering, NotRecovered> {
-        let Some(connection) = &mut self.connection else { return Err(NotRecovered::Unavailable) };
+    ) -> Result<Recovering, Interrupted> {
+        let connection = self.connection.as_mut().filter(|_| name == self.connections).ok_or(Interrupted)?;
         let name = self.next_recovery;
         self.next_recovery += 1;
         self.recoveries.insert(name, (channel.clone(), Recovery::new(since, limits)));
@@ -124,19 +134,20 @@ impl Link {
         if let Some(connection) = &mut self.connection
             && connection.subscribed.contains(channel)
         {
-            connection.wire.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
+            let message = Received::Message(channel.clone(), Rc::clone(payload));
+            connection.wire.push_back(Push::Received(message));
         }
     }
 
     /// The next message on the wire is lost, as if it had never been sent. Whether there was one.
     pub(crate) fn lose_one(&mut self) -> bool {
         let Some(connection) = &mut self.connection else { return false };
-        let Some(Push::Message(..)) = connection.wire.front() else { return false };
+        let Some(Push::Received(Received::Message(..))) = connection.wire.front() else { return false };
         connection.wire.pop_front();
         true
     }
 
-    /// The connections break: all that is on the way is lost. Names the recoveries that end with it.
+    /// The connections break: all that is on the way is lost. Names the recoveries that this interrupts.
     pub(crate) fn cut(&mut self, at: Instant) -> Vec<Recovering> {
         if self.connection.take().is_some() {
             let now = self.position_now(at);
@@ -190,12 +201,17 @@ impl Link {
         match step {
             LinkStep::Connect => {
                 self.connection = Some(Connection::default());
+                self.connections += 1;
                 self.delivery.audience.link_up();
                 self.is_idle = false;
                 self.probe();
             }
             LinkStep::TakeTurn => self.take_turn(at),
-            LinkStep::Execute(index) => self.execute(index, server, is_refused),
+            LinkStep::Execute(index) => {
+                if let Some(connection) = &mut self.connection {
+                    connection.execute(index, server, self.options, is_refused);
+                }
+            }
             LinkStep::Answer(index) => return self.answer(index, at),
             LinkStep::Carry => self.carry(at),
             LinkStep::Receive => self.receive(),
@@ -209,7 +225,7 @@ impl Link {
         if turn.is_empty() {
             self.is_idle = true;
             if !std::mem::replace(&mut connection.is_complete, true) {
-                connection.commands.push(Command::Born { unix_ms: None });
+                connection.commands.extend([Command::Born { unix_ms: None }, Command::Probe]);
             }
             return;
         }
@@ -252,47 +268,12 @@ impl Link {
         self.is_idle = false;
     }
 
-    fn execute(&mut self, index: usize, server: &mut Server, is_refused: bool) {
-        let Some(connection) = &mut self.connection else { return };
-        match &mut connection.commands[index] {
-            Command::Subscribe(channels) => {
-                connection.subscribed.extend(channels.drain(..));
-                connection.wire.push_back(Push::Confirmed);
-                connection.commands.remove(index);
-            }
-            Command::Unsubscribe(channels) => {
-                channels.iter().for_each(|channel| {
-                    connection.subscribed.remove(channel);
-                });
-                connection.wire.push_back(Push::Confirmed);
-                connection.commands.remove(index);
-            }
-            Command::Tails { is_refused: refusal, .. } if is_refused => *refusal = true,
-            Command::Tails { now_ms: now_ms @ None, .. } => *now_ms = Some(server.clock_ms),
-            Command::Tails { channels, tails, .. } => tails.push(server.tail(&channels[tails.len()])),
-            Command::Page { reader, channel, since, answer, .. } => {
-                *answer = Some(match (reader, is_refused) {
-                    (_, true) => Err(()),
-                    (Reader::CatchingUp, false) if self.options.skips_repair => {
-                        Ok(Page { entries: Vec::new(), tail: *since, whole_since_ms: 0 })
-                    }
-                    _ => Ok(server.page(channel, *since, self.options.page_entries)),
-                });
-            }
-            Command::Born { unix_ms: Some(unix_ms) } => {
-                server.mark_born(*unix_ms);
-                connection.commands.remove(index);
-            }
-            Command::Born { unix_ms } | Command::Time { unix_ms } => *unix_ms = Some(server.clock_ms),
-        }
-    }
-
     fn answer(&mut self, index: usize, at: Instant) -> Option<(Recovering, Result<Recovered, NotRecovered>)> {
         match self.connection.as_mut()?.commands.remove(index) {
             Command::Tails { channels, now_ms, tails, is_refused } => {
                 let (now_ms, tails) = match now_ms {
                     Some(now_ms) if !is_refused => (now_ms, tails),
-                    _ => (self.position_now(at).epoch, vec![None; channels.len()]),
+                    _ => (self.position_now(at).epoch, vec![Tail::Unreadable; channels.len()]),
                 };
                 self.on_tails(channels, now_ms, tails, at);
             }
@@ -303,18 +284,12 @@ impl Link {
                 return self.on_client_page(name, answer?);
             }
             Command::Time { unix_ms } => self.clock = Some(ClockSample::new(unix_ms?, at)),
-            Command::Subscribe(_) | Command::Unsubscribe(_) | Command::Born { .. } => {}
+            Command::Subscribe(_) | Command::Unsubscribe(_) | Command::Born { .. } | Command::Probe => {}
         }
         None
     }
 
-    fn on_tails(
-        &mut self,
-        channels: Vec<ChannelName>,
-        now_ms: u64,
-        tails: Vec<Option<Position>>,
-        at: Instant,
-    ) {
+    fn on_tails(&mut self, channels: Vec<ChannelName>, now_ms: u64, tails: Vec<Tail>, at: Instant) {
         let mut behind = Vec::new();
         for (channel, tail) in channels.into_iter().zip(tails) {
             if let Some(since) =
@@ -378,7 +353,7 @@ impl Link {
     fn carry(&mut self, at: Instant) {
         let Some(connection) = &mut self.connection else { return };
         match connection.wire.pop_front() {
-            Some(Push::Message(channel, payload)) => connection.received.push_back((channel, payload)),
+            Some(Push::Received(received)) => connection.received.push_back(received),
             Some(Push::Confirmed) => self.next_stage(at),
             None => {}
         }
@@ -386,7 +361,11 @@ impl Link {
 
     fn receive(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        let Some((channel, payload)) = connection.received.pop_front() else { return };
+        let (channel, payload) = match connection.received.pop_front() {
+            Some(Received::Message(channel, payload)) => (channel, payload),
+            Some(Received::Probe) => return connection.is_proven = true,
+            None => return,
+        };
         self.delivery.receive(channel.as_str(), payload.as_bytes(), 1_000, &mut self.receivers).unwrap();
         self.is_idle = false;
     }

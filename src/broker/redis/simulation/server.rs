@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::protocol::channel::ChannelName;
-use crate::protocol::history::{Entry, Page};
+use crate::protocol::history::{Entry, Page, Tail};
 use crate::protocol::position::Position;
 use crate::protocol::publication::Publication;
 
@@ -95,14 +95,18 @@ impl Server {
     }
 
     /// The last place of a history (`XREVRANGE … COUNT 1`).
-    pub(super) fn tail(&mut self, channel: &ChannelName) -> Option<Position> {
+    pub(super) fn tail(&mut self, channel: &ChannelName) -> Tail {
         self.expire(channel);
-        Some(self.data.streams.get(channel)?.entries.back()?.position)
+        let last = self.data.streams.get(channel).and_then(|stream| stream.entries.back());
+        last.map_or(Tail::Nothing, |last| Tail::At(last.position))
     }
 
     /// What `history::page` reads.
     pub(super) fn page(&mut self, channel: &ChannelName, since: Position, max: usize) -> Page {
-        let tail = self.tail(channel);
+        let tail = match self.tail(channel) {
+            Tail::At(tail) => tail,
+            Tail::Nothing | Tail::Unreadable => Position::before(self.clock_ms),
+        };
         let stored = self.data.streams.get(channel).into_iter().flat_map(|stream| &stream.entries);
         let entries = stored.filter(|stored| stored.position > since).take(max).map(|stored| Entry {
             position: stored.position,
@@ -111,7 +115,7 @@ impl Server {
         });
         Page {
             entries: entries.collect(),
-            tail: tail.unwrap_or_else(|| Position::before(self.clock_ms)),
+            tail,
             whole_since_ms: self
                 .data
                 .born_ms

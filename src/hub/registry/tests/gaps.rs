@@ -107,3 +107,53 @@ fn a_gap_from_before_everything_was_read_is_none() {
     registry.go_live(two, &room);
     assert_eq!(numbers(&line), ["1", "2", "gap"]);
 }
+
+/// Found by the simulation (seed 879): while its history was read Redis lost it and began another. What had been held
+/// back of the old one came behind what had been read of the new one.
+#[test]
+fn what_came_before_everything_was_read_does_not_come_behind_it() {
+    let (mut registry, [_, (two, line)], room) = coming_back();
+    registry.deliver(&durable(1));
+    registry.deliver(&publication("room:7", "5"));
+    registry.announce_gap(&room, GapReason::HistoryLost, Some(Position { epoch: 20, offset: 1 }));
+    let (beginning, read_at) = (registry.beginning(two, &room).unwrap(), registry.arrivals());
+    let (new, last) = (publication("room:7", "@20-1 2"), Position { epoch: 20, offset: 1 });
+    registry.deliver(&publication("room:7", "@20-2 3"));
+    registry.restore(two, &room, beginning.number, (vec![new], last), read_at);
+    registry.go_live(two, &room);
+    assert_eq!(numbers(&line), ["2", "5", "3"], "what has no place is in no history");
+}
+
+/// Found by the simulation (seed 5471): a full inbox drops what comes until its gap has been told. The gap was told
+/// before the place was confirmed, to nobody, and what came behind the place was dropped on account of it.
+#[test]
+fn what_a_full_inbox_drops_around_the_confirmation_is_a_gap_behind_it() {
+    let mut registry = Registry::default();
+    let (room, (one, line)) = (channel("room:7"), with_session(&mut registry, Version::V2));
+    registry.subscribe(one, &room);
+    registry.announce_gap(&room, GapReason::LinkLost, None);
+    registry.announce_gap(&room, GapReason::Overflow, None);
+    registry.confirm(&room, START);
+    assert!(!registry.beginning(one, &room).unwrap().is_whole);
+    registry.go_live(one, &room);
+    registry.deliver(&durable(5));
+    assert_eq!(numbers(&line), ["gap", "5"]);
+}
+
+/// Found by the simulation (seed 23441): where the history could not be read when the channel was subscribed, its place
+/// is younger than all that is in there.
+#[test]
+fn what_was_restored_does_not_come_again_on_a_channel_of_which_nothing_was_known() {
+    let mut registry = Registry::default();
+    let (room, (one, line)) = (channel("room:7"), with_session(&mut registry, Version::V2));
+    registry.subscribe(one, &room);
+    registry.confirm(&room, Position::before(2_000));
+    let beginning = registry.beginning(one, &room).unwrap();
+    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
+    registry.go_live(one, &room);
+    registry.announce_gap(&room, GapReason::HistoryUnreadable, None);
+    (1..=3).for_each(|offset| {
+        registry.deliver(&durable(offset));
+    });
+    assert_eq!(numbers(&line), ["1", "2", "gap", "3"]);
+}
