@@ -2,6 +2,7 @@
 //! for the admin port.
 
 mod admin;
+mod operators;
 mod redis;
 mod sockets;
 
