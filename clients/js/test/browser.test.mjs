@@ -23,12 +23,14 @@ async function startClient({ url, options }) {
 }
 
 /** Runs in the page: the same through the worker that all tabs share. */
-async function startShared({ url, options }) {
+async function startShared({ url, script = '/shared-worker.js', options }) {
   const { SharedClient } = await import('/dist/shared.js');
-  const client = new SharedClient({ url, token: '42', worker: new SharedWorker('/shared-worker.js'), ...options });
+  const client = new SharedClient({ url, token: '42', worker: () => new SharedWorker(script), ...options });
   Object.assign(window, { client, received: { 'user:42': [], all: [], 'room:7': [] }, gaps: [] });
   client.on('message', ({ channel, message }) => window.received[channel].push(message.n));
   client.on('gap', (event) => window.gaps.push(event));
+  window.lost = 0;
+  client.on('state', ({ reason }) => (window.lost += reason === 'the shared worker has gone' && client.state === 'waiting' ? 1 : 0));
   window.room = client.subscribe('room:7');
   client.connect();
 }
@@ -145,6 +147,55 @@ describe('in Chromium', () => {
     // A page that is left says goodbye; the worker lives on with the browser's next page.
     for (const page of tabs) await page.evaluate(() => window.client.close());
     await eventually('the socket is closed', () => proxy.connections.size === 0);
+  });
+
+  /** Tabs of one browser that share a worker, which does what `order` tells it. */
+  async function visitShared(test, proxy, { count, script, options }) {
+    const context = await browser.newContext();
+    test.after(() => context.close());
+    const tabs = await Promise.all(Array.from({ length: count }, () => visit(test, context)));
+    for (const page of tabs) {
+      await page.evaluate(startShared, { url: proxy.url, script, options: { backoff: FAST, ...options } });
+      await eventually('it is subscribed', () => page.evaluate(() => window.room.state === 'subscribed'));
+    }
+    const order = (what) => tabs[0].evaluate((name) => new BroadcastChannel('test').postMessage(name), what);
+    return { tabs, order };
+  }
+
+  async function allHave(tabs, channel, numbers) {
+    for (const page of tabs) {
+      await eventually(`it has heard ${numbers}`, async () => (await count(page, channel)) >= numbers.length);
+      const [heard, gaps] = await page.evaluate((name) => [window.received[name], window.gaps], channel);
+      assert.deepEqual([heard, gaps], [numbers, []]);
+    }
+  }
+
+  it('goes on with another worker when the one that tabs share has ended', async (test) => {
+    const proxy = await FaultProxy.start(test, [gateway.public]);
+    const { tabs, order } = await visitShared(test, proxy, { count: 2, script: '/orderly-worker.js' });
+    for (const channel of ['room:7', 'user:42']) await gateway.publish(channel, { n: 1 });
+    for (const channel of ['room:7', 'user:42']) await allHave(tabs, channel, [1]);
+    await order('end');
+    for (const page of tabs) {
+      await eventually('it knows', () => page.evaluate(() => window.lost > 0));
+    }
+    for (const channel of ['room:7', 'user:42']) await gateway.publish(channel, { n: 2 });
+    for (const channel of ['room:7', 'user:42']) await allHave(tabs, channel, [1, 2]);
+    assert.equal(proxy.accepted, 2, 'they share the new one');
+  });
+
+  it('has a socket of its own when the worker stands still, or cannot be loaded', async (test) => {
+    const proxy = await FaultProxy.start(test, [gateway.public]);
+    const still = await visitShared(test, proxy, { count: 1, script: '/orderly-worker.js', options: { workerTimeoutMs: 1_000 } });
+    await gateway.publish('room:7', { n: 1 });
+    await allHave(still.tabs, 'room:7', [1]);
+    await still.order('stand still');
+    await eventually('it has given up two', () => still.tabs[0].evaluate(() => window.lost >= 2));
+    await gateway.publish('room:7', { n: 2 });
+    await allHave(still.tabs, 'room:7', [1, 2]);
+    const without = await visitShared(test, proxy, { count: 1, script: '/nowhere.js' });
+    await gateway.publish('room:7', { n: 3 });
+    await allHave(without.tabs, 'room:7', [3]);
   });
 
   it('renders with React, through strict mode, cuts and a change of channel', async (test) => {
