@@ -3,6 +3,7 @@
 
 mod admin;
 mod operators;
+mod page;
 mod redis;
 mod sockets;
 
