@@ -52,3 +52,17 @@ export async function assertAccessible(page, what) {
 export async function says(page, selector, text) {
   await page.locator(selector).filter({ hasText: text }).first().waitFor();
 }
+
+export async function connect(page, user, channels = "") {
+  await page.locator("#connect-form").getByLabel("User", { exact: true }).fill(user);
+  await page.getByLabel("Channels besides its own").fill(channels);
+  await page.getByRole("button", { name: "Connect", exact: true }).click();
+  await says(page, "#connection-state", `Connected as ${user}`);
+}
+
+export async function publish(page, channel, message, durable) {
+  await page.getByLabel("Channel", { exact: true }).fill(channel);
+  await page.getByLabel("Message (any JSON)").fill(message);
+  await page.getByLabel("Durable: kept").setChecked(durable);
+  await page.getByRole("button", { name: "Publish" }).click();
+}
