@@ -5,6 +5,7 @@
 mod compose;
 mod links;
 mod metrics;
+mod reasons;
 
 use std::collections::BTreeSet;
 use std::fs;
