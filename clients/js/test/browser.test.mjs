@@ -1,8 +1,10 @@
 // The library as it is shipped, in headless Chromium, against a real gateway through a proxy that cuts its connections.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { before, describe, it, after } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { executablePath, startBrowser, startPages } from './support/browser.mjs';
-import { eventually } from './support/deadline.mjs';
+import { deadline, eventually } from './support/deadline.mjs';
 import { startGateway } from './support/gateway.mjs';
 import { FaultProxy } from './support/proxy.mjs';
 import { assertOnceAndInOrder, publishThroughCuts } from './support/story.mjs';
@@ -215,10 +217,34 @@ describe('in Chromium', () => {
     await shows('connected room:8 subscribed [1] whole');
   });
 
-  it('runs the chat of the examples', async (test) => {
-    const page = await visit(test, undefined, `/chat.html?gateway=ws://127.0.0.1:${gateway.public}/&user=42`);
-    await eventually('it is connected', async () => (await page.textContent('#state')).includes('connected'));
-    await gateway.publish('room:lobby', { from: '43', text: '<b>hello</b>' });
-    await eventually('it is shown', async () => (await page.textContent('#messages')).includes('<b>hello</b>'));
+  it('runs the chat of the examples, in which two people talk', async (test) => {
+    const chat = await startGateway(test, { 'server.allowed_origins': '*' });
+    const server = fileURLToPath(new URL('../examples/chat-server.mjs', import.meta.url));
+    const env = { ...process.env, PORT: '0', GATEWAY_ADMIN: `http://127.0.0.1:${chat.admin}` };
+    const child = spawn(process.execPath, [server], { env });
+    test.after(() => child.kill('SIGKILL'));
+    const line = await deadline(new Promise((resolve) => child.stdout.once('data', resolve)), 'it listens');
+    const address = new URL(String(line).trim());
+    const pages = [];
+    for (const user of ['ada', 'bob']) {
+      const page = await visit(test, undefined, '/');
+      address.search = `?user=${user}&gateway=ws://127.0.0.1:${chat.public}/`;
+      await page.goto(String(address));
+      await eventually('it is connected', async () => (await page.textContent('#state')) === `${user}: connected`);
+      pages.push(page);
+    }
+    const say = async (page, text) => {
+      await page.getByLabel('Message').fill(text);
+      await page.keyboard.press('Enter');
+    };
+    const shown = (page) => page.locator('#messages li').allTextContents();
+    await say(pages[0], '<b>hello</b>');
+    for (const page of pages) await eventually('it is shown', async () => (await shown(page)).length === 1);
+    await say(pages[1], 'hello yourself');
+    for (const page of pages) {
+      await eventually('it is shown', async () => (await shown(page)).length === 2);
+      assert.deepEqual(await shown(page), ['ada: <b>hello</b>', 'bob: hello yourself']);
+    }
+    await eventually('the field is empty', async () => (await pages[1].getByLabel('Message').inputValue()) === '');
   });
 });

@@ -28,7 +28,7 @@ function takeOrders() {
   };
 }
 
-/** Serves an empty page, the bundles that the package ships, its examples, and a page with React. Returns its origin. */
+/** Serves an empty page, the bundles that the package ships, and a page with React. Returns its origin. */
 export async function startPages(test) {
   const { outputFiles } = await build({
     absWorkingDir: root,
@@ -44,7 +44,6 @@ export async function startPages(test) {
     '/': ['text/html', '<!doctype html><title>test</title><div id="root"></div>'],
     '/react.html': ['text/html', '<!doctype html><div id="root"></div><script src="/react.js"></script>'],
     '/react.js': ['text/javascript', outputFiles[0].text],
-    '/chat.html': ['text/html', readFileSync(join(root, 'examples/chat.html'))],
     '/gateway-client.js': ['text/javascript', readFileSync(join(root, 'dist/bundle/gateway-client.js'))],
     '/shared-worker.js': ['text/javascript', worker],
     '/orderly-worker.js': ['text/javascript', `${worker};(${takeOrders})()`],
