@@ -48,14 +48,14 @@ export class SharedHub {
     };
   }
 
-  #join(port: Port, { key, settings, lock, own, again }: Extract<FromTab, { type: 'hello' }>): Tab {
+  #join(port: Port, { key, settings, lock, own, again, logs }: Extract<FromTab, { type: 'hello' }>): Tab {
     let group = this.#groups.get(key);
     if (!group) {
       group = new Group({ ...settings, ...this.#overrides }, () => this.#groups.delete(key));
       this.#groups.set(key, group);
       if (again) group.gather();
     }
-    const tab = new Tab(port, group);
+    const tab = new Tab(port, group, logs);
     tab.goOn(own);
     // The tab holds it as long as it lives: whoever gets it knows that the tab is gone, however it went.
     if (lock) void navigator.locks.request(lock, () => tab.leave());
@@ -77,7 +77,8 @@ class Group {
 
   constructor(options: Omit<ClientOptions, 'token'>, onEmpty: () => void) {
     this.#onEmpty = onEmpty;
-    this.client = new GatewayClient({ ...options, token: (reason) => this.#token(reason) });
+    const log = (what: string, detail: object) => this.tabs.forEach((tab) => tab.logs && tab.post({ type: 'log', what, detail }));
+    this.client = new GatewayClient({ log, ...options, token: (reason) => this.#token(reason) });
     const { client } = this;
     client.on('state', (event) => {
       this.lastState = event;
@@ -156,7 +157,11 @@ class Tab {
   #untaken = 0;
   #isGone = false;
 
-  constructor(port: Port, group: Group) {
+  constructor(
+    port: Port,
+    group: Group,
+    readonly logs: boolean,
+  ) {
     this.#port = port;
     this.#group = group;
     group.tabs.add(this);

@@ -26,9 +26,17 @@ export type Places = Record<string, string>;
 export type FromTab =
   /**
    * The first message. Tabs with the same key share a socket. `lock` is held as long as the tab lives. `own` says where it
-   * is on the session's own channels, and `again` that it has lost another worker.
+   * is on the session's own channels, `again` that it has lost another worker, and `logs` that it wants to know it all.
    */
-  | { type: 'hello'; key: string; settings: SharedSettings; lock: string | undefined; own: Places; again: boolean }
+  | {
+      type: 'hello';
+      key: string;
+      settings: SharedSettings;
+      lock: string | undefined;
+      own: Places;
+      again: boolean;
+      logs: boolean;
+    }
   | { type: 'connect' }
   | { type: 'subscribe'; channel: string; since: string | undefined }
   | { type: 'unsubscribe'; channel: string }
@@ -45,6 +53,7 @@ export type FromWorker =
   /** Whoever gets this lock knows that the worker has gone. */
   | { type: 'alive'; lock: string }
   | { type: 'pong' }
+  | { type: 'log'; what: string; detail: object }
   | { type: 'state'; event: StateEvent; user: string | undefined }
   | { type: 'error'; event: { where: ErrorEvent['where']; message: string } }
   | { type: 'latency'; latencyMs: number }

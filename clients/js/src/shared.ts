@@ -26,6 +26,8 @@ export interface SharedClientOptions extends SharedSettings {
   key?: string;
   bufferSize?: number;
   presence?: Presence;
+  /** As for GatewayClient: what the shared client does is told to each tab that has one. */
+  log?: (what: string, detail: object) => void;
 }
 
 /** How long the app may take for a token, in milliseconds. The worker asks another tab before. */
@@ -76,7 +78,7 @@ export class SharedClient implements GatewayClientLike {
     const isNew = !this.#wantsConnection;
     this.#wantsConnection = true;
     if (!isNew) return this.#post({ type: 'connect' });
-    const leaveAwake = (this.#options.presence ?? browserPresence)((why) => this.#wake(why));
+    const leaveAwake = (this.#options.presence ?? browserPresence)((why) => this.wake(why));
     const onHide = () => this.#leave();
     const scope = globalThis as { addEventListener?: Function; removeEventListener?: Function };
     scope.addEventListener?.('pagehide', onHide);
@@ -120,7 +122,13 @@ export class SharedClient implements GatewayClientLike {
   /** Greets the worker and asks for everything again, each channel from where it is here. */
   async #join(again = false): Promise<void> {
     const visit = ++this.#visit;
-    const { worker: _, workerTimeoutMs: __, token: ___, key, bufferSize: ____, presence: _____, ...settings } = this.#options;
+    const { url, backoff, connectTimeoutMs, heartbeatTimeoutMs, key = url, log } = this.#options;
+    const settings: SharedSettings = {
+      url,
+      ...(backoff && { backoff }),
+      ...(connectTimeoutMs !== undefined && { connectTimeoutMs }),
+      ...(heartbeatTimeoutMs !== undefined && { heartbeatTimeoutMs }),
+    };
     this.#releaseLock?.();
     const lock = await holdLock('tab');
     if (visit !== this.#visit) return lock?.release();
@@ -128,7 +136,7 @@ export class SharedClient implements GatewayClientLike {
     this.#link ??= this.#connectWorker();
     this.#isJoined = true;
     this.#taken = 0;
-    this.#post({ type: 'hello', key: key ?? settings.url, settings, lock: lock?.name, own: this.#own, again });
+    this.#post({ type: 'hello', key, settings, lock: lock?.name, own: this.#own, again, logs: log !== undefined });
     this.#link.watch();
     this.#channels.forEach(({ name, cursor }) => this.#post({ type: 'subscribe', channel: name, since: cursor }));
     this.#post({ type: 'connect' });
@@ -178,11 +186,13 @@ export class SharedClient implements GatewayClientLike {
     this.#link = undefined;
     this.#isJoined = false;
     if (!this.#wantsConnection) return;
+    this.#log('lost', { reason: LOST, lost: this.#lost });
     this.#onState({ state: 'waiting', attempts: this.#lost, reason: LOST, retryInMs: 0 });
     if (this.#wantsConnection) void this.#join(true);
   }
 
-  #wake(why: string): void {
+  /** Looks at the connection at once. */
+  wake(why = 'app'): void {
     // Back from the browser's cache of pages: the worker has forgotten this tab.
     if (this.#isJoined) this.#post({ type: 'wake', why });
     else if (this.#wantsConnection && why === 'pageshow') void this.#join();
@@ -212,6 +222,8 @@ export class SharedClient implements GatewayClientLike {
         return this.#emitter.emit('error', { where: message.event.where, error: new Error(message.event.message) });
       case 'latency':
         return this.#emitter.emit('latency', (this.latencyMs = message.latencyMs));
+      case 'log':
+        return this.#log(message.what, message.detail);
       case 'token':
         return void this.#onToken(message.request, message.reason);
       case 'overflow':
@@ -258,6 +270,14 @@ export class SharedClient implements GatewayClientLike {
       this.#post({ type: 'token', request, token });
     } catch (error) {
       this.#post({ type: 'token', request, token: null, failed: String(error) });
+    }
+  }
+
+  #log(what: string, detail: object): void {
+    try {
+      this.#options.log?.(what, detail);
+    } catch {
+      // A log must not decide whether anything is heard.
     }
   }
 
