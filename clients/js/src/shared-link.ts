@@ -4,6 +4,9 @@ import { realEnvironment, Timer } from './environment.js';
 import { lockManager } from './shared-lock.js';
 import type { FromTab, FromWorker, Port } from './shared-messages.js';
 
+/** What the worker said before it went may still be on its way. Milliseconds; other tabs wait at least 250. */
+const LAST_WORDS_MS = 100;
+
 export interface WorkerLinkContext {
   /** How long the worker may be silent, in milliseconds. */
   timeoutMs: number;
@@ -29,23 +32,27 @@ export class WorkerLink {
     if ('port' in worker) worker.addEventListener?.('error', () => this.#lose(), { signal });
   }
 
+  get #isOver(): boolean {
+    return this.#end.signal.aborted;
+  }
+
   post(message: FromTab): void {
     this.#port.postMessage(message);
   }
 
   /** Asks for a sign of life again and again. A frozen page asks once more before it judges: answers may lie there. */
   watch(): void {
+    if (this.#isOver) return;
     this.#unanswered = 0;
     this.#ask();
   }
 
   rest(): void {
-    this.#beat.clear();
+    if (!this.#isOver) this.#beat.clear();
   }
 
   close(): void {
-    this.rest();
-    this.#end.abort();
+    this.#stopWatching();
     this.#port.onmessage = null;
     this.#port.close?.();
   }
@@ -70,9 +77,18 @@ export class WorkerLink {
     got?.catch(() => {});
   }
 
+  #stopWatching(): void {
+    this.#beat.clear();
+    this.#end.abort();
+  }
+
+  /** All tabs should be at the same place when they come to the next worker. So each hears this one's last words. */
   #lose(): void {
-    if (this.#end.signal.aborted) return;
-    this.close();
-    this.#context.onLost();
+    if (this.#isOver) return;
+    this.#stopWatching();
+    this.#beat.set(LAST_WORDS_MS, () => {
+      this.close();
+      this.#context.onLost();
+    });
   }
 }

@@ -172,6 +172,17 @@ describe('in Chromium', () => {
     }
   }
 
+  it(`gives every durable message once and in order over ${CUTS} cuts to tabs that share a worker`, async (test) => {
+    const proxy = await FaultProxy.start(test, [gateway.public], { seed: SEED });
+    const { tabs } = await visitShared(test, proxy, { count: 2, script: '/shared-worker.js' });
+    const least = async (channel) => Math.min(...(await Promise.all(tabs.map((page) => count(page, channel)))));
+    const published = await publishThroughCuts({ gateways: [gateway], proxy, count: least, cuts: CUTS });
+    for (const page of tabs) {
+      const { received, gaps } = await page.evaluate(() => ({ received: window.received, gaps: window.gaps }));
+      assertOnceAndInOrder(received, published, gaps);
+    }
+  });
+
   it('goes on with another worker when the one that tabs share has ended', async (test) => {
     const proxy = await FaultProxy.start(test, [gateway.public]);
     const { tabs, order } = await visitShared(test, proxy, { count: 2, script: '/orderly-worker.js' });

@@ -46,9 +46,14 @@ class Workers {
 
   /** Ends the one that runs, as a crash does: it says nothing more, and its lock is free. */
   crash() {
-    const { ports, release } = this.#running;
+    this.#running.ports.forEach((port) => port.close());
+    this.release();
+  }
+
+  /** Its lock is free before its last words have arrived. */
+  release() {
+    const { release } = this.#running;
     this.#running = undefined;
-    ports.forEach((port) => port.close());
     release();
   }
 }
@@ -130,6 +135,20 @@ describe('tabs whose worker has gone', () => {
     const { reason, attempts } = one.states.find(({ state }) => state === 'waiting');
     assert.deepEqual([reason, attempts], ['the shared worker has gone', 1]);
     assert.deepEqual([workers.started, sockets.length], [2, 2]);
+  });
+
+  it('hear what the worker said last before they go on', async (test) => {
+    const workers = new Workers(FakeLocks.install(test));
+    const tabs = [open(workers.get), open(workers.get)];
+    const { socket } = await accept(1);
+    await eventually('both are there', () => tabs.every(({ events }) => has(events, 'subscribed')));
+    // It is on its way to both when the worker goes.
+    socket.receive(message('user:42', 1, '5-1'));
+    workers.release();
+    const { asked } = await accept(2);
+    assert.equal(asked['user:42'], '5-1');
+    await eventually('both are back', () => tabs.every(({ events }) => has(events, 'recovered')));
+    for (const { events } of tabs) assert.deepEqual([numbers(events, 'user:42'), has(events, 'gap')], [[1], false]);
   });
 
   it('that hear an own channel by name, too, hear it once', async (test) => {
