@@ -30,6 +30,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
             ("src/broker/delivery.rs", "count_drop("),
             ("src/broker/delivery.rs", "publications_dropped, "),
             ("src/broker/delivery.rs", "UNKNOWN_CHANNEL: &str = "),
+            ("src/broker/redis/receive.rs", "drop_payload("),
             ("src/hub/delivery.rs", "count_many(dropped, "),
         ],
     ),
