@@ -1,8 +1,9 @@
 # The few commands of this project. `make` lists them; each sets up what it needs first.
 
 SHELL := /bin/bash
-# A Rust that rustup has put into the home folder is found even where the shell does not look there.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+# A Rust that rustup has put into the home folder is found even where the shell does not look there. Where the system's
+# Node is too old, scripts/setup puts a newer one into target/node.
+export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-js test-console conformance lint fuzz bench measure compare-instructions check compose-test clean

@@ -557,12 +557,19 @@ class Sessions {
         cell(element("code", { title: session.id }, session.id.slice(0, 8))), cell(end));
     });
     byId("sessions").replaceChildren(...rows);
-    if (focused) document.querySelector(`[data-session="${focused}"]`)?.focus();
+    if (focused) this.#focus(focused);
+  }
+
+  // Or on the table, where that session has gone.
+  #focus(session) {
+    (document.querySelector(`[data-session="${session}"]`) ?? byId("sessions-region")).focus();
   }
 
   async #end({ id, user }) {
-    if (!(await confirmed(`Session ${id.slice(0, 8)} of ${user ?? "nobody yet"} is closed with 4010, and does not come back by itself.`))) return;
-    await this.#post(`v1/sessions/${id}/disconnect`);
+    const isWanted = await confirmed(`Session ${id.slice(0, 8)} of ${user ?? "nobody yet"} is closed with 4010, and does not come back by itself.`);
+    // The list may have been drawn anew behind the dialog.
+    this.#focus(id);
+    if (isWanted) await this.#post(`v1/sessions/${id}/disconnect`);
   }
 
   async #endUser() {

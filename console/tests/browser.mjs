@@ -2,15 +2,22 @@
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
 import { SOON } from "./gateway.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
+const PLACES = [
+  "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/snap/bin/chromium",
+  "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+];
+
 export function launch() {
+  const executablePath = [process.env.CHROMIUM, ...PLACES].find((path) => path && existsSync(path));
+  assert.ok(executablePath, "there is no Chromium: install it (scripts/setup chromium), or name one in CHROMIUM");
   // The tests show it pages of our own only; as root it has no sandbox.
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+  return chromium.launch({ executablePath, args: ["--no-sandbox"] });
 }
 
 // A page on which nothing may be said to be wrong: no error, and no breach of the policy.
@@ -44,4 +51,18 @@ export async function assertAccessible(page, what) {
 // Waits until an element has this text.
 export async function says(page, selector, text) {
   await page.locator(selector).filter({ hasText: text }).first().waitFor();
+}
+
+export async function connect(page, user, channels = "") {
+  await page.locator("#connect-form").getByLabel("User", { exact: true }).fill(user);
+  await page.getByLabel("Channels besides its own").fill(channels);
+  await page.getByRole("button", { name: "Connect", exact: true }).click();
+  await says(page, "#connection-state", `Connected as ${user}`);
+}
+
+export async function publish(page, channel, message, durable) {
+  await page.getByLabel("Channel", { exact: true }).fill(channel);
+  await page.getByLabel("Message (any JSON)").fill(message);
+  await page.getByLabel("Durable: kept").setChecked(durable);
+  await page.getByRole("button", { name: "Publish" }).click();
 }

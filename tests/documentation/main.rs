@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod compose;
 mod links;
 mod metrics;
+mod reasons;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use emagine_gateway::metrics::{Code, Metrics};
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
@@ -16,6 +16,29 @@ fn root() -> PathBuf {
 
 /// Every metric, by the name that a query uses; histograms without `_bucket`.
 fn on_the_page() -> BTreeSet<String> {
+    let page = page();
+    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types
+        .map(|(name, kind)| match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
+        })
+        .collect()
+}
+
+/// Metrics with the labels that they have; `le` is every histogram's.
+pub(crate) fn labels_on_the_page() -> BTreeSet<(String, String)> {
+    let page = page();
+    let samples = page.lines().filter_map(|line| line.split_once('}')?.0.split_once('{'));
+    let labels = samples.flat_map(|(name, labels)| {
+        labels.split(',').map(move |label| (name.to_owned(), label.split('=').next().unwrap().to_owned()))
+    });
+    labels.filter(|(_, label)| label != "le").collect()
+}
+
+/// The page, with a sample of each family.
+fn page() -> String {
     let metrics = Metrics::default();
     // A family without a sample is not on the page.
     for family in [
@@ -30,15 +53,7 @@ fn on_the_page() -> BTreeSet<String> {
         Metrics::count(family, "x");
     }
     metrics.closes.get_or_create(&Code { code: 1001 }).inc();
-    let page = metrics.render();
-    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    types
-        .map(|(name, kind)| match kind {
-            "counter" => format!("{name}_total"),
-            "info" => format!("{name}_info"),
-            _ => name.to_owned(),
-        })
-        .collect()
+    metrics.render()
 }
 
 /// Every name of a metric in a text.
@@ -72,6 +87,12 @@ fn every_metric_is_explained_and_every_explained_one_exists() {
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let first_columns: String = rows.map(|row| row.split(" | ").next().unwrap()).collect();
     assert_eq!(named(&first_columns), page);
+    let labels: BTreeSet<(String, String)> = first_columns
+        .split('`')
+        .filter_map(|code| code.strip_suffix('}')?.split_once('{'))
+        .map(|(name, label)| (name.to_owned(), label.to_owned()))
+        .collect();
+    assert_eq!(labels, labels_on_the_page(), "a label is part of the contract");
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::process::Command;
 
 use crate::support::gateway::TestGateway;
+use crate::support::process::run;
 use crate::support::redis_server::RedisServer;
 
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("README.md", include_str!("../../README.md")),
+    ("clients/js/README.md", include_str!("../../clients/js/README.md")),
     ("docs/delivery.md", include_str!("../../docs/delivery.md")),
     ("docs/deploying.md", include_str!("../../docs/deploying.md")),
     ("docs/migrating.md", include_str!("../../docs/migrating.md")),
@@ -15,7 +17,8 @@ const PAGES: [(&str, &str); 6] = [
 ];
 
 /// Beginnings of what is not run here.
-const NOT_RUN: [(&str, &str); 8] = [
+const NOT_RUN: [(&str, &str); 9] = [
+    ("cargo run --release", "it never ends; that the binary takes its settings is tried below"),
     ("make ", "the tests themselves, or ten minutes of work"),
     ("docker compose ", "scripts/compose-test does, where there is a container engine"),
     ("old=$(docker compose ", "scripts/compose-test does, where there is a container engine"),
@@ -61,7 +64,7 @@ fn the_commands_of_the_pages_work() {
             run += 1;
         }
     }
-    assert_eq!(run, 4, "a block of commands came or went: run it here, or list why not");
+    assert_eq!(run, 5, "a block of commands came or went: run it here, or list why not");
     for message in ["from a terminal", "from anywhere", "to everybody", "to these"] {
         client.hears(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
     }
@@ -73,4 +76,36 @@ fn what_is_listed_as_not_run_is_still_on_a_page() {
     for (beginning, _) in NOT_RUN {
         assert!(all.iter().any(|block| block.starts_with(beginning)), "{beginning}");
     }
+}
+
+/// Each setting that a page gives to a command is one that there is.
+#[test]
+fn the_settings_of_the_pages_commands_are_taken() {
+    let mut checked = 0;
+    for (file, page) in PAGES {
+        for setting in page.split("--set ").skip(1) {
+            let setting = setting.split([' ', '\n', '`', ')']).next().unwrap().replace('\'', "");
+            if !setting.contains('=') {
+                continue;
+            }
+            let ended = run(&["check", "--set", &setting]);
+            assert_eq!(ended.code, Some(0), "{file}: {setting}: {}", ended.err);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "only {checked} settings were found");
+}
+
+#[test]
+fn every_make_target_that_a_page_names_exists() {
+    let makefile = include_str!("../../Makefile");
+    let mut named = 0;
+    for (file, page) in PAGES {
+        let pieces = page.split(['`', '\n']).filter_map(|piece| piece.strip_prefix("make "));
+        for target in pieces.map(|piece| piece.split([' ', '#']).next().unwrap()) {
+            assert!(makefile.contains(&format!("\n{target}: ")), "{file}: there is no make {target}");
+            named += 1;
+        }
+    }
+    assert!(named > 8, "only {named} were found");
 }

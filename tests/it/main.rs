@@ -20,6 +20,7 @@ mod kubernetes;
 mod limits;
 mod logging;
 mod ordering;
+mod prometheus;
 mod publishing;
 mod replicas;
 mod resume;

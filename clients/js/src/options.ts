@@ -60,6 +60,7 @@ export interface GatewayClientLike extends AsyncIterable<ChannelEvent> {
   readonly latencyMs: number | undefined;
   connect(): void;
   close(): void;
+  wake(why?: string): void;
   subscribe(channel: string, options?: { since?: string }): Subscription;
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off;
 }

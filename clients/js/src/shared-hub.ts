@@ -2,34 +2,41 @@
 
 import { GatewayClient } from './client.js';
 import type { ClientOptions, StateEvent } from './options.js';
-import { MAX_UNTAKEN, type FromTab, type FromWorker } from './shared-messages.js';
+import { LOST, MAX_UNTAKEN, type FromTab, type FromWorker, type Places, type Port } from './shared-messages.js';
 import type { Subscription } from './subscription.js';
 import type { TokenReason } from './token.js';
 
-/** The part of a MessagePort that is used. */
-export interface Port {
-  postMessage(message: unknown): void;
-  onmessage: ((event: any) => void) | null;
-}
-
 /** A tab that has not brought a token in this time is asked no more, but the next one. Milliseconds. */
 const TOKEN_PATIENCE_MS = 3_000;
+/** Tabs that have lost their worker have this long to come to the new one before it connects. Milliseconds. */
+const GATHER_MS = 250;
+/** And at random as much more: whatever ended the worker may have ended others. Milliseconds. */
+const GATHER_SPREAD_MS = 750;
 
 /** All clients of a worker. */
 export class SharedHub {
   readonly #groups = new Map<string, Group>();
   readonly #overrides: Partial<ClientOptions>;
+  readonly #alive: Promise<string | undefined>;
 
-  /** @param overrides of the clients' options; for tests. */
-  constructor(overrides: Partial<ClientOptions> = {}) {
+  /**
+   * @param overrides of the clients' options; for tests.
+   * @param alive the name of a lock that is held as long as this worker lives.
+   */
+  constructor(overrides: Partial<ClientOptions> = {}, alive: Promise<string | undefined> = Promise.resolve(undefined)) {
     this.#overrides = overrides;
+    this.#alive = alive;
   }
 
   /** A tab has come; it says hello itself. */
   serve(port: Port): void {
     let tab: Tab | undefined;
+    const answer = (message: FromWorker) => port.postMessage(message);
+    void this.#alive.then((lock) => lock && answer({ type: 'alive', lock }));
     port.onmessage = ({ data }: { data: FromTab }) => {
-      if (data.type === 'hello') {
+      if (data.type === 'ping') {
+        answer({ type: 'pong' });
+      } else if (data.type === 'hello') {
         tab?.leave();
         tab = this.#join(port, data);
       } else if (data.type === 'bye') {
@@ -41,13 +48,15 @@ export class SharedHub {
     };
   }
 
-  #join(port: Port, { key, settings, lock }: Extract<FromTab, { type: 'hello' }>): Tab {
+  #join(port: Port, { key, settings, lock, own, again, logs }: Extract<FromTab, { type: 'hello' }>): Tab {
     let group = this.#groups.get(key);
     if (!group) {
       group = new Group({ ...settings, ...this.#overrides }, () => this.#groups.delete(key));
       this.#groups.set(key, group);
+      if (again) group.gather();
     }
-    const tab = new Tab(port, group);
+    const tab = new Tab(port, group, logs);
+    tab.goOn(own);
     // The tab holds it as long as it lives: whoever gets it knows that the tab is gone, however it went.
     if (lock) void navigator.locks.request(lock, () => tab.leave());
     return tab;
@@ -59,13 +68,17 @@ class Group {
   readonly client: GatewayClient;
   readonly tabs = new Set<Tab>();
   lastState: StateEvent = { state: 'idle', attempts: 0 };
+  /** Where the session's own channels are. */
+  own: Places = {};
   readonly #onEmpty: () => void;
+  #gathering: ReturnType<typeof setTimeout> | undefined;
   #nextRequest = 0;
   readonly #requests = new Map<number, (answer: Extract<FromTab, { type: 'token' }>) => void>();
 
   constructor(options: Omit<ClientOptions, 'token'>, onEmpty: () => void) {
     this.#onEmpty = onEmpty;
-    this.client = new GatewayClient({ ...options, token: (reason) => this.#token(reason) });
+    const log = (what: string, detail: object) => this.tabs.forEach((tab) => tab.logs && tab.post({ type: 'log', what, detail }));
+    this.client = new GatewayClient({ log, ...options, token: (reason) => this.#token(reason) });
     const { client } = this;
     client.on('state', (event) => {
       this.lastState = event;
@@ -74,8 +87,24 @@ class Group {
     client.on('latency', (latencyMs) => this.#tell({ type: 'latency', latencyMs }));
     client.on('error', ({ where, error }) => this.#tell({ type: 'error', event: { where, message: String(error) } }));
     client.on('event', (event) => {
-      if (client.isOwn(event.channel)) this.tabs.forEach((tab) => tab.hears(event.channel) || tab.give(event));
+      if (!client.isOwn(event.channel)) return;
+      if ('position' in event && event.position) this.own[event.channel] = event.position;
+      this.tabs.forEach((tab) => tab.hears(event.channel) || tab.give(event));
     });
+  }
+
+  /** Waits with the first connection until every tab has had the time to say where it is. */
+  gather(): void {
+    const retryInMs = GATHER_MS + Math.random() * GATHER_SPREAD_MS;
+    this.lastState = { state: 'waiting', attempts: 0, reason: LOST, retryInMs };
+    this.#gathering = setTimeout(() => {
+      this.#gathering = undefined;
+      this.client.connect();
+    }, retryInMs);
+  }
+
+  connect(): void {
+    if (this.#gathering === undefined) this.client.connect();
   }
 
   onToken(answer: Extract<FromTab, { type: 'token' }>): void {
@@ -84,6 +113,7 @@ class Group {
 
   left(): void {
     if (this.tabs.size > 0) return;
+    clearTimeout(this.#gathering);
     this.client.close();
     this.#onEmpty();
   }
@@ -122,23 +152,36 @@ class Tab {
   readonly #port: Port;
   readonly #group: Group;
   readonly #subscriptions = new Map<string, Subscription>();
+  /** Those of the session's own channels that the tab had a place on. */
+  readonly #continued = new Map<string, Subscription>();
   #untaken = 0;
   #isGone = false;
 
-  constructor(port: Port, group: Group) {
+  constructor(
+    port: Port,
+    group: Group,
+    readonly logs: boolean,
+  ) {
     this.#port = port;
     this.#group = group;
     group.tabs.add(this);
     const { client, lastState } = group;
-    this.post({ type: 'welcome', state: lastState, user: client.user, latencyMs: client.latencyMs });
+    this.post({ type: 'welcome', state: lastState, user: client.user, latencyMs: client.latencyMs, own: group.own });
   }
 
-  onMessage(message: Exclude<FromTab, { type: 'hello' | 'bye' }>): void {
+  /** Continues the session's own channels, which no tab asks for, from where the tab is. */
+  goOn(own: Places): void {
+    for (const [channel, since] of Object.entries(own)) {
+      if (this.#group.own[channel] !== since) this.#continued.set(channel, this.#listen(channel, since));
+    }
+  }
+
+  onMessage(message: Exclude<FromTab, { type: 'hello' | 'bye' | 'ping' }>): void {
     const { client } = this.#group;
     if (this.#isGone) return;
     switch (message.type) {
       case 'connect':
-        return client.connect();
+        return this.#group.connect();
       case 'subscribe':
         return this.#subscribe(message.channel, message.since);
       case 'unsubscribe':
@@ -154,7 +197,7 @@ class Tab {
   }
 
   hears(channel: string): boolean {
-    return this.#subscriptions.has(channel);
+    return this.#subscriptions.has(channel) || this.#continued.has(channel);
   }
 
   post(message: FromWorker): void {
@@ -171,15 +214,22 @@ class Tab {
   leave(): void {
     if (this.#isGone) return;
     this.#isGone = true;
-    this.#subscriptions.forEach((subscription) => subscription.unsubscribe());
+    for (const all of [this.#subscriptions, this.#continued]) all.forEach((one) => one.unsubscribe());
     this.#group.tabs.delete(this);
     this.#group.left();
   }
 
   #subscribe(channel: string, since: string | undefined): void {
-    if (this.hears(channel)) return;
+    if (this.#subscriptions.has(channel)) return;
+    this.#subscriptions.set(channel, this.#listen(channel, since));
+    // After the other, so that the channel is never without one.
+    this.#continued.get(channel)?.unsubscribe();
+    this.#continued.delete(channel);
+  }
+
+  #listen(channel: string, since: string | undefined): Subscription {
     const subscription = this.#group.client.subscribe(channel, since === undefined ? {} : { since });
-    this.#subscriptions.set(channel, subscription);
     subscription.on('event', (event) => this.give(event));
+    return subscription;
   }
 }

@@ -13,9 +13,30 @@ export interface SharedSettings {
   heartbeatTimeoutMs?: number;
 }
 
+/** The part of a MessagePort that is used. */
+export interface Port {
+  postMessage(message: unknown): void;
+  onmessage: ((event: any) => void) | null;
+  close?(): void;
+}
+
+/** Positions by channel. */
+export type Places = Record<string, string>;
+
 export type FromTab =
-  /** The first message. Tabs with the same key share a socket. `lock` is held as long as the tab lives. */
-  | { type: 'hello'; key: string; settings: SharedSettings; lock: string | undefined }
+  /**
+   * The first message. Tabs with the same key share a socket. `lock` is held as long as the tab lives. `own` says where it
+   * is on the session's own channels, `again` that it has lost another worker, and `logs` that it wants to know it all.
+   */
+  | {
+      type: 'hello';
+      key: string;
+      settings: SharedSettings;
+      lock: string | undefined;
+      own: Places;
+      again: boolean;
+      logs: boolean;
+    }
   | { type: 'connect' }
   | { type: 'subscribe'; channel: string; since: string | undefined }
   | { type: 'unsubscribe'; channel: string }
@@ -23,10 +44,16 @@ export type FromTab =
   | { type: 'wake'; why: string }
   /** So many events have been taken. */
   | { type: 'taken'; count: number }
+  | { type: 'ping' }
   | { type: 'bye' };
 
 export type FromWorker =
-  | { type: 'welcome'; state: StateEvent; user: string | undefined; latencyMs: number | undefined }
+  /** `own` says where the session's own channels are. */
+  | { type: 'welcome'; state: StateEvent; user: string | undefined; latencyMs: number | undefined; own: Places }
+  /** Whoever gets this lock knows that the worker has gone. */
+  | { type: 'alive'; lock: string }
+  | { type: 'pong' }
+  | { type: 'log'; what: string; detail: object }
   | { type: 'state'; event: StateEvent; user: string | undefined }
   | { type: 'error'; event: { where: ErrorEvent['where']; message: string } }
   | { type: 'latency'; latencyMs: number }
@@ -39,3 +66,5 @@ export type FromWorker =
 export const MAX_UNTAKEN = 10_000;
 /** A tab says how many it has taken after so many. */
 export const TAKEN_EVERY = 100;
+/** The reason of the state while a lost worker is replaced. */
+export const LOST = 'the shared worker has gone';

@@ -1,8 +1,10 @@
 // The library as it is shipped, in headless Chromium, against a real gateway through a proxy that cuts its connections.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { before, describe, it, after } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { executablePath, startBrowser, startPages } from './support/browser.mjs';
-import { eventually } from './support/deadline.mjs';
+import { deadline, eventually } from './support/deadline.mjs';
 import { startGateway } from './support/gateway.mjs';
 import { FaultProxy } from './support/proxy.mjs';
 import { assertOnceAndInOrder, publishThroughCuts } from './support/story.mjs';
@@ -23,12 +25,14 @@ async function startClient({ url, options }) {
 }
 
 /** Runs in the page: the same through the worker that all tabs share. */
-async function startShared({ url, options }) {
+async function startShared({ url, script = '/shared-worker.js', options }) {
   const { SharedClient } = await import('/dist/shared.js');
-  const client = new SharedClient({ url, token: '42', worker: new SharedWorker('/shared-worker.js'), ...options });
+  const client = new SharedClient({ url, token: '42', worker: () => new SharedWorker(script), ...options });
   Object.assign(window, { client, received: { 'user:42': [], all: [], 'room:7': [] }, gaps: [] });
   client.on('message', ({ channel, message }) => window.received[channel].push(message.n));
   client.on('gap', (event) => window.gaps.push(event));
+  window.lost = 0;
+  client.on('state', ({ reason }) => (window.lost += reason === 'the shared worker has gone' && client.state === 'waiting' ? 1 : 0));
   window.room = client.subscribe('room:7');
   client.connect();
 }
@@ -147,6 +151,66 @@ describe('in Chromium', () => {
     await eventually('the socket is closed', () => proxy.connections.size === 0);
   });
 
+  /** Tabs of one browser that share a worker, which does what `order` tells it. */
+  async function visitShared(test, proxy, { count, script, options }) {
+    const context = await browser.newContext();
+    test.after(() => context.close());
+    const tabs = await Promise.all(Array.from({ length: count }, () => visit(test, context)));
+    for (const page of tabs) {
+      await page.evaluate(startShared, { url: proxy.url, script, options: { backoff: FAST, ...options } });
+      await eventually('it is subscribed', () => page.evaluate(() => window.room.state === 'subscribed'));
+    }
+    const order = (what) => tabs[0].evaluate((name) => new BroadcastChannel('test').postMessage(name), what);
+    return { tabs, order };
+  }
+
+  async function allHave(tabs, channel, numbers) {
+    for (const page of tabs) {
+      await eventually(`it has heard ${numbers}`, async () => (await count(page, channel)) >= numbers.length);
+      const [heard, gaps] = await page.evaluate((name) => [window.received[name], window.gaps], channel);
+      assert.deepEqual([heard, gaps], [numbers, []]);
+    }
+  }
+
+  it(`gives every durable message once and in order over ${CUTS} cuts to tabs that share a worker`, async (test) => {
+    const proxy = await FaultProxy.start(test, [gateway.public], { seed: SEED });
+    const { tabs } = await visitShared(test, proxy, { count: 2, script: '/shared-worker.js' });
+    const least = async (channel) => Math.min(...(await Promise.all(tabs.map((page) => count(page, channel)))));
+    const published = await publishThroughCuts({ gateways: [gateway], proxy, count: least, cuts: CUTS });
+    for (const page of tabs) {
+      const { received, gaps } = await page.evaluate(() => ({ received: window.received, gaps: window.gaps }));
+      assertOnceAndInOrder(received, published, gaps);
+    }
+  });
+
+  it('goes on with another worker when the one that tabs share has ended', async (test) => {
+    const proxy = await FaultProxy.start(test, [gateway.public]);
+    const { tabs, order } = await visitShared(test, proxy, { count: 2, script: '/orderly-worker.js' });
+    for (const channel of ['room:7', 'user:42']) await gateway.publish(channel, { n: 1 });
+    for (const channel of ['room:7', 'user:42']) await allHave(tabs, channel, [1]);
+    await order('end');
+    for (const page of tabs) {
+      await eventually('it knows', () => page.evaluate(() => window.lost > 0));
+    }
+    for (const channel of ['room:7', 'user:42']) await gateway.publish(channel, { n: 2 });
+    for (const channel of ['room:7', 'user:42']) await allHave(tabs, channel, [1, 2]);
+    assert.equal(proxy.accepted, 2, 'they share the new one');
+  });
+
+  it('has a socket of its own when the worker stands still, or cannot be loaded', async (test) => {
+    const proxy = await FaultProxy.start(test, [gateway.public]);
+    const still = await visitShared(test, proxy, { count: 1, script: '/orderly-worker.js', options: { workerTimeoutMs: 1_000 } });
+    await gateway.publish('room:7', { n: 1 });
+    await allHave(still.tabs, 'room:7', [1]);
+    await still.order('stand still');
+    await eventually('it has given up two', () => still.tabs[0].evaluate(() => window.lost >= 2));
+    await gateway.publish('room:7', { n: 2 });
+    await allHave(still.tabs, 'room:7', [1, 2]);
+    const without = await visitShared(test, proxy, { count: 1, script: '/nowhere.js' });
+    await gateway.publish('room:7', { n: 3 });
+    await allHave(without.tabs, 'room:7', [3]);
+  });
+
   it('renders with React, through strict mode, cuts and a change of channel', async (test) => {
     const proxy = await FaultProxy.start(test, [gateway.public]);
     const page = await visit(test, undefined, '/react.html');
@@ -164,10 +228,34 @@ describe('in Chromium', () => {
     await shows('connected room:8 subscribed [1] whole');
   });
 
-  it('runs the chat of the examples', async (test) => {
-    const page = await visit(test, undefined, `/chat.html?gateway=ws://127.0.0.1:${gateway.public}/&user=42`);
-    await eventually('it is connected', async () => (await page.textContent('#state')).includes('connected'));
-    await gateway.publish('room:lobby', { from: '43', text: '<b>hello</b>' });
-    await eventually('it is shown', async () => (await page.textContent('#messages')).includes('<b>hello</b>'));
+  it('runs the chat of the examples, in which two people talk', async (test) => {
+    const chat = await startGateway(test, { 'server.allowed_origins': '*' });
+    const server = fileURLToPath(new URL('../examples/chat-server.mjs', import.meta.url));
+    const env = { ...process.env, PORT: '0', GATEWAY_ADMIN: `http://127.0.0.1:${chat.admin}` };
+    const child = spawn(process.execPath, [server], { env });
+    test.after(() => child.kill('SIGKILL'));
+    const line = await deadline(new Promise((resolve) => child.stdout.once('data', resolve)), 'it listens');
+    const address = new URL(String(line).trim());
+    const pages = [];
+    for (const user of ['ada', 'bob']) {
+      const page = await visit(test, undefined, '/');
+      address.search = `?user=${user}&gateway=ws://127.0.0.1:${chat.public}/`;
+      await page.goto(String(address));
+      await eventually('it is connected', async () => (await page.textContent('#state')) === `${user}: connected`);
+      pages.push(page);
+    }
+    const say = async (page, text) => {
+      await page.getByLabel('Message').fill(text);
+      await page.keyboard.press('Enter');
+    };
+    const shown = (page) => page.locator('#messages li').allTextContents();
+    await say(pages[0], '<b>hello</b>');
+    for (const page of pages) await eventually('it is shown', async () => (await shown(page)).length === 1);
+    await say(pages[1], 'hello yourself');
+    for (const page of pages) {
+      await eventually('it is shown', async () => (await shown(page)).length === 2);
+      assert.deepEqual(await shown(page), ['ada: <b>hello</b>', 'bob: hello yourself']);
+    }
+    await eventually('the field is empty', async () => (await pages[1].getByLabel('Message').inputValue()) === '');
   });
 });

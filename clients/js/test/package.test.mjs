@@ -47,6 +47,14 @@ it('has types for both', () => {
   }
 });
 
+it('runs on the oldest Node that it promises, which is the oldest that is set up for its tests', () => {
+  const oldest = JSON.parse(read('package.json')).engines.node.replace('>=', '');
+  assert.ok(read('README.md').includes(`Node ${oldest} or later`));
+  assert.match(read('../../scripts/setup'), new RegExp(`^NODE_MAJOR=${oldest}$`, 'm'));
+  assert.equal(JSON.parse(read('../../console/package.json')).engines.node, `>=${oldest}`);
+  assert.ok(Number(process.versions.node.split('.')[0]) >= Number(oldest));
+});
+
 it('names no host in its lockfile', () => {
   assert.doesNotMatch(read('package-lock.json'), /resolved|:\/\//);
 });

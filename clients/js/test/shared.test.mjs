@@ -93,6 +93,25 @@ describe('tabs that share a socket', () => {
     assert.equal(identify.token, 'from the other tab');
   });
 
+  it('are told what happens, if they want to know, and can look at the connection at once', async (test) => {
+    const { open, accept } = startWorker(test);
+    const told = [];
+    const { tab } = open({ log: (what, detail) => told.push([what, JSON.stringify(detail)]) });
+    const quiet = open();
+    tab.connect();
+    quiet.tab.connect();
+    const { socket } = await accept(1);
+    await eventually('it is connected', () => tab.state === 'connected' && quiet.tab.state === 'connected');
+    for (const { time } of socket.ops(10)) socket.receive({ op: 11, time });
+    const before = socket.ops(10).length;
+    quiet.tab.wake();
+    await eventually('it asks the gateway', () => socket.ops(10).length > before);
+    socket.receive(message('user:42', 'a secret of theirs', '5-1'));
+    await eventually('all is told', () => told.some(([what]) => what === 'wake'));
+    assert.ok(told.some(([what]) => what === 'connected'));
+    assert.doesNotMatch(JSON.stringify(told), /a secret of theirs/);
+  });
+
   it('that take nothing are let go, and are told of the gap when they are back', async (test) => {
     const { open, accept } = startWorker(test);
     const { tab, events, port } = open();

@@ -2,6 +2,8 @@
 //! for the admin port.
 
 mod admin;
+mod operators;
+mod page;
 mod redis;
 mod sockets;
 
@@ -38,4 +40,19 @@ fn the_document_of_the_admin_port_is_openapi() {
     let validate = format!("{folder}/target/snippets/bin/openapi-spec-validator");
     let output = Command::new(validate).arg(format!("{folder}/docs/openapi.yaml")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn the_document_of_the_sockets_is_asyncapi() {
+    snippets::set_up();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/node_modules/@asyncapi/specs/schemas");
+    let schema = std::fs::read_to_string(format!("{folder}/3.0.0.json")).unwrap();
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::draft7::new(&schema).unwrap();
+    let mut document = document("asyncapi.yaml");
+    let faults: Vec<_> = validator.iter_errors(&document).map(|fault| fault.to_string()).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    // The schema is one that finds something.
+    document["channels"]["socketV1"]["adress"] = "/".into();
+    assert!(!validator.is_valid(&document));
 }

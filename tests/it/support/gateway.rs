@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -309,6 +310,11 @@ impl TestGateway {
     #[track_caller]
     pub(crate) fn logs(&mut self, text: &str) {
         self.process.says(text);
+    }
+
+    /// Until this is dropped nobody reads its log.
+    pub(crate) fn leave_log_unread(&self) -> MutexGuard<'_, Vec<String>> {
+        self.process.leave_err_unread()
     }
 
     /// Everything that it has logged.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -110,6 +110,11 @@ impl Process {
     /// What it has written to standard error so far.
     pub(crate) fn err(&self) -> String {
         self.err.text()
+    }
+
+    /// Until this is dropped nobody reads its standard error: when the pipe is full, whoever writes to it waits.
+    pub(crate) fn leave_err_unread(&self) -> MutexGuard<'_, Vec<String>> {
+        self.err.lines.lock().unwrap()
     }
 
     /// Waits until a line of standard error contains `text`; returns what follows it.

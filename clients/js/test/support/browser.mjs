@@ -20,7 +20,15 @@ export async function startBrowser(test) {
   return browser;
 }
 
-/** Serves an empty page, the bundles that the package ships, its examples, and a page with React. Returns its origin. */
+/** Runs in a worker: ends or stands still when a test says so. */
+function takeOrders() {
+  new BroadcastChannel('test').onmessage = ({ data }) => {
+    if (data === 'end') globalThis.close();
+    while (data === 'stand still');
+  };
+}
+
+/** Serves an empty page, the bundles that the package ships, and a page with React. Returns its origin. */
 export async function startPages(test) {
   const { outputFiles } = await build({
     absWorkingDir: root,
@@ -31,13 +39,14 @@ export async function startPages(test) {
     format: 'iife',
     define: { 'process.env.NODE_ENV': '"development"' },
   });
+  const worker = readFileSync(join(root, 'dist/bundle/shared-worker.js'), 'utf8');
   const pages = {
     '/': ['text/html', '<!doctype html><title>test</title><div id="root"></div>'],
     '/react.html': ['text/html', '<!doctype html><div id="root"></div><script src="/react.js"></script>'],
     '/react.js': ['text/javascript', outputFiles[0].text],
-    '/chat.html': ['text/html', readFileSync(join(root, 'examples/chat.html'))],
     '/gateway-client.js': ['text/javascript', readFileSync(join(root, 'dist/bundle/gateway-client.js'))],
-    '/shared-worker.js': ['text/javascript', readFileSync(join(root, 'dist/bundle/shared-worker.js'))],
+    '/shared-worker.js': ['text/javascript', worker],
+    '/orderly-worker.js': ['text/javascript', `${worker};(${takeOrders})()`],
   };
   const server = createServer((request, response) => {
     const path = new URL(request.url, 'http://localhost').pathname;

@@ -1,0 +1,35 @@
+// The part of the browser's locks that the library uses, in the hands of a test.
+
+export class FakeLocks {
+  /** By name: who holds it, and who waits for it. */
+  #held = new Map();
+
+  /** Puts it where the library looks for locks, until the test ends. */
+  static install(test) {
+    const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
+    const locks = new FakeLocks();
+    Object.defineProperty(globalThis, 'navigator', { value: { locks }, configurable: true });
+    test.after(() => (before ? Object.defineProperty(globalThis, 'navigator', before) : delete globalThis.navigator));
+    return locks;
+  }
+
+  async request(name, options, callback = options) {
+    while (this.#held.has(name)) {
+      const aborted = new Promise((_, reject) => {
+        options.signal?.addEventListener('abort', () => reject(options.signal.reason));
+      });
+      await Promise.race([this.#held.get(name), aborted]);
+    }
+    const done = Promise.resolve(callback());
+    const free = done.then(() => this.#held.delete(name));
+    this.#held.set(name, free);
+    return done;
+  }
+
+  /** Holds one until the returned function is called. */
+  hold(name) {
+    let release;
+    void this.request(name, () => new Promise((resolve) => (release = resolve)));
+    return release;
+  }
+}

@@ -1,0 +1,86 @@
+//! The values of the label `reason`: those that docs/operations.md explains are those that the source counts.
+
+use std::collections::BTreeSet;
+
+use super::metrics::{labels_on_the_page, read};
+
+/// Where the values of `reason` are given, and behind what they stand there.
+const REASONS: [(&str, &[(&str, &str)]); 7] = [
+    (
+        "gateway_upgrades_refused_total",
+        &[
+            ("src/socket/limits.rs", "reason: "),
+            ("src/socket/upgrade.rs", "reason: "),
+            ("src/session/admission.rs", "reason: "),
+            ("src/socket/listener.rs", "upgrades_refused, "),
+        ],
+    ),
+    (
+        "gateway_identifies_total",
+        &[
+            ("src/auth/error.rs", "=> "),
+            ("src/session/mod.rs", "|_| "),
+            ("src/session/mod.rs", "TooManySessions, "),
+        ],
+    ),
+    (
+        "gateway_publications_dropped_total",
+        &[
+            ("src/protocol/publication.rs", "=> "),
+            ("src/broker/delivery.rs", "count_drop("),
+            ("src/broker/delivery.rs", "publications_dropped, "),
+            ("src/broker/delivery.rs", "UNKNOWN_CHANNEL: &str = "),
+            ("src/broker/redis/receive.rs", "drop_payload("),
+            ("src/hub/delivery.rs", "count_many(dropped, "),
+        ],
+    ),
+    ("gateway_rejected_total", &[("src/broker/redis/rejected.rs", ".count(")]),
+    ("gateway_link_losses_total", &[("src/broker/redis/loss.rs", "=> ")]),
+    ("gateway_gaps_total", &[("src/protocol/event.rs", "GapReason")]),
+    (
+        "gateway_recoveries_total",
+        &[
+            ("src/broker/recovery.rs", "=> "),
+            ("src/hub/resumption.rs", "Err("),
+            ("src/hub/recovery.rs", "unwrap_or("),
+        ],
+    ),
+];
+
+/// The texts that stand behind `beginning` in a source, its tests left out.
+fn literals(source: &str, beginning: &str) -> BTreeSet<String> {
+    let source = source.split("#[cfg(test)]").next().unwrap();
+    // The reasons of gaps stand in the second of two lists of labels.
+    let (source, beginning) = match source.split_once(&format!("pub enum {beginning} {{")) {
+        Some((_, rest)) => (rest.split("\n}\n\nimpl ").nth(1).unwrap().split("\n}\n").next().unwrap(), "=> "),
+        None => (source, beginning),
+    };
+    let beginning = format!("{beginning}\"");
+    let words = source.split(&beginning).skip(1).map(|rest| rest.split('"').next().unwrap());
+    let is_word =
+        |word: &&str| word.chars().all(|character| character.is_ascii_lowercase() || character == '_');
+    words.filter(is_word).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_reason_that_is_counted_is_explained_and_every_explained_one_is_counted() {
+    let operations = read("docs/operations.md");
+    let table = operations.split("\n| metric | `reason` |\n").nth(1).unwrap();
+    let rows: Vec<_> = table.lines().skip(1).take_while(|line| line.starts_with("| ")).collect();
+    let labelled =
+        labels_on_the_page().into_iter().filter(|(_, label)| label == "reason").map(|(name, _)| name);
+    let listed = rows.iter().map(|row| row.split('`').nth(1).unwrap().to_owned());
+    assert_eq!(listed.collect::<BTreeSet<_>>(), labelled.collect());
+    for (row, (metric, places)) in rows.iter().zip(REASONS) {
+        let mut codes = row.split('`').skip(1).step_by(2);
+        assert_eq!(codes.next(), Some(metric));
+        let explained: BTreeSet<String> =
+            codes.filter(|code| !code.contains('.')).map(str::to_owned).collect();
+        let counted = places.iter().flat_map(|(file, beginning)| {
+            let found = literals(&read(file), beginning);
+            assert!(!found.is_empty(), "{file} has nothing behind {beginning:?}");
+            found
+        });
+        assert_eq!(explained, counted.collect(), "{metric}");
+    }
+}

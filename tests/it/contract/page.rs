@@ -1,0 +1,194 @@
+//! The conversations of `docs/protocol.md` are those of a real gateway, frame by frame.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::support::client::{Client, Version};
+use crate::support::contract::Contract;
+use crate::support::gateway::TestGateway;
+use crate::support::redis_server::RedisServer;
+
+const PAGE: &str = include_str!("../../../docs/protocol.md");
+
+/// What is another number or text each time.
+const VOLATILE: [&str; 6] = ["session", "position", "expires_in", "heartbeat_interval", "after", "time"];
+
+/// A conversation that goes as the page has it. In the order in which they go.
+struct Conversation {
+    client: Option<Client>,
+    gateway: TestGateway,
+    redis: RedisServer,
+    version: Version,
+    /// The positions and session ids of the page, and what they are here.
+    here: BTreeMap<String, String>,
+    seen: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Conversation {
+    fn new(version: Version) -> Self {
+        let redis = RedisServer::start();
+        let gateway = TestGateway::redis(&redis)
+            .with("auth.kind", "jwt")
+            .with("auth.secret", "0123456789abcdef0123456789abcdef")
+            .with("session.heartbeat_interval", "300ms")
+            .with("session.messages_per_minute", "120")
+            .with("limits.subscriptions_per_session", "100")
+            .with("drain.delay", "0s")
+            .spawn();
+        gateway.wait_ready();
+        Self { redis, gateway, client: None, version, here: BTreeMap::new(), seen: BTreeSet::new() }
+    }
+
+    #[track_caller]
+    fn note(&mut self, v1: &'static str, v2: &'static str, frame: &str) {
+        let operation = if self.version == Version::V1 { v1 } else { v2 };
+        let found = Contract::get().matching(operation, &serde_json::from_str(frame).unwrap());
+        assert_eq!(found.len(), 1, "{operation}: {frame}");
+        self.seen.insert((operation, found[0]));
+    }
+
+    /// One line of the page, or several frames that may come in any order.
+    #[track_caller]
+    fn goes_on(&mut self, lines: &[&str]) {
+        let (who, what) = lines[0].split_once(' ').unwrap();
+        let what = what.trim_start();
+        match who {
+            "backend" => self.backend(what),
+            "redis" => {}
+            "client" => self.client_says(what),
+            "server" if what.starts_with("Close ") => {
+                let code = what.trim_start_matches("Close ").parse().unwrap();
+                self.client.as_mut().unwrap().closed_with(code);
+            }
+            "server" => self.server_says(lines),
+            _ if lines[0] == "(the link to Redis is lost for a moment)" => {
+                redis::cmd("CLIENT")
+                    .arg("KILL")
+                    .arg("TYPE")
+                    .arg("pubsub")
+                    .exec(&mut self.redis.client())
+                    .unwrap();
+            }
+            _ if lines[0] == "(the replica is told to go away)" => self.gateway.terminate(),
+            _ => panic!("what is {:?}?", lines[0]),
+        }
+    }
+
+    /// A command as it stands there; what follows the channel's name is the payload.
+    #[track_caller]
+    fn backend(&mut self, command: &str) {
+        let count = if command.starts_with("FCALL") { 5 } else { 3 };
+        let mut words = command.splitn(count, ' ');
+        let mut command = redis::cmd(words.next().unwrap());
+        words.for_each(|word| {
+            command.arg(word);
+        });
+        let answer: redis::Value = command.query(&mut self.redis.client()).unwrap();
+        if let redis::Value::BulkString(position) = answer {
+            self.here.insert("latest".to_owned(), String::from_utf8(position).unwrap());
+        }
+    }
+
+    #[track_caller]
+    fn client_says(&mut self, frame: &str) {
+        let token = self.gateway.token(&["--user", "42", "--channel", "room:*"]);
+        let mut frame =
+            self.here.iter().fold(frame.to_owned(), |text, (page, here)| text.replace(page, here));
+        if let Some((before, after)) = frame.split_once("\"token\":\"") {
+            let (shown, after) = after.split_once('"').unwrap();
+            let beginning = shown.trim_end_matches('…');
+            assert!(beginning.len() < shown.len() && token.starts_with(beginning), "{token}");
+            frame = format!("{before}\"token\":\"{token}\"{after}");
+        }
+        self.note("receiveV1", "receiveV2", &frame);
+        self.client.as_mut().unwrap().says(&frame);
+    }
+
+    #[track_caller]
+    fn server_says(&mut self, lines: &[&str]) {
+        let client = self.client.get_or_insert_with(|| {
+            let path = if self.version == Version::V1 { "/" } else { "/?v=2" };
+            Client::try_connect(self.gateway.public, path, self.version).unwrap()
+        });
+        let mut frames: Vec<String> = lines
+            .iter()
+            .map(|line| match line.contains("{\"op\":10,") {
+                true => format!(r#"{{"op":10,"time":{}}}"#, client.heartbeat()),
+                false => client.next_frame(),
+            })
+            .collect();
+        frames.sort();
+        for (frame, line) in frames.iter().zip(lines) {
+            self.note("sendV1", "sendV2", frame);
+            let shown = line.split_once(' ').unwrap().1.trim_start();
+            assert_eq!(self.as_on_the_page(frame, shown), shown);
+        }
+    }
+
+    /// The frame with the page's word for whatever is volatile. One that the page has used before must be the same.
+    #[track_caller]
+    fn as_on_the_page(&mut self, frame: &str, shown: &str) -> String {
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        volatile(&serde_json::from_str(frame).unwrap(), &mut here);
+        volatile(&serde_json::from_str(shown).unwrap(), &mut there);
+        let mut text = frame.to_owned();
+        for ((name, here), (_, there)) in here.into_iter().zip(there) {
+            // The answer to a heartbeat has its time, whatever that is.
+            if name == "time" && text.starts_with("{\"op\":11") {
+                continue;
+            }
+            if here.is_string() {
+                let (here, there) = (here.as_str().unwrap().to_owned(), there.as_str().unwrap().to_owned());
+                let known = self.here.entry(there).or_insert_with(|| here.clone());
+                assert_eq!(*known, here, "{frame} is not {shown}");
+            }
+            text = text.replacen(&format!("\"{name}\":{here}"), &format!("\"{name}\":{there}"), 1);
+        }
+        text
+    }
+
+    /// Goes through the conversation of this title, in which everything that these operations have is said.
+    #[track_caller]
+    fn play(mut self, title: &str, operations: [&'static str; 2]) -> Self {
+        let section = PAGE.split(&format!("\n### {title}\n")).nth(1).unwrap();
+        let block = section.split("```text\n").nth(1).unwrap().split("\n```").next().unwrap();
+        let lines: Vec<_> = block.lines().collect();
+        // Gaps come in any order; the page has them sorted.
+        let runs = lines.chunk_by(|one, other| [one, other].iter().all(|line| line.contains("{\"op\":8,")));
+        for run in runs {
+            if let Some(position) = run[0].strip_prefix("redis    ") {
+                let here = self.here.remove("latest").unwrap();
+                self.here.insert(position.trim_matches('"').to_owned(), here);
+            }
+            self.goes_on(run);
+        }
+        let all = operations.into_iter().flat_map(|operation| {
+            Contract::get().messages(operation).into_iter().map(move |name| (operation, name))
+        });
+        assert_eq!(self.seen, all.collect(), "the page has every frame");
+        self
+    }
+}
+
+/// What is volatile in a frame, by name, in its order.
+fn volatile(frame: &Value, found: &mut Vec<(String, Value)>) {
+    for (name, value) in frame.as_object().into_iter().flatten() {
+        if VOLATILE.contains(&name.as_str()) {
+            found.push((name.clone(), value.clone()));
+        }
+        let inner = std::slice::from_ref(value);
+        value.as_array().map_or(inner, Vec::as_slice).iter().for_each(|one| volatile(one, found));
+    }
+}
+
+#[test]
+fn the_page_s_conversation_in_version_1_is_spoken_as_it_stands_there() {
+    Conversation::new(Version::V1).play("Version 1, spoken", ["sendV1", "receiveV1"]);
+}
+
+#[test]
+fn the_page_s_conversation_in_version_2_is_spoken_as_it_stands_there() {
+    let mut ended = Conversation::new(Version::V2).play("Version 2, spoken", ["sendV2", "receiveV2"]);
+    assert_eq!(ended.gateway.wait_exit().code, Some(0));
+}
