@@ -172,6 +172,25 @@ fn slow_readers_keep_no_delivery_from_the_others() {
 }
 
 #[test]
+fn a_burst_reaches_everybody_and_keeps_no_delivery_from_the_watchers() {
+    let further = ["--redis", "--floor", "--seconds", "1", "--burst-every", "0.4", "--threads", "2"];
+    let report = report("burst", &further);
+    assert_eq!(report["arguments"]["message_bytes"], 65_536);
+    for server in [&report["gateway"], &report["floor"]] {
+        assert_exact(server);
+        assert_eq!(figure(server, "deliveries"), 100.0);
+        // One in forty of a hundred messages is a big one instead.
+        assert_eq!(figure(server, "bursts"), 2.0);
+        assert_eq!(figure(server, "burst_deliveries"), 2.0 * SOCKETS as f64);
+        for latency in ["latency", "disturbed", "afterwards"] {
+            assert_ordered(server, latency);
+        }
+        assert!(figure(server, "burst_p50_ms") <= figure(server, "burst_everywhere_ms"));
+        assert!(server["delay_by_burst_max_ms"].is_number(), "{server}");
+    }
+}
+
+#[test]
 fn a_running_gateway_is_measured_as_well() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
@@ -235,6 +254,8 @@ fn arguments_that_make_no_sense_end_it_with_one_sentence() {
         (&["fanout", "--in-flight", "0"], "--in-flight must be 1 to 1000000"),
         (&["fanout", "--message-bytes", "7"], "--message-bytes must be 48 to 1048576"),
         (&["fanout", "--threads", "0"], "--threads must be 1 to 64"),
+        (&["burst", "--burst-every", "0"], "--burst-every must be 0.1 to 3600"),
+        (&["burst", "--in-flight", "2"], "burst keeps a --rate"),
         (&["slow", "--stalled", "101"], "--stalled must be 0 to 100"),
         (&["fanout", "--redis", "--broker-url", "redis://127.0.0.1:1"], "give one of the two"),
         (&["fanout", "--running", "--pid", "4294967295"], "there is no process 4294967295"),

@@ -123,7 +123,8 @@ fn measure(settings: &Settings, arguments: &BenchArgs, target: &mut Target) -> R
         is_deflated: arguments.deflate,
         keeps_places: shape.keeps_places,
         comes_back: shape.comes_back,
-        narrow_from: arguments.sockets,
+        narrow_from: arguments.narrow_from(),
+        apart_from: arguments.sockets + arguments.stalled_readers(),
     };
     let swarm = Swarm::start(plan, arguments.threads, begun)?;
     let mut run = Run {
@@ -166,12 +167,12 @@ fn identities(
         };
         Ok(Identity { token, channels: scenario.channels(namespace, index, sockets) })
     };
-    (0..sockets + arguments.stalled_readers()).map(identity).collect()
+    (0..sockets + arguments.beside()).map(identity).collect()
 }
 
 /// Raises the limit of open files, and says clearly when it has no room for so many sockets.
 fn check_limit(settings: &Settings, arguments: &BenchArgs) -> Result<(), Failure> {
-    let sockets = arguments.sockets + arguments.stalled_readers();
+    let sockets = arguments.sockets + arguments.beside();
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(OWN_FILES);
     let workers = match settings.server.workers {
