@@ -4,8 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
+#[cfg(target_os = "linux")]
+use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::{Ended, Process, run};
+#[cfg(target_os = "linux")]
+use crate::support::process::{SOON, command_of};
 use crate::support::redis_server::RedisServer;
 
 const SOCKETS: u64 = 24;
@@ -232,6 +236,28 @@ fn a_plot_is_drawn() {
         assert!(open > 0 && closed > 0, "{name}");
     }
     assert!(!svg.contains("NaN"), "{svg}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_ends_it_takes_its_gateway_its_floor_and_its_redis_along() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        // The floor comes first, so both kinds of server are met; Redis is there in either case.
+        for (further, server) in [(&["--floor"][..], " bench floor-server"), (&[], "emagine-gateway run ")] {
+            let arguments = ["bench", "fanout", "--sockets", "2", "--seconds", "600", "--redis"];
+            let mut bench = Process::start(&[&arguments[..], further].concat(), &[]);
+            let children = eventually(SOON, || {
+                let children = bench.children();
+                let has = |name: &str| children.iter().any(|(_, command)| command.contains(name));
+                (has(server) && has("redis-server")).then_some(children)
+            });
+            assert_eq!(children.len(), 2, "{children:?}");
+            bench.signal(signal);
+            let ended = bench.wait();
+            assert_eq!((ended.code, ended.err.as_str()), (Some(code), ""), "{ended:?}");
+            eventually(SOON, || children.iter().all(|(id, _)| command_of(*id).is_none()).then_some(()));
+        }
+    }
 }
 
 #[test]

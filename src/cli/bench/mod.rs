@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! - `arguments`: what can be asked for. `scenario`: what is tried, a file each.
-//! - `target`: the gateway, started or found; `floor`: the least that a server can do; `redis`, `publisher`.
+//! - `target`: the gateway, started or found; `floor`: the least that a server can do; `redis`, `publisher`; `children`: the
+//!   processes of these, which end with this one.
 //! - `swarm`: the clients and what they count together; `worker`: one thread of them; `client`: one of them; `wire`: their
 //!   bytes.
 //! - `run`: one run against one target; `load`: publishing in it; `latency`, `process`: what is measured.
@@ -12,6 +13,7 @@
 //! Clients use nothing of the gateway's own socket layer, so that a fault there does not hide itself.
 
 mod arguments;
+mod children;
 mod client;
 mod floor;
 mod latency;
@@ -67,6 +69,7 @@ pub(super) fn bench(
     }
     arguments.check()?;
     check_limit(&settings, arguments)?;
+    children::end_with_signals()?;
     let redis = own_redis(&mut settings, &mut forwarded, arguments)?;
     // The floor first: what it leaves warm, the kernel above all, is to the good of the gateway.
     let floor = match arguments.floor {
