@@ -65,7 +65,7 @@ pub(in crate::cli) struct BenchArgs {
     /// The length of a message [default: 128; slow: 1024; burst: 65536, of the big ones]
     #[arg(long, value_name = "BYTES")]
     pub(super) message_bytes: Option<usize>,
-    /// Threads that hold the sockets; one more publishes
+    /// Threads that hold the sockets; one more publishes (burst: another one holds the watchers)
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) threads: usize,
     /// With slow: so many readers in a hundred sockets are stalled
