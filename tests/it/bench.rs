@@ -4,8 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
+#[cfg(target_os = "linux")]
+use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::{Ended, Process, run};
+#[cfg(target_os = "linux")]
+use crate::support::process::{SOON, command_of};
 use crate::support::redis_server::RedisServer;
 
 const SOCKETS: u64 = 24;
@@ -225,6 +229,25 @@ fn slow_readers_keep_no_delivery_from_the_others() {
 }
 
 #[test]
+fn a_burst_reaches_everybody_and_keeps_no_delivery_from_the_watchers() {
+    let further = ["--redis", "--floor", "--seconds", "1", "--burst-every", "0.4", "--threads", "2"];
+    let report = report("burst", &further);
+    assert_eq!(report["arguments"]["message_bytes"], 65_536);
+    for server in [&report["gateway"], &report["floor"]] {
+        assert_exact(server);
+        assert_eq!(figure(server, "deliveries"), 100.0);
+        // One in forty of a hundred messages is a big one instead.
+        assert_eq!(figure(server, "bursts"), 2.0);
+        assert_eq!(figure(server, "burst_deliveries"), 2.0 * SOCKETS as f64);
+        assert_ordered(server, "latency");
+        assert_ordered(server, "disturbed");
+        assert!(figure(server, "burst_p50_ms") <= figure(server, "burst_everywhere_ms"));
+        assert!(server["delay_by_burst_max_ms"].is_number(), "{server}");
+    }
+    assert_ordered(&report["gateway"], "afterwards");
+}
+
+#[test]
 fn a_running_gateway_is_measured_as_well() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
@@ -268,6 +291,28 @@ fn a_plot_is_drawn() {
     assert!(!svg.contains("NaN"), "{svg}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_ends_it_takes_its_gateway_its_floor_and_its_redis_along() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        // The floor comes first, so both kinds of server are met; Redis is there in either case.
+        for (further, server) in [(&["--floor"][..], " bench floor-server"), (&[], "emagine-gateway run ")] {
+            let arguments = ["bench", "fanout", "--sockets", "2", "--seconds", "600", "--redis"];
+            let mut bench = Process::start(&[&arguments[..], further].concat(), &[]);
+            let children = eventually(SOON, || {
+                let children = bench.children();
+                let has = |name: &str| children.iter().any(|(_, command)| command.contains(name));
+                (has(server) && has("redis-server")).then_some(children)
+            });
+            assert_eq!(children.len(), 2, "{children:?}");
+            bench.signal(signal);
+            let ended = bench.wait();
+            assert_eq!((ended.code, ended.err.as_str()), (Some(code), ""), "{ended:?}");
+            eventually(SOON, || children.iter().all(|(id, _)| command_of(*id).is_none()).then_some(()));
+        }
+    }
+}
+
 #[test]
 fn a_limit_of_open_files_without_room_is_named_before_anything_starts() {
     let arguments = ["bench", "fanout", "--sockets", "200"];
@@ -288,6 +333,8 @@ fn arguments_that_make_no_sense_end_it_with_one_sentence() {
         (&["fanout", "--in-flight", "0"], "--in-flight must be 1 to 1000000"),
         (&["fanout", "--message-bytes", "7"], "--message-bytes must be 48 to 1048576"),
         (&["fanout", "--threads", "0"], "--threads must be 1 to 64"),
+        (&["burst", "--burst-every", "0"], "--burst-every must be 0.1 to 3600"),
+        (&["burst", "--in-flight", "2"], "burst keeps a --rate"),
         (&["slow", "--stalled", "101"], "--stalled must be 0 to 100"),
         (&["idle", "--capacity-share", "0.5"], "--capacity-share must be 0.01 to 1"),
         (&["fanout", "--capacity-share", "2"], "--capacity-share must be 0.01 to 1"),

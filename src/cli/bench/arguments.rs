@@ -11,6 +11,10 @@ use super::wire::MIN_MESSAGE_BYTES;
 
 /// How many channels a socket may have with `--channels`: fewer than the usual `limits.subscriptions_per_session`.
 const MAX_CHANNELS_OF_ONE: usize = 90;
+/// Messages in a second beside bursts: every ten milliseconds somebody would notice.
+const BURST_RATE: f64 = 100.0;
+/// Clients that get messages beside bursts. One after the other, so that none waits for another's.
+const WATCHERS: usize = 50;
 
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -29,6 +33,8 @@ pub(super) enum Scenario {
     Storm,
     /// What the others notice while some readers are stalled
     Slow,
+    /// What messages to others wait while a big one goes to every socket
+    Burst,
     /// The floor itself, which the load generator starts
     #[value(hide = true)]
     FloorServer,
@@ -49,12 +55,12 @@ pub(in crate::cli) struct BenchArgs {
     /// How many sockets, each of a user of its own
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub(super) sockets: usize,
-    /// For how long messages are published, or silence is watched (slow: three times)
+    /// For how long messages are published, or silence is watched (slow, burst: three times)
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub(super) seconds: f64,
     /// Messages in a second (connect: connections), each due at its own time whatever became of those before; latency
     /// counts from then. Without it each is sent when one before has arrived: the most that is possible [mixed: 200,
-    /// slow: 10]
+    /// slow: 10, burst: 100]
     #[arg(long, value_name = "PER SECOND", conflicts_with = "in_flight")]
     pub(super) rate: Option<f64>,
     /// With fanout, unicast and mixed: find out first how many messages in a second are possible, and publish at this share
@@ -64,7 +70,7 @@ pub(in crate::cli) struct BenchArgs {
     /// Without a rate: how many messages are on their way at a time [default: 1; connect: 64; storm: 256 connections]
     #[arg(long, value_name = "N")]
     pub(super) in_flight: Option<usize>,
-    /// The length of a message [default: 128; slow: 1024]
+    /// The length of a message [default: 128; slow: 1024; burst: 65536, of the big ones]
     #[arg(long, value_name = "BYTES")]
     pub(super) message_bytes: Option<usize>,
     /// With fanout: the sockets are spread over so many channels, or each is on several, and each message goes to one channel
@@ -73,12 +79,15 @@ pub(in crate::cli) struct BenchArgs {
     /// Do all of it for each of these values: sockets=1000,5000, or channels=…, or message-bytes=…
     #[arg(long, value_name = "OPTION=N,…")]
     pub(super) sweep: Option<Sweep>,
-    /// Threads that hold the sockets; one more publishes
+    /// Threads that hold the sockets; one more publishes (burst: another one holds the watchers)
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) threads: usize,
     /// With slow: so many readers in a hundred sockets are stalled
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
     pub(super) stalled: f64,
+    /// With burst: from one big message to the next
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub(super) burst_every: f64,
     /// Every client negotiates permessage-deflate
     #[arg(long)]
     pub(super) deflate: bool,
@@ -110,6 +119,7 @@ impl BenchArgs {
             _ if self.capacity_share.is_some() => None,
             Scenario::Mixed if self.in_flight.is_none() => Some(200.0),
             Scenario::Slow if self.in_flight.is_none() => Some(10.0),
+            Scenario::Burst => Some(BURST_RATE),
             _ => None,
         };
         self.rate.or(usual)
@@ -117,7 +127,11 @@ impl BenchArgs {
 
     /// The length of each message.
     pub(super) fn message_bytes(&self) -> usize {
-        self.message_bytes.unwrap_or(if self.scenario == Scenario::Slow { 1_024 } else { 128 })
+        self.message_bytes.unwrap_or(match self.scenario {
+            Scenario::Slow => 1_024,
+            Scenario::Burst => 65_536,
+            _ => 128,
+        })
     }
 
     /// How many clients are stalled readers, beside the others.
@@ -143,6 +157,28 @@ impl BenchArgs {
             Some(count) => fanout::channels(namespace, index, self.sockets, count),
             None => self.scenario.channels(namespace, index, self.sockets),
         }
+    }
+
+    /// How many clients get what is measured beside a burst, beside those who get the burst.
+    pub(super) fn watchers(&self) -> usize {
+        if self.scenario == Scenario::Burst { WATCHERS } else { 0 }
+    }
+
+    /// How many clients there are beside those that are counted.
+    pub(super) fn beside(&self) -> usize {
+        self.stalled_readers() + self.watchers()
+    }
+
+    /// Clients from this one on have the smallest receive buffer.
+    pub(super) fn narrow_from(&self) -> usize {
+        if self.stalled_readers() > 0 { self.sockets } else { usize::MAX }
+    }
+
+    /// One message of so many is a burst.
+    pub(super) fn messages_per_burst(&self) -> u64 {
+        let rate = self.rate().unwrap_or(BURST_RATE);
+        // One of two at most, or nothing would be left to measure.
+        ((self.burst_every.min(self.seconds) * rate).round() as u64).max(2)
     }
 
     /// Whether all of it makes sense.
@@ -177,6 +213,11 @@ impl BenchArgs {
                 format!(
                     "--channels must be 1 to {MAX_CHANNELS_OF_ONE} times the sockets, with the scenario fanout"
                 ),
+            ),
+            (is_between(self.burst_every, 0.1, 3_600.0), "--burst-every must be 0.1 to 3600".to_owned()),
+            (
+                self.scenario != Scenario::Burst || self.in_flight.is_none(),
+                "burst keeps a --rate, not a number --in-flight".to_owned(),
             ),
         ] {
             if !holds {

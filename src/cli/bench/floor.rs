@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::process::{ChildStdin, Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 use super::super::{Failure, print};
+use super::children::OwnProcess;
 use super::wire;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -26,24 +27,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 type Sockets = Arc<Mutex<Vec<Option<Arc<TcpStream>>>>>;
 
 /// Starts one; returns where it listens and the way to tell it what to write.
-pub(super) fn start() -> Result<(Child, SocketAddr, ChildStdin), Failure> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["bench", "floor-server"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+pub(super) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), Failure> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bench", "floor-server"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let child = OwnProcess::start(&mut command)?;
+    let (stdin, stdout) = (child.take(|child| child.stdin.take()), child.take(|child| child.stdout.take()));
     let mut line = String::new();
     if let Some(stdout) = stdout {
         io::BufReader::new(stdout).read_line(&mut line)?;
     }
     match (line.trim().parse(), stdin) {
         (Ok(address), Some(orders)) => Ok((child, address, orders)),
-        _ => {
-            let _ = child.kill();
-            let _ = child.wait();
-            Err(Failure::Other("the floor did not start".to_owned()))
-        }
+        _ => Err(Failure::Other("the floor did not start".to_owned())),
     }
 }
 

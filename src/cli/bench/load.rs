@@ -90,13 +90,23 @@ impl Run<'_> {
         load: Load,
         mut audience: impl FnMut(u64) -> Audience,
     ) -> Result<Published, Failure> {
+        self.publish_each(load, |number| (audience(number), load))
+    }
+
+    /// The same, where a message may be of another part and length than `load` says, by its number. Deliveries and
+    /// latencies are those of `load`.
+    pub(super) fn publish_each(
+        &mut self,
+        load: Load,
+        mut message: impl FnMut(u64) -> (Audience, Load),
+    ) -> Result<Published, Failure> {
         let label = format!("{}: publishing", self.name());
         let progress = Progress::start(label, Whole::Time(load.time), &self.swarm.counts);
         let before = self.swarm.counts.delivered();
         let meter = self.meter();
         let sent = match load.rate {
-            Some(rate) => self.at_a_rate(load, rate, &mut audience)?,
-            None => self.in_a_closed_loop(load, before, &mut audience)?,
+            Some(rate) => self.at_a_rate(load, rate, &mut message)?,
+            None => self.in_a_closed_loop(load, before, &mut message)?,
         };
         self.wait_for(before + sent.expected);
         let used = self.since(&meter);
@@ -128,7 +138,7 @@ impl Run<'_> {
         &mut self,
         load: Load,
         rate: f64,
-        audience: &mut impl FnMut(u64) -> Audience,
+        message: &mut impl FnMut(u64) -> (Audience, Load),
     ) -> Result<Sent, Failure> {
         let (start_us, mut sent) = (self.now_us(), Sent::default());
         let count = (load.time.as_secs_f64() * rate).round().max(1.0) as u64;
@@ -144,7 +154,7 @@ impl Run<'_> {
             while number < count && batch < BATCH && due_us(number) <= now_us {
                 let at_us = due_us(number);
                 self.outcome.late.record(at_us, now_us - at_us);
-                self.add(load, at_us, &audience(number), &mut sent)?;
+                self.add(message(number), at_us, &mut sent)?;
                 (number, batch) = (number + 1, batch + 1);
             }
             self.target.publisher()?.flush()?;
@@ -156,14 +166,14 @@ impl Run<'_> {
         &mut self,
         load: Load,
         before: u64,
-        audience: &mut impl FnMut(u64) -> Audience,
+        message: &mut impl FnMut(u64) -> (Audience, Load),
     ) -> Result<Sent, Failure> {
         let (begun, mut sent) = (Instant::now(), Sent::default());
         // How many deliveries there are when each message that is on its way has arrived.
         let mut flying = VecDeque::new();
         while begun.elapsed() < load.time {
             let at_us = self.now_us();
-            self.add(load, at_us, &audience(sent.publications), &mut sent)?;
+            self.add(message(sent.publications), at_us, &mut sent)?;
             self.target.publisher()?.flush()?;
             flying.push_back(before + sent.expected);
             if flying.len() >= load.in_flight
@@ -180,9 +190,14 @@ impl Run<'_> {
         Ok(sent)
     }
 
-    fn add(&mut self, load: Load, at_us: u64, audience: &Audience, sent: &mut Sent) -> Result<(), Failure> {
+    fn add(
+        &mut self,
+        (audience, load): (Audience, Load),
+        at_us: u64,
+        sent: &mut Sent,
+    ) -> Result<(), Failure> {
         let message = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
-        self.target.publisher()?.add(audience, &message, false);
+        self.target.publisher()?.add(&audience, &message, false);
         sent.publications += 1;
         sent.expected += audience.members.len() as u64;
         Ok(())

@@ -3,7 +3,8 @@
 //! # Layout
 //!
 //! - `arguments`: what can be asked for. `scenario`: what is tried, a file each.
-//! - `target`: the gateway, started or found; `floor`: the least that a server can do; `redis`, `publisher`.
+//! - `target`: the gateway, started or found; `floor`: the least that a server can do; `redis`, `publisher`; `children`: the
+//!   processes of these, which end with this one.
 //! - `swarm`: the clients and what they count together; `worker`: one thread of them; `client`: one of them; `wire`: their
 //!   bytes.
 //! - `run`: one run against one target; `load`: publishing in it; `latency`, `process`: what is measured.
@@ -12,6 +13,7 @@
 //! Clients use nothing of the gateway's own socket layer, so that a fault there does not hide itself.
 
 mod arguments;
+mod children;
 mod client;
 mod floor;
 mod latency;
@@ -68,6 +70,7 @@ pub(super) fn bench(
     if arguments.scenario == Scenario::FloorServer {
         return floor::serve();
     }
+    children::end_with_signals()?;
     match &arguments.sweep {
         Some(sweep) => sweep.run(&settings, &forwarded, arguments),
         None => {
@@ -143,7 +146,8 @@ fn measure(settings: &Settings, arguments: &BenchArgs, target: &mut Target) -> R
         is_deflated: arguments.deflate,
         keeps_places: shape.keeps_places,
         comes_back: shape.comes_back,
-        narrow_from: arguments.sockets,
+        narrow_from: arguments.narrow_from(),
+        apart_from: arguments.sockets + arguments.stalled_readers(),
     };
     let swarm = Swarm::start(plan, arguments.threads, begun)?;
     let mut run = Run {
@@ -186,12 +190,12 @@ fn identities(
         };
         Ok(Identity { token, channels: arguments.channels(namespace, index) })
     };
-    (0..sockets + arguments.stalled_readers()).map(identity).collect()
+    (0..sockets + arguments.beside()).map(identity).collect()
 }
 
 /// Raises the limit of open files, and says clearly when it has no room for so many sockets.
 fn check_limit(settings: &Settings, arguments: &BenchArgs) -> Result<(), Failure> {
-    let sockets = arguments.sockets + arguments.stalled_readers();
+    let sockets = arguments.sockets + arguments.beside();
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(OWN_FILES);
     let workers = match settings.server.workers {

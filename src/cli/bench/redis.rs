@@ -2,20 +2,21 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use redis::{ConnectionAddr, IntoConnectionInfo as _};
 
 use super::super::Failure;
+use super::children::OwnProcess;
 use crate::settings::{BrokerSettings, Secret};
 
 /// How long it may take to start, or to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A `redis-server` on a free port, without persistence. Killed on drop.
+/// A `redis-server` on a free port, without persistence. Ended when dropped.
 pub(super) struct OwnRedis {
-    child: Child,
+    _child: OwnProcess,
     /// For `broker.url`.
     pub(super) url: String,
 }
@@ -24,20 +25,20 @@ impl OwnRedis {
     /// Starts one and waits until it accepts.
     pub(super) fn start() -> Result<Self, Failure> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let child = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        command
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
             .args(["--dir", &std::env::temp_dir().display().to_string()])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => Failure::Other(
-                    "there is no redis-server on this machine: install it, or name one with --broker-url"
-                        .to_owned(),
-                ),
-                _ => Failure::Other(format!("redis-server did not start: {error}")),
-            })?;
-        let own = Self { child, url: format!("redis://127.0.0.1:{port}") };
+            .stderr(Stdio::null());
+        let child = OwnProcess::start(&mut command).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Failure::Other(
+                "there is no redis-server on this machine: install it, or name one with --broker-url"
+                    .to_owned(),
+            ),
+            _ => Failure::Other(format!("redis-server did not start: {error}")),
+        })?;
+        let own = Self { _child: child, url: format!("redis://127.0.0.1:{port}") };
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             if begun.elapsed() > PATIENCE {
@@ -46,13 +47,6 @@ impl OwnRedis {
             std::thread::park_timeout(Duration::from_millis(20));
         }
         Ok(own)
-    }
-}
-
-impl Drop for OwnRedis {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

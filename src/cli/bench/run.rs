@@ -28,7 +28,7 @@ pub(super) struct Run<'a> {
     pub(super) swarm: Swarm,
     /// What times are counted from.
     pub(super) begun: Instant,
-    /// Clients that are counted; stalled readers are beside them.
+    /// Clients that are counted; stalled readers and watchers are beside them.
     pub(super) sockets: usize,
     pub(super) heartbeat_interval: Duration,
     /// The namespace of channels that clients may subscribe to.

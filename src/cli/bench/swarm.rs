@@ -12,7 +12,7 @@ use mio::{Poll, Waker};
 use super::super::Failure;
 use super::latency::Latencies;
 use super::process;
-use super::worker::{Recorder, WAKE, Worker};
+use super::worker::{Recorder, Share, WAKE, Worker};
 
 /// A run has at most so many parts, the one that is not counted (0) included: a part's number is one digit.
 pub(super) const PHASES: usize = 5;
@@ -33,6 +33,8 @@ pub(super) struct Plan {
     pub(super) comes_back: bool,
     /// Clients from this one on have the smallest receive buffer.
     pub(super) narrow_from: usize,
+    /// Clients from this one on have a thread of their own, that reads nothing else.
+    pub(super) apart_from: usize,
 }
 
 /// Who a client is.
@@ -143,7 +145,7 @@ impl Swarm {
     pub(super) fn start(plan: Plan, threads: usize, begun: Instant) -> Result<Self, Failure> {
         let (plan, counts) = (Arc::new(plan), Arc::<Counts>::default());
         let mut started = Vec::new();
-        for number in 0..threads {
+        for (number, share) in shares(plan.identities.len(), plan.apart_from, threads).enumerate() {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             let (sender, orders) = mpsc::channel();
@@ -152,7 +154,7 @@ impl Swarm {
             let thread = std::thread::Builder::new().name(format!("bench-{number}")).spawn(move || {
                 // Nobody is left to hear it when this fails.
                 let _ = tell.send(process::this_thread().unwrap_or_default());
-                Worker::new(poll, orders, plan, counts, begun, (number, threads)).run();
+                Worker::new(poll, orders, plan, counts, begun, share).run();
             })?;
             let id = told.recv().unwrap_or_default();
             started.push(Threaded { orders: sender, waker, id, thread: Some(thread) });
@@ -216,6 +218,14 @@ impl Swarm {
             std::thread::park_timeout(Duration::from_millis(10));
         }
     }
+}
+
+/// What each thread has of all clients.
+fn shares(clients: usize, apart_from: usize, threads: usize) -> impl Iterator<Item = Share> {
+    let end = apart_from.min(clients);
+    let together = (0..threads).map(move |first| Share { first, step: threads, end });
+    let apart = (end < clients).then_some(Share { first: end, step: 1, end: clients });
+    together.chain(apart)
 }
 
 impl Drop for Swarm {

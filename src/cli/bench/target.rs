@@ -2,12 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::super::Failure;
 use super::super::client::reachable;
+use super::children::OwnProcess;
 use super::floor;
 use super::process::Account;
 use super::publisher::Publisher;
@@ -29,17 +30,7 @@ pub(super) struct Target {
     process: Option<u32>,
     publisher: Option<Publisher>,
     /// Ended with this.
-    _child: Option<Owned>,
-}
-
-/// A process of ours.
-struct Owned(Child);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    _child: Option<OwnProcess>,
 }
 
 impl Target {
@@ -49,7 +40,8 @@ impl Target {
         arguments: &[String],
         environment: &[(String, String)],
     ) -> Result<Self, Failure> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .arg("run")
             .args(arguments)
             .args(["--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
@@ -59,12 +51,10 @@ impl Target {
             .env("RUST_LOG_STYLE", "never")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let addresses = listening(&mut child);
-        let owned = Owned(child);
-        let (public, admin) = addresses?;
-        Self::new(settings, public, admin, Some(owned.0.id()), Some(owned))
+            .stderr(Stdio::piped());
+        let child = OwnProcess::start(&mut command)?;
+        let (public, admin) = listening(&child)?;
+        Self::new(settings, public, admin, Some(child.id()), Some(child))
     }
 
     /// One that runs, where the settings say. Its process is named for the kernel's account of it.
@@ -81,7 +71,7 @@ impl Target {
     /// Starts the floor.
     pub(super) fn floor() -> Result<Self, Failure> {
         let (child, address, orders) = floor::start()?;
-        let (process, child) = (Some(child.id()), Some(Owned(child)));
+        let (process, child) = (Some(child.id()), Some(child));
         let publisher = Some(Publisher::floor(orders));
         Ok(Self { address, is_floor: true, redis: None, admin: None, process, publisher, _child: child })
     }
@@ -91,7 +81,7 @@ impl Target {
         address: SocketAddr,
         admin: SocketAddr,
         process: Option<u32>,
-        child: Option<Owned>,
+        child: Option<OwnProcess>,
     ) -> Result<Self, Failure> {
         wait_until_ready(admin)?;
         let redis = RedisAddress::of(&settings.broker);
@@ -134,8 +124,8 @@ impl Target {
 }
 
 /// Reads the log up to the lines that name both ports; a thread passes over the rest, so that the gateway never waits.
-fn listening(child: &mut Child) -> Result<(SocketAddr, SocketAddr), Failure> {
-    let Some(stderr) = child.stderr.take() else {
+fn listening(child: &OwnProcess) -> Result<(SocketAddr, SocketAddr), Failure> {
+    let Some(stderr) = child.take(|child| child.stderr.take()) else {
         return Err(Failure::Other("the gateway has no log".to_owned()));
     };
     let (tell, told) = mpsc::channel();

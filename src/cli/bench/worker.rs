@@ -56,6 +56,26 @@ struct Ramp {
     in_flight: usize,
 }
 
+/// The clients of one thread among all: every so-manieth of a range.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Share {
+    pub(super) first: usize,
+    pub(super) step: usize,
+    pub(super) end: usize,
+}
+
+impl Share {
+    /// Which of all a client of this thread is.
+    fn index(self, at: usize) -> usize {
+        self.first + at * self.step
+    }
+
+    /// The first of this thread's clients that is no earlier than this one among all.
+    fn place(self, index: usize) -> usize {
+        index.saturating_sub(self.first).div_ceil(self.step)
+    }
+}
+
 /// The thread's own state.
 pub(super) struct Worker {
     poll: Poll,
@@ -63,8 +83,7 @@ pub(super) struct Worker {
     plan: Arc<Plan>,
     counts: Arc<Counts>,
     begun: Instant,
-    /// Its number, and how many threads there are: it has every so-manieth client.
-    share: (usize, usize),
+    share: Share,
     clients: Vec<Client>,
     recorder: Recorder,
     ramp: Ramp,
@@ -80,9 +99,9 @@ impl Worker {
         plan: Arc<Plan>,
         counts: Arc<Counts>,
         begun: Instant,
-        share: (usize, usize),
+        share: Share,
     ) -> Self {
-        let clients = (share.0..plan.identities.len()).step_by(share.1).map(|_| Client::new()).collect();
+        let clients = (share.first..share.end).step_by(share.step).map(|_| Client::new()).collect();
         let ramp =
             Ramp { waiting: VecDeque::new(), pace: Pace::InFlight(1), begun_us: 0, started: 0, in_flight: 0 };
         let (recorder, retries, looked) = (Recorder::default(), VecDeque::new(), begun);
@@ -134,8 +153,8 @@ impl Worker {
 
     /// The clients of this thread among all, by their places here.
     fn own(&self, range: &Range<usize>) -> Range<usize> {
-        let place = |index: usize| index.saturating_sub(self.share.0).div_ceil(self.share.1);
-        place(range.start).min(self.clients.len())..place(range.end).min(self.clients.len())
+        let place = |index: usize| self.share.place(index).min(self.clients.len());
+        place(range.start)..place(range.end)
     }
 
     fn obey(&mut self, order: Order) {
@@ -183,7 +202,7 @@ impl Worker {
         match pace {
             // Each thread has its share of the rate, and none begins where another does.
             Pace::Rate(rate) => {
-                let number = (started * self.share.1 + self.share.0) as f64;
+                let number = (started * self.share.step + self.share.first) as f64;
                 begun_us + (number * 1e6 / rate) as u64
             }
             Pace::InFlight(_) => self.now_us(),
@@ -201,7 +220,7 @@ impl Worker {
             let (due_us, in_flight) = (self.next_due_us(), self.ramp.in_flight);
             let may = match self.ramp.pace {
                 Pace::Rate(_) => due_us <= self.now_us(),
-                Pace::InFlight(most) | Pace::AtOnce(most) => in_flight < most.div_ceil(self.share.1),
+                Pace::InFlight(most) | Pace::AtOnce(most) => in_flight < most.div_ceil(self.share.step),
             };
             if !may {
                 return;
@@ -214,7 +233,7 @@ impl Worker {
     }
 
     fn connect(&mut self, at: usize) {
-        let index = at * self.share.1 + self.share.0;
+        let index = self.share.index(at);
         self.ramp.in_flight += 1;
         let registered = self.clients[at].connect(index, &self.plan).and_then(|stream| {
             self.poll.registry().register(stream, Token(at), Interest::READABLE | Interest::WRITABLE)
@@ -229,7 +248,7 @@ impl Worker {
         match client.state {
             State::Away | State::Stalled => return,
             State::Connecting if is_writable => {
-                let index = at * self.share.1 + self.share.0;
+                let index = self.share.index(at);
                 let introduced = client.introduce(&self.plan.identities[index], &self.plan).and_then(|()| {
                     // Its bytes are out; an event for room in its buffer, after each answer, would only cost.
                     match &mut client.stream {
@@ -292,7 +311,7 @@ impl Worker {
         self.leave(at);
         self.note(reason);
         self.counts.lost.fetch_add(1, SeqCst);
-        if self.plan.comes_back || at * self.share.1 + self.share.0 >= self.plan.narrow_from {
+        if self.plan.comes_back || self.share.index(at) >= self.plan.narrow_from {
             self.retries.push_back((Instant::now() + RETRY, at));
         }
     }

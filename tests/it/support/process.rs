@@ -85,6 +85,22 @@ impl Process {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
+    /// The processes that it has started and that run: their numbers and command lines.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn children(&self) -> Vec<(u32, String)> {
+        let own = self.child.id().to_string();
+        let parent = |id: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+            // The name before it, in brackets, may be anything.
+            stat.rsplit_once(") ")?.1.split(' ').nth(1).map(str::to_owned)
+        };
+        let entries = std::fs::read_dir("/proc").unwrap();
+        let ids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let own_children = ids.filter(|id| parent(*id).as_ref() == Some(&own));
+        own_children.filter_map(|id| Some((id, command_of(id)?))).collect()
+    }
+
     /// The most memory that it has had so far, in KiB.
     #[cfg(target_os = "linux")]
     #[track_caller]
@@ -137,6 +153,14 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The command line of a process that runs; `None` once it has ended.
+#[cfg(target_os = "linux")]
+pub(crate) fn command_of(id: u32) -> Option<String> {
+    let bytes = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
+    let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
+    (!text.is_empty()).then_some(text)
 }
 
 /// Runs one command to its end.

@@ -1,5 +1,6 @@
 //! The scenarios: what each needs of its clients, and what it does with them.
 
+mod burst;
 mod connect;
 pub(super) mod fanout;
 mod idle;
@@ -36,6 +37,7 @@ impl Scenario {
         match self {
             Self::Idle => Shape { heartbeats: true, ..plain },
             Self::Mixed => Shape { is_v2: true, heartbeats: true, has_channels: true, ..plain },
+            Self::Burst => Shape { is_v2: true, has_channels: true, ..plain },
             Self::Storm => Shape { is_v2: true, keeps_places: true, comes_back: true, ..plain },
             Self::Connect | Self::Fanout | Self::Unicast | Self::Slow | Self::FloorServer => plain,
         }
@@ -44,6 +46,7 @@ impl Scenario {
     /// The channels of one of so many clients.
     pub(super) fn channels(self, namespace: &str, index: usize, sockets: usize) -> Vec<String> {
         match self {
+            Self::Burst => burst::channels(namespace, index, sockets),
             Self::Mixed => mixed::channels(namespace, index, sockets),
             _ => Vec::new(),
         }
@@ -59,6 +62,7 @@ impl Scenario {
             Self::Mixed => mixed::run(run),
             Self::Storm => storm::run(run),
             Self::Slow => slow::run(run),
+            Self::Burst => burst::run(run),
             Self::FloorServer => Ok(()),
         }
     }

@@ -1,0 +1,91 @@
+//! `burst`: what messages to single users wait while a big one goes to everybody else.
+
+use super::super::super::Failure;
+use super::super::load::{Load, Published};
+use super::super::publisher::Audience;
+use super::super::run::Run;
+use super::super::swarm::Pace;
+use super::one;
+
+/// The length of the messages whose latency is watched.
+const SMALL_BYTES: usize = 128;
+/// The part that the big messages belong to, whenever they are sent.
+const BIG: u8 = 4;
+
+/// Everybody but the watchers is on one channel.
+pub(super) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
+    if index < sockets { vec![crowd(namespace)] } else { Vec::new() }
+}
+
+fn crowd(namespace: &str) -> String {
+    format!("{namespace}:crowd")
+}
+
+pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+    run.connect_all()?;
+    let (sockets, watchers) = (run.sockets, run.arguments.watchers());
+    run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers))?;
+    run.wait_until_ready(sockets + watchers)?;
+    run.outcome.plain("watchers", "watchers", watchers as f64);
+
+    let (undisturbed, _) = part(run, 1, None)?;
+    let undisturbed_max_ms = undisturbed.latencies.max_ms();
+    undisturbed.note(&mut run.outcome);
+
+    let (disturbed, bursts) = part(run, 2, Some(run.arguments.messages_per_burst()))?;
+    note_big(run, &disturbed, bursts);
+    let outcome = &mut run.outcome;
+    // How the latency rises and falls with each big message is what there is to see.
+    outcome.curves.clear();
+    let max_ms = disturbed.latencies.max_ms();
+    outcome.latencies("disturbed", "latency beside big ones", disturbed.latencies);
+    outcome.plain(
+        "delay_by_burst_max_ms",
+        "  its max above the undisturbed, ms",
+        max_ms - undisturbed_max_ms,
+    );
+
+    if run.target.is_floor {
+        // It keeps nothing that could still be felt.
+        return Ok(());
+    }
+    let (afterwards, _) = part(run, 3, None)?;
+    run.outcome.quantiles("afterwards", "latency afterwards", &afterwards.latencies);
+    run.outcome.wrong_deliveries += afterwards.deliveries.abs_diff(afterwards.expected);
+    Ok(())
+}
+
+/// Small messages to the watchers, to each in its turn; one of so many is a big one to everybody else instead. Returns also
+/// how many of these there were.
+fn part(run: &mut Run<'_>, phase: u8, messages_per_burst: Option<u64>) -> Result<(Published, u64), Failure> {
+    let (sockets, watchers) = (run.sockets, run.arguments.watchers());
+    let small = Load { message_bytes: SMALL_BYTES, ..run.load(phase) };
+    let big = Load { phase: BIG, ..run.load(phase) };
+    let everybody_else = Audience { channel: crowd(&run.namespace), members: 0..sockets };
+    let mut bursts = 0;
+    let published = run.publish_each(small, |number| match messages_per_burst {
+        // In the middle, so that there is a part before the first and one behind the last.
+        Some(every) if number % every == every / 2 => {
+            bursts += 1;
+            (everybody_else.clone(), big)
+        }
+        _ => (one(sockets + (number % watchers as u64) as usize), small),
+    })?;
+    Ok((published, bursts))
+}
+
+/// Notes what became of the big messages.
+fn note_big(run: &mut Run<'_>, disturbed: &Published, bursts: u64) {
+    let (deliveries, arrivals) = (run.deliveries(BIG), run.latencies(BIG));
+    let outcome = &mut run.outcome;
+    outcome.plain("bursts", "big messages", bursts as f64);
+    outcome.plain("burst_deliveries", "deliveries of big ones", deliveries as f64);
+    outcome.wrong_deliveries += (disturbed.deliveries + deliveries).abs_diff(disturbed.expected);
+    outcome.compare("burst_p50_ms", "until half have the big one, ms", arrivals.quantile_ms(0.5));
+    outcome.compare("burst_everywhere_ms", "until all have it, at most, ms", arrivals.max_ms());
+    outcome.compare(
+        "cpu_us_per_burst_delivery",
+        "CPU for each delivery of a big one, µs",
+        disturbed.used.cpu * 1e6 / deliveries as f64,
+    );
+}
