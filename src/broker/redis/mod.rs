@@ -11,6 +11,7 @@
 //! - `sentinel`: where the master is. `role`: whether it is one.
 //! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps.
 //! - `rejected`: payloads that reach nobody, put where a person can find them.
+//! - `subscriptions`: what Redis is asked to send, and what it sends.
 //! - `connected`: subscribing, receiving and proving while there is a link.
 //! - `link`: making it again for ever.
 //!
@@ -37,6 +38,7 @@ mod sentinel;
 pub(crate) mod simulation;
 mod stage;
 mod state;
+mod subscriptions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -34,6 +34,8 @@ pub(super) enum Push {
 pub(super) enum Received {
     Message(ChannelName, Rc<str>),
     Probe,
+    /// Not sent: everything before it has been taken, for which `Subscriptions::unsubscribe` waits.
+    AllTaken,
 }
 
 /// A command on its way, or its answer on its way back.
@@ -86,6 +88,10 @@ pub(super) enum TurnStage {
 }
 
 impl Connection {
+    pub(super) fn is_unsubscribing(&self) -> bool {
+        self.turn.as_ref().is_some_and(|taking| taking.stage == TurnStage::Unsubscribing)
+    }
+
     /// The server carries out a command, or a part of it.
     pub(super) fn execute(
         &mut self,
