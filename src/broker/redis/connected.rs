@@ -16,7 +16,7 @@ use super::receive::Receiver;
 use super::role::RoleQuestion;
 use super::state::State;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, function, history, publish, rejected};
+use super::{USERS, birth, function, publish, rejected};
 use crate::protocol::channel::ChannelName;
 
 /// How many channels one turn subscribes and unsubscribes. A command stays below 140 KB, and its 512
@@ -95,7 +95,7 @@ async fn keep_subscribed(
 /// Sees to it that the data has a birthday. Not worth a link.
 async fn mark_born(state: &State) {
     let Some(mut commands) = state.commands() else { return };
-    if let Err(error) = history::mark_born(&mut commands, &state.options).await {
+    if let Err(error) = birth::mark_born(&mut commands, &state.options).await {
         log::debug!("redis: the data's birthday was not noted: {error}");
     }
 }

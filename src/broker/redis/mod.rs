@@ -10,6 +10,7 @@
 //! - `receive`: from a message to the hubs.
 //! - `sentinel`: where the master is. `role`: whether it is one.
 //! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps.
+//!   `birth`: since when that has been whole.
 //! - `rejected`: payloads that reach nobody, put where a person can find them.
 //! - `subscriptions`: what Redis is asked to send, and what it sends.
 //! - `connected`: subscribing, receiving and proving while there is a link.
@@ -21,6 +22,7 @@
 
 mod access;
 mod address;
+mod birth;
 mod catch_up;
 mod clock;
 mod connected;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::super::audience::Turn;
 use super::link::{LinkOptions, Recovering};
-use super::server::Server;
+use super::server::{Birth, Server};
 use crate::protocol::channel::ChannelName;
 use crate::protocol::history::{Page, Tail};
 use crate::protocol::position::Position;
@@ -55,9 +55,9 @@ pub(super) enum Command {
         since: Position,
         answer: Option<Result<Page, ()>>,
     },
-    /// `TIME`, and then `SET born … NX`.
+    /// Marks the data, and then says when that was.
     Born {
-        unix_ms: Option<u64>,
+        marked: Option<Birth>,
     },
     Time {
         unix_ms: Option<u64>,
@@ -125,15 +125,21 @@ impl Connection {
                     _ => Ok(server.page(channel, *since, options.page_entries)),
                 });
             }
-            Command::Born { unix_ms: Some(unix_ms) } => {
-                server.mark_born(*unix_ms);
+            Command::Born { marked: Some(birth) } => {
+                server.write_birth(*birth);
                 self.commands.remove(index);
+            }
+            Command::Born { marked } => {
+                *marked = server.mark_born();
+                if marked.is_none() {
+                    self.commands.remove(index);
+                }
             }
             Command::Probe => {
                 self.wire.push_back(Push::Received(Received::Probe));
                 self.commands.remove(index);
             }
-            Command::Born { unix_ms } | Command::Time { unix_ms } => *unix_ms = Some(server.clock_ms),
+            Command::Time { unix_ms } => *unix_ms = Some(server.clock_ms),
         }
     }
 }

@@ -225,7 +225,7 @@ impl Link {
         if turn.is_empty() {
             self.is_idle = true;
             if !std::mem::replace(&mut connection.is_complete, true) {
-                connection.commands.extend([Command::Born { unix_ms: None }, Command::Probe]);
+                connection.commands.extend([Command::Born { marked: None }, Command::Probe]);
             }
             return;
         }
