@@ -194,6 +194,14 @@ impl<L: Line> Registry<L> {
         }
     }
 
+    /// A subscription does not continue from `since`, where its client left. Does nothing if it is another one by now.
+    pub fn begin_anew(&mut self, session: Slot, channel: &ChannelName, number: u64, since: Position) {
+        let gate = self.subscriber_mut(session, channel).and_then(|subscriber| subscriber.gate.as_mut());
+        if let Some(gate) = gate {
+            gate.begin_anew(number, since);
+        }
+    }
+
     /// How much has come so far: publications, gaps and subscriptions.
     pub fn arrivals(&self) -> Arrival {
         self.arrivals

@@ -102,11 +102,18 @@ impl Resumption {
             Ok((recovered.publications, recovered.position))
         });
         let (restored, read_at) = match within_budget {
+            Ok(restored) => (restored, read_at),
             // Nothing was read, so each gap counts.
             Err(reason) if reason != NotRecovered::Lost && is_whole && is_ahead(since, place) => {
                 ((Vec::new(), since), 0)
             }
-            within_budget => (within_budget?, read_at),
+            Err(reason) => {
+                // What is behind the place that its client is told is to come, even if it came before.
+                if since < place {
+                    registry.begin_anew(self.slot, &channel, number, since);
+                }
+                return Err(reason);
+            }
         };
         registry.restore(self.slot, &channel, number, restored, read_at);
         Ok(())

@@ -5,7 +5,7 @@
 //! queues, and who comes first. A run follows from one number; whoever fails names it.
 //!
 //! `SIMULATION_SEED=42 cargo test simulation` repeats one run and prints what happened in it;
-//! `SIMULATION_RUNS=100000` makes more of them.
+//! `SIMULATION_RUNS=100000` makes more of them; with both, they begin at that seed.
 
 mod chance;
 mod client;
@@ -35,15 +35,16 @@ const FIRST_SEED: u64 = 1;
 
 #[test]
 fn nothing_comes_twice_or_late_or_is_missing_without_a_word() {
-    if let Some(seed) = number("SIMULATION_SEED") {
+    let (seed, runs) = (number("SIMULATION_SEED"), number("SIMULATION_RUNS"));
+    if let (Some(seed), None) = (seed, runs) {
         let mut trace = Vec::new();
         let outcome = run(seed, Sabotage::None, Some(&mut trace));
         print(&trace);
         outcome.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
         return;
     }
-    let runs = number("SIMULATION_RUNS").unwrap_or(RUNS);
-    if let Some((seed, failure)) = first_failure(runs, Sabotage::None) {
+    let first = seed.unwrap_or(FIRST_SEED);
+    if let Some((seed, failure)) = first_failure(first, runs.unwrap_or(RUNS), Sabotage::None) {
         let mut trace = Vec::new();
         let _ = run(seed, Sabotage::None, Some(&mut trace));
         print(&trace);
@@ -78,19 +79,19 @@ fn the_judge_finds_a_client_that_forgets_where_it_was() {
 
 /// Within a few thousand runs, by one of these verdicts: which run is the first depends on the threads.
 fn assert_found(sabotage: Sabotage, verdicts: &[&str]) {
-    let (seed, failure) = first_failure(RUNS, sabotage).expect("nobody has noticed");
+    let (seed, failure) = first_failure(FIRST_SEED, RUNS, sabotage).expect("nobody has noticed");
     assert!(verdicts.iter().any(|verdict| failure.contains(verdict)), "seed {seed}: {failure}");
 }
 
 /// The failure with the lowest seed that some thread has come to.
-fn first_failure(runs: u64, sabotage: Sabotage) -> Option<(u64, String)> {
+fn first_failure(first: u64, runs: u64, sabotage: Sabotage) -> Option<(u64, String)> {
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let failed = std::sync::atomic::AtomicBool::new(false);
     let failures: BTreeMap<u64, String> = thread::scope(|scope| {
         let share = |own: u64| {
             let failed = &failed;
             scope.spawn(move || {
-                for seed in (FIRST_SEED + own..FIRST_SEED + runs).step_by(threads as usize) {
+                for seed in (first + own..first + runs).step_by(threads as usize) {
                     if failed.load(std::sync::atomic::Ordering::Relaxed) {
                         break;
                     }

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use futures_util::StreamExt as _;
-use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
-use redis::{Client, RedisError, RedisResult};
+use redis::aio::{MultiplexedConnection, PubSubStream};
+use redis::{Client, RedisError};
 use tokio::sync::{oneshot, watch};
-use tokio::task::coop::unconstrained;
 use tokio::time::{sleep_until, timeout};
 
 use super::super::audience::Turn;
@@ -17,7 +15,8 @@ use super::loss::Loss;
 use super::receive::Receiver;
 use super::role::RoleQuestion;
 use super::state::State;
-use super::{USERS, function, history, publish, rejected};
+use super::subscriptions::{self, Messages, Subscriptions};
+use super::{USERS, birth, function, publish, rejected};
 use crate::protocol::channel::ChannelName;
 
 /// How many channels one turn subscribes and unsubscribes. A command stays below 140 KB, and its 512
@@ -27,14 +26,14 @@ const MAX_TURN: usize = 512;
 /// Serves the link until it is lost.
 pub(super) async fn run(state: &State, connections: Connections, address: &str) -> Loss {
     let Connections { subscriber, commands, role, client } = connections;
-    let (sink, stream) = subscriber.split();
+    let (subscriptions, messages) = subscriptions::split(subscriber);
     let (heard, hearing) = watch::channel(0);
     let (complete, completed) = oneshot::channel();
     state.stages.connected(commands.clone());
     let prover = Prover { state, client, commands, role, hearing };
     tokio::select! {
-        loss = receive(state, stream, heard) => loss,
-        loss = keep_subscribed(state, sink, complete) => loss,
+        loss = receive(state, messages, heard) => loss,
+        loss = keep_subscribed(state, subscriptions, complete) => loss,
         loss = keep_proving(state, prover, completed, address) => loss,
         // They run beside the others and never end a link.
         never = function::keep_loaded(state) => match never {},
@@ -43,14 +42,9 @@ pub(super) async fn run(state: &State, connections: Connections, address: &str) 
 }
 
 /// Hands over what comes, as fast as it comes.
-///
-/// redis-rs queues messages without a bound, so the queue is emptied whenever it is looked at (that is what
-/// `unconstrained` is for: tokio would stop after 128). The task that fills it runs on this same thread; so
-/// the queue never holds more than that task reads in one go, and what we cannot take waits in TCP's buffers
-/// and then in Redis', which has a bound (`client-output-buffer-limit pubsub`).
-async fn receive(state: &State, mut stream: PubSubStream, heard: watch::Sender<u64>) -> Loss {
+async fn receive(state: &State, mut messages: Messages<PubSubStream>, heard: watch::Sender<u64>) -> Loss {
     let mut receiver = Receiver::new(state);
-    while let Some(message) = unconstrained(stream.next()).await {
+    while let Some(message) = messages.next().await {
         if let Some(nonce) = receiver.take(&message) {
             heard.send_replace(nonce);
         }
@@ -59,9 +53,13 @@ async fn receive(state: &State, mut stream: PubSubStream, heard: watch::Sender<u
 }
 
 /// Makes Redis' idea of our channels follow the audience's, one turn after the other.
-async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot::Sender<()>) -> Loss {
+async fn keep_subscribed(
+    state: &State,
+    mut subscriptions: Subscriptions,
+    complete: oneshot::Sender<()>,
+) -> Loss {
     let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
-    if let Err(loss) = confirmed(state, sink.subscribe(&own)).await {
+    if let Err(loss) = confirmed(state, subscriptions.subscribe(&own)).await {
         return loss;
     }
     // Before any channel's place is told: a place can be continued from only if the data is known to be older.
@@ -87,7 +85,7 @@ async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot:
             }
             continue;
         }
-        if let Err(loss) = take_turn(state, &mut sink, &turn).await {
+        if let Err(loss) = take_turn(state, &mut subscriptions, &turn).await {
             return loss;
         }
         audience.tell(audience.turn_done(turn, state.position_now()));
@@ -97,33 +95,30 @@ async fn keep_subscribed(state: &State, mut sink: PubSubSink, complete: oneshot:
 /// Sees to it that the data has a birthday. Not worth a link.
 async fn mark_born(state: &State) {
     let Some(mut commands) = state.commands() else { return };
-    if let Err(error) = history::mark_born(&mut commands, &state.options).await {
+    if let Err(error) = birth::mark_born(&mut commands, &state.options).await {
         log::debug!("redis: the data's birthday was not noted: {error}");
     }
 }
 
-async fn take_turn(state: &State, sink: &mut PubSubSink, turn: &Turn) -> Result<(), Loss> {
+async fn take_turn(state: &State, subscriptions: &mut Subscriptions, turn: &Turn) -> Result<(), Loss> {
     let names = |channels: &[ChannelName]| -> Vec<String> {
         channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
     };
     if !turn.subscribe.is_empty() {
-        confirmed(state, sink.subscribe(names(&turn.subscribe))).await?;
+        confirmed(state, subscriptions.subscribe(&names(&turn.subscribe))).await?;
     }
     catch_up(state, &turn.subscribe).await?;
     catch_up(state, &turn.verify).await?;
     if !turn.unsubscribe.is_empty() {
-        confirmed(state, sink.unsubscribe(names(&turn.unsubscribe))).await?;
+        confirmed(state, subscriptions.unsubscribe(&names(&turn.unsubscribe))).await?;
     }
     Ok(())
 }
 
 /// redis-rs waits for a confirmation without a bound.
-async fn confirmed(state: &State, command: impl Future<Output = RedisResult<()>>) -> Result<(), Loss> {
+async fn confirmed(state: &State, command: impl Future<Output = Result<(), Loss>>) -> Result<(), Loss> {
     let bound = state.options.response_timeout;
-    match timeout(bound, command).await {
-        Ok(done) => done.map_err(|error| Loss::of_command(&error)),
-        Err(_) => Err(Loss::SubscribeTimeout(bound)),
-    }
+    timeout(bound, command).await.unwrap_or(Err(Loss::SubscribeTimeout(bound)))
 }
 
 /// Proves that what is published arrives, once all channels are subscribed and then again and again.

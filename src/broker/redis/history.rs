@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, FromRedisValue as _, Pipeline, RedisResult, Value};
 use serde_json::value::RawValue;
 
+use super::birth::{Birth, Mark};
 use super::options::RedisOptions;
 use crate::protocol::channel::ChannelName;
 use crate::protocol::history::{Entry, Page, Tail};
@@ -21,7 +22,7 @@ pub(super) struct Tails {
 }
 
 /// `TIME`'s answer.
-type Time = (u64, u64);
+pub(super) type Time = (u64, u64);
 
 /// One entry of a stream as redis-rs reads it: its id, and its fields in order.
 type StreamEntry = (String, Vec<(String, Vec<u8>)>);
@@ -71,15 +72,16 @@ pub(super) async fn page(
 ) -> RedisResult<Page> {
     let key = options.redis_channel(channel.as_str());
     let mut pipeline = redis::pipe();
-    pipeline.atomic().cmd("TIME").cmd("GET").arg(born(options));
+    pipeline.atomic().cmd("TIME");
+    Birth::ask(&mut pipeline, options);
     let first = successor(since).to_string();
     pipeline.cmd("XRANGE").arg(&key).arg(first).arg("+").arg("COUNT").arg(max_entries);
     last_of(&mut pipeline, &key);
     let answer = pipeline.query_async(commands).await?;
-    let (time, born, entries, last): (Time, Option<String>, Vec<StreamEntry>, Value) = answer;
+    let (time, mark, since, entries, last): (Time, Mark, Mark, Vec<StreamEntry>, Value) = answer;
     let now_ms = milliseconds(time);
     // Without it nobody has said since when the data has been whole.
-    let born_ms = born.and_then(|born| born.parse().ok()).unwrap_or(u64::MAX);
+    let born_ms = Birth::of(mark, since).map_or(u64::MAX, |birth| birth.unix_ms);
     let ttl_ms = u64::try_from(options.history.ttl.as_millis()).unwrap_or(u64::MAX);
     Ok(Page {
         entries: entries
@@ -121,25 +123,7 @@ fn decode(channel: &ChannelName, (id, fields): StreamEntry, max_bytes: usize) ->
     })
 }
 
-/// Says since when the data has been whole, unless it was said already: whatever removes everything removes
-/// this too.
-///
-/// # Errors
-/// Those of the connection, and Redis' own.
-pub(super) async fn mark_born(
-    commands: &mut MultiplexedConnection,
-    options: &RedisOptions,
-) -> RedisResult<()> {
-    let time: Time = redis::cmd("TIME").query_async(commands).await?;
-    let mut set = redis::cmd("SET");
-    set.arg(born(options)).arg(milliseconds(time)).arg("NX").exec_async(commands).await
-}
-
-fn born(options: &RedisOptions) -> String {
-    options.redis_channel("born")
-}
-
-const fn milliseconds((seconds, micros): Time) -> u64 {
+pub(super) const fn milliseconds((seconds, micros): Time) -> u64 {
     seconds.saturating_mul(1000).saturating_add(micros / 1000)
 }
 

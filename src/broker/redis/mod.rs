@@ -10,7 +10,9 @@
 //! - `receive`: from a message to the hubs.
 //! - `sentinel`: where the master is. `role`: whether it is one.
 //! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps.
+//!   `birth`: since when that has been whole.
 //! - `rejected`: payloads that reach nobody, put where a person can find them.
+//! - `subscriptions`: what Redis is asked to send, and what it sends.
 //! - `connected`: subscribing, receiving and proving while there is a link.
 //! - `link`: making it again for ever.
 //!
@@ -20,6 +22,7 @@
 
 mod access;
 mod address;
+mod birth;
 mod catch_up;
 mod clock;
 mod connected;
@@ -37,6 +40,7 @@ mod sentinel;
 pub(crate) mod simulation;
 mod stage;
 mod state;
+mod subscriptions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

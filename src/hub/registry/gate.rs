@@ -107,6 +107,19 @@ impl Gate {
         self.restored_to = Some(last).filter(|last| !last.is_beginning());
     }
 
+    /// Its client does not continue, but has what its epoch has up to `since`: that does not come again, wherever the
+    /// channel stands.
+    pub(super) fn begin_anew(&mut self, number: u64, since: Position) {
+        let Some(held) = self.held.as_mut().filter(|_| self.number == number) else { return };
+        held.retain(|(_, item)| match item {
+            Item::Publication(publication) => !is_behind(publication, since, true),
+            Item::Gap(_) => true,
+        });
+        self.restored_to = Some(since).filter(|since| !since.is_beginning());
+        // Nothing is known of other epochs.
+        self.other_history_at = Some(number);
+    }
+
     /// Its client has been told: returns what was held back. `place` is where the channel is.
     pub(super) fn open(&mut self, place: Option<Position>) -> Vec<(Arrival, Item)> {
         // What was restored may be ahead of what has come to this thread so far. A beginning says nothing of how far that

@@ -79,8 +79,14 @@ fn redis_is_killed_and_comes_back_empty() {
 fn redis_comes_back_empty_and_stays_silent() {
     let mut run = Delivery::start();
     run.publisher.pause();
+    run.gateway().wait_ready();
+    let losses = run.link_losses();
     run.redis.kill();
+    run.wait_link_lost(losses);
     run.redis.restart();
+    // Else what is published next could be what shows the loss, and the time to hear it would begin before there is a
+    // link to hear it over.
+    run.gateway().wait_ready();
     // Everybody has everything, but nobody can know.
     run.finish_in_silence().assert_told();
 }

@@ -35,7 +35,8 @@ fn the_documented_rights_of_the_gateway_suffice() {
     let mut redis = Prepared::over_as(server, "gateway:secret");
     assert_eq!((redis.broker.notes(), redis.metrics.history_available.get()), (vec![], 1));
     redis.broker_publishes("room:1", "1").unwrap();
-    assert!(redis.run::<u64>("GET gateway:born") > 0);
+    let (mark, since) = (redis.run::<String>("GET gateway:born"), redis.run::<String>("GET gateway:born_at"));
+    assert!(since.ends_with(&format!("@{mark}")), "{since} and {mark}");
 }
 
 #[test]

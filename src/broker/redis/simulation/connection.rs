@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::super::audience::Turn;
 use super::link::{LinkOptions, Recovering};
-use super::server::Server;
+use super::server::{Birth, Server};
 use crate::protocol::channel::ChannelName;
 use crate::protocol::history::{Page, Tail};
 use crate::protocol::position::Position;
@@ -34,6 +34,8 @@ pub(super) enum Push {
 pub(super) enum Received {
     Message(ChannelName, Rc<str>),
     Probe,
+    /// Not sent: everything before it has been taken, for which `Subscriptions::unsubscribe` waits.
+    AllTaken,
 }
 
 /// A command on its way, or its answer on its way back.
@@ -53,9 +55,9 @@ pub(super) enum Command {
         since: Position,
         answer: Option<Result<Page, ()>>,
     },
-    /// `TIME`, and then `SET born … NX`.
+    /// Marks the data, and then says when that was.
     Born {
-        unix_ms: Option<u64>,
+        marked: Option<Birth>,
     },
     Time {
         unix_ms: Option<u64>,
@@ -86,6 +88,10 @@ pub(super) enum TurnStage {
 }
 
 impl Connection {
+    pub(super) fn is_unsubscribing(&self) -> bool {
+        self.turn.as_ref().is_some_and(|taking| taking.stage == TurnStage::Unsubscribing)
+    }
+
     /// The server carries out a command, or a part of it.
     pub(super) fn execute(
         &mut self,
@@ -119,15 +125,21 @@ impl Connection {
                     _ => Ok(server.page(channel, *since, options.page_entries)),
                 });
             }
-            Command::Born { unix_ms: Some(unix_ms) } => {
-                server.mark_born(*unix_ms);
+            Command::Born { marked: Some(birth) } => {
+                server.write_birth(*birth);
                 self.commands.remove(index);
+            }
+            Command::Born { marked } => {
+                *marked = server.mark_born();
+                if marked.is_none() {
+                    self.commands.remove(index);
+                }
             }
             Command::Probe => {
                 self.wire.push_back(Push::Received(Received::Probe));
                 self.commands.remove(index);
             }
-            Command::Born { unix_ms } | Command::Time { unix_ms } => *unix_ms = Some(server.clock_ms),
+            Command::Time { unix_ms } => *unix_ms = Some(server.clock_ms),
         }
     }
 }

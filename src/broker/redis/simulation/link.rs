@@ -214,7 +214,7 @@ impl Link {
             }
             LinkStep::Answer(index) => return self.answer(index, at),
             LinkStep::Carry => self.carry(at),
-            LinkStep::Receive => self.receive(),
+            LinkStep::Receive => self.receive(at),
         }
         None
     }
@@ -225,7 +225,7 @@ impl Link {
         if turn.is_empty() {
             self.is_idle = true;
             if !std::mem::replace(&mut connection.is_complete, true) {
-                connection.commands.extend([Command::Born { unix_ms: None }, Command::Probe]);
+                connection.commands.extend([Command::Born { marked: None }, Command::Probe]);
             }
             return;
         }
@@ -349,21 +349,25 @@ impl Link {
         Some((name, outcome))
     }
 
-    /// redis-rs tells confirmations to whoever waits for them, and queues messages.
+    /// redis-rs tells confirmations to whoever waits for them, and queues messages. An unsubscription waits for those.
     fn carry(&mut self, at: Instant) {
         let Some(connection) = &mut self.connection else { return };
         match connection.wire.pop_front() {
             Some(Push::Received(received)) => connection.received.push_back(received),
+            Some(Push::Confirmed) if connection.is_unsubscribing() => {
+                connection.received.push_back(Received::AllTaken);
+            }
             Some(Push::Confirmed) => self.next_stage(at),
             None => {}
         }
     }
 
-    fn receive(&mut self) {
+    fn receive(&mut self, at: Instant) {
         let Some(connection) = &mut self.connection else { return };
         let (channel, payload) = match connection.received.pop_front() {
             Some(Received::Message(channel, payload)) => (channel, payload),
             Some(Received::Probe) => return connection.is_proven = true,
+            Some(Received::AllTaken) => return self.next_stage(at),
             None => return,
         };
         self.delivery.receive(channel.as_str(), payload.as_bytes(), 1_000, &mut self.receivers).unwrap();
