@@ -190,7 +190,7 @@ impl Continuity {
                 self.begin_anew_at(Position::before(now_ms), &mut progress);
             }
         }
-        self.settle(progress, false)
+        self.settle(progress, Holes::AreRead)
     }
 
     /// Nobody says where the history ends. Then its place stays what it was: if nothing hints at a hole there is none,
@@ -200,7 +200,11 @@ impl Continuity {
             let CatchingUp { was_away, dropped, .. } = **catching_up;
             !was_away && dropped.is_none() && self.place.is_some_and(|place| catching_up.follows(place))
         });
-        if is_followed { self.settle(Progress::default(), true) } else { self.on_unreadable(now) }
+        if is_followed {
+            self.settle(Progress::default(), Holes::FirstIsTold)
+        } else {
+            self.on_unreadable(now)
+        }
     }
 
     /// What stands in the history behind the place that was to be read.
@@ -211,7 +215,7 @@ impl Continuity {
         if proof == Err(Hole::Lost) {
             self.note_gap(&mut progress, GapReason::HistoryLost);
             self.begin_anew_at(page.tail, &mut progress);
-            return self.settle(progress, false);
+            return self.settle(progress, Holes::AreRead);
         }
         self.stand_at(page.entries.last().map_or(page.tail, |entry| entry.position));
         progress.publications = page.entries.iter().filter_map(|entry| entry.publication.clone()).collect();
@@ -221,7 +225,7 @@ impl Continuity {
             progress.read = self.place;
             return progress;
         }
-        self.settle(progress, false)
+        self.settle(progress, Holes::AreRead)
     }
 
     /// The history cannot be read. `now` stands for its end if even that is not known.
@@ -232,12 +236,11 @@ impl Continuity {
             self.broken = Some(GapReason::HistoryUnreadable);
         }
         self.place.get_or_insert(now);
-        self.settle(progress, true)
+        self.settle(progress, Holes::FirstIsTold)
     }
 
-    /// Goes live again: hands over what was held back, if it follows. Unless `anyway`, what does not is a
-    /// reason to read once more.
-    fn settle(&mut self, mut progress: Progress, anyway: bool) -> Progress {
+    /// Goes live again: hands over what was held back, if it follows.
+    fn settle(&mut self, mut progress: Progress, holes: Holes) -> Progress {
         self.note_absence(&mut progress);
         let Some(mut catching_up) = self.catching_up.take() else { return progress };
         if let Some(was_plain) = catching_up.dropped.take() {
@@ -245,10 +248,11 @@ impl Continuity {
                 progress.gap.get_or_insert(GapReason::Overflow);
             }
             // What was durable among it is in the history.
-            if !anyway {
+            if holes == Holes::AreRead {
                 return self.read_again(catching_up, progress);
             }
         }
+        let mut is_behind_gap = true;
         while let Some(publication) = catching_up.held.pop_front() {
             let Some(position) = publication.position() else {
                 self.carries_plain = true;
@@ -263,13 +267,17 @@ impl Continuity {
                 }
                 // The history has been read since it came.
                 Order::Elsewhere if self.place.is_some_and(|place| position <= place) => continue,
-                Order::Elsewhere if !anyway => {
+                Order::Next => {}
+                Order::Elsewhere if holes == Holes::FirstIsTold && is_behind_gap => {}
+                // What comes before the hole is given up: the gap that is told then stands in the hole.
+                Order::Elsewhere if holes == Holes::LastIsTold => progress.publications.clear(),
+                Order::Elsewhere => {
                     catching_up.held.push_front(publication);
                     return self.read_again(catching_up, progress);
                 }
-                Order::Next | Order::Elsewhere => {}
             }
             self.stand_at(position);
+            is_behind_gap = false;
             progress.publications.push(publication);
         }
         progress
@@ -282,7 +290,7 @@ impl Continuity {
         if exhausted {
             progress.gap.get_or_insert(GapReason::HistoryUnreadable);
             self.broken = progress.gap;
-            return self.settle(progress, true);
+            return self.settle(progress, Holes::LastIsTold);
         }
         progress.read = self.place;
         progress
@@ -308,6 +316,17 @@ impl Continuity {
             progress.gap.get_or_insert(GapReason::LinkLost);
         }
     }
+}
+
+/// What becomes of holes in what was held back. A step tells one gap, and it stands before everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holes {
+    /// The history is read once more.
+    AreRead,
+    /// The gap stands in the first one. Behind what follows it, the next one is read.
+    FirstIsTold,
+    /// It has been read too often: the gap stands in the last one.
+    LastIsTold,
 }
 
 impl CatchingUp {

@@ -334,3 +334,46 @@ fn what_was_read_does_not_come_again_when_the_history_is_deleted_meanwhile() {
     channel.page(&[], "2000-0");
     assert_eq!(channel.told, ["1000-42", "1000-43", "history_lost", "1000-44"]);
 }
+
+/// Found by the simulation (seed 263924): of what was held back behind a history that could not be read a message in the
+/// middle had been lost, and the one gap stood before all of it.
+#[test]
+fn each_hole_behind_a_history_that_cannot_be_read_is_told() {
+    let mut channel = Channel::at("1000-41");
+    for place in ["1000-43", "1000-44", "1000-46"] {
+        channel.comes(Some(place));
+    }
+    channel.is_unreadable();
+    assert_eq!(channel.told, ["history_unreadable", "1000-43", "1000-44"]);
+    assert_eq!(channel.reads.as_deref(), Some("1000-44"), "perhaps it can be read now");
+    let mut readable = Channel::at("1000-41");
+    for place in ["1000-43", "1000-44", "1000-46"] {
+        readable.comes(Some(place));
+    }
+    readable.is_unreadable();
+    readable.page(&["1000-45", "1000-46"], "1000-46");
+    assert_eq!(readable.told[3..], ["1000-45", "1000-46"]);
+
+    channel.is_unreadable();
+    assert_eq!(channel.told[3..], ["history_unreadable", "1000-46"]);
+    assert_eq!(channel.comes(Some("1000-47")), Arrival::Deliver);
+}
+
+#[test]
+fn holes_without_end_come_to_an_end_and_what_follows_the_last_is_delivered() {
+    let mut channel = Channel::at("1000-1");
+    let places: Vec<_> = (1..=40).map(|number| format!("1000-{}", number * 2 + 1)).collect();
+    for place in &places {
+        channel.comes(Some(place));
+    }
+    let mut reads = 0;
+    while channel.reads.is_some() || reads == 0 {
+        channel.is_unreadable();
+        reads += 1;
+        assert!(reads <= usize::from(MAX_READS) + 1, "{:?}", channel.told);
+    }
+    let gaps = channel.told.iter().filter(|told| *told == "history_unreadable").count();
+    assert_eq!(channel.told.last(), places.last());
+    // Whatever is delivered behind another place stands behind a gap.
+    assert_eq!(channel.told.len(), gaps * 2, "{:?}", channel.told);
+}
