@@ -36,14 +36,23 @@ export const duration = (ms) => {
 
 export const bytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024).toFixed(1)} KiB`);
 
+let asked = 0;
+
 // Asks before something is ended. Resolves to whether it is wanted.
 export function confirmed(text) {
   const dialog = byId("confirm-dialog");
+  const number = ++asked;
   byId("confirm-text").textContent = text;
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    const onClose = () => {
+      // A dialog says that it was closed a moment later. By then the next question may stand in it.
+      if (dialog.open && number === asked) return;
+      dialog.removeEventListener("close", onClose);
+      resolve(number === asked && dialog.returnValue === "yes");
+    };
+    dialog.addEventListener("close", onClose);
   });
 }
 

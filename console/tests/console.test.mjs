@@ -133,6 +133,26 @@ test("the sessions are listed, one is disconnected, and then all of a user", asy
   await close(page);
 });
 
+test("a question that is asked again at once has an answer of its own", async () => {
+  const page = await openConsole(browser, gateway);
+  await connect(page, "56");
+  const form = page.locator("#sessions-form");
+  await form.getByLabel("User", { exact: true }).fill("56");
+  await form.getByRole("button", { name: "Show" }).click();
+  await says(page, "#sessions-count", "1 on this replica");
+  // All in one go: that the first dialog was closed is told when the second is open.
+  await page.evaluate(() => {
+    const button = document.querySelector("#sessions button");
+    button.click();
+    document.querySelector("#confirm-dialog").close("");
+    button.click();
+  });
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve)));
+  await page.locator("#confirm-dialog").getByRole("button", { name: "Disconnect" }).click();
+  await says(page, "#connection-state", "Closed: 4010");
+  await close(page);
+});
+
 test("the charts show what goes on, and a link that is down", async () => {
   const page = await openConsole(browser, gateway);
   await connect(page, "49");
