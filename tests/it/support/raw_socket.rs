@@ -152,9 +152,20 @@ impl RawSocket {
         ended
     }
 
-    /// Reads one frame of the gateway: its first byte and its payload.
+    /// Reads one frame of the gateway: its first byte and its payload. Heartbeats are left out: the first comes at a random
+    /// moment of its interval, which may be any.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            let (first, payload) = self.any_frame();
+            if first != 0x81 || !payload.starts_with(br#"{"op":10,"#) {
+                return (first, payload);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn any_frame(&mut self) -> (u8, Vec<u8>) {
         let mut head = [0; 2];
         self.0.read_exact(&mut head).unwrap();
         let length = match head[1] {
