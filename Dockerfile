@@ -6,6 +6,7 @@ WORKDIR /src
 # The dependencies first, around an empty program, so that a change of the source does not compile them again.
 # Tables that name files which are not there yet (benches, examples, tests) are left out of this first manifest.
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 RUN cp Cargo.toml /tmp/Cargo.toml \
  && awk '/^\[/ { keep = !/^\[\[(bench|example|test)\]\]/ } keep' /tmp/Cargo.toml > Cargo.toml \
  && mkdir src && echo 'fn main() {}' > src/main.rs && echo '//! Empty.' > src/lib.rs \

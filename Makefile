@@ -19,8 +19,8 @@ run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080,
 	cargo run --release --locked -- run
 
 test: setup conformance test-js test-console ## run every test; those of the broker start Redis servers of their own
-	cargo test --locked --doc
-	cargo test --locked --tests
+	cargo test --locked --workspace --doc
+	cargo test --locked --workspace --tests
 
 test-js: ## the JavaScript client (clients/js): in Node, and in Chromium against a real gateway
 	@scripts/setup rust redis node chromium
@@ -38,10 +38,10 @@ conformance: ## the socket layer against RFC 6455: all 301 Autobahn cases withou
 
 lint: ## formatting, clippy, the documentation and the alerts, with warnings as errors
 	@scripts/setup rust node promtool
-	cargo fmt --check
+	cargo fmt --all --check
 	rustfmt --check --edition 2024 fuzz/targets/*.rs
-	cargo clippy --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
 	promtool check rules --lint-fatal deploy/prometheus/gateway.rules.yml
 	promtool check config deploy/prometheus/prometheus.yml
 	promtool test rules deploy/prometheus/gateway.test.yml

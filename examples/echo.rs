@@ -12,12 +12,12 @@ use actix::{Actor, StreamHandler};
 use actix_http::{RequestHead, StatusCode};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
-use emagine_gateway::protocol::frame::{FrameKind, encode, encode_deflated};
 use emagine_gateway::socket::guard::Bounds;
 use emagine_gateway::socket::limits::{Caps, Connections};
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
 use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
+use protocol::frame::{FrameKind, encode, encode_deflated};
 
 /// The largest message that the suite sends has 16 MiB.
 const MESSAGE_BYTES: usize = 64 << 20;

@@ -15,7 +15,6 @@ use crate::http::{self, Admin, ApiKey, Deployment, Readiness};
 use crate::hub::messages::Drain;
 use crate::hub::{HubLimits, Hubs};
 use crate::metrics::Metrics;
-use crate::protocol::conversation::Rules;
 use crate::session::Services;
 use crate::session::admission::{DrainSwitch, Sessions};
 use crate::session::limits::SessionLimits;
@@ -26,6 +25,7 @@ use crate::socket::limits::{Caps, Connections};
 use crate::socket::origin::OriginPolicy;
 use crate::socket::proxies::TrustedProxies;
 use crate::socket::{SocketOptions, listener};
+use protocol::conversation::Rules;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]

@@ -23,7 +23,6 @@ pub mod gateway;
 pub mod http;
 pub mod hub;
 pub mod metrics;
-pub mod protocol;
 pub mod session;
 pub mod settings;
 #[cfg(test)]

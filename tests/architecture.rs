@@ -1,4 +1,4 @@
-//! The direction of dependency, read from the sources: nothing imports upwards, the protocol stays pure, and no file
+//! The direction of dependency, read from the sources: nothing imports upwards, and no file
 //! grows beyond what can be read at one sitting.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -8,36 +8,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What each module of the crate's root may import besides itself. What stands here is the whole architecture.
-const MAY_IMPORT: [(&str, &[&str]); 14] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("main", &["cli"]),
     (
         "cli",
-        &[
-            "gateway", "http", "session", "hub", "socket", "broker", "protocol", "settings", "auth",
-            "metrics", "backoff",
-        ],
+        &["gateway", "http", "session", "hub", "socket", "broker", "settings", "auth", "metrics", "backoff"],
     ),
-    (
-        "gateway",
-        &["http", "session", "hub", "socket", "broker", "protocol", "settings", "auth", "metrics", "backoff"],
-    ),
-    ("http", &["session", "hub", "socket", "broker", "protocol", "settings", "auth", "metrics", "backoff"]),
-    ("session", &["hub", "socket", "broker", "protocol", "settings", "auth", "metrics", "backoff"]),
-    ("hub", &["socket", "broker", "protocol", "settings", "auth", "metrics", "backoff"]),
-    ("socket", &["protocol", "settings", "auth", "metrics", "backoff"]),
-    ("broker", &["protocol", "settings", "auth", "metrics", "backoff"]),
-    ("protocol", &[]),
+    ("gateway", &["http", "session", "hub", "socket", "broker", "settings", "auth", "metrics", "backoff"]),
+    ("http", &["session", "hub", "socket", "broker", "settings", "auth", "metrics", "backoff"]),
+    ("session", &["hub", "socket", "broker", "settings", "auth", "metrics", "backoff"]),
+    ("hub", &["socket", "broker", "settings", "auth", "metrics", "backoff"]),
+    ("socket", &["settings", "auth", "metrics", "backoff"]),
+    ("broker", &["settings", "auth", "metrics", "backoff"]),
     // Compiled for tests only. It plays all that is between the pure parts.
-    ("simulation", &["hub", "broker", "protocol", "metrics"]),
+    ("simulation", &["hub", "broker", "metrics"]),
     ("auth", &["settings"]),
     ("settings", &[]),
     ("metrics", &[]),
     ("backoff", &[]),
 ];
-
-/// Crates and names that have no place in the pure protocol.
-const IMPURE_CRATES: [&str; 4] = ["tokio", "redis", "log", "env_logger"];
-const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 
 /// The longest file, in lines.
 const MAX_LINES: usize = 400;
@@ -66,11 +55,6 @@ fn nothing_imports_upwards() {
 }
 
 #[test]
-fn the_protocol_is_pure() {
-    assert_none(sources().iter().flat_map(|(file, text)| impurities(file, text)));
-}
-
-#[test]
 fn every_file_can_be_read_at_one_sitting() {
     assert_none(sources().iter().filter_map(|(file, text)| too_long(file, text)));
 }
@@ -95,7 +79,7 @@ fn the_check_finds_every_way_of_importing_upwards() {
 //! use crate::gateway::Doc;
 use crate::metrics::Metrics;
 use crate::{
-    protocol::{self, close::CloseCode},
+    metrics::{self, Code},
     session::Session, // a breach
 };
 /* use crate::cli; /* nested */ use crate::http; */
@@ -131,9 +115,7 @@ fn the_check_knows_who_is_beside_whom() {
     for (file, import, is_breach) in [
         ("src/socket/mod.rs", "crate::broker::Broker", true),
         ("src/broker/redis/link.rs", "crate::socket::Outbox", true),
-        ("src/protocol/close.rs", "crate::metrics::Metrics", true),
         ("src/auth/jwt.rs", "crate::settings::AuthSettings", false),
-        ("src/auth/jwt.rs", "crate::protocol::Now", true),
         ("src/metrics.rs", "crate::settings::Settings", true),
         ("src/gateway.rs", "crate::hub::Hubs", false),
         ("src/gateway.rs", "super::cli::Cli", true),
@@ -150,14 +132,7 @@ fn the_check_knows_who_is_beside_whom() {
 }
 
 #[test]
-fn the_check_finds_what_is_impure_or_too_long() {
-    let text = "use std::time::Instant;\nuse tokio::time::sleep;\nfn f() {\n    log::info!(\"\");\n    \
-                let now = Instant::now();\n    actix_rt::spawn(f);\n}\n#[cfg(test)]\nmod tests {\n    \
-                fn f() { Instant::now(); }\n}\n";
-    let lines: Vec<_> = impurities("src/protocol/x.rs", text).iter().map(|breach| breach.line).collect();
-    assert_eq!(lines, [2, 4, 5, 6]);
-    assert_eq!(impurities("src/hub/x.rs", text), []);
-    assert_eq!(impurities("src/protocol/x/tests.rs", "fn f() { Instant::now(); }"), []);
+fn the_check_finds_a_file_that_is_too_long() {
     assert_eq!(too_long("src/x.rs", &"\n".repeat(400)), None);
     assert!(too_long("src/x.rs", &"\n".repeat(401)).is_some());
 }
@@ -300,35 +275,6 @@ fn first_names(tokens: &[Token], found: &mut Vec<(usize, String)>) {
             return;
         }
     }
-}
-
-fn impurities(file: &str, text: &str) -> Vec<Breach> {
-    if module_of(file).first() != Some(&"protocol") {
-        return Vec::new();
-    }
-    let is_test_file = module_of(file).iter().any(|name| matches!(*name, "tests" | "properties"));
-    let tokens = tokens(text);
-    let tests_begin = tokens
-        .windows(3)
-        .position(|three| three[0].text == "mod" && three[1].text == "tests" && three[2].text == "{");
-    let mut breaches = Vec::new();
-    for (at, pair) in tokens.windows(2).enumerate() {
-        let (name, next) = (pair[0].text.as_str(), pair[1].text.as_str());
-        let starts_path = next == "::" && (at == 0 || tokens[at - 1].text != "::");
-        let is_test = is_test_file || tests_begin.is_some_and(|begin| at > begin);
-        let reads_clock = next == "::"
-            && CLOCKS.contains(&name)
-            && tokens.get(at + 2).is_some_and(|token| token.text == "now");
-        let what = if starts_path && (IMPURE_CRATES.contains(&name) || name.starts_with("actix")) {
-            format!("the protocol must not know {name}")
-        } else if reads_clock && !is_test {
-            format!("the protocol must not read the clock: {name}::now")
-        } else {
-            continue;
-        };
-        breaches.push(Breach { file: file.to_owned(), line: pair[0].line, what });
-    }
-    breaches
 }
 
 fn too_long(file: &str, text: &str) -> Option<Breach> {

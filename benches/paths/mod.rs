@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use emagine_gateway::hub::registry::{Line, Registry, Slot};
-use emagine_gateway::protocol::channel::ChannelName;
-use emagine_gateway::protocol::command::Command;
-use emagine_gateway::protocol::position::Position;
-use emagine_gateway::protocol::publication::Publication;
-use emagine_gateway::protocol::{Variant, Version};
+use protocol::channel::ChannelName;
+use protocol::command::Command;
+use protocol::position::Position;
+use protocol::publication::Publication;
+use protocol::{Variant, Version};
 
 /// One path: what is prepared once, and what is then done each time.
 pub(crate) type Path = fn() -> Box<dyn FnMut()>;

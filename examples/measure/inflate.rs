@@ -1,6 +1,6 @@
 //! What it costs to receive compressed messages, beside the same messages as they are.
 
-use emagine_gateway::protocol::deflate::deflate;
+use protocol::deflate::deflate;
 use rand::Rng as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;

@@ -1,9 +1,9 @@
 //! What a client says, in both versions of the protocol.
 
-use emagine_gateway::protocol::Version;
-use emagine_gateway::protocol::channel::{ChannelName, MAX_CHANNEL_BYTES};
-use emagine_gateway::protocol::command::{ChannelRequest, Command};
-use emagine_gateway::protocol::position::Position;
+use protocol::Version;
+use protocol::channel::{ChannelName, MAX_CHANNEL_BYTES};
+use protocol::command::{ChannelRequest, Command};
+use protocol::position::Position;
 use serde_json::{Value, json};
 
 use super::json::is_json;

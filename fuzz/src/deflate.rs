@@ -1,8 +1,8 @@
 //! Compressed messages. The first byte chooses the bound; the rest is once what a client has sent, and once a message of ours.
 
 use bytes::BytesMut;
-use emagine_gateway::protocol::deflate::{InflateError, Inflater, deflate};
-use emagine_gateway::protocol::frame::{FrameKind, encode, encode_shorter};
+use protocol::deflate::{InflateError, Inflater, deflate};
+use protocol::frame::{FrameKind, encode, encode_shorter};
 
 /// The bounds to choose from, below and above the 16 KiB that are inflated at once.
 const BOUNDS: [usize; 6] = [0, 1, 100, 4_096, 16_384, 70_000];

@@ -1,7 +1,7 @@
 //! Frames as a client sends them and as a server does, written down a second time: what is checked must not check itself.
 
 use bytes::Bytes;
-use emagine_gateway::protocol::deflate::Inflater;
+use protocol::deflate::Inflater;
 
 /// A whole masked frame (RFC 6455, section 5.2).
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {

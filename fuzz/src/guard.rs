@@ -1,7 +1,7 @@
 //! What a client sends on its socket. The first byte chooses bounds and compression; the rest is the wire.
 
-use emagine_gateway::protocol::close::CloseCode;
 use emagine_gateway::socket::guard::{Bounds, Guard, Incoming};
+use protocol::close::CloseCode;
 
 use super::frames::masked;
 

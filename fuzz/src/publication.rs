@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use emagine_gateway::protocol::channel::ChannelName;
-use emagine_gateway::protocol::position::Position;
-use emagine_gateway::protocol::publication::{PayloadError, Publication, decode_for_users};
-use emagine_gateway::protocol::{Variant, Version};
+use protocol::channel::ChannelName;
+use protocol::position::Position;
+use protocol::publication::{PayloadError, Publication, decode_for_users};
+use protocol::{Variant, Version};
 use serde_json::Value;
 
 use super::frames::text_of;

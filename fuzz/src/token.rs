@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use emagine_gateway::auth::{AuthError, Authenticator, Identity};
-use emagine_gateway::protocol::channel::ChannelName;
 use emagine_gateway::settings::{Settings, Sources};
+use protocol::channel::ChannelName;
 use serde_json::Value;
 
 /// When the vectors' tokens are good, a day before, and long after.

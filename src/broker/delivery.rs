@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::audience::{Arrival, Audience, Continuity, Progress};
 use super::{HubEvent, HubId, Inbox};
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::position::Position;
-use crate::protocol::publication::{PayloadError, Publication};
+use protocol::channel::ChannelName;
+use protocol::position::Position;
+use protocol::publication::{PayloadError, Publication};
 
 /// Why a publication is dropped that nobody here has asked for.
 pub(super) const UNKNOWN_CHANNEL: &str = "unknown_channel";

@@ -29,10 +29,10 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::event::GapReason;
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::event::GapReason;
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;

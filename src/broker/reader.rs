@@ -6,8 +6,8 @@ use super::Broker;
 use super::memory::MemoryBroker;
 use super::recovery::{Interrupted, NotRecovered, Recovered, RecoveryLimits};
 use super::redis::{ReadLine, RedisBroker};
-use crate::protocol::channel::ChannelName;
-use crate::protocol::position::Position;
+use protocol::channel::ChannelName;
+use protocol::position::Position;
 
 /// Reads histories over the link that was there when it was made. Every gap that was told before is told of what comes
 /// before what is read; so it reads over no later link, whose gaps are not known yet.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::protocol::history::{Hole, Page};
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::history::{Hole, Page};
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 /// How much one client may catch up with.
 #[derive(Debug, Clone, Copy)]
@@ -109,8 +109,8 @@ impl Recovery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::channel::ChannelName;
-    use crate::protocol::history::Entry;
+    use protocol::channel::ChannelName;
+    use protocol::history::Entry;
 
     fn page(offsets: std::ops::RangeInclusive<u64>, tail: u64) -> Page {
         let entries = offsets.map(|offset| {

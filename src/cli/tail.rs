@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use super::client::{ANSWER_TIMEOUT, reachable};
 use super::token::mint_for;
 use super::{Failure, complain, print};
-use crate::protocol::command::op;
 use crate::settings::{AuthKind, Settings};
+use protocol::command::op;
 
 /// The longest frame that is taken: more than the largest message the settings allow.
 const MAX_FRAME_BYTES: usize = 128 << 20;

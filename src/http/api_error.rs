@@ -40,7 +40,7 @@ pub(super) enum ApiError {
     #[error("the body is not valid: {0}")]
     BadBody(String),
     #[error("channel: {0}")]
-    BadChannel(#[from] crate::protocol::channel::ChannelNameError),
+    BadChannel(#[from] protocol::channel::ChannelNameError),
     #[error("idempotency_key is for durable messages; add \"durable\":true")]
     KeyWithoutDurable,
     #[error("a batch has at most {} messages", super::MAX_BATCH)]

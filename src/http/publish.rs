@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 
 use super::body::Body;
 use super::{Admin, ApiError, MAX_BATCH};
-use crate::protocol::channel::ChannelName;
-use crate::protocol::position::Position;
+use protocol::channel::ChannelName;
+use protocol::position::Position;
 
 /// One message for one channel.
 #[derive(Deserialize)]

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Admin, ApiError};
 use crate::hub::messages::{Disconnect, ListSessions, SessionSummary};
-use crate::protocol::channel::ChannelName;
-use crate::protocol::{SessionId, Version};
+use protocol::channel::ChannelName;
+use protocol::{SessionId, Version};
 
 /// How many sessions one answer describes at most, and unless it is asked for fewer.
 const MAX_LISTED: usize = 1_000;

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::broker::{HistoryOptions, HubEvent, Inbox, InboxFull};
-use crate::protocol::channel::ChannelName;
 use crate::session::admission::DrainSwitch;
 use crate::socket::descriptors::Descriptors;
 use crate::socket::limits::Connections;
+use protocol::channel::ChannelName;
 
 #[derive(Default)]
 struct Heard(Mutex<Vec<String>>);

@@ -8,11 +8,11 @@ use actix_rt::task::yield_now;
 use super::Hub;
 use super::registry::{Delivery, Receiver};
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::event::GapReason;
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
 use crate::socket::outbox::Outbox;
+use protocol::channel::ChannelName;
+use protocol::event::GapReason;
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 impl Hub {
     pub(super) fn on_publication(&mut self, publication: Arc<Publication>, context: &mut Context<Self>) {

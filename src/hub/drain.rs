@@ -7,7 +7,7 @@ use rand::seq::SliceRandom as _;
 
 use super::messages::{Drain, SessionEvent};
 use super::{Hub, tell};
-use crate::protocol::SessionId;
+use protocol::SessionId;
 
 /// How often a batch is sent away: short enough to look even, long enough to cost nothing.
 const STEP: Duration = Duration::from_millis(50);

@@ -10,9 +10,9 @@ use super::Hub;
 use super::messages::FromBroker;
 use crate::broker::{HubEvent, Inbox, InboxFull};
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::event::GapReason;
-use crate::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::event::GapReason;
+use protocol::publication::Publication;
 
 /// The broker's way to one hub.
 ///

@@ -6,11 +6,11 @@ use actix::{Message, Recipient};
 use bytes::Bytes;
 
 use crate::broker::HubEvent;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::conversation::{Standing, Wanted};
-use crate::protocol::{SessionId, Variant, Version};
 use crate::socket::addresses::AddressBlock;
 use crate::socket::outboxes::OutboxKey;
+use protocol::channel::ChannelName;
+use protocol::conversation::{Standing, Wanted};
+use protocol::{SessionId, Variant, Version};
 
 /// A socket has been opened. Its session can be reached by control messages from now on; publications reach
 /// it only after [`Join`].

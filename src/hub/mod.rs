@@ -44,12 +44,12 @@ use self::turns::{TURN_BYTES, Turns};
 use self::waiting::{Request, RequestKind, Waiting};
 use crate::broker::{Broker, HubEvent, HubId, RecoveryLimits};
 use crate::metrics::Metrics;
-use crate::protocol::SessionId;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::close::CloseCode;
-use crate::protocol::conversation::{Standing, Wanted};
 use crate::socket::outbox::{Outbox, Pushed};
 use crate::socket::outboxes;
+use protocol::SessionId;
+use protocol::channel::ChannelName;
+use protocol::close::CloseCode;
+use protocol::conversation::{Standing, Wanted};
 
 /// The hub of one worker thread.
 #[derive(Debug)]

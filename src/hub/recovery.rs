@@ -10,7 +10,7 @@ use super::resumption::{Missed, Read, Resumption};
 use super::waiting::Request;
 use crate::broker::{HistoryReader, Interrupted, NotRecovered};
 use crate::metrics::Metrics;
-use crate::protocol::SessionId;
+use protocol::SessionId;
 
 /// The wait for a link to read over has ended, for one request.
 ///

@@ -13,11 +13,11 @@ use slab::Slab;
 
 pub use self::deliver::{Delivery, Receiver};
 use self::gate::{Gate, Item};
-use crate::protocol::channel::ChannelName;
-use crate::protocol::event::GapReason;
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
-use crate::protocol::{Variant, Version};
+use protocol::channel::ChannelName;
+use protocol::event::GapReason;
+use protocol::position::Position;
+use protocol::publication::Publication;
+use protocol::{Variant, Version};
 
 mod deliver;
 mod gaps;

@@ -2,9 +2,9 @@
 
 use super::registry::{Arrival, Beginning, Line, Registry, Slot};
 use crate::broker::{NotRecovered, Recovered};
-use crate::protocol::channel::ChannelName;
-use crate::protocol::conversation::{Since, Standing, Wanted};
-use crate::protocol::position::Position;
+use protocol::channel::ChannelName;
+use protocol::conversation::{Since, Standing, Wanted};
+use protocol::position::Position;
 
 /// What a client may have missed of a channel, to be read from its history.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::messages::{
     Disconnect, ListSessions, MAX_CHANNELS_LISTED, SessionEvent, SessionList, SessionSummary,
 };
 use super::{Connected, Hub, Hubs, Slot, tell};
-use crate::protocol::SessionId;
+use protocol::SessionId;
 
 /// When a session was opened, in tenths of a second since its hub was started: four bytes hold 13 years, in the place
 /// of a longer time that every session would have to keep.

@@ -14,9 +14,9 @@ use crate::broker::redis::simulation::{Link, Recovering};
 use crate::broker::{
     HubEvent, HubId, Inbox, InboxFull, Interrupted, NotRecovered, Recovered, RecoveryLimits,
 };
-use crate::protocol::conversation::Wanted;
-use crate::protocol::event::GapReason;
-use crate::protocol::{SessionId, Version};
+use protocol::conversation::Wanted;
+use protocol::event::GapReason;
+use protocol::{SessionId, Version};
 
 /// How a hub is played.
 #[derive(Debug, Clone, Copy)]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::registry::{Delivery, Line, Receiver, Slot};
-use crate::protocol::channel::ChannelName;
-use crate::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::publication::Publication;
 
 /// Bytes written in one turn: about a millisecond. 64 KiB to 10 000 sockets, written at once, kept another channel's
 /// messages waiting for a third of a second.

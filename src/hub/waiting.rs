@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::protocol::SessionId;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::conversation::Wanted;
+use protocol::SessionId;
+use protocol::channel::ChannelName;
+use protocol::conversation::Wanted;
 
 /// What a session asked for, and is told once everything for it is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]

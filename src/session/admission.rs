@@ -10,10 +10,10 @@ use actix_http::{RequestHead, StatusCode};
 
 use super::limits::{SessionLimits, Unidentified};
 use super::{Services, Session};
-use crate::protocol::Version;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::outbox::Outbox;
 use crate::socket::{Application, Refusal};
+use protocol::Version;
 
 /// Whether this replica is going away. Cloning shares it.
 ///

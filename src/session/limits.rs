@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::protocol::channel::ChannelName;
+use protocol::channel::ChannelName;
 
 /// The caps and counts of all sessions of the process; a cap of 0 is none. Cloning shares.
 #[derive(Debug, Clone, Default)]

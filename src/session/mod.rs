@@ -19,12 +19,12 @@ use crate::auth::{Authenticator, Identity as Authenticated};
 use crate::hub::Hub;
 use crate::hub::messages::{Connect, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
 use crate::metrics::Metrics;
-use crate::protocol::channel::{ChannelName, ChannelPattern};
-use crate::protocol::close::CloseCode;
-use crate::protocol::conversation::{Action, Conversation, Identity, Input, NotIdentified, Rules};
-use crate::protocol::{Now, SessionId, Variant, Version};
 use crate::socket::outbox::Outbox;
 use crate::socket::outboxes::{self, Registration};
+use protocol::channel::{ChannelName, ChannelPattern};
+use protocol::close::CloseCode;
+use protocol::conversation::{Action, Conversation, Identity, Input, NotIdentified, Rules};
+use protocol::{Now, SessionId, Variant, Version};
 
 /// What all sessions of a worker thread share.
 #[derive(Debug)]

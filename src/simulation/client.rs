@@ -11,9 +11,9 @@ use serde::Deserialize;
 use super::judge::Judge;
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::Line;
-use crate::protocol::SessionId;
-use crate::protocol::conversation::Conversation;
-use crate::protocol::position::Position;
+use protocol::SessionId;
+use protocol::conversation::Conversation;
+use protocol::position::Position;
 
 /// One client; channels go by their numbers.
 pub(super) struct Client {

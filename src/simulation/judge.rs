@@ -2,7 +2,7 @@
 
 use super::plan::Kind;
 use super::record::{Fate, Published, Record};
-use crate::protocol::position::Position;
+use protocol::position::Position;
 
 /// What one client has seen of one channel.
 #[derive(Debug, Default)]

@@ -27,7 +27,7 @@ use std::time::Duration;
 use self::plan::Sabotage;
 use self::world::World;
 use crate::metrics::Metrics;
-use crate::protocol::conversation::Rules;
+use protocol::conversation::Rules;
 
 /// How many runs there are if nobody says otherwise.
 const RUNS: u64 = 4_000;

@@ -1,8 +1,8 @@
 //! What has been published, and what has become of it: the judge's knowledge of the truth.
 
 use super::plan::Kind;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::position::Position;
+use protocol::channel::ChannelName;
+use protocol::position::Position;
 
 /// Everything published on one channel.
 pub(super) struct Record {

@@ -7,10 +7,10 @@ use super::world::{Failure, NAMES, World, trace};
 use crate::hub::messages::{GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
 use crate::hub::registry::Line as _;
 use crate::hub::simulation::{Mail, Told};
-use crate::protocol::channel::ChannelName;
-use crate::protocol::conversation::{Action, Conversation, Identity, Input};
-use crate::protocol::position::Position;
-use crate::protocol::{Now, SessionId, Version};
+use protocol::channel::ChannelName;
+use protocol::conversation::{Action, Conversation, Identity, Input};
+use protocol::position::Position;
+use protocol::{Now, SessionId, Version};
 
 impl World {
     fn clock(&self) -> Now {

@@ -14,8 +14,8 @@ use crate::broker::RecoveryLimits;
 use crate::broker::redis::simulation::{Link, LinkOptions, LinkStep, Server};
 use crate::hub::simulation::{HubOptions, SimulatedHub};
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::conversation::Rules;
+use protocol::channel::ChannelName;
+use protocol::conversation::Rules;
 
 /// So many steps are more than any run needs: it goes in circles.
 const MAX_STEPS: usize = 100_000;

@@ -18,7 +18,7 @@ use socket2::SockRef;
 use super::inbound::Reader;
 use super::limits::Place;
 use super::outbox::{Outbox, State};
-use crate::protocol::close::CloseCode;
+use protocol::close::CloseCode;
 
 /// How many pieces of output an actor may produce in a row before others run.
 const OUTPUT_IN_A_ROW: u32 = 16;

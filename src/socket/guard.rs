@@ -8,8 +8,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::utf8::Utf8Check;
-use crate::protocol::close::CloseCode;
-use crate::protocol::deflate::{InflateError, Inflater};
+use protocol::close::CloseCode;
+use protocol::deflate::Inflater;
 
 /// The longest payload of a control frame (RFC 6455, section 5.5).
 const MAX_CONTROL_BYTES: u64 = 125;
@@ -275,15 +275,6 @@ fn header_length(header: &[u8], is_deflated: bool) -> Result<usize, CloseCode> {
         127 => MAX_HEADER_BYTES,
         _ => 6,
     })
-}
-
-impl From<InflateError> for CloseCode {
-    fn from(error: InflateError) -> Self {
-        match error {
-            InflateError::Corrupt => Self::ProtocolError,
-            InflateError::TooBig => Self::MessageTooBig,
-        }
-    }
 }
 
 impl Opcode {

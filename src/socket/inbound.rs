@@ -18,8 +18,8 @@ use futures_util::Stream;
 
 use super::guard::{Guard, Incoming};
 use super::outbox::Outbox;
-use crate::protocol::budget::Budget;
-use crate::protocol::close::CloseCode;
+use protocol::budget::Budget;
+use protocol::close::CloseCode;
 
 /// How much is read at once, into a buffer that all sockets of a thread share: an idle one has none.
 const READ_BYTES: usize = 16 * 1024;

@@ -13,7 +13,7 @@ use actix_http::StatusCode;
 use super::Refusal;
 use super::addresses::{AddressBlock, Tally};
 use crate::metrics::Metrics;
-use crate::protocol::budget::Budget;
+use protocol::budget::Budget;
 
 /// The caps of a process; 0 means no cap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

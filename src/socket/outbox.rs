@@ -17,8 +17,8 @@ use bytes::{Buf as _, Bytes};
 use super::SocketOptions;
 use super::addresses::AddressBlock;
 use crate::metrics::{Code, Metrics};
-use crate::protocol::close::CloseCode;
-use crate::protocol::frame::{self, FrameKind};
+use protocol::close::CloseCode;
+use protocol::frame::{self, FrameKind};
 
 /// How many frames go into one write at most; the kernel takes up to 1024 (`UIO_MAXIOV`).
 const WRITE_AT_ONCE: usize = 64;

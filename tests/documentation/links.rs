@@ -74,8 +74,18 @@ fn every_link_within_the_repository_leads_to_a_page_and_a_heading() {
 /// Paths in code, such as `src/hub/`; those with a star, a brace or an ellipsis are patterns.
 #[test]
 fn every_file_that_a_page_names_exists() {
-    const ROOTS: [&str; 9] =
-        ["src/", "tests/", "docs/", "deploy/", "scripts/", "config/", "examples/", "clients/", "fuzz/"];
+    const ROOTS: [&str; 10] = [
+        "src/",
+        "crates/",
+        "tests/",
+        "docs/",
+        "deploy/",
+        "scripts/",
+        "config/",
+        "examples/",
+        "clients/",
+        "fuzz/",
+    ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut checked = 0;
     for (file, page) in pages() {

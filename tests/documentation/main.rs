@@ -17,6 +17,7 @@ fn every_test_that_the_table_of_faults_names_exists() {
     let mut sources = String::new();
     collect(&root.join("tests"), &mut sources);
     collect(&root.join("src"), &mut sources);
+    collect(&root.join("crates"), &mut sources);
     let text = fs::read_to_string(root.join("docs/security.md")).unwrap();
     let table = text.split("## Faults and their tests").nth(1).unwrap();
     let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();

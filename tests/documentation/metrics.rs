@@ -149,6 +149,7 @@ fn every_alert_has_a_test_and_an_entry_in_the_runbook() {
 fn every_label_value_that_an_alert_asks_for_is_given_somewhere() {
     let mut sources = String::new();
     super::collect(&root().join("src"), &mut sources);
+    super::collect(&root().join("crates"), &mut sources);
     let rules = read("deploy/prometheus/gateway.rules.yml");
     let mut asked = 0;
     for label in ["reason=~", "reason!~", "reason=", "reason!=", "code="] {

@@ -26,7 +26,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
     (
         "gateway_publications_dropped_total",
         &[
-            ("src/protocol/publication.rs", "=> "),
+            ("crates/protocol/src/publication.rs", "=> "),
             ("src/broker/delivery.rs", "count_drop("),
             ("src/broker/delivery.rs", "publications_dropped, "),
             ("src/broker/delivery.rs", "UNKNOWN_CHANNEL: &str = "),
@@ -36,7 +36,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
     ),
     ("gateway_rejected_total", &[("src/broker/redis/rejected.rs", ".count(")]),
     ("gateway_link_losses_total", &[("src/broker/redis/loss.rs", "=> ")]),
-    ("gateway_gaps_total", &[("src/protocol/event.rs", "GapReason")]),
+    ("gateway_gaps_total", &[("crates/protocol/src/event.rs", "GapReason")]),
     (
         "gateway_recoveries_total",
         &[

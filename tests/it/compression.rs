@@ -1,7 +1,7 @@
 //! permessage-deflate: the same messages, in fewer bytes, for those who ask.
 
 use bytes::BytesMut;
-use emagine_gateway::protocol::deflate::{Inflater, deflate};
+use protocol::deflate::{Inflater, deflate};
 
 use crate::support::gateway::TestGateway;
 use crate::support::raw_socket::{RawSocket, text_frame};

@@ -8,10 +8,10 @@ use super::continuity::{Arrival, Continuity, Progress};
 use super::hubs::Hubs;
 use crate::broker::HubId;
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::event::GapReason;
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::event::GapReason;
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 /// Tests repeat themselves, so the order of channels is the same there each time.
 #[cfg(test)]

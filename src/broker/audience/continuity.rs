@@ -8,10 +8,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::protocol::event::GapReason;
-use crate::protocol::history::{Hole, Page, Tail};
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::event::GapReason;
+use protocol::history::{Hole, Page, Tail};
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 /// Publications of one channel that may be held back; it catches up within a few round trips.
 const MAX_HELD: usize = 4_096;

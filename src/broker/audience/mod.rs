@@ -14,9 +14,9 @@ use tokio::sync::Notify;
 
 use super::{HubEvent, HubId, Inbox};
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 use channels::Channels;
 pub(super) use channels::{Answer, Turn};

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use super::super::HistoryOptions;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::history::{Entry, Page};
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::history::{Entry, Page};
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 /// About what a message costs beside its own bytes: its place in the queue and its counted allocation.
 const ENTRY_BYTES: usize = 48;

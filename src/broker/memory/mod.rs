@@ -14,9 +14,9 @@ use super::delivery::Delivery;
 use super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
 use super::{Health, HistoryOptions, HubId, PublishError};
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 use history::{Appended, MemoryHistory};
 

@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::history::{self, Tails};
 use super::loss::{self, Loss};
 use super::state::State;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::history::Tail;
-use crate::protocol::position::Position;
+use protocol::channel::ChannelName;
+use protocol::history::Tail;
+use protocol::position::Position;
 
 /// Channels whose histories are read at the same time: a few round trips' worth, so that ten thousand channels
 /// that missed a message each are repaired in a fraction of a second, and a probe still gets through.

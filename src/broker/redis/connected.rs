@@ -17,7 +17,7 @@ use super::role::RoleQuestion;
 use super::state::State;
 use super::subscriptions::{self, Messages, Subscriptions};
 use super::{USERS, birth, function, publish, rejected};
-use crate::protocol::channel::ChannelName;
+use protocol::channel::ChannelName;
 
 /// How many channels one turn subscribes and unsubscribes. A command stays below 140 KB, and its 512
 /// confirmations do not hold up messages noticeably.

@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 
 use super::birth::{Birth, Mark};
 use super::options::RedisOptions;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::history::{Entry, Page, Tail};
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::history::{Entry, Page, Tail};
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 /// Where the histories of several channels end.
 pub(super) struct Tails {

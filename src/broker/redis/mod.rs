@@ -59,8 +59,8 @@ use super::recovery::{Interrupted, NotRecovered, Recovered, Recovery, RecoveryLi
 use super::{BrokerSetupError, Health, HubId, PublishError};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::position::Position;
+use protocol::channel::ChannelName;
+use protocol::position::Position;
 
 pub use access::{Credentials, TlsFiles};
 use loss::Loss;

@@ -9,7 +9,7 @@ use redis::Msg;
 use super::super::Inbox;
 use super::super::delivery::UNKNOWN_CHANNEL;
 use super::state::State;
-use crate::protocol::publication::{PayloadError, decode_for_users};
+use protocol::publication::{PayloadError, decode_for_users};
 
 /// At most one line about dropped payloads in this time: a broken publisher may be a fast one.
 const LOG_EVERY: Duration = Duration::from_secs(10);

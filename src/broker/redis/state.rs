@@ -16,7 +16,7 @@ use super::outage::Outages;
 use super::rejected::Rejected;
 use super::stage::{Stage, Stages};
 use crate::metrics::Metrics;
-use crate::protocol::position::Position;
+use protocol::position::Position;
 
 /// How many publications may wait for Redis' answer. Each holds its message in memory; at a millisecond per
 /// round trip this is a million messages a second.

@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::swarm::{Identity, Plan};
 use super::wire::{self, Heard, Stamp, Upgrade};
-use crate::protocol::deflate::Inflater;
+use protocol::deflate::Inflater;
 
 /// So many sockets have the same source address: far fewer than an address has ports, and than a cap for each address.
 const SOCKETS_PER_ADDRESS: usize = 500;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::gate::Passage;
 use super::{Line, Registry, Slot, Subscriber};
-use crate::protocol::Variant;
-use crate::protocol::publication::Publication;
+use protocol::Variant;
+use protocol::publication::Publication;
 
 /// What became of one publication.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::{Line, Receiver, Registry, Subscriber};
-use crate::protocol::Version;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::event::{Event, GapReason};
-use crate::protocol::position::Position;
+use protocol::Version;
+use protocol::channel::ChannelName;
+use protocol::event::{Event, GapReason};
+use protocol::position::Position;
 
 /// The frame that says so; version 1 has none.
 pub(super) fn frame(channel: &ChannelName, reason: GapReason) -> Bytes {

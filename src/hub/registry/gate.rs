@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{Arrival, Beginning};
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 /// How many publications a subscription may hold back. It does so for one Redis round trip at most (or until
 /// its history is read); a client for whom more arrive in that time is closed as too slow.

@@ -1,8 +1,8 @@
 //! What operators may ask of the registry. Nothing here is on the way of a publication.
 
 use super::{Line, Registry, Slot};
-use crate::protocol::Version;
-use crate::protocol::channel::ChannelName;
+use protocol::Version;
+use protocol::channel::ChannelName;
 
 impl<L: Line> Registry<L> {
     /// The channel of a session's user, once it is identified: the first that it was put on, which it keeps for as

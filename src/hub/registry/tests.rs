@@ -5,7 +5,7 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::Version;
+use protocol::Version;
 
 mod gaps;
 
@@ -254,10 +254,8 @@ fn coming_back() -> (Registry<Recorder>, [(Slot, Recorder); 2], ChannelName) {
     (registry, sessions, room)
 }
 
-impl Position {
-    fn plus(self, offset: u64) -> Self {
-        Self { offset: self.offset + offset, ..self }
-    }
+fn plus(position: Position, offset: u64) -> Position {
+    Position { offset: position.offset + offset, ..position }
 }
 
 fn durable(offset: u64) -> Arc<Publication> {
@@ -281,7 +279,7 @@ fn what_was_missed_comes_before_what_was_held_back_and_nothing_comes_twice() {
     registry.deliver(&publication("room:7", "\"plain\""));
     let beginning = registry.beginning(one, &room).unwrap();
     assert_eq!(beginning.place, START);
-    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
+    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], plus(START, 2)), 0);
     assert_eq!(registry.go_live(one, &room), 4);
     registry.deliver(&durable(4));
     assert_eq!(numbers(&line), ["1", "2", "3", "\"plain\"", "4"]);
@@ -291,7 +289,7 @@ fn what_was_missed_comes_before_what_was_held_back_and_nothing_comes_twice() {
 fn what_was_restored_ahead_of_this_thread_does_not_come_again() {
     let (mut registry, [(one, line), (two, other)], room) = coming_back();
     let beginning = registry.beginning(one, &room).unwrap();
-    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
+    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], plus(START, 2)), 0);
     registry.go_live_everywhere(one);
     registry.go_live_everywhere(two);
     registry.deliver(&durable(1));
@@ -309,7 +307,7 @@ fn what_is_restored_for_an_earlier_subscription_is_not_given_to_the_next() {
     let earlier = registry.beginning(one, &room).unwrap();
     assert!(!registry.unsubscribe(one, &room));
     registry.subscribe(one, &room);
-    registry.restore(one, &room, earlier.number, (vec![durable(1)], START.plus(1)), 0);
+    registry.restore(one, &room, earlier.number, (vec![durable(1)], plus(START, 1)), 0);
     registry.go_live(one, &room);
     assert_eq!(numbers(&line), [""; 0]);
     assert_eq!(registry.beginning(one, &room), None, "it is live");
@@ -322,5 +320,5 @@ fn a_subscription_begins_where_its_channel_is() {
     let late = with_session(&mut registry, Version::V2).0;
     registry.subscribe(late, &room);
     assert_eq!(registry.beginning(one, &room).unwrap().place, START);
-    assert_eq!(registry.beginning(late, &room).unwrap().place, START.plus(1));
+    assert_eq!(registry.beginning(late, &room).unwrap().place, plus(START, 1));
 }

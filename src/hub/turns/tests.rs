@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::hub::registry::Registry;
-use crate::protocol::Version;
-use crate::protocol::event::GapReason;
-use crate::protocol::position::Position;
+use protocol::Version;
+use protocol::event::GapReason;
+use protocol::position::Position;
 
 /// A line that remembers what was sent.
 #[derive(Debug, Clone, Default)]

@@ -10,8 +10,8 @@ use std::time::Duration;
 use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use emagine_gateway::broker::{Broker, HistoryOptions, HubEvent, HubId, Inbox, InboxFull, PublishError};
 use emagine_gateway::metrics::{Metrics, Reason};
-use emagine_gateway::protocol::channel::ChannelName;
-use emagine_gateway::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::publication::Publication;
 use serde_json::value::RawValue;
 
 use crate::support::deadline::{eventually, eventually_eq};

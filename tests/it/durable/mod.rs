@@ -12,8 +12,8 @@ use std::time::Duration;
 use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use emagine_gateway::broker::{Broker, HistoryOptions, PublishError};
 use emagine_gateway::metrics::Metrics;
-use emagine_gateway::protocol::channel::ChannelName;
-use emagine_gateway::protocol::position::Position;
+use protocol::channel::ChannelName;
+use protocol::position::Position;
 use redis::{Connection, FromRedisValue, RedisResult, cmd};
 use serde_json::value::RawValue;
 

@@ -8,12 +8,12 @@ use actix::{Actor, StreamHandler};
 use actix_http::RequestHead;
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
-use emagine_gateway::protocol::frame::{FrameKind, encode};
 use emagine_gateway::socket::guard::Bounds;
 use emagine_gateway::socket::limits::{Caps, Connections};
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
 use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
+use protocol::frame::{FrameKind, encode};
 
 use super::frame;
 use crate::support::deadline::eventually_eq;

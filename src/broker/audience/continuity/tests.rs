@@ -1,6 +1,6 @@
 use super::*;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::history::Entry;
+use protocol::channel::ChannelName;
+use protocol::history::Entry;
 
 fn at(text: &str) -> Position {
     Position::parse(text).unwrap()

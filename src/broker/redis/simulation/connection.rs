@@ -6,9 +6,9 @@ use std::rc::Rc;
 use super::super::super::audience::Turn;
 use super::link::{LinkOptions, Recovering};
 use super::server::{Birth, Server};
-use crate::protocol::channel::ChannelName;
-use crate::protocol::history::{Page, Tail};
-use crate::protocol::position::Position;
+use protocol::channel::ChannelName;
+use protocol::history::{Page, Tail};
+use protocol::position::Position;
 
 #[derive(Default)]
 pub(super) struct Connection {

@@ -13,9 +13,9 @@ use super::super::clock::ClockSample;
 use super::connection::{Command, Connection, Push, Reader, Received, TakingTurn, TurnStage};
 use super::server::Server;
 use crate::metrics::Metrics;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::history::{Page, Tail};
-use crate::protocol::position::Position;
+use protocol::channel::ChannelName;
+use protocol::history::{Page, Tail};
+use protocol::position::Position;
 
 const MAX_TURN: usize = 2;
 

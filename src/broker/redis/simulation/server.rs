@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::protocol::channel::ChannelName;
-use crate::protocol::history::{Entry, Page, Tail};
-use crate::protocol::position::Position;
-use crate::protocol::publication::Publication;
+use protocol::channel::ChannelName;
+use protocol::history::{Entry, Page, Tail};
+use protocol::position::Position;
+use protocol::publication::Publication;
 
 /// One server, from the outside.
 pub(crate) struct Server {

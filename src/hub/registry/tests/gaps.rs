@@ -22,7 +22,7 @@ fn behind_a_gap_of_the_link_nothing_comes_again() {
     let (mut registry, [_, (two, line)], room) = coming_back();
     let beginning = registry.beginning(two, &room).unwrap();
     // Its client was on a replica that was ahead of this one.
-    registry.restore(two, &room, beginning.number, (Vec::new(), START.plus(2)), 0);
+    registry.restore(two, &room, beginning.number, (Vec::new(), plus(START, 2)), 0);
     registry.go_live(two, &room);
     registry.announce_gap(&room, GapReason::LinkLost, None);
     (1..=3).for_each(|offset| {
@@ -35,7 +35,7 @@ fn behind_a_gap_of_the_link_nothing_comes_again() {
 fn behind_a_gap_a_history_with_an_older_epoch_is_delivered_too() {
     let (mut registry, [_, (two, line)], room) = coming_back();
     let beginning = registry.beginning(two, &room).unwrap();
-    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
+    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], plus(START, 2)), 0);
     registry.go_live(two, &room);
     // The clock was set back, and the history lost.
     registry.announce_gap(&room, GapReason::HistoryLost, None);
@@ -68,7 +68,7 @@ fn what_was_lost_before_a_subscription_is_made_good_by_the_history() {
     registry.subscribe(late, &room);
     let beginning = registry.beginning(late, &room).unwrap();
     let read_at = registry.arrivals();
-    registry.restore(late, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), read_at);
+    registry.restore(late, &room, beginning.number, (vec![durable(1), durable(2)], plus(START, 2)), read_at);
     registry.go_live(late, &room);
     assert_eq!(numbers(&line), ["1", "2"]);
 }
@@ -88,7 +88,7 @@ fn behind_a_gap_a_channel_continues_where_the_broker_says() {
 fn behind_a_gap_what_was_restored_does_not_come_again() {
     let (mut registry, [_, (two, line)], room) = coming_back();
     let beginning = registry.beginning(two, &room).unwrap();
-    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
+    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], plus(START, 2)), 0);
     registry.announce_gap(&room, GapReason::HistoryLost, None);
     registry.go_live(two, &room);
     (1..=3).for_each(|offset| {
@@ -103,7 +103,7 @@ fn a_gap_from_before_everything_was_read_is_none() {
     registry.announce_gap(&room, GapReason::HistoryLost, None);
     let (beginning, read_at) = (registry.beginning(two, &room).unwrap(), registry.arrivals());
     registry.announce_gap(&room, GapReason::LinkLost, None);
-    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), read_at);
+    registry.restore(two, &room, beginning.number, (vec![durable(1), durable(2)], plus(START, 2)), read_at);
     registry.go_live(two, &room);
     assert_eq!(numbers(&line), ["1", "2", "gap"]);
 }
@@ -149,7 +149,7 @@ fn what_was_restored_does_not_come_again_on_a_channel_of_which_nothing_was_known
     registry.subscribe(one, &room);
     registry.confirm(&room, Position::before(2_000));
     let beginning = registry.beginning(one, &room).unwrap();
-    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], START.plus(2)), 0);
+    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], plus(START, 2)), 0);
     registry.go_live(one, &room);
     registry.announce_gap(&room, GapReason::HistoryUnreadable, None);
     (1..=3).for_each(|offset| {
@@ -171,7 +171,7 @@ fn what_a_client_had_does_not_come_again_though_it_does_not_continue() {
             registry.deliver(&durable(2));
         }
         let beginning = registry.beginning(one, &room).unwrap();
-        registry.begin_anew(one, &room, beginning.number, START.plus(2));
+        registry.begin_anew(one, &room, beginning.number, plus(START, 2));
         registry.go_live(one, &room);
         if !comes_early {
             registry.deliver(&durable(2));

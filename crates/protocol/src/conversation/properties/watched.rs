@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::protocol::event::SubscriptionOutcome;
+use crate::event::SubscriptionOutcome;
 
 /// While time passes the client is silent, which the rules below allow for 80 s, with a beat every 50 ms.
 const MAX_DEADLINES: usize = 2_000;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Action, Conversation, Input, Request, Since, State, Token, Wanted};
-use crate::protocol::Now;
-use crate::protocol::channel::ChannelName;
-use crate::protocol::close::CloseCode;
-use crate::protocol::command::{ChannelRequest, Command};
-use crate::protocol::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
+use crate::Now;
+use crate::channel::ChannelName;
+use crate::close::CloseCode;
+use crate::command::{ChannelRequest, Command};
+use crate::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
 
 /// How many frames may wait for Ready. A client has no reason to send more before it is answered; the
 /// longest wait is one Redis round trip.

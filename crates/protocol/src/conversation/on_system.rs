@@ -5,10 +5,10 @@ use super::on_client::refusal;
 use super::{
     Action, Conversation, Identity, Joining, NotIdentified, Request, Rules, Standing, State, Wanted,
 };
-use crate::protocol::channel::ChannelName;
-use crate::protocol::close::CloseCode;
-use crate::protocol::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome};
-use crate::protocol::{Now, Version};
+use crate::channel::ChannelName;
+use crate::close::CloseCode;
+use crate::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome};
+use crate::{Now, Version};
 
 impl Conversation {
     pub(super) fn on_verified(

@@ -8,6 +8,8 @@ use std::cell::RefCell;
 use bytes::{Bytes, BytesMut};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
+use crate::close::CloseCode;
+
 /// What every compressed message ends with before it is sent, and lacks on the wire (RFC 7692, section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// How much is inflated at once: what a compression bomb can make us hold beyond the bound.
@@ -47,6 +49,15 @@ pub enum InflateError {
     Corrupt,
     /// It is longer than it may be; found as soon as it is.
     TooBig,
+}
+
+impl From<InflateError> for CloseCode {
+    fn from(error: InflateError) -> Self {
+        match error {
+            InflateError::Corrupt => Self::ProtocolError,
+            InflateError::TooBig => Self::MessageTooBig,
+        }
+    }
 }
 
 /// A message that is being inflated, piece by piece.

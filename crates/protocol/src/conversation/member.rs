@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{Identity, Rules};
-use crate::protocol::Now;
-use crate::protocol::channel::{ChannelName, ChannelPattern};
-use crate::protocol::event::RefusalReason;
+use crate::Now;
+use crate::channel::{ChannelName, ChannelPattern};
+use crate::event::RefusalReason;
 
 /// The longest that the wall clock is trusted without a second look. Expiry is a wall-clock time, but waits
 /// are monotonic; a clock that is set back while we wait must not end a session early.

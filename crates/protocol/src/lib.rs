@@ -14,6 +14,8 @@
 //! - [`budget`]: how much a client may say.
 //! - [`conversation`]: the state machine of one session.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make a time to start from"))]
+
 pub mod budget;
 pub mod channel;
 pub mod close;
