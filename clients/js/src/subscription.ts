@@ -6,7 +6,7 @@ import { Emitter, Stream, type Off } from './emitter.js';
 export type ChannelEvent =
   /** A message. A durable one has a position: the place to continue behind it. */
   | { type: 'message'; channel: string; message: any; position?: string }
-  /** The gateway cannot read the history at this moment. Nothing is heard until `subscribed`; nothing is lost by it. */
+  /** The gateway cannot read the history at this moment. The channel is silent until `subscribed`; nothing is lost. */
   | { type: 'recovering'; channel: string }
   /** What comes from now on is heard. Comes again after each reconnection. */
   | { type: 'subscribed'; channel: string; position: string }
@@ -26,7 +26,10 @@ export type ChannelEventOf<Type extends ChannelEvent['type']> = Extract<ChannelE
 /** Each type of event, and `event` for all of them. */
 export type ChannelEvents = { [Type in ChannelEvent['type']]: ChannelEventOf<Type> } & { event: ChannelEvent };
 
-/** Not subscribed at the moment (or not yet); until the history can be read; subscribed; not allowed; given up by the app. */
+/**
+ * Not subscribed at the moment (or not yet); silent until the gateway can read the history; subscribed; not allowed;
+ * given up by the app.
+ */
 export type SubscriptionState = 'pending' | 'recovering' | 'subscribed' | 'refused' | 'closed';
 
 /** What is the same for all subscriptions of a client. */
