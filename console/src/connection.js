@@ -88,9 +88,10 @@ export class Connection {
   }
 
   #list() {
-    const rows = [...this.#line.channels].map(([channel, { position, recovered }]) => {
+    const rows = [...this.#line.channels].map(([channel, { position, recovered, isRecovering }]) => {
       const row = element("li", {}, element("code", {}, channel));
       if (position) row.append(element("span", { class: "muted" }, position));
+      if (isRecovering) row.append(element("span", { class: "warn" }, "recovering"));
       if (recovered !== undefined) {
         row.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
       }

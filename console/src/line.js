@@ -9,7 +9,8 @@ export class Line {
   // "away", "connecting", "ready", "cut" or "closed".
   state = "away";
   version = 2;
-  // By name: the position up to which everything has been heard, and whether it was recovered.
+  // By name: the position up to which everything has been heard, whether it was recovered, and whether
+  // the gateway still has to read its history.
   channels = new Map();
   // The latest round trip, in milliseconds.
   roundTrip = null;
@@ -87,9 +88,7 @@ export class Line {
         this.#told.message(frame.channel, text, frame.message);
         break;
       case 6:
-        if (frame.state === "subscribed") this.#stands(frame);
-        else this.channels.delete(frame.channel);
-        this.#set(this.state, `${frame.channel}: ${frame.state}${frame.reason ? ` (${frame.reason})` : ""}`);
+        this.#subscription(frame);
         break;
       case 7:
         this.#set(this.state, `This replica is going away (${frame.reason}).`);
@@ -117,15 +116,26 @@ export class Line {
     this.#say(this.version === 2 ? { op: 1, token, channels } : { op: 1, token });
   }
 
-  #stands({ channel, position, recovered }) {
-    this.channels.set(channel, { position, recovered });
+  #subscription({ channel, state, reason, ...standing }) {
+    if (state === "subscribed" || state === "recovering") this.#stands({ channel, state, ...standing });
+    else this.channels.delete(channel);
+    const why = reason ? ` (${reason})` : "";
+    const how = state === "subscribed" ? this.#recovery({ channels: [{ channel, ...standing }] }) : "";
+    this.#set(this.state, `${channel}: ${state}${why}${how}`);
+  }
+
+  // A channel that recovers keeps the position that was sent, if there was one: it is sent again after a cut.
+  #stands({ channel, state, position = null, recovered }) {
+    this.channels.set(channel, { position, recovered, isRecovering: state === "recovering" });
   }
 
   #recovery({ channels = [] }) {
-    const asked = channels.filter(({ recovered }) => recovered !== undefined);
-    if (asked.length === 0) return "";
-    const lost = asked.filter(({ recovered }) => !recovered).map(({ channel }) => channel);
-    return lost.length ? `; not recovered: ${lost.join(", ")}` : "; everything durable was recovered";
+    const names = (which) => channels.filter(which).map(({ channel }) => channel).join(", ");
+    const recovering = names(({ state }) => state === "recovering");
+    const lost = names(({ recovered }) => recovered === false);
+    const isWhole = !recovering && !lost && names(({ recovered }) => recovered);
+    const lists = [lost && `; not recovered: ${lost}`, recovering && `; recovering: ${recovering}`];
+    return isWhole ? "; everything durable was recovered" : lists.join("");
   }
 
   // A heartbeat of ours is answered at once, before anything else that waits here: the time is the gateway's.

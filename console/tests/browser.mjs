@@ -66,3 +66,23 @@ export async function publish(page, channel, message, durable) {
   await page.getByLabel("Durable: kept").setChecked(durable);
   await page.getByRole("button", { name: "Publish" }).click();
 }
+
+// Replaces the gateway's socket by one that says what a test tells it. `stands` makes Ready's channels of Identify's.
+export async function scriptSocket(page, stands) {
+  const line = { asked: [], say: () => {} };
+  await page.routeWebSocket(/\?v=2$/, (socket) => {
+    line.say = (frame) => socket.send(JSON.stringify(frame));
+    socket.onMessage((text) => {
+      const { op, time, channels } = JSON.parse(text);
+      if (op === 1) {
+        line.asked = channels;
+        line.say({ op: 2, user: "51", session: "00", channels: stands(channels) });
+      }
+      if (op === 10) line.say({ op: 11, time });
+    });
+    line.say({ op: 0, heartbeat_interval: 45_000, v: 2, session: "00" });
+  });
+  // Only a page that is loaded after this has the replacement.
+  await page.reload();
+  return line;
+}

@@ -5,7 +5,7 @@ import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { assertAccessible, close, connect, launch, openConsole, publish, says } from "./browser.mjs";
+import { assertAccessible, close, connect, launch, openConsole, publish, says, scriptSocket } from "./browser.mjs";
 import { startGateway } from "./gateway.mjs";
 
 const KEY = "the-key-of-the-admin-api";
@@ -74,6 +74,47 @@ test("who comes back after a cut is given what was durable, and is told so", asy
   assert.equal(await page.locator("#channel-list").getByText("recovered: true").count(), 3);
   await assertAccessible(page, "after a resume");
   await picture(page, "console-resume");
+  await close(page);
+});
+
+test("a channel is shown as recovering until its history was read", async () => {
+  const page = await openConsole(browser, gateway);
+  const line = await scriptSocket(page, (channels) => channels.map(({ channel, since }) => {
+    return { channel, state: "recovering", ...(since && { position: since }) };
+  }));
+  const row = page.locator("#channel-list li").filter({ hasText: "public:news" });
+  const joined = { op: 6, channel: "public:news", state: "subscribed" };
+  await connect(page, "51", "public:news");
+  await says(page, "#connection-state", "Connected as 51; recovering: public:news.");
+  assert.match(await row.innerText(), /public:news\s*recovering\s*Leave/);
+  await assertAccessible(page, "recovering");
+  line.say({ ...joined, position: "5-1" });
+  await says(page, "#connection-state", "public:news: subscribed");
+  assert.doesNotMatch(await row.innerText(), /recover/);
+  const comeBack = async () => {
+    await page.getByRole("button", { name: "Cut the line" }).click();
+    await page.getByRole("button", { name: "Come back" }).click();
+    await says(page, "#connection-state", "Connected as 51; recovering: public:news.");
+    assert.deepEqual(line.asked, [{ channel: "public:news", since: "5-1" }]);
+  };
+  // The first of these sockets is cut before the history was read.
+  await comeBack();
+  await comeBack();
+  line.say({ ...joined, position: "5-1", recovered: true });
+  await says(page, "#connection-state", "public:news: subscribed; everything durable was recovered");
+  assert.match(await row.innerText(), /5-1\s*recovered: true/);
+  await comeBack();
+  line.say({ ...joined, position: "9-0", recovered: false });
+  await says(page, "#connection-state", "public:news: subscribed; not recovered: public:news");
+  const other = { op: 6, channel: "public:chat" };
+  await page.getByLabel("Subscribe to").fill(other.channel);
+  await page.getByRole("button", { name: "Subscribe" }).click();
+  line.say({ ...other, state: "recovering" });
+  await says(page, "#connection-state", "public:chat: recovering");
+  await says(page, "#channel-list li", "public:chat");
+  line.say({ ...other, state: "refused", reason: "unavailable" });
+  await says(page, "#connection-state", "public:chat: refused (unavailable)");
+  assert.equal(await page.locator("#channel-list li").count(), 1);
   await close(page);
 });
 

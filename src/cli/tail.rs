@@ -57,8 +57,16 @@ struct Event<'a> {
     state: Option<String>,
     reason: Option<String>,
     time: Option<u64>,
+    channels: Option<Vec<ReadyChannel>>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
+}
+
+/// A channel of Ready. It has a state only while its history cannot be read.
+#[derive(Deserialize)]
+struct ReadyChannel {
+    channel: String,
+    state: Option<String>,
 }
 
 pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Failure> {
@@ -123,18 +131,24 @@ async fn hear(text: &[u8], args: &TailArgs, connection: &mut Connection) -> Resu
         print(text)?;
     }
     match event.op {
-        op::READY => complain(&format!("ready as user {}", event.user.unwrap_or_default())),
+        op::READY => {
+            complain(&format!("ready as user {}", event.user.unwrap_or_default()));
+            for ReadyChannel { channel, state } in event.channels.unwrap_or_default() {
+                if let Some(state) = state {
+                    complain(&channel_line(&channel, &state, None));
+                }
+            }
+        }
         op::MESSAGE => {
             if let (false, Some(message)) = (args.frames, event.message) {
                 print(message.get())?;
             }
             return Ok(true);
         }
-        op::SUBSCRIPTION => complain(&format!(
-            "{} {}: {}",
-            event.channel.unwrap_or_default(),
-            event.state.unwrap_or_default(),
-            event.reason.unwrap_or_default()
+        op::SUBSCRIPTION => complain(&channel_line(
+            &event.channel.unwrap_or_default(),
+            &event.state.unwrap_or_default(),
+            event.reason.as_deref(),
         )),
         op::HEARTBEAT => {
             let answer = json!({"op": op::HEARTBEAT_ACK, "time": event.time.unwrap_or_default()});
@@ -145,10 +159,40 @@ async fn hear(text: &[u8], args: &TailArgs, connection: &mut Connection) -> Resu
     Ok(false)
 }
 
+/// The line for a channel's state, such as `room:7 recovering` or `room:7 refused: not_allowed`.
+fn channel_line(channel: &str, state: &str, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => format!("{channel} {state}: {reason}"),
+        None => format!("{channel} {state}"),
+    }
+}
+
 async fn say(connection: &mut Connection, text: String) -> Result<(), Failure> {
     send(connection, Message::Text(text.into())).await
 }
 
 async fn send(connection: &mut Connection, message: Message) -> Result<(), Failure> {
     connection.send(message).await.map_err(|error| Failure::Other(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_printed_with_its_reason_if_there_is_one() {
+        assert_eq!(channel_line("room:7", "recovering", None), "room:7 recovering");
+        assert_eq!(channel_line("room:7", "refused", Some("unavailable")), "room:7 refused: unavailable");
+    }
+
+    #[test]
+    fn ready_names_the_state_of_recovering_channels_only() {
+        let text = r#"{"op":2,"user":"42","channels":[{"channel":"all","position":"7-0"},
+            {"channel":"room:7","state":"recovering"}]}"#;
+        let event: Event<'_> = serde_json::from_str(text).unwrap();
+        let states = event.channels.unwrap().into_iter().map(|one| (one.channel, one.state));
+        let expected = [("all", None), ("room:7", Some("recovering"))]
+            .map(|(channel, state): (&str, Option<&str>)| (channel.to_owned(), state.map(str::to_owned)));
+        assert_eq!(states.collect::<Vec<_>>(), expected);
+    }
 }

@@ -9,7 +9,7 @@ import { Op, type ChannelRequest, type ServerFrame, type Standing } from './prot
 import { Channel, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
 
 /** What the gateway knows of a channel. At most one request for each channel is on its way. */
-type Wire = 'off' | 'subscribing' | 'on' | 'unsubscribing' | 'refused';
+type Wire = 'off' | 'subscribing' | 'recovering' | 'on' | 'unsubscribing' | 'refused';
 
 interface Entry {
   channel: Channel;
@@ -77,7 +77,7 @@ export class Channels {
     for (const standing of standings) {
       const entry = this.#entry(standing.channel);
       entry.isOwn = own.includes(standing.channel);
-      this.#onSubscribed(entry, standing);
+      this.#onStanding(entry, standing);
     }
     // Those of another user: the session has others now.
     this.#entries.forEach((entry, name) => {
@@ -115,7 +115,8 @@ export class Channels {
         entry.wire = 'subscribing';
         return { op: Op.Subscribe, ...this.#request(entry.channel) };
       }
-      if ((entry.isStale || !entry.channel.isWanted) && entry.wire === 'on' && !entry.isOwn) {
+      const isJoined = entry.wire === 'on' || entry.wire === 'recovering';
+      if ((entry.isStale || !entry.channel.isWanted) && isJoined && !entry.isOwn) {
         entry.wire = 'unsubscribing';
         entry.channel.state = 'pending';
         return { op: Op.Unsubscribe, channel: entry.channel.name };
@@ -131,8 +132,8 @@ export class Channels {
 
   #onAnswer(entry: Entry, frame: Extract<ServerFrame, { op: 6 }>): void {
     const { channel } = entry;
-    if (frame.state === 'subscribed') {
-      if (entry.wire === 'subscribing') this.#onSubscribed(entry, frame);
+    if (frame.state === 'subscribed' || frame.state === 'recovering') {
+      if (entry.wire === 'subscribing' || entry.wire === 'recovering') this.#onStanding(entry, frame);
     } else if (frame.state === 'unsubscribed' && entry.wire === 'unsubscribing') {
       entry.wire = 'off';
       entry.isStale = false;
@@ -148,12 +149,16 @@ export class Channels {
     this.#context.onDirty();
   }
 
-  #onSubscribed(entry: Entry, { position, recovered }: Standing): void {
+  #onStanding(entry: Entry, standing: Standing): void {
     const { channel } = entry;
     const since = channel.cursor;
-    entry.wire = 'on';
+    const isRecovering = standing.state === 'recovering';
+    entry.wire = isRecovering ? 'recovering' : 'on';
     if (this.#isUnheard(entry)) return;
-    channel.state = 'subscribed';
+    channel.state = isRecovering ? 'recovering' : 'subscribed';
+    // The cursor stays: if the socket ends now, the next one names the same position.
+    if (isRecovering) return this.#emit(channel, { type: 'recovering', channel: channel.name });
+    const { position, recovered } = standing;
     if (since === undefined) channel.cursor = position;
     this.#emit(channel, { type: 'subscribed', channel: channel.name, position });
     if (since === undefined) return;
@@ -173,11 +178,11 @@ export class Channels {
 
   #onWanted(channel: Channel, since: string | undefined): void {
     const entry = this.#entry(channel.name);
-    // A place of its own to begin at. The session's own channels cannot be left for it.
+    // A position of its own to begin at. The session's own channels cannot be left for it.
     if (since !== undefined && since !== channel.cursor && !(entry.isOwn && channel.cursor)) {
       channel.cursor = since;
-      channel.state = 'pending';
-      entry.isStale = entry.wire === 'on' || entry.wire === 'subscribing';
+      entry.isStale = !entry.isOwn && ['on', 'recovering', 'subscribing'].includes(entry.wire);
+      if (entry.isStale) channel.state = 'pending';
     }
     this.#forgetUnwanted();
     this.#context.onDirty();

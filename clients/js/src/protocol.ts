@@ -19,12 +19,24 @@ export const enum Op {
 }
 
 /** How a channel stands, as Ready and Subscription say it. */
-export interface Standing {
+export type Standing = Joined | Recovering;
+
+/** What comes from now on is heard. Ready leaves the state out. */
+interface Joined {
   channel: string;
-  /** The place after which what comes continues. */
+  state?: 'subscribed';
+  /** What comes continues after this position. */
   position: string;
-  /** Present when a place to continue from was sent: whether no durable message is missing. */
+  /** Present when a position to continue from was sent: whether no durable message is missing. */
   recovered?: boolean;
+}
+
+/** The history cannot be read at this moment. Nothing is delivered until a Subscription says `subscribed`. */
+interface Recovering {
+  channel: string;
+  state: 'recovering';
+  /** The position to continue from, where one was sent. */
+  position?: string;
 }
 
 /** A channel to be subscribed to, and where it was left. */
@@ -44,7 +56,7 @@ export type ServerFrame =
   | { op: 0; heartbeat_interval: number; limits?: Limits }
   | { op: 2; user: string; expires_in?: number; channels: Standing[] }
   | { op: 3; channel: string; message: unknown; position?: string }
-  | ({ op: 6; state: 'subscribed' } & Standing)
+  | ({ op: 6; state: 'subscribed' | 'recovering' } & Standing)
   | { op: 6; state: 'unsubscribed' | 'refused'; channel: string; reason?: string }
   | { op: 7; after: number; reason: string }
   | { op: 8; channel: string; reason: string }

@@ -252,7 +252,7 @@ export class SharedClient implements GatewayClientLike {
     const channel = this.#channels.get(event.channel);
     // Own channels are continued without having been asked for; somebody else's, after another login, are not.
     if (!channel && event.type === 'refused') return;
-    if (channel && event.type === 'subscribed') channel.state = 'subscribed';
+    if (channel && (event.type === 'subscribed' || event.type === 'recovering')) channel.state = event.type;
     if (channel && event.type === 'refused') [channel.state, channel.refusal] = ['refused', event.reason];
     channel?.emit(event);
     this.#emitter.emit(event.type, event as never);

@@ -6,6 +6,8 @@ import { Emitter, Stream, type Off } from './emitter.js';
 export type ChannelEvent =
   /** A message. A durable one has a position: the place to continue behind it. */
   | { type: 'message'; channel: string; message: any; position?: string }
+  /** The gateway cannot read the history at this moment. The channel is silent until `subscribed`; nothing is lost. */
+  | { type: 'recovering'; channel: string }
   /** What comes from now on is heard. Comes again after each reconnection. */
   | { type: 'subscribed'; channel: string; position: string }
   /** After a reconnection: no durable message is missing. Those that were missed follow as ordinary messages. */
@@ -24,8 +26,11 @@ export type ChannelEventOf<Type extends ChannelEvent['type']> = Extract<ChannelE
 /** Each type of event, and `event` for all of them. */
 export type ChannelEvents = { [Type in ChannelEvent['type']]: ChannelEventOf<Type> } & { event: ChannelEvent };
 
-/** Not subscribed at the moment (or not yet); subscribed; not allowed; given up by the app. */
-export type SubscriptionState = 'pending' | 'subscribed' | 'refused' | 'closed';
+/**
+ * Not subscribed at the moment (or not yet); silent until the gateway can read the history; subscribed; not allowed;
+ * given up by the app.
+ */
+export type SubscriptionState = 'pending' | 'recovering' | 'subscribed' | 'refused' | 'closed';
 
 /** What is the same for all subscriptions of a client. */
 export interface SubscriptionContext {
@@ -66,10 +71,12 @@ export class Channel {
     // Whoever comes later, or to one of the session's own channels, hears it from here on.
     const [at, isMissing] = [this.cursor, since !== undefined && since !== this.cursor];
     const isOn = this.state === 'subscribed' && at !== undefined;
+    const isRecovering = this.state === 'recovering';
     // Not at once: nobody can listen to it yet.
     void Promise.resolve().then(() => {
       const channel = this.name;
       if (isOn) subscription.deliver({ type: 'subscribed', channel, position: at });
+      if (isRecovering) subscription.deliver({ type: 'recovering', channel });
       if (this.state === 'refused') subscription.deliver({ type: 'refused', channel, reason: this.refusal });
       if (isMissing)
         subscription.deliver({ type: 'gap', channel, reason: 'not_recovered', ...(at ? { position: at } : {}) });

@@ -7,6 +7,7 @@ import { executablePath, startBrowser, startPages } from './support/browser.mjs'
 import { deadline, eventually } from './support/deadline.mjs';
 import { startGateway } from './support/gateway.mjs';
 import { FaultProxy } from './support/proxy.mjs';
+import { startScripted } from './support/scripted.mjs';
 import { assertOnceAndInOrder, publishThroughCuts } from './support/story.mjs';
 
 const CUTS = Number(process.env.CUTS ?? 200);
@@ -226,6 +227,19 @@ describe('in Chromium', () => {
     await shows('connected room:8 subscribed [] whole');
     await gateway.publish('room:8', { n: 1 });
     await shows('connected room:8 subscribed [1] whole');
+  });
+
+  it('shows in React that a channel recovers, until it is subscribed', async (test) => {
+    const own = ['user:42', 'all'].map((channel) => ({ channel, position: '1-0' }));
+    const scripted = await startScripted(test, [...own, { channel: 'room:7', state: 'recovering' }]);
+    const page = await visit(test, undefined, '/react.html');
+    await page.evaluate((url) => window.start(url), scripted.url);
+    const shows = (text) => eventually(`it shows ${text}`, async () => (await page.textContent('#room')) === text);
+    await shows('connected room:7 recovering [] whole');
+    scripted.say({ op: 6, channel: 'room:7', state: 'subscribed', position: '5-0' });
+    await shows('connected room:7 subscribed [] whole');
+    scripted.say({ op: 3, channel: 'room:7', position: '5-1', message: { n: 1 } });
+    await shows('connected room:7 subscribed [1] whole');
   });
 
   it('runs the chat of the examples, in which two people talk', async (test) => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { BufferOverflow } from '../dist/index.js';
-import { hello, message, ready, settled, start } from './support/fake.mjs';
+import { cut, message, ready, settled, start } from './support/fake.mjs';
 
 const ROOM = 'room:7';
 const sinceOf = (identify, channel = ROOM) => identify.channels.find((asked) => asked.channel === channel)?.since;
@@ -15,13 +15,6 @@ async function inRoom(options) {
   world.client.connect();
   await ready(world, [{ channel: ROOM, position: '5-0' }]);
   return { world, room, heard };
-}
-
-/** The socket is cut and the next one gets as far as Identify, which is returned. */
-async function cut(world) {
-  world.socket.end(1006);
-  await world.clock.pass(world.states.at(-1).retryInMs);
-  return hello(world);
 }
 
 function readyAgain(world, channels) {

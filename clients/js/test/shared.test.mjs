@@ -70,6 +70,28 @@ describe('tabs that share a socket', () => {
     assert.equal(sockets.length, 1);
   });
 
+  it('see that a channel recovers, and each continues from the later op 6', async (test) => {
+    const { open, accept } = startWorker(test);
+    const tabs = [open(), open()];
+    const [room] = tabs.map(({ tab }) => tab.subscribe('room:7', { since: '5-1' }));
+    tabs.forEach(({ tab }) => tab.connect());
+    const { socket } = await accept(1, [{ channel: 'room:7', state: 'recovering', position: '5-1' }]);
+    await eventually('it recovers', () => room.state === 'recovering');
+    const late = open();
+    const lateRoom = late.tab.subscribe('room:7');
+    late.tab.connect();
+    await eventually('the late one knows', () => lateRoom.state === 'recovering');
+    assert.equal(room.position, '5-1');
+    socket.receive({ op: 6, channel: 'room:7', state: 'subscribed', position: '5-1', recovered: true });
+    socket.receive(message('room:7', 2, '5-2'));
+    for (const { events } of [...tabs, late]) {
+      await eventually('it arrives', () => messages(events).length === 1);
+      const types = events.filter(({ channel }) => channel === 'room:7').map(({ type }) => type);
+      assert.deepEqual(types, ['recovering', 'subscribed', 'recovered', 'message']);
+    }
+    assert.deepEqual([room.state, room.position], ['subscribed', '5-2']);
+  });
+
   it('do not share it with other keys', async (test) => {
     const { sockets, open } = startWorker(test);
     open({ key: 'user 42' }).tab.connect();

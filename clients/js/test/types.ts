@@ -7,6 +7,7 @@ import { SharedClient } from '../src/shared.js';
 const client = new GatewayClient({ url: 'wss://gateway.example.com/', token: async () => 'token', WebSocket });
 const room = client.subscribe('room:7', { since: '1732390000000-41' });
 room.on('message', ({ message, position }) => console.log(message.content, position?.length));
+room.on('recovering', ({ channel }) => console.log(channel.length, room.state === 'recovering'));
 room.on('gap', ({ reason, position }) => console.log(reason, position?.length));
 client.on('state', ({ state, code, retryInMs }) => console.log(state, code?.toFixed(), retryInMs?.toFixed()));
 client.on('latency', (latencyMs) => console.log(latencyMs.toFixed()));

@@ -147,6 +147,13 @@ export async function ready(world, channels = [], more = {}) {
   return identify;
 }
 
+/** The socket is cut and the next one gets as far as Identify, which is returned. */
+export async function cut(world) {
+  world.socket.end(1006);
+  await world.clock.pass(world.states.at(-1).retryInMs);
+  return hello(world);
+}
+
 export const message = (channel, n, position) => ({
   op: 3,
   channel,
