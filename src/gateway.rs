@@ -26,6 +26,7 @@ use crate::socket::origin::OriginPolicy;
 use crate::socket::proxies::TrustedProxies;
 use crate::socket::{SocketOptions, listener};
 use protocol::conversation::Rules;
+use protocol::heartbeat::HeartbeatRules;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -252,8 +253,7 @@ fn workers(setting: usize) -> usize {
 fn rules(settings: &Settings) -> Rules {
     let session = &settings.session;
     Rules {
-        heartbeat_interval: session.heartbeat_interval,
-        heartbeat_grace: session.heartbeat_grace,
+        heartbeat: HeartbeatRules { interval: session.heartbeat_interval, grace: session.heartbeat_grace },
         identify_timeout: session.identify_timeout,
         max_message_bytes: session.max_message_bytes,
         messages_per_minute: session.messages_per_minute,
