@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_http::header::{HeaderMap, ORIGIN};
 use actix_http::{RequestHead, StatusCode};
 
+use super::actor::Session;
 use super::limits::{SessionLimits, Unidentified};
-use super::{Services, Session};
+use super::services::Services;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::outbox::Outbox;
 use crate::socket::{Application, Refusal};
