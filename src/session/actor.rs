@@ -6,81 +6,47 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
 
-use actix::{Actor, AsyncContext as _, Handler, SpawnHandle, StreamHandler};
+use actix::{Actor, ActorContext as _, AsyncContext as _, Handler, StreamHandler};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 
 use super::LOG_TARGET;
-use super::clock::{now, unix_ms};
-use super::limits::{Unidentified, UserSession};
+use super::authenticate::authenticate;
+use super::clock::now;
+use super::heartbeat::HeartbeatTimer;
+use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::services::Services;
-use crate::auth::Identity as Authenticated;
 use crate::hub::messages::{Connect, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
-use crate::metrics::Metrics;
 use crate::socket::outbox::Outbox;
 use crate::socket::outboxes::{self, Registration};
-use protocol::channel::{ChannelName, ChannelPattern};
 use protocol::close::CloseCode;
-use protocol::conversation::{Action, Conversation, Identity, Input, NotIdentified};
+use protocol::conversation::{Action, Conversation, Input};
 use protocol::{Now, SessionId, Variant, Version};
 
 /// One client's session.
 #[derive(Debug)]
 pub struct Session {
+    services: Rc<Services>,
     conversation: Conversation,
+    heartbeat: HeartbeatTimer,
     outbox: Outbox,
-    timer: Option<(SpawnHandle, Instant)>,
     /// While it is kept the hub can find the outbox.
     registration: Registration,
-    membership: Membership,
-}
-
-/// A session's place in the hub. It is given up when the actor is dropped, on whatever way: stopped, cut off,
-/// or unwound by a panic.
-#[derive(Debug)]
-struct Membership {
-    services: Rc<Services>,
-    session: SessionId,
-    standing: Standing,
-}
-
-/// Under which cap a session counts, until dropped.
-#[derive(Debug)]
-enum Standing {
-    Unidentified(Unidentified),
-    Identified(UserSession),
-}
-
-impl Standing {
-    fn user(&self) -> Option<&str> {
-        match self {
-            Self::Unidentified(_) => None,
-            Self::Identified(place) => Some(place.user()),
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let Membership { session, standing, .. } = &self.membership;
-        // Without a code the connection broke, or ended without a Close frame.
-        log::debug!(target: LOG_TARGET, session:%, user = standing.user(), code = self.outbox.close_code(); "session closed");
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.services.hub.do_send(Leave { session: self.session });
-    }
+    permit: SessionPermit,
 }
 
 impl Session {
     /// Opens the conversation: Hello is on its way when this returns.
-    pub fn open(services: Rc<Services>, version: Version, place: Unidentified, outbox: Outbox) -> Self {
+    pub(super) fn open(
+        services: Rc<Services>,
+        version: Version,
+        permit: UnidentifiedPermit,
+        outbox: Outbox,
+    ) -> Self {
         let session = SessionId(rand::random());
         let jitter = rand::random::<f64>();
-        log::debug!(target: LOG_TARGET, session:%, version = if version == Version::V1 { 1 } else { 2 }; "session opened");
+        let number = if version == Version::V1 { 1 } else { 2 };
+        log::debug!(target: LOG_TARGET, session:%, version = number; "session opened");
         let mut actions = Vec::new();
         let conversation =
             Conversation::open(Arc::clone(&services.rules), version, session, jitter, now(), &mut actions);
@@ -90,11 +56,12 @@ impl Session {
             }
         }
         Self {
+            services,
             conversation,
-            timer: None,
+            heartbeat: HeartbeatTimer::default(),
             registration: outboxes::register(outbox.clone()),
-            membership: Membership { services, session, standing: Standing::Unidentified(place) },
             outbox,
+            permit: SessionPermit::Unidentified(permit),
         }
     }
 
@@ -112,93 +79,55 @@ impl Session {
             let Some(answer) = answers.pop_front() else { break };
             self.conversation.on(now, answer, &mut actions);
         }
-        self.arm_timer(now, context);
+        self.arm_heartbeat(now, context);
     }
 
     fn perform(&mut self, action: Action, answers: &mut VecDeque<Input<'static>>) {
-        let session = self.conversation.session();
-        let hub = &self.membership.services.hub;
+        let (session, version) = (self.conversation.session(), self.conversation.version());
+        let hub = &self.services.hub;
         match action {
             Action::Send(event) => {
-                self.outbox.push(event.to_frame(self.conversation.version()));
+                self.outbox.push(event.to_frame(version));
             }
-            Action::Authenticate(token) => answers.push_back(self.authenticate(&token.0)),
+            Action::Authenticate(token) => {
+                answers.push_back(authenticate(&self.services, session, &mut self.permit, &token.0));
+            }
             Action::Join { channels } => hub.do_send(Join { session, channels }),
             Action::Subscribe { wanted, ticket } => hub.do_send(Subscribe { session, wanted, ticket }),
             Action::Unsubscribe { channel, answer } => {
-                let answer = answer.to_frame(self.conversation.version());
-                hub.do_send(Unsubscribe { session, channel, answer });
+                hub.do_send(Unsubscribe { session, channel, answer: answer.to_frame(version) });
             }
             Action::GoLive(channel) => hub.do_send(GoLive { session, channel }),
             Action::Close(code) => self.outbox.close(code),
         }
     }
 
-    fn authenticate(&mut self, token: &str) -> Input<'static> {
-        let services = &self.membership.services;
-        let outcome = services.authenticator.verify(token, SystemTime::now());
-        let mut label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
-        let verdict = outcome.map_err(|_| NotIdentified).and_then(identity);
-        let mut answer = Input::Verified(verdict);
-        // A Refresh finds the session identified already.
-        if let (Input::Verified(Ok(identity)), Standing::Unidentified(place)) =
-            (&answer, &self.membership.standing)
-        {
-            match place.limits().identify(&identity.user) {
-                Some(place) => {
-                    log::debug!(target: LOG_TARGET, session:% = self.membership.session, user = place.user(); "session identified");
-                    self.membership.standing = Standing::Identified(place);
-                }
-                None => (answer, label) = (Input::TooManySessions, "too_many_sessions"),
-            }
+    /// Arms the timer for the conversation's next deadline: a heartbeat, or whatever is due before it.
+    fn arm_heartbeat(&mut self, now: Now, context: &mut WebsocketContext<Self>) {
+        if let Some(deadline) = self.conversation.next_deadline() {
+            self.heartbeat.arm(deadline, now.monotonic, context, Self::on_deadline);
         }
-        Metrics::count(&services.metrics.identifies, label);
-        if label != "accepted" {
-            log::debug!(target: LOG_TARGET, session:% = self.conversation.session(); "token refused: {label}");
-        }
-        answer
     }
 
-    /// Sees to it that the one timer fires when the conversation wants it. A timer that fires too early is
-    /// left alone: most deadlines move on with every frame, and asking again is cheaper than rearming.
-    fn arm_timer(&mut self, now: Now, context: &mut WebsocketContext<Self>) {
-        let Some(deadline) = self.conversation.next_deadline() else { return };
-        if let Some((handle, due)) = self.timer {
-            if due <= deadline {
-                return;
-            }
-            context.cancel_future(handle);
-        }
-        let wait = deadline.saturating_duration_since(now.monotonic);
-        let handle = context.run_later(wait, |session, context| {
-            session.timer = None;
-            session.on(Input::DeadlinePassed, context);
-        });
-        self.timer = Some((handle, deadline));
+    fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
+        self.heartbeat.fired();
+        self.on(Input::DeadlinePassed, context);
     }
-}
-
-/// What the protocol needs of an authenticated identity.
-fn identity(authenticated: Authenticated) -> Result<Identity, NotIdentified> {
-    Ok(Identity {
-        user: ChannelName::of_user(&authenticated.user).map_err(|_| NotIdentified)?,
-        expires_at_ms: authenticated.expires_at.map(unix_ms),
-        grants: authenticated.channels.iter().map(|pattern| ChannelPattern::new(pattern)).collect(),
-    })
 }
 
 impl Actor for Session {
     type Context = WebsocketContext<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        self.membership.services.hub.do_send(Connect {
+        let now = now();
+        self.services.hub.do_send(Connect {
             session: self.conversation.session(),
             variant: Variant { version: self.conversation.version(), is_deflated: self.outbox.is_deflated() },
             outbox: self.registration.key(),
-            opened: now().monotonic,
+            opened: now.monotonic,
             recipient: context.address().recipient(),
         });
-        self.arm_timer(now(), context);
+        self.arm_heartbeat(now, context);
     }
 }
 
@@ -206,7 +135,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
     fn handle(&mut self, message: Result<Message, ProtocolError>, context: &mut Self::Context) {
         match message {
             Ok(Message::Text(text)) => {
-                self.membership.services.metrics.client_messages.inc();
+                self.services.metrics.client_messages.inc();
                 self.on(Input::Text(&text), context);
             }
             Ok(Message::Binary(_)) => self.on(Input::Binary, context),
@@ -219,7 +148,6 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
     }
 
     fn finished(&mut self, context: &mut Self::Context) {
-        use actix::ActorContext as _;
         self.on(Input::PeerClosed, context);
         context.stop();
     }
@@ -236,5 +164,26 @@ impl Handler<SessionEvent> for Session {
             SessionEvent::Disconnect => Input::Disconnected,
         };
         self.on(input, context);
+    }
+}
+
+impl Drop for Session {
+    /// Leaves the hub, whichever way the actor ends: stopped, cut off, or unwound by a panic.
+    fn drop(&mut self) {
+        let session = self.conversation.session();
+        self.services.hub.do_send(Leave { session });
+        let (user, code) = (self.permit.user(), self.outbox.close_code());
+        // Without a code the connection broke, or ended without a Close frame.
+        log::debug!(target: LOG_TARGET, session:%, user, code; "session closed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_actor_costs_a_session_192_bytes() {
+        assert!(size_of::<Session>() <= 192, "{}", size_of::<Session>());
     }
 }
