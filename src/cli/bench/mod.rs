@@ -5,8 +5,8 @@
 //! - `arguments`: what can be asked for. `scenario`: what is tried, a file each.
 //! - `target`: the gateway, started or found; `floor`: the least that a server can do; `redis`, `publisher`; `children`: the
 //!   processes of these, which end with this one.
-//! - `swarm`: the clients and what they count together; `worker`: one thread of them; `client`: one of them; `wire`: their
-//!   bytes.
+//! - `swarm`: the clients; `plan`: what they are told; `counts`: what they count together; `worker`: one thread of them;
+//!   `client`: one of them; `wire`: their bytes.
 //! - `run`: one run against one target; `load`: publishing in it; `latency`, `process`: what is measured.
 //! - `outcome`, `report`, `plot`, `progress`: what is told. `sweep`: the same for several values.
 //!
@@ -15,10 +15,12 @@
 mod arguments;
 mod children;
 mod client;
+mod counts;
 mod floor;
 mod latency;
 mod load;
 mod outcome;
+mod plan;
 mod plot;
 mod process;
 mod progress;
@@ -42,12 +44,13 @@ use rand::Rng as _;
 pub(super) use self::arguments::BenchArgs;
 use self::arguments::Scenario;
 use self::outcome::Outcome;
+use self::plan::{Identity, Plan};
 use self::plot::Across;
 use self::redis::OwnRedis;
 use self::report::Report;
 use self::run::Run;
 use self::scenario::user;
-use self::swarm::{Identity, Plan, Swarm};
+use self::swarm::Swarm;
 use self::target::Target;
 use super::token::mint_for;
 use super::{Failure, complain, print};
