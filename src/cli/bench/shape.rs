@@ -31,6 +31,7 @@ impl Scenario {
     pub(super) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
+
     /// What it needs.
     pub(super) fn shape(self) -> Shape {
         let plain = Shape::default();
