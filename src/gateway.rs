@@ -15,9 +15,9 @@ use crate::http::{self, Admin, ApiKey, Deployment, Readiness};
 use crate::hub::messages::Drain;
 use crate::hub::{HubLimits, Hubs};
 use crate::metrics::Metrics;
-use crate::session::Services;
 use crate::session::admission::{DrainSwitch, Sessions};
 use crate::session::limits::SessionLimits;
+use crate::session::{Services, heartbeat};
 use crate::settings::{AuthKind, Profile, Settings, SettingsError};
 use crate::socket::descriptors::Descriptors;
 use crate::socket::guard::Bounds;
@@ -252,8 +252,7 @@ fn workers(setting: usize) -> usize {
 fn rules(settings: &Settings) -> Rules {
     let session = &settings.session;
     Rules {
-        heartbeat_interval: session.heartbeat_interval,
-        heartbeat_grace: session.heartbeat_grace,
+        heartbeat: heartbeat::rules(session),
         identify_timeout: session.identify_timeout,
         max_message_bytes: session.max_message_bytes,
         messages_per_minute: session.messages_per_minute,

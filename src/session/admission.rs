@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_http::header::{HeaderMap, ORIGIN};
 use actix_http::{RequestHead, StatusCode};
 
-use super::limits::{SessionLimits, Unidentified};
-use super::{Services, Session};
+use super::actor::Session;
+use super::limits::{SessionLimits, UnidentifiedPermit};
+use super::services::Services;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::outbox::Outbox;
 use crate::socket::{Application, Refusal};
@@ -72,7 +73,7 @@ const TOO_MANY_UNIDENTIFIED: Refusal = Refusal {
 
 impl Application for Sessions {
     type Actor = Session;
-    type Admission = (Version, Unidentified);
+    type Admission = (Version, UnidentifiedPermit);
 
     fn admit(&self, request: &RequestHead, _: Option<SocketAddr>) -> Result<Self::Admission, Refusal> {
         if !matches!(request.uri.path(), "/" | "/gateway") {
@@ -88,8 +89,8 @@ impl Application for Sessions {
         Ok((version, self.limits.admit().ok_or(TOO_MANY_UNIDENTIFIED)?))
     }
 
-    fn open(&self, (version, place): Self::Admission, outbox: Outbox) -> Session {
-        Session::open(Rc::clone(&self.services), version, place, outbox)
+    fn open(&self, (version, permit): Self::Admission, outbox: Outbox) -> Session {
+        Session::open(Rc::clone(&self.services), version, permit, outbox)
     }
 }
 

@@ -1,7 +1,8 @@
-//! How many sessions there may be: of one user, and of clients that have not said who they are.
+//! How many sessions there may be: of one user, and of clients that have not identified.
 //!
-//! The counts are the process's: a user's sessions are spread over its threads. Identifying is rare beside
-//! deliveries, so one short lock will do.
+//! Each session holds a permit, which it gives back when it is dropped. The counts belong to the process, because
+//! a user's sessions are spread over its threads. Identifying is rare compared with deliveries, so one short lock
+//! is enough.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,19 +21,26 @@ struct Inner {
     users: Mutex<Users>,
 }
 
-/// A socket that has not identified itself, until dropped.
+/// The permit of a session that has not identified. Dropping it gives it back.
 #[derive(Debug)]
-pub struct Unidentified(SessionLimits);
+pub struct UnidentifiedPermit(SessionLimits);
 
-/// One of a user's sessions, until dropped.
+/// The permit of one of a user's sessions. Dropping it gives it back.
 #[derive(Debug)]
-pub(super) struct UserSession {
+pub(super) struct UserSessionPermit {
     limits: SessionLimits,
     user: ChannelName,
 }
 
+/// The one permit of a session: the cap that it counts under.
+#[derive(Debug)]
+pub(super) enum SessionPermit {
+    Unidentified(UnidentifiedPermit),
+    User(UserSessionPermit),
+}
+
 impl SessionLimits {
-    /// With these caps on unidentified sockets, and on the sessions of one user.
+    /// Limits with these caps on unidentified sessions, and on the sessions of one user.
     pub fn new(unidentified: u32, per_user: u32) -> Self {
         let users = Users { cap: per_user, sessions: HashMap::new() };
         Self(Arc::new(Inner {
@@ -42,17 +50,17 @@ impl SessionLimits {
         }))
     }
 
-    /// A place for a socket that has not identified itself, if there is one.
-    pub(super) fn admit(&self) -> Option<Unidentified> {
+    /// A permit for a new session, unless the cap on unidentified ones is reached.
+    pub(super) fn admit(&self) -> Option<UnidentifiedPermit> {
         let before = self.0.unidentified.fetch_add(1, Ordering::Relaxed);
-        // Over the cap the place is dropped again, which gives it back.
-        let place = Unidentified(self.clone());
-        (self.0.unidentified_cap == 0 || before < self.0.unidentified_cap).then_some(place)
+        // Over the cap the permit is dropped at once, which takes it off the count.
+        let permit = UnidentifiedPermit(self.clone());
+        (self.0.unidentified_cap == 0 || before < self.0.unidentified_cap).then_some(permit)
     }
 
-    /// A place for one more session of the user with this channel, if there is one.
-    pub(super) fn identify(&self, user: &ChannelName) -> Option<UserSession> {
-        self.users().take(user).then(|| UserSession { limits: self.clone(), user: user.clone() })
+    /// A permit for one more session of the user with this channel, unless the user's cap is reached.
+    pub(super) fn identify(&self, user: &ChannelName) -> Option<UserSessionPermit> {
+        self.users().take(user).then(|| UserSessionPermit { limits: self.clone(), user: user.clone() })
     }
 
     fn users(&self) -> MutexGuard<'_, Users> {
@@ -61,40 +69,50 @@ impl SessionLimits {
     }
 }
 
-impl Unidentified {
-    /// The limits that it counts in.
+impl UnidentifiedPermit {
+    /// The limits that gave the permit.
     pub(super) fn limits(&self) -> &SessionLimits {
         &self.0
     }
 }
 
-impl Drop for Unidentified {
+impl Drop for UnidentifiedPermit {
     fn drop(&mut self) {
         self.0.0.unidentified.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl UserSession {
+impl UserSessionPermit {
     /// The user's id.
     pub(super) fn user(&self) -> &str {
         self.user.as_str().strip_prefix("user:").unwrap_or_default()
     }
 }
 
-impl Drop for UserSession {
+impl Drop for UserSessionPermit {
     fn drop(&mut self) {
         self.limits.users().give_back(&self.user);
     }
 }
 
-/// The capacity that an emptied map may keep.
+impl SessionPermit {
+    /// The user's id, once the session has identified.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Unidentified(_) => None,
+            Self::User(permit) => Some(permit.user()),
+        }
+    }
+}
+
+/// The capacity that an empty map may keep.
 const SMALL: usize = 1_024;
 
-/// How many sessions each user has. Plain; with a cap of 0 it stays empty.
+/// How many sessions each user has. With a cap of 0 it stays empty.
 #[derive(Debug, Default)]
 struct Users {
     cap: u32,
-    /// An entry is gone with its last session.
+    /// An entry is removed with its last session.
     sessions: HashMap<ChannelName, u32>,
 }
 
@@ -133,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn unidentified_sockets_have_as_many_places_as_the_cap() {
+    fn there_are_as_many_unidentified_sessions_as_the_cap() {
         let limits = SessionLimits::new(2, 0);
         let (first, second) = (limits.admit().unwrap(), limits.admit().unwrap());
         for _ in 0..3 {
@@ -159,10 +177,11 @@ mod tests {
     }
 
     #[test]
-    fn a_user_without_a_session_is_forgotten() {
+    fn a_user_without_a_session_takes_no_memory() {
         let limits = SessionLimits::new(0, 1);
-        let places: Vec<_> = (0..10_000).map(|id| limits.identify(&user(&id.to_string())).unwrap()).collect();
-        drop(places);
+        let permits: Vec<_> =
+            (0..10_000).map(|id| limits.identify(&user(&id.to_string())).unwrap()).collect();
+        drop(permits);
         assert!(limits.users().sessions.is_empty());
         assert!(limits.users().sessions.capacity() <= 2 * SMALL);
     }
@@ -170,9 +189,9 @@ mod tests {
     #[test]
     fn zero_means_no_cap_and_keeps_nothing() {
         let limits = SessionLimits::new(0, 0);
-        let places: Vec<_> =
+        let permits: Vec<_> =
             (0..1_000).map(|_| (limits.admit().unwrap(), limits.identify(&user("1")).unwrap())).collect();
         assert!(limits.users().sessions.is_empty());
-        drop(places);
+        drop(permits);
     }
 }

@@ -28,6 +28,7 @@ use self::plan::Sabotage;
 use self::world::World;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
+use protocol::heartbeat::HeartbeatRules;
 
 /// How many runs there are if nobody says otherwise.
 const RUNS: u64 = 4_000;
@@ -136,8 +137,10 @@ fn run(seed: u64, sabotage: Sabotage, trace: Option<&mut Vec<String>>) -> Result
 fn rules() -> Rules {
     Rules {
         // Nobody is silent for so long.
-        heartbeat_interval: Duration::from_secs(1 << 30),
-        heartbeat_grace: Duration::from_secs(1 << 30),
+        heartbeat: HeartbeatRules {
+            interval: Duration::from_secs(1 << 30),
+            grace: Duration::from_secs(1 << 30),
+        },
         identify_timeout: Duration::from_secs(1 << 30),
         max_message_bytes: 65_536,
         messages_per_minute: 0,

@@ -19,8 +19,8 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
         "gateway_identifies_total",
         &[
             ("src/auth/error.rs", "=> "),
-            ("src/session/mod.rs", "|_| "),
-            ("src/session/mod.rs", "TooManySessions, "),
+            ("src/session/authenticate.rs", "|_| "),
+            ("src/session/authenticate.rs", "TooManySessions, "),
         ],
     ),
     (

@@ -12,6 +12,7 @@
 //! - [`publication`]: what a publisher wrote, validated once and encoded once for each kind of receiver.
 //! - [`command`], [`event`]: what a client says, what a client is told.
 //! - [`budget`]: how much a client may say.
+//! - [`heartbeat`]: when op 10 is due, and when a client has been silent for too long.
 //! - [`conversation`]: the state machine of one session.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make a time to start from"))]
@@ -24,6 +25,7 @@ pub mod conversation;
 pub mod deflate;
 pub mod event;
 pub mod frame;
+pub mod heartbeat;
 pub mod history;
 pub mod position;
 pub mod publication;

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::super::Failure;
-use super::scenario::{Shape, fanout};
+use super::shape::{Scenario, Shape};
 use super::sweep::Sweep;
 use super::wire::MIN_MESSAGE_BYTES;
 
@@ -15,37 +15,6 @@ const MAX_CHANNELS_OF_ONE: usize = 90;
 const BURST_RATE: f64 = 100.0;
 /// Clients that get messages beside bursts. One after the other, so that none waits for another's.
 const WATCHERS: usize = 50;
-
-/// What is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Scenario {
-    /// Sockets that are identified and silent: memory, and CPU for their heartbeats, over time
-    Idle,
-    /// Connecting and identifying
-    Connect,
-    /// Each message to every socket
-    Fanout,
-    /// Each message to one user, of as many users as sockets
-    Unicast,
-    /// Many small channels, a few big ones, and messages to single users
-    Mixed,
-    /// All sockets are cut at once: until all are back, and have what they missed
-    Storm,
-    /// What the others notice while some readers are stalled
-    Slow,
-    /// What messages to others wait while a big one goes to every socket
-    Burst,
-    /// The floor itself, which the load generator starts
-    #[value(hide = true)]
-    FloorServer,
-}
-
-impl Scenario {
-    /// Its name on the command line.
-    pub(super) fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-    }
-}
 
 #[derive(Debug, Clone, Args)]
 pub(in crate::cli) struct BenchArgs {
@@ -148,14 +117,6 @@ impl BenchArgs {
         match self.channels {
             Some(_) => Shape { is_v2: true, has_channels: true, ..shape },
             None => shape,
-        }
-    }
-
-    /// The channels of a client.
-    pub(super) fn channels(&self, namespace: &str, index: usize) -> Vec<String> {
-        match self.channels {
-            Some(count) => fanout::channels(namespace, index, self.sockets, count),
-            None => self.scenario.channels(namespace, index, self.sockets),
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::swarm::{Identity, Plan};
+use super::plan::{Identity, Plan};
 use super::wire::{self, Heard, Stamp, Upgrade};
 use protocol::deflate::Inflater;
 

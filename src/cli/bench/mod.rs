@@ -2,23 +2,26 @@
 //!
 //! # Layout
 //!
-//! - `arguments`: what can be asked for. `scenario`: what is tried, a file each.
+//! - `arguments`: what can be asked for. `shape`: what each scenario needs; `scenario`: what it does, a file each.
 //! - `target`: the gateway, started or found; `floor`: the least that a server can do; `redis`, `publisher`; `children`: the
 //!   processes of these, which end with this one.
-//! - `swarm`: the clients and what they count together; `worker`: one thread of them; `client`: one of them; `wire`: their
-//!   bytes.
+//! - `swarm`: the clients; `plan`: what they are told; `counts`: what they count together; `worker`: one thread of them;
+//!   `client`: one of them; `wire`: their bytes.
 //! - `run`: one run against one target; `load`: publishing in it; `latency`, `process`: what is measured.
-//! - `outcome`, `report`, `plot`, `progress`: what is told. `sweep`: the same for several values.
+//! - `outcome`, `report`, `plot`, `progress`: what is told. `sweep`, `growth`: the same for several values.
 //!
 //! Clients use nothing of the gateway's own socket layer, so that a fault there does not hide itself.
 
 mod arguments;
 mod children;
 mod client;
+mod counts;
 mod floor;
+mod growth;
 mod latency;
 mod load;
 mod outcome;
+mod plan;
 mod plot;
 mod process;
 mod progress;
@@ -27,6 +30,7 @@ mod redis;
 mod report;
 mod run;
 mod scenario;
+mod shape;
 mod swarm;
 mod sweep;
 mod target;
@@ -40,14 +44,15 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 
 pub(super) use self::arguments::BenchArgs;
-use self::arguments::Scenario;
 use self::outcome::Outcome;
+use self::plan::{Identity, Plan};
 use self::plot::Across;
 use self::redis::OwnRedis;
 use self::report::Report;
 use self::run::Run;
 use self::scenario::user;
-use self::swarm::{Identity, Plan, Swarm};
+use self::shape::Scenario;
+use self::swarm::Swarm;
 use self::target::Target;
 use super::token::mint_for;
 use super::{Failure, complain, print};
@@ -188,7 +193,7 @@ fn identities(
             true => user(index),
             false => mint_for(settings, &user(index), &grants, TOKEN_LIFE.min(settings.auth.max_age))?,
         };
-        Ok(Identity { token, channels: arguments.channels(namespace, index) })
+        Ok(Identity { token, channels: scenario::channels(arguments, namespace, index) })
     };
     (0..sockets + arguments.beside()).map(identity).collect()
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::swarm::Counts;
+use super::counts::Counts;
 
 const WIDTH: usize = 30;
 /// Seldom, so that it takes nothing from what is measured.

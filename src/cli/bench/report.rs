@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::arguments::{BenchArgs, Scenario};
+use super::arguments::BenchArgs;
 use super::outcome::{Figure, Outcome};
 use super::process;
+use super::shape::Scenario;
 
 /// Everything that a report tells.
 pub(super) struct Report {

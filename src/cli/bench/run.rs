@@ -8,10 +8,11 @@ use super::super::Failure;
 use super::arguments::BenchArgs;
 use super::latency::Latencies;
 use super::outcome::Outcome;
+use super::plan::{Order, Pace};
 use super::process::{self, Account};
 use super::progress::{Progress, Whole};
 use super::redis::Usage;
-use super::swarm::{Order, Pace, Swarm};
+use super::swarm::Swarm;
 use super::target::Target;
 
 /// As long as nothing moves, this is waited for the rest.

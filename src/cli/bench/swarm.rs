@@ -1,129 +1,18 @@
-//! The clients of the load generator, all of them, on threads of their own: what they are told, and what they count.
+//! The clients of the load generator, all of them, on threads of their own.
 
-use std::net::SocketAddr;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::thread::{JoinHandle, Thread};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 
 use super::super::Failure;
+use super::counts::{Counts, Recorder};
 use super::latency::Latencies;
+use super::plan::{Order, Plan};
 use super::process;
-use super::worker::{Recorder, Share, WAKE, Worker};
-
-/// A run has at most so many parts, the one that is not counted (0) included: a part's number is one digit.
-pub(super) const PHASES: usize = 5;
-
-/// Who connects where, and how.
-pub(super) struct Plan {
-    /// Where clients connect.
-    pub(super) address: SocketAddr,
-    /// One client each.
-    pub(super) identities: Vec<Identity>,
-    /// Whether they speak version 2.
-    pub(super) is_v2: bool,
-    /// Whether they negotiate permessage-deflate.
-    pub(super) is_deflated: bool,
-    /// Whether they keep the place of the last message on `all`, and give it when they come back.
-    pub(super) keeps_places: bool,
-    /// Whether one that is lost or refused tries again.
-    pub(super) comes_back: bool,
-    /// Clients from this one on have the smallest receive buffer.
-    pub(super) narrow_from: usize,
-    /// Clients from this one on have a thread of their own, that reads nothing else.
-    pub(super) apart_from: usize,
-}
-
-/// Who a client is.
-pub(super) struct Identity {
-    /// Its token.
-    pub(super) token: String,
-    /// What it subscribes to with Identify (version 2).
-    pub(super) channels: Vec<String>,
-}
-
-/// How fast clients connect.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Pace {
-    /// So many in a second, whether or not the ones before are Ready.
-    Rate(f64),
-    /// As fast as it goes, so many of them at a time; each is due when it is begun.
-    InFlight(usize),
-    /// All of them are due now, and so many at a time are begun.
-    AtOnce(usize),
-}
-
-/// What the clients of one thread are told.
-pub(super) enum Order {
-    /// These connect.
-    Connect(Range<usize>, Pace),
-    /// All sockets are cut.
-    Cut,
-    /// These read no more.
-    Stall(Range<usize>),
-    /// These are cut for good.
-    Leave(Range<usize>),
-    /// What has been recorded so far is wanted.
-    Report(mpsc::Sender<Recorder>),
-    /// It is over.
-    Stop,
-}
-
-/// What all threads count together.
-#[derive(Default)]
-pub(super) struct Counts {
-    /// Clients that are Ready now.
-    pub(super) ready: AtomicUsize,
-    /// Connections that were refused, or lost without our doing.
-    pub(super) lost: AtomicUsize,
-    /// Of those that came back with a place, how many were told that nothing is missing.
-    pub(super) recovered: AtomicUsize,
-    /// … and how many that something may be.
-    pub(super) not_recovered: AtomicUsize,
-    /// Heartbeats answered.
-    pub(super) heartbeats: AtomicU64,
-    /// Messages received, by phase.
-    pub(super) deliveries: [AtomicU64; PHASES],
-    /// The last reason why a connection was lost.
-    pub(super) reason: Mutex<Option<String>>,
-    /// How many deliveries the publisher waits for, and its thread.
-    awaited: AtomicU64,
-    waiting: OnceLock<Thread>,
-}
-
-impl Counts {
-    /// Messages received in all phases.
-    pub(super) fn delivered(&self) -> u64 {
-        self.deliveries.iter().map(|phase| phase.load(SeqCst)).sum()
-    }
-
-    /// Wakes whoever waits for so many deliveries. Called by each thread after each batch.
-    pub(super) fn notify(&self) {
-        if let Some(waiting) = self.waiting.get()
-            && self.delivered() >= self.awaited.load(SeqCst)
-        {
-            waiting.unpark();
-        }
-    }
-
-    /// Waits until so many messages have come; false when the deadline has passed first. Only ever called by one thread.
-    pub(super) fn wait_for_deliveries(&self, count: u64, deadline: Instant) -> bool {
-        self.awaited.store(count, SeqCst);
-        self.waiting.get_or_init(std::thread::current);
-        while self.delivered() < count {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            std::thread::park_timeout(left);
-        }
-        self.awaited.store(u64::MAX, SeqCst);
-        true
-    }
-}
+use super::worker::{Share, WAKE, Worker};
 
 /// All clients.
 pub(super) struct Swarm {

@@ -1,40 +1,16 @@
-//! `--sweep`: the same scenario for several values of one option, and how the costs grow with it.
+//! `--sweep`: one option, and the values that it takes one after the other.
 
-use std::fmt::Write as _;
-use std::process::ExitCode;
 use std::str::FromStr;
-
-use serde_json::json;
-
-use super::super::{Failure, complain, print};
-use super::arguments::{BenchArgs, Scenario};
-use super::outcome::{Curve, Outcome};
-use super::plot::{self, Across};
-use super::report::{Report, number};
-use super::{draw, once};
-use crate::settings::Settings;
-
-/// The figures that are told, as far as the scenario has them.
-const TOLD: [&str; 8] = [
-    "rss_bytes_per_connection",
-    "rss_bytes_per_connection_at_end",
-    "cpu_us_per_connect",
-    "cpu_us_per_connection_second",
-    "deliveries_per_second",
-    "latency_p99_ms",
-    "cpu_us_per_delivery",
-    "redis_cpu_us_per_publication",
-];
 
 /// Which option takes which values.
 #[derive(Debug, Clone)]
 pub(super) struct Sweep {
-    swept: Swept,
-    values: Vec<usize>,
+    pub(super) swept: Swept,
+    pub(super) values: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Swept {
+pub(super) enum Swept {
     Sockets,
     Channels,
     MessageBytes,
@@ -58,110 +34,13 @@ impl FromStr for Sweep {
 }
 
 impl Sweep {
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self.swept {
             Swept::Sockets => "sockets",
             Swept::Channels => "channels",
             Swept::MessageBytes => "bytes of a message",
         }
     }
-
-    /// The arguments for one of the values.
-    fn at(&self, value: usize, arguments: &BenchArgs) -> BenchArgs {
-        let mut arguments = BenchArgs { sweep: None, plot: None, ..arguments.clone() };
-        match self.swept {
-            Swept::Sockets => arguments.sockets = value,
-            Swept::Channels => arguments.channels = Some(value),
-            Swept::MessageBytes => arguments.message_bytes = Some(value),
-        }
-        arguments
-    }
-
-    /// Runs all of it, and tells how the costs grow.
-    pub(super) fn run(
-        &self,
-        settings: &Settings,
-        forwarded: &[String],
-        arguments: &BenchArgs,
-    ) -> Result<ExitCode, Failure> {
-        let steps: Vec<_> = self.values.iter().map(|value| self.at(*value, arguments)).collect();
-        steps.iter().try_for_each(BenchArgs::check)?;
-        let reports: Result<Vec<_>, _> =
-            steps.iter().map(|step| once(settings.clone(), forwarded.to_vec(), step)).collect();
-        let reports = reports?;
-        if let Some(path) = &arguments.plot {
-            draw(path, &self.svg(arguments.scenario, &reports))?;
-        }
-        if arguments.json {
-            let steps: Vec<_> = reports.iter().map(Report::json).collect();
-            print(&json!({ "sweep": self.name(), "values": self.values, "steps": steps }).to_string())?;
-        } else {
-            print(self.table(&reports).trim_end())?;
-        }
-        for (value, report) in self.values.iter().zip(&reports) {
-            report.warnings().iter().for_each(|warning| complain(&format!("{value}: {warning}")));
-        }
-        let is_exact = reports.iter().all(Report::is_exact);
-        Ok(if is_exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-
-    fn svg(&self, scenario: Scenario, reports: &[Report]) -> String {
-        let (key, shown) = match scenario {
-            Scenario::Idle | Scenario::Connect => {
-                ("rss_bytes_per_connection", "RSS for each connection, bytes")
-            }
-            _ => ("cpu_us_per_delivery", "CPU for each delivery, µs"),
-        };
-        let curve = |name: &str, of: fn(&Report) -> Option<&Outcome>| {
-            let values = self.values.iter().zip(reports);
-            let points =
-                values.filter_map(|(at, report)| Some((*at as f64, of(report)?.value(key)?))).collect();
-            Curve { name: name.to_owned(), points }
-        };
-        let mut curves = vec![
-            curve("gateway", |report| Some(&report.gateway)),
-            curve("floor", |report| report.floor.as_ref()),
-        ];
-        curves.retain(|curve| !curve.points.is_empty());
-        let values: Vec<_> = self.values.iter().map(|value| *value as f64).collect();
-        let title = format!("{}, by {}", scenario.name(), self.name());
-        plot::svg(&title, shown, &Across::Values(self.name(), &values), &curves)
-    }
-
-    /// A column for each value.
-    fn table(&self, reports: &[Report]) -> String {
-        let Some(first) = reports.first() else { return String::new() };
-        let mut text = first.headline();
-        let values = self.values.iter().map(|value| number(*value as f64));
-        row(&mut text, self.name(), values);
-        for figure in first.gateway.figures.iter().filter(|figure| TOLD.contains(&figure.key.as_str())) {
-            let key = figure.key.as_str();
-            let told = |outcome: Option<&Outcome>| {
-                outcome.and_then(|outcome| outcome.value(key)).map(number).unwrap_or_default()
-            };
-            row(&mut text, &figure.label, reports.iter().map(|report| told(Some(&report.gateway))));
-            if !figure.is_compared || first.floor.is_none() {
-                continue;
-            }
-            row(&mut text, "  the floor's", reports.iter().map(|report| told(report.floor.as_ref())));
-            let ratios = reports.iter().map(|report| {
-                let figure = report.gateway.figures.iter().find(|figure| figure.key == key);
-                let ratio = figure.and_then(|figure| report.ratio(figure));
-                ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default()
-            });
-            row(&mut text, "  ratio", ratios);
-        }
-        text
-    }
-}
-
-fn row(text: &mut String, name: &str, values: impl Iterator<Item = String>) {
-    let _ = write!(text, "{name:42}");
-    for value in values {
-        let _ = write!(text, "  {value:>9}");
-    }
-    text.truncate(text.trim_end().len());
-    text.push('\n');
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use super::client::{Client, State};
+use super::counts::{Counts, PHASES, Recorder};
 use super::latency::Latencies;
-use super::swarm::{Counts, Order, PHASES, Pace, Plan};
+use super::plan::{Order, Pace, Plan};
 
 /// The token of the thread's own waker.
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -21,31 +22,6 @@ const BUFFER_BYTES: usize = 65_536;
 const RETRY: Duration = Duration::from_millis(200);
 /// How often stalled clients look whether they are still connected.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// What a thread notes down.
-#[derive(Clone)]
-pub(super) struct Recorder {
-    /// Of messages: from when they were due to when a client had them, by phase.
-    pub(super) phases: [Latencies; PHASES],
-    /// Of connections: from when they were due to Ready.
-    pub(super) connects: Latencies,
-}
-
-impl Default for Recorder {
-    fn default() -> Self {
-        Self { phases: std::array::from_fn(|_| Latencies::default()), connects: Latencies::default() }
-    }
-}
-
-impl Recorder {
-    /// Takes another thread's notes in.
-    pub(super) fn merge(&mut self, other: &Self) {
-        self.connects.merge(&other.connects);
-        for (own, other) in self.phases.iter_mut().zip(&other.phases) {
-            own.merge(other);
-        }
-    }
-}
 
 /// Those that are to connect.
 struct Ramp {

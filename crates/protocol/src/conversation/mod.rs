@@ -23,16 +23,15 @@ use super::budget::Budget;
 use super::channel::{ChannelName, ChannelPattern};
 use super::close::CloseCode;
 use super::event::{Event, HelloLimits};
+use super::heartbeat::{Heartbeat, HeartbeatRules};
 use super::position::Position;
 use super::{Now, SessionId, Version};
 
 /// The settings that a conversation keeps to, shared by all of them.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// How often the gateway sends op 10.
-    pub heartbeat_interval: Duration,
-    /// How long a client may be silent beyond the interval.
-    pub heartbeat_grace: Duration,
+    /// How often the gateway sends op 10, and how long a client may be silent.
+    pub heartbeat: HeartbeatRules,
     /// How long a client may take to identify.
     pub identify_timeout: Duration,
     /// The longest message that a client may send, in bytes; announced here, enforced by the socket.
@@ -179,8 +178,7 @@ pub struct Conversation {
     version: Version,
     session: SessionId,
     state: State,
-    last_seen: Instant,
-    next_heartbeat: Instant,
+    heartbeat: Heartbeat,
     budget: Budget,
 }
 
@@ -235,7 +233,7 @@ impl Conversation {
         actions: &mut Vec<Action>,
     ) -> Self {
         actions.push(Action::Send(Event::Hello {
-            heartbeat_interval_ms: rules.heartbeat_interval.as_millis() as u64,
+            heartbeat_interval_ms: rules.heartbeat.interval.as_millis() as u64,
             session,
             limits: HelloLimits {
                 identify_timeout_ms: rules.identify_timeout.as_millis() as u64,
@@ -248,8 +246,7 @@ impl Conversation {
             version,
             session,
             state: State::Unidentified { identify_by: now.monotonic + rules.identify_timeout },
-            last_seen: now.monotonic,
-            next_heartbeat: now.monotonic + rules.heartbeat_interval.mul_f64(jitter.clamp(0.0, 1.0)),
+            heartbeat: Heartbeat::start(&rules.heartbeat, jitter, now.monotonic),
             budget: Budget::default(),
             rules,
         }
@@ -276,15 +273,14 @@ impl Conversation {
     /// When [`Input::DeadlinePassed`] is due; `None` once closed. Every input may move it, back or forward, so
     /// ask again after each. Fed too early, that input does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let silent = self.last_seen + self.rules.heartbeat_interval + self.rules.heartbeat_grace;
         let state = match &self.state {
             State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => Some(*identify_by),
             State::Joining(joining) => joining.member.expiry_check(),
             State::Identified(member) => member.expiry_check(),
             State::Closed => return None,
         };
-        let beat = self.next_heartbeat.min(silent);
-        Some(state.map_or(beat, |state| state.min(beat)))
+        let heartbeat = self.heartbeat.next_deadline(&self.rules.heartbeat);
+        Some(state.map_or(heartbeat, |state| state.min(heartbeat)))
     }
 
     /// Whether the conversation is over.

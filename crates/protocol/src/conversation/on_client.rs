@@ -18,7 +18,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 impl Conversation {
     /// Any frame of the client: it is alive, and it has used some of its budget.
     pub(super) fn on_client(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
-        self.last_seen = now.monotonic;
+        self.heartbeat.on_frame(now.monotonic);
         if !self.budget.take(self.rules.messages_per_minute, MINUTE, now.monotonic) {
             return self.close(CloseCode::RateLimited, actions);
         }

@@ -8,6 +8,7 @@ use super::{
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
 use crate::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome};
+use crate::heartbeat::HeartbeatDue;
 use crate::{Now, Version};
 
 impl Conversation {
@@ -95,7 +96,6 @@ impl Conversation {
 
     pub(super) fn on_deadline(&mut self, now: Now, actions: &mut Vec<Action>) {
         let at = now.monotonic;
-        let silent = self.last_seen + self.rules.heartbeat_interval + self.rules.heartbeat_grace;
         let expired = match &mut self.state {
             State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => {
                 if *identify_by <= at {
@@ -110,13 +110,12 @@ impl Conversation {
         if expired {
             return self.close(CloseCode::SessionExpired, actions);
         }
-        if silent <= at {
-            return self.close(CloseCode::HeartbeatTimedOut, actions);
-        }
-        if self.next_heartbeat <= at {
-            // From now, not from when it was due: after a stall one beat is owed, not one for each missed.
-            self.next_heartbeat = at + self.rules.heartbeat_interval;
-            actions.push(Action::Send(Event::Heartbeat { time_ms: now.unix_ms }));
+        match self.heartbeat.on_deadline(&self.rules.heartbeat, at) {
+            Some(HeartbeatDue::TimedOut) => self.close(CloseCode::HeartbeatTimedOut, actions),
+            Some(HeartbeatDue::Beat) => {
+                actions.push(Action::Send(Event::Heartbeat { time_ms: now.unix_ms }));
+            }
+            None => {}
         }
     }
 }

@@ -32,7 +32,7 @@ proptest! {
         version in select(vec![Version::V1, Version::V2]),
         steps in steps(),
     ) {
-        let silence = rules.heartbeat_interval + rules.heartbeat_grace;
+        let silence = rules.heartbeat.interval + rules.heartbeat.grace;
         let mut watched = Watched::new(rules, version, 0.5);
         for step in &steps {
             watched.take(step);

@@ -2,9 +2,9 @@
 
 use super::super::super::Failure;
 use super::super::load::{Load, Published};
+use super::super::plan::Pace;
 use super::super::publisher::Audience;
 use super::super::run::Run;
-use super::super::swarm::Pace;
 use super::one;
 
 /// The length of the messages whose latency is watched.

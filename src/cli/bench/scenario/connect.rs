@@ -1,8 +1,8 @@
 //! `connect`: handshake and Identify, with real tokens where the settings know their secret.
 
 use super::super::super::Failure;
+use super::super::plan::Pace;
 use super::super::run::Run;
-use super::super::swarm::Pace;
 
 /// How many are on their way at a time unless told otherwise.
 const IN_FLIGHT: usize = 64;

@@ -18,7 +18,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
 }
 
 /// The channels of a client: one that it shares, or several of its own.
-pub(in super::super) fn channels(namespace: &str, index: usize, sockets: usize, count: usize) -> Vec<String> {
+pub(super) fn channels(namespace: &str, index: usize, sockets: usize, count: usize) -> Vec<String> {
     let name = |channel: usize| format!("{namespace}:{channel}");
     if count <= sockets {
         vec![name(((index + 1) * count - 1) / sockets)]

@@ -1,8 +1,8 @@
-//! The scenarios: what each needs of its clients, and what it does with them.
+//! The scenarios: what each does with its clients.
 
 mod burst;
 mod connect;
-pub(super) mod fanout;
+mod fanout;
 mod idle;
 mod mixed;
 mod slow;
@@ -10,48 +10,12 @@ mod storm;
 mod unicast;
 
 use super::super::Failure;
-use super::arguments::Scenario;
+use super::arguments::BenchArgs;
 use super::publisher::Audience;
 use super::run::Run;
-
-/// What a scenario needs of its clients and its gateway.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Shape {
-    /// Version 2 of the protocol.
-    pub(super) is_v2: bool,
-    /// Clients keep their place, and give it when they come back.
-    pub(super) keeps_places: bool,
-    /// Who is lost tries again.
-    pub(super) comes_back: bool,
-    /// Heartbeats as the settings have them; else a gateway of our own sends none, for they would only blur what is
-    /// measured.
-    pub(super) heartbeats: bool,
-    /// Channels that clients subscribe to.
-    pub(super) has_channels: bool,
-}
+use super::shape::Scenario;
 
 impl Scenario {
-    /// What it needs.
-    pub(super) fn shape(self) -> Shape {
-        let plain = Shape::default();
-        match self {
-            Self::Idle => Shape { heartbeats: true, ..plain },
-            Self::Mixed => Shape { is_v2: true, heartbeats: true, has_channels: true, ..plain },
-            Self::Burst => Shape { is_v2: true, has_channels: true, ..plain },
-            Self::Storm => Shape { is_v2: true, keeps_places: true, comes_back: true, ..plain },
-            Self::Connect | Self::Fanout | Self::Unicast | Self::Slow | Self::FloorServer => plain,
-        }
-    }
-
-    /// The channels of one of so many clients.
-    pub(super) fn channels(self, namespace: &str, index: usize, sockets: usize) -> Vec<String> {
-        match self {
-            Self::Burst => burst::channels(namespace, index, sockets),
-            Self::Mixed => mixed::channels(namespace, index, sockets),
-            _ => Vec::new(),
-        }
-    }
-
     /// Runs it.
     pub(super) fn run(self, run: &mut Run<'_>) -> Result<(), Failure> {
         match self {
@@ -65,6 +29,16 @@ impl Scenario {
             Self::Burst => burst::run(run),
             Self::FloorServer => Ok(()),
         }
+    }
+}
+
+/// The channels of a client.
+pub(super) fn channels(arguments: &BenchArgs, namespace: &str, index: usize) -> Vec<String> {
+    match (arguments.channels, arguments.scenario) {
+        (Some(count), _) => fanout::channels(namespace, index, arguments.sockets, count),
+        (None, Scenario::Burst) => burst::channels(namespace, index, arguments.sockets),
+        (None, Scenario::Mixed) => mixed::channels(namespace, index, arguments.sockets),
+        (None, _) => Vec::new(),
     }
 }
 

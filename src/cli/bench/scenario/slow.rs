@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::super::super::Failure;
+use super::super::plan::{Order, Pace};
 use super::super::run::Run;
-use super::super::swarm::{Order, Pace};
 use super::everybody;
 
 const QUEUED: &str = "gateway_outbound_queued_bytes";

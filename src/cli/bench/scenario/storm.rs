@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
 use super::super::super::Failure;
+use super::super::plan::{Order, Pace};
 use super::super::run::{PATIENCE, Run};
-use super::super::swarm::{Order, Pace};
 use super::super::wire::{self, Stamp};
 use super::everybody;
 

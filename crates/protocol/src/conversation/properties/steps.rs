@@ -41,8 +41,7 @@ pub(super) fn rules() -> impl Strategy<Value = Rules> {
         any::<bool>(),
     )
         .prop_map(|(interval, grace, identify, messages_per_minute, max_subscriptions, public)| Rules {
-            heartbeat_interval: interval,
-            heartbeat_grace: grace,
+            heartbeat: HeartbeatRules { interval, grace },
             identify_timeout: identify,
             max_message_bytes: 65_536,
             messages_per_minute,

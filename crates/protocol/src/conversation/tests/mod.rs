@@ -19,8 +19,7 @@ const UNIX_START_MS: u64 = 1_700_000_000_000;
 
 fn rules() -> Rules {
     Rules {
-        heartbeat_interval: 45 * SECOND,
-        heartbeat_grace: 15 * SECOND,
+        heartbeat: HeartbeatRules { interval: 45 * SECOND, grace: 15 * SECOND },
         identify_timeout: 10 * SECOND,
         max_message_bytes: 65_536,
         messages_per_minute: 120,

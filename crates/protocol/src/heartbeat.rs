@@ -1,0 +1,143 @@
+//! The heartbeat of one session: when the gateway sends op 10, and when a silent client is given up.
+
+use std::time::{Duration, Instant};
+
+/// The settings of the heartbeat, shared by all sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeartbeatRules {
+    /// Time between two heartbeats of the gateway.
+    pub interval: Duration,
+    /// How long a client may be silent beyond the interval.
+    pub grace: Duration,
+}
+
+/// The clock of one session's heartbeat. The rules are passed in: every session keeps to the same ones, so a
+/// copy in each would only cost memory.
+#[derive(Debug)]
+pub struct Heartbeat {
+    last_seen: Instant,
+    next_beat: Instant,
+}
+
+/// What a heartbeat asks for when its deadline has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeartbeatDue {
+    /// Send op 10.
+    Beat,
+    /// Close with 4002: the client was silent for the interval and the grace.
+    TimedOut,
+}
+
+impl Heartbeat {
+    /// Starts the heartbeat of a client that has just connected. `jitter`, from 0 to 1, places the first beat
+    /// within the interval, so that sessions that began together do not beat together.
+    pub fn start(rules: &HeartbeatRules, jitter: f64, now: Instant) -> Self {
+        Self { last_seen: now, next_beat: now + rules.interval.mul_f64(jitter.clamp(0.0, 1.0)) }
+    }
+
+    /// Notes a frame of the client: any frame is a sign of life.
+    pub fn on_frame(&mut self, now: Instant) {
+        self.last_seen = now;
+    }
+
+    /// When to call [`Heartbeat::on_deadline`]. Every frame may move the deadline.
+    pub fn next_deadline(&self, rules: &HeartbeatRules) -> Instant {
+        self.next_beat.min(self.silent_until(rules))
+    }
+
+    /// Tells what is due. The timeout goes before the beat; too early a call returns `None`.
+    pub fn on_deadline(&mut self, rules: &HeartbeatRules, now: Instant) -> Option<HeartbeatDue> {
+        if self.silent_until(rules) <= now {
+            return Some(HeartbeatDue::TimedOut);
+        }
+        if self.next_beat > now {
+            return None;
+        }
+        // Counted from now, not from the deadline: after a stall one beat is owed, not one for each missed.
+        self.next_beat = now + rules.interval;
+        Some(HeartbeatDue::Beat)
+    }
+
+    fn silent_until(&self, rules: &HeartbeatRules) -> Instant {
+        self.last_seen + rules.interval + rules.grace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+    const RULES: HeartbeatRules = HeartbeatRules { interval: SECOND.saturating_mul(45), grace: SECOND };
+
+    #[test]
+    fn jitter_places_the_first_beat_within_the_interval() {
+        let start = Instant::now();
+        for (jitter, first) in [
+            (-1.0, Duration::ZERO),
+            (0.0, Duration::ZERO),
+            (0.1, 4_500 * MS),
+            (1.0, 45 * SECOND),
+            (7.0, 45 * SECOND),
+        ] {
+            let heartbeat = Heartbeat::start(&RULES, jitter, start);
+            assert_eq!(heartbeat.next_deadline(&RULES), start + first, "jitter {jitter}");
+        }
+    }
+
+    #[test]
+    fn beats_come_one_interval_apart() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
+        for beat in 1..=5 {
+            let due = start + beat * RULES.interval;
+            heartbeat.on_frame(due - MS);
+            assert_eq!(heartbeat.next_deadline(&RULES), due);
+            assert_eq!(heartbeat.on_deadline(&RULES, due), Some(HeartbeatDue::Beat));
+        }
+    }
+
+    #[test]
+    fn silence_times_out_after_interval_and_grace_not_before() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
+        let (beat, timeout) = (start + RULES.interval, start + RULES.interval + RULES.grace);
+        assert_eq!(heartbeat.on_deadline(&RULES, beat), Some(HeartbeatDue::Beat));
+        assert_eq!(heartbeat.next_deadline(&RULES), timeout);
+        assert_eq!(heartbeat.on_deadline(&RULES, timeout - MS), None);
+        assert_eq!(heartbeat.on_deadline(&RULES, timeout), Some(HeartbeatDue::TimedOut));
+    }
+
+    #[test]
+    fn any_frame_puts_the_timeout_off() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
+        heartbeat.on_frame(start + 44 * SECOND);
+        assert_eq!(heartbeat.on_deadline(&RULES, start + 46 * SECOND), Some(HeartbeatDue::Beat));
+        assert_eq!(heartbeat.next_deadline(&RULES), start + 90 * SECOND);
+    }
+
+    #[test]
+    fn a_stall_of_several_intervals_owes_one_beat() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::start(&RULES, 0.5, start);
+        let late = start + 200 * SECOND;
+        heartbeat.on_frame(late);
+        assert_eq!(heartbeat.on_deadline(&RULES, late), Some(HeartbeatDue::Beat));
+        assert_eq!(heartbeat.on_deadline(&RULES, late), None);
+        assert_eq!(heartbeat.next_deadline(&RULES), late + RULES.interval);
+    }
+
+    #[test]
+    fn the_timeout_goes_before_an_overdue_beat() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::start(&RULES, 0.5, start);
+        assert_eq!(heartbeat.on_deadline(&RULES, start + 200 * SECOND), Some(HeartbeatDue::TimedOut));
+    }
+
+    #[test]
+    fn a_heartbeat_costs_a_session_two_instants() {
+        assert_eq!(size_of::<Heartbeat>(), 2 * size_of::<Instant>());
+    }
+}

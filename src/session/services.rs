@@ -1,0 +1,23 @@
+//! What all sessions of a worker thread share.
+
+use std::sync::Arc;
+
+use actix::Addr;
+
+use crate::auth::Authenticator;
+use crate::hub::Hub;
+use crate::metrics::Metrics;
+use protocol::conversation::Rules;
+
+/// What all sessions of a worker thread share.
+#[derive(Debug)]
+pub struct Services {
+    /// The settings of every conversation.
+    pub rules: Arc<Rules>,
+    /// Checks the tokens of clients.
+    pub authenticator: Arc<Authenticator>,
+    /// The hub of this thread.
+    pub hub: Addr<Hub>,
+    /// The counters of the process.
+    pub metrics: Metrics,
+}
