@@ -1,5 +1,6 @@
 //! The command line: what the binary can do besides serving.
 
+#[path = "../../crates/bench/src/mod.rs"]
 mod bench;
 mod check;
 mod client;
