@@ -1,6 +1,5 @@
 //! The command line: what the binary can do besides serving.
 
-#[path = "../../crates/bench/src/mod.rs"]
 mod bench;
 mod check;
 mod client;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::super::Failure;
-use super::scenario::{Shape, fanout};
-use super::sweep::Sweep;
-use super::wire::MIN_MESSAGE_BYTES;
+use crate::BenchError;
+use crate::scenario::{Shape, fanout};
+use crate::sweep::Sweep;
+use crate::wire::MIN_MESSAGE_BYTES;
 
 /// How many channels a socket may have with `--channels`: fewer than the usual `limits.subscriptions_per_session`.
 const MAX_CHANNELS_OF_ONE: usize = 90;
@@ -18,7 +18,7 @@ const WATCHERS: usize = 50;
 
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Scenario {
+pub(crate) enum Scenario {
     /// Sockets that are identified and silent: memory, and CPU for their heartbeats, over time
     Idle,
     /// Connecting and identifying
@@ -42,79 +42,80 @@ pub(super) enum Scenario {
 
 impl Scenario {
     /// Its name on the command line.
-    pub(super) fn name(self) -> String {
+    pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
+/// What is run, and how.
 #[derive(Debug, Clone, Args)]
-pub(in crate::cli) struct BenchArgs {
+pub struct BenchArgs {
     /// What is tried
     #[arg(value_enum)]
-    pub(super) scenario: Scenario,
+    pub(crate) scenario: Scenario,
     /// How many sockets, each of a user of its own
     #[arg(long, value_name = "N", default_value_t = 1_000)]
-    pub(super) sockets: usize,
+    pub(crate) sockets: usize,
     /// For how long messages are published, or silence is watched (slow, burst: three times)
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
-    pub(super) seconds: f64,
+    pub(crate) seconds: f64,
     /// Messages in a second (connect: connections), each due at its own time whatever became of those before; latency
     /// counts from then. Without it each is sent when one before has arrived: the most that is possible [mixed: 200,
     /// slow: 10, burst: 100]
     #[arg(long, value_name = "PER SECOND", conflicts_with = "in_flight")]
-    pub(super) rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// With fanout, unicast and mixed: find out first how many messages in a second are possible, and publish at this share
     /// of them
     #[arg(long, value_name = "0.01 TO 1", conflicts_with = "rate")]
-    pub(super) capacity_share: Option<f64>,
+    pub(crate) capacity_share: Option<f64>,
     /// Without a rate: how many messages are on their way at a time [default: 1; connect: 64; storm: 256 connections]
     #[arg(long, value_name = "N")]
-    pub(super) in_flight: Option<usize>,
+    pub(crate) in_flight: Option<usize>,
     /// The length of a message [default: 128; slow: 1024; burst: 65536, of the big ones]
     #[arg(long, value_name = "BYTES")]
-    pub(super) message_bytes: Option<usize>,
+    pub(crate) message_bytes: Option<usize>,
     /// With fanout: the sockets are spread over so many channels, or each is on several, and each message goes to one channel
     #[arg(long, value_name = "N")]
-    pub(super) channels: Option<usize>,
+    pub(crate) channels: Option<usize>,
     /// Do all of it for each of these values: sockets=1000,5000, or channels=…, or message-bytes=…
     #[arg(long, value_name = "OPTION=N,…")]
-    pub(super) sweep: Option<Sweep>,
+    pub(crate) sweep: Option<Sweep>,
     /// Threads that hold the sockets; one more publishes (burst: another one holds the watchers)
     #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(super) threads: usize,
+    pub(crate) threads: usize,
     /// With slow: so many readers in a hundred sockets are stalled
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
-    pub(super) stalled: f64,
+    pub(crate) stalled: f64,
     /// With burst: from one big message to the next
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
-    pub(super) burst_every: f64,
+    pub(crate) burst_every: f64,
     /// Every client negotiates permessage-deflate
     #[arg(long)]
-    pub(super) deflate: bool,
+    pub(crate) deflate: bool,
     /// Measure the floor as well, a server that does nothing but write prepared frames, and give the gateway's figures
     /// as ratios to it
     #[arg(long)]
-    pub(super) floor: bool,
+    pub(crate) floor: bool,
     /// Start a redis-server for the gateway
     #[arg(long, conflicts_with = "running")]
-    pub(super) redis: bool,
+    pub(crate) redis: bool,
     /// Take the gateway that runs at server.public_addr and server.admin_addr, and start none
     #[arg(long)]
-    pub(super) running: bool,
+    pub(crate) running: bool,
     /// The process of the running gateway, for its CPU and memory
     #[arg(long, value_name = "ID", requires = "running")]
-    pub(super) pid: Option<u32>,
+    pub(crate) pid: Option<u32>,
     /// Print JSON
     #[arg(long)]
-    pub(super) json: bool,
+    pub(crate) json: bool,
     /// Draw the latencies over time (idle: the memory; sweep: what each delivery or socket costs) into this SVG file
     #[arg(long, value_name = "FILE")]
-    pub(super) plot: Option<PathBuf>,
+    pub(crate) plot: Option<PathBuf>,
 }
 
 impl BenchArgs {
     /// Messages in a second; `None`: a closed loop.
-    pub(super) fn rate(&self) -> Option<f64> {
+    pub(crate) fn rate(&self) -> Option<f64> {
         let usual = match self.scenario {
             _ if self.capacity_share.is_some() => None,
             Scenario::Mixed if self.in_flight.is_none() => Some(200.0),
@@ -126,7 +127,7 @@ impl BenchArgs {
     }
 
     /// The length of each message.
-    pub(super) fn message_bytes(&self) -> usize {
+    pub(crate) fn message_bytes(&self) -> usize {
         self.message_bytes.unwrap_or(match self.scenario {
             Scenario::Slow => 1_024,
             Scenario::Burst => 65_536,
@@ -135,7 +136,7 @@ impl BenchArgs {
     }
 
     /// How many clients are stalled readers, beside the others.
-    pub(super) fn stalled_readers(&self) -> usize {
+    pub(crate) fn stalled_readers(&self) -> usize {
         match self.scenario {
             Scenario::Slow => ((self.sockets as f64 * self.stalled / 100.0).round() as usize).max(1),
             _ => 0,
@@ -143,7 +144,7 @@ impl BenchArgs {
     }
 
     /// What the scenario needs, with these arguments.
-    pub(super) fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self) -> Shape {
         let shape = self.scenario.shape();
         match self.channels {
             Some(_) => Shape { is_v2: true, has_channels: true, ..shape },
@@ -152,7 +153,7 @@ impl BenchArgs {
     }
 
     /// The channels of a client.
-    pub(super) fn channels(&self, namespace: &str, index: usize) -> Vec<String> {
+    pub(crate) fn channels(&self, namespace: &str, index: usize) -> Vec<String> {
         match self.channels {
             Some(count) => fanout::channels(namespace, index, self.sockets, count),
             None => self.scenario.channels(namespace, index, self.sockets),
@@ -160,29 +161,29 @@ impl BenchArgs {
     }
 
     /// How many clients get what is measured beside a burst, beside those who get the burst.
-    pub(super) fn watchers(&self) -> usize {
+    pub(crate) fn watchers(&self) -> usize {
         if self.scenario == Scenario::Burst { WATCHERS } else { 0 }
     }
 
     /// How many clients there are beside those that are counted.
-    pub(super) fn beside(&self) -> usize {
+    pub(crate) fn beside(&self) -> usize {
         self.stalled_readers() + self.watchers()
     }
 
     /// Clients from this one on have the smallest receive buffer.
-    pub(super) fn narrow_from(&self) -> usize {
+    pub(crate) fn narrow_from(&self) -> usize {
         if self.stalled_readers() > 0 { self.sockets } else { usize::MAX }
     }
 
     /// One message of so many is a burst.
-    pub(super) fn messages_per_burst(&self) -> u64 {
+    pub(crate) fn messages_per_burst(&self) -> u64 {
         let rate = self.rate().unwrap_or(BURST_RATE);
         // One of two at most, or nothing would be left to measure.
         ((self.burst_every.min(self.seconds) * rate).round() as u64).max(2)
     }
 
     /// Whether all of it makes sense.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result<(), BenchError> {
         let is_between = |value: f64, least: f64, most: f64| value >= least && value <= most;
         let rate = self.rate.unwrap_or(1.0);
         let in_flight = self.in_flight.unwrap_or(1);
@@ -221,7 +222,7 @@ impl BenchArgs {
             ),
         ] {
             if !holds {
-                return Err(Failure::Other(sentence));
+                return Err(BenchError::Arguments(sentence));
             }
         }
         Ok(())

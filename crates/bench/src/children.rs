@@ -4,10 +4,9 @@
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::select_all;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::super::Failure;
+use crate::BenchError;
 
 /// All that run. A signal comes to the process as a whole, so this is the whole process' list.
 static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
@@ -15,11 +14,11 @@ static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
 const ENDED_BY_SIGNAL: i32 = 128;
 
 /// A process of ours. Ended when dropped.
-pub(super) struct OwnProcess(Arc<Mutex<Child>>);
+pub(crate) struct OwnProcess(Arc<Mutex<Child>>);
 
 impl OwnProcess {
     /// Starts it.
-    pub(super) fn start(command: &mut Command) -> std::io::Result<Self> {
+    pub(crate) fn start(command: &mut Command) -> std::io::Result<Self> {
         // Held all the while: a signal finds every process that has been started, and none is started after it.
         let mut running = locked(&RUNNING);
         let child = Arc::new(Mutex::new(command.spawn()?));
@@ -28,12 +27,12 @@ impl OwnProcess {
     }
 
     /// Its number.
-    pub(super) fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         locked(&self.0).id()
     }
 
     /// Takes one of its standard streams.
-    pub(super) fn take<T>(&self, stream: impl FnOnce(&mut Child) -> Option<T>) -> Option<T> {
+    pub(crate) fn take<T>(&self, stream: impl FnOnce(&mut Child) -> Option<T>) -> Option<T> {
         stream(&mut locked(&self.0))
     }
 }
@@ -46,21 +45,23 @@ impl Drop for OwnProcess {
 }
 
 /// From here on a signal to end takes all of them along. Its number and 128 are the exit code then, as a shell has it.
-pub(super) fn end_with_signals() -> Result<(), Failure> {
+pub(crate) fn end_with_signals() -> Result<(), BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-    let mut signals = {
+    let signals = || -> std::io::Result<_> {
         let _entered = runtime.enter();
-        kinds.iter().map(|kind| Ok((*kind, signal(*kind)?))).collect::<std::io::Result<Vec<_>>>()?
+        let [terminate, interrupt, hangup] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok((terminate?, interrupt?, hangup?))
     };
+    let (mut terminate, mut interrupt, mut hangup) = signals()?;
     std::thread::Builder::new().name("bench-signals".to_owned()).spawn(move || {
-        let next = signals.iter_mut().map(|(kind, signal)| {
-            Box::pin(async move {
-                signal.recv().await;
-                *kind
-            })
+        let kind = runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = interrupt.recv() => SignalKind::interrupt(),
+                _ = hangup.recv() => SignalKind::hangup(),
+            }
         });
-        let (kind, ..) = runtime.block_on(select_all(next));
         let running = locked(&RUNNING);
         running.iter().for_each(end);
         std::process::exit(ENDED_BY_SIGNAL + kind.as_raw_value());

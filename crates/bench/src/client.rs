@@ -7,8 +7,8 @@ use bytes::BytesMut;
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::swarm::{Identity, Plan};
-use super::wire::{self, Heard, Stamp, Upgrade};
+use crate::swarm::{Identity, Plan};
+use crate::wire::{self, Heard, Stamp, Upgrade};
 use protocol::deflate::Inflater;
 
 /// So many sockets have the same source address: far fewer than an address has ports, and than a cap for each address.
@@ -21,7 +21,7 @@ const MAX_INFLATED_BYTES: usize = 128 << 20;
 
 /// Where a client stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Not connected.
     Away,
     /// The kernel connects it.
@@ -37,38 +37,38 @@ pub(super) enum State {
 }
 
 /// One client. There are many: it holds nothing while nothing is half received.
-pub(super) struct Client {
-    pub(super) stream: Option<TcpStream>,
-    pub(super) state: State,
+pub(crate) struct Client {
+    pub(crate) stream: Option<TcpStream>,
+    pub(crate) state: State,
     /// When it was to connect, in microseconds since the generator began.
-    pub(super) due_us: u64,
+    pub(crate) due_us: u64,
     /// Whether it reads no more once it is Ready.
-    pub(super) stalls: bool,
+    pub(crate) stalls: bool,
     held: Vec<u8>,
     since: Option<Box<str>>,
 }
 
 /// What came of reading.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     /// It has become Ready.
-    pub(super) is_ready: bool,
+    pub(crate) is_ready: bool,
     /// What Ready said of its place: whether nothing is missing.
-    pub(super) recovered: Option<bool>,
+    pub(crate) recovered: Option<bool>,
     /// Heartbeats answered.
-    pub(super) heartbeats: u64,
+    pub(crate) heartbeats: u64,
     /// It is over: why.
-    pub(super) lost: Option<String>,
+    pub(crate) lost: Option<String>,
 }
 
 impl Client {
     /// One that is not connected.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { stream: None, state: State::Away, due_us: 0, stalls: false, held: Vec::new(), since: None }
     }
 
     /// Begins to connect.
-    pub(super) fn connect(&mut self, index: usize, plan: &Plan) -> io::Result<&mut TcpStream> {
+    pub(crate) fn connect(&mut self, index: usize, plan: &Plan) -> io::Result<&mut TcpStream> {
         // From here on it counts as one that is on its way, whatever fails.
         self.state = State::Connecting;
         self.held = Vec::new();
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// The kernel has connected it: says everything that it has to say, in one go.
-    pub(super) fn introduce(&mut self, identity: &Identity, plan: &Plan) -> io::Result<()> {
+    pub(crate) fn introduce(&mut self, identity: &Identity, plan: &Plan) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         if let Some(error) = stream.take_error()? {
             return Err(error);
@@ -110,7 +110,7 @@ impl Client {
     }
 
     /// Reads all that is there. `take` gets each message.
-    pub(super) fn receive(&mut self, plan: &Plan, buffer: &mut [u8], mut take: impl FnMut(Stamp)) -> Outcome {
+    pub(crate) fn receive(&mut self, plan: &Plan, buffer: &mut [u8], mut take: impl FnMut(Stamp)) -> Outcome {
         let mut outcome = Outcome::default();
         loop {
             let Some(stream) = &mut self.stream else { return outcome };
@@ -231,14 +231,14 @@ impl Client {
 
     /// Whether it is still connected. A kernel whose window is closed may pass over a reset, so it says something that
     /// needs no answer, and is told then.
-    pub(super) fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let alive = stream.write(&[0x8A, 0x80, 0, 0, 0, 0]);
         alive.is_ok_and(|written| written > 0) && stream.take_error().is_ok_and(|error| error.is_none())
     }
 
     /// Ends the connection at once, as a broken network does.
-    pub(super) fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         if let Some(stream) = self.stream.take() {
             // Without it the connection ends in order, which is as good for us.
             let _ = SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));

@@ -14,12 +14,15 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
 
-use super::super::{Failure, print};
-use super::children::OwnProcess;
-use super::wire;
+use crate::children::OwnProcess;
+use crate::output::{print, print_error};
+use crate::{BenchError, wire};
 
 const LISTENER: Token = Token(usize::MAX);
+/// How many connections may wait to be accepted, as with the gateway.
+const BACKLOG: i32 = 4_096;
 /// How long a socket may stand still before its frame is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -27,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 type Sockets = Arc<Mutex<Vec<Option<Arc<TcpStream>>>>>;
 
 /// Starts one; returns where it listens and the way to tell it what to write.
-pub(super) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), Failure> {
+pub(crate) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), BenchError> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "floor-server"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let child = OwnProcess::start(&mut command)?;
@@ -38,15 +41,16 @@ pub(super) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), Failure> {
     }
     match (line.trim().parse(), stdin) {
         (Ok(address), Some(orders)) => Ok((child, address, orders)),
-        _ => Err(Failure::Other("the floor did not start".to_owned())),
+        _ => Err(BenchError::Server("the floor did not start".to_owned())),
     }
 }
 
 /// The process itself. Ends with its standard input.
-pub(super) fn serve() -> Result<ExitCode, Failure> {
+pub(crate) fn serve() -> Result<ExitCode, BenchError> {
     rlimit::increase_nofile_limit(u64::MAX)?;
-    let listener =
-        crate::socket::listener::bind((Ipv4Addr::LOCALHOST, 0).into(), crate::socket::listener::BACKLOG)?;
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // A second call for the same socket only makes its queue longer.
+    SockRef::from(&listener).listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
     print(&listener.local_addr()?.to_string())?;
     let sockets = Sockets::default();
@@ -54,7 +58,7 @@ pub(super) fn serve() -> Result<ExitCode, Failure> {
     let poll = Poll::new()?;
     std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
         if let Err(error) = accept(TcpListener::from_std(listener), poll, &shared) {
-            log::error!("the floor accepts no more: {error}");
+            print_error(&format!("the floor accepts no more: {error}"));
         }
     })?;
     for order in io::stdin().lock().lines() {

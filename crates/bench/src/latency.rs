@@ -7,13 +7,13 @@ use hdrhistogram::Histogram;
 /// The longest latency that is told apart, in microseconds; longer ones count as this.
 const LONGEST_US: u64 = 600_000_000;
 /// The length of a slice.
-pub(super) const SLICE: Duration = Duration::from_millis(500);
+pub(crate) const SLICE: Duration = Duration::from_millis(500);
 /// So many slices at most: a longer run's last one is longer.
 const MAX_SLICES: usize = 2_400;
 
 /// The latencies of one part of a run.
 #[derive(Clone)]
-pub(super) struct Latencies {
+pub(crate) struct Latencies {
     all: Histogram<u64>,
     /// By when a message was due, from the first one's time on. Two digits each, to keep them small.
     slices: Vec<Histogram<u32>>,
@@ -35,7 +35,7 @@ fn histogram<C: hdrhistogram::Counter>(digits: u8) -> Histogram<C> {
 
 impl Latencies {
     /// Notes one latency of a message that was due at this time of the generator's clock.
-    pub(super) fn record(&mut self, due_us: u64, latency_us: u64) {
+    pub(crate) fn record(&mut self, due_us: u64, latency_us: u64) {
         self.all.saturating_record(latency_us.max(1));
         let slice = due_us / SLICE.as_micros() as u64;
         if self.slices.is_empty() {
@@ -53,7 +53,7 @@ impl Latencies {
     }
 
     /// Takes those of another thread in.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         // Both have the same bounds, for which this cannot fail.
         let _ = self.all.add(&other.all);
         if self.slices.is_empty() {
@@ -75,22 +75,22 @@ impl Latencies {
     }
 
     /// How many there are.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.all.len()
     }
 
     /// The latency that this share (0 to 1) does not exceed, in milliseconds.
-    pub(super) fn quantile_ms(&self, share: f64) -> f64 {
+    pub(crate) fn quantile_ms(&self, share: f64) -> f64 {
         self.all.value_at_quantile(share) as f64 / 1e3
     }
 
     /// The longest, in milliseconds.
-    pub(super) fn max_ms(&self) -> f64 {
+    pub(crate) fn max_ms(&self) -> f64 {
         self.all.max() as f64 / 1e3
     }
 
     /// For each slice that has any: seconds since the first, and p50, p99 and the maximum in milliseconds.
-    pub(super) fn over_time(&self) -> Vec<(f64, [f64; 3])> {
+    pub(crate) fn over_time(&self) -> Vec<(f64, [f64; 3])> {
         let point = |(index, slice): (usize, &Histogram<u32>)| {
             let values = [slice.value_at_quantile(0.5), slice.value_at_quantile(0.99), slice.max()];
             (index as f64 * SLICE.as_secs_f64(), values.map(|us| us as f64 / 1e3))

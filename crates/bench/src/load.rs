@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::super::Failure;
-use super::latency::Latencies;
-use super::outcome::Outcome;
-use super::progress::{Progress, Whole};
-use super::publisher::Audience;
-use super::run::{PATIENCE, Run, Used};
-use super::wire::{self, Stamp};
+use crate::BenchError;
+use crate::latency::Latencies;
+use crate::outcome::Outcome;
+use crate::progress::{Progress, Whole};
+use crate::publisher::Audience;
+use crate::run::{PATIENCE, Run, Used};
+use crate::wire::{self, Stamp};
 
 /// As many messages that are due go out in one write.
 const BATCH: usize = 64;
@@ -23,33 +23,33 @@ const TRIAL_PHASE: u8 = 4;
 
 /// What one part of a run publishes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Load {
+pub(crate) struct Load {
     /// Its number, 1 to 4.
-    pub(super) phase: u8,
+    pub(crate) phase: u8,
     /// For how long.
-    pub(super) time: Duration,
+    pub(crate) time: Duration,
     /// Messages in a second; `None`: a closed loop.
-    pub(super) rate: Option<f64>,
+    pub(crate) rate: Option<f64>,
     /// How many are on their way at a time, in a closed loop.
-    pub(super) in_flight: usize,
+    pub(crate) in_flight: usize,
     /// The length of each.
-    pub(super) message_bytes: usize,
+    pub(crate) message_bytes: usize,
 }
 
 /// What came of it.
-pub(super) struct Published {
-    pub(super) publications: u64,
+pub(crate) struct Published {
+    pub(crate) publications: u64,
     /// How many deliveries there should have been …
-    pub(super) expected: u64,
+    pub(crate) expected: u64,
     /// … and how many there were.
-    pub(super) deliveries: u64,
-    pub(super) latencies: Latencies,
-    pub(super) used: Used,
+    pub(crate) deliveries: u64,
+    pub(crate) latencies: Latencies,
+    pub(crate) used: Used,
 }
 
 impl Run<'_> {
     /// The load that the arguments ask for.
-    pub(super) fn load(&self, phase: u8) -> Load {
+    pub(crate) fn load(&self, phase: u8) -> Load {
         let arguments = self.arguments;
         Load {
             phase,
@@ -61,10 +61,10 @@ impl Run<'_> {
     }
 
     /// Publishes as the arguments say, and notes what came of it.
-    pub(super) fn publish_and_note(
+    pub(crate) fn publish_and_note(
         &mut self,
         mut audience: impl FnMut(u64) -> Audience,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BenchError> {
         let mut load = self.load(1);
         if let Some(share) = self.arguments.capacity_share {
             let capacity = self.capacity(load, &mut audience)?;
@@ -76,7 +76,11 @@ impl Run<'_> {
     }
 
     /// How many messages in a second are possible.
-    fn capacity(&mut self, load: Load, audience: &mut impl FnMut(u64) -> Audience) -> Result<f64, Failure> {
+    fn capacity(
+        &mut self,
+        load: Load,
+        audience: &mut impl FnMut(u64) -> Audience,
+    ) -> Result<f64, BenchError> {
         let usual = (TRIAL_DELIVERIES / audience(0).members.len().max(1)).clamp(1, BATCH);
         let in_flight = self.arguments.in_flight.unwrap_or(usual);
         let trial = Load { phase: TRIAL_PHASE, time: TRIAL, rate: None, in_flight, ..load };
@@ -85,21 +89,21 @@ impl Run<'_> {
     }
 
     /// Publishes, waits until everything has arrived (or nothing more comes), and counts.
-    pub(super) fn publish(
+    pub(crate) fn publish(
         &mut self,
         load: Load,
         mut audience: impl FnMut(u64) -> Audience,
-    ) -> Result<Published, Failure> {
+    ) -> Result<Published, BenchError> {
         self.publish_each(load, |number| (audience(number), load))
     }
 
     /// The same, where a message may be of another part and length than `load` says, by its number. Deliveries and
     /// latencies are those of `load`.
-    pub(super) fn publish_each(
+    pub(crate) fn publish_each(
         &mut self,
         load: Load,
         mut message: impl FnMut(u64) -> (Audience, Load),
-    ) -> Result<Published, Failure> {
+    ) -> Result<Published, BenchError> {
         let label = format!("{}: publishing", self.name());
         let progress = Progress::start(label, Whole::Time(load.time), &self.swarm.counts);
         let before = self.swarm.counts.delivered();
@@ -139,7 +143,7 @@ impl Run<'_> {
         load: Load,
         rate: f64,
         message: &mut impl FnMut(u64) -> (Audience, Load),
-    ) -> Result<Sent, Failure> {
+    ) -> Result<Sent, BenchError> {
         let (start_us, mut sent) = (self.now_us(), Sent::default());
         let count = (load.time.as_secs_f64() * rate).round().max(1.0) as u64;
         let due_us = |number: u64| start_us + (number as f64 * 1e6 / rate) as u64;
@@ -167,7 +171,7 @@ impl Run<'_> {
         load: Load,
         before: u64,
         message: &mut impl FnMut(u64) -> (Audience, Load),
-    ) -> Result<Sent, Failure> {
+    ) -> Result<Sent, BenchError> {
         let (begun, mut sent) = (Instant::now(), Sent::default());
         // How many deliveries there are when each message that is on its way has arrived.
         let mut flying = VecDeque::new();
@@ -181,7 +185,7 @@ impl Run<'_> {
                 && !self.swarm.counts.wait_for_deliveries(first, Instant::now() + PATIENCE)
             {
                 let missing = first - self.swarm.counts.delivered();
-                return Err(Failure::Other(format!(
+                return Err(BenchError::Run(format!(
                     "{missing} deliveries have not come after {} s",
                     PATIENCE.as_secs()
                 )));
@@ -195,7 +199,7 @@ impl Run<'_> {
         (audience, load): (Audience, Load),
         at_us: u64,
         sent: &mut Sent,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), BenchError> {
         let message = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
         self.target.publisher()?.add(&audience, &message, false);
         sent.publications += 1;
@@ -213,7 +217,7 @@ struct Sent {
 
 impl Published {
     /// Notes the figures that every scenario with deliveries has.
-    pub(super) fn note(self, outcome: &mut Outcome) {
+    pub(crate) fn note(self, outcome: &mut Outcome) {
         let Self { publications, expected, deliveries, latencies, used } = self;
         let count = deliveries as f64;
         outcome.plain("publications", "publications", publications as f64);

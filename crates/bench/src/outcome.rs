@@ -1,6 +1,6 @@
 //! What a run found: figures with their names, latencies for the plot, and what to doubt.
 
-use super::latency::Latencies;
+use crate::latency::Latencies;
 
 /// A thread of the generator that is busier than this share of the time may itself be what is measured.
 const BUSY: f64 = 0.8;
@@ -11,59 +11,59 @@ const LATE_SHARE: f64 = 0.99;
 
 /// One figure.
 #[derive(Debug, Clone)]
-pub(super) struct Figure {
+pub(crate) struct Figure {
     /// Its name in JSON, with its unit.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// Its name for people, with its unit.
-    pub(super) label: String,
+    pub(crate) label: String,
     /// Not a number where it could not be taken.
-    pub(super) value: f64,
+    pub(crate) value: f64,
     /// Whether it means something beside the floor's.
-    pub(super) is_compared: bool,
+    pub(crate) is_compared: bool,
 }
 
 /// A line of the plot.
-pub(super) struct Curve {
-    pub(super) name: String,
+pub(crate) struct Curve {
+    pub(crate) name: String,
     /// Seconds, and the value then.
-    pub(super) points: Vec<(f64, f64)>,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// All that one run found.
 #[derive(Default)]
-pub(super) struct Outcome {
-    pub(super) figures: Vec<Figure>,
-    pub(super) curves: Vec<Curve>,
+pub(crate) struct Outcome {
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) curves: Vec<Curve>,
     /// What the curves show, with its unit.
-    pub(super) curves_show: &'static str,
+    pub(crate) curves_show: &'static str,
     /// How late messages were sent: the generator's own fault.
-    pub(super) late: Latencies,
+    pub(crate) late: Latencies,
     /// How busy the busiest thread of the generator was, 0 to 1.
-    pub(super) busiest: f64,
+    pub(crate) busiest: f64,
     /// Deliveries that should have been and were not, or were too many.
-    pub(super) wrong_deliveries: u64,
+    pub(crate) wrong_deliveries: u64,
 }
 
 impl Outcome {
     /// A figure by itself.
-    pub(super) fn plain(&mut self, key: &str, label: &str, value: f64) {
+    pub(crate) fn plain(&mut self, key: &str, label: &str, value: f64) {
         self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: false });
     }
 
     /// A figure that is compared with the floor's.
-    pub(super) fn compare(&mut self, key: &str, label: &str, value: f64) {
+    pub(crate) fn compare(&mut self, key: &str, label: &str, value: f64) {
         self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: true });
     }
 
     /// How many deliveries there were, and should have been.
-    pub(super) fn deliveries(&mut self, deliveries: u64, expected: u64) {
+    pub(crate) fn deliveries(&mut self, deliveries: u64, expected: u64) {
         self.plain("deliveries", "deliveries", deliveries as f64);
         self.plain("deliveries_expected", "deliveries expected", expected as f64);
         self.wrong_deliveries += deliveries.abs_diff(expected);
     }
 
     /// The quantiles of a latency, and its curves.
-    pub(super) fn latencies(&mut self, key: &str, label: &str, latencies: Latencies) {
+    pub(crate) fn latencies(&mut self, key: &str, label: &str, latencies: Latencies) {
         self.quantiles(key, label, &latencies);
         self.curves_show = "latency, ms";
         for (index, name) in ["p50", "p99", "max"].into_iter().enumerate() {
@@ -73,7 +73,7 @@ impl Outcome {
     }
 
     /// The quantiles of a latency.
-    pub(super) fn quantiles(&mut self, key: &str, label: &str, latencies: &Latencies) {
+    pub(crate) fn quantiles(&mut self, key: &str, label: &str, latencies: &Latencies) {
         for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99_9", 0.999)] {
             let spelt = name.replace('_', ".");
             self.compare(
@@ -86,27 +86,27 @@ impl Outcome {
     }
 
     /// Keeps the busiest thread.
-    pub(super) fn note_busy(&mut self, share: f64) {
+    pub(crate) fn note_busy(&mut self, share: f64) {
         self.busiest = self.busiest.max(share);
     }
 
     /// One of the figures.
-    pub(super) fn value(&self, key: &str) -> Option<f64> {
+    pub(crate) fn value(&self, key: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
     }
 
     /// How late messages were sent, in milliseconds: what one in a hundred exceeds.
-    pub(super) fn late_p99_ms(&self) -> f64 {
+    pub(crate) fn late_p99_ms(&self) -> f64 {
         if self.late.count() == 0 { 0.0 } else { self.late.quantile_ms(LATE_SHARE) }
     }
 
     /// Whether the generator itself may be what was measured.
-    pub(super) fn is_saturated(&self) -> bool {
+    pub(crate) fn is_saturated(&self) -> bool {
         self.busiest > BUSY || self.late_p99_ms() > LATE_MS
     }
 
     /// What to doubt, a sentence each.
-    pub(super) fn warnings(&self, name: &str) -> Vec<String> {
+    pub(crate) fn warnings(&self, name: &str) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.busiest > BUSY {
             warnings.push(format!(

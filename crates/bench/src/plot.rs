@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::outcome::Curve;
+use crate::outcome::Curve;
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 400.0;
@@ -17,7 +17,7 @@ const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73
 const GRID: f64 = 5.0;
 
 /// What is drawn from left to right.
-pub(super) enum Across<'a> {
+pub(crate) enum Across<'a> {
     /// Time, from 0.
     Seconds,
     /// These values of this quantity, by their logarithms.
@@ -54,7 +54,7 @@ fn least(values: &[f64]) -> f64 {
 }
 
 /// Draws curves of `value`. The upright axis begins at 0.
-pub(super) fn svg(title: &str, value: &str, across: &Across<'_>, curves: &[Curve]) -> String {
+pub(crate) fn svg(title: &str, value: &str, across: &Across<'_>, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.points).filter(|point| point.1.is_finite());
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);
     let (right, top) = (most(|point| point.0).max(1.0), most(|point| point.1).max(1e-3) * 1.05);

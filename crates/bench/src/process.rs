@@ -8,20 +8,20 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What a process has used so far, and what it holds.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// CPU in its own code, in seconds.
-    pub(super) user: f64,
+    pub(crate) user: f64,
     /// CPU in the kernel on its behalf, in seconds.
-    pub(super) system: f64,
+    pub(crate) system: f64,
     /// Both together, in seconds, and finer where the kernel keeps it for each thread.
-    pub(super) cpu: f64,
+    pub(crate) cpu: f64,
     /// Resident memory, in bytes.
-    pub(super) resident: f64,
+    pub(crate) resident: f64,
 }
 
 impl Account {
     /// Of the process with this id; `None` when there is none, or no `/proc`.
-    pub(super) fn of(process: u32) -> Option<Self> {
+    pub(crate) fn of(process: u32) -> Option<Self> {
         let (user, system) = cpu(&format!("/proc/{process}/stat"))?;
         let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -55,13 +55,13 @@ fn cpu(path: &str) -> Option<(f64, f64)> {
 }
 
 /// The calling thread, for [`thread_cpu`].
-pub(super) fn this_thread() -> Option<u32> {
+pub(crate) fn this_thread() -> Option<u32> {
     let link = fs::read_link("/proc/thread-self").ok()?;
     link.file_name()?.to_str()?.parse().ok()
 }
 
 /// The CPU that a thread of this process has used, in seconds.
-pub(super) fn thread_cpu(thread: u32) -> Option<f64> {
+pub(crate) fn thread_cpu(thread: u32) -> Option<f64> {
     let folder = Path::new("/proc/self/task").join(thread.to_string());
     match nanoseconds(&folder.join("schedstat")) {
         Some(cpu) if cpu > 0.0 => Some(cpu / 1e9),
@@ -70,7 +70,7 @@ pub(super) fn thread_cpu(thread: u32) -> Option<f64> {
 }
 
 /// The machine's load average of the last minute.
-pub(super) fn load_average() -> Option<f64> {
+pub(crate) fn load_average() -> Option<f64> {
     fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::swarm::Counts;
+use crate::swarm::Counts;
 
 const WIDTH: usize = 30;
 /// Seldom, so that it takes nothing from what is measured.
@@ -14,7 +14,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 
 /// What a bar is full of when it is full.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Whole {
+pub(crate) enum Whole {
     /// So many clients are Ready.
     Ready(usize),
     /// So much time has passed.
@@ -22,14 +22,14 @@ pub(super) enum Whole {
 }
 
 /// A line that is drawn again and again until this is dropped.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     end: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Progress {
     /// Begins to draw; does nothing where standard error is no terminal.
-    pub(super) fn start(label: String, whole: Whole, counts: &Arc<Counts>) -> Self {
+    pub(crate) fn start(label: String, whole: Whole, counts: &Arc<Counts>) -> Self {
         if !io::stderr().is_terminal() {
             return Self { end: None, thread: None };
         }

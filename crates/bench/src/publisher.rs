@@ -9,31 +9,31 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::super::Failure;
-use super::redis::{RedisAddress, command};
-use crate::settings::Secret;
+use crate::BenchError;
+use crate::RedisAddress;
+use crate::redis::command;
 
 /// Whom a message is for: the channel, and the clients that are on it.
 #[derive(Debug, Clone)]
-pub(super) struct Audience {
+pub(crate) struct Audience {
     /// The channel's name, without the prefix.
-    pub(super) channel: String,
+    pub(crate) channel: String,
     /// The clients; also how many deliveries there should be.
-    pub(super) members: Range<usize>,
+    pub(crate) members: Range<usize>,
 }
 
 /// Which way a publication goes.
-pub(super) enum Way {
+pub(crate) enum Way {
     /// `PUBLISH`, or `FCALL gateway_publish` when it is durable; with the keys' prefix.
     Redis(String),
     /// `POST /v1/publish`, with the key.
-    Admin(Option<Secret>),
+    Admin(Option<String>),
     /// A line for the floor.
     Floor,
 }
 
 /// One connection to publish on.
-pub(super) struct Publisher {
+pub(crate) struct Publisher {
     way: Way,
     out: Box<dyn Write + Send>,
     waiting: Vec<u8>,
@@ -47,18 +47,18 @@ const RECONNECT: Duration = Duration::from_secs(2);
 
 impl Publisher {
     /// By Redis itself.
-    pub(super) fn redis(address: &RedisAddress, prefix: &str) -> Result<Self, Failure> {
+    pub(crate) fn redis(address: &RedisAddress, prefix: &str) -> Result<Self, BenchError> {
         Self::over(address.connect()?, Way::Redis(prefix.to_owned()))
     }
 
     /// By the admin port of the gateway.
-    pub(super) fn admin(address: SocketAddr, key: Option<Secret>) -> Result<Self, Failure> {
+    pub(crate) fn admin(address: SocketAddr, key: Option<String>) -> Result<Self, BenchError> {
         let publisher = Self::over(connect(address)?, Way::Admin(key))?;
         Ok(Self { admin: Some((address, Instant::now())), ..publisher })
     }
 
     /// To the floor.
-    pub(super) fn floor(orders: impl Write + Send + 'static) -> Self {
+    pub(crate) fn floor(orders: impl Write + Send + 'static) -> Self {
         Self {
             way: Way::Floor,
             out: Box::new(orders),
@@ -68,14 +68,14 @@ impl Publisher {
         }
     }
 
-    fn over(stream: TcpStream, way: Way) -> Result<Self, Failure> {
+    fn over(stream: TcpStream, way: Way) -> Result<Self, BenchError> {
         let refused = Arc::<Mutex<Option<String>>>::default();
         read_answers(stream.try_clone()?, Arc::clone(&refused), matches!(way, Way::Redis(_)))?;
         Ok(Self { way, out: Box::new(stream), waiting: Vec::new(), refused, admin: None })
     }
 
     /// Puts a message into the next batch.
-    pub(super) fn add(&mut self, audience: &Audience, message: &str, is_durable: bool) {
+    pub(crate) fn add(&mut self, audience: &Audience, message: &str, is_durable: bool) {
         let channel = &audience.channel;
         match &self.way {
             Way::Redis(prefix) if is_durable => {
@@ -88,9 +88,8 @@ impl Publisher {
             Way::Admin(key) => {
                 let body =
                     format!(r#"{{"channel":{},"durable":{is_durable},"message":{message}}}"#, json!(channel));
-                let key = key
-                    .as_ref()
-                    .map_or_else(String::new, |key| format!("Authorization: Bearer {}\r\n", key.expose()));
+                let key =
+                    key.as_ref().map_or_else(String::new, |key| format!("Authorization: Bearer {}\r\n", key));
                 let head = format!(
                     "POST /v1/publish HTTP/1.1\r\nHost: localhost\r\n{key}Content-Type: application/json\r\n\
                      Content-Length: {}\r\n\r\n",
@@ -110,7 +109,7 @@ impl Publisher {
     }
 
     /// A frame that is no publication; only the floor can send one by itself.
-    pub(super) fn add_heartbeat(&mut self, members: Range<usize>) {
+    pub(crate) fn add_heartbeat(&mut self, members: Range<usize>) {
         if matches!(self.way, Way::Floor) {
             let order = format!("{} {} {{\"op\":10,\"time\":1579276740336}}\n", members.start, members.end);
             self.waiting.extend(order.as_bytes());
@@ -118,7 +117,7 @@ impl Publisher {
     }
 
     /// Sends the batch.
-    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) fn flush(&mut self) -> Result<(), BenchError> {
         self.check()?;
         if let Some((address, last)) = &mut self.admin {
             if last.elapsed() > RECONNECT {
@@ -131,21 +130,21 @@ impl Publisher {
         self.out
             .write_all(&self.waiting)
             .and_then(|()| self.out.flush())
-            .map_err(|error| Failure::Other(format!("publishing: {error}")))?;
+            .map_err(|error| BenchError::Run(format!("publishing: {error}")))?;
         self.waiting.clear();
         Ok(())
     }
 
     /// Whether a publication has been refused.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result<(), BenchError> {
         match self.refused.lock().ok().and_then(|refused| refused.clone()) {
-            Some(answer) => Err(Failure::Other(format!("a publication was refused: {answer}"))),
+            Some(answer) => Err(BenchError::Run(format!("a publication was refused: {answer}"))),
             None => Ok(()),
         }
     }
 
     /// How it publishes, for the report.
-    pub(super) fn way(&self) -> &'static str {
+    pub(crate) fn way(&self) -> &'static str {
         match self.way {
             Way::Redis(_) => "Redis",
             Way::Admin(_) => "the admin port",
@@ -154,15 +153,19 @@ impl Publisher {
     }
 }
 
-fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
+fn connect(address: SocketAddr) -> Result<TcpStream, BenchError> {
     let stream =
-        TcpStream::connect(address).map_err(|error| Failure::Other(format!("{address}: {error}")))?;
+        TcpStream::connect(address).map_err(|error| BenchError::Server(format!("{address}: {error}")))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 /// Reads what a connection is answered until it ends; keeps the first line that refuses.
-fn read_answers(answers: TcpStream, kept: Arc<Mutex<Option<String>>>, is_redis: bool) -> Result<(), Failure> {
+fn read_answers(
+    answers: TcpStream,
+    kept: Arc<Mutex<Option<String>>>,
+    is_redis: bool,
+) -> Result<(), BenchError> {
     std::thread::Builder::new().name("bench-answers".to_owned()).spawn(move || {
         for line in BufReader::new(answers).lines().map_while(Result::ok) {
             let is_error = if is_redis {

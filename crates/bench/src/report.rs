@@ -1,46 +1,66 @@
 //! What was found, as a table for people or as JSON for machines.
 
 use std::fmt::Write as _;
+use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
-use super::arguments::{BenchArgs, Scenario};
-use super::outcome::{Figure, Outcome};
-use super::process;
+use crate::arguments::{BenchArgs, Scenario};
+use crate::outcome::{Figure, Outcome};
+use crate::output::{draw, print, print_error};
+use crate::plot::{self, Across};
+use crate::{BenchError, TokenKind, process};
 
 /// Everything that a report tells.
-pub(super) struct Report {
-    pub(super) arguments: BenchArgs,
-    /// How tokens are checked, for the headline.
-    pub(super) auth: &'static str,
+pub(crate) struct Report {
+    pub(crate) arguments: BenchArgs,
+    /// How the gateway checks tokens.
+    pub(crate) tokens: TokenKind,
     /// Which way publications go.
-    pub(super) way: &'static str,
-    pub(super) gateway: Outcome,
-    pub(super) floor: Option<Outcome>,
+    pub(crate) way: &'static str,
+    pub(crate) gateway: Outcome,
+    pub(crate) floor: Option<Outcome>,
 }
 
 impl Report {
+    /// Prints it and draws its plot; returns the process' exit code.
+    pub(crate) fn tell(&self) -> Result<ExitCode, BenchError> {
+        let arguments = &self.arguments;
+        if let Some(path) = &arguments.plot {
+            let title = format!("{}, {} sockets", arguments.scenario.name(), arguments.sockets);
+            let Outcome { curves_show, curves, .. } = &self.gateway;
+            draw(path, &plot::svg(&title, curves_show, &Across::Seconds, curves))?;
+        }
+        if arguments.json {
+            print(&self.json().to_string())?;
+            self.warnings().iter().for_each(|warning| print_error(warning));
+        } else {
+            print(self.table().trim_end())?;
+        }
+        Ok(if self.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
     /// What to doubt, a sentence each.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let floor = self.floor.iter().flat_map(|floor| floor.warnings("floor"));
         self.gateway.warnings("gateway").into_iter().chain(floor).collect()
     }
 
     /// Whether every delivery there should have been was.
-    pub(super) fn is_exact(&self) -> bool {
+    pub(crate) fn is_exact(&self) -> bool {
         let floor = self.floor.as_ref().map_or(0, |floor| floor.wrong_deliveries);
         self.gateway.wrong_deliveries == 0 && floor == 0
     }
 
     /// How many times the floor's figure the gateway's is.
-    pub(super) fn ratio(&self, figure: &Figure) -> Option<f64> {
+    pub(crate) fn ratio(&self, figure: &Figure) -> Option<f64> {
         let floor = self.floor.as_ref()?.value(&figure.key)?;
         let ratio = figure.value / floor;
         (figure.is_compared && ratio.is_finite()).then_some(ratio)
     }
 
     /// The table, warnings included.
-    pub(super) fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut text = self.headline();
         let width = self.gateway.figures.iter().map(|figure| figure.label.chars().count()).max().unwrap_or(0);
         let _ = write!(text, "{:width$}  {:>12}", "", "gateway");
@@ -74,7 +94,7 @@ impl Report {
     }
 
     /// What was tried, and where.
-    pub(super) fn headline(&self) -> String {
+    pub(crate) fn headline(&self) -> String {
         let BenchArgs { scenario, sockets, threads, .. } = &self.arguments;
         let pace = match (scenario, self.arguments.rate(), self.arguments.in_flight) {
             (Scenario::Idle, ..) => "silent".to_owned(),
@@ -96,13 +116,13 @@ impl Report {
             scenario.name(),
             self.arguments.message_bytes(),
             self.way,
-            self.auth,
+            self.tokens.name(),
             cores(),
         )
     }
 
     /// One object.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let arguments = &self.arguments;
         let ratios = self.gateway.figures.iter().filter_map(|figure| {
             let ratio = self.ratio(figure)?;
@@ -123,7 +143,7 @@ impl Report {
                 "deflate": arguments.deflate,
             },
             "published_by": self.way,
-            "tokens": self.auth,
+            "tokens": self.tokens.name(),
             "machine": { "cores": cores(), "load_average": process::load_average() },
             "gateway": figures(&self.gateway),
             "floor": self.floor.as_ref().map(figures),
@@ -152,7 +172,7 @@ fn figures(outcome: &Outcome) -> Value {
 }
 
 /// As many digits as say something.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "-".to_owned(),
         large if large >= 100.0 || value.fract() == 0.0 => grouped(value.round() as i64),

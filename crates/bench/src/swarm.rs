@@ -9,45 +9,45 @@ use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 
-use super::super::Failure;
-use super::latency::Latencies;
-use super::process;
-use super::worker::{Recorder, Share, WAKE, Worker};
+use crate::BenchError;
+use crate::latency::Latencies;
+use crate::process;
+use crate::worker::{Recorder, Share, WAKE, Worker};
 
 /// A run has at most so many parts, the one that is not counted (0) included: a part's number is one digit.
-pub(super) const PHASES: usize = 5;
+pub(crate) const PHASES: usize = 5;
 
 /// Who connects where, and how.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Where clients connect.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// One client each.
-    pub(super) identities: Vec<Identity>,
+    pub(crate) identities: Vec<Identity>,
     /// Whether they speak version 2.
-    pub(super) is_v2: bool,
+    pub(crate) is_v2: bool,
     /// Whether they negotiate permessage-deflate.
-    pub(super) is_deflated: bool,
+    pub(crate) is_deflated: bool,
     /// Whether they keep the place of the last message on `all`, and give it when they come back.
-    pub(super) keeps_places: bool,
+    pub(crate) keeps_places: bool,
     /// Whether one that is lost or refused tries again.
-    pub(super) comes_back: bool,
+    pub(crate) comes_back: bool,
     /// Clients from this one on have the smallest receive buffer.
-    pub(super) narrow_from: usize,
+    pub(crate) narrow_from: usize,
     /// Clients from this one on have a thread of their own, that reads nothing else.
-    pub(super) apart_from: usize,
+    pub(crate) apart_from: usize,
 }
 
 /// Who a client is.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// Its token.
-    pub(super) token: String,
+    pub(crate) token: String,
     /// What it subscribes to with Identify (version 2).
-    pub(super) channels: Vec<String>,
+    pub(crate) channels: Vec<String>,
 }
 
 /// How fast clients connect.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Pace {
+pub(crate) enum Pace {
     /// So many in a second, whether or not the ones before are Ready.
     Rate(f64),
     /// As fast as it goes, so many of them at a time; each is due when it is begun.
@@ -57,7 +57,7 @@ pub(super) enum Pace {
 }
 
 /// What the clients of one thread are told.
-pub(super) enum Order {
+pub(crate) enum Order {
     /// These connect.
     Connect(Range<usize>, Pace),
     /// All sockets are cut.
@@ -74,21 +74,21 @@ pub(super) enum Order {
 
 /// What all threads count together.
 #[derive(Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// Clients that are Ready now.
-    pub(super) ready: AtomicUsize,
+    pub(crate) ready: AtomicUsize,
     /// Connections that were refused, or lost without our doing.
-    pub(super) lost: AtomicUsize,
+    pub(crate) lost: AtomicUsize,
     /// Of those that came back with a place, how many were told that nothing is missing.
-    pub(super) recovered: AtomicUsize,
+    pub(crate) recovered: AtomicUsize,
     /// … and how many that something may be.
-    pub(super) not_recovered: AtomicUsize,
+    pub(crate) not_recovered: AtomicUsize,
     /// Heartbeats answered.
-    pub(super) heartbeats: AtomicU64,
+    pub(crate) heartbeats: AtomicU64,
     /// Messages received, by phase.
-    pub(super) deliveries: [AtomicU64; PHASES],
+    pub(crate) deliveries: [AtomicU64; PHASES],
     /// The last reason why a connection was lost.
-    pub(super) reason: Mutex<Option<String>>,
+    pub(crate) reason: Mutex<Option<String>>,
     /// How many deliveries the publisher waits for, and its thread.
     awaited: AtomicU64,
     waiting: OnceLock<Thread>,
@@ -96,12 +96,12 @@ pub(super) struct Counts {
 
 impl Counts {
     /// Messages received in all phases.
-    pub(super) fn delivered(&self) -> u64 {
+    pub(crate) fn delivered(&self) -> u64 {
         self.deliveries.iter().map(|phase| phase.load(SeqCst)).sum()
     }
 
     /// Wakes whoever waits for so many deliveries. Called by each thread after each batch.
-    pub(super) fn notify(&self) {
+    pub(crate) fn notify(&self) {
         if let Some(waiting) = self.waiting.get()
             && self.delivered() >= self.awaited.load(SeqCst)
         {
@@ -110,7 +110,7 @@ impl Counts {
     }
 
     /// Waits until so many messages have come; false when the deadline has passed first. Only ever called by one thread.
-    pub(super) fn wait_for_deliveries(&self, count: u64, deadline: Instant) -> bool {
+    pub(crate) fn wait_for_deliveries(&self, count: u64, deadline: Instant) -> bool {
         self.awaited.store(count, SeqCst);
         self.waiting.get_or_init(std::thread::current);
         while self.delivered() < count {
@@ -126,9 +126,9 @@ impl Counts {
 }
 
 /// All clients.
-pub(super) struct Swarm {
+pub(crate) struct Swarm {
     /// What they count.
-    pub(super) counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     comes_back: bool,
     threads: Vec<Threaded>,
 }
@@ -142,7 +142,7 @@ struct Threaded {
 
 impl Swarm {
     /// Starts the threads; nobody connects yet. Times are counted from `begun`.
-    pub(super) fn start(plan: Plan, threads: usize, begun: Instant) -> Result<Self, Failure> {
+    pub(crate) fn start(plan: Plan, threads: usize, begun: Instant) -> Result<Self, BenchError> {
         let (plan, counts) = (Arc::new(plan), Arc::<Counts>::default());
         let mut started = Vec::new();
         for (number, share) in shares(plan.identities.len(), plan.apart_from, threads).enumerate() {
@@ -163,7 +163,7 @@ impl Swarm {
     }
 
     /// Tells every thread.
-    pub(super) fn tell(&self, order: impl Fn() -> Order) {
+    pub(crate) fn tell(&self, order: impl Fn() -> Order) {
         for thread in &self.threads {
             // A thread that has ended has reported why.
             let _ = thread.orders.send(order());
@@ -172,7 +172,7 @@ impl Swarm {
     }
 
     /// What all threads have recorded so far.
-    pub(super) fn report(&self) -> Recorder {
+    pub(crate) fn report(&self) -> Recorder {
         let (sender, reports) = mpsc::channel();
         self.tell(|| Order::Report(sender.clone()));
         drop(sender);
@@ -184,18 +184,18 @@ impl Swarm {
     }
 
     /// The latencies of one phase.
-    pub(super) fn latencies(&self, phase: u8) -> Latencies {
+    pub(crate) fn latencies(&self, phase: u8) -> Latencies {
         let mut report = self.report();
         std::mem::take(&mut report.phases[usize::from(phase)])
     }
 
     /// The kernel's numbers of the threads.
-    pub(super) fn thread_ids(&self) -> Vec<u32> {
+    pub(crate) fn thread_ids(&self) -> Vec<u32> {
         self.threads.iter().map(|thread| thread.id).collect()
     }
 
     /// Waits until so many are Ready, as long as any more become so.
-    pub(super) fn wait_until_ready(&self, count: usize, patience: Duration) -> Result<(), Failure> {
+    pub(crate) fn wait_until_ready(&self, count: usize, patience: Duration) -> Result<(), BenchError> {
         let mut last = (0, Instant::now());
         let lost = self.counts.lost.load(SeqCst);
         loop {
@@ -213,7 +213,7 @@ impl Swarm {
                 let reason = self.counts.reason.lock().ok().and_then(|reason| reason.clone());
                 let reason =
                     reason.map_or_else(String::new, |reason| format!(" (the last one lost: {reason})"));
-                return Err(Failure::Other(format!("only {ready} of {count} sockets are ready{reason}")));
+                return Err(BenchError::Run(format!("only {ready} of {count} sockets are ready{reason}")));
             }
             std::thread::park_timeout(Duration::from_millis(10));
         }

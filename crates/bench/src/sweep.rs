@@ -6,13 +6,12 @@ use std::str::FromStr;
 
 use serde_json::json;
 
-use super::super::{Failure, complain, print};
-use super::arguments::{BenchArgs, Scenario};
-use super::outcome::{Curve, Outcome};
-use super::plot::{self, Across};
-use super::report::{Report, number};
-use super::{draw, once};
-use crate::settings::Settings;
+use crate::arguments::{BenchArgs, Scenario};
+use crate::outcome::{Curve, Outcome};
+use crate::output::{draw, print, print_error};
+use crate::plot::{self, Across};
+use crate::report::{Report, number};
+use crate::{BenchError, Environment, once};
 
 /// The figures that are told, as far as the scenario has them.
 const TOLD: [&str; 8] = [
@@ -28,7 +27,7 @@ const TOLD: [&str; 8] = [
 
 /// Which option takes which values.
 #[derive(Debug, Clone)]
-pub(super) struct Sweep {
+pub(crate) struct Sweep {
     swept: Swept,
     values: Vec<usize>,
 }
@@ -78,17 +77,14 @@ impl Sweep {
     }
 
     /// Runs all of it, and tells how the costs grow.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
-        settings: &Settings,
-        forwarded: &[String],
+        environment: &Environment,
         arguments: &BenchArgs,
-    ) -> Result<ExitCode, Failure> {
+    ) -> Result<ExitCode, BenchError> {
         let steps: Vec<_> = self.values.iter().map(|value| self.at(*value, arguments)).collect();
         steps.iter().try_for_each(BenchArgs::check)?;
-        let reports: Result<Vec<_>, _> =
-            steps.iter().map(|step| once(settings.clone(), forwarded.to_vec(), step)).collect();
-        let reports = reports?;
+        let reports = steps.iter().map(|step| once(environment, step)).collect::<Result<Vec<_>, _>>()?;
         if let Some(path) = &arguments.plot {
             draw(path, &self.svg(arguments.scenario, &reports))?;
         }
@@ -99,7 +95,7 @@ impl Sweep {
             print(self.table(&reports).trim_end())?;
         }
         for (value, report) in self.values.iter().zip(&reports) {
-            report.warnings().iter().for_each(|warning| complain(&format!("{value}: {warning}")));
+            report.warnings().iter().for_each(|warning| print_error(&format!("{value}: {warning}")));
         }
         let is_exact = reports.iter().all(Report::is_exact);
         Ok(if is_exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })

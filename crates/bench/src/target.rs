@@ -6,26 +6,25 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::super::Failure;
-use super::super::client::reachable;
-use super::children::OwnProcess;
-use super::floor;
-use super::process::Account;
-use super::publisher::Publisher;
-use super::redis::{RedisAddress, Usage};
-use crate::settings::Settings;
+use crate::BenchError;
+use crate::children::OwnProcess;
+use crate::floor;
+use crate::process::Account;
+use crate::publisher::Publisher;
+use crate::redis::{OwnRedis, Usage};
+use crate::{BrokerAddress, Environment, RedisAddress};
 
 /// How long a gateway may take to start and to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server under load.
-pub(super) struct Target {
+pub(crate) struct Target {
     /// Where clients connect.
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// Whether it is the floor.
-    pub(super) is_floor: bool,
+    pub(crate) is_floor: bool,
     /// Its Redis, where the generator can speak to it.
-    pub(super) redis: Option<RedisAddress>,
+    pub(crate) redis: Option<RedisAddress>,
     admin: Option<SocketAddr>,
     process: Option<u32>,
     publisher: Option<Publisher>,
@@ -34,18 +33,19 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Starts a gateway with these arguments, and environment variables that yield to them.
-    pub(super) fn start(
-        settings: &Settings,
-        arguments: &[String],
-        environment: &[(String, String)],
-    ) -> Result<Self, Failure> {
+    /// Starts a gateway with these environment variables, on a Redis of our own if there is one.
+    pub(crate) fn start(
+        environment: &Environment,
+        redis: Option<&OwnRedis>,
+        variables: &[(String, String)],
+    ) -> Result<Self, BenchError> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("run")
-            .args(arguments)
+            .args(&environment.run_arguments)
+            .args(redis.iter().flat_map(|redis| ["--broker-url".to_owned(), redis.url()]))
             .args(["--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             // Its log says where it listens.
             .env("RUST_LOG", "info")
             .env("RUST_LOG_STYLE", "never")
@@ -54,22 +54,23 @@ impl Target {
             .stderr(Stdio::piped());
         let child = OwnProcess::start(&mut command)?;
         let (public, admin) = listening(&child)?;
-        Self::new(settings, public, admin, Some(child.id()), Some(child))
+        let address = redis.map(|redis| redis.address.clone());
+        Self::new(environment, address, (public, admin), Some(child.id()), Some(child))
     }
 
-    /// One that runs, where the settings say. Its process is named for the kernel's account of it.
-    pub(super) fn running(settings: &Settings, process: Option<u32>) -> Result<Self, Failure> {
+    /// One that is already running. Its process is named for the kernel's account of it.
+    pub(crate) fn running(environment: &Environment, process: Option<u32>) -> Result<Self, BenchError> {
         if let Some(process) = process
             && Account::of(process).is_none()
         {
-            return Err(Failure::Other(format!("there is no process {process} on this machine")));
+            return Err(BenchError::Server(format!("there is no process {process} on this machine")));
         }
-        let server = &settings.server;
-        Self::new(settings, reachable(server.public_addr), reachable(server.admin_addr), process, None)
+        let ports = (environment.public_addr, environment.admin_addr);
+        Self::new(environment, None, ports, process, None)
     }
 
     /// Starts the floor.
-    pub(super) fn floor() -> Result<Self, Failure> {
+    pub(crate) fn floor() -> Result<Self, BenchError> {
         let (child, address, orders) = floor::start()?;
         let (process, child) = (Some(child.id()), Some(child));
         let publisher = Some(Publisher::floor(orders));
@@ -77,17 +78,20 @@ impl Target {
     }
 
     fn new(
-        settings: &Settings,
-        address: SocketAddr,
-        admin: SocketAddr,
+        environment: &Environment,
+        own_redis: Option<RedisAddress>,
+        (address, admin): (SocketAddr, SocketAddr),
         process: Option<u32>,
         child: Option<OwnProcess>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, BenchError> {
         wait_until_ready(admin)?;
-        let redis = RedisAddress::of(&settings.broker);
+        let redis = own_redis.or_else(|| match &environment.broker {
+            BrokerAddress::Redis(redis) => Some(redis.clone()),
+            BrokerAddress::Memory | BrokerAddress::OtherRedis => None,
+        });
         let publisher = match &redis {
-            Some(redis) => Publisher::redis(redis, &settings.broker.prefix)?,
-            None => Publisher::admin(admin, settings.admin.api_key.clone())?,
+            Some(redis) => Publisher::redis(redis, &environment.prefix)?,
+            None => Publisher::admin(admin, environment.admin_key.clone())?,
         };
         Ok(Self {
             address,
@@ -101,32 +105,32 @@ impl Target {
     }
 
     /// What its process has used; `None` when it is not known or not on this machine.
-    pub(super) fn account(&self) -> Option<Account> {
+    pub(crate) fn account(&self) -> Option<Account> {
         Account::of(self.process?)
     }
 
     /// What its Redis has used.
-    pub(super) fn redis_usage(&self) -> Option<Usage> {
+    pub(crate) fn redis_usage(&self) -> Option<Usage> {
         self.redis.as_ref()?.usage()
     }
 
     /// One of the gateway's metrics by its full name; 0 when it was never counted.
-    pub(super) fn metric(&self, name: &str) -> Option<f64> {
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
         let page = ask(self.admin?, "/metrics").ok()?;
         let sample = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         sample.map_or(Some(0.0), |value| value.trim().parse().ok())
     }
 
     /// The way to publish.
-    pub(super) fn publisher(&mut self) -> Result<&mut Publisher, Failure> {
-        self.publisher.as_mut().ok_or_else(|| Failure::Other("there is no way to publish".to_owned()))
+    pub(crate) fn publisher(&mut self) -> Result<&mut Publisher, BenchError> {
+        self.publisher.as_mut().ok_or_else(|| BenchError::Server("there is no way to publish".to_owned()))
     }
 }
 
 /// Reads the log up to the lines that name both ports; a thread passes over the rest, so that the gateway never waits.
-fn listening(child: &OwnProcess) -> Result<(SocketAddr, SocketAddr), Failure> {
+fn listening(child: &OwnProcess) -> Result<(SocketAddr, SocketAddr), BenchError> {
     let Some(stderr) = child.take(|child| child.stderr.take()) else {
-        return Err(Failure::Other("the gateway has no log".to_owned()));
+        return Err(BenchError::Server("the gateway has no log".to_owned()));
     };
     let (tell, told) = mpsc::channel();
     std::thread::Builder::new().name("bench-log".to_owned()).spawn(move || {
@@ -140,7 +144,7 @@ fn listening(child: &OwnProcess) -> Result<(SocketAddr, SocketAddr), Failure> {
     loop {
         let left = PATIENCE.saturating_sub(begun.elapsed());
         let Ok(line) = told.recv_timeout(left) else {
-            return Err(Failure::Other(format!("the gateway did not start: {last}")));
+            return Err(BenchError::Server(format!("the gateway did not start: {last}")));
         };
         let after = |name: &str| line.split_once(name)?.1.split_whitespace().next()?.parse().ok();
         public = public.or_else(|| after("public: listening on "));
@@ -152,7 +156,7 @@ fn listening(child: &OwnProcess) -> Result<(SocketAddr, SocketAddr), Failure> {
 }
 
 /// Until `/readyz` answers 200: before that a publication may reach nobody.
-fn wait_until_ready(admin: SocketAddr) -> Result<(), Failure> {
+fn wait_until_ready(admin: SocketAddr) -> Result<(), BenchError> {
     let begun = Instant::now();
     loop {
         let answer = ask(admin, "/readyz");
@@ -164,7 +168,7 @@ fn wait_until_ready(admin: SocketAddr) -> Result<(), Failure> {
                 |error| error.to_string(),
                 |text| text.lines().last().unwrap_or_default().to_owned(),
             );
-            return Err(Failure::Other(format!("the gateway at {admin} is not ready: {reason}")));
+            return Err(BenchError::Server(format!("the gateway at {admin} is not ready: {reason}")));
         }
         std::thread::park_timeout(Duration::from_millis(50));
     }

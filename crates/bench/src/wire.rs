@@ -10,7 +10,7 @@ const MESSAGE: &[u8] = br#""message":{"at":""#;
 const AT_DIGITS: usize = 16;
 
 /// The upgrade request. The key is the sample of RFC 6455: nobody checks the answer.
-pub(super) fn handshake(is_v2: bool) -> String {
+pub(crate) fn handshake(is_v2: bool) -> String {
     let path = if is_v2 { "/gateway?v=2" } else { "/gateway" };
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -19,7 +19,7 @@ pub(super) fn handshake(is_v2: bool) -> String {
 }
 
 /// A client's text frame, under a mask of zeros: legal, and as cheap as can be.
-pub(super) fn client_frame(text: &str) -> Vec<u8> {
+pub(crate) fn client_frame(text: &str) -> Vec<u8> {
     let mut frame = vec![0x81];
     match text.len() {
         short @ 0..=125 => frame.push(0x80 | short as u8),
@@ -38,7 +38,7 @@ pub(super) fn client_frame(text: &str) -> Vec<u8> {
 }
 
 /// A server's text frame.
-pub(super) fn server_frame(text: &[u8]) -> Vec<u8> {
+pub(crate) fn server_frame(text: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x81];
     match text.len() {
         short @ 0..=125 => frame.push(short as u8),
@@ -56,7 +56,7 @@ pub(super) fn server_frame(text: &[u8]) -> Vec<u8> {
 }
 
 /// Where a server's first frame is: its first byte, and its payload. `None` until all of it is there.
-pub(super) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
+pub(crate) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
     let (header, length) = match *bytes.get(1)? {
         126 => (4, u64::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
         127 => (10, bytes.get(2..10)?.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))),
@@ -68,7 +68,7 @@ pub(super) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
 
 /// The answer to the handshake.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Upgrade {
+pub(crate) enum Upgrade {
     /// Not whole yet.
     Waiting,
     /// Accepted; frames begin at this byte.
@@ -78,7 +78,7 @@ pub(super) enum Upgrade {
 }
 
 /// Reads the answer to the handshake.
-pub(super) fn upgrade(bytes: &[u8]) -> Upgrade {
+pub(crate) fn upgrade(bytes: &[u8]) -> Upgrade {
     let Some(end) = find(bytes, b"\r\n\r\n") else { return Upgrade::Waiting };
     if bytes.starts_with(ACCEPTED) {
         return Upgrade::Accepted(end + 4);
@@ -89,7 +89,7 @@ pub(super) fn upgrade(bytes: &[u8]) -> Upgrade {
 
 /// What a client does something about.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard<'a> {
+pub(crate) enum Heard<'a> {
     /// Op 2.
     Ready,
     /// Op 3: a message of ours.
@@ -102,15 +102,15 @@ pub(super) enum Heard<'a> {
 
 /// What a message says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     /// When it was due, in microseconds since the generator began.
-    pub(super) at_us: u64,
+    pub(crate) at_us: u64,
     /// The part of the run that it belongs to.
-    pub(super) phase: u8,
+    pub(crate) phase: u8,
 }
 
 /// Reads a text frame's payload.
-pub(super) fn hear(payload: &[u8]) -> Heard<'_> {
+pub(crate) fn hear(payload: &[u8]) -> Heard<'_> {
     match payload.strip_prefix(br#"{"op":"#) {
         Some([b'3', b',', rest @ ..]) => stamp(rest).map_or(Heard::Other, Heard::Message),
         Some([b'2', b',', ..]) => Heard::Ready,
@@ -131,19 +131,19 @@ fn stamp(payload: &[u8]) -> Option<Stamp> {
 }
 
 /// The text between `name` (with its opening quote) and the next quote.
-pub(super) fn text_after<'a>(payload: &'a [u8], name: &[u8]) -> Option<&'a str> {
+pub(crate) fn text_after<'a>(payload: &'a [u8], name: &[u8]) -> Option<&'a str> {
     let start = find(payload, name)? + name.len();
     let end = start + payload[start..].iter().position(|byte| *byte == b'"')?;
     std::str::from_utf8(&payload[start..end]).ok()
 }
 
 /// Where `what` begins.
-pub(super) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
 /// A message of `bytes` bytes, or as few more as it takes to carry its stamp.
-pub(super) fn message(stamp: Stamp, bytes: usize) -> String {
+pub(crate) fn message(stamp: Stamp, bytes: usize) -> String {
     let Stamp { at_us, phase } = stamp;
     let mut text = format!(r#"{{"at":"{at_us:016}","phase":{phase},"filling":""#);
     text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len() + 2)));
@@ -152,7 +152,7 @@ pub(super) fn message(stamp: Stamp, bytes: usize) -> String {
 }
 
 /// The fewest bytes of a [`message`].
-pub(super) const MIN_MESSAGE_BYTES: usize = 48;
+pub(crate) const MIN_MESSAGE_BYTES: usize = 48;
 
 #[cfg(test)]
 mod tests {

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-use super::client::{Client, State};
-use super::latency::Latencies;
-use super::swarm::{Counts, Order, PHASES, Pace, Plan};
+use crate::client::{Client, State};
+use crate::latency::Latencies;
+use crate::swarm::{Counts, Order, PHASES, Pace, Plan};
 
 /// The token of the thread's own waker.
-pub(super) const WAKE: Token = Token(usize::MAX);
+pub(crate) const WAKE: Token = Token(usize::MAX);
 /// One for the thread, not for each client.
 const BUFFER_BYTES: usize = 65_536;
 /// How long one that was lost waits before it tries again.
@@ -24,11 +24,11 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// What a thread notes down.
 #[derive(Clone)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     /// Of messages: from when they were due to when a client had them, by phase.
-    pub(super) phases: [Latencies; PHASES],
+    pub(crate) phases: [Latencies; PHASES],
     /// Of connections: from when they were due to Ready.
-    pub(super) connects: Latencies,
+    pub(crate) connects: Latencies,
 }
 
 impl Default for Recorder {
@@ -39,7 +39,7 @@ impl Default for Recorder {
 
 impl Recorder {
     /// Takes another thread's notes in.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         self.connects.merge(&other.connects);
         for (own, other) in self.phases.iter_mut().zip(&other.phases) {
             own.merge(other);
@@ -58,10 +58,10 @@ struct Ramp {
 
 /// The clients of one thread among all: every so-manieth of a range.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Share {
-    pub(super) first: usize,
-    pub(super) step: usize,
-    pub(super) end: usize,
+pub(crate) struct Share {
+    pub(crate) first: usize,
+    pub(crate) step: usize,
+    pub(crate) end: usize,
 }
 
 impl Share {
@@ -77,7 +77,7 @@ impl Share {
 }
 
 /// The thread's own state.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     poll: Poll,
     orders: mpsc::Receiver<Order>,
     plan: Arc<Plan>,
@@ -93,7 +93,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
+    pub(crate) fn new(
         poll: Poll,
         orders: mpsc::Receiver<Order>,
         plan: Arc<Plan>,
@@ -109,7 +109,7 @@ impl Worker {
     }
 
     /// Runs until told to stop.
-    pub(super) fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1_024);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {

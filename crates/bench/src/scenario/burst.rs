@@ -1,11 +1,11 @@
 //! `burst`: what messages to single users wait while a big one goes to everybody else.
 
-use super::super::super::Failure;
-use super::super::load::{Load, Published};
-use super::super::publisher::Audience;
-use super::super::run::Run;
-use super::super::swarm::Pace;
 use super::one;
+use crate::BenchError;
+use crate::load::{Load, Published};
+use crate::publisher::Audience;
+use crate::run::Run;
+use crate::swarm::Pace;
 
 /// The length of the messages whose latency is watched.
 const SMALL_BYTES: usize = 128;
@@ -13,7 +13,7 @@ const SMALL_BYTES: usize = 128;
 const BIG: u8 = 4;
 
 /// Everybody but the watchers is on one channel.
-pub(super) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
+pub(crate) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
     if index < sockets { vec![crowd(namespace)] } else { Vec::new() }
 }
 
@@ -21,7 +21,7 @@ fn crowd(namespace: &str) -> String {
     format!("{namespace}:crowd")
 }
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
     let (sockets, watchers) = (run.sockets, run.arguments.watchers());
     run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers))?;
@@ -57,7 +57,11 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
 
 /// Small messages to the watchers, to each in its turn; one of so many is a big one to everybody else instead. Returns also
 /// how many of these there were.
-fn part(run: &mut Run<'_>, phase: u8, messages_per_burst: Option<u64>) -> Result<(Published, u64), Failure> {
+fn part(
+    run: &mut Run<'_>,
+    phase: u8,
+    messages_per_burst: Option<u64>,
+) -> Result<(Published, u64), BenchError> {
     let (sockets, watchers) = (run.sockets, run.arguments.watchers());
     let small = Load { message_bytes: SMALL_BYTES, ..run.load(phase) };
     let big = Load { phase: BIG, ..run.load(phase) };

@@ -1,13 +1,13 @@
 //! `connect`: handshake and Identify, with real tokens where the settings know their secret.
 
-use super::super::super::Failure;
-use super::super::run::Run;
-use super::super::swarm::Pace;
+use crate::BenchError;
+use crate::run::Run;
+use crate::swarm::Pace;
 
 /// How many are on their way at a time unless told otherwise.
 const IN_FLIGHT: usize = 64;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     let pace = match run.arguments.rate() {
         Some(rate) => Pace::Rate(rate),
         None => Pace::InFlight(run.arguments.in_flight.unwrap_or(IN_FLIGHT)),

@@ -1,14 +1,14 @@
 //! `fanout`: each message goes to every socket, or with `--channels` to every socket of one channel after the other.
 
-use super::super::super::Failure;
-use super::super::publisher::Audience;
-use super::super::run::Run;
 use super::everybody;
+use crate::BenchError;
+use crate::publisher::Audience;
+use crate::run::Run;
 
 /// A prime: the channel that comes next is seldom beside the last one in memory.
 const STRIDE: u64 = 7_919;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
     let (sockets, namespace) = (run.sockets, run.namespace.clone());
     match run.arguments.channels {
@@ -18,7 +18,7 @@ pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
 }
 
 /// The channels of a client: one that it shares, or several of its own.
-pub(in super::super) fn channels(namespace: &str, index: usize, sockets: usize, count: usize) -> Vec<String> {
+pub(crate) fn channels(namespace: &str, index: usize, sockets: usize, count: usize) -> Vec<String> {
     let name = |channel: usize| format!("{namespace}:{channel}");
     if count <= sockets {
         vec![name(((index + 1) * count - 1) / sockets)]

@@ -3,17 +3,17 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use super::super::super::Failure;
-use super::super::outcome::Curve;
-use super::super::progress::{Progress, Whole};
-use super::super::run::Run;
+use crate::BenchError;
+use crate::outcome::Curve;
+use crate::progress::{Progress, Whole};
+use crate::run::Run;
 
 /// How often memory is looked at.
 const SAMPLE: Duration = Duration::from_secs(1);
 /// How often the floor is told to send heartbeats: those that are due together go together, which is to its good.
 const BEAT: Duration = Duration::from_millis(100);
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
     let whole = Duration::from_secs_f64(run.arguments.seconds);
     let progress = Progress::start(format!("{}: idle", run.name()), Whole::Time(whole), &run.swarm.counts);
@@ -57,7 +57,7 @@ struct Beats {
 }
 
 impl Beats {
-    fn until(&mut self, elapsed: Duration, run: &mut Run<'_>) -> Result<(), Failure> {
+    fn until(&mut self, elapsed: Duration, run: &mut Run<'_>) -> Result<(), BenchError> {
         if !run.target.is_floor {
             return Ok(());
         }

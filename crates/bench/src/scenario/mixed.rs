@@ -3,10 +3,10 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::super::super::Failure;
-use super::super::publisher::Audience;
-use super::super::run::Run;
 use super::one;
+use crate::BenchError;
+use crate::publisher::Audience;
+use crate::run::Run;
 
 /// Clients in each small channel.
 const ROOM: usize = 10;
@@ -19,7 +19,7 @@ const TO_ROOMS: u64 = 39;
 const STRIDE: u64 = 7_919;
 
 /// The two channels of a client.
-pub(super) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
+pub(crate) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
     vec![
         format!("{namespace}:room-{}", index / ROOM),
         format!("{namespace}:hall-{}", hall_of(index, sockets)),
@@ -30,7 +30,7 @@ fn hall_of(index: usize, sockets: usize) -> usize {
     index / sockets.div_ceil(HALLS)
 }
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
     let (sockets, namespace) = (run.sockets, run.namespace.clone());
     let heartbeats = run.swarm.counts.heartbeats.load(SeqCst);

@@ -2,37 +2,37 @@
 
 mod burst;
 mod connect;
-pub(super) mod fanout;
+pub(crate) mod fanout;
 mod idle;
 mod mixed;
 mod slow;
 mod storm;
 mod unicast;
 
-use super::super::Failure;
-use super::arguments::Scenario;
-use super::publisher::Audience;
-use super::run::Run;
+use crate::BenchError;
+use crate::arguments::Scenario;
+use crate::publisher::Audience;
+use crate::run::Run;
 
 /// What a scenario needs of its clients and its gateway.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// Version 2 of the protocol.
-    pub(super) is_v2: bool,
+    pub(crate) is_v2: bool,
     /// Clients keep their place, and give it when they come back.
-    pub(super) keeps_places: bool,
+    pub(crate) keeps_places: bool,
     /// Who is lost tries again.
-    pub(super) comes_back: bool,
+    pub(crate) comes_back: bool,
     /// Heartbeats as the settings have them; else a gateway of our own sends none, for they would only blur what is
     /// measured.
-    pub(super) heartbeats: bool,
+    pub(crate) heartbeats: bool,
     /// Channels that clients subscribe to.
-    pub(super) has_channels: bool,
+    pub(crate) has_channels: bool,
 }
 
 impl Scenario {
     /// What it needs.
-    pub(super) fn shape(self) -> Shape {
+    pub(crate) fn shape(self) -> Shape {
         let plain = Shape::default();
         match self {
             Self::Idle => Shape { heartbeats: true, ..plain },
@@ -44,7 +44,7 @@ impl Scenario {
     }
 
     /// The channels of one of so many clients.
-    pub(super) fn channels(self, namespace: &str, index: usize, sockets: usize) -> Vec<String> {
+    pub(crate) fn channels(self, namespace: &str, index: usize, sockets: usize) -> Vec<String> {
         match self {
             Self::Burst => burst::channels(namespace, index, sockets),
             Self::Mixed => mixed::channels(namespace, index, sockets),
@@ -53,7 +53,7 @@ impl Scenario {
     }
 
     /// Runs it.
-    pub(super) fn run(self, run: &mut Run<'_>) -> Result<(), Failure> {
+    pub(crate) fn run(self, run: &mut Run<'_>) -> Result<(), BenchError> {
         match self {
             Self::Idle => idle::run(run),
             Self::Connect => connect::run(run),
@@ -74,7 +74,7 @@ fn everybody(sockets: usize) -> Audience {
 }
 
 /// The name of a client's user.
-pub(super) fn user(index: usize) -> String {
+pub(crate) fn user(index: usize) -> String {
     format!("u{index}")
 }
 

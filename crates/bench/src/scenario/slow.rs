@@ -2,15 +2,15 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::super::super::Failure;
-use super::super::run::Run;
-use super::super::swarm::{Order, Pace};
 use super::everybody;
+use crate::BenchError;
+use crate::run::Run;
+use crate::swarm::{Order, Pace};
 
 const QUEUED: &str = "gateway_outbound_queued_bytes";
 const CLOSED: &str = "gateway_closes_total{code=\"4008\"}";
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
     let (sockets, stalled) = (run.sockets, run.arguments.stalled_readers());
     let load = run.load(1);

@@ -3,18 +3,18 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
-use super::super::super::Failure;
-use super::super::run::{PATIENCE, Run};
-use super::super::swarm::{Order, Pace};
-use super::super::wire::{self, Stamp};
 use super::everybody;
+use crate::BenchError;
+use crate::run::{PATIENCE, Run};
+use crate::swarm::{Order, Pace};
+use crate::wire::{self, Stamp};
 
 /// Durable messages before the cut, and again while everybody is away.
 const MESSAGES: u64 = 5;
 /// How many connect at a time: more than a gateway accepts at once, fewer than its queue has room for.
 const IN_FLIGHT: usize = 256;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
     let sockets = run.sockets;
     // Everybody has a place from which to continue.
@@ -80,7 +80,7 @@ fn note(run: &mut Run<'_>, cpu: f64, resumed_ms: f64, before: &Before) {
     outcome.compare("cpu_us_per_return", "CPU for each return, µs", cpu * 1e6 / sockets);
 }
 
-fn publish(run: &mut Run<'_>, phase: u8) -> Result<(), Failure> {
+fn publish(run: &mut Run<'_>, phase: u8) -> Result<(), BenchError> {
     for _ in 0..MESSAGES {
         let message = wire::message(Stamp { at_us: run.now_us(), phase }, run.arguments.message_bytes());
         let audience = everybody(run.sockets);
@@ -90,7 +90,7 @@ fn publish(run: &mut Run<'_>, phase: u8) -> Result<(), Failure> {
 }
 
 /// Waits until every client has had so many messages in all.
-fn expect(run: &mut Run<'_>, messages: u64) -> Result<(), Failure> {
+fn expect(run: &mut Run<'_>, messages: u64) -> Result<(), BenchError> {
     let count = messages * run.sockets as u64;
     // What does not come is told as missing.
     let _ = run.swarm.counts.wait_for_deliveries(count, Instant::now() + PATIENCE);

@@ -1,13 +1,13 @@
 //! `unicast`: as many users as sockets, and each message goes to one of them.
 
-use super::super::super::Failure;
-use super::super::run::Run;
 use super::one;
+use crate::BenchError;
+use crate::run::Run;
 
 /// A prime: whoever comes next is seldom on the same page of memory.
 const STRIDE: u64 = 7_919;
 
-pub(super) fn run(run: &mut Run<'_>) -> Result<(), Failure> {
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
     let sockets = run.sockets as u64;
     run.publish_and_note(|number| one((number * STRIDE % sockets) as usize))
