@@ -1,4 +1,4 @@
-//! The arguments of `bench`, and which of them make no sense together.
+//! The arguments of `bench`, and their validation.
 
 use std::path::PathBuf;
 
@@ -9,14 +9,14 @@ use crate::scenario::{Shape, fanout};
 use crate::sweep::Sweep;
 use crate::wire::MIN_MESSAGE_BYTES;
 
-/// How many channels a socket may have with `--channels`: fewer than the usual `limits.subscriptions_per_session`.
+/// The most channels of a socket with `--channels`: fewer than the default `limits.subscriptions_per_session`.
 const MAX_CHANNELS_OF_ONE: usize = 90;
-/// Messages in a second beside bursts: every ten milliseconds somebody would notice.
+/// Messages in a second beside bursts: a delay of ten milliseconds is noticed.
 const BURST_RATE: f64 = 100.0;
-/// Clients that get messages beside bursts. One after the other, so that none waits for another's.
+/// Clients that get messages beside bursts, in turn, so that no message waits for another.
 const WATCHERS: usize = 50;
 
-/// What is tried.
+/// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
     /// Sockets that are identified and silent: memory, and CPU for their heartbeats, over time
@@ -35,9 +35,9 @@ pub(crate) enum Scenario {
     Slow,
     /// What messages to others wait while a big one goes to every socket
     Burst,
-    /// The floor itself, which the load generator starts
+    /// The baseline itself, which the load generator starts
     #[value(hide = true)]
-    FloorServer,
+    BaselineServer,
 }
 
 impl Scenario {
@@ -50,7 +50,7 @@ impl Scenario {
 /// What is run, and how.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
-    /// What is tried
+    /// Scenario to run
     #[arg(value_enum)]
     pub(crate) scenario: Scenario,
     /// How many sockets, each of a user of its own
@@ -92,10 +92,10 @@ pub struct BenchArgs {
     /// Every client negotiates permessage-deflate
     #[arg(long)]
     pub(crate) deflate: bool,
-    /// Measure the floor as well, a server that does nothing but write prepared frames, and give the gateway's figures
+    /// Measure the baseline as well, a server that does nothing but write prepared frames, and give the gateway's figures
     /// as ratios to it
-    #[arg(long)]
-    pub(crate) floor: bool,
+    #[arg(long, alias = "floor")]
+    pub(crate) baseline: bool,
     /// Start a redis-server for the gateway
     #[arg(long, conflicts_with = "running")]
     pub(crate) redis: bool,
@@ -143,7 +143,7 @@ impl BenchArgs {
         }
     }
 
-    /// What the scenario needs, with these arguments.
+    /// What the scenario needs with these arguments.
     pub(crate) fn shape(&self) -> Shape {
         let shape = self.scenario.shape();
         match self.channels {
@@ -160,12 +160,12 @@ impl BenchArgs {
         }
     }
 
-    /// How many clients get what is measured beside a burst, beside those who get the burst.
+    /// How many clients get the messages whose latency is measured beside bursts.
     pub(crate) fn watchers(&self) -> usize {
         if self.scenario == Scenario::Burst { WATCHERS } else { 0 }
     }
 
-    /// How many clients there are beside those that are counted.
+    /// How many clients come on top of those that are counted.
     pub(crate) fn beside(&self) -> usize {
         self.stalled_readers() + self.watchers()
     }
@@ -178,11 +178,11 @@ impl BenchArgs {
     /// One message of so many is a burst.
     pub(crate) fn messages_per_burst(&self) -> u64 {
         let rate = self.rate().unwrap_or(BURST_RATE);
-        // One of two at most, or nothing would be left to measure.
+        // At most every other message, or nothing would be left to measure.
         ((self.burst_every.min(self.seconds) * rate).round() as u64).max(2)
     }
 
-    /// Whether all of it makes sense.
+    /// Fails when the arguments are out of bounds, or do not fit together.
     pub(crate) fn check(&self) -> Result<(), BenchError> {
         let is_between = |value: f64, least: f64, most: f64| value >= least && value <= most;
         let rate = self.rate.unwrap_or(1.0);
@@ -218,7 +218,7 @@ impl BenchArgs {
             (is_between(self.burst_every, 0.1, 3_600.0), "--burst-every must be 0.1 to 3600".to_owned()),
             (
                 self.scenario != Scenario::Burst || self.in_flight.is_none(),
-                "burst keeps a --rate, not a number --in-flight".to_owned(),
+                "--in-flight cannot be used with burst; use --rate".to_owned(),
             ),
         ] {
             if !holds {

@@ -1,6 +1,7 @@
-//! The processes that the load generator starts: a gateway, a floor, a Redis. They end with it, also when it is told to
-//! end by a signal, which runs no destructor.
+//! The processes that the load generator starts: a gateway, a baseline, a Redis. They end with it, also when a signal ends
+//! it, which runs no destructor.
 
+use std::io;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::BenchError;
 
-/// All that run. A signal comes to the process as a whole, so this is the whole process' list.
+/// All that run. A signal is sent to the whole process, so one list holds all of its children.
 static RUNNING: Mutex<Vec<Arc<Mutex<Child>>>> = Mutex::new(Vec::new());
 /// What a shell adds to the number of the signal that ended a command.
 const ENDED_BY_SIGNAL: i32 = 128;
@@ -17,16 +18,14 @@ const ENDED_BY_SIGNAL: i32 = 128;
 pub(crate) struct OwnProcess(Arc<Mutex<Child>>);
 
 impl OwnProcess {
-    /// Starts it.
-    pub(crate) fn start(command: &mut Command) -> std::io::Result<Self> {
-        // Held all the while: a signal finds every process that has been started, and none is started after it.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Self> {
+        // Locked all the while: a signal finds every process that has been started, and none is started after it.
         let mut running = locked(&RUNNING);
         let child = Arc::new(Mutex::new(command.spawn()?));
         running.push(Arc::clone(&child));
         Ok(Self(child))
     }
 
-    /// Its number.
     pub(crate) fn id(&self) -> u32 {
         locked(&self.0).id()
     }
@@ -44,16 +43,16 @@ impl Drop for OwnProcess {
     }
 }
 
-/// From here on a signal to end takes all of them along. Its number and 128 are the exit code then, as a shell has it.
+/// From here on, a signal that ends this process ends all of its children. The exit code is then the signal's number and
+/// 128, as in a shell.
 pub(crate) fn end_with_signals() -> Result<(), BenchError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let signals = || -> std::io::Result<_> {
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let [terminate, interrupt, hangup] = {
         let _entered = runtime.enter();
-        let [terminate, interrupt, hangup] =
-            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        Ok((terminate?, interrupt?, hangup?))
+        kinds.map(signal)
     };
-    let (mut terminate, mut interrupt, mut hangup) = signals()?;
+    let (mut terminate, mut interrupt, mut hangup) = (terminate?, interrupt?, hangup?);
     std::thread::Builder::new().name("bench-signals".to_owned()).spawn(move || {
         let kind = runtime.block_on(async {
             tokio::select! {
@@ -76,7 +75,7 @@ fn end(child: &Arc<Mutex<Child>>) {
     let _ = child.wait();
 }
 
-/// What is locked here is whole between any two statements.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What the generator locks is whole between any two statements, also after a panic.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

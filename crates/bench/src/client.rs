@@ -1,29 +1,30 @@
-//! One client: what it does with the bytes that come.
+//! One client, and its reaction to the bytes that arrive.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use mio::net::TcpStream;
+use protocol::deflate::Inflater;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use crate::swarm::{Identity, Plan};
-use crate::wire::{self, Heard, Stamp, Upgrade};
-use protocol::deflate::Inflater;
+use crate::clients::{Identity, Plan};
+use crate::wire::{self, Event, Stamp, Upgrade};
 
-/// So many sockets have the same source address: far fewer than an address has ports, and than a cap for each address.
+/// So many sockets share a source address: far fewer than an address has ports, and than the cap for one address.
 const SOCKETS_PER_ADDRESS: usize = 500;
-/// The channel whose places are kept.
-const ALL: &[u8] = br#""channel":"all","position":""#;
+/// The name before the position of the channel `all` in Ready, and before the position in a message.
+const POSITION_OF_ALL: &[u8] = br#""channel":"all","position":""#;
 const POSITION: &[u8] = br#""position":""#;
-/// The longest compressed message that is taken.
+/// The longest message that is decompressed.
 const MAX_INFLATED_BYTES: usize = 128 << 20;
+/// EINPROGRESS, on every Linux and macOS.
+const IN_PROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
 
-/// Where a client stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Not connected.
-    Away,
+pub(crate) enum ClientState {
+    Disconnected,
     /// The kernel connects it.
     Connecting,
     /// Handshake and Identify are sent.
@@ -32,50 +33,56 @@ pub(crate) enum State {
     Identifying,
     /// Receives messages.
     Ready,
-    /// Has been Ready, and reads no more.
+    /// Has been Ready, and no longer reads.
     Stalled,
 }
 
-/// One client. There are many: it holds nothing while nothing is half received.
+/// One client. There are many, so it holds no buffer while no frame is half received.
 pub(crate) struct Client {
     pub(crate) stream: Option<TcpStream>,
-    pub(crate) state: State,
+    pub(crate) state: ClientState,
     /// When it was to connect, in microseconds since the generator began.
     pub(crate) due_us: u64,
-    /// Whether it reads no more once it is Ready.
+    /// Whether it stops reading once it is Ready.
     pub(crate) stalls: bool,
-    held: Vec<u8>,
+    partial: Vec<u8>,
     since: Option<Box<str>>,
 }
 
-/// What came of reading.
+/// What one call of [`Client::receive`] found.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// It has become Ready.
+pub(crate) struct Received {
+    /// Ready has come.
     pub(crate) is_ready: bool,
-    /// What Ready said of its place: whether nothing is missing.
+    /// Whether Ready said that nothing is missing; `None` without a position.
     pub(crate) recovered: Option<bool>,
     /// Heartbeats answered.
     pub(crate) heartbeats: u64,
-    /// It is over: why.
+    /// Why the connection is lost.
     pub(crate) lost: Option<String>,
 }
 
 impl Client {
-    /// One that is not connected.
     pub(crate) fn new() -> Self {
-        Self { stream: None, state: State::Away, due_us: 0, stalls: false, held: Vec::new(), since: None }
+        Self {
+            stream: None,
+            state: ClientState::Disconnected,
+            due_us: 0,
+            stalls: false,
+            partial: Vec::new(),
+            since: None,
+        }
     }
 
     /// Begins to connect.
     pub(crate) fn connect(&mut self, index: usize, plan: &Plan) -> io::Result<&mut TcpStream> {
-        // From here on it counts as one that is on its way, whatever fails.
-        self.state = State::Connecting;
-        self.held = Vec::new();
+        // Set before anything can fail: from here on it counts as connecting.
+        self.state = ClientState::Connecting;
+        self.partial = Vec::new();
         let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         if index >= plan.narrow_from {
-            // What this one does not read soon waits in the gateway and not in the kernel.
+            // Unread bytes soon wait in the gateway instead of the kernel.
             socket.set_recv_buffer_size(1)?;
             socket.set_tcp_mss(536)?;
         }
@@ -91,79 +98,83 @@ impl Client {
         Ok(self.stream.insert(TcpStream::from_std(socket.into())))
     }
 
-    /// The kernel has connected it: says everything that it has to say, in one go.
+    /// Sends handshake and Identify in one write, once the kernel has connected it.
     pub(crate) fn introduce(&mut self, identity: &Identity, plan: &Plan) -> io::Result<()> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
         stream.set_nodelay(true)?;
-        let mut bytes = wire::handshake(plan.is_v2);
+        let mut bytes = wire::handshake(plan.shape.is_v2);
         if plan.is_deflated {
             bytes.insert_str(bytes.len() - 2, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
         }
-        let mut bytes = bytes.into_bytes();
-        bytes.extend(wire::client_frame(&identify(identity, self.since.as_deref())));
-        stream.write_all(&bytes)?;
-        self.state = State::Upgrading;
+        let identify = wire::client_frame(&identify(identity, self.since.as_deref()));
+        stream.write_all(&[bytes.as_bytes(), &identify].concat())?;
+        self.state = ClientState::Upgrading;
         Ok(())
     }
 
-    /// Reads all that is there. `take` gets each message.
-    pub(crate) fn receive(&mut self, plan: &Plan, buffer: &mut [u8], mut take: impl FnMut(Stamp)) -> Outcome {
-        let mut outcome = Outcome::default();
+    /// Reads everything that has arrived. `take` gets each message.
+    pub(crate) fn receive(
+        &mut self,
+        plan: &Plan,
+        buffer: &mut [u8],
+        mut take: impl FnMut(Stamp),
+    ) -> Received {
+        let mut received = Received::default();
         loop {
-            let Some(stream) = &mut self.stream else { return outcome };
+            let Some(stream) = &mut self.stream else { return received };
             let length = match stream.read(buffer) {
                 Ok(0) => {
-                    outcome.lost.get_or_insert_with(|| "the connection was closed".to_owned());
-                    return outcome;
+                    received.lost.get_or_insert_with(|| "the connection was closed".to_owned());
+                    return received;
                 }
                 Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return outcome,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return received,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    outcome.lost = Some(error.to_string());
-                    return outcome;
+                    received.lost = Some(error.to_string());
+                    return received;
                 }
             };
-            if self.held.is_empty() {
-                let taken = self.digest(&buffer[..length], plan, &mut outcome, &mut take);
-                self.held.extend_from_slice(&buffer[taken..length]);
+            if self.partial.is_empty() {
+                let taken = self.take_frames(&buffer[..length], plan, &mut received, &mut take);
+                self.partial.extend_from_slice(&buffer[taken..length]);
             } else {
-                let mut held = std::mem::take(&mut self.held);
-                held.extend_from_slice(&buffer[..length]);
-                let taken = self.digest(&held, plan, &mut outcome, &mut take);
-                held.drain(..taken);
-                if !held.is_empty() {
-                    self.held = held;
+                let mut partial = std::mem::take(&mut self.partial);
+                partial.extend_from_slice(&buffer[..length]);
+                let taken = self.take_frames(&partial, plan, &mut received, &mut take);
+                if taken < partial.len() {
+                    partial.drain(..taken);
+                    self.partial = partial;
                 }
             }
-            // Less than there was room for: there is no more (epoll(7)).
-            if length < buffer.len() || outcome.lost.is_some() {
-                return outcome;
+            // A read that does not fill the buffer has emptied the socket (epoll(7)).
+            if length < buffer.len() || received.lost.is_some() {
+                return received;
             }
         }
     }
 
-    /// Takes whole frames from the front; returns how many bytes they had.
-    fn digest(
+    /// Takes complete frames from the front; returns how many bytes they had.
+    fn take_frames(
         &mut self,
         bytes: &[u8],
         plan: &Plan,
-        outcome: &mut Outcome,
+        received: &mut Received,
         take: &mut impl FnMut(Stamp),
     ) -> usize {
         let mut at = 0;
-        if self.state == State::Upgrading {
+        if self.state == ClientState::Upgrading {
             match wire::upgrade(bytes) {
-                Upgrade::Waiting => return 0,
+                Upgrade::Incomplete => return 0,
                 Upgrade::Accepted(end) => {
-                    self.state = State::Identifying;
+                    self.state = ClientState::Identifying;
                     at = end;
                 }
                 Upgrade::Refused(status) => {
-                    outcome.lost = Some(format!("refused with HTTP {status}"));
+                    received.lost = Some(format!("refused with HTTP {status}"));
                     return bytes.len();
                 }
             }
@@ -172,22 +183,17 @@ impl Client {
             let payload = &bytes[at..][range.clone()];
             at += range.end;
             match first {
-                0x81 => self.hear(payload, plan, outcome, take),
+                0x81 => self.on_text(payload, plan, received, take),
                 0xC1 => {
-                    let mut inflated = BytesMut::new();
-                    let mut inflater = Inflater::new();
-                    let tail = [0x00, 0x00, 0xFF, 0xFF];
-                    let pieces = [payload, &tail];
-                    if pieces
-                        .iter()
-                        .all(|piece| inflater.push(piece, &mut inflated, MAX_INFLATED_BYTES).is_ok())
-                    {
-                        self.hear(&inflated, plan, outcome, take);
+                    let (mut inflater, mut inflated) = (Inflater::new(), BytesMut::new());
+                    let mut push = |piece: &[u8]| inflater.push(piece, &mut inflated, MAX_INFLATED_BYTES);
+                    if push(payload).and_then(|_| push(&[0x00, 0x00, 0xFF, 0xFF])).is_ok() {
+                        self.on_text(&inflated, plan, received, take);
                     }
                 }
                 0x88 => {
                     let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
-                    outcome.lost = Some(format!("closed with {code}"));
+                    received.lost = Some(format!("closed with {code}"));
                 }
                 _ => {}
             }
@@ -195,42 +201,43 @@ impl Client {
         at
     }
 
-    fn hear(&mut self, payload: &[u8], plan: &Plan, outcome: &mut Outcome, take: &mut impl FnMut(Stamp)) {
-        let place = match wire::hear(payload) {
-            Heard::Message(stamp) => {
+    fn on_text(
+        &mut self,
+        payload: &[u8],
+        plan: &Plan,
+        received: &mut Received,
+        take: &mut impl FnMut(Stamp),
+    ) {
+        let position = match wire::parse(payload) {
+            Event::Message(stamp) => {
                 take(stamp);
                 POSITION
             }
-            Heard::Ready => {
-                outcome.is_ready = true;
-                if self.since.is_some() {
-                    outcome.recovered = Some(wire::find(payload, br#""recovered":true"#).is_some());
-                }
-                ALL
+            Event::Ready => {
+                received.is_ready = true;
+                let says = |text: &[u8]| wire::find(payload, text).is_some();
+                received.recovered = self.since.as_ref().map(|_| says(br#""recovered":true"#));
+                POSITION_OF_ALL
             }
-            Heard::Heartbeat(rest) => {
-                outcome.heartbeats += 1;
-                self.say(&format!("{{\"op\":11,{rest}"));
+            Event::Heartbeat(rest) => {
+                received.heartbeats += 1;
+                if let Some(stream) = &mut self.stream {
+                    // It is small: if the kernel has no room for it, the connection is lost anyway.
+                    let _ = stream.write(&wire::client_frame(&format!("{{\"op\":11,{rest}")));
+                }
                 return;
             }
-            Heard::Other => return,
+            Event::Other => return,
         };
-        if plan.keeps_places
-            && let Some(position) = wire::text_after(payload, place)
+        if plan.shape.keeps_positions
+            && let Some(position) = wire::text_after(payload, position)
         {
             self.since = Some(position.into());
         }
     }
 
-    /// What does not fit into the kernel's buffer is not said: it is never more than a heartbeat.
-    fn say(&mut self, text: &str) {
-        if let Some(stream) = &mut self.stream {
-            let _ = stream.write(&wire::client_frame(text));
-        }
-    }
-
-    /// Whether it is still connected. A kernel whose window is closed may pass over a reset, so it says something that
-    /// needs no answer, and is told then.
+    /// Whether it is still connected. A kernel whose window is closed may ignore a reset, so the client sends a Pong, which
+    /// needs no answer, and learns of the reset from the write.
     pub(crate) fn is_alive(&mut self) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let alive = stream.write(&[0x8A, 0x80, 0, 0, 0, 0]);
@@ -240,18 +247,15 @@ impl Client {
     /// Ends the connection at once, as a broken network does.
     pub(crate) fn cut(&mut self) {
         if let Some(stream) = self.stream.take() {
-            // Without it the connection ends in order, which is as good for us.
-            let _ = SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO));
+            // If this fails the connection ends in order, which serves as well.
+            let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         }
-        self.state = State::Away;
-        self.held = Vec::new();
+        self.state = ClientState::Disconnected;
+        self.partial = Vec::new();
     }
 }
 
-/// EINPROGRESS, on every Linux and macOS.
-const IN_PROGRESS: i32 = if cfg!(target_os = "linux") { 115 } else { 36 };
-
-/// Which address of this machine a client connects from.
+/// The address of this machine that a client connects from.
 fn source(index: usize) -> Ipv4Addr {
     let number = index / SOCKETS_PER_ADDRESS + 1;
     // macOS has one loopback address unless told otherwise.
@@ -262,14 +266,12 @@ fn source(index: usize) -> Ipv4Addr {
     }
 }
 
-fn identify(identity: &Identity, since: Option<&str>) -> String {
-    let mut channels: Vec<_> =
-        identity.channels.iter().map(|channel| format!(r#"{{"channel":"{channel}"}}"#)).collect();
-    if let Some(since) = since {
-        channels.push(format!(r#"{{"channel":"all","since":"{since}"}}"#));
+fn identify(Identity { token, channels }: &Identity, since: Option<&str>) -> String {
+    let channels = channels.iter().map(|channel| format!(r#"{{"channel":"{channel}"}}"#));
+    let resumed = since.map(|since| format!(r#"{{"channel":"all","since":"{since}"}}"#));
+    let channels: Vec<_> = channels.chain(resumed).collect();
+    match channels.is_empty() {
+        true => format!(r#"{{"op":1,"token":"{token}"}}"#),
+        false => format!(r#"{{"op":1,"token":"{token}","channels":[{}]}}"#, channels.join(",")),
     }
-    if channels.is_empty() {
-        return format!(r#"{{"op":1,"token":"{}"}}"#, identity.token);
-    }
-    format!(r#"{{"op":1,"token":"{}","channels":[{}]}}"#, identity.token, channels.join(","))
 }

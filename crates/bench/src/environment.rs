@@ -1,4 +1,4 @@
-//! What the load generator has to know of the gateway that it measures.
+//! What the load generator knows about the gateway that it measures.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// The longest latency that is told apart, in microseconds; longer ones count as this.
+/// The longest latency in microseconds; longer ones count as this.
 const LONGEST_US: u64 = 600_000_000;
 /// The length of a slice.
 pub(crate) const SLICE: Duration = Duration::from_millis(500);
-/// So many slices at most: a longer run's last one is longer.
+/// The last slice holds everything that is later.
 const MAX_SLICES: usize = 2_400;
 
 /// The latencies of one part of a run.
 #[derive(Clone)]
 pub(crate) struct Latencies {
     all: Histogram<u64>,
-    /// By when a message was due, from the first one's time on. Two digits each, to keep them small.
+    /// By when a message was due. Two digits each, to keep them small.
     slices: Vec<Histogram<u32>>,
-    /// The slice of the clock that the first one belongs to.
+    /// The number of the first slice on the generator's clock.
     first: u64,
 }
 
@@ -34,43 +34,34 @@ fn histogram<C: hdrhistogram::Counter>(digits: u8) -> Histogram<C> {
 }
 
 impl Latencies {
-    /// Notes one latency of a message that was due at this time of the generator's clock.
+    /// Records the latency of a message that was due at this time of the generator's clock.
     pub(crate) fn record(&mut self, due_us: u64, latency_us: u64) {
         self.all.saturating_record(latency_us.max(1));
-        let slice = due_us / SLICE.as_micros() as u64;
+        self.slice(due_us / SLICE.as_micros() as u64).saturating_record(latency_us.max(1));
+    }
+
+    /// The slice with this number on the generator's clock. The slices in between are made with it.
+    fn slice(&mut self, number: u64) -> &mut Histogram<u32> {
         if self.slices.is_empty() {
-            self.first = slice;
+            self.first = number;
         }
-        while slice < self.first && self.slices.len() < MAX_SLICES {
+        while number < self.first && self.slices.len() < MAX_SLICES {
             self.slices.insert(0, histogram(2));
             self.first -= 1;
         }
-        let at = (slice.saturating_sub(self.first) as usize).min(MAX_SLICES - 1);
-        while self.slices.len() <= at {
+        let index = (number.saturating_sub(self.first) as usize).min(MAX_SLICES - 1);
+        while self.slices.len() <= index {
             self.slices.push(histogram(2));
         }
-        self.slices[at].saturating_record(latency_us.max(1));
+        &mut self.slices[index]
     }
 
-    /// Takes those of another thread in.
+    /// Adds the latencies of another thread.
     pub(crate) fn merge(&mut self, other: &Self) {
-        // Both have the same bounds, for which this cannot fail.
+        // Both have the same bounds, for which adding cannot fail.
         let _ = self.all.add(&other.all);
-        if self.slices.is_empty() {
-            (self.slices, self.first) = (other.slices.clone(), other.first);
-            return;
-        }
-        for (index, slice) in other.slices.iter().enumerate() {
-            let at = other.first + index as u64;
-            while at < self.first {
-                self.slices.insert(0, histogram(2));
-                self.first -= 1;
-            }
-            let at = (at - self.first) as usize;
-            while self.slices.len() <= at {
-                self.slices.push(histogram(2));
-            }
-            let _ = self.slices[at].add(slice);
+        for (number, slice) in (other.first..).zip(&other.slices) {
+            let _ = self.slice(number).add(slice);
         }
     }
 

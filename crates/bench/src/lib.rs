@@ -1,23 +1,25 @@
-//! `bench`: a load generator for this gateway, and a floor to compare it with.
+//! The load generator of the gateway, and a baseline server to compare the gateway with. The gateway's binary mounts it as
+//! `emagine-gateway bench`; it starts that binary again, as `run` and as `bench baseline-server`.
 //!
 //! # Layout
 //!
-//! - `arguments`: what can be asked for. `scenario`: what is tried, a file each.
-//! - `target`: the gateway, started or found; `floor`: the least that a server can do; `redis`, `publisher`; `children`: the
-//!   processes of these, which end with this one.
-//! - `swarm`: the clients and what they count together; `worker`: one thread of them; `client`: one of them; `wire`: their
+//! - `arguments`: the command line. `environment`: what the gateway passes in. `scenario`: the scenarios, a file each.
+//! - `target`: the gateway, started or found; `baseline`: the least that a server can do; `redis`, `publisher`; `children`:
+//!   the processes that are started, which end with this one.
+//! - `clients`: all clients and what they count together; `worker`: one thread of them; `client`: one of them; `wire`: their
 //!   bytes.
 //! - `run`: one run against one target; `load`: publishing in it; `latency`, `process`: what is measured.
-//! - `outcome`, `report`, `plot`, `progress`: what is told. `sweep`: the same for several values.
+//! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: the same scenario for several values.
 //!
 //! Clients use nothing of the gateway's own socket layer, so that a fault there does not hide itself.
 
 mod arguments;
+mod baseline;
 mod children;
 mod client;
+mod clients;
 mod environment;
 mod error;
-mod floor;
 mod latency;
 mod load;
 mod outcome;
@@ -30,7 +32,6 @@ mod redis;
 mod report;
 mod run;
 mod scenario;
-mod swarm;
 mod sweep;
 mod target;
 mod wire;
@@ -41,6 +42,7 @@ use std::time::Instant;
 
 pub use self::arguments::BenchArgs;
 use self::arguments::Scenario;
+use self::clients::{Clients, Identity, Plan};
 pub use self::environment::{BrokerAddress, Environment, MintToken, RedisAddress, TokenKind};
 pub use self::error::BenchError;
 use self::outcome::Outcome;
@@ -48,10 +50,9 @@ use self::redis::OwnRedis;
 use self::report::Report;
 use self::run::Run;
 use self::scenario::user;
-use self::swarm::{Identity, Plan, Swarm};
 use self::target::Target;
 
-/// What the generator itself needs, beside its sockets.
+/// Files that the generator needs besides its sockets.
 const OWN_FILES: usize = 64;
 
 /// Runs a scenario and prints what it found; returns the process' exit code.
@@ -59,38 +60,39 @@ const OWN_FILES: usize = 64;
 /// # Errors
 /// One sentence for the user.
 pub fn run(environment: &Environment, arguments: &BenchArgs) -> Result<ExitCode, BenchError> {
-    if arguments.scenario == Scenario::FloorServer {
-        return floor::serve();
+    if arguments.scenario == Scenario::BaselineServer {
+        return baseline::serve();
     }
     children::end_with_signals()?;
     match &arguments.sweep {
         Some(sweep) => sweep.run(environment, arguments),
         None => {
             arguments.check()?;
-            once(environment, arguments)?.tell()
+            once(environment, arguments)?.print()
         }
     }
 }
 
-/// Runs a scenario against the floor, if that is wanted, and the gateway.
+/// Runs a scenario against the gateway, and before that against the baseline if that is wanted.
 fn once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, BenchError> {
     check_limit(environment, arguments)?;
     let redis = own_redis(environment, arguments)?;
-    // The floor first: what it leaves warm, the kernel above all, is to the good of the gateway.
-    let floor = match arguments.floor {
-        true => Some(measure(environment, arguments, None, &mut Target::floor()?)?),
+    // The baseline first: the gateway profits from what is warm then, the kernel above all.
+    let baseline = match arguments.baseline {
+        true => Some(measure(environment, arguments, None, &mut Target::baseline()?)?),
         false => None,
     };
     let secret = environment.own_secret(arguments);
     let mut target = if arguments.running {
         Target::running(environment, arguments.pid)?
     } else {
-        Target::start(environment, redis.as_ref(), &environment.own_variables(arguments, secret.as_deref()))?
+        let variables = environment.own_variables(arguments, secret.as_deref());
+        Target::start(environment, redis.as_ref(), variables)?
     };
     let gateway = measure(environment, arguments, secret.as_deref(), &mut target)?;
-    let way = target.publisher()?.way();
+    let transport = target.publisher.transport();
     let tokens = if secret.is_some() { TokenKind::Jwt } else { environment.tokens };
-    Ok(Report { arguments: arguments.clone(), tokens, way, gateway, floor })
+    Ok(Report { arguments: arguments.clone(), tokens, transport, gateway, baseline })
 }
 
 /// One run against one target, whose tokens are signed with this secret or the settings' own.
@@ -100,23 +102,21 @@ fn measure(
     secret: Option<&str>,
     target: &mut Target,
 ) -> Result<Outcome, BenchError> {
-    let (begun, shape) = (Instant::now(), arguments.shape());
+    let begun = Instant::now();
     let namespace = environment.namespace(arguments).to_owned();
     let plan = Plan {
         address: target.address,
         identities: identities(environment, arguments, secret, target)?,
-        is_v2: shape.is_v2,
+        shape: arguments.shape(),
         is_deflated: arguments.deflate,
-        keeps_places: shape.keeps_places,
-        comes_back: shape.comes_back,
         narrow_from: arguments.narrow_from(),
         apart_from: arguments.sockets + arguments.stalled_readers(),
     };
-    let swarm = Swarm::start(plan, arguments.threads, begun)?;
+    let clients = Clients::start(plan, arguments.threads, begun)?;
     let mut run = Run {
         arguments,
         target,
-        swarm,
+        clients,
         begun,
         sockets: arguments.sockets,
         heartbeat_interval: environment.heartbeat_interval,
@@ -146,8 +146,8 @@ fn identities(
     }
     let grants = if is_jwt && has_channels { vec![format!("{namespace}:*")] } else { Vec::new() };
     let identity = |index: usize| {
-        // The floor looks at no token.
-        let token = match target.is_floor {
+        // The baseline does not check tokens.
+        let token = match target.is_baseline {
             true => user(index),
             false => {
                 (environment.mint_token)(secret, &user(index), &grants).map_err(BenchError::Arguments)?

@@ -7,36 +7,33 @@ use std::time::{Duration, Instant};
 use crate::BenchError;
 use crate::latency::Latencies;
 use crate::outcome::Outcome;
-use crate::progress::{Progress, Whole};
-use crate::publisher::Audience;
-use crate::run::{PATIENCE, Run, Used};
+use crate::progress::{Goal, Progress};
+use crate::publisher::Recipients;
+use crate::run::{IDLE_TIMEOUT, Run, Used};
 use crate::wire::{self, Stamp};
 
-/// As many messages that are due go out in one write.
+/// At most so many due messages go out in one write.
 const BATCH: usize = 64;
-/// For how long it is found out what is possible, where the rate is a share of that.
+/// How long the trial takes that finds the possible rate.
 const TRIAL: Duration = Duration::from_secs(3);
-/// About so many deliveries are on their way meanwhile: enough to keep everybody busy, too few to wait for each other long.
+/// About so many deliveries are in flight in the trial: enough to keep everything busy, too few to wait for each other long.
 const TRIAL_DELIVERIES: usize = 1_000;
-/// The trial's part.
 const TRIAL_PHASE: u8 = 4;
 
-/// What one part of a run publishes.
+/// What one phase of a run publishes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
-    /// Its number, 1 to 4.
+    /// The phase's number, 1 to 4.
     pub(crate) phase: u8,
-    /// For how long.
     pub(crate) time: Duration,
     /// Messages in a second; `None`: a closed loop.
     pub(crate) rate: Option<f64>,
-    /// How many are on their way at a time, in a closed loop.
+    /// How many messages are in flight in a closed loop.
     pub(crate) in_flight: usize,
-    /// The length of each.
     pub(crate) message_bytes: usize,
 }
 
-/// What came of it.
+/// What came of a phase.
 pub(crate) struct Published {
     pub(crate) publications: u64,
     /// How many deliveries there should have been …
@@ -45,6 +42,13 @@ pub(crate) struct Published {
     pub(crate) deliveries: u64,
     pub(crate) latencies: Latencies,
     pub(crate) used: Used,
+}
+
+/// What has been published.
+#[derive(Default)]
+struct Sent {
+    publications: u64,
+    expected: u64,
 }
 
 impl Run<'_> {
@@ -63,76 +67,60 @@ impl Run<'_> {
     /// Publishes as the arguments say, and notes what came of it.
     pub(crate) fn publish_and_note(
         &mut self,
-        mut audience: impl FnMut(u64) -> Audience,
+        mut recipients: impl FnMut(u64) -> Recipients,
     ) -> Result<(), BenchError> {
         let mut load = self.load(1);
         if let Some(share) = self.arguments.capacity_share {
-            let capacity = self.capacity(load, &mut audience)?;
+            let usual = (TRIAL_DELIVERIES / recipients(0).members.len().max(1)).clamp(1, BATCH);
+            let in_flight = self.arguments.in_flight.unwrap_or(usual);
+            let trial = Load { phase: TRIAL_PHASE, time: TRIAL, rate: None, in_flight, ..load };
+            let published = self.publish(trial, &mut recipients)?;
+            let capacity = published.publications as f64 / published.used.seconds;
             self.outcome.compare("capacity_per_second", "messages in a second that are possible", capacity);
             load.rate = Some((capacity * share).max(0.1));
         }
-        self.publish(load, audience)?.note(&mut self.outcome);
+        self.publish(load, recipients)?.note(&mut self.outcome);
         Ok(())
-    }
-
-    /// How many messages in a second are possible.
-    fn capacity(
-        &mut self,
-        load: Load,
-        audience: &mut impl FnMut(u64) -> Audience,
-    ) -> Result<f64, BenchError> {
-        let usual = (TRIAL_DELIVERIES / audience(0).members.len().max(1)).clamp(1, BATCH);
-        let in_flight = self.arguments.in_flight.unwrap_or(usual);
-        let trial = Load { phase: TRIAL_PHASE, time: TRIAL, rate: None, in_flight, ..load };
-        let published = self.publish(trial, audience)?;
-        Ok(published.publications as f64 / published.used.seconds)
     }
 
     /// Publishes, waits until everything has arrived (or nothing more comes), and counts.
     pub(crate) fn publish(
         &mut self,
         load: Load,
-        mut audience: impl FnMut(u64) -> Audience,
+        mut recipients: impl FnMut(u64) -> Recipients,
     ) -> Result<Published, BenchError> {
-        self.publish_each(load, |number| (audience(number), load))
+        self.publish_each(load, |number| (recipients(number), load))
     }
 
-    /// The same, where a message may be of another part and length than `load` says, by its number. Deliveries and
+    /// The same, where a message may have another phase and length than `load` says, by its number. Deliveries and
     /// latencies are those of `load`.
     pub(crate) fn publish_each(
         &mut self,
         load: Load,
-        mut message: impl FnMut(u64) -> (Audience, Load),
+        mut message: impl FnMut(u64) -> (Recipients, Load),
     ) -> Result<Published, BenchError> {
         let label = format!("{}: publishing", self.name());
-        let progress = Progress::start(label, Whole::Time(load.time), &self.swarm.counts);
-        let before = self.swarm.counts.delivered();
+        let progress = Progress::start(label, Goal::Time(load.time), &self.clients.counts);
+        let before = self.clients.counts.delivered();
         let meter = self.meter();
-        let sent = match load.rate {
+        let Sent { publications, expected } = match load.rate {
             Some(rate) => self.at_a_rate(load, rate, &mut message)?,
             None => self.in_a_closed_loop(load, before, &mut message)?,
         };
-        self.wait_for(before + sent.expected);
+        self.wait_for(before + expected);
         let used = self.since(&meter);
         drop(progress);
-        self.target.publisher()?.check()?;
-        let (deliveries, latencies) = (self.deliveries(load.phase), self.latencies(load.phase));
-        Ok(Published {
-            publications: sent.publications,
-            expected: sent.expected,
-            deliveries,
-            latencies,
-            used,
-        })
+        self.target.publisher.check()?;
+        let (deliveries, latencies) = (self.deliveries(load.phase), self.clients.latencies(load.phase));
+        Ok(Published { publications, expected, deliveries, latencies, used })
     }
 
-    /// Until so many have come, or for a while none.
+    /// Waits until so many have come, or none for a while.
     fn wait_for(&self, count: u64) {
-        let counts = &self.swarm.counts;
+        let counts = &self.clients.counts;
         loop {
             let delivered = counts.delivered();
-            let is_there = counts.wait_for_deliveries(count, Instant::now() + PATIENCE / 3);
-            if is_there || counts.delivered() == delivered {
+            if counts.wait_for_deliveries(count, IDLE_TIMEOUT / 3) || counts.delivered() == delivered {
                 return;
             }
         }
@@ -142,26 +130,27 @@ impl Run<'_> {
         &mut self,
         load: Load,
         rate: f64,
-        message: &mut impl FnMut(u64) -> (Audience, Load),
+        message: &mut impl FnMut(u64) -> (Recipients, Load),
     ) -> Result<Sent, BenchError> {
         let (start_us, mut sent) = (self.now_us(), Sent::default());
         let count = (load.time.as_secs_f64() * rate).round().max(1.0) as u64;
         let due_us = |number: u64| start_us + (number as f64 * 1e6 / rate) as u64;
-        let mut number = 0;
-        while number < count {
+        while sent.publications < count {
             let now_us = self.now_us();
-            if due_us(number) > now_us {
-                std::thread::park_timeout(Duration::from_micros(due_us(number) - now_us));
+            let wait_us = due_us(sent.publications).saturating_sub(now_us);
+            if wait_us > 0 {
+                std::thread::park_timeout(Duration::from_micros(wait_us));
                 continue;
             }
-            let mut batch = 0;
-            while number < count && batch < BATCH && due_us(number) <= now_us {
+            for number in (sent.publications..count).take(BATCH) {
                 let at_us = due_us(number);
+                if at_us > now_us {
+                    break;
+                }
                 self.outcome.late.record(at_us, now_us - at_us);
-                self.add(message(number), at_us, &mut sent)?;
-                (number, batch) = (number + 1, batch + 1);
+                self.add(message(number), at_us, &mut sent);
             }
-            self.target.publisher()?.flush()?;
+            self.target.publisher.flush()?;
         }
         Ok(sent)
     }
@@ -170,49 +159,34 @@ impl Run<'_> {
         &mut self,
         load: Load,
         before: u64,
-        message: &mut impl FnMut(u64) -> (Audience, Load),
+        message: &mut impl FnMut(u64) -> (Recipients, Load),
     ) -> Result<Sent, BenchError> {
         let (begun, mut sent) = (Instant::now(), Sent::default());
-        // How many deliveries there are when each message that is on its way has arrived.
-        let mut flying = VecDeque::new();
+        // For each message in flight: the count of deliveries once it has arrived.
+        let mut in_flight = VecDeque::new();
         while begun.elapsed() < load.time {
             let at_us = self.now_us();
-            self.add(message(sent.publications), at_us, &mut sent)?;
-            self.target.publisher()?.flush()?;
-            flying.push_back(before + sent.expected);
-            if flying.len() >= load.in_flight
-                && let Some(first) = flying.pop_front()
-                && !self.swarm.counts.wait_for_deliveries(first, Instant::now() + PATIENCE)
+            self.add(message(sent.publications), at_us, &mut sent);
+            self.target.publisher.flush()?;
+            in_flight.push_back(before + sent.expected);
+            if in_flight.len() >= load.in_flight
+                && let Some(first) = in_flight.pop_front()
+                && !self.clients.counts.wait_for_deliveries(first, IDLE_TIMEOUT)
             {
-                let missing = first - self.swarm.counts.delivered();
-                return Err(BenchError::Run(format!(
-                    "{missing} deliveries have not come after {} s",
-                    PATIENCE.as_secs()
-                )));
+                let missing = first.saturating_sub(self.clients.counts.delivered());
+                let seconds = IDLE_TIMEOUT.as_secs();
+                return Err(BenchError::Run(format!("{missing} deliveries have not come after {seconds} s")));
             }
         }
         Ok(sent)
     }
 
-    fn add(
-        &mut self,
-        (audience, load): (Audience, Load),
-        at_us: u64,
-        sent: &mut Sent,
-    ) -> Result<(), BenchError> {
+    fn add(&mut self, (recipients, load): (Recipients, Load), at_us: u64, sent: &mut Sent) {
         let message = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
-        self.target.publisher()?.add(&audience, &message, false);
+        self.target.publisher.add(&recipients, &message, false);
         sent.publications += 1;
-        sent.expected += audience.members.len() as u64;
-        Ok(())
+        sent.expected += recipients.members.len() as u64;
     }
-}
-
-/// What has been published.
-#[derive(Default)]
-struct Sent {
-    publications: u64,
-    expected: u64,
 }
 
 impl Published {

@@ -1,12 +1,13 @@
-//! What a run found: figures with their names, latencies for the plot, and what to doubt.
+//! What a run found: figures with their names, latencies for the plot, and reasons for doubt.
 
 use crate::latency::Latencies;
+use crate::load::Published;
 
-/// A thread of the generator that is busier than this share of the time may itself be what is measured.
+/// A thread of the generator that is busy for more than this share of the time may be what is measured.
 const BUSY: f64 = 0.8;
-/// A message that is sent this much after it was due, in milliseconds, is late.
+/// A message is late when it is sent so many milliseconds after it was due.
 const LATE_MS: f64 = 5.0;
-/// This share of the messages may be late.
+/// The generator keeps up when this share of the messages is not late.
 const LATE_SHARE: f64 = 0.99;
 
 /// One figure.
@@ -14,11 +15,11 @@ const LATE_SHARE: f64 = 0.99;
 pub(crate) struct Figure {
     /// Its name in JSON, with its unit.
     pub(crate) key: String,
-    /// Its name for people, with its unit.
+    /// Its name in tables, with its unit.
     pub(crate) label: String,
-    /// Not a number where it could not be taken.
+    /// Not a number where it could not be measured.
     pub(crate) value: f64,
-    /// Whether it means something beside the floor's.
+    /// Whether its ratio to the baseline's means something.
     pub(crate) is_compared: bool,
 }
 
@@ -34,13 +35,13 @@ pub(crate) struct Curve {
 pub(crate) struct Outcome {
     pub(crate) figures: Vec<Figure>,
     pub(crate) curves: Vec<Curve>,
-    /// What the curves show, with its unit.
-    pub(crate) curves_show: &'static str,
-    /// How late messages were sent: the generator's own fault.
+    /// The quantity of the curves, with its unit.
+    pub(crate) curve_unit: &'static str,
+    /// How late messages were sent, by the generator's own fault.
     pub(crate) late: Latencies,
     /// How busy the busiest thread of the generator was, 0 to 1.
     pub(crate) busiest: f64,
-    /// Deliveries that should have been and were not, or were too many.
+    /// Deliveries that are missing, or too many.
     pub(crate) wrong_deliveries: u64,
 }
 
@@ -50,9 +51,17 @@ impl Outcome {
         self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: false });
     }
 
-    /// A figure that is compared with the floor's.
+    /// A figure that is compared with the baseline's.
     pub(crate) fn compare(&mut self, key: &str, label: &str, value: f64) {
         self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: true });
+    }
+
+    pub(crate) fn note_memory(&mut self, bytes: f64) {
+        self.compare("rss_bytes_per_connection", "RSS for each connection, bytes", bytes);
+    }
+
+    pub(crate) fn note_connect_cpu(&mut self, microseconds: f64) {
+        self.compare("cpu_us_per_connect", "CPU for each connect and Identify, µs", microseconds);
     }
 
     /// How many deliveries there were, and should have been.
@@ -65,7 +74,7 @@ impl Outcome {
     /// The quantiles of a latency, and its curves.
     pub(crate) fn latencies(&mut self, key: &str, label: &str, latencies: Latencies) {
         self.quantiles(key, label, &latencies);
-        self.curves_show = "latency, ms";
+        self.curve_unit = "latency, ms";
         for (index, name) in ["p50", "p99", "max"].into_iter().enumerate() {
             let points = latencies.over_time().into_iter().map(|(at, values)| (at, values[index]));
             self.curves.push(Curve { name: format!("{label} {name}"), points: points.collect() });
@@ -74,20 +83,18 @@ impl Outcome {
 
     /// The quantiles of a latency.
     pub(crate) fn quantiles(&mut self, key: &str, label: &str, latencies: &Latencies) {
-        for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p99_9", 0.999)] {
-            let spelt = name.replace('_', ".");
-            self.compare(
-                &format!("{key}_{name}_ms"),
-                &format!("{label} {spelt}, ms"),
-                latencies.quantile_ms(share),
-            );
+        let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+        let values = quantiles.map(|(name, share)| (name, latencies.quantile_ms(share)));
+        for (name, value) in values.into_iter().chain([("max", latencies.max_ms())]) {
+            let key = format!("{key}_{}_ms", name.replace('.', "_"));
+            self.compare(&key, &format!("{label} {name}, ms"), value);
         }
-        self.compare(&format!("{key}_max_ms"), &format!("{label} max, ms"), latencies.max_ms());
     }
 
-    /// Keeps the busiest thread.
-    pub(crate) fn note_busy(&mut self, share: f64) {
-        self.busiest = self.busiest.max(share);
+    /// The quantiles of a latency in a later phase, whose deliveries must be complete as well.
+    pub(crate) fn later_quantiles(&mut self, key: &str, label: &str, published: &Published) {
+        self.quantiles(key, label, &published.latencies);
+        self.wrong_deliveries += published.deliveries.abs_diff(published.expected);
     }
 
     /// One of the figures.
@@ -95,7 +102,7 @@ impl Outcome {
         self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
     }
 
-    /// How late messages were sent, in milliseconds: what one in a hundred exceeds.
+    /// By how many milliseconds the latest hundredth of the messages was late.
     pub(crate) fn late_p99_ms(&self) -> f64 {
         if self.late.count() == 0 { 0.0 } else { self.late.quantile_ms(LATE_SHARE) }
     }
@@ -105,7 +112,7 @@ impl Outcome {
         self.busiest > BUSY || self.late_p99_ms() > LATE_MS
     }
 
-    /// What to doubt, a sentence each.
+    /// Reasons for doubt, a sentence each.
     pub(crate) fn warnings(&self, name: &str) -> Vec<String> {
         let mut warnings = Vec::new();
         if self.busiest > BUSY {
@@ -134,12 +141,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generator_that_does_not_keep_up_is_named() {
-        let mut outcome = Outcome::default();
-        outcome.note_busy(0.5);
+    fn a_saturated_generator_is_reported() {
+        let mut outcome = Outcome { busiest: 0.5, ..Outcome::default() };
         assert!(!outcome.is_saturated() && outcome.warnings("gateway").is_empty());
-        outcome.note_busy(0.9);
-        outcome.note_busy(0.1);
+        outcome.busiest = 0.9;
         assert!(outcome.is_saturated());
         assert!(outcome.warnings("gateway")[0].contains("90 % busy"));
 
@@ -150,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_that_are_missing_are_told() {
+    fn missing_deliveries_are_reported() {
         let mut outcome = Outcome::default();
         outcome.deliveries(9, 10);
         assert_eq!(outcome.warnings("gateway"), ["gateway: 1 deliveries are missing or too many"]);

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use crate::BenchError;
 
-/// One line of output. An error means that nobody reads it any more.
+/// Prints one line of output. An error means that its reader is gone.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;
     stdout.flush()
 }
 
-/// One line for the user, on standard error.
+/// Prints one line for the user on standard error.
 pub(crate) fn print_error(text: &str) {
     // Without a reader there is nothing to do.
     let _ = writeln!(io::stderr(), "emagine-gateway: {text}");

@@ -11,16 +11,16 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 170.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 45.0;
-/// Told apart by who sees colours otherwise, too.
+/// Distinct under colour blindness, too.
 const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#cc79a7"];
 /// How many lines there are across, about.
 const GRID: f64 = 5.0;
 
-/// What is drawn from left to right.
+/// The horizontal axis.
 pub(crate) enum Across<'a> {
     /// Time, from 0.
     Seconds,
-    /// These values of this quantity, by their logarithms.
+    /// These values of this quantity, on a logarithmic scale.
     Values(&'a str, &'a [f64]),
 }
 
@@ -32,15 +32,15 @@ impl Across<'_> {
         }
     }
 
-    /// How far to the right of the leftmost something is, in a unit of its own.
-    fn place(&self, value: f64) -> f64 {
+    /// The distance of a value from the left end, in a unit of its own.
+    fn offset(&self, value: f64) -> f64 {
         match self {
             Self::Seconds => value,
             Self::Values(_, values) => (value.max(1.0) / least(values)).ln(),
         }
     }
 
-    /// What is written below, up to the rightmost.
+    /// The values that are written below the axis, up to `right`.
     fn marks(&self, right: f64) -> Vec<f64> {
         match self {
             Self::Seconds => steps(right).collect(),
@@ -53,13 +53,13 @@ fn least(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::INFINITY, f64::min).max(1.0)
 }
 
-/// Draws curves of `value`. The upright axis begins at 0.
+/// Draws curves of `value`. The vertical axis begins at 0.
 pub(crate) fn svg(title: &str, value: &str, across: &Across<'_>, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.points).filter(|point| point.1.is_finite());
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);
     let (right, top) = (most(|point| point.0).max(1.0), most(|point| point.1).max(1e-3) * 1.05);
-    let whole = across.place(right).max(1e-3);
-    let x = |at: f64| LEFT + across.place(at) / whole * (WIDTH - LEFT - RIGHT);
+    let whole = across.offset(right).max(1e-3);
+    let x = |at: f64| LEFT + across.offset(at) / whole * (WIDTH - LEFT - RIGHT);
     let y = |height: f64| HEIGHT - BOTTOM - height / top * (HEIGHT - TOP - BOTTOM);
 
     let mut svg = format!(
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_a_sweep_stand_as_far_apart_as_their_logarithms() {
+    fn values_of_a_sweep_are_on_a_logarithmic_scale() {
         let points = vec![(10.0, 1.0), (100.0, 2.0), (1_000.0, 3.0)];
         let curves = [Curve { name: "gateway".to_owned(), points }];
         let svg = svg("title", "µs", &Across::Values("sockets", &[10.0, 100.0, 1_000.0]), &curves);

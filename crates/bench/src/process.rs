@@ -31,8 +31,8 @@ impl Account {
     }
 }
 
-/// The CPU of all threads that a process has now, in seconds, which the kernel counts in nanoseconds. Those that have
-/// ended are missing, but neither the gateway nor the floor ends any under load.
+/// The CPU of all threads that a process has now, in seconds, which the kernel counts in nanoseconds. Ended threads are
+/// missing, but neither the gateway nor the baseline ends threads under load.
 fn cpu_of_threads(process: u32) -> Option<f64> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
     let cpu =
@@ -48,7 +48,7 @@ fn nanoseconds(schedstat: &Path) -> Option<f64> {
 /// User and system seconds of a process or thread, by its `stat` file.
 fn cpu(path: &str) -> Option<(f64, f64)> {
     let stat = fs::read_to_string(path).ok()?;
-    // Behind the name, which is in parentheses, field 3 of proc(5) comes first; 14 and 15 are wanted.
+    // The first field after the name, which is in parentheses, is number 3 of proc(5); 14 and 15 are needed.
     let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
     let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / TICKS_PER_SECOND);
     Some((seconds()?, seconds()?))

@@ -1,4 +1,4 @@
-//! A line that says how far it is, on standard error, where a person looks at it.
+//! A progress line on standard error, if that is a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::Ordering::SeqCst;
@@ -6,15 +6,15 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::swarm::Counts;
+use crate::clients::Counts;
 
 const WIDTH: usize = 30;
-/// Seldom, so that it takes nothing from what is measured.
+/// Seldom, so that it does not disturb the measurement.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// What a bar is full of when it is full.
+/// When the bar is full.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Whole {
+pub(crate) enum Goal {
     /// So many clients are Ready.
     Ready(usize),
     /// So much time has passed.
@@ -29,7 +29,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     /// Begins to draw; does nothing where standard error is no terminal.
-    pub(crate) fn start(label: String, whole: Whole, counts: &Arc<Counts>) -> Self {
+    pub(crate) fn start(label: String, whole: Goal, counts: &Arc<Counts>) -> Self {
         if !io::stderr().is_terminal() {
             return Self { end: None, thread: None };
         }
@@ -38,12 +38,12 @@ impl Progress {
         let thread = std::thread::spawn(move || {
             while ended.recv_timeout(PERIOD) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let share = match whole {
-                    Whole::Ready(all) => counts.ready.load(SeqCst) as f64 / all.max(1) as f64,
-                    Whole::Time(all) => begun.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
+                    Goal::Ready(all) => counts.ready.load(SeqCst) as f64 / all.max(1) as f64,
+                    Goal::Time(all) => begun.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
                 };
                 let (ready, delivered) = (counts.ready.load(SeqCst), counts.delivered());
                 let line = format!("{} {ready} sockets, {delivered} deliveries", bar(share));
-                // With nobody to see it there is nothing to be done.
+                // Without a terminal there is nothing to do.
                 let _ = write!(io::stderr(), "\r\x1b[K{label} {line}");
             }
             let _ = write!(io::stderr(), "\r\x1b[K");
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_has_one_width_and_never_more_than_all() {
+    fn a_bar_has_a_fixed_width() {
         for share in [-1.0, 0.0, 0.5, 1.0, 7.0] {
             assert_eq!(bar(share).len(), WIDTH + 8, "{share}");
         }

@@ -1,5 +1,5 @@
-//! Publishing: raw commands to Redis, requests to the admin port, or orders to the floor. Nothing waits for an answer;
-//! a thread reads them and keeps the first that is an error.
+//! Publishing: raw commands to Redis, requests to the admin port, or orders to the baseline. Nothing waits for an answer;
+//! a thread reads the answers and keeps the first error.
 
 use std::io::{BufRead as _, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,147 +9,154 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::BenchError;
-use crate::RedisAddress;
+use crate::children::locked;
 use crate::redis::command;
+use crate::{BenchError, RedisAddress};
 
-/// Whom a message is for: the channel, and the clients that are on it.
+/// After such a pause the admin port may have closed the connection.
+const RECONNECT: Duration = Duration::from_secs(2);
+
+/// The channel of a message, and the clients that are on it.
 #[derive(Debug, Clone)]
-pub(crate) struct Audience {
+pub(crate) struct Recipients {
     /// The channel's name, without the prefix.
     pub(crate) channel: String,
-    /// The clients; also how many deliveries there should be.
+    /// The clients; also the number of expected deliveries.
     pub(crate) members: Range<usize>,
 }
 
-/// Which way a publication goes.
-pub(crate) enum Way {
-    /// `PUBLISH`, or `FCALL gateway_publish` when it is durable; with the keys' prefix.
+/// How publications reach the server.
+enum Transport {
+    /// `PUBLISH`, or `FCALL gateway_publish` when durable; with the prefix of the channels.
     Redis(String),
-    /// `POST /v1/publish`, with the key.
-    Admin(Option<String>),
-    /// A line for the floor.
-    Floor,
+    /// `POST /v1/publish`, with the head of each request up to its content.
+    Admin(String),
+    /// A line for the baseline.
+    Baseline,
 }
 
 /// One connection to publish on.
 pub(crate) struct Publisher {
-    way: Way,
+    transport: Transport,
     out: Box<dyn Write + Send>,
-    waiting: Vec<u8>,
+    batch: Vec<u8>,
     refused: Arc<Mutex<Option<String>>>,
-    /// For the admin port, which closes connections that say nothing: where it is, and when it was last written to.
+    /// The admin port closes silent connections: its address, and when it was last written to.
     admin: Option<(SocketAddr, Instant)>,
 }
 
-/// After such a pause the connection to the admin port may be gone, or about to be.
-const RECONNECT: Duration = Duration::from_secs(2);
-
 impl Publisher {
-    /// By Redis itself.
+    /// Publishes to Redis itself.
     pub(crate) fn redis(address: &RedisAddress, prefix: &str) -> Result<Self, BenchError> {
-        Self::over(address.connect()?, Way::Redis(prefix.to_owned()))
+        let stream = address.connect()?;
+        let publisher = Self::new(Transport::Redis(prefix.to_owned()), stream.try_clone()?);
+        publisher.read_answers(stream)?;
+        Ok(publisher)
     }
 
-    /// By the admin port of the gateway.
-    pub(crate) fn admin(address: SocketAddr, key: Option<String>) -> Result<Self, BenchError> {
-        let publisher = Self::over(connect(address)?, Way::Admin(key))?;
+    /// Publishes to the admin port of the gateway.
+    pub(crate) fn admin(address: SocketAddr, key: Option<&str>) -> Result<Self, BenchError> {
+        let key = key.map_or_else(String::new, |key| format!("Authorization: Bearer {key}\r\n"));
+        let head = format!(
+            "POST /v1/publish HTTP/1.1\r\nHost: localhost\r\n{key}Content-Type: application/json\r\nContent-Length: "
+        );
+        let stream = connect(address)?;
+        let publisher = Self::new(Transport::Admin(head), stream.try_clone()?);
+        publisher.read_answers(stream)?;
         Ok(Self { admin: Some((address, Instant::now())), ..publisher })
     }
 
-    /// To the floor.
-    pub(crate) fn floor(orders: impl Write + Send + 'static) -> Self {
-        Self {
-            way: Way::Floor,
-            out: Box::new(orders),
-            waiting: Vec::new(),
-            refused: Arc::default(),
-            admin: None,
-        }
+    /// Sends orders to the baseline.
+    pub(crate) fn baseline(orders: impl Write + Send + 'static) -> Self {
+        Self::new(Transport::Baseline, orders)
     }
 
-    fn over(stream: TcpStream, way: Way) -> Result<Self, BenchError> {
-        let refused = Arc::<Mutex<Option<String>>>::default();
-        read_answers(stream.try_clone()?, Arc::clone(&refused), matches!(way, Way::Redis(_)))?;
-        Ok(Self { way, out: Box::new(stream), waiting: Vec::new(), refused, admin: None })
+    fn new(transport: Transport, out: impl Write + Send + 'static) -> Self {
+        Self { transport, out: Box::new(out), batch: Vec::new(), refused: Arc::default(), admin: None }
     }
 
     /// Puts a message into the next batch.
-    pub(crate) fn add(&mut self, audience: &Audience, message: &str, is_durable: bool) {
-        let channel = &audience.channel;
-        match &self.way {
-            Way::Redis(prefix) if is_durable => {
+    pub(crate) fn add(&mut self, recipients: &Recipients, message: &str, is_durable: bool) {
+        let Recipients { channel, members } = recipients;
+        match &self.transport {
+            Transport::Redis(prefix) => {
                 let key = format!("{prefix}:{channel}");
-                self.waiting.extend(command(&["FCALL", "gateway_publish", "1", &key, message]));
+                self.batch.extend(match is_durable {
+                    true => command(&["FCALL", "gateway_publish", "1", &key, message]),
+                    false => command(&["PUBLISH", &key, message]),
+                });
             }
-            Way::Redis(prefix) => {
-                self.waiting.extend(command(&["PUBLISH", &format!("{prefix}:{channel}"), message]));
-            }
-            Way::Admin(key) => {
+            Transport::Admin(head) => {
                 let body =
                     format!(r#"{{"channel":{},"durable":{is_durable},"message":{message}}}"#, json!(channel));
-                let key =
-                    key.as_ref().map_or_else(String::new, |key| format!("Authorization: Bearer {}\r\n", key));
-                let head = format!(
-                    "POST /v1/publish HTTP/1.1\r\nHost: localhost\r\n{key}Content-Type: application/json\r\n\
-                     Content-Length: {}\r\n\r\n",
-                    body.len()
-                );
-                self.waiting.extend(head.as_bytes());
-                self.waiting.extend(body.as_bytes());
+                let request = format!("{head}{}\r\n\r\n{body}", body.len());
+                self.batch.extend(request.as_bytes());
             }
-            Way::Floor => {
-                // Slots of lost clients may still be taken: to all is to whoever is there.
-                let end = if channel == "all" { usize::MAX } else { audience.members.end };
-                let start = audience.members.start;
-                let order = format!("{start} {end} {{\"op\":3,\"message\":{message}}}\n");
-                self.waiting.extend(order.as_bytes());
+            Transport::Baseline => {
+                // Lost clients may still occupy slots, so "all" is every slot.
+                let end = if channel == "all" { usize::MAX } else { members.end };
+                self.add_order(members.start..end, &format!(r#"{{"op":3,"message":{message}}}"#));
             }
         }
     }
 
-    /// A frame that is no publication; only the floor can send one by itself.
-    pub(crate) fn add_heartbeat(&mut self, members: Range<usize>) {
-        if matches!(self.way, Way::Floor) {
-            let order = format!("{} {} {{\"op\":10,\"time\":1579276740336}}\n", members.start, members.end);
-            self.waiting.extend(order.as_bytes());
-        }
+    /// Puts a frame for these slots of the baseline into the next batch.
+    pub(crate) fn add_order(&mut self, slots: Range<usize>, frame: &str) {
+        self.batch.extend(format!("{} {} {frame}\n", slots.start, slots.end).as_bytes());
     }
 
     /// Sends the batch.
     pub(crate) fn flush(&mut self) -> Result<(), BenchError> {
         self.check()?;
-        if let Some((address, last)) = &mut self.admin {
+        if let Some((address, last)) = self.admin {
             if last.elapsed() > RECONNECT {
-                let stream = connect(*address)?;
-                read_answers(stream.try_clone()?, Arc::clone(&self.refused), false)?;
-                self.out = Box::new(stream);
+                let stream = connect(address)?;
+                self.out = Box::new(stream.try_clone()?);
+                self.read_answers(stream)?;
             }
-            *last = Instant::now();
+            self.admin = Some((address, Instant::now()));
         }
         self.out
-            .write_all(&self.waiting)
+            .write_all(&self.batch)
             .and_then(|()| self.out.flush())
             .map_err(|error| BenchError::Run(format!("publishing: {error}")))?;
-        self.waiting.clear();
+        self.batch.clear();
         Ok(())
     }
 
-    /// Whether a publication has been refused.
+    /// Fails when a publication has been refused.
     pub(crate) fn check(&self) -> Result<(), BenchError> {
-        match self.refused.lock().ok().and_then(|refused| refused.clone()) {
+        match &*locked(&self.refused) {
             Some(answer) => Err(BenchError::Run(format!("a publication was refused: {answer}"))),
             None => Ok(()),
         }
     }
 
     /// How it publishes, for the report.
-    pub(crate) fn way(&self) -> &'static str {
-        match self.way {
-            Way::Redis(_) => "Redis",
-            Way::Admin(_) => "the admin port",
-            Way::Floor => "a pipe",
+    pub(crate) fn transport(&self) -> &'static str {
+        match self.transport {
+            Transport::Redis(_) => "Redis",
+            Transport::Admin(_) => "the admin port",
+            Transport::Baseline => "a pipe",
         }
+    }
+
+    /// Reads the answers of a connection until it ends; keeps the first line that refuses.
+    fn read_answers(&self, answers: TcpStream) -> Result<(), BenchError> {
+        let refused = Arc::clone(&self.refused);
+        let is_redis = matches!(self.transport, Transport::Redis(_));
+        std::thread::Builder::new().name("bench-answers".to_owned()).spawn(move || {
+            for line in BufReader::new(answers).lines().map_while(Result::ok) {
+                let is_error = match is_redis {
+                    true => line.starts_with('-'),
+                    false => line.starts_with("HTTP/1.1 ") && !line.starts_with("HTTP/1.1 200"),
+                };
+                if is_error {
+                    locked(&refused).get_or_insert(line);
+                }
+            }
+        })?;
+        Ok(())
     }
 }
 
@@ -158,25 +165,4 @@ fn connect(address: SocketAddr) -> Result<TcpStream, BenchError> {
         TcpStream::connect(address).map_err(|error| BenchError::Server(format!("{address}: {error}")))?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// Reads what a connection is answered until it ends; keeps the first line that refuses.
-fn read_answers(
-    answers: TcpStream,
-    kept: Arc<Mutex<Option<String>>>,
-    is_redis: bool,
-) -> Result<(), BenchError> {
-    std::thread::Builder::new().name("bench-answers".to_owned()).spawn(move || {
-        for line in BufReader::new(answers).lines().map_while(Result::ok) {
-            let is_error = if is_redis {
-                line.starts_with('-')
-            } else {
-                line.starts_with("HTTP/1.1 ") && !line.starts_with("HTTP/1.1 200")
-            };
-            if is_error && let Ok(mut kept) = kept.lock() {
-                kept.get_or_insert(line);
-            }
-        }
-    })?;
-    Ok(())
 }

@@ -1,16 +1,15 @@
-//! Redis, seen from the load generator: one of its own if wanted, commands as raw bytes, and its account of CPU.
+//! Redis, as the load generator sees it: one of its own if wanted, commands as raw bytes, and its account of CPU.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::BenchError;
-use crate::RedisAddress;
 use crate::children::OwnProcess;
+use crate::{BenchError, RedisAddress};
 
-/// How long it may take to start, or to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long Redis may take to start, or to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A `redis-server` on a free port, without persistence. Ended when dropped.
 pub(crate) struct OwnRedis {
@@ -28,23 +27,24 @@ impl OwnRedis {
             .args(["--dir", &std::env::temp_dir().display().to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let child = OwnProcess::start(&mut command).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => BenchError::Server(
-                "there is no redis-server on this machine: install it, or name one with --broker-url"
-                    .to_owned(),
-            ),
-            _ => BenchError::Server(format!("redis-server did not start: {error}")),
+        let child = OwnProcess::start(&mut command).map_err(|error| {
+            BenchError::Server(match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "there is no redis-server on this machine: install it, or name one with --broker-url"
+                        .to_owned()
+                }
+                _ => format!("redis-server did not start: {error}"),
+            })
         })?;
-        let address = RedisAddress { host: Ipv4Addr::LOCALHOST.to_string(), port, login: Vec::new() };
-        let own = Self { _child: child, address };
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > TIMEOUT {
                 return Err(BenchError::Server("redis-server did not start".to_owned()));
             }
             std::thread::park_timeout(Duration::from_millis(20));
         }
-        Ok(own)
+        let address = RedisAddress { host: Ipv4Addr::LOCALHOST.to_string(), port, login: Vec::new() };
+        Ok(Self { _child: child, address })
     }
 
     /// For `broker.url`.
@@ -56,21 +56,18 @@ impl OwnRedis {
 impl RedisAddress {
     /// A connection that is logged in.
     pub(crate) fn connect(&self) -> Result<TcpStream, BenchError> {
-        let failed =
-            |error: io::Error| BenchError::Server(format!("Redis at {}:{}: {error}", self.host, self.port));
-        let mut stream = TcpStream::connect((self.host.as_str(), self.port)).map_err(failed)?;
+        let mut stream = TcpStream::connect((self.host.as_str(), self.port))
+            .map_err(|error| BenchError::Server(format!("Redis at {}:{}: {error}", self.host, self.port)))?;
         stream.set_nodelay(true)?;
         if !self.login.is_empty() {
-            let mut words = vec!["AUTH"];
-            words.extend(self.login.iter().map(String::as_str));
+            let words: Vec<_> = ["AUTH"].into_iter().chain(self.login.iter().map(String::as_str)).collect();
             stream.write_all(&command(&words))?;
             let mut answer = [0; 512];
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
             let length = stream.read(&mut answer)?;
             if !answer[..length].starts_with(b"+OK") {
-                return Err(BenchError::Server(
-                    "Redis refuses the user and password of the settings".to_owned(),
-                ));
+                let refused = "Redis refuses the user and password of the settings";
+                return Err(BenchError::Server(refused.to_owned()));
             }
             stream.set_read_timeout(None)?;
         }
@@ -80,7 +77,7 @@ impl RedisAddress {
     /// What this Redis has used so far, by its own account.
     pub(crate) fn usage(&self) -> Option<Usage> {
         let mut stream = self.connect().ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        stream.set_read_timeout(Some(TIMEOUT)).ok()?;
         stream.write_all(&[command(&["INFO", "memory"]), command(&["INFO", "cpu"])].concat()).ok()?;
         let mut found = ["used_memory:", "used_cpu_sys:", "used_cpu_user:"].map(|name| (name, None));
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -106,11 +103,7 @@ pub(crate) struct Usage {
 
 /// A command as it goes over the wire.
 pub(crate) fn command(words: &[&str]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend(format!("${}\r\n", word.len()).as_bytes());
-        bytes.extend(word.as_bytes());
-        bytes.extend(b"\r\n");
-    }
-    bytes
+    let mut bytes = format!("*{}\r\n", words.len());
+    words.iter().for_each(|word| bytes.extend([&format!("${}\r\n", word.len()), *word, "\r\n"]));
+    bytes.into_bytes()
 }

@@ -1,4 +1,4 @@
-//! What was found, as a table for people or as JSON for machines.
+//! What was found, as a table or as JSON.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -11,25 +11,25 @@ use crate::output::{draw, print, print_error};
 use crate::plot::{self, Across};
 use crate::{BenchError, TokenKind, process};
 
-/// Everything that a report tells.
+/// What a report is made of.
 pub(crate) struct Report {
     pub(crate) arguments: BenchArgs,
     /// How the gateway checks tokens.
     pub(crate) tokens: TokenKind,
-    /// Which way publications go.
-    pub(crate) way: &'static str,
+    /// How publications reach the gateway.
+    pub(crate) transport: &'static str,
     pub(crate) gateway: Outcome,
-    pub(crate) floor: Option<Outcome>,
+    pub(crate) baseline: Option<Outcome>,
 }
 
 impl Report {
     /// Prints it and draws its plot; returns the process' exit code.
-    pub(crate) fn tell(&self) -> Result<ExitCode, BenchError> {
+    pub(crate) fn print(&self) -> Result<ExitCode, BenchError> {
         let arguments = &self.arguments;
         if let Some(path) = &arguments.plot {
             let title = format!("{}, {} sockets", arguments.scenario.name(), arguments.sockets);
-            let Outcome { curves_show, curves, .. } = &self.gateway;
-            draw(path, &plot::svg(&title, curves_show, &Across::Seconds, curves))?;
+            let Outcome { curve_unit, curves, .. } = &self.gateway;
+            draw(path, &plot::svg(&title, curve_unit, &Across::Seconds, curves))?;
         }
         if arguments.json {
             print(&self.json().to_string())?;
@@ -40,22 +40,20 @@ impl Report {
         Ok(if self.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    /// What to doubt, a sentence each.
+    /// Reasons for doubt, a sentence each.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let floor = self.floor.iter().flat_map(|floor| floor.warnings("floor"));
-        self.gateway.warnings("gateway").into_iter().chain(floor).collect()
+        self.outcomes().flat_map(|(name, outcome)| outcome.warnings(name)).collect()
     }
 
     /// Whether every delivery there should have been was.
     pub(crate) fn is_exact(&self) -> bool {
-        let floor = self.floor.as_ref().map_or(0, |floor| floor.wrong_deliveries);
-        self.gateway.wrong_deliveries == 0 && floor == 0
+        self.outcomes().all(|(_, outcome)| outcome.wrong_deliveries == 0)
     }
 
-    /// How many times the floor's figure the gateway's is.
+    /// The ratio of a figure of the gateway to the baseline's.
     pub(crate) fn ratio(&self, figure: &Figure) -> Option<f64> {
-        let floor = self.floor.as_ref()?.value(&figure.key)?;
-        let ratio = figure.value / floor;
+        let baseline = self.baseline.as_ref()?.value(&figure.key)?;
+        let ratio = figure.value / baseline;
         (figure.is_compared && ratio.is_finite()).then_some(ratio)
     }
 
@@ -64,11 +62,11 @@ impl Report {
         let mut text = self.headline();
         let width = self.gateway.figures.iter().map(|figure| figure.label.chars().count()).max().unwrap_or(0);
         let _ = write!(text, "{:width$}  {:>12}", "", "gateway");
-        text.push_str(if self.floor.is_some() { "         floor    ratio\n" } else { "\n" });
+        text.push_str(if self.baseline.is_some() { "      baseline    ratio\n" } else { "\n" });
         for figure in &self.gateway.figures {
             let _ = write!(text, "{:width$}  {:>12}", figure.label, number(figure.value));
-            if let Some(floor) = &self.floor {
-                let beside = floor.value(&figure.key).map(number).unwrap_or_default();
+            if let Some(baseline) = &self.baseline {
+                let beside = baseline.value(&figure.key).map(number).unwrap_or_default();
                 let ratio = self.ratio(figure).map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
                 let _ = write!(text, "  {beside:>12}  {ratio:>7}");
             }
@@ -90,38 +88,34 @@ impl Report {
     }
 
     fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
-        std::iter::once(("gateway", &self.gateway)).chain(self.floor.iter().map(|floor| ("floor", floor)))
+        std::iter::once(("gateway", &self.gateway))
+            .chain(self.baseline.iter().map(|baseline| ("baseline", baseline)))
     }
 
-    /// What was tried, and where.
+    /// The scenario, its load, and the machine.
     pub(crate) fn headline(&self) -> String {
         let BenchArgs { scenario, sockets, threads, .. } = &self.arguments;
-        let pace = match (scenario, self.arguments.rate(), self.arguments.in_flight) {
-            (Scenario::Idle, ..) => "silent".to_owned(),
-            _ if self.arguments.capacity_share.is_some() => {
-                let share = self.arguments.capacity_share.unwrap_or_default();
-                format!("{} % of what is possible", number(share * 100.0))
-            }
+        let pace = match (self.arguments.capacity_share, self.arguments.rate(), self.arguments.in_flight) {
+            _ if *scenario == Scenario::Idle => "silent".to_owned(),
+            (Some(share), ..) => format!("{} % of what is possible", number(share * 100.0)),
             (_, Some(rate), _) => format!("{} a second", number(rate)),
             (_, None, Some(count)) => format!("{count} in flight"),
             (_, None, None) => "as fast as it goes".to_owned(),
         };
-        let load =
-            process::load_average().map_or_else(String::new, |load| format!(", load average {load:.1}"));
-        let channels = self.arguments.channels;
-        let channels =
-            channels.map_or_else(String::new, |count| format!(" in {} channels", number(count as f64)));
+        let load = process::load_average().map(|load| format!(", load average {load:.1}"));
+        let channels = self.arguments.channels.map(|count| format!(" in {} channels", number(count as f64)));
+        let (load, channels) = (load.unwrap_or_default(), channels.unwrap_or_default());
         format!(
             "{}: {sockets} sockets{channels} on {threads} thread(s), {pace}, {} bytes, published by {}, tokens: {}; {} core(s){load}\n",
             scenario.name(),
             self.arguments.message_bytes(),
-            self.way,
+            self.transport,
             self.tokens.name(),
             cores(),
         )
     }
 
-    /// One object.
+    /// The report as one JSON object.
     pub(crate) fn json(&self) -> Value {
         let arguments = &self.arguments;
         let ratios = self.gateway.figures.iter().filter_map(|figure| {
@@ -142,12 +136,12 @@ impl Report {
                 "threads": arguments.threads,
                 "deflate": arguments.deflate,
             },
-            "published_by": self.way,
+            "published_by": self.transport,
             "tokens": self.tokens.name(),
             "machine": { "cores": cores(), "load_average": process::load_average() },
             "gateway": figures(&self.gateway),
-            "floor": self.floor.as_ref().map(figures),
-            "ratio_to_floor": self.floor.as_ref().map(|_| ratios),
+            "baseline": self.baseline.as_ref().map(figures),
+            "ratio_to_baseline": self.baseline.as_ref().map(|_| ratios),
             "saturated": self.outcomes().any(|(_, outcome)| outcome.is_saturated()),
             "warnings": self.warnings(),
         })
@@ -158,7 +152,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// What is not known is null.
+/// Unknown figures are null.
 fn figures(outcome: &Outcome) -> Value {
     let figures = outcome.figures.iter().map(|figure| (figure.key.clone(), json!(figure.value)));
     let mut object: Map<String, Value> = figures.collect();
@@ -171,7 +165,7 @@ fn figures(outcome: &Outcome) -> Value {
     Value::Object(object)
 }
 
-/// As many digits as say something.
+/// Three significant digits, and all of a whole number.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "-".to_owned(),
@@ -181,7 +175,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// 1234567 is 1 234 567.
+/// 1234567 as 1 234 567.
 fn grouped(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let mut text = if value < 0 { "-".to_owned() } else { String::new() };
@@ -199,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_as_long_as_they_say_something() {
+    fn numbers_have_three_significant_digits() {
         for (value, text) in [
             (f64::NAN, "-"),
             (0.0, "0"),

@@ -6,29 +6,28 @@ use std::time::{Duration, Instant};
 
 use crate::BenchError;
 use crate::arguments::BenchArgs;
-use crate::latency::Latencies;
+use crate::clients::{Clients, Order, Pace};
 use crate::outcome::Outcome;
 use crate::process::{self, Account};
-use crate::progress::{Progress, Whole};
+use crate::progress::{Goal, Progress};
 use crate::redis::Usage;
-use crate::swarm::{Order, Pace, Swarm};
 use crate::target::Target;
 
-/// As long as nothing moves, this is waited for the rest.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// How many connect at a time where nothing else is asked for.
+/// A run is given up when nothing changes for so long.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many clients connect at a time by default.
 const CONNECTING: usize = 64;
-/// Lets what has just happened be over before something is counted.
+/// Time for recent work to end before memory is measured.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Everything a scenario needs.
 pub(crate) struct Run<'a> {
     pub(crate) arguments: &'a BenchArgs,
     pub(crate) target: &'a mut Target,
-    pub(crate) swarm: Swarm,
-    /// What times are counted from.
+    pub(crate) clients: Clients,
+    /// The zero of the generator's clock.
     pub(crate) begun: Instant,
-    /// Clients that are counted; stalled readers and watchers are beside them.
+    /// Clients that are counted; stalled readers and watchers come on top.
     pub(crate) sockets: usize,
     pub(crate) heartbeat_interval: Duration,
     /// The namespace of channels that clients may subscribe to.
@@ -42,31 +41,29 @@ pub(crate) struct Used {
     pub(crate) seconds: f64,
     /// The target's CPU, in seconds; not a number where it is not known.
     pub(crate) cpu: f64,
-    /// Of that in its own code, counted in hundredths.
+    /// The part of it in its own code, counted in hundredths.
     pub(crate) user: f64,
-    /// Of that in the kernel, counted in hundredths.
+    /// The part of it in the kernel, counted in hundredths.
     pub(crate) system: f64,
     /// The Redis' CPU, in seconds.
     pub(crate) redis: f64,
-    /// What the Redis holds more, in bytes.
+    /// By how much the Redis' memory grew, in bytes.
     pub(crate) redis_memory: f64,
 }
 
-/// A moment.
+/// The counters of one moment.
 pub(crate) struct Meter {
     at: Instant,
     account: Option<Account>,
     redis: Option<Usage>,
-    threads: Vec<(u32, f64)>,
+    threads: Vec<f64>,
 }
 
 impl Run<'_> {
-    /// Takes the accounts of a moment.
     pub(crate) fn meter(&self) -> Meter {
         let redis = self.target.redis_usage();
-        let own = process::this_thread();
-        let threads = self.swarm.thread_ids().into_iter().chain(own);
-        let threads = threads.map(|id| (id, process::thread_cpu(id).unwrap_or(f64::NAN))).collect();
+        let threads = self.clients.thread_ids().chain(process::this_thread());
+        let threads = threads.map(|id| process::thread_cpu(id).unwrap_or(f64::NAN)).collect();
         Meter { at: Instant::now(), account: self.target.account(), redis, threads }
     }
 
@@ -74,22 +71,21 @@ impl Run<'_> {
     pub(crate) fn since(&mut self, meter: &Meter) -> Used {
         let now = self.meter();
         let seconds = now.at.duration_since(meter.at).as_secs_f64();
-        let both = meter.account.zip(now.account);
-        let difference =
-            |of: fn(&Account) -> f64| both.map_or(f64::NAN, |(before, after)| of(&after) - of(&before));
-        let redis = meter.redis.zip(now.redis);
-        let of_redis =
-            |of: fn(&Usage) -> f64| redis.map_or(f64::NAN, |(before, after)| of(&after) - of(&before));
-        let busy = meter.threads.iter().zip(&now.threads).map(|(then, now)| (now.1 - then.1) / seconds);
-        let busiest = busy.fold(0.0, f64::max);
-        self.outcome.note_busy(busiest);
+        let accounts = meter.account.zip(now.account);
+        let target =
+            |of: fn(&Account) -> f64| accounts.map_or(f64::NAN, |(before, after)| of(&after) - of(&before));
+        let usages = meter.redis.zip(now.redis);
+        let redis =
+            |of: fn(&Usage) -> f64| usages.map_or(f64::NAN, |(before, after)| of(&after) - of(&before));
+        let busy = meter.threads.iter().zip(&now.threads).map(|(then, now)| (now - then) / seconds);
+        self.outcome.busiest = busy.fold(self.outcome.busiest, f64::max);
         Used {
             seconds,
-            cpu: difference(|account| account.cpu),
-            user: difference(|account| account.user),
-            system: difference(|account| account.system),
-            redis: of_redis(|usage| usage.cpu),
-            redis_memory: of_redis(|usage| usage.memory),
+            cpu: target(|account| account.cpu),
+            user: target(|account| account.user),
+            system: target(|account| account.system),
+            redis: redis(|usage| usage.cpu),
+            redis_memory: redis(|usage| usage.memory),
         }
     }
 
@@ -102,63 +98,47 @@ impl Run<'_> {
     pub(crate) fn connect_all(&mut self) -> Result<(), BenchError> {
         let (used, resident) = self.connect(Pace::InFlight(CONNECTING))?;
         let sockets = self.sockets as f64;
-        self.outcome.compare(
-            "rss_bytes_per_connection",
-            "RSS for each connection, bytes",
-            resident / sockets,
-        );
-        self.outcome.compare(
-            "cpu_us_per_connect",
-            "CPU for each connect and Identify, µs",
-            used.cpu * 1e6 / sockets,
-        );
+        self.outcome.note_memory(resident / sockets);
+        self.outcome.note_connect_cpu(used.cpu * 1e6 / sockets);
         Ok(())
     }
 
-    /// Connects all clients that are counted. Returns what that used, and the memory that the target has more.
+    /// Connects all clients that are counted. Returns what that used, and by how much the target's memory grew.
     pub(crate) fn connect(&mut self, pace: Pace) -> Result<(Used, f64), BenchError> {
-        if !self.target.is_floor {
-            // Threads, hubs and their first allocations are there before the count begins.
-            self.swarm.tell(|| Order::Connect(0..1, Pace::InFlight(1)));
-            self.wait_until_ready(1)?;
-            self.swarm.tell(|| Order::Cut);
+        if !self.target.is_baseline {
+            // Threads, hubs and their first allocations exist before the measurement begins.
+            self.connect_these(0..1, Pace::InFlight(1), 1)?;
+            self.clients.send(|| Order::Cut);
             std::thread::park_timeout(SETTLE);
         }
         let (resident, meter) = (self.resident(), self.meter());
-        self.connect_these(0..self.sockets, pace)?;
-        self.wait_until_ready(self.sockets)?;
+        self.connect_these(0..self.sockets, pace, self.sockets)?;
         let used = self.since(&meter);
         std::thread::park_timeout(SETTLE);
-        let resident = self.resident() - resident;
-        Ok((used, resident))
+        Ok((used, self.resident() - resident))
     }
 
-    /// Tells these clients to connect.
-    pub(crate) fn connect_these(&self, range: Range<usize>, pace: Pace) -> Result<(), BenchError> {
-        self.swarm.tell(|| Order::Connect(range.clone(), pace));
-        Ok(())
-    }
-
-    /// Waits until so many clients are Ready.
-    pub(crate) fn wait_until_ready(&self, count: usize) -> Result<(), BenchError> {
+    /// Connects these clients, and waits until `ready` of all are Ready.
+    pub(crate) fn connect_these(
+        &self,
+        range: Range<usize>,
+        pace: Pace,
+        ready: usize,
+    ) -> Result<(), BenchError> {
+        self.clients.send(|| Order::Connect(range.clone(), pace));
         let label = format!("{}: connecting", self.name());
-        let _progress = Progress::start(label, Whole::Ready(count), &self.swarm.counts);
-        self.swarm.wait_until_ready(count, PATIENCE)
+        let _progress = Progress::start(label, Goal::Ready(ready), &self.clients.counts);
+        self.clients.wait_until_ready(ready, IDLE_TIMEOUT)
     }
 
     /// What is measured, for the progress.
     pub(crate) fn name(&self) -> &'static str {
-        if self.target.is_floor { "floor" } else { "gateway" }
+        if self.target.is_baseline { "baseline" } else { "gateway" }
     }
 
-    /// The latencies of one part.
-    pub(crate) fn latencies(&self, phase: u8) -> Latencies {
-        self.swarm.latencies(phase)
-    }
-
-    /// Messages that have come in one part.
+    /// Messages that have come in one phase.
     pub(crate) fn deliveries(&self, phase: u8) -> u64 {
-        self.swarm.counts.deliveries[usize::from(phase)].load(SeqCst)
+        self.clients.counts.deliveries[usize::from(phase)].load(SeqCst)
     }
 
     /// The generator's clock, in microseconds.

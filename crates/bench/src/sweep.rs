@@ -1,4 +1,4 @@
-//! `--sweep`: the same scenario for several values of one option, and how the costs grow with it.
+//! `--sweep`: the same scenario for several values of one option, and the growth of the costs with it.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -13,8 +13,8 @@ use crate::plot::{self, Across};
 use crate::report::{Report, number};
 use crate::{BenchError, Environment, once};
 
-/// The figures that are told, as far as the scenario has them.
-const TOLD: [&str; 8] = [
+/// The figures of the table, as far as the scenario has them.
+const SHOWN: [&str; 8] = [
     "rss_bytes_per_connection",
     "rss_bytes_per_connection_at_end",
     "cpu_us_per_connect",
@@ -76,7 +76,7 @@ impl Sweep {
         arguments
     }
 
-    /// Runs all of it, and tells how the costs grow.
+    /// Runs the scenario for each value, and prints how the costs grow.
     pub(crate) fn run(
         &self,
         environment: &Environment,
@@ -116,7 +116,7 @@ impl Sweep {
         };
         let mut curves = vec![
             curve("gateway", |report| Some(&report.gateway)),
-            curve("floor", |report| report.floor.as_ref()),
+            curve("baseline", |report| report.baseline.as_ref()),
         ];
         curves.retain(|curve| !curve.points.is_empty());
         let values: Vec<_> = self.values.iter().map(|value| *value as f64).collect();
@@ -130,16 +130,16 @@ impl Sweep {
         let mut text = first.headline();
         let values = self.values.iter().map(|value| number(*value as f64));
         row(&mut text, self.name(), values);
-        for figure in first.gateway.figures.iter().filter(|figure| TOLD.contains(&figure.key.as_str())) {
+        for figure in first.gateway.figures.iter().filter(|figure| SHOWN.contains(&figure.key.as_str())) {
             let key = figure.key.as_str();
-            let told = |outcome: Option<&Outcome>| {
+            let value = |outcome: Option<&Outcome>| {
                 outcome.and_then(|outcome| outcome.value(key)).map(number).unwrap_or_default()
             };
-            row(&mut text, &figure.label, reports.iter().map(|report| told(Some(&report.gateway))));
-            if !figure.is_compared || first.floor.is_none() {
+            row(&mut text, &figure.label, reports.iter().map(|report| value(Some(&report.gateway))));
+            if !figure.is_compared || first.baseline.is_none() {
                 continue;
             }
-            row(&mut text, "  the floor's", reports.iter().map(|report| told(report.floor.as_ref())));
+            row(&mut text, "  the baseline's", reports.iter().map(|report| value(report.baseline.as_ref())));
             let ratios = reports.iter().map(|report| {
                 let figure = report.gateway.figures.iter().find(|figure| figure.key == key);
                 let ratio = figure.and_then(|figure| report.ratio(figure));

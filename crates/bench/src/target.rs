@@ -1,4 +1,4 @@
-//! What is measured: a gateway of our own, one that runs already, or the floor.
+//! What is measured: a gateway of our own, one that is already running, or the baseline.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,28 +6,24 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::BenchError;
 use crate::children::OwnProcess;
-use crate::floor;
 use crate::process::Account;
 use crate::publisher::Publisher;
 use crate::redis::{OwnRedis, Usage};
-use crate::{BrokerAddress, Environment, RedisAddress};
+use crate::{BenchError, BrokerAddress, Environment, RedisAddress, baseline};
 
 /// How long a gateway may take to start and to be ready.
-const PATIENCE: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server under load.
 pub(crate) struct Target {
     /// Where clients connect.
     pub(crate) address: SocketAddr,
-    /// Whether it is the floor.
-    pub(crate) is_floor: bool,
-    /// Its Redis, where the generator can speak to it.
-    pub(crate) redis: Option<RedisAddress>,
+    pub(crate) is_baseline: bool,
+    pub(crate) publisher: Publisher,
+    redis: Option<RedisAddress>,
     admin: Option<SocketAddr>,
     process: Option<u32>,
-    publisher: Option<Publisher>,
     /// Ended with this.
     _child: Option<OwnProcess>,
 }
@@ -37,7 +33,7 @@ impl Target {
     pub(crate) fn start(
         environment: &Environment,
         redis: Option<&OwnRedis>,
-        variables: &[(String, String)],
+        variables: Vec<(String, String)>,
     ) -> Result<Self, BenchError> {
         let mut command = Command::new(std::env::current_exe()?);
         command
@@ -45,44 +41,49 @@ impl Target {
             .args(&environment.run_arguments)
             .args(redis.iter().flat_map(|redis| ["--broker-url".to_owned(), redis.url()]))
             .args(["--public-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"])
-            .envs(variables.iter().map(|(name, value)| (name, value)))
-            // Its log says where it listens.
+            .envs(variables)
+            // Its log names its ports.
             .env("RUST_LOG", "info")
             .env("RUST_LOG_STYLE", "never")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let child = OwnProcess::start(&mut command)?;
-        let (public, admin) = listening(&child)?;
-        let address = redis.map(|redis| redis.address.clone());
-        Self::new(environment, address, (public, admin), Some(child.id()), Some(child))
+        let ports = read_ports(&child)?;
+        let redis = redis.map(|redis| redis.address.clone());
+        let target = Self::gateway(environment, redis, ports, Some(child.id()))?;
+        Ok(Self { _child: Some(child), ..target })
     }
 
-    /// One that is already running. Its process is named for the kernel's account of it.
+    /// A gateway that is already running, with its process for the kernel's account of it.
     pub(crate) fn running(environment: &Environment, process: Option<u32>) -> Result<Self, BenchError> {
         if let Some(process) = process
             && Account::of(process).is_none()
         {
             return Err(BenchError::Server(format!("there is no process {process} on this machine")));
         }
-        let ports = (environment.public_addr, environment.admin_addr);
-        Self::new(environment, None, ports, process, None)
+        Self::gateway(environment, None, (environment.public_addr, environment.admin_addr), process)
     }
 
-    /// Starts the floor.
-    pub(crate) fn floor() -> Result<Self, BenchError> {
-        let (child, address, orders) = floor::start()?;
-        let (process, child) = (Some(child.id()), Some(child));
-        let publisher = Some(Publisher::floor(orders));
-        Ok(Self { address, is_floor: true, redis: None, admin: None, process, publisher, _child: child })
+    /// Starts the baseline.
+    pub(crate) fn baseline() -> Result<Self, BenchError> {
+        let (child, address, orders) = baseline::start()?;
+        Ok(Self {
+            address,
+            is_baseline: true,
+            publisher: Publisher::baseline(orders),
+            redis: None,
+            admin: None,
+            process: Some(child.id()),
+            _child: Some(child),
+        })
     }
 
-    fn new(
+    fn gateway(
         environment: &Environment,
         own_redis: Option<RedisAddress>,
         (address, admin): (SocketAddr, SocketAddr),
         process: Option<u32>,
-        child: Option<OwnProcess>,
     ) -> Result<Self, BenchError> {
         wait_until_ready(admin)?;
         let redis = own_redis.or_else(|| match &environment.broker {
@@ -91,17 +92,9 @@ impl Target {
         });
         let publisher = match &redis {
             Some(redis) => Publisher::redis(redis, &environment.prefix)?,
-            None => Publisher::admin(admin, environment.admin_key.clone())?,
+            None => Publisher::admin(admin, environment.admin_key.as_deref())?,
         };
-        Ok(Self {
-            address,
-            is_floor: false,
-            redis,
-            admin: Some(admin),
-            process,
-            publisher: Some(publisher),
-            _child: child,
-        })
+        Ok(Self { address, is_baseline: false, publisher, redis, admin: Some(admin), process, _child: None })
     }
 
     /// What its process has used; `None` when it is not known or not on this machine.
@@ -116,34 +109,28 @@ impl Target {
 
     /// One of the gateway's metrics by its full name; 0 when it was never counted.
     pub(crate) fn metric(&self, name: &str) -> Option<f64> {
-        let page = ask(self.admin?, "/metrics").ok()?;
+        let page = get(self.admin?, "/metrics").ok()?;
         let sample = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         sample.map_or(Some(0.0), |value| value.trim().parse().ok())
     }
-
-    /// The way to publish.
-    pub(crate) fn publisher(&mut self) -> Result<&mut Publisher, BenchError> {
-        self.publisher.as_mut().ok_or_else(|| BenchError::Server("there is no way to publish".to_owned()))
-    }
 }
 
-/// Reads the log up to the lines that name both ports; a thread passes over the rest, so that the gateway never waits.
-fn listening(child: &OwnProcess) -> Result<(SocketAddr, SocketAddr), BenchError> {
+/// Reads the log up to the lines that name both ports. A thread drains the rest, so that the gateway never waits for it.
+fn read_ports(child: &OwnProcess) -> Result<(SocketAddr, SocketAddr), BenchError> {
     let Some(stderr) = child.take(|child| child.stderr.take()) else {
         return Err(BenchError::Server("the gateway has no log".to_owned()));
     };
-    let (tell, told) = mpsc::channel();
+    let (sender, lines) = mpsc::channel();
     std::thread::Builder::new().name("bench-log".to_owned()).spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            // Nobody listens any more once both ports are known.
-            let _ = tell.send(line);
+            // Once both ports are known, nothing receives.
+            let _ = sender.send(line);
         }
     })?;
     let begun = Instant::now();
     let (mut public, mut last) = (None, String::new());
     loop {
-        let left = PATIENCE.saturating_sub(begun.elapsed());
-        let Ok(line) = told.recv_timeout(left) else {
+        let Ok(line) = lines.recv_timeout(START_TIMEOUT.saturating_sub(begun.elapsed())) else {
             return Err(BenchError::Server(format!("the gateway did not start: {last}")));
         };
         let after = |name: &str| line.split_once(name)?.1.split_whitespace().next()?.parse().ok();
@@ -155,15 +142,15 @@ fn listening(child: &OwnProcess) -> Result<(SocketAddr, SocketAddr), BenchError>
     }
 }
 
-/// Until `/readyz` answers 200: before that a publication may reach nobody.
+/// Waits until `/readyz` answers 200: before that a publication may reach nobody.
 fn wait_until_ready(admin: SocketAddr) -> Result<(), BenchError> {
     let begun = Instant::now();
     loop {
-        let answer = ask(admin, "/readyz");
+        let answer = get(admin, "/readyz");
         if matches!(&answer, Ok(text) if text.starts_with("HTTP/1.1 200")) {
             return Ok(());
         }
-        if begun.elapsed() > PATIENCE || (answer.is_err() && begun.elapsed() > PATIENCE / 10) {
+        if begun.elapsed() > START_TIMEOUT || (answer.is_err() && begun.elapsed() > START_TIMEOUT / 10) {
             let reason = answer.map_or_else(
                 |error| error.to_string(),
                 |text| text.lines().last().unwrap_or_default().to_owned(),
@@ -174,9 +161,9 @@ fn wait_until_ready(admin: SocketAddr) -> Result<(), BenchError> {
     }
 }
 
-fn ask(admin: SocketAddr, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&admin, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+fn get(admin: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&admin, START_TIMEOUT)?;
+    stream.set_read_timeout(Some(START_TIMEOUT))?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();

@@ -1,15 +1,15 @@
-//! What a client of the load generator says and hears: bytes, made and taken apart without any IO.
+//! The bytes that a client of the load generator sends and receives, without any IO.
 
 use std::ops::Range;
 
-/// What the handshake is answered with when all is well.
+/// The beginning of the answer to a handshake that is accepted.
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 ";
-/// How a message of ours begins in version 1; in version 2 the channel stands before it.
+/// The beginning of our messages in version 1; in version 2 the channel is before it.
 const MESSAGE: &[u8] = br#""message":{"at":""#;
 /// The digits of the time that a message was due.
 const AT_DIGITS: usize = 16;
 
-/// The upgrade request. The key is the sample of RFC 6455: nobody checks the answer.
+/// The upgrade request. The key is the sample of RFC 6455: the answer is not checked.
 pub(crate) fn handshake(is_v2: bool) -> String {
     let path = if is_v2 { "/gateway?v=2" } else { "/gateway" };
     format!(
@@ -18,44 +18,35 @@ pub(crate) fn handshake(is_v2: bool) -> String {
     )
 }
 
-/// A client's text frame, under a mask of zeros: legal, and as cheap as can be.
+/// A client's text frame, under a mask of zeros: legal, and as cheap as possible.
 pub(crate) fn client_frame(text: &str) -> Vec<u8> {
+    frame(0x80, &[0; 4], text)
+}
+
+/// A server's text frame.
+pub(crate) fn server_frame(text: &str) -> Vec<u8> {
+    frame(0, &[], text)
+}
+
+fn frame(mask_bit: u8, mask: &[u8], text: &str) -> Vec<u8> {
     let mut frame = vec![0x81];
     match text.len() {
-        short @ 0..=125 => frame.push(0x80 | short as u8),
+        short @ 0..=125 => frame.push(mask_bit | short as u8),
         medium @ 126..=0xFFFF => {
-            frame.push(0x80 | 126);
+            frame.push(mask_bit | 126);
             frame.extend((medium as u16).to_be_bytes());
         }
         long => {
-            frame.push(0x80 | 127);
+            frame.push(mask_bit | 127);
             frame.extend((long as u64).to_be_bytes());
         }
     }
-    frame.extend([0; 4]);
+    frame.extend(mask);
     frame.extend(text.as_bytes());
     frame
 }
 
-/// A server's text frame.
-pub(crate) fn server_frame(text: &[u8]) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match text.len() {
-        short @ 0..=125 => frame.push(short as u8),
-        medium @ 126..=0xFFFF => {
-            frame.push(126);
-            frame.extend((medium as u16).to_be_bytes());
-        }
-        long => {
-            frame.push(127);
-            frame.extend((long as u64).to_be_bytes());
-        }
-    }
-    frame.extend(text);
-    frame
-}
-
-/// Where a server's first frame is: its first byte, and its payload. `None` until all of it is there.
+/// A server's first frame: its first byte, and the range of its payload. `None` until it is complete.
 pub(crate) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
     let (header, length) = match *bytes.get(1)? {
         126 => (4, u64::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
@@ -69,8 +60,8 @@ pub(crate) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
 /// The answer to the handshake.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Upgrade {
-    /// Not whole yet.
-    Waiting,
+    /// Not complete yet.
+    Incomplete,
     /// Accepted; frames begin at this byte.
     Accepted(usize),
     /// Refused with this status.
@@ -79,7 +70,7 @@ pub(crate) enum Upgrade {
 
 /// Reads the answer to the handshake.
 pub(crate) fn upgrade(bytes: &[u8]) -> Upgrade {
-    let Some(end) = find(bytes, b"\r\n\r\n") else { return Upgrade::Waiting };
+    let Some(end) = find(bytes, b"\r\n\r\n") else { return Upgrade::Incomplete };
     if bytes.starts_with(ACCEPTED) {
         return Upgrade::Accepted(end + 4);
     }
@@ -87,9 +78,9 @@ pub(crate) fn upgrade(bytes: &[u8]) -> Upgrade {
     Upgrade::Refused(status.unwrap_or(0))
 }
 
-/// What a client does something about.
+/// What a client reacts to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard<'a> {
+pub(crate) enum Event<'a> {
     /// Op 2.
     Ready,
     /// Op 3: a message of ours.
@@ -100,29 +91,29 @@ pub(crate) enum Heard<'a> {
     Other,
 }
 
-/// What a message says about itself.
+/// What a message of ours carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     /// When it was due, in microseconds since the generator began.
     pub(crate) at_us: u64,
-    /// The part of the run that it belongs to.
+    /// The phase of the run that it belongs to.
     pub(crate) phase: u8,
 }
 
 /// Reads a text frame's payload.
-pub(crate) fn hear(payload: &[u8]) -> Heard<'_> {
+pub(crate) fn parse(payload: &[u8]) -> Event<'_> {
     match payload.strip_prefix(br#"{"op":"#) {
-        Some([b'3', b',', rest @ ..]) => stamp(rest).map_or(Heard::Other, Heard::Message),
-        Some([b'2', b',', ..]) => Heard::Ready,
+        Some([b'3', b',', rest @ ..]) => stamp(rest).map_or(Event::Other, Event::Message),
+        Some([b'2', b',', ..]) => Event::Ready,
         Some([b'1', b'0', b',', rest @ ..]) => {
-            std::str::from_utf8(rest).map_or(Heard::Other, Heard::Heartbeat)
+            std::str::from_utf8(rest).map_or(Event::Other, Event::Heartbeat)
         }
-        _ => Heard::Other,
+        _ => Event::Other,
     }
 }
 
 fn stamp(payload: &[u8]) -> Option<Stamp> {
-    // In version 1 it stands at the front, and nothing has to be searched.
+    // In version 1 it is at the front, and no search is needed.
     let start = if payload.starts_with(MESSAGE) { 0 } else { find(payload, MESSAGE)? } + MESSAGE.len();
     let digits = payload.get(start..start + AT_DIGITS)?;
     let at_us = std::str::from_utf8(digits).ok()?.parse().ok()?;
@@ -137,12 +128,12 @@ pub(crate) fn text_after<'a>(payload: &'a [u8], name: &[u8]) -> Option<&'a str> 
     std::str::from_utf8(&payload[start..end]).ok()
 }
 
-/// Where `what` begins.
+/// The index of `what`.
 pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// A message of `bytes` bytes, or as few more as it takes to carry its stamp.
+/// A message of `bytes` bytes, or of the fewest that carry its stamp.
 pub(crate) fn message(stamp: Stamp, bytes: usize) -> String {
     let Stamp { at_us, phase } = stamp;
     let mut text = format!(r#"{{"at":"{at_us:016}","phase":{phase},"filling":""#);
@@ -161,7 +152,7 @@ mod tests {
     const STAMP: Stamp = Stamp { at_us: 1_234_567, phase: 2 };
 
     #[test]
-    fn a_message_says_when_it_was_due_and_is_as_long_as_was_asked() {
+    fn a_message_carries_its_stamp_and_has_the_wanted_length() {
         for bytes in [MIN_MESSAGE_BYTES, 128, 5_000] {
             let message = message(STAMP, bytes);
             assert_eq!(message.len(), bytes);
@@ -169,16 +160,16 @@ mod tests {
                 format!(r#"{{"op":3,"message":{message}}}"#),
                 format!(r#"{{"op":3,"channel":"all","position":"1-2","message":{message}}}"#),
             ] {
-                assert_eq!(hear(frame.as_bytes()), Heard::Message(STAMP));
+                assert_eq!(parse(frame.as_bytes()), Event::Message(STAMP));
             }
         }
     }
 
     #[test]
-    fn frames_are_found_whole_or_not_at_all() {
+    fn only_complete_frames_are_found() {
         for length in [0, 5, 125, 126, 65_535, 65_536] {
             let payload = "x".repeat(length);
-            let frame = server_frame(payload.as_bytes());
+            let frame = server_frame(&payload);
             let (first, range) = first_frame(&frame).unwrap();
             assert_eq!((first, &frame[range]), (0x81, payload.as_bytes()));
             assert_eq!(first_frame(&frame[..frame.len() - 1]), None);
@@ -187,19 +178,19 @@ mod tests {
 
     #[test]
     fn answers_to_the_handshake_are_told_apart() {
-        assert_eq!(upgrade(b"HTTP/1.1 101 Switching"), Upgrade::Waiting);
+        assert_eq!(upgrade(b"HTTP/1.1 101 Switching"), Upgrade::Incomplete);
         assert_eq!(upgrade(b"HTTP/1.1 101 S\r\n\r\n\x81\x00"), Upgrade::Accepted(18));
         assert_eq!(upgrade(b"HTTP/1.1 503 Full\r\n\r\n"), Upgrade::Refused(503));
     }
 
     #[test]
-    fn what_is_not_ours_is_passed_over() {
+    fn foreign_messages_are_ignored() {
         for payload in
             [&b"{\"op\":3,\"message\":{\"x\":1}}"[..], b"{\"op\":0,\"heartbeat_interval\":1}", b"", b"\xFF"]
         {
-            assert_eq!(hear(payload), Heard::Other);
+            assert_eq!(parse(payload), Event::Other);
         }
-        assert_eq!(hear(br#"{"op":2,"user":"7"}"#), Heard::Ready);
-        assert_eq!(hear(br#"{"op":10,"time":5}"#), Heard::Heartbeat("\"time\":5}"));
+        assert_eq!(parse(br#"{"op":2,"user":"7"}"#), Event::Ready);
+        assert_eq!(parse(br#"{"op":10,"time":5}"#), Event::Heartbeat("\"time\":5}"));
     }
 }

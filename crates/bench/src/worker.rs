@@ -9,25 +9,26 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-use crate::client::{Client, State};
+use crate::children::locked;
+use crate::client::{Client, ClientState as State};
+use crate::clients::{Counts, Order, PHASES, Pace, Plan};
 use crate::latency::Latencies;
-use crate::swarm::{Counts, Order, PHASES, Pace, Plan};
 
 /// The token of the thread's own waker.
 pub(crate) const WAKE: Token = Token(usize::MAX);
 /// One for the thread, not for each client.
 const BUFFER_BYTES: usize = 65_536;
-/// How long one that was lost waits before it tries again.
-const RETRY: Duration = Duration::from_millis(200);
-/// How often stalled clients look whether they are still connected.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long a lost client waits before it tries again.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// How often stalled clients check whether they are still connected.
+const STALLED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a thread notes down.
+/// What a thread records.
 #[derive(Clone)]
 pub(crate) struct Recorder {
-    /// Of messages: from when they were due to when a client had them, by phase.
+    /// From when a message was due to its arrival at a client, by phase.
     pub(crate) phases: [Latencies; PHASES],
-    /// Of connections: from when they were due to Ready.
+    /// From when a connection was due to Ready.
     pub(crate) connects: Latencies,
 }
 
@@ -38,7 +39,7 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Takes another thread's notes in.
+    /// Adds the records of another thread.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.connects.merge(&other.connects);
         for (own, other) in self.phases.iter_mut().zip(&other.phases) {
@@ -47,7 +48,7 @@ impl Recorder {
     }
 }
 
-/// Those that are to connect.
+/// The clients that are to connect.
 struct Ramp {
     waiting: VecDeque<usize>,
     pace: Pace,
@@ -56,7 +57,7 @@ struct Ramp {
     in_flight: usize,
 }
 
-/// The clients of one thread among all: every so-manieth of a range.
+/// The clients of one thread: every `step`th of all clients from `first` to `end`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Share {
     pub(crate) first: usize,
@@ -65,13 +66,13 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    /// Which of all a client of this thread is.
+    /// The index among all clients of a client of this thread.
     fn index(self, at: usize) -> usize {
         self.first + at * self.step
     }
 
-    /// The first of this thread's clients that is no earlier than this one among all.
-    fn place(self, index: usize) -> usize {
+    /// The first of this thread's clients whose index among all is no less than this one.
+    fn local(self, index: usize) -> usize {
         index.saturating_sub(self.first).div_ceil(self.step)
     }
 }
@@ -87,9 +88,9 @@ pub(crate) struct Worker {
     clients: Vec<Client>,
     recorder: Recorder,
     ramp: Ramp,
-    /// Who tries again, and when.
+    /// The clients that try again, and when.
     retries: VecDeque<(Instant, usize)>,
-    looked: Instant,
+    stalled_checked: Instant,
 }
 
 impl Worker {
@@ -104,11 +105,11 @@ impl Worker {
         let clients = (share.first..share.end).step_by(share.step).map(|_| Client::new()).collect();
         let ramp =
             Ramp { waiting: VecDeque::new(), pace: Pace::InFlight(1), begun_us: 0, started: 0, in_flight: 0 };
-        let (recorder, retries, looked) = (Recorder::default(), VecDeque::new(), begun);
-        Self { poll, orders, plan, counts, begun, share, clients, recorder, ramp, retries, looked }
+        let (recorder, retries, stalled_checked) = (Recorder::default(), VecDeque::new(), begun);
+        Self { poll, orders, plan, counts, begun, share, clients, recorder, ramp, retries, stalled_checked }
     }
 
-    /// Runs until told to stop.
+    /// Runs until the order to stop.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1_024);
         let mut buffer = vec![0; BUFFER_BYTES];
@@ -122,7 +123,7 @@ impl Worker {
                 if matches!(order, Order::Stop) {
                     return;
                 }
-                self.obey(order);
+                self.carry_out(order);
             }
             for event in &events {
                 if event.token() != WAKE {
@@ -131,33 +132,36 @@ impl Worker {
             }
             self.counts.notify();
             self.connect_those_due();
-            self.look_after_stalled();
+            self.check_stalled();
         }
     }
 
-    /// How long there is nothing to do unless something comes.
+    /// How long there is nothing to do unless an event or an order comes.
     fn pause(&self) -> Duration {
         let ramp = match self.ramp.pace {
             Pace::Rate(_) if !self.ramp.waiting.is_empty() => {
                 Duration::from_micros(self.next_due_us().saturating_sub(self.now_us()))
             }
-            _ => LOOK,
+            _ => STALLED_CHECK_INTERVAL,
         };
-        let retry = self.retries.front().map_or(LOOK, |(at, _)| at.saturating_duration_since(Instant::now()));
-        ramp.min(retry).min(LOOK)
+        let retry = self
+            .retries
+            .front()
+            .map_or(STALLED_CHECK_INTERVAL, |(at, _)| at.saturating_duration_since(Instant::now()));
+        ramp.min(retry).min(STALLED_CHECK_INTERVAL)
     }
 
     fn now_us(&self) -> u64 {
         self.begun.elapsed().as_micros() as u64
     }
 
-    /// The clients of this thread among all, by their places here.
+    /// The clients of this thread among these of all.
     fn own(&self, range: &Range<usize>) -> Range<usize> {
-        let place = |index: usize| self.share.place(index).min(self.clients.len());
-        place(range.start)..place(range.end)
+        let local = |index: usize| self.share.local(index).min(self.clients.len());
+        local(range.start)..local(range.end)
     }
 
-    fn obey(&mut self, order: Order) {
+    fn carry_out(&mut self, order: Order) {
         match order {
             Order::Connect(range, pace) => {
                 self.ramp.waiting.extend(self.own(&range));
@@ -165,7 +169,7 @@ impl Worker {
             }
             Order::Cut => {
                 (0..self.clients.len()).for_each(|at| self.leave(at));
-                // Who comes back is another matter than who came.
+                // Returns are recorded apart from the first connects.
                 self.recorder.connects = Latencies::default();
             }
             Order::Leave(range) => {
@@ -181,7 +185,7 @@ impl Worker {
                     }
                 }
             }
-            // Who asked may have given up.
+            // The receiver may have given up.
             Order::Report(sender) => drop(sender.send(self.recorder.clone())),
             Order::Stop => {}
         }
@@ -191,7 +195,7 @@ impl Worker {
         let state = self.clients[at].state;
         if matches!(state, State::Ready | State::Stalled) {
             self.counts.ready.fetch_sub(1, SeqCst);
-        } else if state != State::Away {
+        } else if state != State::Disconnected {
             self.ramp.in_flight -= 1;
         }
         self.clients[at].cut();
@@ -200,7 +204,7 @@ impl Worker {
     fn next_due_us(&self) -> u64 {
         let Ramp { pace, begun_us, started, .. } = self.ramp;
         match pace {
-            // Each thread has its share of the rate, and none begins where another does.
+            // Each thread has its share of the rate, at moments of its own.
             Pace::Rate(rate) => {
                 let number = (started * self.share.step + self.share.first) as f64;
                 begun_us + (number * 1e6 / rate) as u64
@@ -246,11 +250,11 @@ impl Worker {
     fn on_event(&mut self, at: usize, is_writable: bool, buffer: &mut [u8]) {
         let client = &mut self.clients[at];
         match client.state {
-            State::Away | State::Stalled => return,
+            State::Disconnected | State::Stalled => return,
             State::Connecting if is_writable => {
                 let index = self.share.index(at);
                 let introduced = client.introduce(&self.plan.identities[index], &self.plan).and_then(|()| {
-                    // Its bytes are out; an event for room in its buffer, after each answer, would only cost.
+                    // Everything is written: further events for room in the buffer are of no use.
                     match &mut client.stream {
                         Some(stream) => {
                             self.poll.registry().reregister(stream, Token(at), Interest::READABLE)
@@ -267,7 +271,7 @@ impl Worker {
         }
         let now_us = self.begun.elapsed().as_micros() as u64;
         let (recorder, counts, stalls) = (&mut self.recorder, &self.counts, client.stalls);
-        let outcome = client.receive(&self.plan, buffer, |stamp| {
+        let received = client.receive(&self.plan, buffer, |stamp| {
             if stalls {
                 return;
             }
@@ -277,29 +281,29 @@ impl Worker {
             }
             counts.deliveries[phase].fetch_add(1, SeqCst);
         });
-        self.counts.heartbeats.fetch_add(outcome.heartbeats, SeqCst);
-        if outcome.is_ready && self.clients[at].state == State::Identifying {
+        self.counts.heartbeats.fetch_add(received.heartbeats, SeqCst);
+        if received.is_ready && self.clients[at].state == State::Identifying {
             self.clients[at].state = if self.clients[at].stalls { State::Stalled } else { State::Ready };
             self.ramp.in_flight -= 1;
             let due_us = self.clients[at].due_us;
             self.recorder.connects.record(due_us, now_us.saturating_sub(due_us));
-            match outcome.recovered {
+            match received.recovered {
                 Some(true) => drop(self.counts.recovered.fetch_add(1, SeqCst)),
                 Some(false) => drop(self.counts.not_recovered.fetch_add(1, SeqCst)),
                 None => {}
             }
             self.counts.ready.fetch_add(1, SeqCst);
         }
-        if let Some(reason) = outcome.lost {
+        if let Some(reason) = received.lost {
             self.lose(at, &reason);
         }
     }
 
-    fn look_after_stalled(&mut self) {
-        if self.looked.elapsed() < LOOK {
+    fn check_stalled(&mut self) {
+        if self.stalled_checked.elapsed() < STALLED_CHECK_INTERVAL {
             return;
         }
-        self.looked = Instant::now();
+        self.stalled_checked = Instant::now();
         for at in 0..self.clients.len() {
             if self.clients[at].state == State::Stalled && !self.clients[at].is_alive() {
                 self.lose(at, "a stalled reader was cut");
@@ -311,14 +315,12 @@ impl Worker {
         self.leave(at);
         self.note(reason);
         self.counts.lost.fetch_add(1, SeqCst);
-        if self.plan.comes_back || self.share.index(at) >= self.plan.narrow_from {
-            self.retries.push_back((Instant::now() + RETRY, at));
+        if self.plan.shape.comes_back || self.share.index(at) >= self.plan.narrow_from {
+            self.retries.push_back((Instant::now() + RETRY_DELAY, at));
         }
     }
 
     fn note(&self, reason: &str) {
-        if let Ok(mut last) = self.counts.reason.lock() {
-            *last = Some(reason.to_owned());
-        }
+        *locked(&self.counts.reason) = Some(reason.to_owned());
     }
 }

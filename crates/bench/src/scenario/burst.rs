@@ -1,18 +1,18 @@
-//! `burst`: what messages to single users wait while a big one goes to everybody else.
+//! `burst`: the latency of messages to single users while a big message goes to all other clients.
 
 use super::one;
 use crate::BenchError;
+use crate::clients::Pace;
 use crate::load::{Load, Published};
-use crate::publisher::Audience;
+use crate::publisher::Recipients;
 use crate::run::Run;
-use crate::swarm::Pace;
 
-/// The length of the messages whose latency is watched.
+/// The length of the messages whose latency is measured.
 const SMALL_BYTES: usize = 128;
-/// The part that the big messages belong to, whenever they are sent.
+/// The phase of the big messages, whenever they are sent.
 const BIG: u8 = 4;
 
-/// Everybody but the watchers is on one channel.
+/// All clients but the watchers are on one channel.
 pub(crate) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
     if index < sockets { vec![crowd(namespace)] } else { Vec::new() }
 }
@@ -24,18 +24,17 @@ fn crowd(namespace: &str) -> String {
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
     let (sockets, watchers) = (run.sockets, run.arguments.watchers());
-    run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers))?;
-    run.wait_until_ready(sockets + watchers)?;
+    run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers), sockets + watchers)?;
     run.outcome.plain("watchers", "watchers", watchers as f64);
 
-    let (undisturbed, _) = part(run, 1, None)?;
+    let (undisturbed, _) = phase(run, 1, None)?;
     let undisturbed_max_ms = undisturbed.latencies.max_ms();
     undisturbed.note(&mut run.outcome);
 
-    let (disturbed, bursts) = part(run, 2, Some(run.arguments.messages_per_burst()))?;
+    let (disturbed, bursts) = phase(run, 2, Some(run.arguments.messages_per_burst()))?;
     note_big(run, &disturbed, bursts);
     let outcome = &mut run.outcome;
-    // How the latency rises and falls with each big message is what there is to see.
+    // The plot shows only the latency that rises and falls with each big message.
     outcome.curves.clear();
     let max_ms = disturbed.latencies.max_ms();
     outcome.latencies("disturbed", "latency beside big ones", disturbed.latencies);
@@ -45,19 +44,18 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
         max_ms - undisturbed_max_ms,
     );
 
-    if run.target.is_floor {
-        // It keeps nothing that could still be felt.
+    if run.target.is_baseline {
+        // It has no queue that could still have an effect.
         return Ok(());
     }
-    let (afterwards, _) = part(run, 3, None)?;
-    run.outcome.quantiles("afterwards", "latency afterwards", &afterwards.latencies);
-    run.outcome.wrong_deliveries += afterwards.deliveries.abs_diff(afterwards.expected);
+    let (afterwards, _) = phase(run, 3, None)?;
+    run.outcome.later_quantiles("afterwards", "latency afterwards", &afterwards);
     Ok(())
 }
 
-/// Small messages to the watchers, to each in its turn; one of so many is a big one to everybody else instead. Returns also
-/// how many of these there were.
-fn part(
+/// Publishes small messages to the watchers in turn; one of so many is a big one to all other clients instead. Returns also
+/// the number of big ones.
+fn phase(
     run: &mut Run<'_>,
     phase: u8,
     messages_per_burst: Option<u64>,
@@ -65,13 +63,13 @@ fn part(
     let (sockets, watchers) = (run.sockets, run.arguments.watchers());
     let small = Load { message_bytes: SMALL_BYTES, ..run.load(phase) };
     let big = Load { phase: BIG, ..run.load(phase) };
-    let everybody_else = Audience { channel: crowd(&run.namespace), members: 0..sockets };
+    let crowd = Recipients { channel: crowd(&run.namespace), members: 0..sockets };
     let mut bursts = 0;
     let published = run.publish_each(small, |number| match messages_per_burst {
-        // In the middle, so that there is a part before the first and one behind the last.
+        // In the middle, so that there are small messages before the first and after the last.
         Some(every) if number % every == every / 2 => {
             bursts += 1;
-            (everybody_else.clone(), big)
+            (crowd.clone(), big)
         }
         _ => (one(sockets + (number % watchers as u64) as usize), small),
     })?;
@@ -80,7 +78,7 @@ fn part(
 
 /// Notes what became of the big messages.
 fn note_big(run: &mut Run<'_>, disturbed: &Published, bursts: u64) {
-    let (deliveries, arrivals) = (run.deliveries(BIG), run.latencies(BIG));
+    let (deliveries, arrivals) = (run.deliveries(BIG), run.clients.latencies(BIG));
     let outcome = &mut run.outcome;
     outcome.plain("bursts", "big messages", bursts as f64);
     outcome.plain("burst_deliveries", "deliveries of big ones", deliveries as f64);

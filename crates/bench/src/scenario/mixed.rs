@@ -1,18 +1,18 @@
 //! `mixed`: the shape of E-Magine's own load: most messages go to one user, many to a small channel, a few to a big one,
-//! while heartbeats go on.
+//! while heartbeats continue.
 
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::one;
 use crate::BenchError;
-use crate::publisher::Audience;
+use crate::publisher::Recipients;
 use crate::run::Run;
 
 /// Clients in each small channel.
 const ROOM: usize = 10;
-/// Big channels; each has its share of all clients.
+/// The number of big channels, which share all clients evenly.
 const HALLS: usize = 4;
-/// Of a hundred messages so many go to a big channel …
+/// So many of a hundred messages go to a big channel …
 const TO_HALLS: u64 = 1;
 /// … and so many to a small one; the others to single users.
 const TO_ROOMS: u64 = 39;
@@ -33,27 +33,27 @@ fn hall_of(index: usize, sockets: usize) -> usize {
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
     let (sockets, namespace) = (run.sockets, run.namespace.clone());
-    let heartbeats = run.swarm.counts.heartbeats.load(SeqCst);
-    run.publish_and_note(|number| audience(&namespace, number, sockets))?;
-    let heartbeats = run.swarm.counts.heartbeats.load(SeqCst) - heartbeats;
+    let heartbeats = run.clients.counts.heartbeats.load(SeqCst);
+    run.publish_and_note(|number| recipients(&namespace, number, sockets))?;
+    let heartbeats = run.clients.counts.heartbeats.load(SeqCst) - heartbeats;
     run.outcome.plain("heartbeats", "heartbeats answered meanwhile", heartbeats as f64);
     Ok(())
 }
 
-/// Whom the message with this number goes to. The same for every run.
-fn audience(namespace: &str, number: u64, sockets: usize) -> Audience {
+/// The recipients of the message with this number. They are the same in every run.
+fn recipients(namespace: &str, number: u64, sockets: usize) -> Recipients {
     let kind = number % 100;
-    // Spread over the hundred, so that the big ones do not come together.
+    // Spreads the messages to big channels evenly.
     let pick = |count: usize| ((number / 3 + number * STRIDE) % count as u64) as usize;
     if kind < TO_HALLS {
         let hall = pick(hall_of(sockets - 1, sockets) + 1);
         let size = sockets.div_ceil(HALLS);
         let members = hall * size..((hall + 1) * size).min(sockets);
-        Audience { channel: format!("{namespace}:hall-{hall}"), members }
+        Recipients { channel: format!("{namespace}:hall-{hall}"), members }
     } else if kind * 37 % 99 < TO_ROOMS {
         let room = pick(sockets.div_ceil(ROOM));
         let members = room * ROOM..((room + 1) * ROOM).min(sockets);
-        Audience { channel: format!("{namespace}:room-{room}"), members }
+        Recipients { channel: format!("{namespace}:room-{room}"), members }
     } else {
         one(pick(sockets))
     }
@@ -64,18 +64,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_those_who_subscribe() {
+    fn members_are_the_subscribers() {
         for sockets in [1, 3, 10, 25, 104, 1_000] {
             for number in 0..500 {
-                let audience = audience("bench", number, sockets);
-                if audience.channel.starts_with("user:") {
-                    assert_eq!(audience.members.len(), 1);
+                let recipients = recipients("bench", number, sockets);
+                if recipients.channel.starts_with("user:") {
+                    assert_eq!(recipients.members.len(), 1);
                     continue;
                 }
                 let subscribed = (0..sockets)
-                    .filter(|index| channels("bench", *index, sockets).contains(&audience.channel));
-                assert_eq!(subscribed.collect::<Vec<_>>(), audience.members.clone().collect::<Vec<_>>());
-                assert!(!audience.members.is_empty(), "{audience:?} of {sockets}");
+                    .filter(|index| channels("bench", *index, sockets).contains(&recipients.channel));
+                assert_eq!(subscribed.collect::<Vec<_>>(), recipients.members.clone().collect::<Vec<_>>());
+                assert!(!recipients.members.is_empty(), "{recipients:?} of {sockets}");
             }
         }
     }
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn of_a_hundred_messages_one_goes_to_a_big_channel_and_39_to_small_ones() {
         let kinds = |name: &str| {
-            (0..100).filter(|number| audience("bench", *number, 1_000).channel.contains(name)).count()
+            (0..100).filter(|number| recipients("bench", *number, 1_000).channel.contains(name)).count()
         };
         assert_eq!((kinds("hall"), kinds("room"), kinds("user")), (1, 39, 60));
     }

@@ -1,4 +1,4 @@
-//! The scenarios: what each needs of its clients, and what it does with them.
+//! The scenarios: what each requires of its clients, and what it does with them.
 
 mod burst;
 mod connect;
@@ -11,22 +11,22 @@ mod unicast;
 
 use crate::BenchError;
 use crate::arguments::Scenario;
-use crate::publisher::Audience;
+use crate::publisher::Recipients;
 use crate::run::Run;
 
 /// What a scenario needs of its clients and its gateway.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Shape {
-    /// Version 2 of the protocol.
+    /// Clients speak version 2 of the protocol.
     pub(crate) is_v2: bool,
-    /// Clients keep their place, and give it when they come back.
-    pub(crate) keeps_places: bool,
-    /// Who is lost tries again.
+    /// Clients keep the position of the last message on `all`, and send it when they come back.
+    pub(crate) keeps_positions: bool,
+    /// Lost or refused clients try again.
     pub(crate) comes_back: bool,
-    /// Heartbeats as the settings have them; else a gateway of our own sends none, for they would only blur what is
+    /// Heartbeats as the settings have them. Otherwise a gateway of our own sends none: they would only blur what is
     /// measured.
     pub(crate) heartbeats: bool,
-    /// Channels that clients subscribe to.
+    /// Clients subscribe to channels.
     pub(crate) has_channels: bool,
 }
 
@@ -38,8 +38,8 @@ impl Scenario {
             Self::Idle => Shape { heartbeats: true, ..plain },
             Self::Mixed => Shape { is_v2: true, heartbeats: true, has_channels: true, ..plain },
             Self::Burst => Shape { is_v2: true, has_channels: true, ..plain },
-            Self::Storm => Shape { is_v2: true, keeps_places: true, comes_back: true, ..plain },
-            Self::Connect | Self::Fanout | Self::Unicast | Self::Slow | Self::FloorServer => plain,
+            Self::Storm => Shape { is_v2: true, keeps_positions: true, comes_back: true, ..plain },
+            Self::Connect | Self::Fanout | Self::Unicast | Self::Slow | Self::BaselineServer => plain,
         }
     }
 
@@ -52,7 +52,7 @@ impl Scenario {
         }
     }
 
-    /// Runs it.
+    /// Runs the scenario.
     pub(crate) fn run(self, run: &mut Run<'_>) -> Result<(), BenchError> {
         match self {
             Self::Idle => idle::run(run),
@@ -63,14 +63,14 @@ impl Scenario {
             Self::Storm => storm::run(run),
             Self::Slow => slow::run(run),
             Self::Burst => burst::run(run),
-            Self::FloorServer => Ok(()),
+            Self::BaselineServer => Ok(()),
         }
     }
 }
 
-/// The channel of everybody.
-fn everybody(sockets: usize) -> Audience {
-    Audience { channel: "all".to_owned(), members: 0..sockets }
+/// The channel of all clients.
+fn all(sockets: usize) -> Recipients {
+    Recipients { channel: "all".to_owned(), members: 0..sockets }
 }
 
 /// The name of a client's user.
@@ -79,6 +79,6 @@ pub(crate) fn user(index: usize) -> String {
 }
 
 /// The channel of one client's user.
-fn one(index: usize) -> Audience {
-    Audience { channel: format!("user:{}", user(index)), members: index..index + 1 }
+fn one(index: usize) -> Recipients {
+    Recipients { channel: format!("user:{}", user(index)), members: index..index + 1 }
 }

@@ -4,7 +4,7 @@ use super::one;
 use crate::BenchError;
 use crate::run::Run;
 
-/// A prime: whoever comes next is seldom on the same page of memory.
+/// A prime: the next user is seldom on the same page of memory.
 const STRIDE: u64 = 7_919;
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {

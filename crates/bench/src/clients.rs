@@ -1,4 +1,4 @@
-//! The clients of the load generator, all of them, on threads of their own: what they are told, and what they count.
+//! All clients of the load generator, on threads of their own: their orders, and what they count together.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use mio::{Poll, Waker};
 
-use crate::BenchError;
+use crate::children::locked;
 use crate::latency::Latencies;
-use crate::process;
+use crate::scenario::Shape;
 use crate::worker::{Recorder, Share, WAKE, Worker};
+use crate::{BenchError, process};
 
-/// A run has at most so many parts, the one that is not counted (0) included: a part's number is one digit.
+/// A run has at most so many phases, the one that is not counted (0) included: a phase's number is one digit.
 pub(crate) const PHASES: usize = 5;
 
 /// Who connects where, and how.
@@ -23,14 +24,9 @@ pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     /// One client each.
     pub(crate) identities: Vec<Identity>,
-    /// Whether they speak version 2.
-    pub(crate) is_v2: bool,
+    pub(crate) shape: Shape,
     /// Whether they negotiate permessage-deflate.
     pub(crate) is_deflated: bool,
-    /// Whether they keep the place of the last message on `all`, and give it when they come back.
-    pub(crate) keeps_places: bool,
-    /// Whether one that is lost or refused tries again.
-    pub(crate) comes_back: bool,
     /// Clients from this one on have the smallest receive buffer.
     pub(crate) narrow_from: usize,
     /// Clients from this one on have a thread of their own, that reads nothing else.
@@ -39,7 +35,6 @@ pub(crate) struct Plan {
 
 /// Who a client is.
 pub(crate) struct Identity {
-    /// Its token.
     pub(crate) token: String,
     /// What it subscribes to with Identify (version 2).
     pub(crate) channels: Vec<String>,
@@ -50,25 +45,25 @@ pub(crate) struct Identity {
 pub(crate) enum Pace {
     /// So many in a second, whether or not the ones before are Ready.
     Rate(f64),
-    /// As fast as it goes, so many of them at a time; each is due when it is begun.
+    /// So many at a time; each is due when it begins.
     InFlight(usize),
-    /// All of them are due now, and so many at a time are begun.
+    /// So many at a time, but all are due now.
     AtOnce(usize),
 }
 
-/// What the clients of one thread are told.
+/// What the clients of one thread are to do.
 pub(crate) enum Order {
     /// These connect.
     Connect(Range<usize>, Pace),
     /// All sockets are cut.
     Cut,
-    /// These read no more.
+    /// These stop reading.
     Stall(Range<usize>),
     /// These are cut for good.
     Leave(Range<usize>),
-    /// What has been recorded so far is wanted.
+    /// The thread sends what it has recorded so far.
     Report(mpsc::Sender<Recorder>),
-    /// It is over.
+    /// The thread ends.
     Stop,
 }
 
@@ -79,9 +74,9 @@ pub(crate) struct Counts {
     pub(crate) ready: AtomicUsize,
     /// Connections that were refused, or lost without our doing.
     pub(crate) lost: AtomicUsize,
-    /// Of those that came back with a place, how many were told that nothing is missing.
+    /// Clients that came back with a position and were told that nothing is missing.
     pub(crate) recovered: AtomicUsize,
-    /// … and how many that something may be.
+    /// … and that something may be missing.
     pub(crate) not_recovered: AtomicUsize,
     /// Heartbeats answered.
     pub(crate) heartbeats: AtomicU64,
@@ -100,7 +95,7 @@ impl Counts {
         self.deliveries.iter().map(|phase| phase.load(SeqCst)).sum()
     }
 
-    /// Wakes whoever waits for so many deliveries. Called by each thread after each batch.
+    /// Wakes the publisher when its deliveries are complete. Each thread calls this after each batch.
     pub(crate) fn notify(&self) {
         if let Some(waiting) = self.waiting.get()
             && self.delivered() >= self.awaited.load(SeqCst)
@@ -109,8 +104,9 @@ impl Counts {
         }
     }
 
-    /// Waits until so many messages have come; false when the deadline has passed first. Only ever called by one thread.
-    pub(crate) fn wait_for_deliveries(&self, count: u64, deadline: Instant) -> bool {
+    /// Waits until so many messages have come; false after the timeout. Only one thread may call this.
+    pub(crate) fn wait_for_deliveries(&self, count: u64, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
         self.awaited.store(count, SeqCst);
         self.waiting.get_or_init(std::thread::current);
         while self.delivered() < count {
@@ -126,22 +122,22 @@ impl Counts {
 }
 
 /// All clients.
-pub(crate) struct Swarm {
-    /// What they count.
+pub(crate) struct Clients {
     pub(crate) counts: Arc<Counts>,
     comes_back: bool,
-    threads: Vec<Threaded>,
+    threads: Vec<WorkerThread>,
 }
 
-struct Threaded {
+struct WorkerThread {
     orders: mpsc::Sender<Order>,
     waker: Waker,
+    /// The kernel's number of the thread.
     id: u32,
-    thread: Option<JoinHandle<()>>,
+    handle: Option<JoinHandle<()>>,
 }
 
-impl Swarm {
-    /// Starts the threads; nobody connects yet. Times are counted from `begun`.
+impl Clients {
+    /// Starts the threads; no client connects yet. Times are counted from `begun`.
     pub(crate) fn start(plan: Plan, threads: usize, begun: Instant) -> Result<Self, BenchError> {
         let (plan, counts) = (Arc::new(plan), Arc::<Counts>::default());
         let mut started = Vec::new();
@@ -149,21 +145,21 @@ impl Swarm {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             let (sender, orders) = mpsc::channel();
-            let (plan, counts) = (Arc::clone(&plan), Arc::clone(&counts));
-            let (tell, told) = mpsc::channel();
-            let thread = std::thread::Builder::new().name(format!("bench-{number}")).spawn(move || {
-                // Nobody is left to hear it when this fails.
-                let _ = tell.send(process::this_thread().unwrap_or_default());
-                Worker::new(poll, orders, plan, counts, begun, share).run();
+            let worker = Worker::new(poll, orders, Arc::clone(&plan), Arc::clone(&counts), begun, share);
+            let (id_sender, id) = mpsc::channel();
+            let handle = std::thread::Builder::new().name(format!("bench-{number}")).spawn(move || {
+                // The receiver waits for it below.
+                let _ = id_sender.send(process::this_thread().unwrap_or_default());
+                worker.run();
             })?;
-            let id = told.recv().unwrap_or_default();
-            started.push(Threaded { orders: sender, waker, id, thread: Some(thread) });
+            let id = id.recv().unwrap_or_default();
+            started.push(WorkerThread { orders: sender, waker, id, handle: Some(handle) });
         }
-        Ok(Self { counts, comes_back: plan.comes_back, threads: started })
+        Ok(Self { counts, comes_back: plan.shape.comes_back, threads: started })
     }
 
-    /// Tells every thread.
-    pub(crate) fn tell(&self, order: impl Fn() -> Order) {
+    /// Sends an order to every thread.
+    pub(crate) fn send(&self, order: impl Fn() -> Order) {
         for thread in &self.threads {
             // A thread that has ended has reported why.
             let _ = thread.orders.send(order());
@@ -174,28 +170,25 @@ impl Swarm {
     /// What all threads have recorded so far.
     pub(crate) fn report(&self) -> Recorder {
         let (sender, reports) = mpsc::channel();
-        self.tell(|| Order::Report(sender.clone()));
+        self.send(|| Order::Report(sender.clone()));
         drop(sender);
         let mut merged = Recorder::default();
-        for report in reports {
-            merged.merge(&report);
-        }
+        reports.iter().for_each(|report| merged.merge(&report));
         merged
     }
 
     /// The latencies of one phase.
     pub(crate) fn latencies(&self, phase: u8) -> Latencies {
-        let mut report = self.report();
-        std::mem::take(&mut report.phases[usize::from(phase)])
+        std::mem::take(&mut self.report().phases[usize::from(phase)])
     }
 
     /// The kernel's numbers of the threads.
-    pub(crate) fn thread_ids(&self) -> Vec<u32> {
-        self.threads.iter().map(|thread| thread.id).collect()
+    pub(crate) fn thread_ids(&self) -> impl Iterator<Item = u32> {
+        self.threads.iter().map(|thread| thread.id)
     }
 
-    /// Waits until so many are Ready, as long as any more become so.
-    pub(crate) fn wait_until_ready(&self, count: usize, patience: Duration) -> Result<(), BenchError> {
+    /// Waits until so many are Ready, as long as their number still changes within `timeout`.
+    pub(crate) fn wait_until_ready(&self, count: usize, timeout: Duration) -> Result<(), BenchError> {
         let mut last = (0, Instant::now());
         let lost = self.counts.lost.load(SeqCst);
         loop {
@@ -203,16 +196,15 @@ impl Swarm {
             if ready >= count {
                 return Ok(());
             }
-            // As long as any arrive the others are waited for.
             if ready != last.0 {
                 last = (ready, Instant::now());
             }
-            // Who was refused does not come back by itself, so there is nothing to wait for.
+            // A refused client that does not try again is missing for good.
             let is_hopeless = !self.comes_back && self.counts.lost.load(SeqCst) > lost;
-            if last.1.elapsed() > if is_hopeless { patience / 30 } else { patience } {
-                let reason = self.counts.reason.lock().ok().and_then(|reason| reason.clone());
+            if last.1.elapsed() > if is_hopeless { timeout / 30 } else { timeout } {
                 let reason =
-                    reason.map_or_else(String::new, |reason| format!(" (the last one lost: {reason})"));
+                    locked(&self.counts.reason).as_ref().map(|why| format!(" (the last one lost: {why})"));
+                let reason = reason.unwrap_or_default();
                 return Err(BenchError::Run(format!("only {ready} of {count} sockets are ready{reason}")));
             }
             std::thread::park_timeout(Duration::from_millis(10));
@@ -220,7 +212,7 @@ impl Swarm {
     }
 }
 
-/// What each thread has of all clients.
+/// The clients of each thread.
 fn shares(clients: usize, apart_from: usize, threads: usize) -> impl Iterator<Item = Share> {
     let end = apart_from.min(clients);
     let together = (0..threads).map(move |first| Share { first, step: threads, end });
@@ -228,13 +220,13 @@ fn shares(clients: usize, apart_from: usize, threads: usize) -> impl Iterator<It
     together.chain(apart)
 }
 
-impl Drop for Swarm {
+impl Drop for Clients {
     fn drop(&mut self) {
-        self.tell(|| Order::Stop);
+        self.send(|| Order::Stop);
         for thread in &mut self.threads {
-            if let Some(thread) = thread.thread.take() {
+            if let Some(handle) = thread.handle.take() {
                 // A panic there has been printed.
-                let _ = thread.join();
+                let _ = handle.join();
             }
         }
     }

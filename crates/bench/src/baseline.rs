@@ -1,38 +1,37 @@
-//! The floor: the least that a server can do. It accepts sockets, answers each one's first bytes with prepared ones, and
-//! does nothing then but `write` a prepared frame to as many sockets as it is told to.
+//! The baseline: the least that a server can do. It accepts sockets, answers each one's first bytes with prepared bytes, and
+//! then only writes prepared frames to as many sockets as it is told to.
 //!
-//! It runs as a process of its own, of the same binary and allocator. What it is to write comes by its standard input, a
-//! line for each order: the first slot, the slot behind the last one, and the payload. A lost client's slot is given
-//! to the next.
+//! It is a process of its own, of the same binary and allocator. Orders come by its standard input, one a line: the first
+//! slot, the slot behind the last one, and the payload. The slot of a lost client is given to the next one.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{ChildStdin, Command, ExitCode, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::SockRef;
 
-use crate::children::OwnProcess;
+use crate::children::{OwnProcess, locked};
 use crate::output::{print, print_error};
 use crate::{BenchError, wire};
 
 const LISTENER: Token = Token(usize::MAX);
 /// How many connections may wait to be accepted, as with the gateway.
 const BACKLOG: i32 = 4_096;
-/// How long a socket may stand still before its frame is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a frame waits for room in a socket's buffer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// By slot.
-type Sockets = Arc<Mutex<Vec<Option<Arc<TcpStream>>>>>;
+type Sockets = Mutex<Vec<Option<Arc<TcpStream>>>>;
 
-/// Starts one; returns where it listens and the way to tell it what to write.
+/// Starts a baseline; returns its address and its standard input.
 pub(crate) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), BenchError> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bench", "floor-server"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(["bench", "baseline-server"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let child = OwnProcess::start(&mut command)?;
     let (stdin, stdout) = (child.take(|child| child.stdin.take()), child.take(|child| child.stdout.take()));
     let mut line = String::new();
@@ -41,24 +40,23 @@ pub(crate) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), BenchError
     }
     match (line.trim().parse(), stdin) {
         (Ok(address), Some(orders)) => Ok((child, address, orders)),
-        _ => Err(BenchError::Server("the floor did not start".to_owned())),
+        _ => Err(BenchError::Server("the baseline did not start".to_owned())),
     }
 }
 
-/// The process itself. Ends with its standard input.
+/// The process itself. It ends with its standard input.
 pub(crate) fn serve() -> Result<ExitCode, BenchError> {
     rlimit::increase_nofile_limit(u64::MAX)?;
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    // A second call for the same socket only makes its queue longer.
+    // The standard library's queue is too short. A second call only changes its length.
     SockRef::from(&listener).listen(BACKLOG)?;
     listener.set_nonblocking(true)?;
     print(&listener.local_addr()?.to_string())?;
-    let sockets = Sockets::default();
-    let shared = Arc::clone(&sockets);
-    let poll = Poll::new()?;
+    let sockets = Arc::<Sockets>::default();
+    let (shared, poll) = (Arc::clone(&sockets), Poll::new()?);
     std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
         if let Err(error) = accept(TcpListener::from_std(listener), poll, &shared) {
-            print_error(&format!("the floor accepts no more: {error}"));
+            print_error(&format!("the baseline accepts no more: {error}"));
         }
     })?;
     for order in io::stdin().lock().lines() {
@@ -66,22 +64,21 @@ pub(crate) fn serve() -> Result<ExitCode, BenchError> {
         let mut parts = order.splitn(3, ' ');
         let mut number = || parts.next().and_then(|text| text.parse::<usize>().ok());
         let (Some(from), Some(to)) = (number(), number()) else { continue };
-        let frame = wire::server_frame(parts.next().unwrap_or_default().as_bytes());
-        let sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        for socket in sockets.iter().take(to).skip(from).flatten() {
+        let frame = wire::server_frame(parts.next().unwrap_or_default());
+        for socket in locked(&sockets).iter().take(to).skip(from).flatten() {
             write(socket, &frame);
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// All of it, as soon as there is room.
+/// Writes all bytes, each as soon as there is room.
 fn write(mut socket: &TcpStream, mut bytes: &[u8]) {
     let begun = Instant::now();
     while !bytes.is_empty() {
         match socket.write(bytes) {
             Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < PATIENCE => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < WRITE_TIMEOUT => {
                 std::thread::yield_now();
             }
             Err(_) => return,
@@ -89,20 +86,18 @@ fn write(mut socket: &TcpStream, mut bytes: &[u8]) {
     }
 }
 
-/// What every client is answered: accepted, Hello, Ready.
+/// The answer to every client: accepted, Hello, Ready.
 fn answer() -> Vec<u8> {
-    let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-        .to_vec();
-    bytes.extend(wire::server_frame(br#"{"op":0,"heartbeat_interval":45000}"#));
-    bytes.extend(wire::server_frame(br#"{"op":2,"user":"42"}"#));
-    bytes
+    let upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let hello = wire::server_frame(r#"{"op":0,"heartbeat_interval":45000}"#);
+    [&upgrade[..], &hello, &wire::server_frame(r#"{"op":2,"user":"42"}"#)].concat()
 }
 
 fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let (answer, mut events, mut buffer) = (answer(), Events::with_capacity(1_024), [0; 16_384]);
-    // By slot: whether its first bytes are still to come.
+    // By slot: whether the first bytes are still to come.
     let mut known: Vec<Option<(Arc<TcpStream>, bool)>> = Vec::new();
     let mut free = VecDeque::new();
     loop {
@@ -122,33 +117,35 @@ fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::R
             }
             let slot = event.token().0;
             let Some((stream, is_new)) = &mut known[slot] else { continue };
-            let is_open = loop {
-                match (&**stream).read(&mut buffer) {
-                    Ok(0) => break false,
-                    Ok(length) if length == buffer.len() => {}
-                    Ok(_) => break true,
-                    Err(error) => break error.kind() == io::ErrorKind::WouldBlock,
-                }
-            };
+            let is_open = read_all(stream, &mut buffer);
             if is_open && !*is_new {
                 continue;
             }
-            // Whoever writes holds this for a whole order; what is merely read does not wait for it.
-            let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
-            if !is_open {
-                known[slot] = None;
-                free.push_back(slot);
-                if let Some(socket) = sockets.get_mut(slot) {
-                    *socket = None;
-                }
-            } else {
+            // The writer holds the lock for a whole order; an ordinary read does not wait for it.
+            let mut sockets = locked(sockets);
+            if sockets.len() <= slot {
+                sockets.resize(slot + 1, None);
+            }
+            if is_open {
                 *is_new = false;
-                if sockets.len() <= slot {
-                    sockets.resize(slot + 1, None);
-                }
                 sockets[slot] = Some(Arc::clone(stream));
                 write(stream, &answer);
+            } else {
+                (known[slot], sockets[slot]) = (None, None);
+                free.push_back(slot);
             }
+        }
+    }
+}
+
+/// Reads everything that has come, and drops it; returns whether the connection is still open.
+fn read_all(mut stream: &TcpStream, buffer: &mut [u8]) -> bool {
+    loop {
+        match stream.read(buffer) {
+            Ok(0) => return false,
+            Ok(length) if length == buffer.len() => {}
+            Ok(_) => return true,
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
         }
     }
 }
