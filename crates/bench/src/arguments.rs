@@ -41,7 +41,6 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    /// Its name on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
@@ -126,7 +125,6 @@ impl BenchArgs {
         self.rate.or(usual)
     }
 
-    /// The length of each message.
     pub(crate) fn message_bytes(&self) -> usize {
         self.message_bytes.unwrap_or(match self.scenario {
             Scenario::Slow => 1_024,
@@ -152,7 +150,6 @@ impl BenchArgs {
         }
     }
 
-    /// The channels of a client.
     pub(crate) fn channels(&self, namespace: &str, index: usize) -> Vec<String> {
         match self.channels {
             Some(count) => fanout::channels(namespace, index, self.sockets, count),

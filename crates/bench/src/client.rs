@@ -52,13 +52,10 @@ pub(crate) struct Client {
 /// What one call of [`Client::receive`] found.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    /// Ready has come.
     pub(crate) is_ready: bool,
     /// Whether Ready said that nothing is missing; `None` without a position.
     pub(crate) recovered: Option<bool>,
-    /// Heartbeats answered.
     pub(crate) heartbeats: u64,
-    /// Why the connection is lost.
     pub(crate) lost: Option<String>,
 }
 
@@ -74,7 +71,6 @@ impl Client {
         }
     }
 
-    /// Begins to connect.
     pub(crate) fn connect(&mut self, index: usize, plan: &Plan) -> io::Result<&mut TcpStream> {
         // Set before anything can fail: from here on it counts as connecting.
         self.state = ClientState::Connecting;
@@ -99,8 +95,8 @@ impl Client {
     }
 
     /// Sends handshake and Identify in one write, once the kernel has connected it.
-    pub(crate) fn introduce(&mut self, identity: &Identity, plan: &Plan) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+    pub(crate) fn introduce(&mut self, identity: &Identity, plan: &Plan) -> io::Result<&mut TcpStream> {
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         if let Some(error) = stream.take_error()? {
             return Err(error);
         }
@@ -112,7 +108,7 @@ impl Client {
         let identify = wire::client_frame(&identify(identity, self.since.as_deref()));
         stream.write_all(&[bytes.as_bytes(), &identify].concat())?;
         self.state = ClientState::Upgrading;
-        Ok(())
+        Ok(stream)
     }
 
     /// Reads everything that has arrived. `take` gets each message.

@@ -20,12 +20,9 @@ pub(crate) const PHASES: usize = 5;
 
 /// Who connects where, and how.
 pub(crate) struct Plan {
-    /// Where clients connect.
     pub(crate) address: SocketAddr,
-    /// One client each.
     pub(crate) identities: Vec<Identity>,
     pub(crate) shape: Shape,
-    /// Whether they negotiate permessage-deflate.
     pub(crate) is_deflated: bool,
     /// Clients from this one on have the smallest receive buffer.
     pub(crate) narrow_from: usize,
@@ -78,9 +75,7 @@ pub(crate) struct Counts {
     pub(crate) recovered: AtomicUsize,
     /// … and that something may be missing.
     pub(crate) not_recovered: AtomicUsize,
-    /// Heartbeats answered.
     pub(crate) heartbeats: AtomicU64,
-    /// Messages received, by phase.
     pub(crate) deliveries: [AtomicU64; PHASES],
     /// The last reason why a connection was lost.
     pub(crate) reason: Mutex<Option<String>>,
@@ -158,7 +153,6 @@ impl Clients {
         Ok(Self { counts, comes_back: plan.shape.comes_back, threads: started })
     }
 
-    /// Sends an order to every thread.
     pub(crate) fn send(&self, order: impl Fn() -> Order) {
         for thread in &self.threads {
             // A thread that has ended has reported why.
@@ -177,12 +171,10 @@ impl Clients {
         merged
     }
 
-    /// The latencies of one phase.
     pub(crate) fn latencies(&self, phase: u8) -> Latencies {
         std::mem::take(&mut self.report().phases[usize::from(phase)])
     }
 
-    /// The kernel's numbers of the threads.
     pub(crate) fn thread_ids(&self) -> impl Iterator<Item = u32> {
         self.threads.iter().map(|thread| thread.id)
     }

@@ -56,7 +56,6 @@ impl Latencies {
         &mut self.slices[index]
     }
 
-    /// Adds the latencies of another thread.
     pub(crate) fn merge(&mut self, other: &Self) {
         // Both have the same bounds, for which adding cannot fail.
         let _ = self.all.add(&other.all);
@@ -65,7 +64,6 @@ impl Latencies {
         }
     }
 
-    /// How many there are.
     pub(crate) fn count(&self) -> u64 {
         self.all.len()
     }
@@ -75,7 +73,6 @@ impl Latencies {
         self.all.value_at_quantile(share) as f64 / 1e3
     }
 
-    /// The longest, in milliseconds.
     pub(crate) fn max_ms(&self) -> f64 {
         self.all.max() as f64 / 1e3
     }

@@ -46,7 +46,6 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// A figure by itself.
     pub(crate) fn plain(&mut self, key: &str, label: &str, value: f64) {
         self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: false });
     }
@@ -81,7 +80,6 @@ impl Outcome {
         }
     }
 
-    /// The quantiles of a latency.
     pub(crate) fn quantiles(&mut self, key: &str, label: &str, latencies: &Latencies) {
         let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
         let values = quantiles.map(|(name, share)| (name, latencies.quantile_ms(share)));
@@ -97,7 +95,6 @@ impl Outcome {
         self.wrong_deliveries += published.deliveries.abs_diff(published.expected);
     }
 
-    /// One of the figures.
     pub(crate) fn value(&self, key: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
     }

@@ -1,9 +1,9 @@
 //! Where results and warnings go.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::process::ExitCode;
 
-use crate::BenchError;
+use crate::{BenchArgs, BenchError};
 
 /// Prints one line of output. An error means that its reader is gone.
 pub(crate) fn print(text: &str) -> io::Result<()> {
@@ -18,8 +18,17 @@ pub(crate) fn print_error(text: &str) {
     let _ = writeln!(io::stderr(), "emagine-gateway: {text}");
 }
 
-/// Writes a plot.
-pub(crate) fn draw(path: &Path, svg: &str) -> Result<(), BenchError> {
-    std::fs::write(path, svg)
-        .map_err(|error| BenchError::Run(format!("the plot {}: {error}", path.display())))
+/// Writes the plot, if one is wanted, and prints the text; returns the process' exit code.
+pub(crate) fn finish(
+    arguments: &BenchArgs,
+    svg: impl FnOnce() -> String,
+    text: &str,
+    is_exact: bool,
+) -> Result<ExitCode, BenchError> {
+    if let Some(path) = &arguments.plot {
+        std::fs::write(path, svg())
+            .map_err(|error| BenchError::Run(format!("the plot {}: {error}", path.display())))?;
+    }
+    print(text.trim_end())?;
+    Ok(if is_exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

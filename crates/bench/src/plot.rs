@@ -13,7 +13,9 @@ const TOP: f64 = 40.0;
 const BOTTOM: f64 = 45.0;
 /// Distinct under colour blindness, too.
 const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#cc79a7"];
-/// How many lines there are across, about.
+/// Colour and width of the grid.
+const GREY: (&str, f64) = ("#ccc", 1.0);
+/// The approximate number of grid lines.
 const GRID: f64 = 5.0;
 
 /// The horizontal axis.
@@ -70,11 +72,11 @@ pub(crate) fn svg(title: &str, value: &str, across: &Across<'_>, curves: &[Curve
     text(&mut svg, ((LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 8.0), "middle", across.name());
     text(&mut svg, (LEFT, TOP - 4.0), "start", value);
     for at in steps(top) {
-        line(&mut svg, (x(0.0), y(at)), (x(right), y(at)));
+        line(&mut svg, (x(0.0), y(at)), (x(right), y(at)), GREY);
         text(&mut svg, (LEFT - 6.0, y(at) + 4.0), "end", &short(at));
     }
     for at in across.marks(right) {
-        line(&mut svg, (x(at), y(0.0)), (x(at), y(0.0) + 4.0));
+        line(&mut svg, (x(at), y(0.0)), (x(at), y(0.0) + 4.0), GREY);
         text(&mut svg, (x(at), HEIGHT - BOTTOM + 17.0), "middle", &short(at));
     }
     for (index, curve) in curves.iter().enumerate() {
@@ -90,10 +92,7 @@ pub(crate) fn svg(title: &str, value: &str, across: &Across<'_>, curves: &[Curve
         );
         let row = TOP + 14.0 + 18.0 * index as f64;
         let (from, to) = (WIDTH - RIGHT + 12.0, WIDTH - RIGHT + 32.0);
-        let _ = writeln!(
-            svg,
-            "<line x1=\"{from}\" y1=\"{row}\" x2=\"{to}\" y2=\"{row}\" stroke=\"{colour}\" stroke-width=\"3\"/>"
-        );
+        line(&mut svg, (from, row), (to, row), (colour, 3.0));
         text(&mut svg, (to + 6.0, row + 4.0), "start", &curve.name);
     }
     svg.push_str("</svg>\n");
@@ -114,11 +113,10 @@ fn short(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn line(svg: &mut String, from: (f64, f64), to: (f64, f64)) {
+fn line(svg: &mut String, (x1, y1): (f64, f64), (x2, y2): (f64, f64), (colour, width): (&str, f64)) {
     let _ = writeln!(
         svg,
-        "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"#ccc\"/>",
-        from.0, from.1, to.0, to.1
+        "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" stroke=\"{colour}\" stroke-width=\"{width}\"/>"
     );
 }
 

@@ -21,17 +21,14 @@ pub(crate) enum Goal {
     Time(Duration),
 }
 
-/// A line that is drawn again and again until this is dropped.
-pub(crate) struct Progress {
-    end: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
+/// A line that is drawn again every [`PERIOD`] until this is dropped.
+pub(crate) struct Progress(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
 
 impl Progress {
     /// Begins to draw; does nothing where standard error is no terminal.
     pub(crate) fn start(label: String, whole: Goal, counts: &Arc<Counts>) -> Self {
         if !io::stderr().is_terminal() {
-            return Self { end: None, thread: None };
+            return Self(None);
         }
         let (end, ended) = mpsc::channel();
         let (counts, begun) = (Arc::clone(counts), Instant::now());
@@ -48,14 +45,14 @@ impl Progress {
             }
             let _ = write!(io::stderr(), "\r\x1b[K");
         });
-        Self { end: Some(end), thread: Some(thread) }
+        Self(Some((end, thread)))
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
+        if let Some((end, thread)) = self.0.take() {
+            drop(end);
             let _ = thread.join();
         }
     }

@@ -46,7 +46,6 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes to Redis itself.
     pub(crate) fn redis(address: &RedisAddress, prefix: &str) -> Result<Self, BenchError> {
         let stream = address.connect()?;
         let publisher = Self::new(Transport::Redis(prefix.to_owned()), stream.try_clone()?);
@@ -54,7 +53,6 @@ impl Publisher {
         Ok(publisher)
     }
 
-    /// Publishes to the admin port of the gateway.
     pub(crate) fn admin(address: SocketAddr, key: Option<&str>) -> Result<Self, BenchError> {
         let key = key.map_or_else(String::new, |key| format!("Authorization: Bearer {key}\r\n"));
         let head = format!(
@@ -66,7 +64,6 @@ impl Publisher {
         Ok(Self { admin: Some((address, Instant::now())), ..publisher })
     }
 
-    /// Sends orders to the baseline.
     pub(crate) fn baseline(orders: impl Write + Send + 'static) -> Self {
         Self::new(Transport::Baseline, orders)
     }
@@ -105,7 +102,6 @@ impl Publisher {
         self.batch.extend(format!("{} {} {frame}\n", slots.start, slots.end).as_bytes());
     }
 
-    /// Sends the batch.
     pub(crate) fn flush(&mut self) -> Result<(), BenchError> {
         self.check()?;
         if let Some((address, last)) = self.admin {

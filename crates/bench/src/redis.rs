@@ -95,7 +95,6 @@ impl RedisAddress {
 /// What a Redis has used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
-    /// CPU, in seconds.
     pub(crate) cpu: f64,
     /// Memory that it holds now, in bytes.
     pub(crate) memory: f64,

@@ -7,16 +7,14 @@ use serde_json::{Map, Value, json};
 
 use crate::arguments::{BenchArgs, Scenario};
 use crate::outcome::{Figure, Outcome};
-use crate::output::{draw, print, print_error};
+use crate::output::{finish, print_error};
 use crate::plot::{self, Across};
 use crate::{BenchError, TokenKind, process};
 
 /// What a report is made of.
 pub(crate) struct Report {
     pub(crate) arguments: BenchArgs,
-    /// How the gateway checks tokens.
     pub(crate) tokens: TokenKind,
-    /// How publications reach the gateway.
     pub(crate) transport: &'static str,
     pub(crate) gateway: Outcome,
     pub(crate) baseline: Option<Outcome>,
@@ -26,18 +24,15 @@ impl Report {
     /// Prints it and draws its plot; returns the process' exit code.
     pub(crate) fn print(&self) -> Result<ExitCode, BenchError> {
         let arguments = &self.arguments;
-        if let Some(path) = &arguments.plot {
-            let title = format!("{}, {} sockets", arguments.scenario.name(), arguments.sockets);
-            let Outcome { curve_unit, curves, .. } = &self.gateway;
-            draw(path, &plot::svg(&title, curve_unit, &Across::Seconds, curves))?;
-        }
-        if arguments.json {
-            print(&self.json().to_string())?;
+        let text = if arguments.json {
             self.warnings().iter().for_each(|warning| print_error(warning));
+            self.json().to_string()
         } else {
-            print(self.table().trim_end())?;
-        }
-        Ok(if self.is_exact() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            self.table()
+        };
+        let title = format!("{}, {} sockets", arguments.scenario.name(), arguments.sockets);
+        let Outcome { curve_unit, curves, .. } = &self.gateway;
+        finish(arguments, || plot::svg(&title, curve_unit, &Across::Seconds, curves), &text, self.is_exact())
     }
 
     /// Reasons for doubt, a sentence each.
@@ -115,7 +110,6 @@ impl Report {
         )
     }
 
-    /// The report as one JSON object.
     pub(crate) fn json(&self) -> Value {
         let arguments = &self.arguments;
         let ratios = self.gateway.figures.iter().filter_map(|figure| {

@@ -131,17 +131,14 @@ impl Run<'_> {
         self.clients.wait_until_ready(ready, IDLE_TIMEOUT)
     }
 
-    /// What is measured, for the progress.
     pub(crate) fn name(&self) -> &'static str {
         if self.target.is_baseline { "baseline" } else { "gateway" }
     }
 
-    /// Messages that have come in one phase.
     pub(crate) fn deliveries(&self, phase: u8) -> u64 {
         self.clients.counts.deliveries[usize::from(phase)].load(SeqCst)
     }
 
-    /// The generator's clock, in microseconds.
     pub(crate) fn now_us(&self) -> u64 {
         self.begun.elapsed().as_micros() as u64
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::arguments::{BenchArgs, Scenario};
 use crate::outcome::{Curve, Outcome};
-use crate::output::{draw, print, print_error};
+use crate::output::{finish, print_error};
 use crate::plot::{self, Across};
 use crate::report::{Report, number};
 use crate::{BenchError, Environment, once};
@@ -25,54 +25,42 @@ const SHOWN: [&str; 8] = [
     "redis_cpu_us_per_publication",
 ];
 
+/// The options that can be swept: their names on the command line and in results, and how they are set.
+const OPTIONS: [(&str, &str, SetOption); 3] = [
+    ("sockets", "sockets", |arguments, value| arguments.sockets = value),
+    ("channels", "channels", |arguments, value| arguments.channels = Some(value)),
+    ("message-bytes", "bytes of a message", |arguments, value| arguments.message_bytes = Some(value)),
+];
+
+type SetOption = fn(&mut BenchArgs, usize);
+
 /// Which option takes which values.
 #[derive(Debug, Clone)]
 pub(crate) struct Sweep {
-    swept: Swept,
+    name: &'static str,
+    set: SetOption,
     values: Vec<usize>,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Swept {
-    Sockets,
-    Channels,
-    MessageBytes,
-}
-
 impl FromStr for Sweep {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || "expected sockets=, channels= or message-bytes= and numbers with commas".to_owned();
-        let (name, values) = text.split_once('=').ok_or_else(expected)?;
-        let swept = match name {
-            "sockets" => Swept::Sockets,
-            "channels" => Swept::Channels,
-            "message-bytes" => Swept::MessageBytes,
-            _ => return Err(expected()),
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let read = || {
+            let (option, values) = text.split_once('=')?;
+            let (_, name, set) = OPTIONS.into_iter().find(|(known, ..)| *known == option)?;
+            let values = values.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+            Some(Self { name, set, values })
         };
-        let values: Result<Vec<_>, _> = values.split(',').map(str::parse).collect();
-        Ok(Self { swept, values: values.map_err(|_| expected())? })
+        read().ok_or("expected sockets=, channels= or message-bytes= and numbers with commas")
     }
 }
 
 impl Sweep {
-    fn name(&self) -> &'static str {
-        match self.swept {
-            Swept::Sockets => "sockets",
-            Swept::Channels => "channels",
-            Swept::MessageBytes => "bytes of a message",
-        }
-    }
-
     /// The arguments for one of the values.
     fn at(&self, value: usize, arguments: &BenchArgs) -> BenchArgs {
         let mut arguments = BenchArgs { sweep: None, plot: None, ..arguments.clone() };
-        match self.swept {
-            Swept::Sockets => arguments.sockets = value,
-            Swept::Channels => arguments.channels = Some(value),
-            Swept::MessageBytes => arguments.message_bytes = Some(value),
-        }
+        (self.set)(&mut arguments, value);
         arguments
     }
 
@@ -85,20 +73,17 @@ impl Sweep {
         let steps: Vec<_> = self.values.iter().map(|value| self.at(*value, arguments)).collect();
         steps.iter().try_for_each(BenchArgs::check)?;
         let reports = steps.iter().map(|step| once(environment, step)).collect::<Result<Vec<_>, _>>()?;
-        if let Some(path) = &arguments.plot {
-            draw(path, &self.svg(arguments.scenario, &reports))?;
-        }
-        if arguments.json {
+        let text = if arguments.json {
             let steps: Vec<_> = reports.iter().map(Report::json).collect();
-            print(&json!({ "sweep": self.name(), "values": self.values, "steps": steps }).to_string())?;
+            json!({ "sweep": self.name, "values": self.values, "steps": steps }).to_string()
         } else {
-            print(self.table(&reports).trim_end())?;
-        }
+            self.table(&reports)
+        };
         for (value, report) in self.values.iter().zip(&reports) {
             report.warnings().iter().for_each(|warning| print_error(&format!("{value}: {warning}")));
         }
-        let is_exact = reports.iter().all(Report::is_exact);
-        Ok(if is_exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let svg = || self.svg(arguments.scenario, &reports);
+        finish(arguments, svg, &text, reports.iter().all(Report::is_exact))
     }
 
     fn svg(&self, scenario: Scenario, reports: &[Report]) -> String {
@@ -120,8 +105,8 @@ impl Sweep {
         ];
         curves.retain(|curve| !curve.points.is_empty());
         let values: Vec<_> = self.values.iter().map(|value| *value as f64).collect();
-        let title = format!("{}, by {}", scenario.name(), self.name());
-        plot::svg(&title, shown, &Across::Values(self.name(), &values), &curves)
+        let title = format!("{}, by {}", scenario.name(), self.name);
+        plot::svg(&title, shown, &Across::Values(self.name, &values), &curves)
     }
 
     /// A column for each value.
@@ -129,7 +114,7 @@ impl Sweep {
         let Some(first) = reports.first() else { return String::new() };
         let mut text = first.headline();
         let values = self.values.iter().map(|value| number(*value as f64));
-        row(&mut text, self.name(), values);
+        row(&mut text, self.name, values);
         for figure in first.gateway.figures.iter().filter(|figure| SHOWN.contains(&figure.key.as_str())) {
             let key = figure.key.as_str();
             let value = |outcome: Option<&Outcome>| {
@@ -167,7 +152,7 @@ mod tests {
     #[test]
     fn an_option_and_its_values_are_read() {
         let sweep: Sweep = "message-bytes=64,65536".parse().unwrap();
-        assert_eq!((sweep.name(), sweep.values), ("bytes of a message", vec![64, 65_536]));
+        assert_eq!((sweep.name, sweep.values), ("bytes of a message", vec![64, 65_536]));
         for wrong in ["sockets", "sockets=", "sockets=1,x", "rate=1", "=1"] {
             assert!(wrong.parse::<Sweep>().is_err(), "{wrong}");
         }

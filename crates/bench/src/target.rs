@@ -17,7 +17,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server under load.
 pub(crate) struct Target {
-    /// Where clients connect.
     pub(crate) address: SocketAddr,
     pub(crate) is_baseline: bool,
     pub(crate) publisher: Publisher,
@@ -65,7 +64,6 @@ impl Target {
         Self::gateway(environment, None, (environment.public_addr, environment.admin_addr), process)
     }
 
-    /// Starts the baseline.
     pub(crate) fn baseline() -> Result<Self, BenchError> {
         let (child, address, orders) = baseline::start()?;
         Ok(Self {
@@ -102,7 +100,6 @@ impl Target {
         Account::of(self.process?)
     }
 
-    /// What its Redis has used.
     pub(crate) fn redis_usage(&self) -> Option<Usage> {
         self.redis.as_ref()?.usage()
     }

@@ -23,7 +23,6 @@ pub(crate) fn client_frame(text: &str) -> Vec<u8> {
     frame(0x80, &[0; 4], text)
 }
 
-/// A server's text frame.
 pub(crate) fn server_frame(text: &str) -> Vec<u8> {
     frame(0, &[], text)
 }
@@ -57,7 +56,6 @@ pub(crate) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
     (bytes.len() >= end).then_some((bytes[0], header..end))
 }
 
-/// The answer to the handshake.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Upgrade {
     /// Not complete yet.
@@ -68,7 +66,6 @@ pub(crate) enum Upgrade {
     Refused(u16),
 }
 
-/// Reads the answer to the handshake.
 pub(crate) fn upgrade(bytes: &[u8]) -> Upgrade {
     let Some(end) = find(bytes, b"\r\n\r\n") else { return Upgrade::Incomplete };
     if bytes.starts_with(ACCEPTED) {
@@ -100,7 +97,6 @@ pub(crate) struct Stamp {
     pub(crate) phase: u8,
 }
 
-/// Reads a text frame's payload.
 pub(crate) fn parse(payload: &[u8]) -> Event<'_> {
     match payload.strip_prefix(br#"{"op":"#) {
         Some([b'3', b',', rest @ ..]) => stamp(rest).map_or(Event::Other, Event::Message),

@@ -39,7 +39,6 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Adds the records of another thread.
     pub(crate) fn merge(&mut self, other: &Self) {
         self.connects.merge(&other.connects);
         for (own, other) in self.phases.iter_mut().zip(&other.phases) {
@@ -253,15 +252,11 @@ impl Worker {
             State::Disconnected | State::Stalled => return,
             State::Connecting if is_writable => {
                 let index = self.share.index(at);
-                let introduced = client.introduce(&self.plan.identities[index], &self.plan).and_then(|()| {
-                    // Everything is written: further events for room in the buffer are of no use.
-                    match &mut client.stream {
-                        Some(stream) => {
-                            self.poll.registry().reregister(stream, Token(at), Interest::READABLE)
-                        }
-                        None => Ok(()),
-                    }
-                });
+                // From here on only what can be read matters: further room in the buffer does not.
+                let introduced =
+                    client.introduce(&self.plan.identities[index], &self.plan).and_then(|stream| {
+                        self.poll.registry().reregister(stream, Token(at), Interest::READABLE)
+                    });
                 if let Err(error) = introduced {
                     self.lose(at, &error.to_string());
                 }

@@ -1,12 +1,9 @@
 //! `fanout`: each message goes to every socket, or with `--channels` to every socket of one channel after the other.
 
-use super::all;
+use super::{STRIDE, all};
 use crate::BenchError;
 use crate::publisher::Recipients;
 use crate::run::Run;
-
-/// A prime: the next channel is seldom beside the last one in memory.
-const STRIDE: u64 = 7_919;
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;

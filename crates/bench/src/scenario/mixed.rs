@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::one;
+use super::{STRIDE, one};
 use crate::BenchError;
 use crate::publisher::Recipients;
 use crate::run::Run;
@@ -16,8 +16,6 @@ const HALLS: usize = 4;
 const TO_HALLS: u64 = 1;
 /// … and so many to a small one; the others to single users.
 const TO_ROOMS: u64 = 39;
-const STRIDE: u64 = 7_919;
-
 /// The two channels of a client.
 pub(crate) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
     vec![

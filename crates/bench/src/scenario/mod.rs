@@ -14,10 +14,12 @@ use crate::arguments::Scenario;
 use crate::publisher::Recipients;
 use crate::run::Run;
 
+/// A prime: the recipients of consecutive messages are seldom neighbours in memory.
+const STRIDE: u64 = 7_919;
+
 /// What a scenario needs of its clients and its gateway.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Shape {
-    /// Clients speak version 2 of the protocol.
     pub(crate) is_v2: bool,
     /// Clients keep the position of the last message on `all`, and send it when they come back.
     pub(crate) keeps_positions: bool,
@@ -26,12 +28,10 @@ pub(crate) struct Shape {
     /// Heartbeats as the settings have them. Otherwise a gateway of our own sends none: they would only blur what is
     /// measured.
     pub(crate) heartbeats: bool,
-    /// Clients subscribe to channels.
     pub(crate) has_channels: bool,
 }
 
 impl Scenario {
-    /// What it needs.
     pub(crate) fn shape(self) -> Shape {
         let plain = Shape::default();
         match self {
@@ -52,7 +52,6 @@ impl Scenario {
         }
     }
 
-    /// Runs the scenario.
     pub(crate) fn run(self, run: &mut Run<'_>) -> Result<(), BenchError> {
         match self {
             Self::Idle => idle::run(run),

@@ -1,11 +1,8 @@
 //! `unicast`: as many users as sockets, and each message goes to one of them.
 
-use super::one;
+use super::{STRIDE, one};
 use crate::BenchError;
 use crate::run::Run;
-
-/// A prime: the next user is seldom on the same page of memory.
-const STRIDE: u64 = 7_919;
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all()?;
