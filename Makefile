@@ -47,7 +47,7 @@ lint: ## formatting, clippy, the documentation and the alerts, with warnings as 
 	promtool test rules deploy/prometheus/gateway.test.yml
 	node console/build.mjs --check
 
-bench: ## put a gateway under load beside the floor: the tables of docs/performance.md, in under ten minutes
+bench: ## put a gateway under load beside the baseline: the tables of docs/performance.md, in under ten minutes
 	@scripts/setup rust redis
 	cargo build --release --locked --bin emagine-gateway
 	@scripts/bench

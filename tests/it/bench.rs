@@ -21,7 +21,7 @@ fn bench(scenario: &str, further: &[&str]) -> Ended {
     if !further.contains(&"--seconds") {
         arguments.extend(["--seconds", "0.5"]);
     }
-    // A machine that runs all tests at once may be busy for longer than a deaf link is put up with.
+    // A machine that runs all tests at once may be busy for longer than the default timeout of the probe.
     arguments.extend(["--set", "broker.probe_timeout=10s"]);
     arguments.extend(further);
     run(&arguments)
@@ -43,7 +43,7 @@ fn read(scenario: &str, ended: &Ended) -> Value {
     assert_eq!(report["arguments"]["sockets"], SOCKETS);
     assert!(report["saturated"].is_boolean() && report["warnings"].is_array(), "{report}");
     assert!(report["machine"]["cores"].as_u64().unwrap() > 0);
-    for server in [&report["gateway"], &report["floor"]].into_iter().filter(|server| server.is_object()) {
+    for server in [&report["gateway"], &report["baseline"]].into_iter().filter(|server| server.is_object()) {
         let generator = &server["generator"];
         assert!(generator["busiest_thread"].as_f64().unwrap() >= 0.0, "{report}");
         assert!(generator["late_p99_ms"].as_f64().unwrap() >= 0.0, "{report}");
@@ -74,31 +74,32 @@ fn assert_ordered(server: &Value, latency: &str) {
 }
 
 #[test]
-fn fanout_delivers_each_message_to_every_socket_and_the_floor_does_so_too() {
-    let report = report("fanout", &["--floor", "--redis"]);
-    for server in [&report["gateway"], &report["floor"]] {
+fn fanout_delivers_to_every_socket_as_the_baseline_does() {
+    let report = report("fanout", &["--baseline", "--redis"]);
+    for server in [&report["gateway"], &report["baseline"]] {
         assert_eq!(figure(server, "deliveries"), figure(server, "publications") * SOCKETS as f64);
         assert_exact(server);
         assert_ordered(server, "latency");
     }
     assert_eq!((&report["published_by"], &report["tokens"]), (&Value::from("Redis"), &Value::from("jwt")));
     assert!(figure(&report["gateway"], "redis_cpu_us_per_publication") > 0.0);
-    let ratio = figure(&report["ratio_to_floor"], "latency_p50_ms");
-    let expected = figure(&report["gateway"], "latency_p50_ms") / figure(&report["floor"], "latency_p50_ms");
+    let ratio = figure(&report["ratio_to_baseline"], "latency_p50_ms");
+    let expected =
+        figure(&report["gateway"], "latency_p50_ms") / figure(&report["baseline"], "latency_p50_ms");
     assert!((ratio - expected).abs() < 1e-6, "{ratio} {expected}");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn what_a_server_costs_is_read_from_the_kernel() {
-    let report = report("fanout", &["--floor"]);
-    for server in [&report["gateway"], &report["floor"]] {
+    let report = report("fanout", &["--baseline"]);
+    for server in [&report["gateway"], &report["baseline"]] {
         assert!(figure(server, "cpu_us_per_delivery") > 0.0);
         figure(server, "cpu_user_us_per_delivery");
         figure(server, "cpu_system_us_per_delivery");
         figure(server, "rss_bytes_per_connection");
     }
-    assert!(figure(&report["ratio_to_floor"], "cpu_us_per_delivery") > 0.0);
+    assert!(figure(&report["ratio_to_baseline"], "cpu_us_per_delivery") > 0.0);
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn an_open_loop_publishes_as_many_as_the_rate_says() {
     assert_eq!(figure(&report["gateway"], "publications"), 20.0);
     assert_eq!(figure(&report["gateway"], "deliveries"), 20.0 * SOCKETS as f64);
     assert_eq!(report["published_by"], "the admin port");
-    assert!(report["floor"].is_null() && report["ratio_to_floor"].is_null());
+    assert!(report["baseline"].is_null() && report["ratio_to_baseline"].is_null());
 }
 
 #[test]
@@ -118,8 +119,8 @@ fn compressed_messages_are_counted_as_others_are() {
 #[test]
 fn channels_divide_the_sockets_or_give_each_several() {
     for (channels, receivers) in [("1", SOCKETS), ("4", SOCKETS / 4), ("100", 1)] {
-        let report = report("fanout", &["--redis", "--floor", "--channels", channels, "--in-flight", "3"]);
-        for server in [&report["gateway"], &report["floor"]] {
+        let report = report("fanout", &["--redis", "--baseline", "--channels", channels, "--in-flight", "3"]);
+        for server in [&report["gateway"], &report["baseline"]] {
             assert_exact(server);
             assert_eq!(figure(server, "deliveries"), figure(server, "publications") * receivers as f64);
         }
@@ -146,7 +147,7 @@ fn a_sweep_repeats_the_scenario_for_each_value() {
         ("channels=1,50", "channels", [1, 50]),
         ("message-bytes=64,2000", "message_bytes", [64, 2_000]),
     ] {
-        let ended = bench("fanout", &["--floor", "--sweep", sweep, "--plot", plot, "--json"]);
+        let ended = bench("fanout", &["--baseline", "--sweep", sweep, "--plot", plot, "--json"]);
         assert_eq!(ended.code, Some(0), "{sweep}: {}{}", ended.out, ended.err);
         let report: Value = serde_json::from_str(&ended.out).unwrap();
         assert_eq!(report["values"], Value::from(values.to_vec()));
@@ -154,21 +155,21 @@ fn a_sweep_repeats_the_scenario_for_each_value() {
             let step = &report["steps"][step];
             assert_eq!(step["arguments"][argument], *value);
             assert_exact(&step["gateway"]);
-            assert_exact(&step["floor"]);
+            assert_exact(&step["baseline"]);
         }
         let svg = std::fs::read_to_string(&file).unwrap();
         assert_eq!(svg.matches("<polyline").count(), 2, "{svg}");
     }
-    let ended = bench("fanout", &["--floor", "--sweep", "channels=1,50"]);
-    for text in ["channels", "CPU for each delivery, µs", "  the floor's", "  ratio"] {
+    let ended = bench("fanout", &["--baseline", "--sweep", "channels=1,50"]);
+    for text in ["channels", "CPU for each delivery, µs", "  the baseline's", "  ratio"] {
         assert!(ended.out.contains(text), "no {text} in {}", ended.out);
     }
 }
 
 #[test]
 fn unicast_delivers_each_message_once() {
-    let report = report("unicast", &["--redis", "--floor", "--in-flight", "4"]);
-    for server in [&report["gateway"], &report["floor"]] {
+    let report = report("unicast", &["--redis", "--baseline", "--in-flight", "4"]);
+    for server in [&report["gateway"], &report["baseline"]] {
         assert_eq!(figure(server, "deliveries"), figure(server, "publications"));
         assert_exact(server);
     }
@@ -176,19 +177,19 @@ fn unicast_delivers_each_message_once() {
 
 #[test]
 fn mixed_delivers_to_users_and_to_small_and_big_channels() {
-    let report = report("mixed", &["--redis", "--floor"]);
+    let report = report("mixed", &["--redis", "--baseline"]);
     assert_exact(&report["gateway"]);
-    assert_exact(&report["floor"]);
+    assert_exact(&report["baseline"]);
     assert!(figure(&report["gateway"], "deliveries") > figure(&report["gateway"], "publications"));
 }
 
 #[test]
 fn connect_says_how_long_ready_took_and_keeps_a_rate() {
-    let report = report("connect", &["--floor", "--redis", "--rate", "200"]);
+    let report = report("connect", &["--baseline", "--redis", "--rate", "200"]);
     for key in ["redis_cpu_us_per_connection", "redis_bytes_per_connection"] {
         assert!(figure(&report["gateway"], key) > 0.0, "{key}");
     }
-    for server in [&report["gateway"], &report["floor"]] {
+    for server in [&report["gateway"], &report["baseline"]] {
         assert_ordered(server, "connect");
         assert!(figure(server, "connects_per_second") > 0.0);
     }
@@ -197,8 +198,8 @@ fn connect_says_how_long_ready_took_and_keeps_a_rate() {
 #[test]
 fn idle_answers_heartbeats() {
     let settings = ["--set", "session.heartbeat_interval=100ms"];
-    let report = report("idle", &[&["--floor", "--seconds", "2"], &settings[..]].concat());
-    for server in [&report["gateway"], &report["floor"]] {
+    let report = report("idle", &[&["--baseline", "--seconds", "2"], &settings[..]].concat());
+    for server in [&report["gateway"], &report["baseline"]] {
         assert!(figure(server, "heartbeats") > 0.0);
     }
 }
@@ -206,13 +207,13 @@ fn idle_answers_heartbeats() {
 #[test]
 fn after_a_storm_all_are_back_and_have_what_they_missed() {
     for broker in [&["--redis"][..], &[]] {
-        let report = report("storm", &[broker, &["--floor"]].concat());
+        let report = report("storm", &[broker, &["--baseline"]].concat());
         let gateway = &report["gateway"];
         assert_exact(gateway);
         assert_eq!(figure(gateway, "recovered"), SOCKETS as f64);
         assert_eq!(figure(gateway, "not_recovered"), 0.0);
         assert!(figure(gateway, "all_back_ms") > 0.0 && figure(gateway, "all_resumed_ms") > 0.0);
-        assert_exact(&report["floor"]);
+        assert_exact(&report["baseline"]);
     }
 }
 
@@ -230,10 +231,10 @@ fn slow_readers_keep_no_delivery_from_the_others() {
 
 #[test]
 fn a_burst_reaches_everybody_and_keeps_no_delivery_from_the_watchers() {
-    let further = ["--redis", "--floor", "--seconds", "1", "--burst-every", "0.4", "--threads", "2"];
+    let further = ["--redis", "--baseline", "--seconds", "1", "--burst-every", "0.4", "--threads", "2"];
     let report = report("burst", &further);
     assert_eq!(report["arguments"]["message_bytes"], 65_536);
-    for server in [&report["gateway"], &report["floor"]] {
+    for server in [&report["gateway"], &report["baseline"]] {
         assert_exact(server);
         assert_eq!(figure(server, "deliveries"), 100.0);
         // One in forty of a hundred messages is a big one instead.
@@ -276,9 +277,9 @@ fn a_running_gateway_is_measured_as_well() {
 fn a_plot_is_drawn() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("plot.svg");
-    let ended = bench("fanout", &["--rate", "20", "--floor", "--plot", file.to_str().unwrap()]);
+    let ended = bench("fanout", &["--rate", "20", "--baseline", "--plot", file.to_str().unwrap()]);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    for text in ["latency p99.9, ms", "deliveries expected", "ratio", "load generator beside the floor"] {
+    for text in ["latency p99.9, ms", "deliveries expected", "ratio", "load generator beside the baseline"] {
         assert!(ended.out.contains(text), "no {text} in {}", ended.out);
     }
     let svg = std::fs::read_to_string(&file).unwrap();
@@ -293,10 +294,12 @@ fn a_plot_is_drawn() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_signal_that_ends_it_takes_its_gateway_its_floor_and_its_redis_along() {
+fn a_signal_ends_gateway_baseline_and_redis_as_well() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        // The floor comes first, so both kinds of server are met; Redis is there in either case.
-        for (further, server) in [(&["--floor"][..], " bench floor-server"), (&[], "emagine-gateway run ")] {
+        // The baseline comes first, so both kinds of server are met; Redis is there in either case.
+        for (further, server) in
+            [(&["--baseline"][..], " bench baseline-server"), (&[], "emagine-gateway run ")]
+        {
             let arguments = ["bench", "fanout", "--sockets", "2", "--seconds", "600", "--redis"];
             let mut bench = Process::start(&[&arguments[..], further].concat(), &[]);
             let children = eventually(SOON, || {
@@ -334,7 +337,7 @@ fn arguments_that_make_no_sense_end_it_with_one_sentence() {
         (&["fanout", "--message-bytes", "7"], "--message-bytes must be 48 to 1048576"),
         (&["fanout", "--threads", "0"], "--threads must be 1 to 64"),
         (&["burst", "--burst-every", "0"], "--burst-every must be 0.1 to 3600"),
-        (&["burst", "--in-flight", "2"], "burst keeps a --rate"),
+        (&["burst", "--in-flight", "2"], "--in-flight cannot be used with burst; use --rate"),
         (&["slow", "--stalled", "101"], "--stalled must be 0 to 100"),
         (&["idle", "--capacity-share", "0.5"], "--capacity-share must be 0.01 to 1"),
         (&["fanout", "--capacity-share", "2"], "--capacity-share must be 0.01 to 1"),

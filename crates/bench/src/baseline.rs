@@ -1,0 +1,151 @@
+//! The baseline: the least that a server can do. It accepts sockets, answers each one's first bytes with prepared bytes, and
+//! then only writes prepared frames to as many sockets as it is told to.
+//!
+//! It is a process of its own, of the same binary and allocator. Orders come by its standard input, one a line: the first
+//! slot, the slot behind the last one, and the payload. The slot of a lost client is given to the next one.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{ChildStdin, Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use socket2::SockRef;
+
+use crate::children::{OwnProcess, locked};
+use crate::output::{print, print_error};
+use crate::{BenchError, wire};
+
+const LISTENER: Token = Token(usize::MAX);
+/// How many connections may wait to be accepted, as with the gateway.
+const BACKLOG: i32 = 4_096;
+/// How long a frame waits for room in a socket's buffer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// By slot.
+type Sockets = Mutex<Vec<Option<Arc<TcpStream>>>>;
+
+/// Starts a baseline; returns its address and its standard input.
+pub(crate) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), BenchError> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["bench", "baseline-server"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let child = OwnProcess::start(&mut command)?;
+    let (stdin, stdout) = (child.take(|child| child.stdin.take()), child.take(|child| child.stdout.take()));
+    let mut line = String::new();
+    if let Some(stdout) = stdout {
+        io::BufReader::new(stdout).read_line(&mut line)?;
+    }
+    match (line.trim().parse(), stdin) {
+        (Ok(address), Some(orders)) => Ok((child, address, orders)),
+        _ => Err(BenchError::Server("the baseline did not start".to_owned())),
+    }
+}
+
+/// The process itself. It ends with its standard input.
+pub(crate) fn serve() -> Result<ExitCode, BenchError> {
+    rlimit::increase_nofile_limit(u64::MAX)?;
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    // The standard library's queue is too short. A second call only changes its length.
+    SockRef::from(&listener).listen(BACKLOG)?;
+    listener.set_nonblocking(true)?;
+    print(&listener.local_addr()?.to_string())?;
+    let sockets = Arc::<Sockets>::default();
+    let (shared, poll) = (Arc::clone(&sockets), Poll::new()?);
+    std::thread::Builder::new().name("accept".to_owned()).spawn(move || {
+        if let Err(error) = accept(TcpListener::from_std(listener), poll, &shared) {
+            print_error(&format!("the baseline accepts no more: {error}"));
+        }
+    })?;
+    for order in io::stdin().lock().lines() {
+        let order = order?;
+        let mut parts = order.splitn(3, ' ');
+        let mut number = || parts.next().and_then(|text| text.parse::<usize>().ok());
+        let (Some(from), Some(to)) = (number(), number()) else { continue };
+        let frame = wire::server_frame(parts.next().unwrap_or_default());
+        for socket in locked(&sockets).iter().take(to).skip(from).flatten() {
+            write(socket, &frame);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes all bytes, each as soon as there is room.
+fn write(mut socket: &TcpStream, mut bytes: &[u8]) {
+    let begun = Instant::now();
+    while !bytes.is_empty() {
+        match socket.write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < WRITE_TIMEOUT => {
+                std::thread::yield_now();
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// The answer to every client: accepted, Hello, Ready.
+fn answer() -> Vec<u8> {
+    let upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let hello = wire::server_frame(r#"{"op":0,"heartbeat_interval":45000}"#);
+    [&upgrade[..], &hello, &wire::server_frame(r#"{"op":2,"user":"42"}"#)].concat()
+}
+
+fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::Result<()> {
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    let (answer, mut events, mut buffer) = (answer(), Events::with_capacity(1_024), [0; 16_384]);
+    // By slot: whether the first bytes are still to come.
+    let mut known: Vec<Option<(Arc<TcpStream>, bool)>> = Vec::new();
+    let mut free = VecDeque::new();
+    loop {
+        poll.poll(&mut events, None)?;
+        for event in &events {
+            if event.token() == LISTENER {
+                while let Ok((mut stream, _)) = listener.accept() {
+                    let slot = free.pop_front().unwrap_or_else(|| {
+                        known.push(None);
+                        known.len() - 1
+                    });
+                    let _ = stream.set_nodelay(true);
+                    poll.registry().register(&mut stream, Token(slot), Interest::READABLE)?;
+                    known[slot] = Some((Arc::new(stream), true));
+                }
+                continue;
+            }
+            let slot = event.token().0;
+            let Some((stream, is_new)) = &mut known[slot] else { continue };
+            let is_open = read_all(stream, &mut buffer);
+            if is_open && !*is_new {
+                continue;
+            }
+            // The writer holds the lock for a whole order; an ordinary read does not wait for it.
+            let mut sockets = locked(sockets);
+            if sockets.len() <= slot {
+                sockets.resize(slot + 1, None);
+            }
+            if is_open {
+                *is_new = false;
+                sockets[slot] = Some(Arc::clone(stream));
+                write(stream, &answer);
+            } else {
+                (known[slot], sockets[slot]) = (None, None);
+                free.push_back(slot);
+            }
+        }
+    }
+}
+
+/// Reads everything that has come, and drops it; returns whether the connection is still open.
+fn read_all(mut stream: &TcpStream, buffer: &mut [u8]) -> bool {
+    loop {
+        match stream.read(buffer) {
+            Ok(0) => return false,
+            Ok(length) if length == buffer.len() => {}
+            Ok(_) => return true,
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+}

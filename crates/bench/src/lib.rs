@@ -1,0 +1,185 @@
+//! The load generator of the gateway, and a baseline server to compare the gateway with. The gateway's binary mounts it as
+//! `emagine-gateway bench`; it starts that binary again, as `run` and as `bench baseline-server`.
+//!
+//! # Layout
+//!
+//! - `arguments`: the command line. `environment`: what the gateway passes in. `scenario`: the scenarios, a file each.
+//! - `target`: the gateway, started or found; `baseline`: the least that a server can do; `redis`, `publisher`; `children`:
+//!   the processes that are started, which end with this one.
+//! - `clients`: all clients and what they count together; `worker`: one thread of them; `client`: one of them; `wire`: their
+//!   bytes.
+//! - `run`: one run against one target; `load`: publishing in it; `latency`, `process`: what is measured.
+//! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: the same scenario for several values.
+//!
+//! Clients use nothing of the gateway's own socket layer, so that a fault there does not hide itself.
+
+mod arguments;
+mod baseline;
+mod children;
+mod client;
+mod clients;
+mod environment;
+mod error;
+mod latency;
+mod load;
+mod outcome;
+mod output;
+mod plot;
+mod process;
+mod progress;
+mod publisher;
+mod redis;
+mod report;
+mod run;
+mod scenario;
+mod sweep;
+mod target;
+mod wire;
+mod worker;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+pub use self::arguments::BenchArgs;
+use self::arguments::Scenario;
+use self::clients::{Clients, Identity, Plan};
+pub use self::environment::{BrokerAddress, Environment, MintToken, RedisAddress, TokenKind};
+pub use self::error::BenchError;
+use self::outcome::Outcome;
+use self::redis::OwnRedis;
+use self::report::Report;
+use self::run::Run;
+use self::scenario::user;
+use self::target::Target;
+
+/// Files that the generator needs besides its sockets.
+const OWN_FILES: usize = 64;
+
+/// Runs a scenario and prints what it found; returns the process' exit code.
+///
+/// # Errors
+/// One sentence for the user.
+pub fn run(environment: &Environment, arguments: &BenchArgs) -> Result<ExitCode, BenchError> {
+    if arguments.scenario == Scenario::BaselineServer {
+        return baseline::serve();
+    }
+    children::end_with_signals()?;
+    match &arguments.sweep {
+        Some(sweep) => sweep.run(environment, arguments),
+        None => {
+            arguments.check()?;
+            once(environment, arguments)?.print()
+        }
+    }
+}
+
+/// Runs a scenario against the gateway, and before that against the baseline if that is wanted.
+fn once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, BenchError> {
+    check_limit(environment, arguments)?;
+    let redis = own_redis(environment, arguments)?;
+    // The baseline first: the gateway profits from what is warm then, the kernel above all.
+    let baseline = match arguments.baseline {
+        true => Some(measure(environment, arguments, None, &mut Target::baseline()?)?),
+        false => None,
+    };
+    let secret = environment.own_secret(arguments);
+    let mut target = if arguments.running {
+        Target::running(environment, arguments.pid)?
+    } else {
+        let variables = environment.own_variables(arguments, secret.as_deref());
+        Target::start(environment, redis.as_ref(), variables)?
+    };
+    let gateway = measure(environment, arguments, secret.as_deref(), &mut target)?;
+    let transport = target.publisher.transport();
+    let tokens = if secret.is_some() { TokenKind::Jwt } else { environment.tokens };
+    Ok(Report { arguments: arguments.clone(), tokens, transport, gateway, baseline })
+}
+
+/// One run against one target, whose tokens are signed with this secret or the settings' own.
+fn measure(
+    environment: &Environment,
+    arguments: &BenchArgs,
+    secret: Option<&str>,
+    target: &mut Target,
+) -> Result<Outcome, BenchError> {
+    let begun = Instant::now();
+    let namespace = environment.namespace(arguments).to_owned();
+    let plan = Plan {
+        address: target.address,
+        identities: identities(environment, arguments, secret, target)?,
+        shape: arguments.shape(),
+        is_deflated: arguments.deflate,
+        narrow_from: arguments.narrow_from(),
+        apart_from: arguments.sockets + arguments.stalled_readers(),
+    };
+    let clients = Clients::start(plan, arguments.threads, begun)?;
+    let mut run = Run {
+        arguments,
+        target,
+        clients,
+        begun,
+        sockets: arguments.sockets,
+        heartbeat_interval: environment.heartbeat_interval,
+        namespace,
+        outcome: Outcome::default(),
+    };
+    arguments.scenario.run(&mut run)?;
+    Ok(run.outcome)
+}
+
+/// Tokens are made before anything is measured.
+fn identities(
+    environment: &Environment,
+    arguments: &BenchArgs,
+    secret: Option<&str>,
+    target: &Target,
+) -> Result<Vec<Identity>, BenchError> {
+    let namespace = environment.namespace(arguments);
+    let is_jwt = secret.is_some() || environment.tokens == TokenKind::Jwt;
+    let has_channels = arguments.shape().has_channels;
+    let is_public = environment.public_namespaces.iter().any(|public| public == namespace);
+    if arguments.running && has_channels && !is_jwt && !is_public {
+        return Err(BenchError::Arguments(
+            "clients may subscribe to nothing: set channels.public_namespaces, or use auth.kind jwt"
+                .to_owned(),
+        ));
+    }
+    let grants = if is_jwt && has_channels { vec![format!("{namespace}:*")] } else { Vec::new() };
+    let identity = |index: usize| {
+        // The baseline does not check tokens.
+        let token = match target.is_baseline {
+            true => user(index),
+            false => {
+                (environment.mint_token)(secret, &user(index), &grants).map_err(BenchError::Arguments)?
+            }
+        };
+        Ok(Identity { token, channels: arguments.channels(namespace, index) })
+    };
+    (0..arguments.sockets + arguments.beside()).map(identity).collect()
+}
+
+/// Raises the limit of open files, and says clearly when it has no room for so many sockets.
+fn check_limit(environment: &Environment, arguments: &BenchArgs) -> Result<(), BenchError> {
+    let sockets = arguments.sockets + arguments.beside();
+    let limit = rlimit::increase_nofile_limit(u64::MAX)?;
+    let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(OWN_FILES);
+    // A gateway of our own has the same limit, and keeps more for itself.
+    let most = if arguments.running { most } else { most.min(environment.max_sockets) };
+    if sockets > most {
+        return Err(BenchError::Arguments(format!(
+            "the limit of open files ({limit}) has room for {most} sockets, not for {sockets}: raise it (ulimit -n)"
+        )));
+    }
+    Ok(())
+}
+
+/// Starts a Redis if one is wanted.
+fn own_redis(environment: &Environment, arguments: &BenchArgs) -> Result<Option<OwnRedis>, BenchError> {
+    match environment.broker {
+        _ if !arguments.redis => Ok(None),
+        BrokerAddress::Memory => OwnRedis::start().map(Some),
+        _ => Err(BenchError::Arguments(
+            "--redis starts a Redis, but broker.url names one: give one of the two".to_owned(),
+        )),
+    }
+}

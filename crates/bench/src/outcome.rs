@@ -1,0 +1,160 @@
+//! What a run found: figures with their names, latencies for the plot, and reasons for doubt.
+
+use crate::latency::Latencies;
+use crate::load::Published;
+
+/// A thread of the generator that is busy for more than this share of the time may be what is measured.
+const BUSY: f64 = 0.8;
+/// A message is late when it is sent so many milliseconds after it was due.
+const LATE_MS: f64 = 5.0;
+/// The generator keeps up when this share of the messages is not late.
+const LATE_SHARE: f64 = 0.99;
+
+/// One figure.
+#[derive(Debug, Clone)]
+pub(crate) struct Figure {
+    /// Its name in JSON, with its unit.
+    pub(crate) key: String,
+    /// Its name in tables, with its unit.
+    pub(crate) label: String,
+    /// Not a number where it could not be measured.
+    pub(crate) value: f64,
+    /// Whether its ratio to the baseline's means something.
+    pub(crate) is_compared: bool,
+}
+
+/// A line of the plot.
+pub(crate) struct Curve {
+    pub(crate) name: String,
+    /// Seconds, and the value then.
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// All that one run found.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) curves: Vec<Curve>,
+    /// The quantity of the curves, with its unit.
+    pub(crate) curve_unit: &'static str,
+    /// How late messages were sent, by the generator's own fault.
+    pub(crate) late: Latencies,
+    /// How busy the busiest thread of the generator was, 0 to 1.
+    pub(crate) busiest: f64,
+    /// Deliveries that are missing, or too many.
+    pub(crate) wrong_deliveries: u64,
+}
+
+impl Outcome {
+    pub(crate) fn plain(&mut self, key: &str, label: &str, value: f64) {
+        self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: false });
+    }
+
+    /// A figure that is compared with the baseline's.
+    pub(crate) fn compare(&mut self, key: &str, label: &str, value: f64) {
+        self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: true });
+    }
+
+    pub(crate) fn note_memory(&mut self, bytes: f64) {
+        self.compare("rss_bytes_per_connection", "RSS for each connection, bytes", bytes);
+    }
+
+    pub(crate) fn note_connect_cpu(&mut self, microseconds: f64) {
+        self.compare("cpu_us_per_connect", "CPU for each connect and Identify, µs", microseconds);
+    }
+
+    /// How many deliveries there were, and should have been.
+    pub(crate) fn deliveries(&mut self, deliveries: u64, expected: u64) {
+        self.plain("deliveries", "deliveries", deliveries as f64);
+        self.plain("deliveries_expected", "deliveries expected", expected as f64);
+        self.wrong_deliveries += deliveries.abs_diff(expected);
+    }
+
+    /// The quantiles of a latency, and its curves.
+    pub(crate) fn latencies(&mut self, key: &str, label: &str, latencies: Latencies) {
+        self.quantiles(key, label, &latencies);
+        self.curve_unit = "latency, ms";
+        for (index, name) in ["p50", "p99", "max"].into_iter().enumerate() {
+            let points = latencies.over_time().into_iter().map(|(at, values)| (at, values[index]));
+            self.curves.push(Curve { name: format!("{label} {name}"), points: points.collect() });
+        }
+    }
+
+    pub(crate) fn quantiles(&mut self, key: &str, label: &str, latencies: &Latencies) {
+        let quantiles = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+        let values = quantiles.map(|(name, share)| (name, latencies.quantile_ms(share)));
+        for (name, value) in values.into_iter().chain([("max", latencies.max_ms())]) {
+            let key = format!("{key}_{}_ms", name.replace('.', "_"));
+            self.compare(&key, &format!("{label} {name}, ms"), value);
+        }
+    }
+
+    /// The quantiles of a latency in a later phase, whose deliveries must be complete as well.
+    pub(crate) fn later_quantiles(&mut self, key: &str, label: &str, published: &Published) {
+        self.quantiles(key, label, &published.latencies);
+        self.wrong_deliveries += published.deliveries.abs_diff(published.expected);
+    }
+
+    pub(crate) fn value(&self, key: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
+    }
+
+    /// By how many milliseconds the latest hundredth of the messages was late.
+    pub(crate) fn late_p99_ms(&self) -> f64 {
+        if self.late.count() == 0 { 0.0 } else { self.late.quantile_ms(LATE_SHARE) }
+    }
+
+    /// Whether the generator itself may be what was measured.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.busiest > BUSY || self.late_p99_ms() > LATE_MS
+    }
+
+    /// Reasons for doubt, a sentence each.
+    pub(crate) fn warnings(&self, name: &str) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.busiest > BUSY {
+            warnings.push(format!(
+                "{name}: a thread of the load generator was {:.0} % busy: it may be what was measured (more --threads, \
+                 fewer --sockets or a lower --rate help)",
+                self.busiest * 100.0
+            ));
+        }
+        if self.late_p99_ms() > LATE_MS {
+            warnings.push(format!(
+                "{name}: one message in a hundred was sent {:.1} ms late or later: the load generator or the machine \
+                 did not keep up",
+                self.late_p99_ms()
+            ));
+        }
+        if self.wrong_deliveries > 0 {
+            warnings.push(format!("{name}: {} deliveries are missing or too many", self.wrong_deliveries));
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saturated_generator_is_reported() {
+        let mut outcome = Outcome { busiest: 0.5, ..Outcome::default() };
+        assert!(!outcome.is_saturated() && outcome.warnings("gateway").is_empty());
+        outcome.busiest = 0.9;
+        assert!(outcome.is_saturated());
+        assert!(outcome.warnings("gateway")[0].contains("90 % busy"));
+
+        let mut outcome = Outcome::default();
+        (0..100).for_each(|at| outcome.late.record(at, 50_000));
+        assert!(outcome.is_saturated());
+        assert!(outcome.warnings("gateway")[0].contains("50.0 ms late"));
+    }
+
+    #[test]
+    fn missing_deliveries_are_reported() {
+        let mut outcome = Outcome::default();
+        outcome.deliveries(9, 10);
+        assert_eq!(outcome.warnings("gateway"), ["gateway: 1 deliveries are missing or too many"]);
+    }
+}

@@ -1,0 +1,34 @@
+//! Where results and warnings go.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::{BenchArgs, BenchError};
+
+/// Prints one line of output. An error means that its reader is gone.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+/// Prints one line for the user on standard error.
+pub(crate) fn print_error(text: &str) {
+    // Without a reader there is nothing to do.
+    let _ = writeln!(io::stderr(), "emagine-gateway: {text}");
+}
+
+/// Writes the plot, if one is wanted, and prints the text; returns the process' exit code.
+pub(crate) fn finish(
+    arguments: &BenchArgs,
+    svg: impl FnOnce() -> String,
+    text: &str,
+    is_exact: bool,
+) -> Result<ExitCode, BenchError> {
+    if let Some(path) = &arguments.plot {
+        std::fs::write(path, svg())
+            .map_err(|error| BenchError::Run(format!("the plot {}: {error}", path.display())))?;
+    }
+    print(text.trim_end())?;
+    Ok(if is_exact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,89 @@
+//! The kernel's accounts of processes and threads, from `/proc` (Linux only).
+
+use std::fs;
+use std::path::Path;
+
+/// The kernel counts the CPU of a process in hundredths of a second (`USER_HZ`, the same on every Linux).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What a process has used so far, and what it holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Account {
+    /// CPU in its own code, in seconds.
+    pub(crate) user: f64,
+    /// CPU in the kernel on its behalf, in seconds.
+    pub(crate) system: f64,
+    /// Both together, in seconds, and finer where the kernel keeps it for each thread.
+    pub(crate) cpu: f64,
+    /// Resident memory, in bytes.
+    pub(crate) resident: f64,
+}
+
+impl Account {
+    /// Of the process with this id; `None` when there is none, or no `/proc`.
+    pub(crate) fn of(process: u32) -> Option<Self> {
+        let (user, system) = cpu(&format!("/proc/{process}/stat"))?;
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kib: f64 = resident.split_whitespace().next()?.parse().ok()?;
+        let cpu = cpu_of_threads(process).unwrap_or(user + system);
+        Some(Self { user, system, cpu, resident: kib * 1024.0 })
+    }
+}
+
+/// The CPU of all threads that a process has now, in seconds, which the kernel counts in nanoseconds. Ended threads are
+/// missing, but neither the gateway nor the baseline ends threads under load.
+fn cpu_of_threads(process: u32) -> Option<f64> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+    let cpu =
+        threads.flatten().filter_map(|thread| nanoseconds(&thread.path().join("schedstat"))).sum::<f64>();
+    (cpu > 0.0).then_some(cpu / 1e9)
+}
+
+/// The first number of a `schedstat` file: time on a processor.
+fn nanoseconds(schedstat: &Path) -> Option<f64> {
+    fs::read_to_string(schedstat).ok()?.split_whitespace().next()?.parse().ok()
+}
+
+/// User and system seconds of a process or thread, by its `stat` file.
+fn cpu(path: &str) -> Option<(f64, f64)> {
+    let stat = fs::read_to_string(path).ok()?;
+    // The first field after the name, which is in parentheses, is number 3 of proc(5); 14 and 15 are needed.
+    let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
+    let mut seconds = || Some(fields.next()?.parse::<f64>().ok()? / TICKS_PER_SECOND);
+    Some((seconds()?, seconds()?))
+}
+
+/// The calling thread, for [`thread_cpu`].
+pub(crate) fn this_thread() -> Option<u32> {
+    let link = fs::read_link("/proc/thread-self").ok()?;
+    link.file_name()?.to_str()?.parse().ok()
+}
+
+/// The CPU that a thread of this process has used, in seconds.
+pub(crate) fn thread_cpu(thread: u32) -> Option<f64> {
+    let folder = Path::new("/proc/self/task").join(thread.to_string());
+    match nanoseconds(&folder.join("schedstat")) {
+        Some(cpu) if cpu > 0.0 => Some(cpu / 1e9),
+        _ => cpu(&folder.join("stat").display().to_string()).map(|(user, system)| user + system),
+    }
+}
+
+/// The machine's load average of the last minute.
+pub(crate) fn load_average() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_an_account_and_one_that_is_not_there_has_none() {
+        let account = Account::of(std::process::id()).unwrap();
+        assert!(account.resident > 100_000.0 && account.cpu < 3_600.0, "{account:?}");
+        assert!(Account::of(u32::MAX).is_none());
+        assert!(thread_cpu(this_thread().unwrap()).is_some());
+        assert!(load_average().is_some());
+    }
+}

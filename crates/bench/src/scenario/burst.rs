@@ -1,0 +1,93 @@
+//! `burst`: the latency of messages to single users while a big message goes to all other clients.
+
+use super::one;
+use crate::BenchError;
+use crate::clients::Pace;
+use crate::load::{Load, Published};
+use crate::publisher::Recipients;
+use crate::run::Run;
+
+/// The length of the messages whose latency is measured.
+const SMALL_BYTES: usize = 128;
+/// The phase of the big messages, whenever they are sent.
+const BIG: u8 = 4;
+
+/// All clients but the watchers are on one channel.
+pub(crate) fn channels(namespace: &str, index: usize, sockets: usize) -> Vec<String> {
+    if index < sockets { vec![crowd(namespace)] } else { Vec::new() }
+}
+
+fn crowd(namespace: &str) -> String {
+    format!("{namespace}:crowd")
+}
+
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+    run.connect_all()?;
+    let (sockets, watchers) = (run.sockets, run.arguments.watchers());
+    run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers), sockets + watchers)?;
+    run.outcome.plain("watchers", "watchers", watchers as f64);
+
+    let (undisturbed, _) = phase(run, 1, None)?;
+    let undisturbed_max_ms = undisturbed.latencies.max_ms();
+    undisturbed.note(&mut run.outcome);
+
+    let (disturbed, bursts) = phase(run, 2, Some(run.arguments.messages_per_burst()))?;
+    note_big(run, &disturbed, bursts);
+    let outcome = &mut run.outcome;
+    // The plot shows only the latency that rises and falls with each big message.
+    outcome.curves.clear();
+    let max_ms = disturbed.latencies.max_ms();
+    outcome.latencies("disturbed", "latency beside big ones", disturbed.latencies);
+    outcome.plain(
+        "delay_by_burst_max_ms",
+        "  its max above the undisturbed, ms",
+        max_ms - undisturbed_max_ms,
+    );
+
+    if run.target.is_baseline {
+        // It has no queue that could still have an effect.
+        return Ok(());
+    }
+    let (afterwards, _) = phase(run, 3, None)?;
+    run.outcome.later_quantiles("afterwards", "latency afterwards", &afterwards);
+    Ok(())
+}
+
+/// Publishes small messages to the watchers in turn; one of so many is a big one to all other clients instead. Returns also
+/// the number of big ones.
+fn phase(
+    run: &mut Run<'_>,
+    phase: u8,
+    messages_per_burst: Option<u64>,
+) -> Result<(Published, u64), BenchError> {
+    let (sockets, watchers) = (run.sockets, run.arguments.watchers());
+    let small = Load { message_bytes: SMALL_BYTES, ..run.load(phase) };
+    let big = Load { phase: BIG, ..run.load(phase) };
+    let crowd = Recipients { channel: crowd(&run.namespace), members: 0..sockets };
+    let mut bursts = 0;
+    let published = run.publish_each(small, |number| match messages_per_burst {
+        // In the middle, so that there are small messages before the first and after the last.
+        Some(every) if number % every == every / 2 => {
+            bursts += 1;
+            (crowd.clone(), big)
+        }
+        _ => (one(sockets + (number % watchers as u64) as usize), small),
+    })?;
+    Ok((published, bursts))
+}
+
+/// Notes what became of the big messages.
+fn note_big(run: &mut Run<'_>, disturbed: &Published, bursts: u64) {
+    let (deliveries, arrivals) = (run.deliveries(BIG), run.clients.latencies(BIG));
+    let outcome = &mut run.outcome;
+    outcome.plain("bursts", "big messages", bursts as f64);
+    outcome.plain("burst_deliveries", "deliveries of big ones", deliveries as f64);
+    outcome.wrong_deliveries += (disturbed.deliveries + deliveries).abs_diff(disturbed.expected);
+    outcome.compare("burst_p50_ms", "until half have the big one, ms", arrivals.quantile_ms(0.5));
+    outcome.compare("burst_everywhere_ms", "until all have it, at most, ms", arrivals.max_ms());
+    outcome.compare(
+        "cpu_us_per_burst_delivery",
+        "CPU for each delivery of a big one, µs",
+        disturbed.used.cpu * 1e6 / deliveries as f64,
+    );
+}

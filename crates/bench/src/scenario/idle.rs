@@ -1,0 +1,69 @@
+//! `idle`: identified sockets that send nothing but their heartbeats.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use crate::BenchError;
+use crate::outcome::Curve;
+use crate::progress::{Goal, Progress};
+use crate::run::Run;
+
+/// How often memory is measured.
+const SAMPLE: Duration = Duration::from_secs(1);
+/// How often the baseline is told to send heartbeats. Those that are due together go together, to its advantage.
+const BEAT: Duration = Duration::from_millis(100);
+const HEARTBEAT: &str = r#"{"op":10,"time":1579276740336}"#;
+
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+    run.connect_all()?;
+    let whole = Duration::from_secs_f64(run.arguments.seconds);
+    let progress = Progress::start(format!("{}: idle", run.name()), Goal::Time(whole), &run.clients.counts);
+    let per_connection = run.outcome.value("rss_bytes_per_connection").unwrap_or(f64::NAN);
+    let (resident, sockets) = (run.resident(), run.sockets as f64);
+    let heartbeats = run.clients.counts.heartbeats.load(SeqCst);
+    let (meter, begun) = (run.meter(), Instant::now());
+    let mut points = vec![(0.0, per_connection / 1024.0)];
+    let mut beats = 0;
+    while begun.elapsed() < whole {
+        let step = if run.target.is_baseline { BEAT } else { SAMPLE };
+        std::thread::park_timeout(whole.saturating_sub(begun.elapsed()).min(step));
+        if run.target.is_baseline {
+            beats = beat(run, beats, begun.elapsed())?;
+        }
+        let grown = run.resident() - resident;
+        points.push((begun.elapsed().as_secs_f64(), (per_connection + grown / sockets) / 1024.0));
+    }
+    let used = run.since(&meter);
+    drop(progress);
+    let grown = (run.resident() - resident) / sockets;
+    let heartbeats = run.clients.counts.heartbeats.load(SeqCst) - heartbeats;
+    let outcome = &mut run.outcome;
+    outcome.compare(
+        "rss_bytes_per_connection_at_end",
+        "RSS for each connection at the end, bytes",
+        per_connection + grown,
+    );
+    outcome.compare(
+        "cpu_us_per_connection_second",
+        "CPU for each connection in a second, µs",
+        used.cpu * 1e6 / (sockets * used.seconds),
+    );
+    outcome.plain("heartbeats", "heartbeats answered", heartbeats as f64);
+    outcome.curve_unit = "RSS for each connection, KiB";
+    outcome.curves.push(Curve { name: "RSS".to_owned(), points });
+    Ok(())
+}
+
+/// Has the baseline send the heartbeats that a gateway would have sent by now. Takes and returns how many were sent.
+fn beat(run: &mut Run<'_>, mut sent: usize, elapsed: Duration) -> Result<usize, BenchError> {
+    let (sockets, interval) = (run.sockets, run.heartbeat_interval.as_secs_f64());
+    let due = (sockets as f64 * elapsed.as_secs_f64() / interval) as usize;
+    while sent < due {
+        let first = sent % sockets;
+        let end = sockets.min(first + due - sent);
+        run.target.publisher.add_order(first..end, HEARTBEAT);
+        sent += end - first;
+    }
+    run.target.publisher.flush()?;
+    Ok(sent)
+}

@@ -1,0 +1,11 @@
+//! `unicast`: as many users as sockets, and each message goes to one of them.
+
+use super::{STRIDE, one};
+use crate::BenchError;
+use crate::run::Run;
+
+pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+    run.connect_all()?;
+    let sockets = run.sockets as u64;
+    run.publish_and_note(|number| one((number * STRIDE % sockets) as usize))
+}

@@ -1,0 +1,160 @@
+//! `--sweep`: the same scenario for several values of one option, and the growth of the costs with it.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use serde_json::json;
+
+use crate::arguments::{BenchArgs, Scenario};
+use crate::outcome::{Curve, Outcome};
+use crate::output::{finish, print_error};
+use crate::plot::{self, Across};
+use crate::report::{Report, number};
+use crate::{BenchError, Environment, once};
+
+/// The figures of the table, as far as the scenario has them.
+const SHOWN: [&str; 8] = [
+    "rss_bytes_per_connection",
+    "rss_bytes_per_connection_at_end",
+    "cpu_us_per_connect",
+    "cpu_us_per_connection_second",
+    "deliveries_per_second",
+    "latency_p99_ms",
+    "cpu_us_per_delivery",
+    "redis_cpu_us_per_publication",
+];
+
+/// The options that can be swept: their names on the command line and in results, and how they are set.
+const OPTIONS: [(&str, &str, SetOption); 3] = [
+    ("sockets", "sockets", |arguments, value| arguments.sockets = value),
+    ("channels", "channels", |arguments, value| arguments.channels = Some(value)),
+    ("message-bytes", "bytes of a message", |arguments, value| arguments.message_bytes = Some(value)),
+];
+
+type SetOption = fn(&mut BenchArgs, usize);
+
+/// Which option takes which values.
+#[derive(Debug, Clone)]
+pub(crate) struct Sweep {
+    name: &'static str,
+    set: SetOption,
+    values: Vec<usize>,
+}
+
+impl FromStr for Sweep {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        let read = || {
+            let (option, values) = text.split_once('=')?;
+            let (_, name, set) = OPTIONS.into_iter().find(|(known, ..)| *known == option)?;
+            let values = values.split(',').map(str::parse).collect::<Result<_, _>>().ok()?;
+            Some(Self { name, set, values })
+        };
+        read().ok_or("expected sockets=, channels= or message-bytes= and numbers with commas")
+    }
+}
+
+impl Sweep {
+    /// The arguments for one of the values.
+    fn at(&self, value: usize, arguments: &BenchArgs) -> BenchArgs {
+        let mut arguments = BenchArgs { sweep: None, plot: None, ..arguments.clone() };
+        (self.set)(&mut arguments, value);
+        arguments
+    }
+
+    /// Runs the scenario for each value, and prints how the costs grow.
+    pub(crate) fn run(
+        &self,
+        environment: &Environment,
+        arguments: &BenchArgs,
+    ) -> Result<ExitCode, BenchError> {
+        let steps: Vec<_> = self.values.iter().map(|value| self.at(*value, arguments)).collect();
+        steps.iter().try_for_each(BenchArgs::check)?;
+        let reports = steps.iter().map(|step| once(environment, step)).collect::<Result<Vec<_>, _>>()?;
+        let text = if arguments.json {
+            let steps: Vec<_> = reports.iter().map(Report::json).collect();
+            json!({ "sweep": self.name, "values": self.values, "steps": steps }).to_string()
+        } else {
+            self.table(&reports)
+        };
+        for (value, report) in self.values.iter().zip(&reports) {
+            report.warnings().iter().for_each(|warning| print_error(&format!("{value}: {warning}")));
+        }
+        let svg = || self.svg(arguments.scenario, &reports);
+        finish(arguments, svg, &text, reports.iter().all(Report::is_exact))
+    }
+
+    fn svg(&self, scenario: Scenario, reports: &[Report]) -> String {
+        let (key, shown) = match scenario {
+            Scenario::Idle | Scenario::Connect => {
+                ("rss_bytes_per_connection", "RSS for each connection, bytes")
+            }
+            _ => ("cpu_us_per_delivery", "CPU for each delivery, µs"),
+        };
+        let curve = |name: &str, of: fn(&Report) -> Option<&Outcome>| {
+            let values = self.values.iter().zip(reports);
+            let points =
+                values.filter_map(|(at, report)| Some((*at as f64, of(report)?.value(key)?))).collect();
+            Curve { name: name.to_owned(), points }
+        };
+        let mut curves = vec![
+            curve("gateway", |report| Some(&report.gateway)),
+            curve("baseline", |report| report.baseline.as_ref()),
+        ];
+        curves.retain(|curve| !curve.points.is_empty());
+        let values: Vec<_> = self.values.iter().map(|value| *value as f64).collect();
+        let title = format!("{}, by {}", scenario.name(), self.name);
+        plot::svg(&title, shown, &Across::Values(self.name, &values), &curves)
+    }
+
+    /// A column for each value.
+    fn table(&self, reports: &[Report]) -> String {
+        let Some(first) = reports.first() else { return String::new() };
+        let mut text = first.headline();
+        let values = self.values.iter().map(|value| number(*value as f64));
+        row(&mut text, self.name, values);
+        for figure in first.gateway.figures.iter().filter(|figure| SHOWN.contains(&figure.key.as_str())) {
+            let key = figure.key.as_str();
+            let value = |outcome: Option<&Outcome>| {
+                outcome.and_then(|outcome| outcome.value(key)).map(number).unwrap_or_default()
+            };
+            row(&mut text, &figure.label, reports.iter().map(|report| value(Some(&report.gateway))));
+            if !figure.is_compared || first.baseline.is_none() {
+                continue;
+            }
+            row(&mut text, "  the baseline's", reports.iter().map(|report| value(report.baseline.as_ref())));
+            let ratios = reports.iter().map(|report| {
+                let figure = report.gateway.figures.iter().find(|figure| figure.key == key);
+                let ratio = figure.and_then(|figure| report.ratio(figure));
+                ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default()
+            });
+            row(&mut text, "  ratio", ratios);
+        }
+        text
+    }
+}
+
+fn row(text: &mut String, name: &str, values: impl Iterator<Item = String>) {
+    let _ = write!(text, "{name:42}");
+    for value in values {
+        let _ = write!(text, "  {value:>9}");
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_and_its_values_are_read() {
+        let sweep: Sweep = "message-bytes=64,65536".parse().unwrap();
+        assert_eq!((sweep.name, sweep.values), ("bytes of a message", vec![64, 65_536]));
+        for wrong in ["sockets", "sockets=", "sockets=1,x", "rate=1", "=1"] {
+            assert!(wrong.parse::<Sweep>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The bytes that a client of the load generator sends and receives, without any IO.
+
+use std::ops::Range;
+
+/// The beginning of the answer to a handshake that is accepted.
+const ACCEPTED: &[u8] = b"HTTP/1.1 101 ";
+/// The beginning of our messages in version 1; in version 2 the channel is before it.
+const MESSAGE: &[u8] = br#""message":{"at":""#;
+/// The digits of the time that a message was due.
+const AT_DIGITS: usize = 16;
+
+/// The upgrade request. The key is the sample of RFC 6455: the answer is not checked.
+pub(crate) fn handshake(is_v2: bool) -> String {
+    let path = if is_v2 { "/gateway?v=2" } else { "/gateway" };
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+/// A client's text frame, under a mask of zeros: legal, and as cheap as possible.
+pub(crate) fn client_frame(text: &str) -> Vec<u8> {
+    frame(0x80, &[0; 4], text)
+}
+
+pub(crate) fn server_frame(text: &str) -> Vec<u8> {
+    frame(0, &[], text)
+}
+
+fn frame(mask_bit: u8, mask: &[u8], text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match text.len() {
+        short @ 0..=125 => frame.push(mask_bit | short as u8),
+        medium @ 126..=0xFFFF => {
+            frame.push(mask_bit | 126);
+            frame.extend((medium as u16).to_be_bytes());
+        }
+        long => {
+            frame.push(mask_bit | 127);
+            frame.extend((long as u64).to_be_bytes());
+        }
+    }
+    frame.extend(mask);
+    frame.extend(text.as_bytes());
+    frame
+}
+
+/// A server's first frame: its first byte, and the range of its payload. `None` until it is complete.
+pub(crate) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
+    let (header, length) = match *bytes.get(1)? {
+        126 => (4, u64::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
+        127 => (10, bytes.get(2..10)?.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))),
+        short => (2, u64::from(short)),
+    };
+    let end = usize::try_from(length).ok()?.checked_add(header)?;
+    (bytes.len() >= end).then_some((bytes[0], header..end))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Upgrade {
+    /// Not complete yet.
+    Incomplete,
+    /// Accepted; frames begin at this byte.
+    Accepted(usize),
+    /// Refused with this status.
+    Refused(u16),
+}
+
+pub(crate) fn upgrade(bytes: &[u8]) -> Upgrade {
+    let Some(end) = find(bytes, b"\r\n\r\n") else { return Upgrade::Incomplete };
+    if bytes.starts_with(ACCEPTED) {
+        return Upgrade::Accepted(end + 4);
+    }
+    let status = bytes.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    Upgrade::Refused(status.unwrap_or(0))
+}
+
+/// What a client reacts to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event<'a> {
+    /// Op 2.
+    Ready,
+    /// Op 3: a message of ours.
+    Message(Stamp),
+    /// Op 10, with what must be sent back.
+    Heartbeat(&'a str),
+    /// Anything else.
+    Other,
+}
+
+/// What a message of ours carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// When it was due, in microseconds since the generator began.
+    pub(crate) at_us: u64,
+    /// The phase of the run that it belongs to.
+    pub(crate) phase: u8,
+}
+
+pub(crate) fn parse(payload: &[u8]) -> Event<'_> {
+    match payload.strip_prefix(br#"{"op":"#) {
+        Some([b'3', b',', rest @ ..]) => stamp(rest).map_or(Event::Other, Event::Message),
+        Some([b'2', b',', ..]) => Event::Ready,
+        Some([b'1', b'0', b',', rest @ ..]) => {
+            std::str::from_utf8(rest).map_or(Event::Other, Event::Heartbeat)
+        }
+        _ => Event::Other,
+    }
+}
+
+fn stamp(payload: &[u8]) -> Option<Stamp> {
+    // In version 1 it is at the front, and no search is needed.
+    let start = if payload.starts_with(MESSAGE) { 0 } else { find(payload, MESSAGE)? } + MESSAGE.len();
+    let digits = payload.get(start..start + AT_DIGITS)?;
+    let at_us = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let phase = payload.get(start + AT_DIGITS + r#"","phase":"#.len())?.checked_sub(b'0')?;
+    Some(Stamp { at_us, phase })
+}
+
+/// The text between `name` (with its opening quote) and the next quote.
+pub(crate) fn text_after<'a>(payload: &'a [u8], name: &[u8]) -> Option<&'a str> {
+    let start = find(payload, name)? + name.len();
+    let end = start + payload[start..].iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&payload[start..end]).ok()
+}
+
+/// The index of `what`.
+pub(crate) fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+/// A message of `bytes` bytes, or of the fewest that carry its stamp.
+pub(crate) fn message(stamp: Stamp, bytes: usize) -> String {
+    let Stamp { at_us, phase } = stamp;
+    let mut text = format!(r#"{{"at":"{at_us:016}","phase":{phase},"filling":""#);
+    text.extend(std::iter::repeat_n('x', bytes.saturating_sub(text.len() + 2)));
+    text.push_str("\"}");
+    text
+}
+
+/// The fewest bytes of a [`message`].
+pub(crate) const MIN_MESSAGE_BYTES: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAMP: Stamp = Stamp { at_us: 1_234_567, phase: 2 };
+
+    #[test]
+    fn a_message_carries_its_stamp_and_has_the_wanted_length() {
+        for bytes in [MIN_MESSAGE_BYTES, 128, 5_000] {
+            let message = message(STAMP, bytes);
+            assert_eq!(message.len(), bytes);
+            for frame in [
+                format!(r#"{{"op":3,"message":{message}}}"#),
+                format!(r#"{{"op":3,"channel":"all","position":"1-2","message":{message}}}"#),
+            ] {
+                assert_eq!(parse(frame.as_bytes()), Event::Message(STAMP));
+            }
+        }
+    }
+
+    #[test]
+    fn only_complete_frames_are_found() {
+        for length in [0, 5, 125, 126, 65_535, 65_536] {
+            let payload = "x".repeat(length);
+            let frame = server_frame(&payload);
+            let (first, range) = first_frame(&frame).unwrap();
+            assert_eq!((first, &frame[range]), (0x81, payload.as_bytes()));
+            assert_eq!(first_frame(&frame[..frame.len() - 1]), None);
+        }
+    }
+
+    #[test]
+    fn answers_to_the_handshake_are_told_apart() {
+        assert_eq!(upgrade(b"HTTP/1.1 101 Switching"), Upgrade::Incomplete);
+        assert_eq!(upgrade(b"HTTP/1.1 101 S\r\n\r\n\x81\x00"), Upgrade::Accepted(18));
+        assert_eq!(upgrade(b"HTTP/1.1 503 Full\r\n\r\n"), Upgrade::Refused(503));
+    }
+
+    #[test]
+    fn foreign_messages_are_ignored() {
+        for payload in
+            [&b"{\"op\":3,\"message\":{\"x\":1}}"[..], b"{\"op\":0,\"heartbeat_interval\":1}", b"", b"\xFF"]
+        {
+            assert_eq!(parse(payload), Event::Other);
+        }
+        assert_eq!(parse(br#"{"op":2,"user":"7"}"#), Event::Ready);
+        assert_eq!(parse(br#"{"op":10,"time":5}"#), Event::Heartbeat("\"time\":5}"));
+    }
+}
