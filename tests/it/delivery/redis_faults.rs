@@ -8,7 +8,7 @@ use super::*;
 use crate::support::fault_proxy::{Direction, Fault};
 
 /// Keeps everything that was acknowledged, whatever happens.
-const WITH_DATA: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+pub(super) const WITH_DATA: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// Longer than a probe may take, so that the link is lost.
 const LONG: Duration = Duration::from_millis(1_200);
 /// Shorter than a probe may take.
@@ -16,7 +16,7 @@ const SHORT: Duration = Duration::from_millis(200);
 
 /// Tells Redis a command, given as one text.
 #[track_caller]
-fn tell<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
+pub(super) fn tell<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
     let mut words = command.split(' ');
     let mut command = cmd(words.next().expect("a command has a name"));
     words.for_each(|word| {
