@@ -2,40 +2,54 @@
 //! but never the link, nor another channel anything.
 
 use redis::cmd;
+use serde_json::json;
 
 use super::redis_faults::tell;
 use super::*;
+use crate::support::client::Client;
 
 /// A channel beside those whose messages are judged.
 const SPOILT: &str = "gateway:public:spoilt";
 
-/// Somebody spoils the history of a channel that a client is on and has a position of. The other channels go on, and
-/// so does the link, when it has stood there for a while and when it is made anew.
+/// Somebody spoils the history of a channel that clients follow and resume. Other channels go on, and so does the link,
+/// the one that is there and the one that is made anew.
 #[track_caller]
 fn spoils_one_history(spoil: impl FnOnce(&mut redis::Connection)) {
     // Every history is compared once a second.
     let run = Plan::new().with("broker.sweep_interval", "1s").start();
     let mut admin = run.admin();
-    let position: String = tell(&mut admin, &format!("FCALL gateway_publish 1 {SPOILT} 1"));
-    let mut follower = run.gateway().connect_v2();
-    follower.says(
-        &serde_json::json!({
-            "op": 1, "token": "7", "channels": [{"channel": "public:spoilt", "since": position}],
-        })
-        .to_string(),
-    );
-    follower.ready();
+    let before: String = publish(&mut admin).unwrap();
+    let follower = resume(&run, "7", &before);
     run.gateway().wait_ready();
     let losses = run.link_losses();
     spoil(&mut admin);
-    // A message of the spoilt channel makes the gateway look at it.
-    tell::<i64>(&mut admin, &format!("PUBLISH {SPOILT} @{position}9 1"));
+    // Nobody is told of this entry, so the next comparison finds that all before it has to be read. It is refused where
+    // there is no history any more.
+    let _ = cmd("XADD").arg(SPOILT).arg("*").arg("m").arg("1").exec(&mut admin);
     outlasts_sweeps(&run, losses, "with the spoilt history");
+    run.link().refuse(true);
     run.losing_the_link(|| run.link().reset_open());
+    let _ = publish(&mut admin);
+    run.link().heal();
     run.gateway().wait_ready();
+    let other = resume(&run, "8", &before);
     outlasts_sweeps(&run, losses + 1, "made anew over the spoilt history");
-    drop(follower);
+    drop((follower, other));
     run.finish().assert_exact();
+}
+
+fn publish(backend: &mut redis::Connection) -> redis::RedisResult<String> {
+    cmd("FCALL").arg("gateway_publish").arg(1).arg(SPOILT).arg("1").query(backend)
+}
+
+/// A client that resumes the spoilt channel. Whatever it is told of that channel, it gets its Ready.
+#[track_caller]
+fn resume(run: &Delivery, user: &str, since: &str) -> Client {
+    let mut client = run.gateway().connect_v2();
+    let channels = json!([{"channel": "public:spoilt", "since": since}]);
+    client.says(&json!({"op": 1, "token": user, "channels": channels}).to_string());
+    client.ready();
+    client
 }
 
 /// Nothing happens to the link while every history is compared twice.

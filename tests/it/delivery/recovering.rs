@@ -22,14 +22,11 @@ fn clients_resume_while_redis_is_paused(plan: Plan) {
         run.publisher.pause();
         tell::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", PAUSE.as_millis()));
         run.doors.iter().for_each(FaultProxy::heal);
-        // Ready does not wait for the history.
-        for client in &run.clients {
-            eventually(SOON, || {
-                CHANNELS.iter().all(|channel| client.recovering_count(channel) > 0).then_some(())
-            });
-        }
     });
+    let waited =
+        run.clients.iter().all(|client| CHANNELS.iter().all(|channel| client.recovering_count(channel) > 0));
     run.finish_in_silence().assert_exact();
+    assert!(waited, "Ready waited for the history");
 }
 
 #[test]
