@@ -2,6 +2,7 @@
 //! record of what it heard.
 
 mod session;
+mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

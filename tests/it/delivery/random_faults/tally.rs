@@ -74,7 +74,7 @@ impl Tally {
 }
 
 /// `scripts/fault-runs` shows the lines that begin with a bar.
-pub(super) const HEAD: &str = "| seed | heard | lost | doubled | disordered | recovered:false | gaps by reason | recovering \
+pub(super) const HEAD: &str = "\n| seed | heard | lost | doubled | disordered | recovered:false | gaps by reason | recovering \
                     | repeats of the publisher | returns of clients |\n|---|---|---|---|---|---|---|---|---|---|";
 
 #[allow(clippy::print_stdout, reason = "the runs are repeated by their seeds, and counted by a script")]
