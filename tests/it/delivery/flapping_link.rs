@@ -16,8 +16,8 @@ use crate::support::client::{Client, Version};
 const FLAPS: Duration = Duration::from_secs(12);
 /// A channel is told of one gap in this time at most.
 const PER_GAP: Duration = Duration::from_secs(10);
-/// What the clocks of the gateway and of the test may differ by in [`PER_GAP`].
-const MARGIN: Duration = Duration::from_millis(500);
+/// By so much a busy machine may delay the first of two gaps more than the second.
+const MARGIN: Duration = Duration::from_secs(1);
 const CHANNEL: &str = "public:room";
 
 /// When a client was told of a gap, on each channel.
@@ -64,14 +64,14 @@ fn assert_rare(client: usize, gaps: &Gaps) {
     }
 }
 
-/// The waits between connects grow, so fewer and fewer come.
+/// The waits between connects grow, so the second half has fewer losses than the first.
 #[track_caller]
 fn assert_slower(start: Instant, flaps: &[(Instant, usize)]) {
     let early = flaps.iter().filter(|(at, _)| *at - start < FLAPS / 2).count();
     let connects = flaps.last().expect("it flapped").1;
     let late = flaps.len() - early;
     let shown = format!("{early} losses in the first half, {late} in the second, {connects} connections");
-    // Pauses that double from 50 ms to 5 s, drawn with jitter, are about eight in the first half and three in the other.
+    // Pauses with jitter that double from 50 ms to 5 s: about eight in the first half and three in the second.
     assert!(late < early && flaps.len() <= 30 && connects <= 150, "the waits do not grow: {shown}");
 }
 
@@ -110,7 +110,7 @@ fn a_link_that_flaps_is_slowed_down_and_tells_few_gaps() {
             told.iter().enumerate().for_each(|(client, told)| assert_rare(client, &gaps_of(told)));
             assert_slower(start, &flaps);
             let last = flaps.last().expect("it flapped").0;
-            // What was lost last is told too, if later.
+            // Clients are told of the last loss too, if later.
             for told in &told {
                 let is_told =
                     || gaps_of(told).get(CHANNEL).and_then(|gaps| gaps.last().copied()) > Some(last);

@@ -1,5 +1,5 @@
-//! Others write to Redis' keys: entries and keys that no gateway has made. They may cost their own channel its history,
-//! but never the link, nor another channel anything.
+//! Other programs write to a history's key. That may cost this channel its history, but never the link, and never another
+//! channel anything.
 
 use redis::cmd;
 use serde_json::json;
@@ -16,15 +16,17 @@ const SPOILT: &str = "gateway:public:spoilt";
 #[track_caller]
 fn spoils_one_history(spoil: impl FnOnce(&mut redis::Connection)) {
     // Every history is compared once a second.
-    let run = Plan::new().with("broker.sweep_interval", "1s").start();
+    let plan = Plan::new().with("broker.sweep_interval", "1s");
+    // A busy machine must not lose the link.
+    let run = plan.with("broker.probe_timeout", "10s").with("broker.response_timeout", "10s").start();
     let mut admin = run.admin();
     let before: String = publish(&mut admin).unwrap();
     let follower = resume(&run, "7", &before);
     run.gateway().wait_ready();
     let losses = run.link_losses();
     spoil(&mut admin);
-    // Nobody is told of this entry, so the next comparison finds that all before it has to be read. It is refused where
-    // there is no history any more.
+    // This entry is not published, so the next comparison finds that the gateway has to read up to it. Redis refuses it
+    // where no history can go on.
     let _ = cmd("XADD").arg(SPOILT).arg("*").arg("m").arg("1").exec(&mut admin);
     outlasts_sweeps(&run, losses, "with the spoilt history");
     run.link().refuse(true);

@@ -1,5 +1,5 @@
-//! Clients resume while no history can be read. A delay says nothing about the history, so they wait for it and are told
-//! of nothing else.
+//! Clients resume while no history can be read. A delay says nothing about the history, so the
+//! channel is `recovering` until it can be read, and then recovers.
 
 use std::time::Duration;
 

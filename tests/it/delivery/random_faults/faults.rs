@@ -57,7 +57,7 @@ impl<'a> OfRedis<'a> {
         }
     }
 
-    /// During a pause of before, the answer comes when that is over.
+    /// While Redis is paused already, the answer comes after the pause.
     fn tell(&self, words: &[&str]) {
         let told: RedisResult<()> =
             self.redis.try_client().and_then(|mut client| cmd("CLIENT").arg(words).exec(&mut client));
