@@ -52,6 +52,27 @@ fn redis_is_killed_again_and_again_and_keeps_its_data() {
     run.finish().assert_exact();
 }
 
+/// While it loads, Redis takes SUBSCRIBE and PUBLISH, and refuses to read any key (LOADING).
+#[test]
+fn redis_is_killed_and_loads_its_data_slowly() {
+    let slowly = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
+    let mut run = Plan::new().redis(&WITH_DATA).redis(&slowly).start();
+    run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
+    // One key each, for its idempotency.
+    run.publish(500);
+    let mut admin = run.admin();
+    tell::<String>(&mut admin, "BGREWRITEAOF");
+    eventually(SOON, || {
+        let info: redis::InfoDict = tell(&mut admin, "INFO persistence");
+        (info.get("aof_rewrite_in_progress") == Some(0) && info.get("aof_rewrites") == Some(1)).then_some(())
+    });
+    run.publisher.change(|publishing| publishing.pace = Duration::from_millis(3));
+    run.redis.kill();
+    run.wait_link_lost(0);
+    run.redis.restart();
+    run.finish().assert_exact();
+}
+
 #[test]
 fn redis_is_shut_down_and_comes_back_with_its_data() {
     let mut run = Plan::new().redis(&WITH_DATA).start();
