@@ -204,3 +204,38 @@ fn version_1_receives_durable_messages_with_exactly_its_fields() {
         client.hears(r#"{"op":3,"message":2}"#);
     });
 }
+
+/// How often Redis has run `XRANGE`, in functions and transactions too.
+fn history_reads(connection: &mut redis::Connection) -> u64 {
+    let info: redis::InfoDict = redis::cmd("INFO").arg("commandstats").query(connection).unwrap();
+    let line: Option<String> = info.get("cmdstat_xrange");
+    line.map_or(0, |line| {
+        let calls = line.trim_start_matches("calls=").split(',').next().unwrap();
+        calls.parse().unwrap()
+    })
+}
+
+/// Within one epoch, two positions tell how many messages lie between them.
+#[test]
+fn more_missed_than_may_be_sent_is_known_without_reading_it() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::with("session.recovery_limit", "5").redis(&redis).spawn();
+    gateway.wait_ready();
+    let positions = publish(&gateway, "user:42", 1..=8);
+    let mut admin = redis.client();
+    // At a replica that follows nothing of the channel yet, and at one that does.
+    for others in 0..2 {
+        let _others: Vec<Client> = (0..others).map(|_| resumes(&gateway, &[]).0).collect();
+        let before = history_reads(&mut admin);
+        let (_client, channels) = resumes(&gateway, &[("user:42", Some(&positions[1]))]);
+        assert_eq!(
+            standing(&channels, "user:42"),
+            &json!({"channel": "user:42", "position": positions[7], "recovered": false})
+        );
+        assert_eq!(history_reads(&mut admin), before, "the history was read in vain");
+        let (mut client, channels) = resumes(&gateway, &[("user:42", Some(&positions[2]))]);
+        assert_eq!(standing(&channels, "user:42")["recovered"], true);
+        hears(&mut client, "user:42", 4..=8, &positions[3..]);
+        assert!(history_reads(&mut admin) > before, "what is counted is not how histories are read");
+    }
+}

@@ -6,10 +6,15 @@
 
 mod client_faults;
 mod failover_faults;
+mod flapping_link;
+mod foreign_entries;
 mod history_faults;
+mod large_histories;
 mod link_faults;
 mod outcome;
 mod plan;
+mod random_faults;
+mod recovering;
 mod redis_faults;
 mod replica_faults;
 

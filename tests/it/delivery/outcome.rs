@@ -53,7 +53,7 @@ impl Verdicts {
         self.verdicts.iter().map(|judged| (judged, judged.verdict.as_ref().map_or(0, |verdict| verdict.told)))
     }
 
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         let mut text = format!("complaints: {:?}\n", self.complaints);
         for Judged { client, channel, verdict, shown } in &self.verdicts {
             let _ = writeln!(text, "client {client} on {channel}: {verdict:?}, heard … {shown:?}");

@@ -8,7 +8,7 @@ use super::*;
 use crate::support::fault_proxy::{Direction, Fault};
 
 /// Keeps everything that was acknowledged, whatever happens.
-const WITH_DATA: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+pub(super) const WITH_DATA: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// Longer than a probe may take, so that the link is lost.
 const LONG: Duration = Duration::from_millis(1_200);
 /// Shorter than a probe may take.
@@ -16,7 +16,7 @@ const SHORT: Duration = Duration::from_millis(200);
 
 /// Tells Redis a command, given as one text.
 #[track_caller]
-fn tell<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
+pub(super) fn tell<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
     let mut words = command.split(' ');
     let mut command = cmd(words.next().expect("a command has a name"));
     words.for_each(|word| {
@@ -49,6 +49,27 @@ fn redis_is_killed_again_and_again_and_keeps_its_data() {
         run.redis.restart();
         run.publish(3);
     }
+    run.finish().assert_exact();
+}
+
+/// While it loads, Redis takes SUBSCRIBE and PUBLISH, and refuses to read any key (LOADING).
+#[test]
+fn redis_is_killed_and_loads_its_data_slowly() {
+    let slowly = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
+    let mut run = Plan::new().redis(&WITH_DATA).redis(&slowly).start();
+    run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
+    // One key each, for its idempotency.
+    run.publish(500);
+    let mut admin = run.admin();
+    tell::<String>(&mut admin, "BGREWRITEAOF");
+    eventually(SOON, || {
+        let info: redis::InfoDict = tell(&mut admin, "INFO persistence");
+        (info.get("aof_rewrite_in_progress") == Some(0) && info.get("aof_rewrites") == Some(1)).then_some(())
+    });
+    run.publisher.change(|publishing| publishing.pace = Duration::from_millis(3));
+    run.redis.kill();
+    run.wait_link_lost(0);
+    run.redis.restart();
     run.finish().assert_exact();
 }
 

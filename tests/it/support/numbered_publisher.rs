@@ -47,6 +47,8 @@ struct Progress {
     number: u64,
     wants: Wants,
     is_between: bool,
+    /// How often a number was published again, because nothing acknowledged it.
+    repeats: u64,
     last_error: Option<String>,
 }
 
@@ -80,6 +82,11 @@ impl NumberedPublisher {
     /// How many numbers every channel has.
     pub(crate) fn count(&self) -> u64 {
         self.shared.progress.lock().unwrap().number
+    }
+
+    /// How often a number was published again, because nothing acknowledged it.
+    pub(crate) fn repeats(&self) -> u64 {
+        self.shared.progress.lock().unwrap().repeats
     }
 
     /// Waits until so many more numbers are acknowledged on every channel.
@@ -156,6 +163,7 @@ impl Shared {
                         return;
                     }
                     progress.last_error = Some(error);
+                    progress.repeats += 1;
                     drop(progress);
                     connection = None;
                     pause(RETRY);

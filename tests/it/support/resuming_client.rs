@@ -2,6 +2,7 @@
 //! record of what it heard.
 
 mod session;
+mod tests;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -58,6 +59,12 @@ struct Record {
     position: Option<String>,
     /// In the session of this number the channel was confirmed last.
     session: usize,
+    /// Ready or op 6 said that the history cannot be read yet, and no other op 6 has followed.
+    is_recovering: bool,
+    /// How often the channel was said to be recovering.
+    recovering_count: usize,
+    /// The reasons of the gaps, in their order.
+    gap_reasons: Vec<String>,
 }
 
 impl ResumingClient {
@@ -95,6 +102,16 @@ impl ResumingClient {
     /// What it came across on a channel so far.
     pub(crate) fn heard(&self, channel: &str) -> Vec<Heard> {
         self.shared.records.lock().unwrap()[channel].heard.clone()
+    }
+
+    /// How often a channel was said to be recovering so far.
+    pub(crate) fn recovering_count(&self, channel: &str) -> usize {
+        self.shared.records.lock().unwrap()[channel].recovering_count
+    }
+
+    /// The reasons of the gaps that it was told of on a channel so far.
+    pub(crate) fn gap_reasons(&self, channel: &str) -> Vec<String> {
+        self.shared.records.lock().unwrap()[channel].gap_reasons.clone()
     }
 
     /// What no gateway should have done.

@@ -1,5 +1,7 @@
 //! Whether a client heard what was published, exactly, or was told where it did not.
 
+use std::collections::HashSet;
+
 /// What a client came across on one channel, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
@@ -80,6 +82,42 @@ fn rises(before: &[Heard], number: u64) -> Result<(), Breach> {
     }
 }
 
+/// How much of each kind stands in a record, whether or not the client was told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Different numbers heard.
+    pub(crate) heard: usize,
+    /// Acknowledged to the publisher and never heard.
+    pub(crate) lost: usize,
+    /// Heard again.
+    pub(crate) doubled: usize,
+    /// Heard for the first time after a higher number.
+    pub(crate) disordered: usize,
+    pub(crate) gaps: usize,
+    pub(crate) not_recovered: usize,
+}
+
+/// Counts one client's record of one channel; [`judge`] names the first breach only.
+pub(crate) fn count(acknowledged: &[u64], heard: &[Heard]) -> Counts {
+    let mut counts = Counts::default();
+    let mut found = HashSet::new();
+    let mut highest = 0;
+    for event in heard {
+        match *event {
+            Heard::Gap => counts.gaps += 1,
+            Heard::NotRecovered => counts.not_recovered += 1,
+            Heard::Number(number) if !found.insert(number) => counts.doubled += 1,
+            Heard::Number(number) => {
+                counts.disordered += usize::from(number < highest);
+                highest = highest.max(number);
+            }
+        }
+    }
+    counts.heard = found.len();
+    counts.lost = acknowledged.iter().filter(|number| !found.contains(number)).count();
+    counts
+}
+
 mod tests {
     use super::*;
     use Heard::{Gap, NotRecovered, Number};
@@ -146,5 +184,13 @@ mod tests {
             assert_eq!(judge(&all, &heard), Err(breach), "{heard:?}");
         }
         assert_eq!(judge(&[1, 3], &numbers([1, 2, 3])), Err(Breach::Unknown(2)));
+    }
+
+    #[test]
+    fn every_loss_and_every_double_is_counted() {
+        let heard = [Number(1), Number(4), Gap, Number(2), Number(4), NotRecovered, Number(6), Number(6)];
+        let counts = Counts { heard: 4, lost: 2, doubled: 2, disordered: 1, gaps: 1, not_recovered: 1 };
+        assert_eq!(count(&[1, 2, 3, 4, 5, 6], &heard), counts);
+        assert_eq!(count(&[], &[]), Counts::default());
     }
 }

@@ -25,19 +25,24 @@ struct Frame {
     channel: Option<String>,
     position: Option<String>,
     recovered: Option<bool>,
+    reason: Option<String>,
     state: Option<String>,
     message: Option<Value>,
-    channels: Option<Vec<Place>>,
+    channels: Option<Vec<Standing>>,
     time: Option<u64>,
     after: Option<u64>,
 }
 
+/// What Ready says of one channel.
 #[derive(Debug, Deserialize)]
-struct Place {
+struct Standing {
     channel: String,
-    position: String,
+    position: Option<String>,
     recovered: Option<bool>,
+    state: Option<String>,
 }
+
+const RECOVERING: &str = "recovering";
 
 /// Connects, identifies and follows its channels until the session ends, whichever way.
 pub(super) fn run(client: &Shared) {
@@ -68,6 +73,7 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn identify(&mut self) {
+        self.client.records.lock().unwrap().values_mut().for_each(|record| record.is_recovering = false);
         let habits = &self.client.habits;
         let own = format!("user:{}", habits.user);
         let asked = habits.channels.iter().filter(|channel| !habits.subscribes_late || **channel == own);
@@ -140,7 +146,12 @@ impl<'a> Session<'a> {
             Frame { op: 6, channel: Some(channel), position: Some(position), recovered, state, .. }
                 if state.as_deref() == Some("subscribed") =>
             {
-                self.confirmed(Place { channel, position, recovered });
+                self.confirmed(&channel, position, recovered);
+            }
+            Frame { op: 6, channel: Some(channel), position, state, .. }
+                if state.as_deref() == Some(RECOVERING) =>
+            {
+                self.recovering(&channel, position.as_deref());
             }
             Frame { op: 6, channel: Some(channel), state, .. }
                 if state.as_deref() == Some("unsubscribed") =>
@@ -150,16 +161,25 @@ impl<'a> Session<'a> {
             Frame { op: 7, after: Some(_), .. } => {
                 // An SDK would wait for so long. Tests do not have the time, and lose nothing by coming early.
             }
-            Frame { op: 8, channel: Some(channel), .. } => {
-                self.note(&channel, |record| record.heard.push(Heard::Gap));
+            Frame { op: 8, channel: Some(channel), reason: Some(reason), .. } => {
+                self.note(&channel, |record| {
+                    record.heard.push(Heard::Gap);
+                    record.gap_reasons.push(reason);
+                });
             }
             Frame { op: 10, time, .. } => self.say(&json!({ "op": 11, "time": time })),
             _ => self.client.complain(format!("not expected: {text}")),
         }
     }
 
-    fn ready(&mut self, channels: Vec<Place>) {
-        channels.into_iter().for_each(|place| self.confirmed(place));
+    fn ready(&mut self, channels: Vec<Standing>) {
+        for Standing { channel, position, recovered, state } in channels {
+            match (state.as_deref(), position) {
+                (Some(RECOVERING), position) => self.recovering(&channel, position.as_deref()),
+                (None, Some(position)) => self.confirmed(&channel, position, recovered),
+                other => self.client.complain(format!("{channel} stands in Ready as {other:?}")),
+            }
+        }
         if self.client.habits.subscribes_late {
             self.others().for_each(|channel| self.subscribe(channel));
         }
@@ -185,15 +205,30 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Everything behind the place follows.
-    fn confirmed(&mut self, Place { channel, position, recovered }: Place) {
+    /// The history cannot be read yet. The position to continue from stays; another op 6 follows.
+    fn recovering(&mut self, channel: &str, position: Option<&str>) {
+        let mut expected = None;
+        self.note(channel, |record| {
+            record.is_recovering = true;
+            record.recovering_count += 1;
+            expected = Some(record.position.clone());
+        });
+        if expected.as_ref().is_some_and(|expected| expected.as_deref() != position) {
+            let complaint = format!("{channel} recovers from {position:?}, not from {expected:?}");
+            self.client.complain(complaint);
+        }
+    }
+
+    /// Everything after the position follows.
+    fn confirmed(&mut self, channel: &str, position: String, recovered: Option<bool>) {
         let session = self.number;
-        self.note(&channel, |record| {
+        self.note(channel, |record| {
             if record.position.is_some() && recovered != Some(true) {
                 record.heard.push(Heard::NotRecovered);
             }
             record.position = Some(position);
             record.session = session;
+            record.is_recovering = false;
         });
     }
 
@@ -201,10 +236,15 @@ impl<'a> Session<'a> {
         let (Some(number), Some(position)) = (message["n"].as_u64(), position) else {
             return self.client.complain(format!("on {channel} neither numbered nor durable: {message}"));
         };
+        let mut is_early = false;
         self.note(channel, |record| {
+            is_early = record.is_recovering;
             record.heard.push(Heard::Number(number));
             record.position = Some(position);
         });
+        if is_early {
+            self.client.complain(format!("{number} came on {channel} while it was recovering"));
+        }
     }
 
     /// Notes something of a channel that is followed; nobody asks for the others.

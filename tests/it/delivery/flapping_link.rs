@@ -1,0 +1,126 @@
+//! A link that is lost whenever it has just been ready.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::cmd;
+use serde_json::Value;
+
+use super::*;
+use crate::support::client::{Client, Version};
+
+/// How long the link flaps.
+const FLAPS: Duration = Duration::from_secs(12);
+/// A channel is told of one gap in this time at most.
+const PER_GAP: Duration = Duration::from_secs(10);
+/// By so much a busy machine may delay the first of two gaps more than the second.
+const MARGIN: Duration = Duration::from_secs(1);
+const CHANNEL: &str = "public:room";
+
+/// When a client was told of a gap, on each channel.
+type Gaps = HashMap<String, Vec<Instant>>;
+
+/// A client that notes the gaps of its channels until the test is over.
+fn note_gaps(address: SocketAddr, is_over: &AtomicBool, gaps: impl Fn(&str)) {
+    let mut client = Client::connect(address, Version::V2).answering_heartbeats();
+    client.says(r#"{"op":1,"token":"42","channels":[{"channel":"public:room"}]}"#);
+    while !is_over.load(Ordering::SeqCst) {
+        let Some(frame) = client.next_within(Duration::from_millis(20)) else { continue };
+        let frame: Value = serde_json::from_str(&frame).unwrap();
+        if frame["op"] == 8 {
+            gaps(frame["channel"].as_str().unwrap());
+        }
+    }
+}
+
+/// Resets the link whenever it is ready; returns when it did, and how many connections had come by then.
+fn flap(gateway: &TestGateway, link: &FaultProxy) -> Vec<(Instant, usize)> {
+    let end = Instant::now() + FLAPS;
+    let mut flaps = Vec::new();
+    while Instant::now() < end {
+        if gateway.readyz().0 == 200 {
+            flaps.push((Instant::now(), link.accepted()));
+            link.reset_open();
+            eventually(SOON, || (gateway.readyz().0 != 200).then_some(()));
+        }
+        hold(Duration::from_millis(2));
+    }
+    flaps
+}
+
+/// A copy, so that a failure does not poison the lock.
+fn gaps_of(told: &Mutex<Gaps>) -> Gaps {
+    told.lock().unwrap().clone()
+}
+
+#[track_caller]
+fn assert_rare(client: usize, gaps: &Gaps) {
+    for (channel, told) in gaps {
+        let close = told.windows(2).find(|pair| pair[1] - pair[0] < PER_GAP - MARGIN);
+        assert!(close.is_none(), "client {client} was told of {} gaps on {channel}", told.len());
+    }
+}
+
+/// The waits between connects grow, so the second half has fewer losses than the first.
+#[track_caller]
+fn assert_slower(start: Instant, flaps: &[(Instant, usize)]) {
+    let early = flaps.iter().filter(|(at, _)| *at - start < FLAPS / 2).count();
+    let connects = flaps.last().expect("it flapped").1;
+    let late = flaps.len() - early;
+    let shown = format!("{early} losses in the first half, {late} in the second, {connects} connections");
+    // Pauses with jitter that double from 50 ms to 5 s: about eight in the first half and three in the second.
+    assert!(late < early && flaps.len() <= 30 && connects <= 150, "the waits do not grow: {shown}");
+}
+
+#[test]
+fn a_link_that_flaps_is_slowed_down_and_tells_few_gaps() {
+    let redis = RedisServer::start();
+    let link = FaultProxy::start(redis.address());
+    let gateway = TestGateway::with("broker.url", &format!("redis://{}", link.address))
+        .with("broker.probe_interval", "100ms")
+        .with("broker.reconnect_min", "50ms")
+        .with("channels.public_namespaces", "public")
+        .spawn();
+    gateway.wait_ready();
+    let told: [Mutex<Gaps>; 2] = Default::default();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for told in &told {
+            let note = |channel: &str| {
+                told.lock().unwrap().entry(channel.to_owned()).or_default().push(Instant::now());
+            };
+            let (public, is_over) = (gateway.public, &is_over);
+            scope.spawn(move || note_gaps(public, is_over, note));
+        }
+        scope.spawn(|| {
+            let mut backend = redis.client();
+            while !is_over.load(Ordering::SeqCst) {
+                cmd("PUBLISH").arg(format!("gateway:{CHANNEL}")).arg("1").exec(&mut backend).unwrap();
+                hold(Duration::from_millis(5));
+            }
+        });
+        // A failure must not leave these threads running.
+        let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            gateway.wait_metric("sessions", 2);
+            let start = Instant::now();
+            let flaps = flap(&gateway, &link);
+            told.iter().enumerate().for_each(|(client, told)| assert_rare(client, &gaps_of(told)));
+            assert_slower(start, &flaps);
+            let last = flaps.last().expect("it flapped").0;
+            // Clients are told of the last loss too, if later.
+            for told in &told {
+                let is_told =
+                    || gaps_of(told).get(CHANNEL).and_then(|gaps| gaps.last().copied()) > Some(last);
+                eventually(2 * SOON, || is_told().then_some(()));
+            }
+            told.iter().enumerate().for_each(|(client, told)| assert_rare(client, &gaps_of(told)));
+        }));
+        is_over.store(true, Ordering::SeqCst);
+        if let Err(panic) = judged {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}

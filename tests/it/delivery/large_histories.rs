@@ -1,0 +1,206 @@
+//! Many clients resume at once on a channel whose history is large. A read must cost Redis what a client
+//! may be given, not what is stored, and must not delay other channels.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+use redis::{Connection, cmd};
+use serde_json::json;
+
+use super::*;
+use crate::support::client::{Client, Version};
+
+const CLIENTS: usize = 40;
+const MESSAGES: usize = 64;
+const MESSAGE_BYTES: usize = 1_000_000;
+/// What Redis may grow by meanwhile, output buffers of its clients included.
+const GROWTH_BYTES: usize = 100_000_000;
+/// What a neighbour's message may take meanwhile: a generous bound, it takes less than a millisecond otherwise.
+const NEIGHBOUR: Duration = Duration::from_secs(1);
+const LARGE: &str = "public:large";
+const SMALL: &str = "public:small";
+
+struct Crowd {
+    gateways: [TestGateway; 2],
+    redis: RedisServer,
+    /// Of the large messages.
+    positions: Vec<String>,
+}
+
+/// How it went.
+struct Resumed {
+    /// How many clients were given what they missed.
+    recovered: usize,
+    /// What a neighbour's message took at most.
+    worst: Duration,
+}
+
+impl Crowd {
+    #[track_caller]
+    fn start(outbound_bytes: &str) -> Self {
+        let redis = RedisServer::start();
+        let plan = TestGateway::redis(&redis)
+            .with("broker.probe_interval", "100ms")
+            // A busy machine must not look like a probe that Redis was too busy to answer.
+            .with("broker.probe_timeout", "5s")
+            .with("session.outbound_bytes", outbound_bytes)
+            .with("session.write_timeout", "1m")
+            .with("channels.public_namespaces", "public");
+        let gateways = [(); 2].map(|()| plan.spawn());
+        gateways.iter().for_each(TestGateway::wait_ready);
+        let mut backend = redis.client();
+        let message = format!("\"{}\"", "x".repeat(MESSAGE_BYTES - 2));
+        let positions = (0..MESSAGES).map(|_| publish(&mut backend, LARGE, &message)).collect();
+        Self { gateways, redis, positions }
+    }
+
+    /// How often the links were lost.
+    fn link_losses(&self) -> f64 {
+        let metrics = self.gateways.iter().flat_map(TestGateway::metrics);
+        metrics
+            .filter(|(name, _)| name.starts_with("gateway_link_losses_total"))
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    /// All clients resume at once; `had` says how many of the messages each of them has had. Returns once each was
+    /// given what it missed, or was told that it is not.
+    #[track_caller]
+    fn resumes(&self, had: impl Fn(usize) -> usize + Sync) -> Resumed {
+        let mut backend = self.redis.client();
+        let (used, losses) = (memory(&mut backend, "used_memory"), self.link_losses());
+        let mut neighbour = Client::connect(self.gateways[0].public, Version::V2).answering_heartbeats();
+        neighbour.says(&json!({"op": 1, "token": "7", "channels": [{"channel": SMALL}]}).to_string());
+        neighbour.ready();
+        let before = Latencies::measure(&mut backend, &mut neighbour, || true);
+        let (barrier, is_over) = (Barrier::new(CLIENTS + 1), AtomicBool::new(false));
+        let (recovered, not_ready) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let meanwhile = std::thread::scope(|scope| {
+            let crowd: Vec<_> = (0..CLIENTS)
+                .map(|number| {
+                    let (barrier, recovered, had) = (&barrier, &recovered, had(number));
+                    scope.spawn(move || {
+                        recovered.fetch_add(self.resume(number, had, barrier), Ordering::SeqCst)
+                    })
+                })
+                .collect();
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    let missing = self.gateways.iter().filter(|gateway| gateway.readyz().0 != 200).count();
+                    not_ready.fetch_add(missing, Ordering::SeqCst);
+                    hold(Duration::from_millis(20));
+                }
+            });
+            barrier.wait();
+            let is_served = || crowd.iter().all(ScopedJoinHandle::is_finished);
+            let meanwhile = Latencies::measure(&mut backend, &mut neighbour, is_served);
+            let ended: Vec<_> = crowd.into_iter().map(|client| client.join().is_ok()).collect();
+            is_over.store(true, Ordering::SeqCst);
+            assert!(ended.into_iter().all(|is_well| is_well), "a client was not answered");
+            meanwhile
+        });
+        let growth = memory(&mut backend, "used_memory_peak").saturating_sub(used);
+        let report = format!(
+            "Redis grew by {} MB, {} probes failed, a neighbour's message took {meanwhile:?} and {before:?} before",
+            growth / 1_000_000,
+            not_ready.load(Ordering::SeqCst)
+        );
+        assert_eq!(self.link_losses(), losses, "a link was lost: {report}");
+        assert!(growth < GROWTH_BYTES && not_ready.into_inner() == 0, "{report}");
+        show(&report);
+        Resumed { recovered: recovered.into_inner(), worst: meanwhile.worst }
+    }
+
+    /// One client of the crowd. Returns 1 when it was given what it missed.
+    fn resume(&self, number: usize, had: usize, barrier: &Barrier) -> usize {
+        let mut client =
+            Client::connect(self.gateways[number % 2].public, Version::V2).answering_heartbeats();
+        let since = &self.positions[had - 1];
+        barrier.wait();
+        let channels = json!([{"channel": LARGE, "since": since}]);
+        client.says(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
+        let ready = client.ready();
+        let channels = ready["channels"].as_array().unwrap();
+        let mut standing = channels.iter().find(|channel| channel["channel"] == LARGE).unwrap().clone();
+        while standing["state"] == "recovering" {
+            let frame = client.next_json();
+            if frame["op"] == 6 && frame["channel"] == LARGE {
+                standing = frame;
+            }
+        }
+        if standing["recovered"] != true {
+            return 0;
+        }
+        let mut missed = self.positions[had..].iter().peekable();
+        while let Some(position) = missed.peek() {
+            let frame = client.next_json();
+            if frame["channel"] == LARGE {
+                assert_eq!((&frame["op"], &frame["position"]), (&json!(3), &json!(position)));
+                missed.next();
+            }
+        }
+        1
+    }
+}
+
+fn publish(backend: &mut Connection, channel: &str, message: &str) -> String {
+    cmd("FCALL")
+        .arg("gateway_publish")
+        .arg(1)
+        .arg(format!("gateway:{channel}"))
+        .arg(message)
+        .query(backend)
+        .unwrap()
+}
+
+/// A figure of `INFO memory`. Redis keeps its peak exactly: it looks after each command.
+fn memory(backend: &mut Connection, name: &str) -> usize {
+    let info: redis::InfoDict = cmd("INFO").arg("memory").query(backend).unwrap();
+    info.get(name).unwrap()
+}
+
+/// From publishing a message on another channel to hearing it.
+#[derive(Debug)]
+struct Latencies {
+    #[allow(dead_code, reason = "it is shown")]
+    median: Duration,
+    worst: Duration,
+}
+
+impl Latencies {
+    /// Of ten messages, and of more until `is_over`.
+    fn measure(backend: &mut Connection, neighbour: &mut Client, is_over: impl Fn() -> bool) -> Self {
+        let mut latencies = Vec::new();
+        while latencies.len() < 10 || !is_over() {
+            let (number, start) = (latencies.len(), Instant::now());
+            publish(backend, SMALL, &number.to_string());
+            while neighbour.next_json()["message"] != number {}
+            latencies.push(start.elapsed());
+        }
+        latencies.sort();
+        Self { median: latencies[latencies.len() / 2], worst: latencies[latencies.len() - 1] }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the figures help whoever compares two versions")]
+fn show(report: &str) {
+    eprintln!("{report}");
+}
+
+#[test]
+fn many_clients_that_missed_too_much_cost_redis_little() {
+    // No client may be given even one of the messages.
+    let crowd = Crowd::start("1048576");
+    let Resumed { recovered, worst } = crowd.resumes(|number| 1 + number % 8);
+    assert_eq!(recovered, 0);
+    assert!(worst < NEIGHBOUR, "a neighbour's message took {worst:?}");
+}
+
+#[test]
+fn many_clients_recover_megabytes_and_cost_redis_little() {
+    // Each client misses four to seven messages and may be given eight.
+    let crowd = Crowd::start("16777216");
+    assert_eq!(crowd.resumes(|number| MESSAGES - 4 - number % 4).recovered, CLIENTS);
+}

@@ -1,0 +1,127 @@
+//! The client against a server that speaks from a script.
+
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
+
+use super::super::deadline::eventually;
+use super::super::process::SOON;
+use super::super::verdict::Heard;
+use super::{Habits, ResumingClient};
+
+const OWN: &str = "user:42";
+const ROOM: &str = "public:room";
+
+/// Listens for one client that follows its own channel and a room.
+fn start(subscribes_late: bool) -> (TcpListener, ResumingClient) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let channels = [OWN, ROOM].map(str::to_owned).into();
+    let habits = Habits { user: "42".to_owned(), channels, subscribes_late, seed: 1 };
+    let client = ResumingClient::start(listener.local_addr().unwrap(), habits);
+    (listener, client)
+}
+
+struct Line(WebSocket<TcpStream>);
+
+impl Line {
+    fn accept(listener: &TcpListener) -> Self {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        Self(tungstenite::accept(stream).unwrap())
+    }
+
+    fn hears(&mut self, expected: &Value) {
+        let frame = self.0.read().unwrap().into_text().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&frame).unwrap(), *expected);
+    }
+
+    fn says(&mut self, frame: &Value) {
+        self.0.send(Message::text(frame.to_string())).unwrap();
+    }
+
+    /// Takes Identify and confirms both channels at 9-1.
+    fn begins(&mut self) {
+        self.hears(&json!({"op": 1, "token": "42", "channels": [{"channel": OWN}, {"channel": ROOM}]}));
+        let channels = [OWN, ROOM].map(|channel| json!({"channel": channel, "position": "9-1"}));
+        self.says(&json!({"op": 2, "channels": channels}));
+    }
+
+    /// Takes Identify with the position 9-1 of both channels.
+    fn is_resumed(&mut self) {
+        let channels = [OWN, ROOM].map(|channel| json!({"channel": channel, "since": "9-1"}));
+        self.hears(&json!({"op": 1, "token": "42", "channels": channels}));
+    }
+
+    fn says_recovering(&mut self) {
+        let channels =
+            [OWN, ROOM].map(|channel| json!({"channel": channel, "state": "recovering", "position": "9-1"}));
+        self.says(&json!({"op": 2, "channels": channels}));
+    }
+
+    fn says_recovered(&mut self, channel: &str) {
+        let state = "subscribed";
+        self.says(
+            &json!({"op": 6, "channel": channel, "state": state, "position": "9-1", "recovered": true}),
+        );
+    }
+
+    fn says_message(&mut self, channel: &str) {
+        self.says(&json!({"op": 3, "channel": channel, "position": "9-2", "message": {"n": 2}}));
+    }
+}
+
+#[test]
+fn a_recovering_channel_keeps_its_position_until_it_is_confirmed() {
+    let (listener, client) = start(false);
+    Line::accept(&listener).begins();
+    // Cut while both are recovering: nothing was confirmed.
+    let mut line = Line::accept(&listener);
+    line.is_resumed();
+    line.says_recovering();
+    drop(line);
+    let mut line = Line::accept(&listener);
+    line.is_resumed();
+    line.says_recovering();
+    for channel in [OWN, ROOM] {
+        line.says_recovered(channel);
+        line.says_message(channel);
+    }
+    client.wait_on_all_after(2);
+    for channel in [OWN, ROOM] {
+        eventually(SOON, || (client.heard(channel) == [Heard::Number(2)]).then_some(()));
+        assert_eq!(client.recovering_count(channel), 2);
+    }
+    assert_eq!(client.complaints(), [""; 0]);
+}
+
+#[test]
+fn op_6_may_say_recovering_first() {
+    let (listener, client) = start(true);
+    let mut line = Line::accept(&listener);
+    line.hears(&json!({"op": 1, "token": "42", "channels": [{"channel": OWN}]}));
+    line.says(&json!({"op": 2, "channels": [{"channel": OWN, "state": "recovering"}]}));
+    line.hears(&json!({"op": 4, "channel": ROOM}));
+    line.says(&json!({"op": 6, "channel": ROOM, "state": "recovering"}));
+    for channel in [OWN, ROOM] {
+        line.says(&json!({"op": 6, "channel": channel, "state": "subscribed", "position": "9-1"}));
+        line.says_message(channel);
+    }
+    client.wait_on_all();
+    for channel in [OWN, ROOM] {
+        eventually(SOON, || (client.heard(channel) == [Heard::Number(2)]).then_some(()));
+    }
+    assert_eq!(client.complaints(), [""; 0]);
+}
+
+#[test]
+fn complains_of_what_comes_while_a_channel_recovers() {
+    let (listener, client) = start(false);
+    Line::accept(&listener).begins();
+    let mut line = Line::accept(&listener);
+    line.is_resumed();
+    line.says_recovering();
+    line.says_message(ROOM);
+    eventually(SOON, || client.complaints().first().is_some_and(|text| text.contains(ROOM)).then_some(()));
+    assert_eq!(client.complaints().len(), 1);
+}
