@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::history::{self, Tails};
-use super::loss::{self, Loss};
+use super::loss::Loss;
+use super::read_error::ReadError;
 use super::state::State;
 use protocol::channel::ChannelName;
 use protocol::history::Tail;
@@ -40,7 +40,7 @@ pub(super) async fn catch_up(state: &State, channels: &[ChannelName]) -> Result<
         match read(state, async |commands| history::tails(commands, &keys).await).await? {
             Ok(tails) => tails,
             Err(error) => {
-                log::debug!("redis: the ends of histories were not told: {}", loss::plain(&error));
+                log::debug!("redis: the ends of histories were not told: {error}");
                 Tails { now_ms: state.position_now().epoch, tails: vec![Tail::Unreadable; channels.len()] }
             }
         };
@@ -61,7 +61,7 @@ pub(super) async fn catch_up(state: &State, channels: &[ChannelName]) -> Result<
 
 /// Reads a channel's history from `since` to its end.
 async fn read_on(state: &State, channel: &ChannelName, since: Position) -> Result<(), Loss> {
-    let max = page_entries(state.options.max_payload_bytes);
+    let max = page_entries(state.dataset.max_payload_bytes());
     let mut next = Some(since);
     while let Some(since) = next {
         let options = &state.options;
@@ -69,7 +69,7 @@ async fn read_on(state: &State, channel: &ChannelName, since: Position) -> Resul
         next = match page.await? {
             Ok(page) => state.delivery.advance(channel, |continuity| continuity.on_page(&page)),
             Err(error) => {
-                log::debug!("redis: a history was not read: {}", loss::plain(&error));
+                log::debug!("redis: a history was not read: {error}");
                 let now = state.position_now();
                 state.delivery.advance(channel, |continuity| continuity.on_unreadable(now))
             }
@@ -82,21 +82,21 @@ async fn read_on(state: &State, channel: &ChannelName, since: Position) -> Resul
 /// replacement is waited for once, because the subscriber may be well. Before the first proof nobody replaces it.
 async fn read<T>(
     state: &State,
-    command: impl AsyncFn(&mut MultiplexedConnection) -> RedisResult<T>,
-) -> Result<Result<T, RedisError>, Loss> {
+    command: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, ReadError>,
+) -> Result<Result<T, ReadError>, Loss> {
     for is_last in [false, true] {
         let Some(mut line) = state.stages.line() else { break };
         match command(&mut line.commands).await {
-            Err(error) if error.is_timeout() => {
+            Err(ReadError::Connection(error)) if error.is_timeout() => {
                 return Err(Loss::HistoryTimeout(state.options.response_timeout));
             }
-            Err(error) if error.code().is_none() && !is_last && state.stages.is_proven() => {
+            Err(ReadError::Connection(_)) if !is_last && state.stages.is_proven() => {
                 state.suspect.notify_one();
                 if timeout(state.options.connect_timeout, state.stages.gone(&line)).await.is_err() {
                     break;
                 }
             }
-            Err(error) if error.code().is_none() => break,
+            Err(ReadError::Connection(_)) => break,
             answered => return Ok(answered),
         }
     }

@@ -16,7 +16,7 @@ use super::receive::Receiver;
 use super::role::RoleQuestion;
 use super::state::State;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, birth, function, publish, rejected};
+use super::{USERS, dataset, function, publish, rejected};
 use protocol::channel::ChannelName;
 
 /// How many channels one turn subscribes and unsubscribes. A command stays below 140 KB, and its 512
@@ -62,8 +62,8 @@ async fn keep_subscribed(
     if let Err(loss) = confirmed(state, subscriptions.subscribe(&own)).await {
         return loss;
     }
-    // Before any channel's place is told: a place can be continued from only if the data is known to be older.
-    mark_born(state).await;
+    // Before any channel's position is told: a beginning can be continued from only if the data was marked before it.
+    dataset::keep_marked(state).await;
     let audience = &state.delivery.audience;
     audience.link_up();
     let mut sweep = Sweep::new(state.options.sweep_interval);
@@ -78,8 +78,8 @@ async fn keep_subscribed(
             tokio::select! {
                 () = audience.changed() => {}
                 () = sweep.due() => {
-                    // Whoever has removed all data has removed it too.
-                    mark_born(state).await;
+                    // The data may have been removed, and with it the marker.
+                    dataset::keep_marked_if_due(state).await;
                     sweep.verify_batch(state);
                 }
             }
@@ -89,14 +89,6 @@ async fn keep_subscribed(
             return loss;
         }
         audience.tell(audience.turn_done(turn, state.position_now()));
-    }
-}
-
-/// Sees to it that the data has a birthday. Not worth a link.
-async fn mark_born(state: &State) {
-    let Some(mut commands) = state.commands() else { return };
-    if let Err(error) = birth::mark_born(&mut commands, &state.options).await {
-        log::debug!("redis: the data's birthday was not noted: {error}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The function for durable publishing: seeing to it that Redis has it, and calling it.
+//! The function library for durable publishing: loading it into Redis, and calling it.
 //!
 //! Redis may be too old for functions, or not let us load one. That costs durable publishing and nothing
 //! else: it never ends the link.
@@ -12,14 +12,15 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value, from_redis_value};
 use tokio::time::sleep;
 
+use super::data_settings::DataSettings;
 use super::loss::plain;
 use super::options::RedisOptions;
 use super::state::State;
 
 /// The library's name in Redis.
 const LIBRARY: &str = "gateway";
-/// The library, with `$names` where settings belong.
-const TEMPLATE: &str = include_str!("gateway.lua");
+/// The library. Nothing of a deployment is in it: all prefixes of one Redis share it.
+pub(super) const CODE: &str = concat!(include_str!("gateway.lua"), include_str!("gateway_mark.lua"));
 /// How often to look whether Redis still has it: somebody may have flushed the functions, or granted a right
 /// that was missing.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -70,22 +71,12 @@ enum Step {
     Refuse,
 }
 
-/// The library with these settings in it.
-fn library(options: &RedisOptions) -> String {
-    let history = &options.history;
-    TEMPLATE
-        .replace("$history_size", &history.size.to_string())
-        .replace("$history_ttl_ms", &history.ttl.as_millis().to_string())
-        .replace("$idempotency_window_ms", &history.idempotency_window.as_millis().to_string())
-        .replace("$max_payload_bytes", &options.max_payload_bytes.to_string())
-}
-
 fn version(library: &str) -> Option<u32> {
     library.lines().find_map(|line| line.strip_prefix("local VERSION = ")?.trim().parse().ok())
 }
 
-/// `is_first` is set until this process has settled the matter once. Later it leaves another process' settings
-/// alone: the newest process is most likely to have the newest, and two must not replace each other's for ever.
+/// `is_first` is set until this process has settled the matter once. Only then does it replace another text of the
+/// same version, which no two releases have: two builds must not replace each other's for ever.
 fn next_step(found: Option<&str>, own: &str, is_first: bool) -> Step {
     let Some(found) = found else { return Step::Load };
     match version(found) {
@@ -98,9 +89,8 @@ fn next_step(found: Option<&str>, own: &str, is_first: bool) -> Step {
 
 /// Sees to it that Redis has the function, and notes whether it has.
 pub(super) async fn load(state: &State, commands: &mut MultiplexedConnection) {
-    let own = library(&state.options);
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
-    let availability = match try_load(commands, &own, is_first).await {
+    let availability = match try_load(commands, &state.options, is_first).await {
         Ok(()) => {
             state.is_function_settled.store(true, Ordering::Release);
             Availability::Available
@@ -115,22 +105,40 @@ pub(super) async fn load(state: &State, commands: &mut MultiplexedConnection) {
     state.set_availability(availability);
 }
 
-async fn try_load(commands: &mut MultiplexedConnection, own: &str, is_first: bool) -> Result<(), Failure> {
+async fn try_load(
+    commands: &mut MultiplexedConnection,
+    options: &RedisOptions,
+    is_first: bool,
+) -> Result<(), Failure> {
     let mut attempt = 1;
     loop {
         let found = find(commands).await?;
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD");
-        match next_step(found.as_deref(), own, is_first) {
+        match next_step(found.as_deref(), CODE, is_first) {
             Step::Keep => return Ok(()),
             Step::Refuse => return Err(Failure::Foreign),
             Step::Replace => load.arg("REPLACE"),
             Step::Load => &mut load,
         };
-        match load.arg(own).exec_async(commands).await {
+        write_settings(commands, options).await;
+        match load.arg(CODE).exec_async(commands).await {
             Err(error) if is_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
             outcome => return Ok(outcome?),
         }
+    }
+}
+
+/// Writes the settings of this process if there are none, so that nothing is published by the defaults between the
+/// load and the first `gateway_mark`. If it fails, that is what happens.
+async fn write_settings(commands: &mut MultiplexedConnection, options: &RedisOptions) {
+    let text = DataSettings::own(options).to_text();
+    let mut set = redis::cmd("SET");
+    if let Err(error) = set.arg(DataSettings::key(options)).arg(text).arg("NX").exec_async(commands).await {
+        log::debug!(
+            "redis: the settings of the data were not written before the function: {}",
+            plain(&error)
+        );
     }
 }
 
@@ -193,25 +201,22 @@ pub(super) fn reason(error: &RedisError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::HistoryOptions;
     use super::*;
 
+    const DEFAULTS: &str = include_str!("../../../config/default.toml");
+
     #[test]
-    fn the_settings_are_put_into_the_library() {
-        let options = RedisOptions {
-            history: HistoryOptions::of_size(77),
-            ..RedisOptions::of_url("redis://localhost")
-        };
-        let library = library(&options);
-        for line in [
-            "local HISTORY_SIZE = '77'",
-            "local HISTORY_TTL_MS = '86400000'",
-            "local ONCE_MS = '600000'",
-            "local MAX_BYTES = 65536",
+    fn the_defaults_in_the_library_are_those_of_the_settings() {
+        for (library, settings) in [
+            ("history_size = '1000',", "history_size = 1000"),
+            ("history_ttl_ms = '86400000',", "history_ttl = \"24h\""),
+            ("idempotency_window_ms = '600000',", "idempotency_window = \"10m\""),
+            ("max_payload_bytes = 1048576,", "max_payload_bytes = 1048576"),
         ] {
-            assert!(library.lines().any(|found| found == line), "{line}");
+            assert!(CODE.lines().any(|line| line.trim() == library), "{library}");
+            assert!(DEFAULTS.lines().any(|line| line == settings), "{settings}");
         }
-        assert!(version(&library).is_some());
+        assert!(version(CODE).is_some());
     }
 
     #[test]

@@ -9,15 +9,23 @@
 -- name. Its entries are named <epoch>-<offset>: the offset counts 1, 2, 3 ... without a hole, the epoch is the
 -- time in milliseconds at which that counting began.
 --
+-- Only gateways call gateway_mark (in gateway_mark.lua, the end of this library), which keeps the settings and
+-- the dataset marker of their prefix.
+--
+-- All prefixes of one Redis share this library. The prefix of a key is all up to its first colon.
+--
 -- Redis does not undo what a function has done before an error. So everything that can fail is asked first.
 
-local VERSION = 1
+local VERSION = 2
 
--- The settings of the gateway that loaded this.
-local HISTORY_SIZE = '$history_size'
-local HISTORY_TTL_MS = '$history_ttl_ms'
-local ONCE_MS = '$idempotency_window_ms'
-local MAX_BYTES = $max_payload_bytes
+-- In force for a prefix whose gateways have not written `<prefix>:settings` yet: the gateway's own defaults.
+-- What is passed to Redis is kept as text.
+local DEFAULTS = {
+  history_size = '1000',
+  history_ttl_ms = '86400000',
+  idempotency_window_ms = '600000',
+  max_payload_bytes = 1048576,
+}
 
 -- A prefix of 64 bytes, a colon and a channel's name of 255.
 local MAX_KEY_BYTES = 320
@@ -50,6 +58,69 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- The settings that were read last for each prefix, so that a text is parsed once.
+local known_settings, known_count = {}, 0
+local MAX_KNOWN = 1000
+
+-- A whole number above 0, or nil.
+local function count_of(value)
+  if type(value) == 'number' and value >= 1 and value <= MAX_NUMBER and value % 1 == 0 then
+    return value
+  end
+  return nil
+end
+
+-- The settings in a text; nil if it has not all of them.
+local function parse_settings(text)
+  local is_json, found = pcall(cjson.decode, text)
+  if not is_json or type(found) ~= 'table' then
+    return nil
+  end
+  local size, ttl = count_of(found.history_size), count_of(found.history_ttl_ms)
+  local window, max_bytes = count_of(found.idempotency_window_ms), count_of(found.max_payload_bytes)
+  if not (size and ttl and window and max_bytes) then
+    return nil
+  end
+  return {
+    text = text,
+    history_size = string.format('%.0f', size),
+    history_ttl_ms = string.format('%.0f', ttl),
+    idempotency_window_ms = string.format('%.0f', window),
+    max_payload_bytes = max_bytes,
+  }
+end
+
+-- The settings in force for a prefix, or an error.
+local function settings_of(prefix)
+  local key = prefix .. ':settings'
+  local text = redis.pcall('GET', key)
+  if not text then
+    return DEFAULTS
+  end
+  local known = known_settings[prefix]
+  if known and known.text == text then
+    return known
+  end
+  if type(text) ~= 'string' then
+    if not redis.acl_check_cmd('GET', key) then
+      return nil, redis.error_reply('NOPERM gateway: this user may not run GET on ' .. key)
+    end
+    return nil, text
+  end
+  local settings = parse_settings(text)
+  if not settings then
+    return nil, refuse('the settings at ' .. key .. ' cannot be read; a gateway will write them anew')
+  end
+  if not known then
+    if known_count >= MAX_KNOWN then
+      known_settings, known_count = {}, 0
+    end
+    known_count = known_count + 1
+  end
+  known_settings[prefix] = settings
+  return settings
+end
+
 -- A server that was a replica in between may have been handed a history without its end, though this library
 -- was never loaded anew. Its replication id tells. A user who may not run INFO does without.
 local function notice_new_life(now)
@@ -78,17 +149,36 @@ local function begin_epoch(key, not_before)
   return last_epoch
 end
 
--- `<prefix>:all` or `<prefix>:<namespace>:<name>`, as the gateway reads it. The library serves every prefix.
-local function is_channel(key)
-  local has_name = string.find(key, '^[^:]+:.*[^:]+:.+$') or string.find(key, '^.+:all$')
-  return has_name and not string.find(key, '[^!-~]') and not string.find(key, '[{}]')
+-- The prefix of a channel's key, `<prefix>:all` or `<prefix>:<namespace>:<name>`; nil for any other key.
+local function prefix_of(key)
+  if #key > MAX_KEY_BYTES or string.find(key, '[^!-z|~]') then
+    return nil
+  end
+  return string.match(key, '^([^:]+):[^:]+:.') or string.match(key, '^([^:]+):all$')
 end
 
--- Where the next message of `key` goes, or an error. Nothing is written.
-local function next_place(key, now)
-  if #key > MAX_KEY_BYTES or not is_channel(key) then
-    return nil, refuse('the key must be <prefix>:all or <prefix>:<namespace>:<name>')
+-- The settings in force for each of the keys, or an error. Nothing is written.
+local function settings_of_each(keys)
+  local of_key, of_prefix = {}, {}
+  for _, key in ipairs(keys) do
+    local prefix = prefix_of(key)
+    if not prefix then
+      return nil, refuse('the key must be <prefix>:all or <prefix>:<namespace>:<name>')
+    end
+    if not of_prefix[prefix] then
+      local settings, refusal = settings_of(prefix)
+      if refusal then
+        return nil, refusal
+      end
+      of_prefix[prefix] = settings
+    end
+    of_key[key] = of_prefix[prefix]
   end
+  return of_key
+end
+
+-- The position of the next message of `key`, or an error. Nothing is written.
+local function next_position(key, now)
   for _, command in ipairs(WRITES) do
     if not redis.acl_check_cmd(command, key, '1', '1', '1') then
       return nil, redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. key)
@@ -119,15 +209,15 @@ local function next_place(key, now)
   return { epoch = begin_epoch(key, math.max(now, epoch + 1)), offset = 1, after = last }
 end
 
-local function append(key, place, message)
-  local position = string.format('%.0f-%.0f', place.epoch, place.offset)
-  if place.after then
+local function append(key, next, message, settings)
+  local position = string.format('%.0f-%.0f', next.epoch, next.offset)
+  if next.after then
     -- So that a reader can prove that nothing is missing between the two epochs.
-    redis.call('XADD', key, 'MAXLEN', '~', HISTORY_SIZE, position, 'm', message, 'a', place.after)
+    redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message, 'a', next.after)
   else
-    redis.call('XADD', key, 'MAXLEN', '~', HISTORY_SIZE, position, 'm', message)
+    redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message)
   end
-  redis.call('PEXPIRE', key, HISTORY_TTL_MS)
+  redis.call('PEXPIRE', key, settings.history_ttl_ms)
   redis.call('PUBLISH', key, '@' .. position .. ' ' .. message)
   return position
 end
@@ -166,11 +256,20 @@ local function publish(keys, args)
     return refuse('name at least one channel')
   elseif #args < 1 or #args > 2 then
     return refuse('give a message and, if you like, an idempotency key')
-  elseif #message > MAX_BYTES then
-    return refuse(string.format('the message has %d bytes, more than %d', #message, MAX_BYTES))
   elseif once and (once == '' or #once > MAX_ONCE_BYTES) then
     return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_ONCE_BYTES))
-  elseif not pcall(cjson.decode, message) then
+  end
+  local settings, refusal = settings_of_each(keys)
+  if refusal then
+    return refusal
+  end
+  for _, key in ipairs(keys) do
+    local max_bytes = settings[key].max_payload_bytes
+    if #message > max_bytes then
+      return refuse(string.format('the message has %d bytes, more than %.0f', #message, max_bytes))
+    end
+  end
+  if not pcall(cjson.decode, message) then
     -- This keeps most mistakes out and tells their publisher. The gateway's own reading is the exact one.
     return refuse('the message is not valid JSON')
   end
@@ -184,24 +283,24 @@ local function publish(keys, args)
 
   local now = now_ms()
   notice_new_life(now)
-  local places = {}
+  local next_positions = {}
   for _, key in ipairs(keys) do
-    if not places[key] then
-      local place, refusal = next_place(key, now)
+    if not next_positions[key] then
+      local next, refusal = next_position(key, now)
       if refusal then
         return refusal
       end
-      places[key] = place
+      next_positions[key] = next
     end
   end
 
   local positions, published = {}, {}
   for at, key in ipairs(keys) do
-    published[key] = published[key] or append(key, places[key], message)
+    published[key] = published[key] or append(key, next_positions[key], message, settings[key])
     positions[at] = published[key]
   end
   if receipt then
-    redis.call('SET', receipt, table.concat(positions, ' '), 'PX', ONCE_MS)
+    redis.call('SET', receipt, table.concat(positions, ' '), 'PX', settings[keys[1]].idempotency_window_ms)
   end
   return answer(positions)
 end

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, FromRedisValue as _, Pipeline, RedisResult, Value};
+use redis::{Pipeline, RedisResult, Value};
 use serde_json::value::RawValue;
 
-use super::birth::{Birth, Mark};
+use super::dataset::DatasetView;
 use super::options::RedisOptions;
+use super::read_error::ReadError;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page, Tail};
 use protocol::position::Position;
@@ -21,83 +22,90 @@ pub(super) struct Tails {
     pub(super) tails: Vec<Tail>,
 }
 
-/// `TIME`'s answer.
-pub(super) type Time = (u64, u64);
-
-/// One entry of a stream as redis-rs reads it: its id, and its fields in order.
-type StreamEntry = (String, Vec<(String, Vec<u8>)>);
+/// One entry of a stream: its id, and its fields in order, each a name and a value. Others may have written any bytes.
+struct StreamEntry {
+    id: Position,
+    fields: Vec<(Vec<u8>, Vec<u8>)>,
+}
 
 /// Where the histories behind `keys` end. One round trip; a key that is not a history does not keep the others
 /// from being read.
 ///
 /// # Errors
-/// Those of the connection.
-pub(super) async fn tails(commands: &mut MultiplexedConnection, keys: &[String]) -> RedisResult<Tails> {
+/// Those of the connection; Redis does not answer at present; or it does not tell the time.
+pub(super) async fn tails(commands: &mut MultiplexedConnection, keys: &[String]) -> Result<Tails, ReadError> {
     let mut pipeline = redis::pipe();
-    pipeline.cmd("TIME").ignore_errors();
+    pipeline.cmd("TIME");
     for key in keys {
-        last_of(&mut pipeline, key);
+        ask_last(&mut pipeline, key);
     }
-    let mut answers: Vec<RedisResult<Value>> = pipeline.query_async(commands).await?;
+    let mut answers = ask(commands, pipeline.ignore_errors()).await?;
     let tails = answers.split_off(1.min(answers.len()));
-    let time = answers.pop().unwrap_or(Ok(Value::Nil))?;
-    Ok(Tails {
-        now_ms: milliseconds(Time::from_redis_value(time)?),
-        tails: tails.into_iter().map(|answer| answer.and_then(tail).unwrap_or(Tail::Unreadable)).collect(),
-    })
+    let now_ms = time(answers.pop().unwrap_or(Ok(Value::Nil))?)?;
+    let tails = tails.into_iter().map(|answer| match tail(answer) {
+        // The channel's own trouble.
+        Err(ReadError::Data(_)) => Ok(Tail::Unreadable),
+        told => told,
+    });
+    Ok(Tails { now_ms, tails: tails.collect::<Result<_, _>>()? })
 }
 
-fn last_of<'a>(pipeline: &'a mut Pipeline, key: &str) -> &'a mut Pipeline {
-    pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1)
+fn ask_last(pipeline: &mut Pipeline, key: &str) {
+    pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1);
+}
+
+/// The answers as they are, so that every error of this is one of the connection, or of all commands together.
+async fn ask(
+    commands: &mut MultiplexedConnection,
+    pipeline: &Pipeline,
+) -> Result<Vec<RedisResult<Value>>, ReadError> {
+    Ok(pipeline.query_async(commands).await?)
 }
 
 /// What the answer to `XREVRANGE … COUNT 1` says.
-fn tail(answer: Value) -> RedisResult<Tail> {
-    let entries: Vec<StreamEntry> = Vec::from_redis_value(answer)?;
-    let Some((id, _)) = entries.first() else { return Ok(Tail::Nothing) };
-    // Redis gives no other ids.
-    Ok(Position::parse(id).map_or(Tail::Unreadable, Tail::At))
+fn tail(answer: RedisResult<Value>) -> Result<Tail, ReadError> {
+    Ok(entries(answer?)?.first().map_or(Tail::Nothing, |last| Tail::At(last.id)))
 }
 
-/// What stands in the history of `channel` behind `since`, `max_entries` at most, read in one atomic step.
+/// What stands in the history of `channel` behind `since`, `max_entries` at most, read in one atomic step together
+/// with the settings in force and since when the data has been whole.
 ///
 /// # Errors
-/// Those of the connection, and Redis' own: the key is no stream, or may not be read.
+/// Those of the connection; Redis does not answer at present; or the key is no history, or may not be read.
 pub(super) async fn page(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
     channel: &ChannelName,
     since: Position,
     max_entries: usize,
-) -> RedisResult<Page> {
+) -> Result<Page, ReadError> {
     let key = options.redis_channel(channel.as_str());
     let mut pipeline = redis::pipe();
     pipeline.atomic().cmd("TIME");
-    Birth::ask(&mut pipeline, options);
+    DatasetView::ask(&mut pipeline, options);
     let first = successor(since).to_string();
     pipeline.cmd("XRANGE").arg(&key).arg(first).arg("+").arg("COUNT").arg(max_entries);
-    last_of(&mut pipeline, &key);
-    let answer = pipeline.query_async(commands).await?;
-    let (time, mark, since, entries, last): (Time, Mark, Mark, Vec<StreamEntry>, Value) = answer;
-    let now_ms = milliseconds(time);
-    // Without it nobody has said since when the data has been whole.
-    let born_ms = Birth::of(mark, since).map_or(u64::MAX, |birth| birth.unix_ms);
-    let ttl_ms = u64::try_from(options.history.ttl.as_millis()).unwrap_or(u64::MAX);
+    ask_last(&mut pipeline, &key);
+    let answers = ask(commands, pipeline.ignore_errors()).await?;
+    let Ok([now, marker, settings, found, last]) = <[_; 5]>::try_from(answers) else {
+        return Err(ReadError::unexpected("a transaction was answered in part"));
+    };
+    let now_ms = time(now?)?;
+    let (marker, settings) = (text(marker?)?, text(settings?)?);
+    let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
+    let max_bytes =
+        dataset.settings.as_ref().map_or(options.max_payload_bytes, |settings| settings.max_payload_bytes);
     Ok(Page {
-        entries: entries
-            .into_iter()
-            .filter_map(|entry| decode(channel, entry, options.max_payload_bytes))
-            .collect(),
+        entries: entries(found?)?.into_iter().map(|entry| decode(channel, entry, max_bytes)).collect(),
         tail: match tail(last)? {
             Tail::At(position) => position,
-            Tail::Nothing => Position::before(now_ms),
-            Tail::Unreadable => return Err((ErrorKind::Parse, "an entry of a history has no place").into()),
+            Tail::Nothing | Tail::Unreadable => Position::before(now_ms),
         },
-        whole_since_ms: born_ms.max(now_ms.saturating_sub(ttl_ms)),
+        whole_since_ms: dataset.whole_since_ms(now_ms),
     })
 }
 
-/// The first id behind `place`. (Redis' own way to say it is refused for the last of all ids, and a place comes
+/// The first id behind `position`. (Redis' own way to say it is refused for the last of all ids, and a position comes
 /// from a client.)
 const fn successor(Position { epoch, offset }: Position) -> Position {
     match offset.checked_add(1) {
@@ -106,26 +114,67 @@ const fn successor(Position { epoch, offset }: Position) -> Position {
     }
 }
 
-/// `None` only for an id that Redis does not give.
-fn decode(channel: &ChannelName, (id, fields): StreamEntry, max_bytes: usize) -> Option<Entry> {
-    let position = Position::parse(&id)?;
-    let field = |name: &str| {
+/// What the answer to `XRANGE` or `XREVRANGE` holds.
+fn entries(answer: Value) -> Result<Vec<StreamEntry>, ReadError> {
+    let Value::Array(answer) = answer else { return Err(ReadError::unexpected("the history is no list")) };
+    answer.into_iter().map(|entry| entry_of(entry).ok_or_else(bad_entry)).collect()
+}
+
+fn bad_entry() -> ReadError {
+    ReadError::unexpected("an entry of the history cannot be read")
+}
+
+fn entry_of(answer: Value) -> Option<StreamEntry> {
+    let Value::Array(parts) = answer else { return None };
+    let Ok([Value::BulkString(id), Value::Array(words)]) = <[_; 2]>::try_from(parts) else { return None };
+    let id = Position::parse(std::str::from_utf8(&id).ok()?)?;
+    let mut fields = Vec::with_capacity(words.len() / 2);
+    let mut words = words.into_iter();
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        let (Value::BulkString(name), Value::BulkString(value)) = (name, value) else { return None };
+        fields.push((name, value));
+    }
+    Some(StreamEntry { id, fields })
+}
+
+/// `TIME`'s answer.
+fn time(answer: Value) -> Result<u64, ReadError> {
+    let number = |part: &Value| match part {
+        Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse::<u64>().ok(),
+        _ => None,
+    };
+    let (seconds, micros) = match &answer {
+        Value::Array(parts) => (parts.first().and_then(number), parts.get(1).and_then(number)),
+        _ => (None, None),
+    };
+    let time = (seconds.zip(micros)).map(|(seconds, micros)| seconds.saturating_mul(1000) + micros / 1000);
+    time.ok_or_else(|| ReadError::unexpected("the time cannot be read"))
+}
+
+/// `GET`'s answer.
+fn text(answer: Value) -> Result<Option<Vec<u8>>, ReadError> {
+    match answer {
+        Value::BulkString(text) => Ok(Some(text)),
+        Value::Nil => Ok(None),
+        _ => Err(ReadError::unexpected("a key of the gateway is no text")),
+    }
+}
+
+/// A message that cannot be delivered leaves its position.
+fn decode(channel: &ChannelName, StreamEntry { id, fields }: StreamEntry, max_bytes: usize) -> Entry {
+    let field = |name: &[u8]| {
         let found = fields.iter().find(|(field, _)| field == name);
         found.and_then(|(_, value)| std::str::from_utf8(value).ok())
     };
-    let message = field("m").filter(|message| message.len() <= max_bytes);
+    let message = field(b"m").filter(|message| message.len() <= max_bytes);
     let message = message.and_then(|message| serde_json::from_str::<Box<RawValue>>(message).ok());
-    Some(Entry {
-        position,
-        after: field("a").and_then(Position::parse),
+    Entry {
+        position: id,
+        after: field(b"a").and_then(Position::parse),
         publication: message
-            .map(|message| Arc::new(Publication::new(channel.clone(), Some(position), message.into()))),
-    })
-}
-
-pub(super) const fn milliseconds((seconds, micros): Time) -> u64 {
-    seconds.saturating_mul(1000).saturating_add(micros / 1000)
+            .map(|message| Arc::new(Publication::new(channel.clone(), Some(id), message.into()))),
+    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -10,7 +10,8 @@
 //! - `receive`: from a message to the hubs.
 //! - `sentinel`: where the master is. `role`: whether it is one.
 //! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps.
-//!   `birth`: since when that has been whole.
+//!   `dataset`: since when that has been whole, and `data_settings`: what is in force for it. `read_error`: why it was
+//!   not read.
 //! - `rejected`: payloads that reach nobody, put where a person can find them.
 //! - `subscriptions`: what Redis is asked to send, and what it sends.
 //! - `connected`: subscribing, receiving and proving while there is a link.
@@ -22,16 +23,18 @@
 
 mod access;
 mod address;
-mod birth;
 mod catch_up;
 mod clock;
 mod connected;
+mod data_settings;
+mod dataset;
 mod function;
 mod history;
 mod link;
 mod loss;
 mod options;
 mod outage;
+mod read_error;
 mod receive;
 mod rejected;
 mod role;
@@ -65,6 +68,7 @@ use protocol::position::Position;
 pub use access::{Credentials, TlsFiles};
 use loss::Loss;
 pub use options::RedisOptions;
+use read_error::ReadError;
 use stage::Line;
 use state::State;
 
@@ -166,7 +170,7 @@ impl RedisBroker {
         message: &RawValue,
     ) -> Result<(MultiplexedConnection, SemaphorePermit<'_>), PublishError> {
         let state = &self.handle.state;
-        super::check_size(message, state.options.max_payload_bytes)?;
+        super::check_size(message, state.dataset.max_payload_bytes())?;
         let Some(commands) = state.commands() else {
             return Err(PublishError::Unavailable);
         };
@@ -224,13 +228,13 @@ impl RedisBroker {
         let state = &self.handle.state;
         let turn = timeout(state.options.response_timeout, state.recovering.acquire()).await;
         let Ok(Ok(_turn)) = turn else { return Ok(Err(NotRecovered::Unavailable)) };
-        let max = catch_up::page_entries(state.options.max_payload_bytes);
+        let max = catch_up::page_entries(state.dataset.max_payload_bytes());
         loop {
             let page = history::page(&mut commands, &state.options, channel, recovery.place(), max).await;
             let page = match page {
                 Ok(page) => page,
-                Err(error) if error.code().is_some() => return Ok(Err(NotRecovered::Unreadable)),
-                Err(_) => return Err(Interrupted),
+                Err(ReadError::Data(_) | ReadError::Busy(_)) => return Ok(Err(NotRecovered::Unreadable)),
+                Err(ReadError::Connection(_)) => return Err(Interrupted),
             };
             match recovery.take(page) {
                 Ok(true) => return Ok(Ok(recovery.finish())),

@@ -58,14 +58,14 @@ impl<'a> Receiver<'a> {
     }
 
     fn for_channel(&mut self, channel: &str, payload: &[u8]) -> Result<(), &'static str> {
-        let State { delivery, options, .. } = self.state;
-        delivery.receive(channel, payload, options.max_payload_bytes, &mut self.receivers)
+        let State { delivery, dataset, .. } = self.state;
+        delivery.receive(channel, payload, dataset.max_payload_bytes(), &mut self.receivers)
     }
 
     fn for_users(&mut self, payload: &[u8]) -> Result<(), &'static str> {
-        let State { delivery, options, .. } = self.state;
+        let State { delivery, dataset, .. } = self.state;
         let publications =
-            decode_for_users(payload, options.max_payload_bytes).map_err(PayloadError::label)?;
+            decode_for_users(payload, dataset.max_payload_bytes()).map_err(PayloadError::label)?;
         for publication in publications {
             // Most of the users have no session here: that is no error.
             let channel = publication.channel().as_str();

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::super::Health;
 use super::super::delivery::Delivery;
 use super::clock::ClockSample;
+use super::dataset::KnownDataset;
 use super::function::Availability;
 use super::loss::Loss;
 use super::options::RedisOptions;
@@ -48,6 +49,8 @@ pub(super) struct State {
     /// Whether this process has once seen to it that Redis has the function.
     pub(super) is_function_settled: AtomicBool,
     availability: watch::Sender<Availability>,
+    /// The settings in force for the data, and what is to be said about it.
+    pub(super) dataset: KnownDataset,
     pub(super) outages: Outages,
     clock: watch::Sender<Option<ClockSample>>,
     stopping: AtomicBool,
@@ -57,6 +60,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
         Self {
+            dataset: KnownDataset::new(&options),
             options,
             delivery: Delivery::new(metrics),
             probe: format!("probe/{:032x}", rand::random::<u128>()),
@@ -112,7 +116,8 @@ impl State {
 
     /// What an operator should know though it keeps nothing from being delivered.
     pub(super) fn notes(&self) -> Vec<String> {
-        self.availability.borrow().note().into_iter().collect()
+        let availability = self.availability.borrow().note();
+        availability.into_iter().chain(self.dataset.notes()).collect()
     }
 
     pub(super) fn set_clock(&self, sample: ClockSample) {

@@ -63,9 +63,11 @@ fn without_the_right_to_load_it_is_said_and_with_it_mended() {
 #[test]
 fn an_older_function_is_replaced_and_a_newer_one_is_left_alone() {
     let server = RedisServer::start();
-    load(&server, &library(Some(0)));
+    load(&server, &library(Some(1)));
     let mut redis = Prepared::over(server);
     assert!(code(&mut redis).contains("XADD"));
+    // No message was published by other settings meanwhile.
+    assert!(redis.run::<String>("GET gateway:settings").contains(r#""history_size":100,"#));
     let server = RedisServer::start();
     load(&server, &library(Some(1_000_000)));
     let mut redis = Prepared::over(server);
@@ -80,25 +82,6 @@ fn somebody_elses_library_of_that_name_is_not_touched() {
     let mut redis = Prepared::over(server);
     unavailable(&redis, "another library in Redis is named gateway");
     assert!(!code(&mut redis).contains("XADD"));
-}
-
-#[test]
-fn the_newest_process_brings_its_settings_and_an_older_one_leaves_them() {
-    let mut redis = Prepared::start();
-    let mut other = options(&redis.server.url());
-    other.history = HistoryOptions::of_size(7);
-    let metrics = Metrics::default();
-    let broker = Broker::redis(other, &metrics).unwrap();
-    eventually(SOON, || broker.health().ready.then_some(()));
-    assert!(code(&mut redis).contains("local HISTORY_SIZE = '7'"));
-    redis.run::<()>("CLIENT KILL TYPE pubsub");
-    eventually(SOON, || (metrics.link_losses.get_or_create(&reason("closed")).get() > 0).then_some(()));
-    redis.wait_ready();
-    assert!(code(&mut redis).contains("local HISTORY_SIZE = '7'"));
-}
-
-fn reason(reason: &'static str) -> emagine_gateway::metrics::Reason {
-    emagine_gateway::metrics::Reason { reason }
 }
 
 #[test]

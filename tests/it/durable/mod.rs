@@ -2,6 +2,7 @@
 
 mod available;
 mod calling;
+mod dataset;
 mod function;
 mod lives;
 mod rejected;
@@ -95,7 +96,7 @@ impl Prepared {
     /// Every key that durable publishing has made.
     fn keys(&mut self) -> Vec<String> {
         let mut keys: Vec<String> = self.run("KEYS gateway:*");
-        keys.retain(|key| key != "gateway:born" && key != "gateway:born_at");
+        keys.retain(|key| key != "gateway:dataset" && key != "gateway:settings");
         keys.sort_unstable();
         keys
     }

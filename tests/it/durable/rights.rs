@@ -21,7 +21,8 @@ fn the_documented_rights_suffice() {
     assert_eq!(fcall::<String>(&mut backend, &["room:1"], &["1", "key"]).unwrap(), first);
     let second: String = fcall(&mut backend, &["room:1"], &["2"]).unwrap();
     assert_eq!(parse(&second), next(parse(&first)));
-    let mut narrow = as_user(&mut redis, &format!("~gateway:room:* &gateway:room:* {RIGHTS}"));
+    let rules = format!("~gateway:room:* %R~gateway:settings &gateway:room:* {RIGHTS}");
+    let mut narrow = as_user(&mut redis, &rules);
     fcall::<String>(&mut narrow, &["room:1"], &["1", "other"]).unwrap();
 }
 
@@ -35,8 +36,8 @@ fn the_documented_rights_of_the_gateway_suffice() {
     let mut redis = Prepared::over_as(server, "gateway:secret");
     assert_eq!((redis.broker.notes(), redis.metrics.history_available.get()), (vec![], 1));
     redis.broker_publishes("room:1", "1").unwrap();
-    let (mark, since) = (redis.run::<String>("GET gateway:born"), redis.run::<String>("GET gateway:born_at"));
-    assert!(since.ends_with(&format!("@{mark}")), "{since} and {mark}");
+    let marker: String = redis.run("GET gateway:dataset");
+    assert!(marker.starts_with(r#"{"whole_since_ms":1"#), "{marker}");
 }
 
 #[test]
@@ -48,6 +49,8 @@ fn a_user_without_a_right_is_refused_before_anything_is_written() {
         (format!("~gateway:* &gateway:* {RIGHTS} -xadd"), "may not run XADD"),
         (format!("~gateway:* &gateway:* {RIGHTS} -pexpire"), "may not run PEXPIRE"),
         (format!("~gateway:* &gateway:* {RIGHTS} -set"), "may not run SET"),
+        (format!("~gateway:* &gateway:* {RIGHTS} -get"), "may not run GET on gateway:settings"),
+        (format!("~gateway:room:* &gateway:* {RIGHTS}"), "may not run GET on gateway:settings"),
         (format!("%R~gateway:* &gateway:* {RIGHTS}"), "permission"),
         (format!("~gateway:* &gateway:* {RIGHTS} -time"), "can't run"),
         (format!("~gateway:* &gateway:* {RIGHTS} -fcall"), "permission"),

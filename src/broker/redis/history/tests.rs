@@ -6,19 +6,20 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::super::super::HistoryOptions;
-use super::super::birth::mark_born;
+use super::super::dataset::{Dataset, mark};
+use super::super::function;
 use super::*;
 
-/// A Redis of one test's own, and a connection to it.
-struct Redis {
+/// A Redis of one test's own that has the function library, and a connection to it.
+pub(in super::super) struct Redis {
     child: Child,
     _folder: TempDir,
-    options: RedisOptions,
-    commands: MultiplexedConnection,
+    pub(in super::super) options: RedisOptions,
+    pub(in super::super) commands: MultiplexedConnection,
 }
 
 impl Redis {
-    async fn start() -> Self {
+    pub(in super::super) async fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let child = Command::new("redis-server")
@@ -33,19 +34,25 @@ impl Redis {
             history: HistoryOptions::of_size(100),
             ..RedisOptions::of_url(&format!("redis://127.0.0.1:{port}"))
         };
-        let client = redis::Client::open(options.url.as_str()).unwrap();
-        let end = Instant::now() + Duration::from_secs(10);
-        let commands = loop {
-            match client.get_multiplexed_async_connection().await {
-                Ok(commands) => break commands,
-                Err(error) if Instant::now() > end => panic!("redis-server did not start: {error}"),
-                Err(_) => sleep(Duration::from_millis(2)).await,
-            }
-        };
-        Self { child, _folder: folder, options, commands }
+        let commands = connect(&options.url).await;
+        let mut redis = Self { child, _folder: folder, options, commands };
+        let mut load = redis::cmd("FUNCTION");
+        load.arg("LOAD").arg(function::CODE).exec_async(&mut redis.commands).await.unwrap();
+        redis
     }
 
-    async fn run(&mut self, command: &str) {
+    /// Marks the data as a process does that has done it before.
+    pub(in super::super) async fn mark(&mut self) -> Dataset {
+        mark(&mut self.commands, &self.options, false).await.unwrap()
+    }
+
+    /// Marks the data as a process does that has just started, with this history TTL.
+    pub(in super::super) async fn start_process(&mut self, ttl: Duration) -> Dataset {
+        self.options.history.ttl = ttl;
+        mark(&mut self.commands, &self.options, true).await.unwrap()
+    }
+
+    pub(in super::super) async fn run(&mut self, command: &str) {
         let mut words = command.split(' ');
         let mut command = redis::cmd(words.next().unwrap());
         words.for_each(|word| {
@@ -54,10 +61,47 @@ impl Redis {
         command.exec_async(&mut self.commands).await.unwrap();
     }
 
-    async fn page(&mut self, since: &str, max_entries: usize) -> Page {
+    pub(in super::super) async fn page(&mut self, since: &str, max_entries: usize) -> Page {
+        self.try_page(since, max_entries).await.unwrap()
+    }
+
+    async fn try_page(&mut self, since: &str, max_entries: usize) -> Result<Page, ReadError> {
         let since = Position::parse(since).unwrap();
         let channel = ChannelName::parse("room:1").unwrap();
-        page(&mut self.commands, &self.options, &channel, since, max_entries).await.unwrap()
+        page(&mut self.commands, &self.options, &channel, since, max_entries).await
+    }
+
+    /// Runs a script that does not end by itself.
+    async fn be_busy(&mut self) {
+        self.run("CONFIG SET busy-reply-threshold 1").await;
+        let mut other = connect(&self.options.url).await;
+        tokio::spawn(async move {
+            let script = redis::cmd("EVAL").arg("while true do end").arg(0).exec_async(&mut other).await;
+            assert!(script.is_err(), "it is killed");
+        });
+        let end = Instant::now() + Duration::from_secs(10);
+        while redis::cmd("PING").exec_async(&mut self.commands).await.is_ok() {
+            assert!(Instant::now() < end, "the script does not run");
+        }
+    }
+
+    /// Since when the data is whole, to a reader.
+    pub(in super::super) async fn whole_since_ms(&mut self) -> u64 {
+        self.page("1-0", 1).await.whole_since_ms
+    }
+}
+
+/// A new connection, as soon as the server answers.
+async fn connect(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).unwrap();
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        match client.get_multiplexed_async_connection_with_config(&config).await {
+            Ok(commands) => break commands,
+            Err(error) if Instant::now() > end => panic!("redis-server did not start: {error}"),
+            Err(_) => sleep(Duration::from_millis(2)).await,
+        }
     }
 }
 
@@ -111,42 +155,38 @@ async fn a_page_holds_what_stands_behind_a_place() {
 }
 
 #[tokio::test]
-async fn the_data_is_whole_since_it_was_marked() {
+async fn fields_of_any_bytes_are_read() {
     let mut redis = Redis::start().await;
-    assert_eq!(redis.page("1-0", 1).await.whole_since_ms, u64::MAX);
-    mark_born(&mut redis.commands, &redis.options).await.unwrap();
-    let page = redis.page("1-0", 1).await;
-    let born = page.whole_since_ms;
-    assert!(page.tail.is_beginning() && born <= page.tail.epoch);
-    while redis.page("1-0", 1).await.tail.epoch == born {}
-    mark_born(&mut redis.commands, &redis.options).await.unwrap();
-    assert_eq!(redis.page("1-0", 1).await.whole_since_ms, born, "once");
-    redis.run("FLUSHALL").await;
-    assert_eq!(redis.page("1-0", 1).await.whole_since_ms, u64::MAX);
-    redis.run("SET gateway:born mark").await;
-    redis.run("SET gateway:born_at 5@mark").await;
-    let page = redis.page("1-0", 1).await;
-    assert_eq!(page.whole_since_ms, page.tail.epoch - 24 * 60 * 60 * 1000, "no history is older than this");
+    let mut add = redis::cmd("XADD");
+    add.arg("gateway:room:1").arg("1000-1").arg(&b"\xff"[..]).arg(&b"\xfe"[..]).arg("m").arg(1);
+    add.exec_async(&mut redis.commands).await.unwrap();
+    let page = redis.page("1-0", 10).await;
+    assert_eq!(page.entries[0].publication.as_ref().unwrap().message().get(), "1");
+    let found = tails(&mut redis.commands, &["gateway:room:1".into()]).await.unwrap();
+    assert_eq!(found.tails, [Tail::At(Position::parse("1000-1").unwrap())]);
 }
 
-/// Found by the simulation (seed 84720): all data was removed between the two steps of marking it. It counted as whole since
-/// the first, and what had come and gone in between was missing without a word.
 #[tokio::test]
-async fn a_mark_of_before_a_loss_does_not_count_behind_it() {
+async fn a_failed_read_says_whose_trouble_it_is() {
     let mut redis = Redis::start().await;
-    let early = Birth::mark(&mut redis.commands, &redis.options).await.unwrap();
-    assert_eq!(redis.page("1-0", 1).await.whole_since_ms, u64::MAX, "half a mark");
-    redis.run("FLUSHALL").await;
-    early.write(&mut redis.commands, &redis.options).await.unwrap();
-    assert_eq!(redis.page("1-0", 1).await.whole_since_ms, u64::MAX);
-    // Another replica marks it meanwhile.
-    let late = Birth::mark(&mut redis.commands, &redis.options).await.unwrap();
-    assert_eq!(redis.page("1-0", 1).await.whole_since_ms, u64::MAX);
-    late.write(&mut redis.commands, &redis.options).await.unwrap();
-    assert_eq!(redis.page("1-0", 1).await.whole_since_ms, late.unix_ms);
-    // The first one is late once more: then nothing is said, until somebody says it anew.
-    early.write(&mut redis.commands, &redis.options).await.unwrap();
-    assert_eq!(redis.page("1-0", 1).await.whole_since_ms, u64::MAX);
-    mark_born(&mut redis.commands, &redis.options).await.unwrap();
-    assert!(redis.page("1-0", 1).await.whole_since_ms >= late.unix_ms);
+    let keys = ["gateway:room:1".to_owned(), "gateway:room:2".to_owned()];
+    redis.run("SET gateway:room:1 text").await;
+    let error = redis.try_page("1-0", 1).await.unwrap_err();
+    assert!(matches!(&error, ReadError::Data(reason) if reason.contains("WRONGTYPE")), "{error:?}");
+    // Refused while it is queued: EXEC is refused as a whole.
+    redis.run("ACL SETUSER default -xrange").await;
+    let error = redis.try_page("1-0", 1).await.unwrap_err();
+    assert!(matches!(&error, ReadError::Data(reason) if reason.contains("NOPERM")), "{error:?}");
+    redis.run("ACL SETUSER default +@all").await;
+
+    redis.be_busy().await;
+    let error = redis.try_page("1-0", 1).await.unwrap_err();
+    assert!(matches!(&error, ReadError::Busy(reason) if reason.contains("BUSY")), "{error:?}");
+    assert!(matches!(tails(&mut redis.commands, &keys).await, Err(ReadError::Busy(_))));
+    redis.run("SCRIPT KILL").await;
+
+    redis.child.kill().unwrap();
+    let error = redis.try_page("1-0", 1).await.unwrap_err();
+    assert!(matches!(error, ReadError::Connection(_)), "{error:?}");
+    assert!(matches!(tails(&mut redis.commands, &keys).await, Err(ReadError::Connection(_))));
 }

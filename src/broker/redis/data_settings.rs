@@ -1,0 +1,115 @@
+//! The settings of the data of one prefix, which all its gateways and `gateway_publish` share.
+
+use std::time::Duration;
+
+use redis::Pipeline;
+use serde::{Deserialize, Serialize};
+
+use super::options::RedisOptions;
+use crate::settings::format_duration;
+
+/// What is in force for the data of one prefix: the same for every replica and for `gateway_publish`.
+///
+/// It is JSON at the key `<prefix>:settings`. Fields that a later version adds are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DataSettings {
+    /// Messages kept for each channel.
+    pub(super) history_size: usize,
+    /// How long a history is kept after its last message.
+    pub(super) history_ttl_ms: u64,
+    /// How long an idempotency key is remembered.
+    pub(super) idempotency_window_ms: u64,
+    /// Longer messages are refused, and dropped unread.
+    pub(super) max_payload_bytes: usize,
+}
+
+impl DataSettings {
+    /// The settings of this process.
+    pub(super) fn own(options: &RedisOptions) -> Self {
+        Self {
+            history_size: options.history.size,
+            history_ttl_ms: milliseconds(options.history.ttl),
+            idempotency_window_ms: milliseconds(options.history.idempotency_window),
+            max_payload_bytes: options.max_payload_bytes,
+        }
+    }
+
+    /// Adds the question whose answer [`parse`](Self::parse) reads.
+    pub(super) fn ask(pipeline: &mut Pipeline, options: &RedisOptions) {
+        pipeline.cmd("GET").arg(Self::key(options));
+    }
+
+    /// Where the settings are. No channel has such a name: it has no namespace.
+    pub(super) fn key(options: &RedisOptions) -> String {
+        options.redis_channel("settings")
+    }
+
+    /// `None` if the text is something else.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+
+    /// The text that [`parse`](Self::parse) and `gateway_publish` read.
+    pub(super) fn to_text(&self) -> String {
+        let Self { history_size, history_ttl_ms, idempotency_window_ms, max_payload_bytes } = self;
+        format!(
+            "{{\"history_size\":{history_size},\"history_ttl_ms\":{history_ttl_ms},\
+             \"idempotency_window_ms\":{idempotency_window_ms},\"max_payload_bytes\":{max_payload_bytes}}}"
+        )
+    }
+
+    /// How these settings, which are in force, differ from a process' own; empty if they do not.
+    pub(super) fn differences(&self, own: &Self) -> Vec<String> {
+        let count = |count: usize| count.to_string();
+        let time = |ms: u64| format_duration(Duration::from_millis(ms));
+        let pairs = [
+            ("history_size", count(self.history_size), count(own.history_size)),
+            ("history_ttl", time(self.history_ttl_ms), time(own.history_ttl_ms)),
+            ("idempotency_window", time(self.idempotency_window_ms), time(own.idempotency_window_ms)),
+            ("max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
+        ];
+        pairs
+            .into_iter()
+            .filter(|(_, in_force, here)| in_force != here)
+            .map(|(name, in_force, here)| format!("broker.{name} is {in_force} in force, {here} here"))
+            .collect()
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::HistoryOptions;
+    use super::*;
+
+    fn settings() -> DataSettings {
+        DataSettings::own(&RedisOptions {
+            history: HistoryOptions::of_size(77),
+            ..RedisOptions::of_url("redis://localhost")
+        })
+    }
+
+    #[test]
+    fn a_text_is_read_back_and_later_fields_are_ignored() {
+        let text = settings().to_text();
+        assert_eq!(DataSettings::parse(text.as_bytes()), Some(settings()));
+        let later = text.replace('}', ",\"namespaces\":{}}");
+        assert_eq!(DataSettings::parse(later.as_bytes()), Some(settings()));
+        for bad in ["", "1", "{}", "{\"history_size\":-1}", "\u{fffd}"] {
+            assert_eq!(DataSettings::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn differences_are_named_as_in_the_settings_file() {
+        let in_force = DataSettings { history_size: 5, history_ttl_ms: 3_600_000, ..settings() };
+        assert_eq!(
+            in_force.differences(&settings()),
+            ["broker.history_size is 5 in force, 77 here", "broker.history_ttl is 1h in force, 1d here"]
+        );
+        assert!(settings().differences(&settings()).is_empty());
+    }
+}

@@ -1,0 +1,230 @@
+//! The dataset marker: since when the data of one prefix has been whole, and the settings in force for it.
+//!
+//! The marker is JSON at the key `<prefix>:dataset`. `gateway_mark` writes it together with the settings, in one atomic
+//! step. Anything that removes all data removes the marker too. `gateway_mark` renews it when histories may have
+//! gone in another way: the history TTL in force has changed, or Redis has evicted keys.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{ErrorKind, Pipeline, RedisError, RedisResult};
+use serde::Deserialize;
+
+use super::data_settings::DataSettings;
+use super::function;
+use super::loss::plain;
+use super::options::RedisOptions;
+use super::read_error::ReadError;
+use super::state::State;
+
+/// `gateway_mark` runs `INFO`, and a process with many channels checks histories many times a second.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a gateway knows of the data of its prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Dataset {
+    /// `u64::MAX` when nobody knows, or when Redis may evict keys.
+    pub(super) whole_since_ms_of_marker: u64,
+    /// In force for every replica and for `gateway_publish`.
+    pub(super) settings: DataSettings,
+    /// The `maxmemory-policy` by which Redis may evict keys, if it may.
+    pub(super) eviction_policy: Option<String>,
+}
+
+/// Writes the marker and the settings as far as they are not there, and renews the marker if that is necessary.
+/// `is_first` is set until this has succeeded once in this process: then the process' own settings are put into force.
+///
+/// # Errors
+/// Those of the connection, and Redis' own: it has no function `gateway_mark`, or this user lacks a right.
+pub(super) async fn mark(
+    commands: &mut MultiplexedConnection,
+    options: &RedisOptions,
+    is_first: bool,
+) -> RedisResult<Dataset> {
+    let mut call = redis::cmd("FCALL");
+    call.arg("gateway_mark").arg(2).arg(key(options)).arg(DataSettings::key(options));
+    call.arg(DataSettings::own(options).to_text()).arg(u8::from(is_first));
+    let (since, settings, policy): (String, String, String) = call.query_async(commands).await?;
+    let not_settings =
+        || RedisError::from((ErrorKind::UnexpectedReturnType, "gateway_mark gave no settings"));
+    Ok(Dataset {
+        whole_since_ms_of_marker: since.parse().unwrap_or(u64::MAX),
+        settings: DataSettings::parse(settings.as_bytes()).ok_or_else(not_settings)?,
+        eviction_policy: Some(policy).filter(|policy| !policy.is_empty()),
+    })
+}
+
+/// No channel has such a name: it has no namespace.
+fn key(options: &RedisOptions) -> String {
+    options.redis_channel("dataset")
+}
+
+/// What a reader of a history needs to know of the data, read in the same transaction.
+#[derive(Debug)]
+pub(super) struct DatasetView {
+    marker: Option<Marker>,
+    /// In force; `None`: Redis does not have them.
+    pub(super) settings: Option<DataSettings>,
+}
+
+/// What stands at the key; the other fields are for `gateway_mark` alone.
+#[derive(Debug, Deserialize)]
+struct Marker {
+    whole_since_ms: Option<u64>,
+    history_ttl_ms: u64,
+}
+
+impl DatasetView {
+    /// Adds the two questions whose answers [`of`](Self::of) takes.
+    pub(super) fn ask(pipeline: &mut Pipeline, options: &RedisOptions) {
+        pipeline.cmd("GET").arg(key(options));
+        DataSettings::ask(pipeline, options);
+    }
+
+    /// What the two keys say.
+    pub(super) fn of(marker: Option<&[u8]>, settings: Option<&[u8]>) -> Self {
+        Self {
+            marker: marker.and_then(|marker| serde_json::from_slice(marker).ok()),
+            settings: settings.and_then(DataSettings::parse),
+        }
+    }
+
+    /// Since when no history can have come and gone unseen, at `now_ms` by Redis' clock; `u64::MAX`: nobody knows.
+    /// A marker that was written under another TTL says nothing.
+    pub(super) fn whole_since_ms(&self, now_ms: u64) -> u64 {
+        let (Some(marker), Some(settings)) = (&self.marker, &self.settings) else { return u64::MAX };
+        match marker.whole_since_ms {
+            Some(since) if marker.history_ttl_ms == settings.history_ttl_ms => {
+                since.max(now_ms.saturating_sub(settings.history_ttl_ms))
+            }
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// What this process was last told of the data; until then, its own settings are taken for those in force.
+pub(super) struct KnownDataset {
+    own: DataSettings,
+    /// Also in `known`; here because it is read for every message.
+    max_payload_bytes: AtomicUsize,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Whether this process has put its settings into force.
+    is_marked: bool,
+    /// When it last tried to mark the data.
+    tried: Option<Instant>,
+    /// On what was marked last.
+    notes: Vec<String>,
+    /// Why the data was not marked since.
+    failure: Option<String>,
+}
+
+impl KnownDataset {
+    pub(super) fn new(options: &RedisOptions) -> Self {
+        Self {
+            own: DataSettings::own(options),
+            max_payload_bytes: AtomicUsize::new(options.max_payload_bytes),
+            known: Mutex::new(Known::default()),
+        }
+    }
+
+    /// The longest message, by the settings in force.
+    pub(super) fn max_payload_bytes(&self) -> usize {
+        self.max_payload_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What an operator should know.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let known = self.known();
+        known.notes.iter().chain(&known.failure).cloned().collect()
+    }
+
+    /// Notes an attempt. Whether it is one of a process that has not put its settings into force yet.
+    fn begin(&self) -> bool {
+        let mut known = self.known();
+        known.tried = Some(Instant::now());
+        !known.is_marked
+    }
+
+    fn is_due(&self) -> bool {
+        self.known().tried.is_none_or(|tried| tried.elapsed() >= MARK_EVERY)
+    }
+
+    fn set(&self, dataset: &Dataset) {
+        self.max_payload_bytes.store(dataset.settings.max_payload_bytes, Ordering::Relaxed);
+        let differences = dataset.settings.differences(&self.own);
+        let mut notes = Vec::new();
+        if !differences.is_empty() {
+            notes.push(format!("history: {}", differences.join("; ")));
+        }
+        if let Some(policy) = &dataset.eviction_policy {
+            notes.push(format!(
+                "history: redis may evict keys (maxmemory_policy {policy}), so a client that has had nothing of a \
+                 channel is not recovered; set it to noeviction"
+            ));
+        }
+        let mut known = self.known();
+        known.is_marked = true;
+        known.set(notes, None);
+    }
+
+    /// What was known before holds on.
+    fn set_failed(&self, reason: &str) {
+        let failure = format!("history: the dataset marker cannot be written because {reason}");
+        let mut known = self.known();
+        let notes = known.notes.clone();
+        known.set(notes, Some(failure));
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Nothing panics while it is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Says what is new.
+    fn set(&mut self, notes: Vec<String>, failure: Option<String>) {
+        let is_known = |note: &String| self.notes.contains(note) || self.failure.as_ref() == Some(note);
+        for note in notes.iter().chain(&failure).filter(|note| !is_known(note)) {
+            log::warn!("redis: {note}");
+        }
+        (self.notes, self.failure) = (notes, failure);
+    }
+}
+
+/// [`keep_marked`], unless that was done a moment ago.
+pub(super) async fn keep_marked_if_due(state: &State) {
+    if state.dataset.is_due() {
+        keep_marked(state).await;
+    }
+}
+
+/// Marks the data, and loads the function first if Redis does not have it. A failure does not end the link.
+pub(super) async fn keep_marked(state: &State) {
+    let Some(mut commands) = state.commands() else { return };
+    let is_first = state.dataset.begin();
+    let mut answer = mark(&mut commands, &state.options, is_first).await;
+    if answer.as_ref().is_err_and(function::is_missing) {
+        function::load(state, &mut commands).await;
+        answer = mark(&mut commands, &state.options, is_first).await;
+    }
+    match answer {
+        Ok(dataset) => state.dataset.set(&dataset),
+        // Noted by the function's availability.
+        Err(error) if function::is_missing(&error) || function::is_unknown(&error) => {}
+        Err(error) => match ReadError::from(error) {
+            ReadError::Data(reason) => state.dataset.set_failed(&reason),
+            ReadError::Connection(error) => log::debug!("redis: the data was not marked: {}", plain(&error)),
+            ReadError::Busy(reason) => log::debug!("redis: the data was not marked: {reason}"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

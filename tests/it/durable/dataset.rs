@@ -1,0 +1,176 @@
+//! The settings and the marker of the data of one prefix: what is in force for all, and what may be claimed of it.
+
+use super::*;
+use crate::support::client::Client;
+use crate::support::deadline::eventually;
+use crate::support::gateway::{Plan, TestGateway};
+
+/// One whose link looks at the marker each second.
+fn plan(server: &RedisServer) -> Plan {
+    TestGateway::redis(server).with("broker.sweep_interval", "1s")
+}
+
+fn start(plan: Plan) -> TestGateway {
+    let gateway = plan.spawn();
+    gateway.wait_ready();
+    gateway
+}
+
+/// Identifies as user 42 and continues `all` from `since`. Returns the channel's position and whether it was recovered.
+#[track_caller]
+fn resumes(gateway: &TestGateway, since: Option<&str>) -> (String, Option<bool>) {
+    let mut client: Client = gateway.connect_v2();
+    let since = since.map_or_else(String::new, |since| format!(r#","since":"{since}""#));
+    client.says(&format!(r#"{{"op":1,"token":"42","channels":[{{"channel":"all"{since}}}]}}"#));
+    let ready = client.ready();
+    let mut channels = ready["channels"].as_array().unwrap().iter();
+    let all = channels.find(|channel| channel["channel"] == "all").unwrap();
+    (all["position"].as_str().unwrap().to_owned(), all["recovered"].as_bool())
+}
+
+/// The position of `all` without a history, once the gateway knows that there is none and it can be continued from.
+#[track_caller]
+fn beginning(gateway: &TestGateway) -> String {
+    eventually(SOON, || {
+        let (position, _) = resumes(gateway, None);
+        let is_beginning = position.ends_with("-0");
+        (is_beginning && resumes(gateway, Some(&position)).1 == Some(true)).then_some(position)
+    })
+}
+
+/// Waits for a note of `/readyz` that holds this.
+#[track_caller]
+fn noted(gateway: &TestGateway, text: &str) {
+    eventually(SOON, || gateway.get("/readyz").json()["notes"].to_string().contains(text).then_some(()));
+}
+
+fn marker(client: &mut Connection) -> String {
+    run(client, "GET gateway:dataset").unwrap()
+}
+
+#[test]
+fn the_process_started_last_puts_its_settings_into_force() {
+    let mut redis = Prepared::start();
+    let mut other = options(&redis.server.url());
+    (other.history, other.max_payload_bytes) = (HistoryOptions::of_size(7), 10);
+    let metrics = Metrics::default();
+    let broker = Broker::redis(other, &metrics).unwrap();
+    eventually(SOON, || broker.health().ready.then_some(()));
+    let settings: String = redis.run("GET gateway:settings");
+    assert!(settings.contains(r#""history_size":7,"#), "{settings}");
+    let error = refused(&mut redis.backend, &["room:1"], &["12345678901"]);
+    assert!(error.contains("the message has 11 bytes, more than 10"), "{error}");
+    // The older process looks when its link is back, and leaves them alone.
+    redis.run::<()>("CLIENT KILL TYPE pubsub");
+    let note = "history: broker.history_size is 7 in force, 100 here; broker.max_payload_bytes is 10 in force, 1000 here";
+    eventually_eq(SOON, &vec![note.to_owned()], || redis.broker.notes());
+    assert_eq!(redis.run::<String>("GET gateway:settings"), settings);
+    assert_eq!(broker.notes(), Vec::<String>::new());
+    assert!(matches!(redis.broker_publishes("room:1", "12345678901"), Err(PublishError::TooBig { .. })));
+}
+
+#[test]
+fn another_prefix_on_the_same_redis_changes_nothing() {
+    let mut redis = Prepared::start();
+    let before: (String, String) = (redis.run("GET gateway:settings"), redis.run("GET gateway:dataset"));
+    let mut other = options(&redis.server.url());
+    (other.prefix, other.history) = ("staging".into(), HistoryOptions::of_size(1));
+    other.history.ttl = Duration::from_secs(1);
+    let metrics = Metrics::default();
+    let broker = Broker::redis(other, &metrics).unwrap();
+    eventually(SOON, || broker.health().ready.then_some(()));
+    assert_eq!((redis.run("GET gateway:settings"), redis.run("GET gateway:dataset")), before);
+    redis.publish("room:1", "1");
+    assert!(redis.run::<u64>("PTTL gateway:room:1") > 60_000);
+    // One call may name channels of both.
+    let mut call = cmd("FCALL");
+    call.arg("gateway_publish").arg(2).arg("staging:room:1").arg("gateway:room:2").arg("1");
+    call.exec(&mut redis.backend).unwrap();
+    assert!(redis.run::<u64>("PTTL staging:room:1") <= 1000);
+    assert!(redis.run::<u64>("PTTL gateway:room:2") > 60_000);
+}
+
+#[test]
+fn without_settings_the_defaults_are_in_force() {
+    let mut redis = Prepared::start();
+    redis.run::<()>("DEL gateway:settings");
+    redis.publish("room:1", &format!("\"{}\"", "x".repeat(2000)));
+    redis.run::<()>("SET gateway:settings {}");
+    let error = refused(&mut redis.backend, &["room:1"], &["1"]);
+    assert!(error.contains("gateway: the settings at gateway:settings cannot be read"), "{error}");
+    redis.run::<()>("CLIENT KILL TYPE pubsub");
+    eventually(SOON, || fcall::<String>(&mut redis.backend, &["room:1"], &["1"]).ok());
+}
+
+/// A history may have come and gone under the shorter TTL.
+#[test]
+fn nothing_is_claimed_across_a_change_of_the_ttl_and_back() {
+    let server = RedisServer::start();
+    let gateway = start(plan(&server));
+    let since = beginning(&gateway);
+    let short = start(plan(&server).with("broker.history_ttl", "1s"));
+    let mut client = server.client();
+    fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
+    eventually(SOON, || (!run::<bool>(&mut client, "EXISTS gateway:all").unwrap()).then_some(()));
+    drop(short);
+    noted(&gateway, "history: broker.history_ttl is 1s in force, 1d here");
+    assert_eq!(gateway.log().matches("broker.history_ttl is 1s in force").count(), 1);
+    assert_eq!(resumes(&gateway, Some(&since)).1, Some(false), "a second is what can be proven");
+    let again = start(plan(&server));
+    for gateway in [&gateway, &again] {
+        assert_eq!(resumes(gateway, Some(&since)).1, Some(false));
+        beginning(gateway);
+    }
+    eventually(SOON, || {
+        let notes = gateway.get("/readyz").json()["notes"].to_string();
+        (!notes.contains("history_ttl")).then_some(())
+    });
+}
+
+/// The library held the settings of the gateway that was started last, whatever its prefix.
+#[test]
+fn a_deployment_beside_us_lets_no_history_expire_unseen() {
+    let server = RedisServer::start();
+    let gateway = start(plan(&server));
+    let since = beginning(&gateway);
+    let _beside = start(plan(&server).with("broker.prefix", "staging").with("broker.history_ttl", "1s"));
+    let mut client = server.client();
+    fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
+    assert!(run::<i64>(&mut client, "PTTL gateway:all").unwrap() > 60_000);
+    assert_eq!(resumes(&gateway, Some(&since)).1, Some(true));
+}
+
+#[test]
+fn nothing_is_claimed_while_redis_may_evict() {
+    let server = RedisServer::start_with(&["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru"]);
+    let mut gateway = start(plan(&server));
+    noted(&gateway, "redis may evict keys (maxmemory_policy allkeys-lru)");
+    gateway.logs("redis may evict keys (maxmemory_policy allkeys-lru)");
+    let (since, _) = resumes(&gateway, None);
+    assert_eq!(resumes(&gateway, Some(&since)).1, Some(false));
+    // What arithmetic proves needs no marker.
+    let mut client = server.client();
+    let position: String = fcall(&mut client, &["all"], &["1"]).unwrap();
+    assert_eq!(resumes(&gateway, Some(&position)).1, Some(true));
+    run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction").unwrap();
+    run::<()>(&mut client, "DEL gateway:all").unwrap();
+    beginning(&gateway);
+}
+
+#[test]
+fn nothing_is_claimed_across_an_eviction() {
+    let server = RedisServer::start();
+    let gateway = start(plan(&server));
+    let since = beginning(&gateway);
+    let mut client = server.client();
+    let before = marker(&mut client);
+    fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
+    // Between two looks of the gateway, most of the time.
+    run::<()>(&mut client, "CONFIG SET maxmemory-policy volatile-ttl maxmemory 1").unwrap();
+    run::<()>(&mut client, "SET key 1").unwrap_err();
+    run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction maxmemory 0").unwrap();
+    assert!(!run::<bool>(&mut client, "EXISTS gateway:all").unwrap(), "it was evicted");
+    eventually(SOON, || (marker(&mut client) != before).then_some(()));
+    assert_eq!(resumes(&gateway, Some(&since)).1, Some(false));
+    beginning(&gateway);
+}
