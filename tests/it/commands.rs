@@ -64,7 +64,7 @@ fn the_commands_of_the_pages_work() {
             run += 1;
         }
     }
-    assert_eq!(run, 5, "a block of commands came or went: run it here, or list why not");
+    assert_eq!(run, 6, "a block of commands came or went: run it here, or list why not");
     for message in ["from a terminal", "from anywhere", "to everybody", "to these"] {
         client.hears(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
     }

@@ -79,7 +79,7 @@ async fn keep_subscribed(
                 () = audience.changed() => {}
                 () = sweep.due() => {
                     // The data may have been removed, and with it the marker.
-                    dataset::keep_marked(state).await;
+                    dataset::keep_marked_if_due(state).await;
                     sweep.verify_batch(state);
                 }
             }

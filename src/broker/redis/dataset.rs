@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, Pipeline, RedisError, RedisResult};
@@ -17,6 +18,9 @@ use super::loss::plain;
 use super::options::RedisOptions;
 use super::read_error::ReadError;
 use super::state::State;
+
+/// `gateway_mark` runs `INFO`, and a process with many channels checks histories many times a second.
+const MARK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a gateway knows of the data of its prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +114,10 @@ pub(super) struct KnownDataset {
 
 #[derive(Default)]
 struct Known {
+    /// Whether this process has put its settings into force.
     is_marked: bool,
+    /// When it last tried to mark the data.
+    tried: Option<Instant>,
     /// On what was marked last.
     notes: Vec<String>,
     /// Why the data was not marked since.
@@ -137,9 +144,15 @@ impl KnownDataset {
         known.notes.iter().chain(&known.failure).cloned().collect()
     }
 
-    /// Whether this process has put its settings into force.
-    fn is_marked(&self) -> bool {
-        self.known().is_marked
+    /// Notes an attempt. Whether it is one of a process that has not put its settings into force yet.
+    fn begin(&self) -> bool {
+        let mut known = self.known();
+        known.tried = Some(Instant::now());
+        !known.is_marked
+    }
+
+    fn is_due(&self) -> bool {
+        self.known().tried.is_none_or(|tried| tried.elapsed() >= MARK_EVERY)
     }
 
     fn set(&self, dataset: &Dataset) {
@@ -185,10 +198,17 @@ impl Known {
     }
 }
 
+/// [`keep_marked`], unless that was done a moment ago.
+pub(super) async fn keep_marked_if_due(state: &State) {
+    if state.dataset.is_due() {
+        keep_marked(state).await;
+    }
+}
+
 /// Marks the data, and loads the function first if Redis does not have it. A failure does not end the link.
 pub(super) async fn keep_marked(state: &State) {
     let Some(mut commands) = state.commands() else { return };
-    let is_first = !state.dataset.is_marked();
+    let is_first = state.dataset.begin();
     let mut answer = mark(&mut commands, &state.options, is_first).await;
     if answer.as_ref().is_err_and(function::is_missing) {
         function::load(state, &mut commands).await;

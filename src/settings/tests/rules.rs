@@ -147,6 +147,12 @@ fn the_broker_is_checked() {
     for bad in ["", "a b", "a{b", "a}b", "é", "a\nb", &"a".repeat(65)] {
         assert_refused(development(&[("broker.prefix", bad)]), &["broker.prefix"]);
     }
+    for bad in ["gateway:user", ":", "a:"] {
+        assert_refused(
+            development(&[("broker.prefix", bad)]),
+            &["broker.prefix", "must not contain a colon"],
+        );
+    }
 }
 
 #[test]

@@ -17,6 +17,13 @@ impl Settings {
                 "must be 1 to 64 printable ASCII characters without space and braces",
             );
         }
+        if broker.prefix.contains(':') {
+            return refuse(
+                "broker.prefix",
+                "must not contain a colon: the prefix of a key ends at its first one, so that clients of one prefix \
+                 could name channels of another",
+            );
+        }
         count("broker.history_size", broker.history_size, 1..=1_000_000)?;
         time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY)?;
         time("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY)?;

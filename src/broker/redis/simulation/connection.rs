@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::super::super::audience::Turn;
 use super::link::{LinkOptions, Recovering};
-use super::server::{Birth, Server};
+use super::server::Server;
 use protocol::channel::ChannelName;
 use protocol::history::{Page, Tail};
 use protocol::position::Position;
@@ -55,10 +55,8 @@ pub(super) enum Command {
         since: Position,
         answer: Option<Result<Page, ()>>,
     },
-    /// Marks the data, and then says when that was.
-    Born {
-        marked: Option<Birth>,
-    },
+    /// Marks the data.
+    Mark,
     Time {
         unix_ms: Option<u64>,
     },
@@ -125,15 +123,9 @@ impl Connection {
                     _ => Ok(server.page(channel, *since, options.page_entries)),
                 });
             }
-            Command::Born { marked: Some(birth) } => {
-                server.write_birth(*birth);
+            Command::Mark => {
+                server.mark();
                 self.commands.remove(index);
-            }
-            Command::Born { marked } => {
-                *marked = server.mark_born();
-                if marked.is_none() {
-                    self.commands.remove(index);
-                }
             }
             Command::Probe => {
                 self.wire.push_back(Push::Received(Received::Probe));
@@ -147,12 +139,11 @@ impl Connection {
 impl Command {
     pub(super) fn is_executed(&self) -> bool {
         match self {
-            Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Probe => false,
+            Self::Subscribe(_) | Self::Unsubscribe(_) | Self::Mark | Self::Probe => false,
             Self::Tails { channels, now_ms, tails, is_refused } => {
                 *is_refused || (now_ms.is_some() && channels.len() == tails.len())
             }
             Self::Page { answer, .. } => answer.is_some(),
-            Self::Born { .. } => false,
             Self::Time { unix_ms } => unix_ms.is_some(),
         }
     }

@@ -225,7 +225,7 @@ impl Link {
         if turn.is_empty() {
             self.is_idle = true;
             if !std::mem::replace(&mut connection.is_complete, true) {
-                connection.commands.extend([Command::Born { marked: None }, Command::Probe]);
+                connection.commands.extend([Command::Mark, Command::Probe]);
             }
             return;
         }
@@ -284,7 +284,7 @@ impl Link {
                 return self.on_client_page(name, answer?);
             }
             Command::Time { unix_ms } => self.clock = Some(ClockSample::new(unix_ms?, at)),
-            Command::Subscribe(_) | Command::Unsubscribe(_) | Command::Born { .. } | Command::Probe => {}
+            Command::Subscribe(_) | Command::Unsubscribe(_) | Command::Mark | Command::Probe => {}
         }
         None
     }

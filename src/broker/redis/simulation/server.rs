@@ -16,8 +16,6 @@ pub(crate) struct Server {
     /// What a crash would leave.
     saved: Data,
     function: Function,
-    /// How often the data was marked.
-    marks: u64,
     /// How many messages a history keeps.
     history_size: usize,
     ttl_ms: u64,
@@ -26,16 +24,8 @@ pub(crate) struct Server {
 #[derive(Clone, Default)]
 struct Data {
     streams: BTreeMap<ChannelName, Stream>,
-    /// The mark of who has said last when that was.
-    born: Option<u64>,
-    born_at: Option<Birth>,
-}
-
-/// What `birth.rs` writes in two steps.
-#[derive(Clone, Copy)]
-pub(super) struct Birth {
-    mark: u64,
-    unix_ms: u64,
+    /// The dataset marker: since when the data has been whole.
+    whole_since_ms: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -63,7 +53,7 @@ struct Function {
 impl Server {
     pub(crate) fn new(clock_ms: u64, history_size: usize, ttl_ms: u64) -> Self {
         let (data, saved, function) = (Data::default(), Data::default(), Function::default());
-        Self { clock_ms, data, saved, function, marks: 0, history_size, ttl_ms }
+        Self { clock_ms, data, saved, function, history_size, ttl_ms }
     }
 
     /// Redis removes a key when its time is over, or when somebody asks for it then.
@@ -124,24 +114,14 @@ impl Server {
             after: stored.after,
             publication: Some(Arc::clone(&stored.publication)),
         });
-        let born_ms = self.data.birth().map_or(u64::MAX, |birth| birth.unix_ms);
-        let whole_since_ms = born_ms.max(self.clock_ms.saturating_sub(self.ttl_ms));
+        let marked_ms = self.data.whole_since_ms.unwrap_or(u64::MAX);
+        let whole_since_ms = marked_ms.max(self.clock_ms.saturating_sub(self.ttl_ms));
         Page { entries: entries.collect(), tail, whole_since_ms }
     }
 
-    /// The first step of saying since when the data has been whole, unless it was said already.
-    pub(super) fn mark_born(&mut self) -> Option<Birth> {
-        if self.data.birth().is_some() {
-            return None;
-        }
-        self.marks += 1;
-        self.data.born = Some(self.marks);
-        Some(Birth { mark: self.marks, unix_ms: self.clock_ms })
-    }
-
-    /// The second.
-    pub(super) fn write_birth(&mut self, birth: Birth) {
-        self.data.born_at = Some(birth);
+    /// `gateway_mark`.
+    pub(super) fn mark(&mut self) {
+        self.data.whole_since_ms.get_or_insert(self.clock_ms + 1);
     }
 
     /// The data reaches the disk, or the next primary.
@@ -174,12 +154,6 @@ impl Server {
     /// `DEL`.
     pub(crate) fn delete(&mut self, channel: &ChannelName) {
         self.data.streams.remove(channel);
-    }
-}
-
-impl Data {
-    fn birth(&self) -> Option<Birth> {
-        self.born_at.filter(|birth| self.born == Some(birth.mark))
     }
 }
 
