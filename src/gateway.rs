@@ -12,6 +12,7 @@ use crate::auth::{AuthSetupError, Authenticator};
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, RecoveryLimits};
 use crate::http::{self, Admin, ApiKey, Deployment, Readiness};
+use crate::hub::core::HubRules;
 use crate::hub::messages::Drain;
 use crate::hub::{HubLimits, Hubs};
 use crate::metrics::Metrics;
@@ -57,8 +58,6 @@ pub enum StartError {
 /// A gateway that is serving.
 #[derive(Debug)]
 pub struct Gateway {
-    public_addr: SocketAddr,
-    admin_addr: SocketAddr,
     settings: Settings,
     broker: Broker,
     hubs: Hubs,
@@ -91,11 +90,14 @@ impl Gateway {
             let limits = SessionLimits::new(settings.limits.unidentified, settings.limits.sessions_per_user);
             let hub_limits = HubLimits {
                 inbox_bytes: settings.broker.inbox_bytes,
-                recovery: RecoveryLimits {
-                    messages: settings.session.recovery_limit,
-                    // What comes meanwhile needs room as well.
-                    bytes: settings.session.outbound_bytes / 2,
-                },
+                rules: HubRules::new(
+                    RecoveryLimits {
+                        messages: settings.session.recovery_limit,
+                        // What comes meanwhile needs room as well.
+                        bytes: settings.session.outbound_bytes / 2,
+                    },
+                    settings.broker.response_timeout,
+                ),
             };
             // Runs on each worker thread: its hub and its sessions stay there.
             move || Sessions {
@@ -142,17 +144,7 @@ impl Gateway {
         if settings.auth.kind == AuthKind::Insecure {
             log::warn!("auth.kind is insecure: anybody may be any user, by naming it; for development only");
         }
-        Ok(Self { public_addr, admin_addr, settings, broker, hubs, connections, drain, servers })
-    }
-
-    /// Where clients connect.
-    pub fn public_addr(&self) -> SocketAddr {
-        self.public_addr
-    }
-
-    /// Where operators and backends connect.
-    pub fn admin_addr(&self) -> SocketAddr {
-        self.admin_addr
+        Ok(Self { settings, broker, hubs, connections, drain, servers })
     }
 
     /// Goes away in order: not ready any more, but still serving; after `drain.delay` every socket is told so and closed, spread

@@ -6,11 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use emagine_gateway::hub::registry::{Line, Registry, Slot};
+use emagine_gateway::hub::registry::{FrameSink, MAX_HELD, Registry, SessionKey};
 use protocol::channel::ChannelName;
 use protocol::command::Command;
 use protocol::position::Position;
-use protocol::publication::Publication;
+use protocol::publication::{Payload, Publication};
 use protocol::{Variant, Version};
 
 /// One path: what is prepared once, and what is then done each time.
@@ -39,7 +39,7 @@ const MESSAGE_BYTES: usize = 128;
 #[derive(Clone, Default)]
 struct Sink(Rc<Cell<usize>>);
 
-impl Line for Sink {
+impl FrameSink for Sink {
     fn send(&self, frame: Bytes) -> bool {
         self.0.set(self.0.get() + frame.len());
         true
@@ -55,10 +55,11 @@ fn channel(name: &str) -> ChannelName {
 fn publication(name: &str, offset: u64) -> Publication {
     let message = format!(r#"{{"text":"{}"}}"#, "x".repeat(MESSAGE_BYTES - 11));
     let payload = format!("@1732390000000-{offset} {message}");
-    Publication::decode(channel(name), payload.as_bytes(), 1_000).expect("a valid payload")
+    let Payload { position, message } = Payload::parse(payload.as_bytes(), 1_000).expect("a valid payload");
+    Publication::new(channel(name), position, message)
 }
 
-/// One without a place, which may come again and again.
+/// One without a position, which may come again and again.
 fn plain(name: &str) -> Arc<Publication> {
     let durable = publication(name, 1);
     Arc::new(Publication::new(channel(name), None, durable.message().to_owned().into()))
@@ -81,50 +82,64 @@ fn encode(variant: Variant) -> Box<dyn FnMut()> {
 
 /// Sessions that are live on their user's channel and on `all`.
 fn registry() -> Registry<Sink> {
-    let mut registry = Registry::default();
-    let line = Sink::default();
+    let mut registry = Registry::new(MAX_HELD);
+    let sink = Sink::default();
     for index in 0..SESSIONS {
-        let session = registry.join(Version::V1, line.clone());
+        let session = registry.connect(Version::V1, sink.clone());
         for channel in [channel(&format!("user:{index}")), ChannelName::all()] {
-            subscribe(&mut registry, session, &channel);
+            subscribe(&mut registry, session, &channel, Position::before(1));
+            settle(&mut registry, session, &channel, Arc::new([]));
+            registry.go_live(session, &channel);
         }
-        registry.go_live_everywhere(session);
     }
     registry
 }
 
-fn subscribe(registry: &mut Registry<Sink>, session: Slot, channel: &ChannelName) {
-    registry.subscribe(session, channel);
-    registry.confirm(channel, Position::before(1));
+fn subscribe(registry: &mut Registry<Sink>, session: SessionKey, channel: &ChannelName, cut: Position) {
+    registry.subscribe(session, channel, None, 0);
+    registry.confirm(channel, Some(cut));
+    registry.pending(session, channel).expect("a new subscription").set_cut(cut, false);
+}
+
+/// It is known what the client has missed, and it is told so.
+fn settle(
+    registry: &mut Registry<Sink>,
+    session: SessionKey,
+    channel: &ChannelName,
+    missed: Arc<[Arc<Publication>]>,
+) {
+    let pending = registry.pending(session, channel).expect("a new subscription");
+    pending.settle(missed);
+    pending.tell(true);
 }
 
 fn route_to_one() -> Box<dyn FnMut()> {
     let (mut registry, publication) = (registry(), plain("user:7"));
-    Box::new(move || assert_eq!(registry.deliver(black_box(&publication)).delivered, 1))
+    Box::new(move || assert_eq!(registry.deliver(black_box(&publication), |_| false).0.delivered, 1))
 }
 
 fn route_to_all() -> Box<dyn FnMut()> {
     let (mut registry, publication) = (registry(), plain("all"));
-    Box::new(move || assert_eq!(registry.deliver(black_box(&publication)).delivered, SESSIONS as u64))
+    Box::new(move || {
+        assert_eq!(registry.deliver(black_box(&publication), |_| false).0.delivered, SESSIONS as u64);
+    })
 }
 
-/// One comes back while messages go on: what it missed and what was held back meanwhile overlap by half.
+/// One comes back while messages go on: of what comes meanwhile, half is part of what it missed.
 fn merge() -> Box<dyn FnMut()> {
     let room = channel("room:7");
     let all: Vec<_> =
         (1..=MISSED + MISSED / 2).map(|offset| Arc::new(publication("room:7", offset))).collect();
-    let missed = all[..MISSED as usize].to_vec();
-    let last = missed.last().and_then(|publication| publication.position()).expect("a durable message");
-    let mut registry = Registry::default();
+    let missed: Arc<[_]> = all[..MISSED as usize].into();
+    let cut = missed.last().and_then(|publication| publication.position()).expect("a durable message");
+    let mut registry = Registry::new(MAX_HELD);
     Box::new(move || {
-        let session = registry.join(Version::V2, Sink::default());
-        subscribe(&mut registry, session, &room);
+        let session = registry.connect(Version::V2, Sink::default());
+        subscribe(&mut registry, session, &room, cut);
         for publication in &all[MISSED as usize / 2..] {
-            registry.deliver(publication);
+            registry.deliver(publication, |_| false);
         }
-        let beginning = registry.beginning(session, &room).expect("a confirmed subscription");
-        let restored = (missed.clone(), last);
-        registry.restore(session, &room, beginning.number, restored, 0);
+        settle(&mut registry, session, &room, Arc::clone(&missed));
         assert_eq!(registry.go_live(session, &room), all.len() as u64);
         drop(registry.leave(session));
     })

@@ -2,46 +2,43 @@
 
 use std::sync::Arc;
 
-use protocol::history::{Hole, Page};
+use protocol::history::{Page, Proof};
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// How much one client may catch up with.
-#[derive(Debug, Clone, Copy)]
+/// How much one client may be given of a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecoveryLimits {
     /// Messages of one channel.
     pub messages: usize,
-    /// Bytes of the frames that it takes, over all channels asked for at once.
+    /// Bytes of the frames that it takes, over all channels asked for at once. One message may be longer.
     pub bytes: usize,
 }
 
 /// What a frame has besides its message: names, the position, and the channel's name up to a usual length.
 const FRAME_BYTES: usize = 128;
+/// By how much a page may grow: the first entries say how long the others are, about.
+const GROWTH: usize = 4;
 
-/// Everything behind a client's position, up to the end of the history.
+/// Everything between a client's position and the cut of its subscription.
 #[derive(Debug, Clone)]
 pub struct Recovered {
     /// The messages, in order.
-    pub publications: Vec<Arc<Publication>>,
+    pub publications: Arc<[Arc<Publication>]>,
     /// About how many bytes their frames have.
     pub bytes: usize,
-    /// Where the history ended.
-    pub position: Position,
 }
 
 /// Why a client does not continue where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotRecovered {
     /// The history is another one, or has been trimmed or lost its end.
-    #[error("the history does not continue from this place")]
+    #[error("the history does not continue from this position")]
     Lost,
-    /// More is missing than may be recovered.
-    #[error("more is missing than may be recovered")]
+    /// More is missing than may be given.
+    #[error("more is missing than may be given")]
     TooMuch,
-    /// The broker is out of reach, or too many are recovering.
-    #[error("the history is out of reach")]
-    Unavailable,
-    /// The broker refuses to read it.
+    /// The history's own data cannot be read: another kind of key stands there, or a right is missing.
     #[error("the history cannot be read")]
     Unreadable,
 }
@@ -52,57 +49,83 @@ impl NotRecovered {
         match self {
             Self::Lost => "lost",
             Self::TooMuch => "too_much",
-            Self::Unavailable => "unavailable",
             Self::Unreadable => "unreadable",
         }
     }
 }
 
-/// The link was lost before a history was read, which says nothing of the history: it is to be read again, over another
-/// link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the link was lost before the history was read")]
-pub struct Interrupted;
-
 /// Puts the pages of one recovery together.
 #[derive(Debug)]
 pub(super) struct Recovery {
+    cut: Position,
     limits: RecoveryLimits,
-    place: Position,
+    position: Position,
     publications: Vec<Arc<Publication>>,
     bytes: usize,
+    /// Entries of the last page.
+    page_entries: usize,
 }
 
 impl Recovery {
-    pub(super) fn new(since: Position, limits: RecoveryLimits) -> Self {
-        Self { limits, place: since, publications: Vec::new(), bytes: 0 }
-    }
-
-    /// The place behind which to read next.
-    pub(super) fn place(&self) -> Position {
-        self.place
-    }
-
-    /// Takes the page behind [`place`](Self::place). `Ok(true)` when it was the last.
-    pub(super) fn take(&mut self, page: Page) -> Result<bool, NotRecovered> {
-        let is_last = match page.prove(self.place) {
-            Ok(()) => true,
-            Err(Hole::TooMuch) => false,
-            Err(Hole::Lost) => return Err(NotRecovered::Lost),
-        };
-        self.place = page.entries.last().map_or(page.tail, |entry| entry.position);
-        for publication in page.entries.into_iter().filter_map(|entry| entry.publication) {
-            self.bytes += publication.message().get().len() + FRAME_BYTES;
-            self.publications.push(publication);
+    /// # Errors
+    /// [`NotRecovered::TooMuch`]: arithmetic shows it before anything is read.
+    pub(super) fn new(since: Position, cut: Position, limits: RecoveryLimits) -> Result<Self, NotRecovered> {
+        let recovery =
+            Self { cut, limits, position: since, publications: Vec::new(), bytes: 0, page_entries: 0 };
+        match recovery.missing() {
+            Some(missing) if missing > limits.messages as u64 => Err(NotRecovered::TooMuch),
+            _ => Ok(recovery),
         }
-        if self.publications.len() > self.limits.messages || self.bytes > self.limits.bytes {
+    }
+
+    /// The position behind which to read next.
+    pub(super) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// How many messages are missing, where both positions have one epoch.
+    fn missing(&self) -> Option<u64> {
+        let is_one_epoch = self.position.epoch == self.cut.epoch;
+        is_one_epoch.then(|| self.cut.offset.saturating_sub(self.position.offset))
+    }
+
+    /// How many entries to read next, so that a read costs about what may be given and not what is stored.
+    pub(super) fn next_entries(&self, max_payload_bytes: usize) -> usize {
+        let left = self.limits.bytes.saturating_sub(self.bytes);
+        let entries = match self.publications.len() {
+            0 => left / max_payload_bytes.max(1),
+            read => (left * read / self.bytes.max(1)).min(GROWTH * self.page_entries),
+        };
+        let missing = self.missing().and_then(|missing| usize::try_from(missing).ok());
+        // One more than allowed shows that there are too many.
+        let allowed = self.limits.messages - self.publications.len().min(self.limits.messages) + 1;
+        entries.min(missing.unwrap_or(usize::MAX)).min(allowed).max(1)
+    }
+
+    /// Takes the page behind [`position`](Self::position). `Ok(true)` when it was the last.
+    ///
+    /// # Errors
+    /// Nothing can be given.
+    pub(super) fn take(&mut self, page: &Page) -> Result<bool, NotRecovered> {
+        let proof = page.prove(self.position, self.cut).map_err(|_| NotRecovered::Lost)?;
+        self.page_entries = page.entries.len();
+        for entry in page.entries_until(self.cut) {
+            self.position = entry.position;
+            if let Some(publication) = &entry.publication {
+                self.bytes += publication.message().get().len() + FRAME_BYTES;
+                self.publications.push(Arc::clone(publication));
+            }
+        }
+        // One message always goes through: otherwise a long one could be published and never recovered.
+        let is_too_long = self.bytes > self.limits.bytes && self.publications.len() > 1;
+        if self.publications.len() > self.limits.messages || is_too_long {
             return Err(NotRecovered::TooMuch);
         }
-        Ok(is_last)
+        Ok(proof == Proof::Complete)
     }
 
     pub(super) fn finish(self) -> Recovered {
-        Recovered { publications: self.publications, bytes: self.bytes, position: self.place }
+        Recovered { publications: self.publications.into(), bytes: self.bytes }
     }
 }
 
@@ -112,34 +135,60 @@ mod tests {
     use protocol::channel::ChannelName;
     use protocol::history::Entry;
 
-    fn page(offsets: std::ops::RangeInclusive<u64>, tail: u64) -> Page {
+    fn at(offset: u64) -> Position {
+        Position { epoch: 9, offset }
+    }
+
+    fn page(offsets: std::ops::RangeInclusive<u64>, message: &str) -> Page {
         let entries = offsets.map(|offset| {
-            let position = Position { epoch: 9, offset };
-            let payload = format!("@{position} {offset}");
-            let publication = Publication::decode(ChannelName::all(), payload.as_bytes(), 100).unwrap();
+            let position = at(offset);
+            let payload = format!("@{position} {message}");
+            let publication = Publication::decode(ChannelName::all(), payload.as_bytes(), 10_000).unwrap();
             Entry { position, after: None, publication: Some(Arc::new(publication)) }
         });
-        Page { entries: entries.collect(), tail: Position { epoch: 9, offset: tail }, whole_since_ms: 0 }
+        Page { entries: entries.collect(), tail: at(100), whole_since_ms: 0 }
     }
 
     const LIMITS: RecoveryLimits = RecoveryLimits { messages: 5, bytes: 5 * FRAME_BYTES + 7 };
 
     #[test]
-    fn pages_are_put_together_up_to_the_end() {
-        let mut recovery = Recovery::new(Position { epoch: 9, offset: 1 }, LIMITS);
-        assert_eq!(recovery.take(page(2..=3, 4)), Ok(false));
-        assert_eq!(recovery.place().offset, 3);
-        assert_eq!(recovery.take(page(4..=5, 5)), Ok(true), "it has grown meanwhile");
-        let recovered = recovery.finish();
-        assert_eq!(recovered.publications.len(), 4);
-        assert_eq!(recovered.position.offset, 5);
+    fn pages_are_put_together_up_to_the_cut() {
+        let mut recovery = Recovery::new(at(1), at(5), LIMITS).unwrap();
+        assert_eq!(recovery.take(&page(2..=3, "1")), Ok(false));
+        assert_eq!(recovery.position().offset, 3);
+        assert_eq!(recovery.take(&page(4..=7, "1")), Ok(true), "what is behind the cut is passed over");
+        assert_eq!(recovery.finish().publications.len(), 4);
     }
 
     #[test]
-    fn beyond_a_bound_nothing_is_recovered() {
-        let many = Recovery::new(Position { epoch: 9, offset: 0 }, LIMITS).take(page(1..=6, 6));
+    fn beyond_a_bound_nothing_is_given() {
+        assert_eq!(Recovery::new(at(1), at(7), LIMITS).err(), Some(NotRecovered::TooMuch), "without a read");
+        let two_epochs = Position { epoch: 8, offset: 0 };
+        let many = Recovery::new(two_epochs, at(6), LIMITS).unwrap().take(&page(1..=6, "1"));
         assert_eq!(many, Err(NotRecovered::TooMuch));
-        let long = Recovery::new(Position { epoch: 9, offset: 9 }, LIMITS).take(page(10..=14, 14));
+        let long = Recovery::new(at(9), at(14), LIMITS).unwrap().take(&page(10..=14, "100"));
         assert_eq!(long, Err(NotRecovered::TooMuch));
+    }
+
+    #[test]
+    fn one_message_always_goes_through() {
+        let message = "1".repeat(9_000);
+        let mut recovery = Recovery::new(at(1), at(2), LIMITS).unwrap();
+        assert_eq!(recovery.take(&page(2..=2, &message)), Ok(true));
+    }
+
+    #[test]
+    fn a_read_costs_what_may_be_given() {
+        let limits = RecoveryLimits { messages: 1_000, bytes: 64_000 };
+        let mut recovery = Recovery::new(at(0), at(900), limits).unwrap();
+        assert_eq!(recovery.next_entries(1_000_000), 1, "one may fill it");
+        assert_eq!(recovery.next_entries(1_000), 64);
+        recovery.take(&page(1..=1, &"1".repeat(900))).unwrap();
+        assert_eq!(recovery.next_entries(1_000_000), 4, "it grows");
+        recovery.take(&page(2..=5, &"1".repeat(900))).unwrap();
+        recovery.take(&page(6..=21, &"1".repeat(900))).unwrap();
+        assert_eq!(recovery.next_entries(1_000_000), (64_000 - 21 * 1_028) * 21 / (21 * 1_028));
+        let few = Recovery::new(at(0), at(3), limits).unwrap();
+        assert_eq!(few.next_entries(1), 3, "no more than are missing");
     }
 }

@@ -32,7 +32,7 @@ pub(super) enum ApiError {
     #[error("no such session on this replica")]
     NoSuchSession,
     #[error(transparent)]
-    HubSilent(#[from] crate::hub::HubSilent),
+    HubTimeout(#[from] crate::hub::HubTimeout),
     #[error("the body did not come in time (setting admin.request_timeout)")]
     BodyTooSlow,
     #[error("the body is too long")]
@@ -63,7 +63,7 @@ impl ApiError {
             Self::BadQuery(_) => "bad_query",
             Self::BadUser => "bad_user",
             Self::NoSuchSession => "no_such_session",
-            Self::HubSilent(_) => "worker_timeout",
+            Self::HubTimeout(_) => "worker_timeout",
             Self::BodyTooSlow => "body_too_slow",
             Self::BadBody(_) => "bad_body",
             Self::BadChannel(_) => "bad_channel",
@@ -105,7 +105,7 @@ impl ResponseError for ApiError {
             Self::Publish(
                 PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),
             ) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::HubSilent(_) | Self::Publish(PublishError::Timeout | PublishError::Interrupted) => {
+            Self::HubTimeout(_) | Self::Publish(PublishError::Timeout | PublishError::Interrupted) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
             Self::Publish(PublishError::Refused(_)) => StatusCode::BAD_GATEWAY,

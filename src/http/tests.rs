@@ -64,7 +64,7 @@ async fn a_publication_keeps_its_bytes() {
     let admin = admin(ApiKey::Open);
     let heard = Arc::new(Heard::default());
     let hub = admin.broker.attach(Arc::clone(&heard) as _);
-    admin.broker.subscribe(hub, vec![ChannelName::parse("room:7").unwrap()]);
+    admin.broker.subscribe(hub, 1, vec![ChannelName::parse("room:7").unwrap()], false);
     let body = r#"{"channel":"room:7","message":{"id": 5306328986810385677, "a":1.0}}"#;
     assert_eq!(send(&admin, post("/v1/publish", body)).await, (StatusCode::OK, json!({})));
     assert_eq!(*heard.0.lock().unwrap(), [r#"room:7 {"id": 5306328986810385677, "a":1.0}"#]);

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use actix::{AsyncContext as _, Context, Handler};
 use rand::seq::SliceRandom as _;
 
-use super::messages::{Drain, SessionEvent};
-use super::{Hub, tell};
+use super::messages::SessionEvent;
 use protocol::SessionId;
 
 /// How often a batch is sent away: short enough to look even, long enough to cost nothing.
-const STEP: Duration = Duration::from_millis(50);
+pub(super) const STEP: Duration = Duration::from_millis(50);
 /// A client is told to come back after a random time in this range, in milliseconds: long enough to spread
 /// thousands, short enough that people hardly notice.
 const COME_BACK_MS: std::ops::RangeInclusive<u64> = 200..=3_000;
@@ -28,14 +26,14 @@ pub(super) struct Draining {
 
 impl Draining {
     /// Everybody, in random order.
-    fn new(mut sessions: Vec<SessionId>, window: Duration) -> Self {
+    pub(super) fn new(mut sessions: Vec<SessionId>, window: Duration) -> Self {
         sessions.shuffle(&mut rand::rng());
         let steps = (window.as_millis() / STEP.as_millis()).max(1) as usize;
         Self { total: sessions.len(), waiting: sessions, steps, taken: 0 }
     }
 
     /// The next ones to go: after each step as large a part is gone as of the window.
-    fn next_batch(&mut self) -> Vec<SessionId> {
+    pub(super) fn next_batch(&mut self) -> Vec<SessionId> {
         self.taken = (self.taken + 1).min(self.steps);
         let gone = (self.total * self.taken).div_ceil(self.steps);
         self.waiting.split_off(self.total.saturating_sub(gone).min(self.waiting.len()))
@@ -44,29 +42,6 @@ impl Draining {
     /// What a session that goes is told.
     pub(super) fn farewell() -> SessionEvent {
         SessionEvent::Drain { after_ms: rand::random_range(COME_BACK_MS) }
-    }
-}
-
-impl Handler<Drain> for Hub {
-    type Result = ();
-
-    fn handle(&mut self, Drain { window }: Drain, context: &mut Context<Self>) {
-        if self.draining.is_none() {
-            self.draining = Some(Draining::new(self.sessions.keys().copied().collect(), window));
-            self.send_some_away();
-            context.run_interval(STEP, |hub, _| hub.send_some_away());
-        }
-    }
-}
-
-impl Hub {
-    fn send_some_away(&mut self) {
-        let Some(draining) = &mut self.draining else { return };
-        for session in draining.next_batch() {
-            if let Some(connected) = self.sessions.get(&session) {
-                tell(&connected.recipient, Draining::farewell());
-            }
-        }
     }
 }
 

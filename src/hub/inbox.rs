@@ -2,32 +2,34 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use actix::Addr;
-
-use super::Hub;
-use super::messages::FromBroker;
+use super::messages::HubInput;
 use crate::broker::{HubEvent, Inbox, InboxFull};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::publication::Publication;
 
+/// Where the messages of a hub wait, in order.
+pub trait Mailbox: Send + Sync + 'static {
+    /// Appends a message.
+    fn push(&self, message: HubInput);
+}
+
 /// The broker's way to one hub.
 ///
 /// An actor's mailbox counts messages, and one that is full blocks or drops without a word; here bytes are
 /// counted, and what does not fit is refused aloud.
 #[derive(Debug)]
-pub(super) struct HubInbox {
-    hub: Addr<Hub>,
-    room: Room,
-    metrics: Metrics,
+pub struct HubInbox<M> {
+    mailbox: M,
+    budget: Arc<InboxBudget>,
 }
 
-/// How much more an inbox takes: a plain struct.
+/// How much more an inbox takes: plain counters, shared with the hub.
 #[derive(Debug)]
-pub(super) struct Room {
+pub struct InboxBudget {
     queued_bytes: AtomicUsize,
     limit_bytes: usize,
     /// Channels of which something was refused and whose gap is on its way, behind what was accepted before.
@@ -35,60 +37,41 @@ pub(super) struct Room {
     gaps: Mutex<HashSet<ChannelName>>,
     /// How many these are, to be read without the lock.
     open_gaps: AtomicUsize,
+    metrics: Metrics,
 }
 
 /// A publication for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
+enum Refused {
     /// Its channel's gap must be told, behind what was accepted before.
     OwesGap,
     /// Its channel's gap is on its way.
     BeforeGap,
 }
 
-impl HubInbox {
-    pub(super) fn new(hub: Addr<Hub>, limit_bytes: usize, metrics: Metrics) -> Self {
-        Self { hub, room: Room::new(limit_bytes), metrics }
-    }
-
-    /// The hub holds so many bytes more on account of a publication.
-    pub(super) fn hold(&self, bytes: usize) {
-        self.room.hold(bytes);
-        self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
-    }
-
-    /// The hub has dealt with a publication of so many bytes.
-    pub(super) fn release(&self, bytes: usize) {
-        self.room.release(bytes);
-        self.metrics.hub_inbox_bytes.dec_by(bytes as i64);
-    }
-
-    /// The hub has told the sessions of a channel that something may be missing.
-    pub(super) fn gap_told(&self, channel: &ChannelName) {
-        self.room.gap_told(channel);
-    }
-
-    fn owe_gap(&self, channel: &ChannelName) {
-        Metrics::count(&self.metrics.gaps, GapReason::Overflow.label());
-        let (channel, reason) = (channel.clone(), GapReason::Overflow);
-        self.hub.do_send(FromBroker(HubEvent::Gap { channel, reason, place: None }));
+impl<M: Mailbox> HubInbox<M> {
+    /// The inbox of the hub with this mailbox, which shares the budget.
+    pub fn new(mailbox: M, budget: Arc<InboxBudget>) -> Self {
+        Self { mailbox, budget }
     }
 }
 
-impl Room {
-    pub(super) fn new(limit_bytes: usize) -> Self {
+impl InboxBudget {
+    /// An inbox for so many bytes of publications.
+    pub fn new(limit_bytes: usize, metrics: &Metrics) -> Self {
         Self {
             queued_bytes: AtomicUsize::new(0),
             limit_bytes,
             gaps: Mutex::default(),
             open_gaps: AtomicUsize::new(0),
+            metrics: metrics.clone(),
         }
     }
 
-    /// Takes a publication in; returns its bytes, to be [released](Self::release).
-    pub(super) fn accept(&self, publication: &Publication) -> Result<usize, Refused> {
+    /// Takes a publication in; its bytes are to be [released](Self::release).
+    fn accept(&self, publication: &Publication) -> Result<(), Refused> {
         let channel = publication.channel();
-        if self.open_gaps.load(Ordering::Acquire) > 0 && self.gaps().contains(channel) {
+        if self.owes_gap(channel) {
             return Err(Refused::BeforeGap);
         }
         let bytes = publication.queued_bytes();
@@ -101,18 +84,29 @@ impl Room {
             self.open_gaps.store(gaps.len(), Ordering::Release);
             return Err(Refused::OwesGap);
         }
-        Ok(bytes)
+        self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
+        Ok(())
     }
 
-    fn hold(&self, bytes: usize) {
+    /// Whether something of a channel was refused whose gap the hub has not told.
+    fn owes_gap(&self, channel: &ChannelName) -> bool {
+        self.open_gaps.load(Ordering::Acquire) > 0 && self.gaps().contains(channel)
+    }
+
+    /// The hub holds so many bytes more on account of a publication.
+    pub fn hold(&self, bytes: usize) {
         self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
     }
 
-    pub(super) fn release(&self, bytes: usize) {
+    /// The hub has dealt with a publication of so many bytes.
+    pub fn release(&self, bytes: usize) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.metrics.hub_inbox_bytes.dec_by(bytes as i64);
     }
 
-    pub(super) fn gap_told(&self, channel: &ChannelName) {
+    /// The hub has told the sessions of a channel that something may be missing.
+    pub fn gap_told(&self, channel: &ChannelName) {
         if self.open_gaps.load(Ordering::Acquire) > 0 {
             let mut gaps = self.gaps();
             gaps.remove(channel);
@@ -126,20 +120,29 @@ impl Room {
     }
 }
 
-impl Inbox for HubInbox {
+impl<M: Mailbox> Inbox for HubInbox<M> {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
-        if let HubEvent::Publication(publication) = &event {
-            match self.room.accept(publication) {
-                Ok(bytes) => self.metrics.hub_inbox_bytes.inc_by(bytes as i64),
-                Err(refused) => {
-                    if refused == Refused::OwesGap {
-                        self.owe_gap(publication.channel());
-                    }
-                    return Err(InboxFull);
-                }
-            };
+        if let HubEvent::Publication(publication) = &event
+            && let Err(refused) = self.budget.accept(publication)
+        {
+            if refused == Refused::OwesGap {
+                let (channel, reason) = (publication.channel().clone(), GapReason::Overflow);
+                Metrics::count(&self.budget.metrics.gaps, reason.label());
+                self.mailbox.push(HubInput::Broker(HubEvent::Gap { channel, reason, position: None }));
+            }
+            return Err(InboxFull);
         }
-        self.hub.do_send(FromBroker(event));
+        let event = match event {
+            // What is dropped until the channel's own gap has been told may be behind this position.
+            HubEvent::Gap { channel, reason, position: Some(_) } if self.budget.owes_gap(&channel) => {
+                HubEvent::Gap { channel, reason, position: None }
+            }
+            event => event,
+        };
+        self.mailbox.push(HubInput::Broker(event));
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,12 @@ use crate::broker::HubEvent;
 use crate::socket::addresses::AddressBlock;
 use crate::socket::outboxes::OutboxKey;
 use protocol::channel::ChannelName;
-use protocol::conversation::{Standing, Wanted};
+use protocol::conversation::Wanted;
+use protocol::event::SubscriptionState;
 use protocol::{SessionId, Variant, Version};
 
 /// A socket has been opened. Its session can be reached by control messages from now on; publications reach
-/// it only after [`Join`].
+/// it only after [`HubInput::Join`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Connect {
@@ -29,56 +30,51 @@ pub struct Connect {
     pub recipient: Recipient<SessionEvent>,
 }
 
-/// A session has been identified. Answered by [`SessionEvent::Joined`].
-#[derive(Debug, Message)]
+/// What a hub is told: by sessions, by the broker, and by itself.
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
-pub struct Join {
-    /// Which session.
-    pub session: SessionId,
-    /// The channels it is on from now on, not live yet.
-    pub channels: Vec<Wanted>,
-}
-
-/// A session wants one more channel. Answered by [`SessionEvent::Subscribed`].
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Subscribe {
-    /// Which session.
-    pub session: SessionId,
-    /// The channel, not live yet.
-    pub wanted: Wanted,
-    /// Comes back with the answer.
-    pub ticket: u32,
-}
-
-/// A session wants a channel no more.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Unsubscribe {
-    /// Which session.
-    pub session: SessionId,
-    /// The channel.
-    pub channel: ChannelName,
-    /// The frame that tells the client so, to be sent behind the channel's last message.
-    pub answer: Bytes,
-}
-
-/// The client has been told of its subscription: what is held back may follow.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct GoLive {
-    /// Which session.
-    pub session: SessionId,
-    /// Which channel; `None` for all of Join.
-    pub channel: Option<ChannelName>,
-}
-
-/// A session is gone.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Leave {
-    /// Which session.
-    pub session: SessionId,
+pub enum HubInput {
+    /// A session has been identified. Answered by [`SessionEvent::Joined`].
+    Join {
+        /// Which session.
+        session: SessionId,
+        /// The channels it is on from now on, not live yet.
+        channels: Vec<Wanted>,
+    },
+    /// A session wants one more channel, not live yet. Answered by [`SessionEvent::Subscribed`].
+    Subscribe {
+        /// Which session.
+        session: SessionId,
+        /// The channel.
+        wanted: Wanted,
+    },
+    /// A session wants a channel no more.
+    Unsubscribe {
+        /// Which session.
+        session: SessionId,
+        /// The channel.
+        channel: ChannelName,
+        /// The frame that tells the client so, to be sent behind the channel's last message.
+        answer: Bytes,
+    },
+    /// The client has been told of its subscription: what is held may follow.
+    GoLive {
+        /// Which session.
+        session: SessionId,
+        /// Which channel; `None` for all of Join that are not recovering.
+        channel: Option<ChannelName>,
+    },
+    /// A session is gone.
+    Leave {
+        /// Which session.
+        session: SessionId,
+    },
+    /// What the broker has for this hub.
+    Broker(HubEvent),
+    /// The next part of a fan-out that takes long is to be written.
+    FanoutTurn,
+    /// [`HubCore::next_deadline`](super::core::HubCore::next_deadline) has come.
+    DeadlinePassed,
 }
 
 /// Send everybody away, evenly spread over `window`.
@@ -144,23 +140,20 @@ pub enum Disconnect {
     User(ChannelName),
 }
 
-/// What the broker has for this hub.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct FromBroker(pub HubEvent);
-
 /// What a session is told.
-#[derive(Debug, Message)]
+#[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub enum SessionEvent {
-    /// The answer to [`Join`]: where each channel stands, in the order asked.
-    Joined(Vec<Standing>),
-    /// The answer to [`Subscribe`].
+    /// The answer to [`HubInput::Join`]: the state of each channel, in the order asked.
+    Joined(Vec<SubscriptionState>),
+    /// The answer to [`HubInput::Subscribe`], and what became of a channel that was recovering.
     Subscribed {
+        /// The channel.
+        channel: ChannelName,
         /// As asked.
         ticket: u32,
-        /// How the channel stands.
-        standing: Standing,
+        /// Its state.
+        state: SubscriptionState,
     },
     /// The replica is going away.
     Drain {

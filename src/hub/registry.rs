@@ -1,287 +1,263 @@
-//! Who is here on this worker thread: a plain struct, without actors, Redis or JSON.
+//! The sessions of one worker thread and their subscriptions: a plain struct, without actors, Redis or JSON.
 //!
-//! It answers one question fast, "who gets this publication", and keeps what makes the answer right: a
-//! subscription that is not live yet holds its publications back until its client has been told of it, so
-//! that nothing overtakes Ready.
+//! It answers one question fast, "who gets this publication", and keeps what makes the answer right: a subscription is
+//! confirmed at a position, its *cut*. What is published behind the cut is held until the client has been told of the
+//! subscription, so that nothing overtakes Ready.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use slab::Slab;
 
 pub use self::deliver::{Delivery, Receiver};
-use self::gate::{Gate, Item};
+use self::pending::Held;
+pub use self::pending::{MAX_HELD, PendingSubscription};
+use crate::broker::RequestId;
 use protocol::channel::ChannelName;
-use protocol::event::GapReason;
+use protocol::conversation::Since;
+use protocol::cursor::ChannelCursor;
 use protocol::position::Position;
-use protocol::publication::Publication;
 use protocol::{Variant, Version};
 
 mod deliver;
 mod gaps;
-mod gate;
 mod members;
+mod pending;
 
 /// The way out of one session, as the registry sees it.
-pub trait Line: Clone {
+pub trait FrameSink: Clone {
     /// Sends a prepared frame. Returns whether the session can still be reached.
     fn send(&self, frame: Bytes) -> bool;
     /// The session cannot keep up: end it.
     fn overflow(&self);
 }
 
-/// A session's place in the registry, free for another once it has left.
+/// Names a session in the registry; free for another once it has left.
 ///
-/// Inside, sessions go by their place and not by their name: four bytes instead of sixteen in every
-/// subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Slot(u32);
+/// Inside, sessions go by their key and not by their name: four bytes instead of sixteen in every subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(u32);
 
 /// The sessions of one worker thread and their subscriptions.
 #[derive(Debug)]
-pub struct Registry<L> {
-    sessions: Slab<Member<L>>,
-    channels: HashMap<ChannelName, Channel<L>>,
+pub struct Registry<S> {
+    sessions: Slab<Session<S>>,
+    channels: HashMap<ChannelName, Channel<S>>,
     subscriptions: usize,
     arrivals: Arrival,
+    max_held: usize,
 }
 
 #[derive(Debug)]
-struct Member<L> {
-    line: L,
+struct Session<S> {
+    sink: S,
     variant: Variant,
-    /// What it is on, and where it stands among the channel's subscribers: leaving costs a step for each of
-    /// its own channels, not a search among everybody.
+    /// What it is on, and where it stands among the channel's subscribers: leaving costs a step for each of its own
+    /// channels, not a search among everybody.
     memberships: Vec<Membership>,
 }
 
 #[derive(Debug)]
 struct Membership {
     channel: ChannelName,
-    place: u32,
+    index: u32,
 }
 
 #[derive(Debug)]
-struct Channel<L> {
-    subscribers: Vec<Subscriber<L>>,
-    /// Everything behind this place is delivered here; `None` until the broker has confirmed that it delivers
-    /// this channel.
-    place: Option<Position>,
-    /// Why something behind `place` may never come; its gap has been told to those who were here.
-    broken: Option<GapReason>,
+struct Channel<S> {
+    subscribers: Vec<Subscriber<S>>,
+    coverage: Coverage,
+    /// The call of the broker that has not been answered.
+    asked: Option<Asked>,
+}
+
+/// A call of the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Its name.
+    pub request: RequestId,
+    /// Whether the channel is compared with its history first.
+    pub verify: bool,
+}
+
+/// What is delivered of a channel here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coverage {
+    /// The broker has not confirmed the channel. What comes may be the end of an earlier subscription: it reaches nobody.
+    Unconfirmed,
+    /// Everything behind the cursor.
+    From(ChannelCursor),
+    /// What comes, but the position is not known before the next durable publication: something was missed, of which those
+    /// who were here have been told.
+    Unknown,
 }
 
 #[derive(Debug)]
-struct Subscriber<L> {
-    line: L,
+struct Subscriber<S> {
+    sink: S,
     /// `None` once live. Boxed, because most are live most of the time.
-    gate: Option<Box<Gate>>,
-    session: Slot,
+    pending: Option<Box<PendingSubscription>>,
+    session: SessionKey,
     variant: Variant,
 }
 
-/// The how-manieth publication of this registry: held back on several channels, they still leave as they came.
+/// Arrival sequence number; keeps publications of several channels in order.
 pub type Arrival = u64;
 
-/// Where a subscription begins that is not live yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beginning {
-    /// Everything behind this place is held back for it.
-    pub place: Position,
-    /// Tells it from an earlier subscription of the same session to the same channel.
-    pub number: u64,
-    /// Whether nothing behind the place was lost before the subscription was made.
-    pub is_whole: bool,
-}
-
-/// How a channel stands after a subscription to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChannelStanding {
-    /// Nobody of this thread was on it: the broker is to be asked for it.
-    New,
-    /// The broker has been asked and has not confirmed.
-    Pending,
-    /// The broker delivers it.
-    Confirmed,
-}
-
-impl<L> Default for Registry<L> {
-    fn default() -> Self {
-        Self { sessions: Slab::new(), channels: HashMap::new(), subscriptions: 0, arrivals: 0 }
+impl<S: FrameSink> Registry<S> {
+    /// Nobody yet. A subscription that is not live holds `max_held` publications at most.
+    pub fn new(max_held: usize) -> Self {
+        Self { sessions: Slab::new(), channels: HashMap::new(), subscriptions: 0, arrivals: 0, max_held }
     }
-}
 
-impl<L: Line> Registry<L> {
     /// Adds a session without subscriptions.
-    ///
-    /// # Panics
-    ///
-    /// With more than 2³² sessions, which no machine has memory for.
-    pub fn join(&mut self, variant: impl Into<Variant>, line: L) -> Slot {
+    pub fn connect(&mut self, variant: impl Into<Variant>, sink: S) -> SessionKey {
         // Two channels, its user's and all, are what most sessions are ever on.
         let memberships = Vec::with_capacity(2);
-        Slot::of(self.sessions.insert(Member { line, variant: variant.into(), memberships }))
+        SessionKey::of(self.sessions.insert(Session { sink, variant: variant.into(), memberships }))
     }
 
-    /// Puts a session on a channel, not live yet. `None` when the session is not here or is on it.
-    pub fn subscribe(&mut self, session: Slot, channel: &ChannelName) -> Option<ChannelStanding> {
-        let member = self.sessions.get_mut(session.index())?;
-        if member.memberships.iter().any(|membership| membership.channel == *channel) {
-            return None;
+    /// Puts a session on a channel, not live yet, to continue from `since`. Returns whether it was not on it.
+    pub fn subscribe(
+        &mut self,
+        session: SessionKey,
+        channel: &ChannelName,
+        since: Option<Since>,
+        request: RequestId,
+    ) -> bool {
+        let Some(found) = self.sessions.get_mut(session.index()) else { return false };
+        if found.memberships.iter().any(|membership| membership.channel == *channel) {
+            return false;
         }
-        let (standing, name, entry) = match self.channels.entry(channel.clone()) {
+        let (name, entry) = match self.channels.entry(channel.clone()) {
             MapEntry::Vacant(vacant) => {
-                let entry = Channel { subscribers: Vec::with_capacity(1), place: None, broken: None };
-                (ChannelStanding::New, channel.clone(), vacant.insert(entry))
+                let subscribers = Vec::with_capacity(1);
+                let entry = Channel { subscribers, coverage: Coverage::Unconfirmed, asked: None };
+                (channel.clone(), vacant.insert(entry))
             }
-            MapEntry::Occupied(occupied) => {
-                // One name for all who are on the channel, not a copy from each.
-                let (name, entry) = (occupied.key().clone(), occupied.into_mut());
-                let standing =
-                    if entry.place.is_some() { ChannelStanding::Confirmed } else { ChannelStanding::Pending };
-                (standing, name, entry)
-            }
+            // One name for all who are on the channel, not a copy from each.
+            MapEntry::Occupied(occupied) => (occupied.key().clone(), occupied.into_mut()),
         };
         self.arrivals += 1;
-        let mut gate = Gate::new(self.arrivals, entry.place);
-        if let Some(reason) = entry.broken {
-            gate.begin_with_gap(gaps::frame(channel, reason));
-        }
-        member.memberships.push(Membership { channel: name, place: entry.subscribers.len() as u32 });
+        let pending = PendingSubscription::new(self.arrivals, request, since, entry.cut());
+        found.memberships.push(Membership { channel: name, index: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
-            line: member.line.clone(),
-            gate: Some(Box::new(gate)),
+            sink: found.sink.clone(),
+            pending: Some(Box::new(pending)),
             session,
-            variant: member.variant,
+            variant: found.variant,
         });
         self.subscriptions += 1;
-        Some(standing)
+        true
     }
 
-    /// The broker delivers everything behind `place` on this channel.
-    pub fn confirm(&mut self, channel: &ChannelName, place: Position) {
-        let Some(entry) = self.channels.get_mut(channel) else { return };
-        entry.place = Some(place);
-        for gate in entry.subscribers.iter_mut().filter_map(|subscriber| subscriber.gate.as_mut()) {
-            gate.confirm(place);
-            if let Some(reason) = entry.broken {
-                gate.begin_with_gap(gaps::frame(channel, reason));
-            }
+    /// The position behind which the channel is delivered here, where it is known.
+    pub fn cut(&self, channel: &ChannelName) -> Option<Position> {
+        self.channels.get(channel)?.cut()
+    }
+
+    /// The call of the broker for this channel that has not been answered.
+    pub fn asked(&mut self, channel: &ChannelName) -> Option<&mut Option<Asked>> {
+        Some(&mut self.channels.get_mut(channel)?.asked)
+    }
+
+    /// The broker delivers everything behind `cut` on this channel; `None`: it does not know from where on.
+    pub fn confirm(&mut self, channel: &ChannelName, cut: Option<Position>) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            entry.asked = None;
+            entry.coverage = cut.map_or(Coverage::Unknown, |cut| Coverage::From(ChannelCursor::at(cut)));
         }
     }
 
-    /// Where a subscription begins that is not live yet and whose channel is confirmed.
-    pub fn beginning(&self, session: Slot, channel: &ChannelName) -> Option<Beginning> {
-        self.subscriber(session, channel)?.gate.as_ref()?.beginning()
-    }
-
-    /// Puts what its client has missed, up to `last`, before what a subscription holds back. Does nothing if the
-    /// subscription is another one by now. Gaps that it was to be told of up to `read_at` are none: everything
-    /// was read behind them.
-    pub fn restore(
+    /// The subscription of a session to a channel, while it is not live.
+    pub fn pending(
         &mut self,
-        session: Slot,
+        session: SessionKey,
         channel: &ChannelName,
-        number: u64,
-        (missed, last): (Vec<Arc<Publication>>, Position),
-        read_at: Arrival,
-    ) {
-        let gate = self.subscriber_mut(session, channel).and_then(|subscriber| subscriber.gate.as_mut());
-        if let Some(gate) = gate {
-            gate.restore(number, missed, last, read_at);
-        }
+    ) -> Option<&mut PendingSubscription> {
+        self.subscriber_mut(session, channel)?.pending.as_deref_mut()
     }
 
-    /// A subscription does not continue from `since`, where its client left. Does nothing if it is another one by now.
-    pub fn begin_anew(&mut self, session: Slot, channel: &ChannelName, number: u64, since: Position) {
-        let gate = self.subscriber_mut(session, channel).and_then(|subscriber| subscriber.gate.as_mut());
-        if let Some(gate) = gate {
-            gate.begin_anew(number, since);
-        }
+    /// The sessions whose subscriptions to a channel are not live.
+    pub fn waiting(&self, channel: &ChannelName) -> Vec<SessionKey> {
+        let subscribers = self.channels.get(channel).map_or(&[][..], |entry| &entry.subscribers);
+        subscribers
+            .iter()
+            .filter(|subscriber| subscriber.pending.is_some())
+            .map(|subscriber| subscriber.session)
+            .collect()
     }
 
-    /// How much has come so far: publications, gaps and subscriptions.
-    pub fn arrivals(&self) -> Arrival {
-        self.arrivals
-    }
-
-    /// Lets a subscription go live: what it held back is delivered, in order, and from now on everything is
-    /// delivered as it comes. Returns how many were delivered.
-    pub fn go_live(&mut self, session: Slot, channel: &ChannelName) -> u64 {
-        let held = self.open_gate(session, channel);
+    /// Lets a subscription go live: what it held is delivered, in order, and from now on everything is delivered as it
+    /// comes. Returns how many were delivered.
+    pub fn go_live(&mut self, session: SessionKey, channel: &ChannelName) -> u64 {
+        let held = self.open(session, channel, PendingSubscription::is_told);
         self.release(session, &held)
     }
 
-    /// The same for every channel of a session, in the order in which the publications came.
-    pub fn go_live_everywhere(&mut self, session: Slot) -> u64 {
-        let Some(member) = self.sessions.get(session.index()) else { return 0 };
-        let channels: Vec<_> =
-            member.memberships.iter().map(|membership| membership.channel.clone()).collect();
-        let mut held: Vec<_> = channels.iter().flat_map(|channel| self.open_gate(session, channel)).collect();
+    /// The same for every channel of which the session has been told together, in the order in which the publications came.
+    pub fn go_live_everywhere(&mut self, session: SessionKey) -> u64 {
+        let channels: Vec<_> = self.channels_of(session).cloned().collect();
+        let mut held: Vec<_> = channels
+            .iter()
+            .flat_map(|channel| self.open(session, channel, PendingSubscription::is_told_together))
+            .collect();
         // Stable: what a channel's history has stays in its order.
         held.sort_by_key(|(arrival, _)| *arrival);
         self.release(session, &held)
     }
 
-    fn open_gate(&mut self, session: Slot, channel: &ChannelName) -> Vec<(Arrival, Item)> {
-        let Some(place) = self.channels.get(channel).map(|channel| channel.place) else { return Vec::new() };
+    fn open(
+        &mut self,
+        session: SessionKey,
+        channel: &ChannelName,
+        may_open: impl Fn(&PendingSubscription) -> bool,
+    ) -> Vec<(Arrival, Held)> {
         let Some(subscriber) = self.subscriber_mut(session, channel) else { return Vec::new() };
-        let Some(mut gate) = subscriber.gate.take() else { return Vec::new() };
-        let held = gate.open(place);
-        subscriber.gate = Some(gate).filter(|gate| gate.is_needed());
-        held
+        let pending = subscriber.pending.take_if(|pending| may_open(pending));
+        pending.map(|pending| pending.open()).unwrap_or_default()
     }
 
-    fn release(&self, session: Slot, held: &[(Arrival, Item)]) -> u64 {
-        let Some(member) = self.sessions.get(session.index()) else { return 0 };
+    fn release(&self, session: SessionKey, held: &[(Arrival, Held)]) -> u64 {
+        let Some(found) = self.sessions.get(session.index()) else { return 0 };
         let mut delivered = 0;
         for (_, item) in held {
             match item {
-                Item::Publication(publication) => {
-                    let frame = publication.frame(member.variant).clone();
-                    delivered += u64::from(member.line.send(frame));
+                Held::Publication(publication) => {
+                    let frame = publication.frame(found.variant).clone();
+                    delivered += u64::from(found.sink.send(frame));
                 }
-                Item::Gap(frame) if member.variant.version == Version::V2 => {
-                    member.line.send(frame.clone());
+                Held::Gap(frame) if found.variant.version == Version::V2 => {
+                    found.sink.send(frame.clone());
                 }
-                Item::Gap(_) => {}
+                Held::Gap(_) => {}
             }
         }
         delivered
     }
 
-    /// Takes a session off a channel. Returns whether the channel is empty now, so that the broker need not
-    /// deliver it here any more.
-    #[must_use]
-    pub fn unsubscribe(&mut self, session: Slot, channel: &ChannelName) -> bool {
-        let Some(member) = self.sessions.get_mut(session.index()) else { return false };
-        let Some(index) = member.memberships.iter().position(|membership| membership.channel == *channel)
-        else {
-            return false;
-        };
-        let membership = member.memberships.swap_remove(index);
-        self.vacate(&membership)
+    /// Takes a session off a channel. Returns its subscription, if it was not live, and whether the channel is empty now,
+    /// so that the broker need not deliver it here any more. `None`: it was not on it.
+    pub fn unsubscribe(&mut self, session: SessionKey, channel: &ChannelName) -> Option<Vacated> {
+        let found = self.sessions.get_mut(session.index())?;
+        let index = found.memberships.iter().position(|membership| membership.channel == *channel)?;
+        let membership = found.memberships.swap_remove(index);
+        self.vacate(membership)
     }
 
     /// Sends a prepared frame to one session, behind what it was sent so far.
-    pub fn send(&self, session: Slot, frame: Bytes) {
-        if let Some(member) = self.sessions.get(session.index()) {
-            // Whoever cannot be reached any more is about to leave.
-            member.line.send(frame);
+    pub fn send(&self, session: SessionKey, frame: Bytes) {
+        if let Some(found) = self.sessions.get(session.index()) {
+            // A session that cannot be reached any more is about to leave.
+            found.sink.send(frame);
         }
     }
 
-    /// Removes a session. Returns the channels that are empty now.
-    #[must_use]
-    pub fn leave(&mut self, session: Slot) -> Vec<ChannelName> {
-        let Some(member) = self.sessions.try_remove(session.index()) else { return Vec::new() };
-        member
-            .memberships
-            .into_iter()
-            .filter_map(|membership| self.vacate(&membership).then_some(membership.channel))
-            .collect()
+    /// Removes a session from all its channels.
+    pub fn leave(&mut self, session: SessionKey) -> Vec<Vacated> {
+        let Some(found) = self.sessions.try_remove(session.index()) else { return Vec::new() };
+        found.memberships.into_iter().filter_map(|membership| self.vacate(membership)).collect()
     }
 
     /// How many sessions there are.
@@ -294,51 +270,57 @@ impl<L: Line> Registry<L> {
         self.subscriptions
     }
 
-    fn subscriber(&self, session: Slot, channel: &ChannelName) -> Option<&Subscriber<L>> {
-        let place = self.place_of(session, channel)?;
-        self.channels.get(channel)?.subscribers.get(place)
+    fn subscriber_mut(&mut self, session: SessionKey, channel: &ChannelName) -> Option<&mut Subscriber<S>> {
+        let found = self.sessions.get(session.index())?;
+        let membership = found.memberships.iter().find(|membership| membership.channel == *channel)?;
+        self.channels.get_mut(channel)?.subscribers.get_mut(membership.index as usize)
     }
 
-    fn subscriber_mut(&mut self, session: Slot, channel: &ChannelName) -> Option<&mut Subscriber<L>> {
-        let place = self.place_of(session, channel)?;
-        self.channels.get_mut(channel)?.subscribers.get_mut(place)
-    }
-
-    /// Where a session stands among a channel's subscribers.
-    fn place_of(&self, session: Slot, channel: &ChannelName) -> Option<usize> {
-        let member = self.sessions.get(session.index())?;
-        let membership = member.memberships.iter().find(|membership| membership.channel == *channel)?;
-        Some(membership.place as usize)
-    }
-
-    /// Frees a place among a channel's subscribers. The last one moves into it, and its session is told.
-    fn vacate(&mut self, membership: &Membership) -> bool {
-        let Some(channel) = self.channels.get_mut(&membership.channel) else { return false };
-        let place = membership.place as usize;
-        channel.subscribers.swap_remove(place);
+    /// Frees an index among a channel's subscribers. The last one moves there, and its session is told.
+    fn vacate(&mut self, Membership { channel, index }: Membership) -> Option<Vacated> {
+        let entry = self.channels.get_mut(&channel)?;
+        let left = entry.subscribers.swap_remove(index as usize);
         self.subscriptions -= 1;
-        if channel.subscribers.is_empty() {
-            self.channels.remove(&membership.channel);
-            return true;
-        }
-        if let Some(moved) = channel.subscribers.get(place)
-            && let Some(member) = self.sessions.get_mut(moved.session.index())
-            && let Some(theirs) =
-                member.memberships.iter_mut().find(|theirs| theirs.channel == membership.channel)
+        let is_empty = entry.subscribers.is_empty();
+        if is_empty {
+            self.channels.remove(&channel);
+        } else if let Some(moved) = entry.subscribers.get(index as usize)
+            && let Some(session) = self.sessions.get_mut(moved.session.index())
+            && let Some(theirs) = session.memberships.iter_mut().find(|theirs| theirs.channel == channel)
         {
-            theirs.place = membership.place;
+            theirs.index = index;
         }
-        false
+        Some(Vacated { channel, is_empty, pending: left.pending })
     }
 }
 
-impl Slot {
+/// A subscription that has ended.
+#[derive(Debug)]
+pub struct Vacated {
+    /// The channel.
+    pub channel: ChannelName,
+    /// Whether nobody of this thread is on it any more.
+    pub is_empty: bool,
+    /// The subscription, if it was not live.
+    pub pending: Option<Box<PendingSubscription>>,
+}
+
+impl<S> Channel<S> {
+    fn cut(&self) -> Option<Position> {
+        match self.coverage {
+            Coverage::From(cursor) => Some(cursor.position()),
+            Coverage::Unconfirmed | Coverage::Unknown => None,
+        }
+    }
+}
+
+impl SessionKey {
     #[allow(clippy::expect_used, reason = "a session takes a kilobyte: 2³² of them do not fit any memory")]
     fn of(index: usize) -> Self {
         Self(u32::try_from(index).expect("fewer than 2³² sessions"))
     }
 
-    const fn index(self) -> usize {
+    pub(super) const fn index(self) -> usize {
         self.0 as usize
     }
 }

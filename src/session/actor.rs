@@ -3,24 +3,25 @@
 //! It decides nothing: it turns what happens into inputs of the [`Conversation`], and what the conversation
 //! answers into frames, messages to the hub, and one timer.
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext as _, AsyncContext as _, Handler, StreamHandler};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
+use bytes::Bytes;
 
 use super::LOG_TARGET;
 use super::authenticate::authenticate;
 use super::clock::now;
+use super::drive::{SessionPorts, drive};
 use super::heartbeat::HeartbeatTimer;
 use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::services::Services;
-use crate::hub::messages::{Connect, GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
+use crate::hub::messages::{Connect, HubInput, SessionEvent};
 use crate::socket::outbox::Outbox;
 use crate::socket::outboxes::{self, Registration};
 use protocol::close::CloseCode;
-use protocol::conversation::{Action, Conversation, Input};
+use protocol::conversation::{Action, Conversation, Input, Token};
 use protocol::{Now, SessionId, Variant, Version};
 
 /// One client's session.
@@ -68,38 +69,11 @@ impl Session {
     /// Feeds the conversation and carries out all that it answers before anything else happens.
     fn on(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
         let now = now();
-        let mut actions = Vec::new();
-        self.conversation.on(now, input, &mut actions);
-        let mut answers = VecDeque::new();
-        loop {
-            for action in actions.drain(..) {
-                self.perform(action, &mut answers);
-            }
-            // Authentication is a plain call; its result is the next input.
-            let Some(answer) = answers.pop_front() else { break };
-            self.conversation.on(now, answer, &mut actions);
-        }
+        let session = self.conversation.session();
+        let mut ports =
+            Ports { services: &self.services, session, outbox: &self.outbox, permit: &mut self.permit };
+        drive(&mut self.conversation, now, input, &mut ports);
         self.arm_heartbeat(now, context);
-    }
-
-    fn perform(&mut self, action: Action, answers: &mut VecDeque<Input<'static>>) {
-        let (session, version) = (self.conversation.session(), self.conversation.version());
-        let hub = &self.services.hub;
-        match action {
-            Action::Send(event) => {
-                self.outbox.push(event.to_frame(version));
-            }
-            Action::Authenticate(token) => {
-                answers.push_back(authenticate(&self.services, session, &mut self.permit, &token.0));
-            }
-            Action::Join { channels } => hub.do_send(Join { session, channels }),
-            Action::Subscribe { wanted, ticket } => hub.do_send(Subscribe { session, wanted, ticket }),
-            Action::Unsubscribe { channel, answer } => {
-                hub.do_send(Unsubscribe { session, channel, answer: answer.to_frame(version) });
-            }
-            Action::GoLive(channel) => hub.do_send(GoLive { session, channel }),
-            Action::Close(code) => self.outbox.close(code),
-        }
     }
 
     /// Arms the timer for the conversation's next deadline: a heartbeat, or whatever is due before it.
@@ -112,6 +86,32 @@ impl Session {
     fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
         self.heartbeat.fired();
         self.on(Input::DeadlinePassed, context);
+    }
+}
+
+/// What the actor's conversation reaches.
+struct Ports<'a> {
+    services: &'a Services,
+    session: SessionId,
+    outbox: &'a Outbox,
+    permit: &'a mut SessionPermit,
+}
+
+impl SessionPorts for Ports<'_> {
+    fn send(&mut self, frame: Bytes) {
+        self.outbox.push(frame);
+    }
+
+    fn close(&mut self, code: CloseCode) {
+        self.outbox.close(code);
+    }
+
+    fn tell_hub(&mut self, input: HubInput) {
+        self.services.hub.do_send(input);
+    }
+
+    fn authenticate(&mut self, token: &Token) -> Input<'static> {
+        authenticate(self.services, self.session, self.permit, &token.0)
     }
 }
 
@@ -157,13 +157,7 @@ impl Handler<SessionEvent> for Session {
     type Result = ();
 
     fn handle(&mut self, event: SessionEvent, context: &mut Self::Context) {
-        let input = match event {
-            SessionEvent::Joined(positions) => Input::Joined(positions),
-            SessionEvent::Subscribed { ticket, standing } => Input::Subscribed { ticket, standing },
-            SessionEvent::Drain { after_ms } => Input::Drain { after_ms },
-            SessionEvent::Disconnect => Input::Disconnected,
-        };
-        self.on(input, context);
+        self.on(event.into(), context);
     }
 }
 
@@ -171,7 +165,7 @@ impl Drop for Session {
     /// Leaves the hub, whichever way the actor ends: stopped, cut off, or unwound by a panic.
     fn drop(&mut self) {
         let session = self.conversation.session();
-        self.services.hub.do_send(Leave { session });
+        self.services.hub.do_send(HubInput::Leave { session });
         let (user, code) = (self.permit.user(), self.outbox.close_code());
         // Without a code the connection broke, or ended without a Close frame.
         log::debug!(target: LOG_TARGET, session:%, user, code; "session closed");

@@ -5,6 +5,7 @@
 //! - [`admission`]: which requests become sessions.
 //! - [`limits`]: how many sessions there may be.
 //! - [`actor`]: the actor. It feeds the pure conversation and carries out what the conversation answers.
+//! - `drive`: carries out what a conversation asks for.
 //! - `authenticate`: the check of a token.
 //! - [`heartbeat`]: the interval and grace of the heartbeat, and the actor's one timer.
 //! - `clock`: where a session reads the time.
@@ -14,6 +15,7 @@ pub mod actor;
 pub mod admission;
 mod authenticate;
 mod clock;
+pub(crate) mod drive;
 pub mod heartbeat;
 pub mod limits;
 mod services;

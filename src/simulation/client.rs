@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::judge::Judge;
 use crate::hub::messages::SessionEvent;
-use crate::hub::registry::Line;
+use crate::hub::registry::FrameSink;
 use protocol::SessionId;
 use protocol::conversation::Conversation;
 use protocol::position::Position;
@@ -36,13 +36,17 @@ pub(super) struct Session {
     pub(super) inbound: VecDeque<String>,
     /// From the hub to the session.
     pub(super) mailbox: VecDeque<SessionEvent>,
-    /// Whether its replica was not able to know everything when it came.
-    pub(super) came_early: bool,
 }
 
 /// From a session to its client; shared.
 #[derive(Clone)]
 pub(super) struct Socket(Rc<Wire>);
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Socket")
+    }
+}
 
 struct Wire {
     frames: RefCell<VecDeque<Sent>>,
@@ -80,10 +84,13 @@ impl Socket {
     }
 }
 
-impl Line for Socket {
+impl FrameSink for Socket {
     fn send(&self, frame: Bytes) -> bool {
-        self.0.frames.borrow_mut().push_back(Sent { frame, published: self.0.published.get() });
-        true
+        // Nothing follows a Close.
+        if !self.is_closed() {
+            self.0.frames.borrow_mut().push_back(Sent { frame, published: self.0.published.get() });
+        }
+        !self.is_closed()
     }
 
     fn overflow(&self) {
@@ -109,7 +116,8 @@ pub(super) struct Frame<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct Listed<'a> {
     pub(super) channel: &'a str,
-    pub(super) position: &'a str,
+    pub(super) position: Option<&'a str>,
+    pub(super) state: Option<&'a str>,
     pub(super) recovered: Option<bool>,
 }
 

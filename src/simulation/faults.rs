@@ -1,22 +1,23 @@
 //! What breaks, and how.
 
+use std::time::Duration;
+
 use super::plan::Fault;
-use super::world::{NAMES, Replica, World, trace};
-use crate::broker::Interrupted;
-use crate::broker::redis::simulation::Server;
-use crate::hub::simulation::SimulatedHub;
+use super::redis::Server;
+use super::replica::Replica;
+use super::world::{NAMES, World, trace};
 
 impl World {
     pub(super) fn break_something(&mut self, fault: Fault) {
         trace!(self, "FAULT {fault:?}");
         let replica = self.chance.below(self.replicas.len());
         match fault {
-            Fault::LinkCut => self.cut_link(replica),
-            Fault::PatienceEnds => {
-                let Replica { link, hubs } = &mut self.replicas[replica];
-                if link.proven().is_none() {
-                    hubs.iter_mut().for_each(SimulatedHub::give_up);
-                }
+            Fault::LinkCut => self.replicas[replica].cut(self.now),
+            Fault::ReadsCut => self.replicas[replica].cut_reads(self.now),
+            Fault::TimePasses => {
+                let passed = self.chance.between(100, 12_000);
+                self.now += Duration::from_millis(passed);
+                self.unix_ms += passed;
             }
             Fault::ReplicaRestart => {
                 for client in 0..self.clients.len() {
@@ -25,10 +26,10 @@ impl World {
                         self.cut(client);
                     }
                 }
-                self.replicas[replica] = self.replica();
+                self.replicas[replica] = Replica::new(&self.plan, &self.metrics);
             }
             Fault::MessageLost => {
-                self.replicas[replica].link.lose_one();
+                self.replicas[replica].lose_one();
             }
             Fault::Restart => self.restart(Server::restart),
             Fault::RestartWithLostEnd => {
@@ -52,7 +53,8 @@ impl World {
 
     /// Redis ends and is there again: everybody loses his connection.
     fn restart(&mut self, restart: impl FnOnce(&mut Server)) {
-        (0..self.replicas.len()).for_each(|replica| self.cut_link(replica));
+        let now = self.now;
+        self.replicas.iter_mut().for_each(|replica| replica.cut(now));
         self.server.clock_ms += 10;
         restart(&mut self.server);
     }
@@ -60,21 +62,5 @@ impl World {
     pub(super) fn save(&mut self) {
         self.server.save();
         self.saved = self.published.get();
-    }
-
-    fn cut_link(&mut self, replica: usize) {
-        let Replica { link, hubs } = &mut self.replicas[replica];
-        let (now, mut told) = (self.now, Vec::new());
-        for name in link.cut(now) {
-            told.extend(hubs.iter_mut().flat_map(|hub| hub.on_recovery(name, &Err(Interrupted), link, now)));
-        }
-        self.tell(told);
-        for client in &mut self.clients {
-            let is_waiting =
-                (0..NAMES.len()).any(|channel| client.wants[channel] && !client.judges[channel].is_on);
-            if let Some(session) = client.session.as_mut().filter(|session| session.replica == replica) {
-                session.came_early |= is_waiting;
-            }
-        }
     }
 }

@@ -15,21 +15,21 @@ pub(super) struct Judge {
     is_excused: bool,
     /// Whether it is subscribed as far as it knows.
     pub(super) is_on: bool,
-    /// The place that it continues from.
+    /// The position that it continues from.
     pub(super) position: Option<Position>,
-    /// Whether it has continued from a message in this session.
-    has_continued: bool,
     /// What was published before this session was told that it is on the channel.
     plain_from: u64,
-    /// The last message without a place in this session.
+    /// The last plain message of this session.
     last_plain: u64,
     is_plain_excused: bool,
+    /// What is missing without a word so far: a link that comes and goes tells it a little later.
+    owed: Option<String>,
 }
 
 /// What must hold in this run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Law {
-    /// A place before a history is told by a clock that is not set back, after the history was looked for.
+    /// A position before a history is told by a clock that is not set back, after the history was looked for.
     pub(super) has_exact_beginnings: bool,
     /// Plain messages arrive, or their loss is told.
     pub(super) counts_plain: bool,
@@ -55,12 +55,10 @@ impl Judge {
         if recovered == Some(true) && self.position != Some(position) {
             return Err(format!("continues from {position}, not from {:?}", self.position));
         }
-        // From the place before a history, which it is told where a replica knows nothing, it cannot always continue.
         let knows_a_message = self.position.is_some_and(|position| !position.is_beginning());
         if law.is_whole && knows_a_message && recovered == Some(false) {
             return Err(format!("does not continue from {:?}, though nothing was lost", self.position));
         }
-        self.has_continued = knows_a_message && recovered == Some(true);
         if recovered == Some(false) {
             // It begins anew behind the place that it is told, and may be given again what it had of that.
             self.is_excused = true;
@@ -74,16 +72,25 @@ impl Judge {
         self.is_on = true;
         self.position = Some(position);
         (self.plain_from, self.last_plain, self.is_plain_excused) = (published, 0, false);
+        self.owed = None;
         Ok(())
     }
 
-    /// `may_know_little`: its replica has not followed the channel when it came.
-    pub(super) fn on_gap(&mut self, law: Law, may_know_little: bool) -> Verdict {
-        if law.is_whole && (self.has_continued || !may_know_little) {
+    /// Its channel recovers: nothing comes until it is told more.
+    pub(super) fn on_recovering(&self, position: Option<Position>) -> Verdict {
+        match position == self.position {
+            true => Ok(()),
+            false => Err(format!("recovers from {position:?}, not from {:?}", self.position)),
+        }
+    }
+
+    pub(super) fn on_gap(&mut self, law: Law) -> Verdict {
+        if law.is_whole {
             return Err("a gap, though nothing was lost".to_owned());
         }
         self.is_excused = true;
         self.is_plain_excused = true;
+        self.owed = None;
         self.is_on.then_some(()).ok_or_else(|| "a gap of a channel that it is not on".to_owned())
     }
 
@@ -139,16 +146,18 @@ impl Judge {
         }
         // A replica that is behind may deliver what was published before the session came to it.
         let missing = record.between(last.max(self.plain_from), number).next();
-        match missing.filter(|_| record.kind == Kind::Plain && !is_told) {
-            None => Ok(()),
-            Some(missing) => {
-                Err(format!("{} is missing before {number}, and nothing was said", missing.number))
-            }
+        if let Some(missing) = missing.filter(|_| record.kind == Kind::Plain && !is_told) {
+            let words = format!("{} is missing before {number}, and nothing was said", missing.number);
+            self.owed.get_or_insert(words);
         }
+        Ok(())
     }
 
     /// At the end everything has come up to the last one.
     pub(super) fn on_end(&self, record: &Record) -> Verdict {
+        if let Some(owed) = &self.owed {
+            return Err(owed.clone());
+        }
         let Some(last) = record.published.last() else { return Ok(()) };
         let seen = match last.position {
             Some(_) => self.last,

@@ -1,18 +1,22 @@
 //! A seeded simulation of clients, replicas and a lossy broker in virtual time.
 //!
-//! What decides is the code that runs in production: conversations, registries, recoveries, the audience with its
-//! channels and their continuity, the inbox's bound. What is played is everything between: Redis, the wires, the
-//! queues, and who comes first. A run follows from one number; whoever fails names it.
+//! What decides is the code that runs in production: conversations and what carries out their actions, the hub's core, the
+//! link's core, the inbox's bound. Only what they stand on is played: Redis, the wires, the queues, and which comes
+//! first. A run follows from one number, which a failure names.
 //!
 //! `SIMULATION_SEED=42 cargo test simulation` repeats one run and prints what happened in it;
 //! `SIMULATION_RUNS=100000` makes more of them; with both, they begin at that seed.
 
 mod chance;
 mod client;
+mod connection;
 mod faults;
+mod hub;
 mod judge;
 mod plan;
 mod record;
+mod redis;
+mod replica;
 mod sessions;
 mod world;
 
@@ -72,6 +76,16 @@ fn the_judge_finds_an_inbox_that_drops_without_a_word() {
 #[test]
 fn the_judge_finds_a_replica_that_gives_up_when_its_link_is_lost() {
     assert_found(Sabotage::Resignation, &["does not continue"]);
+}
+
+#[test]
+fn the_judge_finds_a_subscription_that_begins_too_early() {
+    assert_found(Sabotage::EarlyCut, &["is missing before", "never came"]);
+}
+
+#[test]
+fn the_judge_finds_a_channel_that_recovers_in_silence() {
+    assert_found(Sabotage::Silence, &["never came"]);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! What kind of run a seed makes: how many of everything, and which faults may happen.
 
+use std::time::Duration;
+
 use super::chance::Chance;
+use crate::broker::RecoveryLimits;
 
 /// A fault that is switched on to see that the judge finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,8 +16,12 @@ pub(super) enum Sabotage {
     Impatience,
     /// What a full inbox refuses is not told.
     Secrecy,
-    /// A hub does not read again when its link is lost.
+    /// What the loss of a link interrupts is not read again.
     Resignation,
+    /// A subscription seems to begin before it does.
+    EarlyCut,
+    /// What becomes of a channel that recovers is not told.
+    Silence,
     /// A client forgets the last position that it was given.
     Forgetfulness,
 }
@@ -31,8 +38,10 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     LinkCut,
-    /// The link is away for longer than anybody waits for it.
-    PatienceEnds,
+    /// The connection for histories breaks.
+    ReadsCut,
+    /// Longer than anybody waits for an answer.
+    TimePasses,
     ReplicaRestart,
     /// A message on the wire is lost without a trace.
     MessageLost,
@@ -64,9 +73,19 @@ pub(super) struct Plan {
     pub(super) faults: Vec<Fault>,
     pub(super) history_size: usize,
     pub(super) ttl_ms: u64,
-    pub(super) page_entries: usize,
+    /// The longest message, as far as the link knows: the longer, the shorter are pages.
+    pub(super) payload_bytes: usize,
+    /// What rings may hold.
+    pub(super) ring_bytes: usize,
+    /// How many publications a subscription may hold that is not live.
+    pub(super) max_held: usize,
+    /// Fan-outs of more bytes are written in turns.
+    pub(super) turn_bytes: usize,
     pub(super) inbox_bytes: usize,
-    pub(super) recovered_messages: usize,
+    pub(super) recovery: RecoveryLimits,
+    pub(super) answer_timeout: Duration,
+    /// How many of a hundred reading commands Redis does not answer now.
+    pub(super) unanswered_percent: u64,
     /// How many of a hundred reading commands Redis refuses.
     pub(super) refused_percent: u64,
     pub(super) sabotage: Sabotage,
@@ -89,12 +108,17 @@ impl Plan {
             kinds,
             disturbances: chance.between(10, 60) as usize,
             pace: chance.pick(&[1, 2, 4, 8]),
-            faults: vec![Fault::LinkCut, Fault::ReplicaRestart],
+            faults: vec![Fault::LinkCut, Fault::ReplicaRestart, Fault::ReadsCut, Fault::TimePasses],
             history_size: 1_000,
             ttl_ms: FOR_EVER_MS,
-            page_entries: chance.between(1, 4) as usize,
+            payload_bytes: chance.pick(&[1 << 20, 1 << 19, 1 << 18, 100]),
+            ring_bytes: chance.pick(&[0, 400, 1_500, usize::MAX >> 1]),
+            max_held: chance.pick(&[1, 3, 1_000, 1_000]),
+            turn_bytes: chance.pick(&[1, 3, 1 << 20]),
             inbox_bytes: usize::MAX,
-            recovered_messages: 1_000,
+            recovery: RecoveryLimits { messages: 1_000, bytes: 1 << 30 },
+            answer_timeout: Duration::from_millis(chance.pick(&[1, 50, 2_000])),
+            unanswered_percent: chance.pick(&[0, 0, 5, 30]),
             refused_percent: 0,
             sabotage,
         };
@@ -106,14 +130,14 @@ impl Plan {
 
     fn roughen(&mut self, chance: &mut Chance) {
         // What nobody has seen and Redis no longer has cannot be missed; and where the clock is set back over the
-        // life of a history that is lost, places repeat themselves (docs/decisions.md).
+        // life of a history that is lost, positions repeat themselves (docs/decisions.md).
         let has_clock_set_back = chance.percent(20);
         let loses_on_the_wire = !has_clock_set_back && chance.percent(30);
         let keeps_data = has_clock_set_back || loses_on_the_wire;
         if loses_on_the_wire {
             self.faults.push(Fault::MessageLost);
         }
-        for fault in [Fault::PatienceEnds, Fault::Restart, Fault::ClockForward] {
+        for fault in [Fault::Restart, Fault::ClockForward] {
             if chance.percent(40) {
                 self.faults.push(fault);
             }
@@ -125,6 +149,9 @@ impl Plan {
         }
         if has_clock_set_back {
             self.faults.push(Fault::ClockBack);
+            // The first message of a history that begins under an older clock replaces the history that its readers
+            // know. A ring without room for it tells a gap instead of it, and the judge waits for the message.
+            self.ring_bytes = usize::MAX >> 1;
         }
         if chance.percent(30) {
             self.history_size = chance.between(1, 6) as usize;
@@ -136,7 +163,7 @@ impl Plan {
             self.inbox_bytes = chance.between(200, 1_000) as usize;
         }
         if chance.percent(25) {
-            self.recovered_messages = chance.between(1, 6) as usize;
+            self.recovery.messages = chance.between(1, 6) as usize;
         }
         if chance.percent(15) {
             self.refused_percent = chance.between(1, 20);

@@ -1,16 +1,46 @@
 //! Clients and their sessions: connecting, talking, reading, being cut off.
 
+use bytes::Bytes;
+
 use super::client::{self, Client, Frame, Session, Socket};
+use super::hub::Hub;
 use super::judge::Verdict;
 use super::plan::Sabotage;
+use super::replica::Told;
 use super::world::{Failure, NAMES, World, trace};
-use crate::hub::messages::{GoLive, Join, Leave, SessionEvent, Subscribe, Unsubscribe};
-use crate::hub::registry::Line as _;
-use crate::hub::simulation::{Mail, Told};
+use crate::hub::messages::HubInput;
+use crate::hub::registry::FrameSink as _;
+use crate::session::drive::{SessionPorts, drive, perform};
 use protocol::channel::ChannelName;
-use protocol::conversation::{Action, Conversation, Identity, Input};
+use protocol::close::CloseCode;
+use protocol::conversation::{Conversation, Identity, Input, Token};
 use protocol::position::Position;
 use protocol::{Now, SessionId, Version};
+
+/// What a session's conversation reaches.
+struct Ports<'a> {
+    socket: &'a Socket,
+    hub: &'a Hub,
+}
+
+impl SessionPorts for Ports<'_> {
+    fn send(&mut self, frame: Bytes) {
+        self.socket.send(frame);
+    }
+
+    fn close(&mut self, _: CloseCode) {
+        self.socket.close();
+    }
+
+    fn tell_hub(&mut self, input: HubInput) {
+        self.hub.send(input);
+    }
+
+    fn authenticate(&mut self, _: &Token) -> Input<'static> {
+        let user = ChannelName::parse(NAMES[0]).unwrap();
+        Input::Verified(Ok(Identity { user, expires_at_ms: None, grants: Vec::new() }))
+    }
+}
 
 impl World {
     fn clock(&self) -> Now {
@@ -27,8 +57,11 @@ impl World {
         let (rules, mut actions) = (self.rules.clone(), Vec::new());
         let conversation = Conversation::open(rules, Version::V2, name, 1.0, self.clock(), &mut actions);
         let socket = Socket::new(self.published.clone());
-        let came_early = !self.replicas[replica].link.is_settled();
         self.replicas[replica].hubs[hub].connect(name, socket.clone());
+        let mut ports = Ports { socket: &socket, hub: &self.replicas[replica].hubs[hub] };
+        for action in actions {
+            perform(&conversation, action, &mut ports);
+        }
         let identify = self.clients[client].identify(&NAMES.map(str::to_owned));
         let session = Session {
             name,
@@ -38,10 +71,8 @@ impl World {
             socket,
             inbound: [identify].into(),
             mailbox: [].into(),
-            came_early,
         };
         self.clients[client].session = Some(session);
-        self.perform(client, actions);
     }
 
     /// Its socket breaks: what is on its way is lost, in both directions.
@@ -51,7 +82,7 @@ impl World {
         let now = self.clock();
         session.conversation.on(now, Input::PeerClosed, &mut Vec::new());
         let hub = &self.replicas[session.replica].hubs[session.hub];
-        hub.send(Mail::Leave(Leave { session: session.name }));
+        hub.send(HubInput::Leave { session: session.name });
         self.clients[client].judges.iter_mut().for_each(|judge| judge.on_left());
         self.clients[client].is_leaving.fill(false);
     }
@@ -71,65 +102,30 @@ impl World {
         one.is_leaving[channel] = !one.wants[channel] && one.session.is_some();
         trace!(self, "client {client}: {text}");
         if let Some(session) = &mut self.clients[client].session {
-            session.came_early |= !self.replicas[session.replica].link.is_settled();
             session.inbound.push_back(text);
         }
     }
 
     /// A session takes its next input.
     pub(super) fn session(&mut self, client: usize) {
-        let now = self.clock();
         let Some(session) = &mut self.clients[client].session else { return };
-        let mut actions = Vec::new();
         let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.chance.percent(50));
         if is_text {
-            let Some(text) = session.inbound.pop_front() else { return };
-            session.conversation.on(now, Input::Text(&text), &mut actions);
+            let text = session.inbound.pop_front();
+            text.into_iter().for_each(|text| self.drive(client, Input::Text(&text)));
         } else {
-            let input = match session.mailbox.pop_front() {
-                Some(SessionEvent::Joined(standings)) => Input::Joined(standings),
-                Some(SessionEvent::Subscribed { ticket, standing }) => Input::Subscribed { ticket, standing },
-                Some(SessionEvent::Drain { after_ms }) => Input::Drain { after_ms },
-                Some(SessionEvent::Disconnect) => Input::Disconnected,
-                None => return,
-            };
-            session.conversation.on(now, input, &mut actions);
+            let event = session.mailbox.pop_front();
+            event.into_iter().for_each(|event| self.drive(client, event.into()));
         }
-        self.perform(client, actions);
     }
 
-    /// Does what a conversation asks for, as the session's actor does.
-    fn perform(&mut self, client: usize, mut actions: Vec<Action>) {
+    /// Feeds a conversation, and does what it asks for as the session's actor does.
+    fn drive(&mut self, client: usize, input: Input<'_>) {
         let now = self.clock();
         let Some(session) = &mut self.clients[client].session else { return };
-        let hub = &self.replicas[session.replica].hubs[session.hub];
-        let name = session.name;
-        let mut next = Vec::new();
-        while !actions.is_empty() {
-            for action in actions.drain(..) {
-                match action {
-                    Action::Send(event) => {
-                        session.socket.send(event.to_frame(Version::V2));
-                    }
-                    Action::Authenticate(_) => {
-                        let user = ChannelName::parse(NAMES[0]).unwrap();
-                        let identity = Identity { user, expires_at_ms: None, grants: Vec::new() };
-                        session.conversation.on(now, Input::Verified(Ok(identity)), &mut next);
-                    }
-                    Action::Join { channels } => hub.send(Mail::Join(Join { session: name, channels })),
-                    Action::Subscribe { wanted, ticket } => {
-                        hub.send(Mail::Subscribe(Subscribe { session: name, wanted, ticket }));
-                    }
-                    Action::Unsubscribe { channel, answer } => {
-                        let answer = answer.to_frame(Version::V2);
-                        hub.send(Mail::Unsubscribe(Unsubscribe { session: name, channel, answer }));
-                    }
-                    Action::GoLive(channel) => hub.send(Mail::GoLive(GoLive { session: name, channel })),
-                    Action::Close(_) => session.socket.close(),
-                }
-            }
-            std::mem::swap(&mut actions, &mut next);
-        }
+        let mut ports =
+            Ports { socket: &session.socket, hub: &self.replicas[session.replica].hubs[session.hub] };
+        drive(&mut session.conversation, now, input, &mut ports);
     }
 
     /// Hands what a hub says to the sessions that are still here.
@@ -160,15 +156,28 @@ impl World {
     fn judge(&mut self, client: usize, frame: &Frame<'_>, published: u64) -> Verdict {
         let (law, records) = (self.law, &self.records);
         let Client { judges, session, is_leaving, .. } = &mut self.clients[client];
-        let Some(session) = session else { return Ok(()) };
+        if session.is_none() {
+            return Ok(());
+        }
         let place = |text: &str| Position::parse(text).ok_or_else(|| format!("{text} is no position"));
-        let may_know_little = !self.plan.is_calm || session.came_early;
         match frame.op {
             2 => {
                 for listed in &frame.channels {
                     let at = number_of(listed.channel)?;
-                    let position = place(listed.position)?;
-                    judges[at].on_standing(&records[at], law, position, listed.recovered, published)?;
+                    let position = listed.position.map(place).transpose()?;
+                    match (listed.state, position) {
+                        (Some("recovering"), position) => judges[at].on_recovering(position)?,
+                        (None, Some(position)) => {
+                            judges[at].on_standing(
+                                &records[at],
+                                law,
+                                position,
+                                listed.recovered,
+                                published,
+                            )?;
+                        }
+                        _ => return Err("a channel of Ready without a position".to_owned()),
+                    }
                 }
                 Ok(())
             }
@@ -186,6 +195,9 @@ impl World {
             6 => {
                 let at = number_of(frame.channel.unwrap_or_default())?;
                 match (frame.state, frame.position) {
+                    (Some("recovering"), position) => {
+                        judges[at].on_recovering(position.map(place).transpose()?)
+                    }
                     (Some("subscribed"), Some(position)) => {
                         let position = place(position)?;
                         judges[at].on_standing(&records[at], law, position, frame.recovered, published)
@@ -198,7 +210,7 @@ impl World {
                     _ => Err("an answer that was not expected".to_owned()),
                 }
             }
-            8 => judges[number_of(frame.channel.unwrap_or_default())?].on_gap(law, may_know_little),
+            8 => judges[number_of(frame.channel.unwrap_or_default())?].on_gap(law),
             0 | 9 => Ok(()),
             _ => Err("a frame that was not expected".to_owned()),
         }

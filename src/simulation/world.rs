@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chance::Chance;
-use super::client::{Client, Socket};
+use super::client::Client;
 use super::judge::Law;
 use super::plan::{Fault, Kind, Plan, Sabotage};
 use super::record::{Fate, Published, Record};
-use crate::broker::RecoveryLimits;
-use crate::broker::redis::simulation::{Link, LinkOptions, LinkStep, Server};
-use crate::hub::simulation::{HubOptions, SimulatedHub};
+use super::redis::Server;
+use super::replica::{Replica, ReplicaStep};
+use crate::broker::link::ReadFailure;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::conversation::Rules;
@@ -29,7 +29,7 @@ const UNIX_START_MS: u64 = 1_732_390_000_000;
 pub(super) type Failure = String;
 
 pub(super) struct World {
-    pub(super) plan: Plan,
+    pub(super) plan: Rc<Plan>,
     pub(super) law: Law,
     pub(super) chance: Chance,
     pub(super) rules: Arc<Rules>,
@@ -44,37 +44,32 @@ pub(super) struct World {
     pub(super) replicas: Vec<Replica>,
     pub(super) clients: Vec<Client>,
     pub(super) sessions: u128,
-    metrics: Metrics,
-    /// Who does nothing for the time being.
+    pub(super) metrics: Metrics,
+    /// Which parts do nothing for the time being.
     stalled: [bool; 8],
     is_settling: bool,
     /// What has happened, if somebody is going to read it.
     pub(super) trace: Option<Vec<String>>,
 }
 
-pub(super) struct Replica {
-    pub(super) link: Link,
-    pub(super) hubs: Vec<SimulatedHub<Socket>>,
-}
-
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Link(usize, LinkStep),
-    Hub(usize, usize),
-    /// Somebody on this replica and hub waits for a link, and there is one.
-    Linked(usize, usize),
+    Replica(usize, ReplicaStep),
     Session(usize),
     Read(usize),
     Connect(usize),
 }
 
 impl Step {
-    /// Who does it.
+    /// The part of the world that takes it: one that is stalled takes none.
     fn actor(self) -> usize {
         match self {
-            Self::Link(replica, LinkStep::Carry | LinkStep::Receive) => replica,
-            Self::Link(replica, _) => 2 + replica,
-            Self::Hub(replica, hub) | Self::Linked(replica, hub) => 4 + (replica + hub) % 2,
+            Self::Replica(replica, ReplicaStep::Carry | ReplicaStep::Receive) => replica,
+            Self::Replica(
+                replica,
+                ReplicaStep::Hub(hub) | ReplicaStep::Fanout(hub) | ReplicaStep::HubDeadline(hub),
+            ) => 4 + (replica + hub) % 2,
+            Self::Replica(replica, _) => 2 + replica,
             Self::Session(_) | Self::Connect(_) => 6,
             Self::Read(_) => 7,
         }
@@ -100,7 +95,7 @@ impl World {
         is_traced: bool,
     ) -> Self {
         let mut chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance, sabotage);
+        let plan = Rc::new(Plan::draw(&mut chance, sabotage));
         let law = Law {
             has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
             counts_plain: !plan.may(Fault::MessageLost),
@@ -131,27 +126,9 @@ impl World {
             plan,
         };
         trace!(world, "{:?}", world.plan);
-        world.replicas = (0..world.plan.replicas).map(|_| world.replica()).collect();
+        world.replicas =
+            (0..world.plan.replicas).map(|_| Replica::new(&world.plan, &world.metrics)).collect();
         world
-    }
-
-    pub(super) fn replica(&self) -> Replica {
-        let plan = &self.plan;
-        let options = LinkOptions {
-            page_entries: plan.page_entries,
-            skips_repair: plan.sabotage == Sabotage::SkippedRepair,
-        };
-        let link = Link::new(options, &self.metrics);
-        let recovery = RecoveryLimits { messages: plan.recovered_messages, bytes: usize::MAX };
-        let options = HubOptions {
-            inbox_bytes: plan.inbox_bytes,
-            recovery,
-            is_impatient: plan.sabotage == Sabotage::Impatience,
-            is_secretive: plan.sabotage == Sabotage::Secrecy,
-            is_resigned: plan.sabotage == Sabotage::Resignation,
-        };
-        let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(options, &link)).collect();
-        Replica { link, hubs }
     }
 
     /// The whole run: trouble, then quiet, then one more message on each channel, which must reach everybody.
@@ -168,7 +145,7 @@ impl World {
         }
         self.is_settling = true;
         self.settle()?;
-        self.replicas.iter_mut().for_each(|replica| replica.link.sweep());
+        self.replicas.iter_mut().for_each(Replica::check_histories);
         self.settle()?;
         for channel in 0..NAMES.len() {
             self.publish(channel, self.plan.kinds[channel] != Kind::Plain);
@@ -187,8 +164,13 @@ impl World {
     fn settle(&mut self) -> Result<(), Failure> {
         trace!(self, "--- quiet");
         for _ in 0..MAX_STEPS {
-            if !self.progress()? {
-                return Ok(());
+            if self.progress()? {
+                continue;
+            }
+            // Nothing can happen before the next deadline.
+            match self.replicas.iter().filter_map(Replica::next_deadline).min() {
+                Some(deadline) => self.now = self.now.max(deadline),
+                None => return Ok(()),
             }
         }
         Err("it does not come to rest".to_owned())
@@ -215,17 +197,10 @@ impl World {
     }
 
     fn steps(&self, steps: &mut Vec<Step>) {
-        let mut of_link = Vec::with_capacity(8);
+        let mut of_replica = Vec::with_capacity(8);
         for (index, replica) in self.replicas.iter().enumerate() {
-            replica.link.steps(&mut of_link);
-            steps.extend(of_link.drain(..).map(|step| Step::Link(index, step)));
-            for (hub, _) in replica.hubs.iter().enumerate().filter(|(_, hub)| hub.has_mail()) {
-                steps.push(Step::Hub(index, hub));
-            }
-            if replica.link.proven().is_some() {
-                let awaits_link = replica.hubs.iter().enumerate().filter(|(_, hub)| hub.awaits_link());
-                steps.extend(awaits_link.map(|(hub, _)| Step::Linked(index, hub)));
-            }
+            replica.steps(self.now, &mut of_replica);
+            steps.extend(of_replica.drain(..).map(|step| Step::Replica(index, step)));
         }
         for (index, client) in self.clients.iter().enumerate() {
             let Some(session) = &client.session else {
@@ -244,15 +219,10 @@ impl World {
     fn take(&mut self, step: Step) -> Result<(), Failure> {
         trace!(self, "{step:?}");
         match step {
-            Step::Link(replica, step) => self.link(replica, step),
-            Step::Hub(replica, hub) => {
-                let Replica { link, hubs } = &mut self.replicas[replica];
-                let told = hubs[hub].handle(link, self.now);
+            Step::Replica(replica, step) => {
+                let failure = self.read_failure();
+                let told = self.replicas[replica].take(step, &mut self.server, self.now, failure);
                 self.tell(told);
-            }
-            Step::Linked(replica, hub) => {
-                let Replica { link, hubs } = &mut self.replicas[replica];
-                link.proven().into_iter().for_each(|name| hubs[hub].linked(name));
             }
             Step::Session(client) => self.session(client),
             Step::Read(client) => return self.read(client),
@@ -261,13 +231,14 @@ impl World {
         Ok(())
     }
 
-    fn link(&mut self, replica: usize, step: LinkStep) {
-        let is_refused = !self.is_settling && self.chance.percent(self.plan.refused_percent);
-        let Replica { link, hubs } = &mut self.replicas[replica];
-        if let Some((name, outcome)) = link.take(step, &mut self.server, self.now, is_refused) {
-            let (now, outcome) = (self.now, Ok(outcome));
-            let told = hubs.iter_mut().flat_map(|hub| hub.on_recovery(name, &outcome, link, now)).collect();
-            self.tell(told);
+    /// What happens to a reading command, if this step carries one out.
+    fn read_failure(&mut self) -> Option<ReadFailure> {
+        if self.is_settling {
+            None
+        } else if self.chance.percent(self.plan.refused_percent) {
+            Some(ReadFailure::Data)
+        } else {
+            self.chance.percent(self.plan.unanswered_percent).then_some(ReadFailure::Later)
         }
     }
 
@@ -305,11 +276,9 @@ impl World {
             }
             15 => {
                 let replica = self.chance.below(self.replicas.len());
-                if self.chance.percent(50) {
-                    self.replicas[replica].link.probe();
-                } else {
-                    self.replicas[replica].link.sweep();
-                }
+                self.replicas[replica].check_histories();
+                // As the gateway does with each check.
+                self.server.mark();
             }
             16 => self.save(),
             _ => {
@@ -332,6 +301,6 @@ impl World {
         };
         trace!(self, "publish on {}: {payload}", NAMES[channel]);
         let record = &self.records[channel];
-        self.replicas.iter_mut().for_each(|replica| replica.link.publish(&record.name, &payload));
+        self.replicas.iter_mut().for_each(|replica| replica.publish(&record.name, &payload));
     }
 }

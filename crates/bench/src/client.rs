@@ -16,6 +16,7 @@ use crate::wire::{self, Event, Stamp, Upgrade};
 const SOCKETS_PER_ADDRESS: usize = 500;
 /// The name before the position of the channel `all` in Ready, and before the position in a message.
 const POSITION_OF_ALL: &[u8] = br#""channel":"all","position":""#;
+const SUBSCRIBED_TO_ALL: &[u8] = br#""channel":"all","state":"subscribed","position":""#;
 const POSITION: &[u8] = br#""position":""#;
 /// The longest message that is decompressed.
 const MAX_INFLATED_BYTES: usize = 128 << 20;
@@ -53,7 +54,7 @@ pub(crate) struct Client {
 #[derive(Debug, Default)]
 pub(crate) struct Received {
     pub(crate) is_ready: bool,
-    /// Whether Ready said that nothing is missing; `None` without a position.
+    /// Whether Ready, or the Subscription after it, said that nothing is missing; `None` without a position.
     pub(crate) recovered: Option<bool>,
     pub(crate) heartbeats: u64,
     pub(crate) lost: Option<String>,
@@ -211,9 +212,12 @@ impl Client {
             }
             Event::Ready => {
                 received.is_ready = true;
-                let says = |text: &[u8]| wire::find(payload, text).is_some();
-                received.recovered = self.since.as_ref().map(|_| says(br#""recovered":true"#));
+                received.recovered = self.recovered(payload);
                 POSITION_OF_ALL
+            }
+            Event::Subscription => {
+                received.recovered = self.recovered(payload);
+                SUBSCRIBED_TO_ALL
             }
             Event::Heartbeat(rest) => {
                 received.heartbeats += 1;
@@ -230,6 +234,14 @@ impl Client {
         {
             self.since = Some(position.into());
         }
+    }
+
+    /// Whether a Ready or a Subscription says that nothing is missing, if it says that already.
+    fn recovered(&self, payload: &[u8]) -> Option<bool> {
+        self.since.as_ref()?;
+        let says = |text: &[u8]| wire::find(payload, text).is_some();
+        let is_decided = says(br#""channel":"all""#) && !says(br#""channel":"all","state":"recovering""#);
+        is_decided.then(|| says(br#""recovered":true"#))
     }
 
     /// Whether it is still connected. A kernel whose window is closed may ignore a reset, so the client sends a Pong, which

@@ -82,6 +82,8 @@ pub(crate) enum Event<'a> {
     Ready,
     /// Op 3: a message of ours.
     Message(Stamp),
+    /// Op 6: how a subscription stands now.
+    Subscription,
     /// Op 10, with what must be sent back.
     Heartbeat(&'a str),
     /// Anything else.
@@ -101,6 +103,7 @@ pub(crate) fn parse(payload: &[u8]) -> Event<'_> {
     match payload.strip_prefix(br#"{"op":"#) {
         Some([b'3', b',', rest @ ..]) => stamp(rest).map_or(Event::Other, Event::Message),
         Some([b'2', b',', ..]) => Event::Ready,
+        Some([b'6', b',', ..]) => Event::Subscription,
         Some([b'1', b'0', b',', rest @ ..]) => {
             std::str::from_utf8(rest).map_or(Event::Other, Event::Heartbeat)
         }

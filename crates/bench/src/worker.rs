@@ -282,12 +282,12 @@ impl Worker {
             self.ramp.in_flight -= 1;
             let due_us = self.clients[at].due_us;
             self.recorder.connects.record(due_us, now_us.saturating_sub(due_us));
-            match received.recovered {
-                Some(true) => drop(self.counts.recovered.fetch_add(1, SeqCst)),
-                Some(false) => drop(self.counts.not_recovered.fetch_add(1, SeqCst)),
-                None => {}
-            }
             self.counts.ready.fetch_add(1, SeqCst);
+        }
+        match received.recovered {
+            Some(true) => drop(self.counts.recovered.fetch_add(1, SeqCst)),
+            Some(false) => drop(self.counts.not_recovered.fetch_add(1, SeqCst)),
+            None => {}
         }
         if let Some(reason) = received.lost {
             self.lose(at, &reason);

@@ -93,22 +93,55 @@ pub struct HelloLimits {
 pub struct ChannelState {
     /// Its name.
     pub channel: ChannelName,
-    /// The place after which `since` continues.
-    pub position: Position,
-    /// Present when the client asked to continue: whether nothing is missing.
-    pub recovered: Option<bool>,
+    /// Its state.
+    pub state: SubscriptionState,
+}
+
+/// The state of a subscription, as its client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// Everything behind a position follows.
+    Live {
+        /// The position after which `since` continues.
+        position: Position,
+        /// Present when the client asked to continue: whether nothing is missing.
+        recovered: Option<bool>,
+    },
+    /// The channel's history cannot be read at this moment. Nothing is delivered until another state follows.
+    Recovering {
+        /// The position that the client has named.
+        since: Option<Position>,
+    },
+}
+
+impl SubscriptionState {
+    /// Whether messages follow.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Live { .. })
+    }
+
+    fn write(self, json: &mut Json) {
+        match self {
+            Self::Live { position, recovered } => {
+                json.text("position", &position.to_string());
+                if let Some(recovered) = recovered {
+                    json.raw("recovered", if recovered { "true" } else { "false" });
+                }
+            }
+            Self::Recovering { since } => {
+                if let Some(since) = since {
+                    json.text("position", &since.to_string());
+                }
+            }
+        }
+    }
 }
 
 /// What came of a Subscribe or Unsubscribe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubscriptionOutcome {
-    /// On it, from this place on.
-    Subscribed {
-        /// The place after which `since` continues.
-        position: Position,
-        /// As in [`ChannelState::recovered`].
-        recovered: Option<bool>,
-    },
+    /// On it, in this state.
+    Subscribed(SubscriptionState),
     /// No longer on it.
     Unsubscribed {
         /// Why, when the client did not ask for it.
@@ -269,10 +302,11 @@ impl HelloLimits {
 impl ChannelState {
     fn to_json(&self) -> String {
         let mut json = Json::default();
-        json.text("channel", self.channel.as_str()).text("position", &self.position.to_string());
-        if let Some(recovered) = self.recovered {
-            json.raw("recovered", if recovered { "true" } else { "false" });
+        json.text("channel", self.channel.as_str());
+        if !self.state.is_live() {
+            json.text("state", "recovering");
         }
+        self.state.write(&mut json);
         json.finish()
     }
 }
@@ -280,11 +314,9 @@ impl ChannelState {
 impl SubscriptionOutcome {
     fn write(&self, json: &mut Json) {
         match self {
-            Self::Subscribed { position, recovered } => {
-                json.text("state", "subscribed").text("position", &position.to_string());
-                if let Some(recovered) = recovered {
-                    json.raw("recovered", if *recovered { "true" } else { "false" });
-                }
+            Self::Subscribed(state) => {
+                json.text("state", if state.is_live() { "subscribed" } else { "recovering" });
+                state.write(json);
             }
             Self::Unsubscribed { reason } => {
                 json.text("state", "unsubscribed");

@@ -33,58 +33,68 @@ pub struct Page {
     pub whole_since_ms: u64,
 }
 
-/// Where a history ends, as far as that could be found out.
+/// Where a history ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tail {
-    /// Here.
+    /// At its last message.
     At(Position),
     /// There is no history.
     Nothing,
-    /// Whoever keeps it did not say. It may be there or not: nothing follows from that.
-    Unreadable,
 }
 
-/// Why nothing can be said about what stands behind a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Hole {
-    /// The history is another one, or has lost its end, or its beginning was trimmed.
-    #[error("the history does not continue from this place")]
-    Lost,
-    /// More is missing than may be read.
-    #[error("more is missing than may be recovered")]
-    TooMuch,
+/// How far a page follows a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The entries are everything between the two positions, without a hole.
+    Complete,
+    /// The entries follow without a hole up to here, and there is more to read.
+    Partial(Position),
 }
+
+/// The history does not continue from a position: it is another one, has lost its end, or was trimmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the history does not continue from this position")]
+pub struct HistoryLost;
 
 impl Page {
-    /// Whether the entries are everything between `since` and the tail, without a hole.
-    pub fn prove(&self, since: Position) -> Result<(), Hole> {
-        // A place before the beginning says only that there was no history then. Whether one has come and gone
-        // since, only the whole can tell.
+    /// Whether the entries up to `until` are everything between `since` and `until`. Entries behind `until` are passed
+    /// over: what is not behind it is immutable, so a page may be read at any time and more than once.
+    ///
+    /// # Errors
+    /// Something between the two was lost, or may have been.
+    pub fn prove(&self, since: Position, until: Position) -> Result<Proof, HistoryLost> {
+        // A beginning says only that there was no history then. Whether one has come and gone since, only data that is
+        // known to be whole can tell.
         let is_whole = self.whole_since_ms <= since.epoch;
-        let mut place = since;
-        for entry in &self.entries {
-            let begins = place.is_beginning() && entry.position.epoch != place.epoch;
-            if !entry.follows(place) || (begins && !is_whole) {
-                return Err(Hole::Lost);
+        let mut position = since;
+        for entry in self.entries_until(until) {
+            let begins = position.is_beginning() && entry.position.epoch != position.epoch;
+            if !entry.follows(position) || (begins && !is_whole) {
+                return Err(HistoryLost);
             }
-            place = entry.position;
+            position = entry.position;
         }
-        let nothing_yet =
-            self.entries.is_empty() && since.is_beginning() && self.tail.is_beginning() && is_whole;
-        if nothing_yet || (place == self.tail && !self.tail.is_beginning()) {
-            Ok(())
-        } else if self.entries.is_empty() {
-            Err(Hole::Lost)
+        let has_no_entry = position == since;
+        let had_no_history = has_no_entry && since.is_beginning() && until.is_beginning() && is_whole;
+        if had_no_history || (position == until && !until.is_beginning()) {
+            Ok(Proof::Complete)
+        } else if has_no_entry || self.entries.last().is_none_or(|last| last.position > until) {
+            Err(HistoryLost)
         } else {
-            Err(Hole::TooMuch)
+            Ok(Proof::Partial(position))
         }
+    }
+
+    /// The entries that are not behind `until`.
+    pub fn entries_until(&self, until: Position) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().take_while(move |entry| entry.position <= until)
     }
 }
 
 impl Entry {
-    /// Whether this is the very next message behind `place`.
-    pub fn follows(&self, place: Position) -> bool {
-        place.is_followed_by(self.position, self.after)
+    /// Whether this is the very next message behind `position`.
+    pub fn follows(&self, position: Position) -> bool {
+        position.is_followed_by(self.position, self.after)
     }
 }
 
@@ -96,59 +106,68 @@ mod tests {
         Position::parse(text).unwrap()
     }
 
-    fn page(entries: &[(&str, Option<&str>)], tail: &str) -> Page {
+    fn page(entries: &[(&str, Option<&str>)]) -> Page {
         let entries = entries.iter().map(|(position, after)| Entry {
             position: at(position),
             after: after.map(at),
             publication: None,
         });
-        Page { entries: entries.collect(), tail: at(tail), whole_since_ms: 500 }
+        Page { entries: entries.collect(), tail: at("9000-1"), whole_since_ms: 500 }
     }
 
     #[test]
     fn what_follows_without_a_hole_is_proven() {
-        for (since, entries, tail) in [
+        for (since, entries, until) in [
             ("1000-41", &[("1000-42", None), ("1000-43", None)][..], "1000-43"),
-            ("1000-43", &[], "1000-43"),
+            // What was published behind the end that is asked for does not matter.
+            ("1000-41", &[("1000-42", None), ("1000-43", None)], "1000-42"),
             // Nothing was there when the client was told its position; the history began later.
             ("900-0", &[("1000-1", None), ("1000-2", None)], "1000-2"),
             ("1000-0", &[("1000-1", None)], "1000-1"),
-            // Nothing was there and nothing is.
+            // Nothing was there and nothing was there later.
             ("900-0", &[], "1200-0"),
+            ("900-0", &[("1300-1", None)], "1200-0"),
             // The server was restarted and says itself what it had.
             ("1000-41", &[("1000-42", None), ("2000-1", Some("1000-42"))], "2000-1"),
             ("1000-42", &[("2000-1", Some("1000-42")), ("2000-2", None)], "2000-2"),
         ] {
-            assert_eq!(page(entries, tail).prove(at(since)), Ok(()), "{since} {entries:?} {tail}");
+            let proof = page(entries).prove(at(since), at(until));
+            assert_eq!(proof, Ok(Proof::Complete), "{since} {entries:?} {until}");
         }
     }
 
     #[test]
-    fn anything_else_is_a_hole() {
-        for (since, entries, tail, hole) in [
-            // Trimmed past us.
-            ("1000-41", &[("1000-43", None)][..], "1000-43", Hole::Lost),
-            ("900-0", &[("1000-2", None)], "1000-2", Hole::Lost),
+    fn a_page_that_ends_early_is_proven_up_to_its_last_entry() {
+        let proof = page(&[("1000-42", None)]).prove(at("1000-41"), at("1000-43"));
+        assert_eq!(proof, Ok(Proof::Partial(at("1000-42"))));
+    }
+
+    #[test]
+    fn anything_else_is_a_lost_history() {
+        for (since, entries, until) in [
+            // Trimmed past the position.
+            ("1000-41", &[("1000-43", None)][..], "1000-43"),
+            ("900-0", &[("1000-2", None)], "1000-2"),
             // One deleted in between.
-            ("1000-41", &[("1000-42", None), ("1000-44", None)], "1000-44", Hole::Lost),
+            ("1000-41", &[("1000-42", None), ("1000-44", None)], "1000-44"),
             // Another history: expired, deleted, or another server.
-            ("1000-41", &[("2000-1", None)], "2000-1", Hole::Lost),
-            ("1000-41", &[], "1200-0", Hole::Lost),
+            ("1000-41", &[("2000-1", None)], "2000-1"),
+            ("1000-41", &[], "1200-0"),
             // Its end was lost in a failover.
-            ("1000-43", &[], "1000-42", Hole::Lost),
-            ("1000-43", &[("2000-1", Some("1000-42"))], "2000-1", Hole::Lost),
+            ("1000-43", &[], "1000-42"),
+            ("1000-43", &[("2000-1", Some("1000-42"))], "2000-1"),
+            // The end that is asked for is gone, though later messages are there.
+            ("1000-41", &[("1000-42", None), ("2000-1", None)], "1000-43"),
+            ("1000-41", &[("1000-44", None)], "1000-42"),
             // It began before the client was told that there was none.
-            ("1001-0", &[], "1000-5", Hole::Lost),
+            ("1001-0", &[], "1000-5"),
             // Everything may have been deleted since.
-            ("400-0", &[], "1200-0", Hole::Lost),
-            // So may what came within this millisecond.
-            ("400-0", &[], "400-0", Hole::Lost),
+            ("400-0", &[], "1200-0"),
             // This may not be the first history since then.
-            ("400-0", &[("1000-1", None)], "1000-1", Hole::Lost),
-            // There is more.
-            ("1000-41", &[("1000-42", None)], "1000-43", Hole::TooMuch),
+            ("400-0", &[("1000-1", None)], "1000-1"),
         ] {
-            assert_eq!(page(entries, tail).prove(at(since)), Err(hole), "{since} {entries:?} {tail}");
+            let proof = page(entries).prove(at(since), at(until));
+            assert_eq!(proof, Err(HistoryLost), "{since} {entries:?} {until}");
         }
     }
 }

@@ -6,7 +6,8 @@
 //! # Layout, lowest first
 //!
 //! - [`close`]: the table of close codes.
-//! - [`channel`], [`position`]: names of channels, places in their history.
+//! - [`channel`], [`position`]: names of channels, positions in their histories.
+//! - [`history`], [`cursor`]: what can be proven from a history; how far a reader has followed a channel.
 //! - [`deflate`]: compressed messages (RFC 7692).
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
 //! - [`publication`]: what a publisher wrote, validated once and encoded once for each kind of receiver.
@@ -22,6 +23,7 @@ pub mod channel;
 pub mod close;
 pub mod command;
 pub mod conversation;
+pub mod cursor;
 pub mod deflate;
 pub mod event;
 pub mod frame;

@@ -1,5 +1,7 @@
 //! What holds for anything that clients and publishers may write.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use proptest::{collection::vec, option, sample::select};
 
@@ -134,13 +136,15 @@ proptest! {
     ) {
         let listed = serde_json::to_string(&users).unwrap();
         let payload = format!(r#"{{"users":{listed},"message": {json} }}"#);
-        let publications = decode_for_users(payload.as_bytes(), payload.len()).unwrap();
-        let reached: Vec<_> = publications.iter().map(|publication| publication.channel().as_str()).collect();
+        let (channels, message) = decode_for_users(payload.as_bytes(), payload.len()).unwrap();
+        let reached: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
         let mut expected: Vec<_> = users.iter().map(|user| format!("user:{user}")).collect();
         expected.sort();
         expected.dedup();
         prop_assert_eq!(reached, expected);
-        publications.iter().for_each(|publication| assert_carried(publication, &json));
+        for channel in channels {
+            assert_carried(&Publication::new(channel, None, Arc::clone(&message)), &json);
+        }
     }
 
     #[test]

@@ -22,6 +22,15 @@ pub struct Publication {
     frames: [OnceLock<Bytes>; 4],
 }
 
+/// What was published, before its channel is looked up: parsed once.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    /// Its position in the channel's history; `None` when it was not published durably.
+    pub position: Option<Position>,
+    /// The message, byte for byte, less the white space around it.
+    pub message: Arc<RawValue>,
+}
+
 /// `@`, two numbers of 64 bits with a hyphen between them, and a space.
 const MAX_POSITION_BYTES: usize = 1 + 20 + 1 + 20 + 1;
 
@@ -58,15 +67,12 @@ impl PayloadError {
     }
 }
 
-impl Publication {
-    /// A publication of a message that is known to be JSON.
-    pub fn new(channel: ChannelName, position: Option<Position>, message: Arc<RawValue>) -> Self {
-        Self { channel, position, message, frames: [const { OnceLock::new() }; 4] }
-    }
-
-    /// Reads what was published on `channel`: `<json>`, or `@<position> <json>` when the durable function
-    /// wrote it. The JSON is kept byte for byte, less the white space around it.
-    pub fn decode(channel: ChannelName, payload: &[u8], max_bytes: usize) -> Result<Self, PayloadError> {
+impl Payload {
+    /// Reads `<json>`, or `@<position> <json>` when the durable function wrote it.
+    ///
+    /// # Errors
+    /// The payload reaches nobody, for this reason.
+    pub fn parse(payload: &[u8], max_bytes: usize) -> Result<Self, PayloadError> {
         // The bound is the message's own, so a durable one may be as long as any other.
         if payload.len() > max_bytes.saturating_add(MAX_POSITION_BYTES) {
             return Err(PayloadError::TooBig);
@@ -83,15 +89,23 @@ impl Publication {
             return Err(PayloadError::TooBig);
         }
         let message: Box<RawValue> = serde_json::from_str(json).map_err(|_| PayloadError::NotJson)?;
-        Ok(Self::new(channel, position, message.into()))
+        Ok(Self { position, message: message.into() })
+    }
+}
+
+impl Publication {
+    /// A publication of a message that is known to be JSON.
+    pub fn new(channel: ChannelName, position: Option<Position>, message: Arc<RawValue>) -> Self {
+        Self { channel, position, message, frames: [const { OnceLock::new() }; 4] }
     }
 
-    /// The place that a payload begins with, without reading the rest.
-    pub fn place_of(payload: &[u8]) -> Result<Option<Position>, PayloadError> {
-        let Some(rest) = payload.strip_prefix(b"@") else { return Ok(None) };
-        let end = rest.iter().position(|byte| *byte == b' ').ok_or(PayloadError::BadPosition)?;
-        let text = std::str::from_utf8(&rest[..end]).map_err(|_| PayloadError::BadPosition)?;
-        Position::parse(text).map(Some).ok_or(PayloadError::BadPosition)
+    /// A publication of what was published on `channel`.
+    ///
+    /// # Errors
+    /// Those of [`Payload::parse`].
+    pub fn decode(channel: ChannelName, payload: &[u8], max_bytes: usize) -> Result<Self, PayloadError> {
+        let Payload { position, message } = Payload::parse(payload, max_bytes)?;
+        Ok(Self::new(channel, position, message))
     }
 
     /// The channel it was published on.
@@ -122,9 +136,15 @@ impl Publication {
     }
 }
 
-/// Reads a payload of the channel for many users, `{"users":["42","43"],"message":{…}}`, as one publication
-/// for each user's own channel. A user named twice gets it once.
-pub fn decode_for_users(payload: &[u8], max_bytes: usize) -> Result<Vec<Publication>, PayloadError> {
+/// Reads a payload of the channel for many users, `{"users":["42","43"],"message":{…}}`: the users' own channels, each once,
+/// and the message.
+///
+/// # Errors
+/// The payload reaches nobody, for this reason.
+pub fn decode_for_users(
+    payload: &[u8],
+    max_bytes: usize,
+) -> Result<(Vec<ChannelName>, Arc<RawValue>), PayloadError> {
     #[derive(Deserialize)]
     struct ForUsers<'a> {
         users: Vec<std::borrow::Cow<'a, str>>,
@@ -146,8 +166,7 @@ pub fn decode_for_users(payload: &[u8], max_bytes: usize) -> Result<Vec<Publicat
         .collect::<Result<Vec<_>, _>>()?;
     channels.sort_unstable();
     channels.dedup();
-    let message: Arc<RawValue> = message.into();
-    Ok(channels.into_iter().map(|channel| Publication::new(channel, None, Arc::clone(&message))).collect())
+    Ok((channels, message.into()))
 }
 
 #[cfg(test)]
@@ -213,10 +232,11 @@ mod tests {
 
     #[test]
     fn one_write_for_many_users_becomes_one_publication_each() {
-        let many = decode_for_users(br#"{"users":["43","42","43"],"message":{"a": 1}}"#, 200).unwrap();
-        let channels: Vec<_> = many.iter().map(|publication| publication.channel().as_str()).collect();
+        let (channels, message) =
+            decode_for_users(br#"{"users":["43","42","43"],"message":{"a": 1}}"#, 200).unwrap();
+        let channels: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
         assert_eq!(channels, ["user:42", "user:43"]);
-        assert_eq!(many[0].message().get(), r#"{"a": 1}"#);
+        assert_eq!(message.get(), r#"{"a": 1}"#);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) struct MemoryHistory {
     appends: u64,
     now_ms: u64,
     last_epoch: u64,
-    /// From here on no history has gone before its time.
+    /// Every history that has gone began before this.
     whole_since_ms: u64,
 }
 
@@ -111,10 +111,8 @@ impl MemoryHistory {
             tail: self
                 .channels
                 .get(channel)
-                .map_or_else(|| Position::before(self.now_ms), |found| found.tail),
-            whole_since_ms: self
-                .whole_since_ms
-                .max(self.now_ms.saturating_sub(milliseconds(self.options.ttl))),
+                .map_or_else(|| Position::before(self.present_ms()), |found| found.tail),
+            whole_since_ms: self.whole_since_ms,
         }
     }
 
@@ -124,12 +122,17 @@ impl MemoryHistory {
         self.channels.get(channel).map(|found| found.tail)
     }
 
+    /// The time for a position where there is no history: later than any that was told before a history that was dropped.
+    fn present_ms(&self) -> u64 {
+        self.now_ms.max(self.whole_since_ms)
+    }
+
     fn push(&mut self, channel: &ChannelName, message: Arc<RawValue>) -> Position {
         self.appends += 1;
         self.bytes += message_bytes(&message);
         if !self.channels.contains_key(channel) {
             // No two histories of this process have one epoch, so one that comes again is told from the last.
-            self.last_epoch = self.now_ms.max(self.last_epoch + 1);
+            self.last_epoch = self.present_ms().max(self.last_epoch + 1);
             self.bytes += channel_bytes(channel);
         }
         let beginning = Position::before(self.last_epoch);
@@ -175,8 +178,6 @@ impl MemoryHistory {
         while self.bytes > self.options.memory_bytes {
             if self.longest_idle().is_some_and(|channel| channel != *written) {
                 self.drop_longest_idle();
-                // What was told before it is not to pass for the beginning of another.
-                self.whole_since_ms = self.now_ms + 1;
                 continue;
             }
             match self.channels.get_mut(written) {
@@ -196,6 +197,8 @@ impl MemoryHistory {
         if let Some(found) = self.channels.remove(&channel) {
             let messages: usize = found.messages.iter().map(message_bytes).sum();
             self.bytes -= messages + channel_bytes(&channel);
+            // A beginning that was told before it is not to pass for the beginning of another.
+            self.whole_since_ms = self.whole_since_ms.max(found.tail.epoch + 1);
         }
     }
 

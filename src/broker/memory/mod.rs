@@ -4,15 +4,19 @@
 
 mod history;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::value::RawValue;
 
-use super::delivery::Delivery;
-use super::recovery::{NotRecovered, Recovered, Recovery, RecoveryLimits};
-use super::{Health, HistoryOptions, HubId, PublishError};
+use super::link::{Hubs, count_channel};
+use super::recovery::{NotRecovered, Recovered, Recovery};
+use super::{
+    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError, RequestId,
+    SubscribeAck,
+};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::position::Position;
@@ -27,58 +31,84 @@ pub struct MemoryBroker {
 }
 
 struct Shared {
-    delivery: Delivery,
-    /// Held while a publication is handed over, so that all hubs see publications in one order whichever
-    /// threads publish: the order that Redis gives for free. Durable ones stand in it in the order of their places.
-    order: Mutex<MemoryHistory>,
+    state: Mutex<State>,
+    metrics: Metrics,
     max_payload_bytes: usize,
     stopped: AtomicBool,
+}
+
+/// Its lock is held while a publication is handed over, so that all hubs see publications in one order whichever
+/// threads publish: the order that Redis gives for free.
+struct State {
+    inboxes: Vec<Arc<dyn Inbox>>,
+    channels: HashMap<ChannelName, Hubs>,
+    history: MemoryHistory,
 }
 
 impl MemoryBroker {
     pub(super) fn new(max_payload_bytes: usize, history: HistoryOptions, metrics: &Metrics) -> Self {
         metrics.link_up.set(1);
         metrics.history_available.set(1);
+        let history = MemoryHistory::new(history, now_ms());
+        let state = State { inboxes: Vec::new(), channels: HashMap::new(), history };
         Self {
             shared: Arc::new(Shared {
-                delivery: Delivery::new(metrics),
-                order: Mutex::new(MemoryHistory::new(history, now_ms())),
+                state: Mutex::new(state),
+                metrics: metrics.clone(),
                 max_payload_bytes,
                 stopped: AtomicBool::new(false),
             }),
         }
     }
 
-    pub(super) fn delivery(&self) -> &Delivery {
-        &self.shared.delivery
+    pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
+        let mut state = self.lock();
+        state.inboxes.push(inbox);
+        let hub = HubId::of_index(state.inboxes.len() - 1);
+        // Only a publication may be refused.
+        let _ = state.tell(hub, HubEvent::Link { is_up: true });
+        hub
     }
 
-    pub(super) fn subscribe(&self, hub: HubId, channels: Vec<ChannelName>) {
-        // No publication is on its way while the places are read.
-        let mut history = self.history();
+    pub(super) fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>) {
+        // No publication is on its way while the positions are read.
+        let mut state = self.lock();
         let now_ms = now_ms();
-        let place =
-            |channel: &ChannelName| history.tail(channel, now_ms).unwrap_or_else(|| Position::before(now_ms));
-        self.shared.delivery.subscribe(hub, channels, place);
+        let mut answers = Vec::with_capacity(channels.len());
+        for channel in channels {
+            let hubs = state.channels.entry(channel.clone()).or_insert_with(Hubs::none);
+            if hubs.is_empty() {
+                count_channel(&self.shared.metrics, &channel, 1);
+            }
+            hubs.add(hub);
+            let tail = state.history.tail(&channel, now_ms).unwrap_or_else(|| Position::before(now_ms));
+            answers.push(SubscribeAck { channel, request, cut: Cut::At(tail) });
+        }
+        let _ = state.tell(hub, HubEvent::Subscribed(answers));
     }
 
-    pub(super) fn recover(
-        &self,
-        channel: &ChannelName,
-        since: Position,
-        limits: RecoveryLimits,
-    ) -> Result<Recovered, NotRecovered> {
-        let mut recovery = Recovery::new(since, limits);
-        // One more than allowed shows that there are too many.
-        recovery.take(self.history().page(channel, since, limits.messages.saturating_add(1), now_ms()))?;
-        Ok(recovery.finish())
+    pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
+        let mut state = self.lock();
+        for channel in channels {
+            let Some(hubs) = state.channels.get_mut(channel) else { continue };
+            if hubs.remove(hub) && hubs.is_empty() {
+                state.channels.remove(channel);
+                count_channel(&self.shared.metrics, channel, -1);
+            }
+        }
+    }
+
+    pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
+        let mut state = self.lock();
+        let read = request.read;
+        let outcome = recover(&mut state.history, request);
+        let _ = state.tell(hub, HubEvent::HistoryRead { read, outcome });
     }
 
     pub(super) fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
         self.admit(message)?;
         let publication = Publication::new(channel.clone(), None, message.to_owned().into());
-        let _one_at_a_time = self.history();
-        self.hand_over(publication);
+        self.hand_over(&self.lock(), publication);
         Ok(())
     }
 
@@ -91,11 +121,11 @@ impl MemoryBroker {
         super::check_idempotency_key(idempotency_key)?;
         self.admit(message)?;
         let message: Arc<RawValue> = message.to_owned().into();
-        let mut history = self.history();
+        let mut state = self.lock();
         let Appended { position, is_repeated } =
-            history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
+            state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
         if !is_repeated {
-            self.hand_over(Publication::new(channel.clone(), Some(position), message));
+            self.hand_over(&state, Publication::new(channel.clone(), Some(position), message));
         }
         Ok(position)
     }
@@ -107,21 +137,18 @@ impl MemoryBroker {
         super::check_size(message, self.shared.max_payload_bytes)
     }
 
-    fn hand_over(&self, publication: Publication) {
-        let delivery = &self.shared.delivery;
-        let mut receivers = Vec::new();
-        delivery.metrics.publications_received.inc();
-        delivery.audience.pass(publication.channel().as_str(), publication.position(), &mut receivers);
-        delivery.hand_over(publication, &mut receivers);
+    fn hand_over(&self, state: &State, publication: Publication) {
+        self.shared.metrics.publications_received.inc();
+        let publication = Arc::new(publication);
+        for hub in state.channels.get(publication.channel()).map_or(&[][..], Hubs::as_slice) {
+            if state.tell(*hub, HubEvent::Publication(Arc::clone(&publication))).is_err() {
+                Metrics::count(&self.shared.metrics.publications_dropped, "hub_inbox_full");
+            }
+        }
     }
 
-    /// Whoever holds it may publish.
-    fn history(&self) -> MutexGuard<'_, MemoryHistory> {
-        self.shared.order.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn position_now(&self) -> Position {
-        Position::before(now_ms())
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn health(&self) -> Health {
@@ -134,12 +161,32 @@ impl MemoryBroker {
 
     pub(super) fn shutdown(&self) {
         self.shared.stopped.store(true, Ordering::Release);
-        self.shared.delivery.metrics.link_up.set(0);
+        self.shared.metrics.link_up.set(0);
     }
 
     fn is_stopped(&self) -> bool {
         self.shared.stopped.load(Ordering::Acquire)
     }
+}
+
+impl State {
+    fn tell(&self, hub: HubId, event: HubEvent) -> Result<(), InboxFull> {
+        self.inboxes.get(hub.index()).map_or(Ok(()), |inbox| inbox.offer(event))
+    }
+}
+
+/// What a history shows to one subscription.
+fn recover(history: &mut MemoryHistory, request: HistoryRequest) -> Result<Recovered, NotRecovered> {
+    let HistoryRequest { channel, since, cut, limits, .. } = request;
+    let mut recovery = Recovery::new(since, cut, limits)?;
+    // One more than allowed shows that there are too many.
+    while !recovery.take(&history.page(
+        &channel,
+        recovery.position(),
+        limits.messages.saturating_add(1),
+        now_ms(),
+    ))? {}
+    Ok(recovery.finish())
 }
 
 /// Unix time; 0 before it began.

@@ -7,7 +7,7 @@ use redis::{ClientTlsConfig, RedisConnectionInfo, TlsCertificates};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::loss::Loss;
+use super::link_error::LinkError;
 use crate::settings::Secret;
 
 /// A PEM file longer than this (in bytes) is surely the wrong file: all authorities of a system take a quarter of it.
@@ -41,7 +41,7 @@ impl Credentials {
         &self,
         login: RedisConnectionInfo,
         key: &'static str,
-    ) -> Result<RedisConnectionInfo, Loss> {
+    ) -> Result<RedisConnectionInfo, LinkError> {
         let login = match &self.username {
             Some(username) => login.set_username(username),
             None => login,
@@ -62,7 +62,7 @@ impl TlsFiles {
     ///
     /// Everything is parsed here, although redis-rs does it again: its errors may repeat lines of a file, and a
     /// file without any certificate would be no error to it.
-    pub(super) fn read(&self) -> Result<TlsCertificates, Loss> {
+    pub(super) fn read(&self) -> Result<TlsCertificates, LinkError> {
         let root_cert = match &self.ca {
             Some(path) => Some(read_certificates("broker.tls_ca_file", path)?),
             None => None,
@@ -78,7 +78,7 @@ impl TlsFiles {
     }
 }
 
-fn read_certificates(key: &'static str, path: &Path) -> Result<Vec<u8>, Loss> {
+fn read_certificates(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {
     let pem = read_pem(key, path)?;
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -88,13 +88,13 @@ fn read_certificates(key: &'static str, path: &Path) -> Result<Vec<u8>, Loss> {
     if count == 0 { Err(unusable(key, path, "it holds no certificate in PEM")) } else { Ok(pem) }
 }
 
-fn read_key(key: &'static str, path: &Path) -> Result<Vec<u8>, Loss> {
+fn read_key(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {
     let pem = read_pem(key, path)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| unusable(key, path, "it holds no private key in PEM"))?;
     Ok(pem)
 }
 
-fn read_pem(key: &'static str, path: &Path) -> Result<Vec<u8>, Loss> {
+fn read_pem(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {
     let metadata = fs::metadata(path).map_err(|error| unusable(key, path, error.to_string()))?;
     // A pipe would be read once and then never end.
     if !metadata.is_file() {
@@ -106,6 +106,6 @@ fn read_pem(key: &'static str, path: &Path) -> Result<Vec<u8>, Loss> {
     fs::read(path).map_err(|error| unusable(key, path, error.to_string()))
 }
 
-fn unusable(key: &'static str, path: &Path, reason: impl Into<String>) -> Loss {
-    Loss::File { key, path: path.to_owned(), reason: reason.into() }
+fn unusable(key: &'static str, path: &Path, reason: impl Into<String>) -> LinkError {
+    LinkError::File { key, path: path.to_owned(), reason: reason.into() }
 }

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates};
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates,
+};
 
 use super::super::BrokerSetupError;
 use super::access::{Credentials, TlsFiles};
-use super::loss::Loss;
+use super::link_error::LinkError;
 
 /// Where sentinels listen unless the URL says otherwise.
 const SENTINEL_PORT: u16 = 26379;
@@ -56,7 +58,7 @@ impl Address {
         redis: &Credentials,
         sentinels: &Credentials,
         tls: &TlsFiles,
-    ) -> Result<Opened, Loss> {
+    ) -> Result<Opened, LinkError> {
         let at_redis = |login| redis.fill_in(login, "broker.password_file");
         let at_sentinel = |login| sentinels.fill_in(login, "broker.sentinel_password_file");
         let address = match self {
@@ -134,10 +136,22 @@ fn parse(url: &str) -> Result<ConnectionInfo, BrokerSetupError> {
 
 fn with_login(
     info: ConnectionInfo,
-    change: impl Fn(RedisConnectionInfo) -> Result<RedisConnectionInfo, Loss>,
-) -> Result<ConnectionInfo, Loss> {
+    change: impl Fn(RedisConnectionInfo) -> Result<RedisConnectionInfo, LinkError>,
+) -> Result<ConnectionInfo, LinkError> {
     let login = change(info.redis_settings().clone())?;
     Ok(info.set_redis_settings(login))
+}
+
+/// A client of one endpoint. It resolves a name each time that it connects.
+pub(super) fn client(
+    info: ConnectionInfo,
+    certificates: Option<&TlsCertificates>,
+) -> Result<Client, LinkError> {
+    let client = match certificates {
+        Some(certificates) => Client::build_with_tls(info, certificates.clone()),
+        None => Client::open(info),
+    };
+    client.map_err(|error| LinkError::of_connect(&error))
 }
 
 #[cfg(test)]

@@ -1,209 +1,162 @@
-//! A link while it is connected: three activities in one task, and the first that fails ends them all.
+//! A link while it is connected: its activities in one task, and the first that fails ends them all.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use redis::aio::{MultiplexedConnection, PubSubStream};
-use redis::{Client, RedisError};
-use tokio::sync::{oneshot, watch};
+use redis::aio::PubSubStream;
+use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
-use super::super::audience::Turn;
-use super::catch_up::{Sweep, catch_up};
-use super::clock::ClockSample;
-use super::link::{Connections, connect_commands};
-use super::loss::Loss;
+use super::super::link::SubscriptionBatch;
+use super::connect::{Connections, Endpoint};
+use super::link_error::LinkError;
+use super::probe::HealthProbe;
 use super::receive::Receiver;
-use super::role::RoleQuestion;
 use super::state::State;
 use super::subscriptions::{self, Messages, Subscriptions};
-use super::{USERS, dataset, function, publish, rejected};
+use super::{USERS, dataset, function, reads};
 use protocol::channel::ChannelName;
 
-/// How many channels one turn subscribes and unsubscribes. A command stays below 140 KB, and its 512
+/// How many channels one batch subscribes and unsubscribes. A command stays below 140 KB, and its 512
 /// confirmations do not hold up messages noticeably.
-const MAX_TURN: usize = 512;
+const MAX_BATCH: usize = 512;
+/// Channels that are compared with their histories at a time.
+const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
-pub(super) async fn run(state: &State, connections: Connections, address: &str) -> Loss {
-    let Connections { subscriber, commands, role, client } = connections;
+pub(super) async fn run(state: &State, connections: Connections, endpoint: &Endpoint) -> LinkError {
+    let Connections { subscriber, commands, role } = connections;
     let (subscriptions, messages) = subscriptions::split(subscriber);
     let (heard, hearing) = watch::channel(0);
-    let (complete, completed) = oneshot::channel();
-    state.stages.connected(commands.clone());
-    let prover = Prover { state, client, commands, role, hearing };
+    state.connected(commands.clone());
+    let probe = HealthProbe::new(state, endpoint, commands, role, hearing);
     tokio::select! {
-        loss = receive(state, messages, heard) => loss,
-        loss = keep_subscribed(state, subscriptions, complete) => loss,
-        loss = keep_proving(state, prover, completed, address) => loss,
+        error = receive(state, messages, heard) => error,
+        error = keep_subscribed(state, subscriptions) => error,
+        error = probe.keep_proving() => error,
         // They run beside the others and never end a link.
+        never = reads::keep_reading(state, endpoint) => match never {},
         never = function::keep_loaded(state) => match never {},
-        never = rejected::keep_recording(state) => match never {},
+        never = state.rejected.keep_recording(&state.options, || state.commands()) => match never {},
     }
 }
 
 /// Hands over what comes, as fast as it comes.
-async fn receive(state: &State, mut messages: Messages<PubSubStream>, heard: watch::Sender<u64>) -> Loss {
+async fn receive(
+    state: &State,
+    mut messages: Messages<PubSubStream>,
+    heard: watch::Sender<u64>,
+) -> LinkError {
     let mut receiver = Receiver::new(state);
     while let Some(message) = messages.next().await {
         if let Some(nonce) = receiver.take(&message) {
             heard.send_replace(nonce);
         }
     }
-    Loss::Closed
+    LinkError::Closed
 }
 
-/// Makes Redis' idea of our channels follow the audience's, one turn after the other.
-async fn keep_subscribed(
-    state: &State,
-    mut subscriptions: Subscriptions,
-    complete: oneshot::Sender<()>,
-) -> Loss {
+/// Makes Redis' idea of our channels follow the hubs', one batch after the other.
+async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> LinkError {
     let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
-    if let Err(loss) = confirmed(state, subscriptions.subscribe(&own)).await {
-        return loss;
+    if let Err(error) = confirmed(state, subscriptions.subscribe(&own)).await {
+        return error;
     }
     // Before any channel's position is told: a beginning can be continued from only if the data was marked before it.
     dataset::keep_marked(state).await;
-    let audience = &state.delivery.audience;
-    audience.link_up();
-    let mut sweep = Sweep::new(state.options.sweep_interval);
-    let mut complete = Some(complete);
+    state.link.lock().connected();
+    state.link.progressed();
+    let mut check = HistoryCheck::new(state.options.sweep_interval);
     loop {
-        let turn = audience.next_turn(MAX_TURN);
-        if turn.is_empty() {
-            if let Some(complete) = complete.take() {
-                // Its receiver ends only together with us.
-                let _ = complete.send(());
+        let next = state.link.lock().next_batch(MAX_BATCH);
+        if let Some(batch) = next {
+            if let Err(error) = change(state, &mut subscriptions, &batch).await {
+                return error;
             }
-            tokio::select! {
-                () = audience.changed() => {}
-                () = sweep.due() => {
-                    // The data may have been removed, and with it the marker.
-                    dataset::keep_marked_if_due(state).await;
-                    sweep.verify_batch(state);
-                }
-            }
+            state.link.lock().confirmed(batch);
+            state.link.wake();
             continue;
         }
-        if let Err(loss) = take_turn(state, &mut subscriptions, &turn).await {
-            return loss;
+        state.link.progressed();
+        let deadline = state.link.lock().next_deadline();
+        tokio::select! {
+            () = state.link.subscriptions_changed() => {}
+            () = sleep_until_some(deadline) => {
+                state.link.lock().deadline_passed(Instant::now());
+                state.link.wake();
+            }
+            () = check.due() => {
+                // The data may have been removed, and with it the marker.
+                dataset::keep_marked_if_due(state).await;
+                check.verify_batch(state);
+            }
         }
-        audience.tell(audience.turn_done(turn, state.position_now()));
     }
 }
 
-async fn take_turn(state: &State, subscriptions: &mut Subscriptions, turn: &Turn) -> Result<(), Loss> {
+async fn sleep_until_some(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn change(
+    state: &State,
+    subscriptions: &mut Subscriptions,
+    batch: &SubscriptionBatch,
+) -> Result<(), LinkError> {
     let names = |channels: &[ChannelName]| -> Vec<String> {
         channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
     };
-    if !turn.subscribe.is_empty() {
-        confirmed(state, subscriptions.subscribe(&names(&turn.subscribe))).await?;
+    if !batch.subscribe.is_empty() {
+        confirmed(state, subscriptions.subscribe(&names(&batch.subscribe))).await?;
     }
-    catch_up(state, &turn.subscribe).await?;
-    catch_up(state, &turn.verify).await?;
-    if !turn.unsubscribe.is_empty() {
-        confirmed(state, subscriptions.unsubscribe(&names(&turn.unsubscribe))).await?;
+    if !batch.unsubscribe.is_empty() {
+        confirmed(state, subscriptions.unsubscribe(&names(&batch.unsubscribe))).await?;
     }
     Ok(())
 }
 
 /// redis-rs waits for a confirmation without a bound.
-async fn confirmed(state: &State, command: impl Future<Output = Result<(), Loss>>) -> Result<(), Loss> {
-    let bound = state.options.response_timeout;
-    timeout(bound, command).await.unwrap_or(Err(Loss::SubscribeTimeout(bound)))
-}
-
-/// Proves that what is published arrives, once all channels are subscribed and then again and again.
-async fn keep_proving(
+async fn confirmed(
     state: &State,
-    mut prover: Prover<'_>,
-    completed: oneshot::Receiver<()>,
-    address: &str,
-) -> Loss {
-    // Its sender ends only together with us. Ready is to mean that durable publishing was seen to as well.
-    let mut commands = prover.commands.clone();
-    let _ = tokio::join!(completed, function::load(state, &mut commands));
-    loop {
-        let started = Instant::now();
-        if let Err(loss) = prover.prove().await {
-            return loss;
-        }
-        state.outages.proven(Instant::now(), &state.delivery.metrics);
-        if state.set_proven() {
-            let channels = state.delivery.audience.wanted();
-            log::info!("redis at {address}: delivery is proven (channels subscribed: {channels})");
-        }
-        tokio::select! {
-            () = sleep_until((started + state.options.probe_interval).into()) => {}
-            () = state.suspect.notified() => {}
-        }
-    }
+    command: impl Future<Output = Result<(), LinkError>>,
+) -> Result<(), LinkError> {
+    let bound = state.options.response_timeout;
+    timeout(bound, command).await.unwrap_or(Err(LinkError::SubscribeTimeout(bound)))
 }
 
-/// What a proof needs.
-struct Prover<'a> {
-    state: &'a State,
-    client: Client,
-    commands: MultiplexedConnection,
-    role: RoleQuestion,
-    /// The latest nonce that was heard.
-    hearing: watch::Receiver<u64>,
+/// Compares all channels with their histories again and again, some at a time: should a last message ever be lost
+/// without a trace, no later one would show it.
+struct HistoryCheck {
+    round: Vec<ChannelName>,
+    interval: Duration,
+    pause: Duration,
+    next: Instant,
 }
 
-impl Prover<'_> {
-    /// One proof, within `probe_timeout` whatever it takes.
-    async fn prove(&mut self) -> Result<(), Loss> {
-        let bound = self.state.options.probe_timeout;
-        let proof = async {
-            match self.trip().await {
-                // The other connection may be well, and then nothing needs to be missed: replace only this one.
-                Err(Loss::Closed) => {
-                    self.commands = connect_commands(self.state, &self.client).await?;
-                    self.state.stages.replace_line(self.commands.clone());
-                    self.trip().await
-                }
-                proof => proof,
-            }
-        };
-        timeout(bound, proof).await.unwrap_or(Err(Loss::ProbeTimeout(bound)))
+impl HistoryCheck {
+    fn new(interval: Duration) -> Self {
+        Self { round: Vec::new(), interval, pause: interval, next: Instant::now() + interval }
     }
 
-    /// Publishes a nonce the way everything is published and waits until it is heard. Reads Redis' clock and asks
-    /// for its role on the same trip.
-    async fn trip(&mut self) -> Result<(), Loss> {
-        let Self { state, commands, role, hearing, .. } = self;
-        let nonce = rand::random::<u64>().max(1);
-        let started = Instant::now();
-        let (mut for_clock, mut for_role) = (commands.clone(), commands.clone());
-        let (channel, payload) = (state.options.redis_channel(&state.probe), nonce.to_string());
-        let (published, (), role) = tokio::join!(
-            publish(commands, &channel, &payload),
-            read_clock(state, &mut for_clock),
-            role.ask(state, &mut for_role),
-        );
-        published.map_err(|error| unanswered(state, &error))?;
-        role?;
-        // Its sender ends only together with us.
-        let _ = hearing.wait_for(|heard| *heard == nonce).await;
-        state.delivery.metrics.probed(started.elapsed());
-        Ok(())
+    /// Returns when some are due; dropped before, nothing is missed.
+    async fn due(&self) {
+        sleep_until(self.next.into()).await;
     }
-}
 
-fn unanswered(state: &State, error: &RedisError) -> Loss {
-    if error.is_timeout() {
-        return Loss::ProbeTimeout(state.options.response_timeout);
-    }
-    Loss::of_command(error)
-}
-
-/// A Redis that does not tell the time delivers all the same: then the old sample stays.
-async fn read_clock(state: &State, commands: &mut MultiplexedConnection) {
-    match redis::cmd("TIME").query_async::<(u64, u64)>(commands).await {
-        Ok((seconds, micros)) => {
-            let redis_ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
-            state.set_clock(ClockSample::new(redis_ms, Instant::now()));
+    /// Has the next ones compared.
+    fn verify_batch(&mut self, state: &State) {
+        let mut link = state.link.lock();
+        if self.round.is_empty() {
+            self.round = link.subscribed();
+            let batches = self.round.len().div_ceil(CHECKED_AT_ONCE).max(1);
+            self.pause = self.interval / batches as u32;
         }
-        Err(error) => log::debug!("redis: TIME was not answered: {error}"),
+        let batch = self.round.split_off(self.round.len().saturating_sub(CHECKED_AT_ONCE));
+        batch.iter().for_each(|channel| link.verify(channel));
+        drop(link);
+        state.link.wake();
+        self.next = Instant::now() + self.pause;
     }
 }

@@ -12,8 +12,9 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value, from_redis_value};
 use tokio::time::sleep;
 
+use super::availability::Availability;
 use super::data_settings::DataSettings;
-use super::loss::plain;
+use super::link_error::plain;
 use super::options::RedisOptions;
 use super::state::State;
 
@@ -26,27 +27,6 @@ pub(super) const CODE: &str = concat!(include_str!("gateway.lua"), include_str!(
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Another gateway may load it between our look and our load; more often than this it is no coincidence.
 const MAX_ATTEMPTS: usize = 3;
-
-/// Whether durable publishing is possible.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Availability {
-    /// Nobody has looked yet.
-    Unknown,
-    /// Redis has the function.
-    Available,
-    /// It has not, because of this.
-    Unavailable(String),
-}
-
-impl Availability {
-    /// What `/readyz` notes.
-    pub(super) fn note(&self) -> Option<String> {
-        match self {
-            Self::Unavailable(reason) => Some(format!("history: unavailable because {reason}")),
-            Self::Unknown | Self::Available => None,
-        }
-    }
-}
 
 /// Why the function is not there.
 enum Failure {

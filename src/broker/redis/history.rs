@@ -18,8 +18,10 @@ use protocol::publication::Publication;
 pub(super) struct Tails {
     /// Redis' clock, read before anything else.
     pub(super) now_ms: u64,
+    /// Since when the data has been whole, read after the ends.
+    pub(super) whole_since_ms: u64,
     /// For each key, where its history ends.
-    pub(super) tails: Vec<Tail>,
+    pub(super) tails: Vec<Result<Tail, ReadError>>,
 }
 
 /// One entry of a stream: its id, and its fields in order, each a name and a value. Others may have written any bytes.
@@ -33,21 +35,24 @@ struct StreamEntry {
 ///
 /// # Errors
 /// Those of the connection; Redis does not answer at present; or it does not tell the time.
-pub(super) async fn tails(commands: &mut MultiplexedConnection, keys: &[String]) -> Result<Tails, ReadError> {
+pub(super) async fn tails(
+    commands: &mut MultiplexedConnection,
+    options: &RedisOptions,
+    keys: &[String],
+) -> Result<Tails, ReadError> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("TIME");
     for key in keys {
         ask_last(&mut pipeline, key);
     }
-    let mut answers = ask(commands, pipeline.ignore_errors()).await?;
-    let tails = answers.split_off(1.min(answers.len()));
-    let now_ms = time(answers.pop().unwrap_or(Ok(Value::Nil))?)?;
-    let tails = tails.into_iter().map(|answer| match tail(answer) {
-        // The channel's own trouble.
-        Err(ReadError::Data(_)) => Ok(Tail::Unreadable),
-        told => told,
-    });
-    Ok(Tails { now_ms, tails: tails.collect::<Result<_, _>>()? })
+    DatasetView::ask(&mut pipeline, options);
+    let mut answers = ask(commands, pipeline.ignore_errors()).await?.into_iter();
+    let now_ms = time(answers.next().unwrap_or(Ok(Value::Nil))?)?;
+    let tails = answers.by_ref().take(keys.len()).map(tail).collect();
+    let mut view = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
+    let (marker, settings) = (view.next().flatten(), view.next().flatten());
+    let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
+    Ok(Tails { now_ms, whole_since_ms: dataset.whole_since_ms(now_ms), tails })
 }
 
 fn ask_last(pipeline: &mut Pipeline, key: &str) {
@@ -99,7 +104,7 @@ pub(super) async fn page(
         entries: entries(found?)?.into_iter().map(|entry| decode(channel, entry, max_bytes)).collect(),
         tail: match tail(last)? {
             Tail::At(position) => position,
-            Tail::Nothing | Tail::Unreadable => Position::before(now_ms),
+            Tail::Nothing => Position::before(now_ms),
         },
         whole_since_ms: dataset.whole_since_ms(now_ms),
     })

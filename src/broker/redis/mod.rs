@@ -4,80 +4,70 @@
 //!
 //! - `options`: where Redis is and how long to wait for it. `address`: what its URL says. `access`: passwords and
 //!   certificates.
-//! - `state`: what the link and the handles share. `stage`: how far the link is, and its connection.
-//! - `loss`: why there is no link. `clock`: what Redis' clock shows.
-//! - `catch_up`: reading what channels have missed. `outage`: how long losses last.
-//! - `receive`: from a message to the hubs.
-//! - `sentinel`: where the master is. `role`: whether it is one.
-//! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps.
-//!   `dataset`: since when that has been whole, and `data_settings`: what is in force for it. `read_error`: why it was
-//!   not read.
+//! - `sentinel`: where the master is. `role`: whether it is one. `connect`: connections to it.
+//! - `state`: what the link and the handles share. `link_error`: why there is no link. `downtime`: how long it was away.
+//! - `function`: durable publishing, done by a function inside Redis, and `availability`: whether that is possible.
+//!   `history`: reading what it keeps. `read_error`: why it was not read.
+//! - `dataset`: since when that has been whole, `known_dataset`: what this process was told of it, and `data_settings`:
+//!   what is in force for it.
+//! - `subscriptions`: what Redis is asked to send, and what it sends. `receive`: from a message to the hubs.
+//! - `reads`: histories, for repairs and for clients. `probe`: proving that what is published arrives.
 //! - `rejected`: payloads that reach nobody, put where a person can find them.
-//! - `subscriptions`: what Redis is asked to send, and what it sends.
-//! - `connected`: subscribing, receiving and proving while there is a link.
-//! - `link`: making it again for ever.
+//! - `connected`: all of this while there is a link. `link`: making it again for ever.
 //!
 //! The link has a thread and a runtime of its own, so that a busy worker never delays it. It carries exactly
-//! the channels that the audience wants, never a pattern; what it is to do is always the difference between
+//! the channels that hubs want, never a pattern; what it is to do is always the difference between
 //! what is wanted and what is carried, so no queue of requests can grow.
 
 mod access;
 mod address;
-mod catch_up;
-mod clock;
+mod availability;
+mod connect;
 mod connected;
 mod data_settings;
 mod dataset;
+mod downtime;
 mod function;
 mod history;
+mod known_dataset;
 mod link;
-mod loss;
+mod link_error;
 mod options;
-mod outage;
+mod probe;
 mod read_error;
+mod reads;
 mod receive;
 mod rejected;
 mod role;
 mod sentinel;
-#[cfg(test)]
-pub(crate) mod simulation;
-mod stage;
 mod state;
 mod subscriptions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult};
 use serde_json::value::RawValue;
 use tokio::runtime;
 use tokio::sync::SemaphorePermit;
-use tokio::time::{Instant, timeout, timeout_at};
 
-use super::delivery::Delivery;
-use super::recovery::{Interrupted, NotRecovered, Recovered, Recovery, RecoveryLimits};
-use super::{BrokerSetupError, Health, HubId, PublishError};
+use super::link::SharedLink;
+use super::{BrokerSetupError, Health, PublishError};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::position::Position;
 
 pub use access::{Credentials, TlsFiles};
-use loss::Loss;
+use link_error::LinkError;
 pub use options::RedisOptions;
-use read_error::ReadError;
-use stage::Line;
 use state::State;
 
 /// The channel, after the prefix, for one write to many users. Every replica hears it; no session can: it has
 /// no namespace.
 const USERS: &str = "users";
-
-/// What histories are read over.
-pub(super) type ReadLine = Line<MultiplexedConnection>;
 
 /// A handle of the Redis broker; cloning shares it.
 #[derive(Clone)]
@@ -113,7 +103,7 @@ impl RedisBroker {
             if kept.is_err() {
                 // A fault in what remakes links. Nothing is left to do it: so never again be ready.
                 log::error!("redis at {address}: the link's thread panicked, restart this process");
-                shared.set_down(Some(Loss::Panicked));
+                shared.disconnected(LinkError::Panicked);
             }
             // A name that is being resolved would hold up an orderly end.
             runtime.shutdown_background();
@@ -121,13 +111,8 @@ impl RedisBroker {
         Ok(Self { handle: Arc::new(Handle { state }) })
     }
 
-    pub(super) fn delivery(&self) -> &Delivery {
-        &self.handle.state.delivery
-    }
-
-    pub(super) fn subscribe(&self, hub: HubId, channels: Vec<ChannelName>) {
-        let now = self.position_now();
-        self.delivery().subscribe(hub, channels, |_| now);
+    pub(super) fn link(&self) -> &SharedLink {
+        &self.handle.state.link
     }
 
     /// The caller's task sends on a clone of the link's connection and waits for the answer itself: one hop
@@ -184,68 +169,11 @@ impl RedisBroker {
         } else if function::is_missing(error) || function::is_unknown(error) {
             PublishError::HistoryUnavailable(function::reason(error))
         } else if error.code().is_some() {
-            PublishError::Refused(loss::plain(error))
+            PublishError::Refused(link_error::plain(error))
         } else {
-            self.handle.state.suspect.notify_one();
+            self.handle.state.probe_now.notify_one();
             PublishError::Interrupted
         }
-    }
-
-    /// Waits until `deadline` for a link that is proven, and returns what to read over.
-    pub(super) async fn proven_line(&self, deadline: Instant) -> Option<ReadLine> {
-        if Instant::now() >= deadline {
-            return None;
-        }
-        timeout_at(deadline, self.handle.state.stages.proven_line()).await.ok()
-    }
-
-    /// How long a link that is just being made again is waited for: as long as a command may take. Most interruptions
-    /// are shorter, and whoever comes back in one need not be told of a gap.
-    pub(super) fn patience(&self) -> Duration {
-        self.handle.state.options.response_timeout
-    }
-
-    /// Reads everything behind `since`, over this line and no other.
-    pub(super) async fn recover(
-        &self,
-        line: &ReadLine,
-        channel: &ChannelName,
-        since: Position,
-        limits: RecoveryLimits,
-        deadline: Instant,
-    ) -> Result<Result<Recovered, NotRecovered>, Interrupted> {
-        let state = &self.handle.state;
-        let read = self.read_missed(line.commands.clone(), channel, Recovery::new(since, limits));
-        state.stages.over(line, deadline, &state.suspect, read).await
-    }
-
-    async fn read_missed(
-        &self,
-        mut commands: MultiplexedConnection,
-        channel: &ChannelName,
-        mut recovery: Recovery,
-    ) -> Result<Result<Recovered, NotRecovered>, Interrupted> {
-        let state = &self.handle.state;
-        let turn = timeout(state.options.response_timeout, state.recovering.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Ok(Err(NotRecovered::Unavailable)) };
-        let max = catch_up::page_entries(state.dataset.max_payload_bytes());
-        loop {
-            let page = history::page(&mut commands, &state.options, channel, recovery.place(), max).await;
-            let page = match page {
-                Ok(page) => page,
-                Err(ReadError::Data(_) | ReadError::Busy(_)) => return Ok(Err(NotRecovered::Unreadable)),
-                Err(ReadError::Connection(_)) => return Err(Interrupted),
-            };
-            match recovery.take(page) {
-                Ok(true) => return Ok(Ok(recovery.finish())),
-                Ok(false) => {}
-                Err(reason) => return Ok(Err(reason)),
-            }
-        }
-    }
-
-    pub(super) fn position_now(&self) -> Position {
-        self.handle.state.position_now()
     }
 
     pub(super) fn health(&self) -> Health {

@@ -9,7 +9,7 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use super::super::{BrokerSetupError, HistoryOptions};
 use super::access::{Credentials, TlsFiles};
 use super::address::{Address, Opened};
-use super::loss::Loss;
+use super::link_error::LinkError;
 
 /// Where Redis is and how long to wait for it.
 #[derive(Clone)]
@@ -60,8 +60,8 @@ impl RedisOptions {
     }
 
     /// The address with what the files hold now. It may block.
-    pub(super) fn open(&self) -> Result<Opened, Loss> {
-        let address = self.address().map_err(|error| Loss::Connect(error.to_string()))?;
+    pub(super) fn open(&self) -> Result<Opened, LinkError> {
+        let address = self.address().map_err(|error| LinkError::Connect(error.to_string()))?;
         address.open(&self.credentials, &self.sentinel_credentials, &self.tls)
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use redis::{ErrorKind, RedisError};
 
-use super::loss::plain;
+use super::link_error::plain;
 
 /// Codes of answers that say nothing of the data. The same question may be answered later.
 const BUSY: [&str; 8] =

@@ -6,10 +6,11 @@ use std::sync::{Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
 use tokio::sync::{Mutex, mpsc};
 
-use super::loss::plain;
-use super::state::State;
+use super::link_error::plain;
+use super::options::RedisOptions;
 use crate::metrics::Metrics;
 
 /// The stream, after the prefix. No session can be on a channel of that name: it has no namespace.
@@ -80,35 +81,38 @@ impl Rejected {
     fn count(&self, outcome: &'static str) {
         Metrics::count(&self.metrics.rejected, outcome);
     }
-}
 
-/// Writes what waits, one after the other, for as long as there is a link.
-pub(super) async fn keep_recording(state: &State) -> Infallible {
-    let rejected = &state.rejected;
-    let mut receiver = rejected.receiver.lock().await;
-    loop {
-        let Some(record) = receiver.recv().await else {
-            // Its sender lives as long as the state.
-            return std::future::pending().await;
-        };
-        match write(state, &record).await {
-            Ok(()) => rejected.count("recorded"),
-            Err(reason) => {
-                rejected.count("not_recorded");
-                if !rejected.failure_was_said.swap(true, Ordering::Relaxed) {
-                    log::warn!("redis: rejected payloads are not recorded: {reason}");
+    /// Writes what waits, one after the other, for as long as there is a link; `commands` gives the connection to do it.
+    pub(super) async fn keep_recording(
+        &self,
+        options: &RedisOptions,
+        commands: impl Fn() -> Option<MultiplexedConnection>,
+    ) -> Infallible {
+        let mut receiver = self.receiver.lock().await;
+        loop {
+            // Its sender is our own.
+            let Some(record) = receiver.recv().await else { return std::future::pending().await };
+            match write(options, commands(), &record).await {
+                Ok(()) => self.count("recorded"),
+                Err(reason) => {
+                    self.count("not_recorded");
+                    if !self.failure_was_said.swap(true, Ordering::Relaxed) {
+                        log::warn!("redis: rejected payloads are not recorded: {reason}");
+                    }
                 }
             }
         }
     }
 }
 
-async fn write(state: &State, record: &Record) -> Result<(), String> {
-    let Some(mut commands) = state.commands() else {
-        return Err("there is no connection".into());
-    };
+async fn write(
+    options: &RedisOptions,
+    commands: Option<MultiplexedConnection>,
+    record: &Record,
+) -> Result<(), String> {
+    let Some(mut commands) = commands else { return Err("there is no connection".into()) };
     let mut add = redis::cmd("XADD");
-    add.arg(state.options.redis_channel(STREAM)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+    add.arg(options.redis_channel(STREAM)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
     add.arg("channel").arg(&record.channel).arg("reason").arg(record.reason);
     add.arg("bytes").arg(record.bytes).arg("payload").arg(&record.payload);
     let added: RedisResult<()> = add.exec_async(&mut commands).await;

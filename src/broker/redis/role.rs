@@ -3,10 +3,12 @@
 //! A replica takes subscriptions and publications as a master does, but nobody publishes there: after a failover a link
 //! to the old master looks well and hears nothing but its own probes.
 
+use std::sync::atomic::Ordering;
+
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
 
-use super::loss::Loss;
+use super::link_error::LinkError;
 use super::state::State;
 
 /// How a link asks for the role.
@@ -25,12 +27,12 @@ impl RoleQuestion {
     /// Asks, and remembers what is not allowed, so that Redis' log of refusals does not grow with each probe.
     ///
     /// # Errors
-    /// [`Loss::Demoted`] only. That nothing is answered is for the probe to find.
+    /// [`LinkError::Demoted`] only. That nothing is answered is for the probe to find.
     pub(super) async fn ask(
         &mut self,
         state: &State,
         commands: &mut MultiplexedConnection,
-    ) -> Result<(), Loss> {
+    ) -> Result<(), LinkError> {
         loop {
             let answer = match self {
                 Self::Role => by_role(commands).await,
@@ -38,7 +40,7 @@ impl RoleQuestion {
                 Self::Unasked => return Ok(()),
             };
             match answer {
-                Ok(true) => return Err(Loss::Demoted),
+                Ok(true) => return Err(LinkError::Demoted),
                 Ok(false) => return Ok(()),
                 Err(error) if is_not_allowed(&error) => self.give_up(state),
                 Err(error) => {
@@ -53,7 +55,7 @@ impl RoleQuestion {
         *self = match self {
             Self::Role => Self::Info,
             Self::Info | Self::Unasked => {
-                if state.say_role_is_unknown() {
+                if !state.role_is_unknown.swap(true, Ordering::Relaxed) {
                     log::info!("redis: neither ROLE nor INFO is allowed: a demoted master is not recognised");
                 }
                 Self::Unasked

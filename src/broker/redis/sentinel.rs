@@ -7,9 +7,8 @@ use futures_util::stream::FuturesUnordered;
 use redis::{AsyncConnectionConfig, ConnectionInfo, TlsCertificates};
 use tokio::time::{Instant, timeout_at};
 
-use super::address::Sentinels;
-use super::link::client;
-use super::loss::Loss;
+use super::address::{Sentinels, client};
+use super::link_error::LinkError;
 
 /// Where a master is.
 type Place = (String, u16);
@@ -22,11 +21,11 @@ pub(super) async fn find_master(
     sentinels: &Sentinels,
     certificates: Option<&TlsCertificates>,
     bound: Duration,
-) -> Result<ConnectionInfo, Loss> {
+) -> Result<ConnectionInfo, LinkError> {
     let deadline = Instant::now() + bound;
     let questions = sentinels.sentinels.iter().map(|sentinel| async move {
         let answer = timeout_at(deadline, ask(sentinel, &sentinels.name, certificates)).await;
-        answer.unwrap_or(Err(Loss::ConnectTimeout(bound)))
+        answer.unwrap_or(Err(LinkError::ConnectTimeout(bound)))
     });
     let mut answers: FuturesUnordered<_> = questions.collect();
     let mut tally = Tally::default();
@@ -44,28 +43,28 @@ async fn ask(
     sentinel: &ConnectionInfo,
     name: &str,
     certificates: Option<&TlsCertificates>,
-) -> Result<Place, Loss> {
+) -> Result<Place, LinkError> {
     // The caller has a deadline for all of it.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let client = client(sentinel.clone(), certificates)?;
     let connecting = client.get_multiplexed_async_connection_with_config(&config).await;
-    let mut connection = connecting.map_err(|error| Loss::of_connect(&error))?;
+    let mut connection = connecting.map_err(|error| LinkError::of_connect(&error))?;
     let mut question = redis::cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
     let answer: Option<Place> =
-        question.query_async(&mut connection).await.map_err(|error| Loss::of_connect(&error))?;
-    answer.ok_or_else(|| Loss::Refused("it does not know this master".into()))
+        question.query_async(&mut connection).await.map_err(|error| LinkError::of_connect(&error))?;
+    answer.ok_or_else(|| LinkError::Refused("it does not know this master".into()))
 }
 
 /// What the sentinels have said so far.
 #[derive(Default)]
 struct Tally {
     places: Vec<(Place, usize)>,
-    failure: Option<Loss>,
+    failure: Option<LinkError>,
 }
 
 impl Tally {
-    fn count(&mut self, answer: Result<Place, Loss>) {
+    fn count(&mut self, answer: Result<Place, LinkError>) {
         match answer {
             Ok(place) => match self.places.iter_mut().find(|(known, _)| *known == place) {
                 Some((_, votes)) => *votes += 1,
@@ -81,16 +80,16 @@ impl Tally {
         self.places.iter().any(|(_, votes)| votes * 2 > sentinels)
     }
 
-    fn result(mut self, name: &str) -> Result<Place, Loss> {
+    fn result(mut self, name: &str) -> Result<Place, LinkError> {
         self.places.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
         if let Some((place, _)) = self.places.into_iter().next() {
             return Ok(place);
         }
         Err(match self.failure {
-            Some(Loss::Access(reason)) => Loss::Access(format!("by a sentinel: {reason}")),
-            Some(loss) => Loss::NoMaster { name: name.to_owned(), reason: loss.to_string() },
+            Some(LinkError::Access(reason)) => LinkError::Access(format!("by a sentinel: {reason}")),
+            Some(loss) => LinkError::NoMaster { name: name.to_owned(), reason: loss.to_string() },
             // There is at least one sentinel, and it has answered or failed.
-            None => Loss::NoMaster { name: name.to_owned(), reason: "nobody was asked".into() },
+            None => LinkError::NoMaster { name: name.to_owned(), reason: "nobody was asked".into() },
         })
     }
 }
@@ -102,7 +101,7 @@ mod tests {
     fn tally(answers: &[Option<u16>]) -> Tally {
         let mut tally = Tally::default();
         for answer in answers {
-            tally.count(answer.map(|port| ("a".to_owned(), port)).ok_or(Loss::Closed));
+            tally.count(answer.map(|port| ("a".to_owned(), port)).ok_or(LinkError::Closed));
         }
         tally
     }
@@ -126,8 +125,8 @@ mod tests {
     #[test]
     fn a_refused_password_is_said_first() {
         let mut tally = tally(&[None]);
-        tally.count(Err(Loss::Access("WRONGPASS".into())));
-        tally.count(Err(Loss::Closed));
-        assert_eq!(tally.result("main"), Err(Loss::Access("by a sentinel: WRONGPASS".into())));
+        tally.count(Err(LinkError::Access("WRONGPASS".into())));
+        tally.count(Err(LinkError::Closed));
+        assert_eq!(tally.result("main"), Err(LinkError::Access("by a sentinel: WRONGPASS".into())));
     }
 }

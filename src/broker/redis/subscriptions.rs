@@ -9,7 +9,7 @@ use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::coop::unconstrained;
 
-use super::loss::Loss;
+use super::link_error::LinkError;
 
 /// Parts a connection in what asks and what is sent.
 pub(super) fn split(subscriber: PubSub) -> (Subscriptions, Messages<PubSubStream>) {
@@ -26,13 +26,13 @@ pub(super) struct Subscriptions {
 
 impl Subscriptions {
     /// Returns when Redis has confirmed that it sends these from now on.
-    pub(super) async fn subscribe(&mut self, channels: &[String]) -> Result<(), Loss> {
-        self.sink.subscribe(channels).await.map_err(|error| Loss::of_command(&error))
+    pub(super) async fn subscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
+        self.sink.subscribe(channels).await.map_err(|error| LinkError::of_command(&error))
     }
 
     /// Returns when Redis has confirmed that it sends these no longer, and the last that it sent has been taken.
-    pub(super) async fn unsubscribe(&mut self, channels: &[String]) -> Result<(), Loss> {
-        self.sink.unsubscribe(channels).await.map_err(|error| Loss::of_command(&error))?;
+    pub(super) async fn unsubscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
+        self.sink.unsubscribe(channels).await.map_err(|error| LinkError::of_command(&error))?;
         self.taken.all().await
     }
 }
@@ -76,10 +76,10 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
 
 impl Taken {
     /// Returns when everything that has come so far has been taken.
-    async fn all(&self) -> Result<(), Loss> {
+    async fn all(&self) -> Result<(), LinkError> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(answer).await.map_err(|_| Loss::Closed)?;
-        answered.await.map_err(|_| Loss::Closed)
+        self.0.send(answer).await.map_err(|_| LinkError::Closed)?;
+        answered.await.map_err(|_| LinkError::Closed)
     }
 }
 
@@ -131,6 +131,6 @@ mod tests {
     async fn who_asks_where_nobody_takes_any_longer_is_told_so() {
         let (messages, taken) = Messages::new(futures_util::stream::pending::<()>());
         drop(messages);
-        assert!(matches!(taken.all().await, Err(Loss::Closed)));
+        assert!(matches!(taken.all().await, Err(LinkError::Closed)));
     }
 }

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::gate::Passage;
-use super::{Line, Registry, Slot, Subscriber};
+use super::pending::Hold;
+use super::{Arrival, Channel, Coverage, FrameSink, Registry, SessionKey, Subscriber, gaps};
 use protocol::Variant;
+use protocol::cursor::ChannelCursor;
+use protocol::event::GapReason;
+use protocol::position::Position;
 use protocol::publication::Publication;
 
 /// What became of one publication.
@@ -12,95 +15,110 @@ use protocol::publication::Publication;
 pub struct Delivery {
     /// Frames that were handed to sockets.
     pub delivered: u64,
-    /// Subscriptions that hold it back.
+    /// Subscriptions that hold it.
     pub held: u64,
     /// Sockets that are closing and took nothing.
     pub unreachable: u64,
+    /// Whether subscriptions that wait have a cut now, or another one: what they have missed is to be read.
+    pub moved_cuts: bool,
 }
 
-/// One who is to be reached.
+/// A session that is to be reached.
 #[derive(Debug)]
-pub struct Receiver<L> {
-    /// Whose it is.
-    pub session: Slot,
+pub struct Receiver<S> {
+    /// The session.
+    pub session: SessionKey,
     /// Its way out.
-    pub line: L,
+    pub sink: S,
     /// How it takes its messages.
     pub variant: Variant,
 }
 
-impl<L: Line> Registry<L> {
-    /// Hands a publication to everyone who is on its channel.
-    ///
-    /// What comes before the broker has confirmed the channel reaches nobody: it may be the end of an earlier
-    /// subscription, behind which messages are missing, and who is not yet told of its own misses nothing.
-    pub fn deliver(&mut self, publication: &Arc<Publication>) -> Delivery {
-        self.offer(publication, |to| to.line.send(publication.frame(to.variant).clone()))
-    }
-
-    /// As [`deliver`](Self::deliver), but names whom it would reach instead of reaching them.
-    pub fn deliver_later(&mut self, publication: &Arc<Publication>) -> (Delivery, Vec<Receiver<L>>) {
-        let mut receivers = Vec::new();
-        let mut delivery = self.offer(publication, |to| {
-            receivers.push(to.receiver());
-            true
-        });
-        delivery.delivered = 0;
-        (delivery, receivers)
-    }
-
-    /// About how many bytes this publication is, over all who are on its channel.
-    pub fn weight(&self, publication: &Publication) -> usize {
-        let subscribers = self.channels.get(publication.channel()).map_or(0, |entry| entry.subscribers.len());
-        subscribers.saturating_mul(publication.message().get().len())
-    }
-
-    fn offer(
+impl<S: FrameSink> Registry<S> {
+    /// Hands a publication to everyone who is on its channel, unless the fan-out is one that `defers` says to do in turns: then
+    /// the receivers are returned instead of being reached.
+    pub fn deliver(
         &mut self,
         publication: &Arc<Publication>,
-        mut reach: impl FnMut(&Subscriber<L>) -> bool,
-    ) -> Delivery {
+        defers: impl FnOnce(usize) -> bool,
+    ) -> (Delivery, Option<Vec<Receiver<S>>>) {
         let mut delivery = Delivery::default();
-        let Some(channel) = self.channels.get_mut(publication.channel()) else { return delivery };
-        let Some(place) = &mut channel.place else { return delivery };
-        if let Some(position) = publication.position() {
-            if position.epoch == place.epoch && position.offset <= place.offset {
-                // It was on its way while this hub left the channel and came back.
-                return delivery;
-            }
-            *place = position;
-            channel.broken = None;
+        let Some(channel) = self.channels.get_mut(publication.channel()) else { return (delivery, None) };
+        if !channel.advance(publication) {
+            return (delivery, None);
         }
         self.arrivals += 1;
+        let weight = channel.subscribers.len().saturating_mul(publication.message().get().len());
+        let mut receivers = defers(weight).then(Vec::new);
+        let cut = channel.cut();
         for subscriber in &mut channel.subscribers {
-            let outcome = match &mut subscriber.gate {
-                None => Passage::Open,
-                Some(gate) => gate.pass(self.arrivals, publication),
-            };
-            match outcome {
-                Passage::Held => delivery.held += 1,
-                Passage::Behind => {}
-                Passage::Open | Passage::Through => {
-                    if outcome == Passage::Open {
-                        subscriber.gate = None;
-                    }
-                    match reach(subscriber) {
-                        true => delivery.delivered += 1,
-                        false => delivery.unreachable += 1,
-                    }
+            if subscriber.pending.is_some() {
+                subscriber.hold(self.arrivals, publication, cut, self.max_held, &mut delivery);
+                continue;
+            }
+            match &mut receivers {
+                Some(receivers) => receivers.push(subscriber.receiver()),
+                None if subscriber.sink.send(publication.frame(subscriber.variant).clone()) => {
+                    delivery.delivered += 1
                 }
-                Passage::Full => {
-                    subscriber.line.overflow();
-                    delivery.unreachable += 1;
-                }
+                None => delivery.unreachable += 1,
             }
         }
-        delivery
+        (delivery, receivers)
     }
 }
 
-impl<L: Line> Subscriber<L> {
-    pub(super) fn receiver(&self) -> Receiver<L> {
-        Receiver { session: self.session, line: self.line.clone(), variant: self.variant }
+impl<S> Channel<S> {
+    /// Whether this publication is to be delivered here. The cursor goes behind it.
+    fn advance(&mut self, publication: &Publication) -> bool {
+        match (&mut self.coverage, publication.position()) {
+            (Coverage::Unconfirmed, _) => return false,
+            (_, None) => {}
+            // It was on its way while this hub left the channel and came back.
+            (Coverage::From(cursor), Some(position)) if cursor.covers(position) => return false,
+            (Coverage::From(cursor), Some(position)) => cursor.advance(position),
+            // From here on the position is known.
+            (coverage @ Coverage::Unknown, Some(position)) => {
+                *coverage = Coverage::From(ChannelCursor::at(position));
+            }
+        }
+        true
+    }
+}
+
+impl<S: FrameSink> Subscriber<S> {
+    /// It is not live: it keeps the publication, which is the last before `cut` now, or gives up what it keeps.
+    fn hold(
+        &mut self,
+        arrival: Arrival,
+        publication: &Arc<Publication>,
+        cut: Option<Position>,
+        max_held: usize,
+        delivery: &mut Delivery,
+    ) {
+        let Some(pending) = &mut self.pending else { return };
+        if let Some(cut) = cut.filter(|_| pending.is_waiting() && pending.cut().is_none()) {
+            // The position was unknown until now: it begins behind this publication.
+            pending.set_cut(cut, false);
+            delivery.moved_cuts = true;
+            return;
+        }
+        match pending.hold(arrival, publication, max_held) {
+            Hold::Held => delivery.held += 1,
+            Hold::Full if pending.is_waiting() => {
+                if pending.move_cut(cut) || publication.position().is_none() {
+                    pending.hold_gap(arrival, &gaps::frame(publication.channel(), GapReason::Overflow));
+                }
+                delivery.moved_cuts = true;
+            }
+            Hold::Full => {
+                self.sink.overflow();
+                delivery.unreachable += 1;
+            }
+        }
+    }
+
+    pub(super) fn receiver(&self) -> Receiver<S> {
+        Receiver { session: self.session, sink: self.sink.clone(), variant: self.variant }
     }
 }

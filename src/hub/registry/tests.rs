@@ -1,324 +1,220 @@
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+//! Who gets a publication, and when.
 
-use proptest::prelude::*;
+use std::sync::Arc;
 
 use super::*;
-use protocol::Version;
+use crate::hub::recorder::Recorder;
+use protocol::publication::Publication;
 
 mod gaps;
-
-/// A line that remembers what was sent.
-#[derive(Debug, Clone, Default)]
-struct Recorder(Rc<(RefCell<Vec<String>>, Cell<bool>)>);
-
-impl Recorder {
-    fn texts(&self) -> Vec<String> {
-        self.0.0.borrow().clone()
-    }
-}
-
-impl Line for Recorder {
-    fn send(&self, frame: Bytes) -> bool {
-        let text = std::str::from_utf8(&frame[2..]).unwrap().to_owned();
-        self.0.0.borrow_mut().push(text);
-        !self.0.1.get()
-    }
-
-    fn overflow(&self) {
-        self.0.1.set(true);
-    }
-}
+mod held;
+mod properties;
 
 /// Where every channel begins here.
-const START: Position = Position::before(9);
+const START: Position = at(0);
+const MAX_HELD: usize = 3;
+
+const fn at(offset: u64) -> Position {
+    Position { epoch: 9, offset }
+}
 
 fn channel(name: &str) -> ChannelName {
     ChannelName::parse(name).unwrap()
 }
 
-fn publication(name: &str, json: &str) -> Arc<Publication> {
-    Arc::new(Publication::decode(channel(name), json.as_bytes(), 1_000).unwrap())
+fn publication(name: &str, payload: &str) -> Arc<Publication> {
+    Arc::new(Publication::decode(channel(name), payload.as_bytes(), 1_000).unwrap())
 }
 
-fn with_session(registry: &mut Registry<Recorder>, version: Version) -> (Slot, Recorder) {
-    let line = Recorder::default();
-    (registry.join(version, line.clone()), line)
+/// The message of room:7 at 9-`offset`.
+fn durable(offset: u64) -> Arc<Publication> {
+    publication("room:7", &format!("@9-{offset} {offset}"))
 }
 
-#[test]
-fn nothing_overtakes_what_was_held_back() {
-    let mut registry = Registry::default();
-    let (one, line) = with_session(&mut registry, Version::V1);
-    let room = channel("room:7");
-    assert_eq!(registry.subscribe(one, &room), Some(ChannelStanding::New));
-    registry.confirm(&room, START);
-    assert_eq!(registry.deliver(&publication("room:7", "1")), Delivery { held: 1, ..Delivery::default() });
-    assert_eq!(line.texts(), [""; 0], "not live yet");
-    assert_eq!(registry.go_live(one, &room), 1);
-    assert_eq!(registry.deliver(&publication("room:7", "2")).delivered, 1);
-    assert_eq!(line.texts(), [r#"{"op":3,"message":1}"#, r#"{"op":3,"message":2}"#]);
+fn plain(number: u64) -> Arc<Publication> {
+    publication("room:7", &number.to_string())
 }
 
-#[test]
-fn what_several_channels_held_back_leaves_as_it_came() {
-    let mut registry = Registry::default();
-    let (one, line) = with_session(&mut registry, Version::V1);
-    for name in ["user:1", "all"] {
-        registry.subscribe(one, &channel(name));
-        registry.confirm(&channel(name), START);
+/// A registry, and what the hub's core does with it.
+struct World {
+    registry: Registry<Recorder>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { registry: Registry::new(MAX_HELD) }
     }
-    for (name, json) in [("user:1", "1"), ("all", "2"), ("user:1", "3")] {
-        registry.deliver(&publication(name, json));
-    }
-    assert_eq!(registry.go_live_everywhere(one), 3);
-    assert_eq!(line.texts(), [1, 2, 3].map(|number| format!(r#"{{"op":3,"message":{number}}}"#)));
-}
 
-#[test]
-fn the_end_of_an_earlier_subscription_is_not_the_beginning_of_the_next() {
-    let mut registry = Registry::default();
-    let (one, line) = with_session(&mut registry, Version::V1);
-    let room = channel("room:7");
-    registry.subscribe(one, &room);
-    assert_eq!(registry.deliver(&publication("room:7", "1")), Delivery::default());
-    registry.confirm(&room, START);
-    registry.go_live(one, &room);
-    registry.deliver(&publication("room:7", "3"));
-    assert!(registry.unsubscribe(one, &room));
-    registry.subscribe(one, &room);
-    assert_eq!(registry.deliver(&publication("room:7", "4")), Delivery::default(), "not confirmed again");
-    assert_eq!(line.texts(), [r#"{"op":3,"message":3}"#]);
+    fn connects(&mut self, version: Version) -> (SessionKey, Recorder) {
+        let sink = Recorder::default();
+        (self.registry.connect(version, sink.clone()), sink)
+    }
+
+    /// Sessions of both versions on room:7, confirmed at 9-0, not live yet.
+    fn waiting() -> (Self, [(SessionKey, Recorder); 2]) {
+        let mut world = Self::new();
+        let sessions = [Version::V1, Version::V2].map(|version| world.connects(version));
+        for (session, _) in &sessions {
+            assert!(world.subscribes(*session, "room:7"));
+        }
+        world.confirms("room:7", Some(START));
+        (world, sessions)
+    }
+
+    /// The same sessions, live.
+    fn live() -> (Self, [(SessionKey, Recorder); 2]) {
+        let (mut world, sessions) = Self::waiting();
+        for (session, _) in &sessions {
+            world.goes_live(*session, "room:7");
+        }
+        (world, sessions)
+    }
+
+    fn subscribes(&mut self, session: SessionKey, name: &str) -> bool {
+        self.registry.subscribe(session, &channel(name), None, 1)
+    }
+
+    fn confirms(&mut self, name: &str, cut: Option<Position>) {
+        let name = channel(name);
+        self.registry.confirm(&name, cut);
+        for session in self.registry.waiting(&name) {
+            let pending = self.registry.pending(session, &name).filter(|pending| pending.is_waiting());
+            if let (Some(pending), Some(cut)) = (pending, cut) {
+                pending.set_cut(cut, false);
+            }
+        }
+    }
+
+    fn settles(&mut self, session: SessionKey, name: &str, missed: &[Arc<Publication>]) {
+        self.registry.pending(session, &channel(name)).unwrap().settle(missed.into());
+    }
+
+    /// Its client is told of a channel alone, or with all channels of its request.
+    fn is_told(&mut self, session: SessionKey, name: &str, is_alone: bool) {
+        self.registry.pending(session, &channel(name)).unwrap().tell(is_alone);
+    }
+
+    /// Nothing was missed; its client has been told.
+    fn goes_live(&mut self, session: SessionKey, name: &str) -> u64 {
+        self.settles(session, name, &[]);
+        self.is_told(session, name, true);
+        self.registry.go_live(session, &channel(name))
+    }
+
+    fn delivers(&mut self, publication: &Arc<Publication>) -> Delivery {
+        let (delivery, receivers) = self.registry.deliver(publication, |_| false);
+        assert!(receivers.is_none());
+        delivery
+    }
+
+    fn cut(&mut self, session: SessionKey, name: &str) -> Option<Position> {
+        self.registry.pending(session, &channel(name)).unwrap().cut()
+    }
 }
 
 #[test]
 fn each_receives_the_frame_of_its_version() {
-    let mut registry = Registry::default();
-    let (first, old) = with_session(&mut registry, Version::V1);
-    let (second, new) = with_session(&mut registry, Version::V2);
-    for session in [first, second] {
-        registry.subscribe(session, &channel("room:7"));
-        registry.confirm(&channel("room:7"), START);
-        registry.go_live_everywhere(session);
-    }
-    registry.deliver(&publication("room:7", "1"));
+    let (mut world, [(_, old), (_, new)]) = World::live();
+    assert_eq!(world.delivers(&plain(1)), Delivery { delivered: 2, ..Delivery::default() });
     assert_eq!(old.texts(), [r#"{"op":3,"message":1}"#]);
     assert_eq!(new.texts(), [r#"{"op":3,"channel":"room:7","message":1}"#]);
 }
 
 #[test]
-fn a_subscription_that_holds_back_too_much_ends_its_session() {
-    let mut registry = Registry::default();
-    let (one, line) = with_session(&mut registry, Version::V1);
-    registry.subscribe(one, &channel("room:7"));
-    registry.confirm(&channel("room:7"), START);
-    let message = publication("room:7", "1");
-    for _ in 0..gate::MAX_HELD {
-        assert_eq!(registry.deliver(&message).held, 1);
-    }
-    assert_eq!(registry.deliver(&message), Delivery { unreachable: 1, ..Delivery::default() });
-    assert!(line.0.1.get());
+fn the_end_of_an_earlier_subscription_reaches_nobody() {
+    let mut world = World::new();
+    let (one, sink) = world.connects(Version::V1);
+    world.subscribes(one, "room:7");
+    assert_eq!(world.delivers(&plain(1)), Delivery::default());
+    world.confirms("room:7", Some(START));
+    world.goes_live(one, "room:7");
+    world.delivers(&plain(3));
+    assert!(world.registry.unsubscribe(one, &channel("room:7")).unwrap().is_empty);
+    world.subscribes(one, "room:7");
+    assert_eq!(world.delivers(&plain(4)), Delivery::default(), "not confirmed again");
+    assert_eq!(sink.take_messages(), ["3"]);
 }
 
 #[test]
-fn the_broker_is_asked_once_and_told_when_the_last_has_left() {
-    let mut registry = Registry::default();
+fn what_is_not_behind_the_confirmed_position_is_dropped() {
+    let (mut world, [(_, sink), _]) = World::live();
+    world.delivers(&durable(1));
+    world.confirms("room:7", Some(at(3)));
+    for offset in [2, 3, 4, 4] {
+        world.delivers(&durable(offset));
+    }
+    assert_eq!(sink.take_messages(), ["1", "4"]);
+}
+
+#[test]
+fn a_long_fan_out_returns_its_receivers() {
+    let (mut world, [(one, sink), (two, _)]) = World::live();
+    let (late, _) = world.connects(Version::V2);
+    world.subscribes(late, "room:7");
+    let mut weight = 0;
+    let (delivery, receivers) = world.registry.deliver(&plain(5), |bytes| {
+        weight = bytes;
+        true
+    });
+    assert_eq!((delivery, weight), (Delivery { held: 1, ..Delivery::default() }, 3));
+    let receivers: Vec<_> = receivers.unwrap().iter().map(|receiver| receiver.session).collect();
+    assert_eq!(receivers, [one, two]);
+    assert_eq!(sink.texts(), [""; 0]);
+}
+
+#[test]
+fn the_broker_is_told_when_the_last_has_left() {
+    let mut world = World::new();
     let room = channel("room:7");
-    let [one, two, three, gone] = [(); 4].map(|()| with_session(&mut registry, Version::V1).0);
-    assert_eq!(registry.leave(gone), []);
-    assert_eq!(registry.subscribe(one, &room), Some(ChannelStanding::New));
-    assert_eq!(registry.subscribe(two, &room), Some(ChannelStanding::Pending));
-    registry.confirm(&room, START);
-    assert_eq!(registry.subscribe(three, &room), Some(ChannelStanding::Confirmed));
-    assert_eq!(registry.subscribe(three, &room), None, "it is on it");
-    assert_eq!(registry.subscribe(gone, &room), None, "it is not here");
-    assert!(!registry.unsubscribe(one, &room));
-    assert!(!registry.unsubscribe(one, &room), "twice is once");
-    assert_eq!(registry.leave(three), []);
-    assert_eq!(registry.leave(two), [room]);
-    assert_eq!(registry.leave(two), [], "twice is once");
-    assert_eq!((registry.sessions(), registry.subscriptions()), (1, 0));
+    let [one, two, three, gone] = [(); 4].map(|()| world.connects(Version::V1).0);
+    assert!(world.registry.leave(gone).is_empty());
+    assert!(world.subscribes(one, "room:7"));
+    assert_eq!(world.registry.asked(&room), Some(&mut None), "nobody has asked for it");
+    let asked = Asked { request: 5, verify: false };
+    *world.registry.asked(&room).unwrap() = Some(asked);
+    assert!(world.subscribes(two, "room:7"));
+    assert_eq!(world.registry.asked(&room), Some(&mut Some(asked)));
+    world.confirms("room:7", Some(START));
+    assert_eq!(world.registry.asked(&room), Some(&mut None));
+    assert!(world.subscribes(three, "room:7"));
+    assert!(!world.subscribes(three, "room:7"), "it is on it");
+    assert!(!world.subscribes(gone, "room:7"), "it is not here");
+    let vacated = world.registry.unsubscribe(one, &room).unwrap();
+    assert!(!vacated.is_empty && vacated.pending.is_some());
+    assert!(world.registry.unsubscribe(one, &room).is_none(), "twice is once");
+    let is_empty = |vacated: Vec<Vacated>| vacated.iter().map(|one| one.is_empty).collect::<Vec<_>>();
+    assert_eq!(is_empty(world.registry.leave(three)), [false]);
+    assert_eq!(is_empty(world.registry.leave(two)), [true]);
+    assert_eq!(is_empty(world.registry.leave(two)), [false; 0], "twice is once");
+    assert_eq!((world.registry.sessions(), world.registry.subscriptions()), (1, 0));
+    assert_eq!(world.registry.asked(&room), None);
 }
 
-/// What a test does next: (session, channel, what).
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    Join(u8),
-    Leave(u8),
-    Subscribe(u8, u8),
-    Unsubscribe(u8, u8),
-    Confirm(u8),
-    GoLive(u8, u8),
-    Deliver(u8),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let (session, room) = (0_u8..6, 0_u8..4);
-    prop_oneof![
-        session.clone().prop_map(Step::Join),
-        session.clone().prop_map(Step::Leave),
-        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Subscribe(s, r)),
-        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Unsubscribe(s, r)),
-        room.clone().prop_map(Step::Confirm),
-        (session, room.clone()).prop_map(|(s, r)| Step::GoLive(s, r)),
-        room.prop_map(Step::Deliver),
-    ]
-}
-
-proptest! {
-    /// Against the obvious model: a set of (session, room), and for each what it should have received.
-    #[test]
-    fn every_member_and_nobody_else_gets_each_publication_once_and_in_order(
-        steps in proptest::collection::vec(step(), 1..120),
-    ) {
-        let mut registry = Registry::default();
-        let mut lines: BTreeMap<u8, (Slot, Recorder)> = BTreeMap::new();
-        let mut expected: BTreeMap<u8, Vec<String>> = BTreeMap::new();
-        let mut on: BTreeMap<(u8, u8), (bool, Vec<String>)> = BTreeMap::new();
-        let mut asked: BTreeSet<ChannelName> = BTreeSet::new();
-        let mut confirmed: BTreeSet<ChannelName> = BTreeSet::new();
-        let name = |room: u8| channel(&format!("room:{room}"));
-        for (number, step) in steps.into_iter().enumerate() {
-            match step {
-                Step::Join(session) => {
-                    lines.entry(session).or_insert_with(|| with_session(&mut registry, Version::V1));
-                }
-                Step::Leave(session) => {
-                    let Some((slot, _)) = lines.remove(&session) else { continue };
-                    for gone in registry.leave(slot) {
-                        prop_assert!(asked.remove(&gone));
-                    }
-                    on.retain(|(member, _), _| *member != session);
-                    expected.remove(&session);
-                }
-                Step::Subscribe(session, room) => {
-                    let Some((slot, _)) = lines.get(&session) else { continue };
-                    let standing = registry.subscribe(*slot, &name(room));
-                    let expect_some = !on.contains_key(&(session, room));
-                    prop_assert_eq!(standing.is_some(), expect_some);
-                    if expect_some {
-                        on.insert((session, room), (false, vec![]));
-                        prop_assert_eq!(standing == Some(ChannelStanding::New), asked.insert(name(room)));
-                    }
-                }
-                Step::Unsubscribe(session, room) => {
-                    let Some((slot, _)) = lines.get(&session) else { continue };
-                    if registry.unsubscribe(*slot, &name(room)) {
-                        prop_assert!(asked.remove(&name(room)));
-                    }
-                    on.remove(&(session, room));
-                }
-                Step::Confirm(room) => {
-                    registry.confirm(&name(room), START);
-                    confirmed.extend(asked.get(&name(room)).cloned());
-                }
-                Step::GoLive(session, room) => {
-                    let Some((slot, _)) = lines.get(&session) else { continue };
-                    registry.go_live(*slot, &name(room));
-                    if let Some((live, held)) = on.get_mut(&(session, room)) {
-                        *live = true;
-                        expected.entry(session).or_default().append(held);
-                    }
-                }
-                Step::Deliver(room) => {
-                    registry.deliver(&publication(&format!("room:{room}"), &number.to_string()));
-                    if !confirmed.contains(&name(room)) {
-                        continue;
-                    }
-                    let text = format!(r#"{{"op":3,"message":{number}}}"#);
-                    for ((session, _), (live, held)) in on.iter_mut().filter(|((_, other), _)| *other == room) {
-                        if *live { expected.entry(*session).or_default() } else { held }.push(text.clone());
-                    }
-                }
-            }
-            confirmed.retain(|channel| asked.contains(channel));
-            prop_assert_eq!(registry.subscriptions(), on.len());
-            prop_assert_eq!(registry.sessions(), lines.len());
-            prop_assert_eq!(&on.keys().map(|(_, room)| name(*room)).collect::<BTreeSet<_>>(), &asked);
-        }
-        for (session, (_, line)) in &lines {
-            prop_assert_eq!(line.texts(), expected.get(session).cloned().unwrap_or_default());
+#[test]
+fn the_last_subscriber_takes_the_index_of_one_that_leaves() {
+    let mut world = World::new();
+    let sessions: Vec<_> = (0..5).map(|_| world.connects(Version::V1)).collect();
+    for (session, _) in &sessions {
+        world.subscribes(*session, "room:7");
+        world.subscribes(*session, "all");
+    }
+    world.confirms("room:7", Some(START));
+    for index in [0, 4, 2] {
+        let session = sessions[index].0;
+        assert_eq!(world.registry.leave(session).len(), 2);
+        for (session, _) in [1, 3].map(|index| &sessions[index]) {
+            let indexes: Vec<_> = world.registry.sessions[session.index()]
+                .memberships
+                .iter()
+                .map(|membership| {
+                    let subscribers = &world.registry.channels[&membership.channel].subscribers;
+                    subscribers[membership.index as usize].session
+                })
+                .collect();
+            assert_eq!(indexes, [*session; 2]);
         }
     }
-}
-
-/// Sessions of both versions on room:7, confirmed at 9-0, not live yet.
-fn coming_back() -> (Registry<Recorder>, [(Slot, Recorder); 2], ChannelName) {
-    let (mut registry, room) = (Registry::default(), channel("room:7"));
-    let sessions = [Version::V1, Version::V2].map(|version| with_session(&mut registry, version));
-    for (slot, _) in &sessions {
-        registry.subscribe(*slot, &room);
-    }
-    registry.confirm(&room, START);
-    (registry, sessions, room)
-}
-
-fn plus(position: Position, offset: u64) -> Position {
-    Position { offset: position.offset + offset, ..position }
-}
-
-fn durable(offset: u64) -> Arc<Publication> {
-    publication("room:7", &format!("@9-{offset} {offset}"))
-}
-
-fn numbers(line: &Recorder) -> Vec<String> {
-    let number = |text: String| match text.split_once(r#""message":"#) {
-        Some((_, message)) => message.trim_end_matches('}').to_owned(),
-        None => "gap".to_owned(),
-    };
-    line.texts().into_iter().map(number).collect()
-}
-
-#[test]
-fn what_was_missed_comes_before_what_was_held_back_and_nothing_comes_twice() {
-    let (mut registry, [(one, line), _], room) = coming_back();
-    for offset in 1..=3 {
-        registry.deliver(&durable(offset));
-    }
-    registry.deliver(&publication("room:7", "\"plain\""));
-    let beginning = registry.beginning(one, &room).unwrap();
-    assert_eq!(beginning.place, START);
-    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], plus(START, 2)), 0);
-    assert_eq!(registry.go_live(one, &room), 4);
-    registry.deliver(&durable(4));
-    assert_eq!(numbers(&line), ["1", "2", "3", "\"plain\"", "4"]);
-}
-
-#[test]
-fn what_was_restored_ahead_of_this_thread_does_not_come_again() {
-    let (mut registry, [(one, line), (two, other)], room) = coming_back();
-    let beginning = registry.beginning(one, &room).unwrap();
-    registry.restore(one, &room, beginning.number, (vec![durable(1), durable(2)], plus(START, 2)), 0);
-    registry.go_live_everywhere(one);
-    registry.go_live_everywhere(two);
-    registry.deliver(&durable(1));
-    registry.deliver(&publication("room:7", "\"plain\""));
-    for offset in 2..=4 {
-        registry.deliver(&durable(offset));
-    }
-    assert_eq!(numbers(&line), ["1", "2", "\"plain\"", "3", "4"]);
-    assert_eq!(numbers(&other), ["1", "\"plain\"", "2", "3", "4"]);
-}
-
-#[test]
-fn what_is_restored_for_an_earlier_subscription_is_not_given_to_the_next() {
-    let (mut registry, [(one, line), _], room) = coming_back();
-    let earlier = registry.beginning(one, &room).unwrap();
-    assert!(!registry.unsubscribe(one, &room));
-    registry.subscribe(one, &room);
-    registry.restore(one, &room, earlier.number, (vec![durable(1)], plus(START, 1)), 0);
-    registry.go_live(one, &room);
-    assert_eq!(numbers(&line), [""; 0]);
-    assert_eq!(registry.beginning(one, &room), None, "it is live");
-}
-
-#[test]
-fn a_subscription_begins_where_its_channel_is() {
-    let (mut registry, [(one, _), _], room) = coming_back();
-    registry.deliver(&durable(1));
-    let late = with_session(&mut registry, Version::V2).0;
-    registry.subscribe(late, &room);
-    assert_eq!(registry.beginning(one, &room).unwrap().place, START);
-    assert_eq!(registry.beginning(late, &room).unwrap().place, plus(START, 1));
+    world.goes_live(sessions[3].0, "room:7");
+    world.delivers(&plain(1));
+    assert_eq!(sessions[3].1.take_messages(), ["1"]);
 }

@@ -1,7 +1,6 @@
 //! What every broker promises. Each test runs over both.
 
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::*;
 
@@ -21,12 +20,11 @@ over_both! {
     keeps_the_order_of_a_thousand
     reaches_every_hub_that_asked_and_no_other
     an_unsubscribed_hub_gets_nothing_more
-    each_call_is_answered_exactly_once
+    each_channel_of_a_call_is_answered_exactly_once
     asking_twice_or_leaving_what_is_not_there_is_harmless
     two_hubs_see_the_publications_of_many_threads_in_one_order
     refuses_what_is_too_big
     a_full_inbox_loses_publications_and_never_an_answer
-    its_clock_is_never_ahead
     counts_channels_and_users
     after_shutdown_nothing_is_published_and_nobody_waits
 }
@@ -88,30 +86,24 @@ fn an_unsubscribed_hub_gets_nothing_more(make: Make) {
     assert_eq!(leaver.next(), "room:1 3");
 }
 
-fn each_call_is_answered_exactly_once(make: Make) {
+fn each_channel_of_a_call_is_answered_exactly_once(make: Make) {
     let test = make();
     let (hub, other) = (test.hub(), test.hub());
     other.subscribe(&["room:1"]);
-    hub.ask(&["room:1"]);
-    hub.ask(&["room:2", "room:3", "room:2"]);
-    hub.ask(&["room:3", "room:1"]);
-    hub.ask(&[]);
+    let calls: [&[&str]; 3] = [&["room:1"], &["room:2", "room:3"], &["room:1", "room:3"]];
+    let requests = calls.map(|channels| hub.ask(channels));
     hub.ask(&["room:4"]);
     hub.unsubscribe(&["room:4"]);
-    hub.ask(&["room:4"]);
+    let again = hub.ask(&["room:4"]);
+    // One more round trip: a surplus answer would have come by then.
     hub.subscribe(&["room:5"]);
-    let mut answers = eventually(SOON, || {
-        let answers = hub.inbox.subscribed.lock().unwrap().clone();
-        (answers.len() >= 6).then_some(answers)
-    });
-    // One more round trip: a surplus answer would have come by now.
+    for (request, channels) in requests.into_iter().zip(calls).chain([(again, &["room:4"][..])]) {
+        let expected: Vec<_> = channels.iter().map(|channel| name(channel)).collect();
+        eventually_eq(SOON, &expected, || hub.answers(request));
+    }
     hub.subscribe(&["room:6"]);
-    answers.sort();
-    let calls: [&[&str]; 6] =
-        [&[], &["room:1"], &["room:2", "room:3", "room:2"], &["room:3", "room:1"], &["room:4"], &["room:4"]];
-    let expected = calls.map(|channels| channels.iter().map(|channel| name(channel)).collect::<Vec<_>>());
-    assert_eq!(answers, expected);
-    assert_eq!(hub.inbox.subscribed.lock().unwrap().len(), 6);
+    let surplus = hub.inbox.subscribed.lock().unwrap().len();
+    assert!((8..=9).contains(&surplus), "a call that was taken back may be answered: {surplus}");
 }
 
 fn asking_twice_or_leaving_what_is_not_there_is_harmless(make: Make) {
@@ -173,17 +165,6 @@ fn a_full_inbox_loses_publications_and_never_an_answer(make: Make) {
     assert_eq!(full.next(), "room:1 2");
 }
 
-fn its_clock_is_never_ahead(make: Make) {
-    let test = make();
-    for _ in 0..3 {
-        let position = test.broker.position_now();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-        assert_eq!(position.offset, 0);
-        assert!(position.epoch <= now, "{position} is ahead of {now}");
-        assert!(position.epoch > now - 5000, "{position} is far behind {now}");
-    }
-}
-
 fn counts_channels_and_users(make: Make) {
     let test = make();
     let (one, two) = (test.hub(), test.hub());
@@ -204,6 +185,11 @@ fn after_shutdown_nothing_is_published_and_nobody_waits(make: Make) {
     test.broker.shutdown();
     eventually_eq(SOON, &"stopped", || test.broker.health().state);
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-    hub.subscribe(&["room:1"]);
+    // Without a link hubs keep nobody waiting.
+    let request = hub.ask(&["room:1"]);
+    eventually(SOON, || {
+        let is_answered = !hub.answers(request).is_empty();
+        (is_answered || !hub.inbox.link_is_up.load(Ordering::Relaxed)).then_some(())
+    });
     assert_eq!((test.broker.health().ready, test.metrics.link_up.get()), (false, 0));
 }

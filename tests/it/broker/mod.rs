@@ -59,7 +59,7 @@ impl BrokerUnderTest {
     fn hub(&self) -> Hub {
         let inbox = Arc::new(Recorder::default());
         let id = self.broker.attach(Arc::clone(&inbox) as Arc<dyn Inbox>);
-        Hub { broker: self.broker.clone(), id, inbox }
+        Hub { broker: self.broker.clone(), id, inbox, calls: std::sync::atomic::AtomicU64::new(0) }
     }
 
     fn publish(&self, channel: &str, message: &str) -> Result<(), PublishError> {
@@ -123,12 +123,15 @@ struct Hub {
     broker: Broker,
     id: HubId,
     inbox: Arc<Recorder>,
+    calls: std::sync::atomic::AtomicU64,
 }
 
 #[derive(Default)]
 struct Recorder {
     publications: Mutex<VecDeque<Arc<Publication>>>,
-    subscribed: Mutex<Vec<Vec<ChannelName>>>,
+    /// The answers: the number of the call, and the channel.
+    subscribed: Mutex<Vec<(u64, ChannelName)>>,
+    link_is_up: std::sync::atomic::AtomicBool,
     gaps: Mutex<Vec<ChannelName>>,
     full: std::sync::atomic::AtomicBool,
 }
@@ -136,10 +139,14 @@ struct Recorder {
 impl Inbox for Recorder {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         match event {
-            HubEvent::Subscribed(channels) => {
-                let names = channels.into_iter().map(|(channel, _)| channel).collect();
-                self.subscribed.lock().unwrap().push(names);
+            HubEvent::Subscribed(acks) => {
+                let answers = acks.into_iter().map(|ack| (ack.request, ack.channel));
+                self.subscribed.lock().unwrap().extend(answers);
             }
+            HubEvent::Link { is_up } => {
+                self.link_is_up.store(is_up, std::sync::atomic::Ordering::Relaxed);
+            }
+            HubEvent::HistoryRead { .. } => {}
             HubEvent::Gap { channel, .. } => self.gaps.lock().unwrap().push(channel),
             HubEvent::Publication(_) if self.full.load(std::sync::atomic::Ordering::Relaxed) => {
                 return Err(InboxFull);
@@ -154,22 +161,34 @@ impl Hub {
     /// Asks for channels and waits for the answer.
     #[track_caller]
     fn subscribe(&self, channels: &[&str]) {
-        let names: Vec<_> = channels.iter().map(|channel| name(channel)).collect();
-        self.ask(channels);
-        eventually(SOON, || {
-            let mut answers = self.inbox.subscribed.lock().unwrap();
-            let at = answers.iter().position(|answer| *answer == names)?;
-            Some(answers.remove(at))
-        });
+        let request = self.ask(channels);
+        eventually_eq(SOON, &channels.len(), || self.answers(request).len());
     }
 
-    /// Asks for channels without waiting.
-    fn ask(&self, channels: &[&str]) {
-        self.broker.subscribe(self.id, channels.iter().map(|channel| name(channel)).collect());
+    /// Asks for channels without waiting. Returns the number of the call.
+    fn ask(&self, channels: &[&str]) -> u64 {
+        let request = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let channels = channels.iter().map(|channel| name(channel)).collect();
+        self.broker.subscribe(self.id, request, channels, false);
+        request
+    }
+
+    /// The channels of a call that were answered, sorted.
+    fn answers(&self, request: u64) -> Vec<ChannelName> {
+        let answers = self.inbox.subscribed.lock().unwrap();
+        let mut channels: Vec<_> =
+            answers.iter().filter(|(call, _)| *call == request).map(|(_, channel)| channel.clone()).collect();
+        channels.sort();
+        channels
     }
 
     fn unsubscribe(&self, channels: &[&str]) {
-        self.broker.unsubscribe(self.id, channels.iter().map(|channel| name(channel)).collect());
+        let channels: Vec<_> = channels.iter().map(|channel| name(channel)).collect();
+        self.broker.unsubscribe(self.id, &channels);
+    }
+
+    fn is_told_of_no_link(&self) -> bool {
+        !self.inbox.link_is_up.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Takes the next publication as `channel message`.

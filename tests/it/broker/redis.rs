@@ -114,7 +114,7 @@ fn a_poison_message_costs_one_message_and_not_the_link() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     let poisoned = test.broker.attach(Arc::new(Poisoned));
-    test.broker.subscribe(poisoned, vec![name("room:1")]);
+    test.broker.subscribe(poisoned, 0, vec![name("room:1")], false);
     hub.subscribe(&["room:1"]);
     let mut client = test.server().client();
     raw(&mut client, "gateway:room:1", "\"poison\"");
@@ -176,8 +176,8 @@ fn a_crash_of_redis_is_seen_and_survived() {
         test.server().kill();
         test.wait_not_ready("redis: cannot connect: connection refused");
         assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-        // Nobody waits for what cannot come.
-        hub.subscribe(&["room:1", "room:2"]);
+        assert!(hub.is_told_of_no_link(), "its sessions wait for nothing");
+        hub.ask(&["room:1", "room:2"]);
         test.server().restart();
         let back = Instant::now();
         flows_within(BACK_WITHIN, &test, &hub, "room:1");
@@ -196,11 +196,11 @@ fn a_redis_that_is_down_at_first_is_waited_for() {
     let mut test = BrokerUnderTest::over(server, &url);
     let hub = test.hub();
     test.wait_not_ready("connection refused");
-    assert_eq!(test.broker.position_now().to_string(), "0-0", "its clock was never read");
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-    hub.subscribe(&["room:1"]);
+    let request = hub.ask(&["room:1"]);
     test.server().restart();
     test.wait_ready();
+    assert_eq!(hub.answers(request), [name("room:1")]);
     test.publish("room:1", "2").unwrap();
     assert_eq!(hub.next(), "room:1 2");
     assert_eq!(test.losses("connect"), 0, "what was never there is not lost");
@@ -237,12 +237,13 @@ fn a_frozen_redis_is_noticed_by_the_probe() {
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
     test.server().stop();
-    // Asked for on a link that still seems up: answered when it is given up.
-    hub.subscribe(&["room:3"]);
+    // Asked for on a link that still seems up: its sessions wait until it is given up.
+    hub.ask(&["room:3"]);
     test.wait_not_ready("link is up but the probe was not heard for 700ms");
+    assert!(hub.is_told_of_no_link());
     assert_eq!(test.losses("probe_timeout"), 1);
     test.wait_not_ready("cannot connect: no answer for 1s");
-    hub.subscribe(&["room:2"]);
+    hub.ask(&["room:2"]);
     test.server().cont();
     flows_within(BACK_WITHIN, &test, &hub, "room:2");
     test.wait_ready();
@@ -329,7 +330,7 @@ fn the_last_handle_takes_its_connections_along() {
     let clients = |client: &mut Connection| -> usize {
         cmd("CLIENT").arg("LIST").query::<String>(client).unwrap().lines().count()
     };
-    assert_eq!(clients(&mut client), 3);
+    assert_eq!(clients(&mut client), 4, "subscriptions, commands, histories, and this one");
     let BrokerUnderTest { broker, server: _server, .. } = test;
     drop(broker);
     eventually_eq(SOON, &1, || clients(&mut client));

@@ -75,7 +75,8 @@ fn sentinels_that_are_away_or_do_not_know_the_master_are_named() {
     gateway.wait_not_ready(
         "redis: no sentinel says where the master main is: cannot connect: connection refused",
     );
-    gateway.logs(&format!("redis at the master main of the sentinels 127.0.0.1:{}: no link", nobody.port()));
+    gateway
+        .logs(&format!("redis at the master main of the sentinels 127.0.0.1:{}: link lost", nobody.port()));
     assert!(!gateway.log().contains("correct-horse"));
     let watched = Watched::start(1, "");
     let hosts = watched.hosts().replace(MASTER, "other");

@@ -19,6 +19,8 @@ pub(super) struct Member {
     grants: Box<[ChannelPattern]>,
     subscriptions: Vec<Subscription>,
     next_ticket: u32,
+    /// Whether the user's channel, and `all`, are recovering: then an answer for them is awaited.
+    recovering_own: [bool; 2],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +33,7 @@ struct Expiry {
 pub(super) struct Subscription {
     pub(super) channel: ChannelName,
     pub(super) ticket: u32,
-    /// Whether the hub has answered.
+    /// Whether the client was told that it is on the channel.
     pub(super) active: bool,
 }
 
@@ -43,6 +45,7 @@ impl Member {
             grants: identity.grants.into(),
             subscriptions: Vec::new(),
             next_ticket: 0,
+            recovering_own: [false; 2],
         }
     }
 
@@ -57,7 +60,11 @@ impl Member {
 
     /// Whether this is one of the two channels that every session is on.
     pub(super) fn is_own(&self, channel: &ChannelName) -> bool {
-        *channel == self.user || channel.as_str() == "all"
+        self.own_index(channel).is_some()
+    }
+
+    fn own_index(&self, channel: &ChannelName) -> Option<usize> {
+        if *channel == self.user { Some(0) } else { (channel.as_str() == "all").then_some(1) }
     }
 
     /// How long the token is still good, in milliseconds.
@@ -112,22 +119,45 @@ impl Member {
 
     /// Notes a subscription that the hub is about to be asked for. Returns its ticket.
     pub(super) fn subscribe(&mut self, channel: ChannelName) -> u32 {
-        let ticket = self.next_ticket;
-        self.next_ticket = ticket.wrapping_add(1);
+        let ticket = self.next_ticket();
         self.subscriptions.push(Subscription { channel, ticket, active: false });
         ticket
     }
 
-    /// The subscription that waits for the answer with this ticket.
-    pub(super) fn awaiting(&mut self, ticket: u32) -> Option<&mut Subscription> {
-        self.subscriptions
-            .iter_mut()
-            .find(|subscription| subscription.ticket == ticket && !subscription.active)
+    /// A name for the next channel that the hub is asked for.
+    pub(super) fn next_ticket(&mut self) -> u32 {
+        let ticket = self.next_ticket;
+        self.next_ticket = ticket.wrapping_add(1);
+        ticket
     }
 
-    /// Marks everything asked for in Identify as answered.
-    pub(super) fn activate_all(&mut self) {
-        self.subscriptions.iter_mut().for_each(|subscription| subscription.active = true);
+    /// Whether a subscription waits for the answer with this ticket.
+    pub(super) fn awaits(&self, channel: &ChannelName, ticket: u32) -> bool {
+        // A session never leaves its own channels, so there is no late answer for them.
+        if let Some(own) = self.own_index(channel) {
+            return self.recovering_own[own];
+        }
+        self.subscriptions.iter().any(|subscription| {
+            subscription.channel == *channel && subscription.ticket == ticket && !subscription.active
+        })
+    }
+
+    /// Marks one of the session's own channels as recovering.
+    pub(super) fn note_recovering(&mut self, channel: &ChannelName) {
+        if let Some(own) = self.own_index(channel) {
+            self.recovering_own[own] = true;
+        }
+    }
+
+    /// Marks a subscription as live.
+    pub(super) fn activate(&mut self, channel: &ChannelName) {
+        if let Some(own) = self.own_index(channel) {
+            self.recovering_own[own] = false;
+        } else if let Some(found) =
+            self.subscriptions.iter_mut().find(|subscription| subscription.channel == *channel)
+        {
+            found.active = true;
+        }
     }
 
     /// Takes a channel off. Returns whether the session was on it.

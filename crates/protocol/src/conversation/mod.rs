@@ -22,7 +22,7 @@ use self::member::Member;
 use super::budget::Budget;
 use super::channel::{ChannelName, ChannelPattern};
 use super::close::CloseCode;
-use super::event::{Event, HelloLimits};
+use super::event::{Event, HelloLimits, SubscriptionState};
 use super::heartbeat::{Heartbeat, HeartbeatRules};
 use super::position::Position;
 use super::{Now, SessionId, Version};
@@ -62,30 +62,23 @@ pub struct Wanted {
     pub channel: ChannelName,
     /// Where the client left it, if it says so.
     pub since: Option<Since>,
+    /// Comes back with an answer for this channel alone, so that a late one is not taken for another's.
+    pub ticket: u32,
 }
 
-/// The place after which a client wants to continue.
+/// The position after which a client wants to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// A place in the channel's history.
-    Place(Position),
-    /// It named something that is no place: nothing can be recovered.
+    /// A position in the channel's history.
+    Position(Position),
+    /// It named something that is no position: nothing can be recovered.
     Unreadable,
 }
 
 impl Since {
     fn parse(text: &str) -> Self {
-        Position::parse(text).map_or(Self::Unreadable, Self::Place)
+        Position::parse(text).map_or(Self::Unreadable, Self::Position)
     }
-}
-
-/// How a channel of a session stands when the session begins to receive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// Everything behind this place follows.
-    pub position: Position,
-    /// Present when the client asked to continue: whether nothing is missing since then.
-    pub recovered: Option<bool>,
 }
 
 /// The token does not identify anyone. Deliberately without a reason: the client is told none.
@@ -109,13 +102,15 @@ pub enum Input<'a> {
     /// Instead of [`Input::Verified`]: the token is good, but its user has as many sessions as one may have.
     TooManySessions,
     /// The hub has the session and its channels: the answer to [`Action::Join`], in the order asked.
-    Joined(Vec<Standing>),
-    /// The hub has the subscription: the answer to [`Action::Subscribe`].
+    Joined(Vec<SubscriptionState>),
+    /// The answer to [`Action::Subscribe`]; also what became of a channel that was recovering.
     Subscribed {
-        /// The ticket of that action.
+        /// The channel.
+        channel: ChannelName,
+        /// The ticket with which it was asked for.
         ticket: u32,
-        /// How the channel stands.
-        standing: Standing,
+        /// Its state.
+        state: SubscriptionState,
     },
     /// This replica is going away.
     Drain {
@@ -141,12 +136,7 @@ pub enum Action {
         channels: Vec<Wanted>,
     },
     /// Add a channel, not live yet.
-    Subscribe {
-        /// The channel, and where to continue.
-        wanted: Wanted,
-        /// Comes back with the answer, so that a late one is not taken for another's.
-        ticket: u32,
-    },
+    Subscribe(Wanted),
     /// Take a channel off, and then tell the client so: nothing of the channel may follow the answer.
     Unsubscribe {
         /// The channel.
@@ -155,7 +145,7 @@ pub enum Action {
         answer: Event,
     },
     /// The client has been told: from now on deliver directly, after what was held back. `None` means every
-    /// channel of Join.
+    /// channel of Join that is not recovering.
     GoLive(Option<ChannelName>),
     /// Send Close; nothing follows.
     Close(CloseCode),
@@ -263,7 +253,9 @@ impl Conversation {
             Input::Verified(result) => self.on_verified(now, result, actions),
             Input::TooManySessions => self.on_too_many_sessions(actions),
             Input::Joined(positions) => self.on_joined(now, positions, actions),
-            Input::Subscribed { ticket, standing } => self.on_subscribed(ticket, standing, actions),
+            Input::Subscribed { channel, ticket, state } => {
+                self.on_subscribed(channel, ticket, state, actions)
+            }
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),
             Input::Disconnected => self.close(CloseCode::Disconnected, actions),
             Input::DeadlinePassed => self.on_deadline(now, actions),
@@ -289,7 +281,8 @@ impl Conversation {
     }
 
     /// Whether Ready has been sent (and nothing has been closed since).
-    pub fn is_identified(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_identified(&self) -> bool {
         matches!(self.state, State::Identified(_))
     }
 

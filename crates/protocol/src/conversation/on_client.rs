@@ -90,7 +90,7 @@ impl Conversation {
             Ok(()) => {
                 let ticket = member.subscribe(channel.clone());
                 let since = request.since.as_deref().map(Since::parse);
-                actions.push(Action::Subscribe { wanted: Wanted { channel, since }, ticket });
+                actions.push(Action::Subscribe(Wanted { channel, since, ticket }));
             }
         }
     }

@@ -2,12 +2,10 @@
 
 use super::member::Member;
 use super::on_client::refusal;
-use super::{
-    Action, Conversation, Identity, Joining, NotIdentified, Request, Rules, Standing, State, Wanted,
-};
+use super::{Action, Conversation, Identity, Joining, NotIdentified, Request, Rules, State, Wanted};
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
-use crate::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome};
+use crate::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome, SubscriptionState};
 use crate::heartbeat::HeartbeatDue;
 use crate::{Now, Version};
 
@@ -45,17 +43,23 @@ impl Conversation {
         }
     }
 
-    pub(super) fn on_joined(&mut self, now: Now, standings: Vec<Standing>, actions: &mut Vec<Action>) {
+    pub(super) fn on_joined(&mut self, now: Now, states: Vec<SubscriptionState>, actions: &mut Vec<Action>) {
         if !matches!(self.state, State::Joining(_)) {
             return;
         }
         let State::Joining(joining) = std::mem::replace(&mut self.state, State::Closed) else { return };
         let Joining { mut member, channels, refusals, waiting } = *joining;
-        let channels = channels
+        let channels: Vec<_> = channels
             .into_iter()
-            .zip(standings)
-            .map(|(channel, Standing { position, recovered })| ChannelState { channel, position, recovered })
+            .zip(states)
+            .map(|(channel, state)| ChannelState { channel, state })
             .collect();
+        for ChannelState { channel, state } in &channels {
+            match state {
+                SubscriptionState::Live { .. } => member.activate(channel),
+                SubscriptionState::Recovering { .. } => member.note_recovering(channel),
+            }
+        }
         actions.push(Action::Send(Event::Ready {
             user: member.user().into(),
             session: self.session,
@@ -64,7 +68,6 @@ impl Conversation {
         }));
         actions.push(Action::GoLive(None));
         actions.extend(refusals.into_iter().map(Action::Send));
-        member.activate_all();
         self.state = State::Identified(Box::new(member));
         for text in waiting {
             if !self.is_closed() {
@@ -73,18 +76,28 @@ impl Conversation {
         }
     }
 
-    pub(super) fn on_subscribed(&mut self, ticket: u32, standing: Standing, actions: &mut Vec<Action>) {
+    pub(super) fn on_subscribed(
+        &mut self,
+        channel: ChannelName,
+        ticket: u32,
+        state: SubscriptionState,
+        actions: &mut Vec<Action>,
+    ) {
         let State::Identified(member) = &mut self.state else { return };
         // Unsubscribed meanwhile: nobody waits for this answer.
-        let Some(subscription) = member.awaiting(ticket) else { return };
-        subscription.active = true;
-        let Standing { position, recovered } = standing;
-        let channel = subscription.channel.clone();
-        actions.push(Action::Send(Event::Subscription {
-            channel: channel.as_str().into(),
-            outcome: SubscriptionOutcome::Subscribed { position, recovered },
-        }));
-        actions.push(Action::GoLive(Some(channel)));
+        if !member.awaits(&channel, ticket) {
+            return;
+        }
+        if self.version == Version::V2 {
+            actions.push(Action::Send(Event::Subscription {
+                channel: channel.as_str().into(),
+                outcome: SubscriptionOutcome::Subscribed(state),
+            }));
+        }
+        if state.is_live() {
+            member.activate(&channel);
+            actions.push(Action::GoLive(Some(channel)));
+        }
     }
 
     pub(super) fn on_drain(&mut self, after_ms: u64, actions: &mut Vec<Action>) {
@@ -124,7 +137,7 @@ impl Joining {
     /// Sorts what the client asked for into what it gets, which is returned as well, and what it is refused.
     fn new(mut member: Member, rules: &Rules, requests: Vec<Request>) -> (Self, Vec<Wanted>) {
         let mut wanted: Vec<_> = [member.user_channel().clone(), ChannelName::all()]
-            .map(|channel| Wanted { channel, since: None })
+            .map(|channel| Wanted { channel, since: None, ticket: member.next_ticket() })
             .into();
         let mut refusals = Vec::new();
         for Request { channel: name, since } in requests {
@@ -139,8 +152,8 @@ impl Joining {
                     refusals.push(refusal(&name, reason));
                     continue;
                 }
-                member.subscribe(channel.clone());
-                wanted.push(Wanted { channel, since });
+                let ticket = member.subscribe(channel.clone());
+                wanted.push(Wanted { channel, since, ticket });
             }
         }
         let channels = wanted.iter().map(|wanted| wanted.channel.clone()).collect();

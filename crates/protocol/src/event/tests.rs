@@ -4,6 +4,14 @@ fn both(event: &Event) -> (String, String) {
     (event.to_json(Version::V1), event.to_json(Version::V2))
 }
 
+fn live(offset: u64, recovered: Option<bool>) -> SubscriptionState {
+    SubscriptionState::Live { position: Position { epoch: 7, offset }, recovered }
+}
+
+fn room() -> ChannelName {
+    ChannelName::parse("room:7").unwrap()
+}
+
 fn hello() -> Event {
     let limits = HelloLimits {
         identify_timeout_ms: 10_000,
@@ -20,11 +28,10 @@ fn version_1_gets_exactly_its_fields() {
         user: "42".into(),
         session: SessionId(1),
         expires_in_ms: Some(5),
-        channels: vec![ChannelState {
-            channel: ChannelName::all(),
-            position: Position::before(7),
-            recovered: None,
-        }],
+        channels: vec![
+            ChannelState { channel: ChannelName::all(), state: live(0, None) },
+            ChannelState { channel: room(), state: SubscriptionState::Recovering { since: None } },
+        ],
     };
     for (event, expected) in [
         (hello(), r#"{"op":0,"heartbeat_interval":45000}"#),
@@ -69,12 +76,8 @@ fn version_2_adds_its_fields_behind_those_of_version_1() {
         session: SessionId(1),
         expires_in_ms: Some(5),
         channels: vec![
-            ChannelState { channel: ChannelName::all(), position: Position::before(7), recovered: None },
-            ChannelState {
-                channel: ChannelName::parse("room:7").unwrap(),
-                position: Position { epoch: 7, offset: 3 },
-                recovered: Some(false),
-            },
+            ChannelState { channel: ChannelName::all(), state: live(0, None) },
+            ChannelState { channel: room(), state: live(3, Some(false)) },
         ],
     };
     assert_eq!(
@@ -90,8 +93,7 @@ fn version_2_adds_its_fields_behind_those_of_version_1() {
 #[test]
 fn the_ops_that_only_version_2_knows() {
     let subscription = |outcome| Event::Subscription { channel: "room:7".into(), outcome };
-    let subscribed =
-        SubscriptionOutcome::Subscribed { position: Position { epoch: 7, offset: 3 }, recovered: Some(true) };
+    let subscribed = SubscriptionOutcome::Subscribed(live(3, Some(true)));
     for (event, expected) in [
         (
             subscription(subscribed),
@@ -114,5 +116,27 @@ fn the_ops_that_only_version_2_knows() {
         (Event::Refreshed { expires_in_ms: None }, r#"{"op":13}"#),
     ] {
         assert_eq!(event.to_json(Version::V2), expected);
+    }
+}
+
+#[test]
+fn a_recovering_channel_names_the_position_of_its_client() {
+    let since = Position { epoch: 7, offset: 3 };
+    for (since, position) in [(None, ""), (Some(since), r#","position":"7-3""#)] {
+        let state = SubscriptionState::Recovering { since };
+        let ready = Event::Ready {
+            user: "42".into(),
+            session: SessionId(1),
+            expires_in_ms: None,
+            channels: vec![ChannelState { channel: room(), state }],
+        };
+        let listed = format!(r#""channels":[{{"channel":"room:7","state":"recovering"{position}}}]}}"#);
+        assert!(ready.to_json(Version::V2).ends_with(&listed), "{ready:?}");
+        let outcome = SubscriptionOutcome::Subscribed(state);
+        let subscription = Event::Subscription { channel: "room:7".into(), outcome };
+        assert_eq!(
+            subscription.to_json(Version::V2),
+            format!(r#"{{"op":6,"channel":"room:7","state":"recovering"{position}}}"#)
+        );
     }
 }

@@ -134,21 +134,3 @@ async fn a_full_redis_is_marked_all_the_same() {
     redis.run("CONFIG SET maxmemory 0").await;
     assert_eq!(renewed(&mut redis, 0).await, marked);
 }
-
-#[test]
-fn notes_name_differences_evictions_and_failures() {
-    let options = RedisOptions::of_url("redis://localhost");
-    let known = KnownDataset::new(&options);
-    let settings = DataSettings { max_payload_bytes: 7, ..DataSettings::own(&options) };
-    let dataset =
-        Dataset { whole_since_ms_of_marker: 1, settings, eviction_policy: Some("allkeys-lru".into()) };
-    known.set(&dataset);
-    known.set_failed("NOPERM");
-    assert_eq!(known.max_payload_bytes(), 7);
-    let notes = known.notes();
-    assert_eq!(notes[0], "history: broker.max_payload_bytes is 7 in force, 65536 here");
-    assert!(notes[1].contains("maxmemory_policy allkeys-lru"), "{notes:?}");
-    assert!(notes[2].ends_with("because NOPERM"), "{notes:?}");
-    known.set(&Dataset { settings: DataSettings::own(&options), eviction_policy: None, ..dataset });
-    assert_eq!((known.notes(), known.max_payload_bytes()), (vec![], 65_536));
-}

@@ -14,12 +14,21 @@ pub(super) enum Step {
     PeerClosed,
     Verified(Result<Identity, NotIdentified>),
     TooManySessions,
-    Joined(usize),
-    Subscribed(u32),
+    /// For each channel, whether it is live.
+    Joined(Vec<bool>),
+    Subscribed {
+        channel: ChannelName,
+        ticket: u32,
+        is_live: bool,
+    },
     Drain(u64),
     Disconnected,
     /// The hub or the authenticator answers what was asked last, as it should.
     Answered,
+    /// The hub answers what was asked last: its channels are recovering. The authenticator answers as it should.
+    AnsweredRecovering,
+    /// The hub says what became of the channels that were recovering.
+    Recovered,
     /// The deadline is looked at, whether it has come or not.
     LookedAtTheClock,
     /// Time passes, and every deadline is noticed when it comes.
@@ -108,6 +117,15 @@ fn nearly_a_command() -> impl Strategy<Value = String> {
     })
 }
 
+fn subscribed() -> impl Strategy<Value = Step> {
+    let channel = channel().prop_filter_map("no channel", |name| ChannelName::parse(name).ok());
+    (channel, 0..8u32, any::<bool>()).prop_map(|(channel, ticket, is_live)| Step::Subscribed {
+        channel,
+        ticket,
+        is_live,
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let ms = |range| Strategy::prop_map(range, Duration::from_millis);
     prop_oneof![
@@ -120,11 +138,13 @@ fn step() -> impl Strategy<Value = Step> {
         4 => identity().prop_map(|identity| Step::Verified(Ok(identity))),
         1 => Just(Step::Verified(Err(NotIdentified))),
         1 => Just(Step::TooManySessions),
-        4 => (0..12usize).prop_map(Step::Joined),
-        8 => (0..6u32).prop_map(Step::Subscribed),
+        4 => vec(any::<bool>(), 0..12).prop_map(Step::Joined),
+        8 => subscribed(),
         1 => any::<u64>().prop_map(Step::Drain),
         1 => Just(Step::Disconnected),
-        16 => Just(Step::Answered),
+        12 => Just(Step::Answered),
+        4 => Just(Step::AnsweredRecovering),
+        4 => Just(Step::Recovered),
         4 => Just(Step::LookedAtTheClock),
         8 => ms(0..20_000u64).prop_map(Step::Passed),
         1 => ms(0..2 * 86_400_000u64).prop_map(Step::Passed),
@@ -136,7 +156,9 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Half of all conversations begin well, so that what comes after Ready is seen often enough.
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let begins_well = identify().prop_map(|text| vec![Step::Text(text), Step::Answered, Step::Answered]);
+    let joined = prop_oneof![3 => Just(Step::Answered), 1 => Just(Step::AnsweredRecovering)];
+    let begins_well =
+        (identify(), joined).prop_map(|(text, joined)| vec![Step::Text(text), Step::Answered, joined]);
     (prop_oneof![Just(vec![]), begins_well], vec(step(), 0..=57))
         .prop_map(|(beginning, rest)| beginning.into_iter().chain(rest).collect())
 }

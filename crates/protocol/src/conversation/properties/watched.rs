@@ -1,9 +1,9 @@
 //! A judge of everything that a conversation does.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::event::SubscriptionOutcome;
+use crate::event::{ChannelState, SubscriptionOutcome};
 
 /// While time passes the client is silent, which the rules below allow for 80 s, with a beat every 50 ms.
 const MAX_DEADLINES: usize = 2_000;
@@ -18,10 +18,18 @@ pub(super) struct Watched {
     pub(super) closed: bool,
     joins: usize,
     readys: usize,
-    /// What the hub has been told that the session is on, besides its own channels.
+    /// What the hub has been told that the session is on, its own channels among them.
     subscribed: HashSet<ChannelName>,
-    /// Those of them that are live.
+    /// The first two of them, which it never leaves.
+    own: Vec<ChannelName>,
+    /// Those that are live.
     live: HashSet<ChannelName>,
+    /// Those that Ready listed as live, until they go live.
+    listed: HashSet<ChannelName>,
+    /// Those that the client was told to be recovering, each with its ticket.
+    recovering: HashMap<ChannelName, u32>,
+    /// The last ticket of each channel.
+    tickets: HashMap<ChannelName, u32>,
     /// Whether an answer has come that no question led to.
     unasked_answer: bool,
 }
@@ -42,13 +50,16 @@ impl Watched {
             joins: 0,
             readys: 0,
             subscribed: HashSet::new(),
+            own: Vec::new(),
             live: HashSet::new(),
+            listed: HashSet::new(),
+            recovering: HashMap::new(),
+            tickets: HashMap::new(),
             unasked_answer: false,
         }
     }
 
     pub(super) fn take(&mut self, step: &Step) {
-        let standing = Standing { position: Position { epoch: 9, offset: 9 }, recovered: None };
         match step {
             Step::Text(text) => self.on(Input::Text(text)),
             Step::Binary => self.on(Input::Binary),
@@ -62,11 +73,20 @@ impl Watched {
                 self.on(Input::Verified(result.clone()));
             }
             Step::TooManySessions => self.on(Input::TooManySessions),
-            Step::Joined(positions) => self.on(Input::Joined(vec![standing; *positions])),
-            Step::Subscribed(ticket) => self.on(Input::Subscribed { ticket: *ticket, standing }),
+            Step::Joined(are_live) => {
+                self.on(Input::Joined(are_live.iter().map(|is_live| state(*is_live)).collect()));
+            }
+            Step::Subscribed { channel, ticket, is_live } => self.subscribed(channel, *ticket, *is_live),
             Step::Disconnected => self.on(Input::Disconnected),
             Step::Drain(after_ms) => self.on(Input::Drain { after_ms: *after_ms }),
-            Step::Answered => self.answer(standing),
+            Step::Answered => self.answer(true),
+            Step::AnsweredRecovering => self.answer(false),
+            Step::Recovered => {
+                for (channel, ticket) in self.recovering.clone() {
+                    self.subscribed(&channel, ticket, true);
+                    assert!(self.closed || self.live.contains(&channel), "{channel} stays recovering");
+                }
+            }
             Step::LookedAtTheClock => self.on(Input::DeadlinePassed),
             Step::Passed(time) => self.pass(*time),
             Step::Stalled(time) => self.stall(*time),
@@ -74,7 +94,12 @@ impl Watched {
         }
     }
 
-    fn answer(&mut self, standing: Standing) {
+    fn subscribed(&mut self, channel: &ChannelName, ticket: u32, is_live: bool) {
+        self.on(Input::Subscribed { channel: channel.clone(), ticket, state: state(is_live) });
+    }
+
+    /// Answers what was asked last.
+    fn answer(&mut self, is_live: bool) {
         match self.asked.take() {
             Some(Action::Authenticate(_)) => {
                 let user = ChannelName::of_user("42").unwrap();
@@ -82,8 +107,8 @@ impl Watched {
                 let expires_at_ms = Some(UNIX_START_MS + 60_000);
                 self.on(Input::Verified(Ok(Identity { user, expires_at_ms, grants })));
             }
-            Some(Action::Join { channels }) => self.on(Input::Joined(vec![standing; channels.len()])),
-            Some(Action::Subscribe { ticket, .. }) => self.on(Input::Subscribed { ticket, standing }),
+            Some(Action::Join { channels }) => self.on(Input::Joined(vec![state(is_live); channels.len()])),
+            Some(Action::Subscribe(wanted)) => self.subscribed(&wanted.channel, wanted.ticket, is_live),
             _ => {}
         }
     }
@@ -133,47 +158,83 @@ impl Watched {
             Action::Join { channels } => {
                 self.joins += 1;
                 assert_eq!(self.joins, 1, "a second Join");
-                self.subscribed.extend(channels[2..].iter().map(|wanted| wanted.channel.clone()));
-                assert_eq!(self.subscribed.len(), channels.len() - 2, "a channel twice: {channels:?}");
+                self.own = channels[..2].iter().map(|wanted| wanted.channel.clone()).collect();
+                channels.iter().for_each(|wanted| self.judge_wanted(wanted));
             }
-            Action::Subscribe { wanted, .. } => {
+            Action::Subscribe(wanted) => {
                 assert_eq!(self.readys, 1, "Subscribe before Ready");
-                assert!(self.subscribed.insert(wanted.channel.clone()), "{} twice", wanted.channel);
+                self.judge_wanted(wanted);
             }
             Action::Unsubscribe { channel, answer } => {
                 assert_eq!(self.readys, 1, "Unsubscribe before Ready");
                 self.judge_event(answer);
+                assert!(!self.own.contains(channel), "{channel} is its own");
                 assert!(self.subscribed.remove(channel), "{channel} was not there");
                 self.live.remove(channel);
+                self.recovering.remove(channel);
             }
             Action::GoLive(None) => {
                 assert!(matches!(before, Some(Action::Send(Event::Ready { .. }))), "{before:?}");
-                self.live = self.subscribed.clone();
+                self.live = std::mem::take(&mut self.listed);
             }
-            Action::GoLive(Some(live)) => {
-                let Some(Action::Send(Event::Subscription { channel, outcome })) = before else {
-                    panic!("{live} goes live after {before:?}");
-                };
-                assert!(matches!(outcome, SubscriptionOutcome::Subscribed { .. }), "{outcome:?}");
-                assert_eq!(**channel, *live.as_str());
-                assert!(self.subscribed.contains(live), "{live} goes live but is not there");
-                assert!(self.live.insert(live.clone()), "{live} goes live twice");
-            }
+            Action::GoLive(Some(live)) => self.judge_live(before, live),
             Action::Close(_) => self.closed = true,
         }
         let limit = self.rules.max_subscriptions as usize;
-        assert!(limit == 0 || self.subscribed.len() <= limit, "over the limit: {:?}", self.subscribed);
+        let subscribed = self.subscribed.len() - self.own.len();
+        assert!(limit == 0 || subscribed <= limit, "over the limit: {:?}", self.subscribed);
         if matches!(action, Action::Authenticate(_) | Action::Join { .. } | Action::Subscribe { .. }) {
             self.asked = Some(action.clone());
         }
     }
 
+    fn judge_wanted(&mut self, Wanted { channel, ticket, .. }: &Wanted) {
+        assert!(self.subscribed.insert(channel.clone()), "{channel} twice");
+        assert!(self.tickets.values().all(|other| other != ticket), "ticket {ticket} twice");
+        self.tickets.insert(channel.clone(), *ticket);
+    }
+
+    /// One channel goes live: version 2 was told so just before, version 1 is told nothing.
+    fn judge_live(&mut self, before: Option<&Action>, live: &ChannelName) {
+        match (self.conversation.version(), before) {
+            (Version::V1, None) => {}
+            (Version::V2, Some(Action::Send(Event::Subscription { channel, outcome }))) => {
+                assert!(
+                    matches!(outcome, SubscriptionOutcome::Subscribed(state) if state.is_live()),
+                    "{outcome:?}"
+                );
+                assert_eq!(**channel, *live.as_str());
+            }
+            _ => panic!("{live} goes live after {before:?}"),
+        }
+        assert!(self.subscribed.contains(live), "{live} goes live but is not there");
+        assert!(self.live.insert(live.clone()), "{live} goes live twice");
+        self.recovering.remove(live);
+    }
+
     fn judge_event(&mut self, event: &Event) {
         match event {
             Event::Hello { .. } => panic!("a second Hello"),
-            Event::Ready { .. } => {
+            Event::Ready { channels, .. } => {
                 self.readys += 1;
                 assert_eq!(self.readys, 1, "a second Ready");
+                for ChannelState { channel, state } in channels {
+                    assert!(self.subscribed.contains(channel), "{channel} is listed but not there");
+                    match state {
+                        SubscriptionState::Live { .. } => drop(self.listed.insert(channel.clone())),
+                        SubscriptionState::Recovering { .. } => self.note_recovering(channel),
+                    }
+                }
+            }
+            Event::Subscription {
+                channel,
+                outcome: SubscriptionOutcome::Subscribed(SubscriptionState::Recovering { .. }),
+            } => {
+                assert_eq!(self.readys, 1, "{event:?} before Ready");
+                let channel = ChannelName::parse(channel).unwrap();
+                assert!(self.subscribed.contains(&channel), "{channel} recovers but is not there");
+                assert!(!self.live.contains(&channel), "{channel} recovers but is live");
+                self.note_recovering(&channel);
             }
             Event::Subscription { .. } | Event::Refreshed { .. } => {
                 assert_eq!(self.readys, 1, "{event:?} before Ready");
@@ -185,5 +246,17 @@ impl Watched {
         if version == Version::V1 && !self.unasked_answer {
             assert!([2, 10, 11].contains(&json["op"].as_u64().unwrap()), "version 1 is sent {json}");
         }
+    }
+
+    fn note_recovering(&mut self, channel: &ChannelName) {
+        self.recovering.insert(channel.clone(), self.tickets[channel]);
+    }
+}
+
+fn state(is_live: bool) -> SubscriptionState {
+    let position = Position { epoch: 9, offset: 9 };
+    match is_live {
+        true => SubscriptionState::Live { position, recovered: None },
+        false => SubscriptionState::Recovering { since: Some(position) },
     }
 }

@@ -154,7 +154,7 @@ fn assert_stays_silent(mut client: Client) {
     assert!(client.conversation.is_closed());
     assert!(!client.conversation.is_identified());
     assert_eq!(client.conversation.next_deadline(), None);
-    let standing = Standing { position: Position::before(9), recovered: None };
+    let state = SubscriptionState::Live { position: Position::before(9), recovered: None };
     let inputs = [
         Input::Text(IDENTIFY),
         Input::Text(r#"{"op":10}"#),
@@ -165,8 +165,8 @@ fn assert_stays_silent(mut client: Client) {
         Input::Verified(Ok(token_of("42"))),
         Input::Verified(Err(NotIdentified)),
         Input::TooManySessions,
-        Input::Joined(vec![standing, standing]),
-        Input::Subscribed { ticket: 0, standing },
+        Input::Joined(vec![state, state]),
+        Input::Subscribed { channel: ChannelName::all(), ticket: 1, state },
         Input::Drain { after_ms: 1 },
         Input::Disconnected,
         Input::DeadlinePassed,

@@ -99,7 +99,7 @@ fn what_the_system_says_is_not_a_sign_of_life() {
     let mut client = Client::identified();
     client.says(r#"{"op":4,"channel":"room:1"}"#);
     client.passes(60 * SECOND - MS);
-    client.subscribed(0);
+    client.subscribed(2);
     assert_eq!(client.passes(MS), ["close 4002"]);
 }
 

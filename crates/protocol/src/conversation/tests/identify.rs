@@ -127,15 +127,18 @@ fn answers_that_nobody_asked_for_change_nothing() {
     assert_eq!(client.not_verified(), nothing());
     assert_eq!(client.joined(), nothing());
     assert_eq!(client.subscribed(0), nothing());
+    assert_eq!(client.subscribed(2), nothing());
     client.says(IDENTIFY);
     assert_eq!(client.joined(), nothing());
     client.verified(token_of("42"));
     assert_eq!(client.verified(token_of("43")), nothing());
     assert_eq!(client.not_verified(), nothing());
     assert_eq!(client.subscribed(0), nothing());
+    assert_eq!(client.subscribed(2), nothing());
     assert_eq!(client.joined().len(), 2);
     assert_eq!(client.joined(), nothing());
     assert_eq!(client.subscribed(0), nothing());
+    assert_eq!(client.subscribed(2), nothing());
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn a_channel_named_twice_is_joined_once() {
 }
 
 #[test]
-fn a_named_place_is_answered_for_own_channels_as_well() {
+fn a_named_position_is_answered_for_own_channels_as_well() {
     let (mut client, join) = identifying(
         r#"[{"channel":"user:42","since":"9-1"},{"channel":"all"},{"channel":"room:7","since":"x"}]"#,
     );
@@ -75,10 +75,9 @@ fn a_named_place_is_answered_for_own_channels_as_well() {
 }
 
 #[test]
-fn what_was_recovered_is_told_with_the_place_from_which_it_follows() {
+fn what_was_recovered_is_told_with_its_position() {
     let (mut client, _) = identifying(r#"[{"channel":"room:7","since":"9-1"}]"#);
-    let standing = |offset, recovered| Standing { position: Position { epoch: 9, offset }, recovered };
-    let lines = client.on(Input::Joined(vec![standing(5, None), standing(6, None), standing(1, Some(true))]));
+    let lines = client.on(Input::Joined(vec![live_at(5, None), live_at(6, None), live_at(1, Some(true))]));
     assert!(lines[0].contains(r#"{"channel":"room:7","position":"9-1","recovered":true}"#), "{lines:?}");
 }
 
@@ -86,8 +85,9 @@ fn what_was_recovered_is_told_with_the_place_from_which_it_follows() {
 fn the_answer_to_join_answers_for_every_channel_of_identify() {
     let (mut client, _) = identifying(r#"[{"channel":"room:7"},{"channel":"room:8"}]"#);
     client.joined();
-    assert_eq!(client.subscribed(0), nothing());
-    assert_eq!(client.subscribed(1), nothing());
+    for ticket in 0..4 {
+        assert_eq!(client.subscribed(ticket), nothing());
+    }
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn what_needs_ready_waits_for_it_and_is_then_handled_in_order() {
     assert_eq!(
         lines[2..],
         [
-            "subscribe room:1 with ticket 0",
+            "subscribe room:1 with ticket 2",
             r#"unsubscribe room:1, then {"op":6,"channel":"room:1","state":"unsubscribed"}"#,
             "authenticate newer",
             r#"{"op":6,"channel":"bank:1","state":"refused","reason":"not_allowed"}"#,

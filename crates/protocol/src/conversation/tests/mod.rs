@@ -7,6 +7,7 @@ mod expiry;
 mod heartbeat;
 mod identify;
 mod identify_with_channels;
+mod recovering;
 mod refresh;
 mod subscriptions;
 
@@ -47,7 +48,7 @@ struct Client {
     conversation: Conversation,
     hello: Vec<String>,
     now: Now,
-    /// What the hub was asked for last.
+    /// What the hub was asked for, in the order of the tickets.
     wanted: Vec<Wanted>,
 }
 
@@ -103,7 +104,7 @@ impl Client {
         for action in &actions {
             match action {
                 Action::Join { channels } => self.wanted.clone_from(channels),
-                Action::Subscribe { wanted, .. } => self.wanted = vec![wanted.clone()],
+                Action::Subscribe(wanted) => self.wanted.push(wanted.clone()),
                 _ => {}
             }
         }
@@ -124,18 +125,29 @@ impl Client {
 
     /// The hub answers Join; the channels stand at 9-1, 9-2 and so on, and nothing was recovered.
     fn joined(&mut self) -> Vec<String> {
-        let standings = (1..).zip(&self.wanted).map(|(offset, wanted)| Standing {
-            position: Position { epoch: 9, offset },
-            recovered: wanted.since.map(|_| false),
-        });
-        self.on(Input::Joined(standings.collect()))
+        let states =
+            (1..).zip(&self.wanted).map(|(offset, wanted)| live_at(offset, wanted.since.map(|_| false)));
+        self.on(Input::Joined(states.collect()))
     }
 
     /// The hub answers Subscribe; the channel stands at 9-7, and nothing was recovered.
     fn subscribed(&mut self, ticket: u32) -> Vec<String> {
-        let recovered = self.wanted.first().and_then(|wanted| wanted.since).map(|_| false);
-        let standing = Standing { position: Position { epoch: 9, offset: 7 }, recovered };
-        self.on(Input::Subscribed { ticket, standing })
+        let recovered = self.asked(ticket).and_then(|wanted| wanted.since).map(|_| false);
+        self.answered(ticket, live_at(7, recovered))
+    }
+
+    /// The hub cannot read the history of the channel at this moment.
+    fn recovering(&mut self, ticket: u32, since: Option<Position>) -> Vec<String> {
+        self.answered(ticket, SubscriptionState::Recovering { since })
+    }
+
+    fn answered(&mut self, ticket: u32, state: SubscriptionState) -> Vec<String> {
+        let channel = self.asked(ticket).map_or_else(room, |wanted| wanted.channel.clone());
+        self.on(Input::Subscribed { channel, ticket, state })
+    }
+
+    fn asked(&self, ticket: u32) -> Option<&Wanted> {
+        self.wanted.iter().find(|wanted| wanted.ticket == ticket)
     }
 
     /// Lets time pass, and every deadline on the way be noticed just when it comes.
@@ -169,9 +181,11 @@ fn line(version: Version, action: &Action) -> String {
         Action::Send(event) => event.to_json(version),
         Action::Authenticate(Token(token)) => format!("authenticate {token}"),
         Action::Join { channels } => {
-            channels.iter().fold("join".to_owned(), |line, wanted| format!("{line} {}", place(wanted)))
+            channels.iter().fold("join".to_owned(), |line, wanted| format!("{line} {}", asked_for(wanted)))
         }
-        Action::Subscribe { wanted, ticket } => format!("subscribe {} with ticket {ticket}", place(wanted)),
+        Action::Subscribe(wanted) => {
+            format!("subscribe {} with ticket {}", asked_for(wanted), wanted.ticket)
+        }
         Action::Unsubscribe { channel, answer } => {
             format!("unsubscribe {channel}, then {}", answer.to_json(version))
         }
@@ -181,12 +195,21 @@ fn line(version: Version, action: &Action) -> String {
     }
 }
 
-fn place(Wanted { channel, since }: &Wanted) -> String {
+fn asked_for(Wanted { channel, since, .. }: &Wanted) -> String {
     match since {
         None => channel.to_string(),
-        Some(Since::Place(position)) => format!("{channel}@{position}"),
+        Some(Since::Position(position)) => format!("{channel}@{position}"),
         Some(Since::Unreadable) => format!("{channel}@?"),
     }
+}
+
+/// A channel that messages follow on, behind 9-`offset`.
+fn live_at(offset: u64, recovered: Option<bool>) -> SubscriptionState {
+    SubscriptionState::Live { position: Position { epoch: 9, offset }, recovered }
+}
+
+fn room() -> ChannelName {
+    ChannelName::parse("room:7").unwrap()
 }
 
 fn nothing() -> Vec<String> {

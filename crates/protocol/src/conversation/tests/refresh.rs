@@ -34,7 +34,7 @@ fn a_bad_token_or_another_user_s_leaves_the_session_as_it_was() {
     assert_eq!(client.not_verified(), [REFRESH_FAILED]);
     client.says(REFRESH);
     assert_eq!(client.verified(Identity { grants: vec![], ..token_of("43") }), [REFRESH_FAILED]);
-    assert_eq!(client.subscribed(0)[1], "go live on room:1");
+    assert_eq!(client.subscribed(2)[1], "go live on room:1");
     assert_eq!(client.passes(20 * SECOND), ["close 4009"]);
 }
 
@@ -44,7 +44,7 @@ fn a_token_that_opens_less_withdraws_the_channels_it_no_longer_opens() {
     for channel in ["room:1", "news:sport", "room:2"] {
         client.says(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
     }
-    client.subscribed(0);
+    client.subscribed(2);
     client.says(REFRESH);
     let narrower = Identity { grants: vec![ChannelPattern::new("room:2")], ..token_of("42") };
     assert_eq!(
@@ -55,10 +55,10 @@ fn a_token_that_opens_less_withdraws_the_channels_it_no_longer_opens() {
         ]
     );
     // The others stay, also one that the hub had not answered for.
-    assert_eq!(client.subscribed(2)[1], "go live on room:2");
+    assert_eq!(client.subscribed(4)[1], "go live on room:2");
     assert!(client.says(r#"{"op":4,"channel":"news:sport"}"#)[0].contains("already_subscribed"));
-    // And the place that it left is free.
-    assert_eq!(client.says(r#"{"op":4,"channel":"news:art"}"#), ["subscribe news:art with ticket 3"]);
+    // It does not count against the limit any more.
+    assert_eq!(client.says(r#"{"op":4,"channel":"news:art"}"#), ["subscribe news:art with ticket 5"]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_late_answer_for_a_withdrawn_channel_is_not_told() {
     let mut client = Client::identified();
     client.says(r#"{"op":4,"channel":"room:1"}"#);
     client.verified(Identity { grants: vec![], ..token_of("42") });
-    assert_eq!(client.subscribed(0), nothing());
+    assert_eq!(client.subscribed(2), nothing());
 }
 
 #[test]
@@ -86,5 +86,5 @@ fn a_token_that_opens_more_opens_it_from_now_on() {
     let mut client = Client::identified();
     assert!(client.says(r#"{"op":4,"channel":"bank:1"}"#)[0].contains("not_allowed"));
     client.verified(Identity { grants: vec![ChannelPattern::new("bank:1")], ..token_of("42") });
-    assert_eq!(client.says(r#"{"op":4,"channel":"bank:1"}"#), ["subscribe bank:1 with ticket 0"]);
+    assert_eq!(client.says(r#"{"op":4,"channel":"bank:1"}"#), ["subscribe bank:1 with ticket 2"]);
 }

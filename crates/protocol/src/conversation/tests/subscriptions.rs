@@ -19,24 +19,24 @@ const ALREADY: &str = r#"{"op":9,"code":"already_subscribed","detail":"the sessi
 #[test]
 fn subscribe_is_answered_when_the_hub_has_it_and_then_goes_live() {
     let mut client = Client::identified();
-    assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 0"]);
+    assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 2"]);
     assert_eq!(
-        client.subscribed(0),
+        client.subscribed(2),
         [r#"{"op":6,"channel":"room:7","state":"subscribed","position":"9-7"}"#, "go live on room:7"]
     );
-    assert_eq!(client.subscribed(0), nothing(), "answered once");
+    assert_eq!(client.subscribed(2), nothing(), "answered once");
 }
 
 #[test]
-fn who_names_a_place_is_told_that_it_is_not_continued_from_there() {
-    for (since, place) in [("9-1", "9-1"), ("", "?"), ("nonsense", "?")] {
+fn an_unknown_position_is_answered_with_recovered_false() {
+    for (since, position) in [("9-1", "9-1"), ("", "?"), ("nonsense", "?")] {
         let mut client = Client::identified();
         assert_eq!(
             client.says(&format!(r#"{{"op":4,"channel":"room:7","since":"{since}"}}"#)),
-            [format!("subscribe room:7@{place} with ticket 0")]
+            [format!("subscribe room:7@{position} with ticket 2")]
         );
         assert_eq!(
-            client.subscribed(0)[0],
+            client.subscribed(2)[0],
             r#"{"op":6,"channel":"room:7","state":"subscribed","position":"9-7","recovered":false}"#
         );
     }
@@ -47,8 +47,8 @@ fn answers_find_their_channels_in_any_order() {
     let mut client = Client::identified();
     client.says(&subscribe("room:1"));
     client.says(&subscribe("room:2"));
-    assert_eq!(client.subscribed(1)[1], "go live on room:2");
-    assert_eq!(client.subscribed(0)[1], "go live on room:1");
+    assert_eq!(client.subscribed(3)[1], "go live on room:2");
+    assert_eq!(client.subscribed(2)[1], "go live on room:1");
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn what_is_no_channel_or_not_allowed_is_refused_and_the_socket_stays_open() {
     ] {
         assert_eq!(client.says(&subscribe(channel)), [refused(channel, reason)]);
     }
-    assert_eq!(client.says(&subscribe("news:sport")), ["subscribe news:sport with ticket 0"]);
+    assert_eq!(client.says(&subscribe("news:sport")), ["subscribe news:sport with ticket 2"]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_session_is_on_a_channel_once() {
     let mut client = Client::identified();
     client.says(&subscribe("room:7"));
     assert_eq!(client.says(&subscribe("room:7")), [ALREADY], "asked for");
-    client.subscribed(0);
+    client.subscribed(2);
     assert_eq!(client.says(&subscribe("room:7")), [ALREADY], "on it");
     assert_eq!(client.says(&subscribe("user:42")), [ALREADY], "own");
     assert_eq!(client.says(&subscribe("all")), [ALREADY], "own");
@@ -95,7 +95,7 @@ fn a_session_is_on_as_many_channels_as_it_may_be() {
     assert_eq!(client.says(&subscribe("room:4")), [refused("room:4", "too_many_subscriptions")]);
     assert_eq!(client.says(&subscribe("room:3")), [ALREADY]);
     client.says(&unsubscribe("room:2"));
-    assert_eq!(client.says(&subscribe("room:4")), ["subscribe room:4 with ticket 3"]);
+    assert_eq!(client.says(&subscribe("room:4")), ["subscribe room:4 with ticket 5"]);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_limit_of_0_is_no_limit() {
 fn unsubscribe_takes_effect_at_once() {
     let mut client = Client::identified();
     client.says(&subscribe("room:7"));
-    client.subscribed(0);
+    client.subscribed(2);
     assert_eq!(
         client.says(&unsubscribe("room:7")),
         [r#"unsubscribe room:7, then {"op":6,"channel":"room:7","state":"unsubscribed"}"#]
@@ -147,9 +147,9 @@ fn a_late_answer_is_not_taken_for_that_of_a_newer_subscribe() {
     let mut client = Client::identified();
     client.says(&subscribe("room:7"));
     client.says(&unsubscribe("room:7"));
-    assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 1"]);
-    assert_eq!(client.subscribed(0), nothing());
-    assert_eq!(client.subscribed(1)[1], "go live on room:7");
+    assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 3"]);
+    assert_eq!(client.subscribed(2), nothing());
+    assert_eq!(client.subscribed(3)[1], "go live on room:7");
 }
 
 #[test]
@@ -157,5 +157,5 @@ fn the_answer_for_a_channel_that_was_given_up_is_not_told() {
     let mut client = Client::identified();
     client.says(&subscribe("room:7"));
     client.says(&unsubscribe("room:7"));
-    assert_eq!(client.subscribed(0), nothing());
+    assert_eq!(client.subscribed(2), nothing());
 }

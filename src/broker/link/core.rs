@@ -1,0 +1,326 @@
+//! All channels of one link: who wants them, what the link carries, and what is to be done next.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Hashing;
+use super::follower::{Arrival, Delivery, Follower, Progress, first_page_entries};
+use super::hubs::Hubs;
+use super::reads::{ClientReads, ReadDone};
+use crate::broker::{Cut, HistoryRequest, HubEvent, HubId, Inbox, ReadId};
+use crate::metrics::Metrics;
+use protocol::channel::ChannelName;
+use protocol::event::GapReason;
+use protocol::position::Position;
+use protocol::publication::{Payload, Publication};
+
+mod gaps;
+mod history;
+mod subscriptions;
+
+#[cfg(test)]
+pub(crate) use self::history::PageWork;
+pub(crate) use self::history::{HistoryWork, ReadFailure, TailsRead};
+use self::subscriptions::PendingAck;
+pub(crate) use self::subscriptions::SubscriptionBatch;
+
+/// How far the link is with a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carry {
+    Off,
+    Adding,
+    On,
+    Removing,
+}
+
+struct Channel {
+    name: ChannelName,
+    hubs: Hubs,
+    carry: Carry,
+    /// Whether it stands in `dirty`.
+    is_dirty: bool,
+    follower: Follower,
+}
+
+/// For each channel its hubs, and how far it has been followed. A channel is here while a hub wants it or the link may
+/// carry it.
+pub(crate) struct LinkCore {
+    inboxes: Vec<Arc<dyn Inbox>>,
+    channels: HashMap<ChannelName, Channel, Hashing>,
+    /// What is to be subscribed or unsubscribed, each channel at most once; empty while the link is down. So it is bounded
+    /// by `channels`, however fast channels come and go.
+    dirty: VecDeque<ChannelName>,
+    /// Only channels whose position is not known, or is being verified, have these.
+    acks: HashMap<ChannelName, Vec<PendingAck>, Hashing>,
+    is_up: bool,
+    /// Numbers connections and repairs.
+    numbers: u64,
+    /// The repairs whose histories are to be asked for.
+    repairs: history::RepairQueue,
+    /// Messages of the first page of a repair.
+    first_page_entries: usize,
+    reads: ClientReads,
+    /// How many channels are being repaired.
+    repairing: usize,
+    /// When gaps were told last, and the number of the connection that may tell more of them at once.
+    gaps_told: Option<(Instant, Option<u64>)>,
+    /// Channels whose plain messages may be missing, which is not told yet.
+    owed_gaps: HashSet<ChannelName, Hashing>,
+    connection: u64,
+    limits: LinkLimits,
+    /// What is left of `limits.ring_bytes`.
+    ring_budget_bytes: usize,
+    metrics: Metrics,
+}
+
+/// The bounds of a link.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LinkLimits {
+    /// The longest message.
+    pub(crate) payload_bytes: usize,
+    /// What the rings of all channels that are repaired may hold together.
+    pub(crate) ring_bytes: usize,
+}
+
+impl LinkLimits {
+    /// The bounds for messages of so many bytes: rings of 64 MiB.
+    pub(crate) const fn of_payload(payload_bytes: usize) -> Self {
+        Self { payload_bytes, ring_bytes: 64 << 20 }
+    }
+}
+
+impl LinkCore {
+    /// Nobody yet, and a link that is down.
+    pub(crate) fn new(limits: LinkLimits, metrics: &Metrics) -> Self {
+        Self {
+            inboxes: Vec::new(),
+            channels: HashMap::default(),
+            dirty: VecDeque::new(),
+            acks: HashMap::default(),
+            is_up: false,
+            numbers: 0,
+            repairs: history::RepairQueue::default(),
+            first_page_entries: first_page_entries(limits.payload_bytes),
+            reads: ClientReads::new(limits.payload_bytes),
+            repairing: 0,
+            gaps_told: None,
+            owed_gaps: HashSet::default(),
+            connection: 0,
+            limits,
+            ring_budget_bytes: limits.ring_bytes,
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Adds a hub.
+    pub(crate) fn attach(&mut self, inbox: Arc<dyn Inbox>) -> HubId {
+        self.inboxes.push(inbox);
+        let hub = HubId::of_index(self.inboxes.len() - 1);
+        self.tell(hub, HubEvent::Link { is_up: self.is_up });
+        hub
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// The link is connected and carries nothing yet: every wanted channel is to be subscribed.
+    pub(crate) fn connected(&mut self) {
+        self.is_up = true;
+        self.connection = self.next_number();
+        let channels: Vec<_> = self.channels.keys().cloned().collect();
+        channels.iter().for_each(|channel| self.mark_dirty(channel));
+        self.tell_all(&HubEvent::Link { is_up: true });
+    }
+
+    /// The link is lost: nothing is carried, and what was published meanwhile is repaired over the next one.
+    pub(crate) fn disconnected(&mut self) {
+        if !std::mem::replace(&mut self.is_up, false) {
+            return;
+        }
+        self.ring_budget_bytes = self.limits.ring_bytes;
+        self.dirty = VecDeque::new();
+        self.repairs = history::RepairQueue::default();
+        self.reads.interrupted();
+        self.channels.retain(|_, channel| !channel.hubs.is_empty());
+        for channel in self.channels.values_mut() {
+            self.numbers += 1;
+            (channel.carry, channel.is_dirty) = (Carry::Off, false);
+            channel.follower.link_lost(self.numbers);
+        }
+        self.repairing = self.channels.len();
+        self.tell_all(&HubEvent::Link { is_up: false });
+    }
+
+    /// A payload has come on a channel. Hands it over, holds it or drops it, whichever its channel needs.
+    pub(crate) fn receive(&mut self, channel: &str, payload: Payload) -> Received {
+        let Some(found) = self.channels.get_mut(channel) else { return Received::Unknown };
+        let Payload { position, message } = payload;
+        let arrival = found.follower.arrive(position);
+        if arrival == Arrival::Duplicate {
+            Metrics::count(&self.metrics.publications_dropped, "duplicate");
+            return Received::Taken;
+        }
+        let publication = Arc::new(Publication::new(found.name.clone(), position, message));
+        if arrival == Arrival::DeliverBehindGap {
+            let (channel, reason) = (found.name.clone(), GapReason::HistoryUnreadable);
+            Metrics::count(&self.metrics.gaps, reason.label());
+            for inbox in found.hubs.as_slice().iter().filter_map(|hub| self.inboxes.get(hub.index())) {
+                // Only a publication may be refused.
+                let _ = inbox.offer(HubEvent::Gap { channel: channel.clone(), reason, position: None });
+            }
+        }
+        if matches!(arrival, Arrival::Deliver | Arrival::DeliverBehindGap) {
+            offer(&self.inboxes, &found.hubs, &publication, &self.metrics);
+            return Received::Taken;
+        }
+        if arrival == Arrival::Hole {
+            self.numbers += 1;
+            let number = self.numbers;
+            if found.follower.verify(number) {
+                self.repairing += 1;
+                self.repairs.push_page(found.name.clone(), number);
+            }
+        }
+        let dropped = found.follower.hold(publication, &mut self.ring_budget_bytes);
+        if dropped > 0 {
+            Metrics::count_many(&self.metrics.publications_dropped, "repairing", dropped);
+        }
+        if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Taken }
+    }
+
+    /// Every channel that the link carries.
+    pub(crate) fn subscribed(&self) -> Vec<ChannelName> {
+        let on = self.channels.iter().filter(|(_, channel)| channel.carry == Carry::On);
+        on.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Has a channel compared with its history, if it is carried.
+    pub(crate) fn verify(&mut self, name: &ChannelName) {
+        let number = self.next_number();
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        if channel.carry == Carry::On && channel.follower.verify(number) {
+            self.repairing += 1;
+            self.repairs.push_tail(name.clone(), number);
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// Whether every wanted channel is subscribed and followed.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_up && self.dirty.is_empty() && self.repairing == 0
+    }
+
+    /// Channels with at least one hub.
+    pub(crate) fn wanted(&self) -> usize {
+        self.channels.values().filter(|channel| !channel.hubs.is_empty()).count()
+    }
+
+    /// Reads a history for one subscription.
+    pub(crate) fn read(&mut self, hub: HubId, request: HistoryRequest) {
+        if let Some(done) = self.reads.add(hub, request) {
+            self.tell_read(done);
+        }
+    }
+
+    /// Nobody waits for this read any longer.
+    pub(crate) fn cancel(&mut self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
+        self.reads.cancel(hub, read, key);
+    }
+
+    fn tell_read(&self, ReadDone { readers, outcome }: ReadDone) {
+        for (hub, read) in readers {
+            self.tell(hub, HubEvent::HistoryRead { read, outcome: outcome.clone() });
+        }
+    }
+
+    /// Hands over what a step of a repair has come to.
+    fn advance(&mut self, name: &ChannelName, step: impl FnOnce(&mut Follower) -> Progress, now: Instant) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        let (held, was_repairing) = (channel.follower.ring_bytes(), channel.follower.is_repairing());
+        let progress = step(&mut channel.follower);
+        self.ring_budget_bytes += held - channel.follower.ring_bytes();
+        self.metrics.publications_repaired.inc_by(progress.repaired);
+        if let Some(cut) = progress.cut {
+            self.answer(name, cut, false);
+        }
+        self.deliver(name, progress.deliveries, now);
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        if channel.follower.is_repairing() {
+            if progress.reads_on
+                && let Follower::Repairing(repair) = &channel.follower
+            {
+                let number = repair.number();
+                self.repairs.push_page(name.clone(), number);
+            }
+            return;
+        }
+        self.repairing -= usize::from(was_repairing);
+        let cut = channel.follower.position().map_or(Cut::Untracked, Cut::At);
+        self.answer(name, cut, true);
+    }
+
+    fn deliver(&mut self, name: &ChannelName, deliveries: Vec<Delivery>, now: Instant) {
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Publication(publication) => {
+                    if let Some(channel) = self.channels.get(name) {
+                        offer(&self.inboxes, &channel.hubs, &publication, &self.metrics);
+                    }
+                }
+                // The history goes on, so only plain messages can be missing.
+                Delivery::Gap { reason: GapReason::LinkLost, position: None } => self.owe_gap(name, now),
+                Delivery::Gap { reason, position } => self.tell_gap(name, reason, position),
+            }
+        }
+    }
+
+    fn tell_gap(&self, name: &ChannelName, reason: GapReason, position: Option<Position>) {
+        let Some(channel) = self.channels.get(name) else { return };
+        Metrics::count(&self.metrics.gaps, reason.label());
+        for hub in channel.hubs.as_slice() {
+            self.tell(*hub, HubEvent::Gap { channel: name.clone(), reason, position });
+        }
+    }
+
+    fn tell(&self, hub: HubId, event: HubEvent) {
+        // Only a publication may be refused.
+        if let Some(inbox) = self.inboxes.get(hub.index()) {
+            let _ = inbox.offer(event);
+        }
+    }
+
+    fn tell_all(&self, event: &HubEvent) {
+        for inbox in &self.inboxes {
+            let _ = inbox.offer(event.clone());
+        }
+    }
+}
+
+/// What became of a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Nobody here has asked for its channel.
+    Unknown,
+    Taken,
+    /// Its channel is to be repaired: there is something to read.
+    NeedsRepair,
+}
+
+/// Hands a publication to the hubs that want it.
+fn offer(inboxes: &[Arc<dyn Inbox>], hubs: &Hubs, publication: &Arc<Publication>, metrics: &Metrics) {
+    for hub in hubs.as_slice() {
+        let Some(inbox) = inboxes.get(hub.index()) else { continue };
+        if inbox.offer(HubEvent::Publication(Arc::clone(publication))).is_err() {
+            Metrics::count(&metrics.publications_dropped, "hub_inbox_full");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

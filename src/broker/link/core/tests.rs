@@ -1,0 +1,321 @@
+//! All channels of a link, driven as its tasks do: batches, reads and what comes.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::gaps::GAP_INTERVAL;
+use super::history::PageWork;
+use super::*;
+use crate::broker::{Cut, InboxFull, RecoveryLimits, RequestId, SubscribeAck};
+use protocol::history::{Entry, Page, Tail};
+
+mod gap_intervals;
+mod properties;
+mod repairs;
+mod subscriptions;
+
+/// Where a hub of these tests receives.
+#[derive(Default)]
+struct Recorder {
+    events: Mutex<Vec<HubEvent>>,
+    is_full: AtomicBool,
+}
+
+impl Inbox for Recorder {
+    fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
+        if matches!(event, HubEvent::Publication(_)) && self.is_full.load(Ordering::Relaxed) {
+            return Err(InboxFull);
+        }
+        self.events.lock().unwrap().push(event);
+        Ok(())
+    }
+}
+
+/// What every server shows in these tests, and the epoch of its histories.
+const NOW_MS: u64 = 9;
+/// Longer than any message here. A page of a repair has two entries.
+const LIMITS: LinkLimits = LinkLimits { payload_bytes: 1 << 19, ring_bytes: 1 << 20 };
+
+fn at(offset: u64) -> Position {
+    Position { epoch: NOW_MS, offset }
+}
+
+fn name(name: &str) -> ChannelName {
+    ChannelName::parse(name).unwrap()
+}
+
+fn names<const N: usize>(names: [&str; N]) -> Vec<ChannelName> {
+    names.iter().map(|text| name(text)).collect()
+}
+
+fn payload(position: Option<Position>) -> Payload {
+    let text = position.map_or_else(|| "0".to_owned(), |position| format!("@{position} 0"));
+    Payload::parse(text.as_bytes(), 100).unwrap()
+}
+
+/// The histories of a server: how many messages each has. They are whole, or they cannot be read.
+#[derive(Debug, Default, Clone)]
+struct Histories {
+    messages: BTreeMap<ChannelName, u64>,
+    is_unreadable: bool,
+}
+
+impl Histories {
+    fn tail(&self, channel: &ChannelName) -> Tail {
+        match self.messages.get(channel) {
+            Some(offset) => Tail::At(at(*offset)),
+            None => Tail::Nothing,
+        }
+    }
+
+    fn page(&self, channel: &ChannelName, since: Position, max_entries: usize) -> Page {
+        let tail = self.messages.get(channel).copied().unwrap_or_default();
+        let entry = |offset| {
+            let Payload { position, message } = payload(Some(at(offset)));
+            let publication = Publication::new(channel.clone(), position, message);
+            Entry { position: at(offset), after: None, publication: Some(Arc::new(publication)) }
+        };
+        let entries = (since.offset + 1..=tail).take(max_entries).map(entry).collect();
+        Page { entries, tail: at(tail), whole_since_ms: 0 }
+    }
+}
+
+/// A core with two hubs, a server and the hands on the clock.
+struct Link {
+    core: LinkCore,
+    metrics: Metrics,
+    inboxes: Vec<Arc<Recorder>>,
+    server: Histories,
+    now: Instant,
+}
+
+const A: HubId = HubId::of_index(0);
+const B: HubId = HubId::of_index(1);
+
+impl Link {
+    fn down() -> Self {
+        Self::with_hubs(2, LIMITS)
+    }
+
+    fn with_hubs(hubs: usize, limits: LinkLimits) -> Self {
+        let metrics = Metrics::default();
+        let core = LinkCore::new(limits, &metrics);
+        let server = Histories::default();
+        let mut link = Self { core, metrics, inboxes: Vec::new(), server, now: Instant::now() };
+        for _ in 0..hubs {
+            let inbox = Arc::new(Recorder::default());
+            link.core.attach(Arc::clone(&inbox) as Arc<dyn Inbox>);
+            link.inboxes.push(inbox);
+        }
+        link.forget();
+        link
+    }
+
+    fn up() -> Self {
+        let mut link = Self::down();
+        link.core.connected();
+        link.forget();
+        link
+    }
+
+    /// Hub A is on these channels, and has been told so.
+    fn carrying<const N: usize>(channels: [&str; N]) -> Self {
+        let mut link = Self::up();
+        link.core.subscribe(A, 1, names(channels), false);
+        link.run();
+        assert!(link.core.is_complete());
+        link.forget();
+        link
+    }
+
+    fn reconnects(&mut self) {
+        self.core.disconnected();
+        self.core.connected();
+    }
+
+    /// One batch, with its confirmation.
+    fn batch(&mut self, max: usize) -> Option<SubscriptionBatch> {
+        let batch = self.core.next_batch(max)?;
+        let confirmed =
+            SubscriptionBatch { subscribe: batch.subscribe.clone(), unsubscribe: batch.unsubscribe.clone() };
+        self.core.confirmed(confirmed);
+        Some(batch)
+    }
+
+    /// One read, with its answer.
+    fn read(&mut self) -> Option<HistoryWork> {
+        let work = self.core.next_read()?;
+        let server = self.server.clone();
+        self.answer(work.clone(), &server);
+        Some(work)
+    }
+
+    fn answer(&mut self, work: HistoryWork, server: &Histories) {
+        match work {
+            HistoryWork::Tails(channels) => {
+                let tail = |(channel, _): &(ChannelName, u64)| match server.is_unreadable {
+                    true => Err(ReadFailure::Data),
+                    false => Ok(server.tail(channel)),
+                };
+                let tails = channels.iter().map(tail).collect();
+                let read = TailsRead { now_ms: NOW_MS, whole_since_ms: 0, tails };
+                self.core.on_tails(channels, read, self.now);
+            }
+            HistoryWork::Page(work) => {
+                let (channel, since, max_entries) = work.query();
+                let page = match server.is_unreadable {
+                    true => Err(ReadFailure::Data),
+                    false => Ok(server.page(channel, since, max_entries)),
+                };
+                self.core.on_page(work, page, self.now);
+            }
+        }
+    }
+
+    /// The tasks of the link do all that is to be done.
+    fn run(&mut self) {
+        while self.batch(512).is_some() || self.read().is_some() {}
+    }
+
+    /// A message is appended to a history, and comes if `comes` says so.
+    fn publishes(&mut self, channel: &str, comes: bool) -> Received {
+        let offset = self.server.messages.entry(name(channel)).or_default();
+        *offset += 1;
+        let position = at(*offset);
+        if comes { self.core.receive(channel, payload(Some(position))) } else { Received::Unknown }
+    }
+
+    fn plain_comes(&mut self, channel: &str) -> Received {
+        self.core.receive(channel, payload(None))
+    }
+
+    /// What a hub was told since the last look, a line each.
+    fn told(&self, hub: HubId) -> Vec<String> {
+        let events = std::mem::take(&mut *self.inboxes[hub.index()].events.lock().unwrap());
+        events.iter().flat_map(lines).collect()
+    }
+
+    fn forget(&self) {
+        self.inboxes.iter().for_each(|inbox| inbox.events.lock().unwrap().clear());
+    }
+
+    fn hubs(&self, channel: &str) -> Vec<HubId> {
+        let found = self.core.channels.get(channel);
+        found.map(|found| found.hubs.as_slice().to_vec()).unwrap_or_default()
+    }
+
+    /// Nothing is kept of a channel that is not wanted.
+    fn assert_empty(&self) {
+        assert!(self.core.channels.is_empty() && self.core.acks.is_empty() && self.core.dirty.is_empty());
+        assert_eq!((self.core.repairing, self.core.ring_budget_bytes), (0, self.core.limits.ring_bytes));
+        assert_eq!(self.metrics.channels.get(), 0);
+    }
+}
+
+fn lines(event: &HubEvent) -> Vec<String> {
+    match event {
+        HubEvent::Publication(publication) => vec![match publication.position() {
+            Some(position) => format!("{} {position}", publication.channel()),
+            None => format!("{} plain", publication.channel()),
+        }],
+        HubEvent::Subscribed(acks) => acks.iter().map(answered).collect(),
+        HubEvent::Gap { channel, reason, position: None } => vec![format!("{channel} {}", reason.label())],
+        HubEvent::Gap { channel, reason, position: Some(position) } => {
+            vec![format!("{channel} {}@{position}", reason.label())]
+        }
+        HubEvent::Link { is_up } => vec![format!("link {}", if *is_up { "up" } else { "down" })],
+        HubEvent::HistoryRead { read, outcome } => vec![match outcome {
+            Ok(recovered) => format!("read {read}: {}", recovered.publications.len()),
+            Err(reason) => format!("read {read}: {}", reason.label()),
+        }],
+    }
+}
+
+fn answered(SubscribeAck { channel, request, cut }: &SubscribeAck) -> String {
+    match cut {
+        Cut::At(position) => format!("{channel} subscribed by {request} at {position}"),
+        Cut::Untracked => format!("{channel} subscribed by {request}, untracked"),
+    }
+}
+
+#[test]
+fn a_hub_is_told_the_link_s_state_and_its_changes() {
+    let mut link = Link::down();
+    let attach = |link: &mut Link| {
+        let inbox = Arc::new(Recorder::default());
+        link.inboxes.push(Arc::clone(&inbox));
+        link.core.attach(inbox)
+    };
+    let early = attach(&mut link);
+    assert_eq!(link.told(early), ["link down"]);
+    link.core.connected();
+    let late = attach(&mut link);
+    assert_eq!((link.told(early), link.told(late)), (vec!["link up".to_owned()], vec!["link up".to_owned()]));
+    link.core.disconnected();
+    link.core.disconnected();
+    assert_eq!(link.told(late), ["link down"], "once");
+}
+
+#[test]
+fn a_link_is_complete_once_every_channel_is_followed() {
+    let mut link = Link::down();
+    assert!(!link.core.is_complete(), "down");
+    link.core.connected();
+    assert!(link.core.is_complete(), "nothing is wanted");
+    link.core.subscribe(A, 1, names(["room:1"]), false);
+    assert!(!link.core.is_complete(), "to be subscribed");
+    link.batch(512);
+    assert!(!link.core.is_complete(), "the end of its history is not known");
+    link.read();
+    assert!(link.core.is_complete());
+    link.server.messages.insert(name("room:1"), 1);
+    link.core.verify(&name("room:1"));
+    link.read();
+    assert!(!link.core.is_complete(), "something is to be read");
+    link.read();
+    assert!(link.core.is_complete());
+    link.core.disconnected();
+    assert!(!link.core.is_complete(), "down");
+}
+
+#[test]
+fn what_nobody_has_asked_for_is_unknown() {
+    let mut link = Link::carrying(["room:1"]);
+    assert_eq!(link.plain_comes("room:2"), Received::Unknown);
+    assert_eq!(link.publishes("room:1", true), Received::Taken);
+    assert_eq!(link.told(A), ["room:1 9-1"]);
+}
+
+#[test]
+fn what_a_hub_refuses_and_what_comes_twice_is_counted() {
+    let mut link = Link::carrying(["room:1"]);
+    link.publishes("room:1", true);
+    link.core.receive("room:1", payload(Some(at(1))));
+    link.inboxes[0].is_full.store(true, Ordering::Relaxed);
+    link.publishes("room:1", true);
+    assert_eq!(link.told(A), ["room:1 9-1"]);
+    let text = link.metrics.render();
+    for reason in ["duplicate", "hub_inbox_full"] {
+        assert!(text.lines().any(|line| line.contains(reason) && line.ends_with(" 1")), "{reason}: {text}");
+    }
+}
+
+#[test]
+fn the_gauges_count_channels_and_users_exactly() {
+    let mut link = Link::up();
+    let gauges = |link: &Link| (link.metrics.channels.get(), link.metrics.users.get());
+    link.core.subscribe(A, 1, names(["user:1", "room:1"]), false);
+    link.core.subscribe(A, 2, names(["user:1"]), true);
+    link.core.subscribe(B, 1, names(["user:1", "user:2"]), false);
+    assert_eq!(gauges(&link), (3, 2));
+    link.core.unsubscribe(A, &names(["user:1", "room:1", "room:2"]));
+    assert_eq!((gauges(&link), link.core.wanted()), ((2, 2), 2));
+    link.core.disconnected();
+    for _ in 0..2 {
+        link.core.unsubscribe(B, &names(["user:1", "user:2"]));
+    }
+    assert_eq!((gauges(&link), link.core.wanted()), ((0, 0), 0));
+    link.assert_empty();
+}

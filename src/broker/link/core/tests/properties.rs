@@ -1,0 +1,272 @@
+//! Whatever hubs, the link and publishers do, in any order: nobody is forgotten, nothing is missed and nothing stays behind.
+
+use std::collections::BTreeSet;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Subscribe {
+        hub: usize,
+        rooms: BTreeSet<usize>,
+        verify: bool,
+    },
+    Unsubscribe {
+        hub: usize,
+        rooms: BTreeSet<usize>,
+    },
+    /// The server carries out the next batch before it confirms it, or at that moment.
+    StartBatch {
+        max: usize,
+        is_early: bool,
+    },
+    FinishBatch,
+    StartRead,
+    /// What is read is the state of the server now, or when it was asked.
+    FinishRead {
+        is_fresh: bool,
+    },
+    FailRead,
+    Publish(usize),
+    LinkUp,
+    LinkDown,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let some = || proptest::collection::btree_set(0..5usize, 0..4);
+    prop_oneof![
+        6 => (0..3usize, some(), any::<bool>())
+            .prop_map(|(hub, rooms, verify)| Step::Subscribe { hub, rooms, verify }),
+        4 => (0..3usize, some()).prop_map(|(hub, rooms)| Step::Unsubscribe { hub, rooms }),
+        4 => (1..4usize, any::<bool>()).prop_map(|(max, is_early)| Step::StartBatch { max, is_early }),
+        4 => Just(Step::FinishBatch),
+        6 => Just(Step::StartRead),
+        6 => any::<bool>().prop_map(|is_fresh| Step::FinishRead { is_fresh }),
+        1 => Just(Step::FailRead),
+        8 => (0..5usize).prop_map(Step::Publish),
+        2 => Just(Step::LinkUp),
+        1 => Just(Step::LinkDown),
+    ]
+}
+
+fn rooms(numbers: &BTreeSet<usize>) -> Vec<ChannelName> {
+    numbers.iter().map(|number| name(&format!("user:{number}"))).collect()
+}
+
+type Member = (usize, ChannelName);
+
+/// The core beside what must be true of it.
+struct World {
+    link: Link,
+    is_up: bool,
+    requests: RequestId,
+    /// Who wants what, and what it has had of it since it was answered.
+    wanted: BTreeMap<Member, Option<Position>>,
+    /// Calls that were neither answered nor taken back.
+    unanswered: BTreeSet<(Member, RequestId)>,
+    /// What the server sends.
+    carried: BTreeSet<ChannelName>,
+    batch: Option<(SubscriptionBatch, bool)>,
+    reads: VecDeque<(HistoryWork, Histories)>,
+}
+
+impl World {
+    fn new(ring_bytes: usize) -> Self {
+        let mut link = Link::with_hubs(3, LinkLimits { ring_bytes, ..LIMITS });
+        // Some channels have a history already.
+        link.server.messages.extend([(name("user:0"), 3), (name("user:1"), 1)]);
+        Self {
+            link,
+            is_up: false,
+            requests: 0,
+            wanted: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
+            carried: BTreeSet::new(),
+            batch: None,
+            reads: VecDeque::new(),
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Subscribe { hub, rooms: numbers, verify } => self.subscribe(hub, rooms(&numbers), verify),
+            Step::Unsubscribe { hub, rooms: numbers } => {
+                let rooms = rooms(&numbers);
+                self.wanted.retain(|(other, room), _| *other != hub || !rooms.contains(room));
+                self.unanswered.retain(|((other, room), _)| *other != hub || !rooms.contains(room));
+                self.link.core.unsubscribe(HubId::of_index(hub), &rooms);
+            }
+            // The link sends one batch at a time, and only while it is up.
+            Step::StartBatch { max, is_early } if self.is_up && self.batch.is_none() => {
+                self.start_batch(max, is_early);
+            }
+            Step::FinishBatch => self.finish_batch(),
+            Step::StartRead => {
+                let snapshot = self.link.server.clone();
+                self.reads.extend(self.link.core.next_read().map(|work| (work, snapshot)));
+            }
+            Step::FinishRead { is_fresh } => {
+                let Some((work, snapshot)) = self.reads.pop_front() else { return };
+                let server = if is_fresh { self.link.server.clone() } else { snapshot };
+                self.link.answer(work, &server);
+            }
+            Step::FailRead => self.fail_read(),
+            Step::Publish(number) => {
+                let room = name(&format!("user:{number}"));
+                self.link.publishes(room.as_str(), self.carried.contains(&room));
+            }
+            Step::LinkUp if !self.is_up => {
+                self.is_up = true;
+                self.link.core.connected();
+            }
+            Step::LinkDown if self.is_up => {
+                (self.is_up, self.batch) = (false, None);
+                self.carried.clear();
+                self.reads.clear();
+                self.link.core.disconnected();
+            }
+            Step::StartBatch { .. } | Step::LinkUp | Step::LinkDown => {}
+        }
+    }
+
+    fn subscribe(&mut self, hub: usize, rooms: Vec<ChannelName>, verify: bool) {
+        self.requests += 1;
+        for room in &rooms {
+            self.wanted.entry((hub, room.clone())).or_default();
+            self.unanswered.insert(((hub, room.clone()), self.requests));
+        }
+        self.link.core.subscribe(HubId::of_index(hub), self.requests, rooms, verify);
+    }
+
+    fn start_batch(&mut self, max: usize, is_early: bool) {
+        let Some(batch) = self.link.core.next_batch(max) else { return };
+        assert!(batch.subscribe.len() + batch.unsubscribe.len() <= max);
+        assert!(batch.subscribe.iter().all(|room| !self.carried.contains(room)));
+        assert!(batch.unsubscribe.iter().all(|room| self.carried.contains(room)));
+        if is_early {
+            self.carry_out(&batch);
+        }
+        self.batch = Some((batch, is_early));
+    }
+
+    fn carry_out(&mut self, batch: &SubscriptionBatch) {
+        self.carried.extend(batch.subscribe.iter().cloned());
+        self.carried.retain(|room| !batch.unsubscribe.contains(room));
+    }
+
+    fn finish_batch(&mut self) {
+        let Some((batch, is_early)) = self.batch.take() else { return };
+        if !is_early {
+            self.carry_out(&batch);
+        }
+        self.link.core.confirmed(batch);
+    }
+
+    fn fail_read(&mut self) {
+        match self.reads.pop_front() {
+            Some((HistoryWork::Tails(channels), _)) => {
+                let read = TailsRead::failed(ReadFailure::Later, channels.len());
+                self.link.core.on_tails(channels, read, self.link.now);
+            }
+            Some((HistoryWork::Page(page), _)) => {
+                self.link.core.on_page(page, Err(ReadFailure::Later), self.link.now);
+            }
+            None => {}
+        }
+    }
+
+    /// Looks at all that hubs were told.
+    fn check(&mut self) {
+        for hub in 0..3 {
+            let events = std::mem::take(&mut *self.link.inboxes[hub].events.lock().unwrap());
+            events.into_iter().for_each(|event| self.check_event(hub, event));
+        }
+        let wanted: BTreeSet<_> = self.wanted.keys().map(|(_, room)| room).collect();
+        assert_eq!(self.link.core.wanted(), wanted.len());
+        assert_eq!(self.link.metrics.users.get(), wanted.len() as i64);
+        for room in &wanted {
+            let mut hubs: Vec<_> = self.link.hubs(room.as_str()).iter().map(|hub| hub.index()).collect();
+            hubs.sort_unstable();
+            let expected = self.wanted.keys().filter(|(_, other)| other == *room).map(|(hub, _)| *hub);
+            assert_eq!(hubs, expected.collect::<Vec<_>>());
+        }
+        assert!(self.link.core.dirty.len() <= self.link.core.channels.len());
+    }
+
+    fn check_event(&mut self, hub: usize, event: HubEvent) {
+        match event {
+            HubEvent::Subscribed(acks) => {
+                for SubscribeAck { channel, request, cut } in acks {
+                    let member = (hub, channel);
+                    let Cut::At(cut) = cut else { panic!("every history can be read: {member:?}") };
+                    assert!(self.unanswered.remove(&(member.clone(), request)), "{member:?} {request}");
+                    let had = self.wanted.get_mut(&member).unwrap().replace(cut);
+                    assert!(had.is_none_or(|had| had == cut), "{member:?} has had {had:?}, not {cut}");
+                }
+            }
+            HubEvent::Publication(publication) => {
+                let member = (hub, publication.channel().clone());
+                // What was told before the hub left the channel is looked at after it has.
+                let Some(Some(had)) = self.wanted.get_mut(&member) else { return };
+                let position = publication.position().unwrap();
+                assert!(had.is_followed_by(position, None), "{member:?}: {position} behind {had}");
+                *had = position;
+            }
+            HubEvent::Gap { channel, reason, position } => {
+                assert_eq!(reason, GapReason::LinkLost, "{channel}");
+                let had = self.wanted.get(&(hub, channel)).copied().flatten();
+                assert!(position.is_none() || had.is_none() || had == position);
+            }
+            HubEvent::Link { is_up } => assert_eq!(is_up, self.is_up),
+            HubEvent::HistoryRead { .. } => panic!("nobody reads"),
+        }
+    }
+
+    /// The link comes up and does all that is to be done.
+    fn settle(&mut self) {
+        self.take(Step::LinkUp);
+        self.finish_batch();
+        while let Some((work, snapshot)) = self.reads.pop_front() {
+            self.link.answer(work, &snapshot);
+        }
+        while !self.link.core.is_complete() || self.link.core.next_deadline().is_some() {
+            if let Some(at) = self.link.core.next_deadline() {
+                self.link.core.deadline_passed(at);
+            }
+            self.start_batch(2, true);
+            self.finish_batch();
+            self.link.read();
+            self.check();
+        }
+        self.link.run();
+        self.check();
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_call_is_answered_and_every_hub_has_everything(
+        ring_bytes in prop_oneof![Just(0), Just(200), Just(LIMITS.ring_bytes)],
+        steps in vec(step(), 0..80),
+    ) {
+        let mut world = World::new(ring_bytes);
+        for step in steps {
+            world.take(step);
+            world.check();
+        }
+        world.settle();
+        prop_assert!(world.unanswered.is_empty(), "{:?}", world.unanswered);
+        prop_assert!(world.link.core.acks.is_empty());
+        let wanted: BTreeSet<_> = world.wanted.keys().map(|(_, room)| room.clone()).collect();
+        prop_assert_eq!(&world.carried, &wanted);
+        prop_assert_eq!(world.link.core.channels.len(), wanted.len());
+        prop_assert_eq!(world.link.core.ring_budget_bytes, ring_bytes);
+        for ((hub, room), had) in world.wanted {
+            let tail = world.link.server.messages.get(&room).copied().unwrap_or_default();
+            prop_assert_eq!(had, Some(at(tail)), "hub {} of {}", hub, room);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Follows the log of one channel: plain data, without lock, clock or task.
+//!
+//! While the link is up, Redis sends what is published in order and once, so each durable message is the next one:
+//! the channel is *live*. After the channel was away from the link, or when a message is skipped, it is *repairing*:
+//! what comes is held in a ring while the history is read from the cursor on. A channel whose history cannot be read
+//! is *untracked*: what comes is delivered, and nothing is claimed.
+
+mod repair;
+
+use std::sync::Arc;
+
+pub(crate) use self::repair::first_page_entries;
+use self::repair::{Basis, Repair};
+use crate::broker::Cut;
+use protocol::cursor::{ChannelCursor, Step};
+use protocol::event::GapReason;
+use protocol::history::{Page, Tail};
+use protocol::position::Position;
+use protocol::publication::Publication;
+
+/// How far one channel has been followed.
+#[derive(Debug)]
+pub(crate) enum Follower {
+    Live(Tracked),
+    Repairing(Box<Repair>),
+    Untracked {
+        /// The last durable message that was delivered.
+        last: Option<Position>,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tracked {
+    cursor: ChannelCursor,
+    /// The epoch of the last history whose end was not found; 0: none.
+    left_epoch: u64,
+    /// Whether a plain message was seen: then others may be missed while the channel is away.
+    carries_plain: bool,
+}
+
+/// What is to be done with a publication that has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    Deliver,
+    /// Messages before it are missing, and nobody can read them.
+    DeliverBehindGap,
+    Duplicate,
+    /// It goes into the ring.
+    Hold,
+    /// It does not follow: a repair is to begin, and then it goes into the ring.
+    Hole,
+}
+
+/// One thing for the hubs, in order.
+#[derive(Debug, Clone)]
+pub(crate) enum Delivery {
+    Gap {
+        reason: GapReason,
+        /// The position behind which delivery goes on, where it is known.
+        position: Option<Position>,
+    },
+    Publication(Arc<Publication>),
+}
+
+/// Where a history ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TailRead {
+    pub(crate) tail: Tail,
+    /// What the server's clock showed before that was asked.
+    pub(crate) now_ms: u64,
+    /// Since when the data has been whole.
+    pub(crate) whole_since_ms: u64,
+}
+
+impl Delivery {
+    /// What is missing here is in no history.
+    pub(super) const LOST: Self = Self::Gap { reason: GapReason::HistoryLost, position: None };
+    /// What is missing here cannot be read.
+    pub(super) const UNREADABLE: Self = Self::Gap { reason: GapReason::HistoryUnreadable, position: None };
+}
+
+/// What one step of a repair has come to.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// The position at which a new channel begins: hubs are told before anything is delivered.
+    pub(crate) cut: Option<Cut>,
+    pub(crate) deliveries: Vec<Delivery>,
+    /// How many of these were read from the history.
+    pub(crate) repaired: u64,
+    /// The history is to be read on; otherwise the repair has ended.
+    pub(crate) reads_on: bool,
+}
+
+impl Follower {
+    /// A channel that somebody has just asked for.
+    pub(crate) fn new(number: u64) -> Self {
+        Self::Repairing(Box::new(Repair::new(number, Basis::New)))
+    }
+
+    /// The position behind which everything is delivered, or a gap is told; `None` while nobody knows.
+    pub(crate) fn position(&self) -> Option<Position> {
+        match self {
+            Self::Live(tracked) => Some(tracked.cursor.position()),
+            Self::Repairing(repair) => match repair.basis {
+                Basis::Cursor(cursor) => Some(cursor.position()),
+                Basis::New | Basis::Untracked => None,
+            },
+            Self::Untracked { .. } => None,
+        }
+    }
+
+    /// The repair with this number, if it has not ended.
+    pub(crate) fn repair(&mut self, number: u64) -> Option<&mut Repair> {
+        match self {
+            Self::Repairing(repair) if repair.number == number => Some(repair),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn is_repairing(&self) -> bool {
+        matches!(self, Self::Repairing(_))
+    }
+
+    /// How many bytes its ring holds.
+    pub(crate) fn ring_bytes(&self) -> usize {
+        match self {
+            Self::Repairing(repair) => repair.ring.iter().map(|publication| publication.queued_bytes()).sum(),
+            Self::Live(_) | Self::Untracked { .. } => 0,
+        }
+    }
+
+    /// The link is lost. What the ring held is in the history, or lost with the rest.
+    pub(crate) fn link_lost(&mut self, number: u64) {
+        let mut next = self.begin(number);
+        next.was_away = next.basis != Basis::New;
+        *self = Self::Repairing(Box::new(next));
+    }
+
+    /// The channel is to be compared with its history. Whether that is not being done anyway.
+    pub(crate) fn verify(&mut self, number: u64) -> bool {
+        let begins = !self.is_repairing();
+        if begins {
+            *self = Self::Repairing(Box::new(self.begin(number)));
+        }
+        begins
+    }
+
+    /// A repair that begins with what is known now.
+    fn begin(&self, number: u64) -> Repair {
+        match self {
+            Self::Live(Tracked { cursor, left_epoch, carries_plain }) => Repair {
+                left_epoch: *left_epoch,
+                carries_plain: *carries_plain,
+                ..Repair::new(number, Basis::Cursor(*cursor))
+            },
+            Self::Repairing(repair) => {
+                let holds_plain = repair.ring.iter().any(|publication| publication.position().is_none());
+                Repair {
+                    carries_plain: repair.carries_plain || holds_plain || repair.has_dropped_plain,
+                    was_untracked: repair.was_untracked,
+                    left_epoch: repair.left_epoch,
+                    ..Repair::new(number, repair.basis)
+                }
+            }
+            Self::Untracked { last } => {
+                let basis = last.map_or(Basis::Untracked, |last| Basis::Cursor(ChannelCursor::at(last)));
+                Repair { carries_plain: true, was_untracked: true, ..Repair::new(number, basis) }
+            }
+        }
+    }
+
+    /// A publication has come; `position` is its position if it is durable.
+    pub(crate) fn arrive(&mut self, position: Option<Position>) -> Arrival {
+        match (self, position) {
+            (Self::Live(tracked), None) => {
+                tracked.carries_plain = true;
+                Arrival::Deliver
+            }
+            (Self::Live(tracked), Some(position)) => match tracked.cursor.step(position) {
+                Step::Next => {
+                    tracked.cursor.advance(position);
+                    Arrival::Deliver
+                }
+                Step::Past => Arrival::Duplicate,
+                Step::Hole => Arrival::Hole,
+            },
+            (Self::Repairing(_), _) => Arrival::Hold,
+            (Self::Untracked { .. }, None) => Arrival::Deliver,
+            (Self::Untracked { last }, Some(position)) => {
+                let step = last.map_or(Step::Next, |last| ChannelCursor::at(last).step(position));
+                match step {
+                    Step::Past => return Arrival::Duplicate,
+                    Step::Next | Step::Hole => *last = Some(position),
+                }
+                if step == Step::Hole { Arrival::DeliverBehindGap } else { Arrival::Deliver }
+            }
+        }
+    }
+
+    /// Holds a publication in the ring; what is oldest is dropped where there is no room. Returns how many were dropped.
+    pub(crate) fn hold(&mut self, publication: Arc<Publication>, budget_bytes: &mut usize) -> u64 {
+        match self {
+            Self::Repairing(repair) => repair.hold(publication, budget_bytes),
+            Self::Live(_) | Self::Untracked { .. } => 0,
+        }
+    }
+
+    /// The end of the history was told.
+    pub(crate) fn on_tail(&mut self, number: u64, read: TailRead) -> Progress {
+        let Some(repair) = self.repair(number) else { return Progress::default() };
+        let mut progress = Progress::default();
+        if repair.on_tail(read, &mut progress) { self.settle(progress) } else { progress }
+    }
+
+    /// What the history holds behind the cursor.
+    pub(crate) fn on_page(&mut self, number: u64, page: &Page) -> Progress {
+        let Some(repair) = self.repair(number) else { return Progress::default() };
+        let mut progress = Progress::default();
+        if repair.on_page(page, &mut progress) { self.settle(progress) } else { progress }
+    }
+
+    /// The history cannot be read, for a reason that lies in its own data.
+    pub(crate) fn on_unreadable(&mut self, number: u64) -> Progress {
+        let Some(repair) = self.repair(number) else { return Progress::default() };
+        let mut progress = Progress::default();
+        let last = repair.give_up(&mut progress);
+        *self = Self::Untracked { last };
+        progress
+    }
+
+    /// The history has been read to its end: what the ring holds follows, if it does follow.
+    fn settle(&mut self, mut progress: Progress) -> Progress {
+        let Self::Repairing(repair) = self else { return progress };
+        match repair.settle(&mut progress) {
+            Some(cursor) => {
+                *self = Self::Live(Tracked {
+                    cursor,
+                    left_epoch: repair.left_epoch,
+                    carries_plain: repair.carries_plain,
+                });
+            }
+            None => progress.reads_on = true,
+        }
+        progress
+    }
+}
+
+#[cfg(test)]
+mod tests;

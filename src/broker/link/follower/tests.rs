@@ -1,0 +1,260 @@
+//! One channel, step by step: what it hands over, and when it wants its history.
+
+use super::*;
+use protocol::channel::ChannelName;
+use protocol::history::Entry;
+
+mod holes;
+mod repairs;
+mod untracked;
+
+fn at(text: &str) -> Position {
+    Position::parse(text).unwrap()
+}
+
+/// A durable message, or a plain one.
+fn publication(position: Option<&str>) -> Arc<Publication> {
+    let payload = position.map_or_else(|| "0".to_owned(), |position| format!("@{position} 0"));
+    Arc::new(Publication::decode(ChannelName::all(), payload.as_bytes(), 100).unwrap())
+}
+
+fn page(positions: &[&str], tail: &str) -> Page {
+    let entry = |position: &&str| Entry {
+        position: at(position),
+        after: None,
+        publication: Some(publication(Some(position))),
+    };
+    Page { entries: positions.iter().map(entry).collect(), tail: at(tail), whole_since_ms: 0 }
+}
+
+/// What the clock of the server shows in these tests.
+const NOW_MS: u64 = 5_000;
+
+/// The end of a history, in data that was whole all the time.
+fn tail_read(tail: Tail) -> TailRead {
+    TailRead { tail, now_ms: NOW_MS, whole_since_ms: 0 }
+}
+
+/// A follower with all that it has handed over: positions, `plain`, gaps with the position behind which delivery goes on,
+/// and `cut` with the position at which the channel begins.
+struct Channel {
+    follower: Follower,
+    told: Vec<String>,
+    /// Whether the history is to be read, as the last step says.
+    reads_on: bool,
+    numbers: u64,
+    is_asked: bool,
+    /// How many bytes the ring may still hold.
+    budget_bytes: usize,
+    dropped: u64,
+}
+
+impl Channel {
+    /// Just asked for.
+    fn new() -> Self {
+        Self {
+            follower: Follower::new(1),
+            told: Vec::new(),
+            reads_on: true,
+            numbers: 1,
+            is_asked: false,
+            budget_bytes: usize::MAX,
+            dropped: 0,
+        }
+    }
+
+    /// Live, with a history up to `tail`.
+    fn at(tail: &str) -> Self {
+        let mut channel = Self::new();
+        channel.tail(Some(tail));
+        assert_eq!(channel.take_told(), [format!("cut {tail}")]);
+        assert!(!channel.follower.is_repairing());
+        channel
+    }
+
+    /// As the link does with what comes.
+    fn comes(&mut self, position: Option<&str>) -> Arrival {
+        let publication = publication(position);
+        let arrival = self.follower.arrive(publication.position());
+        match arrival {
+            Arrival::DeliverBehindGap => {
+                self.told.extend([spelt(&Delivery::UNREADABLE), position.unwrap_or("plain").to_owned()]);
+            }
+            Arrival::Deliver => self.told.push(position.unwrap_or("plain").to_owned()),
+            Arrival::Hold => self.hold(publication),
+            Arrival::Hole => {
+                self.verify();
+                self.hold(publication);
+            }
+            Arrival::Duplicate => {}
+        }
+        arrival
+    }
+
+    fn all_come(&mut self, positions: &[&str]) {
+        for position in positions {
+            self.comes(Some(position));
+        }
+    }
+
+    fn hold(&mut self, publication: Arc<Publication>) {
+        self.dropped += self.follower.hold(publication, &mut self.budget_bytes);
+    }
+
+    fn verify(&mut self) {
+        self.numbers += 1;
+        self.reads_on = self.follower.verify(self.numbers);
+        self.is_asked = false;
+    }
+
+    fn goes_away(&mut self) {
+        self.numbers += 1;
+        self.follower.link_lost(self.numbers);
+        (self.reads_on, self.is_asked) = (true, false);
+    }
+
+    /// The history is asked for; otherwise a test asks just before the answer.
+    fn asks(&mut self) {
+        if let Some(repair) = self.follower.repair(self.numbers) {
+            repair.ask();
+            self.is_asked = true;
+        }
+    }
+
+    fn tail(&mut self, tail: Option<&str>) {
+        let tail = tail.map_or(Tail::Nothing, |tail| Tail::At(at(tail)));
+        self.step(|follower, number| follower.on_tail(number, tail_read(tail)));
+    }
+
+    fn page(&mut self, positions: &[&str], tail: &str) {
+        self.step(|follower, number| follower.on_page(number, &page(positions, tail)));
+    }
+
+    fn is_unreadable(&mut self) {
+        self.step(Follower::on_unreadable);
+    }
+
+    fn step(&mut self, step: impl FnOnce(&mut Follower, u64) -> Progress) {
+        if !std::mem::take(&mut self.is_asked) {
+            self.asks();
+            self.is_asked = false;
+        }
+        let progress = step(&mut self.follower, self.numbers);
+        self.told.extend(progress.cut.map(|cut| match cut {
+            Cut::At(position) => format!("cut {position}"),
+            Cut::Untracked => "cut untracked".to_owned(),
+        }));
+        self.told.extend(progress.deliveries.iter().map(spelt));
+        self.reads_on = progress.reads_on;
+        assert_eq!(self.reads_on, self.follower.is_repairing(), "it reads on or has ended");
+    }
+
+    /// What was told since the last look.
+    fn take_told(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// The position from which the history is to be read on.
+    fn reads_from(&mut self) -> Option<String> {
+        let number = self.numbers;
+        self.follower.repair(number)?.reads_from().map(|position| position.to_string())
+    }
+
+    fn owes_gap(&mut self) -> bool {
+        let number = self.numbers;
+        self.follower.repair(number).is_some_and(|repair| repair.owes_gap())
+    }
+}
+
+fn spelt(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Gap { reason, position: None } => reason.label().to_owned(),
+        Delivery::Gap { reason, position: Some(position) } => format!("{}@{position}", reason.label()),
+        Delivery::Publication(publication) => match publication.position() {
+            Some(position) => position.to_string(),
+            None => "plain".to_owned(),
+        },
+    }
+}
+
+#[test]
+fn a_live_channel_delivers_what_follows_and_nothing_twice() {
+    let mut channel = Channel::at("1000-41");
+    assert_eq!(channel.comes(Some("1000-42")), Arrival::Deliver);
+    assert_eq!(channel.comes(Some("1000-42")), Arrival::Duplicate);
+    assert_eq!(channel.comes(Some("1000-40")), Arrival::Duplicate);
+    assert_eq!(channel.comes(None), Arrival::Deliver);
+    assert_eq!(channel.comes(Some("1000-43")), Arrival::Deliver);
+    assert_eq!(channel.follower.position(), Some(at("1000-43")));
+    // The history was lost or has expired, and a new one begins; the link was up all the time.
+    assert_eq!(channel.comes(Some("2000-1")), Arrival::Deliver);
+}
+
+#[test]
+fn a_new_channel_is_cut_at_its_history_and_delivers_behind() {
+    let mut channel = Channel::new();
+    assert_eq!(channel.follower.position(), None);
+    for position in ["1000-40", "1000-41", "1000-42"] {
+        assert_eq!(channel.comes(Some(position)), Arrival::Hold);
+    }
+    assert_eq!(channel.reads_from(), None, "the end is asked for");
+    channel.tail(Some("1000-41"));
+    assert_eq!(channel.told, ["cut 1000-41", "1000-42"]);
+    assert_eq!(channel.comes(Some("1000-43")), Arrival::Deliver);
+}
+
+#[test]
+fn the_first_message_of_a_channel_without_history_follows() {
+    let mut channel = Channel::new();
+    channel.tail(None);
+    assert_eq!(channel.told, ["cut 5000-0"]);
+    assert_eq!(channel.comes(Some("5001-1")), Arrival::Deliver);
+}
+
+#[test]
+fn a_new_channel_whose_link_is_lost_owes_nothing() {
+    let mut channel = Channel::new();
+    channel.comes(None);
+    channel.comes(Some("1000-42"));
+    channel.goes_away();
+    assert!(!channel.owes_gap(), "nobody was promised anything");
+    assert_eq!(channel.follower.ring_bytes(), 0);
+    channel.tail(Some("1000-42"));
+    assert_eq!(channel.told, ["cut 1000-42"]);
+}
+
+#[test]
+fn a_repair_holds_its_ring_bytes_until_it_ends() {
+    let mut channel = Channel::at("1000-41");
+    let held = [Some("1000-43"), None].map(|position| {
+        channel.comes(position);
+        publication(position).queued_bytes()
+    });
+    assert_eq!(channel.follower.ring_bytes(), held.iter().sum::<usize>());
+    channel.page(&["1000-42", "1000-43"], "1000-43");
+    assert_eq!(channel.follower.ring_bytes(), 0);
+}
+
+#[test]
+fn answers_to_an_earlier_repair_are_passed_over() {
+    let mut channel = Channel::at("1000-41");
+    channel.comes(Some("1000-43"));
+    let earlier = channel.numbers;
+    channel.goes_away();
+    let none =
+        |progress: Progress| progress.cut.is_none() && progress.deliveries.is_empty() && !progress.reads_on;
+    assert!(none(channel.follower.on_tail(earlier, tail_read(Tail::At(at("1000-43"))))));
+    assert!(none(channel.follower.on_page(earlier, &page(&["1000-42"], "1000-42"))));
+    assert!(none(channel.follower.on_unreadable(earlier)));
+    assert!(channel.follower.is_repairing());
+    assert_eq!(channel.reads_from().as_deref(), Some("1000-41"));
+}
+
+#[test]
+fn a_channel_that_is_repaired_is_not_verified_again() {
+    let mut channel = Channel::at("1000-41");
+    channel.verify();
+    let number = channel.numbers;
+    assert!(!channel.follower.verify(number + 1));
+    assert!(channel.follower.repair(number).is_some());
+}

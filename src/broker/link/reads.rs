@@ -1,0 +1,204 @@
+//! Histories that are read for clients: shared where they are equal, fair among users, bounded in bytes.
+//!
+//! Plain data. What is read is immutable (everything up to a subscription's cut), so a read that fails is made again,
+//! over any connection, and equal reads are made once.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+
+use slab::Slab;
+
+use super::Hashing;
+use crate::broker::recovery::{NotRecovered, Recovered, Recovery};
+use crate::broker::{HistoryRequest, HubId, ReadId};
+use protocol::channel::ChannelName;
+use protocol::history::Page;
+use protocol::position::Position;
+
+/// Bytes that all pages on their way may have together if every message is as long as it may be. A storm of clients
+/// then costs Redis' output buffers, and our memory, no more than this.
+const MAX_IN_FLIGHT_BYTES: usize = 32 << 20;
+
+/// The reads that wait and those that are on their way.
+#[derive(Debug)]
+pub(crate) struct ClientReads {
+    jobs: Slab<Job>,
+    by_key: HashMap<Key, usize, Hashing>,
+    /// The jobs of each user that wait, and the users in turn.
+    queues: HashMap<ChannelName, VecDeque<usize>, Hashing>,
+    turns: VecDeque<ChannelName>,
+    in_flight_bytes: usize,
+    max_payload_bytes: usize,
+}
+
+type Key = (ChannelName, Position, Position);
+
+#[derive(Debug)]
+struct Job {
+    key: Key,
+    user: ChannelName,
+    /// Who waits for it. Empty once all have left; then it is dropped at its next turn.
+    readers: Vec<(HubId, ReadId)>,
+    recovery: Recovery,
+    /// Bytes that are set aside for the page on its way.
+    reserved_bytes: usize,
+}
+
+/// One page to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientPage {
+    pub(crate) job: usize,
+    pub(crate) channel: ChannelName,
+    pub(crate) since: Position,
+    pub(crate) max_entries: usize,
+}
+
+/// What the readers of one job are told.
+#[derive(Debug, Clone)]
+pub(crate) struct ReadDone {
+    pub(crate) readers: Vec<(HubId, ReadId)>,
+    pub(crate) outcome: Result<Recovered, NotRecovered>,
+}
+
+impl ClientReads {
+    pub(crate) fn new(max_payload_bytes: usize) -> Self {
+        Self {
+            jobs: Slab::new(),
+            by_key: HashMap::default(),
+            queues: HashMap::default(),
+            turns: VecDeque::new(),
+            in_flight_bytes: 0,
+            max_payload_bytes: max_payload_bytes.max(1),
+        }
+    }
+
+    /// Adds a read. Returns its outcome if nothing needs to be read for it.
+    pub(crate) fn add(&mut self, hub: HubId, request: HistoryRequest) -> Option<ReadDone> {
+        let HistoryRequest { read, user, channel, since, cut, limits } = request;
+        let key = (channel, since, cut);
+        let reader = (hub, read);
+        match self.by_key.entry(key) {
+            Entry::Occupied(found) => self.jobs.get_mut(*found.get())?.readers.push(reader),
+            Entry::Vacant(vacant) => {
+                let recovery = match Recovery::new(since, cut, limits) {
+                    Ok(recovery) => recovery,
+                    Err(reason) => return Some(ReadDone { readers: vec![reader], outcome: Err(reason) }),
+                };
+                let (key, user_of_job) = (vacant.key().clone(), user.clone());
+                let readers = vec![reader];
+                let job =
+                    self.jobs.insert(Job { key, user: user_of_job, readers, recovery, reserved_bytes: 0 });
+                vacant.insert(job);
+                self.enqueue(user, job);
+            }
+        }
+        None
+    }
+
+    fn enqueue(&mut self, user: ChannelName, job: usize) {
+        let queue = self.queues.entry(user.clone()).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(user);
+        }
+        queue.push_back(job);
+    }
+
+    /// Nobody waits for this read any longer.
+    pub(crate) fn cancel(
+        &mut self,
+        hub: HubId,
+        read: ReadId,
+        (channel, since, cut): (&ChannelName, Position, Position),
+    ) {
+        let key = (channel.clone(), since, cut);
+        if let Some(job) = self.by_key.get(&key).and_then(|job| self.jobs.get_mut(*job)) {
+            job.readers.retain(|reader| *reader != (hub, read));
+        }
+    }
+
+    /// The next page to be read, of the user whose turn it is.
+    pub(crate) fn next(&mut self) -> Option<ClientPage> {
+        while self.in_flight_bytes < MAX_IN_FLIGHT_BYTES {
+            let user = self.turns.pop_front()?;
+            let Some(queue) = self.queues.get_mut(&user) else { continue };
+            let next = queue.pop_front();
+            if queue.is_empty() {
+                self.queues.remove(&user);
+            } else {
+                self.turns.push_back(user);
+            }
+            let Some(index) = next else { continue };
+            let Some(job) = self.jobs.get_mut(index) else { continue };
+            if job.readers.is_empty() {
+                self.remove(index);
+                continue;
+            }
+            let max_entries = job.recovery.next_entries(self.max_payload_bytes);
+            job.reserved_bytes = max_entries.saturating_mul(self.max_payload_bytes).min(MAX_IN_FLIGHT_BYTES);
+            self.in_flight_bytes += job.reserved_bytes;
+            let (channel, since) = (job.key.0.clone(), job.recovery.position());
+            return Some(ClientPage { job: index, channel, since, max_entries });
+        }
+        None
+    }
+
+    /// A page has come. Returns the outcome if it was the last.
+    pub(crate) fn on_page(&mut self, index: usize, page: &Page) -> Option<ReadDone> {
+        self.release(index);
+        let job = self.jobs.get_mut(index)?;
+        match job.recovery.take(page) {
+            Ok(false) => {
+                let user = job.user.clone();
+                self.enqueue(user, index);
+                None
+            }
+            Ok(true) => {
+                let Job { readers, recovery, .. } = self.remove(index)?;
+                Some(ReadDone { readers, outcome: Ok(recovery.finish()) })
+            }
+            Err(reason) => self.fail(index, reason),
+        }
+    }
+
+    /// The history's own data cannot be read.
+    pub(crate) fn on_unreadable(&mut self, index: usize) -> Option<ReadDone> {
+        self.release(index);
+        self.fail(index, NotRecovered::Unreadable)
+    }
+
+    /// The page did not come, which says nothing of the history: it is read again.
+    pub(crate) fn retry(&mut self, index: usize) {
+        self.release(index);
+        if let Some(user) = self.jobs.get(index).map(|job| job.user.clone()) {
+            self.enqueue(user, index);
+        }
+    }
+
+    /// Pages on their way will not come.
+    pub(crate) fn interrupted(&mut self) {
+        let interrupted = self.jobs.iter().filter(|(_, job)| job.reserved_bytes > 0).map(|(index, _)| index);
+        for index in interrupted.collect::<Vec<_>>() {
+            self.retry(index);
+        }
+    }
+
+    fn fail(&mut self, index: usize, reason: NotRecovered) -> Option<ReadDone> {
+        let Job { readers, .. } = self.remove(index)?;
+        Some(ReadDone { readers, outcome: Err(reason) })
+    }
+
+    fn release(&mut self, index: usize) {
+        if let Some(job) = self.jobs.get_mut(index) {
+            self.in_flight_bytes -= std::mem::take(&mut job.reserved_bytes);
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Job> {
+        let job = self.jobs.try_remove(index)?;
+        self.by_key.remove(&job.key);
+        Some(job)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Histories for clients: who is given which page, when and how often.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::broker::RecoveryLimits;
+use protocol::history::Entry;
+use protocol::publication::Publication;
+
+const HUB: HubId = HubId::of_index(0);
+const OTHER: HubId = HubId::of_index(1);
+const LIMITS: RecoveryLimits = RecoveryLimits { messages: 100, bytes: 1 << 20 };
+const PAYLOAD_BYTES: usize = 1 << 10;
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(name).unwrap()
+}
+
+fn at(offset: u64) -> Position {
+    Position { epoch: 9, offset }
+}
+
+/// Everything that user 1 has missed of a room behind 9-1, up to 9-5.
+fn request(read: ReadId, room: &str) -> HistoryRequest {
+    request_of(read, "user:1", room)
+}
+
+fn request_of(read: ReadId, user: &str, room: &str) -> HistoryRequest {
+    let (user, channel) = (channel(user), channel(room));
+    HistoryRequest { read, user, channel, since: at(1), cut: at(5), limits: LIMITS }
+}
+
+fn page(offsets: std::ops::RangeInclusive<u64>) -> Page {
+    let entry = |offset| {
+        let position = at(offset);
+        let payload = format!("@{position} {offset}");
+        let publication = Publication::decode(channel("room:1"), payload.as_bytes(), 100).unwrap();
+        Entry { position, after: None, publication: Some(Arc::new(publication)) }
+    };
+    Page { entries: offsets.map(entry).collect(), tail: at(99), whole_since_ms: 0 }
+}
+
+fn reads() -> ClientReads {
+    ClientReads::new(PAYLOAD_BYTES)
+}
+
+/// Adds reads for which something has to be read.
+fn with<const N: usize>(requests: [HistoryRequest; N]) -> ClientReads {
+    let mut reads = reads();
+    for request in requests {
+        assert!(reads.add(HUB, request).is_none());
+    }
+    reads
+}
+
+/// The channels of the pages that are read next.
+fn next_channels(reads: &mut ClientReads) -> Vec<String> {
+    std::iter::from_fn(|| reads.next()).map(|page| page.channel.to_string()).collect()
+}
+
+/// The offsets that a read has come to.
+fn offsets(done: &ReadDone) -> Vec<u64> {
+    let recovered = done.outcome.as_ref().unwrap();
+    let offset = |publication: &Arc<Publication>| publication.position().unwrap().offset;
+    recovered.publications.iter().map(offset).collect()
+}
+
+fn assert_empty(reads: &mut ClientReads) {
+    assert!(reads.next().is_none());
+    assert!(reads.jobs.is_empty() && reads.by_key.is_empty());
+    assert!(reads.queues.is_empty() && reads.turns.is_empty());
+    assert_eq!(reads.in_flight_bytes, 0);
+}
+
+#[test]
+fn equal_reads_are_made_once_and_answered_to_all() {
+    let mut reads = with([request(1, "room:1"), request_of(2, "user:2", "room:1")]);
+    assert!(reads.add(OTHER, request(1, "room:1")).is_none());
+    let first = reads.next().unwrap();
+    assert_eq!((first.channel.as_str(), first.since), ("room:1", at(1)));
+    assert!(reads.next().is_none(), "once");
+    // Also one that comes while it is on its way.
+    assert!(reads.add(OTHER, request(7, "room:1")).is_none());
+    let done = reads.on_page(first.job, &page(2..=5)).unwrap();
+    assert_eq!(done.readers, [(HUB, 1), (HUB, 2), (OTHER, 1), (OTHER, 7)]);
+    assert_eq!(offsets(&done), [2, 3, 4, 5]);
+    assert_empty(&mut reads);
+}
+
+#[test]
+fn reads_with_another_position_or_cut_are_their_own() {
+    let mut reads = with([
+        request(1, "room:1"),
+        HistoryRequest { since: at(2), ..request(2, "room:1") },
+        HistoryRequest { cut: at(6), ..request(3, "room:1") },
+    ]);
+    assert_eq!(next_channels(&mut reads).len(), 3);
+}
+
+#[test]
+fn users_take_turns() {
+    let mut reads = with([
+        request_of(1, "user:1", "room:1"),
+        request_of(2, "user:1", "room:2"),
+        request_of(3, "user:1", "room:3"),
+        request_of(4, "user:2", "room:4"),
+        request_of(5, "user:3", "room:5"),
+        request_of(6, "user:2", "room:6"),
+    ]);
+    assert_eq!(next_channels(&mut reads), ["room:1", "room:4", "room:5", "room:2", "room:6", "room:3"]);
+}
+
+#[test]
+fn a_page_that_is_not_the_last_waits_for_its_turn() {
+    let mut reads = with([request_of(1, "user:1", "room:1"), request_of(2, "user:2", "room:2")]);
+    let first = reads.next().unwrap();
+    assert!(reads.on_page(first.job, &page(2..=3)).is_none());
+    assert_eq!(reads.next().unwrap().channel.as_str(), "room:2");
+    let second = reads.next().unwrap();
+    assert_eq!((second.job, second.since, second.max_entries), (first.job, at(3), 2));
+    assert_eq!(offsets(&reads.on_page(second.job, &page(4..=6)).unwrap()), [2, 3, 4, 5]);
+}
+
+#[test]
+fn bytes_in_flight_are_bounded() {
+    // Each page may have four messages.
+    let payload_bytes = MAX_IN_FLIGHT_BYTES / 8;
+    let limits = RecoveryLimits { bytes: 4 * payload_bytes, ..LIMITS };
+    let mut reads = ClientReads::new(payload_bytes);
+    for read in 0..5 {
+        let request = HistoryRequest { limits, ..request(read, &format!("room:{read}")) };
+        assert!(reads.add(HUB, request).is_none());
+    }
+    let pages: Vec<_> = std::iter::from_fn(|| reads.next()).collect();
+    assert_eq!(pages.len(), 2);
+    assert!(pages.iter().all(|page| page.max_entries == 4));
+    assert!(reads.on_page(pages[0].job, &page(2..=5)).is_some());
+    assert_eq!(next_channels(&mut reads), ["room:2"], "one has come, one more is read");
+    assert!(reads.on_unreadable(pages[1].job).is_some());
+    assert_eq!(next_channels(&mut reads), ["room:3"]);
+}
+
+#[test]
+fn one_page_that_is_longer_than_the_bound_is_read_alone() {
+    let mut reads = ClientReads::new(2 * MAX_IN_FLIGHT_BYTES);
+    for read in 0..2 {
+        assert!(reads.add(HUB, request(read, &format!("room:{read}"))).is_none());
+    }
+    let first = reads.next().unwrap();
+    assert_eq!(first.max_entries, 1);
+    assert!(reads.next().is_none());
+    reads.retry(first.job);
+    assert_eq!(next_channels(&mut reads).len(), 1);
+}
+
+#[test]
+fn a_cancelled_read_is_not_made() {
+    let mut reads = with([request(1, "room:1"), request(2, "room:2"), request(3, "room:2")]);
+    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
+    reads.cancel(HUB, 2, (&channel("room:2"), at(1), at(5)));
+    reads.cancel(OTHER, 3, (&channel("room:2"), at(1), at(5)));
+    reads.cancel(HUB, 9, (&channel("room:9"), at(1), at(5)));
+    let next = reads.next().unwrap();
+    assert_eq!(next.channel.as_str(), "room:2", "somebody still waits for it");
+    let done = reads.on_page(next.job, &page(2..=5)).unwrap();
+    assert_eq!(done.readers, [(HUB, 3)]);
+    assert_empty(&mut reads);
+}
+
+#[test]
+fn a_read_that_is_cancelled_on_its_way_is_not_read_on() {
+    let mut reads = with([request(1, "room:1")]);
+    let first = reads.next().unwrap();
+    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
+    assert!(reads.on_page(first.job, &page(2..=3)).is_none());
+    assert_empty(&mut reads);
+}
+
+#[test]
+fn a_cancelled_read_that_is_asked_for_again_is_made() {
+    let mut reads = with([request(1, "room:1")]);
+    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
+    assert!(reads.add(HUB, request(2, "room:1")).is_none());
+    let next = reads.next().unwrap();
+    assert_eq!(reads.on_page(next.job, &page(2..=5)).unwrap().readers, [(HUB, 2)]);
+    assert_empty(&mut reads);
+}
+
+#[test]
+fn too_much_by_arithmetic_is_answered_without_a_read() {
+    let mut reads = reads();
+    let done = reads.add(HUB, HistoryRequest { cut: at(102), ..request(1, "room:1") }).unwrap();
+    assert_eq!(done.readers, [(HUB, 1)]);
+    assert_eq!(done.outcome.err(), Some(NotRecovered::TooMuch));
+    assert_empty(&mut reads);
+}
+
+#[test]
+fn a_history_that_does_not_continue_is_answered_to_all() {
+    let mut reads = with([request(1, "room:1"), request(2, "room:1")]);
+    let first = reads.next().unwrap();
+    let done = reads.on_page(first.job, &page(3..=5)).unwrap();
+    assert_eq!(done.readers.len(), 2);
+    assert_eq!(done.outcome.err(), Some(NotRecovered::Lost));
+    assert_empty(&mut reads);
+}
+
+#[test]
+fn a_data_failure_answers_all_readers_as_unreadable() {
+    let mut reads = with([request(1, "room:1"), request(2, "room:1")]);
+    let first = reads.next().unwrap();
+    let done = reads.on_unreadable(first.job).unwrap();
+    assert_eq!(done.readers, [(HUB, 1), (HUB, 2)]);
+    assert_eq!(done.outcome.err(), Some(NotRecovered::Unreadable));
+    assert_empty(&mut reads);
+}
+
+#[test]
+fn a_page_that_does_not_come_is_asked_for_again() {
+    let mut reads = with([request(1, "room:1")]);
+    let first = reads.next().unwrap();
+    assert!(reads.on_page(first.job, &page(2..=3)).is_none());
+    let second = reads.next().unwrap();
+    reads.retry(second.job);
+    assert_eq!(reads.next(), Some(second.clone()), "from where it was");
+    assert_eq!(offsets(&reads.on_page(second.job, &page(4..=5)).unwrap()), [2, 3, 4, 5]);
+    assert_empty(&mut reads);
+}
+
+#[test]
+fn a_lost_link_asks_again_for_pages_on_their_way() {
+    let mut reads = with([request(1, "room:1"), request(2, "room:2"), request(3, "room:3")]);
+    let first = [reads.next(), reads.next()].map(Option::unwrap);
+    reads.interrupted();
+    assert_eq!(reads.in_flight_bytes, 0);
+    let mut channels = next_channels(&mut reads);
+    channels.sort_unstable();
+    assert_eq!(channels, ["room:1", "room:2", "room:3"], "each once");
+    for page_of in first {
+        assert!(reads.on_page(page_of.job, &page(2..=5)).is_some());
+    }
+}

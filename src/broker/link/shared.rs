@@ -1,0 +1,100 @@
+//! The core under its lock, with the bells that wake the tasks which drive it.
+//!
+//! This is the one lock of the delivery path. It is held for a lookup or an edit, and while hubs are offered what
+//! comes of it, so that all that a hub is told has one order. Nothing is parsed or sent under it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::core::{LinkCore, LinkLimits, Received};
+use crate::broker::{HistoryRequest, HubId, Inbox, ReadId, RequestId};
+use crate::metrics::Metrics;
+use protocol::channel::ChannelName;
+use protocol::position::Position;
+use protocol::publication::Payload;
+
+/// Shared by the threads of all hubs and of the link.
+pub(crate) struct SharedLink {
+    core: Mutex<LinkCore>,
+    /// Rung when there may be something to subscribe or to unsubscribe.
+    subscriptions: Notify,
+    /// Rung when there may be something to read.
+    reads: Notify,
+    /// Rung when a step was made.
+    progress: Notify,
+}
+
+impl SharedLink {
+    pub(crate) fn new(max_payload_bytes: usize, metrics: &Metrics) -> Self {
+        let core = Mutex::new(LinkCore::new(LinkLimits::of_payload(max_payload_bytes), metrics));
+        Self { core, subscriptions: Notify::new(), reads: Notify::new(), progress: Notify::new() }
+    }
+
+    /// The core. What was done may have made work for the tasks: [`wake`](Self::wake) them.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LinkCore> {
+        // No edit can panic half-way, so what a panicking thread leaves behind is whole.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the tasks look for work.
+    pub(crate) fn wake(&self) {
+        self.subscriptions.notify_one();
+        self.reads.notify_one();
+    }
+
+    pub(crate) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
+        self.lock().attach(inbox)
+    }
+
+    pub(crate) fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>, verify: bool) {
+        self.lock().subscribe(hub, request, channels, verify);
+        self.wake();
+    }
+
+    pub(crate) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
+        self.lock().unsubscribe(hub, channels);
+        self.subscriptions.notify_one();
+    }
+
+    pub(crate) fn read(&self, hub: HubId, request: HistoryRequest) {
+        self.lock().read(hub, request);
+        self.reads.notify_one();
+    }
+
+    pub(crate) fn cancel(&self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
+        self.lock().cancel(hub, read, key);
+    }
+
+    /// A payload has come on a channel. Returns whether somebody here has asked for the channel.
+    pub(crate) fn receive(&self, channel: &str, payload: Payload) -> bool {
+        match self.lock().receive(channel, payload) {
+            Received::Unknown => return false,
+            Received::Taken => {}
+            Received::NeedsRepair => self.reads.notify_one(),
+        }
+        true
+    }
+
+    /// A step was made: the task that waits [`until`](Self::until) something holds looks again. There is one at a time.
+    pub(crate) fn progressed(&self) {
+        self.progress.notify_one();
+    }
+
+    /// Returns once the core says so.
+    pub(crate) async fn until(&self, holds: impl Fn(&LinkCore) -> bool) {
+        while !holds(&self.lock()) {
+            self.progress.notified().await;
+        }
+    }
+
+    /// Returns when there may be something to subscribe or to unsubscribe. An edit between two calls is not missed.
+    pub(crate) async fn subscriptions_changed(&self) {
+        self.subscriptions.notified().await;
+    }
+
+    /// Returns when there may be something to read. An edit between two calls is not missed.
+    pub(crate) async fn reads_changed(&self) {
+        self.reads.notified().await;
+    }
+}

@@ -1,0 +1,89 @@
+//! Making a link: where Redis is, and the connections that lead there.
+
+use std::time::Duration;
+
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::{AsyncConnectionConfig, Client, RedisResult};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::address::{Address, Opened, client};
+use super::link_error::LinkError;
+use super::options::RedisOptions;
+use super::role::RoleQuestion;
+use super::sentinel;
+use super::state::State;
+
+/// Where Redis is at this moment, and the identity to connect with.
+pub(super) struct Endpoint {
+    pub(super) client: Client,
+}
+
+/// What a link consists of.
+pub(super) struct Connections {
+    /// Only subscribes and receives.
+    pub(super) subscriber: PubSub,
+    /// Publishes and probes.
+    pub(super) commands: MultiplexedConnection,
+    /// How the server's role is asked for.
+    pub(super) role: RoleQuestion,
+}
+
+impl Endpoint {
+    /// Each link finds it anew: files may have changed, and a master may have moved.
+    pub(super) async fn find(options: &RedisOptions) -> Result<Self, LinkError> {
+        let bound = options.connect_timeout;
+        let to_open = options.clone();
+        // Files may lie on a network.
+        let opening = timeout(bound, spawn_blocking(move || to_open.open()));
+        let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
+        let Opened { address, certificates } = opened.unwrap_or(Err(LinkError::Panicked))?;
+        let info = match address {
+            Address::Server(info) => info,
+            Address::Master(sentinels) => {
+                sentinel::find_master(&sentinels, certificates.as_ref(), bound).await?
+            }
+        };
+        Ok(Self { client: client(info, certificates.as_ref())? })
+    }
+
+    /// For messages.
+    pub(super) fn name(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
+    }
+
+    /// The connections of a link to a master.
+    pub(super) async fn connect(&self, state: &State) -> Result<Connections, LinkError> {
+        let bound = state.options.connect_timeout;
+        let subscriber = within(bound, of_connect(self.client.get_async_pubsub()));
+        let (subscriber, mut commands) = tokio::try_join!(subscriber, self.connect_commands(&state.options))?;
+        // Before thousands of channels are subscribed in vain.
+        let mut role = RoleQuestion::default();
+        within(bound, role.ask(state, &mut commands)).await?;
+        Ok(Connections { subscriber, commands, role })
+    }
+
+    /// A new connection for commands.
+    pub(super) async fn connect_commands(
+        &self,
+        options: &RedisOptions,
+    ) -> Result<MultiplexedConnection, LinkError> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None) // `within` bounds it, as it does the other one.
+            .set_response_timeout(Some(options.response_timeout));
+        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
+        within(options.connect_timeout, of_connect(connecting)).await
+    }
+}
+
+async fn of_connect<T>(connecting: impl Future<Output = RedisResult<T>>) -> Result<T, LinkError> {
+    connecting.await.map_err(|error| LinkError::of_connect(&error))
+}
+
+/// redis-rs bounds neither the connecting nor the greeting of a subscriber.
+async fn within<T>(
+    bound: Duration,
+    connecting: impl Future<Output = Result<T, LinkError>>,
+) -> Result<T, LinkError> {
+    timeout(bound, connecting).await.unwrap_or(Err(LinkError::ConnectTimeout(bound)))
+}

@@ -1,0 +1,139 @@
+//! What this process knows of the data of its prefix.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::data_settings::DataSettings;
+use super::options::RedisOptions;
+
+/// `gateway_mark` runs `INFO`, and a process with many channels checks histories many times a second.
+const MARK_EVERY: Duration = Duration::from_secs(1);
+
+/// What a gateway knows of the data of its prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Dataset {
+    /// `u64::MAX` when nobody knows, or when Redis may evict keys.
+    pub(super) whole_since_ms_of_marker: u64,
+    /// In force for every replica and for `gateway_publish`.
+    pub(super) settings: DataSettings,
+    /// The `maxmemory-policy` by which Redis may evict keys, if it may.
+    pub(super) eviction_policy: Option<String>,
+}
+
+/// What this process was last told of the data; until then, its own settings are taken for those in force.
+pub(super) struct KnownDataset {
+    own: DataSettings,
+    /// Also in `known`; here because it is read for every message.
+    max_payload_bytes: AtomicUsize,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Whether this process has put its settings into force.
+    is_marked: bool,
+    /// When it last tried to mark the data.
+    tried: Option<Instant>,
+    /// On what was marked last.
+    notes: Vec<String>,
+    /// Why the data was not marked since.
+    failure: Option<String>,
+}
+
+impl KnownDataset {
+    pub(super) fn new(options: &RedisOptions) -> Self {
+        Self {
+            own: DataSettings::own(options),
+            max_payload_bytes: AtomicUsize::new(options.max_payload_bytes),
+            known: Mutex::new(Known::default()),
+        }
+    }
+
+    /// The longest message, by the settings in force.
+    pub(super) fn max_payload_bytes(&self) -> usize {
+        self.max_payload_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What an operator should know.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let known = self.known();
+        known.notes.iter().chain(&known.failure).cloned().collect()
+    }
+
+    /// Notes an attempt. Whether it is one of a process that has not put its settings into force yet.
+    pub(super) fn begin(&self) -> bool {
+        let mut known = self.known();
+        known.tried = Some(Instant::now());
+        !known.is_marked
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.known().tried.is_none_or(|tried| tried.elapsed() >= MARK_EVERY)
+    }
+
+    pub(super) fn set(&self, dataset: &Dataset) {
+        self.max_payload_bytes.store(dataset.settings.max_payload_bytes, Ordering::Relaxed);
+        let differences = dataset.settings.differences(&self.own);
+        let mut notes = Vec::new();
+        if !differences.is_empty() {
+            notes.push(format!("history: {}", differences.join("; ")));
+        }
+        if let Some(policy) = &dataset.eviction_policy {
+            notes.push(format!(
+                "history: redis may evict keys (maxmemory_policy {policy}), so a client that has had nothing of a \
+                 channel is not recovered; set it to noeviction"
+            ));
+        }
+        let mut known = self.known();
+        known.is_marked = true;
+        known.set(notes, None);
+    }
+
+    /// What was known before holds on.
+    pub(super) fn set_failed(&self, reason: &str) {
+        let failure = format!("history: the dataset marker cannot be written because {reason}");
+        let mut known = self.known();
+        let notes = known.notes.clone();
+        known.set(notes, Some(failure));
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Nothing panics while it is held.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Says what is new.
+    fn set(&mut self, notes: Vec<String>, failure: Option<String>) {
+        let is_known = |note: &String| self.notes.contains(note) || self.failure.as_ref() == Some(note);
+        for note in notes.iter().chain(&failure).filter(|note| !is_known(note)) {
+            log::warn!("redis: {note}");
+        }
+        (self.notes, self.failure) = (notes, failure);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_name_differences_evictions_and_failures() {
+        let options = RedisOptions::of_url("redis://localhost");
+        let known = KnownDataset::new(&options);
+        let settings = DataSettings { max_payload_bytes: 7, ..DataSettings::own(&options) };
+        let dataset =
+            Dataset { whole_since_ms_of_marker: 1, settings, eviction_policy: Some("allkeys-lru".into()) };
+        known.set(&dataset);
+        known.set_failed("NOPERM");
+        assert_eq!(known.max_payload_bytes(), 7);
+        let notes = known.notes();
+        assert_eq!(notes[0], "history: broker.max_payload_bytes is 7 in force, 65536 here");
+        assert!(notes[1].contains("maxmemory_policy allkeys-lru"), "{notes:?}");
+        assert!(notes[2].ends_with("because NOPERM"), "{notes:?}");
+        known.set(&Dataset { settings: DataSettings::own(&options), eviction_policy: None, ..dataset });
+        assert_eq!((known.notes(), known.max_payload_bytes()), (vec![], 65_536));
+    }
+}

@@ -1,0 +1,118 @@
+//! Why the link to Redis is not there.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// What ended a link or kept it from being made. Its text says it in plain English, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LinkError {
+    /// No connection was made.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// Connecting, greeting included, took too long.
+    #[error("cannot connect: no answer for {0:?}")]
+    ConnectTimeout(Duration),
+    /// A file that the link needs cannot be used.
+    #[error("{key} ({}) cannot be used: {reason}", path.display())]
+    File {
+        /// The setting.
+        key: &'static str,
+        /// Where the file should be.
+        path: PathBuf,
+        /// What is wrong with it, without any of its contents.
+        reason: String,
+    },
+    /// No sentinel has said where the master is.
+    #[error("no sentinel says where the master {name} is: {reason}")]
+    NoMaster {
+        /// What the sentinels are asked for.
+        name: String,
+        /// What one of them has answered.
+        reason: String,
+    },
+    /// The server answers, but what is published at the master does not come here.
+    #[error("it is a replica, not a master")]
+    Demoted,
+    /// Redis does not accept who we are or what we ask for (NOAUTH, WRONGPASS, NOPERM).
+    #[error("access refused: {0}")]
+    Access(String),
+    /// Redis answers with another error.
+    #[error("Redis refused: {0}")]
+    Refused(String),
+    /// An established connection ended.
+    #[error("the connection was closed")]
+    Closed,
+    /// A subscription was not confirmed in time.
+    #[error("a subscription was not confirmed for {0:?}")]
+    SubscribeTimeout(Duration),
+    /// The connections are up but what is published does not arrive.
+    #[error("link is up but the probe was not heard for {0:?}")]
+    ProbeTimeout(Duration),
+    /// A fault in the link's own code.
+    #[error("the link's task panicked")]
+    Panicked,
+}
+
+impl LinkError {
+    /// Why connecting failed.
+    pub(super) fn of_connect(error: &RedisError) -> Self {
+        match Self::of_command(error) {
+            Self::Closed => Self::Connect(plain(error)),
+            other => other,
+        }
+    }
+
+    /// Why a command on an established connection failed.
+    pub(super) fn of_command(error: &RedisError) -> Self {
+        let access = matches!(
+            error.kind(),
+            ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm)
+        ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
+        if access {
+            Self::Access(plain(error))
+        } else if error.code().is_some() {
+            Self::Refused(plain(error))
+        } else {
+            Self::Closed
+        }
+    }
+
+    /// A short name for metrics.
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::ConnectTimeout(_) => "connect_timeout",
+            Self::File { .. } => "file",
+            Self::NoMaster { .. } => "no_master",
+            Self::Demoted => "demoted",
+            Self::Access(_) => "access",
+            Self::Refused(_) => "refused",
+            Self::Closed => "closed",
+            Self::SubscribeTimeout(_) => "subscribe_timeout",
+            Self::ProbeTimeout(_) => "probe_timeout",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// Whether somebody has to change something before it can get better.
+    pub(super) const fn needs_an_operator(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::Access(_) | Self::Panicked)
+    }
+}
+
+/// The error as a person would say it: `connection refused`, `NOPERM this user has no permissions…`.
+pub(super) fn plain(error: &RedisError) -> String {
+    if error.is_connection_refusal() {
+        return "connection refused".into();
+    }
+    if error.kind() == ErrorKind::AuthenticationFailed {
+        // redis-rs keeps Redis' own words to itself.
+        return "the user name or the password is wrong (WRONGPASS)".into();
+    }
+    match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    }
+}

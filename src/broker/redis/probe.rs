@@ -1,0 +1,113 @@
+//! Proves that what is published arrives, once all channels are subscribed and then again and again.
+
+use std::time::Instant;
+
+use redis::RedisError;
+use redis::aio::MultiplexedConnection;
+use tokio::sync::watch;
+use tokio::time::{sleep_until, timeout};
+
+use super::super::link::LinkCore;
+use super::connect::Endpoint;
+use super::link_error::LinkError;
+use super::role::RoleQuestion;
+use super::state::State;
+use super::{function, publish};
+
+/// What a proof needs.
+pub(super) struct HealthProbe<'a> {
+    state: &'a State,
+    endpoint: &'a Endpoint,
+    commands: MultiplexedConnection,
+    role: RoleQuestion,
+    /// The latest nonce that was heard.
+    hearing: watch::Receiver<u64>,
+}
+
+impl<'a> HealthProbe<'a> {
+    pub(super) fn new(
+        state: &'a State,
+        endpoint: &'a Endpoint,
+        commands: MultiplexedConnection,
+        role: RoleQuestion,
+        hearing: watch::Receiver<u64>,
+    ) -> Self {
+        Self { state, endpoint, commands, role, hearing }
+    }
+
+    /// Proves the link until a proof fails.
+    pub(super) async fn keep_proving(mut self) -> LinkError {
+        let state = self.state;
+        // Ready is to mean that durable publishing was tried as well. Our own channel is subscribed before any other.
+        let mut commands = self.commands.clone();
+        tokio::join!(state.link.until(LinkCore::is_up), function::load(state, &mut commands));
+        loop {
+            let started = Instant::now();
+            let was_complete = state.link.lock().is_complete();
+            if let Err(error) = self.prove().await {
+                return error;
+            }
+            if was_complete {
+                self.proven();
+            }
+            tokio::select! {
+                () = sleep_until((started + state.options.probe_interval).into()) => {}
+                () = state.probe_now.notified() => {}
+                () = state.link.until(LinkCore::is_complete), if !was_complete => {}
+            }
+        }
+    }
+
+    /// A probe was heard after everything had been subscribed and repaired.
+    fn proven(&self) {
+        let state = self.state;
+        state.downtime.proven(Instant::now(), &state.metrics);
+        if state.proven() {
+            let channels = state.link.lock().wanted();
+            let endpoint = self.endpoint.name();
+            log::info!("redis at {endpoint}: delivery is proven (channels subscribed: {channels})");
+        }
+    }
+
+    /// One proof, within `probe_timeout` whatever it takes.
+    async fn prove(&mut self) -> Result<(), LinkError> {
+        let bound = self.state.options.probe_timeout;
+        let proof = async {
+            match self.probe().await {
+                // The other connection may be well, and then nothing needs to be missed: replace only this one.
+                Err(LinkError::Closed) => {
+                    self.commands = self.endpoint.connect_commands(&self.state.options).await?;
+                    self.state.replace_commands(self.commands.clone());
+                    self.probe().await
+                }
+                proof => proof,
+            }
+        };
+        timeout(bound, proof).await.unwrap_or(Err(LinkError::ProbeTimeout(bound)))
+    }
+
+    /// Publishes a nonce the way everything is published and waits until it is heard. Asks for the server's role on the
+    /// same trip.
+    async fn probe(&mut self) -> Result<(), LinkError> {
+        let Self { state, commands, role, hearing, .. } = self;
+        let nonce = rand::random::<u64>().max(1);
+        let started = Instant::now();
+        let mut for_role = commands.clone();
+        let (channel, payload) = (state.options.redis_channel(&state.probe), nonce.to_string());
+        let (published, role) =
+            tokio::join!(publish(commands, &channel, &payload), role.ask(state, &mut for_role));
+        published.map_err(|error| unanswered(state, &error))?;
+        role?;
+        // Its sender ends only together with us.
+        let _ = hearing.wait_for(|heard| *heard == nonce).await;
+        state.metrics.probed(started.elapsed());
+        Ok(())
+    }
+}
+
+fn unanswered(state: &State, error: &RedisError) -> LinkError {
+    if error.is_timeout() {
+        return LinkError::ProbeTimeout(state.options.response_timeout);
+    }
+    LinkError::of_command(error)
+}

@@ -1,0 +1,215 @@
+//! The actor of a hub: it carries out what its core decides, and nothing else.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::{
+    Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
+};
+use actix_rt::task::yield_now;
+use bytes::Bytes;
+
+use super::core::{HubAction, HubCore, HubRules};
+use super::drain::Draining;
+use super::inbox::{HubInbox, InboxBudget, Mailbox};
+use super::messages::{Connect, HubInput, SessionEvent};
+use super::opened::Opened;
+use super::registry::{FrameSink, SessionKey};
+use crate::broker::{Broker, HubId};
+use crate::metrics::Metrics;
+use crate::socket::outbox::{Outbox, Pushed};
+use crate::socket::outboxes;
+use protocol::close::CloseCode;
+
+/// The hub of one worker thread.
+#[derive(Debug)]
+pub struct Hub {
+    id: HubId,
+    broker: Broker,
+    pub(super) core: HubCore<Outbox>,
+    /// What the core wants done; kept for its memory.
+    actions: Vec<HubAction>,
+    /// Where the control messages of each session go, by its key.
+    recipients: Vec<Option<Connected>>,
+    has_turn: bool,
+    /// When the next deadline was armed for.
+    deadline: Option<Instant>,
+    pub(super) draining: Option<Draining>,
+    /// From when its sessions' ages are counted.
+    pub(super) started: Instant,
+    _abort: AbortOnPanic,
+}
+
+/// The bounds of a hub.
+#[derive(Debug, Clone, Copy)]
+pub struct HubLimits {
+    /// Bytes of publications that may wait for it.
+    pub inbox_bytes: usize,
+    /// What its core keeps to.
+    pub rules: HubRules,
+}
+
+/// A session, as its hub reaches it.
+#[derive(Debug)]
+pub(super) struct Connected {
+    recipient: Recipient<SessionEvent>,
+    pub(super) opened: Opened,
+}
+
+impl Hub {
+    pub(super) fn new(
+        context: &mut Context<Self>,
+        broker: Broker,
+        limits: HubLimits,
+        metrics: &Metrics,
+    ) -> Self {
+        let budget = Arc::new(InboxBudget::new(limits.inbox_bytes, metrics));
+        let inbox = HubInbox::new(ActorMailbox(context.address()), Arc::clone(&budget));
+        Self {
+            id: broker.attach(Arc::new(inbox)),
+            broker,
+            core: HubCore::new(limits.rules, budget, metrics),
+            actions: Vec::new(),
+            recipients: Vec::new(),
+            has_turn: false,
+            deadline: None,
+            draining: None,
+            started: Instant::now(),
+            _abort: AbortOnPanic,
+        }
+    }
+
+    /// Feeds the core and carries out all that it answers before anything else happens.
+    fn on(&mut self, input: HubInput, context: &mut Context<Self>) {
+        let left = match &input {
+            HubInput::Leave { session } => self.core.key(*session),
+            _ => None,
+        };
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.on(Instant::now(), input, &mut actions);
+        actions.drain(..).for_each(|action| self.perform(action));
+        self.actions = actions;
+        if let Some(recipient) = left.and_then(|session| self.recipients.get_mut(session.index())) {
+            *recipient = None;
+        }
+        self.schedule_turn(context);
+        self.arm_deadline(context);
+    }
+
+    fn perform(&mut self, action: HubAction) {
+        match action {
+            HubAction::Notify { session, event } => self.notify(session, event),
+            HubAction::Subscribe { request, channels, verify } => {
+                self.broker.subscribe(self.id, request, channels, verify);
+            }
+            HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
+            HubAction::Read(request) => self.broker.read(self.id, request),
+            HubAction::CancelRead { read, channel, since, cut } => {
+                self.broker.cancel_read(self.id, read, (&channel, since, cut));
+            }
+        }
+    }
+
+    /// Sends a control message to a session.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "answers are as many as the session has asked for, which its budget and its subscriptions bound; \
+                  and a lost one would leave its client waiting for ever"
+    )]
+    pub(super) fn notify(&self, session: SessionKey, event: SessionEvent) {
+        if let Some(connected) = self.connected(session) {
+            connected.recipient.do_send(event);
+        }
+    }
+
+    pub(super) fn connected(&self, session: SessionKey) -> Option<&Connected> {
+        self.recipients.get(session.index())?.as_ref()
+    }
+
+    /// Has the next part of a long fan-out written after everybody else on this thread had a chance.
+    fn schedule_turn(&mut self, context: &mut Context<Self>) {
+        if self.has_turn || !self.core.has_fanouts() {
+            return;
+        }
+        self.has_turn = true;
+        context.spawn(yield_now().into_actor(self).map(|(), hub, context| {
+            hub.has_turn = false;
+            hub.on(HubInput::FanoutTurn, context);
+        }));
+    }
+
+    /// The core's deadlines come in order, so one that is armed is never too late.
+    fn arm_deadline(&mut self, context: &mut Context<Self>) {
+        let Some(deadline) = self.core.next_deadline().filter(|_| self.deadline.is_none()) else { return };
+        self.deadline = Some(deadline);
+        context.run_later(deadline.saturating_duration_since(Instant::now()), |hub, context| {
+            hub.deadline = None;
+            hub.on(HubInput::DeadlinePassed, context);
+        });
+    }
+}
+
+impl Actor for Hub {
+    type Context = Context<Self>;
+}
+
+impl Handler<HubInput> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, input: HubInput, context: &mut Self::Context) {
+        self.on(input, context);
+    }
+}
+
+impl Handler<Connect> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, message: Connect, _: &mut Self::Context) {
+        // Its socket may be gone already; then its Leave follows.
+        let Some(outbox) = outboxes::find(message.outbox) else { return };
+        let session = self.core.connect(message.session, message.variant, outbox);
+        if self.recipients.len() <= session.index() {
+            self.recipients.resize_with(session.index() + 1, || None);
+        }
+        let opened = Opened::new(message.opened, self.started);
+        self.recipients[session.index()] = Some(Connected { recipient: message.recipient, opened });
+        if self.draining.is_some() {
+            self.notify(session, Draining::farewell());
+        }
+    }
+}
+
+/// An actor's own mailbox.
+#[derive(Debug)]
+struct ActorMailbox(Addr<Hub>);
+
+impl Mailbox for ActorMailbox {
+    fn push(&self, message: HubInput) {
+        self.0.do_send(message);
+    }
+}
+
+impl FrameSink for Outbox {
+    fn send(&self, frame: Bytes) -> bool {
+        self.push(frame) == Pushed::Accepted
+    }
+
+    fn overflow(&self) {
+        self.close(CloseCode::TooSlow);
+    }
+}
+
+/// Ends the process when its hub is torn down by a panic: sockets without a hub would look healthy and
+/// receive nothing.
+#[derive(Debug)]
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            log::error!("a hub panicked; the process ends, because its sessions would receive nothing");
+            // EX_SOFTWARE in sysexits.h.
+            std::process::exit(70);
+        }
+    }
+}

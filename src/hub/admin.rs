@@ -1,0 +1,165 @@
+//! The sessions that are here, for operators, and ending sessions by their word. Deliveries pay nothing for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix::dev::ToEnvelope;
+use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, MessageResult};
+use actix_rt::time::timeout;
+use futures_util::future::try_join_all;
+
+use super::actor::{Hub, HubLimits};
+use super::drain::{self, Draining};
+use super::messages::{
+    Disconnect, Drain, ListSessions, MAX_CHANNELS_LISTED, SessionEvent, SessionList, SessionSummary,
+};
+use super::registry::SessionKey;
+use crate::broker::Broker;
+use crate::metrics::Metrics;
+use protocol::SessionId;
+
+/// Every hub of the process, for what concerns all of them. Cloning shares.
+#[derive(Debug, Clone, Default)]
+pub struct Hubs(Arc<Mutex<Vec<Addr<Hub>>>>);
+
+/// A hub has not answered in time: its thread is busy, or stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a worker did not answer in time")]
+pub struct HubTimeout;
+
+impl Hubs {
+    /// Starts a hub on this thread, which must be an actix worker.
+    pub fn start_here(&self, broker: &Broker, limits: HubLimits, metrics: &Metrics) -> Addr<Hub> {
+        let hub = Hub::create(|context| Hub::new(context, broker.clone(), limits, metrics));
+        self.all().push(hub.clone());
+        hub
+    }
+
+    /// Asks every hub to send its sessions away.
+    pub fn drain(&self, drain: Drain) {
+        for hub in self.all().iter() {
+            hub.do_send(drain);
+        }
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Addr<Hub>>> {
+        // A list of addresses cannot be left half-changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is here, on all threads: no more than `query.limit` are described, the youngest first.
+    ///
+    /// # Errors
+    /// One of the hubs did not answer within `deadline`.
+    pub async fn sessions(&self, query: ListSessions, deadline: Duration) -> Result<SessionList, HubTimeout> {
+        let limit = query.limit;
+        let mut all = SessionList::default();
+        for list in self.ask(query, deadline).await? {
+            all.total += list.total;
+            all.sessions.extend(list.sessions);
+        }
+        all.sessions.sort_by_key(|summary| (summary.age, summary.session));
+        all.sessions.truncate(limit);
+        Ok(all)
+    }
+
+    /// Ends sessions with 4010. Returns how many there were.
+    ///
+    /// # Errors
+    /// One of the hubs did not answer within `deadline`. Others may have ended theirs.
+    pub async fn disconnect(&self, target: Disconnect, deadline: Duration) -> Result<usize, HubTimeout> {
+        Ok(self.ask(target, deadline).await?.into_iter().sum())
+    }
+
+    /// Asks every hub. A question whose asker has given up is not answered any more.
+    async fn ask<M>(&self, question: M, deadline: Duration) -> Result<Vec<M::Result>, HubTimeout>
+    where
+        M: Message<Result: Send> + Clone + Send + 'static,
+        Hub: Handler<M>,
+        <Hub as Actor>::Context: ToEnvelope<Hub, M>,
+    {
+        let hubs = self.all().clone();
+        let answers = try_join_all(hubs.iter().map(|hub| hub.send(question.clone())));
+        timeout(deadline, answers).await.map_err(|_| HubTimeout)?.map_err(|_| HubTimeout)
+    }
+}
+
+impl Handler<ListSessions> for Hub {
+    type Result = MessageResult<ListSessions>;
+
+    fn handle(&mut self, query: ListSessions, _: &mut Context<Self>) -> Self::Result {
+        let registry = self.core.registry();
+        let (total, chosen): (_, Vec<_>) = match &query.user {
+            None => (registry.sessions(), self.core.sessions().take(query.limit).collect()),
+            Some(user) => {
+                let sessions = registry.sessions_of(user);
+                (sessions.len(), self.named(&sessions).take(query.limit).collect())
+            }
+        };
+        let sessions = chosen.into_iter().filter_map(|entry| self.summary(entry, query.now)).collect();
+        MessageResult(SessionList { total, sessions })
+    }
+}
+
+impl Handler<Disconnect> for Hub {
+    type Result = usize;
+
+    fn handle(&mut self, target: Disconnect, _: &mut Context<Self>) -> usize {
+        let ended: Vec<SessionKey> = match &target {
+            Disconnect::Session(session) => self.core.key(*session).into_iter().collect(),
+            Disconnect::User(user) => self.core.registry().sessions_of(user),
+        };
+        ended.iter().for_each(|session| self.notify(*session, SessionEvent::Disconnect));
+        ended.len()
+    }
+}
+
+impl Hub {
+    /// These sessions, which are sorted, with their names. The way back from a key to a name is a search, so that no
+    /// session has to keep it.
+    fn named(&self, keys: &[SessionKey]) -> impl Iterator<Item = (SessionId, SessionKey)> {
+        let searched = if keys.is_empty() { 0 } else { usize::MAX };
+        let all = self.core.sessions().take(searched);
+        all.filter(move |(_, key)| keys.binary_search(key).is_ok()).take(keys.len())
+    }
+
+    fn summary(&self, (session, key): (SessionId, SessionKey), now: Instant) -> Option<SessionSummary> {
+        let registry = self.core.registry();
+        let (outbox, version) = registry.sink(key)?;
+        let channels = registry.channels_of(key);
+        Some(SessionSummary {
+            session,
+            user: registry.user(key).cloned(),
+            version,
+            subscriptions: channels.len(),
+            channels: channels.take(MAX_CHANNELS_LISTED).cloned().collect(),
+            age: self.connected(key)?.opened.age(self.started, now),
+            queued_bytes: outbox.queued_bytes(),
+            address: outbox.client(),
+        })
+    }
+}
+
+impl Handler<Drain> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, Drain { window }: Drain, context: &mut Context<Self>) {
+        if self.draining.is_none() {
+            self.draining =
+                Some(Draining::new(self.core.sessions().map(|(session, _)| session).collect(), window));
+            self.send_some_away();
+            context.run_interval(drain::STEP, |hub, _| hub.send_some_away());
+        }
+    }
+}
+
+impl Hub {
+    fn send_some_away(&mut self) {
+        let Some(draining) = &mut self.draining else { return };
+        for session in draining.next_batch() {
+            if let Some(session) = self.core.key(session) {
+                self.notify(session, Draining::farewell());
+            }
+        }
+    }
+}

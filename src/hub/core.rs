@@ -1,0 +1,304 @@
+//! What a hub decides, without actor, broker or clock: one [`HubInput`] at a time, answered by [`HubAction`]s.
+//!
+//! The actor drives it in production, the simulation in virtual time. Publications do not pass as actions: they go straight
+//! to the sinks of their sessions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use self::requests::{PendingRequests, RequestKind};
+use super::fanout::{FanoutScheduler, TURN_BYTES};
+use super::inbox::InboxBudget;
+use super::messages::{HubInput, SessionEvent};
+use super::registry::MAX_HELD;
+use super::registry::{Arrival, Delivery, FrameSink, Receiver, Registry, SessionKey, Vacated};
+use crate::broker::{HistoryRequest, HubEvent, ReadId, RecoveryLimits, RequestId};
+use crate::metrics::Metrics;
+use protocol::channel::ChannelName;
+use protocol::conversation::Wanted;
+use protocol::event::GapReason;
+use protocol::position::Position;
+use protocol::publication::Publication;
+use protocol::{SessionId, Variant};
+
+mod requests;
+mod resume;
+
+/// What a hub keeps to.
+#[derive(Debug, Clone, Copy)]
+pub struct HubRules {
+    /// How much one session may be given of histories.
+    pub recovery: RecoveryLimits,
+    /// How long an answer waits for subscriptions and histories, while there is a link. What is not known then follows.
+    pub answer_timeout: Duration,
+    /// How many publications a subscription may hold that is not live.
+    pub max_held: usize,
+    /// Fan-outs of more bytes are written in turns of so many.
+    pub turn_bytes: usize,
+}
+
+impl HubRules {
+    /// The rules of a gateway.
+    pub const fn new(recovery: RecoveryLimits, answer_timeout: Duration) -> Self {
+        Self { recovery, answer_timeout, max_held: MAX_HELD, turn_bytes: TURN_BYTES }
+    }
+}
+
+/// What a hub wants done. Done in order, before its next input.
+#[derive(Debug, Clone)]
+pub enum HubAction {
+    /// Tell a session.
+    Notify {
+        /// The session.
+        session: SessionKey,
+        /// What it is told.
+        event: SessionEvent,
+    },
+    /// Ask the broker for channels.
+    Subscribe {
+        /// Comes back with the answers.
+        request: RequestId,
+        /// The channels.
+        channels: Vec<ChannelName>,
+        /// Whether they are to be compared with their histories first.
+        verify: bool,
+    },
+    /// The broker need not deliver these here any more.
+    Unsubscribe(Vec<ChannelName>),
+    /// Read a history.
+    Read(HistoryRequest),
+    /// Nobody waits for this read any longer.
+    CancelRead {
+        /// The read.
+        read: ReadId,
+        /// Its channel.
+        channel: ChannelName,
+        /// Where it begins.
+        since: Position,
+        /// Where it ends.
+        cut: Position,
+    },
+}
+
+/// The sessions of one worker thread, what they are on, and what they have asked for.
+#[derive(Debug)]
+pub struct HubCore<S> {
+    rules: HubRules,
+    registry: Registry<S>,
+    sessions: HashMap<SessionId, SessionKey>,
+    requests: PendingRequests,
+    /// For each read the subscription that it is for.
+    reads: HashMap<ReadId, (SessionKey, ChannelName, Arrival)>,
+    fanouts: FanoutScheduler<S>,
+    inbox: Arc<InboxBudget>,
+    metrics: Metrics,
+    link_is_up: bool,
+    /// Numbers the calls of the broker.
+    numbers: u64,
+}
+
+impl<S: FrameSink> HubCore<S> {
+    /// Nobody yet, and no link.
+    pub fn new(rules: HubRules, inbox: Arc<InboxBudget>, metrics: &Metrics) -> Self {
+        Self {
+            rules,
+            registry: Registry::new(rules.max_held),
+            sessions: HashMap::new(),
+            requests: PendingRequests::default(),
+            reads: HashMap::new(),
+            fanouts: FanoutScheduler::new(rules.turn_bytes),
+            inbox,
+            metrics: metrics.clone(),
+            link_is_up: false,
+            numbers: 0,
+        }
+    }
+
+    /// A session has been opened. Publications reach it once it has joined.
+    pub fn connect(&mut self, session: SessionId, variant: impl Into<Variant>, sink: S) -> SessionKey {
+        let key = self.registry.connect(variant, sink);
+        self.sessions.insert(session, key);
+        key
+    }
+
+    /// The key of a session that is here.
+    pub fn key(&self, session: SessionId) -> Option<SessionKey> {
+        self.sessions.get(&session).copied()
+    }
+
+    /// The sessions that are here.
+    pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, SessionKey)> {
+        self.sessions.iter().map(|(session, key)| (*session, *key))
+    }
+
+    /// What operators may ask about.
+    pub fn registry(&self) -> &Registry<S> {
+        &self.registry
+    }
+
+    /// Takes one input and appends what is to be done.
+    pub fn on(&mut self, now: Instant, input: HubInput, actions: &mut Vec<HubAction>) {
+        let before = self.registry.subscriptions();
+        match input {
+            HubInput::Join { session, channels } => self.on_join(now, session, channels, actions),
+            HubInput::Subscribe { session, wanted } => self.on_subscribe(now, session, wanted, actions),
+            HubInput::Unsubscribe { session, channel, answer } => {
+                if let Some(session) = self.key(session) {
+                    let flushed = self.fanouts.flush(session, &channel);
+                    self.count(flushed);
+                    let vacated = self.registry.unsubscribe(session, &channel);
+                    self.registry.send(session, answer);
+                    vacated.into_iter().for_each(|vacated| self.on_vacated(vacated, actions));
+                }
+            }
+            HubInput::GoLive { session, channel } => {
+                if let Some(session) = self.key(session) {
+                    let delivered = match channel {
+                        Some(channel) => self.registry.go_live(session, &channel),
+                        None => self.registry.go_live_everywhere(session),
+                    };
+                    self.metrics.publications_delivered.inc_by(delivered);
+                }
+            }
+            HubInput::Leave { session } => self.on_leave(session, actions),
+            HubInput::Broker(event) => return self.on_broker(event, actions),
+            HubInput::FanoutTurn => return self.on_fanout_turn(),
+            HubInput::DeadlinePassed => return self.on_deadline(now, actions),
+        }
+        self.metrics.subscriptions.inc_by(self.registry.subscriptions() as i64 - before as i64);
+    }
+
+    /// Whether [`HubInput::FanoutTurn`] is due, after everybody else on this thread had a chance.
+    pub fn has_fanouts(&self) -> bool {
+        !self.fanouts.is_empty()
+    }
+
+    /// When [`HubInput::DeadlinePassed`] is due. Fed too early it does nothing.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.requests.next_deadline()
+    }
+
+    fn on_join(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        channels: Vec<Wanted>,
+        actions: &mut Vec<HubAction>,
+    ) {
+        let Some(key) = self.key(session) else { return };
+        self.metrics.sessions.inc();
+        self.request(now, key, RequestKind::Join, channels, actions);
+    }
+
+    fn on_subscribe(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        wanted: Wanted,
+        actions: &mut Vec<HubAction>,
+    ) {
+        let Some(key) = self.key(session) else { return };
+        self.request(now, key, RequestKind::Subscribe, vec![wanted], actions);
+    }
+
+    fn on_leave(&mut self, session: SessionId, actions: &mut Vec<HubAction>) {
+        let Some(key) = self.sessions.remove(&session) else { return };
+        self.fanouts.remove(key);
+        if self.registry.user(key).is_some() {
+            self.metrics.sessions.dec();
+        }
+        for vacated in self.registry.leave(key) {
+            self.on_vacated(vacated, actions);
+        }
+    }
+
+    /// A subscription has ended: nobody waits for its answer or its history.
+    fn on_vacated(&mut self, Vacated { channel, is_empty, pending }: Vacated, actions: &mut Vec<HubAction>) {
+        if let Some(pending) = pending {
+            if let Some((read, since, cut)) = pending.read() {
+                self.reads.remove(&read);
+                actions.push(HubAction::CancelRead { read, channel: channel.clone(), since, cut });
+            }
+            self.requests.give_up(pending.request(), &channel);
+        }
+        if is_empty {
+            match actions.last_mut() {
+                Some(HubAction::Unsubscribe(channels)) => channels.push(channel),
+                _ => actions.push(HubAction::Unsubscribe(vec![channel])),
+            }
+        }
+    }
+
+    fn on_broker(&mut self, event: HubEvent, actions: &mut Vec<HubAction>) {
+        match event {
+            HubEvent::Publication(publication) => self.on_publication(publication, actions),
+            HubEvent::Subscribed(acks) => acks.into_iter().for_each(|ack| self.on_ack(ack, actions)),
+            HubEvent::Gap { channel, reason, position } => self.on_gap(channel, reason, position, actions),
+            HubEvent::Link { is_up } => {
+                self.link_is_up = is_up;
+                if !is_up {
+                    self.answer_all(actions);
+                }
+            }
+            HubEvent::HistoryRead { read, outcome } => self.on_read(read, outcome, actions),
+        }
+    }
+
+    fn on_publication(&mut self, publication: Arc<Publication>, actions: &mut Vec<HubAction>) {
+        let bytes = publication.queued_bytes();
+        let fanouts = &self.fanouts;
+        let (delivery, receivers) =
+            self.registry.deliver(&publication, |weight| fanouts.should_defer(publication.channel(), weight));
+        self.count(delivery);
+        if delivery.moved_cuts {
+            self.settle_channel(publication.channel(), actions);
+        }
+        let Some(receivers) = receivers else { return self.inbox.release(bytes) };
+        // The list of receivers is held as well, and counts against the same bound.
+        let list_bytes = receivers.len() * size_of::<Receiver<S>>();
+        self.inbox.hold(list_bytes);
+        self.fanouts.add(publication, receivers, bytes + list_bytes);
+    }
+
+    fn on_gap(
+        &mut self,
+        channel: ChannelName,
+        reason: GapReason,
+        position: Option<Position>,
+        actions: &mut Vec<HubAction>,
+    ) {
+        self.inbox.gap_told(&channel);
+        let is_deferred = self.fanouts.is_busy(&channel);
+        if let Some((frame, receivers)) = self.registry.announce_gap(&channel, reason, position, is_deferred)
+        {
+            self.fanouts.add_gap(channel.clone(), frame, receivers);
+        }
+        if reason == GapReason::Overflow {
+            self.ask_again(&channel, actions);
+        }
+    }
+
+    /// Writes the next part of a fan-out that takes long.
+    fn on_fanout_turn(&mut self) {
+        let taken = self.fanouts.next();
+        self.count(taken.delivery);
+        self.inbox.release(taken.released_bytes);
+    }
+
+    fn count(&self, delivery: Delivery) {
+        self.metrics.publications_delivered.inc_by(delivery.delivered);
+        if delivery.unreachable > 0 {
+            let dropped = &self.metrics.publications_dropped;
+            Metrics::count_many(dropped, "socket_closing", delivery.unreachable);
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+}
+
+#[cfg(test)]
+mod tests;

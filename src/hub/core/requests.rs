@@ -1,0 +1,167 @@
+//! What sessions have asked for and were not told yet. A plain struct.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use super::SessionKey;
+use crate::broker::RequestId;
+use crate::hub::messages::SessionEvent;
+use protocol::channel::ChannelName;
+use protocol::conversation::{Since, Wanted};
+use protocol::event::SubscriptionState;
+
+/// What a session asked for, and is told once the state of every channel is known, or when it has waited long enough.
+/// Channels that are not known then are told one by one.
+#[derive(Debug)]
+pub(super) struct PendingRequest {
+    pub(super) session: SessionKey,
+    kind: RequestKind,
+    channels: Vec<RequestedChannel>,
+    /// How many of them are not known.
+    open: usize,
+    is_answered: bool,
+    /// What its client may still be given from histories: all of it goes through one outbox.
+    pub(super) budget_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RequestKind {
+    /// All channels of a Join.
+    Join,
+    /// One channel.
+    Subscribe,
+}
+
+#[derive(Debug)]
+struct RequestedChannel {
+    wanted: Wanted,
+    /// `None`: it is not known.
+    state: Option<SubscriptionState>,
+}
+
+/// The requests that are not complete.
+#[derive(Debug, Default)]
+pub(super) struct PendingRequests {
+    requests: BTreeMap<RequestId, PendingRequest>,
+    /// All wait equally long, so the first is due first.
+    deadlines: VecDeque<(Instant, RequestId)>,
+}
+
+impl PendingRequests {
+    pub(super) fn insert(
+        &mut self,
+        id: RequestId,
+        session: SessionKey,
+        kind: RequestKind,
+        wanted: Vec<Wanted>,
+        budget_bytes: usize,
+    ) {
+        let channels: Vec<_> =
+            wanted.into_iter().map(|wanted| RequestedChannel { wanted, state: None }).collect();
+        let open = channels.len();
+        let request = PendingRequest { session, kind, channels, open, is_answered: false, budget_bytes };
+        self.requests.insert(id, request);
+    }
+
+    pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut PendingRequest> {
+        self.requests.get_mut(&id)
+    }
+
+    /// The state of a channel is known. Returns what the session is to be told now, if anything.
+    pub(super) fn settle(
+        &mut self,
+        id: RequestId,
+        channel: &ChannelName,
+        state: SubscriptionState,
+    ) -> Option<SessionEvent> {
+        let request = self.requests.get_mut(&id)?;
+        let found = request.channels.iter_mut().find(|found| found.wanted.channel == *channel)?;
+        if found.state.replace(state).is_none() {
+            request.open -= 1;
+        }
+        let ticket = found.wanted.ticket;
+        let (is_answered, is_complete) = (request.is_answered, request.open == 0);
+        let event = match (is_answered, is_complete) {
+            (true, _) => Some(SessionEvent::Subscribed { channel: channel.clone(), ticket, state }),
+            (false, true) => request.answer(),
+            (false, false) => None,
+        };
+        if is_complete {
+            self.requests.remove(&id);
+        }
+        event
+    }
+
+    /// A channel is not wanted any more.
+    pub(super) fn give_up(&mut self, id: RequestId, channel: &ChannelName) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        let Some(index) = request.channels.iter().position(|found| found.wanted.channel == *channel) else {
+            return;
+        };
+        if request.channels.swap_remove(index).state.is_none() {
+            request.open -= 1;
+        }
+        if request.open == 0 {
+            self.requests.remove(&id);
+        }
+    }
+
+    /// A request is answered by `deadline`, whatever is known then.
+    pub(super) fn answer_by(&mut self, id: RequestId, deadline: Instant) {
+        if self.requests.contains_key(&id) {
+            self.deadlines.push_back((deadline, id));
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// The next request that has waited long enough.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<RequestId> {
+        let (deadline, id) = *self.deadlines.front()?;
+        (deadline <= now).then(|| self.deadlines.pop_front())?;
+        Some(id)
+    }
+
+    /// All requests that were not answered.
+    pub(super) fn unanswered(&self) -> Vec<RequestId> {
+        self.requests.iter().filter(|(_, request)| !request.is_answered).map(|(id, _)| *id).collect()
+    }
+
+    /// Answers a request with what is known. Returns the session, the channels of which it is told that they are live,
+    /// and what it is told.
+    pub(super) fn answer(&mut self, id: RequestId) -> Option<(SessionKey, Vec<ChannelName>, SessionEvent)> {
+        let request = self.requests.get_mut(&id).filter(|request| !request.is_answered)?;
+        let live = request.channels.iter().filter(|found| found.state.is_some());
+        let live = live.map(|found| found.wanted.channel.clone()).collect();
+        let event = request.answer()?;
+        Some((request.session, live, event))
+    }
+}
+
+impl PendingRequest {
+    fn answer(&mut self) -> Option<SessionEvent> {
+        self.is_answered = true;
+        Some(match self.kind {
+            RequestKind::Join => {
+                SessionEvent::Joined(self.channels.iter().map(RequestedChannel::told).collect())
+            }
+            RequestKind::Subscribe => {
+                let found = self.channels.first()?;
+                let (channel, ticket) = (found.wanted.channel.clone(), found.wanted.ticket);
+                SessionEvent::Subscribed { channel, ticket, state: found.told() }
+            }
+        })
+    }
+}
+
+impl RequestedChannel {
+    fn told(&self) -> SubscriptionState {
+        let since = match self.wanted.since {
+            Some(Since::Position(since)) => Some(since),
+            Some(Since::Unreadable) | None => None,
+        };
+        self.state.unwrap_or(SubscriptionState::Recovering { since })
+    }
+}

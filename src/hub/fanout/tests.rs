@@ -1,0 +1,236 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::hub::registry::Registry;
+use protocol::Version;
+use protocol::event::GapReason;
+use protocol::position::Position;
+
+/// A sink that remembers what was sent.
+#[derive(Debug, Clone, Default)]
+struct Recorder(Rc<RefCell<Vec<String>>>);
+
+impl Recorder {
+    fn texts(&self) -> Vec<String> {
+        self.0.borrow().clone()
+    }
+}
+
+impl FrameSink for Recorder {
+    fn send(&self, frame: Bytes) -> bool {
+        self.0.borrow_mut().push(std::str::from_utf8(&frame[2..]).unwrap().to_owned());
+        true
+    }
+
+    fn overflow(&self) {
+        panic!("nothing is held for long here");
+    }
+}
+
+fn channel(room: u8) -> ChannelName {
+    ChannelName::parse(&format!("room:{room}")).unwrap()
+}
+
+fn publication(room: u8, number: usize) -> Arc<Publication> {
+    Arc::new(Publication::decode(channel(room), number.to_string().as_bytes(), 100).unwrap())
+}
+
+fn text(room: u8, number: usize) -> String {
+    format!(r#"{{"op":3,"channel":"room:{room}","message":{number}}}"#)
+}
+
+/// A registry with its fan-outs, as the hub uses them.
+struct World {
+    registry: Registry<Recorder>,
+    fanouts: FanoutScheduler<Recorder>,
+}
+
+impl World {
+    /// With so many bytes a turn.
+    fn new(turn_bytes: usize) -> Self {
+        Self { registry: Registry::new(1_000), fanouts: FanoutScheduler::new(turn_bytes) }
+    }
+
+    fn joins(&mut self) -> (SessionKey, Recorder) {
+        let sink = Recorder::default();
+        (self.registry.connect(Version::V2, sink.clone()), sink)
+    }
+
+    fn subscribes(&mut self, session: SessionKey, room: u8) {
+        self.registry.subscribe(session, &channel(room), None, 0);
+        self.registry.confirm(&channel(room), Some(Position::before(9)));
+        if let Some(pending) = self.registry.pending(session, &channel(room)) {
+            pending.settle([].into());
+            pending.tell(true);
+        }
+        self.registry.go_live(session, &channel(room));
+    }
+
+    fn unsubscribes(&mut self, session: SessionKey, room: u8) {
+        self.fanouts.flush(session, &channel(room));
+        let _ = self.registry.unsubscribe(session, &channel(room));
+        self.registry.send(session, Bytes::from(format!("--answer {room}")));
+    }
+
+    fn publishes(&mut self, room: u8, number: usize) {
+        let publication = publication(room, number);
+        let fanouts = &self.fanouts;
+        let (_, receivers) =
+            self.registry.deliver(&publication, |weight| fanouts.should_defer(publication.channel(), weight));
+        if let Some(receivers) = receivers {
+            self.fanouts.add(publication, receivers, 1);
+        }
+    }
+}
+
+#[test]
+fn another_channel_does_not_wait_for_a_long_fan_out() {
+    let mut world = World::new(100);
+    let crowd: Vec<_> = (0..200).map(|_| world.joins()).collect();
+    crowd.iter().for_each(|(session, _)| world.subscribes(*session, 1));
+    let (other, sink) = world.joins();
+    world.subscribes(other, 2);
+    world.publishes(1, 1);
+    let taken = world.fanouts.next();
+    assert!((1..5).contains(&taken.delivery.delivered), "{taken:?}");
+    world.publishes(2, 7);
+    assert_eq!(sink.texts(), [text(2, 7)]);
+    let mut delivered = taken.delivery.delivered;
+    while !world.fanouts.is_empty() {
+        delivered += world.fanouts.next().delivery.delivered;
+    }
+    assert_eq!(delivered, 200);
+    assert!(crowd.iter().all(|(_, sink)| sink.texts() == [text(1, 1)]));
+}
+
+#[test]
+fn two_long_fan_outs_take_turns() {
+    let mut world = World::new(10);
+    for room in [1, 2] {
+        for _ in 0..20 {
+            let (session, _) = world.joins();
+            world.subscribes(session, room);
+        }
+        world.publishes(room, 1_000_000_000);
+    }
+    let mut turns = Vec::new();
+    while let Some((channel, _)) = world.fanouts.channels.front() {
+        turns.push(channel.clone());
+        world.fanouts.next();
+    }
+    assert!(turns.len() >= 20 && turns.windows(2).all(|pair| pair[0] != pair[1]), "{turns:?}");
+}
+
+#[test]
+fn a_gap_waits_behind_what_came_before_it() {
+    let mut world = World::new(10);
+    let sinks: Vec<_> = (0..20).map(|_| world.joins()).collect();
+    sinks.iter().for_each(|(session, _)| world.subscribes(*session, 1));
+    world.publishes(1, 1);
+    let (frame, receivers) =
+        world.registry.announce_gap(&channel(1), GapReason::LinkLost, None, true).unwrap();
+    world.fanouts.add_gap(channel(1), frame, receivers);
+    world.publishes(1, 2);
+    while !world.fanouts.is_empty() {
+        world.fanouts.next();
+    }
+    let gap = r#"{"op":8,"channel":"room:1","reason":"link_lost"}"#.to_owned();
+    assert!(sinks.iter().all(|(_, sink)| sink.texts() == [text(1, 1), gap.clone(), text(1, 2)]));
+}
+
+#[test]
+fn what_a_fan_out_holds_is_given_back_when_it_ends() {
+    let mut world = World::new(1);
+    for _ in 0..3 {
+        let (session, _) = world.joins();
+        world.subscribes(session, 1);
+    }
+    world.publishes(1, 11);
+    let released: Vec<_> =
+        std::iter::from_fn(|| (!world.fanouts.is_empty()).then(|| world.fanouts.next().released_bytes))
+            .collect();
+    assert_eq!(released, [0, 0, 1]);
+}
+
+/// What happens next: (session, room).
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Subscribe(u8, u8),
+    Unsubscribe(u8, u8),
+    Leave(u8),
+    Publish(u8),
+    Turn,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (session, room) = (0_u8..5, 0_u8..3);
+    prop_oneof![
+        3 => (session.clone(), room.clone()).prop_map(|(s, r)| Step::Subscribe(s, r)),
+        1 => (session.clone(), room.clone()).prop_map(|(s, r)| Step::Unsubscribe(s, r)),
+        1 => session.prop_map(Step::Leave),
+        4 => room.prop_map(Step::Publish),
+        3 => Just(Step::Turn),
+    ]
+}
+
+proptest! {
+    /// Against the same without turns: on each channel everybody gets the same, in the same order, and nothing
+    /// behind the answer to an Unsubscribe.
+    #[test]
+    fn turns_change_when_and_nothing_else(
+        steps in proptest::collection::vec(step(), 1..80),
+        turn_bytes in 1_usize..200,
+    ) {
+        let (mut with, mut without) = (World::new(turn_bytes), World::new(usize::MAX));
+        let mut sessions: BTreeMap<u8, [(SessionKey, Recorder); 2]> = BTreeMap::new();
+        let mut gone = Vec::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Subscribe(session, room) => {
+                    let both = sessions.entry(session).or_insert_with(|| [with.joins(), without.joins()]);
+                    with.subscribes(both[0].0, room);
+                    without.subscribes(both[1].0, room);
+                }
+                Step::Unsubscribe(session, room) => {
+                    let Some(both) = sessions.get(&session) else { continue };
+                    with.unsubscribes(both[0].0, room);
+                    without.unsubscribes(both[1].0, room);
+                }
+                Step::Leave(session) => {
+                    let Some([(one, had), (other, would_have)]) = sessions.remove(&session) else { continue };
+                    with.fanouts.remove(one);
+                    let _ = with.registry.leave(one);
+                    let _ = without.registry.leave(other);
+                    gone.push((had, would_have));
+                }
+                Step::Publish(room) => {
+                    with.publishes(room, number);
+                    without.publishes(room, number);
+                }
+                Step::Turn => drop(with.fanouts.next()),
+            }
+        }
+        while !with.fanouts.is_empty() {
+            with.fanouts.next();
+        }
+        let on = |sink: &Recorder, room: u8| -> Vec<String> {
+            let (name, answer) = (format!("room:{room}\""), format!("answer {room}"));
+            sink.texts().into_iter().filter(|text| text.contains(&name) || text.contains(&answer)).collect()
+        };
+        for [(_, had), (_, would_have)] in sessions.values() {
+            for room in 0..3 {
+                prop_assert_eq!(on(had, room), on(would_have, room));
+            }
+        }
+        // Who has left may have got less, never something else.
+        for (had, would_have) in gone {
+            for room in 0..3 {
+                prop_assert!(on(&would_have, room).starts_with(&on(&had, room)));
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What fits into an inbox, and what is told of the rest.
+
+use super::*;
+
+/// A mailbox that can be looked into.
+#[derive(Debug, Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<HubInput>>>);
+
+impl Mailbox for Recorder {
+    fn push(&self, message: HubInput) {
+        self.0.lock().unwrap().push(message);
+    }
+}
+
+/// An inbox with room for a few publications.
+struct World {
+    inbox: HubInbox<Recorder>,
+    mailbox: Recorder,
+    budget: Arc<InboxBudget>,
+    metrics: Metrics,
+}
+
+impl World {
+    fn with_room_for(publications: usize) -> Self {
+        let (metrics, mailbox) = (Metrics::default(), Recorder::default());
+        let limit_bytes = publications * publication("room:1", 0).queued_bytes();
+        let budget = Arc::new(InboxBudget::new(limit_bytes, &metrics));
+        let inbox = HubInbox::new(mailbox.clone(), Arc::clone(&budget));
+        Self { inbox, mailbox, budget, metrics }
+    }
+
+    fn comes(&self, channel: &str, number: usize) -> Result<(), InboxFull> {
+        self.inbox.offer(HubEvent::Publication(Arc::new(publication(channel, number))))
+    }
+
+    /// The hub deals with all that is in its mailbox: a line each.
+    fn dealt_with(&self) -> Vec<String> {
+        let events = std::mem::take(&mut *self.mailbox.0.lock().unwrap());
+        events.into_iter().map(|event| self.deal_with(event)).collect()
+    }
+
+    fn deal_with(&self, input: HubInput) -> String {
+        match input {
+            HubInput::Broker(HubEvent::Publication(publication)) => {
+                self.budget.release(publication.queued_bytes());
+                format!("{} {}", publication.channel(), publication.message())
+            }
+            HubInput::Broker(HubEvent::Gap { channel, reason, position: None }) => {
+                self.budget.gap_told(&channel);
+                format!("{channel} {}", reason.label())
+            }
+            HubInput::Broker(HubEvent::Link { is_up }) => format!("link {is_up}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Numbers have one digit, so all are equally long.
+fn publication(channel: &str, number: usize) -> Publication {
+    let channel = ChannelName::parse(channel).unwrap();
+    Publication::decode(channel, number.to_string().as_bytes(), 10_000).unwrap()
+}
+
+const FULL: Result<(), InboxFull> = Err(InboxFull);
+
+#[test]
+fn an_inbox_is_bounded_and_tells_one_gap_for_each_channel() {
+    let world = World::with_room_for(2);
+    assert_eq!([1, 2].map(|number| world.comes("room:1", number)), [Ok(()), Ok(())]);
+    assert_eq!([3, 4].map(|number| world.comes("room:1", number)), [FULL, FULL]);
+    assert_eq!(world.comes("room:2", 5), FULL);
+    assert_eq!(world.metrics.hub_inbox_bytes.get(), 2 * publication("room:1", 0).queued_bytes() as i64);
+    assert_eq!(world.dealt_with(), ["room:1 1", "room:1 2", "room:1 overflow", "room:2 overflow"]);
+    assert_eq!(world.metrics.hub_inbox_bytes.get(), 0);
+}
+
+#[test]
+fn a_channel_is_refused_until_its_gap_was_told() {
+    let world = World::with_room_for(1);
+    assert_eq!([1, 2].map(|number| world.comes("room:1", number)), [Ok(()), FULL]);
+    let gap = world.mailbox.0.lock().unwrap().pop().unwrap();
+    assert_eq!(world.dealt_with(), ["room:1 1"]);
+    assert_eq!(world.comes("room:1", 3), FULL, "it would overtake its gap");
+    assert_eq!(world.comes("room:2", 4), Ok(()), "others are not refused");
+    assert_eq!(world.dealt_with(), ["room:2 4"]);
+    assert_eq!(world.deal_with(gap), "room:1 overflow");
+    assert_eq!(world.comes("room:1", 5), Ok(()));
+    assert_eq!(world.dealt_with(), ["room:1 5"]);
+}
+
+#[test]
+fn one_publication_always_fits() {
+    let world = World::with_room_for(0);
+    assert_eq!([1, 2].map(|number| world.comes("room:1", number)), [Ok(()), FULL]);
+    assert_eq!(world.dealt_with(), ["room:1 1", "room:1 overflow"]);
+    assert_eq!(world.comes("room:1", 3), Ok(()));
+}
+
+#[test]
+fn what_the_hub_holds_counts_against_the_bound() {
+    let world = World::with_room_for(1);
+    world.budget.hold(1);
+    assert_eq!(world.comes("room:1", 1), FULL);
+    world.budget.release(1);
+    assert_eq!(world.dealt_with(), ["room:1 overflow"]);
+    assert_eq!(world.comes("room:1", 2), Ok(()));
+}
+
+#[test]
+fn a_full_inbox_takes_everything_but_publications() {
+    let world = World::with_room_for(1);
+    assert_eq!([1, 2].map(|number| world.comes("room:1", number)), [Ok(()), FULL]);
+    assert_eq!(world.inbox.offer(HubEvent::Link { is_up: false }), Ok(()));
+    assert_eq!(world.dealt_with(), ["room:1 1", "room:1 overflow", "link false"]);
+}

@@ -1,0 +1,50 @@
+//! A session's way out that remembers what was sent, for tests.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::registry::FrameSink;
+
+/// Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Recorder(Rc<(RefCell<Vec<String>>, Cell<bool>)>);
+
+impl Recorder {
+    /// The payloads of all frames so far.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.0.0.borrow().clone()
+    }
+
+    /// The messages since the last look; `gap:` and the reason where something may be missing.
+    pub(super) fn take_messages(&self) -> Vec<String> {
+        self.0.0.take().iter().map(|text| message(text)).collect()
+    }
+
+    /// Whether the session was found to be too slow.
+    pub(super) fn is_overflowed(&self) -> bool {
+        self.0.1.get()
+    }
+}
+
+fn message(text: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(text).unwrap();
+    match json["op"].as_u64() {
+        Some(3) => json["message"].to_string(),
+        Some(8) => format!("gap: {}", json["reason"].as_str().unwrap()),
+        _ => text.to_owned(),
+    }
+}
+
+impl FrameSink for Recorder {
+    fn send(&self, frame: Bytes) -> bool {
+        let text = std::str::from_utf8(&frame[2..]).unwrap().to_owned();
+        self.0.0.borrow_mut().push(text);
+        !self.is_overflowed()
+    }
+
+    fn overflow(&self) {
+        self.0.1.set(true);
+    }
+}

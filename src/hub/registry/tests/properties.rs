@@ -1,0 +1,153 @@
+//! Whatever sessions do: every member and nobody else gets each publication once and in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What a test does next: (session, channel).
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Connect(u8),
+    Leave(u8),
+    Subscribe(u8, u8),
+    Unsubscribe(u8, u8),
+    Confirm(u8),
+    /// Its client is told.
+    Tell(u8, u8),
+    GoLive(u8, u8),
+    Deliver(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (session, room) = (0_u8..6, 0_u8..4);
+    prop_oneof![
+        session.clone().prop_map(Step::Connect),
+        session.clone().prop_map(Step::Leave),
+        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Subscribe(s, r)),
+        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Unsubscribe(s, r)),
+        room.clone().prop_map(Step::Confirm),
+        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Tell(s, r)),
+        (session, room.clone()).prop_map(|(s, r)| Step::GoLive(s, r)),
+        room.prop_map(Step::Deliver),
+    ]
+}
+
+fn name(room: u8) -> ChannelName {
+    channel(&format!("room:{room}"))
+}
+
+/// How far a subscription is, and what it holds.
+#[derive(Debug, Default)]
+struct Member {
+    is_told: bool,
+    is_live: bool,
+    held: Vec<String>,
+}
+
+/// A registry beside the obvious model: a set of (session, room), and for each what it should have received.
+struct Modelled {
+    registry: Registry<Recorder>,
+    sinks: BTreeMap<u8, (SessionKey, Recorder)>,
+    expected: BTreeMap<u8, Vec<String>>,
+    on: BTreeMap<(u8, u8), Member>,
+    confirmed: BTreeSet<u8>,
+}
+
+impl Modelled {
+    fn take(&mut self, number: usize, step: Step) {
+        match step {
+            Step::Connect(session) => {
+                self.sinks.entry(session).or_insert_with(|| {
+                    let sink = Recorder::default();
+                    (self.registry.connect(Version::V1, sink.clone()), sink)
+                });
+            }
+            Step::Leave(session) => {
+                let Some((key, _)) = self.sinks.remove(&session) else { return };
+                let left = self.registry.leave(key);
+                self.on.retain(|(member, _), _| *member != session);
+                left.iter().for_each(|vacated| self.assert_vacated(vacated));
+                self.expected.remove(&session);
+            }
+            Step::Subscribe(session, room) => {
+                let Some((key, _)) = self.sinks.get(&session) else { return };
+                let is_new = self.registry.subscribe(*key, &name(room), None, 1);
+                assert_eq!(is_new, !self.on.contains_key(&(session, room)));
+                self.on.entry((session, room)).or_default();
+            }
+            Step::Unsubscribe(session, room) => {
+                let Some((key, _)) = self.sinks.get(&session) else { return };
+                let vacated = self.registry.unsubscribe(*key, &name(room));
+                assert_eq!(vacated.is_some(), self.on.remove(&(session, room)).is_some());
+                vacated.iter().for_each(|vacated| self.assert_vacated(vacated));
+            }
+            Step::Confirm(room) => {
+                self.registry.confirm(&name(room), Some(START));
+                self.confirmed.insert(room);
+            }
+            Step::Tell(session, room) => {
+                let Some((key, _)) = self.sinks.get(&session) else { return };
+                if let Some(pending) = self.registry.pending(*key, &name(room)) {
+                    pending.settle([].into());
+                    pending.tell(true);
+                }
+                self.on.get_mut(&(session, room)).into_iter().for_each(|member| member.is_told = true);
+            }
+            Step::GoLive(session, room) => {
+                let Some((key, _)) = self.sinks.get(&session) else { return };
+                self.registry.go_live(*key, &name(room));
+                let member = self.on.get_mut(&(session, room)).filter(|member| member.is_told);
+                if let Some(Member { is_live, held, .. }) = member {
+                    *is_live = true;
+                    self.expected.entry(session).or_default().append(held);
+                }
+            }
+            Step::Deliver(room) => self.deliver(room, number),
+        }
+        self.confirmed.retain(|room| self.on.keys().any(|(_, other)| other == room));
+        assert_eq!(self.registry.subscriptions(), self.on.len());
+        assert_eq!(self.registry.sessions(), self.sinks.len());
+    }
+
+    fn deliver(&mut self, room: u8, number: usize) {
+        let publication = publication(&format!("room:{room}"), &number.to_string());
+        let (delivery, _) = self.registry.deliver(&publication, |_| false);
+        let members = self.on.iter_mut().filter(|((_, other), _)| *other == room);
+        if !self.confirmed.contains(&room) {
+            assert_eq!(delivery, Delivery::default());
+            return;
+        }
+        for ((session, _), Member { is_live, held, .. }) in members {
+            if *is_live { self.expected.entry(*session).or_default() } else { held }.push(number.to_string());
+        }
+    }
+
+    fn assert_vacated(&self, vacated: &Vacated) {
+        let is_empty = !self.on.keys().any(|(_, room)| name(*room) == vacated.channel);
+        assert_eq!(vacated.is_empty, is_empty);
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_member_gets_each_publication_once_and_in_order(
+        steps in proptest::collection::vec(step(), 1..120),
+    ) {
+        let mut modelled = Modelled {
+            registry: Registry::new(1_000),
+            sinks: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            on: BTreeMap::new(),
+            confirmed: BTreeSet::new(),
+        };
+        for (number, step) in steps.into_iter().enumerate() {
+            modelled.take(number, step);
+        }
+        for (session, (_, sink)) in &modelled.sinks {
+            let expected = modelled.expected.remove(session).unwrap_or_default();
+            prop_assert_eq!(sink.take_messages(), expected);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Carries out what a conversation asks for: once for the actor, and once for the simulation.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::hub::messages::{HubInput, SessionEvent};
+use protocol::Now;
+use protocol::close::CloseCode;
+use protocol::conversation::{Action, Conversation, Input, Token};
+
+/// What a session reaches.
+pub(crate) trait SessionPorts {
+    /// Sends a prepared frame to the client.
+    fn send(&mut self, frame: Bytes);
+    /// Sends Close; nothing follows.
+    fn close(&mut self, code: CloseCode);
+    /// Tells the hub.
+    fn tell_hub(&mut self, input: HubInput);
+    /// Checks a token. The result is the conversation's next input.
+    fn authenticate(&mut self, token: &Token) -> Input<'static>;
+}
+
+/// Feeds a conversation and carries out all that it answers before anything else happens.
+pub(crate) fn drive(
+    conversation: &mut Conversation,
+    now: Now,
+    input: Input<'_>,
+    ports: &mut impl SessionPorts,
+) {
+    let mut actions = Vec::new();
+    conversation.on(now, input, &mut actions);
+    let mut answers = VecDeque::new();
+    loop {
+        for action in actions.drain(..) {
+            answers.extend(perform(conversation, action, ports));
+        }
+        let Some(answer) = answers.pop_front() else { break };
+        conversation.on(now, answer, &mut actions);
+    }
+}
+
+/// Carries out one action. Returns what it answers, if it does.
+pub(crate) fn perform(
+    conversation: &Conversation,
+    action: Action,
+    ports: &mut impl SessionPorts,
+) -> Option<Input<'static>> {
+    let (session, version) = (conversation.session(), conversation.version());
+    match action {
+        Action::Send(event) => ports.send(event.to_frame(version)),
+        Action::Close(code) => ports.close(code),
+        Action::Authenticate(token) => return Some(ports.authenticate(&token)),
+        Action::Join { channels } => ports.tell_hub(HubInput::Join { session, channels }),
+        Action::Subscribe(wanted) => ports.tell_hub(HubInput::Subscribe { session, wanted }),
+        Action::Unsubscribe { channel, answer } => {
+            let answer = answer.to_frame(version);
+            ports.tell_hub(HubInput::Unsubscribe { session, channel, answer });
+        }
+        Action::GoLive(channel) => ports.tell_hub(HubInput::GoLive { session, channel }),
+    }
+    None
+}
+
+impl From<SessionEvent> for Input<'static> {
+    fn from(event: SessionEvent) -> Self {
+        match event {
+            SessionEvent::Joined(states) => Self::Joined(states),
+            SessionEvent::Subscribed { channel, ticket, state } => {
+                Self::Subscribed { channel, ticket, state }
+            }
+            SessionEvent::Drain { after_ms } => Self::Drain { after_ms },
+            SessionEvent::Disconnect => Self::Disconnected,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A hub's core, with a mailbox in place of its actor's.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use super::client::Socket;
+use super::plan::{Plan, Sabotage};
+use crate::broker::link::LinkCore;
+use crate::broker::{Cut, HubEvent, HubId, SubscribeAck};
+use crate::hub::core::{HubCore, HubRules};
+use crate::hub::inbox::{HubInbox, InboxBudget, Mailbox};
+use crate::hub::messages::HubInput;
+use crate::metrics::Metrics;
+use protocol::event::GapReason;
+use protocol::position::Position;
+use protocol::{SessionId, Version};
+
+pub(super) struct Hub {
+    pub(super) id: HubId,
+    pub(super) core: HubCore<Socket>,
+    pub(super) mailbox: SharedMailbox,
+}
+
+/// What waits for a hub, in order.
+#[derive(Clone)]
+pub(super) struct SharedMailbox(Arc<Mutex<VecDeque<HubInput>>>, Sabotage);
+
+impl Hub {
+    pub(super) fn new(link: &mut LinkCore, rules: HubRules, plan: &Plan, metrics: &Metrics) -> Self {
+        let budget = Arc::new(InboxBudget::new(plan.inbox_bytes, metrics));
+        let mailbox = SharedMailbox(Arc::default(), plan.sabotage);
+        let inbox = HubInbox::new(mailbox.clone(), Arc::clone(&budget));
+        Self { id: link.attach(Arc::new(inbox)), core: HubCore::new(rules, budget, metrics), mailbox }
+    }
+
+    /// A session has been opened.
+    pub(super) fn connect(&mut self, session: SessionId, socket: Socket) {
+        self.core.connect(session, Version::V2, socket);
+    }
+
+    pub(super) fn send(&self, input: HubInput) {
+        self.mailbox.push(input);
+    }
+}
+
+impl SharedMailbox {
+    pub(super) fn pop(&self) -> Option<HubInput> {
+        self.0.lock().unwrap().pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
+    }
+}
+
+impl Mailbox for SharedMailbox {
+    fn push(&self, mut message: HubInput) {
+        match (&mut message, self.1) {
+            (HubInput::Broker(HubEvent::Gap { reason: GapReason::Overflow, .. }), Sabotage::Secrecy) => {
+                return;
+            }
+            (HubInput::Broker(HubEvent::Subscribed(acks)), Sabotage::EarlyCut) => {
+                acks.iter_mut().for_each(too_early);
+            }
+            _ => {}
+        }
+        self.0.lock().unwrap().push_back(message);
+    }
+}
+
+/// The subscription seems to begin one message before it does.
+fn too_early(ack: &mut SubscribeAck) {
+    if let Cut::At(Position { epoch, offset: offset @ 1.. }) = ack.cut {
+        ack.cut = Cut::At(Position { epoch, offset: offset - 1 });
+    }
+}

@@ -1,0 +1,177 @@
+//! A Redis in memory: what `gateway.lua`, `gateway_mark.lua` and `history.rs` ask of it, and what may happen to it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use protocol::channel::ChannelName;
+use protocol::history::{Entry, Page, Tail};
+use protocol::position::Position;
+use protocol::publication::Publication;
+
+/// One server, from the outside.
+pub(super) struct Server {
+    /// Its clock in Unix milliseconds.
+    pub(super) clock_ms: u64,
+    data: Data,
+    /// What a crash would leave.
+    saved: Data,
+    function: Function,
+    /// How many messages a history keeps.
+    history_size: usize,
+    ttl_ms: u64,
+}
+
+#[derive(Clone, Default)]
+struct Data {
+    streams: BTreeMap<ChannelName, Stream>,
+    /// Since when the data has been whole.
+    marker_ms: Option<u64>,
+}
+
+#[derive(Clone)]
+struct Stream {
+    entries: VecDeque<Stored>,
+    last: Position,
+    expires_ms: u64,
+}
+
+#[derive(Clone)]
+struct Stored {
+    position: Position,
+    after: Option<Position>,
+    publication: Arc<Publication>,
+}
+
+/// The variables of the Lua function, which live as long as the process.
+#[derive(Default)]
+struct Function {
+    incarnation: Option<u64>,
+    last_epoch: u64,
+    begun: BTreeSet<ChannelName>,
+}
+
+impl Server {
+    pub(super) fn new(clock_ms: u64, history_size: usize, ttl_ms: u64) -> Self {
+        let (data, saved, function) = (Data::default(), Data::default(), Function::default());
+        Self { clock_ms, data, saved, function, history_size, ttl_ms }
+    }
+
+    /// Redis removes a key when its time is over, or when somebody asks for it then.
+    fn expire(&mut self, channel: &ChannelName) {
+        let now = self.clock_ms;
+        if self.data.streams.get(channel).is_some_and(|stream| now > stream.expires_ms) {
+            self.data.streams.remove(channel);
+        }
+    }
+
+    /// `gateway_publish`.
+    pub(super) fn append(&mut self, channel: &ChannelName, number: u64) -> Position {
+        self.expire(channel);
+        let now = self.clock_ms;
+        let function = &mut self.function;
+        let incarnation = *function.incarnation.get_or_insert_with(|| now.max(function.last_epoch + 1));
+        let last = self.data.streams.get(channel).map(|stream| stream.last);
+        let (position, after) = match last {
+            None => (function.begin(channel, now), None),
+            Some(last) if (incarnation..=function.last_epoch).contains(&last.epoch) => {
+                (Position { epoch: last.epoch, offset: last.offset + 1 }, None)
+            }
+            Some(last) => (function.begin(channel, now.max(last.epoch + 1)), Some(last)),
+        };
+        let payload = format!("@{position} {number}");
+        let publication = Publication::decode(channel.clone(), payload.as_bytes(), 100).unwrap();
+        let stored = Stored { position, after, publication: Arc::new(publication) };
+        let stream = self.data.streams.entry(channel.clone()).or_insert_with(|| Stream {
+            entries: VecDeque::new(),
+            last: position,
+            expires_ms: 0,
+        });
+        stream.entries.push_back(stored);
+        stream.last = position;
+        stream.expires_ms = now + self.ttl_ms;
+        while stream.entries.len() > self.history_size {
+            stream.entries.pop_front();
+        }
+        position
+    }
+
+    /// The last position of a history (`XREVRANGE … COUNT 1`).
+    pub(super) fn tail(&mut self, channel: &ChannelName) -> Tail {
+        self.expire(channel);
+        let last = self.data.streams.get(channel).and_then(|stream| stream.entries.back());
+        last.map_or(Tail::Nothing, |last| Tail::At(last.position))
+    }
+
+    /// What `history::page` reads.
+    pub(super) fn page(&mut self, channel: &ChannelName, since: Position, max: usize) -> Page {
+        let tail = match self.tail(channel) {
+            Tail::At(tail) => tail,
+            Tail::Nothing => Position::before(self.clock_ms),
+        };
+        let stored = self.data.streams.get(channel).into_iter().flat_map(|stream| &stream.entries);
+        let entries = stored.filter(|stored| stored.position > since).take(max).map(|stored| Entry {
+            position: stored.position,
+            after: stored.after,
+            publication: Some(Arc::clone(&stored.publication)),
+        });
+        Page { entries: entries.collect(), tail, whole_since_ms: self.whole_since_ms() }
+    }
+
+    /// Since when no history can have come and gone unseen.
+    pub(super) fn whole_since_ms(&self) -> u64 {
+        let marker_ms = self.data.marker_ms.unwrap_or(u64::MAX);
+        marker_ms.max(self.clock_ms.saturating_sub(self.ttl_ms))
+    }
+
+    /// `gateway_mark`.
+    pub(super) fn mark(&mut self) {
+        self.data.marker_ms.get_or_insert(self.clock_ms + 1);
+    }
+
+    /// The data reaches the disk, or the next primary.
+    pub(super) fn save(&mut self) {
+        self.saved = self.data.clone();
+    }
+
+    /// A new life, with all the data.
+    pub(super) fn restart(&mut self) {
+        self.function = Function::default();
+    }
+
+    /// A new life, without what was not saved.
+    pub(super) fn restart_with_lost_end(&mut self) {
+        self.restart();
+        self.data = self.saved.clone();
+    }
+
+    /// A new life without data.
+    pub(super) fn restart_empty(&mut self) {
+        self.restart();
+        self.data = Data::default();
+    }
+
+    /// `FLUSHALL`: the function stays.
+    pub(super) fn flush(&mut self) {
+        self.data = Data::default();
+    }
+
+    /// `DEL`.
+    pub(super) fn delete(&mut self, channel: &ChannelName) {
+        self.data.streams.remove(channel);
+    }
+}
+
+impl Function {
+    /// The first position of a channel's next epoch.
+    fn begin(&mut self, channel: &ChannelName, not_before: u64) -> Position {
+        if not_before > self.last_epoch {
+            self.last_epoch = not_before;
+            self.begun.clear();
+        } else if self.begun.contains(channel) {
+            self.last_epoch += 1;
+            self.begun.clear();
+        }
+        self.begun.insert(channel.clone());
+        Position { epoch: self.last_epoch, offset: 1 }
+    }
+}

@@ -1,0 +1,326 @@
+//! One replica: the cores of its link and its hubs, as their drivers drive them, with every await a step of its own.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::connection::{BatchStep, Connection, Push, Read, Received};
+use super::hub::Hub;
+use super::plan::{Plan, Sabotage};
+use super::redis::Server;
+use crate::broker::link::{LinkCore, LinkLimits, PageWork, ReadFailure, TailsRead};
+use crate::hub::core::{HubAction, HubRules};
+use crate::hub::inbox::Mailbox as _;
+use crate::hub::messages::{HubInput, SessionEvent};
+use crate::hub::registry::SessionKey;
+use crate::metrics::Metrics;
+use protocol::SessionId;
+use protocol::channel::ChannelName;
+use protocol::publication::Payload;
+
+/// Channels of one batch.
+const MAX_BATCH: usize = 2;
+
+pub(super) struct Replica {
+    link: LinkCore,
+    connection: Option<Connection>,
+    /// Whether the link may have something to subscribe; found out by asking.
+    may_subscribe: bool,
+    may_read: bool,
+    pub(super) hubs: Vec<Hub>,
+    plan: Rc<Plan>,
+}
+
+/// What can happen on a replica next.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ReplicaStep {
+    /// The link is connected.
+    Connect,
+    /// It looks what is to be subscribed.
+    TakeBatch,
+    /// It looks what is to be read.
+    TakeRead,
+    /// The server carries out a subscription or an unsubscription.
+    Change,
+    /// The server carries out a reading command, or a part of it.
+    Execute(usize),
+    /// An answer comes back.
+    Answer(usize),
+    /// The next thing that the server has sent arrives.
+    Carry,
+    /// A message that has arrived is handed over.
+    Receive,
+    /// A deadline of the link has come.
+    LinkDeadline,
+    /// A hub takes its next message.
+    Hub(usize),
+    /// The next part of a fan-out is written.
+    Fanout(usize),
+    /// A deadline of a hub has come.
+    HubDeadline(usize),
+}
+
+/// What sessions are told.
+pub(super) type Told = Vec<(SessionId, SessionEvent)>;
+
+impl Replica {
+    pub(super) fn new(plan: &Rc<Plan>, metrics: &Metrics) -> Self {
+        let limits = LinkLimits { payload_bytes: plan.payload_bytes, ring_bytes: plan.ring_bytes };
+        let mut link = LinkCore::new(limits, metrics);
+        let rules = HubRules {
+            recovery: plan.recovery,
+            answer_timeout: plan.answer_timeout,
+            max_held: plan.max_held,
+            turn_bytes: plan.turn_bytes,
+        };
+        let hubs = (0..plan.hubs).map(|_| Hub::new(&mut link, rules, plan, metrics)).collect();
+        Self { link, connection: None, may_subscribe: false, may_read: false, hubs, plan: Rc::clone(plan) }
+    }
+
+    /// The server has published something.
+    pub(super) fn publish(&mut self, channel: &ChannelName, payload: &Rc<str>) {
+        if let Some(connection) = self.connection.as_mut().filter(|one| one.subscribed.contains(channel)) {
+            connection.wire.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
+        }
+    }
+
+    /// The next message on the wire is lost, as if it had never been sent.
+    pub(super) fn lose_one(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        if let Some(Push::Message(..)) = connection.wire.front() {
+            connection.wire.pop_front();
+        }
+    }
+
+    /// The connections break: all that is on the way is lost.
+    pub(super) fn cut(&mut self, now: Instant) {
+        let Some(connection) = self.connection.take() else { return };
+        if self.plan.sabotage == Sabotage::Resignation {
+            for read in connection.reads {
+                if let Read::Page { work: work @ PageWork::Client(_), .. } = read {
+                    self.link.on_page(work, Err(ReadFailure::Data), now);
+                }
+            }
+        }
+        self.link.disconnected();
+    }
+
+    /// The connection for histories breaks: what was asked for is asked for again.
+    pub(super) fn cut_reads(&mut self, now: Instant) {
+        let reads = self.connection.as_mut().map(|connection| std::mem::take(&mut connection.reads));
+        reads.into_iter().flatten().for_each(|read| self.answer(read, Some(ReadFailure::Later), now));
+    }
+
+    /// Has all channels compared with their histories.
+    pub(super) fn check_histories(&mut self) {
+        self.link.subscribed().iter().for_each(|channel| self.link.verify(channel));
+        self.may_read = true;
+    }
+
+    /// When something is due that waits for nothing else.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let hubs = self.hubs.iter().filter_map(|hub| hub.core.next_deadline());
+        let link = self.link.next_deadline().filter(|_| self.connection.is_some());
+        hubs.chain(link).min()
+    }
+
+    /// Appends everything that can happen now.
+    pub(super) fn steps(&self, now: Instant, steps: &mut Vec<ReplicaStep>) {
+        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        for (index, hub) in self.hubs.iter().enumerate() {
+            if !hub.mailbox.is_empty() {
+                steps.push(ReplicaStep::Hub(index));
+            }
+            if hub.core.has_fanouts() {
+                steps.push(ReplicaStep::Fanout(index));
+            }
+            if is_due(hub.core.next_deadline()) {
+                steps.push(ReplicaStep::HubDeadline(index));
+            }
+        }
+        let Some(connection) = &self.connection else { return steps.push(ReplicaStep::Connect) };
+        if is_due(self.link.next_deadline()) {
+            steps.push(ReplicaStep::LinkDeadline);
+        }
+        match &connection.batch {
+            None if self.may_subscribe => steps.push(ReplicaStep::TakeBatch),
+            Some((_, BatchStep::Subscribe | BatchStep::Unsubscribe)) => steps.push(ReplicaStep::Change),
+            None | Some(_) => {}
+        }
+        if self.may_read {
+            steps.push(ReplicaStep::TakeRead);
+        }
+        for (index, read) in connection.reads.iter().enumerate() {
+            let is_executed = read.is_executed();
+            steps.push(if is_executed { ReplicaStep::Answer(index) } else { ReplicaStep::Execute(index) });
+        }
+        if !connection.wire.is_empty() {
+            steps.push(ReplicaStep::Carry);
+        }
+        if !connection.received.is_empty() {
+            steps.push(ReplicaStep::Receive);
+        }
+    }
+
+    /// Takes a step. Where the server carries out a reading command, `failure` may happen to it.
+    pub(super) fn take(
+        &mut self,
+        step: ReplicaStep,
+        server: &mut Server,
+        now: Instant,
+        failure: Option<ReadFailure>,
+    ) -> Told {
+        match step {
+            ReplicaStep::Connect => {
+                self.connection = Some(Connection::default());
+                server.mark();
+                self.link.connected();
+                (self.may_subscribe, self.may_read) = (true, true);
+            }
+            ReplicaStep::TakeBatch => self.take_batch(),
+            ReplicaStep::TakeRead => self.take_read(),
+            ReplicaStep::Change => self.change(),
+            ReplicaStep::Execute(index) => self.execute(index, server, failure),
+            ReplicaStep::Answer(index) => {
+                let Some(connection) = &mut self.connection else { return Told::new() };
+                let read = connection.reads.remove(index);
+                self.answer(read, None, now);
+            }
+            ReplicaStep::Carry => self.carry(),
+            ReplicaStep::Receive => self.receive(),
+            ReplicaStep::LinkDeadline => {
+                self.link.deadline_passed(now);
+                self.may_read = true;
+            }
+            ReplicaStep::Hub(hub) => {
+                let input = self.hubs[hub].mailbox.pop();
+                return input.map(|input| self.hub(hub, input, now)).unwrap_or_default();
+            }
+            ReplicaStep::Fanout(hub) => return self.hub(hub, HubInput::FanoutTurn, now),
+            ReplicaStep::HubDeadline(hub) => return self.hub(hub, HubInput::DeadlinePassed, now),
+        }
+        Told::new()
+    }
+
+    fn hub(&mut self, index: usize, input: HubInput, now: Instant) -> Told {
+        let hub = &mut self.hubs[index];
+        let mut actions = Vec::new();
+        let names: Vec<(SessionId, SessionKey)> = hub.core.sessions().collect();
+        hub.core.on(now, input, &mut actions);
+        let mut told = Told::new();
+        for action in actions {
+            match action {
+                HubAction::Notify { session, event } => {
+                    let Some((name, _)) = names.iter().find(|(_, key)| *key == session) else { continue };
+                    if self.plan.sabotage == Sabotage::Impatience {
+                        hub.mailbox.push(HubInput::GoLive { session: *name, channel: None });
+                    }
+                    let is_late = matches!(event, SessionEvent::Subscribed { state, .. } if state.is_live());
+                    if self.plan.sabotage != Sabotage::Silence || !is_late {
+                        told.push((*name, event));
+                    }
+                }
+                HubAction::Subscribe { request, channels, verify } => {
+                    self.link.subscribe(hub.id, request, channels, verify);
+                }
+                HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
+                HubAction::Read(request) => self.link.read(hub.id, request),
+                HubAction::CancelRead { read, channel, since, cut } => {
+                    self.link.cancel(hub.id, read, (&channel, since, cut));
+                }
+            }
+        }
+        (self.may_subscribe, self.may_read) = (true, true);
+        told
+    }
+
+    fn take_batch(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let batch = self.link.next_batch(MAX_BATCH);
+        self.may_subscribe = batch.is_some();
+        connection.batch = batch.map(|batch| (batch, BatchStep::Subscribe));
+    }
+
+    fn take_read(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let work = self.link.next_read();
+        self.may_read = work.is_some();
+        connection.reads.extend(work.map(Read::new));
+    }
+
+    fn change(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let Some((batch, step)) = &mut connection.batch else { return };
+        match step {
+            BatchStep::Subscribe => {
+                connection.subscribed.extend(batch.subscribe.iter().cloned());
+                *step = BatchStep::Subscribing;
+            }
+            _ => {
+                batch.unsubscribe.iter().for_each(|channel| {
+                    connection.subscribed.remove(channel);
+                });
+                *step = BatchStep::Unsubscribing;
+            }
+        }
+        connection.wire.push_back(Push::Confirmed);
+    }
+
+    fn execute(&mut self, index: usize, server: &mut Server, failure: Option<ReadFailure>) {
+        let Some(connection) = &mut self.connection else { return };
+        connection.reads[index].execute(server, failure, self.plan.sabotage);
+    }
+
+    fn answer(&mut self, read: Read, failure: Option<ReadFailure>, now: Instant) {
+        match read {
+            Read::Tails { channels, now_ms, tails, whole_since_ms } => {
+                let read = match (failure, now_ms, whole_since_ms) {
+                    (None, Some(now_ms), Some(whole_since_ms)) => TailsRead { now_ms, whole_since_ms, tails },
+                    _ => TailsRead::failed(failure.unwrap_or(ReadFailure::Later), channels.len()),
+                };
+                self.link.on_tails(channels, read, now);
+            }
+            Read::Page { work, answer } => {
+                let outcome = failure.map_or_else(|| answer.unwrap_or(Err(ReadFailure::Later)), Err);
+                self.link.on_page(work, outcome, now);
+            }
+        }
+        self.may_read = true;
+    }
+
+    /// redis-rs tells confirmations at once, and queues messages. An unsubscription waits for those.
+    fn carry(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        match connection.wire.pop_front() {
+            Some(Push::Message(channel, payload)) => {
+                connection.received.push_back(Received::Message(channel, payload));
+            }
+            Some(Push::Confirmed) => match &mut connection.batch {
+                Some((_, BatchStep::Unsubscribing)) => connection.received.push_back(Received::AllTaken),
+                Some((batch, step)) if !batch.unsubscribe.is_empty() => *step = BatchStep::Unsubscribe,
+                _ => self.confirmed(),
+            },
+            None => {}
+        }
+    }
+
+    fn confirmed(&mut self) {
+        let batch = self.connection.as_mut().and_then(|connection| connection.batch.take());
+        if let Some((batch, _)) = batch {
+            self.link.confirmed(batch);
+        }
+        (self.may_subscribe, self.may_read) = (true, true);
+    }
+
+    fn receive(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        match connection.received.pop_front() {
+            Some(Received::Message(channel, payload)) => {
+                let payload = Payload::parse(payload.as_bytes(), 1_000).unwrap();
+                self.link.receive(channel.as_str(), payload);
+                self.may_read = true;
+            }
+            Some(Received::AllTaken) => self.confirmed(),
+            None => {}
+        }
+    }
+}
