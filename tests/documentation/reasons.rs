@@ -27,24 +27,17 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
         "gateway_publications_dropped_total",
         &[
             ("crates/protocol/src/publication.rs", "=> "),
-            ("src/broker/delivery.rs", "count_drop("),
-            ("src/broker/delivery.rs", "publications_dropped, "),
-            ("src/broker/delivery.rs", "UNKNOWN_CHANNEL: &str = "),
-            ("src/broker/redis/receive.rs", "drop_payload("),
-            ("src/hub/delivery.rs", "count_many(dropped, "),
+            ("src/broker/link/core.rs", "publications_dropped, "),
+            ("src/broker/memory/mod.rs", "publications_dropped, "),
+            ("src/broker/redis/receive.rs", "publications_dropped, "),
+            ("src/broker/redis/receive.rs", "Self::Panicked => "),
+            ("src/hub/core.rs", "count_many(dropped, "),
         ],
     ),
     ("gateway_rejected_total", &[("src/broker/redis/rejected.rs", ".count(")]),
-    ("gateway_link_losses_total", &[("src/broker/redis/loss.rs", "=> ")]),
+    ("gateway_link_losses_total", &[("src/broker/redis/link_error.rs", "=> ")]),
     ("gateway_gaps_total", &[("crates/protocol/src/event.rs", "GapReason")]),
-    (
-        "gateway_recoveries_total",
-        &[
-            ("src/broker/recovery.rs", "=> "),
-            ("src/hub/resumption.rs", "Err("),
-            ("src/hub/recovery.rs", "unwrap_or("),
-        ],
-    ),
+    ("gateway_recoveries_total", &[("src/broker/recovery.rs", "=> "), ("src/hub/core/resume.rs", "Some(")]),
 ];
 
 /// The texts that stand behind `beginning` in a source, its tests left out.
