@@ -42,7 +42,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
 
 /// The texts that stand behind `beginning` in a source, its tests left out.
 fn literals(source: &str, beginning: &str) -> BTreeSet<String> {
-    let source = source.split("#[cfg(test)]").next().unwrap();
+    let source = source.split("\n#[cfg(test)]\nmod tests").next().unwrap();
     // The reasons of gaps stand in the second of two lists of labels.
     let (source, beginning) = match source.split_once(&format!("pub enum {beginning} {{")) {
         Some((_, rest)) => (rest.split("\n}\n\nimpl ").nth(1).unwrap().split("\n}\n").next().unwrap(), "=> "),
