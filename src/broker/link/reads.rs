@@ -37,7 +37,7 @@ type Key = (ChannelName, Position, Position);
 struct Job {
     key: Key,
     user: ChannelName,
-    /// Who waits for it. Empty once all have left; then it is dropped at its next turn.
+    /// Who waits for it. Empty once all have left; then it is dropped, with a page on its way at its next turn.
     readers: Vec<(HubId, ReadId)>,
     recovery: Recovery,
     /// Bytes that are set aside for the page on its way.
@@ -96,11 +96,14 @@ impl ClientReads {
     }
 
     fn enqueue(&mut self, user: ChannelName, job: usize) {
-        let queue = self.queues.entry(user.clone()).or_default();
-        if queue.is_empty() {
-            self.turns.push_back(user);
+        match self.queues.entry(user) {
+            // It has its turn already, also where all that it waited for was cancelled.
+            Entry::Occupied(queue) => queue.into_mut().push_back(job),
+            Entry::Vacant(vacant) => {
+                self.turns.push_back(vacant.key().clone());
+                vacant.insert(VecDeque::from([job]));
+            }
         }
-        queue.push_back(job);
     }
 
     /// Nobody waits for this read any longer.
@@ -111,8 +114,15 @@ impl ClientReads {
         (channel, since, cut): (&ChannelName, Position, Position),
     ) {
         let key = (channel.clone(), since, cut);
-        if let Some(job) = self.by_key.get(&key).and_then(|job| self.jobs.get_mut(*job)) {
-            job.readers.retain(|reader| *reader != (hub, read));
+        let Some(index) = self.by_key.get(&key).copied() else { return };
+        let Some(job) = self.jobs.get_mut(index) else { return };
+        job.readers.retain(|reader| *reader != (hub, read));
+        // While the link is down nobody has a turn: jobs without readers would pile up until it is back.
+        if job.readers.is_empty() && job.reserved_bytes == 0 {
+            if let Some(queue) = self.queues.get_mut(&job.user) {
+                queue.retain(|waiting| *waiting != index);
+            }
+            self.remove(index);
         }
     }
 

@@ -96,7 +96,7 @@ pub(super) async fn page(
         return Err(ReadError::unexpected("a transaction was answered in part"));
     };
     let now_ms = time(now?)?;
-    let (marker, settings) = (text(marker?)?, text(settings?)?);
+    let (marker, settings) = (text_if_any(marker)?, text_if_any(settings)?);
     let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
     let max_bytes =
         dataset.settings.as_ref().map_or(options.max_payload_bytes, |settings| settings.max_payload_bytes);
@@ -162,6 +162,14 @@ fn text(answer: Value) -> Result<Option<Vec<u8>>, ReadError> {
         Value::BulkString(text) => Ok(Some(text)),
         Value::Nil => Ok(None),
         _ => Err(ReadError::unexpected("a key of the gateway is no text")),
+    }
+}
+
+/// `GET`'s answer. Where something else stands at the key, the history is not to blame: nothing is known of the data then.
+fn text_if_any(answer: RedisResult<Value>) -> Result<Option<Vec<u8>>, ReadError> {
+    match answer.map_err(ReadError::from).and_then(text) {
+        Err(ReadError::Data(_)) => Ok(None),
+        other => other,
     }
 }
 

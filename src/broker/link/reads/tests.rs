@@ -177,6 +177,21 @@ fn a_read_that_is_cancelled_on_its_way_is_not_read_on() {
 }
 
 #[test]
+fn cancelled_reads_take_no_memory_while_nobody_has_a_turn() {
+    let mut reads = with([request(1, "room:1")]);
+    for read in 2..100 {
+        assert!(reads.add(HUB, request(read, &format!("room:{read}"))).is_none());
+        reads.cancel(HUB, read, (&channel(&format!("room:{read}")), at(1), at(5)));
+    }
+    assert_eq!((reads.jobs.len(), reads.by_key.len(), reads.turns.len()), (1, 1, 1));
+    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
+    assert!(reads.add(HUB, request(1, "room:1")).is_none());
+    let next = reads.next().unwrap();
+    assert_eq!(offsets(&reads.on_page(next.job, &page(2..=5)).unwrap()), [2, 3, 4, 5]);
+    assert_empty(&mut reads);
+}
+
+#[test]
 fn a_cancelled_read_that_is_asked_for_again_is_made() {
     let mut reads = with([request(1, "room:1")]);
     reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));

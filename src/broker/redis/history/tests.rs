@@ -194,3 +194,15 @@ async fn a_failed_read_says_whose_trouble_it_is() {
     assert!(matches!(error, ReadError::Connection(_)), "{error:?}");
     assert!(matches!(tails(&mut redis.commands, &redis.options, &keys).await, Err(ReadError::Connection(_))));
 }
+
+#[tokio::test]
+async fn wrong_marker_and_settings_keys_leave_histories_readable() {
+    let mut redis = Redis::start().await;
+    redis.run("XADD gateway:room:1 1000-1 m 1").await;
+    redis.run("XADD gateway:room:1 1000-2 m 2").await;
+    for key in ["gateway:dataset", "gateway:settings"] {
+        redis.run(&format!("RPUSH {key} text")).await;
+        let page = redis.page("1000-1", 10).await;
+        assert_eq!((positions(&page), page.whole_since_ms), (vec!["1000-2".to_owned()], u64::MAX), "{key}");
+    }
+}
