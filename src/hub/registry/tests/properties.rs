@@ -91,7 +91,7 @@ impl Modelled {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 if let Some(pending) = self.registry.pending(*key, &name(room)) {
                     pending.settle([].into());
-                    pending.tell(true);
+                    pending.mark_told(true);
                 }
                 self.on.get_mut(&(session, room)).into_iter().for_each(|member| member.is_told = true);
             }
@@ -116,7 +116,7 @@ impl Modelled {
         let (delivery, _) = self.registry.deliver(&publication, |_| false);
         let members = self.on.iter_mut().filter(|((_, other), _)| *other == room);
         if !self.confirmed.contains(&room) {
-            assert_eq!(delivery, Delivery::default());
+            assert_eq!(delivery, DeliveryOutcome::default());
             return;
         }
         for ((session, _), Member { is_live, held, .. }) in members {

@@ -1,4 +1,4 @@
-//! The whole of it: Redis, replicas, clients, and what happens next.
+//! One run: Redis, replicas, clients, and the next step.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -28,7 +28,7 @@ const UNIX_START_MS: u64 = 1_732_390_000_000;
 /// Why a run has failed.
 pub(super) type Failure = String;
 
-pub(super) struct World {
+pub(super) struct Run {
     pub(super) plan: Rc<Plan>,
     pub(super) law: Law,
     pub(super) chance: Chance,
@@ -61,10 +61,10 @@ enum Step {
 }
 
 impl Step {
-    /// The part of the world that takes it: one that is stalled takes none.
+    /// The part of the run that takes it: one that is stalled takes none.
     fn actor(self) -> usize {
         match self {
-            Self::Replica(replica, ReplicaStep::Carry | ReplicaStep::Receive) => replica,
+            Self::Replica(replica, ReplicaStep::Arrive | ReplicaStep::Receive) => replica,
             Self::Replica(
                 replica,
                 ReplicaStep::Hub(hub) | ReplicaStep::Fanout(hub) | ReplicaStep::HubDeadline(hub),
@@ -78,15 +78,15 @@ impl Step {
 
 /// Writes what happens to the trace, if there is one.
 macro_rules! trace {
-    ($world:expr, $($text:tt)*) => {
-        if let Some(trace) = &mut $world.trace {
+    ($run:expr, $($text:tt)*) => {
+        if let Some(trace) = &mut $run.trace {
             trace.push(format!($($text)*));
         }
     };
 }
 pub(super) use trace;
 
-impl World {
+impl Run {
     pub(super) fn new(
         seed: u64,
         sabotage: Sabotage,
@@ -106,7 +106,7 @@ impl World {
             kind,
             published: Vec::new(),
         };
-        let mut world = Self {
+        let mut run = Self {
             law,
             chance,
             rules: Arc::clone(rules),
@@ -125,14 +125,13 @@ impl World {
             trace: is_traced.then(Vec::new),
             plan,
         };
-        trace!(world, "{:?}", world.plan);
-        world.replicas =
-            (0..world.plan.replicas).map(|_| Replica::new(&world.plan, &world.metrics)).collect();
-        world
+        trace!(run, "{:?}", run.plan);
+        run.replicas = (0..run.plan.replicas).map(|_| Replica::new(&run.plan, &run.metrics)).collect();
+        run
     }
 
     /// The whole run: trouble, then quiet, then one more message on each channel, which must reach everybody.
-    pub(super) fn run(&mut self) -> Result<(), Failure> {
+    pub(super) fn execute(&mut self) -> Result<(), Failure> {
         if self.plan.is_calm {
             // A channel that never had a history may carry plain messages, as far as anybody knows.
             (0..NAMES.len()).for_each(|channel| self.publish(channel, true));
