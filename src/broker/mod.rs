@@ -1,4 +1,4 @@
-//! Carries publications between replicas.
+//! Delivers publications between replicas.
 //!
 //! One contract, two implementations behind a closed enum: [`memory`] inside one process, [`redis`] between any
 //! number of processes. Hubs subscribe to channels and receive what is published on them; any caller may publish.

@@ -85,7 +85,7 @@ impl Drop for UnidentifiedPermit {
 impl UserSessionPermit {
     /// The user's id.
     pub(super) fn user(&self) -> &str {
-        self.user.as_str().strip_prefix("user:").unwrap_or_default()
+        self.user.user_id().unwrap_or_default()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::conversation::Rules;
 
-/// So many steps are more than any run needs: it goes in circles.
+/// More steps than any run needs: a run that reaches it never comes to rest.
 const MAX_STEPS: usize = 100_000;
 /// Channels that a client may leave come after those that it may not.
 pub(super) const NAMES: [&str; 4] = ["user:1", "all", "room:1", "room:2"];
@@ -36,19 +36,19 @@ pub(super) struct Run {
     pub(super) now: Instant,
     pub(super) unix_ms: u64,
     pub(super) server: Server,
-    /// How much has been published; shared with the sockets.
+    /// The number of publications; shared with the sockets.
     pub(super) published: Rc<Cell<u64>>,
-    /// How much of it Redis has kept safe.
+    /// How many of these publications are in Redis' last snapshot.
     pub(super) saved: u64,
     pub(super) records: Vec<Record>,
     pub(super) replicas: Vec<Replica>,
     pub(super) clients: Vec<Client>,
     pub(super) sessions: u128,
     pub(super) metrics: Metrics,
-    /// Which parts do nothing for the time being.
+    /// The parts that take no steps at present.
     stalled: [bool; 8],
     is_settling: bool,
-    /// What has happened, if somebody is going to read it.
+    /// The steps so far, if they are traced.
     pub(super) trace: Option<Vec<String>>,
 }
 
@@ -61,7 +61,7 @@ enum Step {
 }
 
 impl Step {
-    /// The part of the run that takes it: one that is stalled takes none.
+    /// The part of the run that takes the step: a stalled part takes none.
     fn actor(self) -> usize {
         match self {
             Self::Replica(replica, ReplicaStep::Arrive | ReplicaStep::Receive) => replica,

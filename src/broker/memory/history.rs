@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::super::HistoryOptions;
+use super::super::history::milliseconds;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page};
 use protocol::position::Position;
@@ -235,10 +235,6 @@ impl Channel {
             })
             .collect()
     }
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn message_bytes(message: &Arc<RawValue>) -> usize {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::metrics::Metrics;
 
-/// When the link was last healthy, and since when it has not been.
+/// When the link was last healthy, and when it was lost.
 #[derive(Debug, Default)]
 pub(super) struct Downtime(Mutex<Times>);
 

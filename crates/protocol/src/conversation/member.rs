@@ -51,7 +51,7 @@ impl Member {
 
     /// The user's id.
     pub(super) fn user(&self) -> &str {
-        self.user.as_str().strip_prefix("user:").unwrap_or_default()
+        self.user.user_id().unwrap_or_default()
     }
 
     pub(super) fn user_channel(&self) -> &ChannelName {
