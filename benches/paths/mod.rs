@@ -110,7 +110,7 @@ fn settle(
 ) {
     let pending = registry.pending(session, channel).expect("a new subscription");
     pending.settle(missed);
-    pending.tell(true);
+    pending.mark_told(true);
 }
 
 fn route_to_one() -> Box<dyn FnMut()> {

@@ -1,8 +1,8 @@
-//! What is kept of durable messages, and for how long.
+//! The limits of histories.
 
 use std::time::Duration;
 
-/// The bounds of every channel's history.
+/// The limits of every channel's history.
 #[derive(Debug, Clone)]
 pub struct HistoryOptions {
     /// Messages kept for each channel. Redis trims in blocks and may keep a few more.
@@ -11,12 +11,12 @@ pub struct HistoryOptions {
     pub ttl: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_window: Duration,
-    /// The bound on all histories of the memory broker together. Redis has its own (`maxmemory`).
+    /// The limit on all histories of the memory broker together, in bytes. Redis has its own (`maxmemory`).
     pub memory_bytes: usize,
 }
 
 impl HistoryOptions {
-    /// So many messages for each channel, for a day; idempotency keys for ten minutes; 64 MiB of memory.
+    /// `size` messages for each channel, for a day; idempotency keys for ten minutes; 64 MiB of memory.
     pub const fn of_size(size: usize) -> Self {
         Self {
             size,
@@ -29,3 +29,8 @@ impl HistoryOptions {
 
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// Whole milliseconds, or the largest number for a longer time.
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,17 +1,18 @@
-//! Carries publications between replicas.
+//! Delivers publications between replicas.
 //!
-//! One contract, two carriers behind a closed enum: [`memory`] inside one process, [`redis`] between any
-//! number of them. Hubs say which channels they want and receive what is published there; anybody may publish.
-//! Every publication, also one from this process, takes the same way, so there is one order.
+//! One contract, two implementations behind a closed enum: [`memory`] inside one process, [`redis`] between any
+//! number of processes. Hubs subscribe to channels and receive what is published on them; any caller may publish.
+//! Every publication, also one from this process, goes through the broker, so there is one order.
 //!
-//! Deliberately absent: sockets, sessions, actors.
+//! The broker knows no sockets, sessions or actors.
 //!
 //! # Layout, lowest first
 //!
-//! - `types`: what hubs and the broker say to each other.
-//! - `history`: what is kept of durable messages. `recovery`: what one client has missed of them.
-//! - `link`: what a link decides, without IO: who wants what, how far it has been followed, what is to be read.
-//! - [`memory`], [`redis`]: the two carriers.
+//! - `types`: the messages between hubs and the broker.
+//! - `history`: the limits of histories. `recovery`: the messages that one client has missed.
+//! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been followed,
+//!   and which histories to read.
+//! - [`memory`], [`redis`]: the two implementations.
 
 mod history;
 pub(crate) mod link;
@@ -58,7 +59,7 @@ impl Broker {
         RedisBroker::start(options, metrics).map(Self::Redis)
     }
 
-    /// Adds a hub. It stays for as long as the broker: a hub that dies ends the process.
+    /// Adds a hub. Hubs are never removed: a hub that panics ends the process.
     pub fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
         match self {
             Self::Memory(broker) => broker.attach(inbox),
@@ -66,9 +67,10 @@ impl Broker {
         }
     }
 
-    /// Asks for channels. Never blocks; each channel is answered once by a [`SubscribeAck`] with this `request`, possibly
-    /// before the call returns, unless it is unsubscribed meanwhile. Where the channel's position is not known, it is
-    /// answered when there is a link. With `verify` the answer waits until the channel was compared with its history.
+    /// Subscribes a hub to channels. Never blocks. Each channel is answered once by a [`SubscribeAck`] with this
+    /// `request`, possibly before the call returns, unless the hub unsubscribes first. A channel whose position is not
+    /// known is answered once the link is up. With `verify` the answer waits until the channel was compared with its
+    /// history.
     pub fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>, verify: bool) {
         match self {
             Self::Memory(broker) => broker.subscribe(hub, request, channels),
@@ -76,7 +78,7 @@ impl Broker {
         }
     }
 
-    /// Wants channels no more. Those that the hub has not asked for are passed over.
+    /// Unsubscribes a hub from channels. Channels that the hub is not subscribed to are ignored.
     pub fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
         match self {
             Self::Memory(broker) => broker.unsubscribe(hub, channels),
@@ -84,7 +86,7 @@ impl Broker {
         }
     }
 
-    /// Reads what one subscription has missed; answered once by [`HubEvent::HistoryRead`], however long that takes.
+    /// Reads what one subscription has missed. Answered once by [`HubEvent::HistoryRead`], without a timeout.
     pub fn read(&self, hub: HubId, request: HistoryRequest) {
         match self {
             Self::Memory(broker) => broker.read(hub, request),
@@ -92,16 +94,17 @@ impl Broker {
         }
     }
 
-    /// Nobody waits for this read any longer. `key` is its channel, its `since` and its cut.
+    /// Cancels a read. `key` is its channel, its `since` and its cut.
     pub fn cancel_read(&self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
         match self {
-            // It was answered at once.
+            // The memory broker answers every read at once.
             Self::Memory(_) => {}
             Self::Redis(broker) => broker.link().cancel(hub, read, key),
         }
     }
 
-    /// Publishes `message`, byte for byte, to all who want `channel`, on every replica. At most once.
+    /// Publishes `message`, byte for byte, to all subscribers of `channel`, on every replica. Delivered at most
+    /// once.
     pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
         match self {
             Self::Memory(broker) => broker.publish(channel, message),
@@ -110,8 +113,8 @@ impl Broker {
     }
 
     /// Appends `message`, byte for byte, to the history of `channel` and publishes it there, in one atomic step;
-    /// returns its place. A second call for the channel with the same idempotency key publishes nothing and
-    /// returns the same place, for as long as `broker.idempotency_window` says.
+    /// returns its position. A second call for the channel with the same idempotency key publishes nothing and
+    /// returns the same position, for as long as `broker.idempotency_window` says.
     pub async fn publish_durable(
         &self,
         channel: &ChannelName,
@@ -124,7 +127,7 @@ impl Broker {
         }
     }
 
-    /// Whether delivery is proven.
+    /// Whether publications reach this process.
     pub fn health(&self) -> Health {
         match self {
             Self::Memory(broker) => broker.health(),
@@ -132,7 +135,7 @@ impl Broker {
         }
     }
 
-    /// What an operator should know though it keeps nothing from being delivered: plain English, no secrets.
+    /// Warnings for the operator that do not affect delivery: plain English, no secrets.
     pub fn notes(&self) -> Vec<String> {
         match self {
             Self::Memory(_) => Vec::new(),
@@ -140,7 +143,7 @@ impl Broker {
         }
     }
 
-    /// Stops: nothing is delivered or published any more, subscriptions are answered at once.
+    /// Stops the broker: nothing is delivered or published any more.
     pub fn shutdown(&self) {
         match self {
             Self::Memory(broker) => broker.shutdown(),

@@ -1,4 +1,4 @@
-//! What one client has missed, read from a channel's history: everything within bounds, or nothing.
+//! Recovery: reads what one client has missed from a channel's history. It gets everything, within limits, or nothing.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use protocol::history::{Page, Proof};
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// How much one client may be given of a history.
+/// The most that one client may receive from a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecoveryLimits {
     /// Messages of one channel.
     pub messages: usize,
-    /// Bytes of the frames that it takes, over all channels asked for at once. One message may be longer.
+    /// Bytes of frames, over all channels of one request. One message may be longer.
     pub bytes: usize,
 }
 
-/// What a frame has besides its message: names, the position, and the channel's name up to a usual length.
+/// Bytes of a frame besides its message: field names, the position, and a channel name of usual length.
 const FRAME_BYTES: usize = 128;
-/// By how much a page may grow: the first entries say how long the others are, about.
+/// The factor by which a page may grow. The first entries show about how long the others are.
 const GROWTH: usize = 4;
 
 /// Everything between a client's position and the cut of its subscription.
@@ -25,20 +25,20 @@ const GROWTH: usize = 4;
 pub struct Recovered {
     /// The messages, in order.
     pub publications: Arc<[Arc<Publication>]>,
-    /// About how many bytes their frames have.
+    /// The approximate size of their frames, in bytes.
     pub bytes: usize,
 }
 
-/// Why a client does not continue where it was.
+/// Why a client does not continue from its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotRecovered {
-    /// The history is another one, or has been trimmed or lost its end.
+    /// The history was replaced or trimmed, or has lost its end.
     #[error("the history does not continue from this position")]
     Lost,
-    /// More is missing than may be given.
+    /// The client has missed more than the limits allow.
     #[error("more is missing than may be given")]
     TooMuch,
-    /// The history's own data cannot be read: another kind of key stands there, or a right is missing.
+    /// The history's data cannot be read: the key has another type, or a permission is missing.
     #[error("the history cannot be read")]
     Unreadable,
 }
@@ -54,7 +54,7 @@ impl NotRecovered {
     }
 }
 
-/// Puts the pages of one recovery together.
+/// Collects the pages of one recovery.
 #[derive(Debug)]
 pub(super) struct Recovery {
     cut: Position,
@@ -62,13 +62,13 @@ pub(super) struct Recovery {
     position: Position,
     publications: Vec<Arc<Publication>>,
     bytes: usize,
-    /// Entries of the last page.
+    /// Number of entries in the last page.
     page_entries: usize,
 }
 
 impl Recovery {
     /// # Errors
-    /// [`NotRecovered::TooMuch`]: arithmetic shows it before anything is read.
+    /// [`NotRecovered::TooMuch`], if the positions alone show it.
     pub(super) fn new(since: Position, cut: Position, limits: RecoveryLimits) -> Result<Self, NotRecovered> {
         let recovery =
             Self { cut, limits, position: since, publications: Vec::new(), bytes: 0, page_entries: 0 };
@@ -78,7 +78,7 @@ impl Recovery {
         }
     }
 
-    /// The position behind which to read next.
+    /// The position after which to read next.
     pub(super) fn position(&self) -> Position {
         self.position
     }
@@ -89,7 +89,7 @@ impl Recovery {
         is_one_epoch.then(|| self.cut.offset.saturating_sub(self.position.offset))
     }
 
-    /// How many entries to read next, so that a read costs about what may be given and not what is stored.
+    /// How many entries to read next, so that the cost of a read depends on the limits and not on the size of the history.
     pub(super) fn next_entries(&self, max_payload_bytes: usize) -> usize {
         let left = self.limits.bytes.saturating_sub(self.bytes);
         let entries = match self.publications.len() {
@@ -102,11 +102,11 @@ impl Recovery {
         entries.min(missing.unwrap_or(usize::MAX)).min(allowed).max(1)
     }
 
-    /// Takes the page behind [`position`](Self::position). `Ok(true)` when it was the last.
+    /// Adds the page after [`position`](Self::position). `Ok(true)` if it was the last.
     ///
     /// # Errors
-    /// Nothing can be given.
-    pub(super) fn take(&mut self, page: &Page) -> Result<bool, NotRecovered> {
+    /// Nothing can be recovered.
+    pub(super) fn add_page(&mut self, page: &Page) -> Result<bool, NotRecovered> {
         let proof = page.prove(self.position, self.cut).map_err(|_| NotRecovered::Lost)?;
         self.page_entries = page.entries.len();
         for entry in page.entries_until(self.cut) {
@@ -116,7 +116,7 @@ impl Recovery {
                 self.publications.push(Arc::clone(publication));
             }
         }
-        // One message always goes through: otherwise a long one could be published and never recovered.
+        // One message is always allowed: otherwise a long one could be published and never recovered.
         let is_too_long = self.bytes > self.limits.bytes && self.publications.len() > 1;
         if self.publications.len() > self.limits.messages || is_too_long {
             return Err(NotRecovered::TooMuch);
@@ -154,9 +154,9 @@ mod tests {
     #[test]
     fn pages_are_put_together_up_to_the_cut() {
         let mut recovery = Recovery::new(at(1), at(5), LIMITS).unwrap();
-        assert_eq!(recovery.take(&page(2..=3, "1")), Ok(false));
+        assert_eq!(recovery.add_page(&page(2..=3, "1")), Ok(false));
         assert_eq!(recovery.position().offset, 3);
-        assert_eq!(recovery.take(&page(4..=7, "1")), Ok(true), "what is behind the cut is passed over");
+        assert_eq!(recovery.add_page(&page(4..=7, "1")), Ok(true), "what is behind the cut is passed over");
         assert_eq!(recovery.finish().publications.len(), 4);
     }
 
@@ -164,9 +164,9 @@ mod tests {
     fn beyond_a_bound_nothing_is_given() {
         assert_eq!(Recovery::new(at(1), at(7), LIMITS).err(), Some(NotRecovered::TooMuch), "without a read");
         let two_epochs = Position { epoch: 8, offset: 0 };
-        let many = Recovery::new(two_epochs, at(6), LIMITS).unwrap().take(&page(1..=6, "1"));
+        let many = Recovery::new(two_epochs, at(6), LIMITS).unwrap().add_page(&page(1..=6, "1"));
         assert_eq!(many, Err(NotRecovered::TooMuch));
-        let long = Recovery::new(at(9), at(14), LIMITS).unwrap().take(&page(10..=14, "100"));
+        let long = Recovery::new(at(9), at(14), LIMITS).unwrap().add_page(&page(10..=14, "100"));
         assert_eq!(long, Err(NotRecovered::TooMuch));
     }
 
@@ -174,7 +174,7 @@ mod tests {
     fn one_message_always_goes_through() {
         let message = "1".repeat(9_000);
         let mut recovery = Recovery::new(at(1), at(2), LIMITS).unwrap();
-        assert_eq!(recovery.take(&page(2..=2, &message)), Ok(true));
+        assert_eq!(recovery.add_page(&page(2..=2, &message)), Ok(true));
     }
 
     #[test]
@@ -183,10 +183,10 @@ mod tests {
         let mut recovery = Recovery::new(at(0), at(900), limits).unwrap();
         assert_eq!(recovery.next_entries(1_000_000), 1, "one may fill it");
         assert_eq!(recovery.next_entries(1_000), 64);
-        recovery.take(&page(1..=1, &"1".repeat(900))).unwrap();
+        recovery.add_page(&page(1..=1, &"1".repeat(900))).unwrap();
         assert_eq!(recovery.next_entries(1_000_000), 4, "it grows");
-        recovery.take(&page(2..=5, &"1".repeat(900))).unwrap();
-        recovery.take(&page(6..=21, &"1".repeat(900))).unwrap();
+        recovery.add_page(&page(2..=5, &"1".repeat(900))).unwrap();
+        recovery.add_page(&page(6..=21, &"1".repeat(900))).unwrap();
         assert_eq!(recovery.next_entries(1_000_000), (64_000 - 21 * 1_028) * 21 / (21 * 1_028));
         let few = Recovery::new(at(0), at(3), limits).unwrap();
         assert_eq!(few.next_entries(1), 3, "no more than are missing");

@@ -1,4 +1,4 @@
-//! What hubs and the broker say to each other.
+//! The messages between hubs and the broker.
 
 use std::sync::Arc;
 
@@ -11,40 +11,39 @@ use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// Where a hub receives.
+/// Receives the events of one hub.
 pub trait Inbox: Send + Sync + 'static {
-    /// Takes an event or, only if it is a publication, refuses it; a hub that refuses one tells the channel's sessions of
-    /// a gap in its place.
+    /// Accepts an event, or refuses it. Only a publication may be refused; the hub then tells the channel's sessions of a
+    /// gap.
     ///
-    /// It is called under the broker's lock, from any thread, or from within [`Broker::subscribe`](super::Broker::subscribe).
-    /// It must not block and must not call the broker.
+    /// Called under the broker's lock, from any thread, or from within [`Broker::subscribe`](super::Broker::subscribe).
+    /// Must not block and must not call the broker.
     ///
     /// # Errors
     /// The inbox is full.
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull>;
 }
 
-/// What a hub is told. All of it comes in one order.
+/// An event for a hub. All events of a hub have one order.
 #[derive(Debug, Clone)]
 pub enum HubEvent {
-    /// A publication on a channel that this hub has asked for.
+    /// A publication on a channel that this hub is subscribed to.
     Publication(Arc<Publication>),
     /// Answers to calls of [`Broker::subscribe`](super::Broker::subscribe).
     Subscribed(Vec<SubscribeAck>),
-    /// Publications of a channel may be missing here.
+    /// Publications on a channel may be missing at this point.
     Gap {
         /// The channel.
         channel: ChannelName,
-        /// What happened.
+        /// Why they may be missing.
         reason: GapReason,
-        /// Everything published behind this position comes after this event; `None` where the position is not known
-        /// before the next durable publication.
+        /// Everything published after this position follows this event; `None` if the position is not known before the
+        /// next durable publication.
         position: Option<Position>,
     },
-    /// Whether there is a link over which subscriptions are answered soon. A hub is told when it is attached, and at each
-    /// change.
+    /// Whether the link is up, so that subscriptions are answered soon. Sent when the hub is attached, and at each change.
     Link {
-        /// It is there.
+        /// Whether the link is up.
         is_up: bool,
     },
     /// The answer to a call of [`Broker::read`](super::Broker::read), once for each call that was not cancelled.
@@ -56,56 +55,56 @@ pub enum HubEvent {
     },
 }
 
-/// One channel of one call of `subscribe` is carried.
+/// Confirms one channel of one call of `subscribe`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscribeAck {
     /// The channel.
     pub channel: ChannelName,
     /// The request that was given with the call.
     pub request: RequestId,
-    /// Where the subscription begins.
+    /// The position at which the subscription begins.
     pub cut: Cut,
 }
 
 /// The position at which a subscription is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// Everything behind this position comes after the answer, or a gap does. Everything up to it is immutable history.
+    /// Everything after this position follows the answer, or a gap does. Everything up to it is immutable history.
     At(Position),
-    /// The channel's history cannot be read: what comes is delivered, and nothing is known of what came before.
+    /// The channel's history cannot be read: publications are delivered, but it is not known what came before them.
     Untracked,
 }
 
-/// Names one call of `subscribe`; a hub gives its own numbers.
+/// Identifies one call of `subscribe`; each hub numbers its own calls.
 pub type RequestId = u64;
 
-/// Names one read of a history; a hub gives its own numbers.
+/// Identifies one read of a history; each hub numbers its own reads.
 pub type ReadId = u64;
 
-/// What is to be read for one subscription: everything behind `since` up to `cut`, which is immutable. It is read for as
-/// long as it takes, unless it is cancelled.
+/// A read for one subscription: everything after `since` up to `cut`, which is immutable. It has no timeout, but can be
+/// cancelled.
 #[derive(Debug, Clone)]
 pub struct HistoryRequest {
-    /// Comes back with the answer.
+    /// Returned with the answer.
     pub read: ReadId,
-    /// The user for whom it is read: users take turns.
+    /// The user for whom the history is read: reads alternate between users.
     pub user: ChannelName,
     /// The channel.
     pub channel: ChannelName,
-    /// Where the client left the channel.
+    /// The position to continue from.
     pub since: Position,
-    /// Where its subscription begins.
+    /// The position at which the subscription begins.
     pub cut: Position,
-    /// How much the client may be given.
+    /// The most that the client may receive.
     pub limits: RecoveryLimits,
 }
 
-/// The inbox holds as much as it may: the publication is dropped and counted, and a gap follows in its place.
+/// The inbox is full: the publication is dropped and counted, and a gap follows instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hub's inbox is full")]
 pub struct InboxFull;
 
-/// The name of an attached hub.
+/// Identifies an attached hub.
 // A hub is a worker thread, of which there are fewer than 65536; small, because each channel lists its hubs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HubId(u16);
@@ -133,15 +132,15 @@ pub enum PublishError {
     /// The connection broke before Redis answered. The message may have been published.
     #[error("the connection to the broker broke; the message may have been published")]
     Interrupted,
-    /// As many publications as may wait are already waiting. Nothing was published.
+    /// Too many publications are waiting for Redis. Nothing was published.
     #[error("too many publications are waiting for the broker")]
     Busy,
-    /// Longer than the bound. Nothing was published.
+    /// The message is too long. Nothing was published.
     #[error("the message has {bytes} bytes, more than the {max_bytes} that a payload may have")]
     TooBig {
-        /// How long it is.
+        /// The length of the message, in bytes.
         bytes: usize,
-        /// How long it may be.
+        /// The longest payload allowed, in bytes.
         max_bytes: usize,
     },
     /// Redis answered with this error. Nothing was published.
@@ -155,10 +154,10 @@ pub enum PublishError {
     BadIdempotencyKey,
 }
 
-/// Why there is no broker.
+/// Why the broker was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerSetupError {
-    /// The URL is not one of Redis. (It is not repeated: it may hold a password.)
+    /// The URL is not a valid Redis URL. It is not repeated here, because it may hold a password.
     #[error("the broker's URL is not valid: {0}")]
     BadUrl(String),
     /// The waits between attempts are not valid.
@@ -172,7 +171,7 @@ pub enum BrokerSetupError {
 /// Whether publications reach this process, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// Delivery is proven: what is published now arrives.
+    /// The latest probe was heard: what is published now arrives.
     pub ready: bool,
     /// One word of a closed set: `ready`, `connecting`, `proving`, `down`, `stopped`.
     pub state: &'static str,
@@ -180,7 +179,7 @@ pub struct Health {
     pub reasons: Vec<String>,
 }
 
-/// Refuses what every replica would drop.
+/// Refuses a message that every replica would drop.
 pub(super) fn check_size(message: &RawValue, max_bytes: usize) -> Result<(), PublishError> {
     match message.get().len() {
         bytes if bytes > max_bytes => Err(PublishError::TooBig { bytes, max_bytes }),

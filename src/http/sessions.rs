@@ -74,7 +74,7 @@ fn channel_of(user: &str) -> Result<ChannelName, ApiError> {
 }
 
 fn describe(summary: &SessionSummary) -> Value {
-    let user = summary.user.as_ref().and_then(|channel| channel.as_str().strip_prefix("user:"));
+    let user = summary.user.as_ref().and_then(ChannelName::user_id);
     let channels: Vec<_> = summary.channels.iter().map(ChannelName::as_str).collect();
     json!({
         "id": summary.session.to_string(),

@@ -1,4 +1,4 @@
-//! The actor of a hub: it carries out what its core decides, and nothing else.
+//! The actor of a hub: it performs what its core decides, and nothing else.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,25 +27,25 @@ pub struct Hub {
     id: HubId,
     broker: Broker,
     pub(super) core: HubCore<Outbox>,
-    /// What the core wants done; kept for its memory.
+    /// The actions of the core; the buffer is reused.
     actions: Vec<HubAction>,
-    /// Where the control messages of each session go, by its key.
+    /// The sessions that control messages can reach, by their keys.
     recipients: Vec<Option<Connected>>,
     has_turn: bool,
-    /// When the next deadline was armed for.
+    /// The deadline that is armed.
     deadline: Option<Instant>,
     pub(super) draining: Option<Draining>,
-    /// From when its sessions' ages are counted.
+    /// When the hub was started; sessions' ages are measured from here.
     pub(super) started: Instant,
     _abort: AbortOnPanic,
 }
 
-/// The bounds of a hub.
+/// The limits of a hub.
 #[derive(Debug, Clone, Copy)]
 pub struct HubLimits {
     /// Bytes of publications that may wait for it.
     pub inbox_bytes: usize,
-    /// What its core keeps to.
+    /// The rules of its core.
     pub rules: HubRules,
 }
 
@@ -79,7 +79,7 @@ impl Hub {
         }
     }
 
-    /// Feeds the core and carries out all that it answers before anything else happens.
+    /// Passes an input to the core and performs the resulting actions.
     fn on(&mut self, input: HubInput, context: &mut Context<Self>) {
         let left = match &input {
             HubInput::Leave { session } => self.core.key(*session),
@@ -126,7 +126,7 @@ impl Hub {
         self.recipients.get(session.index())?.as_ref()
     }
 
-    /// Has the next part of a long fan-out written after everybody else on this thread had a chance.
+    /// Schedules the next part of a long fan-out after other work on this thread.
     fn schedule_turn(&mut self, context: &mut Context<Self>) {
         if self.has_turn || !self.core.has_fanouts() {
             return;
@@ -138,7 +138,7 @@ impl Hub {
         }));
     }
 
-    /// The core's deadlines come in order, so one that is armed is never too late.
+    /// Arms the next deadline of the core. Deadlines come in order, so an armed one is never too late.
     fn arm_deadline(&mut self, context: &mut Context<Self>) {
         let Some(deadline) = self.core.next_deadline().filter(|_| self.deadline.is_none()) else { return };
         self.deadline = Some(deadline);
@@ -165,7 +165,7 @@ impl Handler<Connect> for Hub {
     type Result = ();
 
     fn handle(&mut self, message: Connect, _: &mut Self::Context) {
-        // Its socket may be gone already; then its Leave follows.
+        // The socket may be closed already; then its Leave follows.
         let Some(outbox) = outboxes::find(message.outbox) else { return };
         let session = self.core.connect(message.session, message.variant, outbox);
         if self.recipients.len() <= session.index() {
@@ -174,7 +174,7 @@ impl Handler<Connect> for Hub {
         let opened = Opened::new(message.opened, self.started);
         self.recipients[session.index()] = Some(Connected { recipient: message.recipient, opened });
         if self.draining.is_some() {
-            self.notify(session, Draining::farewell());
+            self.notify(session, Draining::event());
         }
     }
 }

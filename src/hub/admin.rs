@@ -1,4 +1,4 @@
-//! The sessions that are here, for operators, and ending sessions by their word. Deliveries pay nothing for it.
+//! Lists and ends sessions for operators. Costs deliveries nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ use crate::broker::Broker;
 use crate::metrics::Metrics;
 use protocol::SessionId;
 
-/// Every hub of the process, for what concerns all of them. Cloning shares.
+/// Every hub of the process. Cloning shares the list.
 #[derive(Debug, Clone, Default)]
 pub struct Hubs(Arc<Mutex<Vec<Addr<Hub>>>>);
 
-/// A hub has not answered in time: its thread is busy, or stands still.
+/// A hub has not answered in time: its thread is busy or blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a worker did not answer in time")]
 pub struct HubTimeout;
@@ -35,7 +35,7 @@ impl Hubs {
         hub
     }
 
-    /// Asks every hub to send its sessions away.
+    /// Asks every hub to drain its sessions.
     pub fn drain(&self, drain: Drain) {
         for hub in self.all().iter() {
             hub.do_send(drain);
@@ -47,7 +47,7 @@ impl Hubs {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who is here, on all threads: no more than `query.limit` are described, the youngest first.
+    /// The sessions on all threads, the newest first; describes at most `query.limit` of them.
     ///
     /// # Errors
     /// One of the hubs did not answer within `deadline`.
@@ -71,7 +71,7 @@ impl Hubs {
         Ok(self.ask(target, deadline).await?.into_iter().sum())
     }
 
-    /// Asks every hub. A question whose asker has given up is not answered any more.
+    /// Asks every hub and waits for all answers.
     async fn ask<M>(&self, question: M, deadline: Duration) -> Result<Vec<M::Result>, HubTimeout>
     where
         M: Message<Result: Send> + Clone + Send + 'static,
@@ -115,8 +115,8 @@ impl Handler<Disconnect> for Hub {
 }
 
 impl Hub {
-    /// These sessions, which are sorted, with their names. The way back from a key to a name is a search, so that no
-    /// session has to keep it.
+    /// These sessions, whose keys are sorted, with their ids. Finding the id of a key is a search, so that no session has to
+    /// store it.
     fn named(&self, keys: &[SessionKey]) -> impl Iterator<Item = (SessionId, SessionKey)> {
         let searched = if keys.is_empty() { 0 } else { usize::MAX };
         let all = self.core.sessions().take(searched);
@@ -147,18 +147,18 @@ impl Handler<Drain> for Hub {
         if self.draining.is_none() {
             self.draining =
                 Some(Draining::new(self.core.sessions().map(|(session, _)| session).collect(), window));
-            self.send_some_away();
-            context.run_interval(drain::STEP, |hub, _| hub.send_some_away());
+            self.drain_batch();
+            context.run_interval(drain::STEP, |hub, _| hub.drain_batch());
         }
     }
 }
 
 impl Hub {
-    fn send_some_away(&mut self) {
+    fn drain_batch(&mut self) {
         let Some(draining) = &mut self.draining else { return };
         for session in draining.next_batch() {
             if let Some(session) = self.core.key(session) {
-                self.notify(session, Draining::farewell());
+                self.notify(session, Draining::event());
             }
         }
     }

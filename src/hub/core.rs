@@ -1,7 +1,7 @@
-//! What a hub decides, without actor, broker or clock: one [`HubInput`] at a time, answered by [`HubAction`]s.
+//! The decisions of a hub, without actor, broker or clock: each [`HubInput`] results in [`HubAction`]s.
 //!
-//! The actor drives it in production, the simulation in virtual time. Publications do not pass as actions: they go straight
-//! to the sinks of their sessions.
+//! The actor drives it in production, the simulation in virtual time. Publications are not actions: they go directly to
+//! the sinks of their sessions.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::fanout::{FanoutScheduler, TURN_BYTES};
 use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
-use super::registry::{Arrival, Delivery, FrameSink, Receiver, Registry, SessionKey, Vacated};
+use super::registry::{ArrivalNumber, DeliveryOutcome, FrameSink, Receiver, Registry, SessionKey, Vacated};
 use crate::broker::{HistoryRequest, HubEvent, ReadId, RecoveryLimits, RequestId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -25,16 +25,17 @@ use protocol::{SessionId, Variant};
 mod requests;
 mod resume;
 
-/// What a hub keeps to.
+/// The rules of a hub.
 #[derive(Debug, Clone, Copy)]
 pub struct HubRules {
-    /// How much one session may be given of histories.
+    /// The most that one request may receive from histories.
     pub recovery: RecoveryLimits,
-    /// How long an answer waits for subscriptions and histories, while there is a link. What is not known then follows.
+    /// How long an answer waits for subscriptions and histories while the link is up. Channels that are not known by then
+    /// follow later.
     pub answer_timeout: Duration,
-    /// How many publications a subscription may hold that is not live.
+    /// The most publications that a subscription may hold while it is not live.
     pub max_held: usize,
-    /// Fan-outs of more bytes are written in turns of so many.
+    /// Fan-outs of more bytes are written in turns of this size.
     pub turn_bytes: usize,
 }
 
@@ -45,61 +46,61 @@ impl HubRules {
     }
 }
 
-/// What a hub wants done. Done in order, before its next input.
+/// An action of a hub. The driver performs all actions in order before the next input.
 #[derive(Debug, Clone)]
 pub enum HubAction {
-    /// Tell a session.
+    /// Send an event to a session.
     Notify {
         /// The session.
         session: SessionKey,
-        /// What it is told.
+        /// The event.
         event: SessionEvent,
     },
-    /// Ask the broker for channels.
+    /// Subscribe to channels at the broker.
     Subscribe {
-        /// Comes back with the answers.
+        /// Returned with the answers.
         request: RequestId,
         /// The channels.
         channels: Vec<ChannelName>,
-        /// Whether they are to be compared with their histories first.
+        /// Whether to compare them with their histories first.
         verify: bool,
     },
-    /// The broker need not deliver these here any more.
+    /// Unsubscribe from these channels at the broker.
     Unsubscribe(Vec<ChannelName>),
     /// Read a history.
     Read(HistoryRequest),
-    /// Nobody waits for this read any longer.
+    /// Cancel a read.
     CancelRead {
         /// The read.
         read: ReadId,
         /// Its channel.
         channel: ChannelName,
-        /// Where it begins.
+        /// The position after which it begins.
         since: Position,
-        /// Where it ends.
+        /// The position at which it ends.
         cut: Position,
     },
 }
 
-/// The sessions of one worker thread, what they are on, and what they have asked for.
+/// The sessions of one worker thread, their subscriptions, and their pending requests.
 #[derive(Debug)]
 pub struct HubCore<S> {
     rules: HubRules,
     registry: Registry<S>,
     sessions: HashMap<SessionId, SessionKey>,
     requests: PendingRequests,
-    /// For each read the subscription that it is for.
-    reads: HashMap<ReadId, (SessionKey, ChannelName, Arrival)>,
+    /// The subscription of each read.
+    reads: HashMap<ReadId, (SessionKey, ChannelName, ArrivalNumber)>,
     fanouts: FanoutScheduler<S>,
     inbox: Arc<InboxBudget>,
     metrics: Metrics,
     link_is_up: bool,
-    /// Numbers the calls of the broker.
+    /// The last number given to a request, a broker call or a read.
     numbers: u64,
 }
 
 impl<S: FrameSink> HubCore<S> {
-    /// Nobody yet, and no link.
+    /// A hub without sessions, whose link is down.
     pub fn new(rules: HubRules, inbox: Arc<InboxBudget>, metrics: &Metrics) -> Self {
         Self {
             rules,
@@ -127,17 +128,17 @@ impl<S: FrameSink> HubCore<S> {
         self.sessions.get(&session).copied()
     }
 
-    /// The sessions that are here.
+    /// All sessions.
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, SessionKey)> {
         self.sessions.iter().map(|(session, key)| (*session, *key))
     }
 
-    /// What operators may ask about.
+    /// The registry, for operators' queries.
     pub fn registry(&self) -> &Registry<S> {
         &self.registry
     }
 
-    /// Takes one input and appends what is to be done.
+    /// Handles one input and appends the resulting actions.
     pub fn on(&mut self, now: Instant, input: HubInput, actions: &mut Vec<HubAction>) {
         let before = self.registry.subscriptions();
         match input {
@@ -169,12 +170,12 @@ impl<S: FrameSink> HubCore<S> {
         self.metrics.subscriptions.inc_by(self.registry.subscriptions() as i64 - before as i64);
     }
 
-    /// Whether [`HubInput::FanoutTurn`] is due, after everybody else on this thread had a chance.
+    /// Whether [`HubInput::FanoutTurn`] is due, after other work on this thread.
     pub fn has_fanouts(&self) -> bool {
         !self.fanouts.is_empty()
     }
 
-    /// When [`HubInput::DeadlinePassed`] is due. Fed too early it does nothing.
+    /// When [`HubInput::DeadlinePassed`] is due. An early input does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.requests.next_deadline()
     }
@@ -213,7 +214,7 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    /// A subscription has ended: nobody waits for its answer or its history.
+    /// A subscription has ended: cancels its answer and its read.
     fn on_vacated(&mut self, Vacated { channel, is_empty, pending }: Vacated, actions: &mut Vec<HubAction>) {
         if let Some(pending) = pending {
             if let Some((read, since, cut)) = pending.read() {
@@ -255,7 +256,7 @@ impl<S: FrameSink> HubCore<S> {
             self.settle_channel(publication.channel(), actions);
         }
         let Some(receivers) = receivers else { return self.inbox.release(bytes) };
-        // The list of receivers is held as well, and counts against the same bound.
+        // The list of receivers counts against the same limit.
         let list_bytes = receivers.len() * size_of::<Receiver<S>>();
         self.inbox.hold(list_bytes);
         self.fanouts.add(publication, receivers, bytes + list_bytes);
@@ -268,7 +269,7 @@ impl<S: FrameSink> HubCore<S> {
         position: Option<Position>,
         actions: &mut Vec<HubAction>,
     ) {
-        self.inbox.gap_told(&channel);
+        self.inbox.gap_announced(&channel);
         let is_deferred = self.fanouts.is_busy(&channel);
         if let Some((frame, receivers)) = self.registry.announce_gap(&channel, reason, position, is_deferred)
         {
@@ -279,14 +280,14 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    /// Writes the next part of a fan-out that takes long.
+    /// Writes the next part of a long fan-out.
     fn on_fanout_turn(&mut self) {
         let taken = self.fanouts.next();
         self.count(taken.delivery);
         self.inbox.release(taken.released_bytes);
     }
 
-    fn count(&self, delivery: Delivery) {
+    fn count(&self, delivery: DeliveryOutcome) {
         self.metrics.publications_delivered.inc_by(delivery.delivered);
         if delivery.unreachable > 0 {
             let dropped = &self.metrics.publications_dropped;

@@ -1,4 +1,4 @@
-//! Sending everybody away, spread over time, so that they do not all come back at once.
+//! Drains a hub: closes its sessions spread over time, so that clients do not all reconnect at once.
 
 use std::time::Duration;
 
@@ -7,41 +7,42 @@ use rand::seq::SliceRandom as _;
 use super::messages::SessionEvent;
 use protocol::SessionId;
 
-/// How often a batch is sent away: short enough to look even, long enough to cost nothing.
+/// The time between two batches: short enough to spread sessions evenly, long enough to cost little.
 pub(super) const STEP: Duration = Duration::from_millis(50);
-/// A client is told to come back after a random time in this range, in milliseconds: long enough to spread
-/// thousands, short enough that people hardly notice.
-const COME_BACK_MS: std::ops::RangeInclusive<u64> = 200..=3_000;
+/// A client is told to reconnect after a random time in this range, in milliseconds: long enough to spread thousands of
+/// clients, short enough that users hardly notice.
+const RECONNECT_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=3_000;
 
-/// The sessions that are still to be sent away.
+/// The sessions that are not drained yet.
 #[derive(Debug)]
 pub(super) struct Draining {
     waiting: Vec<SessionId>,
-    /// How many there were.
+    /// How many sessions there were at the start.
     total: usize,
-    /// How many steps there are, and how many have been taken.
+    /// The number of steps in the window.
     steps: usize,
-    taken: usize,
+    /// How many steps are done.
+    done: usize,
 }
 
 impl Draining {
-    /// Everybody, in random order.
+    /// Drains these sessions in random order.
     pub(super) fn new(mut sessions: Vec<SessionId>, window: Duration) -> Self {
         sessions.shuffle(&mut rand::rng());
         let steps = (window.as_millis() / STEP.as_millis()).max(1) as usize;
-        Self { total: sessions.len(), waiting: sessions, steps, taken: 0 }
+        Self { total: sessions.len(), waiting: sessions, steps, done: 0 }
     }
 
-    /// The next ones to go: after each step as large a part is gone as of the window.
+    /// The sessions of the next step. The drained share of the sessions equals the elapsed share of the window.
     pub(super) fn next_batch(&mut self) -> Vec<SessionId> {
-        self.taken = (self.taken + 1).min(self.steps);
-        let gone = (self.total * self.taken).div_ceil(self.steps);
+        self.done = (self.done + 1).min(self.steps);
+        let gone = (self.total * self.done).div_ceil(self.steps);
         self.waiting.split_off(self.total.saturating_sub(gone).min(self.waiting.len()))
     }
 
-    /// What a session that goes is told.
-    pub(super) fn farewell() -> SessionEvent {
-        SessionEvent::Drain { after_ms: rand::random_range(COME_BACK_MS) }
+    /// The event that drains a session.
+    pub(super) fn event() -> SessionEvent {
+        SessionEvent::Drain { after_ms: rand::random_range(RECONNECT_AFTER_MS) }
     }
 }
 

@@ -1,14 +1,14 @@
-//! Fan-outs that would take long, written a part at a time, so that other channels need not wait for them.
+//! Writes long fan-outs in parts, so that other channels need not wait for them.
 //!
-//! The receivers are settled when a publication comes, as with any other. Only the writing is spread. What comes on the
-//! same channel meanwhile waits behind it, so a channel keeps its order.
+//! The receivers are fixed when a publication arrives; only the writing is spread. Later publications on the same
+//! channel wait, so a channel keeps its order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::registry::{Delivery, FrameSink, Receiver, SessionKey};
+use super::registry::{DeliveryOutcome, FrameSink, Receiver, SessionKey};
 use protocol::channel::ChannelName;
 use protocol::publication::Publication;
 
@@ -16,21 +16,21 @@ use protocol::publication::Publication;
 /// messages waiting for a third of a second.
 pub(super) const TURN_BYTES: usize = 2 << 20;
 
-/// The fan-outs that are under way.
+/// The fan-outs in progress.
 #[derive(Debug)]
 pub(super) struct FanoutScheduler<S> {
     turn_bytes: usize,
-    /// The channel whose turn it is comes first. Each has at least one fan-out.
+    /// The channel whose turn it is comes first. Each channel has at least one fan-out.
     channels: VecDeque<(ChannelName, VecDeque<Fanout<S>>)>,
 }
 
-/// One frame on its way to many.
+/// One publication or gap and its remaining receivers.
 #[derive(Debug)]
 struct Fanout<S> {
     content: Content,
-    /// Those still to be reached, from the end.
+    /// The receivers that have not been sent it yet, taken from the end.
     receivers: Vec<Receiver<S>>,
-    /// What is to be given back to the inbox when all are reached.
+    /// The bytes to release from the inbox once all receivers were sent it.
     held_bytes: usize,
 }
 
@@ -40,10 +40,10 @@ enum Content {
     Gap(Bytes),
 }
 
-/// What one turn has done.
+/// The result of one turn.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct TurnTaken {
-    pub(super) delivery: Delivery,
+    pub(super) delivery: DeliveryOutcome,
     /// Bytes of fan-outs that have ended.
     pub(super) released_bytes: usize,
 }
@@ -53,12 +53,12 @@ impl<S: FrameSink> FanoutScheduler<S> {
         Self { turn_bytes, channels: VecDeque::new() }
     }
 
-    /// Whether a fan-out of so many bytes on this channel is to be written in turns.
+    /// Whether a fan-out of `weight` bytes on this channel must be written in turns.
     pub(super) fn should_defer(&self, channel: &ChannelName, weight: usize) -> bool {
         weight > self.turn_bytes || (!self.is_empty() && self.is_busy(channel))
     }
 
-    /// Whether something on this channel is under way.
+    /// Whether a fan-out on this channel is in progress.
     pub(super) fn is_busy(&self, channel: &ChannelName) -> bool {
         self.channels.iter().any(|(busy, _)| busy == channel)
     }
@@ -67,7 +67,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
         self.channels.is_empty()
     }
 
-    /// Adds a publication, of which the inbox counts `held_bytes` until it has reached all.
+    /// Adds a publication. The inbox counts `held_bytes` for it until the fan-out ends.
     pub(super) fn add(
         &mut self,
         publication: Arc<Publication>,
@@ -78,7 +78,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
         self.push(channel, Fanout { content: Content::Publication(publication), receivers, held_bytes });
     }
 
-    /// Adds the news that something may be missing.
+    /// Adds a gap.
     pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<Receiver<S>>) {
         self.push(channel, Fanout { content: Content::Gap(frame), receivers, held_bytes: 0 });
     }
@@ -90,7 +90,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
         }
     }
 
-    /// Writes a turn's worth of the next channel, which then goes to the end of the queue.
+    /// Writes one turn of the next channel, which then goes to the end of the queue.
     pub(super) fn next(&mut self) -> TurnTaken {
         let mut taken = TurnTaken::default();
         let Some((channel, mut fanouts)) = self.channels.pop_front() else { return taken };
@@ -109,10 +109,10 @@ impl<S: FrameSink> FanoutScheduler<S> {
         taken
     }
 
-    /// Brings one session up to date on a channel, out of turn: it is about to leave the channel, and nothing may
-    /// come behind the answer.
-    pub(super) fn flush(&mut self, session: SessionKey, channel: &ChannelName) -> Delivery {
-        let mut delivery = Delivery::default();
+    /// Sends one session the remaining fan-outs of a channel at once: it unsubscribes, and no message may follow the
+    /// answer.
+    pub(super) fn flush(&mut self, session: SessionKey, channel: &ChannelName) -> DeliveryOutcome {
+        let mut delivery = DeliveryOutcome::default();
         let Some((_, fanouts)) = self.channels.iter_mut().find(|(busy, _)| busy == channel) else {
             return delivery;
         };
@@ -125,7 +125,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
         delivery
     }
 
-    /// A session is gone: its key may become another's.
+    /// Removes a session that has left: its key may be reused.
     pub(super) fn remove(&mut self, session: SessionKey) {
         for fanout in self.channels.iter_mut().flat_map(|(_, fanouts)| fanouts) {
             fanout.receivers.retain(|receiver| receiver.session != session);
@@ -134,7 +134,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
 }
 
 impl<S: FrameSink> Fanout<S> {
-    fn write(&mut self, budget: &mut usize, delivery: &mut Delivery) {
+    fn write(&mut self, budget: &mut usize, delivery: &mut DeliveryOutcome) {
         while *budget > 0 {
             let Some(receiver) = self.receivers.pop() else { break };
             let bytes = self.content.send(&receiver, delivery);
@@ -144,8 +144,8 @@ impl<S: FrameSink> Fanout<S> {
 }
 
 impl Content {
-    /// Returns how many bytes that were.
-    fn send<S: FrameSink>(&self, receiver: &Receiver<S>, delivery: &mut Delivery) -> usize {
+    /// Returns the number of bytes sent.
+    fn send<S: FrameSink>(&self, receiver: &Receiver<S>, delivery: &mut DeliveryOutcome) -> usize {
         let frame = match self {
             Self::Publication(publication) => publication.frame(receiver.variant),
             Self::Gap(frame) => frame,

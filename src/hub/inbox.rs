@@ -11,31 +11,31 @@ use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::publication::Publication;
 
-/// Where the messages of a hub wait, in order.
+/// The queue of a hub's inputs, in order.
 pub trait Mailbox: Send + Sync + 'static {
     /// Appends a message.
     fn push(&self, message: HubInput);
 }
 
-/// The broker's way to one hub.
+/// The broker's queue to one hub.
 ///
-/// An actor's mailbox counts messages, and one that is full blocks or drops without a word; here bytes are
-/// counted, and what does not fit is refused aloud.
+/// An actor's mailbox counts messages, and a full one blocks or drops silently. This inbox counts bytes, and refuses what
+/// does not fit with an error.
 #[derive(Debug)]
 pub struct HubInbox<M> {
     mailbox: M,
     budget: Arc<InboxBudget>,
 }
 
-/// How much more an inbox takes: plain counters, shared with the hub.
+/// The counters of an inbox, shared with the hub.
 #[derive(Debug)]
 pub struct InboxBudget {
     queued_bytes: AtomicUsize,
     limit_bytes: usize,
-    /// Channels of which something was refused and whose gap is on its way, behind what was accepted before.
-    /// Until it has been told nothing more of them is accepted, so there is one gap for each at most.
+    /// Channels whose publications were refused and whose gap is still queued, after what was accepted before. Until the
+    /// gap is announced no publication on them is accepted, so there is at most one such gap for each channel.
     gaps: Mutex<HashSet<ChannelName>>,
-    /// How many these are, to be read without the lock.
+    /// The size of `gaps`, readable without the lock.
     open_gaps: AtomicUsize,
     metrics: Metrics,
 }
@@ -43,9 +43,9 @@ pub struct InboxBudget {
 /// A publication for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refused {
-    /// Its channel's gap must be told, behind what was accepted before.
+    /// The first refusal on its channel: a gap must be queued.
     OwesGap,
-    /// Its channel's gap is on its way.
+    /// The gap of its channel is already queued.
     BeforeGap,
 }
 
@@ -57,7 +57,7 @@ impl<M: Mailbox> HubInbox<M> {
 }
 
 impl InboxBudget {
-    /// An inbox for so many bytes of publications.
+    /// An inbox for `limit_bytes` of publications.
     pub fn new(limit_bytes: usize, metrics: &Metrics) -> Self {
         Self {
             queued_bytes: AtomicUsize::new(0),
@@ -68,7 +68,7 @@ impl InboxBudget {
         }
     }
 
-    /// Takes a publication in; its bytes are to be [released](Self::release).
+    /// Counts a publication; the hub must [release](Self::release) its bytes.
     fn accept(&self, publication: &Publication) -> Result<(), Refused> {
         let channel = publication.channel();
         if self.owes_gap(channel) {
@@ -76,7 +76,7 @@ impl InboxBudget {
         }
         let bytes = publication.queued_bytes();
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        // One publication always fits, however big: the broker has its own bound for that.
+        // An empty inbox accepts any publication: the broker limits its length.
         if before > 0 && before + bytes > self.limit_bytes {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             let mut gaps = self.gaps();
@@ -88,25 +88,25 @@ impl InboxBudget {
         Ok(())
     }
 
-    /// Whether something of a channel was refused whose gap the hub has not told.
+    /// Whether the hub has still to announce the gap of a channel.
     fn owes_gap(&self, channel: &ChannelName) -> bool {
         self.open_gaps.load(Ordering::Acquire) > 0 && self.gaps().contains(channel)
     }
 
-    /// The hub holds so many bytes more on account of a publication.
+    /// The hub holds further bytes for a publication.
     pub fn hold(&self, bytes: usize) {
         self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
     }
 
-    /// The hub has dealt with a publication of so many bytes.
+    /// The hub no longer holds `bytes` of a publication.
     pub fn release(&self, bytes: usize) {
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.metrics.hub_inbox_bytes.dec_by(bytes as i64);
     }
 
-    /// The hub has told the sessions of a channel that something may be missing.
-    pub fn gap_told(&self, channel: &ChannelName) {
+    /// The hub has announced the gap of a channel to its sessions.
+    pub fn gap_announced(&self, channel: &ChannelName) {
         if self.open_gaps.load(Ordering::Acquire) > 0 {
             let mut gaps = self.gaps();
             gaps.remove(channel);
@@ -133,7 +133,7 @@ impl<M: Mailbox> Inbox for HubInbox<M> {
             return Err(InboxFull);
         }
         let event = match event {
-            // What is dropped until the channel's own gap has been told may be behind this position.
+            // Publications refused before the channel's queued gap may be after this position.
             HubEvent::Gap { channel, reason, position: Some(_) } if self.budget.owes_gap(&channel) => {
                 HubEvent::Gap { channel, reason, position: None }
             }

@@ -1,4 +1,4 @@
-//! What is said to a hub, and what it says to sessions.
+//! The messages to a hub, and from it to sessions.
 
 use std::time::{Duration, Instant};
 
@@ -18,11 +18,11 @@ use protocol::{SessionId, Variant, Version};
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Connect {
-    /// The session, named by itself.
+    /// The session's id.
     pub session: SessionId,
-    /// How it takes its messages.
+    /// The variant of frames that it receives.
     pub variant: Variant,
-    /// Its way out, on this thread.
+    /// The key of its outbox, on this thread.
     pub outbox: OutboxKey,
     /// When it was opened.
     pub opened: Instant,
@@ -30,7 +30,7 @@ pub struct Connect {
     pub recipient: Recipient<SessionEvent>,
 }
 
-/// What a hub is told: by sessions, by the broker, and by itself.
+/// The inputs of a hub: from sessions, from the broker, and from itself.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub enum HubInput {
@@ -38,7 +38,7 @@ pub enum HubInput {
     Join {
         /// Which session.
         session: SessionId,
-        /// The channels it is on from now on, not live yet.
+        /// The channels to subscribe to, not live yet.
         channels: Vec<Wanted>,
     },
     /// A session wants one more channel, not live yet. Answered by [`SessionEvent::Subscribed`].
@@ -48,20 +48,20 @@ pub enum HubInput {
         /// The channel.
         wanted: Wanted,
     },
-    /// A session wants a channel no more.
+    /// A session unsubscribes from a channel.
     Unsubscribe {
         /// Which session.
         session: SessionId,
         /// The channel.
         channel: ChannelName,
-        /// The frame that tells the client so, to be sent behind the channel's last message.
+        /// The answer to the client, sent after the channel's last message.
         answer: Bytes,
     },
-    /// The client has been told of its subscription: what is held may follow.
+    /// The client has been told of its subscription: held publications may follow.
     GoLive {
         /// Which session.
         session: SessionId,
-        /// Which channel; `None` for all of Join that are not recovering.
+        /// Which channel; `None` for all of the Join that are not recovering.
         channel: Option<ChannelName>,
     },
     /// A session is gone.
@@ -69,68 +69,68 @@ pub enum HubInput {
         /// Which session.
         session: SessionId,
     },
-    /// What the broker has for this hub.
+    /// An event of the broker.
     Broker(HubEvent),
-    /// The next part of a fan-out that takes long is to be written.
+    /// Write the next part of a long fan-out.
     FanoutTurn,
     /// [`HubCore::next_deadline`](super::core::HubCore::next_deadline) has come.
     DeadlinePassed,
 }
 
-/// Send everybody away, evenly spread over `window`.
+/// Drain all sessions, evenly spread over `window`.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Drain {
-    /// The time until the last one is sent away.
+    /// The time until the last session is drained.
     pub window: Duration,
 }
 
-/// Who is here? For operators, not for deliveries.
+/// Lists the sessions of a hub, for operators.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "SessionList")]
 pub struct ListSessions {
     /// Only the sessions of the user with this channel.
     pub user: Option<ChannelName>,
-    /// How many are described at most.
+    /// The maximum number of sessions to describe.
     pub limit: usize,
-    /// What time it is, for their ages.
+    /// The present time, for the sessions' ages.
     pub now: Instant,
 }
 
-/// Some of the sessions that were asked for.
+/// The sessions of a query, up to its limit.
 #[derive(Debug, Default)]
 pub struct SessionList {
-    /// How many there are.
+    /// How many sessions match.
     pub total: usize,
-    /// As many as were wanted, in no order.
+    /// At most as many as the limit, in no order.
     pub sessions: Vec<SessionSummary>,
 }
 
 /// One session, for an operator.
 #[derive(Debug)]
 pub struct SessionSummary {
-    /// Its name.
+    /// Its id.
     pub session: SessionId,
     /// The channel of its user; `None` until it is identified.
     pub user: Option<ChannelName>,
     /// The protocol version that it speaks.
     pub version: Version,
-    /// What it is on, its own two first; no more than [`MAX_CHANNELS_LISTED`].
+    /// Its channels, its own two first; at most [`MAX_CHANNELS_LISTED`].
     pub channels: Vec<ChannelName>,
-    /// How many channels it is on.
+    /// The number of its channels.
     pub subscriptions: usize,
-    /// For how long it has been open, to a tenth of a second.
+    /// How long it has been open, to a tenth of a second.
     pub age: Duration,
-    /// The bytes that wait for its socket to take them.
+    /// The bytes that wait in its outbox.
     pub queued_bytes: usize,
     /// Its client's address, an IPv6 one by its network.
     pub address: Option<AddressBlock>,
 }
 
-/// How many of a session's channels are named.
+/// The most channels listed for one session.
 pub const MAX_CHANNELS_LISTED: usize = 50;
 
-/// End sessions with 4010. Answered with how many were here.
+/// End sessions with close code 4010. Answered with the number of sessions ended.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "usize")]
 pub enum Disconnect {
@@ -140,24 +140,24 @@ pub enum Disconnect {
     User(ChannelName),
 }
 
-/// What a session is told.
+/// An event for a session.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub enum SessionEvent {
     /// The answer to [`HubInput::Join`]: the state of each channel, in the order asked.
     Joined(Vec<SubscriptionState>),
-    /// The answer to [`HubInput::Subscribe`], and what became of a channel that was recovering.
+    /// The answer to [`HubInput::Subscribe`]; also sent when a recovering channel goes live.
     Subscribed {
         /// The channel.
         channel: ChannelName,
-        /// As asked.
+        /// The ticket of the request.
         ticket: u32,
         /// Its state.
         state: SubscriptionState,
     },
-    /// The replica is going away.
+    /// The replica is draining.
     Drain {
-        /// When the client should come back, in milliseconds.
+        /// When the client should reconnect, in milliseconds.
         after_ms: u64,
     },
     /// The backend or an operator ends the session.

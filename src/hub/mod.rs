@@ -2,14 +2,14 @@
 //!
 //! # Layout, lowest first
 //!
-//! - [`messages`]: what a hub is told, and what it tells sessions.
-//! - [`registry`]: sessions and subscriptions; who gets a publication.
-//! - `fanout`: fan-outs that take long, a part at a time.
-//! - [`inbox`]: the broker's way to the hub, bounded in bytes.
-//! - [`core`]: what a hub decides; also how sessions continue where their clients left.
-//! - [`actor`]: carries it out.
-//! - `drain`: who is sent away when; `opened`: the ages of sessions.
-//! - [`admin`]: the sessions that are here, for operators, and ending them, one or all.
+//! - [`messages`]: the messages to a hub, and from it to sessions.
+//! - [`registry`]: sessions and subscriptions; which sessions receive a publication.
+//! - `fanout`: writes long fan-outs in parts.
+//! - [`inbox`]: the queue from the broker to the hub, bounded in bytes.
+//! - [`core`]: the decisions of a hub, including how sessions recover what their clients have missed.
+//! - [`actor`]: performs them.
+//! - `drain`: when each session is closed during a drain; `opened`: the ages of sessions.
+//! - [`admin`]: lists and ends sessions for operators.
 
 pub mod actor;
 pub mod admin;

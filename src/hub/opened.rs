@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// When a session was opened, in tenths of a second since its hub was started: four bytes hold 13 years, in the place
-/// of a longer time that every session would have to keep.
+/// When a session was opened, in tenths of a second since its hub was started: four bytes hold 13 years, and an
+/// `Instant` for each session would take more memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opened(u32);
 

@@ -1,4 +1,4 @@
-//! A session's way out that remembers what was sent, for tests.
+//! A frame sink that records what was sent, for tests.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,12 +17,12 @@ impl Recorder {
         self.0.0.borrow().clone()
     }
 
-    /// The messages since the last look; `gap:` and the reason where something may be missing.
+    /// The messages since the last call; a gap is `gap:` and its reason.
     pub(super) fn take_messages(&self) -> Vec<String> {
         self.0.0.take().iter().map(|text| message(text)).collect()
     }
 
-    /// Whether the session was found to be too slow.
+    /// Whether the session was ended as too slow.
     pub(super) fn is_overflowed(&self) -> bool {
         self.0.1.get()
     }

@@ -1,8 +1,7 @@
 //! The sessions of one worker thread and their subscriptions: a plain struct, without actors, Redis or JSON.
 //!
-//! It answers one question fast, "who gets this publication", and keeps what makes the answer right: a subscription is
-//! confirmed at a position, its *cut*. What is published behind the cut is held until the client has been told of the
-//! subscription, so that nothing overtakes Ready.
+//! It finds the receivers of a publication. A subscription is confirmed at a position, its *cut*. Publications after the
+//! cut are held until the client has been told of the subscription, so that none overtakes Ready.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -10,7 +9,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use bytes::Bytes;
 use slab::Slab;
 
-pub use self::deliver::{Delivery, Receiver};
+pub use self::deliver::{DeliveryOutcome, Receiver};
 use self::pending::Held;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 use crate::broker::RequestId;
@@ -22,20 +21,20 @@ use protocol::{Variant, Version};
 
 mod deliver;
 mod gaps;
-mod members;
 mod pending;
+mod queries;
 
-/// The way out of one session, as the registry sees it.
+/// Sends frames to one session.
 pub trait FrameSink: Clone {
-    /// Sends a prepared frame. Returns whether the session can still be reached.
+    /// Sends a prepared frame. Returns `false` if the session is closing.
     fn send(&self, frame: Bytes) -> bool;
-    /// The session cannot keep up: end it.
+    /// Ends the session because it is too slow.
     fn overflow(&self);
 }
 
-/// Names a session in the registry; free for another once it has left.
+/// Identifies a session in the registry; reused once the session has left.
 ///
-/// Inside, sessions go by their key and not by their name: four bytes instead of sixteen in every subscription.
+/// The registry uses keys instead of session ids: four bytes instead of sixteen in every subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(u32);
 
@@ -45,7 +44,7 @@ pub struct Registry<S> {
     sessions: Slab<Session<S>>,
     channels: HashMap<ChannelName, Channel<S>>,
     subscriptions: usize,
-    arrivals: Arrival,
+    arrivals: ArrivalNumber,
     max_held: usize,
 }
 
@@ -53,8 +52,8 @@ pub struct Registry<S> {
 struct Session<S> {
     sink: S,
     variant: Variant,
-    /// What it is on, and where it stands among the channel's subscribers: leaving costs a step for each of its own
-    /// channels, not a search among everybody.
+    /// Its channels, each with the session's index among the channel's subscribers, so that leaving needs no search among
+    /// all subscribers.
     memberships: Vec<Membership>,
 }
 
@@ -68,28 +67,28 @@ struct Membership {
 struct Channel<S> {
     subscribers: Vec<Subscriber<S>>,
     coverage: Coverage,
-    /// The call of the broker that has not been answered.
+    /// The broker call for this channel that is not answered yet.
     asked: Option<Asked>,
 }
 
-/// A call of the broker.
+/// A broker call that is not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
-    /// Its name.
+    /// Its id.
     pub request: RequestId,
     /// Whether the channel is compared with its history first.
     pub verify: bool,
 }
 
-/// What is delivered of a channel here.
+/// Which publications on a channel are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coverage {
-    /// The broker has not confirmed the channel. What comes may be the end of an earlier subscription: it reaches nobody.
+    /// None: the broker has not confirmed the channel. A publication may belong to an earlier subscription.
     Unconfirmed,
-    /// Everything behind the cursor.
+    /// Everything after the cursor.
     From(ChannelCursor),
-    /// What comes, but the position is not known before the next durable publication: something was missed, of which those
-    /// who were here have been told.
+    /// Everything, but the position is not known before the next durable publication: messages were missed, and the
+    /// subscribers at that time have been told.
     Unknown,
 }
 
@@ -102,23 +101,24 @@ struct Subscriber<S> {
     variant: Variant,
 }
 
-/// Arrival sequence number; keeps publications of several channels in order.
-pub type Arrival = u64;
+/// ArrivalNumber sequence number; keeps publications of several channels in order.
+pub type ArrivalNumber = u64;
 
 impl<S: FrameSink> Registry<S> {
-    /// Nobody yet. A subscription that is not live holds `max_held` publications at most.
+    /// An empty registry. A subscription that is not live holds at most `max_held` publications.
     pub fn new(max_held: usize) -> Self {
         Self { sessions: Slab::new(), channels: HashMap::new(), subscriptions: 0, arrivals: 0, max_held }
     }
 
     /// Adds a session without subscriptions.
     pub fn connect(&mut self, variant: impl Into<Variant>, sink: S) -> SessionKey {
-        // Two channels, its user's and all, are what most sessions are ever on.
+        // Most sessions only ever have two channels: their user's, and `all`.
         let memberships = Vec::with_capacity(2);
         SessionKey::of(self.sessions.insert(Session { sink, variant: variant.into(), memberships }))
     }
 
-    /// Puts a session on a channel, not live yet, to continue from `since`. Returns whether it was not on it.
+    /// Subscribes a session to a channel, not live yet, to continue from `since`. Returns `false` if it was subscribed
+    /// already.
     pub fn subscribe(
         &mut self,
         session: SessionKey,
@@ -136,7 +136,7 @@ impl<S: FrameSink> Registry<S> {
                 let entry = Channel { subscribers, coverage: Coverage::Unconfirmed, asked: None };
                 (channel.clone(), vacant.insert(entry))
             }
-            // One name for all who are on the channel, not a copy from each.
+            // All subscribers share one allocation of the name.
             MapEntry::Occupied(occupied) => (occupied.key().clone(), occupied.into_mut()),
         };
         self.arrivals += 1;
@@ -152,17 +152,17 @@ impl<S: FrameSink> Registry<S> {
         true
     }
 
-    /// The position behind which the channel is delivered here, where it is known.
+    /// The position after which the channel is delivered, if it is known.
     pub fn cut(&self, channel: &ChannelName) -> Option<Position> {
         self.channels.get(channel)?.cut()
     }
 
-    /// The call of the broker for this channel that has not been answered.
+    /// The broker call for this channel that is not answered yet.
     pub fn asked(&mut self, channel: &ChannelName) -> Option<&mut Option<Asked>> {
         Some(&mut self.channels.get_mut(channel)?.asked)
     }
 
-    /// The broker delivers everything behind `cut` on this channel; `None`: it does not know from where on.
+    /// The broker delivers everything after `cut` on this channel; `None`: the position is not known.
     pub fn confirm(&mut self, channel: &ChannelName, cut: Option<Position>) {
         if let Some(entry) = self.channels.get_mut(channel) {
             entry.asked = None;
@@ -170,7 +170,7 @@ impl<S: FrameSink> Registry<S> {
         }
     }
 
-    /// The subscription of a session to a channel, while it is not live.
+    /// The subscription of a session to a channel, unless it is live.
     pub fn pending(
         &mut self,
         session: SessionKey,
@@ -189,21 +189,21 @@ impl<S: FrameSink> Registry<S> {
             .collect()
     }
 
-    /// Lets a subscription go live: what it held is delivered, in order, and from now on everything is delivered as it
-    /// comes. Returns how many were delivered.
+    /// Makes a subscription live: delivers the publications that it held, in order. Later ones are delivered directly.
+    /// Returns how many were delivered.
     pub fn go_live(&mut self, session: SessionKey, channel: &ChannelName) -> u64 {
         let held = self.open(session, channel, PendingSubscription::is_told);
         self.release(session, &held)
     }
 
-    /// The same for every channel of which the session has been told together, in the order in which the publications came.
+    /// The same for every channel of the session's Join answer, in the order of arrival.
     pub fn go_live_everywhere(&mut self, session: SessionKey) -> u64 {
         let channels: Vec<_> = self.channels_of(session).cloned().collect();
         let mut held: Vec<_> = channels
             .iter()
             .flat_map(|channel| self.open(session, channel, PendingSubscription::is_told_together))
             .collect();
-        // Stable: what a channel's history has stays in its order.
+        // A stable sort keeps recovered publications in the order of their history.
         held.sort_by_key(|(arrival, _)| *arrival);
         self.release(session, &held)
     }
@@ -213,13 +213,13 @@ impl<S: FrameSink> Registry<S> {
         session: SessionKey,
         channel: &ChannelName,
         may_open: impl Fn(&PendingSubscription) -> bool,
-    ) -> Vec<(Arrival, Held)> {
+    ) -> Vec<(ArrivalNumber, Held)> {
         let Some(subscriber) = self.subscriber_mut(session, channel) else { return Vec::new() };
         let pending = subscriber.pending.take_if(|pending| may_open(pending));
         pending.map(|pending| pending.open()).unwrap_or_default()
     }
 
-    fn release(&self, session: SessionKey, held: &[(Arrival, Held)]) -> u64 {
+    fn release(&self, session: SessionKey, held: &[(ArrivalNumber, Held)]) -> u64 {
         let Some(found) = self.sessions.get(session.index()) else { return 0 };
         let mut delivered = 0;
         for (_, item) in held {
@@ -237,8 +237,7 @@ impl<S: FrameSink> Registry<S> {
         delivered
     }
 
-    /// Takes a session off a channel. Returns its subscription, if it was not live, and whether the channel is empty now,
-    /// so that the broker need not deliver it here any more. `None`: it was not on it.
+    /// Unsubscribes a session from a channel. `None` if it was not subscribed.
     pub fn unsubscribe(&mut self, session: SessionKey, channel: &ChannelName) -> Option<Vacated> {
         let found = self.sessions.get_mut(session.index())?;
         let index = found.memberships.iter().position(|membership| membership.channel == *channel)?;
@@ -246,10 +245,10 @@ impl<S: FrameSink> Registry<S> {
         self.vacate(membership)
     }
 
-    /// Sends a prepared frame to one session, behind what it was sent so far.
+    /// Sends a prepared frame to one session, after all earlier frames.
     pub fn send(&self, session: SessionKey, frame: Bytes) {
         if let Some(found) = self.sessions.get(session.index()) {
-            // A session that cannot be reached any more is about to leave.
+            // A session that is closing is about to leave.
             found.sink.send(frame);
         }
     }
@@ -276,7 +275,7 @@ impl<S: FrameSink> Registry<S> {
         self.channels.get_mut(channel)?.subscribers.get_mut(membership.index as usize)
     }
 
-    /// Frees an index among a channel's subscribers. The last one moves there, and its session is told.
+    /// Frees an index among a channel's subscribers. The last subscriber moves there, and its session gets the new index.
     fn vacate(&mut self, Membership { channel, index }: Membership) -> Option<Vacated> {
         let entry = self.channels.get_mut(&channel)?;
         let left = entry.subscribers.swap_remove(index as usize);
@@ -299,7 +298,7 @@ impl<S: FrameSink> Registry<S> {
 pub struct Vacated {
     /// The channel.
     pub channel: ChannelName,
-    /// Whether nobody of this thread is on it any more.
+    /// Whether the channel has no subscriber left on this thread, so that the broker need not deliver it any more.
     pub is_empty: bool,
     /// The subscription, if it was not live.
     pub pending: Option<Box<PendingSubscription>>,

@@ -1,7 +1,7 @@
 //! The actor of one WebSocket.
 //!
-//! It decides nothing: it turns what happens into inputs of the [`Conversation`], and what the conversation
-//! answers into frames, messages to the hub, and one timer.
+//! It decides nothing: it turns events into inputs of the [`Conversation`], and the conversation's actions into frames,
+//! messages to the hub, and one timer.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,13 +31,13 @@ pub struct Session {
     conversation: Conversation,
     heartbeat: HeartbeatTimer,
     outbox: Outbox,
-    /// While it is kept the hub can find the outbox.
+    /// The hub can find the outbox while this exists.
     registration: Registration,
     permit: SessionPermit,
 }
 
 impl Session {
-    /// Opens the conversation: Hello is on its way when this returns.
+    /// Opens the conversation and sends Hello.
     pub(super) fn open(
         services: Rc<Services>,
         version: Version,
@@ -66,7 +66,7 @@ impl Session {
         }
     }
 
-    /// Feeds the conversation and carries out all that it answers before anything else happens.
+    /// Passes an input to the conversation and performs the resulting actions.
     fn on(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
         let now = now();
         let session = self.conversation.session();
@@ -89,7 +89,7 @@ impl Session {
     }
 }
 
-/// What the actor's conversation reaches.
+/// The ports of an actor's conversation.
 struct Ports<'a> {
     services: &'a Services,
     session: SessionId,
@@ -140,7 +140,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
             }
             Ok(Message::Binary(_)) => self.on(Input::Binary, context),
             Ok(Message::Ping(_) | Message::Pong(_)) => self.on(Input::ControlFrame, context),
-            // The guard hands on whole messages only, and ends the stream by itself.
+            // The socket layer passes on whole messages only, and ends the stream itself.
             Ok(Message::Continuation(_) | Message::Close(_) | Message::Nop) | Err(_) => {
                 self.outbox.close(CloseCode::ProtocolError);
             }

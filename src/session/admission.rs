@@ -1,4 +1,4 @@
-//! Which requests become sessions.
+//! Decides which requests become sessions.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,10 +16,10 @@ use crate::socket::outbox::Outbox;
 use crate::socket::{Application, Refusal};
 use protocol::Version;
 
-/// Whether this replica is going away. Cloning shares it.
+/// Whether this replica is draining. Cloning shares it.
 ///
-/// It goes in two steps. First it says that it is not ready, and still admits: a load balancer needs a moment
-/// to look away, and a client that is refused in that moment has done nothing wrong. Then it refuses.
+/// A drain has two steps. First the replica reports that it is not ready but still admits sessions, because a load
+/// balancer needs time to stop sending clients. Then it refuses new sessions.
 #[derive(Debug, Clone, Default)]
 pub struct DrainSwitch(Arc<(AtomicBool, AtomicBool)>);
 
@@ -34,7 +34,7 @@ impl DrainSwitch {
         self.0.1.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it has been started.
+    /// Whether the drain has started.
     pub fn is_draining(&self) -> bool {
         self.0.0.load(Ordering::Relaxed)
     }
@@ -48,13 +48,13 @@ impl DrainSwitch {
 /// The sessions of one worker thread, as the socket layer's application.
 #[derive(Debug)]
 pub struct Sessions {
-    /// What they share.
+    /// The services of the thread.
     pub services: Rc<Services>,
-    /// Which pages may open one.
+    /// The origins whose pages may open a session.
     pub origins: OriginPolicy,
-    /// Whether the replica is going away.
+    /// Whether the replica is draining.
     pub drain: DrainSwitch,
-    /// How many there may be.
+    /// The limits on sessions.
     pub limits: SessionLimits,
 }
 
@@ -94,8 +94,8 @@ impl Application for Sessions {
     }
 }
 
-/// The version that the URL picks: none is 1, `v=2` is 2, any other `v` is none that we speak. Other
-/// parameters are passed over; a token among them is neither read nor kept.
+/// The protocol version that the URL selects: without `v` it is 1, `v=2` is 2, any other `v` is not supported. Other
+/// parameters are ignored; a token among them is neither read nor stored.
 fn version(query: Option<&str>) -> Option<Version> {
     let mut version = Version::V1;
     for (name, value) in

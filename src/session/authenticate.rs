@@ -1,4 +1,4 @@
-//! The check of a token, from Identify or Refresh to the input that answers it.
+//! Verifies the tokens of Identify and Refresh.
 
 use std::time::SystemTime;
 
@@ -22,7 +22,7 @@ pub(super) fn authenticate(
     let outcome = services.authenticator.verify(token, SystemTime::now());
     let mut label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
     let mut answer = Input::Verified(outcome.map_err(|_| NotIdentified).and_then(identity));
-    // At a Refresh the session has its user's permit already.
+    // On a Refresh the session already has its user's permit.
     if let (Input::Verified(Ok(identity)), SessionPermit::Unidentified(unidentified)) = (&answer, &*permit) {
         match unidentified.limits().identify(&identity.user) {
             Some(user) => {
@@ -39,7 +39,7 @@ pub(super) fn authenticate(
     answer
 }
 
-/// What the protocol needs of an authenticated identity.
+/// Converts an authenticated identity to that of the protocol.
 fn identity(authenticated: Authenticated) -> Result<Identity, NotIdentified> {
     Ok(Identity {
         user: ChannelName::of_user(&authenticated.user).map_err(|_| NotIdentified)?,

@@ -1,10 +1,10 @@
-//! The clocks as a session reads them.
+//! Reads the clocks for a session.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::Now;
 
-/// The time of a whole step, as the protocol takes it.
+/// The present time, read once for each input.
 pub(super) fn now() -> Now {
     Now { monotonic: Instant::now(), unix_ms: unix_ms(SystemTime::now()) }
 }

@@ -1,4 +1,4 @@
-//! Carries out what a conversation asks for: once for the actor, and once for the simulation.
+//! Performs the actions of a conversation, for the actor and for the simulation.
 
 use std::collections::VecDeque;
 
@@ -9,19 +9,19 @@ use protocol::Now;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
 
-/// What a session reaches.
+/// The outputs of a session.
 pub(crate) trait SessionPorts {
     /// Sends a prepared frame to the client.
     fn send(&mut self, frame: Bytes);
     /// Sends Close; nothing follows.
     fn close(&mut self, code: CloseCode);
-    /// Tells the hub.
+    /// Sends an input to the hub.
     fn tell_hub(&mut self, input: HubInput);
     /// Checks a token. The result is the conversation's next input.
     fn authenticate(&mut self, token: &Token) -> Input<'static>;
 }
 
-/// Feeds a conversation and carries out all that it answers before anything else happens.
+/// Passes an input to a conversation and performs the resulting actions, including those of answers.
 pub(crate) fn drive(
     conversation: &mut Conversation,
     now: Now,
@@ -40,7 +40,7 @@ pub(crate) fn drive(
     }
 }
 
-/// Carries out one action. Returns what it answers, if it does.
+/// Performs one action. Returns its answer, if it has one.
 pub(crate) fn perform(
     conversation: &Conversation,
     action: Action,

@@ -23,8 +23,8 @@ pub(super) struct HeartbeatTimer {
 }
 
 impl HeartbeatTimer {
-    /// Calls `on_deadline` at `deadline`, or earlier if the timer is armed for an earlier time: most deadlines
-    /// move on with every frame, and asking again costs less than arming again.
+    /// Calls `on_deadline` at `deadline`, or earlier if the timer is armed for an earlier time: most
+    /// deadlines move with every frame, and an early call costs less than arming the timer again.
     pub(super) fn arm<A>(
         &mut self,
         deadline: Instant,

@@ -1,6 +1,6 @@
-//! How many sessions there may be: of one user, and of clients that have not identified.
+//! Limits the sessions of one user, and the sessions that have not identified.
 //!
-//! Each session holds a permit, which it gives back when it is dropped. The counts belong to the process, because
+//! Each session holds a permit, which is released when it is dropped. The counts belong to the process, because
 //! a user's sessions are spread over its threads. Identifying is rare compared with deliveries, so one short lock
 //! is enough.
 
@@ -21,11 +21,11 @@ struct Inner {
     users: Mutex<Users>,
 }
 
-/// The permit of a session that has not identified. Dropping it gives it back.
+/// The permit of a session that has not identified. Dropping it releases it.
 #[derive(Debug)]
 pub struct UnidentifiedPermit(SessionLimits);
 
-/// The permit of one of a user's sessions. Dropping it gives it back.
+/// The permit of one of a user's sessions. Dropping it releases it.
 #[derive(Debug)]
 pub(super) struct UserSessionPermit {
     limits: SessionLimits,
@@ -60,11 +60,11 @@ impl SessionLimits {
 
     /// A permit for one more session of the user with this channel, unless the user's cap is reached.
     pub(super) fn identify(&self, user: &ChannelName) -> Option<UserSessionPermit> {
-        self.users().take(user).then(|| UserSessionPermit { limits: self.clone(), user: user.clone() })
+        self.users().acquire(user).then(|| UserSessionPermit { limits: self.clone(), user: user.clone() })
     }
 
     fn users(&self) -> MutexGuard<'_, Users> {
-        // Nothing between its changes can panic.
+        // No edit can panic half-way.
         self.0.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -85,13 +85,13 @@ impl Drop for UnidentifiedPermit {
 impl UserSessionPermit {
     /// The user's id.
     pub(super) fn user(&self) -> &str {
-        self.user.as_str().strip_prefix("user:").unwrap_or_default()
+        self.user.user_id().unwrap_or_default()
     }
 }
 
 impl Drop for UserSessionPermit {
     fn drop(&mut self) {
-        self.limits.users().give_back(&self.user);
+        self.limits.users().release(&self.user);
     }
 }
 
@@ -105,8 +105,8 @@ impl SessionPermit {
     }
 }
 
-/// The capacity that an empty map may keep.
-const SMALL: usize = 1_024;
+/// The capacity, in entries, that an empty map may keep.
+const MIN_CAPACITY: usize = 1_024;
 
 /// How many sessions each user has. With a cap of 0 it stays empty.
 #[derive(Debug, Default)]
@@ -117,7 +117,7 @@ struct Users {
 }
 
 impl Users {
-    fn take(&mut self, user: &ChannelName) -> bool {
+    fn acquire(&mut self, user: &ChannelName) -> bool {
         if self.cap == 0 {
             return true;
         }
@@ -130,12 +130,12 @@ impl Users {
         has_room
     }
 
-    fn give_back(&mut self, user: &ChannelName) {
+    fn release(&mut self, user: &ChannelName) {
         let Some(sessions) = self.sessions.get_mut(user) else { return };
         *sessions -= 1;
         if *sessions == 0 {
             self.sessions.remove(user);
-            if self.sessions.capacity() > SMALL.max(8 * self.sessions.len()) {
+            if self.sessions.capacity() > MIN_CAPACITY.max(8 * self.sessions.len()) {
                 self.sessions.shrink_to(2 * self.sessions.len());
             }
         }
@@ -183,7 +183,7 @@ mod tests {
             (0..10_000).map(|id| limits.identify(&user(&id.to_string())).unwrap()).collect();
         drop(permits);
         assert!(limits.users().sessions.is_empty());
-        assert!(limits.users().sessions.capacity() <= 2 * SMALL);
+        assert!(limits.users().sessions.capacity() <= 2 * MIN_CAPACITY);
     }
 
     #[test]

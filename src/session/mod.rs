@@ -2,14 +2,14 @@
 //!
 //! # Layout
 //!
-//! - [`admission`]: which requests become sessions.
-//! - [`limits`]: how many sessions there may be.
-//! - [`actor`]: the actor. It feeds the pure conversation and carries out what the conversation answers.
-//! - `drive`: carries out what a conversation asks for.
-//! - `authenticate`: the check of a token.
+//! - [`admission`]: decides which requests become sessions.
+//! - [`limits`]: limits the number of sessions.
+//! - [`actor`]: the actor, which drives the pure conversation.
+//! - `drive`: performs the actions of a conversation.
+//! - `authenticate`: verifies tokens.
 //! - [`heartbeat`]: the interval and grace of the heartbeat, and the actor's one timer.
-//! - `clock`: where a session reads the time.
-//! - `services`: what all sessions of a worker thread share.
+//! - `clock`: reads the clocks for a session.
+//! - `services`: shared by all sessions of a worker thread.
 
 pub mod actor;
 pub mod admission;

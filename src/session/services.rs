@@ -1,4 +1,4 @@
-//! What all sessions of a worker thread share.
+//! The services shared by all sessions of a worker thread.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::hub::Hub;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
 
-/// What all sessions of a worker thread share.
+/// The services shared by all sessions of a worker thread.
 #[derive(Debug)]
 pub struct Services {
     /// The settings of every conversation.

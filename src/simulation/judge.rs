@@ -41,7 +41,7 @@ pub(super) type Verdict = Result<(), String>;
 
 impl Judge {
     /// Ready or Subscription has come, which was sent when so many messages had been published.
-    pub(super) fn on_standing(
+    pub(super) fn on_subscribed(
         &mut self,
         record: &Record,
         law: Law,
@@ -60,13 +60,13 @@ impl Judge {
             return Err(format!("does not continue from {:?}, though nothing was lost", self.position));
         }
         if recovered == Some(false) {
-            // It begins anew behind the place that it is told, and may be given again what it had of that.
+            // It starts over at the position in the answer, and may receive messages after it again.
             self.is_excused = true;
             self.last = self.last.min(begin(record, position, published)?);
         }
         if self.from.is_none() {
             self.from = Some(begin(record, position, published)?);
-            // What had been published before may look as if it came behind the place.
+            // Earlier publications may have positions after this one.
             self.is_excused |= position.is_beginning() && !law.has_exact_beginnings;
         }
         self.is_on = true;

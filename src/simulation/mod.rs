@@ -1,8 +1,8 @@
 //! A seeded simulation of clients, replicas and a lossy broker in virtual time.
 //!
-//! What decides is the code that runs in production: conversations and what carries out their actions, the hub's core, the
-//! link's core, the inbox's bound. Only what they stand on is played: Redis, the wires, the queues, and which comes
-//! first. A run follows from one number, which a failure names.
+//! It runs the production code of conversations, session ports, hub core, link core and inbox. Only their environment is
+//! simulated: Redis, connections, queues, and the order of events. A seed determines the whole run, and a failure names
+//! its seed.
 //!
 //! `SIMULATION_SEED=42 cargo test simulation` repeats one run and prints what happened in it;
 //! `SIMULATION_RUNS=100000` makes more of them; with both, they begin at that seed.
@@ -17,8 +17,8 @@ mod plan;
 mod record;
 mod redis;
 mod replica;
+mod run;
 mod sessions;
-mod world;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -29,7 +29,7 @@ use std::thread;
 use std::time::Duration;
 
 use self::plan::Sabotage;
-use self::world::World;
+use self::run::Run;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
 use protocol::heartbeat::HeartbeatRules;
@@ -139,9 +139,9 @@ fn run(seed: u64, sabotage: Sabotage, trace: Option<&mut Vec<String>>) -> Result
         static SHARED: (Metrics, Arc<Rules>) = (Metrics::default(), Arc::new(rules()));
     }
     SHARED.with(|(metrics, rules)| {
-        let mut world = World::new(seed, sabotage, metrics, rules, trace.is_some());
-        let outcome = catch_unwind(AssertUnwindSafe(|| world.run()));
-        if let (Some(into), Some(trace)) = (trace, world.trace.take()) {
+        let mut current = Run::new(seed, sabotage, metrics, rules, trace.is_some());
+        let outcome = catch_unwind(AssertUnwindSafe(|| current.execute()));
+        if let (Some(into), Some(trace)) = (trace, current.trace.take()) {
             *into = trace;
         }
         outcome.unwrap_or_else(|_| Err("it has panicked".to_owned()))

@@ -33,7 +33,7 @@ pub(super) enum Fate {
 }
 
 impl Record {
-    /// The durable message at a place.
+    /// The durable message at a position.
     pub(super) fn at(&self, position: Position) -> Option<&Published> {
         self.published.iter().find(|published| published.position == Some(position))
     }

@@ -46,7 +46,7 @@ pub(super) enum ReplicaStep {
     /// An answer comes back.
     Answer(usize),
     /// The next thing that the server has sent arrives.
-    Carry,
+    Arrive,
     /// A message that has arrived is handed over.
     Receive,
     /// A deadline of the link has come.
@@ -154,7 +154,7 @@ impl Replica {
             steps.push(if is_executed { ReplicaStep::Answer(index) } else { ReplicaStep::Execute(index) });
         }
         if !connection.wire.is_empty() {
-            steps.push(ReplicaStep::Carry);
+            steps.push(ReplicaStep::Arrive);
         }
         if !connection.received.is_empty() {
             steps.push(ReplicaStep::Receive);
@@ -185,7 +185,7 @@ impl Replica {
                 let read = connection.reads.remove(index);
                 self.answer(read, None, now);
             }
-            ReplicaStep::Carry => self.carry(),
+            ReplicaStep::Arrive => self.arrive(),
             ReplicaStep::Receive => self.receive(),
             ReplicaStep::LinkDeadline => {
                 self.link.deadline_passed(now);
@@ -277,7 +277,7 @@ impl Replica {
                     (None, Some(now_ms), Some(whole_since_ms)) => TailsRead { now_ms, whole_since_ms, tails },
                     _ => TailsRead::failed(failure.unwrap_or(ReadFailure::Later), channels.len()),
                 };
-                self.link.on_tails(channels, read, now);
+                self.link.on_stream_tails(channels, read, now);
             }
             Read::Page { work, answer } => {
                 let outcome = failure.map_or_else(|| answer.unwrap_or(Err(ReadFailure::Later)), Err);
@@ -288,7 +288,7 @@ impl Replica {
     }
 
     /// redis-rs tells confirmations at once, and queues messages. An unsubscription waits for those.
-    fn carry(&mut self) {
+    fn arrive(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         match connection.wire.pop_front() {
             Some(Push::Message(channel, payload)) => {

@@ -7,7 +7,7 @@ use super::hub::Hub;
 use super::judge::Verdict;
 use super::plan::Sabotage;
 use super::replica::Told;
-use super::world::{Failure, NAMES, World, trace};
+use super::run::{Failure, NAMES, Run, trace};
 use crate::hub::messages::HubInput;
 use crate::hub::registry::FrameSink as _;
 use crate::session::drive::{SessionPorts, drive, perform};
@@ -42,7 +42,7 @@ impl SessionPorts for Ports<'_> {
     }
 }
 
-impl World {
+impl Run {
     fn clock(&self) -> Now {
         Now { monotonic: self.now, unix_ms: self.unix_ms }
     }
@@ -159,16 +159,16 @@ impl World {
         if session.is_none() {
             return Ok(());
         }
-        let place = |text: &str| Position::parse(text).ok_or_else(|| format!("{text} is no position"));
+        let parse = |text: &str| Position::parse(text).ok_or_else(|| format!("{text} is no position"));
         match frame.op {
             2 => {
                 for listed in &frame.channels {
                     let at = number_of(listed.channel)?;
-                    let position = listed.position.map(place).transpose()?;
+                    let position = listed.position.map(parse).transpose()?;
                     match (listed.state, position) {
                         (Some("recovering"), position) => judges[at].on_recovering(position)?,
                         (None, Some(position)) => {
-                            judges[at].on_standing(
+                            judges[at].on_subscribed(
                                 &records[at],
                                 law,
                                 position,
@@ -183,7 +183,7 @@ impl World {
             }
             3 => {
                 let at = number_of(frame.channel.unwrap_or_default())?;
-                let position = frame.position.map(place).transpose()?;
+                let position = frame.position.map(parse).transpose()?;
                 let number = frame.message.ok_or("a message that nobody has published")?;
                 let before = judges[at].position;
                 judges[at].on_message(&records[at], law, number, position)?;
@@ -196,11 +196,11 @@ impl World {
                 let at = number_of(frame.channel.unwrap_or_default())?;
                 match (frame.state, frame.position) {
                     (Some("recovering"), position) => {
-                        judges[at].on_recovering(position.map(place).transpose()?)
+                        judges[at].on_recovering(position.map(parse).transpose()?)
                     }
                     (Some("subscribed"), Some(position)) => {
-                        let position = place(position)?;
-                        judges[at].on_standing(&records[at], law, position, frame.recovered, published)
+                        let position = parse(position)?;
+                        judges[at].on_subscribed(&records[at], law, position, frame.recovered, published)
                     }
                     (Some("unsubscribed"), _) => {
                         judges[at].on_left();

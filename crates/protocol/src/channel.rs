@@ -50,6 +50,11 @@ impl ChannelName {
         Self::parse(&format!("user:{user}"))
     }
 
+    /// The id of the user whose own channel this is.
+    pub fn user_id(&self) -> Option<&str> {
+        self.0.strip_prefix("user:")
+    }
+
     /// The channel that every identified session joins.
     pub fn all() -> Self {
         Self("all".into())
@@ -60,7 +65,7 @@ impl ChannelName {
         &self.0
     }
 
-    /// What stands before the first colon; all of it for `all`.
+    /// The part before the first colon; the whole name for `all`.
     pub fn namespace(&self) -> &str {
         self.0.split(':').next().unwrap_or(&self.0)
     }

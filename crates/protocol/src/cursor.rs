@@ -2,47 +2,45 @@
 
 use crate::position::Position;
 
-/// The position up to which one reader has had everything of a channel.
+/// The position up to which one reader has received everything on a channel.
 ///
-/// The link's follower and the hub both keep one for each channel, so "what has this reader had?" has one answer and
-/// one vocabulary.
+/// The link's follower and the hub each keep one for each channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelCursor {
     position: Position,
 }
 
-/// How a durable message stands to a cursor.
+/// Where a durable message is relative to a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The very next one.
+    /// The message directly after the cursor.
     Next,
-    /// The reader has had it.
+    /// The reader has already received it.
     Past,
-    /// Messages before it are missing, or the history is another one.
+    /// Messages before it are missing, or it belongs to another history.
     Hole,
 }
 
 impl ChannelCursor {
-    /// Everything up to `position` was had.
+    /// A cursor of a reader that has received everything up to `position`.
     pub const fn at(position: Position) -> Self {
         Self { position }
     }
 
-    /// The position up to which everything was had.
+    /// The position up to which the reader has received everything.
     pub const fn position(self) -> Position {
         self.position
     }
 
-    /// Whether the channel had a history when the cursor was set. Without one nothing says what was published while
-    /// nobody listened.
+    /// Whether the channel had a history when the cursor was set. Without one, nothing shows what was published while
+    /// nobody was subscribed.
     pub const fn has_history(self) -> bool {
         !self.position.is_beginning()
     }
 
-    /// How the message at `next` stands to the cursor, on a stream that was not interrupted since.
+    /// Where the message at `next` is relative to the cursor, if the subscription was not interrupted since.
     ///
-    /// Redis sends what is published in order and once. So nothing can have come before the first message of a
-    /// younger epoch.
+    /// Redis sends publications in order and once, so nothing can have come before the first message of a newer epoch.
     pub fn step(self, next: Position) -> Step {
         let begins_anew = next.offset == 1 && next.epoch > self.position.epoch;
         if begins_anew || self.position.is_followed_by(next, None) {
@@ -54,12 +52,12 @@ impl ChannelCursor {
         }
     }
 
-    /// Whether `position` lies in the cursor's own epoch and not behind it.
+    /// Whether `position` is in the cursor's epoch and not after the cursor.
     pub const fn covers(self, position: Position) -> bool {
         position.epoch == self.position.epoch && position.offset <= self.position.offset
     }
 
-    /// Moves the cursor to a message that was had.
+    /// Moves the cursor to a message that the reader has received.
     pub const fn advance(&mut self, position: Position) {
         self.position = position;
     }

@@ -1,4 +1,4 @@
-//! The heartbeat of one session: when the gateway sends op 10, and when a silent client is given up.
+//! The heartbeat of one session: when the gateway sends op 10, and when a silent client times out.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ pub struct HeartbeatRules {
     pub grace: Duration,
 }
 
-/// The clock of one session's heartbeat. The rules are passed in: every session keeps to the same ones, so a
-/// copy in each would only cost memory.
+/// The clock of one session's heartbeat. The rules are passed in: they are the same for every session, and a
+/// copy in each would cost memory.
 #[derive(Debug)]
 pub struct Heartbeat {
     last_seen: Instant,
@@ -29,13 +29,13 @@ pub enum HeartbeatDue {
 }
 
 impl Heartbeat {
-    /// Starts the heartbeat of a client that has just connected. `jitter`, from 0 to 1, places the first beat
-    /// within the interval, so that sessions that began together do not beat together.
+    /// Starts the heartbeat of a client that has just connected. `jitter`, from 0 to 1, delays the first beat
+    /// by that part of the interval, so that sessions that began together do not beat together.
     pub fn start(rules: &HeartbeatRules, jitter: f64, now: Instant) -> Self {
         Self { last_seen: now, next_beat: now + rules.interval.mul_f64(jitter.clamp(0.0, 1.0)) }
     }
 
-    /// Notes a frame of the client: any frame is a sign of life.
+    /// Notes a frame from the client: any frame shows that the client is alive.
     pub fn on_frame(&mut self, now: Instant) {
         self.last_seen = now;
     }
@@ -45,7 +45,7 @@ impl Heartbeat {
         self.next_beat.min(self.silent_until(rules))
     }
 
-    /// Tells what is due. The timeout goes before the beat; too early a call returns `None`.
+    /// What is due at `now`. A timeout takes precedence over a beat; an early call returns `None`.
     pub fn on_deadline(&mut self, rules: &HeartbeatRules, now: Instant) -> Option<HeartbeatDue> {
         if self.silent_until(rules) <= now {
             return Some(HeartbeatDue::TimedOut);

@@ -1,7 +1,7 @@
-//! What is kept of a channel, and what can be proven from it.
+//! The history of a channel, and what a page of it proves.
 //!
-//! A history is read behind a place; whether nothing is missing between that place and its end is then a
-//! matter of arithmetic, with no memory of the reader needed. Where it cannot be proven it is not claimed.
+//! A page starts after a position. Arithmetic on positions then shows whether anything is missing between that position
+//! and the end of the history; no state of the reader is needed. What cannot be proven is not claimed.
 
 use std::sync::Arc;
 
@@ -11,25 +11,25 @@ use super::publication::Publication;
 /// One message of a history.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its place.
+    /// Its position in the history.
     pub position: Position,
     /// On the first message of an epoch that continues an older one (after a restart of the server that keeps
-    /// the history): the last place of the older one, as the server knew it then.
+    /// the history): the last position of the older epoch, as the server knew it then.
     pub after: Option<Position>,
-    /// `None` when what was stored cannot be delivered to anybody, for example because it is not JSON. Its
-    /// place still counts.
+    /// `None` when the stored message cannot be delivered, for example because it is not JSON. Its position still
+    /// counts.
     pub publication: Option<Arc<Publication>>,
 }
 
-/// What stands in a history behind a place, read in one atomic step.
+/// The part of a history after a position, read in one atomic step.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// The messages, in order; no more than were asked for.
+    /// The messages, in order, up to the requested number.
     pub entries: Vec<Entry>,
-    /// The last place of the history; [`Position::before`] the present when there is none.
+    /// The last position of the history; without a history, [`Position::before`] the time of the read.
     pub tail: Position,
-    /// From this Unix time in milliseconds on, no history can have come and gone unseen: it is neither older
-    /// than what is kept, nor was everything deleted since.
+    /// The time, in Unix milliseconds, since when the data has been whole: no history that began later can have
+    /// expired or been deleted.
     pub whole_since_ms: u64,
 }
 
@@ -38,33 +38,33 @@ pub struct Page {
 pub enum Tail {
     /// At its last message.
     At(Position),
-    /// There is no history.
+    /// The channel has no history.
     Nothing,
 }
 
 /// How far a page follows a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// The entries are everything between the two positions, without a hole.
+    /// The entries are everything between the two positions.
     Complete,
     /// The entries follow without a hole up to here, and there is more to read.
     Partial(Position),
 }
 
-/// The history does not continue from a position: it is another one, has lost its end, or was trimmed.
+/// The history does not continue from a position: it was replaced or trimmed, or has lost its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the history does not continue from this position")]
 pub struct HistoryLost;
 
 impl Page {
-    /// Whether the entries up to `until` are everything between `since` and `until`. Entries behind `until` are passed
-    /// over: what is not behind it is immutable, so a page may be read at any time and more than once.
+    /// Whether the entries up to `until` are everything between `since` and `until`. Entries after `until` are ignored.
+    /// History up to `until` is immutable, so a page may be read at any time and more than once.
     ///
     /// # Errors
     /// Something between the two was lost, or may have been.
     pub fn prove(&self, since: Position, until: Position) -> Result<Proof, HistoryLost> {
-        // A beginning says only that there was no history then. Whether one has come and gone since, only data that is
-        // known to be whole can tell.
+        // A beginning says only that there was no history at that time. Whether a later one was created and removed is
+        // known only while the data is whole.
         let is_whole = self.whole_since_ms <= since.epoch;
         let mut position = since;
         for entry in self.entries_until(until) {
@@ -85,14 +85,14 @@ impl Page {
         }
     }
 
-    /// The entries that are not behind `until`.
+    /// The entries up to and including `until`.
     pub fn entries_until(&self, until: Position) -> impl Iterator<Item = &Entry> {
         self.entries.iter().take_while(move |entry| entry.position <= until)
     }
 }
 
 impl Entry {
-    /// Whether this is the very next message behind `position`.
+    /// Whether this is the message directly after `position`.
     pub fn follows(&self, position: Position) -> bool {
         position.is_followed_by(self.position, self.after)
     }

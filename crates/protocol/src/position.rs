@@ -1,8 +1,8 @@
-//! Positions: places in the history of a channel.
+//! Positions in the history of a channel.
 
 use std::fmt;
 
-/// A place in a channel's history: `<epoch>-<offset>`. To clients it is one opaque text.
+/// A position in a channel's history: `<epoch>-<offset>`. To clients it is one opaque text.
 ///
 /// The epoch is the time in Unix milliseconds at which the history began; the offset counts its messages from
 /// 1 without holes. So "is anything missing between a and b" is arithmetic, and a lost history shows as
@@ -18,27 +18,27 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place before a history that would begin at `unix_ms` or later.
+    /// The position before a history that would begin at `unix_ms` or later.
     pub const fn before(unix_ms: u64) -> Self {
         Self { epoch: unix_ms, offset: 0 }
     }
 
-    /// Whether nothing stands before this place.
+    /// Whether this position is before the first message of its history.
     pub const fn is_beginning(self) -> bool {
         self.offset == 0
     }
 
-    /// Whether a message at `next` is the very next one behind this place. `after` is what the server says to
+    /// Whether a message at `next` is the one directly after this position. `after` is what the server says to
     /// have kept before it, where an epoch continues another.
     pub fn is_followed_by(self, next: Self, after: Option<Self>) -> bool {
         let is_successor = next.epoch == self.epoch && self.offset.checked_add(1) == Some(next.offset);
-        // The first message of all: the history began when this place, before it, had been told already.
+        // The first message of a history that began after this position was read.
         let is_first = self.is_beginning() && next.offset == 1 && next.epoch >= self.epoch && after.is_none();
         is_successor || is_first || after == Some(self)
     }
 
-    /// Reads `<epoch>-<offset>`: two decimal numbers without sign or surplus zeros, so that one place has
-    /// one spelling. `None` for anything else.
+    /// Reads `<epoch>-<offset>`: two decimal numbers without sign or surplus zeros, so that one position
+    /// has one spelling. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, offset) = text.split_once('-')?;
         Some(Self { epoch: parse_number(epoch)?, offset: parse_number(offset)? })

@@ -1,4 +1,4 @@
-//! Publications: what a publisher wrote to a channel, validated once, encoded once for each kind of receiver.
+//! Publications: messages on a channel, validated once and encoded once for each kind of receiver.
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,16 +22,16 @@ pub struct Publication {
     frames: [OnceLock<Bytes>; 4],
 }
 
-/// What was published, before its channel is looked up: parsed once.
+/// A parsed payload, before its channel is looked up.
 #[derive(Debug, Clone)]
 pub struct Payload {
     /// Its position in the channel's history; `None` when it was not published durably.
     pub position: Option<Position>,
-    /// The message, byte for byte, less the white space around it.
+    /// The message, byte for byte, without the white space around it.
     pub message: Arc<RawValue>,
 }
 
-/// `@`, two numbers of 64 bits with a hyphen between them, and a space.
+/// The longest position of a durable payload, in bytes: `@`, two numbers of 64 bits with a hyphen between them, and a space.
 const MAX_POSITION_BYTES: usize = 1 + 20 + 1 + 20 + 1;
 
 /// Why a payload reaches nobody.
@@ -73,7 +73,7 @@ impl Payload {
     /// # Errors
     /// The payload reaches nobody, for this reason.
     pub fn parse(payload: &[u8], max_bytes: usize) -> Result<Self, PayloadError> {
-        // The bound is the message's own, so a durable one may be as long as any other.
+        // The limit is on the message alone, so a durable message may be as long as any other.
         if payload.len() > max_bytes.saturating_add(MAX_POSITION_BYTES) {
             return Err(PayloadError::TooBig);
         }
@@ -99,7 +99,7 @@ impl Publication {
         Self { channel, position, message, frames: [const { OnceLock::new() }; 4] }
     }
 
-    /// A publication of what was published on `channel`.
+    /// Parses a payload that was published on `channel`.
     ///
     /// # Errors
     /// Those of [`Payload::parse`].
@@ -113,7 +113,7 @@ impl Publication {
         &self.channel
     }
 
-    /// Its place in the channel's history; `None` when it was not published durably.
+    /// Its position in the channel's history; `None` when it was not published durably.
     pub fn position(&self) -> Option<Position> {
         self.position
     }
@@ -123,7 +123,7 @@ impl Publication {
         &self.message
     }
 
-    /// The complete WebSocket frame for a receiver that takes it so.
+    /// The complete WebSocket frame for receivers of this variant.
     pub fn frame(&self, variant: impl Into<Variant>) -> &Bytes {
         let variant = variant.into();
         let index = variant.version as usize + 2 * usize::from(variant.is_deflated);

@@ -1,4 +1,4 @@
-//! All channels of one link: who wants them, what the link carries, and what is to be done next.
+//! All channels of one link: which hubs want them, which are subscribed, and the next work.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Hashing;
 use super::follower::{Arrival, Delivery, Follower, Progress, first_page_entries};
-use super::hubs::Hubs;
+use super::hub_set::HubSet;
 use super::reads::{ClientReads, ReadDone};
 use crate::broker::{Cut, HistoryRequest, HubEvent, HubId, Inbox, ReadId};
 use crate::metrics::Metrics;
@@ -25,47 +25,47 @@ pub(crate) use self::history::{HistoryWork, ReadFailure, TailsRead};
 use self::subscriptions::PendingAck;
 pub(crate) use self::subscriptions::SubscriptionBatch;
 
-/// How far the link is with a channel.
+/// Whether the link is subscribed to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Carry {
-    Off,
-    Adding,
-    On,
-    Removing,
+enum LinkSubscription {
+    None,
+    Subscribing,
+    Subscribed,
+    Unsubscribing,
 }
 
 struct Channel {
     name: ChannelName,
-    hubs: Hubs,
-    carry: Carry,
-    /// Whether it stands in `dirty`.
+    hubs: HubSet,
+    subscription: LinkSubscription,
+    /// Whether it is in `dirty`.
     is_dirty: bool,
     follower: Follower,
 }
 
-/// For each channel its hubs, and how far it has been followed. A channel is here while a hub wants it or the link may
-/// carry it.
+/// The hubs of each channel, and how far the channel has been followed. A channel has an entry while a hub wants it or
+/// the link may be subscribed to it.
 pub(crate) struct LinkCore {
     inboxes: Vec<Arc<dyn Inbox>>,
     channels: HashMap<ChannelName, Channel, Hashing>,
-    /// What is to be subscribed or unsubscribed, each channel at most once; empty while the link is down. So it is bounded
-    /// by `channels`, however fast channels come and go.
+    /// Channels to subscribe or unsubscribe, each at most once, so it is bounded by `channels`. Empty while the link is
+    /// down.
     dirty: VecDeque<ChannelName>,
-    /// Only channels whose position is not known, or is being verified, have these.
+    /// The answers that wait until a channel's position is known or verified.
     acks: HashMap<ChannelName, Vec<PendingAck>, Hashing>,
     is_up: bool,
     /// Numbers connections and repairs.
     numbers: u64,
-    /// The repairs whose histories are to be asked for.
+    /// The repairs that wait for a read.
     repairs: history::RepairQueue,
     /// Messages of the first page of a repair.
     first_page_entries: usize,
     reads: ClientReads,
     /// How many channels are being repaired.
     repairing: usize,
-    /// When gaps were told last, and the number of the connection that may tell more of them at once.
-    gaps_told: Option<(Instant, Option<u64>)>,
-    /// Channels whose plain messages may be missing, which is not told yet.
+    /// When gaps were last announced, and the number of the connection that may announce more at once.
+    gaps_announced: Option<(Instant, Option<u64>)>,
+    /// Channels whose plain messages may be missing and whose gap is not announced yet.
     owed_gaps: HashSet<ChannelName, Hashing>,
     connection: u64,
     limits: LinkLimits,
@@ -74,24 +74,24 @@ pub(crate) struct LinkCore {
     metrics: Metrics,
 }
 
-/// The bounds of a link.
+/// The limits of a link.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkLimits {
-    /// The longest message.
+    /// The longest message, in bytes.
     pub(crate) payload_bytes: usize,
-    /// What the rings of all channels that are repaired may hold together.
+    /// The most that the rings of all repairs may hold together, in bytes.
     pub(crate) ring_bytes: usize,
 }
 
 impl LinkLimits {
-    /// The bounds for messages of so many bytes: rings of 64 MiB.
+    /// The limits for messages of at most `payload_bytes`, with 64 MiB of rings.
     pub(crate) const fn of_payload(payload_bytes: usize) -> Self {
         Self { payload_bytes, ring_bytes: 64 << 20 }
     }
 }
 
 impl LinkCore {
-    /// Nobody yet, and a link that is down.
+    /// A link that is down, without hubs.
     pub(crate) fn new(limits: LinkLimits, metrics: &Metrics) -> Self {
         Self {
             inboxes: Vec::new(),
@@ -104,7 +104,7 @@ impl LinkCore {
             first_page_entries: first_page_entries(limits.payload_bytes),
             reads: ClientReads::new(limits.payload_bytes),
             repairing: 0,
-            gaps_told: None,
+            gaps_announced: None,
             owed_gaps: HashSet::default(),
             connection: 0,
             limits,
@@ -117,7 +117,7 @@ impl LinkCore {
     pub(crate) fn attach(&mut self, inbox: Arc<dyn Inbox>) -> HubId {
         self.inboxes.push(inbox);
         let hub = HubId::of_index(self.inboxes.len() - 1);
-        self.tell(hub, HubEvent::Link { is_up: self.is_up });
+        self.notify(hub, HubEvent::Link { is_up: self.is_up });
         hub
     }
 
@@ -126,16 +126,16 @@ impl LinkCore {
         self.numbers
     }
 
-    /// The link is connected and carries nothing yet: every wanted channel is to be subscribed.
+    /// The link is connected and has no subscriptions yet: every wanted channel becomes dirty.
     pub(crate) fn connected(&mut self) {
         self.is_up = true;
         self.connection = self.next_number();
         let channels: Vec<_> = self.channels.keys().cloned().collect();
         channels.iter().for_each(|channel| self.mark_dirty(channel));
-        self.tell_all(&HubEvent::Link { is_up: true });
+        self.notify_all(&HubEvent::Link { is_up: true });
     }
 
-    /// The link is lost: nothing is carried, and what was published meanwhile is repaired over the next one.
+    /// The link is lost. What is published until the next connection is repaired over that connection.
     pub(crate) fn disconnected(&mut self) {
         if !std::mem::replace(&mut self.is_up, false) {
             return;
@@ -147,14 +147,14 @@ impl LinkCore {
         self.channels.retain(|_, channel| !channel.hubs.is_empty());
         for channel in self.channels.values_mut() {
             self.numbers += 1;
-            (channel.carry, channel.is_dirty) = (Carry::Off, false);
+            (channel.subscription, channel.is_dirty) = (LinkSubscription::None, false);
             channel.follower.link_lost(self.numbers);
         }
         self.repairing = self.channels.len();
-        self.tell_all(&HubEvent::Link { is_up: false });
+        self.notify_all(&HubEvent::Link { is_up: false });
     }
 
-    /// A payload has come on a channel. Hands it over, holds it or drops it, whichever its channel needs.
+    /// A payload has arrived on a channel. Delivers it, holds it or drops it, depending on the state of the channel.
     pub(crate) fn receive(&mut self, channel: &str, payload: Payload) -> Received {
         let Some(found) = self.channels.get_mut(channel) else { return Received::Unknown };
         let Payload { position, message } = payload;
@@ -191,17 +191,18 @@ impl LinkCore {
         if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Taken }
     }
 
-    /// Every channel that the link carries.
+    /// Every channel that the link is subscribed to.
     pub(crate) fn subscribed(&self) -> Vec<ChannelName> {
-        let on = self.channels.iter().filter(|(_, channel)| channel.carry == Carry::On);
+        let on =
+            self.channels.iter().filter(|(_, channel)| channel.subscription == LinkSubscription::Subscribed);
         on.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Has a channel compared with its history, if it is carried.
+    /// Starts comparing a channel with its history, if the link is subscribed to it.
     pub(crate) fn verify(&mut self, name: &ChannelName) {
         let number = self.next_number();
         let Some(channel) = self.channels.get_mut(name) else { return };
-        if channel.carry == Carry::On && channel.follower.verify(number) {
+        if channel.subscription == LinkSubscription::Subscribed && channel.follower.verify(number) {
             self.repairing += 1;
             self.repairs.push_tail(name.clone(), number);
         }
@@ -224,22 +225,22 @@ impl LinkCore {
     /// Reads a history for one subscription.
     pub(crate) fn read(&mut self, hub: HubId, request: HistoryRequest) {
         if let Some(done) = self.reads.add(hub, request) {
-            self.tell_read(done);
+            self.notify_readers(done);
         }
     }
 
-    /// Nobody waits for this read any longer.
+    /// Cancels a read.
     pub(crate) fn cancel(&mut self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
         self.reads.cancel(hub, read, key);
     }
 
-    fn tell_read(&self, ReadDone { readers, outcome }: ReadDone) {
+    fn notify_readers(&self, ReadDone { readers, outcome }: ReadDone) {
         for (hub, read) in readers {
-            self.tell(hub, HubEvent::HistoryRead { read, outcome: outcome.clone() });
+            self.notify(hub, HubEvent::HistoryRead { read, outcome: outcome.clone() });
         }
     }
 
-    /// Hands over what a step of a repair has come to.
+    /// Advances a repair by one step and delivers the result.
     fn advance(&mut self, name: &ChannelName, step: impl FnOnce(&mut Follower) -> Progress, now: Instant) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         let (held, was_repairing) = (channel.follower.ring_bytes(), channel.follower.is_repairing());
@@ -252,7 +253,7 @@ impl LinkCore {
         self.deliver(name, progress.deliveries, now);
         let Some(channel) = self.channels.get_mut(name) else { return };
         if channel.follower.is_repairing() {
-            if progress.reads_on
+            if progress.needs_read
                 && let Follower::Repairing(repair) = &channel.follower
             {
                 let number = repair.number();
@@ -273,47 +274,47 @@ impl LinkCore {
                         offer(&self.inboxes, &channel.hubs, &publication, &self.metrics);
                     }
                 }
-                // The history goes on, so only plain messages can be missing.
+                // The history is complete, so only plain messages can be missing.
                 Delivery::Gap { reason: GapReason::LinkLost, position: None } => self.owe_gap(name, now),
-                Delivery::Gap { reason, position } => self.tell_gap(name, reason, position),
+                Delivery::Gap { reason, position } => self.notify_gap(name, reason, position),
             }
         }
     }
 
-    fn tell_gap(&self, name: &ChannelName, reason: GapReason, position: Option<Position>) {
+    fn notify_gap(&self, name: &ChannelName, reason: GapReason, position: Option<Position>) {
         let Some(channel) = self.channels.get(name) else { return };
         Metrics::count(&self.metrics.gaps, reason.label());
         for hub in channel.hubs.as_slice() {
-            self.tell(*hub, HubEvent::Gap { channel: name.clone(), reason, position });
+            self.notify(*hub, HubEvent::Gap { channel: name.clone(), reason, position });
         }
     }
 
-    fn tell(&self, hub: HubId, event: HubEvent) {
+    fn notify(&self, hub: HubId, event: HubEvent) {
         // Only a publication may be refused.
         if let Some(inbox) = self.inboxes.get(hub.index()) {
             let _ = inbox.offer(event);
         }
     }
 
-    fn tell_all(&self, event: &HubEvent) {
+    fn notify_all(&self, event: &HubEvent) {
         for inbox in &self.inboxes {
             let _ = inbox.offer(event.clone());
         }
     }
 }
 
-/// What became of a payload.
+/// The result of receiving a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// Nobody here has asked for its channel.
+    /// No hub wants its channel.
     Unknown,
     Taken,
-    /// Its channel is to be repaired: there is something to read.
+    /// Its channel needs a repair, so there is something to read.
     NeedsRepair,
 }
 
-/// Hands a publication to the hubs that want it.
-fn offer(inboxes: &[Arc<dyn Inbox>], hubs: &Hubs, publication: &Arc<Publication>, metrics: &Metrics) {
+/// Offers a publication to the hubs of its channel.
+fn offer(inboxes: &[Arc<dyn Inbox>], hubs: &HubSet, publication: &Arc<Publication>, metrics: &Metrics) {
     for hub in hubs.as_slice() {
         let Some(inbox) = inboxes.get(hub.index()) else { continue };
         if inbox.offer(HubEvent::Publication(Arc::clone(publication))).is_err() {

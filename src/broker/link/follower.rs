@@ -1,9 +1,9 @@
-//! Follows the log of one channel: plain data, without lock, clock or task.
+//! Follows the history of one channel: plain data, without lock, clock or task.
 //!
-//! While the link is up, Redis sends what is published in order and once, so each durable message is the next one:
-//! the channel is *live*. After the channel was away from the link, or when a message is skipped, it is *repairing*:
-//! what comes is held in a ring while the history is read from the cursor on. A channel whose history cannot be read
-//! is *untracked*: what comes is delivered, and nothing is claimed.
+//! While the link is up, Redis sends publications in order and once, so each durable message is the next one: the
+//! channel is *live*. After the loss of the link, or when a message is skipped, the channel is *repairing*: publications
+//! are held in a ring while the history is read from the cursor on. A channel whose history cannot be read is
+//! *untracked*: publications are delivered without any claim of completeness.
 
 mod repair;
 
@@ -32,72 +32,72 @@ pub(crate) enum Follower {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tracked {
     cursor: ChannelCursor,
-    /// The epoch of the last history whose end was not found; 0: none.
+    /// The epoch of the last history that was lost; 0: none.
     left_epoch: u64,
-    /// Whether a plain message was seen: then others may be missed while the channel is away.
+    /// Whether a plain message was seen: then plain messages may be missing after the loss of the link.
     carries_plain: bool,
 }
 
-/// What is to be done with a publication that has come.
+/// How to handle a publication that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     Deliver,
-    /// Messages before it are missing, and nobody can read them.
+    /// Deliver it after a gap: messages before it are missing and cannot be read.
     DeliverBehindGap,
     Duplicate,
-    /// It goes into the ring.
+    /// Put it into the ring.
     Hold,
-    /// It does not follow: a repair is to begin, and then it goes into the ring.
+    /// Messages before it are missing: begin a repair, then put it into the ring.
     Hole,
 }
 
-/// One thing for the hubs, in order.
+/// A gap or a publication for the hubs, in order.
 #[derive(Debug, Clone)]
 pub(crate) enum Delivery {
     Gap {
         reason: GapReason,
-        /// The position behind which delivery goes on, where it is known.
+        /// The position after which delivery continues, if it is known.
         position: Option<Position>,
     },
     Publication(Arc<Publication>),
 }
 
-/// Where a history ends.
+/// The stream tail of one channel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TailRead {
     pub(crate) tail: Tail,
-    /// What the server's clock showed before that was asked.
+    /// The server's clock before the read, in Unix milliseconds.
     pub(crate) now_ms: u64,
-    /// Since when the data has been whole.
+    /// Since when the data has been whole, in Unix milliseconds.
     pub(crate) whole_since_ms: u64,
 }
 
 impl Delivery {
-    /// What is missing here is in no history.
+    /// The missing messages are in no history.
     pub(super) const LOST: Self = Self::Gap { reason: GapReason::HistoryLost, position: None };
-    /// What is missing here cannot be read.
+    /// The missing messages cannot be read.
     pub(super) const UNREADABLE: Self = Self::Gap { reason: GapReason::HistoryUnreadable, position: None };
 }
 
-/// What one step of a repair has come to.
+/// The result of one step of a repair.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// The position at which a new channel begins: hubs are told before anything is delivered.
+    /// The cut of a new channel: hubs learn it before anything is delivered.
     pub(crate) cut: Option<Cut>,
     pub(crate) deliveries: Vec<Delivery>,
-    /// How many of these were read from the history.
+    /// How many of the deliveries were read from the history.
     pub(crate) repaired: u64,
-    /// The history is to be read on; otherwise the repair has ended.
-    pub(crate) reads_on: bool,
+    /// Whether the repair needs another read; otherwise it has ended.
+    pub(crate) needs_read: bool,
 }
 
 impl Follower {
-    /// A channel that somebody has just asked for.
+    /// A channel that a hub has just subscribed to.
     pub(crate) fn new(number: u64) -> Self {
         Self::Repairing(Box::new(Repair::new(number, Basis::New)))
     }
 
-    /// The position behind which everything is delivered, or a gap is told; `None` while nobody knows.
+    /// The position after which everything is delivered or reported as a gap; `None` while it is not known.
     pub(crate) fn position(&self) -> Option<Position> {
         match self {
             Self::Live(tracked) => Some(tracked.cursor.position()),
@@ -129,14 +129,14 @@ impl Follower {
         }
     }
 
-    /// The link is lost. What the ring held is in the history, or lost with the rest.
+    /// The link is lost. The ring is dropped: its durable messages are read from the history again.
     pub(crate) fn link_lost(&mut self, number: u64) {
         let mut next = self.begin(number);
         next.was_away = next.basis != Basis::New;
         *self = Self::Repairing(Box::new(next));
     }
 
-    /// The channel is to be compared with its history. Whether that is not being done anyway.
+    /// Starts comparing the channel with its history. Returns `false` if a repair is already running.
     pub(crate) fn verify(&mut self, number: u64) -> bool {
         let begins = !self.is_repairing();
         if begins {
@@ -145,7 +145,7 @@ impl Follower {
         begins
     }
 
-    /// A repair that begins with what is known now.
+    /// A new repair that starts from the current state.
     fn begin(&self, number: u64) -> Repair {
         match self {
             Self::Live(Tracked { cursor, left_epoch, carries_plain }) => Repair {
@@ -169,7 +169,7 @@ impl Follower {
         }
     }
 
-    /// A publication has come; `position` is its position if it is durable.
+    /// A publication has arrived; `position` is its position if it is durable.
     pub(crate) fn arrive(&mut self, position: Option<Position>) -> Arrival {
         match (self, position) {
             (Self::Live(tracked), None) => {
@@ -197,7 +197,7 @@ impl Follower {
         }
     }
 
-    /// Holds a publication in the ring; what is oldest is dropped where there is no room. Returns how many were dropped.
+    /// Holds a publication in the ring. A full ring drops its oldest publications. Returns how many were dropped.
     pub(crate) fn hold(&mut self, publication: Arc<Publication>, budget_bytes: &mut usize) -> u64 {
         match self {
             Self::Repairing(repair) => repair.hold(publication, budget_bytes),
@@ -205,21 +205,21 @@ impl Follower {
         }
     }
 
-    /// The end of the history was told.
-    pub(crate) fn on_tail(&mut self, number: u64, read: TailRead) -> Progress {
+    /// The stream tail was read.
+    pub(crate) fn on_stream_tail(&mut self, number: u64, read: TailRead) -> Progress {
         let Some(repair) = self.repair(number) else { return Progress::default() };
         let mut progress = Progress::default();
-        if repair.on_tail(read, &mut progress) { self.settle(progress) } else { progress }
+        if repair.on_stream_tail(read, &mut progress) { self.settle(progress) } else { progress }
     }
 
-    /// What the history holds behind the cursor.
+    /// The page after the cursor was read.
     pub(crate) fn on_page(&mut self, number: u64, page: &Page) -> Progress {
         let Some(repair) = self.repair(number) else { return Progress::default() };
         let mut progress = Progress::default();
         if repair.on_page(page, &mut progress) { self.settle(progress) } else { progress }
     }
 
-    /// The history cannot be read, for a reason that lies in its own data.
+    /// The history cannot be read because of its own data.
     pub(crate) fn on_unreadable(&mut self, number: u64) -> Progress {
         let Some(repair) = self.repair(number) else { return Progress::default() };
         let mut progress = Progress::default();
@@ -228,7 +228,7 @@ impl Follower {
         progress
     }
 
-    /// The history has been read to its end: what the ring holds follows, if it does follow.
+    /// The history has been read to its end: delivers the ring, as far as it continues from there.
     fn settle(&mut self, mut progress: Progress) -> Progress {
         let Self::Repairing(repair) = self else { return progress };
         match repair.settle(&mut progress) {
@@ -239,7 +239,7 @@ impl Follower {
                     carries_plain: repair.carries_plain,
                 });
             }
-            None => progress.reads_on = true,
+            None => progress.needs_read = true,
         }
         progress
     }

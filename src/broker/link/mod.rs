@@ -1,29 +1,29 @@
-//! What the link decides, without IO, clock or task: driven by tasks over a real Redis, and by the simulation.
+//! The decisions of the link, without IO, clock or task. Tasks drive it over a real Redis, the simulation drives it in tests.
 //!
 //! # Layout, lowest first
 //!
-//! - `hubs`: the hubs that want a channel.
+//! - `hub_set`: the hubs that want a channel.
 //! - `follower`: follows the log of one channel.
-//! - `reads`: histories that are read for clients.
-//! - `core`: all channels: who wants them, what the link carries, and what is to be done next.
-//! - `shared`: the core under its lock, with the bells that wake the tasks which drive it.
+//! - `reads`: reads of histories for clients.
+//! - `core`: all channels: which hubs want them, which are subscribed, and the next work.
+//! - `shared`: the core under its lock, with the notifications that wake the tasks which drive it.
 
 mod core;
 pub(crate) mod follower;
-mod hubs;
+mod hub_set;
 mod reads;
 mod shared;
 
 pub(crate) use self::core::{HistoryWork, LinkCore, ReadFailure, SubscriptionBatch, TailsRead};
 #[cfg(test)]
 pub(crate) use self::core::{LinkLimits, PageWork};
-pub(crate) use self::hubs::Hubs;
+pub(crate) use self::hub_set::HubSet;
 pub(super) use self::shared::SharedLink;
 
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
-/// Tests repeat themselves, so the order of channels is the same there each time.
+/// Tests use a fixed hash, so the order of channels is the same in each run.
 #[cfg(test)]
 type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 #[cfg(not(test))]

@@ -1,7 +1,7 @@
-//! Histories that are read for clients: shared where they are equal, fair among users, bounded in bytes.
+//! Reads of histories for clients: deduplicated, fair among users, bounded in bytes.
 //!
-//! Plain data. What is read is immutable (everything up to a subscription's cut), so a read that fails is made again,
-//! over any connection, and equal reads are made once.
+//! Plain data. History up to a subscription's cut is immutable, so a failed read is repeated over any connection, and
+//! equal reads are made once.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -15,16 +15,16 @@ use protocol::channel::ChannelName;
 use protocol::history::Page;
 use protocol::position::Position;
 
-/// Bytes that all pages on their way may have together if every message is as long as it may be. A storm of clients
-/// then costs Redis' output buffers, and our memory, no more than this.
+/// The limit on all pages in flight, in bytes, if every message has the maximum length. It bounds Redis' output buffers
+/// and our memory when many clients reconnect at once.
 const MAX_IN_FLIGHT_BYTES: usize = 32 << 20;
 
-/// The reads that wait and those that are on their way.
+/// The reads that wait and those that are in flight.
 #[derive(Debug)]
 pub(crate) struct ClientReads {
     jobs: Slab<Job>,
     by_key: HashMap<Key, usize, Hashing>,
-    /// The jobs of each user that wait, and the users in turn.
+    /// The waiting jobs of each user. `turns` holds the users in round-robin order.
     queues: HashMap<ChannelName, VecDeque<usize>, Hashing>,
     turns: VecDeque<ChannelName>,
     in_flight_bytes: usize,
@@ -37,14 +37,15 @@ type Key = (ChannelName, Position, Position);
 struct Job {
     key: Key,
     user: ChannelName,
-    /// Who waits for it. Empty once all have left; then it is dropped, with a page on its way at its next turn.
+    /// The reads that wait for this job. Empty once all are cancelled; it is then removed, with a page in flight at its next
+    /// turn.
     readers: Vec<(HubId, ReadId)>,
     recovery: Recovery,
-    /// Bytes that are set aside for the page on its way.
+    /// Bytes reserved for the page in flight.
     reserved_bytes: usize,
 }
 
-/// One page to be read.
+/// A read of one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientPage {
     pub(crate) job: usize,
@@ -53,7 +54,7 @@ pub(crate) struct ClientPage {
     pub(crate) max_entries: usize,
 }
 
-/// What the readers of one job are told.
+/// The outcome of one job, for all its readers.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadDone {
     pub(crate) readers: Vec<(HubId, ReadId)>,
@@ -72,7 +73,7 @@ impl ClientReads {
         }
     }
 
-    /// Adds a read. Returns its outcome if nothing needs to be read for it.
+    /// Adds a read. Returns its outcome if no page is needed.
     pub(crate) fn add(&mut self, hub: HubId, request: HistoryRequest) -> Option<ReadDone> {
         let HistoryRequest { read, user, channel, since, cut, limits } = request;
         let key = (channel, since, cut);
@@ -106,7 +107,7 @@ impl ClientReads {
         }
     }
 
-    /// Nobody waits for this read any longer.
+    /// Cancels a read.
     pub(crate) fn cancel(
         &mut self,
         hub: HubId,
@@ -126,7 +127,7 @@ impl ClientReads {
         }
     }
 
-    /// The next page to be read, of the user whose turn it is.
+    /// The next page to read, of the user whose turn it is.
     pub(crate) fn next(&mut self) -> Option<ClientPage> {
         while self.in_flight_bytes < MAX_IN_FLIGHT_BYTES {
             let user = self.turns.pop_front()?;
@@ -152,11 +153,11 @@ impl ClientReads {
         None
     }
 
-    /// A page has come. Returns the outcome if it was the last.
+    /// A page was read. Returns the outcome if it was the last.
     pub(crate) fn on_page(&mut self, index: usize, page: &Page) -> Option<ReadDone> {
         self.release(index);
         let job = self.jobs.get_mut(index)?;
-        match job.recovery.take(page) {
+        match job.recovery.add_page(page) {
             Ok(false) => {
                 let user = job.user.clone();
                 self.enqueue(user, index);
@@ -170,13 +171,13 @@ impl ClientReads {
         }
     }
 
-    /// The history's own data cannot be read.
+    /// The history's data cannot be read.
     pub(crate) fn on_unreadable(&mut self, index: usize) -> Option<ReadDone> {
         self.release(index);
         self.fail(index, NotRecovered::Unreadable)
     }
 
-    /// The page did not come, which says nothing of the history: it is read again.
+    /// The read failed for a reason unrelated to the history: queues it again.
     pub(crate) fn retry(&mut self, index: usize) {
         self.release(index);
         if let Some(user) = self.jobs.get(index).map(|job| job.user.clone()) {
@@ -184,7 +185,7 @@ impl ClientReads {
         }
     }
 
-    /// Pages on their way will not come.
+    /// The connection is lost: queues all reads in flight again.
     pub(crate) fn interrupted(&mut self) {
         let interrupted = self.jobs.iter().filter(|(_, job)| job.reserved_bytes > 0).map(|(index, _)| index);
         for index in interrupted.collect::<Vec<_>>() {

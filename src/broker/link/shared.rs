@@ -1,7 +1,7 @@
-//! The core under its lock, with the bells that wake the tasks which drive it.
+//! The core under its lock, with the notifications that wake the tasks which drive it.
 //!
-//! This is the one lock of the delivery path. It is held for a lookup or an edit, and while hubs are offered what
-//! comes of it, so that all that a hub is told has one order. Nothing is parsed or sent under it.
+//! This is the one lock of the delivery path. It is held for a lookup or an edit, and while the resulting events are
+//! offered to hubs, so that all events of a hub have one order. Nothing is parsed or sent under it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,11 +17,11 @@ use protocol::publication::Payload;
 /// Shared by the threads of all hubs and of the link.
 pub(crate) struct SharedLink {
     core: Mutex<LinkCore>,
-    /// Rung when there may be something to subscribe or to unsubscribe.
+    /// Notified when there may be channels to subscribe or to unsubscribe.
     subscriptions: Notify,
-    /// Rung when there may be something to read.
+    /// Notified when there may be something to read.
     reads: Notify,
-    /// Rung when a step was made.
+    /// Notified when the state of the core has advanced.
     progress: Notify,
 }
 
@@ -31,13 +31,13 @@ impl SharedLink {
         Self { core, subscriptions: Notify::new(), reads: Notify::new(), progress: Notify::new() }
     }
 
-    /// The core. What was done may have made work for the tasks: [`wake`](Self::wake) them.
+    /// Locks the core. After an edit that may create work for the tasks, [`wake`](Self::wake) them.
     pub(crate) fn lock(&self) -> MutexGuard<'_, LinkCore> {
         // No edit can panic half-way, so what a panicking thread leaves behind is whole.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the tasks look for work.
+    /// Wakes the tasks to look for work.
     pub(crate) fn wake(&self) {
         self.subscriptions.notify_one();
         self.reads.notify_one();
@@ -66,7 +66,7 @@ impl SharedLink {
         self.lock().cancel(hub, read, key);
     }
 
-    /// A payload has come on a channel. Returns whether somebody here has asked for the channel.
+    /// A payload has arrived on a channel. Returns whether a hub wants the channel.
     pub(crate) fn receive(&self, channel: &str, payload: Payload) -> bool {
         match self.lock().receive(channel, payload) {
             Received::Unknown => return false,
@@ -76,19 +76,19 @@ impl SharedLink {
         true
     }
 
-    /// A step was made: the task that waits [`until`](Self::until) something holds looks again. There is one at a time.
+    /// The state of the core has advanced: wakes the one task that waits in [`until`](Self::until).
     pub(crate) fn progressed(&self) {
         self.progress.notify_one();
     }
 
-    /// Returns once the core says so.
+    /// Returns once `holds` is true of the core.
     pub(crate) async fn until(&self, holds: impl Fn(&LinkCore) -> bool) {
         while !holds(&self.lock()) {
             self.progress.notified().await;
         }
     }
 
-    /// Returns when there may be something to subscribe or to unsubscribe. An edit between two calls is not missed.
+    /// Returns when there may be channels to subscribe or to unsubscribe. An edit between two calls is not missed.
     pub(crate) async fn subscriptions_changed(&self) {
         self.subscriptions.notified().await;
     }

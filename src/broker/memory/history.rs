@@ -1,58 +1,57 @@
-//! Histories in memory: what Redis' streams are to the other carrier. Without clock and lock.
+//! Histories in memory, the counterpart of Redis streams. Without clock and lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::super::HistoryOptions;
+use super::super::history::milliseconds;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page};
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// About what a message costs beside its own bytes: its place in the queue and its counted allocation.
+/// The approximate overhead of a message, in bytes: its queue entry and its counted allocation.
 const ENTRY_BYTES: usize = 48;
-/// About what a channel, or an idempotency key, costs beside its own bytes.
+/// The approximate overhead of a channel or an idempotency key, in bytes.
 const MAP_ENTRY_BYTES: usize = 192;
 
-/// The histories of all channels. Time is the caller's, in Unix milliseconds; one that goes back stands still
-/// here.
+/// The histories of all channels. The caller passes the time, in Unix milliseconds; a time that goes back is ignored.
 pub(super) struct MemoryHistory {
     options: HistoryOptions,
     channels: HashMap<ChannelName, Channel>,
-    /// The channels by when they were last appended to, the longest-idle first.
+    /// The channels by the number of their last append, the longest-idle first.
     by_idleness: BTreeMap<u64, ChannelName>,
     receipts: HashMap<ReceiptKey, Position>,
-    /// When each is forgotten, the next first.
-    forgetting: VecDeque<(u64, ReceiptKey)>,
+    /// When each receipt expires, the earliest first.
+    expiring: VecDeque<(u64, ReceiptKey)>,
     bytes: usize,
     appends: u64,
     now_ms: u64,
     last_epoch: u64,
-    /// Every history that has gone began before this.
+    /// Every removed history began before this time.
     whole_since_ms: u64,
 }
 
 type ReceiptKey = (ChannelName, Box<str>);
 
 struct Channel {
-    /// Its last place.
+    /// Its last position.
     tail: Position,
-    /// The newest messages; the last of them stands at the tail.
+    /// The newest messages; the last of them is at the tail.
     messages: VecDeque<Arc<RawValue>>,
     appended_ms: u64,
     /// Its key in `by_idleness`.
     append: u64,
 }
 
-/// What became of a message.
+/// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Appended {
-    /// Its place.
+    /// The position of the message.
     pub(super) position: Position,
-    /// Its idempotency key was used already: it was not appended again and is not to be published again.
+    /// Whether its idempotency key was used before: the message was not appended again and must not be published again.
     pub(super) is_repeated: bool,
 }
 
@@ -63,7 +62,7 @@ impl MemoryHistory {
             channels: HashMap::new(),
             by_idleness: BTreeMap::new(),
             receipts: HashMap::new(),
-            forgetting: VecDeque::new(),
+            expiring: VecDeque::new(),
             bytes: 0,
             appends: 0,
             now_ms,
@@ -89,14 +88,14 @@ impl MemoryHistory {
         if let Some(receipt) = receipt {
             self.bytes += receipt_bytes(&receipt);
             let until_ms = self.now_ms.saturating_add(milliseconds(self.options.idempotency_window));
-            self.forgetting.push_back((until_ms, receipt.clone()));
+            self.expiring.push_back((until_ms, receipt.clone()));
             self.receipts.insert(receipt, position);
         }
         self.make_room(channel);
         Appended { position, is_repeated: false }
     }
 
-    /// What stands behind `since`, `max_entries` at most.
+    /// The entries after `since`, at most `max_entries`.
     pub(super) fn page(
         &mut self,
         channel: &ChannelName,
@@ -105,7 +104,7 @@ impl MemoryHistory {
         now_ms: u64,
     ) -> Page {
         self.pass_time(now_ms);
-        let entries = self.channels.get(channel).map(|found| found.behind(channel, since, max_entries));
+        let entries = self.channels.get(channel).map(|found| found.after(channel, since, max_entries));
         Page {
             entries: entries.unwrap_or_default(),
             tail: self
@@ -116,13 +115,13 @@ impl MemoryHistory {
         }
     }
 
-    /// The last place of a channel's history, if it has one.
+    /// The last position of a channel's history, if it has one.
     pub(super) fn tail(&mut self, channel: &ChannelName, now_ms: u64) -> Option<Position> {
         self.pass_time(now_ms);
         self.channels.get(channel).map(|found| found.tail)
     }
 
-    /// The time for a position where there is no history: later than any that was told before a history that was dropped.
+    /// The time for a position without a history: later than any such position given before a history was removed.
     fn present_ms(&self) -> u64 {
         self.now_ms.max(self.whole_since_ms)
     }
@@ -131,7 +130,7 @@ impl MemoryHistory {
         self.appends += 1;
         self.bytes += message_bytes(&message);
         if !self.channels.contains_key(channel) {
-            // No two histories of this process have one epoch, so one that comes again is told from the last.
+            // No two histories of this process have one epoch, so a new history of a channel differs from the last.
             self.last_epoch = self.present_ms().max(self.last_epoch + 1);
             self.bytes += channel_bytes(channel);
         }
@@ -153,11 +152,11 @@ impl MemoryHistory {
         found.tail
     }
 
-    /// Forgets what has had its time.
+    /// Removes expired receipts and histories.
     fn pass_time(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
-        while self.forgetting.front().is_some_and(|(until_ms, _)| *until_ms < self.now_ms) {
-            self.forget_receipt();
+        while self.expiring.front().is_some_and(|(until_ms, _)| *until_ms < self.now_ms) {
+            self.expire_receipt();
         }
         let ttl_ms = milliseconds(self.options.ttl);
         while let Some(channel) = self.longest_idle() {
@@ -172,8 +171,8 @@ impl MemoryHistory {
         }
     }
 
-    /// Keeps all together within the bound: whole histories go first, and then the beginning of the one that
-    /// was just written; its last message always stays.
+    /// Keeps all histories within the limit. Removes other histories first, the longest-idle one before the others; then
+    /// the oldest messages of the history that was just written, except the last one; then receipts.
     fn make_room(&mut self, written: &ChannelName) {
         while self.bytes > self.options.memory_bytes {
             if self.longest_idle().is_some_and(|channel| channel != *written) {
@@ -182,7 +181,7 @@ impl MemoryHistory {
             }
             match self.channels.get_mut(written) {
                 Some(found) if found.messages.len() > 1 => self.bytes -= found.drop_oldest(),
-                _ if self.forgetting.len() > 1 => self.forget_receipt(),
+                _ if self.expiring.len() > 1 => self.expire_receipt(),
                 _ => break,
             }
         }
@@ -197,13 +196,13 @@ impl MemoryHistory {
         if let Some(found) = self.channels.remove(&channel) {
             let messages: usize = found.messages.iter().map(message_bytes).sum();
             self.bytes -= messages + channel_bytes(&channel);
-            // A beginning that was told before it is not to pass for the beginning of another.
+            // A beginning given before this history must not be taken for the beginning of the next one.
             self.whole_since_ms = self.whole_since_ms.max(found.tail.epoch + 1);
         }
     }
 
-    fn forget_receipt(&mut self) {
-        if let Some((_, receipt)) = self.forgetting.pop_front() {
+    fn expire_receipt(&mut self) {
+        if let Some((_, receipt)) = self.expiring.pop_front() {
             self.receipts.remove(&receipt);
             self.bytes -= receipt_bytes(&receipt);
         }
@@ -211,14 +210,14 @@ impl MemoryHistory {
 }
 
 impl Channel {
-    /// Returns how many bytes that frees.
+    /// Returns how many bytes this frees.
     fn drop_oldest(&mut self) -> usize {
         self.messages.pop_front().as_ref().map_or(0, message_bytes)
     }
 
-    fn behind(&self, channel: &ChannelName, since: Position, max_entries: usize) -> Vec<Entry> {
+    fn after(&self, channel: &ChannelName, since: Position, max_entries: usize) -> Vec<Entry> {
         let epoch = self.tail.epoch;
-        // The first message that is kept stands one behind this offset.
+        // The first stored message has the next offset.
         let trimmed = self.tail.offset - self.messages.len() as u64;
         let skipped = match since.epoch.cmp(&epoch) {
             std::cmp::Ordering::Less => 0,
@@ -238,10 +237,6 @@ impl Channel {
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn message_bytes(message: &Arc<RawValue>) -> usize {
     message.get().len() + ENTRY_BYTES
 }
@@ -251,7 +246,7 @@ fn channel_bytes(channel: &ChannelName) -> usize {
 }
 
 fn receipt_bytes((channel, key): &ReceiptKey) -> usize {
-    // The name is shared with whoever else has it, but nobody else need have it; the key stands here twice.
+    // The channel name may be shared but is counted in full. The key is stored twice: in `receipts` and in `expiring`.
     channel.as_str().len() + 2 * (key.len() + MAP_ENTRY_BYTES)
 }
 

@@ -1,6 +1,6 @@
-//! The broker inside one process: what is published is delivered before `publish` returns.
+//! The broker inside one process: a publication is delivered before `publish` returns.
 //!
-//! `history` keeps what is published durably.
+//! `history` stores durable messages.
 
 mod history;
 
@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::value::RawValue;
 
-use super::link::{Hubs, count_channel};
+use super::link::{HubSet, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::{
     Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError, RequestId,
@@ -37,11 +37,11 @@ struct Shared {
     stopped: AtomicBool,
 }
 
-/// Its lock is held while a publication is handed over, so that all hubs see publications in one order whichever
-/// threads publish: the order that Redis gives for free.
+/// Its lock is held while a publication is offered to hubs, so that all hubs see publications in one order, whichever
+/// threads publish.
 struct State {
     inboxes: Vec<Arc<dyn Inbox>>,
-    channels: HashMap<ChannelName, Hubs>,
+    channels: HashMap<ChannelName, HubSet>,
     history: MemoryHistory,
 }
 
@@ -66,17 +66,17 @@ impl MemoryBroker {
         state.inboxes.push(inbox);
         let hub = HubId::of_index(state.inboxes.len() - 1);
         // Only a publication may be refused.
-        let _ = state.tell(hub, HubEvent::Link { is_up: true });
+        let _ = state.notify(hub, HubEvent::Link { is_up: true });
         hub
     }
 
     pub(super) fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>) {
-        // No publication is on its way while the positions are read.
+        // The lock keeps publications out while the positions are read.
         let mut state = self.lock();
         let now_ms = now_ms();
         let mut answers = Vec::with_capacity(channels.len());
         for channel in channels {
-            let hubs = state.channels.entry(channel.clone()).or_insert_with(Hubs::none);
+            let hubs = state.channels.entry(channel.clone()).or_insert_with(HubSet::none);
             if hubs.is_empty() {
                 count_channel(&self.shared.metrics, &channel, 1);
             }
@@ -84,7 +84,7 @@ impl MemoryBroker {
             let tail = state.history.tail(&channel, now_ms).unwrap_or_else(|| Position::before(now_ms));
             answers.push(SubscribeAck { channel, request, cut: Cut::At(tail) });
         }
-        let _ = state.tell(hub, HubEvent::Subscribed(answers));
+        let _ = state.notify(hub, HubEvent::Subscribed(answers));
     }
 
     pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
@@ -102,7 +102,7 @@ impl MemoryBroker {
         let mut state = self.lock();
         let read = request.read;
         let outcome = recover(&mut state.history, request);
-        let _ = state.tell(hub, HubEvent::HistoryRead { read, outcome });
+        let _ = state.notify(hub, HubEvent::HistoryRead { read, outcome });
     }
 
     pub(super) fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
@@ -140,8 +140,8 @@ impl MemoryBroker {
     fn hand_over(&self, state: &State, publication: Publication) {
         self.shared.metrics.publications_received.inc();
         let publication = Arc::new(publication);
-        for hub in state.channels.get(publication.channel()).map_or(&[][..], Hubs::as_slice) {
-            if state.tell(*hub, HubEvent::Publication(Arc::clone(&publication))).is_err() {
+        for hub in state.channels.get(publication.channel()).map_or(&[][..], HubSet::as_slice) {
+            if state.notify(*hub, HubEvent::Publication(Arc::clone(&publication))).is_err() {
                 Metrics::count(&self.shared.metrics.publications_dropped, "hub_inbox_full");
             }
         }
@@ -170,17 +170,17 @@ impl MemoryBroker {
 }
 
 impl State {
-    fn tell(&self, hub: HubId, event: HubEvent) -> Result<(), InboxFull> {
+    fn notify(&self, hub: HubId, event: HubEvent) -> Result<(), InboxFull> {
         self.inboxes.get(hub.index()).map_or(Ok(()), |inbox| inbox.offer(event))
     }
 }
 
-/// What a history shows to one subscription.
+/// Reads what one subscription has missed.
 fn recover(history: &mut MemoryHistory, request: HistoryRequest) -> Result<Recovered, NotRecovered> {
     let HistoryRequest { channel, since, cut, limits, .. } = request;
     let mut recovery = Recovery::new(since, cut, limits)?;
-    // One more than allowed shows that there are too many.
-    while !recovery.take(&history.page(
+    // One entry more than the limit shows that there are too many.
+    while !recovery.add_page(&history.page(
         &channel,
         recovery.position(),
         limits.messages.saturating_add(1),
@@ -189,7 +189,7 @@ fn recover(history: &mut MemoryHistory, request: HistoryRequest) -> Result<Recov
     Ok(recovery.finish())
 }
 
-/// Unix time; 0 before it began.
+/// Unix time in milliseconds; 0 before 1970.
 fn now_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // u64 milliseconds are enough for 500 million years.

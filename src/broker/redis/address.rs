@@ -83,8 +83,8 @@ impl fmt::Display for Address {
         match self {
             Self::Server(info) => info.addr().fmt(f),
             Self::Master(Sentinels { sentinels, name, .. }) => {
-                let places: Vec<_> = sentinels.iter().map(|info| info.addr().to_string()).collect();
-                write!(f, "the master {name} of the sentinels {}", places.join(", "))
+                let endpoints: Vec<_> = sentinels.iter().map(|info| info.addr().to_string()).collect();
+                write!(f, "the master {name} of the sentinels {}", endpoints.join(", "))
             }
         }
     }
@@ -98,8 +98,8 @@ impl Sentinels {
         finish: impl Fn(ConnectionInfo) -> ConnectionInfo,
     ) -> Result<Self, BrokerSetupError> {
         let bad = |reason: &str| BrokerSetupError::BadUrl(reason.to_owned());
-        let (login, place) = rest.rsplit_once('@').unwrap_or(("", rest));
-        let (hosts, path) = place.split_once('/').unwrap_or((place, ""));
+        let (login, endpoint) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (hosts, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
         if path.contains(['?', '#']) {
             return Err(bad("nothing may follow the master's name but the number of a database"));
         }
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn sentinels_are_read_from_a_url() {
         let address = parsed("redis+sentinel://me:p%40ss@a:1,b,[::1],[::2]:5/main/3").unwrap();
-        let places = "a:1, b:26379, ::1:26379, ::2:5";
-        assert_eq!(address.to_string(), format!("the master main of the sentinels {places}"));
+        let endpoints = "a:1, b:26379, ::1:26379, ::2:5";
+        assert_eq!(address.to_string(), format!("the master main of the sentinels {endpoints}"));
         let Address::Master(sentinels) = address else { panic!("a server") };
         assert!(sentinels.sentinels.iter().all(|info| info.redis_settings().password().is_none()));
         let master = sentinels.master_at("10.0.0.7".into(), 6380);

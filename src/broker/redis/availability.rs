@@ -3,16 +3,16 @@
 /// Whether durable publishing is possible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Availability {
-    /// Nobody has looked yet.
+    /// Not checked yet.
     Unknown,
     /// Redis has the function.
     Available,
-    /// It has not, because of this.
+    /// Redis does not have the function, for this reason.
     Unavailable(String),
 }
 
 impl Availability {
-    /// What `/readyz` notes.
+    /// The note in `/readyz`.
     pub(super) fn note(&self) -> Option<String> {
         match self {
             Self::Unavailable(reason) => Some(format!("history: unavailable because {reason}")),

@@ -19,7 +19,7 @@ use protocol::channel::ChannelName;
 /// How many channels one batch subscribes and unsubscribes. A command stays below 140 KB, and its 512
 /// confirmations do not hold up messages noticeably.
 const MAX_BATCH: usize = 512;
-/// Channels that are compared with their histories at a time.
+/// Channels compared with their histories in one batch.
 const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
@@ -32,7 +32,7 @@ pub(super) async fn run(state: &State, connections: Connections, endpoint: &Endp
     tokio::select! {
         error = receive(state, messages, heard) => error,
         error = keep_subscribed(state, subscriptions) => error,
-        error = probe.keep_proving() => error,
+        error = probe.keep_probing() => error,
         // They run beside the others and never end a link.
         never = reads::keep_reading(state, endpoint) => match never {},
         never = function::keep_loaded(state) => match never {},
@@ -40,7 +40,7 @@ pub(super) async fn run(state: &State, connections: Connections, endpoint: &Endp
     }
 }
 
-/// Hands over what comes, as fast as it comes.
+/// Delivers messages as fast as they arrive.
 async fn receive(
     state: &State,
     mut messages: Messages<PubSubStream>,
@@ -48,20 +48,20 @@ async fn receive(
 ) -> LinkError {
     let mut receiver = Receiver::new(state);
     while let Some(message) = messages.next().await {
-        if let Some(nonce) = receiver.take(&message) {
+        if let Some(nonce) = receiver.receive(&message) {
             heard.send_replace(nonce);
         }
     }
     LinkError::Closed
 }
 
-/// Makes Redis' idea of our channels follow the hubs', one batch after the other.
+/// Subscribes and unsubscribes channels as the hubs want, one batch at a time.
 async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> LinkError {
     let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
     if let Err(error) = confirmed(state, subscriptions.subscribe(&own)).await {
         return error;
     }
-    // Before any channel's position is told: a beginning can be continued from only if the data was marked before it.
+    // Before any channel is answered: a client can continue from a beginning only if the data was marked before it.
     dataset::keep_marked(state).await;
     state.link.lock().connected();
     state.link.progressed();
@@ -126,8 +126,8 @@ async fn confirmed(
     timeout(bound, command).await.unwrap_or(Err(LinkError::SubscribeTimeout(bound)))
 }
 
-/// Compares all channels with their histories again and again, some at a time: should a last message ever be lost
-/// without a trace, no later one would show it.
+/// Compares all channels with their histories at each interval, in batches. This finds a lost last message, which no
+/// later message would show.
 struct HistoryCheck {
     round: Vec<ChannelName>,
     interval: Duration,
@@ -140,12 +140,12 @@ impl HistoryCheck {
         Self { round: Vec::new(), interval, pause: interval, next: Instant::now() + interval }
     }
 
-    /// Returns when some are due; dropped before, nothing is missed.
+    /// Returns when the next batch is due. Cancel safe.
     async fn due(&self) {
         sleep_until(self.next.into()).await;
     }
 
-    /// Has the next ones compared.
+    /// Starts comparing the next batch.
     fn verify_batch(&mut self, state: &State) {
         let mut link = state.link.lock();
         if self.round.is_empty() {

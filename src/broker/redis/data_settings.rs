@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::Pipeline;
 use serde::{Deserialize, Serialize};
 
+use super::super::history::milliseconds;
 use super::options::RedisOptions;
 use crate::settings::format_duration;
 
@@ -74,10 +75,6 @@ impl DataSettings {
             .map(|(name, in_force, here)| format!("broker.{name} is {in_force} in force, {here} here"))
             .collect()
     }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

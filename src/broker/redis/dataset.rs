@@ -74,7 +74,7 @@ impl DatasetView {
         }
     }
 
-    /// Since when no history can have come and gone unseen, at `now_ms` by Redis' clock; `u64::MAX`: nobody knows.
+    /// Since when no history can have come and gone unseen, at `now_ms` by Redis' clock; `u64::MAX`: not known.
     /// A marker that was written under another TTL says nothing.
     pub(super) fn whole_since_ms(&self, now_ms: u64) -> u64 {
         let (Some(marker), Some(settings)) = (&self.marker, &self.settings) else { return u64::MAX };

@@ -1,35 +1,37 @@
-//! How long losses of the link take to be found and to be made good.
+//! Measures how long it takes to detect the loss of a link, and to repair it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::metrics::Metrics;
 
-/// When the link was last proven, and since when it has not been.
+/// When the link was last healthy, and when it was lost.
 #[derive(Debug, Default)]
 pub(super) struct Downtime(Mutex<Times>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Times {
-    proven: Option<Instant>,
+    healthy: Option<Instant>,
     lost: Option<Instant>,
 }
 
 impl Downtime {
-    /// Delivery is proven, everything that was missed has been repaired.
-    pub(super) fn proven(&self, now: Instant, metrics: &Metrics) {
-        let before = self.replace(|_| Times { proven: Some(now), lost: None });
+    /// The link is healthy, and all missed messages are repaired.
+    pub(super) fn healthy(&self, now: Instant, metrics: &Metrics) {
+        let before = self.replace(|_| Times { healthy: Some(now), lost: None });
         if let Some(lost) = before.lost {
             metrics.link_repair.observe((now - lost).as_secs_f64());
         }
     }
 
-    /// The link is given up. Counts from the last proof, so it is the longest that the loss may have been there.
+    /// The link is lost. Counts from the last probe that was heard, the longest that the loss may have existed.
     pub(super) fn lost(&self, now: Instant, metrics: &Metrics) {
-        let before = self
-            .replace(|times| Times { proven: None, lost: times.lost.or_else(|| times.proven.map(|_| now)) });
-        if let Some(proven) = before.proven {
-            metrics.link_detection.observe((now - proven).as_secs_f64());
+        let before = self.replace(|times| Times {
+            healthy: None,
+            lost: times.lost.or_else(|| times.healthy.map(|_| now)),
+        });
+        if let Some(healthy) = before.healthy {
+            metrics.link_detection.observe((now - healthy).as_secs_f64());
         }
     }
 
@@ -48,15 +50,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_outage_counts_once_from_proof_to_loss_to_proof_however_often_it_is_tried() {
+    fn a_downtime_counts_once_from_the_last_heard_probe() {
         let (downtime, metrics, start) = (Downtime::default(), Metrics::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         downtime.lost(at(0), &metrics);
-        downtime.proven(at(1), &metrics);
-        downtime.proven(at(2), &metrics);
+        downtime.healthy(at(1), &metrics);
+        downtime.healthy(at(2), &metrics);
         downtime.lost(at(5), &metrics);
         downtime.lost(at(6), &metrics);
-        downtime.proven(at(12), &metrics);
+        downtime.healthy(at(12), &metrics);
         let page = metrics.render();
         for line in [
             "gateway_link_detection_seconds_sum 3.0",

@@ -43,7 +43,7 @@ impl From<RedisError> for Failure {
 
 /// What to do, given what Redis has.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum LibraryAction {
     Keep,
     Load,
     Replace,
@@ -57,17 +57,17 @@ fn version(library: &str) -> Option<u32> {
 
 /// `is_first` is set until this process has settled the matter once. Only then does it replace another text of the
 /// same version, which no two releases have: two builds must not replace each other's for ever.
-fn next_step(found: Option<&str>, own: &str, is_first: bool) -> Step {
-    let Some(found) = found else { return Step::Load };
+fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryAction {
+    let Some(found) = found else { return LibraryAction::Load };
     match version(found) {
-        None => Step::Refuse,
-        found_version if found_version < version(own) => Step::Replace,
-        found_version if found_version == version(own) && is_first && found != own => Step::Replace,
-        Some(_) => Step::Keep,
+        None => LibraryAction::Refuse,
+        found_version if found_version < version(own) => LibraryAction::Replace,
+        found_version if found_version == version(own) && is_first && found != own => LibraryAction::Replace,
+        Some(_) => LibraryAction::Keep,
     }
 }
 
-/// Sees to it that Redis has the function, and notes whether it has.
+/// Loads the function unless Redis has it, and notes whether that succeeded.
 pub(super) async fn load(state: &State, commands: &mut MultiplexedConnection) {
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
     let availability = match try_load(commands, &state.options, is_first).await {
@@ -95,11 +95,11 @@ async fn try_load(
         let found = find(commands).await?;
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD");
-        match next_step(found.as_deref(), CODE, is_first) {
-            Step::Keep => return Ok(()),
-            Step::Refuse => return Err(Failure::Foreign),
-            Step::Replace => load.arg("REPLACE"),
-            Step::Load => &mut load,
+        match library_action(found.as_deref(), CODE, is_first) {
+            LibraryAction::Keep => return Ok(()),
+            LibraryAction::Refuse => return Err(Failure::Foreign),
+            LibraryAction::Replace => load.arg("REPLACE"),
+            LibraryAction::Load => &mut load,
         };
         write_settings(commands, options).await;
         match load.arg(CODE).exec_async(commands).await {
@@ -131,7 +131,7 @@ async fn find(commands: &mut MultiplexedConnection) -> RedisResult<Option<String
     Ok(code.map(from_redis_value).transpose()?)
 }
 
-/// Looks again and again, for as long as there is a link.
+/// Checks the function at each interval while the link is up.
 pub(super) async fn keep_loaded(state: &State) -> Infallible {
     loop {
         sleep(LOOK_EVERY.mul_f64(rand::random_range(0.8..1.2))).await;
@@ -171,7 +171,7 @@ fn has_detail(error: &RedisError, text: &str) -> bool {
     error.code().is_some() && error.detail().is_some_and(|detail| detail.contains(text))
 }
 
-/// Why durable publishing is not possible, as a person would say it.
+/// Why durable publishing is not possible, in plain English.
 pub(super) fn reason(error: &RedisError) -> String {
     if is_unknown(error) {
         return "this server has no functions: Redis 7 or Valkey is needed".into();
@@ -204,16 +204,16 @@ mod tests {
         let of = |version: u32, size: u32| format!("local VERSION = {version}\nlocal SIZE = {size}\n");
         let own = of(2, 100);
         for (found, is_first, step) in [
-            (None, true, Step::Load),
-            (None, false, Step::Load),
-            (Some(of(1, 100)), false, Step::Replace),
-            (Some(of(2, 100)), true, Step::Keep),
-            (Some(of(2, 50)), true, Step::Replace),
-            (Some(of(2, 50)), false, Step::Keep),
-            (Some(of(3, 50)), true, Step::Keep),
-            (Some("return 1".into()), true, Step::Refuse),
+            (None, true, LibraryAction::Load),
+            (None, false, LibraryAction::Load),
+            (Some(of(1, 100)), false, LibraryAction::Replace),
+            (Some(of(2, 100)), true, LibraryAction::Keep),
+            (Some(of(2, 50)), true, LibraryAction::Replace),
+            (Some(of(2, 50)), false, LibraryAction::Keep),
+            (Some(of(3, 50)), true, LibraryAction::Keep),
+            (Some("return 1".into()), true, LibraryAction::Refuse),
         ] {
-            assert_eq!(next_step(found.as_deref(), &own, is_first), step, "{found:?} {is_first}");
+            assert_eq!(library_action(found.as_deref(), &own, is_first), step, "{found:?} {is_first}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What this process knows of the data of its prefix.
+//! The last known state of the data of the prefix.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use super::options::RedisOptions;
 /// `gateway_mark` runs `INFO`, and a process with many channels checks histories many times a second.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a gateway knows of the data of its prefix.
+/// The state of the data of one prefix, as `gateway_mark` reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Dataset {
-    /// `u64::MAX` when nobody knows, or when Redis may evict keys.
+    /// `u64::MAX` when it is not known, or when Redis may evict keys.
     pub(super) whole_since_ms_of_marker: u64,
     /// In force for every replica and for `gateway_publish`.
     pub(super) settings: DataSettings,
@@ -35,9 +35,9 @@ struct Known {
     is_marked: bool,
     /// When it last tried to mark the data.
     tried: Option<Instant>,
-    /// On what was marked last.
+    /// Notes on the data as of the last successful mark.
     notes: Vec<String>,
-    /// Why the data was not marked since.
+    /// Why the latest mark failed.
     failure: Option<String>,
 }
 
@@ -61,7 +61,7 @@ impl KnownDataset {
         known.notes.iter().chain(&known.failure).cloned().collect()
     }
 
-    /// Notes an attempt. Whether it is one of a process that has not put its settings into force yet.
+    /// Notes an attempt to mark the data. Returns whether this process has still to put its settings into force.
     pub(super) fn begin(&self) -> bool {
         let mut known = self.known();
         known.tried = Some(Instant::now());
@@ -90,7 +90,7 @@ impl KnownDataset {
         known.set(notes, None);
     }
 
-    /// What was known before holds on.
+    /// Notes a failed mark. The state known before stays.
     pub(super) fn set_failed(&self, reason: &str) {
         let failure = format!("history: the dataset marker cannot be written because {reason}");
         let mut known = self.known();
@@ -105,7 +105,7 @@ impl KnownDataset {
 }
 
 impl Known {
-    /// Says what is new.
+    /// Replaces the notes, and logs new ones.
     fn set(&mut self, notes: Vec<String>, failure: Option<String>) {
         let is_known = |note: &String| self.notes.contains(note) || self.failure.as_ref() == Some(note);
         for note in notes.iter().chain(&failure).filter(|note| !is_known(note)) {

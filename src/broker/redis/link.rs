@@ -1,4 +1,4 @@
-//! The link to Redis: made, lost and made again, for ever.
+//! Keeps a link to Redis: connects again after each loss.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use super::state::{LinkState, State};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 
-/// A link counts as up when it has been ready for so long. One that comes and goes is made again ever more slowly, and
-/// logged once.
+/// A link that was ready for this long resets the backoff. An unstable link reconnects ever more slowly, and is logged
+/// once.
 const STEADY: Duration = Duration::from_secs(30);
 
 /// How a link ended.
@@ -43,7 +43,7 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
             backoff.reset();
             reported = None;
         }
-        if matches!(before, LinkState::Ready { .. } | LinkState::Proving { .. }) {
+        if matches!(before, LinkState::Ready { .. } | LinkState::Probing { .. }) {
             Metrics::count(&state.metrics.link_losses, error.label());
         }
         let wait = backoff.next(&mut rand::rng());
@@ -56,7 +56,7 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
     disconnect(&state, LinkError::Closed);
 }
 
-/// Nothing is carried any more. Returns how far the link was.
+/// Marks the link as lost. Returns its state before.
 fn disconnect(state: &State, error: LinkError) -> LinkState {
     let before = state.disconnected(error);
     state.downtime.lost(Instant::now(), &state.metrics);

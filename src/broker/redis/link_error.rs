@@ -1,4 +1,4 @@
-//! Why the link to Redis is not there.
+//! Why the link to Redis is down.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub(super) enum LinkError {
     /// The connections are up but what is published does not arrive.
     #[error("link is up but the probe was not heard for {0:?}")]
     ProbeTimeout(Duration),
-    /// A fault in the link's own code.
+    /// A panic in the link's own code.
     #[error("the link's task panicked")]
     Panicked,
 }
@@ -96,13 +96,13 @@ impl LinkError {
         }
     }
 
-    /// Whether somebody has to change something before it can get better.
+    /// Whether an operator must change something before the link can recover.
     pub(super) const fn needs_an_operator(&self) -> bool {
         matches!(self, Self::File { .. } | Self::Access(_) | Self::Panicked)
     }
 }
 
-/// The error as a person would say it: `connection refused`, `NOPERM this user has no permissions…`.
+/// The error in plain English: `connection refused`, `NOPERM this user has no permissions…`.
 pub(super) fn plain(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "connection refused".into();

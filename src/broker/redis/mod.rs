@@ -5,19 +5,19 @@
 //! - `options`: where Redis is and how long to wait for it. `address`: what its URL says. `access`: passwords and
 //!   certificates.
 //! - `sentinel`: where the master is. `role`: whether it is one. `connect`: connections to it.
-//! - `state`: what the link and the handles share. `link_error`: why there is no link. `downtime`: how long it was away.
+//! - `state`: shared by the link and the handles. `link_error`: why the link is down. `downtime`: how long it was down.
 //! - `function`: durable publishing, done by a function inside Redis, and `availability`: whether that is possible.
 //!   `history`: reading what it keeps. `read_error`: why it was not read.
-//! - `dataset`: since when that has been whole, `known_dataset`: what this process was told of it, and `data_settings`:
-//!   what is in force for it.
-//! - `subscriptions`: what Redis is asked to send, and what it sends. `receive`: from a message to the hubs.
-//! - `reads`: histories, for repairs and for clients. `probe`: proving that what is published arrives.
-//! - `rejected`: payloads that reach nobody, put where a person can find them.
-//! - `connected`: all of this while there is a link. `link`: making it again for ever.
+//! - `dataset`: since when the data has been whole. `known_dataset`: the last known state of the data. `data_settings`:
+//!   the settings in force for it.
+//! - `subscriptions`: the subscriptions at Redis, and its messages. `receive`: from a message to the hubs.
+//! - `reads`: reads of histories, for repairs and for clients. `probe`: checks that publications arrive.
+//! - `rejected`: records payloads that reach nobody on a stream.
+//! - `connected`: runs all of this while the link is up. `link`: connects again after each loss.
 //!
-//! The link has a thread and a runtime of its own, so that a busy worker never delays it. It carries exactly
-//! the channels that hubs want, never a pattern; what it is to do is always the difference between
-//! what is wanted and what is carried, so no queue of requests can grow.
+//! The link has a thread and a runtime of its own, so that a busy worker never delays it. It subscribes
+//! exactly to the channels that hubs want, never to a pattern. Its work is always the difference between the wanted and
+//! the subscribed channels, so no queue of requests can grow.
 
 mod access;
 mod address;
@@ -101,7 +101,7 @@ impl RedisBroker {
                 runtime.block_on(link::keep(Arc::clone(&shared), backoff, &address));
             }));
             if kept.is_err() {
-                // A fault in what remakes links. Nothing is left to do it: so never again be ready.
+                // Nothing connects again after this panic, so the broker never becomes ready.
                 log::error!("redis at {address}: the link's thread panicked, restart this process");
                 shared.disconnected(LinkError::Panicked);
             }
@@ -140,7 +140,7 @@ impl RedisBroker {
         let key = state.options.redis_channel(channel.as_str());
         let mut answer = function::call(&mut commands, &key, message.get(), idempotency_key).await;
         if answer.as_ref().is_err_and(function::is_missing) {
-            // Somebody has flushed the functions. What was not there has published nothing: so try again.
+            // The functions were flushed. A missing function has published nothing, so trying again is safe.
             function::load(state, &mut commands).await;
             answer = function::call(&mut commands, &key, message.get(), idempotency_key).await;
         }
@@ -149,7 +149,7 @@ impl RedisBroker {
             .ok_or_else(|| PublishError::Refused(format!("the function answered {position:?}")))
     }
 
-    /// What every publication needs: a message that is not too long, a connection, and a place to wait.
+    /// What every publication needs: a message that is not too long, a connection, and a permit to wait.
     fn admit(
         &self,
         message: &RawValue,
@@ -189,7 +189,7 @@ impl RedisBroker {
     }
 }
 
-/// The one way by which anything is published, probes included.
+/// Publishes a payload, also that of a probe.
 async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<()> {
     redis::cmd("PUBLISH").arg(channel).arg(payload).exec_async(commands).await
 }

@@ -1,4 +1,4 @@
-//! What the link needs to know.
+//! The options of the link.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct RedisOptions {
     pub sentinel_credentials: Credentials,
     /// The certificates with a URL that says TLS.
     pub tls: TlsFiles,
-    /// What stands before every channel, without the colon.
+    /// The prefix of every channel and key, without the colon.
     pub prefix: String,
     /// How long a connection, with its greeting, may take.
     pub connect_timeout: Duration,
@@ -65,14 +65,14 @@ impl RedisOptions {
         address.open(&self.credentials, &self.sentinel_credentials, &self.tls)
     }
 
-    /// A peer that is gone without a word is given up by the kernel too, not only by the probe.
+    /// Lets the kernel, and not only the probe, detect a peer that disappeared.
     fn tcp_settings(&self) -> TcpSettings {
         // The kernel counts keepalive in whole seconds, and refuses 0.
-        let patience = (self.probe_interval + self.probe_timeout).max(Duration::from_secs(1));
-        let keepalive = TcpKeepalive::new().with_time(patience).with_interval(Duration::from_secs(1));
+        let silence_timeout = (self.probe_interval + self.probe_timeout).max(Duration::from_secs(1));
+        let keepalive = TcpKeepalive::new().with_time(silence_timeout).with_interval(Duration::from_secs(1));
         let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
         #[cfg(target_os = "linux")]
-        let settings = settings.set_user_timeout(patience);
+        let settings = settings.set_user_timeout(silence_timeout);
         settings
     }
 

@@ -1,4 +1,4 @@
-//! Proves that what is published arrives, once all channels are subscribed and then again and again.
+//! Checks that publications arrive: once all channels are subscribed, and then at each interval.
 
 use std::time::Instant;
 
@@ -14,13 +14,13 @@ use super::role::RoleQuestion;
 use super::state::State;
 use super::{function, publish};
 
-/// What a proof needs.
+/// Probes one link.
 pub(super) struct HealthProbe<'a> {
     state: &'a State,
     endpoint: &'a Endpoint,
     commands: MultiplexedConnection,
     role: RoleQuestion,
-    /// The latest nonce that was heard.
+    /// The latest nonce received.
     hearing: watch::Receiver<u64>,
 }
 
@@ -35,8 +35,8 @@ impl<'a> HealthProbe<'a> {
         Self { state, endpoint, commands, role, hearing }
     }
 
-    /// Proves the link until a proof fails.
-    pub(super) async fn keep_proving(mut self) -> LinkError {
+    /// Probes the link until a probe fails.
+    pub(super) async fn keep_probing(mut self) -> LinkError {
         let state = self.state;
         // Ready is to mean that durable publishing was tried as well. Our own channel is subscribed before any other.
         let mut commands = self.commands.clone();
@@ -44,11 +44,11 @@ impl<'a> HealthProbe<'a> {
         loop {
             let started = Instant::now();
             let was_complete = state.link.lock().is_complete();
-            if let Err(error) = self.prove().await {
+            if let Err(error) = self.probe().await {
                 return error;
             }
             if was_complete {
-                self.proven();
+                self.report_healthy();
             }
             tokio::select! {
                 () = sleep_until((started + state.options.probe_interval).into()) => {}
@@ -58,37 +58,37 @@ impl<'a> HealthProbe<'a> {
         }
     }
 
-    /// A probe was heard after everything had been subscribed and repaired.
-    fn proven(&self) {
+    /// Marks the link as healthy: a probe was heard after all channels had been subscribed and repaired.
+    fn report_healthy(&self) {
         let state = self.state;
-        state.downtime.proven(Instant::now(), &state.metrics);
-        if state.proven() {
+        state.downtime.healthy(Instant::now(), &state.metrics);
+        if state.mark_healthy() {
             let channels = state.link.lock().wanted();
             let endpoint = self.endpoint.name();
             log::info!("redis at {endpoint}: delivery is proven (channels subscribed: {channels})");
         }
     }
 
-    /// One proof, within `probe_timeout` whatever it takes.
-    async fn prove(&mut self) -> Result<(), LinkError> {
+    /// One probe, within `probe_timeout`. Replaces the connection for commands if that is closed.
+    async fn probe(&mut self) -> Result<(), LinkError> {
         let bound = self.state.options.probe_timeout;
-        let proof = async {
-            match self.probe().await {
-                // The other connection may be well, and then nothing needs to be missed: replace only this one.
+        let probe = async {
+            match self.publish_and_hear().await {
+                // The subscriber's connection may be healthy, and then no message is missed: replace only this one.
                 Err(LinkError::Closed) => {
                     self.commands = self.endpoint.connect_commands(&self.state.options).await?;
                     self.state.replace_commands(self.commands.clone());
-                    self.probe().await
+                    self.publish_and_hear().await
                 }
-                proof => proof,
+                outcome => outcome,
             }
         };
-        timeout(bound, proof).await.unwrap_or(Err(LinkError::ProbeTimeout(bound)))
+        timeout(bound, probe).await.unwrap_or(Err(LinkError::ProbeTimeout(bound)))
     }
 
-    /// Publishes a nonce the way everything is published and waits until it is heard. Asks for the server's role on the
-    /// same trip.
-    async fn probe(&mut self) -> Result<(), LinkError> {
+    /// Publishes a nonce the way everything is published and waits until it is heard. Asks for the server's role in the
+    /// same round trip.
+    async fn publish_and_hear(&mut self) -> Result<(), LinkError> {
         let Self { state, commands, role, hearing, .. } = self;
         let nonce = rand::random::<u64>().max(1);
         let started = Instant::now();

@@ -17,7 +17,7 @@ pub(super) enum ReadError {
     Connection(RedisError),
     /// Redis does not answer such questions at present.
     Busy(String),
-    /// The data's own trouble: the key is something else, may not be read, or holds what nobody can read.
+    /// The data cannot be read: the key has another type, a permission is missing, or an entry is invalid.
     Data(String),
 }
 

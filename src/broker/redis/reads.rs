@@ -16,11 +16,11 @@ use super::read_error::ReadError;
 use super::state::State;
 use crate::backoff::Backoff;
 
-/// Waits before what was not answered is asked for again, and before the next connection.
+/// The waits before an unanswered read is repeated, and before the next connection.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// Whether the next question may be asked at once.
+/// The outcome of a read, for the pace of the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Answered,
@@ -30,7 +30,7 @@ enum Asked {
     Disconnected,
 }
 
-/// Reads what the link wants read, for as long as there is a link.
+/// Performs the reads of the link while it is up.
 pub(super) async fn keep_reading(state: &State, endpoint: &Endpoint) -> Infallible {
     #[allow(clippy::expect_used, reason = "both are constants")]
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX).expect("0 < min <= max");
@@ -82,7 +82,7 @@ async fn read(state: &State, mut commands: MultiplexedConnection, work: HistoryW
                 Err(error) => (TailsRead::failed(failure(&error), channels.len()), Some(error)),
             };
             let is_later = tails.tails.contains(&Err(ReadFailure::Later));
-            state.link.lock().on_tails(channels, tails, Instant::now());
+            state.link.lock().on_stream_tails(channels, tails, Instant::now());
             (if is_later { Asked::Unanswered } else { Asked::Answered }, error)
         }
         HistoryWork::Page(page) => {

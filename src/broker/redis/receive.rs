@@ -1,4 +1,4 @@
-//! From what Redis sends to the hubs. Runs in the link's task, for every message: it must stay cheap.
+//! Passes messages from Redis to the hubs. Runs in the link's task for every message, so it must stay cheap.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use protocol::publication::{Payload, PayloadError, decode_for_users};
 /// At most one line about dropped payloads in this time: a broken publisher may be a fast one.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// Reads messages and hands them over.
+/// Parses messages and passes them to the link.
 pub(super) struct Receiver<'a> {
     state: &'a State,
     /// `<prefix>:`
@@ -43,8 +43,8 @@ impl<'a> Receiver<'a> {
         Self { state, prefix: state.options.redis_channel(""), logged: None, unlogged: 0 }
     }
 
-    /// Takes one message. Returns the nonce if it is a probe of this process.
-    pub(super) fn take(&mut self, message: &Msg) -> Option<u64> {
+    /// Handles one message. Returns the nonce if it is a probe of this process.
+    pub(super) fn receive(&mut self, message: &Msg) -> Option<u64> {
         let payload = message.get_payload_bytes();
         let Some(channel) = message.get_channel_name().strip_prefix(&self.prefix) else {
             self.count_unknown();
@@ -69,7 +69,7 @@ impl<'a> Receiver<'a> {
     fn for_channel(&self, channel: &str, payload: &[u8]) -> Result<(), PayloadError> {
         let payload = Payload::parse(payload, self.state.dataset.max_payload_bytes())?;
         if !self.state.link.receive(channel, payload) {
-            // Most likely it was left a moment ago.
+            // Most likely it was unsubscribed a moment ago.
             self.count_unknown();
         }
         Ok(())
@@ -84,8 +84,7 @@ impl<'a> Receiver<'a> {
         Ok(())
     }
 
-    /// Counts a payload that reaches nobody and keeps it for a person to look at; now and then says so, without
-    /// its content.
+    /// Counts and records a payload that reaches nobody. Logs it without its content, at most once each `LOG_EVERY`.
     fn drop_payload(&mut self, reason: DropReason, channel: &str, payload: &[u8]) {
         let (reason, bytes, now) = (reason.label(), payload.len(), Instant::now());
         Metrics::count(&self.state.metrics.publications_dropped, reason);

@@ -1,4 +1,4 @@
-//! Payloads that reach nobody, put on a stream where a person can find them: their publisher was not told.
+//! Records payloads that reach nobody on a stream, because their publisher does not learn of it.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +15,13 @@ use crate::metrics::Metrics;
 
 /// The stream, after the prefix. No session can be on a channel of that name: it has no namespace.
 const STREAM: &str = "rejected";
-/// About how many the stream keeps.
+/// The approximate number of payloads that the stream keeps.
 const KEPT: usize = 1000;
 /// How much of a payload is kept, in bytes.
 const MAX_BYTES: usize = 256;
 /// How many may wait to be written.
 const MAX_WAITING: usize = 64;
-/// How many are written in a second: a broken publisher may be a fast one, and a few of a kind say it all.
+/// How many are written in a second: a broken publisher may be fast, and a few examples are enough.
 const MAX_PER_SECOND: u32 = 10;
 
 /// What is known of one payload.
@@ -56,7 +56,7 @@ impl Rejected {
         }
     }
 
-    /// Takes note of a payload, unless there were too many. Never waits.
+    /// Queues a payload, unless there are too many. Never waits.
     pub(super) fn offer(&self, channel: &str, reason: &'static str, payload: &[u8], now: Instant) {
         let record = || Record {
             channel: channel.to_owned(),

@@ -10,13 +10,13 @@ use tokio::time::{Instant, timeout_at};
 use super::address::{Sentinels, client};
 use super::link_error::LinkError;
 
-/// Where a master is.
-type Place = (String, u16);
+/// The host and port of a master.
+type MasterAddress = (String, u16);
 
-/// Asks all sentinels at once, for `bound` at most, and believes the most of them.
+/// Asks all sentinels at once, for at most `bound`, and takes the majority's answer.
 ///
-/// One that was cut off from the others still names the master of that time, so the first answer is not taken
-/// unless more than half of the sentinels have given it.
+/// A sentinel that is partitioned from the others still names the old master. So an answer ends the wait only when more
+/// than half of the sentinels agree; at the deadline the most frequent answer is taken.
 pub(super) async fn find_master(
     sentinels: &Sentinels,
     certificates: Option<&TlsCertificates>,
@@ -28,14 +28,14 @@ pub(super) async fn find_master(
         answer.unwrap_or(Err(LinkError::ConnectTimeout(bound)))
     });
     let mut answers: FuturesUnordered<_> = questions.collect();
-    let mut tally = Tally::default();
+    let mut votes = Votes::default();
     while let Some(answer) = answers.next().await {
-        tally.count(answer);
-        if tally.is_settled(sentinels.sentinels.len()) {
+        votes.count(answer);
+        if votes.is_settled(sentinels.sentinels.len()) {
             break;
         }
     }
-    let (host, port) = tally.result(&sentinels.name)?;
+    let (host, port) = votes.result(&sentinels.name)?;
     Ok(sentinels.master_at(host, port))
 }
 
@@ -43,7 +43,7 @@ async fn ask(
     sentinel: &ConnectionInfo,
     name: &str,
     certificates: Option<&TlsCertificates>,
-) -> Result<Place, LinkError> {
+) -> Result<MasterAddress, LinkError> {
     // The caller has a deadline for all of it.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let client = client(sentinel.clone(), certificates)?;
@@ -51,39 +51,39 @@ async fn ask(
     let mut connection = connecting.map_err(|error| LinkError::of_connect(&error))?;
     let mut question = redis::cmd("SENTINEL");
     question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-    let answer: Option<Place> =
+    let answer: Option<MasterAddress> =
         question.query_async(&mut connection).await.map_err(|error| LinkError::of_connect(&error))?;
     answer.ok_or_else(|| LinkError::Refused("it does not know this master".into()))
 }
 
-/// What the sentinels have said so far.
+/// The answers of the sentinels so far.
 #[derive(Default)]
-struct Tally {
-    places: Vec<(Place, usize)>,
+struct Votes {
+    counts: Vec<(MasterAddress, usize)>,
     failure: Option<LinkError>,
 }
 
-impl Tally {
-    fn count(&mut self, answer: Result<Place, LinkError>) {
+impl Votes {
+    fn count(&mut self, answer: Result<MasterAddress, LinkError>) {
         match answer {
-            Ok(place) => match self.places.iter_mut().find(|(known, _)| *known == place) {
+            Ok(address) => match self.counts.iter_mut().find(|(known, _)| *known == address) {
                 Some((_, votes)) => *votes += 1,
-                None => self.places.push((place, 1)),
+                None => self.counts.push((address, 1)),
             },
-            // A refused password is what somebody can mend, so it is what is said.
+            // An operator can fix a refused password, so it takes precedence.
             Err(loss) if self.failure.is_none() || loss.needs_an_operator() => self.failure = Some(loss),
             Err(_) => {}
         }
     }
 
     fn is_settled(&self, sentinels: usize) -> bool {
-        self.places.iter().any(|(_, votes)| votes * 2 > sentinels)
+        self.counts.iter().any(|(_, votes)| votes * 2 > sentinels)
     }
 
-    fn result(mut self, name: &str) -> Result<Place, LinkError> {
-        self.places.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
-        if let Some((place, _)) = self.places.into_iter().next() {
-            return Ok(place);
+    fn result(mut self, name: &str) -> Result<MasterAddress, LinkError> {
+        self.counts.sort_by_key(|(_, votes)| std::cmp::Reverse(*votes));
+        if let Some((address, _)) = self.counts.into_iter().next() {
+            return Ok(address);
         }
         Err(match self.failure {
             Some(LinkError::Access(reason)) => LinkError::Access(format!("by a sentinel: {reason}")),
@@ -98,12 +98,12 @@ impl Tally {
 mod tests {
     use super::*;
 
-    fn tally(answers: &[Option<u16>]) -> Tally {
-        let mut tally = Tally::default();
+    fn votes(answers: &[Option<u16>]) -> Votes {
+        let mut votes = Votes::default();
         for answer in answers {
-            tally.count(answer.map(|port| ("a".to_owned(), port)).ok_or(LinkError::Closed));
+            votes.count(answer.map(|port| ("a".to_owned(), port)).ok_or(LinkError::Closed));
         }
-        tally
+        votes
     }
 
     #[test]
@@ -115,18 +115,18 @@ mod tests {
             (&[Some(1), Some(2)], 2, Some(1)),
             (&[None, None], 0, None),
         ] {
-            let tally = tally(answers);
-            assert_eq!(tally.is_settled(3), answers.len() == 3, "{answers:?}");
-            assert_eq!(tally.places.iter().map(|(_, votes)| votes).sum::<usize>(), settled);
-            assert_eq!(tally.result("main").ok().map(|(_, port)| port), port, "{answers:?}");
+            let votes = votes(answers);
+            assert_eq!(votes.is_settled(3), answers.len() == 3, "{answers:?}");
+            assert_eq!(votes.counts.iter().map(|(_, votes)| votes).sum::<usize>(), settled);
+            assert_eq!(votes.result("main").ok().map(|(_, port)| port), port, "{answers:?}");
         }
     }
 
     #[test]
     fn a_refused_password_is_said_first() {
-        let mut tally = tally(&[None]);
-        tally.count(Err(LinkError::Access("WRONGPASS".into())));
-        tally.count(Err(LinkError::Closed));
-        assert_eq!(tally.result("main"), Err(LinkError::Access("by a sentinel: WRONGPASS".into())));
+        let mut votes = votes(&[None]);
+        votes.count(Err(LinkError::Access("WRONGPASS".into())));
+        votes.count(Err(LinkError::Closed));
+        assert_eq!(votes.result("main"), Err(LinkError::Access("by a sentinel: WRONGPASS".into())));
     }
 }

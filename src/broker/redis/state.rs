@@ -1,4 +1,4 @@
-//! What the link and its handles share.
+//! The state shared by the link and its handles.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -31,29 +31,28 @@ pub(super) struct State {
     /// Waiting for an answer to a publication needs one of these.
     pub(super) publishing: Semaphore,
     state: watch::Sender<LinkState>,
-    /// Rung when a publication found the connection broken: do not wait for the next probe to find it too.
+    /// Notified when a publication finds the connection broken, so that the next probe runs at once.
     pub(super) probe_now: Notify,
-    /// Whether it was said that Redis' role cannot be asked for.
+    /// Whether the log says already that Redis' role cannot be asked for.
     pub(super) role_is_unknown: AtomicBool,
-    /// Payloads that are to be put where a person can find them.
+    /// Payloads to record on the stream of rejected payloads.
     pub(super) rejected: Rejected,
-    /// Whether this process has once made sure that Redis has the function.
+    /// Whether this process has loaded the function once, or found it.
     pub(super) is_function_settled: AtomicBool,
     availability: watch::Sender<Availability>,
-    /// The settings in force for the data, and what is to be said about it.
+    /// The settings in force for the data, and notes about it.
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
 }
 
-/// How far the link is, with the connection for commands that belongs to it: one value, so that nobody meets a link that
-/// is healthy and has no connection, or the other way round. The connection's driver runs on the link's thread; a clone
+/// The state of the link, with its connection for commands: one value, so that a healthy link always has a connection. The connection's driver runs on the link's thread; a clone
 /// only sends to it, from any thread.
 #[derive(Clone)]
 pub(super) enum LinkState {
     /// The first connection is being made.
     Connecting,
     /// Connected; subscribing, or waiting for the first probe to be heard.
-    Proving {
+    Probing {
         commands: MultiplexedConnection,
         /// What ended the attempt before this one, which may end this one too.
         before: Option<LinkError>,
@@ -90,21 +89,21 @@ impl State {
         self.state.borrow().commands().cloned()
     }
 
-    /// The link is connected, and commands go over this.
+    /// The link is connected; `commands` is its connection for commands.
     pub(super) fn connected(&self, commands: MultiplexedConnection) {
         self.change(|state| {
             let before = match state {
                 LinkState::Down(error) => Some(error.clone()),
                 _ => None,
             };
-            Some(LinkState::Proving { commands, before })
+            Some(LinkState::Probing { commands, before })
         });
     }
 
-    /// From now on commands go over this, if the link is up.
+    /// Replaces the connection for commands, if the link is up.
     pub(super) fn replace_commands(&self, new: MultiplexedConnection) {
         self.state.send_if_modified(|state| match state {
-            LinkState::Proving { commands, .. } | LinkState::Ready { commands, .. } => {
+            LinkState::Probing { commands, .. } | LinkState::Ready { commands, .. } => {
                 *commands = new;
                 true
             }
@@ -112,18 +111,18 @@ impl State {
         });
     }
 
-    /// A probe was heard. Whether it was the first one of this link.
-    pub(super) fn proven(&self) -> bool {
+    /// A probe was heard. Returns whether it was the first one of this link.
+    pub(super) fn mark_healthy(&self) -> bool {
         self.metrics.link_up.set(1);
         self.change(|state| match state {
-            LinkState::Proving { commands, .. } => {
+            LinkState::Probing { commands, .. } => {
                 Some(LinkState::Ready { commands: commands.clone(), since: Instant::now() })
             }
             _ => None,
         })
     }
 
-    /// There is no link any more. Returns how far it was.
+    /// The link is lost. Returns its state before.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
         self.metrics.link_up.set(0);
         let before = self.state.borrow().clone();
@@ -139,7 +138,7 @@ impl State {
         })
     }
 
-    /// Notes whether durable publishing is possible; says so when that changes.
+    /// Notes whether durable publishing is possible, and logs each change.
     pub(super) fn set_availability(&self, availability: Availability) {
         self.metrics.history_available.set((availability == Availability::Available).into());
         let before = self.availability.send_replace(availability.clone());
@@ -152,7 +151,7 @@ impl State {
         }
     }
 
-    /// What an operator should know though it keeps nothing from being delivered.
+    /// Warnings for the operator that do not affect delivery.
     pub(super) fn notes(&self) -> Vec<String> {
         let availability = self.availability.borrow().note();
         availability.into_iter().chain(self.dataset.notes()).collect()
@@ -162,10 +161,10 @@ impl State {
         let (state, reason) = match &*self.state.borrow() {
             LinkState::Ready { .. } => return Health { ready: true, state: "ready", reasons: Vec::new() },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),
-            LinkState::Proving { before: None, .. } => {
+            LinkState::Probing { before: None, .. } => {
                 ("proving", "connected, but no probe was heard yet".into())
             }
-            LinkState::Proving { before: Some(error), .. } => {
+            LinkState::Probing { before: Some(error), .. } => {
                 ("proving", format!("connected again, but no probe was heard yet (before: {error})"))
             }
             LinkState::Down(error) => ("down", error.to_string()),
@@ -189,7 +188,7 @@ impl State {
 impl LinkState {
     fn commands(&self) -> Option<&MultiplexedConnection> {
         match self {
-            Self::Proving { commands, .. } | Self::Ready { commands, .. } => Some(commands),
+            Self::Probing { commands, .. } | Self::Ready { commands, .. } => Some(commands),
             Self::Connecting | Self::Down(_) | Self::Stopped => None,
         }
     }

@@ -1,8 +1,8 @@
-//! What Redis is asked to send, and what it sends, in one order.
+//! Subscribes and receives messages, in one order.
 //!
-//! redis-rs tells whoever waits for a confirmation at once, and puts messages in a queue: so the news that a channel is
-//! no longer carried overtakes the last messages of it. Taken for messages of the next subscription, they would say
-//! how far the channel was followed, although what came between the two is missing.
+//! redis-rs reports a confirmation at once but queues messages. So the confirmation of an unsubscription can overtake
+//! the channel's last messages. Counted as messages of the next subscription they would advance its cursor, although
+//! messages between the two subscriptions are missing.
 
 use futures_util::{Stream, StreamExt as _};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
@@ -11,40 +11,40 @@ use tokio::task::coop::unconstrained;
 
 use super::link_error::LinkError;
 
-/// Parts a connection in what asks and what is sent.
+/// Splits a connection into its subscriptions and its messages.
 pub(super) fn split(subscriber: PubSub) -> (Subscriptions, Messages<PubSubStream>) {
     let (sink, stream) = subscriber.split();
     let (messages, taken) = Messages::new(stream);
     (Subscriptions { sink, taken }, messages)
 }
 
-/// Changes what Redis sends.
+/// The subscriptions of a connection.
 pub(super) struct Subscriptions {
     sink: PubSubSink,
     taken: Taken,
 }
 
 impl Subscriptions {
-    /// Returns when Redis has confirmed that it sends these from now on.
+    /// Subscribes. Returns when Redis has confirmed it.
     pub(super) async fn subscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
         self.sink.subscribe(channels).await.map_err(|error| LinkError::of_command(&error))
     }
 
-    /// Returns when Redis has confirmed that it sends these no longer, and the last that it sent has been taken.
+    /// Unsubscribes. Returns when Redis has confirmed it and the last message has been handled.
     pub(super) async fn unsubscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
         self.sink.unsubscribe(channels).await.map_err(|error| LinkError::of_command(&error))?;
         self.taken.all().await
     }
 }
 
-/// What Redis has sent.
+/// The messages that Redis has sent.
 pub(super) struct Messages<S> {
     queue: S,
-    /// Who wants to know that the queue is empty. There is one at a time.
+    /// The caller that waits until the queue is empty; at most one at a time.
     asked: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
-/// Whether what has come was taken from its queue.
+/// Waits until the queue of messages is empty.
 struct Taken(mpsc::Sender<oneshot::Sender<()>>);
 
 impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
@@ -53,7 +53,7 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
         (Self { queue, asked }, Taken(ask))
     }
 
-    /// The next one. By calling this, the caller says that it is done with those before.
+    /// The next message. A call means that the caller has handled all earlier ones.
     ///
     /// redis-rs queues messages without a bound, so the queue is emptied whenever it is looked at (that is what
     /// `unconstrained` is for: tokio would stop after 128). The task that fills it runs on this same thread; so
@@ -66,7 +66,7 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
                 message = unconstrained(self.queue.next()) => return message,
                 // Nothing is waiting.
                 Some(answer) = self.asked.recv() => {
-                    // Whoever asked may have lost patience.
+                    // The caller may have timed out.
                     let _ = answer.send(());
                 }
             }
@@ -75,7 +75,7 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
 }
 
 impl Taken {
-    /// Returns when everything that has come so far has been taken.
+    /// Returns when every message that has arrived so far has been handled.
     async fn all(&self) -> Result<(), LinkError> {
         let (answer, answered) = oneshot::channel();
         self.0.send(answer).await.map_err(|_| LinkError::Closed)?;

@@ -1,4 +1,4 @@
-//! What sessions have asked for and were not told yet. A plain struct.
+//! The requests of sessions that are not complete. A plain struct.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -10,17 +10,17 @@ use protocol::channel::ChannelName;
 use protocol::conversation::{Since, Wanted};
 use protocol::event::SubscriptionState;
 
-/// What a session asked for, and is told once the state of every channel is known, or when it has waited long enough.
-/// Channels that are not known then are told one by one.
+/// A request of a session. It is answered once the state of every channel is known, or at its deadline. Channels that
+/// are not known at the deadline are answered one by one later.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     pub(super) session: SessionKey,
     kind: RequestKind,
     channels: Vec<RequestedChannel>,
-    /// How many of them are not known.
+    /// The number of channels whose state is not known.
     open: usize,
     is_answered: bool,
-    /// What its client may still be given from histories: all of it goes through one outbox.
+    /// The bytes that its client may still receive from histories: all of them go through one outbox.
     pub(super) budget_bytes: usize,
 }
 
@@ -35,7 +35,7 @@ pub(super) enum RequestKind {
 #[derive(Debug)]
 struct RequestedChannel {
     wanted: Wanted,
-    /// `None`: it is not known.
+    /// `None` until it is known.
     state: Option<SubscriptionState>,
 }
 
@@ -43,7 +43,7 @@ struct RequestedChannel {
 #[derive(Debug, Default)]
 pub(super) struct PendingRequests {
     requests: BTreeMap<RequestId, PendingRequest>,
-    /// All wait equally long, so the first is due first.
+    /// All requests wait equally long, so the first is due first.
     deadlines: VecDeque<(Instant, RequestId)>,
 }
 
@@ -67,7 +67,7 @@ impl PendingRequests {
         self.requests.get_mut(&id)
     }
 
-    /// The state of a channel is known. Returns what the session is to be told now, if anything.
+    /// The state of a channel is known. Returns the event to send to the session, if any.
     pub(super) fn settle(
         &mut self,
         id: RequestId,
@@ -92,7 +92,7 @@ impl PendingRequests {
         event
     }
 
-    /// A channel is not wanted any more.
+    /// The session has unsubscribed from a channel.
     pub(super) fn give_up(&mut self, id: RequestId, channel: &ChannelName) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Some(index) = request.channels.iter().position(|found| found.wanted.channel == *channel) else {
@@ -106,7 +106,7 @@ impl PendingRequests {
         }
     }
 
-    /// A request is answered by `deadline`, whatever is known then.
+    /// Sets the time by which a request is answered.
     pub(super) fn answer_by(&mut self, id: RequestId, deadline: Instant) {
         if self.requests.contains_key(&id) {
             self.deadlines.push_back((deadline, id));
@@ -117,20 +117,20 @@ impl PendingRequests {
         self.deadlines.front().map(|(deadline, _)| *deadline)
     }
 
-    /// The next request that has waited long enough.
+    /// Takes the next request whose deadline has passed.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<RequestId> {
         let (deadline, id) = *self.deadlines.front()?;
         (deadline <= now).then(|| self.deadlines.pop_front())?;
         Some(id)
     }
 
-    /// All requests that were not answered.
+    /// All requests without an answer.
     pub(super) fn unanswered(&self) -> Vec<RequestId> {
         self.requests.iter().filter(|(_, request)| !request.is_answered).map(|(id, _)| *id).collect()
     }
 
-    /// Answers a request with what is known. Returns the session, the channels of which it is told that they are live,
-    /// and what it is told.
+    /// Answers a request with the states that are known. Returns the session, the channels that are live in the answer,
+    /// and the answer.
     pub(super) fn answer(&mut self, id: RequestId) -> Option<(SessionKey, Vec<ChannelName>, SessionEvent)> {
         let request = self.requests.get_mut(&id).filter(|request| !request.is_answered)?;
         let live = request.channels.iter().filter(|found| found.state.is_some());

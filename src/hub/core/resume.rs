@@ -1,8 +1,8 @@
-//! Subscriptions from their request to their answer, and how they continue where their clients left.
+//! Subscriptions from their request to their answer, and the recovery of missed messages.
 //!
-//! A subscription is confirmed at its cut. A client that left the channel there has missed nothing. One that left it
-//! earlier is given what stands between the two, which is immutable history. One that comes from a replica which is ahead
-//! waits until this one is there.
+//! A subscription is confirmed at its cut. A client whose position is the cut has missed nothing. A client with an
+//! earlier position receives the immutable history between the two. A client with a later position comes from a replica
+//! that is ahead, and waits until this replica has the same position.
 
 use std::time::Instant;
 
@@ -16,10 +16,10 @@ use protocol::conversation::{Since, Wanted};
 use protocol::event::SubscriptionState;
 use protocol::position::Position;
 
-/// What is told of a channel of which nothing is known: it stands before every history.
+/// The position in the answer for an untracked channel: it is before every history.
 const NOWHERE: Position = Position::before(0);
 
-/// How a subscription goes on once its cut is known.
+/// The next step of a subscription whose cut is known.
 enum Next {
     Settle(SubscriptionState, Option<&'static str>),
     Read(Position),
@@ -27,7 +27,7 @@ enum Next {
 }
 
 impl<S: FrameSink> HubCore<S> {
-    /// Puts a session on channels, and asks the broker for those of which the position is not known.
+    /// Subscribes a session to channels, and calls the broker for those whose position is not known.
     pub(super) fn request(
         &mut self,
         now: Instant,
@@ -68,18 +68,18 @@ impl<S: FrameSink> HubCore<S> {
         actions.push(HubAction::Subscribe { request, channels, verify });
     }
 
-    /// The inbox has dropped publications of a channel until now: an answer that is on its way says nothing of what was
-    /// dropped behind it.
+    /// The inbox has dropped publications on a channel. A pending answer of the broker does not cover them, so the channel is
+    /// asked for again.
     pub(super) fn ask_again(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
         if self.registry.asked(channel).is_some_and(|asked| asked.is_some()) {
             self.ask(vec![channel.clone()], true, actions);
         }
     }
 
-    /// The broker carries a channel.
+    /// The broker has confirmed a channel.
     pub(super) fn on_ack(&mut self, ack: SubscribeAck, actions: &mut Vec<HubAction>) {
         let SubscribeAck { channel, request, cut } = ack;
-        // When a channel was left and asked for again, the answer to an earlier call says nothing of the later one.
+        // If the hub unsubscribed and subscribed again, the answer to the earlier call is not valid for the later one.
         let asked =
             self.registry.asked(&channel).and_then(|asked| asked.filter(|asked| asked.request == request));
         let Some(Asked { verify, .. }) = asked else { return };
@@ -110,7 +110,7 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    /// Goes on with the subscriptions of a channel whose cut has moved.
+    /// Continues the subscriptions of a channel whose cut has moved.
     pub(super) fn settle_channel(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
         if self.registry.cut(channel).is_none() {
             return self.ask_unless_asked(channel, false, actions);
@@ -125,7 +125,7 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    /// Goes on with a subscription whose cut is known.
+    /// Continues a subscription whose cut is known.
     fn settle(&mut self, session: SessionKey, channel: &ChannelName, actions: &mut Vec<HubAction>) {
         let Some(pending) = self.registry.pending(session, channel) else { return };
         let Some(cut) = pending.cut() else { return };
@@ -172,7 +172,7 @@ impl<S: FrameSink> HubCore<S> {
         else {
             return;
         };
-        // Its cut has moved meanwhile, and another read is under way.
+        // If the cut has moved since, another read is in progress.
         let Some((_, since, cut)) = pending.read().filter(|(current, ..)| *current == read) else { return };
         let request = pending.request();
         match outcome.and_then(|recovered| self.within_budget(request, recovered)) {
@@ -190,7 +190,7 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    /// All channels of a request share what may be given; the first may have one message that is longer.
+    /// All channels of a request share one budget in bytes; the first may exceed it with one long message.
     fn within_budget(&mut self, request: u64, recovered: Recovered) -> Result<Recovered, NotRecovered> {
         let all = self.rules.recovery.bytes;
         let Some(request) = self.requests.get_mut(request) else { return Ok(recovered) };
@@ -201,7 +201,7 @@ impl<S: FrameSink> HubCore<S> {
         Ok(recovered)
     }
 
-    /// It is known what a subscription has missed: its session is told, now or with the others of its request.
+    /// It is known what a subscription has missed: answers its session, now or together with the others of its request.
     fn finish(
         &mut self,
         session: SessionKey,
@@ -220,35 +220,41 @@ impl<S: FrameSink> HubCore<S> {
         let request = pending.request();
         let Some(event) = self.requests.settle(request, channel, state) else { return };
         let told = match &event {
-            // With its last channel a request is answered.
+            // The last channel completes the request.
             SessionEvent::Joined(_) => self.registry.channels_of(session).cloned().collect(),
             _ => vec![channel.clone()],
         };
         let is_alone = matches!(event, SessionEvent::Subscribed { .. });
-        self.tell(session, request, &told, is_alone);
+        self.mark_told(session, request, &told, is_alone);
         actions.push(HubAction::Notify { session, event });
     }
 
-    /// A session is being told of these channels, as far as they are known.
-    fn tell(&mut self, session: SessionKey, request: RequestId, channels: &[ChannelName], is_alone: bool) {
+    /// Notes that the session is told of these channels, as far as they are known.
+    fn mark_told(
+        &mut self,
+        session: SessionKey,
+        request: RequestId,
+        channels: &[ChannelName],
+        is_alone: bool,
+    ) {
         for channel in channels {
             if let Some(pending) =
                 self.registry.pending(session, channel).filter(|one| one.request() == request)
             {
-                pending.tell(is_alone);
+                pending.mark_told(is_alone);
             }
         }
     }
 
-    /// Answers a request with what is known.
+    /// Answers a request with the states that are known.
     fn answer(&mut self, request: u64, actions: &mut Vec<HubAction>) {
         let Some((session, live, event)) = self.requests.answer(request) else { return };
         let is_alone = matches!(event, SessionEvent::Subscribed { .. });
-        self.tell(session, request, &live, is_alone);
+        self.mark_told(session, request, &live, is_alone);
         actions.push(HubAction::Notify { session, event });
     }
 
-    /// There is no link: nobody waits for it.
+    /// Answers all requests: without a link their channels stay unknown.
     pub(super) fn answer_all(&mut self, actions: &mut Vec<HubAction>) {
         for request in self.requests.unanswered() {
             self.answer(request, actions);
@@ -262,7 +268,7 @@ impl<S: FrameSink> HubCore<S> {
     }
 }
 
-/// How a subscription at `cut` goes on for a client that left the channel at `since`.
+/// The next step of a subscription at `cut` for a client that continues from `since`.
 fn next(since: Option<Since>, cut: Position, is_verified: bool) -> Next {
     let live = |position, recovered| SubscriptionState::Live { position, recovered };
     match since {
@@ -272,7 +278,7 @@ fn next(since: Option<Since>, cut: Position, is_verified: bool) -> Next {
             Next::Settle(live(since, Some(true)), Some("recovered"))
         }
         Some(Since::Position(since)) if since < cut => Next::Read(since),
-        // Its client comes from a replica that is ahead, or the history has lost its end.
+        // The client comes from a replica that is ahead, or the history has lost its end.
         Some(Since::Position(_)) if !is_verified => Next::Verify,
         Some(Since::Position(_)) => Next::Settle(live(cut, Some(false)), Some(NotRecovered::Lost.label())),
     }

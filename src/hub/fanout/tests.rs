@@ -65,7 +65,7 @@ impl World {
         self.registry.confirm(&channel(room), Some(Position::before(9)));
         if let Some(pending) = self.registry.pending(session, &channel(room)) {
             pending.settle([].into());
-            pending.tell(true);
+            pending.mark_told(true);
         }
         self.registry.go_live(session, &channel(room));
     }

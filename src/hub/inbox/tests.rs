@@ -46,7 +46,7 @@ impl World {
                 format!("{} {}", publication.channel(), publication.message())
             }
             HubInput::Broker(HubEvent::Gap { channel, reason, position: None }) => {
-                self.budget.gap_told(&channel);
+                self.budget.gap_announced(&channel);
                 format!("{channel} {}", reason.label())
             }
             HubInput::Broker(HubEvent::Link { is_up }) => format!("link {is_up}"),

@@ -1,48 +1,48 @@
-//! Who gets a publication.
+//! Delivers a publication to the subscribers of its channel.
 
 use std::sync::Arc;
 
 use super::pending::Hold;
-use super::{Arrival, Channel, Coverage, FrameSink, Registry, SessionKey, Subscriber, gaps};
+use super::{ArrivalNumber, Channel, Coverage, FrameSink, Registry, SessionKey, Subscriber, gaps};
 use protocol::Variant;
 use protocol::cursor::ChannelCursor;
 use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// What became of one publication.
+/// The outcome of one delivery.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Delivery {
+pub struct DeliveryOutcome {
     /// Frames that were handed to sockets.
     pub delivered: u64,
-    /// Subscriptions that hold it.
+    /// Subscriptions that hold the publication.
     pub held: u64,
-    /// Sockets that are closing and took nothing.
+    /// Sockets that are closing and refused the frame.
     pub unreachable: u64,
-    /// Whether subscriptions that wait have a cut now, or another one: what they have missed is to be read.
+    /// Whether the cuts of waiting subscriptions have changed, so that their histories must be read.
     pub moved_cuts: bool,
 }
 
-/// A session that is to be reached.
+/// A session to send to.
 #[derive(Debug)]
 pub struct Receiver<S> {
     /// The session.
     pub session: SessionKey,
-    /// Its way out.
+    /// Its sink.
     pub sink: S,
-    /// How it takes its messages.
+    /// The variant of frames that it receives.
     pub variant: Variant,
 }
 
 impl<S: FrameSink> Registry<S> {
-    /// Hands a publication to everyone who is on its channel, unless the fan-out is one that `defers` says to do in turns: then
-    /// the receivers are returned instead of being reached.
+    /// Delivers a publication to all subscribers of its channel. If `defers` says so for the size of the fan-out, in bytes,
+    /// the receivers are returned instead, to be written in turns.
     pub fn deliver(
         &mut self,
         publication: &Arc<Publication>,
         defers: impl FnOnce(usize) -> bool,
-    ) -> (Delivery, Option<Vec<Receiver<S>>>) {
-        let mut delivery = Delivery::default();
+    ) -> (DeliveryOutcome, Option<Vec<Receiver<S>>>) {
+        let mut delivery = DeliveryOutcome::default();
         let Some(channel) = self.channels.get_mut(publication.channel()) else { return (delivery, None) };
         if !channel.advance(publication) {
             return (delivery, None);
@@ -69,12 +69,12 @@ impl<S: FrameSink> Registry<S> {
 }
 
 impl<S> Channel<S> {
-    /// Whether this publication is to be delivered here. The cursor goes behind it.
+    /// Whether to deliver this publication. Advances the cursor to it.
     fn advance(&mut self, publication: &Publication) -> bool {
         match (&mut self.coverage, publication.position()) {
             (Coverage::Unconfirmed, _) => return false,
             (_, None) => {}
-            // It was on its way while this hub left the channel and came back.
+            // It was sent before this hub unsubscribed and subscribed again.
             (Coverage::From(cursor), Some(position)) if cursor.covers(position) => return false,
             (Coverage::From(cursor), Some(position)) => cursor.advance(position),
             // From here on the position is known.
@@ -87,18 +87,19 @@ impl<S> Channel<S> {
 }
 
 impl<S: FrameSink> Subscriber<S> {
-    /// It is not live: it keeps the publication, which is the last before `cut` now, or gives up what it keeps.
+    /// Holds the publication for a subscription that is not live. If there is no room, the subscription drops what it holds
+    /// and moves to `cut`, which is after this publication.
     fn hold(
         &mut self,
-        arrival: Arrival,
+        arrival: ArrivalNumber,
         publication: &Arc<Publication>,
         cut: Option<Position>,
         max_held: usize,
-        delivery: &mut Delivery,
+        delivery: &mut DeliveryOutcome,
     ) {
         let Some(pending) = &mut self.pending else { return };
         if let Some(cut) = cut.filter(|_| pending.is_waiting() && pending.cut().is_none()) {
-            // The position was unknown until now: it begins behind this publication.
+            // The position was unknown until now: the subscription begins after this publication.
             pending.set_cut(cut, false);
             delivery.moved_cuts = true;
             return;

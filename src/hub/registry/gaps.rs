@@ -1,4 +1,4 @@
-//! Telling sessions that something may be missing.
+//! Announces gaps: messages that may be missing.
 
 use bytes::Bytes;
 
@@ -9,15 +9,14 @@ use protocol::cursor::ChannelCursor;
 use protocol::event::{Event, GapReason};
 use protocol::position::Position;
 
-/// The frame that says so; version 1 has none.
+/// The frame of a gap; version 1 has none.
 pub(super) fn frame(channel: &ChannelName, reason: GapReason) -> Bytes {
     Event::Gap { channel: channel.clone(), reason }.to_frame(Version::V2)
 }
 
 impl<S: FrameSink> Registry<S> {
-    /// Tells everyone who is on a channel, and speaks of such things, that something may be missing here. From now on
-    /// everything behind `position` is delivered, if it is known. With `is_deferred` the receivers are returned instead of
-    /// being reached.
+    /// Announces a gap to all subscribers of version 2. From now on everything after `position` is delivered, if it is
+    /// known. With `is_deferred` the receivers are returned instead, to be written in turns.
     pub fn announce_gap(
         &mut self,
         channel: &ChannelName,
@@ -27,11 +26,11 @@ impl<S: FrameSink> Registry<S> {
     ) -> Option<(Bytes, Vec<Receiver<S>>)> {
         let entry = self.channels.get_mut(channel)?;
         if entry.coverage == Coverage::Unconfirmed {
-            // Nobody here has been promised anything yet.
+            // Unconfirmed subscriptions have no position, so they miss nothing.
             return None;
         }
-        // Later subscribers did not see this gap, so the position no longer counts as gap-free. (What was lost with the
-        // link was not durable: the history has been proven to go on.)
+        // Later subscribers did not see this gap, so the position no longer counts as gap-free. (`LinkLost` concerns plain
+        // messages only: the history is proven to be complete.)
         match position {
             Some(position) => entry.coverage = Coverage::From(ChannelCursor::at(position)),
             None if reason != GapReason::LinkLost => entry.coverage = Coverage::Unknown,
@@ -44,7 +43,7 @@ impl<S: FrameSink> Registry<S> {
             match &mut subscriber.pending {
                 Some(pending) => pending.hold_gap(self.arrivals, &frame),
                 None if is_deferred => receivers.push(subscriber.receiver()),
-                // A session that cannot be reached any more is about to leave.
+                // A session that is closing is about to leave.
                 None => {
                     subscriber.sink.send(frame.clone());
                 }

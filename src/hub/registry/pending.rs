@@ -1,52 +1,53 @@
-//! A subscription that is not live yet: what is published behind its cut is held for it.
+//! A subscription that is not live yet: publications after its cut are held for it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Arrival;
+use super::ArrivalNumber;
 use crate::broker::{ReadId, RequestId};
 use protocol::conversation::Since;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// How many publications a subscription may hold. One that is reading its history moves its cut when more come: the
-/// history has what is durable. Any other waits for one round trip at most, and is closed as too slow.
+/// The most publications that a subscription may hold. Beyond it, a subscription whose history is being read moves its
+/// cut, because the history contains the durable messages. Any other subscription waits for at most one round trip, and
+/// is closed as too slow.
 pub const MAX_HELD: usize = 4_096;
 
 /// A subscription between its cut and its first delivery.
 #[derive(Debug)]
 pub struct PendingSubscription {
-    /// When it was made: tells it from an earlier one of the same session to the same channel.
-    number: Arrival,
+    /// The arrival number at its creation: distinguishes it from an earlier subscription of the session to the channel.
+    number: ArrivalNumber,
     request: RequestId,
     since: Option<Since>,
-    /// Everything behind this position is held. `None` until the broker has said it.
+    /// Everything after this position is held. `None` until the broker has confirmed the channel.
     cut: Option<Position>,
-    /// The read of its history that is under way.
+    /// The read of its history in progress.
     read: Option<ReadId>,
     /// Whether the channel was compared with its history for this subscription.
     is_verified: bool,
-    stage: Stage,
-    /// What its client has missed, up to the cut.
+    state: PendingState,
+    /// The messages that its client has missed, up to the cut.
     missed: Arc<[Arc<Publication>]>,
-    held: Vec<(Arrival, Held)>,
+    held: Vec<(ArrivalNumber, Held)>,
 }
 
-/// How far the subscription is.
+/// The progress of a pending subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// It is not known whether something is missing.
+enum PendingState {
+    /// It is not known what its client has missed.
     Waiting,
-    /// It is known.
+    /// It is known what its client has missed.
     Settled,
-    /// Its session has been told with the other channels of its request.
+    /// The session has been told, together with the other channels of its request.
     ToldTogether,
-    /// Its session has been told of this channel alone.
+    /// The session has been told of this channel alone.
     ToldAlone,
 }
 
-/// Something that is held.
+/// A held publication or gap.
 #[derive(Debug, Clone)]
 pub(super) enum Held {
     Publication(Arc<Publication>),
@@ -58,13 +59,13 @@ pub(super) enum Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hold {
     Held,
-    /// It would have to be held, but there is no room.
+    /// There is no room.
     Full,
 }
 
 impl PendingSubscription {
     pub(super) fn new(
-        number: Arrival,
+        number: ArrivalNumber,
         request: RequestId,
         since: Option<Since>,
         cut: Option<Position>,
@@ -76,33 +77,33 @@ impl PendingSubscription {
             cut,
             read: None,
             is_verified: false,
-            stage: Stage::Waiting,
+            state: PendingState::Waiting,
             missed: Arc::new([]),
             held: Vec::new(),
         }
     }
 
-    /// Tells this subscription from any other.
-    pub fn number(&self) -> Arrival {
+    /// Distinguishes this subscription from any other.
+    pub fn number(&self) -> ArrivalNumber {
         self.number
     }
 
-    /// The session's request that it belongs to.
+    /// The session's request to which it belongs.
     pub fn request(&self) -> RequestId {
         self.request
     }
 
-    /// Where the client left the channel, if it says so.
+    /// The position to continue from, if the client names one.
     pub fn since(&self) -> Option<Since> {
         self.since
     }
 
-    /// Everything behind this position is held.
+    /// Everything after this position is held.
     pub fn cut(&self) -> Option<Position> {
         self.cut
     }
 
-    /// The read that is under way, with the positions that it is about.
+    /// The read in progress, with its `since` and cut.
     pub fn read(&self) -> Option<(ReadId, Position, Position)> {
         match (self.read, self.since, self.cut) {
             (Some(read), Some(Since::Position(since)), Some(cut)) => Some((read, since, cut)),
@@ -110,9 +111,9 @@ impl PendingSubscription {
         }
     }
 
-    /// Whether it is still to be found out what is missing.
+    /// Whether it is not known yet what its client has missed.
     pub fn is_waiting(&self) -> bool {
-        self.stage == Stage::Waiting
+        self.state == PendingState::Waiting
     }
 
     /// Whether the channel was compared with its history for this subscription.
@@ -120,7 +121,7 @@ impl PendingSubscription {
         self.is_verified
     }
 
-    /// The broker has said where the channel is. A cut that was known moves: what is durable and was held is not behind it.
+    /// Sets the cut confirmed by the broker. Drops held durable messages, which are not after the new cut.
     pub fn set_cut(&mut self, cut: Position, is_verified: bool) {
         self.is_verified |= is_verified;
         self.cut = Some(cut);
@@ -130,36 +131,41 @@ impl PendingSubscription {
         });
     }
 
-    /// Its history is being read.
+    /// Notes that its history is being read.
     pub fn reading(&mut self, read: ReadId) {
         self.read = Some(read);
     }
 
-    /// It is known what its client has missed.
+    /// Sets what its client has missed.
     pub fn settle(&mut self, missed: Arc<[Arc<Publication>]>) {
-        self.stage = Stage::Settled;
+        self.state = PendingState::Settled;
         self.read = None;
         self.missed = missed;
     }
 
-    /// Its session is being told, with the other channels of its request or of this channel alone.
-    pub fn tell(&mut self, is_alone: bool) {
-        if self.stage == Stage::Settled {
-            self.stage = if is_alone { Stage::ToldAlone } else { Stage::ToldTogether };
+    /// Notes that the session is being told, of this channel alone or together with the others of its request.
+    pub fn mark_told(&mut self, is_alone: bool) {
+        if self.state == PendingState::Settled {
+            self.state = if is_alone { PendingState::ToldAlone } else { PendingState::ToldTogether };
         }
     }
 
     /// Whether its session has been told with the other channels of its request.
     pub(super) fn is_told_together(&self) -> bool {
-        self.stage == Stage::ToldTogether
+        self.state == PendingState::ToldTogether
     }
 
     /// Whether its session has been told.
     pub(super) fn is_told(&self) -> bool {
-        matches!(self.stage, Stage::ToldTogether | Stage::ToldAlone)
+        matches!(self.state, PendingState::ToldTogether | PendingState::ToldAlone)
     }
 
-    pub(super) fn hold(&mut self, arrival: Arrival, publication: &Arc<Publication>, max_held: usize) -> Hold {
+    pub(super) fn hold(
+        &mut self,
+        arrival: ArrivalNumber,
+        publication: &Arc<Publication>,
+        max_held: usize,
+    ) -> Hold {
         if self.held.len() >= max_held {
             return Hold::Full;
         }
@@ -167,15 +173,15 @@ impl PendingSubscription {
         Hold::Held
     }
 
-    /// Keeps a gap in its position among the publications; they are few, one for each incident.
-    pub(super) fn hold_gap(&mut self, arrival: Arrival, frame: &Bytes) {
+    /// Holds a gap in order with the publications. Gaps do not count against the limit: they are few.
+    pub(super) fn hold_gap(&mut self, arrival: ArrivalNumber, frame: &Bytes) {
         self.held.push((arrival, Held::Gap(frame.clone())));
     }
 
-    /// Gives up what it holds, for the sake of room: it begins at a later cut. Returns whether that lost plain messages,
-    /// which no history has. The caller reads anew.
+    /// Drops what it holds and begins at a later cut; the caller starts a new read. Returns whether plain messages or gaps
+    /// were dropped, which no history contains.
     pub(super) fn move_cut(&mut self, cut: Option<Position>) -> bool {
-        let has_plain = |(_, item): &(Arrival, Held)| match item {
+        let has_plain = |(_, item): &(ArrivalNumber, Held)| match item {
             Held::Publication(publication) => publication.position().is_none(),
             Held::Gap(_) => true,
         };
@@ -185,8 +191,8 @@ impl PendingSubscription {
         lost
     }
 
-    /// What its client is to be given, in order.
-    pub(super) fn open(self) -> Vec<(Arrival, Held)> {
+    /// The recovered and held items for its client, in order.
+    pub(super) fn open(self) -> Vec<(ArrivalNumber, Held)> {
         let missed =
             self.missed.iter().map(|publication| (self.number, Held::Publication(Arc::clone(publication))));
         missed.chain(self.held).collect()

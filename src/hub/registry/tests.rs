@@ -91,7 +91,7 @@ impl World {
 
     /// Its client is told of a channel alone, or with all channels of its request.
     fn is_told(&mut self, session: SessionKey, name: &str, is_alone: bool) {
-        self.registry.pending(session, &channel(name)).unwrap().tell(is_alone);
+        self.registry.pending(session, &channel(name)).unwrap().mark_told(is_alone);
     }
 
     /// Nothing was missed; its client has been told.
@@ -101,7 +101,7 @@ impl World {
         self.registry.go_live(session, &channel(name))
     }
 
-    fn delivers(&mut self, publication: &Arc<Publication>) -> Delivery {
+    fn delivers(&mut self, publication: &Arc<Publication>) -> DeliveryOutcome {
         let (delivery, receivers) = self.registry.deliver(publication, |_| false);
         assert!(receivers.is_none());
         delivery
@@ -115,7 +115,7 @@ impl World {
 #[test]
 fn each_receives_the_frame_of_its_version() {
     let (mut world, [(_, old), (_, new)]) = World::live();
-    assert_eq!(world.delivers(&plain(1)), Delivery { delivered: 2, ..Delivery::default() });
+    assert_eq!(world.delivers(&plain(1)), DeliveryOutcome { delivered: 2, ..DeliveryOutcome::default() });
     assert_eq!(old.texts(), [r#"{"op":3,"message":1}"#]);
     assert_eq!(new.texts(), [r#"{"op":3,"channel":"room:7","message":1}"#]);
 }
@@ -125,13 +125,13 @@ fn the_end_of_an_earlier_subscription_reaches_nobody() {
     let mut world = World::new();
     let (one, sink) = world.connects(Version::V1);
     world.subscribes(one, "room:7");
-    assert_eq!(world.delivers(&plain(1)), Delivery::default());
+    assert_eq!(world.delivers(&plain(1)), DeliveryOutcome::default());
     world.confirms("room:7", Some(START));
     world.goes_live(one, "room:7");
     world.delivers(&plain(3));
     assert!(world.registry.unsubscribe(one, &channel("room:7")).unwrap().is_empty);
     world.subscribes(one, "room:7");
-    assert_eq!(world.delivers(&plain(4)), Delivery::default(), "not confirmed again");
+    assert_eq!(world.delivers(&plain(4)), DeliveryOutcome::default(), "not confirmed again");
     assert_eq!(sink.take_messages(), ["3"]);
 }
 
@@ -156,7 +156,7 @@ fn a_long_fan_out_returns_its_receivers() {
         weight = bytes;
         true
     });
-    assert_eq!((delivery, weight), (Delivery { held: 1, ..Delivery::default() }, 3));
+    assert_eq!((delivery, weight), (DeliveryOutcome { held: 1, ..DeliveryOutcome::default() }, 3));
     let receivers: Vec<_> = receivers.unwrap().iter().map(|receiver| receiver.session).collect();
     assert_eq!(receivers, [one, two]);
     assert_eq!(sink.texts(), [""; 0]);

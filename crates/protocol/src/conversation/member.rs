@@ -1,4 +1,4 @@
-//! What a session is once its token has been accepted.
+//! The state of a session whose token has been accepted.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use crate::Now;
 use crate::channel::{ChannelName, ChannelPattern};
 use crate::event::RefusalReason;
 
-/// The longest that the wall clock is trusted without a second look. Expiry is a wall-clock time, but waits
-/// are monotonic; a clock that is set back while we wait must not end a session early.
-const EXPIRY_LOOK: Duration = Duration::from_secs(3_600);
+/// The longest time between two checks of the wall clock. Expiry is a wall-clock time, but waits are monotonic; a clock
+/// that is set back during a wait must not end a session early.
+const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// An identified user and the channels of this session besides its own two.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Member {
     grants: Box<[ChannelPattern]>,
     subscriptions: Vec<Subscription>,
     next_ticket: u32,
-    /// Whether the user's channel, and `all`, are recovering: then an answer for them is awaited.
+    /// Whether the user's channel, and `all`, are recovering: the session waits for an answer for them.
     recovering_own: [bool; 2],
 }
 
@@ -33,7 +33,7 @@ struct Expiry {
 pub(super) struct Subscription {
     pub(super) channel: ChannelName,
     pub(super) ticket: u32,
-    /// Whether the client was told that it is on the channel.
+    /// Whether the client has been told that it is subscribed.
     pub(super) active: bool,
 }
 
@@ -51,14 +51,14 @@ impl Member {
 
     /// The user's id.
     pub(super) fn user(&self) -> &str {
-        self.user.as_str().strip_prefix("user:").unwrap_or_default()
+        self.user.user_id().unwrap_or_default()
     }
 
     pub(super) fn user_channel(&self) -> &ChannelName {
         &self.user
     }
 
-    /// Whether this is one of the two channels that every session is on.
+    /// Whether this is one of the two channels that every session is subscribed to.
     pub(super) fn is_own(&self, channel: &ChannelName) -> bool {
         self.own_index(channel).is_some()
     }
@@ -72,7 +72,7 @@ impl Member {
         self.expiry.map(|expiry| expiry.at_ms.saturating_sub(now.unix_ms))
     }
 
-    /// When to look at the wall clock next.
+    /// When to check the wall clock next.
     pub(super) fn expiry_check(&self) -> Option<Instant> {
         self.expiry.map(|expiry| expiry.check_at)
     }
@@ -86,7 +86,7 @@ impl Member {
         expiry.at_ms <= now.unix_ms
     }
 
-    /// Takes a newer token's word. Returns the channels that it no longer opens, already taken off.
+    /// Applies a newer token. Unsubscribes from the channels that it no longer allows, and returns them.
     pub(super) fn refresh(&mut self, identity: Identity, rules: &Rules, now: Now) -> Vec<ChannelName> {
         self.expiry = Expiry::new(identity.expires_at_ms, now);
         self.grants = identity.grants.into();
@@ -102,7 +102,7 @@ impl Member {
             || self.grants.iter().any(|grant| grant.covers(channel))
     }
 
-    /// Whether the session may subscribe to `channel`, on which it is not yet.
+    /// Whether the session may subscribe to `channel`, to which it is not subscribed yet.
     pub(super) fn may_subscribe(&self, rules: &Rules, channel: &ChannelName) -> Result<(), RefusalReason> {
         if !self.allows(rules, channel) {
             return Err(RefusalReason::NotAllowed);
@@ -124,7 +124,7 @@ impl Member {
         ticket
     }
 
-    /// A name for the next channel that the hub is asked for.
+    /// The ticket of the next subscribe request to the hub.
     pub(super) fn next_ticket(&mut self) -> u32 {
         let ticket = self.next_ticket;
         self.next_ticket = ticket.wrapping_add(1);
@@ -160,7 +160,7 @@ impl Member {
         }
     }
 
-    /// Takes a channel off. Returns whether the session was on it.
+    /// Unsubscribes from a channel. Returns whether the session was subscribed.
     pub(super) fn unsubscribe(&mut self, channel: &ChannelName) -> bool {
         let before = self.subscriptions.len();
         self.subscriptions.retain(|subscription| subscription.channel != *channel);
@@ -172,6 +172,6 @@ impl Expiry {
     fn new(at_ms: Option<u64>, now: Now) -> Option<Self> {
         let at_ms = at_ms?;
         let left = Duration::from_millis(at_ms.saturating_sub(now.unix_ms));
-        Some(Self { at_ms, check_at: now.monotonic + left.min(EXPIRY_LOOK) })
+        Some(Self { at_ms, check_at: now.monotonic + left.min(EXPIRY_CHECK_INTERVAL) })
     }
 }

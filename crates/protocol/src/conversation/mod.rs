@@ -1,10 +1,10 @@
 //! The conversation with one client, from Hello to Close, as a state machine.
 //!
-//! Its driver feeds it one [`Input`] at a time, carries out all the [`Action`]s that it appended before the
+//! Its driver passes it one [`Input`] at a time, performs all the [`Action`]s that it appended before the
 //! next input, and calls again with [`Input::DeadlinePassed`] when [`Conversation::next_deadline`] has come.
-//! Once it has closed it stays silent, whatever is fed to it.
+//! A closed conversation ignores every input.
 //!
-//! What clients say is handled in `on_client.rs`, what the system says in `on_system.rs`.
+//! `on_client.rs` handles the frames of the client, `on_system.rs` all other inputs.
 
 mod member;
 mod on_client;
@@ -27,7 +27,7 @@ use super::heartbeat::{Heartbeat, HeartbeatRules};
 use super::position::Position;
 use super::{Now, SessionId, Version};
 
-/// The settings that a conversation keeps to, shared by all of them.
+/// The settings shared by all conversations.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// How often the gateway sends op 10, and how long a client may be silent.
@@ -44,25 +44,25 @@ pub struct Rules {
     pub public_namespaces: Vec<String>,
 }
 
-/// Who a token says that the client is.
+/// The identity that a token proves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user's own channel, `user:<id>`.
     pub user: ChannelName,
     /// When the token expires, in Unix milliseconds.
     pub expires_at_ms: Option<u64>,
-    /// The channels that the token opens.
+    /// The channels that the token allows.
     pub grants: Vec<ChannelPattern>,
 }
 
-/// A channel that a session is to be on.
+/// A channel that a session wants to subscribe to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The channel.
     pub channel: ChannelName,
-    /// Where the client left it, if it says so.
+    /// The position to continue from, if the client names one.
     pub since: Option<Since>,
-    /// Comes back with an answer for this channel alone, so that a late one is not taken for another's.
+    /// Returned with the answer for this channel, so that a late answer is not taken for that of a later request.
     pub ticket: u32,
 }
 
@@ -71,7 +71,7 @@ pub struct Wanted {
 pub enum Since {
     /// A position in the channel's history.
     Position(Position),
-    /// It named something that is no position: nothing can be recovered.
+    /// The client sent a text that is not a position: nothing can be recovered.
     Unreadable,
 }
 
@@ -92,32 +92,32 @@ pub enum Input<'a> {
     Text(&'a str),
     /// A binary message.
     Binary,
-    /// A Ping or Pong: a sign of life that counts against the budget.
+    /// A Ping or Pong: it shows that the client is alive, and counts against the budget.
     ControlFrame,
-    /// The socket is over: the peer sent Close, is gone, or broke a rule of its own layer. The socket has
-    /// said what there was to say.
+    /// The socket is closed: the peer sent Close, disconnected, or violated the WebSocket protocol. The socket layer has
+    /// already answered.
     PeerClosed,
     /// The answer to [`Action::Authenticate`].
     Verified(Result<Identity, NotIdentified>),
-    /// Instead of [`Input::Verified`]: the token is good, but its user has as many sessions as one may have.
+    /// Instead of [`Input::Verified`]: the token is valid, but its user already has the maximum number of sessions.
     TooManySessions,
     /// The hub has the session and its channels: the answer to [`Action::Join`], in the order asked.
     Joined(Vec<SubscriptionState>),
-    /// The answer to [`Action::Subscribe`]; also what became of a channel that was recovering.
+    /// The answer to [`Action::Subscribe`]; also sent when a recovering channel goes live.
     Subscribed {
         /// The channel.
         channel: ChannelName,
-        /// The ticket with which it was asked for.
+        /// The ticket of the request.
         ticket: u32,
         /// Its state.
         state: SubscriptionState,
     },
-    /// This replica is going away.
+    /// This replica is draining.
     Drain {
-        /// When the client should come back, in milliseconds.
+        /// When the client should reconnect, in milliseconds.
         after_ms: u64,
     },
-    /// The backend or an operator wants this session to end.
+    /// The backend or an operator ends this session.
     Disconnected,
     /// [`Conversation::next_deadline`] has come.
     DeadlinePassed,
@@ -137,21 +137,21 @@ pub enum Action {
     },
     /// Add a channel, not live yet.
     Subscribe(Wanted),
-    /// Take a channel off, and then tell the client so: nothing of the channel may follow the answer.
+    /// Unsubscribe from a channel, then send the answer: no message on the channel may follow the answer.
     Unsubscribe {
         /// The channel.
         channel: ChannelName,
-        /// What the client is told.
+        /// The answer to the client.
         answer: Event,
     },
-    /// The client has been told: from now on deliver directly, after what was held back. `None` means every
-    /// channel of Join that is not recovering.
+    /// The client has been told of its subscription: deliver held publications, then each new one directly. `None` means
+    /// every channel of the Join that is not recovering.
     GoLive(Option<ChannelName>),
     /// Send Close; nothing follows.
     Close(CloseCode),
 }
 
-/// A login token on its way to be checked. It does not show itself.
+/// A token to verify. Its `Debug` output hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);
 
@@ -177,13 +177,13 @@ pub struct Conversation {
 enum State {
     /// Hello is sent; the token is awaited.
     Unidentified { identify_by: Instant },
-    /// The token is being checked; what the client wants besides is kept as it was asked.
+    /// The token is being checked; the channels in Identify are kept.
     Verifying { identify_by: Instant, requests: Vec<Request> },
-    /// Registering with the hub. What the client says meanwhile waits until Ready is sent.
+    /// Registering with the hub. Frames from the client wait until Ready is sent.
     Joining(Box<Joining>),
     /// Ready is sent.
     Identified(Box<Member>),
-    /// Nothing more is said or heard.
+    /// The conversation has ended: inputs are ignored.
     Closed,
 }
 
@@ -198,7 +198,7 @@ struct Joining {
     member: Member,
     /// The channels of the Join, in its order.
     channels: Vec<ChannelName>,
-    /// What is to be said after Ready.
+    /// Refusals to send after Ready.
     refusals: Vec<Event>,
     /// Frames that wait for Ready.
     waiting: Vec<Box<str>>,
@@ -212,8 +212,8 @@ impl std::fmt::Debug for Joining {
 }
 
 impl Conversation {
-    /// Starts a conversation: appends Hello. `jitter`, from 0 to 1, places the first heartbeat in the
-    /// interval, so that sessions that began together do not beat together.
+    /// Starts a conversation: appends Hello. `jitter`, from 0 to 1, delays the first heartbeat by
+    /// that part of the interval, so that sessions that began together do not beat together.
     pub fn open(
         rules: Arc<Rules>,
         version: Version,
@@ -242,7 +242,7 @@ impl Conversation {
         }
     }
 
-    /// Takes one input and appends what is to be done. Carry all of it out before the next input.
+    /// Handles one input and appends the resulting actions. Perform all of them before the next input.
     pub fn on(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
         if self.is_closed() {
             return;
@@ -262,8 +262,8 @@ impl Conversation {
         }
     }
 
-    /// When [`Input::DeadlinePassed`] is due; `None` once closed. Every input may move it, back or forward, so
-    /// ask again after each. Fed too early, that input does nothing.
+    /// When [`Input::DeadlinePassed`] is due; `None` once closed. Every input may change it, so ask again
+    /// after each input. An early `DeadlinePassed` does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         let state = match &self.state {
             State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => Some(*identify_by),
@@ -291,7 +291,7 @@ impl Conversation {
         self.version
     }
 
-    /// The session's name.
+    /// The session's id.
     pub fn session(&self) -> SessionId {
         self.session
     }

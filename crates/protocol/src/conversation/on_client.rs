@@ -1,4 +1,4 @@
-//! What the client says.
+//! Inputs from the client.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
 /// How many frames may wait for Ready. A client has no reason to send more before it is answered; the
 /// longest wait is one Redis round trip.
 const MAX_WAITING_FRAMES: usize = 16;
-/// The time for which `messages_per_minute` counts.
+/// The interval of `messages_per_minute`.
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Conversation {
-    /// Any frame of the client: it is alive, and it has used some of its budget.
+    /// Handles any frame: it resets the heartbeat timeout and counts against the budget.
     pub(super) fn on_client(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
         self.heartbeat.on_frame(now.monotonic);
         if !self.budget.take(self.rules.messages_per_minute, MINUTE, now.monotonic) {
@@ -110,7 +110,7 @@ impl Conversation {
         actions.push(if member.unsubscribe(&channel) {
             Action::Unsubscribe { channel, answer }
         } else {
-            // It was not on it: it gets the state that it asked for.
+            // The session was not subscribed, so the requested state already holds.
             Action::Send(answer)
         });
     }

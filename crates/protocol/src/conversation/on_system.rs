@@ -1,4 +1,4 @@
-//! What the system says: authentication, the hub, the clock, the operator.
+//! Inputs that do not come from the client: authentication, the hub, the clock, the operator.
 
 use super::member::Member;
 use super::on_client::refusal;
@@ -36,7 +36,8 @@ impl Conversation {
         }
     }
 
-    /// The newest session goes, not one that works: a loop that opens sessions must not end those of its user.
+    /// Closes the new session and not an older one: a client that opens sessions in a loop must not end its user's
+    /// working sessions.
     pub(super) fn on_too_many_sessions(&mut self, actions: &mut Vec<Action>) {
         if matches!(self.state, State::Verifying { .. }) {
             self.close(CloseCode::RateLimited, actions);
@@ -84,7 +85,7 @@ impl Conversation {
         actions: &mut Vec<Action>,
     ) {
         let State::Identified(member) = &mut self.state else { return };
-        // Unsubscribed meanwhile: nobody waits for this answer.
+        // The client has unsubscribed since, so nothing waits for this answer.
         if !member.awaits(&channel, ticket) {
             return;
         }
@@ -134,7 +135,7 @@ impl Conversation {
 }
 
 impl Joining {
-    /// Sorts what the client asked for into what it gets, which is returned as well, and what it is refused.
+    /// Splits the requested channels into those to subscribe to, which are also returned, and refusals.
     fn new(mut member: Member, rules: &Rules, requests: Vec<Request>) -> (Self, Vec<Wanted>) {
         let mut wanted: Vec<_> = [member.user_channel().clone(), ChannelName::all()]
             .map(|channel| Wanted { channel, since: None, ticket: member.next_ticket() })
@@ -161,7 +162,7 @@ impl Joining {
     }
 }
 
-/// Takes a channel away that the client did not give up.
+/// Unsubscribes the session from a channel that a new token no longer allows.
 fn withdraw(channel: ChannelName, actions: &mut Vec<Action>) {
     let answer = Event::Subscription {
         channel: channel.as_str().into(),

@@ -1,4 +1,4 @@
-//! The reads of a link: repairs first, then what clients have missed.
+//! The reads of a link: repairs first, then reads for clients.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -10,13 +10,13 @@ use protocol::channel::ChannelName;
 use protocol::history::{Page, Tail};
 use protocol::position::Position;
 
-/// Channels whose ends are asked for in one round trip.
-const TAILS_AT_ONCE: usize = 256;
-/// Pages of repairs on their way: a few round trips' worth, so that ten thousand channels that missed a message each are
-/// repaired in a fraction of a second.
-const REPAIRS_AT_ONCE: usize = 32;
+/// Channels whose stream tails are read in one round trip.
+const MAX_TAILS_PER_READ: usize = 256;
+/// Pages of repairs in flight. Large enough that ten thousand channels which missed one message each are repaired in a
+/// fraction of a second.
+const MAX_REPAIR_PAGES_IN_FLIGHT: usize = 32;
 
-/// The repairs that wait for their turn. Each is named with its number, so one that has ended meanwhile is passed over.
+/// The repairs that wait for a read. Each has its number, so a repair that has ended since is skipped.
 #[derive(Debug, Default)]
 pub(super) struct RepairQueue {
     tails: VecDeque<(ChannelName, u64)>,
@@ -34,16 +34,16 @@ impl RepairQueue {
     }
 }
 
-/// Something to be read from histories.
+/// A read of one or more histories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HistoryWork {
-    /// The ends of the histories of these channels, each with the number of its repair.
+    /// The stream tails of these channels, each with the number of its repair.
     Tails(Vec<(ChannelName, u64)>),
     /// A page.
     Page(PageWork),
 }
 
-/// One page to be read.
+/// A read of one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PageWork {
     Repair { channel: ChannelName, number: u64, since: Position, max_entries: usize },
@@ -51,7 +51,7 @@ pub(crate) enum PageWork {
 }
 
 impl PageWork {
-    /// The channel, the position behind which to read, and how many entries at most.
+    /// The channel, the position after which to read, and the maximum number of entries.
     pub(crate) fn query(&self) -> (&ChannelName, Position, usize) {
         match self {
             Self::Repair { channel, since, max_entries, .. } => (channel, *since, *max_entries),
@@ -61,7 +61,7 @@ impl PageWork {
 }
 
 impl LinkCore {
-    /// A channel has just been subscribed: the end of its history tells whether something was missed.
+    /// Queues a read of the stream tail of a channel that has just been subscribed: it shows whether messages were missed.
     pub(super) fn ask_for_tail(&mut self, name: &ChannelName) {
         if let Some(Follower::Repairing(repair)) = self.channels.get(name).map(|channel| &channel.follower) {
             let number = repair.number();
@@ -69,13 +69,13 @@ impl LinkCore {
         }
     }
 
-    /// What is to be read next; `None`: nothing, or as much is on its way as may be.
+    /// The next read; `None` if there is none, or if too many are in flight.
     pub(crate) fn next_read(&mut self) -> Option<HistoryWork> {
         if !self.is_up {
             return None;
         }
         let mut tails = Vec::new();
-        while tails.len() < TAILS_AT_ONCE {
+        while tails.len() < MAX_TAILS_PER_READ {
             let Some((name, number)) = self.repairs.tails.pop_front() else { break };
             if let Some(repair) =
                 self.channels.get_mut(&name).and_then(|channel| channel.follower.repair(number))
@@ -92,7 +92,7 @@ impl LinkCore {
     }
 
     fn next_repair(&mut self) -> Option<PageWork> {
-        while self.repairs.pages_in_flight < REPAIRS_AT_ONCE {
+        while self.repairs.pages_in_flight < MAX_REPAIR_PAGES_IN_FLIGHT {
             let (channel, number) = self.repairs.pages.pop_front()?;
             let Some(found) = self.channels.get_mut(&channel) else { continue };
             let Some(repair) = found.follower.repair(number) else { continue };
@@ -105,14 +105,19 @@ impl LinkCore {
         None
     }
 
-    /// The ends of histories were told, in the order asked.
-    pub(crate) fn on_tails(&mut self, channels: Vec<(ChannelName, u64)>, read: TailsRead, now: Instant) {
+    /// The stream tails were read, in the order of the request.
+    pub(crate) fn on_stream_tails(
+        &mut self,
+        channels: Vec<(ChannelName, u64)>,
+        read: TailsRead,
+        now: Instant,
+    ) {
         let TailsRead { now_ms, whole_since_ms, tails } = read;
         for ((name, number), tail) in channels.into_iter().zip(tails) {
             match tail {
                 Ok(tail) => {
                     let read = TailRead { tail, now_ms, whole_since_ms };
-                    self.advance(&name, |follower| follower.on_tail(number, read), now);
+                    self.advance(&name, |follower| follower.on_stream_tail(number, read), now);
                 }
                 Err(ReadFailure::Data) => self.advance(&name, |follower| follower.on_unreadable(number), now),
                 Err(ReadFailure::Later) => self.repairs.push_tail(name, number),
@@ -120,7 +125,7 @@ impl LinkCore {
         }
     }
 
-    /// A page was read, or was not.
+    /// The read of a page has succeeded or failed.
     pub(crate) fn on_page(&mut self, work: PageWork, outcome: Result<Page, ReadFailure>, now: Instant) {
         match work {
             PageWork::Repair { channel, number, .. } => {
@@ -143,36 +148,35 @@ impl LinkCore {
                     }
                 };
                 if let Some(done) = done {
-                    self.tell_read(done);
+                    self.notify_readers(done);
                 }
             }
         }
     }
 }
 
-/// The ends of several histories.
+/// The stream tails of several channels.
 #[derive(Debug, Clone)]
 pub(crate) struct TailsRead {
-    /// What the server's clock showed before.
+    /// The server's clock before the read, in Unix milliseconds.
     pub(crate) now_ms: u64,
-    /// Since when the data has been whole, asked for afterwards.
+    /// Since when the data has been whole, in Unix milliseconds, read after the tails.
     pub(crate) whole_since_ms: u64,
     pub(crate) tails: Vec<Result<Tail, ReadFailure>>,
 }
 
 impl TailsRead {
-    /// None of so many was told.
+    /// The failure of a read of so many tails.
     pub(crate) fn failed(failure: ReadFailure, channels: usize) -> Self {
         Self { now_ms: 0, whole_since_ms: u64::MAX, tails: vec![Err(failure); channels] }
     }
 }
 
-/// Why something was not read.
+/// Why a read failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadFailure {
-    /// Nothing is known of the history: the connection broke, the answer did not come in time, or the server is busy. It is
-    /// read again.
+    /// The connection broke, the answer timed out, or the server is busy. The read is repeated.
     Later,
-    /// The history's own data cannot be read: another kind of key, a missing right, an entry that nobody understands.
+    /// The history's data cannot be read: a key of another type, a missing permission, or an invalid entry.
     Data,
 }

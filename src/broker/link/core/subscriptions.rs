@@ -1,13 +1,13 @@
-//! What hubs want, what the link is to subscribe and to leave, and the answers to those who wait.
+//! The channels that hubs want, the batches to subscribe and unsubscribe, and the answers to hubs.
 
 use super::super::count_channel;
 use super::super::follower::Follower;
-use super::super::hubs::Hubs;
-use super::{Carry, Channel, LinkCore};
+use super::super::hub_set::HubSet;
+use super::{Channel, LinkCore, LinkSubscription};
 use crate::broker::{Cut, HubEvent, HubId, RequestId, SubscribeAck};
 use protocol::channel::ChannelName;
 
-/// One step of the link: the lists have no channel in common, so their order does not matter.
+/// Channels to subscribe and to unsubscribe in one step. No channel is in both lists, so their order does not matter.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct SubscriptionBatch {
     pub(crate) subscribe: Vec<ChannelName>,
@@ -18,13 +18,13 @@ pub(crate) struct SubscriptionBatch {
 pub(super) struct PendingAck {
     hub: HubId,
     request: RequestId,
-    /// Answered only once the channel was compared with its history.
+    /// Whether the answer waits until the channel was compared with its history.
     is_verified: bool,
 }
 
 impl LinkCore {
-    /// `hub` wants these channels. Where their positions are known they are answered at once, otherwise once the link has
-    /// subscribed them. With `verify` they are compared with their histories first.
+    /// Subscribes `hub` to these channels. A channel whose position is known is answered at once, any other once the link
+    /// has subscribed it. With `verify` each channel is compared with its history first.
     pub(crate) fn subscribe(
         &mut self,
         hub: HubId,
@@ -40,10 +40,10 @@ impl LinkCore {
             }
             let Some(found) = self.channels.get(&channel) else { continue };
             let cut = match &found.follower {
-                // It is being compared, or will be once it is carried again.
+                // The comparison is running, or begins once the channel is subscribed again.
                 _ if verify => None,
-                // It is subscribed anew, and what is published until then is missing.
-                _ if found.carry == Carry::Removing => None,
+                // The link subscribes it again later; what is published until then is missed.
+                _ if found.subscription == LinkSubscription::Unsubscribing => None,
                 Follower::Untracked { .. } => Some(Cut::Untracked),
                 follower => follower.position().map(Cut::At),
             };
@@ -56,7 +56,7 @@ impl LinkCore {
             }
         }
         if !answers.is_empty() {
-            self.tell(hub, HubEvent::Subscribed(answers));
+            self.notify(hub, HubEvent::Subscribed(answers));
         }
     }
 
@@ -66,8 +66,8 @@ impl LinkCore {
             let follower = Follower::new(self.next_number());
             let new = Channel {
                 name: channel.clone(),
-                hubs: Hubs::none(),
-                carry: Carry::Off,
+                hubs: HubSet::none(),
+                subscription: LinkSubscription::None,
                 is_dirty: false,
                 follower,
             };
@@ -79,29 +79,29 @@ impl LinkCore {
             count_channel(&self.metrics, channel, 1);
         }
         found.hubs.add(hub);
-        if found.carry == Carry::Off {
+        if found.subscription == LinkSubscription::None {
             self.mark_dirty(channel);
         }
     }
 
-    /// `hub` wants these channels no more.
+    /// Unsubscribes `hub` from these channels.
     pub(crate) fn unsubscribe(&mut self, hub: HubId, channels: &[ChannelName]) {
         for channel in channels {
             let Some(found) = self.channels.get_mut(channel) else { continue };
             if !found.hubs.remove(hub) {
                 continue;
             }
-            let (is_empty, carry) = (found.hubs.is_empty(), found.carry);
+            let (is_empty, subscription) = (found.hubs.is_empty(), found.subscription);
             if let Some(acks) = self.acks.get_mut(channel) {
                 acks.retain(|ack| ack.hub != hub);
             }
             if is_empty {
                 self.acks.remove(channel);
                 count_channel(&self.metrics, channel, -1);
-                match carry {
-                    Carry::Off if !self.is_up => self.remove(channel),
-                    Carry::Off | Carry::On => self.mark_dirty(channel),
-                    Carry::Adding | Carry::Removing => {}
+                match subscription {
+                    LinkSubscription::None if !self.is_up => self.remove(channel),
+                    LinkSubscription::None | LinkSubscription::Subscribed => self.mark_dirty(channel),
+                    LinkSubscription::Subscribing | LinkSubscription::Unsubscribing => {}
                 }
             }
         }
@@ -121,48 +121,49 @@ impl LinkCore {
         }
     }
 
-    /// What is to be subscribed and unsubscribed next, at most `max` channels; `None` when nothing is.
+    /// The next batch, of at most `max` channels; `None` if no channel is dirty.
     pub(crate) fn next_batch(&mut self, max: usize) -> Option<SubscriptionBatch> {
         let mut batch = SubscriptionBatch::default();
         while batch.subscribe.len() + batch.unsubscribe.len() < max {
             let Some(name) = self.dirty.pop_front() else { break };
             let Some(channel) = self.channels.get_mut(&name) else { continue };
             channel.is_dirty = false;
-            match (channel.carry, channel.hubs.is_empty()) {
-                (Carry::On, true) => {
-                    channel.carry = Carry::Removing;
+            match (channel.subscription, channel.hubs.is_empty()) {
+                (LinkSubscription::Subscribed, true) => {
+                    channel.subscription = LinkSubscription::Unsubscribing;
                     batch.unsubscribe.push(name);
                 }
-                (Carry::Off, false) => {
-                    channel.carry = Carry::Adding;
+                (LinkSubscription::None, false) => {
+                    channel.subscription = LinkSubscription::Subscribing;
                     batch.subscribe.push(name);
                 }
-                (Carry::Off, true) => self.remove(&name),
-                (Carry::On, false) | (Carry::Adding | Carry::Removing, _) => {}
+                (LinkSubscription::None, true) => self.remove(&name),
+                (LinkSubscription::Subscribed, false)
+                | (LinkSubscription::Subscribing | LinkSubscription::Unsubscribing, _) => {}
             }
         }
         (batch != SubscriptionBatch::default()).then_some(batch)
     }
 
-    /// Redis has confirmed a batch. What hubs want may have changed meanwhile.
+    /// Redis has confirmed a batch. Hubs may have subscribed or unsubscribed since.
     pub(crate) fn confirmed(&mut self, batch: SubscriptionBatch) {
         for name in batch.subscribe {
             let Some(channel) = self.channels.get_mut(&name) else { continue };
-            channel.carry = Carry::On;
+            channel.subscription = LinkSubscription::Subscribed;
             if channel.hubs.is_empty() {
                 self.mark_dirty(&name);
             }
-            // Also where nobody wants it at this moment: a hub may come back before it is left.
+            // Also without a hub: one may subscribe again before the link unsubscribes.
             self.ask_for_tail(&name);
         }
         for name in batch.unsubscribe {
             let number = self.next_number();
             let Some(channel) = self.channels.get_mut(&name) else { continue };
-            channel.carry = Carry::Off;
+            channel.subscription = LinkSubscription::None;
             if channel.hubs.is_empty() {
                 self.remove(&name);
             } else {
-                // A hub came back while it was left: it begins anew.
+                // A hub subscribed again while the link unsubscribed: the channel starts over.
                 self.ring_budget_bytes += channel.follower.ring_bytes();
                 self.repairing += usize::from(!channel.follower.is_repairing());
                 channel.follower = Follower::new(number);
@@ -171,10 +172,11 @@ impl LinkCore {
         }
     }
 
-    /// Answers the calls that wait for this channel; those that want it verified only if it is. What is learnt of a channel
-    /// that is being left says nothing of its next subscription.
+    /// Answers the calls that wait for this channel; those with `verify` only if `is_verified`. While the link
+    /// unsubscribes the channel nothing is answered, because the cut is not valid for the next subscription.
     pub(super) fn answer(&mut self, name: &ChannelName, cut: Cut, is_verified: bool) {
-        if self.channels.get(name).is_none_or(|channel| channel.carry != Carry::On) {
+        if self.channels.get(name).is_none_or(|channel| channel.subscription != LinkSubscription::Subscribed)
+        {
             return;
         }
         let Some(acks) = self.acks.remove(name) else { return };
@@ -185,7 +187,7 @@ impl LinkCore {
         }
         for PendingAck { hub, request, .. } in answered {
             let ack = SubscribeAck { channel: name.clone(), request, cut };
-            self.tell(hub, HubEvent::Subscribed(vec![ack]));
+            self.notify(hub, HubEvent::Subscribed(vec![ack]));
         }
     }
 }

@@ -161,7 +161,7 @@ impl Link {
                 };
                 let tails = channels.iter().map(tail).collect();
                 let read = TailsRead { now_ms: NOW_MS, whole_since_ms: 0, tails };
-                self.core.on_tails(channels, read, self.now);
+                self.core.on_stream_tails(channels, read, self.now);
             }
             HistoryWork::Page(work) => {
                 let (channel, since, max_entries) = work.query();

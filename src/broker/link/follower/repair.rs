@@ -1,4 +1,4 @@
-//! A channel that is brought to the end of its history.
+//! The repair of one channel: reads its history from the cursor to the end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,68 +11,68 @@ use protocol::history::{HistoryLost, Page, Proof, Tail};
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// Publications of one channel that a ring holds; a repair takes a few round trips. An older durable one is dropped for a
-/// newer one, since the next page covers it.
+/// The most publications that the ring of one channel holds. A full ring drops its oldest publication: the next page
+/// contains it if it is durable.
 pub(super) const MAX_RING: usize = 4_096;
 
-/// A channel that is brought to the end of its history.
+/// The repair of one channel.
 #[derive(Debug)]
 pub(crate) struct Repair {
-    /// Tells its reads from those of an earlier repair.
+    /// Distinguishes its reads from those of an earlier repair.
     pub(super) number: u64,
     pub(super) basis: Basis,
-    /// Whether readers were told a position before any history: what is older than that was published under another
-    /// clock.
+    /// Whether hubs were given a position before any history: an older position then comes from a clock that was set
+    /// back.
     pub(super) began_without_history: bool,
-    /// The epoch of the last history whose end was not found; 0: none.
+    /// The epoch of the last history that was lost; 0: none.
     pub(super) left_epoch: u64,
     pub(super) carries_plain: bool,
-    /// Whether the channel was away from the link, so that plain messages may be missing.
+    /// Whether the link was lost, so that plain messages may be missing.
     pub(super) was_away: bool,
-    /// Whether its history could not be read before; that was told.
+    /// Whether the channel was untracked before; hubs were told of it.
     pub(super) was_untracked: bool,
     pub(super) ring: VecDeque<Arc<Publication>>,
-    /// How many publications have come since it began.
+    /// How many publications have arrived since the repair began.
     pub(super) received: u64,
-    /// How many of them had come when the history was last asked for: it has these, or never will.
+    /// How many of them had arrived before the latest read: the history contains these, or never will.
     pub(super) covered: u64,
-    /// Since the history was last asked for, the ring has dropped something durable.
+    /// Whether the ring has dropped a durable message since the latest read.
     pub(super) has_dropped_durable: bool,
     pub(super) has_dropped_plain: bool,
-    /// The last durable message that the ring has dropped since the repair began: the history has to have it.
+    /// The last durable message that the ring has dropped since the repair began: the history must contain it.
     pub(super) dropped: Option<Position>,
-    /// How many entries the next page may have, by the length of those that were read; 0 before the first.
+    /// The maximum number of entries of the next page, from the length of those already read; 0 before the first page.
     pub(super) page_entries: usize,
 }
 
-/// What is known when a repair begins.
+/// The state from which a repair begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Basis {
-    /// Nothing, and nobody was promised anything: the channel begins at the end of its history.
+    /// A new channel: it begins at the end of its history.
     New,
-    /// Everything up to the cursor was delivered.
+    /// Everything up to the cursor has been delivered.
     Cursor(ChannelCursor),
-    /// Readers are there, but nobody knows what they have had.
+    /// An untracked channel: it is not known what its hubs have received.
     Untracked,
 }
 
-/// Bytes that one page may have, about.
-const PAGE_BYTES: usize = 1 << 20;
-/// Messages of one page, if they are short.
-const PAGE_ENTRIES: usize = 512;
-/// By how much a page may grow: the first entries say how long the others are, about.
+/// The approximate limit of one page, in bytes.
+const MAX_PAGE_BYTES: usize = 1 << 20;
+/// The most entries of one page.
+const MAX_PAGE_ENTRIES: usize = 512;
+/// The factor by which a page may grow. The first entries show about how long the others are.
 const GROWTH: usize = 4;
 
-/// How many messages the first page may have, if every one is as long as it may be.
+/// The maximum number of entries of the first page, if every message has the maximum length.
 pub(crate) fn first_page_entries(max_payload_bytes: usize) -> usize {
-    (PAGE_BYTES / max_payload_bytes.max(1)).clamp(1, PAGE_ENTRIES)
+    (MAX_PAGE_BYTES / max_payload_bytes.max(1)).clamp(1, MAX_PAGE_ENTRIES)
 }
 
 fn next_page_entries(page: &Page) -> usize {
     let read = page.entries.iter().filter_map(|entry| entry.publication.as_ref());
     let bytes: usize = read.map(|publication| publication.queued_bytes()).sum();
-    let fitting = PAGE_BYTES * page.entries.len() / bytes.max(1);
-    fitting.min(GROWTH * page.entries.len()).clamp(1, PAGE_ENTRIES)
+    let fitting = MAX_PAGE_BYTES * page.entries.len() / bytes.max(1);
+    fitting.min(GROWTH * page.entries.len()).clamp(1, MAX_PAGE_ENTRIES)
 }
 
 impl Repair {
@@ -99,7 +99,7 @@ impl Repair {
         self.number
     }
 
-    /// Where the history is to be read from; `None`: its end is to be asked for.
+    /// The position after which to read the history; `None`: read its tail first.
     pub(crate) fn reads_from(&self) -> Option<Position> {
         match self.basis {
             Basis::Cursor(cursor) => Some(cursor.position()),
@@ -107,20 +107,20 @@ impl Repair {
         }
     }
 
-    /// How many entries the next page may have; `first` where nothing is known of their length.
+    /// The maximum number of entries of the next page; `first` before the first page.
     pub(crate) fn page_entries(&self, first: usize) -> usize {
         self.page_entries.max(first)
     }
 
-    /// The history is being asked for: what has come until now is in it, or never will be.
+    /// A read begins: the history contains everything that has arrived until now, or never will.
     pub(crate) fn ask(&mut self) {
         self.covered = self.received;
         self.has_dropped_durable = false;
     }
 
-    /// Whether a gap is to be told for having been away. A channel that carries nothing but durable messages has missed
-    /// nothing when its history is proven. Of any other nobody can say.
-    pub(crate) fn owes_gap(&self) -> bool {
+    /// Whether the loss of the link needs a gap. A channel with only durable messages has missed nothing if its history is
+    /// proven. A channel with plain messages may have.
+    pub(crate) fn needs_gap(&self) -> bool {
         let may_miss_plain = match self.basis {
             Basis::New => false,
             Basis::Cursor(cursor) => self.carries_plain || !cursor.has_history(),
@@ -154,8 +154,8 @@ impl Repair {
         }
     }
 
-    /// Whether the ring can be settled; otherwise the history is to be read on.
-    pub(super) fn on_tail(&mut self, read: TailRead, progress: &mut Progress) -> bool {
+    /// Returns whether to settle the ring; otherwise the repair needs another read.
+    pub(super) fn on_stream_tail(&mut self, read: TailRead, progress: &mut Progress) -> bool {
         let TailRead { tail, now_ms, whole_since_ms } = read;
         let end = match tail {
             Tail::At(position) => position,
@@ -168,58 +168,58 @@ impl Repair {
             }
             (Basis::Untracked, _) => return self.track(tail, end, progress),
             (Basis::Cursor(cursor), Tail::At(tail)) if tail != cursor.position() => {
-                progress.reads_on = true;
+                progress.needs_read = true;
                 return false;
             }
-            // Otherwise nothing was missed when the history expired.
+            // In any other case nothing was missed when the history expired.
             (Basis::Cursor(cursor), Tail::Nothing)
                 if self.was_away || self.was_untracked || self.lacks_dropped(cursor) =>
             {
-                // Where there was no history, none has come and gone unseen while the data was whole.
+                // While the data is whole, no history was created and removed since a beginning.
                 let is_whole = whole_since_ms <= cursor.position().epoch && !self.lacks_dropped(cursor);
                 if cursor.has_history() || !is_whole {
-                    self.tell_moved(GapReason::HistoryLost, end, progress);
+                    self.announce_moved(GapReason::HistoryLost, end, progress);
                 } else {
-                    self.tell_absence(progress);
+                    self.announce_downtime(progress);
                 }
             }
-            (Basis::Cursor(_), _) => self.tell_absence(progress),
+            (Basis::Cursor(_), _) => self.announce_downtime(progress),
         }
         true
     }
 
-    /// The history can be read again: readers are there of whom nobody knows what they have had. The channel is followed from
-    /// what the ring holds on.
+    /// The history of an untracked channel can be read again. It is not known what the hubs have received, so the channel
+    /// is followed from the ring on.
     fn track(&mut self, tail: Tail, end: Position, progress: &mut Progress) -> bool {
-        // It begins behind what the ring has dropped: no read makes that good.
+        // The channel is followed from after the dropped messages, so no read returns them.
         let has_dropped = self.dropped.take().is_some() | std::mem::take(&mut self.has_dropped_plain);
         let holds_durable = self.ring.iter().any(|publication| publication.position().is_some());
         if let Tail::At(end) = tail
             && !holds_durable
         {
-            // What is on its way to us may be part of it.
-            self.tell_moved(GapReason::HistoryUnreadable, end, progress);
+            // Messages that Redis has sent but we have not received may be part of the history.
+            self.announce_moved(GapReason::HistoryUnreadable, end, progress);
             return true;
         }
-        if has_dropped && !self.owes_gap() {
+        if has_dropped && !self.needs_gap() {
             progress.deliveries.push(Delivery::Gap { reason: GapReason::Overflow, position: None });
         }
-        self.tell_absence(progress);
+        self.announce_downtime(progress);
         let last = self.deliver_ring(progress);
         self.basis = Basis::Cursor(ChannelCursor::at(last.unwrap_or(end)));
-        progress.reads_on = last.is_some_and(|last| tail != Tail::At(last));
-        !progress.reads_on
+        progress.needs_read = last.is_some_and(|last| tail != Tail::At(last));
+        !progress.needs_read
     }
 
-    /// Whether the ring can be settled; otherwise the history is to be read on.
+    /// Returns whether to settle the ring; otherwise the repair needs another read.
     pub(super) fn on_page(&mut self, page: &Page, progress: &mut Progress) -> bool {
         let Basis::Cursor(mut cursor) = self.basis else { return true };
         let proof = page.prove(cursor.position(), page.tail);
         if proof == Err(HistoryLost) {
-            self.tell_lost(page.tail, progress);
+            self.announce_lost(page.tail, progress);
             return true;
         }
-        self.tell_absence(progress);
+        self.announce_downtime(progress);
         self.page_entries = next_page_entries(page);
         for entry in &page.entries {
             cursor.advance(entry.position);
@@ -229,17 +229,17 @@ impl Repair {
             }
         }
         self.basis = Basis::Cursor(cursor);
-        progress.reads_on = proof != Ok(Proof::Complete);
-        !progress.reads_on
+        progress.needs_read = proof != Ok(Proof::Complete);
+        !progress.needs_read
     }
 
-    /// The history that led to the cursor is gone, and `tail` is the end of what there is now.
-    fn tell_lost(&mut self, tail: Position, progress: &mut Progress) {
+    /// The history no longer contains the cursor. `tail` is the end of the present history.
+    fn announce_lost(&mut self, tail: Position, progress: &mut Progress) {
         let position = self.ring_start(tail);
-        self.tell_moved(GapReason::HistoryLost, position, progress);
+        self.announce_moved(GapReason::HistoryLost, position, progress);
     }
 
-    fn tell_moved(&mut self, reason: GapReason, position: Position, progress: &mut Progress) {
+    fn announce_moved(&mut self, reason: GapReason, position: Position, progress: &mut Progress) {
         if let Basis::Cursor(cursor) = self.basis
             && cursor.has_history()
         {
@@ -251,7 +251,7 @@ impl Repair {
         progress.deliveries.push(Delivery::Gap { reason, position: Some(position) });
     }
 
-    /// The position behind which the ring holds everything up to `tail`: readers have had none of it.
+    /// The position after which the ring holds everything up to `tail`, none of which was delivered.
     fn ring_start(&self, tail: Position) -> Position {
         let had = |position| matches!(self.basis, Basis::Cursor(cursor) if cursor.covers(position));
         let mut start = tail;
@@ -266,25 +266,25 @@ impl Repair {
         start
     }
 
-    fn tell_absence(&mut self, progress: &mut Progress) {
-        if self.owes_gap() {
+    fn announce_downtime(&mut self, progress: &mut Progress) {
+        if self.needs_gap() {
             progress.deliveries.push(Delivery::Gap { reason: GapReason::LinkLost, position: None });
         }
         self.was_away = false;
     }
 
-    /// Whether the ring has dropped a message behind the cursor, and the history that was asked for since does not have it.
+    /// Whether the ring has dropped a message after the cursor that a later read did not return.
     fn lacks_dropped(&self, cursor: ChannelCursor) -> bool {
         !self.has_dropped_durable && self.dropped.is_some_and(|dropped| dropped > cursor.position())
     }
 
-    /// Whether a message that is older than a beginning can be of a history that began after it. What comes late from the
-    /// history before was delivered, or is missing by the gap that was told.
+    /// Whether a message that is older than a beginning can be of a history that began after it. A late message of the
+    /// lost history was delivered, or is covered by the gap.
     fn may_be_older(&self, position: Position) -> bool {
         self.began_without_history && position.epoch != self.left_epoch
     }
 
-    /// Delivers what the ring holds behind the cursor. Returns the cursor then; `None`: the history is to be read again.
+    /// Delivers the ring after the cursor. Returns the new cursor; `None`: the repair needs another read.
     pub(super) fn settle(&mut self, progress: &mut Progress) -> Option<ChannelCursor> {
         let Basis::Cursor(mut cursor) = self.basis else { return None };
         if std::mem::take(&mut self.has_dropped_plain) {
@@ -298,7 +298,7 @@ impl Repair {
             let number = self.received - self.ring.len() as u64;
             let Some(publication) = self.ring.pop_front() else { return Some(cursor) };
             if let Some(position) = publication.position() {
-                // The history was read to the cursor, and positions grow, unless a clock was set back meanwhile.
+                // The history was read up to the cursor, and positions grow unless a clock is set back.
                 let is_older = position <= cursor.position();
                 if is_older && (cursor.has_history() || !self.may_be_older(position)) {
                     continue;
@@ -306,7 +306,7 @@ impl Repair {
                 match cursor.step(position) {
                     Step::Next => {}
                     Step::Past => continue,
-                    // The history was read after this one had come, and does not have it.
+                    // The history was read after this message had arrived, and does not contain it.
                     Step::Hole if number < self.covered => {
                         progress.deliveries.push(Delivery::LOST);
                     }
@@ -325,14 +325,15 @@ impl Repair {
         None
     }
 
-    /// Delivers what has come and says what may be missing. Returns the last durable message.
+    /// Ends the repair because the history cannot be read: announces a gap if needed and delivers the ring. Returns the
+    /// last durable position.
     pub(super) fn give_up(&mut self, progress: &mut Progress) -> Option<Position> {
-        // What was dropped before the history was asked for counts too: it was to be read.
+        // Messages dropped before the latest read count too, because that read did not return them.
         let has_dropped = self.dropped.is_some() || self.has_dropped_plain;
         let reason = match self.basis {
             Basis::New => None,
             Basis::Cursor(_) if !self.was_untracked => Some(GapReason::HistoryUnreadable),
-            // Not `LinkLost`, which says that the history goes on.
+            // Not `LinkLost`, which implies that the history is complete.
             _ if self.was_away => Some(GapReason::HistoryUnreadable),
             _ => has_dropped.then_some(GapReason::Overflow),
         };
@@ -343,7 +344,7 @@ impl Repair {
         self.deliver_ring(progress)
     }
 
-    /// Delivers what the ring holds and readers have not had, with a gap in each hole. Returns the last durable message.
+    /// Delivers the ring without duplicates, with a gap in each hole. Returns the last durable position.
     fn deliver_ring(&mut self, progress: &mut Progress) -> Option<Position> {
         let mut last = match self.basis {
             Basis::Cursor(cursor) => Some(cursor.position()),

@@ -41,7 +41,7 @@ struct Channel {
     follower: Follower,
     told: Vec<String>,
     /// Whether the history is to be read, as the last step says.
-    reads_on: bool,
+    needs_read: bool,
     numbers: u64,
     is_asked: bool,
     /// How many bytes the ring may still hold.
@@ -55,7 +55,7 @@ impl Channel {
         Self {
             follower: Follower::new(1),
             told: Vec::new(),
-            reads_on: true,
+            needs_read: true,
             numbers: 1,
             is_asked: false,
             budget_bytes: usize::MAX,
@@ -103,14 +103,14 @@ impl Channel {
 
     fn verify(&mut self) {
         self.numbers += 1;
-        self.reads_on = self.follower.verify(self.numbers);
+        self.needs_read = self.follower.verify(self.numbers);
         self.is_asked = false;
     }
 
     fn goes_away(&mut self) {
         self.numbers += 1;
         self.follower.link_lost(self.numbers);
-        (self.reads_on, self.is_asked) = (true, false);
+        (self.needs_read, self.is_asked) = (true, false);
     }
 
     /// The history is asked for; otherwise a test asks just before the answer.
@@ -123,7 +123,7 @@ impl Channel {
 
     fn tail(&mut self, tail: Option<&str>) {
         let tail = tail.map_or(Tail::Nothing, |tail| Tail::At(at(tail)));
-        self.step(|follower, number| follower.on_tail(number, tail_read(tail)));
+        self.step(|follower, number| follower.on_stream_tail(number, tail_read(tail)));
     }
 
     fn page(&mut self, positions: &[&str], tail: &str) {
@@ -145,8 +145,8 @@ impl Channel {
             Cut::Untracked => "cut untracked".to_owned(),
         }));
         self.told.extend(progress.deliveries.iter().map(spelt));
-        self.reads_on = progress.reads_on;
-        assert_eq!(self.reads_on, self.follower.is_repairing(), "it reads on or has ended");
+        self.needs_read = progress.needs_read;
+        assert_eq!(self.needs_read, self.follower.is_repairing(), "it reads on or has ended");
     }
 
     /// What was told since the last look.
@@ -160,9 +160,9 @@ impl Channel {
         self.follower.repair(number)?.reads_from().map(|position| position.to_string())
     }
 
-    fn owes_gap(&mut self) -> bool {
+    fn needs_gap(&mut self) -> bool {
         let number = self.numbers;
-        self.follower.repair(number).is_some_and(|repair| repair.owes_gap())
+        self.follower.repair(number).is_some_and(|repair| repair.needs_gap())
     }
 }
 
@@ -217,7 +217,7 @@ fn a_new_channel_whose_link_is_lost_owes_nothing() {
     channel.comes(None);
     channel.comes(Some("1000-42"));
     channel.goes_away();
-    assert!(!channel.owes_gap(), "nobody was promised anything");
+    assert!(!channel.needs_gap(), "nobody was promised anything");
     assert_eq!(channel.follower.ring_bytes(), 0);
     channel.tail(Some("1000-42"));
     assert_eq!(channel.told, ["cut 1000-42"]);
@@ -242,8 +242,8 @@ fn answers_to_an_earlier_repair_are_passed_over() {
     let earlier = channel.numbers;
     channel.goes_away();
     let none =
-        |progress: Progress| progress.cut.is_none() && progress.deliveries.is_empty() && !progress.reads_on;
-    assert!(none(channel.follower.on_tail(earlier, tail_read(Tail::At(at("1000-43"))))));
+        |progress: Progress| progress.cut.is_none() && progress.deliveries.is_empty() && !progress.needs_read;
+    assert!(none(channel.follower.on_stream_tail(earlier, tail_read(Tail::At(at("1000-43"))))));
     assert!(none(channel.follower.on_page(earlier, &page(&["1000-42"], "1000-42"))));
     assert!(none(channel.follower.on_unreadable(earlier)));
     assert!(channel.follower.is_repairing());

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -56,10 +57,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A place that a reader was told, and how many messages the channel had ever had then.
+/// A position that a reader was told, and how many messages the channel had ever had then.
 struct Told {
     channel: usize,
-    place: Position,
+    position: Position,
     count: usize,
 }
 
@@ -104,7 +105,7 @@ impl World {
                 let page = self.history.page(&name(channel), Position::before(0), 0, self.now_ms);
                 assert_eq!(self.history.tail(&name(channel), self.now_ms).unwrap_or(page.tail), page.tail);
                 let count = self.log[channel].len();
-                self.told.push(Told { channel, place: page.tail, count });
+                self.told.push(Told { channel, position: page.tail, count });
             }
         }
     }
@@ -124,7 +125,7 @@ impl World {
             return;
         }
         if let Some(&(last, _, _)) = self.log[channel].last() {
-            assert!(appended.position > last, "places grow");
+            assert!(appended.position > last, "positions grow");
         }
         self.log[channel].push((appended.position, number, self.latest_ms));
         if let Some(key) = key {
@@ -150,7 +151,7 @@ fn is_proven(page: &Page, since: Position) -> bool {
 }
 
 proptest! {
-    /// Whatever is proven is true: of every place that was ever told, exactly what came after it is read.
+    /// Whatever is proven is true: of every position that was ever told, exactly what came after it is read.
     #[test]
     fn what_is_proven_is_everything(
         steps in proptest::collection::vec(step(), 1..80),
@@ -159,13 +160,13 @@ proptest! {
         let mut world = World::new(memory_bytes);
         for step in steps {
             world.take(step);
-            let told: Vec<_> = world.told.iter().map(|told| (told.channel, told.place, told.count)).collect();
-            for (channel, place, count) in told {
-                let (page, read) = world.page(channel, place);
-                if is_proven(&page, place) {
+            let told: Vec<_> = world.told.iter().map(|told| (told.channel, told.position, told.count)).collect();
+            for (channel, position, count) in told {
+                let (page, read) = world.page(channel, position);
+                if is_proven(&page, position) {
                     let all: Vec<_> =
                         world.log[channel][count..].iter().map(|(at, number, _)| (*at, *number)).collect();
-                    prop_assert_eq!(read, all, "since {}", place);
+                    prop_assert_eq!(read, all, "since {}", position);
                 }
             }
             let last = MAP_ENTRY_BYTES + ENTRY_BYTES + 20 + 2 * (MAP_ENTRY_BYTES + 10);
@@ -173,7 +174,7 @@ proptest! {
         }
     }
 
-    /// With memory enough, everything within the bounds is there, and every place within them is proven.
+    /// With memory enough, everything within the bounds is there, and every position within them is proven.
     #[test]
     fn what_may_be_kept_is_kept(steps in proptest::collection::vec(step(), 1..80)) {
         let mut world = World::new(PLENTY);
@@ -227,11 +228,12 @@ fn the_longest_idle_history_goes_when_all_together_are_too_long() {
 #[test]
 fn one_history_alone_loses_its_beginning() {
     let mut history = MemoryHistory::new(options(MAP_ENTRY_BYTES + 6 + 2 * (ENTRY_BYTES + 1)), 5000);
-    let places: Vec<_> =
+    let positions: Vec<_> =
         (0..4).map(|number| history.append(&name(0), message(number), None, 5000).position).collect();
-    let page = history.page(&name(0), places[1], 10, 5000);
-    assert_eq!(page.entries.iter().map(|entry| entry.position).collect::<Vec<_>>(), places[2..]);
+    let page = history.page(&name(0), positions[1], 10, 5000);
+    assert_eq!(page.entries.iter().map(|entry| entry.position).collect::<Vec<_>>(), positions[2..]);
     assert!(
-        is_proven(&page, places[1]) && !is_proven(&history.page(&name(0), places[0], 10, 5000), places[0])
+        is_proven(&page, positions[1])
+            && !is_proven(&history.page(&name(0), positions[0], 10, 5000), positions[0])
     );
 }

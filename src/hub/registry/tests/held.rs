@@ -6,7 +6,7 @@ use super::*;
 fn nothing_overtakes_what_was_held() {
     let (mut world, [(one, sink), (two, _)]) = World::waiting();
     assert!(world.registry.unsubscribe(two, &channel("room:7")).is_some());
-    assert_eq!(world.delivers(&plain(1)), Delivery { held: 1, ..Delivery::default() });
+    assert_eq!(world.delivers(&plain(1)), DeliveryOutcome { held: 1, ..DeliveryOutcome::default() });
     assert_eq!(sink.texts(), [""; 0], "not live yet");
     assert_eq!(world.goes_live(one, "room:7"), 1);
     assert_eq!(world.delivers(&plain(2)).delivered, 1);
@@ -96,7 +96,7 @@ fn one_that_waits_and_holds_too_much_moves_its_cut() {
         assert_eq!(world.delivers(&durable(offset)).held, 2);
     }
     let delivery = world.delivers(&durable(4));
-    assert_eq!(delivery, Delivery { moved_cuts: true, ..Delivery::default() });
+    assert_eq!(delivery, DeliveryOutcome { moved_cuts: true, ..DeliveryOutcome::default() });
     assert_eq!(world.cut(one, "room:7"), Some(at(4)));
     world.delivers(&durable(5));
     world.goes_live(one, "room:7");
@@ -146,6 +146,6 @@ fn one_that_was_told_and_holds_too_much_ends_its_session() {
         assert_eq!(world.delivers(&durable(offset)).held, 1);
     }
     assert!(!sink.is_overflowed());
-    assert_eq!(world.delivers(&durable(4)), Delivery { unreachable: 1, ..Delivery::default() });
+    assert_eq!(world.delivers(&durable(4)), DeliveryOutcome { unreachable: 1, ..DeliveryOutcome::default() });
     assert!(sink.is_overflowed());
 }

@@ -85,13 +85,19 @@ impl Modelled {
             }
             Step::Confirm(room) => {
                 self.registry.confirm(&name(room), Some(START));
+                // As the hub does with an answer of the broker.
+                for session in self.registry.waiting(&name(room)) {
+                    if let Some(pending) = self.registry.pending(session, &name(room)) {
+                        pending.set_cut(START, false);
+                    }
+                }
                 self.confirmed.insert(room);
             }
             Step::Tell(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 if let Some(pending) = self.registry.pending(*key, &name(room)) {
                     pending.settle([].into());
-                    pending.tell(true);
+                    pending.mark_told(true);
                 }
                 self.on.get_mut(&(session, room)).into_iter().for_each(|member| member.is_told = true);
             }
@@ -116,7 +122,7 @@ impl Modelled {
         let (delivery, _) = self.registry.deliver(&publication, |_| false);
         let members = self.on.iter_mut().filter(|((_, other), _)| *other == room);
         if !self.confirmed.contains(&room) {
-            assert_eq!(delivery, Delivery::default());
+            assert_eq!(delivery, DeliveryOutcome::default());
             return;
         }
         for ((session, _), Member { is_live, held, .. }) in members {

@@ -169,7 +169,7 @@ impl World {
         match self.reads.pop_front() {
             Some((HistoryWork::Tails(channels), _)) => {
                 let read = TailsRead::failed(ReadFailure::Later, channels.len());
-                self.link.core.on_tails(channels, read, self.link.now);
+                self.link.core.on_stream_tails(channels, read, self.link.now);
             }
             Some((HistoryWork::Page(page), _)) => {
                 self.link.core.on_page(page, Err(ReadFailure::Later), self.link.now);

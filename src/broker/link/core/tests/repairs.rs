@@ -103,7 +103,7 @@ fn what_was_not_read_is_read_again() {
     link.core.subscribe(A, 1, names(["room:1"]), false);
     link.batch(512);
     let Some(HistoryWork::Tails(channels)) = link.core.next_read() else { panic!("no end is asked for") };
-    link.core.on_tails(channels, TailsRead::failed(ReadFailure::Later, 1), link.now);
+    link.core.on_stream_tails(channels, TailsRead::failed(ReadFailure::Later, 1), link.now);
     link.run();
     link.publishes("room:1", false);
     link.publishes("room:1", true);

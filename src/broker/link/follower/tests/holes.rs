@@ -57,7 +57,7 @@ fn a_history_that_is_edited_does_not_stop_its_channel() {
     channel.comes(Some("1000-50"));
     for round in 0.. {
         assert!(round < 2, "it reads for ever");
-        if !channel.reads_on {
+        if !channel.needs_read {
             break;
         }
         channel.page(&[], "1000-41");
@@ -96,5 +96,5 @@ fn holes_without_end_come_to_an_end() {
     let expected: Vec<_> =
         positions.iter().flat_map(|position| ["history_lost".to_owned(), position.clone()]).collect();
     assert_eq!(channel.told, expected, "each is told");
-    assert!(!channel.reads_on);
+    assert!(!channel.needs_read);
 }

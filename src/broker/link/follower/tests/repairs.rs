@@ -6,7 +6,7 @@ use super::*;
 fn what_was_missed_while_away_is_read_without_a_gap() {
     let mut channel = Channel::at("1000-41");
     channel.goes_away();
-    assert!(!channel.owes_gap());
+    assert!(!channel.needs_gap());
     channel.comes(Some("1000-45"));
     channel.tail(Some("1000-44"));
     assert_eq!(channel.reads_from().as_deref(), Some("1000-41"));
@@ -27,7 +27,7 @@ fn plain_messages_may_be_missed_while_away_and_that_is_told() {
         channel.comes(first);
         channel.take_told();
         channel.goes_away();
-        assert!(channel.owes_gap());
+        assert!(channel.needs_gap());
         channel.tail(Some(history));
         assert_eq!(channel.told, ["link_lost"]);
         channel.comes(None);
@@ -43,7 +43,7 @@ fn a_plain_message_of_an_interrupted_repair_owes_a_gap() {
         channel.budget_bytes = if is_dropped { 0 } else { usize::MAX };
         channel.comes(None);
         channel.goes_away();
-        assert!(channel.owes_gap(), "dropped: {is_dropped}");
+        assert!(channel.needs_gap(), "dropped: {is_dropped}");
         channel.tail(Some("1000-41"));
         assert_eq!(channel.told, ["link_lost"]);
     }
@@ -56,7 +56,7 @@ fn a_repair_that_is_interrupted_still_owes_its_gap() {
     channel.take_told();
     channel.goes_away();
     channel.goes_away();
-    assert!(channel.owes_gap());
+    assert!(channel.needs_gap());
     channel.tail(Some("1000-41"));
     assert_eq!(channel.told, ["link_lost"]);
 }
@@ -79,9 +79,9 @@ fn a_channel_without_history_owes_a_gap_for_being_away() {
         channel.tail(None);
         channel.take_told();
         channel.goes_away();
-        assert!(channel.owes_gap());
+        assert!(channel.needs_gap());
         let read = TailRead { whole_since_ms, ..tail_read(Tail::Nothing) };
-        channel.step(|follower, number| follower.on_tail(number, read));
+        channel.step(|follower, number| follower.on_stream_tail(number, read));
         assert_eq!(channel.told, [gap]);
     }
 }
@@ -164,7 +164,7 @@ fn a_message_dropped_after_the_question_is_read_first() {
     // There was none when the history was asked for, which says nothing of this one.
     channel.tail(None);
     assert_eq!(channel.told, [""; 0]);
-    assert!(channel.reads_on);
+    assert!(channel.needs_read);
     channel.page(&["5001-1"], "5001-1");
     assert_eq!(channel.told, ["5001-1"]);
 }

@@ -99,7 +99,7 @@ fn an_untracked_channel_reads_on_behind_its_ring() {
         channel.all_come(&["1000-42", "1000-43"]);
         channel.tail(Some(tail));
         assert_eq!(channel.take_told(), ["1000-42", "1000-43"]);
-        assert_eq!(channel.reads_on, tail == "1000-44");
+        assert_eq!(channel.needs_read, tail == "1000-44");
     }
     let mut channel = untracked(None);
     channel.verify();
@@ -126,7 +126,7 @@ fn an_untracked_channel_owes_a_gap_for_being_away() {
     for last in [None, Some("1000-41")] {
         let mut channel = untracked(last);
         channel.goes_away();
-        assert!(channel.owes_gap(), "{last:?}");
+        assert!(channel.needs_gap(), "{last:?}");
         channel.tail(Some("1000-41"));
         let gap = if last.is_none() { "history_unreadable@1000-41" } else { "link_lost" };
         assert_eq!(channel.told, [gap]);

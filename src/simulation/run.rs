@@ -1,4 +1,4 @@
-//! The whole of it: Redis, replicas, clients, and what happens next.
+//! One run: Redis, replicas, clients, and the next step.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::conversation::Rules;
 
-/// So many steps are more than any run needs: it goes in circles.
+/// More steps than any run needs: a run that reaches it never comes to rest.
 const MAX_STEPS: usize = 100_000;
 /// Channels that a client may leave come after those that it may not.
 pub(super) const NAMES: [&str; 4] = ["user:1", "all", "room:1", "room:2"];
@@ -28,7 +28,7 @@ const UNIX_START_MS: u64 = 1_732_390_000_000;
 /// Why a run has failed.
 pub(super) type Failure = String;
 
-pub(super) struct World {
+pub(super) struct Run {
     pub(super) plan: Rc<Plan>,
     pub(super) law: Law,
     pub(super) chance: Chance,
@@ -36,19 +36,19 @@ pub(super) struct World {
     pub(super) now: Instant,
     pub(super) unix_ms: u64,
     pub(super) server: Server,
-    /// How much has been published; shared with the sockets.
+    /// The number of publications; shared with the sockets.
     pub(super) published: Rc<Cell<u64>>,
-    /// How much of it Redis has kept safe.
+    /// How many of these publications are in Redis' last snapshot.
     pub(super) saved: u64,
     pub(super) records: Vec<Record>,
     pub(super) replicas: Vec<Replica>,
     pub(super) clients: Vec<Client>,
     pub(super) sessions: u128,
     pub(super) metrics: Metrics,
-    /// Which parts do nothing for the time being.
+    /// The parts that take no steps at present.
     stalled: [bool; 8],
     is_settling: bool,
-    /// What has happened, if somebody is going to read it.
+    /// The steps so far, if they are traced.
     pub(super) trace: Option<Vec<String>>,
 }
 
@@ -61,10 +61,10 @@ enum Step {
 }
 
 impl Step {
-    /// The part of the world that takes it: one that is stalled takes none.
+    /// The part of the run that takes the step: a stalled part takes none.
     fn actor(self) -> usize {
         match self {
-            Self::Replica(replica, ReplicaStep::Carry | ReplicaStep::Receive) => replica,
+            Self::Replica(replica, ReplicaStep::Arrive | ReplicaStep::Receive) => replica,
             Self::Replica(
                 replica,
                 ReplicaStep::Hub(hub) | ReplicaStep::Fanout(hub) | ReplicaStep::HubDeadline(hub),
@@ -78,15 +78,15 @@ impl Step {
 
 /// Writes what happens to the trace, if there is one.
 macro_rules! trace {
-    ($world:expr, $($text:tt)*) => {
-        if let Some(trace) = &mut $world.trace {
+    ($run:expr, $($text:tt)*) => {
+        if let Some(trace) = &mut $run.trace {
             trace.push(format!($($text)*));
         }
     };
 }
 pub(super) use trace;
 
-impl World {
+impl Run {
     pub(super) fn new(
         seed: u64,
         sabotage: Sabotage,
@@ -106,7 +106,7 @@ impl World {
             kind,
             published: Vec::new(),
         };
-        let mut world = Self {
+        let mut run = Self {
             law,
             chance,
             rules: Arc::clone(rules),
@@ -125,14 +125,13 @@ impl World {
             trace: is_traced.then(Vec::new),
             plan,
         };
-        trace!(world, "{:?}", world.plan);
-        world.replicas =
-            (0..world.plan.replicas).map(|_| Replica::new(&world.plan, &world.metrics)).collect();
-        world
+        trace!(run, "{:?}", run.plan);
+        run.replicas = (0..run.plan.replicas).map(|_| Replica::new(&run.plan, &run.metrics)).collect();
+        run
     }
 
     /// The whole run: trouble, then quiet, then one more message on each channel, which must reach everybody.
-    pub(super) fn run(&mut self) -> Result<(), Failure> {
+    pub(super) fn execute(&mut self) -> Result<(), Failure> {
         if self.plan.is_calm {
             // A channel that never had a history may carry plain messages, as far as anybody knows.
             (0..NAMES.len()).for_each(|channel| self.publish(channel, true));

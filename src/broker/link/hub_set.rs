@@ -1,15 +1,15 @@
-//! The hubs that want a channel, in little memory.
+//! A small set of hubs.
 
 use crate::broker::HubId;
 
-/// The hubs that want a channel. Most channels are wanted by one.
-pub(crate) enum Hubs {
+/// The hubs that want a channel. Most channels have one hub, which takes no allocation.
+pub(crate) enum HubSet {
     One(HubId),
     /// None, two or more.
     Several(Box<[HubId]>),
 }
 
-impl Hubs {
+impl HubSet {
     pub(crate) fn none() -> Self {
         Self::Several(Box::default())
     }
@@ -32,7 +32,7 @@ impl Hubs {
         }
     }
 
-    /// Whether it was there.
+    /// Returns whether the hub was in the set.
     pub(crate) fn remove(&mut self, hub: HubId) -> bool {
         let hubs = self.as_slice();
         let found = hubs.contains(&hub);
@@ -43,7 +43,7 @@ impl Hubs {
     }
 }
 
-impl FromIterator<HubId> for Hubs {
+impl FromIterator<HubId> for HubSet {
     fn from_iter<I: IntoIterator<Item = HubId>>(hubs: I) -> Self {
         let hubs: Box<[HubId]> = hubs.into_iter().collect();
         match *hubs {
