@@ -19,6 +19,8 @@ pub struct RecoveryLimits {
 const FRAME_BYTES: usize = 128;
 /// The factor by which a page may grow. The first entries show about how long the others are.
 const GROWTH: usize = 4;
+/// By how much it shrinks when a page did not come in time.
+pub(super) const SHRINKAGE: usize = 8;
 
 /// Everything between a client's position and the cut of its subscription.
 #[derive(Debug, Clone)]
@@ -64,14 +66,23 @@ pub(super) struct Recovery {
     bytes: usize,
     /// Number of entries in the last page.
     page_entries: usize,
+    /// Entries of the next page at most, since a longer one did not come.
+    max_page_entries: usize,
 }
 
 impl Recovery {
     /// # Errors
     /// [`NotRecovered::TooMuch`], if the positions alone show it.
     pub(super) fn new(since: Position, cut: Position, limits: RecoveryLimits) -> Result<Self, NotRecovered> {
-        let recovery =
-            Self { cut, limits, position: since, publications: Vec::new(), bytes: 0, page_entries: 0 };
+        let recovery = Self {
+            cut,
+            limits,
+            position: since,
+            publications: Vec::new(),
+            bytes: 0,
+            page_entries: 0,
+            max_page_entries: usize::MAX,
+        };
         match recovery.missing() {
             Some(missing) if missing > limits.messages as u64 => Err(NotRecovered::TooMuch),
             _ => Ok(recovery),
@@ -99,7 +110,17 @@ impl Recovery {
         let missing = self.missing().and_then(|missing| usize::try_from(missing).ok());
         // One more than allowed shows that there are too many.
         let allowed = self.limits.messages - self.publications.len().min(self.limits.messages) + 1;
-        entries.min(missing.unwrap_or(usize::MAX)).min(allowed).max(1)
+        entries.min(missing.unwrap_or(usize::MAX)).min(allowed).min(self.max_page_entries).max(1)
+    }
+
+    /// A page of so many entries did not come: the next ones are shorter.
+    pub(super) fn shrink_page(&mut self, entries: usize) {
+        self.max_page_entries = (entries / SHRINKAGE).max(1);
+    }
+
+    /// Bytes that it may gather.
+    pub(super) fn max_bytes(&self) -> usize {
+        self.limits.bytes
     }
 
     /// Adds the page after [`position`](Self::position). `Ok(true)` if it was the last.
@@ -109,6 +130,7 @@ impl Recovery {
     pub(super) fn add_page(&mut self, page: &Page) -> Result<bool, NotRecovered> {
         let proof = page.prove(self.position, self.cut).map_err(|_| NotRecovered::Lost)?;
         self.page_entries = page.entries.len();
+        self.max_page_entries = self.max_page_entries.saturating_mul(GROWTH);
         for entry in page.entries_until(self.cut) {
             self.position = entry.position;
             if let Some(publication) = &entry.publication {
@@ -190,5 +212,18 @@ mod tests {
         assert_eq!(recovery.next_entries(1_000_000), (64_000 - 21 * 1_028) * 21 / (21 * 1_028));
         let few = Recovery::new(at(0), at(3), limits).unwrap();
         assert_eq!(few.next_entries(1), 3, "no more than are missing");
+    }
+
+    #[test]
+    fn a_page_that_did_not_come_is_followed_by_shorter_ones() {
+        let mut recovery =
+            Recovery::new(at(0), at(100), RecoveryLimits { messages: 100, bytes: 100_000 }).unwrap();
+        assert_eq!(recovery.next_entries(1_000), 100);
+        for entries in [100, 12, 1] {
+            recovery.shrink_page(entries);
+        }
+        assert_eq!(recovery.next_entries(1_000), 1);
+        recovery.add_page(&page(1..=1, "1")).unwrap();
+        assert_eq!(recovery.next_entries(1_000), 4, "it grows again");
     }
 }

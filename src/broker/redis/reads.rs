@@ -105,7 +105,8 @@ async fn read(state: &State, mut commands: MultiplexedConnection, work: HistoryW
         log::debug!("redis: a history was not read: {error}");
     }
     match error {
-        Some(ReadError::Connection(error)) if !error.is_timeout() => Asked::Disconnected,
+        // Also after a time-out: the late answer would delay the next ones.
+        Some(ReadError::Connection(_)) => Asked::Disconnected,
         _ => asked,
     }
 }

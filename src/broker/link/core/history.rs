@@ -128,22 +128,28 @@ impl LinkCore {
     /// The read of a page has succeeded or failed.
     pub(crate) fn on_page(&mut self, work: PageWork, outcome: Result<Page, ReadFailure>, now: Instant) {
         match work {
-            PageWork::Repair { channel, number, .. } => {
+            PageWork::Repair { channel, number, max_entries, .. } => {
                 self.repairs.pages_in_flight = self.repairs.pages_in_flight.saturating_sub(1);
                 match outcome {
                     Ok(page) => self.advance(&channel, |follower| follower.on_page(number, &page), now),
                     Err(ReadFailure::Data) => {
                         self.advance(&channel, |follower| follower.on_unreadable(number), now)
                     }
-                    Err(ReadFailure::Later) => self.repairs.push_page(channel, number),
+                    Err(ReadFailure::Later) => {
+                        let found = self.channels.get_mut(&channel);
+                        if let Some(repair) = found.and_then(|channel| channel.follower.repair(number)) {
+                            repair.shrink_page(max_entries);
+                        }
+                        self.repairs.push_page(channel, number);
+                    }
                 }
             }
-            PageWork::Client(ClientPage { job, .. }) => {
+            PageWork::Client(ClientPage { job, max_entries, .. }) => {
                 let done = match outcome {
                     Ok(page) => self.reads.on_page(job, &page),
                     Err(ReadFailure::Data) => self.reads.on_unreadable(job),
                     Err(ReadFailure::Later) => {
-                        self.reads.retry(job);
+                        self.reads.retry(job, max_entries);
                         None
                     }
                 };

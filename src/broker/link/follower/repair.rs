@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Delivery, Progress, TailRead};
 use crate::broker::Cut;
+use crate::broker::recovery::SHRINKAGE;
 use protocol::cursor::{ChannelCursor, Step};
 use protocol::event::GapReason;
 use protocol::history::{HistoryLost, Page, Proof, Tail};
@@ -109,7 +110,12 @@ impl Repair {
 
     /// The maximum number of entries of the next page; `first` before the first page.
     pub(crate) fn page_entries(&self, first: usize) -> usize {
-        self.page_entries.max(first)
+        if self.page_entries == 0 { first } else { self.page_entries }
+    }
+
+    /// A page of so many entries did not come: the next one is shorter.
+    pub(crate) fn shrink_page(&mut self, entries: usize) {
+        self.page_entries = (entries / SHRINKAGE).max(1);
     }
 
     /// A read begins: the history contains everything that has arrived until now, or never will.

@@ -69,7 +69,8 @@ fn assert_empty(reads: &mut ClientReads) {
     assert!(reads.next().is_none());
     assert!(reads.jobs.is_empty() && reads.by_key.is_empty());
     assert!(reads.queues.is_empty() && reads.turns.is_empty());
-    assert_eq!(reads.in_flight_bytes, 0);
+    assert!(reads.begun.is_empty());
+    assert_eq!((reads.in_flight_bytes, reads.begun_bytes), (0, 0));
 }
 
 #[test]
@@ -111,14 +112,31 @@ fn users_take_turns() {
 }
 
 #[test]
-fn a_page_that_is_not_the_last_waits_for_its_turn() {
+fn what_has_begun_is_read_on_before_others_begin() {
     let mut reads = with([request_of(1, "user:1", "room:1"), request_of(2, "user:2", "room:2")]);
     let first = reads.next().unwrap();
     assert!(reads.on_page(first.job, &page(2..=3)).is_none());
-    assert_eq!(reads.next().unwrap().channel.as_str(), "room:2");
     let second = reads.next().unwrap();
     assert_eq!((second.job, second.since, second.max_entries), (first.job, at(3), 2));
     assert_eq!(offsets(&reads.on_page(second.job, &page(4..=6)).unwrap()), [2, 3, 4, 5]);
+    assert_eq!(reads.next().unwrap().channel.as_str(), "room:2");
+}
+
+#[test]
+fn what_all_recoveries_gather_is_bounded() {
+    let mut reads = reads();
+    for read in 0..3 {
+        let limits = RecoveryLimits { bytes: MAX_BEGUN_BYTES / 2, messages: 4 };
+        let request = HistoryRequest { limits, ..request(read, &format!("room:{read}")) };
+        assert!(reads.add(HUB, request).is_none());
+    }
+    let [first, second] = [reads.next(), reads.next()].map(Option::unwrap);
+    assert!(reads.next().is_none(), "two may fill it");
+    assert!(reads.on_page(first.job, &page(2..=3)).is_none());
+    assert_eq!(reads.next().unwrap().job, first.job);
+    assert!(reads.next().is_none());
+    assert!(reads.on_page(second.job, &page(2..=5)).is_some());
+    assert_eq!(next_channels(&mut reads), ["room:2"]);
 }
 
 #[test]
@@ -149,7 +167,7 @@ fn one_page_that_is_longer_than_the_bound_is_read_alone() {
     let first = reads.next().unwrap();
     assert_eq!(first.max_entries, 1);
     assert!(reads.next().is_none());
-    reads.retry(first.job);
+    reads.retry(first.job, first.max_entries);
     assert_eq!(next_channels(&mut reads).len(), 1);
 }
 
@@ -236,8 +254,12 @@ fn a_page_that_does_not_come_is_asked_for_again() {
     let first = reads.next().unwrap();
     assert!(reads.on_page(first.job, &page(2..=3)).is_none());
     let second = reads.next().unwrap();
-    reads.retry(second.job);
-    assert_eq!(reads.next(), Some(second.clone()), "from where it was");
+    reads.retry(second.job, second.max_entries);
+    assert_eq!(
+        reads.next(),
+        Some(ClientPage { max_entries: 1, ..second.clone() }),
+        "from where it was, for fewer"
+    );
     assert_eq!(offsets(&reads.on_page(second.job, &page(4..=5)).unwrap()), [2, 3, 4, 5]);
     assert_empty(&mut reads);
 }
