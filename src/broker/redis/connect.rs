@@ -12,7 +12,7 @@ use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::role::RoleQuestion;
 use super::sentinel;
-use super::state::State;
+use super::state::{MAX_PUBLISHING, State};
 
 /// Where Redis is at this moment, and the identity to connect with.
 pub(super) struct Endpoint {
@@ -70,7 +70,9 @@ impl Endpoint {
     ) -> Result<MultiplexedConnection, LinkError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None) // `within` bounds it, as it does the other one.
-            .set_response_timeout(Some(options.response_timeout));
+            .set_response_timeout(Some(options.response_timeout))
+            // A publication that had to wait for room in the connection's queue could be overtaken by a later one.
+            .set_pipeline_buffer_size(2 * MAX_PUBLISHING);
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         within(options.connect_timeout, of_connect(connecting)).await
     }

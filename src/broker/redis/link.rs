@@ -58,10 +58,10 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
 
 /// Marks the link as lost. Returns its state before.
 fn disconnect(state: &State, error: LinkError) -> LinkState {
-    let before = state.disconnected(error);
-    state.downtime.lost(Instant::now(), &state.metrics);
+    // First: whoever is told that there is no link finds that the hubs know.
     state.link.lock().disconnected();
-    before
+    state.downtime.lost(Instant::now(), &state.metrics);
+    state.disconnected(error)
 }
 
 fn report(error: &LinkError, reported: &mut Option<&'static str>, endpoint: &str, wait: Duration) {

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 
 /// How many publications may wait for Redis' answer. Each holds its message in memory; at a millisecond per
 /// round trip this is a million messages a second.
-const MAX_PUBLISHING: usize = 1024;
+pub(super) const MAX_PUBLISHING: usize = 1024;
 
 /// Shared by the link's thread and all handles.
 pub(super) struct State {
