@@ -22,7 +22,7 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// The outcome of a read, for the pace of the next one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum ReadResponse {
     Answered,
     /// Redis did not answer; it may later.
     Unanswered,
@@ -59,16 +59,16 @@ async fn read_over(state: &State, commands: &MultiplexedConnection, backoff: &mu
         }
         tokio::select! {
             Some(outcome) = asked.next() => match outcome {
-                Asked::Answered => backoff.reset(),
-                Asked::Unanswered => sleep(backoff.next(&mut rand::rng())).await,
-                Asked::Disconnected => is_lost = true,
+                ReadResponse::Answered => backoff.reset(),
+                ReadResponse::Unanswered => sleep(backoff.next(&mut rand::rng())).await,
+                ReadResponse::Disconnected => is_lost = true,
             },
             () = state.link.reads_changed(), if !is_lost => {}
         }
     }
 }
 
-async fn read(state: &State, mut commands: MultiplexedConnection, work: HistoryWork) -> Asked {
+async fn read(state: &State, mut commands: MultiplexedConnection, work: HistoryWork) -> ReadResponse {
     let options = &state.options;
     let (asked, error) = match work {
         HistoryWork::Tails(channels) => {
@@ -83,7 +83,7 @@ async fn read(state: &State, mut commands: MultiplexedConnection, work: HistoryW
             };
             let is_later = tails.tails.contains(&Err(ReadFailure::Later));
             state.link.lock().on_stream_tails(channels, tails, Instant::now());
-            (if is_later { Asked::Unanswered } else { Asked::Answered }, error)
+            (if is_later { ReadResponse::Unanswered } else { ReadResponse::Answered }, error)
         }
         HistoryWork::Page(page) => {
             let (channel, since, max_entries) = page.query();
@@ -93,8 +93,8 @@ async fn read(state: &State, mut commands: MultiplexedConnection, work: HistoryW
                 Err(error) => (Err(failure(&error)), Some(error)),
             };
             let asked = match read {
-                Err(ReadFailure::Later) => Asked::Unanswered,
-                _ => Asked::Answered,
+                Err(ReadFailure::Later) => ReadResponse::Unanswered,
+                _ => ReadResponse::Answered,
             };
             state.link.lock().on_page(page, read, Instant::now());
             (asked, error)
@@ -106,7 +106,7 @@ async fn read(state: &State, mut commands: MultiplexedConnection, work: HistoryW
     }
     match error {
         // Also after a time-out: the late answer would delay the next ones.
-        Some(ReadError::Connection(_)) => Asked::Disconnected,
+        Some(ReadError::Connection(_)) => ReadResponse::Disconnected,
         _ => asked,
     }
 }
