@@ -183,23 +183,27 @@ impl Delivery {
     /// something more is published, so that nothing of before can be late.
     #[track_caller]
     fn finish_in_silence(self) -> Outcome {
-        wait_until_well(&self);
-        let silent = Verdicts::of(&self);
+        let silent = wait_until(&self, Verdicts::are_well);
         self.publisher.resume();
         self.publisher.wait_more(1);
         self.publisher.pause();
-        wait_until_well(&self);
+        let verdicts = wait_until(&self, |verdicts| verdicts.are_well() && verdicts.are_current());
         silent.assert_well();
-        let verdicts = Verdicts::of(&self);
         verdicts.assert_well();
+        verdicts.assert_current();
         Outcome { verdicts, delivery: self }
     }
 }
 
-/// Waits, but leaves it to the judgement to say what is wrong.
-fn wait_until_well(delivery: &Delivery) {
+/// Waits until the judgement is as it should be, or for [`SOON`]. Returns the last judgement: one that is made later may
+/// find a client in the middle of what it hears.
+fn wait_until(delivery: &Delivery, is_right: impl Fn(&Verdicts) -> bool) -> Verdicts {
     let end = Instant::now() + SOON;
-    while !Verdicts::of(delivery).are_well() && Instant::now() < end {
+    loop {
+        let verdicts = Verdicts::of(delivery);
+        if is_right(&verdicts) || Instant::now() >= end {
+            return verdicts;
+        }
         hold(Duration::from_millis(5));
     }
 }

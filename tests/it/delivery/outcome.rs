@@ -12,12 +12,16 @@ const SHOWN: usize = 12;
 pub(super) struct Verdicts {
     verdicts: Vec<Judged>,
     complaints: Vec<String>,
+    /// The latest frames of each client.
+    traces: Vec<String>,
 }
 
 struct Judged {
     client: usize,
     channel: &'static str,
     verdict: Result<Verdict, Breach>,
+    /// Whether the last number published was heard.
+    is_current: bool,
     /// The end of what was heard, or what surrounds the breach.
     shown: Vec<Heard>,
 }
@@ -32,11 +36,14 @@ impl Verdicts {
                 let heard = resuming.heard(channel);
                 let verdict = judge(&acknowledged, &heard);
                 let shown = around(&heard, verdict.as_ref().err().copied());
-                verdicts.push(Judged { client, channel, verdict, shown });
+                let last = heard.iter().rev().find(|heard| matches!(heard, Heard::Number(_)));
+                let is_current = last == acknowledged.last().copied().map(Heard::Number).as_ref();
+                verdicts.push(Judged { client, channel, verdict, is_current, shown });
             }
         }
         let complaints = delivery.clients.iter().flat_map(|client| client.complaints()).collect();
-        Self { verdicts, complaints }
+        let traces = delivery.clients.iter().map(|client| client.trace()).collect();
+        Self { verdicts, complaints, traces }
     }
 
     /// Whether each client has everything, or was told.
@@ -49,14 +56,28 @@ impl Verdicts {
         assert!(self.are_well(), "{}", self.describe());
     }
 
+    /// Whether each client has heard the last number. A client that was told of a hole and hears nothing from then on is
+    /// well by the other rule.
+    pub(super) fn are_current(&self) -> bool {
+        self.verdicts.iter().all(|judged| judged.is_current)
+    }
+
+    #[track_caller]
+    pub(super) fn assert_current(&self) {
+        assert!(self.are_current(), "a client does not hear what is published now:\n{}", self.describe());
+    }
+
     fn told(&self) -> impl Iterator<Item = (&Judged, usize)> {
         self.verdicts.iter().map(|judged| (judged, judged.verdict.as_ref().map_or(0, |verdict| verdict.told)))
     }
 
     pub(super) fn describe(&self) -> String {
         let mut text = format!("complaints: {:?}\n", self.complaints);
-        for Judged { client, channel, verdict, shown } in &self.verdicts {
+        for Judged { client, channel, verdict, shown, .. } in &self.verdicts {
             let _ = writeln!(text, "client {client} on {channel}: {verdict:?}, heard … {shown:?}");
+        }
+        for (client, trace) in self.traces.iter().enumerate() {
+            let _ = writeln!(text, "client {client}, latest frames:\n{trace}");
         }
         text
     }

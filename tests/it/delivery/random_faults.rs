@@ -11,7 +11,6 @@ mod tally;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::outcome::Verdicts;
 use super::redis_faults::WITH_DATA;
 use super::*;
 use faults::{OfClients, OfRedis, OfReplicas};
@@ -58,11 +57,14 @@ fn run(seed: u64) -> (Tally, String) {
     (0..REPLICAS).for_each(|replica| run.lead(replica, replica));
     run.publish(5);
     run.publisher.pause();
-    wait_until_well(&run);
-    let verdicts = Verdicts::of(&run);
+    let verdicts = wait_until(&run, |verdicts| verdicts.are_well() && verdicts.are_current());
     let tally = Tally::of(&run);
     // Another breach than those that are counted is a failure of the run, too.
-    let breaches = if verdicts.are_well() && tally.is_clean() { String::new() } else { verdicts.describe() };
+    let breaches = if verdicts.are_well() && verdicts.are_current() && tally.is_clean() {
+        String::new()
+    } else {
+        verdicts.describe()
+    };
     (tally, breaches)
 }
 

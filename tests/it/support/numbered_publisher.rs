@@ -185,15 +185,20 @@ impl Shared {
 
     /// Between two numbers: waits as long as a pause lasts.
     fn rest(&self, mut progress: MutexGuard<'_, Progress>) -> Wants {
-        progress.is_between = progress.wants == Wants::Pause;
-        self.changed.notify_all();
-        let paused = |progress: &mut Progress| progress.wants == Wants::Pause;
-        self.changed.wait_while(progress, paused).unwrap().wants
+        loop {
+            // Noted again after each change: it may have gone on and paused while this thread had no turn.
+            progress.is_between = progress.wants == Wants::Pause;
+            self.changed.notify_all();
+            if !progress.is_between {
+                return progress.wants;
+            }
+            progress = self.changed.wait(progress).unwrap();
+        }
     }
 
     fn attempt(
         &self,
-        connection: &mut Option<Connection>,
+        connection: &mut Option<(String, Connection)>,
         channels: &[String],
         number: u64,
     ) -> Result<(), String> {
@@ -209,16 +214,16 @@ impl Shared {
 }
 
 fn over_redis(
-    connection: &mut Option<Connection>,
+    connection: &mut Option<(String, Connection)>,
     publishing: &Publishing,
     channels: &[String],
     message: &str,
     key: &str,
 ) -> RedisResult<()> {
-    if connection.is_none() {
-        *connection = Some(connect(&publishing.url)?);
+    if connection.as_ref().is_none_or(|(url, _)| *url != publishing.url) {
+        *connection = Some((publishing.url.clone(), connect(&publishing.url)?));
     }
-    let connection = connection.as_mut().expect("it was made just now");
+    let (_, connection) = connection.as_mut().expect("it was made just now");
     let channels: Vec<String> = channels.iter().map(|channel| format!("gateway:{channel}")).collect();
     let mut call = cmd("FCALL");
     call.arg("gateway_publish").arg(channels.len()).arg(&channels).arg(message).arg(key);

@@ -4,12 +4,12 @@
 mod session;
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -18,6 +18,9 @@ use super::deadline::eventually;
 use super::fault_proxy::hold;
 use super::process::SOON;
 use super::verdict::Heard;
+
+/// How many frames and ends of sessions a failure shows of each client.
+const TRACED: usize = 80;
 
 /// Who a client is and how it goes about it.
 #[derive(Debug, Clone)]
@@ -44,6 +47,8 @@ struct Shared {
     records: Mutex<HashMap<String, Record>>,
     /// What no gateway should do, and no fault excuses.
     complaints: Mutex<Vec<String>>,
+    /// The latest frames and ends of sessions, for a failure to show.
+    trace: Mutex<VecDeque<String>>,
     sessions: AtomicUsize,
     cut: AtomicBool,
     rejoins: AtomicBool,
@@ -80,6 +85,7 @@ impl ResumingClient {
             habits,
             address,
             complaints: Mutex::default(),
+            trace: Mutex::default(),
             sessions: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
             rejoins: AtomicBool::new(false),
@@ -117,6 +123,11 @@ impl ResumingClient {
     /// What no gateway should have done.
     pub(crate) fn complaints(&self) -> Vec<String> {
         self.shared.complaints.lock().unwrap().clone()
+    }
+
+    /// Its latest frames and ends of sessions, each with its time.
+    pub(crate) fn trace(&self) -> String {
+        self.shared.trace.lock().unwrap().iter().map(|line| format!("    {line}\n")).collect()
     }
 
     /// How often it has begun a session, which is to say sent Identify.
@@ -176,6 +187,18 @@ impl Shared {
             session::run(self);
             hold(Duration::from_millis(rng.random_range(5..60)));
         }
+    }
+
+    /// Notes something for [`ResumingClient::trace`].
+    fn trace(&self, what: &str) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let session = self.sessions.load(Ordering::SeqCst);
+        let mut trace = self.trace.lock().unwrap();
+        if trace.len() == TRACED {
+            trace.pop_front();
+        }
+        let shown: String = what.chars().take(200).collect();
+        trace.push_back(format!("{}.{:03} session {session}: {shown}", at.as_secs(), at.subsec_millis()));
     }
 
     fn complain(&self, what: String) {

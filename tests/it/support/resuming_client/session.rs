@@ -52,6 +52,7 @@ pub(super) fn run(client: &Shared) {
     let mut session = Session { client, socket, number };
     session.identify();
     session.follow();
+    client.trace("the session has ended");
 }
 
 fn connect(client: &Shared) -> Option<WebSocket<TcpStream>> {
@@ -91,6 +92,9 @@ impl<'a> Session<'a> {
 
     /// An error shows at the next reading.
     fn say(&mut self, frame: &Value) {
+        if frame["op"] != 11 {
+            self.client.trace(&format!("said {frame}"));
+        }
         let _ = self.socket.send(Message::text(frame.to_string()));
     }
 
@@ -109,6 +113,7 @@ impl<'a> Session<'a> {
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     heard = Instant::now();
+                    self.client.trace(&text);
                     self.take(&text);
                 }
                 Ok(Message::Close(close)) => return self.closed(close.map(|close| close.code.into())),
@@ -126,6 +131,7 @@ impl<'a> Session<'a> {
     }
 
     fn closed(&mut self, code: Option<u16>) {
+        self.client.trace(&format!("closed with {code:?}"));
         // Our answer goes out.
         let _ = self.socket.flush();
         if let Some(4001 | 4003 | 4005 | 4006 | 4010) = code {
