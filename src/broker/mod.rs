@@ -94,12 +94,12 @@ impl Broker {
         }
     }
 
-    /// Cancels a read. `key` is its channel, its `since` and its cut.
-    pub fn cancel_read(&self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
+    /// Cancels a read.
+    pub fn cancel_read(&self, hub: HubId, read: ReadId) {
         match self {
             // The memory broker answers every read at once.
             Self::Memory(_) => {}
-            Self::Redis(broker) => broker.link().cancel(hub, read, key),
+            Self::Redis(broker) => broker.link().cancel(hub, read),
         }
     }
 

@@ -224,9 +224,7 @@ impl Replica {
                 }
                 HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
                 HubAction::Read(request) => self.link.read(hub.id, request),
-                HubAction::CancelRead { read, channel, since, cut } => {
-                    self.link.cancel(hub.id, read, (&channel, since, cut));
-                }
+                HubAction::CancelRead(read) => self.link.cancel(hub.id, read),
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);

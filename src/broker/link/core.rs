@@ -230,8 +230,8 @@ impl LinkCore {
     }
 
     /// Cancels a read.
-    pub(crate) fn cancel(&mut self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
-        self.reads.cancel(hub, read, key);
+    pub(crate) fn cancel(&mut self, hub: HubId, read: ReadId) {
+        self.reads.cancel((hub, read));
     }
 
     fn notify_readers(&self, ReadDone { readers, outcome }: ReadDone) {

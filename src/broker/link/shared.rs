@@ -11,7 +11,6 @@ use super::core::{LinkCore, LinkLimits, Received};
 use crate::broker::{HistoryRequest, HubId, Inbox, ReadId, RequestId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
-use protocol::position::Position;
 use protocol::publication::Payload;
 
 /// Shared by the threads of all hubs and of the link.
@@ -62,8 +61,8 @@ impl SharedLink {
         self.reads.notify_one();
     }
 
-    pub(crate) fn cancel(&self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
-        self.lock().cancel(hub, read, key);
+    pub(crate) fn cancel(&self, hub: HubId, read: ReadId) {
+        self.lock().cancel(hub, read);
     }
 
     /// A payload has arrived on a channel. Returns whether a hub wants the channel.

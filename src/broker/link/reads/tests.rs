@@ -67,7 +67,7 @@ fn offsets(done: &ReadDone) -> Vec<u64> {
 
 fn assert_empty(reads: &mut ClientReads) {
     assert!(reads.next().is_none());
-    assert!(reads.jobs.is_empty() && reads.by_key.is_empty());
+    assert!(reads.jobs.is_empty() && reads.by_key.is_empty() && reads.by_reader.is_empty());
     assert!(reads.queues.is_empty() && reads.turns.is_empty());
     assert!(reads.begun.is_empty());
     assert_eq!((reads.in_flight_bytes, reads.begun_bytes), (0, 0));
@@ -174,10 +174,10 @@ fn one_page_that_is_longer_than_the_bound_is_read_alone() {
 #[test]
 fn a_cancelled_read_is_not_made() {
     let mut reads = with([request(1, "room:1"), request(2, "room:2"), request(3, "room:2")]);
-    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
-    reads.cancel(HUB, 2, (&channel("room:2"), at(1), at(5)));
-    reads.cancel(OTHER, 3, (&channel("room:2"), at(1), at(5)));
-    reads.cancel(HUB, 9, (&channel("room:9"), at(1), at(5)));
+    reads.cancel((HUB, 1));
+    reads.cancel((HUB, 2));
+    reads.cancel((OTHER, 3));
+    reads.cancel((HUB, 9));
     let next = reads.next().unwrap();
     assert_eq!(next.channel.as_str(), "room:2", "somebody still waits for it");
     let done = reads.on_page(next.job, &page(2..=5)).unwrap();
@@ -189,7 +189,7 @@ fn a_cancelled_read_is_not_made() {
 fn a_read_that_is_cancelled_on_its_way_is_not_read_on() {
     let mut reads = with([request(1, "room:1")]);
     let first = reads.next().unwrap();
-    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
+    reads.cancel((HUB, 1));
     assert!(reads.on_page(first.job, &page(2..=3)).is_none());
     assert_empty(&mut reads);
 }
@@ -199,10 +199,11 @@ fn cancelled_reads_take_no_memory_while_nobody_has_a_turn() {
     let mut reads = with([request(1, "room:1")]);
     for read in 2..100 {
         assert!(reads.add(HUB, request(read, &format!("room:{read}"))).is_none());
-        reads.cancel(HUB, read, (&channel(&format!("room:{read}")), at(1), at(5)));
+        reads.cancel((HUB, read));
     }
-    assert_eq!((reads.jobs.len(), reads.by_key.len(), reads.turns.len()), (1, 1, 1));
-    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
+    assert_eq!((reads.jobs.len(), reads.by_key.len(), reads.by_reader.len()), (1, 1, 1));
+    assert_eq!(reads.turns.len(), 1);
+    reads.cancel((HUB, 1));
     assert!(reads.add(HUB, request(1, "room:1")).is_none());
     let next = reads.next().unwrap();
     assert_eq!(offsets(&reads.on_page(next.job, &page(2..=5)).unwrap()), [2, 3, 4, 5]);
@@ -212,7 +213,7 @@ fn cancelled_reads_take_no_memory_while_nobody_has_a_turn() {
 #[test]
 fn a_cancelled_read_that_is_asked_for_again_is_made() {
     let mut reads = with([request(1, "room:1")]);
-    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
+    reads.cancel((HUB, 1));
     assert!(reads.add(HUB, request(2, "room:1")).is_none());
     let next = reads.next().unwrap();
     assert_eq!(reads.on_page(next.job, &page(2..=5)).unwrap().readers, [(HUB, 2)]);

@@ -162,7 +162,7 @@ fn a_read_is_answered_to_its_hubs_and_survives_the_link() {
     link.core.read(A, request(7, "room:1"));
     link.core.read(B, request(8, "room:1"));
     link.core.read(B, request(9, "room:2"));
-    link.core.cancel(B, 9, (&name("room:2"), at(1), at(3)));
+    link.core.cancel(B, 9);
     assert!(link.core.next_read().is_some());
     link.core.disconnected();
     assert!(link.core.next_read().is_none());
