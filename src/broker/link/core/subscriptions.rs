@@ -2,7 +2,7 @@
 
 use super::super::count_channel;
 use super::super::follower::Follower;
-use super::super::hub_set::HubSet;
+use super::super::hubs::HubSet;
 use super::{Channel, LinkCore, LinkSubscription};
 use crate::broker::{Cut, HubEvent, HubId, RequestId, SubscribeAck};
 use protocol::channel::ChannelName;
@@ -56,7 +56,7 @@ impl LinkCore {
             }
         }
         if !answers.is_empty() {
-            self.notify(hub, HubEvent::Subscribed(answers));
+            self.inboxes.notify(hub, HubEvent::Subscribed(answers));
         }
     }
 
@@ -187,7 +187,7 @@ impl LinkCore {
         }
         for PendingAck { hub, request, .. } in answered {
             let ack = SubscribeAck { channel: name.clone(), request, cut };
-            self.notify(hub, HubEvent::Subscribed(vec![ack]));
+            self.inboxes.notify(hub, HubEvent::Subscribed(vec![ack]));
         }
     }
 }
