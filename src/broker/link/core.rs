@@ -19,9 +19,7 @@ mod gaps;
 mod history;
 mod subscriptions;
 
-#[cfg(test)]
-pub(crate) use self::history::PageWork;
-pub(crate) use self::history::{HistoryWork, ReadFailure, TailsRead};
+pub(crate) use self::history::{HistoryWork, ReadFailure};
 use self::subscriptions::PendingAck;
 pub(crate) use self::subscriptions::SubscriptionBatch;
 

@@ -9,15 +9,19 @@
 //! - `shared`: the core under its lock, with the notifications that wake the tasks which drive it.
 
 mod core;
-pub(crate) mod follower;
+mod follower;
 mod hubs;
 mod reads;
 mod shared;
 
-pub(crate) use self::core::{HistoryWork, LinkCore, ReadFailure, SubscriptionBatch, TailsRead};
 #[cfg(test)]
-pub(crate) use self::core::{LinkLimits, PageWork};
+pub(crate) use self::core::LinkLimits;
+pub(crate) use self::core::{HistoryWork, LinkCore, ReadFailure, SubscriptionBatch};
+pub(crate) use self::follower::TailRead;
 pub(crate) use self::hubs::{HubSet, Inboxes};
+#[cfg(test)]
+pub(crate) use self::reads::PageReader;
+pub(crate) use self::reads::PageWork;
 pub(super) use self::shared::SharedLink;
 
 use crate::metrics::Metrics;

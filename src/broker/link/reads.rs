@@ -61,11 +61,20 @@ struct Job {
 
 /// A read of one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClientPage {
-    pub(crate) job: usize,
+pub(crate) struct PageWork {
+    pub(crate) reader: PageReader,
     pub(crate) channel: ChannelName,
     pub(crate) since: Position,
     pub(crate) max_entries: usize,
+}
+
+/// What a page is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PageReader {
+    /// The repair of its channel that has this number.
+    Repair(u64),
+    /// A job of [`ClientReads`].
+    Client(usize),
 }
 
 /// The outcome of one job, for all its readers.
@@ -136,7 +145,7 @@ impl ClientReads {
     }
 
     /// The next page to read: of a job that has begun, or else of the user whose turn it is.
-    pub(crate) fn next(&mut self) -> Option<ClientPage> {
+    pub(crate) fn next(&mut self) -> Option<PageWork> {
         while self.in_flight_bytes < MAX_IN_FLIGHT_BYTES {
             let index = match self.begun.pop_front() {
                 Some(index) => index,
@@ -156,7 +165,7 @@ impl ClientReads {
             job.reserved_bytes = max_entries.saturating_mul(self.max_payload_bytes).min(MAX_IN_FLIGHT_BYTES);
             self.in_flight_bytes += job.reserved_bytes;
             let (channel, since) = (job.key.0.clone(), job.recovery.position());
-            return Some(ClientPage { job: index, channel, since, max_entries });
+            return Some(PageWork { reader: PageReader::Client(index), channel, since, max_entries });
         }
         None
     }

@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 use serde_json::value::RawValue;
 
+use super::super::link::TailRead;
 use super::dataset::DatasetView;
 use super::options::RedisOptions;
 use super::read_error::ReadError;
@@ -13,16 +14,6 @@ use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page, Tail};
 use protocol::position::Position;
 use protocol::publication::Publication;
-
-/// Where the histories of several channels end.
-pub(super) struct Tails {
-    /// Redis' clock, read before anything else.
-    pub(super) now_ms: u64,
-    /// Since when the data has been whole, read after the ends.
-    pub(super) whole_since_ms: u64,
-    /// For each key, where its history ends.
-    pub(super) tails: Vec<Result<Tail, ReadError>>,
-}
 
 /// One entry of a stream: its id, and its fields in order, each a name and a value. Others may have written any bytes.
 struct StreamEntry {
@@ -39,7 +30,7 @@ pub(super) async fn tails(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
     keys: &[String],
-) -> Result<Tails, ReadError> {
+) -> Result<Vec<Result<TailRead, ReadError>>, ReadError> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("TIME");
     for key in keys {
@@ -48,11 +39,13 @@ pub(super) async fn tails(
     DatasetView::ask(&mut pipeline, options);
     let mut answers = ask(commands, pipeline.ignore_errors()).await?.into_iter();
     let now_ms = time(answers.next().unwrap_or(Ok(Value::Nil))?)?;
-    let tails = answers.by_ref().take(keys.len()).map(tail).collect();
+    let tails: Vec<_> = answers.by_ref().take(keys.len()).map(tail).collect();
     let mut view = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
     let (marker, settings) = (view.next().flatten(), view.next().flatten());
     let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
-    Ok(Tails { now_ms, whole_since_ms: dataset.whole_since_ms(now_ms), tails })
+    let whole_since_ms = dataset.whole_since_ms(now_ms);
+    let read = |tail| TailRead { tail, now_ms, whole_since_ms };
+    Ok(tails.into_iter().map(|tail| tail.map(read)).collect())
 }
 
 fn ask_last(pipeline: &mut Pipeline, key: &str) {
