@@ -9,7 +9,7 @@
 //! # Layout, lowest first
 //!
 //! - `types`: the messages between hubs and the broker.
-//! - `history`: the limits of histories. `recovery`: the messages that one client has missed.
+//! - `history`: the limits of histories. `page_size`: how much of one to read at once. `recovery`: the messages that one client has missed.
 //! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been followed,
 //!   and which histories to read.
 //! - [`memory`], [`redis`]: the two implementations.
@@ -17,6 +17,7 @@
 mod history;
 pub(crate) mod link;
 pub mod memory;
+mod page_size;
 mod recovery;
 pub mod redis;
 mod types;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Hashing;
-use super::follower::{Arrival, Delivery, Follower, Progress, first_page_entries};
+use super::follower::{Arrival, Delivery, Follower, Progress};
 use super::hubs::{HubSet, Inboxes};
 use super::reads::{ClientReads, ReadDone};
 use crate::broker::{Cut, HistoryRequest, HubEvent, HubId, Inbox, ReadId};
@@ -56,8 +56,6 @@ pub(crate) struct LinkCore {
     numbers: u64,
     /// The repairs that wait for a read.
     repairs: history::RepairQueue,
-    /// Messages of the first page of a repair.
-    first_page_entries: usize,
     reads: ClientReads,
     /// How many channels are being repaired.
     repairing: usize,
@@ -99,7 +97,6 @@ impl LinkCore {
             is_up: false,
             numbers: 0,
             repairs: history::RepairQueue::default(),
-            first_page_entries: first_page_entries(limits.payload_bytes),
             reads: ClientReads::new(limits.payload_bytes),
             repairing: 0,
             gaps_announced: None,

@@ -80,7 +80,7 @@ impl LinkCore {
             let Some(since) = repair.reads_from() else { continue };
             repair.ask();
             self.repairs.pages_in_flight += 1;
-            let max_entries = repair.page_entries(self.first_page_entries);
+            let max_entries = repair.page_entries(self.limits.payload_bytes);
             return Some(PageWork { reader: PageReader::Repair(number), channel, since, max_entries });
         }
         None
