@@ -64,7 +64,7 @@ impl Broker {
     pub fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
         match self {
             Self::Memory(broker) => broker.attach(inbox),
-            Self::Redis(broker) => broker.link().attach(inbox),
+            Self::Redis(broker) => broker.link().lock().attach(inbox),
         }
     }
 
@@ -75,7 +75,7 @@ impl Broker {
     pub fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>, verify: bool) {
         match self {
             Self::Memory(broker) => broker.subscribe(hub, request, channels),
-            Self::Redis(broker) => broker.link().subscribe(hub, request, channels, verify),
+            Self::Redis(broker) => broker.link().edit(|link| link.subscribe(hub, request, channels, verify)),
         }
     }
 
@@ -83,7 +83,7 @@ impl Broker {
     pub fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
         match self {
             Self::Memory(broker) => broker.unsubscribe(hub, channels),
-            Self::Redis(broker) => broker.link().unsubscribe(hub, channels),
+            Self::Redis(broker) => broker.link().edit(|link| link.unsubscribe(hub, channels)),
         }
     }
 
@@ -91,7 +91,7 @@ impl Broker {
     pub fn read(&self, hub: HubId, request: HistoryRequest) {
         match self {
             Self::Memory(broker) => broker.read(hub, request),
-            Self::Redis(broker) => broker.link().read(hub, request),
+            Self::Redis(broker) => broker.link().edit(|link| link.read(hub, request)),
         }
     }
 
@@ -100,7 +100,7 @@ impl Broker {
         match self {
             // The memory broker answers every read at once.
             Self::Memory(_) => {}
-            Self::Redis(broker) => broker.link().cancel(hub, read),
+            Self::Redis(broker) => broker.link().lock().cancel(hub, read),
         }
     }
 
