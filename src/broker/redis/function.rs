@@ -9,10 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult, Value, from_redis_value};
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, from_redis_value};
 use tokio::time::sleep;
 
-use super::availability::Availability;
 use super::data_settings::DataSettings;
 use super::link_error::plain;
 use super::options::RedisOptions;
@@ -70,19 +69,17 @@ fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryActi
 /// Loads the function unless Redis has it, and notes whether that succeeded.
 pub(super) async fn load(state: &State, commands: &mut MultiplexedConnection) {
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
-    let availability = match try_load(commands, &state.options, is_first).await {
+    let function = match try_load(commands, &state.options, is_first).await {
         Ok(()) => {
             state.is_function_settled.store(true, Ordering::Release);
-            Availability::Available
+            Ok(())
         }
-        Err(Failure::Foreign) => {
-            Availability::Unavailable(format!("another library in Redis is named {LIBRARY}"))
-        }
+        Err(Failure::Foreign) => Err(format!("another library in Redis is named {LIBRARY}")),
         // The connection's own trouble, which the link will find: it says nothing about the function.
         Err(Failure::Redis(error)) if error.code().is_none() => return,
-        Err(Failure::Redis(error)) => Availability::Unavailable(reason(&error)),
+        Err(Failure::Redis(error)) => Err(reason(&error)),
     };
-    state.set_availability(availability);
+    state.set_function(function);
 }
 
 async fn try_load(
@@ -141,16 +138,19 @@ pub(super) async fn keep_loaded(state: &State) -> Infallible {
     }
 }
 
-/// Appends to the history and publishes, once; the answer is the position.
-pub(super) async fn call(
+/// Calls a function of the library, and loads the library first if Redis does not have it. A missing function has done
+/// nothing, so calling again is safe.
+pub(super) async fn call<T: FromRedisValue>(
+    state: &State,
     commands: &mut MultiplexedConnection,
-    key: &str,
-    message: &str,
-    idempotency_key: Option<&str>,
-) -> RedisResult<String> {
-    let mut call = redis::cmd("FCALL");
-    call.arg("gateway_publish").arg(1).arg(key).arg(message).arg(idempotency_key);
-    call.query_async(commands).await
+    call: &Cmd,
+) -> RedisResult<T> {
+    let answer = call.query_async(commands).await;
+    if answer.as_ref().is_err_and(is_missing) {
+        load(state, commands).await;
+        return call.query_async(commands).await;
+    }
+    answer
 }
 
 /// Whether Redis does not have the function.

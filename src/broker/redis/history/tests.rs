@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::super::super::HistoryOptions;
-use super::super::dataset::mark;
+use super::super::dataset::{mark, marked};
 use super::super::function;
 use super::super::known_dataset::Dataset;
 use super::*;
@@ -45,13 +45,17 @@ impl Redis {
 
     /// Marks the data as a process does that has done it before.
     pub(in super::super) async fn mark(&mut self) -> Dataset {
-        mark(&mut self.commands, &self.options, false).await.unwrap()
+        self.call_mark(false).await
     }
 
     /// Marks the data as a process does that has just started, with this history TTL.
     pub(in super::super) async fn start_process(&mut self, ttl: Duration) -> Dataset {
         self.options.history.ttl = ttl;
-        mark(&mut self.commands, &self.options, true).await.unwrap()
+        self.call_mark(true).await
+    }
+
+    async fn call_mark(&mut self, is_first: bool) -> Dataset {
+        marked(mark(&self.options, is_first).query_async(&mut self.commands).await.unwrap()).unwrap()
     }
 
     pub(in super::super) async fn run(&mut self, command: &str) {
