@@ -195,18 +195,15 @@ impl ClientReads {
                 self.begun.push_back(index);
                 None
             }
-            Ok(true) => {
-                let Job { readers, recovery, .. } = self.remove(index)?;
-                Some(ReadDone { readers, outcome: Ok(recovery.finish()) })
-            }
-            Err(reason) => self.fail(index, reason),
+            Ok(true) => self.end(index, Ok(())),
+            Err(reason) => self.end(index, Err(reason)),
         }
     }
 
     /// The history's data cannot be read.
     pub(crate) fn on_unreadable(&mut self, index: usize) -> Option<ReadDone> {
         self.release(index);
-        self.fail(index, NotRecovered::Unreadable)
+        self.end(index, Err(NotRecovered::Unreadable))
     }
 
     /// The read of so many entries failed for a reason unrelated to the history: asks again, for fewer. A page that is too long
@@ -228,9 +225,9 @@ impl ClientReads {
         }
     }
 
-    fn fail(&mut self, index: usize, reason: NotRecovered) -> Option<ReadDone> {
-        let Job { readers, .. } = self.remove(index)?;
-        Some(ReadDone { readers, outcome: Err(reason) })
+    fn end(&mut self, index: usize, result: Result<(), NotRecovered>) -> Option<ReadDone> {
+        let Job { readers, recovery, .. } = self.remove(index)?;
+        Some(ReadDone { readers, outcome: result.map(|()| recovery.finish()) })
     }
 
     fn release(&mut self, index: usize) {

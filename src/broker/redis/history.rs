@@ -37,7 +37,9 @@ pub(super) async fn tails(
         ask_last(&mut pipeline, key);
     }
     DatasetView::ask(&mut pipeline, options);
-    let mut answers = ask(commands, pipeline.ignore_errors()).await?.into_iter();
+    // The answers as they are: every error of the call is one of the connection, or of all commands together.
+    let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
+    let mut answers = answers.into_iter();
     let now_ms = time(answers.next().unwrap_or(Ok(Value::Nil))?)?;
     let tails: Vec<_> = answers.by_ref().take(keys.len()).map(tail).collect();
     let mut view = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
@@ -50,14 +52,6 @@ pub(super) async fn tails(
 
 fn ask_last(pipeline: &mut Pipeline, key: &str) {
     pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-}
-
-/// The answers as they are, so that every error of this is one of the connection, or of all commands together.
-async fn ask(
-    commands: &mut MultiplexedConnection,
-    pipeline: &Pipeline,
-) -> Result<Vec<RedisResult<Value>>, ReadError> {
-    Ok(pipeline.query_async(commands).await?)
 }
 
 /// What the answer to `XREVRANGE … COUNT 1` says.
@@ -84,7 +78,7 @@ pub(super) async fn page(
     let first = successor(since).to_string();
     pipeline.cmd("XRANGE").arg(&key).arg(first).arg("+").arg("COUNT").arg(max_entries);
     ask_last(&mut pipeline, &key);
-    let answers = ask(commands, pipeline.ignore_errors()).await?;
+    let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
     let Ok([now, marker, settings, found, last]) = <[_; 5]>::try_from(answers) else {
         return Err(ReadError::unexpected("a transaction was answered in part"));
     };
@@ -115,11 +109,8 @@ const fn successor(Position { epoch, offset }: Position) -> Position {
 /// What the answer to `XRANGE` or `XREVRANGE` holds.
 fn entries(answer: Value) -> Result<Vec<StreamEntry>, ReadError> {
     let Value::Array(answer) = answer else { return Err(ReadError::unexpected("the history is no list")) };
+    let bad_entry = || ReadError::unexpected("an entry of the history cannot be read");
     answer.into_iter().map(|entry| entry_of(entry).ok_or_else(bad_entry)).collect()
-}
-
-fn bad_entry() -> ReadError {
-    ReadError::unexpected("an entry of the history cannot be read")
 }
 
 fn entry_of(answer: Value) -> Option<StreamEntry> {
