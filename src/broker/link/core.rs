@@ -168,7 +168,7 @@ impl LinkCore {
             let number = self.numbers;
             if found.follower.verify(number) {
                 self.repairing += 1;
-                self.repairs.push_page(found.name.clone(), number);
+                self.repairs.pages.push_back((found.name.clone(), number));
             }
         }
         let dropped = found.follower.hold(publication, &mut self.ring_budget_bytes);
@@ -191,7 +191,7 @@ impl LinkCore {
         let Some(channel) = self.channels.get_mut(name) else { return };
         if channel.subscription == LinkSubscription::Subscribed && channel.follower.verify(number) {
             self.repairing += 1;
-            self.repairs.push_tail(name.clone(), number);
+            self.repairs.tails.push_back((name.clone(), number));
         }
     }
 
@@ -239,12 +239,9 @@ impl LinkCore {
         }
         self.deliver(name, progress.deliveries, now);
         let Some(channel) = self.channels.get_mut(name) else { return };
-        if channel.follower.is_repairing() {
-            if progress.needs_read
-                && let Follower::Repairing(repair) = &channel.follower
-            {
-                let number = repair.number();
-                self.repairs.push_page(name.clone(), number);
+        if let Follower::Repairing(repair) = &channel.follower {
+            if progress.needs_read {
+                self.repairs.pages.push_back((name.clone(), repair.number()));
             }
             return;
         }

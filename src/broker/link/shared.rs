@@ -35,11 +35,10 @@ impl SharedLink {
     }
 
     /// Changes the core, and wakes the tasks to look for work.
-    pub(crate) fn edit<T>(&self, edit: impl FnOnce(&mut LinkCore) -> T) -> T {
-        let result = edit(&mut self.lock());
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut LinkCore)) {
+        edit(&mut self.lock());
         self.subscriptions.notify_one();
         self.reads.notify_one();
-        result
     }
 
     /// A payload has arrived on a channel. Returns whether a hub wants the channel.

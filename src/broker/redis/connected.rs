@@ -29,7 +29,7 @@ pub(super) async fn run(state: &State, connections: Connections, endpoint: &Endp
     let (subscriptions, messages) = subscriptions::split(subscriber);
     let (heard, hearing) = watch::channel(0);
     state.connected(commands.clone());
-    let probe = HealthProbe::new(state, endpoint, commands, role, hearing);
+    let probe = HealthProbe { state, endpoint, commands, role, hearing };
     tokio::select! {
         error = receive(state, messages, heard) => error,
         ended = keep_subscribed(state, subscriptions) => match ended { Err(error) => error },

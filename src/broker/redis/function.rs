@@ -27,19 +27,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Another gateway may load it between our look and our load; more often than this it is no coincidence.
 const MAX_ATTEMPTS: usize = 3;
 
-/// Why the function is not there.
-enum Failure {
-    Redis(RedisError),
-    /// A library of that name is not ours.
-    Foreign,
-}
-
-impl From<RedisError> for Failure {
-    fn from(error: RedisError) -> Self {
-        Self::Redis(error)
-    }
-}
-
 /// What to do, given what Redis has.
 #[derive(Debug, PartialEq, Eq)]
 enum LibraryAction {
@@ -70,38 +57,39 @@ fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryActi
 pub(super) async fn load(state: &State, commands: &mut MultiplexedConnection) {
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
     let function = match try_load(commands, &state.options, is_first).await {
-        Ok(()) => {
+        Ok(true) => {
             state.is_function_settled.store(true, Ordering::Release);
             Ok(())
         }
-        Err(Failure::Foreign) => Err(format!("another library in Redis is named {LIBRARY}")),
+        Ok(false) => Err(format!("another library in Redis is named {LIBRARY}")),
         // The connection's own trouble, which the link will find: it says nothing about the function.
-        Err(Failure::Redis(error)) if error.code().is_none() => return,
-        Err(Failure::Redis(error)) => Err(reason(&error)),
+        Err(error) if error.code().is_none() => return,
+        Err(error) => Err(reason(&error)),
     };
     state.set_function(function);
 }
 
+/// Returns whether Redis has the function now; otherwise a library of its name is not ours.
 async fn try_load(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
     is_first: bool,
-) -> Result<(), Failure> {
+) -> RedisResult<bool> {
     let mut attempt = 1;
     loop {
         let found = find(commands).await?;
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD");
         match library_action(found.as_deref(), CODE, is_first) {
-            LibraryAction::Keep => return Ok(()),
-            LibraryAction::Refuse => return Err(Failure::Foreign),
+            LibraryAction::Keep => return Ok(true),
+            LibraryAction::Refuse => return Ok(false),
             LibraryAction::Replace => load.arg("REPLACE"),
             LibraryAction::Load => &mut load,
         };
         write_settings(commands, options).await;
         match load.arg(CODE).exec_async(commands).await {
             Err(error) if is_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
-            outcome => return Ok(outcome?),
+            outcome => return outcome.map(|()| true),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::super::follower::{Follower, TailRead};
+use super::super::follower::TailRead;
 use super::super::reads::{PageReader, PageWork};
 use super::LinkCore;
 use protocol::channel::ChannelName;
@@ -18,19 +18,9 @@ const MAX_REPAIR_PAGES_IN_FLIGHT: usize = 32;
 /// The repairs that wait for a read. Each has its number, so a repair that has ended since is skipped.
 #[derive(Debug, Default)]
 pub(super) struct RepairQueue {
-    tails: VecDeque<(ChannelName, u64)>,
-    pages: VecDeque<(ChannelName, u64)>,
+    pub(super) tails: VecDeque<(ChannelName, u64)>,
+    pub(super) pages: VecDeque<(ChannelName, u64)>,
     pages_in_flight: usize,
-}
-
-impl RepairQueue {
-    pub(super) fn push_tail(&mut self, channel: ChannelName, number: u64) {
-        self.tails.push_back((channel, number));
-    }
-
-    pub(super) fn push_page(&mut self, channel: ChannelName, number: u64) {
-        self.pages.push_back((channel, number));
-    }
 }
 
 /// A read of one or more histories.
@@ -43,14 +33,6 @@ pub(crate) enum HistoryWork {
 }
 
 impl LinkCore {
-    /// Queues a read of the stream tail of a channel that has just been subscribed: it shows whether messages were missed.
-    pub(super) fn ask_for_tail(&mut self, name: &ChannelName) {
-        if let Some(Follower::Repairing(repair)) = self.channels.get(name).map(|channel| &channel.follower) {
-            let number = repair.number();
-            self.repairs.push_tail(name.clone(), number);
-        }
-    }
-
     /// The next read; `None` if there is none, or if too many are in flight.
     pub(crate) fn next_read(&mut self) -> Option<HistoryWork> {
         if !self.is_up {
@@ -97,7 +79,7 @@ impl LinkCore {
             match tail {
                 Ok(read) => self.advance(&name, |follower| follower.on_stream_tail(number, read), now),
                 Err(ReadFailure::Data) => self.advance(&name, |follower| follower.on_unreadable(number), now),
-                Err(ReadFailure::Later) => self.repairs.push_tail(name, number),
+                Err(ReadFailure::Later) => self.repairs.tails.push_back((name, number)),
             }
         }
     }
@@ -118,7 +100,7 @@ impl LinkCore {
                         if let Some(repair) = found.and_then(|channel| channel.follower.repair(number)) {
                             repair.shrink_page(max_entries);
                         }
-                        self.repairs.push_page(channel, number);
+                        self.repairs.pages.push_back((channel, number));
                     }
                 }
             }

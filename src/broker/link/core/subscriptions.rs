@@ -150,11 +150,14 @@ impl LinkCore {
         for name in batch.subscribe {
             let Some(channel) = self.channels.get_mut(&name) else { continue };
             channel.subscription = LinkSubscription::Subscribed;
+            // The tail shows whether messages were missed. It is read also without a hub: one may subscribe again before
+            // the link unsubscribes.
+            if let Follower::Repairing(repair) = &channel.follower {
+                self.repairs.tails.push_back((name.clone(), repair.number()));
+            }
             if channel.hubs.is_empty() {
                 self.mark_dirty(&name);
             }
-            // Also without a hub: one may subscribe again before the link unsubscribes.
-            self.ask_for_tail(&name);
         }
         for name in batch.unsubscribe {
             let number = self.next_number();
