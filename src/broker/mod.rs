@@ -9,7 +9,7 @@
 //! # Layout, lowest first
 //!
 //! - `types`: the messages between hubs and the broker.
-//! - `history`: the limits of histories. `recovery`: the messages that one client has missed.
+//! - `history`: the limits of histories. `page_size`: how much of one to read at once. `recovery`: the messages that one client has missed.
 //! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been followed,
 //!   and which histories to read.
 //! - [`memory`], [`redis`]: the two implementations.
@@ -17,6 +17,7 @@
 mod history;
 pub(crate) mod link;
 pub mod memory;
+mod page_size;
 mod recovery;
 pub mod redis;
 mod types;
@@ -63,7 +64,7 @@ impl Broker {
     pub fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
         match self {
             Self::Memory(broker) => broker.attach(inbox),
-            Self::Redis(broker) => broker.link().attach(inbox),
+            Self::Redis(broker) => broker.link().lock().attach(inbox),
         }
     }
 
@@ -74,7 +75,7 @@ impl Broker {
     pub fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>, verify: bool) {
         match self {
             Self::Memory(broker) => broker.subscribe(hub, request, channels),
-            Self::Redis(broker) => broker.link().subscribe(hub, request, channels, verify),
+            Self::Redis(broker) => broker.link().edit(|link| link.subscribe(hub, request, channels, verify)),
         }
     }
 
@@ -82,7 +83,7 @@ impl Broker {
     pub fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
         match self {
             Self::Memory(broker) => broker.unsubscribe(hub, channels),
-            Self::Redis(broker) => broker.link().unsubscribe(hub, channels),
+            Self::Redis(broker) => broker.link().edit(|link| link.unsubscribe(hub, channels)),
         }
     }
 
@@ -90,16 +91,16 @@ impl Broker {
     pub fn read(&self, hub: HubId, request: HistoryRequest) {
         match self {
             Self::Memory(broker) => broker.read(hub, request),
-            Self::Redis(broker) => broker.link().read(hub, request),
+            Self::Redis(broker) => broker.link().edit(|link| link.read(hub, request)),
         }
     }
 
-    /// Cancels a read. `key` is its channel, its `since` and its cut.
-    pub fn cancel_read(&self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
+    /// Cancels a read.
+    pub fn cancel_read(&self, hub: HubId, read: ReadId) {
         match self {
             // The memory broker answers every read at once.
             Self::Memory(_) => {}
-            Self::Redis(broker) => broker.link().cancel(hub, read, key),
+            Self::Redis(broker) => broker.link().lock().cancel(hub, read),
         }
     }
 

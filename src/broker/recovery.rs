@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::page_size::PageSize;
 use protocol::history::{Page, Proof};
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -17,10 +18,6 @@ pub struct RecoveryLimits {
 
 /// Bytes of a frame besides its message: field names, the position, and a channel name of usual length.
 const FRAME_BYTES: usize = 128;
-/// The factor by which a page may grow. The first entries show about how long the others are.
-const GROWTH: usize = 4;
-/// By how much it shrinks when a page did not come in time.
-pub(super) const SHRINKAGE: usize = 8;
 
 /// Everything between a client's position and the cut of its subscription.
 #[derive(Debug, Clone)]
@@ -64,10 +61,7 @@ pub(super) struct Recovery {
     position: Position,
     publications: Vec<Arc<Publication>>,
     bytes: usize,
-    /// Number of entries in the last page.
-    page_entries: usize,
-    /// Entries of the next page at most, since a longer one did not come.
-    max_page_entries: usize,
+    page_size: PageSize,
 }
 
 impl Recovery {
@@ -80,8 +74,7 @@ impl Recovery {
             position: since,
             publications: Vec::new(),
             bytes: 0,
-            page_entries: 0,
-            max_page_entries: usize::MAX,
+            page_size: PageSize::new(),
         };
         match recovery.missing() {
             Some(missing) if missing > limits.messages as u64 => Err(NotRecovered::TooMuch),
@@ -103,19 +96,16 @@ impl Recovery {
     /// How many entries to read next, so that the cost of a read depends on the limits and not on the size of the history.
     pub(super) fn next_entries(&self, max_payload_bytes: usize) -> usize {
         let left = self.limits.bytes.saturating_sub(self.bytes);
-        let entries = match self.publications.len() {
-            0 => left / max_payload_bytes.max(1),
-            read => (left * read / self.bytes.max(1)).min(GROWTH * self.page_entries),
-        };
+        let entries = self.page_size.entries(left, max_payload_bytes);
         let missing = self.missing().and_then(|missing| usize::try_from(missing).ok());
         // One more than allowed shows that there are too many.
         let allowed = self.limits.messages - self.publications.len().min(self.limits.messages) + 1;
-        entries.min(missing.unwrap_or(usize::MAX)).min(allowed).min(self.max_page_entries).max(1)
+        entries.min(missing.unwrap_or(usize::MAX)).min(allowed).max(1)
     }
 
     /// A page of so many entries did not come: the next ones are shorter.
     pub(super) fn shrink_page(&mut self, entries: usize) {
-        self.max_page_entries = (entries / SHRINKAGE).max(1);
+        self.page_size.shrink(entries);
     }
 
     /// Bytes that it may gather.
@@ -129,8 +119,7 @@ impl Recovery {
     /// Nothing can be recovered.
     pub(super) fn add_page(&mut self, page: &Page) -> Result<bool, NotRecovered> {
         let proof = page.prove(self.position, self.cut).map_err(|_| NotRecovered::Lost)?;
-        self.page_entries = page.entries.len();
-        self.max_page_entries = self.max_page_entries.saturating_mul(GROWTH);
+        let bytes_before = self.bytes;
         for entry in page.entries_until(self.cut) {
             self.position = entry.position;
             if let Some(publication) = &entry.publication {
@@ -138,6 +127,7 @@ impl Recovery {
                 self.publications.push(Arc::clone(publication));
             }
         }
+        self.page_size.grow(page.entries.len(), self.bytes - bytes_before);
         // One message is always allowed: otherwise a long one could be published and never recovered.
         let is_too_long = self.bytes > self.limits.bytes && self.publications.len() > 1;
         if self.publications.len() > self.limits.messages || is_too_long {

@@ -104,9 +104,7 @@ impl Hub {
             }
             HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
             HubAction::Read(request) => self.broker.read(self.id, request),
-            HubAction::CancelRead { read, channel, since, cut } => {
-                self.broker.cancel_read(self.id, read, (&channel, since, cut));
-            }
+            HubAction::CancelRead(read) => self.broker.cancel_read(self.id, read),
         }
     }
 

@@ -70,16 +70,7 @@ pub enum HubAction {
     /// Read a history.
     Read(HistoryRequest),
     /// Cancel a read.
-    CancelRead {
-        /// The read.
-        read: ReadId,
-        /// Its channel.
-        channel: ChannelName,
-        /// The position after which it begins.
-        since: Position,
-        /// The position at which it ends.
-        cut: Position,
-    },
+    CancelRead(ReadId),
 }
 
 /// The sessions of one worker thread, their subscriptions, and their pending requests.
@@ -217,9 +208,9 @@ impl<S: FrameSink> HubCore<S> {
     /// A subscription has ended: cancels its answer and its read.
     fn on_vacated(&mut self, Vacated { channel, is_empty, pending }: Vacated, actions: &mut Vec<HubAction>) {
         if let Some(pending) = pending {
-            if let Some((read, since, cut)) = pending.read() {
+            if let Some((read, ..)) = pending.read() {
                 self.reads.remove(&read);
-                actions.push(HubAction::CancelRead { read, channel: channel.clone(), since, cut });
+                actions.push(HubAction::CancelRead(read));
             }
             self.requests.give_up(pending.request(), &channel);
         }

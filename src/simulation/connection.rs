@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::plan::Sabotage;
 use super::redis::Server;
-use crate::broker::link::{HistoryWork, PageWork, ReadFailure, SubscriptionBatch};
+use crate::broker::link::{HistoryWork, PageReader, PageWork, ReadFailure, SubscriptionBatch};
 use protocol::channel::ChannelName;
 use protocol::history::{Page, Tail};
 
@@ -79,12 +79,12 @@ impl Read {
                 *whole_since_ms = Some(if failure.is_some() { u64::MAX } else { server.whole_since_ms() });
             }
             Self::Page { work, answer } => {
-                let (channel, since, max_entries) = work.query();
-                let page = match work {
-                    PageWork::Repair { .. } if sabotage == Sabotage::SkippedRepair => {
-                        Page { entries: Vec::new(), tail: since, whole_since_ms: 0 }
+                let PageWork { reader, channel, since, max_entries } = work;
+                let page = match reader {
+                    PageReader::Repair(_) if sabotage == Sabotage::SkippedRepair => {
+                        Page { entries: Vec::new(), tail: *since, whole_since_ms: 0 }
                     }
-                    _ => server.page(channel, since, max_entries),
+                    _ => server.page(channel, *since, *max_entries),
                 };
                 *answer = Some(failure.map_or(Ok(page), Err));
             }

@@ -7,7 +7,7 @@ use super::connection::{BatchStep, Connection, Push, Read, Received};
 use super::hub::Hub;
 use super::plan::{Plan, Sabotage};
 use super::redis::Server;
-use crate::broker::link::{LinkCore, LinkLimits, PageWork, ReadFailure, TailsRead};
+use crate::broker::link::{LinkCore, LinkLimits, PageReader, ReadFailure, TailRead};
 use crate::hub::core::{HubAction, HubRules};
 use crate::hub::inbox::Mailbox as _;
 use crate::hub::messages::{HubInput, SessionEvent};
@@ -96,7 +96,9 @@ impl Replica {
         let Some(connection) = self.connection.take() else { return };
         if self.plan.sabotage == Sabotage::Resignation {
             for read in connection.reads {
-                if let Read::Page { work: work @ PageWork::Client(_), .. } = read {
+                if let Read::Page { work, .. } = read
+                    && matches!(work.reader, PageReader::Client(_))
+                {
                     self.link.on_page(work, Err(ReadFailure::Data), now);
                 }
             }
@@ -224,9 +226,7 @@ impl Replica {
                 }
                 HubAction::Unsubscribe(channels) => self.link.unsubscribe(hub.id, &channels),
                 HubAction::Read(request) => self.link.read(hub.id, request),
-                HubAction::CancelRead { read, channel, since, cut } => {
-                    self.link.cancel(hub.id, read, (&channel, since, cut));
-                }
+                HubAction::CancelRead(read) => self.link.cancel(hub.id, read),
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);
@@ -273,11 +273,14 @@ impl Replica {
     fn answer(&mut self, read: Read, failure: Option<ReadFailure>, now: Instant) {
         match read {
             Read::Tails { channels, now_ms, tails, whole_since_ms } => {
-                let read = match (failure, now_ms, whole_since_ms) {
-                    (None, Some(now_ms), Some(whole_since_ms)) => TailsRead { now_ms, whole_since_ms, tails },
-                    _ => TailsRead::failed(failure.unwrap_or(ReadFailure::Later), channels.len()),
+                let tails = match (failure, now_ms, whole_since_ms) {
+                    (None, Some(now_ms), Some(whole_since_ms)) => {
+                        let read = |tail| TailRead { tail, now_ms, whole_since_ms };
+                        tails.into_iter().map(|tail| tail.map(read)).collect()
+                    }
+                    _ => vec![Err(failure.unwrap_or(ReadFailure::Later)); channels.len()],
                 };
-                self.link.on_stream_tails(channels, read, now);
+                self.link.on_stream_tails(channels, tails, now);
             }
             Read::Page { work, answer } => {
                 let outcome = failure.map_or_else(|| answer.unwrap_or(Err(ReadFailure::Later)), Err);

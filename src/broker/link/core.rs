@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Hashing;
-use super::follower::{Arrival, Delivery, Follower, Progress, first_page_entries};
-use super::hub_set::HubSet;
+use super::follower::{Arrival, Delivery, Follower, Progress};
+use super::hubs::{HubSet, Inboxes};
 use super::reads::{ClientReads, ReadDone};
 use crate::broker::{Cut, HistoryRequest, HubEvent, HubId, Inbox, ReadId};
 use crate::metrics::Metrics;
@@ -19,9 +19,7 @@ mod gaps;
 mod history;
 mod subscriptions;
 
-#[cfg(test)]
-pub(crate) use self::history::PageWork;
-pub(crate) use self::history::{HistoryWork, ReadFailure, TailsRead};
+pub(crate) use self::history::{HistoryWork, ReadFailure};
 use self::subscriptions::PendingAck;
 pub(crate) use self::subscriptions::SubscriptionBatch;
 
@@ -46,7 +44,7 @@ struct Channel {
 /// The hubs of each channel, and how far the channel has been followed. A channel has an entry while a hub wants it or
 /// the link may be subscribed to it.
 pub(crate) struct LinkCore {
-    inboxes: Vec<Arc<dyn Inbox>>,
+    inboxes: Inboxes,
     channels: HashMap<ChannelName, Channel, Hashing>,
     /// Channels to subscribe or unsubscribe, each at most once, so it is bounded by `channels`. Empty while the link is
     /// down.
@@ -58,8 +56,6 @@ pub(crate) struct LinkCore {
     numbers: u64,
     /// The repairs that wait for a read.
     repairs: history::RepairQueue,
-    /// Messages of the first page of a repair.
-    first_page_entries: usize,
     reads: ClientReads,
     /// How many channels are being repaired.
     repairing: usize,
@@ -94,14 +90,13 @@ impl LinkCore {
     /// A link that is down, without hubs.
     pub(crate) fn new(limits: LinkLimits, metrics: &Metrics) -> Self {
         Self {
-            inboxes: Vec::new(),
+            inboxes: Inboxes::new(metrics),
             channels: HashMap::default(),
             dirty: VecDeque::new(),
             acks: HashMap::default(),
             is_up: false,
             numbers: 0,
             repairs: history::RepairQueue::default(),
-            first_page_entries: first_page_entries(limits.payload_bytes),
             reads: ClientReads::new(limits.payload_bytes),
             repairing: 0,
             gaps_announced: None,
@@ -115,10 +110,7 @@ impl LinkCore {
 
     /// Adds a hub.
     pub(crate) fn attach(&mut self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.inboxes.push(inbox);
-        let hub = HubId::of_index(self.inboxes.len() - 1);
-        self.notify(hub, HubEvent::Link { is_up: self.is_up });
-        hub
+        self.inboxes.attach(inbox, self.is_up)
     }
 
     fn next_number(&mut self) -> u64 {
@@ -132,7 +124,7 @@ impl LinkCore {
         self.connection = self.next_number();
         let channels: Vec<_> = self.channels.keys().cloned().collect();
         channels.iter().for_each(|channel| self.mark_dirty(channel));
-        self.notify_all(&HubEvent::Link { is_up: true });
+        self.inboxes.notify_link(true);
     }
 
     /// The link is lost. What is published until the next connection is repaired over that connection.
@@ -151,7 +143,7 @@ impl LinkCore {
             channel.follower.link_lost(self.numbers);
         }
         self.repairing = self.channels.len();
-        self.notify_all(&HubEvent::Link { is_up: false });
+        self.inboxes.notify_link(false);
     }
 
     /// A payload has arrived on a channel. Delivers it, holds it or drops it, depending on the state of the channel.
@@ -165,15 +157,10 @@ impl LinkCore {
         }
         let publication = Arc::new(Publication::new(found.name.clone(), position, message));
         if arrival == Arrival::DeliverBehindGap {
-            let (channel, reason) = (found.name.clone(), GapReason::HistoryUnreadable);
-            Metrics::count(&self.metrics.gaps, reason.label());
-            for inbox in found.hubs.as_slice().iter().filter_map(|hub| self.inboxes.get(hub.index())) {
-                // Only a publication may be refused.
-                let _ = inbox.offer(HubEvent::Gap { channel: channel.clone(), reason, position: None });
-            }
+            self.inboxes.notify_gap(&found.hubs, &found.name, GapReason::HistoryUnreadable, None);
         }
         if matches!(arrival, Arrival::Deliver | Arrival::DeliverBehindGap) {
-            offer(&self.inboxes, &found.hubs, &publication, &self.metrics);
+            self.inboxes.offer(&found.hubs, &publication);
             return Received::Taken;
         }
         if arrival == Arrival::Hole {
@@ -181,7 +168,7 @@ impl LinkCore {
             let number = self.numbers;
             if found.follower.verify(number) {
                 self.repairing += 1;
-                self.repairs.push_page(found.name.clone(), number);
+                self.repairs.pages.push_back((found.name.clone(), number));
             }
         }
         let dropped = found.follower.hold(publication, &mut self.ring_budget_bytes);
@@ -204,7 +191,7 @@ impl LinkCore {
         let Some(channel) = self.channels.get_mut(name) else { return };
         if channel.subscription == LinkSubscription::Subscribed && channel.follower.verify(number) {
             self.repairing += 1;
-            self.repairs.push_tail(name.clone(), number);
+            self.repairs.tails.push_back((name.clone(), number));
         }
     }
 
@@ -230,13 +217,13 @@ impl LinkCore {
     }
 
     /// Cancels a read.
-    pub(crate) fn cancel(&mut self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
-        self.reads.cancel(hub, read, key);
+    pub(crate) fn cancel(&mut self, hub: HubId, read: ReadId) {
+        self.reads.cancel((hub, read));
     }
 
     fn notify_readers(&self, ReadDone { readers, outcome }: ReadDone) {
         for (hub, read) in readers {
-            self.notify(hub, HubEvent::HistoryRead { read, outcome: outcome.clone() });
+            self.inboxes.notify(hub, HubEvent::HistoryRead { read, outcome: outcome.clone() });
         }
     }
 
@@ -252,12 +239,9 @@ impl LinkCore {
         }
         self.deliver(name, progress.deliveries, now);
         let Some(channel) = self.channels.get_mut(name) else { return };
-        if channel.follower.is_repairing() {
-            if progress.needs_read
-                && let Follower::Repairing(repair) = &channel.follower
-            {
-                let number = repair.number();
-                self.repairs.push_page(name.clone(), number);
+        if let Follower::Repairing(repair) = &channel.follower {
+            if progress.needs_read {
+                self.repairs.pages.push_back((name.clone(), repair.number()));
             }
             return;
         }
@@ -271,7 +255,7 @@ impl LinkCore {
             match delivery {
                 Delivery::Publication(publication) => {
                     if let Some(channel) = self.channels.get(name) {
-                        offer(&self.inboxes, &channel.hubs, &publication, &self.metrics);
+                        self.inboxes.offer(&channel.hubs, &publication);
                     }
                 }
                 // The history is complete, so only plain messages can be missing.
@@ -282,23 +266,8 @@ impl LinkCore {
     }
 
     fn notify_gap(&self, name: &ChannelName, reason: GapReason, position: Option<Position>) {
-        let Some(channel) = self.channels.get(name) else { return };
-        Metrics::count(&self.metrics.gaps, reason.label());
-        for hub in channel.hubs.as_slice() {
-            self.notify(*hub, HubEvent::Gap { channel: name.clone(), reason, position });
-        }
-    }
-
-    fn notify(&self, hub: HubId, event: HubEvent) {
-        // Only a publication may be refused.
-        if let Some(inbox) = self.inboxes.get(hub.index()) {
-            let _ = inbox.offer(event);
-        }
-    }
-
-    fn notify_all(&self, event: &HubEvent) {
-        for inbox in &self.inboxes {
-            let _ = inbox.offer(event.clone());
+        if let Some(channel) = self.channels.get(name) {
+            self.inboxes.notify_gap(&channel.hubs, name, reason, position);
         }
     }
 }
@@ -311,16 +280,6 @@ pub(crate) enum Received {
     Taken,
     /// Its channel needs a repair, so there is something to read.
     NeedsRepair,
-}
-
-/// Offers a publication to the hubs of its channel.
-fn offer(inboxes: &[Arc<dyn Inbox>], hubs: &HubSet, publication: &Arc<Publication>, metrics: &Metrics) {
-    for hub in hubs.as_slice() {
-        let Some(inbox) = inboxes.get(hub.index()) else { continue };
-        if inbox.offer(HubEvent::Publication(Arc::clone(publication))).is_err() {
-            Metrics::count(&metrics.publications_dropped, "hub_inbox_full");
-        }
-    }
 }
 
 #[cfg(test)]

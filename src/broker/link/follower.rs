@@ -6,11 +6,11 @@
 //! *untracked*: publications are delivered without any claim of completeness.
 
 mod repair;
+mod ring;
 
 use std::sync::Arc;
 
-pub(crate) use self::repair::first_page_entries;
-use self::repair::{Basis, Repair};
+use self::repair::Repair;
 use crate::broker::Cut;
 use protocol::cursor::{ChannelCursor, Step};
 use protocol::event::GapReason;
@@ -21,7 +21,10 @@ use protocol::publication::Publication;
 /// How far one channel has been followed.
 #[derive(Debug)]
 pub(crate) enum Follower {
-    Live(Tracked),
+    Live {
+        cursor: ChannelCursor,
+        past: Past,
+    },
     Repairing(Box<Repair>),
     Untracked {
         /// The last durable message that was delivered.
@@ -29,9 +32,9 @@ pub(crate) enum Follower {
     },
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tracked {
-    cursor: ChannelCursor,
+/// What a channel keeps from one repair to the next.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Past {
     /// The epoch of the last history that was lost; 0: none.
     left_epoch: u64,
     /// Whether a plain message was seen: then plain messages may be missing after the loss of the link.
@@ -94,17 +97,14 @@ pub(crate) struct Progress {
 impl Follower {
     /// A channel that a hub has just subscribed to.
     pub(crate) fn new(number: u64) -> Self {
-        Self::Repairing(Box::new(Repair::new(number, Basis::New)))
+        Self::Repairing(Box::new(Repair::new(number, None)))
     }
 
     /// The position after which everything is delivered or reported as a gap; `None` while it is not known.
     pub(crate) fn position(&self) -> Option<Position> {
         match self {
-            Self::Live(tracked) => Some(tracked.cursor.position()),
-            Self::Repairing(repair) => match repair.basis {
-                Basis::Cursor(cursor) => Some(cursor.position()),
-                Basis::New | Basis::Untracked => None,
-            },
+            Self::Live { cursor, .. } => Some(cursor.position()),
+            Self::Repairing(repair) => repair.reads_from(),
             Self::Untracked { .. } => None,
         }
     }
@@ -124,15 +124,15 @@ impl Follower {
     /// How many bytes its ring holds.
     pub(crate) fn ring_bytes(&self) -> usize {
         match self {
-            Self::Repairing(repair) => repair.ring.iter().map(|publication| publication.queued_bytes()).sum(),
-            Self::Live(_) | Self::Untracked { .. } => 0,
+            Self::Repairing(repair) => repair.ring.bytes(),
+            Self::Live { .. } | Self::Untracked { .. } => 0,
         }
     }
 
     /// The link is lost. The ring is dropped: its durable messages are read from the history again.
     pub(crate) fn link_lost(&mut self, number: u64) {
         let mut next = self.begin(number);
-        next.was_away = next.basis != Basis::New;
+        next.was_away = !next.is_new();
         *self = Self::Repairing(Box::new(next));
     }
 
@@ -148,37 +148,33 @@ impl Follower {
     /// A new repair that starts from the current state.
     fn begin(&self, number: u64) -> Repair {
         match self {
-            Self::Live(Tracked { cursor, left_epoch, carries_plain }) => Repair {
-                left_epoch: *left_epoch,
-                carries_plain: *carries_plain,
-                ..Repair::new(number, Basis::Cursor(*cursor))
-            },
+            Self::Live { cursor, past } => Repair { past: *past, ..Repair::new(number, Some(*cursor)) },
             Self::Repairing(repair) => {
-                let holds_plain = repair.ring.iter().any(|publication| publication.position().is_none());
+                let carries_plain = repair.past.carries_plain || repair.ring.carries_plain();
                 Repair {
-                    carries_plain: repair.carries_plain || holds_plain || repair.has_dropped_plain,
+                    past: Past { carries_plain, ..repair.past },
                     was_untracked: repair.was_untracked,
-                    left_epoch: repair.left_epoch,
-                    ..Repair::new(number, repair.basis)
+                    ..Repair::new(number, repair.cursor)
                 }
             }
-            Self::Untracked { last } => {
-                let basis = last.map_or(Basis::Untracked, |last| Basis::Cursor(ChannelCursor::at(last)));
-                Repair { carries_plain: true, was_untracked: true, ..Repair::new(number, basis) }
-            }
+            Self::Untracked { last } => Repair {
+                past: Past { carries_plain: true, left_epoch: 0 },
+                was_untracked: true,
+                ..Repair::new(number, last.map(ChannelCursor::at))
+            },
         }
     }
 
     /// A publication has arrived; `position` is its position if it is durable.
     pub(crate) fn arrive(&mut self, position: Option<Position>) -> Arrival {
         match (self, position) {
-            (Self::Live(tracked), None) => {
-                tracked.carries_plain = true;
+            (Self::Live { past, .. }, None) => {
+                past.carries_plain = true;
                 Arrival::Deliver
             }
-            (Self::Live(tracked), Some(position)) => match tracked.cursor.step(position) {
+            (Self::Live { cursor, .. }, Some(position)) => match cursor.step(position) {
                 Step::Next => {
-                    tracked.cursor.advance(position);
+                    cursor.advance(position);
                     Arrival::Deliver
                 }
                 Step::Past => Arrival::Duplicate,
@@ -200,23 +196,19 @@ impl Follower {
     /// Holds a publication in the ring. A full ring drops its oldest publications. Returns how many were dropped.
     pub(crate) fn hold(&mut self, publication: Arc<Publication>, budget_bytes: &mut usize) -> u64 {
         match self {
-            Self::Repairing(repair) => repair.hold(publication, budget_bytes),
-            Self::Live(_) | Self::Untracked { .. } => 0,
+            Self::Repairing(repair) => repair.ring.push(publication, budget_bytes),
+            Self::Live { .. } | Self::Untracked { .. } => 0,
         }
     }
 
     /// The stream tail was read.
     pub(crate) fn on_stream_tail(&mut self, number: u64, read: TailRead) -> Progress {
-        let Some(repair) = self.repair(number) else { return Progress::default() };
-        let mut progress = Progress::default();
-        if repair.on_stream_tail(read, &mut progress) { self.settle(progress) } else { progress }
+        self.step(number, |repair, progress| repair.on_stream_tail(read, progress))
     }
 
     /// The page after the cursor was read.
     pub(crate) fn on_page(&mut self, number: u64, page: &Page) -> Progress {
-        let Some(repair) = self.repair(number) else { return Progress::default() };
-        let mut progress = Progress::default();
-        if repair.on_page(page, &mut progress) { self.settle(progress) } else { progress }
+        self.step(number, |repair, progress| repair.on_page(page, progress))
     }
 
     /// The history cannot be read because of its own data.
@@ -228,18 +220,16 @@ impl Follower {
         progress
     }
 
-    /// The history has been read to its end: delivers the ring, as far as it continues from there.
-    fn settle(&mut self, mut progress: Progress) -> Progress {
-        let Self::Repairing(repair) = self else { return progress };
-        match repair.settle(&mut progress) {
-            Some(cursor) => {
-                *self = Self::Live(Tracked {
-                    cursor,
-                    left_epoch: repair.left_epoch,
-                    carries_plain: repair.carries_plain,
-                });
+    /// Advances the repair. Once the history has been read to its end, delivers the ring, as far as it continues from there.
+    fn step(&mut self, number: u64, step: impl FnOnce(&mut Repair, &mut Progress)) -> Progress {
+        let mut progress = Progress::default();
+        let Some(repair) = self.repair(number) else { return progress };
+        step(repair, &mut progress);
+        if !progress.needs_read {
+            match repair.settle(&mut progress) {
+                Some(cursor) => *self = Self::Live { cursor, past: repair.past },
+                None => progress.needs_read = true,
             }
-            None => progress.needs_read = true,
         }
         progress
     }

@@ -2,22 +2,26 @@
 //!
 //! # Layout, lowest first
 //!
-//! - `hub_set`: the hubs that want a channel.
+//! - `hubs`: the inboxes of hubs, and the hubs that want a channel.
 //! - `follower`: follows the log of one channel.
 //! - `reads`: reads of histories for clients.
 //! - `core`: all channels: which hubs want them, which are subscribed, and the next work.
 //! - `shared`: the core under its lock, with the notifications that wake the tasks which drive it.
 
 mod core;
-pub(crate) mod follower;
-mod hub_set;
+mod follower;
+mod hubs;
 mod reads;
 mod shared;
 
-pub(crate) use self::core::{HistoryWork, LinkCore, ReadFailure, SubscriptionBatch, TailsRead};
 #[cfg(test)]
-pub(crate) use self::core::{LinkLimits, PageWork};
-pub(crate) use self::hub_set::HubSet;
+pub(crate) use self::core::LinkLimits;
+pub(crate) use self::core::{HistoryWork, LinkCore, ReadFailure, SubscriptionBatch};
+pub(crate) use self::follower::TailRead;
+pub(crate) use self::hubs::{HubSet, Inboxes};
+#[cfg(test)]
+pub(crate) use self::reads::PageReader;
+pub(crate) use self::reads::PageWork;
 pub(super) use self::shared::SharedLink;
 
 use crate::metrics::Metrics;

@@ -28,6 +28,7 @@ const MAX_BEGUN_BYTES: usize = 64 << 20;
 pub(crate) struct ClientReads {
     jobs: Slab<Job>,
     by_key: HashMap<Key, usize, Hashing>,
+    by_reader: HashMap<Reader, usize, Hashing>,
     /// The waiting jobs of each user. `turns` holds the users in round-robin order.
     queues: HashMap<ChannelName, VecDeque<usize>, Hashing>,
     turns: VecDeque<ChannelName>,
@@ -39,7 +40,10 @@ pub(crate) struct ClientReads {
     max_payload_bytes: usize,
 }
 
+/// A channel, the position to continue from, and the cut.
 type Key = (ChannelName, Position, Position);
+/// A read of a hub.
+type Reader = (HubId, ReadId);
 
 #[derive(Debug)]
 struct Job {
@@ -47,7 +51,7 @@ struct Job {
     user: ChannelName,
     /// The reads that wait for this job. Empty once all are cancelled; it is then removed, with a page in flight at its next
     /// turn.
-    readers: Vec<(HubId, ReadId)>,
+    readers: Vec<Reader>,
     recovery: Recovery,
     /// Bytes that it may gather, once it has begun.
     begun_bytes: usize,
@@ -57,17 +61,26 @@ struct Job {
 
 /// A read of one page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClientPage {
-    pub(crate) job: usize,
+pub(crate) struct PageWork {
+    pub(crate) reader: PageReader,
     pub(crate) channel: ChannelName,
     pub(crate) since: Position,
     pub(crate) max_entries: usize,
 }
 
+/// What a page is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PageReader {
+    /// The repair of its channel that has this number.
+    Repair(u64),
+    /// A job of [`ClientReads`].
+    Client(usize),
+}
+
 /// The outcome of one job, for all its readers.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadDone {
-    pub(crate) readers: Vec<(HubId, ReadId)>,
+    pub(crate) readers: Vec<Reader>,
     pub(crate) outcome: Result<Recovered, NotRecovered>,
 }
 
@@ -76,6 +89,7 @@ impl ClientReads {
         Self {
             jobs: Slab::new(),
             by_key: HashMap::default(),
+            by_reader: HashMap::default(),
             queues: HashMap::default(),
             turns: VecDeque::new(),
             begun: VecDeque::new(),
@@ -88,54 +102,38 @@ impl ClientReads {
     /// Adds a read. Returns its outcome if no page is needed.
     pub(crate) fn add(&mut self, hub: HubId, request: HistoryRequest) -> Option<ReadDone> {
         let HistoryRequest { read, user, channel, since, cut, limits } = request;
-        let key = (channel, since, cut);
         let reader = (hub, read);
-        match self.by_key.entry(key) {
-            Entry::Occupied(found) => self.jobs.get_mut(*found.get())?.readers.push(reader),
+        let index = match self.by_key.entry((channel, since, cut)) {
+            Entry::Occupied(found) => *found.get(),
             Entry::Vacant(vacant) => {
                 let recovery = match Recovery::new(since, cut, limits) {
                     Ok(recovery) => recovery,
                     Err(reason) => return Some(ReadDone { readers: vec![reader], outcome: Err(reason) }),
                 };
-                let (key, user_of_job) = (vacant.key().clone(), user.clone());
-                let readers = vec![reader];
-                let job = self.jobs.insert(Job {
-                    key,
-                    user: user_of_job,
-                    readers,
-                    recovery,
-                    begun_bytes: 0,
-                    reserved_bytes: 0,
+                let (key, readers) = (vacant.key().clone(), Vec::new());
+                let user_of_job = user.clone();
+                let job =
+                    Job { key, user: user_of_job, readers, recovery, begun_bytes: 0, reserved_bytes: 0 };
+                let index = *vacant.insert(self.jobs.insert(job));
+                let queue = self.queues.entry(user.clone()).or_insert_with(|| {
+                    // Otherwise it has its turn already, also where all that it waited for was cancelled.
+                    self.turns.push_back(user);
+                    VecDeque::new()
                 });
-                vacant.insert(job);
-                self.enqueue(user, job);
+                queue.push_back(index);
+                index
             }
-        }
+        };
+        self.by_reader.insert(reader, index);
+        self.jobs.get_mut(index)?.readers.push(reader);
         None
     }
 
-    fn enqueue(&mut self, user: ChannelName, job: usize) {
-        match self.queues.entry(user) {
-            // It has its turn already, also where all that it waited for was cancelled.
-            Entry::Occupied(queue) => queue.into_mut().push_back(job),
-            Entry::Vacant(vacant) => {
-                self.turns.push_back(vacant.key().clone());
-                vacant.insert(VecDeque::from([job]));
-            }
-        }
-    }
-
     /// Cancels a read.
-    pub(crate) fn cancel(
-        &mut self,
-        hub: HubId,
-        read: ReadId,
-        (channel, since, cut): (&ChannelName, Position, Position),
-    ) {
-        let key = (channel.clone(), since, cut);
-        let Some(index) = self.by_key.get(&key).copied() else { return };
+    pub(crate) fn cancel(&mut self, reader: Reader) {
+        let Some(index) = self.by_reader.remove(&reader) else { return };
         let Some(job) = self.jobs.get_mut(index) else { return };
-        job.readers.retain(|reader| *reader != (hub, read));
+        job.readers.retain(|other| *other != reader);
         // While the link is down nobody has a turn: jobs without readers would pile up until it is back.
         if job.readers.is_empty() && job.reserved_bytes == 0 {
             if let Some(queue) = self.queues.get_mut(&job.user) {
@@ -147,7 +145,7 @@ impl ClientReads {
     }
 
     /// The next page to read: of a job that has begun, or else of the user whose turn it is.
-    pub(crate) fn next(&mut self) -> Option<ClientPage> {
+    pub(crate) fn next(&mut self) -> Option<PageWork> {
         while self.in_flight_bytes < MAX_IN_FLIGHT_BYTES {
             let index = match self.begun.pop_front() {
                 Some(index) => index,
@@ -167,7 +165,7 @@ impl ClientReads {
             job.reserved_bytes = max_entries.saturating_mul(self.max_payload_bytes).min(MAX_IN_FLIGHT_BYTES);
             self.in_flight_bytes += job.reserved_bytes;
             let (channel, since) = (job.key.0.clone(), job.recovery.position());
-            return Some(ClientPage { job: index, channel, since, max_entries });
+            return Some(PageWork { reader: PageReader::Client(index), channel, since, max_entries });
         }
         None
     }
@@ -197,18 +195,15 @@ impl ClientReads {
                 self.begun.push_back(index);
                 None
             }
-            Ok(true) => {
-                let Job { readers, recovery, .. } = self.remove(index)?;
-                Some(ReadDone { readers, outcome: Ok(recovery.finish()) })
-            }
-            Err(reason) => self.fail(index, reason),
+            Ok(true) => self.end(index, Ok(())),
+            Err(reason) => self.end(index, Err(reason)),
         }
     }
 
     /// The history's data cannot be read.
     pub(crate) fn on_unreadable(&mut self, index: usize) -> Option<ReadDone> {
         self.release(index);
-        self.fail(index, NotRecovered::Unreadable)
+        self.end(index, Err(NotRecovered::Unreadable))
     }
 
     /// The read of so many entries failed for a reason unrelated to the history: asks again, for fewer. A page that is too long
@@ -230,9 +225,9 @@ impl ClientReads {
         }
     }
 
-    fn fail(&mut self, index: usize, reason: NotRecovered) -> Option<ReadDone> {
-        let Job { readers, .. } = self.remove(index)?;
-        Some(ReadDone { readers, outcome: Err(reason) })
+    fn end(&mut self, index: usize, result: Result<(), NotRecovered>) -> Option<ReadDone> {
+        let Job { readers, recovery, .. } = self.remove(index)?;
+        Some(ReadDone { readers, outcome: result.map(|()| recovery.finish()) })
     }
 
     fn release(&mut self, index: usize) {
@@ -244,6 +239,9 @@ impl ClientReads {
     fn remove(&mut self, index: usize) -> Option<Job> {
         let job = self.jobs.try_remove(index)?;
         self.by_key.remove(&job.key);
+        for reader in &job.readers {
+            self.by_reader.remove(reader);
+        }
         self.begun_bytes -= job.begun_bytes;
         Some(job)
     }

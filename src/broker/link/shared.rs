@@ -3,15 +3,12 @@
 //! This is the one lock of the delivery path. It is held for a lookup or an edit, and while the resulting events are
 //! offered to hubs, so that all events of a hub have one order. Nothing is parsed or sent under it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::core::{LinkCore, LinkLimits, Received};
-use crate::broker::{HistoryRequest, HubId, Inbox, ReadId, RequestId};
 use crate::metrics::Metrics;
-use protocol::channel::ChannelName;
-use protocol::position::Position;
 use protocol::publication::Payload;
 
 /// Shared by the threads of all hubs and of the link.
@@ -31,39 +28,17 @@ impl SharedLink {
         Self { core, subscriptions: Notify::new(), reads: Notify::new(), progress: Notify::new() }
     }
 
-    /// Locks the core. After an edit that may create work for the tasks, [`wake`](Self::wake) them.
+    /// Locks the core, to look something up; for an edit that may create work there is [`edit`](Self::edit).
     pub(crate) fn lock(&self) -> MutexGuard<'_, LinkCore> {
         // No edit can panic half-way, so what a panicking thread leaves behind is whole.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the tasks to look for work.
-    pub(crate) fn wake(&self) {
+    /// Changes the core, and wakes the tasks to look for work.
+    pub(crate) fn edit(&self, edit: impl FnOnce(&mut LinkCore)) {
+        edit(&mut self.lock());
         self.subscriptions.notify_one();
         self.reads.notify_one();
-    }
-
-    pub(crate) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.lock().attach(inbox)
-    }
-
-    pub(crate) fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>, verify: bool) {
-        self.lock().subscribe(hub, request, channels, verify);
-        self.wake();
-    }
-
-    pub(crate) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
-        self.lock().unsubscribe(hub, channels);
-        self.subscriptions.notify_one();
-    }
-
-    pub(crate) fn read(&self, hub: HubId, request: HistoryRequest) {
-        self.lock().read(hub, request);
-        self.reads.notify_one();
-    }
-
-    pub(crate) fn cancel(&self, hub: HubId, read: ReadId, key: (&ChannelName, Position, Position)) {
-        self.lock().cancel(hub, read, key);
     }
 
     /// A payload has arrived on a channel. Returns whether a hub wants the channel.

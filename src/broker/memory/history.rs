@@ -104,15 +104,11 @@ impl MemoryHistory {
         now_ms: u64,
     ) -> Page {
         self.pass_time(now_ms);
-        let entries = self.channels.get(channel).map(|found| found.after(channel, since, max_entries));
-        Page {
-            entries: entries.unwrap_or_default(),
-            tail: self
-                .channels
-                .get(channel)
-                .map_or_else(|| Position::before(self.present_ms()), |found| found.tail),
-            whole_since_ms: self.whole_since_ms,
-        }
+        let (entries, tail) = match self.channels.get(channel) {
+            Some(found) => (found.after(channel, since, max_entries), found.tail),
+            None => (Vec::new(), Position::before(self.present_ms())),
+        };
+        Page { entries, tail, whole_since_ms: self.whole_since_ms }
     }
 
     /// The last position of a channel's history, if it has one.

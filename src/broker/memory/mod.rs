@@ -11,10 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::value::RawValue;
 
-use super::link::{HubSet, count_channel};
+use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::{
-    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError, RequestId,
+    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PublishError, RequestId,
     SubscribeAck,
 };
 use crate::metrics::Metrics;
@@ -40,7 +40,7 @@ struct Shared {
 /// Its lock is held while a publication is offered to hubs, so that all hubs see publications in one order, whichever
 /// threads publish.
 struct State {
-    inboxes: Vec<Arc<dyn Inbox>>,
+    inboxes: Inboxes,
     channels: HashMap<ChannelName, HubSet>,
     history: MemoryHistory,
 }
@@ -50,7 +50,7 @@ impl MemoryBroker {
         metrics.link_up.set(1);
         metrics.history_available.set(1);
         let history = MemoryHistory::new(history, now_ms());
-        let state = State { inboxes: Vec::new(), channels: HashMap::new(), history };
+        let state = State { inboxes: Inboxes::new(metrics), channels: HashMap::new(), history };
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
@@ -62,12 +62,7 @@ impl MemoryBroker {
     }
 
     pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        let mut state = self.lock();
-        state.inboxes.push(inbox);
-        let hub = HubId::of_index(state.inboxes.len() - 1);
-        // Only a publication may be refused.
-        let _ = state.notify(hub, HubEvent::Link { is_up: true });
-        hub
+        self.lock().inboxes.attach(inbox, true)
     }
 
     pub(super) fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>) {
@@ -84,7 +79,7 @@ impl MemoryBroker {
             let tail = state.history.tail(&channel, now_ms).unwrap_or_else(|| Position::before(now_ms));
             answers.push(SubscribeAck { channel, request, cut: Cut::At(tail) });
         }
-        let _ = state.notify(hub, HubEvent::Subscribed(answers));
+        state.inboxes.notify(hub, HubEvent::Subscribed(answers));
     }
 
     pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
@@ -102,7 +97,7 @@ impl MemoryBroker {
         let mut state = self.lock();
         let read = request.read;
         let outcome = recover(&mut state.history, request);
-        let _ = state.notify(hub, HubEvent::HistoryRead { read, outcome });
+        state.inboxes.notify(hub, HubEvent::HistoryRead { read, outcome });
     }
 
     pub(super) fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
@@ -139,11 +134,8 @@ impl MemoryBroker {
 
     fn hand_over(&self, state: &State, publication: Publication) {
         self.shared.metrics.publications_received.inc();
-        let publication = Arc::new(publication);
-        for hub in state.channels.get(publication.channel()).map_or(&[][..], HubSet::as_slice) {
-            if state.notify(*hub, HubEvent::Publication(Arc::clone(&publication))).is_err() {
-                Metrics::count(&self.shared.metrics.publications_dropped, "hub_inbox_full");
-            }
+        if let Some(hubs) = state.channels.get(publication.channel()) {
+            state.inboxes.offer(hubs, &Arc::new(publication));
         }
     }
 
@@ -166,12 +158,6 @@ impl MemoryBroker {
 
     fn is_stopped(&self) -> bool {
         self.shared.stopped.load(Ordering::Acquire)
-    }
-}
-
-impl State {
-    fn notify(&self, hub: HubId, event: HubEvent) -> Result<(), InboxFull> {
-        self.inboxes.get(hub.index()).map_or(Ok(()), |inbox| inbox.offer(event))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A link while it is connected: its activities in one task, and the first that fails ends them all.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use redis::aio::PubSubStream;
@@ -28,10 +29,10 @@ pub(super) async fn run(state: &State, connections: Connections, endpoint: &Endp
     let (subscriptions, messages) = subscriptions::split(subscriber);
     let (heard, hearing) = watch::channel(0);
     state.connected(commands.clone());
-    let probe = HealthProbe::new(state, endpoint, commands, role, hearing);
+    let probe = HealthProbe { state, endpoint, commands, role, hearing };
     tokio::select! {
         error = receive(state, messages, heard) => error,
-        error = keep_subscribed(state, subscriptions) => error,
+        ended = keep_subscribed(state, subscriptions) => match ended { Err(error) => error },
         error = probe.keep_probing() => error,
         // They run beside the others and never end a link.
         never = reads::keep_reading(state, endpoint) => match never {},
@@ -56,11 +57,9 @@ async fn receive(
 }
 
 /// Subscribes and unsubscribes channels as the hubs want, one batch at a time.
-async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> LinkError {
+async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> Result<Infallible, LinkError> {
     let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
-    if let Err(error) = confirmed(state, subscriptions.subscribe(&own)).await {
-        return error;
-    }
+    confirmed(state, subscriptions.subscribe(&own)).await?;
     // Before any channel is answered: a client can continue from a beginning only if the data was marked before it.
     dataset::keep_marked(state).await;
     state.link.lock().connected();
@@ -69,21 +68,15 @@ async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> Lin
     loop {
         let next = state.link.lock().next_batch(MAX_BATCH);
         if let Some(batch) = next {
-            if let Err(error) = change(state, &mut subscriptions, &batch).await {
-                return error;
-            }
-            state.link.lock().confirmed(batch);
-            state.link.wake();
+            change(state, &mut subscriptions, &batch).await?;
+            state.link.edit(|link| link.confirmed(batch));
             continue;
         }
         state.link.progressed();
         let deadline = state.link.lock().next_deadline();
         tokio::select! {
             () = state.link.subscriptions_changed() => {}
-            () = sleep_until_some(deadline) => {
-                state.link.lock().deadline_passed(Instant::now());
-                state.link.wake();
-            }
+            () = sleep_until_some(deadline) => state.link.edit(|link| link.deadline_passed(Instant::now())),
             () = check.due() => {
                 // The data may have been removed, and with it the marker.
                 dataset::keep_marked_if_due(state).await;
@@ -147,16 +140,13 @@ impl HistoryCheck {
 
     /// Starts comparing the next batch.
     fn verify_batch(&mut self, state: &State) {
-        let mut link = state.link.lock();
         if self.round.is_empty() {
-            self.round = link.subscribed();
+            self.round = state.link.lock().subscribed();
             let batches = self.round.len().div_ceil(CHECKED_AT_ONCE).max(1);
             self.pause = self.interval / batches as u32;
         }
         let batch = self.round.split_off(self.round.len().saturating_sub(CHECKED_AT_ONCE));
-        batch.iter().for_each(|channel| link.verify(channel));
-        drop(link);
-        state.link.wake();
+        state.link.edit(|link| batch.iter().for_each(|channel| link.verify(channel)));
         self.next = Instant::now() + self.pause;
     }
 }

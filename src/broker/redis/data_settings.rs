@@ -52,11 +52,8 @@ impl DataSettings {
 
     /// The text that [`parse`](Self::parse) and `gateway_publish` read.
     pub(super) fn to_text(&self) -> String {
-        let Self { history_size, history_ttl_ms, idempotency_window_ms, max_payload_bytes } = self;
-        format!(
-            "{{\"history_size\":{history_size},\"history_ttl_ms\":{history_ttl_ms},\
-             \"idempotency_window_ms\":{idempotency_window_ms},\"max_payload_bytes\":{max_payload_bytes}}}"
-        )
+        // No field of it can fail.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// How these settings, which are in force, differ from a process' own; empty if they do not.

@@ -4,8 +4,7 @@
 //! step. Anything that removes all data removes the marker too. `gateway_mark` renews it when histories may have
 //! gone in another way: the history TTL in force has changed, or Redis has evicted keys.
 
-use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, Pipeline, RedisError, RedisResult};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult};
 use serde::Deserialize;
 
 use super::data_settings::DataSettings;
@@ -18,18 +17,16 @@ use super::state::State;
 
 /// Writes the marker and the settings as far as they are not there, and renews the marker if that is necessary.
 /// `is_first` is set until this has succeeded once in this process: then the process' own settings are put into force.
-///
-/// # Errors
-/// Those of the connection, and Redis' own: it has no function `gateway_mark`, or this user lacks a right.
-pub(super) async fn mark(
-    commands: &mut MultiplexedConnection,
-    options: &RedisOptions,
-    is_first: bool,
-) -> RedisResult<Dataset> {
+/// [`marked`] reads its answer.
+pub(super) fn mark(options: &RedisOptions, is_first: bool) -> Cmd {
     let mut call = redis::cmd("FCALL");
     call.arg("gateway_mark").arg(2).arg(key(options)).arg(DataSettings::key(options));
     call.arg(DataSettings::own(options).to_text()).arg(u8::from(is_first));
-    let (since, settings, policy): (String, String, String) = call.query_async(commands).await?;
+    call
+}
+
+/// What `gateway_mark` answers: since when the data has been whole, the settings in force, and the policy of eviction.
+pub(super) fn marked((since, settings, policy): (String, String, String)) -> RedisResult<Dataset> {
     let not_settings =
         || RedisError::from((ErrorKind::UnexpectedReturnType, "gateway_mark gave no settings"));
     Ok(Dataset {
@@ -98,12 +95,8 @@ pub(super) async fn keep_marked_if_due(state: &State) {
 pub(super) async fn keep_marked(state: &State) {
     let Some(mut commands) = state.commands() else { return };
     let is_first = state.dataset.begin();
-    let mut answer = mark(&mut commands, &state.options, is_first).await;
-    if answer.as_ref().is_err_and(function::is_missing) {
-        function::load(state, &mut commands).await;
-        answer = mark(&mut commands, &state.options, is_first).await;
-    }
-    match answer {
+    let call = mark(&state.options, is_first);
+    match function::call(state, &mut commands, &call).await.and_then(marked) {
         Ok(dataset) => state.dataset.set(&dataset),
         // Noted by the function's availability.
         Err(error) if function::is_missing(&error) || function::is_unknown(&error) => {}

@@ -1,6 +1,6 @@
 //! Measures how long it takes to detect the loss of a link, and to repair it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::metrics::Metrics;
@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, Default)]
 pub(super) struct Downtime(Mutex<Times>);
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Times {
     healthy: Option<Instant>,
     lost: Option<Instant>,
@@ -18,28 +18,24 @@ struct Times {
 impl Downtime {
     /// The link is healthy, and all missed messages are repaired.
     pub(super) fn healthy(&self, now: Instant, metrics: &Metrics) {
-        let before = self.replace(|_| Times { healthy: Some(now), lost: None });
-        if let Some(lost) = before.lost {
+        let mut times = self.times();
+        times.healthy = Some(now);
+        if let Some(lost) = times.lost.take() {
             metrics.link_repair.observe((now - lost).as_secs_f64());
         }
     }
 
     /// The link is lost. Counts from the last probe that was heard, the longest that the loss may have existed.
     pub(super) fn lost(&self, now: Instant, metrics: &Metrics) {
-        let before = self.replace(|times| Times {
-            healthy: None,
-            lost: times.lost.or_else(|| times.healthy.map(|_| now)),
-        });
-        if let Some(healthy) = before.healthy {
+        let mut times = self.times();
+        if let Some(healthy) = times.healthy.take() {
+            times.lost = Some(now);
             metrics.link_detection.observe((now - healthy).as_secs_f64());
         }
     }
 
-    fn replace(&self, change: impl FnOnce(Times) -> Times) -> Times {
-        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *times;
-        *times = change(before);
-        before
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,10 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult, Value, from_redis_value};
+use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, from_redis_value};
 use tokio::time::sleep;
 
-use super::availability::Availability;
 use super::data_settings::DataSettings;
 use super::link_error::plain;
 use super::options::RedisOptions;
@@ -27,19 +26,6 @@ pub(super) const CODE: &str = concat!(include_str!("gateway.lua"), include_str!(
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Another gateway may load it between our look and our load; more often than this it is no coincidence.
 const MAX_ATTEMPTS: usize = 3;
-
-/// Why the function is not there.
-enum Failure {
-    Redis(RedisError),
-    /// A library of that name is not ours.
-    Foreign,
-}
-
-impl From<RedisError> for Failure {
-    fn from(error: RedisError) -> Self {
-        Self::Redis(error)
-    }
-}
 
 /// What to do, given what Redis has.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,41 +56,40 @@ fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryActi
 /// Loads the function unless Redis has it, and notes whether that succeeded.
 pub(super) async fn load(state: &State, commands: &mut MultiplexedConnection) {
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
-    let availability = match try_load(commands, &state.options, is_first).await {
-        Ok(()) => {
+    let function = match try_load(commands, &state.options, is_first).await {
+        Ok(true) => {
             state.is_function_settled.store(true, Ordering::Release);
-            Availability::Available
+            Ok(())
         }
-        Err(Failure::Foreign) => {
-            Availability::Unavailable(format!("another library in Redis is named {LIBRARY}"))
-        }
+        Ok(false) => Err(format!("another library in Redis is named {LIBRARY}")),
         // The connection's own trouble, which the link will find: it says nothing about the function.
-        Err(Failure::Redis(error)) if error.code().is_none() => return,
-        Err(Failure::Redis(error)) => Availability::Unavailable(reason(&error)),
+        Err(error) if error.code().is_none() => return,
+        Err(error) => Err(reason(&error)),
     };
-    state.set_availability(availability);
+    state.set_function(function);
 }
 
+/// Returns whether Redis has the function now; otherwise a library of its name is not ours.
 async fn try_load(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
     is_first: bool,
-) -> Result<(), Failure> {
+) -> RedisResult<bool> {
     let mut attempt = 1;
     loop {
         let found = find(commands).await?;
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD");
         match library_action(found.as_deref(), CODE, is_first) {
-            LibraryAction::Keep => return Ok(()),
-            LibraryAction::Refuse => return Err(Failure::Foreign),
+            LibraryAction::Keep => return Ok(true),
+            LibraryAction::Refuse => return Ok(false),
             LibraryAction::Replace => load.arg("REPLACE"),
             LibraryAction::Load => &mut load,
         };
         write_settings(commands, options).await;
         match load.arg(CODE).exec_async(commands).await {
             Err(error) if is_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
-            outcome => return Ok(outcome?),
+            outcome => return outcome.map(|()| true),
         }
     }
 }
@@ -141,16 +126,19 @@ pub(super) async fn keep_loaded(state: &State) -> Infallible {
     }
 }
 
-/// Appends to the history and publishes, once; the answer is the position.
-pub(super) async fn call(
+/// Calls a function of the library, and loads the library first if Redis does not have it. A missing function has done
+/// nothing, so calling again is safe.
+pub(super) async fn call<T: FromRedisValue>(
+    state: &State,
     commands: &mut MultiplexedConnection,
-    key: &str,
-    message: &str,
-    idempotency_key: Option<&str>,
-) -> RedisResult<String> {
-    let mut call = redis::cmd("FCALL");
-    call.arg("gateway_publish").arg(1).arg(key).arg(message).arg(idempotency_key);
-    call.query_async(commands).await
+    call: &Cmd,
+) -> RedisResult<T> {
+    let answer = call.query_async(commands).await;
+    if answer.as_ref().is_err_and(is_missing) {
+        load(state, commands).await;
+        return call.query_async(commands).await;
+    }
+    answer
 }
 
 /// Whether Redis does not have the function.

@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 use serde_json::value::RawValue;
 
+use super::super::link::TailRead;
 use super::dataset::DatasetView;
 use super::options::RedisOptions;
 use super::read_error::ReadError;
@@ -13,16 +14,6 @@ use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page, Tail};
 use protocol::position::Position;
 use protocol::publication::Publication;
-
-/// Where the histories of several channels end.
-pub(super) struct Tails {
-    /// Redis' clock, read before anything else.
-    pub(super) now_ms: u64,
-    /// Since when the data has been whole, read after the ends.
-    pub(super) whole_since_ms: u64,
-    /// For each key, where its history ends.
-    pub(super) tails: Vec<Result<Tail, ReadError>>,
-}
 
 /// One entry of a stream: its id, and its fields in order, each a name and a value. Others may have written any bytes.
 struct StreamEntry {
@@ -39,32 +30,28 @@ pub(super) async fn tails(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
     keys: &[String],
-) -> Result<Tails, ReadError> {
+) -> Result<Vec<Result<TailRead, ReadError>>, ReadError> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("TIME");
     for key in keys {
         ask_last(&mut pipeline, key);
     }
     DatasetView::ask(&mut pipeline, options);
-    let mut answers = ask(commands, pipeline.ignore_errors()).await?.into_iter();
+    // The answers as they are: every error of the call is one of the connection, or of all commands together.
+    let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
+    let mut answers = answers.into_iter();
     let now_ms = time(answers.next().unwrap_or(Ok(Value::Nil))?)?;
-    let tails = answers.by_ref().take(keys.len()).map(tail).collect();
+    let tails: Vec<_> = answers.by_ref().take(keys.len()).map(tail).collect();
     let mut view = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
     let (marker, settings) = (view.next().flatten(), view.next().flatten());
     let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
-    Ok(Tails { now_ms, whole_since_ms: dataset.whole_since_ms(now_ms), tails })
+    let whole_since_ms = dataset.whole_since_ms(now_ms);
+    let read = |tail| TailRead { tail, now_ms, whole_since_ms };
+    Ok(tails.into_iter().map(|tail| tail.map(read)).collect())
 }
 
 fn ask_last(pipeline: &mut Pipeline, key: &str) {
     pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1);
-}
-
-/// The answers as they are, so that every error of this is one of the connection, or of all commands together.
-async fn ask(
-    commands: &mut MultiplexedConnection,
-    pipeline: &Pipeline,
-) -> Result<Vec<RedisResult<Value>>, ReadError> {
-    Ok(pipeline.query_async(commands).await?)
 }
 
 /// What the answer to `XREVRANGE … COUNT 1` says.
@@ -91,7 +78,7 @@ pub(super) async fn page(
     let first = successor(since).to_string();
     pipeline.cmd("XRANGE").arg(&key).arg(first).arg("+").arg("COUNT").arg(max_entries);
     ask_last(&mut pipeline, &key);
-    let answers = ask(commands, pipeline.ignore_errors()).await?;
+    let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
     let Ok([now, marker, settings, found, last]) = <[_; 5]>::try_from(answers) else {
         return Err(ReadError::unexpected("a transaction was answered in part"));
     };
@@ -122,11 +109,8 @@ const fn successor(Position { epoch, offset }: Position) -> Position {
 /// What the answer to `XRANGE` or `XREVRANGE` holds.
 fn entries(answer: Value) -> Result<Vec<StreamEntry>, ReadError> {
     let Value::Array(answer) = answer else { return Err(ReadError::unexpected("the history is no list")) };
+    let bad_entry = || ReadError::unexpected("an entry of the history cannot be read");
     answer.into_iter().map(|entry| entry_of(entry).ok_or_else(bad_entry)).collect()
-}
-
-fn bad_entry() -> ReadError {
-    ReadError::unexpected("an entry of the history cannot be read")
 }
 
 fn entry_of(answer: Value) -> Option<StreamEntry> {

@@ -6,8 +6,8 @@
 //!   certificates.
 //! - `sentinel`: where the master is. `role`: whether it is one. `connect`: connections to it.
 //! - `state`: shared by the link and the handles. `link_error`: why the link is down. `downtime`: how long it was down.
-//! - `function`: durable publishing, done by a function inside Redis, and `availability`: whether that is possible.
-//!   `history`: reading what it keeps. `read_error`: why it was not read.
+//! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps. `read_error`: why
+//!   it was not read.
 //! - `dataset`: since when the data has been whole. `known_dataset`: the last known state of the data. `data_settings`:
 //!   the settings in force for it.
 //! - `subscriptions`: the subscriptions at Redis, and its messages. `receive`: from a message to the hubs.
@@ -21,7 +21,6 @@
 
 mod access;
 mod address;
-mod availability;
 mod connect;
 mod connected;
 mod data_settings;
@@ -138,12 +137,9 @@ impl RedisBroker {
         super::check_idempotency_key(idempotency_key)?;
         let (mut commands, _waiting) = self.admit(message)?;
         let key = state.options.redis_channel(channel.as_str());
-        let mut answer = function::call(&mut commands, &key, message.get(), idempotency_key).await;
-        if answer.as_ref().is_err_and(function::is_missing) {
-            // The functions were flushed. A missing function has published nothing, so trying again is safe.
-            function::load(state, &mut commands).await;
-            answer = function::call(&mut commands, &key, message.get(), idempotency_key).await;
-        }
+        let mut call = redis::cmd("FCALL");
+        call.arg("gateway_publish").arg(1).arg(key).arg(message.get()).arg(idempotency_key);
+        let answer: RedisResult<String> = function::call(state, &mut commands, &call).await;
         let position = answer.map_err(|error| self.explain(&error))?;
         Position::parse(&position)
             .ok_or_else(|| PublishError::Refused(format!("the function answered {position:?}")))

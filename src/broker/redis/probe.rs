@@ -16,25 +16,15 @@ use super::{function, publish};
 
 /// Probes one link.
 pub(super) struct HealthProbe<'a> {
-    state: &'a State,
-    endpoint: &'a Endpoint,
-    commands: MultiplexedConnection,
-    role: RoleQuestion,
+    pub(super) state: &'a State,
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) commands: MultiplexedConnection,
+    pub(super) role: RoleQuestion,
     /// The latest nonce received.
-    hearing: watch::Receiver<u64>,
+    pub(super) hearing: watch::Receiver<u64>,
 }
 
-impl<'a> HealthProbe<'a> {
-    pub(super) fn new(
-        state: &'a State,
-        endpoint: &'a Endpoint,
-        commands: MultiplexedConnection,
-        role: RoleQuestion,
-        hearing: watch::Receiver<u64>,
-    ) -> Self {
-        Self { state, endpoint, commands, role, hearing }
-    }
-
+impl HealthProbe<'_> {
     /// Probes the link until a probe fails.
     pub(super) async fn keep_probing(mut self) -> LinkError {
         let state = self.state;

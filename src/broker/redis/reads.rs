@@ -9,9 +9,9 @@ use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
-use super::super::link::{HistoryWork, ReadFailure, TailsRead};
+use super::super::link::{HistoryWork, PageWork, ReadFailure};
 use super::connect::Endpoint;
-use super::history::{self, Tails};
+use super::history;
 use super::read_error::ReadError;
 use super::state::State;
 use crate::backoff::Backoff;
@@ -19,16 +19,6 @@ use crate::backoff::Backoff;
 /// The waits before an unanswered read is repeated, and before the next connection.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-
-/// The outcome of a read, for the pace of the next one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReadResponse {
-    Answered,
-    /// Redis did not answer; it may later.
-    Unanswered,
-    /// The connection is lost.
-    Disconnected,
-}
 
 /// Performs the reads of the link while it is up.
 pub(super) async fn keep_reading(state: &State, endpoint: &Endpoint) -> Infallible {
@@ -59,56 +49,54 @@ async fn read_over(state: &State, commands: &MultiplexedConnection, backoff: &mu
         }
         tokio::select! {
             Some(outcome) = asked.next() => match outcome {
-                ReadResponse::Answered => backoff.reset(),
-                ReadResponse::Unanswered => sleep(backoff.next(&mut rand::rng())).await,
-                ReadResponse::Disconnected => is_lost = true,
+                Ok(()) | Err(ReadError::Data(_)) => backoff.reset(),
+                Err(ReadError::Busy(_)) => sleep(backoff.next(&mut rand::rng())).await,
+                // Also after a time-out: the late answer would delay the next ones.
+                Err(ReadError::Connection(_)) => is_lost = true,
             },
             () = state.link.reads_changed(), if !is_lost => {}
         }
     }
 }
 
-async fn read(state: &State, mut commands: MultiplexedConnection, work: HistoryWork) -> ReadResponse {
+/// Performs one read and passes its outcome to the link. Returns the outcome, for the pace of the next read.
+async fn read(
+    state: &State,
+    mut commands: MultiplexedConnection,
+    work: HistoryWork,
+) -> Result<(), ReadError> {
     let options = &state.options;
-    let (asked, error) = match work {
+    let outcome = match work {
         HistoryWork::Tails(channels) => {
             let keys: Vec<_> =
                 channels.iter().map(|(channel, _)| options.redis_channel(channel.as_str())).collect();
-            let (tails, error) = match history::tails(&mut commands, options, &keys).await {
-                Ok(Tails { now_ms, whole_since_ms, tails }) => {
-                    let tails = tails.into_iter().map(|tail| tail.map_err(|error| failure(&error)));
-                    (TailsRead { now_ms, whole_since_ms, tails: tails.collect() }, None)
-                }
-                Err(error) => (TailsRead::failed(failure(&error), channels.len()), Some(error)),
+            let read = history::tails(&mut commands, options, &keys).await;
+            let tails = match &read {
+                Ok(tails) => tails.iter().map(|tail| tail.as_ref().copied().map_err(failure)).collect(),
+                Err(error) => vec![Err(failure(error)); channels.len()],
             };
-            let is_later = tails.tails.contains(&Err(ReadFailure::Later));
             state.link.lock().on_stream_tails(channels, tails, Instant::now());
-            (if is_later { ReadResponse::Unanswered } else { ReadResponse::Answered }, error)
+            let is_later = |error: &ReadError| failure(error) == ReadFailure::Later;
+            read.and_then(|tails| {
+                tails.into_iter().filter_map(Result::err).find(is_later).map_or(Ok(()), Err)
+            })
         }
         HistoryWork::Page(page) => {
-            let (channel, since, max_entries) = page.query();
-            let read = history::page(&mut commands, options, channel, since, max_entries).await;
-            let (read, error) = match read {
-                Ok(page) => (Ok(page), None),
-                Err(error) => (Err(failure(&error)), Some(error)),
+            let PageWork { channel, since, max_entries, .. } = &page;
+            let read = history::page(&mut commands, options, channel, *since, *max_entries).await;
+            let (page_read, outcome) = match read {
+                Ok(page) => (Ok(page), Ok(())),
+                Err(error) => (Err(failure(&error)), Err(error)),
             };
-            let asked = match read {
-                Err(ReadFailure::Later) => ReadResponse::Unanswered,
-                _ => ReadResponse::Answered,
-            };
-            state.link.lock().on_page(page, read, Instant::now());
-            (asked, error)
+            state.link.lock().on_page(page, page_read, Instant::now());
+            outcome
         }
     };
     state.link.progressed();
-    if let Some(error) = &error {
+    if let Err(error) = &outcome {
         log::debug!("redis: a history was not read: {error}");
     }
-    match error {
-        // Also after a time-out: the late answer would delay the next ones.
-        Some(ReadError::Connection(_)) => ReadResponse::Disconnected,
-        _ => asked,
-    }
+    outcome
 }
 
 /// An error of one channel's data is that channel's alone. Anything else says nothing of it.

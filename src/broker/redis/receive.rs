@@ -21,23 +21,6 @@ pub(super) struct Receiver<'a> {
     unlogged: u64,
 }
 
-/// Why a payload reaches nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DropReason {
-    Payload(PayloadError),
-    /// It made our code panic.
-    Panicked,
-}
-
-impl DropReason {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Payload(error) => error.label(),
-            Self::Panicked => "panicked",
-        }
-    }
-}
-
 impl<'a> Receiver<'a> {
     pub(super) fn new(state: &'a State) -> Self {
         Self { state, prefix: state.options.redis_channel(""), logged: None, unlogged: 0 }
@@ -60,8 +43,8 @@ impl<'a> Receiver<'a> {
         }));
         match taken {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.drop_payload(DropReason::Payload(error), channel, payload),
-            Err(_) => self.drop_payload(DropReason::Panicked, channel, payload),
+            Ok(Err(error)) => self.drop_payload(error.label(), channel, payload),
+            Err(_) => self.drop_payload("panicked", channel, payload),
         }
         None
     }
@@ -85,8 +68,8 @@ impl<'a> Receiver<'a> {
     }
 
     /// Counts and records a payload that reaches nobody. Logs it without its content, at most once each `LOG_EVERY`.
-    fn drop_payload(&mut self, reason: DropReason, channel: &str, payload: &[u8]) {
-        let (reason, bytes, now) = (reason.label(), payload.len(), Instant::now());
+    fn drop_payload(&mut self, reason: &'static str, channel: &str, payload: &[u8]) {
+        let (bytes, now) = (payload.len(), Instant::now());
         Metrics::count(&self.state.metrics.publications_dropped, reason);
         self.state.rejected.offer(channel, reason, payload, now);
         if self.logged.is_some_and(|logged| now - logged < LOG_EVERY) {

@@ -8,7 +8,6 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::super::Health;
 use super::super::link::SharedLink;
-use super::availability::Availability;
 use super::downtime::Downtime;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
@@ -30,7 +29,7 @@ pub(super) struct State {
     pub(super) probe: String,
     /// Waiting for an answer to a publication needs one of these.
     pub(super) publishing: Semaphore,
-    state: watch::Sender<LinkState>,
+    link_state: watch::Sender<LinkState>,
     /// Notified when a publication finds the connection broken, so that the next probe runs at once.
     pub(super) probe_now: Notify,
     /// Whether the log says already that Redis' role cannot be asked for.
@@ -39,7 +38,8 @@ pub(super) struct State {
     pub(super) rejected: Rejected,
     /// Whether this process has loaded the function once, or found it.
     pub(super) is_function_settled: AtomicBool,
-    availability: watch::Sender<Availability>,
+    /// Whether Redis has the function for durable publishing, or why not; `None`: not checked yet.
+    function: watch::Sender<Option<Result<(), String>>>,
     /// The settings in force for the data, and notes about it.
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
@@ -72,12 +72,12 @@ impl State {
             link: SharedLink::new(options.max_payload_bytes, metrics),
             probe: format!("probe/{:032x}", rand::random::<u128>()),
             publishing: Semaphore::new(MAX_PUBLISHING),
-            state: watch::Sender::new(LinkState::Connecting),
+            link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
             role_is_unknown: AtomicBool::new(false),
             rejected: Rejected::new(metrics),
             is_function_settled: AtomicBool::new(false),
-            availability: watch::Sender::new(Availability::Unknown),
+            function: watch::Sender::new(None),
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
             options,
@@ -86,7 +86,7 @@ impl State {
 
     /// The connection for commands, while the link is up.
     pub(super) fn commands(&self) -> Option<MultiplexedConnection> {
-        self.state.borrow().commands().cloned()
+        self.link_state.borrow().commands().cloned()
     }
 
     /// The link is connected; `commands` is its connection for commands.
@@ -102,7 +102,7 @@ impl State {
 
     /// Replaces the connection for commands, if the link is up.
     pub(super) fn replace_commands(&self, new: MultiplexedConnection) {
-        self.state.send_if_modified(|state| match state {
+        self.link_state.send_if_modified(|state| match state {
             LinkState::Probing { commands, .. } | LinkState::Ready { commands, .. } => {
                 *commands = new;
                 true
@@ -125,40 +125,41 @@ impl State {
     /// The link is lost. Returns its state before.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
         self.metrics.link_up.set(0);
-        let before = self.state.borrow().clone();
+        let before = self.link_state.borrow().clone();
         self.change(|_| Some(LinkState::Down(error)));
         before
     }
 
     /// Nothing follows [`LinkState::Stopped`].
     fn change(&self, next: impl FnOnce(&LinkState) -> Option<LinkState>) -> bool {
-        self.state.send_if_modified(|state| {
+        self.link_state.send_if_modified(|state| {
             let next = if matches!(state, LinkState::Stopped) { None } else { next(state) };
             next.map(|next| *state = next).is_some()
         })
     }
 
     /// Notes whether durable publishing is possible, and logs each change.
-    pub(super) fn set_availability(&self, availability: Availability) {
-        self.metrics.history_available.set((availability == Availability::Available).into());
-        let before = self.availability.send_replace(availability.clone());
-        if before == availability {
+    pub(super) fn set_function(&self, function: Result<(), String>) {
+        self.metrics.history_available.set(function.is_ok().into());
+        let before = self.function.send_replace(Some(function.clone()));
+        if before.as_ref() == Some(&function) {
             return;
         }
-        match availability.note() {
-            None => log::info!("redis: durable publishing is possible"),
-            Some(note) => log::warn!("redis: {note}"),
+        match function {
+            Ok(()) => log::info!("redis: durable publishing is possible"),
+            Err(reason) => log::warn!("redis: {}", unavailable(&reason)),
         }
     }
 
     /// Warnings for the operator that do not affect delivery.
     pub(super) fn notes(&self) -> Vec<String> {
-        let availability = self.availability.borrow().note();
-        availability.into_iter().chain(self.dataset.notes()).collect()
+        let function = self.function.borrow().clone();
+        let unavailable = function.and_then(Result::err).map(|reason| unavailable(&reason));
+        unavailable.into_iter().chain(self.dataset.notes()).collect()
     }
 
     pub(super) fn health(&self) -> Health {
-        let (state, reason) = match &*self.state.borrow() {
+        let (state, reason) = match &*self.link_state.borrow() {
             LinkState::Ready { .. } => return Health { ready: true, state: "ready", reasons: Vec::new() },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),
             LinkState::Probing { before: None, .. } => {
@@ -181,7 +182,7 @@ impl State {
     /// Returns when the link is to end.
     pub(super) async fn stopped(&self) {
         // Its sender is our own.
-        let _ = self.state.subscribe().wait_for(|state| matches!(state, LinkState::Stopped)).await;
+        let _ = self.link_state.subscribe().wait_for(|state| matches!(state, LinkState::Stopped)).await;
     }
 }
 
@@ -192,4 +193,9 @@ impl LinkState {
             Self::Connecting | Self::Down(_) | Self::Stopped => None,
         }
     }
+}
+
+/// The note in `/readyz`.
+fn unavailable(reason: &str) -> String {
+    format!("history: unavailable because {reason}")
 }

@@ -172,9 +172,7 @@ impl Hub {
                 assert_eq!(*limits, LIMITS);
                 format!("read {read} for {user}: {channel} from {since} to {cut}")
             }
-            HubAction::CancelRead { read, channel, since, cut } => {
-                format!("cancel {read}: {channel} from {since} to {cut}")
-            }
+            HubAction::CancelRead(read) => format!("cancel {read}"),
         }
     }
 

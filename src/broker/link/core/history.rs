@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::super::follower::{Follower, TailRead};
-use super::super::reads::ClientPage;
+use super::super::follower::TailRead;
+use super::super::reads::{PageReader, PageWork};
 use super::LinkCore;
 use protocol::channel::ChannelName;
-use protocol::history::{Page, Tail};
-use protocol::position::Position;
+use protocol::history::Page;
 
 /// Channels whose stream tails are read in one round trip.
 const MAX_TAILS_PER_READ: usize = 256;
@@ -19,19 +18,9 @@ const MAX_REPAIR_PAGES_IN_FLIGHT: usize = 32;
 /// The repairs that wait for a read. Each has its number, so a repair that has ended since is skipped.
 #[derive(Debug, Default)]
 pub(super) struct RepairQueue {
-    tails: VecDeque<(ChannelName, u64)>,
-    pages: VecDeque<(ChannelName, u64)>,
+    pub(super) tails: VecDeque<(ChannelName, u64)>,
+    pub(super) pages: VecDeque<(ChannelName, u64)>,
     pages_in_flight: usize,
-}
-
-impl RepairQueue {
-    pub(super) fn push_tail(&mut self, channel: ChannelName, number: u64) {
-        self.tails.push_back((channel, number));
-    }
-
-    pub(super) fn push_page(&mut self, channel: ChannelName, number: u64) {
-        self.pages.push_back((channel, number));
-    }
 }
 
 /// A read of one or more histories.
@@ -43,32 +32,7 @@ pub(crate) enum HistoryWork {
     Page(PageWork),
 }
 
-/// A read of one page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum PageWork {
-    Repair { channel: ChannelName, number: u64, since: Position, max_entries: usize },
-    Client(ClientPage),
-}
-
-impl PageWork {
-    /// The channel, the position after which to read, and the maximum number of entries.
-    pub(crate) fn query(&self) -> (&ChannelName, Position, usize) {
-        match self {
-            Self::Repair { channel, since, max_entries, .. } => (channel, *since, *max_entries),
-            Self::Client(ClientPage { channel, since, max_entries, .. }) => (channel, *since, *max_entries),
-        }
-    }
-}
-
 impl LinkCore {
-    /// Queues a read of the stream tail of a channel that has just been subscribed: it shows whether messages were missed.
-    pub(super) fn ask_for_tail(&mut self, name: &ChannelName) {
-        if let Some(Follower::Repairing(repair)) = self.channels.get(name).map(|channel| &channel.follower) {
-            let number = repair.number();
-            self.repairs.push_tail(name.clone(), number);
-        }
-    }
-
     /// The next read; `None` if there is none, or if too many are in flight.
     pub(crate) fn next_read(&mut self) -> Option<HistoryWork> {
         if !self.is_up {
@@ -87,8 +51,7 @@ impl LinkCore {
         if !tails.is_empty() {
             return Some(HistoryWork::Tails(tails));
         }
-        let page = self.next_repair().or_else(|| self.reads.next().map(PageWork::Client));
-        page.map(HistoryWork::Page)
+        self.next_repair().or_else(|| self.reads.next()).map(HistoryWork::Page)
     }
 
     fn next_repair(&mut self) -> Option<PageWork> {
@@ -99,8 +62,8 @@ impl LinkCore {
             let Some(since) = repair.reads_from() else { continue };
             repair.ask();
             self.repairs.pages_in_flight += 1;
-            let max_entries = repair.page_entries(self.first_page_entries);
-            return Some(PageWork::Repair { channel, number, since, max_entries });
+            let max_entries = repair.page_entries(self.limits.payload_bytes);
+            return Some(PageWork { reader: PageReader::Repair(number), channel, since, max_entries });
         }
         None
     }
@@ -109,26 +72,23 @@ impl LinkCore {
     pub(crate) fn on_stream_tails(
         &mut self,
         channels: Vec<(ChannelName, u64)>,
-        read: TailsRead,
+        tails: Vec<Result<TailRead, ReadFailure>>,
         now: Instant,
     ) {
-        let TailsRead { now_ms, whole_since_ms, tails } = read;
         for ((name, number), tail) in channels.into_iter().zip(tails) {
             match tail {
-                Ok(tail) => {
-                    let read = TailRead { tail, now_ms, whole_since_ms };
-                    self.advance(&name, |follower| follower.on_stream_tail(number, read), now);
-                }
+                Ok(read) => self.advance(&name, |follower| follower.on_stream_tail(number, read), now),
                 Err(ReadFailure::Data) => self.advance(&name, |follower| follower.on_unreadable(number), now),
-                Err(ReadFailure::Later) => self.repairs.push_tail(name, number),
+                Err(ReadFailure::Later) => self.repairs.tails.push_back((name, number)),
             }
         }
     }
 
     /// The read of a page has succeeded or failed.
     pub(crate) fn on_page(&mut self, work: PageWork, outcome: Result<Page, ReadFailure>, now: Instant) {
-        match work {
-            PageWork::Repair { channel, number, max_entries, .. } => {
+        let PageWork { reader, channel, max_entries, .. } = work;
+        match reader {
+            PageReader::Repair(number) => {
                 self.repairs.pages_in_flight = self.repairs.pages_in_flight.saturating_sub(1);
                 match outcome {
                     Ok(page) => self.advance(&channel, |follower| follower.on_page(number, &page), now),
@@ -140,11 +100,11 @@ impl LinkCore {
                         if let Some(repair) = found.and_then(|channel| channel.follower.repair(number)) {
                             repair.shrink_page(max_entries);
                         }
-                        self.repairs.push_page(channel, number);
+                        self.repairs.pages.push_back((channel, number));
                     }
                 }
             }
-            PageWork::Client(ClientPage { job, max_entries, .. }) => {
+            PageReader::Client(job) => {
                 let done = match outcome {
                     Ok(page) => self.reads.on_page(job, &page),
                     Err(ReadFailure::Data) => self.reads.on_unreadable(job),
@@ -158,23 +118,6 @@ impl LinkCore {
                 }
             }
         }
-    }
-}
-
-/// The stream tails of several channels.
-#[derive(Debug, Clone)]
-pub(crate) struct TailsRead {
-    /// The server's clock before the read, in Unix milliseconds.
-    pub(crate) now_ms: u64,
-    /// Since when the data has been whole, in Unix milliseconds, read after the tails.
-    pub(crate) whole_since_ms: u64,
-    pub(crate) tails: Vec<Result<Tail, ReadFailure>>,
-}
-
-impl TailsRead {
-    /// The failure of a read of so many tails.
-    pub(crate) fn failed(failure: ReadFailure, channels: usize) -> Self {
-        Self { now_ms: 0, whole_since_ms: u64::MAX, tails: vec![Err(failure); channels] }
     }
 }
 

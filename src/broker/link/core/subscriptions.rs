@@ -2,7 +2,7 @@
 
 use super::super::count_channel;
 use super::super::follower::Follower;
-use super::super::hub_set::HubSet;
+use super::super::hubs::HubSet;
 use super::{Channel, LinkCore, LinkSubscription};
 use crate::broker::{Cut, HubEvent, HubId, RequestId, SubscribeAck};
 use protocol::channel::ChannelName;
@@ -56,7 +56,7 @@ impl LinkCore {
             }
         }
         if !answers.is_empty() {
-            self.notify(hub, HubEvent::Subscribed(answers));
+            self.inboxes.notify(hub, HubEvent::Subscribed(answers));
         }
     }
 
@@ -150,11 +150,14 @@ impl LinkCore {
         for name in batch.subscribe {
             let Some(channel) = self.channels.get_mut(&name) else { continue };
             channel.subscription = LinkSubscription::Subscribed;
+            // The tail shows whether messages were missed. It is read also without a hub: one may subscribe again before
+            // the link unsubscribes.
+            if let Follower::Repairing(repair) = &channel.follower {
+                self.repairs.tails.push_back((name.clone(), repair.number()));
+            }
             if channel.hubs.is_empty() {
                 self.mark_dirty(&name);
             }
-            // Also without a hub: one may subscribe again before the link unsubscribes.
-            self.ask_for_tail(&name);
         }
         for name in batch.unsubscribe {
             let number = self.next_number();
@@ -187,7 +190,7 @@ impl LinkCore {
         }
         for PendingAck { hub, request, .. } in answered {
             let ack = SubscribeAck { channel: name.clone(), request, cut };
-            self.notify(hub, HubEvent::Subscribed(vec![ack]));
+            self.inboxes.notify(hub, HubEvent::Subscribed(vec![ack]));
         }
     }
 }

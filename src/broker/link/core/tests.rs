@@ -5,8 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::super::follower::TailRead;
+use super::super::reads::PageReader;
 use super::gaps::GAP_INTERVAL;
-use super::history::PageWork;
 use super::*;
 use crate::broker::{Cut, InboxFull, RecoveryLimits, RequestId, SubscribeAck};
 use protocol::history::{Entry, Page, Tail};
@@ -157,17 +158,15 @@ impl Link {
             HistoryWork::Tails(channels) => {
                 let tail = |(channel, _): &(ChannelName, u64)| match server.is_unreadable {
                     true => Err(ReadFailure::Data),
-                    false => Ok(server.tail(channel)),
+                    false => Ok(TailRead { tail: server.tail(channel), now_ms: NOW_MS, whole_since_ms: 0 }),
                 };
                 let tails = channels.iter().map(tail).collect();
-                let read = TailsRead { now_ms: NOW_MS, whole_since_ms: 0, tails };
-                self.core.on_stream_tails(channels, read, self.now);
+                self.core.on_stream_tails(channels, tails, self.now);
             }
             HistoryWork::Page(work) => {
-                let (channel, since, max_entries) = work.query();
                 let page = match server.is_unreadable {
                     true => Err(ReadFailure::Data),
-                    false => Ok(server.page(channel, since, max_entries)),
+                    false => Ok(server.page(&work.channel, work.since, work.max_entries)),
                 };
                 self.core.on_page(work, page, self.now);
             }

@@ -65,9 +65,14 @@ fn offsets(done: &ReadDone) -> Vec<u64> {
     recovered.publications.iter().map(offset).collect()
 }
 
+fn job(page: &PageWork) -> usize {
+    let PageReader::Client(job) = page.reader else { panic!("a repair: {page:?}") };
+    job
+}
+
 fn assert_empty(reads: &mut ClientReads) {
     assert!(reads.next().is_none());
-    assert!(reads.jobs.is_empty() && reads.by_key.is_empty());
+    assert!(reads.jobs.is_empty() && reads.by_key.is_empty() && reads.by_reader.is_empty());
     assert!(reads.queues.is_empty() && reads.turns.is_empty());
     assert!(reads.begun.is_empty());
     assert_eq!((reads.in_flight_bytes, reads.begun_bytes), (0, 0));
@@ -82,7 +87,7 @@ fn equal_reads_are_made_once_and_answered_to_all() {
     assert!(reads.next().is_none(), "once");
     // Also one that comes while it is on its way.
     assert!(reads.add(OTHER, request(7, "room:1")).is_none());
-    let done = reads.on_page(first.job, &page(2..=5)).unwrap();
+    let done = reads.on_page(job(&first), &page(2..=5)).unwrap();
     assert_eq!(done.readers, [(HUB, 1), (HUB, 2), (OTHER, 1), (OTHER, 7)]);
     assert_eq!(offsets(&done), [2, 3, 4, 5]);
     assert_empty(&mut reads);
@@ -115,10 +120,10 @@ fn users_take_turns() {
 fn what_has_begun_is_read_on_before_others_begin() {
     let mut reads = with([request_of(1, "user:1", "room:1"), request_of(2, "user:2", "room:2")]);
     let first = reads.next().unwrap();
-    assert!(reads.on_page(first.job, &page(2..=3)).is_none());
+    assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
     let second = reads.next().unwrap();
-    assert_eq!((second.job, second.since, second.max_entries), (first.job, at(3), 2));
-    assert_eq!(offsets(&reads.on_page(second.job, &page(4..=6)).unwrap()), [2, 3, 4, 5]);
+    assert_eq!((job(&second), second.since, second.max_entries), (job(&first), at(3), 2));
+    assert_eq!(offsets(&reads.on_page(job(&second), &page(4..=6)).unwrap()), [2, 3, 4, 5]);
     assert_eq!(reads.next().unwrap().channel.as_str(), "room:2");
 }
 
@@ -132,10 +137,10 @@ fn what_all_recoveries_gather_is_bounded() {
     }
     let [first, second] = [reads.next(), reads.next()].map(Option::unwrap);
     assert!(reads.next().is_none(), "two may fill it");
-    assert!(reads.on_page(first.job, &page(2..=3)).is_none());
-    assert_eq!(reads.next().unwrap().job, first.job);
+    assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
+    assert_eq!(job(&reads.next().unwrap()), job(&first));
     assert!(reads.next().is_none());
-    assert!(reads.on_page(second.job, &page(2..=5)).is_some());
+    assert!(reads.on_page(job(&second), &page(2..=5)).is_some());
     assert_eq!(next_channels(&mut reads), ["room:2"]);
 }
 
@@ -152,9 +157,9 @@ fn bytes_in_flight_are_bounded() {
     let pages: Vec<_> = std::iter::from_fn(|| reads.next()).collect();
     assert_eq!(pages.len(), 2);
     assert!(pages.iter().all(|page| page.max_entries == 4));
-    assert!(reads.on_page(pages[0].job, &page(2..=5)).is_some());
+    assert!(reads.on_page(job(&pages[0]), &page(2..=5)).is_some());
     assert_eq!(next_channels(&mut reads), ["room:2"], "one has come, one more is read");
-    assert!(reads.on_unreadable(pages[1].job).is_some());
+    assert!(reads.on_unreadable(job(&pages[1])).is_some());
     assert_eq!(next_channels(&mut reads), ["room:3"]);
 }
 
@@ -167,20 +172,20 @@ fn one_page_that_is_longer_than_the_bound_is_read_alone() {
     let first = reads.next().unwrap();
     assert_eq!(first.max_entries, 1);
     assert!(reads.next().is_none());
-    reads.retry(first.job, first.max_entries);
+    reads.retry(job(&first), first.max_entries);
     assert_eq!(next_channels(&mut reads).len(), 1);
 }
 
 #[test]
 fn a_cancelled_read_is_not_made() {
     let mut reads = with([request(1, "room:1"), request(2, "room:2"), request(3, "room:2")]);
-    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
-    reads.cancel(HUB, 2, (&channel("room:2"), at(1), at(5)));
-    reads.cancel(OTHER, 3, (&channel("room:2"), at(1), at(5)));
-    reads.cancel(HUB, 9, (&channel("room:9"), at(1), at(5)));
+    reads.cancel((HUB, 1));
+    reads.cancel((HUB, 2));
+    reads.cancel((OTHER, 3));
+    reads.cancel((HUB, 9));
     let next = reads.next().unwrap();
     assert_eq!(next.channel.as_str(), "room:2", "somebody still waits for it");
-    let done = reads.on_page(next.job, &page(2..=5)).unwrap();
+    let done = reads.on_page(job(&next), &page(2..=5)).unwrap();
     assert_eq!(done.readers, [(HUB, 3)]);
     assert_empty(&mut reads);
 }
@@ -189,8 +194,8 @@ fn a_cancelled_read_is_not_made() {
 fn a_read_that_is_cancelled_on_its_way_is_not_read_on() {
     let mut reads = with([request(1, "room:1")]);
     let first = reads.next().unwrap();
-    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
-    assert!(reads.on_page(first.job, &page(2..=3)).is_none());
+    reads.cancel((HUB, 1));
+    assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
     assert_empty(&mut reads);
 }
 
@@ -199,23 +204,24 @@ fn cancelled_reads_take_no_memory_while_nobody_has_a_turn() {
     let mut reads = with([request(1, "room:1")]);
     for read in 2..100 {
         assert!(reads.add(HUB, request(read, &format!("room:{read}"))).is_none());
-        reads.cancel(HUB, read, (&channel(&format!("room:{read}")), at(1), at(5)));
+        reads.cancel((HUB, read));
     }
-    assert_eq!((reads.jobs.len(), reads.by_key.len(), reads.turns.len()), (1, 1, 1));
-    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
+    assert_eq!((reads.jobs.len(), reads.by_key.len(), reads.by_reader.len()), (1, 1, 1));
+    assert_eq!(reads.turns.len(), 1);
+    reads.cancel((HUB, 1));
     assert!(reads.add(HUB, request(1, "room:1")).is_none());
     let next = reads.next().unwrap();
-    assert_eq!(offsets(&reads.on_page(next.job, &page(2..=5)).unwrap()), [2, 3, 4, 5]);
+    assert_eq!(offsets(&reads.on_page(job(&next), &page(2..=5)).unwrap()), [2, 3, 4, 5]);
     assert_empty(&mut reads);
 }
 
 #[test]
 fn a_cancelled_read_that_is_asked_for_again_is_made() {
     let mut reads = with([request(1, "room:1")]);
-    reads.cancel(HUB, 1, (&channel("room:1"), at(1), at(5)));
+    reads.cancel((HUB, 1));
     assert!(reads.add(HUB, request(2, "room:1")).is_none());
     let next = reads.next().unwrap();
-    assert_eq!(reads.on_page(next.job, &page(2..=5)).unwrap().readers, [(HUB, 2)]);
+    assert_eq!(reads.on_page(job(&next), &page(2..=5)).unwrap().readers, [(HUB, 2)]);
     assert_empty(&mut reads);
 }
 
@@ -232,7 +238,7 @@ fn too_much_by_arithmetic_is_answered_without_a_read() {
 fn a_history_that_does_not_continue_is_answered_to_all() {
     let mut reads = with([request(1, "room:1"), request(2, "room:1")]);
     let first = reads.next().unwrap();
-    let done = reads.on_page(first.job, &page(3..=5)).unwrap();
+    let done = reads.on_page(job(&first), &page(3..=5)).unwrap();
     assert_eq!(done.readers.len(), 2);
     assert_eq!(done.outcome.err(), Some(NotRecovered::Lost));
     assert_empty(&mut reads);
@@ -242,7 +248,7 @@ fn a_history_that_does_not_continue_is_answered_to_all() {
 fn a_data_failure_answers_all_readers_as_unreadable() {
     let mut reads = with([request(1, "room:1"), request(2, "room:1")]);
     let first = reads.next().unwrap();
-    let done = reads.on_unreadable(first.job).unwrap();
+    let done = reads.on_unreadable(job(&first)).unwrap();
     assert_eq!(done.readers, [(HUB, 1), (HUB, 2)]);
     assert_eq!(done.outcome.err(), Some(NotRecovered::Unreadable));
     assert_empty(&mut reads);
@@ -252,15 +258,15 @@ fn a_data_failure_answers_all_readers_as_unreadable() {
 fn a_page_that_does_not_come_is_asked_for_again() {
     let mut reads = with([request(1, "room:1")]);
     let first = reads.next().unwrap();
-    assert!(reads.on_page(first.job, &page(2..=3)).is_none());
+    assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
     let second = reads.next().unwrap();
-    reads.retry(second.job, second.max_entries);
+    reads.retry(job(&second), second.max_entries);
     assert_eq!(
         reads.next(),
-        Some(ClientPage { max_entries: 1, ..second.clone() }),
+        Some(PageWork { max_entries: 1, ..second.clone() }),
         "from where it was, for fewer"
     );
-    assert_eq!(offsets(&reads.on_page(second.job, &page(4..=5)).unwrap()), [2, 3, 4, 5]);
+    assert_eq!(offsets(&reads.on_page(job(&second), &page(4..=5)).unwrap()), [2, 3, 4, 5]);
     assert_empty(&mut reads);
 }
 
@@ -274,6 +280,6 @@ fn a_lost_link_asks_again_for_pages_on_their_way() {
     channels.sort_unstable();
     assert_eq!(channels, ["room:1", "room:2", "room:3"], "each once");
     for page_of in first {
-        assert!(reads.on_page(page_of.job, &page(2..=5)).is_some());
+        assert!(reads.on_page(job(&page_of), &page(2..=5)).is_some());
     }
 }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::super::super::HistoryOptions;
-use super::super::dataset::mark;
+use super::super::dataset::{mark, marked};
 use super::super::function;
 use super::super::known_dataset::Dataset;
 use super::*;
@@ -45,13 +45,17 @@ impl Redis {
 
     /// Marks the data as a process does that has done it before.
     pub(in super::super) async fn mark(&mut self) -> Dataset {
-        mark(&mut self.commands, &self.options, false).await.unwrap()
+        self.call_mark(false).await
     }
 
     /// Marks the data as a process does that has just started, with this history TTL.
     pub(in super::super) async fn start_process(&mut self, ttl: Duration) -> Dataset {
         self.options.history.ttl = ttl;
-        mark(&mut self.commands, &self.options, true).await.unwrap()
+        self.call_mark(true).await
+    }
+
+    async fn call_mark(&mut self, is_first: bool) -> Dataset {
+        marked(mark(&self.options, is_first).query_async(&mut self.commands).await.unwrap()).unwrap()
     }
 
     pub(in super::super) async fn run(&mut self, command: &str) {
@@ -128,11 +132,11 @@ async fn tails_are_read_in_one_go_and_one_bad_key_harms_no_other() {
     let keys = [1, 2, 3, 4].map(|room| format!("gateway:room:{room}"));
     let found = tails(&mut redis.commands, &redis.options, &keys).await.unwrap();
     let at = |text| Tail::At(Position::parse(text).unwrap());
-    let told: Vec<_> = found.tails.iter().map(|tail| tail.as_ref().ok().copied()).collect();
+    let told: Vec<_> = found.iter().map(|read| read.as_ref().ok().map(|read| read.tail)).collect();
     assert_eq!(told, [Some(at("1000-42")), None, Some(Tail::Nothing), Some(at("2000-1"))]);
-    assert!(matches!(found.tails[1], Err(ReadError::Data(_))));
-    assert!(found.now_ms > 1_700_000_000_000);
-    assert!(tails(&mut redis.commands, &redis.options, &[]).await.unwrap().tails.is_empty());
+    assert!(matches!(found[1], Err(ReadError::Data(_))));
+    assert!(found[0].as_ref().unwrap().now_ms > 1_700_000_000_000);
+    assert!(tails(&mut redis.commands, &redis.options, &[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -167,7 +171,7 @@ async fn fields_of_any_bytes_are_read() {
     let page = redis.page("1-0", 10).await;
     assert_eq!(page.entries[0].publication.as_ref().unwrap().message().get(), "1");
     let found = tails(&mut redis.commands, &redis.options, &["gateway:room:1".into()]).await.unwrap();
-    assert_eq!(found.tails[0].as_ref().ok(), Some(&Tail::At(Position::parse("1000-1").unwrap())));
+    assert_eq!(found[0].as_ref().unwrap().tail, Tail::At(Position::parse("1000-1").unwrap()));
 }
 
 #[tokio::test]

@@ -152,7 +152,7 @@ fn leaving_cancels_reads() {
     for is_whole_session in [false, true] {
         let (mut hub, sink, read) = reading();
         let lines = if is_whole_session { hub.leaves(1) } else { hub.unsubscribes(1, "room:7") };
-        assert!(lines.contains(&format!("cancel {read}: room:7 from 9-1 to 9-3")), "{lines:?}");
+        assert!(lines.contains(&format!("cancel {read}")), "{lines:?}");
         assert!(lines.iter().any(|line| line.starts_with("leave") && line.ends_with("room:7")), "{lines:?}");
         assert_eq!(hub.is_read(read, "room:7", &[2, 3], 10), [""; 0]);
         assert!(hub.core.reads.is_empty());

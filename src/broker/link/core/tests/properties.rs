@@ -168,7 +168,7 @@ impl World {
     fn fail_read(&mut self) {
         match self.reads.pop_front() {
             Some((HistoryWork::Tails(channels), _)) => {
-                let read = TailsRead::failed(ReadFailure::Later, channels.len());
+                let read = vec![Err(ReadFailure::Later); channels.len()];
                 self.link.core.on_stream_tails(channels, read, self.link.now);
             }
             Some((HistoryWork::Page(page), _)) => {

@@ -90,7 +90,7 @@ fn a_skipped_position_is_read_page_by_page() {
     // The messages of the first page are short.
     for (since, max_entries) in [(1, 2), (3, 8)] {
         let Some(HistoryWork::Page(page)) = link.read() else { panic!("no page from {since} on") };
-        assert_eq!(page.query(), (&name("room:1"), at(since), max_entries));
+        assert_eq!((page.channel, page.since, page.max_entries), (name("room:1"), at(since), max_entries));
     }
     assert_eq!(link.told(A), (2..=7).map(|offset| format!("room:1 9-{offset}")).collect::<Vec<_>>());
     assert!(link.read().is_none() && link.core.is_complete());
@@ -103,7 +103,7 @@ fn what_was_not_read_is_read_again() {
     link.core.subscribe(A, 1, names(["room:1"]), false);
     link.batch(512);
     let Some(HistoryWork::Tails(channels)) = link.core.next_read() else { panic!("no end is asked for") };
-    link.core.on_stream_tails(channels, TailsRead::failed(ReadFailure::Later, 1), link.now);
+    link.core.on_stream_tails(channels, vec![Err(ReadFailure::Later)], link.now);
     link.run();
     link.publishes("room:1", false);
     link.publishes("room:1", true);
@@ -145,8 +145,12 @@ fn repairs_are_read_before_what_clients_have_missed() {
     link.publishes("room:1", true);
     link.core.verify(&name("room:1"));
     let reads: Vec<_> = std::iter::from_fn(|| link.read()).collect();
-    assert!(matches!(reads[0], HistoryWork::Page(PageWork::Repair { .. })), "{reads:?}");
-    assert!(matches!(reads[1], HistoryWork::Page(PageWork::Client(_))), "{reads:?}");
+    let reader = |work: &HistoryWork| match work {
+        HistoryWork::Page(page) => Some(page.reader),
+        HistoryWork::Tails(_) => None,
+    };
+    assert!(matches!(reader(&reads[0]), Some(PageReader::Repair(_))), "{reads:?}");
+    assert!(matches!(reader(&reads[1]), Some(PageReader::Client(_))), "{reads:?}");
     assert_eq!(link.told(A), ["room:1 9-1", "room:1 9-2", "read 7: lost"]);
 }
 
@@ -162,7 +166,7 @@ fn a_read_is_answered_to_its_hubs_and_survives_the_link() {
     link.core.read(A, request(7, "room:1"));
     link.core.read(B, request(8, "room:1"));
     link.core.read(B, request(9, "room:2"));
-    link.core.cancel(B, 9, (&name("room:2"), at(1), at(3)));
+    link.core.cancel(B, 9);
     assert!(link.core.next_read().is_some());
     link.core.disconnected();
     assert!(link.core.next_read().is_none());

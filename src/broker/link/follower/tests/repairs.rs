@@ -207,7 +207,7 @@ fn a_ring_holds_so_many_messages_and_no_more() {
     let mut channel = Channel::at("1000-41");
     channel.verify();
     channel.asks();
-    for offset in 0..repair::MAX_RING as u64 {
+    for offset in 0..ring::MAX_RING as u64 {
         channel.comes(Some(&format!("1000-{}", 42 + offset)));
     }
     assert_eq!(channel.dropped, 0);

@@ -1,0 +1,116 @@
+//! The hubs of a broker: their inboxes, and small sets of them.
+
+use std::sync::Arc;
+
+use crate::broker::{HubEvent, HubId, Inbox};
+use crate::metrics::Metrics;
+use protocol::channel::ChannelName;
+use protocol::event::GapReason;
+use protocol::position::Position;
+use protocol::publication::Publication;
+
+/// The inboxes of all hubs.
+pub(crate) struct Inboxes {
+    inboxes: Vec<Arc<dyn Inbox>>,
+    metrics: Metrics,
+}
+
+impl Inboxes {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self { inboxes: Vec::new(), metrics: metrics.clone() }
+    }
+
+    /// Adds a hub. `is_up`: whether the link is up.
+    pub(crate) fn attach(&mut self, inbox: Arc<dyn Inbox>, is_up: bool) -> HubId {
+        self.inboxes.push(inbox);
+        let hub = HubId::of_index(self.inboxes.len() - 1);
+        self.notify(hub, HubEvent::Link { is_up });
+        hub
+    }
+
+    pub(crate) fn notify(&self, hub: HubId, event: HubEvent) {
+        if let Some(inbox) = self.inboxes.get(hub.index()) {
+            // Only a publication may be refused.
+            let _ = inbox.offer(event);
+        }
+    }
+
+    pub(crate) fn notify_link(&self, is_up: bool) {
+        for inbox in &self.inboxes {
+            let _ = inbox.offer(HubEvent::Link { is_up });
+        }
+    }
+
+    pub(crate) fn notify_gap(
+        &self,
+        hubs: &HubSet,
+        channel: &ChannelName,
+        reason: GapReason,
+        position: Option<Position>,
+    ) {
+        Metrics::count(&self.metrics.gaps, reason.label());
+        for hub in hubs.as_slice() {
+            self.notify(*hub, HubEvent::Gap { channel: channel.clone(), reason, position });
+        }
+    }
+
+    /// Offers a publication to the hubs of its channel.
+    pub(crate) fn offer(&self, hubs: &HubSet, publication: &Arc<Publication>) {
+        for inbox in hubs.as_slice().iter().filter_map(|hub| self.inboxes.get(hub.index())) {
+            if inbox.offer(HubEvent::Publication(Arc::clone(publication))).is_err() {
+                Metrics::count(&self.metrics.publications_dropped, "hub_inbox_full");
+            }
+        }
+    }
+}
+
+/// The hubs that want a channel. Most channels have one hub, which takes no allocation.
+pub(crate) enum HubSet {
+    One(HubId),
+    /// None, two or more.
+    Several(Box<[HubId]>),
+}
+
+impl HubSet {
+    pub(crate) fn none() -> Self {
+        Self::Several(Box::default())
+    }
+
+    pub(crate) fn as_slice(&self) -> &[HubId] {
+        match self {
+            Self::One(hub) => std::slice::from_ref(hub),
+            Self::Several(hubs) => hubs,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    pub(crate) fn add(&mut self, hub: HubId) {
+        let hubs = self.as_slice();
+        if !hubs.contains(&hub) {
+            *self = hubs.iter().copied().chain([hub]).collect();
+        }
+    }
+
+    /// Returns whether the hub was in the set.
+    pub(crate) fn remove(&mut self, hub: HubId) -> bool {
+        let hubs = self.as_slice();
+        let found = hubs.contains(&hub);
+        if found {
+            *self = hubs.iter().copied().filter(|other| *other != hub).collect();
+        }
+        found
+    }
+}
+
+impl FromIterator<HubId> for HubSet {
+    fn from_iter<I: IntoIterator<Item = HubId>>(hubs: I) -> Self {
+        let hubs: Box<[HubId]> = hubs.into_iter().collect();
+        match *hubs {
+            [hub] => Self::One(hub),
+            _ => Self::Several(hubs),
+        }
+    }
+}
