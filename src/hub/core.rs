@@ -12,7 +12,7 @@ use super::fanout::{FanoutScheduler, TURN_BYTES};
 use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
-use super::registry::{ArrivalNumber, DeliveryOutcome, FrameSink, Receiver, Registry, SessionKey, Vacated};
+use super::registry::{DeliveryOutcome, FrameSink, Receiver, Registry, SessionKey, Vacated};
 use crate::broker::{HistoryRequest, HubEvent, ReadId, RecoveryLimits, RequestId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -90,7 +90,7 @@ pub struct HubCore<S> {
     sessions: HashMap<SessionId, SessionKey>,
     requests: PendingRequests,
     /// The subscription of each read.
-    reads: HashMap<ReadId, (SessionKey, ChannelName, ArrivalNumber)>,
+    reads: HashMap<ReadId, (SessionKey, ChannelName)>,
     fanouts: FanoutScheduler<S>,
     inbox: Arc<InboxBudget>,
     metrics: Metrics,
@@ -253,7 +253,7 @@ impl<S: FrameSink> HubCore<S> {
             self.registry.deliver(&publication, |weight| fanouts.should_defer(publication.channel(), weight));
         self.count(delivery);
         if delivery.moved_cuts {
-            self.settle_channel(publication.channel(), actions);
+            self.cut_moved(publication.channel(), actions);
         }
         let Some(receivers) = receivers else { return self.inbox.release(bytes) };
         // The list of receivers counts against the same limit.

@@ -179,14 +179,14 @@ impl<S: FrameSink> Registry<S> {
         self.subscriber_mut(session, channel)?.pending.as_deref_mut()
     }
 
-    /// The sessions whose subscriptions to a channel are not live.
-    pub fn waiting(&self, channel: &ChannelName) -> Vec<SessionKey> {
-        let subscribers = self.channels.get(channel).map_or(&[][..], |entry| &entry.subscribers);
-        subscribers
-            .iter()
-            .filter(|subscriber| subscriber.pending.is_some())
-            .map(|subscriber| subscriber.session)
-            .collect()
+    /// The subscriptions to a channel that are not live, with their sessions.
+    pub fn pending_on(
+        &mut self,
+        channel: &ChannelName,
+    ) -> impl Iterator<Item = (SessionKey, &mut PendingSubscription)> {
+        let subscribers = self.channels.get_mut(channel).map(|entry| entry.subscribers.iter_mut());
+        let subscribers = subscribers.into_iter().flatten();
+        subscribers.filter_map(|one| Some((one.session, one.pending.as_deref_mut()?)))
     }
 
     /// Makes a subscription live: delivers the publications that it held, in order. Later ones are delivered directly.

@@ -77,11 +77,9 @@ impl RegistryFixture {
     fn confirms(&mut self, name: &str, cut: Option<Position>) {
         let name = channel(name);
         self.registry.confirm(&name, cut);
-        for session in self.registry.waiting(&name) {
-            let pending = self.registry.pending(session, &name).filter(|pending| pending.is_waiting());
-            if let (Some(pending), Some(cut)) = (pending, cut) {
-                pending.set_cut(cut, false);
-            }
+        let waiting = self.registry.pending_on(&name).filter(|(_, pending)| pending.is_waiting());
+        if let Some(cut) = cut {
+            waiting.for_each(|(_, pending)| pending.set_cut(cut, false));
         }
     }
 

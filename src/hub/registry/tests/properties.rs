@@ -86,11 +86,7 @@ impl Modelled {
             Step::Confirm(room) => {
                 self.registry.confirm(&name(room), Some(START));
                 // As the hub does with an answer of the broker.
-                for session in self.registry.waiting(&name(room)) {
-                    if let Some(pending) = self.registry.pending(session, &name(room)) {
-                        pending.set_cut(START, false);
-                    }
-                }
+                self.registry.pending_on(&name(room)).for_each(|(_, pending)| pending.set_cut(START, false));
                 self.confirmed.insert(room);
             }
             Step::Tell(session, room) => {
