@@ -202,11 +202,11 @@ fn the_last_subscriber_takes_the_index_of_one_that_leaves() {
         assert_eq!(fixture.registry.leave(session).len(), 2);
         for (session, _) in [1, 3].map(|index| &sessions[index]) {
             let indexes: Vec<_> = fixture.registry.sessions[session.index()]
-                .memberships
+                .subscriptions
                 .iter()
-                .map(|membership| {
-                    let subscribers = &fixture.registry.channels[&membership.channel].subscribers;
-                    subscribers[membership.index as usize].session
+                .map(|subscription| {
+                    let subscribers = &fixture.registry.channels[&subscription.channel].subscribers;
+                    subscribers[subscription.index as usize].session
                 })
                 .collect();
             assert_eq!(indexes, [*session; 2]);
