@@ -79,23 +79,6 @@ impl Hub {
         }
     }
 
-    /// Passes an input to the core and performs the resulting actions.
-    fn on(&mut self, input: HubInput, context: &mut Context<Self>) {
-        let left = match &input {
-            HubInput::Leave { session } => self.core.key(*session),
-            _ => None,
-        };
-        let mut actions = std::mem::take(&mut self.actions);
-        self.core.on(Instant::now(), input, &mut actions);
-        actions.drain(..).for_each(|action| self.perform(action));
-        self.actions = actions;
-        if let Some(recipient) = left.and_then(|session| self.recipients.get_mut(session.index())) {
-            *recipient = None;
-        }
-        self.schedule_turn(context);
-        self.arm_deadline(context);
-    }
-
     fn perform(&mut self, action: HubAction) {
         match action {
             HubAction::Notify { session, event } => self.notify(session, event),
@@ -134,7 +117,7 @@ impl Hub {
         self.has_turn = true;
         context.spawn(yield_now().into_actor(self).map(|(), hub, context| {
             hub.has_turn = false;
-            hub.on(HubInput::FanoutTurn, context);
+            hub.handle(HubInput::FanoutTurn, context);
         }));
     }
 
@@ -144,7 +127,7 @@ impl Hub {
         self.deadline = Some(deadline);
         context.run_later(deadline.saturating_duration_since(Instant::now()), |hub, context| {
             hub.deadline = None;
-            hub.on(HubInput::DeadlinePassed, context);
+            hub.handle(HubInput::DeadlinePassed, context);
         });
     }
 }
@@ -156,8 +139,20 @@ impl Actor for Hub {
 impl Handler<HubInput> for Hub {
     type Result = ();
 
+    /// Passes an input to the core and performs the resulting actions.
     fn handle(&mut self, input: HubInput, context: &mut Self::Context) {
-        self.on(input, context);
+        if let HubInput::Leave { session } = &input
+            && let Some(session) = self.core.key(*session)
+            && let Some(recipient) = self.recipients.get_mut(session.index())
+        {
+            *recipient = None;
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.on(Instant::now(), input, &mut actions);
+        actions.drain(..).for_each(|action| self.perform(action));
+        self.actions = actions;
+        self.schedule_turn(context);
+        self.arm_deadline(context);
     }
 }
 
