@@ -1,7 +1,7 @@
 //! The actor of a hub: it performs what its core decides, and nothing else.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
@@ -13,7 +13,6 @@ use super::core::{HubAction, HubCore, HubRules};
 use super::drain::Draining;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
-use super::opened::Opened;
 use super::registry::{FrameSink, SessionKey};
 use crate::broker::{Broker, HubId};
 use crate::metrics::Metrics;
@@ -54,6 +53,24 @@ pub struct HubLimits {
 pub(super) struct Connected {
     recipient: Recipient<SessionEvent>,
     pub(super) opened: Opened,
+}
+
+/// When a session was opened, in tenths of a second since its hub was started: four bytes hold 13 years, and an
+/// `Instant` for each session would take more memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened(u32);
+
+impl Opened {
+    const TENTH: Duration = Duration::from_millis(100);
+
+    pub(super) fn new(at: Instant, started: Instant) -> Self {
+        let tenths = at.saturating_duration_since(started).as_millis() / Self::TENTH.as_millis();
+        Self(u32::try_from(tenths).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn age(self, started: Instant, now: Instant) -> Duration {
+        now.saturating_duration_since(started).saturating_sub(Self::TENTH * self.0)
+    }
 }
 
 impl Hub {
@@ -205,6 +222,20 @@ impl Drop for AbortOnPanic {
             log::error!("a hub panicked; the process ends, because its sessions would receive nothing");
             // EX_SOFTWARE in sysexits.h.
             std::process::exit(70);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_true_to_a_tenth_of_a_second() {
+        let started = Instant::now();
+        let at = |ms| started + Duration::from_millis(ms);
+        for (opened, now, age) in [(0, 0, 0), (1_250, 1_250, 50), (1_250, 61_200, 60_000), (500, 400, 0)] {
+            assert_eq!(Opened::new(at(opened), started).age(started, at(now)).as_millis(), age);
         }
     }
 }
