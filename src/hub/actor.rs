@@ -1,7 +1,7 @@
 //! The actor of a hub: it performs what its core decides, and nothing else.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::{
     Actor, ActorFutureExt as _, Addr, AsyncContext as _, Context, Handler, Recipient, WrapFuture as _,
@@ -13,7 +13,6 @@ use super::core::{HubAction, HubCore, HubRules};
 use super::drain::Draining;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
-use super::opened::Opened;
 use super::registry::{FrameSink, SessionKey};
 use crate::broker::{Broker, HubId};
 use crate::metrics::Metrics;
@@ -56,6 +55,24 @@ pub(super) struct Connected {
     pub(super) opened: Opened,
 }
 
+/// When a session was opened, in tenths of a second since its hub was started: four bytes hold 13 years, and an
+/// `Instant` for each session would take more memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened(u32);
+
+impl Opened {
+    const TENTH: Duration = Duration::from_millis(100);
+
+    pub(super) fn new(at: Instant, started: Instant) -> Self {
+        let tenths = at.saturating_duration_since(started).as_millis() / Self::TENTH.as_millis();
+        Self(u32::try_from(tenths).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn age(self, started: Instant, now: Instant) -> Duration {
+        now.saturating_duration_since(started).saturating_sub(Self::TENTH * self.0)
+    }
+}
+
 impl Hub {
     pub(super) fn new(
         context: &mut Context<Self>,
@@ -77,23 +94,6 @@ impl Hub {
             started: Instant::now(),
             _abort: AbortOnPanic,
         }
-    }
-
-    /// Passes an input to the core and performs the resulting actions.
-    fn on(&mut self, input: HubInput, context: &mut Context<Self>) {
-        let left = match &input {
-            HubInput::Leave { session } => self.core.key(*session),
-            _ => None,
-        };
-        let mut actions = std::mem::take(&mut self.actions);
-        self.core.on(Instant::now(), input, &mut actions);
-        actions.drain(..).for_each(|action| self.perform(action));
-        self.actions = actions;
-        if let Some(recipient) = left.and_then(|session| self.recipients.get_mut(session.index())) {
-            *recipient = None;
-        }
-        self.schedule_turn(context);
-        self.arm_deadline(context);
     }
 
     fn perform(&mut self, action: HubAction) {
@@ -132,7 +132,7 @@ impl Hub {
         self.has_turn = true;
         context.spawn(yield_now().into_actor(self).map(|(), hub, context| {
             hub.has_turn = false;
-            hub.on(HubInput::FanoutTurn, context);
+            hub.handle(HubInput::FanoutTurn, context);
         }));
     }
 
@@ -142,7 +142,7 @@ impl Hub {
         self.deadline = Some(deadline);
         context.run_later(deadline.saturating_duration_since(Instant::now()), |hub, context| {
             hub.deadline = None;
-            hub.on(HubInput::DeadlinePassed, context);
+            hub.handle(HubInput::DeadlinePassed, context);
         });
     }
 }
@@ -154,8 +154,20 @@ impl Actor for Hub {
 impl Handler<HubInput> for Hub {
     type Result = ();
 
+    /// Passes an input to the core and performs the resulting actions.
     fn handle(&mut self, input: HubInput, context: &mut Self::Context) {
-        self.on(input, context);
+        if let HubInput::Leave { session } = &input
+            && let Some(session) = self.core.key(*session)
+            && let Some(recipient) = self.recipients.get_mut(session.index())
+        {
+            *recipient = None;
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.on(Instant::now(), input, &mut actions);
+        actions.drain(..).for_each(|action| self.perform(action));
+        self.actions = actions;
+        self.schedule_turn(context);
+        self.arm_deadline(context);
     }
 }
 
@@ -208,6 +220,20 @@ impl Drop for AbortOnPanic {
             log::error!("a hub panicked; the process ends, because its sessions would receive nothing");
             // EX_SOFTWARE in sysexits.h.
             std::process::exit(70);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_true_to_a_tenth_of_a_second() {
+        let started = Instant::now();
+        let at = |ms| started + Duration::from_millis(ms);
+        for (opened, now, age) in [(0, 0, 0), (1_250, 1_250, 50), (1_250, 61_200, 60_000), (500, 400, 0)] {
+            assert_eq!(Opened::new(at(opened), started).age(started, at(now)).as_millis(), age);
         }
     }
 }

@@ -12,11 +12,10 @@ use super::fanout::{FanoutScheduler, TURN_BYTES};
 use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
-use super::registry::{ArrivalNumber, DeliveryOutcome, FrameSink, Receiver, Registry, SessionKey, Vacated};
+use super::registry::{DeliveryOutcome, FrameSink, Receiver, Registry, SessionKey, Vacated};
 use crate::broker::{HistoryRequest, HubEvent, ReadId, RecoveryLimits, RequestId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
-use protocol::conversation::Wanted;
 use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -81,7 +80,7 @@ pub struct HubCore<S> {
     sessions: HashMap<SessionId, SessionKey>,
     requests: PendingRequests,
     /// The subscription of each read.
-    reads: HashMap<ReadId, (SessionKey, ChannelName, ArrivalNumber)>,
+    reads: HashMap<ReadId, (SessionKey, ChannelName)>,
     fanouts: FanoutScheduler<S>,
     inbox: Arc<InboxBudget>,
     metrics: Metrics,
@@ -133,30 +132,47 @@ impl<S: FrameSink> HubCore<S> {
     pub fn on(&mut self, now: Instant, input: HubInput, actions: &mut Vec<HubAction>) {
         let before = self.registry.subscriptions();
         match input {
-            HubInput::Join { session, channels } => self.on_join(now, session, channels, actions),
-            HubInput::Subscribe { session, wanted } => self.on_subscribe(now, session, wanted, actions),
-            HubInput::Unsubscribe { session, channel, answer } => {
-                if let Some(session) = self.key(session) {
-                    let flushed = self.fanouts.flush(session, &channel);
-                    self.count(flushed);
-                    let vacated = self.registry.unsubscribe(session, &channel);
-                    self.registry.send(session, answer);
-                    vacated.into_iter().for_each(|vacated| self.on_vacated(vacated, actions));
-                }
+            HubInput::Broker(HubEvent::Publication(publication)) => {
+                return self.on_publication(publication, actions);
             }
-            HubInput::GoLive { session, channel } => {
-                if let Some(session) = self.key(session) {
-                    let delivered = match channel {
-                        Some(channel) => self.registry.go_live(session, &channel),
-                        None => self.registry.go_live_everywhere(session),
-                    };
-                    self.metrics.publications_delivered.inc_by(delivered);
-                }
+            HubInput::Broker(HubEvent::Subscribed(acks)) => {
+                return acks.into_iter().for_each(|ack| self.on_ack(ack, actions));
             }
-            HubInput::Leave { session } => self.on_leave(session, actions),
-            HubInput::Broker(event) => return self.on_broker(event, actions),
+            HubInput::Broker(HubEvent::Gap { channel, reason, position }) => {
+                return self.on_gap(channel, reason, position, actions);
+            }
+            HubInput::Broker(HubEvent::Link { is_up }) => return self.on_link(is_up, actions),
+            HubInput::Broker(HubEvent::HistoryRead { read, outcome }) => {
+                return self.on_read(read, outcome, actions);
+            }
             HubInput::FanoutTurn => return self.on_fanout_turn(),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
+            HubInput::Join { session, channels } => {
+                let Some(session) = self.key(session) else { return };
+                self.metrics.sessions.inc();
+                self.request(now, session, RequestKind::Join, channels, actions);
+            }
+            HubInput::Subscribe { session, wanted } => {
+                let Some(session) = self.key(session) else { return };
+                self.request(now, session, RequestKind::Subscribe, vec![wanted], actions);
+            }
+            HubInput::Unsubscribe { session, channel, answer } => {
+                let Some(session) = self.key(session) else { return };
+                let flushed = self.fanouts.flush(session, &channel);
+                self.count(flushed);
+                let vacated = self.registry.unsubscribe(session, &channel);
+                self.registry.send(session, answer);
+                vacated.into_iter().for_each(|vacated| self.on_vacated(vacated, actions));
+            }
+            HubInput::GoLive { session, channel } => {
+                let Some(session) = self.key(session) else { return };
+                let delivered = match channel {
+                    Some(channel) => self.registry.go_live(session, &channel),
+                    None => self.registry.go_live_everywhere(session),
+                };
+                self.metrics.publications_delivered.inc_by(delivered);
+            }
+            HubInput::Leave { session } => self.on_leave(session, actions),
         }
         self.metrics.subscriptions.inc_by(self.registry.subscriptions() as i64 - before as i64);
     }
@@ -169,29 +185,6 @@ impl<S: FrameSink> HubCore<S> {
     /// When [`HubInput::DeadlinePassed`] is due. An early input does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.requests.next_deadline()
-    }
-
-    fn on_join(
-        &mut self,
-        now: Instant,
-        session: SessionId,
-        channels: Vec<Wanted>,
-        actions: &mut Vec<HubAction>,
-    ) {
-        let Some(key) = self.key(session) else { return };
-        self.metrics.sessions.inc();
-        self.request(now, key, RequestKind::Join, channels, actions);
-    }
-
-    fn on_subscribe(
-        &mut self,
-        now: Instant,
-        session: SessionId,
-        wanted: Wanted,
-        actions: &mut Vec<HubAction>,
-    ) {
-        let Some(key) = self.key(session) else { return };
-        self.request(now, key, RequestKind::Subscribe, vec![wanted], actions);
     }
 
     fn on_leave(&mut self, session: SessionId, actions: &mut Vec<HubAction>) {
@@ -222,18 +215,10 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    fn on_broker(&mut self, event: HubEvent, actions: &mut Vec<HubAction>) {
-        match event {
-            HubEvent::Publication(publication) => self.on_publication(publication, actions),
-            HubEvent::Subscribed(acks) => acks.into_iter().for_each(|ack| self.on_ack(ack, actions)),
-            HubEvent::Gap { channel, reason, position } => self.on_gap(channel, reason, position, actions),
-            HubEvent::Link { is_up } => {
-                self.link_is_up = is_up;
-                if !is_up {
-                    self.answer_all(actions);
-                }
-            }
-            HubEvent::HistoryRead { read, outcome } => self.on_read(read, outcome, actions),
+    fn on_link(&mut self, is_up: bool, actions: &mut Vec<HubAction>) {
+        self.link_is_up = is_up;
+        if !is_up {
+            self.answer_all(actions);
         }
     }
 
@@ -244,7 +229,7 @@ impl<S: FrameSink> HubCore<S> {
             self.registry.deliver(&publication, |weight| fanouts.should_defer(publication.channel(), weight));
         self.count(delivery);
         if delivery.moved_cuts {
-            self.settle_channel(publication.channel(), actions);
+            self.cut_moved(publication.channel(), actions);
         }
         let Some(receivers) = receivers else { return self.inbox.release(bytes) };
         // The list of receivers counts against the same limit.

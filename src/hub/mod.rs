@@ -8,7 +8,7 @@
 //! - [`inbox`]: the queue from the broker to the hub, bounded in bytes.
 //! - [`core`]: the decisions of a hub, including how sessions recover what their clients have missed.
 //! - [`actor`]: performs them.
-//! - `drain`: when each session is closed during a drain; `opened`: the ages of sessions.
+//! - `drain`: when each session is closed during a drain.
 //! - [`admin`]: lists and ends sessions for operators.
 
 pub mod actor;
@@ -18,7 +18,6 @@ mod drain;
 mod fanout;
 pub mod inbox;
 pub mod messages;
-mod opened;
 #[cfg(test)]
 mod recorder;
 pub mod registry;

@@ -54,11 +54,11 @@ struct Session<S> {
     variant: Variant,
     /// Its channels, each with the session's index among the channel's subscribers, so that leaving needs no search among
     /// all subscribers.
-    memberships: Vec<Membership>,
+    subscriptions: Vec<Subscription>,
 }
 
 #[derive(Debug)]
-struct Membership {
+struct Subscription {
     channel: ChannelName,
     index: u32,
 }
@@ -113,8 +113,8 @@ impl<S: FrameSink> Registry<S> {
     /// Adds a session without subscriptions.
     pub fn connect(&mut self, variant: impl Into<Variant>, sink: S) -> SessionKey {
         // Most sessions only ever have two channels: their user's, and `all`.
-        let memberships = Vec::with_capacity(2);
-        SessionKey::of(self.sessions.insert(Session { sink, variant: variant.into(), memberships }))
+        let subscriptions = Vec::with_capacity(2);
+        SessionKey::of(self.sessions.insert(Session { sink, variant: variant.into(), subscriptions }))
     }
 
     /// Subscribes a session to a channel, not live yet, to continue from `since`. Returns `false` if it was subscribed
@@ -127,7 +127,7 @@ impl<S: FrameSink> Registry<S> {
         request: RequestId,
     ) -> bool {
         let Some(found) = self.sessions.get_mut(session.index()) else { return false };
-        if found.memberships.iter().any(|membership| membership.channel == *channel) {
+        if found.subscriptions.iter().any(|one| one.channel == *channel) {
             return false;
         }
         let (name, entry) = match self.channels.entry(channel.clone()) {
@@ -141,7 +141,7 @@ impl<S: FrameSink> Registry<S> {
         };
         self.arrivals += 1;
         let pending = PendingSubscription::new(self.arrivals, request, since, entry.cut());
-        found.memberships.push(Membership { channel: name, index: entry.subscribers.len() as u32 });
+        found.subscriptions.push(Subscription { channel: name, index: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             sink: found.sink.clone(),
             pending: Some(Box::new(pending)),
@@ -179,14 +179,14 @@ impl<S: FrameSink> Registry<S> {
         self.subscriber_mut(session, channel)?.pending.as_deref_mut()
     }
 
-    /// The sessions whose subscriptions to a channel are not live.
-    pub fn waiting(&self, channel: &ChannelName) -> Vec<SessionKey> {
-        let subscribers = self.channels.get(channel).map_or(&[][..], |entry| &entry.subscribers);
-        subscribers
-            .iter()
-            .filter(|subscriber| subscriber.pending.is_some())
-            .map(|subscriber| subscriber.session)
-            .collect()
+    /// The subscriptions to a channel that are not live, with their sessions.
+    pub fn pending_on(
+        &mut self,
+        channel: &ChannelName,
+    ) -> impl Iterator<Item = (SessionKey, &mut PendingSubscription)> {
+        let subscribers = self.channels.get_mut(channel).map(|entry| entry.subscribers.iter_mut());
+        let subscribers = subscribers.into_iter().flatten();
+        subscribers.filter_map(|one| Some((one.session, one.pending.as_deref_mut()?)))
     }
 
     /// Makes a subscription live: delivers the publications that it held, in order. Later ones are delivered directly.
@@ -240,9 +240,9 @@ impl<S: FrameSink> Registry<S> {
     /// Unsubscribes a session from a channel. `None` if it was not subscribed.
     pub fn unsubscribe(&mut self, session: SessionKey, channel: &ChannelName) -> Option<Vacated> {
         let found = self.sessions.get_mut(session.index())?;
-        let index = found.memberships.iter().position(|membership| membership.channel == *channel)?;
-        let membership = found.memberships.swap_remove(index);
-        self.vacate(membership)
+        let index = found.subscriptions.iter().position(|one| one.channel == *channel)?;
+        let subscription = found.subscriptions.swap_remove(index);
+        self.vacate(subscription)
     }
 
     /// Sends a prepared frame to one session, after all earlier frames.
@@ -256,7 +256,7 @@ impl<S: FrameSink> Registry<S> {
     /// Removes a session from all its channels.
     pub fn leave(&mut self, session: SessionKey) -> Vec<Vacated> {
         let Some(found) = self.sessions.try_remove(session.index()) else { return Vec::new() };
-        found.memberships.into_iter().filter_map(|membership| self.vacate(membership)).collect()
+        found.subscriptions.into_iter().filter_map(|subscription| self.vacate(subscription)).collect()
     }
 
     /// How many sessions there are.
@@ -271,12 +271,12 @@ impl<S: FrameSink> Registry<S> {
 
     fn subscriber_mut(&mut self, session: SessionKey, channel: &ChannelName) -> Option<&mut Subscriber<S>> {
         let found = self.sessions.get(session.index())?;
-        let membership = found.memberships.iter().find(|membership| membership.channel == *channel)?;
-        self.channels.get_mut(channel)?.subscribers.get_mut(membership.index as usize)
+        let subscription = found.subscriptions.iter().find(|one| one.channel == *channel)?;
+        self.channels.get_mut(channel)?.subscribers.get_mut(subscription.index as usize)
     }
 
     /// Frees an index among a channel's subscribers. The last subscriber moves there, and its session gets the new index.
-    fn vacate(&mut self, Membership { channel, index }: Membership) -> Option<Vacated> {
+    fn vacate(&mut self, Subscription { channel, index }: Subscription) -> Option<Vacated> {
         let entry = self.channels.get_mut(&channel)?;
         let left = entry.subscribers.swap_remove(index as usize);
         self.subscriptions -= 1;
@@ -285,7 +285,7 @@ impl<S: FrameSink> Registry<S> {
             self.channels.remove(&channel);
         } else if let Some(moved) = entry.subscribers.get(index as usize)
             && let Some(session) = self.sessions.get_mut(moved.session.index())
-            && let Some(theirs) = session.memberships.iter_mut().find(|theirs| theirs.channel == channel)
+            && let Some(theirs) = session.subscriptions.iter_mut().find(|theirs| theirs.channel == channel)
         {
             theirs.index = index;
         }

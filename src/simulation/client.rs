@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::judge::Judge;
+use super::checker::Checker;
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::FrameSink;
 use protocol::SessionId;
@@ -17,7 +17,7 @@ use protocol::position::Position;
 
 /// One client; channels go by their numbers.
 pub(super) struct Client {
-    pub(super) judges: Vec<Judge>,
+    pub(super) checkers: Vec<Checker>,
     /// The channels that it is on, or wants to be on.
     pub(super) wants: Vec<bool>,
     /// Where it has said that it leaves and has no answer.
@@ -138,7 +138,7 @@ fn request(channel: &str, since: Option<Position>) -> String {
 impl Client {
     pub(super) fn new(channels: usize) -> Self {
         Self {
-            judges: (0..channels).map(|_| Judge::default()).collect(),
+            checkers: (0..channels).map(|_| Checker::default()).collect(),
             wants: vec![true; channels],
             is_leaving: vec![false; channels],
             session: None,
@@ -148,13 +148,13 @@ impl Client {
     pub(super) fn identify(&self, names: &[String]) -> String {
         let channels: Vec<_> = (0..names.len())
             .filter(|channel| self.wants[*channel])
-            .map(|channel| format!("{{{}}}", request(&names[channel], self.judges[channel].position)))
+            .map(|channel| format!("{{{}}}", request(&names[channel], self.checkers[channel].position)))
             .collect();
         format!(r#"{{"op":1,"token":"t","channels":[{}]}}"#, channels.join(","))
     }
 
     pub(super) fn subscribe(&self, channel: usize, name: &str) -> String {
-        format!(r#"{{"op":4,{}}}"#, request(name, self.judges[channel].position))
+        format!(r#"{{"op":4,{}}}"#, request(name, self.checkers[channel].position))
     }
 
     pub(super) fn unsubscribe(name: &str) -> String {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use super::plan::Sabotage;
+use super::plan::PlantedBug;
 use super::redis::Server;
 use crate::broker::link::{HistoryWork, PageReader, PageWork, ReadFailure, SubscriptionBatch};
 use protocol::channel::ChannelName;
@@ -68,7 +68,12 @@ impl Read {
     }
 
     /// The server carries it out, or a part of it, if nothing fails.
-    pub(super) fn execute(&mut self, server: &mut Server, failure: Option<ReadFailure>, sabotage: Sabotage) {
+    pub(super) fn execute(
+        &mut self,
+        server: &mut Server,
+        failure: Option<ReadFailure>,
+        planted_bug: PlantedBug,
+    ) {
         match self {
             Self::Tails { now_ms: now_ms @ None, .. } => *now_ms = Some(server.clock_ms),
             Self::Tails { channels, tails, .. } if tails.len() < channels.len() => {
@@ -81,7 +86,7 @@ impl Read {
             Self::Page { work, answer } => {
                 let PageWork { reader, channel, since, max_entries } = work;
                 let page = match reader {
-                    PageReader::Repair(_) if sabotage == Sabotage::SkippedRepair => {
+                    PageReader::Repair(_) if planted_bug == PlantedBug::SkippedRepair => {
                         Page { entries: Vec::new(), tail: *since, whole_since_ms: 0 }
                     }
                     _ => server.page(channel, *since, *max_entries),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use super::client::Socket;
-use super::plan::{Plan, Sabotage};
+use super::plan::{Plan, PlantedBug};
 use crate::broker::link::LinkCore;
 use crate::broker::{Cut, HubEvent, HubId, SubscribeAck};
 use crate::hub::core::{HubCore, HubRules};
@@ -23,12 +23,12 @@ pub(super) struct Hub {
 
 /// What waits for a hub, in order.
 #[derive(Clone)]
-pub(super) struct SharedMailbox(Arc<Mutex<VecDeque<HubInput>>>, Sabotage);
+pub(super) struct SharedMailbox(Arc<Mutex<VecDeque<HubInput>>>, PlantedBug);
 
 impl Hub {
     pub(super) fn new(link: &mut LinkCore, rules: HubRules, plan: &Plan, metrics: &Metrics) -> Self {
         let budget = Arc::new(InboxBudget::new(plan.inbox_bytes, metrics));
-        let mailbox = SharedMailbox(Arc::default(), plan.sabotage);
+        let mailbox = SharedMailbox(Arc::default(), plan.planted_bug);
         let inbox = HubInbox::new(mailbox.clone(), Arc::clone(&budget));
         Self { id: link.attach(Arc::new(inbox)), core: HubCore::new(rules, budget, metrics), mailbox }
     }
@@ -56,10 +56,13 @@ impl SharedMailbox {
 impl Mailbox for SharedMailbox {
     fn push(&self, mut message: HubInput) {
         match (&mut message, self.1) {
-            (HubInput::Broker(HubEvent::Gap { reason: GapReason::Overflow, .. }), Sabotage::Secrecy) => {
+            (
+                HubInput::Broker(HubEvent::Gap { reason: GapReason::Overflow, .. }),
+                PlantedBug::UnreportedOverflow,
+            ) => {
                 return;
             }
-            (HubInput::Broker(HubEvent::Subscribed(acks)), Sabotage::EarlyCut) => {
+            (HubInput::Broker(HubEvent::Subscribed(acks)), PlantedBug::EarlyCut) => {
                 acks.iter_mut().for_each(too_early);
             }
             _ => {}

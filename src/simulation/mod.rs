@@ -8,11 +8,11 @@
 //! `SIMULATION_RUNS=100000` makes more of them; with both, they begin at that seed.
 
 mod chance;
+mod checker;
 mod client;
 mod connection;
 mod faults;
 mod hub;
-mod judge;
 mod plan;
 mod record;
 mod redis;
@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use self::plan::Sabotage;
+use self::plan::PlantedBug;
 use self::run::Run;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
@@ -44,66 +44,66 @@ fn nothing_comes_twice_or_late_or_is_missing_without_a_word() {
     let (seed, runs) = (number("SIMULATION_SEED"), number("SIMULATION_RUNS"));
     if let (Some(seed), None) = (seed, runs) {
         let mut trace = Vec::new();
-        let outcome = run(seed, Sabotage::None, Some(&mut trace));
+        let outcome = run(seed, PlantedBug::None, Some(&mut trace));
         print(&trace);
         outcome.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
         return;
     }
     let first = seed.unwrap_or(FIRST_SEED);
-    if let Some((seed, failure)) = first_failure(first, runs.unwrap_or(RUNS), Sabotage::None, |_| true) {
+    if let Some((seed, failure)) = first_failure(first, runs.unwrap_or(RUNS), PlantedBug::None, |_| true) {
         let mut trace = Vec::new();
-        let _ = run(seed, Sabotage::None, Some(&mut trace));
+        let _ = run(seed, PlantedBug::None, Some(&mut trace));
         print(&trace);
         panic!("{failure}\nSIMULATION_SEED={seed} repeats it");
     }
 }
 
 #[test]
-fn the_judge_finds_a_replica_that_does_not_read_what_it_missed() {
-    assert_found(Sabotage::SkippedRepair, &["never came", "is missing before"]);
+fn the_checker_finds_a_skipped_repair() {
+    assert_found(PlantedBug::SkippedRepair, &["never came", "is missing before"]);
 }
 
 #[test]
-fn the_judge_finds_a_session_that_is_live_too_early() {
-    assert_found(Sabotage::Impatience, &["a channel that it is not on"]);
+fn the_checker_finds_a_session_that_is_live_too_early() {
+    assert_found(PlantedBug::EarlyGoLive, &["a channel that it is not on"]);
 }
 
 #[test]
-fn the_judge_finds_an_inbox_that_drops_without_a_word() {
-    assert_found(Sabotage::Secrecy, &["never came", "is missing before"]);
+fn the_checker_finds_an_overflow_without_a_gap() {
+    assert_found(PlantedBug::UnreportedOverflow, &["never came", "is missing before"]);
 }
 
 #[test]
-fn the_judge_finds_a_replica_that_gives_up_when_its_link_is_lost() {
-    assert_found(Sabotage::Resignation, &["does not continue"]);
+fn the_checker_finds_reads_abandoned_with_the_link() {
+    assert_found(PlantedBug::AbandonedReads, &["does not continue"]);
 }
 
 #[test]
-fn the_judge_finds_a_subscription_that_begins_too_early() {
-    assert_found(Sabotage::EarlyCut, &["is missing before", "never came"]);
+fn the_checker_finds_a_cut_that_is_too_early() {
+    assert_found(PlantedBug::EarlyCut, &["is missing before", "never came"]);
 }
 
 #[test]
-fn the_judge_finds_a_channel_that_recovers_in_silence() {
-    assert_found(Sabotage::Silence, &["never came"]);
+fn the_checker_finds_an_unreported_recovery() {
+    assert_found(PlantedBug::UnreportedRecovery, &["never came"]);
 }
 
 #[test]
-fn the_judge_finds_a_client_that_forgets_where_it_was() {
-    assert_found(Sabotage::Forgetfulness, &["comes after"]);
+fn the_checker_finds_a_stale_position() {
+    assert_found(PlantedBug::StalePosition, &["comes after"]);
 }
 
-/// Within a few thousand runs, by one of these verdicts. A sabotage may break another promise as well, and in a run before.
-fn assert_found(sabotage: Sabotage, verdicts: &[&str]) {
-    let is_meant = |failure: &str| verdicts.iter().any(|verdict| failure.contains(verdict));
-    assert!(first_failure(FIRST_SEED, RUNS, sabotage, is_meant).is_some(), "nobody has noticed");
+/// Within a few thousand runs, with one of these failures. A planted bug may also break another promise, in an earlier run.
+fn assert_found(planted_bug: PlantedBug, expected: &[&str]) {
+    let is_meant = |failure: &str| expected.iter().any(|text| failure.contains(text));
+    assert!(first_failure(FIRST_SEED, RUNS, planted_bug, is_meant).is_some(), "the checker has not found it");
 }
 
 /// The failure that is meant with the lowest seed, whichever thread is faster.
 fn first_failure(
     first: u64,
     runs: u64,
-    sabotage: Sabotage,
+    planted_bug: PlantedBug,
     is_meant: impl Fn(&str) -> bool + Sync,
 ) -> Option<(u64, String)> {
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
@@ -116,7 +116,7 @@ fn first_failure(
                     if failed.load(Ordering::Relaxed) < seed {
                         break;
                     }
-                    if let Err(failure) = run(seed, sabotage, None)
+                    if let Err(failure) = run(seed, planted_bug, None)
                         && is_meant(&failure)
                     {
                         failed.fetch_min(seed, Ordering::Relaxed);
@@ -133,13 +133,13 @@ fn first_failure(
 }
 
 /// One run. A panic in it is a failure like any other.
-fn run(seed: u64, sabotage: Sabotage, trace: Option<&mut Vec<String>>) -> Result<(), String> {
+fn run(seed: u64, planted_bug: PlantedBug, trace: Option<&mut Vec<String>>) -> Result<(), String> {
     thread_local! {
         // Making these takes longer than a run.
         static SHARED: (Metrics, Arc<Rules>) = (Metrics::default(), Arc::new(rules()));
     }
     SHARED.with(|(metrics, rules)| {
-        let mut current = Run::new(seed, sabotage, metrics, rules, trace.is_some());
+        let mut current = Run::new(seed, planted_bug, metrics, rules, trace.is_some());
         let outcome = catch_unwind(AssertUnwindSafe(|| current.execute()));
         if let (Some(into), Some(trace)) = (trace, current.trace.take()) {
             *into = trace;

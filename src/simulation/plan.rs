@@ -5,25 +5,25 @@ use std::time::Duration;
 use super::chance::Chance;
 use crate::broker::RecoveryLimits;
 
-/// A fault that is switched on to see that the judge finds it.
+/// A bug that is planted on purpose, to test that the checker finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sabotage {
-    /// Everything works as it was written.
+pub(super) enum PlantedBug {
+    /// The code runs as written.
     None,
-    /// Replicas do not read the history where something may be missing.
+    /// Replicas skip the history that may contain missing messages.
     SkippedRepair,
-    /// Sessions are live before their clients have been told.
-    Impatience,
-    /// What a full inbox refuses is not told.
-    Secrecy,
-    /// What the loss of a link interrupts is not read again.
-    Resignation,
-    /// A subscription seems to begin before it does.
+    /// Subscriptions go live before their clients have been told.
+    EarlyGoLive,
+    /// A full inbox drops publications without a gap.
+    UnreportedOverflow,
+    /// Reads that the loss of the link interrupts fail instead of being made again.
+    AbandonedReads,
+    /// A subscription is confirmed one position too early.
     EarlyCut,
-    /// What becomes of a channel that recovers is not told.
-    Silence,
-    /// A client forgets the last position that it was given.
-    Forgetfulness,
+    /// The hub does not tell the session when a recovering channel goes live.
+    UnreportedRecovery,
+    /// A client resumes from an older position than the last one it received.
+    StalePosition,
 }
 
 /// What a channel carries.
@@ -88,13 +88,13 @@ pub(super) struct Plan {
     pub(super) unanswered_percent: u64,
     /// How many of a hundred reading commands Redis refuses.
     pub(super) refused_percent: u64,
-    pub(super) sabotage: Sabotage,
+    pub(super) planted_bug: PlantedBug,
 }
 
 const FOR_EVER_MS: u64 = 1 << 40;
 
 impl Plan {
-    pub(super) fn draw(chance: &mut Chance, sabotage: Sabotage) -> Self {
+    pub(super) fn draw(chance: &mut Chance, planted_bug: PlantedBug) -> Self {
         let is_calm = chance.percent(25);
         let kinds = match is_calm {
             true => [Kind::Durable; 4],
@@ -120,7 +120,7 @@ impl Plan {
             answer_timeout: Duration::from_millis(chance.pick(&[1, 50, 2_000])),
             unanswered_percent: chance.pick(&[0, 0, 5, 30]),
             refused_percent: 0,
-            sabotage,
+            planted_bug,
         };
         if !is_calm {
             plan.roughen(chance);
@@ -150,7 +150,7 @@ impl Plan {
         if has_clock_set_back {
             self.faults.push(Fault::ClockBack);
             // The first message of a history that begins under an older clock replaces the history that its readers
-            // know. A ring without room for it tells a gap instead of it, and the judge waits for the message.
+            // know. A ring without room for it tells a gap instead of it, and the checker waits for the message.
             self.ring_bytes = usize::MAX >> 1;
         }
         if chance.percent(30) {

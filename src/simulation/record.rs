@@ -1,4 +1,4 @@
-//! What has been published, and what has become of it: the judge's knowledge of the truth.
+//! What has been published, and what became of it: the checker compares clients with this.
 
 use super::plan::Kind;
 use protocol::channel::ChannelName;

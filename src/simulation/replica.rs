@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::connection::{BatchStep, Connection, Push, Read, Received};
 use super::hub::Hub;
-use super::plan::{Plan, Sabotage};
+use super::plan::{Plan, PlantedBug};
 use super::redis::Server;
 use crate::broker::link::{LinkCore, LinkLimits, PageReader, ReadFailure, TailRead};
 use crate::hub::core::{HubAction, HubRules};
@@ -94,7 +94,7 @@ impl Replica {
     /// The connections break: all that is on the way is lost.
     pub(super) fn cut(&mut self, now: Instant) {
         let Some(connection) = self.connection.take() else { return };
-        if self.plan.sabotage == Sabotage::Resignation {
+        if self.plan.planted_bug == PlantedBug::AbandonedReads {
             for read in connection.reads {
                 if let Read::Page { work, .. } = read
                     && matches!(work.reader, PageReader::Client(_))
@@ -213,11 +213,11 @@ impl Replica {
             match action {
                 HubAction::Notify { session, event } => {
                     let Some((name, _)) = names.iter().find(|(_, key)| *key == session) else { continue };
-                    if self.plan.sabotage == Sabotage::Impatience {
+                    if self.plan.planted_bug == PlantedBug::EarlyGoLive {
                         hub.mailbox.push(HubInput::GoLive { session: *name, channel: None });
                     }
                     let is_late = matches!(event, SessionEvent::Subscribed { state, .. } if state.is_live());
-                    if self.plan.sabotage != Sabotage::Silence || !is_late {
+                    if self.plan.planted_bug != PlantedBug::UnreportedRecovery || !is_late {
                         told.push((*name, event));
                     }
                 }
@@ -267,7 +267,7 @@ impl Replica {
 
     fn execute(&mut self, index: usize, server: &mut Server, failure: Option<ReadFailure>) {
         let Some(connection) = &mut self.connection else { return };
-        connection.reads[index].execute(server, failure, self.plan.sabotage);
+        connection.reads[index].execute(server, failure, self.plan.planted_bug);
     }
 
     fn answer(&mut self, read: Read, failure: Option<ReadFailure>, now: Instant) {

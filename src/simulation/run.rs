@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::chance::Chance;
+use super::checker::Expectations;
 use super::client::Client;
-use super::judge::Law;
-use super::plan::{Fault, Kind, Plan, Sabotage};
+use super::plan::{Fault, Kind, Plan, PlantedBug};
 use super::record::{Fate, Published, Record};
 use super::redis::Server;
 use super::replica::{Replica, ReplicaStep};
@@ -30,7 +30,7 @@ pub(super) type Failure = String;
 
 pub(super) struct Run {
     pub(super) plan: Rc<Plan>,
-    pub(super) law: Law,
+    pub(super) expectations: Expectations,
     pub(super) chance: Chance,
     pub(super) rules: Arc<Rules>,
     pub(super) now: Instant,
@@ -89,14 +89,14 @@ pub(super) use trace;
 impl Run {
     pub(super) fn new(
         seed: u64,
-        sabotage: Sabotage,
+        planted_bug: PlantedBug,
         metrics: &Metrics,
         rules: &Arc<Rules>,
         is_traced: bool,
     ) -> Self {
         let mut chance = Chance::new(seed);
-        let plan = Rc::new(Plan::draw(&mut chance, sabotage));
-        let law = Law {
+        let plan = Rc::new(Plan::draw(&mut chance, planted_bug));
+        let expectations = Expectations {
             has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
             counts_plain: !plan.may(Fault::MessageLost),
             is_whole: plan.is_calm,
@@ -107,7 +107,7 @@ impl Run {
             published: Vec::new(),
         };
         let mut run = Self {
-            law,
+            expectations,
             chance,
             rules: Arc::clone(rules),
             now: Instant::now(),
@@ -151,8 +151,8 @@ impl Run {
             self.settle()?;
         }
         for (number, client) in self.clients.iter().enumerate() {
-            for (channel, judge) in client.judges.iter().enumerate().filter(|(at, _)| client.wants[*at]) {
-                judge
+            for (channel, checker) in client.checkers.iter().enumerate().filter(|(at, _)| client.wants[*at]) {
+                checker
                     .on_end(&self.records[channel])
                     .map_err(|error| format!("client {number}, {}: at the end {error}", NAMES[channel]))?;
             }

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
+use super::checker::CheckResult;
 use super::client::{self, Client, Frame, Session, Socket};
 use super::hub::Hub;
-use super::judge::Verdict;
-use super::plan::Sabotage;
+use super::plan::PlantedBug;
 use super::replica::Told;
 use super::run::{Failure, NAMES, Run, trace};
 use crate::hub::messages::HubInput;
@@ -83,7 +83,7 @@ impl Run {
         session.conversation.on(now, Input::PeerClosed, &mut Vec::new());
         let hub = &self.replicas[session.replica].hubs[session.hub];
         hub.send(HubInput::Leave { session: session.name });
-        self.clients[client].judges.iter_mut().for_each(|judge| judge.on_left());
+        self.clients[client].checkers.iter_mut().for_each(|checker| checker.on_left());
         self.clients[client].is_leaving.fill(false);
     }
 
@@ -138,7 +138,7 @@ impl Run {
         }
     }
 
-    /// A client reads its next frame, and is judged by it.
+    /// A client reads its next frame, which is checked.
     pub(super) fn read(&mut self, client: usize) -> Result<(), Failure> {
         let Some(session) = &self.clients[client].session else { return Ok(()) };
         let Some(sent) = session.socket.next() else {
@@ -149,13 +149,13 @@ impl Run {
         let text = std::str::from_utf8(client::payload(&sent.frame)).unwrap();
         trace!(self, "client {client} reads {text}");
         let frame: Frame<'_> = serde_json::from_str(text).unwrap();
-        self.judge(client, &frame, sent.published)
+        self.check(client, &frame, sent.published)
             .map_err(|error| format!("client {client}: {error}, with {text}"))
     }
 
-    fn judge(&mut self, client: usize, frame: &Frame<'_>, published: u64) -> Verdict {
-        let (law, records) = (self.law, &self.records);
-        let Client { judges, session, is_leaving, .. } = &mut self.clients[client];
+    fn check(&mut self, client: usize, frame: &Frame<'_>, published: u64) -> CheckResult {
+        let (expectations, records) = (self.expectations, &self.records);
+        let Client { checkers, session, is_leaving, .. } = &mut self.clients[client];
         if session.is_none() {
             return Ok(());
         }
@@ -166,11 +166,11 @@ impl Run {
                     let at = number_of(listed.channel)?;
                     let position = listed.position.map(parse).transpose()?;
                     match (listed.state, position) {
-                        (Some("recovering"), position) => judges[at].on_recovering(position)?,
+                        (Some("recovering"), position) => checkers[at].on_recovering(position)?,
                         (None, Some(position)) => {
-                            judges[at].on_subscribed(
+                            checkers[at].on_subscribed(
                                 &records[at],
-                                law,
+                                expectations,
                                 position,
                                 listed.recovered,
                                 published,
@@ -185,10 +185,10 @@ impl Run {
                 let at = number_of(frame.channel.unwrap_or_default())?;
                 let position = frame.position.map(parse).transpose()?;
                 let number = frame.message.ok_or("a message that nobody has published")?;
-                let before = judges[at].position;
-                judges[at].on_message(&records[at], law, number, position)?;
-                if self.plan.sabotage == Sabotage::Forgetfulness && number % 5 == 0 {
-                    judges[at].position = before;
+                let before = checkers[at].position;
+                checkers[at].on_message(&records[at], expectations, number, position)?;
+                if self.plan.planted_bug == PlantedBug::StalePosition && number % 5 == 0 {
+                    checkers[at].position = before;
                 }
                 Ok(())
             }
@@ -196,21 +196,27 @@ impl Run {
                 let at = number_of(frame.channel.unwrap_or_default())?;
                 match (frame.state, frame.position) {
                     (Some("recovering"), position) => {
-                        judges[at].on_recovering(position.map(parse).transpose()?)
+                        checkers[at].on_recovering(position.map(parse).transpose()?)
                     }
                     (Some("subscribed"), Some(position)) => {
                         let position = parse(position)?;
-                        judges[at].on_subscribed(&records[at], law, position, frame.recovered, published)
+                        checkers[at].on_subscribed(
+                            &records[at],
+                            expectations,
+                            position,
+                            frame.recovered,
+                            published,
+                        )
                     }
                     (Some("unsubscribed"), _) => {
-                        judges[at].on_left();
+                        checkers[at].on_left();
                         is_leaving[at] = false;
                         Ok(())
                     }
                     _ => Err("an answer that was not expected".to_owned()),
                 }
             }
-            8 => judges[number_of(frame.channel.unwrap_or_default())?].on_gap(law),
+            8 => checkers[number_of(frame.channel.unwrap_or_default())?].on_gap(expectations),
             0 | 9 => Ok(()),
             _ => Err("a frame that was not expected".to_owned()),
         }

@@ -37,7 +37,14 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
     ("gateway_rejected_total", &[("src/broker/redis/rejected.rs", ".count(")]),
     ("gateway_link_losses_total", &[("src/broker/redis/link_error.rs", "=> ")]),
     ("gateway_gaps_total", &[("crates/protocol/src/event.rs", "GapReason")]),
-    ("gateway_recoveries_total", &[("src/broker/recovery.rs", "=> "), ("src/hub/core/resume.rs", "Some(")]),
+    (
+        "gateway_recoveries_total",
+        &[
+            ("src/broker/recovery.rs", "=> "),
+            ("src/hub/core/resume.rs", "Some("),
+            ("src/hub/core/resume.rs", "not_recovered(cut, "),
+        ],
+    ),
 ];
 
 /// The texts that stand behind `beginning` in a source, its tests left out.

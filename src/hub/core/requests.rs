@@ -39,6 +39,14 @@ struct RequestedChannel {
     state: Option<SubscriptionState>,
 }
 
+/// An answer to a session.
+pub(super) struct Answer {
+    pub(super) session: SessionKey,
+    /// The channels whose states it contains.
+    pub(super) known: Vec<ChannelName>,
+    pub(super) event: SessionEvent,
+}
+
 /// The requests that are not complete.
 #[derive(Debug, Default)]
 pub(super) struct PendingRequests {
@@ -67,29 +75,32 @@ impl PendingRequests {
         self.requests.get_mut(&id)
     }
 
-    /// The state of a channel is known. Returns the event to send to the session, if any.
+    /// The state of a channel is known. Returns the answer to send, if any.
     pub(super) fn settle(
         &mut self,
         id: RequestId,
         channel: &ChannelName,
         state: SubscriptionState,
-    ) -> Option<SessionEvent> {
+    ) -> Option<Answer> {
         let request = self.requests.get_mut(&id)?;
         let found = request.channels.iter_mut().find(|found| found.wanted.channel == *channel)?;
         if found.state.replace(state).is_none() {
             request.open -= 1;
         }
         let ticket = found.wanted.ticket;
-        let (is_answered, is_complete) = (request.is_answered, request.open == 0);
-        let event = match (is_answered, is_complete) {
-            (true, _) => Some(SessionEvent::Subscribed { channel: channel.clone(), ticket, state }),
-            (false, true) => request.answer(),
-            (false, false) => None,
+        let is_complete = request.open == 0;
+        let answer = if request.is_answered {
+            let event = SessionEvent::Subscribed { channel: channel.clone(), ticket, state };
+            Some(Answer { session: request.session, known: vec![channel.clone()], event })
+        } else if is_complete {
+            request.answer()
+        } else {
+            None
         };
         if is_complete {
             self.requests.remove(&id);
         }
-        event
+        answer
     }
 
     /// The session has unsubscribed from a channel.
@@ -129,21 +140,18 @@ impl PendingRequests {
         self.requests.iter().filter(|(_, request)| !request.is_answered).map(|(id, _)| *id).collect()
     }
 
-    /// Answers a request with the states that are known. Returns the session, the channels that are live in the answer,
-    /// and the answer.
-    pub(super) fn answer(&mut self, id: RequestId) -> Option<(SessionKey, Vec<ChannelName>, SessionEvent)> {
-        let request = self.requests.get_mut(&id).filter(|request| !request.is_answered)?;
-        let live = request.channels.iter().filter(|found| found.state.is_some());
-        let live = live.map(|found| found.wanted.channel.clone()).collect();
-        let event = request.answer()?;
-        Some((request.session, live, event))
+    /// Answers a request with the states that are known.
+    pub(super) fn answer(&mut self, id: RequestId) -> Option<Answer> {
+        self.requests.get_mut(&id).filter(|request| !request.is_answered)?.answer()
     }
 }
 
 impl PendingRequest {
-    fn answer(&mut self) -> Option<SessionEvent> {
+    fn answer(&mut self) -> Option<Answer> {
         self.is_answered = true;
-        Some(match self.kind {
+        let known = self.channels.iter().filter(|found| found.state.is_some());
+        let known = known.map(|found| found.wanted.channel.clone()).collect();
+        let event = match self.kind {
             RequestKind::Join => {
                 SessionEvent::Joined(self.channels.iter().map(RequestedChannel::told).collect())
             }
@@ -152,7 +160,8 @@ impl PendingRequest {
                 let (channel, ticket) = (found.wanted.channel.clone(), found.wanted.ticket);
                 SessionEvent::Subscribed { channel, ticket, state: found.told() }
             }
-        })
+        };
+        Some(Answer { session: self.session, known, event })
     }
 }
 

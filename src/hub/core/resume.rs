@@ -4,26 +4,38 @@
 //! earlier position receives the immutable history between the two. A client with a later position comes from a replica
 //! that is ahead, and waits until this replica has the same position.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use super::requests::Answer;
 use super::{FrameSink, HubAction, HubCore, RequestKind, SessionKey};
 use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, RequestId, SubscribeAck};
 use crate::hub::messages::SessionEvent;
-use crate::hub::registry::Asked;
+use crate::hub::registry::{Asked, PendingSubscription};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::conversation::{Since, Wanted};
 use protocol::event::SubscriptionState;
 use protocol::position::Position;
+use protocol::publication::Publication;
 
 /// The position in the answer for an untracked channel: it is before every history.
 const NOWHERE: Position = Position::before(0);
 
 /// The next step of a subscription whose cut is known.
 enum Next {
-    Settle(SubscriptionState, Option<&'static str>),
-    Read(Position),
+    Settle(Settled),
+    /// Read the history between the two positions.
+    Read(Position, Position),
     Verify,
+}
+
+/// It is known what a subscription has missed.
+struct Settled {
+    state: SubscriptionState,
+    /// The metric's label, if the client continues from a position.
+    outcome: Option<&'static str>,
+    missed: Arc<[Arc<Publication>]>,
 }
 
 impl<S: FrameSink> HubCore<S> {
@@ -43,7 +55,8 @@ impl<S: FrameSink> HubCore<S> {
         for (channel, since) in channels {
             self.registry.subscribe(session, &channel, since, id);
             if self.registry.cut(&channel).is_some() {
-                self.settle(session, &channel, actions);
+                let next = self.registry.pending(session, &channel).and_then(|pending| next(pending));
+                self.advance(&channel, next.map(|next| (session, next)), actions);
             } else if self.registry.asked(&channel).is_some_and(|asked| asked.is_none()) {
                 unknown.push(channel);
             }
@@ -88,51 +101,44 @@ impl<S: FrameSink> HubCore<S> {
             Cut::Untracked => None,
         };
         self.registry.confirm(&channel, position);
-        for session in self.registry.waiting(&channel) {
-            let Some(pending) =
-                self.registry.pending(session, &channel).filter(|pending| pending.is_waiting())
-            else {
-                continue;
-            };
-            match position {
+        let waiting = self.registry.pending_on(&channel).filter(|(_, pending)| pending.is_waiting());
+        let steps: Vec<_> = waiting
+            .filter_map(|(session, pending)| match position {
                 Some(position) if pending.read().is_none() => {
                     pending.set_cut(position, verify);
-                    self.settle(session, &channel, actions);
+                    Some((session, next(pending)?))
                 }
-                Some(_) => {}
-                None => {
-                    let recovered = pending.since().map(|_| false);
-                    let outcome = recovered.map(|_| NotRecovered::Unreadable.label());
-                    let state = SubscriptionState::Live { position: NOWHERE, recovered };
-                    self.finish(session, &channel, state, outcome, actions);
-                }
-            }
-        }
+                // What it has missed up to its own cut is being read.
+                Some(_) => None,
+                None => Some((session, Next::Settle(Settled::untracked(pending.since())))),
+            })
+            .collect();
+        self.advance(&channel, steps, actions);
     }
 
     /// Continues the subscriptions of a channel whose cut has moved.
-    pub(super) fn settle_channel(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
+    pub(super) fn cut_moved(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
         if self.registry.cut(channel).is_none() {
             return self.ask_unless_asked(channel, false, actions);
         }
-        for session in self.registry.waiting(channel) {
-            let pending = self.registry.pending(session, channel);
-            if pending.is_some_and(|pending| {
-                pending.is_waiting() && pending.cut().is_some() && pending.read().is_none()
-            }) {
-                self.settle(session, channel, actions);
-            }
-        }
+        let pending = self.registry.pending_on(channel);
+        let steps: Vec<_> =
+            pending.filter_map(|(session, pending)| Some((session, next(pending)?))).collect();
+        self.advance(channel, steps, actions);
     }
 
-    /// Continues a subscription whose cut is known.
-    fn settle(&mut self, session: SessionKey, channel: &ChannelName, actions: &mut Vec<HubAction>) {
-        let Some(pending) = self.registry.pending(session, channel) else { return };
-        let Some(cut) = pending.cut() else { return };
-        match next(pending.since(), cut, pending.is_verified()) {
-            Next::Settle(state, reason) => self.finish(session, channel, state, reason, actions),
-            Next::Read(since) => self.read(session, channel, since, cut, actions),
-            Next::Verify => self.ask_unless_asked(channel, true, actions),
+    fn advance(
+        &mut self,
+        channel: &ChannelName,
+        steps: impl IntoIterator<Item = (SessionKey, Next)>,
+        actions: &mut Vec<HubAction>,
+    ) {
+        for (session, next) in steps {
+            match next {
+                Next::Settle(settled) => self.settle(session, channel, settled, actions),
+                Next::Read(since, cut) => self.read(session, channel, (since, cut), actions),
+                Next::Verify => self.ask_unless_asked(channel, true, actions),
+            }
         }
     }
 
@@ -146,15 +152,14 @@ impl<S: FrameSink> HubCore<S> {
         &mut self,
         session: SessionKey,
         channel: &ChannelName,
-        since: Position,
-        cut: Position,
+        (since, cut): (Position, Position),
         actions: &mut Vec<HubAction>,
     ) {
         let read = self.next_number();
         let Some(user) = self.registry.user(session).cloned() else { return };
         let Some(pending) = self.registry.pending(session, channel) else { return };
         pending.reading(read);
-        self.reads.insert(read, (session, channel.clone(), pending.number()));
+        self.reads.insert(read, (session, channel.clone()));
         let (channel, limits) = (channel.clone(), self.rules.recovery);
         actions.push(HubAction::Read(HistoryRequest { read, user, channel, since, cut, limits }));
     }
@@ -166,32 +171,20 @@ impl<S: FrameSink> HubCore<S> {
         outcome: Result<Recovered, NotRecovered>,
         actions: &mut Vec<HubAction>,
     ) {
-        let Some((session, channel, number)) = self.reads.remove(&read) else { return };
-        let Some(pending) =
-            self.registry.pending(session, &channel).filter(|pending| pending.number() == number)
-        else {
-            return;
-        };
-        // If the cut has moved since, another read is in progress.
+        let Some((session, channel)) = self.reads.remove(&read) else { return };
+        let Some(pending) = self.registry.pending(session, &channel) else { return };
+        // If the cut has moved since, or the session has subscribed again, this read is not the current one.
         let Some((_, since, cut)) = pending.read().filter(|(current, ..)| *current == read) else { return };
         let request = pending.request();
-        match outcome.and_then(|recovered| self.within_budget(request, recovered)) {
-            Ok(Recovered { publications, .. }) => {
-                if let Some(pending) = self.registry.pending(session, &channel) {
-                    pending.settle(publications);
-                }
-                let state = SubscriptionState::Live { position: since, recovered: Some(true) };
-                self.finish(session, &channel, state, Some("recovered"), actions);
-            }
-            Err(reason) => {
-                let state = SubscriptionState::Live { position: cut, recovered: Some(false) };
-                self.finish(session, &channel, state, Some(reason.label()), actions);
-            }
-        }
+        let settled = match outcome.and_then(|recovered| self.within_budget(request, recovered)) {
+            Ok(Recovered { publications, .. }) => Settled::recovered(since, publications),
+            Err(reason) => Settled::not_recovered(cut, reason.label()),
+        };
+        self.settle(session, &channel, settled, actions);
     }
 
     /// All channels of a request share one budget in bytes; the first may exceed it with one long message.
-    fn within_budget(&mut self, request: u64, recovered: Recovered) -> Result<Recovered, NotRecovered> {
+    fn within_budget(&mut self, request: RequestId, recovered: Recovered) -> Result<Recovered, NotRecovered> {
         let all = self.rules.recovery.bytes;
         let Some(request) = self.requests.get_mut(request) else { return Ok(recovered) };
         if recovered.bytes > request.budget_bytes && request.budget_bytes < all {
@@ -201,56 +194,41 @@ impl<S: FrameSink> HubCore<S> {
         Ok(recovered)
     }
 
-    /// It is known what a subscription has missed: answers its session, now or together with the others of its request.
-    fn finish(
+    /// Answers the session of a settled subscription, now or together with the other channels of its request.
+    fn settle(
         &mut self,
         session: SessionKey,
         channel: &ChannelName,
-        state: SubscriptionState,
-        outcome: Option<&'static str>,
+        Settled { state, outcome, missed }: Settled,
         actions: &mut Vec<HubAction>,
     ) {
+        let Some(pending) = self.registry.pending(session, channel) else { return };
+        pending.settle(missed);
+        let request = pending.request();
         if let Some(outcome) = outcome {
             Metrics::count(&self.metrics.recoveries, outcome);
         }
-        let Some(pending) = self.registry.pending(session, channel) else { return };
-        if pending.is_waiting() {
-            pending.settle([].into());
-        }
-        let request = pending.request();
-        let Some(event) = self.requests.settle(request, channel, state) else { return };
-        let told = match &event {
-            // The last channel completes the request.
-            SessionEvent::Joined(_) => self.registry.channels_of(session).cloned().collect(),
-            _ => vec![channel.clone()],
-        };
-        let is_alone = matches!(event, SessionEvent::Subscribed { .. });
-        self.mark_told(session, request, &told, is_alone);
-        actions.push(HubAction::Notify { session, event });
-    }
-
-    /// Notes that the session is told of these channels, as far as they are known.
-    fn mark_told(
-        &mut self,
-        session: SessionKey,
-        request: RequestId,
-        channels: &[ChannelName],
-        is_alone: bool,
-    ) {
-        for channel in channels {
-            if let Some(pending) =
-                self.registry.pending(session, channel).filter(|one| one.request() == request)
-            {
-                pending.mark_told(is_alone);
-            }
+        if let Some(answer) = self.requests.settle(request, channel, state) {
+            self.notify(request, answer, actions);
         }
     }
 
     /// Answers a request with the states that are known.
-    fn answer(&mut self, request: u64, actions: &mut Vec<HubAction>) {
-        let Some((session, live, event)) = self.requests.answer(request) else { return };
+    fn answer(&mut self, request: RequestId, actions: &mut Vec<HubAction>) {
+        if let Some(answer) = self.requests.answer(request) {
+            self.notify(request, answer, actions);
+        }
+    }
+
+    fn notify(&mut self, request: RequestId, answer: Answer, actions: &mut Vec<HubAction>) {
+        let Answer { session, known, event } = answer;
         let is_alone = matches!(event, SessionEvent::Subscribed { .. });
-        self.mark_told(session, request, &live, is_alone);
+        for channel in known {
+            let pending = self.registry.pending(session, &channel);
+            if let Some(pending) = pending.filter(|pending| pending.request() == request) {
+                pending.mark_told(is_alone);
+            }
+        }
         actions.push(HubAction::Notify { session, event });
     }
 
@@ -268,18 +246,42 @@ impl<S: FrameSink> HubCore<S> {
     }
 }
 
-/// The next step of a subscription at `cut` for a client that continues from `since`.
-fn next(since: Option<Since>, cut: Position, is_verified: bool) -> Next {
-    let live = |position, recovered| SubscriptionState::Live { position, recovered };
-    match since {
-        None => Next::Settle(live(cut, None), None),
-        Some(Since::Unreadable) => Next::Settle(live(cut, Some(false)), Some("unreadable_position")),
-        Some(Since::Position(since)) if since == cut => {
-            Next::Settle(live(since, Some(true)), Some("recovered"))
-        }
-        Some(Since::Position(since)) if since < cut => Next::Read(since),
+/// The next step of a subscription. `None` while its cut is not known or its history is being read, and once it is
+/// settled.
+fn next(pending: &PendingSubscription) -> Option<Next> {
+    let cut = pending.cut().filter(|_| pending.is_waiting() && pending.read().is_none())?;
+    Some(match pending.since() {
+        None => Next::Settle(Settled::new(cut)),
+        Some(Since::Unreadable) => Next::Settle(Settled::not_recovered(cut, "unreadable_position")),
+        Some(Since::Position(since)) if since == cut => Next::Settle(Settled::recovered(since, [].into())),
+        Some(Since::Position(since)) if since < cut => Next::Read(since, cut),
         // The client comes from a replica that is ahead, or the history has lost its end.
-        Some(Since::Position(_)) if !is_verified => Next::Verify,
-        Some(Since::Position(_)) => Next::Settle(live(cut, Some(false)), Some(NotRecovered::Lost.label())),
+        Some(Since::Position(_)) if !pending.is_verified() => Next::Verify,
+        Some(Since::Position(_)) => Next::Settle(Settled::not_recovered(cut, NotRecovered::Lost.label())),
+    })
+}
+
+impl Settled {
+    /// The client continues from no position.
+    fn new(position: Position) -> Self {
+        let state = SubscriptionState::Live { position, recovered: None };
+        Self { state, outcome: None, missed: [].into() }
+    }
+
+    fn recovered(since: Position, missed: Arc<[Arc<Publication>]>) -> Self {
+        let state = SubscriptionState::Live { position: since, recovered: Some(true) };
+        Self { state, outcome: Some("recovered"), missed }
+    }
+
+    fn not_recovered(position: Position, reason: &'static str) -> Self {
+        let state = SubscriptionState::Live { position, recovered: Some(false) };
+        Self { state, outcome: Some(reason), missed: [].into() }
+    }
+
+    fn untracked(since: Option<Since>) -> Self {
+        match since {
+            None => Self::new(NOWHERE),
+            Some(_) => Self::not_recovered(NOWHERE, NotRecovered::Unreadable.label()),
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::broker::{Cut, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::Recorder;
 use protocol::Version;
-use protocol::conversation::Since;
+use protocol::conversation::{Since, Wanted};
 use protocol::event::SubscriptionState;
 
 mod calls;

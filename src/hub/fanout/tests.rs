@@ -44,12 +44,12 @@ fn text(room: u8, number: usize) -> String {
 }
 
 /// A registry with its fan-outs, as the hub uses them.
-struct World {
+struct FanoutFixture {
     registry: Registry<Recorder>,
     fanouts: FanoutScheduler<Recorder>,
 }
 
-impl World {
+impl FanoutFixture {
     /// With so many bytes a turn.
     fn new(turn_bytes: usize) -> Self {
         Self { registry: Registry::new(1_000), fanouts: FanoutScheduler::new(turn_bytes) }
@@ -89,19 +89,19 @@ impl World {
 
 #[test]
 fn another_channel_does_not_wait_for_a_long_fan_out() {
-    let mut world = World::new(100);
-    let crowd: Vec<_> = (0..200).map(|_| world.joins()).collect();
-    crowd.iter().for_each(|(session, _)| world.subscribes(*session, 1));
-    let (other, sink) = world.joins();
-    world.subscribes(other, 2);
-    world.publishes(1, 1);
-    let taken = world.fanouts.next();
+    let mut fixture = FanoutFixture::new(100);
+    let crowd: Vec<_> = (0..200).map(|_| fixture.joins()).collect();
+    crowd.iter().for_each(|(session, _)| fixture.subscribes(*session, 1));
+    let (other, sink) = fixture.joins();
+    fixture.subscribes(other, 2);
+    fixture.publishes(1, 1);
+    let taken = fixture.fanouts.next();
     assert!((1..5).contains(&taken.delivery.delivered), "{taken:?}");
-    world.publishes(2, 7);
+    fixture.publishes(2, 7);
     assert_eq!(sink.texts(), [text(2, 7)]);
     let mut delivered = taken.delivery.delivered;
-    while !world.fanouts.is_empty() {
-        delivered += world.fanouts.next().delivery.delivered;
+    while !fixture.fanouts.is_empty() {
+        delivered += fixture.fanouts.next().delivery.delivered;
     }
     assert_eq!(delivered, 200);
     assert!(crowd.iter().all(|(_, sink)| sink.texts() == [text(1, 1)]));
@@ -109,34 +109,34 @@ fn another_channel_does_not_wait_for_a_long_fan_out() {
 
 #[test]
 fn two_long_fan_outs_take_turns() {
-    let mut world = World::new(10);
+    let mut fixture = FanoutFixture::new(10);
     for room in [1, 2] {
         for _ in 0..20 {
-            let (session, _) = world.joins();
-            world.subscribes(session, room);
+            let (session, _) = fixture.joins();
+            fixture.subscribes(session, room);
         }
-        world.publishes(room, 1_000_000_000);
+        fixture.publishes(room, 1_000_000_000);
     }
     let mut turns = Vec::new();
-    while let Some((channel, _)) = world.fanouts.channels.front() {
+    while let Some((channel, _)) = fixture.fanouts.channels.front() {
         turns.push(channel.clone());
-        world.fanouts.next();
+        fixture.fanouts.next();
     }
     assert!(turns.len() >= 20 && turns.windows(2).all(|pair| pair[0] != pair[1]), "{turns:?}");
 }
 
 #[test]
 fn a_gap_waits_behind_what_came_before_it() {
-    let mut world = World::new(10);
-    let sinks: Vec<_> = (0..20).map(|_| world.joins()).collect();
-    sinks.iter().for_each(|(session, _)| world.subscribes(*session, 1));
-    world.publishes(1, 1);
+    let mut fixture = FanoutFixture::new(10);
+    let sinks: Vec<_> = (0..20).map(|_| fixture.joins()).collect();
+    sinks.iter().for_each(|(session, _)| fixture.subscribes(*session, 1));
+    fixture.publishes(1, 1);
     let (frame, receivers) =
-        world.registry.announce_gap(&channel(1), GapReason::LinkLost, None, true).unwrap();
-    world.fanouts.add_gap(channel(1), frame, receivers);
-    world.publishes(1, 2);
-    while !world.fanouts.is_empty() {
-        world.fanouts.next();
+        fixture.registry.announce_gap(&channel(1), GapReason::LinkLost, None, true).unwrap();
+    fixture.fanouts.add_gap(channel(1), frame, receivers);
+    fixture.publishes(1, 2);
+    while !fixture.fanouts.is_empty() {
+        fixture.fanouts.next();
     }
     let gap = r#"{"op":8,"channel":"room:1","reason":"link_lost"}"#.to_owned();
     assert!(sinks.iter().all(|(_, sink)| sink.texts() == [text(1, 1), gap.clone(), text(1, 2)]));
@@ -144,14 +144,14 @@ fn a_gap_waits_behind_what_came_before_it() {
 
 #[test]
 fn what_a_fan_out_holds_is_given_back_when_it_ends() {
-    let mut world = World::new(1);
+    let mut fixture = FanoutFixture::new(1);
     for _ in 0..3 {
-        let (session, _) = world.joins();
-        world.subscribes(session, 1);
+        let (session, _) = fixture.joins();
+        fixture.subscribes(session, 1);
     }
-    world.publishes(1, 11);
+    fixture.publishes(1, 11);
     let released: Vec<_> =
-        std::iter::from_fn(|| (!world.fanouts.is_empty()).then(|| world.fanouts.next().released_bytes))
+        std::iter::from_fn(|| (!fixture.fanouts.is_empty()).then(|| fixture.fanouts.next().released_bytes))
             .collect();
     assert_eq!(released, [0, 0, 1]);
 }
@@ -185,7 +185,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..80),
         turn_bytes in 1_usize..200,
     ) {
-        let (mut with, mut without) = (World::new(turn_bytes), World::new(usize::MAX));
+        let (mut with, mut without) = (FanoutFixture::new(turn_bytes), FanoutFixture::new(usize::MAX));
         let mut sessions: BTreeMap<u8, [(SessionKey, Recorder); 2]> = BTreeMap::new();
         let mut gone = Vec::new();
         for (number, step) in steps.into_iter().enumerate() {

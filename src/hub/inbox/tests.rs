@@ -13,14 +13,14 @@ impl Mailbox for Recorder {
 }
 
 /// An inbox with room for a few publications.
-struct World {
+struct InboxFixture {
     inbox: HubInbox<Recorder>,
     mailbox: Recorder,
     budget: Arc<InboxBudget>,
     metrics: Metrics,
 }
 
-impl World {
+impl InboxFixture {
     fn with_room_for(publications: usize) -> Self {
         let (metrics, mailbox) = (Metrics::default(), Recorder::default());
         let limit_bytes = publications * publication("room:1", 0).queued_bytes();
@@ -65,51 +65,51 @@ const FULL: Result<(), InboxFull> = Err(InboxFull);
 
 #[test]
 fn an_inbox_is_bounded_and_tells_one_gap_for_each_channel() {
-    let world = World::with_room_for(2);
-    assert_eq!([1, 2].map(|number| world.comes("room:1", number)), [Ok(()), Ok(())]);
-    assert_eq!([3, 4].map(|number| world.comes("room:1", number)), [FULL, FULL]);
-    assert_eq!(world.comes("room:2", 5), FULL);
-    assert_eq!(world.metrics.hub_inbox_bytes.get(), 2 * publication("room:1", 0).queued_bytes() as i64);
-    assert_eq!(world.dealt_with(), ["room:1 1", "room:1 2", "room:1 overflow", "room:2 overflow"]);
-    assert_eq!(world.metrics.hub_inbox_bytes.get(), 0);
+    let fixture = InboxFixture::with_room_for(2);
+    assert_eq!([1, 2].map(|number| fixture.comes("room:1", number)), [Ok(()), Ok(())]);
+    assert_eq!([3, 4].map(|number| fixture.comes("room:1", number)), [FULL, FULL]);
+    assert_eq!(fixture.comes("room:2", 5), FULL);
+    assert_eq!(fixture.metrics.hub_inbox_bytes.get(), 2 * publication("room:1", 0).queued_bytes() as i64);
+    assert_eq!(fixture.dealt_with(), ["room:1 1", "room:1 2", "room:1 overflow", "room:2 overflow"]);
+    assert_eq!(fixture.metrics.hub_inbox_bytes.get(), 0);
 }
 
 #[test]
 fn a_channel_is_refused_until_its_gap_was_told() {
-    let world = World::with_room_for(1);
-    assert_eq!([1, 2].map(|number| world.comes("room:1", number)), [Ok(()), FULL]);
-    let gap = world.mailbox.0.lock().unwrap().pop().unwrap();
-    assert_eq!(world.dealt_with(), ["room:1 1"]);
-    assert_eq!(world.comes("room:1", 3), FULL, "it would overtake its gap");
-    assert_eq!(world.comes("room:2", 4), Ok(()), "others are not refused");
-    assert_eq!(world.dealt_with(), ["room:2 4"]);
-    assert_eq!(world.deal_with(gap), "room:1 overflow");
-    assert_eq!(world.comes("room:1", 5), Ok(()));
-    assert_eq!(world.dealt_with(), ["room:1 5"]);
+    let fixture = InboxFixture::with_room_for(1);
+    assert_eq!([1, 2].map(|number| fixture.comes("room:1", number)), [Ok(()), FULL]);
+    let gap = fixture.mailbox.0.lock().unwrap().pop().unwrap();
+    assert_eq!(fixture.dealt_with(), ["room:1 1"]);
+    assert_eq!(fixture.comes("room:1", 3), FULL, "it would overtake its gap");
+    assert_eq!(fixture.comes("room:2", 4), Ok(()), "others are not refused");
+    assert_eq!(fixture.dealt_with(), ["room:2 4"]);
+    assert_eq!(fixture.deal_with(gap), "room:1 overflow");
+    assert_eq!(fixture.comes("room:1", 5), Ok(()));
+    assert_eq!(fixture.dealt_with(), ["room:1 5"]);
 }
 
 #[test]
 fn one_publication_always_fits() {
-    let world = World::with_room_for(0);
-    assert_eq!([1, 2].map(|number| world.comes("room:1", number)), [Ok(()), FULL]);
-    assert_eq!(world.dealt_with(), ["room:1 1", "room:1 overflow"]);
-    assert_eq!(world.comes("room:1", 3), Ok(()));
+    let fixture = InboxFixture::with_room_for(0);
+    assert_eq!([1, 2].map(|number| fixture.comes("room:1", number)), [Ok(()), FULL]);
+    assert_eq!(fixture.dealt_with(), ["room:1 1", "room:1 overflow"]);
+    assert_eq!(fixture.comes("room:1", 3), Ok(()));
 }
 
 #[test]
 fn what_the_hub_holds_counts_against_the_bound() {
-    let world = World::with_room_for(1);
-    world.budget.hold(1);
-    assert_eq!(world.comes("room:1", 1), FULL);
-    world.budget.release(1);
-    assert_eq!(world.dealt_with(), ["room:1 overflow"]);
-    assert_eq!(world.comes("room:1", 2), Ok(()));
+    let fixture = InboxFixture::with_room_for(1);
+    fixture.budget.hold(1);
+    assert_eq!(fixture.comes("room:1", 1), FULL);
+    fixture.budget.release(1);
+    assert_eq!(fixture.dealt_with(), ["room:1 overflow"]);
+    assert_eq!(fixture.comes("room:1", 2), Ok(()));
 }
 
 #[test]
 fn a_full_inbox_takes_everything_but_publications() {
-    let world = World::with_room_for(1);
-    assert_eq!([1, 2].map(|number| world.comes("room:1", number)), [Ok(()), FULL]);
-    assert_eq!(world.inbox.offer(HubEvent::Link { is_up: false }), Ok(()));
-    assert_eq!(world.dealt_with(), ["room:1 1", "room:1 overflow", "link false"]);
+    let fixture = InboxFixture::with_room_for(1);
+    assert_eq!([1, 2].map(|number| fixture.comes("room:1", number)), [Ok(()), FULL]);
+    assert_eq!(fixture.inbox.offer(HubEvent::Link { is_up: false }), Ok(()));
+    assert_eq!(fixture.dealt_with(), ["room:1 1", "room:1 overflow", "link false"]);
 }

@@ -18,7 +18,7 @@ pub const MAX_HELD: usize = 4_096;
 /// A subscription between its cut and its first delivery.
 #[derive(Debug)]
 pub struct PendingSubscription {
-    /// The arrival number at its creation: distinguishes it from an earlier subscription of the session to the channel.
+    /// The arrival number at its creation: what its client has missed comes before what is held.
     number: ArrivalNumber,
     request: RequestId,
     since: Option<Since>,
@@ -81,11 +81,6 @@ impl PendingSubscription {
             missed: Arc::new([]),
             held: Vec::new(),
         }
-    }
-
-    /// Distinguishes this subscription from any other.
-    pub fn number(&self) -> ArrivalNumber {
-        self.number
     }
 
     /// The session's request to which it belongs.

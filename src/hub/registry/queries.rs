@@ -13,8 +13,8 @@ impl<S: FrameSink> Registry<S> {
 
     /// The channels of a session, its user's first.
     pub fn channels_of(&self, session: SessionKey) -> impl ExactSizeIterator<Item = &ChannelName> {
-        let memberships = self.sessions.get(session.index()).map_or(&[][..], |session| &session.memberships);
-        memberships.iter().map(|membership| &membership.channel)
+        let found = self.sessions.get(session.index());
+        found.map_or(&[][..], |found| &found.subscriptions).iter().map(|one| &one.channel)
     }
 
     /// The sessions of the user with this channel, sorted. Sessions of other users may be subscribed to it too, if their

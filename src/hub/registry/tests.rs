@@ -36,11 +36,11 @@ fn plain(number: u64) -> Arc<Publication> {
 }
 
 /// A registry, and what the hub's core does with it.
-struct World {
+struct RegistryFixture {
     registry: Registry<Recorder>,
 }
 
-impl World {
+impl RegistryFixture {
     fn new() -> Self {
         Self { registry: Registry::new(MAX_HELD) }
     }
@@ -52,22 +52,22 @@ impl World {
 
     /// Sessions of both versions on room:7, confirmed at 9-0, not live yet.
     fn waiting() -> (Self, [(SessionKey, Recorder); 2]) {
-        let mut world = Self::new();
-        let sessions = [Version::V1, Version::V2].map(|version| world.connects(version));
+        let mut fixture = Self::new();
+        let sessions = [Version::V1, Version::V2].map(|version| fixture.connects(version));
         for (session, _) in &sessions {
-            assert!(world.subscribes(*session, "room:7"));
+            assert!(fixture.subscribes(*session, "room:7"));
         }
-        world.confirms("room:7", Some(START));
-        (world, sessions)
+        fixture.confirms("room:7", Some(START));
+        (fixture, sessions)
     }
 
     /// The same sessions, live.
     fn live() -> (Self, [(SessionKey, Recorder); 2]) {
-        let (mut world, sessions) = Self::waiting();
+        let (mut fixture, sessions) = Self::waiting();
         for (session, _) in &sessions {
-            world.goes_live(*session, "room:7");
+            fixture.goes_live(*session, "room:7");
         }
-        (world, sessions)
+        (fixture, sessions)
     }
 
     fn subscribes(&mut self, session: SessionKey, name: &str) -> bool {
@@ -77,11 +77,9 @@ impl World {
     fn confirms(&mut self, name: &str, cut: Option<Position>) {
         let name = channel(name);
         self.registry.confirm(&name, cut);
-        for session in self.registry.waiting(&name) {
-            let pending = self.registry.pending(session, &name).filter(|pending| pending.is_waiting());
-            if let (Some(pending), Some(cut)) = (pending, cut) {
-                pending.set_cut(cut, false);
-            }
+        let waiting = self.registry.pending_on(&name).filter(|(_, pending)| pending.is_waiting());
+        if let Some(cut) = cut {
+            waiting.for_each(|(_, pending)| pending.set_cut(cut, false));
         }
     }
 
@@ -114,45 +112,45 @@ impl World {
 
 #[test]
 fn each_receives_the_frame_of_its_version() {
-    let (mut world, [(_, old), (_, new)]) = World::live();
-    assert_eq!(world.delivers(&plain(1)), DeliveryOutcome { delivered: 2, ..DeliveryOutcome::default() });
+    let (mut fixture, [(_, old), (_, new)]) = RegistryFixture::live();
+    assert_eq!(fixture.delivers(&plain(1)), DeliveryOutcome { delivered: 2, ..DeliveryOutcome::default() });
     assert_eq!(old.texts(), [r#"{"op":3,"message":1}"#]);
     assert_eq!(new.texts(), [r#"{"op":3,"channel":"room:7","message":1}"#]);
 }
 
 #[test]
 fn the_end_of_an_earlier_subscription_reaches_nobody() {
-    let mut world = World::new();
-    let (one, sink) = world.connects(Version::V1);
-    world.subscribes(one, "room:7");
-    assert_eq!(world.delivers(&plain(1)), DeliveryOutcome::default());
-    world.confirms("room:7", Some(START));
-    world.goes_live(one, "room:7");
-    world.delivers(&plain(3));
-    assert!(world.registry.unsubscribe(one, &channel("room:7")).unwrap().is_empty);
-    world.subscribes(one, "room:7");
-    assert_eq!(world.delivers(&plain(4)), DeliveryOutcome::default(), "not confirmed again");
+    let mut fixture = RegistryFixture::new();
+    let (one, sink) = fixture.connects(Version::V1);
+    fixture.subscribes(one, "room:7");
+    assert_eq!(fixture.delivers(&plain(1)), DeliveryOutcome::default());
+    fixture.confirms("room:7", Some(START));
+    fixture.goes_live(one, "room:7");
+    fixture.delivers(&plain(3));
+    assert!(fixture.registry.unsubscribe(one, &channel("room:7")).unwrap().is_empty);
+    fixture.subscribes(one, "room:7");
+    assert_eq!(fixture.delivers(&plain(4)), DeliveryOutcome::default(), "not confirmed again");
     assert_eq!(sink.take_messages(), ["3"]);
 }
 
 #[test]
 fn what_is_not_behind_the_confirmed_position_is_dropped() {
-    let (mut world, [(_, sink), _]) = World::live();
-    world.delivers(&durable(1));
-    world.confirms("room:7", Some(at(3)));
+    let (mut fixture, [(_, sink), _]) = RegistryFixture::live();
+    fixture.delivers(&durable(1));
+    fixture.confirms("room:7", Some(at(3)));
     for offset in [2, 3, 4, 4] {
-        world.delivers(&durable(offset));
+        fixture.delivers(&durable(offset));
     }
     assert_eq!(sink.take_messages(), ["1", "4"]);
 }
 
 #[test]
 fn a_long_fan_out_returns_its_receivers() {
-    let (mut world, [(one, sink), (two, _)]) = World::live();
-    let (late, _) = world.connects(Version::V2);
-    world.subscribes(late, "room:7");
+    let (mut fixture, [(one, sink), (two, _)]) = RegistryFixture::live();
+    let (late, _) = fixture.connects(Version::V2);
+    fixture.subscribes(late, "room:7");
     let mut weight = 0;
-    let (delivery, receivers) = world.registry.deliver(&plain(5), |bytes| {
+    let (delivery, receivers) = fixture.registry.deliver(&plain(5), |bytes| {
         weight = bytes;
         true
     });
@@ -164,57 +162,57 @@ fn a_long_fan_out_returns_its_receivers() {
 
 #[test]
 fn the_broker_is_told_when_the_last_has_left() {
-    let mut world = World::new();
+    let mut fixture = RegistryFixture::new();
     let room = channel("room:7");
-    let [one, two, three, gone] = [(); 4].map(|()| world.connects(Version::V1).0);
-    assert!(world.registry.leave(gone).is_empty());
-    assert!(world.subscribes(one, "room:7"));
-    assert_eq!(world.registry.asked(&room), Some(&mut None), "nobody has asked for it");
+    let [one, two, three, gone] = [(); 4].map(|()| fixture.connects(Version::V1).0);
+    assert!(fixture.registry.leave(gone).is_empty());
+    assert!(fixture.subscribes(one, "room:7"));
+    assert_eq!(fixture.registry.asked(&room), Some(&mut None), "nobody has asked for it");
     let asked = Asked { request: 5, verify: false };
-    *world.registry.asked(&room).unwrap() = Some(asked);
-    assert!(world.subscribes(two, "room:7"));
-    assert_eq!(world.registry.asked(&room), Some(&mut Some(asked)));
-    world.confirms("room:7", Some(START));
-    assert_eq!(world.registry.asked(&room), Some(&mut None));
-    assert!(world.subscribes(three, "room:7"));
-    assert!(!world.subscribes(three, "room:7"), "it is on it");
-    assert!(!world.subscribes(gone, "room:7"), "it is not here");
-    let vacated = world.registry.unsubscribe(one, &room).unwrap();
+    *fixture.registry.asked(&room).unwrap() = Some(asked);
+    assert!(fixture.subscribes(two, "room:7"));
+    assert_eq!(fixture.registry.asked(&room), Some(&mut Some(asked)));
+    fixture.confirms("room:7", Some(START));
+    assert_eq!(fixture.registry.asked(&room), Some(&mut None));
+    assert!(fixture.subscribes(three, "room:7"));
+    assert!(!fixture.subscribes(three, "room:7"), "it is on it");
+    assert!(!fixture.subscribes(gone, "room:7"), "it is not here");
+    let vacated = fixture.registry.unsubscribe(one, &room).unwrap();
     assert!(!vacated.is_empty && vacated.pending.is_some());
-    assert!(world.registry.unsubscribe(one, &room).is_none(), "twice is once");
+    assert!(fixture.registry.unsubscribe(one, &room).is_none(), "twice is once");
     let is_empty = |vacated: Vec<Vacated>| vacated.iter().map(|one| one.is_empty).collect::<Vec<_>>();
-    assert_eq!(is_empty(world.registry.leave(three)), [false]);
-    assert_eq!(is_empty(world.registry.leave(two)), [true]);
-    assert_eq!(is_empty(world.registry.leave(two)), [false; 0], "twice is once");
-    assert_eq!((world.registry.sessions(), world.registry.subscriptions()), (1, 0));
-    assert_eq!(world.registry.asked(&room), None);
+    assert_eq!(is_empty(fixture.registry.leave(three)), [false]);
+    assert_eq!(is_empty(fixture.registry.leave(two)), [true]);
+    assert_eq!(is_empty(fixture.registry.leave(two)), [false; 0], "twice is once");
+    assert_eq!((fixture.registry.sessions(), fixture.registry.subscriptions()), (1, 0));
+    assert_eq!(fixture.registry.asked(&room), None);
 }
 
 #[test]
 fn the_last_subscriber_takes_the_index_of_one_that_leaves() {
-    let mut world = World::new();
-    let sessions: Vec<_> = (0..5).map(|_| world.connects(Version::V1)).collect();
+    let mut fixture = RegistryFixture::new();
+    let sessions: Vec<_> = (0..5).map(|_| fixture.connects(Version::V1)).collect();
     for (session, _) in &sessions {
-        world.subscribes(*session, "room:7");
-        world.subscribes(*session, "all");
+        fixture.subscribes(*session, "room:7");
+        fixture.subscribes(*session, "all");
     }
-    world.confirms("room:7", Some(START));
+    fixture.confirms("room:7", Some(START));
     for index in [0, 4, 2] {
         let session = sessions[index].0;
-        assert_eq!(world.registry.leave(session).len(), 2);
+        assert_eq!(fixture.registry.leave(session).len(), 2);
         for (session, _) in [1, 3].map(|index| &sessions[index]) {
-            let indexes: Vec<_> = world.registry.sessions[session.index()]
-                .memberships
+            let indexes: Vec<_> = fixture.registry.sessions[session.index()]
+                .subscriptions
                 .iter()
-                .map(|membership| {
-                    let subscribers = &world.registry.channels[&membership.channel].subscribers;
-                    subscribers[membership.index as usize].session
+                .map(|subscription| {
+                    let subscribers = &fixture.registry.channels[&subscription.channel].subscribers;
+                    subscribers[subscription.index as usize].session
                 })
                 .collect();
             assert_eq!(indexes, [*session; 2]);
         }
     }
-    world.goes_live(sessions[3].0, "room:7");
-    world.delivers(&plain(1));
+    fixture.goes_live(sessions[3].0, "room:7");
+    fixture.delivers(&plain(1));
     assert_eq!(sessions[3].1.take_messages(), ["1"]);
 }

@@ -1,5 +1,8 @@
 //! What a test consists of, before it begins.
 
+use std::net::Ipv4Addr;
+use std::process;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use super::{CHANNELS, Delivery, Replica, USER};
@@ -23,6 +26,8 @@ pub(super) struct Plan {
     settings: Vec<(&'static str, String)>,
     subscribes_late: bool,
     publishing: Publishing,
+    /// The replicas listen here, on a port that changes with each restart.
+    host: Ipv4Addr,
 }
 
 impl Plan {
@@ -38,7 +43,15 @@ impl Plan {
             padding: 0,
         };
         let (redis, settings) = (Vec::new(), Vec::new());
-        Self { replicas: 1, clients: 2, redis, settings, subscribes_late: false, publishing }
+        Self {
+            replicas: 1,
+            clients: 2,
+            redis,
+            settings,
+            subscribes_late: false,
+            publishing,
+            host: own_host(),
+        }
     }
 
     /// So many replicas, with two clients each.
@@ -119,6 +132,7 @@ impl Plan {
     fn replica(&self, redis: &RedisServer) -> Replica {
         let link = FaultProxy::start(redis.address());
         let base = TestGateway::with("broker.url", &format!("redis://{}", link.address))
+            .with("server.public_addr", &format!("{}:0", self.host))
             .with("broker.probe_interval", "100ms")
             .with("broker.probe_timeout", "700ms")
             .with("broker.connect_timeout", "700ms")
@@ -137,4 +151,16 @@ impl Plan {
         let plan = self.settings.iter().fold(base, |plan, (key, value)| plan.with(key, value));
         Replica { gateway: Some(plan.spawn()), link, plan }
     }
+}
+
+/// A loopback address of this run alone. Another run's gateway may get the port of a replica that was killed, and has the
+/// same user and channels: clients that connected to it would stay there and miss everything.
+fn own_host() -> Ipv4Addr {
+    static RUNS: AtomicU8 = AtomicU8::new(0);
+    if !cfg!(target_os = "linux") {
+        // Other systems have one loopback address only.
+        return Ipv4Addr::LOCALHOST;
+    }
+    let [.., high, low] = process::id().to_be_bytes();
+    Ipv4Addr::new(127, high, low, RUNS.fetch_add(1, Ordering::Relaxed) % 250 + 2)
 }

@@ -25,6 +25,30 @@ fn a_replica_is_killed_and_comes_back() {
     run.finish().assert_exact();
 }
 
+/// The system gives the port of a killed replica to any process, and the other run has the same user and channels.
+#[test]
+fn another_runs_gateway_on_a_killed_replicas_port_gets_no_clients() {
+    let mut run = Delivery::start();
+    let other = Delivery::start();
+    let (port, host) = (run.gateway().public.port(), other.gateway().public.ip());
+    let gateway = run.losing_the_clients(|run| {
+        run.kill_replica(0);
+        let gateway =
+            other.replicas[0].plan.clone().with("server.public_addr", &format!("{host}:{port}")).spawn();
+        // Each client has tried to come back twice.
+        let before: Vec<usize> = run.doors.iter().map(FaultProxy::accepted).collect();
+        eventually(SOON, || {
+            let tried = run.doors.iter().zip(&before).all(|(door, before)| door.accepted() > before + 1);
+            let landed = run.clients.iter().any(|client| client.sessions() > 1);
+            (tried || landed).then_some(())
+        });
+        run.restart_replica(0);
+        gateway
+    });
+    run.finish().assert_exact();
+    drop(gateway);
+}
+
 #[test]
 fn a_replica_is_killed_and_the_last_message_was_published_meanwhile() {
     let mut run = Delivery::start();

@@ -6,7 +6,7 @@
 //!
 //! `on_client.rs` handles the frames of the client, `on_system.rs` all other inputs.
 
-mod member;
+mod identified;
 mod on_client;
 mod on_system;
 
@@ -18,7 +18,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::member::Member;
+use self::identified::Identified;
 use super::budget::Budget;
 use super::channel::{ChannelName, ChannelPattern};
 use super::close::CloseCode;
@@ -182,7 +182,7 @@ enum State {
     /// Registering with the hub. Frames from the client wait until Ready is sent.
     Joining(Box<Joining>),
     /// Ready is sent.
-    Identified(Box<Member>),
+    Identified(Box<Identified>),
     /// The conversation has ended: inputs are ignored.
     Closed,
 }
@@ -195,7 +195,7 @@ struct Request {
 }
 
 struct Joining {
-    member: Member,
+    identified: Identified,
     /// The channels of the Join, in its order.
     channels: Vec<ChannelName>,
     /// Refusals to send after Ready.
@@ -267,8 +267,8 @@ impl Conversation {
     pub fn next_deadline(&self) -> Option<Instant> {
         let state = match &self.state {
             State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => Some(*identify_by),
-            State::Joining(joining) => joining.member.expiry_check(),
-            State::Identified(member) => member.expiry_check(),
+            State::Joining(joining) => joining.identified.expiry_check(),
+            State::Identified(identified) => identified.expiry_check(),
             State::Closed => return None,
         };
         let heartbeat = self.heartbeat.next_deadline(&self.rules.heartbeat);

@@ -78,17 +78,17 @@ impl Conversation {
     }
 
     fn on_subscribe(&mut self, request: &ChannelRequest<'_>, actions: &mut Vec<Action>) {
-        let State::Identified(member) = &mut self.state else { return };
+        let State::Identified(identified) = &mut self.state else { return };
         let Ok(channel) = ChannelName::parse(&request.channel) else {
             return actions.push(refused(&request.channel, RefusalReason::BadChannel));
         };
-        if member.is_own(&channel) || member.is_subscribed(&channel) {
+        if identified.is_own(&channel) || identified.is_subscribed(&channel) {
             return actions.push(Action::Send(Event::Error(SoftError::AlreadySubscribed)));
         }
-        match member.may_subscribe(&self.rules, &channel) {
+        match identified.may_subscribe(&self.rules, &channel) {
             Err(reason) => actions.push(refused(&request.channel, reason)),
             Ok(()) => {
-                let ticket = member.subscribe(channel.clone());
+                let ticket = identified.subscribe(channel.clone());
                 let since = request.since.as_deref().map(Since::parse);
                 actions.push(Action::Subscribe(Wanted { channel, since, ticket }));
             }
@@ -96,18 +96,18 @@ impl Conversation {
     }
 
     fn on_unsubscribe(&mut self, name: &str, actions: &mut Vec<Action>) {
-        let State::Identified(member) = &mut self.state else { return };
+        let State::Identified(identified) = &mut self.state else { return };
         let Ok(channel) = ChannelName::parse(name) else {
             return actions.push(refused(name, RefusalReason::BadChannel));
         };
-        if member.is_own(&channel) {
+        if identified.is_own(&channel) {
             return actions.push(Action::Send(Event::Error(SoftError::OwnChannel)));
         }
         let answer = Event::Subscription {
             channel: name.into(),
             outcome: SubscriptionOutcome::Unsubscribed { reason: None },
         };
-        actions.push(if member.unsubscribe(&channel) {
+        actions.push(if identified.unsubscribe(&channel) {
             Action::Unsubscribe { channel, answer }
         } else {
             // The session was not subscribed, so the requested state already holds.

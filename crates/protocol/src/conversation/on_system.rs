@@ -1,6 +1,6 @@
 //! Inputs that do not come from the client: authentication, the hub, the clock, the operator.
 
-use super::member::Member;
+use super::identified::Identified;
 use super::on_client::refusal;
 use super::{Action, Conversation, Identity, Joining, NotIdentified, Request, Rules, State, Wanted};
 use crate::channel::ChannelName;
@@ -20,13 +20,13 @@ impl Conversation {
             (State::Verifying { .. }, Err(NotIdentified)) => self.close(CloseCode::IdentifyFailed, actions),
             (State::Verifying { requests, .. }, Ok(identity)) => {
                 let requests = std::mem::take(requests);
-                let (joining, channels) = Joining::new(Member::new(identity, now), &self.rules, requests);
+                let (joining, channels) = Joining::new(Identified::new(identity, now), &self.rules, requests);
                 actions.push(Action::Join { channels });
                 self.state = State::Joining(Box::new(joining));
             }
-            (State::Identified(member), Ok(identity)) if identity.user == *member.user_channel() => {
-                let lost = member.refresh(identity, &self.rules, now);
-                let expires_in_ms = member.expires_in_ms(now);
+            (State::Identified(identified), Ok(identity)) if identity.user == *identified.user_channel() => {
+                let lost = identified.refresh(identity, &self.rules, now);
+                let expires_in_ms = identified.expires_in_ms(now);
                 actions.push(Action::Send(Event::Refreshed { expires_in_ms }));
                 lost.into_iter().for_each(|channel| withdraw(channel, actions));
             }
@@ -49,7 +49,7 @@ impl Conversation {
             return;
         }
         let State::Joining(joining) = std::mem::replace(&mut self.state, State::Closed) else { return };
-        let Joining { mut member, channels, refusals, waiting } = *joining;
+        let Joining { mut identified, channels, refusals, waiting } = *joining;
         let channels: Vec<_> = channels
             .into_iter()
             .zip(states)
@@ -57,19 +57,19 @@ impl Conversation {
             .collect();
         for ChannelState { channel, state } in &channels {
             match state {
-                SubscriptionState::Live { .. } => member.activate(channel),
-                SubscriptionState::Recovering { .. } => member.note_recovering(channel),
+                SubscriptionState::Live { .. } => identified.activate(channel),
+                SubscriptionState::Recovering { .. } => identified.note_recovering(channel),
             }
         }
         actions.push(Action::Send(Event::Ready {
-            user: member.user().into(),
+            user: identified.user().into(),
             session: self.session,
-            expires_in_ms: member.expires_in_ms(now),
+            expires_in_ms: identified.expires_in_ms(now),
             channels,
         }));
         actions.push(Action::GoLive(None));
         actions.extend(refusals.into_iter().map(Action::Send));
-        self.state = State::Identified(Box::new(member));
+        self.state = State::Identified(Box::new(identified));
         for text in waiting {
             if !self.is_closed() {
                 self.on_text(&text, actions);
@@ -84,9 +84,9 @@ impl Conversation {
         state: SubscriptionState,
         actions: &mut Vec<Action>,
     ) {
-        let State::Identified(member) = &mut self.state else { return };
+        let State::Identified(identified) = &mut self.state else { return };
         // The client has unsubscribed since, so nothing waits for this answer.
-        if !member.awaits(&channel, ticket) {
+        if !identified.awaits(&channel, ticket) {
             return;
         }
         if self.version == Version::V2 {
@@ -96,7 +96,7 @@ impl Conversation {
             }));
         }
         if state.is_live() {
-            member.activate(&channel);
+            identified.activate(&channel);
             actions.push(Action::GoLive(Some(channel)));
         }
     }
@@ -117,8 +117,8 @@ impl Conversation {
                 }
                 false
             }
-            State::Joining(joining) => joining.member.has_expired(now),
-            State::Identified(member) => member.has_expired(now),
+            State::Joining(joining) => joining.identified.has_expired(now),
+            State::Identified(identified) => identified.has_expired(now),
             State::Closed => return,
         };
         if expired {
@@ -136,9 +136,9 @@ impl Conversation {
 
 impl Joining {
     /// Splits the requested channels into those to subscribe to, which are also returned, and refusals.
-    fn new(mut member: Member, rules: &Rules, requests: Vec<Request>) -> (Self, Vec<Wanted>) {
-        let mut wanted: Vec<_> = [member.user_channel().clone(), ChannelName::all()]
-            .map(|channel| Wanted { channel, since: None, ticket: member.next_ticket() })
+    fn new(mut identified: Identified, rules: &Rules, requests: Vec<Request>) -> (Self, Vec<Wanted>) {
+        let mut wanted: Vec<_> = [identified.user_channel().clone(), ChannelName::all()]
+            .map(|channel| Wanted { channel, since: None, ticket: identified.next_ticket() })
             .into();
         let mut refusals = Vec::new();
         for Request { channel: name, since } in requests {
@@ -149,16 +149,16 @@ impl Joining {
             if let Some(named) = wanted.iter_mut().find(|wanted| wanted.channel == channel) {
                 named.since = named.since.or(since);
             } else {
-                if let Err(reason) = member.may_subscribe(rules, &channel) {
+                if let Err(reason) = identified.may_subscribe(rules, &channel) {
                     refusals.push(refusal(&name, reason));
                     continue;
                 }
-                let ticket = member.subscribe(channel.clone());
+                let ticket = identified.subscribe(channel.clone());
                 wanted.push(Wanted { channel, since, ticket });
             }
         }
         let channels = wanted.iter().map(|wanted| wanted.channel.clone()).collect();
-        (Self { member, channels, refusals, waiting: Vec::new() }, wanted)
+        (Self { identified, channels, refusals, waiting: Vec::new() }, wanted)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whatever sessions do: every member and nobody else gets each publication once and in order.
+//! Whatever sessions do: every subscriber and nobody else gets each publication once and in order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ fn name(room: u8) -> ChannelName {
 
 /// How far a subscription is, and what it holds.
 #[derive(Debug, Default)]
-struct Member {
+struct Expected {
     is_told: bool,
     is_live: bool,
     held: Vec<String>,
@@ -51,7 +51,7 @@ struct Modelled {
     registry: Registry<Recorder>,
     sinks: BTreeMap<u8, (SessionKey, Recorder)>,
     expected: BTreeMap<u8, Vec<String>>,
-    on: BTreeMap<(u8, u8), Member>,
+    on: BTreeMap<(u8, u8), Expected>,
     confirmed: BTreeSet<u8>,
 }
 
@@ -67,7 +67,7 @@ impl Modelled {
             Step::Leave(session) => {
                 let Some((key, _)) = self.sinks.remove(&session) else { return };
                 let left = self.registry.leave(key);
-                self.on.retain(|(member, _), _| *member != session);
+                self.on.retain(|(other, _), _| *other != session);
                 left.iter().for_each(|vacated| self.assert_vacated(vacated));
                 self.expected.remove(&session);
             }
@@ -86,11 +86,7 @@ impl Modelled {
             Step::Confirm(room) => {
                 self.registry.confirm(&name(room), Some(START));
                 // As the hub does with an answer of the broker.
-                for session in self.registry.waiting(&name(room)) {
-                    if let Some(pending) = self.registry.pending(session, &name(room)) {
-                        pending.set_cut(START, false);
-                    }
-                }
+                self.registry.pending_on(&name(room)).for_each(|(_, pending)| pending.set_cut(START, false));
                 self.confirmed.insert(room);
             }
             Step::Tell(session, room) => {
@@ -99,13 +95,13 @@ impl Modelled {
                     pending.settle([].into());
                     pending.mark_told(true);
                 }
-                self.on.get_mut(&(session, room)).into_iter().for_each(|member| member.is_told = true);
+                self.on.get_mut(&(session, room)).into_iter().for_each(|expected| expected.is_told = true);
             }
             Step::GoLive(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 self.registry.go_live(*key, &name(room));
-                let member = self.on.get_mut(&(session, room)).filter(|member| member.is_told);
-                if let Some(Member { is_live, held, .. }) = member {
+                let expected = self.on.get_mut(&(session, room)).filter(|expected| expected.is_told);
+                if let Some(Expected { is_live, held, .. }) = expected {
                     *is_live = true;
                     self.expected.entry(session).or_default().append(held);
                 }
@@ -120,12 +116,12 @@ impl Modelled {
     fn deliver(&mut self, room: u8, number: usize) {
         let publication = publication(&format!("room:{room}"), &number.to_string());
         let (delivery, _) = self.registry.deliver(&publication, |_| false);
-        let members = self.on.iter_mut().filter(|((_, other), _)| *other == room);
+        let subscribed = self.on.iter_mut().filter(|((_, other), _)| *other == room);
         if !self.confirmed.contains(&room) {
             assert_eq!(delivery, DeliveryOutcome::default());
             return;
         }
-        for ((session, _), Member { is_live, held, .. }) in members {
+        for ((session, _), Expected { is_live, held, .. }) in subscribed {
             if *is_live { self.expected.entry(*session).or_default() } else { held }.push(number.to_string());
         }
     }
@@ -138,7 +134,7 @@ impl Modelled {
 
 proptest! {
     #[test]
-    fn every_member_gets_each_publication_once_and_in_order(
+    fn every_subscriber_gets_each_publication_once_and_in_order(
         steps in proptest::collection::vec(step(), 1..120),
     ) {
         let mut modelled = Modelled {

@@ -1,12 +1,12 @@
-//! The judge of one client on one channel. It believes nothing but the record and what the client was sent.
+//! Checks what one client was sent on one channel against the record of what was published.
 
 use super::plan::Kind;
 use super::record::{Fate, Published, Record};
 use protocol::position::Position;
 
-/// What one client has seen of one channel.
+/// What one client has received on one channel.
 #[derive(Debug, Default)]
-pub(super) struct Judge {
+pub(super) struct Checker {
     /// The last durable message that it has.
     last: u64,
     /// What came before it was here; `None` until it is told for the first time that it is on the channel.
@@ -28,7 +28,7 @@ pub(super) struct Judge {
 
 /// What must hold in this run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Law {
+pub(super) struct Expectations {
     /// A position before a history is told by a clock that is not set back, after the history was looked for.
     pub(super) has_exact_beginnings: bool,
     /// Plain messages arrive, or their loss is told.
@@ -37,18 +37,18 @@ pub(super) struct Law {
     pub(super) is_whole: bool,
 }
 
-pub(super) type Verdict = Result<(), String>;
+pub(super) type CheckResult = Result<(), String>;
 
-impl Judge {
+impl Checker {
     /// Ready or Subscription has come, which was sent when so many messages had been published.
     pub(super) fn on_subscribed(
         &mut self,
         record: &Record,
-        law: Law,
+        expectations: Expectations,
         position: Position,
         recovered: Option<bool>,
         published: u64,
-    ) -> Verdict {
+    ) -> CheckResult {
         if recovered.is_some() != self.position.is_some() {
             return Err(format!("asked to continue from {:?}, told {recovered:?}", self.position));
         }
@@ -56,7 +56,7 @@ impl Judge {
             return Err(format!("continues from {position}, not from {:?}", self.position));
         }
         let knows_a_message = self.position.is_some_and(|position| !position.is_beginning());
-        if law.is_whole && knows_a_message && recovered == Some(false) {
+        if expectations.is_whole && knows_a_message && recovered == Some(false) {
             return Err(format!("does not continue from {:?}, though nothing was lost", self.position));
         }
         if recovered == Some(false) {
@@ -67,7 +67,7 @@ impl Judge {
         if self.from.is_none() {
             self.from = Some(begin(record, position, published)?);
             // Earlier publications may have positions after this one.
-            self.is_excused |= position.is_beginning() && !law.has_exact_beginnings;
+            self.is_excused |= position.is_beginning() && !expectations.has_exact_beginnings;
         }
         self.is_on = true;
         self.position = Some(position);
@@ -77,15 +77,15 @@ impl Judge {
     }
 
     /// Its channel recovers: nothing comes until it is told more.
-    pub(super) fn on_recovering(&self, position: Option<Position>) -> Verdict {
+    pub(super) fn on_recovering(&self, position: Option<Position>) -> CheckResult {
         match position == self.position {
             true => Ok(()),
             false => Err(format!("recovers from {position:?}, not from {:?}", self.position)),
         }
     }
 
-    pub(super) fn on_gap(&mut self, law: Law) -> Verdict {
-        if law.is_whole {
+    pub(super) fn on_gap(&mut self, expectations: Expectations) -> CheckResult {
+        if expectations.is_whole {
             return Err("a gap, though nothing was lost".to_owned());
         }
         self.is_excused = true;
@@ -101,10 +101,10 @@ impl Judge {
     pub(super) fn on_message(
         &mut self,
         record: &Record,
-        law: Law,
+        expectations: Expectations,
         number: u64,
         position: Option<Position>,
-    ) -> Verdict {
+    ) -> CheckResult {
         let Some(from) = self.from.filter(|_| self.is_on) else {
             return Err(format!("{number} comes on a channel that it is not on"));
         };
@@ -112,7 +112,7 @@ impl Judge {
         if published.position != position {
             return Err(format!("{number} comes with {position:?} and has {:?}", published.position));
         }
-        let Some(position) = position else { return self.on_plain(record, law, number) };
+        let Some(position) = position else { return self.on_plain(record, expectations, number) };
         if number <= self.last {
             return Err(format!("{number} ({position}) comes after {}", self.last));
         }
@@ -122,7 +122,7 @@ impl Judge {
     }
 
     /// Nothing that is owed may be missing between two messages.
-    fn check_hole(&self, record: &Record, last: u64, number: u64) -> Verdict {
+    fn check_hole(&self, record: &Record, last: u64, number: u64) -> CheckResult {
         let had_nothing = self.position.is_some_and(Position::is_beginning);
         let is_owed = |fate| match fate {
             Fate::Kept => true,
@@ -138,8 +138,8 @@ impl Judge {
         }
     }
 
-    fn on_plain(&mut self, record: &Record, law: Law, number: u64) -> Verdict {
-        let is_told = std::mem::take(&mut self.is_plain_excused) || !law.counts_plain;
+    fn on_plain(&mut self, record: &Record, expectations: Expectations, number: u64) -> CheckResult {
+        let is_told = std::mem::take(&mut self.is_plain_excused) || !expectations.counts_plain;
         let last = std::mem::replace(&mut self.last_plain, number);
         if number <= last {
             return Err(format!("{number} comes after {last}"));
@@ -154,7 +154,7 @@ impl Judge {
     }
 
     /// At the end everything has come up to the last one.
-    pub(super) fn on_end(&self, record: &Record) -> Verdict {
+    pub(super) fn on_end(&self, record: &Record) -> CheckResult {
         if let Some(owed) = &self.owed {
             return Err(owed.clone());
         }

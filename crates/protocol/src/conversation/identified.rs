@@ -13,7 +13,7 @@ const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// An identified user and the channels of this session besides its own two.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(super) struct Identified {
     user: ChannelName,
     expiry: Option<Expiry>,
     grants: Box<[ChannelPattern]>,
@@ -37,7 +37,7 @@ pub(super) struct Subscription {
     pub(super) active: bool,
 }
 
-impl Member {
+impl Identified {
     pub(super) fn new(identity: Identity, now: Now) -> Self {
         Self {
             user: identity.user,
@@ -77,7 +77,7 @@ impl Member {
         self.expiry.map(|expiry| expiry.check_at)
     }
 
-    /// Whether the token has expired; asked when [`Member::expiry_check`] has come.
+    /// Whether the token has expired; asked when [`Identified::expiry_check`] has come.
     pub(super) fn has_expired(&mut self, now: Now) -> bool {
         let Some(expiry) = self.expiry.filter(|expiry| expiry.check_at <= now.monotonic) else {
             return false;
