@@ -57,7 +57,7 @@ fn run(seed: u64) -> (Tally, String) {
     (0..REPLICAS).for_each(|replica| run.lead(replica, replica));
     run.publish(5);
     run.publisher.pause();
-    let verdicts = wait_until(&run, |verdicts| verdicts.are_well() && verdicts.are_current());
+    let verdicts = wait_until(&run, SOON, |verdicts| verdicts.are_well() && verdicts.are_current());
     let tally = Tally::of(&run);
     // Another breach than those that are counted is a failure of the run, too.
     let breaches = if verdicts.are_well() && verdicts.are_current() && tally.is_clean() {
