@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::clients::Counts;
+use crate::run::Run;
 
 const WIDTH: usize = 30;
 /// Seldom, so that it does not disturb the measurement.
@@ -25,25 +25,25 @@ pub(crate) enum Goal {
 pub(crate) struct Progress(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
 
 impl Progress {
-    /// Begins to draw; does nothing where standard error is no terminal.
-    pub(crate) fn start(label: String, whole: Goal, counts: &Arc<Counts>) -> Self {
+    pub(crate) fn start(run: &Run<'_>, activity: &str, goal: Goal) -> Self {
         if !io::stderr().is_terminal() {
             return Self(None);
         }
+        let label = format!("{}: {activity}", if run.target.is_baseline { "baseline" } else { "gateway" });
+        let (counts, begun) = (Arc::clone(&run.clients.counts), Instant::now());
         let (end, ended) = mpsc::channel();
-        let (counts, begun) = (Arc::clone(counts), Instant::now());
         let thread = std::thread::spawn(move || {
             while ended.recv_timeout(PERIOD) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let share = match whole {
-                    Goal::Ready(all) => counts.ready.load(SeqCst) as f64 / all.max(1) as f64,
-                    Goal::Time(all) => begun.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
-                };
                 let (ready, delivered) = (counts.ready.load(SeqCst), counts.delivered());
-                let line = format!("{} {ready} sockets, {delivered} deliveries", bar(share));
-                // Without a terminal there is nothing to do.
-                let _ = write!(io::stderr(), "\r\x1b[K{label} {line}");
+                let bar = bar(match goal {
+                    Goal::Ready(all) => ready as f64 / all.max(1) as f64,
+                    Goal::Time(all) => begun.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
+                });
+                let line = format!("\r\x1b[K{label} {bar} {ready} sockets, {delivered} deliveries");
+                // Without a reader there is nothing to do.
+                let _ = io::stderr().write_all(line.as_bytes());
             }
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            let _ = io::stderr().write_all(b"\r\x1b[K");
         });
         Self(Some((end, thread)))
     }
