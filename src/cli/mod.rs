@@ -20,6 +20,8 @@ use crate::settings::{Settings, SettingsError, Sources};
 
 /// EX_CONFIG in sysexits.h: the settings are wrong, and trying again will not help.
 const EXIT_CONFIG: u8 = 78;
+/// A heading of their own in help, which otherwise puts the settings among a command's own options.
+const SETTINGS: &str = "Settings";
 
 /// E-Magine's real-time gateway: WebSocket sessions, message events over Redis.
 #[derive(Debug, Parser)]
@@ -35,21 +37,21 @@ pub struct Cli {
 #[derive(Debug, Args)]
 struct SettingsArgs {
     /// development or production [default: $GATEWAY_PROFILE, else development]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = SETTINGS, value_name = "NAME")]
     profile: Option<String>,
     /// A TOML file with settings, or a folder with a local.toml
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, help_heading = SETTINGS, value_name = "PATH")]
     config: Option<PathBuf>,
     #[command(flatten)]
     set: Set,
     /// Where clients connect (server.public_addr)
-    #[arg(long, global = true, value_name = "IP:PORT")]
+    #[arg(long, global = true, help_heading = SETTINGS, value_name = "IP:PORT")]
     public_addr: Option<String>,
     /// Where operators and backends connect (server.admin_addr)
-    #[arg(long, global = true, value_name = "IP:PORT")]
+    #[arg(long, global = true, help_heading = SETTINGS, value_name = "IP:PORT")]
     admin_addr: Option<String>,
     /// memory:, redis://… or rediss://… (broker.url)
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, help_heading = SETTINGS, value_name = "URL")]
     broker_url: Option<String>,
 }
 
@@ -58,7 +60,7 @@ struct SettingsArgs {
 #[derive(Debug, Default, Args)]
 struct Set {
     /// One setting, such as session.heartbeat_interval=30s; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    #[arg(long, help_heading = SETTINGS, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
 }
 

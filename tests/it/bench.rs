@@ -292,6 +292,16 @@ fn a_plot_is_drawn() {
     assert!(!svg.contains("NaN"), "{svg}");
 }
 
+#[test]
+fn progress_is_written_without_a_terminal() {
+    let mut bench = Process::start(&["bench", "fanout", "--sockets", "2", "--seconds", "600", "--json"], &[]);
+    let line = bench.says("gateway: publishing [");
+    assert!(line.contains(" % 2 sockets, ") && line.ends_with(" deliveries"), "{line:?}");
+    // It ends its gateway as well.
+    bench.signal("TERM");
+    bench.wait();
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_signal_ends_gateway_baseline_and_redis_as_well() {

@@ -41,6 +41,18 @@ fn check_prints_every_setting_and_masks_secrets() {
 }
 
 #[test]
+fn help_lists_settings_behind_the_options_of_a_command() {
+    for command in ["run", "check", "token", "publish", "tail", "health", "bench"] {
+        let help = run(&[command, "--help"]).out;
+        let (own, settings) = help.split_once("\nSettings:\n").unwrap_or_else(|| panic!("{command}: {help}"));
+        let options: Vec<_> = settings.split_whitespace().filter(|word| word.starts_with("--")).collect();
+        let expected = ["--profile", "--config", "--set", "--public-addr", "--admin-addr", "--broker-url"];
+        assert!(expected.iter().all(|option| options.contains(option)), "{command}: {options:?}");
+        assert!(options.len() == expected.len() && own.contains("--help"), "{command}: {help}");
+    }
+}
+
+#[test]
 fn settings_count_before_and_behind_the_command_s_name() {
     let ended = run(&[
         "--set",

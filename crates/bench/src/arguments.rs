@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::BenchError;
-use crate::scenario::{Shape, fanout};
 use crate::sweep::Sweep;
 use crate::wire::MIN_MESSAGE_BYTES;
 
@@ -141,20 +140,20 @@ impl BenchArgs {
         }
     }
 
-    /// What the scenario needs with these arguments.
-    pub(crate) fn shape(&self) -> Shape {
-        let shape = self.scenario.shape();
-        match self.channels {
-            Some(_) => Shape { is_v2: true, has_channels: true, ..shape },
-            None => shape,
-        }
+    /// Whether clients subscribe to channels.
+    pub(crate) fn has_channels(&self) -> bool {
+        self.channels.is_some() || matches!(self.scenario, Scenario::Mixed | Scenario::Burst)
     }
 
-    pub(crate) fn channels(&self, namespace: &str, index: usize) -> Vec<String> {
-        match self.channels {
-            Some(count) => fanout::channels(namespace, index, self.sockets, count),
-            None => self.scenario.channels(namespace, index, self.sockets),
-        }
+    /// Whether clients come back, with the position of the last message on `all`.
+    pub(crate) fn resumes(&self) -> bool {
+        self.scenario == Scenario::Storm
+    }
+
+    /// Whether there are heartbeats as the settings have them. Otherwise a gateway of our own sends none: they would only
+    /// blur what is measured.
+    pub(crate) fn has_heartbeats(&self) -> bool {
+        matches!(self.scenario, Scenario::Idle | Scenario::Mixed)
     }
 
     /// How many clients get the messages whose latency is measured beside bursts.
@@ -162,14 +161,9 @@ impl BenchArgs {
         if self.scenario == Scenario::Burst { WATCHERS } else { 0 }
     }
 
-    /// How many clients come on top of those that are counted.
-    pub(crate) fn beside(&self) -> usize {
-        self.stalled_readers() + self.watchers()
-    }
-
-    /// Clients from this one on have the smallest receive buffer.
-    pub(crate) fn narrow_from(&self) -> usize {
-        if self.stalled_readers() > 0 { self.sockets } else { usize::MAX }
+    /// How many clients there are: those that are counted, then stalled readers and watchers.
+    pub(crate) fn clients(&self) -> usize {
+        self.sockets + self.stalled_readers() + self.watchers()
     }
 
     /// One message of so many is a burst.
@@ -182,44 +176,33 @@ impl BenchArgs {
     /// Fails when the arguments are out of bounds, or do not fit together.
     pub(crate) fn check(&self) -> Result<(), BenchError> {
         let is_between = |value: f64, least: f64, most: f64| value >= least && value <= most;
-        let rate = self.rate.unwrap_or(1.0);
-        let in_flight = self.in_flight.unwrap_or(1);
-        let has_load = matches!(self.scenario, Scenario::Fanout | Scenario::Unicast | Scenario::Mixed);
+        let is_count = |value: usize, least: usize, most: usize| (least..=most).contains(&value);
+        let (scenario, share, channels) = (self.scenario, self.capacity_share, self.channels);
+        let has_capacity = matches!(scenario, Scenario::Fanout | Scenario::Unicast | Scenario::Mixed);
+        let has_share = share.is_none_or(|share| has_capacity && is_between(share, 0.01, 1.0));
+        let most = MAX_CHANNELS_OF_ONE.saturating_mul(self.sockets);
+        let has_channels =
+            channels.is_none_or(|count| scenario == Scenario::Fanout && is_count(count, 1, most));
+        let has_bytes = is_count(self.message_bytes(), MIN_MESSAGE_BYTES, 1_048_576);
+        let has_in_flight = scenario != Scenario::Burst || self.in_flight.is_none();
         for (holds, sentence) in [
-            ((1..=1_000_000).contains(&self.sockets), "--sockets must be 1 to 1000000".to_owned()),
-            (is_between(self.seconds, 0.1, 86_400.0), "--seconds must be 0.1 to 86400".to_owned()),
-            (is_between(rate, 0.1, 10_000_000.0), "--rate must be 0.1 to 10000000".to_owned()),
-            ((1..=1_000_000).contains(&in_flight), "--in-flight must be 1 to 1000000".to_owned()),
+            (is_count(self.sockets, 1, 1_000_000), "--sockets must be 1 to 1000000"),
+            (is_between(self.seconds, 0.1, 86_400.0), "--seconds must be 0.1 to 86400"),
+            (is_between(self.rate.unwrap_or(1.0), 0.1, 1e7), "--rate must be 0.1 to 10000000"),
+            (is_count(self.in_flight.unwrap_or(1), 1, 1_000_000), "--in-flight must be 1 to 1000000"),
+            (has_bytes, "--message-bytes must be 48 to 1048576"),
             (
-                (MIN_MESSAGE_BYTES..=1_048_576).contains(&self.message_bytes()),
-                format!("--message-bytes must be {MIN_MESSAGE_BYTES} to 1048576"),
+                is_count(self.threads, 1, self.sockets.min(64)),
+                "--threads must be 1 to 64, and no more than the sockets",
             ),
-            (
-                (1..=64).contains(&self.threads) && self.threads <= self.sockets,
-                "--threads must be 1 to 64, and no more than the sockets".to_owned(),
-            ),
-            (is_between(self.stalled, 0.0, 100.0), "--stalled must be 0 to 100".to_owned()),
-            (
-                self.capacity_share.is_none_or(|share| has_load && is_between(share, 0.01, 1.0)),
-                "--capacity-share must be 0.01 to 1, with fanout, unicast or mixed".to_owned(),
-            ),
-            (
-                self.channels.is_none_or(|channels| {
-                    let most = MAX_CHANNELS_OF_ONE.saturating_mul(self.sockets);
-                    self.scenario == Scenario::Fanout && (1..=most).contains(&channels)
-                }),
-                format!(
-                    "--channels must be 1 to {MAX_CHANNELS_OF_ONE} times the sockets, with the scenario fanout"
-                ),
-            ),
-            (is_between(self.burst_every, 0.1, 3_600.0), "--burst-every must be 0.1 to 3600".to_owned()),
-            (
-                self.scenario != Scenario::Burst || self.in_flight.is_none(),
-                "--in-flight cannot be used with burst; use --rate".to_owned(),
-            ),
+            (is_between(self.stalled, 0.0, 100.0), "--stalled must be 0 to 100"),
+            (has_share, "--capacity-share must be 0.01 to 1, with fanout, unicast or mixed"),
+            (has_channels, "--channels must be 1 to 90 times the sockets, with the scenario fanout"),
+            (is_between(self.burst_every, 0.1, 3_600.0), "--burst-every must be 0.1 to 3600"),
+            (has_in_flight, "--in-flight cannot be used with burst; use --rate"),
         ] {
             if !holds {
-                return Err(BenchError::Arguments(sentence));
+                return Err(BenchError::Arguments(sentence.to_owned()));
             }
         }
         Ok(())

@@ -4,7 +4,6 @@
 //! It is a process of its own, of the same binary and allocator. Orders come by its standard input, one a line: the first
 //! slot, the slot behind the last one, and the payload. The slot of a lost client is given to the next one.
 
-use std::collections::VecDeque;
 use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{ChildStdin, Command, ExitCode, Stdio};
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
 use socket2::SockRef;
 
 use crate::children::{OwnProcess, locked};
@@ -25,15 +25,14 @@ const BACKLOG: i32 = 4_096;
 /// How long a frame waits for room in a socket's buffer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// By slot.
-type Sockets = Mutex<Vec<Option<Arc<TcpStream>>>>;
+/// The sockets by slot, and whether each has been answered.
+type Sockets = Mutex<Slab<(TcpStream, bool)>>;
 
 /// Starts a baseline; returns its address and its standard input.
 pub(crate) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), BenchError> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "baseline-server"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let child = OwnProcess::start(&mut command)?;
-    let (stdin, stdout) = (child.take(|child| child.stdin.take()), child.take(|child| child.stdout.take()));
+    let (child, (stdin, stdout, _)) = OwnProcess::start(&mut command)?;
     let mut line = String::new();
     if let Some(stdout) = stdout {
         io::BufReader::new(stdout).read_line(&mut line)?;
@@ -65,9 +64,9 @@ pub(crate) fn serve() -> Result<ExitCode, BenchError> {
         let mut number = || parts.next().and_then(|text| text.parse::<usize>().ok());
         let (Some(from), Some(to)) = (number(), number()) else { continue };
         let frame = wire::server_frame(parts.next().unwrap_or_default());
-        for socket in locked(&sockets).iter().take(to).skip(from).flatten() {
-            write(socket, &frame);
-        }
+        let sockets = locked(&sockets);
+        let slots = (from..to.min(sockets.capacity())).filter_map(|slot| sockets.get(slot));
+        slots.filter(|(_, is_answered)| *is_answered).for_each(|(socket, _)| write(socket, &frame));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -97,42 +96,26 @@ fn answer() -> Vec<u8> {
 fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::Result<()> {
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let (answer, mut events, mut buffer) = (answer(), Events::with_capacity(1_024), [0; 16_384]);
-    // By slot: whether the first bytes are still to come.
-    let mut known: Vec<Option<(Arc<TcpStream>, bool)>> = Vec::new();
-    let mut free = VecDeque::new();
     loop {
         poll.poll(&mut events, None)?;
+        // The writer holds it for a whole order, and meanwhile nothing is read.
+        let mut sockets = locked(sockets);
         for event in &events {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {
-                    let slot = free.pop_front().unwrap_or_else(|| {
-                        known.push(None);
-                        known.len() - 1
-                    });
                     let _ = stream.set_nodelay(true);
-                    poll.registry().register(&mut stream, Token(slot), Interest::READABLE)?;
-                    known[slot] = Some((Arc::new(stream), true));
+                    let token = Token(sockets.vacant_key());
+                    poll.registry().register(&mut stream, token, Interest::READABLE)?;
+                    sockets.insert((stream, false));
                 }
                 continue;
             }
             let slot = event.token().0;
-            let Some((stream, is_new)) = &mut known[slot] else { continue };
-            let is_open = read_all(stream, &mut buffer);
-            if is_open && !*is_new {
-                continue;
-            }
-            // The writer holds the lock for a whole order; an ordinary read does not wait for it.
-            let mut sockets = locked(sockets);
-            if sockets.len() <= slot {
-                sockets.resize(slot + 1, None);
-            }
-            if is_open {
-                *is_new = false;
-                sockets[slot] = Some(Arc::clone(stream));
+            let Some((stream, is_answered)) = sockets.get_mut(slot) else { continue };
+            if !read_all(stream, &mut buffer) {
+                sockets.remove(slot);
+            } else if !std::mem::replace(is_answered, true) {
                 write(stream, &answer);
-            } else {
-                (known[slot], sockets[slot]) = (None, None);
-                free.push_back(slot);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -11,26 +11,31 @@ use mio::{Poll, Waker};
 
 use crate::children::locked;
 use crate::latency::Latencies;
-use crate::scenario::Shape;
-use crate::worker::{Recorder, Share, WAKE, Worker};
+use crate::worker::{WAKE, Worker};
 use crate::{BenchError, process};
 
-/// A run has at most so many phases, the one that is not counted (0) included: a phase's number is one digit.
+/// The phases of a run: a phase's number is one digit, and 0 is connecting.
 pub(crate) const PHASES: usize = 5;
+pub(crate) const CONNECTING: u8 = 0;
+/// A run is given up when nothing changes for so long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a count that a thread waits for is looked at, unless deliveries wake it earlier.
+const LOOK: Duration = Duration::from_millis(10);
 
-/// Who connects where, and how.
+/// Which clients connect where, and how.
 pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     pub(crate) identities: Vec<Identity>,
-    pub(crate) shape: Shape,
+    pub(crate) is_v2: bool,
+    /// Clients keep the position of the last message on `all`. Lost or refused, they try again, and send it.
+    pub(crate) resumes: bool,
     pub(crate) is_deflated: bool,
-    /// Clients from this one on have the smallest receive buffer.
-    pub(crate) narrow_from: usize,
-    /// Clients from this one on have a thread of their own, that reads nothing else.
-    pub(crate) apart_from: usize,
+    /// These clients have the smallest receive buffer, and try again when they are lost. Those behind them have a thread of
+    /// their own, that reads nothing else.
+    pub(crate) narrow: Range<usize>,
 }
 
-/// Who a client is.
+/// The user of a client.
 pub(crate) struct Identity {
     pub(crate) token: String,
     /// What it subscribes to with Identify (version 2).
@@ -48,33 +53,24 @@ pub(crate) enum Pace {
     AtOnce(usize),
 }
 
-/// What the clients of one thread are to do.
-pub(crate) enum Order {
-    /// These connect.
-    Connect(Range<usize>, Pace),
-    /// All sockets are cut.
-    Cut,
-    /// These stop reading.
-    Stall(Range<usize>),
-    /// These are cut for good.
-    Leave(Range<usize>),
-    /// The thread sends what it has recorded so far.
-    Report(mpsc::Sender<Recorder>),
-    /// The thread ends.
-    Stop,
+impl Pace {
+    pub(crate) const USUAL: Self = Self::InFlight(64);
 }
+
+/// What the clients of one thread are to do.
+pub(crate) type Order = Box<dyn FnOnce(&mut Worker) + Send>;
 
 /// What all threads count together.
 #[derive(Default)]
 pub(crate) struct Counts {
     /// Clients that are Ready now.
-    pub(crate) ready: AtomicUsize,
+    pub(crate) ready: AtomicU64,
     /// Connections that were refused, or lost without our doing.
-    pub(crate) lost: AtomicUsize,
+    pub(crate) lost: AtomicU64,
     /// Clients that came back with a position and were told that nothing is missing.
-    pub(crate) recovered: AtomicUsize,
+    pub(crate) recovered: AtomicU64,
     /// … and that something may be missing.
-    pub(crate) not_recovered: AtomicUsize,
+    pub(crate) not_recovered: AtomicU64,
     pub(crate) heartbeats: AtomicU64,
     pub(crate) deliveries: [AtomicU64; PHASES],
     /// The last reason why a connection was lost.
@@ -99,27 +95,33 @@ impl Counts {
         }
     }
 
-    /// Waits until so many messages have come; false after the timeout. Only one thread may call this.
-    pub(crate) fn wait_for_deliveries(&self, count: u64, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
+    /// Waits until so many messages have come; false when no more come. Only one thread may call this.
+    pub(crate) fn wait_for_deliveries(&self, count: u64) -> bool {
         self.awaited.store(count, SeqCst);
         self.waiting.get_or_init(std::thread::current);
-        while self.delivered() < count {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            std::thread::park_timeout(left);
-        }
+        let is_complete = wait(count, || self.delivered(), || IDLE_TIMEOUT, IDLE_TIMEOUT / 30);
         self.awaited.store(u64::MAX, SeqCst);
-        true
+        is_complete
     }
+}
+
+/// Waits until a count has reached `goal`; false when it has not changed within a timeout.
+fn wait(goal: u64, count: impl Fn() -> u64, timeout: impl Fn() -> Duration, look: Duration) -> bool {
+    let mut last = (count(), Instant::now());
+    while last.0 < goal && last.1.elapsed() <= timeout() {
+        std::thread::park_timeout(look);
+        let now = count();
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+    }
+    last.0 >= goal
 }
 
 /// All clients.
 pub(crate) struct Clients {
     pub(crate) counts: Arc<Counts>,
-    comes_back: bool,
+    resumes: bool,
     threads: Vec<WorkerThread>,
 }
 
@@ -128,98 +130,81 @@ struct WorkerThread {
     waker: Waker,
     /// The kernel's number of the thread.
     id: u32,
-    handle: Option<JoinHandle<()>>,
+    handle: JoinHandle<()>,
 }
 
 impl Clients {
     /// Starts the threads; no client connects yet. Times are counted from `begun`.
     pub(crate) fn start(plan: Plan, threads: usize, begun: Instant) -> Result<Self, BenchError> {
-        let (plan, counts) = (Arc::new(plan), Arc::<Counts>::default());
+        let (counts, resumes) = (Arc::<Counts>::default(), plan.resumes);
+        let (clients, together) = (plan.identities.len(), plan.narrow.end);
+        let plan = Arc::new(plan);
+        let mut shares: Vec<_> = (0..threads).map(|first| (first..together, threads)).collect();
+        if together < clients {
+            shares.push((together..clients, 1));
+        }
         let mut started = Vec::new();
-        for (number, share) in shares(plan.identities.len(), plan.apart_from, threads).enumerate() {
+        for (number, (range, step)) in shares.into_iter().enumerate() {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             let (sender, orders) = mpsc::channel();
-            let worker = Worker::new(poll, orders, Arc::clone(&plan), Arc::clone(&counts), begun, share);
+            let mut worker = Worker::new(poll, Arc::clone(&plan), Arc::clone(&counts), begun, range, step);
             let (id_sender, id) = mpsc::channel();
             let handle = std::thread::Builder::new().name(format!("bench-{number}")).spawn(move || {
                 // The receiver waits for it below.
                 let _ = id_sender.send(process::this_thread().unwrap_or_default());
-                worker.run();
+                worker.run(&orders);
             })?;
             let id = id.recv().unwrap_or_default();
-            started.push(WorkerThread { orders: sender, waker, id, handle: Some(handle) });
+            started.push(WorkerThread { orders: sender, waker, id, handle });
         }
-        Ok(Self { counts, comes_back: plan.shape.comes_back, threads: started })
+        Ok(Self { counts, resumes, threads: started })
     }
 
-    pub(crate) fn send(&self, order: impl Fn() -> Order) {
+    pub(crate) fn send(&self, order: impl Fn(&mut Worker) + Clone + Send + 'static) {
         for thread in &self.threads {
             // A thread that has ended has reported why.
-            let _ = thread.orders.send(order());
+            let _ = thread.orders.send(Box::new(order.clone()));
             let _ = thread.waker.wake();
         }
     }
 
-    /// What all threads have recorded so far.
-    pub(crate) fn report(&self) -> Recorder {
+    /// What all threads have recorded so far in a phase.
+    pub(crate) fn latencies(&self, phase: u8) -> Latencies {
         let (sender, reports) = mpsc::channel();
-        self.send(|| Order::Report(sender.clone()));
-        drop(sender);
-        let mut merged = Recorder::default();
+        self.send(move |worker| drop(sender.send(worker.latencies[usize::from(phase)].clone())));
+        let mut merged = Latencies::default();
         reports.iter().for_each(|report| merged.merge(&report));
         merged
-    }
-
-    pub(crate) fn latencies(&self, phase: u8) -> Latencies {
-        std::mem::take(&mut self.report().phases[usize::from(phase)])
     }
 
     pub(crate) fn thread_ids(&self) -> impl Iterator<Item = u32> {
         self.threads.iter().map(|thread| thread.id)
     }
 
-    /// Waits until so many are Ready, as long as their number still changes within `timeout`.
-    pub(crate) fn wait_until_ready(&self, count: usize, timeout: Duration) -> Result<(), BenchError> {
-        let mut last = (0, Instant::now());
-        let lost = self.counts.lost.load(SeqCst);
-        loop {
-            let ready = self.counts.ready.load(SeqCst);
-            if ready >= count {
-                return Ok(());
-            }
-            if ready != last.0 {
-                last = (ready, Instant::now());
-            }
-            // A refused client that does not try again is missing for good.
-            let is_hopeless = !self.comes_back && self.counts.lost.load(SeqCst) > lost;
-            if last.1.elapsed() > if is_hopeless { timeout / 30 } else { timeout } {
-                let reason =
-                    locked(&self.counts.reason).as_ref().map(|why| format!(" (the last one lost: {why})"));
-                let reason = reason.unwrap_or_default();
-                return Err(BenchError::Run(format!("only {ready} of {count} sockets are ready{reason}")));
-            }
-            std::thread::park_timeout(Duration::from_millis(10));
+    /// Waits until so many are Ready, as long as their number still changes.
+    pub(crate) fn wait_until_ready(&self, count: usize) -> Result<(), BenchError> {
+        let (ready, lost) = (|| self.counts.ready.load(SeqCst), || self.counts.lost.load(SeqCst));
+        let lost_before = lost();
+        // A refused client that does not try again is missing for good.
+        let is_hopeless = || !self.resumes && lost() > lost_before;
+        let timeout = || if is_hopeless() { IDLE_TIMEOUT / 30 } else { IDLE_TIMEOUT };
+        if wait(count as u64, ready, timeout, LOOK) {
+            return Ok(());
         }
+        let reason = locked(&self.counts.reason).as_ref().map(|why| format!(" (the last one lost: {why})"));
+        let (ready, reason) = (ready(), reason.unwrap_or_default());
+        Err(BenchError::Run(format!("only {ready} of {count} sockets are ready{reason}")))
     }
-}
-
-/// The clients of each thread.
-fn shares(clients: usize, apart_from: usize, threads: usize) -> impl Iterator<Item = Share> {
-    let end = apart_from.min(clients);
-    let together = (0..threads).map(move |first| Share { first, step: threads, end });
-    let apart = (end < clients).then_some(Share { first: end, step: 1, end: clients });
-    together.chain(apart)
 }
 
 impl Drop for Clients {
     fn drop(&mut self) {
-        self.send(|| Order::Stop);
-        for thread in &mut self.threads {
-            if let Some(handle) = thread.handle.take() {
-                // A panic there has been printed.
-                let _ = handle.join();
-            }
+        for WorkerThread { orders, waker, handle, .. } in self.threads.drain(..) {
+            // The thread ends when there are no more orders. A panic there has been printed.
+            drop(orders);
+            let _ = waker.wake();
+            let _ = handle.join();
         }
     }
 }

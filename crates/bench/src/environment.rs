@@ -95,7 +95,7 @@ impl Environment {
         if let Some(secret) = secret {
             wanted.extend([("auth.kind", "jwt"), ("auth.secret", secret)]);
         }
-        if !arguments.shape().heartbeats {
+        if !arguments.has_heartbeats() {
             wanted.extend([("session.heartbeat_interval", "1h"), ("session.heartbeat_grace", "1h")]);
         }
         if arguments.deflate {

@@ -1,5 +1,6 @@
 //! Latencies: all of them in one histogram, and in slices of time for the plot.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -7,23 +8,21 @@ use hdrhistogram::Histogram;
 /// The longest latency in microseconds; longer ones count as this.
 const LONGEST_US: u64 = 600_000_000;
 /// The length of a slice.
-pub(crate) const SLICE: Duration = Duration::from_millis(500);
+const SLICE: Duration = Duration::from_millis(500);
 /// The last slice holds everything that is later.
-const MAX_SLICES: usize = 2_400;
+const MAX_SLICES: u64 = 2_400;
 
 /// The latencies of one part of a run.
 #[derive(Clone)]
 pub(crate) struct Latencies {
     all: Histogram<u64>,
-    /// By when a message was due. Two digits each, to keep them small.
-    slices: Vec<Histogram<u32>>,
-    /// The number of the first slice on the generator's clock.
-    first: u64,
+    /// By when a message was due, numbered on the generator's clock. Two digits each, to keep them small.
+    slices: BTreeMap<u64, Histogram<u32>>,
 }
 
 impl Default for Latencies {
     fn default() -> Self {
-        Self { all: histogram(3), slices: Vec::new(), first: 0 }
+        Self { all: histogram(3), slices: BTreeMap::new() }
     }
 }
 
@@ -40,35 +39,20 @@ impl Latencies {
         self.slice(due_us / SLICE.as_micros() as u64).saturating_record(latency_us.max(1));
     }
 
-    /// The slice with this number on the generator's clock. The slices in between are made with it.
     fn slice(&mut self, number: u64) -> &mut Histogram<u32> {
-        if self.slices.is_empty() {
-            self.first = number;
-        }
-        while number < self.first && self.slices.len() < MAX_SLICES {
-            self.slices.insert(0, histogram(2));
-            self.first -= 1;
-        }
-        let index = (number.saturating_sub(self.first) as usize).min(MAX_SLICES - 1);
-        while self.slices.len() <= index {
-            self.slices.push(histogram(2));
-        }
-        &mut self.slices[index]
+        let last = self.slices.first_key_value().map_or(number, |(first, _)| first + MAX_SLICES - 1);
+        self.slices.entry(number.min(last)).or_insert_with(|| histogram(2))
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
         // Both have the same bounds, for which adding cannot fail.
         let _ = self.all.add(&other.all);
-        for (number, slice) in (other.first..).zip(&other.slices) {
-            let _ = self.slice(number).add(slice);
+        for (number, slice) in &other.slices {
+            let _ = self.slice(*number).add(slice);
         }
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.all.len()
-    }
-
-    /// The latency that this share (0 to 1) does not exceed, in milliseconds.
+    /// The latency that this share (0 to 1) does not exceed, in milliseconds; 0 without any.
     pub(crate) fn quantile_ms(&self, share: f64) -> f64 {
         self.all.value_at_quantile(share) as f64 / 1e3
     }
@@ -79,11 +63,12 @@ impl Latencies {
 
     /// For each slice that has any: seconds since the first, and p50, p99 and the maximum in milliseconds.
     pub(crate) fn over_time(&self) -> Vec<(f64, [f64; 3])> {
-        let point = |(index, slice): (usize, &Histogram<u32>)| {
+        let first = self.slices.keys().next().copied().unwrap_or_default();
+        let point = |(number, slice): (&u64, &Histogram<u32>)| {
             let values = [slice.value_at_quantile(0.5), slice.value_at_quantile(0.99), slice.max()];
-            (index as f64 * SLICE.as_secs_f64(), values.map(|us| us as f64 / 1e3))
+            ((number - first) as f64 * SLICE.as_secs_f64(), values.map(|us| us as f64 / 1e3))
         };
-        self.slices.iter().enumerate().filter(|(_, slice)| !slice.is_empty()).map(point).collect()
+        self.slices.iter().map(point).collect()
     }
 }
 
@@ -98,7 +83,7 @@ mod tests {
         other.record(100_000, 1_000);
         other.record(2_600_000, 4_000);
         one.merge(&other);
-        assert_eq!(one.count(), 3);
+        assert_eq!(one.all.len(), 3);
         assert!((one.max_ms() - 4.0).abs() < 0.01, "{}", one.max_ms());
         let times: Vec<_> = one.over_time().iter().map(|(seconds, _)| *seconds).collect();
         assert_eq!(times, [0.0, 1.0, 2.5]);

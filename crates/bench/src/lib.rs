@@ -6,8 +6,8 @@
 //! - `arguments`: the command line. `environment`: what the gateway passes in. `scenario`: the scenarios, a file each.
 //! - `target`: the gateway, started or found; `baseline`: the least that a server can do; `redis`, `publisher`; `children`:
 //!   the processes that are started, which end with this one.
-//! - `clients`: all clients and what they count together; `worker`: one thread of them; `client`: one of them; `wire`: their
-//!   bytes.
+//! - `clients`: all clients and what they count together; `worker`: one thread of them, and what they receive; `client`:
+//!   how one of them connects; `wire`: their bytes.
 //! - `run`: one run against one target; `load`: publishing in it; `latency`, `process`: what is measured.
 //! - `outcome`, `report`, `plot`, `progress`, `output`: results. `sweep`: the same scenario for several values.
 //!
@@ -49,7 +49,6 @@ use self::outcome::Outcome;
 use self::redis::OwnRedis;
 use self::report::Report;
 use self::run::Run;
-use self::scenario::user;
 use self::target::Target;
 
 /// Files that the generator needs besides its sockets.
@@ -79,18 +78,18 @@ fn once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, Benc
     let redis = own_redis(environment, arguments)?;
     // The baseline first: the gateway profits from what is warm then, the kernel above all.
     let baseline = match arguments.baseline {
-        true => Some(measure(environment, arguments, None, &mut Target::baseline()?)?),
+        true => Some(measure(environment, arguments, None, Target::baseline()?)?),
         false => None,
     };
     let secret = environment.own_secret(arguments);
-    let mut target = if arguments.running {
+    let target = if arguments.running {
         Target::running(environment, arguments.pid)?
     } else {
         let variables = environment.own_variables(arguments, secret.as_deref());
         Target::start(environment, redis.as_ref(), variables)?
     };
-    let gateway = measure(environment, arguments, secret.as_deref(), &mut target)?;
     let transport = target.publisher.transport();
+    let gateway = measure(environment, arguments, secret.as_deref(), target)?;
     let tokens = if secret.is_some() { TokenKind::Jwt } else { environment.tokens };
     Ok(Report { arguments: arguments.clone(), tokens, transport, gateway, baseline })
 }
@@ -100,30 +99,23 @@ fn measure(
     environment: &Environment,
     arguments: &BenchArgs,
     secret: Option<&str>,
-    target: &mut Target,
+    target: Target,
 ) -> Result<Outcome, BenchError> {
     let begun = Instant::now();
-    let namespace = environment.namespace(arguments).to_owned();
     let plan = Plan {
         address: target.address,
-        identities: identities(environment, arguments, secret, target)?,
-        shape: arguments.shape(),
+        identities: identities(environment, arguments, secret, target.is_baseline)?,
+        is_v2: arguments.has_channels() || arguments.resumes(),
+        resumes: arguments.resumes(),
         is_deflated: arguments.deflate,
-        narrow_from: arguments.narrow_from(),
-        apart_from: arguments.sockets + arguments.stalled_readers(),
+        narrow: arguments.sockets..arguments.sockets + arguments.stalled_readers(),
     };
     let clients = Clients::start(plan, arguments.threads, begun)?;
-    let mut run = Run {
-        arguments,
-        target,
-        clients,
-        begun,
-        sockets: arguments.sockets,
-        heartbeat_interval: environment.heartbeat_interval,
-        namespace,
-        outcome: Outcome::default(),
-    };
-    arguments.scenario.run(&mut run)?;
+    let (heartbeat_interval, namespace) =
+        (environment.heartbeat_interval, environment.namespace(arguments).to_owned());
+    let outcome = Outcome::default();
+    let mut run = Run { arguments, target, clients, begun, heartbeat_interval, namespace, outcome };
+    scenario::run(&mut run)?;
     Ok(run.outcome)
 }
 
@@ -132,11 +124,11 @@ fn identities(
     environment: &Environment,
     arguments: &BenchArgs,
     secret: Option<&str>,
-    target: &Target,
+    is_baseline: bool,
 ) -> Result<Vec<Identity>, BenchError> {
     let namespace = environment.namespace(arguments);
     let is_jwt = secret.is_some() || environment.tokens == TokenKind::Jwt;
-    let has_channels = arguments.shape().has_channels;
+    let has_channels = arguments.has_channels();
     let is_public = environment.public_namespaces.iter().any(|public| public == namespace);
     if arguments.running && has_channels && !is_jwt && !is_public {
         return Err(BenchError::Arguments(
@@ -146,21 +138,18 @@ fn identities(
     }
     let grants = if is_jwt && has_channels { vec![format!("{namespace}:*")] } else { Vec::new() };
     let identity = |index: usize| {
+        let user = scenario::user(index);
         // The baseline does not check tokens.
-        let token = match target.is_baseline {
-            true => user(index),
-            false => {
-                (environment.mint_token)(secret, &user(index), &grants).map_err(BenchError::Arguments)?
-            }
-        };
-        Ok(Identity { token, channels: arguments.channels(namespace, index) })
+        let token = if is_baseline { Ok(user) } else { (environment.mint_token)(secret, &user, &grants) };
+        let channels = scenario::channels(arguments, namespace, index);
+        Ok(Identity { token: token.map_err(BenchError::Arguments)?, channels })
     };
-    (0..arguments.sockets + arguments.beside()).map(identity).collect()
+    (0..arguments.clients()).map(identity).collect()
 }
 
 /// Raises the limit of open files, and says clearly when it has no room for so many sockets.
 fn check_limit(environment: &Environment, arguments: &BenchArgs) -> Result<(), BenchError> {
-    let sockets = arguments.sockets + arguments.beside();
+    let sockets = arguments.clients();
     let limit = rlimit::increase_nofile_limit(u64::MAX)?;
     let most = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(OWN_FILES);
     // A gateway of our own has the same limit, and keeps more for itself.

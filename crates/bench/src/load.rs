@@ -9,7 +9,7 @@ use crate::latency::Latencies;
 use crate::outcome::Outcome;
 use crate::progress::{Goal, Progress};
 use crate::publisher::Recipients;
-use crate::run::{IDLE_TIMEOUT, Run, Used};
+use crate::run::{Run, Usage};
 use crate::wire::{self, Stamp};
 
 /// At most so many due messages go out in one write.
@@ -41,14 +41,7 @@ pub(crate) struct Published {
     /// … and how many there were.
     pub(crate) deliveries: u64,
     pub(crate) latencies: Latencies,
-    pub(crate) used: Used,
-}
-
-/// What has been published.
-#[derive(Default)]
-struct Sent {
-    publications: u64,
-    expected: u64,
+    pub(crate) used: Usage,
 }
 
 impl Run<'_> {
@@ -99,93 +92,78 @@ impl Run<'_> {
         load: Load,
         mut message: impl FnMut(u64) -> (Recipients, Load),
     ) -> Result<Published, BenchError> {
-        let label = format!("{}: publishing", self.name());
-        let progress = Progress::start(label, Goal::Time(load.time), &self.clients.counts);
-        let before = self.clients.counts.delivered();
-        let meter = self.meter();
-        let Sent { publications, expected } = match load.rate {
-            Some(rate) => self.at_a_rate(load, rate, &mut message)?,
-            None => self.in_a_closed_loop(load, before, &mut message)?,
+        let progress = Progress::start(self, "publishing", Goal::Time(load.time));
+        let (delivered, before) = (self.clients.counts.delivered(), self.usage());
+        let (mut publications, mut expected) = (0, 0);
+        let add = |run: &mut Self, at_us: u64| {
+            let (recipients, load) = message(publications);
+            let message = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
+            run.target.publisher.add(&recipients, &message, false);
+            publications += 1;
+            expected += recipients.members.len() as u64;
+            delivered + expected
         };
-        self.wait_for(before + expected);
-        let used = self.since(&meter);
+        match load.rate {
+            Some(rate) => self.at_a_rate(load.time, rate, add)?,
+            None => self.in_a_closed_loop(load, add)?,
+        }
+        // A missing message is reported with the deliveries.
+        let _ = self.clients.counts.wait_for_deliveries(delivered + expected);
+        let used = self.used_since(&before);
         drop(progress);
         self.target.publisher.check()?;
         let (deliveries, latencies) = (self.deliveries(load.phase), self.clients.latencies(load.phase));
         Ok(Published { publications, expected, deliveries, latencies, used })
     }
 
-    /// Waits until so many have come, or none for a while.
-    fn wait_for(&self, count: u64) {
-        let counts = &self.clients.counts;
-        loop {
-            let delivered = counts.delivered();
-            if counts.wait_for_deliveries(count, IDLE_TIMEOUT / 3) || counts.delivered() == delivered {
-                return;
-            }
-        }
-    }
-
+    /// `add` adds the next message, which was due then.
     fn at_a_rate(
         &mut self,
-        load: Load,
+        time: Duration,
         rate: f64,
-        message: &mut impl FnMut(u64) -> (Recipients, Load),
-    ) -> Result<Sent, BenchError> {
-        let (start_us, mut sent) = (self.now_us(), Sent::default());
-        let count = (load.time.as_secs_f64() * rate).round().max(1.0) as u64;
+        mut add: impl FnMut(&mut Self, u64) -> u64,
+    ) -> Result<(), BenchError> {
+        let start_us = self.now_us();
+        let count = (time.as_secs_f64() * rate).round().max(1.0) as u64;
         let due_us = |number: u64| start_us + (number as f64 * 1e6 / rate) as u64;
-        while sent.publications < count {
+        let mut sent = 0;
+        while sent < count {
             let now_us = self.now_us();
-            let wait_us = due_us(sent.publications).saturating_sub(now_us);
+            let wait_us = due_us(sent).saturating_sub(now_us);
             if wait_us > 0 {
                 std::thread::park_timeout(Duration::from_micros(wait_us));
                 continue;
             }
-            for number in (sent.publications..count).take(BATCH) {
-                let at_us = due_us(number);
-                if at_us > now_us {
-                    break;
-                }
+            for at_us in (sent..count).take(BATCH).map(due_us).take_while(|at_us| *at_us <= now_us) {
                 self.outcome.late.record(at_us, now_us - at_us);
-                self.add(message(number), at_us, &mut sent);
+                add(self, at_us);
+                sent += 1;
             }
             self.target.publisher.flush()?;
         }
-        Ok(sent)
+        Ok(())
     }
 
+    /// `add` adds the next message, which is due now, and returns the count of deliveries once it has arrived.
     fn in_a_closed_loop(
         &mut self,
         load: Load,
-        before: u64,
-        message: &mut impl FnMut(u64) -> (Recipients, Load),
-    ) -> Result<Sent, BenchError> {
-        let (begun, mut sent) = (Instant::now(), Sent::default());
-        // For each message in flight: the count of deliveries once it has arrived.
-        let mut in_flight = VecDeque::new();
+        mut add: impl FnMut(&mut Self, u64) -> u64,
+    ) -> Result<(), BenchError> {
+        let (begun, mut in_flight) = (Instant::now(), VecDeque::new());
         while begun.elapsed() < load.time {
-            let at_us = self.now_us();
-            self.add(message(sent.publications), at_us, &mut sent);
+            let now_us = self.now_us();
+            in_flight.push_back(add(self, now_us));
             self.target.publisher.flush()?;
-            in_flight.push_back(before + sent.expected);
             if in_flight.len() >= load.in_flight
                 && let Some(first) = in_flight.pop_front()
-                && !self.clients.counts.wait_for_deliveries(first, IDLE_TIMEOUT)
+                && !self.clients.counts.wait_for_deliveries(first)
             {
                 let missing = first.saturating_sub(self.clients.counts.delivered());
-                let seconds = IDLE_TIMEOUT.as_secs();
-                return Err(BenchError::Run(format!("{missing} deliveries have not come after {seconds} s")));
+                return Err(BenchError::Run(format!("{missing} deliveries have not come")));
             }
         }
-        Ok(sent)
-    }
-
-    fn add(&mut self, (recipients, load): (Recipients, Load), at_us: u64, sent: &mut Sent) {
-        let message = wire::message(Stamp { at_us, phase: load.phase }, load.message_bytes);
-        self.target.publisher.add(&recipients, &message, false);
-        sent.publications += 1;
-        sent.expected += recipients.members.len() as u64;
+        Ok(())
     }
 }
 
@@ -194,17 +172,13 @@ impl Published {
     pub(crate) fn note(self, outcome: &mut Outcome) {
         let Self { publications, expected, deliveries, latencies, used } = self;
         let count = deliveries as f64;
+        let (account, redis) = (used.account, used.redis_cpu * 1e6 / publications as f64);
         outcome.plain("publications", "publications", publications as f64);
         outcome.deliveries(deliveries, expected);
         outcome.compare("deliveries_per_second", "deliveries in a second", count / used.seconds);
         outcome.latencies("latency", "latency", latencies);
-        outcome.compare("cpu_us_per_delivery", "CPU for each delivery, µs", used.cpu * 1e6 / count);
-        outcome.plain("cpu_user_us_per_delivery", "  of that in user space", used.user * 1e6 / count);
-        outcome.plain("cpu_system_us_per_delivery", "  of that in the kernel", used.system * 1e6 / count);
-        outcome.plain(
-            "redis_cpu_us_per_publication",
-            "Redis' CPU for each publication, µs",
-            used.redis * 1e6 / publications as f64,
-        );
+        outcome.compare("cpu_us_per_delivery", "CPU for each delivery, µs", account.cpu * 1e6 / count);
+        outcome.cpu_parts("delivery", account, count);
+        outcome.plain("redis_cpu_us_per_publication", "Redis' CPU for each publication, µs", redis);
     }
 }

@@ -1,7 +1,10 @@
 //! What a run found: figures with their names, latencies for the plot, and reasons for doubt.
 
+use serde_json::{Value, json};
+
 use crate::latency::Latencies;
 use crate::load::Published;
+use crate::process::Account;
 
 /// A thread of the generator that is busy for more than this share of the time may be what is measured.
 const BUSY: f64 = 0.8;
@@ -55,12 +58,14 @@ impl Outcome {
         self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: true });
     }
 
-    pub(crate) fn note_memory(&mut self, bytes: f64) {
-        self.compare("rss_bytes_per_connection", "RSS for each connection, bytes", bytes);
-    }
-
-    pub(crate) fn note_connect_cpu(&mut self, microseconds: f64) {
-        self.compare("cpu_us_per_connect", "CPU for each connect and Identify, µs", microseconds);
+    /// The CPU of each of `count`, in user space and in the kernel.
+    pub(crate) fn cpu_parts(&mut self, each: &str, account: Account, count: f64) {
+        for (key, label, cpu) in [
+            ("user", "  of that in user space", account.user),
+            ("system", "  of that in the kernel", account.system),
+        ] {
+            self.plain(&format!("cpu_{key}_us_per_{each}"), label, cpu * 1e6 / count);
+        }
     }
 
     /// How many deliveries there were, and should have been.
@@ -101,7 +106,7 @@ impl Outcome {
 
     /// By how many milliseconds the latest hundredth of the messages was late.
     pub(crate) fn late_p99_ms(&self) -> f64 {
-        if self.late.count() == 0 { 0.0 } else { self.late.quantile_ms(LATE_SHARE) }
+        self.late.quantile_ms(LATE_SHARE)
     }
 
     /// Whether the generator itself may be what was measured.
@@ -111,25 +116,37 @@ impl Outcome {
 
     /// Reasons for doubt, a sentence each.
     pub(crate) fn warnings(&self, name: &str) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.busiest > BUSY {
-            warnings.push(format!(
-                "{name}: a thread of the load generator was {:.0} % busy: it may be what was measured (more --threads, \
-                 fewer --sockets or a lower --rate help)",
-                self.busiest * 100.0
-            ));
-        }
-        if self.late_p99_ms() > LATE_MS {
-            warnings.push(format!(
-                "{name}: one message in a hundred was sent {:.1} ms late or later: the load generator or the machine \
-                 did not keep up",
-                self.late_p99_ms()
-            ));
-        }
-        if self.wrong_deliveries > 0 {
-            warnings.push(format!("{name}: {} deliveries are missing or too many", self.wrong_deliveries));
-        }
-        warnings
+        let (busy, late_ms, wrong) = (self.busiest * 100.0, self.late_p99_ms(), self.wrong_deliveries);
+        let warning = |holds: bool, sentence: String| holds.then(|| format!("{name}: {sentence}"));
+        let warnings = [
+            warning(
+                self.busiest > BUSY,
+                format!(
+                    "a thread of the load generator was {busy:.0} % busy: it may be what was measured (more --threads, \
+                     fewer --sockets or a lower --rate help)"
+                ),
+            ),
+            warning(
+                late_ms > LATE_MS,
+                format!(
+                    "one message in a hundred was sent {late_ms:.1} ms late or later: the load generator or the machine \
+                     did not keep up"
+                ),
+            ),
+            warning(wrong > 0, format!("{wrong} deliveries are missing or too many")),
+        ];
+        warnings.into_iter().flatten().collect()
+    }
+
+    /// Unknown figures are null.
+    pub(crate) fn json(&self) -> Value {
+        let figures = self.figures.iter().map(|figure| (figure.key.clone(), json!(figure.value)));
+        let generator = json!({
+            "busiest_thread": self.busiest,
+            "late_p99_ms": self.late_p99_ms(),
+            "saturated": self.is_saturated(),
+        });
+        figures.chain([("generator".to_owned(), generator)]).collect()
     }
 }
 

@@ -6,20 +6,22 @@ use std::path::Path;
 /// The kernel counts the CPU of a process in hundredths of a second (`USER_HZ`, the same on every Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a process has used so far, and what it holds.
-#[derive(Debug, Clone, Copy, Default)]
+/// What a process has used so far, or between two moments. A figure that is not known is not a number.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Account {
-    /// CPU in its own code, in seconds.
+    /// CPU in its own code and in the kernel on its behalf, in seconds, counted in hundredths.
     pub(crate) user: f64,
-    /// CPU in the kernel on its behalf, in seconds.
     pub(crate) system: f64,
-    /// Both together, in seconds, and finer where the kernel keeps it for each thread.
+    /// Both together, and finer where the kernel keeps it for each thread.
     pub(crate) cpu: f64,
     /// Resident memory, in bytes.
     pub(crate) resident: f64,
 }
 
 impl Account {
+    pub(crate) const UNKNOWN: Self =
+        Self { user: f64::NAN, system: f64::NAN, cpu: f64::NAN, resident: f64::NAN };
+
     /// Of the process with this id; `None` when there is none, or no `/proc`.
     pub(crate) fn of(process: u32) -> Option<Self> {
         let (user, system) = cpu(&format!("/proc/{process}/stat"))?;
@@ -28,6 +30,13 @@ impl Account {
         let kib: f64 = resident.split_whitespace().next()?.parse().ok()?;
         let cpu = cpu_of_threads(process).unwrap_or(user + system);
         Some(Self { user, system, cpu, resident: kib * 1024.0 })
+    }
+
+    /// What was used since then.
+    pub(crate) fn since(self, before: Self) -> Self {
+        let Self { user, system, cpu, resident } = self;
+        let resident = resident - before.resident;
+        Self { user: user - before.user, system: system - before.system, cpu: cpu - before.cpu, resident }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A progress line on standard error, if that is a terminal.
+//! Progress on standard error: a bar on a terminal, and a line now and then elsewhere.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::Ordering::SeqCst;
@@ -6,11 +6,13 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::clients::Counts;
+use crate::run::Run;
 
 const WIDTH: usize = 30;
 /// Seldom, so that it does not disturb the measurement.
 const PERIOD: Duration = Duration::from_millis(500);
+/// Without a terminal each line stays, in a file or a log.
+const PERIOD_OF_LINES: Duration = Duration::from_secs(5);
 
 /// When the bar is full.
 #[derive(Debug, Clone, Copy)]
@@ -21,29 +23,31 @@ pub(crate) enum Goal {
     Time(Duration),
 }
 
-/// A line that is drawn again every [`PERIOD`] until this is dropped.
+/// A line that is drawn again every [`PERIOD`], or written every [`PERIOD_OF_LINES`], until this is dropped.
 pub(crate) struct Progress(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
 
 impl Progress {
-    /// Begins to draw; does nothing where standard error is no terminal.
-    pub(crate) fn start(label: String, whole: Goal, counts: &Arc<Counts>) -> Self {
-        if !io::stderr().is_terminal() {
-            return Self(None);
-        }
+    pub(crate) fn start(run: &Run<'_>, activity: &str, goal: Goal) -> Self {
+        let (period, clear, end_of_line) = match io::stderr().is_terminal() {
+            true => (PERIOD, "\r\x1b[K", ""),
+            false => (PERIOD_OF_LINES, "", "\n"),
+        };
+        let label = format!("{}: {activity}", if run.target.is_baseline { "baseline" } else { "gateway" });
+        let (counts, begun) = (Arc::clone(&run.clients.counts), Instant::now());
         let (end, ended) = mpsc::channel();
-        let (counts, begun) = (Arc::clone(counts), Instant::now());
         let thread = std::thread::spawn(move || {
-            while ended.recv_timeout(PERIOD) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let share = match whole {
-                    Goal::Ready(all) => counts.ready.load(SeqCst) as f64 / all.max(1) as f64,
-                    Goal::Time(all) => begun.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
-                };
+            while ended.recv_timeout(period) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let (ready, delivered) = (counts.ready.load(SeqCst), counts.delivered());
-                let line = format!("{} {ready} sockets, {delivered} deliveries", bar(share));
-                // Without a terminal there is nothing to do.
-                let _ = write!(io::stderr(), "\r\x1b[K{label} {line}");
+                let bar = bar(match goal {
+                    Goal::Ready(all) => ready as f64 / all.max(1) as f64,
+                    Goal::Time(all) => begun.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
+                });
+                let line =
+                    format!("{clear}{label} {bar} {ready} sockets, {delivered} deliveries{end_of_line}");
+                // Without a reader there is nothing to do.
+                let _ = io::stderr().write_all(line.as_bytes());
             }
-            let _ = write!(io::stderr(), "\r\x1b[K");
+            let _ = io::stderr().write_all(clear.as_bytes());
         });
         Self(Some((end, thread)))
     }

@@ -1,7 +1,7 @@
 //! Publishing: raw commands to Redis, requests to the admin port, or orders to the baseline. Nothing waits for an answer;
 //! a thread reads the answers and keeps the first error.
 
-use std::io::{BufRead as _, BufReader, Write};
+use std::io::{self, BufRead as _, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -29,8 +29,8 @@ pub(crate) struct Recipients {
 enum Transport {
     /// `PUBLISH`, or `FCALL gateway_publish` when durable; with the prefix of the channels.
     Redis(String),
-    /// `POST /v1/publish`, with the head of each request up to its content.
-    Admin(String),
+    /// `POST /v1/publish`: the address, and the head of each request up to its content.
+    Admin(SocketAddr, String),
     /// A line for the baseline.
     Baseline,
 }
@@ -41,27 +41,23 @@ pub(crate) struct Publisher {
     out: Box<dyn Write + Send>,
     batch: Vec<u8>,
     refused: Arc<Mutex<Option<String>>>,
-    /// The admin port closes silent connections: its address, and when it was last written to.
-    admin: Option<(SocketAddr, Instant)>,
+    /// When it was last written to.
+    flushed: Option<Instant>,
 }
 
 impl Publisher {
     pub(crate) fn redis(address: &RedisAddress, prefix: &str) -> Result<Self, BenchError> {
-        let stream = address.connect()?;
-        let publisher = Self::new(Transport::Redis(prefix.to_owned()), stream.try_clone()?);
-        publisher.read_answers(stream)?;
+        let mut publisher = Self::new(Transport::Redis(prefix.to_owned()), io::sink());
+        publisher.open(address.connect()?)?;
         Ok(publisher)
     }
 
-    pub(crate) fn admin(address: SocketAddr, key: Option<&str>) -> Result<Self, BenchError> {
+    pub(crate) fn admin(address: SocketAddr, key: Option<&str>) -> Self {
         let key = key.map_or_else(String::new, |key| format!("Authorization: Bearer {key}\r\n"));
         let head = format!(
             "POST /v1/publish HTTP/1.1\r\nHost: localhost\r\n{key}Content-Type: application/json\r\nContent-Length: "
         );
-        let stream = connect(address)?;
-        let publisher = Self::new(Transport::Admin(head), stream.try_clone()?);
-        publisher.read_answers(stream)?;
-        Ok(Self { admin: Some((address, Instant::now())), ..publisher })
+        Self::new(Transport::Admin(address, head), io::sink())
     }
 
     pub(crate) fn baseline(orders: impl Write + Send + 'static) -> Self {
@@ -69,7 +65,27 @@ impl Publisher {
     }
 
     fn new(transport: Transport, out: impl Write + Send + 'static) -> Self {
-        Self { transport, out: Box::new(out), batch: Vec::new(), refused: Arc::default(), admin: None }
+        Self { transport, out: Box::new(out), batch: Vec::new(), refused: Arc::default(), flushed: None }
+    }
+
+    /// Publishes on this connection from now on. A thread reads its answers until it ends, and keeps the first line that
+    /// refuses: a Redis error, or a status other than 200.
+    fn open(&mut self, stream: TcpStream) -> Result<(), BenchError> {
+        stream.set_nodelay(true)?;
+        self.out = Box::new(stream.try_clone()?);
+        let refused = Arc::clone(&self.refused);
+        let is_error = |line: &str| match line.strip_prefix("HTTP/1.1 ") {
+            Some(status) => !status.starts_with("200"),
+            None => line.starts_with('-'),
+        };
+        std::thread::Builder::new().name("bench-answers".to_owned()).spawn(move || {
+            let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+            if let Some(line) = lines.find(|line| is_error(line)) {
+                locked(&refused).get_or_insert(line);
+            }
+            lines.for_each(drop);
+        })?;
+        Ok(())
     }
 
     /// Puts a message into the next batch.
@@ -83,7 +99,7 @@ impl Publisher {
                     false => command(&["PUBLISH", &key, message]),
                 });
             }
-            Transport::Admin(head) => {
+            Transport::Admin(_, head) => {
                 let body =
                     format!(r#"{{"channel":{},"durable":{is_durable},"message":{message}}}"#, json!(channel));
                 let request = format!("{head}{}\r\n\r\n{body}", body.len());
@@ -104,14 +120,13 @@ impl Publisher {
 
     pub(crate) fn flush(&mut self) -> Result<(), BenchError> {
         self.check()?;
-        if let Some((address, last)) = self.admin {
-            if last.elapsed() > RECONNECT {
-                let stream = connect(address)?;
-                self.out = Box::new(stream.try_clone()?);
-                self.read_answers(stream)?;
-            }
-            self.admin = Some((address, Instant::now()));
+        if let Transport::Admin(address, _) = self.transport
+            && self.flushed.is_none_or(|flushed| flushed.elapsed() > RECONNECT)
+        {
+            let stream = TcpStream::connect(address);
+            self.open(stream.map_err(|error| BenchError::Server(format!("{address}: {error}")))?)?;
         }
+        self.flushed = Some(Instant::now());
         self.out
             .write_all(&self.batch)
             .and_then(|()| self.out.flush())
@@ -132,33 +147,8 @@ impl Publisher {
     pub(crate) fn transport(&self) -> &'static str {
         match self.transport {
             Transport::Redis(_) => "Redis",
-            Transport::Admin(_) => "the admin port",
+            Transport::Admin(..) => "the admin port",
             Transport::Baseline => "a pipe",
         }
     }
-
-    /// Reads the answers of a connection until it ends; keeps the first line that refuses.
-    fn read_answers(&self, answers: TcpStream) -> Result<(), BenchError> {
-        let refused = Arc::clone(&self.refused);
-        let is_redis = matches!(self.transport, Transport::Redis(_));
-        std::thread::Builder::new().name("bench-answers".to_owned()).spawn(move || {
-            for line in BufReader::new(answers).lines().map_while(Result::ok) {
-                let is_error = match is_redis {
-                    true => line.starts_with('-'),
-                    false => line.starts_with("HTTP/1.1 ") && !line.starts_with("HTTP/1.1 200"),
-                };
-                if is_error {
-                    locked(&refused).get_or_insert(line);
-                }
-            }
-        })?;
-        Ok(())
-    }
-}
-
-fn connect(address: SocketAddr) -> Result<TcpStream, BenchError> {
-    let stream =
-        TcpStream::connect(address).map_err(|error| BenchError::Server(format!("{address}: {error}")))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }

@@ -1,6 +1,5 @@
 //! What was found, as a table or as JSON.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
@@ -35,6 +34,11 @@ impl Report {
         finish(arguments, || plot::svg(&title, curve_unit, &Across::Seconds, curves), &text, self.is_exact())
     }
 
+    fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
+        let baseline = self.baseline.iter().map(|baseline| ("baseline", baseline));
+        std::iter::once(("gateway", &self.gateway)).chain(baseline)
+    }
+
     /// Reasons for doubt, a sentence each.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.outcomes().flat_map(|(name, outcome)| outcome.warnings(name)).collect()
@@ -46,51 +50,40 @@ impl Report {
     }
 
     /// The ratio of a figure of the gateway to the baseline's.
-    pub(crate) fn ratio(&self, figure: &Figure) -> Option<f64> {
-        let baseline = self.baseline.as_ref()?.value(&figure.key)?;
-        let ratio = figure.value / baseline;
+    fn ratio(&self, figure: &Figure) -> Option<f64> {
+        let ratio = figure.value / self.baseline.as_ref()?.value(&figure.key)?;
         (figure.is_compared && ratio.is_finite()).then_some(ratio)
     }
 
-    /// The table, warnings included.
-    pub(crate) fn table(&self) -> String {
-        let mut text = self.headline();
-        let width = self.gateway.figures.iter().map(|figure| figure.label.chars().count()).max().unwrap_or(0);
-        let _ = write!(text, "{:width$}  {:>12}", "", "gateway");
-        text.push_str(if self.baseline.is_some() { "      baseline    ratio\n" } else { "\n" });
-        for figure in &self.gateway.figures {
-            let _ = write!(text, "{:width$}  {:>12}", figure.label, number(figure.value));
-            if let Some(baseline) = &self.baseline {
-                let beside = baseline.value(&figure.key).map(number).unwrap_or_default();
-                let ratio = self.ratio(figure).map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
-                let _ = write!(text, "  {beside:>12}  {ratio:>7}");
-            }
-            text.truncate(text.trim_end().len());
-            text.push('\n');
-        }
-        for (name, outcome) in self.outcomes() {
-            let _ = writeln!(
-                text,
-                "load generator beside the {name}: busiest thread {:.0} %, 1 % of the messages sent {:.1} ms late or later",
-                outcome.busiest * 100.0,
-                outcome.late_p99_ms()
-            );
-        }
-        for warning in self.warnings() {
-            let _ = writeln!(text, "warning: {warning}");
-        }
-        text
+    /// A figure of the gateway, the baseline's and the ratio of both, as text; empty where there is none.
+    pub(crate) fn cells(&self, figure: &Figure) -> [String; 3] {
+        let baseline = self.baseline.as_ref().and_then(|baseline| baseline.value(&figure.key));
+        let ratio = self.ratio(figure).map(|ratio| format!("{ratio:.2}"));
+        [number(figure.value), baseline.map(number).unwrap_or_default(), ratio.unwrap_or_default()]
     }
 
-    fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
-        std::iter::once(("gateway", &self.gateway))
-            .chain(self.baseline.iter().map(|baseline| ("baseline", baseline)))
+    /// The table, warnings included.
+    fn table(&self) -> String {
+        let head = ["", "gateway", "baseline", "ratio"].map(str::to_owned);
+        let mut rows = vec![head[..if self.baseline.is_some() { 4 } else { 2 }].to_vec()];
+        for figure in &self.gateway.figures {
+            rows.push([vec![figure.label.clone()], self.cells(figure).to_vec()].concat());
+        }
+        let generators = self.outcomes().map(|(name, outcome)| {
+            let (busy, late_ms) = (outcome.busiest * 100.0, outcome.late_p99_ms());
+            format!(
+                "load generator beside the {name}: busiest thread {busy:.0} %, 1 % of the messages sent {late_ms:.1} ms late or later\n"
+            )
+        });
+        let warnings = self.warnings().into_iter().map(|warning| format!("warning: {warning}\n"));
+        self.headline() + &table(&rows) + &generators.chain(warnings).collect::<String>()
     }
 
     /// The scenario, its load, and the machine.
     pub(crate) fn headline(&self) -> String {
-        let BenchArgs { scenario, sockets, threads, .. } = &self.arguments;
-        let pace = match (self.arguments.capacity_share, self.arguments.rate(), self.arguments.in_flight) {
+        let BenchArgs { scenario, sockets, threads, capacity_share, in_flight, channels, .. } =
+            &self.arguments;
+        let pace = match (capacity_share, self.arguments.rate(), in_flight) {
             _ if *scenario == Scenario::Idle => "silent".to_owned(),
             (Some(share), ..) => format!("{} % of what is possible", number(share * 100.0)),
             (_, Some(rate), _) => format!("{} a second", number(rate)),
@@ -98,25 +91,19 @@ impl Report {
             (_, None, None) => "as fast as it goes".to_owned(),
         };
         let load = process::load_average().map(|load| format!(", load average {load:.1}"));
-        let channels = self.arguments.channels.map(|count| format!(" in {} channels", number(count as f64)));
+        let channels = channels.map(|count| format!(" in {} channels", number(count as f64)));
         let (load, channels) = (load.unwrap_or_default(), channels.unwrap_or_default());
+        let (name, bytes, transport) = (scenario.name(), self.arguments.message_bytes(), self.transport);
+        let (tokens, cores) = (self.tokens.name(), cores());
         format!(
-            "{}: {sockets} sockets{channels} on {threads} thread(s), {pace}, {} bytes, published by {}, tokens: {}; {} core(s){load}\n",
-            scenario.name(),
-            self.arguments.message_bytes(),
-            self.transport,
-            self.tokens.name(),
-            cores(),
+            "{name}: {sockets} sockets{channels} on {threads} thread(s), {pace}, {bytes} bytes, published by {transport}, tokens: {tokens}; {cores} core(s){load}\n"
         )
     }
 
     pub(crate) fn json(&self) -> Value {
         let arguments = &self.arguments;
-        let ratios = self.gateway.figures.iter().filter_map(|figure| {
-            let ratio = self.ratio(figure)?;
-            Some((figure.key.clone(), json!(ratio)))
-        });
-        let ratios: Map<String, Value> = ratios.collect();
+        let ratio = |figure: &Figure| Some((figure.key.clone(), json!(self.ratio(figure)?)));
+        let ratios: Map<_, _> = self.gateway.figures.iter().filter_map(ratio).collect();
         json!({
             "scenario": arguments.scenario.name(),
             "arguments": {
@@ -133,8 +120,8 @@ impl Report {
             "published_by": self.transport,
             "tokens": self.tokens.name(),
             "machine": { "cores": cores(), "load_average": process::load_average() },
-            "gateway": figures(&self.gateway),
-            "baseline": self.baseline.as_ref().map(figures),
+            "gateway": self.gateway.json(),
+            "baseline": self.baseline.as_ref().map(Outcome::json),
             "ratio_to_baseline": self.baseline.as_ref().map(|_| ratios),
             "saturated": self.outcomes().any(|(_, outcome)| outcome.is_saturated()),
             "warnings": self.warnings(),
@@ -146,17 +133,14 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Unknown figures are null.
-fn figures(outcome: &Outcome) -> Value {
-    let figures = outcome.figures.iter().map(|figure| (figure.key.clone(), json!(figure.value)));
-    let mut object: Map<String, Value> = figures.collect();
-    let generator = json!({
-        "busiest_thread": outcome.busiest,
-        "late_p99_ms": outcome.late_p99_ms(),
-        "saturated": outcome.is_saturated(),
-    });
-    object.insert("generator".to_owned(), generator);
-    Value::Object(object)
+/// Rows in columns, the first to the left and the others to the right.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let width = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
+    let line = |row: &Vec<String>| {
+        let cells: String = row[1..].iter().map(|cell| format!("  {cell:>12}")).collect();
+        format!("{:width$}{cells}", row[0]).trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Three significant digits, and all of a whole number.
@@ -171,15 +155,10 @@ pub(crate) fn number(value: f64) -> String {
 
 /// 1234567 as 1 234 567.
 fn grouped(value: i64) -> String {
-    let digits = value.unsigned_abs().to_string();
-    let mut text = if value < 0 { "-".to_owned() } else { String::new() };
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(' ');
-        }
-        text.push(digit);
+    match value / 1_000 {
+        0 => value.to_string(),
+        thousands => format!("{} {:03}", grouped(thousands), value.abs() % 1_000),
     }
-    text
 }
 
 #[cfg(test)]

@@ -6,137 +6,101 @@ use std::time::{Duration, Instant};
 
 use crate::BenchError;
 use crate::arguments::BenchArgs;
-use crate::clients::{Clients, Order, Pace};
+use crate::clients::{Clients, Pace};
 use crate::outcome::Outcome;
 use crate::process::{self, Account};
 use crate::progress::{Goal, Progress};
-use crate::redis::Usage;
 use crate::target::Target;
 
-/// A run is given up when nothing changes for so long.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many clients connect at a time by default.
-const CONNECTING: usize = 64;
 /// Time for recent work to end before memory is measured.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Everything a scenario needs.
 pub(crate) struct Run<'a> {
     pub(crate) arguments: &'a BenchArgs,
-    pub(crate) target: &'a mut Target,
+    pub(crate) target: Target,
     pub(crate) clients: Clients,
     /// The zero of the generator's clock.
     pub(crate) begun: Instant,
-    /// Clients that are counted; stalled readers and watchers come on top.
-    pub(crate) sockets: usize,
     pub(crate) heartbeat_interval: Duration,
     /// The namespace of channels that clients may subscribe to.
     pub(crate) namespace: String,
     pub(crate) outcome: Outcome,
 }
 
-/// What was used between two moments.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Used {
+/// What has been used so far, or was used between two moments. A figure that is not known is not a number.
+pub(crate) struct Usage {
     pub(crate) seconds: f64,
-    /// The target's CPU, in seconds; not a number where it is not known.
-    pub(crate) cpu: f64,
-    /// The part of it in its own code, counted in hundredths.
-    pub(crate) user: f64,
-    /// The part of it in the kernel, counted in hundredths.
-    pub(crate) system: f64,
+    /// Of the target.
+    pub(crate) account: Account,
     /// The Redis' CPU, in seconds.
-    pub(crate) redis: f64,
-    /// By how much the Redis' memory grew, in bytes.
+    pub(crate) redis_cpu: f64,
+    /// The Redis' memory, in bytes.
     pub(crate) redis_memory: f64,
-}
-
-/// The counters of one moment.
-pub(crate) struct Meter {
-    at: Instant,
-    account: Option<Account>,
-    redis: Option<Usage>,
+    /// CPU of each thread of the generator.
     threads: Vec<f64>,
 }
 
 impl Run<'_> {
-    pub(crate) fn meter(&self) -> Meter {
-        let redis = self.target.redis_usage();
+    /// What has been used so far.
+    pub(crate) fn usage(&self) -> Usage {
+        let [redis_cpu, redis_memory] = self.target.redis_usage();
         let threads = self.clients.thread_ids().chain(process::this_thread());
         let threads = threads.map(|id| process::thread_cpu(id).unwrap_or(f64::NAN)).collect();
-        Meter { at: Instant::now(), account: self.target.account(), redis, threads }
+        let (seconds, account) = (self.begun.elapsed().as_secs_f64(), self.target.account());
+        Usage { seconds, account, redis_cpu, redis_memory, threads }
     }
 
     /// What was used since then; notes how busy the generator was.
-    pub(crate) fn since(&mut self, meter: &Meter) -> Used {
-        let now = self.meter();
-        let seconds = now.at.duration_since(meter.at).as_secs_f64();
-        let accounts = meter.account.zip(now.account);
-        let target =
-            |of: fn(&Account) -> f64| accounts.map_or(f64::NAN, |(before, after)| of(&after) - of(&before));
-        let usages = meter.redis.zip(now.redis);
-        let redis =
-            |of: fn(&Usage) -> f64| usages.map_or(f64::NAN, |(before, after)| of(&after) - of(&before));
-        let busy = meter.threads.iter().zip(&now.threads).map(|(then, now)| (now - then) / seconds);
+    pub(crate) fn used_since(&mut self, before: &Usage) -> Usage {
+        let now = self.usage();
+        let seconds = now.seconds - before.seconds;
+        let threads: Vec<_> = now.threads.iter().zip(&before.threads).map(|(now, then)| now - then).collect();
+        let busy = threads.iter().map(|cpu| cpu / seconds);
         self.outcome.busiest = busy.fold(self.outcome.busiest, f64::max);
-        Used {
+        Usage {
             seconds,
-            cpu: target(|account| account.cpu),
-            user: target(|account| account.user),
-            system: target(|account| account.system),
-            redis: redis(|usage| usage.cpu),
-            redis_memory: redis(|usage| usage.memory),
+            account: now.account.since(before.account),
+            redis_cpu: now.redis_cpu - before.redis_cpu,
+            redis_memory: now.redis_memory - before.redis_memory,
+            threads,
         }
     }
 
-    /// The target's resident memory, in bytes; not a number where it is not known.
-    pub(crate) fn resident(&self) -> f64 {
-        self.target.account().map_or(f64::NAN, |account| account.resident)
-    }
-
-    /// Connects all clients that are counted; notes what they cost.
-    pub(crate) fn connect_all(&mut self) -> Result<(), BenchError> {
-        let (used, resident) = self.connect(Pace::InFlight(CONNECTING))?;
-        let sockets = self.sockets as f64;
-        self.outcome.note_memory(resident / sockets);
-        self.outcome.note_connect_cpu(used.cpu * 1e6 / sockets);
-        Ok(())
-    }
-
-    /// Connects all clients that are counted. Returns what that used, and by how much the target's memory grew.
-    pub(crate) fn connect(&mut self, pace: Pace) -> Result<(Used, f64), BenchError> {
+    /// Connects all clients that are counted; notes what each costs, and returns what that used.
+    pub(crate) fn connect_all(&mut self, pace: Pace) -> Result<Usage, BenchError> {
         if !self.target.is_baseline {
             // Threads, hubs and their first allocations exist before the measurement begins.
-            self.connect_these(0..1, Pace::InFlight(1), 1)?;
-            self.clients.send(|| Order::Cut);
+            self.connect_these(0..1, Pace::InFlight(1))?;
+            self.clients.send(|worker| worker.cut());
             std::thread::park_timeout(SETTLE);
         }
-        let (resident, meter) = (self.resident(), self.meter());
-        self.connect_these(0..self.sockets, pace, self.sockets)?;
-        let used = self.since(&meter);
+        let before = self.usage();
+        self.connect_these(0..self.arguments.sockets, pace)?;
+        let used = self.used_since(&before);
         std::thread::park_timeout(SETTLE);
-        Ok((used, self.resident() - resident))
+        let sockets = self.arguments.sockets as f64;
+        let memory = (self.target.account().resident - before.account.resident) / sockets;
+        let cpu = used.account.cpu * 1e6 / sockets;
+        self.outcome.compare("rss_bytes_per_connection", "RSS for each connection, bytes", memory);
+        self.outcome.compare("cpu_us_per_connect", "CPU for each connect and Identify, µs", cpu);
+        Ok(used)
     }
 
-    /// Connects these clients, and waits until `ready` of all are Ready.
-    pub(crate) fn connect_these(
-        &self,
-        range: Range<usize>,
-        pace: Pace,
-        ready: usize,
-    ) -> Result<(), BenchError> {
-        self.clients.send(|| Order::Connect(range.clone(), pace));
-        let label = format!("{}: connecting", self.name());
-        let _progress = Progress::start(label, Goal::Ready(ready), &self.clients.counts);
-        self.clients.wait_until_ready(ready, IDLE_TIMEOUT)
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        if self.target.is_baseline { "baseline" } else { "gateway" }
+    /// Connects these clients, and waits until they are Ready and all before them.
+    pub(crate) fn connect_these(&self, range: Range<usize>, pace: Pace) -> Result<(), BenchError> {
+        let ready = range.end;
+        self.clients.send(move |worker| worker.start(&range, pace));
+        let _progress = Progress::start(self, "connecting", Goal::Ready(ready));
+        self.clients.wait_until_ready(ready)
     }
 
     pub(crate) fn deliveries(&self, phase: u8) -> u64 {
         self.clients.counts.deliveries[usize::from(phase)].load(SeqCst)
+    }
+
+    pub(crate) fn heartbeats(&self) -> u64 {
+        self.clients.counts.heartbeats.load(SeqCst)
     }
 
     pub(crate) fn now_us(&self) -> u64 {

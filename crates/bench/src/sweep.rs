@@ -1,6 +1,5 @@
 //! `--sweep`: the same scenario for several values of one option, and the growth of the costs with it.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -10,7 +9,7 @@ use crate::arguments::{BenchArgs, Scenario};
 use crate::outcome::{Curve, Outcome};
 use crate::output::{finish, print_error};
 use crate::plot::{self, Across};
-use crate::report::{Report, number};
+use crate::report::{Report, number, table};
 use crate::{BenchError, Environment, once};
 
 /// The figures of the table, as far as the scenario has them.
@@ -93,10 +92,10 @@ impl Sweep {
             }
             _ => ("cpu_us_per_delivery", "CPU for each delivery, µs"),
         };
+        let values: Vec<_> = self.values.iter().map(|value| *value as f64).collect();
         let curve = |name: &str, of: fn(&Report) -> Option<&Outcome>| {
-            let values = self.values.iter().zip(reports);
-            let points =
-                values.filter_map(|(at, report)| Some((*at as f64, of(report)?.value(key)?))).collect();
+            let points = values.iter().zip(reports);
+            let points = points.filter_map(|(at, report)| Some((*at, of(report)?.value(key)?))).collect();
             Curve { name: name.to_owned(), points }
         };
         let mut curves = vec![
@@ -104,7 +103,6 @@ impl Sweep {
             curve("baseline", |report| report.baseline.as_ref()),
         ];
         curves.retain(|curve| !curve.points.is_empty());
-        let values: Vec<_> = self.values.iter().map(|value| *value as f64).collect();
         let title = format!("{}, by {}", scenario.name(), self.name);
         plot::svg(&title, shown, &Across::Values(self.name, &values), &curves)
     }
@@ -112,37 +110,24 @@ impl Sweep {
     /// A column for each value.
     fn table(&self, reports: &[Report]) -> String {
         let Some(first) = reports.first() else { return String::new() };
-        let mut text = first.headline();
+        let row = |name: &str, values: Vec<String>| [vec![name.to_owned()], values].concat();
         let values = self.values.iter().map(|value| number(*value as f64));
-        row(&mut text, self.name, values);
-        for figure in first.gateway.figures.iter().filter(|figure| SHOWN.contains(&figure.key.as_str())) {
-            let key = figure.key.as_str();
-            let value = |outcome: Option<&Outcome>| {
-                outcome.and_then(|outcome| outcome.value(key)).map(number).unwrap_or_default()
-            };
-            row(&mut text, &figure.label, reports.iter().map(|report| value(Some(&report.gateway))));
-            if !figure.is_compared || first.baseline.is_none() {
+        let mut rows = vec![row(self.name, values.collect())];
+        for (index, figure) in first.gateway.figures.iter().enumerate() {
+            if !SHOWN.contains(&figure.key.as_str()) {
                 continue;
             }
-            row(&mut text, "  the baseline's", reports.iter().map(|report| value(report.baseline.as_ref())));
-            let ratios = reports.iter().map(|report| {
-                let figure = report.gateway.figures.iter().find(|figure| figure.key == key);
-                let ratio = figure.and_then(|figure| report.ratio(figure));
-                ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default()
-            });
-            row(&mut text, "  ratio", ratios);
+            // Each report has the same figures.
+            let cells: Vec<_> =
+                reports.iter().map(|report| report.cells(&report.gateway.figures[index])).collect();
+            let labels = [&figure.label, "  the baseline's", "  ratio"];
+            let shown = if figure.is_compared && first.baseline.is_some() { 3 } else { 1 };
+            for (at, label) in labels.into_iter().enumerate().take(shown) {
+                rows.push(row(label, cells.iter().map(|cells| cells[at].clone()).collect()));
+            }
         }
-        text
+        first.headline() + &table(&rows)
     }
-}
-
-fn row(text: &mut String, name: &str, values: impl Iterator<Item = String>) {
-    let _ = write!(text, "{name:42}");
-    for value in values {
-        let _ = write!(text, "  {value:>9}");
-    }
-    text.truncate(text.trim_end().len());
-    text.push('\n');
 }
 
 #[cfg(test)]

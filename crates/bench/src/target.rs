@@ -2,14 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::children::OwnProcess;
 use crate::process::Account;
 use crate::publisher::Publisher;
-use crate::redis::{OwnRedis, Usage};
+use crate::redis::OwnRedis;
 use crate::{BenchError, BrokerAddress, Environment, RedisAddress, baseline};
 
 /// How long a gateway may take to start and to be ready.
@@ -47,10 +46,10 @@ impl Target {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let child = OwnProcess::start(&mut command)?;
-        let ports = read_ports(&child)?;
+        let (child, (.., log)) = OwnProcess::start(&mut command)?;
+        let ports = read_ports(log)?;
         let redis = redis.map(|redis| redis.address.clone());
-        let target = Self::gateway(environment, redis, ports, Some(child.id()))?;
+        let target = Self::gateway(environment, redis, ports, Some(child.0))?;
         Ok(Self { _child: Some(child), ..target })
     }
 
@@ -72,7 +71,7 @@ impl Target {
             publisher: Publisher::baseline(orders),
             redis: None,
             admin: None,
-            process: Some(child.id()),
+            process: Some(child.0),
             _child: Some(child),
         })
     }
@@ -90,68 +89,55 @@ impl Target {
         });
         let publisher = match &redis {
             Some(redis) => Publisher::redis(redis, &environment.prefix)?,
-            None => Publisher::admin(admin, environment.admin_key.as_deref())?,
+            None => Publisher::admin(admin, environment.admin_key.as_deref()),
         };
         Ok(Self { address, is_baseline: false, publisher, redis, admin: Some(admin), process, _child: None })
     }
 
-    /// What its process has used; `None` when it is not known or not on this machine.
-    pub(crate) fn account(&self) -> Option<Account> {
-        Account::of(self.process?)
+    /// What its process has used; not a number when it is not known or not on this machine.
+    pub(crate) fn account(&self) -> Account {
+        self.process.and_then(Account::of).unwrap_or(Account::UNKNOWN)
     }
 
-    pub(crate) fn redis_usage(&self) -> Option<Usage> {
-        self.redis.as_ref()?.usage()
+    /// What its Redis has used, see [`RedisAddress::usage`].
+    pub(crate) fn redis_usage(&self) -> [f64; 2] {
+        self.redis.as_ref().and_then(RedisAddress::usage).unwrap_or([f64::NAN; 2])
     }
 
-    /// One of the gateway's metrics by its full name; 0 when it was never counted.
-    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
-        let page = get(self.admin?, "/metrics").ok()?;
+    /// One of the gateway's metrics by its full name; 0 when it was never counted, not a number when nothing counts it.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let Some(Ok(page)) = self.admin.map(|admin| get(admin, "/metrics")) else { return f64::NAN };
         let sample = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        sample.map_or(Some(0.0), |value| value.trim().parse().ok())
+        sample.map_or(0.0, |value| value.trim().parse().unwrap_or(f64::NAN))
     }
 }
 
 /// Reads the log up to the lines that name both ports. A thread drains the rest, so that the gateway never waits for it.
-fn read_ports(child: &OwnProcess) -> Result<(SocketAddr, SocketAddr), BenchError> {
-    let Some(stderr) = child.take(|child| child.stderr.take()) else {
-        return Err(BenchError::Server("the gateway has no log".to_owned()));
-    };
-    let (sender, lines) = mpsc::channel();
-    std::thread::Builder::new().name("bench-log".to_owned()).spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            // Once both ports are known, nothing receives.
-            let _ = sender.send(line);
-        }
-    })?;
-    let begun = Instant::now();
+fn read_ports(log: Option<ChildStderr>) -> Result<(SocketAddr, SocketAddr), BenchError> {
+    let mut lines = log.map(BufReader::new).into_iter().flat_map(BufReader::lines).map_while(Result::ok);
     let (mut public, mut last) = (None, String::new());
-    loop {
-        let Ok(line) = lines.recv_timeout(START_TIMEOUT.saturating_sub(begun.elapsed())) else {
-            return Err(BenchError::Server(format!("the gateway did not start: {last}")));
-        };
+    for line in lines.by_ref() {
         let after = |name: &str| line.split_once(name)?.1.split_whitespace().next()?.parse().ok();
         public = public.or_else(|| after("public: listening on "));
         if let (Some(public), Some(admin)) = (public, after("admin: listening on ")) {
+            std::thread::Builder::new().name("bench-log".to_owned()).spawn(|| lines.for_each(drop))?;
             return Ok((public, admin));
         }
         last = line;
     }
+    Err(BenchError::Server(format!("the gateway did not start: {last}")))
 }
 
 /// Waits until `/readyz` answers 200: before that a publication may reach nobody.
 fn wait_until_ready(admin: SocketAddr) -> Result<(), BenchError> {
     let begun = Instant::now();
     loop {
-        let answer = get(admin, "/readyz");
-        if matches!(&answer, Ok(text) if text.starts_with("HTTP/1.1 200")) {
-            return Ok(());
-        }
-        if begun.elapsed() > START_TIMEOUT || (answer.is_err() && begun.elapsed() > START_TIMEOUT / 10) {
-            let reason = answer.map_or_else(
-                |error| error.to_string(),
-                |text| text.lines().last().unwrap_or_default().to_owned(),
-            );
+        let (timeout, reason) = match get(admin, "/readyz") {
+            Ok(text) if text.starts_with("HTTP/1.1 200") => return Ok(()),
+            Ok(text) => (START_TIMEOUT, text.lines().last().unwrap_or_default().to_owned()),
+            Err(error) => (START_TIMEOUT / 10, error.to_string()),
+        };
+        if begun.elapsed() > timeout {
             return Err(BenchError::Server(format!("the gateway at {admin} is not ready: {reason}")));
         }
         std::thread::park_timeout(Duration::from_millis(50));

@@ -10,11 +10,12 @@ const MESSAGE: &[u8] = br#""message":{"at":""#;
 const AT_DIGITS: usize = 16;
 
 /// The upgrade request. The key is the sample of RFC 6455: the answer is not checked.
-pub(crate) fn handshake(is_v2: bool) -> String {
+pub(crate) fn handshake(is_v2: bool, is_deflated: bool) -> String {
     let path = if is_v2 { "/gateway?v=2" } else { "/gateway" };
+    let extensions = if is_deflated { "Sec-WebSocket-Extensions: permessage-deflate\r\n" } else { "" };
     format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extensions}\r\n"
     )
 }
 
@@ -28,21 +29,12 @@ pub(crate) fn server_frame(text: &str) -> Vec<u8> {
 }
 
 fn frame(mask_bit: u8, mask: &[u8], text: &str) -> Vec<u8> {
-    let mut frame = vec![0x81];
-    match text.len() {
-        short @ 0..=125 => frame.push(mask_bit | short as u8),
-        medium @ 126..=0xFFFF => {
-            frame.push(mask_bit | 126);
-            frame.extend((medium as u16).to_be_bytes());
-        }
-        long => {
-            frame.push(mask_bit | 127);
-            frame.extend((long as u64).to_be_bytes());
-        }
-    }
-    frame.extend(mask);
-    frame.extend(text.as_bytes());
-    frame
+    let (short, long) = match text.len() {
+        short @ 0..=125 => (short as u8, Vec::new()),
+        medium @ 126..=0xFFFF => (126, (medium as u16).to_be_bytes().to_vec()),
+        long => (127, (long as u64).to_be_bytes().to_vec()),
+    };
+    [&[0x81, mask_bit | short], &long[..], mask, text.as_bytes()].concat()
 }
 
 /// A server's first frame: its first byte, and the range of its payload. `None` until it is complete.
@@ -56,23 +48,14 @@ pub(crate) fn first_frame(bytes: &[u8]) -> Option<(u8, Range<usize>)> {
     (bytes.len() >= end).then_some((bytes[0], header..end))
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Upgrade {
-    /// Not complete yet.
-    Incomplete,
-    /// Accepted; frames begin at this byte.
-    Accepted(usize),
-    /// Refused with this status.
-    Refused(u16),
-}
-
-pub(crate) fn upgrade(bytes: &[u8]) -> Upgrade {
-    let Some(end) = find(bytes, b"\r\n\r\n") else { return Upgrade::Incomplete };
+/// Where frames begin, if the server has accepted; `None` until its answer is complete. An error is the status of a refusal.
+pub(crate) fn upgrade(bytes: &[u8]) -> Result<Option<usize>, u16> {
+    let Some(end) = find(bytes, b"\r\n\r\n") else { return Ok(None) };
     if bytes.starts_with(ACCEPTED) {
-        return Upgrade::Accepted(end + 4);
+        return Ok(Some(end + 4));
     }
     let status = bytes.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-    Upgrade::Refused(status.unwrap_or(0))
+    Err(status.unwrap_or(0))
 }
 
 /// What a client reacts to.
@@ -177,9 +160,9 @@ mod tests {
 
     #[test]
     fn answers_to_the_handshake_are_told_apart() {
-        assert_eq!(upgrade(b"HTTP/1.1 101 Switching"), Upgrade::Incomplete);
-        assert_eq!(upgrade(b"HTTP/1.1 101 S\r\n\r\n\x81\x00"), Upgrade::Accepted(18));
-        assert_eq!(upgrade(b"HTTP/1.1 503 Full\r\n\r\n"), Upgrade::Refused(503));
+        assert_eq!(upgrade(b"HTTP/1.1 101 Switching"), Ok(None));
+        assert_eq!(upgrade(b"HTTP/1.1 101 S\r\n\r\n\x81\x00"), Ok(Some(18)));
+        assert_eq!(upgrade(b"HTTP/1.1 503 Full\r\n\r\n"), Err(503));
     }
 
     #[test]

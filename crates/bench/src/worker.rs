@@ -1,128 +1,108 @@
 //! One thread of the load generator: its clients, and a poll over their sockets.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use mio::{Events, Interest, Poll, Token};
+use protocol::deflate::Inflater;
 
+use crate::BenchError;
 use crate::children::locked;
 use crate::client::{Client, ClientState as State};
-use crate::clients::{Counts, Order, PHASES, Pace, Plan};
+use crate::clients::{CONNECTING, Counts, Order, PHASES, Pace, Plan};
 use crate::latency::Latencies;
+use crate::wire::{self, Event};
 
 /// The token of the thread's own waker.
 pub(crate) const WAKE: Token = Token(usize::MAX);
 /// One for the thread, not for each client.
 const BUFFER_BYTES: usize = 65_536;
-/// How long a lost client waits before it tries again.
+/// How long a lost client waits before it tries again, and how often that is looked at.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
+const RETRY_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 /// How often stalled clients check whether they are still connected.
 const STALLED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What a thread records.
-#[derive(Clone)]
-pub(crate) struct Recorder {
-    /// From when a message was due to its arrival at a client, by phase.
-    pub(crate) phases: [Latencies; PHASES],
-    /// From when a connection was due to Ready.
-    pub(crate) connects: Latencies,
-}
-
-impl Default for Recorder {
-    fn default() -> Self {
-        Self { phases: std::array::from_fn(|_| Latencies::default()), connects: Latencies::default() }
-    }
-}
-
-impl Recorder {
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.connects.merge(&other.connects);
-        for (own, other) in self.phases.iter_mut().zip(&other.phases) {
-            own.merge(other);
-        }
-    }
-}
-
-/// The clients that are to connect.
-struct Ramp {
-    waiting: VecDeque<usize>,
-    pace: Pace,
-    begun_us: u64,
-    started: usize,
-    in_flight: usize,
-}
-
-/// The clients of one thread: every `step`th of all clients from `first` to `end`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Share {
-    pub(crate) first: usize,
-    pub(crate) step: usize,
-    pub(crate) end: usize,
-}
-
-impl Share {
-    /// The index among all clients of a client of this thread.
-    fn index(self, at: usize) -> usize {
-        self.first + at * self.step
-    }
-
-    /// The first of this thread's clients whose index among all is no less than this one.
-    fn local(self, index: usize) -> usize {
-        index.saturating_sub(self.first).div_ceil(self.step)
-    }
-}
+/// The longest message that is decompressed.
+const MAX_INFLATED_BYTES: usize = 128 << 20;
+/// The name before the position of the channel `all` in Ready, and before the position in a message.
+const POSITION_OF_ALL: &[u8] = br#""channel":"all","position":""#;
+const SUBSCRIBED_TO_ALL: &[u8] = br#""channel":"all","state":"subscribed","position":""#;
+const POSITION: &[u8] = br#""position":""#;
 
 /// The thread's own state.
 pub(crate) struct Worker {
     poll: Poll,
-    orders: mpsc::Receiver<Order>,
     plan: Arc<Plan>,
     counts: Arc<Counts>,
     begun: Instant,
-    share: Share,
+    /// When the events that are handled now were found, in microseconds since `begun`.
+    now_us: u64,
     clients: Vec<Client>,
-    recorder: Recorder,
-    ramp: Ramp,
+    /// From when a message or a connection was due to its arrival at a client or to Ready, by phase.
+    pub(crate) latencies: [Latencies; PHASES],
+    /// The clients that are to connect, how fast, and since when; how many have begun, and are not Ready yet.
+    waiting: VecDeque<usize>,
+    pace: Pace,
+    pace_begun_us: u64,
+    started: usize,
+    in_flight: usize,
+    /// Of how many threads this is one: each has its share of the pace.
+    step: usize,
     /// The clients that try again, and when.
     retries: VecDeque<(Instant, usize)>,
     stalled_checked: Instant,
 }
 
 impl Worker {
+    /// With every `step`th client of this range, which begins at one of its own.
     pub(crate) fn new(
         poll: Poll,
-        orders: mpsc::Receiver<Order>,
         plan: Arc<Plan>,
         counts: Arc<Counts>,
         begun: Instant,
-        share: Share,
+        range: Range<usize>,
+        step: usize,
     ) -> Self {
-        let clients = (share.first..share.end).step_by(share.step).map(|_| Client::new()).collect();
-        let ramp =
-            Ramp { waiting: VecDeque::new(), pace: Pace::InFlight(1), begun_us: 0, started: 0, in_flight: 0 };
-        let (recorder, retries, stalled_checked) = (Recorder::default(), VecDeque::new(), begun);
-        Self { poll, orders, plan, counts, begun, share, clients, recorder, ramp, retries, stalled_checked }
+        Self {
+            poll,
+            plan,
+            counts,
+            begun,
+            now_us: 0,
+            clients: range.step_by(step).map(Client::new).collect(),
+            latencies: std::array::from_fn(|_| Latencies::default()),
+            waiting: VecDeque::new(),
+            pace: Pace::InFlight(1),
+            pace_begun_us: 0,
+            started: 0,
+            in_flight: 0,
+            step,
+            retries: VecDeque::new(),
+            stalled_checked: begun,
+        }
     }
 
-    /// Runs until the order to stop.
-    pub(crate) fn run(mut self) {
+    /// Runs until there can be no more orders.
+    pub(crate) fn run(&mut self, orders: &mpsc::Receiver<Order>) {
         let mut events = Events::with_capacity(1_024);
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             if let Err(error) = self.poll.poll(&mut events, Some(self.pause()))
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                return self.note(&error.to_string());
+                return self.note(&error.into());
             }
-            while let Ok(order) = self.orders.try_recv() {
-                if matches!(order, Order::Stop) {
-                    return;
+            loop {
+                match orders.try_recv() {
+                    Ok(order) => order(self),
+                    Err(mpsc::TryRecvError::Empty) => break,
+                    Err(mpsc::TryRecvError::Disconnected) => return,
                 }
-                self.carry_out(order);
             }
             for event in &events {
                 if event.token() != WAKE {
@@ -137,160 +117,224 @@ impl Worker {
 
     /// How long there is nothing to do unless an event or an order comes.
     fn pause(&self) -> Duration {
-        let ramp = match self.ramp.pace {
-            Pace::Rate(_) if !self.ramp.waiting.is_empty() => {
-                Duration::from_micros(self.next_due_us().saturating_sub(self.now_us()))
+        match self.pace {
+            _ if !self.retries.is_empty() => RETRY_CHECK_INTERVAL,
+            Pace::Rate(_) if !self.waiting.is_empty() => {
+                Duration::from_micros(self.next_due_us().saturating_sub(self.elapsed_us()))
             }
             _ => STALLED_CHECK_INTERVAL,
-        };
-        let retry = self
-            .retries
-            .front()
-            .map_or(STALLED_CHECK_INTERVAL, |(at, _)| at.saturating_duration_since(Instant::now()));
-        ramp.min(retry).min(STALLED_CHECK_INTERVAL)
+        }
     }
 
-    fn now_us(&self) -> u64 {
+    fn elapsed_us(&self) -> u64 {
         self.begun.elapsed().as_micros() as u64
     }
 
     /// The clients of this thread among these of all.
-    fn own(&self, range: &Range<usize>) -> Range<usize> {
-        let local = |index: usize| self.share.local(index).min(self.clients.len());
-        local(range.start)..local(range.end)
+    fn own(&self, range: &Range<usize>) -> Vec<usize> {
+        (0..self.clients.len()).filter(|at| range.contains(&self.clients[*at].index)).collect()
     }
 
-    fn carry_out(&mut self, order: Order) {
-        match order {
-            Order::Connect(range, pace) => {
-                self.ramp.waiting.extend(self.own(&range));
-                (self.ramp.pace, self.ramp.begun_us, self.ramp.started) = (pace, self.now_us(), 0);
-            }
-            Order::Cut => {
-                (0..self.clients.len()).for_each(|at| self.leave(at));
-                // Returns are recorded apart from the first connects.
-                self.recorder.connects = Latencies::default();
-            }
-            Order::Leave(range) => {
-                let own = self.own(&range);
-                self.retries.retain(|(_, at)| !own.contains(at));
-                own.for_each(|at| self.leave(at));
-            }
-            Order::Stall(range) => {
-                for at in self.own(&range) {
-                    self.clients[at].stalls = true;
-                    if self.clients[at].state == State::Ready {
-                        self.clients[at].state = State::Stalled;
-                    }
-                }
-            }
-            // The receiver may have given up.
-            Order::Report(sender) => drop(sender.send(self.recorder.clone())),
-            Order::Stop => {}
-        }
+    /// These clients connect.
+    pub(crate) fn start(&mut self, range: &Range<usize>, pace: Pace) {
+        self.waiting.extend(self.own(range));
+        (self.pace, self.pace_begun_us, self.started) = (pace, self.elapsed_us(), 0);
+    }
+
+    /// All sockets are cut; returns are recorded apart from the first connects.
+    pub(crate) fn cut(&mut self) {
+        (0..self.clients.len()).for_each(|at| self.leave(at));
+        self.latencies[usize::from(CONNECTING)] = Latencies::default();
+    }
+
+    /// These clients are cut for good.
+    pub(crate) fn remove(&mut self, range: &Range<usize>) {
+        let own = self.own(range);
+        self.retries.retain(|(_, at)| !own.contains(at));
+        own.into_iter().for_each(|at| self.leave(at));
+    }
+
+    /// These clients stop reading once they are Ready.
+    pub(crate) fn stall(&mut self, range: &Range<usize>) {
+        self.own(range).into_iter().for_each(|at| self.clients[at].stalls = true);
     }
 
     fn leave(&mut self, at: usize) {
-        let state = self.clients[at].state;
-        if matches!(state, State::Ready | State::Stalled) {
-            self.counts.ready.fetch_sub(1, SeqCst);
-        } else if state != State::Disconnected {
-            self.ramp.in_flight -= 1;
+        match self.clients[at].state {
+            State::Ready | State::Stalled => drop(self.counts.ready.fetch_sub(1, SeqCst)),
+            State::Disconnected => {}
+            _ => self.in_flight -= 1,
         }
         self.clients[at].cut();
     }
 
     fn next_due_us(&self) -> u64 {
-        let Ramp { pace, begun_us, started, .. } = self.ramp;
-        match pace {
-            // Each thread has its share of the rate, at moments of its own.
+        match self.pace {
+            // Each thread at moments of its own.
             Pace::Rate(rate) => {
-                let number = (started * self.share.step + self.share.first) as f64;
-                begun_us + (number * 1e6 / rate) as u64
+                let first = self.clients.first().map_or(0, |client| client.index);
+                self.pace_begun_us + ((self.started * self.step + first) as f64 * 1e6 / rate) as u64
             }
-            Pace::InFlight(_) => self.now_us(),
-            Pace::AtOnce(_) => begun_us,
+            Pace::InFlight(_) => self.elapsed_us(),
+            Pace::AtOnce(_) => self.pace_begun_us,
         }
     }
 
     fn connect_those_due(&mut self) {
-        while self.retries.front().is_some_and(|(at, _)| *at <= Instant::now()) {
-            if let Some((_, at)) = self.retries.pop_front() {
-                self.connect(at);
-            }
+        while let Some((due, at)) = self.retries.front().copied()
+            && due <= Instant::now()
+        {
+            self.retries.pop_front();
+            self.connect(at);
         }
         loop {
-            let (due_us, in_flight) = (self.next_due_us(), self.ramp.in_flight);
-            let may = match self.ramp.pace {
-                Pace::Rate(_) => due_us <= self.now_us(),
-                Pace::InFlight(most) | Pace::AtOnce(most) => in_flight < most.div_ceil(self.share.step),
+            let due_us = self.next_due_us();
+            let may = match self.pace {
+                Pace::Rate(_) => due_us <= self.elapsed_us(),
+                Pace::InFlight(most) | Pace::AtOnce(most) => self.in_flight < most.div_ceil(self.step),
             };
             if !may {
                 return;
             }
-            let Some(at) = self.ramp.waiting.pop_front() else { return };
-            self.ramp.started += 1;
+            let Some(at) = self.waiting.pop_front() else { return };
+            self.started += 1;
             self.clients[at].due_us = due_us;
             self.connect(at);
         }
     }
 
     fn connect(&mut self, at: usize) {
-        let index = self.share.index(at);
-        self.ramp.in_flight += 1;
-        let registered = self.clients[at].connect(index, &self.plan).and_then(|stream| {
+        self.in_flight += 1;
+        let registered = self.clients[at].connect(&self.plan).and_then(|stream| {
             self.poll.registry().register(stream, Token(at), Interest::READABLE | Interest::WRITABLE)
         });
         if let Err(error) = registered {
-            self.lose(at, &error.to_string());
+            self.lose(at, &error.into());
         }
     }
 
     fn on_event(&mut self, at: usize, is_writable: bool, buffer: &mut [u8]) {
-        let client = &mut self.clients[at];
-        match client.state {
+        let handled = match self.clients[at].state {
             State::Disconnected | State::Stalled => return,
-            State::Connecting if is_writable => {
-                let index = self.share.index(at);
-                // From here on only what can be read matters: further room in the buffer does not.
-                let introduced =
-                    client.introduce(&self.plan.identities[index], &self.plan).and_then(|stream| {
-                        self.poll.registry().reregister(stream, Token(at), Interest::READABLE)
-                    });
-                if let Err(error) = introduced {
-                    self.lose(at, &error.to_string());
+            // From here on only what can be read matters: further room in the buffer does not.
+            State::Connecting if is_writable => self.clients[at]
+                .introduce(&self.plan)
+                .and_then(|stream| self.poll.registry().reregister(stream, Token(at), Interest::READABLE))
+                .map_err(BenchError::from),
+            _ => self.receive(at, buffer),
+        };
+        if let Err(error) = handled {
+            self.lose(at, &error);
+        }
+    }
+
+    /// Reads everything that has arrived. An error ends the connection.
+    fn receive(&mut self, at: usize, buffer: &mut [u8]) -> Result<(), BenchError> {
+        self.now_us = self.elapsed_us();
+        loop {
+            let Some(stream) = &mut self.clients[at].stream else { return Ok(()) };
+            let length = match stream.read(buffer) {
+                Ok(0) => return Err(BenchError::Run("the connection was closed".to_owned())),
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let mut partial = std::mem::take(&mut self.clients[at].partial);
+            if partial.is_empty() {
+                let taken = self.take_frames(at, &buffer[..length])?;
+                partial.extend_from_slice(&buffer[taken..length]);
+            } else {
+                partial.extend_from_slice(&buffer[..length]);
+                let taken = self.take_frames(at, &partial)?;
+                partial.drain(..taken);
+            }
+            if !partial.is_empty() {
+                self.clients[at].partial = partial;
+            }
+            // A read that does not fill the buffer has emptied the socket (epoll(7)).
+            if length < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes complete frames from the front; returns how many bytes they had.
+    fn take_frames(&mut self, at: usize, bytes: &[u8]) -> Result<usize, BenchError> {
+        let mut taken = 0;
+        if self.clients[at].state == State::Upgrading {
+            let upgraded = wire::upgrade(bytes);
+            let Some(end) =
+                upgraded.map_err(|status| BenchError::Run(format!("refused with HTTP {status}")))?
+            else {
+                return Ok(0);
+            };
+            (self.clients[at].state, taken) = (State::Identifying, end);
+        }
+        while let Some((first, range)) = wire::first_frame(&bytes[taken..]) {
+            let payload = &bytes[taken..][range.clone()];
+            taken += range.end;
+            match first {
+                0x81 => self.on_text(at, payload),
+                0xC1 => {
+                    let (mut inflater, mut inflated) = (Inflater::new(), BytesMut::new());
+                    let mut push = |piece: &[u8]| inflater.push(piece, &mut inflated, MAX_INFLATED_BYTES);
+                    if push(payload).and_then(|_| push(&[0x00, 0x00, 0xFF, 0xFF])).is_ok() {
+                        self.on_text(at, &inflated);
+                    }
+                }
+                0x88 => {
+                    let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                    return Err(BenchError::Run(format!("closed with {code}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(taken)
+    }
+
+    fn on_text(&mut self, at: usize, payload: &[u8]) {
+        let (client, counts) = (&mut self.clients[at], &self.counts);
+        let event = wire::parse(payload);
+        let position = match event {
+            Event::Message(_) if client.stalls => POSITION,
+            Event::Message(stamp) => {
+                let phase = usize::from(stamp.phase).min(PHASES - 1);
+                if phase > 0 {
+                    self.latencies[phase].record(stamp.at_us, self.now_us.saturating_sub(stamp.at_us));
+                }
+                counts.deliveries[phase].fetch_add(1, SeqCst);
+                POSITION
+            }
+            Event::Ready | Event::Subscription => {
+                match client.recovered(payload) {
+                    Some(true) => drop(counts.recovered.fetch_add(1, SeqCst)),
+                    Some(false) => drop(counts.not_recovered.fetch_add(1, SeqCst)),
+                    None => {}
+                }
+                if event == Event::Ready { POSITION_OF_ALL } else { SUBSCRIBED_TO_ALL }
+            }
+            Event::Heartbeat(rest) => {
+                counts.heartbeats.fetch_add(1, SeqCst);
+                if let Some(stream) = &mut client.stream {
+                    // It is small: if the kernel has no room for it, the connection is lost anyway.
+                    let _ = stream.write(&wire::client_frame(&format!("{{\"op\":11,{rest}")));
                 }
                 return;
             }
-            _ => {}
+            Event::Other => return,
+        };
+        if self.plan.resumes
+            && let Some(position) = wire::text_after(payload, position)
+        {
+            client.since = Some(position.into());
         }
-        let now_us = self.begun.elapsed().as_micros() as u64;
-        let (recorder, counts, stalls) = (&mut self.recorder, &self.counts, client.stalls);
-        let received = client.receive(&self.plan, buffer, |stamp| {
-            if stalls {
-                return;
-            }
-            let phase = usize::from(stamp.phase).min(PHASES - 1);
-            if phase > 0 {
-                recorder.phases[phase].record(stamp.at_us, now_us.saturating_sub(stamp.at_us));
-            }
-            counts.deliveries[phase].fetch_add(1, SeqCst);
-        });
-        self.counts.heartbeats.fetch_add(received.heartbeats, SeqCst);
-        if received.is_ready && self.clients[at].state == State::Identifying {
-            self.clients[at].state = if self.clients[at].stalls { State::Stalled } else { State::Ready };
-            self.ramp.in_flight -= 1;
-            let due_us = self.clients[at].due_us;
-            self.recorder.connects.record(due_us, now_us.saturating_sub(due_us));
-            self.counts.ready.fetch_add(1, SeqCst);
-        }
-        match received.recovered {
-            Some(true) => drop(self.counts.recovered.fetch_add(1, SeqCst)),
-            Some(false) => drop(self.counts.not_recovered.fetch_add(1, SeqCst)),
-            None => {}
-        }
-        if let Some(reason) = received.lost {
-            self.lose(at, &reason);
+        if event == Event::Ready && client.state == State::Identifying {
+            client.state = if client.stalls { State::Stalled } else { State::Ready };
+            let latency_us = self.now_us.saturating_sub(client.due_us);
+            self.latencies[usize::from(CONNECTING)].record(client.due_us, latency_us);
+            self.in_flight -= 1;
+            counts.ready.fetch_add(1, SeqCst);
         }
     }
 
@@ -301,21 +345,21 @@ impl Worker {
         self.stalled_checked = Instant::now();
         for at in 0..self.clients.len() {
             if self.clients[at].state == State::Stalled && !self.clients[at].is_alive() {
-                self.lose(at, "a stalled reader was cut");
+                self.lose(at, &BenchError::Run("a stalled reader was cut".to_owned()));
             }
         }
     }
 
-    fn lose(&mut self, at: usize, reason: &str) {
+    fn lose(&mut self, at: usize, reason: &BenchError) {
         self.leave(at);
         self.note(reason);
         self.counts.lost.fetch_add(1, SeqCst);
-        if self.plan.shape.comes_back || self.share.index(at) >= self.plan.narrow_from {
+        if self.plan.resumes || self.plan.narrow.contains(&self.clients[at].index) {
             self.retries.push_back((Instant::now() + RETRY_DELAY, at));
         }
     }
 
-    fn note(&self, reason: &str) {
-        *locked(&self.counts.reason) = Some(reason.to_owned());
+    fn note(&self, reason: &BenchError) {
+        *locked(&self.counts.reason) = Some(reason.to_string());
     }
 }

@@ -22,9 +22,9 @@ fn crowd(namespace: &str) -> String {
 }
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
-    run.connect_all()?;
-    let (sockets, watchers) = (run.sockets, run.arguments.watchers());
-    run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers), sockets + watchers)?;
+    run.connect_all(Pace::USUAL)?;
+    let (sockets, watchers) = (run.arguments.sockets, run.arguments.watchers());
+    run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers))?;
     run.outcome.plain("watchers", "watchers", watchers as f64);
 
     let (undisturbed, _) = phase(run, 1, None)?;
@@ -33,16 +33,12 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
 
     let (disturbed, bursts) = phase(run, 2, Some(run.arguments.messages_per_burst()))?;
     note_big(run, &disturbed, bursts);
+    let delay_ms = disturbed.latencies.max_ms() - undisturbed_max_ms;
     let outcome = &mut run.outcome;
     // The plot shows only the latency that rises and falls with each big message.
     outcome.curves.clear();
-    let max_ms = disturbed.latencies.max_ms();
     outcome.latencies("disturbed", "latency beside big ones", disturbed.latencies);
-    outcome.plain(
-        "delay_by_burst_max_ms",
-        "  its max above the undisturbed, ms",
-        max_ms - undisturbed_max_ms,
-    );
+    outcome.plain("delay_by_burst_max_ms", "  its max above the undisturbed, ms", delay_ms);
 
     if run.target.is_baseline {
         // It has no queue that could still have an effect.
@@ -60,7 +56,7 @@ fn phase(
     phase: u8,
     messages_per_burst: Option<u64>,
 ) -> Result<(Published, u64), BenchError> {
-    let (sockets, watchers) = (run.sockets, run.arguments.watchers());
+    let (sockets, watchers) = (run.arguments.sockets, run.arguments.watchers());
     let small = Load { message_bytes: SMALL_BYTES, ..run.load(phase) };
     let big = Load { phase: BIG, ..run.load(phase) };
     let crowd = Recipients { channel: crowd(&run.namespace), members: 0..sockets };
@@ -79,15 +75,12 @@ fn phase(
 /// Notes what became of the big messages.
 fn note_big(run: &mut Run<'_>, disturbed: &Published, bursts: u64) {
     let (deliveries, arrivals) = (run.deliveries(BIG), run.clients.latencies(BIG));
+    let cpu = disturbed.used.account.cpu * 1e6 / deliveries as f64;
     let outcome = &mut run.outcome;
     outcome.plain("bursts", "big messages", bursts as f64);
     outcome.plain("burst_deliveries", "deliveries of big ones", deliveries as f64);
     outcome.wrong_deliveries += (disturbed.deliveries + deliveries).abs_diff(disturbed.expected);
     outcome.compare("burst_p50_ms", "until half have the big one, ms", arrivals.quantile_ms(0.5));
     outcome.compare("burst_everywhere_ms", "until all have it, at most, ms", arrivals.max_ms());
-    outcome.compare(
-        "cpu_us_per_burst_delivery",
-        "CPU for each delivery of a big one, µs",
-        disturbed.used.cpu * 1e6 / deliveries as f64,
-    );
+    outcome.compare("cpu_us_per_burst_delivery", "CPU for each delivery of a big one, µs", cpu);
 }

@@ -2,12 +2,13 @@
 
 use super::{STRIDE, all};
 use crate::BenchError;
+use crate::clients::Pace;
 use crate::publisher::Recipients;
 use crate::run::Run;
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
-    run.connect_all()?;
-    let (sockets, namespace) = (run.sockets, run.namespace.clone());
+    run.connect_all(Pace::USUAL)?;
+    let (sockets, namespace) = (run.arguments.sockets, run.namespace.clone());
     match run.arguments.channels {
         None => run.publish_and_note(|_| all(sockets)),
         Some(count) => run.publish_and_note(|number| recipients(&namespace, number, sockets, count)),

@@ -1,9 +1,9 @@
 //! `idle`: identified sockets that send nothing but their heartbeats.
 
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use crate::BenchError;
+use crate::clients::Pace;
 use crate::outcome::Curve;
 use crate::progress::{Goal, Progress};
 use crate::run::Run;
@@ -15,13 +15,12 @@ const BEAT: Duration = Duration::from_millis(100);
 const HEARTBEAT: &str = r#"{"op":10,"time":1579276740336}"#;
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
-    run.connect_all()?;
+    run.connect_all(Pace::USUAL)?;
     let whole = Duration::from_secs_f64(run.arguments.seconds);
-    let progress = Progress::start(format!("{}: idle", run.name()), Goal::Time(whole), &run.clients.counts);
+    let progress = Progress::start(run, "idle", Goal::Time(whole));
     let per_connection = run.outcome.value("rss_bytes_per_connection").unwrap_or(f64::NAN);
-    let (resident, sockets) = (run.resident(), run.sockets as f64);
-    let heartbeats = run.clients.counts.heartbeats.load(SeqCst);
-    let (meter, begun) = (run.meter(), Instant::now());
+    let sockets = run.arguments.sockets as f64;
+    let (heartbeats, before, begun) = (run.heartbeats(), run.usage(), Instant::now());
     let mut points = vec![(0.0, per_connection / 1024.0)];
     let mut beats = 0;
     while begun.elapsed() < whole {
@@ -30,24 +29,17 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
         if run.target.is_baseline {
             beats = beat(run, beats, begun.elapsed())?;
         }
-        let grown = run.resident() - resident;
+        let grown = run.target.account().resident - before.account.resident;
         points.push((begun.elapsed().as_secs_f64(), (per_connection + grown / sockets) / 1024.0));
     }
-    let used = run.since(&meter);
+    let used = run.used_since(&before);
     drop(progress);
-    let grown = (run.resident() - resident) / sockets;
-    let heartbeats = run.clients.counts.heartbeats.load(SeqCst) - heartbeats;
+    let heartbeats = run.heartbeats() - heartbeats;
+    let memory = per_connection + used.account.resident / sockets;
+    let cpu = used.account.cpu * 1e6 / (sockets * used.seconds);
     let outcome = &mut run.outcome;
-    outcome.compare(
-        "rss_bytes_per_connection_at_end",
-        "RSS for each connection at the end, bytes",
-        per_connection + grown,
-    );
-    outcome.compare(
-        "cpu_us_per_connection_second",
-        "CPU for each connection in a second, µs",
-        used.cpu * 1e6 / (sockets * used.seconds),
-    );
+    outcome.compare("rss_bytes_per_connection_at_end", "RSS for each connection at the end, bytes", memory);
+    outcome.compare("cpu_us_per_connection_second", "CPU for each connection in a second, µs", cpu);
     outcome.plain("heartbeats", "heartbeats answered", heartbeats as f64);
     outcome.curve_unit = "RSS for each connection, KiB";
     outcome.curves.push(Curve { name: "RSS".to_owned(), points });
@@ -56,7 +48,7 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
 
 /// Has the baseline send the heartbeats that a gateway would have sent by now. Takes and returns how many were sent.
 fn beat(run: &mut Run<'_>, mut sent: usize, elapsed: Duration) -> Result<usize, BenchError> {
-    let (sockets, interval) = (run.sockets, run.heartbeat_interval.as_secs_f64());
+    let (sockets, interval) = (run.arguments.sockets, run.heartbeat_interval.as_secs_f64());
     let due = (sockets as f64 * elapsed.as_secs_f64() / interval) as usize;
     while sent < due {
         let first = sent % sockets;

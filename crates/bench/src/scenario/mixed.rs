@@ -1,10 +1,9 @@
 //! `mixed`: the shape of E-Magine's own load: most messages go to one user, many to a small channel, a few to a big one,
 //! while heartbeats continue.
 
-use std::sync::atomic::Ordering::SeqCst;
-
 use super::{STRIDE, one};
 use crate::BenchError;
+use crate::clients::Pace;
 use crate::publisher::Recipients;
 use crate::run::Run;
 
@@ -29,11 +28,11 @@ fn hall_of(index: usize, sockets: usize) -> usize {
 }
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
-    run.connect_all()?;
-    let (sockets, namespace) = (run.sockets, run.namespace.clone());
-    let heartbeats = run.clients.counts.heartbeats.load(SeqCst);
+    run.connect_all(Pace::USUAL)?;
+    let (sockets, namespace) = (run.arguments.sockets, run.namespace.clone());
+    let heartbeats = run.heartbeats();
     run.publish_and_note(|number| recipients(&namespace, number, sockets))?;
-    let heartbeats = run.clients.counts.heartbeats.load(SeqCst) - heartbeats;
+    let heartbeats = run.heartbeats() - heartbeats;
     run.outcome.plain("heartbeats", "heartbeats answered meanwhile", heartbeats as f64);
     Ok(())
 }

@@ -4,15 +4,15 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::all;
 use crate::BenchError;
-use crate::clients::{Order, Pace};
+use crate::clients::Pace;
 use crate::run::Run;
 
 const QUEUED: &str = "gateway_outbound_queued_bytes";
 const CLOSED: &str = "gateway_closes_total{code=\"4008\"}";
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
-    run.connect_all()?;
-    let (sockets, stalled) = (run.sockets, run.arguments.stalled_readers());
+    run.connect_all(Pace::USUAL)?;
+    let (sockets, stalled) = (run.arguments.sockets, run.arguments.stalled_readers());
     let published = run.publish(run.load(1), |_| all(sockets))?;
     let undisturbed = published.latencies.quantile_ms(0.99);
     published.note(&mut run.outcome);
@@ -20,28 +20,27 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
         // It has no queue, so it would wait for the stalled readers.
         return Ok(());
     }
-    let resident = run.resident();
-    run.clients.send(|| Order::Stall(sockets..sockets + stalled));
-    run.connect_these(sockets..sockets + stalled, Pace::InFlight(stalled), sockets + stalled)?;
+    let resident = run.target.account().resident;
+    let readers = sockets..sockets + stalled;
+    let own = readers.clone();
+    run.clients.send(move |worker| worker.stall(&own));
+    run.connect_these(readers.clone(), Pace::InFlight(stalled))?;
 
     let published = run.publish(run.load(2), |_| all(sockets))?;
     let (queued, closed) = (run.target.metric(QUEUED), run.target.metric(CLOSED));
-    let grown = run.resident() - resident;
+    let grown = run.target.account().resident - resident;
     let returns = run.clients.counts.lost.load(SeqCst);
+    let ratio = published.latencies.quantile_ms(0.99) / undisturbed;
     let outcome = &mut run.outcome;
     outcome.plain("stalled_readers", "stalled readers", stalled as f64);
     outcome.later_quantiles("stalled", "latency with stalled readers", &published);
-    outcome.plain(
-        "stalled_to_undisturbed_p99",
-        "p99 with stalled readers to p99 without",
-        published.latencies.quantile_ms(0.99) / undisturbed,
-    );
+    outcome.plain("stalled_to_undisturbed_p99", "p99 with stalled readers to p99 without", ratio);
     outcome.plain("rss_growth_bytes", "RSS grew by, bytes", grown);
-    outcome.plain("queued_bytes", "bytes that waited at the end", queued.unwrap_or(f64::NAN));
-    outcome.plain("closed_4008", "closed with 4008", closed.unwrap_or(f64::NAN));
+    outcome.plain("queued_bytes", "bytes that waited at the end", queued);
+    outcome.plain("closed_4008", "closed with 4008", closed);
     outcome.plain("returns", "stalled readers cut and back", returns as f64);
 
-    run.clients.send(|| Order::Leave(sockets..sockets + stalled));
+    run.clients.send(move |worker| worker.remove(&readers));
     let published = run.publish(run.load(3), |_| all(sockets))?;
     run.outcome.later_quantiles("afterwards", "latency afterwards", &published);
     Ok(())

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::all;
 use crate::BenchError;
-use crate::clients::{Order, Pace};
-use crate::run::{IDLE_TIMEOUT, Run};
+use crate::clients::{CONNECTING, Pace};
+use crate::run::Run;
 use crate::wire::{self, Stamp};
 
 /// Durable messages before the cut, and again while all clients are away.
@@ -15,63 +15,62 @@ const MESSAGES: u64 = 5;
 const IN_FLIGHT: usize = 256;
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
-    run.connect_all()?;
-    let sockets = run.sockets;
+    run.connect_all(Pace::USUAL)?;
     // Gives every client a position to resume from.
     publish(run, 1)?;
     expect(run, MESSAGES)?;
-    run.clients.send(|| Order::Cut);
+    run.clients.send(|worker| worker.cut());
     while run.clients.counts.ready.load(SeqCst) > 0 {
         std::thread::park_timeout(Duration::from_millis(1));
     }
     if !run.target.is_baseline {
         publish(run, 2)?;
     }
-    let (meter, cut) = (run.meter(), Instant::now());
-    let before = counts(run);
+    let (usage, cut, before) = (run.usage(), Instant::now(), counts(run));
     let in_flight = run.arguments.in_flight.unwrap_or(IN_FLIGHT);
-    run.connect_these(0..sockets, Pace::AtOnce(in_flight), sockets)?;
+    run.connect_these(0..run.arguments.sockets, Pace::AtOnce(in_flight))?;
     if run.target.is_baseline {
         // It keeps nothing for clients that are away.
         publish(run, 2)?;
     }
     expect(run, 2 * MESSAGES)?;
     let resumed = cut.elapsed();
-    let used = run.since(&meter);
-    note(run, used.cpu, resumed, before);
+    let used = run.used_since(&usage);
+    note(run, used.account.cpu, resumed, before);
     Ok(())
 }
 
 /// Clients that were told that nothing is missing, and that something may be, and lost connections.
-fn counts(run: &Run<'_>) -> [usize; 3] {
+fn counts(run: &Run<'_>) -> [u64; 3] {
     let counts = &run.clients.counts;
     [&counts.recovered, &counts.not_recovered, &counts.lost].map(|count| count.load(SeqCst))
 }
 
-fn note(run: &mut Run<'_>, cpu: f64, resumed: Duration, before: [usize; 3]) {
-    let back = run.clients.report().connects;
-    let now = counts(run);
-    let (deliveries, sockets) = (run.deliveries(2), run.sockets as f64);
+fn note(run: &mut Run<'_>, cpu: f64, resumed: Duration, before: [u64; 3]) {
+    let (back, now) = (run.clients.latencies(CONNECTING), counts(run));
+    let (deliveries, sockets) = (run.deliveries(2), run.arguments.sockets);
     let outcome = &mut run.outcome;
     outcome.compare("all_back_ms", "until all are back, ms", back.max_ms());
     outcome.compare("all_resumed_ms", "until all have what they missed, ms", resumed.as_secs_f64() * 1e3);
     outcome.latencies("back", "back", back);
-    let names = [
+    for (index, (key, label)) in [
         ("recovered", "told that nothing is missing"),
         ("not_recovered", "told that something may be missing"),
         ("retries", "tried again"),
-    ];
-    for ((key, label), (now, before)) in names.into_iter().zip(now.into_iter().zip(before)) {
-        outcome.plain(key, label, (now - before) as f64);
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        outcome.plain(key, label, (now[index] - before[index]) as f64);
     }
-    outcome.deliveries(deliveries, MESSAGES * run.sockets as u64);
-    outcome.compare("cpu_us_per_return", "CPU for each return, µs", cpu * 1e6 / sockets);
+    outcome.deliveries(deliveries, MESSAGES * sockets as u64);
+    outcome.compare("cpu_us_per_return", "CPU for each return, µs", cpu * 1e6 / sockets as f64);
 }
 
 fn publish(run: &mut Run<'_>, phase: u8) -> Result<(), BenchError> {
     for _ in 0..MESSAGES {
         let message = wire::message(Stamp { at_us: run.now_us(), phase }, run.arguments.message_bytes());
-        run.target.publisher.add(&all(run.sockets), &message, true);
+        run.target.publisher.add(&all(run.arguments.sockets), &message, true);
     }
     run.target.publisher.flush()
 }
@@ -79,6 +78,6 @@ fn publish(run: &mut Run<'_>, phase: u8) -> Result<(), BenchError> {
 /// Waits until every client has had so many messages in all.
 fn expect(run: &Run<'_>, messages: u64) -> Result<(), BenchError> {
     // A missing message is reported with the deliveries.
-    let _ = run.clients.counts.wait_for_deliveries(messages * run.sockets as u64, IDLE_TIMEOUT);
+    let _ = run.clients.counts.wait_for_deliveries(messages * run.arguments.sockets as u64);
     run.target.publisher.check()
 }

@@ -2,10 +2,11 @@
 
 use super::{STRIDE, one};
 use crate::BenchError;
+use crate::clients::Pace;
 use crate::run::Run;
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
-    run.connect_all()?;
-    let sockets = run.sockets as u64;
+    run.connect_all(Pace::USUAL)?;
+    let sockets = run.arguments.sockets as u64;
     run.publish_and_note(|number| one((number * STRIDE % sockets) as usize))
 }
