@@ -69,10 +69,15 @@ async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> Lin
     loop {
         let next = state.link.lock().next_batch(MAX_BATCH);
         if let Some(batch) = next {
-            if let Err(error) = change(state, &mut subscriptions, &batch).await {
-                return error;
+            match change(state, &mut subscriptions, batch).await {
+                Err(error) => return error,
+                Ok((batch, refused)) => {
+                    state.note_refused(&refused);
+                    let mut link = state.link.lock();
+                    link.confirmed(batch);
+                    link.refused(refused);
+                }
             }
-            state.link.lock().confirmed(batch);
             state.link.wake();
             continue;
         }
@@ -88,6 +93,7 @@ async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> Lin
                 // The data may have been removed, and with it the marker.
                 dataset::keep_marked_if_due(state).await;
                 check.verify_batch(state);
+                state.link.lock().retry_refused();
             }
         }
     }
@@ -100,21 +106,52 @@ async fn sleep_until_some(deadline: Option<Instant>) {
     }
 }
 
+/// Returns what was confirmed, and the channels that this user may not subscribe to.
 async fn change(
     state: &State,
     subscriptions: &mut Subscriptions,
-    batch: &SubscriptionBatch,
-) -> Result<(), LinkError> {
-    let names = |channels: &[ChannelName]| -> Vec<String> {
-        channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
-    };
-    if !batch.subscribe.is_empty() {
-        confirmed(state, subscriptions.subscribe(&names(&batch.subscribe))).await?;
+    batch: SubscriptionBatch,
+) -> Result<(SubscriptionBatch, Vec<ChannelName>), LinkError> {
+    let SubscriptionBatch { subscribe, unsubscribe } = batch;
+    let (subscribe, refused) = subscribe_permitted(state, subscriptions, subscribe).await?;
+    if !unsubscribe.is_empty() {
+        confirmed(state, subscriptions.unsubscribe(&redis_channels(state, &unsubscribe))).await?;
     }
-    if !batch.unsubscribe.is_empty() {
-        confirmed(state, subscriptions.unsubscribe(&names(&batch.unsubscribe))).await?;
+    Ok((SubscriptionBatch { subscribe, unsubscribe }, refused))
+}
+
+/// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does not
+/// say which, so a refused command is repeated in halves. Returns the channels that are subscribed, and the others.
+async fn subscribe_permitted(
+    state: &State,
+    subscriptions: &mut Subscriptions,
+    channels: Vec<ChannelName>,
+) -> Result<(Vec<ChannelName>, Vec<ChannelName>), LinkError> {
+    let (mut subscribed, mut refused) = (Vec::new(), Vec::new());
+    let mut parts = vec![channels];
+    while let Some(mut part) = parts.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        match confirmed(state, subscriptions.subscribe(&redis_channels(state, &part))).await {
+            Ok(()) => subscribed.append(&mut part),
+            Err(error) if !error.is_no_permission() => return Err(error),
+            Err(_) if part.len() > 1 => {
+                let second = part.split_off(part.len() / 2);
+                parts.extend([part, second]);
+            }
+            Err(_) => refused.append(&mut part),
+        }
     }
-    Ok(())
+    if !refused.is_empty() {
+        // Without the right to subscribe at all, this channel, which was subscribed first, is refused too.
+        confirmed(state, subscriptions.subscribe(&[state.options.redis_channel(USERS)])).await?;
+    }
+    Ok((subscribed, refused))
+}
+
+fn redis_channels(state: &State, channels: &[ChannelName]) -> Vec<String> {
+    channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
 }
 
 /// redis-rs waits for a confirmation without a bound.

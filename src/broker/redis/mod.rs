@@ -37,6 +37,7 @@ mod probe;
 mod read_error;
 mod reads;
 mod receive;
+mod refused;
 mod rejected;
 mod role;
 mod sentinel;

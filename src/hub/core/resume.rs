@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use super::{FrameSink, HubAction, HubCore, RequestKind, SessionKey};
+use super::{FrameSink, HubAction, HubCore, RequestKind, SessionKey, Vacated};
 use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, RequestId, SubscribeAck};
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::Asked;
@@ -86,6 +86,8 @@ impl<S: FrameSink> HubCore<S> {
         let position = match cut {
             Cut::At(position) => Some(position),
             Cut::Untracked => None,
+            // The request stays open, because the broker tries again.
+            Cut::Refused => return self.on_refused(&channel, actions),
         };
         self.registry.confirm(&channel, position);
         for session in self.registry.waiting(&channel) {
@@ -106,6 +108,24 @@ impl<S: FrameSink> HubCore<S> {
                     let state = SubscriptionState::Live { position: NOWHERE, recovered };
                     self.finish(session, &channel, state, outcome, actions);
                 }
+            }
+        }
+    }
+
+    /// The broker may not subscribe to a channel: ends the subscriptions that wait for it. A session's own channels cannot be
+    /// left; they wait until the broker may.
+    fn on_refused(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
+        for session in self.registry.waiting(channel) {
+            let is_own = channel.as_str() == "all" || self.registry.user(session) == Some(channel);
+            let pending = self.registry.pending(session, channel);
+            if is_own || !pending.is_some_and(|pending| pending.is_waiting() && pending.read().is_none()) {
+                continue;
+            }
+            self.finish(session, channel, SubscriptionState::Refused, None, actions);
+            if let Some(vacated) = self.registry.unsubscribe(session, channel) {
+                self.metrics.subscriptions.dec();
+                // Its request has its answer.
+                self.on_vacated(Vacated { pending: None, ..vacated }, actions);
             }
         }
     }
