@@ -89,6 +89,8 @@ pub struct Counters {
     pub history_available: Gauge<i64, AtomicI64>,
     /// Payloads from Redis that reach nobody: put on the stream for them, or only counted.
     pub rejected: Family<Reason, Counter>,
+    /// Subscriptions that Redis has refused to the gateway's user, channel by channel.
+    pub channels_refused: Counter<u64, AtomicU64>,
     /// How often the link to the broker was lost.
     pub link_losses: Family<Reason, Counter>,
     /// From publishing a probe to hearing it back, in seconds.
@@ -147,6 +149,7 @@ impl Default for Counters {
             link_up: Gauge::default(),
             history_available: Gauge::default(),
             rejected: Family::default(),
+            channels_refused: Counter::default(),
             link_losses: Family::default(),
             // A healthy round trip is below a millisecond; the link is replaced after a few seconds.
             probe_latency: Histogram::new([
@@ -253,6 +256,11 @@ impl Metrics {
             self.history_available.clone(),
         );
         all.register("rejected", "Payloads from Redis that reach nobody, by outcome", self.rejected.clone());
+        all.register(
+            "channels_refused",
+            "Channels that Redis did not let the gateway subscribe to",
+            self.channels_refused.clone(),
+        );
         all.register("link_losses", "Losses of the broker's link, by reason", self.link_losses.clone());
         all.register_with_unit(
             "probe_latency",

@@ -73,6 +73,9 @@ pub enum Cut {
     At(Position),
     /// The channel's history cannot be read: publications are delivered, but it is not known what came before them.
     Untracked,
+    /// The broker may not subscribe to the channel. It tries again from time to time: another answer to the same request may
+    /// follow.
+    Refused,
 }
 
 /// Identifies one call of `subscribe`; each hub numbers its own calls.

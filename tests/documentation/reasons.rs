@@ -28,7 +28,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
         &[
             ("crates/protocol/src/publication.rs", "=> "),
             ("src/broker/link/core.rs", "publications_dropped, "),
-            ("src/broker/memory/mod.rs", "publications_dropped, "),
+            ("src/broker/link/hubs.rs", "publications_dropped, "),
             ("src/broker/redis/receive.rs", "publications_dropped, "),
             ("src/broker/redis/receive.rs", "Self::Panicked => "),
             ("src/hub/core.rs", "count_many(dropped, "),

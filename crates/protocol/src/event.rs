@@ -112,12 +112,22 @@ pub enum SubscriptionState {
         /// The position that the client has named.
         since: Option<Position>,
     },
+    /// The gateway itself may not subscribe to the channel. Ready does not list it; an op 6 says so.
+    Refused,
 }
 
 impl SubscriptionState {
     /// Whether messages follow.
     pub const fn is_live(self) -> bool {
         matches!(self, Self::Live { .. })
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Live { .. } => "subscribed",
+            Self::Recovering { .. } => "recovering",
+            Self::Refused => "refused",
+        }
     }
 
     fn write(self, json: &mut Json) {
@@ -132,6 +142,9 @@ impl SubscriptionState {
                 if let Some(since) = since {
                     json.text("position", &since.to_string());
                 }
+            }
+            Self::Refused => {
+                json.text("reason", RefusalReason::Unavailable.label());
             }
         }
     }
@@ -160,6 +173,8 @@ pub enum RefusalReason {
     NotAllowed,
     /// The session is on as many channels as it may be.
     TooMany,
+    /// The broker does not let the gateway subscribe to it. An operator can change that, so the client may ask again later.
+    Unavailable,
 }
 
 impl RefusalReason {
@@ -169,6 +184,7 @@ impl RefusalReason {
             Self::BadChannel => "bad_channel",
             Self::NotAllowed => "not_allowed",
             Self::TooMany => "too_many_subscriptions",
+            Self::Unavailable => "unavailable",
         }
     }
 }
@@ -304,7 +320,7 @@ impl ChannelState {
         let mut json = Json::default();
         json.text("channel", self.channel.as_str());
         if !self.state.is_live() {
-            json.text("state", "recovering");
+            json.text("state", self.state.label());
         }
         self.state.write(&mut json);
         json.finish()
@@ -315,7 +331,7 @@ impl SubscriptionOutcome {
     fn write(&self, json: &mut Json) {
         match self {
             Self::Subscribed(state) => {
-                json.text("state", if state.is_live() { "subscribed" } else { "recovering" });
+                json.text("state", state.label());
                 state.write(json);
             }
             Self::Unsubscribed { reason } => {

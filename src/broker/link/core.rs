@@ -51,6 +51,8 @@ pub(crate) struct LinkCore {
     dirty: VecDeque<ChannelName>,
     /// The answers that wait until a channel's position is known or verified.
     acks: HashMap<ChannelName, Vec<PendingAck>, Hashing>,
+    /// Wanted channels that the server does not let this user subscribe to.
+    refused: HashSet<ChannelName, Hashing>,
     is_up: bool,
     /// Numbers connections and repairs.
     numbers: u64,
@@ -94,6 +96,7 @@ impl LinkCore {
             channels: HashMap::default(),
             dirty: VecDeque::new(),
             acks: HashMap::default(),
+            refused: HashSet::default(),
             is_up: false,
             numbers: 0,
             repairs: history::RepairQueue::default(),
@@ -134,6 +137,7 @@ impl LinkCore {
         }
         self.ring_budget_bytes = self.limits.ring_bytes;
         self.dirty = VecDeque::new();
+        self.refused = HashSet::default();
         self.repairs = history::RepairQueue::default();
         self.reads.interrupted();
         self.channels.retain(|_, channel| !channel.hubs.is_empty());
@@ -199,9 +203,9 @@ impl LinkCore {
         self.is_up
     }
 
-    /// Whether every wanted channel is subscribed and followed.
+    /// Whether every wanted channel that is not refused is subscribed and followed.
     pub(crate) fn is_complete(&self) -> bool {
-        self.is_up && self.dirty.is_empty() && self.repairing == 0
+        self.is_up && self.dirty.is_empty() && self.repairing == self.refused.len()
     }
 
     /// Channels with at least one hub.

@@ -7,7 +7,7 @@ use redis::aio::PubSubStream;
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
-use super::super::link::SubscriptionBatch;
+use super::super::link::{LinkCore, SubscriptionBatch};
 use super::connect::{Connections, Endpoint};
 use super::link_error::LinkError;
 use super::probe::HealthProbe;
@@ -68,8 +68,12 @@ async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> Res
     loop {
         let next = state.link.lock().next_batch(MAX_BATCH);
         if let Some(batch) = next {
-            change(state, &mut subscriptions, &batch).await?;
-            state.link.edit(|link| link.confirmed(batch));
+            let (batch, refused) = change(state, &mut subscriptions, batch).await?;
+            state.note_refused(&refused);
+            state.link.edit(|link| {
+                link.confirmed(batch);
+                link.refused(refused);
+            });
             continue;
         }
         state.link.progressed();
@@ -93,21 +97,52 @@ async fn sleep_until_some(deadline: Option<Instant>) {
     }
 }
 
+/// Returns what was confirmed, and the channels that this user may not subscribe to.
 async fn change(
     state: &State,
     subscriptions: &mut Subscriptions,
-    batch: &SubscriptionBatch,
-) -> Result<(), LinkError> {
-    let names = |channels: &[ChannelName]| -> Vec<String> {
-        channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
-    };
-    if !batch.subscribe.is_empty() {
-        confirmed(state, subscriptions.subscribe(&names(&batch.subscribe))).await?;
+    batch: SubscriptionBatch,
+) -> Result<(SubscriptionBatch, Vec<ChannelName>), LinkError> {
+    let SubscriptionBatch { subscribe, unsubscribe } = batch;
+    let (subscribe, refused) = subscribe_permitted(state, subscriptions, subscribe).await?;
+    if !unsubscribe.is_empty() {
+        confirmed(state, subscriptions.unsubscribe(&redis_channels(state, &unsubscribe))).await?;
     }
-    if !batch.unsubscribe.is_empty() {
-        confirmed(state, subscriptions.unsubscribe(&names(&batch.unsubscribe))).await?;
+    Ok((SubscriptionBatch { subscribe, unsubscribe }, refused))
+}
+
+/// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does not
+/// say which, so a refused command is repeated in halves. Returns the channels that are subscribed, and the others.
+async fn subscribe_permitted(
+    state: &State,
+    subscriptions: &mut Subscriptions,
+    channels: Vec<ChannelName>,
+) -> Result<(Vec<ChannelName>, Vec<ChannelName>), LinkError> {
+    let (mut subscribed, mut refused) = (Vec::new(), Vec::new());
+    let mut parts = vec![channels];
+    while let Some(mut part) = parts.pop() {
+        if part.is_empty() {
+            continue;
+        }
+        match confirmed(state, subscriptions.subscribe(&redis_channels(state, &part))).await {
+            Ok(()) => subscribed.append(&mut part),
+            Err(error) if !error.is_no_permission() => return Err(error),
+            Err(_) if part.len() > 1 => {
+                let second = part.split_off(part.len() / 2);
+                parts.extend([part, second]);
+            }
+            Err(_) => refused.append(&mut part),
+        }
     }
-    Ok(())
+    if !refused.is_empty() {
+        // Without the right to subscribe at all, this channel, which was subscribed first, is refused too.
+        confirmed(state, subscriptions.subscribe(&[state.options.redis_channel(USERS)])).await?;
+    }
+    Ok((subscribed, refused))
+}
+
+fn redis_channels(state: &State, channels: &[ChannelName]) -> Vec<String> {
+    channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
 }
 
 /// redis-rs waits for a confirmation without a bound.
@@ -138,12 +173,13 @@ impl HistoryCheck {
         sleep_until(self.next.into()).await;
     }
 
-    /// Starts comparing the next batch.
+    /// Starts comparing the next batch. With each round the refused channels are tried again.
     fn verify_batch(&mut self, state: &State) {
         if self.round.is_empty() {
             self.round = state.link.lock().subscribed();
             let batches = self.round.len().div_ceil(CHECKED_AT_ONCE).max(1);
             self.pause = self.interval / batches as u32;
+            state.link.edit(LinkCore::retry_refused);
         }
         let batch = self.round.split_off(self.round.len().saturating_sub(CHECKED_AT_ONCE));
         state.link.edit(|link| batch.iter().for_each(|channel| link.verify(channel)));

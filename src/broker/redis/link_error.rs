@@ -79,6 +79,11 @@ impl LinkError {
         }
     }
 
+    /// Whether Redis refused only this command or channel. The connection is still good.
+    pub(super) fn is_no_permission(&self) -> bool {
+        matches!(self, Self::Access(text) if text.starts_with("NOPERM"))
+    }
+
     /// A short name for metrics.
     pub(super) const fn label(&self) -> &'static str {
         match self {

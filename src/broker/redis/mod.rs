@@ -36,6 +36,7 @@ mod probe;
 mod read_error;
 mod reads;
 mod receive;
+mod refused;
 mod rejected;
 mod role;
 mod sentinel;

@@ -12,8 +12,10 @@ use super::downtime::Downtime;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
+use super::refused::RefusedChannels;
 use super::rejected::Rejected;
 use crate::metrics::Metrics;
+use protocol::channel::ChannelName;
 
 /// How many publications may wait for Redis' answer. Each holds its message in memory; at a millisecond per
 /// round trip this is a million messages a second.
@@ -43,6 +45,7 @@ pub(super) struct State {
     /// The settings in force for the data, and notes about it.
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
+    refused: RefusedChannels,
 }
 
 /// The state of the link, with its connection for commands: one value, so that a healthy link always has a connection. The connection's driver runs on the link's thread; a clone
@@ -80,6 +83,7 @@ impl State {
             function: watch::Sender::new(None),
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
+            refused: RefusedChannels::default(),
             options,
         }
     }
@@ -155,7 +159,15 @@ impl State {
     pub(super) fn notes(&self) -> Vec<String> {
         let function = self.function.borrow().clone();
         let unavailable = function.and_then(Result::err).map(|reason| unavailable(&reason));
-        unavailable.into_iter().chain(self.dataset.notes()).collect()
+        let refused = self.refused.recent(Instant::now());
+        unavailable.into_iter().chain(self.dataset.notes()).chain(refused).collect()
+    }
+
+    /// Redis does not let this user subscribe to these channels.
+    pub(super) fn note_refused(&self, channels: &[ChannelName]) {
+        if let Some(note) = self.refused.note(Instant::now(), channels, &self.metrics) {
+            log::warn!("redis: {note}");
+        }
     }
 
     pub(super) fn health(&self) -> Health {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::requests::Answer;
-use super::{FrameSink, HubAction, HubCore, RequestKind, SessionKey};
+use super::{FrameSink, HubAction, HubCore, RequestKind, SessionKey, Vacated};
 use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, RequestId, SubscribeAck};
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::{Asked, PendingSubscription};
@@ -99,6 +99,8 @@ impl<S: FrameSink> HubCore<S> {
         let position = match cut {
             Cut::At(position) => Some(position),
             Cut::Untracked => None,
+            // The request stays open, because the broker tries again.
+            Cut::Refused => return self.on_refused(&channel, actions),
         };
         self.registry.confirm(&channel, position);
         let waiting = self.registry.pending_on(&channel).filter(|(_, pending)| pending.is_waiting());
@@ -114,6 +116,25 @@ impl<S: FrameSink> HubCore<S> {
             })
             .collect();
         self.advance(&channel, steps, actions);
+    }
+
+    /// The broker may not subscribe to a channel: ends the subscriptions that wait for it. A session's own channels cannot be
+    /// left; they wait until the broker may.
+    fn on_refused(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
+        let pending = self.registry.pending_on(channel);
+        let waiting = pending.filter(|(_, pending)| pending.is_waiting() && pending.read().is_none());
+        let sessions: Vec<_> = waiting.map(|(session, _)| session).collect();
+        for session in sessions {
+            if channel.as_str() == "all" || self.registry.user(session) == Some(channel) {
+                continue;
+            }
+            self.settle(session, channel, Settled::refused(), actions);
+            if let Some(vacated) = self.registry.unsubscribe(session, channel) {
+                self.metrics.subscriptions.dec();
+                // Its request has its answer.
+                self.on_vacated(Vacated { pending: None, ..vacated }, actions);
+            }
+        }
     }
 
     /// Continues the subscriptions of a channel whose cut has moved.
@@ -276,6 +297,10 @@ impl Settled {
     fn not_recovered(position: Position, reason: &'static str) -> Self {
         let state = SubscriptionState::Live { position, recovered: Some(false) };
         Self { state, outcome: Some(reason), missed: [].into() }
+    }
+
+    fn refused() -> Self {
+        Self { state: SubscriptionState::Refused, outcome: None, missed: [].into() }
     }
 
     fn untracked(since: Option<Since>) -> Self {

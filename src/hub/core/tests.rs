@@ -190,6 +190,7 @@ fn spelt(state: SubscriptionState) -> String {
         SubscriptionState::Live { position, recovered: None } => position.to_string(),
         SubscriptionState::Live { position, recovered: Some(true) } => format!("{position} recovered"),
         SubscriptionState::Live { position, recovered: Some(false) } => format!("{position} not recovered"),
+        SubscriptionState::Refused => "refused".to_owned(),
         SubscriptionState::Recovering { since: None } => "recovering".to_owned(),
         SubscriptionState::Recovering { since: Some(since) } => format!("recovering from {since}"),
     }

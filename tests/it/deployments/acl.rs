@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::{assert_delivers, lines, plan};
 use crate::support::deadline::eventually_eq;
-use crate::support::gateway::Plan;
+use crate::support::gateway::{Plan, TestGateway};
 use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
 
@@ -117,4 +117,81 @@ fn a_password_in_a_file_may_be_replaced_while_the_gateway_runs() {
     assert_delivers(&gateway, &mut client);
     assert!(!gateway.log().contains("-password\"") && !gateway.log().contains("another-password"));
     assert!(!gateway.log().contains("change-this-password"), "{}", gateway.log());
+}
+
+/// A gateway whose user may subscribe to everything but `gateway:public:hidden`.
+fn with_a_hidden_channel(redis: &RedisServer, client: &mut Connection) -> TestGateway {
+    let mut user = documented();
+    let all = user.iter().position(|rule| rule.starts_with('&')).expect("it names its channels");
+    user.splice(all..=all, HEARD.map(str::to_owned));
+    set_user(client, &user);
+    let plan = as_documented(redis).with("channels.public_namespaces", "public");
+    plan.with("broker.sweep_interval", "1s").spawn()
+}
+
+/// The channels of the gateway's user, less those of one name.
+const HEARD: [&str; 5] =
+    ["&gateway:probe/*", "&gateway:users", "&gateway:all", "&gateway:user:*", "&gateway:public:r*"];
+
+#[test]
+fn a_channel_that_redis_refuses_is_refused_alone() {
+    let redis = RedisServer::start();
+    let mut client = redis.client();
+    let mut gateway = with_a_hidden_channel(&redis, &mut client);
+    gateway.wait_ready();
+    let mut neighbour = gateway.ready("7");
+    // One batch holds all of them.
+    let mut session = gateway.connect_v2();
+    let rooms: Vec<String> = (0..40).map(|room| format!(r#"{{"channel":"public:r{room}"}}"#)).collect();
+    session.says(&format!(
+        r#"{{"op":1,"token":"42","channels":[{{"channel":"public:hidden"}},{}]}}"#,
+        rooms.join(",")
+    ));
+    let ready = session.next_json();
+    assert_eq!(ready["channels"].as_array().unwrap().len(), 42, "{ready}");
+    let refused = r#"{"op":6,"channel":"public:hidden","state":"refused","reason":"unavailable"}"#;
+    session.hears(refused);
+    session.says(r#"{"op":4,"channel":"public:hidden"}"#);
+    session.hears(refused);
+
+    cmd("PUBLISH").arg("gateway:user:7").arg("1").exec(&mut client).unwrap();
+    neighbour.hears(r#"{"op":3,"message":1}"#);
+    cmd("PUBLISH").arg("gateway:public:r39").arg("2").exec(&mut client).unwrap();
+    session.hears(r#"{"op":3,"channel":"public:r39","message":2}"#);
+    assert_eq!(gateway.readyz().0, 200);
+    assert!(gateway.get("/readyz").body.contains("public:hidden"), "{}", gateway.get("/readyz").body);
+    assert_eq!(gateway.metric("channels_refused_total"), 2);
+    assert!(gateway.metrics().iter().all(|(name, count)| !name.contains("link_losses") || *count == 0.0));
+    gateway.logs("may not subscribe");
+    assert_eq!(lines(&gateway, "may not subscribe"), 1, "once a minute");
+
+    set_user(&mut client, &["gateway", "&gateway:public:*"].map(str::to_owned));
+    session.says(r#"{"op":4,"channel":"public:hidden"}"#);
+    assert_eq!(session.next_json()["state"], "subscribed");
+}
+
+#[test]
+fn a_user_s_channel_that_redis_refuses_is_tried_again() {
+    let redis = RedisServer::start();
+    let mut client = redis.client();
+    let gateway = with_a_hidden_channel(&redis, &mut client);
+    gateway.wait_ready();
+    set_user(&mut client, &["gateway".into(), "resetchannels".into()]);
+    let heard = HEARD.iter().filter(|rule| !rule.contains("user:")).map(|rule| (*rule).to_owned());
+    set_user(&mut client, &["gateway".to_owned()].into_iter().chain(heard).collect::<Vec<_>>());
+    gateway.wait_ready();
+    let mut session = gateway.connect_v2();
+    session.says(r#"{"op":1,"token":"42"}"#);
+    let ready = session.next_json();
+    assert_eq!(ready["channels"][0]["state"], "recovering", "{ready}");
+    set_user(&mut client, &["gateway", "&gateway:user:*"].map(str::to_owned));
+    loop {
+        let told = session.next_json();
+        assert_eq!(told["state"], "subscribed", "{told}");
+        if told["channel"] == "user:42" {
+            break;
+        }
+    }
+    cmd("PUBLISH").arg("gateway:user:42").arg("1").exec(&mut client).unwrap();
+    session.hears(r#"{"op":3,"channel":"user:42","message":1}"#);
 }

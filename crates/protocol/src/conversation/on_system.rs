@@ -50,25 +50,28 @@ impl Conversation {
         }
         let State::Joining(joining) = std::mem::replace(&mut self.state, State::Closed) else { return };
         let Joining { mut identified, channels, refusals, waiting } = *joining;
-        let channels: Vec<_> = channels
-            .into_iter()
-            .zip(states)
-            .map(|(channel, state)| ChannelState { channel, state })
-            .collect();
-        for ChannelState { channel, state } in &channels {
+        let mut refused = Vec::new();
+        let mut listed = Vec::new();
+        for (channel, state) in channels.into_iter().zip(states) {
             match state {
-                SubscriptionState::Live { .. } => identified.activate(channel),
-                SubscriptionState::Recovering { .. } => identified.note_recovering(channel),
+                SubscriptionState::Live { .. } => identified.activate(&channel),
+                SubscriptionState::Recovering { .. } => identified.note_recovering(&channel),
+                SubscriptionState::Refused => {
+                    identified.unsubscribe(&channel);
+                    refused.push(refusal(channel.as_str(), RefusalReason::Unavailable));
+                    continue;
+                }
             }
+            listed.push(ChannelState { channel, state });
         }
         actions.push(Action::Send(Event::Ready {
             user: identified.user().into(),
             session: self.session,
             expires_in_ms: identified.expires_in_ms(now),
-            channels,
+            channels: listed,
         }));
         actions.push(Action::GoLive(None));
-        actions.extend(refusals.into_iter().map(Action::Send));
+        actions.extend(refusals.into_iter().chain(refused).map(Action::Send));
         self.state = State::Identified(Box::new(identified));
         for text in waiting {
             if !self.is_closed() {
@@ -95,9 +98,13 @@ impl Conversation {
                 outcome: SubscriptionOutcome::Subscribed(state),
             }));
         }
-        if state.is_live() {
-            identified.activate(&channel);
-            actions.push(Action::GoLive(Some(channel)));
+        match state {
+            SubscriptionState::Live { .. } => {
+                identified.activate(&channel);
+                actions.push(Action::GoLive(Some(channel)));
+            }
+            SubscriptionState::Recovering { .. } => {}
+            SubscriptionState::Refused => drop(identified.unsubscribe(&channel)),
         }
     }
 

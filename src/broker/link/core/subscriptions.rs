@@ -40,6 +40,7 @@ impl LinkCore {
             }
             let Some(found) = self.channels.get(&channel) else { continue };
             let cut = match &found.follower {
+                _ if self.refused.contains(&channel) => None,
                 // The comparison is running, or begins once the channel is subscribed again.
                 _ if verify => None,
                 // The link subscribes it again later; what is published until then is missed.
@@ -50,6 +51,9 @@ impl LinkCore {
             match cut {
                 Some(cut) => answers.push(SubscribeAck { channel, request, cut }),
                 None => {
+                    if self.refused.contains(&channel) {
+                        answers.push(SubscribeAck { channel: channel.clone(), request, cut: Cut::Refused });
+                    }
                     let ack = PendingAck { hub, request, is_verified: verify };
                     self.acks.entry(channel).or_default().push(ack);
                 }
@@ -79,7 +83,7 @@ impl LinkCore {
             count_channel(&self.metrics, channel, 1);
         }
         found.hubs.add(hub);
-        if found.subscription == LinkSubscription::None {
+        if found.subscription == LinkSubscription::None && !self.refused.contains(channel) {
             self.mark_dirty(channel);
         }
     }
@@ -115,6 +119,7 @@ impl LinkCore {
     }
 
     fn remove(&mut self, channel: &ChannelName) {
+        self.refused.remove(channel);
         if let Some(found) = self.channels.remove(channel) {
             self.ring_budget_bytes += found.follower.ring_bytes();
             self.repairing -= usize::from(found.follower.is_repairing());
@@ -135,6 +140,7 @@ impl LinkCore {
                 }
                 (LinkSubscription::None, false) => {
                     channel.subscription = LinkSubscription::Subscribing;
+                    self.refused.remove(&name);
                     batch.subscribe.push(name);
                 }
                 (LinkSubscription::None, true) => self.remove(&name),
@@ -143,6 +149,30 @@ impl LinkCore {
             }
         }
         (batch != SubscriptionBatch::default()).then_some(batch)
+    }
+
+    /// The server does not let this user subscribe to these channels. Their hubs are told at once; the answers to their
+    /// calls still follow if a later attempt succeeds.
+    pub(crate) fn refused(&mut self, channels: Vec<ChannelName>) {
+        for name in channels {
+            let Some(channel) = self.channels.get_mut(&name) else { continue };
+            channel.subscription = LinkSubscription::None;
+            if channel.hubs.is_empty() {
+                self.remove(&name);
+                continue;
+            }
+            for PendingAck { hub, request, .. } in self.acks.get(&name).into_iter().flatten() {
+                let ack = SubscribeAck { channel: name.clone(), request: *request, cut: Cut::Refused };
+                self.inboxes.notify(*hub, HubEvent::Subscribed(vec![ack]));
+            }
+            self.refused.insert(name);
+        }
+    }
+
+    /// Tries to subscribe the refused channels again.
+    pub(crate) fn retry_refused(&mut self) {
+        let channels: Vec<_> = self.refused.iter().cloned().collect();
+        channels.iter().for_each(|channel| self.mark_dirty(channel));
     }
 
     /// Redis has confirmed a batch. Hubs may have subscribed or unsubscribed since.

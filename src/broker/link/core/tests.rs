@@ -236,6 +236,7 @@ fn answered(SubscribeAck { channel, request, cut }: &SubscribeAck) -> String {
     match cut {
         Cut::At(position) => format!("{channel} subscribed by {request} at {position}"),
         Cut::Untracked => format!("{channel} subscribed by {request}, untracked"),
+        Cut::Refused => format!("{channel} refused to {request}"),
     }
 }
 

@@ -143,6 +143,7 @@ impl Channel {
         self.told.extend(progress.cut.map(|cut| match cut {
             Cut::At(position) => format!("cut {position}"),
             Cut::Untracked => "cut untracked".to_owned(),
+            Cut::Refused => "cut refused".to_owned(),
         }));
         self.told.extend(progress.deliveries.iter().map(spelt));
         self.needs_read = progress.needs_read;

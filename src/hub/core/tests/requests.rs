@@ -175,3 +175,36 @@ fn a_channel_that_was_given_up_is_not_told() {
     assert_eq!(hub.acks(request, "room:7", at(0)), [""; 0]);
     assert_eq!(hub.passes(TIMEOUT), [""; 0]);
 }
+
+#[test]
+fn a_refused_channel_ends_its_subscription_and_no_other() {
+    let mut hub = Hub::linked();
+    let sink = hub.connects(1);
+    let request = asked(&hub.joins(1, &[("user:1", None), ("room:7", Some("9-1")), ("room:8", None)]));
+    assert_eq!(hub.is_acked(request, "room:7", Cut::Refused), ["leave room:7"]);
+    hub.acks(request, "user:1", at(0));
+    assert_eq!(hub.acks(request, "room:8", at(5)), ["1 joined: 9-0, refused, 9-5"], "in the order asked");
+    hub.goes_live(1, None);
+    hub.comes(&durable("room:8", 6));
+    assert_eq!(sink.take_messages(), ["6"]);
+
+    let request = asked(&hub.subscribes(1, "room:7", None));
+    assert_eq!(
+        hub.is_acked(request, "room:7", Cut::Refused),
+        ["1 subscribed room:7 #7: refused", "leave room:7"]
+    );
+}
+
+#[test]
+fn a_session_keeps_its_own_channels_until_the_broker_may_subscribe() {
+    let mut hub = Hub::linked();
+    let sink = hub.connects(1);
+    let request = asked(&hub.joins(1, &[("user:1", None), ("all", None)]));
+    assert_eq!(hub.is_acked(request, "user:1", Cut::Refused), [""; 0]);
+    assert_eq!(hub.is_acked(request, "all", Cut::Refused), [""; 0]);
+    assert_eq!(hub.passes(TIMEOUT), ["1 joined: recovering, recovering"]);
+    assert_eq!(hub.acks(request, "user:1", at(3)), ["1 subscribed user:1 #0: 9-3"]);
+    hub.goes_live(1, Some("user:1"));
+    hub.comes(&durable("user:1", 4));
+    assert_eq!(sink.take_messages(), ["4"]);
+}

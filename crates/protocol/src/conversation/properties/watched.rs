@@ -223,6 +223,7 @@ impl Watched {
                     match state {
                         SubscriptionState::Live { .. } => drop(self.listed.insert(channel.clone())),
                         SubscriptionState::Recovering { .. } => self.note_recovering(channel),
+                        SubscriptionState::Refused => panic!("{channel} is listed though refused"),
                     }
                 }
             }

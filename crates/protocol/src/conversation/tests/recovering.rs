@@ -129,3 +129,30 @@ fn nothing_of_a_recovering_channel_follows_close() {
     assert_eq!(client.on(Input::Disconnected), ["close 4010"]);
     assert_eq!(client.subscribed(2), nothing());
 }
+
+#[test]
+fn a_channel_that_the_broker_refuses_can_be_asked_for_again() {
+    let refused = r#"{"op":6,"channel":"room:7","state":"refused","reason":"unavailable"}"#;
+    let mut client = resuming();
+    let states = vec![live_at(5, None), live_at(6, None), SubscriptionState::Refused];
+    let lines = client.on(Input::Joined(states));
+    assert!(!lines[0].contains("room:7"), "{lines:?}");
+    assert_eq!(lines[1..], ["go live", refused]);
+    for ticket in [3, 4] {
+        let asked = client.says(r#"{"op":4,"channel":"room:7"}"#);
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        assert!(asked[0].starts_with("subscribe"), "{asked:?}");
+        assert_eq!(client.answered(ticket, SubscriptionState::Refused), [refused]);
+        assert_eq!(client.answered(ticket, SubscriptionState::Refused), nothing(), "answered once");
+    }
+}
+
+#[test]
+fn a_recovering_channel_can_be_refused() {
+    let (mut client, _) = recovering();
+    assert_eq!(
+        client.answered(2, SubscriptionState::Refused),
+        [r#"{"op":6,"channel":"room:7","state":"refused","reason":"unavailable"}"#]
+    );
+    assert_eq!(client.answered(2, live_at(1, Some(true))), nothing());
+}

@@ -186,3 +186,37 @@ fn coming_and_going_in_a_loop_leaves_no_queue_behind() {
         link.assert_empty();
     }
 }
+
+#[test]
+fn a_refused_channel_is_told_at_once_and_tried_again() {
+    let mut link = Link::carrying(["room:1"]);
+    link.core.subscribe(A, 2, names(["room:2"]), false);
+    let batch = link.core.next_batch(512).unwrap();
+    assert_eq!(batch.subscribe, names(["room:2"]));
+    assert!(!link.core.is_complete());
+    link.core.refused(batch.subscribe);
+    assert_eq!(link.told(A), ["room:2 refused to 2"]);
+    assert!(link.core.is_complete(), "the other channels are delivered");
+    link.core.subscribe(B, 3, names(["room:2"]), false);
+    assert_eq!(link.told(B), ["room:2 refused to 3"]);
+    assert!(link.batch(512).is_none(), "not for each subscriber");
+
+    link.core.retry_refused();
+    assert_eq!(link.batch(512).unwrap().subscribe, names(["room:2"]));
+    link.run();
+    assert_eq!(link.told(A), ["room:2 subscribed by 2 at 9-0"]);
+    assert_eq!(link.told(B), ["room:2 subscribed by 3 at 9-0"]);
+}
+
+#[test]
+fn a_refused_channel_without_hubs_is_forgotten() {
+    let mut link = Link::up();
+    link.core.subscribe(A, 1, names(["room:1", "room:2"]), false);
+    let batch = link.core.next_batch(512).unwrap();
+    link.core.unsubscribe(A, &names(["room:2"]));
+    link.core.refused(batch.subscribe);
+    link.core.unsubscribe(A, &names(["room:1"]));
+    assert!(link.batch(512).is_none());
+    assert!(link.core.is_complete());
+    link.assert_empty();
+}

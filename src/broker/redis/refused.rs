@@ -1,0 +1,62 @@
+//! Channels that Redis does not let the gateway's user subscribe to, as the operator is told of them.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::metrics::Metrics;
+use protocol::channel::ChannelName;
+
+/// How long a refusal is noted in `/readyz`. It is logged again at most as often: clients cause refusals.
+const NOTED: Duration = Duration::from_secs(60);
+
+/// The latest refusal.
+#[derive(Debug, Default)]
+pub(super) struct RefusedChannels(Mutex<Option<Refusal>>);
+
+#[derive(Debug)]
+struct Refusal {
+    at: Instant,
+    logged: Instant,
+    note: String,
+}
+
+impl RefusedChannels {
+    /// Redis has refused these channels. Returns the line to log, if any.
+    pub(super) fn note(&self, now: Instant, channels: &[ChannelName], metrics: &Metrics) -> Option<String> {
+        let first = channels.first()?;
+        metrics.channels_refused.inc_by(channels.len() as u64);
+        let note = format!(
+            "the Redis user may not subscribe to every channel (NOPERM), such as {first}: subscribers are refused"
+        );
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let logged = latest.as_ref().map(|refusal| refusal.logged).filter(|logged| now < *logged + NOTED);
+        *latest = Some(Refusal { at: now, logged: logged.unwrap_or(now), note: note.clone() });
+        logged.is_none().then_some(note)
+    }
+
+    /// The note in `/readyz`.
+    pub(super) fn recent(&self, now: Instant) -> Option<String> {
+        let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.as_ref().filter(|refusal| now < refusal.at + NOTED).map(|refusal| refusal.note.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_and_logged_once_a_minute() {
+        let (refused, metrics, start) = (RefusedChannels::default(), Metrics::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let channels: Vec<_> = ["room:1", "room:2"].map(|name| ChannelName::parse(name).unwrap()).into();
+        assert_eq!(refused.recent(at(0)), None);
+        assert_eq!(refused.note(at(0), &[], &metrics), None);
+        assert!(refused.note(at(0), &channels, &metrics).is_some_and(|line| line.contains("room:1")));
+        assert_eq!(refused.note(at(59), &channels, &metrics), None);
+        assert!(refused.recent(at(100)).is_some(), "the latest was at 59 s");
+        assert!(refused.note(at(60), &channels, &metrics).is_some());
+        assert_eq!(refused.recent(at(120)), None);
+        assert!(metrics.render().contains("gateway_channels_refused_total 6"));
+    }
+}
