@@ -14,14 +14,15 @@ rmSync(dist, { recursive: true, force: true });
 execFileSync(process.execPath, [join(typescript, 'bin/tsc'), '-p', root], { stdio: 'inherit' });
 
 const common = { absWorkingDir: root, bundle: true, target: 'es2022', legalComments: 'none', logLevel: 'warning' };
-const entries = ['index', 'react', 'shared'].map((name) => `src/${name}.ts`);
+// Each file by itself, so that the entry points share their classes.
 await build({
-  ...common,
-  entryPoints: entries,
+  absWorkingDir: root,
+  entryPoints: readdirSync(join(root, 'src')).map((name) => `src/${name}`),
   outdir: 'dist/cjs',
   format: 'cjs',
   platform: 'neutral',
-  external: ['react'],
+  target: 'es2022',
+  logLevel: 'warning',
 });
 
 // A package without "type" in this folder: its .js is CommonJS, and so are the types beside it.

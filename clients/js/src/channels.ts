@@ -1,12 +1,13 @@
 /**
  * All channels of a client: what the app wants, what the gateway has been asked for, and where each one is.
  *
- * The rule of the cursor: it moves behind a message after that was given to the app, and to another place only after
+ * The rule of the cursor: it moves behind a message after that was given to the app, and to another position only after
  * the app was told of the gap. So whatever is sent as `since` has been seen by the app up to there.
  */
 
-import { Op, type ChannelRequest, type ServerFrame, type Standing } from './protocol.js';
-import { Channel, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
+import type { Backoff } from './backoff.js';
+import { Op, text, type ChannelRequest, type ServerFrame, type Standing } from './protocol.js';
+import { Channel, subscribe, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
 
 /** What the gateway knows of a channel. At most one request for each channel is on its way. */
 type Wire = 'off' | 'subscribing' | 'recovering' | 'on' | 'unsubscribing' | 'refused';
@@ -18,16 +19,29 @@ interface Entry {
   isOwn: boolean;
   /** What the gateway sends does not continue what the app has: it has to be left and asked for again. */
   isStale: boolean;
+  /** The position from which the gateway was asked to continue. */
+  since?: string | undefined;
+  /** The app has set the cursor since the last session: no session of another user has moved it. */
+  isGiven: boolean;
+  /** The cursor was another user's and is gone: the app has to be told of the gap. */
+  isLost: boolean;
+  /** Refused for the moment only: when to ask again, and how often it was in vain. */
+  retryAt?: number | undefined;
+  backoff?: Backoff | undefined;
+  /** A new token was sent after it was refused. */
+  mayBeAllowed: boolean;
 }
 
 /** What Channels needs from its client. */
-export interface ChannelsContext {
-  bufferSize: number;
-  onThrown(error: unknown): void;
+export interface ChannelsContext extends Omit<SubscriptionContext, 'onWanted' | 'onRefused'> {
   /** Something on any channel. */
   onEvent(event: ChannelEvent): void;
-  /** Something may have to be sent: call `requests` soon. */
+  /** Something may have to be sent: call `nextCommand` soon. */
   onDirty(): void;
+  /** Runs a task behind the events that wait to be delivered, unless the session is over by then. */
+  push(task: () => void): void;
+  now(): number;
+  newBackoff(): Backoff;
 }
 
 /** A request that brings the gateway nearer to what is wanted. */
@@ -41,14 +55,17 @@ export class Channels {
   constructor(context: ChannelsContext) {
     this.#context = context;
     this.#subscriptions = {
-      bufferSize: context.bufferSize,
-      onThrown: context.onThrown,
-      onWanted: (channel, since) => this.#onWanted(channel, since),
+      ...context,
+      onWanted: (channel, isMoved) => this.#onWanted(channel, isMoved),
+      onRefused: (event) => context.onEvent(event),
     };
   }
 
-  subscribe(name: string, since: string | undefined): Subscription {
-    return this.#entry(name).channel.subscribe(since);
+  subscribe(name: string, options: { since?: string | null | undefined } | undefined): Subscription {
+    return subscribe(name, options, this.#subscriptions, () => {
+      const { channel, isOwn } = this.#entry(name);
+      return [channel, isOwn];
+    });
   }
 
   /** Whether the session is on this channel by itself. */
@@ -72,9 +89,13 @@ export class Channels {
   }
 
   /** Identified: these are the channels of the session. */
-  onReady(user: string, standings: Standing[]): void {
+  onReady(user: string, standings: unknown): void {
     const own = [`user:${user}`, 'all'];
-    for (const standing of standings) {
+    const list = Array.isArray(standings) ? standings : [];
+    // A Ready that lists nothing has answered nothing.
+    if (!list.length) this.#entries.forEach((entry) => (entry.wire = 'off'));
+    for (const standing of list as Array<Standing | null>) {
+      if (typeof standing?.channel !== 'string') continue;
       const entry = this.#entry(standing.channel);
       entry.isOwn = own.includes(standing.channel);
       this.#onStanding(entry, standing);
@@ -82,6 +103,7 @@ export class Channels {
     // Those of another user: the session has others now.
     this.#entries.forEach((entry, name) => {
       if (entry.isOwn && !own.includes(name)) entry.isOwn = false;
+      entry.isGiven = false;
     });
     this.#forgetUnwanted();
   }
@@ -90,8 +112,23 @@ export class Channels {
   onDisconnected(): void {
     this.#entries.forEach((entry) => {
       entry.wire = 'off';
-      entry.isStale = false;
+      entry.isStale = entry.mayBeAllowed = false;
+      entry.retryAt = entry.backoff = undefined;
       entry.channel.state = 'pending';
+    });
+    this.#forgetUnwanted();
+  }
+
+  /** The next session is another user's: no position of the last one is sent. */
+  forgetUser(): void {
+    this.#entries.forEach((entry) => {
+      const { channel } = entry;
+      if (channel.cursor !== undefined && !entry.isGiven) {
+        channel.cursor = undefined;
+        channel.moves++;
+        entry.isLost = true;
+      }
+      entry.isOwn = false;
     });
     this.#forgetUnwanted();
   }
@@ -100,18 +137,20 @@ export class Channels {
     const entry = this.#entries.get(frame.channel);
     if (!entry) return;
     if (frame.op === Op.Subscription) return this.#onAnswer(entry, frame);
-    if (entry.wire !== 'on' || this.#isUnheard(entry)) return;
-    const { channel } = entry;
-    if (frame.op === Op.Gap) return this.#emit(channel, { type: 'gap', channel: frame.channel, reason: frame.reason });
-    const { message, position } = frame;
-    this.#emit(channel, { type: 'message', channel: frame.channel, message, ...(position ? { position } : {}) });
-    if (position) channel.cursor = position;
+    if (entry.wire !== 'on') return;
+    const { name: channel } = entry.channel;
+    if (frame.op === Op.Gap) {
+      return this.#tell(entry, { type: 'gap', channel, reason: text(frame.reason) ?? 'unknown' });
+    }
+    const position = text(frame.position);
+    this.#tell(entry, { type: 'message', channel, message: frame.message, ...(position && { position }) }, position);
   }
 
   /** The next thing to ask the gateway for, which is then taken as asked. */
   nextCommand(): ChannelCommand | undefined {
     for (const entry of this.#entries.values()) {
-      if (entry.channel.isWanted && entry.wire === 'off') {
+      const isDue = entry.wire === 'refused' && this.#dueInMs(entry) <= 0;
+      if (entry.channel.isWanted && (entry.wire === 'off' || isDue)) {
         entry.wire = 'subscribing';
         return { op: Op.Subscribe, ...this.#request(entry.channel) };
       }
@@ -125,62 +164,121 @@ export class Channels {
     return undefined;
   }
 
+  /** When there is something to ask for again, in milliseconds from now. */
+  get nextInMs(): number {
+    return Math.min(...[...this.#entries.values()].map((entry) => this.#dueInMs(entry)));
+  }
+
+  /** A new token is sent, which may open what was refused until now. */
+  onRefresh(): void {
+    this.#entries.forEach((entry) => (entry.mayBeAllowed = entry.wire === 'refused'));
+  }
+
+  /** The new token counts. */
+  onRefreshed(): void {
+    this.#entries.forEach((entry) => {
+      if (entry.mayBeAllowed && entry.wire === 'refused') entry.wire = 'off';
+      entry.mayBeAllowed = false;
+    });
+    this.#context.onDirty();
+  }
+
   /** Ends every subscription. */
   close(): void {
     this.#entries.forEach(({ channel }) => channel.subscriptions.forEach((subscription) => subscription.unsubscribe()));
   }
 
   #onAnswer(entry: Entry, frame: Extract<ServerFrame, { op: 6 }>): void {
-    const { channel } = entry;
     if (frame.state === 'subscribed' || frame.state === 'recovering') {
       if (entry.wire === 'subscribing' || entry.wire === 'recovering') this.#onStanding(entry, frame);
     } else if (frame.state === 'unsubscribed' && entry.wire === 'unsubscribing') {
       entry.wire = 'off';
       entry.isStale = false;
       this.#forgetUnwanted();
-    } else {
-      // Refused, or taken away: a new token opens fewer channels.
-      entry.wire = 'refused';
-      channel.state = 'refused';
-      const reason = (channel.refusal = frame.reason ?? 'unsubscribed');
-      this.#emit(channel, { type: 'refused', channel: channel.name, reason });
-      this.#forgetUnwanted();
+    } else if (frame.state === 'refused' || frame.state === 'unsubscribed') {
+      this.#onRefused(entry, text(frame.reason) ?? frame.state);
     }
     this.#context.onDirty();
   }
 
-  #onStanding(entry: Entry, standing: Standing): void {
+  /** Refused, or taken away: a new token opens fewer channels. */
+  #onRefused(entry: Entry, reason: string): void {
     const { channel } = entry;
-    const since = channel.cursor;
-    const isRecovering = standing.state === 'recovering';
-    entry.wire = isRecovering ? 'recovering' : 'on';
-    if (this.#isUnheard(entry)) return;
-    channel.state = isRecovering ? 'recovering' : 'subscribed';
-    // The cursor stays: if the socket ends now, the next one names the same position.
-    if (isRecovering) return this.#emit(channel, { type: 'recovering', channel: channel.name });
-    const { position, recovered } = standing;
-    if (since === undefined) channel.cursor = position;
-    this.#emit(channel, { type: 'subscribed', channel: channel.name, position });
-    if (since === undefined) return;
-    if (recovered) return this.#emit(channel, { type: 'recovered', channel: channel.name, position });
-    this.#emit(channel, { type: 'gap', channel: channel.name, reason: 'not_recovered', position });
-    channel.cursor = position;
+    // Asked again in vain: the app knows.
+    const isKnown = channel.state === 'refused' && channel.refusal === reason;
+    entry.wire = channel.state = 'refused';
+    entry.isStale = false;
+    channel.refusal = reason;
+    entry.retryAt = undefined;
+    if (reason === 'unavailable') {
+      entry.backoff ??= this.#context.newBackoff();
+      entry.retryAt = this.#context.now() + entry.backoff.next('later');
+    }
+    this.#context.push(() => {
+      if (!isKnown) this.#give(entry, { type: 'refused', channel: channel.name, reason });
+      this.#forgetUnwanted();
+    });
   }
 
-  #emit(channel: Channel, event: ChannelEvent): void {
-    channel.emit(event);
-    this.#context.onEvent(event);
+  #onStanding(entry: Entry, { state, position, recovered }: Standing): void {
+    const { channel } = entry;
+    const { name } = channel;
+    entry.wire = state === 'recovering' ? 'recovering' : 'on';
+    // The cursor stays: if the socket ends now, the next one names the same position.
+    if (state === 'recovering') {
+      return this.#later(entry, () => {
+        channel.state = 'recovering';
+        this.#give(entry, { type: 'recovering', channel: name });
+      });
+    }
+    entry.backoff = undefined;
+    const at = text(position) as string;
+    this.#later(entry, () => {
+      channel.state = 'subscribed';
+      entry.since = channel.cursor;
+      channel.cursor ??= at;
+      this.#give(entry, { type: 'subscribed', channel: name, position: at });
+    });
+    this.#later(entry, () => {
+      const { since, isLost } = entry;
+      entry.isLost = false;
+      if (since === undefined && !isLost) return;
+      if (recovered === true) return this.#give(entry, { type: 'recovered', channel: name, position: at });
+      this.#give(entry, { type: 'gap', channel: name, reason: 'not_recovered', position: at }, at);
+    });
+  }
+
+  #tell(entry: Entry, event: ChannelEvent, position?: string): void {
+    this.#later(entry, () => this.#give(entry, event, position));
+  }
+
+  #give(entry: Entry, event: ChannelEvent, position?: string): void {
+    entry.channel.give(event, (told) => this.#context.onEvent(told), position);
+  }
+
+  /** Runs a task in the order of events, if the channel is still to be heard then. */
+  #later(entry: Entry, task: () => void): void {
+    this.#context.push(() => {
+      // Events of a channel that is about to be left reach nobody, and so do not count as seen.
+      if (!entry.isOwn && !entry.channel.isWanted) entry.isStale = true;
+      if (entry.isStale) entry.channel.state = 'pending';
+      else task();
+    });
   }
 
   #request({ name, cursor }: Channel): ChannelRequest {
     return cursor === undefined ? { channel: name } : { channel: name, since: cursor };
   }
 
-  #onWanted(channel: Channel, since: string | undefined): void {
+  #dueInMs({ channel, wire, retryAt }: Entry): number {
+    return channel.isWanted && wire === 'refused' && retryAt !== undefined ? retryAt - this.#context.now() : Infinity;
+  }
+
+  #onWanted(channel: Channel, isMoved: boolean): void {
     const entry = this.#entry(channel.name);
-    // A position of its own to begin at. The session's own channels cannot be left for it.
-    if (since !== undefined && since !== channel.cursor && !(entry.isOwn && channel.cursor)) {
-      channel.cursor = since;
+    if (isMoved) {
+      entry.isGiven = true;
+      entry.isLost = false;
       entry.isStale = !entry.isOwn && ['on', 'recovering', 'subscribing'].includes(entry.wire);
       if (entry.isStale) channel.state = 'pending';
     }
@@ -188,17 +286,12 @@ export class Channels {
     this.#context.onDirty();
   }
 
-  /** What comes for a channel that is about to be left reaches nobody, and so does not count as seen. */
-  #isUnheard(entry: Entry): boolean {
-    if (!entry.isOwn && !entry.channel.isWanted) entry.isStale = true;
-    if (entry.isStale) entry.channel.state = 'pending';
-    return entry.isStale;
-  }
-
   #entry(name: string): Entry {
     let entry = this.#entries.get(name);
     if (!entry) {
-      entry = { channel: new Channel(name, this.#subscriptions), wire: 'off', isOwn: false, isStale: false };
+      const channel = new Channel(name, this.#subscriptions);
+      const flags = { isOwn: false, isStale: false, isGiven: false, isLost: false, mayBeAllowed: false };
+      entry = { channel, wire: 'off', ...flags };
       this.#entries.set(name, entry);
     }
     return entry;

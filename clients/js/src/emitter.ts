@@ -5,10 +5,11 @@ export type Off = () => void;
 
 /** Calls listeners in the order in which they came. One that throws does not keep the others from being called. */
 export class Emitter<Events extends Record<string, any>> {
-  readonly #onThrown: (error: unknown) => void;
+  readonly #onThrown: (error: unknown, type: keyof Events) => void;
   readonly #listeners = new Map<keyof Events, Set<(event: any) => void>>();
 
-  constructor(onThrown: (error: unknown) => void) {
+  /** @param onThrown is given what a listener has thrown, and the type of the event. */
+  constructor(onThrown: (error: unknown, type: keyof Events) => void) {
     this.#onThrown = onThrown;
   }
 
@@ -21,12 +22,15 @@ export class Emitter<Events extends Record<string, any>> {
     return () => void all.delete(entry);
   }
 
+  /** A listener that another one takes away is not called any more; one that is added waits for the next event. */
   emit<Type extends keyof Events>(type: Type, event: Events[Type]): void {
-    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
+    const all = this.#listeners.get(type);
+    for (const listener of [...(all ?? [])]) {
+      if (!all?.has(listener)) continue;
       try {
         listener(event);
       } catch (error) {
-        this.#onThrown(error);
+        this.#onThrown(error, type);
       }
     }
   }
@@ -36,8 +40,13 @@ export class Emitter<Events extends Record<string, any>> {
   }
 }
 
-/** An iteration fell so far behind that its buffer was full; what follows the last event it gave out was not kept. */
+/** An iteration fell so far behind that its buffer was full. Events after the last one that it returned were not kept. */
 export class BufferOverflow extends Error {
+  /** One class for the app, whichever copy of this module (ESM, CommonJS, a bundle) has thrown the error. */
+  static override [Symbol.hasInstance](error: any): boolean {
+    return error instanceof Object && error.name === 'BufferOverflow';
+  }
+
   constructor(limit: number) {
     super(`more than ${limit} events waited to be read`);
     this.name = 'BufferOverflow';

@@ -4,7 +4,7 @@ import { Emitter, Stream, type Off } from './emitter.js';
 
 /** What can happen on a channel, in the order in which it happens. */
 export type ChannelEvent =
-  /** A message. A durable one has a position: the place to continue behind it. */
+  /** A message. A durable one has a position: `since` continues behind it. */
   | { type: 'message'; channel: string; message: any; position?: string }
   /** The gateway cannot read the history at this moment. The channel is silent until `subscribed`; nothing is lost. */
   | { type: 'recovering'; channel: string }
@@ -17,7 +17,10 @@ export type ChannelEvent =
    * The reason is the gateway's, or `not_recovered` (too much was missed, or the history is gone).
    */
   | { type: 'gap'; channel: string; reason: string; position?: string }
-  /** The gateway does not (or no longer) allow this channel. It is asked for again with the next connection. */
+  /**
+   * The channel is not (or no longer) allowed, or cannot be asked for. The reason is the gateway's, or one of this
+   * library: `bad_channel`, `bad_since`, or `since_conflict` (others are on the channel, at another position).
+   */
   | { type: 'refused'; channel: string; reason: string };
 
 /** The event of one type. */
@@ -37,14 +40,37 @@ export interface SubscriptionContext {
   /** How many events may wait for `for await`. */
   bufferSize: number;
   onThrown(error: unknown): void;
-  /** A channel has its first subscription, or has lost its last one. */
-  onWanted(channel: Channel, since?: string): void;
+  /** A channel has its first subscription, has lost its last one, or was given another position to continue from. */
+  onWanted(channel: Channel, isMoved: boolean): void;
+  /** A channel was refused without asking the gateway. */
+  onRefused(event: ChannelEventOf<'refused'>): void;
+  /** Runs a task in a later turn of the event loop, so that the app can listen first. */
+  later(task: () => void): void;
+  /** Runs a task after this turn, in the client's order of events. */
+  soon(task: () => void): void;
+}
+
+/** The reason of a subscription that wants another position than those that are on its channel. */
+export const SINCE_CONFLICT = 'since_conflict';
+
+/** The longest name and the longest position, in bytes. */
+const MAX_BYTES = 255;
+
+/** Why the gateway cannot be asked for this, if it cannot. One bad request would end the session for all channels. */
+function problemOf(name: unknown, since: unknown): string | undefined {
+  if (typeof name !== 'string' || name.length > MAX_BYTES || !/^[!-z|~]+$/.test(name)) return 'bad_channel';
+  if (since !== undefined && (typeof since !== 'string' || since.length > MAX_BYTES)) return 'bad_since';
+  return undefined;
 }
 
 /** One channel of a client, with all the subscriptions that share it. */
 export class Channel {
-  /** The place behind the last thing that was given to the app; where to continue. */
+  /** The position behind the last event that was given to the app; where to continue. */
   cursor: string | undefined;
+  /** The position of the message that the app is being given at this moment. */
+  giving: string | undefined;
+  /** How often the app has set the cursor. What was on its way before does not move it. */
+  moves = 0;
   state: SubscriptionState = 'pending';
   /** Why it is refused, where it is. */
   refusal = '';
@@ -59,44 +85,65 @@ export class Channel {
     return this.subscriptions.size > 0;
   }
 
-  emit(event: ChannelEvent): void {
+  /** Gives an event to every subscription, and then to `more`. The cursor moves unless a listener has set it. */
+  give(event: ChannelEvent, more: (event: ChannelEvent) => void, position?: string): void {
+    const { moves } = this;
+    this.giving = position;
     for (const subscription of [...this.subscriptions]) subscription.deliver(event);
+    more(event);
+    this.giving = undefined;
+    if (position !== undefined && moves === this.moves) this.cursor = position;
   }
 
-  /** Another part of the app wants this channel. */
-  subscribe(since: string | undefined): Subscription {
+  /** Another part of the app wants this channel. `isFixed`: the session cannot leave it to begin at `since`. */
+  subscribe(since: string | undefined, isFixed: boolean): Subscription {
     const isFirst = !this.isWanted;
+    const isMoved = since !== undefined && since !== (this.giving ?? this.cursor);
+    // Others continue from the cursor: it is theirs.
+    if (isMoved && this.cursor !== undefined && (isFixed || !isFirst)) return new Subscription(this, SINCE_CONFLICT);
     const subscription = new Subscription(this);
-    if (isFirst) this.context.onWanted(this, since);
-    // Whoever comes later, or to one of the session's own channels, hears it from here on.
-    const [at, isMissing] = [this.cursor, since !== undefined && since !== this.cursor];
-    const isOn = this.state === 'subscribed' && at !== undefined;
-    const isRecovering = this.state === 'recovering';
-    // Not at once: nobody can listen to it yet.
-    void Promise.resolve().then(() => {
-      const channel = this.name;
-      if (isOn) subscription.deliver({ type: 'subscribed', channel, position: at });
-      if (isRecovering) subscription.deliver({ type: 'recovering', channel });
-      if (this.state === 'refused') subscription.deliver({ type: 'refused', channel, reason: this.refusal });
-      if (isMissing)
-        subscription.deliver({ type: 'gap', channel, reason: 'not_recovered', ...(at ? { position: at } : {}) });
-    });
+    this.subscriptions.add(subscription);
+    if (isMoved) {
+      this.cursor = since;
+      this.moves++;
+    }
+    if (isFirst || isMoved) this.context.onWanted(this, isMoved);
+    this.context.soon(() => subscription.greet());
     return subscription;
   }
+}
+
+/** Subscribes to a channel, or refuses this request alone where the gateway cannot be asked for it. */
+export function subscribe(
+  name: string,
+  options: { since?: string | null | undefined } | null | undefined,
+  context: SubscriptionContext,
+  find: (name: string) => [channel: Channel, isFixed: boolean],
+): Subscription {
+  const since = options?.since ?? undefined;
+  const problem = problemOf(name, since);
+  if (problem) return new Subscription(new Channel(String(name), context), problem);
+  const [channel, isFixed] = find(name);
+  return channel.subscribe(since, isFixed);
 }
 
 /** One part of the app that listens to a channel. The channel is left when the last one is closed. */
 export class Subscription implements AsyncIterable<ChannelEvent> {
   readonly #owner: Channel;
+  /** Why this subscription alone is refused, if it is. */
+  readonly #refusal: string | undefined;
   readonly #emitter: Emitter<ChannelEvents>;
   readonly #streams = new Set<Stream<ChannelEvent>>();
   #isClosed = false;
+  #isGreeted = false;
 
   /** @internal */
-  constructor(owner: Channel) {
+  constructor(owner: Channel, refusal?: string) {
     this.#owner = owner;
-    this.#emitter = new Emitter(owner.context.onThrown);
-    owner.subscriptions.add(this);
+    this.#refusal = refusal;
+    const { context } = owner;
+    this.#emitter = new Emitter((error) => context.onThrown(error));
+    if (refusal) context.later(() => this.#refuse(refusal));
   }
 
   /** The channel's name. */
@@ -105,12 +152,12 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
   }
 
   get state(): SubscriptionState {
-    return this.#isClosed ? 'closed' : this.#owner.state;
+    return this.#isClosed ? 'closed' : this.#refusal ? 'refused' : this.#owner.state;
   }
 
-  /** The place behind the last durable message that was given to the app: what `since` takes later. */
+  /** The position behind the last durable message that was given to the app: what `since` takes later. */
   get position(): string | undefined {
-    return this.#owner.cursor;
+    return this.#refusal ? undefined : this.#owner.cursor;
   }
 
   /** Calls back for each event of a type, or for `event`: all of them. Returns what takes the listener away. */
@@ -120,7 +167,7 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
 
   /**
    * All events from now on, in order. It ends when the subscription is closed, and with BufferOverflow when the loop
-   * falls too far behind: subscribe again with the `since` of the last message that you had.
+   * falls too far behind: unsubscribe, and subscribe again with the position of the last message that you had.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
     const stream: Stream<ChannelEvent> = new Stream(this.#owner.context.bufferSize, () => this.#streams.delete(stream));
@@ -129,20 +176,44 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     return stream;
   }
 
-  /** Hears nothing any more. */
+  /** Stops listening. An event that is being delivered still reaches every listener. */
   unsubscribe(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#owner.subscriptions.delete(this);
     this.#streams.forEach((stream) => stream.finish());
-    if (!this.#owner.isWanted) this.#owner.context.onWanted(this.#owner);
+    if (!this.#refusal && !this.#owner.isWanted) this.#owner.context.onWanted(this.#owner, false);
   }
 
   /** @internal */
   deliver(event: ChannelEvent): void {
     if (this.#isClosed) return;
+    if (!['subscribed', 'recovering', 'refused'].includes(event.type)) this.greet();
+    this.#isGreeted = true;
+    this.#emit(event);
+  }
+
+  /** @internal Tells a subscription that came later how the channel is, once and before anything else. */
+  greet(): void {
+    const { name: channel, state, cursor, refusal, context } = this.#owner;
+    if (this.#isGreeted || this.#isClosed) return;
+    this.#isGreeted = true;
+    if (state === 'subscribed' && cursor !== undefined) this.#emit({ type: 'subscribed', channel, position: cursor });
+    if (state === 'recovering') this.#emit({ type: 'recovering', channel });
+    if (state === 'refused') context.later(() => !this.#isClosed && this.#emit({ type: 'refused', channel, reason: refusal }));
+  }
+
+  #refuse(reason: string): void {
+    if (this.#isClosed) return;
+    const event: ChannelEventOf<'refused'> = { type: 'refused', channel: this.channel, reason };
+    this.#emit(event);
+    if (reason !== SINCE_CONFLICT) this.#owner.context.onRefused(event);
+  }
+
+  /** Streams come first: a listener may unsubscribe. */
+  #emit(event: ChannelEvent): void {
+    this.#streams.forEach((stream) => stream.push(event));
     this.#emitter.emit(event.type, event as never);
     this.#emitter.emit('event', event);
-    this.#streams.forEach((stream) => stream.push(event));
   }
 }

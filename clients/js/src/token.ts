@@ -8,22 +8,49 @@ export type TokenReason = 'connect' | 'refresh' | 'expired' | 'refused';
 /** A token, or what gets one. `null` means that there is none: the user is logged out. */
 export type Token = string | ((reason: TokenReason) => string | null | Promise<string | null>);
 
-/** Asks for a token within a time. Rejects when that has passed, or with what the function threw. */
+/**
+ * Asks for a token within a time, unless `isOver`. Rejects when the time has passed, with what the function threw, or
+ * when it brought what is no token. `timer` measures the time; an answer that nobody waits for needs it no longer.
+ */
 export function askToken(
   token: Token,
   reason: TokenReason,
   timeoutMs: number,
-  environment: Environment,
+  timer: Timer,
+  isOver: () => boolean = () => false,
 ): Promise<string | null> {
   if (typeof token === 'string') return Promise.resolve(token);
   return new Promise((resolve, reject) => {
-    const timer = new Timer(environment);
-    timer.set(timeoutMs, () => reject(new Error('the token function took too long')));
+    let isLate = false;
+    timer.set(timeoutMs, () => {
+      isLate = true;
+      reject(new Error('the token function took too long'));
+    });
     Promise.resolve()
-      .then(() => token(reason))
+      .then(() => (isOver() ? null : token(reason)))
+      .then(checked)
       .then(resolve, reject)
-      .finally(() => timer.clear());
+      .finally(() => isLate || isOver() || timer.clear());
   });
+}
+
+/** A token, or `null` where there is none. */
+function checked(answer: unknown): string | null {
+  if (answer === undefined || answer === null) return null;
+  // Never the answer itself: it may be a secret.
+  if (typeof answer !== 'string') throw new TypeError(`the token function returned no text but ${typeof answer}`);
+  return answer;
+}
+
+/** The user that a token names: a JWT's `sub`, what E-Magine's login tokens have signed, or the token itself. */
+export function userOf(token: string): string {
+  const parts = token.split('.');
+  if (parts.length < 3) return token;
+  try {
+    return String(JSON.parse(atob(parts[1]!.replace(/-/g, '+').replace(/_/g, '/'))).sub);
+  } catch {
+    return parts.slice(0, -2).join('.');
+  }
 }
 
 /** A token is asked for again no sooner than this, in milliseconds. */
@@ -34,7 +61,8 @@ export class Refresh {
   readonly #environment: Environment;
   readonly #renew: () => void;
   readonly #timer: Timer;
-  #expiresAt = 0;
+  #expiresAt: number | undefined;
+  #renewedAt = -Infinity;
 
   constructor(environment: Environment, renew: () => void) {
     this.#environment = environment;
@@ -44,6 +72,7 @@ export class Refresh {
 
   /** The session's token is good for so long: renews it when a fifth to a tenth of that is left. */
   onExpiry(expiresInMs: number | undefined): void {
+    this.#expiresAt = undefined;
     this.#timer.clear();
     if (expiresInMs === undefined) return;
     this.#expiresAt = this.#environment.now() + expiresInMs;
@@ -52,7 +81,14 @@ export class Refresh {
 
   /** It was not renewed: tries again while there is time. */
   onFailed(): void {
-    this.#in((this.#expiresAt - this.#environment.now()) / 3);
+    if (this.#expiresAt !== undefined) this.#in((this.#expiresAt - this.#environment.now()) / 3);
+  }
+
+  /** Renews it at once, or as soon as it may be asked for again. */
+  now(): void {
+    const waitMs = this.#renewedAt + SOONEST_MS - this.#environment.now();
+    if (waitMs > 0 && waitMs <= SOONEST_MS) this.#timer.set(waitMs, () => this.#begin());
+    else this.#begin();
   }
 
   stop(): void {
@@ -60,6 +96,11 @@ export class Refresh {
   }
 
   #in(delayMs: number): void {
-    this.#timer.set(Math.max(delayMs, SOONEST_MS), this.#renew);
+    this.#timer.set(Math.max(delayMs, SOONEST_MS), () => this.#begin());
+  }
+
+  #begin(): void {
+    this.#renewedAt = this.#environment.now();
+    this.#renew();
   }
 }
