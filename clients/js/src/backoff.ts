@@ -1,5 +1,7 @@
 /** How long to wait before the next attempt: full jitter, so that clients that were cut together do not return together. */
 
+import type { Return } from './protocol.js';
+
 /** The shape of the back-off. */
 export interface BackoffOptions {
   /** The first wait is a random time below this, and each further one below twice as much. Milliseconds, 1000. */
@@ -37,7 +39,7 @@ export class Backoff {
   }
 
   /** The wait before the next attempt, in milliseconds. */
-  next(kind: 'yes' | 'patiently' | 'spread' | 'later'): number {
+  next(kind: Return | 'later'): number {
     const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.attempts);
     this.attempts = Math.min(this.attempts + 1, 30);
     // A client that was over its budget has to wait until that fills: half of the bound at least.

@@ -3,11 +3,11 @@
 import { Backoff } from './backoff.js';
 import { Channels } from './channels.js';
 import { Connection, type Ending } from './connection.js';
-import { Emitter, Stream, type Off } from './emitter.js';
+import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
 import type { ClientEvents, ClientOptions, ClientState, GatewayClientLike, StateEvent } from './options.js';
 import { browserPresence } from './presence.js';
-import { number, Op, OUR_FAULT, returnAfter, withVersion, type ServerFrame } from './protocol.js';
+import { number, Op, OUR_FAULT, returnAfter, withVersion, type Return, type ServerFrame } from './protocol.js';
 import { EventQueue } from './queue.js';
 import type { ChannelEvent, Subscription } from './subscription.js';
 import { askToken, Refresh, userOf, type TokenReason } from './token.js';
@@ -19,6 +19,9 @@ const MAX_ENDS = 5;
 /** Being awake again begins an attempt no more often than this, in milliseconds. */
 const WAKE_MS = 1_000;
 
+/** What listeners are told, and the debug log. */
+type Told = ClientEvents & { log: [what: string, detail: object] };
+
 type Detail = Omit<StateEvent, 'state' | 'attempts'>;
 
 /**
@@ -27,22 +30,25 @@ type Detail = Omit<StateEvent, 'state' | 'attempts'>;
  */
 export class GatewayClient implements GatewayClientLike {
   readonly #options: ClientOptions;
+  state: ClientState = 'idle';
   /** The user that the token named, once it was ready. */
   user: string | undefined;
   /** From a heartbeat to its answer, in milliseconds. */
   latencyMs: number | undefined;
-  #current: ClientState = 'idle';
+  readonly #bufferSize: number;
+  readonly #connectMs: number;
+  /** Another token can be had. */
+  readonly #mayAsk: boolean;
   readonly #url: string;
   readonly #environment: Environment;
   readonly #queue = new EventQueue();
-  readonly #emitter: Emitter<ClientEvents>;
-  readonly #streams = new Set<Stream<ChannelEvent>>();
+  readonly #emitter: Emitter<Told>;
   readonly #channels: Channels;
   readonly #backoff: Backoff;
   readonly #refresh: Refresh;
   readonly #retry: Timer;
   readonly #flushLater: Timer;
-  readonly #tokenTimer: Timer;
+  #tokenTimer: Timer | undefined;
   #generation = 0;
   #connection: Connection | undefined;
   #tokenReason: TokenReason = 'connect';
@@ -60,43 +66,47 @@ export class GatewayClient implements GatewayClientLike {
 
   constructor(options: ClientOptions) {
     const { token } = options;
-    if (typeof token !== 'string' && typeof token !== 'function') throw new TypeError('token must be a text or a function');
+    this.#mayAsk = typeof token === 'function';
+    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token must be a string or a function');
     this.#options = options;
+    this.#bufferSize = options.bufferSize ?? 10_000;
+    this.#connectMs = options.connectTimeoutMs ?? 15_000;
     this.#url = withVersion(options.url);
     const given: Environment = { ...realEnvironment(), ...options.environment };
     if (options.WebSocket) given.WebSocket = options.WebSocket;
     const setTimeout = (callback: () => void, delayMs: number) => given.setTimeout(() => this.#queue.run(callback), delayMs);
     const environment = (this.#environment = { ...given, setTimeout });
     const onThrown = (error: unknown) => this.#onError('listener', error);
-    // What a listener for errors has thrown must not vanish, nor call it again.
-    this.#emitter = new Emitter((error, type) => (type === 'error' ? console.error(error) : onThrown(error)));
+    this.#emitter = new Emitter((error, type) => {
+      // What a listener for errors has thrown must not vanish, nor call it again.
+      if (type === 'error') console.error(error);
+      // A log must not decide whether we come back.
+      else if (type !== 'log') onThrown(error);
+    });
+    const { log } = options;
+    if (log) this.#emitter.on('log', (told) => log(...told));
     const newBackoff = () => new Backoff(options.backoff, environment.random);
     this.#backoff = newBackoff();
     this.#refresh = new Refresh(environment, () => this.#renew());
     this.#retry = new Timer(environment);
     this.#flushLater = new Timer(environment);
-    this.#tokenTimer = new Timer(environment);
     this.#channels = new Channels({
-      bufferSize: options.bufferSize ?? 10_000,
+      bufferSize: this.#bufferSize,
       onThrown,
       onEvent: (event) => this.#onChannelEvent(event),
       onDirty: () => this.#flushSoon(),
       push: (task) => this.#queue.push(this.#guarded(task)),
-      soon: (task) => void Promise.resolve().then(() => this.#queue.push(task)),
+      soon: (task) => this.#soon(task),
       later: (task) => void environment.setTimeout(task, 0),
-      now: environment.now,
-      newBackoff,
+      retry: new Timer(environment),
+      backoff: newBackoff(),
     });
-  }
-
-  get state(): ClientState {
-    return this.#current;
   }
 
   /** Connects, and comes back until `close` or a close code that forbids it. */
   connect(): void {
     this.#queue.run(() => {
-      if ((this.#current !== 'idle' && this.#current !== 'closed') || this.#retry.isSet) return;
+      if ((this.state !== 'idle' && this.state !== 'closed') || this.#retry.isSet) return;
       this.#faults = 0;
       this.#leavePresence ??= (this.#options.presence ?? browserPresence)(
         (why) => this.wake(why),
@@ -113,7 +123,7 @@ export class GatewayClient implements GatewayClientLike {
   close(): void {
     this.#queue.run(() => {
       this.#channels.close();
-      this.#streams.forEach((stream) => stream.finish());
+      this.#emitter.finish();
       this.#stop({ reason: 'closed by the app' });
     });
   }
@@ -129,10 +139,7 @@ export class GatewayClient implements GatewayClientLike {
 
   /** The events of all channels from now on, the session's own among them, in order. */
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    const limit = this.#options.bufferSize ?? 10_000;
-    const stream: Stream<ChannelEvent> = new Stream(limit, () => this.#streams.delete(stream));
-    this.#streams.add(stream);
-    return stream;
+    return this.#emitter.stream(this.#bufferSize);
   }
 
   /** Whether the session is on this channel by itself: its user's, and `all`. */
@@ -152,65 +159,73 @@ export class GatewayClient implements GatewayClientLike {
   wake(why = 'app'): void {
     this.#queue.run(() => {
       this.#log('wake', { why });
-      const isWaiting = this.#current === 'waiting' && !this.#isPatient;
+      const isWaiting = this.state === 'waiting' && !this.#isPatient;
       // The network is another one: what was begun on the old one may hang.
-      if (isWaiting || (why === 'online' && this.#current === 'connecting')) return this.#openAwake();
+      if (isWaiting || (why === 'online' && this.state === 'connecting')) return this.#openAwake();
       const connection = this.#connection;
       if (connection?.budget.wait(this.#environment.now()) === 0) connection.probe();
     });
   }
 
   #openAwake(): void {
-    const sinceMs = this.#environment.now() - this.#wokenAt;
-    if (sinceMs < 0 || sinceMs >= WAKE_MS) {
-      this.#wokenAt = this.#environment.now();
+    const now = this.#environment.now();
+    if (Math.abs(now - this.#wokenAt) >= WAKE_MS) {
+      this.#wokenAt = now;
       this.#open();
-    } else if (this.#current === 'waiting') {
-      this.#retry.set(WAKE_MS - sinceMs, () => this.#open());
+    } else if (this.state === 'waiting') {
+      this.#retry.set(this.#wokenAt + WAKE_MS - now, () => this.#open());
     }
   }
 
   /** The page is put away, or the network is gone. */
   #rest(why: string): void {
-    if (this.#current !== 'connecting' && this.#current !== 'connected') return;
-    this.#leave(why);
+    if (this.state !== 'connecting' && this.state !== 'connected') return;
+    this.#leave();
     // A socket that is opened before the page is frozen would keep it out of the cache: not at once.
     this.#wait(why === 'pagehide' ? 'patiently' : 'yes', { reason: why });
     this.#isPatient = false;
   }
 
   #open(): void {
-    this.#leave('another attempt');
+    this.#leave();
     this.#setState('connecting', {});
     this.#ask(
       this.#tokenReason,
       (token) => (token ? this.#openSocket(token) : this.#stop({ reason: 'no token' })),
-      () => this.#wait('yes', { reason: 'no token could be had' }),
+      () => this.#wait('yes', { reason: 'no token' }),
     );
   }
 
   #openSocket(token: string): void {
-    const [environment, channels, queue] = [this.#environment, this.#channels, this.#queue];
+    const channels = this.#channels;
     const user = userOf(token);
     if (this.#tokenUser !== undefined && this.#tokenUser !== user) channels.forgetUser();
     this.#tokenUser = user;
     try {
-      this.#connection = new Connection(this.#url, token, this.#patience, environment, (task) => queue.push(task), {
-        identify: (maxBytes) => channels.identify(maxBytes),
+      this.#connection = new Connection({
+        url: this.#url,
+        token,
+        environment: this.#environment,
+        connectMs: this.#connectMs,
+        heartbeatMs: this.#options.heartbeatTimeoutMs ?? 10_000,
+        queue: this.#queue,
+        channels,
         onReady: (frame) => this.#onReady(frame),
-        onFrame: (frame) => channels.onFrame(frame),
-        onSoftError: (code, detail) => this.#onSoftError(code, detail),
+        onSoftError: (code, detail) => {
+          this.#onError(code, new Error(detail));
+          if (code === 'refresh_failed') this.#refresh.onFailed();
+        },
         onRefreshed: (expiresInMs) => {
-          this.#refreshBefore(expiresInMs);
+          this.#onExpiry(expiresInMs);
           channels.onRefreshed();
         },
-        onLatency: (latencyMs) => this.#onLatency(latencyMs),
+        onLatency: (latencyMs) => this.#emit('latency', (this.latencyMs = latencyMs)),
         onEnd: this.#guarded((ending: Ending) => this.#onEnd(ending)),
       });
     } catch (error) {
       // It would be the same with the next attempt.
       this.#onError('socket', error);
-      this.#stop({ reason: 'no WebSocket can be opened' });
+      this.#stop({ reason: 'no WebSocket' });
     }
   }
 
@@ -219,7 +234,7 @@ export class GatewayClient implements GatewayClientLike {
     this.#tokenReason = 'connect';
     this.#faults = 0;
     this.user = frame.user;
-    this.#refreshBefore(number(frame.expires_in));
+    this.#onExpiry(number(frame.expires_in));
     this.#setState('connected', {});
     this.#channels.onReady(frame.user, frame.channels);
     this.#flushSoon();
@@ -227,27 +242,26 @@ export class GatewayClient implements GatewayClientLike {
 
   #onEnd({ code, reason, error, afterMs }: Ending): void {
     const wasReady = this.#readyAt !== undefined;
-    this.#leave(reason);
-    if (error !== undefined) this.#onError('socket', error);
+    const asked = this.#tokenReason;
+    let kind = returnAfter(code);
+    this.#leave();
+    if (error) this.#onError('socket', error);
     this.#faults = !wasReady && OUR_FAULT.includes(code) ? this.#faults + 1 : 0;
     if (this.#faults >= MAX_FAULTS) {
-      this.#onError('identify', new Error(`the gateway refuses what it is sent: ${code} ${reason}`));
-      return this.#stop({ code, reason });
+      this.#onError('identify', new Error(`refused: ${code} ${reason}`));
+      kind = 'never';
     }
-    const kind = returnAfter(code);
-    const mayAsk = typeof this.#options.token !== 'string';
-    // A kept token may have expired while the device slept: a new one is asked for, once.
-    const isRefused = code === 4003 && !wasReady && this.#tokenReason !== 'refused' && mayAsk;
     if (code === 4003) this.#tokenReason = 'refused';
-    else if (kind === 'new token') this.#tokenReason = 'expired';
-    else if (kind === 'never') this.#tokenReason = 'connect';
-    if ((kind === 'never' && !isRefused) || (kind === 'new token' && !mayAsk)) return this.#stop({ code, reason });
-    this.#wait(kind === 'patiently' || kind === 'spread' ? kind : 'yes', { code, reason }, afterMs);
+    if (code === 4009) this.#tokenReason = 'expired';
+    // A kept token may have expired while the device slept: a new one is asked for, once.
+    if (code === 4003 && !wasReady && asked !== 'refused') kind = 'new token';
+    if (kind === 'never' || (kind === 'new token' && !this.#mayAsk)) return this.#stop({ code, reason });
+    this.#wait(kind, { code, reason }, afterMs);
   }
 
-  #wait(kind: 'yes' | 'patiently' | 'spread', detail: Detail, afterMs?: number): void {
+  #wait(kind: Return, detail: Detail, afterMs?: number): void {
     const retryInMs = afterMs ?? this.#backoff.next(kind);
-    this.#isPatient = afterMs !== undefined || kind !== 'yes';
+    this.#isPatient = afterMs !== undefined || kind === 'patiently' || kind === 'spread';
     this.#retry.set(retryInMs, () => this.#open());
     this.#setState('waiting', { ...detail, retryInMs });
   }
@@ -257,24 +271,28 @@ export class GatewayClient implements GatewayClientLike {
     this.#retry.clear();
     this.#leavePresence?.();
     this.#leavePresence = undefined;
-    if (this.#current === 'closed') return;
-    this.#leave(detail.reason!);
+    if (this.state === 'closed') return;
+    this.#leave();
     this.#ends++;
     this.#setState('closed', detail);
   }
 
   /** Ends this generation: its connection, its timers, and what was asked for in it. */
-  #leave(reason: string): void {
+  #leave(): void {
     this.#generation++;
     const connection = this.#connection;
     this.#connection = undefined;
-    for (const timer of [this.#retry, this.#flushLater, this.#tokenTimer]) timer.clear();
+    for (const timer of [this.#retry, this.#flushLater, this.#tokenTimer]) timer?.clear();
     this.#refresh.stop();
-    connection?.drop(reason, 1000);
+    connection?.drop('', 1000);
     this.#channels.onDisconnected();
     if (this.#readyAt === undefined) return;
     if (this.#backoff.lasted(this.#environment.now() - this.#readyAt)) this.#ends = 0;
     this.#readyAt = undefined;
+  }
+
+  #soon(task: () => void): void {
+    queueMicrotask(() => this.#queue.push(task));
   }
 
   #guarded<Given extends unknown[]>(act: (...given: Given) => void): (...given: Given) => void {
@@ -286,7 +304,8 @@ export class GatewayClient implements GatewayClientLike {
     const generation = this.#generation;
     const settle = this.#guarded((act: () => void) => this.#queue.run(act));
     const isOver = () => generation !== this.#generation;
-    askToken(this.#options.token, reason, this.#patience.connectMs, this.#tokenTimer, isOver).then(
+    this.#tokenTimer = new Timer(this.#environment);
+    askToken(this.#options.token, reason, this.#connectMs, this.#tokenTimer, isOver).then(
       (token) => settle(() => onToken(token)),
       (error) =>
         settle(() => {
@@ -297,37 +316,25 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   #renew(): void {
-    if (this.#tokenTimer.isSet) return;
+    if (this.#tokenTimer?.isSet) return;
     const onToken = (token: string | null) => {
       // Without one the session ends when its token does.
-      if (!token) return;
-      this.#channels.onRefresh();
-      this.#connection?.send({ op: Op.Refresh, token });
+      if (token) this.#connection?.send({ op: Op.Refresh, token });
     };
     this.#ask('refresh', onToken, () => this.#refresh.onFailed());
   }
 
-  #refreshBefore(expiresInMs: number | undefined): void {
-    if (typeof this.#options.token !== 'string') this.#refresh.onExpiry(expiresInMs);
-  }
-
-  #onSoftError(code: string, detail: string): void {
-    this.#onError(code, new Error(detail));
-    if (code === 'refresh_failed') this.#refresh.onFailed();
-  }
-
-  #onLatency(latencyMs: number): void {
-    this.latencyMs = latencyMs;
-    this.#queue.push(this.#guarded(() => this.#emitter.emit('latency', latencyMs)));
+  #onExpiry(expiresInMs: number | undefined): void {
+    if (this.#mayAsk) this.#refresh.onExpiry(expiresInMs);
   }
 
   /** Once for all that the app does in one go: what cancels itself out is never sent. */
   #flushSoon(): void {
     if (this.#isFlushing) return;
     this.#isFlushing = true;
-    void Promise.resolve().then(() => {
+    this.#soon(() => {
       this.#isFlushing = false;
-      this.#queue.run(() => this.#flush());
+      this.#flush();
     });
   }
 
@@ -335,59 +342,41 @@ export class GatewayClient implements GatewayClientLike {
     for (;;) {
       const connection = this.#connection;
       if (!connection?.isReady) return;
-      let waitMs = connection.budget.wait(this.#environment.now());
-      const command = waitMs > 0 ? undefined : this.#channels.nextCommand();
-      if (command) {
-        connection.send(command);
-        continue;
-      }
-      waitMs ||= this.#channels.nextInMs;
-      if (waitMs < Infinity) this.#flushLater.set(waitMs, () => this.#flush());
-      return;
+      const waitMs = connection.budget.wait(this.#environment.now());
+      if (waitMs > 0) return this.#flushLater.set(waitMs, () => this.#flush());
+      const command = this.#channels.nextCommand();
+      if (!command) return;
+      connection.send(command);
     }
   }
 
-  /** Streams come first: a listener may close the client. */
   #onChannelEvent(event: ChannelEvent): void {
-    this.#streams.forEach((stream) => stream.push(event));
-    this.#emitter.emit(event.type, event as never);
-    this.#emitter.emit('event', event);
+    this.#emitter.tell(event);
     if (event.type !== 'message') this.#log(event.type, { channel: event.channel });
   }
 
   #setState(state: ClientState, detail: Detail): void {
     // An attempt that is begun anew is no news.
-    if (state === this.#current) return;
+    if (state === this.state) return;
     const event: StateEvent = { state, attempts: this.#backoff.attempts, ...detail };
-    this.#current = state;
+    this.state = state;
     this.#log(state, event);
-    this.#queue.push(() => this.#emitter.emit('state', event));
+    this.#emit('state', event);
   }
 
   #onError(where: string, error: unknown): void {
     this.#log('error', { where });
-    this.#queue.push(() => {
-      // What the app has thrown must not vanish.
-      if (where === 'listener' && !this.#emitter.has('error')) console.error(error);
-      this.#emitter.emit('error', { where, error });
-    });
+    // What the app has thrown must not vanish.
+    if (where === 'listener' && !this.#emitter.has('error')) console.error(error);
+    this.#emit('error', { where, error });
   }
 
-  /** A log must not decide whether we come back. */
   #log(what: string, detail: object): void {
-    const { log } = this.#options;
-    if (!log) return;
-    this.#queue.push(() => {
-      try {
-        log(what, detail);
-      } catch {
-        // It is only a log.
-      }
-    });
+    this.#emit('log', [what, detail]);
   }
 
-  get #patience() {
-    const { connectTimeoutMs = 15_000, heartbeatTimeoutMs = 10_000 } = this.#options;
-    return { connectMs: connectTimeoutMs, heartbeatMs: heartbeatTimeoutMs };
+  /** Tells listeners when the act that is under way has finished. */
+  #emit<Type extends keyof Told>(type: Type, event: Told[Type]): void {
+    this.#queue.push(() => this.#emitter.emit(type, event));
   }
 }

@@ -1,8 +1,10 @@
 /** The life of one socket, from its opening to its end. It never comes back: the next one is another Connection. */
 
 import { Budget } from './budget.js';
+import type { Channels } from './channels.js';
 import { Timer, type Environment, type Socket } from './environment.js';
-import { number, Op, text, type ChannelRequest, type ServerFrame } from './protocol.js';
+import { number, Op, text, type ServerFrame } from './protocol.js';
+import type { EventQueue } from './queue.js';
 
 /** How a socket ended. */
 export interface Ending {
@@ -10,29 +12,28 @@ export interface Ending {
   code: number;
   reason: string;
   /** What the WebSocket said about it. Browsers say nothing. */
-  error?: unknown;
+  error: unknown;
   /** The gateway said when to come back (op 7): so many milliseconds from now. */
-  afterMs?: number;
+  afterMs: number | undefined;
 }
 
-/** What happens on a connection. Nothing is told after `onEnd`. */
-export interface ConnectionEvents {
-  /** The channels to identify with, in as many bytes. */
-  identify(maxBytes: number): ChannelRequest[];
+/** What a connection needs, and what it tells. Nothing is told after `onEnd`. */
+export interface ConnectionContext {
+  url: string;
+  token: string;
+  environment: Environment;
+  /** How long it waits from the opening to Ready, in milliseconds. */
+  connectMs: number;
+  /** How long it waits for the answer to a heartbeat, in milliseconds. */
+  heartbeatMs: number;
+  /** What the socket says goes behind the events that wait to be delivered. */
+  queue: EventQueue;
+  channels: Channels;
   onReady(frame: Extract<ServerFrame, { op: 2 }>): void;
-  onFrame(frame: Extract<ServerFrame, { op: 3 | 6 | 8 }>): void;
   onSoftError(code: string, detail: string): void;
   onRefreshed(expiresInMs: number | undefined): void;
   onLatency(latencyMs: number): void;
   onEnd(ending: Ending): void;
-}
-
-/** How long a connection waits. */
-export interface Patience {
-  /** From the opening to Ready, in milliseconds. */
-  connectMs: number;
-  /** For the answer to a heartbeat, in milliseconds. */
-  heartbeatMs: number;
 }
 
 /** The time between heartbeats where the gateway does not say it, in milliseconds. */
@@ -43,10 +44,7 @@ const MIN_BEAT_MS = 15_000;
 const IDENTIFY_MARGIN = 256;
 
 export class Connection {
-  readonly #token: string;
-  readonly #patience: Patience;
-  readonly #environment: Environment;
-  readonly #events: ConnectionEvents;
+  readonly #context: ConnectionContext;
   /** What may be sent; known after Hello. */
   budget = new Budget(1);
   isReady = false;
@@ -64,41 +62,35 @@ export class Connection {
   #asksAgain = false;
   #error: unknown;
 
-  /**
-   * @param enqueue puts what the socket says behind the events that wait to be delivered.
-   * @throws whatever the WebSocket constructor throws.
-   */
-  constructor(
-    url: string,
-    token: string,
-    patience: Patience,
-    environment: Environment,
-    enqueue: (task: () => void) => void,
-    events: ConnectionEvents,
-  ) {
-    this.#token = token;
-    this.#patience = patience;
-    this.#environment = environment;
-    this.#events = events;
+  /** @throws whatever the WebSocket constructor throws. */
+  constructor(context: ConnectionContext) {
+    const { url, environment, connectMs, queue } = (this.#context = context);
     this.#deadline = new Timer(environment);
     this.#beat = new Timer(environment);
     this.#answer = new Timer(environment);
-    if (!environment.WebSocket) throw new TypeError('there is no WebSocket here: give one as an option');
+    if (!environment.WebSocket) throw new TypeError('no WebSocket: give one as an option');
     this.#socket = new environment.WebSocket(url);
     this.#socket.onmessage = ({ data }) => {
-      this.#lastSeen = environment.now();
-      enqueue(() => this.#onMessage(data));
+      this.#lastSeen = this.#now;
+      queue.push(() => this.#onMessage(data));
     };
-    this.#socket.onclose = ({ code, reason }) => enqueue(() => this.#onClose(code ?? 1006, reason));
+    this.#socket.onclose = ({ code, reason }) => {
+      const error = this.#error as Error | undefined;
+      queue.push(() => this.#end(code ?? 1006, text(reason) || String(error?.message ?? error ?? ''), error));
+    };
     // Always followed by close.
     this.#socket.onerror = (event) => (this.#error = event?.error ?? event?.message);
-    this.#deadline.set(patience.connectMs, () => this.drop('not ready in time'));
+    this.#deadline.set(connectMs, () => this.drop('not ready in time'));
+  }
+
+  get #now(): number {
+    return this.#context.environment.now();
   }
 
   /** Sends one frame, and counts it. */
   send(frame: object): void {
     if (this.#isOver) return;
-    this.budget.note(this.#environment.now());
+    this.budget.note(this.#now);
     try {
       this.#socket.send(JSON.stringify(frame));
     } catch {
@@ -112,11 +104,12 @@ export class Connection {
     // The answer that is on its way says nothing of how things are now.
     if (this.#answer.isSet) return void (this.#asksAgain = true);
     this.#asksAgain = false;
-    const sentAt = this.#environment.now();
-    this.#answer.set(this.#patience.heartbeatMs, () => {
-      const waited = this.#environment.now() - sentAt;
+    const sentAt = this.#now;
+    const { heartbeatMs } = this.#context;
+    this.#answer.set(heartbeatMs, () => {
+      const waited = this.#now - sentAt;
       // Nobody looked for a while: the machine slept. The answer may be lost, but the socket need not be.
-      if (waited > 2 * this.#patience.heartbeatMs || this.#lastSeen > sentAt) this.probe();
+      if (waited > 2 * heartbeatMs || this.#lastSeen > sentAt) this.probe();
       else this.drop('no heartbeat');
     });
     this.send({ op: Op.Heartbeat, time: sentAt });
@@ -126,7 +119,7 @@ export class Connection {
   drop(reason: string, code?: number): void {
     if (this.#isOver) return;
     const socket = this.#socket;
-    this.#end(1006, reason);
+    this.#end(1006, reason, undefined);
     try {
       socket.close(code);
     } catch {
@@ -134,13 +127,7 @@ export class Connection {
     }
   }
 
-  #onClose(code: number, reason: unknown): void {
-    const error = this.#error;
-    const said = text(reason) || (error as Error | undefined)?.message || text(error);
-    this.#end(code, said || (this.isReady || code !== 1006 ? '' : 'could not connect'), error);
-  }
-
-  #end(code: number, reason: string, error?: unknown): void {
+  #end(code: number, reason: string, error: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.isReady = false;
@@ -148,8 +135,7 @@ export class Connection {
     this.#socket.onmessage = this.#socket.onclose = null;
     for (const timer of [this.#deadline, this.#beat, this.#answer]) timer.clear();
     const at = this.#comeBackAt;
-    const after = at === undefined ? {} : { afterMs: Math.max(0, at - this.#environment.now()) };
-    this.#events.onEnd({ code, reason, ...after, ...(error !== undefined && { error }) });
+    this.#context.onEnd({ code, reason, error, afterMs: at && Math.max(0, at - this.#now) });
   }
 
   #onMessage(data: unknown): void {
@@ -159,7 +145,7 @@ export class Connection {
       frame = JSON.parse(data as string);
     } catch {
       // Nothing of it has been given to the app: it comes again behind the cursor.
-      return this.drop('not a JSON frame');
+      return this.drop('bad frame');
     }
     // A value that is no frame is passed over, as an op is that a later gateway adds.
     if (typeof frame === 'object' && frame) this.#onFrame(frame);
@@ -176,16 +162,16 @@ export class Connection {
       case Op.Message:
       case Op.Subscription:
       case Op.Gap:
-        return this.#events.onFrame(frame);
+        return this.#context.channels.onFrame(frame);
       case Op.Error:
-        return this.#events.onSoftError(text(frame.code) ?? 'unknown', text(frame.detail) ?? '');
+        return this.#context.onSoftError(text(frame.code) ?? 'unknown', text(frame.detail) ?? '');
       case Op.HeartbeatAck:
         this.#answer.clear();
         if (this.#asksAgain && this.budget.wait(this.#lastSeen) === 0) this.probe();
-        if (number(frame.time) !== undefined) this.#events.onLatency(Math.max(0, this.#lastSeen - frame.time!));
+        if (number(frame.time) !== undefined) this.#context.onLatency(Math.max(0, this.#lastSeen - frame.time!));
         return;
       case Op.Refreshed:
-        return this.#events.onRefreshed(number(frame.expires_in));
+        return this.#context.onRefreshed(number(frame.expires_in));
     }
   }
 
@@ -193,16 +179,16 @@ export class Connection {
     this.#isIdentified = true;
     this.#beatEveryMs = Math.max(number(heartbeat_interval) ?? DEFAULT_BEAT_MS, MIN_BEAT_MS);
     this.budget = new Budget(number(limits?.messages_per_minute) ?? 0);
-    const token = this.#token;
+    const { token, channels } = this.#context;
     const room = (number(limits?.message_bytes) || Infinity) - JSON.stringify(token).length - IDENTIFY_MARGIN;
-    this.send({ op: Op.Identify, token, channels: this.#events.identify(room) });
+    this.send({ op: Op.Identify, token, channels: channels.identify(room) });
   }
 
   #onReady(frame: Extract<ServerFrame, { op: 2 }>): void {
-    if (text(frame.user) === undefined) return this.drop('a Ready without a user');
+    if (text(frame.user) === undefined) return this.drop('bad frame');
     this.isReady = true;
     this.#deadline.clear();
-    this.#events.onReady(frame);
+    this.#context.onReady(frame);
     // Right away: the latency is known from the beginning.
     this.probe();
     this.#beatAgain();
@@ -211,7 +197,7 @@ export class Connection {
   #onReconnect(afterMs: number | undefined, reason: string): void {
     // Close follows at once. Where it gets lost we go all the same.
     if (afterMs === undefined) return;
-    this.#comeBackAt = this.#environment.now() + afterMs;
+    this.#comeBackAt = this.#now + afterMs;
     this.#deadline.set(afterMs, () => this.drop(reason));
   }
 

@@ -6,9 +6,11 @@
  */
 export type Presence = (wake: (why: string) => void, rest: (why: string) => void) => () => void;
 
+type Listener = (event: { type: string }) => void;
+
 interface EventSource {
-  addEventListener?(type: string, listener: () => void): void;
-  removeEventListener?(type: string, listener: () => void): void;
+  addEventListener?(type: string, listener: Listener): void;
+  removeEventListener?(type: string, listener: Listener): void;
   visibilityState?: string;
 }
 
@@ -16,15 +18,15 @@ interface EventSource {
 export const browserPresence: Presence = (wake, rest) => {
   const scope = globalThis as EventSource & { document?: EventSource };
   const { document } = scope;
-  const moments: Array<[EventSource | undefined, string, () => void]> = [
-    [scope, 'online', () => wake('online')],
-    [scope, 'offline', () => rest('offline')],
+  const onEvent: Listener = ({ type }) => {
     // A page with an open socket does not get into the browser's cache of pages.
-    [scope, 'pagehide', () => rest('pagehide')],
-    [scope, 'pageshow', () => wake('pageshow')],
-    [document, 'resume', () => wake('resume')],
-    [document, 'visibilitychange', () => document?.visibilityState === 'visible' && wake('visible')],
-  ];
-  moments.forEach(([source, type, listener]) => source?.addEventListener?.(type, listener));
-  return () => moments.forEach(([source, type, listener]) => source?.removeEventListener?.(type, listener));
+    if (type === 'offline' || type === 'pagehide') rest(type);
+    else if (type !== 'visibilitychange' || document?.visibilityState === 'visible') wake(type);
+  };
+  const each = (act: 'addEventListener' | 'removeEventListener') => {
+    for (const type of ['online', 'offline', 'pagehide', 'pageshow']) scope[act]?.(type, onEvent);
+    for (const type of ['resume', 'visibilitychange']) document?.[act]?.(type, onEvent);
+  };
+  each('addEventListener');
+  return () => each('removeEventListener');
 };

@@ -91,7 +91,7 @@ export const text = (value: unknown): string | undefined => (typeof value === 's
 
 /** The URL with `v=2` in its query. Done on the text: React Native's URL cannot change a query. */
 export function withVersion(url: string): string {
-  if (!/^wss?:\/\/[^/?#]/i.test(url)) throw new TypeError('url must begin with ws:// or wss://');
+  if (!/^wss?:\/\/[^/?#]/i.test(url)) throw new TypeError('url must begin with ws: or wss:');
   const bare = url.split('#')[0]!;
   return bare + (bare.includes('?') ? '&' : '?') + 'v=2';
 }

@@ -1,6 +1,6 @@
 /** In a tab: the same client, but its socket is in a SharedWorker, shared with the other tabs. */
 
-import { Emitter, Stream, type Off } from './emitter.js';
+import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer } from './environment.js';
 import type { ClientEvents, ClientState, GatewayClientLike, StateEvent } from './options.js';
 import { browserPresence } from './presence.js';
@@ -41,9 +41,6 @@ export class SharedClient implements GatewayClientLike {
   readonly #asked = new Map<string, number>();
   /** Channels to be asked for again, at a position that the app has set. */
   readonly #moved = new Set<Channel>();
-  /** Channels whose position was another user's: a gap is told where they go on. */
-  readonly #forgotten = new Set<Channel>();
-  readonly #streams = new Set<Stream<ChannelEvent>>();
   readonly #context: SubscriptionContext;
   /** Where the session's own channels are, subscribed or not. */
   #own: Positions = {};
@@ -74,8 +71,8 @@ export class SharedClient implements GatewayClientLike {
       bufferSize: options.bufferSize ?? 10_000,
       onThrown,
       onWanted: (channel, isMoved) => this.#onWanted(channel, isMoved),
-      onRefused: (event) => this.#tell(event),
-      soon: (task) => void Promise.resolve().then(() => this.#queue.push(task)),
+      onEvent: (event) => this.#emitter.tell(event),
+      soon: (task) => queueMicrotask(() => this.#queue.push(task)),
       later: (task) => void setTimeout(() => this.#queue.push(task), 0),
     };
   }
@@ -122,7 +119,7 @@ export class SharedClient implements GatewayClientLike {
       if (typeof this.#options.worker === 'function' || this.#ownHub) this.#unlink();
       this.#channels.forEach((channel) => channel.subscriptions.forEach((subscription) => subscription.unsubscribe()));
       this.#channels.clear();
-      this.#streams.forEach((stream) => stream.finish());
+      this.#emitter.finish();
       this.#onState({ state: 'closed', attempts: 0, reason: 'closed by the app' });
     });
   }
@@ -131,7 +128,7 @@ export class SharedClient implements GatewayClientLike {
     return subscribe(name, options, this.#context, () => {
       let channel = this.#channels.get(name);
       if (!channel) this.#channels.set(name, (channel = new Channel(name, this.#context)));
-      return [channel, false];
+      return channel;
     });
   }
 
@@ -140,9 +137,7 @@ export class SharedClient implements GatewayClientLike {
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    const stream: Stream<ChannelEvent> = new Stream(this.#context.bufferSize, () => this.#streams.delete(stream));
-    this.#streams.add(stream);
-    return stream;
+    return this.#emitter.stream(this.#context.bufferSize);
   }
 
   /** Looks at the connection at once. */
@@ -187,7 +182,7 @@ export class SharedClient implements GatewayClientLike {
     this.#link.watch();
     this.#asked.clear();
     this.#moved.clear();
-    this.#channels.forEach((channel) => channel.isWanted && this.#ask(channel, channel.cursor !== undefined));
+    this.#channels.forEach((channel) => channel.isWanted && this.#ask(channel, !!channel.cursor));
     this.#post({ type: 'connect' });
   }
 
@@ -204,12 +199,7 @@ export class SharedClient implements GatewayClientLike {
   /** No position of the last user is sent for the next one. */
   #forgetUser(): void {
     this.#own = {};
-    this.#channels.forEach((channel) => {
-      if (channel.cursor === undefined) return;
-      channel.cursor = undefined;
-      channel.moves++;
-      this.#forgotten.add(channel);
-    });
+    this.#channels.forEach((channel) => channel.forget());
   }
 
   #leave(): void {
@@ -271,13 +261,10 @@ export class SharedClient implements GatewayClientLike {
   }
 
   #onWanted(channel: Channel, isMoved: boolean): void {
-    if (isMoved) {
-      this.#moved.add(channel);
-      this.#forgotten.delete(channel);
-    }
+    if (isMoved) this.#moved.add(channel);
     if (this.#isFlushing) return;
     this.#isFlushing = true;
-    void Promise.resolve().then(() => this.#queue.run(() => this.#flush()));
+    this.#context.soon(() => this.#flush());
   }
 
   /** Once for all that the app does in one go: what is taken up again at once is not left. */
@@ -295,8 +282,8 @@ export class SharedClient implements GatewayClientLike {
     if (!this.#isJoined) return;
     const id = ++this.#requests;
     this.#asked.set(channel.name, id);
-    channel.state = 'pending';
-    this.#post({ type: 'subscribe', channel: channel.name, since: channel.cursor, id, again });
+    channel.standing = undefined;
+    this.#post({ type: 'subscribe', channel: channel.name, since: channel.cursor || undefined, id, again });
   }
 
   #onMessage(message: FromWorker): void {
@@ -345,7 +332,7 @@ export class SharedClient implements GatewayClientLike {
     this.#state = event.state;
     if (event.state === 'connected') this.#ends = 0;
     if (event.state === 'closed') this.#ends++;
-    if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.state = 'pending'));
+    if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.standing = undefined));
     this.#queue.push(() => this.#emitter.emit('state', event));
   }
 
@@ -359,25 +346,18 @@ export class SharedClient implements GatewayClientLike {
     const channel = this.#channels.get(event.channel);
     // Own channels are continued without having been asked for; somebody else's, after another login, are not.
     if (!channel && event.type === 'refused') return;
-    if (channel && (event.type === 'subscribed' || event.type === 'recovering')) channel.state = event.type;
-    if (channel && event.type === 'refused') [channel.state, channel.refusal] = ['refused', event.reason];
     const position = 'position' in event && event.type !== 'recovered' ? event.position : undefined;
     const isBegin = event.type === 'subscribed';
-    if (channel && isBegin) channel.cursor ??= position;
-    if (channel) channel.give(event, (told) => this.#tell(told), isBegin ? undefined : position);
-    else this.#tell(event);
+    const isLost = isBegin && channel?.cursor === '';
+    if (channel && isBegin) {
+      channel.cursor ??= position;
+      channel.isGiven = false;
+    }
+    if (channel) channel.give(event, isBegin ? undefined : position);
+    else this.#emitter.tell(event);
     if (visit !== this.#visit) return;
     if (isOwn && position && (!isBegin || !this.#own[event.channel])) this.#own[event.channel] = position;
-    if (channel && isBegin && this.#forgotten.delete(channel)) {
-      const { name, cursor } = channel;
-      this.#onChannel({ type: 'gap', channel: name, reason: 'not_recovered', ...(cursor && { position: cursor }) }, id);
-    }
-  }
-
-  #tell(event: ChannelEvent): void {
-    this.#streams.forEach((stream) => stream.push(event));
-    this.#emitter.emit(event.type, event as never);
-    this.#emitter.emit('event', event);
+    if (isLost) this.#onChannel({ type: 'gap', channel: event.channel, reason: 'not_recovered', position: position! }, id);
   }
 
   async #onToken(request: number, reason: TokenReason): Promise<void> {

@@ -1,6 +1,6 @@
 /** A channel as the app sees it: what it hears, and where it is. */
 
-import { Emitter, Stream, type Off } from './emitter.js';
+import { Emitter, type Off } from './emitter.js';
 
 /** What can happen on a channel, in the order in which it happens. */
 export type ChannelEvent =
@@ -40,10 +40,10 @@ export interface SubscriptionContext {
   /** How many events may wait for `for await`. */
   bufferSize: number;
   onThrown(error: unknown): void;
+  /** Something on any channel. */
+  onEvent(event: ChannelEvent): void;
   /** A channel has its first subscription, has lost its last one, or was given another position to continue from. */
   onWanted(channel: Channel, isMoved: boolean): void;
-  /** A channel was refused without asking the gateway. */
-  onRefused(event: ChannelEventOf<'refused'>): void;
   /** Runs a task in a later turn of the event loop, so that the app can listen first. */
   later(task: () => void): void;
   /** Runs a task after this turn, in the client's order of events. */
@@ -63,17 +63,31 @@ function problemOf(name: unknown, since: unknown): string | undefined {
   return undefined;
 }
 
+type StandingEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused'>;
+
+const isStanding = (event: ChannelEvent): event is StandingEvent =>
+  ['subscribed', 'recovering', 'refused'].includes(event.type);
+
+/** What the gateway knows of a channel. At most one request for each channel is on its way. */
+export type Wire = 'off' | 'subscribing' | 'recovering' | 'on' | 'unsubscribing' | 'refused';
+
 /** One channel of a client, with all the subscriptions that share it. */
 export class Channel {
-  /** The position behind the last event that was given to the app; where to continue. */
+  /** The position behind the last event that was given to the app; where to continue. Empty: it was, and is lost. */
   cursor: string | undefined;
   /** The position of the message that the app is being given at this moment. */
   giving: string | undefined;
   /** How often the app has set the cursor. What was on its way before does not move it. */
   moves = 0;
-  state: SubscriptionState = 'pending';
-  /** Why it is refused, where it is. */
-  refusal = '';
+  /** The app has set the cursor since the last session began. */
+  isGiven = false;
+  /** The latest event that says how the channel stands; none while it is not subscribed, or not answered. */
+  standing: StandingEvent | undefined;
+  wire: Wire = 'off';
+  /** The session is on it by itself, and cannot leave it. */
+  isOwn = false;
+  /** What the gateway sends does not continue what the app has: it has to be left and asked for again. */
+  isStale = false;
   readonly subscriptions = new Set<Subscription>();
 
   constructor(
@@ -85,27 +99,45 @@ export class Channel {
     return this.subscriptions.size > 0;
   }
 
-  /** Gives an event to every subscription, and then to `more`. The cursor moves unless a listener has set it. */
-  give(event: ChannelEvent, more: (event: ChannelEvent) => void, position?: string): void {
-    const { moves } = this;
-    this.giving = position;
-    for (const subscription of [...this.subscriptions]) subscription.deliver(event);
-    more(event);
-    this.giving = undefined;
-    if (position !== undefined && moves === this.moves) this.cursor = position;
+  get state(): SubscriptionState {
+    return this.standing?.type ?? 'pending';
   }
 
-  /** Another part of the app wants this channel. `isFixed`: the session cannot leave it to begin at `since`. */
-  subscribe(since: string | undefined, isFixed: boolean): Subscription {
+  /** Why it is refused, where it is. */
+  get refusal(): string | undefined {
+    return this.standing?.type === 'refused' ? this.standing.reason : undefined;
+  }
+
+  /** Gives an event to the app. Then the cursor moves to `position`, unless a listener has set it. */
+  give(event: ChannelEvent, position?: string): void {
+    const { moves } = this;
+    this.giving = position;
+    if (isStanding(event)) this.standing = event;
+    for (const subscription of [...this.subscriptions]) subscription.deliver(event);
+    this.context.onEvent(event);
+    this.giving = undefined;
+    if (position && moves === this.moves) this.cursor = position;
+  }
+
+  /** The position was another user's. A gap is told where the channel goes on. */
+  forget(): void {
+    if (this.cursor === undefined || this.isGiven) return;
+    this.cursor = '';
+    this.moves++;
+  }
+
+  /** Another part of the app wants this channel. */
+  subscribe(since: string | undefined): Subscription {
     const isFirst = !this.isWanted;
     const isMoved = since !== undefined && since !== (this.giving ?? this.cursor);
     // Others continue from the cursor: it is theirs.
-    if (isMoved && this.cursor !== undefined && (isFixed || !isFirst)) return new Subscription(this, SINCE_CONFLICT);
+    if (isMoved && this.cursor && (this.isOwn || !isFirst)) return new Subscription(this, SINCE_CONFLICT);
     const subscription = new Subscription(this);
     this.subscriptions.add(subscription);
     if (isMoved) {
       this.cursor = since;
       this.moves++;
+      this.isGiven = true;
     }
     if (isFirst || isMoved) this.context.onWanted(this, isMoved);
     this.context.soon(() => subscription.greet());
@@ -118,13 +150,11 @@ export function subscribe(
   name: string,
   options: { since?: string | null | undefined } | null | undefined,
   context: SubscriptionContext,
-  find: (name: string) => [channel: Channel, isFixed: boolean],
+  find: (name: string) => Channel,
 ): Subscription {
   const since = options?.since ?? undefined;
   const problem = problemOf(name, since);
-  if (problem) return new Subscription(new Channel(String(name), context), problem);
-  const [channel, isFixed] = find(name);
-  return channel.subscribe(since, isFixed);
+  return problem ? new Subscription(new Channel(String(name), context), problem) : find(name).subscribe(since);
 }
 
 /** One part of the app that listens to a channel. The channel is left when the last one is closed. */
@@ -133,7 +163,6 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
   /** Why this subscription alone is refused, if it is. */
   readonly #refusal: string | undefined;
   readonly #emitter: Emitter<ChannelEvents>;
-  readonly #streams = new Set<Stream<ChannelEvent>>();
   #isClosed = false;
   #isGreeted = false;
 
@@ -157,7 +186,7 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
 
   /** The position behind the last durable message that was given to the app: what `since` takes later. */
   get position(): string | undefined {
-    return this.#refusal ? undefined : this.#owner.cursor;
+    return (!this.#refusal && this.#owner.cursor) || undefined;
   }
 
   /** Calls back for each event of a type, or for `event`: all of them. Returns what takes the listener away. */
@@ -170,9 +199,8 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
    * falls too far behind: unsubscribe, and subscribe again with the position of the last message that you had.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    const stream: Stream<ChannelEvent> = new Stream(this.#owner.context.bufferSize, () => this.#streams.delete(stream));
+    const stream = this.#emitter.stream(this.#owner.context.bufferSize);
     if (this.#isClosed) stream.finish();
-    else this.#streams.add(stream);
     return stream;
   }
 
@@ -181,39 +209,34 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#owner.subscriptions.delete(this);
-    this.#streams.forEach((stream) => stream.finish());
+    this.#emitter.finish();
     if (!this.#refusal && !this.#owner.isWanted) this.#owner.context.onWanted(this.#owner, false);
   }
 
   /** @internal */
   deliver(event: ChannelEvent): void {
-    if (this.#isClosed) return;
-    if (!['subscribed', 'recovering', 'refused'].includes(event.type)) this.greet();
+    if (!isStanding(event)) this.greet();
     this.#isGreeted = true;
     this.#emit(event);
   }
 
-  /** @internal Tells a subscription that came later how the channel is, once and before anything else. */
+  /** @internal Tells a subscription that came later how the channel stands, once and before anything else. */
   greet(): void {
-    const { name: channel, state, cursor, refusal, context } = this.#owner;
-    if (this.#isGreeted || this.#isClosed) return;
+    const { standing, cursor, context } = this.#owner;
+    if (this.#isGreeted) return;
     this.#isGreeted = true;
-    if (state === 'subscribed' && cursor !== undefined) this.#emit({ type: 'subscribed', channel, position: cursor });
-    if (state === 'recovering') this.#emit({ type: 'recovering', channel });
-    if (state === 'refused') context.later(() => !this.#isClosed && this.#emit({ type: 'refused', channel, reason: refusal }));
+    if (standing?.type === 'refused') context.later(() => this.#emit(standing));
+    else if (standing) this.#emit(standing.type === 'subscribed' ? { ...standing, position: cursor! } : standing);
   }
 
   #refuse(reason: string): void {
     if (this.#isClosed) return;
-    const event: ChannelEventOf<'refused'> = { type: 'refused', channel: this.channel, reason };
+    const event: StandingEvent & { type: 'refused' } = { type: 'refused', channel: this.channel, reason };
     this.#emit(event);
-    if (reason !== SINCE_CONFLICT) this.#owner.context.onRefused(event);
+    if (reason !== SINCE_CONFLICT) this.#owner.context.onEvent(event);
   }
 
-  /** Streams come first: a listener may unsubscribe. */
   #emit(event: ChannelEvent): void {
-    this.#streams.forEach((stream) => stream.push(event));
-    this.#emitter.emit(event.type, event as never);
-    this.#emitter.emit('event', event);
+    if (!this.#isClosed) this.#emitter.tell(event);
   }
 }

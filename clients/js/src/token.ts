@@ -10,7 +10,7 @@ export type Token = string | ((reason: TokenReason) => string | null | Promise<s
 
 /**
  * Asks for a token within a time, unless `isOver`. Rejects when the time has passed, with what the function threw, or
- * when it brought what is no token. `timer` measures the time; an answer that nobody waits for needs it no longer.
+ * when it brought what is no token. `timer` measures the time.
  */
 export function askToken(
   token: Token,
@@ -21,16 +21,12 @@ export function askToken(
 ): Promise<string | null> {
   if (typeof token === 'string') return Promise.resolve(token);
   return new Promise((resolve, reject) => {
-    let isLate = false;
-    timer.set(timeoutMs, () => {
-      isLate = true;
-      reject(new Error('the token function took too long'));
-    });
+    timer.set(timeoutMs, () => reject(new Error('token timed out')));
     Promise.resolve()
       .then(() => (isOver() ? null : token(reason)))
       .then(checked)
       .then(resolve, reject)
-      .finally(() => isLate || isOver() || timer.clear());
+      .finally(() => timer.clear());
   });
 }
 
@@ -38,7 +34,7 @@ export function askToken(
 function checked(answer: unknown): string | null {
   if (answer === undefined || answer === null) return null;
   // Never the answer itself: it may be a secret.
-  if (typeof answer !== 'string') throw new TypeError(`the token function returned no text but ${typeof answer}`);
+  if (typeof answer !== 'string') throw new TypeError('token must be a string');
   return answer;
 }
 
@@ -84,11 +80,9 @@ export class Refresh {
     if (this.#expiresAt !== undefined) this.#in((this.#expiresAt - this.#environment.now()) / 3);
   }
 
-  /** Renews it at once, or as soon as it may be asked for again. */
+  /** Renews it at once, or as soon as a token may be asked for again. */
   now(): void {
-    const waitMs = this.#renewedAt + SOONEST_MS - this.#environment.now();
-    if (waitMs > 0 && waitMs <= SOONEST_MS) this.#timer.set(waitMs, () => this.#begin());
-    else this.#begin();
+    this.#in(0);
   }
 
   stop(): void {
@@ -96,11 +90,10 @@ export class Refresh {
   }
 
   #in(delayMs: number): void {
-    this.#timer.set(Math.max(delayMs, SOONEST_MS), () => this.#begin());
-  }
-
-  #begin(): void {
-    this.#renewedAt = this.#environment.now();
-    this.#renew();
+    const { now } = this.#environment;
+    this.#timer.set(Math.max(delayMs, this.#renewedAt + SOONEST_MS - now()), () => {
+      this.#renewedAt = now();
+      this.#renew();
+    });
   }
 }
