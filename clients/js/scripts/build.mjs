@@ -32,7 +32,16 @@ for (const name of readdirSync(dist).filter((name) => name.endsWith('.d.ts'))) {
 }
 
 const bundle = { ...common, minify: true, format: 'esm' };
-await build({ ...bundle, entryPoints: ['src/index.ts'], outfile: 'dist/bundle/gateway-client.js' });
+// Names that no app and no browser sees: callbacks and flags between the classes, and some long ones besides.
+const mangleProps =
+  /^(on|is)[A-Z]|^(standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted|budget)$/;
+await build({
+  ...bundle,
+  entryPoints: ['src/index.ts'],
+  outfile: 'dist/bundle/gateway-client.js',
+  mangleProps,
+  reserveProps: /^isOwn$/,
+});
 await build({
   ...bundle,
   entryPoints: ['src/shared-worker.ts'],

@@ -67,7 +67,7 @@ export class GatewayClient implements GatewayClientLike {
   constructor(options: ClientOptions) {
     const { token } = options;
     this.#mayAsk = typeof token === 'function';
-    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token must be a string or a function');
+    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token is no string');
     this.#options = options;
     this.#bufferSize = options.bufferSize ?? 10_000;
     this.#connectMs = options.connectTimeoutMs ?? 15_000;
@@ -113,7 +113,7 @@ export class GatewayClient implements GatewayClientLike {
         (why) => this.#queue.run(() => this.#rest(why)),
       );
       // A listener that connects whenever it is closed must not do so for ever in one turn.
-      if (this.#ends >= MAX_ENDS) return this.#retry.set(this.#backoff.next('later'), () => this.#open());
+      if (this.#ends >= MAX_ENDS) return this.#openIn(this.#backoff.next('later'));
       this.#backoff.attempts = 0;
       this.#open();
     });
@@ -163,17 +163,17 @@ export class GatewayClient implements GatewayClientLike {
       // The network is another one: what was begun on the old one may hang.
       if (isWaiting || (why === 'online' && this.state === 'connecting')) return this.#openAwake();
       const connection = this.#connection;
-      if (connection?.budget.wait(this.#environment.now()) === 0) connection.probe();
+      if (connection?.budget.wait(this.#now) === 0) connection.probe();
     });
   }
 
   #openAwake(): void {
-    const now = this.#environment.now();
+    const now = this.#now;
     if (Math.abs(now - this.#wokenAt) >= WAKE_MS) {
       this.#wokenAt = now;
       this.#open();
     } else if (this.state === 'waiting') {
-      this.#retry.set(this.#wokenAt + WAKE_MS - now, () => this.#open());
+      this.#openIn(this.#wokenAt + WAKE_MS - now);
     }
   }
 
@@ -184,6 +184,10 @@ export class GatewayClient implements GatewayClientLike {
     // A socket that is opened before the page is frozen would keep it out of the cache: not at once.
     this.#wait(why === 'pagehide' ? 'patiently' : 'yes', { reason: why });
     this.#isPatient = false;
+  }
+
+  #openIn(delayMs: number): void {
+    this.#retry.set(delayMs, () => this.#open());
   }
 
   #open(): void {
@@ -199,7 +203,7 @@ export class GatewayClient implements GatewayClientLike {
   #openSocket(token: string): void {
     const channels = this.#channels;
     const user = userOf(token);
-    if (this.#tokenUser !== undefined && this.#tokenUser !== user) channels.forgetUser();
+    if ((this.#tokenUser ?? user) !== user) channels.forgetUser();
     this.#tokenUser = user;
     try {
       this.#connection = new Connection({
@@ -230,7 +234,7 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   #onReady(frame: Extract<ServerFrame, { op: 2 }>): void {
-    this.#readyAt = this.#environment.now();
+    this.#readyAt = this.#now;
     this.#tokenReason = 'connect';
     this.#faults = 0;
     this.user = frame.user;
@@ -262,7 +266,7 @@ export class GatewayClient implements GatewayClientLike {
   #wait(kind: Return, detail: Detail, afterMs?: number): void {
     const retryInMs = afterMs ?? this.#backoff.next(kind);
     this.#isPatient = afterMs !== undefined || kind === 'patiently' || kind === 'spread';
-    this.#retry.set(retryInMs, () => this.#open());
+    this.#openIn(retryInMs);
     this.#setState('waiting', { ...detail, retryInMs });
   }
 
@@ -287,25 +291,28 @@ export class GatewayClient implements GatewayClientLike {
     connection?.drop('', 1000);
     this.#channels.onDisconnected();
     if (this.#readyAt === undefined) return;
-    if (this.#backoff.lasted(this.#environment.now() - this.#readyAt)) this.#ends = 0;
+    if (this.#backoff.lasted(this.#now - this.#readyAt)) this.#ends = 0;
     this.#readyAt = undefined;
+  }
+
+  get #now(): number {
+    return this.#environment.now();
   }
 
   #soon(task: () => void): void {
     queueMicrotask(() => this.#queue.push(task));
   }
 
-  #guarded<Given extends unknown[]>(act: (...given: Given) => void): (...given: Given) => void {
+  #guarded<Given extends unknown[], Result>(act: (...given: Given) => Result): (...given: Given) => Result | false {
     const generation = this.#generation;
     return (...given) => generation === this.#generation && act(...given);
   }
 
   #ask(reason: TokenReason, onToken: (token: string | null) => void, onFailed: () => void): void {
-    const generation = this.#generation;
-    const settle = this.#guarded((act: () => void) => this.#queue.run(act));
-    const isOver = () => generation !== this.#generation;
+    const isCurrent = this.#guarded(() => true);
+    const settle = (act: () => void) => isCurrent() && this.#queue.run(act);
     this.#tokenTimer = new Timer(this.#environment);
-    askToken(this.#options.token, reason, this.#connectMs, this.#tokenTimer, isOver).then(
+    askToken(this.#options.token, reason, this.#connectMs, this.#tokenTimer, isCurrent).then(
       (token) => settle(() => onToken(token)),
       (error) =>
         settle(() => {
@@ -342,7 +349,7 @@ export class GatewayClient implements GatewayClientLike {
     for (;;) {
       const connection = this.#connection;
       if (!connection?.isReady) return;
-      const waitMs = connection.budget.wait(this.#environment.now());
+      const waitMs = connection.budget.wait(this.#now);
       if (waitMs > 0) return this.#flushLater.set(waitMs, () => this.#flush());
       const command = this.#channels.nextCommand();
       if (!command) return;
@@ -366,9 +373,10 @@ export class GatewayClient implements GatewayClientLike {
 
   #onError(where: string, error: unknown): void {
     this.#log('error', { where });
-    // What the app has thrown must not vanish.
-    if (where === 'listener' && !this.#emitter.has('error')) console.error(error);
-    this.#emit('error', { where, error });
+    this.#queue.push(() => {
+      // What the app has thrown must not vanish.
+      if (!this.#emitter.emit('error', { where, error }) && where === 'listener') console.error(error);
+    });
   }
 
   #log(what: string, detail: object): void {

@@ -36,8 +36,6 @@ export interface ConnectionContext {
   onEnd(ending: Ending): void;
 }
 
-/** The time between heartbeats where the gateway does not say it, in milliseconds. */
-const DEFAULT_BEAT_MS = 45_000;
 /** Our own heartbeats are no closer together than this, in milliseconds: each costs a part of the budget. */
 const MIN_BEAT_MS = 15_000;
 /** Room in the longest message for Identify's other parts, in bytes. */
@@ -68,7 +66,7 @@ export class Connection {
     this.#deadline = new Timer(environment);
     this.#beat = new Timer(environment);
     this.#answer = new Timer(environment);
-    if (!environment.WebSocket) throw new TypeError('no WebSocket: give one as an option');
+    if (!environment.WebSocket) throw new TypeError('no WebSocket');
     this.#socket = new environment.WebSocket(url);
     this.#socket.onmessage = ({ data }) => {
       this.#lastSeen = this.#now;
@@ -177,7 +175,7 @@ export class Connection {
 
   #onHello({ heartbeat_interval, limits }: Extract<ServerFrame, { op: 0 }>): void {
     this.#isIdentified = true;
-    this.#beatEveryMs = Math.max(number(heartbeat_interval) ?? DEFAULT_BEAT_MS, MIN_BEAT_MS);
+    this.#beatEveryMs = Math.max(number(heartbeat_interval) ?? 0, MIN_BEAT_MS);
     this.budget = new Budget(number(limits?.messages_per_minute) ?? 0);
     const { token, channels } = this.#context;
     const room = (number(limits?.message_bytes) || Infinity) - JSON.stringify(token).length - IDENTIFY_MARGIN;

@@ -26,8 +26,11 @@ export class Emitter<Events extends Record<string, any>> {
     return () => void all.delete(entry);
   }
 
-  /** A listener that another one takes away is not called any more; one that is added waits for the next event. */
-  emit<Type extends keyof Events>(type: Type, event: Events[Type]): void {
+  /**
+   * Calls the listeners of a type, and returns whether there are any. One that another one takes away is not called any
+   * more; one that is added waits for the next event.
+   */
+  emit<Type extends keyof Events>(type: Type, event: Events[Type]): boolean {
     const all = this.#listeners.get(type);
     for (const listener of [...(all ?? [])]) {
       if (!all?.has(listener)) continue;
@@ -37,6 +40,7 @@ export class Emitter<Events extends Record<string, any>> {
         this.#onThrown(error, type);
       }
     }
+    return !!all?.size;
   }
 
   /** Gives an event to all iterations and listeners. Iterations come first: a listener may end them. */
@@ -57,10 +61,6 @@ export class Emitter<Events extends Record<string, any>> {
   finish(): void {
     this.#streams.forEach((stream) => stream.finish());
   }
-
-  has(type: keyof Events): boolean {
-    return (this.#listeners.get(type)?.size ?? 0) > 0;
-  }
 }
 
 /** An iteration fell so far behind that its buffer was full. Events after the last one that it returned were not kept. */
@@ -71,7 +71,7 @@ export class BufferOverflow extends Error {
   }
 
   constructor(limit: number) {
-    super(`more than ${limit} events waited to be read`);
+    super(`more than ${limit} events waited`);
     this.name = 'BufferOverflow';
   }
 }

@@ -80,7 +80,7 @@ export function returnAfter(code: number): Return {
 }
 
 /** The codes that say that what the client sent is wrong. With the same again they only come again. */
-export const OUR_FAULT = [1003, 1007, 1009, 4001, 4005, 4006];
+export const OUR_FAULT = [1003, 1007, 1009, 4001];
 
 /** A number that a frame carries, if it is one that can be counted with. */
 export const number = (value: unknown): number | undefined =>
@@ -91,7 +91,7 @@ export const text = (value: unknown): string | undefined => (typeof value === 's
 
 /** The URL with `v=2` in its query. Done on the text: React Native's URL cannot change a query. */
 export function withVersion(url: string): string {
-  if (!/^wss?:\/\/[^/?#]/i.test(url)) throw new TypeError('url must begin with ws: or wss:');
+  if (!/^wss?:\/\/[^/?#]/i.test(url)) throw new TypeError('url must be ws: or wss:');
   const bare = url.split('#')[0]!;
   return bare + (bare.includes('?') ? '&' : '?') + 'v=2';
 }

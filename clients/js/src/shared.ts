@@ -62,10 +62,7 @@ export class SharedClient implements GatewayClientLike {
 
   constructor(options: SharedClientOptions) {
     this.#options = options;
-    const onThrown = (error: unknown) => {
-      if (this.#emitter.has('error')) this.#onError('listener', error);
-      else console.error(error);
-    };
+    const onThrown = (error: unknown) => this.#onError('listener', error);
     this.#emitter = new Emitter((error, type) => (type === 'error' ? console.error(error) : onThrown(error)));
     this.#context = {
       bufferSize: options.bufferSize ?? 10_000,
@@ -378,7 +375,9 @@ export class SharedClient implements GatewayClientLike {
   }
 
   #onError(where: string, error: unknown): void {
-    this.#queue.push(() => this.#emitter.emit('error', { where, error }));
+    this.#queue.push(() => {
+      if (!this.#emitter.emit('error', { where, error }) && where === 'listener') console.error(error);
+    });
   }
 
   #log(what: string, detail: object): void {

@@ -53,14 +53,10 @@ export interface SubscriptionContext {
 /** The reason of a subscription that wants another position than those that are on its channel. */
 export const SINCE_CONFLICT = 'since_conflict';
 
-/** The longest name and the longest position, in bytes. */
-const MAX_BYTES = 255;
-
 /** Why the gateway cannot be asked for this, if it cannot. One bad request would end the session for all channels. */
 function problemOf(name: unknown, since: unknown): string | undefined {
-  if (typeof name !== 'string' || name.length > MAX_BYTES || !/^[!-z|~]+$/.test(name)) return 'bad_channel';
-  if (since !== undefined && (typeof since !== 'string' || since.length > MAX_BYTES)) return 'bad_since';
-  return undefined;
+  if (typeof name !== 'string' || !/^[!-z|~]{1,255}$/.test(name)) return 'bad_channel';
+  return since === undefined || (typeof since === 'string' && since.length < 256) ? undefined : 'bad_since';
 }
 
 type StandingEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused'>;

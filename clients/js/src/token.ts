@@ -9,7 +9,7 @@ export type TokenReason = 'connect' | 'refresh' | 'expired' | 'refused';
 export type Token = string | ((reason: TokenReason) => string | null | Promise<string | null>);
 
 /**
- * Asks for a token within a time, unless `isOver`. Rejects when the time has passed, with what the function threw, or
+ * Asks for a token within a time, if `isCurrent`. Rejects when the time has passed, with what the function threw, or
  * when it brought what is no token. `timer` measures the time.
  */
 export function askToken(
@@ -17,13 +17,13 @@ export function askToken(
   reason: TokenReason,
   timeoutMs: number,
   timer: Timer,
-  isOver: () => boolean = () => false,
+  isCurrent: () => boolean = () => true,
 ): Promise<string | null> {
   if (typeof token === 'string') return Promise.resolve(token);
   return new Promise((resolve, reject) => {
     timer.set(timeoutMs, () => reject(new Error('token timed out')));
     Promise.resolve()
-      .then(() => (isOver() ? null : token(reason)))
+      .then(() => (isCurrent() ? token(reason) : null))
       .then(checked)
       .then(resolve, reject)
       .finally(() => timer.clear());
@@ -32,18 +32,17 @@ export function askToken(
 
 /** A token, or `null` where there is none. */
 function checked(answer: unknown): string | null {
-  if (answer === undefined || answer === null) return null;
-  // Never the answer itself: it may be a secret.
-  if (typeof answer !== 'string') throw new TypeError('token must be a string');
-  return answer;
+  // The error does not say what it is: it may be a secret.
+  if ((answer ?? null) !== null && typeof answer !== 'string') throw new TypeError('token is no string');
+  return (answer as string | undefined) ?? null;
 }
 
 /** The user that a token names: a JWT's `sub`, what E-Magine's login tokens have signed, or the token itself. */
 export function userOf(token: string): string {
   const parts = token.split('.');
-  if (parts.length < 3) return token;
+  if (parts.length < 3 || parts.at(-1)!.length < 20) return token;
   try {
-    return String(JSON.parse(atob(parts[1]!.replace(/-/g, '+').replace(/_/g, '/'))).sub);
+    return String(JSON.parse(atob(parts[1]!.replace(/-/g, '+').replace(/_/g, '/'))).sub ?? token);
   } catch {
     return parts.slice(0, -2).join('.');
   }
