@@ -40,7 +40,7 @@ await build({
   entryPoints: ['src/index.ts'],
   outfile: 'dist/bundle/gateway-client.js',
   mangleProps,
-  reserveProps: /^isOwn$/,
+  reserveProps: /^(isOwn|isArray)$/,
 });
 await build({
   ...bundle,
