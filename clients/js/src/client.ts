@@ -182,7 +182,7 @@ export class GatewayClient implements GatewayClientLike {
     if (this.state !== 'connecting' && this.state !== 'connected') return;
     this.#leave();
     // A socket that is opened before the page is frozen would keep it out of the cache: not at once.
-    this.#wait(why === 'pagehide' ? 'patiently' : 'yes', { reason: why });
+    this.#wait(why === 'offline' ? 'yes' : 'patiently', { reason: why });
     this.#isPatient = false;
   }
 

@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { GatewayClient } from '../dist/index.js';
 import { cut, hello, LIMITS, message, ready, settled, start } from './support/fake.mjs';
-
-const ROOM = 'room:7';
+import { ODD, oddFrames, ROOM } from './support/odd.mjs';
 
 /** Time passes until the next attempt, if there is one. */
 const comeBack = (world) => world.clock.pass(Math.min(world.states.at(-1).retryInMs ?? 60_000, 60_000));
@@ -160,46 +159,6 @@ describe('a WebSocket that fails', () => {
     assert.deepEqual([world.states.at(-1).code, world.states.at(-1).reason, world.errors], [1006, '', []]);
   });
 });
-
-// Values that stand where something else is expected.
-const ODD = [null, undefined, 0, -1, 1e300, 'text', '', true, [], {}, [null], { toString: 1 }];
-const OPS = [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 99, '3', null];
-const FIELDS = {
-  0: ['heartbeat_interval', 'limits'],
-  2: ['user', 'channels', 'expires_in'],
-  3: ['channel', 'message', 'position'],
-  6: ['channel', 'state', 'reason', 'position', 'recovered'],
-  7: ['after', 'reason'],
-  8: ['channel', 'reason'],
-  9: ['code', 'detail'],
-  10: ['time'],
-  11: ['time'],
-  13: ['expires_in'],
-};
-const WHOLE = {
-  0: { heartbeat_interval: 45_000, limits: LIMITS },
-  2: { user: '42', channels: [{ channel: ROOM, position: '5-0' }] },
-  3: { channel: ROOM, message: {}, position: '5-1' },
-  6: { channel: ROOM, state: 'subscribed', position: '5-0' },
-  7: { after: 1_000, reason: 'draining' },
-  8: { channel: ROOM, reason: 'link_lost' },
-  9: { code: 'own_channel', detail: '' },
-  10: { time: 1 },
-  11: { time: 1 },
-  13: { expires_in: 60_000 },
-};
-
-/** Every frame with every field odd, and what is no frame at all. */
-function* oddFrames() {
-  for (const text of ['null', '1', '"text"', '[]', '[null]', 'true', '{}', '{"op":{}}', '{"op":[3]}']) yield text;
-  for (const op of OPS) yield { op };
-  for (const [op, fields] of Object.entries(FIELDS)) {
-    for (const field of fields) {
-      for (const value of ODD) yield { op: Number(op), ...WHOLE[op], [field]: value };
-    }
-  }
-  for (const standing of ODD) yield { op: 2, user: '42', channels: [standing, { channel: ROOM, position: '5-0' }] };
-}
 
 describe('a gateway that sends every odd frame', () => {
   const moments = {

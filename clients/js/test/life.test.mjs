@@ -8,9 +8,9 @@ import { executablePath, startBrowser, startPages } from './support/browser.mjs'
 import { eventually } from './support/deadline.mjs';
 import { FakeSocket, hello, ready, start } from './support/fake.mjs';
 import { startGateway } from './support/gateway.mjs';
+import { oddFrames, ROOM } from './support/odd.mjs';
 import { FaultProxy } from './support/proxy.mjs';
-
-const ROOM = 'room:7';
+import { startScripted } from './support/scripted.mjs';
 
 describe('a page that a server renders', () => {
   it('is the same whatever the state of the client is, and asks for nothing', async () => {
@@ -137,6 +137,33 @@ describe('in Chromium', () => {
     await page.evaluate(() => dispatchEvent(new Event('online')));
     await eventually('it is connected', () => page.evaluate(() => window.client.state === 'connected'));
     assert.equal(proxy.accepted, 2);
+  });
+
+  it('a page hears every odd frame without an error, and goes on', async (test) => {
+    const own = ['user:42', 'all'].map((channel) => ({ channel, position: '1-0' }));
+    const scripted = await startScripted(test, [...own, { channel: ROOM, position: '5-0' }]);
+    const page = await visit(test);
+    await page.evaluate(async (url) => {
+      const { GatewayClient } = await import('/gateway-client.js');
+      window.heard = [];
+      window.client = new GatewayClient({ url, token: '42', backoff: { baseMs: 1, maxMs: 5 } });
+      window.client.on('message', ({ message }) => window.heard.push(message?.n));
+      window.client.subscribe('room:7');
+      window.client.connect();
+    }, scripted.url);
+    const connected = () => page.evaluate(() => window.client.state === 'connected');
+    await eventually('it is connected', connected);
+    // When to come back is the gateway's word, however odd.
+    const frames = [...oddFrames()].filter(({ op }) => op !== 7);
+    for (const frame of frames) scripted.sayRaw(typeof frame === 'string' ? frame : JSON.stringify(frame));
+    scripted.say({ op: 3, channel: ROOM, message: { n: 'after all' } });
+    await eventually('it hears what follows', () => page.evaluate(() => window.heard.includes('after all')));
+    for (const raw of ['', '{', Buffer.from('null'), Buffer.from([0xff, 0xfe])]) {
+      await eventually('it is connected', connected);
+      scripted.sayRaw(raw);
+      await eventually('it is back', () => page.evaluate(() => window.client.wake() ?? window.client.state === 'connected'));
+    }
+    assert.deepEqual(page.faults, []);
   });
 
   it('React hydrates a page whose client is connected already, in strict mode', async (test) => {
