@@ -80,6 +80,18 @@ describe('close() inside a listener', () => {
     });
   }
 
+  for (const what of ['connecting', 'wake', 'connected', 'subscribed', 'error', 'waiting', 'closed']) {
+    it(`ends everything in the log, too: ${what}`, async () => {
+      const world = begin({ log: (said) => said === what && world.client.close() });
+      world.client.connect();
+      if (what === 'wake') world.client.wake();
+      await play(world, 10);
+      assert.deepEqual([world.client.state, world.clock.timers], ['closed', 0]);
+      const states = world.states.map(({ state }) => state);
+      assert.equal(states.indexOf('closed'), states.length - 1, String(states));
+    });
+  }
+
   it('asks for no token when it closes while connecting', async () => {
     const world = begin();
     at(world.client, 'state connecting', () => world.client.close());
