@@ -33,8 +33,8 @@ for (const name of readdirSync(dist).filter((name) => name.endsWith('.d.ts'))) {
 
 const bundle = { ...common, minify: true, format: 'esm' };
 // Names that no app and no browser sees: callbacks and flags between the classes, and some long ones besides.
-const mangleProps =
-  /^(on|is)[A-Z]|^(standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted|budget)$/;
+const internal = 'standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted';
+const mangleProps = new RegExp(`^(on|is)[A-Z]|^(${internal}|budget)$`);
 await build({
   ...bundle,
   entryPoints: ['src/index.ts'],

@@ -47,7 +47,8 @@ it('passes the same tests as a bundle, whose names are shorter', () => {
   const files = tests.map((name) => join(root, `test/${name}.test.mjs`));
   const { NODE_TEST_CONTEXT, ...env } = process.env;
   const CLIENT = join(root, 'dist/bundle/gateway-client.js');
-  const { status, stdout } = spawnSync(process.execPath, ['--test', ...files], { env: { ...env, CLIENT }, encoding: 'utf8' });
+  const options = { env: { ...env, CLIENT }, encoding: 'utf8' };
+  const { status, stdout } = spawnSync(process.execPath, ['--test', ...files], options);
   assert.equal(status, 0, stdout);
   assert.match(stdout, /^# pass [1-9]\d\d$/m);
 });

@@ -101,7 +101,8 @@ describe('a page that is put away', () => {
   it('stays closed where the app has closed it', async () => {
     const world = await inRoom();
     world.client.close();
-    for (const type of ['pagehide', 'pageshow', 'offline', 'online', 'resume', 'visibilitychange']) await world.happens(type);
+    const all = ['pagehide', 'pageshow', 'offline', 'online', 'resume', 'visibilitychange'];
+    for (const type of all) await world.happens(type);
     assert.deepEqual([world.client.state, world.sockets.length, world.clock.timers], ['closed', 1, 0]);
   });
 });

@@ -35,7 +35,8 @@ function startWorker() {
       this.user = userOf(token);
       this.asked = asked;
       const own = [`user:${this.user}`, 'all'];
-      const names = new Map([...own.map((name) => [name, undefined]), ...asked.map(({ channel, since }) => [channel, since])]);
+      const names = new Map(own.map((name) => [name, undefined]));
+      for (const { channel, since } of asked) names.set(channel, since);
       const channels = [...names].map(([channel, since]) => ({ channel, ...standing(since) }));
       this.#later({ op: 2, user: this.user, channels });
     }
@@ -214,7 +215,8 @@ describe('inside the listeners of a tab', () => {
         if (moment === 'waiting') sockets[0].end(1006);
       }
       await eventually('it is closed', () => tab.state === 'closed');
-      await eventually('the socket, too', () => sockets.every(({ isClosed, user }) => isClosed || moment === 'waiting' || !user));
+      const isOver = ({ isClosed, user }) => isClosed || moment === 'waiting' || !user;
+      await eventually('the socket, too', () => sockets.every(isOver));
       assert.equal(states.at(-1), 'closed');
       assert.equal(states.filter((state) => state === 'closed').length, 1);
     });
