@@ -14,14 +14,15 @@ rmSync(dist, { recursive: true, force: true });
 execFileSync(process.execPath, [join(typescript, 'bin/tsc'), '-p', root], { stdio: 'inherit' });
 
 const common = { absWorkingDir: root, bundle: true, target: 'es2022', legalComments: 'none', logLevel: 'warning' };
-const entries = ['index', 'react', 'shared'].map((name) => `src/${name}.ts`);
+// Each file by itself, so that the entry points share their classes.
 await build({
-  ...common,
-  entryPoints: entries,
+  absWorkingDir: root,
+  entryPoints: readdirSync(join(root, 'src')).map((name) => `src/${name}`),
   outdir: 'dist/cjs',
   format: 'cjs',
   platform: 'neutral',
-  external: ['react'],
+  target: 'es2022',
+  logLevel: 'warning',
 });
 
 // A package without "type" in this folder: its .js is CommonJS, and so are the types beside it.
@@ -31,7 +32,16 @@ for (const name of readdirSync(dist).filter((name) => name.endsWith('.d.ts'))) {
 }
 
 const bundle = { ...common, minify: true, format: 'esm' };
-await build({ ...bundle, entryPoints: ['src/index.ts'], outfile: 'dist/bundle/gateway-client.js' });
+// Names that no app and no browser sees: callbacks and flags between the classes, and some long ones besides.
+const internal = 'standing|giving|refusal|subscriptions|nextCommand|forgetUser|heartbeatMs|connectMs|identify|deliver|lasted';
+const mangleProps = new RegExp(`^(on|is)[A-Z]|^(${internal}|budget)$`);
+await build({
+  ...bundle,
+  entryPoints: ['src/index.ts'],
+  outfile: 'dist/bundle/gateway-client.js',
+  mangleProps,
+  reserveProps: /^(isOwn|isArray)$/,
+});
 await build({
   ...bundle,
   entryPoints: ['src/shared-worker.ts'],

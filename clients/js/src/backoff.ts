@@ -1,5 +1,7 @@
 /** How long to wait before the next attempt: full jitter, so that clients that were cut together do not return together. */
 
+import type { Return } from './protocol.js';
+
 /** The shape of the back-off. */
 export interface BackoffOptions {
   /** The first wait is a random time below this, and each further one below twice as much. Milliseconds, 1000. */
@@ -29,17 +31,20 @@ export class Backoff {
     this.#stableMs = options.stableMs ?? 10_000;
   }
 
-  /** A connection that was ready for so long has ended. */
-  lasted(readyMs: number): void {
-    if (readyMs >= this.#stableMs) this.attempts = 0;
+  /** A connection that was ready for so long has ended. Whether it was a good one. */
+  lasted(readyMs: number): boolean {
+    const isGood = readyMs >= this.#stableMs;
+    if (isGood) this.attempts = 0;
+    return isGood;
   }
 
   /** The wait before the next attempt, in milliseconds. */
-  next(kind: 'yes' | 'patiently' | 'spread'): number {
+  next(kind: Return | 'later'): number {
     const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.attempts);
     this.attempts = Math.min(this.attempts + 1, 30);
-    // Whoever was over its budget has to wait for it to fill: never almost nothing.
-    if (kind === 'patiently') return this.#maxMs / 2 + (this.#random() * this.#maxMs) / 2;
+    // A client that was over its budget has to wait until that fills: half of the bound at least.
+    if (kind === 'patiently') return (this.#maxMs * (1 + this.#random())) / 2;
+    if (kind === 'later') return (bound * (1 + this.#random())) / 2;
     return this.#random() * (kind === 'spread' ? Math.max(bound, SPREAD_MS) : bound);
   }
 }

@@ -1,59 +1,49 @@
 /**
  * All channels of a client: what the app wants, what the gateway has been asked for, and where each one is.
  *
- * The rule of the cursor: it moves behind a message after that was given to the app, and to another place only after
+ * The rule of the cursor: it moves behind a message after that was given to the app, and to another position only after
  * the app was told of the gap. So whatever is sent as `since` has been seen by the app up to there.
  */
 
-import { Op, type ChannelRequest, type ServerFrame, type Standing } from './protocol.js';
-import { Channel, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
-
-/** What the gateway knows of a channel. At most one request for each channel is on its way. */
-type Wire = 'off' | 'subscribing' | 'recovering' | 'on' | 'unsubscribing' | 'refused';
-
-interface Entry {
-  channel: Channel;
-  wire: Wire;
-  /** The session is on it by itself, and cannot leave it. */
-  isOwn: boolean;
-  /** What the gateway sends does not continue what the app has: it has to be left and asked for again. */
-  isStale: boolean;
-}
+import type { Backoff } from './backoff.js';
+import type { Timer } from './environment.js';
+import { Op, text, type ChannelRequest, type ServerFrame, type Standing } from './protocol.js';
+import { Channel, subscribe, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
 
 /** What Channels needs from its client. */
-export interface ChannelsContext {
-  bufferSize: number;
-  onThrown(error: unknown): void;
-  /** Something on any channel. */
-  onEvent(event: ChannelEvent): void;
-  /** Something may have to be sent: call `requests` soon. */
+export interface ChannelsContext extends Omit<SubscriptionContext, 'onWanted'> {
+  /** Something may have to be sent: call `nextCommand` soon. */
   onDirty(): void;
+  /** Runs a task behind the events that wait to be delivered, unless the session is over by then. */
+  push(task: () => void): void;
+  /** When to ask again for what is unavailable. */
+  retry: Timer;
+  backoff: Backoff;
 }
 
 /** A request that brings the gateway nearer to what is wanted. */
 export type ChannelCommand = ({ op: 4 } & ChannelRequest) | { op: 5; channel: string };
 
+/** The reason of a refusal that passes: the gateway itself may not listen to the channel now. */
+const UNAVAILABLE = 'unavailable';
+
 export class Channels {
   readonly #context: ChannelsContext;
-  readonly #entries = new Map<string, Entry>();
+  readonly #all = new Map<string, Channel>();
   readonly #subscriptions: SubscriptionContext;
 
   constructor(context: ChannelsContext) {
     this.#context = context;
-    this.#subscriptions = {
-      bufferSize: context.bufferSize,
-      onThrown: context.onThrown,
-      onWanted: (channel, since) => this.#onWanted(channel, since),
-    };
+    this.#subscriptions = { ...context, onWanted: (channel, isMoved) => this.#onWanted(channel, isMoved) };
   }
 
-  subscribe(name: string, since: string | undefined): Subscription {
-    return this.#entry(name).channel.subscribe(since);
+  subscribe(name: string, options: { since?: string | null | undefined } | undefined): Subscription {
+    return subscribe(name, options, this.#subscriptions, () => this.#find(name));
   }
 
   /** Whether the session is on this channel by itself. */
   isOwn(name: string): boolean {
-    return this.#entries.get(name)?.isOwn ?? false;
+    return !!this.#all.get(name)?.isOwn;
   }
 
   /** The channels for Identify, in as many bytes. What does not fit is asked for later. */
@@ -61,153 +51,189 @@ export class Channels {
     let left = maxBytes;
     const requests: ChannelRequest[] = [];
     // Its own first: these cannot be asked for later.
-    for (const entry of [...this.#entries.values()].sort((one, other) => +other.isOwn - +one.isOwn)) {
-      const request = this.#request(entry.channel);
+    for (const channel of [...this.#all.values()].sort((one, other) => +other.isOwn - +one.isOwn)) {
+      const request = this.#request(channel);
       left -= JSON.stringify(request).length + 1;
       if (left < 0) break;
-      if (!entry.isOwn) entry.wire = 'subscribing';
+      if (!channel.isOwn) channel.wire = 'subscribing';
       requests.push(request);
     }
     return requests;
   }
 
   /** Identified: these are the channels of the session. */
-  onReady(user: string, standings: Standing[]): void {
+  onReady(user: string, standings: unknown): void {
     const own = [`user:${user}`, 'all'];
-    for (const standing of standings) {
-      const entry = this.#entry(standing.channel);
-      entry.isOwn = own.includes(standing.channel);
-      this.#onStanding(entry, standing);
-    }
-    // Those of another user: the session has others now.
-    this.#entries.forEach((entry, name) => {
-      if (entry.isOwn && !own.includes(name)) entry.isOwn = false;
+    this.#all.forEach((channel, name) => {
+      // Those of another user: the session has others now.
+      channel.isOwn = own.includes(name);
+      channel.isGiven = false;
     });
+    for (const standing of (Array.isArray(standings) ? standings : []) as Array<Standing | null>) {
+      if (typeof standing?.channel !== 'string') continue;
+      const channel = this.#find(standing.channel);
+      channel.isOwn = own.includes(standing.channel);
+      this.#onStanding(channel, standing);
+    }
     this.#forgetUnwanted();
   }
 
   /** The connection is gone, and with it all that the gateway knew. */
   onDisconnected(): void {
-    this.#entries.forEach((entry) => {
-      entry.wire = 'off';
-      entry.isStale = false;
-      entry.channel.state = 'pending';
+    this.#context.retry.clear();
+    this.#all.forEach((channel) => {
+      channel.wire = 'off';
+      channel.isStale = false;
+      channel.standing = undefined;
+    });
+    this.#forgetUnwanted();
+  }
+
+  /** The next session is another user's: no position of the last one is sent. */
+  forgetUser(): void {
+    this.#all.forEach((channel) => {
+      channel.forget();
+      channel.isOwn = false;
     });
     this.#forgetUnwanted();
   }
 
   onFrame(frame: Extract<ServerFrame, { op: 3 | 6 | 8 }>): void {
-    const entry = this.#entries.get(frame.channel);
-    if (!entry) return;
-    if (frame.op === Op.Subscription) return this.#onAnswer(entry, frame);
-    if (entry.wire !== 'on' || this.#isUnheard(entry)) return;
-    const { channel } = entry;
-    if (frame.op === Op.Gap) return this.#emit(channel, { type: 'gap', channel: frame.channel, reason: frame.reason });
-    const { message, position } = frame;
-    this.#emit(channel, { type: 'message', channel: frame.channel, message, ...(position ? { position } : {}) });
-    if (position) channel.cursor = position;
+    const channel = this.#all.get(frame.channel);
+    if (!channel) return;
+    if (frame.op === Op.Subscription) return this.#onAnswer(channel, frame);
+    if (channel.wire !== 'on') return;
+    const { name } = channel;
+    if (frame.op === Op.Gap) {
+      return this.#tell(channel, { type: 'gap', channel: name, reason: text(frame.reason) ?? 'unknown' });
+    }
+    const position = text(frame.position);
+    this.#tell(channel, { type: 'message', channel: name, message: frame.message, ...(position && { position }) }, position);
   }
 
   /** The next thing to ask the gateway for, which is then taken as asked. */
   nextCommand(): ChannelCommand | undefined {
-    for (const entry of this.#entries.values()) {
-      if (entry.channel.isWanted && entry.wire === 'off') {
-        entry.wire = 'subscribing';
-        return { op: Op.Subscribe, ...this.#request(entry.channel) };
+    for (const channel of this.#all.values()) {
+      const { name, wire, isWanted, isStale, isOwn } = channel;
+      if (isWanted && wire === 'off') {
+        channel.wire = 'subscribing';
+        return { op: Op.Subscribe, ...this.#request(channel) };
       }
-      const isJoined = entry.wire === 'on' || entry.wire === 'recovering';
-      if ((entry.isStale || !entry.channel.isWanted) && isJoined && !entry.isOwn) {
-        entry.wire = 'unsubscribing';
-        entry.channel.state = 'pending';
-        return { op: Op.Unsubscribe, channel: entry.channel.name };
+      if ((isStale || !isWanted) && (wire === 'on' || wire === 'recovering') && !isOwn) {
+        channel.wire = 'unsubscribing';
+        channel.standing = undefined;
+        return { op: Op.Unsubscribe, channel: name };
       }
     }
     return undefined;
   }
 
-  /** Ends every subscription. */
-  close(): void {
-    this.#entries.forEach(({ channel }) => channel.subscriptions.forEach((subscription) => subscription.unsubscribe()));
+  /** A new token counts, which may open what was refused. */
+  onRefreshed(): void {
+    this.#askAgain(() => true);
   }
 
-  #onAnswer(entry: Entry, frame: Extract<ServerFrame, { op: 6 }>): void {
-    const { channel } = entry;
+  /** Ends every subscription. */
+  close(): void {
+    this.#all.forEach(({ subscriptions }) => subscriptions.forEach((subscription) => subscription.unsubscribe()));
+  }
+
+  #onAnswer(channel: Channel, frame: Extract<ServerFrame, { op: 6 }>): void {
+    const { wire } = channel;
     if (frame.state === 'subscribed' || frame.state === 'recovering') {
-      if (entry.wire === 'subscribing' || entry.wire === 'recovering') this.#onStanding(entry, frame);
-    } else if (frame.state === 'unsubscribed' && entry.wire === 'unsubscribing') {
-      entry.wire = 'off';
-      entry.isStale = false;
+      if (wire === 'subscribing' || wire === 'recovering') this.#onStanding(channel, frame);
+    } else if (frame.state === 'unsubscribed' && wire === 'unsubscribing') {
+      channel.wire = 'off';
+      channel.isStale = false;
       this.#forgetUnwanted();
-    } else {
-      // Refused, or taken away: a new token opens fewer channels.
-      entry.wire = 'refused';
-      channel.state = 'refused';
-      const reason = (channel.refusal = frame.reason ?? 'unsubscribed');
-      this.#emit(channel, { type: 'refused', channel: channel.name, reason });
-      this.#forgetUnwanted();
+    } else if (frame.state === 'refused' || frame.state === 'unsubscribed') {
+      this.#onRefused(channel, text(frame.reason) ?? frame.state);
     }
     this.#context.onDirty();
   }
 
-  #onStanding(entry: Entry, standing: Standing): void {
-    const { channel } = entry;
-    const since = channel.cursor;
-    const isRecovering = standing.state === 'recovering';
-    entry.wire = isRecovering ? 'recovering' : 'on';
-    if (this.#isUnheard(entry)) return;
-    channel.state = isRecovering ? 'recovering' : 'subscribed';
-    // The cursor stays: if the socket ends now, the next one names the same position.
-    if (isRecovering) return this.#emit(channel, { type: 'recovering', channel: channel.name });
-    const { position, recovered } = standing;
-    if (since === undefined) channel.cursor = position;
-    this.#emit(channel, { type: 'subscribed', channel: channel.name, position });
-    if (since === undefined) return;
-    if (recovered) return this.#emit(channel, { type: 'recovered', channel: channel.name, position });
-    this.#emit(channel, { type: 'gap', channel: channel.name, reason: 'not_recovered', position });
-    channel.cursor = position;
+  /** Refused, or taken away: a new token opens fewer channels. */
+  #onRefused(channel: Channel, reason: string): void {
+    const { retry, backoff, push } = this.#context;
+    // Asked again in vain: the app knows.
+    const isKnown = channel.refusal === reason;
+    channel.wire = 'refused';
+    channel.isStale = false;
+    if (reason === UNAVAILABLE && !retry.isSet) {
+      retry.set(backoff.next('later'), () => this.#askAgain(({ refusal }) => refusal === UNAVAILABLE));
+    }
+    push(() => {
+      if (!isKnown) channel.give({ type: 'refused', channel: channel.name, reason });
+      this.#forgetUnwanted();
+    });
   }
 
-  #emit(channel: Channel, event: ChannelEvent): void {
-    channel.emit(event);
-    this.#context.onEvent(event);
+  #askAgain(isMeant: (channel: Channel) => boolean): void {
+    this.#all.forEach((channel) => {
+      if (channel.wire === 'refused' && isMeant(channel)) channel.wire = 'off';
+    });
+    this.#context.onDirty();
+  }
+
+  #onStanding(channel: Channel, { state, position, recovered }: Standing): void {
+    const { name } = channel;
+    // The cursor stays: if the socket ends now, the next one names the same position.
+    if (state === 'recovering') {
+      channel.wire = state;
+      return this.#tell(channel, { type: state, channel: name });
+    }
+    channel.wire = 'on';
+    this.#context.backoff.attempts = 0;
+    const at = text(position) as string;
+    let since: string | undefined;
+    this.#later(channel, () => {
+      since = channel.cursor;
+      channel.cursor ??= at;
+      channel.give({ type: 'subscribed', channel: name, position: at });
+    });
+    this.#later(channel, () => {
+      if (since === undefined) return;
+      if (since && recovered === true) return channel.give({ type: 'recovered', channel: name, position: at });
+      channel.give({ type: 'gap', channel: name, reason: 'not_recovered', position: at }, at);
+    });
+  }
+
+  #tell(channel: Channel, event: ChannelEvent, position?: string): void {
+    this.#later(channel, () => channel.give(event, position));
+  }
+
+  /** Runs a task in the order of events, if the channel is still to be heard then. */
+  #later(channel: Channel, task: () => void): void {
+    this.#context.push(() => {
+      // Events of a channel that is about to be left reach nobody, and so do not count as seen.
+      if (!channel.isOwn && !channel.isWanted) channel.isStale = true;
+      if (channel.isStale) channel.standing = undefined;
+      else task();
+    });
   }
 
   #request({ name, cursor }: Channel): ChannelRequest {
-    return cursor === undefined ? { channel: name } : { channel: name, since: cursor };
+    return cursor ? { channel: name, since: cursor } : { channel: name };
   }
 
-  #onWanted(channel: Channel, since: string | undefined): void {
-    const entry = this.#entry(channel.name);
-    // A position of its own to begin at. The session's own channels cannot be left for it.
-    if (since !== undefined && since !== channel.cursor && !(entry.isOwn && channel.cursor)) {
-      channel.cursor = since;
-      entry.isStale = !entry.isOwn && ['on', 'recovering', 'subscribing'].includes(entry.wire);
-      if (entry.isStale) channel.state = 'pending';
+  #onWanted(channel: Channel, isMoved: boolean): void {
+    if (isMoved) {
+      channel.isStale = !channel.isOwn && ['on', 'recovering', 'subscribing'].includes(channel.wire);
+      if (channel.isStale) channel.standing = undefined;
     }
     this.#forgetUnwanted();
     this.#context.onDirty();
   }
 
-  /** What comes for a channel that is about to be left reaches nobody, and so does not count as seen. */
-  #isUnheard(entry: Entry): boolean {
-    if (!entry.isOwn && !entry.channel.isWanted) entry.isStale = true;
-    if (entry.isStale) entry.channel.state = 'pending';
-    return entry.isStale;
-  }
-
-  #entry(name: string): Entry {
-    let entry = this.#entries.get(name);
-    if (!entry) {
-      entry = { channel: new Channel(name, this.#subscriptions), wire: 'off', isOwn: false, isStale: false };
-      this.#entries.set(name, entry);
-    }
-    return entry;
+  #find(name: string): Channel {
+    const channel = this.#all.get(name) ?? new Channel(name, this.#subscriptions);
+    this.#all.set(name, channel);
+    return channel;
   }
 
   #forgetUnwanted(): void {
-    this.#entries.forEach(({ channel, wire, isOwn }, name) => {
-      const isSettled = wire === 'off' || wire === 'refused';
-      if (!channel.isWanted && !isOwn && isSettled) this.#entries.delete(name);
+    this.#all.forEach(({ isWanted, wire, isOwn }, name) => {
+      if (!isWanted && !isOwn && (wire === 'off' || wire === 'refused')) this.#all.delete(name);
     });
   }
 }

@@ -3,80 +3,134 @@
 import { Backoff } from './backoff.js';
 import { Channels } from './channels.js';
 import { Connection, type Ending } from './connection.js';
-import { Emitter, Stream, type Off } from './emitter.js';
+import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer, type Environment } from './environment.js';
 import type { ClientEvents, ClientOptions, ClientState, GatewayClientLike, StateEvent } from './options.js';
 import { browserPresence } from './presence.js';
-import { Op, returnAfter, withVersion, type ServerFrame } from './protocol.js';
+import { number, Op, OUR_FAULT, returnAfter, withVersion, type Return, type ServerFrame } from './protocol.js';
+import { EventQueue } from './queue.js';
 import type { ChannelEvent, Subscription } from './subscription.js';
-import { askToken, Refresh, type TokenReason } from './token.js';
+import { askToken, Refresh, userOf, type TokenReason } from './token.js';
 
+/** So often in a row a gateway may say that Identify is wrong. */
+const MAX_FAULTS = 3;
+/** After so many ends in a row without a connection that lasted, `connect` waits for the back-off. */
+const MAX_ENDS = 5;
+/** Being awake again begins an attempt no more often than this, in milliseconds. */
+const WAKE_MS = 1_000;
+
+/** What listeners are told, and the debug log. */
+type Told = ClientEvents & { log: [what: string, detail: object] };
+
+type Detail = Omit<StateEvent, 'state' | 'attempts'>;
+
+/**
+ * Whatever happens is an act of one queue, and what listeners are told waits until the act is done. Each attempt to
+ * connect is a generation: what belongs to an earlier one (a token, a frame, an event) has no effect.
+ */
 export class GatewayClient implements GatewayClientLike {
   readonly #options: ClientOptions;
+  state: ClientState = 'idle';
   /** The user that the token named, once it was ready. */
   user: string | undefined;
   /** From a heartbeat to its answer, in milliseconds. */
   latencyMs: number | undefined;
-  #current: ClientState = 'idle';
+  readonly #bufferSize: number;
+  readonly #connectMs: number;
+  /** Another token can be had. */
+  readonly #mayAsk: boolean;
   readonly #url: string;
   readonly #environment: Environment;
-  readonly #emitter: Emitter<ClientEvents>;
-  readonly #streams = new Set<Stream<ChannelEvent>>();
+  readonly #queue = new EventQueue();
+  readonly #emitter: Emitter<Told>;
   readonly #channels: Channels;
   readonly #backoff: Backoff;
   readonly #refresh: Refresh;
   readonly #retry: Timer;
   readonly #flushLater: Timer;
+  #tokenTimer: Timer | undefined;
+  #generation = 0;
   #connection: Connection | undefined;
   #tokenReason: TokenReason = 'connect';
-  /** Counts attempts to connect: the answer to an earlier one is of no interest. */
-  #attempt = 0;
+  /** The user of the latest token, as the token says it. */
+  #tokenUser: string | undefined;
   #readyAt: number | undefined;
+  #wokenAt = -Infinity;
+  /** Ends in a row by a fault of ours, and ends of any kind without a connection that lasted. */
+  #faults = 0;
+  #ends = 0;
   /** The wait was asked for by the gateway: being awake again does not end it. */
   #isPatient = false;
   #isFlushing = false;
-  #isFailing = false;
   #leavePresence: Off | undefined;
 
   constructor(options: ClientOptions) {
+    const { token } = options;
+    this.#mayAsk = typeof token === 'function';
+    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token is no string');
     this.#options = options;
+    this.#bufferSize = options.bufferSize ?? 10_000;
+    this.#connectMs = options.connectTimeoutMs ?? 15_000;
     this.#url = withVersion(options.url);
-    const environment: Environment = { ...realEnvironment(), ...options.environment };
-    if (options.WebSocket) environment.WebSocket = options.WebSocket;
-    this.#environment = environment;
+    const given: Environment = { ...realEnvironment(), ...options.environment };
+    if (options.WebSocket) given.WebSocket = options.WebSocket;
+    const setTimeout = (callback: () => void, delayMs: number) => given.setTimeout(() => this.#queue.run(callback), delayMs);
+    const environment = (this.#environment = { ...given, setTimeout });
     const onThrown = (error: unknown) => this.#onError('listener', error);
-    this.#emitter = new Emitter<ClientEvents>(onThrown);
-    this.#backoff = new Backoff(options.backoff, environment.random);
-    this.#refresh = new Refresh(environment, () => void this.#renew());
+    this.#emitter = new Emitter((error, type) => {
+      // What a listener for errors has thrown must not vanish, nor call it again.
+      if (type === 'error') console.error(error);
+      // A log must not decide whether we come back.
+      else if (type !== 'log') onThrown(error);
+    });
+    const { log } = options;
+    if (log) this.#emitter.on('log', (told) => log(...told));
+    const newBackoff = () => new Backoff(options.backoff, environment.random);
+    this.#backoff = newBackoff();
+    this.#refresh = new Refresh(environment, () => this.#renew());
     this.#retry = new Timer(environment);
     this.#flushLater = new Timer(environment);
-    const onEvent = (event: ChannelEvent) => this.#onChannelEvent(event);
-    const bufferSize = options.bufferSize ?? 10_000;
-    this.#channels = new Channels({ bufferSize, onThrown, onEvent, onDirty: () => this.#flushSoon() });
-  }
-
-  get state(): ClientState {
-    return this.#current;
+    this.#channels = new Channels({
+      bufferSize: this.#bufferSize,
+      onThrown,
+      onEvent: (event) => this.#onChannelEvent(event),
+      onDirty: () => this.#flushSoon(),
+      push: (task) => this.#queue.push(this.#guarded(task)),
+      soon: (task) => this.#soon(task),
+      later: (task) => void environment.setTimeout(task, 0),
+      retry: new Timer(environment),
+      backoff: newBackoff(),
+    });
   }
 
   /** Connects, and comes back until `close` or a close code that forbids it. */
   connect(): void {
-    if (this.#current !== 'idle' && this.#current !== 'closed') return;
-    this.#backoff.attempts = 0;
-    this.#leavePresence ??= (this.#options.presence ?? browserPresence)((why) => this.wake(why));
-    void this.#open();
+    this.#queue.run(() => {
+      if ((this.state !== 'idle' && this.state !== 'closed') || this.#retry.isSet) return;
+      this.#faults = 0;
+      this.#leavePresence ??= (this.#options.presence ?? browserPresence)(
+        (why) => this.wake(why),
+        (why) => this.#queue.run(() => this.#rest(why)),
+      );
+      // A listener that connects whenever it is closed must not do so for ever in one turn.
+      if (this.#ends >= MAX_ENDS) return this.#openIn(this.#backoff.next('later'));
+      this.#backoff.attempts = 0;
+      this.#open();
+    });
   }
 
   /** Ends everything: the connection, the subscriptions and the iterations. */
   close(): void {
-    this.#stop('closed', { reason: 'closed by the app' });
-    this.#channels.close();
-    this.#streams.forEach((stream) => stream.finish());
+    this.#queue.run(() => {
+      this.#channels.close();
+      this.#emitter.finish();
+      this.#stop({ reason: 'closed by the app' });
+    });
   }
 
   /** Listens to a channel, now and after every reconnection. `since` continues where an earlier visit ended. */
-  subscribe(channel: string, { since }: { since?: string } = {}): Subscription {
-    return this.#channels.subscribe(channel, since);
+  subscribe(channel: string, options?: { since?: string | null | undefined }): Subscription {
+    return this.#channels.subscribe(channel, options);
   }
 
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off {
@@ -85,10 +139,7 @@ export class GatewayClient implements GatewayClientLike {
 
   /** The events of all channels from now on, the session's own among them, in order. */
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    const limit = this.#options.bufferSize ?? 10_000;
-    const stream: Stream<ChannelEvent> = new Stream(limit, () => this.#streams.delete(stream));
-    this.#streams.add(stream);
-    return stream;
+    return this.#emitter.stream(this.#bufferSize);
   }
 
   /** Whether the session is on this channel by itself: its user's, and `all`. */
@@ -96,134 +147,199 @@ export class GatewayClient implements GatewayClientLike {
     return this.#channels.isOwn(channel);
   }
 
-  /** Something has changed outside: comes back at once if it waits, and otherwise sees whether it is still connected. */
-  wake(why = 'app'): void {
-    this.#log('wake', { why });
-    if (this.#current === 'waiting' && !this.#isPatient) void this.#open();
-    else this.#connection?.probe();
+  /** Asks for a new token and gives it to the gateway, without reconnecting: it may open further channels. */
+  refresh(): void {
+    this.#queue.run(() => {
+      if (this.#connection?.isReady) this.#refresh.now();
+      else if (this.#tokenReason === 'connect') this.#tokenReason = 'refresh';
+    });
   }
 
-  async #open(): Promise<void> {
-    const attempt = ++this.#attempt;
-    this.#retry.clear();
-    this.#channels.onDisconnected();
-    this.#setState('connecting', {});
-    const reason = this.#tokenReason;
-    let token: string | null;
-    try {
-      token = await askToken(this.#options.token, reason, this.#patience.connectMs, this.#environment);
-    } catch (error) {
-      if (attempt !== this.#attempt) return;
-      this.#onError('token', error);
-      return this.#wait('yes', { reason: 'no token could be had' });
+  /** Something has changed outside: comes back at once if it waits, and otherwise sees whether it is still connected. */
+  wake(why = 'app'): void {
+    this.#queue.run(() => {
+      this.#log('wake', { why });
+      const isWaiting = this.state === 'waiting' && !this.#isPatient;
+      // The network is another one: what was begun on the old one may hang.
+      if (isWaiting || (why === 'online' && this.state === 'connecting')) return this.#openAwake();
+      const connection = this.#connection;
+      if (connection?.budget.wait(this.#now) === 0) connection.probe();
+    });
+  }
+
+  #openAwake(): void {
+    const now = this.#now;
+    if (Math.abs(now - this.#wokenAt) >= WAKE_MS) {
+      this.#wokenAt = now;
+      this.#open();
+    } else if (this.state === 'waiting') {
+      this.#openIn(this.#wokenAt + WAKE_MS - now);
     }
-    if (attempt !== this.#attempt) return;
-    if (!token) return this.#stop('closed', { reason: 'no token' });
-    this.#openSocket(token);
+  }
+
+  /** The page is put away, or the network is gone. */
+  #rest(why: string): void {
+    if (this.state !== 'connecting' && this.state !== 'connected') return;
+    this.#leave();
+    // A socket that is opened before the page is frozen would keep it out of the cache: not at once.
+    this.#wait(why === 'offline' ? 'yes' : 'patiently', { reason: why });
+    this.#isPatient = false;
+  }
+
+  #openIn(delayMs: number): void {
+    this.#retry.set(delayMs, () => this.#open());
+  }
+
+  #open(): void {
+    this.#leave();
+    this.#setState('connecting', {});
+    this.#ask(
+      this.#tokenReason,
+      (token) => (token ? this.#openSocket(token) : this.#stop({ reason: 'no token' })),
+      () => this.#wait('yes', { reason: 'no token' }),
+    );
   }
 
   #openSocket(token: string): void {
-    const [environment, channels] = [this.#environment, this.#channels];
+    const channels = this.#channels;
+    const user = userOf(token);
+    if ((this.#tokenUser ?? user) !== user) channels.forgetUser();
+    this.#tokenUser = user;
     try {
-      this.#connection = new Connection(this.#url, token, this.#patience, environment, {
-        identify: (maxBytes) => channels.identify(maxBytes),
+      this.#connection = new Connection({
+        url: this.#url,
+        token,
+        environment: this.#environment,
+        connectMs: this.#connectMs,
+        heartbeatMs: this.#options.heartbeatTimeoutMs ?? 10_000,
+        queue: this.#queue,
+        channels,
         onReady: (frame) => this.#onReady(frame),
-        onFrame: (frame) => channels.onFrame(frame),
-        onSoftError: (code, detail) => this.#onSoftError(code, detail),
-        onRefreshed: (expiresInMs) => this.#refreshBefore(expiresInMs),
-        onLatency: (latencyMs) => this.#emitter.emit('latency', (this.latencyMs = latencyMs)),
-        onEnd: (ending) => this.#onEnd(ending),
+        onSoftError: (code, detail) => {
+          this.#onError(code, new Error(detail));
+          if (code === 'refresh_failed') this.#refresh.onFailed();
+        },
+        onRefreshed: (expiresInMs) => {
+          this.#onExpiry(expiresInMs);
+          channels.onRefreshed();
+        },
+        onLatency: (latencyMs) => this.#emit('latency', (this.latencyMs = latencyMs)),
+        onEnd: this.#guarded((ending: Ending) => this.#onEnd(ending)),
       });
     } catch (error) {
       // It would be the same with the next attempt.
       this.#onError('socket', error);
-      this.#stop('closed', { reason: 'no WebSocket can be opened' });
+      this.#stop({ reason: 'no WebSocket' });
     }
   }
 
   #onReady(frame: Extract<ServerFrame, { op: 2 }>): void {
-    this.#readyAt = this.#environment.now();
+    this.#readyAt = this.#now;
     this.#tokenReason = 'connect';
+    this.#faults = 0;
     this.user = frame.user;
-    this.#refreshBefore(frame.expires_in);
+    this.#onExpiry(number(frame.expires_in));
     this.#setState('connected', {});
-    // A listener may have ended it.
-    if (!this.#connection) return;
     this.#channels.onReady(frame.user, frame.channels);
     this.#flushSoon();
   }
 
-  #onEnd({ code, reason, afterMs }: Ending): void {
-    // Ended by us: there is nothing to come back to.
-    if (!this.#connection) return;
-    this.#release();
-    if (this.#readyAt !== undefined) this.#backoff.lasted(this.#environment.now() - this.#readyAt);
-    this.#readyAt = undefined;
-    const kind = returnAfter(code);
-    if (kind === 'never' || (kind === 'new token' && typeof this.#options.token === 'string')) {
-      this.#tokenReason = code === 4003 ? 'refused' : 'connect';
-      return this.#stop('closed', { code, reason });
+  #onEnd({ code, reason, error, afterMs }: Ending): void {
+    const wasReady = this.#readyAt !== undefined;
+    const asked = this.#tokenReason;
+    let kind = returnAfter(code);
+    this.#leave();
+    if (error) this.#onError('socket', error);
+    this.#faults = !wasReady && OUR_FAULT.includes(code) ? this.#faults + 1 : 0;
+    if (this.#faults >= MAX_FAULTS) {
+      this.#onError('identify', new Error(`refused: ${code} ${reason}`));
+      kind = 'never';
     }
-    if (kind === 'new token') this.#tokenReason = 'expired';
-    this.#wait(kind === 'new token' ? 'yes' : kind, { code, reason }, afterMs);
+    if (code === 4003) this.#tokenReason = 'refused';
+    if (code === 4009) this.#tokenReason = 'expired';
+    // A kept token may have expired while the device slept: a new one is asked for, once.
+    if (code === 4003 && !wasReady && asked !== 'refused') kind = 'new token';
+    if (kind === 'never' || (kind === 'new token' && !this.#mayAsk)) return this.#stop({ code, reason });
+    this.#wait(kind, { code, reason }, afterMs);
   }
 
-  #wait(kind: 'yes' | 'patiently' | 'spread', detail: { code?: number; reason: string }, afterMs?: number): void {
+  #wait(kind: Return, detail: Detail, afterMs?: number): void {
     const retryInMs = afterMs ?? this.#backoff.next(kind);
-    this.#isPatient = afterMs !== undefined || kind !== 'yes';
-    this.#retry.set(retryInMs, () => void this.#open());
+    this.#isPatient = afterMs !== undefined || kind === 'patiently' || kind === 'spread';
+    this.#openIn(retryInMs);
     this.#setState('waiting', { ...detail, retryInMs });
   }
 
   /** Ends the connection and does not come back. */
-  #stop(state: 'closed', detail: { code?: number; reason: string }): void {
-    if (this.#current === state) return;
-    this.#attempt++;
-    const connection = this.#connection;
-    this.#release();
+  #stop(detail: Detail): void {
     this.#retry.clear();
     this.#leavePresence?.();
     this.#leavePresence = undefined;
-    connection?.drop(detail.reason, 1000);
-    this.#setState(state, detail);
+    if (this.state === 'closed') return;
+    this.#leave();
+    this.#ends++;
+    this.#setState('closed', detail);
   }
 
-  /** Lets go of a connection that is over, or is about to be. */
-  #release(): void {
+  /** Ends this generation: its connection, its timers, and what was asked for in it. */
+  #leave(): void {
+    this.#generation++;
+    const connection = this.#connection;
     this.#connection = undefined;
+    for (const timer of [this.#retry, this.#flushLater, this.#tokenTimer]) timer?.clear();
     this.#refresh.stop();
-    this.#flushLater.clear();
+    connection?.drop('', 1000);
     this.#channels.onDisconnected();
+    if (this.#readyAt === undefined) return;
+    if (this.#backoff.lasted(this.#now - this.#readyAt)) this.#ends = 0;
+    this.#readyAt = undefined;
   }
 
-  async #renew(): Promise<void> {
-    const [attempt, connection] = [this.#attempt, this.#connection];
-    try {
-      const token = await askToken(this.#options.token, 'refresh', this.#patience.connectMs, this.#environment);
-      if (attempt !== this.#attempt || connection !== this.#connection) return;
+  get #now(): number {
+    return this.#environment.now();
+  }
+
+  #soon(task: () => void): void {
+    queueMicrotask(() => this.#queue.push(task));
+  }
+
+  #guarded<Given extends unknown[], Result>(act: (...given: Given) => Result): (...given: Given) => Result | false {
+    const generation = this.#generation;
+    return (...given) => generation === this.#generation && act(...given);
+  }
+
+  #ask(reason: TokenReason, onToken: (token: string | null) => void, onFailed: () => void): void {
+    const isCurrent = this.#guarded(() => true);
+    const settle = (act: () => void) => isCurrent() && this.#queue.run(act);
+    this.#tokenTimer = new Timer(this.#environment);
+    askToken(this.#options.token, reason, this.#connectMs, this.#tokenTimer, isCurrent).then(
+      (token) => settle(() => onToken(token)),
+      (error) =>
+        settle(() => {
+          this.#onError('token', error);
+          onFailed();
+        }),
+    );
+  }
+
+  #renew(): void {
+    if (this.#tokenTimer?.isSet) return;
+    const onToken = (token: string | null) => {
       // Without one the session ends when its token does.
-      if (token) connection?.send({ op: Op.Refresh, token });
-    } catch (error) {
-      if (attempt !== this.#attempt || connection !== this.#connection) return;
-      this.#onError('token', error);
-      this.#refresh.onFailed();
-    }
+      if (token) this.#connection?.send({ op: Op.Refresh, token });
+    };
+    this.#ask('refresh', onToken, () => this.#refresh.onFailed());
   }
 
-  #refreshBefore(expiresInMs: number | undefined): void {
-    if (typeof this.#options.token !== 'string') this.#refresh.onExpiry(expiresInMs);
-  }
-
-  #onSoftError(code: string, detail: string): void {
-    this.#onError(code, new Error(detail));
-    if (code === 'refresh_failed') this.#refresh.onFailed();
+  #onExpiry(expiresInMs: number | undefined): void {
+    if (this.#mayAsk) this.#refresh.onExpiry(expiresInMs);
   }
 
   /** Once for all that the app does in one go: what cancels itself out is never sent. */
   #flushSoon(): void {
     if (this.#isFlushing) return;
     this.#isFlushing = true;
-    void Promise.resolve().then(() => {
+    this.#soon(() => {
       this.#isFlushing = false;
       this.#flush();
     });
@@ -233,7 +349,7 @@ export class GatewayClient implements GatewayClientLike {
     for (;;) {
       const connection = this.#connection;
       if (!connection?.isReady) return;
-      const waitMs = connection.budget.wait(this.#environment.now());
+      const waitMs = connection.budget.wait(this.#now);
       if (waitMs > 0) return this.#flushLater.set(waitMs, () => this.#flush());
       const command = this.#channels.nextCommand();
       if (!command) return;
@@ -242,38 +358,33 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   #onChannelEvent(event: ChannelEvent): void {
-    this.#emitter.emit(event.type, event as never);
-    this.#emitter.emit('event', event);
-    this.#streams.forEach((stream) => stream.push(event));
+    this.#emitter.tell(event);
     if (event.type !== 'message') this.#log(event.type, { channel: event.channel });
   }
 
-  #setState(state: ClientState, detail: Omit<StateEvent, 'state' | 'attempts'>): void {
+  #setState(state: ClientState, detail: Detail): void {
+    // An attempt that is begun anew is no news.
+    if (state === this.state) return;
     const event: StateEvent = { state, attempts: this.#backoff.attempts, ...detail };
-    this.#current = state;
+    this.state = state;
     this.#log(state, event);
-    this.#emitter.emit('state', event);
+    this.#emit('state', event);
   }
 
   #onError(where: string, error: unknown): void {
     this.#log('error', { where });
-    // What the app threw must not vanish, nor a listener for errors be called for its own.
-    if (where === 'listener' && (this.#isFailing || !this.#emitter.has('error'))) return console.error(error);
-    this.#isFailing = true;
-    this.#emitter.emit('error', { where, error });
-    this.#isFailing = false;
+    this.#queue.push(() => {
+      // What the app has thrown must not vanish.
+      if (!this.#emitter.emit('error', { where, error }) && where === 'listener') console.error(error);
+    });
   }
 
   #log(what: string, detail: object): void {
-    try {
-      this.#options.log?.(what, detail);
-    } catch {
-      // A log must not decide whether we come back.
-    }
+    this.#emit('log', [what, detail]);
   }
 
-  get #patience() {
-    const { connectTimeoutMs = 15_000, heartbeatTimeoutMs = 10_000 } = this.#options;
-    return { connectMs: connectTimeoutMs, heartbeatMs: heartbeatTimeoutMs };
+  /** Tells listeners when the act that is under way has finished. */
+  #emit<Type extends keyof Told>(type: Type, event: Told[Type]): void {
+    this.#queue.push(() => this.#emitter.emit(type, event));
   }
 }

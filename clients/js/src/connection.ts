@@ -1,36 +1,39 @@
 /** The life of one socket, from its opening to its end. It never comes back: the next one is another Connection. */
 
 import { Budget } from './budget.js';
+import type { Channels } from './channels.js';
 import { Timer, type Environment, type Socket } from './environment.js';
-import { Op, type ChannelRequest, type ServerFrame } from './protocol.js';
+import { number, Op, text, type ServerFrame } from './protocol.js';
+import type { EventQueue } from './queue.js';
 
 /** How a socket ended. */
 export interface Ending {
   /** The close code; 1006 where there was no Close. */
   code: number;
   reason: string;
+  /** What the WebSocket said about it. Browsers say nothing. */
+  error: unknown;
   /** The gateway said when to come back (op 7): so many milliseconds from now. */
-  afterMs?: number;
+  afterMs: number | undefined;
 }
 
-/** What happens on a connection. Nothing is told after `onEnd`. */
-export interface ConnectionEvents {
-  /** The channels to identify with, in as many bytes. */
-  identify(maxBytes: number): ChannelRequest[];
+/** What a connection needs, and what it tells. Nothing is told after `onEnd`. */
+export interface ConnectionContext {
+  url: string;
+  token: string;
+  environment: Environment;
+  /** How long it waits from the opening to Ready, in milliseconds. */
+  connectMs: number;
+  /** How long it waits for the answer to a heartbeat, in milliseconds. */
+  heartbeatMs: number;
+  /** What the socket says goes behind the events that wait to be delivered. */
+  queue: EventQueue;
+  channels: Channels;
   onReady(frame: Extract<ServerFrame, { op: 2 }>): void;
-  onFrame(frame: Extract<ServerFrame, { op: 3 | 6 | 8 }>): void;
   onSoftError(code: string, detail: string): void;
   onRefreshed(expiresInMs: number | undefined): void;
   onLatency(latencyMs: number): void;
   onEnd(ending: Ending): void;
-}
-
-/** How long a connection waits. */
-export interface Patience {
-  /** From the opening to Ready, in milliseconds. */
-  connectMs: number;
-  /** For the answer to a heartbeat, in milliseconds. */
-  heartbeatMs: number;
 }
 
 /** Our own heartbeats are no closer together than this, in milliseconds: each costs a part of the budget. */
@@ -39,13 +42,11 @@ const MIN_BEAT_MS = 15_000;
 const IDENTIFY_MARGIN = 256;
 
 export class Connection {
-  readonly #token: string;
-  readonly #patience: Patience;
-  readonly #environment: Environment;
-  readonly #events: ConnectionEvents;
+  readonly #context: ConnectionContext;
   /** What may be sent; known after Hello. */
   budget = new Budget(1);
   isReady = false;
+  #isIdentified = false;
   readonly #socket: Socket;
   readonly #deadline: Timer;
   readonly #beat: Timer;
@@ -55,31 +56,39 @@ export class Connection {
   /** When the gateway wants us back, after op 7. */
   #comeBackAt: number | undefined;
   #isOver = false;
-  /** Somebody wanted to know while an answer was awaited already. */
+  /** A further probe was asked for while an answer was awaited. */
   #asksAgain = false;
+  #error: unknown;
 
   /** @throws whatever the WebSocket constructor throws. */
-  constructor(url: string, token: string, patience: Patience, environment: Environment, events: ConnectionEvents) {
-    this.#token = token;
-    this.#patience = patience;
-    this.#environment = environment;
-    this.#events = events;
+  constructor(context: ConnectionContext) {
+    const { url, environment, connectMs, queue } = (this.#context = context);
     this.#deadline = new Timer(environment);
     this.#beat = new Timer(environment);
     this.#answer = new Timer(environment);
-    if (!environment.WebSocket) throw new TypeError('there is no WebSocket here: give one as an option');
+    if (!environment.WebSocket) throw new TypeError('no WebSocket');
     this.#socket = new environment.WebSocket(url);
-    this.#socket.onmessage = (event) => this.#onMessage(event.data);
-    this.#socket.onclose = (event) => this.#end(event.code ?? 1006, event.reason ?? '');
+    this.#socket.onmessage = ({ data }) => {
+      this.#lastSeen = this.#now;
+      queue.push(() => this.#onMessage(data));
+    };
+    this.#socket.onclose = ({ code, reason }) => {
+      const error = this.#error as Error | undefined;
+      queue.push(() => this.#end(code ?? 1006, text(reason) || String(error?.message ?? error ?? ''), error));
+    };
     // Always followed by close.
-    this.#socket.onerror = () => {};
-    this.#deadline.set(patience.connectMs, () => this.drop('not ready in time'));
+    this.#socket.onerror = (event) => (this.#error = event?.error ?? event?.message);
+    this.#deadline.set(connectMs, () => this.drop('not ready in time'));
+  }
+
+  get #now(): number {
+    return this.#context.environment.now();
   }
 
   /** Sends one frame, and counts it. */
   send(frame: object): void {
     if (this.#isOver) return;
-    this.budget.note(this.#environment.now());
+    this.budget.note(this.#now);
     try {
       this.#socket.send(JSON.stringify(frame));
     } catch {
@@ -89,15 +98,16 @@ export class Connection {
 
   /** Asks the gateway for a sign of life, which also tells how far away it is. */
   probe(): void {
-    if (!this.isReady || this.#isOver) return;
+    if (!this.isReady) return;
     // The answer that is on its way says nothing of how things are now.
     if (this.#answer.isSet) return void (this.#asksAgain = true);
     this.#asksAgain = false;
-    const sentAt = this.#environment.now();
-    this.#answer.set(this.#patience.heartbeatMs, () => {
-      const waited = this.#environment.now() - sentAt;
+    const sentAt = this.#now;
+    const { heartbeatMs } = this.#context;
+    this.#answer.set(heartbeatMs, () => {
+      const waited = this.#now - sentAt;
       // Nobody looked for a while: the machine slept. The answer may be lost, but the socket need not be.
-      if (waited > 2 * this.#patience.heartbeatMs || this.#lastSeen > sentAt) this.probe();
+      if (waited > 2 * heartbeatMs || this.#lastSeen > sentAt) this.probe();
       else this.drop('no heartbeat');
     });
     this.send({ op: Op.Heartbeat, time: sentAt });
@@ -107,7 +117,7 @@ export class Connection {
   drop(reason: string, code?: number): void {
     if (this.#isOver) return;
     const socket = this.#socket;
-    this.#end(1006, reason);
+    this.#end(1006, reason, undefined);
     try {
       socket.close(code);
     } catch {
@@ -115,73 +125,82 @@ export class Connection {
     }
   }
 
-  #end(code: number, reason: string): void {
+  #end(code: number, reason: string, error: unknown): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.isReady = false;
+    // `onerror` stays: `ws` would throw an error that nobody listens to.
     this.#socket.onmessage = this.#socket.onclose = null;
     for (const timer of [this.#deadline, this.#beat, this.#answer]) timer.clear();
     const at = this.#comeBackAt;
-    const after = at === undefined ? {} : { afterMs: Math.max(0, at - this.#environment.now()) };
-    this.#events.onEnd({ code, reason, ...after });
+    this.#context.onEnd({ code, reason, error, afterMs: at && Math.max(0, at - this.#now) });
   }
 
   #onMessage(data: unknown): void {
-    this.#lastSeen = this.#environment.now();
-    let frame: ServerFrame;
+    if (this.#isOver) return;
+    let frame: ServerFrame | null;
     try {
       frame = JSON.parse(data as string);
     } catch {
-      // Whatever it was has not been given to the app: it comes again behind the cursor.
-      return this.drop('not a JSON frame');
+      // Nothing of it has been given to the app: it comes again behind the cursor.
+      return this.drop('bad frame');
     }
-    this.#onFrame(frame);
+    // A value that is no frame is passed over, as an op is that a later gateway adds.
+    if (typeof frame === 'object' && frame) this.#onFrame(frame);
   }
 
   #onFrame(frame: ServerFrame): void {
+    if (frame.op === Op.Hello) return this.#isIdentified ? undefined : this.#onHello(frame);
+    if (frame.op === Op.Heartbeat) return this.send({ op: Op.HeartbeatAck, time: frame.time });
+    if (frame.op === Op.Reconnect) return this.#onReconnect(number(frame.after), text(frame.reason) ?? '');
+    if (frame.op === Op.Ready) return this.#isIdentified && !this.isReady ? this.#onReady(frame) : undefined;
+    // All others belong to a session.
+    if (!this.isReady) return;
     switch (frame.op) {
-      case Op.Hello:
-        return this.#onHello(frame);
-      case Op.Ready:
-        this.isReady = true;
-        this.#deadline.clear();
-        this.#events.onReady(frame);
-        // Right away: the latency is known from the beginning.
-        this.probe();
-        return this.#beatAgain();
       case Op.Message:
       case Op.Subscription:
       case Op.Gap:
-        return this.#events.onFrame(frame);
-      case Op.Reconnect:
-        this.#comeBackAt = this.#environment.now() + frame.after;
-        // Close follows at once. Where it gets lost we go all the same.
-        return this.#deadline.set(frame.after, () => this.drop(frame.reason));
+        return this.#context.channels.onFrame(frame);
       case Op.Error:
-        return this.#events.onSoftError(frame.code, frame.detail);
-      case Op.Heartbeat:
-        return this.send({ op: Op.HeartbeatAck, time: frame.time });
+        return this.#context.onSoftError(text(frame.code) ?? 'unknown', text(frame.detail) ?? '');
       case Op.HeartbeatAck:
         this.#answer.clear();
-        if (this.#asksAgain) this.probe();
-        if (frame.time !== undefined) this.#events.onLatency(Math.max(0, this.#lastSeen - frame.time));
+        if (this.#asksAgain && this.budget.wait(this.#lastSeen) === 0) this.probe();
+        if (number(frame.time) !== undefined) this.#context.onLatency(Math.max(0, this.#lastSeen - frame.time!));
         return;
       case Op.Refreshed:
-        return this.#events.onRefreshed(frame.expires_in);
-      // An op that a later gateway adds is none of our business.
+        return this.#context.onRefreshed(number(frame.expires_in));
     }
   }
 
   #onHello({ heartbeat_interval, limits }: Extract<ServerFrame, { op: 0 }>): void {
-    this.#beatEveryMs = Math.max(heartbeat_interval, MIN_BEAT_MS);
-    this.budget = new Budget(limits?.messages_per_minute ?? 0);
-    const token = this.#token;
-    const room = (limits?.message_bytes || Infinity) - JSON.stringify(token).length - IDENTIFY_MARGIN;
-    this.send({ op: Op.Identify, token, channels: this.#events.identify(room) });
+    this.#isIdentified = true;
+    this.#beatEveryMs = Math.max(number(heartbeat_interval) ?? 0, MIN_BEAT_MS);
+    this.budget = new Budget(number(limits?.messages_per_minute) ?? 0);
+    const { token, channels } = this.#context;
+    const room = (number(limits?.message_bytes) || Infinity) - JSON.stringify(token).length - IDENTIFY_MARGIN;
+    this.send({ op: Op.Identify, token, channels: channels.identify(room) });
+  }
+
+  #onReady(frame: Extract<ServerFrame, { op: 2 }>): void {
+    if (text(frame.user) === undefined) return this.drop('bad frame');
+    this.isReady = true;
+    this.#deadline.clear();
+    this.#context.onReady(frame);
+    // Right away: the latency is known from the beginning.
+    this.probe();
+    this.#beatAgain();
+  }
+
+  #onReconnect(afterMs: number | undefined, reason: string): void {
+    // Close follows at once. Where it gets lost we go all the same.
+    if (afterMs === undefined) return;
+    this.#comeBackAt = this.#now + afterMs;
+    this.#deadline.set(afterMs, () => this.drop(reason));
   }
 
   #beatAgain(): void {
-    if (this.#isOver) return;
+    if (!this.isReady) return;
     this.#beat.set(this.#beatEveryMs, () => {
       this.probe();
       this.#beatAgain();

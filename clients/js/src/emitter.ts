@@ -3,12 +3,17 @@
 /** Takes a listener away again. */
 export type Off = () => void;
 
-/** Calls listeners in the order in which they came. One that throws does not keep the others from being called. */
+/**
+ * Calls listeners in the order in which they came, and feeds iterations. A listener that throws does not keep the others
+ * from being called.
+ */
 export class Emitter<Events extends Record<string, any>> {
-  readonly #onThrown: (error: unknown) => void;
+  readonly #onThrown: (error: unknown, type: keyof Events) => void;
   readonly #listeners = new Map<keyof Events, Set<(event: any) => void>>();
+  readonly #streams = new Set<Stream<Events['event']>>();
 
-  constructor(onThrown: (error: unknown) => void) {
+  /** @param onThrown is given what a listener has thrown, and the type of the event. */
+  constructor(onThrown: (error: unknown, type: keyof Events) => void) {
     this.#onThrown = onThrown;
   }
 
@@ -21,25 +26,52 @@ export class Emitter<Events extends Record<string, any>> {
     return () => void all.delete(entry);
   }
 
-  emit<Type extends keyof Events>(type: Type, event: Events[Type]): void {
-    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
+  /**
+   * Calls the listeners of a type, and returns whether there are any. One that another one takes away is not called any
+   * more; one that is added waits for the next event.
+   */
+  emit<Type extends keyof Events>(type: Type, event: Events[Type]): boolean {
+    const all = this.#listeners.get(type);
+    for (const listener of [...(all ?? [])]) {
+      if (!all?.has(listener)) continue;
       try {
         listener(event);
       } catch (error) {
-        this.#onThrown(error);
+        this.#onThrown(error, type);
       }
     }
+    return !!all?.size;
   }
 
-  has(type: keyof Events): boolean {
-    return (this.#listeners.get(type)?.size ?? 0) > 0;
+  /** Gives an event to all iterations and listeners. Iterations come first: a listener may end them. */
+  tell(event: Events['event']): void {
+    this.#streams.forEach((stream) => stream.push(event));
+    this.emit(event.type, event);
+    this.emit('event', event);
+  }
+
+  /** The events from now on, as an iteration that holds `limit` of them. */
+  stream(limit: number): Stream<Events['event']> {
+    const stream: Stream<Events['event']> = new Stream(limit, () => this.#streams.delete(stream));
+    this.#streams.add(stream);
+    return stream;
+  }
+
+  /** Ends the iterations. */
+  finish(): void {
+    this.#streams.forEach((stream) => stream.finish());
   }
 }
 
-/** An iteration fell so far behind that its buffer was full; what follows the last event it gave out was not kept. */
+/** An iteration fell so far behind that its buffer was full. Events after the last one that it returned were not kept. */
 export class BufferOverflow extends Error {
+  /** One class for the app, whichever copy of this module (ESM, CommonJS, a bundle) has thrown the error. */
+  static override [Symbol.hasInstance](error: any): boolean {
+    return error?.name === 'BufferOverflow';
+  }
+
   constructor(limit: number) {
-    super(`more than ${limit} events waited to be read`);
+    super(`more than ${limit} events waited`);
     this.name = 'BufferOverflow';
   }
 }
@@ -49,8 +81,9 @@ export class Stream<Event> implements AsyncIterableIterator<Event> {
   readonly #limit: number;
   readonly #onEnd: () => void;
   #waiting: Event[] = [];
-  #readers: Array<{ resolve(result: IteratorResult<Event>): void; reject(error: Error): void }> = [];
-  #end: { error?: Error } | undefined;
+  /** Wakes those that wait for an event. */
+  #wakes: Array<() => void> = [];
+  #end: { error?: Error | undefined } | undefined;
 
   constructor(limit: number, onEnd: () => void) {
     this.#limit = limit;
@@ -59,35 +92,33 @@ export class Stream<Event> implements AsyncIterableIterator<Event> {
 
   push(event: Event): void {
     if (this.#end) return;
-    const reader = this.#readers.shift();
-    if (reader) reader.resolve({ value: event, done: false });
-    else if (this.#waiting.length < this.#limit) this.#waiting.push(event);
-    else this.finish(new BufferOverflow(this.#limit));
+    if (this.#waiting.length >= this.#limit) return this.finish(new BufferOverflow(this.#limit));
+    this.#waiting.push(event);
+    this.#wakes.shift()?.();
   }
 
   /** What waits is still given out; then the iteration ends, with the error if there is one. */
   finish(error?: Error): void {
     if (this.#end) return;
+    this.#end = { error };
     this.#onEnd();
-    const readers = this.#readers.splice(0);
-    // Who waits already is told at once.
-    readers.forEach(({ resolve, reject }) => (error ? reject(error) : resolve({ value: undefined, done: true })));
-    this.#end = error && !readers.length ? { error } : {};
+    this.#wakes.splice(0).forEach((wake) => wake());
   }
 
-  next(): Promise<IteratorResult<Event>> {
-    if (this.#waiting.length) return Promise.resolve({ value: this.#waiting.shift()!, done: false });
-    if (!this.#end) return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }));
-    const { error } = this.#end;
+  async next(): Promise<IteratorResult<Event>> {
+    while (!this.#waiting.length && !this.#end) await new Promise<void>((wake) => this.#wakes.push(wake));
+    if (this.#waiting.length) return { value: this.#waiting.shift()!, done: false };
+    const { error } = this.#end!;
     this.#end = {};
-    return error ? Promise.reject(error) : Promise.resolve({ value: undefined, done: true });
+    if (error) throw error;
+    return { value: undefined, done: true };
   }
 
   /** The loop was left. */
-  return(): Promise<IteratorResult<Event>> {
+  async return(): Promise<IteratorResult<Event>> {
     this.finish();
     this.#waiting = [];
-    return Promise.resolve({ value: undefined, done: true });
+    return { value: undefined, done: true };
   }
 
   [Symbol.asyncIterator](): this {

@@ -22,7 +22,7 @@ export interface ClientOptions {
   heartbeatTimeoutMs?: number;
   /** How many events may wait for each `for await`. 10000. */
   bufferSize?: number;
-  /** Says when to look at the connection at once. In React Native, when the app is in front again. */
+  /** Says when to look at the connection at once, and when to let it go. In React Native, when the app is in front again. */
   presence?: Presence;
   /** Is told what the client does. Never a token, never a message. */
   log?: (what: string, detail: object) => void;
@@ -44,7 +44,10 @@ export interface StateEvent {
   retryInMs?: number;
 }
 
-/** A fault that does not end anything: `where` is `token`, `listener`, `socket`, or the code of a soft error (op 9). */
+/**
+ * A fault: `where` is `token`, `listener`, `socket` (why a connection failed, where the WebSocket says it), `identify`
+ * (the gateway refuses what it is sent, and the client is closed), `worker`, or the code of a soft error (op 9).
+ */
 export interface ErrorEvent {
   where: string;
   error: unknown;
@@ -61,6 +64,7 @@ export interface GatewayClientLike extends AsyncIterable<ChannelEvent> {
   connect(): void;
   close(): void;
   wake(why?: string): void;
-  subscribe(channel: string, options?: { since?: string }): Subscription;
+  refresh(): void;
+  subscribe(channel: string, options?: { since?: string | null | undefined }): Subscription;
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off;
 }

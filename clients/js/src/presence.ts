@@ -1,25 +1,32 @@
-/** When it is worth looking at the connection at once: the network is back, the page is seen again, the machine woke up. */
+/** When to look at the connection at once (the page is seen again, the network is back), and when to let it go. */
 
-/** Calls `wake` at such a moment, until the returned function is called. */
-export type Presence = (wake: (why: string) => void) => () => void;
+/**
+ * Calls `wake` when it is worth looking at the connection at once, and `rest` when it ends: the page is put away, or the
+ * network is gone. Both until the returned function is called.
+ */
+export type Presence = (wake: (why: string) => void, rest: (why: string) => void) => () => void;
+
+type Listener = (event: { type: string }) => void;
 
 interface EventSource {
-  addEventListener?(type: string, listener: () => void): void;
-  removeEventListener?(type: string, listener: () => void): void;
+  addEventListener?(type: string, listener: Listener): void;
+  removeEventListener?(type: string, listener: Listener): void;
   visibilityState?: string;
 }
 
 /** The moments that browsers and workers know of. Where there are none (Node, React Native) it does nothing. */
-export const browserPresence: Presence = (wake) => {
+export const browserPresence: Presence = (wake, rest) => {
   const scope = globalThis as EventSource & { document?: EventSource };
   const { document } = scope;
-  const wakes: Array<[EventSource | undefined, string, () => void]> = [
-    [scope, 'online', () => wake('online')],
-    // Back from the browser's cache of pages, or from being frozen.
-    [scope, 'pageshow', () => wake('pageshow')],
-    [document, 'resume', () => wake('resume')],
-    [document, 'visibilitychange', () => document?.visibilityState === 'visible' && wake('visible')],
-  ];
-  wakes.forEach(([source, type, listener]) => source?.addEventListener?.(type, listener));
-  return () => wakes.forEach(([source, type, listener]) => source?.removeEventListener?.(type, listener));
+  const onEvent: Listener = ({ type }) => {
+    // A page with an open socket does not get into the browser's cache of pages.
+    if (type === 'offline' || type === 'pagehide') rest(type);
+    else if (type !== 'visibilitychange' || document?.visibilityState === 'visible') wake(type);
+  };
+  const each = (act: 'addEventListener' | 'removeEventListener') => {
+    for (const type of ['online', 'offline', 'pagehide', 'pageshow']) scope[act]?.(type, onEvent);
+    for (const type of ['resume', 'visibilitychange']) document?.[act]?.(type, onEvent);
+  };
+  each('addEventListener');
+  return () => each('removeEventListener');
 };

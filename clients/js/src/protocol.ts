@@ -18,25 +18,15 @@ export const enum Op {
   Refreshed = 13,
 }
 
-/** How a channel stands, as Ready and Subscription say it. */
-export type Standing = Joined | Recovering;
-
-/** What comes from now on is heard. Ready leaves the state out. */
-interface Joined {
+/** How a channel stands, as Ready and Subscription say it. Ready leaves out that it is subscribed. */
+export interface Standing {
   channel: string;
-  state?: 'subscribed';
-  /** What comes continues after this position. */
-  position: string;
+  /** `recovering`: nothing is delivered until a Subscription says `subscribed`. */
+  state?: 'subscribed' | 'recovering';
+  /** The channel continues after this position. While it recovers: the position that was sent. */
+  position?: string;
   /** Present when a position to continue from was sent: whether no durable message is missing. */
   recovered?: boolean;
-}
-
-/** The history cannot be read at this moment. Nothing is delivered until a Subscription says `subscribed`. */
-interface Recovering {
-  channel: string;
-  state: 'recovering';
-  /** The position to continue from, where one was sent. */
-  position?: string;
 }
 
 /** A channel to be subscribed to, and where it was left. */
@@ -56,7 +46,7 @@ export type ServerFrame =
   | { op: 0; heartbeat_interval: number; limits?: Limits }
   | { op: 2; user: string; expires_in?: number; channels: Standing[] }
   | { op: 3; channel: string; message: unknown; position?: string }
-  | ({ op: 6; state: 'subscribed' | 'recovering' } & Standing)
+  | ({ op: 6 } & Standing & { state: 'subscribed' | 'recovering' })
   | { op: 6; state: 'unsubscribed' | 'refused'; channel: string; reason?: string }
   | { op: 7; after: number; reason: string }
   | { op: 8; channel: string; reason: string }
@@ -89,9 +79,19 @@ export function returnAfter(code: number): Return {
   }
 }
 
+/** The codes that say that what the client sent is wrong. With the same again they only come again. */
+export const OUR_FAULT = [1003, 1007, 1009, 4001];
+
+/** A number that a frame carries, if it is one that can be counted with. */
+export const number = (value: unknown): number | undefined =>
+  typeof value === 'number' && value >= 0 && value < Infinity ? value : undefined;
+
+/** A text that a frame carries, if it is one. */
+export const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+
 /** The URL with `v=2` in its query. Done on the text: React Native's URL cannot change a query. */
 export function withVersion(url: string): string {
-  if (!/^wss?:\/\/[^/?#]/i.test(url)) throw new TypeError('url must begin with ws:// or wss://');
+  if (!/^wss?:\/\/[^/?#]/i.test(url)) throw new TypeError('url must be ws: or wss:');
   const bare = url.split('#')[0]!;
   return bare + (bare.includes('?') ? '&' : '?') + 'v=2';
 }

@@ -1,29 +1,35 @@
+'use client';
 /** Hooks for React 18 and later. They take a client that the app has made, and never connect or close it. */
 
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 import type { ClientState, GatewayClientLike } from './options.js';
-import type { ChannelEvent, ChannelEventOf, SubscriptionState } from './subscription.js';
+import { SINCE_CONFLICT, type ChannelEvent, type ChannelEventOf, type SubscriptionState } from './subscription.js';
+
+/** What a server renders, and a page until it is hydrated. */
+const readOnServer = (): ClientState => 'idle';
 
 /** The state of a client. The component is rendered again when it changes. */
 export function useGatewayState(client: GatewayClientLike): ClientState {
   const listen = useCallback((changed: () => void) => client.on('state', changed), [client]);
-  const read = () => client.state;
-  return useSyncExternalStore(listen, read, read);
+  return useSyncExternalStore(listen, () => client.state, readOnServer);
 }
 
 export interface UseChannelOptions {
   /** How many of the latest messages are kept. 100. */
   limit?: number;
   /** Where to begin, as `position` of an earlier message says it. */
-  since?: string | undefined;
+  since?: string | null | undefined;
   /** Is called for each event, in order: the place to fetch anew after a `gap`. */
   onEvent?: (event: ChannelEvent) => void;
 }
 
+/** A message with a key for React that no other one of the list has: only durable messages have a position. */
+export type KeyedMessage = ChannelEventOf<'message'> & { key: number };
+
 export interface UseChannel {
   state: SubscriptionState;
   /** The latest messages, the oldest first. */
-  messages: ReadonlyArray<ChannelEventOf<'message'>>;
+  messages: ReadonlyArray<KeyedMessage>;
   /** The latest gap: something may be missing before what came since. */
   gap: ChannelEventOf<'gap'> | undefined;
 }
@@ -41,34 +47,66 @@ export function useChannel(
   useEffect(() => {
     latest.current = options;
   });
-  const [heard, setHeard] = useState({ of: channel, value: NOTHING });
+  const [heard, setHeard] = useState({ by: client, of: channel, value: NOTHING });
 
   useEffect(() => {
-    setHeard({ of: channel, value: NOTHING });
+    const show = (change: (value: UseChannel) => UseChannel) =>
+      setHeard(({ by, of, value }) => ({
+        by: client,
+        of: channel,
+        value: change(by === client && of === channel ? value : NOTHING),
+      }));
+    const reset = () => show(() => NOTHING);
+    reset();
     if (!channel) return;
-    const { since } = latest.current;
-    const subscription = client.subscribe(channel, since === undefined ? {} : { since });
-    const update = (change: (value: UseChannel) => Partial<UseChannel>) => {
-      setHeard(({ value }) => ({ of: channel, value: { ...value, state: subscription.state, ...change(value) } }));
-    };
-    const offs = [
-      subscription.on('event', (event) => {
-        latest.current.onEvent?.(event);
-        update(({ messages }) => {
-          if (event.type === 'gap') return { gap: event };
-          if (event.type !== 'message') return {};
-          return { messages: [...messages, event].slice(-(latest.current.limit ?? 100)) };
-        });
-      }),
-      client.on('state', () => update(() => ({}))),
-    ];
-    update(() => ({}));
-    return () => {
-      offs.forEach((off) => off());
-      subscription.unsubscribe();
-    };
+    return listen(client, channel, latest.current.since, reset, (event, state, key) => {
+      if (event) latest.current.onEvent?.(event);
+      const { limit = 100 } = latest.current;
+      show(({ messages, gap }) => ({
+        state,
+        messages: event?.type === 'message' ? [...messages, { ...event, key }].slice(-limit) : messages,
+        gap: event?.type === 'gap' ? event : gap,
+      }));
+    });
   }, [client, channel]);
 
-  // Until the effect has run, what another channel said is nobody's.
-  return heard.of === channel ? heard.value : NOTHING;
+  // Until the effect has run, messages of another channel or client are not shown.
+  return heard.by === client && heard.of === channel ? heard.value : NOTHING;
+}
+
+/** Tells each event and each change of the state until the returned function is called, and when it begins anew. */
+function listen(
+  client: GatewayClientLike,
+  channel: string,
+  since: string | null | undefined,
+  reset: () => void,
+  tell: (event: ChannelEvent | undefined, state: SubscriptionState, key: number) => void,
+): () => void {
+  let key = 0;
+  let subscription = begin(since);
+  function begin(from?: string | null) {
+    const begun = client.subscribe(channel, { since: from });
+    begun.on('event', (event) => {
+      if (begun !== subscription) return;
+      if (event.type !== 'refused' || event.reason !== SINCE_CONFLICT) return tell(event, begun.state, key++);
+      // Another component is on the channel already: this one goes on with it.
+      begun.unsubscribe();
+      subscription = begin();
+      tell({ type: 'gap', channel, reason: SINCE_CONFLICT }, subscription.state, key++);
+    });
+    return begun;
+  }
+  const off = client.on('state', () => {
+    // The client was closed, and connects again, perhaps for another user: what was heard before ends here.
+    if (subscription.state === 'closed' && client.state !== 'closed') {
+      reset();
+      subscription = begin();
+    }
+    tell(undefined, subscription.state, key);
+  });
+  tell(undefined, subscription.state, key);
+  return () => {
+    off();
+    subscription.unsubscribe();
+  };
 }

@@ -2,8 +2,9 @@
 
 import { GatewayClient } from './client.js';
 import type { ClientOptions, StateEvent } from './options.js';
-import { LOST, MAX_UNTAKEN, type FromTab, type FromWorker, type Places, type Port } from './shared-messages.js';
-import type { Subscription } from './subscription.js';
+import { LOST, MAX_UNTAKEN, VERSION } from './shared-messages.js';
+import type { FromTab, FromWorker, Port, Positions } from './shared-messages.js';
+import { SINCE_CONFLICT, type ChannelEvent, type Subscription } from './subscription.js';
 import type { TokenReason } from './token.js';
 
 /** A tab that has not brought a token in this time is asked no more, but the next one. Milliseconds. */
@@ -31,9 +32,13 @@ export class SharedHub {
   /** A tab has come; it says hello itself. */
   serve(port: Port): void {
     let tab: Tab | undefined;
+    let isOther = false;
     const answer = (message: FromWorker) => port.postMessage(message);
     void this.#alive.then((lock) => lock && answer({ type: 'alive', lock }));
     port.onmessage = ({ data }: { data: FromTab }) => {
+      if (data.type === 'hello') isOther = data.version !== VERSION;
+      // Without an answer to its pings the tab does without this worker, even if it knows nothing of versions.
+      if (isOther) return data.type === 'hello' ? answer({ type: 'version', version: VERSION }) : undefined;
       if (data.type === 'ping') {
         answer({ type: 'pong' });
       } else if (data.type === 'hello') {
@@ -48,14 +53,14 @@ export class SharedHub {
     };
   }
 
-  #join(port: Port, { key, settings, lock, own, again, logs }: Extract<FromTab, { type: 'hello' }>): Tab {
+  #join(port: Port, { visit, key, settings, lock, own, again, logs }: Extract<FromTab, { type: 'hello' }>): Tab {
     let group = this.#groups.get(key);
     if (!group) {
       group = new Group({ ...settings, ...this.#overrides }, () => this.#groups.delete(key));
       this.#groups.set(key, group);
       if (again) group.gather();
     }
-    const tab = new Tab(port, group, logs);
+    const tab = new Tab(port, group, logs, visit);
     tab.goOn(own);
     // The tab holds it as long as it lives: whoever gets it knows that the tab is gone, however it went.
     if (lock) void navigator.locks.request(lock, () => tab.leave());
@@ -69,7 +74,7 @@ class Group {
   readonly tabs = new Set<Tab>();
   lastState: StateEvent = { state: 'idle', attempts: 0 };
   /** Where the session's own channels are. */
-  own: Places = {};
+  own: Positions = {};
   readonly #onEmpty: () => void;
   #gathering: ReturnType<typeof setTimeout> | undefined;
   #nextRequest = 0;
@@ -161,18 +166,20 @@ class Tab {
     port: Port,
     group: Group,
     readonly logs: boolean,
+    visit: number,
   ) {
     this.#port = port;
     this.#group = group;
     group.tabs.add(this);
     const { client, lastState } = group;
-    this.post({ type: 'welcome', state: lastState, user: client.user, latencyMs: client.latencyMs, own: group.own });
+    const { user, latencyMs } = client;
+    this.post({ type: 'welcome', version: VERSION, visit, state: lastState, user, latencyMs, own: group.own });
   }
 
   /** Continues the session's own channels, which no tab asks for, from where the tab is. */
-  goOn(own: Places): void {
+  goOn(own: Positions): void {
     for (const [channel, since] of Object.entries(own)) {
-      if (this.#group.own[channel] !== since) this.#continued.set(channel, this.#listen(channel, since));
+      if (this.#group.own[channel] !== since) this.#listen(this.#continued, channel, since, undefined, true);
     }
   }
 
@@ -183,7 +190,7 @@ class Tab {
       case 'connect':
         return this.#group.connect();
       case 'subscribe':
-        return this.#subscribe(message.channel, message.since);
+        return this.#subscribe(message);
       case 'unsubscribe':
         this.#subscriptions.get(message.channel)?.unsubscribe();
         return void this.#subscriptions.delete(message.channel);
@@ -191,6 +198,8 @@ class Tab {
         return this.#group.onToken(message);
       case 'wake':
         return client.wake(message.why);
+      case 'refresh':
+        return client.refresh();
       case 'taken':
         this.#untaken -= message.count;
     }
@@ -205,8 +214,8 @@ class Tab {
   }
 
   /** Something on a channel. A tab that takes nothing is let go before it fills the memory. */
-  give(event: Extract<FromWorker, { type: 'channel' }>['event']): void {
-    if (++this.#untaken <= MAX_UNTAKEN) return this.post({ type: 'channel', event });
+  give(event: ChannelEvent, id?: number): void {
+    if (++this.#untaken <= MAX_UNTAKEN) return this.post({ type: 'channel', event, id });
     this.post({ type: 'overflow' });
     this.leave();
   }
@@ -219,17 +228,29 @@ class Tab {
     this.#group.left();
   }
 
-  #subscribe(channel: string, since: string | undefined): void {
+  #subscribe({ channel, since, id, again }: Extract<FromTab, { type: 'subscribe' }>): void {
     if (this.#subscriptions.has(channel)) return;
-    this.#subscriptions.set(channel, this.#listen(channel, since));
+    this.#listen(this.#subscriptions, channel, since, id, again);
     // After the other, so that the channel is never without one.
     this.#continued.get(channel)?.unsubscribe();
     this.#continued.delete(channel);
   }
 
-  #listen(channel: string, since: string | undefined): Subscription {
-    const subscription = this.#group.client.subscribe(channel, since === undefined ? {} : { since });
-    subscription.on('event', (event) => this.give(event));
-    return subscription;
+  #listen(
+    all: Map<string, Subscription>,
+    channel: string,
+    since: string | undefined,
+    id: number | undefined,
+    again: boolean,
+  ): void {
+    const subscription = this.#group.client.subscribe(channel, { since });
+    all.set(channel, subscription);
+    subscription.on('event', (event) => {
+      if (!again || event.type !== 'refused' || event.reason !== SINCE_CONFLICT) return this.give(event, id);
+      // Other tabs are at another position: this one goes on with them, and is told what it may have missed.
+      this.#listen(all, channel, undefined, id, false);
+      const { position } = all.get(channel)!;
+      this.give({ type: 'gap', channel, reason: 'not_recovered', ...(position !== undefined && { position }) }, id);
+    });
   }
 }

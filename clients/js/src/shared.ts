@@ -1,41 +1,29 @@
 /** In a tab: the same client, but its socket is in a SharedWorker, shared with the other tabs. */
 
-import { Emitter, Stream, type Off } from './emitter.js';
-import { realEnvironment } from './environment.js';
+import { Emitter, type Off } from './emitter.js';
+import { realEnvironment, Timer } from './environment.js';
 import type { ClientEvents, ClientState, GatewayClientLike, StateEvent } from './options.js';
-import { browserPresence, type Presence } from './presence.js';
+import { browserPresence } from './presence.js';
+import { EventQueue } from './queue.js';
 import { SharedHub } from './shared-hub.js';
 import { WorkerLink } from './shared-link.js';
 import { holdLock } from './shared-lock.js';
-import { LOST, TAKEN_EVERY } from './shared-messages.js';
-import type { FromTab, FromWorker, Places, Port, SharedSettings } from './shared-messages.js';
-import { Channel, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
-import { askToken, type Token, type TokenReason } from './token.js';
+import { LOST, TAKEN_EVERY, VERSION } from './shared-messages.js';
+import type { FromTab, FromWorker, Port, Positions, SharedSettings } from './shared-messages.js';
+import { findKey, keyOf, tokenOf, type SharedClientOptions } from './shared-options.js';
+import { Channel, subscribe, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
+import type { TokenReason } from './token.js';
 
-export interface SharedClientOptions extends SharedSettings {
-  /**
-   * Gets the worker that runs `@emagine/gateway-client/shared-worker.js`, from the page's own origin; or a port to it. It is
-   * called again when a worker has gone. Where it throws, or brings none that lives, this tab has a socket of its own.
-   */
-  worker: SharedWorker | Port | (() => SharedWorker | Port);
-  /** How long a worker may be silent, where the browser does not say that it has gone. Milliseconds, 20000. */
-  workerTimeoutMs?: number;
-  /** As for GatewayClient. Any tab may be asked for the token. */
-  token: Token;
-  /** Tabs share a socket if this is the same: name the user in it, where tabs may have different ones. The URL. */
-  key?: string;
-  bufferSize?: number;
-  presence?: Presence;
-  /** As for GatewayClient: what the shared client does is told to each tab that has one. */
-  log?: (what: string, detail: object) => void;
-}
+export { BufferOverflow } from './emitter.js';
+export type { SharedClientOptions } from './shared-options.js';
 
-/** How long the app may take for a token, in milliseconds. The worker asks another tab before. */
-const TOKEN_TIMEOUT_MS = 15_000;
 /** So many workers may go, one after the other, before the tab does without. */
 const MAX_LOST = 2;
 /** Unless one has lasted this long. Milliseconds. */
 const LASTING_MS = 60_000;
+/** After so many ends in a row without a connection, `connect` waits a moment: a listener may call it for ever. */
+const MAX_ENDS = 5;
+const PAUSE_MS = 1_000;
 
 export class SharedClient implements GatewayClientLike {
   user: string | undefined;
@@ -46,27 +34,44 @@ export class SharedClient implements GatewayClientLike {
   #lost = 0;
   /** Where this tab has no worker: one of its own. */
   #ownHub: SharedHub | undefined;
+  readonly #queue = new EventQueue();
   readonly #emitter: Emitter<ClientEvents>;
   readonly #channels = new Map<string, Channel>();
-  readonly #streams = new Set<Stream<ChannelEvent>>();
+  /** The channels that the worker was asked for, and the number of the request. */
+  readonly #asked = new Map<string, number>();
+  /** Channels to be asked for again, at a position that the app has set. */
+  readonly #moved = new Set<Channel>();
   readonly #context: SubscriptionContext;
   /** Where the session's own channels are, subscribed or not. */
-  #own: Places = {};
+  #own: Positions = {};
+  #key: string | undefined;
   #state: ClientState = 'idle';
   /** What the worker is told waits until it has been greeted. */
   #isJoined = false;
+  /** The worker has answered this visit's hello: what it says from now on belongs to this visit. */
+  #isWelcome = false;
   #wantsConnection = false;
+  #isFlushing = false;
+  readonly #retry = new Timer(realEnvironment());
+  #ends = 0;
   #taken = 0;
+  #requests = 0;
   #visit = 0;
   #leavePresence: Off | undefined;
   #releaseLock: Off | undefined;
 
   constructor(options: SharedClientOptions) {
     this.#options = options;
-    const onThrown = (error: unknown) => console.error(error);
-    this.#emitter = new Emitter<ClientEvents>(onThrown);
-    const onWanted = (channel: Channel, since?: string) => this.#onWanted(channel, since);
-    this.#context = { bufferSize: options.bufferSize ?? 10_000, onThrown, onWanted };
+    const onThrown = (error: unknown) => this.#onError('listener', error);
+    this.#emitter = new Emitter((error, type) => (type === 'error' ? console.error(error) : onThrown(error)));
+    this.#context = {
+      bufferSize: options.bufferSize ?? 10_000,
+      onThrown,
+      onWanted: (channel, isMoved) => this.#onWanted(channel, isMoved),
+      onEvent: (event) => this.#emitter.tell(event),
+      soon: (task) => queueMicrotask(() => this.#queue.push(task)),
+      later: (task) => void setTimeout(() => this.#queue.push(task), 0),
+    };
   }
 
   get state(): ClientState {
@@ -74,39 +79,54 @@ export class SharedClient implements GatewayClientLike {
   }
 
   connect(): void {
-    if (this.#wantsConnection && this.#state !== 'closed') return;
-    const isNew = !this.#wantsConnection;
-    this.#wantsConnection = true;
-    if (!isNew) return this.#post({ type: 'connect' });
-    const leaveAwake = (this.#options.presence ?? browserPresence)((why) => this.wake(why));
-    const onHide = () => this.#leave();
-    const scope = globalThis as { addEventListener?: Function; removeEventListener?: Function };
-    scope.addEventListener?.('pagehide', onHide);
-    this.#leavePresence = () => {
-      leaveAwake();
-      scope.removeEventListener?.('pagehide', onHide);
-    };
-    void this.#join();
+    this.#queue.run(() => {
+      if ((this.#wantsConnection && this.#state !== 'closed') || this.#retry.isSet) return;
+      if (this.#ends > MAX_ENDS) {
+        this.#ends = 0;
+        return this.#retry.set(PAUSE_MS, () => this.connect());
+      }
+      this.#onState({ state: 'connecting', attempts: 0 });
+      if (this.#wantsConnection) return void this.#comeAgain();
+      this.#wantsConnection = true;
+      const leaveAwake = (this.#options.presence ?? browserPresence)(
+        (why) => this.wake(why),
+        () => {},
+      );
+      const onHide = () => this.#leave();
+      const scope = globalThis as { addEventListener?: Function; removeEventListener?: Function };
+      scope.addEventListener?.('pagehide', onHide);
+      this.#leavePresence = () => {
+        leaveAwake();
+        scope.removeEventListener?.('pagehide', onHide);
+      };
+      void this.#join();
+    });
   }
 
   /** Leaves the shared socket to the other tabs. The last one to leave closes it. */
   close(): void {
-    this.#wantsConnection = false;
-    this.#own = {};
-    this.#leavePresence?.();
-    this.#leavePresence = undefined;
-    this.#leave();
-    // A worker that was given, and not got by a function, may be needed again.
-    if (typeof this.#options.worker === 'function' || this.#ownHub) this.#unlink();
-    this.#channels.forEach((channel) => channel.subscriptions.forEach((subscription) => subscription.unsubscribe()));
-    this.#streams.forEach((stream) => stream.finish());
-    this.#onState({ state: 'closed', attempts: 0, reason: 'closed by the app' });
+    this.#queue.run(() => {
+      this.#retry.clear();
+      this.#wantsConnection = false;
+      this.#own = {};
+      this.#leavePresence?.();
+      this.#leavePresence = undefined;
+      this.#leave();
+      // A worker that was given, and not got by a function, may be needed again.
+      if (typeof this.#options.worker === 'function' || this.#ownHub) this.#unlink();
+      this.#channels.forEach((channel) => channel.subscriptions.forEach((subscription) => subscription.unsubscribe()));
+      this.#channels.clear();
+      this.#emitter.finish();
+      this.#onState({ state: 'closed', attempts: 0, reason: 'closed by the app' });
+    });
   }
 
-  subscribe(name: string, { since }: { since?: string } = {}): Subscription {
-    let channel = this.#channels.get(name);
-    if (!channel) this.#channels.set(name, (channel = new Channel(name, this.#context)));
-    return channel.subscribe(since);
+  subscribe(name: string, options?: { since?: string | null | undefined }): Subscription {
+    return subscribe(name, options, this.#context, () => {
+      let channel = this.#channels.get(name);
+      if (!channel) this.#channels.set(name, (channel = new Channel(name, this.#context)));
+      return channel;
+    });
   }
 
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off {
@@ -114,38 +134,75 @@ export class SharedClient implements GatewayClientLike {
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    const stream: Stream<ChannelEvent> = new Stream(this.#context.bufferSize, () => this.#streams.delete(stream));
-    this.#streams.add(stream);
-    return stream;
+    return this.#emitter.stream(this.#context.bufferSize);
+  }
+
+  /** Looks at the connection at once. */
+  wake(why = 'app'): void {
+    // Back from the browser's cache of pages: the worker has forgotten this tab.
+    if (this.#isJoined) this.#post({ type: 'wake', why });
+    else if (this.#wantsConnection && why === 'pageshow') void this.#join();
+  }
+
+  /** Any tab may be asked for the new token. */
+  refresh(): void {
+    this.#post({ type: 'refresh' });
   }
 
   /** Greets the worker and asks for everything again, each channel from where it is here. */
   async #join(again = false): Promise<void> {
     const visit = ++this.#visit;
-    const { url, backoff, connectTimeoutMs, heartbeatTimeoutMs, key = url, log } = this.#options;
+    this.#releaseLock?.();
+    this.#releaseLock = undefined;
+    const [lock, key] = await Promise.all([holdLock('tab'), findKey(this.#options)]);
+    if (visit !== this.#visit) return lock?.release();
+    this.#releaseLock = lock?.release;
+    this.#queue.run(() => this.#greet(key, lock?.name, again));
+  }
+
+  #greet(key: string, lock: string | undefined, again: boolean): void {
+    const { url, backoff, connectTimeoutMs, heartbeatTimeoutMs, log } = this.#options;
     const settings: SharedSettings = {
       url,
       ...(backoff && { backoff }),
       ...(connectTimeoutMs !== undefined && { connectTimeoutMs }),
       ...(heartbeatTimeoutMs !== undefined && { heartbeatTimeoutMs }),
     };
-    this.#releaseLock?.();
-    const lock = await holdLock('tab');
-    if (visit !== this.#visit) return lock?.release();
-    this.#releaseLock = lock?.release;
+    if (this.#key !== undefined && this.#key !== key) this.#forgetUser();
+    this.#key = key;
     this.#link ??= this.#connectWorker();
     this.#isJoined = true;
+    this.#isWelcome = false;
     this.#taken = 0;
-    this.#post({ type: 'hello', key, settings, lock: lock?.name, own: this.#own, again, logs: log !== undefined });
+    const [version, visit, own, logs] = [VERSION, this.#visit, this.#own, log !== undefined];
+    this.#post({ type: 'hello', version, visit, key, settings, lock, own, again, logs });
     this.#link.watch();
-    this.#channels.forEach(({ name, cursor }) => this.#post({ type: 'subscribe', channel: name, since: cursor }));
+    this.#asked.clear();
+    this.#moved.clear();
+    this.#channels.forEach((channel) => channel.isWanted && this.#ask(channel, !!channel.cursor));
     this.#post({ type: 'connect' });
+  }
+
+  /** Connects again what has ended, which may be another user's by now. */
+  async #comeAgain(): Promise<void> {
+    const visit = this.#visit;
+    const key = await findKey(this.#options);
+    if (visit !== this.#visit) return;
+    if (key === this.#key) return this.#post({ type: 'connect' });
+    this.#leave();
+    void this.#join();
+  }
+
+  /** No position of the last user is sent for the next one. */
+  #forgetUser(): void {
+    this.#own = {};
+    this.#channels.forEach((channel) => channel.forget());
   }
 
   #leave(): void {
     this.#visit++;
     this.#post({ type: 'bye' });
-    this.#isJoined = false;
+    this.#isJoined = this.#isWelcome = false;
     this.#link?.rest();
     this.#releaseLock?.();
     this.#releaseLock = undefined;
@@ -160,8 +217,8 @@ export class SharedClient implements GatewayClientLike {
     this.#linkedAt = Date.now();
     return new WorkerLink(this.#findWorker(), {
       timeoutMs: this.#options.workerTimeoutMs ?? 20_000,
-      onMessage: (message) => this.#onMessage(message),
-      onLost: () => this.#onLost(),
+      onMessage: (message) => this.#queue.push(() => this.#onMessage(message)),
+      onLost: () => this.#queue.run(() => this.#onLost()),
     });
   }
 
@@ -171,7 +228,7 @@ export class SharedClient implements GatewayClientLike {
       if (typeof worker !== 'function' && this.#lost === 0) return worker;
       if (typeof worker === 'function' && this.#lost < MAX_LOST) return worker();
     } catch (error) {
-      this.#emitter.emit('error', { where: 'worker', error });
+      this.#onError('worker', error);
     }
     const { port1, port2 } = new MessageChannel();
     this.#ownHub ??= new SharedHub();
@@ -184,54 +241,82 @@ export class SharedClient implements GatewayClientLike {
     if (Date.now() - this.#linkedAt > LASTING_MS) this.#lost = 0;
     this.#lost++;
     this.#link = undefined;
-    this.#isJoined = false;
+    this.#isJoined = this.#isWelcome = false;
     if (!this.#wantsConnection) return;
     this.#log('lost', { reason: LOST, lost: this.#lost });
     this.#onState({ state: 'waiting', attempts: this.#lost, reason: LOST, retryInMs: 0 });
-    if (this.#wantsConnection) void this.#join(true);
+    void this.#join(true);
   }
 
-  /** Looks at the connection at once. */
-  wake(why = 'app'): void {
-    // Back from the browser's cache of pages: the worker has forgotten this tab.
-    if (this.#isJoined) this.#post({ type: 'wake', why });
-    else if (this.#wantsConnection && why === 'pageshow') void this.#join();
+  /** What it says may mean something else: this tab does without it. */
+  #onOtherVersion(version: string | undefined): void {
+    this.#onError('worker', new Error(`the worker is of version ${version}, this page of ${VERSION}`));
+    this.#leave();
+    this.#unlink();
+    this.#lost = MAX_LOST;
+    void this.#join();
   }
 
-  #onWanted(channel: Channel, since: string | undefined): void {
-    const { name } = channel;
-    if (!channel.isWanted) {
-      this.#channels.delete(name);
-      return this.#post({ type: 'unsubscribe', channel: name });
-    }
-    channel.cursor = since ?? channel.cursor;
-    this.#post({ type: 'subscribe', channel: name, since: channel.cursor });
+  #onWanted(channel: Channel, isMoved: boolean): void {
+    if (isMoved) this.#moved.add(channel);
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    this.#context.soon(() => this.#flush());
+  }
+
+  /** Once for all that the app does in one go: what is taken up again at once is not left. */
+  #flush(): void {
+    this.#isFlushing = false;
+    this.#channels.forEach((channel, name) => {
+      const isLeft = !channel.isWanted || this.#moved.delete(channel);
+      if (isLeft && this.#asked.delete(name)) this.#post({ type: 'unsubscribe', channel: name });
+      if (!channel.isWanted) this.#channels.delete(name);
+      else if (!this.#asked.has(name)) this.#ask(channel, false);
+    });
+  }
+
+  #ask(channel: Channel, again: boolean): void {
+    if (!this.#isJoined) return;
+    const id = ++this.#requests;
+    this.#asked.set(channel.name, id);
+    channel.standing = undefined;
+    this.#post({ type: 'subscribe', channel: channel.name, since: channel.cursor || undefined, id, again });
   }
 
   #onMessage(message: FromWorker): void {
+    if (message.type === 'version') return this.#onOtherVersion(message.version);
+    if (message.type === 'welcome') return this.#onWelcome(message);
+    if (!this.#isWelcome) return;
     switch (message.type) {
-      case 'welcome':
-        this.latencyMs = message.latencyMs;
-        this.#onUser(message.user);
-        this.#own = { ...message.own, ...this.#own };
-        return this.#onState(message.state);
       case 'state':
         this.#onUser(message.user);
         return this.#onState(message.event);
       case 'error':
-        return this.#emitter.emit('error', { where: message.event.where, error: new Error(message.event.message) });
+        return this.#onError(message.event.where, new Error(message.event.message));
       case 'latency':
-        return this.#emitter.emit('latency', (this.latencyMs = message.latencyMs));
+        this.latencyMs = message.latencyMs;
+        return this.#queue.push(() => this.#emitter.emit('latency', message.latencyMs));
       case 'log':
         return this.#log(message.what, message.detail);
       case 'token':
         return void this.#onToken(message.request, message.reason);
       case 'overflow':
-        this.#isJoined = false;
+        this.#isJoined = this.#isWelcome = false;
         return void this.#join();
       case 'channel':
-        return this.#onChannel(message.event);
+        return this.#onChannel(message.event, message.id);
     }
+  }
+
+  #onWelcome(message: Extract<FromWorker, { type: 'welcome' }>): void {
+    if (message.version !== VERSION) return this.#onOtherVersion(message.version);
+    if (message.visit !== this.#visit || !this.#isJoined) return;
+    this.#isWelcome = true;
+    this.latencyMs = message.latencyMs;
+    this.#onUser(message.user);
+    this.#own = { ...message.own, ...this.#own };
+    // It has been asked to connect already.
+    if (message.state.state !== 'idle') this.#onState(message.state);
   }
 
   /** A worker that has not connected yet knows none. */
@@ -242,35 +327,57 @@ export class SharedClient implements GatewayClientLike {
 
   #onState(event: StateEvent): void {
     this.#state = event.state;
-    if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.state = 'pending'));
-    this.#emitter.emit('state', event);
+    if (event.state === 'connected') this.#ends = 0;
+    if (event.state === 'closed') this.#ends++;
+    if (event.state !== 'connected') this.#channels.forEach((channel) => (channel.standing = undefined));
+    this.#queue.push(() => this.#emitter.emit('state', event));
   }
 
   /** The rule of the cursor, as in Channels: it moves when the app has been told. */
-  #onChannel(event: ChannelEvent): void {
+  #onChannel(event: ChannelEvent, id: number | undefined): void {
     if (++this.#taken % TAKEN_EVERY === 0) this.#post({ type: 'taken', count: TAKEN_EVERY });
+    const isOwn = [`user:${this.user}`, 'all'].includes(event.channel);
+    // It was on its way to a subscription that the app has left.
+    if (!isOwn && id !== undefined && id !== this.#asked.get(event.channel)) return;
+    const visit = this.#visit;
     const channel = this.#channels.get(event.channel);
     // Own channels are continued without having been asked for; somebody else's, after another login, are not.
     if (!channel && event.type === 'refused') return;
-    if (channel && (event.type === 'subscribed' || event.type === 'recovering')) channel.state = event.type;
-    if (channel && event.type === 'refused') [channel.state, channel.refusal] = ['refused', event.reason];
-    channel?.emit(event);
-    this.#emitter.emit(event.type, event as never);
-    this.#emitter.emit('event', event);
-    this.#streams.forEach((stream) => stream.push(event));
-    if (!('position' in event) || !event.position || event.type === 'recovered') return;
-    const isOwn = [`user:${this.user}`, 'all'].includes(event.channel);
-    if (isOwn && (event.type !== 'subscribed' || !this.#own[event.channel])) this.#own[event.channel] = event.position;
-    if (channel && (event.type !== 'subscribed' || channel.cursor === undefined)) channel.cursor = event.position;
+    const position = 'position' in event && event.type !== 'recovered' ? event.position : undefined;
+    const isBegin = event.type === 'subscribed';
+    const isLost = isBegin && channel?.cursor === '';
+    if (channel && isBegin) {
+      channel.cursor ??= position;
+      channel.isGiven = false;
+    }
+    if (channel) channel.give(event, isBegin ? undefined : position);
+    else this.#emitter.tell(event);
+    if (visit !== this.#visit) return;
+    if (isOwn && position && (!isBegin || !this.#own[event.channel])) this.#own[event.channel] = position;
+    if (isLost) this.#onChannel({ type: 'gap', channel: event.channel, reason: 'not_recovered', position: position! }, id);
   }
 
   async #onToken(request: number, reason: TokenReason): Promise<void> {
+    const answer: Extract<FromTab, { type: 'token' }> = { type: 'token', request, token: null };
+    let isOther = false;
     try {
-      const token = await askToken(this.#options.token, reason, TOKEN_TIMEOUT_MS, realEnvironment());
-      this.#post({ type: 'token', request, token });
+      answer.token = await tokenOf(this.#options, reason);
+      isOther = !this.#options.key && !!answer.token && this.#key !== keyOf(this.#options, answer.token);
     } catch (error) {
-      this.#post({ type: 'token', request, token: null, failed: String(error) });
+      answer.failed = String(error);
     }
+    // Another user has logged in here: the tabs of the one before keep their socket.
+    if (isOther) Object.assign(answer, { token: null, failed: 'another user has logged in' });
+    this.#post(answer);
+    if (!isOther || !this.#isJoined) return;
+    this.#leave();
+    void this.#join();
+  }
+
+  #onError(where: string, error: unknown): void {
+    this.#queue.push(() => {
+      if (!this.#emitter.emit('error', { where, error }) && where === 'listener') console.error(error);
+    });
   }
 
   #log(what: string, detail: object): void {

@@ -1,10 +1,10 @@
 /** A channel as the app sees it: what it hears, and where it is. */
 
-import { Emitter, Stream, type Off } from './emitter.js';
+import { Emitter, type Off } from './emitter.js';
 
 /** What can happen on a channel, in the order in which it happens. */
 export type ChannelEvent =
-  /** A message. A durable one has a position: the place to continue behind it. */
+  /** A message. A durable one has a position: `since` continues behind it. */
   | { type: 'message'; channel: string; message: any; position?: string }
   /** The gateway cannot read the history at this moment. The channel is silent until `subscribed`; nothing is lost. */
   | { type: 'recovering'; channel: string }
@@ -17,7 +17,10 @@ export type ChannelEvent =
    * The reason is the gateway's, or `not_recovered` (too much was missed, or the history is gone).
    */
   | { type: 'gap'; channel: string; reason: string; position?: string }
-  /** The gateway does not (or no longer) allow this channel. It is asked for again with the next connection. */
+  /**
+   * The channel is not (or no longer) allowed, or cannot be asked for. The reason is the gateway's, or one of this
+   * library: `bad_channel`, `bad_since`, or `since_conflict` (others are on the channel, at another position).
+   */
   | { type: 'refused'; channel: string; reason: string };
 
 /** The event of one type. */
@@ -37,17 +40,50 @@ export interface SubscriptionContext {
   /** How many events may wait for `for await`. */
   bufferSize: number;
   onThrown(error: unknown): void;
-  /** A channel has its first subscription, or has lost its last one. */
-  onWanted(channel: Channel, since?: string): void;
+  /** Something on any channel. */
+  onEvent(event: ChannelEvent): void;
+  /** A channel has its first subscription, has lost its last one, or was given another position to continue from. */
+  onWanted(channel: Channel, isMoved: boolean): void;
+  /** Runs a task in a later turn of the event loop, so that the app can listen first. */
+  later(task: () => void): void;
+  /** Runs a task after this turn, in the client's order of events. */
+  soon(task: () => void): void;
 }
+
+/** The reason of a subscription that wants another position than those that are on its channel. */
+export const SINCE_CONFLICT = 'since_conflict';
+
+/** Why the gateway cannot be asked for this, if it cannot. One bad request would end the session for all channels. */
+function problemOf(name: unknown, since: unknown): string | undefined {
+  if (typeof name !== 'string' || !/^[!-z|~]{1,255}$/.test(name)) return 'bad_channel';
+  return since === undefined || (typeof since === 'string' && since.length < 256) ? undefined : 'bad_since';
+}
+
+type StandingEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused'>;
+
+const isStanding = (event: ChannelEvent): event is StandingEvent =>
+  ['subscribed', 'recovering', 'refused'].includes(event.type);
+
+/** What the gateway knows of a channel. At most one request for each channel is on its way. */
+export type Wire = 'off' | 'subscribing' | 'recovering' | 'on' | 'unsubscribing' | 'refused';
 
 /** One channel of a client, with all the subscriptions that share it. */
 export class Channel {
-  /** The place behind the last thing that was given to the app; where to continue. */
+  /** The position behind the last event that was given to the app; where to continue. Empty: it was, and is lost. */
   cursor: string | undefined;
-  state: SubscriptionState = 'pending';
-  /** Why it is refused, where it is. */
-  refusal = '';
+  /** The position of the message that the app is being given at this moment. */
+  giving: string | undefined;
+  /** How often the app has set the cursor. What was on its way before does not move it. */
+  moves = 0;
+  /** The app has set the cursor since the last session began. */
+  isGiven = false;
+  /** The latest event that says how the channel stands; none while it is not subscribed, or not answered. */
+  standing: StandingEvent | undefined;
+  wire: Wire = 'off';
+  /** The session is on it by itself, and cannot leave it. */
+  isOwn = false;
+  /** What the gateway sends does not continue what the app has: it has to be left and asked for again. */
+  isStale = false;
   readonly subscriptions = new Set<Subscription>();
 
   constructor(
@@ -59,44 +95,80 @@ export class Channel {
     return this.subscriptions.size > 0;
   }
 
-  emit(event: ChannelEvent): void {
+  get state(): SubscriptionState {
+    return this.standing?.type ?? 'pending';
+  }
+
+  /** Why it is refused, where it is. */
+  get refusal(): string | undefined {
+    return this.standing?.type === 'refused' ? this.standing.reason : undefined;
+  }
+
+  /** Gives an event to the app. Then the cursor moves to `position`, unless a listener has set it. */
+  give(event: ChannelEvent, position?: string): void {
+    const { moves } = this;
+    this.giving = position;
+    if (isStanding(event)) this.standing = event;
     for (const subscription of [...this.subscriptions]) subscription.deliver(event);
+    this.context.onEvent(event);
+    this.giving = undefined;
+    if (position && moves === this.moves) this.cursor = position;
+  }
+
+  /** The position was another user's. A gap is told where the channel goes on. */
+  forget(): void {
+    if (this.cursor === undefined || this.isGiven) return;
+    this.cursor = '';
+    this.moves++;
   }
 
   /** Another part of the app wants this channel. */
   subscribe(since: string | undefined): Subscription {
     const isFirst = !this.isWanted;
+    const isMoved = since !== undefined && since !== (this.giving ?? this.cursor);
+    // Others continue from the cursor: it is theirs.
+    if (isMoved && this.cursor && (this.isOwn || !isFirst)) return new Subscription(this, SINCE_CONFLICT);
     const subscription = new Subscription(this);
-    if (isFirst) this.context.onWanted(this, since);
-    // Whoever comes later, or to one of the session's own channels, hears it from here on.
-    const [at, isMissing] = [this.cursor, since !== undefined && since !== this.cursor];
-    const isOn = this.state === 'subscribed' && at !== undefined;
-    const isRecovering = this.state === 'recovering';
-    // Not at once: nobody can listen to it yet.
-    void Promise.resolve().then(() => {
-      const channel = this.name;
-      if (isOn) subscription.deliver({ type: 'subscribed', channel, position: at });
-      if (isRecovering) subscription.deliver({ type: 'recovering', channel });
-      if (this.state === 'refused') subscription.deliver({ type: 'refused', channel, reason: this.refusal });
-      if (isMissing)
-        subscription.deliver({ type: 'gap', channel, reason: 'not_recovered', ...(at ? { position: at } : {}) });
-    });
+    this.subscriptions.add(subscription);
+    if (isMoved) {
+      this.cursor = since;
+      this.moves++;
+      this.isGiven = true;
+    }
+    if (isFirst || isMoved) this.context.onWanted(this, isMoved);
+    this.context.soon(() => subscription.greet());
     return subscription;
   }
+}
+
+/** Subscribes to a channel, or refuses this request alone where the gateway cannot be asked for it. */
+export function subscribe(
+  name: string,
+  options: { since?: string | null | undefined } | null | undefined,
+  context: SubscriptionContext,
+  find: (name: string) => Channel,
+): Subscription {
+  const since = options?.since ?? undefined;
+  const problem = problemOf(name, since);
+  return problem ? new Subscription(new Channel(String(name), context), problem) : find(name).subscribe(since);
 }
 
 /** One part of the app that listens to a channel. The channel is left when the last one is closed. */
 export class Subscription implements AsyncIterable<ChannelEvent> {
   readonly #owner: Channel;
+  /** Why this subscription alone is refused, if it is. */
+  readonly #refusal: string | undefined;
   readonly #emitter: Emitter<ChannelEvents>;
-  readonly #streams = new Set<Stream<ChannelEvent>>();
   #isClosed = false;
+  #isGreeted = false;
 
   /** @internal */
-  constructor(owner: Channel) {
+  constructor(owner: Channel, refusal?: string) {
     this.#owner = owner;
-    this.#emitter = new Emitter(owner.context.onThrown);
-    owner.subscriptions.add(this);
+    this.#refusal = refusal;
+    const { context } = owner;
+    this.#emitter = new Emitter((error) => context.onThrown(error));
+    if (refusal) context.later(() => this.#refuse(refusal));
   }
 
   /** The channel's name. */
@@ -105,12 +177,12 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
   }
 
   get state(): SubscriptionState {
-    return this.#isClosed ? 'closed' : this.#owner.state;
+    return this.#isClosed ? 'closed' : this.#refusal ? 'refused' : this.#owner.state;
   }
 
-  /** The place behind the last durable message that was given to the app: what `since` takes later. */
+  /** The position behind the last durable message that was given to the app: what `since` takes later. */
   get position(): string | undefined {
-    return this.#owner.cursor;
+    return (!this.#refusal && this.#owner.cursor) || undefined;
   }
 
   /** Calls back for each event of a type, or for `event`: all of them. Returns what takes the listener away. */
@@ -120,29 +192,47 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
 
   /**
    * All events from now on, in order. It ends when the subscription is closed, and with BufferOverflow when the loop
-   * falls too far behind: subscribe again with the `since` of the last message that you had.
+   * falls too far behind: unsubscribe, and subscribe again with the position of the last message that you had.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
-    const stream: Stream<ChannelEvent> = new Stream(this.#owner.context.bufferSize, () => this.#streams.delete(stream));
+    const stream = this.#emitter.stream(this.#owner.context.bufferSize);
     if (this.#isClosed) stream.finish();
-    else this.#streams.add(stream);
     return stream;
   }
 
-  /** Hears nothing any more. */
+  /** Stops listening. An event that is being delivered still reaches every listener. */
   unsubscribe(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#owner.subscriptions.delete(this);
-    this.#streams.forEach((stream) => stream.finish());
-    if (!this.#owner.isWanted) this.#owner.context.onWanted(this.#owner);
+    this.#emitter.finish();
+    if (!this.#refusal && !this.#owner.isWanted) this.#owner.context.onWanted(this.#owner, false);
   }
 
   /** @internal */
   deliver(event: ChannelEvent): void {
+    if (!isStanding(event)) this.greet();
+    this.#isGreeted = true;
+    this.#emit(event);
+  }
+
+  /** @internal Tells a subscription that came later how the channel stands, once and before anything else. */
+  greet(): void {
+    const { standing, cursor, context } = this.#owner;
+    if (this.#isGreeted) return;
+    this.#isGreeted = true;
+    if (standing?.type === 'refused') context.later(() => this.#emit(standing));
+    else if (standing) this.#emit(standing.type === 'subscribed' ? { ...standing, position: cursor! } : standing);
+  }
+
+  #refuse(reason: string): void {
     if (this.#isClosed) return;
-    this.#emitter.emit(event.type, event as never);
-    this.#emitter.emit('event', event);
-    this.#streams.forEach((stream) => stream.push(event));
+    const event: StandingEvent & { type: 'refused' } = { type: 'refused', channel: this.channel, reason };
+    this.#emit(event);
+    if (reason !== SINCE_CONFLICT) this.#owner.context.onEvent(event);
+  }
+
+  #emit(event: ChannelEvent): void {
+    if (!this.#isClosed) this.#emitter.tell(event);
   }
 }

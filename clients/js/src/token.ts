@@ -8,22 +8,44 @@ export type TokenReason = 'connect' | 'refresh' | 'expired' | 'refused';
 /** A token, or what gets one. `null` means that there is none: the user is logged out. */
 export type Token = string | ((reason: TokenReason) => string | null | Promise<string | null>);
 
-/** Asks for a token within a time. Rejects when that has passed, or with what the function threw. */
+/**
+ * Asks for a token within a time, if `isCurrent`. Rejects when the time has passed, with what the function threw, or
+ * when it brought what is no token. `timer` measures the time.
+ */
 export function askToken(
   token: Token,
   reason: TokenReason,
   timeoutMs: number,
-  environment: Environment,
+  timer: Timer,
+  isCurrent: () => boolean = () => true,
 ): Promise<string | null> {
   if (typeof token === 'string') return Promise.resolve(token);
   return new Promise((resolve, reject) => {
-    const timer = new Timer(environment);
-    timer.set(timeoutMs, () => reject(new Error('the token function took too long')));
+    timer.set(timeoutMs, () => reject(new Error('token timed out')));
     Promise.resolve()
-      .then(() => token(reason))
+      .then(() => (isCurrent() ? token(reason) : null))
+      .then(checked)
       .then(resolve, reject)
       .finally(() => timer.clear());
   });
+}
+
+/** A token, or `null` where there is none. */
+function checked(answer: unknown): string | null {
+  // The error does not say what it is: it may be a secret.
+  if ((answer ?? null) !== null && typeof answer !== 'string') throw new TypeError('token is no string');
+  return (answer as string | undefined) ?? null;
+}
+
+/** The user that a token names: a JWT's `sub`, what E-Magine's login tokens have signed, or the token itself. */
+export function userOf(token: string): string {
+  const parts = token.split('.');
+  if (parts.length < 3 || parts.at(-1)!.length < 20) return token;
+  try {
+    return String(JSON.parse(atob(parts[1]!.replace(/-/g, '+').replace(/_/g, '/'))).sub ?? token);
+  } catch {
+    return parts.slice(0, -2).join('.');
+  }
 }
 
 /** A token is asked for again no sooner than this, in milliseconds. */
@@ -34,7 +56,8 @@ export class Refresh {
   readonly #environment: Environment;
   readonly #renew: () => void;
   readonly #timer: Timer;
-  #expiresAt = 0;
+  #expiresAt: number | undefined;
+  #renewedAt = -Infinity;
 
   constructor(environment: Environment, renew: () => void) {
     this.#environment = environment;
@@ -44,6 +67,7 @@ export class Refresh {
 
   /** The session's token is good for so long: renews it when a fifth to a tenth of that is left. */
   onExpiry(expiresInMs: number | undefined): void {
+    this.#expiresAt = undefined;
     this.#timer.clear();
     if (expiresInMs === undefined) return;
     this.#expiresAt = this.#environment.now() + expiresInMs;
@@ -52,7 +76,12 @@ export class Refresh {
 
   /** It was not renewed: tries again while there is time. */
   onFailed(): void {
-    this.#in((this.#expiresAt - this.#environment.now()) / 3);
+    if (this.#expiresAt !== undefined) this.#in((this.#expiresAt - this.#environment.now()) / 3);
+  }
+
+  /** Renews it at once, or as soon as a token may be asked for again. */
+  now(): void {
+    this.#in(0);
   }
 
   stop(): void {
@@ -60,6 +89,10 @@ export class Refresh {
   }
 
   #in(delayMs: number): void {
-    this.#timer.set(Math.max(delayMs, SOONEST_MS), this.#renew);
+    const { now } = this.#environment;
+    this.#timer.set(Math.max(delayMs, this.#renewedAt + SOONEST_MS - now()), () => {
+      this.#renewedAt = now();
+      this.#renew();
+    });
   }
 }

@@ -227,15 +227,20 @@ describe('subscriptions', () => {
     assert.deepEqual(world.socket.ops(4), [{ op: 4, channel: ROOM, since: '4-4' }]);
   });
 
-  it('with a place of their own on a channel that others share are told of the gap', async () => {
-    const { world } = await inRoom();
-    const heard = [];
-    world.client.subscribe(ROOM, { since: '4-4' }).on('event', (event) => heard.push(event));
+  it('at another position than the others on the channel are refused, alone', async () => {
+    const { world, room, heard } = await inRoom();
+    const before = heard.length;
+    const other = world.client.subscribe(ROOM, { since: '4-4' });
+    const told = [];
+    other.on('event', (event) => told.push(event));
+    await world.clock.pass(0);
+    assert.deepEqual(told, [{ type: 'refused', channel: ROOM, reason: 'since_conflict' }]);
+    assert.deepEqual([other.state, other.position, room.state], ['refused', undefined, 'subscribed']);
+    world.socket.receive(message(ROOM, 1, '5-1'));
+    assert.deepEqual([told.length, heard.length], [1, before + 1]);
+    room.unsubscribe();
     await settled();
-    assert.deepEqual(
-      heard.map(({ type }) => type),
-      ['subscribed', 'gap'],
-    );
+    assert.equal(world.socket.ops(5).length, 1, 'a refused one does not keep the channel');
   });
 
   it('that are left before they are answered cause no confusion', async () => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { it } from 'node:test';
@@ -172,6 +173,25 @@ it('ends with a token that is refused', async (test) => {
   client.connect();
   const closed = await reaches(client, 'closed');
   assert.equal(closed.code, 4003);
+});
+
+it('says why it cannot connect', async (test) => {
+  const server = createServer((request, response) => response.writeHead(503).end());
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `ws://127.0.0.1:${server.address().port}/`;
+  const failsWith = async (cause) => {
+    const client = connect(test, { url });
+    const errors = [];
+    client.on('error', ({ where, error }) => errors.push([where, error.message]));
+    client.connect();
+    const { reason } = await reaches(client, 'waiting');
+    assert.match(reason, cause);
+    assert.deepEqual(errors[0], ['socket', reason]);
+    client.close();
+  };
+  await failsWith(/503/);
+  await new Promise((resolve) => server.close(resolve));
+  await failsWith(/ECONNREFUSED/);
 });
 
 it('knows how far away the gateway is, and asks for channels in between', async (test) => {

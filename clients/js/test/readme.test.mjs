@@ -16,6 +16,7 @@ declare const url: string;
 declare const userId: string;
 declare const getToken: () => Promise<string>;
 declare const reload: () => void;
+declare const save: (message: unknown) => Promise<void>;
 declare const client: import('@emagine/gateway-client').GatewayClient;
 declare module 'react-native' {
   export const AppState: { addEventListener(type: 'change', listener: (state: string) => void): { remove(): void } };

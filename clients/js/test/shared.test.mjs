@@ -102,6 +102,7 @@ describe('tabs that share a socket', () => {
   it('are asked for the token, and the next one where one fails', async (test) => {
     const { open, accept } = startWorker(test);
     const { tab } = open({
+      key: 'user 42',
       token: () => {
         throw new Error('logged out here');
       },
@@ -110,7 +111,7 @@ describe('tabs that share a socket', () => {
     tab.on('error', (event) => errors.push(event));
     tab.connect();
     await eventually('the failure is told', () => errors.some(({ where }) => where === 'token'));
-    open({ token: async () => 'from the other tab' }).tab.connect();
+    open({ key: 'user 42', token: async () => 'from the other tab' }).tab.connect();
     const { identify } = await accept(1);
     assert.equal(identify.token, 'from the other tab');
   });

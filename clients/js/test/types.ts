@@ -22,10 +22,15 @@ export async function loop(): Promise<void> {
 
 export function Component() {
   const { messages, gap, state } = useChannel(client, 'room:7', { onEvent: (event: ChannelEvent) => event.type });
-  return [useGatewayState(client), messages.length, gap?.reason, state];
+  return [useGatewayState(client), messages.map(({ key }) => key.toFixed()), gap?.reason, state];
 }
 
 new SharedClient({ worker: new SharedWorker('/worker.js'), url: 'wss://gateway.example.com/', token: () => null });
+
+new SharedClient({ worker: () => new SharedWorker('/worker.js'), url: 'wss://g/', token: () => null, key: () => 'user 42' });
+client.subscribe('room:8', { since: null }).on('refused', ({ reason }) => console.log(reason.length));
+client.refresh();
+new GatewayClient({ url: 'wss://g/', token: 't', presence: (wake, rest) => (wake('seen'), rest('put away'), () => {}) });
 
 // @ts-expect-error there is no such event
 client.on('messages', () => {});

@@ -14,8 +14,9 @@ const MACOS = '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome';
 export const executablePath = [process.env.CHROMIUM, ...PLACES, MACOS].find((path) => path && existsSync(path));
 
 /** Starts Chromium, which ends with the test. */
-export async function startBrowser(test) {
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+export async function startBrowser(test, options = {}) {
+  const args = ['--no-sandbox', '--disable-dev-shm-usage'];
+  const browser = await chromium.launch({ executablePath, args, ...options });
   test.after(() => browser.close());
   return browser;
 }
@@ -28,22 +29,29 @@ function takeOrders() {
   };
 }
 
-/** Serves an empty page, the bundles that the package ships, and a page with React. Returns its origin. */
-export async function startPages(test) {
+/**
+ * Serves an empty page, the bundles that the package ships, and pages with React. Returns its origin. `reports` takes what
+ * pages post to `/report`, and `rendered` is the page that React hydrates.
+ */
+export async function startPages(test, { reports = [], rendered = '' } = {}) {
   const { outputFiles } = await build({
     absWorkingDir: root,
-    entryPoints: ['test/pages/react.tsx'],
+    entryPoints: ['test/pages/react.tsx', 'test/pages/hydrate.mjs'],
+    outdir: 'pages',
     bundle: true,
     write: false,
     jsx: 'automatic',
     format: 'iife',
     define: { 'process.env.NODE_ENV': '"development"' },
   });
+  const script = (name) => outputFiles.find(({ path }) => path.endsWith(`/${name}.js`)).text;
   const worker = readFileSync(join(root, 'dist/bundle/shared-worker.js'), 'utf8');
   const pages = {
     '/': ['text/html', '<!doctype html><title>test</title><div id="root"></div>'],
     '/react.html': ['text/html', '<!doctype html><div id="root"></div><script src="/react.js"></script>'],
-    '/react.js': ['text/javascript', outputFiles[0].text],
+    '/react.js': ['text/javascript', script('react')],
+    '/hydrate.html': ['text/html', `<!doctype html><div id="root">${rendered}</div><script src="/hydrate.js"></script>`],
+    '/hydrate.js': ['text/javascript', script('hydrate')],
     '/gateway-client.js': ['text/javascript', readFileSync(join(root, 'dist/bundle/gateway-client.js'))],
     '/shared-worker.js': ['text/javascript', worker],
     '/orderly-worker.js': ['text/javascript', `${worker};(${takeOrders})()`],
@@ -53,6 +61,9 @@ export async function startPages(test) {
     if (path.startsWith('/dist/') && path.endsWith('.js')) {
       response.writeHead(200, { 'content-type': 'text/javascript' });
       return response.end(readFileSync(join(root, 'dist', path.slice(6).replaceAll('..', ''))));
+    }
+    if (path === '/report') {
+      return request.setEncoding('utf8').on('data', (text) => reports.push(JSON.parse(text)) && response.end());
     }
     const page = pages[path];
     response.writeHead(page ? 200 : 404, { 'content-type': page?.[0] ?? 'text/plain' });

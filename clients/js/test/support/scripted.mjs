@@ -27,5 +27,7 @@ export async function startScripted(test, channels) {
     url: `ws://127.0.0.1:${server.address().port}/`,
     /** Says this to the latest client. */
     say: (frame) => latest.send(JSON.stringify(frame)),
+    /** Says this as it is. */
+    sayRaw: (data) => latest.send(data),
   };
 }

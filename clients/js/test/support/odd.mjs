@@ -1,0 +1,44 @@
+// What a gateway should never send.
+import { LIMITS } from './fake.mjs';
+
+export const ROOM = 'room:7';
+
+// Values that stand where something else is expected.
+export const ODD = [null, undefined, 0, -1, 1e300, 'text', '', true, [], {}, [null], { toString: 1 }];
+const OPS = [-1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 99, '3', null];
+const FIELDS = {
+  0: ['heartbeat_interval', 'limits'],
+  2: ['user', 'channels', 'expires_in'],
+  3: ['channel', 'message', 'position'],
+  6: ['channel', 'state', 'reason', 'position', 'recovered'],
+  7: ['after', 'reason'],
+  8: ['channel', 'reason'],
+  9: ['code', 'detail'],
+  10: ['time'],
+  11: ['time'],
+  13: ['expires_in'],
+};
+const WHOLE = {
+  0: { heartbeat_interval: 45_000, limits: LIMITS },
+  2: { user: '42', channels: [{ channel: ROOM, position: '5-0' }] },
+  3: { channel: ROOM, message: {}, position: '5-1' },
+  6: { channel: ROOM, state: 'subscribed', position: '5-0' },
+  7: { after: 1_000, reason: 'draining' },
+  8: { channel: ROOM, reason: 'link_lost' },
+  9: { code: 'own_channel', detail: '' },
+  10: { time: 1 },
+  11: { time: 1 },
+  13: { expires_in: 60_000 },
+};
+
+/** Every frame with every field odd, and what is no frame at all. */
+export function* oddFrames() {
+  for (const text of ['null', '1', '"text"', '[]', '[null]', 'true', '{}', '{"op":{}}', '{"op":[3]}']) yield text;
+  for (const op of OPS) yield { op };
+  for (const [op, fields] of Object.entries(FIELDS)) {
+    for (const field of fields) {
+      for (const value of ODD) yield { op: Number(op), ...WHOLE[op], [field]: value };
+    }
+  }
+  for (const standing of ODD) yield { op: 2, user: '42', channels: [standing, { channel: ROOM, position: '5-0' }] };
+}
