@@ -30,7 +30,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
             ("src/broker/link/core.rs", "publications_dropped, "),
             ("src/broker/link/hubs.rs", "publications_dropped, "),
             ("src/broker/redis/receive.rs", "publications_dropped, "),
-            ("src/broker/redis/receive.rs", "Self::Panicked => "),
+            ("src/broker/redis/receive.rs", "drop_payload("),
             ("src/hub/core.rs", "count_many(dropped, "),
         ],
     ),
