@@ -128,6 +128,12 @@ impl<S: FrameSink> HubCore<S> {
         self.sessions.get(&session).copied()
     }
 
+    /// The key of a session that has not ended. For one that has, its Leave follows, so nothing is begun for it any more:
+    /// sessions that come and go fast must not keep the others waiting.
+    fn open_key(&self, session: SessionId) -> Option<SessionKey> {
+        self.key(session).filter(|session| !self.registry.is_closed(*session))
+    }
+
     /// All sessions.
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, SessionKey)> {
         self.sessions.iter().map(|(session, key)| (*session, *key))
@@ -187,7 +193,7 @@ impl<S: FrameSink> HubCore<S> {
         channels: Vec<Wanted>,
         actions: &mut Vec<HubAction>,
     ) {
-        let Some(key) = self.key(session) else { return };
+        let Some(key) = self.open_key(session) else { return };
         self.metrics.sessions.inc();
         self.request(now, key, RequestKind::Join, channels, actions);
     }
@@ -199,7 +205,7 @@ impl<S: FrameSink> HubCore<S> {
         wanted: Wanted,
         actions: &mut Vec<HubAction>,
     ) {
-        let Some(key) = self.key(session) else { return };
+        let Some(key) = self.open_key(session) else { return };
         self.request(now, key, RequestKind::Subscribe, vec![wanted], actions);
     }
 

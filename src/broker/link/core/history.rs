@@ -69,6 +69,17 @@ impl LinkCore {
         }
     }
 
+    /// The same for a channel that no hub wanted for a while. The answer to an earlier read, if there was one, no longer
+    /// counts: it does not cover what arrived since.
+    pub(super) fn ask_for_tail_anew(&mut self, name: &ChannelName) {
+        let number = self.next_number();
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        if let Follower::Repairing(repair) = &mut channel.follower {
+            repair.renumber(number);
+            self.repairs.push_tail(name.clone(), number);
+        }
+    }
+
     /// The next read; `None` if there is none, or if too many are in flight.
     pub(crate) fn next_read(&mut self) -> Option<HistoryWork> {
         if !self.is_up {
@@ -77,9 +88,9 @@ impl LinkCore {
         let mut tails = Vec::new();
         while tails.len() < MAX_TAILS_PER_READ {
             let Some((name, number)) = self.repairs.tails.pop_front() else { break };
-            if let Some(repair) =
-                self.channels.get_mut(&name).and_then(|channel| channel.follower.repair(number))
-            {
+            // If a hub wants the channel again before the link unsubscribes, its tail is asked for anew.
+            let wanted = self.channels.get_mut(&name).filter(|channel| !channel.hubs.is_empty());
+            if let Some(repair) = wanted.and_then(|channel| channel.follower.repair(number)) {
                 repair.ask();
                 tails.push((name, number));
             }

@@ -75,12 +75,16 @@ impl LinkCore {
             self.repairing += 1;
         }
         let Some(found) = self.channels.get_mut(channel) else { return };
-        if found.hubs.is_empty() {
+        let is_first = found.hubs.is_empty();
+        if is_first {
             count_channel(&self.metrics, channel, 1);
         }
         found.hubs.add(hub);
-        if found.subscription == LinkSubscription::None {
-            self.mark_dirty(channel);
+        match found.subscription {
+            LinkSubscription::None => self.mark_dirty(channel),
+            // Nothing was read for it while no hub wanted it.
+            LinkSubscription::Subscribed if is_first => self.ask_for_tail_anew(channel),
+            _ => {}
         }
     }
 
@@ -152,9 +156,9 @@ impl LinkCore {
             channel.subscription = LinkSubscription::Subscribed;
             if channel.hubs.is_empty() {
                 self.mark_dirty(&name);
+            } else {
+                self.ask_for_tail(&name);
             }
-            // Also without a hub: one may subscribe again before the link unsubscribes.
-            self.ask_for_tail(&name);
         }
         for name in batch.unsubscribe {
             let number = self.next_number();
