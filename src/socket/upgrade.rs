@@ -22,7 +22,7 @@ use futures_util::stream::pending;
 
 use super::addresses::AddressBlock;
 use super::driver::Driver;
-use super::extensions::{ACCEPTED, offers_deflate};
+use super::extensions::answer_deflate;
 use super::guard::Guard;
 use super::inbound::Reader;
 use super::limits::{Connections, Place};
@@ -90,16 +90,16 @@ pub(super) async fn upgrade<A: Application>(
             );
         }
         Ok((admission, place, client)) => {
-            let is_deflated = options.compression && offers_deflate(request.head().headers());
+            let deflate = options.compression.then(|| answer_deflate(request.head().headers())).flatten();
             let mut answer = ws::handshake_response(request.head());
-            if is_deflated {
-                answer.insert_header((SEC_WEBSOCKET_EXTENSIONS, ACCEPTED));
+            if let Some(deflate) = deflate {
+                answer.insert_header((SEC_WEBSOCKET_EXTENSIONS, deflate));
             }
             let answer = answer.finish().drop_body();
             let answer = h1::Message::Item((answer, BodySize::None));
             if let Ok(Ok(())) = timeout(deadline, handover.send(answer)).await {
                 options.metrics.connections_opened.inc();
-                start(&*application, options, (place, client), admission, is_deflated, handover);
+                start(&*application, options, (place, client), admission, deflate.is_some(), handover);
             }
         }
     }
