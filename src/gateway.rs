@@ -17,7 +17,7 @@ use crate::hub::messages::Drain;
 use crate::hub::{HubLimits, Hubs};
 use crate::metrics::Metrics;
 use crate::session::admission::{DrainSwitch, Sessions};
-use crate::session::limits::SessionLimits;
+use crate::session::limits::{SessionCaps, SessionLimits};
 use crate::session::{Services, heartbeat};
 use crate::settings::{AuthKind, Profile, Settings, SettingsError};
 use crate::socket::descriptors::Descriptors;
@@ -80,14 +80,15 @@ impl Gateway {
         let admin = bind("server.admin_addr", settings.server.admin_addr, http::BACKLOG)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
-        let (hubs, connections, drain) = (Hubs::default(), Connections::default(), DrainSwitch::default());
+        let (hubs, drain) = (Hubs::default(), DrainSwitch::default());
+        let connections = Connections::new(caps(&settings, descriptors));
         let sessions = {
             let (hubs, broker, metrics, drain) =
                 (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
             let rules = Arc::new(rules(&settings));
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
-            let limits = SessionLimits::new(settings.limits.unidentified, settings.limits.sessions_per_user);
+            let limits = SessionLimits::new(session_caps(&settings));
             let hub_limits = HubLimits {
                 inbox_bytes: settings.broker.inbox_bytes,
                 rules: HubRules::new(
@@ -262,6 +263,23 @@ fn caps(settings: &Settings, descriptors: Descriptors) -> Caps {
         connections_per_address: settings.limits.connections_per_address,
         handshakes_per_address: handshakes_per_address(settings, descriptors),
         connects_per_second: settings.limits.connects_per_second,
+        connects_per_second_per_address: settings.limits.connects_per_second_per_address,
+    }
+}
+
+/// What sessions, users and their addresses may do.
+fn session_caps(settings: &Settings) -> SessionCaps {
+    let limits = &settings.limits;
+    SessionCaps {
+        unidentified: limits.unidentified,
+        // Where addresses are not told apart, one may stand for all clients.
+        unidentified_per_address: match limits.connections_per_address {
+            0 => 0,
+            _ => limits.unidentified.div_ceil(2),
+        },
+        sessions_per_user: limits.sessions_per_user,
+        identifies_per_minute_per_user: limits.identifies_per_minute_per_user,
+        failed_identifies_per_minute_per_address: limits.failed_identifies_per_minute_per_address,
     }
 }
 
@@ -329,7 +347,6 @@ fn socket_options(
         handshake_timeout: settings.server.handshake_timeout,
         compression: settings.server.compression,
         handshakes: descriptors.handshakes(),
-        caps: caps(settings, descriptors),
         trusted_proxies,
         metrics: metrics.clone(),
     }

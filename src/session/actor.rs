@@ -111,7 +111,7 @@ impl SessionPorts for Ports<'_> {
     }
 
     fn authenticate(&mut self, token: &Token) -> Input<'static> {
-        authenticate(self.services, self.session, self.permit, &token.0)
+        authenticate(self.services, self.session, self.outbox.client(), self.permit, &token.0)
     }
 }
 

@@ -115,7 +115,7 @@ fn begin(
     peer: Option<SocketAddr>,
 ) -> Result<Handshake, Refusal> {
     let peer = peer.map(|peer| peer.ip()).filter(|&peer| !options.trusted_proxies.contains(peer));
-    connections.begin(peer, &options.caps, &options.metrics).inspect_err(|refusal| {
+    connections.begin(peer, &options.metrics).inspect_err(|refusal| {
         Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
     })
 }

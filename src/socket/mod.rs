@@ -32,15 +32,14 @@ pub mod proxies;
 pub mod upgrade;
 mod utf8;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::{Actor, StreamHandler};
 use actix_http::{RequestHead, StatusCode};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 
+use self::addresses::AddressBlock;
 use self::guard::Bounds;
-use self::limits::Caps;
 use self::outbox::Outbox;
 use self::proxies::TrustedProxies;
 use crate::metrics::Metrics;
@@ -54,8 +53,12 @@ pub trait Application: 'static {
     /// What [`Application::admit`] finds out and [`Application::open`] needs.
     type Admission;
 
-    /// Decides on a request before the handshake.
-    fn admit(&self, request: &RequestHead, peer: Option<SocketAddr>) -> Result<Self::Admission, Refusal>;
+    /// Decides on a request of this client before the handshake.
+    fn admit(
+        &self,
+        request: &RequestHead,
+        client: Option<AddressBlock>,
+    ) -> Result<Self::Admission, Refusal>;
 
     /// Makes the actor of a socket that has been opened. Whatever it wants to send goes into `outbox`.
     fn open(&self, admission: Self::Admission, outbox: Outbox) -> Self::Actor;
@@ -95,8 +98,6 @@ pub struct SocketOptions {
     pub compression: bool,
     /// How many connections of the process may be in their handshake; further ones wait to be accepted.
     pub handshakes: usize,
-    /// How many sockets there may be.
-    pub caps: Caps,
     /// Who is believed when it says for whom it connects.
     pub trusted_proxies: TrustedProxies,
     /// Where sockets are counted.

@@ -120,11 +120,12 @@ fn admit<A: Application>(
     if !is_unambiguous(request.head()) {
         return Err(BAD_HANDSHAKE);
     }
-    let admission = application.admit(request.head(), request.peer_addr())?;
     let headers = &request.head().headers;
     let client = request.peer_addr().map(|peer| options.trusted_proxies.client(peer.ip(), headers));
-    let place = connections.take(client, &options.caps, &options.metrics, Instant::now())?;
-    Ok((admission, place, client.map(AddressBlock::of)))
+    let client = client.map(AddressBlock::of);
+    let admission = application.admit(request.head(), client)?;
+    let place = connections.take(client, &options.metrics, Instant::now())?;
+    Ok((admission, place, client))
 }
 
 /// Whether everybody reads this request alike: HTTP/1.1, one key, one version (RFC 6455, sections 4.2.1 and

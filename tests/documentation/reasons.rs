@@ -20,7 +20,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
         &[
             ("src/auth/error.rs", "=> "),
             ("src/session/authenticate.rs", "|_| "),
-            ("src/session/authenticate.rs", "TooManySessions, "),
+            ("src/session/authenticate.rs", "OverLimit, "),
         ],
     ),
     (

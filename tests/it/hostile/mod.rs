@@ -1,5 +1,6 @@
 //! What a peer may send, withhold or refuse to read, and that its neighbours do not notice.
 
+mod addresses;
 mod broken;
 mod churn;
 mod closing;
@@ -11,6 +12,7 @@ mod handshakes;
 mod slow;
 mod stalled;
 mod strangers;
+mod users;
 
 use crate::support::client::Client;
 use crate::support::gateway::{Plan, TestGateway};

@@ -72,7 +72,7 @@ impl Watched {
                 self.unasked_answer = true;
                 self.on(Input::Verified(result.clone()));
             }
-            Step::TooManySessions => self.on(Input::TooManySessions),
+            Step::OverLimit => self.on(Input::OverLimit),
             Step::Joined(are_live) => {
                 self.on(Input::Joined(are_live.iter().map(|is_live| state(*is_live)).collect()));
             }
