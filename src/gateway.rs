@@ -6,8 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_rt::time::{Instant, interval, sleep, timeout};
+use actix_rt::time::{Instant, interval};
+use tokio::time::MissedTickBehavior;
 
+use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, RecoveryLimits};
@@ -27,6 +29,8 @@ use crate::socket::origin::OriginPolicy;
 use crate::socket::proxies::TrustedProxies;
 use crate::socket::{SocketOptions, listener};
 use protocol::conversation::Rules;
+
+mod running_time;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -160,19 +164,13 @@ impl Gateway {
         );
         let started = Instant::now();
         self.drain.start();
-        let ended = timeout(settings.timeout, async {
-            sleep(settings.delay).await;
-            self.drain.refuse();
-            self.hubs.drain(Drain { window: settings.window });
-            self.until_empty().await;
-        })
-        .await;
-        match ended {
-            Ok(()) => log::info!("drained in {:?}", started.elapsed()),
-            Err(_) => log::warn!(
+        if self.drain_sockets().await {
+            log::info!("drained in {:?}", started.elapsed());
+        } else {
+            log::warn!(
                 "drain.timeout has passed with {} sockets left; they are cut",
                 self.connections.count()
-            ),
+            );
         }
         self.broker.shutdown();
         for server in &self.servers {
@@ -180,10 +178,28 @@ impl Gateway {
         }
     }
 
-    async fn until_empty(&self) {
+    /// Sends all sockets away. Returns whether that was done before `drain.timeout`, of which only time counts in which the
+    /// process runs: after a stop there is still time to close each socket with its code.
+    async fn drain_sockets(&self) -> bool {
+        let settings = &self.settings.drain;
         let mut look = interval(Duration::from_millis(10));
-        while self.connections.count() > 0 {
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut running = RunningTime::start(std::time::Instant::now());
+        let mut is_told = false;
+        loop {
             look.tick().await;
+            let used = running.look(std::time::Instant::now());
+            if !is_told && used >= settings.delay {
+                self.drain.refuse();
+                self.hubs.drain(Drain { window: settings.window });
+                is_told = true;
+            }
+            if is_told && self.connections.count() == 0 {
+                return true;
+            }
+            if used >= settings.timeout {
+                return false;
+            }
         }
     }
 }

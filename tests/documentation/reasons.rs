@@ -10,7 +10,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
         "gateway_upgrades_refused_total",
         &[
             ("src/socket/limits.rs", "reason: "),
-            ("src/socket/upgrade.rs", "reason: "),
+            ("src/socket/handshake.rs", "reason: "),
             ("src/session/admission.rs", "reason: "),
             ("src/socket/listener.rs", "upgrades_refused, "),
         ],

@@ -11,6 +11,7 @@ mod frames;
 mod handshakes;
 mod slow;
 mod stalled;
+mod stopped;
 mod strangers;
 mod users;
 

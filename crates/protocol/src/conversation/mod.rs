@@ -276,6 +276,20 @@ impl Conversation {
         Some(state.map_or(heartbeat, |state| state.min(heartbeat)))
     }
 
+    /// Whether [`Input::DeadlinePassed`] would close the session now. Then what the client has sent must be read first: it
+    /// may have been in time, and the deadline noticed late.
+    pub fn would_close(&self, now: Now) -> bool {
+        let is_over = match &self.state {
+            State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => {
+                *identify_by <= now.monotonic
+            }
+            State::Joining(joining) => joining.member.would_expire(now),
+            State::Identified(member) => member.would_expire(now),
+            State::Closed => return false,
+        };
+        is_over || self.heartbeat.is_timed_out(&self.rules.heartbeat, now.monotonic)
+    }
+
     /// Whether the conversation is over.
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
