@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_connects_in_a_flood_leaves_the_others_their_rate() {
+    fn a_flood_from_one_address_leaves_others_their_rate() {
         let caps = Caps { connects_per_second: 10, connects_per_second_per_address: 4, ..Caps::default() };
         let (mut accounts, now) = (Accounts::new(&caps), Instant::now());
         let flood = |accounts: &mut Accounts, now| {

@@ -23,7 +23,7 @@ fn there_are_as_many_unidentified_sessions_as_the_cap() {
 }
 
 #[test]
-fn an_address_leaves_unidentified_sessions_to_the_others() {
+fn an_address_leaves_unidentified_sessions_to_others() {
     let caps = SessionCaps { unidentified: 4, unidentified_per_address: 2, ..SessionCaps::default() };
     let limits = SessionLimits::new(caps);
     let (one, two) = (client("192.0.2.1"), client("192.0.2.2"));
@@ -68,7 +68,7 @@ fn a_user_has_as_many_sessions_as_the_cap_and_others_have_theirs() {
 }
 
 #[test]
-fn a_user_has_as_many_tokens_checked_in_a_minute_as_the_cap() {
+fn a_user_has_a_minutes_worth_of_tokens_checked() {
     let caps =
         SessionCaps { sessions_per_user: 1, identifies_per_minute_per_user: 4, ..SessionCaps::default() };
     let (limits, start) = (SessionLimits::new(caps), Instant::now());

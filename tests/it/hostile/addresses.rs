@@ -64,7 +64,7 @@ fn a_flood_of_connects_from_one_address_leaves_others_their_rate() {
 }
 
 #[test]
-fn an_address_has_no_more_than_half_of_the_unidentified_places() {
+fn an_address_has_at_most_half_of_the_unidentified_sockets() {
     let plan = TestGateway::with("limits.unidentified", "6").with("limits.connections_per_address", "100");
     let mut street = Neighbourhood::of(&plan);
     let mut crowd: Vec<_> = (0..3).map(|_| street.socket_from(2).unwrap()).collect();
@@ -72,7 +72,7 @@ fn an_address_has_no_more_than_half_of_the_unidentified_places() {
         let answer = street.socket_from(2).err().unwrap();
         assert_refused(&answer, "too_many_unidentified_from_address");
     }
-    // Others find places, the address too once one of its own has identified or gone.
+    // Others are admitted, and the address too once one of its own has identified or gone.
     let other = street.socket_from(3).unwrap();
     assert_eq!(street.identify_from(4, "42"), None);
     crowd[0].says(r#"{"op":1,"token":"42"}"#);
@@ -84,7 +84,7 @@ fn an_address_has_no_more_than_half_of_the_unidentified_places() {
 }
 
 #[test]
-fn after_many_bad_tokens_an_address_is_not_verified_for_a_while() {
+fn after_many_bad_tokens_an_address_is_not_verified() {
     let plan = TestGateway::with("limits.failed_identifies_per_minute_per_address", "3");
     let mut street = Neighbourhood::of(&plan);
     let failed = "identifies_total{reason=\"malformed\"}";
@@ -104,7 +104,7 @@ fn after_many_bad_tokens_an_address_is_not_verified_for_a_while() {
 }
 
 #[test]
-fn behind_a_trusted_proxy_each_client_has_the_limits_of_its_address() {
+fn clients_behind_a_trusted_proxy_have_their_own_limits() {
     let plan = TestGateway::with("limits.unidentified", "4")
         .with("limits.connections_per_address", "100")
         .with("limits.connects_per_second_per_address", "50")

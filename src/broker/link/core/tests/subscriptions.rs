@@ -188,7 +188,7 @@ fn coming_and_going_in_a_loop_leaves_no_queue_behind() {
 }
 
 #[test]
-fn nothing_is_read_for_a_channel_that_no_hub_wants_any_more() {
+fn nothing_is_read_for_a_channel_that_no_hub_wants() {
     let mut link = Link::up();
     link.core.subscribe(A, 1, names(["room:1", "room:2"]), false);
     let batch = link.core.next_batch(512).unwrap();
