@@ -5,15 +5,15 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example: it may stop where it fails")]
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::{Actor, StreamHandler};
 use actix_http::{RequestHead, StatusCode};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
+use emagine_gateway::socket::addresses::AddressBlock;
 use emagine_gateway::socket::guard::Bounds;
-use emagine_gateway::socket::limits::{Caps, Connections};
+use emagine_gateway::socket::limits::Connections;
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
 use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
@@ -28,7 +28,7 @@ impl Application for Echo {
     type Actor = EchoSocket;
     type Admission = ();
 
-    fn admit(&self, request: &RequestHead, _: Option<SocketAddr>) -> Result<(), Refusal> {
+    fn admit(&self, request: &RequestHead, _: Option<AddressBlock>) -> Result<(), Refusal> {
         let refusal = Refusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
         if request.uri.path() == "/" { Ok(()) } else { Err(refusal) }
     }
@@ -73,7 +73,6 @@ fn main() {
         handshake_timeout: Duration::from_secs(5),
         compression: true,
         handshakes: 1_000,
-        caps: Caps::default(),
         trusted_proxies: TrustedProxies::default(),
         metrics: Metrics::default(),
     };

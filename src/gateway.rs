@@ -6,8 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_rt::time::{Instant, interval, sleep, timeout};
+use actix_rt::time::{Instant, interval};
+use tokio::time::MissedTickBehavior;
 
+use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, Authenticator};
 use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use crate::broker::{Broker, BrokerSetupError, HistoryOptions, RecoveryLimits};
@@ -17,7 +19,7 @@ use crate::hub::messages::Drain;
 use crate::hub::{HubLimits, Hubs};
 use crate::metrics::Metrics;
 use crate::session::admission::{DrainSwitch, Sessions};
-use crate::session::limits::SessionLimits;
+use crate::session::limits::{SessionCaps, SessionLimits};
 use crate::session::{Services, heartbeat};
 use crate::settings::{AuthKind, Profile, Settings, SettingsError};
 use crate::socket::descriptors::Descriptors;
@@ -27,6 +29,8 @@ use crate::socket::origin::OriginPolicy;
 use crate::socket::proxies::TrustedProxies;
 use crate::socket::{SocketOptions, listener};
 use protocol::conversation::Rules;
+
+mod running_time;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +84,15 @@ impl Gateway {
         let admin = bind("server.admin_addr", settings.server.admin_addr, http::BACKLOG)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
-        let (hubs, connections, drain) = (Hubs::default(), Connections::default(), DrainSwitch::default());
+        let (hubs, drain) = (Hubs::default(), DrainSwitch::default());
+        let connections = Connections::new(caps(&settings, descriptors));
         let sessions = {
             let (hubs, broker, metrics, drain) =
                 (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
             let rules = Arc::new(rules(&settings));
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
-            let limits = SessionLimits::new(settings.limits.unidentified, settings.limits.sessions_per_user);
+            let limits = SessionLimits::new(session_caps(&settings));
             let hub_limits = HubLimits {
                 inbox_bytes: settings.broker.inbox_bytes,
                 rules: HubRules::new(
@@ -159,19 +164,13 @@ impl Gateway {
         );
         let started = Instant::now();
         self.drain.start();
-        let ended = timeout(settings.timeout, async {
-            sleep(settings.delay).await;
-            self.drain.refuse();
-            self.hubs.drain(Drain { window: settings.window });
-            self.until_empty().await;
-        })
-        .await;
-        match ended {
-            Ok(()) => log::info!("drained in {:?}", started.elapsed()),
-            Err(_) => log::warn!(
+        if self.drain_sockets().await {
+            log::info!("drained in {:?}", started.elapsed());
+        } else {
+            log::warn!(
                 "drain.timeout has passed with {} sockets left; they are cut",
                 self.connections.count()
-            ),
+            );
         }
         self.broker.shutdown();
         for server in &self.servers {
@@ -179,10 +178,28 @@ impl Gateway {
         }
     }
 
-    async fn until_empty(&self) {
+    /// Sends all sockets away. Returns whether that was done before `drain.timeout`, of which only time counts in which the
+    /// process runs: after a stop there is still time to close each socket with its code.
+    async fn drain_sockets(&self) -> bool {
+        let settings = &self.settings.drain;
         let mut look = interval(Duration::from_millis(10));
-        while self.connections.count() > 0 {
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut running = RunningTime::start(std::time::Instant::now());
+        let mut is_told = false;
+        loop {
             look.tick().await;
+            let used = running.look(std::time::Instant::now());
+            if !is_told && used >= settings.delay {
+                self.drain.refuse();
+                self.hubs.drain(Drain { window: settings.window });
+                is_told = true;
+            }
+            if is_told && self.connections.count() == 0 {
+                return true;
+            }
+            if used >= settings.timeout {
+                return false;
+            }
         }
     }
 }
@@ -262,6 +279,23 @@ fn caps(settings: &Settings, descriptors: Descriptors) -> Caps {
         connections_per_address: settings.limits.connections_per_address,
         handshakes_per_address: handshakes_per_address(settings, descriptors),
         connects_per_second: settings.limits.connects_per_second,
+        connects_per_second_per_address: settings.limits.connects_per_second_per_address,
+    }
+}
+
+/// What sessions, users and their addresses may do.
+fn session_caps(settings: &Settings) -> SessionCaps {
+    let limits = &settings.limits;
+    SessionCaps {
+        unidentified: limits.unidentified,
+        // Where addresses are not told apart, one may stand for all clients.
+        unidentified_per_address: match limits.connections_per_address {
+            0 => 0,
+            _ => limits.unidentified.div_ceil(2),
+        },
+        sessions_per_user: limits.sessions_per_user,
+        identifies_per_minute_per_user: limits.identifies_per_minute_per_user,
+        failed_identifies_per_minute_per_address: limits.failed_identifies_per_minute_per_address,
     }
 }
 
@@ -329,7 +363,6 @@ fn socket_options(
         handshake_timeout: settings.server.handshake_timeout,
         compression: settings.server.compression,
         handshakes: descriptors.handshakes(),
-        caps: caps(settings, descriptors),
         trusted_proxies,
         metrics: metrics.clone(),
     }

@@ -207,6 +207,10 @@ impl FrameSink for Outbox {
     fn overflow(&self) {
         self.close(CloseCode::TooSlow);
     }
+
+    fn is_closed(&self) -> bool {
+        Self::is_closed(self)
+    }
 }
 
 /// Ends the process when its hub is torn down by a panic: sockets without a hub would look healthy and

@@ -118,6 +118,12 @@ impl<S: FrameSink> HubCore<S> {
         self.sessions.get(&session).copied()
     }
 
+    /// The key of a session that has not ended. For one that has, its Leave follows, so nothing is begun for it any more:
+    /// sessions that come and go fast must not keep the others waiting.
+    fn open_key(&self, session: SessionId) -> Option<SessionKey> {
+        self.key(session).filter(|session| !self.registry.is_closed(*session))
+    }
+
     /// All sessions.
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, SessionKey)> {
         self.sessions.iter().map(|(session, key)| (*session, *key))
@@ -148,12 +154,12 @@ impl<S: FrameSink> HubCore<S> {
             HubInput::FanoutTurn => return self.on_fanout_turn(),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
             HubInput::Join { session, channels } => {
-                let Some(session) = self.key(session) else { return };
+                let Some(session) = self.open_key(session) else { return };
                 self.metrics.sessions.inc();
                 self.request(now, session, RequestKind::Join, channels, actions);
             }
             HubInput::Subscribe { session, wanted } => {
-                let Some(session) = self.key(session) else { return };
+                let Some(session) = self.open_key(session) else { return };
                 self.request(now, session, RequestKind::Subscribe, vec![wanted], actions);
             }
             HubInput::Unsubscribe { session, channel, answer } => {

@@ -22,6 +22,11 @@ impl Recorder {
         self.0.0.take().iter().map(|text| message(text)).collect()
     }
 
+    /// The session ends; the hub has not been told.
+    pub(super) fn ends(&self) {
+        self.0.1.set(true);
+    }
+
     /// Whether the session was ended as too slow.
     pub(super) fn is_overflowed(&self) -> bool {
         self.0.1.get()
@@ -46,5 +51,9 @@ impl FrameSink for Recorder {
 
     fn overflow(&self) {
         self.0.1.set(true);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_overflowed()
     }
 }

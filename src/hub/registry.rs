@@ -30,6 +30,10 @@ pub trait FrameSink: Clone {
     fn send(&self, frame: Bytes) -> bool;
     /// Ends the session because it is too slow.
     fn overflow(&self);
+    /// Whether the session has ended. Its Leave may not have come yet.
+    fn is_closed(&self) -> bool {
+        false
+    }
 }
 
 /// Identifies a session in the registry; reused once the session has left.

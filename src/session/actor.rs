@@ -83,8 +83,15 @@ impl Session {
         }
     }
 
+    /// A deadline may be noticed late, after the process was stopped. Before it closes the session, what the client has
+    /// sent meanwhile is read.
     fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
         self.heartbeat.fired();
+        let now = now();
+        let would_close = self.conversation.would_close(now);
+        if let Some(time) = self.outbox.put_off_deadline(would_close) {
+            return self.heartbeat.arm(now.monotonic + time, now.monotonic, context, Self::on_deadline);
+        }
         self.on(Input::DeadlinePassed, context);
     }
 }
@@ -111,7 +118,7 @@ impl SessionPorts for Ports<'_> {
     }
 
     fn authenticate(&mut self, token: &Token) -> Input<'static> {
-        authenticate(self.services, self.session, self.permit, &token.0)
+        authenticate(self.services, self.session, self.outbox.client(), self.permit, &token.0)
     }
 }
 
@@ -165,6 +172,8 @@ impl Drop for Session {
     /// Leaves the hub, whichever way the actor ends: stopped, cut off, or unwound by a panic.
     fn drop(&mut self) {
         let session = self.conversation.session();
+        // What the hub has not begun for this session, it need not do any more.
+        self.outbox.end();
         self.services.hub.do_send(HubInput::Leave { session });
         let (user, code) = (self.permit.user(), self.outbox.close_code());
         // Without a code the connection broke, or ended without a Close frame.

@@ -1,6 +1,5 @@
 //! Decides which requests become sessions.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +8,9 @@ use actix_http::header::{HeaderMap, ORIGIN};
 use actix_http::{RequestHead, StatusCode};
 
 use super::actor::Session;
-use super::limits::{SessionLimits, UnidentifiedPermit};
+use super::limits::{AdmitRefusal, SessionLimits, UnidentifiedPermit};
 use super::services::Services;
+use crate::socket::addresses::AddressBlock;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::outbox::Outbox;
 use crate::socket::{Application, Refusal};
@@ -70,12 +70,17 @@ const TOO_MANY_UNIDENTIFIED: Refusal = Refusal {
     reason: "too_many_unidentified",
     headers: &[("retry-after", "5")],
 };
+const TOO_MANY_UNIDENTIFIED_FROM_ADDRESS: Refusal = Refusal {
+    status: StatusCode::TOO_MANY_REQUESTS,
+    reason: "too_many_unidentified_from_address",
+    headers: &[("retry-after", "5")],
+};
 
 impl Application for Sessions {
     type Actor = Session;
     type Admission = (Version, UnidentifiedPermit);
 
-    fn admit(&self, request: &RequestHead, _: Option<SocketAddr>) -> Result<Self::Admission, Refusal> {
+    fn admit(&self, request: &RequestHead, client: Option<AddressBlock>) -> Result<Self::Admission, Refusal> {
         if !matches!(request.uri.path(), "/" | "/gateway") {
             return Err(NOT_FOUND);
         }
@@ -86,7 +91,11 @@ impl Application for Sessions {
         if self.drain.is_refusing() {
             return Err(DRAINING);
         }
-        Ok((version, self.limits.admit().ok_or(TOO_MANY_UNIDENTIFIED)?))
+        let permit = self.limits.admit(client).map_err(|refusal| match refusal {
+            AdmitRefusal::Address => TOO_MANY_UNIDENTIFIED_FROM_ADDRESS,
+            AdmitRefusal::All => TOO_MANY_UNIDENTIFIED,
+        })?;
+        Ok((version, permit))
     }
 
     fn open(&self, (version, permit): Self::Admission, outbox: Outbox) -> Session {

@@ -1,42 +1,89 @@
 //! Verifies the tokens of Identify and Refresh.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::LOG_TARGET;
 use super::clock::unix_ms;
-use super::limits::SessionPermit;
+use super::limits::{IdentifyRefusal, SessionPermit, UnidentifiedPermit, UserSessionPermit};
 use super::services::Services;
 use crate::auth::Identity as Authenticated;
 use crate::metrics::Metrics;
+use crate::socket::addresses::AddressBlock;
 use protocol::SessionId;
 use protocol::channel::{ChannelName, ChannelPattern};
 use protocol::conversation::{Identity, Input, NotIdentified};
 
+/// The answer to the conversation, and its label in the metrics.
+type Outcome = (Input<'static>, &'static str);
+
 /// Checks the token, counts the outcome, and exchanges the permit of a session that identifies.
+///
+/// A signature costs up to milliseconds, so a token is not verified for an address or a user that is over its limit.
 pub(super) fn authenticate(
     services: &Services,
     session: SessionId,
+    client: Option<AddressBlock>,
     permit: &mut SessionPermit,
     token: &str,
 ) -> Input<'static> {
-    let outcome = services.authenticator.verify(token, SystemTime::now());
-    let mut label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
-    let mut answer = Input::Verified(outcome.map_err(|_| NotIdentified).and_then(identity));
-    // On a Refresh the session already has its user's permit.
-    if let (Input::Verified(Ok(identity)), SessionPermit::Unidentified(unidentified)) = (&answer, &*permit) {
-        match unidentified.limits().identify(&identity.user) {
-            Some(user) => {
-                log::debug!(target: LOG_TARGET, session:%, user = user.user(); "session identified");
-                *permit = SessionPermit::User(user);
-            }
-            None => (answer, label) = (Input::TooManySessions, "too_many_sessions"),
-        }
+    let now = Instant::now();
+    let (identified, (answer, label)) = match permit {
+        SessionPermit::Unidentified(unidentified) => identify(services, unidentified, client, token, now),
+        SessionPermit::User(user) => (None, refresh(services, user, token, now)),
+    };
+    if let Some(user) = identified {
+        log::debug!(target: LOG_TARGET, session:%, user = user.user(); "session identified");
+        *permit = SessionPermit::User(user);
     }
     Metrics::count(&services.metrics.identifies, label);
     if label != "accepted" {
         log::debug!(target: LOG_TARGET, session:%; "token refused: {label}");
     }
     answer
+}
+
+/// Checks the token of an Identify. A failure counts for the client's address, a success for the user.
+fn identify(
+    services: &Services,
+    unidentified: &UnidentifiedPermit,
+    client: Option<AddressBlock>,
+    token: &str,
+    now: Instant,
+) -> (Option<UserSessionPermit>, Outcome) {
+    let limits = unidentified.limits();
+    if !limits.may_identify(client, now) {
+        return (None, (Input::OverLimit, "too_many_failures"));
+    }
+    let (verified, label) = verify(services, token);
+    let admitted = match &verified {
+        Err(NotIdentified) => Err((Input::Verified(Err(NotIdentified)), label)),
+        Ok(identity) => limits.identify(&identity.user, now).map_err(|refusal| match refusal {
+            IdentifyRefusal::Sessions => (Input::OverLimit, "too_many_sessions"),
+            IdentifyRefusal::Rate => (Input::OverLimit, "too_many_identifies"),
+        }),
+    };
+    match admitted {
+        Ok(user) => (Some(user), (Input::Verified(verified), label)),
+        Err(outcome) => {
+            limits.note_failure(client, now);
+            (None, outcome)
+        }
+    }
+}
+
+/// Checks the token of a Refresh. It counts for the session's user.
+fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Instant) -> Outcome {
+    if !user.may_refresh(now) {
+        return (Input::OverLimit, "too_many_identifies");
+    }
+    let (verified, label) = verify(services, token);
+    (Input::Verified(verified), label)
+}
+
+fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>, &'static str) {
+    let outcome = services.authenticator.verify(token, SystemTime::now());
+    let label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
+    (outcome.map_err(|_| NotIdentified).and_then(identity), label)
 }
 
 /// Converts an authenticated identity to that of the protocol.

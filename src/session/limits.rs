@@ -1,4 +1,4 @@
-//! Limits the sessions of one user, and the sessions that have not identified.
+//! Limits the sessions and tokens of one user, and the sessions that have not identified.
 //!
 //! Each session holds a permit, which is released when it is dropped. The counts belong to the process, because
 //! a user's sessions are spread over its threads. Identifying is rare compared with deliveries, so one short lock
@@ -7,23 +7,77 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use crate::socket::addresses::{AddressBlock, Tally};
+use protocol::budget::Budgets;
 use protocol::channel::ChannelName;
 
-/// The caps and counts of all sessions of the process; a cap of 0 is none. Cloning shares.
-#[derive(Debug, Clone, Default)]
+#[cfg(test)]
+mod tests;
+
+/// The period of both rates.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The caps of a process; 0 is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SessionCaps {
+    /// Sessions that have not identified.
+    pub unidentified: u32,
+    /// Those of one client address.
+    pub unidentified_per_address: u32,
+    /// Sessions of one user.
+    pub sessions_per_user: u32,
+    /// Identifies and Refreshes of one user in a minute.
+    pub identifies_per_minute_per_user: u32,
+    /// Identifies of one client address in a minute that do not become sessions.
+    pub failed_identifies_per_minute_per_address: u32,
+}
+
+/// The caps and counts of all sessions of the process. Cloning shares.
+#[derive(Debug, Clone)]
 pub struct SessionLimits(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
-    unidentified_cap: u32,
+    caps: SessionCaps,
     unidentified: AtomicU32,
+    addresses: Mutex<Addresses>,
     users: Mutex<Users>,
+}
+
+/// What is counted for client addresses.
+#[derive(Debug)]
+struct Addresses {
+    unidentified: Tally,
+    failures: Budgets<AddressBlock>,
+}
+
+/// Why a request does not become a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AdmitRefusal {
+    /// Too many sessions of its address have not identified.
+    Address,
+    /// Too many sessions of all addresses have not identified.
+    All,
+}
+
+/// Why a user gets no further session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IdentifyRefusal {
+    /// It has as many sessions as it may.
+    Sessions,
+    /// Too many of its tokens were checked within a minute.
+    Rate,
 }
 
 /// The permit of a session that has not identified. Dropping it releases it.
 #[derive(Debug)]
-pub struct UnidentifiedPermit(SessionLimits);
+pub struct UnidentifiedPermit {
+    limits: SessionLimits,
+    /// The address that it counts for. Boxed, because every session has room for its permit, and few are unidentified.
+    client: Option<Box<AddressBlock>>,
+}
 
 /// The permit of one of a user's sessions. Dropping it releases it.
 #[derive(Debug)]
@@ -40,27 +94,70 @@ pub(super) enum SessionPermit {
 }
 
 impl SessionLimits {
-    /// Limits with these caps on unidentified sessions, and on the sessions of one user.
-    pub fn new(unidentified: u32, per_user: u32) -> Self {
-        let users = Users { cap: per_user, sessions: HashMap::new() };
+    /// No sessions yet, and these caps.
+    pub fn new(caps: SessionCaps) -> Self {
+        let addresses = Addresses {
+            unidentified: Tally::default(),
+            failures: Budgets::new(caps.failed_identifies_per_minute_per_address, MINUTE),
+        };
+        let users = Users {
+            cap: caps.sessions_per_user,
+            sessions: HashMap::new(),
+            tokens: Budgets::new(caps.identifies_per_minute_per_user, MINUTE),
+        };
         Self(Arc::new(Inner {
-            unidentified_cap: unidentified,
+            caps,
             unidentified: AtomicU32::new(0),
+            addresses: Mutex::new(addresses),
             users: Mutex::new(users),
         }))
     }
 
-    /// A permit for a new session, unless the cap on unidentified ones is reached.
-    pub(super) fn admit(&self) -> Option<UnidentifiedPermit> {
+    /// A permit for a new session of this client, unless a cap on unidentified ones is reached.
+    pub(super) fn admit(&self, client: Option<AddressBlock>) -> Result<UnidentifiedPermit, AdmitRefusal> {
+        let caps = &self.0.caps;
         let before = self.0.unidentified.fetch_add(1, Ordering::Relaxed);
-        // Over the cap the permit is dropped at once, which takes it off the count.
-        let permit = UnidentifiedPermit(self.clone());
-        (self.0.unidentified_cap == 0 || before < self.0.unidentified_cap).then_some(permit)
+        // Over a cap the permit is dropped at once, which releases what it holds by then.
+        let mut permit = UnidentifiedPermit { limits: self.clone(), client: None };
+        if let Some(client) = client.filter(|_| caps.unidentified_per_address != 0) {
+            let unidentified = &mut self.addresses().unidentified;
+            if !unidentified.has_room(Some(client), caps.unidentified_per_address) {
+                return Err(AdmitRefusal::Address);
+            }
+            unidentified.add(Some(client));
+            permit.client = Some(Box::new(client));
+        }
+        if caps.unidentified != 0 && before >= caps.unidentified {
+            return Err(AdmitRefusal::All);
+        }
+        Ok(permit)
     }
 
-    /// A permit for one more session of the user with this channel, unless the user's cap is reached.
-    pub(super) fn identify(&self, user: &ChannelName) -> Option<UserSessionPermit> {
-        self.users().acquire(user).then(|| UserSessionPermit { limits: self.clone(), user: user.clone() })
+    /// Whether a token of this client may be verified: not if too many of its address have failed.
+    pub(super) fn may_identify(&self, client: Option<AddressBlock>, now: Instant) -> bool {
+        client.is_none_or(|client| self.addresses().failures.has_token(&client, now))
+    }
+
+    /// An Identify of this client did not become a session.
+    pub(super) fn note_failure(&self, client: Option<AddressBlock>, now: Instant) {
+        if let Some(client) = client {
+            self.addresses().failures.take(client, now);
+        }
+    }
+
+    /// A permit for one more session of the user with this channel, unless a cap of the user is reached.
+    pub(super) fn identify(
+        &self,
+        user: &ChannelName,
+        now: Instant,
+    ) -> Result<UserSessionPermit, IdentifyRefusal> {
+        self.users().acquire(user, now)?;
+        Ok(UserSessionPermit { limits: self.clone(), user: user.clone() })
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Addresses> {
+        // No edit can panic half-way.
+        self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn users(&self) -> MutexGuard<'_, Users> {
@@ -72,13 +169,16 @@ impl SessionLimits {
 impl UnidentifiedPermit {
     /// The limits that gave the permit.
     pub(super) fn limits(&self) -> &SessionLimits {
-        &self.0
+        &self.limits
     }
 }
 
 impl Drop for UnidentifiedPermit {
     fn drop(&mut self) {
-        self.0.0.unidentified.fetch_sub(1, Ordering::Relaxed);
+        self.limits.0.unidentified.fetch_sub(1, Ordering::Relaxed);
+        if let Some(client) = self.client.take() {
+            self.limits.addresses().unidentified.give_back(*client);
+        }
     }
 }
 
@@ -86,6 +186,11 @@ impl UserSessionPermit {
     /// The user's id.
     pub(super) fn user(&self) -> &str {
         self.user.user_id().unwrap_or_default()
+    }
+
+    /// Whether one more token of the user may be verified. Counts it.
+    pub(super) fn may_refresh(&self, now: Instant) -> bool {
+        self.limits.users().tokens.take(self.user.clone(), now)
     }
 }
 
@@ -108,26 +213,29 @@ impl SessionPermit {
 /// The capacity, in entries, that an empty map may keep.
 const MIN_CAPACITY: usize = 1_024;
 
-/// How many sessions each user has. With a cap of 0 it stays empty.
-#[derive(Debug, Default)]
+/// How many sessions each user has, and how many of its tokens were checked. With caps of 0 it stays empty.
+#[derive(Debug)]
 struct Users {
     cap: u32,
     /// An entry is removed with its last session.
     sessions: HashMap<ChannelName, u32>,
+    /// Outlives the sessions: it is there for users whose sessions come and go.
+    tokens: Budgets<ChannelName>,
 }
 
 impl Users {
-    fn acquire(&mut self, user: &ChannelName) -> bool {
-        if self.cap == 0 {
-            return true;
+    fn acquire(&mut self, user: &ChannelName, now: Instant) -> Result<(), IdentifyRefusal> {
+        if self.cap != 0 && self.sessions.get(user).is_some_and(|sessions| *sessions >= self.cap) {
+            return Err(IdentifyRefusal::Sessions);
         }
-        let Some(sessions) = self.sessions.get_mut(user) else {
-            self.sessions.insert(user.clone(), 1);
-            return true;
-        };
-        let has_room = *sessions < self.cap;
-        *sessions += u32::from(has_room);
-        has_room
+        // Last, so that a device over the cap that keeps trying takes nothing from the user's other devices.
+        if !self.tokens.take(user.clone(), now) {
+            return Err(IdentifyRefusal::Rate);
+        }
+        if self.cap != 0 {
+            *self.sessions.entry(user.clone()).or_default() += 1;
+        }
+        Ok(())
     }
 
     fn release(&mut self, user: &ChannelName) {
@@ -139,59 +247,5 @@ impl Users {
                 self.sessions.shrink_to(2 * self.sessions.len());
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn user(id: &str) -> ChannelName {
-        ChannelName::of_user(id).unwrap()
-    }
-
-    #[test]
-    fn there_are_as_many_unidentified_sessions_as_the_cap() {
-        let limits = SessionLimits::new(2, 0);
-        let (first, second) = (limits.admit().unwrap(), limits.admit().unwrap());
-        for _ in 0..3 {
-            assert!(limits.admit().is_none());
-        }
-        drop(first);
-        let third = limits.admit().unwrap();
-        assert!(limits.admit().is_none());
-        drop((second, third));
-        assert_eq!(limits.0.unidentified.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn a_user_has_as_many_sessions_as_the_cap_and_others_have_theirs() {
-        let limits = SessionLimits::new(0, 2);
-        let first = limits.identify(&user("1")).unwrap();
-        let _second = limits.identify(&user("1")).unwrap();
-        assert!(limits.identify(&user("1")).is_none());
-        let _neighbour = limits.identify(&user("2")).unwrap();
-        drop(first);
-        let _third = limits.identify(&user("1")).unwrap();
-        assert!(limits.identify(&user("1")).is_none());
-    }
-
-    #[test]
-    fn a_user_without_a_session_takes_no_memory() {
-        let limits = SessionLimits::new(0, 1);
-        let permits: Vec<_> =
-            (0..10_000).map(|id| limits.identify(&user(&id.to_string())).unwrap()).collect();
-        drop(permits);
-        assert!(limits.users().sessions.is_empty());
-        assert!(limits.users().sessions.capacity() <= 2 * MIN_CAPACITY);
-    }
-
-    #[test]
-    fn zero_means_no_cap_and_keeps_nothing() {
-        let limits = SessionLimits::new(0, 0);
-        let permits: Vec<_> =
-            (0..1_000).map(|_| (limits.admit().unwrap(), limits.identify(&user("1")).unwrap())).collect();
-        assert!(limits.users().sessions.is_empty());
-        drop(permits);
     }
 }

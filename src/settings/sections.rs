@@ -262,6 +262,12 @@ pub struct LimitSettings {
     pub subscriptions_per_session: u32,
     /// New sockets in a second.
     pub connects_per_second: u32,
+    /// New sockets of one client address in a second.
+    pub connects_per_second_per_address: u32,
+    /// Identifies and Refreshes of one user in a minute, on this replica (else close 4007).
+    pub identifies_per_minute_per_user: u32,
+    /// Identifies of one client address in a minute that do not become sessions (else close 4007).
+    pub failed_identifies_per_minute_per_address: u32,
 }
 
 /// `[channels]`: who may subscribe to what, besides the token's own list.

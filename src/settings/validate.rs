@@ -56,7 +56,7 @@ impl Settings {
         if !server.allowed_origins.iter().all(|origin| is_origin(origin)) {
             return refuse(
                 "server.allowed_origins",
-                r#"must hold origins such as "https://app.example.com" or "https://*.example.com" (lower case, no path), or "*""#,
+                r#"must hold origins such as "https://app.example.com" or "https://*.example.com" (lower case, no path), "file://", "null" or "*""#,
             );
         }
         server.trusted_networks().map(|_| ())
@@ -288,8 +288,8 @@ fn is_socket_url(url: &str) -> bool {
 }
 
 fn is_origin(origin: &str) -> bool {
-    // Sandboxed frames and local files send "null"; listing it is a choice.
-    if origin == "*" || origin == "null" {
+    // Sandboxed frames and local files send "null", some web views "file://"; listing them is a choice.
+    if origin == "*" || origin == "null" || origin == "file://" {
         return true;
     }
     let Some((scheme, authority)) = origin.split_once("://") else { return false };

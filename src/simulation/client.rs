@@ -96,6 +96,10 @@ impl FrameSink for Socket {
     fn overflow(&self) {
         self.close();
     }
+
+    fn is_closed(&self) -> bool {
+        Self::is_closed(self)
+    }
 }
 
 /// What a client reads of a frame.

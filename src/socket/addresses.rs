@@ -26,7 +26,8 @@ impl fmt::Display for AddressBlock {
 }
 
 impl AddressBlock {
-    pub(super) fn of(address: IpAddr) -> Self {
+    /// The block of an address.
+    pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.octets()),
             IpAddr::V6(address) => Self::V6(((address.to_bits() >> 64) as u64).to_be_bytes()),
@@ -39,24 +40,24 @@ const SMALL: usize = 1_024;
 
 /// How many there are of each address.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// An entry is gone with its last one.
     counts: HashMap<AddressBlock, u32>,
 }
 
 impl Tally {
     /// Whether there may be one more under this cap. Who has no address has no cap.
-    pub(super) fn has_room(&self, block: Option<AddressBlock>, cap: u32) -> bool {
+    pub(crate) fn has_room(&self, block: Option<AddressBlock>, cap: u32) -> bool {
         block.is_none_or(|block| self.counts.get(&block).is_none_or(|&count| count < cap))
     }
 
-    pub(super) fn add(&mut self, block: Option<AddressBlock>) {
+    pub(crate) fn add(&mut self, block: Option<AddressBlock>) {
         if let Some(block) = block {
             *self.counts.entry(block).or_default() += 1;
         }
     }
 
-    pub(super) fn give_back(&mut self, block: AddressBlock) {
+    pub(crate) fn give_back(&mut self, block: AddressBlock) {
         let Some(count) = self.counts.get_mut(&block) else { return };
         *count -= 1;
         if *count == 0 {
@@ -69,7 +70,7 @@ impl Tally {
 
     /// How many addresses have an entry.
     #[cfg(test)]
-    pub(super) fn addresses(&self) -> usize {
+    pub(crate) fn addresses(&self) -> usize {
         self.counts.len()
     }
 }

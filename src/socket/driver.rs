@@ -16,8 +16,10 @@ use futures_util::Stream;
 use socket2::SockRef;
 
 use super::inbound::Reader;
+use super::kernel;
 use super::limits::Place;
 use super::outbox::{Outbox, State};
+use super::read_first::ReadFirst;
 use protocol::close::CloseCode;
 
 /// How many pieces of output an actor may produce in a row before others run.
@@ -125,11 +127,17 @@ where
             Poll::Ready(())
         }
         Poll::Pending => {
-            if stall.poll(outbox.options().write_timeout, outbox.progress(), cx).is_ready() {
-                outbox.close(CloseCode::TooSlow);
-                return Poll::Ready(());
+            if stall.poll(outbox.options().write_timeout, outbox.progress(), cx).is_pending() {
+                return Poll::Pending;
             }
-            Poll::Pending
+            if outbox.write_directly() {
+                // The peer reads. The next round arms the timer again.
+                stall.disarm();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            outbox.close(CloseCode::TooSlow);
+            Poll::Ready(())
         }
     }
 }
@@ -146,11 +154,13 @@ fn poll_unfinished(
         timer.disarm();
         return Poll::Pending;
     };
-    if timer.poll(outbox.options().message_timeout, number, cx).is_pending() {
-        return Poll::Pending;
+    while timer.poll(outbox.options().message_timeout, number, cx).is_ready() {
+        if !timer.put_off(outbox.has_unread()) {
+            outbox.close(CloseCode::PolicyViolation);
+            return Poll::Ready(());
+        }
     }
-    outbox.close(CloseCode::PolicyViolation);
-    Poll::Ready(())
+    Poll::Pending
 }
 
 /// Writes the rest, waits for the peer's Close where one is due, and ends the connection in order: our side
@@ -166,8 +176,7 @@ async fn close(outbox: Outbox, reader: Reader) {
         State::Leaving => options.close_timeout,
         State::Open | State::Closing => options.write_timeout,
     };
-    let flushed = timeout(patience, poll_fn(|cx| outbox.poll_flush(cx))).await;
-    if !matches!(flushed, Ok(Ok(()))) {
+    if !flush(&outbox, patience).await {
         // Reset: otherwise the kernel keeps what it could not send, for a peer that does not read, for minutes.
         let _ = SockRef::from(outbox.stream()).set_linger(Some(Duration::ZERO));
         return;
@@ -178,11 +187,30 @@ async fn close(outbox: Outbox, reader: Reader) {
     if SockRef::from(outbox.stream()).shutdown(std::net::Shutdown::Write).is_ok() {
         let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_silence(cx))).await;
     }
+    // What is unread would make the kernel reset the connection, and the peer might not see its Close.
+    kernel::discard(outbox.stream());
+}
+
+/// Writes the rest. Returns whether all of it was written.
+async fn flush(outbox: &Outbox, patience: Duration) -> bool {
+    match timeout(patience, poll_fn(|cx| outbox.poll_flush(cx))).await {
+        Ok(flushed) => flushed.is_ok(),
+        Err(_) => {
+            outbox.write_directly();
+            !outbox.has_waiting()
+        }
+    }
 }
 
 /// Notices that something has stood still for too long: a write without progress, a message without its end. It
 /// has no timer until it is asked.
-struct StandstillTimer<T>(Option<(Pin<Box<Sleep>>, T)>);
+struct StandstillTimer<T>(Option<Box<Standstill<T>>>);
+
+struct Standstill<T> {
+    timer: Pin<Box<Sleep>>,
+    mark: T,
+    read_first: ReadFirst,
+}
 
 impl<T> Default for StandstillTimer<T> {
     fn default() -> Self {
@@ -197,12 +225,23 @@ impl<T: PartialEq + Copy> StandstillTimer<T> {
 
     /// Ready when `mark` has been the same for so long.
     fn poll(&mut self, limit: Duration, mark: T, cx: &mut Context<'_>) -> Poll<()> {
-        let (timer, seen) = self.0.get_or_insert_with(|| (Box::pin(sleep(limit)), mark));
-        if *seen != mark {
-            *seen = mark;
-            timer.as_mut().reset(Instant::now() + limit);
+        let standstill = self.0.get_or_insert_with(|| {
+            Box::new(Standstill { timer: Box::pin(sleep(limit)), mark, read_first: ReadFirst::default() })
+        });
+        if standstill.mark != mark {
+            standstill.mark = mark;
+            standstill.read_first.heard();
+            standstill.timer.as_mut().reset(Instant::now() + limit);
         }
-        timer.as_mut().poll(cx)
+        standstill.timer.as_mut().poll(cx)
+    }
+
+    /// Puts the deadline off a little if something is unread. Returns whether it did.
+    fn put_off(&mut self, has_unread: bool) -> bool {
+        let Some(standstill) = &mut self.0 else { return false };
+        let Some(step) = standstill.read_first.put_off(has_unread) else { return false };
+        standstill.timer.as_mut().reset(Instant::now() + step);
+        true
     }
 }
 

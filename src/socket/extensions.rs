@@ -2,78 +2,182 @@
 
 use actix_http::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
 
-/// What the gateway answers to an offer that it accepts. No context is kept from message to message on
-/// either side, so that a publication is compressed once for all its receivers.
-pub(super) const ACCEPTED: &str =
-    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+/// The answer to an offer that the gateway accepts. No context is kept from message to message on either side, so that
+/// a publication is compressed once for all its receivers. Section 7.1.1 lets a server say both unasked.
+const ACCEPTED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// Whether one of the client's offers can be accepted.
-pub(super) fn offers_deflate(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(SEC_WEBSOCKET_EXTENSIONS)
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(is_acceptable)
+/// The answer to an offer that bounds our window. It must repeat the bound (section 7.1.2.1); clients fail the
+/// connection otherwise.
+const ACCEPTED_WITH_WINDOW: &str = "permessage-deflate; server_no_context_takeover; \
+     client_no_context_takeover; server_max_window_bits=15";
+
+/// The answer to the first of the client's offers that can be accepted, if there is one.
+pub(super) fn answer_deflate(headers: &HeaderMap) -> Option<&'static str> {
+    let lists = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| split_unquoted(list, ',')).find_map(answer)
 }
 
-/// An offer is acceptable if we know each of its parameters and can keep to it. A smaller window for us is
-/// declined: it would make a compression of its own for those who ask for it.
-fn is_acceptable(offer: &str) -> bool {
-    let mut parts = offer.split(';').map(str::trim);
+/// The answer to one offer. It is accepted if the gateway knows each of its parameters and can keep to it. Otherwise it
+/// is declined, and the next one is tried.
+fn answer(offer: &str) -> Option<&'static str> {
+    let mut parts = split_unquoted(offer, ';').map(str::trim);
     if parts.next() != Some("permessage-deflate") {
-        return false;
+        return None;
     }
     let mut seen = Vec::new();
-    parts.all(|part| {
+    let mut answer = ACCEPTED;
+    for part in parts {
         let (name, value) = match part.split_once('=') {
             None => (part, None),
-            Some((name, value)) => (name.trim(), Some(value.trim().trim_matches('"'))),
+            Some((name, value)) => (name.trim_end(), Some(unquote(value.trim_start())?)),
         };
-        let is_new = !seen.contains(&name);
+        if seen.contains(&name) {
+            return None;
+        }
         seen.push(name);
-        is_new
-            && match (name, value) {
-                (
-                    "server_no_context_takeover" | "client_no_context_takeover" | "client_max_window_bits",
-                    None,
-                ) => true,
-                ("client_max_window_bits", Some(bits)) => matches!(bits.parse(), Ok(8..=15)),
-                ("server_max_window_bits", Some("15")) => true,
-                _ => false,
-            }
+        match (name, value) {
+            ("server_no_context_takeover" | "client_no_context_takeover", None) => {}
+            // The client may use any window: ours for reading is the largest. No answer to it is needed
+            // (section 7.1.2.2).
+            ("client_max_window_bits", None) => {}
+            ("client_max_window_bits", Some(bits)) if is_window_bits(bits) => {}
+            // A smaller window is declined: it would make a compression of its own for the clients that ask for it.
+            ("server_max_window_bits", Some("15")) => answer = ACCEPTED_WITH_WINDOW,
+            _ => return None,
+        }
+    }
+    Some(answer)
+}
+
+/// A decimal number from 8 to 15 without leading zeros (section 7.1.2).
+fn is_window_bits(text: &str) -> bool {
+    matches!(text, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")
+}
+
+/// What stands between separators that are not inside of a quoted string.
+fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |character| {
+        if is_escaped {
+            is_escaped = false;
+        } else if character == '"' {
+            is_quoted = !is_quoted;
+        } else if is_quoted {
+            is_escaped = character == '\\';
+        } else {
+            return character == separator;
+        }
+        false
     })
+}
+
+/// The value of a parameter: a token, or a quoted string that holds one (RFC 6455, section 9.1). Escapes are not
+/// undone: no value here needs one.
+fn unquote(value: &str) -> Option<&str> {
+    match value.strip_prefix('"') {
+        None => Some(value),
+        Some(rest) => rest.strip_suffix('"'),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn headers(values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(SEC_WEBSOCKET_EXTENSIONS, value.parse().unwrap());
+        }
+        headers
+    }
+
     #[test]
     fn an_offer_is_accepted_if_all_of_it_can_be_kept() {
-        for (offer, accepted) in [
-            ("permessage-deflate", true),
-            ("permessage-deflate; client_max_window_bits", true),
-            ("permessage-deflate; client_max_window_bits=10; server_no_context_takeover", true),
-            ("permessage-deflate; server_max_window_bits=\"15\"", true),
-            ("permessage-deflate; server_max_window_bits=10", false),
-            ("permessage-deflate; server_max_window_bits", false),
-            ("permessage-deflate; client_max_window_bits=7", false),
-            ("permessage-deflate; server_no_context_takeover=1", false),
-            ("permessage-deflate; server_no_context_takeover; server_no_context_takeover", false),
-            ("permessage-deflate; unknown", false),
-            ("x-webkit-deflate-frame", false),
-            ("", false),
+        for (parameters, expected) in [
+            ("", Some(ACCEPTED)),
+            ("; client_max_window_bits", Some(ACCEPTED)),
+            ("; client_max_window_bits=8", Some(ACCEPTED)),
+            ("; client_max_window_bits=10; server_no_context_takeover", Some(ACCEPTED)),
+            (";client_no_context_takeover;server_no_context_takeover", Some(ACCEPTED)),
+            (" ; client_max_window_bits = \"15\" ", Some(ACCEPTED)),
+            ("; server_max_window_bits=15", Some(ACCEPTED_WITH_WINDOW)),
+            ("; server_max_window_bits=\"15\"", Some(ACCEPTED_WITH_WINDOW)),
+            ("; server_max_window_bits=15; client_max_window_bits=15", Some(ACCEPTED_WITH_WINDOW)),
+            ("; server_max_window_bits=14", None),
+            ("; server_max_window_bits=8", None),
+            // Against section 7.1.
+            ("; server_max_window_bits", None),
+            ("; server_max_window_bits=", None),
+            ("; server_max_window_bits=16", None),
+            ("; server_max_window_bits=015", None),
+            ("; server_max_window_bits=+15", None),
+            ("; server_max_window_bits=\"15", None),
+            ("; server_max_window_bits=15\"", None),
+            ("; server_max_window_bits=15; server_max_window_bits=15", None),
+            ("; client_max_window_bits=7", None),
+            ("; client_max_window_bits=16", None),
+            ("; client_max_window_bits=09", None),
+            ("; client_max_window_bits=+9", None),
+            ("; client_max_window_bits=\"\"9\"\"", None),
+            ("; client_max_window_bits; client_max_window_bits=9", None),
+            ("; server_no_context_takeover=1", None),
+            ("; client_no_context_takeover=\"\"", None),
+            ("; server_no_context_takeover; server_no_context_takeover", None),
+            ("; unknown", None),
+            (";", None),
         ] {
-            assert_eq!(is_acceptable(offer), accepted, "{offer}");
+            assert_eq!(answer(&format!("permessage-deflate{parameters}")), expected, "{parameters}");
+        }
+        for other in ["x-webkit-deflate-frame", "permessage-deflates", "permessage-deflate=1", ""] {
+            assert_eq!(answer(other), None, "{other}");
+        }
+    }
+
+    /// Each parameter is absent, or present in each of its forms.
+    #[test]
+    fn every_combination_of_parameters_is_answered_in_keeping_with_it() {
+        let forms = |name: &str| {
+            let bits = (8..=15).map(|bits| format!("; {name}={bits}"));
+            [String::new()].into_iter().chain(bits).collect::<Vec<_>>()
+        };
+        let is_present = |name: &str| [String::new(), format!("; {name}")];
+        let mut client_windows = forms("client_max_window_bits");
+        client_windows.push("; client_max_window_bits".to_owned());
+        for ours in forms("server_max_window_bits") {
+            for theirs in &client_windows {
+                for server in is_present("server_no_context_takeover") {
+                    for client in is_present("client_no_context_takeover") {
+                        let offer = format!("permessage-deflate{server}{theirs}{client}{ours}");
+                        let expected = match ours.as_str() {
+                            "" => Some(ACCEPTED),
+                            "; server_max_window_bits=15" => Some(ACCEPTED_WITH_WINDOW),
+                            _ => None,
+                        };
+                        assert_eq!(answer(&offer), expected, "{offer}");
+                    }
+                }
+            }
         }
     }
 
     #[test]
-    fn the_second_offer_may_be_the_one() {
-        let mut headers = HeaderMap::new();
-        assert!(!offers_deflate(&headers));
-        let offers = "permessage-deflate; server_max_window_bits=10, permessage-deflate";
-        headers.insert(SEC_WEBSOCKET_EXTENSIONS, offers.parse().unwrap());
-        assert!(offers_deflate(&headers));
+    fn the_first_offer_that_can_be_kept_is_answered() {
+        assert_eq!(answer_deflate(&headers(&[])), None);
+        let (small, whole) = ("permessage-deflate; server_max_window_bits=10", "permessage-deflate");
+        let bounded = "permessage-deflate; server_max_window_bits=15";
+        for (values, expected) in [
+            (&[&format!("{small}, {whole}")[..]][..], Some(ACCEPTED)),
+            (&[&format!("{small}, {bounded}, {whole}")], Some(ACCEPTED_WITH_WINDOW)),
+            (&[&format!("{whole}, {bounded}")], Some(ACCEPTED)),
+            (&[small, "x-other", bounded], Some(ACCEPTED_WITH_WINDOW)),
+            (&[small, small], None),
+            // An offer inside of a quoted string is none.
+            (&["x-other; a=\", permessage-deflate\""], None),
+            (&["x-other; a=\"\\\", permessage-deflate, \""], None),
+            (&["x-other; a=\"b\", permessage-deflate"], Some(ACCEPTED)),
+        ] {
+            assert_eq!(answer_deflate(&headers(values)), expected, "{values:?}");
+        }
     }
 }

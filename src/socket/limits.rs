@@ -13,7 +13,7 @@ use actix_http::StatusCode;
 use super::Refusal;
 use super::addresses::{AddressBlock, Tally};
 use crate::metrics::Metrics;
-use protocol::budget::Budget;
+use protocol::budget::{Budget, Budgets};
 
 /// The caps of a process; 0 means no cap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Caps {
     pub handshakes_per_address: u32,
     /// New sockets in a second, over all workers. A second's worth may come at once.
     pub connects_per_second: u32,
+    /// The same for one client address.
+    pub connects_per_second_per_address: u32,
 }
 
 const FULL: Refusal = Refusal {
@@ -44,6 +46,11 @@ const TOO_MANY_HANDSHAKES: Refusal = Refusal {
     reason: "too_many_handshakes",
     headers: &[("retry-after", "5")],
 };
+const TOO_MANY_CONNECTS_FROM_ADDRESS: Refusal = Refusal {
+    status: StatusCode::TOO_MANY_REQUESTS,
+    reason: "too_many_connects_from_address",
+    headers: &[("retry-after", "1")],
+};
 const TOO_MANY_CONNECTS: Refusal = Refusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
     reason: "too_many_connects",
@@ -51,12 +58,13 @@ const TOO_MANY_CONNECTS: Refusal = Refusal {
 };
 
 /// The sockets of the whole process. Cloning shares.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Connections(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     open: AtomicUsize,
+    caps: Caps,
     accounts: Mutex<Accounts>,
 }
 
@@ -77,14 +85,15 @@ pub(super) struct Handshake {
 }
 
 impl Connections {
-    /// A place for one more connection in its handshake, or why there is none. `peer` is whom it is counted
-    /// for; nobody, if one address may stand for many clients.
-    pub(super) fn begin(
-        &self,
-        peer: Option<IpAddr>,
-        caps: &Caps,
-        metrics: &Metrics,
-    ) -> Result<Handshake, Refusal> {
+    /// No sockets yet, and these caps.
+    pub fn new(caps: Caps) -> Self {
+        Self(Arc::new(Shared { open: AtomicUsize::new(0), caps, accounts: Mutex::new(Accounts::new(&caps)) }))
+    }
+
+    /// A permit for one more connection in its handshake, or why there is none. `peer` is the address that it counts
+    /// for; `None` if that address may stand for many clients.
+    pub(super) fn begin(&self, peer: Option<IpAddr>, metrics: &Metrics) -> Result<Handshake, Refusal> {
+        let caps = &self.0.caps;
         let block = peer.filter(|_| caps.handshakes_per_address != 0).map(AddressBlock::of);
         if block.is_some() {
             let handshakes = &mut self.accounts().handshakes;
@@ -97,14 +106,14 @@ impl Connections {
         Ok(Handshake { connections: self.clone(), metrics: metrics.clone(), block })
     }
 
-    /// A place for one more socket, or why there is none. `address` is the client's, if it is known.
+    /// A permit for one more socket, or why there is none. `client` is the client's address, if it is known.
     pub(super) fn take(
         &self,
-        address: Option<IpAddr>,
-        caps: &Caps,
+        client: Option<AddressBlock>,
         metrics: &Metrics,
         now: Instant,
     ) -> Result<Place, Refusal> {
+        let caps = &self.0.caps;
         metrics.connections.inc();
         let before = self.0.open.fetch_add(1, Ordering::Relaxed);
         // Whatever is refused below, the place is dropped again, which gives back what it holds by then.
@@ -112,15 +121,12 @@ impl Connections {
         if caps.connections != 0 && before >= caps.connections {
             return Err(FULL);
         }
-        if caps.connections_per_address == 0 && caps.connects_per_second == 0 {
+        if !caps.need_accounts() {
             return Ok(place);
         }
-        let block = address.filter(|_| caps.connections_per_address != 0).map(AddressBlock::of);
-        let taken = self.accounts().take(block, caps, now);
-        taken.map(|()| {
-            place.block = block;
-            place
-        })
+        self.accounts().take(client, caps, now)?;
+        place.block = client.filter(|_| caps.connections_per_address != 0);
+        Ok(place)
     }
 
     /// How many there are now.
@@ -131,6 +137,21 @@ impl Connections {
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
         // Nothing between its changes can panic.
         self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Caps {
+    /// Whether a new socket is counted by its address or by time.
+    fn need_accounts(&self) -> bool {
+        let Self { connections_per_address, connects_per_second, connects_per_second_per_address, .. } =
+            *self;
+        connections_per_address != 0 || connects_per_second != 0 || connects_per_second_per_address != 0
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self::new(Caps::default())
     }
 }
 
@@ -156,7 +177,7 @@ impl Drop for Handshake {
 /// The time for which `connects_per_second` counts.
 const SECOND: Duration = Duration::from_secs(1);
 /// The accounts of addresses and of time. Plain; it is told what time it is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Accounts {
     /// Open sockets.
     open: Tally,
@@ -164,19 +185,37 @@ struct Accounts {
     handshakes: Tally,
     /// New sockets.
     connects: Budget,
+    /// New sockets of each address.
+    connects_by_address: Budgets<AddressBlock>,
 }
 
 impl Accounts {
+    fn new(caps: &Caps) -> Self {
+        Self {
+            open: Tally::default(),
+            handshakes: Tally::default(),
+            connects: Budget::default(),
+            connects_by_address: Budgets::new(caps.connects_per_second_per_address, SECOND),
+        }
+    }
+
     /// Notes a new socket, or says why there may be none; then nothing has changed.
-    fn take(&mut self, block: Option<AddressBlock>, caps: &Caps, now: Instant) -> Result<(), Refusal> {
-        if !self.open.has_room(block, caps.connections_per_address) {
+    fn take(&mut self, client: Option<AddressBlock>, caps: &Caps, now: Instant) -> Result<(), Refusal> {
+        let counted = client.filter(|_| caps.connections_per_address != 0);
+        if !self.open.has_room(counted, caps.connections_per_address) {
             return Err(TOO_MANY_FROM_ADDRESS);
         }
-        // The last check, so that who is refused for another reason uses nothing up.
+        if client.is_some_and(|client| !self.connects_by_address.has_token(&client, now)) {
+            return Err(TOO_MANY_CONNECTS_FROM_ADDRESS);
+        }
+        // Last, so that a client that is refused for another reason takes nothing from the others.
         if !self.connects.take(caps.connects_per_second, SECOND, now) {
             return Err(TOO_MANY_CONNECTS);
         }
-        self.open.add(block);
+        if let Some(client) = client {
+            self.connects_by_address.take(client, now);
+        }
+        self.open.add(counted);
         Ok(())
     }
 }
@@ -192,7 +231,7 @@ mod tests {
     #[test]
     fn an_address_has_as_many_places_as_the_cap_and_gets_them_back() {
         let caps = Caps { connections_per_address: 2, ..Caps::default() };
-        let (mut accounts, now) = (Accounts::default(), Instant::now());
+        let (mut accounts, now) = (Accounts::new(&caps), Instant::now());
         let one = block("192.0.2.1");
         assert_eq!(accounts.take(one, &caps, now), Ok(()));
         assert_eq!(accounts.take(one, &caps, now), Ok(()));
@@ -207,7 +246,7 @@ mod tests {
     fn a_second_s_worth_of_connects_may_come_at_once_and_then_an_even_flow() {
         for per_second in [1, 3, 7, 2_000] {
             let caps = Caps { connects_per_second: per_second, ..Caps::default() };
-            let (mut accounts, start) = (Accounts::default(), Instant::now());
+            let (mut accounts, start) = (Accounts::new(&caps), Instant::now());
             let many = |accounts: &mut Accounts, now| {
                 (0..2 * per_second).filter(|_| accounts.take(None, &caps, now).is_ok()).count() as u32
             };
@@ -225,7 +264,7 @@ mod tests {
     #[test]
     fn who_is_refused_by_address_takes_nobody_s_turn() {
         let caps = Caps { connections_per_address: 1, connects_per_second: 2, ..Caps::default() };
-        let (mut accounts, now) = (Accounts::default(), Instant::now());
+        let (mut accounts, now) = (Accounts::new(&caps), Instant::now());
         assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Ok(()));
         for _ in 0..10 {
             assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Err(TOO_MANY_FROM_ADDRESS));
@@ -236,13 +275,31 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_from_one_address_leaves_others_their_rate() {
+        let caps = Caps { connects_per_second: 10, connects_per_second_per_address: 4, ..Caps::default() };
+        let (mut accounts, now) = (Accounts::new(&caps), Instant::now());
+        let flood = |accounts: &mut Accounts, now| {
+            (0..100).filter(|_| accounts.take(block("192.0.2.1"), &caps, now).is_ok()).count()
+        };
+        assert_eq!(flood(&mut accounts, now), 4);
+        assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Err(TOO_MANY_CONNECTS_FROM_ADDRESS));
+        let others =
+            (2..100).filter(|last| accounts.take(block(&format!("192.0.2.{last}")), &caps, now).is_ok());
+        assert_eq!(others.count(), 6, "what the flood left of the rate for all");
+        assert_eq!(accounts.take(block("192.0.2.200"), &caps, now), Err(TOO_MANY_CONNECTS));
+        // A refusal for all took nothing from the address.
+        assert_eq!(flood(&mut accounts, now + SECOND), 4);
+        assert_eq!(accounts.open.addresses(), 0, "the number of sockets has no cap here");
+    }
+
+    #[test]
     fn zero_means_no_cap_and_keeps_nothing() {
         let (connections, metrics, now) = (Connections::default(), Metrics::default(), Instant::now());
-        let address = Some("192.0.2.1".parse().unwrap());
-        let take = || connections.take(address, &Caps::default(), &metrics, now).unwrap();
+        let take = || connections.take(block("192.0.2.1"), &metrics, now).unwrap();
         let places: Vec<_> = (0..10_000).map(|_| take()).collect();
         assert_eq!(connections.count(), 10_000);
         assert_eq!(connections.accounts().open.addresses(), 0);
+        assert_eq!(connections.accounts().connects_by_address.keys(), 0);
         drop(places);
         assert_eq!((connections.count(), metrics.connections.get()), (0, 0));
     }
@@ -250,8 +307,8 @@ mod tests {
     #[test]
     fn a_refusal_leaves_nothing_behind() {
         let caps = Caps { connections: 3, connections_per_address: 2, ..Caps::default() };
-        let (connections, metrics, now) = (Connections::default(), Metrics::default(), Instant::now());
-        let take = |address: &str| connections.take(address.parse().ok(), &caps, &metrics, now);
+        let (connections, metrics, now) = (Connections::new(caps), Metrics::default(), Instant::now());
+        let take = |address: &str| connections.take(block(address), &metrics, now);
         let (first, _second) = (take("192.0.2.1").unwrap(), take("192.0.2.1").unwrap());
         assert_eq!(take("192.0.2.1").unwrap_err(), TOO_MANY_FROM_ADDRESS);
         assert_eq!(connections.count(), 2);
@@ -265,15 +322,14 @@ mod tests {
     #[test]
     fn handshakes_are_counted_for_their_address_and_apart_from_sockets() {
         let caps = Caps { connections_per_address: 3, handshakes_per_address: 2, ..Caps::default() };
-        let (connections, metrics, now) = (Connections::default(), Metrics::default(), Instant::now());
-        let begin = |peer: &str| connections.begin(peer.parse().ok(), &caps, &metrics);
+        let (connections, metrics, now) = (Connections::new(caps), Metrics::default(), Instant::now());
+        let begin = |peer: &str| connections.begin(peer.parse().ok(), &metrics);
         let (first, second) = (begin("192.0.2.1").unwrap(), begin("::ffff:192.0.2.1").unwrap());
         assert_eq!(begin("192.0.2.1").unwrap_err(), TOO_MANY_HANDSHAKES);
         let neighbour = begin("192.0.2.2").unwrap();
-        let exempt: Vec<_> = (0..10).map(|_| connections.begin(None, &caps, &metrics).unwrap()).collect();
-        let sockets: Vec<_> = (0..3)
-            .map(|_| connections.take("192.0.2.1".parse().ok(), &caps, &metrics, now).unwrap())
-            .collect();
+        let exempt: Vec<_> = (0..10).map(|_| connections.begin(None, &metrics).unwrap()).collect();
+        let sockets: Vec<_> =
+            (0..3).map(|_| connections.take(block("192.0.2.1"), &metrics, now).unwrap()).collect();
         drop(first);
         let third = begin("192.0.2.1").unwrap();
         assert_eq!((connections.count(), metrics.handshakes.get()), (3, 13));

@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, KeepAlive, Method, Protocol as Http, Request, Response};
@@ -13,10 +14,13 @@ use actix_server::Server;
 use actix_service::{Service as _, apply_fn_factory, fn_factory, fn_service};
 use bytes::Bytes;
 use futures_util::future::Either;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
+use super::handshake::{METHOD_NOT_ALLOWED, UPGRADE_REQUIRED};
+use super::handshake_stream::HandshakeStream;
 use super::limits::{Connections, Handshake};
-use super::upgrade::{Answered, Handover, METHOD_NOT_ALLOWED, UPGRADE_REQUIRED, response, upgrade};
+use super::turn_away::turn_away;
+use super::upgrade::{Answered, Handover, response, upgrade};
 use super::{Application, Refusal, SocketOptions};
 use crate::metrics::Metrics;
 
@@ -54,9 +58,9 @@ where
         let (gate_options, gate_connections) = (options.clone(), connections.clone());
         let http = HttpService::build()
             .keep_alive(KeepAlive::Disabled)
-            .client_request_timeout(options.handshake_timeout)
+            // The stream keeps the deadline, because it asks the kernel before it gives up.
+            .client_request_timeout(Duration::ZERO)
             .h1_allow_half_closed(false)
-            .tcp_nodelay(true)
             .on_connect_ext(|_, data| {
                 data.insert(Answered::default());
             })
@@ -84,6 +88,8 @@ where
                     Either::Left(ready(Ok(())))
                 }
                 Ok(handshake) => {
+                    let _ = stream.set_nodelay(true);
+                    let stream = HandshakeStream::new(stream, gate_options.handshake_timeout);
                     let served = http.call((stream, Http::Http1, peer));
                     let metrics = gate_options.metrics.clone();
                     Either::Right(async move {
@@ -115,24 +121,9 @@ fn begin(
     peer: Option<SocketAddr>,
 ) -> Result<Handshake, Refusal> {
     let peer = peer.map(|peer| peer.ip()).filter(|&peer| !options.trusted_proxies.contains(peer));
-    connections.begin(peer, &options.caps, &options.metrics).inspect_err(|refusal| {
+    connections.begin(peer, &options.metrics).inspect_err(|refusal| {
         Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
     })
-}
-
-/// Says why, as far as it can be said without waiting, and ends the connection.
-fn turn_away(stream: &TcpStream, refusal: &Refusal) {
-    let reason = refusal.reason;
-    let mut answer = format!("HTTP/1.1 {}\r\nconnection: close\r\n", refusal.status);
-    for (name, value) in refusal.headers {
-        answer += &format!("{name}: {value}\r\n");
-    }
-    answer += &format!("content-length: {}\r\n\r\n{reason}", reason.len());
-    // Not through the runtime, which would have to wait until it knows that the stream is ready.
-    let socket = SockRef::from(stream);
-    let _ = (&*socket).write(answer.as_bytes());
-    // What is left unread would make the kernel reset the connection, and the answer might be lost.
-    let _ = (&*socket).read(&mut [0; 4_096]);
 }
 
 /// A request that does not ask for a WebSocket.

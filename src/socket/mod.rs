@@ -8,12 +8,15 @@
 //! # Layout, lowest first
 //!
 //! - `utf8`, [`guard`]: what a client sends, judged byte by byte. Pure.
-//! - [`outbox`]: the one way out, bounded in bytes.
+//! - [`outbox`]: the one way out, bounded in bytes; `queue`: what waits in it.
 //! - [`outboxes`]: the outboxes of this thread, by key, for messages that cannot carry them.
 //! - `inbound`: from the socket through the guard into the actor's context.
 //! - `driver`: the task that joins them, with the deadlines.
 //! - `extensions`: whether messages may be compressed.
 //! - [`proxies`]: whose socket it is; [`limits`]: how many there may be ([`addresses`]: of one address); [`descriptors`]: what the system allows.
+//! - `kernel`: what the kernel knows of a socket, for deadlines; `read_first`: when they count.
+//! - [`handshake_stream`]: the stream below the HTTP parser, with the deadline of the handshake; `request_head`: the
+//!   Upgrade header on its way to it; `handshake`: what a request must say.
 //! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
 //! - [`listener`]: the public port.
 
@@ -22,25 +25,31 @@ pub mod descriptors;
 mod driver;
 mod extensions;
 pub mod guard;
+mod handshake;
+pub mod handshake_stream;
 mod inbound;
+mod kernel;
 pub mod limits;
 pub mod listener;
 pub mod origin;
 pub mod outbox;
 pub mod outboxes;
 pub mod proxies;
+mod queue;
+mod read_first;
+mod request_head;
+mod turn_away;
 pub mod upgrade;
 mod utf8;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::{Actor, StreamHandler};
 use actix_http::{RequestHead, StatusCode};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 
+use self::addresses::AddressBlock;
 use self::guard::Bounds;
-use self::limits::Caps;
 use self::outbox::Outbox;
 use self::proxies::TrustedProxies;
 use crate::metrics::Metrics;
@@ -54,8 +63,8 @@ pub trait Application: 'static {
     /// What [`Application::admit`] finds out and [`Application::open`] needs.
     type Admission;
 
-    /// Decides on a request before the handshake.
-    fn admit(&self, request: &RequestHead, peer: Option<SocketAddr>) -> Result<Self::Admission, Refusal>;
+    /// Decides on a request of this client before the handshake.
+    fn admit(&self, request: &RequestHead, client: Option<AddressBlock>) -> Result<Self::Admission, Refusal>;
 
     /// Makes the actor of a socket that has been opened. Whatever it wants to send goes into `outbox`.
     fn open(&self, admission: Self::Admission, outbox: Outbox) -> Self::Actor;
@@ -95,8 +104,6 @@ pub struct SocketOptions {
     pub compression: bool,
     /// How many connections of the process may be in their handshake; further ones wait to be accepted.
     pub handshakes: usize,
-    /// How many sockets there may be.
-    pub caps: Caps,
     /// Who is believed when it says for whom it connects.
     pub trusted_proxies: TrustedProxies,
     /// Where sockets are counted.

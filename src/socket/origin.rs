@@ -41,9 +41,14 @@ impl OriginPolicy {
     pub fn admits(&self, origin: Option<&str>) -> bool {
         let Some(origin) = origin else { return self.allow_missing };
         let origin = origin.to_ascii_lowercase();
+        // Old versions of React Native on Android put a slash behind the host. No browser does, and none can.
+        let origin = match origin.strip_suffix('/') {
+            Some(without) if !without.ends_with('/') => without,
+            _ => &origin,
+        };
         self.allowed.iter().any(|allowed| match allowed {
             Allowed::Any => true,
-            Allowed::Exactly(exact) => *exact == origin,
+            Allowed::Exactly(exact) => exact == origin,
             Allowed::Subdomains { scheme, domain } => origin
                 .strip_prefix(scheme.as_str())
                 .and_then(|host| host.strip_suffix(domain.as_str()))
@@ -63,6 +68,9 @@ mod tests {
         for (origin, admitted) in [
             ("https://app.example.com", true),
             ("HTTPS://App.Example.com", true),
+            ("https://app.example.com/", true),
+            ("https://app.example.com//", false),
+            ("https://app.example.com/x", false),
             ("https://app.example.com:8443", false),
             ("http://app.example.com", false),
             ("https://app.example.com.evil.test", false),
@@ -78,6 +86,24 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(policy.admits(Some(origin)), admitted, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn local_files_and_opaque_origins_are_admitted_if_they_are_listed() {
+        for listed in
+            ["file://", "null", "capacitor://localhost", "tauri://localhost", "chrome-extension://abc"]
+        {
+            let policy = OriginPolicy::new(&[listed.to_owned()], false);
+            for origin in
+                ["file://", "null", "capacitor://localhost", "tauri://localhost", "chrome-extension://abc"]
+            {
+                assert_eq!(
+                    policy.admits(Some(origin)),
+                    origin == listed,
+                    "{origin} where {listed} is listed"
+                );
+            }
         }
     }
 

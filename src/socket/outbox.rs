@@ -7,21 +7,23 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use actix_rt::net::TcpStream;
 use bytes::{Buf as _, Bytes};
 
 use super::SocketOptions;
 use super::addresses::AddressBlock;
-use crate::metrics::{Code, Metrics};
+use super::kernel;
+use super::queue::Queue;
+use super::read_first::ReadFirst;
+use crate::metrics::Code;
 use protocol::close::CloseCode;
 use protocol::frame::{self, FrameKind};
 
-/// How many frames go into one write at most; the kernel takes up to 1024 (`UIO_MAXIOV`).
-const WRITE_AT_ONCE: usize = 64;
 /// What a frame that waits takes beside its bytes, at most: its place in a queue that grows by doubling (while it
 /// moves, three places), and what the allocator adds. Without it a peer that sends empty Pings and reads nothing would
 /// hold fifty times the bound in Pongs of two bytes.
@@ -43,6 +45,8 @@ struct Inner {
     close_code: Cell<Option<u16>>,
     /// Whose socket it is, if that is known.
     client: Option<AddressBlock>,
+    /// For the deadlines of the session.
+    read_first: Cell<ReadFirst>,
     /// The driver's task, to be told that there is something to do.
     driver: Cell<Option<Waker>>,
 }
@@ -51,17 +55,6 @@ impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox").field("state", &self.state).finish_non_exhaustive()
     }
-}
-
-#[derive(Debug)]
-struct Queue {
-    /// The first may have been written in part: what is written is cut off.
-    frames: VecDeque<Bytes>,
-    bytes: usize,
-    /// Whether part of the first frame has left.
-    is_torn: bool,
-    /// Counts writes that made progress, so that the driver can tell a slow peer from a stalled one.
-    progress: u64,
 }
 
 /// Which way the socket is going.
@@ -101,6 +94,7 @@ impl Outbox {
             state: Cell::new(State::Open),
             close_code: Cell::new(None),
             client,
+            read_first: Cell::default(),
             driver: Cell::default(),
         }))
     }
@@ -179,6 +173,27 @@ impl Outbox {
         }
     }
 
+    /// The session has ended, and nobody needs to be sent anything more. What waits is still written.
+    pub fn end(&self) {
+        if self.0.state.get() == State::Open {
+            self.0.state.set(State::Leaving);
+        }
+    }
+
+    /// A deadline of the session has passed, which closes it or does not. Returns for how long it is put off, because the
+    /// peer has sent something that was not read; `None` if it counts.
+    pub fn put_off_deadline(&self, would_close: bool) -> Option<Duration> {
+        let mut read_first = self.0.read_first.take();
+        let time = read_first.put_off(would_close && self.has_unread());
+        self.0.read_first.set(read_first);
+        time
+    }
+
+    /// Whether the peer has sent something that was not read.
+    pub(super) fn has_unread(&self) -> bool {
+        kernel::has_unread(&self.0.stream)
+    }
+
     /// Whether frames may be compressed.
     pub fn is_deflated(&self) -> bool {
         self.0.is_deflated
@@ -197,6 +212,11 @@ impl Outbox {
     /// Whose socket it is, if that is known.
     pub fn client(&self) -> Option<AddressBlock> {
         self.0.client
+    }
+
+    /// Whether anything waits to be written.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.0.queue.borrow().is_some()
     }
 
     /// The bytes that wait.
@@ -285,9 +305,7 @@ impl Outbox {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(ready) => ready?,
             }
-            let slices: Vec<_> =
-                queue.frames.iter().take(WRITE_AT_ONCE).map(|frame| IoSlice::new(frame)).collect();
-            match self.0.stream.try_write_vectored(&slices) {
+            match self.0.stream.try_write_vectored(&queue.slices()) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(written) => queue.advance(written, &self.0.options.metrics),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -300,6 +318,25 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
+    /// Writes what waits as far as the kernel takes it, whether or not the runtime knows that it does. Returns whether it
+    /// took something. Called when a deadline has passed; see [`kernel`].
+    pub(super) fn write_directly(&self) -> bool {
+        let mut waiting = self.0.queue.borrow_mut();
+        let mut has_progress = false;
+        while let Some(queue) = &mut *waiting {
+            match kernel::write(&self.0.stream, &queue.slices()) {
+                Ok(written) if written > 0 => queue.advance(written, &self.0.options.metrics),
+                // A failure shows at the next write.
+                _ => break,
+            }
+            has_progress = true;
+            if queue.frames.is_empty() {
+                *waiting = None;
+            }
+        }
+        has_progress
+    }
+
     /// Drops what waits, less the rest of a frame whose beginning has left.
     fn discard_waiting(&self) {
         let mut waiting = self.0.queue.borrow_mut();
@@ -310,43 +347,6 @@ impl Outbox {
         self.0.options.metrics.outbound_queued_bytes.dec_by(dropped as i64);
         if queue.frames.is_empty() {
             *waiting = None;
-        }
-    }
-}
-
-impl Queue {
-    fn put(&mut self, frame: Bytes, metrics: &Metrics) {
-        self.bytes += frame.len();
-        metrics.outbound_queued_bytes.inc_by(frame.len() as i64);
-        self.frames.push_back(frame);
-    }
-
-    /// Takes the last frame back if it is a Pong of which nothing has left.
-    fn take_back_pong(&mut self, metrics: &Metrics) {
-        // The rest of a torn frame begins anywhere.
-        let untorn = usize::from(self.is_torn)..;
-        let is_pong = |frame: &Bytes| frame.first() == Some(&FrameKind::Pong.first_byte());
-        if !self.frames.range(untorn).next_back().is_some_and(is_pong) {
-            return;
-        }
-        let length = self.frames.pop_back().map_or(0, |frame| frame.len());
-        self.bytes -= length;
-        metrics.outbound_queued_bytes.dec_by(length as i64);
-    }
-
-    fn advance(&mut self, mut written: usize, metrics: &Metrics) {
-        self.progress += 1;
-        self.bytes -= written;
-        metrics.outbound_queued_bytes.dec_by(written as i64);
-        while let Some(first) = self.frames.front_mut() {
-            if written < first.len() {
-                first.advance(written);
-                self.is_torn |= written > 0;
-                return;
-            }
-            written -= first.len();
-            self.is_torn = false;
-            self.frames.pop_front();
         }
     }
 }

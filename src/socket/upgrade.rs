@@ -10,10 +10,8 @@ use actix::StreamHandler as _;
 use actix_codec::Framed;
 use actix_http::body::BodySize;
 use actix_http::error::PayloadError;
-use actix_http::header::{self, HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
-use actix_http::ws::{self, HandshakeError};
-use actix_http::{ConnectionType, Request, RequestHead, Response, StatusCode, Version, h1};
-use actix_rt::net::TcpStream;
+use actix_http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
+use actix_http::{ConnectionType, Request, Response, h1, ws};
 use actix_rt::time::timeout;
 use actix_web_actors::ws::WebsocketContext;
 use bytes::Bytes;
@@ -22,32 +20,17 @@ use futures_util::stream::pending;
 
 use super::addresses::AddressBlock;
 use super::driver::Driver;
-use super::extensions::{ACCEPTED, offers_deflate};
+use super::extensions::answer_deflate;
 use super::guard::Guard;
+use super::handshake_stream::HandshakeStream;
 use super::inbound::Reader;
 use super::limits::{Connections, Place};
 use super::outbox::Outbox;
-use super::{Application, Refusal, SocketOptions};
+use super::{Application, Refusal, SocketOptions, handshake};
 use crate::metrics::Metrics;
 
 /// A TCP stream with its HTTP codec, as the dispatcher hands it over.
-pub type Handover = Framed<TcpStream, h1::Codec>;
-
-/// What a request that asks for no WebSocket, or for one of another version, is told.
-pub(super) const UPGRADE_REQUIRED: Refusal = Refusal {
-    status: StatusCode::UPGRADE_REQUIRED,
-    reason: "upgrade_required",
-    headers: &[("upgrade", "websocket"), ("sec-websocket-version", "13")],
-};
-
-pub(super) const METHOD_NOT_ALLOWED: Refusal = Refusal {
-    status: StatusCode::METHOD_NOT_ALLOWED,
-    reason: "method_not_allowed",
-    headers: &[("allow", "GET")],
-};
-
-const BAD_HANDSHAKE: Refusal =
-    Refusal { status: StatusCode::BAD_REQUEST, reason: "bad_handshake", headers: &[] };
+pub type Handover = Framed<HandshakeStream, h1::Codec>;
 
 /// Whether a request of this connection has been answered: then nothing that follows it counts. Requests that
 /// come together are read together, so the HTTP dispatcher would go on to serve the others.
@@ -90,16 +73,16 @@ pub(super) async fn upgrade<A: Application>(
             );
         }
         Ok((admission, place, client)) => {
-            let is_deflated = options.compression && offers_deflate(request.head().headers());
+            let deflate = options.compression.then(|| answer_deflate(request.head().headers())).flatten();
             let mut answer = ws::handshake_response(request.head());
-            if is_deflated {
-                answer.insert_header((SEC_WEBSOCKET_EXTENSIONS, ACCEPTED));
+            if let Some(deflate) = deflate {
+                answer.insert_header((SEC_WEBSOCKET_EXTENSIONS, deflate));
             }
             let answer = answer.finish().drop_body();
             let answer = h1::Message::Item((answer, BodySize::None));
             if let Ok(Ok(())) = timeout(deadline, handover.send(answer)).await {
                 options.metrics.connections_opened.inc();
-                start(&*application, options, (place, client), admission, is_deflated, handover);
+                start(&*application, options, (place, client), admission, deflate.is_some(), handover);
             }
         }
     }
@@ -112,29 +95,13 @@ fn admit<A: Application>(
     connections: &Connections,
     request: &Request,
 ) -> Result<(A::Admission, Place, Option<AddressBlock>), Refusal> {
-    ws::verify_handshake(request.head()).map_err(|error| match error {
-        HandshakeError::GetMethodRequired => METHOD_NOT_ALLOWED,
-        HandshakeError::NoVersionHeader | HandshakeError::UnsupportedVersion => UPGRADE_REQUIRED,
-        _ => BAD_HANDSHAKE,
-    })?;
-    if !is_unambiguous(request.head()) {
-        return Err(BAD_HANDSHAKE);
-    }
-    let admission = application.admit(request.head(), request.peer_addr())?;
+    handshake::verify(request.head())?;
     let headers = &request.head().headers;
     let client = request.peer_addr().map(|peer| options.trusted_proxies.client(peer.ip(), headers));
-    let place = connections.take(client, &options.caps, &options.metrics, Instant::now())?;
-    Ok((admission, place, client.map(AddressBlock::of)))
-}
-
-/// Whether everybody reads this request alike: HTTP/1.1, one key, one version (RFC 6455, sections 4.2.1 and
-/// 11.3), and no body, which would be read as frames.
-fn is_unambiguous(request: &RequestHead) -> bool {
-    let count = |name| request.headers().get_all(name).count();
-    request.version >= Version::HTTP_11
-        && count(header::SEC_WEBSOCKET_KEY) == 1
-        && count(header::SEC_WEBSOCKET_VERSION) == 1
-        && request.headers().get_all(header::CONTENT_LENGTH).all(|length| length == "0")
+    let client = client.map(AddressBlock::of);
+    let admission = application.admit(request.head(), client)?;
+    let place = connections.take(client, &options.metrics, Instant::now())?;
+    Ok((admission, place, client))
 }
 
 /// Takes the socket over and starts its task on this worker thread.
@@ -147,9 +114,10 @@ fn start<A: Application>(
     handover: Handover,
 ) {
     let parts = handover.into_parts();
-    let outbox = Outbox::new(parts.io, is_deflated, client, Rc::clone(&options));
-    // Copied, for the dispatcher's buffer is 8 KiB long, however little of it is left over.
-    let early = Box::from(&*parts.read_buf);
+    let (stream, waiting) = parts.io.into_parts();
+    let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&options));
+    // Copied, because the dispatcher's buffer is 8 KiB long, however little of it is left over.
+    let early = [&parts.read_buf[..], &waiting].concat().into();
     let reader = Reader::new(outbox.clone(), Guard::new(options.inbound, is_deflated), early);
     let actor = application.open(admission, outbox.clone());
     // The context's own stream stays silent (`inbound` says why).

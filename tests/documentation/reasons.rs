@@ -10,7 +10,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
         "gateway_upgrades_refused_total",
         &[
             ("src/socket/limits.rs", "reason: "),
-            ("src/socket/upgrade.rs", "reason: "),
+            ("src/socket/handshake.rs", "reason: "),
             ("src/session/admission.rs", "reason: "),
             ("src/socket/listener.rs", "upgrades_refused, "),
         ],
@@ -20,7 +20,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
         &[
             ("src/auth/error.rs", "=> "),
             ("src/session/authenticate.rs", "|_| "),
-            ("src/session/authenticate.rs", "TooManySessions, "),
+            ("src/session/authenticate.rs", "OverLimit, "),
         ],
     ),
     (

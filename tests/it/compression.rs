@@ -1,9 +1,13 @@
 //! permessage-deflate: the same messages, in fewer bytes, for those who ask.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+
 use bytes::BytesMut;
 use protocol::deflate::{Inflater, deflate};
 
 use crate::support::gateway::TestGateway;
+use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, text_frame};
 
 const OFFER: &str = "\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
@@ -114,5 +118,35 @@ fn a_compressed_frame_that_nobody_agreed_on_is_a_protocol_error() {
         client.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
         client.writes(&compressed(br#"{"op":10}"#));
         client.closed_with(1002);
+    }
+}
+
+/// The extensions in the answer to an upgrade with these offers.
+fn answer_to(gateway: &TestGateway, offers: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(gateway.public).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let request = format!("{}\nhost: gateway\n\n", head(&format!("\nSec-WebSocket-Extensions: {offers}")));
+    stream.write_all(request.replace('\n', "\r\n").as_bytes()).unwrap();
+    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
+    assert!(lines.next().unwrap().starts_with("HTTP/1.1 101 "), "{offers}");
+    let mut headers = lines.take_while(|line| !line.is_empty());
+    headers.find_map(|line| line.strip_prefix("sec-websocket-extensions: ").map(str::to_owned))
+}
+
+/// RFC 7692, section 7.1.2.1: a client that bounds our window fails the connection if the answer does not repeat it.
+#[test]
+fn a_bound_on_the_servers_window_is_answered_or_declined() {
+    let gateway = TestGateway::with("server.compression", "true").spawn();
+    let accepted = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    let bounded = format!("{accepted}; server_max_window_bits=15");
+    for (offers, expected) in [
+        ("permessage-deflate", Some(accepted)),
+        ("permessage-deflate; server_max_window_bits=15", Some(&bounded)),
+        ("permessage-deflate; client_max_window_bits=15; server_max_window_bits=15", Some(&bounded)),
+        ("permessage-deflate; server_max_window_bits=10, permessage-deflate", Some(accepted)),
+        ("permessage-deflate; server_max_window_bits=10", None),
+        ("permessage-deflate; server_max_window_bits", None),
+    ] {
+        assert_eq!(answer_to(&gateway, offers).as_deref(), expected, "{offers}");
     }
 }

@@ -1,5 +1,7 @@
-//! How much a client may do in a time: a token bucket.
+//! How much a client may do in a time: a token bucket, and one for each of many keys.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 /// A token bucket that holds one period's worth and fills evenly. It starts full, so a period's worth may come at
@@ -21,6 +23,64 @@ impl Budget {
         }
         self.full_at = Some(full_at);
         true
+    }
+
+    /// Whether [`Budget::take`] would succeed. Takes nothing.
+    pub fn has_token(&self, per_period: u32, period: Duration, now: Instant) -> bool {
+        self.clone().take(per_period, period, now)
+    }
+
+    /// Whether nothing distinguishes it from a new one.
+    fn is_full(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|full_at| full_at <= now)
+    }
+}
+
+/// How many keys there are at least before those with a full budget are looked for.
+const MIN_KEYS: usize = 1_024;
+
+/// A [`Budget`] for each key, all with the same rate. A key whose budget is full takes no memory for long: full budgets
+/// are removed whenever the number of keys has doubled.
+#[derive(Debug)]
+pub struct Budgets<K> {
+    per_period: u32,
+    period: Duration,
+    budgets: HashMap<K, Budget>,
+    /// At this number of keys the full budgets are removed.
+    remove_at: usize,
+}
+
+impl<K: Eq + Hash> Budgets<K> {
+    /// So many tokens in each period for each key; 0 means no limit, and nothing is kept.
+    pub fn new(per_period: u32, period: Duration) -> Self {
+        Self { per_period, period, budgets: HashMap::new(), remove_at: MIN_KEYS }
+    }
+
+    /// Whether [`Budgets::take`] would succeed. Takes nothing.
+    pub fn has_token(&self, key: &K, now: Instant) -> bool {
+        self.budgets.get(key).is_none_or(|budget| budget.has_token(self.per_period, self.period, now))
+    }
+
+    /// Takes one token of this key, or says that there is none.
+    pub fn take(&mut self, key: K, now: Instant) -> bool {
+        if self.per_period == 0 {
+            return true;
+        }
+        if self.budgets.len() >= self.remove_at {
+            self.remove_full(now);
+        }
+        self.budgets.entry(key).or_default().take(self.per_period, self.period, now)
+    }
+
+    /// How many keys have an entry.
+    pub fn keys(&self) -> usize {
+        self.budgets.len()
+    }
+
+    fn remove_full(&mut self, now: Instant) {
+        self.budgets.retain(|_, budget| !budget.is_full(now));
+        self.remove_at = MIN_KEYS.max(2 * self.budgets.len());
+        self.budgets.shrink_to(self.remove_at);
     }
 }
 
@@ -60,6 +120,36 @@ mod tests {
         let start = Instant::now();
         let mut budget = Budget::default();
         assert!((0..10_000).all(|_| budget.take(0, MINUTE, start)));
+    }
+
+    #[test]
+    fn each_key_has_a_budget_of_its_own() {
+        let start = Instant::now();
+        let mut budgets = Budgets::new(2, MINUTE);
+        assert!(budgets.take("a", start) && budgets.take("a", start));
+        assert!(!budgets.has_token(&"a", start) && !budgets.take("a", start));
+        assert!(budgets.has_token(&"b", start) && budgets.take("b", start));
+        assert!(budgets.has_token(&"b", start), "asking takes nothing");
+        assert!(budgets.take("a", start + MINUTE / 2));
+        assert!(!budgets.take("a", start + MINUTE / 2));
+    }
+
+    #[test]
+    fn keys_whose_budget_is_full_are_forgotten() {
+        let start = Instant::now();
+        let mut budgets = Budgets::new(60, MINUTE);
+        for key in 0..100_000 {
+            // A thousand new keys a second; each is full again a second later.
+            assert!(budgets.take(key, start + key * Duration::from_millis(1)));
+            assert!(budgets.keys() <= 2 * 1_024 + 1, "{} keys", budgets.keys());
+        }
+    }
+
+    #[test]
+    fn no_limit_for_keys_keeps_no_key() {
+        let mut budgets = Budgets::new(0, MINUTE);
+        assert!((0..10_000).all(|key| budgets.take(key, Instant::now())));
+        assert_eq!(budgets.keys(), 0);
     }
 
     #[test]

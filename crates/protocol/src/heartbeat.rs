@@ -47,7 +47,7 @@ impl Heartbeat {
 
     /// What is due at `now`. A timeout takes precedence over a beat; an early call returns `None`.
     pub fn on_deadline(&mut self, rules: &HeartbeatRules, now: Instant) -> Option<HeartbeatDue> {
-        if self.silent_until(rules) <= now {
+        if self.is_timed_out(rules, now) {
             return Some(HeartbeatDue::TimedOut);
         }
         if self.next_beat > now {
@@ -56,6 +56,11 @@ impl Heartbeat {
         // Counted from now, not from the deadline: after a stall one beat is owed, not one for each missed.
         self.next_beat = now + rules.interval;
         Some(HeartbeatDue::Beat)
+    }
+
+    /// Whether [`Heartbeat::on_deadline`] would time the client out.
+    pub fn is_timed_out(&self, rules: &HeartbeatRules, now: Instant) -> bool {
+        self.silent_until(rules) <= now
     }
 
     fn silent_until(&self, rules: &HeartbeatRules) -> Instant {

@@ -11,6 +11,11 @@ impl<S: FrameSink> Registry<S> {
         self.channels_of(session).next()
     }
 
+    /// Whether a session has ended.
+    pub fn is_closed(&self, session: SessionKey) -> bool {
+        self.sessions.get(session.index()).is_none_or(|session| session.sink.is_closed())
+    }
+
     /// The channels of a session, its user's first.
     pub fn channels_of(&self, session: SessionKey) -> impl ExactSizeIterator<Item = &ChannelName> {
         let found = self.sessions.get(session.index());

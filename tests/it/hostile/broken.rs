@@ -1,6 +1,5 @@
 //! A fault of the gateway's own: an actor that panics. The real one knows no way to, so this is the socket layer with another.
 
-use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -8,8 +7,9 @@ use actix::{Actor, StreamHandler};
 use actix_http::RequestHead;
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
+use emagine_gateway::socket::addresses::AddressBlock;
 use emagine_gateway::socket::guard::Bounds;
-use emagine_gateway::socket::limits::{Caps, Connections};
+use emagine_gateway::socket::limits::Connections;
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
 use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
@@ -41,7 +41,7 @@ impl Application for FragileSockets {
     type Actor = Fragile;
     type Admission = ();
 
-    fn admit(&self, _: &RequestHead, _: Option<SocketAddr>) -> Result<(), Refusal> {
+    fn admit(&self, _: &RequestHead, _: Option<AddressBlock>) -> Result<(), Refusal> {
         Ok(())
     }
 
@@ -62,7 +62,6 @@ fn options(metrics: &Metrics) -> SocketOptions {
         handshake_timeout: SOON,
         compression: false,
         handshakes: 100,
-        caps: Caps::default(),
         trusted_proxies: TrustedProxies::default(),
         metrics: metrics.clone(),
     }

@@ -63,6 +63,22 @@ fn upgrades() -> Vec<Case> {
         ("Connection without upgrade", upgrade("connection: upgrade", "connection: keep-alive"), &[400]),
         ("no Upgrade", upgrade("upgrade: websocket\n", ""), &[426]),
         ("an upgrade to something else", upgrade("upgrade: websocket", "upgrade: h2c"), &[426]),
+        (
+            "an upgrade to several other things",
+            upgrade("upgrade: websocket", "upgrade: h2c, TLS/1.3"),
+            &[426],
+        ),
+        (
+            "an upgrade to something like it",
+            upgrade("upgrade: websocket", "upgrade: websockets, h2c"),
+            &[426],
+        ),
+        ("an upgrade to a version of it", upgrade("upgrade: websocket", "upgrade: websocket/13"), &[426]),
+        (
+            "Connection with something like it",
+            upgrade("connection: upgrade", "connection: no-upgrade"),
+            &[400],
+        ),
         ("no version", upgrade("sec-websocket-version: 13\n", ""), &[426]),
         ("version 8", upgrade("version: 13", "version: 8"), &[426]),
         ("version 013", upgrade("version: 13", "version: 013"), &[426]),
@@ -148,6 +164,49 @@ fn smuggling() -> Vec<Case> {
         ),
         ("an upgrade behind a refused one", upgrade("GET / ", "GET /other ") + &whole, &[404]),
     ]
+}
+
+/// RFC 6455, section 4.2.1, and RFC 9110, section 7.8.
+#[test]
+fn an_upgrade_to_websocket_among_others_becomes_a_socket() {
+    let mut street = Neighbourhood::of(&TestGateway::plan());
+    for with in [
+        "upgrade: websocket, h2c",
+        "Upgrade: h2c,WebSocket",
+        "upgrade: h2c\nupgrade: websocket",
+        "upgrade: websocket\nupgrade: h2c, TLS/1.3",
+    ] {
+        let request = upgrade("upgrade: websocket", with);
+        for length in [0, 20, request.find("h2c").unwrap(), request.len() - 1] {
+            let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            stream.set_nodelay(true).unwrap();
+            let (first, second) = request.as_bytes().split_at(length);
+            stream.write_all(first).unwrap();
+            street.gateway.wait_metric("handshakes", 1);
+            stream.write_all(second).unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            assert_eq!(status, *b"HTTP/1.1 101", "{with}, cut after {length} bytes");
+            drop(stream);
+            street.gateway.wait_metric("connections", 1);
+        }
+        street.neighbour_is_served(with);
+    }
+}
+
+#[test]
+fn local_files_and_opaque_origins_connect_if_they_are_listed() {
+    let mut street = Neighbourhood::of(&TestGateway::with("server.allowed_origins", "file://,null"));
+    for (origin, status) in [("file://", 101), ("null", 101), ("https://app.example.com", 403)] {
+        let mut raw = TcpStream::connect(street.gateway.public).unwrap();
+        raw.set_read_timeout(Some(SOON)).unwrap();
+        raw.write_all(with_header(&format!("origin: {origin}")).as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        raw.read_exact(&mut answer).unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"), "{origin}");
+        street.neighbour_is_served(origin);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What a peer may send, withhold or refuse to read, and that its neighbours do not notice.
 
+mod addresses;
 mod broken;
 mod churn;
 mod closing;
@@ -10,7 +11,9 @@ mod frames;
 mod handshakes;
 mod slow;
 mod stalled;
+mod stopped;
 mod strangers;
+mod users;
 
 use crate::support::client::Client;
 use crate::support::gateway::{Plan, TestGateway};

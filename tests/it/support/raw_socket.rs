@@ -152,6 +152,25 @@ impl RawSocket {
         ended
     }
 
+    /// Reads and drops what the kernel has, until nothing comes for a moment; how many bytes that was.
+    #[track_caller]
+    pub(crate) fn reads_what_is_there(&mut self) -> usize {
+        self.0.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+        let mut read = 0;
+        let mut buffer = [0; 1 << 16];
+        while let Ok(length @ 1..) = self.0.read(&mut buffer) {
+            read += length;
+        }
+        self.0.set_read_timeout(Some(SOON)).unwrap();
+        read
+    }
+
+    /// Reads and drops so many bytes.
+    #[track_caller]
+    pub(crate) fn reads_exactly(&mut self, bytes: usize) {
+        self.0.read_exact(&mut vec![0; bytes]).unwrap();
+    }
+
     /// Reads one frame of the gateway: its first byte and its payload. Heartbeats are left out: the first comes at a random
     /// moment of its interval, which may be any.
     #[track_caller]

@@ -77,6 +77,11 @@ impl Identified {
         self.expiry.map(|expiry| expiry.check_at)
     }
 
+    /// Whether [`Identified::has_expired`] would say so.
+    pub(super) fn would_expire(&self, now: Now) -> bool {
+        self.expiry.is_some_and(|expiry| expiry.check_at <= now.monotonic && expiry.at_ms <= now.unix_ms)
+    }
+
     /// Whether the token has expired; asked when [`Identified::expiry_check`] has come.
     pub(super) fn has_expired(&mut self, now: Now) -> bool {
         let Some(expiry) = self.expiry.filter(|expiry| expiry.check_at <= now.monotonic) else {

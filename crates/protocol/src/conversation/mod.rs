@@ -99,8 +99,9 @@ pub enum Input<'a> {
     PeerClosed,
     /// The answer to [`Action::Authenticate`].
     Verified(Result<Identity, NotIdentified>),
-    /// Instead of [`Input::Verified`]: the token is valid, but its user already has the maximum number of sessions.
-    TooManySessions,
+    /// Instead of [`Input::Verified`]: a limit of the user or of its address is reached (sessions, or tokens in a
+    /// minute). The token may not have been looked at.
+    OverLimit,
     /// The hub has the session and its channels: the answer to [`Action::Join`], in the order asked.
     Joined(Vec<SubscriptionState>),
     /// The answer to [`Action::Subscribe`]; also sent when a recovering channel goes live.
@@ -128,7 +129,7 @@ pub enum Input<'a> {
 pub enum Action {
     /// Send this to the client.
     Send(Event),
-    /// Check this token and answer with [`Input::Verified`] (or [`Input::TooManySessions`]) at once.
+    /// Check this token and answer with [`Input::Verified`] (or [`Input::OverLimit`]) at once.
     Authenticate(Token),
     /// Register with the hub, subscribed to these channels but not live yet.
     Join {
@@ -251,7 +252,7 @@ impl Conversation {
             Input::Text(_) | Input::Binary | Input::ControlFrame => self.on_client(now, input, actions),
             Input::PeerClosed => self.state = State::Closed,
             Input::Verified(result) => self.on_verified(now, result, actions),
-            Input::TooManySessions => self.on_too_many_sessions(actions),
+            Input::OverLimit => self.on_over_limit(actions),
             Input::Joined(positions) => self.on_joined(now, positions, actions),
             Input::Subscribed { channel, ticket, state } => {
                 self.on_subscribed(channel, ticket, state, actions)
@@ -273,6 +274,20 @@ impl Conversation {
         };
         let heartbeat = self.heartbeat.next_deadline(&self.rules.heartbeat);
         Some(state.map_or(heartbeat, |state| state.min(heartbeat)))
+    }
+
+    /// Whether [`Input::DeadlinePassed`] would close the session now. Then what the client has sent must be read first: it
+    /// may have been in time, and the deadline noticed late.
+    pub fn would_close(&self, now: Now) -> bool {
+        let is_over = match &self.state {
+            State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => {
+                *identify_by <= now.monotonic
+            }
+            State::Joining(joining) => joining.identified.would_expire(now),
+            State::Identified(identified) => identified.would_expire(now),
+            State::Closed => return false,
+        };
+        is_over || self.heartbeat.is_timed_out(&self.rules.heartbeat, now.monotonic)
     }
 
     /// Whether the conversation is over.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::super::follower::Follower;
 use super::super::follower::TailRead;
 use super::super::reads::{PageReader, PageWork};
 use super::LinkCore;
@@ -33,6 +34,17 @@ pub(crate) enum HistoryWork {
 }
 
 impl LinkCore {
+    /// Queues a read of the stream tail of a channel that no hub wanted for a while. The answer to an earlier read no longer
+    /// counts: it does not cover what has arrived since.
+    pub(super) fn ask_for_tail_again(&mut self, name: &ChannelName) {
+        let number = self.next_number();
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        if let Follower::Repairing(repair) = &mut channel.follower {
+            repair.renumber(number);
+            self.repairs.tails.push_back((name.clone(), number));
+        }
+    }
+
     /// The next read; `None` if there is none, or if too many are in flight.
     pub(crate) fn next_read(&mut self) -> Option<HistoryWork> {
         if !self.is_up {
@@ -41,9 +53,9 @@ impl LinkCore {
         let mut tails = Vec::new();
         while tails.len() < MAX_TAILS_PER_READ {
             let Some((name, number)) = self.repairs.tails.pop_front() else { break };
-            if let Some(repair) =
-                self.channels.get_mut(&name).and_then(|channel| channel.follower.repair(number))
-            {
+            // If a hub wants the channel again before the link unsubscribes, its tail is asked for again.
+            let wanted = self.channels.get_mut(&name).filter(|channel| !channel.hubs.is_empty());
+            if let Some(repair) = wanted.and_then(|channel| channel.follower.repair(number)) {
                 repair.ask();
                 tails.push((name, number));
             }

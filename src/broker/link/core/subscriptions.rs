@@ -79,12 +79,16 @@ impl LinkCore {
             self.repairing += 1;
         }
         let Some(found) = self.channels.get_mut(channel) else { return };
-        if found.hubs.is_empty() {
+        let is_first = found.hubs.is_empty();
+        if is_first {
             count_channel(&self.metrics, channel, 1);
         }
         found.hubs.add(hub);
-        if found.subscription == LinkSubscription::None && !self.refused.contains(channel) {
-            self.mark_dirty(channel);
+        match found.subscription {
+            LinkSubscription::None if !self.refused.contains(channel) => self.mark_dirty(channel),
+            // Nothing was read for it while no hub wanted it.
+            LinkSubscription::Subscribed if is_first => self.ask_for_tail_again(channel),
+            _ => {}
         }
     }
 
@@ -180,13 +184,11 @@ impl LinkCore {
         for name in batch.subscribe {
             let Some(channel) = self.channels.get_mut(&name) else { continue };
             channel.subscription = LinkSubscription::Subscribed;
-            // The tail shows whether messages were missed. It is read also without a hub: one may subscribe again before
-            // the link unsubscribes.
-            if let Follower::Repairing(repair) = &channel.follower {
-                self.repairs.tails.push_back((name.clone(), repair.number()));
-            }
             if channel.hubs.is_empty() {
                 self.mark_dirty(&name);
+            } else if let Follower::Repairing(repair) = &channel.follower {
+                // The tail shows whether messages were missed.
+                self.repairs.tails.push_back((name.clone(), repair.number()));
             }
         }
         for name in batch.unsubscribe {

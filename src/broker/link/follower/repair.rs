@@ -54,6 +54,11 @@ impl Repair {
         self.number
     }
 
+    /// From now on the answers to earlier reads are ignored.
+    pub(crate) const fn renumber(&mut self, number: u64) {
+        self.number = number;
+    }
+
     /// The position after which to read the history; `None`: read its tail first.
     pub(crate) fn reads_from(&self) -> Option<Position> {
         self.cursor.map(|cursor| cursor.position())

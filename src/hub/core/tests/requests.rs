@@ -208,3 +208,16 @@ fn a_session_keeps_its_own_channels_until_the_broker_may_subscribe() {
     hub.comes(&durable("user:1", 4));
     assert_eq!(sink.take_messages(), ["4"]);
 }
+
+#[test]
+fn nothing_is_begun_for_a_session_that_has_ended() {
+    let mut hub = Hub::linked();
+    let (joined, connected) = (hub.session(1), hub.connects(2));
+    joined.ends();
+    connected.ends();
+    assert_eq!(hub.subscribes(1, "room:7", None), [""; 0]);
+    assert_eq!(hub.joins(2, &[("user:2", None), ("room:8", None)]), [""; 0]);
+    assert_eq!(hub.leaves(2), [""; 0]);
+    assert_eq!(hub.leaves(1), ["leave user:1"], "only what was begun is undone");
+    assert_eq!((hub.metrics.sessions.get(), hub.metrics.subscriptions.get()), (0, 0));
+}

@@ -13,7 +13,7 @@ pub(super) enum Step {
     ControlFrame,
     PeerClosed,
     Verified(Result<Identity, NotIdentified>),
-    TooManySessions,
+    OverLimit,
     /// For each channel, whether it is live.
     Joined(Vec<bool>),
     Subscribed {
@@ -137,7 +137,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::PeerClosed),
         4 => identity().prop_map(|identity| Step::Verified(Ok(identity))),
         1 => Just(Step::Verified(Err(NotIdentified))),
-        1 => Just(Step::TooManySessions),
+        1 => Just(Step::OverLimit),
         4 => vec(any::<bool>(), 0..12).prop_map(Step::Joined),
         8 => subscribed(),
         1 => any::<u64>().prop_map(Step::Drain),

@@ -72,7 +72,7 @@ impl Watched {
                 self.unasked_answer = true;
                 self.on(Input::Verified(result.clone()));
             }
-            Step::TooManySessions => self.on(Input::TooManySessions),
+            Step::OverLimit => self.on(Input::OverLimit),
             Step::Joined(are_live) => {
                 self.on(Input::Joined(are_live.iter().map(|is_live| state(*is_live)).collect()));
             }
@@ -87,7 +87,7 @@ impl Watched {
                     assert!(self.closed || self.live.contains(&channel), "{channel} stays recovering");
                 }
             }
-            Step::LookedAtTheClock => self.on(Input::DeadlinePassed),
+            Step::LookedAtTheClock => self.deadline_passed(),
             Step::Passed(time) => self.pass(*time),
             Step::Stalled(time) => self.stall(*time),
             Step::WallClockSet(unix_ms) => self.now.unix_ms = *unix_ms,
@@ -113,6 +113,13 @@ impl Watched {
         }
     }
 
+    /// Whether a deadline would close is known before it does.
+    fn deadline_passed(&mut self) {
+        let (would_close, was_closed) = (self.conversation.would_close(self.now), self.closed);
+        self.on(Input::DeadlinePassed);
+        assert_eq!(would_close, self.closed && !was_closed);
+    }
+
     fn stall(&mut self, time: Duration) {
         self.now.monotonic += time;
         self.now.unix_ms = self.now.unix_ms.saturating_add(time.as_millis() as u64);
@@ -123,7 +130,7 @@ impl Watched {
         let mut deadlines = 0;
         while let Some(due) = self.conversation.next_deadline().filter(|due| *due <= end) {
             self.stall(due.saturating_duration_since(self.now.monotonic));
-            self.on(Input::DeadlinePassed);
+            self.deadline_passed();
             deadlines += 1;
             assert!(deadlines <= MAX_DEADLINES, "spins");
         }

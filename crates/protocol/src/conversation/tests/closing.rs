@@ -164,7 +164,7 @@ fn assert_stays_silent(mut client: Client) {
         Input::PeerClosed,
         Input::Verified(Ok(token_of("42"))),
         Input::Verified(Err(NotIdentified)),
-        Input::TooManySessions,
+        Input::OverLimit,
         Input::Joined(vec![state, state]),
         Input::Subscribed { channel: ChannelName::all(), ticket: 1, state },
         Input::Drain { after_ms: 1 },

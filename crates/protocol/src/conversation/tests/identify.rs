@@ -56,8 +56,8 @@ fn a_token_without_expiry_makes_a_ready_without_expires_in() {
 
 #[test]
 fn one_session_too_many_closes_with_4007_and_one_that_stands_is_left_alone() {
-    assert_eq!(Client::verifying().on(Input::TooManySessions), ["close 4007"]);
-    assert_eq!(Client::joining().on(Input::TooManySessions), nothing());
+    assert_eq!(Client::verifying().on(Input::OverLimit), ["close 4007"]);
+    assert_eq!(Client::joining().on(Input::OverLimit), nothing());
 }
 
 #[test]

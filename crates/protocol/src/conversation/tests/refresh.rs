@@ -88,3 +88,10 @@ fn a_token_that_opens_more_opens_it_from_now_on() {
     client.verified(Identity { grants: vec![ChannelPattern::new("bank:1")], ..token_of("42") });
     assert_eq!(client.says(r#"{"op":4,"channel":"bank:1"}"#), ["subscribe bank:1 with ticket 2"]);
 }
+
+#[test]
+fn a_refresh_over_the_limit_closes_with_4007() {
+    let mut client = Client::identified();
+    client.says(REFRESH);
+    assert_eq!(client.on(Input::OverLimit), ["close 4007"]);
+}

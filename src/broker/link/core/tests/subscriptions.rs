@@ -220,3 +220,37 @@ fn a_refused_channel_without_hubs_is_forgotten() {
     assert!(link.core.is_complete());
     link.assert_empty();
 }
+
+#[test]
+fn nothing_is_read_for_a_channel_that_no_hub_wants() {
+    let mut link = Link::up();
+    link.core.subscribe(A, 1, names(["room:1", "room:2"]), false);
+    let batch = link.core.next_batch(512).unwrap();
+    // One leaves before the link has subscribed, one before its tail was read.
+    link.core.unsubscribe(A, &names(["room:1"]));
+    link.core.confirmed(batch);
+    link.core.unsubscribe(A, &names(["room:2"]));
+    assert!(link.core.next_read().is_none());
+    let mut left = link.batch(512).unwrap().unsubscribe;
+    left.sort();
+    assert_eq!(left, names(["room:1", "room:2"]));
+    link.assert_empty();
+}
+
+#[test]
+fn a_channel_that_is_wanted_again_is_read_anew() {
+    let mut link = Link::up();
+    link.core.subscribe(A, 1, names(["room:1"]), false);
+    let batch = link.core.next_batch(512).unwrap();
+    link.core.confirmed(batch);
+    let (early, server) = (link.core.next_read().unwrap(), link.server.clone());
+    link.core.unsubscribe(A, &names(["room:1"]));
+    // What comes now is not in the answer to the early read.
+    link.publishes("room:1", true);
+    link.core.subscribe(B, 2, names(["room:1"]), false);
+    link.answer(early, &server);
+    assert_eq!(link.told(B), [""; 0], "the early answer does not count");
+    link.run();
+    assert_eq!(link.told(B), ["room:1 subscribed by 2 at 9-1"]);
+    assert_eq!(link.told(A), [""; 0]);
+}

@@ -1,0 +1,42 @@
+//! Time in which this process ran, for deadlines that clients must not pay for while it was stopped. Plain.
+
+use std::time::{Duration, Instant};
+
+/// The longest time between two looks that counts. A longer one means that the process was stopped or its machine paused.
+const MAX_GAP: Duration = Duration::from_secs(1);
+
+/// Sums up the times between looks, of which there must be several in each second.
+#[derive(Debug)]
+pub(super) struct RunningTime {
+    last: Instant,
+    sum: Duration,
+}
+
+impl RunningTime {
+    pub(super) fn start(now: Instant) -> Self {
+        Self { last: now, sum: Duration::ZERO }
+    }
+
+    /// How long the process has run since the start.
+    pub(super) fn look(&mut self, now: Instant) -> Duration {
+        self.sum += now.saturating_duration_since(self.last).min(MAX_GAP);
+        self.last = now;
+        self.sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_counts_as_one_second_and_everything_else_in_full() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut time = RunningTime::start(start);
+        assert_eq!(time.look(start + ms(10)), ms(10));
+        assert_eq!(time.look(start + ms(510)), ms(510));
+        assert_eq!(time.look(start + ms(60_510)), ms(1_510));
+        assert_eq!(time.look(start + ms(60_520)), ms(1_520));
+        assert_eq!(time.look(start), ms(1_520), "a clock never goes back");
+    }
+}

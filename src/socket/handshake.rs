@@ -1,0 +1,61 @@
+//! Whether a request asks for a WebSocket, and asks for it in one way only (RFC 6455, section 4.2.1).
+
+use actix_http::header::{self, HeaderName};
+use actix_http::{Method, RequestHead, StatusCode, Version};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::Refusal;
+
+/// The answer to a request that asks for no WebSocket, or for one of another version.
+pub(super) const UPGRADE_REQUIRED: Refusal = Refusal {
+    status: StatusCode::UPGRADE_REQUIRED,
+    reason: "upgrade_required",
+    headers: &[("upgrade", "websocket"), ("sec-websocket-version", "13")],
+};
+
+pub(super) const METHOD_NOT_ALLOWED: Refusal = Refusal {
+    status: StatusCode::METHOD_NOT_ALLOWED,
+    reason: "method_not_allowed",
+    headers: &[("allow", "GET")],
+};
+
+const BAD_HANDSHAKE: Refusal =
+    Refusal { status: StatusCode::BAD_REQUEST, reason: "bad_handshake", headers: &[] };
+
+/// Checks everything that RFC 6455 asks of a client's handshake, and that every reader reads the request alike.
+pub(super) fn verify(request: &RequestHead) -> Result<(), Refusal> {
+    if request.method != Method::GET {
+        return Err(METHOD_NOT_ALLOWED);
+    }
+    if !lists(request, &header::UPGRADE, "websocket") || !lists(request, &header::CONNECTION, "upgrade") {
+        return Err(BAD_HANDSHAKE);
+    }
+    if request.headers().get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        return Err(UPGRADE_REQUIRED);
+    }
+    if has_key(request) && is_unambiguous(request) { Ok(()) } else { Err(BAD_HANDSHAKE) }
+}
+
+/// Whether one of the comma-separated values of a header is this one, in any case. Several lines of a header are one
+/// list (RFC 9110, section 5.3).
+fn lists(request: &RequestHead, name: &HeaderName, wanted: &str) -> bool {
+    let lines = request.headers().get_all(name).filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
+}
+
+/// Whether the key is 16 bytes in base64.
+fn has_key(request: &RequestHead) -> bool {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
+    key.and_then(|key| BASE64_STANDARD.decode(key.as_bytes()).ok()).is_some_and(|key| key.len() == 16)
+}
+
+/// Whether everybody reads this request alike: HTTP/1.1, one key, one version (RFC 6455, section 11.3), and no body,
+/// which would be read as frames.
+fn is_unambiguous(request: &RequestHead) -> bool {
+    let count = |name| request.headers().get_all(name).count();
+    request.version >= Version::HTTP_11
+        && count(header::SEC_WEBSOCKET_KEY) == 1
+        && count(header::SEC_WEBSOCKET_VERSION) == 1
+        && request.headers().get_all(header::CONTENT_LENGTH).all(|length| length == "0")
+}

@@ -1,0 +1,127 @@
+//! The TCP stream below the HTTP parser: it keeps the deadline of the handshake and rewrites the Upgrade header.
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use actix_http::StatusCode;
+use actix_rt::net::TcpStream;
+use actix_rt::time::{Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::request_head::RequestHead;
+use super::turn_away::turn_away;
+use super::{Refusal, kernel};
+
+/// How much of a head is read at once.
+const READ_BYTES: usize = 4 * 1024;
+
+/// The answer to a request whose head did not come in time.
+const TIMED_OUT: Refusal = Refusal { status: StatusCode::REQUEST_TIMEOUT, reason: "timed_out", headers: &[] };
+
+/// A connection from its accept to the end of its request, and as long as the answer takes.
+#[derive(Debug)]
+pub struct HandshakeStream {
+    stream: TcpStream,
+    head: RequestHead,
+    /// Bytes for the parser that it has not taken yet.
+    passed: Vec<u8>,
+    taken: usize,
+    /// Until the head is complete.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl HandshakeStream {
+    /// The head must be complete after `timeout`.
+    pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
+        let deadline = Some(Box::pin(sleep(timeout)));
+        Self { stream, head: RequestHead::default(), passed: Vec::new(), taken: 0, deadline }
+    }
+
+    /// The stream, and what it brought behind the request that nobody has taken.
+    pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.passed[self.taken..].to_vec())
+    }
+
+    /// Reads more of the head. Ready with 0 at the end of the stream.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let length = match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(result) => result.map(|()| buffer.filled().len())?,
+            Poll::Pending => ready!(self.poll_deadline(cx, &mut bytes))?,
+        };
+        self.head.push(&bytes[..length], &mut self.passed);
+        if self.head.is_complete() {
+            self.deadline = None;
+        }
+        Poll::Ready(Ok(length))
+    }
+
+    /// Ready when the deadline has passed: with what has arrived all the same, or with an error once that is read.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(match kernel::read(&self.stream, bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                turn_away(&self.stream, &TIMED_OUT);
+                Err(ErrorKind::TimedOut.into())
+            }
+            result => result,
+        })
+    }
+}
+
+impl AsyncRead for HandshakeStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let this = &mut *self;
+            let waiting = &this.passed[this.taken..];
+            if !waiting.is_empty() {
+                let length = waiting.len().min(buffer.remaining());
+                buffer.put_slice(&waiting[..length]);
+                this.taken += length;
+                return Poll::Ready(Ok(()));
+            }
+            this.passed.clear();
+            this.taken = 0;
+            if this.head.is_complete() {
+                return Pin::new(&mut this.stream).poll_read(cx, buffer);
+            }
+            if ready!(this.poll_head(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for HandshakeStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

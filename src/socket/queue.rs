@@ -1,0 +1,66 @@
+//! The frames that wait for a socket, in order.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf as _, Bytes};
+
+use crate::metrics::Metrics;
+use protocol::frame::FrameKind;
+
+/// How many frames go into one write at most; the kernel takes up to 1024 (`UIO_MAXIOV`).
+const WRITE_AT_ONCE: usize = 64;
+
+/// What waits for one socket.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// The first may have been written in part: what is written is cut off.
+    pub(super) frames: VecDeque<Bytes>,
+    pub(super) bytes: usize,
+    /// Whether part of the first frame has left.
+    pub(super) is_torn: bool,
+    /// Counts writes that made progress, so that the driver can tell a slow peer from a stalled one.
+    pub(super) progress: u64,
+}
+
+impl Queue {
+    /// What goes into the next write.
+    pub(super) fn slices(&self) -> Vec<IoSlice<'_>> {
+        self.frames.iter().take(WRITE_AT_ONCE).map(|frame| IoSlice::new(frame)).collect()
+    }
+
+    pub(super) fn put(&mut self, frame: Bytes, metrics: &Metrics) {
+        self.bytes += frame.len();
+        metrics.outbound_queued_bytes.inc_by(frame.len() as i64);
+        self.frames.push_back(frame);
+    }
+
+    /// Takes the last frame back if it is a Pong of which nothing has left.
+    pub(super) fn take_back_pong(&mut self, metrics: &Metrics) {
+        // The rest of a torn frame begins anywhere.
+        let untorn = usize::from(self.is_torn)..;
+        let is_pong = |frame: &Bytes| frame.first() == Some(&FrameKind::Pong.first_byte());
+        if !self.frames.range(untorn).next_back().is_some_and(is_pong) {
+            return;
+        }
+        let length = self.frames.pop_back().map_or(0, |frame| frame.len());
+        self.bytes -= length;
+        metrics.outbound_queued_bytes.dec_by(length as i64);
+    }
+
+    pub(super) fn advance(&mut self, mut written: usize, metrics: &Metrics) {
+        self.progress += 1;
+        self.bytes -= written;
+        metrics.outbound_queued_bytes.dec_by(written as i64);
+        while let Some(first) = self.frames.front_mut() {
+            if written < first.len() {
+                first.advance(written);
+                self.is_torn |= written > 0;
+                return;
+            }
+            written -= first.len();
+            self.is_torn = false;
+            self.frames.pop_front();
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A deadline that would end a socket waits until the peer was heard.
+//!
+//! After the process was stopped or the machine was paused, all deadlines are noticed late and at once, and what peers
+//! sent meanwhile is still unread. Plain: it is told whether something is unread.
+
+use std::time::Duration;
+
+/// How long a deadline is put off at a time. The runtime learns of a thousand sockets in one turn, and turns are shorter.
+const STEP: Duration = Duration::from_millis(10);
+/// How often a deadline is put off in a row. A peer that never stops sending gains a second.
+const MAX_STEPS: u8 = 100;
+
+/// How often a deadline has been put off.
+#[derive(Debug, Default)]
+pub(super) struct ReadFirst {
+    steps: u8,
+}
+
+impl ReadFirst {
+    /// A deadline has passed: for how long it is put off, or `None` if it counts.
+    pub(super) fn put_off(&mut self, has_unread: bool) -> Option<Duration> {
+        if !has_unread || self.steps == MAX_STEPS {
+            self.heard();
+            return None;
+        }
+        self.steps += 1;
+        Some(STEP)
+    }
+
+    /// The deadline has moved, because the peer was heard.
+    pub(super) fn heard(&mut self) {
+        self.steps = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_counts_when_everything_was_read() {
+        let mut read_first = ReadFirst::default();
+        assert_eq!(read_first.put_off(false), None);
+        assert_eq!(read_first.put_off(true), Some(STEP));
+        assert_eq!(read_first.put_off(false), None);
+    }
+
+    #[test]
+    fn a_peer_that_never_stops_sending_gains_a_second() {
+        let mut read_first = ReadFirst::default();
+        for _ in 0..2 {
+            let gained: Duration = std::iter::from_fn(|| read_first.put_off(true)).sum();
+            assert_eq!(gained, Duration::from_secs(1));
+        }
+    }
+}

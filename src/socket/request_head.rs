@@ -1,0 +1,186 @@
+//! Rewrites the Upgrade header of a request as it arrives.
+//!
+//! `actix-http` hands a connection over only if a line of this header is `websocket` and nothing else. RFC 6455,
+//! section 4.2.1, and RFC 9110, section 7.8, make it a list: `Upgrade: websocket, h2c` asks for a WebSocket, too. Such a
+//! line is given the one value and blanks up to its old length. Everything else passes as it came. Pure.
+
+/// The longest line that is held until it is complete. A longer one passes unchanged.
+const MAX_HELD: usize = 256;
+const NAME: &[u8] = b"upgrade:";
+const WEBSOCKET: &[u8] = b"websocket";
+
+/// One request head on its way to the HTTP parser.
+#[derive(Debug, Default)]
+pub(super) struct RequestHead {
+    stage: Stage,
+    /// The beginning of a line that may be an Upgrade header.
+    held: Vec<u8>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Empty lines may precede the request line.
+    #[default]
+    BeforeRequest,
+    /// At the beginning of a line, or in one that is held.
+    Line,
+    /// In a line that is not an Upgrade header.
+    OtherLine,
+    /// Behind the empty line that ends the head.
+    Complete,
+}
+
+impl RequestHead {
+    /// Whether the whole head has passed.
+    pub(super) fn is_complete(&self) -> bool {
+        self.stage == Stage::Complete
+    }
+
+    /// Takes the next bytes and appends those that may be passed on.
+    pub(super) fn push(&mut self, bytes: &[u8], passed: &mut Vec<u8>) {
+        for (index, &byte) in bytes.iter().enumerate() {
+            match self.stage {
+                Stage::BeforeRequest => {
+                    passed.push(byte);
+                    if !matches!(byte, b'\r' | b'\n') {
+                        self.stage = Stage::OtherLine;
+                    }
+                }
+                Stage::Line => self.push_held(byte, passed),
+                Stage::OtherLine => {
+                    passed.push(byte);
+                    if byte == b'\n' {
+                        self.stage = Stage::Line;
+                    }
+                }
+                Stage::Complete => return passed.extend_from_slice(&bytes[index..]),
+            }
+        }
+    }
+
+    fn push_held(&mut self, byte: u8, passed: &mut Vec<u8>) {
+        self.held.push(byte);
+        if byte == b'\n' {
+            self.stage = if is_empty(&self.held) { Stage::Complete } else { Stage::Line };
+            rewrite(&mut self.held);
+            passed.append(&mut self.held);
+        } else if !may_be_upgrade(&self.held) {
+            passed.append(&mut self.held);
+            self.stage = Stage::OtherLine;
+        }
+    }
+}
+
+fn is_empty(line: &[u8]) -> bool {
+    matches!(line, b"\r\n" | b"\n")
+}
+
+/// Whether a line that begins so may be an Upgrade header, or the end of the head.
+fn may_be_upgrade(line: &[u8]) -> bool {
+    let known = line.len().min(NAME.len());
+    line == b"\r" || (line.len() <= MAX_HELD && line[..known].eq_ignore_ascii_case(&NAME[..known]))
+}
+
+/// Gives a line that lists `websocket` that value alone.
+fn rewrite(line: &mut [u8]) {
+    if line.len() < NAME.len() || !line[..NAME.len()].eq_ignore_ascii_case(NAME) {
+        return;
+    }
+    let value = line[NAME.len()..].trim_ascii_end();
+    let is_text = value.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t'));
+    let is_listed = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(WEBSOCKET);
+    // Anything else is for the parser to refuse.
+    if is_text && value.split(|&byte| byte == b',').any(is_listed) {
+        let value = NAME.len()..NAME.len() + value.len();
+        line[value.clone()].fill(b' ');
+        line[value][..WEBSOCKET.len()].copy_from_slice(WEBSOCKET);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What passes when `bytes` arrive in pieces of `cut`, and whether the head is complete.
+    fn pass(bytes: &[u8], cut: usize) -> (Vec<u8>, bool) {
+        let (mut head, mut passed) = (RequestHead::default(), Vec::new());
+        bytes.chunks(cut).for_each(|piece| head.push(piece, &mut passed));
+        (passed, head.is_complete())
+    }
+
+    /// The Upgrade line of a request as it passes, however the request is cut.
+    fn line(line: &str) -> String {
+        let request = format!("GET / HTTP/1.1\r\n{line}\r\nhost: a\r\n\r\n");
+        let (whole, is_complete) = pass(request.as_bytes(), request.len());
+        assert!(is_complete && whole.len() == request.len());
+        for cut in 1..request.len() {
+            assert_eq!(pass(request.as_bytes(), cut), (whole.clone(), true), "cut every {cut} bytes");
+        }
+        String::from_utf8(whole).unwrap().split("\r\n").nth(1).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_list_with_websocket_becomes_websocket() {
+        for text in [
+            "Upgrade: websocket, h2c",
+            "upgrade:h2c,websocket",
+            "UPGRADE: h2c , WebSocket , x/1",
+            "Upgrade: websocket",
+            "Upgrade: ,websocket,",
+        ] {
+            let passed = line(text);
+            assert_eq!(passed.trim_end().to_lowercase(), "upgrade:websocket", "{text}");
+            assert_eq!(passed.len(), text.len());
+        }
+    }
+
+    #[test]
+    fn other_lines_pass_as_they_came() {
+        let long = format!("Upgrade: {}, websocket", "x".repeat(MAX_HELD));
+        for text in [
+            "Upgrade: h2c",
+            "Upgrade: websockets, h2c",
+            "Upgrade: websocket/13, h2c",
+            "Upgrade : websocket, h2c",
+            "Upgrade-Insecure-Requests: websocket, 1",
+            "X: Upgrade: websocket, h2c",
+            "Up",
+            &long,
+        ] {
+            assert_eq!(line(text), text);
+        }
+        let (passed, _) = pass(b"GET / HTTP/1.1\r\nUpgrade: websocket, \0\r\n\r\n", 5);
+        assert_eq!(passed, b"GET / HTTP/1.1\r\nUpgrade: websocket, \0\r\n\r\n");
+    }
+
+    #[test]
+    fn nothing_behind_the_head_is_touched() {
+        let behind = b"Upgrade: websocket, h2c\r\n\r\n";
+        for head in ["GET / HTTP/1.1\r\n\r\n", "\r\n\r\nGET / HTTP/1.1\r\nx: y\r\n\r\n", "GET /\n\n"] {
+            let whole = [head.as_bytes(), behind].concat();
+            for cut in 1..whole.len() {
+                assert_eq!(pass(&whole, cut), (whole.clone(), true), "{head:?} cut every {cut} bytes");
+            }
+        }
+        assert!(!pass(b"\r\n\r\n\r\n", 1).1, "no request has begun");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_pass_the_same_however_they_are_cut(
+            parts in proptest::collection::vec(
+                prop::sample::select(&["upgrade: ", "websocket", ", h2c", "\r\n", "\r", "x"][..]),
+                0..20,
+            ),
+            cut in 1_usize..40,
+        ) {
+            // The last line may be held.
+            let bytes = (parts.concat() + "\n").into_bytes();
+            let (passed, is_complete) = pass(&bytes, cut);
+            prop_assert_eq!(passed.len(), bytes.len());
+            prop_assert_eq!((passed, is_complete), pass(&bytes, bytes.len()));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A process that was stopped: its deadlines are noticed late, and clients that spoke in time must not pay for it.
+//!
+//! SIGSTOP and SIGCONT do what a paused machine does. All timers that are due then fire before the runtime has asked the
+//! kernel what peers have sent.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::{HELLO, Neighbourhood, frame};
+use crate::support::deadline::eventually;
+use crate::support::gateway::TestGateway;
+use crate::support::process::SOON;
+use crate::support::raw_socket::{RawSocket, UPGRADE};
+
+/// How many clients speak while the gateway is stopped.
+const CLIENTS: usize = 100;
+/// Longer than every deadline in these tests.
+const STOP: Duration = Duration::from_secs(3);
+
+impl Neighbourhood {
+    /// Stops the gateway for longer than every deadline. Meanwhile `speak` is called, and the neighbour speaks.
+    #[track_caller]
+    fn stops_while(&mut self, speak: impl FnOnce()) {
+        let begun = Instant::now();
+        self.gateway.signal("STOP");
+        speak();
+        self.neighbour.says(r#"{"op":10,"time":43}"#);
+        eventually(SOON, || (begun.elapsed() > STOP).then_some(()));
+        self.gateway.signal("CONT");
+        self.neighbour.hears(r#"{"op":11,"time":43}"#);
+    }
+}
+
+#[test]
+fn clients_that_spoke_during_a_stop_are_not_silent() {
+    let plan = TestGateway::with("session.heartbeat_interval", "1s").with("session.heartbeat_grace", "1s");
+    let mut street = Neighbourhood::of(&plan);
+    let hello = HELLO.replace("45000", "1000");
+    let ready = || {
+        let mut raw = RawSocket::connect(street.gateway.public);
+        raw.hears(&hello);
+        raw.says(r#"{"op":1,"token":"42"}"#);
+        raw.hears(r#"{"op":2,"user":"42"}"#);
+        raw
+    };
+    let mut silent: Vec<_> = (0..5).map(|_| ready()).collect();
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| ready()).collect();
+    street.stops_while(|| clients.iter_mut().for_each(|client| client.says(r#"{"op":10,"time":7}"#)));
+    for client in &mut clients {
+        client.hears(r#"{"op":11,"time":7}"#);
+        client.says(r#"{"op":10,"time":8}"#);
+    }
+    for client in &mut clients {
+        client.hears(r#"{"op":11,"time":8}"#);
+    }
+    for client in &mut silent {
+        client.closed_with(4002);
+    }
+    street.neighbour_is_served("a stop longer than a heartbeat");
+}
+
+#[test]
+fn an_identify_that_came_during_a_stop_was_in_time() {
+    let mut street = Neighbourhood::of(&TestGateway::with("session.identify_timeout", "2s"));
+    let mut clients: Vec<_> = (0..20).map(|_| street.intruder()).collect();
+    let mut silent = street.intruder();
+    street.stops_while(|| clients.iter_mut().for_each(|client| client.says(r#"{"op":1,"token":"42"}"#)));
+    for client in &mut clients {
+        client.hears(r#"{"op":2,"user":"42"}"#);
+    }
+    silent.closed_with(4004);
+    street.neighbour_is_served("a stop longer than an Identify may take");
+}
+
+#[test]
+fn a_request_that_came_during_a_stop_was_in_time() {
+    let mut street = Neighbourhood::of(&TestGateway::with("server.handshake_timeout", "2s"));
+    let connect = || {
+        let stream = TcpStream::connect(street.gateway.public).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream
+    };
+    let mut clients: Vec<_> = (0..20).map(|_| connect()).collect();
+    let mut silent = connect();
+    street.gateway.wait_metric("handshakes", 21);
+    let request = format!("{UPGRADE}\nhost: gateway\n\n").replace('\n', "\r\n");
+    street.stops_while(|| {
+        clients.iter_mut().for_each(|client| client.write_all(request.as_bytes()).unwrap());
+    });
+    let status = |client: &mut TcpStream| {
+        let mut status = [0; 12];
+        client.read_exact(&mut status).unwrap();
+        String::from_utf8_lossy(&status).into_owned()
+    };
+    for client in &mut clients {
+        assert_eq!(status(client), "HTTP/1.1 101");
+    }
+    assert_eq!(status(&mut silent), "HTTP/1.1 408");
+    street.neighbour_is_served("a stop longer than a handshake");
+}
+
+#[test]
+fn a_message_that_was_completed_during_a_stop_was_in_time() {
+    let mut street = Neighbourhood::of(&TestGateway::with("session.message_timeout", "2s"));
+    // The Pong shows that what was begun has been read.
+    let begin = |raw: &mut RawSocket| {
+        raw.writes(&[frame(0x01, br#"{"op":10,"#), frame(0x89, b"")].concat());
+        assert_eq!(raw.frame().0, 0x8A);
+    };
+    let mut clients: Vec<_> = (0..20).map(|_| street.intruder()).collect();
+    let mut silent = street.intruder();
+    clients.iter_mut().chain([&mut silent]).for_each(begin);
+    street.stops_while(|| {
+        clients.iter_mut().for_each(|client| client.writes(&frame(0x80, br#""time":7}"#)));
+    });
+    for client in &mut clients {
+        client.hears(r#"{"op":11,"time":7}"#);
+    }
+    silent.closed_with(1008);
+    street.neighbour_is_served("a stop longer than a message may take");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_that_read_during_a_stop_is_not_slow() {
+    let mut street = Neighbourhood::of(&TestGateway::with("session.write_timeout", "2s"));
+    let mut client = RawSocket::connect_narrowly(street.gateway.public);
+    client.hears(HELLO);
+    client.says(r#"{"op":1,"token":"42"}"#);
+    client.hears(r#"{"op":2,"user":"42"}"#);
+    // Until more waits in the gateway than its kernel takes.
+    let message = format!(r#""{}""#, "x".repeat(50_000));
+    let mut published = 0;
+    while street.gateway.metric("outbound_queued_bytes") < 300_000 {
+        street.gateway.publish("user:42", &message);
+        published += 1;
+    }
+    let mut read = 0;
+    street.stops_while(|| read = client.reads_what_is_there());
+    let frames = published * (message.len() + r#"{"op":3,"message":}"#.len() + 4);
+    assert!(read < frames, "{read} of {frames} bytes had left the gateway");
+    client.reads_exactly(frames - read);
+    client.says(r#"{"op":10,"time":7}"#);
+    client.hears(r#"{"op":11,"time":7}"#);
+    assert_eq!(street.gateway.closes(4008), 0);
+    street.neighbour_is_served("a stop longer than a write may take");
+}
+
+#[test]
+fn a_drain_that_is_stopped_still_tells_every_client() {
+    let plan = TestGateway::with("drain.delay", "1s").with("drain.window", "1s").with("drain.timeout", "2s");
+    let mut gateway = plan.spawn();
+    let mut clients: Vec<_> = (0..20).map(|_| gateway.ready("42")).collect();
+    gateway.terminate();
+    gateway.wait_not_ready("draining");
+    let begun = Instant::now();
+    gateway.signal("STOP");
+    eventually(SOON, || (begun.elapsed() > STOP).then_some(()));
+    gateway.signal("CONT");
+    for client in &mut clients {
+        client.closed_with(1012);
+    }
+    assert_eq!(gateway.wait_exit().code, Some(0));
+    assert!(gateway.log().contains("drained in"), "{}", gateway.log());
+}
