@@ -76,6 +76,7 @@ fn main() {
         caps: Caps::default(),
         trusted_proxies: TrustedProxies::default(),
         metrics: Metrics::default(),
+        traffic: Default::default(),
     };
     actix_rt::System::new().block_on(async {
         let listener = listener::bind(address.parse().unwrap(), listener::BACKLOG).unwrap();

@@ -332,6 +332,7 @@ fn socket_options(
         caps: caps(settings, descriptors),
         trusted_proxies,
         metrics: metrics.clone(),
+        traffic: Default::default(),
     }
 }
 

@@ -7,27 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
+mod labels;
 mod page;
+mod per_thread;
+mod process;
 
-/// The one label of every labelled metric here.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Reason {
-    /// One of a closed set of short names.
-    pub reason: &'static str,
-}
-
-/// The label of closes: the close code.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Code {
-    /// The number of the Close frame.
-    pub code: u16,
-}
+pub use self::labels::{AdminRequest, Code, Reason};
+pub use self::per_thread::{Latency, PerThread, Traffic};
 
 /// A handle on everything that is counted. Cloning shares, and costs one pointer: every socket has some.
 #[derive(Debug, Clone, Default)]
@@ -82,12 +73,22 @@ pub struct Counters {
     pub recoveries: Family<Reason, Counter>,
     /// Publications accepted from the admin API.
     pub publications_accepted: Counter<u64, AtomicU64>,
+    /// From the arrival of a publication at the link to the moment at which a hub has handed it to its last socket.
+    pub delivery_latency: PerThread<Latency>,
+    /// What was read from sockets and written to them.
+    pub traffic: PerThread<Traffic>,
+    /// Requests to the admin port, by route and status.
+    pub admin_requests: Family<AdminRequest, Counter>,
     /// 1 while the broker's link is subscribed and proven, else 0.
     pub link_up: Gauge<i64, AtomicI64>,
     /// 1 while durable publishing is possible, else 0.
     pub history_available: Gauge<i64, AtomicI64>,
     /// Payloads from Redis that reach nobody: put on the stream for them, or only counted.
     pub rejected: Family<Reason, Counter>,
+    /// 1 while Redis may evict keys, else 0.
+    pub redis_may_evict: Gauge<i64, AtomicI64>,
+    /// How many keys Redis has evicted, as Redis counts them.
+    pub redis_evicted_keys: Gauge<i64, AtomicI64>,
     /// How often the link to the broker was lost.
     pub link_losses: Family<Reason, Counter>,
     /// From publishing a probe to hearing it back, in seconds.
@@ -104,6 +105,8 @@ pub struct Counters {
     pub outbound_queued_bytes: Gauge<i64, AtomicI64>,
     /// 1 while `/readyz` answers 200, else 0; brought up to date for each page.
     pub ready: Gauge<i64, AtomicI64>,
+    /// 1 from the signal that begins a drain, else 0; brought up to date for each page.
+    pub draining: Gauge<i64, AtomicI64>,
     /// The most that some of the others may reach.
     pub limits: Limits,
 }
@@ -123,6 +126,15 @@ pub struct Limits {
 
 impl Default for Counters {
     fn default() -> Self {
+        let counters = Self::without_labels();
+        counters.create_labels();
+        counters
+    }
+}
+
+impl Counters {
+    /// Labelled counters have no values yet.
+    fn without_labels() -> Self {
         Self {
             connections: Gauge::default(),
             handshakes: Gauge::default(),
@@ -143,9 +155,14 @@ impl Default for Counters {
             gaps: Family::default(),
             recoveries: Family::default(),
             publications_accepted: Counter::default(),
+            delivery_latency: PerThread::default(),
+            traffic: PerThread::default(),
+            admin_requests: Family::default(),
             link_up: Gauge::default(),
             history_available: Gauge::default(),
             rejected: Family::default(),
+            redis_may_evict: Gauge::default(),
+            redis_evicted_keys: Gauge::default(),
             link_losses: Family::default(),
             // A healthy round trip is below a millisecond; the link is replaced after a few seconds.
             probe_latency: Histogram::new([
@@ -158,6 +175,7 @@ impl Default for Counters {
             hub_inbox_bytes: Gauge::default(),
             outbound_queued_bytes: Gauge::default(),
             ready: Gauge::default(),
+            draining: Gauge::default(),
             limits: Limits::default(),
         }
     }

@@ -16,7 +16,7 @@ use super::messages::{Connect, HubInput, SessionEvent};
 use super::opened::Opened;
 use super::registry::{FrameSink, SessionKey};
 use crate::broker::{Broker, HubId};
-use crate::metrics::Metrics;
+use crate::metrics::{Latency, Metrics};
 use crate::socket::outbox::{Outbox, Pushed};
 use crate::socket::outboxes;
 use protocol::close::CloseCode;
@@ -35,6 +35,7 @@ pub struct Hub {
     /// The deadline that is armed.
     deadline: Option<Instant>,
     pub(super) draining: Option<Draining>,
+    latency: Arc<Latency>,
     /// When the hub was started; sessions' ages are measured from here.
     pub(super) started: Instant,
     _abort: AbortOnPanic,
@@ -74,6 +75,7 @@ impl Hub {
             has_turn: false,
             deadline: None,
             draining: None,
+            latency: metrics.delivery_latency.add_thread(),
             started: Instant::now(),
             _abort: AbortOnPanic,
         }
@@ -107,6 +109,7 @@ impl Hub {
             HubAction::CancelRead { read, channel, since, cut } => {
                 self.broker.cancel_read(self.id, read, (&channel, since, cut));
             }
+            HubAction::Delivered { received } => self.latency.observe(received.elapsed()),
         }
     }
 

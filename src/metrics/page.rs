@@ -1,17 +1,22 @@
 //! The page of metrics: every metric under its name, with its help text.
 
-use prometheus_client::encoding::text::encode;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{Limits, Metrics};
+use super::{Limits, Metrics, process};
 
 impl Metrics {
     /// The page that Prometheus reads.
     pub fn render(&self) -> String {
         let mut page = String::new();
         // Writing to a String cannot fail.
-        let _ = encode(&mut page, &self.registry());
+        let _ = encode_registry(&mut page, &self.registry());
+        let _ = encode_registry(&mut page, &process::registry());
+        let _ = encode_eof(&mut page);
         page
     }
 
@@ -65,6 +70,29 @@ impl Metrics {
             "Publications accepted from the admin API",
             self.publications_accepted.clone(),
         );
+        all.register_with_unit(
+            "delivery_latency",
+            "From the arrival of a publication to its last socket of a worker",
+            Unit::Seconds,
+            self.delivery_latency.total(),
+        );
+        all.register_with_unit(
+            "received",
+            "Bytes read from sockets",
+            Unit::Bytes,
+            counter_of(self.traffic.received()),
+        );
+        all.register_with_unit(
+            "sent",
+            "Bytes written to sockets",
+            Unit::Bytes,
+            counter_of(self.traffic.sent()),
+        );
+        all.register(
+            "admin_requests",
+            "Requests to the admin port, by route and status",
+            self.admin_requests.clone(),
+        );
         all.register("link_up", "1 while the broker's link is proven", self.link_up.clone());
         all.register(
             "history_available",
@@ -72,6 +100,8 @@ impl Metrics {
             self.history_available.clone(),
         );
         all.register("rejected", "Payloads from Redis that reach nobody, by outcome", self.rejected.clone());
+        all.register("redis_may_evict", "1 while Redis may evict keys", self.redis_may_evict.clone());
+        all.register("redis_evicted_keys", "Keys that Redis has evicted", self.redis_evicted_keys.clone());
         all.register("link_losses", "Losses of the broker's link, by reason", self.link_losses.clone());
         all.register_with_unit(
             "probe_latency",
@@ -104,6 +134,7 @@ impl Metrics {
             self.outbound_queued_bytes.clone(),
         );
         all.register("ready", "1 while the replica is ready", self.ready.clone());
+        all.register("draining", "1 while the replica drains", self.draining.clone());
         all.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         self.limits.register(&mut all);
         all
@@ -131,4 +162,10 @@ impl Limits {
             self.outbound_queued_bytes.clone(),
         );
     }
+}
+
+fn counter_of(value: u64) -> Counter<u64, AtomicU64> {
+    let counter = Counter::default();
+    counter.inc_by(value);
+    counter
 }

@@ -227,6 +227,7 @@ impl Replica {
                 HubAction::CancelRead { read, channel, since, cut } => {
                     self.link.cancel(hub.id, read, (&channel, since, cut));
                 }
+                HubAction::Delivered { .. } => {}
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);

@@ -33,6 +33,7 @@ pub mod upgrade;
 mod utf8;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, StreamHandler};
@@ -43,7 +44,7 @@ use self::guard::Bounds;
 use self::limits::Caps;
 use self::outbox::Outbox;
 use self::proxies::TrustedProxies;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Traffic};
 
 /// What sockets carry: admits requests, and makes an actor for each socket. One for each worker thread.
 pub trait Application: 'static {
@@ -70,6 +71,13 @@ pub struct Refusal {
     pub reason: &'static str,
     /// Further headers.
     pub headers: &'static [(&'static str, &'static str)],
+}
+
+impl SocketOptions {
+    /// The same for the sockets of one more thread.
+    fn of_thread(&self) -> Self {
+        Self { traffic: self.metrics.traffic.add_thread(), ..self.clone() }
+    }
 }
 
 /// The bounds and deadlines of every socket, from the settings.
@@ -101,4 +109,6 @@ pub struct SocketOptions {
     pub trusted_proxies: TrustedProxies,
     /// Where sockets are counted.
     pub metrics: Metrics,
+    /// Where the bytes of this thread's sockets are counted.
+    pub traffic: Arc<Traffic>,
 }

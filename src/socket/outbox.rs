@@ -266,6 +266,7 @@ impl Outbox {
     fn write_first(&self, mut frame: Bytes) -> (Bytes, bool) {
         match self.0.stream.try_write(&frame) {
             Ok(written) => {
+                self.0.options.traffic.count_sent(written);
                 frame.advance(written);
                 (frame, written > 0)
             }
@@ -289,7 +290,10 @@ impl Outbox {
                 queue.frames.iter().take(WRITE_AT_ONCE).map(|frame| IoSlice::new(frame)).collect();
             match self.0.stream.try_write_vectored(&slices) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => queue.advance(written, &self.0.options.metrics),
+                Ok(written) => {
+                    self.0.options.traffic.count_sent(written);
+                    queue.advance(written, &self.0.options.metrics);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

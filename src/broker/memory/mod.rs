@@ -7,7 +7,7 @@ mod history;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::value::RawValue;
 
@@ -139,7 +139,7 @@ impl MemoryBroker {
 
     fn hand_over(&self, state: &State, publication: Publication) {
         self.shared.metrics.publications_received.inc();
-        let publication = Arc::new(publication);
+        let publication = Arc::new(publication.received_at(Some(Instant::now())));
         for hub in state.channels.get(publication.channel()).map_or(&[][..], HubSet::as_slice) {
             if state.notify(*hub, HubEvent::Publication(Arc::clone(&publication))).is_err() {
                 Metrics::count(&self.shared.metrics.publications_dropped, "hub_inbox_full");

@@ -175,6 +175,7 @@ impl Hub {
             HubAction::CancelRead { read, channel, since, cut } => {
                 format!("cancel {read}: {channel} from {since} to {cut}")
             }
+            HubAction::Delivered { .. } => "delivered".to_owned(),
         }
     }
 

@@ -65,6 +65,7 @@ fn options(metrics: &Metrics) -> SocketOptions {
         caps: Caps::default(),
         trusted_proxies: TrustedProxies::default(),
         metrics: metrics.clone(),
+        traffic: Default::default(),
     }
 }
 
