@@ -30,12 +30,16 @@ pub(super) async fn mark(
     call.arg("gateway_mark").arg(2).arg(key(options)).arg(DataSettings::key(options));
     call.arg(DataSettings::own(options).to_text()).arg(u8::from(is_first));
     let (since, settings, policy): (String, String, String) = call.query_async(commands).await?;
+    // The answer does not say what the marker does: libraries of several versions share one form of it.
+    let marker: RedisResult<Vec<u8>> = redis::cmd("GET").arg(key(options)).query_async(commands).await;
+    let marker = marker.ok().and_then(|marker| serde_json::from_slice::<Marker>(&marker).ok());
     let not_settings =
         || RedisError::from((ErrorKind::UnexpectedReturnType, "gateway_mark gave no settings"));
     Ok(Dataset {
         whole_since_ms_of_marker: since.parse().unwrap_or(u64::MAX),
         settings: DataSettings::parse(settings.as_bytes()).ok_or_else(not_settings)?,
         eviction_policy: Some(policy).filter(|policy| !policy.is_empty()),
+        evicted_keys: marker.and_then(|marker| marker.evicted_keys),
     })
 }
 
@@ -57,6 +61,7 @@ pub(super) struct DatasetView {
 struct Marker {
     whole_since_ms: Option<u64>,
     history_ttl_ms: u64,
+    evicted_keys: Option<u64>,
 }
 
 impl DatasetView {
@@ -104,7 +109,14 @@ pub(super) async fn keep_marked(state: &State) {
         answer = mark(&mut commands, &state.options, is_first).await;
     }
     match answer {
-        Ok(dataset) => state.dataset.set(&dataset),
+        Ok(dataset) => {
+            let metrics = &state.metrics;
+            metrics.redis_may_evict.set(dataset.eviction_policy.is_some().into());
+            if let Some(evicted) = dataset.evicted_keys {
+                metrics.redis_evicted_keys.set(i64::try_from(evicted).unwrap_or(i64::MAX));
+            }
+            state.dataset.set(&dataset);
+        }
         // Noted by the function's availability.
         Err(error) if function::is_missing(&error) || function::is_unknown(&error) => {}
         Err(error) => match ReadError::from(error) {
