@@ -28,7 +28,7 @@ pub struct Code {
 /// The labels of a request to the admin port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct AdminRequest {
-    /// The pattern of the path: one of [`ADMIN_REQUESTS`].
+    /// The pattern of the path, or `other`.
     pub route: &'static str,
     /// The status of the answer.
     pub status: u16,
