@@ -75,6 +75,7 @@ fn main() {
         handshakes: 1_000,
         trusted_proxies: TrustedProxies::default(),
         metrics: Metrics::default(),
+        traffic: Default::default(),
     };
     actix_rt::System::new().block_on(async {
         let listener = listener::bind(address.parse().unwrap(), listener::BACKLOG).unwrap();

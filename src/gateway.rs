@@ -365,6 +365,7 @@ fn socket_options(
         handshakes: descriptors.handshakes(),
         trusted_proxies,
         metrics: metrics.clone(),
+        traffic: Default::default(),
     }
 }
 

@@ -7,28 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::{Registry, Unit};
 
-/// The one label of every labelled metric here.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Reason {
-    /// One of a closed set of short names.
-    pub reason: &'static str,
-}
+mod labels;
+mod page;
+mod per_thread;
+mod process;
 
-/// The label of closes: the close code.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Code {
-    /// The number of the Close frame.
-    pub code: u16,
-}
+pub use self::labels::{AdminRequest, Code, Reason};
+pub use self::per_thread::{Latency, PerThread, Traffic};
 
 /// A handle on everything that is counted. Cloning shares, and costs one pointer: every socket has some.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +73,12 @@ pub struct Counters {
     pub recoveries: Family<Reason, Counter>,
     /// Publications accepted from the admin API.
     pub publications_accepted: Counter<u64, AtomicU64>,
+    /// From the arrival of a publication at the link to the moment at which a hub has handed it to its last socket.
+    pub delivery_latency: PerThread<Latency>,
+    /// What was read from sockets and written to them.
+    pub traffic: PerThread<Traffic>,
+    /// Requests to the admin port, by route and status.
+    pub admin_requests: Family<AdminRequest, Counter>,
     /// 1 while the broker's link is subscribed and proven, else 0.
     pub link_up: Gauge<i64, AtomicI64>,
     /// 1 while durable publishing is possible, else 0.
@@ -91,6 +87,10 @@ pub struct Counters {
     pub rejected: Family<Reason, Counter>,
     /// Subscriptions that Redis has refused to the gateway's user, channel by channel.
     pub channels_refused: Counter<u64, AtomicU64>,
+    /// 1 while Redis may evict keys, else 0.
+    pub redis_may_evict: Gauge<i64, AtomicI64>,
+    /// How many keys Redis has evicted, as Redis counts them.
+    pub redis_evicted_keys: Gauge<i64, AtomicI64>,
     /// How often the link to the broker was lost.
     pub link_losses: Family<Reason, Counter>,
     /// From publishing a probe to hearing it back, in seconds.
@@ -107,6 +107,8 @@ pub struct Counters {
     pub outbound_queued_bytes: Gauge<i64, AtomicI64>,
     /// 1 while `/readyz` answers 200, else 0; brought up to date for each page.
     pub ready: Gauge<i64, AtomicI64>,
+    /// 1 from the signal that begins a drain, else 0; brought up to date for each page.
+    pub draining: Gauge<i64, AtomicI64>,
     /// The most that some of the others may reach.
     pub limits: Limits,
 }
@@ -126,6 +128,15 @@ pub struct Limits {
 
 impl Default for Counters {
     fn default() -> Self {
+        let counters = Self::without_labels();
+        counters.create_labels();
+        counters
+    }
+}
+
+impl Counters {
+    /// Labelled counters have no values yet.
+    fn without_labels() -> Self {
         Self {
             connections: Gauge::default(),
             handshakes: Gauge::default(),
@@ -146,10 +157,15 @@ impl Default for Counters {
             gaps: Family::default(),
             recoveries: Family::default(),
             publications_accepted: Counter::default(),
+            delivery_latency: PerThread::default(),
+            traffic: PerThread::default(),
+            admin_requests: Family::default(),
             link_up: Gauge::default(),
             history_available: Gauge::default(),
             rejected: Family::default(),
             channels_refused: Counter::default(),
+            redis_may_evict: Gauge::default(),
+            redis_evicted_keys: Gauge::default(),
             link_losses: Family::default(),
             // A healthy round trip is below a millisecond; the link is replaced after a few seconds.
             probe_latency: Histogram::new([
@@ -162,6 +178,7 @@ impl Default for Counters {
             hub_inbox_bytes: Gauge::default(),
             outbound_queued_bytes: Gauge::default(),
             ready: Gauge::default(),
+            draining: Gauge::default(),
             limits: Limits::default(),
         }
     }
@@ -189,136 +206,6 @@ impl Metrics {
     pub fn latest_probe(&self) -> Option<Duration> {
         let us = self.latest_probe_us.load(Ordering::Relaxed);
         (us > 0).then(|| Duration::from_micros(us))
-    }
-
-    /// The page that Prometheus reads.
-    pub fn render(&self) -> String {
-        let mut page = String::new();
-        // Writing to a String cannot fail.
-        let _ = encode(&mut page, &self.registry());
-        page
-    }
-
-    /// A registry over the same cells, made for each page: a page is read every few seconds.
-    fn registry(&self) -> Registry {
-        let mut all = Registry::with_prefix("gateway");
-        all.register("connections", "Open sockets", self.connections.clone());
-        all.register("handshakes", "Connections that are not sockets yet", self.handshakes.clone());
-        all.register(
-            "admin_connections",
-            "Open connections of the admin port",
-            self.admin_connections.clone(),
-        );
-        all.register("connections_opened", "Sockets opened", self.connections_opened.clone());
-        all.register("upgrades_refused", "Upgrades refused, by reason", self.upgrades_refused.clone());
-        all.register("sessions", "Identified sessions", self.sessions.clone());
-        all.register("users", "Users with at least one session", self.users.clone());
-        all.register("channels", "Channels with at least one session", self.channels.clone());
-        all.register("subscriptions", "Subscriptions of all sessions", self.subscriptions.clone());
-        all.register("identifies", "Identify attempts, by outcome", self.identifies.clone());
-        all.register("client_messages", "Text messages from clients", self.client_messages.clone());
-        all.register("closes", "Closes sent, by code", self.closes.clone());
-        all.register(
-            "publications_received",
-            "Publications received from the broker",
-            self.publications_received.clone(),
-        );
-        all.register(
-            "publications_delivered",
-            "Frames of publications handed to sockets",
-            self.publications_delivered.clone(),
-        );
-        all.register(
-            "publications_dropped",
-            "Publications not delivered, by reason",
-            self.publications_dropped.clone(),
-        );
-        all.register(
-            "publications_repaired",
-            "Publications read from a history because the link had missed them",
-            self.publications_repaired.clone(),
-        );
-        all.register("gaps", "Gaps announced for channels, by reason", self.gaps.clone());
-        all.register(
-            "recoveries",
-            "Attempts to continue from a position, by outcome",
-            self.recoveries.clone(),
-        );
-        all.register(
-            "publications_accepted",
-            "Publications accepted from the admin API",
-            self.publications_accepted.clone(),
-        );
-        all.register("link_up", "1 while the broker's link is proven", self.link_up.clone());
-        all.register(
-            "history_available",
-            "1 while durable publishing is possible",
-            self.history_available.clone(),
-        );
-        all.register("rejected", "Payloads from Redis that reach nobody, by outcome", self.rejected.clone());
-        all.register(
-            "channels_refused",
-            "Channels that Redis did not let the gateway subscribe to",
-            self.channels_refused.clone(),
-        );
-        all.register("link_losses", "Losses of the broker's link, by reason", self.link_losses.clone());
-        all.register_with_unit(
-            "probe_latency",
-            "From publishing a probe to hearing it",
-            Unit::Seconds,
-            self.probe_latency.clone(),
-        );
-        all.register_with_unit(
-            "link_detection",
-            "From the last proof of the link to giving it up",
-            Unit::Seconds,
-            self.link_detection.clone(),
-        );
-        all.register_with_unit(
-            "link_repair",
-            "From giving the link up to the next proof",
-            Unit::Seconds,
-            self.link_repair.clone(),
-        );
-        all.register_with_unit(
-            "hub_inbox",
-            "Publications waiting for a hub",
-            Unit::Bytes,
-            self.hub_inbox_bytes.clone(),
-        );
-        all.register_with_unit(
-            "outbound_queued",
-            "Bytes waiting for sockets to take them",
-            Unit::Bytes,
-            self.outbound_queued_bytes.clone(),
-        );
-        all.register("ready", "1 while the replica is ready", self.ready.clone());
-        all.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        self.limits.register(&mut all);
-        all
-    }
-}
-
-impl Limits {
-    fn register(&self, all: &mut Registry) {
-        all.register("connections_limit", "The most open sockets; 0: no cap", self.connections.clone());
-        all.register(
-            "admin_connections_limit",
-            "The most connections of the admin port",
-            self.admin_connections.clone(),
-        );
-        all.register_with_unit(
-            "hub_inbox_limit",
-            "The most that may wait for hubs",
-            Unit::Bytes,
-            self.hub_inbox_bytes.clone(),
-        );
-        all.register_with_unit(
-            "outbound_queued_limit",
-            "The most that may wait for sockets; 0: no cap",
-            Unit::Bytes,
-            self.outbound_queued_bytes.clone(),
-        );
     }
 }
 

@@ -55,7 +55,8 @@ fn channel(name: &str) -> ChannelName {
 fn publication(name: &str, offset: u64) -> Publication {
     let message = format!(r#"{{"text":"{}"}}"#, "x".repeat(MESSAGE_BYTES - 11));
     let payload = format!("@1732390000000-{offset} {message}");
-    let Payload { position, message } = Payload::parse(payload.as_bytes(), 1_000).expect("a valid payload");
+    let Payload { position, message, .. } =
+        Payload::parse(payload.as_bytes(), 1_000).expect("a valid payload");
     Publication::new(channel(name), position, message)
 }
 

@@ -62,6 +62,7 @@ pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
 /// Prometheus' page.
 pub(super) async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
     admin.metrics.ready.set(admin.readiness.reasons().is_empty().into());
+    admin.metrics.draining.set(admin.readiness.drain.is_draining().into());
     HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
         .body(admin.metrics.render())

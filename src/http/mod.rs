@@ -28,7 +28,7 @@ pub use self::key::ApiKey;
 pub use self::status::Deployment;
 use crate::broker::Broker;
 use crate::hub::Hubs;
-use crate::metrics::Metrics;
+use crate::metrics::{AdminRequest, Metrics};
 
 /// What the admin routes work with.
 #[derive(Debug, Clone)]
@@ -121,8 +121,12 @@ pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
         App::new().configure(routes(&admin)).wrap_fn(move |request, service| {
             let answered = service.call(request);
             let is_crowded = metrics.admin_connections.get() > max_connections as i64 / 2;
+            let metrics = metrics.clone();
             async move {
                 let mut answer = answered.await?;
+                let request =
+                    AdminRequest::new(answer.request().match_pattern().as_deref(), answer.status().as_u16());
+                metrics.admin_requests.get_or_create(&request).inc();
                 // Only a connection's first request has a deadline for its head. So those that live on may not
                 // take all places.
                 if is_crowded {

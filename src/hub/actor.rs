@@ -15,7 +15,7 @@ use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
 use super::registry::{FrameSink, SessionKey};
 use crate::broker::{Broker, HubId};
-use crate::metrics::Metrics;
+use crate::metrics::{Latency, Metrics};
 use crate::socket::outbox::{Outbox, Pushed};
 use crate::socket::outboxes;
 use protocol::close::CloseCode;
@@ -34,6 +34,7 @@ pub struct Hub {
     /// The deadline that is armed.
     deadline: Option<Instant>,
     pub(super) draining: Option<Draining>,
+    latency: Arc<Latency>,
     /// When the hub was started; sessions' ages are measured from here.
     pub(super) started: Instant,
     _abort: AbortOnPanic,
@@ -91,6 +92,7 @@ impl Hub {
             has_turn: false,
             deadline: None,
             draining: None,
+            latency: metrics.delivery_latency.add_thread(),
             started: Instant::now(),
             _abort: AbortOnPanic,
         }
@@ -105,6 +107,7 @@ impl Hub {
             HubAction::Unsubscribe(channels) => self.broker.unsubscribe(self.id, &channels),
             HubAction::Read(request) => self.broker.read(self.id, request),
             HubAction::CancelRead(read) => self.broker.cancel_read(self.id, read),
+            HubAction::Delivered { received } => self.latency.observe(received.elapsed()),
         }
     }
 

@@ -70,6 +70,11 @@ pub enum HubAction {
     Read(HistoryRequest),
     /// Cancel a read.
     CancelRead(ReadId),
+    /// A publication was handed to its last socket: measure how long that took.
+    Delivered {
+        /// When it arrived at the link.
+        received: Instant,
+    },
 }
 
 /// The sessions of one worker thread, their subscriptions, and their pending requests.
@@ -151,7 +156,7 @@ impl<S: FrameSink> HubCore<S> {
             HubInput::Broker(HubEvent::HistoryRead { read, outcome }) => {
                 return self.on_read(read, outcome, actions);
             }
-            HubInput::FanoutTurn => return self.on_fanout_turn(),
+            HubInput::FanoutTurn => return self.on_fanout_turn(actions),
             HubInput::DeadlinePassed => return self.on_deadline(now, actions),
             HubInput::Join { session, channels } => {
                 let Some(session) = self.open_key(session) else { return };
@@ -237,7 +242,11 @@ impl<S: FrameSink> HubCore<S> {
         if delivery.moved_cuts {
             self.cut_moved(publication.channel(), actions);
         }
-        let Some(receivers) = receivers else { return self.inbox.release(bytes) };
+        let Some(receivers) = receivers else {
+            let received = publication.received().filter(|_| delivery.delivered > 0);
+            actions.extend(received.map(|received| HubAction::Delivered { received }));
+            return self.inbox.release(bytes);
+        };
         // The list of receivers counts against the same limit.
         let list_bytes = receivers.len() * size_of::<Receiver<S>>();
         self.inbox.hold(list_bytes);
@@ -263,8 +272,9 @@ impl<S: FrameSink> HubCore<S> {
     }
 
     /// Writes the next part of a long fan-out.
-    fn on_fanout_turn(&mut self) {
+    fn on_fanout_turn(&mut self, actions: &mut Vec<HubAction>) {
         let taken = self.fanouts.next();
+        actions.extend(taken.ended.into_iter().map(|received| HubAction::Delivered { received }));
         self.count(taken.delivery);
         self.inbox.release(taken.released_bytes);
     }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -46,6 +47,8 @@ pub(super) struct TurnTaken {
     pub(super) delivery: DeliveryOutcome,
     /// Bytes of fan-outs that have ended.
     pub(super) released_bytes: usize,
+    /// When the publications of these arrived.
+    pub(super) ended: Vec<Instant>,
 }
 
 impl<S: FrameSink> FanoutScheduler<S> {
@@ -101,6 +104,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
                 break;
             }
             taken.released_bytes += fanout.held_bytes;
+            taken.ended.extend(fanout.content.received());
             fanouts.pop_front();
         }
         if !fanouts.is_empty() {
@@ -144,6 +148,13 @@ impl<S: FrameSink> Fanout<S> {
 }
 
 impl Content {
+    fn received(&self) -> Option<Instant> {
+        match self {
+            Self::Publication(publication) => publication.received(),
+            Self::Gap(_) => None,
+        }
+    }
+
     /// Returns the number of bytes sent.
     fn send<S: FrameSink>(&self, receiver: &Receiver<S>, delivery: &mut DeliveryOutcome) -> usize {
         let frame = match self {

@@ -220,9 +220,13 @@ pub struct AuthSettings {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSettings {
-    /// The bearer key of the admin API. `None`: refused, except in development on a loopback address.
+    /// The bearer key of the admin API. `None`: refused, except in development on a loopback address. After
+    /// [`Settings::load`](super::Settings::load) also when it came from `api_key_file`.
     #[serde(deserialize_with = "none_if_empty")]
     pub api_key: Option<Secret>,
+    /// The file that the key came from.
+    #[serde(deserialize_with = "none_if_empty")]
+    pub api_key_file: Option<PathBuf>,
     /// Where the console's socket goes; `None`: to `server.public_addr`.
     #[serde(deserialize_with = "none_if_empty")]
     pub socket_url: Option<String>,

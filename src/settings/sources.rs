@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AuthSettings, BrokerSettings, Profile, Secret, Settings, SettingsError, layers::Layers};
+use super::{BrokerSettings, Profile, Secret, Settings, SettingsError, layers::Layers};
 
 pub(super) const DEFAULT: &str = include_str!("../../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../../config/development.toml");
@@ -102,7 +102,13 @@ impl Settings {
         let profile = sources.profile()?;
         let mut settings: Self = sources.layers(profile)?.build()?;
         settings.profile = profile;
-        read_secret_file(&mut settings.auth)?;
+        let Self { auth, admin, .. } = &mut settings;
+        read_secret_file(["auth.secret", "auth.secret_file"], &mut auth.secret, auth.secret_file.as_deref())?;
+        read_secret_file(
+            ["admin.api_key", "admin.api_key_file"],
+            &mut admin.api_key,
+            admin.api_key_file.as_deref(),
+        )?;
         settings.validate()?;
         check_broker_files(&settings.broker)?;
         Ok(settings)
@@ -121,15 +127,18 @@ fn add_folder(layers: &mut Layers, folder: &Path) -> Result<(), SettingsError> {
     if file.exists() { layers.add_file(&file) } else { Ok(()) }
 }
 
-fn read_secret_file(auth: &mut AuthSettings) -> Result<(), SettingsError> {
-    if auth.secret.is_some() && auth.secret_file.is_some() {
-        return Err(SettingsError::Refused {
-            key: "auth.secret_file",
-            reason: "cannot be given together with auth.secret: give one of the two".to_owned(),
-        });
+/// Reads a secret from its file, if one is given.
+fn read_secret_file(
+    [key, file_key]: [&'static str; 2],
+    secret: &mut Option<Secret>,
+    file: Option<&Path>,
+) -> Result<(), SettingsError> {
+    if secret.is_some() && file.is_some() {
+        let reason = format!("cannot be given together with {key}: give one of the two");
+        return Err(SettingsError::Refused { key: file_key, reason });
     }
-    if let Some(secret) = read_secret("auth.secret_file", auth.secret_file.as_deref())? {
-        auth.secret = Some(secret);
+    if let Some(read) = read_secret(file_key, file)? {
+        *secret = Some(read);
     }
     Ok(())
 }

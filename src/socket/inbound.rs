@@ -168,7 +168,10 @@ fn poll_read<R>(outbox: &Outbox, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) 
         match read {
             None => {}
             Some(Err(_)) => return Poll::Ready(take(&[])),
-            Some(Ok(length)) => return Poll::Ready(SCRATCH.with_borrow(|scratch| take(&scratch[..length]))),
+            Some(Ok(length)) => {
+                outbox.options().traffic.count_received(length);
+                return Poll::Ready(SCRATCH.with_borrow(|scratch| take(&scratch[..length])));
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ where
                 data.insert(Answered::default());
             })
             .upgrade(fn_factory(move || {
-                let (application, options) = (Rc::new(make()), Rc::new(options.clone()));
+                let (application, options) = (Rc::new(make()), Rc::new(options.of_thread()));
                 let connections = connections.clone();
                 async move {
                     Ok::<_, ()>(fn_service(move |(request, handover): (Request, Handover)| {

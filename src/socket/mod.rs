@@ -42,6 +42,7 @@ mod turn_away;
 pub mod upgrade;
 mod utf8;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, StreamHandler};
@@ -52,7 +53,7 @@ use self::addresses::AddressBlock;
 use self::guard::Bounds;
 use self::outbox::Outbox;
 use self::proxies::TrustedProxies;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Traffic};
 
 /// What sockets carry: admits requests, and makes an actor for each socket. One for each worker thread.
 pub trait Application: 'static {
@@ -79,6 +80,13 @@ pub struct Refusal {
     pub reason: &'static str,
     /// Further headers.
     pub headers: &'static [(&'static str, &'static str)],
+}
+
+impl SocketOptions {
+    /// The same for the sockets of one more thread.
+    fn of_thread(&self) -> Self {
+        Self { traffic: self.metrics.traffic.add_thread(), ..self.clone() }
+    }
 }
 
 /// The bounds and deadlines of every socket, from the settings.
@@ -108,4 +116,6 @@ pub struct SocketOptions {
     pub trusted_proxies: TrustedProxies,
     /// Where sockets are counted.
     pub metrics: Metrics,
+    /// Where the bytes of this thread's sockets are counted.
+    pub traffic: Arc<Traffic>,
 }

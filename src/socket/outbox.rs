@@ -286,6 +286,7 @@ impl Outbox {
     fn write_first(&self, mut frame: Bytes) -> (Bytes, bool) {
         match self.0.stream.try_write(&frame) {
             Ok(written) => {
+                self.0.options.traffic.count_sent(written);
                 frame.advance(written);
                 (frame, written > 0)
             }
@@ -307,7 +308,10 @@ impl Outbox {
             }
             match self.0.stream.try_write_vectored(&queue.slices()) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => queue.advance(written, &self.0.options.metrics),
+                Ok(written) => {
+                    self.0.options.traffic.count_sent(written);
+                    queue.advance(written, &self.0.options.metrics);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }

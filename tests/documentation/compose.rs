@@ -71,9 +71,17 @@ fn prometheus_reads_its_configuration_and_rules_and_asks_every_replica() {
         seen_at(&compose, "prometheus", &format!("/etc/prometheus/{rules}"));
     }
     let jobs = config["scrape_configs"].as_array().unwrap();
-    assert_eq!(jobs.len(), 1);
-    // The alerts ask for this name.
-    assert_eq!(jobs[0]["job_name"], "gateway");
+    // The alerts ask for these names.
+    assert_eq!(
+        (jobs.len(), &jobs[0]["job_name"], &jobs[1]["job_name"]),
+        (2, &"gateway".into(), &"haproxy".into())
+    );
+    let balancer = jobs[1]["static_configs"][0]["targets"][0].as_str().unwrap();
+    let (service, port) = balancer.split_once(':').unwrap();
+    assert!(compose["services"][service].is_object(), "there is no service {service}");
+    let haproxy = fs::read_to_string(root().join("deploy/haproxy/haproxy.cfg")).unwrap();
+    let monitoring = haproxy.split("\nfrontend monitoring\n").nth(1).unwrap();
+    assert!(monitoring.contains(&format!("bind :{port}\n")) && monitoring.contains("prometheus-exporter"));
     let discovery = &jobs[0]["dns_sd_configs"][0];
     for name in texts(&discovery["names"]) {
         let admin = &compose["services"][name]["environment"]["GATEWAY__SERVER__ADMIN_ADDR"];
@@ -120,7 +128,7 @@ fn sources_of<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
 }
 
 #[test]
-fn monitoring_is_started_only_when_asked_for_and_reached_from_this_machine_only() {
+fn monitoring_starts_when_asked_for_and_no_port_leaves_this_machine() {
     let compose = yaml("docker-compose.yml");
     for (name, service) in compose["services"].as_object().unwrap() {
         let is_monitoring = ["prometheus", "grafana"].contains(&name.as_str());
@@ -130,12 +138,138 @@ fn monitoring_is_started_only_when_asked_for_and_reached_from_this_machine_only(
             "{name}"
         );
         for port in texts(&service["ports"]) {
-            assert_eq!(port.starts_with("127.0.0.1:"), is_monitoring, "{name}: {port}");
+            let address = if is_monitoring { "127.0.0.1:" } else { "${GATEWAY_HTTP_BIND:-127.0.0.1}:" };
+            assert!(port.starts_with(address), "{name}: {port}");
         }
         let needs = &service["depends_on"];
         let needs = needs.as_object().map(|all| all.keys().map(String::as_str).collect());
         for needed in needs.unwrap_or_else(|| texts(&service["depends_on"])) {
             assert!(compose["services"][needed].is_object(), "{name} needs {needed}");
         }
+    }
+}
+
+#[test]
+fn every_container_is_confined_and_bounded() {
+    let compose = yaml("docker-compose.yml");
+    for (name, service) in compose["services"].as_object().unwrap() {
+        assert_eq!(service["read_only"], true, "{name}");
+        assert_eq!(texts(&service["cap_drop"]), ["ALL"], "{name}");
+        assert_eq!(texts(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
+        assert!(service["mem_limit"].is_string() && service["pids_limit"].is_u64(), "{name}");
+        assert!(service["logging"]["options"]["max-size"].is_string(), "{name}: its log grows for ever");
+        assert!(
+            !service["environment"].to_string().contains("RUST_LOG"),
+            "{name}: it would win over log.level"
+        );
+    }
+    for name in ["redis", "haproxy"] {
+        assert!(compose["services"][name]["healthcheck"]["test"].is_array(), "{name}");
+    }
+}
+
+/// A secret that stands in a file which everybody has is none.
+#[test]
+fn no_secret_has_a_default() {
+    let text = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
+    for (at, _) in text.match_indices("${") {
+        let variable = text[at + 2..].split('}').next().unwrap();
+        let is_secret = ["SECRET", "KEY", "PASSWORD"].iter().any(|word| variable.contains(word));
+        assert!(!is_secret || variable.ends_with(":-"), "{variable}");
+    }
+    let gateway = &yaml("docker-compose.yml")["services"]["gateway"]["environment"];
+    for key in ["AUTH__SECRET", "ADMIN__API_KEY", "BROKER__PASSWORD"] {
+        assert!(gateway[format!("GATEWAY__{key}")].is_null(), "{key}");
+        let file = gateway[format!("GATEWAY__{key}_FILE")].as_str().unwrap();
+        let name = file.strip_prefix("/run/gateway/").unwrap();
+        let init = fs::read_to_string(root().join("deploy/compose/init")).unwrap();
+        assert!(init.contains(&format!("\nput {name} ")), "nobody makes {file}");
+    }
+}
+
+/// The bytes that a size in Docker's or Redis' form means.
+fn bytes(size: &str) -> u64 {
+    let (number, unit) = size.split_at(size.find(|sign: char| !sign.is_ascii_digit()).unwrap());
+    let shift =
+        [("k", 10), ("m", 20), ("g", 30)].iter().find(|(letter, _)| unit.starts_with(letter)).unwrap().1;
+    number.parse::<u64>().unwrap() << shift
+}
+
+/// The default of `${NAME:-default}`.
+fn default_of(value: &Value) -> &str {
+    value.as_str().unwrap().split_once(":-").unwrap().1.trim_end_matches('}')
+}
+
+/// 7 KiB for each socket (docs/performance.md), what waits for all of them, and 256 MiB for everything else.
+#[test]
+fn what_a_gateway_may_hold_fits_into_its_container() {
+    let gateway = &yaml("docker-compose.yml")["services"]["gateway"];
+    let number = |key: &str| -> u64 { default_of(&gateway["environment"][key]).parse().unwrap() };
+    let sockets = number("GATEWAY__SERVER__MAX_CONNECTIONS");
+    let needed = sockets * 7 * 1024 + number("GATEWAY__SERVER__OUTBOUND_BYTES") + (256 << 20);
+    assert!(needed <= bytes(default_of(&gateway["mem_limit"])), "{needed}");
+    let files: u64 = default_of(&gateway["ulimits"]["nofile"]).parse().unwrap();
+    assert!(sockets <= files / 2, "the balancer needs two for each");
+}
+
+#[test]
+fn redis_has_a_password_and_bounds_of_its_own() {
+    let redis = &yaml("docker-compose.yml")["services"]["redis"];
+    let config = fs::read_to_string(root().join("deploy/redis/redis.conf")).unwrap();
+    let directive = |name: &str| {
+        let line = config.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not set")).to_owned()
+    };
+    assert_eq!(directive("maxmemory-policy"), "noeviction");
+    assert_eq!(directive("include"), "/run/gateway/redis.conf");
+    let defaults = fs::read_to_string(root().join("config/default.toml")).unwrap();
+    let longest = defaults.lines().find_map(|line| line.strip_prefix("max_payload_bytes = ")).unwrap();
+    let (longest, argument) = (longest.parse::<u64>().unwrap(), bytes(&directive("proto-max-bulk-len")));
+    assert!(longest < argument && argument < longest * 5 / 4, "{argument} for {longest}");
+    let limits = directive("client-output-buffer-limit pubsub");
+    let hard = bytes(limits.split(' ').next().unwrap());
+    assert!(hard > 10 * argument, "one message must not cut a replica");
+    let command = texts(&redis["command"]);
+    let maxmemory = command.iter().skip_while(|word| **word != "--maxmemory").nth(1).unwrap();
+    let maxmemory = bytes(default_of(&Value::from(*maxmemory)));
+    assert!(2 * maxmemory <= bytes(default_of(&redis["mem_limit"])), "{maxmemory}");
+}
+
+/// A refusal of one replica is final: retried on the next it would cost all of them.
+#[test]
+fn the_balancer_retries_no_refusal_and_bounds_each_source() {
+    let config = fs::read_to_string(root().join("deploy/haproxy/haproxy.cfg")).unwrap();
+    let retried = config.lines().find_map(|line| line.trim().strip_prefix("retry-on ")).unwrap();
+    assert_eq!(retried, "conn-failure empty-response");
+    let public = config.split("\nfrontend public\n").nth(1).unwrap().split("\nbackend ").next().unwrap();
+    assert!(public.contains("http-request track-sc0 src,ipmask(32,64) table sources\n"));
+    assert!(public.contains("status 429") && public.contains("sc_http_req_rate(0) gt"));
+}
+
+#[test]
+fn the_overrides_of_the_compose_file_fit_it() {
+    let compose = yaml("docker-compose.yml");
+    let secrets = yaml("deploy/compose/docker-secrets.yml");
+    let gateway = &secrets["services"]["gateway"];
+    for name in texts(&gateway["secrets"]) {
+        let file = secrets["secrets"][name]["file"].as_str().unwrap();
+        assert!(file.contains("_FILE:?"), "{name} has no default: {file}");
+        assert!(gateway["environment"].to_string().contains(&format!("\"/run/secrets/{name}\"")), "{name}");
+    }
+    for key in gateway["environment"].as_object().unwrap().keys() {
+        assert!(compose["services"]["gateway"]["environment"][key].is_string(), "{key} overrides nothing");
+    }
+    let pinned = yaml("deploy/compose/pinned-images.yml");
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let is_ours = !service["build"].is_null() || !service["profiles"].is_null();
+        let image = pinned["services"][name]["image"].as_str();
+        let tag = image.map(|image| image.split_once("@${").unwrap().0);
+        assert!(is_ours || tag == service["image"].as_str(), "{name}: {image:?}");
+    }
+    let dockerfile = fs::read_to_string(root().join("Dockerfile")).unwrap();
+    let bases = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")?.split(' ').next());
+    for base in bases {
+        let context = &pinned["services"]["gateway"]["build"]["additional_contexts"][base];
+        assert!(context.as_str().unwrap().starts_with(&format!("docker-image://{base}@${{")), "{base}");
     }
 }

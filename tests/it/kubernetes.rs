@@ -12,12 +12,15 @@ use crate::support::process::run_in;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/gateway.yaml");
 
+fn all() -> Vec<Value> {
+    let text = fs::read_to_string(FILE).unwrap();
+    text.split("\n---\n").skip(1).map(|resource| serde_saphyr::from_str(resource).unwrap()).collect()
+}
+
 /// The resources by their kinds; of two of a kind the first.
 fn resources() -> HashMap<String, Value> {
-    let text = fs::read_to_string(FILE).unwrap();
     let mut resources = HashMap::new();
-    for resource in text.split("\n---\n").skip(1) {
-        let resource: Value = serde_saphyr::from_str(resource).unwrap();
+    for resource in all() {
         resources.entry(resource["kind"].as_str().unwrap().to_owned()).or_insert(resource);
     }
     resources
@@ -34,16 +37,17 @@ fn every_resource_is_valid_by_the_schemas_of_kubernetes() {
     let output = Command::new(validate).args(["--strict", FILE]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    for kind in [
-        "configmap",
-        "secret",
-        "deployment",
-        "service",
-        "poddisruptionbudget",
-        "horizontalpodautoscaler",
-        "networkpolicy",
+    for resource in [
+        "configmap/gateway-settings-1",
+        "deployment/gateway",
+        "service/gateway",
+        "service/gateway-admin",
+        "service/gateway-pods",
+        "poddisruptionbudget/gateway",
+        "horizontalpodautoscaler/gateway",
+        "networkpolicy/gateway",
     ] {
-        assert!(said.contains(&format!("passed for resource {kind}/gateway ")), "{kind}: {said}");
+        assert!(said.contains(&format!("passed for resource {resource} ")), "{resource}: {said}");
     }
 }
 
@@ -51,24 +55,25 @@ fn every_resource_is_valid_by_the_schemas_of_kubernetes() {
 fn the_gateway_accepts_the_settings() {
     let resources = resources();
     let folder = TempDir::new().unwrap();
-    let secrets = resources["Secret"]["stringData"].as_object().unwrap();
-    for (name, text) in secrets {
-        fs::write(folder.path().join(name), text.as_str().unwrap()).unwrap();
+    let mounts = &resources["Deployment"]["spec"]["template"]["spec"]["volumes"][0]["secret"]["items"];
+    for (index, item) in mounts.as_array().unwrap().iter().enumerate() {
+        // As `openssl rand -base64 36` prints it.
+        let secret = format!("{index}kq8yTqFz3mG0wJ5bD1hXvN7cR2sLpE9uA6iOtYxZ4gBfM\n");
+        fs::write(folder.path().join(item["path"].as_str().unwrap()), secret).unwrap();
     }
     let mounted = "/etc/gateway/secrets";
     let here = folder.path().to_str().unwrap();
-    let key = secrets["admin-api-key"].as_str().unwrap().to_owned();
     let data = resources["ConfigMap"]["data"].as_object().unwrap();
     let environment: Vec<(String, String)> = data
         .iter()
         .map(|(name, value)| (name.clone(), value.as_str().unwrap().replace(mounted, here)))
-        .chain([("GATEWAY__ADMIN__API_KEY".to_owned(), key)])
         .collect();
     let environment: Vec<_> =
         environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let checked = run_in(&["check"], &environment);
     assert_eq!(checked.code, Some(0), "{}", checked.err);
     assert!(checked.out.contains("# profile: production"), "{}", checked.out);
+    assert!(checked.out.contains("\napi_key = \"***\"\n"), "{}", checked.out);
 }
 
 #[test]
@@ -95,4 +100,55 @@ fn the_times_and_ports_of_the_parts_fit_together() {
         resources["HorizontalPodAutoscaler"]["spec"]["metrics"][0]["pods"]["target"]["averageValue"].clone();
     let target: u64 = target.as_str().unwrap().parse().unwrap();
     assert!(3 * target <= 2 * most, "two of three replicas must be able to carry all clients");
+}
+
+/// Settings are read at the start, and Kubernetes restarts nothing because a ConfigMap has changed.
+#[test]
+fn a_changed_setting_rolls_the_pods() {
+    let resources = resources();
+    let settings = &resources["ConfigMap"];
+    assert_eq!(settings["immutable"], true, "a change needs another name");
+    let name = settings["metadata"]["name"].as_str().unwrap();
+    assert!(name.strip_prefix("gateway-settings-").unwrap().parse::<u32>().is_ok(), "{name}");
+    let container = &resources["Deployment"]["spec"]["template"]["spec"]["containers"][0];
+    let sources = container["envFrom"].as_array().unwrap();
+    assert_eq!((sources.len(), &sources[0]["configMapRef"]["name"]), (1, &settings["metadata"]["name"]));
+}
+
+#[test]
+fn no_secret_stands_in_the_file() {
+    assert!(all().iter().all(|resource| resource["kind"] != "Secret"));
+}
+
+#[test]
+fn each_pod_can_be_reached_by_itself() {
+    let all = all();
+    let pods = all.iter().find(|resource| resource["metadata"]["name"] == "gateway-pods").unwrap();
+    assert_eq!((&pods["kind"], &pods["spec"]["clusterIP"]), (&"Service".into(), &"None".into()));
+    assert_eq!(pods["spec"]["publishNotReadyAddresses"], true, "also one that drains");
+    assert_eq!(pods["spec"]["ports"][0]["port"], 8081);
+}
+
+/// 7 KiB for each socket (docs/performance.md), what waits for all of them, and 256 MiB for everything else.
+#[test]
+fn what_a_pod_may_hold_fits_into_its_memory() {
+    let resources = resources();
+    let setting = |key: &str| -> u64 {
+        let text = &resources["ConfigMap"]["data"][format!("GATEWAY__SERVER__{key}")];
+        text.as_str().unwrap().parse().unwrap()
+    };
+    let container = &resources["Deployment"]["spec"]["template"]["spec"]["containers"][0];
+    let memory = container["resources"]["limits"]["memory"].as_str().unwrap();
+    let memory: u64 = memory.strip_suffix("Gi").unwrap().parse::<u64>().unwrap() << 30;
+    let needed = setting("MAX_CONNECTIONS") * 7 * 1024 + setting("OUTBOUND_BYTES") + (256 << 20);
+    assert!(needed <= memory, "{needed} of {memory}");
+}
+
+/// One rule of the alerts compares with what should run.
+#[test]
+fn as_many_replicas_are_expected_as_there_are_at_least() {
+    let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus/gateway.rules.yml");
+    let rules: Value = serde_saphyr::from_str(&fs::read_to_string(rules).unwrap()).unwrap();
+    let least = &resources()["HorizontalPodAutoscaler"]["spec"]["minReplicas"];
+    assert_eq!(rules["groups"][0]["rules"][0]["expr"], format!("vector({least})"));
 }

@@ -13,6 +13,7 @@ mod commands;
 mod compression;
 mod contract;
 mod corpus;
+mod counting;
 mod delivery;
 mod deployments;
 mod hostile;

@@ -1,6 +1,7 @@
 //! Publications: messages on a channel, validated once and encoded once for each kind of receiver.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -17,6 +18,7 @@ pub struct Publication {
     channel: ChannelName,
     position: Option<Position>,
     message: Arc<RawValue>,
+    received: Option<Instant>,
     /// One prepared WebSocket frame for each variant, made when the first receiver needs it: most channels
     /// have receivers of one variant only.
     frames: [OnceLock<Bytes>; 4],
@@ -29,6 +31,8 @@ pub struct Payload {
     pub position: Option<Position>,
     /// The message, byte for byte, without the white space around it.
     pub message: Arc<RawValue>,
+    /// When it arrived, if its latency is to be measured.
+    pub received: Option<Instant>,
 }
 
 /// The longest position of a durable payload, in bytes: `@`, two numbers of 64 bits with a hyphen between them, and a space.
@@ -89,14 +93,24 @@ impl Payload {
             return Err(PayloadError::TooBig);
         }
         let message: Box<RawValue> = serde_json::from_str(json).map_err(|_| PayloadError::NotJson)?;
-        Ok(Self { position, message: message.into() })
+        Ok(Self { position, message: message.into(), received: None })
     }
 }
 
 impl Publication {
     /// A publication of a message that is known to be JSON.
     pub fn new(channel: ChannelName, position: Option<Position>, message: Arc<RawValue>) -> Self {
-        Self { channel, position, message, frames: [const { OnceLock::new() }; 4] }
+        Self { channel, position, message, received: None, frames: [const { OnceLock::new() }; 4] }
+    }
+
+    /// The same, and it arrived at this moment.
+    pub fn received_at(self, received: Option<Instant>) -> Self {
+        Self { received, ..self }
+    }
+
+    /// When it arrived; `None`: its latency is not measured.
+    pub fn received(&self) -> Option<Instant> {
+        self.received
     }
 
     /// Parses a payload that was published on `channel`.
@@ -104,7 +118,7 @@ impl Publication {
     /// # Errors
     /// Those of [`Payload::parse`].
     pub fn decode(channel: ChannelName, payload: &[u8], max_bytes: usize) -> Result<Self, PayloadError> {
-        let Payload { position, message } = Payload::parse(payload, max_bytes)?;
+        let Payload { position, message, .. } = Payload::parse(payload, max_bytes)?;
         Ok(Self::new(channel, position, message))
     }
 

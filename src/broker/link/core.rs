@@ -153,13 +153,14 @@ impl LinkCore {
     /// A payload has arrived on a channel. Delivers it, holds it or drops it, depending on the state of the channel.
     pub(crate) fn receive(&mut self, channel: &str, payload: Payload) -> Received {
         let Some(found) = self.channels.get_mut(channel) else { return Received::Unknown };
-        let Payload { position, message } = payload;
+        let Payload { position, message, received } = payload;
         let arrival = found.follower.arrive(position);
         if arrival == Arrival::Duplicate {
             Metrics::count(&self.metrics.publications_dropped, "duplicate");
             return Received::Taken;
         }
-        let publication = Arc::new(Publication::new(found.name.clone(), position, message));
+        let publication = Publication::new(found.name.clone(), position, message);
+        let publication = Arc::new(publication.received_at(received));
         if arrival == Arrival::DeliverBehindGap {
             self.inboxes.notify_gap(&found.hubs, &found.name, GapReason::HistoryUnreadable, None);
         }

@@ -7,7 +7,7 @@ mod history;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::value::RawValue;
 
@@ -135,7 +135,7 @@ impl MemoryBroker {
     fn hand_over(&self, state: &State, publication: Publication) {
         self.shared.metrics.publications_received.inc();
         if let Some(hubs) = state.channels.get(publication.channel()) {
-            state.inboxes.offer(hubs, &Arc::new(publication));
+            state.inboxes.offer(hubs, &Arc::new(publication.received_at(Some(Instant::now()))));
         }
     }
 

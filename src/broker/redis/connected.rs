@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use redis::aio::PubSubStream;
+use redis::RedisResult;
+use redis::aio::{MultiplexedConnection, PubSubStream};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
@@ -20,6 +21,8 @@ use protocol::channel::ChannelName;
 /// How many channels one batch subscribes and unsubscribes. A command stays below 140 KB, and its 512
 /// confirmations do not hold up messages noticeably.
 const MAX_BATCH: usize = 512;
+/// How long a lost link may take to tell why it was lost. A server that is gone answers, by a reset, at once.
+const ASK_WITHIN: Duration = Duration::from_millis(200);
 /// Channels compared with their histories in one batch.
 const CHECKED_AT_ONCE: usize = 256;
 
@@ -31,7 +34,7 @@ pub(super) async fn run(state: &State, connections: Connections, endpoint: &Endp
     state.connected(commands.clone());
     let probe = HealthProbe { state, endpoint, commands, role, hearing };
     tokio::select! {
-        error = receive(state, messages, heard) => error,
+        error = receive(state, messages, heard) => why_closed(state, error).await,
         ended = keep_subscribed(state, subscriptions) => match ended { Err(error) => error },
         error = probe.keep_probing() => error,
         // They run beside the others and never end a link.
@@ -54,6 +57,33 @@ async fn receive(
         }
     }
     LinkError::Closed
+}
+
+/// Why no message comes any more. Redis says it in its own log only, so this asks over the connection for commands: one
+/// that answers shows that only the subscriber was thrown out.
+async fn why_closed(state: &State, error: LinkError) -> LinkError {
+    let Some(mut commands) = state.commands() else { return error };
+    let answer: RedisResult<String> = match timeout(ASK_WITHIN, info(&mut commands)).await {
+        Ok(answer) => answer,
+        Err(_) => return error,
+    };
+    // Redis 8 counts them.
+    let counted = |text: &str| {
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("client_output_buffer_limit_disconnections:"));
+        line.map(|count| count.trim() != "0")
+    };
+    match answer {
+        Ok(text) if counted(&text) == Some(false) => error,
+        Ok(_) => LinkError::SubscriberClosed,
+        // A refusal is an answer.
+        Err(refusal) if refusal.code().is_some() => LinkError::SubscriberClosed,
+        Err(_) => error,
+    }
+}
+
+async fn info(commands: &mut MultiplexedConnection) -> RedisResult<String> {
+    redis::cmd("INFO").arg("stats").query_async(commands).await
 }
 
 /// Subscribes and unsubscribes channels as the hubs want, one batch at a time.

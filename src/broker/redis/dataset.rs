@@ -4,6 +4,7 @@
 //! step. Anything that removes all data removes the marker too. `gateway_mark` renews it when histories may have
 //! gone in another way: the history TTL in force has changed, or Redis has evicted keys.
 
+use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult};
 use serde::Deserialize;
 
@@ -26,14 +27,28 @@ pub(super) fn mark(options: &RedisOptions, is_first: bool) -> Cmd {
 }
 
 /// What `gateway_mark` answers: since when the data has been whole, the settings in force, and the policy of eviction.
-pub(super) fn marked((since, settings, policy): (String, String, String)) -> RedisResult<Dataset> {
+pub(super) fn marked(
+    (since, settings, policy): (String, String, String),
+    evicted_keys: Option<u64>,
+) -> RedisResult<Dataset> {
     let not_settings =
         || RedisError::from((ErrorKind::UnexpectedReturnType, "gateway_mark gave no settings"));
     Ok(Dataset {
         whole_since_ms_of_marker: since.parse().unwrap_or(u64::MAX),
         settings: DataSettings::parse(settings.as_bytes()).ok_or_else(not_settings)?,
         eviction_policy: Some(policy).filter(|policy| !policy.is_empty()),
+        evicted_keys,
     })
+}
+
+/// How many keys Redis had evicted when the data was marked. The answer of `gateway_mark` does not say it: libraries of
+/// several versions share one form of that.
+pub(super) async fn evicted_keys(
+    options: &RedisOptions,
+    commands: &mut MultiplexedConnection,
+) -> Option<u64> {
+    let marker: Vec<u8> = redis::cmd("GET").arg(key(options)).query_async(commands).await.ok()?;
+    serde_json::from_slice::<Marker>(&marker).ok()?.evicted_keys
 }
 
 /// No channel has such a name: it has no namespace.
@@ -54,6 +69,7 @@ pub(super) struct DatasetView {
 struct Marker {
     whole_since_ms: Option<u64>,
     history_ttl_ms: u64,
+    evicted_keys: Option<u64>,
 }
 
 impl DatasetView {
@@ -96,8 +112,19 @@ pub(super) async fn keep_marked(state: &State) {
     let Some(mut commands) = state.commands() else { return };
     let is_first = state.dataset.begin();
     let call = mark(&state.options, is_first);
-    match function::call(state, &mut commands, &call).await.and_then(marked) {
-        Ok(dataset) => state.dataset.set(&dataset),
+    let answer = match function::call(state, &mut commands, &call).await {
+        Ok(answer) => marked(answer, evicted_keys(&state.options, &mut commands).await),
+        Err(error) => Err(error),
+    };
+    match answer {
+        Ok(dataset) => {
+            let metrics = &state.metrics;
+            metrics.redis_may_evict.set(dataset.eviction_policy.is_some().into());
+            if let Some(evicted) = dataset.evicted_keys {
+                metrics.redis_evicted_keys.set(i64::try_from(evicted).unwrap_or(i64::MAX));
+            }
+            state.dataset.set(&dataset);
+        }
         // Noted by the function's availability.
         Err(error) if function::is_missing(&error) || function::is_unknown(&error) => {}
         Err(error) => match ReadError::from(error) {

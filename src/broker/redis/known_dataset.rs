@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use super::data_settings::DataSettings;
 use super::options::RedisOptions;
 
+/// At most one line about evictions in this time: under pressure each look finds more of them.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 /// `gateway_mark` runs `INFO`, and a process with many channels checks histories many times a second.
 const MARK_EVERY: Duration = Duration::from_secs(1);
 
@@ -19,6 +21,8 @@ pub(super) struct Dataset {
     pub(super) settings: DataSettings,
     /// The `maxmemory-policy` by which Redis may evict keys, if it may.
     pub(super) eviction_policy: Option<String>,
+    /// How many keys Redis has evicted since it was started; `None`: not known.
+    pub(super) evicted_keys: Option<u64>,
 }
 
 /// What this process was last told of the data; until then, its own settings are taken for those in force.
@@ -37,6 +41,7 @@ struct Known {
     tried: Option<Instant>,
     /// Notes on the data as of the last successful mark.
     notes: Vec<String>,
+    evictions: Evictions,
     /// Why the latest mark failed.
     failure: Option<String>,
 }
@@ -58,7 +63,8 @@ impl KnownDataset {
     /// What an operator should know.
     pub(super) fn notes(&self) -> Vec<String> {
         let known = self.known();
-        known.notes.iter().chain(&known.failure).cloned().collect()
+        let evicted = known.evictions.note();
+        known.notes.iter().cloned().chain(evicted).chain(known.failure.clone()).collect()
     }
 
     /// Notes an attempt to mark the data. Returns whether this process has still to put its settings into force.
@@ -87,6 +93,9 @@ impl KnownDataset {
         }
         let mut known = self.known();
         known.is_marked = true;
+        if let Some(evicted) = dataset.evicted_keys {
+            known.evictions.counted(evicted, Instant::now());
+        }
         known.set(notes, None);
     }
 
@@ -101,6 +110,41 @@ impl KnownDataset {
     fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing panics while it is held.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keys that Redis has evicted while this process watched.
+#[derive(Default)]
+struct Evictions {
+    /// What Redis had counted when this process asked for the first time, or when Redis began to count anew.
+    before: Option<u64>,
+    /// How many more it has counted since then.
+    seen: u64,
+    logged: Option<Instant>,
+}
+
+impl Evictions {
+    /// Redis has evicted so many keys since it was started. Logs it when there are more, at most once each `LOG_EVERY`.
+    fn counted(&mut self, evicted: u64, now: Instant) {
+        let before = *self.before.get_or_insert(evicted);
+        if evicted < before {
+            // Redis was restarted, or this is another server.
+            *self = Self { before: Some(0), ..Self::default() };
+        }
+        let seen = evicted - self.before.unwrap_or_default();
+        let is_more = seen > std::mem::replace(&mut self.seen, seen);
+        if is_more && self.logged.is_none_or(|logged| now - logged >= LOG_EVERY) {
+            self.logged = Some(now);
+            self.note().iter().for_each(|note| log::warn!("redis: {note}"));
+        }
+    }
+
+    fn note(&self) -> Option<String> {
+        let seen = Some(self.seen).filter(|seen| *seen > 0)?;
+        Some(format!(
+            "history: redis has evicted {seen} keys since this replica was started, so histories may be missing; set \
+             maxmemory_policy to noeviction and give it more memory"
+        ))
     }
 }
 
@@ -124,8 +168,12 @@ mod tests {
         let options = RedisOptions::of_url("redis://localhost");
         let known = KnownDataset::new(&options);
         let settings = DataSettings { max_payload_bytes: 7, ..DataSettings::own(&options) };
-        let dataset =
-            Dataset { whole_since_ms_of_marker: 1, settings, eviction_policy: Some("allkeys-lru".into()) };
+        let dataset = Dataset {
+            whole_since_ms_of_marker: 1,
+            settings,
+            eviction_policy: Some("allkeys-lru".into()),
+            evicted_keys: None,
+        };
         known.set(&dataset);
         known.set_failed("NOPERM");
         assert_eq!(known.max_payload_bytes(), 7);
@@ -135,5 +183,19 @@ mod tests {
         assert!(notes[2].ends_with("because NOPERM"), "{notes:?}");
         known.set(&Dataset { settings: DataSettings::own(&options), eviction_policy: None, ..dataset });
         assert_eq!((known.notes(), known.max_payload_bytes()), (vec![], 65_536));
+    }
+
+    #[test]
+    fn only_evictions_seen_by_this_process_are_noted() {
+        let (mut evictions, now) = (Evictions::default(), Instant::now());
+        let mut note_at = |evicted| {
+            evictions.counted(evicted, now);
+            evictions.note().map(|note| note.split(' ').nth(4).unwrap().to_owned())
+        };
+        assert_eq!(note_at(100), None, "from before this process");
+        assert_eq!(note_at(101).as_deref(), Some("1"));
+        assert_eq!(note_at(103).as_deref(), Some("3"));
+        assert_eq!(note_at(0), None, "Redis was restarted");
+        assert_eq!(note_at(2).as_deref(), Some("2"));
     }
 }

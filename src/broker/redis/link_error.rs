@@ -44,6 +44,12 @@ pub(super) enum LinkError {
     /// An established connection ended.
     #[error("the connection was closed")]
     Closed,
+    /// Redis ended the connection of the subscriptions and no other: a crash or a network would have ended all.
+    #[error(
+        "Redis closed the subscriber's connection and no other, as it does when client-output-buffer-limit pubsub is \
+         reached (a message or a burst was too large for it)"
+    )]
+    SubscriberClosed,
     /// A subscription was not confirmed in time.
     #[error("a subscription was not confirmed for {0:?}")]
     SubscribeTimeout(Duration),
@@ -95,6 +101,7 @@ impl LinkError {
             Self::Access(_) => "access",
             Self::Refused(_) => "refused",
             Self::Closed => "closed",
+            Self::SubscriberClosed => "subscriber_closed",
             Self::SubscribeTimeout(_) => "subscribe_timeout",
             Self::ProbeTimeout(_) => "probe_timeout",
             Self::Panicked => "panicked",

@@ -36,10 +36,15 @@ impl<'a> Receiver<'a> {
         if channel == self.state.probe {
             return std::str::from_utf8(payload).ok()?.parse().ok();
         }
+        let received = Some(Instant::now());
         self.state.metrics.publications_received.inc();
         // A payload that makes our code panic costs one message, not the link.
         let taken = catch_unwind(AssertUnwindSafe(|| {
-            if channel == super::USERS { self.for_users(payload) } else { self.for_channel(channel, payload) }
+            if channel == super::USERS {
+                self.for_users(payload, received)
+            } else {
+                self.for_channel(channel, payload, received)
+            }
         }));
         match taken {
             Ok(Ok(())) => {}
@@ -49,8 +54,14 @@ impl<'a> Receiver<'a> {
         None
     }
 
-    fn for_channel(&self, channel: &str, payload: &[u8]) -> Result<(), PayloadError> {
-        let payload = Payload::parse(payload, self.state.dataset.max_payload_bytes())?;
+    fn for_channel(
+        &self,
+        channel: &str,
+        payload: &[u8],
+        received: Option<Instant>,
+    ) -> Result<(), PayloadError> {
+        let payload =
+            Payload { received, ..Payload::parse(payload, self.state.dataset.max_payload_bytes())? };
         if !self.state.link.receive(channel, payload) {
             // Most likely it was unsubscribed a moment ago.
             self.count_unknown();
@@ -58,11 +69,12 @@ impl<'a> Receiver<'a> {
         Ok(())
     }
 
-    fn for_users(&self, payload: &[u8]) -> Result<(), PayloadError> {
+    fn for_users(&self, payload: &[u8], received: Option<Instant>) -> Result<(), PayloadError> {
         let (users, message) = decode_for_users(payload, self.state.dataset.max_payload_bytes())?;
         for channel in users {
             // Most of the users have no session here: that is no error.
-            self.state.link.receive(channel.as_str(), Payload { position: None, message: message.clone() });
+            let payload = Payload { position: None, message: message.clone(), received };
+            self.state.link.receive(channel.as_str(), payload);
         }
         Ok(())
     }

@@ -173,6 +173,7 @@ impl Hub {
                 format!("read {read} for {user}: {channel} from {since} to {cut}")
             }
             HubAction::CancelRead(read) => format!("cancel {read}"),
+            HubAction::Delivered { .. } => "delivered".to_owned(),
         }
     }
 

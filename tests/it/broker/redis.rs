@@ -215,7 +215,23 @@ fn a_killed_subscriber_is_replaced_at_once() {
     cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut client).unwrap();
     flows_within(Duration::from_secs(1), &test, &hub, "room:1");
     test.wait_ready();
-    eventually_eq(SOON, &1, || test.losses("closed"));
+    eventually_eq(SOON, &1, || test.losses("subscriber_closed"));
+}
+
+/// 40 MB in one message used to cut every replica, and the log said no more than "closed".
+#[test]
+fn a_loss_by_the_output_buffer_limit_says_so() {
+    let server = RedisServer::start_with(&["--client-output-buffer-limit", "pubsub", "64kb", "64kb", "0"]);
+    let url = server.url();
+    let mut test = BrokerUnderTest::over(server, &url);
+    let hub = test.hub();
+    hub.subscribe(&["room:1"]);
+    test.wait_ready();
+    let large = format!("\"{}\"", "x".repeat(1 << 20));
+    cmd("PUBLISH").arg("gateway:room:1").arg(large).exec(&mut test.server().client()).unwrap();
+    eventually_eq(SOON, &1, || test.losses("subscriber_closed"));
+    test.wait_ready();
+    flows_within(Duration::from_secs(2), &test, &hub, "room:1");
 }
 
 #[test]

@@ -74,7 +74,7 @@ fn a_user_that_may_not_ask_for_the_role_delivers_all_the_same() {
     let gateway = as_documented(&redis).with("broker.probe_interval", "50ms").spawn();
     gateway.wait_ready();
     cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut client).unwrap();
-    gateway.wait_metric(r#"link_losses_total{reason="closed"}"#, 1);
+    gateway.wait_metric(r#"link_losses_total{reason="subscriber_closed"}"#, 1);
     gateway.wait_ready();
     assert_delivers(&gateway, &mut client);
     assert_eq!(lines(&gateway, "neither ROLE nor INFO is allowed"), 1, "{}", gateway.log());

@@ -146,6 +146,7 @@ fn nothing_is_claimed_while_redis_may_evict() {
     let mut gateway = start(plan(&server));
     noted(&gateway, "redis may evict keys (maxmemory_policy allkeys-lru)");
     gateway.logs("redis may evict keys (maxmemory_policy allkeys-lru)");
+    assert_eq!(gateway.metric("redis_may_evict"), 1);
     let mut client = server.client();
     let (since, _) = resumes(&gateway, None);
     // While the link carries the channel, it knows that nothing was published.
@@ -159,12 +160,13 @@ fn nothing_is_claimed_while_redis_may_evict() {
     run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction").unwrap();
     run::<()>(&mut client, "DEL gateway:all").unwrap();
     beginning(&gateway);
+    gateway.wait_metric("redis_may_evict", 0);
 }
 
 #[test]
 fn nothing_is_claimed_across_an_eviction() {
     let server = RedisServer::start();
-    let gateway = start(plan(&server));
+    let mut gateway = start(plan(&server));
     let since = beginning(&gateway);
     let mut client = server.client();
     let before = marker(&mut client);
@@ -175,6 +177,9 @@ fn nothing_is_claimed_across_an_eviction() {
     run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction maxmemory 0").unwrap();
     assert!(!run::<bool>(&mut client, "EXISTS gateway:all").unwrap(), "it was evicted");
     eventually(SOON, || (marker(&mut client) != before).then_some(()));
+    noted(&gateway, "keys since this replica was started, so histories may be missing");
+    gateway.logs("redis: history: redis has evicted ");
+    assert!(gateway.metric("redis_evicted_keys") > 0);
     assert_eq!(resumes(&gateway, Some(&since)).1, Some(false));
     beginning(&gateway);
 }

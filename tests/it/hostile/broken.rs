@@ -64,6 +64,7 @@ fn options(metrics: &Metrics) -> SocketOptions {
         handshakes: 100,
         trusted_proxies: TrustedProxies::default(),
         metrics: metrics.clone(),
+        traffic: Default::default(),
     }
 }
 

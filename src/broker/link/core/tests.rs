@@ -74,7 +74,7 @@ impl Histories {
     fn page(&self, channel: &ChannelName, since: Position, max_entries: usize) -> Page {
         let tail = self.messages.get(channel).copied().unwrap_or_default();
         let entry = |offset| {
-            let Payload { position, message } = payload(Some(at(offset)));
+            let Payload { position, message, .. } = payload(Some(at(offset)));
             let publication = Publication::new(channel.clone(), position, message);
             Entry { position: at(offset), after: None, publication: Some(Arc::new(publication)) }
         };

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::super::super::HistoryOptions;
-use super::super::dataset::{mark, marked};
+use super::super::dataset::{evicted_keys, mark, marked};
 use super::super::function;
 use super::super::known_dataset::Dataset;
 use super::*;
@@ -55,7 +55,8 @@ impl Redis {
     }
 
     async fn call_mark(&mut self, is_first: bool) -> Dataset {
-        marked(mark(&self.options, is_first).query_async(&mut self.commands).await.unwrap()).unwrap()
+        let answer = mark(&self.options, is_first).query_async(&mut self.commands).await.unwrap();
+        marked(answer, evicted_keys(&self.options, &mut self.commands).await).unwrap()
     }
 
     pub(in super::super) async fn run(&mut self, command: &str) {
