@@ -179,15 +179,45 @@ pub struct Health {
     pub reasons: Vec<String>,
 }
 
+/// One publication.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishRequest<'a> {
+    /// Its channel.
+    pub channel: &'a ChannelName,
+    /// The message, published byte for byte.
+    pub message: &'a RawValue,
+    /// `None`: the message is published and not kept. Else it is appended to the channel's history, once for each
+    /// idempotency key if there is one.
+    pub durable: Option<Option<&'a str>>,
+}
+
+/// The position of a durable publication, `None` of another; or why it failed.
+pub type PublishOutcome = Result<Option<Position>, PublishError>;
+
+/// Whether a publication may wait for a connection to Redis that is being replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It is tried again until `broker.response_timeout` after the call, where it cannot be published twice.
+    Allowed,
+    /// It fails at once.
+    Never,
+}
+
+/// Refuses what every replica would drop.
+pub(super) fn check_request(request: &PublishRequest<'_>, max_bytes: usize) -> Result<(), PublishError> {
+    check_idempotency_key(request.durable.flatten())?;
+    check_size(request.message, max_bytes)
+}
+
 /// Refuses a message that every replica would drop.
-pub(super) fn check_size(message: &RawValue, max_bytes: usize) -> Result<(), PublishError> {
+fn check_size(message: &RawValue, max_bytes: usize) -> Result<(), PublishError> {
     match message.get().len() {
         bytes if bytes > max_bytes => Err(PublishError::TooBig { bytes, max_bytes }),
         _ => Ok(()),
     }
 }
 
-pub(super) fn check_idempotency_key(key: Option<&str>) -> Result<(), PublishError> {
+fn check_idempotency_key(key: Option<&str>) -> Result<(), PublishError> {
     match key {
         Some(key) if !(1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) => {
             Err(PublishError::BadIdempotencyKey)

@@ -53,6 +53,13 @@ pub struct Admin {
     pub request_timeout: Duration,
 }
 
+impl Admin {
+    /// Whether more than half of the connections are taken.
+    fn is_crowded(&self) -> bool {
+        self.metrics.admin_connections.get() > self.max_connections as i64 / 2
+    }
+}
+
 /// How many connections may wait to be accepted. Few: whoever asks for health behind a crowd that says nothing waits
 /// until all of it has timed out.
 pub const BACKLOG: i32 = 128;
@@ -113,14 +120,13 @@ impl Drop for OpenConnection {
 
 /// Serves the admin routes from `listener` on a thread of their own. Signals are the caller's.
 pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
-    let (metrics, max_connections, request_timeout) =
-        (admin.metrics.clone(), admin.max_connections, admin.request_timeout);
-    let counted = metrics.clone();
+    let (max_connections, request_timeout) = (admin.max_connections, admin.request_timeout);
+    let counted = admin.metrics.clone();
     let server = HttpServer::new(move || {
-        let metrics = metrics.clone();
+        let crowd = admin.clone();
         App::new().configure(routes(&admin)).wrap_fn(move |request, service| {
             let answered = service.call(request);
-            let is_crowded = metrics.admin_connections.get() > max_connections as i64 / 2;
+            let is_crowded = crowd.is_crowded();
             async move {
                 let mut answer = answered.await?;
                 // Only a connection's first request has a deadline for its head. So those that live on may not

@@ -13,9 +13,10 @@ use serde_json::value::RawValue;
 
 use super::link::{HubSet, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
+use super::types::check_request;
 use super::{
-    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError, RequestId,
-    SubscribeAck,
+    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError,
+    PublishOutcome, PublishRequest, RequestId, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -105,36 +106,24 @@ impl MemoryBroker {
         let _ = state.notify(hub, HubEvent::HistoryRead { read, outcome });
     }
 
-    pub(super) fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
-        self.admit(message)?;
-        let publication = Publication::new(channel.clone(), None, message.to_owned().into());
-        self.hand_over(&self.lock(), publication);
-        Ok(())
-    }
-
-    pub(super) fn publish_durable(
-        &self,
-        channel: &ChannelName,
-        message: &RawValue,
-        idempotency_key: Option<&str>,
-    ) -> Result<Position, PublishError> {
-        super::check_idempotency_key(idempotency_key)?;
-        self.admit(message)?;
-        let message: Arc<RawValue> = message.to_owned().into();
+    pub(super) fn publish(&self, request: &PublishRequest<'_>) -> PublishOutcome {
+        if self.is_stopped() {
+            return Err(PublishError::Unavailable);
+        }
+        check_request(request, self.shared.max_payload_bytes)?;
+        let channel = request.channel;
+        let message: Arc<RawValue> = request.message.to_owned().into();
         let mut state = self.lock();
+        let Some(idempotency_key) = request.durable else {
+            self.hand_over(&state, Publication::new(channel.clone(), None, message));
+            return Ok(None);
+        };
         let Appended { position, is_repeated } =
             state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
         if !is_repeated {
             self.hand_over(&state, Publication::new(channel.clone(), Some(position), message));
         }
-        Ok(position)
-    }
-
-    fn admit(&self, message: &RawValue) -> Result<(), PublishError> {
-        if self.is_stopped() {
-            return Err(PublishError::Unavailable);
-        }
-        super::check_size(message, self.shared.max_payload_bytes)
+        Ok(Some(position))
     }
 
     fn hand_over(&self, state: &State, publication: Publication) {
