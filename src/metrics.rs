@@ -81,6 +81,8 @@ pub struct Counters {
     pub gaps: Family<Reason, Counter>,
     /// Attempts of clients to continue from a position, by outcome.
     pub recoveries: Family<Reason, Counter>,
+    /// Requests that the admin API refused before reading them.
+    pub admin_refused: Family<Reason, Counter>,
     /// Publications accepted from the admin API.
     pub publications_accepted: Counter<u64, AtomicU64>,
     /// 1 while the broker's link is subscribed and proven, else 0.
@@ -143,6 +145,7 @@ impl Default for Counters {
             publications_repaired: Counter::default(),
             gaps: Family::default(),
             recoveries: Family::default(),
+            admin_refused: Family::default(),
             publications_accepted: Counter::default(),
             link_up: Gauge::default(),
             history_available: Gauge::default(),
@@ -240,6 +243,11 @@ impl Metrics {
             "recoveries",
             "Attempts to continue from a position, by outcome",
             self.recoveries.clone(),
+        );
+        all.register(
+            "admin_refused",
+            "Requests that the admin API refused before reading them, by reason",
+            self.admin_refused.clone(),
         );
         all.register(
             "publications_accepted",

@@ -27,6 +27,7 @@ use serde_json::value::RawValue;
 
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
+use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
@@ -48,9 +49,9 @@ pub enum Broker {
 }
 
 impl Broker {
-    /// A broker inside this process; messages longer than `max_payload_bytes` are refused.
-    pub fn memory(max_payload_bytes: usize, history: HistoryOptions, metrics: &Metrics) -> Self {
-        Self::Memory(MemoryBroker::new(max_payload_bytes, history, metrics))
+    /// A broker inside this process; messages beyond `limits` are refused.
+    pub fn memory(limits: impl Into<PayloadLimits>, history: HistoryOptions, metrics: &Metrics) -> Self {
+        Self::Memory(MemoryBroker::new(limits.into(), history, metrics))
     }
 
     /// A broker over Redis. Starts the link's thread and returns at once: Redis may be down.

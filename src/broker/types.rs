@@ -8,8 +8,9 @@ use super::MAX_IDEMPOTENCY_KEY_BYTES;
 use super::recovery::{NotRecovered, Recovered, RecoveryLimits};
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
+use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
-use protocol::publication::Publication;
+use protocol::publication::{PayloadError, Publication};
 
 /// Receives the events of one hub.
 pub trait Inbox: Send + Sync + 'static {
@@ -143,6 +144,12 @@ pub enum PublishError {
         /// The longest payload allowed, in bytes.
         max_bytes: usize,
     },
+    /// The message is JSON, and yet every replica would drop it. Nothing was published.
+    #[error("{0}")]
+    BadMessage(PayloadError),
+    /// The idempotency key was used with another message. Nothing was published.
+    #[error("this idempotency key was used with another message")]
+    KeyReused,
     /// Redis answered with this error. Nothing was published.
     #[error("the broker refused: {0}")]
     Refused(String),
@@ -204,9 +211,10 @@ pub enum Retry {
 }
 
 /// Refuses what every replica would drop.
-pub(super) fn check_request(request: &PublishRequest<'_>, max_bytes: usize) -> Result<(), PublishError> {
+pub(super) fn check_request(request: &PublishRequest<'_>, limits: PayloadLimits) -> Result<(), PublishError> {
     check_idempotency_key(request.durable.flatten())?;
-    check_size(request.message, max_bytes)
+    check_size(request.message, limits.max_bytes)?;
+    limits.check_text(request.message.get()).map_err(PublishError::BadMessage)
 }
 
 /// Refuses a message that every replica would drop.

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, Service as _};
 use actix_web::http::ConnectionType;
+use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer, Resource, Route};
 
@@ -120,11 +122,15 @@ impl Drop for OpenConnection {
 
 /// Serves the admin routes from `listener` on a thread of their own. Signals are the caller's.
 pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
+    admin.begin_counting_refusals();
     let (max_connections, request_timeout) = (admin.max_connections, admin.request_timeout);
     let counted = admin.metrics.clone();
     let server = HttpServer::new(move || {
         let crowd = admin.clone();
-        App::new().configure(routes(&admin)).wrap_fn(move |request, service| {
+        // Answers are data of the moment, and no browser may take them for something else.
+        let headers =
+            DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"));
+        App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |request, service| {
             let answered = service.call(request);
             let is_crowded = crowd.is_crowded();
             async move {

@@ -1,11 +1,11 @@
 //! Publishing, for backends without Redis access.
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::body::Body;
+use super::body::AuthorizedBody;
 use super::{Admin, ApiError, MAX_BATCH};
 use crate::broker::{PublishError, PublishRequest, Retry};
 use protocol::channel::ChannelName;
@@ -37,10 +37,8 @@ struct Batch<'a> {
 /// `POST /v1/publish`
 pub(super) async fn one(
     admin: web::Data<Admin>,
-    request: HttpRequest,
-    Body(body): Body,
+    AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
-    admin.key.check(&request)?;
     let publish: Publish<'_> = parse(&body)?;
     let outcome = admin.publish(std::slice::from_ref(&publish)).await.pop();
     let position = outcome.unwrap_or(Err(PublishError::Unavailable.into()))?;
@@ -51,10 +49,8 @@ pub(super) async fn one(
 /// fails does not keep the others back.
 pub(super) async fn batch(
     admin: web::Data<Admin>,
-    request: HttpRequest,
-    Body(body): Body,
+    AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
-    admin.key.check(&request)?;
     let batch: Batch<'_> = parse(&body)?;
     if batch.messages.len() > MAX_BATCH {
         return Err(ApiError::BatchTooLong);

@@ -48,6 +48,7 @@ fn page() -> String {
         &metrics.gaps,
         &metrics.recoveries,
         &metrics.rejected,
+        &metrics.admin_refused,
         &metrics.link_losses,
     ] {
         Metrics::count(family, "x");

@@ -20,10 +20,11 @@ use super::{
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
+use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-use history::{Appended, MemoryHistory};
+use history::{Appended, KeyReused, MemoryHistory};
 
 /// A handle of the memory broker; cloning shares it.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ pub struct MemoryBroker {
 struct Shared {
     state: Mutex<State>,
     metrics: Metrics,
-    max_payload_bytes: usize,
+    limits: PayloadLimits,
     stopped: AtomicBool,
 }
 
@@ -47,7 +48,7 @@ struct State {
 }
 
 impl MemoryBroker {
-    pub(super) fn new(max_payload_bytes: usize, history: HistoryOptions, metrics: &Metrics) -> Self {
+    pub(super) fn new(limits: PayloadLimits, history: HistoryOptions, metrics: &Metrics) -> Self {
         metrics.link_up.set(1);
         metrics.history_available.set(1);
         let history = MemoryHistory::new(history, now_ms());
@@ -56,7 +57,7 @@ impl MemoryBroker {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
                 metrics: metrics.clone(),
-                max_payload_bytes,
+                limits,
                 stopped: AtomicBool::new(false),
             }),
         }
@@ -110,7 +111,7 @@ impl MemoryBroker {
         if self.is_stopped() {
             return Err(PublishError::Unavailable);
         }
-        check_request(request, self.shared.max_payload_bytes)?;
+        check_request(request, self.shared.limits)?;
         let channel = request.channel;
         let message: Arc<RawValue> = request.message.to_owned().into();
         let mut state = self.lock();
@@ -118,8 +119,8 @@ impl MemoryBroker {
             self.hand_over(&state, Publication::new(channel.clone(), None, message));
             return Ok(None);
         };
-        let Appended { position, is_repeated } =
-            state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
+        let appended = state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
+        let Appended { position, is_repeated } = appended.map_err(|KeyReused| PublishError::KeyReused)?;
         if !is_repeated {
             self.hand_over(&state, Publication::new(channel.clone(), Some(position), message));
         }

@@ -163,6 +163,11 @@ pub(super) fn is_unknown(error: &RedisError) -> bool {
     has_detail(error, "unknown command")
 }
 
+/// Whether the idempotency key was used with another message.
+pub(super) fn is_key_reused(error: &RedisError) -> bool {
+    has_detail(error, "this idempotency key was used with another message")
+}
+
 fn is_taken(error: &RedisError) -> bool {
     has_detail(error, "already exists")
 }
@@ -192,6 +197,7 @@ mod tests {
             ("history_ttl_ms = '86400000',", "history_ttl = \"24h\""),
             ("idempotency_window_ms = '600000',", "idempotency_window = \"10m\""),
             ("max_payload_bytes = 1048576,", "max_payload_bytes = 1048576"),
+            ("max_payload_depth = 128,", "max_payload_depth = 128"),
         ] {
             assert!(CODE.lines().any(|line| line.trim() == library), "{library}");
             assert!(DEFAULTS.lines().any(|line| line == settings), "{settings}");

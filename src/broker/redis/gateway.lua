@@ -16,7 +16,7 @@
 --
 -- Redis does not undo what a function has done before an error. So everything that can fail is asked first.
 
-local VERSION = 2
+local VERSION = 3
 
 -- In force for a prefix whose gateways have not written `<prefix>:settings` yet: the gateway's own defaults.
 -- What is passed to Redis is kept as text.
@@ -25,11 +25,16 @@ local DEFAULTS = {
   history_ttl_ms = '86400000',
   idempotency_window_ms = '600000',
   max_payload_bytes = 1048576,
+  max_payload_depth = 128,
 }
 
 -- A prefix of 64 bytes, a colon and a channel's name of 255.
 local MAX_KEY_BYTES = 320
 local MAX_ONCE_BYTES = 255
+-- One call holds up Redis for all of its channels.
+local MAX_CHANNELS = 1000
+-- Redis' JSON reader calls itself for each level.
+local MAX_DEPTH = 1000
 -- Above this a Lua number does not hold every integer.
 local MAX_NUMBER = 2 ^ 53 - 1
 -- What is run on every channel, and may be refused.
@@ -81,12 +86,15 @@ local function parse_settings(text)
   if not (size and ttl and window and max_bytes) then
     return nil
   end
+  -- An older gateway has not written it.
+  local max_depth = count_of(found.max_payload_depth) or DEFAULTS.max_payload_depth
   return {
     text = text,
     history_size = string.format('%.0f', size),
     history_ttl_ms = string.format('%.0f', ttl),
     idempotency_window_ms = string.format('%.0f', window),
     max_payload_bytes = max_bytes,
+    max_payload_depth = math.min(max_depth, MAX_DEPTH),
   }
 end
 
@@ -229,8 +237,87 @@ local function answer(positions)
   return positions
 end
 
+-- A reader of this library's own: its settings are nobody else's. It can only be made in a call.
+local json = nil
+
+-- The characters of UTF-8 that have more than one byte, and the byte without which a text has none of them.
+local CHARACTERS = {
+  { '[\194-\223][\128-\191]' },
+  { '[\225-\236\238\239][\128-\191][\128-\191]' },
+  { '\224[\160-\191][\128-\191]', '\224' },
+  { '\237[\128-\159][\128-\191]', '\237' },
+  { '\240[\144-\191][\128-\191][\128-\191]', '\240' },
+  { '[\241-\243][\128-\191][\128-\191][\128-\191]' },
+  { '\244[\128-\143][\128-\191][\128-\191]', '\244' },
+}
+
+local function is_utf8(text)
+  for _, character in ipairs(CHARACTERS) do
+    if not character[2] or string.find(text, character[2], 1, true) then
+      -- Not replaced by nothing: that would join what lies on both sides.
+      text = string.gsub(text, character[1], ' ')
+      if not string.find(text, '[\128-\255]') then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- Whether the reader may have taken a number such as `1.` or `-.5`.
+local function has_odd_point(text)
+  return string.find(text, '.', 1, true)
+    and (string.find(text, '%d%.%D') or string.find(text, '-.', 1, true) or string.sub(text, -1) == '.')
+end
+
+local function count_controls(text)
+  local _, count = string.gsub(text, '[%z\1-\31]', '')
+  return count
+end
+
+-- Whether a text that the reader takes is JSON: it also takes control characters within strings, numbers that lack
+-- digits, and anything behind a zero byte.
+local function is_strict(text, has_controls)
+  if string.find(text, '\\', 1, true) then
+    -- Without its escapes, a string ends at the next quotation mark.
+    text = string.gsub(text, '\\.', '')
+  end
+  local bare = string.gsub(text, '"[^"]*"', '')
+  if has_odd_point(bare) then
+    return false
+  end
+  return not has_controls
+    or not string.find(bare, '[%z\1-\8\11\12\14-\31]') and count_controls(bare) == count_controls(text)
+end
+
+-- What the gateway would drop is refused here, or its publisher would never learn of it. Returns why, or nil.
+local function find_fault(message, max_depth)
+  if not json then
+    json = cjson.new()
+    json.decode_invalid_numbers(false)
+  end
+  json.decode_max_depth(max_depth)
+  local is_json, problem = pcall(json.decode, message)
+  if not is_json then
+    if string.find(problem, 'nested', 1, true) then
+      return string.format('the message is too deep: more than %.0f arrays and objects lie within each other', max_depth)
+    end
+    return 'the message is not valid JSON: ' .. problem
+  end
+  -- Most messages are printable ASCII and go no further.
+  local at = string.find(message, '[^ -~]')
+  if at and string.find(message, '[\128-\255]', at) and not is_utf8(string.sub(message, at)) then
+    return 'the message is not valid JSON: it is not UTF-8'
+  end
+  local has_controls = at and string.find(message, '%c', at)
+  if (has_controls or has_odd_point(message)) and not is_strict(message, has_controls) then
+    return 'the message is not valid JSON: it has a bare control character or an incomplete number'
+  end
+  return nil
+end
+
 -- What was answered when this idempotency key was first used; nil when it was not.
-local function answer_before(receipt, channels)
+local function answer_before(receipt, channels, digest)
   for _, command in ipairs({ 'GET', 'SET' }) do
     if not redis.acl_check_cmd(command, receipt, '1') then
       return redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. receipt)
@@ -240,12 +327,16 @@ local function answer_before(receipt, channels)
   if not before then
     return nil
   end
+  -- Version 2 of this library wrote no digest.
+  local list, digest_before = string.match(before, '^([^#]+)#?(%x*)$')
   local positions = {}
-  for position in string.gmatch(before, '%S+') do
+  for position in string.gmatch(list or '', '%S+') do
     positions[#positions + 1] = position
   end
   if #positions ~= channels then
     return refuse('this idempotency key was used with other channels')
+  elseif digest_before ~= '' and digest_before ~= digest then
+    return refuse('this idempotency key was used with another message')
   end
   return answer(positions)
 end
@@ -254,6 +345,8 @@ local function publish(keys, args)
   local message, once = args[1], args[2]
   if #keys == 0 then
     return refuse('name at least one channel')
+  elseif #keys > MAX_CHANNELS then
+    return refuse(string.format('name at most %d channels', MAX_CHANNELS))
   elseif #args < 1 or #args > 2 then
     return refuse('give a message and, if you like, an idempotency key')
   elseif once and (once == '' or #once > MAX_ONCE_BYTES) then
@@ -263,20 +356,23 @@ local function publish(keys, args)
   if refusal then
     return refusal
   end
+  local max_depth = MAX_DEPTH
   for _, key in ipairs(keys) do
     local max_bytes = settings[key].max_payload_bytes
     if #message > max_bytes then
       return refuse(string.format('the message has %d bytes, more than %.0f', #message, max_bytes))
     end
+    max_depth = math.min(max_depth, settings[key].max_payload_depth)
   end
-  if not pcall(cjson.decode, message) then
-    -- This keeps most mistakes out and tells their publisher. The gateway's own reading is the exact one.
-    return refuse('the message is not valid JSON')
+  local fault = find_fault(message, max_depth)
+  if fault then
+    return refuse(fault)
   end
 
   -- The braces keep it on the first channel's node of a cluster, and no channel can have such a name.
   local receipt = once and keys[1] .. ':once:{' .. keys[1] .. '}:' .. once
-  local before = receipt and answer_before(receipt, #keys)
+  local digest = receipt and redis.sha1hex(message)
+  local before = receipt and answer_before(receipt, #keys, digest)
   if before then
     return before
   end
@@ -300,7 +396,8 @@ local function publish(keys, args)
     positions[at] = published[key]
   end
   if receipt then
-    redis.call('SET', receipt, table.concat(positions, ' '), 'PX', settings[keys[1]].idempotency_window_ms)
+    local text = table.concat(positions, ' ') .. '#' .. digest
+    redis.call('SET', receipt, text, 'PX', settings[keys[1]].idempotency_window_ms)
   end
   return answer(positions)
 end

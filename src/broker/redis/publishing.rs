@@ -105,7 +105,7 @@ enum Outcome {
 
 impl<'a> Batch<'a> {
     fn admit(state: &'a State, requests: &[PublishRequest<'_>]) -> Self {
-        let limits = state.dataset.max_payload_bytes();
+        let limits = state.dataset.payload_limits();
         let mut permits = Vec::with_capacity(requests.len());
         let outcomes = requests.iter().map(|request| {
             let permit = check_request(request, limits)
@@ -194,6 +194,8 @@ fn classify(state: &State, commands: &Commands, request: &PublishRequest<'_>, er
         Attempt::WithoutFunction(PublishError::HistoryUnavailable(function::reason(error)))
     } else if function::is_unknown(error) {
         Attempt::Finished(Err(PublishError::HistoryUnavailable(function::reason(error))))
+    } else if function::is_key_reused(error) {
+        Attempt::Finished(Err(PublishError::KeyReused))
     } else if let Some(code) = error.code() {
         let refused = PublishError::Refused(link_error::plain(error));
         if NOT_NOW.contains(&code) { Attempt::AgainSoon(refused) } else { Attempt::Finished(Err(refused)) }

@@ -67,7 +67,7 @@ impl<'a> Receiver<'a> {
     }
 
     fn for_channel(&self, channel: &str, payload: &[u8]) -> Result<(), PayloadError> {
-        let payload = Payload::parse(payload, self.state.dataset.max_payload_bytes())?;
+        let payload = Payload::parse(payload, self.state.dataset.payload_limits())?;
         if !self.state.link.receive(channel, payload) {
             // Most likely it was unsubscribed a moment ago.
             self.count_unknown();
@@ -76,7 +76,7 @@ impl<'a> Receiver<'a> {
     }
 
     fn for_users(&self, payload: &[u8]) -> Result<(), PayloadError> {
-        let (users, message) = decode_for_users(payload, self.state.dataset.max_payload_bytes())?;
+        let (users, message) = decode_for_users(payload, self.state.dataset.payload_limits())?;
         for channel in users {
             // Most of the users have no session here: that is no error.
             self.state.link.receive(channel.as_str(), Payload { position: None, message: message.clone() });
