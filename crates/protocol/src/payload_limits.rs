@@ -1,5 +1,6 @@
 //! One rule for what a message may be, in every way in: its length, its depth, and whole surrogate pairs.
 
+use memchr::memchr2;
 use serde_json::value::RawValue;
 
 use super::publication::PayloadError;
@@ -59,14 +60,14 @@ impl PayloadLimits {
 
 /// The index behind a string that begins at `at`, in text that is known to be JSON.
 fn end_of_string(bytes: &[u8], mut at: usize) -> Result<usize, PayloadError> {
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => return Ok(at + 1),
-            b'\\' => at = end_of_escape(bytes, at)?,
-            _ => at += 1,
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes.get(at) == Some(&b'"') {
+            return Ok(at + 1);
         }
+        at = end_of_escape(bytes, at)?;
     }
-    Ok(at)
+    Ok(bytes.len())
 }
 
 /// The index behind an escape, or behind both of a surrogate pair.
