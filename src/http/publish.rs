@@ -41,7 +41,7 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     let publish: Publish<'_> = parse(&body)?;
     let outcome = admin.publish(std::slice::from_ref(&publish)).await.pop();
-    let position = outcome.unwrap_or(Err(PublishError::Unavailable.into()))?;
+    let position = outcome.unwrap_or_else(|| Err(PublishError::Unavailable.into()))?;
     Ok(HttpResponse::Ok().json(success(position)))
 }
 

@@ -33,7 +33,8 @@ fn every_reason_to_refuse_a_token_is_explained() {
 
 #[test]
 fn every_refusal_of_the_function_is_explained() {
-    let source = read("src/broker/redis/gateway.lua") + &read("src/broker/redis/gateway_mark.lua");
+    let files = ["gateway", "gateway_json", "gateway_publish", "gateway_mark"];
+    let source: String = files.iter().map(|name| read(&format!("src/broker/redis/{name}.lua"))).collect();
     let faults = source.split("local function find_fault").nth(1).unwrap().split("\nend\n").next().unwrap();
     let refusals = ["refuse('", "refuse(string.format('"].map(|beginning| literals(&source, beginning));
     let faults = literals(faults, "'the message").into_iter().map(|text| format!("the message{text}"));

@@ -21,7 +21,12 @@ use super::state::State;
 /// The library's name in Redis.
 const LIBRARY: &str = "gateway";
 /// The library. Nothing of a deployment is in it: all prefixes of one Redis share it.
-pub(super) const CODE: &str = concat!(include_str!("gateway.lua"), include_str!("gateway_mark.lua"));
+pub(super) const CODE: &str = concat!(
+    include_str!("gateway.lua"),
+    include_str!("gateway_json.lua"),
+    include_str!("gateway_publish.lua"),
+    include_str!("gateway_mark.lua")
+);
 /// How often to look whether Redis still has it: somebody may have flushed the functions, or granted a right
 /// that was missing.
 const LOOK_EVERY: Duration = Duration::from_secs(15);

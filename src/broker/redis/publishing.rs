@@ -131,7 +131,7 @@ impl<'a> Batch<'a> {
             Attempt::Finished(outcome) => Outcome::Finished(outcome),
             Attempt::WithoutFunction(error) if is_function_loaded => Outcome::Finished(Err(error)),
             // Once it may have been published, that is what its publisher must be told.
-            Attempt::Again(PublishError::Unavailable)
+            Attempt::Again(_) | Attempt::AgainSoon(_)
                 if matches!(self.outcomes[index], Outcome::Pending(PublishError::Interrupted)) =>
             {
                 return;
@@ -200,7 +200,10 @@ fn classify(state: &State, commands: &Commands, request: &PublishRequest<'_>, er
         let refused = PublishError::Refused(link_error::plain(error));
         if NOT_NOW.contains(&code) { Attempt::AgainSoon(refused) } else { Attempt::Finished(Err(refused)) }
     } else {
-        commands.mark_closed();
+        // After an answer of another form the connection is still good.
+        if error.is_unrecoverable_error() {
+            commands.mark_closed();
+        }
         state.probe_now.notify_one();
         match request.durable {
             Some(Some(_)) => Attempt::Again(PublishError::Interrupted),
