@@ -1,10 +1,10 @@
 //! Publishing over HTTP, in one process and over Redis.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
@@ -148,7 +148,8 @@ fn a_publication_waits_for_a_link_that_is_being_replaced() {
     std::thread::scope(|scope| {
         let plain = scope.spawn(|| publish(r#"{"channel":"user:42","message":1}"#));
         let durable = scope.spawn(|| publish(r#"{"channel":"user:42","message":2,"durable":true}"#));
-        std::thread::sleep(Duration::from_millis(300));
+        // Beside the one that asks for it: both wait.
+        gateway.wait_metric_above("admin_connections", 2);
         redis.restart();
         for answer in [plain.join().unwrap(), durable.join().unwrap()] {
             assert_eq!(answer.status, 200, "{}", answer.body);
@@ -172,10 +173,14 @@ fn a_publication_with_a_key_survives_cut_connections() {
                 assert_eq!(answer.status, 200, "{number}: {}", answer.body);
             }
         });
+        let kept = |operator: &mut redis::Connection| {
+            redis::cmd("XLEN").arg("gateway:room:1").query::<usize>(operator).unwrap()
+        };
         while !publisher.is_finished() {
+            let before = kept(&mut operator);
             let kill = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
             redis::cmd("CLIENT").arg(&kill).exec(&mut operator).unwrap();
-            std::thread::sleep(Duration::from_millis(20));
+            eventually(SOON, || (publisher.is_finished() || kept(&mut operator) > before).then_some(()));
         }
         publisher.join().unwrap();
     });
