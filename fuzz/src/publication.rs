@@ -76,7 +76,7 @@ fn fault(json: &str) -> Option<PayloadError> {
                 // A reader of texts that knows pairs tells whether these are one.
                 let pair = rest.get(..12).filter(|pair| unit(&pair[6..]).is_some());
                 let text = pair.map(|pair| serde_json::from_str::<String>(&format!("\"{pair}\"")));
-                if !text.is_some_and(|text| text.is_ok()) {
+                if text.is_none_or(|text| text.is_err()) {
                     return Some(PayloadError::HalfSurrogate);
                 }
                 length = 12;
