@@ -21,6 +21,10 @@ impl Commands {
         self.connection.clone()
     }
 
+    pub(super) fn is_same_connection(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.is_closed, &other.is_closed)
+    }
+
     /// A command found this connection closed. Its driver has ended, so no later command can be sent on it.
     pub(super) fn mark_closed(&self) {
         self.is_closed.store(true, Ordering::Release);

@@ -162,11 +162,30 @@ async fn attempt(
     if commands.is_closed() {
         return Attempt::Again(PublishError::Unavailable);
     }
-    match timeout_at(deadline, send(state, commands, request)).await {
+    let sending = timeout_at(deadline, send(state, commands, request));
+    let outcome = if matches!(request.durable, Some(Some(_))) {
+        tokio::select! {
+            biased;
+            outcome = sending => outcome,
+            // redis-rs may leave a request of a closed connection without an answer until its timeout.
+            () = replaced(state, commands) => return Attempt::Again(PublishError::Interrupted),
+        }
+    } else {
+        sending.await
+    };
+    match outcome {
         Err(_) => Attempt::Finished(Err(PublishError::Timeout)),
         Ok(Ok(outcome)) => Attempt::Finished(outcome),
         Ok(Err(error)) => classify(state, commands, request, &error),
     }
+}
+
+/// Returns once there is another connection.
+async fn replaced(state: &State, commands: &Commands) {
+    let is_another =
+        |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
+    // Its sender is in the state.
+    let _ = state.watch().wait_for(is_another).await;
 }
 
 async fn send(
