@@ -29,6 +29,7 @@ use crate::socket::origin::OriginPolicy;
 use crate::socket::proxies::TrustedProxies;
 use crate::socket::{SocketOptions, listener};
 use protocol::conversation::Rules;
+use protocol::payload_limits::PayloadLimits;
 
 mod running_time;
 
@@ -212,8 +213,9 @@ fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupE
         idempotency_window: broker.idempotency_window,
         memory_bytes: broker.memory_history_bytes,
     };
+    let limits = PayloadLimits { max_bytes: broker.max_payload_bytes, max_depth: broker.max_payload_depth };
     if broker.url == "memory:" {
-        return Ok(Broker::memory(broker.max_payload_bytes, history, metrics));
+        return Ok(Broker::memory(limits, history, metrics));
     }
     let options = RedisOptions {
         url: broker.url.clone(),
@@ -241,6 +243,7 @@ fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupE
         reconnect_max: broker.reconnect_max,
         sweep_interval: broker.sweep_interval,
         max_payload_bytes: broker.max_payload_bytes,
+        max_payload_depth: broker.max_payload_depth,
         history,
     };
     Broker::redis(options, metrics)

@@ -71,6 +71,8 @@ pub struct Counters {
     pub gaps: Family<Reason, Counter>,
     /// Attempts of clients to continue from a position, by outcome.
     pub recoveries: Family<Reason, Counter>,
+    /// Requests that the admin API refused before reading them.
+    pub admin_refused: Family<Reason, Counter>,
     /// Publications accepted from the admin API.
     pub publications_accepted: Counter<u64, AtomicU64>,
     /// From the arrival of a publication at the link to the moment at which a hub has handed it to its last socket.
@@ -156,6 +158,7 @@ impl Counters {
             publications_repaired: Counter::default(),
             gaps: Family::default(),
             recoveries: Family::default(),
+            admin_refused: Family::default(),
             publications_accepted: Counter::default(),
             delivery_latency: PerThread::default(),
             traffic: PerThread::default(),

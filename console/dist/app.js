@@ -22,6 +22,18 @@ function show(text, kind = "") {
   notice.className = `notice ${kind}`;
 }
 
+// Says something in one place of the page; `kind` is "bad" for an error, "warn", or nothing.
+function say(id, text, kind = "") {
+  const place = byId(id);
+  if (place.textContent !== text) place.textContent = text;
+  place.classList.remove("bad", "warn");
+  if (kind) place.classList.add(kind);
+}
+
+// The one way in which this page writes a time of day; frames show milliseconds besides.
+const clock = (date, hasMilliseconds = false) =>
+  date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
+
 // A form is handled here and never sent: the page's policy forbids that, too.
 function onSubmit(id, handle) {
   byId(id).addEventListener("submit", (event) => {
@@ -94,7 +106,10 @@ async function ask(method, path, body) {
   const json = await answer.json().catch(() => ({}));
   if (answer.ok) return json;
   const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
-  if (answer.status === 401 && !wasDismissed) askForKey();
+  if (answer.status === 401) {
+    byId("key-wrong").hidden = key === "";
+    if (!wasDismissed) askForKey();
+  }
   throw new ApiError(answer.status, code, detail);
 }
 
@@ -105,11 +120,15 @@ function askForKey() {
   dialog.showModal();
 }
 
+// Whether a key was given that is not the gateway's.
+const isKeyWrong = () => !byId("key-wrong").hidden;
+
 // Calls `changed` with each new key.
 function prepareKey(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
     byId("key").value = "";
+    byId("key-wrong").hidden = true;
     byId("key-dialog").close("given");
     changed();
   });
@@ -127,6 +146,8 @@ const BEAT_MS = 2_000;
 // What a close code means, where its reason does not say it all (docs/protocol.md has them all).
 const FINAL = new Set([4003, 4010]);
 
+const hasLost = ({ channels = [] }) => channels.some(({ recovered }) => recovered === false);
+
 class Line {
   // "away", "connecting", "ready", "cut" or "closed".
   state = "away";
@@ -139,11 +160,15 @@ class Line {
   #socket = null;
   #beat = 0;
   #beaten = null;
+  // When the last beat was due. Timers of a page that is away, or of a machine that sleeps, stand still.
+  #ticked = 0;
   #told;
 
-  // `told` has methods: sent, received (text, op), note (text), changed (text), message (channel, text).
+  // `told` has methods: sent, received (text, op), note (text), changed (text, kind), message (channel, text).
   constructor(told) {
     this.#told = told;
+    // Time that this page was away is not the gateway's: what is under way then is not measured.
+    document.addEventListener("visibilitychange", () => (this.#beaten = null));
   }
 
   // Connects. `wanted` lists channels; those known from before are continued.
@@ -156,7 +181,7 @@ class Line {
     try {
       socket = new WebSocket(version === 2 ? `${url}?v=2` : url);
     } catch (error) {
-      return this.#set("closed", error.message);
+      return this.#set("closed", error.message, "bad");
     }
     this.#socket = socket;
     const own = (handle) => (event) => socket === this.#socket && handle(event);
@@ -203,7 +228,7 @@ class Line {
         for (const one of frame.channels ?? []) this.#stands(one);
         this.#beat = setInterval(() => this.#measure(), BEAT_MS);
         this.#measure();
-        this.#set("ready", `Connected as ${frame.user}${this.#recovery(frame)}.`);
+        this.#set("ready", `Connected as ${frame.user}${this.#recovery(frame)}.`, hasLost(frame) ? "warn" : "");
         break;
       case 3:
         if (frame.position) this.channels.set(frame.channel, { ...this.channels.get(frame.channel), position: frame.position });
@@ -213,19 +238,19 @@ class Line {
         this.#subscription(frame);
         break;
       case 7:
-        this.#set(this.state, `This replica is going away (${frame.reason}).`);
+        this.#set(this.state, `This replica is going away (${frame.reason}).`, "warn");
         break;
       case 8:
-        this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`);
+        this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`, "warn");
         break;
       case 9:
-        this.#set(this.state, frame.detail ?? frame.code);
+        this.#set(this.state, frame.detail ?? frame.code, "bad");
         break;
       case 10:
         this.#say({ op: 11, time: frame.time });
         break;
       case 11:
-        if (this.#beaten !== null) this.roundTrip = performance.now() - this.#beaten;
+        if (this.#beaten !== null && !this.#wasAway()) this.roundTrip = performance.now() - this.#beaten;
         this.#beaten = null;
         break;
     }
@@ -243,7 +268,8 @@ class Line {
     else this.channels.delete(channel);
     const why = reason ? ` (${reason})` : "";
     const how = state === "subscribed" ? this.#recovery({ channels: [{ channel, ...standing }] }) : "";
-    this.#set(this.state, `${channel}: ${state}${why}${how}`);
+    const isError = state !== "subscribed" && state !== "recovering" && state !== "unsubscribed";
+    this.#set(this.state, `${channel}: ${state}${why}${how}`, isError ? "bad" : standing.recovered === false ? "warn" : "");
   }
 
   // A channel that recovers keeps the position that was sent, if there was one: it is sent again after a cut.
@@ -262,9 +288,15 @@ class Line {
 
   // A heartbeat of ours is answered at once, before anything else that waits here: the time is the gateway's.
   #measure() {
-    if (this.#beaten !== null) return;
+    if (document.hidden || this.#wasAway()) this.#beaten = null;
+    this.#ticked = performance.now();
+    if (this.#beaten !== null || document.hidden) return;
     this.#beaten = performance.now();
     this.#say({ op: 10, time: Date.now() });
+  }
+
+  #wasAway() {
+    return performance.now() - this.#ticked > 2 * BEAT_MS;
   }
 
   #say(frame) {
@@ -279,7 +311,7 @@ class Line {
     this.#told.note(`closed by the gateway: ${code} ${reason}`);
     const why = code === 1006 ? "No connection, or it was refused (is this page's origin in server.allowed_origins?)" : `Closed: ${code} ${reason}`;
     if (FINAL.has(code)) this.channels.clear();
-    this.#set(FINAL.has(code) ? "closed" : "cut", why);
+    this.#set(FINAL.has(code) ? "closed" : "cut", why, "bad");
   }
 
   #drop() {
@@ -289,9 +321,9 @@ class Line {
     socket?.close();
   }
 
-  #set(state, text) {
+  #set(state, text, kind = "") {
     this.state = state;
-    this.#told.changed(text);
+    this.#told.changed(text, kind);
   }
 }
 
@@ -317,8 +349,8 @@ class Connection {
       received: (text, op) => frames.received(text, op),
       note: (text) => frames.note(text),
       message: (channel, text, message) => this.#message(channel, message),
-      changed: (text) => {
-        this.#show(text);
+      changed: (text, kind) => {
+        this.#show(text, kind);
         changed();
       },
     });
@@ -353,22 +385,22 @@ class Connection {
         ({ token } = await ask("POST", "v1/token", JSON.stringify({ user, channels })));
       }
     } catch (error) {
-      return this.#show(error.message);
+      return this.#show(error.message, "bad");
     }
     this.#line.open(status.socket_url, version, token, version === 2 ? wanted : []);
   }
 
   #message(channel, message) {
     const text = JSON.stringify(message);
-    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${new Date().toLocaleTimeString()} `);
+    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${clock(new Date(), true)} `);
     byId("last-message").replaceChildren(time, element("code", {}, text));
     this.#list();
     this.#heard(channel, text);
   }
 
-  #show(text) {
+  #show(text, kind) {
     const { state } = this.#line;
-    byId("connection-state").textContent = text;
+    say("connection-state", text, kind);
     byId("connect").textContent = state === "cut" ? "Come back" : "Connect";
     this.#lock();
     this.#list();
@@ -415,8 +447,6 @@ const NAMES = {
 };
 const encoder = new TextEncoder();
 
-const clock = (date) => date.toTimeString().slice(0, 8) + "." + String(date.getMilliseconds()).padStart(3, "0");
-
 // A token is nothing to be read over somebody's shoulder.
 const masked = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
 
@@ -445,14 +475,14 @@ class Frames {
 
   // What happens to the line itself.
   note(text) {
-    this.#put("event", element("span", { class: "time" }, clock(new Date())), element("span", { class: "event" }, text));
+    this.#put("event", element("span", { class: "time" }, clock(new Date(), true)), element("span", { class: "event" }, text));
   }
 
   #add(kind, direction, text, op) {
     const isBeat = op === 10 || op === 11;
     this.#put(
       isBeat ? "heartbeat" : "frame",
-      element("span", { class: "time" }, clock(new Date())),
+      element("span", { class: "time" }, clock(new Date(), true)),
       element("span", { class: kind }, direction),
       element("span", {}, NAMES[op] ?? `op ${op}`),
       element("span", { class: "size" }, bytes(encoder.encode(text).length)),
@@ -478,15 +508,19 @@ class Publish {
 
   constructor() {
     onSubmit("publish-form", () => this.#publish());
+    document.addEventListener("visibilitychange", () => {
+      if (this.#waiting) this.#waiting.wasAway = true;
+    });
   }
 
   // The console's own socket has heard a message.
   heard(channel, text) {
-    const { channel: wanted, text: expected, at } = this.#waiting ?? {};
+    const { channel: wanted, text: expected, at, wasAway } = this.#waiting ?? {};
     if (expected !== text || (channel ?? wanted) !== wanted) return;
     this.#waiting = null;
-    const took = (performance.now() - at).toFixed(1);
-    byId("publish-result").textContent += ` Heard here after ${took} ms.`;
+    // Time that this page was away is not the gateway's.
+    const took = wasAway ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
+    byId("publish-result").textContent += ` Heard here${took}.`;
   }
 
   async #publish() {
@@ -499,11 +533,11 @@ class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return this.#say(`The message is no JSON: ${error.message}`);
+      return say("publish-result", `The message is no JSON: ${error.message}`, "bad");
     }
     // As it was written: what is parsed and written again may lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
-    this.#say("");
+    say("publish-result", "");
     this.#waiting = { channel, text, at: performance.now() };
     try {
       const { position } = await ask("POST", "v1/publish", body);
@@ -511,12 +545,8 @@ class Publish {
       result.textContent = `Published${position ? ` at ${position}` : ""}.${result.textContent}`;
     } catch (error) {
       this.#waiting = null;
-      this.#say(error.message);
+      say("publish-result", error.message, "bad");
     }
-  }
-
-  #say(text) {
-    byId("publish-result").textContent = text;
   }
 }
 
@@ -526,12 +556,18 @@ class Publish {
 
 
 const LIMIT = 200;
+const LIST_EVERY_MS = 5_000;
 
 class Sessions {
   #timer = 0;
+  // Only the answer to the latest question counts.
+  #asked = 0;
+  // By the session's id. A row that stays is kept, so that a click on it is not lost.
+  #rows = new Map();
 
   constructor() {
     onSubmit("sessions-form", () => this.look());
+    document.addEventListener("visibilitychange", () => this.look());
     byId("disconnect-user").addEventListener("click", () => this.#endUser());
     byId("sessions-user").addEventListener("input", (event) => {
       byId("disconnect-user").disabled = event.target.value.trim() === "";
@@ -544,16 +580,34 @@ class Sessions {
     this.#timer = setTimeout(() => this.look(), 300);
   }
 
+  // Asks now, and from now on while somebody looks.
   async look() {
+    clearTimeout(this.#timer);
+    if (document.hidden) return;
+    const number = ++this.#asked;
     const user = this.#user();
     try {
       const query = new URLSearchParams(user ? { limit: LIMIT, user } : { limit: LIMIT });
       const { sessions, total, truncated } = await ask("GET", `v1/sessions?${query}`);
-      byId("sessions-count").textContent = `${total} on this replica${truncated ? `, the youngest ${sessions.length} shown` : ""}`;
+      if (number !== this.#asked) return;
+      say("sessions-count", `${total} on this replica${truncated ? `, the youngest ${sessions.length} shown` : ""}`);
+      byId("sessions-region").classList.remove("stale");
       this.#list(sessions);
     } catch (error) {
-      byId("sessions-count").textContent = error.message;
+      if (number !== this.#asked) return;
+      // What says that the whole gateway is silent comes from the status.
+      if (error.status) say("sessions-count", error.message, "bad");
+      if (error.status === 401) return;
     }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.look(), LIST_EVERY_MS);
+  }
+
+  // The gateway does not answer: the list is what was true at `since`.
+  markStale(since) {
+    if (since === null) return;
+    byId("sessions-region").classList.add("stale");
+    say("sessions-count", `Stale, of ${clock(since)}`, "warn");
   }
 
   #user() {
@@ -563,21 +617,40 @@ class Sessions {
   #list(sessions) {
     // Whoever has come here by keyboard stays on the same session.
     const focused = document.activeElement?.dataset?.session;
-    const rows = sessions.map((session) => {
-      const cell = (content, kind = "") => element("td", { class: kind }, content);
-      const hidden = session.subscriptions - session.channels.length;
-      const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");
-      const end = element("button", { type: "button", class: "small danger", "data-session": session.id }, "Disconnect");
-      end.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "nobody yet"}`);
-      end.addEventListener("click", () => this.#end(session));
-      return element("tr", {},
-        cell(session.user ?? "not identified"), cell(channels || "none", "wrap"),
-        cell(duration(session.age_ms), "number"), cell(bytes(session.queued_bytes), "number"),
-        cell(session.address ?? "unknown"), cell(String(session.version)),
-        cell(element("code", { title: session.id }, session.id.slice(0, 8))), cell(end));
-    });
-    byId("sessions").replaceChildren(...rows);
+    const rows = new Map(sessions.map((session) => [session.id, this.#row(session)]));
+    this.#rows = rows;
+    const table = byId("sessions");
+    const isSame = table.children.length === rows.size && [...rows.values()].every((row, index) => table.children[index] === row);
+    if (isSame) return;
+    table.replaceChildren(...rows.values());
     if (focused) this.#focus(focused);
+  }
+
+  // The row of a session, the one that it has if there is one.
+  #row(session) {
+    const hidden = session.subscriptions - session.channels.length;
+    const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");
+    const texts = [
+      session.user ?? "not identified", channels || "none", duration(session.age_ms), bytes(session.queued_bytes),
+      session.address ?? "unknown", String(session.version),
+    ];
+    const kinds = ["", "wrap", "number", "number", "", ""];
+    const row = this.#rows.get(session.id) ?? this.#newRow(session, kinds);
+    texts.forEach((text, index) => {
+      const cell = row.children[index];
+      if (cell.textContent !== text) cell.textContent = text;
+    });
+    const end = row.querySelector("button");
+    end.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "nobody yet"}`);
+    end.onclick = () => this.#end(session);
+    return row;
+  }
+
+  #newRow({ id }, kinds) {
+    const end = element("button", { type: "button", class: "small danger", "data-session": id }, "Disconnect");
+    const cells = kinds.map((kind) => element("td", { class: kind }));
+    const name = element("td", {}, element("code", { title: id }, id.slice(0, 8)));
+    return element("tr", {}, ...cells, name, element("td", {}, end));
   }
 
   // Or on the table, where that session has gone.
@@ -602,7 +675,8 @@ class Sessions {
     try {
       await ask("POST", path);
     } catch (error) {
-      byId("sessions-count").textContent = error.message;
+      say("sessions-count", error.message, "bad");
+      return;
     }
     this.soon();
   }
@@ -610,10 +684,13 @@ class Sessions {
 
 // chart.js
 
-// A small curve of the last two minutes, with its numbers in words for those who do not see it.
+// A small curve of the last two minutes: with a scale, times, the value under the pointer, and its numbers in words for
+// those who do not see it.
 
 
-const POINTS = 60;
+const SPAN_MS = 120_000;
+// No value for longer than this is a hole in the curve.
+const HOLE_MS = 7_000;
 const WIDTH = 120;
 const HEIGHT = 32;
 const SVG = "http://www.w3.org/2000/svg";
@@ -625,58 +702,121 @@ function shape(name, attributes) {
 }
 
 class Chart {
-  #values = [];
+  // Values with their times; null where there is none.
+  #points = [];
   #format;
   #name;
+  #figure;
   #number = element("div", { class: "value" }, "–");
   #svg = shape("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
   #area = shape("path", { class: "area" });
   #curve = shape("path", { class: "curve" });
+  #cursor = shape("line", { class: "cursor", y1: 0, y2: HEIGHT });
+  #top = element("span", { class: "top" });
+  #bottom = element("span", { class: "bottom" });
+  #from = element("span");
+  #to = element("span");
+  #hovered = element("div", { class: "hovered" });
 
   constructor(figure, format) {
     this.#format = format;
+    this.#figure = figure;
     this.#name = figure.querySelector("figcaption").textContent;
     const ground = shape("line", { class: "ground", x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 });
     this.#svg.append(ground, this.#area, this.#curve);
     this.#svg.setAttribute("aria-label", `${this.#name}: nothing yet`);
-    figure.append(this.#number, this.#svg);
+    const plot = element("div", { class: "plot" }, this.#svg, this.#top, this.#bottom, this.#hovered);
+    // In words they are in the label of the curve.
+    const times = element("div", { class: "times", "aria-hidden": "true" }, this.#from, this.#to);
+    for (const part of [this.#top, this.#bottom, this.#hovered]) part.setAttribute("aria-hidden", "true");
+    plot.addEventListener("pointermove", (event) => this.#hover(event));
+    plot.addEventListener("pointerleave", () => this.#leave());
+    figure.append(this.#number, plot, times);
   }
 
-  // Adds a value; null where there is none. `text` stands in place of the number.
-  add(value, text = value === null ? "–" : this.#format(value), remark = "") {
-    this.#values.push(value);
-    if (this.#values.length > POINTS) this.#values.shift();
+  // Adds a value; null where there is none. `remark` stands beside the number.
+  add(value, remark = "") {
+    const text = value === null ? "–" : this.#format(value);
+    this.#figure.classList.remove("stale");
+    this.#put(value);
     this.#number.replaceChildren(text);
     if (remark) this.#number.append(" ", element("small", {}, remark));
-    const known = this.#values.filter((one) => one !== null);
-    const [least, most] = [Math.min(...known), Math.max(...known)].map(this.#format);
-    const range = known.length ? `, between ${least} and ${most} in the last two minutes` : "";
-    this.#svg.setAttribute("aria-label", `${this.#name}: ${text} ${remark}${range}`);
-    this.#draw(Math.max(1e-9, ...known));
+    this.#svg.setAttribute("aria-label", `${this.#name}: ${text} ${remark}${this.#range()}`);
   }
 
-  #draw(most) {
-    const step = WIDTH / (POINTS - 1);
-    const start = POINTS - this.#values.length;
-    let [curve, area, beginning] = ["", "", null];
-    const finish = (x) => {
-      if (beginning !== null) area += `L${x} ${HEIGHT}L${beginning} ${HEIGHT}Z`;
+  // The gateway does not answer: the number is what was true at `since`.
+  markStale(since) {
+    this.#put(null);
+    if (this.#figure.classList.contains("stale") || since === null) return;
+    this.#figure.classList.add("stale");
+    const text = this.#number.firstChild?.textContent ?? "–";
+    this.#number.replaceChildren(text, " ", element("small", {}, `stale, of ${clock(since)}`));
+    this.#svg.setAttribute("aria-label", `${this.#name}: stale, ${text} at ${clock(since)}${this.#range()}`);
+  }
+
+  #put(value) {
+    const now = Date.now();
+    this.#points.push({ at: now, value });
+    this.#points = this.#points.filter(({ at }) => at > now - SPAN_MS);
+    this.#draw(now);
+  }
+
+  #known() {
+    return this.#points.filter(({ value }) => value !== null).map(({ value }) => value);
+  }
+
+  #range() {
+    const known = this.#known();
+    const [least, most] = [Math.min(...known), Math.max(...known)].map(this.#format);
+    return known.length ? `, between ${least} and ${most} in the last two minutes` : "";
+  }
+
+  #draw(now) {
+    const known = this.#known();
+    const most = Math.max(1e-9, ...known);
+    const start = now - SPAN_MS;
+    let [curve, area, beginning, last, before] = ["", "", null, 0, 0];
+    const finish = () => {
+      if (beginning !== null) area += `L${last} ${HEIGHT}L${beginning} ${HEIGHT}Z`;
       beginning = null;
     };
-    let last = 0;
-    this.#values.forEach((value, index) => {
-      if (value === null) return finish(last);
-      last = ((start + index) * step).toFixed(1);
-      const y = (HEIGHT - 1 - (value / most) * (HEIGHT - 3)).toFixed(1);
+    for (const point of this.#points) {
+      if (point.value === null || point.at - before > HOLE_MS) finish();
+      before = point.at;
+      if (point.value === null) continue;
+      last = (((point.at - start) / SPAN_MS) * WIDTH).toFixed(1);
+      const y = (HEIGHT - 1 - (point.value / most) * (HEIGHT - 3)).toFixed(1);
+      Object.assign(point, { x: Number(last), y });
       // The first of a row is drawn as a dot, until there is a second one.
       const piece = beginning === null ? `M${last} ${y}h.01` : `L${last} ${y}`;
       if (beginning === null) beginning = last;
       curve += piece;
       area += piece;
-    });
-    finish(last);
+    }
+    finish();
     this.#curve.setAttribute("d", curve);
     this.#area.setAttribute("d", area);
+    this.#top.textContent = known.length ? this.#format(most < 1e-6 ? 0 : most) : "";
+    this.#bottom.textContent = known.length && most >= 1e-6 ? this.#format(0) : "";
+    [this.#from.textContent, this.#to.textContent] = [clock(new Date(start)), clock(new Date(now))];
+  }
+
+  // Shows the value nearest to the pointer, with its time.
+  #hover(event) {
+    const { left, width } = this.#svg.getBoundingClientRect();
+    const x = ((event.clientX - left) / width) * WIDTH;
+    const drawn = this.#points.filter(({ value }) => value !== null);
+    if (drawn.length === 0) return this.#leave();
+    const near = drawn.reduce((best, one) => (Math.abs(one.x - x) < Math.abs(best.x - x) ? one : best));
+    this.#cursor.setAttribute("x1", near.x);
+    this.#cursor.setAttribute("x2", near.x);
+    this.#svg.append(this.#cursor);
+    this.#hovered.textContent = `${this.#format(near.value)} at ${clock(new Date(near.at))}`;
+  }
+
+  #leave() {
+    this.#cursor.remove();
+    this.#hovered.textContent = "";
   }
 }
 
@@ -693,8 +833,11 @@ class Status {
   // The latest answer.
   now = null;
   #before = null;
+  // When that was.
+  #since = null;
   #timer = 0;
   #changed;
+  #failed;
   #roundTrip;
   #charts = {
     connections: new Chart(byId("chart-connections"), whole),
@@ -703,9 +846,11 @@ class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` is told of each answer; `roundTrip` says what the console's own socket has measured.
-  constructor(changed, roundTrip) {
+  // `changed` is told of each answer, `failed` that there is none and when the last one was; `roundTrip` says what the
+  // console's own socket has measured.
+  constructor(changed, failed, roundTrip) {
     this.#changed = changed;
+    this.#failed = failed;
     this.#roundTrip = roundTrip;
     document.addEventListener("visibilitychange", () => this.look());
   }
@@ -718,6 +863,8 @@ class Status {
       this.#take(await ask("GET", "v1/status"));
     } catch (error) {
       this.#fail(error);
+      // A key that is missing or wrong stays so until another is given, which asks again.
+      if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.look(), EVERY_MS);
@@ -726,12 +873,13 @@ class Status {
   #take(status) {
     const at = performance.now();
     this.now = status;
+    this.#since = new Date();
     const { connections, deliveries, latency, link } = this.#charts;
-    connections.add(status.connections, undefined, status.users === 1 ? "1 user" : `${status.users} users`);
+    connections.add(status.connections, status.users === 1 ? "1 user" : `${status.users} users`);
     deliveries.add(this.#rate(status, at));
     const probe = status.link.probe_ms === null ? "" : `link ${short(status.link.probe_ms)} ms`;
-    latency.add(this.#roundTrip(), undefined, probe);
-    link.add(status.link.up ? 1 : 0, undefined, status.broker);
+    latency.add(this.#roundTrip(), probe);
+    link.add(status.link.up ? 1 : 0, status.broker);
     this.#before = { at, delivered: status.publications_delivered };
     byId("deployment").textContent =
       `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${duration(status.uptime_ms)}`;
@@ -740,21 +888,27 @@ class Status {
     this.#changed(status);
   }
 
-  // Null for the first answer, and for the one after a restart.
+  // Null for the first answer, for the one after a restart, and for the one after a time in which nobody looked.
   #rate(status, at) {
     const before = this.#before;
-    const more = before === null ? -1 : status.publications_delivered - before.delivered;
+    const isOld = before === null || at - before.at > 3 * EVERY_MS;
+    const more = isOld ? -1 : status.publications_delivered - before.delivered;
     return more < 0 ? null : (more * 1000) / (at - before.at);
   }
 
   #fail(error) {
     this.#before = null;
-    if (error.status === 401) {
-      pill("Key needed", "warn", "This gateway asks for its admin key.");
+    for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
+    this.#failed(this.#since);
+    const seen = this.#since ? ` The figures are of ${clock(this.#since)}.` : "";
+    if (error.status === 401 && isKeyWrong()) {
+      pill("Wrong key", "bad", `The key is not the one of this gateway. Give another.${seen}`);
+    } else if (error.status === 401) {
+      pill("Key needed", "warn", `This gateway asks for its admin key.${seen}`);
     } else if (error.status) {
-      pill("Refused", "bad", error.message);
+      pill("Refused", "bad", `${error.message}.${seen}`);
     } else {
-      pill("No answer", "bad", "The admin port does not answer. Asking again.");
+      pill("No answer", "bad", `The admin port does not answer. Asking again.${seen}`);
     }
   }
 }
@@ -776,7 +930,7 @@ prepareDialogs();
 const frames = new Frames();
 const publish = new Publish();
 const sessions = new Sessions();
-const status = new Status((now) => connection.allow(now), () => connection.roundTrip);
+const status = new Status((now) => connection.allow(now), (since) => sessions.markStale(since), () => connection.roundTrip);
 const connection = new Connection(frames, () => status.now, (channel, text) => publish.heard(channel, text), () => sessions.soon());
 prepareKey(() => {
   status.look();

@@ -24,7 +24,10 @@ export async function ask(method, path, body) {
   const json = await answer.json().catch(() => ({}));
   if (answer.ok) return json;
   const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
-  if (answer.status === 401 && !wasDismissed) askForKey();
+  if (answer.status === 401) {
+    byId("key-wrong").hidden = key === "";
+    if (!wasDismissed) askForKey();
+  }
   throw new ApiError(answer.status, code, detail);
 }
 
@@ -35,11 +38,15 @@ function askForKey() {
   dialog.showModal();
 }
 
+// Whether a key was given that is not the gateway's.
+export const isKeyWrong = () => !byId("key-wrong").hidden;
+
 // Calls `changed` with each new key.
 export function prepareKey(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
     byId("key").value = "";
+    byId("key-wrong").hidden = true;
     byId("key-dialog").close("given");
     changed();
   });

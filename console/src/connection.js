@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { Line } from "./line.js";
-import { byId, element, onSubmit } from "./page.js";
+import { byId, clock, element, onSubmit, say } from "./page.js";
 
 const EMPTY = () => element("li", { class: "muted" }, "None yet.");
 
@@ -21,8 +21,8 @@ export class Connection {
       received: (text, op) => frames.received(text, op),
       note: (text) => frames.note(text),
       message: (channel, text, message) => this.#message(channel, message),
-      changed: (text) => {
-        this.#show(text);
+      changed: (text, kind) => {
+        this.#show(text, kind);
         changed();
       },
     });
@@ -57,22 +57,22 @@ export class Connection {
         ({ token } = await ask("POST", "v1/token", JSON.stringify({ user, channels })));
       }
     } catch (error) {
-      return this.#show(error.message);
+      return this.#show(error.message, "bad");
     }
     this.#line.open(status.socket_url, version, token, version === 2 ? wanted : []);
   }
 
   #message(channel, message) {
     const text = JSON.stringify(message);
-    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${new Date().toLocaleTimeString()} `);
+    const time = element("span", { class: "muted" }, `${channel ?? "message"}, ${clock(new Date(), true)} `);
     byId("last-message").replaceChildren(time, element("code", {}, text));
     this.#list();
     this.#heard(channel, text);
   }
 
-  #show(text) {
+  #show(text, kind) {
     const { state } = this.#line;
-    byId("connection-state").textContent = text;
+    say("connection-state", text, kind);
     byId("connect").textContent = state === "cut" ? "Come back" : "Connect";
     this.#lock();
     this.#list();

@@ -1,6 +1,6 @@
 // Every frame of the console's socket, both ways, the latest first.
 
-import { byId, bytes, element } from "./page.js";
+import { byId, bytes, clock, element } from "./page.js";
 
 const KEPT = 500;
 const NAMES = {
@@ -8,8 +8,6 @@ const NAMES = {
   7: "Reconnect", 8: "Gap", 9: "Error", 10: "Heartbeat", 11: "Heartbeat ACK", 12: "Refresh", 13: "Refreshed",
 };
 const encoder = new TextEncoder();
-
-const clock = (date) => date.toTimeString().slice(0, 8) + "." + String(date.getMilliseconds()).padStart(3, "0");
 
 // A token is nothing to be read over somebody's shoulder.
 export const masked = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
@@ -39,14 +37,14 @@ export class Frames {
 
   // What happens to the line itself.
   note(text) {
-    this.#put("event", element("span", { class: "time" }, clock(new Date())), element("span", { class: "event" }, text));
+    this.#put("event", element("span", { class: "time" }, clock(new Date(), true)), element("span", { class: "event" }, text));
   }
 
   #add(kind, direction, text, op) {
     const isBeat = op === 10 || op === 11;
     this.#put(
       isBeat ? "heartbeat" : "frame",
-      element("span", { class: "time" }, clock(new Date())),
+      element("span", { class: "time" }, clock(new Date(), true)),
       element("span", { class: kind }, direction),
       element("span", {}, NAMES[op] ?? `op ${op}`),
       element("span", { class: "size" }, bytes(encoder.encode(text).length)),

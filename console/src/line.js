@@ -5,6 +5,8 @@ const BEAT_MS = 2_000;
 // What a close code means, where its reason does not say it all (docs/protocol.md has them all).
 const FINAL = new Set([4003, 4010]);
 
+const hasLost = ({ channels = [] }) => channels.some(({ recovered }) => recovered === false);
+
 export class Line {
   // "away", "connecting", "ready", "cut" or "closed".
   state = "away";
@@ -17,11 +19,15 @@ export class Line {
   #socket = null;
   #beat = 0;
   #beaten = null;
+  // When the last beat was due. Timers of a page that is away, or of a machine that sleeps, stand still.
+  #ticked = 0;
   #told;
 
-  // `told` has methods: sent, received (text, op), note (text), changed (text), message (channel, text).
+  // `told` has methods: sent, received (text, op), note (text), changed (text, kind), message (channel, text).
   constructor(told) {
     this.#told = told;
+    // Time that this page was away is not the gateway's: what is under way then is not measured.
+    document.addEventListener("visibilitychange", () => (this.#beaten = null));
   }
 
   // Connects. `wanted` lists channels; those known from before are continued.
@@ -34,7 +40,7 @@ export class Line {
     try {
       socket = new WebSocket(version === 2 ? `${url}?v=2` : url);
     } catch (error) {
-      return this.#set("closed", error.message);
+      return this.#set("closed", error.message, "bad");
     }
     this.#socket = socket;
     const own = (handle) => (event) => socket === this.#socket && handle(event);
@@ -81,7 +87,7 @@ export class Line {
         for (const one of frame.channels ?? []) this.#stands(one);
         this.#beat = setInterval(() => this.#measure(), BEAT_MS);
         this.#measure();
-        this.#set("ready", `Connected as ${frame.user}${this.#recovery(frame)}.`);
+        this.#set("ready", `Connected as ${frame.user}${this.#recovery(frame)}.`, hasLost(frame) ? "warn" : "");
         break;
       case 3:
         if (frame.position) this.channels.set(frame.channel, { ...this.channels.get(frame.channel), position: frame.position });
@@ -91,19 +97,19 @@ export class Line {
         this.#subscription(frame);
         break;
       case 7:
-        this.#set(this.state, `This replica is going away (${frame.reason}).`);
+        this.#set(this.state, `This replica is going away (${frame.reason}).`, "warn");
         break;
       case 8:
-        this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`);
+        this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`, "warn");
         break;
       case 9:
-        this.#set(this.state, frame.detail ?? frame.code);
+        this.#set(this.state, frame.detail ?? frame.code, "bad");
         break;
       case 10:
         this.#say({ op: 11, time: frame.time });
         break;
       case 11:
-        if (this.#beaten !== null) this.roundTrip = performance.now() - this.#beaten;
+        if (this.#beaten !== null && !this.#wasAway()) this.roundTrip = performance.now() - this.#beaten;
         this.#beaten = null;
         break;
     }
@@ -121,7 +127,8 @@ export class Line {
     else this.channels.delete(channel);
     const why = reason ? ` (${reason})` : "";
     const how = state === "subscribed" ? this.#recovery({ channels: [{ channel, ...standing }] }) : "";
-    this.#set(this.state, `${channel}: ${state}${why}${how}`);
+    const isError = state !== "subscribed" && state !== "recovering" && state !== "unsubscribed";
+    this.#set(this.state, `${channel}: ${state}${why}${how}`, isError ? "bad" : standing.recovered === false ? "warn" : "");
   }
 
   // A channel that recovers keeps the position that was sent, if there was one: it is sent again after a cut.
@@ -140,9 +147,15 @@ export class Line {
 
   // A heartbeat of ours is answered at once, before anything else that waits here: the time is the gateway's.
   #measure() {
-    if (this.#beaten !== null) return;
+    if (document.hidden || this.#wasAway()) this.#beaten = null;
+    this.#ticked = performance.now();
+    if (this.#beaten !== null || document.hidden) return;
     this.#beaten = performance.now();
     this.#say({ op: 10, time: Date.now() });
+  }
+
+  #wasAway() {
+    return performance.now() - this.#ticked > 2 * BEAT_MS;
   }
 
   #say(frame) {
@@ -157,7 +170,7 @@ export class Line {
     this.#told.note(`closed by the gateway: ${code} ${reason}`);
     const why = code === 1006 ? "No connection, or it was refused (is this page's origin in server.allowed_origins?)" : `Closed: ${code} ${reason}`;
     if (FINAL.has(code)) this.channels.clear();
-    this.#set(FINAL.has(code) ? "closed" : "cut", why);
+    this.#set(FINAL.has(code) ? "closed" : "cut", why, "bad");
   }
 
   #drop() {
@@ -167,8 +180,8 @@ export class Line {
     socket?.close();
   }
 
-  #set(state, text) {
+  #set(state, text, kind = "") {
     this.state = state;
-    this.#told.changed(text);
+    this.#told.changed(text, kind);
   }
 }

@@ -12,7 +12,7 @@ prepareDialogs();
 const frames = new Frames();
 const publish = new Publish();
 const sessions = new Sessions();
-const status = new Status((now) => connection.allow(now), () => connection.roundTrip);
+const status = new Status((now) => connection.allow(now), (since) => sessions.markStale(since), () => connection.roundTrip);
 const connection = new Connection(frames, () => status.now, (channel, text) => publish.heard(channel, text), () => sessions.soon());
 prepareKey(() => {
   status.look();

@@ -18,6 +18,18 @@ export function show(text, kind = "") {
   notice.className = `notice ${kind}`;
 }
 
+// Says something in one place of the page; `kind` is "bad" for an error, "warn", or nothing.
+export function say(id, text, kind = "") {
+  const place = byId(id);
+  if (place.textContent !== text) place.textContent = text;
+  place.classList.remove("bad", "warn");
+  if (kind) place.classList.add(kind);
+}
+
+// The one way in which this page writes a time of day; frames show milliseconds besides.
+export const clock = (date, hasMilliseconds = false) =>
+  date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
+
 // A form is handled here and never sent: the page's policy forbids that, too.
 export function onSubmit(id, handle) {
   byId(id).addEventListener("submit", (event) => {

@@ -1,22 +1,26 @@
 // Publishing, and how long it took until this console heard it.
 
 import { ask } from "./api.js";
-import { byId, onSubmit } from "./page.js";
+import { byId, onSubmit, say } from "./page.js";
 
 export class Publish {
   #waiting = null;
 
   constructor() {
     onSubmit("publish-form", () => this.#publish());
+    document.addEventListener("visibilitychange", () => {
+      if (this.#waiting) this.#waiting.wasAway = true;
+    });
   }
 
   // The console's own socket has heard a message.
   heard(channel, text) {
-    const { channel: wanted, text: expected, at } = this.#waiting ?? {};
+    const { channel: wanted, text: expected, at, wasAway } = this.#waiting ?? {};
     if (expected !== text || (channel ?? wanted) !== wanted) return;
     this.#waiting = null;
-    const took = (performance.now() - at).toFixed(1);
-    byId("publish-result").textContent += ` Heard here after ${took} ms.`;
+    // Time that this page was away is not the gateway's.
+    const took = wasAway ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
+    byId("publish-result").textContent += ` Heard here${took}.`;
   }
 
   async #publish() {
@@ -29,11 +33,11 @@ export class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return this.#say(`The message is no JSON: ${error.message}`);
+      return say("publish-result", `The message is no JSON: ${error.message}`, "bad");
     }
     // As it was written: what is parsed and written again may lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
-    this.#say("");
+    say("publish-result", "");
     this.#waiting = { channel, text, at: performance.now() };
     try {
       const { position } = await ask("POST", "v1/publish", body);
@@ -41,11 +45,7 @@ export class Publish {
       result.textContent = `Published${position ? ` at ${position}` : ""}.${result.textContent}`;
     } catch (error) {
       this.#waiting = null;
-      this.#say(error.message);
+      say("publish-result", error.message, "bad");
     }
-  }
-
-  #say(text) {
-    byId("publish-result").textContent = text;
   }
 }

@@ -1,15 +1,21 @@
 // Who is connected to this replica, and ending their sessions.
 
 import { ask } from "./api.js";
-import { byId, bytes, confirmed, duration, element, onSubmit } from "./page.js";
+import { byId, bytes, clock, confirmed, duration, element, onSubmit, say } from "./page.js";
 
 const LIMIT = 200;
+const LIST_EVERY_MS = 5_000;
 
 export class Sessions {
   #timer = 0;
+  // Only the answer to the latest question counts.
+  #asked = 0;
+  // By the session's id. A row that stays is kept, so that a click on it is not lost.
+  #rows = new Map();
 
   constructor() {
     onSubmit("sessions-form", () => this.look());
+    document.addEventListener("visibilitychange", () => this.look());
     byId("disconnect-user").addEventListener("click", () => this.#endUser());
     byId("sessions-user").addEventListener("input", (event) => {
       byId("disconnect-user").disabled = event.target.value.trim() === "";
@@ -22,16 +28,34 @@ export class Sessions {
     this.#timer = setTimeout(() => this.look(), 300);
   }
 
+  // Asks now, and from now on while somebody looks.
   async look() {
+    clearTimeout(this.#timer);
+    if (document.hidden) return;
+    const number = ++this.#asked;
     const user = this.#user();
     try {
       const query = new URLSearchParams(user ? { limit: LIMIT, user } : { limit: LIMIT });
       const { sessions, total, truncated } = await ask("GET", `v1/sessions?${query}`);
-      byId("sessions-count").textContent = `${total} on this replica${truncated ? `, the youngest ${sessions.length} shown` : ""}`;
+      if (number !== this.#asked) return;
+      say("sessions-count", `${total} on this replica${truncated ? `, the youngest ${sessions.length} shown` : ""}`);
+      byId("sessions-region").classList.remove("stale");
       this.#list(sessions);
     } catch (error) {
-      byId("sessions-count").textContent = error.message;
+      if (number !== this.#asked) return;
+      // What says that the whole gateway is silent comes from the status.
+      if (error.status) say("sessions-count", error.message, "bad");
+      if (error.status === 401) return;
     }
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.look(), LIST_EVERY_MS);
+  }
+
+  // The gateway does not answer: the list is what was true at `since`.
+  markStale(since) {
+    if (since === null) return;
+    byId("sessions-region").classList.add("stale");
+    say("sessions-count", `Stale, of ${clock(since)}`, "warn");
   }
 
   #user() {
@@ -41,21 +65,40 @@ export class Sessions {
   #list(sessions) {
     // Whoever has come here by keyboard stays on the same session.
     const focused = document.activeElement?.dataset?.session;
-    const rows = sessions.map((session) => {
-      const cell = (content, kind = "") => element("td", { class: kind }, content);
-      const hidden = session.subscriptions - session.channels.length;
-      const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");
-      const end = element("button", { type: "button", class: "small danger", "data-session": session.id }, "Disconnect");
-      end.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "nobody yet"}`);
-      end.addEventListener("click", () => this.#end(session));
-      return element("tr", {},
-        cell(session.user ?? "not identified"), cell(channels || "none", "wrap"),
-        cell(duration(session.age_ms), "number"), cell(bytes(session.queued_bytes), "number"),
-        cell(session.address ?? "unknown"), cell(String(session.version)),
-        cell(element("code", { title: session.id }, session.id.slice(0, 8))), cell(end));
-    });
-    byId("sessions").replaceChildren(...rows);
+    const rows = new Map(sessions.map((session) => [session.id, this.#row(session)]));
+    this.#rows = rows;
+    const table = byId("sessions");
+    const isSame = table.children.length === rows.size && [...rows.values()].every((row, index) => table.children[index] === row);
+    if (isSame) return;
+    table.replaceChildren(...rows.values());
     if (focused) this.#focus(focused);
+  }
+
+  // The row of a session, the one that it has if there is one.
+  #row(session) {
+    const hidden = session.subscriptions - session.channels.length;
+    const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");
+    const texts = [
+      session.user ?? "not identified", channels || "none", duration(session.age_ms), bytes(session.queued_bytes),
+      session.address ?? "unknown", String(session.version),
+    ];
+    const kinds = ["", "wrap", "number", "number", "", ""];
+    const row = this.#rows.get(session.id) ?? this.#newRow(session, kinds);
+    texts.forEach((text, index) => {
+      const cell = row.children[index];
+      if (cell.textContent !== text) cell.textContent = text;
+    });
+    const end = row.querySelector("button");
+    end.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "nobody yet"}`);
+    end.onclick = () => this.#end(session);
+    return row;
+  }
+
+  #newRow({ id }, kinds) {
+    const end = element("button", { type: "button", class: "small danger", "data-session": id }, "Disconnect");
+    const cells = kinds.map((kind) => element("td", { class: kind }));
+    const name = element("td", {}, element("code", { title: id }, id.slice(0, 8)));
+    return element("tr", {}, ...cells, name, element("td", {}, end));
   }
 
   // Or on the table, where that session has gone.
@@ -80,7 +123,8 @@ export class Sessions {
     try {
       await ask("POST", path);
     } catch (error) {
-      byId("sessions-count").textContent = error.message;
+      say("sessions-count", error.message, "bad");
+      return;
     }
     this.soon();
   }

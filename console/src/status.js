@@ -1,8 +1,8 @@
 // The head of the page and its charts: asked for every two seconds, while somebody looks.
 
-import { ask } from "./api.js";
+import { ask, isKeyWrong } from "./api.js";
 import { Chart } from "./chart.js";
-import { byId, duration, show } from "./page.js";
+import { byId, clock, duration, show } from "./page.js";
 
 const EVERY_MS = 2_000;
 const whole = (value) => String(Math.round(value));
@@ -12,8 +12,11 @@ export class Status {
   // The latest answer.
   now = null;
   #before = null;
+  // When that was.
+  #since = null;
   #timer = 0;
   #changed;
+  #failed;
   #roundTrip;
   #charts = {
     connections: new Chart(byId("chart-connections"), whole),
@@ -22,9 +25,11 @@ export class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` is told of each answer; `roundTrip` says what the console's own socket has measured.
-  constructor(changed, roundTrip) {
+  // `changed` is told of each answer, `failed` that there is none and when the last one was; `roundTrip` says what the
+  // console's own socket has measured.
+  constructor(changed, failed, roundTrip) {
     this.#changed = changed;
+    this.#failed = failed;
     this.#roundTrip = roundTrip;
     document.addEventListener("visibilitychange", () => this.look());
   }
@@ -37,6 +42,8 @@ export class Status {
       this.#take(await ask("GET", "v1/status"));
     } catch (error) {
       this.#fail(error);
+      // A key that is missing or wrong stays so until another is given, which asks again.
+      if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.look(), EVERY_MS);
@@ -45,12 +52,13 @@ export class Status {
   #take(status) {
     const at = performance.now();
     this.now = status;
+    this.#since = new Date();
     const { connections, deliveries, latency, link } = this.#charts;
-    connections.add(status.connections, undefined, status.users === 1 ? "1 user" : `${status.users} users`);
+    connections.add(status.connections, status.users === 1 ? "1 user" : `${status.users} users`);
     deliveries.add(this.#rate(status, at));
     const probe = status.link.probe_ms === null ? "" : `link ${short(status.link.probe_ms)} ms`;
-    latency.add(this.#roundTrip(), undefined, probe);
-    link.add(status.link.up ? 1 : 0, undefined, status.broker);
+    latency.add(this.#roundTrip(), probe);
+    link.add(status.link.up ? 1 : 0, status.broker);
     this.#before = { at, delivered: status.publications_delivered };
     byId("deployment").textContent =
       `Version ${status.version}, ${status.profile}, sockets on ${status.public_addr}, up ${duration(status.uptime_ms)}`;
@@ -59,21 +67,27 @@ export class Status {
     this.#changed(status);
   }
 
-  // Null for the first answer, and for the one after a restart.
+  // Null for the first answer, for the one after a restart, and for the one after a time in which nobody looked.
   #rate(status, at) {
     const before = this.#before;
-    const more = before === null ? -1 : status.publications_delivered - before.delivered;
+    const isOld = before === null || at - before.at > 3 * EVERY_MS;
+    const more = isOld ? -1 : status.publications_delivered - before.delivered;
     return more < 0 ? null : (more * 1000) / (at - before.at);
   }
 
   #fail(error) {
     this.#before = null;
-    if (error.status === 401) {
-      pill("Key needed", "warn", "This gateway asks for its admin key.");
+    for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
+    this.#failed(this.#since);
+    const seen = this.#since ? ` The figures are of ${clock(this.#since)}.` : "";
+    if (error.status === 401 && isKeyWrong()) {
+      pill("Wrong key", "bad", `The key is not the one of this gateway. Give another.${seen}`);
+    } else if (error.status === 401) {
+      pill("Key needed", "warn", `This gateway asks for its admin key.${seen}`);
     } else if (error.status) {
-      pill("Refused", "bad", error.message);
+      pill("Refused", "bad", `${error.message}.${seen}`);
     } else {
-      pill("No answer", "bad", "The admin port does not answer. Asking again.");
+      pill("No answer", "bad", `The admin port does not answer. Asking again.${seen}`);
     }
   }
 }

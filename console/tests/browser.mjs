@@ -73,12 +73,12 @@ export async function scriptSocket(page, stands) {
   await page.routeWebSocket(/\?v=2$/, (socket) => {
     line.say = (frame) => socket.send(JSON.stringify(frame));
     socket.onMessage((text) => {
-      const { op, time, channels } = JSON.parse(text);
+      const { op, time, channels, token } = JSON.parse(text);
       if (op === 1) {
         line.asked = channels;
-        line.say({ op: 2, user: "51", session: "00", channels: stands(channels) });
+        line.say({ op: 2, user: token, session: "00", channels: stands(channels) });
       }
-      if (op === 10) line.say({ op: 11, time });
+      if (op === 10 && !line.isHeld) line.say({ op: 11, time });
     });
     line.say({ op: 0, heartbeat_interval: 45_000, v: 2, session: "00" });
   });

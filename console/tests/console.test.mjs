@@ -287,3 +287,109 @@ test("in production a token must be given, and only listed origins get a socket"
     await strict.stop();
   }
 });
+
+test("without an answer the figures are marked stale, and are not once there is one", async () => {
+  const page = await openConsole(browser, gateway);
+  await connect(page, "57");
+  await says(page, "#health", "Ready");
+  await says(page, "#chart-connections .value", /^\d/);
+  await page.context().setOffline(true);
+  await says(page, "#health", "No answer");
+  await says(page, "#notice", /The figures are of \d\d:\d\d:\d\d\./);
+  for (const name of ["connections", "deliveries", "latency", "link"]) {
+    await says(page, `#chart-${name}.stale .value`, /stale, of \d\d:\d\d:\d\d/);
+  }
+  assert.match(await page.locator("#chart-link svg").getAttribute("aria-label"), /^Link to the broker: stale, up at /);
+  await says(page, "#sessions-count", /^Stale, of \d\d:\d\d:\d\d/);
+  await page.context().setOffline(false);
+  await says(page, "#health", "Ready");
+  await page.locator("figure.stale").first().waitFor({ state: "detached" });
+  await says(page, "#sessions-count", "on this replica");
+  page.faults = page.faults.filter((fault) => !fault.includes("ERR_INTERNET_DISCONNECTED"));
+  await close(page);
+});
+
+test("a wrong key is called wrong, and nothing more is asked with it", async () => {
+  const locked = await startGateway({ "admin.api_key": KEY });
+  try {
+    const page = await openConsole(browser, locked);
+    const dialog = page.locator("#key-dialog");
+    await dialog.getByLabel("Key").fill("another-key");
+    assert.equal(await page.locator("#key-wrong").isVisible(), false);
+    await dialog.getByRole("button", { name: "Use it" }).click();
+    await page.locator("#key-wrong").waitFor();
+    await says(page, "#health", "Wrong key");
+    await assertAccessible(page, "a wrong key");
+    let asked = 0;
+    page.on("request", () => asked++);
+    await page.waitForTimeout(5_000);
+    assert.equal(asked, 0);
+    await dialog.getByLabel("Key").fill(KEY);
+    await dialog.getByRole("button", { name: "Use it" }).click();
+    await says(page, "#health", "Ready");
+    page.faults = page.faults.filter((fault) => !fault.includes("401"));
+    await close(page);
+  } finally {
+    await locked.stop();
+  }
+});
+
+test("the list of sessions follows by itself and keeps the rows that stay", async () => {
+  const page = await openConsole(browser, gateway);
+  await page.locator("#sessions-form").getByLabel("User", { exact: true }).fill("58");
+  await page.locator("#sessions-form").getByRole("button", { name: "Show" }).click();
+  await says(page, "#sessions-count", "0 on this replica");
+  const other = await openConsole(browser, gateway);
+  await connect(other, "58");
+  await says(page, "#sessions-count", "1 on this replica");
+  await page.evaluate(() => (document.querySelector("#sessions button").marked = true));
+  const age = await page.locator("#sessions td.number").first().innerText();
+  await page.waitForFunction((age) => document.querySelector("#sessions td.number")?.textContent !== age, age);
+  assert.equal(await page.evaluate(() => document.querySelector("#sessions button").marked), true);
+  await close(other);
+  await says(page, "#sessions-count", "0 on this replica");
+  await close(page);
+});
+
+test("time in which the page was away is no latency", async () => {
+  const page = await openConsole(browser, gateway);
+  // The answer to the first beat is held back while the page is away.
+  const line = await scriptSocket(page, () => []);
+  await connect(page, "59");
+  await says(page, "#chart-latency .value", /^\d/);
+  await page.evaluate(() => {
+    const away = (isAway) => {
+      Object.defineProperty(document, "hidden", { configurable: true, value: isAway });
+      document.dispatchEvent(new Event("visibilitychange"));
+    };
+    globalThis.away = away;
+  });
+  line.isHeld = true;
+  await page.waitForTimeout(2_500);
+  await page.evaluate(() => globalThis.away(true));
+  await page.waitForTimeout(3_000);
+  await page.evaluate(() => globalThis.away(false));
+  line.isHeld = false;
+  line.say({ op: 11, time: 0 });
+  await says(page, "#frames", '{"op":11,"time":0}');
+  await page.waitForTimeout(4_500);
+  const range = await page.locator("#chart-latency svg").getAttribute("aria-label");
+  const most = Number(range.match(/and ([\d.]+) ms/)[1]);
+  assert.ok(most < 2_000, range);
+  await close(page);
+});
+
+test("the charts have scales and times, and tell the value under the pointer", async () => {
+  const page = await openConsole(browser, gateway);
+  await says(page, "#chart-connections .top", /^\d+$/);
+  await says(page, "#chart-connections .times", /^\d\d:\d\d:\d\d\d\d:\d\d:\d\d$/);
+  await page.locator("#chart-connections svg").hover();
+  await says(page, "#chart-connections .hovered", /^\d+ at \d\d:\d\d:\d\d$/);
+  await connect(page, "60");
+  await publish(page, "user:60", '"at"', false);
+  await says(page, "#last-message", /user:60, \d\d:\d\d:\d\d\.\d{3} "at"/);
+  await publish(page, "nonsense", "1", false);
+  await page.locator("#publish-result.bad").waitFor();
+  page.faults = page.faults.filter((fault) => !fault.includes("400"));
+  await close(page);
+});

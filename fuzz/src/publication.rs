@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use protocol::channel::ChannelName;
+use protocol::payload_limits::DEFAULT_MAX_DEPTH;
 use protocol::position::Position;
 use protocol::publication::{PayloadError, Publication, decode_for_users};
 use protocol::{Variant, Version};
@@ -55,7 +56,47 @@ fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str)
     if json.len() > max_bytes {
         return Err(PayloadError::TooBig);
     }
-    if is_json(json) { Ok((position, trim(json))) } else { Err(PayloadError::NotJson) }
+    if !is_json(json) {
+        return Err(PayloadError::NotJson);
+    }
+    match fault(json) {
+        None => Ok((position, trim(json))),
+        Some(fault) => Err(fault),
+    }
+}
+
+/// The first thing in a JSON text that clients' parsers do not take.
+fn fault(json: &str) -> Option<PayloadError> {
+    let (mut depth, mut is_in_string, mut rest) = (0, false, json);
+    while let Some(next) = rest.chars().next() {
+        let mut length = next.len_utf8();
+        match next {
+            '"' => is_in_string = !is_in_string,
+            '\\' if unit(rest).is_some_and(|unit| (0xD800..0xE000).contains(&unit)) => {
+                // A reader of texts that knows pairs tells whether these are one.
+                let pair = rest.get(..12).filter(|pair| unit(&pair[6..]).is_some());
+                let text = pair.map(|pair| serde_json::from_str::<String>(&format!("\"{pair}\"")));
+                if text.is_none_or(|text| text.is_err()) {
+                    return Some(PayloadError::HalfSurrogate);
+                }
+                length = 12;
+            }
+            '\\' => length += 1,
+            '[' | '{' if !is_in_string => depth += 1,
+            ']' | '}' if !is_in_string => depth -= 1,
+            _ => {}
+        }
+        if depth > DEFAULT_MAX_DEPTH {
+            return Some(PayloadError::TooDeep);
+        }
+        rest = &rest[length..];
+    }
+    None
+}
+
+/// The code unit of an escape that a text begins with.
+fn unit(text: &str) -> Option<u16> {
+    u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
 
 /// Two numbers, each spelt as it would be printed.
@@ -95,6 +136,12 @@ fn check_users(payload: &[u8], max_bytes: usize) {
             assert_eq!(*error == PayloadError::TooBig, payload.len() > max_bytes);
             assert!(*error != PayloadError::NotJson || text.is_none(), "it is JSON");
             assert!(*error != PayloadError::BadUsers || text.is_some(), "it is not JSON");
+        }
+        Err(error @ (PayloadError::TooDeep | PayloadError::HalfSurrogate)) => {
+            let text = text.expect("it is JSON");
+            let has_escape = text.to_ascii_lowercase().contains("\\ud");
+            assert!(*error == PayloadError::TooDeep || has_escape, "no half of a pair");
+            assert!(*error == PayloadError::HalfSurrogate || text.len() > DEFAULT_MAX_DEPTH, "not deep");
         }
         Err(error) => panic!("{error:?} cannot be the reason"),
         Ok((channels, message)) => {

@@ -28,17 +28,17 @@ use serde_json::value::RawValue;
 
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
+use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 
 pub use history::{HistoryOptions, MAX_IDEMPOTENCY_KEY_BYTES};
 use memory::MemoryBroker;
-pub use recovery::{NotRecovered, Recovered, RecoveryLimits};
+pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 pub use types::{
-    BrokerSetupError, Cut, Health, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError, ReadId,
-    RequestId, SubscribeAck,
+    BrokerSetupError, Cut, Health, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError,
+    PublishOutcome, PublishRequest, ReadId, RequestId, Retry, SubscribeAck,
 };
-use types::{check_idempotency_key, check_size};
 
 /// A handle of the broker; cloning shares it. When the last one is dropped the broker stops.
 #[derive(Clone)]
@@ -50,9 +50,9 @@ pub enum Broker {
 }
 
 impl Broker {
-    /// A broker inside this process; messages longer than `max_payload_bytes` are refused.
-    pub fn memory(max_payload_bytes: usize, history: HistoryOptions, metrics: &Metrics) -> Self {
-        Self::Memory(MemoryBroker::new(max_payload_bytes, history, metrics))
+    /// A broker inside this process; messages beyond `limits` are refused.
+    pub fn memory(limits: impl Into<PayloadLimits>, history: HistoryOptions, metrics: &Metrics) -> Self {
+        Self::Memory(MemoryBroker::new(limits.into(), history, metrics))
     }
 
     /// A broker over Redis. Starts the link's thread and returns at once: Redis may be down.
@@ -107,10 +107,7 @@ impl Broker {
     /// Publishes `message`, byte for byte, to all subscribers of `channel`, on every replica. Delivered at most
     /// once.
     pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
-        match self {
-            Self::Memory(broker) => broker.publish(channel, message),
-            Self::Redis(broker) => broker.publish(channel, message).await,
-        }
+        self.publish_one(PublishRequest { channel, message, durable: None }).await.map(|_| ())
     }
 
     /// Appends `message`, byte for byte, to the history of `channel` and publishes it there, in one atomic step;
@@ -122,9 +119,21 @@ impl Broker {
         message: &RawValue,
         idempotency_key: Option<&str>,
     ) -> Result<Position, PublishError> {
+        let request = PublishRequest { channel, message, durable: Some(idempotency_key) };
+        let position = self.publish_one(request).await?;
+        position.ok_or_else(|| PublishError::Refused("no position was returned".into()))
+    }
+
+    async fn publish_one(&self, request: PublishRequest<'_>) -> PublishOutcome {
+        let outcome = self.publish_all(&[request], Retry::Allowed).await.pop();
+        outcome.unwrap_or(Err(PublishError::Unavailable))
+    }
+
+    /// Publishes all requests; returns an outcome for each. Those of one channel are published in their order.
+    pub async fn publish_all(&self, requests: &[PublishRequest<'_>], retry: Retry) -> Vec<PublishOutcome> {
         match self {
-            Self::Memory(broker) => broker.publish_durable(channel, message, idempotency_key),
-            Self::Redis(broker) => broker.publish_durable(channel, message, idempotency_key).await,
+            Self::Memory(broker) => requests.iter().map(|request| broker.publish(request)).collect(),
+            Self::Redis(broker) => broker.publish_all(requests, retry).await,
         }
     }
 

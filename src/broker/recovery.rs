@@ -12,8 +12,35 @@ use protocol::publication::Publication;
 pub struct RecoveryLimits {
     /// Messages of one channel.
     pub messages: usize,
-    /// Bytes of frames, over all channels of one request. One message may be longer.
+    /// Bytes of frames, over all channels of one request. One message that would take more than half of it is not
+    /// counted: however long it is, it goes through.
     pub bytes: usize,
+}
+
+/// Frames, by their size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FrameSizes {
+    /// The approximate size of all of them, in bytes.
+    pub all: usize,
+    /// That of the longest one.
+    pub longest: usize,
+}
+
+impl FrameSizes {
+    /// The frames of both.
+    pub fn plus(self, other: Self) -> Self {
+        Self { all: self.all.saturating_add(other.all), longest: self.longest.max(other.longest) }
+    }
+
+    /// What counts against the limit. Without the exception a long message could be published and, together with any
+    /// other, never be recovered.
+    pub fn counted(self, limits: RecoveryLimits) -> usize {
+        if self.longest > limits.bytes / 2 { self.all - self.longest } else { self.all }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        *self = self.plus(Self { all: bytes, longest: bytes });
+    }
 }
 
 /// Bytes of a frame besides its message: field names, the position, and a channel name of usual length.
@@ -24,8 +51,8 @@ const FRAME_BYTES: usize = 128;
 pub struct Recovered {
     /// The messages, in order.
     pub publications: Arc<[Arc<Publication>]>,
-    /// The approximate size of their frames, in bytes.
-    pub bytes: usize,
+    /// The sizes of their frames.
+    pub sizes: FrameSizes,
 }
 
 /// Why a client does not continue from its position.
@@ -60,7 +87,7 @@ pub(super) struct Recovery {
     limits: RecoveryLimits,
     position: Position,
     publications: Vec<Arc<Publication>>,
-    bytes: usize,
+    sizes: FrameSizes,
     page_size: PageSize,
 }
 
@@ -73,7 +100,7 @@ impl Recovery {
             limits,
             position: since,
             publications: Vec::new(),
-            bytes: 0,
+            sizes: FrameSizes::default(),
             page_size: PageSize::new(),
         };
         match recovery.missing() {
@@ -95,7 +122,7 @@ impl Recovery {
 
     /// How many entries to read next, so that the cost of a read depends on the limits and not on the size of the history.
     pub(super) fn next_entries(&self, max_payload_bytes: usize) -> usize {
-        let left = self.limits.bytes.saturating_sub(self.bytes);
+        let left = self.limits.bytes.saturating_sub(self.sizes.counted(self.limits));
         let entries = self.page_size.entries(left, max_payload_bytes);
         let missing = self.missing().and_then(|missing| usize::try_from(missing).ok());
         // One more than allowed shows that there are too many.
@@ -119,17 +146,16 @@ impl Recovery {
     /// Nothing can be recovered.
     pub(super) fn add_page(&mut self, page: &Page) -> Result<bool, NotRecovered> {
         let proof = page.prove(self.position, self.cut).map_err(|_| NotRecovered::Lost)?;
-        let bytes_before = self.bytes;
+        let bytes_before = self.sizes.all;
         for entry in page.entries_until(self.cut) {
             self.position = entry.position;
             if let Some(publication) = &entry.publication {
-                self.bytes += publication.message().get().len() + FRAME_BYTES;
+                self.sizes.add(publication.message().get().len() + FRAME_BYTES);
                 self.publications.push(Arc::clone(publication));
             }
         }
-        self.page_size.grow(page.entries.len(), self.bytes - bytes_before);
-        // One message is always allowed: otherwise a long one could be published and never recovered.
-        let is_too_long = self.bytes > self.limits.bytes && self.publications.len() > 1;
+        self.page_size.grow(page.entries.len(), self.sizes.all - bytes_before);
+        let is_too_long = self.sizes.counted(self.limits) > self.limits.bytes;
         if self.publications.len() > self.limits.messages || is_too_long {
             return Err(NotRecovered::TooMuch);
         }
@@ -137,7 +163,7 @@ impl Recovery {
     }
 
     pub(super) fn finish(self) -> Recovered {
-        Recovered { publications: self.publications.into(), bytes: self.bytes }
+        Recovered { publications: self.publications.into(), sizes: self.sizes }
     }
 }
 
@@ -187,6 +213,11 @@ mod tests {
         let message = "1".repeat(9_000);
         let mut recovery = Recovery::new(at(1), at(2), LIMITS).unwrap();
         assert_eq!(recovery.add_page(&page(2..=2, &message)), Ok(true));
+        let mut recovery = Recovery::new(at(1), at(5), LIMITS).unwrap();
+        for (offset, message) in [(2, "1"), (3, &*message), (4, "1")] {
+            assert_eq!(recovery.add_page(&page(offset..=offset, message)), Ok(false));
+        }
+        assert_eq!(recovery.add_page(&page(5..=5, &message)), Err(NotRecovered::TooMuch), "two do not");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use super::MAX_IDEMPOTENCY_KEY_BYTES;
 use super::recovery::{NotRecovered, Recovered, RecoveryLimits};
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
+use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
-use protocol::publication::Publication;
+use protocol::publication::{PayloadError, Publication};
 
 /// Receives the events of one hub.
 pub trait Inbox: Send + Sync + 'static {
@@ -146,6 +147,12 @@ pub enum PublishError {
         /// The longest payload allowed, in bytes.
         max_bytes: usize,
     },
+    /// The message is JSON, and yet every replica would drop it. Nothing was published.
+    #[error("{0}")]
+    BadMessage(PayloadError),
+    /// The idempotency key was used with another message. Nothing was published.
+    #[error("this idempotency key was used with another message")]
+    KeyReused,
     /// Redis answered with this error. Nothing was published.
     #[error("the broker refused: {0}")]
     Refused(String),
@@ -182,15 +189,46 @@ pub struct Health {
     pub reasons: Vec<String>,
 }
 
+/// One publication.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishRequest<'a> {
+    /// Its channel.
+    pub channel: &'a ChannelName,
+    /// The message, published byte for byte.
+    pub message: &'a RawValue,
+    /// `None`: the message is published and not kept. Else it is appended to the channel's history, once for each
+    /// idempotency key if there is one.
+    pub durable: Option<Option<&'a str>>,
+}
+
+/// The position of a durable publication, `None` of another; or why it failed.
+pub type PublishOutcome = Result<Option<Position>, PublishError>;
+
+/// Whether a publication may wait for a connection to Redis that is being replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It is tried again until `broker.response_timeout` after the call, where it cannot be published twice.
+    Allowed,
+    /// It fails at once.
+    Never,
+}
+
+/// Refuses what every replica would drop.
+pub(super) fn check_request(request: &PublishRequest<'_>, limits: PayloadLimits) -> Result<(), PublishError> {
+    check_idempotency_key(request.durable.flatten())?;
+    check_size(request.message, limits.max_bytes)?;
+    limits.check_text(request.message.get()).map_err(PublishError::BadMessage)
+}
+
 /// Refuses a message that every replica would drop.
-pub(super) fn check_size(message: &RawValue, max_bytes: usize) -> Result<(), PublishError> {
+fn check_size(message: &RawValue, max_bytes: usize) -> Result<(), PublishError> {
     match message.get().len() {
         bytes if bytes > max_bytes => Err(PublishError::TooBig { bytes, max_bytes }),
         _ => Ok(()),
     }
 }
 
-pub(super) fn check_idempotency_key(key: Option<&str>) -> Result<(), PublishError> {
+fn check_idempotency_key(key: Option<&str>) -> Result<(), PublishError> {
     match key {
         Some(key) if !(1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len()) => {
             Err(PublishError::BadIdempotencyKey)

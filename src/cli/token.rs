@@ -1,25 +1,29 @@
-//! `token`: mint a token as the login endpoint would, for trying things out.
+//! `token`: mint a token as the login endpoint would, for trying things out; or say what the gateway makes of one.
 
+use std::io::Read as _;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
 use super::{Failure, print};
-use crate::auth::mint;
+use crate::auth::{AuthError, Authenticator, Identity, mint};
 use crate::settings::{Settings, parse_duration};
 
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
     /// The user's id
-    #[arg(long, value_name = "ID")]
-    user: String,
+    #[arg(long, value_name = "ID", required_unless_present = "check")]
+    user: Option<String>,
     /// A channel that the token opens, or a pattern such as room:*; may be repeated (jwt only)
     #[arg(long = "channel", value_name = "NAME")]
     channels: Vec<String>,
     /// How long it is good, such as 1h (jwt only; signed tokens live for auth.max_age)
     #[arg(long, default_value = "1h", value_parser = duration)]
     ttl: Duration,
+    /// Say what the gateway makes of this token under its settings, and mint none; - reads it from standard input
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["user", "channels"])]
+    check: Option<String>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -27,8 +31,58 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn token(settings: &Settings, args: &TokenArgs) -> Result<ExitCode, Failure> {
-    print(&mint_for(settings, &args.user, &args.channels, args.ttl)?)?;
+    if let Some(token) = &args.check {
+        return check(settings, token);
+    }
+    let user = args.user.as_deref().unwrap_or_default();
+    print(&mint_for(settings, user, &args.channels, args.ttl)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Who the bearer of a token is, or why nobody.
+fn check(settings: &Settings, token: &str) -> Result<ExitCode, Failure> {
+    let authenticator =
+        Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(error.to_string()))?;
+    let mut token = token.to_owned();
+    if token == "-" {
+        token.clear();
+        std::io::stdin().read_to_string(&mut token)?;
+    }
+    let now = SystemTime::now();
+    match authenticator.verify(token.trim(), now) {
+        Ok(identity) => print(&describe(&identity, now))?,
+        Err(error) => return Err(Failure::Other(format!("{error} ({}): {}", error.label(), advice(error)))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(identity: &Identity, now: SystemTime) -> String {
+    let channels = match &identity.channels[..] {
+        [] => "none besides the user's own".to_owned(),
+        channels => channels.join(" "),
+    };
+    let expires = match identity.expires_at {
+        Some(at) => format!("in {} s", at.duration_since(now).unwrap_or_default().as_secs()),
+        None => "never".to_owned(),
+    };
+    format!("user: {}\nchannels: {channels}\nexpires: {expires}", identity.user)
+}
+
+/// What its issuer can do.
+const fn advice(error: AuthError) -> &'static str {
+    match error {
+        AuthError::Malformed => "compare it with docs/tokens.md; auth.kind may be another",
+        AuthError::BadSignature => "the issuer signs with another secret or key than the settings name",
+        AuthError::WrongAlgorithm => "list its algorithm in auth.algorithms, or sign with one that is listed",
+        AuthError::Expired => "let the client fetch a new one; compare the clocks",
+        AuthError::NotYetValid => "compare the clocks; auth.leeway tolerates a difference",
+        AuthError::NoExpiry => "add the claim exp, in seconds since 1970",
+        AuthError::WrongAudience => "let the claim aud hold auth.audience",
+        AuthError::WrongIssuer => "let the claim iss be auth.issuer",
+        AuthError::NoUser => "add the claim sub, the user's id",
+        AuthError::UserNotAllowed => "use 1 to 128 printable ASCII characters without space, braces and star",
+        AuthError::BadChannels => "list at most 1000 names such as room:7 or patterns such as room:*",
+    }
 }
 
 /// A token for `user` by the settings' own secret.

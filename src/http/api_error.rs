@@ -1,6 +1,7 @@
 //! What a backend is told when its request fails.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::WWW_AUTHENTICATE;
 use actix_web::{HttpRequest, HttpResponse, Responder, ResponseError};
 use serde_json::json;
 
@@ -76,6 +77,8 @@ impl ApiError {
             Self::Publish(PublishError::Refused(_)) => "broker_refused",
             Self::Publish(PublishError::HistoryUnavailable(_)) => "history_unavailable",
             Self::Publish(PublishError::BadIdempotencyKey) => "bad_idempotency_key",
+            Self::Publish(PublishError::BadMessage(_)) => "bad_message",
+            Self::Publish(PublishError::KeyReused) => "idempotency_key_reused",
         }
     }
 
@@ -99,7 +102,10 @@ impl ResponseError for ApiError {
             | Self::BadUser
             | Self::BatchTooLong
             | Self::KeyWithoutDurable
-            | Self::Publish(PublishError::BadIdempotencyKey) => StatusCode::BAD_REQUEST,
+            | Self::Publish(PublishError::BadIdempotencyKey | PublishError::BadMessage(_)) => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooBig | Self::Publish(PublishError::TooBig { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Publish(
@@ -113,7 +119,11 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        HttpResponse::build(self.status_code()).json(self.to_json())
+        let mut answer = HttpResponse::build(self.status_code());
+        if matches!(self, Self::Unauthorized) {
+            answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
+        answer.json(self.to_json())
     }
 }
 

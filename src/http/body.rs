@@ -1,4 +1,4 @@
-//! The body of a request, if it comes in time.
+//! The body of a request, if its caller may use the API and it comes in time.
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -10,20 +10,23 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{Admin, ApiError};
 
-/// A whole body. The HTTP server has no deadline for it: a peer that sends it for ever would keep its place.
-pub(super) struct Body(pub(super) Bytes);
+/// A whole body. The key is checked before any of it is read, so that strangers cannot fill the memory. The HTTP server
+/// has no deadline for a body: a peer that sends it for ever would keep its connection.
+pub(super) struct AuthorizedBody(pub(super) Bytes);
 
-impl FromRequest for Body {
+impl FromRequest for AuthorizedBody {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let limit = request.app_data::<web::Data<Admin>>().map(|admin| admin.request_timeout);
-        let body = Bytes::from_request(request, payload);
+        let request = request.clone();
+        let mut payload = payload.take();
         async move {
             // The routes and what they work with are configured in one place.
-            let limit = limit.unwrap_or_default();
-            let body = timeout(limit, body).await.map_err(|_| ApiError::BodyTooSlow)?;
+            let admin = request.app_data::<web::Data<Admin>>().ok_or(ApiError::NotFound)?;
+            admin.authorize(&request).await?;
+            let body = Bytes::from_request(&request, &mut payload);
+            let body = timeout(admin.request_timeout, body).await.map_err(|_| ApiError::BodyTooSlow)?;
             body.map(Self).map_err(|error| match error.as_response_error().status_code() {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooBig.into(),
                 _ => ApiError::BadBody(error.to_string()).into(),

@@ -5,19 +5,15 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 
-use super::{Admin, ApiError};
+use super::Admin;
 
 const PAGE: &str = include_str!("../../console/dist/index.html");
 const SCRIPT: &str = include_str!("../../console/dist/app.js");
 const STYLE: &str = include_str!("../../console/dist/app.css");
 
-/// `GET /`: a person who opens the port in a browser wants the console.
-pub(super) async fn redirect(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if accept.is_some_and(|accept| accept.contains("text/html")) {
-        return Ok(HttpResponse::SeeOther().insert_header((header::LOCATION, "console")).finish());
-    }
-    Err(ApiError::NotFound)
+/// `GET /`: to the console. The path is relative, because a proxy may serve this port under a path of its own.
+pub(super) async fn redirect() -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, "console")).finish()
 }
 
 /// `GET /console`

@@ -1,11 +1,14 @@
 //! Who may use the admin API, health and metrics aside: publish, see sessions and end them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use actix_web::rt::time::sleep;
 
-use super::ApiError;
+use super::{Admin, ApiError};
+use crate::metrics::{Metrics, Reason};
 use crate::settings::Secret;
 
 /// The key of the admin API.
@@ -19,22 +22,86 @@ pub enum ApiKey {
     Closed,
 }
 
-impl ApiKey {
-    /// Whether the request may do what the API does.
+/// Why a request is refused before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It has no `Authorization` header.
+    NoKey,
+    /// It has one, but not with this key.
+    WrongKey,
+    /// There is no key.
+    KeyNotSet,
+    /// It comes from a page of another origin.
+    ForeignPage,
+}
+
+impl Refusal {
+    const ALL: [Self; 4] = [Self::NoKey, Self::WrongKey, Self::KeyNotSet, Self::ForeignPage];
+
+    /// A short name for metrics.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::NoKey => "no_key",
+            Self::WrongKey => "wrong_key",
+            Self::KeyNotSet => "key_not_set",
+            Self::ForeignPage => "foreign_page",
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoKey | Refusal::WrongKey => Self::Unauthorized,
+            Refusal::KeyNotSet => Self::KeyNotSet,
+            Refusal::ForeignPage => Self::ForeignPage,
+        }
+    }
+}
+
+/// How long the answer to a wrong key takes: so few can be tried.
+const WRONG_KEY_PAUSE: Duration = Duration::from_millis(500);
+
+impl Admin {
+    /// Puts each reason on the page of metrics, so that the first refusal is an increase.
+    pub(super) fn begin_counting_refusals(&self) {
+        for refusal in Refusal::ALL {
+            drop(self.metrics.admin_refused.get_or_create(&Reason { reason: refusal.label() }));
+        }
+    }
+
+    /// Whether the request may do what the API does. Refusals are counted.
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn check(&self, request: &HttpRequest) -> Result<(), ApiError> {
+    pub(super) async fn authorize(&self, request: &HttpRequest) -> Result<(), ApiError> {
+        let Err(refusal) = self.key.check(request) else { return Ok(()) };
+        Metrics::count(&self.metrics.admin_refused, refusal.label());
+        if refusal == Refusal::WrongKey {
+            sleep(WRONG_KEY_PAUSE).await;
+        }
+        Err(refusal.into())
+    }
+}
+
+impl ApiKey {
+    fn check(&self, request: &HttpRequest) -> Result<(), Refusal> {
         let key = match self {
             Self::Open if is_from_here(request) => return Ok(()),
-            Self::Open => return Err(ApiError::ForeignPage),
-            Self::Closed => return Err(ApiError::KeyNotSet),
+            Self::Open => return Err(Refusal::ForeignPage),
+            Self::Closed => return Err(Refusal::KeyNotSet),
             Self::Required(key) => key,
         };
-        let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let sent = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        if key.matches(sent.as_bytes()) { Ok(()) } else { Err(ApiError::Unauthorized) }
+        let Some(sent) = request.headers().get(AUTHORIZATION) else { return Err(Refusal::NoKey) };
+        let sent = sent.to_str().ok().and_then(bearer).unwrap_or_default();
+        if key.matches(sent.as_bytes()) { Ok(()) } else { Err(Refusal::WrongKey) }
     }
+}
+
+/// The credentials of the scheme `Bearer`, whose name may be in any case (RFC 9110, section 11.1).
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| credentials.trim_start_matches(' '))
 }
 
 /// Whether this is no page from elsewhere. Any page that a developer's browser shows may send requests to this machine,

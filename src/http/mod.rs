@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, Service as _};
 use actix_web::http::ConnectionType;
+use actix_web::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer, Resource, Route};
 
@@ -51,6 +53,13 @@ pub struct Admin {
     pub max_connections: usize,
     /// How long the first head of a connection may take, and each body.
     pub request_timeout: Duration,
+}
+
+impl Admin {
+    /// Whether more than half of the connections are taken.
+    fn is_crowded(&self) -> bool {
+        self.metrics.admin_connections.get() > self.max_connections as i64 / 2
+    }
 }
 
 /// How many connections may wait to be accepted. Few: whoever asks for health behind a crowd that says nothing waits
@@ -113,15 +122,18 @@ impl Drop for OpenConnection {
 
 /// Serves the admin routes from `listener` on a thread of their own. Signals are the caller's.
 pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
-    let (metrics, max_connections, request_timeout) =
-        (admin.metrics.clone(), admin.max_connections, admin.request_timeout);
-    let counted = metrics.clone();
+    admin.begin_counting_refusals();
+    let (max_connections, request_timeout) = (admin.max_connections, admin.request_timeout);
+    let counted = admin.metrics.clone();
     let server = HttpServer::new(move || {
-        let metrics = metrics.clone();
-        App::new().configure(routes(&admin)).wrap_fn(move |request, service| {
+        let crowd = admin.clone();
+        // Answers are data of the moment, and no browser may take them for something else.
+        let headers =
+            DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"));
+        App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |request, service| {
             let answered = service.call(request);
-            let is_crowded = metrics.admin_connections.get() > max_connections as i64 / 2;
-            let metrics = metrics.clone();
+            let is_crowded = crowd.is_crowded();
+            let metrics = crowd.metrics.clone();
             async move {
                 let mut answer = answered.await?;
                 let request =

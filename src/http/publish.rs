@@ -1,16 +1,13 @@
 //! Publishing, for backends without Redis access.
 
-use std::future::poll_fn;
-use std::task::Poll;
-
-use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::future::maybe_done;
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::body::Body;
+use super::body::AuthorizedBody;
 use super::{Admin, ApiError, MAX_BATCH};
+use crate::broker::{PublishError, PublishRequest, Retry};
 use protocol::channel::ChannelName;
 use protocol::position::Position;
 
@@ -40,62 +37,64 @@ struct Batch<'a> {
 /// `POST /v1/publish`
 pub(super) async fn one(
     admin: web::Data<Admin>,
-    request: HttpRequest,
-    Body(body): Body,
+    AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
-    admin.key.check(&request)?;
     let publish: Publish<'_> = parse(&body)?;
-    let position = admin.publish(&publish).await?;
+    let outcome = admin.publish(std::slice::from_ref(&publish)).await.pop();
+    let position = outcome.unwrap_or_else(|| Err(PublishError::Unavailable.into()))?;
     Ok(HttpResponse::Ok().json(success(position)))
 }
 
-/// `POST /v1/publish/batch`: published in order; each gets its own result, and one that fails does not keep
-/// the others back.
+/// `POST /v1/publish/batch`: those of one channel are published in their order; each gets its own result, and one that
+/// fails does not keep the others back.
 pub(super) async fn batch(
     admin: web::Data<Admin>,
-    request: HttpRequest,
-    Body(body): Body,
+    AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
-    admin.key.check(&request)?;
     let batch: Batch<'_> = parse(&body)?;
     if batch.messages.len() > MAX_BATCH {
         return Err(ApiError::BatchTooLong);
     }
-    let outcomes = in_order(batch.messages.iter().map(|publish| admin.publish(publish))).await;
+    let outcomes = admin.publish(&batch.messages).await.into_iter();
     let results: Vec<_> =
-        outcomes.into_iter().map(|outcome| outcome.map_or_else(|error| error.to_json(), success)).collect();
+        outcomes.map(|outcome| outcome.map_or_else(|error| error.to_json(), success)).collect();
     Ok(HttpResponse::Ok().json(json!({ "results": results })))
 }
 
-/// Waits for all. Each is started in its turn, and none goes on before an earlier one had the chance to: that keeps
-/// their order. (`join_all` polls more than thirty futures in the order in which they happen to be woken, and
-/// messages overtook each other.)
-async fn in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut futures: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
-    poll_fn(|context| {
-        let pending =
-            futures.iter_mut().filter_map(|future| future.as_mut().poll(context).is_pending().then_some(()));
-        if pending.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    futures.iter_mut().filter_map(|future| future.as_mut().take_output()).collect()
+impl Admin {
+    /// Publishes in order; returns the position of each durable message.
+    async fn publish(&self, messages: &[Publish<'_>]) -> Vec<Result<Option<Position>, ApiError>> {
+        let channels: Vec<_> = messages.iter().map(Publish::channel).collect();
+        let requests: Vec<_> = messages.iter().zip(&channels).filter_map(Publish::request).collect();
+        // Publications that wait for Redis keep their connections: they may not take the places of health checks.
+        let retry = if self.is_crowded() { Retry::Never } else { Retry::Allowed };
+        let mut outcomes = self.broker.publish_all(&requests, retry).await.into_iter();
+        let outcomes = channels.into_iter().map(|channel| {
+            channel?;
+            let position = outcomes.next().unwrap_or(Err(PublishError::Unavailable))?;
+            self.metrics.publications_accepted.inc();
+            Ok(position)
+        });
+        outcomes.collect()
+    }
 }
 
-impl Admin {
-    /// Returns the place of a durable message.
-    async fn publish(&self, publish: &Publish<'_>) -> Result<Option<Position>, ApiError> {
-        let channel = ChannelName::parse(&publish.channel)?;
-        let key = publish.idempotency_key.as_deref();
-        let position = match (publish.durable, key) {
-            (true, key) => Some(self.broker.publish_durable(&channel, publish.message, key).await?),
-            (false, None) => {
-                self.broker.publish(&channel, publish.message).await?;
-                None
-            }
-            (false, Some(_)) => return Err(ApiError::KeyWithoutDurable),
-        };
-        self.metrics.publications_accepted.inc();
-        Ok(position)
+impl Publish<'_> {
+    fn channel(&self) -> Result<ChannelName, ApiError> {
+        let channel = ChannelName::parse(&self.channel)?;
+        if self.idempotency_key.is_some() && !self.durable {
+            return Err(ApiError::KeyWithoutDurable);
+        }
+        Ok(channel)
+    }
+
+    /// `None` if it is not valid.
+    fn request<'a>(
+        (publish, channel): (&'a Self, &'a Result<ChannelName, ApiError>),
+    ) -> Option<PublishRequest<'a>> {
+        let channel = channel.as_ref().ok()?;
+        let durable = publish.durable.then_some(publish.idempotency_key.as_deref());
+        Some(PublishRequest { channel, message: publish.message, durable })
     }
 }
 

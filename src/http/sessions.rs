@@ -25,7 +25,7 @@ struct Query {
 
 /// `GET /v1/sessions?limit=&user=`: the sessions of this replica, the youngest first.
 pub(super) async fn list(admin: web::Data<Admin>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    admin.key.check(&request)?;
+    admin.authorize(&request).await?;
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|error| ApiError::BadQuery(error.to_string()))?
         .into_inner();
@@ -48,7 +48,7 @@ pub(super) async fn disconnect_one(
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    admin.key.check(&request)?;
+    admin.authorize(&request).await?;
     let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let session = u128::from_str_radix(&id, 16).ok().filter(|_| is_id).ok_or(ApiError::NoSuchSession)?;
     match admin.hubs.disconnect(Disconnect::Session(SessionId(session)), PATIENCE).await? {
@@ -64,7 +64,7 @@ pub(super) async fn disconnect_user(
     request: HttpRequest,
     user: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    admin.key.check(&request)?;
+    admin.authorize(&request).await?;
     let ended = admin.hubs.disconnect(Disconnect::User(channel_of(&user)?), PATIENCE).await?;
     Ok(HttpResponse::Ok().json(json!({ "disconnected": ended })))
 }

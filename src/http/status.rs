@@ -50,7 +50,7 @@ impl Deployment {
 
 /// `GET /v1/status`: numbers that only grow are counted from the start of the process, times are milliseconds.
 pub(super) async fn status(admin: web::Data<Admin>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    admin.key.check(&request)?;
+    admin.authorize(&request).await?;
     let (deployment, metrics) = (&admin.deployment, &admin.metrics);
     let reasons = admin.readiness.reasons();
     Ok(HttpResponse::Ok().json(json!({

@@ -5,11 +5,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::body::Body;
+use super::body::AuthorizedBody;
 use super::publish::parse;
 use super::{Admin, ApiError};
 use crate::auth;
@@ -29,10 +29,8 @@ struct Mint {
 /// `POST /v1/token`: a token for any user, good for an hour at most.
 pub(super) async fn mint(
     admin: web::Data<Admin>,
-    request: HttpRequest,
-    Body(body): Body,
+    AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
-    admin.key.check(&request)?;
     let settings = admin.deployment.minting.as_ref().ok_or(ApiError::MintingOff)?;
     let mint: Mint = parse(&body)?;
     let lifetime = match settings.kind {

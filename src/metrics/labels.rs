@@ -47,7 +47,7 @@ const OTHER_ROUTE: &str = "other";
 
 /// The routes of the admin port, and the statuses of their answers.
 const ADMIN_REQUESTS: [(&str, &[u16]); 15] = [
-    ("/v1/publish", &[200, 400, 401, 403, 408, 413, 502, 503, 504]),
+    ("/v1/publish", &[200, 400, 401, 403, 408, 409, 413, 502, 503, 504]),
     ("/v1/publish/batch", &[200, 400, 401, 403, 408, 413]),
     ("/v1/sessions", &[200, 400, 401, 403, 504]),
     ("/v1/sessions/{id}/disconnect", &[200, 401, 403, 404, 504]),
@@ -58,7 +58,7 @@ const ADMIN_REQUESTS: [(&str, &[u16]); 15] = [
     ("/livez", &[200]),
     ("/readyz", &[200, 503]),
     ("/metrics", &[200]),
-    ("/", &[303, 404]),
+    ("/", &[303]),
     ("/console", &[200]),
     ("/console/app.js", &[200]),
     ("/console/app.css", &[200]),
@@ -103,6 +103,8 @@ const IDENTIFIES: &[&str] = &[
 const PUBLICATIONS_DROPPED: &[&str] = &[
     "not_json",
     "too_big",
+    "too_deep",
+    "half_surrogate",
     "bad_users",
     "bad_position",
     "bad_channel",
@@ -116,6 +118,7 @@ const PUBLICATIONS_DROPPED: &[&str] = &[
 
 const GAPS: &[&str] = &["link_lost", "history_lost", "history_unreadable", "overflow"];
 const RECOVERIES: &[&str] = &["recovered", "lost", "too_much", "unreadable", "unreadable_position"];
+const ADMIN_REFUSED: &[&str] = &["no_key", "wrong_key", "key_not_set", "foreign_page"];
 const REJECTED: &[&str] = &["recorded", "not_recorded"];
 
 const LINK_LOSSES: &[&str] = &[
@@ -136,7 +139,8 @@ const LINK_LOSSES: &[&str] = &[
 impl Counters {
     /// Creates every labelled counter, at 0.
     pub(super) fn create_labels(&self) {
-        let families: [(&Family<Reason, Counter>, &[&'static str]); 7] = [
+        let families: [(&Family<Reason, Counter>, &[&'static str]); 8] = [
+            (&self.admin_refused, ADMIN_REFUSED),
             (&self.upgrades_refused, UPGRADES_REFUSED),
             (&self.identifies, IDENTIFIES),
             (&self.publications_dropped, PUBLICATIONS_DROPPED),

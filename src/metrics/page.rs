@@ -66,6 +66,11 @@ impl Metrics {
             self.recoveries.clone(),
         );
         all.register(
+            "admin_refused",
+            "Requests that the admin API refused before reading them, by reason",
+            self.admin_refused.clone(),
+        );
+        all.register(
             "publications_accepted",
             "Publications accepted from the admin API",
             self.publications_accepted.clone(),

@@ -130,6 +130,8 @@ pub struct BrokerSettings {
     pub inbox_bytes: usize,
     /// The longest published message, in bytes.
     pub max_payload_bytes: usize,
+    /// How many arrays and objects of a published message may lie within each other.
+    pub max_payload_depth: usize,
 }
 
 impl fmt::Debug for BrokerSettings {

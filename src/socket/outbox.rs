@@ -101,27 +101,38 @@ impl Outbox {
 
     /// Sends a prepared WebSocket frame: at once if nothing waits, else behind what waits. When what waits would
     /// take more memory than `session.outbound_bytes`, or than is left of `server.outbound_bytes`, the socket is
-    /// closed as too slow instead.
+    /// closed as too slow instead. The longest frame that waits does not count against the first of these bounds: a
+    /// message of the longest kind must be deliverable also behind others.
     pub fn push(&self, frame: Bytes) -> Pushed {
         if self.0.state.get() != State::Open {
             return Pushed::Closed;
         }
         self.enqueue(frame);
         let held = self.held_bytes();
-        if held > 0 && held > self.allowance() {
+        if held > 0 && (held > self.left_of_all() || self.is_over_own_bound(held)) {
             self.close(CloseCode::TooSlow);
             return Pushed::Closed;
         }
         Pushed::Accepted
     }
 
-    /// How many bytes may wait here. The fuller the process is, the fewer: a socket may have as many as are left for
-    /// all. So the one with the most waiting is the first to go, and together they stay below their bound.
-    fn allowance(&self) -> usize {
+    /// The fuller the process is, the fewer bytes may wait here: a socket may have as many as are left for all. So the
+    /// one with the most waiting is the first to go, and together they stay below their bound.
+    fn left_of_all(&self) -> usize {
         let options = &self.0.options;
         // What waits here is in it.
         let all = usize::try_from(options.metrics.outbound_queued_bytes.get()).unwrap_or(0);
-        options.outbound_bytes.min(options.outbound_bytes_of_all.saturating_sub(all))
+        options.outbound_bytes_of_all.saturating_sub(all)
+    }
+
+    fn is_over_own_bound(&self, held: usize) -> bool {
+        let bound = self.0.options.outbound_bytes;
+        if held <= bound {
+            return false;
+        }
+        let queue = self.0.queue.borrow();
+        let longest = queue.as_ref().and_then(|queue| queue.frames.iter().map(Bytes::len).max());
+        held - longest.unwrap_or(0) > bound
     }
 
     /// Answers a Ping. Of Pongs that would wait one behind the other only the latest is kept (RFC 6455, section

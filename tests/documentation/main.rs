@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod compose;
+mod errors;
 mod links;
 mod metrics;
 mod reasons;

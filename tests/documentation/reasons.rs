@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::metrics::{labels_on_the_page, read};
 
 /// Where the values of `reason` are given, and behind what they stand there.
-const REASONS: [(&str, &[(&str, &str)]); 7] = [
+const REASONS: [(&str, &[(&str, &str)]); 8] = [
     (
         "gateway_upgrades_refused_total",
         &[
@@ -37,6 +37,7 @@ const REASONS: [(&str, &[(&str, &str)]); 7] = [
     ("gateway_rejected_total", &[("src/broker/redis/rejected.rs", ".count(")]),
     ("gateway_link_losses_total", &[("src/broker/redis/link_error.rs", "=> ")]),
     ("gateway_gaps_total", &[("crates/protocol/src/event.rs", "GapReason")]),
+    ("gateway_admin_refused_total", &[("src/http/key.rs", "=> ")]),
     (
         "gateway_recoveries_total",
         &[

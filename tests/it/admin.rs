@@ -1,5 +1,8 @@
 //! The admin port.
 
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::gateway::TestGateway;
@@ -31,7 +34,7 @@ fn publishing_needs_the_key_once_there_is_one() {
         {
             assert_eq!(post_with(&gateway, path, wrong, body).status, 401, "{wrong}");
         }
-        assert_eq!(post_with(&gateway, path, &format!("Bearer {KEY}"), body).status, 200);
+        assert_eq!(post_with(&gateway, path, &format!("bEARER {KEY}"), body).status, 200);
     }
     client.hears(r#"{"op":3,"message":1}"#);
     client.hears(r#"{"op":3,"message":2}"#);
@@ -109,10 +112,64 @@ fn health_and_metrics_say_what_they_should() {
 #[test]
 fn an_unknown_route_is_not_found_and_another_method_not_allowed() {
     let gateway = TestGateway::spawn();
-    for path in ["/", "/nope", "/v1", "/v1/publish/", "/gateway"] {
+    for path in ["/nope", "/v1", "/v1/publish/", "/gateway"] {
         let answer = gateway.get(path);
         assert_eq!((answer.status, code(&answer)), (404, json!("not_found")), "{path}");
     }
     assert_eq!(gateway.post("/readyz", "{}").status, 405);
     assert_eq!(gateway.get("/v1/publish").status, 405);
+}
+
+#[test]
+fn refusals_of_the_admin_port_are_counted_by_reason() {
+    let gateway = TestGateway::with("admin.api_key", KEY).spawn();
+    let body = r#"{"channel":"user:42","message":1}"#;
+    assert!(gateway.get("/metrics").body.contains("gateway_admin_refused_total{reason=\"wrong_key\"} 0"));
+    assert_eq!(gateway.get("/v1/status").status, 401);
+    assert_eq!(gateway.post("/v1/publish", body).header("www-authenticate"), Some("Bearer"));
+    let began = Instant::now();
+    assert_eq!(post_with(&gateway, "/v1/publish", "Bearer guess", body).status, 401);
+    assert!(began.elapsed() >= Duration::from_millis(400), "guessing is slow");
+    assert_eq!(gateway.metric("admin_refused_total{reason=\"no_key\"}"), 2);
+    assert_eq!(gateway.metric("admin_refused_total{reason=\"wrong_key\"}"), 1);
+}
+
+#[test]
+fn a_body_without_the_key_is_not_read() {
+    let gateway = TestGateway::with("admin.api_key", KEY).with("broker.max_payload_bytes", "67108864");
+    let gateway = gateway.with("broker.inbox_bytes", "67108864").spawn();
+    let before = gateway.peak_memory();
+    let strangers: Vec<_> = (0..12)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(gateway.admin).unwrap();
+            stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+            let head = "POST /v1/publish HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            // It ends when the gateway closes the connection or reads no more.
+            for _ in 0..100 {
+                if stream.write_all(&[b' '; 1_000_000]).is_err() {
+                    break;
+                }
+            }
+            stream
+        })
+        .collect();
+    let grown = gateway.peak_memory().saturating_sub(before);
+    assert!(grown < 32 << 10, "{grown} KiB");
+    let authorization = format!("Bearer {KEY}");
+    let body = r#"{"channel":"user:42","message":1}"#;
+    assert_eq!(post_with(&gateway, "/v1/publish", &authorization, body).status, 200);
+    drop(strangers);
+}
+
+#[test]
+fn answers_are_neither_stored_nor_guessed_at_and_the_index_leads_to_the_console() {
+    let gateway = TestGateway::spawn();
+    for path in ["/livez", "/readyz", "/metrics", "/v1/status", "/v1/sessions", "/nope", "/"] {
+        let answer = gateway.get(path);
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+    }
+    let index = gateway.get("/");
+    assert_eq!((index.status, index.header("location")), (303, Some("console")));
 }

@@ -6,13 +6,14 @@ use crate::support::gateway::TestGateway;
 use crate::support::process::run;
 use crate::support::redis_server::RedisServer;
 
-const PAGES: [(&str, &str); 7] = [
+const PAGES: [(&str, &str); 8] = [
     ("README.md", include_str!("../../README.md")),
     ("clients/js/README.md", include_str!("../../clients/js/README.md")),
     ("docs/delivery.md", include_str!("../../docs/delivery.md")),
     ("docs/deploying.md", include_str!("../../docs/deploying.md")),
     ("docs/migrating.md", include_str!("../../docs/migrating.md")),
     ("docs/operations.md", include_str!("../../docs/operations.md")),
+    ("docs/tokens.md", include_str!("../../docs/tokens.md")),
     ("docs/performance.md", include_str!("../../docs/performance.md")),
 ];
 
@@ -64,7 +65,7 @@ fn the_commands_of_the_pages_work() {
             run += 1;
         }
     }
-    assert_eq!(run, 6, "a block of commands came or went: run it here, or list why not");
+    assert_eq!(run, 8, "a block of commands came or went: run it here, or list why not");
     for message in ["from a terminal", "from anywhere", "to everybody", "to these"] {
         client.hears(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
     }

@@ -1,8 +1,12 @@
 //! Publishing over HTTP, in one process and over Redis.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
-use crate::support::gateway::TestGateway;
+use crate::support::deadline::eventually;
+use crate::support::gateway::{Plan, TestGateway};
+use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
 
 #[test]
@@ -60,6 +64,36 @@ fn a_batch_is_published_in_order_and_each_message_has_its_own_result() {
 }
 
 #[test]
+fn large_batches_keep_the_order_of_each_channel() {
+    const BATCHES: u64 = 200;
+    const CHANNELS: [&str; 3] = ["user:1", "room:1", "all"];
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let mut listener = redis.client();
+    listener.set_read_timeout(Some(SOON)).unwrap();
+    let mut listener = listener.as_pubsub();
+    CHANNELS.iter().for_each(|channel| listener.subscribe(format!("gateway:{channel}")).unwrap());
+    let mut next = HashMap::new();
+    for batch in 0..BATCHES {
+        let messages = (batch * 300..(batch + 1) * 300).map(|number| {
+            let channel = CHANNELS[(number % 3) as usize];
+            json!({"channel": channel, "message": number / 3, "durable": number % 7 == 0})
+        });
+        let body = json!({"messages": messages.collect::<Vec<_>>()}).to_string();
+        assert_eq!(gateway.post("/v1/publish/batch", &body).status, 200);
+        for _ in 0..300 {
+            let message = listener.get_message().unwrap();
+            let payload: String = message.get_payload().unwrap();
+            let number: u64 = payload.rsplit(' ').next().unwrap().parse().unwrap();
+            let expected = next.entry(message.get_channel_name().to_owned()).or_insert(0);
+            assert_eq!(number, *expected, "batch {batch} on {}", message.get_channel_name());
+            *expected += 1;
+        }
+    }
+}
+
+#[test]
 fn a_message_over_the_bound_is_refused_and_one_at_it_is_delivered() {
     let gateway = TestGateway::with("broker.max_payload_bytes", "2048").spawn();
     let mut client = gateway.ready("42");
@@ -89,6 +123,69 @@ fn with_redis_away_publishing_says_so() {
     gateway.wait_ready();
     redis.kill();
     gateway.wait_not_ready("");
+    let body = r#"{"channel":"user:42","message":1,"durable":true,"idempotency_key":"k"}"#;
+    assert_eq!(gateway.post("/v1/publish", body).status, 503);
     let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","message":1}"#);
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("broker_unavailable")));
+}
+
+/// Redis may be away for a moment.
+fn patient(redis: &RedisServer) -> Plan {
+    TestGateway::redis(redis)
+        .with("broker.probe_interval", "100ms")
+        .with("broker.reconnect_max", "100ms")
+        .with("broker.response_timeout", "20s")
+}
+
+#[test]
+fn a_publication_waits_for_a_link_that_is_being_replaced() {
+    let mut redis = RedisServer::start();
+    let gateway = patient(&redis).spawn();
+    gateway.wait_ready();
+    redis.kill();
+    gateway.wait_not_ready("");
+    let publish = |body: &str| gateway.post("/v1/publish", body);
+    std::thread::scope(|scope| {
+        let plain = scope.spawn(|| publish(r#"{"channel":"user:42","message":1}"#));
+        let durable = scope.spawn(|| publish(r#"{"channel":"user:42","message":2,"durable":true}"#));
+        // Beside the one that asks for it: both wait.
+        gateway.wait_metric_above("admin_connections", 2);
+        redis.restart();
+        for answer in [plain.join().unwrap(), durable.join().unwrap()] {
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+    });
+}
+
+#[test]
+fn a_publication_with_a_key_survives_cut_connections() {
+    let redis = RedisServer::start();
+    let gateway = patient(&redis).spawn();
+    gateway.wait_ready();
+    let mut operator = redis.client();
+    std::thread::scope(|scope| {
+        let publisher = scope.spawn(|| {
+            for number in 0..200 {
+                let body = json!({
+                    "channel": "room:1", "message": number, "durable": true, "idempotency_key": number.to_string(),
+                });
+                let answer = gateway.post("/v1/publish", &body.to_string());
+                assert_eq!(answer.status, 200, "{number}: {}", answer.body);
+            }
+        });
+        let kept = |operator: &mut redis::Connection| {
+            redis::cmd("XLEN").arg("gateway:room:1").query::<usize>(operator).unwrap()
+        };
+        while !publisher.is_finished() {
+            let before = kept(&mut operator);
+            let kill = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
+            redis::cmd("CLIENT").arg(&kill).exec(&mut operator).unwrap();
+            eventually(SOON, || (publisher.is_finished() || kept(&mut operator) > before).then_some(()));
+        }
+        publisher.join().unwrap();
+    });
+    let kept: Vec<(String, Vec<String>)> =
+        redis::cmd("XRANGE").arg("gateway:room:1").arg("-").arg("+").query(&mut redis.client()).unwrap();
+    let kept: Vec<_> = kept.into_iter().map(|(_, fields)| fields[1].clone()).collect();
+    assert_eq!(kept, (0..200).map(|number| number.to_string()).collect::<Vec<_>>(), "once each, in order");
 }

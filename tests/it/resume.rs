@@ -179,6 +179,27 @@ fn what_may_be_sent_is_bounded_in_bytes_over_all_channels() {
 }
 
 #[test]
+fn a_long_message_is_recovered_together_with_others() {
+    on_both(&TestGateway::with("session.outbound_bytes", "1048576"), |gateway| {
+        let long = format!("{:?}", "x".repeat(1_048_000));
+        let since = gateway.publish_durably("user:42", "0");
+        let since_all = gateway.publish_durably("all", "0");
+        for message in ["1", &long, "2"] {
+            gateway.publish_durably("user:42", message);
+        }
+        gateway.publish_durably("all", "3");
+        let (mut client, channels) =
+            resumes(gateway, &[("all", Some(&since_all)), ("user:42", Some(&since))]);
+        for channel in ["all", "user:42"] {
+            assert_eq!(standing(&channels, channel)["recovered"], true, "{channel}");
+        }
+        let mut lengths: Vec<_> = (0..4).map(|_| client.next_json()["message"].to_string().len()).collect();
+        lengths.sort_unstable();
+        assert_eq!(lengths, [1, 1, 1, 1_048_002]);
+    });
+}
+
+#[test]
 fn any_replica_continues_what_another_began() {
     let redis = RedisServer::start();
     let [one, two] = [(); 2].map(|()| TestGateway::redis(&redis).spawn());

@@ -1,4 +1,4 @@
-//! The programs of docs/publishing.md do what the page says, against a real gateway and a real Redis.
+//! The programs of docs/publishing.md and docs/tokens.md do what the pages say, against a real gateway and a real Redis.
 
 use std::process::Command;
 use std::sync::Once;
@@ -12,12 +12,18 @@ use crate::support::redis_server::RedisServer;
 mod publish;
 
 const PAGE: &str = include_str!("../../docs/publishing.md");
+const TOKENS: &str = include_str!("../../docs/tokens.md");
 const KEY: &str = "the-key-of-the-admin-api";
 
 /// The one program in the section of this title.
 #[track_caller]
 fn program(title: &str) -> &'static str {
-    let section = PAGE.split(&format!("\n## {title}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
+    program_of(PAGE, title)
+}
+
+#[track_caller]
+fn program_of(page: &'static str, title: &str) -> &'static str {
+    let section = page.split(&format!("\n## {title}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
     let programs: Vec<_> = section.split("\n```").skip(1).step_by(2).collect();
     assert_eq!(programs.len(), 1, "{title}");
     programs[0].split_once('\n').unwrap().1
@@ -107,11 +113,70 @@ fn python_publishes() {
 fn node_publishes() {
     set_up();
     let stage = Stage::set();
+    let printed = stage.run(&[node(), "-e"], program("Node"));
+    stage.assert_published(Some(&printed));
+}
+
+fn node() -> &'static str {
     // Where the system's is too old, scripts/setup has put one there.
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/node/bin/node");
-    let node = if std::path::Path::new(own).exists() { own } else { "node" };
-    let printed = stage.run(&[node, "-e"], program("Node"));
-    stage.assert_published(Some(&printed));
+    if std::path::Path::new(own).exists() { own } else { "node" }
+}
+
+#[test]
+fn tokens_of_every_documented_program_are_accepted() {
+    set_up();
+    let secret = "0123456789abcdef0123456789abcdef";
+    for kind in ["jwt", "signed"] {
+        let gateway = TestGateway::with("auth.kind", kind).with("auth.secret", secret).spawn();
+        for (language, command) in [("Python", ["python3", "-c"]), ("Node", [node(), "-e"])] {
+            let program = program_of(TOKENS, &format!("{kind} in {language}"));
+            let output = Command::new(command[0]).args([command[1], program]).env("SECRET", secret).output();
+            let output = output.unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+            let checked = gateway.command(&["token", "--check", &token]);
+            assert!(
+                checked.out.starts_with("user: 42\n"),
+                "{kind} {language}: {}{}",
+                checked.out,
+                checked.err
+            );
+            assert_eq!(checked.out.contains("channels: room:*\n"), kind == "jwt", "{}", checked.out);
+            let mut client = gateway.connect_v2();
+            client.identify(&token);
+            client.ready();
+        }
+    }
+}
+
+#[test]
+fn a_checked_token_is_described_or_refused_with_advice() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let plan = |secret| TestGateway::with("auth.kind", "jwt").with("auth.secret", secret);
+    let token = plan(secret).mint(&["--user", "42", "--channel", "room:*"]);
+    let gateway = plan(secret).spawn();
+    let good = gateway.command(&["token", "--check", &token]);
+    assert_eq!(good.code, Some(0), "{}", good.err);
+    assert!(good.out.starts_with("user: 42\nchannels: room:*\nexpires: in 3"), "{}", good.out);
+    let other = plan("another secret, also of 32 bytes!").mint(&["--user", "42"]);
+    for (token, reason) in [(other.as_str(), "bad_signature"), ("nonsense", "malformed")] {
+        let bad = gateway.command(&["token", "--check", token]);
+        assert_eq!(bad.code, Some(1), "{}", bad.out);
+        assert!(bad.err.contains(reason) && !bad.err.contains(token), "{}", bad.err);
+    }
+}
+
+#[test]
+fn numsub_says_on_how_many_replicas_a_user_is() {
+    let stage = Stage::set();
+    let listening = |channel: &str| {
+        let mut numsub = redis::cmd("PUBSUB");
+        let (_, count): (String, u64) =
+            numsub.arg("NUMSUB").arg(channel).query(&mut stage.redis.client()).unwrap();
+        count
+    };
+    assert_eq!((listening("gateway:user:42"), listening("gateway:user:43")), (1, 0));
 }
 
 #[test]

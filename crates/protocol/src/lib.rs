@@ -29,6 +29,7 @@ pub mod event;
 pub mod frame;
 pub mod heartbeat;
 pub mod history;
+pub mod payload_limits;
 pub mod position;
 pub mod publication;
 

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::Variant;
 use super::channel::ChannelName;
 use super::event;
+use super::payload_limits::PayloadLimits;
 use super::position::Position;
 
 /// A message on its way to the subscribers of one channel. Shared by all of them, on every thread.
@@ -47,6 +48,12 @@ pub enum PayloadError {
     /// Longer than `broker.max_payload_bytes`.
     #[error("the payload is too big")]
     TooBig,
+    /// More arrays and objects lie within each other than `broker.max_payload_depth`.
+    #[error("the payload is too deep: too many arrays and objects lie within each other")]
+    TooDeep,
+    /// An escape such as `\ud800` without its other half, which is no character.
+    #[error("the payload has half a surrogate pair")]
+    HalfSurrogate,
     /// It begins with `@`, but no position and message follow.
     #[error("the payload begins with @ but has no position")]
     BadPosition,
@@ -64,6 +71,8 @@ impl PayloadError {
         match self {
             Self::NotJson => "not_json",
             Self::TooBig => "too_big",
+            Self::TooDeep => "too_deep",
+            Self::HalfSurrogate => "half_surrogate",
             Self::BadPosition => "bad_position",
             Self::BadUsers => "bad_users",
             Self::BadChannel => "bad_channel",
@@ -76,9 +85,10 @@ impl Payload {
     ///
     /// # Errors
     /// The payload reaches nobody, for this reason.
-    pub fn parse(payload: &[u8], max_bytes: usize) -> Result<Self, PayloadError> {
+    pub fn parse(payload: &[u8], limits: impl Into<PayloadLimits>) -> Result<Self, PayloadError> {
+        let limits = limits.into();
         // The limit is on the message alone, so a durable message may be as long as any other.
-        if payload.len() > max_bytes.saturating_add(MAX_POSITION_BYTES) {
+        if payload.len() > limits.max_bytes.saturating_add(MAX_POSITION_BYTES) {
             return Err(PayloadError::TooBig);
         }
         let text = std::str::from_utf8(payload).map_err(|_| PayloadError::NotJson)?;
@@ -89,11 +99,7 @@ impl Payload {
                 (Some(Position::parse(position).ok_or(PayloadError::BadPosition)?), json)
             }
         };
-        if json.len() > max_bytes {
-            return Err(PayloadError::TooBig);
-        }
-        let message: Box<RawValue> = serde_json::from_str(json).map_err(|_| PayloadError::NotJson)?;
-        Ok(Self { position, message: message.into(), received: None })
+        Ok(Self { position, message: limits.parse(json)?.into(), received: None })
     }
 }
 
@@ -117,8 +123,12 @@ impl Publication {
     ///
     /// # Errors
     /// Those of [`Payload::parse`].
-    pub fn decode(channel: ChannelName, payload: &[u8], max_bytes: usize) -> Result<Self, PayloadError> {
-        let Payload { position, message, .. } = Payload::parse(payload, max_bytes)?;
+    pub fn decode(
+        channel: ChannelName,
+        payload: &[u8],
+        limits: impl Into<PayloadLimits>,
+    ) -> Result<Self, PayloadError> {
+        let Payload { position, message, .. } = Payload::parse(payload, limits)?;
         Ok(Self::new(channel, position, message))
     }
 
@@ -157,14 +167,15 @@ impl Publication {
 /// The payload reaches nobody, for this reason.
 pub fn decode_for_users(
     payload: &[u8],
-    max_bytes: usize,
+    limits: impl Into<PayloadLimits>,
 ) -> Result<(Vec<ChannelName>, Arc<RawValue>), PayloadError> {
     #[derive(Deserialize)]
     struct ForUsers<'a> {
         users: Vec<std::borrow::Cow<'a, str>>,
         message: Box<RawValue>,
     }
-    if payload.len() > max_bytes {
+    let limits = limits.into();
+    if payload.len() > limits.max_bytes {
         return Err(PayloadError::TooBig);
     }
     let text = std::str::from_utf8(payload).map_err(|_| PayloadError::NotJson)?;
@@ -178,6 +189,7 @@ pub fn decode_for_users(
         .iter()
         .map(|user| ChannelName::of_user(user).map_err(|_| PayloadError::BadUsers))
         .collect::<Result<Vec<_>, _>>()?;
+    limits.check_text(message.get())?;
     channels.sort_unstable();
     channels.dedup();
     Ok((channels, message.into()))
@@ -223,7 +235,9 @@ mod tests {
         for good in ["1", "\"x\"", "null", "[]", " {\"a\":1}\n", "{\"a\":1,\"a\":2}"] {
             assert_eq!(decode(good.as_bytes()).unwrap().message().get(), good.trim(), "{good:?}");
         }
-        let deep = "[".repeat(150);
+        let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        assert!(decode(deep.as_bytes()).is_ok());
+        let deeper = format!("@1-2 {}", "[".repeat(150));
         for (bad, error) in [
             (&b""[..], PayloadError::NotJson),
             (b"{", PayloadError::NotJson),
@@ -231,7 +245,8 @@ mod tests {
             (b"nonsense", PayloadError::NotJson),
             (b"\"\xFF\"", PayloadError::NotJson),
             (b"{\"a\":NaN}", PayloadError::NotJson),
-            (deep.as_bytes(), PayloadError::NotJson),
+            (deeper.as_bytes(), PayloadError::NotJson),
+            (br#""\ud800""#, PayloadError::HalfSurrogate),
             (b"@", PayloadError::BadPosition),
             (b"@1-2", PayloadError::BadPosition),
             (b"@x-2 {}", PayloadError::BadPosition),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use sha1::{Digest as _, Sha1};
 
 use super::super::HistoryOptions;
 use super::super::history::milliseconds;
@@ -23,7 +24,7 @@ pub(super) struct MemoryHistory {
     channels: HashMap<ChannelName, Channel>,
     /// The channels by the number of their last append, the longest-idle first.
     by_idleness: BTreeMap<u64, ChannelName>,
-    receipts: HashMap<ReceiptKey, Position>,
+    receipts: HashMap<ReceiptKey, Receipt>,
     /// When each receipt expires, the earliest first.
     expiring: VecDeque<(u64, ReceiptKey)>,
     bytes: usize,
@@ -35,6 +36,17 @@ pub(super) struct MemoryHistory {
 }
 
 type ReceiptKey = (ChannelName, Box<str>);
+
+/// What was published with an idempotency key.
+struct Receipt {
+    position: Position,
+    /// Of the message.
+    digest: [u8; 20],
+}
+
+/// The idempotency key was used with another message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyReused;
 
 struct Channel {
     /// Its last position.
@@ -72,27 +84,36 @@ impl MemoryHistory {
     }
 
     /// Appends a message to the history of `channel`.
+    ///
+    /// # Errors
+    /// The idempotency key was used with another message.
     pub(super) fn append(
         &mut self,
         channel: &ChannelName,
         message: Arc<RawValue>,
         idempotency_key: Option<&str>,
         now_ms: u64,
-    ) -> Appended {
+    ) -> Result<Appended, KeyReused> {
         self.pass_time(now_ms);
-        let receipt = idempotency_key.map(|key| (channel.clone(), Box::from(key)));
-        if let Some(&position) = receipt.as_ref().and_then(|receipt| self.receipts.get(receipt)) {
-            return Appended { position, is_repeated: true };
+        let receipt = idempotency_key.map(|key| {
+            let digest = Sha1::digest(message.get().as_bytes()).into();
+            ((channel.clone(), Box::from(key)), digest)
+        });
+        if let Some((key, digest)) = &receipt
+            && let Some(before) = self.receipts.get(key)
+        {
+            let repeated = Appended { position: before.position, is_repeated: true };
+            return if before.digest == *digest { Ok(repeated) } else { Err(KeyReused) };
         }
         let position = self.push(channel, message);
-        if let Some(receipt) = receipt {
+        if let Some((receipt, digest)) = receipt {
             self.bytes += receipt_bytes(&receipt);
             let until_ms = self.now_ms.saturating_add(milliseconds(self.options.idempotency_window));
             self.expiring.push_back((until_ms, receipt.clone()));
-            self.receipts.insert(receipt, position);
+            self.receipts.insert(receipt, Receipt { position, digest });
         }
         self.make_room(channel);
-        Appended { position, is_repeated: false }
+        Ok(Appended { position, is_repeated: false })
     }
 
     /// The entries after `since`, at most `max_entries`.

@@ -13,16 +13,18 @@ use serde_json::value::RawValue;
 
 use super::link::{HubSet, Inboxes, count_channel};
 use super::recovery::{NotRecovered, Recovered, Recovery};
+use super::types::check_request;
 use super::{
-    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PublishError, RequestId,
-    SubscribeAck,
+    Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PublishError, PublishOutcome,
+    PublishRequest, RequestId, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
+use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-use history::{Appended, MemoryHistory};
+use history::{Appended, KeyReused, MemoryHistory};
 
 /// A handle of the memory broker; cloning shares it.
 #[derive(Clone)]
@@ -33,7 +35,7 @@ pub struct MemoryBroker {
 struct Shared {
     state: Mutex<State>,
     metrics: Metrics,
-    max_payload_bytes: usize,
+    limits: PayloadLimits,
     stopped: AtomicBool,
 }
 
@@ -46,7 +48,7 @@ struct State {
 }
 
 impl MemoryBroker {
-    pub(super) fn new(max_payload_bytes: usize, history: HistoryOptions, metrics: &Metrics) -> Self {
+    pub(super) fn new(limits: PayloadLimits, history: HistoryOptions, metrics: &Metrics) -> Self {
         metrics.link_up.set(1);
         metrics.history_available.set(1);
         let history = MemoryHistory::new(history, now_ms());
@@ -55,7 +57,7 @@ impl MemoryBroker {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
                 metrics: metrics.clone(),
-                max_payload_bytes,
+                limits,
                 stopped: AtomicBool::new(false),
             }),
         }
@@ -100,36 +102,24 @@ impl MemoryBroker {
         state.inboxes.notify(hub, HubEvent::HistoryRead { read, outcome });
     }
 
-    pub(super) fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
-        self.admit(message)?;
-        let publication = Publication::new(channel.clone(), None, message.to_owned().into());
-        self.hand_over(&self.lock(), publication);
-        Ok(())
-    }
-
-    pub(super) fn publish_durable(
-        &self,
-        channel: &ChannelName,
-        message: &RawValue,
-        idempotency_key: Option<&str>,
-    ) -> Result<Position, PublishError> {
-        super::check_idempotency_key(idempotency_key)?;
-        self.admit(message)?;
-        let message: Arc<RawValue> = message.to_owned().into();
-        let mut state = self.lock();
-        let Appended { position, is_repeated } =
-            state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
-        if !is_repeated {
-            self.hand_over(&state, Publication::new(channel.clone(), Some(position), message));
-        }
-        Ok(position)
-    }
-
-    fn admit(&self, message: &RawValue) -> Result<(), PublishError> {
+    pub(super) fn publish(&self, request: &PublishRequest<'_>) -> PublishOutcome {
         if self.is_stopped() {
             return Err(PublishError::Unavailable);
         }
-        super::check_size(message, self.shared.max_payload_bytes)
+        check_request(request, self.shared.limits)?;
+        let channel = request.channel;
+        let message: Arc<RawValue> = request.message.to_owned().into();
+        let mut state = self.lock();
+        let Some(idempotency_key) = request.durable else {
+            self.hand_over(&state, Publication::new(channel.clone(), None, message));
+            return Ok(None);
+        };
+        let appended = state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
+        let Appended { position, is_repeated } = appended.map_err(|KeyReused| PublishError::KeyReused)?;
+        if !is_repeated {
+            self.hand_over(&state, Publication::new(channel.clone(), Some(position), message));
+        }
+        Ok(Some(position))
     }
 
     fn hand_over(&self, state: &State, publication: Publication) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::history::milliseconds;
 use super::options::RedisOptions;
 use crate::settings::format_duration;
+use protocol::payload_limits::{DEFAULT_MAX_DEPTH, PayloadLimits};
 
 /// What is in force for the data of one prefix: the same for every replica and for `gateway_publish`.
 ///
@@ -22,6 +23,13 @@ pub(super) struct DataSettings {
     pub(super) idempotency_window_ms: u64,
     /// Longer messages are refused, and dropped unread.
     pub(super) max_payload_bytes: usize,
+    /// Deeper messages are refused, and dropped. An older gateway has not written it.
+    #[serde(default = "default_depth")]
+    pub(super) max_payload_depth: usize,
+}
+
+const fn default_depth() -> usize {
+    DEFAULT_MAX_DEPTH
 }
 
 impl DataSettings {
@@ -32,6 +40,7 @@ impl DataSettings {
             history_ttl_ms: milliseconds(options.history.ttl),
             idempotency_window_ms: milliseconds(options.history.idempotency_window),
             max_payload_bytes: options.max_payload_bytes,
+            max_payload_depth: options.max_payload_depth,
         }
     }
 
@@ -56,6 +65,11 @@ impl DataSettings {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// What a message may be.
+    pub(super) fn payload_limits(&self) -> PayloadLimits {
+        PayloadLimits { max_bytes: self.max_payload_bytes, max_depth: self.max_payload_depth }
+    }
+
     /// How these settings, which are in force, differ from a process' own; empty if they do not.
     pub(super) fn differences(&self, own: &Self) -> Vec<String> {
         let count = |count: usize| count.to_string();
@@ -65,6 +79,7 @@ impl DataSettings {
             ("history_ttl", time(self.history_ttl_ms), time(own.history_ttl_ms)),
             ("idempotency_window", time(self.idempotency_window_ms), time(own.idempotency_window_ms)),
             ("max_payload_bytes", count(self.max_payload_bytes), count(own.max_payload_bytes)),
+            ("max_payload_depth", count(self.max_payload_depth), count(own.max_payload_depth)),
         ];
         pairs
             .into_iter()
@@ -92,6 +107,8 @@ mod tests {
         assert_eq!(DataSettings::parse(text.as_bytes()), Some(settings()));
         let later = text.replace('}', ",\"namespaces\":{}}");
         assert_eq!(DataSettings::parse(later.as_bytes()), Some(settings()));
+        let older = text.replace(",\"max_payload_depth\":128", "");
+        assert_eq!(DataSettings::parse(older.as_bytes()), Some(settings()));
         for bad in ["", "1", "{}", "{\"history_size\":-1}", "\u{fffd}"] {
             assert_eq!(DataSettings::parse(bad.as_bytes()), None, "{bad}");
         }

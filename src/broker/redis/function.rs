@@ -20,7 +20,12 @@ use super::state::State;
 /// The library's name in Redis.
 const LIBRARY: &str = "gateway";
 /// The library. Nothing of a deployment is in it: all prefixes of one Redis share it.
-pub(super) const CODE: &str = concat!(include_str!("gateway.lua"), include_str!("gateway_mark.lua"));
+pub(super) const CODE: &str = concat!(
+    include_str!("gateway.lua"),
+    include_str!("gateway_json.lua"),
+    include_str!("gateway_publish.lua"),
+    include_str!("gateway_mark.lua")
+);
 /// How often to look whether Redis still has it: somebody may have flushed the functions, or granted a right
 /// that was missing.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -151,6 +156,11 @@ pub(super) fn is_unknown(error: &RedisError) -> bool {
     has_detail(error, "unknown command")
 }
 
+/// Whether the idempotency key was used with another message.
+pub(super) fn is_key_reused(error: &RedisError) -> bool {
+    has_detail(error, "this idempotency key was used with another message")
+}
+
 fn is_taken(error: &RedisError) -> bool {
     has_detail(error, "already exists")
 }
@@ -180,6 +190,7 @@ mod tests {
             ("history_ttl_ms = '86400000',", "history_ttl = \"24h\""),
             ("idempotency_window_ms = '600000',", "idempotency_window = \"10m\""),
             ("max_payload_bytes = 1048576,", "max_payload_bytes = 1048576"),
+            ("max_payload_depth = 128,", "max_payload_depth = 128"),
         ] {
             assert!(CODE.lines().any(|line| line.trim() == library), "{library}");
             assert!(DEFAULTS.lines().any(|line| line == settings), "{settings}");

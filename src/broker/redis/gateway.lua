@@ -9,14 +9,15 @@
 -- name. Its entries are named <epoch>-<offset>: the offset counts 1, 2, 3 ... without a hole, the epoch is the
 -- time in milliseconds at which that counting began.
 --
--- Only gateways call gateway_mark (in gateway_mark.lua, the end of this library), which keeps the settings and
--- the dataset marker of their prefix.
+-- The library goes on in gateway_json.lua, gateway_publish.lua and gateway_mark.lua.
+--
+-- Only gateways call gateway_mark, which keeps the settings and the dataset marker of their prefix.
 --
 -- All prefixes of one Redis share this library. The prefix of a key is all up to its first colon.
 --
 -- Redis does not undo what a function has done before an error. So everything that can fail is asked first.
 
-local VERSION = 2
+local VERSION = 3
 
 -- In force for a prefix whose gateways have not written `<prefix>:settings` yet: the gateway's own defaults.
 -- What is passed to Redis is kept as text.
@@ -25,11 +26,16 @@ local DEFAULTS = {
   history_ttl_ms = '86400000',
   idempotency_window_ms = '600000',
   max_payload_bytes = 1048576,
+  max_payload_depth = 128,
 }
 
 -- A prefix of 64 bytes, a colon and a channel's name of 255.
 local MAX_KEY_BYTES = 320
 local MAX_ONCE_BYTES = 255
+-- One call holds up Redis for all of its channels.
+local MAX_CHANNELS = 1000
+-- Redis' JSON reader calls itself for each level.
+local MAX_DEPTH = 1000
 -- Above this a Lua number does not hold every integer.
 local MAX_NUMBER = 2 ^ 53 - 1
 -- What is run on every channel, and may be refused.
@@ -81,12 +87,15 @@ local function parse_settings(text)
   if not (size and ttl and window and max_bytes) then
     return nil
   end
+  -- An older gateway has not written it.
+  local max_depth = count_of(found.max_payload_depth) or DEFAULTS.max_payload_depth
   return {
     text = text,
     history_size = string.format('%.0f', size),
     history_ttl_ms = string.format('%.0f', ttl),
     idempotency_window_ms = string.format('%.0f', window),
     max_payload_bytes = max_bytes,
+    max_payload_depth = math.min(max_depth, MAX_DEPTH),
   }
 end
 
@@ -228,81 +237,3 @@ local function answer(positions)
   end
   return positions
 end
-
--- What was answered when this idempotency key was first used; nil when it was not.
-local function answer_before(receipt, channels)
-  for _, command in ipairs({ 'GET', 'SET' }) do
-    if not redis.acl_check_cmd(command, receipt, '1') then
-      return redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. receipt)
-    end
-  end
-  local before = redis.call('GET', receipt)
-  if not before then
-    return nil
-  end
-  local positions = {}
-  for position in string.gmatch(before, '%S+') do
-    positions[#positions + 1] = position
-  end
-  if #positions ~= channels then
-    return refuse('this idempotency key was used with other channels')
-  end
-  return answer(positions)
-end
-
-local function publish(keys, args)
-  local message, once = args[1], args[2]
-  if #keys == 0 then
-    return refuse('name at least one channel')
-  elseif #args < 1 or #args > 2 then
-    return refuse('give a message and, if you like, an idempotency key')
-  elseif once and (once == '' or #once > MAX_ONCE_BYTES) then
-    return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_ONCE_BYTES))
-  end
-  local settings, refusal = settings_of_each(keys)
-  if refusal then
-    return refusal
-  end
-  for _, key in ipairs(keys) do
-    local max_bytes = settings[key].max_payload_bytes
-    if #message > max_bytes then
-      return refuse(string.format('the message has %d bytes, more than %.0f', #message, max_bytes))
-    end
-  end
-  if not pcall(cjson.decode, message) then
-    -- This keeps most mistakes out and tells their publisher. The gateway's own reading is the exact one.
-    return refuse('the message is not valid JSON')
-  end
-
-  -- The braces keep it on the first channel's node of a cluster, and no channel can have such a name.
-  local receipt = once and keys[1] .. ':once:{' .. keys[1] .. '}:' .. once
-  local before = receipt and answer_before(receipt, #keys)
-  if before then
-    return before
-  end
-
-  local now = now_ms()
-  notice_new_life(now)
-  local next_positions = {}
-  for _, key in ipairs(keys) do
-    if not next_positions[key] then
-      local next, refusal = next_position(key, now)
-      if refusal then
-        return refusal
-      end
-      next_positions[key] = next
-    end
-  end
-
-  local positions, published = {}, {}
-  for at, key in ipairs(keys) do
-    published[key] = published[key] or append(key, next_positions[key], message, settings[key])
-    positions[at] = published[key]
-  end
-  if receipt then
-    redis.call('SET', receipt, table.concat(positions, ' '), 'PX', settings[keys[1]].idempotency_window_ms)
-  end
-  return answer(positions)
-end
-
-redis.register_function('gateway_publish', publish)

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
-use serde_json::value::RawValue;
 
 use super::super::link::TailRead;
+use super::data_settings::DataSettings;
 use super::dataset::DatasetView;
 use super::options::RedisOptions;
 use super::read_error::ReadError;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page, Tail};
+use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
@@ -85,10 +86,10 @@ pub(super) async fn page(
     let now_ms = time(now?)?;
     let (marker, settings) = (text_if_any(marker)?, text_if_any(settings)?);
     let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
-    let max_bytes =
-        dataset.settings.as_ref().map_or(options.max_payload_bytes, |settings| settings.max_payload_bytes);
+    let own = || DataSettings::own(options).payload_limits();
+    let limits = dataset.settings.as_ref().map_or_else(own, DataSettings::payload_limits);
     Ok(Page {
-        entries: entries(found?)?.into_iter().map(|entry| decode(channel, entry, max_bytes)).collect(),
+        entries: entries(found?)?.into_iter().map(|entry| decode(channel, entry, limits)).collect(),
         tail: match tail(last)? {
             Tail::At(position) => position,
             Tail::Nothing => Position::before(now_ms),
@@ -158,13 +159,12 @@ fn text_if_any(answer: RedisResult<Value>) -> Result<Option<Vec<u8>>, ReadError>
 }
 
 /// A message that cannot be delivered leaves its position.
-fn decode(channel: &ChannelName, StreamEntry { id, fields }: StreamEntry, max_bytes: usize) -> Entry {
+fn decode(channel: &ChannelName, StreamEntry { id, fields }: StreamEntry, limits: PayloadLimits) -> Entry {
     let field = |name: &[u8]| {
         let found = fields.iter().find(|(field, _)| field == name);
         found.and_then(|(_, value)| std::str::from_utf8(value).ok())
     };
-    let message = field(b"m").filter(|message| message.len() <= max_bytes);
-    let message = message.and_then(|message| serde_json::from_str::<Box<RawValue>>(message).ok());
+    let message = field(b"m").and_then(|message| limits.parse(message).ok());
     Entry {
         position: id,
         after: field(b"a").and_then(Position::parse),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::data_settings::DataSettings;
 use super::options::RedisOptions;
+use protocol::payload_limits::PayloadLimits;
 
 /// At most one line about evictions in this time: under pressure each look finds more of them.
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -30,6 +31,7 @@ pub(super) struct KnownDataset {
     own: DataSettings,
     /// Also in `known`; here because it is read for every message.
     max_payload_bytes: AtomicUsize,
+    max_payload_depth: AtomicUsize,
     known: Mutex<Known>,
 }
 
@@ -51,13 +53,17 @@ impl KnownDataset {
         Self {
             own: DataSettings::own(options),
             max_payload_bytes: AtomicUsize::new(options.max_payload_bytes),
+            max_payload_depth: AtomicUsize::new(options.max_payload_depth),
             known: Mutex::new(Known::default()),
         }
     }
 
-    /// The longest message, by the settings in force.
-    pub(super) fn max_payload_bytes(&self) -> usize {
-        self.max_payload_bytes.load(Ordering::Relaxed)
+    /// What a message may be, by the settings in force.
+    pub(super) fn payload_limits(&self) -> PayloadLimits {
+        PayloadLimits {
+            max_bytes: self.max_payload_bytes.load(Ordering::Relaxed),
+            max_depth: self.max_payload_depth.load(Ordering::Relaxed),
+        }
     }
 
     /// What an operator should know.
@@ -80,6 +86,7 @@ impl KnownDataset {
 
     pub(super) fn set(&self, dataset: &Dataset) {
         self.max_payload_bytes.store(dataset.settings.max_payload_bytes, Ordering::Relaxed);
+        self.max_payload_depth.store(dataset.settings.max_payload_depth, Ordering::Relaxed);
         let differences = dataset.settings.differences(&self.own);
         let mut notes = Vec::new();
         if !differences.is_empty() {
@@ -176,13 +183,13 @@ mod tests {
         };
         known.set(&dataset);
         known.set_failed("NOPERM");
-        assert_eq!(known.max_payload_bytes(), 7);
+        assert_eq!(known.payload_limits().max_bytes, 7);
         let notes = known.notes();
         assert_eq!(notes[0], "history: broker.max_payload_bytes is 7 in force, 65536 here");
         assert!(notes[1].contains("maxmemory_policy allkeys-lru"), "{notes:?}");
         assert!(notes[2].ends_with("because NOPERM"), "{notes:?}");
         known.set(&Dataset { settings: DataSettings::own(&options), eviction_policy: None, ..dataset });
-        assert_eq!((known.notes(), known.max_payload_bytes()), (vec![], 65_536));
+        assert_eq!((known.notes(), known.payload_limits().max_bytes), (vec![], 65_536));
     }
 
     #[test]

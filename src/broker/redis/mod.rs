@@ -4,6 +4,7 @@
 //!
 //! - `options`: where Redis is and how long to wait for it. `address`: what its URL says. `access`: passwords and
 //!   certificates.
+//! - `commands`: the connection for commands. `publishing`: publications on it, tried again where that is safe.
 //! - `sentinel`: where the master is. `role`: whether it is one. `connect`: connections to it.
 //! - `state`: shared by the link and the handles. `link_error`: why the link is down. `downtime`: how long it was down.
 //! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps. `read_error`: why
@@ -21,6 +22,7 @@
 
 mod access;
 mod address;
+mod commands;
 mod connect;
 mod connected;
 mod data_settings;
@@ -33,6 +35,7 @@ mod link;
 mod link_error;
 mod options;
 mod probe;
+mod publishing;
 mod read_error;
 mod reads;
 mod receive;
@@ -47,18 +50,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult};
-use serde_json::value::RawValue;
 use tokio::runtime;
-use tokio::sync::SemaphorePermit;
 
 use super::link::SharedLink;
-use super::{BrokerSetupError, Health, PublishError};
+use super::types::{PublishOutcome, PublishRequest};
+use super::{BrokerSetupError, Health, Retry};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
-use protocol::channel::ChannelName;
-use protocol::position::Position;
 
 pub use access::{Credentials, TlsFiles};
 use link_error::LinkError;
@@ -115,62 +115,13 @@ impl RedisBroker {
         &self.handle.state.link
     }
 
-    /// The caller's task sends on a clone of the link's connection and waits for the answer itself: one hop
-    /// between threads each way, and no task of ours in between that would need a queue.
-    pub(super) async fn publish(
+    /// Publishes all requests in order; returns an outcome for each.
+    pub(super) async fn publish_all(
         &self,
-        channel: &ChannelName,
-        message: &RawValue,
-    ) -> Result<(), PublishError> {
-        let state = &self.handle.state;
-        let (mut commands, _waiting) = self.admit(message)?;
-        let channel = state.options.redis_channel(channel.as_str());
-        publish(&mut commands, &channel, message.get()).await.map_err(|error| self.explain(&error))
-    }
-
-    pub(super) async fn publish_durable(
-        &self,
-        channel: &ChannelName,
-        message: &RawValue,
-        idempotency_key: Option<&str>,
-    ) -> Result<Position, PublishError> {
-        let state = &self.handle.state;
-        super::check_idempotency_key(idempotency_key)?;
-        let (mut commands, _waiting) = self.admit(message)?;
-        let key = state.options.redis_channel(channel.as_str());
-        let mut call = redis::cmd("FCALL");
-        call.arg("gateway_publish").arg(1).arg(key).arg(message.get()).arg(idempotency_key);
-        let answer: RedisResult<String> = function::call(state, &mut commands, &call).await;
-        let position = answer.map_err(|error| self.explain(&error))?;
-        Position::parse(&position)
-            .ok_or_else(|| PublishError::Refused(format!("the function answered {position:?}")))
-    }
-
-    /// What every publication needs: a message that is not too long, a connection, and a permit to wait.
-    fn admit(
-        &self,
-        message: &RawValue,
-    ) -> Result<(MultiplexedConnection, SemaphorePermit<'_>), PublishError> {
-        let state = &self.handle.state;
-        super::check_size(message, state.dataset.max_payload_bytes())?;
-        let Some(commands) = state.commands() else {
-            return Err(PublishError::Unavailable);
-        };
-        let waiting = state.publishing.try_acquire().map_err(|_| PublishError::Busy)?;
-        Ok((commands, waiting))
-    }
-
-    fn explain(&self, error: &RedisError) -> PublishError {
-        if error.is_timeout() {
-            PublishError::Timeout
-        } else if function::is_missing(error) || function::is_unknown(error) {
-            PublishError::HistoryUnavailable(function::reason(error))
-        } else if error.code().is_some() {
-            PublishError::Refused(link_error::plain(error))
-        } else {
-            self.handle.state.probe_now.notify_one();
-            PublishError::Interrupted
-        }
+        requests: &[PublishRequest<'_>],
+        retry: Retry,
+    ) -> Vec<PublishOutcome> {
+        publishing::publish_all(&self.handle.state, requests, retry).await
     }
 
     pub(super) fn health(&self) -> Health {

@@ -41,6 +41,8 @@ pub struct RedisOptions {
     pub sweep_interval: Duration,
     /// Longer payloads are dropped unread.
     pub max_payload_bytes: usize,
+    /// Deeper payloads are dropped.
+    pub max_payload_depth: usize,
     /// What is kept of durable messages.
     pub history: HistoryOptions,
 }
@@ -111,6 +113,7 @@ impl RedisOptions {
             reconnect_max: Duration::from_secs(5),
             sweep_interval: Duration::from_secs(30),
             max_payload_bytes: 65_536,
+            max_payload_depth: protocol::payload_limits::DEFAULT_MAX_DEPTH,
             history: HistoryOptions::of_size(1000),
         }
     }

@@ -60,8 +60,7 @@ impl<'a> Receiver<'a> {
         payload: &[u8],
         received: Option<Instant>,
     ) -> Result<(), PayloadError> {
-        let payload =
-            Payload { received, ..Payload::parse(payload, self.state.dataset.max_payload_bytes())? };
+        let payload = Payload { received, ..Payload::parse(payload, self.state.dataset.payload_limits())? };
         if !self.state.link.receive(channel, payload) {
             // Most likely it was unsubscribed a moment ago.
             self.count_unknown();
@@ -70,7 +69,7 @@ impl<'a> Receiver<'a> {
     }
 
     fn for_users(&self, payload: &[u8], received: Option<Instant>) -> Result<(), PayloadError> {
-        let (users, message) = decode_for_users(payload, self.state.dataset.max_payload_bytes())?;
+        let (users, message) = decode_for_users(payload, self.state.dataset.payload_limits())?;
         for channel in users {
             // Most of the users have no session here: that is no error.
             let payload = Payload { position: None, message: message.clone(), received };

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::super::Health;
 use super::super::link::SharedLink;
+use super::commands::Commands;
 use super::downtime::Downtime;
 use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
@@ -48,20 +49,19 @@ pub(super) struct State {
     refused: RefusedChannels,
 }
 
-/// The state of the link, with its connection for commands: one value, so that a healthy link always has a connection. The connection's driver runs on the link's thread; a clone
-/// only sends to it, from any thread.
+/// The state of the link, with its connection for commands: one value, so that a healthy link always has a connection.
 #[derive(Clone)]
 pub(super) enum LinkState {
     /// The first connection is being made.
     Connecting,
     /// Connected; subscribing, or waiting for the first probe to be heard.
     Probing {
-        commands: MultiplexedConnection,
+        commands: Commands,
         /// What ended the attempt before this one, which may end this one too.
         before: Option<LinkError>,
     },
     /// The latest probe was heard.
-    Ready { commands: MultiplexedConnection, since: Instant },
+    Ready { commands: Commands, since: Instant },
     /// Lost, or never made; the next attempt comes.
     Down(LinkError),
     /// Shut down.
@@ -90,11 +90,17 @@ impl State {
 
     /// The connection for commands, while the link is up.
     pub(super) fn commands(&self) -> Option<MultiplexedConnection> {
-        self.link_state.borrow().commands().cloned()
+        self.link_state.borrow().commands().map(Commands::connection)
+    }
+
+    /// The state of the link, and its changes.
+    pub(super) fn watch(&self) -> watch::Receiver<LinkState> {
+        self.link_state.subscribe()
     }
 
     /// The link is connected; `commands` is its connection for commands.
     pub(super) fn connected(&self, commands: MultiplexedConnection) {
+        let commands = Commands::new(commands);
         self.change(|state| {
             let before = match state {
                 LinkState::Down(error) => Some(error.clone()),
@@ -108,7 +114,7 @@ impl State {
     pub(super) fn replace_commands(&self, new: MultiplexedConnection) {
         self.link_state.send_if_modified(|state| match state {
             LinkState::Probing { commands, .. } | LinkState::Ready { commands, .. } => {
-                *commands = new;
+                *commands = Commands::new(new);
                 true
             }
             LinkState::Connecting | LinkState::Down(_) | LinkState::Stopped => false,
@@ -199,7 +205,16 @@ impl State {
 }
 
 impl LinkState {
-    fn commands(&self) -> Option<&MultiplexedConnection> {
+    /// The connection for publications, unless it is known to be closed.
+    pub(super) fn publishing(&self) -> Option<Commands> {
+        self.commands().filter(|commands| !commands.is_closed()).cloned()
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped)
+    }
+
+    fn commands(&self) -> Option<&Commands> {
         match self {
             Self::Probing { commands, .. } | Self::Ready { commands, .. } => Some(commands),
             Self::Connecting | Self::Down(_) | Self::Stopped => None,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use super::SessionKey;
-use crate::broker::RequestId;
+use crate::broker::{FrameSizes, RequestId};
 use crate::hub::messages::SessionEvent;
 use protocol::channel::ChannelName;
 use protocol::conversation::{Since, Wanted};
@@ -20,8 +20,8 @@ pub(super) struct PendingRequest {
     /// The number of channels whose state is not known.
     open: usize,
     is_answered: bool,
-    /// The bytes that its client may still receive from histories: all of them go through one outbox.
-    pub(super) budget_bytes: usize,
+    /// What its client receives from histories: all of it goes through one outbox.
+    pub(super) recovered: FrameSizes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +62,12 @@ impl PendingRequests {
         session: SessionKey,
         kind: RequestKind,
         wanted: Vec<Wanted>,
-        budget_bytes: usize,
     ) {
         let channels: Vec<_> =
             wanted.into_iter().map(|wanted| RequestedChannel { wanted, state: None }).collect();
         let open = channels.len();
-        let request = PendingRequest { session, kind, channels, open, is_answered: false, budget_bytes };
+        let recovered = FrameSizes::default();
+        let request = PendingRequest { session, kind, channels, open, is_answered: false, recovered };
         self.requests.insert(id, request);
     }
 

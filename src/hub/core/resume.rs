@@ -50,7 +50,7 @@ impl<S: FrameSink> HubCore<S> {
     ) {
         let id = self.next_number();
         let channels: Vec<_> = wanted.iter().map(|wanted| (wanted.channel.clone(), wanted.since)).collect();
-        self.requests.insert(id, session, kind, wanted, self.rules.recovery.bytes);
+        self.requests.insert(id, session, kind, wanted);
         let mut unknown = Vec::new();
         for (channel, since) in channels {
             self.registry.subscribe(session, &channel, since, id);
@@ -204,14 +204,14 @@ impl<S: FrameSink> HubCore<S> {
         self.settle(session, &channel, settled, actions);
     }
 
-    /// All channels of a request share one budget in bytes; the first may exceed it with one long message.
+    /// All channels of a request share one limit in bytes, which does not count one long message.
     fn within_budget(&mut self, request: RequestId, recovered: Recovered) -> Result<Recovered, NotRecovered> {
-        let all = self.rules.recovery.bytes;
         let Some(request) = self.requests.get_mut(request) else { return Ok(recovered) };
-        if recovered.bytes > request.budget_bytes && request.budget_bytes < all {
+        let sizes = request.recovered.plus(recovered.sizes);
+        if sizes.counted(self.rules.recovery) > self.rules.recovery.bytes {
             return Err(NotRecovered::TooMuch);
         }
-        request.budget_bytes = request.budget_bytes.saturating_sub(recovered.bytes);
+        request.recovered = sizes;
         Ok(recovered)
     }
 

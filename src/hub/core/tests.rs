@@ -1,7 +1,7 @@
 //! What a hub decides, one input at a time, in virtual time.
 
 use super::*;
-use crate::broker::{Cut, NotRecovered, Recovered, SubscribeAck};
+use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::Recorder;
 use protocol::Version;
 use protocol::conversation::{Since, Wanted};
@@ -137,7 +137,10 @@ impl Hub {
     /// A history was read: the messages of a channel at these offsets, of so many bytes.
     fn is_read(&mut self, read: ReadId, name: &str, offsets: &[u64], bytes: usize) -> Vec<String> {
         let publications = offsets.iter().map(|offset| durable(name, *offset)).collect();
-        self.read_ends(read, Ok(Recovered { publications, bytes }))
+        // Of many short messages, or of one that is longer than what may be given.
+        let longest = if bytes > 1_000 { bytes } else { 0 };
+        let sizes = FrameSizes { all: bytes, longest };
+        self.read_ends(read, Ok(Recovered { publications, sizes }))
     }
 
     fn read_ends(&mut self, read: ReadId, outcome: Result<Recovered, NotRecovered>) -> Vec<String> {

@@ -20,6 +20,7 @@ fn every_range_has_two_ends() {
         ("broker.reconnect_min", "1ms", "5s", "0s", "61s"),
         ("broker.reconnect_max", "100ms", "10m", "99ms", "601s"),
         ("broker.max_payload_bytes", "1024", "16777216", "1023", "67108865"),
+        ("broker.max_payload_depth", "1", "1000", "0", "1001"),
         ("broker.inbox_bytes", "1048576", "1073741824", "1048575", "1073741825"),
         ("session.heartbeat_interval", "50ms", "1h", "49ms", "61m"),
         ("session.heartbeat_grace", "10ms", "1h", "9ms", "61m"),

@@ -30,6 +30,7 @@ impl Settings {
         count("broker.memory_history_bytes", broker.memory_history_bytes, MIB..=64 * GIB)?;
         check_times(broker)?;
         count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB)?;
+        count("broker.max_payload_depth", broker.max_payload_depth, 1..=1000)?;
         count("broker.inbox_bytes", broker.inbox_bytes, KIB..=GIB)?;
         if broker.inbox_bytes < broker.max_payload_bytes {
             return refuse("broker.inbox_bytes", "must be at least broker.max_payload_bytes");

@@ -110,6 +110,7 @@ fn options(url: &str) -> RedisOptions {
         reconnect_max: Duration::from_millis(400),
         sweep_interval: Duration::from_secs(30),
         max_payload_bytes: MAX_PAYLOAD_BYTES,
+        max_payload_depth: 128,
         history: HistoryOptions::of_size(100),
     }
 }

@@ -196,8 +196,13 @@ fn what_a_gateway_in_health_answers(seen: &mut Seen) {
         r#"{"channel":"nowhere","message":1}"#,
         r#"{"channel":"user:42","message":1,"idempotency_key":"k"}"#,
         r#"{"channel":"user:42","message":1,"durable":true,"idempotency_key":""}"#,
+        r#"{"channel":"user:42","message":"\ud800"}"#,
     ] {
         assert_eq!(seen.post(&gateway, "/v1/publish", bad).status, 400, "{bad}");
+    }
+    for (message, status) in [("1", 200), ("2", 409)] {
+        let body = DURABLE.replace(":1,", &format!(r#":{message},"idempotency_key":"k","#));
+        assert_eq!(seen.post(&gateway, "/v1/publish", &body).status, status);
     }
     seen.post(&gateway, "/v1/publish/batch", &batch(vec![GOOD; 1001]));
     let long = |bytes| format!(r#"{{"channel":"user:42","message":"{}"}}"#, "x".repeat(bytes));

@@ -119,25 +119,25 @@ fn a_password_in_a_file_may_be_replaced_while_the_gateway_runs() {
     assert!(!gateway.log().contains("change-this-password"), "{}", gateway.log());
 }
 
-/// A gateway whose user may subscribe to everything but `gateway:public:hidden`.
-fn with_a_hidden_channel(redis: &RedisServer, client: &mut Connection) -> TestGateway {
+/// The channels of a gateway's user who may subscribe to everything but `gateway:public:hidden`.
+const HEARD: [&str; 5] =
+    ["&gateway:probe/*", "&gateway:users", "&gateway:all", "&gateway:user:*", "&gateway:public:r*"];
+
+/// A gateway whose user may subscribe to these channels only.
+fn with_channels(redis: &RedisServer, client: &mut Connection, channels: &[&str]) -> TestGateway {
     let mut user = documented();
     let all = user.iter().position(|rule| rule.starts_with('&')).expect("it names its channels");
-    user.splice(all..=all, HEARD.map(str::to_owned));
+    user.splice(all..=all, channels.iter().map(|rule| (*rule).to_owned()));
     set_user(client, &user);
     let plan = as_documented(redis).with("channels.public_namespaces", "public");
     plan.with("broker.sweep_interval", "1s").spawn()
 }
 
-/// The channels of the gateway's user, less those of one name.
-const HEARD: [&str; 5] =
-    ["&gateway:probe/*", "&gateway:users", "&gateway:all", "&gateway:user:*", "&gateway:public:r*"];
-
 #[test]
 fn a_channel_that_redis_refuses_is_refused_alone() {
     let redis = RedisServer::start();
     let mut client = redis.client();
-    let mut gateway = with_a_hidden_channel(&redis, &mut client);
+    let mut gateway = with_channels(&redis, &mut client, &HEARD);
     gateway.wait_ready();
     let mut neighbour = gateway.ready("7");
     // One batch holds all of them.
@@ -174,11 +174,8 @@ fn a_channel_that_redis_refuses_is_refused_alone() {
 fn a_user_s_channel_that_redis_refuses_is_tried_again() {
     let redis = RedisServer::start();
     let mut client = redis.client();
-    let gateway = with_a_hidden_channel(&redis, &mut client);
-    gateway.wait_ready();
-    set_user(&mut client, &["gateway".into(), "resetchannels".into()]);
-    let heard = HEARD.iter().filter(|rule| !rule.contains("user:")).map(|rule| (*rule).to_owned());
-    set_user(&mut client, &["gateway".to_owned()].into_iter().chain(heard).collect::<Vec<_>>());
+    let heard: Vec<_> = HEARD.into_iter().filter(|rule| !rule.contains("user:")).collect();
+    let gateway = with_channels(&redis, &mut client, &heard);
     gateway.wait_ready();
     let mut session = gateway.connect_v2();
     session.says(r#"{"op":1,"token":"42"}"#);

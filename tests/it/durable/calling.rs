@@ -55,6 +55,60 @@ fn a_message_with_an_idempotency_key_comes_once() {
 }
 
 #[test]
+fn a_key_with_another_message_is_a_conflict() {
+    over_both(|gateway| {
+        let body = r#"{"channel":"user:42","durable":true,"idempotency_key":"order 1","message":1}"#;
+        let first = publish(gateway, body);
+        let other = body.replace(":1}", ":2}");
+        let answer = gateway.post("/v1/publish", &other);
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (409, &json!("idempotency_key_reused")));
+        let batch = gateway.post("/v1/publish/batch", &format!(r#"{{"messages":[{other},{body}]}}"#)).json();
+        assert_eq!(batch["results"][0]["error"]["code"], "idempotency_key_reused");
+        assert_eq!(batch["results"][1], json!({"position": first.to_string()}));
+    });
+}
+
+#[test]
+fn what_no_client_could_read_is_refused_in_every_way_in() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let half = r#""\ud800""#.to_owned();
+    over_both(|gateway| {
+        for durable in [false, true] {
+            let post = |message: &str| {
+                let body = format!(r#"{{"channel":"user:42","durable":{durable},"message":{message}}}"#);
+                gateway.post("/v1/publish", &body)
+            };
+            for bad in [&nested(129), &nested(200_000), &half] {
+                let answer = post(bad);
+                assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!("bad_message")));
+            }
+            assert_eq!(post(&nested(128)).status, 200);
+        }
+    });
+}
+
+#[test]
+fn a_plain_payload_no_client_could_read_is_dropped_and_counted() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::redis(&redis).with("broker.max_payload_depth", "5").spawn();
+    gateway.wait_ready();
+    let mut client = gateway.ready("42");
+    let mut backend = redis.client();
+    let half = r#""\udc00""#;
+    let for_users = r#"{"users":["42"],"message":[[[[[[]]]]]]}"#;
+    for (channel, payload) in
+        [("user:42", "[[[[[[]]]]]]"), ("user:42", half), ("users", for_users), ("user:42", "[[[[[]]]]]")]
+    {
+        cmd("PUBLISH").arg(format!("gateway:{channel}")).arg(payload).exec(&mut backend).unwrap();
+    }
+    client.hears(r#"{"op":3,"message":[[[[[]]]]]}"#);
+    assert_eq!((gateway.dropped("too_deep"), gateway.dropped("half_surrogate")), (2, 1));
+    gateway.wait_metric("rejected_total{reason=\"recorded\"}", 3);
+    let error = refused(&mut backend, &["user:42"], &["[[[[[[]]]]]]"]);
+    assert!(error.contains("more than 5 arrays and objects"), "{error}");
+}
+
+#[test]
 fn the_longest_message_is_kept_and_delivered() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "2048").spawn();

@@ -1,5 +1,7 @@
 //! What a backend that calls the function is promised.
 
+use protocol::publication::Payload;
+
 use super::*;
 
 #[test]
@@ -179,26 +181,98 @@ fn every_refusal_says_what_is_wrong_and_nothing_is_written() {
     redis.publish("room:1", &longest);
 }
 
-/// Redis' own reading of JSON differs from the gateway's in a few corners; docs/delivery.md lists them.
 #[test]
-fn what_redis_takes_for_json_and_the_gateway_does_not_is_known() {
+fn the_function_takes_exactly_what_the_gateway_delivers() {
     let mut redis = Prepared::start();
-    let deep = format!("{}{}", "[".repeat(450), "]".repeat(450));
-    for (message, redis_takes, gateway_takes) in [
-        (deep.as_str(), true, true),
-        ("NaN", true, false),
-        ("0x10", true, false),
-        ("01", true, false),
-        ("\"a\nb\"", true, false),
-        (r#""\ud800""#, false, true),
-        ("[1,]", false, false),
-        ("[1] 2", false, false),
-        ("nul", false, false),
-    ] {
-        let taken = fcall::<String>(&mut redis.backend, &["room:1"], &[message]).is_ok();
-        assert_eq!(taken, redis_takes, "{message}");
-        assert_eq!(RawValue::from_string(message.to_owned()).is_ok(), gateway_takes, "{message}");
+    let nested = |depth| [b"[".repeat(depth), b"]".repeat(depth)].concat();
+    let (deepest, too_deep, endless) = (nested(128), nested(129), nested(450));
+    let mut take = |message: &[u8]| {
+        let mut call = cmd("FCALL");
+        call.arg("gateway_publish").arg(1).arg("gateway:room:1").arg(message);
+        call.query::<String>(&mut redis.backend)
+    };
+    let good: [&[u8]; 13] = [
+        b"1e5",
+        b"-0.5",
+        b"[1.5, 2]",
+        b"\"\x7f\"",
+        b"[1,\n\t2]\r\n",
+        br#"["1. x","-.","a."]"#,
+        br#"["\\","\"1."]"#,
+        br#""\ud83d\ude00""#,
+        "\"é中😀\"".as_bytes(),
+        br#""\u0000""#,
+        b"1e999",
+        br#"["\\\n1.",2]"#,
+        &deepest,
+    ];
+    for message in good {
+        assert!(take(message).is_ok(), "{}", String::from_utf8_lossy(message));
+        assert!(Payload::parse(message, 1_000).is_ok(), "{}", String::from_utf8_lossy(message));
     }
+    let bad: [&[u8]; 29] = [
+        b"NaN",
+        b"[nan]",
+        b"Infinity",
+        b"-inf",
+        b"0x10",
+        b"01",
+        b"+1",
+        b"1.",
+        b"[1.,2]",
+        b"-.5",
+        b".5",
+        b"1e",
+        b"-",
+        b"\"a\nb\"",
+        b"\"a\tb\"",
+        b"[\"a\",\n\"b\n\"]",
+        b"1\x00",
+        b"[1]\x00x",
+        b"\"\xff\"",
+        b"\"\xc3\"",
+        b"\"\xed\xa0\x80\"",
+        b"\"\xe2\xf0\x9f\x98\x80\x82\xac\"",
+        br#""\ud800""#,
+        br#""\udc00x""#,
+        b"[1,]",
+        b"[1] 2",
+        b"nul",
+        &too_deep,
+        &endless,
+    ];
+    for message in bad {
+        assert!(take(message).is_err(), "{}", String::from_utf8_lossy(message));
+        assert!(Payload::parse(message, 1_000).is_err(), "{}", String::from_utf8_lossy(message));
+    }
+    let error = take(&too_deep).unwrap_err().to_string();
+    assert!(error.contains("more than 128 arrays and objects"), "{error}");
+}
+
+#[test]
+fn an_idempotency_key_belongs_to_its_message() {
+    let mut redis = Prepared::start();
+    let mut publish = |message: &str| fcall::<String>(&mut redis.backend, &["room:1"], &[message, "a"]);
+    let first = publish("1").unwrap();
+    let error = publish("2").unwrap_err().to_string();
+    assert!(error.contains("gateway: this idempotency key was used with another message"), "{error}");
+    assert_eq!(publish("1").unwrap(), first);
+    // Version 2 of the library kept the positions alone.
+    redis.run::<()>(&format!("SET gateway:room:1:once:{{gateway:room:1}}:old {first}"));
+    assert_eq!(fcall::<String>(&mut redis.backend, &["room:1"], &["2", "old"]).unwrap(), first);
+    assert_eq!(redis.history("room:1").len(), 1);
+}
+
+#[test]
+fn one_call_names_at_most_a_thousand_channels() {
+    let mut redis = Prepared::start();
+    let names: Vec<String> = (0..1001).map(|number| format!("room:{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let error = refused(&mut redis.backend, &names, &["1"]);
+    assert!(error.contains("name at most 1000 channels"), "{error}");
+    assert!(redis.keys().is_empty());
+    let positions: Vec<String> = fcall(&mut redis.backend, &names[..1000], &["1"]).unwrap();
+    assert_eq!(positions.len(), 1000);
 }
 
 #[test]

@@ -117,6 +117,7 @@ fn options(url: &str) -> RedisOptions {
         reconnect_min: Duration::from_millis(20),
         reconnect_max: Duration::from_millis(400),
         max_payload_bytes: MAX_PAYLOAD_BYTES,
+        max_payload_depth: 128,
         history: HistoryOptions::of_size(HISTORY_SIZE),
     }
 }

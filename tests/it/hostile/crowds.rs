@@ -111,7 +111,7 @@ fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
     let mut street = Neighbourhood::of(&small_admin_port());
     let begin = |path: &str| {
         let mut stream = TcpStream::connect_timeout(&street.gateway.admin, SOON).unwrap();
-        let head = format!("POST {path} HTTP/1.1\r\nhost: gateway\r\ncontent-length: 100000\r\n\r\n{{");
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n{{");
         stream.write_all(head.as_bytes()).unwrap();
         stream
     };

@@ -205,10 +205,13 @@ fn all_channels_of_a_request_share_what_may_be_given() {
 fn one_message_longer_than_the_budget_goes_through() {
     let (mut hub, _, [first, second]) = rejoining();
     assert_eq!(hub.is_read(first, "room:7", &[2], 5_000), [""; 0]);
+    assert_eq!(hub.is_read(second, "room:8", &[2], 1_000), ["1 joined: 9-0, 9-1 recovered, 9-1 recovered"]);
+    let (mut hub, _, [first, second]) = rejoining();
+    hub.is_read(first, "room:7", &[2], 5_000);
     assert_eq!(
-        hub.is_read(second, "room:8", &[2], 1),
+        hub.is_read(second, "room:8", &[2], 1_001),
         ["1 joined: 9-0, 9-1 recovered, 9-2 not recovered"],
-        "nothing is left"
+        "two do not"
     );
 }
 

@@ -1,0 +1,108 @@
+
+-- Which messages are JSON, as the gateway reads it.
+
+-- A reader of this library's own: its settings are nobody else's. It can only be made in a call.
+local json = nil
+
+-- The characters of UTF-8 that have more than one byte, and the byte without which a text has none of them.
+local CHARACTERS = {
+  { '[\194-\223][\128-\191]' },
+  { '[\225-\236\238\239][\128-\191][\128-\191]' },
+  { '\224[\160-\191][\128-\191]', '\224' },
+  { '\237[\128-\159][\128-\191]', '\237' },
+  { '\240[\144-\191][\128-\191][\128-\191]', '\240' },
+  { '[\241-\243][\128-\191][\128-\191][\128-\191]' },
+  { '\244[\128-\143][\128-\191][\128-\191]', '\244' },
+}
+
+local function is_utf8_run(text)
+  for _, character in ipairs(CHARACTERS) do
+    if not character[2] or string.find(text, character[2], 1, true) then
+      -- Not replaced by nothing: that would join what lies on both sides.
+      text = string.gsub(text, character[1], ' ')
+      if not string.find(text, '[\128-\255]') then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- The runs of other characters than ASCII that were found good: most texts repeat a few short ones.
+local known_runs, known_run_count = {}, 0
+local MAX_RUN_BYTES = 32
+
+local function is_utf8(text, at)
+  while at <= #text do
+    local behind = string.match(text, '^[\128-\255]*()', at)
+    local run = string.sub(text, at, behind - 1)
+    if not known_runs[run] then
+      if run ~= '' and not is_utf8_run(run) then
+        return false
+      end
+      if #run <= MAX_RUN_BYTES and known_run_count < MAX_KNOWN then
+        known_runs[run], known_run_count = true, known_run_count + 1
+      end
+    end
+    at = string.match(text, '^[%z\1-\127]*()', behind)
+  end
+  return true
+end
+
+-- Whether the reader may have taken a number such as `1.` or `-.5`. Few points are looked at one by one, which costs
+-- less than a pattern over the whole text.
+local FEW_POINTS = 16
+local function has_odd_point(text)
+  local at = string.find(text, '.', 1, true)
+  for _ = 1, FEW_POINTS do
+    if not at then
+      return false
+    end
+    local before, after = string.byte(text, at - 1) or 0, string.byte(text, at + 1) or 0
+    local is_behind_digit = before >= 48 and before <= 57
+    if before == 45 or is_behind_digit and not (after >= 48 and after <= 57) then
+      return true
+    end
+    at = string.find(text, '.', at + 1, true)
+  end
+  return at and (string.find(text, '%d%.%D', at - 1) or string.find(text, '-.', at - 1, true))
+    or string.sub(text, -1) == '.'
+end
+
+-- Whether a text that the reader takes is JSON: it also takes control characters within strings, numbers that lack
+-- digits, and anything behind a zero byte.
+local function is_strict(text)
+  if string.find(text, '\\', 1, true) then
+    -- Without its escapes, a string ends at the next quotation mark.
+    text = string.gsub(text, '\\.', '')
+  end
+  -- The beginning of a string with a control character stays.
+  local bare = string.gsub(text, '"[^"%z\1-\31]*"', '')
+  return not string.find(bare, '[%z\1-\8\11\12\14-\31"]') and not has_odd_point(bare)
+end
+
+-- What the gateway would drop is refused here, or its publisher would never learn of it. Returns why, or nil.
+local function find_fault(message, max_depth)
+  if not json then
+    json = cjson.new()
+    json.decode_invalid_numbers(false)
+  end
+  json.decode_max_depth(max_depth)
+  local is_json, problem = pcall(json.decode, message)
+  if not is_json then
+    if string.find(problem, 'nested', 1, true) then
+      return string.format('the message is too deep: more than %.0f arrays and objects lie within each other', max_depth)
+    end
+    return 'the message is not valid JSON: ' .. problem
+  end
+  -- Most messages are printable ASCII and go no further.
+  local at = string.match(message, '^[ -~]*()')
+  at = at <= #message and at
+  if at and not is_utf8(message, at) then
+    return 'the message is not valid JSON: it is not UTF-8'
+  end
+  if (at and string.find(message, '%c', at) or has_odd_point(message)) and not is_strict(message) then
+    return 'the message is not valid JSON: it has a bare control character or an incomplete number'
+  end
+  return nil
+end

@@ -1,0 +1,90 @@
+
+-- Appending to histories and publishing: what backends call.
+
+-- What was answered when this idempotency key was first used; nil when it was not.
+local function answer_before(receipt, channels, digest)
+  for _, command in ipairs({ 'GET', 'SET' }) do
+    if not redis.acl_check_cmd(command, receipt, '1') then
+      return redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. receipt)
+    end
+  end
+  local before = redis.call('GET', receipt)
+  if not before then
+    return nil
+  end
+  -- Version 2 of this library wrote no digest.
+  local list, digest_before = string.match(before, '^([^#]+)#?(%x*)$')
+  local positions = {}
+  for position in string.gmatch(list or '', '%S+') do
+    positions[#positions + 1] = position
+  end
+  if #positions ~= channels then
+    return refuse('this idempotency key was used with other channels')
+  elseif digest_before ~= '' and digest_before ~= digest then
+    return refuse('this idempotency key was used with another message')
+  end
+  return answer(positions)
+end
+
+local function publish(keys, args)
+  local message, once = args[1], args[2]
+  if #keys == 0 then
+    return refuse('name at least one channel')
+  elseif #keys > MAX_CHANNELS then
+    return refuse(string.format('name at most %d channels', MAX_CHANNELS))
+  elseif #args < 1 or #args > 2 then
+    return refuse('give a message and, if you like, an idempotency key')
+  elseif once and (once == '' or #once > MAX_ONCE_BYTES) then
+    return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_ONCE_BYTES))
+  end
+  local settings, refusal = settings_of_each(keys)
+  if refusal then
+    return refusal
+  end
+  local max_depth = MAX_DEPTH
+  for _, key in ipairs(keys) do
+    local max_bytes = settings[key].max_payload_bytes
+    if #message > max_bytes then
+      return refuse(string.format('the message has %d bytes, more than %.0f', #message, max_bytes))
+    end
+    max_depth = math.min(max_depth, settings[key].max_payload_depth)
+  end
+  local fault = find_fault(message, max_depth)
+  if fault then
+    return refuse(fault)
+  end
+
+  -- The braces keep it on the first channel's node of a cluster, and no channel can have such a name.
+  local receipt = once and keys[1] .. ':once:{' .. keys[1] .. '}:' .. once
+  local digest = receipt and redis.sha1hex(message)
+  local before = receipt and answer_before(receipt, #keys, digest)
+  if before then
+    return before
+  end
+
+  local now = now_ms()
+  notice_new_life(now)
+  local next_positions = {}
+  for _, key in ipairs(keys) do
+    if not next_positions[key] then
+      local next, refusal = next_position(key, now)
+      if refusal then
+        return refusal
+      end
+      next_positions[key] = next
+    end
+  end
+
+  local positions, published = {}, {}
+  for at, key in ipairs(keys) do
+    published[key] = published[key] or append(key, next_positions[key], message, settings[key])
+    positions[at] = published[key]
+  end
+  if receipt then
+    local text = table.concat(positions, ' ') .. '#' .. digest
+    redis.call('SET', receipt, text, 'PX', settings[keys[1]].idempotency_window_ms)
+  end
+  return answer(positions)
+end
+
+redis.register_function('gateway_publish', publish)

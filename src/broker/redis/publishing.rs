@@ -1,0 +1,256 @@
+//! Publishing on the connection for commands, in order; tried again while that connection is being replaced.
+//!
+//! A publication is tried again only where it cannot be published twice: it has an idempotency key, or it was
+//! certainly not sent, or Redis answered that it does nothing now.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::future::maybe_done;
+use redis::RedisError;
+use tokio::sync::{SemaphorePermit, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::super::types::{PublishOutcome, PublishRequest, check_request};
+use super::super::{PublishError, Retry};
+use super::commands::Commands;
+use super::state::{LinkState, State};
+use super::{function, link_error, publish};
+use protocol::position::Position;
+
+/// The pause before a publication is sent again to a Redis that answered that it does nothing now.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Error codes by which Redis says that it has done nothing and may soon do it: it loads its data, it has become a
+/// replica, or a script keeps it busy.
+const NOT_NOW: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
+
+/// The end of one attempt.
+enum Attempt {
+    Finished(PublishOutcome),
+    /// Nothing was published, or an idempotency key makes it safe to publish again. The error is reported if there
+    /// is no time left.
+    Again(PublishError),
+    /// The same, and there is no need to wait for another connection.
+    AgainSoon(PublishError),
+    /// Redis does not have the function. It may have been flushed.
+    WithoutFunction(PublishError),
+}
+
+/// Publishes all requests in order; returns an outcome for each.
+///
+/// Requests of one call are sent on one connection in their order. Those that are sent again keep it: a connection that
+/// breaks leaves no answered request behind an unanswered one.
+pub(super) async fn publish_all(
+    state: &State,
+    requests: &[PublishRequest<'_>],
+    retry: Retry,
+) -> Vec<PublishOutcome> {
+    let deadline = Instant::now() + state.options.response_timeout;
+    let mut batch = Batch::admit(state, requests);
+    let mut links = state.watch();
+    let mut is_function_loaded = false;
+    loop {
+        let commands = links.borrow_and_update().publishing();
+        let mut is_soon = false;
+        if let Some(commands) = commands {
+            let attempts = batch.pending().map(|index| attempt(state, &commands, &requests[index], deadline));
+            let attempts = in_order(attempts).await;
+            let mut needs_function = false;
+            for (index, attempt) in batch.pending().collect::<Vec<_>>().into_iter().zip(attempts) {
+                is_soon |= matches!(attempt, Attempt::AgainSoon(_));
+                needs_function |= matches!(attempt, Attempt::WithoutFunction(_)) && !is_function_loaded;
+                batch.settle(index, attempt, is_function_loaded);
+            }
+            if needs_function {
+                // A missing function has published nothing, so trying again is safe, also without `Retry::Allowed`.
+                function::load(state, &mut commands.connection()).await;
+                is_function_loaded = true;
+                continue;
+            }
+        }
+        if batch.pending().next().is_none() || retry == Retry::Never || links.borrow().is_stopped() {
+            break;
+        }
+        state.probe_now.notify_one();
+        if timeout_at(deadline, wait(&mut links, is_soon)).await.is_err() {
+            break;
+        }
+    }
+    batch.finish()
+}
+
+/// Waits until there may be another connection.
+async fn wait(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
+    tokio::select! {
+        // Its sender is in the state.
+        _ = links.changed() => {}
+        () = sleep(PAUSE), if is_soon => {}
+    }
+}
+
+/// The publications of one call.
+struct Batch<'a> {
+    outcomes: Vec<Outcome>,
+    /// Permits to wait for Redis, one for each publication that was admitted.
+    _permits: Vec<SemaphorePermit<'a>>,
+}
+
+enum Outcome {
+    /// To be sent, or sent again; its latest error.
+    Pending(PublishError),
+    Finished(PublishOutcome),
+}
+
+impl<'a> Batch<'a> {
+    fn admit(state: &'a State, requests: &[PublishRequest<'_>]) -> Self {
+        let limits = state.dataset.payload_limits();
+        let mut permits = Vec::with_capacity(requests.len());
+        let outcomes = requests.iter().map(|request| {
+            let permit = check_request(request, limits)
+                .and_then(|()| state.publishing.try_acquire().map_err(|_| PublishError::Busy));
+            match permit {
+                Ok(permit) => {
+                    permits.push(permit);
+                    Outcome::Pending(PublishError::Unavailable)
+                }
+                Err(error) => Outcome::Finished(Err(error)),
+            }
+        });
+        Self { outcomes: outcomes.collect(), _permits: permits }
+    }
+
+    fn pending(&self) -> impl Iterator<Item = usize> {
+        let outcomes = self.outcomes.iter().enumerate();
+        outcomes.filter_map(|(index, outcome)| matches!(outcome, Outcome::Pending(_)).then_some(index))
+    }
+
+    fn settle(&mut self, index: usize, attempt: Attempt, is_function_loaded: bool) {
+        self.outcomes[index] = match attempt {
+            Attempt::Finished(outcome) => Outcome::Finished(outcome),
+            Attempt::WithoutFunction(error) if is_function_loaded => Outcome::Finished(Err(error)),
+            // Once it may have been published, that is what its publisher must be told.
+            Attempt::Again(_) | Attempt::AgainSoon(_)
+                if matches!(self.outcomes[index], Outcome::Pending(PublishError::Interrupted)) =>
+            {
+                return;
+            }
+            Attempt::Again(error) | Attempt::AgainSoon(error) | Attempt::WithoutFunction(error) => {
+                Outcome::Pending(error)
+            }
+        };
+    }
+
+    fn finish(self) -> Vec<PublishOutcome> {
+        let outcomes = self.outcomes.into_iter().map(|outcome| match outcome {
+            Outcome::Pending(error) => Err(error),
+            Outcome::Finished(outcome) => outcome,
+        });
+        outcomes.collect()
+    }
+}
+
+/// Sends one publication and waits for the answer. The caller's task waits itself: one hop between threads each way,
+/// and no task of ours in between that would need a queue.
+async fn attempt(
+    state: &State,
+    commands: &Commands,
+    request: &PublishRequest<'_>,
+    deadline: Instant,
+) -> Attempt {
+    if commands.is_closed() {
+        return Attempt::Again(PublishError::Unavailable);
+    }
+    let sending = timeout_at(deadline, send(state, commands, request));
+    let outcome = if matches!(request.durable, Some(Some(_))) {
+        tokio::select! {
+            biased;
+            outcome = sending => outcome,
+            // redis-rs may leave a request of a closed connection without an answer until its timeout.
+            () = replaced(state, commands) => return Attempt::Again(PublishError::Interrupted),
+        }
+    } else {
+        sending.await
+    };
+    match outcome {
+        Err(_) => Attempt::Finished(Err(PublishError::Timeout)),
+        Ok(Ok(outcome)) => Attempt::Finished(outcome),
+        Ok(Err(error)) => classify(state, commands, request, &error),
+    }
+}
+
+/// Returns once there is another connection.
+async fn replaced(state: &State, commands: &Commands) {
+    let is_another =
+        |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
+    // Its sender is in the state.
+    let _ = state.watch().wait_for(is_another).await;
+}
+
+async fn send(
+    state: &State,
+    commands: &Commands,
+    request: &PublishRequest<'_>,
+) -> Result<PublishOutcome, RedisError> {
+    let mut connection = commands.connection();
+    let key = state.options.redis_channel(request.channel.as_str());
+    let Some(idempotency_key) = request.durable else {
+        publish(&mut connection, &key, request.message.get()).await?;
+        return Ok(Ok(None));
+    };
+    let mut call = redis::cmd("FCALL");
+    call.arg("gateway_publish").arg(1).arg(key).arg(request.message.get()).arg(idempotency_key);
+    let answer: String = call.query_async(&mut connection).await?;
+    Ok(match Position::parse(&answer) {
+        Some(position) => Ok(Some(position)),
+        None => Err(PublishError::Refused(format!("the function answered {answer:?}"))),
+    })
+}
+
+fn classify(state: &State, commands: &Commands, request: &PublishRequest<'_>, error: &RedisError) -> Attempt {
+    if error.is_timeout() {
+        Attempt::Finished(Err(PublishError::Timeout))
+    } else if function::is_missing(error) {
+        Attempt::WithoutFunction(PublishError::HistoryUnavailable(function::reason(error)))
+    } else if function::is_unknown(error) {
+        Attempt::Finished(Err(PublishError::HistoryUnavailable(function::reason(error))))
+    } else if function::is_key_reused(error) {
+        Attempt::Finished(Err(PublishError::KeyReused))
+    } else if let Some(code) = error.code() {
+        let refused = PublishError::Refused(link_error::plain(error));
+        if NOT_NOW.contains(&code) { Attempt::AgainSoon(refused) } else { Attempt::Finished(Err(refused)) }
+    } else {
+        // After an answer of another form the connection is still good.
+        if error.is_unrecoverable_error() {
+            commands.mark_closed();
+        }
+        state.probe_now.notify_one();
+        match request.durable {
+            Some(Some(_)) => Attempt::Again(PublishError::Interrupted),
+            _ => Attempt::Finished(Err(PublishError::Interrupted)),
+        }
+    }
+}
+
+/// Waits for all. Each is started in its turn, and none goes on before an earlier one had the chance to: that keeps
+/// their order. (`join_all` polls more than thirty futures in the order in which they happen to be woken, and
+/// messages overtook each other.)
+async fn in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut futures: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
+    // Answers come in order, so the finished ones are nearly always the first ones.
+    let mut finished = 0;
+    poll_fn(|context| {
+        let mut is_all = true;
+        for (index, future) in futures.iter_mut().enumerate().skip(finished) {
+            let is_ready = future.as_mut().poll(context).is_ready();
+            is_all &= is_ready;
+            if is_all {
+                finished = index + 1;
+            }
+        }
+        if is_all { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    futures.iter_mut().filter_map(|future| future.as_mut().take_output()).collect()
+}

@@ -1,0 +1,52 @@
+//! docs/errors.md explains every error that a backend or an issuer of tokens is given.
+
+use std::collections::BTreeSet;
+
+use super::metrics::read;
+
+/// The first column of the table in a section of the page.
+fn explained(section: &str) -> Vec<String> {
+    let page = read("docs/errors.md");
+    let section = page.split(&format!("\n## {section}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    rows.map(|(first, _)| first.to_owned()).collect()
+}
+
+/// What stands between `beginning` and the next quotation mark, in a part of a source.
+fn literals(source: &str, beginning: &str) -> BTreeSet<String> {
+    source.split(beginning).skip(1).map(|rest| rest.split(['"', '\'']).next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn every_code_of_the_admin_port_is_explained() {
+    let source = read("src/http/api_error.rs");
+    let codes = source.split("fn code(").nth(1).unwrap().split("\n    }\n").next().unwrap();
+    assert_eq!(explained("The admin port").into_iter().collect::<BTreeSet<_>>(), literals(codes, "=> \""));
+}
+
+#[test]
+fn every_reason_to_refuse_a_token_is_explained() {
+    let source = read("src/auth/error.rs");
+    let labels = source.split("fn label(").nth(1).unwrap().split("\n    }\n").next().unwrap();
+    assert_eq!(explained("Tokens").into_iter().collect::<BTreeSet<_>>(), literals(labels, "=> \""));
+}
+
+#[test]
+fn every_refusal_of_the_function_is_explained() {
+    let files = ["gateway", "gateway_json", "gateway_publish", "gateway_mark"];
+    let source: String = files.iter().map(|name| read(&format!("src/broker/redis/{name}.lua"))).collect();
+    let faults = source.split("local function find_fault").nth(1).unwrap().split("\nend\n").next().unwrap();
+    let refusals = ["refuse('", "refuse(string.format('"].map(|beginning| literals(&source, beginning));
+    let faults = literals(faults, "'the message").into_iter().map(|text| format!("the message{text}"));
+    let texts: Vec<String> = refusals.into_iter().flatten().chain(faults).collect();
+    assert!(texts.len() > 12, "{texts:?}");
+    // A number or a name, and what differs behind a colon, is three points on the page.
+    let plain = |text: &str| text.replace(['…', '%'], "\n").split('\n').next().unwrap().trim().to_owned();
+    let explained: Vec<String> =
+        explained("FCALL").iter().map(|text| plain(text.trim_start_matches("gateway: "))).collect();
+    for text in texts {
+        let text = plain(&text);
+        let is_explained = explained.iter().any(|known| text.starts_with(known) || known.starts_with(&text));
+        assert!(is_explained, "{text:?} is not on the page");
+    }
+}
