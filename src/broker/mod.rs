@@ -22,6 +22,7 @@ pub mod redis;
 mod types;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -104,8 +105,8 @@ impl Broker {
     }
 
     /// Publishes `message`, byte for byte, to all subscribers of `channel`, on every replica. Delivered at most
-    /// once.
-    pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
+    /// once. Returns how many replicas heard it: those with a subscriber.
+    pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<u64, PublishError> {
         match self {
             Self::Memory(broker) => broker.publish(channel, message),
             Self::Redis(broker) => broker.publish(channel, message).await,
@@ -132,6 +133,15 @@ impl Broker {
         match self {
             Self::Memory(broker) => broker.health(),
             Self::Redis(broker) => broker.health(),
+        }
+    }
+
+    /// Whether the thread that carries publications answers within `deadline`. It does while the broker is away.
+    pub async fn gives_sign_of_life(&self, deadline: Duration) -> bool {
+        match self {
+            // The memory broker has no thread of its own.
+            Self::Memory(_) => true,
+            Self::Redis(broker) => broker.gives_sign_of_life(deadline).await,
         }
     }
 

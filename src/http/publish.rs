@@ -45,8 +45,8 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     admin.key.check(&request)?;
     let publish: Publish<'_> = parse(&body)?;
-    let position = admin.publish(&publish).await?;
-    Ok(HttpResponse::Ok().json(success(position)))
+    let published = admin.publish(&publish).await?;
+    Ok(HttpResponse::Ok().json(published.to_json()))
 }
 
 /// `POST /v1/publish/batch`: published in order; each gets its own result, and one that fails does not keep
@@ -62,8 +62,10 @@ pub(super) async fn batch(
         return Err(ApiError::BatchTooLong);
     }
     let outcomes = in_order(batch.messages.iter().map(|publish| admin.publish(publish))).await;
-    let results: Vec<_> =
-        outcomes.into_iter().map(|outcome| outcome.map_or_else(|error| error.to_json(), success)).collect();
+    let results: Vec<_> = outcomes
+        .into_iter()
+        .map(|outcome| outcome.map_or_else(|error| error.to_json(), |published| published.to_json()))
+        .collect();
     Ok(HttpResponse::Ok().json(json!({ "results": results })))
 }
 
@@ -82,25 +84,38 @@ async fn in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> 
 }
 
 impl Admin {
-    /// Returns the place of a durable message.
-    async fn publish(&self, publish: &Publish<'_>) -> Result<Option<Position>, ApiError> {
+    async fn publish(&self, publish: &Publish<'_>) -> Result<Published, ApiError> {
         let channel = ChannelName::parse(&publish.channel)?;
         let key = publish.idempotency_key.as_deref();
-        let position = match (publish.durable, key) {
-            (true, key) => Some(self.broker.publish_durable(&channel, publish.message, key).await?),
+        let published = match (publish.durable, key) {
+            (true, key) => {
+                Published::Durably(self.broker.publish_durable(&channel, publish.message, key).await?)
+            }
             (false, None) => {
-                self.broker.publish(&channel, publish.message).await?;
-                None
+                Published::Plainly { replicas: self.broker.publish(&channel, publish.message).await? }
             }
             (false, Some(_)) => return Err(ApiError::KeyWithoutDurable),
         };
         self.metrics.publications_accepted.inc();
-        Ok(position)
+        Ok(published)
     }
 }
 
-fn success(position: Option<Position>) -> serde_json::Value {
-    position.map_or_else(|| json!({}), |position| json!({"position": position.to_string()}))
+/// What is known of a message that was published.
+enum Published {
+    /// It has this position in the history.
+    Durably(Position),
+    /// So many replicas have subscribers of its channel.
+    Plainly { replicas: u64 },
+}
+
+impl Published {
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Durably(position) => json!({"position": position.to_string()}),
+            Self::Plainly { replicas } => json!({"replicas": replicas}),
+        }
+    }
 }
 
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {

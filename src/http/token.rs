@@ -33,12 +33,12 @@ pub(super) async fn mint(
     Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     admin.key.check(&request)?;
-    let settings = admin.deployment.minting.as_ref().ok_or(ApiError::MintingOff)?;
+    let settings = admin.deployment.minting.as_ref().ok_or(ApiError::MintingOff)?.settings();
     let mint: Mint = parse(&body)?;
     let lifetime = match settings.kind {
         crate::settings::AuthKind::Signed => LIFETIME.min(settings.max_age),
         _ => LIFETIME,
     };
-    let token = auth::mint(settings, &mint.user, &mint.channels, lifetime, SystemTime::now())?;
+    let token = auth::mint(&settings, &mint.user, &mint.channels, lifetime, SystemTime::now())?;
     Ok(HttpResponse::Ok().json(json!({ "token": token })))
 }

@@ -19,7 +19,7 @@ pub(super) fn authenticate(
     permit: &mut SessionPermit,
     token: &str,
 ) -> Input<'static> {
-    let outcome = services.authenticator.verify(token, SystemTime::now());
+    let outcome = services.tokens.verify(token, SystemTime::now());
     let mut label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
     let mut answer = Input::Verified(outcome.map_err(|_| NotIdentified).and_then(identity));
     // On a Refresh the session already has its user's permit.

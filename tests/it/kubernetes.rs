@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::snippets;
-use crate::support::process::run_in;
+use crate::support::process::{Ended, run_in};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/kubernetes/gateway.yaml");
 
@@ -48,16 +48,31 @@ fn every_resource_is_valid_by_the_schemas_of_kubernetes() {
 }
 
 #[test]
-fn the_gateway_accepts_the_settings() {
+fn the_gateway_accepts_the_settings_once_the_secrets_are_replaced() {
     let resources = resources();
-    let folder = TempDir::new().unwrap();
     let secrets = resources["Secret"]["stringData"].as_object().unwrap();
+    let placeholders = secrets.iter().map(|(name, text)| (name.clone(), text.as_str().unwrap().to_owned()));
+    let checked = check(&resources, &placeholders.collect());
+    assert_eq!(checked.code, Some(78), "{}", checked.out);
+    for key in ["auth.secret", "broker.password_file", "admin.api_key"] {
+        let named = format!("{key} must not be a placeholder");
+        assert!(checked.err.contains(&named), "{key}: {}", checked.err);
+    }
+    let real = secrets.keys().map(|name| (name.clone(), "0123456789abcdef0123456789abcdef".to_owned()));
+    let checked = check(&resources, &real.collect());
+    assert_eq!(checked.code, Some(0), "{}", checked.err);
+    assert!(checked.out.contains("# profile: production"), "{}", checked.out);
+}
+
+/// What `check` says of the settings with these secrets.
+fn check(resources: &HashMap<String, Value>, secrets: &HashMap<String, String>) -> Ended {
+    let folder = TempDir::new().unwrap();
     for (name, text) in secrets {
-        fs::write(folder.path().join(name), text.as_str().unwrap()).unwrap();
+        fs::write(folder.path().join(name), text).unwrap();
     }
     let mounted = "/etc/gateway/secrets";
     let here = folder.path().to_str().unwrap();
-    let key = secrets["admin-api-key"].as_str().unwrap().to_owned();
+    let key = secrets["admin-api-key"].clone();
     let data = resources["ConfigMap"]["data"].as_object().unwrap();
     let environment: Vec<(String, String)> = data
         .iter()
@@ -66,9 +81,7 @@ fn the_gateway_accepts_the_settings() {
         .collect();
     let environment: Vec<_> =
         environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let checked = run_in(&["check"], &environment);
-    assert_eq!(checked.code, Some(0), "{}", checked.err);
-    assert!(checked.out.contains("# profile: production"), "{}", checked.out);
+    run_in(&["check"], &environment)
 }
 
 #[test]

@@ -105,11 +105,13 @@ impl MemoryBroker {
         let _ = state.notify(hub, HubEvent::HistoryRead { read, outcome });
     }
 
-    pub(super) fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
+    pub(super) fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<u64, PublishError> {
         self.admit(message)?;
         let publication = Publication::new(channel.clone(), None, message.to_owned().into());
-        self.hand_over(&self.lock(), publication);
-        Ok(())
+        let state = self.lock();
+        let is_heard = state.channels.contains_key(channel);
+        self.hand_over(&state, publication);
+        Ok(is_heard.into())
     }
 
     pub(super) fn publish_durable(

@@ -1,7 +1,7 @@
 //! The state shared by the link and its handles.
 
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -14,6 +14,7 @@ use super::known_dataset::KnownDataset;
 use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::rejected::Rejected;
+use super::sign_of_life::SignOfLife;
 use crate::metrics::Metrics;
 
 /// How many publications may wait for Redis' answer. Each holds its message in memory; at a millisecond per
@@ -43,6 +44,11 @@ pub(super) struct State {
     /// The settings in force for the data, and notes about it.
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
+    /// Whether the link's thread still runs.
+    pub(super) sign_of_life: SignOfLife,
+    started: Instant,
+    /// When the latest probe was heard, in milliseconds after `started`.
+    probe_heard_ms: AtomicU64,
 }
 
 /// The state of the link, with its connection for commands: one value, so that a healthy link always has a connection. The connection's driver runs on the link's thread; a clone
@@ -80,6 +86,9 @@ impl State {
             availability: watch::Sender::new(Availability::Unknown),
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
+            sign_of_life: SignOfLife::default(),
+            started: Instant::now(),
+            probe_heard_ms: AtomicU64::new(0),
             options,
         }
     }
@@ -111,7 +120,21 @@ impl State {
         });
     }
 
-    /// A probe was heard. Returns whether it was the first one of this link.
+    /// A probe was heard, whether or not all channels are subscribed.
+    pub(super) fn probe_heard(&self) {
+        let heard = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.probe_heard_ms.store(heard, Ordering::Relaxed);
+    }
+
+    /// How long no probe was heard, if that is longer than a working link allows. The link finds this out itself unless
+    /// its thread stands still.
+    fn stalled(&self) -> Option<Duration> {
+        let heard = Duration::from_millis(self.probe_heard_ms.load(Ordering::Relaxed));
+        let silence = self.started.elapsed().saturating_sub(heard);
+        (silence > self.options.probe_interval + self.options.probe_timeout).then_some(silence)
+    }
+
+    /// A probe was heard after all channels had been subscribed. Returns whether it was the first one of this link.
     pub(super) fn mark_healthy(&self) -> bool {
         self.metrics.link_up.set(1);
         self.change(|state| match state {
@@ -159,7 +182,10 @@ impl State {
 
     pub(super) fn health(&self) -> Health {
         let (state, reason) = match &*self.state.borrow() {
-            LinkState::Ready { .. } => return Health { ready: true, state: "ready", reasons: Vec::new() },
+            LinkState::Ready { .. } => match self.stalled() {
+                None => return Health { ready: true, state: "ready", reasons: Vec::new() },
+                Some(silence) => ("stalled", format!("no probe was heard for {:.1}s", silence.as_secs_f64())),
+            },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),
             LinkState::Probing { before: None, .. } => {
                 ("proving", "connected, but no probe was heard yet".into())
