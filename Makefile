@@ -14,9 +14,9 @@ help: ## list the targets
 setup: ## install what building and testing need (Rust, redis-server, Python, Node, Chromium, promtool)
 	@scripts/setup rust redis python node chromium promtool snippets
 
-run: ## run one gateway with the development profile: sockets on 127.0.0.1:8080, console on :8081
+run: ## run one gateway with the development profile (built quickly, not optimised)
 	@scripts/setup rust
-	cargo run --release --locked -- run
+	cargo run --profile quick --locked -- run
 
 test: setup conformance test-js test-console ## run every test; those of the broker start Redis servers of their own
 	cargo test --locked --workspace --doc

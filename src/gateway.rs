@@ -1,4 +1,10 @@
-//! The composition: the only file that knows all parts. Start, readiness, drain.
+//! The composition: the only file that knows all parts. Start, readiness, reload, drain.
+//!
+//! - `broker`: the broker by the settings. `announce`: what the log says at the start.
+
+mod announce;
+mod broker;
+mod running_time;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,9 +16,8 @@ use actix_rt::time::{Instant, interval};
 use tokio::time::MissedTickBehavior;
 
 use self::running_time::RunningTime;
-use crate::auth::{AuthSetupError, Authenticator};
-use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
-use crate::broker::{Broker, BrokerSetupError, HistoryOptions, RecoveryLimits};
+use crate::auth::{AuthSetupError, Authenticator, Tokens};
+use crate::broker::{Broker, BrokerSetupError, RecoveryLimits};
 use crate::http::{self, Admin, ApiKey, Deployment, Readiness};
 use crate::hub::core::HubRules;
 use crate::hub::messages::Drain;
@@ -21,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::session::admission::{DrainSwitch, Sessions};
 use crate::session::limits::{SessionCaps, SessionLimits};
 use crate::session::{Services, heartbeat};
-use crate::settings::{AuthKind, Profile, Settings, SettingsError};
+use crate::settings::{Profile, Settings, SettingsErrors, format_duration};
 use crate::socket::descriptors::Descriptors;
 use crate::socket::guard::Bounds;
 use crate::socket::limits::{Caps, Connections};
@@ -29,9 +34,6 @@ use crate::socket::origin::OriginPolicy;
 use crate::socket::proxies::TrustedProxies;
 use crate::socket::{SocketOptions, listener};
 use protocol::conversation::Rules;
-use protocol::payload_limits::PayloadLimits;
-
-mod running_time;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +43,7 @@ pub enum StartError {
     Auth(#[from] AuthSetupError),
     /// A setting cannot be used: mend it.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] SettingsErrors),
     /// The broker cannot be set up: mend the settings.
     #[error(transparent)]
     Broker(#[from] BrokerSetupError),
@@ -60,6 +62,18 @@ pub enum StartError {
     Server(#[from] io::Error),
 }
 
+/// What [`Gateway::start`] would say of the settings, without starting anything: every mistake.
+pub fn check(settings: &Settings) -> Vec<StartError> {
+    let authenticator = Authenticator::new(&settings.auth).map(drop).map_err(StartError::from);
+    let broker = broker::check(settings).map_err(StartError::from);
+    [authenticator, broker].into_iter().filter_map(Result::err).collect()
+}
+
+/// What [`Gateway::start`] would warn of: a sentence for each setting that should be thought over.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    announce::warnings(settings)
+}
+
 /// A gateway that is serving.
 #[derive(Debug)]
 pub struct Gateway {
@@ -68,6 +82,7 @@ pub struct Gateway {
     hubs: Hubs,
     connections: Connections,
     drain: DrainSwitch,
+    tokens: Tokens,
     servers: [actix_server::ServerHandle; 2],
 }
 
@@ -75,11 +90,11 @@ impl Gateway {
     /// Builds all parts, binds both ports and starts to serve. Must be called on an actix system.
     ///
     /// What is wrong with the settings is found before a port is bound; whether Redis is there is not asked.
-    pub fn start(settings: Settings) -> Result<Self, StartError> {
-        let metrics = Metrics::default();
-        let authenticator = Arc::new(Authenticator::new(&settings.auth)?);
-        let broker = broker(&settings, &metrics)?;
-        let proxies = TrustedProxies::new(settings.server.trusted_networks()?);
+    pub fn start(settings: Settings, metrics: Metrics) -> Result<Self, StartError> {
+        let tokens = Tokens::new(&settings.auth)?;
+        let broker = broker::start(&settings, &metrics)?;
+        let networks = settings.server.trusted_networks().map_err(SettingsErrors::from)?;
+        let proxies = TrustedProxies::new(networks);
         let descriptors = raise_descriptors(&settings);
         let public = bind("server.public_addr", settings.server.public_addr, listener::BACKLOG)?;
         let admin = bind("server.admin_addr", settings.server.admin_addr, http::BACKLOG)?;
@@ -90,7 +105,7 @@ impl Gateway {
         let sessions = {
             let (hubs, broker, metrics, drain) =
                 (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
-            let rules = Arc::new(rules(&settings));
+            let (rules, tokens) = (Arc::new(rules(&settings)), tokens.clone());
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
             let limits = SessionLimits::new(session_caps(&settings));
@@ -109,7 +124,7 @@ impl Gateway {
             move || Sessions {
                 services: Rc::new(Services {
                     rules: Arc::clone(&rules),
-                    authenticator: Arc::clone(&authenticator),
+                    tokens: tokens.clone(),
                     hub: hubs.start_here(&broker, hub_limits, &metrics),
                     metrics: metrics.clone(),
                 }),
@@ -135,7 +150,7 @@ impl Gateway {
                     descriptors,
                 },
                 hubs: hubs.clone(),
-                deployment: deployment(&settings, public_addr),
+                deployment: deployment(&settings, public_addr, &tokens),
                 key: api_key(&settings),
                 max_payload_bytes: settings.broker.max_payload_bytes,
                 max_connections: settings.admin.max_connections,
@@ -145,12 +160,31 @@ impl Gateway {
         let servers = [public.handle(), admin.handle()];
         actix_rt::spawn(public);
         actix_rt::spawn(admin);
-        log::info!("public: listening on {public_addr} with {workers} workers");
-        log::info!("admin: listening on {admin_addr}");
-        if settings.auth.kind == AuthKind::Insecure {
-            log::warn!("auth.kind is insecure: anybody may be any user, by naming it; for development only");
+        announce::announce(&settings, workers, public_addr, admin_addr);
+        Ok(Self { settings, broker, hubs, connections, drain, tokens, servers })
+    }
+
+    /// Reads keys and certificates again. A file that cannot be used leaves those in force that were, and the log says
+    /// so. Sessions stay as they are.
+    pub fn reload(&self) {
+        let settings = match self.settings.read_files_again() {
+            Ok(settings) => settings,
+            Err(errors) => {
+                for error in errors.iter() {
+                    log::error!("reload: {error}; what was in force stays in force");
+                }
+                return;
+            }
+        };
+        match self.tokens.replace(&settings.auth) {
+            Ok(()) => log::info!("reload: the keys of auth were read again"),
+            Err(error) => log::error!("reload: {error}; the old keys stay in force"),
         }
-        Ok(Self { settings, broker, hubs, connections, drain, servers })
+        // A link reads its files itself, each time that it is made.
+        match broker::check(&settings) {
+            Ok(()) => log::info!("reload: the next link to the broker uses its files as they are now"),
+            Err(error) => log::error!("reload: {error}; the present link goes on, and no other can be made"),
+        }
     }
 
     /// Goes away in order: not ready any more, but still serving; after `drain.delay` every socket is told so and closed, spread
@@ -158,15 +192,15 @@ impl Gateway {
     pub async fn drain(self) {
         let settings = &self.settings.drain;
         log::info!(
-            "draining: {} sockets, over {:?} after {:?}",
+            "draining: {} sockets, over {} after {}",
             self.connections.count(),
-            settings.window,
-            settings.delay
+            format_duration(settings.window),
+            format_duration(settings.delay)
         );
         let started = Instant::now();
         self.drain.start();
         if self.drain_sockets().await {
-            log::info!("drained in {:?}", started.elapsed());
+            log::info!("drained in {:.1}s", started.elapsed().as_secs_f64());
         } else {
             log::warn!(
                 "drain.timeout has passed with {} sockets left; they are cut",
@@ -203,50 +237,6 @@ impl Gateway {
             }
         }
     }
-}
-
-fn broker(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupError> {
-    let broker = &settings.broker;
-    let history = HistoryOptions {
-        size: broker.history_size,
-        ttl: broker.history_ttl,
-        idempotency_window: broker.idempotency_window,
-        memory_bytes: broker.memory_history_bytes,
-    };
-    let limits = PayloadLimits { max_bytes: broker.max_payload_bytes, max_depth: broker.max_payload_depth };
-    if broker.url == "memory:" {
-        return Ok(Broker::memory(limits, history, metrics));
-    }
-    let options = RedisOptions {
-        url: broker.url.clone(),
-        credentials: Credentials {
-            username: broker.username.clone(),
-            password: broker.password.clone(),
-            password_file: broker.password_file.clone(),
-        },
-        sentinel_credentials: Credentials {
-            username: broker.sentinel_username.clone(),
-            password: broker.sentinel_password.clone(),
-            password_file: broker.sentinel_password_file.clone(),
-        },
-        tls: TlsFiles {
-            ca: broker.tls_ca_file.clone(),
-            certificate: broker.tls_cert_file.clone(),
-            key: broker.tls_key_file.clone(),
-        },
-        prefix: broker.prefix.clone(),
-        connect_timeout: broker.connect_timeout,
-        response_timeout: broker.response_timeout,
-        probe_interval: broker.probe_interval,
-        probe_timeout: broker.probe_timeout,
-        reconnect_min: broker.reconnect_min,
-        reconnect_max: broker.reconnect_max,
-        sweep_interval: broker.sweep_interval,
-        max_payload_bytes: broker.max_payload_bytes,
-        max_payload_depth: broker.max_payload_depth,
-        history,
-    };
-    Broker::redis(options, metrics)
 }
 
 fn bind(key: &'static str, address: SocketAddr, backlog: i32) -> Result<TcpListener, StartError> {
@@ -373,14 +363,14 @@ fn socket_options(
 }
 
 /// What the console is told of this process.
-fn deployment(settings: &Settings, public_addr: SocketAddr) -> Deployment {
+fn deployment(settings: &Settings, public_addr: SocketAddr, tokens: &Tokens) -> Deployment {
     Deployment {
         profile: settings.profile,
         auth: settings.auth.kind,
         broker: if settings.broker.url == "memory:" { "memory" } else { "redis" },
         public_addr,
         socket_url: settings.admin.socket_url.clone(),
-        minting: is_local(settings).then(|| settings.auth.clone().into()),
+        minting: is_local(settings).then(|| tokens.clone()),
         started: std::time::Instant::now(),
     }
 }

@@ -107,6 +107,8 @@ pub struct Counters {
     pub hub_inbox_bytes: Gauge<i64, AtomicI64>,
     /// Bytes that wait for sockets to take them.
     pub outbound_queued_bytes: Gauge<i64, AtomicI64>,
+    /// Lines of the log that were dropped because nobody read it.
+    pub log_lines_dropped: Counter<u64, AtomicU64>,
     /// 1 while `/readyz` answers 200, else 0; brought up to date for each page.
     pub ready: Gauge<i64, AtomicI64>,
     /// 1 from the signal that begins a drain, else 0; brought up to date for each page.
@@ -180,6 +182,7 @@ impl Counters {
             link_repair: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
             hub_inbox_bytes: Gauge::default(),
             outbound_queued_bytes: Gauge::default(),
+            log_lines_dropped: Counter::default(),
             ready: Gauge::default(),
             draining: Gauge::default(),
             limits: Limits::default(),

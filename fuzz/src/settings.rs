@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use emagine_gateway::auth::{Authenticator, mint};
-use emagine_gateway::settings::{Settings, SettingsError, Sources};
+use emagine_gateway::settings::{Settings, SettingsErrors, Sources};
 
 /// Given by the environment along the way. It must never be seen again.
 const SECRET: &str = "x9-this-secret-must-not-be-printed";
@@ -38,12 +38,12 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn check_loaded(loaded: &Result<Settings, SettingsError>) {
+fn check_loaded(loaded: &Result<Settings, SettingsErrors>) {
     let settings = match loaded {
         Ok(settings) => settings,
-        Err(error) => {
-            check_sentence(&error.to_string());
-            assert!(!format!("{error:?}").contains(SECRET));
+        Err(errors) => {
+            errors.iter().for_each(|error| check_sentence(&error.to_string()));
+            assert!(!format!("{errors:?}").contains(SECRET));
             return;
         }
     };

@@ -40,11 +40,14 @@ pub enum AuthError {
     /// Its list of channels is not one.
     #[error("the token's channels are not allowed")]
     BadChannels,
+    /// It opens the channel of another user, and the settings do not allow that.
+    #[error("the token opens another user's channel")]
+    ForeignUser,
 }
 
 impl AuthError {
     /// Every variant, for metrics that begin at zero.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::BadSignature,
         Self::WrongAlgorithm,
@@ -56,6 +59,7 @@ impl AuthError {
         Self::NoUser,
         Self::UserNotAllowed,
         Self::BadChannels,
+        Self::ForeignUser,
     ];
 
     /// A short name in snake case, for metrics and logs.
@@ -72,6 +76,7 @@ impl AuthError {
             Self::NoUser => "no_user",
             Self::UserNotAllowed => "user_not_allowed",
             Self::BadChannels => "bad_channels",
+            Self::ForeignUser => "foreign_user",
         }
     }
 }

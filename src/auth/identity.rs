@@ -39,6 +39,11 @@ pub(super) fn user_from(bytes: &[u8]) -> Result<String, AuthError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| AuthError::UserNotAllowed)
 }
 
+/// Whether `pattern` opens the channel of another user than `user`, who has its own anyway.
+pub(super) fn is_of_another_user(pattern: &str, user: &str) -> bool {
+    pattern.strip_prefix("user:").is_some_and(|name| name != user)
+}
+
 /// Whether `pattern` is `<namespace>:<name>` or `<namespace>:*`. A star anywhere else would promise what nobody keeps.
 pub(super) fn is_channel_pattern(pattern: &str) -> bool {
     let Some((namespace, name)) = pattern.split_once(':') else { return false };

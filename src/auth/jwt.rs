@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{
     AuthError, AuthSetupError, Identity,
-    identity::{MAX_CHANNELS, is_channel_pattern, user_from},
+    identity::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, user_from},
 };
 use crate::settings::{AuthSettings, read_text};
 
@@ -40,6 +40,7 @@ pub struct JsonWebTokens {
     audience: Option<String>,
     issuer: Option<String>,
     leeway: Duration,
+    allow_foreign_users: bool,
 }
 
 /// The claims that count. What is absent is null; what comes twice is an error of serde's.
@@ -102,6 +103,7 @@ impl JsonWebTokens {
             audience: settings.audience.clone(),
             issuer: settings.issuer.clone(),
             leeway: settings.leeway,
+            allow_foreign_users: settings.allow_foreign_user_channels,
         };
         tokens.try_out(settings)?;
         Ok(tokens)
@@ -159,10 +161,15 @@ impl JsonWebTokens {
         if self.issuer.as_deref().is_some_and(|expected| claims.iss.as_str() != Some(expected)) {
             return Err(AuthError::WrongIssuer);
         }
+        let (user, channels) = (user_of(&claims.sub)?, channels_of(claims.channels)?);
+        if !self.allow_foreign_users && channels.iter().any(|pattern| is_of_another_user(pattern, &user)) {
+            return Err(AuthError::ForeignUser);
+        }
         Ok(Identity {
-            user: user_of(&claims.sub)?,
-            expires_at: UNIX_EPOCH.checked_add(expires),
-            channels: channels_of(claims.channels)?,
+            user,
+            // A token within its leeway is good, so its session is not ended before.
+            expires_at: UNIX_EPOCH.checked_add(expires.saturating_add(self.leeway)),
+            channels,
         })
     }
 }

@@ -6,7 +6,7 @@ use jsonwebtoken::AlgorithmFamily;
 
 use super::{
     AuthError, AuthSetupError,
-    identity::{MAX_CHANNELS, is_channel_pattern, user_from},
+    identity::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, user_from},
     jwt::{self, LATEST_SECONDS, MintedClaims},
     signed::SignedTokens,
 };
@@ -21,6 +21,9 @@ pub enum MintError {
     /// A channel is not a name and not a pattern, or there are too many.
     #[error("the channels must be at most 1000 names such as room:7 or room:*")]
     Channels,
+    /// It would open the channel of another user, and would be refused.
+    #[error("the channels must not be those of other users unless auth.allow_foreign_user_channels is true")]
+    ForeignUser,
     /// Only a jwt can list channels.
     #[error("only a jwt can list channels; auth.kind is another")]
     ChannelsNotPossible,
@@ -53,6 +56,11 @@ pub fn mint(
     user_from(user.as_bytes()).map_err(|_: AuthError| MintError::User)?;
     if channels.len() > MAX_CHANNELS || !channels.iter().all(|channel| is_channel_pattern(channel)) {
         return Err(MintError::Channels);
+    }
+    if !settings.allow_foreign_user_channels
+        && channels.iter().any(|channel| is_of_another_user(channel, user))
+    {
+        return Err(MintError::ForeignUser);
     }
     if settings.kind != AuthKind::Jwt && !channels.is_empty() {
         return Err(MintError::ChannelsNotPossible);

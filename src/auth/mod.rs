@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`Identity`] and what a user id and a channel pattern may look like
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, behind the closed [`Authenticator`]
+//! - [`Tokens`]: an [`Authenticator`] that can be replaced while others use it
 //! - [`mint()`]: the other way round, for trying things out
 //! - [`AuthError`]: why a token was refused
 //!
@@ -17,6 +18,7 @@ mod identity;
 mod insecure;
 mod jwt;
 mod mint;
+mod replaceable;
 mod signed;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ pub use self::{
     error::{AuthError, AuthSetupError},
     identity::Identity,
     mint::{MintError, mint},
+    replaceable::Tokens,
 };
 
 /// Checks tokens in the one way that the settings say. Cheap to share, cheap to clone.

@@ -57,8 +57,10 @@ impl SignedTokens {
         }
 
         let user = URL_SAFE_NO_PAD.decode(payload).map_err(|_| AuthError::Malformed)?;
-        let expires_at =
-            UNIX_EPOCH.checked_add(Duration::from_secs(issued)).and_then(|at| at.checked_add(self.max_age));
+        // A token within its leeway is good, so its session is not ended before.
+        let expires_at = UNIX_EPOCH
+            .checked_add(Duration::from_secs(issued))
+            .and_then(|at| at.checked_add(self.max_age.saturating_add(self.leeway)));
         Ok(Identity { user: user_from(&user)?, expires_at, channels: Vec::new() })
     }
 

@@ -23,6 +23,7 @@ pub mod redis;
 mod types;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -37,7 +38,7 @@ pub use recovery::{FrameSizes, NotRecovered, Recovered, RecoveryLimits};
 use redis::{RedisBroker, RedisOptions};
 pub use types::{
     BrokerSetupError, Cut, Health, HistoryRequest, HubEvent, HubId, Inbox, InboxFull, PublishError,
-    PublishOutcome, PublishRequest, ReadId, RequestId, Retry, SubscribeAck,
+    PublishOutcome, PublishRequest, Published, ReadId, RequestId, Retry, SubscribeAck,
 };
 
 /// A handle of the broker; cloning shares it. When the last one is dropped the broker stops.
@@ -105,9 +106,12 @@ impl Broker {
     }
 
     /// Publishes `message`, byte for byte, to all subscribers of `channel`, on every replica. Delivered at most
-    /// once.
-    pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<(), PublishError> {
-        self.publish_one(PublishRequest { channel, message, durable: None }).await.map(|_| ())
+    /// once. Returns how many replicas heard it: those with a subscriber.
+    pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<u64, PublishError> {
+        match self.publish_one(PublishRequest { channel, message, durable: None }).await? {
+            Published::Plainly { replicas } => Ok(replicas),
+            Published::Durably(_) => Err(PublishError::Refused("a position was returned".into())),
+        }
     }
 
     /// Appends `message`, byte for byte, to the history of `channel` and publishes it there, in one atomic step;
@@ -120,8 +124,10 @@ impl Broker {
         idempotency_key: Option<&str>,
     ) -> Result<Position, PublishError> {
         let request = PublishRequest { channel, message, durable: Some(idempotency_key) };
-        let position = self.publish_one(request).await?;
-        position.ok_or_else(|| PublishError::Refused("no position was returned".into()))
+        match self.publish_one(request).await? {
+            Published::Durably(position) => Ok(position),
+            Published::Plainly { .. } => Err(PublishError::Refused("no position was returned".into())),
+        }
     }
 
     async fn publish_one(&self, request: PublishRequest<'_>) -> PublishOutcome {
@@ -142,6 +148,15 @@ impl Broker {
         match self {
             Self::Memory(broker) => broker.health(),
             Self::Redis(broker) => broker.health(),
+        }
+    }
+
+    /// Whether the thread that carries publications answers within `deadline`. It does while the broker is away.
+    pub async fn gives_sign_of_life(&self, deadline: Duration) -> bool {
+        match self {
+            // The memory broker has no thread of its own.
+            Self::Memory(_) => true,
+            Self::Redis(broker) => broker.gives_sign_of_life(deadline).await,
         }
     }
 

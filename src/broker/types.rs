@@ -168,8 +168,11 @@ pub enum PublishError {
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerSetupError {
     /// The URL is not a valid Redis URL. It is not repeated here, because it may hold a password.
-    #[error("the broker's URL is not valid: {0}")]
+    #[error("broker.url cannot be used: {0}")]
     BadUrl(String),
+    /// A file that the link needs cannot be used.
+    #[error("{0}")]
+    Unusable(String),
     /// The waits between attempts are not valid.
     #[error(transparent)]
     BadBackoff(#[from] crate::backoff::BadBounds),
@@ -183,7 +186,7 @@ pub enum BrokerSetupError {
 pub struct Health {
     /// The latest probe was heard: what is published now arrives.
     pub ready: bool,
-    /// One word of a closed set: `ready`, `connecting`, `proving`, `down`, `stopped`.
+    /// One word of a closed set: `ready`, `connecting`, `proving`, `stalled`, `down`, `stopped`.
     pub state: &'static str,
     /// What is wrong, in plain English and without secrets; empty when `ready`.
     pub reasons: Vec<String>,
@@ -202,7 +205,19 @@ pub struct PublishRequest<'a> {
 }
 
 /// The position of a durable publication, `None` of another; or why it failed.
-pub type PublishOutcome = Result<Option<Position>, PublishError>;
+pub type PublishOutcome = Result<Published, PublishError>;
+
+/// What is known of a message that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// It has this position in the history.
+    Durably(Position),
+    /// It was not kept.
+    Plainly {
+        /// How many replicas have subscribers of its channel.
+        replicas: u64,
+    },
+}
 
 /// Whether a publication may wait for a connection to Redis that is being replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

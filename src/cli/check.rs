@@ -2,13 +2,18 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, print};
-use crate::auth::Authenticator;
+use super::{Failure, complain, print};
+use crate::gateway;
 use crate::settings::Settings;
 
 pub(super) fn check(settings: &Settings) -> Result<ExitCode, Failure> {
-    // Keys are only read here: a wrong PEM file is a wrong setting.
-    Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(error.to_string()))?;
+    let errors = gateway::check(settings);
+    if !errors.is_empty() {
+        return Err(Failure::Settings(errors.iter().map(ToString::to_string).collect()));
+    }
+    for warning in gateway::warnings(settings) {
+        complain(&format!("warning: {warning}"));
+    }
     print(settings.to_masked_toml().trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -24,13 +24,19 @@ pub(super) fn http() -> awc::Client {
     awc::Client::builder().timeout(ANSWER_TIMEOUT).finish()
 }
 
+/// What an error says, without the number of the operating system that Rust puts behind it.
+pub(super) fn plain(error: impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
+}
+
 /// An answer's status and body.
 pub(super) async fn read(
     sent: awc::SendClientRequest,
     url: &str,
 ) -> Result<(awc::http::StatusCode, String), Failure> {
-    let mut answer = sent.await.map_err(|error| Failure::Other(format!("{url}: {error}")))?;
-    let body = answer.body().await.map_err(|error| Failure::Other(format!("{url}: {error}")))?;
+    let mut answer = sent.await.map_err(|error| Failure::Other(format!("{url}: {}", plain(error))))?;
+    let body = answer.body().await.map_err(|error| Failure::Other(format!("{url}: {}", plain(error))))?;
     Ok((answer.status(), String::from_utf8_lossy(&body).into_owned()))
 }
 

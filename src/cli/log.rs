@@ -2,34 +2,70 @@
 
 use std::io::{self, Write as _};
 use std::panic::PanicHookInfo;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use env_logger::Target;
 use env_logger::fmt::Formatter;
-use log::Record;
 use log::kv::{self, Key, Source, VisitSource, VisitValue};
+use log::{Log, Metadata, Record};
 use serde_json::{Map, Value};
 
+use self::queue::LogQueue;
+use crate::metrics::Metrics;
 use crate::settings::{LogFormat, Settings};
 
-/// Sets the log up by the settings; the environment variable `RUST_LOG` beats `log.level`.
-pub(super) fn start(settings: &Settings) {
+mod queue;
+
+/// Sets the log up by the settings; the environment variable `RUST_LOG` beats `log.level`. Lines that nobody reads are
+/// counted in `metrics`.
+///
+/// # Errors
+/// The thread that writes did not start.
+pub(super) fn start(settings: &Settings, metrics: &Metrics) -> io::Result<()> {
+    let queue = LogQueue::start(io::stderr(), metrics)?;
     let environment = env_logger::Env::default().default_filter_or(settings.log.level.as_str());
     let mut logger = env_logger::Builder::new();
-    // It logs an error for each malformed request, so that any peer could fill the log, or make a thread wait for
-    // whoever reads it. They are counted instead. A filter that names the module wins.
+    // It logs an error for each malformed request, so that any peer could fill the log. They are counted instead. A
+    // filter that names the module wins.
     logger.filter_module("actix_http::h1", log::LevelFilter::Off);
     // These repeat what they are handed, requests and commands with all that is in them, at trace. So it takes a filter
     // that names the module to see that.
     for module in ["actix_http", "awc", "redis", "rustls"] {
         logger.filter_module(module, log::LevelFilter::Debug);
     }
-    logger.parse_env(environment).format_timestamp_millis();
+    logger.parse_env(environment).target(Target::Pipe(Box::new(queue.clone())));
     match settings.log.format {
-        LogFormat::Text => logger.format_key_values(write_fields),
+        LogFormat::Text => logger.format(write_text),
         LogFormat::Json => logger.format(write_json),
     };
+    let logger = logger.build();
+    let level = logger.filter();
     // A second call, in a test, is no failure.
-    let _ = logger.try_init();
+    if log::set_boxed_logger(Box::new(QueuedLogger { logger, queue })).is_ok() {
+        log::set_max_level(level);
+    }
     std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// The logger, whose `flush` waits for the queue behind it. Called before the process ends.
+struct QueuedLogger {
+    logger: env_logger::Logger,
+    queue: LogQueue,
+}
+
+impl Log for QueuedLogger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.logger.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.logger.log(record);
+    }
+
+    fn flush(&self) {
+        self.queue.wait_until_written();
+    }
 }
 
 /// A panic is an event like any other, in the format of all. Its message is logged only when it is a constant: one
@@ -42,21 +78,56 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// ` name=value` behind the message of a text line.
-fn write_fields(line: &mut Formatter, source: &dyn Source) -> io::Result<()> {
-    for (name, value) in Fields::of(source).0 {
+/// `[time level target] message name=value …`, on one line whatever the texts hold.
+fn write_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    writeln!(line, "{}", text(&time(SystemTime::now()), record))
+}
+
+fn text(time: &str, record: &Record<'_>) -> String {
+    let message = escaped(&record.args().to_string());
+    let mut text = format!("[{time} {:5} {}] {message}", record.level(), record.target());
+    for (name, value) in Fields::of(record.key_values()).0 {
         match value {
-            Value::String(text) => write!(line, " {name}={text}")?,
-            other => write!(line, " {name}={other}")?,
+            Value::String(value) => text.push_str(&format!(" {name}={}", escaped(&value))),
+            other => text.push_str(&format!(" {name}={other}")),
         }
     }
-    Ok(())
+    text
+}
+
+/// The text without line ends and other control characters: what peers and servers have sent may be part of it.
+fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 /// One JSON object: `time` (RFC 3339, UTC), `level`, `target`, `message`, and what else is known of the event.
 fn write_json(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
-    let time = line.timestamp_millis().to_string();
-    writeln!(line, "{}", json(&time, record))
+    writeln!(line, "{}", json(&time(SystemTime::now()), record))
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-24T00:00:00.000Z`.
+fn time(now: SystemTime) -> String {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let (seconds, of_day) = (since.as_secs(), since.as_secs() % 86_400);
+    // Years that begin with March, so that a leap day is the last one; 719 468 days lie between 0000-03-01 and 1970.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
 }
 
 fn json(time: &str, record: &Record<'_>) -> String {
@@ -127,6 +198,40 @@ impl<'v> VisitValue<'v> for Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.007Z"),
+            (951_782_399, "2000-02-28T23:59:59.007Z"),
+            (951_868_799, "2000-02-29T23:59:59.007Z"),
+            (951_868_800, "2000-03-01T00:00:00.007Z"),
+            (1_767_225_599, "2025-12-31T23:59:59.007Z"),
+            (4_102_444_800, "2100-01-01T00:00:00.007Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.007Z"),
+        ] {
+            assert_eq!(time(UNIX_EPOCH + Duration::from_millis(seconds * 1_000 + 7)), expected);
+        }
+    }
+
+    #[test]
+    fn a_text_line_is_one_line_whatever_it_says() {
+        let fields: [(&str, kv::Value<'_>); 2] =
+            [("user", kv::Value::from("a\nb")), ("code", kv::Value::from(4001_u16))];
+        let line = text(
+            "T",
+            &Record::builder()
+                .level(log::Level::Warn)
+                .target("x::y")
+                .args(format_args!("two\nlines, \u{1b}[31mred\u{85}\u{2028}end"))
+                .key_values(&fields)
+                .build(),
+        );
+        assert_eq!(
+            line,
+            "[T WARN  x::y] two\\nlines, \\u{1b}[31mred\\u{85}\\u{2028}end code=4001 user=a\\nb"
+        );
+    }
 
     #[test]
     fn a_json_line_is_one_object_whatever_it_says() {

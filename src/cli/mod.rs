@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::settings::{Settings, SettingsError, Sources};
+use crate::metrics::Metrics;
+use crate::settings::{Settings, SettingsErrors, Sources, plain_io};
 
 /// EX_CONFIG in sysexits.h: the settings are wrong, and trying again will not help.
 const EXIT_CONFIG: u8 = 78;
@@ -109,26 +110,24 @@ impl Command {
     }
 }
 
-/// Why a command failed: one sentence for its user.
-#[derive(Debug, thiserror::Error)]
+/// Why a command failed.
+#[derive(Debug)]
 enum Failure {
-    /// The settings are wrong.
-    #[error("{0}")]
-    Settings(String),
-    /// Anything else.
-    #[error("{0}")]
+    /// The settings are wrong: a sentence for each mistake.
+    Settings(Vec<String>),
+    /// Anything else, in one sentence.
     Other(String),
 }
 
-impl From<SettingsError> for Failure {
-    fn from(error: SettingsError) -> Self {
-        Self::Settings(error.to_string())
+impl From<SettingsErrors> for Failure {
+    fn from(errors: SettingsErrors) -> Self {
+        Self::Settings(errors.iter().map(ToString::to_string).collect())
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Other(error.to_string())
+        Self::Other(plain_io(&error))
     }
 }
 
@@ -153,7 +152,7 @@ impl SettingsArgs {
     }
 
     /// `further` are the settings behind the command's name: they beat those before it.
-    fn load(self, further: Vec<(String, String)>) -> Result<Settings, SettingsError> {
+    fn load(self, further: Vec<(String, String)>) -> Result<Settings, SettingsErrors> {
         let named = [
             ("server.public_addr", self.public_addr),
             ("server.admin_addr", self.admin_addr),
@@ -168,14 +167,16 @@ impl SettingsArgs {
 impl Cli {
     /// Carries out the command; returns the process' exit code.
     pub fn execute(self) -> ExitCode {
+        let _flushed = FlushedLog;
         let mut command = self.command.unwrap_or_else(|| Command::Run(With::default()));
         let further = command.take_settings();
         let forwarded = self.settings.to_arguments(&further);
         let settings = self.settings.load(further);
         let outcome = settings.map_err(Failure::from).and_then(|settings| {
-            log::start(&settings);
+            let metrics = Metrics::default();
+            log::start(&settings, &metrics)?;
             match command {
-                Command::Run(_) => run::run(settings),
+                Command::Run(_) => run::run(settings, metrics),
                 Command::Check(_) => check::check(&settings),
                 Command::Token(With { args, .. }) => token::token(&settings, &args),
                 Command::Publish(With { args, .. }) => publish::publish(&settings, args),
@@ -184,16 +185,28 @@ impl Cli {
                 Command::Bench(With { args, .. }) => bench::bench(settings, forwarded, &args),
             }
         });
+        // What was logged comes before the sentence below, and before the end of the process.
+        ::log::logger().flush();
         match outcome {
             Ok(code) => code,
-            Err(failure) => {
-                complain(&failure.to_string());
-                match failure {
-                    Failure::Settings(_) => ExitCode::from(EXIT_CONFIG),
-                    Failure::Other(_) => ExitCode::FAILURE,
-                }
+            Err(Failure::Settings(sentences)) => {
+                sentences.iter().for_each(|sentence| complain(sentence));
+                ExitCode::from(EXIT_CONFIG)
+            }
+            Err(Failure::Other(sentence)) => {
+                complain(&sentence);
+                ExitCode::FAILURE
             }
         }
+    }
+}
+
+/// Waits for what was logged when it is dropped, also by a panic.
+struct FlushedLog;
+
+impl Drop for FlushedLog {
+    fn drop(&mut self) {
+        ::log::logger().flush();
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::client::{http, reachable, read};
-use super::{Failure, print};
+use super::{Failure, complain, print};
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
@@ -56,8 +56,19 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
     let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
     if status.is_success() {
         print(json["position"].as_str().unwrap_or(&answer))?;
+        if let Some(replicas) = json["replicas"].as_u64() {
+            complain(&heard_by(replicas, &args.channel));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let detail = json["error"]["detail"].as_str().map(str::to_owned);
     Err(Failure::Other(detail.unwrap_or_else(|| format!("{url} answered {status}"))))
+}
+
+fn heard_by(replicas: u64, channel: &str) -> String {
+    match replicas {
+        0 => format!("warning: no replica heard it: no client is subscribed to {channel}"),
+        1 => "heard by 1 replica".to_owned(),
+        several => format!("heard by {several} replicas"),
+    }
 }

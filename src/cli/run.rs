@@ -2,43 +2,98 @@
 
 use std::process::ExitCode;
 
-use futures_util::future::{Either, select};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
-use crate::gateway::{Gateway, StartError};
+use crate::gateway::{self, Gateway, StartError};
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 
 /// What a shell reports for a process that was interrupted.
 const EXIT_INTERRUPTED: u8 = 130;
 
-pub(super) fn run(settings: Settings) -> Result<ExitCode, Failure> {
-    actix_rt::System::new().block_on(serve(settings))
+pub(super) fn run(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure> {
+    actix_rt::System::new().block_on(serve(settings, metrics))
 }
 
-async fn serve(settings: Settings) -> Result<ExitCode, Failure> {
+async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure> {
     // Before anything else, so that a signal at the wrong moment is not the kernel's to handle.
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let gateway = Gateway::start(settings).map_err(|error| match error {
+    let mut signals = Signals::new()?;
+    let errors = gateway::check(&settings);
+    if !errors.is_empty() {
+        return Err(Failure::Settings(errors.iter().map(ToString::to_string).collect()));
+    }
+    let gateway = Gateway::start(settings, metrics).map_err(|error| match error {
         StartError::Auth(_) | StartError::Broker(_) | StartError::Settings(_) => {
-            Failure::Settings(error.to_string())
+            Failure::Settings(vec![error.to_string()])
         }
         StartError::Bind { .. } | StartError::Server(_) => Failure::Other(error.to_string()),
     })?;
-    next(&mut terminate, &mut interrupt).await;
-    let drain = std::pin::pin!(gateway.drain());
-    let again = std::pin::pin!(next(&mut terminate, &mut interrupt));
-    Ok(match select(drain, again).await {
-        Either::Left(_) => ExitCode::SUCCESS,
-        Either::Right(_) => {
-            log::warn!("a second signal: ending at once");
-            // Threads that still serve are not waited for.
-            std::process::exit(i32::from(EXIT_INTERRUPTED));
+    let mut interrupts = 0;
+    loop {
+        match signals.next().await {
+            Told::Reload => gateway.reload(),
+            Told::Terminate => break,
+            Told::Interrupt => {
+                interrupts += 1;
+                break;
+            }
         }
-    })
+    }
+    let mut drain = std::pin::pin!(gateway.drain());
+    loop {
+        tokio::select! {
+            () = &mut drain => return Ok(ExitCode::SUCCESS),
+            told = signals.next() => match told {
+                // Orchestrators send it more than once, and mean the same.
+                Told::Terminate => log::info!("draining already; SIGINT twice ends at once"),
+                Told::Reload => log::info!("draining: nothing is read again"),
+                Told::Interrupt => {
+                    interrupts += 1;
+                    if interrupts > 1 {
+                        end_at_once();
+                    }
+                    log::info!("draining already; another SIGINT ends at once");
+                }
+            },
+        }
+    }
 }
 
-async fn next(terminate: &mut Signal, interrupt: &mut Signal) {
-    let (terminate, interrupt) = (std::pin::pin!(terminate.recv()), std::pin::pin!(interrupt.recv()));
-    select(terminate, interrupt).await;
+fn end_at_once() -> ! {
+    log::warn!("a second SIGINT: ending at once");
+    log::logger().flush();
+    // Threads that still serve are not waited for.
+    std::process::exit(i32::from(EXIT_INTERRUPTED));
+}
+
+/// What a signal tells the process.
+enum Told {
+    Terminate,
+    Interrupt,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Terminate,
+            _ = self.interrupt.recv() => Told::Interrupt,
+            _ = self.hangup.recv() => Told::Reload,
+        }
+    }
 }

@@ -1,9 +1,11 @@
-//! `tail`: a live client. Messages go to standard output, one a line; what happens besides, to standard error.
+//! `tail`: a live client. Messages go to standard output, one a line; what happens besides, to standard error. When the
+//! connection is lost it comes back and continues where it was; what is missing then is said.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actix_rt::time::timeout;
+use actix_rt::time::{sleep, timeout};
 use awc::BoxedSocket;
 use awc::ws::{Codec, Frame, Message};
 use clap::Args;
@@ -12,14 +14,19 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::client::{ANSWER_TIMEOUT, reachable};
+use super::client::{ANSWER_TIMEOUT, plain, reachable};
 use super::token::mint_for;
 use super::{Failure, complain, print};
-use crate::settings::{AuthKind, Settings};
+use crate::backoff::Backoff;
+use crate::settings::{AuthKind, Settings, format_duration};
+use protocol::close::CloseCode;
 use protocol::command::op;
 
 /// The longest frame that is taken: more than the largest message the settings allow.
 const MAX_FRAME_BYTES: usize = 128 << 20;
+/// The pauses before it connects again.
+const RECONNECT_MIN: Duration = Duration::from_millis(500);
+const RECONNECT_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct TailArgs {
@@ -54,109 +61,228 @@ struct Event<'a> {
     op: u64,
     user: Option<String>,
     channel: Option<String>,
+    position: Option<String>,
     state: Option<String>,
     reason: Option<String>,
+    recovered: Option<bool>,
     time: Option<u64>,
-    channels: Option<Vec<ReadyChannel>>,
+    after: Option<u64>,
+    channels: Option<Vec<ChannelState>>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
 }
 
-/// A channel of Ready. It has a state only while its history cannot be read.
+/// What Ready or Subscription says of a channel. Ready names a state only while the history cannot be read.
 #[derive(Deserialize)]
-struct ReadyChannel {
+struct ChannelState {
     channel: String,
+    position: Option<String>,
     state: Option<String>,
+    reason: Option<String>,
+    recovered: Option<bool>,
 }
 
 pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Failure> {
-    let token = match (&args.token, &args.user) {
-        (Some(token), _) => token.clone(),
-        (None, Some(user)) => {
-            // Only a jwt can open channels; with other kinds only public ones can be subscribed to.
-            let grants: &[String] = if settings.auth.kind == AuthKind::Jwt { &args.channels } else { &[] };
-            mint_for(settings, user, grants, Duration::from_secs(86_400))?
-        }
-        (None, None) => return Err(Failure::Other("name a --user or give a --token".to_owned())),
-    };
     let base = args
         .url
         .clone()
         .unwrap_or_else(|| format!("ws://{}/gateway", reachable(settings.server.public_addr)));
     let url = if args.v1 { base } else { format!("{base}?v=2") };
-    actix_rt::System::new().block_on(follow(&url, &token, &args))
+    let left = args.count;
+    let tail =
+        Tail { settings, args, url, cursors: BTreeMap::new(), left, is_ready: false, was_ready: false };
+    actix_rt::System::new().block_on(tail.follow())
 }
 
-async fn follow(url: &str, token: &str, args: &TailArgs) -> Result<ExitCode, Failure> {
-    let request = awc::Client::new().ws(url).max_frame_size(MAX_FRAME_BYTES);
-    let (_, mut connection) = timeout(ANSWER_TIMEOUT, request.connect())
-        .await
-        .map_err(|_| Failure::Other(format!("{url}: no answer")))?
-        .map_err(|error| Failure::Other(format!("{url}: {error}")))?;
-    let mut identify = json!({"op": op::IDENTIFY, "token": token});
-    if !args.channels.is_empty() {
-        identify["channels"] = args.channels.iter().map(|channel| json!({"channel": channel})).collect();
-    }
-    say(&mut connection, identify.to_string()).await?;
-    let mut left = args.count;
-    while left != Some(0) {
-        match connection.next().await {
-            Some(Ok(Frame::Text(text))) => {
-                if hear(&text, args, &mut connection).await? {
-                    left = left.map(|left| left - 1);
-                }
-            }
-            Some(Ok(Frame::Ping(payload))) => send(&mut connection, Message::Pong(payload)).await?,
-            Some(Ok(Frame::Close(reason))) => {
-                let reason = reason.map_or_else(String::new, |reason| {
-                    format!(" with {} {}", u16::from(reason.code), reason.description.unwrap_or_default())
-                });
-                return Err(Failure::Other(format!("closed{reason}")));
-            }
-            Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(Failure::Other(error.to_string())),
-            None => return Err(Failure::Other("the connection was lost".to_owned())),
-        }
-    }
-    // Whether the goodbye arrives makes no difference here.
-    let _ = send(&mut connection, Message::Close(None)).await;
-    Ok(ExitCode::SUCCESS)
+/// A client over all its connections.
+struct Tail<'a> {
+    settings: &'a Settings,
+    args: TailArgs,
+    url: String,
+    /// The latest position of each channel.
+    cursors: BTreeMap<String, String>,
+    /// How many messages are still to come.
+    left: Option<u64>,
+    /// Whether this connection has become ready, and whether an earlier one had.
+    is_ready: bool,
+    was_ready: bool,
 }
 
-/// Deals with one frame. Returns whether it was a message.
-async fn hear(text: &[u8], args: &TailArgs, connection: &mut Connection) -> Result<bool, Failure> {
-    let text = std::str::from_utf8(text).map_err(|error| Failure::Other(error.to_string()))?;
-    let event: Event<'_> = serde_json::from_str(text).map_err(|error| Failure::Other(error.to_string()))?;
-    if args.frames {
-        print(text)?;
-    }
-    match event.op {
-        op::READY => {
-            complain(&format!("ready as user {}", event.user.unwrap_or_default()));
-            for ReadyChannel { channel, state } in event.channels.unwrap_or_default() {
-                if let Some(state) = state {
-                    complain(&channel_line(&channel, &state, None));
+/// How a connection ended.
+enum Ended {
+    /// All messages that were asked for have come.
+    Complete,
+    /// It was lost, for this reason. Another one may be tried, after this time if the gateway named one.
+    Lost(String, Option<Duration>),
+}
+
+impl Tail<'_> {
+    async fn follow(mut self) -> Result<ExitCode, Failure> {
+        let mut backoff =
+            Backoff::new(RECONNECT_MIN, RECONNECT_MAX).map_err(|error| Failure::Other(error.to_string()))?;
+        loop {
+            let ended = self.connect_once().await?;
+            if std::mem::take(&mut self.is_ready) {
+                backoff.reset();
+                self.was_ready = true;
+            }
+            match ended {
+                Ended::Complete => return Ok(ExitCode::SUCCESS),
+                // What never worked is more likely a mistake than an outage.
+                Ended::Lost(reason, _) if !self.was_ready => return Err(Failure::Other(reason)),
+                Ended::Lost(reason, after) => {
+                    let pause = after.unwrap_or_else(|| backoff.next(&mut rand::rng()));
+                    complain(&format!("{reason}; connecting again in {}", format_duration(pause)));
+                    sleep(pause).await;
                 }
             }
         }
-        op::MESSAGE => {
-            if let (false, Some(message)) = (args.frames, event.message) {
-                print(message.get())?;
-            }
-            return Ok(true);
-        }
-        op::SUBSCRIPTION => complain(&channel_line(
-            &event.channel.unwrap_or_default(),
-            &event.state.unwrap_or_default(),
-            event.reason.as_deref(),
-        )),
-        op::HEARTBEAT => {
-            let answer = json!({"op": op::HEARTBEAT_ACK, "time": event.time.unwrap_or_default()});
-            say(connection, answer.to_string()).await?;
-        }
-        _ => {}
     }
-    Ok(false)
+
+    fn token(&self) -> Result<String, Failure> {
+        match (&self.args.token, &self.args.user) {
+            (Some(token), _) => Ok(token.clone()),
+            (None, Some(user)) => {
+                // Only a jwt can open channels; with other kinds only public ones can be subscribed to.
+                let is_jwt = self.settings.auth.kind == AuthKind::Jwt;
+                let grants: &[String] = if is_jwt { &self.args.channels } else { &[] };
+                mint_for(self.settings, user, grants, None)
+            }
+            (None, None) => Err(Failure::Other("name a --user or give a --token".to_owned())),
+        }
+    }
+
+    /// What identifies the client and names the channels, each from where it was.
+    fn identify(&self) -> Result<String, Failure> {
+        let mut identify = json!({"op": op::IDENTIFY, "token": self.token()?});
+        let asked = self.args.channels.iter().filter(|channel| !self.cursors.contains_key(*channel));
+        let asked = asked.map(|channel| json!({"channel": channel}));
+        let known = self.cursors.iter().map(|(channel, since)| json!({"channel": channel, "since": since}));
+        let channels: Vec<_> = known.chain(asked).collect();
+        if !channels.is_empty() {
+            identify["channels"] = channels.into();
+        }
+        Ok(identify.to_string())
+    }
+
+    /// One connection, from the attempt to its end. An error is final.
+    async fn connect_once(&mut self) -> Result<Ended, Failure> {
+        let request = awc::Client::new().ws(&self.url).max_frame_size(MAX_FRAME_BYTES);
+        let mut connection = match timeout(ANSWER_TIMEOUT, request.connect()).await {
+            Err(_) => return Ok(Ended::Lost(format!("{}: no answer", self.url), None)),
+            Ok(Err(error)) => return Ok(Ended::Lost(format!("{}: {}", self.url, plain(error)), None)),
+            Ok(Ok((_, connection))) => connection,
+        };
+        let identify = self.identify()?;
+        let ended = self.exchange(&mut connection, identify).await?;
+        // Whether the goodbye arrives makes no difference here.
+        let _ = connection.send(Message::Close(None)).await;
+        Ok(ended)
+    }
+
+    async fn exchange(&mut self, connection: &mut Connection, identify: String) -> Result<Ended, Failure> {
+        let mut answer = Some(Message::Text(identify.into()));
+        let mut after = None;
+        while self.left != Some(0) {
+            if let Some(answer) = answer.take()
+                && let Err(error) = connection.send(answer).await
+            {
+                return Ok(Ended::Lost(plain(error), after));
+            }
+            match connection.next().await {
+                Some(Ok(Frame::Text(text))) => {
+                    let text = std::str::from_utf8(&text).map_err(|_| not_understood())?;
+                    let event: Event<'_> = serde_json::from_str(text).map_err(|_| not_understood())?;
+                    after = event.after.map(Duration::from_millis).or(after);
+                    answer = self.hear(text, event)?.map(|text| Message::Text(text.into()));
+                }
+                Some(Ok(Frame::Ping(payload))) => answer = Some(Message::Pong(payload)),
+                Some(Ok(Frame::Close(reason))) => {
+                    let code = reason.as_ref().map(|reason| u16::from(reason.code));
+                    let said = reason.map_or_else(String::new, |reason| {
+                        format!(" with {} {}", u16::from(reason.code), reason.description.unwrap_or_default())
+                    });
+                    let said = format!("closed{said}");
+                    let may_return = code.is_none_or(|code| self.may_return(code));
+                    return if may_return { Ok(Ended::Lost(said, after)) } else { Err(Failure::Other(said)) };
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Ok(Ended::Lost(plain(error), after)),
+                None => return Ok(Ended::Lost("the connection was lost".to_owned(), after)),
+            }
+        }
+        Ok(Ended::Complete)
+    }
+
+    /// Whether another attempt may be better than the one that was closed with this code.
+    fn may_return(&self, code: u16) -> bool {
+        let known = CloseCode::ALL.iter().find(|known| known.code() == code);
+        // A token that was given has expired for good.
+        let has_expired = code == CloseCode::SessionExpired.code() && self.args.token.is_some();
+        !has_expired && known.is_none_or(|code| code.may_reconnect())
+    }
+
+    /// Deals with one frame. Returns what to answer.
+    fn hear(&mut self, text: &str, event: Event<'_>) -> Result<Option<String>, Failure> {
+        if self.args.frames {
+            print(text)?;
+        }
+        match event.op {
+            op::READY => self.ready(event),
+            op::MESSAGE => {
+                if let (false, Some(message)) = (self.args.frames, event.message) {
+                    print(message.get())?;
+                }
+                self.left = self.left.map(|left| left - 1);
+                self.moved(event.channel, event.position);
+            }
+            op::SUBSCRIPTION => {
+                let channel = event.channel.unwrap_or_default();
+                let Event { position, state, reason, recovered, .. } = event;
+                self.subscription(ChannelState { channel, position, state, reason, recovered });
+            }
+            op::GAP => {
+                let (channel, reason) = (event.channel.unwrap_or_default(), event.reason.unwrap_or_default());
+                complain(&format!("gap on {channel}: messages may be missing here ({reason})"));
+            }
+            op::HEARTBEAT => {
+                let time = event.time.unwrap_or_default();
+                return Ok(Some(json!({"op": op::HEARTBEAT_ACK, "time": time}).to_string()));
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn ready(&mut self, event: Event<'_>) {
+        complain(&format!("ready as user {}", event.user.unwrap_or_default()));
+        if self.was_ready {
+            complain("gap: plain messages that were published meanwhile are missing");
+        }
+        self.is_ready = true;
+        event.channels.unwrap_or_default().into_iter().for_each(|channel| self.subscription(channel));
+    }
+
+    fn subscription(&mut self, state: ChannelState) {
+        if let Some(said) = &state.state {
+            complain(&channel_line(&state.channel, said, state.reason.as_deref()));
+        }
+        if state.recovered == Some(false) {
+            let channel = &state.channel;
+            complain(&format!("gap on {channel}: what was published meanwhile cannot be recovered"));
+        }
+        self.moved(Some(state.channel), state.position);
+    }
+
+    fn moved(&mut self, channel: Option<String>, position: Option<String>) {
+        if let (Some(channel), Some(position)) = (channel, position) {
+            self.cursors.insert(channel, position);
+        }
+    }
+}
+
+fn not_understood() -> Failure {
+    Failure::Other("what answers there does not speak the gateway's protocol".to_owned())
 }
 
 /// The line for a channel's state, such as `room:7 recovering` or `room:7 refused: not_allowed`.
@@ -165,14 +291,6 @@ fn channel_line(channel: &str, state: &str, reason: Option<&str>) -> String {
         Some(reason) => format!("{channel} {state}: {reason}"),
         None => format!("{channel} {state}"),
     }
-}
-
-async fn say(connection: &mut Connection, text: String) -> Result<(), Failure> {
-    send(connection, Message::Text(text.into())).await
-}
-
-async fn send(connection: &mut Connection, message: Message) -> Result<(), Failure> {
-    connection.send(message).await.map_err(|error| Failure::Other(error.to_string()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Failure, print};
 use crate::auth::{AuthError, Authenticator, Identity, mint};
-use crate::settings::{Settings, parse_duration};
+use crate::settings::{AuthKind, Settings, parse_duration};
 
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
@@ -18,13 +18,16 @@ pub(super) struct TokenArgs {
     /// A channel that the token opens, or a pattern such as room:*; may be repeated (jwt only)
     #[arg(long = "channel", value_name = "NAME")]
     channels: Vec<String>,
-    /// How long it is good, such as 1h (jwt only; signed tokens live for auth.max_age)
-    #[arg(long, default_value = "1h", value_parser = duration)]
-    ttl: Duration,
+    /// How long it is good, such as 90m [default: 1h]; a signed token at most for auth.max_age. An insecure token has no end
+    #[arg(long, value_parser = duration)]
+    ttl: Option<Duration>,
     /// Say what the gateway makes of this token under its settings, and mint none; - reads it from standard input
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["user", "channels"])]
     check: Option<String>,
 }
+
+/// How long a token is good unless told otherwise.
+const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a duration as 45s, 90m or 24h".to_owned())
@@ -42,7 +45,7 @@ pub(super) fn token(settings: &Settings, args: &TokenArgs) -> Result<ExitCode, F
 /// Who the bearer of a token is, or why nobody.
 fn check(settings: &Settings, token: &str) -> Result<ExitCode, Failure> {
     let authenticator =
-        Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(error.to_string()))?;
+        Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(vec![error.to_string()]))?;
     let mut token = token.to_owned();
     if token == "-" {
         token.clear();
@@ -81,17 +84,23 @@ const fn advice(error: AuthError) -> &'static str {
         AuthError::WrongIssuer => "let the claim iss be auth.issuer",
         AuthError::NoUser => "add the claim sub, the user's id",
         AuthError::UserNotAllowed => "use 1 to 128 printable ASCII characters without space, braces and star",
+        AuthError::ForeignUser => "leave other users' channels out, or set auth.allow_foreign_user_channels",
         AuthError::BadChannels => "list at most 1000 names such as room:7 or patterns such as room:*",
     }
 }
 
-/// A token for `user` by the settings' own secret.
+/// A token for `user` by the settings' own secret. Without `ttl` it is good for an hour, or for as long as its kind can be.
 pub(super) fn mint_for(
     settings: &Settings,
     user: &str,
     channels: &[String],
-    ttl: Duration,
+    ttl: Option<Duration>,
 ) -> Result<String, Failure> {
+    let longest = match settings.auth.kind {
+        AuthKind::Signed => settings.auth.max_age,
+        AuthKind::Jwt | AuthKind::Insecure => Duration::MAX,
+    };
+    let ttl = ttl.unwrap_or_else(|| DEFAULT_TTL.min(longest));
     mint(&settings.auth, user, channels, ttl, SystemTime::now())
         .map_err(|error| Failure::Other(error.to_string()))
 }

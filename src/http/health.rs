@@ -1,7 +1,10 @@
 //! Whether this replica lives, whether it delivers, and what it has counted.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
+use futures_util::future::join;
 use serde_json::json;
 
 use super::Admin;
@@ -42,9 +45,23 @@ impl Readiness {
     }
 }
 
-/// The process answers: that is all it says.
-pub(super) async fn livez() -> HttpResponse {
-    HttpResponse::Ok().json(json!({"live": true}))
+/// How long a thread may take to give a sign of life.
+const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Each worker and the broker's link answer, besides the thread of this port.
+pub(super) async fn livez(admin: web::Data<Admin>) -> HttpResponse {
+    let (silent, link) = join(
+        admin.hubs.silent(SIGN_OF_LIFE_TIMEOUT),
+        admin.readiness.broker.gives_sign_of_life(SIGN_OF_LIFE_TIMEOUT),
+    )
+    .await;
+    let workers = silent.iter().map(|worker| format!("worker {worker} has not answered for 2s"));
+    let link = (!link).then(|| "the thread of the broker's link has not answered for 2s".to_owned());
+    let reasons: Vec<String> = workers.chain(link).collect();
+    if reasons.is_empty() {
+        return HttpResponse::Ok().json(json!({"live": true}));
+    }
+    HttpResponse::ServiceUnavailable().json(json!({"live": false, "reasons": reasons}))
 }
 
 /// Delivery is proven, and there is room. Notes are for operators; they change nothing.
@@ -61,6 +78,8 @@ pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
 
 /// Prometheus' page.
 pub(super) async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
+    // A link whose thread stands still does not say so itself.
+    admin.metrics.link_up.set(admin.readiness.broker.health().ready.into());
     admin.metrics.ready.set(admin.readiness.reasons().is_empty().into());
     admin.metrics.draining.set(admin.readiness.drain.is_draining().into());
     HttpResponse::Ok()

@@ -7,9 +7,8 @@ use serde_json::value::RawValue;
 
 use super::body::AuthorizedBody;
 use super::{Admin, ApiError, MAX_BATCH};
-use crate::broker::{PublishError, PublishRequest, Retry};
+use crate::broker::{PublishError, PublishRequest, Published, Retry};
 use protocol::channel::ChannelName;
-use protocol::position::Position;
 
 /// One message for one channel.
 #[derive(Deserialize)]
@@ -41,8 +40,8 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     let publish: Publish<'_> = parse(&body)?;
     let outcome = admin.publish(std::slice::from_ref(&publish)).await.pop();
-    let position = outcome.unwrap_or_else(|| Err(PublishError::Unavailable.into()))?;
-    Ok(HttpResponse::Ok().json(success(position)))
+    let published = outcome.unwrap_or_else(|| Err(PublishError::Unavailable.into()))?;
+    Ok(HttpResponse::Ok().json(success(published)))
 }
 
 /// `POST /v1/publish/batch`: those of one channel are published in their order; each gets its own result, and one that
@@ -62,8 +61,8 @@ pub(super) async fn batch(
 }
 
 impl Admin {
-    /// Publishes in order; returns the position of each durable message.
-    async fn publish(&self, messages: &[Publish<'_>]) -> Vec<Result<Option<Position>, ApiError>> {
+    /// Publishes in order; returns what is known of each message.
+    async fn publish(&self, messages: &[Publish<'_>]) -> Vec<Result<Published, ApiError>> {
         let channels: Vec<_> = messages.iter().map(Publish::channel).collect();
         let requests: Vec<_> = messages.iter().zip(&channels).filter_map(Publish::request).collect();
         // Publications that wait for Redis keep their connections: they may not take the places of health checks.
@@ -71,9 +70,9 @@ impl Admin {
         let mut outcomes = self.broker.publish_all(&requests, retry).await.into_iter();
         let outcomes = channels.into_iter().map(|channel| {
             channel?;
-            let position = outcomes.next().unwrap_or(Err(PublishError::Unavailable))?;
+            let published = outcomes.next().unwrap_or(Err(PublishError::Unavailable))?;
             self.metrics.publications_accepted.inc();
-            Ok(position)
+            Ok(published)
         });
         outcomes.collect()
     }
@@ -98,8 +97,11 @@ impl Publish<'_> {
     }
 }
 
-fn success(position: Option<Position>) -> serde_json::Value {
-    position.map_or_else(|| json!({}), |position| json!({"position": position.to_string()}))
+fn success(published: Published) -> serde_json::Value {
+    match published {
+        Published::Durably(position) => json!({"position": position.to_string()}),
+        Published::Plainly { replicas } => json!({"replicas": replicas}),
+    }
 }
 
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {

@@ -1,7 +1,6 @@
 //! How this replica is, in one answer for the console.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::header::HOST;
@@ -10,7 +9,8 @@ use serde_json::json;
 
 use super::key::host_name;
 use super::{Admin, ApiError};
-use crate::settings::{AuthKind, AuthSettings, Profile};
+use crate::auth::Tokens;
+use crate::settings::{AuthKind, Profile};
 
 /// What does not change while the process runs.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct Deployment {
     /// Under which URL the console does, if it is another.
     pub socket_url: Option<String>,
     /// With what tokens are minted for whoever may use the API; `None`: they are not.
-    pub minting: Option<Arc<AuthSettings>>,
+    pub minting: Option<Tokens>,
     /// When it began to serve.
     pub started: Instant,
 }
@@ -67,7 +67,7 @@ pub(super) async fn status(admin: web::Data<Admin>, request: HttpRequest) -> Res
         "notes": admin.readiness.broker.notes(),
         "draining": admin.readiness.drain.is_draining(),
         "link": {
-            "up": metrics.link_up.get() == 1,
+            "up": admin.readiness.broker.health().ready,
             "history": metrics.history_available.get() == 1,
             "probe_ms": metrics.latest_probe().map(|latency| latency.as_secs_f64() * 1_000.0),
         },

@@ -66,7 +66,7 @@ async fn a_publication_keeps_its_bytes() {
     let hub = admin.broker.attach(Arc::clone(&heard) as _);
     admin.broker.subscribe(hub, 1, vec![ChannelName::parse("room:7").unwrap()], false);
     let body = r#"{"channel":"room:7","message":{"id": 5306328986810385677, "a":1.0}}"#;
-    assert_eq!(send(&admin, post("/v1/publish", body)).await, (StatusCode::OK, json!({})));
+    assert_eq!(send(&admin, post("/v1/publish", body)).await, (StatusCode::OK, json!({"replicas": 1})));
     assert_eq!(*heard.0.lock().unwrap(), [r#"room:7 {"id": 5306328986810385677, "a":1.0}"#]);
     assert_eq!(admin.metrics.publications_accepted.get(), 1);
 }
@@ -84,7 +84,7 @@ async fn a_durable_publication_is_answered_with_its_position() {
     let (_, answer) = send(&admin, post("/v1/publish/batch", &batch)).await;
     assert_eq!(answer["results"][0], first);
     assert!(answer["results"][1]["position"].as_str().unwrap().ends_with("-2"));
-    assert_eq!(answer["results"][2], json!({}));
+    assert_eq!(answer["results"][2], json!({"replicas": 0}));
 }
 
 #[actix_web::test]
@@ -120,7 +120,7 @@ async fn a_batch_gives_each_message_its_own_result() {
     let body = r#"{"messages":[{"channel":"room:7","message":1},{"channel":"room","message":1}]}"#;
     let (status, answer) = send(&admin, post("/v1/publish/batch", body)).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(answer["results"][0], json!({}));
+    assert_eq!(answer["results"][0], json!({"replicas": 0}));
     assert_eq!(answer["results"][1]["error"]["code"], "bad_channel");
     let many = vec![r#"{"channel":"room:7","message":1}"#; MAX_BATCH + 1].join(",");
     let (status, answer) =

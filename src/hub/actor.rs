@@ -225,6 +225,7 @@ impl Drop for AbortOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             log::error!("a hub panicked; the process ends, because its sessions would receive nothing");
+            log::logger().flush();
             // EX_SOFTWARE in sysexits.h.
             std::process::exit(70);
         }

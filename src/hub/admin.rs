@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, MessageResult};
 use actix_rt::time::timeout;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::actor::{Hub, HubLimits};
 use super::drain::{self, Draining};
 use super::messages::{
     Disconnect, Drain, ListSessions, MAX_CHANNELS_LISTED, SessionEvent, SessionList, SessionSummary,
+    SignOfLife,
 };
 use super::registry::SessionKey;
 use crate::broker::Broker;
@@ -71,6 +72,14 @@ impl Hubs {
         Ok(self.ask(target, deadline).await?.into_iter().sum())
     }
 
+    /// Asks every hub for a sign of life. Returns the numbers of those that gave none within `deadline`, from 0 on.
+    pub async fn silent(&self, deadline: Duration) -> Vec<usize> {
+        let hubs = self.all().clone();
+        let answers = join_all(hubs.iter().map(|hub| timeout(deadline, hub.send(SignOfLife)))).await;
+        let is_silent = |answer: &Result<_, _>| !matches!(answer, Ok(Ok(())));
+        answers.iter().enumerate().filter(|(_, answer)| is_silent(answer)).map(|(hub, _)| hub).collect()
+    }
+
     /// Asks every hub and waits for all answers.
     async fn ask<M>(&self, question: M, deadline: Duration) -> Result<Vec<M::Result>, HubTimeout>
     where
@@ -82,6 +91,12 @@ impl Hubs {
         let answers = try_join_all(hubs.iter().map(|hub| hub.send(question.clone())));
         timeout(deadline, answers).await.map_err(|_| HubTimeout)?.map_err(|_| HubTimeout)
     }
+}
+
+impl Handler<SignOfLife> for Hub {
+    type Result = ();
+
+    fn handle(&mut self, _: SignOfLife, _: &mut Context<Self>) {}
 }
 
 impl Handler<ListSessions> for Hub {

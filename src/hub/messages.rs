@@ -85,6 +85,11 @@ pub struct Drain {
     pub window: Duration,
 }
 
+/// Asks a hub for a sign of life.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct SignOfLife;
+
 /// Lists the sessions of a hub, for operators.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "SessionList")]

@@ -143,6 +143,11 @@ impl Metrics {
             Unit::Bytes,
             self.outbound_queued_bytes.clone(),
         );
+        all.register(
+            "log_lines_dropped",
+            "Lines of the log that were dropped because nobody read it",
+            self.log_lines_dropped.clone(),
+        );
         all.register("ready", "1 while the replica is ready", self.ready.clone());
         all.register("draining", "1 while the replica drains", self.draining.clone());
         all.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));

@@ -81,7 +81,7 @@ fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Inst
 }
 
 fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>, &'static str) {
-    let outcome = services.authenticator.verify(token, SystemTime::now());
+    let outcome = services.tokens.verify(token, SystemTime::now());
     let label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
     (outcome.map_err(|_| NotIdentified).and_then(identity), label)
 }

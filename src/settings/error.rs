@@ -1,6 +1,6 @@
 //! Why settings were refused.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, io, path::PathBuf};
 
 /// The longest part that is repeated of what was given, in characters.
 const MAX_REPEATED: usize = 200;
@@ -29,6 +29,14 @@ pub enum SettingsError {
         origin: String,
         /// What is wrong, with line and column.
         reason: String,
+    },
+    /// An environment variable that is nearly a setting.
+    #[error("unknown environment variable {}; is {meant} meant?", one_line(name))]
+    UnknownVariable {
+        /// The variable as it was given.
+        name: String,
+        /// What is meant, most likely.
+        meant: String,
     },
     /// A key that does not exist: most likely a spelling mistake.
     #[error("unknown key {} in {}{hint}", one_line(key), one_line(origin))]
@@ -60,6 +68,57 @@ pub enum SettingsError {
     },
 }
 
+impl SettingsError {
+    /// The key that it is about, if that is one of the settings.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Unreadable { key, .. } | Self::Refused { key, .. } => Some(key),
+            Self::BadValue { key, .. } | Self::UnknownKey { key, .. } => Some(key),
+            Self::UnknownProfile(_) | Self::Syntax { .. } | Self::UnknownVariable { .. } => None,
+        }
+    }
+}
+
+/// Everything that is wrong with the settings: at least one mistake. Its text has a line for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsErrors(Vec<SettingsError>);
+
+impl SettingsErrors {
+    /// All mistakes, or nothing when there are none.
+    pub(super) fn of(errors: Vec<SettingsError>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
+    }
+
+    /// The mistakes, in the order in which they were found.
+    pub fn iter(&self) -> impl Iterator<Item = &SettingsError> {
+        self.0.iter()
+    }
+}
+
+impl From<SettingsError> for SettingsErrors {
+    fn from(error: SettingsError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl fmt::Display for SettingsErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            write!(f, "{end}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SettingsErrors {}
+
+/// What the operating system says, without the number that Rust puts behind it.
+pub(crate) fn plain_io(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_owned()
+}
+
 /// What was given, fit to be repeated in a sentence: no line ends and other control characters, and not endless.
 pub(crate) fn one_line(given: impl fmt::Display) -> String {
     let given = given.to_string();
@@ -80,6 +139,13 @@ pub(crate) fn one_line(given: impl fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_system_says_has_no_number_behind_it() {
+        let error = io::Error::from_raw_os_error(2);
+        assert_eq!(plain_io(&error), "No such file or directory");
+        assert_eq!(plain_io(&io::Error::other("plain")), "plain");
+    }
 
     #[test]
     fn what_is_repeated_of_the_settings_stays_on_one_line() {

@@ -2,13 +2,15 @@
 
 use std::{fs::File, io::Read as _, path::Path};
 
+use super::plain_io;
+
 /// The text of a file of at most `max_bytes`, or what is wrong with it. No more than that is read, so that a device
 /// without an end named by mistake is refused and does not fill the memory.
 pub(crate) fn read_text(path: &Path, max_bytes: u64) -> Result<String, String> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes))
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| plain_io(&error))?;
     if bytes.len() as u64 > max_bytes {
         return Err(format!("it is longer than {max_bytes} bytes"));
     }

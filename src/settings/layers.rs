@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, path::Path};
 use config::{Config, ConfigError, File, FileFormat, Source as _, Value, ValueKind};
 use serde::de::DeserializeOwned;
 
-use super::{SettingsError, read_text};
+use super::nearest::nearest_key;
+use super::variables::variable;
+use super::{DEFAULT, SettingsError, parse_duration, read_text};
 
 /// A settings file longer than this (in bytes) is surely the wrong file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -16,6 +18,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 enum Kind {
     Bool,
     Integer,
+    Duration,
     Text,
     List,
 }
@@ -25,28 +28,55 @@ impl Kind {
         match value.kind {
             ValueKind::Boolean(_) => Some(Self::Bool),
             ValueKind::I64(_) => Some(Self::Integer),
+            ValueKind::String(ref text) if parse_duration(text).is_some() => Some(Self::Duration),
             ValueKind::String(_) => Some(Self::Text),
             ValueKind::Array(_) => Some(Self::List),
             _ => None,
         }
     }
 
-    fn requirement(self) -> &'static str {
-        match self {
-            Self::Bool => "must be true or false",
-            Self::Integer => "must be a whole number, not negative",
-            Self::Text => "must be text in quotes",
-            Self::List => "must be a list of texts",
+    /// What a value must be. `given` is what stands there, to be named where the mistake is a common one; it may be a
+    /// secret, so only numbers and durations are repeated.
+    fn requirement(self, given: &ValueKind) -> String {
+        let number = match given {
+            ValueKind::I64(number) => Some(*number),
+            ValueKind::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        let duration = match given {
+            ValueKind::String(text) if parse_duration(text).is_some() => Some(text),
+            _ => None,
+        };
+        match (self, number, duration) {
+            (Self::Duration, Some(number @ 0..), _) => {
+                format!(r#"must be a duration: a whole number and ms, s, m, h or d, such as "{number}s""#)
+            }
+            (Self::Integer, _, Some(duration)) => {
+                format!(
+                    "must be a whole number, not negative and without a unit: \"{duration}\" is a duration"
+                )
+            }
+            (Self::Duration, ..) => {
+                r#"must be a duration: a whole number and ms, s, m, h or d, such as "45s" or "500ms""#
+                    .to_owned()
+            }
+            (Self::Bool, ..) => "must be true or false".to_owned(),
+            (Self::Integer, ..) => "must be a whole number, not negative".to_owned(),
+            (Self::Text, ..) => "must be text in quotes".to_owned(),
+            (Self::List, ..) => "must be a list of texts".to_owned(),
         }
     }
 
     fn accepts(self, value: &Value) -> bool {
-        Self::of(value) == Some(self)
-            && match &value.kind {
-                ValueKind::I64(number) => *number >= 0,
-                ValueKind::Array(items) => items.iter().all(|item| Self::of(item) == Some(Self::Text)),
-                _ => true,
+        match (self, &value.kind) {
+            (Self::Bool, ValueKind::Boolean(_)) | (Self::Text, ValueKind::String(_)) => true,
+            (Self::Duration, ValueKind::String(text)) => parse_duration(text).is_some(),
+            (Self::Integer, ValueKind::I64(number)) => *number >= 0,
+            (Self::List, ValueKind::Array(items)) => {
+                items.iter().all(|item| matches!(item.kind, ValueKind::String(_)))
             }
+            _ => false,
+        }
     }
 
     /// Environment variables and flags are text; the type of the key says how to read it. Guessing it from the text
@@ -55,7 +85,7 @@ impl Kind {
         let kind = match self {
             Self::Bool => ValueKind::Boolean(text.parse().ok()?),
             Self::Integer => ValueKind::I64(text.parse().ok()?),
-            Self::Text => ValueKind::String(text.to_owned()),
+            Self::Text | Self::Duration => ValueKind::String(text.to_owned()),
             Self::List => text
                 .split(',')
                 .map(str::trim)
@@ -72,6 +102,12 @@ impl Kind {
 pub(super) struct Layers {
     kinds: BTreeMap<String, Kind>,
     values: BTreeMap<String, (Value, String)>,
+    /// The mistakes so far.
+    pub(super) errors: Vec<SettingsError>,
+    /// The keys that they are about, or that were meant most likely.
+    pub(super) reported: Vec<String>,
+    /// What may be a mistake.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Layers {
@@ -81,100 +117,128 @@ impl Layers {
         let values = leaves(defaults, origin)?;
         let kinds = values.iter().filter_map(|(key, value)| Some((key.clone(), Kind::of(value)?))).collect();
         let values = values.into_iter().map(|(key, value)| (key, (value, origin.to_owned()))).collect();
-        Ok(Self { kinds, values })
+        Ok(Self { kinds, values, errors: Vec::new(), reported: Vec::new(), warnings: Vec::new() })
+    }
+
+    /// Every key.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> + Clone {
+        self.kinds.keys().map(String::as_str)
     }
 
     /// Lays a TOML document over what is there. `origin` names it in errors.
-    pub(super) fn add_toml(&mut self, text: &str, origin: &str) -> Result<(), SettingsError> {
-        for (key, value) in leaves(text, origin)? {
-            let kind = self.kind(&key, &key, origin)?;
-            if !kind.accepts(&value) {
-                return Err(bad_value(&key, origin, kind.requirement()));
+    pub(super) fn add_toml(&mut self, text: &str, origin: &str) {
+        let leaves = match leaves(text, origin) {
+            Ok(leaves) => leaves,
+            Err(error) => return self.errors.push(error),
+        };
+        for (key, value) in leaves {
+            let Some(kind) = self.kind(&key, &key, origin) else { continue };
+            if kind.accepts(&value) {
+                self.values.insert(key, (value, origin.to_owned()));
+            } else {
+                self.refuse(&key, origin, &kind.requirement(&value.kind));
             }
-            self.values.insert(key, (value, origin.to_owned()));
         }
-        Ok(())
     }
 
     /// Lays a TOML file over what is there.
-    pub(super) fn add_file(&mut self, path: &Path) -> Result<(), SettingsError> {
-        let text = read_text(path, MAX_FILE_BYTES).map_err(|reason| SettingsError::Unreadable {
-            key: "the settings file",
-            path: path.to_owned(),
-            reason,
-        })?;
-        self.add_toml(&text, &path.display().to_string())
+    pub(super) fn add_file(&mut self, path: &Path) {
+        match read_text(path, MAX_FILE_BYTES) {
+            Ok(text) => self.add_toml(&text, &path.display().to_string()),
+            Err(reason) => self.errors.push(SettingsError::Unreadable {
+                key: "the settings file",
+                path: path.to_owned(),
+                reason,
+            }),
+        }
     }
 
     /// Lays one value given as text over what is there. `name` is how it was given, `key` what it means.
-    pub(super) fn add_text(
-        &mut self,
-        key: &str,
-        name: &str,
-        text: &str,
-        origin: &str,
-    ) -> Result<(), SettingsError> {
-        let kind = self.kind(key, name, origin)?;
+    pub(super) fn add_text(&mut self, key: &str, name: &str, text: &str, origin: &str) {
+        let Some(kind) = self.kind(key, name, origin) else { return };
         // What is not UTF-8 was made into this character when the process' environment was read.
         if text.contains(char::REPLACEMENT_CHARACTER) {
-            return Err(bad_value(key, origin, "must be valid UTF-8"));
+            return self.refuse(key, origin, "must be valid UTF-8");
         }
-        let value = kind.read(text).ok_or_else(|| bad_value(key, origin, kind.requirement()))?;
-        self.values.insert(key.to_owned(), (value, origin.to_owned()));
-        Ok(())
+        match kind.read(text) {
+            Some(value) => drop(self.values.insert(key.to_owned(), (value, origin.to_owned()))),
+            None => self.refuse(key, origin, &kind.requirement(&ValueKind::String(text.to_owned()))),
+        }
     }
 
-    /// Merges the layers into the typed settings.
-    pub(super) fn build<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {
+    /// Merges the layers into the typed settings. A value that does not fit its type is a mistake among the others, and a
+    /// default stands for it.
+    ///
+    /// # Errors
+    /// A default does not fit its type: never.
+    pub(super) fn build<T: DeserializeOwned>(&mut self) -> Result<T, SettingsError> {
+        let defaults = Self::new(DEFAULT)?.values;
+        loop {
+            let error = match self.merge() {
+                Ok(settings) => return Ok(settings),
+                Err(error) => error,
+            };
+            let (key, error) = self.explain(error);
+            let Some(default) = defaults.get(&key) else { return Err(error) };
+            let given = self.values.insert(key.clone(), default.clone());
+            if given.is_some_and(|(_, origin)| origin == default.1) {
+                return Err(error);
+            }
+            self.errors.push(error);
+            self.reported.push(key);
+        }
+    }
+
+    fn merge<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         let mut builder = Config::builder();
         for (key, (value, _)) in &self.values {
-            builder = builder.set_override(key, value.clone()).map_err(|error| self.explain(error))?;
+            builder = builder.set_override(key, value.clone())?;
         }
-        builder.build().and_then(Config::try_deserialize).map_err(|error| self.explain(error))
+        builder.build().and_then(Config::try_deserialize)
     }
 
-    fn kind(&self, key: &str, name: &str, origin: &str) -> Result<Kind, SettingsError> {
-        self.kinds.get(key).copied().ok_or_else(|| SettingsError::UnknownKey {
-            key: name.to_owned(),
-            origin: origin.to_owned(),
-            hint: if key == "profile" {
-                "; the profile is chosen by --profile or GATEWAY_PROFILE".to_owned()
-            } else {
-                self.nearest(key).map(|known| format!("; is {known} meant?")).unwrap_or_default()
-            },
-        })
-    }
-
-    /// A known key with the same last part, or with the same section and beginning.
-    fn nearest(&self, key: &str) -> Option<&str> {
-        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
-        let same_name = |known: &&String| known.rsplit('.').next() == Some(name);
-        let alike = |known: &&String| {
-            known.rsplit_once('.').is_some_and(|(known_section, known_name)| {
-                let beginning: String = name.chars().take(4).collect();
-                known_section == section && known_name.starts_with(&beginning)
-            })
+    /// The kind of a key. One that does not exist is a mistake.
+    fn kind(&mut self, key: &str, name: &str, origin: &str) -> Option<Kind> {
+        if let Some(kind) = self.kinds.get(key) {
+            return Some(*kind);
+        }
+        let nearest = nearest_key(key, self.keys()).map(str::to_owned);
+        let hint = match &nearest {
+            _ if key == "profile" => "; the profile is chosen by --profile or GATEWAY_PROFILE".to_owned(),
+            Some(known) if name != key => format!("; is {} meant?", variable(known)),
+            Some(known) => format!("; is {known} meant?"),
+            None => String::new(),
         };
-        self.kinds.keys().find(same_name).or_else(|| self.kinds.keys().find(alike)).map(String::as_str)
+        self.errors.push(SettingsError::UnknownKey { key: name.to_owned(), origin: origin.to_owned(), hint });
+        self.reported.extend(nearest);
+        None
     }
 
-    /// Turns the library's error into a sentence with the key and its origin, without the value.
-    fn explain(&self, error: ConfigError) -> SettingsError {
-        let (key, reason) = match error {
-            ConfigError::At { error, key: Some(key), .. } => (key, error.to_string()),
-            ConfigError::Type { expected, key: Some(key), .. } => (key, format!("must be {expected}")),
-            ConfigError::NotFound(key) => (key, "is missing".to_owned()),
-            other => ("a setting".to_owned(), first_line(&other.to_string())),
+    fn refuse(&mut self, key: &str, origin: &str, reason: &str) {
+        self.errors.push(bad_value(key, origin, reason));
+        self.reported.push(key.to_owned());
+    }
+
+    /// Turns the library's error into a sentence with the key and its origin, without the value and without names of types.
+    fn explain(&self, error: ConfigError) -> (String, SettingsError) {
+        let key = match error {
+            ConfigError::At { key: Some(key), .. }
+            | ConfigError::Type { key: Some(key), .. }
+            | ConfigError::NotFound(key) => key,
+            _ => "a setting".to_owned(),
         };
         let origin = self.values.get(&key).map_or("the settings", |(_, origin)| origin);
-        let reason = match key.as_str() {
-            "server.public_addr" | "server.admin_addr" => {
-                "must be an IP address and a port, such as 127.0.0.1:8080".to_owned()
+        let reason = match (key.as_str(), self.kinds.get(&key)) {
+            ("server.public_addr" | "server.admin_addr", _) => {
+                "must be an IP address and a port, such as 127.0.0.1:8080"
             }
-            "auth.kind" => "must be insecure, jwt or signed".to_owned(),
-            _ => reason,
+            ("auth.kind", _) => "must be insecure, jwt or signed",
+            ("log.format", _) => "must be text or json",
+            (_, Some(Kind::Integer)) => "must be a smaller number: at most 4294967295",
+            _ => "has a value that cannot be understood",
         };
-        bad_value(&key, origin, &reason)
+        let error = bad_value(&key, origin, reason);
+        (key, error)
     }
 }
 

@@ -3,6 +3,8 @@
 //! # Layout
 //! - `sections`: the structs, one for each section of `config/default.toml`
 //! - `sources`: where values come from; [`Settings::load`]
+//! - `variables`: environment variables that are nearly settings, and `RUST_LOG`
+//! - `nearest`: which name is meant by one that is misspelt
 //! - `layers`: unknown keys and wrong types, found before the sources are merged
 //! - `files`: reading those that settings are in or name
 //! - `validate`: ranges and unsafe combinations
@@ -19,6 +21,7 @@ mod duration;
 mod error;
 mod files;
 mod layers;
+mod nearest;
 mod print;
 mod secret;
 mod sections;
@@ -26,11 +29,12 @@ mod sources;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod variables;
 
 use self::sources::DEFAULT;
 pub use self::{
     duration::{format_duration, parse_duration},
-    error::SettingsError,
+    error::{SettingsError, SettingsErrors},
     secret::{Secret, mask_url},
     sections::{
         AdminSettings, AuthKind, AuthSettings, BrokerSettings, ChannelSettings, DrainSettings, LimitSettings,
@@ -38,7 +42,10 @@ pub use self::{
     },
     sources::Sources,
 };
-pub(crate) use self::{error::one_line, files::read_text};
+pub(crate) use self::{
+    error::{one_line, plain_io},
+    files::read_text,
+};
 
 /// Which set of defaults applies, and how strict the checks are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,6 +73,9 @@ pub struct Settings {
     /// The profile; chosen by flag or `GATEWAY_PROFILE`, never by a file.
     #[serde(skip)]
     pub profile: Profile,
+    /// What may be a mistake in the sources: a sentence for each.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
     /// `[server]`
     pub server: ServerSettings,
     /// `[broker]`

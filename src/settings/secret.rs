@@ -4,7 +4,7 @@ use std::{fmt, fs, path::Path};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::read_text;
+use super::{plain_io, read_text};
 
 /// What stands in place of a secret wherever it would be printed.
 pub(super) const MASK: &str = "***";
@@ -24,7 +24,7 @@ impl Secret {
     /// # Errors
     /// What is wrong with the file, without any of its contents.
     pub fn read_file(path: &Path) -> Result<Self, String> {
-        let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
+        let metadata = fs::metadata(path).map_err(|error| plain_io(&error))?;
         // A pipe would be read once and then never end.
         if !metadata.is_file() {
             return Err("it is not a file".to_owned());

@@ -27,7 +27,7 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// Bytes that may wait to be written to all sockets together; 0 = no cap.
     pub outbound_bytes: usize,
-    /// Exact origins (`https://app.example.com`), `https://*.example.com` for any subdomain, or `*`.
+    /// Exact origins (`https://app.example.com`), `https://*.example.com` for any subdomain, `loopback` or `*`.
     pub allowed_origins: Vec<String>,
     /// Whether a client without an Origin header may connect.
     pub allow_missing_origin: bool,
@@ -204,6 +204,8 @@ pub struct AuthSettings {
     pub public_key_file: Option<PathBuf>,
     /// The accepted jwt algorithms, all of one family.
     pub algorithms: Vec<String>,
+    /// Whether a jwt may open the channels of other users.
+    pub allow_foreign_user_channels: bool,
     /// The `aud` that a jwt must carry; `None`: not looked at.
     #[serde(deserialize_with = "none_if_empty")]
     pub audience: Option<String>,

@@ -5,15 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{BrokerSettings, Profile, Secret, Settings, SettingsError, layers::Layers};
+use super::{
+    BrokerSettings, Profile, Secret, Settings, SettingsError, SettingsErrors,
+    layers::Layers,
+    plain_io, variables,
+    variables::{Finding, VARIABLE_PREFIX},
+};
 
 pub(super) const DEFAULT: &str = include_str!("../../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../../config/development.toml");
 const PRODUCTION: &str = include_str!("../../config/production.toml");
-
-/// Environment variables that begin so are settings. With two underscores, because orchestrators set variables like
-/// `GATEWAY_PORT` and `GATEWAY_SERVICE_HOST` by themselves for a service of that name.
-const VARIABLE_PREFIX: &str = "GATEWAY__";
 
 /// Everything that settings are made of besides the compiled-in files.
 #[derive(Clone, Default)]
@@ -23,7 +24,8 @@ pub struct Sources {
     /// A TOML file, or a folder in which `local.toml` is read if it is there.
     pub file: Option<PathBuf>,
     /// The environment. `GATEWAY_PROFILE`, `GATEWAY_CONFIG_DIR` (a folder with an optional `local.toml`) and everything
-    /// that begins with `GATEWAY__` is looked at; variables that are set but empty count as not set.
+    /// that begins with `GATEWAY__` is looked at, and what is misspelt of them; variables that are set but empty count as
+    /// not set. `RUST_LOG` is only checked.
     pub environment: HashMap<String, String>,
     /// Key and value of command-line flags, such as `("server.public_addr", "127.0.0.1:0")`. They beat everything; an
     /// empty text takes an optional value away.
@@ -39,7 +41,7 @@ impl Sources {
     ) -> Self {
         let environment = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .filter(|(name, _)| name.starts_with("GATEWAY_"))
+            .filter(|(name, _)| variables::may_be_meant(name))
             .collect();
         Self { profile, file, environment, overrides }
     }
@@ -59,36 +61,45 @@ impl Sources {
         )
     }
 
+    /// All layers. Mistakes are kept among them.
     fn layers(&self, profile: Profile) -> Result<Layers, SettingsError> {
         let mut layers = Layers::new(DEFAULT)?;
         match profile {
-            Profile::Development => layers.add_toml(DEVELOPMENT, "the built-in development profile")?,
-            Profile::Production => layers.add_toml(PRODUCTION, "the built-in production profile")?,
+            Profile::Development => layers.add_toml(DEVELOPMENT, "the built-in development profile"),
+            Profile::Production => layers.add_toml(PRODUCTION, "the built-in production profile"),
         }
         if let Some(folder) = self.variable("GATEWAY_CONFIG_DIR") {
-            add_folder(&mut layers, Path::new(folder))?;
+            add_folder(&mut layers, Path::new(folder));
         }
         match self.file.as_deref() {
-            Some(folder) if folder.is_dir() => add_folder(&mut layers, folder)?,
-            Some(file) => layers.add_file(file)?,
+            Some(folder) if folder.is_dir() => add_folder(&mut layers, folder),
+            Some(file) => layers.add_file(file),
             None => {}
         }
-        // Sorted, so that of several mistakes always the same one is reported.
-        let mut variables: Vec<_> = self
-            .environment
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .filter_map(|(name, value)| Some((name, name.strip_prefix(VARIABLE_PREFIX)?, value)))
-            .collect();
-        variables.sort_unstable();
-        for (name, key, value) in variables {
-            let key = key.to_ascii_lowercase().replace("__", ".");
-            layers.add_text(&key, name, value, "the environment")?;
-        }
+        self.add_variables(&mut layers);
         for (key, value) in &self.overrides {
-            layers.add_text(key, key, value, "the command line")?;
+            layers.add_text(key, key, value, "the command line");
         }
         Ok(layers)
+    }
+
+    fn add_variables(&self, layers: &mut Layers) {
+        // Sorted, so that mistakes are always reported in the same order.
+        let mut variables: Vec<_> = self.environment.iter().filter(|(_, value)| !value.is_empty()).collect();
+        variables.sort_unstable();
+        for (name, value) in variables {
+            match name.strip_prefix(VARIABLE_PREFIX) {
+                Some(key) => {
+                    let key = key.to_ascii_lowercase().replace("__", ".");
+                    layers.add_text(&key, name, value, "the environment");
+                }
+                None => match variables::check(name, value, layers.keys()) {
+                    Some(Finding::Refused(error)) => layers.errors.push(error),
+                    Some(Finding::Warned(warning)) => layers.warnings.push(warning),
+                    None => {}
+                },
+            }
+        }
     }
 }
 
@@ -96,35 +107,85 @@ impl Settings {
     /// Lays the sources over each other, reads the files with secrets and checks everything.
     ///
     /// # Errors
-    /// The first mistake found: an unknown key, a value that cannot be read, a file that is not there, or a value that
-    /// is out of range or unsafe. Nothing but these files is touched.
-    pub fn load(sources: &Sources) -> Result<Self, SettingsError> {
+    /// All mistakes: unknown keys, values that cannot be read, files that are not there, and values that are out of range
+    /// or unsafe. Nothing but these files is touched.
+    pub fn load(sources: &Sources) -> Result<Self, SettingsErrors> {
         let profile = sources.profile()?;
-        let mut settings: Self = sources.layers(profile)?.build()?;
+        let mut layers = sources.layers(profile)?;
+        let mut settings: Self = layers.build()?;
+        let Layers { mut errors, mut reported, warnings, .. } = layers;
+        settings.warnings = warnings;
         settings.profile = profile;
-        let Self { auth, admin, .. } = &mut settings;
-        read_secret_file(["auth.secret", "auth.secret_file"], &mut auth.secret, auth.secret_file.as_deref())?;
-        read_secret_file(
-            ["admin.api_key", "admin.api_key_file"],
-            &mut admin.api_key,
-            admin.api_key_file.as_deref(),
-        )?;
-        settings.validate()?;
-        check_broker_files(&settings.broker)?;
+        settings.read_files(&mut errors, &mut reported);
+        settings.check(errors, &reported)?;
         Ok(settings)
+    }
+
+    /// The same settings with what the files of secrets hold now, checked.
+    ///
+    /// # Errors
+    /// All mistakes.
+    pub fn read_files_again(&self) -> Result<Self, SettingsErrors> {
+        let (mut settings, mut errors, mut reported) = (self.clone(), Vec::new(), Vec::new());
+        if settings.auth.secret_file.is_some() {
+            settings.auth.secret = None;
+        }
+        if settings.admin.api_key_file.is_some() {
+            settings.admin.api_key = None;
+        }
+        settings.read_files(&mut errors, &mut reported);
+        settings.check(errors, &reported)?;
+        Ok(settings)
+    }
+
+    /// All mistakes: those that were found before, those of the values, and those of files that others will read.
+    fn check(&self, mut errors: Vec<SettingsError>, reported: &[String]) -> Result<(), SettingsErrors> {
+        let refused = self.validate();
+        let is_refused = |error: &SettingsError| refused.iter().any(|refused| refused.key() == error.key());
+        // A file that must not be given at all need not be there.
+        let unreadable = check_broker_files(&self.broker).into_iter().filter(|error| !is_refused(error));
+        let unreadable: Vec<_> = unreadable.collect();
+        errors.extend(refused.into_iter().filter(|error| !is_consequence(error, reported)));
+        errors.extend(unreadable);
+        SettingsErrors::of(errors)
+    }
+
+    /// Reads the files with secrets.
+    fn read_files(&mut self, errors: &mut Vec<SettingsError>, reported: &mut Vec<String>) {
+        let Self { auth, admin, .. } = self;
+        for (keys, secret, file) in [
+            (["auth.secret", "auth.secret_file"], &mut auth.secret, &auth.secret_file),
+            (["admin.api_key", "admin.api_key_file"], &mut admin.api_key, &admin.api_key_file),
+        ] {
+            if let Err(error) = read_secret_file(keys, secret, file.as_deref()) {
+                errors.push(error);
+                reported.push(keys[0].to_owned());
+            }
+        }
     }
 }
 
-fn add_folder(layers: &mut Layers, folder: &Path) -> Result<(), SettingsError> {
+/// Whether the mistake only follows from one that is reported: of a key that could not be read, or was misspelt.
+fn is_consequence(error: &SettingsError, reported: &[String]) -> bool {
+    let Some(key) = error.key() else { return false };
+    let is_reported = |key: &str| reported.iter().any(|reported| reported == key);
+    // Which of the others must be given depends on the kind.
+    is_reported(key) || (key.starts_with("auth.") && is_reported("auth.kind"))
+}
+
+fn add_folder(layers: &mut Layers, folder: &Path) {
     if !folder.is_dir() {
-        return Err(SettingsError::Unreadable {
+        layers.errors.push(SettingsError::Unreadable {
             key: "the settings folder",
             path: folder.to_owned(),
             reason: "it is not a folder".to_owned(),
         });
+        return;
     }
     let file = folder.join("local.toml");
-    if file.exists() { layers.add_file(&file) } else { Ok(()) }
+    if file.exists() {
+        layers.add_file(&file);
+    }
 }
 
 /// Reads a secret from its file, if one is given.
@@ -144,22 +205,30 @@ fn read_secret_file(
 }
 
 /// The link reads these files itself, again and again; one that cannot even be read now was never meant so.
-fn check_broker_files(broker: &BrokerSettings) -> Result<(), SettingsError> {
-    read_secret("broker.password_file", broker.password_file.as_deref())?;
-    read_secret("broker.sentinel_password_file", broker.sentinel_password_file.as_deref())?;
-    for (key, path) in [
+fn check_broker_files(broker: &BrokerSettings) -> Vec<SettingsError> {
+    let secrets = [
+        ("broker.password_file", &broker.password_file),
+        ("broker.sentinel_password_file", &broker.sentinel_password_file),
+    ];
+    let secrets = secrets.into_iter().map(|(key, path)| read_secret(key, path.as_deref()).map(drop));
+    let certificates = [
         ("broker.tls_ca_file", &broker.tls_ca_file),
         ("broker.tls_cert_file", &broker.tls_cert_file),
         ("broker.tls_key_file", &broker.tls_key_file),
-    ] {
-        let Some(path) = path else { continue };
-        let unreadable = |reason| SettingsError::Unreadable { key, path: path.clone(), reason };
-        let file = std::fs::File::open(path).and_then(|file| file.metadata());
-        if !file.map_err(|error| unreadable(error.to_string()))?.is_file() {
-            return Err(unreadable("it is not a file".to_owned()));
-        }
+    ];
+    let certificates = certificates.into_iter().map(|(key, path)| check_file(key, path.as_deref()));
+    secrets.chain(certificates).filter_map(Result::err).collect()
+}
+
+fn check_file(key: &'static str, path: Option<&Path>) -> Result<(), SettingsError> {
+    let Some(path) = path else { return Ok(()) };
+    let unreadable = |reason| SettingsError::Unreadable { key, path: path.to_owned(), reason };
+    let file = std::fs::File::open(path).and_then(|file| file.metadata());
+    if file.map_err(|error| unreadable(plain_io(&error)))?.is_file() {
+        Ok(())
+    } else {
+        Err(unreadable("it is not a file".to_owned()))
     }
-    Ok(())
 }
 
 fn read_secret(key: &'static str, path: Option<&Path>) -> Result<Option<Secret>, SettingsError> {

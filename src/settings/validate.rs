@@ -2,9 +2,10 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{AuthKind, Profile, Settings, SettingsError, duration::format_duration};
+use super::{AuthKind, Profile, Secret, Settings, SettingsError, duration::format_duration};
 
 mod broker;
+mod secrets;
 
 type Check = Result<(), SettingsError>;
 
@@ -26,74 +27,93 @@ const MIN_SIGNED_SECRET_BYTES: usize = 16;
 const MIN_API_KEY_BYTES: usize = 16;
 
 impl Settings {
-    /// Checks everything that a value's type does not say.
-    pub(super) fn validate(&self) -> Check {
-        self.validate_server()?;
-        self.validate_broker()?;
-        self.validate_session()?;
-        self.validate_auth()?;
-        self.validate_admin()?;
-        self.validate_drain()?;
-        self.validate_channels()?;
-        self.validate_log()
+    /// Checks everything that a value's type does not say. Returns every mistake.
+    pub(super) fn validate(&self) -> Vec<SettingsError> {
+        [
+            self.validate_server(),
+            self.validate_broker(),
+            self.validate_session(),
+            self.validate_auth(),
+            self.validate_admin(),
+            self.validate_drain(),
+            self.validate_channels(),
+            failures([self.validate_log()]),
+            self.validate_secrets(),
+        ]
+        .concat()
     }
 
-    fn validate_server(&self) -> Check {
+    fn is_production(&self) -> bool {
+        self.profile == Profile::Production
+    }
+
+    fn validate_server(&self) -> Vec<SettingsError> {
         let server = &self.server;
-        if server.public_addr == server.admin_addr && server.public_addr.port() != 0 {
-            return refuse("server.admin_addr", "must differ from server.public_addr");
-        }
-        count("server.workers", server.workers, 0..=512)?;
-        // The HTTP server counts it in ticks of half a second; below that it was seen never to come.
-        time("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE)?;
-        time("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE)?;
-        if self.profile == Profile::Production && server.allowed_origins.is_empty() {
-            return refuse(
+        failures([
+            ensure(
+                server.public_addr != server.admin_addr || server.public_addr.port() == 0,
+                "server.admin_addr",
+                "must differ from server.public_addr",
+            ),
+            count("server.workers", server.workers, 0..=512),
+            // The HTTP server counts it in ticks of half a second; below that it was seen never to come.
+            time("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE),
+            time("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE),
+            ensure(
+                !self.is_production() || !server.allowed_origins.is_empty(),
                 "server.allowed_origins",
                 r#"must list at least one origin in production, such as "https://app.example.com""#,
-            );
-        }
-        if !server.allowed_origins.iter().all(|origin| is_origin(origin)) {
-            return refuse(
+            ),
+            ensure(
+                server.allowed_origins.iter().all(|origin| is_origin(origin)),
                 "server.allowed_origins",
-                r#"must hold origins such as "https://app.example.com" or "https://*.example.com" (lower case, no path), "file://", "null" or "*""#,
-            );
-        }
-        server.trusted_networks().map(|_| ())
+                r#"must hold origins such as "https://app.example.com" or "https://*.example.com" (lower case, no path), "loopback", "file://", "null" or "*""#,
+            ),
+            server.trusted_networks().map(drop),
+        ])
     }
 
-    fn validate_session(&self) -> Check {
+    fn validate_session(&self) -> Vec<SettingsError> {
         let session = &self.session;
-        time("session.heartbeat_interval", session.heartbeat_interval, 50 * MS..=HOUR)?;
-        time("session.heartbeat_grace", session.heartbeat_grace, 10 * MS..=HOUR)?;
-        time("session.identify_timeout", session.identify_timeout, 10 * MS..=10 * MINUTE)?;
-        time("session.write_timeout", session.write_timeout, 10 * MS..=10 * MINUTE)?;
-        time("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE)?;
-        count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB)?;
-        count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB)?;
-        count("session.recovery_limit", session.recovery_limit, 0..=100_000)?;
-        let control_frames = session.control_frames_per_minute as usize;
-        count("session.control_frames_per_minute", control_frames, 10..=1_000_000)?;
         let all = self.server.outbound_bytes;
-        if all != 0 && all < session.outbound_bytes {
-            return refuse("server.outbound_bytes", "must be 0 or at least session.outbound_bytes");
-        }
-        count("session.max_fragments", session.max_fragments, 1..=65_536)
+        failures([
+            time("session.heartbeat_interval", session.heartbeat_interval, 50 * MS..=HOUR),
+            time("session.heartbeat_grace", session.heartbeat_grace, 10 * MS..=HOUR),
+            time("session.identify_timeout", session.identify_timeout, 10 * MS..=10 * MINUTE),
+            time("session.write_timeout", session.write_timeout, 10 * MS..=10 * MINUTE),
+            time("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE),
+            count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB),
+            count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB),
+            count("session.recovery_limit", session.recovery_limit, 0..=100_000),
+            count(
+                "session.control_frames_per_minute",
+                session.control_frames_per_minute as usize,
+                10..=1_000_000,
+            ),
+            ensure(
+                all == 0 || all >= session.outbound_bytes,
+                "server.outbound_bytes",
+                "must be 0 or at least session.outbound_bytes",
+            ),
+            count("session.max_fragments", session.max_fragments, 1..=65_536),
+        ])
     }
 
-    fn validate_auth(&self) -> Check {
+    fn validate_auth(&self) -> Vec<SettingsError> {
         let auth = &self.auth;
-        whole_seconds("auth.max_age", auth.max_age, SECOND..=3650 * DAY)?;
-        whole_seconds("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE)?;
-        match auth.kind {
-            AuthKind::Insecure => self.validate_insecure(),
-            AuthKind::Signed => self.validate_signed(),
-            AuthKind::Jwt => self.validate_jwt(),
-        }
+        failures([
+            whole_seconds("auth.max_age", auth.max_age, SECOND..=3650 * DAY),
+            whole_seconds("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE),
+            match auth.kind {
+                AuthKind::Insecure => self.validate_insecure(),
+                AuthKind::Signed => self.validate_signed(),
+                AuthKind::Jwt => self.validate_jwt(),
+            },
+        ])
     }
 
     fn validate_insecure(&self) -> Check {
-        if self.profile == Profile::Production {
+        if self.is_production() {
             return refuse(
                 "auth.kind",
                 "must not be insecure in production, where anybody could be any user",
@@ -112,7 +132,7 @@ impl Settings {
         let Some(secret) = &self.auth.secret else {
             return refuse("auth.secret", "or auth.secret_file must be given for auth.kind signed");
         };
-        if self.profile == Profile::Production && secret.expose().len() < MIN_SIGNED_SECRET_BYTES {
+        if self.is_production() && secret.expose().len() < MIN_SIGNED_SECRET_BYTES {
             return refuse("auth.secret", "must be at least 16 bytes long in production");
         }
         Ok(())
@@ -156,72 +176,79 @@ impl Settings {
         }
     }
 
-    fn validate_admin(&self) -> Check {
-        count("admin.max_connections", self.admin.max_connections, 4..=10_000)?;
-        time("admin.request_timeout", self.admin.request_timeout, 500 * MS..=MINUTE)?;
-        if !self.admin.socket_url.as_deref().is_none_or(is_socket_url) {
-            return refuse(
+    fn validate_admin(&self) -> Vec<SettingsError> {
+        let admin = &self.admin;
+        let key = admin.api_key.as_ref().map(Secret::expose);
+        failures([
+            count("admin.max_connections", admin.max_connections, 4..=10_000),
+            time("admin.request_timeout", admin.request_timeout, 500 * MS..=MINUTE),
+            ensure(
+                admin.socket_url.as_deref().is_none_or(is_socket_url),
                 "admin.socket_url",
                 r#"must be such as "wss://rt.example.com/gateway", without a query"#,
-            );
-        }
-        match &self.admin.api_key {
-            Some(key) if self.profile == Profile::Production && key.expose().len() < MIN_API_KEY_BYTES => {
-                refuse("admin.api_key", "must be at least 16 bytes long in production")
-            }
-            Some(key) if !key.expose().bytes().all(|byte| byte.is_ascii_graphic()) => refuse(
+            ),
+            ensure(
+                !self.is_production() || key.is_none_or(|key| key.len() >= MIN_API_KEY_BYTES),
+                "admin.api_key",
+                "must be at least 16 bytes long in production",
+            ),
+            ensure(
+                key.is_none_or(|key| key.bytes().all(|byte| byte.is_ascii_graphic())),
                 "admin.api_key",
                 "must be printable ASCII without space, as it travels in an HTTP header",
             ),
-            _ => Ok(()),
-        }
+        ])
     }
 
-    fn validate_drain(&self) -> Check {
+    fn validate_drain(&self) -> Vec<SettingsError> {
         let drain = &self.drain;
-        time("drain.delay", drain.delay, Duration::ZERO..=10 * MINUTE)?;
-        time("drain.window", drain.window, Duration::ZERO..=HOUR)?;
-        time("drain.timeout", drain.timeout, Duration::ZERO..=2 * HOUR)?;
-        if drain.timeout < drain.delay + drain.window {
-            return refuse("drain.timeout", "must be at least drain.delay and drain.window together");
-        }
-        Ok(())
+        failures([
+            time("drain.delay", drain.delay, Duration::ZERO..=10 * MINUTE),
+            time("drain.window", drain.window, Duration::ZERO..=HOUR),
+            time("drain.timeout", drain.timeout, Duration::ZERO..=2 * HOUR),
+            ensure(
+                drain.timeout >= drain.delay + drain.window,
+                "drain.timeout",
+                "must be at least drain.delay and drain.window together",
+            ),
+        ])
     }
 
-    fn validate_channels(&self) -> Check {
-        for namespace in &self.channels.public_namespaces {
-            if namespace == "user" || namespace == "all" {
-                return refuse(
-                    "channels.public_namespaces",
-                    "must not hold user or all: everybody could read everybody's messages",
-                );
-            }
-            let allowed = |byte: u8| byte.is_ascii_graphic() && !b"{}:*".contains(&byte);
-            if !(1..=64).contains(&namespace.len()) || !namespace.bytes().all(allowed) {
-                return refuse(
-                    "channels.public_namespaces",
-                    "must hold names of 1 to 64 printable ASCII characters without space, braces, colon and star",
-                );
-            }
-        }
-        Ok(())
+    fn validate_channels(&self) -> Vec<SettingsError> {
+        let namespaces = &self.channels.public_namespaces;
+        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"{}:*".contains(&byte);
+        let is_name = |name: &String| (1..=64).contains(&name.len()) && name.bytes().all(allowed);
+        failures([
+            ensure(
+                !namespaces.iter().any(|name| name == "user" || name == "all"),
+                "channels.public_namespaces",
+                "must not hold user or all: everybody could read everybody's messages",
+            ),
+            ensure(
+                namespaces.iter().all(is_name),
+                "channels.public_namespaces",
+                "must hold names of 1 to 64 printable ASCII characters without space, braces, colon and star",
+            ),
+        ])
     }
 
     fn validate_log(&self) -> Check {
-        let is_level = |text: &str| {
-            ["off", "error", "warn", "info", "debug", "trace"].contains(&text.to_lowercase().as_str())
-        };
-        let is_directive = |text: &str| match text.trim().split_once('=') {
-            Some((module, level)) => !module.is_empty() && is_level(level),
-            None => is_level(text.trim()),
-        };
-        if self.log.level.split(',').all(is_directive) {
-            return Ok(());
-        }
-        refuse(
+        ensure(
+            self.log.level.split(',').all(is_log_filter),
             "log.level",
             "must be off, error, warn, info, debug or trace, or a list like info,module=debug",
         )
+    }
+}
+
+/// Whether the text is a level, or a module with its level.
+pub(super) fn is_log_filter(text: &str) -> bool {
+    let is_level = |text: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"].contains(&text.to_lowercase().as_str())
+    };
+    match text.trim().split_once('=') {
+        Some((module, level)) => !module.is_empty() && is_level(level),
+        None => is_level(text.trim()),
     }
 }
 
@@ -259,6 +286,15 @@ fn refusal(key: &'static str, reason: impl Into<String>) -> SettingsError {
     SettingsError::Refused { key, reason: reason.into() }
 }
 
+fn ensure(is_good: bool, key: &'static str, reason: &str) -> Check {
+    if is_good { Ok(()) } else { refuse(key, reason) }
+}
+
+/// The mistakes among the checks.
+fn failures<const N: usize>(checks: [Check; N]) -> Vec<SettingsError> {
+    checks.into_iter().filter_map(Result::err).collect()
+}
+
 fn count(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Check {
     if range.contains(&value) {
         return Ok(());
@@ -289,7 +325,7 @@ fn is_socket_url(url: &str) -> bool {
 
 fn is_origin(origin: &str) -> bool {
     // Sandboxed frames and local files send "null", some web views "file://"; listing them is a choice.
-    if origin == "*" || origin == "null" || origin == "file://" {
+    if ["*", "null", "file://", "loopback"].contains(&origin) {
         return true;
     }
     let Some((scheme, authority)) = origin.split_once("://") else { return false };

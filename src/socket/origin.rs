@@ -1,5 +1,7 @@
 //! Which pages may open a socket: the answer to cross-site WebSocket hijacking.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 /// The origins from which browsers may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginPolicy {
@@ -11,6 +13,8 @@ pub struct OriginPolicy {
 enum Allowed {
     /// `*`
     Any,
+    /// `loopback`: the pages of this machine.
+    Loopback,
     /// `https://app.example.com`
     Exactly(String),
     /// `https://*.example.com`: what stands before and behind the star.
@@ -18,7 +22,7 @@ enum Allowed {
 }
 
 impl OriginPolicy {
-    /// `allowed` lists exact origins, `scheme://*.domain` or `*`. `allow_missing` admits clients that send no
+    /// `allowed` lists exact origins, `scheme://*.domain`, `loopback` or `*`. `allow_missing` admits clients that send no
     /// Origin, which are not browsers.
     pub fn new(allowed: &[String], allow_missing: bool) -> Self {
         let allowed = allowed
@@ -27,6 +31,7 @@ impl OriginPolicy {
                 let text = text.to_ascii_lowercase();
                 match text.split_once("://*.") {
                     _ if text == "*" => Allowed::Any,
+                    _ if text == "loopback" => Allowed::Loopback,
                     Some((scheme, domain)) => {
                         Allowed::Subdomains { scheme: format!("{scheme}://"), domain: format!(".{domain}") }
                     }
@@ -48,6 +53,7 @@ impl OriginPolicy {
         };
         self.allowed.iter().any(|allowed| match allowed {
             Allowed::Any => true,
+            Allowed::Loopback => is_loopback(origin),
             Allowed::Exactly(exact) => exact == origin,
             Allowed::Subdomains { scheme, domain } => origin
                 .strip_prefix(scheme.as_str())
@@ -55,6 +61,21 @@ impl OriginPolicy {
                 .is_some_and(|label| !label.is_empty() && !label.contains(['/', ':', '@'])),
         })
     }
+}
+
+/// Whether the page is of this machine, by a name that no other machine can have.
+fn is_loopback(origin: &str) -> bool {
+    let Some((_, authority)) = origin.split_once("://") else { return false };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let is_address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+        None => host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
+    };
+    port.bytes().all(|byte| byte.is_ascii_digit())
+        && (host == "localhost" || host.ends_with(".localhost") || is_address)
 }
 
 #[cfg(test)]
@@ -104,6 +125,34 @@ mod tests {
                     "{origin} where {listed} is listed"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn loopback_admits_pages_of_this_machine_only() {
+        let policy = OriginPolicy::new(&["loopback".to_owned()], false);
+        for (origin, admitted) in [
+            ("http://localhost", true),
+            ("http://localhost:3000", true),
+            ("https://LOCALHOST:3000", true),
+            ("http://app.localhost:3000", true),
+            ("http://127.0.0.1:8081", true),
+            ("http://127.1.2.3", true),
+            ("http://[::1]:5173", true),
+            ("http://[::1]", true),
+            ("capacitor://localhost", true),
+            ("http://localhost.evil.test", false),
+            ("http://evil.test:localhost", false),
+            ("http://localhost:3000@evil.test", false),
+            ("http://127.0.0.1.evil.test", false),
+            ("http://192.168.1.7:3000", false),
+            ("http://[2001:db8::1]", false),
+            ("https://evil.test", false),
+            ("localhost", false),
+            ("null", false),
+            ("", false),
+        ] {
+            assert_eq!(policy.admits(Some(origin)), admitted, "{origin:?}");
         }
     }
 

@@ -105,6 +105,68 @@ fn a_jwt_is_accepted_only_from_its_issuer_and_for_its_audience() {
     assert_eq!(gateway.closes(4003), 9);
 }
 
+/// A signed token says when it was made, so one of the past has its end in the past.
+#[test]
+fn a_token_within_its_leeway_is_not_closed_at_once() {
+    let gateway = signed("1h").with("auth.leeway", "5m").spawn();
+    let expired = signed("3597s").mint(&["--user", "42", "--ttl", "1s"]);
+    let mut client = gateway.connect_v2();
+    client.identify(&expired);
+    let expires_in = client.ready()["expires_in"].as_u64().unwrap();
+    assert!((240_000..=304_000).contains(&expires_in), "{expires_in}");
+    gateway.publish("user:42", "1");
+    assert_eq!(client.next_json()["message"], 1);
+}
+
+#[test]
+fn a_clock_that_is_two_seconds_off_is_put_up_with_by_default() {
+    let gateway = signed("1h").spawn();
+    // Made 3602 seconds ago.
+    let expired = signed("3603s").mint(&["--user", "42", "--ttl", "1s"]);
+    let mut client = gateway.connect();
+    client.identify(&expired);
+    client.hears(r#"{"op":2,"user":"42"}"#);
+    client.closed_with(4009);
+}
+
+#[test]
+fn a_token_opens_another_users_channel_only_where_the_settings_allow_it() {
+    let allowing = jwt().with("auth.allow_foreign_user_channels", "true");
+    let strict = jwt().spawn();
+    for channel in ["user:*", "user:43"] {
+        let token = allowing.mint(&["--user", "42", "--channel", channel]);
+        let mut client = strict.connect();
+        client.identify(&token);
+        client.closed_with(4003);
+        let ended = strict.command(&["token", "--user", "42", "--channel", channel]);
+        assert_eq!(ended.code, Some(1));
+        assert!(ended.err.contains("auth.allow_foreign_user_channels"), "{}", ended.err);
+    }
+    assert_eq!(strict.metric(r#"identifies_total{reason="foreign_user"}"#), 2);
+    let mut client = strict.connect();
+    client.identify(&strict.token(&["--user", "42", "--channel", "user:42", "--channel", "users:*"]));
+    client.hears(r#"{"op":2,"user":"42"}"#);
+    let allowing = allowing.spawn();
+    let mut client = allowing.connect();
+    client.identify(&allowing.token(&["--user", "42", "--channel", "user:*"]));
+    client.hears(r#"{"op":2,"user":"42"}"#);
+}
+
+#[test]
+fn an_identify_with_thousands_of_channels_is_closed() {
+    let gateway = TestGateway::with("limits.subscriptions_per_session", "10").spawn();
+    let identify = |count: usize| {
+        let channels = vec![r#"{"channel":"public:x"}"#; count].join(",");
+        format!(r#"{{"op":1,"token":"42","channels":[{channels}]}}"#)
+    };
+    let mut client = gateway.connect_v2();
+    client.says(&identify(2_000));
+    client.closed_with(4001);
+    let mut client = gateway.connect_v2();
+    client.says(&identify(1_000));
+    client.ready();
+}
+
 #[test]
 fn every_bad_token_gets_the_same_answer() {
     let gateway = signed("1h").spawn();

@@ -23,7 +23,7 @@ const NOT_RUN: [(&str, &str); 9] = [
     ("make ", "the tests themselves, or ten minutes of work"),
     ("docker compose ", "scripts/compose-test does, where there is a container engine"),
     ("old=$(docker compose ", "scripts/compose-test does, where there is a container engine"),
-    ("target/release/emagine-gateway tail", "it never ends; tests/it/settings_cli.rs and others run it"),
+    ("target/quick/emagine-gateway tail", "it never ends; tests/it/settings_cli.rs and others run it"),
     ("redis-server --port 6379", "its port may be in use; every test starts a server and a gateway on it"),
     ("target/release/emagine-gateway bench", "ten thousand sockets; tests/it/bench.rs runs it with a few"),
     ("ssh -L 8081", "another machine"),
@@ -50,7 +50,7 @@ fn the_commands_of_the_pages_work() {
                 continue;
             }
             // The page's commands, with this test's ports.
-            let program = block.replace("target/release/emagine-gateway", "emagine-gateway");
+            let program = block.replace("target/quick/", "").replace("target/release/", "");
             let functions = "redis-cli() { command redis-cli -p \"$REDIS_PORT\" -e \"$@\"; }\n\
                              emagine-gateway() { \"$GATEWAY\" --admin-addr \"$ADMIN\" \"$@\"; }\n";
             let output = Command::new("bash")

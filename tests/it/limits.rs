@@ -169,7 +169,7 @@ fn a_refresh_takes_no_second_place() {
 
 #[test]
 fn near_the_limit_of_open_files_sockets_are_refused_and_it_says_so() {
-    let gateway = TestGateway::with("server.workers", "2").files(200).spawn();
+    let gateway = TestGateway::with("server.max_connections", "100000").files(200).spawn();
     assert!(gateway.log().contains("server.max_connections is 100000, but the limit of open files (200)"));
     let mut neighbour = gateway.ready("1");
     let mut sockets = Vec::new();

@@ -1,5 +1,9 @@
 //! What is logged, in both formats, and what never is.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
+
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Version};
@@ -147,4 +151,74 @@ fn no_line_ever_holds_a_token_a_key_or_a_payload() {
             about_sessions(&log);
         }
     }
+}
+
+/// A server that answers everything with this.
+fn answers_with(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(answer);
+        }
+    });
+    url
+}
+
+#[test]
+fn an_entry_is_one_line_whatever_answers_in_place_of_redis() {
+    for (answer, said) in [
+        (&b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<html>\n</html>"[..], "is not Redis"),
+        (b"220 mail.example.com ESMTP\r\n", "is not Redis"),
+        (b"-ERR first\nsecond \x1b[31mred\r\n-ERR x\r\n-ERR x\r\n", "link lost"),
+        (b"-NOPERM a\rb\r\n", "link lost"),
+        (b"\xff\xfe\n\n\n", "link lost"),
+    ] {
+        let mut gateway = TestGateway::with("broker.url", &answers_with(answer)).spawn();
+        gateway.logs(said);
+        gateway.terminate();
+        let log = gateway.wait_exit().err;
+        for line in log.lines() {
+            assert!(line.starts_with("[20") && !line.contains(char::is_control), "{line:?} in {log}");
+            assert!(!line.contains("os error"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_first_lines_say_what_runs_and_warn_of_nothing() {
+    let gateway = TestGateway::spawn();
+    let log = gateway.log();
+    let console = format!("console http://localhost:{}/console", gateway.admin.port());
+    let start = format!("emagine-gateway {}: profile development, broker memory:", env!("CARGO_PKG_VERSION"));
+    assert!(log.lines().any(|line| line.contains(&start) && line.contains(&console)), "{log}");
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+}
+
+#[test]
+fn the_start_line_masks_the_brokers_password() {
+    let redis = RedisServer::start();
+    let gateway = TestGateway::with("broker.url", &redis.url_with("hunter2")).spawn();
+    assert!(gateway.log().contains(":***@127.0.0.1"), "{}", gateway.log());
+    assert!(!gateway.log().contains("hunter2"), "{}", gateway.log());
+}
+
+#[test]
+fn production_warns_once_where_tokens_are_bound_to_nothing() {
+    let warning = "neither auth.audience nor auth.issuer is set";
+    let production = TestGateway::with("auth.kind", "jwt")
+        .with("auth.secret", SECRET)
+        .with("server.allowed_origins", "https://app.example.com")
+        .with("broker.url", "memory:")
+        .variable("GATEWAY_PROFILE", "production");
+    let gateway = production.spawn();
+    assert_eq!(gateway.log().matches(warning).count(), 1);
+    let checked = gateway.command(&["check", "--profile", "production"]);
+    assert_eq!((checked.code, checked.err.matches(warning).count()), (Some(0), 1), "{}", checked.err);
+    for key in ["auth.audience", "auth.issuer"] {
+        let gateway = production.clone().with(key, "somebody").spawn();
+        assert!(!gateway.log().contains(warning), "{}", gateway.log());
+    }
+    assert!(!plan("text").spawn().log().contains(warning));
 }

@@ -55,7 +55,7 @@ fn a_batch_is_published_in_order_and_each_message_has_its_own_result() {
                     client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
                 }
                 _ => {
-                    assert_eq!(*result, json!({}));
+                    assert_eq!(*result, json!({"replicas": 1}));
                     client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
                 }
             }

@@ -2,11 +2,8 @@
 
 use std::net::TcpListener;
 
-use serde_json::json;
-
 use crate::support::gateway::TestGateway;
-use crate::support::process::{Process, run, run_in};
-use crate::support::redis_server::RedisServer;
+use crate::support::process::{run, run_in};
 
 const EXIT_CONFIG: Option<i32> = Some(78);
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -139,6 +136,62 @@ fn every_wrong_setting_ends_it_with_78_and_one_sentence_before_a_port_is_bound()
         assert!(sentence.contains(key), "{wrong:?} is not named: {sentence}");
         assert_eq!(sentence.lines().count(), 1, "{sentence}");
         assert_eq!(ended.out, "");
+        for word in ["os error", "u32", "usize", "invalid type", "expected", "BadUrl", "Some("] {
+            assert!(!sentence.contains(word), "{word:?}: {sentence}");
+        }
+        // And `check` says the same.
+        let check = [set(&[&addresses, wrong].concat()), vec!["check".to_owned()]].concat();
+        let checked = run(&check);
+        assert_eq!((checked.code, checked.err), (EXIT_CONFIG, ended.err), "{wrong:?}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_said_at_once_a_line_each() {
+    let arguments = set(&["server.workers=2s", "session.max_fragments=0", "broker.url=redis://h:99999"]);
+    let ended = run_in(
+        &[arguments, vec!["check".to_owned()]].concat(),
+        &[("GATEWAY_AUTH__SECRET", "x"), ("RUST_LOG", "loud")],
+    );
+    assert_eq!(ended.code, EXIT_CONFIG);
+    let lines: Vec<_> = ended.err.lines().collect();
+    for said in [
+        "server.workers (from the command line) must be a whole number",
+        "session.max_fragments must be 1 to 65536",
+        "broker.url must have a port of 1 to 65535",
+        "unknown environment variable GATEWAY_AUTH__SECRET; is GATEWAY__AUTH__SECRET meant?",
+        "RUST_LOG (from the environment) must be",
+    ] {
+        let begins = format!("emagine-gateway: {said}");
+        assert!(lines.iter().any(|line| line.starts_with(&begins)), "{said}: {}", ended.err);
+    }
+    assert_eq!(lines.len(), 5, "{}", ended.err);
+}
+
+#[test]
+fn a_variable_that_may_be_meant_is_warned_of() {
+    let warning = "the environment variable GATEWAY_BROKER_URL is not used; is GATEWAY__BROKER__URL meant?";
+    let checked = run_in(&["check"], &[("GATEWAY_BROKER_URL", "redis://h")]);
+    assert_eq!((checked.code, checked.err), (Some(0), format!("emagine-gateway: warning: {warning}\n")));
+    let gateway = TestGateway::plan().variable("GATEWAY_BROKER_URL", "redis://h").spawn();
+    assert!(
+        gateway.log().lines().any(|line| line.contains("WARN") && line.contains(warning)),
+        "{}",
+        gateway.log()
+    );
+}
+
+#[test]
+fn a_broken_certificate_is_a_wrong_setting_to_check_and_run() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, "no certificate").unwrap();
+    let file = format!("broker.tls_ca_file={}", file.display());
+    let arguments = set(&["server.public_addr=127.0.0.1:0", "broker.url=rediss://127.0.0.1:1", &file]);
+    for command in ["run", "check"] {
+        let ended = run(&[&arguments[..], &[command.to_owned()]].concat());
+        assert_eq!(ended.code, EXIT_CONFIG, "{command}: {}", ended.err);
+        assert!(ended.err.contains("broker.tls_ca_file"), "{command}: {}", ended.err);
     }
 }
 
@@ -233,12 +286,9 @@ fn the_bare_binary_runs_from_an_empty_folder() {
 }
 
 #[test]
-fn an_insecure_gateway_says_so_loudly() {
+fn an_insecure_gateway_says_so() {
     let mut gateway = TestGateway::spawn();
     gateway.logs("auth.kind is insecure");
-    assert!(
-        gateway.log().lines().any(|line| line.contains("WARN") && line.contains("auth.kind is insecure"))
-    );
     let safe = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
     assert!(!safe.log().contains("insecure"), "{}", safe.log());
 }
@@ -249,80 +299,19 @@ fn token_mints_what_the_gateway_accepts() {
     let mut client = gateway.connect();
     client.identify(&gateway.token(&["--user", "a.b/c"]));
     client.hears(r#"{"op":2,"user":"a.b/c"}"#);
+    // A signed token takes --ttl as well.
+    let short = gateway.token(&["--user", "42", "--ttl", "60s"]);
+    let mut client = gateway.connect_v2();
+    client.identify(&short);
+    let expires_in = client.ready()["expires_in"].as_u64().unwrap();
+    assert!(expires_in <= 66_000, "{expires_in}");
     for (arguments, says) in [
         (&["token", "--user", "4 2"][..], "the user must be"),
         (&["token", "--user", "42", "--channel", "room:7"], "only a jwt can list channels"),
-        (&["token", "--user", "42", "--ttl", "9999d"], "cannot live that long"),
+        (&["token", "--user", "42", "--ttl", "31d"], "cannot live that long"),
     ] {
         let ended = gateway.command(arguments);
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");
         assert!(ended.err.contains(says), "{}", ended.err);
     }
-}
-
-#[test]
-fn publish_publishes_byte_for_byte_and_says_what_is_wrong() {
-    let gateway = TestGateway::with("admin.api_key", "the-key-of-the-admin-api").spawn();
-    let mut client = gateway.ready("42");
-    let ended = gateway.command(&["publish", "user:42", r#"{"id": 5306328986810385677}"#]);
-    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "{}\n"), "{}", ended.err);
-    client.hears(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
-    for (arguments, says) in [
-        (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
-        (&["publish", "nonsense", "1"], "channel: a channel is `all` or `<namespace>:<name>`"),
-        (&["publish", "user:42", "1", "--durable", "--idempotency-key", ""], "1 to 255 bytes"),
-        (&["publish", "user:42", "1", "--set", "admin.api_key=wrong"], "admin.api_key"),
-        (&["publish", "user:42", "1", "--url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
-    ] {
-        let ended = gateway.command(arguments);
-        assert_eq!(ended.code, Some(1), "{arguments:?}");
-        assert!(ended.err.contains(says) && ended.err.lines().count() == 1, "{}", ended.err);
-    }
-}
-
-#[test]
-fn tail_prints_messages_and_ends_after_so_many() {
-    let gateway = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
-    let tail = |arguments: &[&str]| {
-        let mut tail =
-            gateway.start_command(&[&["tail", "--user", "42", "--count", "2"], arguments].concat());
-        tail.says("ready as user 42");
-        tail
-    };
-    let mut tails = [tail(&[]), tail(&["--channel", "room:7"]), tail(&["--v1"])];
-    gateway.publish("room:7", "0");
-    gateway.publish("user:42", r#"{"a": 1}"#);
-    gateway.publish("all", "2");
-    let expected = ["{\"a\": 1}\n2\n", "0\n{\"a\": 1}\n", "{\"a\": 1}\n2\n"];
-    for (tail, expected) in tails.iter_mut().zip(expected) {
-        let ended = tail.wait();
-        assert_eq!((ended.code, ended.out.as_str()), (Some(0), expected), "{}", ended.err);
-    }
-    let mut frames: Process =
-        gateway.start_command(&["tail", "--user", "42", "--v1", "--frames", "--count", "1"]);
-    frames.says("ready as user 42");
-    gateway.publish("all", "3");
-    let ended = frames.wait();
-    let lines: Vec<_> = ended.out.lines().collect();
-    assert_eq!(lines.first(), Some(&r#"{"op":0,"heartbeat_interval":45000}"#));
-    assert_eq!(lines.last(), Some(&r#"{"op":3,"message":3}"#));
-    let refused = gateway.command(&["tail", "--token", "nonsense"]);
-    assert_eq!(refused.code, Some(1));
-    assert!(refused.err.contains("closed with 4003 identify failed"), "{}", refused.err);
-}
-
-#[test]
-fn health_tells_by_its_exit_code() {
-    let redis = RedisServer::reserve(&[]);
-    let gateway = TestGateway::redis(&redis).spawn();
-    let ended = gateway.command(&["health"]);
-    assert_eq!((ended.code, ended.out), (Some(0), format!("{}\n", json!({"live": true}))));
-    let ended = gateway.command(&["health", "--ready"]);
-    assert_eq!(ended.code, Some(1));
-    assert!(ended.out.contains(r#""ready":false"#), "{}", ended.out);
-    let nobody = run(&["health", "--url", "http://127.0.0.1:9"]);
-    assert_eq!(nobody.code, Some(1));
-    assert!(nobody.err.contains("127.0.0.1:9"), "{}", nobody.err);
-    let ready = TestGateway::spawn();
-    assert_eq!(ready.command(&["health", "--ready"]).code, Some(0));
 }

@@ -155,17 +155,41 @@ fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
-    let mut gateway = plan("20s", "1s").spawn();
+fn a_second_interrupt_ends_it_at_once() {
+    for first in ["INT", "TERM"] {
+        let mut gateway = plan("20s", "1s").spawn();
+        let mut client = gateway.ready("42");
+        gateway.signal(first);
+        gateway.wait_not_ready("draining");
+        let started = Instant::now();
+        if first == "TERM" {
+            gateway.signal("INT");
+            gateway.logs("another SIGINT ends at once");
+        }
+        gateway.signal("INT");
+        let ended = gateway.wait_exit();
+        assert_eq!(ended.code, Some(130), "{first}: {}", ended.err);
+        assert!(ended.err.contains("a second SIGINT: ending at once"), "{first}: {}", ended.err);
+        assert!(started.elapsed() < Duration::from_secs(10), "{first}: {:?}", started.elapsed());
+        assert_eq!(client.next_or_close(), None);
+    }
+}
+
+/// As the kubelet and systemd send it.
+#[test]
+fn a_second_sigterm_does_not_cut_a_drain_short() {
+    let mut gateway = plan("3s", "100ms").spawn();
     let mut client = gateway.ready("42");
     gateway.terminate();
     gateway.wait_not_ready("draining");
-    let started = Instant::now();
     gateway.terminate();
-    let ended = gateway.wait_exit();
-    assert_eq!(ended.code, Some(130), "{}", ended.err);
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    assert_eq!(client.next_or_close(), None);
+    gateway.logs("draining already");
+    gateway.signal("HUP");
+    gateway.logs("nothing is read again");
+    gateway.publish("user:42", "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+    client.closed_with(1012);
+    assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
 #[test]

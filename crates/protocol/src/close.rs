@@ -3,8 +3,6 @@
 /// Why a socket is closed by the gateway. The numbers are part of the contract with the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseCode {
-    /// 1001: the process ends without a drain (a second signal).
-    GoingAway,
     /// 1002: the peer broke RFC 6455.
     ProtocolError,
     /// 1003: a binary message in a text protocol.
@@ -43,8 +41,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code, for metrics and for the documentation's test.
-    pub const ALL: [Self; 18] = [
-        Self::GoingAway,
+    pub const ALL: [Self; 17] = [
         Self::ProtocolError,
         Self::UnsupportedData,
         Self::InvalidUtf8,
@@ -68,7 +65,6 @@ impl CloseCode {
     /// client may come back by itself.
     const fn row(self) -> (u16, &'static str, bool) {
         match self {
-            Self::GoingAway => (1001, "going away", true),
             Self::ProtocolError => (1002, "WebSocket protocol error", true),
             Self::UnsupportedData => (1003, "only text messages are understood", true),
             Self::InvalidUtf8 => (1007, "text is not valid UTF-8", true),

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::Version;
@@ -25,6 +26,9 @@ pub mod op {
     pub const REFRESH: u64 = 12;
     pub const REFRESHED: u64 = 13;
 }
+
+/// The most channels that one Identify may name, unless a session may have more.
+pub const MAX_IDENTIFY_CHANNELS: usize = 1_000;
 
 /// One frame from a client, understood. Texts borrow from the frame where they can.
 #[derive(Clone, PartialEq, Eq)]
@@ -104,20 +108,24 @@ struct Fields<'a> {
 }
 
 /// Keeps `null` apart from an absent field: it is a wrong type.
-fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<&'a RawValue>, D::Error> {
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Command<'a> {
-    /// Reads a text message. Unknown fields are passed over; a doubled known one is an error.
+    /// Reads a text message. Unknown fields are passed over; a doubled known one is an error, and so are more than
+    /// [`MAX_IDENTIFY_CHANNELS`] channels in Identify.
     pub fn parse(version: Version, text: &'a str) -> Result<Self, Malformed> {
+        Self::parse_within(version, text, MAX_IDENTIFY_CHANNELS)
+    }
+
+    /// As [`parse`](Self::parse), with another bound on the channels in Identify. Nothing beyond it is read.
+    pub fn parse_within(version: Version, text: &'a str, max_channels: usize) -> Result<Self, Malformed> {
         let fields = Fields::read(text)?;
         let number: u64 = fields.op.ok_or(Malformed)?.get().parse().map_err(|_| Malformed)?;
         match (number, version) {
             (op::IDENTIFY, Version::V1) if fields.channels.is_some() => Err(Malformed),
-            (op::IDENTIFY, _) => fields.identify(),
+            (op::IDENTIFY, _) => fields.identify(max_channels),
             (op::HEARTBEAT, _) => fields.heartbeat(),
             (op::HEARTBEAT_ACK, _) => Ok(Self::HeartbeatAck),
             (op::SUBSCRIBE, Version::V2) => fields.channel_request().map(Self::Subscribe),
@@ -137,10 +145,11 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).map_err(|_| Malformed)
     }
 
-    fn identify(self) -> Result<Command<'a>, Malformed> {
+    fn identify(self, max_channels: usize) -> Result<Command<'a>, Malformed> {
         let channels = match self.channels {
             None => Vec::new(),
-            Some(raw) => serde_json::from_str::<Vec<&RawValue>>(raw.get())
+            Some(raw) => AtMost(max_channels)
+                .deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
                 .map_err(|_| Malformed)?
                 .into_iter()
                 .map(|raw| Self::read(raw.get())?.channel_request())
@@ -161,6 +170,36 @@ impl<'a> Fields<'a> {
             Some([first, ..]) if *first != b'-' && !first.is_ascii_digit() => Err(Malformed),
             _ => Ok(Command::Heartbeat { time }),
         }
+    }
+}
+
+/// A list of at most so many values. Reading stops at the first one beyond.
+struct AtMost(usize);
+
+impl<'de> DeserializeSeed<'de> for AtMost {
+    type Value = Vec<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AtMost {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a list of at most {} values", self.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            if values.len() == self.0 {
+                return Err(A::Error::custom("the list is too long"));
+            }
+            values.push(value);
+        }
+        Ok(values)
     }
 }
 
@@ -297,6 +336,18 @@ mod tests {
             let subscribe = format!(r#"{{"op":4,{fields}}}"#);
             assert_eq!(Command::parse(Version::V2, &subscribe).is_ok(), expected, "{subscribe}");
         }
+    }
+
+    #[test]
+    fn an_identify_with_too_many_channels_is_malformed() {
+        let identify = |count| {
+            let channels = vec![r#"{"channel":"room:7"}"#; count].join(",");
+            format!(r#"{{"op":1,"token":"t","channels":[{channels}]}}"#)
+        };
+        let is_good = |count, max| Command::parse_within(Version::V2, &identify(count), max).is_ok();
+        assert!(is_good(3, 3) && !is_good(4, 3) && is_good(0, 0));
+        assert!(Command::parse(Version::V2, &identify(MAX_IDENTIFY_CHANNELS)).is_ok());
+        assert!(Command::parse(Version::V2, &identify(MAX_IDENTIFY_CHANNELS + 1)).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::recovery::{NotRecovered, Recovered, Recovery};
 use super::types::check_request;
 use super::{
     Cut, Health, HistoryOptions, HistoryRequest, HubEvent, HubId, Inbox, PublishError, PublishOutcome,
-    PublishRequest, RequestId, SubscribeAck,
+    PublishRequest, Published, RequestId, SubscribeAck,
 };
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -111,15 +111,16 @@ impl MemoryBroker {
         let message: Arc<RawValue> = request.message.to_owned().into();
         let mut state = self.lock();
         let Some(idempotency_key) = request.durable else {
+            let replicas = state.channels.contains_key(channel).into();
             self.hand_over(&state, Publication::new(channel.clone(), None, message));
-            return Ok(None);
+            return Ok(Published::Plainly { replicas });
         };
         let appended = state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
         let Appended { position, is_repeated } = appended.map_err(|KeyReused| PublishError::KeyReused)?;
         if !is_repeated {
             self.hand_over(&state, Publication::new(channel.clone(), Some(position), message));
         }
-        Ok(Some(position))
+        Ok(Published::Durably(position))
     }
 
     fn hand_over(&self, state: &State, publication: Publication) {

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::link_error::LinkError;
-use crate::settings::Secret;
+use crate::settings::{Secret, plain_io};
 
 /// A PEM file longer than this (in bytes) is surely the wrong file: all authorities of a system take a quarter of it.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
@@ -95,7 +95,7 @@ fn read_key(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {
 }
 
 fn read_pem(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {
-    let metadata = fs::metadata(path).map_err(|error| unusable(key, path, error.to_string()))?;
+    let metadata = fs::metadata(path).map_err(|error| unusable(key, path, plain_io(&error)))?;
     // A pipe would be read once and then never end.
     if !metadata.is_file() {
         return Err(unusable(key, path, "it is not a file"));
@@ -103,7 +103,7 @@ fn read_pem(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {
     if metadata.len() > MAX_PEM_BYTES {
         return Err(unusable(key, path, format!("it is longer than {MAX_PEM_BYTES} bytes")));
     }
-    fs::read(path).map_err(|error| unusable(key, path, error.to_string()))
+    fs::read(path).map_err(|error| unusable(key, path, plain_io(&error)))
 }
 
 fn unusable(key: &'static str, path: &Path, reason: impl Into<String>) -> LinkError {

@@ -13,10 +13,14 @@ use super::link_error::LinkError;
 use super::state::{LinkState, State};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
+use crate::settings::format_duration;
 
 /// A link that was ready for this long resets the backoff. An unstable link reconnects ever more slowly, and is logged
 /// once.
 const STEADY: Duration = Duration::from_secs(30);
+
+/// A link that stays lost for the same reason is logged again after this time.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How a link ended.
 struct Ended {
@@ -27,8 +31,7 @@ struct Ended {
 
 /// Keeps a link until the broker is stopped. `address` is for messages, as long as no endpoint is known.
 pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str) {
-    // The label of the error that was last reported: each is said once, not at every attempt.
-    let mut reported = None;
+    let mut reported = Reported::default();
     loop {
         // A panic in it ends the link like any other error: nothing of it is used afterwards.
         let link = AssertUnwindSafe(link(&state)).catch_unwind();
@@ -41,7 +44,7 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
             && since.elapsed() >= STEADY
         {
             backoff.reset();
-            reported = None;
+            reported = Reported::default();
         }
         if matches!(before, LinkState::Ready { .. } | LinkState::Probing { .. }) {
             Metrics::count(&state.metrics.link_losses, error.label());
@@ -64,13 +67,44 @@ fn disconnect(state: &State, error: LinkError) -> LinkState {
     state.disconnected(error)
 }
 
-fn report(error: &LinkError, reported: &mut Option<&'static str>, endpoint: &str, wait: Duration) {
-    let level = match reported.replace(error.label()) {
-        Some(label) if label == error.label() => log::Level::Debug,
-        _ if error.needs_an_operator() => log::Level::Error,
-        _ => log::Level::Warn,
+/// What the log has said of an outage: each reason once, and then once in [`REPORT_INTERVAL`], not at every attempt.
+#[derive(Debug, Default)]
+struct Reported {
+    /// The label of the latest reason, and when it was logged.
+    latest: Option<(&'static str, Instant)>,
+    began: Option<Instant>,
+}
+
+impl Reported {
+    /// Whether the reason is to be logged now. If so, how long the link has been unsteady.
+    fn is_due(&mut self, label: &'static str, now: Instant) -> Option<Duration> {
+        let began = *self.began.get_or_insert(now);
+        match self.latest {
+            Some((latest, at)) if latest == label && now - at < REPORT_INTERVAL => None,
+            _ => {
+                self.latest = Some((label, now));
+                Some(now - began)
+            }
+        }
+    }
+}
+
+fn report(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Duration) {
+    let due = reported.is_due(error.label(), Instant::now());
+    let level = match due {
+        None => log::Level::Debug,
+        Some(_) if error.needs_an_operator() => log::Level::Error,
+        Some(_) => log::Level::Warn,
     };
-    log::log!(level, "redis at {endpoint}: link lost: {error}; reconnecting in {wait:?}");
+    // Without the fractions of a second, which tell nobody anything.
+    let unsteady =
+        due.map(|time| Duration::from_secs(time.as_secs())).filter(|time| *time >= REPORT_INTERVAL);
+    let unsteady = unsteady.map_or_else(String::new, |time| format!(" (no steady link for {time:?})"));
+    log::log!(
+        level,
+        "redis at {endpoint}: link lost: {error}{unsteady}; reconnecting in {}",
+        format_duration(wait)
+    );
 }
 
 /// One link, from the attempt to its end.
@@ -84,4 +118,23 @@ async fn link(state: &State) -> Ended {
         Err(error) => error,
     };
     Ended { error, endpoint: Some(endpoint.name()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_outage_is_logged_again_every_minute() {
+        let (mut reported, start) = (Reported::default(), Instant::now());
+        let mut due = |label, second| reported.is_due(label, start + Duration::from_secs(second));
+        assert_eq!(due("closed", 0), Some(Duration::ZERO));
+        assert_eq!(due("connect", 1), Some(Duration::from_secs(1)));
+        for second in [2, 30, 60] {
+            assert_eq!(due("connect", second), None, "{second}");
+        }
+        assert_eq!(due("connect", 61), Some(Duration::from_secs(61)));
+        assert_eq!(due("connect", 120), None);
+        assert_eq!(due("connect", 121), Some(Duration::from_secs(121)));
+    }
 }

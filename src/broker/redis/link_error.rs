@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::settings::{format_duration, one_line};
+
 /// What ended a link or kept it from being made. Its text says it in plain English, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LinkError {
@@ -12,7 +14,7 @@ pub(super) enum LinkError {
     #[error("cannot connect: {0}")]
     Connect(String),
     /// Connecting, greeting included, took too long.
-    #[error("cannot connect: no answer for {0:?}")]
+    #[error("cannot connect: no answer for {}", format_duration(*.0))]
     ConnectTimeout(Duration),
     /// A file that the link needs cannot be used.
     #[error("{key} ({}) cannot be used: {reason}", path.display())]
@@ -51,10 +53,10 @@ pub(super) enum LinkError {
     )]
     SubscriberClosed,
     /// A subscription was not confirmed in time.
-    #[error("a subscription was not confirmed for {0:?}")]
+    #[error("a subscription was not confirmed for {}", format_duration(*.0))]
     SubscribeTimeout(Duration),
     /// The connections are up but what is published does not arrive.
-    #[error("link is up but the probe was not heard for {0:?}")]
+    #[error("link is up but the probe was not heard for {}", format_duration(*.0))]
     ProbeTimeout(Duration),
     /// A panic in the link's own code.
     #[error("the link's task panicked")]
@@ -114,7 +116,7 @@ impl LinkError {
     }
 }
 
-/// The error in plain English: `connection refused`, `NOPERM this user has no permissions…`.
+/// The error in plain English, on one line: `connection refused`, `NOPERM this user has no permissions…`.
 pub(super) fn plain(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "connection refused".into();
@@ -123,8 +125,12 @@ pub(super) fn plain(error: &RedisError) -> String {
         // redis-rs keeps Redis' own words to itself.
         return "the user name or the password is wrong (WRONGPASS)".into();
     }
+    if error.kind() == ErrorKind::Parse {
+        // The text would repeat whatever came.
+        return "what answers there is not Redis".into();
+    }
     match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        _ => error.to_string(),
+        (Some(code), Some(detail)) => one_line(format_args!("{code} {detail}")),
+        _ => one_line(error.to_string().split(" (os error ").next().unwrap_or_default()),
     }
 }

@@ -6,7 +6,7 @@
 //!   certificates.
 //! - `commands`: the connection for commands. `publishing`: publications on it, tried again where that is safe.
 //! - `sentinel`: where the master is. `role`: whether it is one. `connect`: connections to it.
-//! - `state`: shared by the link and the handles. `link_error`: why the link is down. `downtime`: how long it was down.
+//! - `state`: shared by the link and the handles. `sign_of_life`: whether the link's thread runs. `link_error`: why the link is down. `downtime`: how long it was down.
 //! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps. `read_error`: why
 //!   it was not read.
 //! - `dataset`: since when the data has been whole. `known_dataset`: the last known state of the data. `data_settings`:
@@ -43,12 +43,14 @@ mod refused;
 mod rejected;
 mod role;
 mod sentinel;
+mod sign_of_life;
 mod state;
 mod subscriptions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
@@ -91,6 +93,7 @@ impl RedisBroker {
         // rustls panics at the first `rediss://` connection if it has to guess between two. An error only says
         // that the process has already chosen one.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        options.check()?;
         let address = options.address()?.to_string();
         let backoff = Backoff::new(options.reconnect_min, options.reconnect_max)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -98,7 +101,12 @@ impl RedisBroker {
         let shared = Arc::clone(&state);
         thread::Builder::new().name("broker-link".into()).spawn(move || {
             let kept = catch_unwind(AssertUnwindSafe(|| {
-                runtime.block_on(link::keep(Arc::clone(&shared), backoff, &address));
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = link::keep(Arc::clone(&shared), backoff, &address) => {}
+                        never = shared.sign_of_life.keep_answering() => match never {},
+                    }
+                });
             }));
             if kept.is_err() {
                 // Nothing connects again after this panic, so the broker never becomes ready.
@@ -124,6 +132,11 @@ impl RedisBroker {
         publishing::publish_all(&self.handle.state, requests, retry).await
     }
 
+    /// Whether the link's thread answers within `deadline`, whatever the state of the link.
+    pub(super) async fn gives_sign_of_life(&self, deadline: Duration) -> bool {
+        self.handle.state.sign_of_life.ask(deadline).await
+    }
+
     pub(super) fn health(&self) -> Health {
         self.handle.state.health()
     }
@@ -137,7 +150,7 @@ impl RedisBroker {
     }
 }
 
-/// Publishes a payload, also that of a probe.
-async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<()> {
-    redis::cmd("PUBLISH").arg(channel).arg(payload).exec_async(commands).await
+/// Publishes a payload, also that of a probe. Returns how many connections heard it: one for each replica.
+async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<u64> {
+    redis::cmd("PUBLISH").arg(channel).arg(payload).query_async(commands).await
 }

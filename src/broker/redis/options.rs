@@ -61,6 +61,15 @@ impl RedisOptions {
         })
     }
 
+    /// Whether a link could be tried with the URL and with what the files hold now. It may block.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(), BrokerSetupError> {
+        self.address()?;
+        self.open().map(drop).map_err(|error| BrokerSetupError::Unusable(error.to_string()))
+    }
+
     /// The address with what the files hold now. It may block.
     pub(super) fn open(&self) -> Result<Opened, LinkError> {
         let address = self.address().map_err(|error| LinkError::Connect(error.to_string()))?;

@@ -90,6 +90,7 @@ impl HealthProbe<'_> {
         role?;
         // Its sender ends only together with us.
         let _ = hearing.wait_for(|heard| *heard == nonce).await;
+        state.probe_heard();
         state.metrics.probed(started.elapsed());
         Ok(())
     }

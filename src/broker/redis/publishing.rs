@@ -12,7 +12,7 @@ use redis::RedisError;
 use tokio::sync::{SemaphorePermit, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::super::types::{PublishOutcome, PublishRequest, check_request};
+use super::super::types::{PublishOutcome, PublishRequest, Published, check_request};
 use super::super::{PublishError, Retry};
 use super::commands::Commands;
 use super::state::{LinkState, State};
@@ -196,14 +196,14 @@ async fn send(
     let mut connection = commands.connection();
     let key = state.options.redis_channel(request.channel.as_str());
     let Some(idempotency_key) = request.durable else {
-        publish(&mut connection, &key, request.message.get()).await?;
-        return Ok(Ok(None));
+        let replicas = publish(&mut connection, &key, request.message.get()).await?;
+        return Ok(Ok(Published::Plainly { replicas }));
     };
     let mut call = redis::cmd("FCALL");
     call.arg("gateway_publish").arg(1).arg(key).arg(request.message.get()).arg(idempotency_key);
     let answer: String = call.query_async(&mut connection).await?;
     Ok(match Position::parse(&answer) {
-        Some(position) => Ok(Some(position)),
+        Some(position) => Ok(Published::Durably(position)),
         None => Err(PublishError::Refused(format!("the function answered {answer:?}"))),
     })
 }

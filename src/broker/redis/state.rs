@@ -1,7 +1,7 @@
 //! The state shared by the link and its handles.
 
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -15,6 +15,7 @@ use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
+use super::sign_of_life::SignOfLife;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
@@ -47,6 +48,11 @@ pub(super) struct State {
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
     refused: RefusedChannels,
+    /// Whether the link's thread still runs.
+    pub(super) sign_of_life: SignOfLife,
+    started: Instant,
+    /// When the latest probe was heard, in milliseconds after `started`.
+    probe_heard_ms: AtomicU64,
 }
 
 /// The state of the link, with its connection for commands: one value, so that a healthy link always has a connection.
@@ -84,6 +90,9 @@ impl State {
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
+            sign_of_life: SignOfLife::default(),
+            started: Instant::now(),
+            probe_heard_ms: AtomicU64::new(0),
             options,
         }
     }
@@ -121,7 +130,21 @@ impl State {
         });
     }
 
-    /// A probe was heard. Returns whether it was the first one of this link.
+    /// A probe was heard, whether or not all channels are subscribed.
+    pub(super) fn probe_heard(&self) {
+        let heard = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.probe_heard_ms.store(heard, Ordering::Relaxed);
+    }
+
+    /// How long no probe was heard, if that is longer than a working link allows. The link finds this out itself unless
+    /// its thread stands still.
+    fn stalled(&self) -> Option<Duration> {
+        let heard = Duration::from_millis(self.probe_heard_ms.load(Ordering::Relaxed));
+        let silence = self.started.elapsed().saturating_sub(heard);
+        (silence > self.options.probe_interval + self.options.probe_timeout).then_some(silence)
+    }
+
+    /// A probe was heard after all channels had been subscribed. Returns whether it was the first one of this link.
     pub(super) fn mark_healthy(&self) -> bool {
         self.metrics.link_up.set(1);
         self.change(|state| match state {
@@ -178,7 +201,10 @@ impl State {
 
     pub(super) fn health(&self) -> Health {
         let (state, reason) = match &*self.link_state.borrow() {
-            LinkState::Ready { .. } => return Health { ready: true, state: "ready", reasons: Vec::new() },
+            LinkState::Ready { .. } => match self.stalled() {
+                None => return Health { ready: true, state: "ready", reasons: Vec::new() },
+                Some(silence) => ("stalled", format!("no probe was heard for {:.1}s", silence.as_secs_f64())),
+            },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),
             LinkState::Probing { before: None, .. } => {
                 ("proving", "connected, but no probe was heard yet".into())

@@ -82,6 +82,7 @@ fn origins_and_networks_are_checked() {
         "http://localhost:3000",
         "capacitor://localhost",
         "http://[::1]:8080",
+        "loopback",
     ] {
         assert!(development(&[("server.allowed_origins", good)]).is_ok(), "{good}");
     }
@@ -142,6 +143,17 @@ fn the_broker_is_checked() {
         "redis+sentinel://h:1,,i/main",
         "redis+sentinel:///main",
         "redis-cluster://h:1",
+        "redis://h:0",
+        "redis://h:99999",
+        "redis://h:x",
+        "redis://[::1]:99999",
+        "redis://h:1/x",
+        "redis://h:1/1/2",
+        "redis://h:1/-1",
+        "unix:///s?db=x",
+        "redis+sentinel://h:99999/main",
+        "redis+sentinel://h:1/main/x",
+        "redis+sentinel://h:1,i:0/main",
     ] {
         assert_refused(development(&[("broker.url", bad)]), &["broker.url", "must"]);
     }
@@ -315,6 +327,36 @@ fn the_admin_key_may_come_from_a_file() {
     let both = [("admin.api_key", "0123456789abcdef"), ("admin.api_key_file", "x")];
     assert_refused(production(&both), &["admin.api_key_file", "one of the two"]);
     assert_refused(production(&[("admin.api_key_file", "/nonexistent/key")]), &["admin.api_key_file"]);
+}
+
+#[test]
+fn production_refuses_secrets_that_everybody_knows() {
+    let redis = ("broker.url", "redis://h");
+    let sentinel = ("broker.url", "redis+sentinel://h/main");
+    for placeholder in [
+        "replace-me-with-32-bytes-or-more-before-use",
+        "for-trying-only-replace-me-before-use",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ] {
+        let url = format!("redis://me:{placeholder}@h");
+        for (settings, key) in [
+            (&[("auth.secret", placeholder)][..], "auth.secret"),
+            (&[("auth.kind", "signed"), ("auth.secret", placeholder)], "auth.secret"),
+            (&[("admin.api_key", placeholder)], "admin.api_key"),
+            (&[redis, ("broker.password", placeholder)], "broker.password"),
+            (&[sentinel, ("broker.sentinel_password", placeholder)], "broker.sentinel_password"),
+            (&[("broker.url", url.as_str())], "broker.url"),
+        ] {
+            let result = production(settings);
+            assert!(!format!("{result:?}").contains(placeholder), "{result:?}");
+            assert_refused(result, &[key, "in production"]);
+        }
+        assert!(development(&[("auth.kind", "jwt"), ("auth.secret", placeholder)]).is_ok());
+    }
+    let folder = Folder::new("placeholder");
+    let file = folder.file("password", "replace-me");
+    let file = ("broker.password_file", file.to_str().unwrap());
+    assert_refused(production(&[redis, file]), &["broker.password_file", "placeholder"]);
 }
 
 #[test]

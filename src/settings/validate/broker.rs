@@ -1,59 +1,74 @@
 //! The broker: its times and sizes, its URL, and what goes with which URL.
 
-use super::{Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, count, refuse, time};
-use crate::settings::{BrokerSettings, Settings};
+use super::{Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, count, ensure, failures, refuse, time};
+use crate::settings::{BrokerSettings, Settings, SettingsError};
 
 impl Settings {
-    pub(super) fn validate_broker(&self) -> Check {
+    pub(super) fn validate_broker(&self) -> Vec<SettingsError> {
         let broker = &self.broker;
-        let url = BrokerUrl::parse(&broker.url)?;
-        check_credentials(broker, &url)?;
-        check_sentinel_credentials(broker, &url)?;
-        check_tls(broker, &url)?;
         let allowed = |byte: u8| byte.is_ascii_graphic() && !b"{}".contains(&byte);
-        if !(1..=64).contains(&broker.prefix.len()) || !broker.prefix.bytes().all(allowed) {
-            return refuse(
+        let is_name = (1..=64).contains(&broker.prefix.len()) && broker.prefix.bytes().all(allowed);
+        let checks = failures([
+            ensure(
+                is_name,
                 "broker.prefix",
                 "must be 1 to 64 printable ASCII characters without space and braces",
-            );
-        }
-        if broker.prefix.contains(':') {
-            return refuse(
+            ),
+            ensure(
+                !broker.prefix.contains(':'),
                 "broker.prefix",
                 "must not contain a colon: the prefix of a key ends at its first one, so that clients of one prefix \
                  could name channels of another",
-            );
-        }
-        count("broker.history_size", broker.history_size, 1..=1_000_000)?;
-        time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY)?;
-        time("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY)?;
-        count("broker.memory_history_bytes", broker.memory_history_bytes, MIB..=64 * GIB)?;
-        check_times(broker)?;
-        count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB)?;
-        count("broker.max_payload_depth", broker.max_payload_depth, 1..=1000)?;
-        count("broker.inbox_bytes", broker.inbox_bytes, KIB..=GIB)?;
-        if broker.inbox_bytes < broker.max_payload_bytes {
-            return refuse("broker.inbox_bytes", "must be at least broker.max_payload_bytes");
-        }
-        Ok(())
+            ),
+            count("broker.history_size", broker.history_size, 1..=1_000_000),
+            time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY),
+            time("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY),
+            count("broker.memory_history_bytes", broker.memory_history_bytes, MIB..=64 * GIB),
+            count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB),
+            count("broker.max_payload_depth", broker.max_payload_depth, 1..=1000),
+            count("broker.inbox_bytes", broker.inbox_bytes, KIB..=GIB),
+            ensure(
+                broker.inbox_bytes >= broker.max_payload_bytes,
+                "broker.inbox_bytes",
+                "must be at least broker.max_payload_bytes",
+            ),
+        ]);
+        [check_address(broker), checks, check_times(broker)].concat()
     }
 }
 
-fn check_times(broker: &BrokerSettings) -> Check {
-    time("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE)?;
-    time("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE)?;
-    time("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE)?;
-    time("broker.probe_timeout", broker.probe_timeout, 50 * MS..=10 * MINUTE)?;
-    if broker.probe_timeout <= broker.probe_interval {
-        return refuse("broker.probe_timeout", "must be longer than broker.probe_interval");
+/// The URL, and what goes with it.
+fn check_address(broker: &BrokerSettings) -> Vec<SettingsError> {
+    match BrokerUrl::parse(&broker.url) {
+        Ok(url) => failures([
+            check_credentials(broker, &url),
+            check_sentinel_credentials(broker, &url),
+            check_tls(broker, &url),
+        ]),
+        Err(error) => vec![error],
     }
-    time("broker.sweep_interval", broker.sweep_interval, SECOND..=HOUR)?;
-    time("broker.reconnect_min", broker.reconnect_min, MS..=MINUTE)?;
-    time("broker.reconnect_max", broker.reconnect_max, MS..=10 * MINUTE)?;
-    if broker.reconnect_max < broker.reconnect_min {
-        return refuse("broker.reconnect_max", "must be at least broker.reconnect_min");
-    }
-    Ok(())
+}
+
+fn check_times(broker: &BrokerSettings) -> Vec<SettingsError> {
+    failures([
+        time("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE),
+        time("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE),
+        time("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE),
+        time("broker.probe_timeout", broker.probe_timeout, 50 * MS..=10 * MINUTE),
+        ensure(
+            broker.probe_timeout > broker.probe_interval,
+            "broker.probe_timeout",
+            "must be longer than broker.probe_interval",
+        ),
+        time("broker.sweep_interval", broker.sweep_interval, SECOND..=HOUR),
+        time("broker.reconnect_min", broker.reconnect_min, MS..=MINUTE),
+        time("broker.reconnect_max", broker.reconnect_max, MS..=10 * MINUTE),
+        ensure(
+            broker.reconnect_max >= broker.reconnect_min,
+            "broker.reconnect_max",
+            "must be at least broker.reconnect_min",
+        ),
+    ])
 }
 
 /// What the URL says, as far as other settings depend on it. The broker itself reads it in full.
@@ -66,7 +81,7 @@ struct BrokerUrl {
 
 impl BrokerUrl {
     /// The sentences do not repeat the URL: it may hold a password.
-    fn parse(url: &str) -> Result<Self, super::SettingsError> {
+    fn parse(url: &str) -> Result<Self, SettingsError> {
         let bad = |reason: &str| super::refusal("broker.url", reason);
         if url == "memory:" {
             return Ok(Self { is_redis: false, is_sentinel: false, is_tls: false, has_credentials: false });
@@ -92,6 +107,10 @@ impl BrokerUrl {
             let query = rest.split_once('?').map_or("", |(_, query)| query);
             let mut names = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(name, _)| name);
             let has_credentials = names.any(|name| matches!(name, "user" | "pass"));
+            let databases = query.split('&').filter_map(|pair| pair.strip_prefix("db="));
+            if !databases.into_iter().all(is_database) {
+                return Err(bad(BAD_DATABASE));
+            }
             return Ok(Self { is_redis: true, is_sentinel, is_tls, has_credentials });
         }
         let (credentials, place) = rest.rsplit_once('@').unwrap_or(("", rest));
@@ -100,13 +119,35 @@ impl BrokerUrl {
         if !hosts.split(',').all(is_named) {
             return Err(bad("must name a host, such as redis://127.0.0.1:6379"));
         }
+        if !hosts.split(',').all(has_good_port) {
+            return Err(bad("must have a port of 1 to 65535, such as redis://127.0.0.1:6379"));
+        }
         if is_sentinel && path.split(['/', '?', '#']).next().is_none_or(str::is_empty) {
             return Err(bad(
                 "must name the master behind the sentinels, such as redis+sentinel://host:26379/mymaster",
             ));
         }
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let database = if is_sentinel { path.split_once('/').map_or("", |(_, db)| db) } else { path };
+        if !database.is_empty() && !is_database(database) {
+            return Err(bad(BAD_DATABASE));
+        }
         Ok(Self { is_redis: true, is_sentinel, is_tls, has_credentials: !credentials.is_empty() })
     }
+}
+
+const BAD_DATABASE: &str =
+    "must have the number of a database or nothing behind the slash, such as redis://host:6379/3";
+
+fn is_database(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
+}
+
+/// A host without a port is good; `[::1]` holds colons that are none.
+fn has_good_port(host: &str) -> bool {
+    let host = host.split(['?', '#']).next().unwrap_or_default();
+    let end = host.rsplit(']').next().unwrap_or_default();
+    end.split_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn check_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check {

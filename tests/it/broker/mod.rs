@@ -65,7 +65,7 @@ impl BrokerUnderTest {
     fn publish(&self, channel: &str, message: &str) -> Result<(), PublishError> {
         let message = RawValue::from_string(message.into()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(self.broker.publish(&name(channel), &message))
+        runtime.block_on(self.broker.publish(&name(channel), &message)).map(drop)
     }
 
     #[track_caller]

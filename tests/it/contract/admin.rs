@@ -267,6 +267,7 @@ fn every_path_status_and_error_code_is_answered_as_documented() {
     seen.is_locked_out(&closed, 403);
     operators::what_operators_are_answered(&mut seen);
     operators::what_a_page_from_elsewhere_is_answered(&mut seen);
+    #[cfg(target_os = "linux")]
     operators::what_is_answered_while_a_worker_stands_still(&mut seen);
     operators::who_may_not_mint(&mut seen);
     seen.has_seen_all();

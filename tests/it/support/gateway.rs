@@ -293,6 +293,13 @@ impl TestGateway {
         self.process.open_files()
     }
 
+    /// The ids of its threads with this name.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn threads(&self, name: &str) -> Vec<i32> {
+        self.process.threads(name)
+    }
+
     /// The most memory that it has had so far, in KiB.
     #[cfg(target_os = "linux")]
     #[track_caller]

@@ -13,5 +13,5 @@ pub(crate) mod raw_socket;
 pub(crate) mod redis_server;
 pub(crate) mod resuming_client;
 pub(crate) mod sentinel;
-pub(crate) mod stuck_worker;
+pub(crate) mod stopped_thread;
 pub(crate) mod verdict;

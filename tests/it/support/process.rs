@@ -101,6 +101,18 @@ impl Process {
         own_children.filter_map(|id| Some((id, command_of(id)?))).collect()
     }
 
+    /// The ids of its threads with this name.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub(crate) fn threads(&self, name: &str) -> Vec<i32> {
+        let folder = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let has_name = |path: &std::path::PathBuf| {
+            std::fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        };
+        let threads = folder.map(|entry| entry.unwrap().path()).filter(has_name);
+        threads.map(|path| path.file_name().unwrap().to_str().unwrap().parse().unwrap()).collect()
+    }
+
     /// The most memory that it has had so far, in KiB.
     #[cfg(target_os = "linux")]
     #[track_caller]

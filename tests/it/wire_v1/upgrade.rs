@@ -1,5 +1,8 @@
 //! Which requests become sockets, and what the others are told.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use crate::support::client::{Client, Version};
 use crate::support::gateway::TestGateway;
 use crate::support::http::{Answer, request};
@@ -46,7 +49,7 @@ fn a_request_that_is_no_upgrade_of_ours_is_told_why() {
 
 #[test]
 fn a_request_as_browsers_and_proxies_write_it_is_accepted() {
-    let gateway = TestGateway::spawn();
+    let gateway = TestGateway::with("server.allowed_origins", "*").spawn();
     for (replace, with) in [
         ("connection: upgrade", "Connection: keep-alive, Upgrade"),
         ("upgrade: websocket", "Upgrade: WebSocket"),
@@ -92,6 +95,27 @@ fn only_pages_of_allowed_origins_may_open_a_socket() {
     gateway.connect();
     let strict = TestGateway::with("server.allow_missing_origin", "false").spawn();
     assert_eq!(upgrade(&strict, "GET / ", "GET / ").status, 403);
+}
+
+#[test]
+fn in_development_only_pages_of_this_machine_open_a_socket() {
+    let gateway = TestGateway::spawn();
+    for (origin, status) in [
+        ("http://localhost:3000", 101),
+        ("http://127.0.0.1:5173", 101),
+        ("http://[::1]:8081", 101),
+        ("https://evil.test", 403),
+        ("http://localhost.evil.test", 403),
+        ("null", 403),
+    ] {
+        let head = UPGRADE.replace("GET / HTTP/1.1", &format!("GET / HTTP/1.1\norigin: {origin}"));
+        let mut socket = TcpStream::connect(gateway.public).unwrap();
+        let head = format!("{}\r\nhost: localhost\r\n\r\n", head.replace('\n', "\r\n"));
+        socket.write_all(head.as_bytes()).unwrap();
+        let mut line = [0; 12];
+        socket.read_exact(&mut line).unwrap();
+        assert_eq!(line, *format!("HTTP/1.1 {status}").as_bytes(), "{origin}");
+    }
 }
 
 #[test]

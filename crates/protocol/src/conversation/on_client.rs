@@ -6,7 +6,7 @@ use super::{Action, Conversation, Input, Request, Since, State, Token, Wanted};
 use crate::Now;
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
-use crate::command::{ChannelRequest, Command};
+use crate::command::{ChannelRequest, Command, MAX_IDENTIFY_CHANNELS};
 use crate::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
 
 /// How many frames may wait for Ready. A client has no reason to send more before it is answered; the
@@ -30,7 +30,11 @@ impl Conversation {
     }
 
     pub(super) fn on_text(&mut self, text: &str, actions: &mut Vec<Action>) {
-        let Ok(command) = Command::parse(self.version, text) else {
+        let max_channels = match self.rules.max_subscriptions {
+            0 => usize::MAX,
+            max => MAX_IDENTIFY_CHANNELS.max(max as usize),
+        };
+        let Ok(command) = Command::parse_within(self.version, text, max_channels) else {
             return self.close(CloseCode::Malformed, actions);
         };
         match command {

@@ -1,0 +1,86 @@
+//! An authenticator that is replaced when keys are read again.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use super::{AuthError, AuthSetupError, Authenticator, Identity};
+use crate::settings::AuthSettings;
+
+/// How tokens are checked now. Cloning shares it, also what replaces it.
+#[derive(Debug, Clone)]
+pub struct Tokens(Arc<RwLock<Arc<Present>>>);
+
+#[derive(Debug)]
+struct Present {
+    authenticator: Authenticator,
+    settings: AuthSettings,
+}
+
+impl Present {
+    fn new(settings: &AuthSettings) -> Result<Arc<Self>, AuthSetupError> {
+        Ok(Arc::new(Self { authenticator: Authenticator::new(settings)?, settings: settings.clone() }))
+    }
+}
+
+impl Tokens {
+    /// Prepares the keys.
+    ///
+    /// # Errors
+    /// As [`Authenticator::new`].
+    pub fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
+        Ok(Self(Arc::new(RwLock::new(Present::new(settings)?))))
+    }
+
+    /// Prepares new keys and uses them from now on.
+    ///
+    /// # Errors
+    /// As [`Authenticator::new`]; then the keys stay as they were.
+    pub fn replace(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
+        let new = Present::new(settings)?;
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
+    }
+
+    /// As [`Authenticator::verify`], by the present keys.
+    ///
+    /// # Errors
+    /// Why the token is refused.
+    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
+        // The lock is not held while a signature is checked: a replacement would wait, and everybody behind it.
+        self.present().authenticator.verify(token, now)
+    }
+
+    /// The settings with the secrets in force, for minting.
+    pub fn settings(&self) -> AuthSettings {
+        self.present().settings.clone()
+    }
+
+    fn present(&self) -> Arc<Present> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::auth::mint;
+    use crate::auth::tests::settings;
+
+    #[test]
+    fn new_keys_replace_the_old_ones_and_broken_ones_do_not() {
+        let (old, new) = (settings("signed", "the-old-secret"), settings("signed", "the-new-secret"));
+        let now = SystemTime::now();
+        let token = |settings| mint(settings, "42", &[], Duration::from_secs(60), now).unwrap();
+        let (of_old, of_new) = (token(&old), token(&new));
+        let tokens = Tokens::new(&old).unwrap();
+        let shared = tokens.clone();
+        assert!(shared.verify(&of_old, now).is_ok() && shared.verify(&of_new, now).is_err());
+        tokens.replace(&new).unwrap();
+        assert!(shared.verify(&of_old, now).is_err() && shared.verify(&of_new, now).is_ok());
+        let broken = AuthSettings { secret: None, ..new };
+        assert!(tokens.replace(&broken).is_err());
+        assert!(shared.verify(&of_new, now).is_ok());
+    }
+}

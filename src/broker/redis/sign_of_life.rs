@@ -1,0 +1,66 @@
+//! Asks the link's thread for a sign of life. A thread that stands still in a system call cannot report it.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// How many questions may wait. Each comes from a request that waits no longer than its deadline.
+const MAX_WAITING: usize = 64;
+
+type Question = oneshot::Sender<()>;
+
+/// Carries questions to the link's thread.
+#[derive(Debug)]
+pub(super) struct SignOfLife {
+    questions: mpsc::Sender<Question>,
+    /// Until the link's thread takes it.
+    receiver: Mutex<Option<mpsc::Receiver<Question>>>,
+}
+
+impl Default for SignOfLife {
+    fn default() -> Self {
+        let (questions, receiver) = mpsc::channel(MAX_WAITING);
+        Self { questions, receiver: Mutex::new(Some(receiver)) }
+    }
+}
+
+impl SignOfLife {
+    /// Answers questions for ever. Only the first call answers any.
+    pub(super) async fn keep_answering(&self) -> std::convert::Infallible {
+        let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut questions) = receiver {
+            while let Some(question) = questions.recv().await {
+                // Whoever asked may not wait any more.
+                let _ = question.send(());
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Whether the link's thread answers within `deadline`.
+    pub(super) async fn ask(&self, deadline: Duration) -> bool {
+        let (question, answer) = oneshot::channel();
+        let asked = async { self.questions.send(question).await.is_ok() && answer.await.is_ok() };
+        timeout(deadline, asked).await.unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn a_thread_that_runs_answers_and_one_that_ended_does_not() {
+        let sign = SignOfLife::default();
+        assert!(!sign.ask(DEADLINE).await, "nobody answers yet");
+        tokio::select! {
+            never = sign.keep_answering() => match never {},
+            answered = sign.ask(Duration::from_secs(20)) => assert!(answered),
+        }
+        assert!(!sign.ask(DEADLINE).await, "its receiver is gone");
+    }
+}

@@ -1,0 +1,184 @@
+//! The queue between the threads that log and the one that writes, so that nobody waits for whoever reads the log.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::metrics::Metrics;
+
+/// The bytes of lines that may wait to be written. Lines beyond it are dropped and counted.
+const MAX_WAITING_BYTES: usize = 1 << 20;
+/// How long the end of the process waits for lines that are not written yet.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A handle of the queue; cloning shares it. Each call of `write` is one line.
+#[derive(Clone)]
+pub(super) struct LogQueue(Arc<Shared>);
+
+struct Shared {
+    lines: Mutex<Lines>,
+    /// A line was queued or written.
+    changed: Condvar,
+    metrics: Metrics,
+}
+
+#[derive(Default)]
+struct Lines {
+    waiting: VecDeque<Vec<u8>>,
+    /// The bytes that wait, the line that is being written included.
+    bytes: usize,
+    /// Lines dropped since a line of the log said how many.
+    unreported: u64,
+}
+
+impl LogQueue {
+    /// Starts the thread that writes to `output`.
+    ///
+    /// # Errors
+    /// The thread did not start.
+    pub(super) fn start(output: impl Write + Send + 'static, metrics: &Metrics) -> io::Result<Self> {
+        let shared = Shared { lines: Mutex::default(), changed: Condvar::new(), metrics: metrics.clone() };
+        let queue = Self(Arc::new(shared));
+        let written = queue.clone();
+        thread::Builder::new().name("log".into()).spawn(move || written.keep_writing(output))?;
+        Ok(queue)
+    }
+
+    /// Waits until all lines are written, but no longer than [`FLUSH_TIMEOUT`]: nobody may read them.
+    pub(super) fn wait_until_written(&self) {
+        let wait = self.0.changed.wait_timeout_while(self.lines(), FLUSH_TIMEOUT, |lines| lines.bytes > 0);
+        drop(wait);
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut lines = self.lines();
+        if lines.bytes + line.len() > MAX_WAITING_BYTES {
+            lines.unreported += 1;
+            self.0.metrics.log_lines_dropped.inc();
+            return;
+        }
+        lines.bytes += line.len();
+        lines.waiting.push_back(line.to_vec());
+        self.0.changed.notify_all();
+    }
+
+    fn keep_writing(&self, mut output: impl Write) {
+        loop {
+            let line = self.next();
+            let is_written = output.write_all(&line).is_ok();
+            if let Some(dropped) = self.written(line.len(), is_written) {
+                log::warn!("{dropped} lines of the log were dropped, because it was not read fast enough");
+            }
+        }
+    }
+
+    fn next(&self) -> Vec<u8> {
+        let mut lines = self.lines();
+        loop {
+            if let Some(line) = lines.waiting.pop_front() {
+                return line;
+            }
+            lines = self.0.changed.wait(lines).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes the line off the bytes that wait. Returns how many dropped lines are to be reported: none while lines are
+    /// not taken, or while the queue is so full that the report might be dropped as well.
+    fn written(&self, bytes: usize, is_written: bool) -> Option<u64> {
+        let mut lines = self.lines();
+        lines.bytes -= bytes;
+        self.0.changed.notify_all();
+        if !is_written {
+            lines.unreported += 1;
+            self.0.metrics.log_lines_dropped.inc();
+            return None;
+        }
+        if lines.unreported == 0 || lines.bytes > MAX_WAITING_BYTES / 2 {
+            return None;
+        }
+        Some(std::mem::take(&mut lines.unreported))
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        // A list of lines cannot be left half-changed.
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for LogQueue {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    /// The logger calls this after each line, so it must not wait.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Takes lines as they are asked for.
+    struct Reader(mpsc::SyncSender<Vec<u8>>);
+
+    impl Write for Reader {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.send(line.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn queue() -> (LogQueue, Metrics, mpsc::Receiver<Vec<u8>>) {
+        let (sender, receiver) = mpsc::sync_channel(0);
+        let metrics = Metrics::default();
+        (LogQueue::start(Reader(sender), &metrics).unwrap(), metrics, receiver)
+    }
+
+    #[test]
+    fn lines_are_written_in_order() {
+        let (mut queue, metrics, written) = queue();
+        for number in 0..100_u8 {
+            queue.write_all(&[number]).unwrap();
+        }
+        for number in 0..100_u8 {
+            assert_eq!(written.recv().unwrap(), [number]);
+        }
+        queue.wait_until_written();
+        assert_eq!(metrics.log_lines_dropped.get(), 0);
+    }
+
+    #[test]
+    fn lines_beyond_the_bound_are_dropped_and_counted() {
+        let (mut queue, metrics, written) = queue();
+        let line = vec![b'x'; MAX_WAITING_BYTES / 4];
+        for _ in 0..10 {
+            queue.write_all(&line).unwrap();
+        }
+        assert_eq!(metrics.log_lines_dropped.get(), 6);
+        for _ in 0..4 {
+            assert_eq!(written.recv().unwrap(), line);
+        }
+        queue.write_all(b"later").unwrap();
+        assert_eq!(written.recv().unwrap(), b"later");
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_nothing_waits() {
+        let (mut queue, metrics, written) = queue();
+        drop(written);
+        queue.write_all(b"lost").unwrap();
+        queue.wait_until_written();
+        assert_eq!(metrics.log_lines_dropped.get(), 1);
+    }
+}

@@ -1,0 +1,72 @@
+//! The broker by the settings.
+
+use crate::broker::redis::{Credentials, RedisOptions, TlsFiles};
+use crate::broker::{Broker, BrokerSetupError, HistoryOptions};
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use protocol::payload_limits::PayloadLimits;
+
+/// Starts it. Whether Redis is there is not asked.
+pub(super) fn start(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupError> {
+    match redis_options(settings) {
+        Some(options) => Broker::redis(options, metrics),
+        None => Ok(Broker::memory(payload_limits(settings), history_options(settings), metrics)),
+    }
+}
+
+/// Whether it can be started: what [`start`] would say.
+pub(super) fn check(settings: &Settings) -> Result<(), BrokerSetupError> {
+    redis_options(settings).map_or(Ok(()), |options| options.check())
+}
+
+fn payload_limits(settings: &Settings) -> PayloadLimits {
+    let broker = &settings.broker;
+    PayloadLimits { max_bytes: broker.max_payload_bytes, max_depth: broker.max_payload_depth }
+}
+
+fn history_options(settings: &Settings) -> HistoryOptions {
+    let broker = &settings.broker;
+    HistoryOptions {
+        size: broker.history_size,
+        ttl: broker.history_ttl,
+        idempotency_window: broker.idempotency_window,
+        memory_bytes: broker.memory_history_bytes,
+    }
+}
+
+/// `None`: the broker is in memory.
+fn redis_options(settings: &Settings) -> Option<RedisOptions> {
+    let broker = &settings.broker;
+    if broker.url == "memory:" {
+        return None;
+    }
+    Some(RedisOptions {
+        url: broker.url.clone(),
+        credentials: Credentials {
+            username: broker.username.clone(),
+            password: broker.password.clone(),
+            password_file: broker.password_file.clone(),
+        },
+        sentinel_credentials: Credentials {
+            username: broker.sentinel_username.clone(),
+            password: broker.sentinel_password.clone(),
+            password_file: broker.sentinel_password_file.clone(),
+        },
+        tls: TlsFiles {
+            ca: broker.tls_ca_file.clone(),
+            certificate: broker.tls_cert_file.clone(),
+            key: broker.tls_key_file.clone(),
+        },
+        prefix: broker.prefix.clone(),
+        connect_timeout: broker.connect_timeout,
+        response_timeout: broker.response_timeout,
+        probe_interval: broker.probe_interval,
+        probe_timeout: broker.probe_timeout,
+        reconnect_min: broker.reconnect_min,
+        reconnect_max: broker.reconnect_max,
+        sweep_interval: broker.sweep_interval,
+        max_payload_bytes: broker.max_payload_bytes,
+        max_payload_depth: broker.max_payload_depth,
+        history: history_options(settings),
+    })
+}

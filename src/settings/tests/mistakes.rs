@@ -1,0 +1,52 @@
+//! Several mistakes at once, and files that are read again.
+
+use super::{Folder, HS_SECRET, Settings, Sources, production};
+
+#[test]
+fn all_mistakes_are_reported_at_once_and_no_consequences() {
+    let folder = Folder::new("all");
+    let file = folder.file(
+        "all.toml",
+        "[auth]\nkind = \"jwt\"\nsecert = \"x\"\n[session]\nheartbeat_interval = 30\nmax_fragments = 0\n\
+         [log]\nformat = \"xml\"\n[drain]\nwindow = \"30s\"\n",
+    );
+    let sources = Sources {
+        file: Some(file),
+        environment: [("GATEWAY_PROFIL".to_owned(), "production".to_owned())].into(),
+        overrides: vec![("server.workers".to_owned(), "2s".to_owned())],
+        ..Sources::default()
+    };
+    let errors = Settings::load(&sources).unwrap_err();
+    let mut sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    sentences.sort();
+    let beginnings = [
+        "drain.timeout must be at least",
+        "log.format ",
+        "server.workers ",
+        "session.heartbeat_interval ",
+        "session.max_fragments must be 1 to 65536",
+        "unknown environment variable GATEWAY_PROFIL; is GATEWAY_PROFILE meant?",
+        "unknown key auth.secert in ",
+    ];
+    assert_eq!(sentences.len(), beginnings.len(), "{sentences:?}");
+    for (sentence, beginning) in sentences.iter().zip(beginnings) {
+        assert!(sentence.starts_with(beginning), "{sentence}");
+    }
+}
+
+#[test]
+fn files_with_secrets_are_read_again() {
+    let folder = Folder::new("again");
+    let file = folder.file("secret", HS_SECRET);
+    let settings = production(&[("auth.secret", ""), ("auth.secret_file", file.to_str().unwrap())]).unwrap();
+    let secret = |settings: &Settings| settings.auth.secret.as_ref().unwrap().expose().to_owned();
+    folder.file("secret", &HS_SECRET.to_uppercase());
+    assert_eq!(secret(&settings.read_files_again().unwrap()), HS_SECRET.to_uppercase());
+    assert_eq!(secret(&settings), HS_SECRET);
+    for broken in ["short", "", "replace-me-with-32-bytes-or-more-before-use"] {
+        folder.file("secret", broken);
+        let errors = settings.read_files_again().unwrap_err();
+        assert_eq!(errors.iter().count(), 1, "{errors}");
+        assert!(errors.to_string().starts_with("auth.secret"), "{errors}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Secrets that are no secrets: what stands in examples until somebody replaces it.
+
+use super::{Check, failures, refuse};
+use crate::settings::{Secret, Settings, SettingsError};
+
+/// Parts of placeholders, in lower case and without separators.
+const PLACEHOLDERS: [&str; 6] =
+    ["replaceme", "replacethis", "changeme", "changethis", "fortryingonly", "placeholder"];
+/// A secret of so few different bytes is one that somebody typed to fill a field.
+const MIN_DISTINCT_BYTES: usize = 5;
+
+impl Settings {
+    /// In production each secret must be one.
+    pub(super) fn validate_secrets(&self) -> Vec<SettingsError> {
+        if !self.is_production() {
+            return Vec::new();
+        }
+        let broker = &self.broker;
+        let from_file = |path: &Option<std::path::PathBuf>| {
+            // One that cannot be read is reported by whoever must read it.
+            path.as_deref().and_then(|path| Secret::read_file(path).ok())
+        };
+        let in_url = password_of(&broker.url).map(|password| Secret::from(password.to_owned()));
+        failures([
+            check("auth.secret", self.auth.secret.as_ref()),
+            check("admin.api_key", self.admin.api_key.as_ref()),
+            check("broker.password", broker.password.as_ref()),
+            check("broker.password_file", from_file(&broker.password_file).as_ref()),
+            check("broker.sentinel_password", broker.sentinel_password.as_ref()),
+            check("broker.sentinel_password_file", from_file(&broker.sentinel_password_file).as_ref()),
+            check("broker.url", in_url.as_ref()),
+        ])
+    }
+}
+
+fn check(key: &'static str, secret: Option<&Secret>) -> Check {
+    match secret.map(Secret::expose) {
+        Some(text) if is_placeholder(text) => refuse(
+            key,
+            "must not be a placeholder in production: everybody knows it; `openssl rand -hex 32` makes a secret",
+        ),
+        Some(text) if is_repeated(text) => refuse(
+            key,
+            "must not repeat a few characters in production; `openssl rand -hex 32` makes a secret",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn is_placeholder(text: &str) -> bool {
+    let letters: String =
+        text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
+    PLACEHOLDERS.iter().any(|placeholder| letters.contains(placeholder))
+}
+
+fn is_repeated(text: &str) -> bool {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.sort_unstable();
+    bytes.dedup();
+    bytes.len() < MIN_DISTINCT_BYTES
+}
+
+/// The password in a URL, as far as it can be told apart.
+fn password_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    if let Some((credentials, _)) = rest.rsplit_once('@') {
+        return credentials
+            .split_once(':')
+            .map(|(_, password)| password)
+            .filter(|password| !password.is_empty());
+    }
+    let (_, query) = rest.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix("pass="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_and_repetitions_are_told_from_secrets() {
+        for placeholder in [
+            "replace-me",
+            "replace-me-with-32-bytes-or-more-before-use",
+            "for-trying-only-replace-me-before-use",
+            "FOR_TRYING_ONLY_0123456789abcdef",
+            "please-change-me-0123456789abcdef",
+            "ChangeMe123",
+        ] {
+            assert!(is_placeholder(placeholder), "{placeholder}");
+        }
+        for repeated in
+            ["aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "abababababababababababababababab", "0000000000000001"]
+        {
+            assert!(is_repeated(repeated), "{repeated}");
+        }
+        for good in ["0123456789abcdef0123456789abcdef", "the-key-of-the-admin-api", "9f3cc1a8a4bd0e7714f2"] {
+            assert!(!is_placeholder(good) && !is_repeated(good), "{good}");
+        }
+    }
+
+    #[test]
+    fn the_password_of_a_url_is_found() {
+        for (url, password) in [
+            ("redis://me:hunter2@h:1/0", Some("hunter2")),
+            ("redis://me@h", None),
+            ("redis://h", None),
+            ("unix:///s?db=1&pass=hunter2", Some("hunter2")),
+            ("memory:", None),
+        ] {
+            assert_eq!(password_of(url), password, "{url}");
+        }
+    }
+}

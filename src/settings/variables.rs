@@ -1,0 +1,169 @@
+//! Environment variables: those that are nearly settings are mistakes, those of others are left alone.
+
+use super::nearest::alike;
+use super::{SettingsError, one_line, validate::is_log_filter};
+
+/// Environment variables that begin so are settings. With two underscores, because orchestrators set variables like
+/// `GATEWAY_PORT` and `GATEWAY_SERVICE_HOST` by themselves for a service of that name.
+pub(super) const VARIABLE_PREFIX: &str = "GATEWAY__";
+
+/// The variables that are no keys.
+const OWN: [&str; 2] = ["GATEWAY_PROFILE", "GATEWAY_CONFIG_DIR"];
+
+/// Whether the variable may be a setting that is misspelt, so that it is worth a look.
+pub(super) fn may_be_meant(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    name == "RUST_LOG" || name.starts_with("GATEWAY_") || stranger_prefix(&name).is_some()
+}
+
+/// What is to be said of a variable that is not a setting.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It is a mistake.
+    Refused(SettingsError),
+    /// It may be another program's: docker-compose.yml has variables such as `GATEWAY_AUTH_SECRET`.
+    Warned(String),
+}
+
+/// What is to be said of a variable that is not a setting. `keys` are all there are.
+pub(super) fn check<'a>(
+    name: &str,
+    value: &str,
+    keys: impl Iterator<Item = &'a str> + Clone,
+) -> Option<Finding> {
+    if name == "RUST_LOG" {
+        return check_log_filter(value).map(Finding::Refused);
+    }
+    if OWN.contains(&name) || is_of_kubernetes(name) {
+        return None;
+    }
+    if let Some(own) = alike(&name.to_ascii_uppercase(), OWN.into_iter()) {
+        return Some(Finding::Refused(unknown(name, own.to_owned())));
+    }
+    let meant = meant(&name.to_ascii_uppercase(), keys)?;
+    if name.starts_with("GATEWAY_") && !name.contains("__") {
+        let name = one_line(name);
+        return Some(Finding::Warned(format!(
+            "the environment variable {name} is not used; is {meant} meant?"
+        )));
+    }
+    Some(Finding::Refused(unknown(name, meant)))
+}
+
+fn unknown(name: &str, meant: String) -> SettingsError {
+    SettingsError::UnknownVariable { name: name.to_owned(), meant }
+}
+
+/// What is meant by a name in capitals, if it is much like the variable of a key.
+fn meant<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let rest = name.strip_prefix("GATEWAY_").or_else(|| stranger_prefix(name))?;
+    let plain =
+        |text: &str| text.trim_start_matches('_').replace(['.', '_'], " ").replace("  ", " ").to_lowercase();
+    let rest = plain(rest);
+    let plain_keys: Vec<(String, &str)> = keys.map(|key| (plain(key), key)).collect();
+    let found = alike(&rest, plain_keys.iter().map(|(plain, _)| plain.as_str()))?;
+    let (_, key) = plain_keys.iter().find(|(plain, _)| plain == found)?;
+    Some(variable(key))
+}
+
+/// The variable of a key.
+pub(super) fn variable(key: &str) -> String {
+    format!("{VARIABLE_PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+}
+
+/// What follows a prefix that is nearly ours: `GATWAY__`.
+fn stranger_prefix(name: &str) -> Option<&str> {
+    let (prefix, rest) = name.split_once("__")?;
+    alike(prefix, ["GATEWAY"].into_iter()).map(|_| rest)
+}
+
+/// Kubernetes sets these for each service: `GATEWAY_PORT`, `GATEWAY_ADMIN_SERVICE_HOST`, `GATEWAY_PORT_8080_TCP_ADDR`.
+fn is_of_kubernetes(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('_').collect();
+    let ends = |end: &[&str]| parts.ends_with(end);
+    let is_port = |pair: &[&str]| pair[0] == "PORT" && pair[1].bytes().all(|byte| byte.is_ascii_digit());
+    ends(&["PORT"])
+        || ends(&["SERVICE", "HOST"])
+        || parts.windows(2).any(|pair| pair == ["SERVICE", "PORT"] || (is_port(pair) && !pair[1].is_empty()))
+}
+
+fn check_log_filter(value: &str) -> Option<SettingsError> {
+    // What follows a slash is looked for in messages.
+    let directives = value.split('/').next().unwrap_or_default();
+    let is_module = |text: &str| text.contains(['_', ':']) || text.is_empty();
+    let is_good = |directive: &str| is_log_filter(directive) || is_module(directive.trim());
+    (!directives.split(',').all(is_good)).then(|| SettingsError::BadValue {
+        key: "RUST_LOG".to_owned(),
+        origin: "the environment".to_owned(),
+        reason: "must be off, error, warn, info, debug or trace, or a list like info,module=debug".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: [&str; 4] =
+        ["auth.secret", "auth.secret_file", "server.public_addr", "session.heartbeat_interval"];
+
+    fn said(name: &str, value: &str) -> Option<String> {
+        check(name, value, KEYS.into_iter()).map(|finding| match finding {
+            Finding::Refused(error) => error.to_string(),
+            Finding::Warned(warning) => format!("warning: {warning}"),
+        })
+    }
+
+    #[test]
+    fn variables_that_are_nearly_settings_are_named() {
+        for (name, meant) in [
+            ("GATEWAY_PROFIL", "GATEWAY_PROFILE"),
+            ("GATEWAY_CONFIG_DIRECTORY", "GATEWAY_CONFIG_DIR"),
+            ("gateway_profile", "GATEWAY_PROFILE"),
+            ("GATEWAY_AUTH__SECRET", "GATEWAY__AUTH__SECRET"),
+            ("GATEWAY_AUTH__SECERT", "GATEWAY__AUTH__SECRET"),
+            ("GATWAY__AUTH__SECRET", "GATEWAY__AUTH__SECRET"),
+            ("Gateway__Server__Public_Addr", "GATEWAY__SERVER__PUBLIC_ADDR"),
+        ] {
+            assert!(may_be_meant(name), "{name}");
+            let expected = format!("unknown environment variable {name}; is {meant} meant?");
+            assert_eq!(said(name, "x"), Some(expected));
+        }
+        for name in ["GATEWAY_AUTH_SECRET", "GATEWAY_AUTH_SECERT"] {
+            let expected = format!(
+                "warning: the environment variable {name} is not used; is GATEWAY__AUTH__SECRET meant?"
+            );
+            assert_eq!(said(name, "x"), Some(expected));
+        }
+    }
+
+    #[test]
+    fn variables_of_others_are_left_alone() {
+        for name in [
+            "GATEWAY_PROFILE",
+            "GATEWAY_CONFIG_DIR",
+            "GATEWAY_PORT",
+            "GATEWAY_SERVICE_HOST",
+            "GATEWAY_SERVICE_PORT_HTTP",
+            "GATEWAY_ADMIN_PORT_8081_TCP_ADDR",
+            "GATEWAY_IMAGE",
+            "GATEWAY_REPLICAS",
+        ] {
+            assert_eq!(said(name, "x"), None, "{name}");
+        }
+        assert!(
+            !may_be_meant("PATH") && !may_be_meant("__CF_USER_TEXT_ENCODING") && !may_be_meant("API_GATEWAY")
+        );
+    }
+
+    #[test]
+    fn a_wrong_log_filter_is_refused() {
+        for good in
+            ["info", "DEBUG", "info,redis=debug", "my_app", "a::b", "info/text", "trace,emagine_gateway", ""]
+        {
+            assert_eq!(said("RUST_LOG", good), None, "{good}");
+        }
+        for bad in ["loud", "infoo", "info,verbose", "redis=loud", "info,=debug"] {
+            assert!(said("RUST_LOG", bad).is_some_and(|said| said.starts_with("RUST_LOG ")), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The commands that talk to a running gateway: publish, tail, health.
+
+use serde_json::json;
+
+use crate::support::gateway::TestGateway;
+use crate::support::process::{Process, run};
+use crate::support::redis_server::RedisServer;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn publish_publishes_byte_for_byte_and_says_what_is_wrong() {
+    let gateway = TestGateway::with("admin.api_key", "the-key-of-the-admin-api").spawn();
+    let mut client = gateway.ready("42");
+    let ended = gateway.command(&["publish", "user:42", r#"{"id": 5306328986810385677}"#]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "{\"replicas\":1}\n"), "{}", ended.err);
+    assert!(ended.err.ends_with("heard by 1 replica\n"), "{}", ended.err);
+    let unheard = gateway.command(&["publish", "room:7", "1"]);
+    assert_eq!(unheard.code, Some(0), "{}", unheard.err);
+    assert!(unheard.err.contains("warning: no replica heard it"), "{}", unheard.err);
+    client.hears(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
+    for (arguments, says) in [
+        (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
+        (&["publish", "nonsense", "1"], "channel: a channel is `all` or `<namespace>:<name>`"),
+        (&["publish", "user:42", "1", "--durable", "--idempotency-key", ""], "1 to 255 bytes"),
+        (&["publish", "user:42", "1", "--set", "admin.api_key=wrong"], "admin.api_key"),
+        (&["publish", "user:42", "1", "--url", "http://127.0.0.1:9"], "http://127.0.0.1:9"),
+    ] {
+        let ended = gateway.command(arguments);
+        assert_eq!(ended.code, Some(1), "{arguments:?}");
+        assert!(ended.err.contains(says) && ended.err.lines().count() == 1, "{}", ended.err);
+    }
+}
+
+#[test]
+fn tail_prints_messages_and_ends_after_so_many() {
+    let gateway = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
+    let tail = |arguments: &[&str]| {
+        let mut tail =
+            gateway.start_command(&[&["tail", "--user", "42", "--count", "2"], arguments].concat());
+        tail.says("ready as user 42");
+        tail
+    };
+    let mut tails = [tail(&[]), tail(&["--channel", "room:7"]), tail(&["--v1"])];
+    gateway.publish("room:7", "0");
+    gateway.publish("user:42", r#"{"a": 1}"#);
+    gateway.publish("all", "2");
+    let expected = ["{\"a\": 1}\n2\n", "0\n{\"a\": 1}\n", "{\"a\": 1}\n2\n"];
+    for (tail, expected) in tails.iter_mut().zip(expected) {
+        let ended = tail.wait();
+        assert_eq!((ended.code, ended.out.as_str()), (Some(0), expected), "{}", ended.err);
+    }
+    let mut frames: Process =
+        gateway.start_command(&["tail", "--user", "42", "--v1", "--frames", "--count", "1"]);
+    frames.says("ready as user 42");
+    gateway.publish("all", "3");
+    let ended = frames.wait();
+    let lines: Vec<_> = ended.out.lines().collect();
+    assert_eq!(lines.first(), Some(&r#"{"op":0,"heartbeat_interval":45000}"#));
+    assert_eq!(lines.last(), Some(&r#"{"op":3,"message":3}"#));
+    let refused = gateway.command(&["tail", "--token", "nonsense"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("closed with 4003 identify failed"), "{}", refused.err);
+}
+
+#[test]
+fn publish_says_how_many_replicas_heard_it() {
+    let redis = RedisServer::start();
+    let gateways = [TestGateway::redis(&redis).spawn(), TestGateway::redis(&redis).spawn()];
+    let _clients = gateways.each_ref().map(|gateway| {
+        gateway.wait_ready();
+        gateway.ready("42")
+    });
+    let ended = gateways[0].command(&["publish", "user:42", "1"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.err.ends_with("heard by 2 replicas\n"), "{}", ended.err);
+}
+
+#[test]
+fn tail_comes_back_continues_and_shows_gaps() {
+    let redis = RedisServer::start();
+    let addresses = |gateway: &TestGateway| [gateway.public.to_string(), gateway.admin.to_string()];
+    let mut gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_ready();
+    let [public, admin] = addresses(&gateway);
+    let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "3"]);
+    tail.says("ready as user 42");
+    gateway.publish_durably("user:42", "1");
+    gateway.terminate();
+    assert_eq!(gateway.wait_exit().code, Some(0));
+    tail.says("connecting again in ");
+    let mut publisher = redis.client();
+    redis::cmd("FCALL").arg(&["gateway_publish", "1", "gateway:user:42", "2"]).exec(&mut publisher).unwrap();
+    let again = || {
+        let plan = TestGateway::redis(&redis).with("server.public_addr", &public);
+        let gateway = plan.with("server.admin_addr", &admin).spawn();
+        gateway.wait_ready();
+        gateway
+    };
+    let mut gateway = again();
+    tail.says("gap: plain messages that were published meanwhile are missing");
+    gateway.terminate();
+    assert_eq!(gateway.wait_exit().code, Some(0));
+    // With the data gone, nobody can say what is missing.
+    redis::cmd("FLUSHALL").exec(&mut publisher).unwrap();
+    let gateway = again();
+    tail.says("gap on user:42: what was published meanwhile cannot be recovered");
+    gateway.publish("user:42", "3");
+    let ended = tail.wait();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "1\n2\n3\n"), "{}", ended.err);
+}
+
+#[test]
+fn health_tells_by_its_exit_code() {
+    let redis = RedisServer::reserve(&[]);
+    let gateway = TestGateway::redis(&redis).spawn();
+    let ended = gateway.command(&["health"]);
+    assert_eq!((ended.code, ended.out), (Some(0), format!("{}\n", json!({"live": true}))));
+    let ended = gateway.command(&["health", "--ready"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.out.contains(r#""ready":false"#), "{}", ended.out);
+    let nobody = run(&["health", "--url", "http://127.0.0.1:9"]);
+    assert_eq!(nobody.code, Some(1));
+    assert!(nobody.err.contains("127.0.0.1:9"), "{}", nobody.err);
+    let ready = TestGateway::spawn();
+    assert_eq!(ready.command(&["health", "--ready"]).code, Some(0));
+}

@@ -1,0 +1,105 @@
+//! A gateway of which a part stands still says so, and a log that nobody reads stops no part.
+#![cfg(target_os = "linux")]
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use crate::support::deadline::eventually;
+use crate::support::gateway::TestGateway;
+use crate::support::process::SOON;
+use crate::support::raw_socket::{UPGRADE, text_frame};
+use crate::support::redis_server::RedisServer;
+use crate::support::stopped_thread::{LINK, StoppedThread, WORKER};
+
+/// A socket that comes and goes is worth about 600 bytes of the log.
+fn fills_the_log(gateway: &TestGateway) {
+    let mut socket = TcpStream::connect(gateway.public).unwrap();
+    let head = UPGRADE.replace('\n', "\r\n");
+    let identify = text_frame(0x81, &format!(r#"{{"op":1,"token":"{}"}}"#, "x".repeat(100)));
+    socket.write_all(format!("{head}\r\nhost: localhost\r\n\r\n").as_bytes()).unwrap();
+    socket.write_all(&identify).unwrap();
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    let plan = TestGateway::with("log.format", "json");
+    let mut gateway = plan.variable("RUST_LOG", "info,emagine_gateway::session=debug").spawn();
+    let mut neighbour = gateway.ready("42");
+    let unread = gateway.leave_log_unread();
+    eventually(SOON * 3, || {
+        (0..100).for_each(|_| fills_the_log(&gateway));
+        (gateway.metric("log_lines_dropped_total") > 100).then_some(())
+    });
+    // The workers have thousands of sockets to do with before.
+    eventually(SOON, || (gateway.get("/livez").status == 200).then_some(()));
+    assert_eq!(gateway.readyz().0, 200);
+    gateway.publish("user:42", "1");
+    neighbour.hears(r#"{"op":3,"message":1}"#);
+    gateway.wait_metric("sessions", 1);
+    drop(unread);
+    gateway.logs("lines of the log were dropped");
+    let dropped = gateway.metric("log_lines_dropped_total");
+    let reported = eventually(SOON, || {
+        let log = gateway.log();
+        let reports = log.lines().filter(|line| line.contains("lines of the log were dropped"));
+        let message =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["message"].clone();
+        let numbers = reports
+            .map(message)
+            .map(|said| said.as_str().unwrap().split(' ').next().unwrap().parse::<i64>().unwrap());
+        Some(numbers.sum::<i64>()).filter(|sum| *sum >= dropped)
+    });
+    assert_eq!(reported, dropped);
+}
+
+#[test]
+fn an_unread_log_does_not_hold_up_the_end() {
+    let mut gateway = TestGateway::with("log.format", "json")
+        .variable("RUST_LOG", "info,emagine_gateway::session=debug")
+        .spawn();
+    let unread = gateway.leave_log_unread();
+    eventually(SOON * 3, || {
+        (0..100).for_each(|_| fills_the_log(&gateway));
+        (gateway.metric("log_lines_dropped_total") > 0).then_some(())
+    });
+    gateway.terminate();
+    // Of a process that has ended and was not waited for only the first thread is left.
+    eventually(SOON, || gateway.threads("log").is_empty().then_some(()));
+    drop(unread);
+    assert_eq!(gateway.wait_exit().code, Some(0));
+}
+
+#[test]
+fn livez_fails_while_a_worker_stands_still() {
+    let gateway = TestGateway::spawn();
+    let stopped = StoppedThread::of(&gateway, WORKER);
+    let answer = gateway.get("/livez");
+    assert_eq!((answer.status, answer.json()["live"].as_bool()), (503, Some(false)));
+    assert!(answer.body.contains("worker 0 has not answered"), "{}", answer.body);
+    drop(stopped);
+    eventually(SOON, || (gateway.get("/livez").status == 200).then_some(()));
+}
+
+#[test]
+fn livez_and_readyz_fail_while_the_link_stands_still() {
+    let redis = RedisServer::start();
+    let plan = TestGateway::redis(&redis).with("broker.probe_interval", "1s");
+    let gateway = plan.with("broker.probe_timeout", "1500ms").spawn();
+    gateway.wait_ready();
+    let stopped = StoppedThread::of(&gateway, LINK);
+    gateway.wait_not_ready("no probe was heard for");
+    assert_eq!(gateway.get("/livez").status, 503);
+    assert_eq!((gateway.metric("ready"), gateway.metric("link_up")), (0, 0));
+    drop(stopped);
+    gateway.wait_ready();
+    assert_eq!(gateway.get("/livez").status, 200);
+    assert_eq!((gateway.metric("ready"), gateway.metric("link_up")), (1, 1));
+}
+
+#[test]
+fn livez_stays_200_while_redis_is_away() {
+    let redis = RedisServer::reserve(&[]);
+    let gateway = TestGateway::redis(&redis).spawn();
+    gateway.wait_not_ready("redis");
+    assert_eq!(gateway.get("/livez").status, 200);
+}

@@ -1,0 +1,105 @@
+//! SIGHUP: keys and certificates are read again, and nothing dies of it.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::support::client::Client;
+use crate::support::deadline::eventually;
+use crate::support::gateway::{Plan, TestGateway};
+use crate::support::process::SOON;
+use crate::support::redis_server::RedisServer;
+
+const OLD: &str = "0123456789abcdef0123456789abcdef";
+const NEW: &str = "fedcba9876543210fedcba9876543210";
+
+fn plan(file: &Path) -> Plan {
+    TestGateway::with("auth.kind", "jwt").with("auth.secret_file", file.to_str().unwrap())
+}
+
+/// A token by this secret.
+fn token(secret: &str) -> String {
+    TestGateway::with("auth.kind", "jwt").with("auth.secret", secret).mint(&["--user", "42"])
+}
+
+/// The client of such a token: Ready or closed with 4003.
+fn is_accepted(gateway: &TestGateway, token: &str) -> bool {
+    let mut client: Client = gateway.connect();
+    client.identify(token);
+    client.next_or_close_with(4003).is_some()
+}
+
+#[test]
+fn a_new_secret_counts_from_sighup_on() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, OLD).unwrap();
+    let mut gateway = plan(&file).spawn();
+    let mut client = gateway.connect();
+    client.identify(&token(OLD));
+    client.ready();
+    fs::write(&file, NEW).unwrap();
+    assert!(is_accepted(&gateway, &token(OLD)) && !is_accepted(&gateway, &token(NEW)));
+    gateway.signal("HUP");
+    gateway.logs("the keys of auth were read again");
+    assert!(!is_accepted(&gateway, &token(OLD)) && is_accepted(&gateway, &token(NEW)));
+    // Minting follows.
+    let minted = gateway.post("/v1/token", r#"{"user":"42"}"#).json()["token"].as_str().unwrap().to_owned();
+    assert!(is_accepted(&gateway, &minted));
+    gateway.publish("user:42", "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+}
+
+#[test]
+fn a_broken_secret_leaves_the_old_one_in_force() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, OLD).unwrap();
+    let mut gateway = plan(&file).spawn();
+    for broken in [Some(""), Some("short"), None] {
+        match broken {
+            Some(text) => fs::write(&file, text).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let before = gateway.log().matches("stays in force").count();
+        gateway.signal("HUP");
+        eventually(SOON, || (gateway.log().matches("stays in force").count() > before).then_some(()));
+        assert!(is_accepted(&gateway, &token(OLD)), "{broken:?}");
+    }
+    gateway.logs("reload: auth.secret");
+}
+
+#[test]
+fn a_broken_certificate_is_said_and_the_link_stays() {
+    let redis = RedisServer::start();
+    let folder = TempDir::new().unwrap();
+    let password = folder.path().join("password");
+    fs::write(&password, "not-asked-for").unwrap();
+    let plan = TestGateway::redis(&redis).with("broker.password_file", password.to_str().unwrap());
+    redis::cmd("CONFIG")
+        .arg("SET")
+        .arg("requirepass")
+        .arg("not-asked-for")
+        .exec(&mut redis.client())
+        .unwrap();
+    let mut gateway = plan.spawn();
+    gateway.wait_ready();
+    gateway.signal("HUP");
+    gateway.logs("the next link to the broker uses its files");
+    fs::remove_file(&password).unwrap();
+    gateway.signal("HUP");
+    gateway.logs("reload: broker.password_file");
+    gateway.wait_ready();
+    assert_eq!(gateway.metric("link_up"), 1);
+}
+
+#[test]
+fn without_files_sighup_harms_nobody() {
+    let mut gateway = TestGateway::spawn();
+    let mut client = gateway.ready("42");
+    gateway.signal("HUP");
+    gateway.logs("the keys of auth were read again");
+    gateway.publish("user:42", "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+}
