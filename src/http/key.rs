@@ -8,7 +8,7 @@ use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use actix_web::rt::time::sleep;
 
 use super::{Admin, ApiError};
-use crate::metrics::{Metrics, Reason};
+use crate::metrics::Metrics;
 use crate::settings::Secret;
 
 /// The key of the admin API.
@@ -36,8 +36,6 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 4] = [Self::NoKey, Self::WrongKey, Self::KeyNotSet, Self::ForeignPage];
-
     /// A short name for metrics.
     pub(super) const fn label(self) -> &'static str {
         match self {
@@ -63,13 +61,6 @@ impl From<Refusal> for ApiError {
 const WRONG_KEY_PAUSE: Duration = Duration::from_millis(500);
 
 impl Admin {
-    /// Puts each reason on the page of metrics, so that the first refusal is an increase.
-    pub(super) fn begin_counting_refusals(&self) {
-        for refusal in Refusal::ALL {
-            drop(self.metrics.admin_refused.get_or_create(&Reason { reason: refusal.label() }));
-        }
-    }
-
     /// Whether the request may do what the API does. Refusals are counted.
     ///
     /// # Errors

@@ -122,7 +122,6 @@ impl Drop for OpenConnection {
 
 /// Serves the admin routes from `listener` on a thread of their own. Signals are the caller's.
 pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
-    admin.begin_counting_refusals();
     let (max_connections, request_timeout) = (admin.max_connections, admin.request_timeout);
     let counted = admin.metrics.clone();
     let server = HttpServer::new(move || {
