@@ -4,12 +4,12 @@
 //! a user's sessions are spread over its threads. Identifying is rare compared with deliveries, so one short lock
 //! is enough.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::socket::addresses::{AddressBlock, Tally};
+use crate::socket::addresses::AddressBlock;
+use crate::socket::counts::Counts;
 use protocol::budget::Budgets;
 use protocol::channel::ChannelName;
 
@@ -49,7 +49,7 @@ struct Inner {
 /// What is counted for client addresses.
 #[derive(Debug)]
 struct Addresses {
-    unidentified: Tally,
+    unidentified: Counts<AddressBlock>,
     failures: Budgets<AddressBlock>,
 }
 
@@ -97,12 +97,12 @@ impl SessionLimits {
     /// No sessions yet, and these caps.
     pub fn new(caps: SessionCaps) -> Self {
         let addresses = Addresses {
-            unidentified: Tally::default(),
+            unidentified: Counts::default(),
             failures: Budgets::new(caps.failed_identifies_per_minute_per_address, MINUTE),
         };
         let users = Users {
             cap: caps.sessions_per_user,
-            sessions: HashMap::new(),
+            sessions: Counts::default(),
             tokens: Budgets::new(caps.identifies_per_minute_per_user, MINUTE),
         };
         Self(Arc::new(Inner {
@@ -121,10 +121,10 @@ impl SessionLimits {
         let mut permit = UnidentifiedPermit { limits: self.clone(), client: None };
         if let Some(client) = client.filter(|_| caps.unidentified_per_address != 0) {
             let unidentified = &mut self.addresses().unidentified;
-            if !unidentified.has_room(Some(client), caps.unidentified_per_address) {
+            if !unidentified.has_room(&client, caps.unidentified_per_address) {
                 return Err(AdmitRefusal::Address);
             }
-            unidentified.add(Some(client));
+            unidentified.add(client);
             permit.client = Some(Box::new(client));
         }
         if caps.unidentified != 0 && before >= caps.unidentified {
@@ -177,7 +177,7 @@ impl Drop for UnidentifiedPermit {
     fn drop(&mut self) {
         self.limits.0.unidentified.fetch_sub(1, Ordering::Relaxed);
         if let Some(client) = self.client.take() {
-            self.limits.addresses().unidentified.give_back(*client);
+            self.limits.addresses().unidentified.remove(&client);
         }
     }
 }
@@ -196,7 +196,7 @@ impl UserSessionPermit {
 
 impl Drop for UserSessionPermit {
     fn drop(&mut self) {
-        self.limits.users().release(&self.user);
+        self.limits.users().sessions.remove(&self.user);
     }
 }
 
@@ -210,22 +210,18 @@ impl SessionPermit {
     }
 }
 
-/// The capacity, in entries, that an empty map may keep.
-const MIN_CAPACITY: usize = 1_024;
-
 /// How many sessions each user has, and how many of its tokens were checked. With caps of 0 it stays empty.
 #[derive(Debug)]
 struct Users {
     cap: u32,
-    /// An entry is removed with its last session.
-    sessions: HashMap<ChannelName, u32>,
+    sessions: Counts<ChannelName>,
     /// Outlives the sessions: it is there for users whose sessions come and go.
     tokens: Budgets<ChannelName>,
 }
 
 impl Users {
     fn acquire(&mut self, user: &ChannelName, now: Instant) -> Result<(), IdentifyRefusal> {
-        if self.cap != 0 && self.sessions.get(user).is_some_and(|sessions| *sessions >= self.cap) {
+        if self.cap != 0 && !self.sessions.has_room(user, self.cap) {
             return Err(IdentifyRefusal::Sessions);
         }
         // Last, so that a device over the cap that keeps trying takes nothing from the user's other devices.
@@ -233,19 +229,8 @@ impl Users {
             return Err(IdentifyRefusal::Rate);
         }
         if self.cap != 0 {
-            *self.sessions.entry(user.clone()).or_default() += 1;
+            self.sessions.add(user.clone());
         }
         Ok(())
-    }
-
-    fn release(&mut self, user: &ChannelName) {
-        let Some(sessions) = self.sessions.get_mut(user) else { return };
-        *sessions -= 1;
-        if *sessions == 0 {
-            self.sessions.remove(user);
-            if self.sessions.capacity() > MIN_CAPACITY.max(8 * self.sessions.len()) {
-                self.sessions.shrink_to(2 * self.sessions.len());
-            }
-        }
     }
 }

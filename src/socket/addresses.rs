@@ -1,6 +1,5 @@
-//! Counting by address. Plain.
+//! Which addresses count as one client. Plain.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -35,67 +34,12 @@ impl AddressBlock {
     }
 }
 
-/// The capacity that an emptied map may keep.
-const SMALL: usize = 1_024;
-
-/// How many there are of each address.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// An entry is gone with its last one.
-    counts: HashMap<AddressBlock, u32>,
-}
-
-impl Tally {
-    /// Whether there may be one more under this cap. Who has no address has no cap.
-    pub(crate) fn has_room(&self, block: Option<AddressBlock>, cap: u32) -> bool {
-        block.is_none_or(|block| self.counts.get(&block).is_none_or(|&count| count < cap))
-    }
-
-    pub(crate) fn add(&mut self, block: Option<AddressBlock>) {
-        if let Some(block) = block {
-            *self.counts.entry(block).or_default() += 1;
-        }
-    }
-
-    pub(crate) fn give_back(&mut self, block: AddressBlock) {
-        let Some(count) = self.counts.get_mut(&block) else { return };
-        *count -= 1;
-        if *count == 0 {
-            self.counts.remove(&block);
-            if self.counts.capacity() > SMALL.max(8 * self.counts.len()) {
-                self.counts.shrink_to(2 * self.counts.len());
-            }
-        }
-    }
-
-    /// How many addresses have an entry.
-    #[cfg(test)]
-    pub(crate) fn addresses(&self) -> usize {
-        self.counts.len()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn block(address: &str) -> Option<AddressBlock> {
         Some(AddressBlock::of(address.parse().unwrap()))
-    }
-
-    #[test]
-    fn an_address_without_a_socket_is_forgotten() {
-        let mut tally = Tally::default();
-        let network = |bits: u64| AddressBlock::V6(bits.to_be_bytes());
-        for bits in 0..10_000 {
-            tally.add(Some(network(bits)));
-        }
-        for bits in 0..10_000 {
-            assert!(!tally.has_room(Some(network(bits)), 1));
-            tally.give_back(network(bits));
-        }
-        assert_eq!(tally.addresses(), 0);
-        assert!(tally.counts.capacity() <= 2 * SMALL, "{}", tally.counts.capacity());
     }
 
     #[test]

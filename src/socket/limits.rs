@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use actix_http::StatusCode;
 
 use super::Refusal;
-use super::addresses::{AddressBlock, Tally};
+use super::addresses::AddressBlock;
+use super::counts::Counts;
 use crate::metrics::Metrics;
 use protocol::budget::{Budget, Budgets};
 
@@ -95,9 +96,9 @@ impl Connections {
     pub(super) fn begin(&self, peer: Option<IpAddr>, metrics: &Metrics) -> Result<Handshake, Refusal> {
         let caps = &self.0.caps;
         let block = peer.filter(|_| caps.handshakes_per_address != 0).map(AddressBlock::of);
-        if block.is_some() {
+        if let Some(block) = block {
             let handshakes = &mut self.accounts().handshakes;
-            if !handshakes.has_room(block, caps.handshakes_per_address) {
+            if !handshakes.has_room(&block, caps.handshakes_per_address) {
                 return Err(TOO_MANY_HANDSHAKES);
             }
             handshakes.add(block);
@@ -158,7 +159,7 @@ impl Default for Connections {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(block) = self.block {
-            self.connections.accounts().open.give_back(block);
+            self.connections.accounts().open.remove(&block);
         }
         self.connections.0.open.fetch_sub(1, Ordering::Relaxed);
         self.metrics.connections.dec();
@@ -168,7 +169,7 @@ impl Drop for Place {
 impl Drop for Handshake {
     fn drop(&mut self) {
         if let Some(block) = self.block {
-            self.connections.accounts().handshakes.give_back(block);
+            self.connections.accounts().handshakes.remove(&block);
         }
         self.metrics.handshakes.dec();
     }
@@ -180,9 +181,9 @@ const SECOND: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Accounts {
     /// Open sockets.
-    open: Tally,
+    open: Counts<AddressBlock>,
     /// Connections in their handshake.
-    handshakes: Tally,
+    handshakes: Counts<AddressBlock>,
     /// New sockets.
     connects: Budget,
     /// New sockets of each address.
@@ -192,8 +193,8 @@ struct Accounts {
 impl Accounts {
     fn new(caps: &Caps) -> Self {
         Self {
-            open: Tally::default(),
-            handshakes: Tally::default(),
+            open: Counts::default(),
+            handshakes: Counts::default(),
             connects: Budget::default(),
             connects_by_address: Budgets::new(caps.connects_per_second_per_address, SECOND),
         }
@@ -202,7 +203,7 @@ impl Accounts {
     /// Notes a new socket, or says why there may be none; then nothing has changed.
     fn take(&mut self, client: Option<AddressBlock>, caps: &Caps, now: Instant) -> Result<(), Refusal> {
         let counted = client.filter(|_| caps.connections_per_address != 0);
-        if !self.open.has_room(counted, caps.connections_per_address) {
+        if counted.is_some_and(|client| !self.open.has_room(&client, caps.connections_per_address)) {
             return Err(TOO_MANY_FROM_ADDRESS);
         }
         if client.is_some_and(|client| !self.connects_by_address.has_token(&client, now)) {
@@ -215,7 +216,9 @@ impl Accounts {
         if let Some(client) = client {
             self.connects_by_address.take(client, now);
         }
-        self.open.add(counted);
+        if let Some(client) = counted {
+            self.open.add(client);
+        }
         Ok(())
     }
 }
@@ -237,7 +240,7 @@ mod tests {
         assert_eq!(accounts.take(one, &caps, now), Ok(()));
         assert_eq!(accounts.take(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
         assert_eq!(accounts.take(block("192.0.2.2"), &caps, now), Ok(()), "a neighbour");
-        accounts.open.give_back(one.unwrap());
+        accounts.open.remove(&one.unwrap());
         assert_eq!(accounts.take(one, &caps, now), Ok(()));
         assert_eq!(accounts.take(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
     }
@@ -271,7 +274,7 @@ mod tests {
         }
         assert_eq!(accounts.take(block("192.0.2.2"), &caps, now), Ok(()));
         assert_eq!(accounts.take(block("192.0.2.3"), &caps, now), Err(TOO_MANY_CONNECTS));
-        assert_eq!(accounts.open.addresses(), 2, "a refused one has no entry");
+        assert_eq!(accounts.open.keys(), 2, "a refused one has no entry");
     }
 
     #[test]
@@ -289,7 +292,7 @@ mod tests {
         assert_eq!(accounts.take(block("192.0.2.200"), &caps, now), Err(TOO_MANY_CONNECTS));
         // A refusal for all took nothing from the address.
         assert_eq!(flood(&mut accounts, now + SECOND), 4);
-        assert_eq!(accounts.open.addresses(), 0, "the number of sockets has no cap here");
+        assert_eq!(accounts.open.keys(), 0, "the number of sockets has no cap here");
     }
 
     #[test]
@@ -298,7 +301,7 @@ mod tests {
         let take = || connections.take(block("192.0.2.1"), &metrics, now).unwrap();
         let places: Vec<_> = (0..10_000).map(|_| take()).collect();
         assert_eq!(connections.count(), 10_000);
-        assert_eq!(connections.accounts().open.addresses(), 0);
+        assert_eq!(connections.accounts().open.keys(), 0);
         assert_eq!(connections.accounts().connects_by_address.keys(), 0);
         drop(places);
         assert_eq!((connections.count(), metrics.connections.get()), (0, 0));
@@ -334,7 +337,7 @@ mod tests {
         let third = begin("192.0.2.1").unwrap();
         assert_eq!((connections.count(), metrics.handshakes.get()), (3, 13));
         drop((second, third, neighbour, exempt, sockets));
-        assert_eq!(connections.accounts().handshakes.addresses(), 0);
+        assert_eq!(connections.accounts().handshakes.keys(), 0);
         assert_eq!(metrics.handshakes.get(), 0);
     }
 }

@@ -13,14 +13,18 @@
 //! - `inbound`: from the socket through the guard into the actor's context.
 //! - `driver`: the task that joins them, with the deadlines.
 //! - `extensions`: whether messages may be compressed.
-//! - [`proxies`]: whose socket it is; [`limits`]: how many there may be ([`addresses`]: of one address); [`descriptors`]: what the system allows.
+//! - [`proxies`]: whose socket it is; [`addresses`]: which addresses count as one client; `counts`: how many there are of
+//!   each; [`limits`]: how many there may be; [`descriptors`]: what the system allows.
+//! - [`origin`]: which pages may open a socket.
 //! - `kernel`: what the kernel knows of a socket, for deadlines; `read_first`: when they count.
 //! - [`handshake_stream`]: the stream below the HTTP parser, with the deadline of the handshake; `request_head`: the
-//!   Upgrade header on its way to it; `handshake`: what a request must say.
+//!   Upgrade header on its way to it; `handshake`: what a request must say; `turn_away`: a refusal past the
+//!   HTTP server.
 //! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
 //! - [`listener`]: the public port.
 
 pub mod addresses;
+pub(crate) mod counts;
 pub mod descriptors;
 mod driver;
 mod extensions;

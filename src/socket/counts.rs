@@ -1,0 +1,74 @@
+//! Counts by key, such as an address or a user. Plain.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// The capacity, in entries, that an emptied map may keep.
+pub(crate) const MIN_CAPACITY: usize = 1_024;
+
+/// How many there are of each key.
+#[derive(Debug)]
+pub(crate) struct Counts<K> {
+    /// An entry is removed with its last one.
+    counts: HashMap<K, u32>,
+}
+
+impl<K> Default for Counts<K> {
+    fn default() -> Self {
+        Self { counts: HashMap::new() }
+    }
+}
+
+impl<K: Eq + Hash> Counts<K> {
+    /// Whether there may be one more of this key under this cap.
+    pub(crate) fn has_room(&self, key: &K, cap: u32) -> bool {
+        self.counts.get(key).is_none_or(|&count| count < cap)
+    }
+
+    /// Counts one more.
+    pub(crate) fn add(&mut self, key: K) {
+        *self.counts.entry(key).or_default() += 1;
+    }
+
+    /// Counts one less.
+    pub(crate) fn remove(&mut self, key: &K) {
+        let Some(count) = self.counts.get_mut(key) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(key);
+            if self.counts.capacity() > MIN_CAPACITY.max(8 * self.counts.len()) {
+                self.counts.shrink_to(2 * self.counts.len());
+            }
+        }
+    }
+
+    /// How many keys have an entry.
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> usize {
+        self.counts.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.counts.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_without_a_count_takes_no_memory() {
+        let mut counts = Counts::default();
+        for key in 0..10_000 {
+            counts.add(key);
+        }
+        for key in 0..10_000 {
+            assert!(!counts.has_room(&key, 1) && counts.has_room(&key, 2));
+            counts.remove(&key);
+        }
+        assert_eq!(counts.keys(), 0);
+        assert!(counts.capacity() <= 2 * MIN_CAPACITY, "{}", counts.capacity());
+    }
+}
