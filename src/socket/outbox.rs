@@ -340,7 +340,10 @@ impl Outbox {
         let mut has_progress = false;
         while let Some(queue) = &mut *waiting {
             match kernel::write(&self.0.stream, &queue.slices()) {
-                Ok(written) if written > 0 => queue.advance(written, &self.0.options.metrics),
+                Ok(written) if written > 0 => {
+                    self.0.options.traffic.count_sent(written);
+                    queue.advance(written, &self.0.options.metrics);
+                }
                 // A failure shows at the next write.
                 _ => break,
             }
