@@ -1,6 +1,7 @@
 //! The composition: the only file that knows all parts. Start, readiness, reload, drain.
 //!
-//! - `broker`: the broker by the settings. `announce`: what the log says at the start.
+//! - `broker`: the broker by the settings. `announce`: what the log says at the start. `running_time`: how long the
+//!   process has run, for the drain.
 
 mod announce;
 mod broker;

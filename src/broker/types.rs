@@ -204,7 +204,7 @@ pub struct PublishRequest<'a> {
     pub durable: Option<Option<&'a str>>,
 }
 
-/// The position of a durable publication, `None` of another; or why it failed.
+/// What is known of a publication, or why it failed.
 pub type PublishOutcome = Result<Published, PublishError>;
 
 /// What is known of a message that was published.

@@ -105,7 +105,7 @@ struct Subscriber<S> {
     variant: Variant,
 }
 
-/// ArrivalNumber sequence number; keeps publications of several channels in order.
+/// Arrival sequence number; keeps publications of several channels in order.
 pub type ArrivalNumber = u64;
 
 impl<S: FrameSink> Registry<S> {

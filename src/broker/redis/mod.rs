@@ -13,7 +13,8 @@
 //!   the settings in force for it.
 //! - `subscriptions`: the subscriptions at Redis, and its messages. `receive`: from a message to the hubs.
 //! - `reads`: reads of histories, for repairs and for clients. `probe`: checks that publications arrive.
-//! - `rejected`: records payloads that reach nobody on a stream.
+//! - `rejected`: records payloads that reach nobody on a stream. `refused`: notes the channels that this user may not
+//!   subscribe to.
 //! - `connected`: runs all of this while the link is up. `link`: connects again after each loss.
 //!
 //! The link has a thread and a runtime of its own, so that a busy worker never delays it. It subscribes
