@@ -40,6 +40,14 @@ pub enum MintError {
     Setup(#[from] AuthSetupError),
 }
 
+/// The longest time for which a token can be good under these settings.
+pub fn longest_lifetime(settings: &AuthSettings) -> Duration {
+    match settings.kind {
+        AuthKind::Signed => settings.max_age,
+        AuthKind::Jwt | AuthKind::Insecure => Duration::MAX,
+    }
+}
+
 /// Makes a token that [`Authenticator::verify`](super::Authenticator::verify) accepts from `now` for `ttl` (whole
 /// seconds; what is below is dropped) under the same settings. An insecure token is the user id and lives for ever.
 ///

@@ -26,7 +26,7 @@ mod tests;
 pub use self::{
     error::{AuthError, AuthSetupError},
     identity::Identity,
-    mint::{MintError, mint},
+    mint::{MintError, longest_lifetime, mint},
     replaceable::Tokens,
 };
 

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::{Failure, print};
-use crate::auth::{AuthError, Authenticator, Identity, mint};
-use crate::settings::{AuthKind, Settings, parse_duration};
+use crate::auth::{AuthError, Authenticator, Identity, longest_lifetime, mint};
+use crate::settings::{Settings, parse_duration};
 
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
@@ -96,11 +96,7 @@ pub(super) fn mint_for(
     channels: &[String],
     ttl: Option<Duration>,
 ) -> Result<String, Failure> {
-    let longest = match settings.auth.kind {
-        AuthKind::Signed => settings.auth.max_age,
-        AuthKind::Jwt | AuthKind::Insecure => Duration::MAX,
-    };
-    let ttl = ttl.unwrap_or_else(|| DEFAULT_TTL.min(longest));
+    let ttl = ttl.unwrap_or_else(|| DEFAULT_TTL.min(longest_lifetime(&settings.auth)));
     mint(&settings.auth, user, channels, ttl, SystemTime::now())
         .map_err(|error| Failure::Other(error.to_string()))
 }

@@ -33,10 +33,7 @@ pub(super) async fn mint(
 ) -> Result<HttpResponse, ApiError> {
     let settings = admin.deployment.minting.as_ref().ok_or(ApiError::MintingOff)?.settings();
     let mint: Mint = parse(&body)?;
-    let lifetime = match settings.kind {
-        crate::settings::AuthKind::Signed => LIFETIME.min(settings.max_age),
-        _ => LIFETIME,
-    };
+    let lifetime = LIFETIME.min(auth::longest_lifetime(&settings));
     let token = auth::mint(&settings, &mint.user, &mint.channels, lifetime, SystemTime::now())?;
     Ok(HttpResponse::Ok().json(json!({ "token": token })))
 }
