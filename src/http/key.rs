@@ -1,6 +1,5 @@
 //! Who may use the admin API, health and metrics aside: publish, see sessions and end them.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -10,6 +9,7 @@ use actix_web::rt::time::sleep;
 use super::{Admin, ApiError};
 use crate::metrics::Metrics;
 use crate::settings::Secret;
+use crate::socket::origin::is_loopback_host;
 
 /// The key of the admin API.
 #[derive(Debug, Clone)]
@@ -102,7 +102,7 @@ fn is_from_here(request: &HttpRequest) -> bool {
     let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = header(HOST);
     let is_own = header(ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == host);
-    is_own && host.is_none_or(|host| is_local(host_name(host)))
+    is_own && host.is_none_or(|host| is_loopback_host(host_name(host)))
 }
 
 /// A `Host` header's name, without the port.
@@ -111,14 +111,6 @@ pub(super) fn host_name(host: &str) -> &str {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     }
-}
-
-fn is_local(name: &str) -> bool {
-    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    let name = name.to_ascii_lowercase();
-    name == "localhost"
-        || name.ends_with(".localhost")
-        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

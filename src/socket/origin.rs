@@ -63,19 +63,24 @@ impl OriginPolicy {
     }
 }
 
-/// Whether the page is of this machine, by a name that no other machine can have.
+/// Whether the page is of this machine.
 fn is_loopback(origin: &str) -> bool {
     let Some((_, authority)) = origin.split_once("://") else { return false };
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
         _ => (authority, ""),
     };
+    port.bytes().all(|byte| byte.is_ascii_digit()) && is_loopback_host(host)
+}
+
+/// Whether the host of a URL, in any case, is this machine by a name that no other machine can have.
+pub(crate) fn is_loopback_host(host: &str) -> bool {
     let is_address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => host.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
         None => host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
     };
-    port.bytes().all(|byte| byte.is_ascii_digit())
-        && (host == "localhost" || host.ends_with(".localhost") || is_address)
+    let name = host.to_ascii_lowercase();
+    is_address || name == "localhost" || name.ends_with(".localhost")
 }
 
 #[cfg(test)]
