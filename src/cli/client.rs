@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Failure;
+use crate::settings::plain_io;
 
 /// How long a gateway may take to answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,19 +25,13 @@ pub(super) fn http() -> awc::Client {
     awc::Client::builder().timeout(ANSWER_TIMEOUT).finish()
 }
 
-/// What an error says, without the number of the operating system that Rust puts behind it.
-pub(super) fn plain(error: impl std::fmt::Display) -> String {
-    let text = error.to_string();
-    text.split(" (os error ").next().unwrap_or_default().to_owned()
-}
-
 /// An answer's status and body.
 pub(super) async fn read(
     sent: awc::SendClientRequest,
     url: &str,
 ) -> Result<(awc::http::StatusCode, String), Failure> {
-    let mut answer = sent.await.map_err(|error| Failure::Other(format!("{url}: {}", plain(error))))?;
-    let body = answer.body().await.map_err(|error| Failure::Other(format!("{url}: {}", plain(error))))?;
+    let mut answer = sent.await.map_err(|error| Failure::Other(format!("{url}: {}", plain_io(error))))?;
+    let body = answer.body().await.map_err(|error| Failure::Other(format!("{url}: {}", plain_io(error))))?;
     Ok((answer.status(), String::from_utf8_lossy(&body).into_owned()))
 }
 

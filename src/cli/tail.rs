@@ -14,11 +14,11 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::client::{ANSWER_TIMEOUT, plain, reachable};
+use super::client::{ANSWER_TIMEOUT, reachable};
 use super::token::mint_for;
 use super::{Failure, complain, print};
 use crate::backoff::Backoff;
-use crate::settings::{AuthKind, Settings, format_duration};
+use crate::settings::{AuthKind, Settings, format_duration, plain_io};
 use protocol::close::CloseCode;
 use protocol::command::op;
 
@@ -170,7 +170,7 @@ impl Tail<'_> {
         let request = awc::Client::new().ws(&self.url).max_frame_size(MAX_FRAME_BYTES);
         let mut connection = match timeout(ANSWER_TIMEOUT, request.connect()).await {
             Err(_) => return Ok(Ended::Lost(format!("{}: no answer", self.url), None)),
-            Ok(Err(error)) => return Ok(Ended::Lost(format!("{}: {}", self.url, plain(error)), None)),
+            Ok(Err(error)) => return Ok(Ended::Lost(format!("{}: {}", self.url, plain_io(error)), None)),
             Ok(Ok((_, connection))) => connection,
         };
         let identify = self.identify()?;
@@ -187,7 +187,7 @@ impl Tail<'_> {
             if let Some(answer) = answer.take()
                 && let Err(error) = connection.send(answer).await
             {
-                return Ok(Ended::Lost(plain(error), after));
+                return Ok(Ended::Lost(plain_io(error), after));
             }
             match connection.next().await {
                 Some(Ok(Frame::Text(text))) => {
@@ -207,7 +207,7 @@ impl Tail<'_> {
                     return if may_return { Ok(Ended::Lost(said, after)) } else { Err(Failure::Other(said)) };
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Ok(Ended::Lost(plain(error), after)),
+                Some(Err(error)) => return Ok(Ended::Lost(plain_io(error), after)),
                 None => return Ok(Ended::Lost("the connection was lost".to_owned(), after)),
             }
         }

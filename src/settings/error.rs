@@ -1,6 +1,6 @@
 //! Why settings were refused.
 
-use std::{fmt, io, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
 /// The longest part that is repeated of what was given, in characters.
 const MAX_REPEATED: usize = 200;
@@ -113,8 +113,8 @@ impl fmt::Display for SettingsErrors {
 
 impl std::error::Error for SettingsErrors {}
 
-/// What the operating system says, without the number that Rust puts behind it.
-pub(crate) fn plain_io(error: &io::Error) -> String {
+/// What an error of the operating system says, without the number that Rust puts behind it.
+pub(crate) fn plain_io(error: impl fmt::Display) -> String {
     let text = error.to_string();
     text.split(" (os error ").next().unwrap_or_default().to_owned()
 }
@@ -138,13 +138,15 @@ pub(crate) fn one_line(given: impl fmt::Display) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
     fn what_the_system_says_has_no_number_behind_it() {
         let error = io::Error::from_raw_os_error(2);
-        assert_eq!(plain_io(&error), "No such file or directory");
-        assert_eq!(plain_io(&io::Error::other("plain")), "plain");
+        assert_eq!(plain_io(error), "No such file or directory");
+        assert_eq!(plain_io(io::Error::other("plain")), "plain");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use self::{
 };
 pub(crate) use self::{
     error::{one_line, plain_io},
-    files::read_text,
+    files::{check_is_file, read_bytes, read_text},
 };
 
 /// Which set of defaults applies, and how strict the checks are.

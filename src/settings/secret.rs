@@ -1,10 +1,10 @@
 //! Text that must not be printed.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, path::Path};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{plain_io, read_text};
+use super::files::{check_is_file, read_text};
 
 /// What stands in place of a secret wherever it would be printed.
 pub(super) const MASK: &str = "***";
@@ -24,11 +24,7 @@ impl Secret {
     /// # Errors
     /// What is wrong with the file, without any of its contents.
     pub fn read_file(path: &Path) -> Result<Self, String> {
-        let metadata = fs::metadata(path).map_err(|error| plain_io(&error))?;
-        // A pipe would be read once and then never end.
-        if !metadata.is_file() {
-            return Err("it is not a file".to_owned());
-        }
+        check_is_file(path)?;
         let text = read_text(path, MAX_FILE_BYTES)?;
         match text.trim_end_matches(['\r', '\n']) {
             "" => Err("it is empty".to_owned()),

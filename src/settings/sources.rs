@@ -2,11 +2,12 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
     path::{Path, PathBuf},
 };
 
 use super::{
-    BrokerSettings, Profile, Secret, Settings, SettingsError, SettingsErrors,
+    BrokerSettings, Profile, Secret, Settings, SettingsError, SettingsErrors, check_is_file,
     layers::Layers,
     plain_io, variables,
     variables::{Finding, VARIABLE_PREFIX},
@@ -222,13 +223,8 @@ fn check_broker_files(broker: &BrokerSettings) -> Vec<SettingsError> {
 
 fn check_file(key: &'static str, path: Option<&Path>) -> Result<(), SettingsError> {
     let Some(path) = path else { return Ok(()) };
-    let unreadable = |reason| SettingsError::Unreadable { key, path: path.to_owned(), reason };
-    let file = std::fs::File::open(path).and_then(|file| file.metadata());
-    if file.map_err(|error| unreadable(plain_io(&error)))?.is_file() {
-        Ok(())
-    } else {
-        Err(unreadable("it is not a file".to_owned()))
-    }
+    let opened = check_is_file(path).and_then(|()| File::open(path).map_err(plain_io));
+    opened.map(drop).map_err(|reason| SettingsError::Unreadable { key, path: path.to_owned(), reason })
 }
 
 fn read_secret(key: &'static str, path: Option<&Path>) -> Result<Option<Secret>, SettingsError> {

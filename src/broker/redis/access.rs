@@ -1,6 +1,5 @@
 //! Who we are to Redis, and whom we trust: passwords and certificates, read anew for each link.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use redis::{ClientTlsConfig, RedisConnectionInfo, TlsCertificates};
@@ -8,7 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::link_error::LinkError;
-use crate::settings::{Secret, plain_io};
+use crate::settings::{Secret, check_is_file, read_bytes};
 
 /// A PEM file longer than this (in bytes) is surely the wrong file: all authorities of a system take a quarter of it.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
@@ -95,15 +94,8 @@ fn read_key(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {
 }
 
 fn read_pem(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {
-    let metadata = fs::metadata(path).map_err(|error| unusable(key, path, plain_io(&error)))?;
-    // A pipe would be read once and then never end.
-    if !metadata.is_file() {
-        return Err(unusable(key, path, "it is not a file"));
-    }
-    if metadata.len() > MAX_PEM_BYTES {
-        return Err(unusable(key, path, format!("it is longer than {MAX_PEM_BYTES} bytes")));
-    }
-    fs::read(path).map_err(|error| unusable(key, path, plain_io(&error)))
+    let read = check_is_file(path).and_then(|()| read_bytes(path, MAX_PEM_BYTES));
+    read.map_err(|reason| unusable(key, path, reason))
 }
 
 fn unusable(key: &'static str, path: &Path, reason: impl Into<String>) -> LinkError {
