@@ -63,11 +63,15 @@ pub enum StartError {
     Server(#[from] io::Error),
 }
 
-/// What [`Gateway::start`] would say of the settings, without starting anything: every mistake.
-pub fn check(settings: &Settings) -> Vec<StartError> {
+/// What [`Gateway::start`] would say of the settings, without starting anything.
+///
+/// # Errors
+/// Every mistake.
+pub fn check(settings: &Settings) -> Result<(), Vec<StartError>> {
     let authenticator = Authenticator::new(&settings.auth).map(drop).map_err(StartError::from);
     let broker = broker::check(settings).map_err(StartError::from);
-    [authenticator, broker].into_iter().filter_map(Result::err).collect()
+    let errors: Vec<_> = [authenticator, broker].into_iter().filter_map(Result::err).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// What [`Gateway::start`] would warn of: a sentence for each setting that should be thought over.
@@ -134,7 +138,7 @@ impl Gateway {
                 limits: limits.clone(),
             }
         };
-        let workers = workers(settings.server.workers);
+        let workers = settings.server.worker_threads();
         show_limits(&settings, &metrics, descriptors);
         let options = socket_options(&settings, &metrics, proxies, descriptors);
         let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
@@ -244,14 +248,6 @@ fn bind(key: &'static str, address: SocketAddr, backlog: i32) -> Result<TcpListe
     listener::bind(address, backlog).map_err(|error| StartError::Bind { key, address, error })
 }
 
-/// One worker for each core unless the settings say otherwise.
-fn workers(setting: usize) -> usize {
-    match setting {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    }
-}
-
 fn rules(settings: &Settings) -> Rules {
     let session = &settings.session;
     Rules {
@@ -264,12 +260,19 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
-/// The sockets that settings and system allow.
+/// How many sockets settings and system allow. Over this the system would refuse, which cuts off the admin port and
+/// Redis as well.
+fn max_connections(settings: &Settings, descriptors: Descriptors) -> usize {
+    match settings.server.max_connections {
+        0 => descriptors.sockets(),
+        cap => cap.min(descriptors.sockets()),
+    }
+}
+
+/// The limits on sockets.
 fn caps(settings: &Settings, descriptors: Descriptors) -> Caps {
-    let set = settings.server.max_connections;
     Caps {
-        // Over this the system would refuse, which cuts off the admin port and Redis as well.
-        connections: if set == 0 { descriptors.sockets() } else { set.min(descriptors.sockets()) },
+        connections: max_connections(settings, descriptors),
         connections_per_address: settings.limits.connections_per_address,
         handshakes_per_address: handshakes_per_address(settings, descriptors),
         connects_per_second: settings.limits.connects_per_second,
@@ -307,7 +310,7 @@ fn handshakes_per_address(settings: &Settings, descriptors: Descriptors) -> u32 
 /// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
 fn raise_descriptors(settings: &Settings) -> Descriptors {
     let max_connections = settings.server.max_connections;
-    let workers = workers(settings.server.workers);
+    let workers = settings.server.worker_threads();
     let descriptors = Descriptors::raise(workers, settings.admin.max_connections).unwrap_or_else(|error| {
         log::warn!("the limit of open files cannot be read or raised: {error}");
         Descriptors::default()
@@ -327,12 +330,9 @@ fn raise_descriptors(settings: &Settings) -> Descriptors {
 fn show_limits(settings: &Settings, metrics: &Metrics, descriptors: Descriptors) {
     let shown = |limit: usize| i64::try_from(limit).unwrap_or(0);
     let (server, limits) = (&settings.server, &metrics.limits);
-    limits.connections.set(match server.max_connections {
-        0 => shown(descriptors.sockets()),
-        cap => shown(cap.min(descriptors.sockets())),
-    });
+    limits.connections.set(shown(max_connections(settings, descriptors)));
     limits.admin_connections.set(shown(settings.admin.max_connections));
-    limits.hub_inbox_bytes.set(shown(settings.broker.inbox_bytes * workers(server.workers)));
+    limits.hub_inbox_bytes.set(shown(settings.broker.inbox_bytes * server.worker_threads()));
     limits.outbound_queued_bytes.set(shown(server.outbound_bytes));
 }
 

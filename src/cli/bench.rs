@@ -22,10 +22,7 @@ pub(super) fn bench(
     run_arguments: Vec<String>,
     arguments: &BenchArgs,
 ) -> Result<ExitCode, Failure> {
-    let workers = match settings.server.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
+    let workers = settings.server.worker_threads();
     let environment = Environment {
         public_addr: reachable(settings.server.public_addr),
         admin_addr: reachable(settings.server.admin_addr),

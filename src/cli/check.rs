@@ -7,10 +7,7 @@ use crate::gateway;
 use crate::settings::Settings;
 
 pub(super) fn check(settings: &Settings) -> Result<ExitCode, Failure> {
-    let errors = gateway::check(settings);
-    if !errors.is_empty() {
-        return Err(Failure::Settings(errors.iter().map(ToString::to_string).collect()));
-    }
+    gateway::check(settings)?;
     for warning in gateway::warnings(settings) {
         complain(&format!("warning: {warning}"));
     }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::gateway::StartError;
 use crate::metrics::Metrics;
 use crate::settings::{Settings, SettingsErrors, Sources, plain_io};
 
@@ -125,9 +126,15 @@ impl From<SettingsErrors> for Failure {
     }
 }
 
+impl From<Vec<StartError>> for Failure {
+    fn from(errors: Vec<StartError>) -> Self {
+        Self::Settings(errors.iter().map(ToString::to_string).collect())
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self::Other(plain_io(&error))
+        Self::Other(plain_io(error))
     }
 }
 

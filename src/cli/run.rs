@@ -19,10 +19,7 @@ pub(super) fn run(settings: Settings, metrics: Metrics) -> Result<ExitCode, Fail
 async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure> {
     // Before anything else, so that a signal at the wrong moment is not the kernel's to handle.
     let mut signals = Signals::new()?;
-    let errors = gateway::check(&settings);
-    if !errors.is_empty() {
-        return Err(Failure::Settings(errors.iter().map(ToString::to_string).collect()));
-    }
+    gateway::check(&settings)?;
     let gateway = Gateway::start(settings, metrics).map_err(|error| match error {
         StartError::Auth(_) | StartError::Broker(_) | StartError::Settings(_) => {
             Failure::Settings(vec![error.to_string()])

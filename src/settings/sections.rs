@@ -44,6 +44,14 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
+    /// How many worker threads there are.
+    pub fn worker_threads(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        }
+    }
+
     /// `trusted_proxies` as networks; an address alone is a network of one.
     ///
     /// # Errors
