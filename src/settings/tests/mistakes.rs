@@ -1,6 +1,8 @@
 //! Several mistakes at once, and files that are read again.
 
-use super::{Folder, HS_SECRET, Settings, Sources, production};
+use std::process::Command;
+
+use super::{Folder, HS_SECRET, Settings, Sources, assert_refused, development, production};
 
 #[test]
 fn all_mistakes_are_reported_at_once_and_no_consequences() {
@@ -49,4 +51,14 @@ fn files_with_secrets_are_read_again() {
         assert_eq!(errors.iter().count(), 1, "{errors}");
         assert!(errors.to_string().starts_with("auth.secret"), "{errors}");
     }
+}
+
+#[test]
+fn a_pipe_in_place_of_a_certificate_is_refused_at_once() {
+    let folder = Folder::new("pipe");
+    let pipe = folder.file("ca", "");
+    std::fs::remove_file(&pipe).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let settings = [("broker.url", "rediss://h"), ("broker.tls_ca_file", pipe.to_str().unwrap())];
+    assert_refused(development(&settings), &["broker.tls_ca_file", "not a file"]);
 }
