@@ -19,7 +19,8 @@ use super::state::{LinkState, State};
 use super::{function, link_error, publish};
 use protocol::position::Position;
 
-/// The pause before a publication is sent again to a Redis that answered that it does nothing now.
+/// The mean pause before a publication is sent again to a Redis that answered that it does nothing now. It varies, so
+/// that publications which were refused together do not come back together.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Error codes by which Redis says that it has done nothing and may soon do it: it loads its data, it has become a
@@ -86,7 +87,7 @@ async fn wait(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
     tokio::select! {
         // Its sender is in the state.
         _ = links.changed() => {}
-        () = sleep(PAUSE), if is_soon => {}
+        () = sleep(PAUSE.mul_f64(rand::random_range(0.5..1.5))), if is_soon => {}
     }
 }
 
