@@ -114,17 +114,7 @@ impl Gateway {
             let server = &settings.server;
             let origins = OriginPolicy::new(&server.allowed_origins, server.allow_missing_origin);
             let limits = SessionLimits::new(session_caps(&settings));
-            let hub_limits = HubLimits {
-                inbox_bytes: settings.broker.inbox_bytes,
-                rules: HubRules::new(
-                    RecoveryLimits {
-                        messages: settings.session.recovery_limit,
-                        // What comes meanwhile needs room as well.
-                        bytes: settings.session.outbound_bytes / 2,
-                    },
-                    settings.broker.response_timeout,
-                ),
-            };
+            let hub_limits = hub_limits(&settings);
             // Runs on each worker thread: its hub and its sessions stay there.
             move || Sessions {
                 services: Rc::new(Services {
@@ -257,6 +247,18 @@ fn rules(settings: &Settings) -> Rules {
         messages_per_minute: session.messages_per_minute,
         max_subscriptions: settings.limits.subscriptions_per_session,
         public_namespaces: settings.channels.public_namespaces.clone(),
+    }
+}
+
+fn hub_limits(settings: &Settings) -> HubLimits {
+    let recovery = RecoveryLimits {
+        messages: settings.session.recovery_limit,
+        // What comes meanwhile needs room as well.
+        bytes: settings.session.outbound_bytes / 2,
+    };
+    HubLimits {
+        inbox_bytes: settings.broker.inbox_bytes,
+        rules: HubRules::new(recovery, settings.broker.response_timeout),
     }
 }
 

@@ -23,6 +23,16 @@ impl Metrics {
     /// A registry over the same cells, made for each page: a page is read every few seconds.
     fn registry(&self) -> Registry {
         let mut all = Registry::with_prefix("gateway");
+        self.register_sessions(&mut all);
+        self.register_publications(&mut all);
+        self.register_link(&mut all);
+        self.register_process(&mut all);
+        self.limits.register(&mut all);
+        all
+    }
+
+    /// Sockets, and the sessions on them.
+    fn register_sessions(&self, all: &mut Registry) {
         all.register("connections", "Open sockets", self.connections.clone());
         all.register("handshakes", "Connections that are not sockets yet", self.handshakes.clone());
         all.register(
@@ -39,6 +49,10 @@ impl Metrics {
         all.register("identifies", "Identify attempts, by outcome", self.identifies.clone());
         all.register("client_messages", "Text messages from clients", self.client_messages.clone());
         all.register("closes", "Closes sent, by code", self.closes.clone());
+    }
+
+    /// Publications on their way to sockets, and the requests of the admin port.
+    fn register_publications(&self, all: &mut Registry) {
         all.register(
             "publications_received",
             "Publications received from the broker",
@@ -98,6 +112,10 @@ impl Metrics {
             "Requests to the admin port, by route and status",
             self.admin_requests.clone(),
         );
+    }
+
+    /// The link to the broker, and its data.
+    fn register_link(&self, all: &mut Registry) {
         all.register("link_up", "1 while the broker's link is proven", self.link_up.clone());
         all.register(
             "history_available",
@@ -131,6 +149,10 @@ impl Metrics {
             Unit::Seconds,
             self.link_repair.clone(),
         );
+    }
+
+    /// What waits in the process, and its state.
+    fn register_process(&self, all: &mut Registry) {
         all.register_with_unit(
             "hub_inbox",
             "Publications waiting for a hub",
@@ -151,8 +173,6 @@ impl Metrics {
         all.register("ready", "1 while the replica is ready", self.ready.clone());
         all.register("draining", "1 while the replica drains", self.draining.clone());
         all.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        self.limits.register(&mut all);
-        all
     }
 }
 
