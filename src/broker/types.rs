@@ -231,16 +231,11 @@ pub enum Retry {
 /// Refuses what every replica would drop.
 pub(super) fn check_request(request: &PublishRequest<'_>, limits: PayloadLimits) -> Result<(), PublishError> {
     check_idempotency_key(request.durable.flatten())?;
-    check_size(request.message, limits.max_bytes)?;
-    limits.check_text(request.message.get()).map_err(PublishError::BadMessage)
-}
-
-/// Refuses a message that every replica would drop.
-fn check_size(message: &RawValue, max_bytes: usize) -> Result<(), PublishError> {
-    match message.get().len() {
-        bytes if bytes > max_bytes => Err(PublishError::TooBig { bytes, max_bytes }),
-        _ => Ok(()),
+    let (message, max_bytes) = (request.message.get(), limits.max_bytes);
+    if message.len() > max_bytes {
+        return Err(PublishError::TooBig { bytes: message.len(), max_bytes });
     }
+    limits.check_text(message).map_err(PublishError::BadMessage)
 }
 
 fn check_idempotency_key(key: Option<&str>) -> Result<(), PublishError> {
