@@ -17,7 +17,7 @@ use socket2::SockRef;
 
 use super::inbound::Reader;
 use super::kernel;
-use super::limits::Place;
+use super::limits::ConnectionPermit;
 use super::outbox::{Outbox, State};
 use super::read_first::ReadFirst;
 use protocol::close::CloseCode;
@@ -36,7 +36,7 @@ pub(super) struct Driver<S> {
     stall: StandstillTimer<u64>,
     unfinished: StandstillTimer<u32>,
     /// Held until the end.
-    _place: Place,
+    _permit: ConnectionPermit,
 }
 
 enum Stage<S> {
@@ -50,14 +50,19 @@ impl<S> Driver<S>
 where
     S: Stream<Item = Result<Bytes, Error>>,
 {
-    pub(super) fn new(context: Pin<Box<S>>, outbox: Outbox, reader: Reader, place: Place) -> Self {
+    pub(super) fn new(
+        context: Pin<Box<S>>,
+        outbox: Outbox,
+        reader: Reader,
+        permit: ConnectionPermit,
+    ) -> Self {
         Self {
             stage: Stage::Open(context),
             outbox,
             reader,
             stall: StandstillTimer::default(),
             unfinished: StandstillTimer::default(),
-            _place: place,
+            _permit: permit,
         }
     }
 }

@@ -64,8 +64,8 @@ enum End {
     Violation(CloseCode),
 }
 
-/// What one look at the socket brought.
-enum Look {
+/// What one read of the socket brought.
+enum ReadOutcome {
     /// Something for the actor.
     Messages(Vec<Message>),
     /// Bytes, but nothing whole yet.
@@ -96,10 +96,10 @@ impl Reader {
     pub(super) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.borrow_mut();
         for _ in 0..READS_IN_A_ROW {
-            match state.poll_look(cx) {
+            match state.poll_outcome(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Look::End(_)) => return Poll::Ready(()),
-                Poll::Ready(Look::Messages(_) | Look::Nothing) => {}
+                Poll::Ready(ReadOutcome::End(_)) => return Poll::Ready(()),
+                Poll::Ready(ReadOutcome::Messages(_) | ReadOutcome::Nothing) => {}
             }
         }
         cx.waker().wake_by_ref();
@@ -123,27 +123,27 @@ impl Reader {
 }
 
 impl ReaderState {
-    fn poll_look(&mut self, cx: &mut Context<'_>) -> Poll<Look> {
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<ReadOutcome> {
         if let Some(end) = self.end {
-            return Poll::Ready(Look::End(end));
+            return Poll::Ready(ReadOutcome::End(end));
         }
         let early = std::mem::take(&mut self.early);
-        let digest = if early.is_empty() {
+        let batch = if early.is_empty() {
             let Self { outbox, intake, .. } = self;
-            match poll_read(outbox, cx, |bytes| intake.digest(outbox, bytes)) {
+            match poll_read(outbox, cx, |bytes| intake.read_all(outbox, bytes)) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(digest) => digest,
+                Poll::Ready(batch) => batch,
             }
         } else {
-            self.intake.digest(&self.outbox, &early)
+            self.intake.read_all(&self.outbox, &early)
         };
-        let Digest { messages, end } = digest;
+        let ReadBatch { messages, end } = batch;
         self.end = end;
         Poll::Ready(match end {
             // The actor hears the whole messages before it hears the end.
-            _ if !messages.is_empty() => Look::Messages(messages),
-            None => Look::Nothing,
-            Some(end) => Look::End(end),
+            _ if !messages.is_empty() => ReadOutcome::Messages(messages),
+            None => ReadOutcome::Nothing,
+            Some(end) => ReadOutcome::End(end),
         })
     }
 
@@ -176,15 +176,15 @@ fn poll_read<R>(outbox: &Outbox, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) 
     }
 }
 
-/// What a piece of input amounts to.
-struct Digest {
+/// What is complete after a piece of input.
+struct ReadBatch {
     messages: Vec<Message>,
     end: Option<End>,
 }
 
 impl Intake {
     /// Feeds bytes to the guard. Answers Ping and Close on the way.
-    fn digest(&mut self, outbox: &Outbox, mut bytes: &[u8]) -> Digest {
+    fn read_all(&mut self, outbox: &Outbox, mut bytes: &[u8]) -> ReadBatch {
         let mut messages = Vec::new();
         // No bytes at all: the peer has closed its side, with or without a word.
         let mut end = bytes.is_empty().then_some(End::Closed);
@@ -198,7 +198,7 @@ impl Intake {
                 Err(code) => end = Some(End::Violation(code)),
             }
         }
-        Digest { messages, end }
+        ReadBatch { messages, end }
     }
 
     /// The next whole thing that the client sent, if it is in bounds.
@@ -255,18 +255,18 @@ impl Stream for Inbound {
         let reader = self.reader.clone();
         let mut state = reader.0.borrow_mut();
         for _ in 0..READS_IN_A_ROW {
-            match state.poll_look(cx) {
+            match state.poll_outcome(cx) {
                 Poll::Pending => {
                     // A silent socket keeps no memory.
                     self.unheard = Vec::new().into_iter();
                     return Poll::Pending;
                 }
-                Poll::Ready(Look::Nothing) => {}
-                Poll::Ready(Look::Messages(messages)) => {
+                Poll::Ready(ReadOutcome::Nothing) => {}
+                Poll::Ready(ReadOutcome::Messages(messages)) => {
                     self.unheard = messages.into_iter();
                     return Poll::Ready(self.unheard.next().map(Ok));
                 }
-                Poll::Ready(Look::End(end)) => {
+                Poll::Ready(ReadOutcome::End(end)) => {
                     if let End::Violation(code) = end {
                         state.outbox.close(code);
                     }

@@ -69,17 +69,17 @@ struct Shared {
     accounts: Mutex<Accounts>,
 }
 
-/// One of the sockets that are counted, until dropped.
+/// The permit of a socket. Dropping it releases it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionPermit {
     connections: Connections,
     metrics: Metrics,
     block: Option<AddressBlock>,
 }
 
-/// A connection in its handshake, counted until dropped.
+/// The permit of a connection in its handshake. Dropping it releases it.
 #[derive(Debug)]
-pub(super) struct Handshake {
+pub(super) struct HandshakePermit {
     connections: Connections,
     metrics: Metrics,
     block: Option<AddressBlock>,
@@ -93,7 +93,7 @@ impl Connections {
 
     /// A permit for one more connection in its handshake, or why there is none. `peer` is the address that it counts
     /// for; `None` if that address may stand for many clients.
-    pub(super) fn begin(&self, peer: Option<IpAddr>, metrics: &Metrics) -> Result<Handshake, Refusal> {
+    pub(super) fn begin(&self, peer: Option<IpAddr>, metrics: &Metrics) -> Result<HandshakePermit, Refusal> {
         let caps = &self.0.caps;
         let block = peer.filter(|_| caps.handshakes_per_address != 0).map(AddressBlock::of);
         if let Some(block) = block {
@@ -104,7 +104,7 @@ impl Connections {
             handshakes.add(block);
         }
         metrics.handshakes.inc();
-        Ok(Handshake { connections: self.clone(), metrics: metrics.clone(), block })
+        Ok(HandshakePermit { connections: self.clone(), metrics: metrics.clone(), block })
     }
 
     /// A permit for one more socket, or why there is none. `client` is the client's address, if it is known.
@@ -113,21 +113,22 @@ impl Connections {
         client: Option<AddressBlock>,
         metrics: &Metrics,
         now: Instant,
-    ) -> Result<Place, Refusal> {
+    ) -> Result<ConnectionPermit, Refusal> {
         let caps = &self.0.caps;
         metrics.connections.inc();
         let before = self.0.open.fetch_add(1, Ordering::Relaxed);
-        // Whatever is refused below, the place is dropped again, which gives back what it holds by then.
-        let mut place = Place { connections: self.clone(), metrics: metrics.clone(), block: None };
+        // A refusal below drops the permit, which releases what it holds by then.
+        let mut permit =
+            ConnectionPermit { connections: self.clone(), metrics: metrics.clone(), block: None };
         if caps.connections != 0 && before >= caps.connections {
             return Err(FULL);
         }
         if !caps.need_accounts() {
-            return Ok(place);
+            return Ok(permit);
         }
         self.accounts().take(client, caps, now)?;
-        place.block = client.filter(|_| caps.connections_per_address != 0);
-        Ok(place)
+        permit.block = client.filter(|_| caps.connections_per_address != 0);
+        Ok(permit)
     }
 
     /// How many there are now.
@@ -156,7 +157,7 @@ impl Default for Connections {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if let Some(block) = self.block {
             self.connections.accounts().open.remove(&block);
@@ -166,7 +167,7 @@ impl Drop for Place {
     }
 }
 
-impl Drop for Handshake {
+impl Drop for HandshakePermit {
     fn drop(&mut self) {
         if let Some(block) = self.block {
             self.connections.accounts().handshakes.remove(&block);
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_as_many_places_as_the_cap_and_gets_them_back() {
+    fn an_address_has_as_many_sockets_as_the_cap_and_gets_them_back() {
         let caps = Caps { connections_per_address: 2, ..Caps::default() };
         let (mut accounts, now) = (Accounts::new(&caps), Instant::now());
         let one = block("192.0.2.1");
@@ -299,11 +300,11 @@ mod tests {
     fn zero_means_no_cap_and_keeps_nothing() {
         let (connections, metrics, now) = (Connections::default(), Metrics::default(), Instant::now());
         let take = || connections.take(block("192.0.2.1"), &metrics, now).unwrap();
-        let places: Vec<_> = (0..10_000).map(|_| take()).collect();
+        let permits: Vec<_> = (0..10_000).map(|_| take()).collect();
         assert_eq!(connections.count(), 10_000);
         assert_eq!(connections.accounts().open.keys(), 0);
         assert_eq!(connections.accounts().connects_by_address.keys(), 0);
-        drop(places);
+        drop(permits);
         assert_eq!((connections.count(), metrics.connections.get()), (0, 0));
     }
 

@@ -18,7 +18,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::handshake::{METHOD_NOT_ALLOWED, UPGRADE_REQUIRED};
 use super::handshake_stream::HandshakeStream;
-use super::limits::{Connections, Handshake};
+use super::limits::{Connections, HandshakePermit};
 use super::turn_away::turn_away;
 use super::upgrade::{Answered, Handover, response, upgrade};
 use super::{Application, Refusal, SocketOptions};
@@ -119,7 +119,7 @@ fn begin(
     options: &SocketOptions,
     connections: &Connections,
     peer: Option<SocketAddr>,
-) -> Result<Handshake, Refusal> {
+) -> Result<HandshakePermit, Refusal> {
     let peer = peer.map(|peer| peer.ip()).filter(|&peer| !options.trusted_proxies.contains(peer));
     connections.begin(peer, &options.metrics).inspect_err(|refusal| {
         Metrics::count(&options.metrics.upgrades_refused, refusal.reason);

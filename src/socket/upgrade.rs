@@ -24,7 +24,7 @@ use super::extensions::answer_deflate;
 use super::guard::Guard;
 use super::handshake_stream::HandshakeStream;
 use super::inbound::Reader;
-use super::limits::{Connections, Place};
+use super::limits::{ConnectionPermit, Connections};
 use super::outbox::Outbox;
 use super::{Application, Refusal, SocketOptions, handshake};
 use crate::metrics::Metrics;
@@ -72,7 +72,7 @@ pub(super) async fn upgrade<A: Application>(
                 matches!(answered, Ok(Ok(())))
             );
         }
-        Ok((admission, place, client)) => {
+        Ok((admission, permit, client)) => {
             let deflate = options.compression.then(|| answer_deflate(request.head().headers())).flatten();
             let mut answer = ws::handshake_response(request.head());
             if let Some(deflate) = deflate {
@@ -82,7 +82,7 @@ pub(super) async fn upgrade<A: Application>(
             let answer = h1::Message::Item((answer, BodySize::None));
             if let Ok(Ok(())) = timeout(deadline, handover.send(answer)).await {
                 options.metrics.connections_opened.inc();
-                start(&*application, options, (place, client), admission, deflate.is_some(), handover);
+                start(&*application, options, (permit, client), admission, deflate.is_some(), handover);
             }
         }
     }
@@ -94,21 +94,21 @@ fn admit<A: Application>(
     options: &SocketOptions,
     connections: &Connections,
     request: &Request,
-) -> Result<(A::Admission, Place, Option<AddressBlock>), Refusal> {
+) -> Result<(A::Admission, ConnectionPermit, Option<AddressBlock>), Refusal> {
     handshake::verify(request.head())?;
     let headers = &request.head().headers;
     let client = request.peer_addr().map(|peer| options.trusted_proxies.client(peer.ip(), headers));
     let client = client.map(AddressBlock::of);
     let admission = application.admit(request.head(), client)?;
-    let place = connections.take(client, &options.metrics, Instant::now())?;
-    Ok((admission, place, client))
+    let permit = connections.take(client, &options.metrics, Instant::now())?;
+    Ok((admission, permit, client))
 }
 
 /// Takes the socket over and starts its task on this worker thread.
 fn start<A: Application>(
     application: &A,
     options: Rc<SocketOptions>,
-    (place, client): (Place, Option<AddressBlock>),
+    (permit, client): (ConnectionPermit, Option<AddressBlock>),
     admission: A::Admission,
     is_deflated: bool,
     handover: Handover,
@@ -128,7 +128,7 @@ fn start<A: Application>(
         A::Actor::add_stream(inbound, context);
         actor
     }));
-    actix_rt::spawn(Driver::new(context, outbox, reader, place));
+    actix_rt::spawn(Driver::new(context, outbox, reader, permit));
 }
 
 /// A refusal as a plain response.
