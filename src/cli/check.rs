@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::{Failure, complain, print};
+use super::{Failure, print, print_error};
 use crate::gateway;
 use crate::settings::Settings;
 
 pub(super) fn check(settings: &Settings) -> Result<ExitCode, Failure> {
     gateway::check(settings)?;
     for warning in gateway::warnings(settings) {
-        complain(&format!("warning: {warning}"));
+        print_error(&format!("warning: {warning}"));
     }
     print(settings.to_masked_toml().trim_end())?;
     Ok(ExitCode::SUCCESS)

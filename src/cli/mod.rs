@@ -197,11 +197,11 @@ impl Cli {
         match outcome {
             Ok(code) => code,
             Err(Failure::Settings(sentences)) => {
-                sentences.iter().for_each(|sentence| complain(sentence));
+                sentences.iter().for_each(|sentence| print_error(sentence));
                 ExitCode::from(EXIT_CONFIG)
             }
             Err(Failure::Other(sentence)) => {
-                complain(&sentence);
+                print_error(&sentence);
                 ExitCode::FAILURE
             }
         }
@@ -218,7 +218,7 @@ impl Drop for FlushedLog {
 }
 
 /// One line for the user, on stderr.
-fn complain(text: &str) {
+fn print_error(text: &str) {
     // With nobody to read it there is nothing to be done.
     let _ = writeln!(io::stderr(), "emagine-gateway: {text}");
 }

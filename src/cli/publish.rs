@@ -8,7 +8,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::client::{http, reachable, read};
-use super::{Failure, complain, print};
+use super::{Failure, print, print_error};
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
@@ -57,7 +57,7 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
     if status.is_success() {
         print(json["position"].as_str().unwrap_or(&answer))?;
         if let Some(replicas) = json["replicas"].as_u64() {
-            complain(&heard_by(replicas, &args.channel));
+            print_error(&heard_by(replicas, &args.channel));
         }
         return Ok(ExitCode::SUCCESS);
     }

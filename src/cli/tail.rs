@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::client::{ANSWER_TIMEOUT, reachable};
 use super::token::mint_for;
-use super::{Failure, complain, print};
+use super::{Failure, print, print_error};
 use crate::backoff::Backoff;
 use crate::settings::{AuthKind, Settings, format_duration, plain_io};
 use protocol::close::CloseCode;
@@ -132,7 +132,7 @@ impl Tail<'_> {
                 Ended::Lost(reason, _) if !self.was_ready => return Err(Failure::Other(reason)),
                 Ended::Lost(reason, after) => {
                     let pause = after.unwrap_or_else(|| backoff.next(&mut rand::rng()));
-                    complain(&format!("{reason}; connecting again in {}", format_duration(pause)));
+                    print_error(&format!("{reason}; connecting again in {}", format_duration(pause)));
                     sleep(pause).await;
                 }
             }
@@ -243,7 +243,7 @@ impl Tail<'_> {
             }
             op::GAP => {
                 let (channel, reason) = (event.channel.unwrap_or_default(), event.reason.unwrap_or_default());
-                complain(&format!("gap on {channel}: messages may be missing here ({reason})"));
+                print_error(&format!("gap on {channel}: messages may be missing here ({reason})"));
             }
             op::HEARTBEAT => {
                 let time = event.time.unwrap_or_default();
@@ -255,9 +255,9 @@ impl Tail<'_> {
     }
 
     fn ready(&mut self, event: Event<'_>) {
-        complain(&format!("ready as user {}", event.user.unwrap_or_default()));
+        print_error(&format!("ready as user {}", event.user.unwrap_or_default()));
         if self.was_ready {
-            complain("gap: plain messages that were published meanwhile are missing");
+            print_error("gap: plain messages that were published meanwhile are missing");
         }
         self.is_ready = true;
         event.channels.unwrap_or_default().into_iter().for_each(|channel| self.subscription(channel));
@@ -265,11 +265,11 @@ impl Tail<'_> {
 
     fn subscription(&mut self, state: ChannelState) {
         if let Some(said) = &state.state {
-            complain(&channel_line(&state.channel, said, state.reason.as_deref()));
+            print_error(&channel_line(&state.channel, said, state.reason.as_deref()));
         }
         if state.recovered == Some(false) {
             let channel = &state.channel;
-            complain(&format!("gap on {channel}: what was published meanwhile cannot be recovered"));
+            print_error(&format!("gap on {channel}: what was published meanwhile cannot be recovered"));
         }
         self.moved(Some(state.channel), state.position);
     }

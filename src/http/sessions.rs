@@ -14,7 +14,7 @@ use protocol::{SessionId, Version};
 /// How many sessions one answer describes at most, and unless it is asked for fewer.
 const MAX_LISTED: usize = 1_000;
 /// How long the workers may take. They answer between two messages, so a second would be a fault already.
-const PATIENCE: Duration = Duration::from_secs(2);
+const HUB_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,7 +34,7 @@ pub(super) async fn list(admin: web::Data<Admin>, request: HttpRequest) -> Resul
         return Err(ApiError::BadQuery(format!("limit must be 1 to {MAX_LISTED}")));
     }
     let user = query.user.as_deref().map(channel_of).transpose()?;
-    let list = admin.hubs.sessions(ListSessions { user, limit, now: Instant::now() }, PATIENCE).await?;
+    let list = admin.hubs.sessions(ListSessions { user, limit, now: Instant::now() }, HUB_TIMEOUT).await?;
     let sessions: Vec<_> = list.sessions.iter().map(describe).collect();
     let is_truncated = sessions.len() < list.total;
     Ok(HttpResponse::Ok().json(json!({
@@ -51,7 +51,7 @@ pub(super) async fn disconnect_one(
     admin.authorize(&request).await?;
     let is_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let session = u128::from_str_radix(&id, 16).ok().filter(|_| is_id).ok_or(ApiError::NoSuchSession)?;
-    match admin.hubs.disconnect(Disconnect::Session(SessionId(session)), PATIENCE).await? {
+    match admin.hubs.disconnect(Disconnect::Session(SessionId(session)), HUB_TIMEOUT).await? {
         0 => Err(ApiError::NoSuchSession),
         ended => Ok(HttpResponse::Ok().json(json!({ "disconnected": ended }))),
     }
@@ -65,7 +65,7 @@ pub(super) async fn disconnect_user(
     user: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     admin.authorize(&request).await?;
-    let ended = admin.hubs.disconnect(Disconnect::User(channel_of(&user)?), PATIENCE).await?;
+    let ended = admin.hubs.disconnect(Disconnect::User(channel_of(&user)?), HUB_TIMEOUT).await?;
     Ok(HttpResponse::Ok().json(json!({ "disconnected": ended })))
 }
 
