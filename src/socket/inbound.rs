@@ -135,6 +135,7 @@ impl ReaderState {
                 Poll::Ready(batch) => batch,
             }
         } else {
+            self.outbox.options().traffic.count_received(early.len());
             self.intake.read_all(&self.outbox, &early)
         };
         let ReadBatch { messages, end } = batch;

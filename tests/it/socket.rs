@@ -98,12 +98,13 @@ fn a_client_that_reads_late_gets_everything_in_order() {
 }
 
 #[test]
-fn what_is_sent_together_with_the_request_is_not_lost() {
+fn what_is_sent_together_with_the_request_is_heard_and_counted() {
     let gateway = TestGateway::spawn();
-    let identify = r#"{"op":1,"token":"42"}"#;
-    let mut raw = RawSocket::connect_with(gateway.public, &text_frame(0x81, identify));
+    let identify = text_frame(0x81, r#"{"op":1,"token":"42"}"#);
+    let mut raw = RawSocket::connect_with(gateway.public, &identify);
     raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
     raw.hears(r#"{"op":2,"user":"42"}"#);
+    gateway.wait_metric("received_bytes_total", identify.len() as i64);
 }
 
 #[test]
