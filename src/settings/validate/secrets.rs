@@ -62,15 +62,15 @@ fn is_repeated(text: &str) -> bool {
 
 /// The password in a URL, as far as it can be told apart.
 fn password_of(url: &str) -> Option<&str> {
-    let (_, rest) = url.split_once("://")?;
-    if let Some((credentials, _)) = rest.rsplit_once('@') {
-        return credentials
-            .split_once(':')
-            .map(|(_, password)| password)
-            .filter(|password| !password.is_empty());
-    }
-    let (_, query) = rest.split_once('?')?;
-    query.split('&').find_map(|pair| pair.strip_prefix("pass="))
+    let (scheme, rest) = url.split_once("://")?;
+    let password = if scheme.ends_with("unix") {
+        let (_, query) = rest.split_once('?')?;
+        query.split('&').find_map(|pair| pair.strip_prefix("pass="))?
+    } else {
+        let (credentials, _) = rest.rsplit_once('@')?;
+        credentials.split_once(':')?.1
+    };
+    Some(password).filter(|password| !password.is_empty())
 }
 
 #[cfg(test)]
@@ -106,6 +106,8 @@ mod tests {
             ("redis://me@h", None),
             ("redis://h", None),
             ("unix:///s?db=1&pass=hunter2", Some("hunter2")),
+            ("unix:///s?user=me&pass=p@w", Some("p@w")),
+            ("unix:///s?pass=", None),
             ("memory:", None),
         ] {
             assert_eq!(password_of(url), password, "{url}");
