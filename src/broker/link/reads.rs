@@ -23,6 +23,9 @@ const MAX_IN_FLIGHT_BYTES: usize = 32 << 20;
 /// positions of their own took 120 MB before there was a bound.
 const MAX_BEGUN_BYTES: usize = 64 << 20;
 
+/// Users without a job that may keep their turn.
+const IDLE_USERS: usize = 64;
+
 /// The reads that wait and those that are in flight.
 #[derive(Debug)]
 pub(crate) struct ClientReads {
@@ -141,6 +144,16 @@ impl ClientReads {
             }
             self.begun.retain(|waiting| *waiting != index);
             self.remove(index);
+            self.forget_idle_users();
+        }
+    }
+
+    /// Drops the turns of users without a job, once they are the most: during an outage any number of users may come and
+    /// go.
+    fn forget_idle_users(&mut self) {
+        if self.turns.len() > 2 * self.jobs.len() + IDLE_USERS {
+            self.queues.retain(|_, queue| !queue.is_empty());
+            self.turns.retain(|user| self.queues.contains_key(user));
         }
     }
 

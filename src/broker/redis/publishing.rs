@@ -74,7 +74,9 @@ pub(super) async fn publish_all(
         if batch.pending().next().is_none() || retry == Retry::Never || links.borrow().is_stopped() {
             break;
         }
-        state.probe_now.notify_one();
+        if !is_soon {
+            state.probe_now.notify_one();
+        }
         if timeout_at(deadline, wait(&mut links, is_soon)).await.is_err() {
             break;
         }

@@ -216,6 +216,20 @@ fn cancelled_reads_take_no_memory_while_nobody_has_a_turn() {
 }
 
 #[test]
+fn users_who_come_and_go_while_nothing_is_read_take_no_memory() {
+    let mut reads = reads();
+    assert!(reads.add(HUB, request(0, "room:1")).is_none());
+    for read in 1..1_000 {
+        let user = format!("user:of-{read}");
+        assert!(reads.add(HUB, request_of(read, &user, &format!("room:of-{read}"))).is_none());
+        reads.cancel((HUB, read));
+    }
+    assert!(reads.turns.len() <= 2 + IDLE_USERS, "{}", reads.turns.len());
+    assert_eq!(reads.turns.len(), reads.queues.len());
+    assert_eq!(next_channels(&mut reads), ["room:1"]);
+}
+
+#[test]
 fn a_cancelled_read_that_is_asked_for_again_is_made() {
     let mut reads = with([request(1, "room:1")]);
     reads.cancel((HUB, 1));
