@@ -171,19 +171,19 @@ impl Gateway {
             Ok(settings) => settings,
             Err(errors) => {
                 for error in errors.iter() {
-                    log::error!("reload: {error}; what was in force stays in force");
+                    log::error!("reload failed: {error}; the old settings stay in force");
                 }
                 return;
             }
         };
         match self.tokens.replace(&settings.auth) {
-            Ok(()) => log::info!("reload: the keys of auth were read again"),
-            Err(error) => log::error!("reload: {error}; the old keys stay in force"),
+            Ok(()) => log::info!("reload: auth keys reloaded"),
+            Err(error) => log::error!("reload failed: {error}; the old keys stay in force"),
         }
         // A link reads its files itself, each time that it is made.
         match broker::check(&settings) {
-            Ok(()) => log::info!("reload: the next link to the broker uses its files as they are now"),
-            Err(error) => log::error!("reload: {error}; the present link goes on, and no other can be made"),
+            Ok(()) => log::info!("reload: the next link to the broker reads its files again"),
+            Err(error) => log::error!("reload failed: {error}; the current link stays, but a new link cannot be made"),
         }
     }
 

@@ -238,7 +238,7 @@ class Line {
         this.#subscription(frame);
         break;
       case 7:
-        this.#set(this.state, `This replica is going away (${frame.reason}).`, "warn");
+        this.#set(this.state, `This replica is shutting down (${frame.reason}).`, "warn");
         break;
       case 8:
         this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`, "warn");
@@ -520,7 +520,7 @@ class Publish {
     this.#waiting = null;
     // Time that this page was away is not the gateway's.
     const took = wasAway ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
-    byId("publish-result").textContent += ` Heard here${took}.`;
+    byId("publish-result").textContent += ` Received here${took}.`;
   }
 
   async #publish() {
@@ -533,7 +533,7 @@ class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return say("publish-result", `The message is no JSON: ${error.message}`, "bad");
+      return say("publish-result", `The message is not JSON: ${error.message}`, "bad");
     }
     // As it was written: what is parsed and written again may lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
@@ -590,7 +590,7 @@ class Sessions {
       const query = new URLSearchParams(user ? { limit: LIMIT, user } : { limit: LIMIT });
       const { sessions, total, truncated } = await ask("GET", `v1/sessions?${query}`);
       if (number !== this.#asked) return;
-      say("sessions-count", `${total} on this replica${truncated ? `, the youngest ${sessions.length} shown` : ""}`);
+      say("sessions-count", `${total} on this replica${truncated ? `, the newest ${sessions.length} shown` : ""}`);
       byId("sessions-region").classList.remove("stale");
       this.#list(sessions);
     } catch (error) {
@@ -607,7 +607,7 @@ class Sessions {
   markStale(since) {
     if (since === null) return;
     byId("sessions-region").classList.add("stale");
-    say("sessions-count", `Stale, of ${clock(since)}`, "warn");
+    say("sessions-count", `Stale, from ${clock(since)}`, "warn");
   }
 
   #user() {
@@ -750,7 +750,7 @@ class Chart {
     if (this.#figure.classList.contains("stale") || since === null) return;
     this.#figure.classList.add("stale");
     const text = this.#number.firstChild?.textContent ?? "–";
-    this.#number.replaceChildren(text, " ", element("small", {}, `stale, of ${clock(since)}`));
+    this.#number.replaceChildren(text, " ", element("small", {}, `stale, from ${clock(since)}`));
     this.#svg.setAttribute("aria-label", `${this.#name}: stale, ${text} at ${clock(since)}${this.#range()}`);
   }
 
@@ -900,15 +900,15 @@ class Status {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
     this.#failed(this.#since);
-    const seen = this.#since ? ` The figures are of ${clock(this.#since)}.` : "";
+    const seen = this.#since ? ` The figures are from ${clock(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
-      pill("Wrong key", "bad", `The key is not the one of this gateway. Give another.${seen}`);
+      pill("Wrong key", "bad", `This gateway has another key. Enter the right one.${seen}`);
     } else if (error.status === 401) {
-      pill("Key needed", "warn", `This gateway asks for its admin key.${seen}`);
+      pill("Key needed", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
       pill("Refused", "bad", `${error.message}.${seen}`);
     } else {
-      pill("No answer", "bad", `The admin port does not answer. Asking again.${seen}`);
+      pill("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
 }

@@ -65,7 +65,7 @@ export class Chart {
     if (this.#figure.classList.contains("stale") || since === null) return;
     this.#figure.classList.add("stale");
     const text = this.#number.firstChild?.textContent ?? "–";
-    this.#number.replaceChildren(text, " ", element("small", {}, `stale, of ${clock(since)}`));
+    this.#number.replaceChildren(text, " ", element("small", {}, `stale, from ${clock(since)}`));
     this.#svg.setAttribute("aria-label", `${this.#name}: stale, ${text} at ${clock(since)}${this.#range()}`);
   }
 

@@ -97,7 +97,7 @@ export class Line {
         this.#subscription(frame);
         break;
       case 7:
-        this.#set(this.state, `This replica is going away (${frame.reason}).`, "warn");
+        this.#set(this.state, `This replica is shutting down (${frame.reason}).`, "warn");
         break;
       case 8:
         this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`, "warn");

@@ -20,7 +20,7 @@ export class Publish {
     this.#waiting = null;
     // Time that this page was away is not the gateway's.
     const took = wasAway ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
-    byId("publish-result").textContent += ` Heard here${took}.`;
+    byId("publish-result").textContent += ` Received here${took}.`;
   }
 
   async #publish() {
@@ -33,7 +33,7 @@ export class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return say("publish-result", `The message is no JSON: ${error.message}`, "bad");
+      return say("publish-result", `The message is not JSON: ${error.message}`, "bad");
     }
     // As it was written: what is parsed and written again may lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;

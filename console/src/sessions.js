@@ -38,7 +38,7 @@ export class Sessions {
       const query = new URLSearchParams(user ? { limit: LIMIT, user } : { limit: LIMIT });
       const { sessions, total, truncated } = await ask("GET", `v1/sessions?${query}`);
       if (number !== this.#asked) return;
-      say("sessions-count", `${total} on this replica${truncated ? `, the youngest ${sessions.length} shown` : ""}`);
+      say("sessions-count", `${total} on this replica${truncated ? `, the newest ${sessions.length} shown` : ""}`);
       byId("sessions-region").classList.remove("stale");
       this.#list(sessions);
     } catch (error) {
@@ -55,7 +55,7 @@ export class Sessions {
   markStale(since) {
     if (since === null) return;
     byId("sessions-region").classList.add("stale");
-    say("sessions-count", `Stale, of ${clock(since)}`, "warn");
+    say("sessions-count", `Stale, from ${clock(since)}`, "warn");
   }
 
   #user() {

@@ -79,15 +79,15 @@ export class Status {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
     this.#failed(this.#since);
-    const seen = this.#since ? ` The figures are of ${clock(this.#since)}.` : "";
+    const seen = this.#since ? ` The figures are from ${clock(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
-      pill("Wrong key", "bad", `The key is not the one of this gateway. Give another.${seen}`);
+      pill("Wrong key", "bad", `This gateway has another key. Enter the right one.${seen}`);
     } else if (error.status === 401) {
-      pill("Key needed", "warn", `This gateway asks for its admin key.${seen}`);
+      pill("Key needed", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
       pill("Refused", "bad", `${error.message}.${seen}`);
     } else {
-      pill("No answer", "bad", `The admin port does not answer. Asking again.${seen}`);
+      pill("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
 }

@@ -41,7 +41,7 @@ pub enum AuthError {
     #[error("the token's channels are not allowed")]
     BadChannels,
     /// It opens the channel of another user, and the settings do not allow that.
-    #[error("the token opens another user's channel")]
+    #[error("the token grants access to another user's channel")]
     ForeignUser,
 }
 

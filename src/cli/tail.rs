@@ -132,7 +132,7 @@ impl Tail<'_> {
                 Ended::Lost(reason, _) if !self.was_ready => return Err(Failure::Other(reason)),
                 Ended::Lost(reason, after) => {
                     let pause = after.unwrap_or_else(|| backoff.next(&mut rand::rng()));
-                    complain(&format!("{reason}; connecting again in {}", format_duration(pause)));
+                    complain(&format!("{reason}; reconnecting in {}", format_duration(pause)));
                     sleep(pause).await;
                 }
             }
@@ -148,7 +148,7 @@ impl Tail<'_> {
                 let grants: &[String] = if is_jwt { &self.args.channels } else { &[] };
                 mint_for(self.settings, user, grants, None)
             }
-            (None, None) => Err(Failure::Other("name a --user or give a --token".to_owned())),
+            (None, None) => Err(Failure::Other("give --user or --token".to_owned())),
         }
     }
 
@@ -257,7 +257,7 @@ impl Tail<'_> {
     fn ready(&mut self, event: Event<'_>) {
         complain(&format!("ready as user {}", event.user.unwrap_or_default()));
         if self.was_ready {
-            complain("gap: plain messages that were published meanwhile are missing");
+            complain("gap: plain messages published meanwhile are missing");
         }
         self.is_ready = true;
         event.channels.unwrap_or_default().into_iter().for_each(|channel| self.subscription(channel));
@@ -269,7 +269,7 @@ impl Tail<'_> {
         }
         if state.recovered == Some(false) {
             let channel = &state.channel;
-            complain(&format!("gap on {channel}: what was published meanwhile cannot be recovered"));
+            complain(&format!("gap on {channel}: messages published meanwhile cannot be recovered"));
         }
         self.moved(Some(state.channel), state.position);
     }
@@ -282,7 +282,7 @@ impl Tail<'_> {
 }
 
 fn not_understood() -> Failure {
-    Failure::Other("what answers there does not speak the gateway's protocol".to_owned())
+    Failure::Other("the server there does not speak the gateway's protocol".to_owned())
 }
 
 /// The line for a channel's state, such as `room:7 recovering` or `room:7 refused: not_allowed`.

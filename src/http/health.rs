@@ -55,8 +55,8 @@ pub(super) async fn livez(admin: web::Data<Admin>) -> HttpResponse {
         admin.readiness.broker.gives_sign_of_life(SIGN_OF_LIFE_TIMEOUT),
     )
     .await;
-    let workers = silent.iter().map(|worker| format!("worker {worker} has not answered for 2s"));
-    let link = (!link).then(|| "the thread of the broker's link has not answered for 2s".to_owned());
+    let workers = silent.iter().map(|worker| format!("worker {worker} did not answer within 2s"));
+    let link = (!link).then(|| "the thread of the broker's link did not answer within 2s".to_owned());
     let reasons: Vec<String> = workers.chain(link).collect();
     if reasons.is_empty() {
         return HttpResponse::Ok().json(json!({"live": true}));

@@ -56,7 +56,7 @@ impl Process {
         all.register_with_unit("process_cpu", "CPU time, user and system", Unit::Seconds, cpu);
         let start = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
         start.set(self.start_seconds);
-        all.register_with_unit("process_start_time", "When it began, Unix time", Unit::Seconds, start);
+        all.register_with_unit("process_start_time", "Start time, Unix time", Unit::Seconds, start);
         let gauge = |value| {
             let gauge = Gauge::<i64, std::sync::atomic::AtomicI64>::default();
             gauge.set(value);
@@ -64,18 +64,18 @@ impl Process {
         };
         all.register_with_unit(
             "process_resident_memory",
-            "Memory in RAM",
+            "Resident memory",
             Unit::Bytes,
             gauge(self.resident_bytes),
         );
         all.register_with_unit(
             "process_virtual_memory",
-            "Memory mapped",
+            "Virtual memory",
             Unit::Bytes,
             gauge(self.virtual_bytes),
         );
         all.register("process_open_fds", "Open file descriptors", gauge(self.open_files));
-        all.register("process_max_fds", "The most file descriptors", gauge(self.max_files));
+        all.register("process_max_fds", "Limit of file descriptors", gauge(self.max_files));
     }
 }
 

@@ -31,7 +31,7 @@ pub enum SettingsError {
         reason: String,
     },
     /// An environment variable that is nearly a setting.
-    #[error("unknown environment variable {}; is {meant} meant?", one_line(name))]
+    #[error("unknown environment variable {}; did you mean {meant}?", one_line(name))]
     UnknownVariable {
         /// The variable as it was given.
         name: String,

@@ -62,7 +62,7 @@ impl Kind {
             }
             (Self::Bool, ..) => "must be true or false".to_owned(),
             (Self::Integer, ..) => "must be a whole number, not negative".to_owned(),
-            (Self::Text, ..) => "must be text in quotes".to_owned(),
+            (Self::Text, ..) => "must be quoted text".to_owned(),
             (Self::List, ..) => "must be a list of texts".to_owned(),
         }
     }
@@ -205,8 +205,8 @@ impl Layers {
         let nearest = nearest_key(key, self.keys()).map(str::to_owned);
         let hint = match &nearest {
             _ if key == "profile" => "; the profile is chosen by --profile or GATEWAY_PROFILE".to_owned(),
-            Some(known) if name != key => format!("; is {} meant?", variable(known)),
-            Some(known) => format!("; is {known} meant?"),
+            Some(known) if name != key => format!("; did you mean {}?", variable(known)),
+            Some(known) => format!("; did you mean {known}?"),
             None => String::new(),
         };
         self.errors.push(SettingsError::UnknownKey { key: name.to_owned(), origin: origin.to_owned(), hint });
@@ -235,7 +235,7 @@ impl Layers {
             ("auth.kind", _) => "must be insecure, jwt or signed",
             ("log.format", _) => "must be text or json",
             (_, Some(Kind::Integer)) => "must be a smaller number: at most 4294967295",
-            _ => "has a value that cannot be understood",
+            _ => "has an invalid value",
         };
         let error = bad_value(&key, origin, reason);
         (key, error)

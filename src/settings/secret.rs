@@ -27,7 +27,7 @@ impl Secret {
         let metadata = fs::metadata(path).map_err(|error| plain_io(&error))?;
         // A pipe would be read once and then never end.
         if !metadata.is_file() {
-            return Err("it is not a file".to_owned());
+            return Err("not a regular file".to_owned());
         }
         let text = read_text(path, MAX_FILE_BYTES)?;
         match text.trim_end_matches(['\r', '\n']) {

@@ -227,7 +227,7 @@ fn check_file(key: &'static str, path: Option<&Path>) -> Result<(), SettingsErro
     if file.map_err(|error| unreadable(plain_io(&error)))?.is_file() {
         Ok(())
     } else {
-        Err(unreadable("it is not a file".to_owned()))
+        Err(unreadable("not a regular file".to_owned()))
     }
 }
 

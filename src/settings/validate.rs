@@ -222,7 +222,7 @@ impl Settings {
             ensure(
                 !namespaces.iter().any(|name| name == "user" || name == "all"),
                 "channels.public_namespaces",
-                "must not hold user or all: everybody could read everybody's messages",
+                "must not contain user or all: every client could read every user's messages",
             ),
             ensure(
                 namespaces.iter().all(is_name),

@@ -44,7 +44,7 @@ pub(super) fn check<'a>(
     if name.starts_with("GATEWAY_") && !name.contains("__") {
         let name = one_line(name);
         return Some(Finding::Warned(format!(
-            "the environment variable {name} is not used; is {meant} meant?"
+            "the environment variable {name} is not used; did you mean {meant}?"
         )));
     }
     Some(Finding::Refused(unknown(name, meant)))
@@ -125,12 +125,12 @@ mod tests {
             ("Gateway__Server__Public_Addr", "GATEWAY__SERVER__PUBLIC_ADDR"),
         ] {
             assert!(may_be_meant(name), "{name}");
-            let expected = format!("unknown environment variable {name}; is {meant} meant?");
+            let expected = format!("unknown environment variable {name}; did you mean {meant}?");
             assert_eq!(said(name, "x"), Some(expected));
         }
         for name in ["GATEWAY_AUTH_SECRET", "GATEWAY_AUTH_SECERT"] {
             let expected = format!(
-                "warning: the environment variable {name} is not used; is GATEWAY__AUTH__SECRET meant?"
+                "warning: the environment variable {name} is not used; did you mean GATEWAY__AUTH__SECRET?"
             );
             assert_eq!(said(name, "x"), Some(expected));
         }

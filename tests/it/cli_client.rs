@@ -14,10 +14,10 @@ fn publish_publishes_byte_for_byte_and_says_what_is_wrong() {
     let mut client = gateway.ready("42");
     let ended = gateway.command(&["publish", "user:42", r#"{"id": 5306328986810385677}"#]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "{\"replicas\":1}\n"), "{}", ended.err);
-    assert!(ended.err.ends_with("heard by 1 replica\n"), "{}", ended.err);
+    assert!(ended.err.ends_with("received by 1 replica\n"), "{}", ended.err);
     let unheard = gateway.command(&["publish", "room:7", "1"]);
     assert_eq!(unheard.code, Some(0), "{}", unheard.err);
-    assert!(unheard.err.contains("warning: no replica heard it"), "{}", unheard.err);
+    assert!(unheard.err.contains("warning: no replica received it"), "{}", unheard.err);
     client.hears(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
     for (arguments, says) in [
         (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
@@ -73,7 +73,7 @@ fn publish_says_how_many_replicas_heard_it() {
     });
     let ended = gateways[0].command(&["publish", "user:42", "1"]);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert!(ended.err.ends_with("heard by 2 replicas\n"), "{}", ended.err);
+    assert!(ended.err.ends_with("received by 2 replicas\n"), "{}", ended.err);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn tail_comes_back_continues_and_shows_gaps() {
         gateway
     };
     let mut gateway = again();
-    tail.says("gap: plain messages that were published meanwhile are missing");
+    tail.says("gap: plain messages published meanwhile are missing");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
     // With the data gone, nobody can say what is missing.

@@ -75,7 +75,7 @@ fn livez_fails_while_a_worker_stands_still() {
     let stopped = StoppedThread::of(&gateway, WORKER);
     let answer = gateway.get("/livez");
     assert_eq!((answer.status, answer.json()["live"].as_bool()), (503, Some(false)));
-    assert!(answer.body.contains("worker 0 has not answered"), "{}", answer.body);
+    assert!(answer.body.contains("worker 0 did not answer"), "{}", answer.body);
     drop(stopped);
     eventually(SOON, || (gateway.get("/livez").status == 200).then_some(()));
 }

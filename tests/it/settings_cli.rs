@@ -159,7 +159,7 @@ fn all_mistakes_are_said_at_once_a_line_each() {
         "server.workers (from the command line) must be a whole number",
         "session.max_fragments must be 1 to 65536",
         "broker.url must have a port of 1 to 65535",
-        "unknown environment variable GATEWAY_AUTH__SECRET; is GATEWAY__AUTH__SECRET meant?",
+        "unknown environment variable GATEWAY_AUTH__SECRET; did you mean GATEWAY__AUTH__SECRET?",
         "RUST_LOG (from the environment) must be",
     ] {
         let begins = format!("emagine-gateway: {said}");
@@ -170,7 +170,7 @@ fn all_mistakes_are_said_at_once_a_line_each() {
 
 #[test]
 fn a_variable_that_may_be_meant_is_warned_of() {
-    let warning = "the environment variable GATEWAY_BROKER_URL is not used; is GATEWAY__BROKER__URL meant?";
+    let warning = "the environment variable GATEWAY_BROKER_URL is not used; did you mean GATEWAY__BROKER__URL?";
     let checked = run_in(&["check"], &[("GATEWAY_BROKER_URL", "redis://h")]);
     assert_eq!((checked.code, checked.err), (Some(0), format!("emagine-gateway: warning: {warning}\n")));
     let gateway = TestGateway::plan().variable("GATEWAY_BROKER_URL", "redis://h").spawn();

@@ -67,7 +67,7 @@ export class GatewayClient implements GatewayClientLike {
   constructor(options: ClientOptions) {
     const { token } = options;
     this.#mayAsk = typeof token === 'function';
-    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token is no string');
+    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token is not a string');
     this.#options = options;
     this.#bufferSize = options.bufferSize ?? 10_000;
     this.#connectMs = options.connectTimeoutMs ?? 15_000;

@@ -367,7 +367,7 @@ export class SharedClient implements GatewayClientLike {
       answer.failed = String(error);
     }
     // Another user has logged in here: the tabs of the one before keep their socket.
-    if (isOther) Object.assign(answer, { token: null, failed: 'another user has logged in' });
+    if (isOther) Object.assign(answer, { token: null, failed: 'another user is logged in' });
     this.#post(answer);
     if (!isOther || !this.#isJoined) return;
     this.#leave();

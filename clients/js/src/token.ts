@@ -33,7 +33,7 @@ export function askToken(
 /** A token, or `null` where there is none. */
 function checked(answer: unknown): string | null {
   // The error does not say what it is: it may be a secret.
-  if ((answer ?? null) !== null && typeof answer !== 'string') throw new TypeError('token is no string');
+  if ((answer ?? null) !== null && typeof answer !== 'string') throw new TypeError('token is not a string');
   return (answer as string | undefined) ?? null;
 }
 

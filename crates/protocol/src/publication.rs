@@ -49,10 +49,10 @@ pub enum PayloadError {
     #[error("the payload is too big")]
     TooBig,
     /// More arrays and objects lie within each other than `broker.max_payload_depth`.
-    #[error("the payload is too deep: too many arrays and objects lie within each other")]
+    #[error("the payload is too deep: its arrays and objects are nested too deeply")]
     TooDeep,
     /// An escape such as `\ud800` without its other half, which is no character.
-    #[error("the payload has half a surrogate pair")]
+    #[error("the payload has a lone surrogate")]
     HalfSurrogate,
     /// It begins with `@`, but no position and message follow.
     #[error("the payload begins with @ but has no position")]

@@ -98,7 +98,7 @@ fn read_pem(key: &'static str, path: &Path) -> Result<Vec<u8>, LinkError> {
     let metadata = fs::metadata(path).map_err(|error| unusable(key, path, plain_io(&error)))?;
     // A pipe would be read once and then never end.
     if !metadata.is_file() {
-        return Err(unusable(key, path, "it is not a file"));
+        return Err(unusable(key, path, "not a regular file"));
     }
     if metadata.len() > MAX_PEM_BYTES {
         return Err(unusable(key, path, format!("it is longer than {MAX_PEM_BYTES} bytes")));

@@ -203,7 +203,7 @@ impl State {
         let (state, reason) = match &*self.link_state.borrow() {
             LinkState::Ready { .. } => match self.stalled() {
                 None => return Health { ready: true, state: "ready", reasons: Vec::new() },
-                Some(silence) => ("stalled", format!("no probe was heard for {:.1}s", silence.as_secs_f64())),
+                Some(silence) => ("stalled", format!("no probe returned for {:.1}s", silence.as_secs_f64())),
             },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),
             LinkState::Probing { before: None, .. } => {
@@ -250,5 +250,5 @@ impl LinkState {
 
 /// The note in `/readyz`.
 fn unavailable(reason: &str) -> String {
-    format!("history: unavailable because {reason}")
+    format!("history: unavailable: {reason}")
 }

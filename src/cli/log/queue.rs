@@ -69,7 +69,7 @@ impl LogQueue {
             let line = self.next();
             let is_written = output.write_all(&line).is_ok();
             if let Some(dropped) = self.written(line.len(), is_written) {
-                log::warn!("{dropped} lines of the log were dropped, because it was not read fast enough");
+                log::warn!("{dropped} log lines were dropped, because the log was not read fast enough");
             }
         }
     }

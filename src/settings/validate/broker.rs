@@ -137,7 +137,7 @@ impl BrokerUrl {
 }
 
 const BAD_DATABASE: &str =
-    "must have the number of a database or nothing behind the slash, such as redis://host:6379/3";
+    "must have a database number or nothing after the slash, such as redis://host:6379/3";
 
 fn is_database(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()

@@ -37,11 +37,11 @@ fn check(key: &'static str, secret: Option<&Secret>) -> Check {
     match secret.map(Secret::expose) {
         Some(text) if is_placeholder(text) => refuse(
             key,
-            "must not be a placeholder in production: everybody knows it; `openssl rand -hex 32` makes a secret",
+            "must not be a placeholder in production; generate a secret with `openssl rand -hex 32`",
         ),
         Some(text) if is_repeated(text) => refuse(
             key,
-            "must not repeat a few characters in production; `openssl rand -hex 32` makes a secret",
+            "must not repeat a few characters in production; generate a secret with `openssl rand -hex 32`",
         ),
         _ => Ok(()),
     }

@@ -255,7 +255,7 @@ fn a_frozen_redis_is_noticed_by_the_probe() {
     test.server().stop();
     // Asked for on a link that still seems up: its sessions wait until it is given up.
     hub.ask(&["room:3"]);
-    test.wait_not_ready("link is up but the probe was not heard for 700ms");
+    test.wait_not_ready("link is up but the probe did not return within 700ms");
     assert!(hub.is_told_of_no_link());
     assert_eq!(test.losses("probe_timeout"), 1);
     test.wait_not_ready("cannot connect: no answer for 1s");
