@@ -62,14 +62,14 @@ pub enum StartError {
     Server(#[from] io::Error),
 }
 
-/// What [`Gateway::start`] would say of the settings, without starting anything: every mistake.
+/// Every mistake in the settings that [`Gateway::start`] would report, without starting anything.
 pub fn check(settings: &Settings) -> Vec<StartError> {
     let authenticator = Authenticator::new(&settings.auth).map(drop).map_err(StartError::from);
     let broker = broker::check(settings).map_err(StartError::from);
     [authenticator, broker].into_iter().filter_map(Result::err).collect()
 }
 
-/// What [`Gateway::start`] would warn of: a sentence for each setting that should be thought over.
+/// The warnings of [`Gateway::start`]: a sentence for each questionable setting.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     announce::warnings(settings)
 }
@@ -164,8 +164,8 @@ impl Gateway {
         Ok(Self { settings, broker, hubs, connections, drain, tokens, servers })
     }
 
-    /// Reads keys and certificates again. A file that cannot be used leaves those in force that were, and the log says
-    /// so. Sessions stay as they are.
+    /// Reloads keys and certificates. If a file cannot be used, the old ones stay in force and the log has an error.
+    /// Sessions are not affected.
     pub fn reload(&self) {
         let settings = match self.settings.read_files_again() {
             Ok(settings) => settings,
@@ -183,7 +183,9 @@ impl Gateway {
         // A link reads its files itself, each time that it is made.
         match broker::check(&settings) {
             Ok(()) => log::info!("reload: the next link to the broker reads its files again"),
-            Err(error) => log::error!("reload failed: {error}; the current link stays, but a new link cannot be made"),
+            Err(error) => {
+                log::error!("reload failed: {error}; the current link stays, but a new link cannot be made")
+            }
         }
     }
 
@@ -213,8 +215,8 @@ impl Gateway {
         }
     }
 
-    /// Sends all sockets away. Returns whether that was done before `drain.timeout`, of which only time counts in which the
-    /// process runs: after a stop there is still time to close each socket with its code.
+    /// Closes all sockets. Returns whether this finished before `drain.timeout`. Only the time in which the process
+    /// runs counts, so that after a stop each socket still gets its close code.
     async fn drain_sockets(&self) -> bool {
         let settings = &self.settings.drain;
         let mut look = interval(Duration::from_millis(10));
@@ -281,7 +283,7 @@ fn session_caps(settings: &Settings) -> SessionCaps {
     let limits = &settings.limits;
     SessionCaps {
         unidentified: limits.unidentified,
-        // Where addresses are not told apart, one may stand for all clients.
+        // Without separate client addresses, one address may represent all clients.
         unidentified_per_address: match limits.connections_per_address {
             0 => 0,
             _ => limits.unidentified.div_ceil(2),

@@ -75,7 +75,7 @@ pub struct Counters {
     pub admin_refused: Family<Reason, Counter>,
     /// Publications accepted from the admin API.
     pub publications_accepted: Counter<u64, AtomicU64>,
-    /// From the arrival of a publication at the link to the moment at which a hub has handed it to its last socket.
+    /// Time from the arrival of a publication at the link until a hub has handed it to its last socket.
     pub delivery_latency: PerThread<Latency>,
     /// What was read from sockets and written to them.
     pub traffic: PerThread<Traffic>,
@@ -111,7 +111,7 @@ pub struct Counters {
     pub log_lines_dropped: Counter<u64, AtomicU64>,
     /// 1 while `/readyz` answers 200, else 0; brought up to date for each page.
     pub ready: Gauge<i64, AtomicI64>,
-    /// 1 from the signal that begins a drain, else 0; brought up to date for each page.
+    /// 1 from the signal that begins a drain, else 0; updated for each scrape.
     pub draining: Gauge<i64, AtomicI64>,
     /// The most that some of the others may reach.
     pub limits: Limits,

@@ -18,7 +18,7 @@ export class Publish {
     const { channel: wanted, text: expected, at, wasAway } = this.#waiting ?? {};
     if (expected !== text || (channel ?? wanted) !== wanted) return;
     this.#waiting = null;
-    // Time that this page was away is not the gateway's.
+    // Time in the background is not latency of the gateway.
     const took = wasAway ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
     byId("publish-result").textContent += ` Received here${took}.`;
   }

@@ -40,7 +40,7 @@ pub enum AuthError {
     /// Its list of channels is not one.
     #[error("the token's channels are not allowed")]
     BadChannels,
-    /// It opens the channel of another user, and the settings do not allow that.
+    /// It grants access to another user's channel, and the settings do not allow that.
     #[error("the token grants access to another user's channel")]
     ForeignUser,
 }

@@ -24,7 +24,7 @@ pub(super) fn http() -> awc::Client {
     awc::Client::builder().timeout(ANSWER_TIMEOUT).finish()
 }
 
-/// What an error says, without the number of the operating system that Rust puts behind it.
+/// The text of an error, without the error number that Rust appends.
 pub(super) fn plain(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
     text.split(" (os error ").next().unwrap_or_default().to_owned()

@@ -1,5 +1,5 @@
-//! `tail`: a live client. Messages go to standard output, one a line; what happens besides, to standard error. When the
-//! connection is lost it comes back and continues where it was; what is missing then is said.
+//! `tail`: a live client. Messages go to standard output, one a line; events go to standard error. After a lost
+//! connection it reconnects, continues from its positions, and reports gaps.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -128,7 +128,7 @@ impl Tail<'_> {
             }
             match ended {
                 Ended::Complete => return Ok(ExitCode::SUCCESS),
-                // What never worked is more likely a mistake than an outage.
+                // A first connection that fails is more likely a mistake than downtime.
                 Ended::Lost(reason, _) if !self.was_ready => return Err(Failure::Other(reason)),
                 Ended::Lost(reason, after) => {
                     let pause = after.unwrap_or_else(|| backoff.next(&mut rand::rng()));
@@ -152,7 +152,7 @@ impl Tail<'_> {
         }
     }
 
-    /// What identifies the client and names the channels, each from where it was.
+    /// The Identify frame, with each channel's position.
     fn identify(&self) -> Result<String, Failure> {
         let mut identify = json!({"op": op::IDENTIFY, "token": self.token()?});
         let asked = self.args.channels.iter().filter(|channel| !self.cursors.contains_key(*channel));
@@ -175,7 +175,7 @@ impl Tail<'_> {
         };
         let identify = self.identify()?;
         let ended = self.exchange(&mut connection, identify).await?;
-        // Whether the goodbye arrives makes no difference here.
+        // It does not matter whether the Close arrives.
         let _ = connection.send(Message::Close(None)).await;
         Ok(ended)
     }
@@ -222,7 +222,7 @@ impl Tail<'_> {
         !has_expired && known.is_none_or(|code| code.may_reconnect())
     }
 
-    /// Deals with one frame. Returns what to answer.
+    /// Handles one frame. Returns the reply, if any.
     fn hear(&mut self, text: &str, event: Event<'_>) -> Result<Option<String>, Failure> {
         if self.args.frames {
             print(text)?;

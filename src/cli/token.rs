@@ -1,4 +1,4 @@
-//! `token`: mint a token as the login endpoint would, for trying things out; or say what the gateway makes of one.
+//! `token`: mint a token as the login endpoint would, for tests; or check one.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ pub(super) struct TokenArgs {
     check: Option<String>,
 }
 
-/// How long a token is good unless told otherwise.
+/// The default lifetime of a token.
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -42,7 +42,7 @@ pub(super) fn token(settings: &Settings, args: &TokenArgs) -> Result<ExitCode, F
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who the bearer of a token is, or why nobody.
+/// The user of a token, or the reason why it is refused.
 fn check(settings: &Settings, token: &str) -> Result<ExitCode, Failure> {
     let authenticator =
         Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(vec![error.to_string()]))?;
@@ -89,7 +89,8 @@ const fn advice(error: AuthError) -> &'static str {
     }
 }
 
-/// A token for `user` by the settings' own secret. Without `ttl` it is good for an hour, or for as long as its kind can be.
+/// A token for `user` by the settings' own secret. Without `ttl` it is valid for an hour, or for the maximum of its
+/// kind if that is less.
 pub(super) fn mint_for(
     settings: &Settings,
     user: &str,

@@ -27,7 +27,7 @@ pub enum ApiKey {
 pub(super) enum Refusal {
     /// It has no `Authorization` header.
     NoKey,
-    /// It has one, but not with this key.
+    /// It has another key.
     WrongKey,
     /// There is no key.
     KeyNotSet,
@@ -59,11 +59,11 @@ impl From<Refusal> for ApiError {
     }
 }
 
-/// How long the answer to a wrong key takes: so few can be tried.
+/// The delay of the answer to a wrong key, which slows down guessing.
 const WRONG_KEY_PAUSE: Duration = Duration::from_millis(500);
 
 impl Admin {
-    /// Puts each reason on the page of metrics, so that the first refusal is an increase.
+    /// Creates the counter of each reason at 0, so that the first refusal is an increase.
     pub(super) fn begin_counting_refusals(&self) {
         for refusal in Refusal::ALL {
             drop(self.metrics.admin_refused.get_or_create(&Reason { reason: refusal.label() }));

@@ -20,7 +20,7 @@ impl Metrics {
         page
     }
 
-    /// A registry over the same cells, made for each page: a page is read every few seconds.
+    /// A registry over the same cells, created for each scrape, which happens every few seconds.
     fn registry(&self) -> Registry {
         let mut all = Registry::with_prefix("gateway");
         all.register("connections", "Open sockets", self.connections.clone());
@@ -104,7 +104,11 @@ impl Metrics {
             "1 while durable publishing is possible",
             self.history_available.clone(),
         );
-        all.register("rejected", "Payloads from Redis that are not delivered, by outcome", self.rejected.clone());
+        all.register(
+            "rejected",
+            "Payloads from Redis that are not delivered, by outcome",
+            self.rejected.clone(),
+        );
         all.register("redis_may_evict", "1 while Redis may evict keys", self.redis_may_evict.clone());
         all.register("redis_evicted_keys", "Keys that Redis has evicted", self.redis_evicted_keys.clone());
         all.register(

@@ -33,7 +33,7 @@ pub(super) fn registry() -> Registry {
 impl Process {
     fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name, in parentheses, may hold anything. The first field after it is number 3 of proc(5).
+        // The name, in parentheses, may contain any text. The first field after it is number 3 of proc(5).
         let fields: Vec<_> = stat.rsplit(')').next()?.split_whitespace().collect();
         let seconds = |number: usize| Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
         let boot = line("/proc/stat", "btime ")?.parse::<f64>().ok()?;
@@ -86,7 +86,7 @@ fn line(path: &str, beginning: &str) -> Option<String> {
 }
 
 fn open_files() -> Option<i64> {
-    // From Linux 6.2 on the folder's length is their number, which is quicker where there are 100 000.
+    // From Linux 6.2 on the directory's size is their number, which is faster than counting 100 000 entries.
     match fs::metadata("/proc/self/fd").ok()?.len() {
         0 => Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as i64),
         number => Some(number as i64),

@@ -113,7 +113,7 @@ impl fmt::Display for SettingsErrors {
 
 impl std::error::Error for SettingsErrors {}
 
-/// What the operating system says, without the number that Rust puts behind it.
+/// The text of the operating system's error, without the number that Rust appends.
 pub(crate) fn plain_io(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error ").next().unwrap_or_default().to_owned()

@@ -35,8 +35,8 @@ impl Kind {
         }
     }
 
-    /// What a value must be. `given` is what stands there, to be named where the mistake is a common one; it may be a
-    /// secret, so only numbers and durations are repeated.
+    /// What a value must be. `given` is the given value, quoted for common mistakes; it may be a secret, so only
+    /// numbers and durations are quoted.
     fn requirement(self, given: &ValueKind) -> String {
         let number = match given {
             ValueKind::I64(number) => Some(*number),
@@ -166,11 +166,11 @@ impl Layers {
         }
     }
 
-    /// Merges the layers into the typed settings. A value that does not fit its type is a mistake among the others, and a
-    /// default stands for it.
+    /// Merges the layers into the typed settings. A value of the wrong type is one of the mistakes, and its default is
+    /// used instead.
     ///
     /// # Errors
-    /// A default does not fit its type: never.
+    /// A default has the wrong type, which never happens.
     pub(super) fn build<T: DeserializeOwned>(&mut self) -> Result<T, SettingsError> {
         let defaults = Self::new(DEFAULT)?.values;
         loop {

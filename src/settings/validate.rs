@@ -56,7 +56,7 @@ impl Settings {
                 "must differ from server.public_addr",
             ),
             count("server.workers", server.workers, 0..=512),
-            // The HTTP server counts it in ticks of half a second; below that it was seen never to come.
+            // The HTTP server counts it in ticks of half a second; shorter time-outs never fire.
             time("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE),
             time("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE),
             ensure(

@@ -12,7 +12,7 @@ fn explained(section: &str) -> Vec<String> {
     rows.map(|(first, _)| first.to_owned()).collect()
 }
 
-/// What stands between `beginning` and the next quotation mark, in a part of a source.
+/// The text between `beginning` and the next quotation mark, in a part of a source.
 fn literals(source: &str, beginning: &str) -> BTreeSet<String> {
     source.split(beginning).skip(1).map(|rest| rest.split(['"', '\'']).next().unwrap().to_owned()).collect()
 }

@@ -9,7 +9,7 @@ use crate::support::redis_server::RedisServer;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
-fn publish_publishes_byte_for_byte_and_says_what_is_wrong() {
+fn publish_sends_each_byte_unchanged_and_reports_errors() {
     let gateway = TestGateway::with("admin.api_key", "the-key-of-the-admin-api").spawn();
     let mut client = gateway.ready("42");
     let ended = gateway.command(&["publish", "user:42", r#"{"id": 5306328986810385677}"#]);
@@ -64,7 +64,7 @@ fn tail_prints_messages_and_ends_after_so_many() {
 }
 
 #[test]
-fn publish_says_how_many_replicas_heard_it() {
+fn publish_prints_how_many_replicas_received_it() {
     let redis = RedisServer::start();
     let gateways = [TestGateway::redis(&redis).spawn(), TestGateway::redis(&redis).spawn()];
     let _clients = gateways.each_ref().map(|gateway| {
@@ -77,7 +77,7 @@ fn publish_says_how_many_replicas_heard_it() {
 }
 
 #[test]
-fn tail_comes_back_continues_and_shows_gaps() {
+fn tail_reconnects_continues_and_shows_gaps() {
     let redis = RedisServer::start();
     let addresses = |gateway: &TestGateway| [gateway.public.to_string(), gateway.admin.to_string()];
     let mut gateway = TestGateway::redis(&redis).spawn();
@@ -111,7 +111,7 @@ fn tail_comes_back_continues_and_shows_gaps() {
 }
 
 #[test]
-fn health_tells_by_its_exit_code() {
+fn health_reports_by_its_exit_code() {
     let redis = RedisServer::reserve(&[]);
     let gateway = TestGateway::redis(&redis).spawn();
     let ended = gateway.command(&["health"]);

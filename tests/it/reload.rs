@@ -1,4 +1,4 @@
-//! SIGHUP: keys and certificates are read again, and nothing dies of it.
+//! SIGHUP reloads keys and certificates and ends no session.
 
 use std::fs;
 use std::path::Path;
@@ -71,7 +71,7 @@ fn a_broken_secret_leaves_the_old_one_in_force() {
 }
 
 #[test]
-fn a_broken_certificate_is_said_and_the_link_stays() {
+fn a_broken_certificate_is_reported_and_the_link_stays() {
     let redis = RedisServer::start();
     let folder = TempDir::new().unwrap();
     let password = folder.path().join("password");
@@ -95,7 +95,7 @@ fn a_broken_certificate_is_said_and_the_link_stays() {
 }
 
 #[test]
-fn without_files_sighup_harms_nobody() {
+fn sighup_without_files_ends_no_session() {
     let mut gateway = TestGateway::spawn();
     let mut client = gateway.ready("42");
     gateway.signal("HUP");

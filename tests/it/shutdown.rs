@@ -155,7 +155,7 @@ fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
 }
 
 #[test]
-fn a_second_interrupt_ends_it_at_once() {
+fn a_second_sigint_ends_the_process_at_once() {
     for first in ["INT", "TERM"] {
         let mut gateway = plan("20s", "1s").spawn();
         let mut client = gateway.ready("42");

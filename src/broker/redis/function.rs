@@ -131,8 +131,8 @@ pub(super) async fn keep_loaded(state: &State) -> Infallible {
     }
 }
 
-/// Calls a function of the library, and loads the library first if Redis does not have it. A missing function has done
-/// nothing, so calling again is safe.
+/// Calls a function of the library, and loads the library first if Redis does not have it. A missing function has no
+/// effect, so calling again is safe.
 pub(super) async fn call<T: FromRedisValue>(
     state: &State,
     commands: &mut MultiplexedConnection,

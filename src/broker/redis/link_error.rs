@@ -46,7 +46,7 @@ pub(super) enum LinkError {
     /// An established connection ended.
     #[error("the connection was closed")]
     Closed,
-    /// Redis ended the connection of the subscriptions and no other: a crash or a network would have ended all.
+    /// Redis closed only the subscriber's connection. A crash or a network failure would end all connections.
     #[error(
         "Redis closed only the subscriber's connection, as it does when client-output-buffer-limit pubsub is \
          reached (a message or a burst was too large for it)"
@@ -126,7 +126,7 @@ pub(super) fn plain(error: &RedisError) -> String {
         return "the user name or the password is wrong (WRONGPASS)".into();
     }
     if error.kind() == ErrorKind::Parse {
-        // The text would repeat whatever came.
+        // The error text would quote the server's answer.
         return "the server there is not Redis".into();
     }
     match (error.code(), error.detail()) {

@@ -51,7 +51,7 @@ pub(super) struct State {
     /// Whether the link's thread still runs.
     pub(super) sign_of_life: SignOfLife,
     started: Instant,
-    /// When the latest probe was heard, in milliseconds after `started`.
+    /// When the latest probe returned, in milliseconds after `started`.
     probe_heard_ms: AtomicU64,
 }
 
@@ -130,21 +130,21 @@ impl State {
         });
     }
 
-    /// A probe was heard, whether or not all channels are subscribed.
+    /// A probe returned, whether or not all channels are subscribed.
     pub(super) fn probe_heard(&self) {
         let heard = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.probe_heard_ms.store(heard, Ordering::Relaxed);
     }
 
-    /// How long no probe was heard, if that is longer than a working link allows. The link finds this out itself unless
-    /// its thread stands still.
+    /// The time since the last received probe, if it is too long for a working link. The link detects this itself
+    /// unless its thread is stalled.
     fn stalled(&self) -> Option<Duration> {
         let heard = Duration::from_millis(self.probe_heard_ms.load(Ordering::Relaxed));
         let silence = self.started.elapsed().saturating_sub(heard);
         (silence > self.options.probe_interval + self.options.probe_timeout).then_some(silence)
     }
 
-    /// A probe was heard after all channels had been subscribed. Returns whether it was the first one of this link.
+    /// A probe returned after all channels were subscribed. Returns whether it was the first one of this link.
     pub(super) fn mark_healthy(&self) -> bool {
         self.metrics.link_up.set(1);
         self.change(|state| match state {

@@ -269,7 +269,7 @@ fn unknown_keys_are_refused_wherever_they_are() {
     }
     assert_refused(
         development(&[("server.public_adr", "x")]),
-        &["server.public_adr", "is server.public_addr meant?"],
+        &["server.public_adr", "did you mean server.public_addr?"],
     );
     assert_refused(development(&[("auth.drain", "x")]), &["unknown key auth.drain in the command line"]);
 }

@@ -218,9 +218,9 @@ fn a_killed_subscriber_is_replaced_at_once() {
     eventually_eq(SOON, &1, || test.losses("subscriber_closed"));
 }
 
-/// 40 MB in one message used to cut every replica, and the log said no more than "closed".
+/// A message of 40 MB disconnects every replica. The log must give the reason.
 #[test]
-fn a_loss_by_the_output_buffer_limit_says_so() {
+fn a_loss_by_the_output_buffer_limit_gives_its_reason() {
     let server = RedisServer::start_with(&["--client-output-buffer-limit", "pubsub", "64kb", "64kb", "0"]);
     let url = server.url();
     let mut test = BrokerUnderTest::over(server, &url);
