@@ -183,7 +183,7 @@ pub enum BrokerSetupError {
 /// Whether publications reach this process, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// The latest probe was heard: what is published now arrives.
+    /// The latest probe returned: what is published now arrives.
     pub ready: bool,
     /// One word of a closed set: `ready`, `connecting`, `proving`, `stalled`, `down`, `stopped`.
     pub state: &'static str,

@@ -214,7 +214,7 @@ impl Tail<'_> {
         Ok(Ended::Complete)
     }
 
-    /// Whether another attempt may be better than the one that was closed with this code.
+    /// Whether a retry may succeed after a close with this code.
     fn may_return(&self, code: u16) -> bool {
         let known = CloseCode::ALL.iter().find(|known| known.code() == code);
         // A token that was given has expired for good.

@@ -99,10 +99,10 @@ impl Outbox {
         }))
     }
 
-    /// Sends a prepared WebSocket frame: at once if nothing waits, else behind what waits. When what waits would take
-    /// more memory than `session.outbound_bytes`, or than is left of `server.outbound_bytes`, the socket is closed as
-    /// too slow instead. The longest frame that waits does not count against the first of these bounds: the longest
-    /// possible message must be deliverable after others, too.
+    /// Sends a prepared WebSocket frame: at once if nothing waits, else after the waiting frames. If the waiting frames
+    /// would take more memory than `session.outbound_bytes`, or more than is left of `server.outbound_bytes`, the
+    /// socket is closed as too slow instead. The longest frame that waits does not count against the first of these
+    /// bounds: the longest possible message must be deliverable after others, too.
     pub fn push(&self, frame: Bytes) -> Pushed {
         if self.0.state.get() != State::Open {
             return Pushed::Closed;

@@ -40,7 +40,7 @@ fn every_refusal_of_the_function_is_explained() {
     let faults = literals(faults, "'the message").into_iter().map(|text| format!("the message{text}"));
     let texts: Vec<String> = refusals.into_iter().flatten().chain(faults).collect();
     assert!(texts.len() > 12, "{texts:?}");
-    // A number or a name, and what differs behind a colon, is three points on the page.
+    // On the page, three dots stand for a number, a name or the varying text after a colon.
     let plain = |text: &str| text.replace(['…', '%'], "\n").split('\n').next().unwrap().trim().to_owned();
     let explained: Vec<String> =
         explained("FCALL").iter().map(|text| plain(text.trim_start_matches("gateway: "))).collect();

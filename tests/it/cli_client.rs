@@ -88,7 +88,7 @@ fn tail_reconnects_continues_and_shows_gaps() {
     gateway.publish_durably("user:42", "1");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
-    tail.says("connecting again in ");
+    tail.says("reconnecting in ");
     let mut publisher = redis.client();
     redis::cmd("FCALL").arg(&["gateway_publish", "1", "gateway:user:42", "2"]).exec(&mut publisher).unwrap();
     let again = || {
@@ -101,7 +101,7 @@ fn tail_reconnects_continues_and_shows_gaps() {
     tail.says("gap: plain messages published meanwhile are missing");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
-    // With the data gone, nobody can say what is missing.
+    // Without the data, missing messages cannot be known.
     redis::cmd("FLUSHALL").exec(&mut publisher).unwrap();
     let gateway = again();
     tail.says("gap on user:42: what was published meanwhile cannot be recovered");

@@ -37,11 +37,11 @@ fn an_unread_log_blocks_no_thread() {
     neighbour.hears(r#"{"op":3,"message":1}"#);
     gateway.wait_metric("sessions", 1);
     drop(unread);
-    gateway.logs("lines of the log were dropped");
+    gateway.logs("log lines were dropped");
     let dropped = gateway.metric("log_lines_dropped_total");
     let reported = eventually(SOON, || {
         let log = gateway.log();
-        let reports = log.lines().filter(|line| line.contains("lines of the log were dropped"));
+        let reports = log.lines().filter(|line| line.contains("log lines were dropped"));
         let message =
             |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["message"].clone();
         let numbers = reports
@@ -87,7 +87,7 @@ fn livez_and_readyz_fail_while_the_link_is_stalled() {
     let gateway = plan.with("broker.probe_timeout", "1500ms").spawn();
     gateway.wait_ready();
     let stopped = StoppedThread::of(&gateway, LINK);
-    gateway.wait_not_ready("no probe was heard for");
+    gateway.wait_not_ready("no probe returned for");
     assert_eq!(gateway.get("/livez").status, 503);
     assert_eq!((gateway.metric("ready"), gateway.metric("link_up")), (0, 0));
     drop(stopped);

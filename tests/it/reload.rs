@@ -42,7 +42,7 @@ fn a_new_secret_counts_from_sighup_on() {
     fs::write(&file, NEW).unwrap();
     assert!(is_accepted(&gateway, &token(OLD)) && !is_accepted(&gateway, &token(NEW)));
     gateway.signal("HUP");
-    gateway.logs("the keys of auth were read again");
+    gateway.logs("auth keys reloaded");
     assert!(!is_accepted(&gateway, &token(OLD)) && is_accepted(&gateway, &token(NEW)));
     // Minting follows.
     let minted = gateway.post("/v1/token", r#"{"user":"42"}"#).json()["token"].as_str().unwrap().to_owned();
@@ -62,9 +62,9 @@ fn a_broken_secret_leaves_the_old_one_in_force() {
             Some(text) => fs::write(&file, text).unwrap(),
             None => fs::remove_file(&file).unwrap(),
         }
-        let before = gateway.log().matches("stays in force").count();
+        let before = gateway.log().matches("stay in force").count();
         gateway.signal("HUP");
-        eventually(SOON, || (gateway.log().matches("stays in force").count() > before).then_some(()));
+        eventually(SOON, || (gateway.log().matches("stay in force").count() > before).then_some(()));
         assert!(is_accepted(&gateway, &token(OLD)), "{broken:?}");
     }
     gateway.logs("reload failed: auth.secret");
@@ -86,7 +86,7 @@ fn a_broken_certificate_is_reported_and_the_link_stays() {
     let mut gateway = plan.spawn();
     gateway.wait_ready();
     gateway.signal("HUP");
-    gateway.logs("the next link to the broker uses its files");
+    gateway.logs("the next link to the broker reads its files");
     fs::remove_file(&password).unwrap();
     gateway.signal("HUP");
     gateway.logs("reload failed: broker.password_file");
@@ -99,7 +99,7 @@ fn sighup_without_files_ends_no_session() {
     let mut gateway = TestGateway::spawn();
     let mut client = gateway.ready("42");
     gateway.signal("HUP");
-    gateway.logs("the keys of auth were read again");
+    gateway.logs("auth keys reloaded");
     gateway.publish("user:42", "1");
     client.hears(r#"{"op":3,"message":1}"#);
 }

@@ -196,10 +196,10 @@ describe('in Chromium', () => {
       await shows('closed closed whole');
       await page.evaluate(() => window.client.connect());
       await shows('connected subscribed whole');
-      assert.equal(await page.locator('#messages li').count(), 0, 'it begins anew');
+      assert.equal(await page.locator('#messages li').count(), 0, 'it starts again');
     }
     await gateway.publish(ROOM, { n: 2 });
-    await eventually('it is heard', async () => (await page.textContent('#messages')) === '2');
+    await eventually('it arrives', async () => (await page.textContent('#messages')) === '2');
     // Twice in one go as well.
     await page.evaluate(() => {
       window.client.close();

@@ -131,7 +131,7 @@ struct Evictions {
 }
 
 impl Evictions {
-    /// Redis has evicted so many keys since it was started. Logs it when there are more, at most once each `LOG_EVERY`.
+    /// Records how many keys Redis has evicted since it started. Logs an increase, at most once per `LOG_EVERY`.
     fn counted(&mut self, evicted: u64, now: Instant) {
         let before = *self.before.get_or_insert(evicted);
         if evicted < before {

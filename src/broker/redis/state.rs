@@ -66,7 +66,7 @@ pub(super) enum LinkState {
         /// What ended the attempt before this one, which may end this one too.
         before: Option<LinkError>,
     },
-    /// The latest probe was heard.
+    /// The latest probe returned.
     Ready { commands: Commands, since: Instant },
     /// Lost, or never made; the next attempt comes.
     Down(LinkError),
@@ -207,10 +207,10 @@ impl State {
             },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),
             LinkState::Probing { before: None, .. } => {
-                ("proving", "connected, but no probe was heard yet".into())
+                ("proving", "connected, but no probe returned yet".into())
             }
             LinkState::Probing { before: Some(error), .. } => {
-                ("proving", format!("connected again, but no probe was heard yet (before: {error})"))
+                ("proving", format!("connected again, but no probe returned yet (before: {error})"))
             }
             LinkState::Down(error) => ("down", error.to_string()),
             LinkState::Stopped => ("stopped", "the broker is stopped".into()),
@@ -250,5 +250,5 @@ impl LinkState {
 
 /// The note in `/readyz`.
 fn unavailable(reason: &str) -> String {
-    format!("history: unavailable: {reason}")
+    format!("history: unavailable because {reason}")
 }

@@ -289,7 +289,7 @@ fn a_redis_that_holds_back_publications_is_noticed_by_the_probe() {
     // Only writes: connecting and subscribing work, so nothing but the probe can tell.
     cmd("CLIENT").arg("PAUSE").arg(3000).arg("WRITE").exec(&mut client).unwrap();
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Timeout));
-    test.wait_not_ready("the probe was not heard");
+    test.wait_not_ready("the probe did not return");
     assert!(test.losses("probe_timeout") >= 1);
     test.wait_ready();
 }
