@@ -104,7 +104,7 @@ fn tail_reconnects_continues_and_shows_gaps() {
     // Without the data, missing messages cannot be known.
     redis::cmd("FLUSHALL").exec(&mut publisher).unwrap();
     let gateway = again();
-    tail.says("gap on user:42: what was published meanwhile cannot be recovered");
+    tail.says("gap on user:42: messages published meanwhile cannot be recovered");
     gateway.publish("user:42", "3");
     let ended = tail.wait();
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "1\n2\n3\n"), "{}", ended.err);

@@ -183,7 +183,7 @@ fn a_second_sigterm_does_not_cut_a_drain_short() {
     gateway.terminate();
     gateway.wait_not_ready("draining");
     gateway.terminate();
-    gateway.logs("draining already");
+    gateway.logs("already draining");
     gateway.signal("HUP");
     gateway.logs("nothing is read again");
     gateway.publish("user:42", "1");
