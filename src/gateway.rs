@@ -63,7 +63,7 @@ pub enum StartError {
     Server(#[from] io::Error),
 }
 
-/// What [`Gateway::start`] would say of the settings, without starting anything.
+/// Checks the settings as [`Gateway::start`] does, without starting anything.
 ///
 /// # Errors
 /// Every mistake.
@@ -74,7 +74,7 @@ pub fn check(settings: &Settings) -> Result<(), Vec<StartError>> {
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// What [`Gateway::start`] would warn of: a sentence for each setting that should be thought over.
+/// The warnings of [`Gateway::start`]: a sentence for each questionable setting.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     announce::warnings(settings)
 }
@@ -159,26 +159,28 @@ impl Gateway {
         Ok(Self { settings, broker, hubs, connections, drain, tokens, servers })
     }
 
-    /// Reads keys and certificates again. A file that cannot be used leaves those in force that were, and the log says
-    /// so. Sessions stay as they are.
+    /// Reloads keys and certificates. If a file cannot be used, the old ones stay in force and the log has an error.
+    /// Sessions are not affected.
     pub fn reload(&self) {
         let settings = match self.settings.read_files_again() {
             Ok(settings) => settings,
             Err(errors) => {
                 for error in errors.iter() {
-                    log::error!("reload: {error}; what was in force stays in force");
+                    log::error!("reload failed: {error}; the old settings stay in force");
                 }
                 return;
             }
         };
         match self.tokens.replace(&settings.auth) {
-            Ok(()) => log::info!("reload: the keys of auth were read again"),
-            Err(error) => log::error!("reload: {error}; the old keys stay in force"),
+            Ok(()) => log::info!("reload: auth keys reloaded"),
+            Err(error) => log::error!("reload failed: {error}; the old keys stay in force"),
         }
         // A link reads its files itself, each time that it is made.
         match broker::check(&settings) {
-            Ok(()) => log::info!("reload: the next link to the broker uses its files as they are now"),
-            Err(error) => log::error!("reload: {error}; the present link goes on, and no other can be made"),
+            Ok(()) => log::info!("reload: the next link to the broker reads its files again"),
+            Err(error) => {
+                log::error!("reload failed: {error}; the current link stays, but a new link cannot be made")
+            }
         }
     }
 
@@ -208,8 +210,8 @@ impl Gateway {
         }
     }
 
-    /// Sends all sockets away. Returns whether that was done before `drain.timeout`, of which only time counts in which the
-    /// process runs: after a stop there is still time to close each socket with its code.
+    /// Closes all sockets. Returns whether this finished before `drain.timeout`. Only the time in which the process
+    /// runs counts, so that after a stop each socket still gets its close code.
     async fn drain_sockets(&self) -> bool {
         let settings = &self.settings.drain;
         let mut look = interval(Duration::from_millis(10));
@@ -287,7 +289,7 @@ fn session_caps(settings: &Settings) -> SessionCaps {
     let limits = &settings.limits;
     SessionCaps {
         unidentified: limits.unidentified,
-        // Where addresses are not told apart, one may stand for all clients.
+        // Without separate client addresses, one address may represent all clients.
         unidentified_per_address: match limits.connections_per_address {
             0 => 0,
             _ => limits.unidentified.div_ceil(2),

@@ -65,7 +65,7 @@ pub struct Counters {
     pub publications_delivered: Counter<u64, AtomicU64>,
     /// Publications that reached nobody, and deliveries that did not reach their socket, by reason.
     pub publications_dropped: Family<Reason, Counter>,
-    /// Publications read from a history because the link had missed them.
+    /// Publications that the link missed and read from a history.
     pub publications_repaired: Counter<u64, AtomicU64>,
     /// Gaps announced for channels of this replica, by reason.
     pub gaps: Family<Reason, Counter>,
@@ -75,7 +75,7 @@ pub struct Counters {
     pub admin_refused: Family<Reason, Counter>,
     /// Publications accepted from the admin API.
     pub publications_accepted: Counter<u64, AtomicU64>,
-    /// From the arrival of a publication at the link to the moment at which a hub has handed it to its last socket.
+    /// Time from the arrival of a publication at the link until a hub has handed it to its last socket.
     pub delivery_latency: PerThread<Latency>,
     /// What was read from sockets and written to them.
     pub traffic: PerThread<Traffic>,
@@ -95,23 +95,23 @@ pub struct Counters {
     pub redis_evicted_keys: Gauge<i64, AtomicI64>,
     /// How often the link to the broker was lost.
     pub link_losses: Family<Reason, Counter>,
-    /// From publishing a probe to hearing it back, in seconds.
+    /// Time from publishing a probe to receiving it back, in seconds.
     pub probe_latency: Histogram,
     /// The latest of these, in microseconds; 0 before the first. For the console, not for the page of metrics.
     latest_probe_us: AtomicU64,
     /// From the last proof that the link delivers to giving it up, in seconds.
     pub link_detection: Histogram,
-    /// From giving the link up to the next proof, everything that was missed repaired, in seconds.
+    /// Time from the end of the link until the next healthy one, everything that was missed repaired, in seconds.
     pub link_repair: Histogram,
     /// Bytes of publications that wait for a hub.
     pub hub_inbox_bytes: Gauge<i64, AtomicI64>,
     /// Bytes that wait for sockets to take them.
     pub outbound_queued_bytes: Gauge<i64, AtomicI64>,
-    /// Lines of the log that were dropped because nobody read it.
+    /// Log lines dropped because the log was not read fast enough.
     pub log_lines_dropped: Counter<u64, AtomicU64>,
     /// 1 while `/readyz` answers 200, else 0; brought up to date for each page.
     pub ready: Gauge<i64, AtomicI64>,
-    /// 1 from the signal that begins a drain, else 0; brought up to date for each page.
+    /// 1 from the signal that begins a drain, else 0; updated for each scrape.
     pub draining: Gauge<i64, AtomicI64>,
     /// The most that some of the others may reach.
     pub limits: Limits,

@@ -22,7 +22,7 @@ function show(text, kind = "") {
   notice.className = `notice ${kind}`;
 }
 
-// Says something in one place of the page; `kind` is "bad" for an error, "warn", or nothing.
+// Shows a text in one element of the page; `kind` is "bad" for an error, "warn", or nothing.
 function say(id, text, kind = "") {
   const place = byId(id);
   if (place.textContent !== text) place.textContent = text;
@@ -30,7 +30,7 @@ function say(id, text, kind = "") {
   if (kind) place.classList.add(kind);
 }
 
-// The one way in which this page writes a time of day; frames show milliseconds besides.
+// Formats a time of day; frames also show milliseconds.
 const clock = (date, hasMilliseconds = false) =>
   date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
 
@@ -120,7 +120,7 @@ function askForKey() {
   dialog.showModal();
 }
 
-// Whether a key was given that is not the gateway's.
+// Whether a wrong key was given.
 const isKeyWrong = () => !byId("key-wrong").hidden;
 
 // Calls `changed` with each new key.
@@ -160,14 +160,14 @@ class Line {
   #socket = null;
   #beat = 0;
   #beaten = null;
-  // When the last beat was due. Timers of a page that is away, or of a machine that sleeps, stand still.
+  // When the last beat was due. Timers stop while the page is in the background or the machine sleeps.
   #ticked = 0;
   #told;
 
   // `told` has methods: sent, received (text, op), note (text), changed (text, kind), message (channel, text).
   constructor(told) {
     this.#told = told;
-    // Time that this page was away is not the gateway's: what is under way then is not measured.
+    // Time in the background is not latency of the gateway, so pending messages are not measured.
     document.addEventListener("visibilitychange", () => (this.#beaten = null));
   }
 
@@ -238,7 +238,7 @@ class Line {
         this.#subscription(frame);
         break;
       case 7:
-        this.#set(this.state, `This replica is going away (${frame.reason}).`, "warn");
+        this.#set(this.state, `This replica is shutting down (${frame.reason}).`, "warn");
         break;
       case 8:
         this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`, "warn");
@@ -518,9 +518,9 @@ class Publish {
     const { channel: wanted, text: expected, at, wasAway } = this.#waiting ?? {};
     if (expected !== text || (channel ?? wanted) !== wanted) return;
     this.#waiting = null;
-    // Time that this page was away is not the gateway's.
+    // Time in the background is not latency of the gateway.
     const took = wasAway ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
-    byId("publish-result").textContent += ` Heard here${took}.`;
+    byId("publish-result").textContent += ` Received here${took}.`;
   }
 
   async #publish() {
@@ -533,7 +533,7 @@ class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return say("publish-result", `The message is no JSON: ${error.message}`, "bad");
+      return say("publish-result", `The message is not JSON: ${error.message}`, "bad");
     }
     // As it was written: what is parsed and written again may lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
@@ -560,9 +560,9 @@ const LIST_EVERY_MS = 5_000;
 
 class Sessions {
   #timer = 0;
-  // Only the answer to the latest question counts.
+  // Only the answer to the latest request is used.
   #asked = 0;
-  // By the session's id. A row that stays is kept, so that a click on it is not lost.
+  // By session id. An existing row is reused, so that a click on it is not lost.
   #rows = new Map();
 
   constructor() {
@@ -580,7 +580,7 @@ class Sessions {
     this.#timer = setTimeout(() => this.look(), 300);
   }
 
-  // Asks now, and from now on while somebody looks.
+  // Refreshes now, and regularly while the page is visible.
   async look() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
@@ -590,12 +590,12 @@ class Sessions {
       const query = new URLSearchParams(user ? { limit: LIMIT, user } : { limit: LIMIT });
       const { sessions, total, truncated } = await ask("GET", `v1/sessions?${query}`);
       if (number !== this.#asked) return;
-      say("sessions-count", `${total} on this replica${truncated ? `, the youngest ${sessions.length} shown` : ""}`);
+      say("sessions-count", `${total} on this replica${truncated ? `, the newest ${sessions.length} shown` : ""}`);
       byId("sessions-region").classList.remove("stale");
       this.#list(sessions);
     } catch (error) {
       if (number !== this.#asked) return;
-      // What says that the whole gateway is silent comes from the status.
+      // The status panel reports an unreachable gateway.
       if (error.status) say("sessions-count", error.message, "bad");
       if (error.status === 401) return;
     }
@@ -603,11 +603,11 @@ class Sessions {
     this.#timer = setTimeout(() => this.look(), LIST_EVERY_MS);
   }
 
-  // The gateway does not answer: the list is what was true at `since`.
+  // The gateway does not answer: the list is from `since`.
   markStale(since) {
     if (since === null) return;
     byId("sessions-region").classList.add("stale");
-    say("sessions-count", `Stale, of ${clock(since)}`, "warn");
+    say("sessions-count", `Stale, from ${clock(since)}`, "warn");
   }
 
   #user() {
@@ -626,7 +626,7 @@ class Sessions {
     if (focused) this.#focus(focused);
   }
 
-  // The row of a session, the one that it has if there is one.
+  // The row of a session, reused if it exists.
   #row(session) {
     const hidden = session.subscriptions - session.channels.length;
     const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");
@@ -684,12 +684,11 @@ class Sessions {
 
 // chart.js
 
-// A small curve of the last two minutes: with a scale, times, the value under the pointer, and its numbers in words for
-// those who do not see it.
+// A chart of the last two minutes, with a scale, times, the value at the pointer, and a text for screen readers.
 
 
 const SPAN_MS = 120_000;
-// No value for longer than this is a hole in the curve.
+// A longer time without a value is a gap in the curve.
 const HOLE_MS = 7_000;
 const WIDTH = 120;
 const HEIGHT = 32;
@@ -702,7 +701,7 @@ function shape(name, attributes) {
 }
 
 class Chart {
-  // Values with their times; null where there is none.
+  // Values with their times; null if there is none.
   #points = [];
   #format;
   #name;
@@ -726,7 +725,7 @@ class Chart {
     this.#svg.append(ground, this.#area, this.#curve);
     this.#svg.setAttribute("aria-label", `${this.#name}: nothing yet`);
     const plot = element("div", { class: "plot" }, this.#svg, this.#top, this.#bottom, this.#hovered);
-    // In words they are in the label of the curve.
+    // The label of the curve has them as text.
     const times = element("div", { class: "times", "aria-hidden": "true" }, this.#from, this.#to);
     for (const part of [this.#top, this.#bottom, this.#hovered]) part.setAttribute("aria-hidden", "true");
     plot.addEventListener("pointermove", (event) => this.#hover(event));
@@ -734,7 +733,7 @@ class Chart {
     figure.append(this.#number, plot, times);
   }
 
-  // Adds a value; null where there is none. `remark` stands beside the number.
+  // Adds a value; null if there is none. `remark` is shown next to the number.
   add(value, remark = "") {
     const text = value === null ? "–" : this.#format(value);
     this.#figure.classList.remove("stale");
@@ -744,13 +743,13 @@ class Chart {
     this.#svg.setAttribute("aria-label", `${this.#name}: ${text} ${remark}${this.#range()}`);
   }
 
-  // The gateway does not answer: the number is what was true at `since`.
+  // The gateway does not answer: the number is from `since`.
   markStale(since) {
     this.#put(null);
     if (this.#figure.classList.contains("stale") || since === null) return;
     this.#figure.classList.add("stale");
     const text = this.#number.firstChild?.textContent ?? "–";
-    this.#number.replaceChildren(text, " ", element("small", {}, `stale, of ${clock(since)}`));
+    this.#number.replaceChildren(text, " ", element("small", {}, `stale, from ${clock(since)}`));
     this.#svg.setAttribute("aria-label", `${this.#name}: stale, ${text} at ${clock(since)}${this.#range()}`);
   }
 
@@ -846,8 +845,8 @@ class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` is told of each answer, `failed` that there is none and when the last one was; `roundTrip` says what the
-  // console's own socket has measured.
+  // `changed` gets each answer, `failed` the time of the last answer if there is none; `roundTrip` returns the latency
+  // measured on the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;
@@ -863,7 +862,7 @@ class Status {
       this.#take(await ask("GET", "v1/status"));
     } catch (error) {
       this.#fail(error);
-      // A key that is missing or wrong stays so until another is given, which asks again.
+      // After a missing or wrong key, no more requests are sent until another key is entered.
       if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
@@ -888,7 +887,7 @@ class Status {
     this.#changed(status);
   }
 
-  // Null for the first answer, for the one after a restart, and for the one after a time in which nobody looked.
+  // Null for the first answer, after a restart, and after a time in the background.
   #rate(status, at) {
     const before = this.#before;
     const isOld = before === null || at - before.at > 3 * EVERY_MS;
@@ -900,15 +899,15 @@ class Status {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
     this.#failed(this.#since);
-    const seen = this.#since ? ` The figures are of ${clock(this.#since)}.` : "";
+    const seen = this.#since ? ` The figures are from ${clock(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
-      pill("Wrong key", "bad", `The key is not the one of this gateway. Give another.${seen}`);
+      pill("Wrong key", "bad", `This gateway has another key. Enter the right one.${seen}`);
     } else if (error.status === 401) {
-      pill("Key needed", "warn", `This gateway asks for its admin key.${seen}`);
+      pill("Key needed", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
       pill("Refused", "bad", `${error.message}.${seen}`);
     } else {
-      pill("No answer", "bad", `The admin port does not answer. Asking again.${seen}`);
+      pill("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
 }

@@ -38,7 +38,7 @@ function askForKey() {
   dialog.showModal();
 }
 
-// Whether a key was given that is not the gateway's.
+// Whether a wrong key was given.
 export const isKeyWrong = () => !byId("key-wrong").hidden;
 
 // Calls `changed` with each new key.

@@ -1,10 +1,9 @@
-// A small curve of the last two minutes: with a scale, times, the value under the pointer, and its numbers in words for
-// those who do not see it.
+// A chart of the last two minutes, with a scale, times, the value at the pointer, and a text for screen readers.
 
 import { clock, element } from "./page.js";
 
 const SPAN_MS = 120_000;
-// No value for longer than this is a hole in the curve.
+// A longer time without a value is a gap in the curve.
 const HOLE_MS = 7_000;
 const WIDTH = 120;
 const HEIGHT = 32;
@@ -17,7 +16,7 @@ function shape(name, attributes) {
 }
 
 export class Chart {
-  // Values with their times; null where there is none.
+  // Values with their times; null if there is none.
   #points = [];
   #format;
   #name;
@@ -41,7 +40,7 @@ export class Chart {
     this.#svg.append(ground, this.#area, this.#curve);
     this.#svg.setAttribute("aria-label", `${this.#name}: nothing yet`);
     const plot = element("div", { class: "plot" }, this.#svg, this.#top, this.#bottom, this.#hovered);
-    // In words they are in the label of the curve.
+    // The label of the curve has them as text.
     const times = element("div", { class: "times", "aria-hidden": "true" }, this.#from, this.#to);
     for (const part of [this.#top, this.#bottom, this.#hovered]) part.setAttribute("aria-hidden", "true");
     plot.addEventListener("pointermove", (event) => this.#hover(event));
@@ -49,7 +48,7 @@ export class Chart {
     figure.append(this.#number, plot, times);
   }
 
-  // Adds a value; null where there is none. `remark` stands beside the number.
+  // Adds a value; null if there is none. `remark` is shown next to the number.
   add(value, remark = "") {
     const text = value === null ? "–" : this.#format(value);
     this.#figure.classList.remove("stale");
@@ -59,13 +58,13 @@ export class Chart {
     this.#svg.setAttribute("aria-label", `${this.#name}: ${text} ${remark}${this.#range()}`);
   }
 
-  // The gateway does not answer: the number is what was true at `since`.
+  // The gateway does not answer: the number is from `since`.
   markStale(since) {
     this.#put(null);
     if (this.#figure.classList.contains("stale") || since === null) return;
     this.#figure.classList.add("stale");
     const text = this.#number.firstChild?.textContent ?? "–";
-    this.#number.replaceChildren(text, " ", element("small", {}, `stale, of ${clock(since)}`));
+    this.#number.replaceChildren(text, " ", element("small", {}, `stale, from ${clock(since)}`));
     this.#svg.setAttribute("aria-label", `${this.#name}: stale, ${text} at ${clock(since)}${this.#range()}`);
   }
 

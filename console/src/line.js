@@ -19,14 +19,14 @@ export class Line {
   #socket = null;
   #beat = 0;
   #beaten = null;
-  // When the last beat was due. Timers of a page that is away, or of a machine that sleeps, stand still.
+  // When the last beat was due. Timers stop while the page is in the background or the machine sleeps.
   #ticked = 0;
   #told;
 
   // `told` has methods: sent, received (text, op), note (text), changed (text, kind), message (channel, text).
   constructor(told) {
     this.#told = told;
-    // Time that this page was away is not the gateway's: what is under way then is not measured.
+    // Time in the background is not latency of the gateway, so pending messages are not measured.
     document.addEventListener("visibilitychange", () => (this.#beaten = null));
   }
 
@@ -97,7 +97,7 @@ export class Line {
         this.#subscription(frame);
         break;
       case 7:
-        this.#set(this.state, `This replica is going away (${frame.reason}).`, "warn");
+        this.#set(this.state, `This replica is shutting down (${frame.reason}).`, "warn");
         break;
       case 8:
         this.#set(this.state, `${frame.channel}: messages may be missing (${frame.reason}).`, "warn");

@@ -18,7 +18,7 @@ export function show(text, kind = "") {
   notice.className = `notice ${kind}`;
 }
 
-// Says something in one place of the page; `kind` is "bad" for an error, "warn", or nothing.
+// Shows a text in one element of the page; `kind` is "bad" for an error, "warn", or nothing.
 export function say(id, text, kind = "") {
   const place = byId(id);
   if (place.textContent !== text) place.textContent = text;
@@ -26,7 +26,7 @@ export function say(id, text, kind = "") {
   if (kind) place.classList.add(kind);
 }
 
-// The one way in which this page writes a time of day; frames show milliseconds besides.
+// Formats a time of day; frames also show milliseconds.
 export const clock = (date, hasMilliseconds = false) =>
   date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
 

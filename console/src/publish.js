@@ -18,9 +18,9 @@ export class Publish {
     const { channel: wanted, text: expected, at, wasAway } = this.#waiting ?? {};
     if (expected !== text || (channel ?? wanted) !== wanted) return;
     this.#waiting = null;
-    // Time that this page was away is not the gateway's.
+    // Time in the background is not latency of the gateway.
     const took = wasAway ? "" : ` after ${(performance.now() - at).toFixed(1)} ms`;
-    byId("publish-result").textContent += ` Heard here${took}.`;
+    byId("publish-result").textContent += ` Received here${took}.`;
   }
 
   async #publish() {
@@ -33,7 +33,7 @@ export class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return say("publish-result", `The message is no JSON: ${error.message}`, "bad");
+      return say("publish-result", `The message is not JSON: ${error.message}`, "bad");
     }
     // As it was written: what is parsed and written again may lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;

@@ -8,9 +8,9 @@ const LIST_EVERY_MS = 5_000;
 
 export class Sessions {
   #timer = 0;
-  // Only the answer to the latest question counts.
+  // Only the answer to the latest request is used.
   #asked = 0;
-  // By the session's id. A row that stays is kept, so that a click on it is not lost.
+  // By session id. An existing row is reused, so that a click on it is not lost.
   #rows = new Map();
 
   constructor() {
@@ -28,7 +28,7 @@ export class Sessions {
     this.#timer = setTimeout(() => this.look(), 300);
   }
 
-  // Asks now, and from now on while somebody looks.
+  // Refreshes now, and regularly while the page is visible.
   async look() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
@@ -38,12 +38,12 @@ export class Sessions {
       const query = new URLSearchParams(user ? { limit: LIMIT, user } : { limit: LIMIT });
       const { sessions, total, truncated } = await ask("GET", `v1/sessions?${query}`);
       if (number !== this.#asked) return;
-      say("sessions-count", `${total} on this replica${truncated ? `, the youngest ${sessions.length} shown` : ""}`);
+      say("sessions-count", `${total} on this replica${truncated ? `, the newest ${sessions.length} shown` : ""}`);
       byId("sessions-region").classList.remove("stale");
       this.#list(sessions);
     } catch (error) {
       if (number !== this.#asked) return;
-      // What says that the whole gateway is silent comes from the status.
+      // The status panel reports an unreachable gateway.
       if (error.status) say("sessions-count", error.message, "bad");
       if (error.status === 401) return;
     }
@@ -51,11 +51,11 @@ export class Sessions {
     this.#timer = setTimeout(() => this.look(), LIST_EVERY_MS);
   }
 
-  // The gateway does not answer: the list is what was true at `since`.
+  // The gateway does not answer: the list is from `since`.
   markStale(since) {
     if (since === null) return;
     byId("sessions-region").classList.add("stale");
-    say("sessions-count", `Stale, of ${clock(since)}`, "warn");
+    say("sessions-count", `Stale, from ${clock(since)}`, "warn");
   }
 
   #user() {
@@ -74,7 +74,7 @@ export class Sessions {
     if (focused) this.#focus(focused);
   }
 
-  // The row of a session, the one that it has if there is one.
+  // The row of a session, reused if it exists.
   #row(session) {
     const hidden = session.subscriptions - session.channels.length;
     const channels = session.channels.join(", ") + (hidden > 0 ? ` and ${hidden} more` : "");

@@ -25,8 +25,8 @@ export class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` is told of each answer, `failed` that there is none and when the last one was; `roundTrip` says what the
-  // console's own socket has measured.
+  // `changed` gets each answer, `failed` the time of the last answer if there is none; `roundTrip` returns the latency
+  // measured on the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;
@@ -42,7 +42,7 @@ export class Status {
       this.#take(await ask("GET", "v1/status"));
     } catch (error) {
       this.#fail(error);
-      // A key that is missing or wrong stays so until another is given, which asks again.
+      // After a missing or wrong key, no more requests are sent until another key is entered.
       if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
@@ -67,7 +67,7 @@ export class Status {
     this.#changed(status);
   }
 
-  // Null for the first answer, for the one after a restart, and for the one after a time in which nobody looked.
+  // Null for the first answer, after a restart, and after a time in the background.
   #rate(status, at) {
     const before = this.#before;
     const isOld = before === null || at - before.at > 3 * EVERY_MS;
@@ -79,15 +79,15 @@ export class Status {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
     this.#failed(this.#since);
-    const seen = this.#since ? ` The figures are of ${clock(this.#since)}.` : "";
+    const seen = this.#since ? ` The figures are from ${clock(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
-      pill("Wrong key", "bad", `The key is not the one of this gateway. Give another.${seen}`);
+      pill("Wrong key", "bad", `This gateway has another key. Enter the right one.${seen}`);
     } else if (error.status === 401) {
-      pill("Key needed", "warn", `This gateway asks for its admin key.${seen}`);
+      pill("Key needed", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
       pill("Refused", "bad", `${error.message}.${seen}`);
     } else {
-      pill("No answer", "bad", `The admin port does not answer. Asking again.${seen}`);
+      pill("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
 }

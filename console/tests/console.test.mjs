@@ -295,7 +295,7 @@ test("without an answer the figures are marked stale, and are not once there is 
   await says(page, "#chart-connections .value", /^\d/);
   await page.context().setOffline(true);
   await says(page, "#health", "No answer");
-  await says(page, "#notice", /The figures are of \d\d:\d\d:\d\d\./);
+  await says(page, "#notice", /The figures are from \d\d:\d\d:\d\d\./);
   for (const name of ["connections", "deliveries", "latency", "link"]) {
     await says(page, `#chart-${name}.stale .value`, /stale, of \d\d:\d\d:\d\d/);
   }

@@ -65,7 +65,7 @@ fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str)
     }
 }
 
-/// The first thing in a JSON text that clients' parsers do not take.
+/// The first part of a JSON text that clients' parsers refuse.
 fn fault(json: &str) -> Option<PayloadError> {
     let (mut depth, mut is_in_string, mut rest) = (0, false, json);
     while let Some(next) = rest.chars().next() {

@@ -40,8 +40,8 @@ pub enum AuthError {
     /// Its list of channels is not one.
     #[error("the token's channels are not allowed")]
     BadChannels,
-    /// It opens the channel of another user, and the settings do not allow that.
-    #[error("the token opens another user's channel")]
+    /// It grants access to another user's channel, and the settings do not allow that.
+    #[error("the token grants access to another user's channel")]
     ForeignUser,
 }
 

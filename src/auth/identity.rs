@@ -39,7 +39,7 @@ pub(super) fn user_from(bytes: &[u8]) -> Result<String, AuthError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| AuthError::UserNotAllowed)
 }
 
-/// Whether `pattern` opens the channel of another user than `user`, who has its own anyway.
+/// Whether `pattern` grants access to the channel of a user other than `user`.
 pub(super) fn is_of_another_user(pattern: &str, user: &str) -> bool {
     pattern.strip_prefix("user:").is_some_and(|name| name != user)
 }

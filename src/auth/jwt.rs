@@ -167,7 +167,7 @@ impl JsonWebTokens {
         }
         Ok(Identity {
             user,
-            // A token within its leeway is good, so its session is not ended before.
+            // A token within its leeway is valid, so its session does not end earlier.
             expires_at: UNIX_EPOCH.checked_add(expires.saturating_add(self.leeway)),
             channels,
         })

@@ -21,7 +21,7 @@ pub enum MintError {
     /// A channel is not a name and not a pattern, or there are too many.
     #[error("the channels must be at most 1000 names such as room:7 or room:*")]
     Channels,
-    /// It would open the channel of another user, and would be refused.
+    /// It would grant access to another user's channel, and would be refused.
     #[error("the channels must not be those of other users unless auth.allow_foreign_user_channels is true")]
     ForeignUser,
     /// Only a jwt can list channels.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::{AuthError, AuthSetupError, Authenticator, Identity};
 use crate::settings::AuthSettings;
 
-/// How tokens are checked now. Cloning shares it, also what replaces it.
+/// The current authenticator. Clones share it and its replacement.
 #[derive(Debug, Clone)]
 pub struct Tokens(Arc<RwLock<Arc<Present>>>);
 
@@ -34,19 +34,20 @@ impl Tokens {
     /// Prepares new keys and uses them from now on.
     ///
     /// # Errors
-    /// As [`Authenticator::new`]; then the keys stay as they were.
+    /// As [`Authenticator::new`]; the old keys then stay in use.
     pub fn replace(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
         let new = Present::new(settings)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
         Ok(())
     }
 
-    /// As [`Authenticator::verify`], by the present keys.
+    /// As [`Authenticator::verify`], with the current keys.
     ///
     /// # Errors
     /// Why the token is refused.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
-        // The lock is not held while a signature is checked: a replacement would wait, and everybody behind it.
+        // The lock is released before a signature is verified: a replacement would wait for it, and so would later
+        // readers.
         self.present().authenticator.verify(token, now)
     }
 

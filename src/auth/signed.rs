@@ -57,7 +57,7 @@ impl SignedTokens {
         }
 
         let user = URL_SAFE_NO_PAD.decode(payload).map_err(|_| AuthError::Malformed)?;
-        // A token within its leeway is good, so its session is not ended before.
+        // A token within its leeway is valid, so its session does not end earlier.
         let expires_at = UNIX_EPOCH
             .checked_add(Duration::from_secs(issued))
             .and_then(|at| at.checked_add(self.max_age.saturating_add(self.leeway)));

@@ -9,7 +9,8 @@
 //! # Layout, lowest first
 //!
 //! - `types`: the messages between hubs and the broker.
-//! - `history`: the limits of histories. `page_size`: how much of one to read at once. `recovery`: the messages that one client has missed.
+//! - `history`: the limits of histories. `page_size`: how much of one to read at once. `recovery`: the
+//!   messages that one client missed.
 //! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been followed,
 //!   and which histories to read.
 //! - [`memory`], [`redis`]: the two implementations.
@@ -105,8 +106,8 @@ impl Broker {
         }
     }
 
-    /// Publishes `message`, byte for byte, to all subscribers of `channel`, on every replica. Delivered at most
-    /// once. Returns how many replicas heard it: those with a subscriber.
+    /// Publishes `message`, byte for byte, to all subscribers of `channel`, on every replica. Delivered at most once.
+    /// Returns the number of replicas with a subscriber.
     pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<u64, PublishError> {
         match self.publish_one(PublishRequest { channel, message, durable: None }).await? {
             Published::Plainly { replicas } => Ok(replicas),

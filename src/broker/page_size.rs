@@ -1,8 +1,8 @@
 //! How many entries of a history to read at once.
 
-/// The factor by which a page may grow. The first entries show about how long the others are.
+/// The factor by which a page may grow. The first entries indicate the length of the others.
 const GROWTH: usize = 4;
-/// By how much it shrinks when a page did not come in time.
+/// The factor by which a page shrinks after a time-out.
 const SHRINKAGE: usize = 8;
 
 /// The number of entries of the next page, from the length of those already read.
@@ -34,7 +34,7 @@ impl PageSize {
         *self = Self { entries, bytes, limit: GROWTH * entries };
     }
 
-    /// A page of so many entries did not come: the next one is shorter.
+    /// A page of this many entries timed out: the next one is shorter.
     pub(super) fn shrink(&mut self, entries: usize) {
         self.limit = entries / SHRINKAGE;
     }

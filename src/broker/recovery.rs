@@ -12,8 +12,8 @@ use protocol::publication::Publication;
 pub struct RecoveryLimits {
     /// Messages of one channel.
     pub messages: usize,
-    /// Bytes of frames, over all channels of one request. One message that would take more than half of it is not
-    /// counted: however long it is, it goes through.
+    /// Bytes of frames, over all channels of one request. One message that takes more than half of it is not counted,
+    /// so any single message can be recovered.
     pub bytes: usize,
 }
 
@@ -22,18 +22,18 @@ pub struct RecoveryLimits {
 pub struct FrameSizes {
     /// The approximate size of all of them, in bytes.
     pub all: usize,
-    /// That of the longest one.
+    /// The size of the longest frame.
     pub longest: usize,
 }
 
 impl FrameSizes {
-    /// The frames of both.
+    /// The sum of both.
     pub fn plus(self, other: Self) -> Self {
         Self { all: self.all.saturating_add(other.all), longest: self.longest.max(other.longest) }
     }
 
-    /// What counts against the limit. Without the exception a long message could be published and, together with any
-    /// other, never be recovered.
+    /// The bytes that count against the limit. Without the exception a long message could be published but never be
+    /// recovered together with another one.
     pub fn counted(self, limits: RecoveryLimits) -> usize {
         if self.longest > limits.bytes / 2 { self.all - self.longest } else { self.all }
     }

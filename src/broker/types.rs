@@ -74,8 +74,7 @@ pub enum Cut {
     At(Position),
     /// The channel's history cannot be read: publications are delivered, but it is not known what came before them.
     Untracked,
-    /// The broker may not subscribe to the channel. It tries again from time to time: another answer to the same request may
-    /// follow.
+    /// The broker may not subscribe to the channel. It retries, so another answer to the same request may follow.
     Refused,
 }
 
@@ -147,7 +146,7 @@ pub enum PublishError {
         /// The longest payload allowed, in bytes.
         max_bytes: usize,
     },
-    /// The message is JSON, and yet every replica would drop it. Nothing was published.
+    /// The message is JSON, but every replica would drop it. Nothing was published.
     #[error("{0}")]
     BadMessage(PayloadError),
     /// The idempotency key was used with another message. Nothing was published.
@@ -184,7 +183,7 @@ pub enum BrokerSetupError {
 /// Whether publications reach this process, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// The latest probe was heard: what is published now arrives.
+    /// The latest probe returned: what is published now arrives.
     pub ready: bool,
     /// One word of a closed set: `ready`, `connecting`, `proving`, `stalled`, `down`, `stopped`.
     pub state: &'static str,
@@ -222,13 +221,13 @@ pub enum Published {
 /// Whether a publication may wait for a connection to Redis that is being replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It is tried again until `broker.response_timeout` after the call, where it cannot be published twice.
+    /// It is retried until `broker.response_timeout` after the call, if it cannot be published twice.
     Allowed,
     /// It fails at once.
     Never,
 }
 
-/// Refuses what every replica would drop.
+/// Refuses messages that every replica would drop.
 pub(super) fn check_request(request: &PublishRequest<'_>, limits: PayloadLimits) -> Result<(), PublishError> {
     check_idempotency_key(request.durable.flatten())?;
     let (message, max_bytes) = (request.message.get(), limits.max_bytes);

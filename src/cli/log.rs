@@ -16,11 +16,11 @@ use crate::settings::{LogFormat, Settings};
 
 mod queue;
 
-/// Sets the log up by the settings; the environment variable `RUST_LOG` beats `log.level`. Lines that nobody reads are
+/// Sets the log up by the settings; the environment variable `RUST_LOG` overrides `log.level`. Dropped lines are
 /// counted in `metrics`.
 ///
 /// # Errors
-/// The thread that writes did not start.
+/// The writer thread did not start.
 pub(super) fn start(settings: &Settings, metrics: &Metrics) -> io::Result<()> {
     let queue = LogQueue::start(io::stderr(), metrics)?;
     let environment = env_logger::Env::default().default_filter_or(settings.log.level.as_str());
@@ -48,7 +48,7 @@ pub(super) fn start(settings: &Settings, metrics: &Metrics) -> io::Result<()> {
     Ok(())
 }
 
-/// The logger, whose `flush` waits for the queue behind it. Called before the process ends.
+/// The logger. Its `flush` waits for the queue and is called before the process ends.
 struct QueuedLogger {
     logger: env_logger::Logger,
     queue: LogQueue,
@@ -78,7 +78,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// `[time level target] message name=value …`, on one line whatever the texts hold.
+/// `[time level target] message name=value …`, on one line, whatever the texts contain.
 fn write_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     writeln!(line, "{}", text(&time(SystemTime::now()), record))
 }

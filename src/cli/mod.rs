@@ -22,7 +22,7 @@ use crate::settings::{Settings, SettingsErrors, Sources, plain_io};
 
 /// EX_CONFIG in sysexits.h: the settings are wrong, and trying again will not help.
 const EXIT_CONFIG: u8 = 78;
-/// A heading of their own in help, which otherwise puts the settings among a command's own options.
+/// Their own heading in help, which otherwise mixes the settings with a command's options.
 const SETTINGS: &str = "Settings";
 
 /// E-Magine's real-time gateway: WebSocket sessions, message events over Redis.
@@ -192,7 +192,7 @@ impl Cli {
                 Command::Bench(With { args, .. }) => bench::bench(settings, forwarded, &args),
             }
         });
-        // What was logged comes before the sentence below, and before the end of the process.
+        // Flush the log before the sentence below and before the end of the process.
         ::log::logger().flush();
         match outcome {
             Ok(code) => code,
@@ -208,7 +208,7 @@ impl Cli {
     }
 }
 
-/// Waits for what was logged when it is dropped, also by a panic.
+/// Flushes the log when dropped, also by a panic.
 struct FlushedLog;
 
 impl Drop for FlushedLog {

@@ -67,8 +67,8 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
 
 fn heard_by(replicas: u64, channel: &str) -> String {
     match replicas {
-        0 => format!("warning: no replica heard it: no client is subscribed to {channel}"),
-        1 => "heard by 1 replica".to_owned(),
-        several => format!("heard by {several} replicas"),
+        0 => format!("warning: no replica received it: no client is subscribed to {channel}"),
+        1 => "received by 1 replica".to_owned(),
+        several => format!("received by {several} replicas"),
     }
 }

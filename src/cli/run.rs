@@ -42,15 +42,15 @@ async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure
         tokio::select! {
             () = &mut drain => return Ok(ExitCode::SUCCESS),
             told = signals.next() => match told {
-                // Orchestrators send it more than once, and mean the same.
-                Told::Terminate => log::info!("draining already; SIGINT twice ends at once"),
-                Told::Reload => log::info!("draining: nothing is read again"),
+                // Orchestrators send it more than once with the same meaning.
+                Told::Terminate => log::info!("already draining; a second SIGINT ends the process at once"),
+                Told::Reload => log::info!("draining: SIGHUP is ignored"),
                 Told::Interrupt => {
                     interrupts += 1;
                     if interrupts > 1 {
                         end_at_once();
                     }
-                    log::info!("draining already; another SIGINT ends at once");
+                    log::info!("already draining; another SIGINT ends the process at once");
                 }
             },
         }
@@ -58,9 +58,9 @@ async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure
 }
 
 fn end_at_once() -> ! {
-    log::warn!("a second SIGINT: ending at once");
+    log::warn!("second SIGINT: ending at once");
     log::logger().flush();
-    // Threads that still serve are not waited for.
+    // Do not wait for threads that still serve.
     std::process::exit(i32::from(EXIT_INTERRUPTED));
 }
 

@@ -1,5 +1,5 @@
-//! `tail`: a live client. Messages go to standard output, one a line; what happens besides, to standard error. When the
-//! connection is lost it comes back and continues where it was; what is missing then is said.
+//! `tail`: a live client. Messages go to standard output, one a line; events go to standard error. After a lost
+//! connection it reconnects, continues from its positions, and reports gaps.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -128,11 +128,11 @@ impl Tail<'_> {
             }
             match ended {
                 Ended::Complete => return Ok(ExitCode::SUCCESS),
-                // What never worked is more likely a mistake than an outage.
+                // A first connection that fails is more likely a mistake than downtime.
                 Ended::Lost(reason, _) if !self.was_ready => return Err(Failure::Other(reason)),
                 Ended::Lost(reason, after) => {
                     let pause = after.unwrap_or_else(|| backoff.next(&mut rand::rng()));
-                    print_error(&format!("{reason}; connecting again in {}", format_duration(pause)));
+                    print_error(&format!("{reason}; reconnecting in {}", format_duration(pause)));
                     sleep(pause).await;
                 }
             }
@@ -148,11 +148,11 @@ impl Tail<'_> {
                 let grants: &[String] = if is_jwt { &self.args.channels } else { &[] };
                 mint_for(self.settings, user, grants, None)
             }
-            (None, None) => Err(Failure::Other("name a --user or give a --token".to_owned())),
+            (None, None) => Err(Failure::Other("give --user or --token".to_owned())),
         }
     }
 
-    /// What identifies the client and names the channels, each from where it was.
+    /// The Identify frame, with each channel's position.
     fn identify(&self) -> Result<String, Failure> {
         let mut identify = json!({"op": op::IDENTIFY, "token": self.token()?});
         let asked = self.args.channels.iter().filter(|channel| !self.cursors.contains_key(*channel));
@@ -175,7 +175,7 @@ impl Tail<'_> {
         };
         let identify = self.identify()?;
         let ended = self.exchange(&mut connection, identify).await?;
-        // Whether the goodbye arrives makes no difference here.
+        // It does not matter whether the Close arrives.
         let _ = connection.send(Message::Close(None)).await;
         Ok(ended)
     }
@@ -214,7 +214,7 @@ impl Tail<'_> {
         Ok(Ended::Complete)
     }
 
-    /// Whether another attempt may be better than the one that was closed with this code.
+    /// Whether a retry may succeed after a close with this code.
     fn may_return(&self, code: u16) -> bool {
         let known = CloseCode::ALL.iter().find(|known| known.code() == code);
         // A token that was given has expired for good.
@@ -222,7 +222,7 @@ impl Tail<'_> {
         !has_expired && known.is_none_or(|code| code.may_reconnect())
     }
 
-    /// Deals with one frame. Returns what to answer.
+    /// Handles one frame. Returns the reply, if any.
     fn hear(&mut self, text: &str, event: Event<'_>) -> Result<Option<String>, Failure> {
         if self.args.frames {
             print(text)?;
@@ -257,7 +257,7 @@ impl Tail<'_> {
     fn ready(&mut self, event: Event<'_>) {
         print_error(&format!("ready as user {}", event.user.unwrap_or_default()));
         if self.was_ready {
-            print_error("gap: plain messages that were published meanwhile are missing");
+            print_error("gap: plain messages published meanwhile are missing");
         }
         self.is_ready = true;
         event.channels.unwrap_or_default().into_iter().for_each(|channel| self.subscription(channel));
@@ -269,7 +269,7 @@ impl Tail<'_> {
         }
         if state.recovered == Some(false) {
             let channel = &state.channel;
-            print_error(&format!("gap on {channel}: what was published meanwhile cannot be recovered"));
+            print_error(&format!("gap on {channel}: messages published meanwhile cannot be recovered"));
         }
         self.moved(Some(state.channel), state.position);
     }
@@ -282,7 +282,7 @@ impl Tail<'_> {
 }
 
 fn not_understood() -> Failure {
-    Failure::Other("what answers there does not speak the gateway's protocol".to_owned())
+    Failure::Other("the server there does not speak the gateway's protocol".to_owned())
 }
 
 /// The line for a channel's state, such as `room:7 recovering` or `room:7 refused: not_allowed`.

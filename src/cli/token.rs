@@ -1,4 +1,4 @@
-//! `token`: mint a token as the login endpoint would, for trying things out; or say what the gateway makes of one.
+//! `token`: mint a token as the login endpoint would, for tests; or check one.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -18,15 +18,15 @@ pub(super) struct TokenArgs {
     /// A channel that the token opens, or a pattern such as room:*; may be repeated (jwt only)
     #[arg(long = "channel", value_name = "NAME")]
     channels: Vec<String>,
-    /// How long it is good, such as 90m [default: 1h]; a signed token at most for auth.max_age. An insecure token has no end
+    /// Lifetime, such as 90m [default: 1h]; for a signed token at most auth.max_age. An insecure token does not expire
     #[arg(long, value_parser = duration)]
     ttl: Option<Duration>,
-    /// Say what the gateway makes of this token under its settings, and mint none; - reads it from standard input
+    /// Check this token against the settings instead of minting one; - reads it from standard input
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["user", "channels"])]
     check: Option<String>,
 }
 
-/// How long a token is good unless told otherwise.
+/// The default lifetime of a token.
 const DEFAULT_TTL: Duration = Duration::from_secs(60 * 60);
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -42,7 +42,7 @@ pub(super) fn token(settings: &Settings, args: &TokenArgs) -> Result<ExitCode, F
     Ok(ExitCode::SUCCESS)
 }
 
-/// Who the bearer of a token is, or why nobody.
+/// The user of a token, or the reason why it is refused.
 fn check(settings: &Settings, token: &str) -> Result<ExitCode, Failure> {
     let authenticator =
         Authenticator::new(&settings.auth).map_err(|error| Failure::Settings(vec![error.to_string()]))?;
@@ -61,7 +61,7 @@ fn check(settings: &Settings, token: &str) -> Result<ExitCode, Failure> {
 
 fn describe(identity: &Identity, now: SystemTime) -> String {
     let channels = match &identity.channels[..] {
-        [] => "none besides the user's own".to_owned(),
+        [] => "only the user's own".to_owned(),
         channels => channels.join(" "),
     };
     let expires = match identity.expires_at {
@@ -74,22 +74,23 @@ fn describe(identity: &Identity, now: SystemTime) -> String {
 /// What its issuer can do.
 const fn advice(error: AuthError) -> &'static str {
     match error {
-        AuthError::Malformed => "compare it with docs/tokens.md; auth.kind may be another",
-        AuthError::BadSignature => "the issuer signs with another secret or key than the settings name",
-        AuthError::WrongAlgorithm => "list its algorithm in auth.algorithms, or sign with one that is listed",
-        AuthError::Expired => "let the client fetch a new one; compare the clocks",
+        AuthError::Malformed => "compare it with docs/tokens.md; check auth.kind",
+        AuthError::BadSignature => "use the same secret or key at the issuer and in the settings",
+        AuthError::WrongAlgorithm => "add its algorithm to auth.algorithms, or sign with a listed one",
+        AuthError::Expired => "make the client fetch a new token; compare the clocks",
         AuthError::NotYetValid => "compare the clocks; auth.leeway tolerates a difference",
         AuthError::NoExpiry => "add the claim exp, in seconds since 1970",
-        AuthError::WrongAudience => "let the claim aud hold auth.audience",
-        AuthError::WrongIssuer => "let the claim iss be auth.issuer",
+        AuthError::WrongAudience => "set the claim aud to auth.audience, or to a list with it",
+        AuthError::WrongIssuer => "set the claim iss to auth.issuer",
         AuthError::NoUser => "add the claim sub, the user's id",
         AuthError::UserNotAllowed => "use 1 to 128 printable ASCII characters without space, braces and star",
-        AuthError::ForeignUser => "leave other users' channels out, or set auth.allow_foreign_user_channels",
+        AuthError::ForeignUser => "remove other users' channels, or set auth.allow_foreign_user_channels",
         AuthError::BadChannels => "list at most 1000 names such as room:7 or patterns such as room:*",
     }
 }
 
-/// A token for `user` by the settings' own secret. Without `ttl` it is good for an hour, or for as long as its kind can be.
+/// A token for `user` by the settings' own secret. Without `ttl` it is valid for an hour, or for the maximum of its
+/// kind if that is less.
 pub(super) fn mint_for(
     settings: &Settings,
     user: &str,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::settings::{AuthKind, Profile, Settings, mask_url};
 
-/// One line with what an operator looks for first, and a warning for what production should have.
+/// Logs one line with the facts an operator needs first, and warnings about missing production settings.
 pub(super) fn announce(settings: &Settings, workers: usize, public: SocketAddr, admin: SocketAddr) {
     let (version, profile) = (env!("CARGO_PKG_VERSION"), settings.profile);
     let broker = mask_url(&settings.broker.url);
@@ -24,7 +24,7 @@ pub(super) fn announce(settings: &Settings, workers: usize, public: SocketAddr, 
     }
 }
 
-/// What can be used, but should be thought over: a sentence for each.
+/// A sentence for each valid but questionable setting.
 pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     let unbound = is_unbound(settings).then(|| {
         "neither auth.audience nor auth.issuer is set: a token that the same key has signed for another service is \

@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use protocol::payload_limits::PayloadLimits;
 
-/// Starts it. Whether Redis is there is not asked.
+/// Starts the broker. Does not check whether Redis is reachable.
 pub(super) fn start(settings: &Settings, metrics: &Metrics) -> Result<Broker, BrokerSetupError> {
     match redis_options(settings) {
         Some(options) => Broker::redis(options, metrics),
@@ -14,7 +14,7 @@ pub(super) fn start(settings: &Settings, metrics: &Metrics) -> Result<Broker, Br
     }
 }
 
-/// Whether it can be started: what [`start`] would say.
+/// Checks whether [`start`] would succeed.
 pub(super) fn check(settings: &Settings) -> Result<(), BrokerSetupError> {
     redis_options(settings).map_or(Ok(()), |options| options.check())
 }

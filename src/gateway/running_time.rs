@@ -1,11 +1,12 @@
-//! Time in which this process ran, for deadlines that clients must not pay for while it was stopped. Plain.
+//! The time in which this process ran, for deadlines that must not count the time while it was stopped. Pure.
 
 use std::time::{Duration, Instant};
 
-/// The longest time between two looks that counts. A longer one means that the process was stopped or its machine paused.
+/// The longest counted interval between two samples. A longer interval means that the process was stopped or its
+/// machine paused.
 const MAX_GAP: Duration = Duration::from_secs(1);
 
-/// Sums up the times between looks, of which there must be several in each second.
+/// Sums the intervals between samples. Needs several samples per second.
 #[derive(Debug)]
 pub(super) struct RunningTime {
     last: Instant,

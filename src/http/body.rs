@@ -10,8 +10,8 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{Admin, ApiError};
 
-/// A whole body. The key is checked before any of it is read, so that strangers cannot fill the memory. The HTTP server
-/// has no deadline for a body: a peer that sends it for ever would keep its connection.
+/// A whole body. The key is checked before any of it is read, so that a client without the key cannot fill the memory.
+/// The HTTP server has no deadline for a body: a peer that never finishes it would keep its connection.
 pub(super) struct AuthorizedBody(pub(super) Bytes);
 
 impl FromRequest for AuthorizedBody {

@@ -45,7 +45,7 @@ impl Readiness {
     }
 }
 
-/// How long a thread may take to give a sign of life.
+/// How long a thread may take to respond.
 const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Each worker and the broker's link answer, besides the thread of this port.
@@ -55,8 +55,8 @@ pub(super) async fn livez(admin: web::Data<Admin>) -> HttpResponse {
         admin.readiness.broker.gives_sign_of_life(SIGN_OF_LIFE_TIMEOUT),
     )
     .await;
-    let workers = silent.iter().map(|worker| format!("worker {worker} has not answered for 2s"));
-    let link = (!link).then(|| "the thread of the broker's link has not answered for 2s".to_owned());
+    let workers = silent.iter().map(|worker| format!("worker {worker} did not answer within 2s"));
+    let link = (!link).then(|| "the thread of the broker's link did not answer within 2s".to_owned());
     let reasons: Vec<String> = workers.chain(link).collect();
     if reasons.is_empty() {
         return HttpResponse::Ok().json(json!({"live": true}));
@@ -78,7 +78,7 @@ pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
 
 /// Prometheus' page.
 pub(super) async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
-    // A link whose thread stands still does not say so itself.
+    // A link with a stalled thread cannot report it itself.
     admin.metrics.link_up.set(admin.readiness.broker.health().ready.into());
     admin.metrics.ready.set(admin.readiness.reasons().is_empty().into());
     admin.metrics.draining.set(admin.readiness.drain.is_draining().into());

@@ -27,7 +27,7 @@ pub enum ApiKey {
 pub(super) enum Refusal {
     /// It has no `Authorization` header.
     NoKey,
-    /// It has one, but not with this key.
+    /// It has another key.
     WrongKey,
     /// There is no key.
     KeyNotSet,
@@ -57,7 +57,7 @@ impl From<Refusal> for ApiError {
     }
 }
 
-/// How long the answer to a wrong key takes: so few can be tried.
+/// The delay of the answer to a wrong key, which slows down guessing.
 const WRONG_KEY_PAUSE: Duration = Duration::from_millis(500);
 
 impl Admin {

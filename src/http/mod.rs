@@ -126,7 +126,7 @@ pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
     let counted = admin.metrics.clone();
     let server = HttpServer::new(move || {
         let crowd = admin.clone();
-        // Answers are data of the moment, and no browser may take them for something else.
+        // Answers must not be cached, and browsers must not guess their type.
         let headers =
             DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"));
         App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |request, service| {

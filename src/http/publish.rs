@@ -44,8 +44,8 @@ pub(super) async fn one(
     Ok(HttpResponse::Ok().json(success(published)))
 }
 
-/// `POST /v1/publish/batch`: those of one channel are published in their order; each gets its own result, and one that
-/// fails does not keep the others back.
+/// `POST /v1/publish/batch`: those of one channel are published in their order; each gets its own result, and a failed
+/// one does not affect the others.
 pub(super) async fn batch(
     admin: web::Data<Admin>,
     AuthorizedBody(body): AuthorizedBody,
@@ -65,7 +65,7 @@ impl Admin {
     async fn publish(&self, messages: &[Publish<'_>]) -> Vec<Result<Published, ApiError>> {
         let channels: Vec<_> = messages.iter().map(Publish::channel).collect();
         let requests: Vec<_> = messages.iter().zip(&channels).filter_map(Publish::request).collect();
-        // Publications that wait for Redis keep their connections: they may not take the places of health checks.
+        // Publications that wait for Redis keep their connections, and must leave connections for health checks.
         let retry = if self.is_crowded() { Retry::Never } else { Retry::Allowed };
         let mut outcomes = self.broker.publish_all(&requests, retry).await.into_iter();
         let outcomes = channels.into_iter().map(|channel| {

@@ -56,8 +56,8 @@ pub(super) struct Connected {
     pub(super) opened: Opened,
 }
 
-/// When a session was opened, in tenths of a second since its hub was started: four bytes hold 13 years, and an
-/// `Instant` for each session would take more memory.
+/// When a session was opened, in tenths of a second since its hub started. Four bytes hold 13 years; an `Instant` per
+/// session would take more memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opened(u32);
 

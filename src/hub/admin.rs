@@ -72,7 +72,7 @@ impl Hubs {
         Ok(self.ask(target, deadline).await?.into_iter().sum())
     }
 
-    /// Asks every hub for a sign of life. Returns the numbers of those that gave none within `deadline`, from 0 on.
+    /// Checks that every hub responds. Returns the numbers, from 0, of hubs that did not within `deadline`.
     pub async fn silent(&self, deadline: Duration) -> Vec<usize> {
         let hubs = self.all().clone();
         let answers = join_all(hubs.iter().map(|hub| timeout(deadline, hub.send(SignOfLife)))).await;

@@ -70,7 +70,7 @@ pub enum HubAction {
     Read(HistoryRequest),
     /// Cancel a read.
     CancelRead(ReadId),
-    /// A publication was handed to its last socket: measure how long that took.
+    /// A publication was handed to its last socket: measure its latency.
     Delivered {
         /// When it arrived at the link.
         received: Instant,
@@ -123,8 +123,8 @@ impl<S: FrameSink> HubCore<S> {
         self.sessions.get(&session).copied()
     }
 
-    /// The key of a session that has not ended. For one that has, its Leave follows, so nothing is begun for it any more:
-    /// sessions that come and go fast must not keep the others waiting.
+    /// The key of a session that has not ended. An ended session's Leave follows, so no work starts for it: short-lived
+    /// sessions must not delay the others.
     fn open_key(&self, session: SessionId) -> Option<SessionKey> {
         self.key(session).filter(|session| !self.registry.is_closed(*session))
     }

@@ -85,7 +85,7 @@ pub struct Drain {
     pub window: Duration,
 }
 
-/// Asks a hub for a sign of life.
+/// Checks that a hub responds.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct SignOfLife;

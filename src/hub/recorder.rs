@@ -22,7 +22,7 @@ impl Recorder {
         self.0.0.take().iter().map(|text| message(text)).collect()
     }
 
-    /// The session ends; the hub has not been told.
+    /// The session ends; the hub has not processed its Leave yet.
     pub(super) fn ends(&self) {
         self.0.1.set(true);
     }

@@ -1,7 +1,7 @@
 //! The labels, and every value that they can have.
 //!
-//! A counter that is born at its first value hides the first incident: `increase` sees no growth. So every labelled
-//! counter exists from the start, at 0 for each of its values. A test compares these values with docs/operations.md and
+//! A counter whose first sample is 1 hides the first incident, because `increase` sees no growth. So every labelled
+//! counter starts at 0 for each of its values. A test compares these values with docs/operations.md and
 //! docs/openapi.yaml, which other tests compare with the source.
 
 use prometheus_client::encoding::EncodeLabelSet;

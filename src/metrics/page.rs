@@ -20,7 +20,7 @@ impl Metrics {
         page
     }
 
-    /// A registry over the same cells, made for each page: a page is read every few seconds.
+    /// A registry over the same cells, created for each scrape, which happens every few seconds.
     fn registry(&self) -> Registry {
         let mut all = Registry::with_prefix("gateway");
         self.register_sessions(&mut all);
@@ -34,7 +34,7 @@ impl Metrics {
     /// Sockets, and the sessions on them.
     fn register_sessions(&self, all: &mut Registry) {
         all.register("connections", "Open sockets", self.connections.clone());
-        all.register("handshakes", "Connections that are not sockets yet", self.handshakes.clone());
+        all.register("handshakes", "Connections in their handshake", self.handshakes.clone());
         all.register(
             "admin_connections",
             "Open connections of the admin port",
@@ -70,7 +70,7 @@ impl Metrics {
         );
         all.register(
             "publications_repaired",
-            "Publications read from a history because the link had missed them",
+            "Publications that the link missed and read from a history",
             self.publications_repaired.clone(),
         );
         all.register("gaps", "Gaps announced for channels, by reason", self.gaps.clone());
@@ -91,7 +91,7 @@ impl Metrics {
         );
         all.register_with_unit(
             "delivery_latency",
-            "From the arrival of a publication to its last socket of a worker",
+            "Time from a publication's arrival to the last socket of a worker",
             Unit::Seconds,
             self.delivery_latency.total(),
         );
@@ -116,36 +116,40 @@ impl Metrics {
 
     /// The link to the broker, and its data.
     fn register_link(&self, all: &mut Registry) {
-        all.register("link_up", "1 while the broker's link is proven", self.link_up.clone());
+        all.register("link_up", "1 while the broker's link is healthy", self.link_up.clone());
         all.register(
             "history_available",
             "1 while durable publishing is possible",
             self.history_available.clone(),
         );
-        all.register("rejected", "Payloads from Redis that reach nobody, by outcome", self.rejected.clone());
+        all.register(
+            "rejected",
+            "Payloads from Redis that are not delivered, by outcome",
+            self.rejected.clone(),
+        );
         all.register("redis_may_evict", "1 while Redis may evict keys", self.redis_may_evict.clone());
         all.register("redis_evicted_keys", "Keys that Redis has evicted", self.redis_evicted_keys.clone());
         all.register(
             "channels_refused",
-            "Channels that Redis did not let the gateway subscribe to",
+            "Subscriptions that Redis refused to the gateway",
             self.channels_refused.clone(),
         );
         all.register("link_losses", "Losses of the broker's link, by reason", self.link_losses.clone());
         all.register_with_unit(
             "probe_latency",
-            "From publishing a probe to hearing it",
+            "Time from publishing a probe to receiving it",
             Unit::Seconds,
             self.probe_latency.clone(),
         );
         all.register_with_unit(
             "link_detection",
-            "From the last proof of the link to giving it up",
+            "Time from the last received probe to the end of the link",
             Unit::Seconds,
             self.link_detection.clone(),
         );
         all.register_with_unit(
             "link_repair",
-            "From giving the link up to the next proof",
+            "Time from the end of the link until the next healthy one",
             Unit::Seconds,
             self.link_repair.clone(),
         );
@@ -167,32 +171,32 @@ impl Metrics {
         );
         all.register(
             "log_lines_dropped",
-            "Lines of the log that were dropped because nobody read it",
+            "Log lines dropped because the log was not read fast enough",
             self.log_lines_dropped.clone(),
         );
         all.register("ready", "1 while the replica is ready", self.ready.clone());
         all.register("draining", "1 while the replica drains", self.draining.clone());
-        all.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        all.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     }
 }
 
 impl Limits {
     fn register(&self, all: &mut Registry) {
-        all.register("connections_limit", "The most open sockets; 0: no cap", self.connections.clone());
+        all.register("connections_limit", "Limit of open sockets; 0: no limit", self.connections.clone());
         all.register(
             "admin_connections_limit",
-            "The most connections of the admin port",
+            "Limit of connections of the admin port",
             self.admin_connections.clone(),
         );
         all.register_with_unit(
             "hub_inbox_limit",
-            "The most that may wait for hubs",
+            "Limit of bytes that wait for hubs",
             Unit::Bytes,
             self.hub_inbox_bytes.clone(),
         );
         all.register_with_unit(
             "outbound_queued_limit",
-            "The most that may wait for sockets; 0: no cap",
+            "Limit of bytes that wait for sockets; 0: no limit",
             Unit::Bytes,
             self.outbound_queued_bytes.clone(),
         );

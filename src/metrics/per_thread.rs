@@ -1,6 +1,6 @@
-//! Counters that each thread has for itself, summed up for the page.
+//! Per-thread counters, summed for each scrape.
 //!
-//! Several workers that count each message in one cell would pass its cache line around.
+//! If several workers counted each message in one cell, they would contend for its cache line.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +33,7 @@ impl<T: Default> PerThread<T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<T>>> {
-        // A list that only grows is whole at any time.
+        // A list that only grows is consistent at any time.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,7 +68,7 @@ impl PerThread<Traffic> {
     }
 }
 
-/// The upper bounds of the buckets, in microseconds. A healthy delivery to few takes some tens of them.
+/// The upper bounds of the buckets, in microseconds. A healthy delivery to few sockets takes tens of microseconds.
 const BOUNDS_US: [u64; 14] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
 

@@ -33,7 +33,7 @@ pub(super) fn registry() -> Registry {
 impl Process {
     fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name, in parentheses, may hold anything. The first field after it is number 3 of proc(5).
+        // The name, in parentheses, may contain any text. The first field after it is number 3 of proc(5).
         let fields: Vec<_> = stat.rsplit(')').next()?.split_whitespace().collect();
         let seconds = |number: usize| Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
         let boot = line("/proc/stat", "btime ")?.parse::<f64>().ok()?;
@@ -56,7 +56,7 @@ impl Process {
         all.register_with_unit("process_cpu", "CPU time, user and system", Unit::Seconds, cpu);
         let start = Gauge::<f64, std::sync::atomic::AtomicU64>::default();
         start.set(self.start_seconds);
-        all.register_with_unit("process_start_time", "When it began, Unix time", Unit::Seconds, start);
+        all.register_with_unit("process_start_time", "Start time, Unix time", Unit::Seconds, start);
         let gauge = |value| {
             let gauge = Gauge::<i64, std::sync::atomic::AtomicI64>::default();
             gauge.set(value);
@@ -64,18 +64,18 @@ impl Process {
         };
         all.register_with_unit(
             "process_resident_memory",
-            "Memory in RAM",
+            "Resident memory",
             Unit::Bytes,
             gauge(self.resident_bytes),
         );
         all.register_with_unit(
             "process_virtual_memory",
-            "Memory mapped",
+            "Virtual memory",
             Unit::Bytes,
             gauge(self.virtual_bytes),
         );
         all.register("process_open_fds", "Open file descriptors", gauge(self.open_files));
-        all.register("process_max_fds", "The most file descriptors", gauge(self.max_files));
+        all.register("process_max_fds", "Limit of file descriptors", gauge(self.max_files));
     }
 }
 
@@ -86,7 +86,7 @@ fn line(path: &str, beginning: &str) -> Option<String> {
 }
 
 fn open_files() -> Option<i64> {
-    // From Linux 6.2 on the folder's length is their number, which is quicker where there are 100 000.
+    // From Linux 6.2 on the directory's size is their number, which is faster than counting 100 000 entries.
     match fs::metadata("/proc/self/fd").ok()?.len() {
         0 => Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as i64),
         number => Some(number as i64),

@@ -83,8 +83,8 @@ impl Session {
         }
     }
 
-    /// A deadline may be noticed late, after the process was stopped. Before it closes the session, what the client has
-    /// sent meanwhile is read.
+    /// A deadline may be noticed late, after the process was stopped. So the client's pending data is read before the
+    /// deadline closes the session.
     fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
         self.heartbeat.fired();
         let now = now();
@@ -172,7 +172,7 @@ impl Drop for Session {
     /// Leaves the hub, whichever way the actor ends: stopped, cut off, or unwound by a panic.
     fn drop(&mut self) {
         let session = self.conversation.session();
-        // What the hub has not begun for this session, it need not do any more.
+        // The hub need not start any more work for this session.
         self.outbox.end();
         self.services.hub.do_send(HubInput::Leave { session });
         let (user, code) = (self.permit.user(), self.outbox.close_code());

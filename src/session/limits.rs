@@ -117,7 +117,7 @@ impl SessionLimits {
     pub(super) fn admit(&self, client: Option<AddressBlock>) -> Result<UnidentifiedPermit, AdmitRefusal> {
         let caps = &self.0.caps;
         let before = self.0.unidentified.fetch_add(1, Ordering::Relaxed);
-        // Over a cap the permit is dropped at once, which releases what it holds by then.
+        // Over a cap the permit is dropped at once, which releases its counts.
         let mut permit = UnidentifiedPermit { limits: self.clone(), client: None };
         if let Some(client) = client.filter(|_| caps.unidentified_per_address != 0) {
             let unidentified = &mut self.addresses().unidentified;
@@ -156,12 +156,12 @@ impl SessionLimits {
     }
 
     fn addresses(&self) -> MutexGuard<'_, Addresses> {
-        // No edit can panic half-way.
+        // No change can panic half-way.
         self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn users(&self) -> MutexGuard<'_, Users> {
-        // No edit can panic half-way.
+        // No change can panic half-way.
         self.0.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -215,7 +215,7 @@ impl SessionPermit {
 struct Users {
     cap: u32,
     sessions: Counts<ChannelName>,
-    /// Outlives the sessions: it is there for users whose sessions come and go.
+    /// Outlives the sessions, so that a user with short-lived sessions stays limited.
     tokens: Budgets<ChannelName>,
 }
 
@@ -224,7 +224,7 @@ impl Users {
         if self.cap != 0 && !self.sessions.has_room(user, self.cap) {
             return Err(IdentifyRefusal::Sessions);
         }
-        // Last, so that a device over the cap that keeps trying takes nothing from the user's other devices.
+        // Last, so that a device that keeps retrying over the cap does not use up the rate of the user's other devices.
         if !self.tokens.take(user.clone(), now) {
             return Err(IdentifyRefusal::Rate);
         }

@@ -31,7 +31,7 @@ pub enum SettingsError {
         reason: String,
     },
     /// An environment variable that is nearly a setting.
-    #[error("unknown environment variable {}; is {meant} meant?", one_line(name))]
+    #[error("unknown environment variable {}; did you mean {meant}?", one_line(name))]
     UnknownVariable {
         /// The variable as it was given.
         name: String,
@@ -113,7 +113,7 @@ impl fmt::Display for SettingsErrors {
 
 impl std::error::Error for SettingsErrors {}
 
-/// What an error of the operating system says, without the number that Rust puts behind it.
+/// The text of the operating system's error, without the number that Rust appends.
 pub(crate) fn plain_io(error: impl fmt::Display) -> String {
     let text = error.to_string();
     text.split(" (os error ").next().unwrap_or_default().to_owned()

@@ -12,7 +12,7 @@ pub(crate) fn read_text(path: &Path, max_bytes: u64) -> Result<String, String> {
 /// Refuses what is no regular file: a pipe would be read once and then never end.
 pub(crate) fn check_is_file(path: &Path) -> Result<(), String> {
     let metadata = fs::metadata(path).map_err(plain_io)?;
-    if metadata.is_file() { Ok(()) } else { Err("it is not a file".to_owned()) }
+    if metadata.is_file() { Ok(()) } else { Err("it is not a regular file".to_owned()) }
 }
 
 /// The bytes of a file of at most `max_bytes`, or what is wrong with it. No more than that is read, so that a device

@@ -35,8 +35,8 @@ impl Kind {
         }
     }
 
-    /// What a value must be. `given` is what stands there, to be named where the mistake is a common one; it may be a
-    /// secret, so only numbers and durations are repeated.
+    /// What a value must be. `given` is the given value, quoted for common mistakes; it may be a secret, so only
+    /// numbers and durations are quoted.
     fn requirement(self, given: &ValueKind) -> String {
         let number = match given {
             ValueKind::I64(number) => Some(*number),
@@ -62,7 +62,7 @@ impl Kind {
             }
             (Self::Bool, ..) => "must be true or false".to_owned(),
             (Self::Integer, ..) => "must be a whole number, not negative".to_owned(),
-            (Self::Text, ..) => "must be text in quotes".to_owned(),
+            (Self::Text, ..) => "must be quoted text".to_owned(),
             (Self::List, ..) => "must be a list of texts".to_owned(),
         }
     }
@@ -166,11 +166,11 @@ impl Layers {
         }
     }
 
-    /// Merges the layers into the typed settings. A value that does not fit its type is a mistake among the others, and a
-    /// default stands for it.
+    /// Merges the layers into the typed settings. A value of the wrong type is one of the mistakes, and its default is
+    /// used instead.
     ///
     /// # Errors
-    /// A default does not fit its type: never.
+    /// A default has the wrong type, which never happens.
     pub(super) fn build<T: DeserializeOwned>(&mut self) -> Result<T, SettingsError> {
         let defaults = Self::new(DEFAULT)?.values;
         loop {
@@ -205,8 +205,8 @@ impl Layers {
         let nearest = nearest_key(key, self.keys()).map(str::to_owned);
         let hint = match &nearest {
             _ if key == "profile" => "; the profile is chosen by --profile or GATEWAY_PROFILE".to_owned(),
-            Some(known) if name != key => format!("; is {} meant?", variable(known)),
-            Some(known) => format!("; is {known} meant?"),
+            Some(known) if name != key => format!("; did you mean {}?", variable(known)),
+            Some(known) => format!("; did you mean {known}?"),
             None => String::new(),
         };
         self.errors.push(SettingsError::UnknownKey { key: name.to_owned(), origin: origin.to_owned(), hint });
@@ -235,7 +235,7 @@ impl Layers {
             ("auth.kind", _) => "must be insecure, jwt or signed",
             ("log.format", _) => "must be text or json",
             (_, Some(Kind::Integer)) => "must be a smaller number: at most 4294967295",
-            _ => "has a value that cannot be understood",
+            _ => "has an invalid value",
         };
         let error = bad_value(&key, origin, reason);
         (key, error)

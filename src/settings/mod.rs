@@ -4,7 +4,7 @@
 //! - `sections`: the structs, one for each section of `config/default.toml`
 //! - `sources`: where values come from; [`Settings::load`]
 //! - `variables`: environment variables that are nearly settings, and `RUST_LOG`
-//! - `nearest`: which name is meant by one that is misspelt
+//! - `nearest`: suggests the right name for a misspelt one
 //! - `layers`: unknown keys and wrong types, found before the sources are merged
 //! - `files`: reading those that settings are in or name
 //! - `validate`: ranges and unsafe combinations

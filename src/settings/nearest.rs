@@ -1,12 +1,12 @@
-//! Which name is meant by one that is misspelt.
+//! Suggests the right name for a misspelt one.
 
 use strsim::{damerau_levenshtein, normalized_damerau_levenshtein};
 
-/// How alike two names must be for one to be meant by the other; 1 is the same.
+/// The minimum similarity of a suggested name; 1 means equal.
 const ALIKE: f64 = 0.75;
 
-/// The known key that is meant by `key`: one that is spelt nearly so, one with the same name in another section, or one of
-/// the same section that begins so.
+/// The suggestion for `key`: a known key of similar spelling, of the same name in another section, or of the same
+/// section with this beginning.
 pub(super) fn nearest_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
     let has_name = |known: &&str| !name.is_empty() && known.rsplit('.').next() == Some(name);
@@ -21,7 +21,7 @@ pub(super) fn nearest_key<'a>(key: &str, known: impl Iterator<Item = &'a str> + 
         .or_else(|| known.clone().filter(begins_so).min_by_key(|known| damerau_levenshtein(key, known)))
 }
 
-/// The known name that is spelt nearly as `name`.
+/// The known name closest to `name`.
 pub(super) fn alike<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let likeness = |known: &'a str| (normalized_damerau_levenshtein(name, known), known);
     let found = known.map(likeness).max_by(|(one, _), (other, _)| one.total_cmp(other));

@@ -138,7 +138,7 @@ pub struct BrokerSettings {
     pub inbox_bytes: usize,
     /// The longest published message, in bytes.
     pub max_payload_bytes: usize,
-    /// How many arrays and objects of a published message may lie within each other.
+    /// The maximum nesting depth of arrays and objects in a published message.
     pub max_payload_depth: usize,
 }
 

@@ -25,8 +25,8 @@ pub struct Sources {
     /// A TOML file, or a folder in which `local.toml` is read if it is there.
     pub file: Option<PathBuf>,
     /// The environment. `GATEWAY_PROFILE`, `GATEWAY_CONFIG_DIR` (a folder with an optional `local.toml`) and everything
-    /// that begins with `GATEWAY__` is looked at, and what is misspelt of them; variables that are set but empty count as
-    /// not set. `RUST_LOG` is only checked.
+    /// that begins with `GATEWAY__` is used, misspelt ones are reported; empty variables count as not set. `RUST_LOG`
+    /// is only checked.
     pub environment: HashMap<String, String>,
     /// Key and value of command-line flags, such as `("server.public_addr", "127.0.0.1:0")`. They beat everything; an
     /// empty text takes an optional value away.
@@ -108,8 +108,8 @@ impl Settings {
     /// Lays the sources over each other, reads the files with secrets and checks everything.
     ///
     /// # Errors
-    /// All mistakes: unknown keys, values that cannot be read, files that are not there, and values that are out of range
-    /// or unsafe. Nothing but these files is touched.
+    /// All mistakes: unknown keys, values that cannot be read, files that are not there, and values that are
+    /// out of range or unsafe. Reads only these files.
     pub fn load(sources: &Sources) -> Result<Self, SettingsErrors> {
         let profile = sources.profile()?;
         let mut layers = sources.layers(profile)?;
@@ -143,7 +143,7 @@ impl Settings {
     fn check(&self, mut errors: Vec<SettingsError>, reported: &[String]) -> Result<(), SettingsErrors> {
         let refused = self.validate();
         let is_refused = |error: &SettingsError| refused.iter().any(|refused| refused.key() == error.key());
-        // A file that must not be given at all need not be there.
+        // A file that must not be set need not exist.
         let unreadable = check_broker_files(&self.broker).into_iter().filter(|error| !is_refused(error));
         let unreadable: Vec<_> = unreadable.collect();
         errors.extend(refused.into_iter().filter(|error| !is_consequence(error, reported)));
@@ -166,7 +166,7 @@ impl Settings {
     }
 }
 
-/// Whether the mistake only follows from one that is reported: of a key that could not be read, or was misspelt.
+/// Whether the mistake only follows from a reported one: a key that could not be read, or was misspelt.
 fn is_consequence(error: &SettingsError, reported: &[String]) -> bool {
     let Some(key) = error.key() else { return false };
     let is_reported = |key: &str| reported.iter().any(|reported| reported == key);

@@ -56,7 +56,7 @@ impl Settings {
                 "must differ from server.public_addr",
             ),
             count("server.workers", server.workers, 0..=512),
-            // The HTTP server counts it in ticks of half a second; below that it was seen never to come.
+            // The HTTP server counts it in ticks of half a second; shorter time-outs never fire.
             time("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE),
             time("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE),
             ensure(
@@ -222,7 +222,7 @@ impl Settings {
             ensure(
                 !namespaces.iter().any(|name| name == "user" || name == "all"),
                 "channels.public_namespaces",
-                "must not hold user or all: everybody could read everybody's messages",
+                "must not contain user or all: every client could read every user's messages",
             ),
             ensure(
                 namespaces.iter().all(is_name),

@@ -1,22 +1,22 @@
-//! Environment variables: those that are nearly settings are mistakes, those of others are left alone.
+//! Environment variables: near misses of settings are mistakes, variables of other programs are ignored.
 
 use super::nearest::alike;
 use super::{SettingsError, one_line, validate::is_log_filter};
 
-/// Environment variables that begin so are settings. With two underscores, because orchestrators set variables like
+/// Environment variables with this prefix are settings. With two underscores, because orchestrators set variables like
 /// `GATEWAY_PORT` and `GATEWAY_SERVICE_HOST` by themselves for a service of that name.
 pub(super) const VARIABLE_PREFIX: &str = "GATEWAY__";
 
 /// The variables that are no keys.
 const OWN: [&str; 2] = ["GATEWAY_PROFILE", "GATEWAY_CONFIG_DIR"];
 
-/// Whether the variable may be a setting that is misspelt, so that it is worth a look.
+/// Whether the variable may be a misspelt setting.
 pub(super) fn may_be_meant(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     name == "RUST_LOG" || name.starts_with("GATEWAY_") || stranger_prefix(&name).is_some()
 }
 
-/// What is to be said of a variable that is not a setting.
+/// The finding for a variable that is not a setting.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// It is a mistake.
@@ -25,7 +25,7 @@ pub(super) enum Finding {
     Warned(String),
 }
 
-/// What is to be said of a variable that is not a setting. `keys` are all there are.
+/// The finding for a variable that is not a setting. `keys` lists all settings.
 pub(super) fn check<'a>(
     name: &str,
     value: &str,
@@ -44,7 +44,7 @@ pub(super) fn check<'a>(
     if name.starts_with("GATEWAY_") && !name.contains("__") {
         let name = one_line(name);
         return Some(Finding::Warned(format!(
-            "the environment variable {name} is not used; is {meant} meant?"
+            "the environment variable {name} is not used; did you mean {meant}?"
         )));
     }
     Some(Finding::Refused(unknown(name, meant)))
@@ -54,7 +54,7 @@ fn unknown(name: &str, meant: String) -> SettingsError {
     SettingsError::UnknownVariable { name: name.to_owned(), meant }
 }
 
-/// What is meant by a name in capitals, if it is much like the variable of a key.
+/// The suggestion for a name in capitals, if it is similar to the variable of a key.
 fn meant<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let rest = name.strip_prefix("GATEWAY_").or_else(|| stranger_prefix(name))?;
     let plain =
@@ -71,7 +71,7 @@ pub(super) fn variable(key: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
 }
 
-/// What follows a prefix that is nearly ours: `GATWAY__`.
+/// The rest of a name with a misspelt prefix, such as `GATWAY__`.
 fn stranger_prefix(name: &str) -> Option<&str> {
     let (prefix, rest) = name.split_once("__")?;
     alike(prefix, ["GATEWAY"].into_iter()).map(|_| rest)
@@ -88,7 +88,7 @@ fn is_of_kubernetes(name: &str) -> bool {
 }
 
 fn check_log_filter(value: &str) -> Option<SettingsError> {
-    // What follows a slash is looked for in messages.
+    // The part after a slash is a filter on messages.
     let directives = value.split('/').next().unwrap_or_default();
     let is_module = |text: &str| text.contains(['_', ':']) || text.is_empty();
     let is_good = |directive: &str| is_log_filter(directive) || is_module(directive.trim());
@@ -125,12 +125,12 @@ mod tests {
             ("Gateway__Server__Public_Addr", "GATEWAY__SERVER__PUBLIC_ADDR"),
         ] {
             assert!(may_be_meant(name), "{name}");
-            let expected = format!("unknown environment variable {name}; is {meant} meant?");
+            let expected = format!("unknown environment variable {name}; did you mean {meant}?");
             assert_eq!(said(name, "x"), Some(expected));
         }
         for name in ["GATEWAY_AUTH_SECRET", "GATEWAY_AUTH_SECERT"] {
             let expected = format!(
-                "warning: the environment variable {name} is not used; is GATEWAY__AUTH__SECRET meant?"
+                "warning: the environment variable {name} is not used; did you mean GATEWAY__AUTH__SECRET?"
             );
             assert_eq!(said(name, "x"), Some(expected));
         }

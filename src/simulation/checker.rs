@@ -1,4 +1,4 @@
-//! Checks what one client was sent on one channel against the record of what was published.
+//! Checks the messages one client received on one channel against the record of publications.
 
 use super::plan::Kind;
 use super::record::{Fate, Published, Record};

@@ -93,7 +93,8 @@ fn the_checker_finds_a_stale_position() {
     assert_found(PlantedBug::StalePosition, &["comes after"]);
 }
 
-/// Within a few thousand runs, with one of these failures. A planted bug may also break another promise, in an earlier run.
+/// The checker must report one of these failures within a few thousand runs. A planted bug may also break another
+/// promise in an earlier run.
 fn assert_found(planted_bug: PlantedBug, expected: &[&str]) {
     let is_meant = |failure: &str| expected.iter().any(|text| failure.contains(text));
     assert!(first_failure(FIRST_SEED, RUNS, planted_bug, is_meant).is_some(), "the checker has not found it");

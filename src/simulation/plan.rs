@@ -12,11 +12,11 @@ pub(super) enum PlantedBug {
     None,
     /// Replicas skip the history that may contain missing messages.
     SkippedRepair,
-    /// Subscriptions go live before their clients have been told.
+    /// Subscriptions go live before their clients are notified.
     EarlyGoLive,
     /// A full inbox drops publications without a gap.
     UnreportedOverflow,
-    /// Reads that the loss of the link interrupts fail instead of being made again.
+    /// Reads interrupted by the loss of the link fail instead of being repeated.
     AbandonedReads,
     /// A subscription is confirmed one position too early.
     EarlyCut,

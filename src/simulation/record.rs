@@ -1,4 +1,4 @@
-//! What has been published, and what became of it: the checker compares clients with this.
+//! The record of publications and their outcomes, which the checker compares with clients.
 
 use super::plan::Kind;
 use protocol::channel::ChannelName;

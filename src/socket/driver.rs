@@ -192,7 +192,7 @@ async fn close(outbox: Outbox, reader: Reader) {
     if SockRef::from(outbox.stream()).shutdown(std::net::Shutdown::Write).is_ok() {
         let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_silence(cx))).await;
     }
-    // What is unread would make the kernel reset the connection, and the peer might not see its Close.
+    // Unread data would make the kernel reset the connection, and the peer might not see the Close.
     kernel::discard(outbox.stream());
 }
 
@@ -241,7 +241,7 @@ impl<T: PartialEq + Copy> StandstillTimer<T> {
         standstill.timer.as_mut().poll(cx)
     }
 
-    /// Puts the deadline off a little if something is unread. Returns whether it did.
+    /// Postpones the deadline if there is unread data. Returns whether it did.
     fn put_off(&mut self, has_unread: bool) -> bool {
         let Some(standstill) = &mut self.0 else { return false };
         let Some(step) = standstill.read_first.put_off(has_unread) else { return false };

@@ -6,7 +6,7 @@ use actix_http::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
 /// a publication is compressed once for all its receivers. Section 7.1.1 lets a server say both unasked.
 const ACCEPTED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// The answer to an offer that bounds our window. It must repeat the bound (section 7.1.2.1); clients fail the
+/// The answer to an offer that limits our window. It must repeat the limit (section 7.1.2.1); clients fail the
 /// connection otherwise.
 const ACCEPTED_WITH_WINDOW: &str = "permessage-deflate; server_no_context_takeover; \
      client_no_context_takeover; server_max_window_bits=15";
@@ -17,8 +17,8 @@ pub(super) fn answer_deflate(headers: &HeaderMap) -> Option<&'static str> {
     lists.flat_map(|list| split_unquoted(list, ',')).find_map(answer)
 }
 
-/// The answer to one offer. It is accepted if the gateway knows each of its parameters and can keep to it. Otherwise it
-/// is declined, and the next one is tried.
+/// The answer to one offer. The gateway accepts it if it knows and can satisfy every parameter. Otherwise it declines
+/// the offer and tries the next one.
 fn answer(offer: &str) -> Option<&'static str> {
     let mut parts = split_unquoted(offer, ';').map(str::trim);
     if parts.next() != Some("permessage-deflate") {
@@ -41,7 +41,7 @@ fn answer(offer: &str) -> Option<&'static str> {
             // (section 7.1.2.2).
             ("client_max_window_bits", None) => {}
             ("client_max_window_bits", Some(bits)) if is_window_bits(bits) => {}
-            // A smaller window is declined: it would make a compression of its own for the clients that ask for it.
+            // A smaller window is declined, because it would need a separate compression of each message.
             ("server_max_window_bits", Some("15")) => answer = ACCEPTED_WITH_WINDOW,
             _ => return None,
         }
@@ -54,7 +54,7 @@ fn is_window_bits(text: &str) -> bool {
     matches!(text, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")
 }
 
-/// What stands between separators that are not inside of a quoted string.
+/// The parts between separators outside quoted strings.
 fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |character| {
@@ -172,7 +172,7 @@ mod tests {
             (&[&format!("{whole}, {bounded}")], Some(ACCEPTED)),
             (&[small, "x-other", bounded], Some(ACCEPTED_WITH_WINDOW)),
             (&[small, small], None),
-            // An offer inside of a quoted string is none.
+            // Text inside a quoted string is not an offer.
             (&["x-other; a=\", permessage-deflate\""], None),
             (&["x-other; a=\"\\\", permessage-deflate, \""], None),
             (&["x-other; a=\"b\", permessage-deflate"], Some(ACCEPTED)),

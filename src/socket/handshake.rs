@@ -1,4 +1,4 @@
-//! Whether a request asks for a WebSocket, and asks for it in one way only (RFC 6455, section 4.2.1).
+//! Whether a request asks for a WebSocket, unambiguously (RFC 6455, section 4.2.1).
 
 use actix_http::header::{self, HeaderName};
 use actix_http::{Method, RequestHead, StatusCode, Version};
@@ -23,7 +23,7 @@ pub(super) const METHOD_NOT_ALLOWED: Refusal = Refusal {
 const BAD_HANDSHAKE: Refusal =
     Refusal { status: StatusCode::BAD_REQUEST, reason: "bad_handshake", headers: &[] };
 
-/// Checks everything that RFC 6455 asks of a client's handshake, and that every reader reads the request alike.
+/// Checks everything that RFC 6455 requires of a client's handshake, and that the request is unambiguous.
 pub(super) fn verify(request: &RequestHead) -> Result<(), Refusal> {
     if request.method != Method::GET {
         return Err(METHOD_NOT_ALLOWED);
@@ -50,8 +50,8 @@ fn has_key(request: &RequestHead) -> bool {
     key.and_then(|key| BASE64_STANDARD.decode(key.as_bytes()).ok()).is_some_and(|key| key.len() == 16)
 }
 
-/// Whether everybody reads this request alike: HTTP/1.1, one key, one version (RFC 6455, section 11.3), and no body,
-/// which would be read as frames.
+/// Whether the request is unambiguous: HTTP/1.1, one key, one version (RFC 6455, section 11.3), and no body, which
+/// would be read as frames.
 fn is_unambiguous(request: &RequestHead) -> bool {
     let count = |name| request.headers().get_all(name).count();
     request.version >= Version::HTTP_11

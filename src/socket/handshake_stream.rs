@@ -39,7 +39,7 @@ impl HandshakeStream {
         Self { stream, head: RequestHead::default(), passed: Vec::new(), taken: 0, deadline }
     }
 
-    /// The stream, and what it brought behind the request that nobody has taken.
+    /// The stream, and the bytes after the request that the parser did not take.
     pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.passed[self.taken..].to_vec())
     }
@@ -59,7 +59,7 @@ impl HandshakeStream {
         Poll::Ready(Ok(length))
     }
 
-    /// Ready when the deadline has passed: with what has arrived all the same, or with an error once that is read.
+    /// Ready when the deadline has passed: with data that arrived, or with an error once all of it is read.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
         let Some(deadline) = &mut self.deadline else { return Poll::Pending };
         ready!(deadline.as_mut().poll(cx));

@@ -1,8 +1,8 @@
-//! Asks the kernel about a socket, past the runtime.
+//! Asks the kernel about a socket directly.
 //!
-//! The runtime knows of a socket what its last poll of the kernel said. After the process was stopped or the machine was
-//! paused, all timers that are due fire before that poll is made again: what peers sent meanwhile lies in the kernel,
-//! and the runtime does not know it. So no deadline ends a socket before the kernel itself was asked.
+//! The runtime knows only the result of its last poll. After the process was stopped or the machine paused, all due
+//! timers fire before the next poll, while data from peers is unread in the kernel. So a deadline checks the kernel
+//! before it ends a socket.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use actix_rt::net::TcpStream;
 use socket2::SockRef;
 
-/// Whether bytes have arrived that were not read.
+/// Whether there is unread data.
 pub(super) fn has_unread(stream: &TcpStream) -> bool {
     SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|length| length > 0)
 }
@@ -25,7 +25,7 @@ pub(super) fn write(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<us
     (&*SockRef::from(stream)).write_vectored(slices)
 }
 
-/// Reads what has arrived and drops it, up to what a peer may have sent before it saw our Close.
+/// Reads and drops pending data, up to the amount that a peer may have sent before it saw our Close.
 pub(super) fn discard(stream: &TcpStream) {
     const READS: usize = 64;
     let mut buffer = [0; 4 * 1024];

@@ -92,7 +92,7 @@ impl Connections {
     }
 
     /// A permit for one more connection in its handshake, or why there is none. `peer` is the address that it counts
-    /// for; `None` if that address may stand for many clients.
+    /// for; `None` if that address may represent many clients.
     pub(super) fn begin(&self, peer: Option<IpAddr>, metrics: &Metrics) -> Result<HandshakePermit, Refusal> {
         let caps = &self.0.caps;
         let block = peer.filter(|_| caps.handshakes_per_address != 0).map(AddressBlock::of);
@@ -210,7 +210,7 @@ impl Accounts {
         if client.is_some_and(|client| !self.connects_by_address.has_token(&client, now)) {
             return Err(TOO_MANY_CONNECTS_FROM_ADDRESS);
         }
-        // Last, so that a client that is refused for another reason takes nothing from the others.
+        // Last, so that a client refused for another reason does not use up the rate of the others.
         if !self.connects.take(caps.connects_per_second, SECOND, now) {
             return Err(TOO_MANY_CONNECTS);
         }

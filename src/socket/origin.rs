@@ -46,7 +46,7 @@ impl OriginPolicy {
     pub fn admits(&self, origin: Option<&str>) -> bool {
         let Some(origin) = origin else { return self.allow_missing };
         let origin = origin.to_ascii_lowercase();
-        // Old versions of React Native on Android put a slash behind the host. No browser does, and none can.
+        // Old versions of React Native on Android append a slash to the host. No browser does.
         let origin = match origin.strip_suffix('/') {
             Some(without) if !without.ends_with('/') => without,
             _ => &origin,
@@ -63,7 +63,7 @@ impl OriginPolicy {
     }
 }
 
-/// Whether the page is of this machine.
+/// Whether the page is served from this machine, under a name that no other machine can have.
 fn is_loopback(origin: &str) -> bool {
     let Some((_, authority)) = origin.split_once("://") else { return false };
     let (host, port) = match authority.rsplit_once(':') {

@@ -99,10 +99,10 @@ impl Outbox {
         }))
     }
 
-    /// Sends a prepared WebSocket frame: at once if nothing waits, else behind what waits. When what waits would
-    /// take more memory than `session.outbound_bytes`, or than is left of `server.outbound_bytes`, the socket is
-    /// closed as too slow instead. The longest frame that waits does not count against the first of these bounds: a
-    /// message of the longest kind must be deliverable also behind others.
+    /// Sends a prepared WebSocket frame: at once if nothing waits, else after the waiting frames. If the waiting frames
+    /// would take more memory than `session.outbound_bytes`, or more than is left of `server.outbound_bytes`, the
+    /// socket is closed as too slow instead. The longest frame that waits does not count against the first of these
+    /// bounds: the longest possible message must be deliverable after others, too.
     pub fn push(&self, frame: Bytes) -> Pushed {
         if self.0.state.get() != State::Open {
             return Pushed::Closed;
@@ -184,15 +184,15 @@ impl Outbox {
         }
     }
 
-    /// The session has ended, and nobody needs to be sent anything more. What waits is still written.
+    /// The session has ended. Accept no more frames; waiting frames are still written.
     pub fn end(&self) {
         if self.0.state.get() == State::Open {
             self.0.state.set(State::Leaving);
         }
     }
 
-    /// A deadline of the session has passed, which closes it or does not. Returns for how long it is put off, because the
-    /// peer has sent something that was not read; `None` if it counts.
+    /// A deadline of the session has passed. Returns for how long it is postponed because the peer's data is unread;
+    /// `None` if it takes effect.
     pub fn put_off_deadline(&self, would_close: bool) -> Option<Duration> {
         let mut read_first = self.0.read_first.take();
         let time = read_first.put_off(would_close && self.has_unread());
@@ -200,7 +200,7 @@ impl Outbox {
         time
     }
 
-    /// Whether the peer has sent something that was not read.
+    /// Whether the peer's data is unread.
     pub(super) fn has_unread(&self) -> bool {
         kernel::has_unread(&self.0.stream)
     }
@@ -333,8 +333,8 @@ impl Outbox {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what waits as far as the kernel takes it, whether or not the runtime knows that it does. Returns whether it
-    /// took something. Called when a deadline has passed; see [`kernel`].
+    /// Writes waiting frames as far as the kernel accepts them, regardless of the runtime's readiness state. Returns
+    /// whether any bytes were written. Called when a deadline has passed; see [`kernel`].
     pub(super) fn write_directly(&self) -> bool {
         let mut waiting = self.0.queue.borrow_mut();
         let mut has_progress = false;

@@ -14,7 +14,7 @@ const WRITE_AT_ONCE: usize = 64;
 /// What waits for one socket.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// The first may have been written in part: what is written is cut off.
+    /// The first frame may be partly written: the written part is removed.
     pub(super) frames: VecDeque<Bytes>,
     pub(super) bytes: usize,
     /// Whether part of the first frame has left.
@@ -37,7 +37,7 @@ impl Queue {
 
     /// Takes the last frame back if it is a Pong of which nothing has left.
     pub(super) fn take_back_pong(&mut self, metrics: &Metrics) {
-        // The rest of a torn frame begins anywhere.
+        // The rest of a partly written frame starts at any byte.
         let untorn = usize::from(self.is_torn)..;
         let is_pong = |frame: &Bytes| frame.first() == Some(&FrameKind::Pong.first_byte());
         if !self.frames.range(untorn).next_back().is_some_and(is_pong) {

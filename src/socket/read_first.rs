@@ -1,23 +1,23 @@
-//! A deadline that would end a socket waits until the peer was heard.
+//! Reads pending data before a deadline ends a socket.
 //!
-//! After the process was stopped or the machine was paused, all deadlines are noticed late and at once, and what peers
-//! sent meanwhile is still unread. Plain: it is told whether something is unread.
+//! After the process was stopped or the machine paused, all deadlines are noticed late and at once, while data from
+//! peers is still unread. Pure: the caller says whether there is unread data.
 
 use std::time::Duration;
 
-/// How long a deadline is put off at a time. The runtime learns of a thousand sockets in one turn, and turns are shorter.
+/// How long a deadline is postponed at a time. One poll of the runtime covers a thousand sockets and takes less time.
 const STEP: Duration = Duration::from_millis(10);
-/// How often a deadline is put off in a row. A peer that never stops sending gains a second.
+/// How often a deadline is postponed in a row. A peer that never stops sending gains one second.
 const MAX_STEPS: u8 = 100;
 
-/// How often a deadline has been put off.
+/// How often a deadline has been postponed.
 #[derive(Debug, Default)]
 pub(super) struct ReadFirst {
     steps: u8,
 }
 
 impl ReadFirst {
-    /// A deadline has passed: for how long it is put off, or `None` if it counts.
+    /// A deadline has passed: returns for how long it is postponed, or `None` if it takes effect.
     pub(super) fn put_off(&mut self, has_unread: bool) -> Option<Duration> {
         if !has_unread || self.steps == MAX_STEPS {
             self.heard();
@@ -27,7 +27,7 @@ impl ReadFirst {
         Some(STEP)
     }
 
-    /// The deadline has moved, because the peer was heard.
+    /// The deadline moved, because data was read.
     pub(super) fn heard(&mut self) {
         self.steps = 0;
     }

@@ -1,8 +1,8 @@
 //! Rewrites the Upgrade header of a request as it arrives.
 //!
 //! `actix-http` hands a connection over only if a line of this header is `websocket` and nothing else. RFC 6455,
-//! section 4.2.1, and RFC 9110, section 7.8, make it a list: `Upgrade: websocket, h2c` asks for a WebSocket, too. Such a
-//! line is given the one value and blanks up to its old length. Everything else passes as it came. Pure.
+//! section 4.2.1, and RFC 9110, section 7.8, make it a list: `Upgrade: websocket, h2c` asks for a WebSocket, too. Such
+//! a line gets this one value, padded with blanks to its old length. All other bytes pass unchanged. Pure.
 
 /// The longest line that is held until it is complete. A longer one passes unchanged.
 const MAX_HELD: usize = 256;
@@ -26,7 +26,7 @@ enum Stage {
     Line,
     /// In a line that is not an Upgrade header.
     OtherLine,
-    /// Behind the empty line that ends the head.
+    /// After the empty line that ends the head.
     Complete,
 }
 
@@ -75,7 +75,7 @@ fn is_empty(line: &[u8]) -> bool {
     matches!(line, b"\r\n" | b"\n")
 }
 
-/// Whether a line that begins so may be an Upgrade header, or the end of the head.
+/// Whether a line with this beginning may be an Upgrade header, or the end of the head.
 fn may_be_upgrade(line: &[u8]) -> bool {
     let known = line.len().min(NAME.len());
     line == b"\r" || (line.len() <= MAX_HELD && line[..known].eq_ignore_ascii_case(&NAME[..known]))
@@ -89,7 +89,7 @@ fn rewrite(line: &mut [u8]) {
     let value = line[NAME.len()..].trim_ascii_end();
     let is_text = value.iter().all(|byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\t'));
     let is_listed = |value: &[u8]| value.trim_ascii().eq_ignore_ascii_case(WEBSOCKET);
-    // Anything else is for the parser to refuse.
+    // The parser refuses anything else.
     if is_text && value.split(|&byte| byte == b',').any(is_listed) {
         let value = NAME.len()..NAME.len() + value.len();
         line[value.clone()].fill(b' ');

@@ -1,4 +1,4 @@
-//! A refusal without the HTTP server: before it has the connection, or after it has given it up.
+//! A refusal without the HTTP server: before it gets the connection, or after it released it.
 
 use std::io::{Read as _, Write as _};
 
@@ -7,7 +7,7 @@ use socket2::SockRef;
 
 use super::Refusal;
 
-/// Says why, as far as it can be said without waiting, and ends the connection.
+/// Writes the reason as far as possible without waiting, and ends the connection.
 pub(super) fn turn_away(stream: &TcpStream, refusal: &Refusal) {
     let reason = refusal.reason;
     let mut answer = format!("HTTP/1.1 {}\r\nconnection: close\r\n", refusal.status);
@@ -15,9 +15,9 @@ pub(super) fn turn_away(stream: &TcpStream, refusal: &Refusal) {
         answer += &format!("{name}: {value}\r\n");
     }
     answer += &format!("content-length: {}\r\n\r\n{reason}", reason.len());
-    // Not through the runtime, which would have to wait until it knows that the stream is ready.
+    // Bypasses the runtime, which would wait until it knows that the stream is ready.
     let socket = SockRef::from(stream);
     let _ = (&*socket).write(answer.as_bytes());
-    // What is left unread would make the kernel reset the connection, and the answer might be lost.
+    // Unread data would make the kernel reset the connection, and the answer might be lost.
     let _ = (&*socket).read(&mut [0; 4_096]);
 }

@@ -116,7 +116,7 @@ fn start<A: Application>(
     let parts = handover.into_parts();
     let (stream, waiting) = parts.io.into_parts();
     let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&options));
-    // Copied, because the dispatcher's buffer is 8 KiB long, however little of it is left over.
+    // Copied, because the dispatcher's buffer is 8 KiB long even if few bytes are left.
     let early = [&parts.read_buf[..], &waiting].concat().into();
     let reader = Reader::new(outbox.clone(), Guard::new(options.inbound, is_deflated), early);
     let actor = application.open(admission, outbox.clone());

@@ -168,7 +168,7 @@ fn every_container_is_confined_and_bounded() {
     }
 }
 
-/// A secret that stands in a file which everybody has is none.
+/// A secret in a published file is not secret.
 #[test]
 fn no_secret_has_a_default() {
     let text = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
@@ -235,7 +235,7 @@ fn redis_has_a_password_and_bounds_of_its_own() {
     assert!(2 * maxmemory <= bytes(default_of(&redis["mem_limit"])), "{maxmemory}");
 }
 
-/// A refusal of one replica is final: retried on the next it would cost all of them.
+/// A refusal of one replica is final: a retry would load the others.
 #[test]
 fn the_balancer_retries_no_refusal_and_bounds_each_source() {
     let config = fs::read_to_string(root().join("deploy/haproxy/haproxy.cfg")).unwrap();

@@ -12,7 +12,7 @@ fn explained(section: &str) -> Vec<String> {
     rows.map(|(first, _)| first.to_owned()).collect()
 }
 
-/// What stands between `beginning` and the next quotation mark, in a part of a source.
+/// The text between `beginning` and the next quotation mark, in a part of a source.
 fn literals(source: &str, beginning: &str) -> BTreeSet<String> {
     source.split(beginning).skip(1).map(|rest| rest.split(['"', '\'']).next().unwrap().to_owned()).collect()
 }
@@ -40,7 +40,7 @@ fn every_refusal_of_the_function_is_explained() {
     let faults = literals(faults, "'the message").into_iter().map(|text| format!("the message{text}"));
     let texts: Vec<String> = refusals.into_iter().flatten().chain(faults).collect();
     assert!(texts.len() > 12, "{texts:?}");
-    // A number or a name, and what differs behind a colon, is three points on the page.
+    // On the page, three dots stand for a number, a name or the varying text after a colon.
     let plain = |text: &str| text.replace(['…', '%'], "\n").split('\n').next().unwrap().trim().to_owned();
     let explained: Vec<String> =
         explained("FCALL").iter().map(|text| plain(text.trim_start_matches("gateway: "))).collect();

@@ -155,7 +155,7 @@ fn every_label_value_that_an_alert_asks_for_is_given_somewhere() {
     assert!(asked > 15, "only {asked} were found");
 }
 
-/// A counter that is born at its first value hides the first incident from `increase`.
+/// A counter whose first sample is 1 hides the first incident from `increase`.
 #[test]
 fn every_labelled_counter_exists_at_zero_with_all_its_values() {
     let page = page();

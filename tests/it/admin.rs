@@ -163,7 +163,7 @@ fn a_body_without_the_key_is_not_read() {
 }
 
 #[test]
-fn answers_are_neither_stored_nor_guessed_at_and_the_index_leads_to_the_console() {
+fn answers_are_not_cached_and_the_index_redirects_to_the_console() {
     let gateway = TestGateway::spawn();
     for path in ["/livez", "/readyz", "/metrics", "/v1/status", "/v1/sessions", "/nope", "/"] {
         let answer = gateway.get(path);

@@ -119,7 +119,7 @@ fn a_token_within_its_leeway_is_not_closed_at_once() {
 }
 
 #[test]
-fn a_clock_that_is_two_seconds_off_is_put_up_with_by_default() {
+fn a_clock_two_seconds_off_is_tolerated_by_default() {
     let gateway = signed("1h").spawn();
     // Made 3602 seconds ago.
     let expired = signed("3603s").mint(&["--user", "42", "--ttl", "1s"]);
@@ -130,7 +130,7 @@ fn a_clock_that_is_two_seconds_off_is_put_up_with_by_default() {
 }
 
 #[test]
-fn a_token_opens_another_users_channel_only_where_the_settings_allow_it() {
+fn a_token_opens_foreign_channels_only_if_the_settings_allow_it() {
     let allowing = jwt().with("auth.allow_foreign_user_channels", "true");
     let strict = jwt().spawn();
     for channel in ["user:*", "user:43"] {

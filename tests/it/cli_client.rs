@@ -9,15 +9,15 @@ use crate::support::redis_server::RedisServer;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
-fn publish_publishes_byte_for_byte_and_says_what_is_wrong() {
+fn publish_sends_each_byte_unchanged_and_reports_errors() {
     let gateway = TestGateway::with("admin.api_key", "the-key-of-the-admin-api").spawn();
     let mut client = gateway.ready("42");
     let ended = gateway.command(&["publish", "user:42", r#"{"id": 5306328986810385677}"#]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "{\"replicas\":1}\n"), "{}", ended.err);
-    assert!(ended.err.ends_with("heard by 1 replica\n"), "{}", ended.err);
+    assert!(ended.err.ends_with("received by 1 replica\n"), "{}", ended.err);
     let unheard = gateway.command(&["publish", "room:7", "1"]);
     assert_eq!(unheard.code, Some(0), "{}", unheard.err);
-    assert!(unheard.err.contains("warning: no replica heard it"), "{}", unheard.err);
+    assert!(unheard.err.contains("warning: no replica received it"), "{}", unheard.err);
     client.hears(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
     for (arguments, says) in [
         (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
@@ -64,7 +64,7 @@ fn tail_prints_messages_and_ends_after_so_many() {
 }
 
 #[test]
-fn publish_says_how_many_replicas_heard_it() {
+fn publish_prints_how_many_replicas_received_it() {
     let redis = RedisServer::start();
     let gateways = [TestGateway::redis(&redis).spawn(), TestGateway::redis(&redis).spawn()];
     let _clients = gateways.each_ref().map(|gateway| {
@@ -73,11 +73,11 @@ fn publish_says_how_many_replicas_heard_it() {
     });
     let ended = gateways[0].command(&["publish", "user:42", "1"]);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
-    assert!(ended.err.ends_with("heard by 2 replicas\n"), "{}", ended.err);
+    assert!(ended.err.ends_with("received by 2 replicas\n"), "{}", ended.err);
 }
 
 #[test]
-fn tail_comes_back_continues_and_shows_gaps() {
+fn tail_reconnects_continues_and_shows_gaps() {
     let redis = RedisServer::start();
     let addresses = |gateway: &TestGateway| [gateway.public.to_string(), gateway.admin.to_string()];
     let mut gateway = TestGateway::redis(&redis).spawn();
@@ -88,7 +88,7 @@ fn tail_comes_back_continues_and_shows_gaps() {
     gateway.publish_durably("user:42", "1");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
-    tail.says("connecting again in ");
+    tail.says("reconnecting in ");
     let mut publisher = redis.client();
     redis::cmd("FCALL").arg(&["gateway_publish", "1", "gateway:user:42", "2"]).exec(&mut publisher).unwrap();
     let again = || {
@@ -98,20 +98,20 @@ fn tail_comes_back_continues_and_shows_gaps() {
         gateway
     };
     let mut gateway = again();
-    tail.says("gap: plain messages that were published meanwhile are missing");
+    tail.says("gap: plain messages published meanwhile are missing");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
-    // With the data gone, nobody can say what is missing.
+    // Without the data, missing messages cannot be known.
     redis::cmd("FLUSHALL").exec(&mut publisher).unwrap();
     let gateway = again();
-    tail.says("gap on user:42: what was published meanwhile cannot be recovered");
+    tail.says("gap on user:42: messages published meanwhile cannot be recovered");
     gateway.publish("user:42", "3");
     let ended = tail.wait();
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "1\n2\n3\n"), "{}", ended.err);
 }
 
 #[test]
-fn health_tells_by_its_exit_code() {
+fn health_reports_by_its_exit_code() {
     let redis = RedisServer::reserve(&[]);
     let gateway = TestGateway::redis(&redis).spawn();
     let ended = gateway.command(&["health"]);

@@ -75,7 +75,7 @@ fn the_process_is_on_the_page_by_its_usual_names() {
 }
 
 #[test]
-fn a_replica_that_drains_says_so() {
+fn a_draining_replica_reports_it() {
     let gateway = TestGateway::with("drain.delay", "10s").with("drain.timeout", "40s").spawn();
     assert_eq!(gateway.metric("draining"), 0);
     gateway.terminate();

@@ -116,7 +116,7 @@ fn a_changed_setting_rolls_the_pods() {
 }
 
 #[test]
-fn no_secret_stands_in_the_file() {
+fn the_manifest_contains_no_secret() {
     assert!(all().iter().all(|resource| resource["kind"] != "Secret"));
 }
 
@@ -146,7 +146,7 @@ fn what_a_pod_may_hold_fits_into_its_memory() {
 
 /// One rule of the alerts compares with what should run.
 #[test]
-fn as_many_replicas_are_expected_as_there_are_at_least() {
+fn the_alert_expects_the_minimum_number_of_replicas() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus/gateway.rules.yml");
     let rules: Value = serde_saphyr::from_str(&fs::read_to_string(rules).unwrap()).unwrap();
     let least = &resources()["HorizontalPodAutoscaler"]["spec"]["minReplicas"];

@@ -103,7 +103,7 @@ fn a_proxy_that_is_no_network_is_refused_at_the_start() {
 fn no_more_sockets_are_opened_in_a_second_than_the_cap() {
     let gateway = TestGateway::with("limits.connects_per_second", "3").spawn();
     let mut neighbour = gateway.ready("1");
-    // However slow this machine is: in the time that a refusal takes, few come free.
+    // However slow this machine is, few permits are released in the time of a refusal.
     let refused = eventually(SOON, || socket(&gateway, 2, "").err());
     assert_refused(&gateway, Err(refused), 503, "too_many_connects");
     assert_healthy(&gateway, "1", &mut neighbour);

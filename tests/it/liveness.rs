@@ -1,4 +1,4 @@
-//! A gateway of which a part stands still says so, and a log that nobody reads stops no part.
+//! A gateway reports its stalled threads, and an unread log stalls no thread.
 #![cfg(target_os = "linux")]
 
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use crate::support::raw_socket::{UPGRADE, text_frame};
 use crate::support::redis_server::RedisServer;
 use crate::support::stopped_thread::{LINK, StoppedThread, WORKER};
 
-/// A socket that comes and goes is worth about 600 bytes of the log.
+/// A short-lived socket writes about 600 bytes to the log.
 fn fills_the_log(gateway: &TestGateway) {
     let mut socket = TcpStream::connect(gateway.public).unwrap();
     let head = UPGRADE.replace('\n', "\r\n");
@@ -21,7 +21,7 @@ fn fills_the_log(gateway: &TestGateway) {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nobody() {
+fn an_unread_log_blocks_no_thread() {
     let plan = TestGateway::with("log.format", "json");
     let mut gateway = plan.variable("RUST_LOG", "info,emagine_gateway::session=debug").spawn();
     let mut neighbour = gateway.ready("42");
@@ -37,11 +37,11 @@ fn a_log_that_nobody_reads_stops_nobody() {
     neighbour.hears(r#"{"op":3,"message":1}"#);
     gateway.wait_metric("sessions", 1);
     drop(unread);
-    gateway.logs("lines of the log were dropped");
+    gateway.logs("log lines were dropped");
     let dropped = gateway.metric("log_lines_dropped_total");
     let reported = eventually(SOON, || {
         let log = gateway.log();
-        let reports = log.lines().filter(|line| line.contains("lines of the log were dropped"));
+        let reports = log.lines().filter(|line| line.contains("log lines were dropped"));
         let message =
             |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["message"].clone();
         let numbers = reports
@@ -53,7 +53,7 @@ fn a_log_that_nobody_reads_stops_nobody() {
 }
 
 #[test]
-fn an_unread_log_does_not_hold_up_the_end() {
+fn an_unread_log_does_not_delay_the_exit() {
     let mut gateway = TestGateway::with("log.format", "json")
         .variable("RUST_LOG", "info,emagine_gateway::session=debug")
         .spawn();
@@ -70,24 +70,24 @@ fn an_unread_log_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn livez_fails_while_a_worker_stands_still() {
+fn livez_fails_while_a_worker_is_stalled() {
     let gateway = TestGateway::spawn();
     let stopped = StoppedThread::of(&gateway, WORKER);
     let answer = gateway.get("/livez");
     assert_eq!((answer.status, answer.json()["live"].as_bool()), (503, Some(false)));
-    assert!(answer.body.contains("worker 0 has not answered"), "{}", answer.body);
+    assert!(answer.body.contains("worker 0 did not answer"), "{}", answer.body);
     drop(stopped);
     eventually(SOON, || (gateway.get("/livez").status == 200).then_some(()));
 }
 
 #[test]
-fn livez_and_readyz_fail_while_the_link_stands_still() {
+fn livez_and_readyz_fail_while_the_link_is_stalled() {
     let redis = RedisServer::start();
     let plan = TestGateway::redis(&redis).with("broker.probe_interval", "1s");
     let gateway = plan.with("broker.probe_timeout", "1500ms").spawn();
     gateway.wait_ready();
     let stopped = StoppedThread::of(&gateway, LINK);
-    gateway.wait_not_ready("no probe was heard for");
+    gateway.wait_not_ready("no probe returned for");
     assert_eq!(gateway.get("/livez").status, 503);
     assert_eq!((gateway.metric("ready"), gateway.metric("link_up")), (0, 0));
     drop(stopped);

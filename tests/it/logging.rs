@@ -187,7 +187,7 @@ fn an_entry_is_one_line_whatever_answers_in_place_of_redis() {
 }
 
 #[test]
-fn the_first_lines_say_what_runs_and_warn_of_nothing() {
+fn the_first_lines_name_the_version_and_have_no_warning() {
     let gateway = TestGateway::spawn();
     let log = gateway.log();
     let console = format!("console http://localhost:{}/console", gateway.admin.port());
@@ -205,7 +205,7 @@ fn the_start_line_masks_the_brokers_password() {
 }
 
 #[test]
-fn production_warns_once_where_tokens_are_bound_to_nothing() {
+fn production_warns_once_if_tokens_have_no_audience_or_issuer() {
     let warning = "neither auth.audience nor auth.issuer is set";
     let production = TestGateway::with("auth.kind", "jwt")
         .with("auth.secret", SECRET)

@@ -32,7 +32,7 @@ impl Prometheus {
         let config = fs::read_to_string(format!("{shipped}/prometheus.yml")).unwrap();
         let mut config: Value = serde_saphyr::from_str(&config).unwrap();
         config["rule_files"] = json!([format!("{shipped}/gateway.rules.yml")]);
-        // A file stands for Docker's DNS: it too names those that run. There is no balancer.
+        // A file replaces Docker's DNS and lists the running replicas. There is no balancer.
         let [gateway, haproxy] = &mut config["scrape_configs"].as_array_mut().unwrap()[..] else {
             panic!("other jobs than these two")
         };
@@ -126,8 +126,8 @@ fn a_prometheus_reads_every_metric_and_can_evaluate_every_rule() {
     ] {
         assert_eq!(prometheus.value(query).as_deref(), Some(value), "{query}");
     }
-    // Each rule has been evaluated, without an error, and there is nothing to be told of gateways that are well. (Until all
-    // three had been read, one was missing.)
+    // Each rule was evaluated without an error, and no alert fires for healthy gateways. (One fires until all three are
+    // scraped.)
     let rules = eventually(PATIENCE, || {
         let groups = prometheus.ask("rules")?["groups"].as_array()?.clone();
         let rules: Vec<Value> =
@@ -141,9 +141,9 @@ fn a_prometheus_reads_every_metric_and_can_evaluate_every_rule() {
     }
 }
 
-/// Discovery drops a replica that was killed, and with it the `up` that was 0.
+/// Discovery drops a killed replica, and its `up` series with it.
 #[test]
-fn killed_replicas_are_told_of_though_discovery_forgets_them() {
+fn a_killed_replica_fires_an_alert_though_discovery_drops_it() {
     let [first, second, third] = [(); 3].map(|()| TestGateway::spawn());
     let prometheus = Prometheus::watch(&[&first, &second, &third]);
     eventually(PATIENCE, || (prometheus.value("sum(gateway_ready)")? == "3").then_some(()));
@@ -159,7 +159,7 @@ fn killed_replicas_are_told_of_though_discovery_forgets_them() {
 
 /// The counter is 1 when it is read for the first time: there is no growth to be seen.
 #[test]
-fn the_first_gap_after_a_start_is_told_of() {
+fn the_first_gap_after_a_start_fires_an_alert() {
     let mut redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();

@@ -148,7 +148,7 @@ fn a_publication_waits_for_a_link_that_is_being_replaced() {
     std::thread::scope(|scope| {
         let plain = scope.spawn(|| publish(r#"{"channel":"user:42","message":1}"#));
         let durable = scope.spawn(|| publish(r#"{"channel":"user:42","message":2,"durable":true}"#));
-        // Beside the one that asks for it: both wait.
+        // Besides the request that reads it: both wait.
         gateway.wait_metric_above("admin_connections", 2);
         redis.restart();
         for answer in [plain.join().unwrap(), durable.join().unwrap()] {

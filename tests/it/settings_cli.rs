@@ -38,7 +38,7 @@ fn check_prints_every_setting_and_masks_secrets() {
 }
 
 #[test]
-fn help_lists_settings_behind_the_options_of_a_command() {
+fn help_lists_settings_after_the_options_of_a_command() {
     for command in ["run", "check", "token", "publish", "tail", "health", "bench"] {
         let help = run(&[command, "--help"]).out;
         let (own, settings) = help.split_once("\nSettings:\n").unwrap_or_else(|| panic!("{command}: {help}"));
@@ -147,7 +147,7 @@ fn every_wrong_setting_ends_it_with_78_and_one_sentence_before_a_port_is_bound()
 }
 
 #[test]
-fn all_mistakes_are_said_at_once_a_line_each() {
+fn all_mistakes_are_reported_at_once_one_per_line() {
     let arguments = set(&["server.workers=2s", "session.max_fragments=0", "broker.url=redis://h:99999"]);
     let ended = run_in(
         &[arguments, vec!["check".to_owned()]].concat(),
@@ -159,7 +159,7 @@ fn all_mistakes_are_said_at_once_a_line_each() {
         "server.workers (from the command line) must be a whole number",
         "session.max_fragments must be 1 to 65536",
         "broker.url must have a port of 1 to 65535",
-        "unknown environment variable GATEWAY_AUTH__SECRET; is GATEWAY__AUTH__SECRET meant?",
+        "unknown environment variable GATEWAY_AUTH__SECRET; did you mean GATEWAY__AUTH__SECRET?",
         "RUST_LOG (from the environment) must be",
     ] {
         let begins = format!("emagine-gateway: {said}");
@@ -169,8 +169,9 @@ fn all_mistakes_are_said_at_once_a_line_each() {
 }
 
 #[test]
-fn a_variable_that_may_be_meant_is_warned_of() {
-    let warning = "the environment variable GATEWAY_BROKER_URL is not used; is GATEWAY__BROKER__URL meant?";
+fn a_variable_close_to_a_setting_causes_a_warning() {
+    let warning =
+        "the environment variable GATEWAY_BROKER_URL is not used; did you mean GATEWAY__BROKER__URL?";
     let checked = run_in(&["check"], &[("GATEWAY_BROKER_URL", "redis://h")]);
     assert_eq!((checked.code, checked.err), (Some(0), format!("emagine-gateway: warning: {warning}\n")));
     let gateway = TestGateway::plan().variable("GATEWAY_BROKER_URL", "redis://h").spawn();
@@ -286,7 +287,7 @@ fn the_bare_binary_runs_from_an_empty_folder() {
 }
 
 #[test]
-fn an_insecure_gateway_says_so() {
+fn an_insecure_gateway_logs_it() {
     let mut gateway = TestGateway::spawn();
     gateway.logs("auth.kind is insecure");
     let safe = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();

@@ -155,7 +155,7 @@ fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
 }
 
 #[test]
-fn a_second_interrupt_ends_it_at_once() {
+fn a_second_sigint_ends_the_process_at_once() {
     for first in ["INT", "TERM"] {
         let mut gateway = plan("20s", "1s").spawn();
         let mut client = gateway.ready("42");
@@ -164,12 +164,12 @@ fn a_second_interrupt_ends_it_at_once() {
         let started = Instant::now();
         if first == "TERM" {
             gateway.signal("INT");
-            gateway.logs("another SIGINT ends at once");
+            gateway.logs("another SIGINT ends the process at once");
         }
         gateway.signal("INT");
         let ended = gateway.wait_exit();
         assert_eq!(ended.code, Some(130), "{first}: {}", ended.err);
-        assert!(ended.err.contains("a second SIGINT: ending at once"), "{first}: {}", ended.err);
+        assert!(ended.err.contains("second SIGINT: ending at once"), "{first}: {}", ended.err);
         assert!(started.elapsed() < Duration::from_secs(10), "{first}: {:?}", started.elapsed());
         assert_eq!(client.next_or_close(), None);
     }
@@ -183,7 +183,7 @@ fn a_second_sigterm_does_not_cut_a_drain_short() {
     gateway.terminate();
     gateway.wait_not_ready("draining");
     gateway.terminate();
-    gateway.logs("draining already");
+    gateway.logs("already draining");
     gateway.signal("HUP");
     gateway.logs("nothing is read again");
     gateway.publish("user:42", "1");

@@ -168,7 +168,7 @@ fn a_checked_token_is_described_or_refused_with_advice() {
 }
 
 #[test]
-fn numsub_says_on_how_many_replicas_a_user_is() {
+fn numsub_counts_the_replicas_of_a_user() {
     let stage = Stage::set();
     let listening = |channel: &str| {
         let mut numsub = redis::cmd("PUBSUB");

@@ -31,7 +31,7 @@ export class Backoff {
     this.#stableMs = options.stableMs ?? 10_000;
   }
 
-  /** A connection that was ready for so long has ended. Whether it was a good one. */
+  /** A connection ended after this time in Ready. Returns whether it lasted. */
   lasted(readyMs: number): boolean {
     const isGood = readyMs >= this.#stableMs;
     if (isGood) this.attempts = 0;
@@ -42,7 +42,7 @@ export class Backoff {
   next(kind: Return | 'later'): number {
     const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.attempts);
     this.attempts = Math.min(this.attempts + 1, 30);
-    // A client that was over its budget has to wait until that fills: half of the bound at least.
+    // A client over its budget waits until it refills: at least half of the bound.
     if (kind === 'patiently') return (this.#maxMs * (1 + this.#random())) / 2;
     if (kind === 'later') return (bound * (1 + this.#random())) / 2;
     return this.#random() * (kind === 'spread' ? Math.max(bound, SPREAD_MS) : bound);

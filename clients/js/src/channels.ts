@@ -12,11 +12,11 @@ import { Channel, subscribe, type ChannelEvent, type Subscription, type Subscrip
 
 /** What Channels needs from its client. */
 export interface ChannelsContext extends Omit<SubscriptionContext, 'onWanted'> {
-  /** Something may have to be sent: call `nextCommand` soon. */
+  /** There may be a command to send: call `nextCommand` soon. */
   onDirty(): void;
-  /** Runs a task behind the events that wait to be delivered, unless the session is over by then. */
+  /** Runs a task after the waiting events, unless the session has ended by then. */
   push(task: () => void): void;
-  /** When to ask again for what is unavailable. */
+  /** When to retry unavailable channels. */
   retry: Timer;
   backoff: Backoff;
 }
@@ -24,7 +24,7 @@ export interface ChannelsContext extends Omit<SubscriptionContext, 'onWanted'> {
 /** A request that brings the gateway nearer to what is wanted. */
 export type ChannelCommand = ({ op: 4 } & ChannelRequest) | { op: 5; channel: string };
 
-/** The reason of a refusal that passes: the gateway itself may not listen to the channel now. */
+/** The reason of a temporary refusal: the gateway may not subscribe to the channel at the moment. */
 const UNAVAILABLE = 'unavailable';
 
 export class Channels {
@@ -65,7 +65,7 @@ export class Channels {
   onReady(user: string, standings: unknown): void {
     const own = [`user:${user}`, 'all'];
     this.#all.forEach((channel, name) => {
-      // Those of another user: the session has others now.
+      // Own channels of another user: the session has others now.
       channel.isOwn = own.includes(name);
       channel.isGiven = false;
     });
@@ -89,7 +89,7 @@ export class Channels {
     this.#forgetUnwanted();
   }
 
-  /** The next session is another user's: no position of the last one is sent. */
+  /** The next session is another user's: the previous positions are not sent. */
   forgetUser(): void {
     this.#all.forEach((channel) => {
       channel.forget();
@@ -128,7 +128,7 @@ export class Channels {
     return undefined;
   }
 
-  /** A new token counts, which may open what was refused. */
+  /** The gateway accepted a new token, which may allow refused channels. */
   onRefreshed(): void {
     this.#askAgain(() => true);
   }
@@ -152,10 +152,10 @@ export class Channels {
     this.#context.onDirty();
   }
 
-  /** Refused, or taken away: a new token opens fewer channels. */
+  /** Refused or revoked: a new token allows fewer channels. */
   #onRefused(channel: Channel, reason: string): void {
     const { retry, backoff, push } = this.#context;
-    // Asked again in vain: the app knows.
+    // Refused again: the app already knows.
     const isKnown = channel.refusal === reason;
     channel.wire = 'refused';
     channel.isStale = false;
@@ -202,10 +202,10 @@ export class Channels {
     this.#later(channel, () => channel.give(event, position));
   }
 
-  /** Runs a task in the order of events, if the channel is still to be heard then. */
+  /** Runs a task in the order of events, if the channel is still wanted then. */
   #later(channel: Channel, task: () => void): void {
     this.#context.push(() => {
-      // Events of a channel that is about to be left reach nobody, and so do not count as seen.
+      // Events of a channel that is about to be left are not delivered, so they do not move the cursor.
       if (!channel.isOwn && !channel.isWanted) channel.isStale = true;
       if (channel.isStale) channel.standing = undefined;
       else task();

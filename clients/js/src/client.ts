@@ -12,21 +12,21 @@ import { EventQueue } from './queue.js';
 import type { ChannelEvent, Subscription } from './subscription.js';
 import { askToken, Refresh, userOf, type TokenReason } from './token.js';
 
-/** So often in a row a gateway may say that Identify is wrong. */
+/** The number of Identify errors in a row after which the client closes. */
 const MAX_FAULTS = 3;
-/** After so many ends in a row without a connection that lasted, `connect` waits for the back-off. */
+/** After this many closes in a row without a lasting connection, `connect` waits for the back-off. */
 const MAX_ENDS = 5;
-/** Being awake again begins an attempt no more often than this, in milliseconds. */
+/** The minimum time between attempts that a wake-up starts, in milliseconds. */
 const WAKE_MS = 1_000;
 
-/** What listeners are told, and the debug log. */
+/** The detail of events and of the debug log. */
 type Told = ClientEvents & { log: [what: string, detail: object] };
 
 type Detail = Omit<StateEvent, 'state' | 'attempts'>;
 
 /**
- * Whatever happens is an act of one queue, and what listeners are told waits until the act is done. Each attempt to
- * connect is a generation: what belongs to an earlier one (a token, a frame, an event) has no effect.
+ * The client runs one task at a time from a queue, and delivers events after the task that caused them. Each connection
+ * attempt is a generation: tokens, frames and events of an earlier one have no effect.
  */
 export class GatewayClient implements GatewayClientLike {
   readonly #options: ClientOptions;
@@ -37,7 +37,7 @@ export class GatewayClient implements GatewayClientLike {
   latencyMs: number | undefined;
   readonly #bufferSize: number;
   readonly #connectMs: number;
-  /** Another token can be had. */
+  /** Whether a new token is available. */
   readonly #mayAsk: boolean;
   readonly #url: string;
   readonly #environment: Environment;
@@ -52,11 +52,11 @@ export class GatewayClient implements GatewayClientLike {
   #generation = 0;
   #connection: Connection | undefined;
   #tokenReason: TokenReason = 'connect';
-  /** The user of the latest token, as the token says it. */
+  /** The user that the latest token names. */
   #tokenUser: string | undefined;
   #readyAt: number | undefined;
   #wokenAt = -Infinity;
-  /** Ends in a row by a fault of ours, and ends of any kind without a connection that lasted. */
+  /** Closes in a row caused by our errors, and closes of any kind without a lasting connection. */
   #faults = 0;
   #ends = 0;
   /** The wait was asked for by the gateway: being awake again does not end it. */
@@ -67,7 +67,7 @@ export class GatewayClient implements GatewayClientLike {
   constructor(options: ClientOptions) {
     const { token } = options;
     this.#mayAsk = typeof token === 'function';
-    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token is no string');
+    if (!this.#mayAsk && typeof token !== 'string') throw new TypeError('token is not a string');
     this.#options = options;
     this.#bufferSize = options.bufferSize ?? 10_000;
     this.#connectMs = options.connectTimeoutMs ?? 15_000;
@@ -78,9 +78,9 @@ export class GatewayClient implements GatewayClientLike {
     const environment = (this.#environment = { ...given, setTimeout });
     const onThrown = (error: unknown) => this.#onError('listener', error);
     this.#emitter = new Emitter((error, type) => {
-      // What a listener for errors has thrown must not vanish, nor call it again.
+      // An error thrown by an error listener must be visible, but must not call the listener again.
       if (type === 'error') console.error(error);
-      // A log must not decide whether we come back.
+      // A failing log must not prevent a reconnect.
       else if (type !== 'log') onThrown(error);
     });
     const { log } = options;
@@ -112,7 +112,7 @@ export class GatewayClient implements GatewayClientLike {
         (why) => this.wake(why),
         (why) => this.#queue.run(() => this.#rest(why)),
       );
-      // A listener that connects whenever it is closed must not do so for ever in one turn.
+      // A listener that reconnects on every close must not loop within one turn.
       if (this.#ends >= MAX_ENDS) return this.#openIn(this.#backoff.next('later'));
       this.#backoff.attempts = 0;
       this.#open();
@@ -147,7 +147,7 @@ export class GatewayClient implements GatewayClientLike {
     return this.#channels.isOwn(channel);
   }
 
-  /** Asks for a new token and gives it to the gateway, without reconnecting: it may open further channels. */
+  /** Gets a new token and sends it to the gateway, without reconnecting: it may allow more channels. */
   refresh(): void {
     this.#queue.run(() => {
       if (this.#connection?.isReady) this.#refresh.now();
@@ -160,7 +160,7 @@ export class GatewayClient implements GatewayClientLike {
     this.#queue.run(() => {
       this.#log('wake', { why });
       const isWaiting = this.state === 'waiting' && !this.#isPatient;
-      // The network is another one: what was begun on the old one may hang.
+      // The network has changed: an attempt on the old one may hang.
       if (isWaiting || (why === 'online' && this.state === 'connecting')) return this.#openAwake();
       const connection = this.#connection;
       if (connection?.budget.wait(this.#now) === 0) connection.probe();
@@ -177,11 +177,11 @@ export class GatewayClient implements GatewayClientLike {
     }
   }
 
-  /** The page is put away, or the network is gone. */
+  /** On `pagehide` or a lost network. */
   #rest(why: string): void {
     if (this.state !== 'connecting' && this.state !== 'connected') return;
     this.#leave();
-    // A socket that is opened before the page is frozen would keep it out of the cache: not at once.
+    // Do not reconnect at once: a socket opened before the page is frozen would keep it out of the cache.
     this.#wait(why === 'offline' ? 'yes' : 'patiently', { reason: why });
     this.#isPatient = false;
   }
@@ -257,7 +257,7 @@ export class GatewayClient implements GatewayClientLike {
     }
     if (code === 4003) this.#tokenReason = 'refused';
     if (code === 4009) this.#tokenReason = 'expired';
-    // A kept token may have expired while the device slept: a new one is asked for, once.
+    // A stored token may have expired while the device slept: ask for a new one, once.
     if (code === 4003 && !wasReady && asked !== 'refused') kind = 'new token';
     if (kind === 'never' || (kind === 'new token' && !this.#mayAsk)) return this.#stop({ code, reason });
     this.#wait(kind, { code, reason }, afterMs);
@@ -281,7 +281,7 @@ export class GatewayClient implements GatewayClientLike {
     this.#setState('closed', detail);
   }
 
-  /** Ends this generation: its connection, its timers, and what was asked for in it. */
+  /** Ends this generation: its connection, its timers and its requests. */
   #leave(): void {
     this.#generation++;
     const connection = this.#connection;
@@ -325,7 +325,7 @@ export class GatewayClient implements GatewayClientLike {
   #renew(): void {
     if (this.#tokenTimer?.isSet) return;
     const onToken = (token: string | null) => {
-      // Without one the session ends when its token does.
+      // Without a new token the session ends when its token expires.
       if (token) this.#connection?.send({ op: Op.Refresh, token });
     };
     this.#ask('refresh', onToken, () => this.#refresh.onFailed());
@@ -363,7 +363,7 @@ export class GatewayClient implements GatewayClientLike {
   }
 
   #setState(state: ClientState, detail: Detail): void {
-    // An attempt that is begun anew is no news.
+    // A restarted attempt causes no event.
     if (state === this.state) return;
     const event: StateEvent = { state, attempts: this.#backoff.attempts, ...detail };
     this.state = state;
@@ -374,7 +374,7 @@ export class GatewayClient implements GatewayClientLike {
   #onError(where: string, error: unknown): void {
     this.#log('error', { where });
     this.#queue.push(() => {
-      // What the app has thrown must not vanish.
+      // An error thrown by the app must be visible.
       if (!this.#emitter.emit('error', { where, error }) && where === 'listener') console.error(error);
     });
   }
@@ -383,7 +383,7 @@ export class GatewayClient implements GatewayClientLike {
     this.#emit('log', [what, detail]);
   }
 
-  /** Tells listeners when the act that is under way has finished. */
+  /** Notifies listeners after the current task. */
   #emit<Type extends keyof Told>(type: Type, event: Told[Type]): void {
     this.#queue.push(() => this.#emitter.emit(type, event));
   }

@@ -11,13 +11,13 @@ export interface Ending {
   /** The close code; 1006 where there was no Close. */
   code: number;
   reason: string;
-  /** What the WebSocket said about it. Browsers say nothing. */
+  /** The reason from the WebSocket. Browsers give none. */
   error: unknown;
   /** The gateway said when to come back (op 7): so many milliseconds from now. */
   afterMs: number | undefined;
 }
 
-/** What a connection needs, and what it tells. Nothing is told after `onEnd`. */
+/** The inputs and callbacks of a connection. No callback runs after `onEnd`. */
 export interface ConnectionContext {
   url: string;
   token: string;
@@ -26,7 +26,7 @@ export interface ConnectionContext {
   connectMs: number;
   /** How long it waits for the answer to a heartbeat, in milliseconds. */
   heartbeatMs: number;
-  /** What the socket says goes behind the events that wait to be delivered. */
+  /** Socket events are queued after events that wait to be delivered. */
   queue: EventQueue;
   channels: Channels;
   onReady(frame: Extract<ServerFrame, { op: 2 }>): void;
@@ -56,7 +56,7 @@ export class Connection {
   /** When the gateway wants us back, after op 7. */
   #comeBackAt: number | undefined;
   #isOver = false;
-  /** A further probe was asked for while an answer was awaited. */
+  /** Another probe was requested while an answer was pending. */
   #asksAgain = false;
   #error: unknown;
 
@@ -129,7 +129,7 @@ export class Connection {
     if (this.#isOver) return;
     this.#isOver = true;
     this.isReady = false;
-    // `onerror` stays: `ws` would throw an error that nobody listens to.
+    // Keep `onerror`: `ws` throws an error without a listener.
     this.#socket.onmessage = this.#socket.onclose = null;
     for (const timer of [this.#deadline, this.#beat, this.#answer]) timer.clear();
     const at = this.#comeBackAt;
@@ -142,10 +142,10 @@ export class Connection {
     try {
       frame = JSON.parse(data as string);
     } catch {
-      // Nothing of it has been given to the app: it comes again behind the cursor.
+      // The app has not received any of it: it is delivered again after the cursor.
       return this.drop('bad frame');
     }
-    // A value that is no frame is passed over, as an op is that a later gateway adds.
+    // A value that is not a frame is ignored, like an op that a later gateway adds.
     if (typeof frame === 'object' && frame) this.#onFrame(frame);
   }
 
@@ -187,13 +187,13 @@ export class Connection {
     this.isReady = true;
     this.#deadline.clear();
     this.#context.onReady(frame);
-    // Right away: the latency is known from the beginning.
+    // At once, so that the latency is known from the start.
     this.probe();
     this.#beatAgain();
   }
 
   #onReconnect(afterMs: number | undefined, reason: string): void {
-    // Close follows at once. Where it gets lost we go all the same.
+    // Close follows at once. If it is lost, the client leaves anyway.
     if (afterMs === undefined) return;
     this.#comeBackAt = this.#now + afterMs;
     this.#deadline.set(afterMs, () => this.drop(reason));

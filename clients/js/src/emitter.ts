@@ -4,15 +4,15 @@
 export type Off = () => void;
 
 /**
- * Calls listeners in the order in which they came, and feeds iterations. A listener that throws does not keep the others
- * from being called.
+ * Calls listeners in the order of registration, and feeds iterations. A listener that throws does not prevent the
+ * others from being called.
  */
 export class Emitter<Events extends Record<string, any>> {
   readonly #onThrown: (error: unknown, type: keyof Events) => void;
   readonly #listeners = new Map<keyof Events, Set<(event: any) => void>>();
   readonly #streams = new Set<Stream<Events['event']>>();
 
-  /** @param onThrown is given what a listener has thrown, and the type of the event. */
+  /** @param onThrown gets the error that a listener threw, and the type of the event. */
   constructor(onThrown: (error: unknown, type: keyof Events) => void) {
     this.#onThrown = onThrown;
   }
@@ -27,8 +27,8 @@ export class Emitter<Events extends Record<string, any>> {
   }
 
   /**
-   * Calls the listeners of a type, and returns whether there are any. One that another one takes away is not called any
-   * more; one that is added waits for the next event.
+   * Calls the listeners of a type, and returns whether there are any. A listener removed meanwhile is not called; an
+   * added one starts with the next event.
    */
   emit<Type extends keyof Events>(type: Type, event: Events[Type]): boolean {
     const all = this.#listeners.get(type);
@@ -43,14 +43,14 @@ export class Emitter<Events extends Record<string, any>> {
     return !!all?.size;
   }
 
-  /** Gives an event to all iterations and listeners. Iterations come first: a listener may end them. */
+  /** Delivers an event to all iterations and listeners. Iterations first, because a listener may end them. */
   tell(event: Events['event']): void {
     this.#streams.forEach((stream) => stream.push(event));
     this.emit(event.type, event);
     this.emit('event', event);
   }
 
-  /** The events from now on, as an iteration that holds `limit` of them. */
+  /** The events from now on, as an iteration that buffers up to `limit` events. */
   stream(limit: number): Stream<Events['event']> {
     const stream: Stream<Events['event']> = new Stream(limit, () => this.#streams.delete(stream));
     this.#streams.add(stream);
@@ -65,7 +65,7 @@ export class Emitter<Events extends Record<string, any>> {
 
 /** An iteration fell so far behind that its buffer was full. Events after the last one that it returned were not kept. */
 export class BufferOverflow extends Error {
-  /** One class for the app, whichever copy of this module (ESM, CommonJS, a bundle) has thrown the error. */
+  /** The app sees one class, whichever copy of this module (ESM, CommonJS, a bundle) threw the error. */
   static override [Symbol.hasInstance](error: any): boolean {
     return error?.name === 'BufferOverflow';
   }

@@ -22,7 +22,7 @@ export interface ClientOptions {
   heartbeatTimeoutMs?: number;
   /** How many events may wait for each `for await`. 10000. */
   bufferSize?: number;
-  /** Says when to look at the connection at once, and when to let it go. In React Native, when the app is in front again. */
+  /** Says when to check the connection at once (in React Native: the app is in the foreground), and when to close it. */
   presence?: Presence;
   /** Is told what the client does. Never a token, never a message. */
   log?: (what: string, detail: object) => void;
@@ -45,8 +45,9 @@ export interface StateEvent {
 }
 
 /**
- * A fault: `where` is `token`, `listener`, `socket` (why a connection failed, where the WebSocket says it), `identify`
- * (the gateway refuses what it is sent, and the client is closed), `worker`, or the code of a soft error (op 9).
+ * An error: `where` is `token`, `listener`, `socket` (a connection failed, with the WebSocket's reason if it gives
+ * one), `identify` (the gateway refuses the client's frames, and the client is closed), `worker`, or the code of a soft
+ * error (op 9).
  */
 export interface ErrorEvent {
   where: string;

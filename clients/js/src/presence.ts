@@ -1,8 +1,8 @@
-/** When to look at the connection at once (the page is seen again, the network is back), and when to let it go. */
+/** When to check the connection at once (the page is visible again, the network is back), and when to close it. */
 
 /**
- * Calls `wake` when it is worth looking at the connection at once, and `rest` when it ends: the page is put away, or the
- * network is gone. Both until the returned function is called.
+ * Calls `wake` when the connection should be checked at once, and `rest` when it should close: on `pagehide`, or when
+ * the network is lost. Stops when the returned function is called.
  */
 export type Presence = (wake: (why: string) => void, rest: (why: string) => void) => () => void;
 
@@ -19,7 +19,7 @@ export const browserPresence: Presence = (wake, rest) => {
   const scope = globalThis as EventSource & { document?: EventSource };
   const { document } = scope;
   const onEvent: Listener = ({ type }) => {
-    // A page with an open socket does not get into the browser's cache of pages.
+    // Browsers do not put a page with an open socket into their back/forward cache.
     if (type === 'offline' || type === 'pagehide') rest(type);
     else if (type !== 'visibilitychange' || document?.visibilityState === 'visible') wake(type);
   };

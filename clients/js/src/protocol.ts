@@ -18,7 +18,7 @@ export const enum Op {
   Refreshed = 13,
 }
 
-/** How a channel stands, as Ready and Subscription say it. Ready leaves out that it is subscribed. */
+/** The state of a channel in Ready and Subscription. Ready omits the state `subscribed`. */
 export interface Standing {
   channel: string;
   /** `recovering`: nothing is delivered until a Subscription says `subscribed`. */
@@ -79,14 +79,14 @@ export function returnAfter(code: number): Return {
   }
 }
 
-/** The codes that say that what the client sent is wrong. With the same again they only come again. */
+/** The codes for an error in the client's frames. A retry gets the same code. */
 export const OUR_FAULT = [1003, 1007, 1009, 4001];
 
-/** A number that a frame carries, if it is one that can be counted with. */
+/** A field of a frame, if it is a finite number. */
 export const number = (value: unknown): number | undefined =>
   typeof value === 'number' && value >= 0 && value < Infinity ? value : undefined;
 
-/** A text that a frame carries, if it is one. */
+/** A field of a frame, if it is a string. */
 export const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 
 /** The URL with `v=2` in its query. Done on the text: React Native's URL cannot change a query. */

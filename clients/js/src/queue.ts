@@ -1,10 +1,10 @@
-/** The order of everything that happens to a client: one act at a time, and its events after it. */
+/** The order of a client's work: one task at a time, then its events. */
 
 export class EventQueue {
   readonly #tasks: Array<() => void> = [];
   #isRunning = false;
 
-  /** Runs an act at once. Events that it causes are delivered when it has finished. */
+  /** Runs a task at once. The events that it causes are delivered after it. */
   run(act: () => void): void {
     if (this.#isRunning) return act();
     this.#isRunning = true;
@@ -16,7 +16,7 @@ export class EventQueue {
     }
   }
 
-  /** Runs a task behind everything that is in the queue: at once if nothing is. */
+  /** Runs a task after everything in the queue: at once if it is empty. */
   push(task: () => void): void {
     this.#tasks.push(task);
     this.run(() => {});

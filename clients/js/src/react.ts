@@ -5,7 +5,7 @@ import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from '
 import type { ClientState, GatewayClientLike } from './options.js';
 import { SINCE_CONFLICT, type ChannelEvent, type ChannelEventOf, type SubscriptionState } from './subscription.js';
 
-/** What a server renders, and a page until it is hydrated. */
+/** The snapshot for server rendering and hydration. */
 const readOnServer = (): ClientState => 'idle';
 
 /** The state of a client. The component is rendered again when it changes. */
@@ -23,7 +23,7 @@ export interface UseChannelOptions {
   onEvent?: (event: ChannelEvent) => void;
 }
 
-/** A message with a key for React that no other one of the list has: only durable messages have a position. */
+/** A message with a unique key for React, because only durable messages have a position. */
 export type KeyedMessage = ChannelEventOf<'message'> & { key: number };
 
 export interface UseChannel {
@@ -74,7 +74,7 @@ export function useChannel(
   return heard.by === client && heard.of === channel ? heard.value : NOTHING;
 }
 
-/** Tells each event and each change of the state until the returned function is called, and when it begins anew. */
+/** Reports each event and change of state, and each restart, until the returned function is called. */
 function listen(
   client: GatewayClientLike,
   channel: string,
@@ -89,7 +89,7 @@ function listen(
     begun.on('event', (event) => {
       if (begun !== subscription) return;
       if (event.type !== 'refused' || event.reason !== SINCE_CONFLICT) return tell(event, begun.state, key++);
-      // Another component is on the channel already: this one goes on with it.
+      // Another component already uses the channel: this one continues from its position.
       begun.unsubscribe();
       subscription = begin();
       tell({ type: 'gap', channel, reason: SINCE_CONFLICT }, subscription.state, key++);
@@ -97,7 +97,7 @@ function listen(
     return begun;
   }
   const off = client.on('state', () => {
-    // The client was closed, and connects again, perhaps for another user: what was heard before ends here.
+    // The client was closed and connects again, perhaps for another user: drop earlier messages.
     if (subscription.state === 'closed' && client.state !== 'closed') {
       reset();
       subscription = begin();

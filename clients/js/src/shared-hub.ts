@@ -37,7 +37,7 @@ export class SharedHub {
     void this.#alive.then((lock) => lock && answer({ type: 'alive', lock }));
     port.onmessage = ({ data }: { data: FromTab }) => {
       if (data.type === 'hello') isOther = data.version !== VERSION;
-      // Without an answer to its pings the tab does without this worker, even if it knows nothing of versions.
+      // Without answers to its pings the tab stops using this worker, even if it does not know versions.
       if (isOther) return data.type === 'hello' ? answer({ type: 'version', version: VERSION }) : undefined;
       if (data.type === 'ping') {
         answer({ type: 'pong' });
@@ -247,7 +247,7 @@ class Tab {
     all.set(channel, subscription);
     subscription.on('event', (event) => {
       if (!again || event.type !== 'refused' || event.reason !== SINCE_CONFLICT) return this.give(event, id);
-      // Other tabs are at another position: this one goes on with them, and is told what it may have missed.
+      // Other tabs are at another position: this one continues from it, and gets a gap.
       this.#listen(all, channel, undefined, id, false);
       const { position } = all.get(channel)!;
       this.give({ type: 'gap', channel, reason: 'not_recovered', ...(position !== undefined && { position }) }, id);

@@ -5,7 +5,7 @@ import type { ErrorEvent, StateEvent } from './options.js';
 import type { ChannelEvent } from './subscription.js';
 import type { TokenReason } from './token.js';
 
-/** The release of this library. A tab and a worker of different releases do not share anything. */
+/** The release of this library. A tab does not use a worker of another release. */
 export const VERSION = '0.1.0';
 
 /** What can be told to a worker: everything but functions. */
@@ -66,7 +66,7 @@ export type FromWorker =
       latencyMs: number | undefined;
       own: Positions;
     }
-  /** The worker is of this release, and does not serve tabs of another. */
+  /** The worker has this release, and does not serve tabs of another. */
   | { type: 'version'; version: string }
   /** Whoever gets this lock knows that the worker has gone. */
   | { type: 'alive'; lock: string }

@@ -1,4 +1,4 @@
-/** What an app gives to a SharedClient, and what follows from it: whose tabs share a socket. */
+/** The options of a SharedClient, and the key that decides which tabs share a socket. */
 
 import { realEnvironment, Timer } from './environment.js';
 import type { Presence } from './presence.js';
@@ -7,11 +7,11 @@ import { askToken, userOf, type Token, type TokenReason } from './token.js';
 
 export interface SharedClientOptions extends SharedSettings {
   /**
-   * Gets the worker that runs `@emagine/gateway-client/shared-worker.js`, from the page's own origin; or a port to it. It is
-   * called again when a worker has gone. Where it throws, or brings none that lives, this tab has a socket of its own.
+   * Gets the worker that runs `@emagine/gateway-client/shared-worker.js`, from the page's own origin; or a port to it.
+   * It is called again when a worker has ended. If it throws or returns no live worker, this tab opens its own socket.
    */
   worker: SharedWorker | Port | (() => SharedWorker | Port);
-  /** How long a worker may be silent, where the browser does not say that it has gone. Milliseconds, 20000. */
+  /** How long a worker may be silent if the browser does not report its end. Milliseconds, default 20000. */
   workerTimeoutMs?: number;
   /** As for GatewayClient. Any tab may be asked for the token. */
   token: Token;
@@ -36,7 +36,7 @@ export function tokenOf({ token }: SharedClientOptions, reason: TokenReason): Pr
   return askToken(token, reason, TOKEN_TIMEOUT_MS, new Timer(realEnvironment()));
 }
 
-/** Tabs with the same key share what is private. A tab that cannot name its user shares nothing. */
+/** Tabs with the same key share private messages. A tab without a known user does not share. */
 export async function findKey(options: SharedClientOptions): Promise<string> {
   const { key } = options;
   try {
@@ -44,7 +44,7 @@ export async function findKey(options: SharedClientOptions): Promise<string> {
     const token = await tokenOf(options, 'connect');
     if (token) return keyOf(options, token);
   } catch {
-    // The worker asks this tab for the token, and says what is wrong with it.
+    // The worker asks this tab for the token, and reports errors in it.
   }
   return `${options.url} ${Math.random()}`;
 }

@@ -21,7 +21,7 @@ export type { SharedClientOptions } from './shared-options.js';
 const MAX_LOST = 2;
 /** Unless one has lasted this long. Milliseconds. */
 const LASTING_MS = 60_000;
-/** After so many ends in a row without a connection, `connect` waits a moment: a listener may call it for ever. */
+/** After this many closes in a row without a connection, `connect` waits, because a listener may call it in a loop. */
 const MAX_ENDS = 5;
 const PAUSE_MS = 1_000;
 
@@ -48,7 +48,7 @@ export class SharedClient implements GatewayClientLike {
   #state: ClientState = 'idle';
   /** What the worker is told waits until it has been greeted. */
   #isJoined = false;
-  /** The worker has answered this visit's hello: what it says from now on belongs to this visit. */
+  /** The worker has answered this visit's hello: its later messages belong to this visit. */
   #isWelcome = false;
   #wantsConnection = false;
   #isFlushing = false;
@@ -139,7 +139,7 @@ export class SharedClient implements GatewayClientLike {
 
   /** Looks at the connection at once. */
   wake(why = 'app'): void {
-    // Back from the browser's cache of pages: the worker has forgotten this tab.
+    // Restored from the back/forward cache: the worker no longer knows this tab.
     if (this.#isJoined) this.#post({ type: 'wake', why });
     else if (this.#wantsConnection && why === 'pageshow') void this.#join();
   }
@@ -183,7 +183,7 @@ export class SharedClient implements GatewayClientLike {
     this.#post({ type: 'connect' });
   }
 
-  /** Connects again what has ended, which may be another user's by now. */
+  /** Reconnects after a close, perhaps as another user. */
   async #comeAgain(): Promise<void> {
     const visit = this.#visit;
     const key = await findKey(this.#options);
@@ -193,7 +193,7 @@ export class SharedClient implements GatewayClientLike {
     void this.#join();
   }
 
-  /** No position of the last user is sent for the next one. */
+  /** The previous user's positions are not sent for the next user. */
   #forgetUser(): void {
     this.#own = {};
     this.#channels.forEach((channel) => channel.forget());
@@ -248,7 +248,7 @@ export class SharedClient implements GatewayClientLike {
     void this.#join(true);
   }
 
-  /** What it says may mean something else: this tab does without it. */
+  /** Its messages may have another meaning, so this tab does not use it. */
   #onOtherVersion(version: string | undefined): void {
     this.#onError('worker', new Error(`the worker is of version ${version}, this page of ${VERSION}`));
     this.#leave();
@@ -264,7 +264,7 @@ export class SharedClient implements GatewayClientLike {
     this.#context.soon(() => this.#flush());
   }
 
-  /** Once for all that the app does in one go: what is taken up again at once is not left. */
+  /** Batches the app's calls of one turn: a channel that is unsubscribed and subscribed again is not left. */
   #flush(): void {
     this.#isFlushing = false;
     this.#channels.forEach((channel, name) => {
@@ -337,7 +337,7 @@ export class SharedClient implements GatewayClientLike {
   #onChannel(event: ChannelEvent, id: number | undefined): void {
     if (++this.#taken % TAKEN_EVERY === 0) this.#post({ type: 'taken', count: TAKEN_EVERY });
     const isOwn = [`user:${this.user}`, 'all'].includes(event.channel);
-    // It was on its way to a subscription that the app has left.
+    // It was meant for a subscription that the app has ended.
     if (!isOwn && id !== undefined && id !== this.#asked.get(event.channel)) return;
     const visit = this.#visit;
     const channel = this.#channels.get(event.channel);
@@ -367,7 +367,7 @@ export class SharedClient implements GatewayClientLike {
       answer.failed = String(error);
     }
     // Another user has logged in here: the tabs of the one before keep their socket.
-    if (isOther) Object.assign(answer, { token: null, failed: 'another user has logged in' });
+    if (isOther) Object.assign(answer, { token: null, failed: 'another user is logged in' });
     this.#post(answer);
     if (!isOther || !this.#isJoined) return;
     this.#leave();

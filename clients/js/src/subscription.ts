@@ -4,7 +4,7 @@ import { Emitter, type Off } from './emitter.js';
 
 /** What can happen on a channel, in the order in which it happens. */
 export type ChannelEvent =
-  /** A message. A durable one has a position: `since` continues behind it. */
+  /** A message. A durable one has a position: `since` continues after it. */
   | { type: 'message'; channel: string; message: any; position?: string }
   /** The gateway cannot read the history at this moment. The channel is silent until `subscribed`; nothing is lost. */
   | { type: 'recovering'; channel: string }
@@ -40,20 +40,20 @@ export interface SubscriptionContext {
   /** How many events may wait for `for await`. */
   bufferSize: number;
   onThrown(error: unknown): void;
-  /** Something on any channel. */
+  /** An event on any channel. */
   onEvent(event: ChannelEvent): void;
   /** A channel has its first subscription, has lost its last one, or was given another position to continue from. */
   onWanted(channel: Channel, isMoved: boolean): void;
-  /** Runs a task in a later turn of the event loop, so that the app can listen first. */
+  /** Runs a task in a later turn of the event loop, so that the app can add listeners first. */
   later(task: () => void): void;
   /** Runs a task after this turn, in the client's order of events. */
   soon(task: () => void): void;
 }
 
-/** The reason of a subscription that wants another position than those that are on its channel. */
+/** The refusal of a subscription whose `since` differs from the channel's position. */
 export const SINCE_CONFLICT = 'since_conflict';
 
-/** Why the gateway cannot be asked for this, if it cannot. One bad request would end the session for all channels. */
+/** The reason why this cannot be requested, if any. One invalid request would end the session for all channels. */
 function problemOf(name: unknown, since: unknown): string | undefined {
   if (typeof name !== 'string' || !/^[!-z|~]{1,255}$/.test(name)) return 'bad_channel';
   return since === undefined || (typeof since === 'string' && since.length < 256) ? undefined : 'bad_since';
@@ -64,25 +64,25 @@ type StandingEvent = ChannelEventOf<'subscribed' | 'recovering' | 'refused'>;
 const isStanding = (event: ChannelEvent): event is StandingEvent =>
   ['subscribed', 'recovering', 'refused'].includes(event.type);
 
-/** What the gateway knows of a channel. At most one request for each channel is on its way. */
+/** The state of a channel at the gateway. At most one request per channel is pending. */
 export type Wire = 'off' | 'subscribing' | 'recovering' | 'on' | 'unsubscribing' | 'refused';
 
 /** One channel of a client, with all the subscriptions that share it. */
 export class Channel {
-  /** The position behind the last event that was given to the app; where to continue. Empty: it was, and is lost. */
+  /** The position after the last event delivered to the app, to continue from. Empty: it is lost. */
   cursor: string | undefined;
-  /** The position of the message that the app is being given at this moment. */
+  /** The position of the message that is being delivered. */
   giving: string | undefined;
-  /** How often the app has set the cursor. What was on its way before does not move it. */
+  /** How often the app has set the cursor. Earlier messages do not move it. */
   moves = 0;
   /** The app has set the cursor since the last session began. */
   isGiven = false;
-  /** The latest event that says how the channel stands; none while it is not subscribed, or not answered. */
+  /** The latest state event of the channel; none while it is not subscribed or not acknowledged. */
   standing: StandingEvent | undefined;
   wire: Wire = 'off';
-  /** The session is on it by itself, and cannot leave it. */
+  /** The session is always subscribed to it, and cannot leave it. */
   isOwn = false;
-  /** What the gateway sends does not continue what the app has: it has to be left and asked for again. */
+  /** The gateway's messages do not continue from the app's position: leave the channel and subscribe again. */
   isStale = false;
   readonly subscriptions = new Set<Subscription>();
 
@@ -104,7 +104,7 @@ export class Channel {
     return this.standing?.type === 'refused' ? this.standing.reason : undefined;
   }
 
-  /** Gives an event to the app. Then the cursor moves to `position`, unless a listener has set it. */
+  /** Delivers an event to the app. Then the cursor moves to `position`, unless a listener has set it. */
   give(event: ChannelEvent, position?: string): void {
     const { moves } = this;
     this.giving = position;
@@ -115,7 +115,7 @@ export class Channel {
     if (position && moves === this.moves) this.cursor = position;
   }
 
-  /** The position was another user's. A gap is told where the channel goes on. */
+  /** The position was another user's. The app gets a gap before the channel continues. */
   forget(): void {
     if (this.cursor === undefined || this.isGiven) return;
     this.cursor = '';
@@ -126,7 +126,7 @@ export class Channel {
   subscribe(since: string | undefined): Subscription {
     const isFirst = !this.isWanted;
     const isMoved = since !== undefined && since !== (this.giving ?? this.cursor);
-    // Others continue from the cursor: it is theirs.
+    // Other subscriptions continue from the cursor.
     if (isMoved && this.cursor && (this.isOwn || !isFirst)) return new Subscription(this, SINCE_CONFLICT);
     const subscription = new Subscription(this);
     this.subscriptions.add(subscription);
@@ -141,7 +141,7 @@ export class Channel {
   }
 }
 
-/** Subscribes to a channel, or refuses this request alone where the gateway cannot be asked for it. */
+/** Subscribes to a channel, or refuses only this request if it is invalid. */
 export function subscribe(
   name: string,
   options: { since?: string | null | undefined } | null | undefined,
@@ -180,7 +180,7 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     return this.#isClosed ? 'closed' : this.#refusal ? 'refused' : this.#owner.state;
   }
 
-  /** The position behind the last durable message that was given to the app: what `since` takes later. */
+  /** The position of the last durable message delivered to the app, for a later `since`. */
   get position(): string | undefined {
     return (!this.#refusal && this.#owner.cursor) || undefined;
   }
@@ -216,7 +216,7 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     this.#emit(event);
   }
 
-  /** @internal Tells a subscription that came later how the channel stands, once and before anything else. */
+  /** @internal Delivers the state of the channel to a later subscription, once and first. */
   greet(): void {
     const { standing, cursor, context } = this.#owner;
     if (this.#isGreeted) return;

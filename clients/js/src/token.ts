@@ -9,8 +9,8 @@ export type TokenReason = 'connect' | 'refresh' | 'expired' | 'refused';
 export type Token = string | ((reason: TokenReason) => string | null | Promise<string | null>);
 
 /**
- * Asks for a token within a time, if `isCurrent`. Rejects when the time has passed, with what the function threw, or
- * when it brought what is no token. `timer` measures the time.
+ * Asks for a token with a timeout, if `isCurrent`. Rejects after the timeout, with the error that the function threw,
+ * or if the result is not a token. `timer` measures the timeout.
  */
 export function askToken(
   token: Token,
@@ -32,8 +32,8 @@ export function askToken(
 
 /** A token, or `null` where there is none. */
 function checked(answer: unknown): string | null {
-  // The error does not say what it is: it may be a secret.
-  if ((answer ?? null) !== null && typeof answer !== 'string') throw new TypeError('token is no string');
+  // The error does not quote the value: it may be a secret.
+  if ((answer ?? null) !== null && typeof answer !== 'string') throw new TypeError('token is not a string');
   return (answer as string | undefined) ?? null;
 }
 
@@ -79,7 +79,7 @@ export class Refresh {
     if (this.#expiresAt !== undefined) this.#in((this.#expiresAt - this.#environment.now()) / 3);
   }
 
-  /** Renews it at once, or as soon as a token may be asked for again. */
+  /** Refreshes the token at once, or as soon as another request is allowed. */
   now(): void {
     this.#in(0);
   }

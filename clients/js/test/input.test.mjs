@@ -1,4 +1,4 @@
-// What comes in at the door: from the app, from its token function, and from the gateway.
+// Input of the client: from the app, from its token function, and from the gateway.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { GatewayClient } from '../dist/index.js';

@@ -116,7 +116,7 @@ describe('in Chromium', () => {
     await page.evaluate(startReporting, { url: proxy.url, name: 'offline' });
     await eventually('it is subscribed', () => reported('offline').some(({ subscribed }) => subscribed));
     await page.context().setOffline(true);
-    // Its socket still stands: nothing has been cut.
+    // Its socket is still open.
     await eventually('it waits', () => page.evaluate(() => window.client.state === 'waiting'));
     await gateway.publish(ROOM, { n: 7 });
     await page.context().setOffline(false);
@@ -127,7 +127,7 @@ describe('in Chromium', () => {
   it('an attempt that hangs is begun anew when the network is back', async (test) => {
     const proxy = await FaultProxy.start(test, [gateway.public]);
     const page = await visit(test);
-    // Every byte is swallowed, as by a network that has just gone.
+    // Every byte is dropped, as by a network that just failed.
     proxy.silenceShare = 1;
     proxy.maxBytes = 1;
     proxy.cutsLeft = 1;
@@ -153,7 +153,7 @@ describe('in Chromium', () => {
     }, scripted.url);
     const connected = () => page.evaluate(() => window.client.state === 'connected');
     await eventually('it is connected', connected);
-    // When to come back is the gateway's word, however odd.
+    // The gateway decides when to reconnect, however odd its value.
     const frames = [...oddFrames()].filter(({ op }) => op !== 7);
     for (const frame of frames) scripted.sayRaw(typeof frame === 'string' ? frame : JSON.stringify(frame));
     scripted.say({ op: 3, channel: ROOM, message: { n: 'after all' } });
@@ -196,10 +196,10 @@ describe('in Chromium', () => {
       await shows('closed closed whole');
       await page.evaluate(() => window.client.connect());
       await shows('connected subscribed whole');
-      assert.equal(await page.locator('#messages li').count(), 0, 'it begins anew');
+      assert.equal(await page.locator('#messages li').count(), 0, 'it starts again');
     }
     await gateway.publish(ROOM, { n: 2 });
-    await eventually('it is heard', async () => (await page.textContent('#messages')) === '2');
+    await eventually('it arrives', async () => (await page.textContent('#messages')) === '2');
     // Twice in one go as well.
     await page.evaluate(() => {
       window.client.close();

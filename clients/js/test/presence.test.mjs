@@ -1,4 +1,4 @@
-// What a page lives through: it is put away and shown again, loses its network, and gets another one.
+// The life of a page: it is hidden and shown again, loses its network, and gets another one.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { browserPresence } from '../dist/index.js';

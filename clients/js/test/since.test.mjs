@@ -1,4 +1,5 @@
-// Subscribing again: inside listeners, at a position of the app's own, beside others, and after a refusal that passes.
+// Subscribing again: inside listeners, at the app's own position, with other subscriptions, and after a temporary
+// refusal.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';

@@ -1,4 +1,4 @@
-// Kept tokens, refreshes on demand, and logins as somebody else.
+// Stored tokens, refreshes on demand, and logins as another user.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { userOf } from '../dist/token.js';

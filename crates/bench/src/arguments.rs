@@ -150,8 +150,8 @@ impl BenchArgs {
         self.scenario == Scenario::Storm
     }
 
-    /// Whether there are heartbeats as the settings have them. Otherwise a gateway of our own sends none: they would only
-    /// blur what is measured.
+    /// Whether heartbeats run as configured. If not, a gateway started by the generator sends none, because they would
+    /// distort the measurement.
     pub(crate) fn has_heartbeats(&self) -> bool {
         matches!(self.scenario, Scenario::Idle | Scenario::Mixed)
     }
@@ -161,7 +161,7 @@ impl BenchArgs {
         if self.scenario == Scenario::Burst { WATCHERS } else { 0 }
     }
 
-    /// How many clients there are: those that are counted, then stalled readers and watchers.
+    /// The number of clients: measured ones first, then stalled readers and watchers.
     pub(crate) fn clients(&self) -> usize {
         self.sockets + self.stalled_readers() + self.watchers()
     }

@@ -98,7 +98,7 @@ fn accept(mut listener: TcpListener, mut poll: Poll, sockets: &Sockets) -> io::R
     let (answer, mut events, mut buffer) = (answer(), Events::with_capacity(1_024), [0; 16_384]);
     loop {
         poll.poll(&mut events, None)?;
-        // The writer holds it for a whole order, and meanwhile nothing is read.
+        // The writer holds the lock for a whole order; nothing is read meanwhile.
         let mut sockets = locked(sockets);
         for event in &events {
             if event.token() == LISTENER {

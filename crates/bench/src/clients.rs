@@ -17,9 +17,9 @@ use crate::{BenchError, process};
 /// The phases of a run: a phase's number is one digit, and 0 is connecting.
 pub(crate) const PHASES: usize = 5;
 pub(crate) const CONNECTING: u8 = 0;
-/// A run is given up when nothing changes for so long.
+/// A run fails when nothing changes for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a count that a thread waits for is looked at, unless deliveries wake it earlier.
+/// How often a waiting thread checks its count, unless a delivery wakes it earlier.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Which clients connect where, and how.
@@ -27,11 +27,11 @@ pub(crate) struct Plan {
     pub(crate) address: SocketAddr,
     pub(crate) identities: Vec<Identity>,
     pub(crate) is_v2: bool,
-    /// Clients keep the position of the last message on `all`. Lost or refused, they try again, and send it.
+    /// Clients keep the position of the last message on `all`. After a loss or refusal they reconnect and send it.
     pub(crate) resumes: bool,
     pub(crate) is_deflated: bool,
-    /// These clients have the smallest receive buffer, and try again when they are lost. Those behind them have a thread of
-    /// their own, that reads nothing else.
+    /// These clients have the smallest receive buffer and reconnect after a loss. Clients after them have their own
+    /// thread, which reads nothing else.
     pub(crate) narrow: Range<usize>,
 }
 
@@ -95,7 +95,7 @@ impl Counts {
         }
     }
 
-    /// Waits until so many messages have come; false when no more come. Only one thread may call this.
+    /// Waits for this number of messages; false when no more arrive. Only one thread may call this.
     pub(crate) fn wait_for_deliveries(&self, count: u64) -> bool {
         self.awaited.store(count, SeqCst);
         self.waiting.get_or_init(std::thread::current);
@@ -182,7 +182,7 @@ impl Clients {
         self.threads.iter().map(|thread| thread.id)
     }
 
-    /// Waits until so many are Ready, as long as their number still changes.
+    /// Waits until this many clients are Ready, as long as their number still changes.
     pub(crate) fn wait_until_ready(&self, count: usize) -> Result<(), BenchError> {
         let (ready, lost) = (|| self.counts.ready.load(SeqCst), || self.counts.lost.load(SeqCst));
         let lost_before = lost();

@@ -16,7 +16,7 @@ const MAX_SLICES: u64 = 2_400;
 #[derive(Clone)]
 pub(crate) struct Latencies {
     all: Histogram<u64>,
-    /// By when a message was due, numbered on the generator's clock. Two digits each, to keep them small.
+    /// Latencies by the time at which a message was due, on the generator's clock. Two digits each, to keep them small.
     slices: BTreeMap<u64, Histogram<u32>>,
 }
 

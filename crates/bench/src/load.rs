@@ -160,7 +160,7 @@ impl Run<'_> {
                 && !self.clients.counts.wait_for_deliveries(first)
             {
                 let missing = first.saturating_sub(self.clients.counts.delivered());
-                return Err(BenchError::Run(format!("{missing} deliveries have not come")));
+                return Err(BenchError::Run(format!("{missing} deliveries are missing")));
             }
         }
         Ok(())

@@ -122,7 +122,7 @@ impl Outcome {
             warning(
                 self.busiest > BUSY,
                 format!(
-                    "a thread of the load generator was {busy:.0} % busy: it may be what was measured (more --threads, \
+                    "a thread of the load generator was {busy:.0} % busy: the result may measure the generator (more --threads, \
                      fewer --sockets or a lower --rate help)"
                 ),
             ),
@@ -133,7 +133,7 @@ impl Outcome {
                      did not keep up"
                 ),
             ),
-            warning(wrong > 0, format!("{wrong} deliveries are missing or too many")),
+            warning(wrong > 0, format!("{wrong} deliveries are missing or duplicated")),
         ];
         warnings.into_iter().flatten().collect()
     }
@@ -172,6 +172,6 @@ mod tests {
     fn missing_deliveries_are_reported() {
         let mut outcome = Outcome::default();
         outcome.deliveries(9, 10);
-        assert_eq!(outcome.warnings("gateway"), ["gateway: 1 deliveries are missing or too many"]);
+        assert_eq!(outcome.warnings("gateway"), ["gateway: 1 deliveries are missing or duplicated"]);
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 
 /// Prints one line for the user on standard error.
 pub(crate) fn print_error(text: &str) {
-    // Without a reader there is nothing to do.
+    // Nothing to do if standard error is closed.
     let _ = writeln!(io::stderr(), "emagine-gateway: {text}");
 }
 

@@ -6,13 +6,13 @@ use std::path::Path;
 /// The kernel counts the CPU of a process in hundredths of a second (`USER_HZ`, the same on every Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a process has used so far, or between two moments. A figure that is not known is not a number.
+/// The resources a process has used in total, or between two samples. Unknown figures are NaN.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Account {
-    /// CPU in its own code and in the kernel on its behalf, in seconds, counted in hundredths.
+    /// CPU in user space and in the kernel, in seconds, with a resolution of a hundredth.
     pub(crate) user: f64,
     pub(crate) system: f64,
-    /// Both together, and finer where the kernel keeps it for each thread.
+    /// Their sum, with a finer resolution where the kernel keeps it per thread.
     pub(crate) cpu: f64,
     /// Resident memory, in bytes.
     pub(crate) resident: f64,

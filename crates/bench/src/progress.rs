@@ -44,7 +44,7 @@ impl Progress {
                 });
                 let line =
                     format!("{clear}{label} {bar} {ready} sockets, {delivered} deliveries{end_of_line}");
-                // Without a reader there is nothing to do.
+                // Nothing to do if standard error is closed.
                 let _ = io::stderr().write_all(line.as_bytes());
             }
             let _ = io::stderr().write_all(clear.as_bytes());

@@ -65,7 +65,7 @@ impl RedisAddress {
         Ok(stream)
     }
 
-    /// The CPU that this Redis has used so far, in seconds, and the memory that it holds, in bytes; by its own account.
+    /// The CPU that this Redis reports so far, in seconds, and its memory, in bytes.
     pub(crate) fn usage(&self) -> Option<[f64; 2]> {
         let mut stream = self.connect().ok()?;
         stream.set_read_timeout(Some(TIMEOUT)).ok()?;

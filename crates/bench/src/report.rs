@@ -55,7 +55,7 @@ impl Report {
         (figure.is_compared && ratio.is_finite()).then_some(ratio)
     }
 
-    /// A figure of the gateway, the baseline's and the ratio of both, as text; empty where there is none.
+    /// The gateway's figure, the baseline's and their ratio, as text; empty if missing.
     pub(crate) fn cells(&self, figure: &Figure) -> [String; 3] {
         let baseline = self.baseline.as_ref().and_then(|baseline| baseline.value(&figure.key));
         let ratio = self.ratio(figure).map(|ratio| format!("{ratio:.2}"));

@@ -28,7 +28,7 @@ pub(crate) struct Run<'a> {
     pub(crate) outcome: Outcome,
 }
 
-/// What has been used so far, or was used between two moments. A figure that is not known is not a number.
+/// The resources used in total, or between two samples. Unknown figures are NaN.
 pub(crate) struct Usage {
     pub(crate) seconds: f64,
     /// Of the target.
@@ -67,7 +67,7 @@ impl Run<'_> {
         }
     }
 
-    /// Connects all clients that are counted; notes what each costs, and returns what that used.
+    /// Connects all measured clients; records the cost per client, and returns the total.
     pub(crate) fn connect_all(&mut self, pace: Pace) -> Result<Usage, BenchError> {
         if !self.target.is_baseline {
             // Threads, hubs and their first allocations exist before the measurement begins.
@@ -87,7 +87,7 @@ impl Run<'_> {
         Ok(used)
     }
 
-    /// Connects these clients, and waits until they are Ready and all before them.
+    /// Connects these clients, and waits until they and all earlier ones are Ready.
     pub(crate) fn connect_these(&self, range: Range<usize>, pace: Pace) -> Result<(), BenchError> {
         let ready = range.end;
         self.clients.send(move |worker| worker.start(&range, pace));

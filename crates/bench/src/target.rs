@@ -94,7 +94,7 @@ impl Target {
         Ok(Self { address, is_baseline: false, publisher, redis, admin: Some(admin), process, _child: None })
     }
 
-    /// What its process has used; not a number when it is not known or not on this machine.
+    /// The resources used by its process; NaN when unknown or not on this machine.
     pub(crate) fn account(&self) -> Account {
         self.process.and_then(Account::of).unwrap_or(Account::UNKNOWN)
     }
@@ -104,7 +104,7 @@ impl Target {
         self.redis.as_ref().and_then(RedisAddress::usage).unwrap_or([f64::NAN; 2])
     }
 
-    /// One of the gateway's metrics by its full name; 0 when it was never counted, not a number when nothing counts it.
+    /// One of the gateway's metrics by its full name; 0 if it has no value yet, NaN if there is no such metric.
     pub(crate) fn metric(&self, name: &str) -> f64 {
         let Some(Ok(page)) = self.admin.map(|admin| get(admin, "/metrics")) else { return f64::NAN };
         let sample = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -22,7 +22,7 @@ use crate::wire::{self, Event};
 pub(crate) const WAKE: Token = Token(usize::MAX);
 /// One for the thread, not for each client.
 const BUFFER_BYTES: usize = 65_536;
-/// How long a lost client waits before it tries again, and how often that is looked at.
+/// How long a lost client waits before it reconnects, and how often this is checked.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 const RETRY_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 /// How often stalled clients check whether they are still connected.
@@ -45,13 +45,13 @@ pub(crate) struct Worker {
     clients: Vec<Client>,
     /// From when a message or a connection was due to its arrival at a client or to Ready, by phase.
     pub(crate) latencies: [Latencies; PHASES],
-    /// The clients that are to connect, how fast, and since when; how many have begun, and are not Ready yet.
+    /// The clients to connect, their rate and start; how many are connecting but not Ready yet.
     waiting: VecDeque<usize>,
     pace: Pace,
     pace_begun_us: u64,
     started: usize,
     in_flight: usize,
-    /// Of how many threads this is one: each has its share of the pace.
+    /// The number of threads: each has its share of the rate.
     step: usize,
     /// The clients that try again, and when.
     retries: VecDeque<(Instant, usize)>,
@@ -59,7 +59,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// With every `step`th client of this range, which begins at one of its own.
+    /// Every `step`th client of this range, which starts at one of this thread's clients.
     pub(crate) fn new(
         poll: Poll,
         plan: Arc<Plan>,
@@ -216,7 +216,7 @@ impl Worker {
     fn on_event(&mut self, at: usize, is_writable: bool, buffer: &mut [u8]) {
         let handled = match self.clients[at].state {
             State::Disconnected | State::Stalled => return,
-            // From here on only what can be read matters: further room in the buffer does not.
+            // From here on only readability matters, not writability.
             State::Connecting if is_writable => self.clients[at]
                 .introduce(&self.plan)
                 .and_then(|stream| self.poll.registry().reregister(stream, Token(at), Interest::READABLE))
@@ -317,7 +317,7 @@ impl Worker {
             Event::Heartbeat(rest) => {
                 counts.heartbeats.fetch_add(1, SeqCst);
                 if let Some(stream) = &mut client.stream {
-                    // It is small: if the kernel has no room for it, the connection is lost anyway.
+                    // The frame is small: if the kernel has no room for it, the connection is lost anyway.
                     let _ = stream.write(&wire::client_frame(&format!("{{\"op\":11,{rest}")));
                 }
                 return;

@@ -1,4 +1,4 @@
-//! How much a client may do in a time: a token bucket, and one for each of many keys.
+//! Rate limits: a token bucket, and one for each of many keys.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -30,17 +30,17 @@ impl Budget {
         self.clone().take(per_period, period, now)
     }
 
-    /// Whether nothing distinguishes it from a new one.
+    /// Whether it is equal to a new one.
     fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|full_at| full_at <= now)
     }
 }
 
-/// How many keys there are at least before those with a full budget are looked for.
+/// The minimum number of keys before full budgets are removed.
 const MIN_KEYS: usize = 1_024;
 
-/// A [`Budget`] for each key, all with the same rate. A key whose budget is full takes no memory for long: full budgets
-/// are removed whenever the number of keys has doubled.
+/// A [`Budget`] for each key, all with the same rate. Full budgets are removed whenever the number of keys has doubled,
+/// so that unused keys take no memory.
 #[derive(Debug)]
 pub struct Budgets<K> {
     per_period: u32,
@@ -51,7 +51,7 @@ pub struct Budgets<K> {
 }
 
 impl<K: Eq + Hash> Budgets<K> {
-    /// So many tokens in each period for each key; 0 means no limit, and nothing is kept.
+    /// This number of tokens per period and key; 0 means no limit, and no state is kept.
     pub fn new(per_period: u32, period: Duration) -> Self {
         Self { per_period, period, budgets: HashMap::new(), remove_at: MIN_KEYS }
     }
@@ -61,7 +61,7 @@ impl<K: Eq + Hash> Budgets<K> {
         self.budgets.get(key).is_none_or(|budget| budget.has_token(self.per_period, self.period, now))
     }
 
-    /// Takes one token of this key, or says that there is none.
+    /// Takes one token of this key. Returns false if there is none.
     pub fn take(&mut self, key: K, now: Instant) -> bool {
         if self.per_period == 0 {
             return true;

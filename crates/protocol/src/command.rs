@@ -113,13 +113,13 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 impl<'a> Command<'a> {
-    /// Reads a text message. Unknown fields are passed over; a doubled known one is an error, and so are more than
+    /// Reads a text message. Unknown fields are ignored; a duplicate known field is an error, and so are more than
     /// [`MAX_IDENTIFY_CHANNELS`] channels in Identify.
     pub fn parse(version: Version, text: &'a str) -> Result<Self, Malformed> {
         Self::parse_within(version, text, MAX_IDENTIFY_CHANNELS)
     }
 
-    /// As [`parse`](Self::parse), with another bound on the channels in Identify. Nothing beyond it is read.
+    /// As [`parse`](Self::parse), with another limit on the channels in Identify. Parsing stops at the limit.
     pub fn parse_within(version: Version, text: &'a str, max_channels: usize) -> Result<Self, Malformed> {
         let fields = Fields::read(text)?;
         let number: u64 = fields.op.ok_or(Malformed)?.get().parse().map_err(|_| Malformed)?;
@@ -173,7 +173,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A list of at most so many values. Reading stops at the first one beyond.
+/// A list of at most this many values. Parsing stops at the first value beyond.
 struct AtMost(usize);
 
 impl<'de> DeserializeSeed<'de> for AtMost {

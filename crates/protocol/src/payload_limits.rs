@@ -1,10 +1,10 @@
-//! One rule for what a message may be, in every way in: its length, its depth, and whole surrogate pairs.
+//! The limits of a message, the same for every way to publish: its length, its depth, and no lone surrogates.
 
 use serde_json::value::RawValue;
 
 use super::publication::PayloadError;
 
-/// The most arrays and objects within each other, unless a setting says otherwise. Many parsers stop there.
+/// The default maximum nesting depth of arrays and objects. Many parsers have the same limit.
 pub const DEFAULT_MAX_DEPTH: usize = 128;
 
 /// The bounds of a message.
@@ -12,7 +12,7 @@ pub const DEFAULT_MAX_DEPTH: usize = 128;
 pub struct PayloadLimits {
     /// Its length in bytes.
     pub max_bytes: usize,
-    /// How many arrays and objects may lie within each other.
+    /// The maximum nesting depth of arrays and objects.
     pub max_depth: usize,
 }
 
@@ -26,7 +26,7 @@ impl PayloadLimits {
     /// Reads a message.
     ///
     /// # Errors
-    /// It is too big, not JSON, too deep, or has half a surrogate pair.
+    /// It is too big, not JSON, too deep, or has a lone surrogate.
     pub fn parse(self, json: &str) -> Result<Box<RawValue>, PayloadError> {
         if json.len() > self.max_bytes {
             return Err(PayloadError::TooBig);
@@ -36,10 +36,10 @@ impl PayloadLimits {
         Ok(message)
     }
 
-    /// Checks what `serde_json` does not check in a text that it keeps as it is.
+    /// Makes the checks that `serde_json` skips for raw text.
     ///
     /// # Errors
-    /// The message is too deep, or has half a surrogate pair. Clients' parsers refuse such a message or overflow.
+    /// The message is too deep, or has a lone surrogate. Clients' parsers refuse such a message or overflow.
     pub fn check_text(self, json: &str) -> Result<(), PayloadError> {
         let bytes = json.as_bytes();
         let (mut at, mut depth) = (0, 0_usize);
@@ -57,8 +57,7 @@ impl PayloadLimits {
     }
 }
 
-/// The index behind a string that begins at `at`, in text that is known to be JSON. The standard library searches many
-/// bytes at a time.
+/// The index after a string that starts at `at`, in valid JSON. The standard library searches many bytes at a time.
 fn end_of_string(json: &str, mut at: usize) -> Result<usize, PayloadError> {
     let find = |from: usize, to: usize, wanted: char| {
         let found = json.get(from..to).and_then(|part| part.find(wanted));
@@ -66,7 +65,7 @@ fn end_of_string(json: &str, mut at: usize) -> Result<usize, PayloadError> {
     };
     let mut quote = at;
     loop {
-        // The one that was found before, unless it was part of an escape.
+        // The quotation mark found before, unless it was part of an escape.
         if quote <= at {
             quote = find(at, json.len(), '"').unwrap_or(json.len());
         }
@@ -77,7 +76,7 @@ fn end_of_string(json: &str, mut at: usize) -> Result<usize, PayloadError> {
     }
 }
 
-/// The index behind an escape, or behind both of a surrogate pair.
+/// The index after an escape, or after both escapes of a surrogate pair.
 fn end_of_escape(bytes: &[u8], at: usize) -> Result<usize, PayloadError> {
     match code_unit(bytes, at) {
         None => Ok(at + 2),

@@ -32,7 +32,7 @@ pub struct Payload {
     pub position: Option<Position>,
     /// The message, byte for byte, without the white space around it.
     pub message: Arc<RawValue>,
-    /// When it arrived, if its latency is to be measured.
+    /// Its time of arrival, if its latency is measured.
     pub received: Option<Instant>,
 }
 
@@ -48,11 +48,11 @@ pub enum PayloadError {
     /// Longer than `broker.max_payload_bytes`.
     #[error("the payload is too big")]
     TooBig,
-    /// More arrays and objects lie within each other than `broker.max_payload_depth`.
-    #[error("the payload is too deep: too many arrays and objects lie within each other")]
+    /// The nesting depth is more than `broker.max_payload_depth`.
+    #[error("the payload is too deep: its arrays and objects are nested too deeply")]
     TooDeep,
-    /// An escape such as `\ud800` without its other half, which is no character.
-    #[error("the payload has half a surrogate pair")]
+    /// An escape such as `\ud800` without its other half, which encodes no character.
+    #[error("the payload has a lone surrogate")]
     HalfSurrogate,
     /// It begins with `@`, but no position and message follow.
     #[error("the payload begins with @ but has no position")]
@@ -109,12 +109,12 @@ impl Publication {
         Self { channel, position, message, received: None, frames: [const { OnceLock::new() }; 4] }
     }
 
-    /// The same, and it arrived at this moment.
+    /// The same, with its time of arrival.
     pub fn received_at(self, received: Option<Instant>) -> Self {
         Self { received, ..self }
     }
 
-    /// When it arrived; `None`: its latency is not measured.
+    /// Its time of arrival; `None`: its latency is not measured.
     pub fn received(&self) -> Option<Instant> {
         self.received
     }

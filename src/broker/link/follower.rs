@@ -32,7 +32,7 @@ pub(crate) enum Follower {
     },
 }
 
-/// What a channel keeps from one repair to the next.
+/// The state of a channel between repairs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Past {
     /// The epoch of the last history that was lost; 0: none.

@@ -119,7 +119,7 @@ impl ClientReads {
                     Job { key, user: user_of_job, readers, recovery, begun_bytes: 0, reserved_bytes: 0 };
                 let index = *vacant.insert(self.jobs.insert(job));
                 let queue = self.queues.entry(user.clone()).or_insert_with(|| {
-                    // Otherwise it has its turn already, also where all that it waited for was cancelled.
+                    // Otherwise it is already scheduled, even if all requests it served were cancelled.
                     self.turns.push_back(user);
                     VecDeque::new()
                 });

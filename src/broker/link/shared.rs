@@ -28,7 +28,7 @@ impl SharedLink {
         Self { core, subscriptions: Notify::new(), reads: Notify::new(), progress: Notify::new() }
     }
 
-    /// Locks the core, to look something up; for an edit that may create work there is [`edit`](Self::edit).
+    /// Locks the core for reading. Use [`edit`](Self::edit) for changes that may create work.
     pub(crate) fn lock(&self) -> MutexGuard<'_, LinkCore> {
         // No edit can panic half-way, so what a panicking thread leaves behind is whole.
         self.core.lock().unwrap_or_else(PoisonError::into_inner)

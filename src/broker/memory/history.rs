@@ -37,7 +37,7 @@ pub(super) struct MemoryHistory {
 
 type ReceiptKey = (ChannelName, Box<str>);
 
-/// What was published with an idempotency key.
+/// The result of a publication with an idempotency key.
 struct Receipt {
     position: Position,
     /// Of the message.

@@ -21,7 +21,7 @@ use protocol::channel::ChannelName;
 /// How many channels one batch subscribes and unsubscribes. A command stays below 140 KB, and its 512
 /// confirmations do not hold up messages noticeably.
 const MAX_BATCH: usize = 512;
-/// How long a lost link may take to tell why it was lost. A server that is gone answers, by a reset, at once.
+/// How long to look for the reason of a lost link. A server that is down answers at once, with a reset.
 const ASK_WITHIN: Duration = Duration::from_millis(200);
 /// Channels compared with their histories in one batch.
 const CHECKED_AT_ONCE: usize = 256;
@@ -59,8 +59,8 @@ async fn receive(
     LinkError::Closed
 }
 
-/// Why no message comes any more. Redis says it in its own log only, so this asks over the connection for commands: one
-/// that answers shows that only the subscriber was thrown out.
+/// Finds out why the subscription ended. Redis reports the reason only in its own log, so this sends a command: an
+/// answer shows that Redis closed only the subscriber's connection.
 async fn why_closed(state: &State, error: LinkError) -> LinkError {
     let Some(mut commands) = state.commands() else { return error };
     let answer: RedisResult<String> = match timeout(ASK_WITHIN, info(&mut commands)).await {
@@ -127,7 +127,7 @@ async fn sleep_until_some(deadline: Option<Instant>) {
     }
 }
 
-/// Returns what was confirmed, and the channels that this user may not subscribe to.
+/// Returns the confirmed channels, and the channels that this user may not subscribe to.
 async fn change(
     state: &State,
     subscriptions: &mut Subscriptions,
@@ -203,7 +203,7 @@ impl HistoryCheck {
         sleep_until(self.next.into()).await;
     }
 
-    /// Starts comparing the next batch. With each round the refused channels are tried again.
+    /// Starts comparing the next batch. Each round retries the refused channels.
     fn verify_batch(&mut self, state: &State) {
         if self.round.is_empty() {
             self.round = state.link.lock().subscribed();

@@ -23,7 +23,7 @@ pub(super) struct DataSettings {
     pub(super) idempotency_window_ms: u64,
     /// Longer messages are refused, and dropped unread.
     pub(super) max_payload_bytes: usize,
-    /// Deeper messages are refused, and dropped. An older gateway has not written it.
+    /// Deeper messages are refused or dropped. An older gateway does not write it.
     #[serde(default = "default_depth")]
     pub(super) max_payload_depth: usize,
 }

@@ -26,7 +26,7 @@ pub(super) fn mark(options: &RedisOptions, is_first: bool) -> Cmd {
     call
 }
 
-/// What `gateway_mark` answers: since when the data has been whole, the settings in force, and the policy of eviction.
+/// The answer of `gateway_mark`: since when the data has been complete, the settings in force, and the eviction policy.
 pub(super) fn marked(
     (since, settings, policy): (String, String, String),
     evicted_keys: Option<u64>,
@@ -41,8 +41,8 @@ pub(super) fn marked(
     })
 }
 
-/// How many keys Redis had evicted when the data was marked. The answer of `gateway_mark` does not say it: libraries of
-/// several versions share one form of that.
+/// How many keys Redis had evicted when the data was marked. The answer of `gateway_mark` does not contain it, because
+/// library versions share one format of that answer.
 pub(super) async fn evicted_keys(
     options: &RedisOptions,
     commands: &mut MultiplexedConnection,

@@ -66,7 +66,7 @@ pub(super) async fn load(state: &State, commands: &mut MultiplexedConnection) {
             state.is_function_settled.store(true, Ordering::Release);
             Ok(())
         }
-        Ok(false) => Err(format!("another library in Redis is named {LIBRARY}")),
+        Ok(false) => Err(format!("another library in Redis has the name {LIBRARY}")),
         // The connection's own trouble, which the link will find: it says nothing about the function.
         Err(error) if error.code().is_none() => return,
         Err(error) => Err(reason(&error)),
@@ -131,8 +131,8 @@ pub(super) async fn keep_loaded(state: &State) -> Infallible {
     }
 }
 
-/// Calls a function of the library, and loads the library first if Redis does not have it. A missing function has done
-/// nothing, so calling again is safe.
+/// Calls a function of the library, and loads the library first if Redis does not have it. A missing function has no
+/// effect, so calling again is safe.
 pub(super) async fn call<T: FromRedisValue>(
     state: &State,
     commands: &mut MultiplexedConnection,

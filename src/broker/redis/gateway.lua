@@ -9,7 +9,7 @@
 -- name. Its entries are named <epoch>-<offset>: the offset counts 1, 2, 3 ... without a hole, the epoch is the
 -- time in milliseconds at which that counting began.
 --
--- The library goes on in gateway_json.lua, gateway_publish.lua and gateway_mark.lua.
+-- The library continues in gateway_json.lua, gateway_publish.lua and gateway_mark.lua.
 --
 -- Only gateways call gateway_mark, which keeps the settings and the dataset marker of their prefix.
 --
@@ -32,9 +32,9 @@ local DEFAULTS = {
 -- A prefix of 64 bytes, a colon and a channel's name of 255.
 local MAX_KEY_BYTES = 320
 local MAX_ONCE_BYTES = 255
--- One call holds up Redis for all of its channels.
+-- One call blocks Redis until it has finished all its channels.
 local MAX_CHANNELS = 1000
--- Redis' JSON reader calls itself for each level.
+-- Redis' JSON reader recurses for each level.
 local MAX_DEPTH = 1000
 -- Above this a Lua number does not hold every integer.
 local MAX_NUMBER = 2 ^ 53 - 1

@@ -1,7 +1,7 @@
 
 -- Which messages are JSON, as the gateway reads it.
 
--- A reader of this library's own: its settings are nobody else's. It can only be made in a call.
+-- This library's own reader, so that its settings affect no other library. It can only be created inside a call.
 local json = nil
 
 -- The characters of UTF-8 that have more than one byte, and the byte without which a text has none of them.
@@ -18,7 +18,7 @@ local CHARACTERS = {
 local function is_utf8_run(text)
   for _, character in ipairs(CHARACTERS) do
     if not character[2] or string.find(text, character[2], 1, true) then
-      -- Not replaced by nothing: that would join what lies on both sides.
+      -- Replaced by a byte and not removed: removing it would join both sides.
       text = string.gsub(text, character[1], ' ')
       if not string.find(text, '[\128-\255]') then
         return true
@@ -28,7 +28,7 @@ local function is_utf8_run(text)
   return false
 end
 
--- The runs of other characters than ASCII that were found good: most texts repeat a few short ones.
+-- Cache of valid runs of non-ASCII characters: most texts repeat a few short ones.
 local known_runs, known_run_count = {}, 0
 local MAX_RUN_BYTES = 32
 
@@ -49,8 +49,8 @@ local function is_utf8(text, at)
   return true
 end
 
--- Whether the reader may have taken a number such as `1.` or `-.5`. Few points are looked at one by one, which costs
--- less than a pattern over the whole text.
+-- Whether the reader may have accepted a number such as `1.` or `-.5`. Checking the few points one by one costs less
+-- than a pattern over the whole text.
 local FEW_POINTS = 16
 local function has_odd_point(text)
   local at = string.find(text, '.', 1, true)
@@ -69,8 +69,8 @@ local function has_odd_point(text)
     or string.sub(text, -1) == '.'
 end
 
--- Whether a text that the reader takes is JSON: it also takes control characters within strings, numbers that lack
--- digits, and anything behind a zero byte.
+-- Whether a text that the reader accepts is JSON: it also accepts control characters in strings, incomplete numbers,
+-- and anything after a zero byte.
 local function is_strict(text)
   if string.find(text, '\\', 1, true) then
     -- Without its escapes, a string ends at the next quotation mark.
@@ -81,7 +81,7 @@ local function is_strict(text)
   return not string.find(bare, '[%z\1-\8\11\12\14-\31"]') and not has_odd_point(bare)
 end
 
--- What the gateway would drop is refused here, or its publisher would never learn of it. Returns why, or nil.
+-- Refuses messages that the gateway would drop, because their publisher would not notice. Returns the reason, or nil.
 local function find_fault(message, max_depth)
   if not json then
     json = cjson.new()

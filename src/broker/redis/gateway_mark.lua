@@ -1,5 +1,5 @@
 
--- The settings and the dataset marker: what only gateways call.
+-- The settings and the dataset marker. Only gateways call this.
 
 -- What INFO says of this server's memory, or nil: this user may not run it.
 local function memory_state()

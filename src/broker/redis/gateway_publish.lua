@@ -1,7 +1,7 @@
 
--- Appending to histories and publishing: what backends call.
+-- Appending to histories and publishing. Backends call this.
 
--- What was answered when this idempotency key was first used; nil when it was not.
+-- The answer to the first use of this idempotency key; nil if it was not used.
 local function answer_before(receipt, channels, digest)
   for _, command in ipairs({ 'GET', 'SET' }) do
     if not redis.acl_check_cmd(command, receipt, '1') then

@@ -110,7 +110,7 @@ const fn successor(Position { epoch, offset }: Position) -> Position {
 /// What the answer to `XRANGE` or `XREVRANGE` holds.
 fn entries(answer: Value) -> Result<Vec<StreamEntry>, ReadError> {
     let Value::Array(answer) = answer else { return Err(ReadError::unexpected("the history is no list")) };
-    let bad_entry = || ReadError::unexpected("an entry of the history cannot be read");
+    let bad_entry = || ReadError::unexpected("a history entry cannot be read");
     answer.into_iter().map(|entry| entry_of(entry).ok_or_else(bad_entry)).collect()
 }
 

@@ -8,7 +8,7 @@ use super::data_settings::DataSettings;
 use super::options::RedisOptions;
 use protocol::payload_limits::PayloadLimits;
 
-/// At most one line about evictions in this time: under pressure each look finds more of them.
+/// At most one log line about evictions in this time: under memory pressure every check finds more.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// `gateway_mark` runs `INFO`, and a process with many channels checks histories many times a second.
 const MARK_EVERY: Duration = Duration::from_secs(1);
@@ -123,7 +123,7 @@ impl KnownDataset {
 /// Keys that Redis has evicted while this process watched.
 #[derive(Default)]
 struct Evictions {
-    /// What Redis had counted when this process asked for the first time, or when Redis began to count anew.
+    /// Redis' count at this process's first check, or after Redis restarted its count.
     before: Option<u64>,
     /// How many more it has counted since then.
     seen: u64,
@@ -131,7 +131,7 @@ struct Evictions {
 }
 
 impl Evictions {
-    /// Redis has evicted so many keys since it was started. Logs it when there are more, at most once each `LOG_EVERY`.
+    /// Records how many keys Redis has evicted since it started. Logs an increase, at most once per `LOG_EVERY`.
     fn counted(&mut self, evicted: u64, now: Instant) {
         let before = *self.before.get_or_insert(evicted);
         if evicted < before {

@@ -67,7 +67,8 @@ fn disconnect(state: &State, error: LinkError) -> LinkState {
     state.disconnected(error)
 }
 
-/// What the log has said of an outage: each reason once, and then once in [`REPORT_INTERVAL`], not at every attempt.
+/// Log state of the link's downtime: each reason is logged once, and then once per [`REPORT_INTERVAL`], not at every
+/// attempt.
 #[derive(Debug, Default)]
 struct Reported {
     /// The label of the latest reason, and when it was logged.
@@ -96,7 +97,7 @@ fn report(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Dura
         Some(_) if error.needs_an_operator() => log::Level::Error,
         Some(_) => log::Level::Warn,
     };
-    // Without the fractions of a second, which tell nobody anything.
+    // Whole seconds only.
     let unsteady =
         due.map(|time| Duration::from_secs(time.as_secs())).filter(|time| *time >= REPORT_INTERVAL);
     let unsteady = unsteady.map_or_else(String::new, |time| format!(" (no steady link for {time:?})"));

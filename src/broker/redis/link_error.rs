@@ -46,17 +46,17 @@ pub(super) enum LinkError {
     /// An established connection ended.
     #[error("the connection was closed")]
     Closed,
-    /// Redis ended the connection of the subscriptions and no other: a crash or a network would have ended all.
+    /// Redis closed only the subscriber's connection. A crash or a network failure would end all connections.
     #[error(
-        "Redis closed the subscriber's connection and no other, as it does when client-output-buffer-limit pubsub is \
+        "Redis closed only the subscriber's connection, as it does when client-output-buffer-limit pubsub is \
          reached (a message or a burst was too large for it)"
     )]
     SubscriberClosed,
     /// A subscription was not confirmed in time.
-    #[error("a subscription was not confirmed for {}", format_duration(*.0))]
+    #[error("a subscription was not confirmed within {}", format_duration(*.0))]
     SubscribeTimeout(Duration),
     /// The connections are up but what is published does not arrive.
-    #[error("link is up but the probe was not heard for {}", format_duration(*.0))]
+    #[error("link is up but the probe did not return within {}", format_duration(*.0))]
     ProbeTimeout(Duration),
     /// A panic in the link's own code.
     #[error("the link's task panicked")]
@@ -126,8 +126,8 @@ pub(super) fn plain(error: &RedisError) -> String {
         return "the user name or the password is wrong (WRONGPASS)".into();
     }
     if error.kind() == ErrorKind::Parse {
-        // The text would repeat whatever came.
-        return "what answers there is not Redis".into();
+        // The error text would quote the server's answer.
+        return "the server there is not Redis".into();
     }
     match (error.code(), error.detail()) {
         (Some(code), Some(detail)) => one_line(format_args!("{code} {detail}")),

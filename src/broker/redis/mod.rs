@@ -4,7 +4,7 @@
 //!
 //! - `options`: where Redis is and how long to wait for it. `address`: what its URL says. `access`: passwords and
 //!   certificates.
-//! - `commands`: the connection for commands. `publishing`: publications on it, tried again where that is safe.
+//! - `commands`: the connection for commands. `publishing`: publications on it, retried where that is safe.
 //! - `sentinel`: where the master is. `role`: whether it is one. `connect`: connections to it.
 //! - `state`: shared by the link and the handles. `sign_of_life`: whether the link's thread runs. `link_error`: why the link is down. `downtime`: how long it was down.
 //! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps. `read_error`: why
@@ -151,7 +151,7 @@ impl RedisBroker {
     }
 }
 
-/// Publishes a payload, also that of a probe. Returns how many connections heard it: one for each replica.
+/// Publishes a payload, also that of a probe. Returns the number of receiving connections: one for each replica.
 async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<u64> {
     redis::cmd("PUBLISH").arg(channel).arg(payload).query_async(commands).await
 }

@@ -48,7 +48,7 @@ impl HealthProbe<'_> {
         }
     }
 
-    /// Marks the link as healthy: a probe was heard after all channels had been subscribed and repaired.
+    /// Marks the link as healthy: a probe returned after all channels had been subscribed and repaired.
     fn report_healthy(&self) {
         let state = self.state;
         state.downtime.healthy(Instant::now(), &state.metrics);

@@ -1,7 +1,7 @@
-//! Publishing on the connection for commands, in order; tried again while that connection is being replaced.
+//! Publishing on the connection for commands, in order; retried while that connection is being replaced.
 //!
-//! A publication is tried again only where it cannot be published twice: it has an idempotency key, or it was
-//! certainly not sent, or Redis answered that it does nothing now.
+//! A publication is retried only if that cannot publish it twice: it has an idempotency key, or it was certainly not
+//! sent, or Redis answered that it cannot run commands now.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -19,12 +19,12 @@ use super::state::{LinkState, State};
 use super::{function, link_error, publish};
 use protocol::position::Position;
 
-/// The mean pause before a publication is sent again to a Redis that answered that it does nothing now. It varies, so
-/// that publications which were refused together do not come back together.
+/// The mean pause before a publication is sent again to a Redis that cannot run commands now. It varies, so that
+/// publications that were refused together do not return together.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Error codes by which Redis says that it has done nothing and may soon do it: it loads its data, it has become a
-/// replica, or a script keeps it busy.
+/// Error codes of a Redis that ran nothing but may soon: it loads its data, it became a replica, or a script keeps it
+/// busy.
 const NOT_NOW: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
 
 /// The end of one attempt.
@@ -41,8 +41,8 @@ enum Attempt {
 
 /// Publishes all requests in order; returns an outcome for each.
 ///
-/// Requests of one call are sent on one connection in their order. Those that are sent again keep it: a connection that
-/// breaks leaves no answered request behind an unanswered one.
+/// Requests of one call are sent on one connection in their order. Retried requests keep the order: on a broken
+/// connection no unanswered request comes before an answered one.
 pub(super) async fn publish_all(
     state: &State,
     requests: &[PublishRequest<'_>],
@@ -65,7 +65,7 @@ pub(super) async fn publish_all(
                 batch.settle(index, attempt, is_function_loaded);
             }
             if needs_function {
-                // A missing function has published nothing, so trying again is safe, also without `Retry::Allowed`.
+                // A missing function has published nothing, so a retry is safe, also without `Retry::Allowed`.
                 function::load(state, &mut commands.connection()).await;
                 is_function_loaded = true;
                 continue;
@@ -133,7 +133,7 @@ impl<'a> Batch<'a> {
         self.outcomes[index] = match attempt {
             Attempt::Finished(outcome) => Outcome::Finished(outcome),
             Attempt::WithoutFunction(error) if is_function_loaded => Outcome::Finished(Err(error)),
-            // Once it may have been published, that is what its publisher must be told.
+            // Once it may have been published, the publisher must get that outcome.
             Attempt::Again(_) | Attempt::AgainSoon(_)
                 if matches!(self.outcomes[index], Outcome::Pending(PublishError::Interrupted)) =>
             {
@@ -154,8 +154,8 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// Sends one publication and waits for the answer. The caller's task waits itself: one hop between threads each way,
-/// and no task of ours in between that would need a queue.
+/// Sends one publication and waits for the answer in the caller's task: one hop between threads each way, and no
+/// intermediate task that would need a queue.
 async fn attempt(
     state: &State,
     commands: &Commands,
@@ -236,9 +236,8 @@ fn classify(state: &State, commands: &Commands, request: &PublishRequest<'_>, er
     }
 }
 
-/// Waits for all. Each is started in its turn, and none goes on before an earlier one had the chance to: that keeps
-/// their order. (`join_all` polls more than thirty futures in the order in which they happen to be woken, and
-/// messages overtook each other.)
+/// Waits for all, polling them in order, which keeps the order of messages. (`join_all` polls more than thirty futures
+/// in the order of their wake-ups, which reordered messages.)
 async fn in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut futures: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
     // Answers come in order, so the finished ones are nearly always the first ones.

@@ -51,7 +51,7 @@ async fn read_over(state: &State, commands: &MultiplexedConnection, backoff: &mu
             Some(outcome) = asked.next() => match outcome {
                 Ok(()) | Err(ReadError::Data(_)) => backoff.reset(),
                 Err(ReadError::Busy(_)) => sleep(backoff.next(&mut rand::rng())).await,
-                // Also after a time-out: the late answer would delay the next ones.
+                // Also after a time-out, because the late answer would delay the next reads.
                 Err(ReadError::Connection(_)) => is_lost = true,
             },
             () = state.link.reads_changed(), if !is_lost => {}

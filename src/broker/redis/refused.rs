@@ -1,4 +1,4 @@
-//! Channels that Redis does not let the gateway's user subscribe to, as the operator is told of them.
+//! Reports channels that Redis does not let the gateway's user subscribe to.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Asks the link's thread for a sign of life. A thread that stands still in a system call cannot report it.
+//! Checks that the link's thread responds. A thread that is blocked in a system call cannot report it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// How many questions may wait. Each comes from a request that waits no longer than its deadline.
+/// The number of checks that may wait. Each comes from a request that waits no longer than its deadline.
 const MAX_WAITING: usize = 64;
 
 type Question = oneshot::Sender<()>;
 
-/// Carries questions to the link's thread.
+/// Sends checks to the link's thread.
 #[derive(Debug)]
 pub(super) struct SignOfLife {
     questions: mpsc::Sender<Question>,
@@ -27,12 +27,12 @@ impl Default for SignOfLife {
 }
 
 impl SignOfLife {
-    /// Answers questions for ever. Only the first call answers any.
+    /// Answers checks without end. Only the first call does so.
     pub(super) async fn keep_answering(&self) -> std::convert::Infallible {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut questions) = receiver {
             while let Some(question) = questions.recv().await {
-                // Whoever asked may not wait any more.
+                // The caller may have stopped waiting.
                 let _ = question.send(());
             }
         }

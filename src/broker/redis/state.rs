@@ -51,7 +51,7 @@ pub(super) struct State {
     /// Whether the link's thread still runs.
     pub(super) sign_of_life: SignOfLife,
     started: Instant,
-    /// When the latest probe was heard, in milliseconds after `started`.
+    /// When the latest probe returned, in milliseconds after `started`.
     probe_heard_ms: AtomicU64,
 }
 
@@ -66,7 +66,7 @@ pub(super) enum LinkState {
         /// What ended the attempt before this one, which may end this one too.
         before: Option<LinkError>,
     },
-    /// The latest probe was heard.
+    /// The latest probe returned.
     Ready { commands: Commands, since: Instant },
     /// Lost, or never made; the next attempt comes.
     Down(LinkError),
@@ -130,21 +130,21 @@ impl State {
         });
     }
 
-    /// A probe was heard, whether or not all channels are subscribed.
+    /// A probe returned, whether or not all channels are subscribed.
     pub(super) fn probe_heard(&self) {
         let heard = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.probe_heard_ms.store(heard, Ordering::Relaxed);
     }
 
-    /// How long no probe was heard, if that is longer than a working link allows. The link finds this out itself unless
-    /// its thread stands still.
+    /// The time since the last received probe, if it is too long for a working link. The link detects this itself
+    /// unless its thread is stalled.
     fn stalled(&self) -> Option<Duration> {
         let heard = Duration::from_millis(self.probe_heard_ms.load(Ordering::Relaxed));
         let silence = self.started.elapsed().saturating_sub(heard);
         (silence > self.options.probe_interval + self.options.probe_timeout).then_some(silence)
     }
 
-    /// A probe was heard after all channels had been subscribed. Returns whether it was the first one of this link.
+    /// A probe returned after all channels were subscribed. Returns whether it was the first one of this link.
     pub(super) fn mark_healthy(&self) -> bool {
         self.metrics.link_up.set(1);
         self.change(|state| match state {
@@ -203,14 +203,14 @@ impl State {
         let (state, reason) = match &*self.link_state.borrow() {
             LinkState::Ready { .. } => match self.stalled() {
                 None => return Health { ready: true, state: "ready", reasons: Vec::new() },
-                Some(silence) => ("stalled", format!("no probe was heard for {:.1}s", silence.as_secs_f64())),
+                Some(silence) => ("stalled", format!("no probe returned for {:.1}s", silence.as_secs_f64())),
             },
             LinkState::Connecting => ("connecting", "connecting for the first time".into()),
             LinkState::Probing { before: None, .. } => {
-                ("proving", "connected, but no probe was heard yet".into())
+                ("proving", "connected, but no probe returned yet".into())
             }
             LinkState::Probing { before: Some(error), .. } => {
-                ("proving", format!("connected again, but no probe was heard yet (before: {error})"))
+                ("proving", format!("connected again, but no probe returned yet (before: {error})"))
             }
             LinkState::Down(error) => ("down", error.to_string()),
             LinkState::Stopped => ("stopped", "the broker is stopped".into()),

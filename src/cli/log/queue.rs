@@ -1,4 +1,4 @@
-//! The queue between the threads that log and the one that writes, so that nobody waits for whoever reads the log.
+//! The queue between the threads that log and the writer thread, so that no thread waits for the reader of the log.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::metrics::Metrics;
 
-/// The bytes of lines that may wait to be written. Lines beyond it are dropped and counted.
+/// The bytes of lines that may wait to be written. Further lines are dropped and counted.
 const MAX_WAITING_BYTES: usize = 1 << 20;
 /// How long the end of the process waits for lines that are not written yet.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl LogQueue {
         Ok(queue)
     }
 
-    /// Waits until all lines are written, but no longer than [`FLUSH_TIMEOUT`]: nobody may read them.
+    /// Waits until all lines are written, but no longer than [`FLUSH_TIMEOUT`], because the reader may have stopped.
     pub(super) fn wait_until_written(&self) {
         let wait = self.0.changed.wait_timeout_while(self.lines(), FLUSH_TIMEOUT, |lines| lines.bytes > 0);
         drop(wait);
@@ -69,7 +69,7 @@ impl LogQueue {
             let line = self.next();
             let is_written = output.write_all(&line).is_ok();
             if let Some(dropped) = self.written(line.len(), is_written) {
-                log::warn!("{dropped} lines of the log were dropped, because it was not read fast enough");
+                log::warn!("{dropped} log lines were dropped, because the log was not read fast enough");
             }
         }
     }
@@ -84,8 +84,8 @@ impl LogQueue {
         }
     }
 
-    /// Takes the line off the bytes that wait. Returns how many dropped lines are to be reported: none while lines are
-    /// not taken, or while the queue is so full that the report might be dropped as well.
+    /// Removes the line from the waiting bytes. Returns the number of dropped lines to report: none while no line is
+    /// written, or while the queue is so full that the report itself might be dropped.
     fn written(&self, bytes: usize, is_written: bool) -> Option<u64> {
         let mut lines = self.lines();
         lines.bytes -= bytes;

@@ -20,7 +20,7 @@ pub(super) struct PendingRequest {
     /// The number of channels whose state is not known.
     open: usize,
     is_answered: bool,
-    /// What its client receives from histories: all of it goes through one outbox.
+    /// The recovered messages of the request's client, which all go through one outbox.
     pub(super) recovered: FrameSizes,
 }
 

@@ -30,7 +30,7 @@ enum Next {
     Verify,
 }
 
-/// It is known what a subscription has missed.
+/// The missed messages of a subscription are known.
 struct Settled {
     state: SubscriptionState,
     /// The metric's label, if the client continues from a position.
@@ -110,7 +110,7 @@ impl<S: FrameSink> HubCore<S> {
                     pending.set_cut(position, verify);
                     Some((session, next(pending)?))
                 }
-                // What it has missed up to its own cut is being read.
+                // Its missed messages up to its own cut are being read.
                 Some(_) => None,
                 None => Some((session, Next::Settle(Settled::untracked(pending.since())))),
             })
@@ -118,8 +118,8 @@ impl<S: FrameSink> HubCore<S> {
         self.advance(&channel, steps, actions);
     }
 
-    /// The broker may not subscribe to a channel: ends the subscriptions that wait for it. A session's own channels cannot be
-    /// left; they wait until the broker may.
+    /// The broker may not subscribe to a channel: ends the subscriptions that wait for it. A session's own channels
+    /// cannot be left, so they wait until the broker may subscribe.
     fn on_refused(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
         let pending = self.registry.pending_on(channel);
         let waiting = pending.filter(|(_, pending)| pending.is_waiting() && pending.read().is_none());
@@ -194,7 +194,7 @@ impl<S: FrameSink> HubCore<S> {
     ) {
         let Some((session, channel)) = self.reads.remove(&read) else { return };
         let Some(pending) = self.registry.pending(session, &channel) else { return };
-        // If the cut has moved since, or the session has subscribed again, this read is not the current one.
+        // If the cut moved, or the session subscribed again, this read is outdated.
         let Some((_, since, cut)) = pending.read().filter(|(current, ..)| *current == read) else { return };
         let request = pending.request();
         let settled = match outcome.and_then(|recovered| self.within_budget(request, recovered)) {

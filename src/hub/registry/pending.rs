@@ -18,7 +18,7 @@ pub const MAX_HELD: usize = 4_096;
 /// A subscription between its cut and its first delivery.
 #[derive(Debug)]
 pub struct PendingSubscription {
-    /// The arrival number at its creation: what its client has missed comes before what is held.
+    /// The arrival number at its creation: missed messages come before held ones.
     number: ArrivalNumber,
     request: RequestId,
     since: Option<Since>,

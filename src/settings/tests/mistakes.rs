@@ -27,7 +27,7 @@ fn all_mistakes_are_reported_at_once_and_no_consequences() {
         "server.workers ",
         "session.heartbeat_interval ",
         "session.max_fragments must be 1 to 65536",
-        "unknown environment variable GATEWAY_PROFIL; is GATEWAY_PROFILE meant?",
+        "unknown environment variable GATEWAY_PROFIL; did you mean GATEWAY_PROFILE?",
         "unknown key auth.secert in ",
     ];
     assert_eq!(sentences.len(), beginnings.len(), "{sentences:?}");

@@ -269,7 +269,7 @@ fn unknown_keys_are_refused_wherever_they_are() {
     }
     assert_refused(
         development(&[("server.public_adr", "x")]),
-        &["server.public_adr", "is server.public_addr meant?"],
+        &["server.public_adr", "did you mean server.public_addr?"],
     );
     assert_refused(development(&[("auth.drain", "x")]), &["unknown key auth.drain in the command line"]);
 }
@@ -334,7 +334,7 @@ fn values_of_the_wrong_type_are_refused() {
         ("server.workers = 1.5", ["server.workers", "whole number"]),
         ("server.compression = \"yes\"", ["server.compression", "true or false"]),
         ("session.heartbeat_interval = 45", ["session.heartbeat_interval", "such as \"45s\""]),
-        ("auth.secret = 12345678901234", ["auth.secret", "text in quotes"]),
+        ("auth.secret = 12345678901234", ["auth.secret", "quoted text"]),
         ("auth.algorithms = \"HS256\"", ["auth.algorithms", "list"]),
         ("auth.algorithms = [256]", ["auth.algorithms", "list"]),
         ("auth.kind = \"none\"", ["auth.kind", "insecure, jwt or signed"]),

@@ -137,13 +137,13 @@ impl BrokerUrl {
 }
 
 const BAD_DATABASE: &str =
-    "must have the number of a database or nothing behind the slash, such as redis://host:6379/3";
+    "must have a database number or nothing after the slash, such as redis://host:6379/3";
 
 fn is_database(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
 }
 
-/// A host without a port is good; `[::1]` holds colons that are none.
+/// A host without a port is valid; the colons in `[::1]` do not separate a port.
 fn has_good_port(host: &str) -> bool {
     let host = host.split(['?', '#']).next().unwrap_or_default();
     let end = host.rsplit(']').next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Secrets that are no secrets: what stands in examples until somebody replaces it.
+//! Refuses placeholders from examples as secrets.
 
 use super::{Check, failures, refuse};
 use crate::settings::{Secret, Settings, SettingsError};
@@ -6,18 +6,18 @@ use crate::settings::{Secret, Settings, SettingsError};
 /// Parts of placeholders, in lower case and without separators.
 const PLACEHOLDERS: [&str; 6] =
     ["replaceme", "replacethis", "changeme", "changethis", "fortryingonly", "placeholder"];
-/// A secret of so few different bytes is one that somebody typed to fill a field.
+/// A secret of so few different bytes was typed to fill a field.
 const MIN_DISTINCT_BYTES: usize = 5;
 
 impl Settings {
-    /// In production each secret must be one.
+    /// Production refuses placeholders and repeated characters.
     pub(super) fn validate_secrets(&self) -> Vec<SettingsError> {
         if !self.is_production() {
             return Vec::new();
         }
         let broker = &self.broker;
         let from_file = |path: &Option<std::path::PathBuf>| {
-            // One that cannot be read is reported by whoever must read it.
+            // A file that cannot be read is reported when it is used.
             path.as_deref().and_then(|path| Secret::read_file(path).ok())
         };
         let in_url = password_of(&broker.url).map(|password| Secret::from(password.to_owned()));
@@ -37,11 +37,11 @@ fn check(key: &'static str, secret: Option<&Secret>) -> Check {
     match secret.map(Secret::expose) {
         Some(text) if is_placeholder(text) => refuse(
             key,
-            "must not be a placeholder in production: everybody knows it; `openssl rand -hex 32` makes a secret",
+            "must not be a placeholder in production; generate a secret with `openssl rand -hex 32`",
         ),
         Some(text) if is_repeated(text) => refuse(
             key,
-            "must not repeat a few characters in production; `openssl rand -hex 32` makes a secret",
+            "must not repeat a few characters in production; generate a secret with `openssl rand -hex 32`",
         ),
         _ => Ok(()),
     }
@@ -60,7 +60,7 @@ fn is_repeated(text: &str) -> bool {
     bytes.len() < MIN_DISTINCT_BYTES
 }
 
-/// The password in a URL, as far as it can be told apart.
+/// The password in a URL, if it can be recognised.
 fn password_of(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
     let password = if scheme.ends_with("unix") {

@@ -218,9 +218,9 @@ fn a_killed_subscriber_is_replaced_at_once() {
     eventually_eq(SOON, &1, || test.losses("subscriber_closed"));
 }
 
-/// 40 MB in one message used to cut every replica, and the log said no more than "closed".
+/// A message of 40 MB disconnects every replica. The log must give the reason.
 #[test]
-fn a_loss_by_the_output_buffer_limit_says_so() {
+fn a_loss_by_the_output_buffer_limit_gives_its_reason() {
     let server = RedisServer::start_with(&["--client-output-buffer-limit", "pubsub", "64kb", "64kb", "0"]);
     let url = server.url();
     let mut test = BrokerUnderTest::over(server, &url);
@@ -255,7 +255,7 @@ fn a_frozen_redis_is_noticed_by_the_probe() {
     test.server().stop();
     // Asked for on a link that still seems up: its sessions wait until it is given up.
     hub.ask(&["room:3"]);
-    test.wait_not_ready("link is up but the probe was not heard for 700ms");
+    test.wait_not_ready("link is up but the probe did not return within 700ms");
     assert!(hub.is_told_of_no_link());
     assert_eq!(test.losses("probe_timeout"), 1);
     test.wait_not_ready("cannot connect: no answer for 1s");
@@ -289,7 +289,7 @@ fn a_redis_that_holds_back_publications_is_noticed_by_the_probe() {
     // Only writes: connecting and subscribing work, so nothing but the probe can tell.
     cmd("CLIENT").arg("PAUSE").arg(3000).arg("WRITE").exec(&mut client).unwrap();
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Timeout));
-    test.wait_not_ready("the probe was not heard");
+    test.wait_not_ready("the probe did not return");
     assert!(test.losses("probe_timeout") >= 1);
     test.wait_ready();
 }

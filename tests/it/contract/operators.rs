@@ -48,7 +48,7 @@ pub(super) fn what_a_page_from_elsewhere_is_answered(seen: &mut Seen) {
     assert_eq!(answer.json()["error"]["code"], "foreign_page");
 }
 
-/// Requests about the sessions of a worker that stands still fail, `/livez` fails, and all else is answered.
+/// With a stalled worker, requests about its sessions and `/livez` fail. All others are answered.
 #[cfg(target_os = "linux")]
 pub(super) fn what_is_answered_while_a_worker_stands_still(seen: &mut Seen) {
     let gateway = plan().spawn();

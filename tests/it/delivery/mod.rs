@@ -33,7 +33,7 @@ use plan::Plan;
 
 /// The user that all clients are sessions of.
 const USER: &str = "42";
-/// How often one more number is published until all have heard it.
+/// The interval of further numbers until all clients have received one.
 const ROUNDS: u32 = 4;
 /// What all clients follow, and what is published on: the user's own channel and a room.
 const CHANNELS: [&str; 2] = ["user:42", "public:room"];
@@ -191,7 +191,7 @@ impl Delivery {
             if verdicts.are_well() && verdicts.are_current() {
                 break;
             }
-            // The last message too may have been dropped, and told of.
+            // The last message may also have been dropped and reported as a gap.
             verdicts = self.publish_and_judge();
         }
         silent.assert_well();
@@ -200,7 +200,7 @@ impl Delivery {
         Outcome { verdicts, delivery: self }
     }
 
-    /// Publishes one more number, and judges when everybody has heard it.
+    /// Publishes one more number, and checks when all clients have received it.
     #[track_caller]
     fn publish_and_judge(&self) -> Verdicts {
         self.publisher.resume();

@@ -20,7 +20,7 @@ struct Judged {
     client: usize,
     channel: &'static str,
     verdict: Result<Verdict, Breach>,
-    /// Whether the last number published was heard.
+    /// Whether the client received the last published number.
     is_current: bool,
     /// The end of what was heard, or what surrounds the breach.
     shown: Vec<Heard>,
@@ -56,8 +56,8 @@ impl Verdicts {
         assert!(self.are_well(), "{}", self.describe());
     }
 
-    /// Whether each client has heard the last number. A client that was told of a hole and hears nothing from then on is
-    /// well by the other rule.
+    /// Whether each client has received the last number. The other check accepts a client that got a gap and no later
+    /// message.
     pub(super) fn are_current(&self) -> bool {
         self.verdicts.iter().all(|judged| judged.is_current)
     }

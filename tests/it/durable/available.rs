@@ -80,7 +80,7 @@ fn somebody_elses_library_of_that_name_is_not_touched() {
     let server = RedisServer::start();
     load(&server, &library(None));
     let mut redis = Prepared::over(server);
-    unavailable(&redis, "another library in Redis is named gateway");
+    unavailable(&redis, "another library in Redis has the name gateway");
     assert!(!code(&mut redis).contains("XADD"));
 }
 

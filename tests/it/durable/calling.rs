@@ -69,7 +69,7 @@ fn a_key_with_another_message_is_a_conflict() {
 }
 
 #[test]
-fn what_no_client_could_read_is_refused_in_every_way_in() {
+fn unreadable_messages_are_refused_by_every_way_to_publish() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let half = r#""\ud800""#.to_owned();
     over_both(|gateway| {

@@ -1,4 +1,4 @@
-//! One address that takes as much as it can get, and what is left for the others.
+//! One greedy address, and the capacity left for others.
 
 use std::net::Ipv4Addr;
 
@@ -47,7 +47,7 @@ fn a_flood_of_connects_from_one_address_leaves_others_their_rate() {
     let mut street = Neighbourhood::of(&plan);
     let reason = "too_many_connects_from_address";
     for _ in 0..200 {
-        // However slow this machine is: in the time that a refusal takes, few come free.
+        // However slow this machine is, few permits are released in the time of a refusal.
         if let Err(answer) = street.socket_from(2) {
             assert_refused(&answer, reason);
         }

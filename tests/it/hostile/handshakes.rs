@@ -168,7 +168,7 @@ fn smuggling() -> Vec<Case> {
 
 /// RFC 6455, section 4.2.1, and RFC 9110, section 7.8.
 #[test]
-fn an_upgrade_to_websocket_among_others_becomes_a_socket() {
+fn an_upgrade_list_with_websocket_becomes_a_socket() {
     let mut street = Neighbourhood::of(&TestGateway::plan());
     for with in [
         "upgrade: websocket, h2c",

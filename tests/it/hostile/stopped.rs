@@ -1,4 +1,4 @@
-//! A process that was stopped: its deadlines are noticed late, and clients that spoke in time must not pay for it.
+//! After a stop the process notices its deadlines late. It must not close clients that sent data in time.
 //!
 //! SIGSTOP and SIGCONT do what a paused machine does. All timers that are due then fire before the runtime has asked the
 //! kernel what peers have sent.

@@ -1,4 +1,4 @@
-//! An identified user that makes the gateway work without a pause.
+//! An identified user that keeps the gateway busy.
 
 use super::Neighbourhood;
 use crate::support::client::Client;
@@ -55,7 +55,7 @@ fn a_user_that_refreshes_in_a_loop_is_closed_with_4007() {
 }
 
 #[test]
-fn sessions_that_come_and_go_at_once_leave_no_work_behind() {
+fn short_sessions_leave_no_work_queued() {
     let mut street = Neighbourhood::of(&TestGateway::plan());
     for _ in 0..50 {
         let mut client = street.gateway.connect_v2();

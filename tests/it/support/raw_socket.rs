@@ -165,7 +165,7 @@ impl RawSocket {
         read
     }
 
-    /// Reads and drops so many bytes.
+    /// Reads and drops this many bytes.
     #[track_caller]
     pub(crate) fn reads_exactly(&mut self, bytes: usize) {
         self.0.read_exact(&mut vec![0; bytes]).unwrap();

@@ -1,4 +1,4 @@
-//! A thread of a gateway that stands still, as one does in a system call that does not end.
+//! Stops a thread of a gateway, as a system call that never returns would.
 #![cfg(target_os = "linux")]
 
 use std::marker::PhantomData;
@@ -16,7 +16,7 @@ pub(crate) const WORKER: &str = "actix-rt|system";
 /// The thread of the link to Redis.
 pub(crate) const LINK: &str = "broker-link";
 
-/// Stopped until this is dropped. The kernel lets only the thread that stopped it go on with it.
+/// Stopped until this is dropped. The kernel lets only the thread that stopped it resume it.
 pub(crate) struct StoppedThread(Pid, PhantomData<*const ()>);
 
 impl StoppedThread {

@@ -98,7 +98,7 @@ fn only_pages_of_allowed_origins_may_open_a_socket() {
 }
 
 #[test]
-fn in_development_only_pages_of_this_machine_open_a_socket() {
+fn in_development_only_local_pages_open_a_socket() {
     let gateway = TestGateway::spawn();
     for (origin, status) in [
         ("http://localhost:3000", 101),

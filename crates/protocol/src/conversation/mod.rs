@@ -276,8 +276,8 @@ impl Conversation {
         Some(state.map_or(heartbeat, |state| state.min(heartbeat)))
     }
 
-    /// Whether [`Input::DeadlinePassed`] would close the session now. Then what the client has sent must be read first: it
-    /// may have been in time, and the deadline noticed late.
+    /// Whether [`Input::DeadlinePassed`] would close the session now. Pending data of the client must be read before:
+    /// it may have arrived in time, and the deadline may be noticed late.
     pub fn would_close(&self, now: Now) -> bool {
         let is_over = match &self.state {
             State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => {

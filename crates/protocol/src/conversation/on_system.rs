@@ -36,8 +36,8 @@ impl Conversation {
         }
     }
 
-    /// Closes the session whose token it was and not an older one: a client that opens sessions in a loop must not
-    /// end its user's working sessions.
+    /// Closes the session that sent the token, not an older one: a client that opens sessions in a loop must not end
+    /// its user's working sessions.
     pub(super) fn on_over_limit(&mut self, actions: &mut Vec<Action>) {
         if matches!(self.state, State::Verifying { .. } | State::Identified(_)) {
             self.close(CloseCode::RateLimited, actions);

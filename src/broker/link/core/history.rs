@@ -34,8 +34,8 @@ pub(crate) enum HistoryWork {
 }
 
 impl LinkCore {
-    /// Queues a read of the stream tail of a channel that no hub wanted for a while. The answer to an earlier read no longer
-    /// counts: it does not cover what has arrived since.
+    /// Queues a read of the stream tail of a channel that no hub wanted for a while. The answer to an earlier read is
+    /// ignored, because it does not cover messages that arrived since.
     pub(super) fn ask_for_tail_again(&mut self, name: &ChannelName) {
         let number = self.next_number();
         let Some(channel) = self.channels.get_mut(name) else { return };
@@ -53,7 +53,7 @@ impl LinkCore {
         let mut tails = Vec::new();
         while tails.len() < MAX_TAILS_PER_READ {
             let Some((name, number)) = self.repairs.tails.pop_front() else { break };
-            // If a hub wants the channel again before the link unsubscribes, its tail is asked for again.
+            // If a hub wants the channel again before the link unsubscribes, the tail is read again.
             let wanted = self.channels.get_mut(&name).filter(|channel| !channel.hubs.is_empty());
             if let Some(repair) = wanted.and_then(|channel| channel.follower.repair(number)) {
                 repair.ask();

@@ -155,8 +155,8 @@ impl LinkCore {
         (batch != SubscriptionBatch::default()).then_some(batch)
     }
 
-    /// The server does not let this user subscribe to these channels. Their hubs are told at once; the answers to their
-    /// calls still follow if a later attempt succeeds.
+    /// The server does not let this user subscribe to these channels. Notifies their hubs at once; the acknowledgements
+    /// follow if a later attempt succeeds.
     pub(crate) fn refused(&mut self, channels: Vec<ChannelName>) {
         for name in channels {
             let Some(channel) = self.channels.get_mut(&name) else { continue };

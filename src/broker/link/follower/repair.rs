@@ -64,7 +64,7 @@ impl Repair {
         self.cursor.map(|cursor| cursor.position())
     }
 
-    /// Whether hubs were told nothing of the channel yet.
+    /// Whether hubs have not been notified of the channel yet.
     pub(super) const fn is_new(&self) -> bool {
         self.cursor.is_none() && !self.was_untracked
     }
@@ -74,12 +74,12 @@ impl Repair {
         self.page_size.entries(MAX_PAGE_BYTES, max_payload_bytes).min(MAX_PAGE_ENTRIES)
     }
 
-    /// A page of so many entries did not come: the next one is shorter.
+    /// A page of this many entries timed out: the next one is shorter.
     pub(crate) fn shrink_page(&mut self, entries: usize) {
         self.page_size.shrink(entries);
     }
 
-    /// A read begins: the history contains everything that has arrived until now, or never will.
+    /// A read starts: if the history does not contain a publication that arrived before, it never will.
     pub(crate) fn ask(&mut self) {
         self.ring.cover();
     }

@@ -1,4 +1,4 @@
-//! Holds what arrives on a channel while it is repaired.
+//! Holds the publications that arrive on a channel during a repair.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ pub(super) const MAX_RING: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     pub(super) held: VecDeque<Arc<Publication>>,
-    /// How many of them, the oldest first, had arrived before the latest read: the history contains these, or never will.
+    /// How many of them, the oldest first, arrived before the latest read: if the history does not contain these now,
+    /// it never will.
     pub(super) covered: usize,
     /// Whether the ring has dropped a durable message since the latest read.
     pub(super) has_dropped_durable: bool,
@@ -56,7 +57,7 @@ impl Ring {
         self.held.pop_front()
     }
 
-    /// A read begins: the history contains everything that has arrived until now, or never will.
+    /// A read starts: if the history does not contain a publication that arrived before, it never will.
     pub(super) fn cover(&mut self) {
         (self.covered, self.has_dropped_durable) = (self.held.len(), false);
     }

@@ -1,4 +1,4 @@
-//! Whatever sessions do: every subscriber and nobody else gets each publication once and in order.
+//! Whatever sessions do, every subscriber gets each publication once and in order, and no other session gets it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
