@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::session::admission::{DrainSwitch, Sessions};
 use crate::session::limits::{SessionCaps, SessionLimits};
 use crate::session::{Services, heartbeat};
-use crate::settings::{Profile, Settings, SettingsErrors, format_duration};
+use crate::settings::{Profile, Settings, SettingsErrors, format_duration, plain_io};
 use crate::socket::descriptors::Descriptors;
 use crate::socket::guard::Bounds;
 use crate::socket::limits::{Caps, Connections};
@@ -49,7 +49,7 @@ pub enum StartError {
     #[error(transparent)]
     Broker(#[from] BrokerSetupError),
     /// A port cannot be bound: it is taken, or not ours to take.
-    #[error("cannot listen on {address} ({key}): {error}")]
+    #[error("cannot listen on {address} ({key}): {}", plain_io(error))]
     Bind {
         /// The setting.
         key: &'static str,
@@ -59,7 +59,7 @@ pub enum StartError {
         error: io::Error,
     },
     /// The server did not start.
-    #[error("the server did not start: {0}")]
+    #[error("the server did not start: {}", plain_io(.0))]
     Server(#[from] io::Error),
 }
 

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use awc::http::Uri;
+
 use super::Failure;
-use crate::settings::plain_io;
+use crate::settings::{one_line, plain_io};
 
 /// How long a gateway may take to answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,6 +20,33 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// The gateway that `--url` names, with a path in any case. `example` begins with the scheme that the command speaks.
+pub(super) fn gateway_url(given: &str, example: &str) -> Result<String, Failure> {
+    let scheme = example.split("://").next().unwrap_or_default();
+    let refused = |reason: String| Err(Failure::Other(format!("--url {}: {reason}", one_line(given))));
+    let uri = given.parse::<Uri>().ok();
+    let parts = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.authority()?, uri)));
+    match parts {
+        Some((given, authority, uri)) if given == scheme => {
+            let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            Ok(format!("{scheme}://{authority}{}{query}", uri.path()))
+        }
+        Some(("https" | "wss", ..)) => {
+            refused(format!("this command does not speak TLS; use {scheme}:// inside the network"))
+        }
+        _ => refused(format!("it must begin with {scheme}://, such as {example}")),
+    }
+}
+
+/// The admin port: the one that `--url` names, or that of the settings.
+pub(super) fn admin_url(given: Option<&str>, settings: SocketAddr) -> Result<String, Failure> {
+    let url = match given {
+        Some(given) => gateway_url(given, "http://127.0.0.1:8081")?,
+        None => format!("http://{}", reachable(settings)),
+    };
+    Ok(url.trim_end_matches('/').to_owned())
 }
 
 /// An HTTP client with a deadline.

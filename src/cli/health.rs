@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::client::{http, reachable, read};
+use super::client::{admin_url, http, read};
 use super::{Failure, print};
 use crate::settings::Settings;
 
@@ -19,10 +19,13 @@ pub(super) struct HealthArgs {
 }
 
 pub(super) fn health(settings: &Settings, args: HealthArgs) -> Result<ExitCode, Failure> {
-    let base = args.url.unwrap_or_else(|| format!("http://{}", reachable(settings.server.admin_addr)));
-    let url = format!("{}/{}", base.trim_end_matches('/'), if args.ready { "readyz" } else { "livez" });
+    let base = admin_url(args.url.as_deref(), settings.server.admin_addr)?;
+    let url = format!("{base}/{}", if args.ready { "readyz" } else { "livez" });
     let (status, body) =
         actix_rt::System::new().block_on(async { read(http().get(&url).send(), &url).await })?;
+    if !body.starts_with('{') {
+        return Err(Failure::Other(format!("{url} answered {status}: that is not a gateway's admin port")));
+    }
     print(&body)?;
     Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

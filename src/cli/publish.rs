@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::client::{http, reachable, read};
+use super::client::{admin_url, http, read};
 use super::{Failure, print, print_error};
 use crate::settings::Settings;
 
@@ -29,8 +29,7 @@ pub(super) struct PublishArgs {
 }
 
 pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode, Failure> {
-    let base = args.url.unwrap_or_else(|| format!("http://{}", reachable(settings.server.admin_addr)));
-    let url = format!("{}/v1/publish", base.trim_end_matches('/'));
+    let url = format!("{}/v1/publish", admin_url(args.url.as_deref(), settings.server.admin_addr)?);
     let mut message = args.message;
     if message == "-" {
         message.clear();

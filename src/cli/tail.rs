@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_rt::time::{sleep, timeout};
 use awc::BoxedSocket;
+use awc::error::WsClientError;
 use awc::ws::{Codec, Frame, Message};
 use clap::Args;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::client::{ANSWER_TIMEOUT, reachable};
+use super::client::{ANSWER_TIMEOUT, gateway_url, reachable};
 use super::token::mint_for;
 use super::{Failure, print, print_error};
 use crate::backoff::Backoff;
@@ -83,11 +84,11 @@ struct ChannelState {
 }
 
 pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Failure> {
-    let base = args
-        .url
-        .clone()
-        .unwrap_or_else(|| format!("ws://{}/gateway", reachable(settings.server.public_addr)));
-    let url = if args.v1 { base } else { format!("{base}?v=2") };
+    let base = match &args.url {
+        Some(given) => gateway_url(given, "ws://127.0.0.1:8080/gateway")?,
+        None => format!("ws://{}/gateway", reachable(settings.server.public_addr)),
+    };
+    let url = if args.v1 { base } else { with_version_2(base) };
     let left = args.count;
     let tail =
         Tail { settings, args, url, cursors: BTreeMap::new(), left, is_ready: false, was_ready: false };
@@ -170,7 +171,7 @@ impl Tail<'_> {
         let request = awc::Client::new().ws(&self.url).max_frame_size(MAX_FRAME_BYTES);
         let mut connection = match timeout(ANSWER_TIMEOUT, request.connect()).await {
             Err(_) => return Ok(Ended::Lost(format!("{}: no answer", self.url), None)),
-            Ok(Err(error)) => return Ok(Ended::Lost(format!("{}: {}", self.url, plain_io(error)), None)),
+            Ok(Err(error)) => return Ok(Ended::Lost(format!("{}: {}", self.url, refusal(error)), None)),
             Ok(Ok((_, connection))) => connection,
         };
         let identify = self.identify()?;
@@ -278,6 +279,25 @@ impl Tail<'_> {
         if let (Some(channel), Some(position)) = (channel, position) {
             self.cursors.insert(channel, position);
         }
+    }
+}
+
+/// The URL with `v=2` in its query.
+fn with_version_2(url: String) -> String {
+    match url.split_once('?') {
+        None => format!("{url}?v=2"),
+        Some((_, query)) if query.split('&').any(|part| part == "v=2") => url,
+        Some(_) => format!("{url}&v=2"),
+    }
+}
+
+/// Why there is no WebSocket.
+fn refusal(error: WsClientError) -> String {
+    match error {
+        WsClientError::InvalidResponseStatus(status) => {
+            format!("it answered {status} and opened no WebSocket")
+        }
+        error => plain_io(error),
     }
 }
 

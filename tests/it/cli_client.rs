@@ -125,3 +125,43 @@ fn health_reports_by_its_exit_code() {
     let ready = TestGateway::spawn();
     assert_eq!(ready.command(&["health", "--ready"]).code, Some(0));
 }
+
+#[test]
+fn a_wrong_url_is_named_with_what_to_write() {
+    let gateway = TestGateway::spawn();
+    let (public, admin) = (gateway.public, gateway.admin);
+    let no_scheme = admin.to_string();
+    let tls = [format!("https://{admin}"), format!("wss://{public}")];
+    let swapped = [format!("http://{public}"), format!("ws://{admin}")];
+    for (arguments, expected) in [
+        (["health", "--url", &no_scheme], "must begin with http://, such as http://127.0.0.1:8081"),
+        (["health", "--url", "http://"], "must begin with http://"),
+        (["health", "--url", &tls[0]], "does not speak TLS"),
+        (["health", "--url", &swapped[0]], "that is not a gateway's admin port"),
+    ] {
+        let ended = run(&arguments);
+        assert_eq!(ended.code, Some(1), "{arguments:?}");
+        assert!(ended.err.contains(expected), "{arguments:?}: {}", ended.err);
+    }
+    for (url, expected) in [
+        (&no_scheme, "must begin with ws://, such as ws://127.0.0.1:8080/gateway"),
+        (&tls[1], "does not speak TLS"),
+        (&swapped[1], "and opened no WebSocket"),
+    ] {
+        let ended = run(&["tail", "--user", "42", "--url", url]);
+        assert_eq!(ended.code, Some(1), "{url}");
+        assert!(ended.err.contains(expected), "{url}: {}", ended.err);
+    }
+}
+
+#[test]
+fn tail_takes_urls_with_and_without_a_version() {
+    let gateway = TestGateway::spawn();
+    for rest in ["", "/", "/?v=2", "/gateway?v=2"] {
+        let url = format!("ws://{}{rest}", gateway.public);
+        let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1", "--url", &url]);
+        tail.says("ready as user 42");
+        gateway.publish("user:42", "1");
+        assert_eq!(tail.wait().code, Some(0), "{url}");
+    }
+}

@@ -19,7 +19,7 @@ const PAGES: [(&str, &str); 8] = [
 
 /// Beginnings of what is not run here.
 const NOT_RUN: [(&str, &str); 9] = [
-    ("cargo run --release", "it never ends; that the binary takes its settings is tried below"),
+    ("cargo run --profile quick", "it never ends; that the binary takes its settings is tried below"),
     ("make ", "the tests themselves, or ten minutes of work"),
     ("docker compose ", "scripts/compose-test does, where there is a container engine"),
     ("old=$(docker compose ", "scripts/compose-test does, where there is a container engine"),

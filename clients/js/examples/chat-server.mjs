@@ -2,8 +2,8 @@
 //
 //   npm install && npm run build && node examples/chat-server.mjs
 //
-// It needs a gateway in development whose settings know the page:
-//   --set channels.public_namespaces=room --set server.allowed_origins=http://localhost:8000
+// It needs a gateway in development with the public namespace of the room; started in the root of this repository:
+//   cargo run --profile quick -- --set channels.public_namespaces=room
 //
 // Open http://localhost:8000/?user=ada and http://localhost:8000/?user=bob, and talk.
 import { readFileSync } from 'node:fs';

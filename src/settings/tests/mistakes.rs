@@ -60,5 +60,5 @@ fn a_pipe_in_place_of_a_certificate_is_refused_at_once() {
     std::fs::remove_file(&pipe).unwrap();
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let settings = [("broker.url", "rediss://h"), ("broker.tls_ca_file", pipe.to_str().unwrap())];
-    assert_refused(development(&settings), &["broker.tls_ca_file", "not a file"]);
+    assert_refused(development(&settings), &["broker.tls_ca_file", "not a regular file"]);
 }
