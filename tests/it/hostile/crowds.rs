@@ -120,6 +120,22 @@ fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
         let answer = told(stream);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (408, &json!("body_too_slow")));
     }
+    // Chunks are no other than a length, wherever they are sent.
+    let chunked: Vec<_> = ["POST /v1/publish", "GET /readyz", "GET /", "POST /nowhere"]
+        .iter()
+        .cycle()
+        .take(20)
+        .map(|request| {
+            let mut stream = TcpStream::connect_timeout(&street.gateway.admin, SOON).unwrap();
+            let head = format!(
+                "{request} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{{\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    street.gateway.wait_metric("admin_connections", 1);
+    drop(chunked);
     // Where no body is wanted none is waited for.
     for path in ["/livez", "/nowhere"] {
         assert!(matches!(told(begin(path)).status, 404 | 405), "{path}");
