@@ -12,6 +12,7 @@ mod publish;
 mod sessions;
 mod status;
 mod token;
+mod unread_body;
 
 use std::io;
 use std::net::TcpListener;
@@ -28,6 +29,7 @@ use self::api_error::ApiError;
 pub use self::health::Readiness;
 pub use self::key::ApiKey;
 pub use self::status::Deployment;
+use self::unread_body::{AnswerBody, UnreadBody};
 use crate::broker::Broker;
 use crate::hub::Hubs;
 use crate::metrics::{AdminRequest, Metrics};
@@ -129,7 +131,8 @@ pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
         // Answers must not be cached, and browsers must not guess their type.
         let headers =
             DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"));
-        App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |request, service| {
+        App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |mut request, service| {
+            let unread = UnreadBody::of(&mut request);
             let answered = service.call(request);
             let is_crowded = crowd.is_crowded();
             let metrics = crowd.metrics.clone();
@@ -143,7 +146,7 @@ pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
                 if is_crowded {
                     answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
-                Ok(answer)
+                Ok(answer.map_body(|_, body| AnswerBody { body: Box::pin(body), _unread: unread }))
             }
         })
     })

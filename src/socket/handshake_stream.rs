@@ -1,4 +1,4 @@
-//! The TCP stream below the HTTP parser: it keeps the deadline of the handshake and rewrites the Upgrade header.
+//! The TCP stream below the HTTP parser: it keeps the deadlines of the handshake and rewrites the Upgrade header.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_http::StatusCode;
 use actix_rt::net::TcpStream;
-use actix_rt::time::{Sleep, sleep};
+use actix_rt::time::{Instant, Sleep, sleep};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::request_head::RequestHead;
@@ -28,15 +28,17 @@ pub struct HandshakeStream {
     /// Bytes for the parser that it has not taken yet.
     passed: Vec<u8>,
     taken: usize,
-    /// Until the head is complete.
-    deadline: Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
+    /// First that of the head. Once it is complete, that of a body: no upgrade has one, but the parser waits for the end
+    /// of another request's body even after the answer.
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl HandshakeStream {
-    /// The head must be complete after `timeout`.
+    /// The head must be complete after `timeout`, and so must a body that follows it.
     pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
-        let deadline = Some(Box::pin(sleep(timeout)));
-        Self { stream, head: RequestHead::default(), passed: Vec::new(), taken: 0, deadline }
+        let deadline = Box::pin(sleep(timeout));
+        Self { stream, head: RequestHead::default(), passed: Vec::new(), taken: 0, timeout, deadline }
     }
 
     /// The stream, and the bytes after the request that the parser did not take.
@@ -54,15 +56,23 @@ impl HandshakeStream {
         };
         self.head.push(&bytes[..length], &mut self.passed);
         if self.head.is_complete() {
-            self.deadline = None;
+            self.deadline.as_mut().reset(Instant::now() + self.timeout);
         }
         Poll::Ready(Ok(length))
     }
 
+    /// Reads what follows the head, until the deadline, however much it is.
+    fn poll_body(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.deadline.as_mut().poll(cx).is_ready() {
+            // The request has its answer.
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+
     /// Ready when the deadline has passed: with data that arrived, or with an error once all of it is read.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
-        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
-        ready!(deadline.as_mut().poll(cx));
+        ready!(self.deadline.as_mut().poll(cx));
         Poll::Ready(match kernel::read(&self.stream, bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 turn_away(&self.stream, &TIMED_OUT);
@@ -91,7 +101,7 @@ impl AsyncRead for HandshakeStream {
             this.passed.clear();
             this.taken = 0;
             if this.head.is_complete() {
-                return Pin::new(&mut this.stream).poll_read(cx, buffer);
+                return this.poll_body(cx, buffer);
             }
             if ready!(this.poll_head(cx))? == 0 {
                 return Poll::Ready(Ok(()));

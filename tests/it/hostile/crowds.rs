@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
@@ -120,6 +121,22 @@ fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
         let answer = told(stream);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (408, &json!("body_too_slow")));
     }
+    // Chunks are no other than a length, wherever they are sent.
+    let chunked: Vec<_> = ["POST /v1/publish", "GET /readyz", "GET /", "POST /nowhere"]
+        .iter()
+        .cycle()
+        .take(20)
+        .map(|request| {
+            let mut stream = TcpStream::connect_timeout(&street.gateway.admin, SOON).unwrap();
+            let head = format!(
+                "{request} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{{\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    street.gateway.wait_metric("admin_connections", 1);
+    drop(chunked);
     // Where no body is wanted none is waited for.
     for path in ["/livez", "/nowhere"] {
         assert!(matches!(told(begin(path)).status, 404 | 405), "{path}");
@@ -155,4 +172,22 @@ fn over_half_of_the_admin_port_s_places_no_connection_lives_on() {
     }
     street.neighbour_is_served("connections that are kept");
     drop(kept);
+}
+
+#[test]
+fn a_crowd_of_wrong_keys_holds_no_places() {
+    let gateway = small_admin_port().with("admin.api_key", "a-key-of-sixteen-bytes").spawn();
+    let begun = Instant::now();
+    let guesses: Vec<_> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect_timeout(&gateway.admin, SOON).unwrap();
+            let head = "GET /v1/status HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer guess\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(gateway.get("/livez").status, 200);
+    // With a pause for each, four at a time, it would be ten of these.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    drop(guesses);
 }

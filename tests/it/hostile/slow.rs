@@ -58,6 +58,25 @@ fn a_connection_that_says_nothing_is_ended_by_the_handshake_timeout() {
 }
 
 #[test]
+fn chunks_that_never_end_are_cut_by_the_handshake_timeout() {
+    let mut street = Neighbourhood::of(&TestGateway::with("server.handshake_timeout", "500ms"));
+    for request in ["GET /gateway", "POST /"] {
+        for drips in [false, true] {
+            let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+            let head =
+                format!("{request} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            street.gateway.wait_metric("handshakes", 1);
+            if drips {
+                while stream.write_all(b"1\r\nx\r\n").is_ok() {}
+            }
+            street.gateway.wait_metric("handshakes", 0);
+            street.neighbour_is_served(request);
+        }
+    }
+}
+
+#[test]
 fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
     let mut street = Neighbourhood::of(&TestGateway::with("session.message_timeout", "300ms"));
     for (name, begun) in [
