@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, Authenticator, Tokens};
 use crate::broker::{Broker, BrokerSetupError, RecoveryLimits};
-use crate::http::{self, Admin, ApiKey, Deployment, Readiness};
+use crate::http::{self, Admin, ApiKey, CurrentKey, Deployment, Readiness};
 use crate::hub::core::HubRules;
 use crate::hub::messages::Drain;
 use crate::hub::{HubLimits, Hubs};
@@ -83,6 +83,7 @@ pub struct Gateway {
     connections: Connections,
     drain: DrainSwitch,
     tokens: Tokens,
+    api_key: CurrentKey,
     servers: [actix_server::ServerHandle; 2],
 }
 
@@ -137,6 +138,7 @@ impl Gateway {
         show_limits(&settings, &metrics, descriptors);
         let options = socket_options(&settings, &metrics, proxies, descriptors);
         let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
+        let api_key = CurrentKey::new(api_key(&settings));
         let admin = http::serve(
             admin,
             Admin {
@@ -151,7 +153,7 @@ impl Gateway {
                 },
                 hubs: hubs.clone(),
                 deployment: deployment(&settings, public_addr, &tokens),
-                key: api_key(&settings),
+                key: api_key.clone(),
                 max_payload_bytes: settings.broker.max_payload_bytes,
                 max_connections: settings.admin.max_connections,
                 request_timeout: settings.admin.request_timeout,
@@ -161,7 +163,7 @@ impl Gateway {
         actix_rt::spawn(public);
         actix_rt::spawn(admin);
         announce::announce(&settings, workers, public_addr, admin_addr);
-        Ok(Self { settings, broker, hubs, connections, drain, tokens, servers })
+        Ok(Self { settings, broker, hubs, connections, drain, tokens, api_key, servers })
     }
 
     /// Reads keys and certificates again. A file that cannot be used leaves those in force that were, and the log says
@@ -179,6 +181,10 @@ impl Gateway {
         match self.tokens.replace(&settings.auth) {
             Ok(()) => log::info!("reload: the keys of auth were read again"),
             Err(error) => log::error!("reload: {error}; the old keys stay in force"),
+        }
+        if settings.admin.api_key_file.is_some() {
+            self.api_key.replace(api_key(&settings));
+            log::info!("reload: the key of the admin API was read again");
         }
         // A link reads its files itself, each time that it is made.
         match broker::check(&settings) {
