@@ -12,6 +12,7 @@ use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
+use crate::support::redis_server::RedisServer;
 
 /// How many clients speak while the gateway is stopped.
 const CLIENTS: usize = 100;
@@ -30,6 +31,14 @@ impl Neighbourhood {
         self.gateway.signal("CONT");
         self.neighbour.hears(r#"{"op":11,"time":43}"#);
     }
+}
+
+/// The beginning of an answer.
+#[track_caller]
+fn status(client: &mut TcpStream) -> String {
+    let mut status = [0; 12];
+    client.read_exact(&mut status).unwrap();
+    String::from_utf8_lossy(&status).into_owned()
 }
 
 #[test]
@@ -88,11 +97,6 @@ fn a_request_that_came_during_a_stop_was_in_time() {
     street.stops_while(|| {
         clients.iter_mut().for_each(|client| client.write_all(request.as_bytes()).unwrap());
     });
-    let status = |client: &mut TcpStream| {
-        let mut status = [0; 12];
-        client.read_exact(&mut status).unwrap();
-        String::from_utf8_lossy(&status).into_owned()
-    };
     for client in &mut clients {
         assert_eq!(status(client), "HTTP/1.1 101");
     }
@@ -145,6 +149,56 @@ fn a_client_that_read_during_a_stop_is_not_slow() {
     client.hears(r#"{"op":11,"time":7}"#);
     assert_eq!(street.gateway.closes(4008), 0);
     street.neighbour_is_served("a stop longer than a write may take");
+}
+
+#[test]
+fn a_body_that_came_during_a_stop_was_in_time() {
+    let mut street = Neighbourhood::of(&TestGateway::with("admin.request_timeout", "2s"));
+    let body = r#"{"channel":"user:44","message":1}"#;
+    let head = format!(
+        "POST /v1/publish HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let begin = || {
+        let mut stream = TcpStream::connect(street.gateway.admin).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let mut backends: Vec<_> = (0..20).map(|_| begin()).collect();
+    let mut silent = begin();
+    street.gateway.wait_metric_above("admin_connections", 20);
+    // Its answer shows that the heads before it have been read.
+    street.gateway.get("/livez");
+    street.stops_while(|| {
+        backends.iter_mut().for_each(|backend| backend.write_all(body.as_bytes()).unwrap());
+    });
+    for backend in &mut backends {
+        assert_eq!(status(backend), "HTTP/1.1 200");
+    }
+    assert_eq!(status(&mut silent), "HTTP/1.1 408");
+    street.neighbour_is_served("a stop longer than a body may take");
+}
+
+#[test]
+fn a_probe_that_redis_answered_during_a_stop_was_in_time() {
+    let redis = RedisServer::start();
+    let plan = TestGateway::redis(&redis)
+        .with("broker.probe_interval", "100ms")
+        .with("broker.probe_timeout", "2s")
+        .with("broker.response_timeout", "2s");
+    let mut street = Neighbourhood::of(&plan);
+    street.gateway.wait_ready();
+    // For longer than the interval, so that a probe is under way when the gateway is stopped.
+    redis.stop();
+    let begun = Instant::now();
+    eventually(SOON, || (begun.elapsed() > Duration::from_millis(500)).then_some(()));
+    street.stops_while(|| redis.cont());
+    street.neighbour_is_served("a stop longer than a probe may take");
+    street.gateway.wait_ready();
+    let samples = street.gateway.metrics();
+    let mut losses = samples.iter().filter(|(name, _)| name.starts_with("gateway_link_losses_total"));
+    assert!(losses.all(|(_, count)| *count == 0.0), "{}", street.gateway.log());
 }
 
 #[test]
