@@ -9,6 +9,7 @@ mod endless;
 mod floods;
 mod frames;
 mod handshakes;
+mod publishers;
 mod slow;
 mod stalled;
 mod stopped;
