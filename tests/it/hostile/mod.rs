@@ -54,6 +54,14 @@ impl Neighbourhood {
         self.gateway.publish("user:43", &message);
         self.neighbour.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
+
+    /// The link to Redis has been the same all the time.
+    #[track_caller]
+    fn no_link_was_lost(&self) {
+        let samples = self.gateway.metrics();
+        let mut losses = samples.iter().filter(|(name, _)| name.starts_with("gateway_link_losses_total"));
+        assert!(losses.all(|(_, count)| *count == 0.0), "{}", self.gateway.log());
+    }
 }
 
 /// A frame with a mask, its length in the shortest form.

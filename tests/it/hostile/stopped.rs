@@ -56,11 +56,10 @@ fn clients_that_spoke_during_a_stop_are_not_silent() {
     let mut silent: Vec<_> = (0..5).map(|_| ready()).collect();
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| ready()).collect();
     street.stops_while(|| clients.iter_mut().for_each(|client| client.says(r#"{"op":10,"time":7}"#)));
+    // At once: hearing a hundred answers may take longer than a heartbeat on a busy machine.
+    clients.iter_mut().for_each(|client| client.says(r#"{"op":10,"time":8}"#));
     for client in &mut clients {
         client.hears(r#"{"op":11,"time":7}"#);
-        client.says(r#"{"op":10,"time":8}"#);
-    }
-    for client in &mut clients {
         client.hears(r#"{"op":11,"time":8}"#);
     }
     for client in &mut silent {
@@ -196,9 +195,29 @@ fn a_probe_that_redis_answered_during_a_stop_was_in_time() {
     street.stops_while(|| redis.cont());
     street.neighbour_is_served("a stop longer than a probe may take");
     street.gateway.wait_ready();
-    let samples = street.gateway.metrics();
-    let mut losses = samples.iter().filter(|(name, _)| name.starts_with("gateway_link_losses_total"));
-    assert!(losses.all(|(_, count)| *count == 0.0), "{}", street.gateway.log());
+    street.no_link_was_lost();
+}
+
+#[test]
+fn a_subscription_that_redis_confirmed_during_a_stop_was_in_time() {
+    let redis = RedisServer::start();
+    let plan = TestGateway::redis(&redis)
+        .with("broker.probe_interval", "30s")
+        .with("broker.probe_timeout", "1m")
+        .with("broker.response_timeout", "2s");
+    let mut street = Neighbourhood::of(&plan);
+    street.gateway.wait_ready();
+    let before = street.gateway.metric("channels");
+    redis.stop();
+    let mut client = street.intruder();
+    client.says(r#"{"op":1,"token":"42"}"#);
+    street.gateway.wait_metric("channels", before + 1);
+    street.stops_while(|| redis.cont());
+    client.hears(r#"{"op":2,"user":"42"}"#);
+    street.gateway.publish("user:42", "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+    street.neighbour_is_served("a stop longer than a subscription may take");
+    street.no_link_was_lost();
 }
 
 #[test]
