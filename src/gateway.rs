@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, Authenticator, Tokens};
 use crate::broker::{Broker, BrokerSetupError, RecoveryLimits};
-use crate::http::{self, Admin, ApiKey, Deployment, Readiness};
+use crate::http::{self, Admin, ApiKey, CurrentKey, Deployment, Readiness};
 use crate::hub::core::HubRules;
 use crate::hub::messages::Drain;
 use crate::hub::{HubLimits, Hubs};
@@ -88,6 +88,7 @@ pub struct Gateway {
     connections: Connections,
     drain: DrainSwitch,
     tokens: Tokens,
+    api_key: CurrentKey,
     servers: [actix_server::ServerHandle; 2],
 }
 
@@ -132,6 +133,7 @@ impl Gateway {
         show_limits(&settings, &metrics, descriptors);
         let options = socket_options(&settings, &metrics, proxies, descriptors);
         let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
+        let api_key = CurrentKey::new(api_key(&settings));
         let admin = http::serve(
             admin,
             Admin {
@@ -146,7 +148,7 @@ impl Gateway {
                 },
                 hubs: hubs.clone(),
                 deployment: deployment(&settings, public_addr, &tokens),
-                key: api_key(&settings),
+                key: api_key.clone(),
                 max_payload_bytes: settings.broker.max_payload_bytes,
                 max_connections: settings.admin.max_connections,
                 request_timeout: settings.admin.request_timeout,
@@ -156,7 +158,7 @@ impl Gateway {
         actix_rt::spawn(public);
         actix_rt::spawn(admin);
         announce::announce(&settings, workers, public_addr, admin_addr);
-        Ok(Self { settings, broker, hubs, connections, drain, tokens, servers })
+        Ok(Self { settings, broker, hubs, connections, drain, tokens, api_key, servers })
     }
 
     /// Reloads keys and certificates. If a file cannot be used, the old ones stay in force and the log has an error.
@@ -174,6 +176,10 @@ impl Gateway {
         match self.tokens.replace(&settings.auth) {
             Ok(()) => log::info!("reload: auth keys reloaded"),
             Err(error) => log::error!("reload failed: {error}; the old keys stay in force"),
+        }
+        if settings.admin.api_key_file.is_some() {
+            self.api_key.replace(api_key(&settings));
+            log::info!("reload: the key of the admin API was read again");
         }
         // A link reads its files itself, each time that it is made.
         match broker::check(&settings) {

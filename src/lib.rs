@@ -2,7 +2,7 @@
 //!
 //! # Layout, in the order of dependency, lowest first
 //!
-//! Leaves: [`settings`], [`auth`], [`metrics`], [`backoff`].
+//! Leaves: [`settings`], [`auth`], [`metrics`], [`backoff`], [`timeout`].
 //!
 //! - [`protocol`]: commands, events, close codes, and the conversation of one session. Pure.
 //! - [`broker`]: carries publications between replicas, in memory or over Redis.
@@ -28,3 +28,4 @@ pub mod settings;
 #[cfg(test)]
 mod simulation;
 pub mod socket;
+pub mod timeout;

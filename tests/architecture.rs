@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The rooms, highest first, and what they may import besides themselves.
 const MAY_IMPORT: [(&str, &str); 10] = [
     ("main", "cli"),
-    ("cli", "gateway http session hub socket broker settings auth metrics backoff"),
-    ("gateway", "http session hub socket broker settings auth metrics backoff"),
-    ("http", "session hub socket broker settings auth metrics backoff"),
-    ("session", "hub socket broker settings auth metrics backoff"),
-    ("hub", "socket broker settings auth metrics backoff"),
-    ("socket broker", "settings auth metrics backoff"),
+    ("cli", "gateway http session hub socket broker settings auth metrics backoff timeout"),
+    ("gateway", "http session hub socket broker settings auth metrics backoff timeout"),
+    ("http", "session hub socket broker settings auth metrics backoff timeout"),
+    ("session", "hub socket broker settings auth metrics backoff timeout"),
+    ("hub", "socket broker settings auth metrics backoff timeout"),
+    ("socket broker", "settings auth metrics backoff timeout"),
     ("simulation", "session hub broker metrics"), // for tests only
     ("auth", "settings"),
-    ("settings metrics backoff", ""),
+    ("settings metrics backoff timeout", ""),
 ];
 
 #[test]

@@ -196,6 +196,22 @@ fn a_minted_jwt_carries_what_the_settings_ask_for() {
 }
 
 #[test]
+fn a_token_with_thousands_of_channels_is_refused() {
+    let settings = settings("jwt", "0123456789abcdef0123456789abcdef");
+    let key = jsonwebtoken::EncodingKey::from_secret(settings.secret.as_ref().unwrap().expose().as_bytes());
+    let authenticator = Authenticator::new(&settings).unwrap();
+    let verify = |count: usize| {
+        let claims = serde_json::json!({"sub": "42", "exp": 2000, "channels": vec!["room:7"; count]});
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        authenticator.verify(&token, at(1000)).map(|identity| identity.channels.len())
+    };
+    assert_eq!(verify(1_000), Ok(1_000));
+    for count in [1_001, 5_000] {
+        assert_eq!(verify(count), Err(AuthError::BadChannels), "{count}");
+    }
+}
+
+#[test]
 fn what_cannot_be_minted_is_refused() {
     let day = Duration::from_secs(86_400);
     let room = ["room:7".to_owned()];

@@ -2,13 +2,13 @@
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::rt::time::timeout;
 use actix_web::web::{self, Bytes};
 use actix_web::{Error, FromRequest, HttpRequest};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
 use super::{Admin, ApiError};
+use crate::timeout::timeout_awake;
 
 /// A whole body. The key is checked before any of it is read, so that a client without the key cannot fill the memory.
 /// The HTTP server has no deadline for a body: a peer that never finishes it would keep its connection.
@@ -26,7 +26,7 @@ impl FromRequest for AuthorizedBody {
             let admin = request.app_data::<web::Data<Admin>>().ok_or(ApiError::NotFound)?;
             admin.authorize(&request).await?;
             let body = Bytes::from_request(&request, &mut payload);
-            let body = timeout(admin.request_timeout, body).await.map_err(|_| ApiError::BodyTooSlow)?;
+            let body = timeout_awake(admin.request_timeout, body).await.map_err(|_| ApiError::BodyTooSlow)?;
             body.map(Self).map_err(|error| match error.as_response_error().status_code() {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooBig.into(),
                 _ => ApiError::BadBody(error.to_string()).into(),

@@ -1,5 +1,6 @@
 //! Who may use the admin API, health and metrics aside: publish, see sessions and end them.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -20,6 +21,26 @@ pub enum ApiKey {
     Open,
     /// No key is set: the admin API is off.
     Closed,
+}
+
+/// The key in force. Clones share it, so that reading keys again replaces it for every worker.
+#[derive(Debug, Clone)]
+pub struct CurrentKey(Arc<RwLock<ApiKey>>);
+
+impl CurrentKey {
+    /// Starts with this key.
+    pub fn new(key: ApiKey) -> Self {
+        Self(Arc::new(RwLock::new(key)))
+    }
+
+    /// Asks for another key from now on.
+    pub fn replace(&self, key: ApiKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    fn check(&self, request: &HttpRequest) -> Result<(), Refusal> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).check(request)
+    }
 }
 
 /// Why a request is refused before it is read.

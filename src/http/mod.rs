@@ -27,7 +27,7 @@ use actix_web::{App, HttpServer, Resource, Route};
 
 use self::api_error::ApiError;
 pub use self::health::Readiness;
-pub use self::key::ApiKey;
+pub use self::key::{ApiKey, CurrentKey};
 pub use self::status::Deployment;
 use self::unread_body::{AnswerBody, UnreadBody};
 use crate::broker::Broker;
@@ -48,7 +48,7 @@ pub struct Admin {
     /// What this process is, for the console.
     pub deployment: Deployment,
     /// Who may use the API.
-    pub key: ApiKey,
+    pub key: CurrentKey,
     /// The longest message, in bytes.
     pub max_payload_bytes: usize,
     /// How many connections may be open; further ones wait to be accepted.

@@ -39,7 +39,7 @@ fn admin(key: ApiKey) -> Admin {
         readiness,
         hubs: Hubs::default(),
         deployment: Deployment::of_tests(),
-        key,
+        key: CurrentKey::new(key),
         max_payload_bytes: 1_000,
         max_connections: 10,
         request_timeout: Duration::from_secs(5),

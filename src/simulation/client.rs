@@ -22,6 +22,8 @@ pub(super) struct Client {
     pub(super) wants: Vec<bool>,
     /// Where it has said that it leaves and has no answer.
     pub(super) is_leaving: Vec<bool>,
+    /// Channels that it was refused, and asks for again later.
+    pub(super) is_refused: Vec<bool>,
     pub(super) session: Option<Session>,
 }
 
@@ -112,6 +114,7 @@ pub(super) struct Frame<'a> {
     pub(super) message: Option<u64>,
     pub(super) state: Option<&'a str>,
     pub(super) recovered: Option<bool>,
+    pub(super) reason: Option<&'a str>,
     #[serde(default)]
     pub(super) channels: Vec<Listed<'a>>,
 }
@@ -145,6 +148,7 @@ impl Client {
             checkers: (0..channels).map(|_| Checker::default()).collect(),
             wants: vec![true; channels],
             is_leaving: vec![false; channels],
+            is_refused: vec![false; channels],
             session: None,
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Connection {
     /// What was read and not handed over yet.
     pub(super) received: VecDeque<Received>,
     pub(super) batch: Option<(SubscriptionBatch, BatchStep)>,
+    /// The channels of the batch that the server has refused.
+    pub(super) refused: Vec<ChannelName>,
     pub(super) reads: Vec<Read>,
 }
 

@@ -28,6 +28,10 @@ impl Run {
                 }
                 self.replicas[replica] = Replica::new(&self.plan, &self.metrics);
             }
+            Fault::Permission => {
+                let channel = self.chance.below(NAMES.len());
+                self.change_permission(channel);
+            }
             Fault::MessageLost => {
                 self.replicas[replica].lose_one();
             }
@@ -48,6 +52,18 @@ impl Run {
             }
             Fault::ClockForward => self.server.clock_ms += self.chance.between(1, 2_000),
             Fault::ClockBack => self.server.clock_ms -= self.chance.between(1, 2_000),
+        }
+    }
+
+    /// A user who loses the right to a channel that it is subscribed to loses its connections.
+    fn change_permission(&mut self, channel: usize) {
+        let name = &self.records[channel].name;
+        if self.server.forbidden.remove(name) {
+            return;
+        }
+        self.server.forbidden.insert(name.clone());
+        for replica in self.replicas.iter_mut().filter(|replica| replica.is_subscribed(name)) {
+            replica.cut(self.now);
         }
     }
 

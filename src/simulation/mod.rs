@@ -89,6 +89,11 @@ fn the_checker_finds_an_unreported_recovery() {
 }
 
 #[test]
+fn the_checker_finds_a_forgotten_refusal() {
+    assert_found(PlantedBug::ForgottenRefusal, &["never came"]);
+}
+
+#[test]
 fn the_checker_finds_a_stale_position() {
     assert_found(PlantedBug::StalePosition, &["comes after"]);
 }

@@ -22,6 +22,8 @@ pub(super) enum PlantedBug {
     EarlyCut,
     /// The hub does not tell the session when a recovering channel goes live.
     UnreportedRecovery,
+    /// The link is not told which channels the server has refused.
+    ForgottenRefusal,
     /// A client resumes from an older position than the last one it received.
     StalePosition,
 }
@@ -43,6 +45,8 @@ pub(super) enum Fault {
     /// Longer than anybody waits for an answer.
     TimePasses,
     ReplicaRestart,
+    /// Replicas may not subscribe to a channel any more, or may again: an ACL has changed.
+    Permission,
     /// A message on the wire is lost without a trace.
     MessageLost,
     /// Redis is started again and has everything.
@@ -137,7 +141,7 @@ impl Plan {
         if loses_on_the_wire {
             self.faults.push(Fault::MessageLost);
         }
-        for fault in [Fault::Restart, Fault::ClockForward] {
+        for fault in [Fault::Restart, Fault::ClockForward, Fault::Permission] {
             if chance.percent(40) {
                 self.faults.push(fault);
             }

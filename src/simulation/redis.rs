@@ -19,6 +19,8 @@ pub(super) struct Server {
     /// How many messages a history keeps.
     history_size: usize,
     ttl_ms: u64,
+    /// The channels that replicas may not subscribe to.
+    pub(super) forbidden: BTreeSet<ChannelName>,
 }
 
 #[derive(Clone, Default)]
@@ -53,7 +55,7 @@ struct Function {
 impl Server {
     pub(super) fn new(clock_ms: u64, history_size: usize, ttl_ms: u64) -> Self {
         let (data, saved, function) = (Data::default(), Data::default(), Function::default());
-        Self { clock_ms, data, saved, function, history_size, ttl_ms }
+        Self { clock_ms, data, saved, function, history_size, ttl_ms, forbidden: BTreeSet::new() }
     }
 
     /// Redis removes a key when its time is over, or when somebody asks for it then.

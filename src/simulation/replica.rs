@@ -83,6 +83,11 @@ impl Replica {
         }
     }
 
+    /// The server carries a channel to it.
+    pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
+        self.connection.as_ref().is_some_and(|connection| connection.subscribed.contains(channel))
+    }
+
     /// The next message on the wire is lost, as if it had never been sent.
     pub(super) fn lose_one(&mut self) {
         let Some(connection) = &mut self.connection else { return };
@@ -112,8 +117,10 @@ impl Replica {
         reads.into_iter().flatten().for_each(|read| self.answer(read, Some(ReadFailure::Later), now));
     }
 
-    /// Has all channels compared with their histories.
+    /// Has all channels compared with their histories, and the refused ones tried again.
     pub(super) fn check_histories(&mut self) {
+        self.link.retry_refused();
+        self.may_subscribe = true;
         self.link.subscribed().iter().for_each(|channel| self.link.verify(channel));
         self.may_read = true;
     }
@@ -180,7 +187,7 @@ impl Replica {
             }
             ReplicaStep::TakeBatch => self.take_batch(),
             ReplicaStep::TakeRead => self.take_read(),
-            ReplicaStep::Change => self.change(),
+            ReplicaStep::Change => self.change(server),
             ReplicaStep::Execute(index) => self.execute(index, server, failure),
             ReplicaStep::Answer(index) => {
                 let Some(connection) = &mut self.connection else { return Told::new() };
@@ -248,11 +255,14 @@ impl Replica {
         connection.reads.extend(work.map(Read::new));
     }
 
-    fn change(&mut self) {
+    fn change(&mut self, server: &Server) {
         let Some(connection) = &mut self.connection else { return };
         let Some((batch, step)) = &mut connection.batch else { return };
         match step {
             BatchStep::Subscribe => {
+                let is_forbidden = |channel: &ChannelName| server.forbidden.contains(channel);
+                let channels = std::mem::take(&mut batch.subscribe);
+                (connection.refused, batch.subscribe) = channels.into_iter().partition(is_forbidden);
                 connection.subscribed.extend(batch.subscribe.iter().cloned());
                 *step = BatchStep::Subscribing;
             }
@@ -308,9 +318,13 @@ impl Replica {
     }
 
     fn confirmed(&mut self) {
-        let batch = self.connection.as_mut().and_then(|connection| connection.batch.take());
+        let Some(connection) = &mut self.connection else { return };
+        let (batch, refused) = (connection.batch.take(), std::mem::take(&mut connection.refused));
         if let Some((batch, _)) = batch {
             self.link.confirmed(batch);
+            if self.plan.planted_bug != PlantedBug::ForgottenRefusal {
+                self.link.refused(refused);
+            }
         }
         (self.may_subscribe, self.may_read) = (true, true);
     }

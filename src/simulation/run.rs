@@ -143,8 +143,11 @@ impl Run {
             self.disturb()?;
         }
         self.is_settling = true;
+        self.server.forbidden.clear();
         self.settle()?;
         self.replicas.iter_mut().for_each(Replica::check_histories);
+        self.settle()?;
+        self.ask_again();
         self.settle()?;
         for channel in 0..NAMES.len() {
             self.publish(channel, self.plan.kinds[channel] != Kind::Plain);
@@ -274,6 +277,7 @@ impl Run {
                 self.toggle(client, channel);
             }
             15 => {
+                self.ask_again();
                 let replica = self.chance.below(self.replicas.len());
                 self.replicas[replica].check_histories();
                 // As the gateway does with each check.

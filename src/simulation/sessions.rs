@@ -7,7 +7,7 @@ use super::client::{self, Client, Frame, Session, Socket};
 use super::hub::Hub;
 use super::plan::PlantedBug;
 use super::replica::Told;
-use super::run::{Failure, NAMES, Run, trace};
+use super::run::{Failure, NAMES, OWN, Run, trace};
 use crate::hub::messages::HubInput;
 use crate::hub::registry::FrameSink as _;
 use crate::session::drive::{SessionPorts, drive, perform};
@@ -85,6 +85,7 @@ impl Run {
         hub.send(HubInput::Leave { session: session.name });
         self.clients[client].checkers.iter_mut().for_each(|checker| checker.on_left());
         self.clients[client].is_leaving.fill(false);
+        self.clients[client].is_refused.fill(false);
     }
 
     /// It leaves a channel or comes back to it.
@@ -95,6 +96,7 @@ impl Run {
             return;
         }
         one.wants[channel] = !one.wants[channel];
+        one.is_refused[channel] = false;
         let text = match one.wants[channel] {
             true => one.subscribe(channel, NAMES[channel]),
             false => Client::unsubscribe(NAMES[channel]),
@@ -103,6 +105,21 @@ impl Run {
         trace!(self, "client {client}: {text}");
         if let Some(session) = &mut self.clients[client].session {
             session.inbound.push_back(text);
+        }
+    }
+
+    /// Clients ask again for the channels that they were refused.
+    pub(super) fn ask_again(&mut self) {
+        for client in &mut self.clients {
+            for (channel, name) in NAMES.iter().enumerate() {
+                if !std::mem::take(&mut client.is_refused[channel]) {
+                    continue;
+                }
+                let text = client.subscribe(channel, name);
+                if let Some(session) = &mut client.session {
+                    session.inbound.push_back(text);
+                }
+            }
         }
     }
 
@@ -155,7 +172,7 @@ impl Run {
 
     fn check(&mut self, client: usize, frame: &Frame<'_>, published: u64) -> CheckResult {
         let (expectations, records) = (self.expectations, &self.records);
-        let Client { checkers, session, is_leaving, .. } = &mut self.clients[client];
+        let Client { checkers, session, is_leaving, is_refused, wants } = &mut self.clients[client];
         if session.is_none() {
             return Ok(());
         }
@@ -211,6 +228,13 @@ impl Run {
                     (Some("unsubscribed"), _) => {
                         checkers[at].on_left();
                         is_leaving[at] = false;
+                        Ok(())
+                    }
+                    // Only a channel that a client may leave can be refused; others wait.
+                    (Some("refused"), None) if frame.reason == Some("unavailable") && at >= OWN => {
+                        checkers[at].on_left();
+                        // It may have left meanwhile, and hears of that next.
+                        is_refused[at] = wants[at] && !is_leaving[at];
                         Ok(())
                     }
                     _ => Err("an answer that was not expected".to_owned()),

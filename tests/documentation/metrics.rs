@@ -175,6 +175,8 @@ fn every_labelled_counter_exists_at_zero_with_all_its_values() {
         closes.lines().filter_map(|line| line.strip_prefix("| ")?.split(' ').next()).collect();
     let codes: Vec<u16> = codes.into_iter().filter_map(|code| code.parse().ok()).collect();
     assert!(codes.len() > 10, "only {codes:?}");
+    let sent: Vec<u16> = protocol::close::CloseCode::ALL.into_iter().map(|code| code.code()).collect();
+    assert_eq!(codes, sent, "the page has the codes that are sent, and no others");
     codes.iter().for_each(|code| has(&format!("gateway_closes_total{{code=\"{code}\"}}")));
     let openapi: Value = serde_saphyr::from_str(&read("docs/openapi.yaml")).unwrap();
     let mut requests = BTreeSet::from([("other".to_owned(), "404".to_owned())]);

@@ -18,7 +18,7 @@ const PAGES: [(&str, &str); 8] = [
 ];
 
 /// Beginnings of what is not run here.
-const NOT_RUN: [(&str, &str); 9] = [
+const NOT_RUN: [(&str, &str); 10] = [
     ("cargo run --profile quick", "it never ends; that the binary takes its settings is tried below"),
     ("make ", "the tests themselves, or ten minutes of work"),
     ("docker compose ", "scripts/compose-test does, where there is a container engine"),
@@ -26,6 +26,7 @@ const NOT_RUN: [(&str, &str); 9] = [
     ("target/quick/emagine-gateway tail", "it never ends; tests/it/settings_cli.rs and others run it"),
     ("redis-server --port 6379", "its port may be in use; every test starts a server and a gateway on it"),
     ("target/release/emagine-gateway bench", "ten thousand sockets; tests/it/bench.rs runs it with a few"),
+    ("openssl genpkey", "tests/it/snippets.rs does, in a folder of its own"),
     ("ssh -L 8081", "another machine"),
     ("redis-cli -p 26379 ACL", "sentinels; tests/it/deployments/failover.rs starts some"),
 ];

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use crate::support::client::Client;
 use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway};
+use crate::support::http::request;
 use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
 
@@ -102,4 +103,38 @@ fn sighup_without_files_ends_no_session() {
     gateway.logs("auth keys reloaded");
     gateway.publish("user:42", "1");
     client.hears(r#"{"op":3,"message":1}"#);
+}
+
+#[test]
+fn a_new_admin_key_counts_from_sighup_on() {
+    const NEW_KEY: &str = "the-new-key-of-the-admin-api";
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("key");
+    fs::write(&file, OLD).unwrap();
+    let mut gateway = TestGateway::with("admin.api_key_file", file.to_str().unwrap()).spawn();
+    let mut client = gateway.ready("42");
+    let status = |gateway: &TestGateway, key: &str| {
+        let head = format!("POST /v1/publish HTTP/1.1\nconnection: close\nauthorization: Bearer {key}");
+        request(gateway.admin, &head, r#"{"channel":"user:42","message":1}"#).status
+    };
+    fs::write(&file, NEW_KEY).unwrap();
+    assert_eq!((status(&gateway, OLD), status(&gateway, NEW_KEY)), (200, 401));
+    gateway.signal("HUP");
+    gateway.logs("the key of the admin API was read again");
+    assert_eq!((status(&gateway, OLD), status(&gateway, NEW_KEY)), (401, 200));
+    // A key that cannot be used changes nothing, and never opens the port.
+    for broken in [Some(""), None] {
+        match broken {
+            Some(text) => fs::write(&file, text).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let before = gateway.log().matches("reload: admin.api_key").count();
+        gateway.signal("HUP");
+        eventually(SOON, || (gateway.log().matches("reload: admin.api_key").count() > before).then_some(()));
+        assert_eq!((status(&gateway, ""), status(&gateway, NEW_KEY)), (401, 200), "{broken:?}");
+    }
+    for _ in 0..4 {
+        client.hears(r#"{"op":3,"message":1}"#);
+    }
+    assert!(!gateway.log().contains(NEW_KEY));
 }

@@ -131,23 +131,54 @@ fn tokens_of_every_documented_program_are_accepted() {
         let gateway = TestGateway::with("auth.kind", kind).with("auth.secret", secret).spawn();
         for (language, command) in [("Python", ["python3", "-c"]), ("Node", [node(), "-e"])] {
             let program = program_of(TOKENS, &format!("{kind} in {language}"));
-            let output = Command::new(command[0]).args([command[1], program]).env("SECRET", secret).output();
-            let output = output.unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            let token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-            let checked = gateway.command(&["token", "--check", &token]);
-            assert!(
-                checked.out.starts_with("user: 42\n"),
-                "{kind} {language}: {}{}",
-                checked.out,
-                checked.err
-            );
-            assert_eq!(checked.out.contains("channels: room:*\n"), kind == "jwt", "{}", checked.out);
-            let mut client = gateway.connect_v2();
-            client.identify(&token);
-            client.ready();
+            let token = printed(Command::new(command[0]).args([command[1], program]).env("SECRET", secret));
+            assert_accepted(&gateway, &token, kind == "jwt");
         }
     }
+}
+
+#[test]
+fn tokens_signed_with_a_documented_key_pair_are_accepted() {
+    set_up();
+    let es256 = program_of(TOKENS, "A key pair for jwt");
+    let first = TOKENS.split('`').find(|code| code.starts_with("openssl genpkey -algorithm RSA")).unwrap();
+    let rs256 = format!("{first}\n{}", es256.split_once('\n').unwrap().1);
+    for (algorithm, commands) in [("ES256", es256), ("RS256", &rs256)] {
+        let folder = tempfile::tempdir().unwrap();
+        printed(Command::new("bash").args(["-euc", commands]).current_dir(folder.path()));
+        let key = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let gateway = TestGateway::with("auth.kind", "jwt")
+            .with("auth.public_key_file", &key("public.pem"))
+            .with("auth.algorithms", algorithm)
+            .spawn();
+        let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/bin/python");
+        for (language, command) in [("Python", [python, "-c"]), ("Node", [node(), "-e"])] {
+            let program = program_of(TOKENS, &format!("jwt with a private key in {language}"));
+            let mut minting = Command::new(command[0]);
+            minting.args([command[1], program]).env("ALGORITHM", algorithm);
+            let token = printed(minting.env("PRIVATE_KEY_FILE", key("private.pem")));
+            assert_accepted(&gateway, &token, true);
+        }
+    }
+}
+
+/// What a program prints, which must succeed.
+#[track_caller]
+fn printed(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// `token --check` and a socket take this token for user 42.
+#[track_caller]
+fn assert_accepted(gateway: &TestGateway, token: &str, opens_rooms: bool) {
+    let checked = gateway.command(&["token", "--check", token]);
+    assert!(checked.out.starts_with("user: 42\n"), "{}{}", checked.out, checked.err);
+    assert_eq!(checked.out.contains("channels: room:*\n"), opens_rooms, "{}", checked.out);
+    let mut client = gateway.connect_v2();
+    client.identify(token);
+    client.ready();
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::receive::Receiver;
 use super::state::State;
 use super::subscriptions::{self, Messages, Subscriptions};
 use super::{USERS, dataset, function, reads};
+use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
 /// How many channels one batch subscribes and unsubscribes. A command stays below 140 KB, and its 512
@@ -181,7 +182,7 @@ async fn confirmed(
     command: impl Future<Output = Result<(), LinkError>>,
 ) -> Result<(), LinkError> {
     let bound = state.options.response_timeout;
-    timeout(bound, command).await.unwrap_or(Err(LinkError::SubscribeTimeout(bound)))
+    timeout_awake(bound, command).await.unwrap_or(Err(LinkError::SubscribeTimeout(bound)))
 }
 
 /// Compares all channels with their histories at each interval, in batches. This finds a lost last message, which no

@@ -13,6 +13,7 @@ use super::link_error::LinkError;
 use super::role::RoleQuestion;
 use super::state::State;
 use super::{function, publish};
+use crate::timeout::was_late;
 
 /// Probes one link.
 pub(super) struct HealthProbe<'a> {
@@ -34,7 +35,7 @@ impl HealthProbe<'_> {
         loop {
             let started = Instant::now();
             let was_complete = state.link.lock().is_complete();
-            if let Err(error) = self.probe().await {
+            if let Err(error) = self.probe_awake().await {
                 return error;
             }
             if was_complete {
@@ -56,6 +57,17 @@ impl HealthProbe<'_> {
             let channels = state.link.lock().wanted();
             let endpoint = self.endpoint.name();
             log::info!("redis at {endpoint}: delivery is proven (channels subscribed: {channels})");
+        }
+    }
+
+    /// One probe. If its end was noticed late, because the process was stopped, it says nothing of the link: another decides.
+    async fn probe_awake(&mut self) -> Result<(), LinkError> {
+        let started = Instant::now();
+        match self.probe().await {
+            Err(LinkError::ProbeTimeout(_)) if was_late(started, self.state.options.probe_timeout) => {
+                self.probe().await
+            }
+            outcome => outcome,
         }
     }
 

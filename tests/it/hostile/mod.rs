@@ -9,6 +9,7 @@ mod endless;
 mod floods;
 mod frames;
 mod handshakes;
+mod publishers;
 mod slow;
 mod stalled;
 mod stopped;
@@ -52,6 +53,14 @@ impl Neighbourhood {
         let message = format!("[{},{after:?}]", self.published);
         self.gateway.publish("user:43", &message);
         self.neighbour.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+    }
+
+    /// The link to Redis has been the same all the time.
+    #[track_caller]
+    fn no_link_was_lost(&self) {
+        let samples = self.gateway.metrics();
+        let mut losses = samples.iter().filter(|(name, _)| name.starts_with("gateway_link_losses_total"));
+        assert!(losses.all(|(_, count)| *count == 0.0), "{}", self.gateway.log());
     }
 }
 

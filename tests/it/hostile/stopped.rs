@@ -12,6 +12,7 @@ use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
+use crate::support::redis_server::RedisServer;
 
 /// How many clients speak while the gateway is stopped.
 const CLIENTS: usize = 100;
@@ -32,6 +33,14 @@ impl Neighbourhood {
     }
 }
 
+/// The beginning of an answer.
+#[track_caller]
+fn status(client: &mut TcpStream) -> String {
+    let mut status = [0; 12];
+    client.read_exact(&mut status).unwrap();
+    String::from_utf8_lossy(&status).into_owned()
+}
+
 #[test]
 fn clients_that_spoke_during_a_stop_are_not_silent() {
     let plan = TestGateway::with("session.heartbeat_interval", "1s").with("session.heartbeat_grace", "1s");
@@ -47,11 +56,10 @@ fn clients_that_spoke_during_a_stop_are_not_silent() {
     let mut silent: Vec<_> = (0..5).map(|_| ready()).collect();
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| ready()).collect();
     street.stops_while(|| clients.iter_mut().for_each(|client| client.says(r#"{"op":10,"time":7}"#)));
+    // At once: hearing a hundred answers may take longer than a heartbeat on a busy machine.
+    clients.iter_mut().for_each(|client| client.says(r#"{"op":10,"time":8}"#));
     for client in &mut clients {
         client.hears(r#"{"op":11,"time":7}"#);
-        client.says(r#"{"op":10,"time":8}"#);
-    }
-    for client in &mut clients {
         client.hears(r#"{"op":11,"time":8}"#);
     }
     for client in &mut silent {
@@ -88,11 +96,6 @@ fn a_request_that_came_during_a_stop_was_in_time() {
     street.stops_while(|| {
         clients.iter_mut().for_each(|client| client.write_all(request.as_bytes()).unwrap());
     });
-    let status = |client: &mut TcpStream| {
-        let mut status = [0; 12];
-        client.read_exact(&mut status).unwrap();
-        String::from_utf8_lossy(&status).into_owned()
-    };
     for client in &mut clients {
         assert_eq!(status(client), "HTTP/1.1 101");
     }
@@ -145,6 +148,76 @@ fn a_client_that_read_during_a_stop_is_not_slow() {
     client.hears(r#"{"op":11,"time":7}"#);
     assert_eq!(street.gateway.closes(4008), 0);
     street.neighbour_is_served("a stop longer than a write may take");
+}
+
+#[test]
+fn a_body_that_came_during_a_stop_was_in_time() {
+    let mut street = Neighbourhood::of(&TestGateway::with("admin.request_timeout", "2s"));
+    let body = r#"{"channel":"user:44","message":1}"#;
+    let head = format!(
+        "POST /v1/publish HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let begin = || {
+        let mut stream = TcpStream::connect(street.gateway.admin).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let mut backends: Vec<_> = (0..20).map(|_| begin()).collect();
+    let mut silent = begin();
+    street.gateway.wait_metric_above("admin_connections", 20);
+    // Its answer shows that the heads before it have been read.
+    street.gateway.get("/livez");
+    street.stops_while(|| {
+        backends.iter_mut().for_each(|backend| backend.write_all(body.as_bytes()).unwrap());
+    });
+    for backend in &mut backends {
+        assert_eq!(status(backend), "HTTP/1.1 200");
+    }
+    assert_eq!(status(&mut silent), "HTTP/1.1 408");
+    street.neighbour_is_served("a stop longer than a body may take");
+}
+
+#[test]
+fn a_probe_that_redis_answered_during_a_stop_was_in_time() {
+    let redis = RedisServer::start();
+    let plan = TestGateway::redis(&redis)
+        .with("broker.probe_interval", "100ms")
+        .with("broker.probe_timeout", "2s")
+        .with("broker.response_timeout", "2s");
+    let mut street = Neighbourhood::of(&plan);
+    street.gateway.wait_ready();
+    // For longer than the interval, so that a probe is under way when the gateway is stopped.
+    redis.stop();
+    let begun = Instant::now();
+    eventually(SOON, || (begun.elapsed() > Duration::from_millis(500)).then_some(()));
+    street.stops_while(|| redis.cont());
+    street.neighbour_is_served("a stop longer than a probe may take");
+    street.gateway.wait_ready();
+    street.no_link_was_lost();
+}
+
+#[test]
+fn a_subscription_that_redis_confirmed_during_a_stop_was_in_time() {
+    let redis = RedisServer::start();
+    let plan = TestGateway::redis(&redis)
+        .with("broker.probe_interval", "30s")
+        .with("broker.probe_timeout", "1m")
+        .with("broker.response_timeout", "2s");
+    let mut street = Neighbourhood::of(&plan);
+    street.gateway.wait_ready();
+    let before = street.gateway.metric("channels");
+    redis.stop();
+    let mut client = street.intruder();
+    client.says(r#"{"op":1,"token":"42"}"#);
+    street.gateway.wait_metric("channels", before + 1);
+    street.stops_while(|| redis.cont());
+    client.hears(r#"{"op":2,"user":"42"}"#);
+    street.gateway.publish("user:42", "1");
+    client.hears(r#"{"op":3,"message":1}"#);
+    street.neighbour_is_served("a stop longer than a subscription may take");
+    street.no_link_was_lost();
 }
 
 #[test]
