@@ -185,7 +185,7 @@ fn a_second_sigterm_does_not_cut_a_drain_short() {
     gateway.terminate();
     gateway.logs("already draining");
     gateway.signal("HUP");
-    gateway.logs("nothing is read again");
+    gateway.logs("SIGHUP is ignored");
     gateway.publish("user:42", "1");
     client.hears(r#"{"op":3,"message":1}"#);
     client.closed_with(1012);
