@@ -258,7 +258,7 @@ impl Tail<'_> {
     fn ready(&mut self, event: Event<'_>) {
         print_error(&format!("ready as user {}", event.user.unwrap_or_default()));
         if self.was_ready {
-            print_error("gap: plain messages published meanwhile are missing");
+            print_error("gap: plain messages published meanwhile may be missing");
         }
         self.is_ready = true;
         event.channels.unwrap_or_default().into_iter().for_each(|channel| self.subscription(channel));

@@ -1,0 +1,145 @@
+//! The limits of the parts, by the settings and by what the system allows.
+
+use crate::broker::RecoveryLimits;
+use crate::hub::HubLimits;
+use crate::hub::core::HubRules;
+use crate::metrics::Metrics;
+use crate::session::heartbeat;
+use crate::session::limits::SessionCaps;
+use crate::settings::Settings;
+use crate::socket::SocketOptions;
+use crate::socket::descriptors::Descriptors;
+use crate::socket::guard::Bounds;
+use crate::socket::limits::Caps;
+use crate::socket::proxies::TrustedProxies;
+use protocol::conversation::Rules;
+
+/// The rules of a conversation.
+pub(super) fn rules(settings: &Settings) -> Rules {
+    let session = &settings.session;
+    Rules {
+        heartbeat: heartbeat::rules(session),
+        identify_timeout: session.identify_timeout,
+        max_message_bytes: session.max_message_bytes,
+        messages_per_minute: session.messages_per_minute,
+        max_subscriptions: settings.limits.subscriptions_per_session,
+        public_namespaces: settings.channels.public_namespaces.clone(),
+    }
+}
+
+/// The limits of a hub.
+pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
+    let recovery = RecoveryLimits {
+        messages: settings.session.recovery_limit,
+        // What comes meanwhile needs room as well.
+        bytes: settings.session.outbound_bytes / 2,
+    };
+    HubLimits {
+        inbox_bytes: settings.broker.inbox_bytes,
+        rules: HubRules::new(recovery, settings.broker.response_timeout),
+    }
+}
+
+/// How many sockets settings and system allow. Over this the system would refuse, which cuts off the admin port and
+/// Redis as well.
+fn max_connections(settings: &Settings, descriptors: Descriptors) -> usize {
+    match settings.server.max_connections {
+        0 => descriptors.sockets(),
+        cap => cap.min(descriptors.sockets()),
+    }
+}
+
+/// The limits on sockets.
+pub(super) fn caps(settings: &Settings, descriptors: Descriptors) -> Caps {
+    Caps {
+        connections: max_connections(settings, descriptors),
+        connections_per_address: settings.limits.connections_per_address,
+        handshakes_per_address: handshakes_per_address(settings, descriptors),
+        connects_per_second: settings.limits.connects_per_second,
+        connects_per_second_per_address: settings.limits.connects_per_second_per_address,
+    }
+}
+
+/// What sessions, users and their addresses may do.
+pub(super) fn session_caps(settings: &Settings) -> SessionCaps {
+    let limits = &settings.limits;
+    SessionCaps {
+        unidentified: limits.unidentified,
+        // Without separate client addresses, one address may represent all clients.
+        unidentified_per_address: match limits.connections_per_address {
+            0 => 0,
+            _ => limits.unidentified.div_ceil(2),
+        },
+        sessions_per_user: limits.sessions_per_user,
+        identifies_per_minute_per_user: limits.identifies_per_minute_per_user,
+        failed_identifies_per_minute_per_address: limits.failed_identifies_per_minute_per_address,
+    }
+}
+
+/// An address may not have more handshakes than sockets, nor more than half of all: the others are for others. A
+/// handshake counts a little longer than it takes, so that very few would refuse who only comes back at once.
+fn handshakes_per_address(settings: &Settings, descriptors: Descriptors) -> u32 {
+    const FEWEST: u32 = 16;
+    let half = u32::try_from(descriptors.handshakes() / 2).unwrap_or(u32::MAX);
+    match settings.limits.connections_per_address {
+        0 => 0,
+        sockets => sockets.max(FEWEST).min(half),
+    }
+}
+
+/// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
+pub(super) fn raise_descriptors(settings: &Settings) -> Descriptors {
+    let max_connections = settings.server.max_connections;
+    let workers = settings.server.worker_threads();
+    let descriptors = Descriptors::raise(workers, settings.admin.max_connections).unwrap_or_else(|error| {
+        log::warn!("the limit of open files cannot be read or raised: {error}");
+        Descriptors::default()
+    });
+    let (limit, room) = (descriptors.limit(), descriptors.sockets());
+    log::info!("open files: at most {limit}, which has room for {room} sockets");
+    if max_connections > room {
+        log::warn!(
+            "server.max_connections is {max_connections}, but the limit of open files ({limit}) has room for \
+             {room} sockets: raise that limit, or lower the setting"
+        );
+    }
+    descriptors
+}
+
+/// Puts the bounds beside what they bound, for alerts.
+pub(super) fn show_limits(settings: &Settings, metrics: &Metrics, descriptors: Descriptors) {
+    let shown = |limit: usize| i64::try_from(limit).unwrap_or(0);
+    let (server, limits) = (&settings.server, &metrics.limits);
+    limits.connections.set(shown(max_connections(settings, descriptors)));
+    limits.admin_connections.set(shown(settings.admin.max_connections));
+    limits.hub_inbox_bytes.set(shown(settings.broker.inbox_bytes * server.worker_threads()));
+    limits.outbound_queued_bytes.set(shown(server.outbound_bytes));
+}
+
+/// The options of all sockets.
+pub(super) fn socket_options(
+    settings: &Settings,
+    metrics: &Metrics,
+    trusted_proxies: TrustedProxies,
+    descriptors: Descriptors,
+) -> SocketOptions {
+    let session = &settings.session;
+    SocketOptions {
+        inbound: Bounds { message_bytes: session.max_message_bytes, fragments: session.max_fragments as u32 },
+        message_timeout: session.message_timeout,
+        control_frames_per_minute: session.control_frames_per_minute,
+        outbound_bytes: session.outbound_bytes,
+        outbound_bytes_of_all: match settings.server.outbound_bytes {
+            0 => usize::MAX,
+            bytes => bytes,
+        },
+        write_timeout: session.write_timeout,
+        close_timeout: settings.server.close_timeout,
+        handshake_timeout: settings.server.handshake_timeout,
+        compression: settings.server.compression,
+        handshakes: descriptors.handshakes(),
+        trusted_proxies,
+        metrics: metrics.clone(),
+        traffic: Default::default(),
+    }
+}
