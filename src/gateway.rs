@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::session::Services;
 use crate::session::admission::{DrainSwitch, Sessions};
 use crate::session::limits::SessionLimits;
-use crate::settings::{Profile, Settings, SettingsErrors, format_duration, plain_io};
+use crate::settings::{AuthKind, Profile, Settings, SettingsErrors, format_duration, plain_io};
 use crate::socket::limits::Connections;
 use crate::socket::listener;
 use crate::socket::origin::OriginPolicy;
@@ -172,15 +172,17 @@ impl Gateway {
             }
         };
         match self.tokens.replace(&settings.auth) {
+            Ok(()) if settings.auth.kind == AuthKind::Insecure => {}
             Ok(()) => log::info!("reload: auth keys reloaded"),
             Err(error) => log::error!("reload failed: {error}; the old keys stay in force"),
         }
         if settings.admin.api_key_file.is_some() {
             self.api_key.replace(api_key(&settings));
-            log::info!("reload: the key of the admin API was read again");
+            log::info!("reload: admin key reloaded");
         }
         // A link reads its files itself, each time that it is made.
         match broker::check(&settings) {
+            Ok(()) if matches!(self.broker, Broker::Memory(_)) => {}
             Ok(()) => log::info!("reload: the next link to the broker reads its files again"),
             Err(error) => {
                 log::error!("reload failed: {error}; the current link stays, but a new link cannot be made")
