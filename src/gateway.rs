@@ -171,22 +171,28 @@ impl Gateway {
                 return;
             }
         };
+        let has_keys = settings.auth.kind != AuthKind::Insecure;
+        let has_link = !matches!(self.broker, Broker::Memory(_));
         match self.tokens.replace(&settings.auth) {
-            Ok(()) if settings.auth.kind == AuthKind::Insecure => {}
-            Ok(()) => log::info!("reload: auth keys reloaded"),
+            Ok(()) if has_keys => log::info!("reload: auth keys reloaded"),
+            Ok(()) => {}
             Err(error) => log::error!("reload failed: {error}; the old keys stay in force"),
         }
-        if settings.admin.api_key_file.is_some() {
+        let has_admin_key = settings.admin.api_key_file.is_some();
+        if has_admin_key {
             self.api_key.replace(api_key(&settings));
             log::info!("reload: admin key reloaded");
         }
         // A link reads its files itself, each time that it is made.
         match broker::check(&settings) {
-            Ok(()) if matches!(self.broker, Broker::Memory(_)) => {}
-            Ok(()) => log::info!("reload: the next link to the broker reads its files again"),
+            Ok(()) if has_link => log::info!("reload: the next link to the broker reads its files again"),
+            Ok(()) => {}
             Err(error) => {
                 log::error!("reload failed: {error}; the current link stays, but a new link cannot be made")
             }
+        }
+        if !(has_keys || has_admin_key || has_link) {
+            log::info!("reload: no files to reload");
         }
     }
 
