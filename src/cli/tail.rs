@@ -67,6 +67,7 @@ struct Event<'a> {
     reason: Option<String>,
     recovered: Option<bool>,
     time: Option<u64>,
+    heartbeat_interval: Option<u64>,
     after: Option<u64>,
     channels: Option<Vec<ChannelState>>,
     #[serde(borrow)]
@@ -183,18 +184,25 @@ impl Tail<'_> {
 
     async fn exchange(&mut self, connection: &mut Connection, identify: String) -> Result<Ended, Failure> {
         let mut answer = Some(Message::Text(identify.into()));
-        let mut after = None;
+        let (mut after, mut patience) = (None, ANSWER_TIMEOUT);
         while self.left != Some(0) {
             if let Some(answer) = answer.take()
                 && let Err(error) = connection.send(answer).await
             {
                 return Ok(Ended::Lost(plain_io(error), after));
             }
-            match connection.next().await {
+            let Ok(next) = timeout(patience, connection.next()).await else {
+                return Ok(Ended::Lost(format!("no frame for {}", format_duration(patience)), after));
+            };
+            match next {
                 Some(Ok(Frame::Text(text))) => {
                     let text = std::str::from_utf8(&text).map_err(|_| not_understood())?;
                     let event: Event<'_> = serde_json::from_str(text).map_err(|_| not_understood())?;
                     after = event.after.map(Duration::from_millis).or(after);
+                    // The gateway sends a heartbeat at each interval, so that two without a frame mean that it is gone.
+                    if let Some(interval_ms) = event.heartbeat_interval {
+                        patience = ANSWER_TIMEOUT.max(Duration::from_millis(interval_ms.saturating_mul(2)));
+                    }
                     answer = self.hear(text, event)?.map(|text| Message::Text(text.into()));
                 }
                 Some(Ok(Frame::Ping(payload))) => answer = Some(Message::Pong(payload)),

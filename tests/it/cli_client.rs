@@ -111,6 +111,18 @@ fn tail_reconnects_continues_and_shows_gaps() {
 }
 
 #[test]
+fn tail_notices_a_gateway_that_sends_nothing() {
+    let gateway = TestGateway::with("session.heartbeat_interval", "500ms").spawn();
+    let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1"]);
+    tail.says("ready as user 42");
+    gateway.signal("STOP");
+    tail.says("no frame for 5s; reconnecting in ");
+    gateway.signal("CONT");
+    gateway.publish_durably("user:42", "1");
+    assert_eq!(tail.wait().out, "1\n", "it has reconnected");
+}
+
+#[test]
 fn health_reports_by_its_exit_code() {
     let redis = RedisServer::reserve(&[]);
     let gateway = TestGateway::redis(&redis).spawn();
