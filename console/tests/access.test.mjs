@@ -43,7 +43,7 @@ async function viewsOfASession(page, user) {
   await button(page, "Subscribe").click();
   await says(page, "#connection-state", "refused (not_allowed)");
   await publish(page, "public:news", "{", false);
-  await says(page, "#publish-result", "The message is no JSON");
+  await says(page, "#publish-result", "The message is not JSON");
   await assertGood(page, "two refusals");
   await button(page, "Cut the line").click();
   await says(page, "#connection-state", "The line is cut");

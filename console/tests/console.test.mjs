@@ -43,7 +43,7 @@ test("a message that is published is on the screen, and both frames of it are li
   await connect(page, "42");
   await publish(page, "user:42", '{"content": "Testing post"}', false);
   await says(page, "#last-message", '{"content":"Testing post"}');
-  await says(page, "#publish-result", "Heard here after");
+  await says(page, "#publish-result", "Received here after");
   await says(page, "#frames li", '{"op":3,"channel":"user:42","message":{"content": "Testing post"}}');
   await says(page, "#frames li", '{"op":1,"token":"…","channels":[]}');
   assert.match(await page.locator("#frames li").last().innerText(), /received\s+Hello\s+\d+ B/);
@@ -131,7 +131,7 @@ test("channels are joined and left, and what is refused is said", async () => {
   await page.getByRole("button", { name: "Leave public:news" }).click();
   await says(page, "#connection-state", "public:news: unsubscribed");
   await publish(page, "user:44", "{", false);
-  await says(page, "#publish-result", "The message is no JSON");
+  await says(page, "#publish-result", "The message is not JSON");
   await close(page);
 });
 
@@ -297,10 +297,10 @@ test("without an answer the figures are marked stale, and are not once there is 
   await says(page, "#health", "No answer");
   await says(page, "#notice", /The figures are from \d\d:\d\d:\d\d\./);
   for (const name of ["connections", "deliveries", "latency", "link"]) {
-    await says(page, `#chart-${name}.stale .value`, /stale, of \d\d:\d\d:\d\d/);
+    await says(page, `#chart-${name}.stale .value`, /stale, from \d\d:\d\d:\d\d/);
   }
   assert.match(await page.locator("#chart-link svg").getAttribute("aria-label"), /^Link to the broker: stale, up at /);
-  await says(page, "#sessions-count", /^Stale, of \d\d:\d\d:\d\d/);
+  await says(page, "#sessions-count", /^Stale, from \d\d:\d\d:\d\d/);
   await page.context().setOffline(false);
   await says(page, "#health", "Ready");
   await page.locator("figure.stale").first().waitFor({ state: "detached" });
@@ -385,11 +385,31 @@ test("the charts have scales and times, and tell the value under the pointer", a
   await says(page, "#chart-connections .times", /^\d\d:\d\d:\d\d\d\d:\d\d:\d\d$/);
   await page.locator("#chart-connections svg").hover();
   await says(page, "#chart-connections .hovered", /^\d+ at \d\d:\d\d:\d\d$/);
-  await connect(page, "60");
-  await publish(page, "user:60", '"at"', false);
-  await says(page, "#last-message", /user:60, \d\d:\d\d:\d\d\.\d{3} "at"/);
+  await close(page);
+});
+
+test("errors look like errors, and only as long as they are current", async () => {
+  const page = await openConsole(browser, gateway);
+  const color = () => page.locator("#publish-result").evaluate((result) => getComputedStyle(result).color);
+  await publish(page, "user:60", "1", false);
+  await says(page, "#publish-result", "Published");
+  const usual = await color();
   await publish(page, "nonsense", "1", false);
   await page.locator("#publish-result.bad").waitFor();
+  assert.notEqual(await color(), usual);
+  await publish(page, "user:60", "1", false);
+  await page.locator("#publish-result:not(.bad)").waitFor();
+  assert.equal(await color(), usual);
   page.faults = page.faults.filter((fault) => !fault.includes("400"));
+  await close(page);
+});
+
+test("every time of day has the same format", async () => {
+  const page = await openConsole(browser, gateway);
+  await connect(page, "61");
+  await publish(page, "user:61", '"at"', false);
+  await says(page, "#last-message", /user:61, \d\d:\d\d:\d\d\.\d{3} "at"/);
+  for (const time of await page.locator("#frames .time").allInnerTexts()) assert.match(time, /^\d\d:\d\d:\d\d\.\d{3}$/);
+  await says(page, "#chart-connections .times", /^\d\d:\d\d:\d\d\d\d:\d\d:\d\d$/);
   await close(page);
 });
