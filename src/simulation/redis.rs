@@ -1,4 +1,4 @@
-//! A Redis in memory: what `gateway.lua`, `gateway_mark.lua` and `history.rs` ask of it, and what may happen to it.
+//! A Redis in memory: what `gateway_publish.lua`, `gateway_mark.lua` and `history.rs` ask of it, and what may happen to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
