@@ -3,6 +3,7 @@
 //! Names and labels are a contract with dashboards. No label ever holds a user, a channel, an address or any
 //! other text from outside: each is one of a closed set.
 
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +18,7 @@ mod page;
 mod per_thread;
 mod process;
 
-pub use self::labels::{AdminRequest, Code, Reason};
+pub use self::labels::{AdminRequest, Code, Reason, ResultLabel};
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
 /// A handle on everything that is counted. Cloning shares, and costs one pointer: every socket has some.
@@ -54,11 +55,11 @@ pub struct Counters {
     /// Subscriptions of all sessions, their own two channels included.
     pub subscriptions: Gauge<i64, AtomicI64>,
     /// Identify attempts, by outcome.
-    pub identifies: Family<Reason, Counter>,
+    pub identifies: Family<ResultLabel, Counter>,
     /// Text messages received from clients.
     pub client_messages: Counter<u64, AtomicU64>,
     /// Closes sent, by code.
-    pub closes: Family<Code, Counter>,
+    pub websocket_closes: Family<Code, Counter>,
     /// Publications received from the broker.
     pub publications_received: Counter<u64, AtomicU64>,
     /// Frames of publications handed to sockets.
@@ -70,7 +71,7 @@ pub struct Counters {
     /// Gaps announced for channels of this replica, by reason.
     pub gaps: Family<Reason, Counter>,
     /// Attempts of clients to continue from a position, by outcome.
-    pub recoveries: Family<Reason, Counter>,
+    pub recoveries: Family<ResultLabel, Counter>,
     /// Requests that the admin API refused before reading them.
     pub admin_refused: Family<Reason, Counter>,
     /// Publications accepted from the admin API.
@@ -82,11 +83,11 @@ pub struct Counters {
     /// Requests to the admin port, by route and status.
     pub admin_requests: Family<AdminRequest, Counter>,
     /// 1 while the broker's link is subscribed and proven, else 0.
-    pub link_up: Gauge<i64, AtomicI64>,
+    pub redis_link_up: Gauge<i64, AtomicI64>,
     /// 1 while durable publishing is possible, else 0.
     pub history_available: Gauge<i64, AtomicI64>,
     /// Payloads from Redis that reach nobody: put on the stream for them, or only counted.
-    pub rejected: Family<Reason, Counter>,
+    pub rejected: Family<ResultLabel, Counter>,
     /// Subscriptions that Redis has refused to the gateway's user, channel by channel.
     pub channels_refused: Counter<u64, AtomicU64>,
     /// 1 while Redis may evict keys, else 0.
@@ -94,15 +95,15 @@ pub struct Counters {
     /// How many keys Redis has evicted, as Redis counts them.
     pub redis_evicted_keys: Gauge<i64, AtomicI64>,
     /// How often the link to the broker was lost.
-    pub link_losses: Family<Reason, Counter>,
+    pub redis_link_losses: Family<Reason, Counter>,
     /// Time from publishing a probe to receiving it back, in seconds.
     pub probe_latency: Histogram,
     /// The latest of these, in microseconds; 0 before the first. For the console, not for the page of metrics.
     latest_probe_us: AtomicU64,
     /// From the last proof that the link delivers to giving it up, in seconds.
-    pub link_detection: Histogram,
+    pub redis_link_detection: Histogram,
     /// Time from the end of the link until the next healthy one, everything that was missed repaired, in seconds.
-    pub link_repair: Histogram,
+    pub redis_link_repair: Histogram,
     /// Bytes of publications that wait for a hub.
     pub hub_inbox_bytes: Gauge<i64, AtomicI64>,
     /// Bytes that wait for sockets to take them.
@@ -153,7 +154,7 @@ impl Counters {
             subscriptions: Gauge::default(),
             identifies: Family::default(),
             client_messages: Counter::default(),
-            closes: Family::default(),
+            websocket_closes: Family::default(),
             publications_received: Counter::default(),
             publications_delivered: Counter::default(),
             publications_dropped: Family::default(),
@@ -165,21 +166,21 @@ impl Counters {
             delivery_latency: PerThread::default(),
             traffic: PerThread::default(),
             admin_requests: Family::default(),
-            link_up: Gauge::default(),
+            redis_link_up: Gauge::default(),
             history_available: Gauge::default(),
             rejected: Family::default(),
             channels_refused: Counter::default(),
             redis_may_evict: Gauge::default(),
             redis_evicted_keys: Gauge::default(),
-            link_losses: Family::default(),
+            redis_link_losses: Family::default(),
             // A healthy round trip is below a millisecond; the link is replaced after a few seconds.
             probe_latency: Histogram::new([
                 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
             ]),
             latest_probe_us: AtomicU64::new(0),
             // Meant to be below three seconds.
-            link_detection: Histogram::new([0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0]),
-            link_repair: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
+            redis_link_detection: Histogram::new([0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0]),
+            redis_link_repair: Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
             hub_inbox_bytes: Gauge::default(),
             outbound_queued_bytes: Gauge::default(),
             log_lines_dropped: Counter::default(),
@@ -192,13 +193,19 @@ impl Counters {
 
 impl Metrics {
     /// Counts one more of a labelled metric.
-    pub fn count(family: &Family<Reason, Counter>, reason: &'static str) {
-        family.get_or_create(&Reason { reason }).inc();
+    pub fn count<L>(family: &Family<L, Counter>, value: &'static str)
+    where
+        L: From<&'static str> + Clone + Eq + Hash,
+    {
+        Self::count_many(family, value, 1);
     }
 
     /// Counts `many` more of a labelled metric.
-    pub fn count_many(family: &Family<Reason, Counter>, reason: &'static str, many: u64) {
-        family.get_or_create(&Reason { reason }).inc_by(many);
+    pub fn count_many<L>(family: &Family<L, Counter>, value: &'static str, many: u64)
+    where
+        L: From<&'static str> + Clone + Eq + Hash,
+    {
+        family.get_or_create(&L::from(value)).inc_by(many);
     }
 
     /// Notes how long a probe took.
@@ -223,12 +230,12 @@ mod tests {
     fn the_page_has_every_metric_with_its_prefix() {
         let metrics = Metrics::default();
         metrics.connections.set(3);
-        metrics.closes.get_or_create(&Code { code: 4001 }).inc();
+        metrics.websocket_closes.get_or_create(&Code { code: 4001 }).inc();
         Metrics::count(&metrics.publications_dropped, "not_json");
         let page = metrics.render();
         for line in [
             "gateway_connections 3",
-            "gateway_closes_total{code=\"4001\"} 1",
+            "gateway_websocket_closes_total{code=\"4001\"} 1",
             "gateway_publications_dropped_total{reason=\"not_json\"} 1",
             "gateway_probe_latency_seconds_count 0",
             "gateway_hub_inbox_bytes 0",

@@ -77,7 +77,7 @@ fn fault(json: &str) -> Option<PayloadError> {
                 let pair = rest.get(..12).filter(|pair| unit(&pair[6..]).is_some());
                 let text = pair.map(|pair| serde_json::from_str::<String>(&format!("\"{pair}\"")));
                 if text.is_none_or(|text| text.is_err()) {
-                    return Some(PayloadError::HalfSurrogate);
+                    return Some(PayloadError::LoneSurrogate);
                 }
                 length = 12;
             }
@@ -137,11 +137,11 @@ fn check_users(payload: &[u8], max_bytes: usize) {
             assert!(*error != PayloadError::NotJson || text.is_none(), "it is JSON");
             assert!(*error != PayloadError::BadUsers || text.is_some(), "it is not JSON");
         }
-        Err(error @ (PayloadError::TooDeep | PayloadError::HalfSurrogate)) => {
+        Err(error @ (PayloadError::TooDeep | PayloadError::LoneSurrogate)) => {
             let text = text.expect("it is JSON");
             let has_escape = text.to_ascii_lowercase().contains("\\ud");
             assert!(*error == PayloadError::TooDeep || has_escape, "no half of a pair");
-            assert!(*error == PayloadError::HalfSurrogate || text.len() > DEFAULT_MAX_DEPTH, "not deep");
+            assert!(*error == PayloadError::LoneSurrogate || text.len() > DEFAULT_MAX_DEPTH, "not deep");
         }
         Err(error) => panic!("{error:?} cannot be the reason"),
         Ok((channels, message)) => {

@@ -30,7 +30,7 @@ fn history_options(settings: &Settings) -> HistoryOptions {
         size: broker.history_size,
         ttl: broker.history_ttl,
         idempotency_window: broker.idempotency_window,
-        memory_bytes: broker.memory_history_bytes,
+        memory_bytes: broker.max_memory_history_bytes,
     }
 }
 
@@ -62,9 +62,9 @@ fn redis_options(settings: &Settings) -> Option<RedisOptions> {
         response_timeout: broker.response_timeout,
         probe_interval: broker.probe_interval,
         probe_timeout: broker.probe_timeout,
-        reconnect_min: broker.reconnect_min,
-        reconnect_max: broker.reconnect_max,
-        sweep_interval: broker.sweep_interval,
+        min_reconnect_delay: broker.min_reconnect_delay,
+        max_reconnect_delay: broker.max_reconnect_delay,
+        history_check_interval: broker.history_check_interval,
         max_payload_bytes: broker.max_payload_bytes,
         max_payload_depth: broker.max_payload_depth,
         history: history_options(settings),

@@ -30,12 +30,12 @@ pub(super) fn rules(settings: &Settings) -> Rules {
 /// The limits of a hub.
 pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
     let recovery = RecoveryLimits {
-        messages: settings.session.recovery_limit,
+        messages: settings.session.max_recovered_messages,
         // What comes meanwhile needs room as well.
-        bytes: settings.session.outbound_bytes / 2,
+        bytes: settings.session.max_outbound_bytes / 2,
     };
     HubLimits {
-        inbox_bytes: settings.broker.inbox_bytes,
+        max_inbox_bytes: settings.broker.max_inbox_bytes,
         rules: HubRules::new(recovery, settings.broker.response_timeout),
     }
 }
@@ -112,8 +112,8 @@ pub(super) fn show_limits(settings: &Settings, metrics: &Metrics, descriptors: D
     let (server, limits) = (&settings.server, &metrics.limits);
     limits.connections.set(shown(max_connections(settings, descriptors)));
     limits.admin_connections.set(shown(settings.admin.max_connections));
-    limits.hub_inbox_bytes.set(shown(settings.broker.inbox_bytes * server.worker_threads()));
-    limits.outbound_queued_bytes.set(shown(server.outbound_bytes));
+    limits.hub_inbox_bytes.set(shown(settings.broker.max_inbox_bytes * server.worker_threads()));
+    limits.outbound_queued_bytes.set(shown(server.max_outbound_bytes));
 }
 
 /// The options of all sockets.
@@ -128,8 +128,8 @@ pub(super) fn socket_options(
         inbound: Bounds { message_bytes: session.max_message_bytes, fragments: session.max_fragments as u32 },
         message_timeout: session.message_timeout,
         control_frames_per_minute: session.control_frames_per_minute,
-        outbound_bytes: session.outbound_bytes,
-        outbound_bytes_of_all: match settings.server.outbound_bytes {
+        max_outbound_bytes: session.max_outbound_bytes,
+        max_outbound_bytes_of_all: match settings.server.max_outbound_bytes {
             0 => usize::MAX,
             bytes => bytes,
         },

@@ -79,7 +79,7 @@ pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
 /// Prometheus' page.
 pub(super) async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
     // A link with a stalled thread cannot report it itself.
-    admin.metrics.link_up.set(admin.readiness.broker.health().ready.into());
+    admin.metrics.redis_link_up.set(admin.readiness.broker.health().ready.into());
     admin.metrics.ready.set(admin.readiness.reasons().is_empty().into());
     admin.metrics.draining.set(admin.readiness.drain.is_draining().into());
     HttpResponse::Ok()

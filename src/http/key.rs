@@ -62,8 +62,8 @@ impl Refusal {
         match self {
             Self::NoKey => "no_key",
             Self::WrongKey => "wrong_key",
-            Self::KeyNotSet => "key_not_set",
-            Self::ForeignPage => "foreign_page",
+            Self::KeyNotSet => "admin_key_not_configured",
+            Self::ForeignPage => "origin_not_allowed",
         }
     }
 }

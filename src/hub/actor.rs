@@ -44,7 +44,7 @@ pub struct Hub {
 #[derive(Debug, Clone, Copy)]
 pub struct HubLimits {
     /// Bytes of publications that may wait for it.
-    pub inbox_bytes: usize,
+    pub max_inbox_bytes: usize,
     /// The rules of its core.
     pub rules: HubRules,
 }
@@ -81,7 +81,7 @@ impl Hub {
         limits: HubLimits,
         metrics: &Metrics,
     ) -> Self {
-        let budget = Arc::new(InboxBudget::new(limits.inbox_bytes, metrics));
+        let budget = Arc::new(InboxBudget::new(limits.max_inbox_bytes, metrics));
         let inbox = HubInbox::new(ActorMailbox(context.address()), Arc::clone(&budget));
         Self {
             id: broker.attach(Arc::new(inbox)),

@@ -4,6 +4,8 @@
 //! counter starts at 0 for each of its values. A test compares these values with docs/operations.md and
 //! docs/openapi.yaml, which other tests compare with the source.
 
+use std::hash::Hash;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,6 +18,25 @@ use super::Counters;
 pub struct Reason {
     /// One of a closed set of short names.
     pub reason: &'static str,
+}
+
+impl From<&'static str> for Reason {
+    fn from(reason: &'static str) -> Self {
+        Self { reason }
+    }
+}
+
+/// The one label of metrics that count successes, too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabel {
+    /// One of a closed set of short names.
+    pub result: &'static str,
+}
+
+impl From<&'static str> for ResultLabel {
+    fn from(result: &'static str) -> Self {
+        Self { result }
+    }
 }
 
 /// The label of closes: the close code.
@@ -105,7 +126,7 @@ const PUBLICATIONS_DROPPED: &[&str] = &[
     "not_json",
     "too_big",
     "too_deep",
-    "half_surrogate",
+    "lone_surrogate",
     "bad_users",
     "bad_position",
     "bad_channel",
@@ -119,7 +140,7 @@ const PUBLICATIONS_DROPPED: &[&str] = &[
 
 const GAPS: &[&str] = &["link_lost", "history_lost", "history_unreadable", "overflow"];
 const RECOVERIES: &[&str] = &["recovered", "lost", "too_much", "unreadable", "unreadable_position"];
-const ADMIN_REFUSED: &[&str] = &["no_key", "wrong_key", "key_not_set", "foreign_page"];
+const ADMIN_REFUSED: &[&str] = &["no_key", "wrong_key", "admin_key_not_configured", "origin_not_allowed"];
 const REJECTED: &[&str] = &["recorded", "not_recorded"];
 
 const LINK_LOSSES: &[&str] = &[
@@ -140,21 +161,16 @@ const LINK_LOSSES: &[&str] = &[
 impl Counters {
     /// Creates every labelled counter, at 0.
     pub(super) fn create_labels(&self) {
-        let families: [(&Family<Reason, Counter>, &[&'static str]); 8] = [
-            (&self.admin_refused, ADMIN_REFUSED),
-            (&self.upgrades_refused, UPGRADES_REFUSED),
-            (&self.identifies, IDENTIFIES),
-            (&self.publications_dropped, PUBLICATIONS_DROPPED),
-            (&self.gaps, GAPS),
-            (&self.recoveries, RECOVERIES),
-            (&self.rejected, REJECTED),
-            (&self.link_losses, LINK_LOSSES),
-        ];
-        for (family, reasons) in families {
-            reasons.iter().for_each(|reason| drop(family.get_or_create(&Reason { reason })));
-        }
+        create(&self.admin_refused, ADMIN_REFUSED);
+        create(&self.upgrades_refused, UPGRADES_REFUSED);
+        create(&self.publications_dropped, PUBLICATIONS_DROPPED);
+        create(&self.gaps, GAPS);
+        create(&self.redis_link_losses, LINK_LOSSES);
+        create(&self.identifies, IDENTIFIES);
+        create(&self.recoveries, RECOVERIES);
+        create(&self.rejected, REJECTED);
         for code in CloseCode::ALL {
-            drop(self.closes.get_or_create(&Code { code: code.code() }));
+            drop(self.websocket_closes.get_or_create(&Code { code: code.code() }));
         }
         for (route, statuses) in ADMIN_REQUESTS {
             for &status in statuses {
@@ -163,4 +179,11 @@ impl Counters {
         }
         drop(self.admin_requests.get_or_create(&AdminRequest::new(None, 404)));
     }
+}
+
+fn create<L>(family: &Family<L, Counter>, values: &[&'static str])
+where
+    L: From<&'static str> + Clone + Eq + Hash,
+{
+    values.iter().for_each(|value| drop(family.get_or_create(&L::from(value))));
 }

@@ -48,7 +48,7 @@ impl Metrics {
         all.register("subscriptions", "Subscriptions of all sessions", self.subscriptions.clone());
         all.register("identifies", "Identify attempts, by outcome", self.identifies.clone());
         all.register("client_messages", "Text messages from clients", self.client_messages.clone());
-        all.register("closes", "Closes sent, by code", self.closes.clone());
+        all.register("websocket_closes", "Closes sent, by code", self.websocket_closes.clone());
     }
 
     /// Publications on their way to sockets, and the requests of the admin port.
@@ -116,7 +116,7 @@ impl Metrics {
 
     /// The link to the broker, and its data.
     fn register_link(&self, all: &mut Registry) {
-        all.register("link_up", "1 while the broker's link is healthy", self.link_up.clone());
+        all.register("redis_link_up", "1 while the broker's link is healthy", self.redis_link_up.clone());
         all.register(
             "history_available",
             "1 while durable publishing is possible",
@@ -134,7 +134,11 @@ impl Metrics {
             "Subscriptions that Redis refused to the gateway",
             self.channels_refused.clone(),
         );
-        all.register("link_losses", "Losses of the broker's link, by reason", self.link_losses.clone());
+        all.register(
+            "redis_link_losses",
+            "Losses of the broker's link, by reason",
+            self.redis_link_losses.clone(),
+        );
         all.register_with_unit(
             "probe_latency",
             "Time from publishing a probe to receiving it",
@@ -142,16 +146,16 @@ impl Metrics {
             self.probe_latency.clone(),
         );
         all.register_with_unit(
-            "link_detection",
+            "redis_link_detection",
             "Time from the last received probe to the end of the link",
             Unit::Seconds,
-            self.link_detection.clone(),
+            self.redis_link_detection.clone(),
         );
         all.register_with_unit(
-            "link_repair",
+            "redis_link_repair",
             "Time from the end of the link until the next healthy one",
             Unit::Seconds,
-            self.link_repair.clone(),
+            self.redis_link_repair.clone(),
         );
     }
 

@@ -7,6 +7,7 @@ use config::{Config, ConfigError, File, FileFormat, Source as _, Value, ValueKin
 use serde::de::DeserializeOwned;
 
 use super::nearest::nearest_key;
+use super::renamed::new_name;
 use super::variables::variable;
 use super::{DEFAULT, SettingsError, parse_duration, read_text};
 
@@ -202,9 +203,14 @@ impl Layers {
         if let Some(kind) = self.kinds.get(key) {
             return Some(*kind);
         }
-        let nearest = nearest_key(key, self.keys()).map(str::to_owned);
+        let renamed = new_name(key);
+        let nearest = renamed.or_else(|| nearest_key(key, self.keys())).map(str::to_owned);
         let hint = match &nearest {
             _ if key == "profile" => "; the profile is chosen by --profile or GATEWAY_PROFILE".to_owned(),
+            Some(known) if renamed.is_some() && name != key => {
+                format!("; it was renamed to {}", variable(known))
+            }
+            Some(known) if renamed.is_some() => format!("; it was renamed to {known}"),
             Some(known) if name != key => format!("; did you mean {}?", variable(known)),
             Some(known) => format!("; did you mean {known}?"),
             None => String::new(),

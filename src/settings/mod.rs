@@ -5,6 +5,7 @@
 //! - `sources`: where values come from; [`Settings::load`]
 //! - `variables`: environment variables that are nearly settings, and `RUST_LOG`
 //! - `nearest`: suggests the right name for a misspelt one
+//! - `renamed`: old names, refused with the new one
 //! - `layers`: unknown keys and wrong types, found before the sources are merged
 //! - `files`: reading those that settings are in or name
 //! - `validate`: ranges and unsafe combinations
@@ -23,6 +24,7 @@ mod files;
 mod layers;
 mod nearest;
 mod print;
+mod renamed;
 mod secret;
 mod sections;
 mod sources;

@@ -26,7 +26,7 @@ pub struct ServerSettings {
     /// Open sockets of the process; 0 = no cap.
     pub max_connections: usize,
     /// Bytes that may wait to be written to all sockets together; 0 = no cap.
-    pub outbound_bytes: usize,
+    pub max_outbound_bytes: usize,
     /// Exact origins (`https://app.example.com`), `https://*.example.com` for any subdomain, `loopback` or `*`.
     pub allowed_origins: Vec<String>,
     /// Whether a client without an Origin header may connect.
@@ -112,7 +112,7 @@ pub struct BrokerSettings {
     #[serde(with = "duration")]
     pub idempotency_window: Duration,
     /// The bound on all histories of `memory:` together.
-    pub memory_history_bytes: usize,
+    pub max_memory_history_bytes: usize,
     /// Bound for opening a Redis connection.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
@@ -127,15 +127,15 @@ pub struct BrokerSettings {
     pub probe_timeout: Duration,
     /// The time in which every channel is compared with its history once.
     #[serde(with = "duration")]
-    pub sweep_interval: Duration,
+    pub history_check_interval: Duration,
     /// The first pause before connecting again.
     #[serde(with = "duration")]
-    pub reconnect_min: Duration,
-    /// The longest pause before connecting again; at least `reconnect_min`.
+    pub min_reconnect_delay: Duration,
+    /// The longest pause before connecting again; at least `min_reconnect_delay`.
     #[serde(with = "duration")]
-    pub reconnect_max: Duration,
+    pub max_reconnect_delay: Duration,
     /// Bytes that may wait between the Redis link and one hub; at least `max_payload_bytes`.
-    pub inbox_bytes: usize,
+    pub max_inbox_bytes: usize,
     /// The longest published message, in bytes.
     pub max_payload_bytes: usize,
     /// The maximum nesting depth of arrays and objects in a published message.
@@ -166,9 +166,9 @@ pub struct SessionSettings {
     /// The longest message from a client, in bytes (else 1009).
     pub max_message_bytes: usize,
     /// Bytes that may wait to be written to one socket (else 4008).
-    pub outbound_bytes: usize,
+    pub max_outbound_bytes: usize,
     /// Messages that a client may be given of one channel's history; 0 = nothing is recovered.
-    pub recovery_limit: usize,
+    pub max_recovered_messages: usize,
     /// A socket that takes no byte for this long while bytes wait is cut.
     #[serde(with = "duration")]
     pub write_timeout: Duration,

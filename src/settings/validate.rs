@@ -75,7 +75,7 @@ impl Settings {
 
     fn validate_session(&self) -> Vec<SettingsError> {
         let session = &self.session;
-        let all = self.server.outbound_bytes;
+        let all = self.server.max_outbound_bytes;
         failures([
             time("session.heartbeat_interval", session.heartbeat_interval, 50 * MS..=HOUR),
             time("session.heartbeat_grace", session.heartbeat_grace, 10 * MS..=HOUR),
@@ -83,17 +83,17 @@ impl Settings {
             time("session.write_timeout", session.write_timeout, 10 * MS..=10 * MINUTE),
             time("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE),
             count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB),
-            count("session.outbound_bytes", session.outbound_bytes, KIB..=GIB),
-            count("session.recovery_limit", session.recovery_limit, 0..=100_000),
+            count("session.max_outbound_bytes", session.max_outbound_bytes, KIB..=GIB),
+            count("session.max_recovered_messages", session.max_recovered_messages, 0..=100_000),
             count(
                 "session.control_frames_per_minute",
                 session.control_frames_per_minute as usize,
                 10..=1_000_000,
             ),
             ensure(
-                all == 0 || all >= session.outbound_bytes,
-                "server.outbound_bytes",
-                "must be 0 or at least session.outbound_bytes",
+                all == 0 || all >= session.max_outbound_bytes,
+                "server.max_outbound_bytes",
+                "must be 0 or at least session.max_outbound_bytes",
             ),
             count("session.max_fragments", session.max_fragments, 1..=65_536),
         ])

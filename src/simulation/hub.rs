@@ -27,7 +27,7 @@ pub(super) struct SharedMailbox(Arc<Mutex<VecDeque<HubInput>>>, PlantedBug);
 
 impl Hub {
     pub(super) fn new(link: &mut LinkCore, rules: HubRules, plan: &Plan, metrics: &Metrics) -> Self {
-        let budget = Arc::new(InboxBudget::new(plan.inbox_bytes, metrics));
+        let budget = Arc::new(InboxBudget::new(plan.max_inbox_bytes, metrics));
         let mailbox = SharedMailbox(Arc::default(), plan.planted_bug);
         let inbox = HubInbox::new(mailbox.clone(), Arc::clone(&budget));
         Self { id: link.attach(Arc::new(inbox)), core: HubCore::new(rules, budget, metrics), mailbox }

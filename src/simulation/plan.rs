@@ -85,7 +85,7 @@ pub(super) struct Plan {
     pub(super) max_held: usize,
     /// Fan-outs of more bytes are written in turns.
     pub(super) turn_bytes: usize,
-    pub(super) inbox_bytes: usize,
+    pub(super) max_inbox_bytes: usize,
     pub(super) recovery: RecoveryLimits,
     pub(super) answer_timeout: Duration,
     /// How many of a hundred reading commands Redis does not answer now.
@@ -119,7 +119,7 @@ impl Plan {
             ring_bytes: chance.pick(&[0, 400, 1_500, usize::MAX >> 1]),
             max_held: chance.pick(&[1, 3, 1_000, 1_000]),
             turn_bytes: chance.pick(&[1, 3, 1 << 20]),
-            inbox_bytes: usize::MAX,
+            max_inbox_bytes: usize::MAX,
             recovery: RecoveryLimits { messages: 1_000, bytes: 1 << 30 },
             answer_timeout: Duration::from_millis(chance.pick(&[1, 50, 2_000])),
             unanswered_percent: chance.pick(&[0, 0, 5, 30]),
@@ -164,7 +164,7 @@ impl Plan {
             self.ttl_ms = chance.between(5, 300);
         }
         if chance.percent(25) {
-            self.inbox_bytes = chance.between(200, 1_000) as usize;
+            self.max_inbox_bytes = chance.between(200, 1_000) as usize;
         }
         if chance.percent(25) {
             self.recovery.messages = chance.between(1, 6) as usize;

@@ -103,9 +103,9 @@ pub struct SocketOptions {
     /// How many Pings and Pongs a client may send in a minute.
     pub control_frames_per_minute: u32,
     /// How many bytes may wait for a client that reads slowly.
-    pub outbound_bytes: usize,
+    pub max_outbound_bytes: usize,
     /// How many bytes may wait for all clients of the process together.
-    pub outbound_bytes_of_all: usize,
+    pub max_outbound_bytes_of_all: usize,
     /// How long a write may make no progress.
     pub write_timeout: Duration,
     /// How long a peer may take to answer a Close.

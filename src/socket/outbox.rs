@@ -100,7 +100,7 @@ impl Outbox {
     }
 
     /// Sends a prepared WebSocket frame: at once if nothing waits, else after the waiting frames. If the waiting frames
-    /// would take more memory than `session.outbound_bytes`, or more than is left of `server.outbound_bytes`, the
+    /// would take more memory than `session.max_outbound_bytes`, or more than is left of `server.max_outbound_bytes`, the
     /// socket is closed as too slow instead. The longest frame that waits does not count against the first of these
     /// bounds: the longest possible message must be deliverable after others, too.
     pub fn push(&self, frame: Bytes) -> Pushed {
@@ -122,11 +122,11 @@ impl Outbox {
         let options = &self.0.options;
         // What waits here is in it.
         let all = usize::try_from(options.metrics.outbound_queued_bytes.get()).unwrap_or(0);
-        options.outbound_bytes_of_all.saturating_sub(all)
+        options.max_outbound_bytes_of_all.saturating_sub(all)
     }
 
     fn is_over_own_bound(&self, held: usize) -> bool {
-        let bound = self.0.options.outbound_bytes;
+        let bound = self.0.options.max_outbound_bytes;
         if held <= bound {
             return false;
         }
@@ -160,7 +160,7 @@ impl Outbox {
             _ => State::Closing,
         };
         if self.0.state.get() == State::Open {
-            self.0.options.metrics.closes.get_or_create(&Code { code: code.code() }).inc();
+            self.0.options.metrics.websocket_closes.get_or_create(&Code { code: code.code() }).inc();
             if code == CloseCode::TooSlow {
                 self.discard_waiting();
             }

@@ -206,7 +206,7 @@ fn what_a_gateway_may_hold_fits_into_its_container() {
     let gateway = &yaml("docker-compose.yml")["services"]["gateway"];
     let number = |key: &str| -> u64 { default_of(&gateway["environment"][key]).parse().unwrap() };
     let sockets = number("GATEWAY__SERVER__MAX_CONNECTIONS");
-    let needed = sockets * 7 * 1024 + number("GATEWAY__SERVER__OUTBOUND_BYTES") + (256 << 20);
+    let needed = sockets * 7 * 1024 + number("GATEWAY__SERVER__MAX_OUTBOUND_BYTES") + (256 << 20);
     assert!(needed <= bytes(default_of(&gateway["mem_limit"])), "{needed}");
     let files: u64 = default_of(&gateway["ulimits"]["nofile"]).parse().unwrap();
     assert!(sockets <= files / 2, "the balancer needs two for each");

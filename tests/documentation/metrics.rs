@@ -141,7 +141,7 @@ fn every_label_value_that_an_alert_asks_for_is_given_somewhere() {
     super::collect(&root().join("crates"), &mut sources);
     let rules = read("deploy/prometheus/gateway.rules.yml");
     let mut asked = 0;
-    for label in ["reason=~", "reason!~", "reason=", "reason!=", "code=", "route=~"] {
+    for label in ["reason=~", "reason!~", "reason=", "reason!=", "result=", "result!=", "code=", "route=~"] {
         for (at, _) in rules.match_indices(&format!("{label}\"")) {
             let values = rules[at + label.len() + 1..].split('"').next().unwrap();
             for value in values.split('|') {
@@ -161,13 +161,14 @@ fn every_labelled_counter_exists_at_zero_with_all_its_values() {
     let page = page();
     let has = |sample: &str| assert!(page.lines().any(|line| line == format!("{sample} 0")), "no {sample}");
     let operations = read("docs/operations.md");
-    let table = operations.split("\n| metric | `reason` |\n").nth(1).unwrap();
+    let table = operations.split("\n| metric | `reason` or `result` |\n").nth(1).unwrap();
     for row in table.lines().skip(1).take_while(|line| line.starts_with("| ")) {
         let mut codes = row.split('`').skip(1).step_by(2);
         let metric = codes.next().unwrap();
+        let label = if operations.contains(&format!("{metric}{{result}}`")) { "result" } else { "reason" };
         codes
             .filter(|code| !code.contains('.'))
-            .for_each(|reason| has(&format!("{metric}{{reason=\"{reason}\"}}")));
+            .for_each(|value| has(&format!("{metric}{{{label}=\"{value}\"}}")));
     }
     let protocol = read("docs/protocol.md");
     let closes = protocol.split("\n## Close codes\n").nth(1).unwrap().split("\n## ").next().unwrap();
@@ -177,7 +178,7 @@ fn every_labelled_counter_exists_at_zero_with_all_its_values() {
     assert!(codes.len() > 10, "only {codes:?}");
     let sent: Vec<u16> = protocol::close::CloseCode::ALL.into_iter().map(|code| code.code()).collect();
     assert_eq!(codes, sent, "the page has the codes that are sent, and no others");
-    codes.iter().for_each(|code| has(&format!("gateway_closes_total{{code=\"{code}\"}}")));
+    codes.iter().for_each(|code| has(&format!("gateway_websocket_closes_total{{code=\"{code}\"}}")));
     let openapi: Value = serde_saphyr::from_str(&read("docs/openapi.yaml")).unwrap();
     let mut requests = BTreeSet::from([("other".to_owned(), "404".to_owned())]);
     for (route, methods) in openapi["paths"].as_object().unwrap() {

@@ -52,7 +52,7 @@ fn without_a_key_publishing_is_closed_outside_of_development() {
         .variable("GATEWAY_PROFILE", "production")
         .spawn();
     let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","message":1}"#);
-    assert_eq!((answer.status, code(&answer)), (403, json!("key_not_set")));
+    assert_eq!((answer.status, code(&answer)), (403, json!("admin_key_not_configured")));
     assert!(answer.json()["error"]["detail"].as_str().unwrap().contains("admin.api_key"));
 }
 
@@ -100,9 +100,9 @@ fn health_and_metrics_say_what_they_should() {
         ("users", 2),
         ("channels", 3),
         ("subscriptions", 6),
-        ("identifies_total{reason=\"accepted\"}", 3),
+        ("identifies_total{result=\"accepted\"}", 3),
         ("client_messages_total", 3),
-        ("link_up", 1),
+        ("redis_link_up", 1),
     ] {
         gateway.wait_metric(name, value);
     }
@@ -137,7 +137,7 @@ fn refusals_of_the_admin_port_are_counted_by_reason() {
 #[test]
 fn a_body_without_the_key_is_not_read() {
     let gateway = TestGateway::with("admin.api_key", KEY).with("broker.max_payload_bytes", "67108864");
-    let gateway = gateway.with("broker.inbox_bytes", "67108864").spawn();
+    let gateway = gateway.with("broker.max_inbox_bytes", "67108864").spawn();
     let before = gateway.peak_memory();
     let strangers: Vec<_> = (0..12)
         .map(|_| {

@@ -45,7 +45,7 @@ fn the_login_service_s_own_tokens_are_accepted_and_forgeries_are_not() {
         }
     }
     assert!(accepted >= 4 && refused >= 15, "{accepted} accepted, {refused} refused");
-    assert!(gateway.metric(r#"identifies_total{reason="bad_signature"}"#) >= 10);
+    assert!(gateway.metric(r#"identifies_total{result="bad_signature"}"#) >= 10);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn a_signed_token_over_its_age_is_refused_and_one_that_reaches_it_ends_its_sessi
     let mut late = gateway.connect();
     late.identify(old["token"].as_str().unwrap());
     late.closed_with(4003);
-    assert_eq!(gateway.metric(r#"identifies_total{reason="expired"}"#), 1);
+    assert_eq!(gateway.metric(r#"identifies_total{result="expired"}"#), 1);
     let mut client = gateway.connect();
     client.identify(&gateway.token(&["--user", "42", "--ttl", "4s"]));
     client.hears(r#"{"op":2,"user":"42"}"#);
@@ -142,7 +142,7 @@ fn a_token_opens_foreign_channels_only_if_the_settings_allow_it() {
         assert_eq!(ended.code, Some(1));
         assert!(ended.err.contains("auth.allow_foreign_user_channels"), "{}", ended.err);
     }
-    assert_eq!(strict.metric(r#"identifies_total{reason="foreign_user"}"#), 2);
+    assert_eq!(strict.metric(r#"identifies_total{result="foreign_user"}"#), 2);
     let mut client = strict.connect();
     client.identify(&strict.token(&["--user", "42", "--channel", "user:42", "--channel", "users:*"]));
     client.hears(r#"{"op":2,"user":"42"}"#);

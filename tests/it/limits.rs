@@ -146,8 +146,8 @@ fn a_user_s_newest_session_is_closed_when_it_comes_over_the_cap() {
         third.identify("2");
         third.closed_with(4007);
     }
-    assert_eq!(gateway.metric("identifies_total{reason=\"too_many_sessions\"}"), 20);
-    assert_eq!(gateway.metric("identifies_total{reason=\"accepted\"}"), 3);
+    assert_eq!(gateway.metric("identifies_total{result=\"too_many_sessions\"}"), 20);
+    assert_eq!(gateway.metric("identifies_total{result=\"accepted\"}"), 3);
     assert_healthy(&gateway, "1", &mut neighbour);
     assert_healthy(&gateway, "2", &mut first);
     second.hears(r#"{"op":3,"message":"still here"}"#);

@@ -89,11 +89,11 @@ fn livez_and_readyz_fail_while_the_link_is_stalled() {
     let stopped = StoppedThread::of(&gateway, LINK);
     gateway.wait_not_ready("no probe returned for");
     assert_eq!(gateway.get("/livez").status, 503);
-    assert_eq!((gateway.metric("ready"), gateway.metric("link_up")), (0, 0));
+    assert_eq!((gateway.metric("ready"), gateway.metric("redis_link_up")), (0, 0));
     drop(stopped);
     gateway.wait_ready();
     assert_eq!(gateway.get("/livez").status, 200);
-    assert_eq!((gateway.metric("ready"), gateway.metric("link_up")), (1, 1));
+    assert_eq!((gateway.metric("ready"), gateway.metric("redis_link_up")), (1, 1));
 }
 
 #[test]

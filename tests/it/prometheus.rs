@@ -117,7 +117,7 @@ fn a_prometheus_reads_every_metric_and_can_evaluate_every_rule() {
         ("sum(up%7Bjob=%22gateway%22%7D)", "3"),
         ("sum(gateway_connections)", "1"),
         ("sum(gateway_ready)", "3"),
-        ("sum(gateway_identifies_total%7Breason=%22accepted%22%7D)", "1"),
+        ("sum(gateway_identifies_total%7Bresult=%22accepted%22%7D)", "1"),
         ("sum(gateway_admin_requests_total%7Broute=%22/v1/publish%22%7D)", "2"),
         ("sum(gateway_delivery_latency_seconds_count)%3E=bool%201", "1"),
         ("sum(gateway_probe_latency_seconds_count)", "0"),

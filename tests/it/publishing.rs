@@ -133,7 +133,7 @@ fn with_redis_away_publishing_says_so() {
 fn patient(redis: &RedisServer) -> Plan {
     TestGateway::redis(redis)
         .with("broker.probe_interval", "100ms")
-        .with("broker.reconnect_max", "100ms")
+        .with("broker.max_reconnect_delay", "100ms")
         .with("broker.response_timeout", "20s")
 }
 

@@ -92,7 +92,7 @@ fn a_broken_certificate_is_reported_and_the_link_stays() {
     gateway.signal("HUP");
     gateway.logs("reload failed: broker.password_file");
     gateway.wait_ready();
-    assert_eq!(gateway.metric("link_up"), 1);
+    assert_eq!(gateway.metric("redis_link_up"), 1);
 }
 
 #[test]

@@ -19,8 +19,8 @@ fn plan(redis: &RedisServer) -> Plan {
     TestGateway::redis(redis)
         .with("broker.probe_interval", "100ms")
         .with("broker.probe_timeout", "2s")
-        .with("broker.reconnect_min", "50ms")
-        .with("broker.reconnect_max", "500ms")
+        .with("broker.min_reconnect_delay", "50ms")
+        .with("broker.max_reconnect_delay", "500ms")
 }
 
 /// Two replicas whose delivery is proven.

@@ -63,7 +63,7 @@ fn who_names_its_last_position_is_given_what_it_missed_and_then_what_comes() {
         hears(&mut client, "user:42", 3..=5, &missed);
         let next = publish(gateway, "user:42", 6..=6);
         hears(&mut client, "user:42", 6..=6, &next);
-        gateway.wait_metric(r#"recoveries_total{reason="recovered"}"#, 1);
+        gateway.wait_metric(r#"recoveries_total{result="recovered"}"#, 1);
     });
 }
 
@@ -129,7 +129,7 @@ fn a_subscription_continues_like_an_identify() {
 
 #[test]
 fn who_has_missed_more_than_is_kept_or_may_be_sent_gets_nothing_of_it() {
-    let plan = TestGateway::with("session.recovery_limit", "5").with("broker.history_size", "10");
+    let plan = TestGateway::with("session.max_recovered_messages", "5").with("broker.history_size", "10");
     on_both(&plan, |gateway| {
         let positions = publish(gateway, "user:42", 1..=8);
         for (since, recovered) in [
@@ -160,7 +160,7 @@ fn who_has_missed_more_than_is_kept_or_may_be_sent_gets_nothing_of_it() {
 #[test]
 fn what_may_be_sent_is_bounded_in_bytes_over_all_channels() {
     let plan =
-        TestGateway::with("session.outbound_bytes", "20000").with("channels.public_namespaces", "room");
+        TestGateway::with("session.max_outbound_bytes", "20000").with("channels.public_namespaces", "room");
     on_both(&plan, |gateway| {
         let text = format!("{:?}", "x".repeat(3_000));
         let mut places = Vec::new();
@@ -180,7 +180,7 @@ fn what_may_be_sent_is_bounded_in_bytes_over_all_channels() {
 
 #[test]
 fn a_long_message_is_recovered_together_with_others() {
-    on_both(&TestGateway::with("session.outbound_bytes", "1048576"), |gateway| {
+    on_both(&TestGateway::with("session.max_outbound_bytes", "1048576"), |gateway| {
         let long = format!("{:?}", "x".repeat(1_048_000));
         let since = gateway.publish_durably("user:42", "0");
         let since_all = gateway.publish_durably("all", "0");
@@ -240,7 +240,7 @@ fn history_reads(connection: &mut redis::Connection) -> u64 {
 #[test]
 fn more_missed_than_may_be_sent_is_known_without_reading_it() {
     let redis = RedisServer::start();
-    let gateway = TestGateway::with("session.recovery_limit", "5").redis(&redis).spawn();
+    let gateway = TestGateway::with("session.max_recovered_messages", "5").redis(&redis).spawn();
     gateway.wait_ready();
     let positions = publish(&gateway, "user:42", 1..=8);
     let mut admin = redis.client();

@@ -191,7 +191,11 @@ fn without_a_key_no_page_from_elsewhere_may_ask() {
     for line in ["GET /v1/sessions", "GET /v1/status", "POST /v1/publish", "POST /v1/token"] {
         let head = format!("{line} HTTP/1.1\nconnection: close\norigin: https://evil.test");
         let answer = request(gateway.admin, &head, "");
-        assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("foreign_page")), "{line}");
+        assert_eq!(
+            (answer.status, &answer.json()["error"]["code"]),
+            (403, &json!("origin_not_allowed")),
+            "{line}"
+        );
     }
 }
 
@@ -208,7 +212,7 @@ fn a_minted_token_is_accepted_in_development() {
     assert!((3_500_000..=3_605_000).contains(&ready["expires_in"].as_u64().unwrap()), "{ready}");
     subscribe(&mut client, "room:7");
     let refused = gateway.post("/v1/token", r#"{"user":"4 2"}"#);
-    assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!("not_minted")));
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (400, &json!("token_not_minted")));
 }
 
 #[test]
@@ -226,7 +230,7 @@ fn production_mints_nothing_even_for_the_key() {
         request(gateway.admin, &head, body)
     };
     let answer = ask("POST /v1/token", r#"{"user":"42"}"#);
-    assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("minting_off")));
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("token_minting_disabled")));
     let status = ask("GET /v1/status", "").json();
     assert_eq!((&status["minting"], &status["profile"]), (&json!(false), &json!("production")));
 }

@@ -110,7 +110,7 @@ fn every_wrong_setting_ends_it_with_78_and_one_sentence_before_a_port_is_bound()
         (&["broker.url=rediss://h", "broker.tls_cert_file=/nonexistent/cert"], "broker.tls_key_file"),
         (&["broker.prefix=a b"], "broker.prefix"),
         (&["broker.probe_timeout=1s", "broker.probe_interval=1s"], "broker.probe_timeout"),
-        (&["broker.inbox_bytes=2048"], "broker.inbox_bytes"),
+        (&["broker.max_inbox_bytes=2048"], "broker.max_inbox_bytes"),
         (&["auth.kind=none"], "auth.kind"),
         (&["auth.kind=jwt"], "auth.secret"),
         (&["auth.kind=jwt", "auth.secret=short"], "auth.secret"),

@@ -106,7 +106,7 @@ fn a_client_that_reads_nothing_is_cut_when_the_drain_s_time_is_over() {
     let mut gateway = TestGateway::with("drain.delay", "0s")
         .with("drain.window", "0s")
         .with("drain.timeout", "1s")
-        .with("session.outbound_bytes", "100000000")
+        .with("session.max_outbound_bytes", "100000000")
         .with("session.write_timeout", "5m")
         .spawn();
     let stalled = gateway.ready("42");

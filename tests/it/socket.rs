@@ -32,7 +32,7 @@ fn fill(gateway: &TestGateway, until: impl Fn() -> bool) -> usize {
 #[test]
 fn a_client_that_does_not_read_is_closed_with_4008_and_its_neighbour_gets_everything() {
     let gateway =
-        TestGateway::with("session.outbound_bytes", "300000").with("session.write_timeout", "2s").spawn();
+        TestGateway::with("session.max_outbound_bytes", "300000").with("session.write_timeout", "2s").spawn();
     let _stalled = stalled(&gateway, r#"{"op":0,"heartbeat_interval":45000}"#);
     fill(&gateway, || gateway.closes(4008) == 1);
     assert!(gateway.metric("outbound_queued_bytes") <= 300_000, "what waited is given back");
@@ -44,7 +44,7 @@ fn a_client_that_does_not_read_is_closed_with_4008_and_its_neighbour_gets_everyt
 #[test]
 fn a_client_that_was_too_slow_gets_whole_frames_and_the_reason_when_it_reads_again() {
     let gateway =
-        TestGateway::with("session.outbound_bytes", "300000").with("session.write_timeout", "1m").spawn();
+        TestGateway::with("session.max_outbound_bytes", "300000").with("session.write_timeout", "1m").spawn();
     let mut slow = gateway.ready("42");
     fill(&gateway, || gateway.closes(4008) == 1);
     let text = "x".repeat(200_000);
@@ -58,18 +58,18 @@ fn a_client_that_was_too_slow_gets_whole_frames_and_the_reason_when_it_reads_aga
 
 #[test]
 fn a_client_that_takes_nothing_for_the_write_timeout_is_closed_with_4008() {
-    let gateway = TestGateway::with("session.outbound_bytes", "100000000")
+    let gateway = TestGateway::with("session.max_outbound_bytes", "100000000")
         .with("session.write_timeout", "500ms")
         .spawn();
     let _stalled = stalled(&gateway, r#"{"op":0,"heartbeat_interval":45000}"#);
     fill(&gateway, || gateway.metric("outbound_queued_bytes") > 1_000_000);
-    gateway.wait_metric(r#"closes_total{code="4008"}"#, 1);
+    gateway.wait_metric(r#"websocket_closes_total{code="4008"}"#, 1);
     gateway.assert_empty();
 }
 
 #[test]
 fn a_session_whose_socket_is_blocked_keeps_its_timers() {
-    let gateway = TestGateway::with("session.outbound_bytes", "100000000")
+    let gateway = TestGateway::with("session.max_outbound_bytes", "100000000")
         .with("session.write_timeout", "5m")
         .with("session.heartbeat_interval", "1s")
         .with("session.heartbeat_grace", "5s")
@@ -77,7 +77,7 @@ fn a_session_whose_socket_is_blocked_keeps_its_timers() {
         .spawn();
     let stalled = stalled(&gateway, r#"{"op":0,"heartbeat_interval":1000}"#);
     fill(&gateway, || gateway.metric("outbound_queued_bytes") > 1_000_000);
-    gateway.wait_metric(r#"closes_total{code="4002"}"#, 1);
+    gateway.wait_metric(r#"websocket_closes_total{code="4002"}"#, 1);
     gateway.wait_metric("sessions", 0);
     gateway.wait_metric("subscriptions", 0);
     gateway.wait_metric("connections", 1);
@@ -87,7 +87,7 @@ fn a_session_whose_socket_is_blocked_keeps_its_timers() {
 
 #[test]
 fn a_client_that_reads_late_gets_everything_in_order() {
-    let gateway = TestGateway::with("session.outbound_bytes", "100000000").spawn();
+    let gateway = TestGateway::with("session.max_outbound_bytes", "100000000").spawn();
     let mut late = gateway.ready("42");
     let count = fill(&gateway, || gateway.metric("outbound_queued_bytes") > 2_000_000);
     let text = "x".repeat(200_000);

@@ -81,7 +81,7 @@ fn end_of_escape(bytes: &[u8], at: usize) -> Result<usize, PayloadError> {
     match code_unit(bytes, at) {
         None => Ok(at + 2),
         Some(0xD800..=0xDBFF) if matches!(code_unit(bytes, at + 6), Some(0xDC00..=0xDFFF)) => Ok(at + 12),
-        Some(0xD800..=0xDFFF) => Err(PayloadError::HalfSurrogate),
+        Some(0xD800..=0xDFFF) => Err(PayloadError::LoneSurrogate),
         Some(_) => Ok(at + 6),
     }
 }
@@ -120,7 +120,7 @@ mod tests {
         for half in
             [r#""\ud800""#, r#""\uDC00""#, r#""\ud800x""#, r#""\ud800\n""#, r#"{"\ud83d\ud83d\ude00":1}"#]
         {
-            assert_eq!(parse(half), Err(PayloadError::HalfSurrogate), "{half}");
+            assert_eq!(parse(half), Err(PayloadError::LoneSurrogate), "{half}");
         }
     }
 }

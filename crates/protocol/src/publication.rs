@@ -53,7 +53,7 @@ pub enum PayloadError {
     TooDeep,
     /// An escape such as `\ud800` without its other half, which encodes no character.
     #[error("the payload has a lone surrogate")]
-    HalfSurrogate,
+    LoneSurrogate,
     /// It begins with `@`, but no position and message follow.
     #[error("the payload begins with @ but has no position")]
     BadPosition,
@@ -72,7 +72,7 @@ impl PayloadError {
             Self::NotJson => "not_json",
             Self::TooBig => "too_big",
             Self::TooDeep => "too_deep",
-            Self::HalfSurrogate => "half_surrogate",
+            Self::LoneSurrogate => "lone_surrogate",
             Self::BadPosition => "bad_position",
             Self::BadUsers => "bad_users",
             Self::BadChannel => "bad_channel",
@@ -246,7 +246,7 @@ mod tests {
             (b"\"\xFF\"", PayloadError::NotJson),
             (b"{\"a\":NaN}", PayloadError::NotJson),
             (deeper.as_bytes(), PayloadError::NotJson),
-            (br#""\ud800""#, PayloadError::HalfSurrogate),
+            (br#""\ud800""#, PayloadError::LoneSurrogate),
             (b"@", PayloadError::BadPosition),
             (b"@1-2", PayloadError::BadPosition),
             (b"@x-2 {}", PayloadError::BadPosition),

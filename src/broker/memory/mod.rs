@@ -49,7 +49,7 @@ struct State {
 
 impl MemoryBroker {
     pub(super) fn new(limits: PayloadLimits, history: HistoryOptions, metrics: &Metrics) -> Self {
-        metrics.link_up.set(1);
+        metrics.redis_link_up.set(1);
         metrics.history_available.set(1);
         let history = MemoryHistory::new(history, now_ms());
         let state = State { inboxes: Inboxes::new(metrics), channels: HashMap::new(), history };
@@ -144,7 +144,7 @@ impl MemoryBroker {
 
     pub(super) fn shutdown(&self) {
         self.shared.stopped.store(true, Ordering::Release);
-        self.shared.metrics.link_up.set(0);
+        self.shared.metrics.redis_link_up.set(0);
     }
 
     fn is_stopped(&self) -> bool {

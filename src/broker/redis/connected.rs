@@ -95,7 +95,7 @@ async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> Res
     dataset::keep_marked(state).await;
     state.link.lock().connected();
     state.link.progressed();
-    let mut check = HistoryCheck::new(state.options.sweep_interval);
+    let mut check = HistoryCheck::new(state.options.history_check_interval);
     loop {
         let next = state.link.lock().next_batch(MAX_BATCH);
         if let Some(batch) = next {

@@ -21,7 +21,7 @@ impl Downtime {
         let mut times = self.times();
         times.healthy = Some(now);
         if let Some(lost) = times.lost.take() {
-            metrics.link_repair.observe((now - lost).as_secs_f64());
+            metrics.redis_link_repair.observe((now - lost).as_secs_f64());
         }
     }
 
@@ -30,7 +30,7 @@ impl Downtime {
         let mut times = self.times();
         if let Some(healthy) = times.healthy.take() {
             times.lost = Some(now);
-            metrics.link_detection.observe((now - healthy).as_secs_f64());
+            metrics.redis_link_detection.observe((now - healthy).as_secs_f64());
         }
     }
 
@@ -57,10 +57,10 @@ mod tests {
         downtime.healthy(at(12), &metrics);
         let page = metrics.render();
         for line in [
-            "gateway_link_detection_seconds_sum 3.0",
-            "gateway_link_detection_seconds_count 1",
-            "gateway_link_repair_seconds_sum 7.0",
-            "gateway_link_repair_seconds_count 1",
+            "gateway_redis_link_detection_seconds_sum 3.0",
+            "gateway_redis_link_detection_seconds_count 1",
+            "gateway_redis_link_repair_seconds_sum 7.0",
+            "gateway_redis_link_repair_seconds_count 1",
         ] {
             assert!(page.lines().any(|found| found == line), "no line {line:?} in:\n{page}");
         }

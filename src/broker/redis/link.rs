@@ -47,7 +47,7 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
             reported = Reported::default();
         }
         if matches!(before, LinkState::Ready { .. } | LinkState::Probing { .. }) {
-            Metrics::count(&state.metrics.link_losses, error.label());
+            Metrics::count(&state.metrics.redis_link_losses, error.label());
         }
         let wait = backoff.next(&mut rand::rng());
         report(&error, &mut reported, endpoint.as_deref().unwrap_or(address), wait);

@@ -97,7 +97,7 @@ impl RedisBroker {
         let _ = rustls::crypto::ring::default_provider().install_default();
         options.check()?;
         let address = options.address()?.to_string();
-        let backoff = Backoff::new(options.reconnect_min, options.reconnect_max)?;
+        let backoff = Backoff::new(options.min_reconnect_delay, options.max_reconnect_delay)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let state = Arc::new(State::new(options, metrics));
         let shared = Arc::clone(&state);

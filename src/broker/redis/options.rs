@@ -34,11 +34,11 @@ pub struct RedisOptions {
     /// How long a probe may take to be heard before the link is replaced.
     pub probe_timeout: Duration,
     /// The shortest wait before a new attempt; also before the first one after a loss.
-    pub reconnect_min: Duration,
+    pub min_reconnect_delay: Duration,
     /// The longest wait before a new attempt.
-    pub reconnect_max: Duration,
+    pub max_reconnect_delay: Duration,
     /// The time in which every channel is compared with its history once.
-    pub sweep_interval: Duration,
+    pub history_check_interval: Duration,
     /// Longer payloads are dropped unread.
     pub max_payload_bytes: usize,
     /// Deeper payloads are dropped.
@@ -118,9 +118,9 @@ impl RedisOptions {
             response_timeout: Duration::from_secs(2),
             probe_interval: Duration::from_secs(1),
             probe_timeout: Duration::from_secs(3),
-            reconnect_min: Duration::from_millis(100),
-            reconnect_max: Duration::from_secs(5),
-            sweep_interval: Duration::from_secs(30),
+            min_reconnect_delay: Duration::from_millis(100),
+            max_reconnect_delay: Duration::from_secs(5),
+            history_check_interval: Duration::from_secs(30),
             max_payload_bytes: 65_536,
             max_payload_depth: protocol::payload_limits::DEFAULT_MAX_DEPTH,
             history: HistoryOptions::of_size(1000),

@@ -122,13 +122,13 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::Reason;
+    use crate::metrics::ResultLabel;
 
     #[test]
     fn only_so_many_wait_and_only_so_many_come_in_a_second() {
         let metrics = Metrics::default();
         let rejected = Rejected::new(&metrics);
-        let not_recorded = || metrics.rejected.get_or_create(&Reason { reason: "not_recorded" }).get();
+        let not_recorded = || metrics.rejected.get_or_create(&ResultLabel { result: "not_recorded" }).get();
         let start = Instant::now();
         for _ in 0..15 {
             rejected.offer("room:1", "not_json", &[b'x'; 1000], start);

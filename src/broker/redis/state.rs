@@ -146,7 +146,7 @@ impl State {
 
     /// A probe returned after all channels were subscribed. Returns whether it was the first one of this link.
     pub(super) fn mark_healthy(&self) -> bool {
-        self.metrics.link_up.set(1);
+        self.metrics.redis_link_up.set(1);
         self.change(|state| match state {
             LinkState::Probing { commands, .. } => {
                 Some(LinkState::Ready { commands: commands.clone(), since: Instant::now() })
@@ -157,7 +157,7 @@ impl State {
 
     /// The link is lost. Returns its state before.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
-        self.metrics.link_up.set(0);
+        self.metrics.redis_link_up.set(0);
         let before = self.link_state.borrow().clone();
         self.change(|_| Some(LinkState::Down(error)));
         before

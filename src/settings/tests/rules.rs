@@ -11,25 +11,25 @@ fn every_range_has_two_ends() {
         ("broker.history_size", "1", "1000000", "0", "1000001"),
         ("broker.history_ttl", "1s", "365d", "999ms", "366d"),
         ("broker.idempotency_window", "1s", "7d", "999ms", "8d"),
-        ("broker.memory_history_bytes", "1048576", "68719476736", "1048575", "68719476737"),
+        ("broker.max_memory_history_bytes", "1048576", "68719476736", "1048575", "68719476737"),
         ("broker.connect_timeout", "10ms", "1m", "9ms", "61s"),
         ("broker.response_timeout", "10ms", "1m", "9ms", "61s"),
         ("broker.probe_interval", "50ms", "1499ms", "49ms", "61s"),
         ("broker.probe_timeout", "1001ms", "10m", "1s", "601s"),
-        ("broker.sweep_interval", "1s", "1h", "999ms", "61m"),
-        ("broker.reconnect_min", "1ms", "5s", "0s", "61s"),
-        ("broker.reconnect_max", "100ms", "10m", "99ms", "601s"),
+        ("broker.history_check_interval", "1s", "1h", "999ms", "61m"),
+        ("broker.min_reconnect_delay", "1ms", "5s", "0s", "61s"),
+        ("broker.max_reconnect_delay", "100ms", "10m", "99ms", "601s"),
         ("broker.max_payload_bytes", "1024", "16777216", "1023", "67108865"),
         ("broker.max_payload_depth", "1", "1000", "0", "1001"),
-        ("broker.inbox_bytes", "1048576", "1073741824", "1048575", "1073741825"),
+        ("broker.max_inbox_bytes", "1048576", "1073741824", "1048575", "1073741825"),
         ("session.heartbeat_interval", "50ms", "1h", "49ms", "61m"),
         ("session.heartbeat_grace", "10ms", "1h", "9ms", "61m"),
         ("session.identify_timeout", "10ms", "10m", "9ms", "601s"),
         ("session.write_timeout", "10ms", "10m", "9ms", "601s"),
         ("session.message_timeout", "10ms", "10m", "9ms", "601s"),
         ("session.max_message_bytes", "1024", "67108864", "1023", "67108865"),
-        ("session.outbound_bytes", "1024", "1073741824", "1023", "1073741825"),
-        ("session.recovery_limit", "0", "100000", "-1", "100001"),
+        ("session.max_outbound_bytes", "1024", "1073741824", "1023", "1073741825"),
+        ("session.max_recovered_messages", "0", "100000", "-1", "100001"),
         ("session.control_frames_per_minute", "10", "1000000", "9", "1000001"),
         ("session.max_fragments", "1", "65536", "0", "65537"),
         ("auth.max_age", "1s", "3650d", "0s", "3651d"),
@@ -58,10 +58,10 @@ fn every_range_has_two_ends() {
 
 #[test]
 fn what_waits_for_all_sockets_is_no_less_than_what_waits_for_one() {
-    let two = |all| [("session.outbound_bytes", "2048"), ("server.outbound_bytes", all)];
+    let two = |all| [("session.max_outbound_bytes", "2048"), ("server.max_outbound_bytes", all)];
     assert!(development(&two("0")).is_ok());
     assert!(development(&two("2048")).is_ok());
-    assert_refused(development(&two("2047")), &["server.outbound_bytes", "session.outbound_bytes"]);
+    assert_refused(development(&two("2047")), &["server.max_outbound_bytes", "session.max_outbound_bytes"]);
 }
 
 #[test]

@@ -23,13 +23,13 @@ impl Settings {
             count("broker.history_size", broker.history_size, 1..=1_000_000),
             time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY),
             time("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY),
-            count("broker.memory_history_bytes", broker.memory_history_bytes, MIB..=64 * GIB),
+            count("broker.max_memory_history_bytes", broker.max_memory_history_bytes, MIB..=64 * GIB),
             count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB),
             count("broker.max_payload_depth", broker.max_payload_depth, 1..=1000),
-            count("broker.inbox_bytes", broker.inbox_bytes, KIB..=GIB),
+            count("broker.max_inbox_bytes", broker.max_inbox_bytes, KIB..=GIB),
             ensure(
-                broker.inbox_bytes >= broker.max_payload_bytes,
-                "broker.inbox_bytes",
+                broker.max_inbox_bytes >= broker.max_payload_bytes,
+                "broker.max_inbox_bytes",
                 "must be at least broker.max_payload_bytes",
             ),
         ]);
@@ -60,13 +60,13 @@ fn check_times(broker: &BrokerSettings) -> Vec<SettingsError> {
             "broker.probe_timeout",
             "must be longer than broker.probe_interval",
         ),
-        time("broker.sweep_interval", broker.sweep_interval, SECOND..=HOUR),
-        time("broker.reconnect_min", broker.reconnect_min, MS..=MINUTE),
-        time("broker.reconnect_max", broker.reconnect_max, MS..=10 * MINUTE),
+        time("broker.history_check_interval", broker.history_check_interval, SECOND..=HOUR),
+        time("broker.min_reconnect_delay", broker.min_reconnect_delay, MS..=MINUTE),
+        time("broker.max_reconnect_delay", broker.max_reconnect_delay, MS..=10 * MINUTE),
         ensure(
-            broker.reconnect_max >= broker.reconnect_min,
-            "broker.reconnect_max",
-            "must be at least broker.reconnect_min",
+            broker.max_reconnect_delay >= broker.min_reconnect_delay,
+            "broker.max_reconnect_delay",
+            "must be at least broker.min_reconnect_delay",
         ),
     ])
 }

@@ -191,5 +191,5 @@ fn after_shutdown_nothing_is_published_and_nobody_waits(make: Make) {
         let is_answered = !hub.answers(request).is_empty();
         (is_answered || !hub.inbox.link_is_up.load(Ordering::Relaxed)).then_some(())
     });
-    assert_eq!((test.broker.health().ready, test.metrics.link_up.get()), (false, 0));
+    assert_eq!((test.broker.health().ready, test.metrics.redis_link_up.get()), (false, 0));
 }

@@ -83,7 +83,7 @@ impl BrokerUnderTest {
             let health = self.broker.health();
             (!health.ready && health.reasons.iter().any(|reason| reason.contains(text))).then_some(())
         });
-        assert_eq!(self.metrics.link_up.get(), 0);
+        assert_eq!(self.metrics.redis_link_up.get(), 0);
     }
 
     fn dropped(&self, reason: &'static str) -> u64 {
@@ -91,7 +91,7 @@ impl BrokerUnderTest {
     }
 
     fn losses(&self, reason: &'static str) -> u64 {
-        self.metrics.link_losses.get_or_create(&Reason { reason }).get()
+        self.metrics.redis_link_losses.get_or_create(&Reason { reason }).get()
     }
 }
 
@@ -106,9 +106,9 @@ fn options(url: &str) -> RedisOptions {
         response_timeout: Duration::from_secs(1),
         probe_interval: Duration::from_millis(100),
         probe_timeout: Duration::from_millis(700),
-        reconnect_min: Duration::from_millis(20),
-        reconnect_max: Duration::from_millis(400),
-        sweep_interval: Duration::from_secs(30),
+        min_reconnect_delay: Duration::from_millis(20),
+        max_reconnect_delay: Duration::from_millis(400),
+        history_check_interval: Duration::from_secs(30),
         max_payload_bytes: MAX_PAYLOAD_BYTES,
         max_payload_depth: 128,
         history: HistoryOptions::of_size(100),

@@ -45,7 +45,7 @@ pub(super) fn what_operators_are_answered(seen: &mut Seen) {
 pub(super) fn what_a_page_from_elsewhere_is_answered(seen: &mut Seen) {
     let gateway = TestGateway::spawn();
     let answer = seen.get_with(&gateway, "/v1/status", "origin: https://evil.test");
-    assert_eq!(answer.json()["error"]["code"], "foreign_page");
+    assert_eq!(answer.json()["error"]["code"], "origin_not_allowed");
 }
 
 /// With a stalled worker, requests about its sessions and `/livez` fail. All others are answered.
@@ -77,7 +77,7 @@ pub(super) fn who_may_not_mint(seen: &mut Seen) {
         .variable("GATEWAY_PROFILE", "production")
         .spawn();
     let answer = seen.post(&gateway, "/v1/token", r#"{"user":"42"}"#);
-    assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("minting_off")));
+    assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("token_minting_disabled")));
     assert_eq!(seen.get(&gateway, "/v1/status").json()["profile"], "production");
 }
 

@@ -98,7 +98,7 @@ fn what_reaches_many_users_and_what_reaches_nobody_is_in_the_contract() {
         publish("user:42", payload);
         rejected += 1;
     }
-    gateway.wait_metric("rejected_total{reason=\"recorded\"}", rejected);
+    gateway.wait_metric("rejected_total{result=\"recorded\"}", rejected);
     let recorded = entries(&mut redis.client(), "gateway:rejected");
     assert_eq!(recorded.len() as i64, rejected);
     for (_, fields) in recorded {

@@ -121,12 +121,12 @@ fn a_client_sleeps_and_reads_on() {
     run.finish().assert_exact();
 }
 
-/// It has missed what had waited for it, `session.outbound_bytes`, and no more than half of that is recovered: so it
+/// It has missed what had waited for it, `session.max_outbound_bytes`, and no more than half of that is recovered: so it
 /// is told, at least on one channel.
 #[test]
 fn a_client_is_too_slow_and_comes_back() {
     let run = Plan::new()
-        .with("session.outbound_bytes", "65536")
+        .with("session.max_outbound_bytes", "65536")
         .publishing(|publishing| publishing.padding = 50_000)
         .start();
     run.clients[0].sleep(true);

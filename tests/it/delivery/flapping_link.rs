@@ -81,7 +81,7 @@ fn a_link_that_flaps_is_slowed_down_and_tells_few_gaps() {
     let link = FaultProxy::start(redis.address());
     let gateway = TestGateway::with("broker.url", &format!("redis://{}", link.address))
         .with("broker.probe_interval", "100ms")
-        .with("broker.reconnect_min", "50ms")
+        .with("broker.min_reconnect_delay", "50ms")
         .with("channels.public_namespaces", "public")
         .spawn();
     gateway.wait_ready();

@@ -16,7 +16,7 @@ const SPOILT: &str = "gateway:public:spoilt";
 #[track_caller]
 fn spoils_one_history(spoil: impl FnOnce(&mut redis::Connection)) {
     // Every history is compared once a second.
-    let plan = Plan::new().with("broker.sweep_interval", "1s");
+    let plan = Plan::new().with("broker.history_check_interval", "1s");
     // A busy machine must not lose the link.
     let run = plan.with("broker.probe_timeout", "10s").with("broker.response_timeout", "10s").start();
     let mut admin = run.admin();

@@ -94,7 +94,7 @@ fn a_replica_is_sent_to_another_redis() {
 fn a_storm_above_what_a_replica_can_take() {
     let run = Plan::new()
         .with("broker.max_payload_bytes", "4096")
-        .with("broker.inbox_bytes", "8192")
+        .with("broker.max_inbox_bytes", "8192")
         .publishing(|publishing| {
             publishing.padding = 3_000;
             publishing.pace = Duration::ZERO;
@@ -115,7 +115,7 @@ fn a_storm_above_what_a_replica_can_take() {
 
 #[test]
 fn more_is_missing_than_may_be_recovered() {
-    let run = Plan::new().with("session.recovery_limit", "100").start();
+    let run = Plan::new().with("session.max_recovered_messages", "100").start();
     run.while_one_is_away(|| {
         run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
         run.publish(150);

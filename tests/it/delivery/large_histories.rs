@@ -39,13 +39,13 @@ struct Resumed {
 
 impl Crowd {
     #[track_caller]
-    fn start(outbound_bytes: &str) -> Self {
+    fn start(max_outbound_bytes: &str) -> Self {
         let redis = RedisServer::start();
         let plan = TestGateway::redis(&redis)
             .with("broker.probe_interval", "100ms")
             // A busy machine must not look like a probe that Redis was too busy to answer.
             .with("broker.probe_timeout", "5s")
-            .with("session.outbound_bytes", outbound_bytes)
+            .with("session.max_outbound_bytes", max_outbound_bytes)
             .with("session.write_timeout", "1m")
             .with("channels.public_namespaces", "public");
         let gateways = [(); 2].map(|()| plan.spawn());
@@ -60,7 +60,7 @@ impl Crowd {
     fn link_losses(&self) -> f64 {
         let metrics = self.gateways.iter().flat_map(TestGateway::metrics);
         metrics
-            .filter(|(name, _)| name.starts_with("gateway_link_losses_total"))
+            .filter(|(name, _)| name.starts_with("gateway_redis_link_losses_total"))
             .map(|(_, count)| count)
             .sum()
     }

@@ -98,7 +98,7 @@ impl Delivery {
     /// How often the link of the first replica was lost.
     fn link_losses(&self) -> usize {
         let metrics = self.gateway().metrics();
-        let losses = metrics.iter().filter(|(name, _)| name.starts_with("gateway_link_losses_total"));
+        let losses = metrics.iter().filter(|(name, _)| name.starts_with("gateway_redis_link_losses_total"));
         losses.map(|(_, count)| *count as usize).sum()
     }
 

@@ -137,14 +137,14 @@ impl Plan {
             .with("broker.probe_timeout", "700ms")
             .with("broker.connect_timeout", "700ms")
             .with("broker.response_timeout", "700ms")
-            .with("broker.reconnect_min", "10ms")
-            .with("broker.reconnect_max", "100ms")
+            .with("broker.min_reconnect_delay", "10ms")
+            .with("broker.max_reconnect_delay", "100ms")
             .with("session.heartbeat_interval", "500ms")
             .with("session.messages_per_minute", "0")
             // Far more than is published meanwhile, however slow the machine is.
             .with("broker.history_size", "20000")
-            .with("session.recovery_limit", "20000")
-            .with("session.outbound_bytes", "16777216")
+            .with("session.max_recovered_messages", "20000")
+            .with("session.max_outbound_bytes", "16777216")
             .with("channels.public_namespaces", "public")
             .with("drain.delay", "0s")
             .with("drain.window", "200ms");

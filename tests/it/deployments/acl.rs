@@ -74,7 +74,7 @@ fn a_user_that_may_not_ask_for_the_role_delivers_all_the_same() {
     let gateway = as_documented(&redis).with("broker.probe_interval", "50ms").spawn();
     gateway.wait_ready();
     cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut client).unwrap();
-    gateway.wait_metric(r#"link_losses_total{reason="subscriber_closed"}"#, 1);
+    gateway.wait_metric(r#"redis_link_losses_total{reason="subscriber_closed"}"#, 1);
     gateway.wait_ready();
     assert_delivers(&gateway, &mut client);
     assert_eq!(lines(&gateway, "neither ROLE nor INFO is allowed"), 1, "{}", gateway.log());
@@ -130,7 +130,7 @@ fn with_channels(redis: &RedisServer, client: &mut Connection, channels: &[&str]
     user.splice(all..=all, channels.iter().map(|rule| (*rule).to_owned()));
     set_user(client, &user);
     let plan = as_documented(redis).with("channels.public_namespaces", "public");
-    plan.with("broker.sweep_interval", "1s").spawn()
+    plan.with("broker.history_check_interval", "1s").spawn()
 }
 
 #[test]
@@ -161,7 +161,9 @@ fn a_channel_that_redis_refuses_is_refused_alone() {
     assert_eq!(gateway.readyz().0, 200);
     assert!(gateway.get("/readyz").body.contains("public:hidden"), "{}", gateway.get("/readyz").body);
     assert_eq!(gateway.metric("channels_refused_total"), 2);
-    assert!(gateway.metrics().iter().all(|(name, count)| !name.contains("link_losses") || *count == 0.0));
+    assert!(
+        gateway.metrics().iter().all(|(name, count)| !name.contains("redis_link_losses") || *count == 0.0)
+    );
     gateway.logs("may not subscribe");
     assert_eq!(lines(&gateway, "may not subscribe"), 1, "once a minute");
 

@@ -35,7 +35,7 @@ fn a_demoted_master_is_found_although_it_answers() {
     // Its new master need not be there.
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
     is_found(&gateway, "redis: it is a replica, not a master");
-    assert_eq!(gateway.metric(r#"link_losses_total{reason="demoted"}"#), 1);
+    assert_eq!(gateway.metric(r#"redis_link_losses_total{reason="demoted"}"#), 1);
     cmd("REPLICAOF").arg("NO").arg("ONE").exec(&mut client).unwrap();
     gateway.wait_ready();
     assert_delivers(&gateway, &mut client);

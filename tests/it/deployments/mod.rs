@@ -11,8 +11,8 @@ use crate::support::gateway::{Plan, TestGateway};
 /// A gateway over this URL, which looks for a new link soon.
 fn plan(url: &str) -> Plan {
     TestGateway::with("broker.url", url)
-        .with("broker.reconnect_min", "20ms")
-        .with("broker.reconnect_max", "300ms")
+        .with("broker.min_reconnect_delay", "20ms")
+        .with("broker.max_reconnect_delay", "300ms")
 }
 
 /// What is published at `redis` arrives here.

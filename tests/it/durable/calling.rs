@@ -102,8 +102,8 @@ fn a_plain_payload_no_client_could_read_is_dropped_and_counted() {
         cmd("PUBLISH").arg(format!("gateway:{channel}")).arg(payload).exec(&mut backend).unwrap();
     }
     client.hears(r#"{"op":3,"message":[[[[[]]]]]}"#);
-    assert_eq!((gateway.dropped("too_deep"), gateway.dropped("half_surrogate")), (2, 1));
-    gateway.wait_metric("rejected_total{reason=\"recorded\"}", 3);
+    assert_eq!((gateway.dropped("too_deep"), gateway.dropped("lone_surrogate")), (2, 1));
+    gateway.wait_metric("rejected_total{result=\"recorded\"}", 3);
     let error = refused(&mut backend, &["user:42"], &["[[[[[[]]]]]]"]);
     assert!(error.contains("more than 5 arrays and objects"), "{error}");
 }

@@ -7,7 +7,7 @@ use crate::support::gateway::{Plan, TestGateway};
 
 /// One whose link looks at the marker each second.
 fn plan(server: &RedisServer) -> Plan {
-    TestGateway::redis(server).with("broker.sweep_interval", "1s")
+    TestGateway::redis(server).with("broker.history_check_interval", "1s")
 }
 
 fn start(plan: Plan) -> TestGateway {

@@ -11,7 +11,7 @@ fn rejected(client: &mut Connection) -> Vec<(String, Fields)> {
 }
 
 fn count(gateway: &TestGateway, outcome: &str) -> i64 {
-    gateway.metric(&format!("rejected_total{{reason=\"{outcome}\"}}"))
+    gateway.metric(&format!("rejected_total{{result=\"{outcome}\"}}"))
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn what_was_rejected_is_kept_shortened_with_its_reason() {
     for (channel, payload) in [("user:42", "{broken"), ("user:42", &huge), ("users", "[]")] {
         cmd("PUBLISH").arg(format!("gateway:{channel}")).arg(payload).exec(&mut backend).unwrap();
     }
-    gateway.wait_metric("rejected_total{reason=\"recorded\"}", 3);
+    gateway.wait_metric("rejected_total{result=\"recorded\"}", 3);
     let found: Vec<Vec<String>> = rejected(&mut backend)
         .into_iter()
         .map(|(_, fields)| fields.into_iter().map(|(_, value)| value).collect())
@@ -68,7 +68,7 @@ fn without_the_right_to_record_it_is_counted_and_said_once() {
     for _ in 0..3 {
         run::<()>(&mut backend, "PUBLISH gateway:user:42 {broken").unwrap();
     }
-    gateway.wait_metric("rejected_total{reason=\"not_recorded\"}", 3);
+    gateway.wait_metric("rejected_total{result=\"not_recorded\"}", 3);
     gateway.logs("rejected payloads are not recorded: NOPERM");
     assert_eq!(gateway.log().matches("rejected payloads are not recorded").count(), 1);
     gateway.publish("user:42", "1");

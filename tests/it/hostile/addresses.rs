@@ -87,17 +87,17 @@ fn an_address_has_at_most_half_of_the_unidentified_sockets() {
 fn after_many_bad_tokens_an_address_is_not_verified() {
     let plan = TestGateway::with("limits.failed_identifies_per_minute_per_address", "3");
     let mut street = Neighbourhood::of(&plan);
-    let failed = "identifies_total{reason=\"malformed\"}";
+    let failed = "identifies_total{result=\"malformed\"}";
     let mut codes: Vec<_> = (0..20).map(|_| street.identify_from(2, "").unwrap()).collect();
     let verified =
-        street.gateway.metric(failed) + street.gateway.metric("identifies_total{reason=\"no_user\"}");
+        street.gateway.metric(failed) + street.gateway.metric("identifies_total{result=\"no_user\"}");
     // One more is due every twenty seconds, however slow this machine is.
     assert!((3..8).contains(&verified), "{verified} tokens were verified");
     codes.dedup();
     assert_eq!(codes[..2], [4003, 4007]);
     // A good token is not looked at either; another address' is.
     if street.identify_from(2, "42") == Some(4007) {
-        assert!(street.gateway.metric("identifies_total{reason=\"too_many_failures\"}") > 0);
+        assert!(street.gateway.metric("identifies_total{result=\"too_many_failures\"}") > 0);
     }
     assert_eq!(street.identify_from(3, "42"), None);
     street.neighbour_is_served("bad tokens");

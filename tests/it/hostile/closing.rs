@@ -35,7 +35,7 @@ fn a_peer_that_goes_on_sending_after_our_close_is_cut_after_the_close_timeout() 
         assert!(begun.elapsed() < SOON, "it is still read");
     }
     street.gateway.wait_metric("connections", 1);
-    assert_eq!(street.gateway.metric("identifies_total{reason=\"accepted\"}"), 1, "only the neighbour's");
+    assert_eq!(street.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the neighbour's");
     street.neighbour_is_served("a peer that goes on");
 }
 
@@ -47,7 +47,7 @@ fn nothing_that_comes_after_a_peer_s_close_is_heard() {
     raw.writes(&[frame(0x88, b"\x03\xE8"), identify.repeat(1_000), vec![0xFF; 1 << 16]].concat());
     raw.closed_with(1000);
     street.gateway.wait_metric("connections", 1);
-    assert_eq!(street.gateway.metric("identifies_total{reason=\"accepted\"}"), 1, "only the neighbour's");
+    assert_eq!(street.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the neighbour's");
     street.neighbour_is_served("data after Close");
 }
 

@@ -119,7 +119,7 @@ fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
     let slow: Vec<_> = (0..20).map(|_| begin("/v1/publish")).collect();
     for stream in slow {
         let answer = told(stream);
-        assert_eq!((answer.status, &answer.json()["error"]["code"]), (408, &json!("body_too_slow")));
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (408, &json!("request_body_timeout")));
     }
     // Chunks are no other than a length, wherever they are sent.
     let chunked: Vec<_> = ["POST /v1/publish", "GET /readyz", "GET /", "POST /nowhere"]

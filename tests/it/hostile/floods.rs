@@ -128,8 +128,8 @@ fn of_pongs_that_the_peer_does_not_read_only_the_latest_waits() {
 #[test]
 fn of_sockets_that_wait_for_too_much_together_the_one_with_the_most_is_closed_with_4008() {
     const TOGETHER: i64 = 2_000_000;
-    let plan = TestGateway::with("server.outbound_bytes", &TOGETHER.to_string())
-        .with("session.outbound_bytes", &TOGETHER.to_string())
+    let plan = TestGateway::with("server.max_outbound_bytes", &TOGETHER.to_string())
+        .with("session.max_outbound_bytes", &TOGETHER.to_string())
         .with("session.write_timeout", "1m");
     let mut street = Neighbourhood::of(&plan);
     let mut modest = street.identified("41");

@@ -59,7 +59,8 @@ impl Neighbourhood {
     #[track_caller]
     fn no_link_was_lost(&self) {
         let samples = self.gateway.metrics();
-        let mut losses = samples.iter().filter(|(name, _)| name.starts_with("gateway_link_losses_total"));
+        let mut losses =
+            samples.iter().filter(|(name, _)| name.starts_with("gateway_redis_link_losses_total"));
         assert!(losses.all(|(_, count)| *count == 0.0), "{}", self.gateway.log());
     }
 }

@@ -23,7 +23,7 @@ fn messages_no_client_could_read_reach_nobody_in_any_way_in() {
     let mut street = over(&redis);
     let mut backend = redis.client();
     let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
-    for (message, reason) in [(&*deep, "too_deep"), (r#""\ud800""#, "half_surrogate")] {
+    for (message, reason) in [(&*deep, "too_deep"), (r#""\ud800""#, "lone_surrogate")] {
         cmd("PUBLISH").arg("gateway:user:43").arg(message).exec(&mut backend).unwrap();
         let called: redis::RedisResult<String> =
             cmd("FCALL").arg("gateway_publish").arg(&["1", "user:43", message]).query(&mut backend);

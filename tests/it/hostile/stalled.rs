@@ -14,7 +14,7 @@ use crate::support::raw_socket::RawSocket;
 /// What the process may grow by besides the queues, in KiB: what an allocator keeps ready for two threads and
 /// gives back late, and the pages of code that run for the first time.
 const ALLOWANCE: u64 = 3 * 1024;
-/// `session.outbound_bytes` here.
+/// `session.max_outbound_bytes` here.
 const BOUND: u64 = 256 * 1024;
 /// Every session says this often that it lives.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_millis(2_000);
 
 /// Queues are bounded by their bytes alone: time ends nothing.
 fn bounded_by_bytes() -> Plan {
-    TestGateway::with("session.outbound_bytes", &BOUND.to_string()).with("session.write_timeout", "5m")
+    TestGateway::with("session.max_outbound_bytes", &BOUND.to_string()).with("session.write_timeout", "5m")
 }
 
 /// A peer that is silent is thought dead soon.
@@ -140,7 +140,8 @@ fn a_peer_with_a_zero_window_is_gone_from_gateway_and_kernel_though_nothing_wait
 
 #[test]
 fn a_peer_that_is_silent_is_gone_though_megabytes_wait_for_it_and_writes_may_stand_still_for_long() {
-    let plan = impatient().with("session.outbound_bytes", "100000000").with("session.write_timeout", "5m");
+    let plan =
+        impatient().with("session.max_outbound_bytes", "100000000").with("session.write_timeout", "5m");
     let mut street = Neighbourhood::of(&plan);
     let begun = Instant::now();
     let peer = stalled(&street.gateway, Some("42"));

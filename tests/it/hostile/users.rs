@@ -29,7 +29,7 @@ fn a_user_that_identifies_in_a_loop_is_closed_with_4007() {
     // One more is due every ten seconds, however slow this machine is.
     assert!((6..20).contains(&accepted), "{accepted} of 60");
     assert!(loops.iter().all(|outcome| matches!(outcome, Ok(()) | Err(4007))), "{loops:?}");
-    assert!(street.gateway.metric("identifies_total{reason=\"too_many_identifies\"}") >= 40);
+    assert!(street.gateway.metric("identifies_total{result=\"too_many_identifies\"}") >= 40);
     street.neighbour_is_served("a user in a loop");
     // Other users are not concerned, and nothing of the loops is left.
     drop(ready(&street, "44").unwrap());

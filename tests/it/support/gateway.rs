@@ -211,7 +211,7 @@ impl TestGateway {
     /// How often sockets were closed with this code.
     #[track_caller]
     pub(crate) fn closes(&self, code: u16) -> i64 {
-        self.metric(&format!("closes_total{{code=\"{code}\"}}"))
+        self.metric(&format!("websocket_closes_total{{code=\"{code}\"}}"))
     }
 
     /// How many publications were dropped for this reason.

@@ -86,7 +86,7 @@ fn a_second_identify_is_closed_with_4005() {
     hasty.identify("42");
     let ready_came = hasty.next_or_close();
     assert!(matches!(ready_came.as_deref(), None | Some(r#"{"op":2,"user":"42"}"#)), "{ready_came:?}");
-    gateway.wait_metric(r#"closes_total{code="4005"}"#, 2);
+    gateway.wait_metric(r#"websocket_closes_total{code="4005"}"#, 2);
 }
 
 #[test]

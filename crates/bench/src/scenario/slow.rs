@@ -8,7 +8,7 @@ use crate::clients::Pace;
 use crate::run::Run;
 
 const QUEUED: &str = "gateway_outbound_queued_bytes";
-const CLOSED: &str = "gateway_closes_total{code=\"4008\"}";
+const CLOSED: &str = "gateway_websocket_closes_total{code=\"4008\"}";
 
 pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::USUAL)?;
