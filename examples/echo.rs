@@ -11,12 +11,12 @@ use actix::{Actor, StreamHandler};
 use actix_http::{RequestHead, StatusCode};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
-use emagine_gateway::socket::addresses::AddressBlock;
-use emagine_gateway::socket::guard::Bounds;
-use emagine_gateway::socket::limits::Connections;
+use emagine_gateway::socket::client_prefix::ClientPrefix;
+use emagine_gateway::socket::frame_reader::Bounds;
+use emagine_gateway::socket::limits::ConnectionLimiter;
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
-use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
+use emagine_gateway::socket::{Application, SocketOptions, UpgradeRefusal, listener};
 use protocol::frame::{FrameKind, encode, encode_deflated};
 
 /// The largest message that the suite sends has 16 MiB.
@@ -28,8 +28,8 @@ impl Application for Echo {
     type Actor = EchoSocket;
     type Admission = ();
 
-    fn admit(&self, request: &RequestHead, _: Option<AddressBlock>) -> Result<(), Refusal> {
-        let refusal = Refusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
+    fn admit(&self, request: &RequestHead, _: Option<ClientPrefix>) -> Result<(), UpgradeRefusal> {
+        let refusal = UpgradeRefusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
         if request.uri.path() == "/" { Ok(()) } else { Err(refusal) }
     }
 
@@ -80,6 +80,6 @@ fn main() {
     actix_rt::System::new().block_on(async {
         let listener = listener::bind(address.parse().unwrap(), listener::BACKLOG).unwrap();
         println!("listening on {}", listener.local_addr().unwrap());
-        listener::serve(listener, 2, options, Connections::default(), || Echo).unwrap().await.unwrap();
+        listener::serve(listener, 2, options, ConnectionLimiter::default(), || Echo).unwrap().await.unwrap();
     });
 }

@@ -17,11 +17,11 @@ use std::time::Duration;
 use actix_rt::time::{Instant, interval};
 use tokio::time::MissedTickBehavior;
 
-use self::limits::{caps, hub_limits, raise_descriptors, rules, session_caps, show_limits, socket_options};
+use self::limits::{caps, hub_limits, raise_fd_limit, rules, session_caps, show_limits, socket_options};
 use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, Authenticator, Tokens};
 use crate::broker::{Broker, BrokerSetupError};
-use crate::http::{self, Admin, ApiKey, CurrentKey, Deployment, Readiness};
+use crate::http::{self, AdminState, ApiKey, CurrentKey, InstanceInfo, Readiness};
 use crate::hub::Hubs;
 use crate::hub::messages::Drain;
 use crate::metrics::Metrics;
@@ -29,7 +29,7 @@ use crate::session::Services;
 use crate::session::admission::{DrainSwitch, Sessions};
 use crate::session::limits::SessionLimits;
 use crate::settings::{AuthKind, Profile, Settings, SettingsErrors, format_duration, plain_io};
-use crate::socket::limits::Connections;
+use crate::socket::limits::ConnectionLimiter;
 use crate::socket::listener;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::proxies::TrustedProxies;
@@ -83,7 +83,7 @@ pub struct Gateway {
     settings: Settings,
     broker: Broker,
     hubs: Hubs,
-    connections: Connections,
+    connections: ConnectionLimiter,
     drain: DrainSwitch,
     tokens: Tokens,
     api_key: CurrentKey,
@@ -99,13 +99,13 @@ impl Gateway {
         let broker = broker::start(&settings, &metrics)?;
         let networks = settings.server.trusted_networks().map_err(SettingsErrors::from)?;
         let proxies = TrustedProxies::new(networks);
-        let descriptors = raise_descriptors(&settings);
+        let fd_limit = raise_fd_limit(&settings);
         let public = bind("server.public_addr", settings.server.public_addr, listener::BACKLOG)?;
         let admin = bind("server.admin_addr", settings.server.admin_addr, http::BACKLOG)?;
         let (public_addr, admin_addr) = (public.local_addr()?, admin.local_addr()?);
 
         let (hubs, drain) = (Hubs::default(), DrainSwitch::default());
-        let connections = Connections::new(caps(&settings, descriptors));
+        let connections = ConnectionLimiter::new(caps(&settings, fd_limit));
         let sessions = {
             let (hubs, broker, metrics, drain) =
                 (hubs.clone(), broker.clone(), metrics.clone(), drain.clone());
@@ -128,13 +128,13 @@ impl Gateway {
             }
         };
         let workers = settings.server.worker_threads();
-        show_limits(&settings, &metrics, descriptors);
-        let options = socket_options(&settings, &metrics, proxies, descriptors);
+        show_limits(&settings, &metrics, fd_limit);
+        let options = socket_options(&settings, &metrics, proxies, fd_limit);
         let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
         let api_key = CurrentKey::new(api_key(&settings));
         let admin = http::serve(
             admin,
-            Admin {
+            AdminState {
                 broker: broker.clone(),
                 metrics,
                 readiness: Readiness {
@@ -142,10 +142,10 @@ impl Gateway {
                     drain: drain.clone(),
                     connections: connections.clone(),
                     max_connections: settings.server.max_connections,
-                    descriptors,
+                    fd_limit,
                 },
                 hubs: hubs.clone(),
-                deployment: deployment(&settings, public_addr, &tokens),
+                instance: instance(&settings, public_addr, &tokens),
                 key: api_key.clone(),
                 max_payload_bytes: settings.broker.max_payload_bytes,
                 max_connections: settings.admin.max_connections,
@@ -253,8 +253,8 @@ fn bind(key: &'static str, address: SocketAddr, backlog: i32) -> Result<TcpListe
 }
 
 /// What the console is told of this process.
-fn deployment(settings: &Settings, public_addr: SocketAddr, tokens: &Tokens) -> Deployment {
-    Deployment {
+fn instance(settings: &Settings, public_addr: SocketAddr, tokens: &Tokens) -> InstanceInfo {
+    InstanceInfo {
         profile: settings.profile,
         auth: settings.auth.kind,
         broker: if settings.broker.url == "memory:" { "memory" } else { "redis" },

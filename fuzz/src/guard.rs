@@ -1,6 +1,6 @@
 //! What a client sends on its socket. The first byte chooses bounds and compression; the rest is the wire.
 
-use emagine_gateway::socket::guard::{Bounds, Guard, Incoming};
+use emagine_gateway::socket::frame_reader::{Bounds, FrameReader, Incoming};
 use protocol::close::CloseCode;
 
 use super::frames::masked;
@@ -61,7 +61,7 @@ impl Setup {
     /// Reads until the bytes end or break a rule.
     fn read<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
         let Self { bounds, is_deflated } = *self;
-        let mut guard = Guard::new(bounds, is_deflated);
+        let mut guard = FrameReader::new(bounds, is_deflated);
         let mut heard = Vec::new();
         for mut piece in pieces {
             loop {

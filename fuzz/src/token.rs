@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use emagine_gateway::auth::{AuthError, Authenticator, Identity};
+use emagine_gateway::auth::{AuthError, Authenticator, Principal};
 use emagine_gateway::settings::{Settings, Sources};
 use protocol::channel::ChannelName;
 use serde_json::Value;
@@ -69,7 +69,7 @@ fn altered(mut token: Vec<u8>, changes: &[u8]) -> Vec<u8> {
     token
 }
 
-fn check_identity(identity: &Identity) {
+fn check_identity(identity: &Principal) {
     assert!(!identity.user.contains('*'));
     assert!(identity.user.len() <= 128);
     assert!(ChannelName::of_user(&identity.user).is_ok(), "{:?} is no user", identity.user);

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    AuthError, AuthSetupError, Identity,
-    identity::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, user_from},
+    AuthError, AuthSetupError, Principal,
+    principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, user_from},
 };
 use crate::settings::{AuthSettings, read_text};
 
@@ -134,7 +134,7 @@ impl JsonWebTokens {
         Ok(())
     }
 
-    pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
+    pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
         let data =
             decode::<Claims>(token, &self.key, &self.validation).map_err(|error| match error.kind() {
                 ErrorKind::InvalidSignature => AuthError::BadSignature,
@@ -165,7 +165,7 @@ impl JsonWebTokens {
         if !self.allow_foreign_users && channels.iter().any(|pattern| is_of_another_user(pattern, &user)) {
             return Err(AuthError::ForeignUser);
         }
-        Ok(Identity {
+        Ok(Principal {
             user,
             // A token within its leeway is valid, so its session does not end earlier.
             expires_at: UNIX_EPOCH.checked_add(expires.saturating_add(self.leeway)),

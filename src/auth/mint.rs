@@ -6,8 +6,8 @@ use jsonwebtoken::AlgorithmFamily;
 
 use super::{
     AuthError, AuthSetupError,
-    identity::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, user_from},
     jwt::{self, LATEST_SECONDS, MintedClaims},
+    principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, user_from},
     signed::SignedTokens,
 };
 use crate::settings::{AuthKind, AuthSettings};

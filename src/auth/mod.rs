@@ -1,7 +1,7 @@
-//! Who a client is: from the token of its Identify to an [`Identity`].
+//! Who a client is: from the token of its Identify to an [`Principal`].
 //!
 //! # Layout
-//! - [`Identity`] and what a user id and a channel pattern may look like
+//! - [`Principal`] and what a user id and a channel pattern may look like
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, behind the closed [`Authenticator`]
 //! - [`Tokens`]: an [`Authenticator`] that can be replaced while others use it
 //! - [`mint()`]: the other way round, for trying things out
@@ -14,10 +14,10 @@ use std::{fmt, time::SystemTime};
 use crate::settings::{AuthKind, AuthSettings};
 
 mod error;
-mod identity;
 mod insecure;
 mod jwt;
 mod mint;
+mod principal;
 mod replaceable;
 mod signed;
 #[cfg(test)]
@@ -25,8 +25,8 @@ mod tests;
 
 pub use self::{
     error::{AuthError, AuthSetupError},
-    identity::Identity,
     mint::{MintError, longest_lifetime, mint},
+    principal::Principal,
     replaceable::Tokens,
 };
 
@@ -59,7 +59,7 @@ impl Authenticator {
     /// # Errors
     /// Why the token is refused. For logs and metrics: the client must get one answer for all of them, lest it learn
     /// how to make a better forgery.
-    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
+    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
         match self {
             Self::Insecure => insecure::verify(token),
             Self::Signed(tokens) => tokens.verify(token, now),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use super::{AuthError, AuthSetupError, Authenticator, Identity};
+use super::{AuthError, AuthSetupError, Authenticator, Principal};
 use crate::settings::AuthSettings;
 
 /// The current authenticator. Clones share it and its replacement.
@@ -45,7 +45,7 @@ impl Tokens {
     ///
     /// # Errors
     /// Why the token is refused.
-    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
+    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
         // The lock is released before a signature is verified: a replacement would wait for it, and so would later
         // readers.
         self.present().authenticator.verify(token, now)

@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::{Digest as _, Sha1};
 
-use super::{AuthError, AuthSetupError, Identity, identity::user_from};
+use super::{AuthError, AuthSetupError, Principal, principal::user_from};
 use crate::settings::AuthSettings;
 
 const SALT: &[u8] = b"itsdangerous.Signer";
@@ -35,7 +35,7 @@ impl SignedTokens {
     }
 
     /// The signature comes first: nothing of an unsigned token is looked at.
-    pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, AuthError> {
+    pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
         let (signed, signature) = token.rsplit_once(SEPARATOR).ok_or(AuthError::Malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| AuthError::BadSignature)?;
         // Compares in constant time.
@@ -61,7 +61,7 @@ impl SignedTokens {
         let expires_at = UNIX_EPOCH
             .checked_add(Duration::from_secs(issued))
             .and_then(|at| at.checked_add(self.max_age.saturating_add(self.leeway)));
-        Ok(Identity { user: user_from(&user)?, expires_at, channels: Vec::new() })
+        Ok(Principal { user: user_from(&user)?, expires_at, channels: Vec::new() })
     }
 
     /// A token for `user`, issued `issued` seconds after 1970.

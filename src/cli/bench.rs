@@ -11,7 +11,7 @@ use super::Failure;
 use super::client::reachable;
 use crate::auth::mint;
 use crate::settings::{AuthKind, AuthSettings, BrokerSettings, Secret, Settings};
-use crate::socket::descriptors::Descriptors;
+use crate::socket::fd_limit::FdLimit;
 
 /// Longer than any run.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(2 * 86_400);
@@ -37,7 +37,7 @@ pub(super) fn bench(
         mint_token: mint_token(settings.auth),
         public_namespaces: settings.channels.public_namespaces,
         heartbeat_interval: settings.session.heartbeat_interval,
-        max_sockets: Descriptors::raise(workers, settings.admin.max_connections)?.sockets(),
+        max_sockets: FdLimit::raise(workers, settings.admin.max_connections)?.sockets(),
         run_arguments,
     };
     ::bench::run(&environment, arguments).map_err(|error| Failure::Other(error.to_string()))

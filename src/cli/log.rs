@@ -86,7 +86,7 @@ fn write_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 fn text(time: &str, record: &Record<'_>) -> String {
     let message = escaped(&record.args().to_string());
     let mut text = format!("[{time} {:5} {}] {message}", record.level(), record.target());
-    for (name, value) in Fields::of(record.key_values()).0 {
+    for (name, value) in LogFields::of(record.key_values()).0 {
         match value {
             Value::String(value) => text.push_str(&format!(" {name}={}", escaped(&value))),
             other => text.push_str(&format!(" {name}={other}")),
@@ -134,7 +134,7 @@ fn json(time: &str, record: &Record<'_>) -> String {
     let level = record.level().as_str().to_lowercase();
     let message = record.args().to_string();
     let own = [("time", time), ("level", &level), ("target", record.target()), ("message", &message)];
-    let mut fields = Fields::of(record.key_values()).0;
+    let mut fields = LogFields::of(record.key_values()).0;
     own.iter().for_each(|(name, _)| drop(fields.remove(*name)));
     let own = own.map(|(name, text)| (name.to_owned(), Value::from(text)));
     let all: Vec<_> =
@@ -144,9 +144,9 @@ fn json(time: &str, record: &Record<'_>) -> String {
 
 /// What is known of an event besides its message. What is not known is left out.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct LogFields(Map<String, Value>);
 
-impl Fields {
+impl LogFields {
     fn of(source: &dyn Source) -> Self {
         let mut fields = Self::default();
         // The visitor below never fails.
@@ -155,7 +155,7 @@ impl Fields {
     }
 }
 
-impl<'kvs> VisitSource<'kvs> for Fields {
+impl<'kvs> VisitSource<'kvs> for LogFields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
         let mut found = Found(Value::Null);
         value.visit(&mut found)?;

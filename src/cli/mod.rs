@@ -32,7 +32,7 @@ pub struct Cli {
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
 }
 
 /// Where settings come from, for every command.
@@ -80,7 +80,7 @@ struct With<A: Args> {
 struct NoArgs {}
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Serve (the default)
     Run(With<NoArgs>),
     /// Check the settings and print them, secrets masked
@@ -97,7 +97,7 @@ enum Command {
     Bench(With<bench::BenchArgs>),
 }
 
-impl Command {
+impl CliCommand {
     /// The settings that stand behind its name, taken out.
     fn take_settings(&mut self) -> Vec<(String, String)> {
         let (Self::Run(With { settings, .. })
@@ -175,7 +175,7 @@ impl Cli {
     /// Carries out the command; returns the process' exit code.
     pub fn execute(self) -> ExitCode {
         let _flushed = FlushedLog;
-        let mut command = self.command.unwrap_or_else(|| Command::Run(With::default()));
+        let mut command = self.command.unwrap_or_else(|| CliCommand::Run(With::default()));
         let further = command.take_settings();
         let forwarded = self.settings.to_arguments(&further);
         let settings = self.settings.load(further);
@@ -183,13 +183,13 @@ impl Cli {
             let metrics = Metrics::default();
             log::start(&settings, &metrics)?;
             match command {
-                Command::Run(_) => run::run(settings, metrics),
-                Command::Check(_) => check::check(&settings),
-                Command::Token(With { args, .. }) => token::token(&settings, &args),
-                Command::Publish(With { args, .. }) => publish::publish(&settings, args),
-                Command::Tail(With { args, .. }) => tail::tail(&settings, args),
-                Command::Health(With { args, .. }) => health::health(&settings, args),
-                Command::Bench(With { args, .. }) => bench::bench(settings, forwarded, &args),
+                CliCommand::Run(_) => run::run(settings, metrics),
+                CliCommand::Check(_) => check::check(&settings),
+                CliCommand::Token(With { args, .. }) => token::token(&settings, &args),
+                CliCommand::Publish(With { args, .. }) => publish::publish(&settings, args),
+                CliCommand::Tail(With { args, .. }) => tail::tail(&settings, args),
+                CliCommand::Health(With { args, .. }) => health::health(&settings, args),
+                CliCommand::Bench(With { args, .. }) => bench::bench(settings, forwarded, &args),
             }
         });
         // Flush the log before the sentence below and before the end of the process.

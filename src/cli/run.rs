@@ -29,9 +29,9 @@ async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure
     let mut interrupts = 0;
     loop {
         match signals.next().await {
-            Told::Reload => gateway.reload(),
-            Told::Terminate => break,
-            Told::Interrupt => {
+            SignalMeaning::Reload => gateway.reload(),
+            SignalMeaning::Terminate => break,
+            SignalMeaning::Interrupt => {
                 interrupts += 1;
                 break;
             }
@@ -41,11 +41,11 @@ async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure
     loop {
         tokio::select! {
             () = &mut drain => return Ok(ExitCode::SUCCESS),
-            told = signals.next() => match told {
+            meaning = signals.next() => match meaning {
                 // Orchestrators send it more than once with the same meaning.
-                Told::Terminate => log::info!("already draining; a second SIGINT ends the process at once"),
-                Told::Reload => log::info!("draining: SIGHUP is ignored"),
-                Told::Interrupt => {
+                SignalMeaning::Terminate => log::info!("already draining; a second SIGINT ends the process at once"),
+                SignalMeaning::Reload => log::info!("draining: SIGHUP is ignored"),
+                SignalMeaning::Interrupt => {
                     interrupts += 1;
                     if interrupts > 1 {
                         end_at_once();
@@ -64,8 +64,8 @@ fn end_at_once() -> ! {
     std::process::exit(i32::from(EXIT_INTERRUPTED));
 }
 
-/// What a signal tells the process.
-enum Told {
+/// What the process does on a signal.
+enum SignalMeaning {
     Terminate,
     Interrupt,
     Reload,
@@ -86,11 +86,11 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Told {
+    async fn next(&mut self) -> SignalMeaning {
         tokio::select! {
-            _ = self.terminate.recv() => Told::Terminate,
-            _ = self.interrupt.recv() => Told::Interrupt,
-            _ = self.hangup.recv() => Told::Reload,
+            _ = self.terminate.recv() => SignalMeaning::Terminate,
+            _ = self.interrupt.recv() => SignalMeaning::Interrupt,
+            _ = self.hangup.recv() => SignalMeaning::Reload,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::{Failure, print};
-use crate::auth::{AuthError, Authenticator, Identity, longest_lifetime, mint};
+use crate::auth::{AuthError, Authenticator, Principal, longest_lifetime, mint};
 use crate::settings::{Settings, parse_duration};
 
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ fn check(settings: &Settings, token: &str) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(identity: &Identity, now: SystemTime) -> String {
+fn describe(identity: &Principal, now: SystemTime) -> String {
     let channels = match &identity.channels[..] {
         [] => "only the user's own".to_owned(),
         channels => channels.join(" "),

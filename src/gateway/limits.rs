@@ -8,8 +8,8 @@ use crate::session::heartbeat;
 use crate::session::limits::SessionCaps;
 use crate::settings::Settings;
 use crate::socket::SocketOptions;
-use crate::socket::descriptors::Descriptors;
-use crate::socket::guard::Bounds;
+use crate::socket::fd_limit::FdLimit;
+use crate::socket::frame_reader::Bounds;
 use crate::socket::limits::Caps;
 use crate::socket::proxies::TrustedProxies;
 use protocol::conversation::Rules;
@@ -42,19 +42,19 @@ pub(super) fn hub_limits(settings: &Settings) -> HubLimits {
 
 /// How many sockets settings and system allow. Over this the system would refuse, which cuts off the admin port and
 /// Redis as well.
-fn max_connections(settings: &Settings, descriptors: Descriptors) -> usize {
+fn max_connections(settings: &Settings, fd_limit: FdLimit) -> usize {
     match settings.server.max_connections {
-        0 => descriptors.sockets(),
-        cap => cap.min(descriptors.sockets()),
+        0 => fd_limit.sockets(),
+        cap => cap.min(fd_limit.sockets()),
     }
 }
 
 /// The limits on sockets.
-pub(super) fn caps(settings: &Settings, descriptors: Descriptors) -> Caps {
+pub(super) fn caps(settings: &Settings, fd_limit: FdLimit) -> Caps {
     Caps {
-        connections: max_connections(settings, descriptors),
+        connections: max_connections(settings, fd_limit),
         connections_per_address: settings.limits.connections_per_address,
-        handshakes_per_address: handshakes_per_address(settings, descriptors),
+        handshakes_per_address: handshakes_per_address(settings, fd_limit),
         connects_per_second: settings.limits.connects_per_second,
         connects_per_second_per_address: settings.limits.connects_per_second_per_address,
     }
@@ -78,9 +78,9 @@ pub(super) fn session_caps(settings: &Settings) -> SessionCaps {
 
 /// An address may not have more handshakes than sockets, nor more than half of all: the others are for others. A
 /// handshake counts a little longer than it takes, so that very few would refuse who only comes back at once.
-fn handshakes_per_address(settings: &Settings, descriptors: Descriptors) -> u32 {
+fn handshakes_per_address(settings: &Settings, fd_limit: FdLimit) -> u32 {
     const FEWEST: u32 = 16;
-    let half = u32::try_from(descriptors.handshakes() / 2).unwrap_or(u32::MAX);
+    let half = u32::try_from(fd_limit.handshakes() / 2).unwrap_or(u32::MAX);
     match settings.limits.connections_per_address {
         0 => 0,
         sockets => sockets.max(FEWEST).min(half),
@@ -88,14 +88,14 @@ fn handshakes_per_address(settings: &Settings, descriptors: Descriptors) -> u32 
 }
 
 /// Sees to it that there are as many descriptors as there can be, and says how many sockets that is.
-pub(super) fn raise_descriptors(settings: &Settings) -> Descriptors {
+pub(super) fn raise_fd_limit(settings: &Settings) -> FdLimit {
     let max_connections = settings.server.max_connections;
     let workers = settings.server.worker_threads();
-    let descriptors = Descriptors::raise(workers, settings.admin.max_connections).unwrap_or_else(|error| {
+    let fd_limit = FdLimit::raise(workers, settings.admin.max_connections).unwrap_or_else(|error| {
         log::warn!("the limit of open files cannot be read or raised: {error}");
-        Descriptors::default()
+        FdLimit::default()
     });
-    let (limit, room) = (descriptors.limit(), descriptors.sockets());
+    let (limit, room) = (fd_limit.limit(), fd_limit.sockets());
     log::info!("open files: at most {limit}, which has room for {room} sockets");
     if max_connections > room {
         log::warn!(
@@ -103,14 +103,14 @@ pub(super) fn raise_descriptors(settings: &Settings) -> Descriptors {
              {room} sockets: raise that limit, or lower the setting"
         );
     }
-    descriptors
+    fd_limit
 }
 
 /// Puts the bounds beside what they bound, for alerts.
-pub(super) fn show_limits(settings: &Settings, metrics: &Metrics, descriptors: Descriptors) {
+pub(super) fn show_limits(settings: &Settings, metrics: &Metrics, fd_limit: FdLimit) {
     let shown = |limit: usize| i64::try_from(limit).unwrap_or(0);
     let (server, limits) = (&settings.server, &metrics.limits);
-    limits.connections.set(shown(max_connections(settings, descriptors)));
+    limits.connections.set(shown(max_connections(settings, fd_limit)));
     limits.admin_connections.set(shown(settings.admin.max_connections));
     limits.hub_inbox_bytes.set(shown(settings.broker.max_inbox_bytes * server.worker_threads()));
     limits.outbound_queued_bytes.set(shown(server.max_outbound_bytes));
@@ -121,7 +121,7 @@ pub(super) fn socket_options(
     settings: &Settings,
     metrics: &Metrics,
     trusted_proxies: TrustedProxies,
-    descriptors: Descriptors,
+    fd_limit: FdLimit,
 ) -> SocketOptions {
     let session = &settings.session;
     SocketOptions {
@@ -137,7 +137,7 @@ pub(super) fn socket_options(
         close_timeout: settings.server.close_timeout,
         handshake_timeout: settings.server.handshake_timeout,
         compression: settings.server.compression,
-        handshakes: descriptors.handshakes(),
+        handshakes: fd_limit.handshakes(),
         trusted_proxies,
         metrics: metrics.clone(),
         traffic: Default::default(),

@@ -7,7 +7,7 @@ use actix_web::{Error, FromRequest, HttpRequest};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 
-use super::{Admin, ApiError};
+use super::{AdminState, ApiError};
 use crate::timeout::timeout_awake;
 
 /// A whole body. The key is checked before any of it is read, so that a client without the key cannot fill the memory.
@@ -23,7 +23,7 @@ impl FromRequest for AuthorizedBody {
         let mut payload = payload.take();
         async move {
             // The routes and what they work with are configured in one place.
-            let admin = request.app_data::<web::Data<Admin>>().ok_or(ApiError::NotFound)?;
+            let admin = request.app_data::<web::Data<AdminState>>().ok_or(ApiError::NotFound)?;
             admin.authorize(&request).await?;
             let body = Bytes::from_request(&request, &mut payload);
             let body = timeout_awake(admin.request_timeout, body).await.map_err(|_| ApiError::BodyTooSlow)?;

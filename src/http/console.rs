@@ -5,7 +5,7 @@
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 
-use super::Admin;
+use super::AdminState;
 
 const PAGE: &str = include_str!("../../console/dist/index.html");
 const SCRIPT: &str = include_str!("../../console/dist/app.js");
@@ -17,8 +17,8 @@ pub(super) async fn redirect() -> HttpResponse {
 }
 
 /// `GET /console`
-pub(super) async fn page(admin: web::Data<Admin>, request: HttpRequest) -> HttpResponse {
-    let policy = policy(&admin.deployment.socket_url(&request));
+pub(super) async fn page(admin: web::Data<AdminState>, request: HttpRequest) -> HttpResponse {
+    let policy = policy(&admin.instance.socket_url(&request));
     secured(HttpResponse::Ok())
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, policy))

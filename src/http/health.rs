@@ -7,11 +7,11 @@ use actix_web::{HttpResponse, web};
 use futures_util::future::join;
 use serde_json::json;
 
-use super::Admin;
+use super::AdminState;
 use crate::broker::Broker;
 use crate::session::admission::DrainSwitch;
-use crate::socket::descriptors::Descriptors;
-use crate::socket::limits::Connections;
+use crate::socket::fd_limit::FdLimit;
+use crate::socket::limits::ConnectionLimiter;
 
 /// What readiness depends on.
 #[derive(Debug, Clone)]
@@ -21,11 +21,11 @@ pub struct Readiness {
     /// A draining replica is to get no new sockets.
     pub drain: DrainSwitch,
     /// Neither is a full one.
-    pub connections: Connections,
+    pub connections: ConnectionLimiter,
     /// How many sockets it may carry; 0 means no cap.
     pub max_connections: usize,
     /// How many sockets the system allows.
-    pub descriptors: Descriptors,
+    pub fd_limit: FdLimit,
 }
 
 impl Readiness {
@@ -38,7 +38,7 @@ impl Readiness {
         if self.max_connections != 0 && self.connections.count() >= self.max_connections {
             reasons.push(format!("all {} connections are taken", self.max_connections));
         }
-        if self.connections.count() >= self.descriptors.sockets() {
+        if self.connections.count() >= self.fd_limit.sockets() {
             reasons.push("file descriptors are nearly used up".to_owned());
         }
         reasons
@@ -49,7 +49,7 @@ impl Readiness {
 const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Each worker and the broker's link answer, besides the thread of this port.
-pub(super) async fn livez(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn livez(admin: web::Data<AdminState>) -> HttpResponse {
     let (silent, link) = join(
         admin.hubs.silent(SIGN_OF_LIFE_TIMEOUT),
         admin.readiness.broker.gives_sign_of_life(SIGN_OF_LIFE_TIMEOUT),
@@ -65,7 +65,7 @@ pub(super) async fn livez(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 /// Delivery is proven, and there is room. Notes are for operators; they change nothing.
-pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn readyz(admin: web::Data<AdminState>) -> HttpResponse {
     let reasons = admin.readiness.reasons();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut answer = json!({"ready": reasons.is_empty(), "reasons": reasons});
@@ -77,7 +77,7 @@ pub(super) async fn readyz(admin: web::Data<Admin>) -> HttpResponse {
 }
 
 /// Prometheus' page.
-pub(super) async fn metrics(admin: web::Data<Admin>) -> HttpResponse {
+pub(super) async fn metrics(admin: web::Data<AdminState>) -> HttpResponse {
     // A link with a stalled thread cannot report it itself.
     admin.metrics.redis_link_up.set(admin.readiness.broker.health().ready.into());
     admin.metrics.ready.set(admin.readiness.reasons().is_empty().into());

@@ -3,10 +3,10 @@
 //! All routes stand in one function, `routes`.
 
 mod api_error;
+mod auth;
 mod body;
 mod console;
 mod health;
-mod key;
 mod openapi;
 mod publish;
 mod sessions;
@@ -26,9 +26,9 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer, Resource, Route};
 
 use self::api_error::ApiError;
+pub use self::auth::{ApiKey, CurrentKey};
 pub use self::health::Readiness;
-pub use self::key::{ApiKey, CurrentKey};
-pub use self::status::Deployment;
+pub use self::status::InstanceInfo;
 use self::unread_body::{AnswerBody, UnreadBody};
 use crate::broker::Broker;
 use crate::hub::Hubs;
@@ -36,7 +36,7 @@ use crate::metrics::{AdminRequest, Metrics};
 
 /// What the admin routes work with.
 #[derive(Debug, Clone)]
-pub struct Admin {
+pub struct AdminState {
     /// Where publications go.
     pub broker: Broker,
     /// What `/metrics` shows.
@@ -46,7 +46,7 @@ pub struct Admin {
     /// Where the sessions are.
     pub hubs: Hubs,
     /// What this process is, for the console.
-    pub deployment: Deployment,
+    pub instance: InstanceInfo,
     /// Who may use the API.
     pub key: CurrentKey,
     /// The longest message, in bytes.
@@ -57,7 +57,7 @@ pub struct Admin {
     pub request_timeout: Duration,
 }
 
-impl Admin {
+impl AdminState {
     /// Whether more than half of the connections are taken.
     fn is_crowded(&self) -> bool {
         self.metrics.admin_connections.get() > self.max_connections as i64 / 2
@@ -76,7 +76,7 @@ fn body_limit(max_payload_bytes: usize) -> usize {
 }
 
 /// Every route of the admin port.
-fn routes(admin: &Admin) -> impl Fn(&mut ServiceConfig) + use<> {
+fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
     let admin = admin.clone();
     move |config| {
         config
@@ -123,7 +123,7 @@ impl Drop for OpenConnection {
 }
 
 /// Serves the admin routes from `listener` on a thread of their own. Signals are the caller's.
-pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Server> {
+pub fn serve(listener: TcpListener, admin: AdminState) -> io::Result<Server> {
     let (max_connections, request_timeout) = (admin.max_connections, admin.request_timeout);
     let counted = admin.metrics.clone();
     let server = HttpServer::new(move || {

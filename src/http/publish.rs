@@ -6,7 +6,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::body::AuthorizedBody;
-use super::{Admin, ApiError, MAX_BATCH};
+use super::{AdminState, ApiError, MAX_BATCH};
 use crate::broker::{PublishError, PublishRequest, Published, Retry};
 use protocol::channel::ChannelName;
 
@@ -28,14 +28,14 @@ struct Publish<'a> {
 /// Many messages, each for a channel of its own choice.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Batch<'a> {
+struct BatchRequest<'a> {
     #[serde(borrow)]
     messages: Vec<Publish<'a>>,
 }
 
 /// `POST /v1/publish`
 pub(super) async fn one(
-    admin: web::Data<Admin>,
+    admin: web::Data<AdminState>,
     AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
     let publish: Publish<'_> = parse(&body)?;
@@ -47,10 +47,10 @@ pub(super) async fn one(
 /// `POST /v1/publish/batch`: those of one channel are published in their order; each gets its own result, and a failed
 /// one does not affect the others.
 pub(super) async fn batch(
-    admin: web::Data<Admin>,
+    admin: web::Data<AdminState>,
     AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
-    let batch: Batch<'_> = parse(&body)?;
+    let batch: BatchRequest<'_> = parse(&body)?;
     if batch.messages.len() > MAX_BATCH {
         return Err(ApiError::BatchTooLong);
     }
@@ -60,7 +60,7 @@ pub(super) async fn batch(
     Ok(HttpResponse::Ok().json(json!({ "results": results })))
 }
 
-impl Admin {
+impl AdminState {
     /// Publishes in order; returns what is known of each message.
     async fn publish(&self, messages: &[Publish<'_>]) -> Vec<Result<Published, ApiError>> {
         let channels: Vec<_> = messages.iter().map(Publish::channel).collect();

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Admin, ApiError};
+use super::{AdminState, ApiError};
 use crate::hub::messages::{Disconnect, ListSessions, SessionSummary};
 use protocol::channel::ChannelName;
 use protocol::{SessionId, Version};
@@ -24,7 +24,10 @@ struct Query {
 }
 
 /// `GET /v1/sessions?limit=&user=`: the sessions of this replica, the youngest first.
-pub(super) async fn list(admin: web::Data<Admin>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn list(
+    admin: web::Data<AdminState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     admin.authorize(&request).await?;
     let query = web::Query::<Query>::from_query(request.query_string())
         .map_err(|error| ApiError::BadQuery(error.to_string()))?
@@ -44,7 +47,7 @@ pub(super) async fn list(admin: web::Data<Admin>, request: HttpRequest) -> Resul
 
 /// `POST /v1/sessions/{id}/disconnect`: ends one session of this replica with 4010.
 pub(super) async fn disconnect_one(
-    admin: web::Data<Admin>,
+    admin: web::Data<AdminState>,
     request: HttpRequest,
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
@@ -60,7 +63,7 @@ pub(super) async fn disconnect_one(
 /// `POST /v1/users/{user}/disconnect`: ends all sessions of one user on this replica with 4010. None is fine as well:
 /// then they are elsewhere, or gone.
 pub(super) async fn disconnect_user(
-    admin: web::Data<Admin>,
+    admin: web::Data<AdminState>,
     request: HttpRequest,
     user: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {

@@ -7,14 +7,14 @@ use actix_web::http::header::HOST;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
-use super::key::host_name;
-use super::{Admin, ApiError};
+use super::auth::host_name;
+use super::{AdminState, ApiError};
 use crate::auth::Tokens;
 use crate::settings::{AuthKind, Profile};
 
 /// What does not change while the process runs.
 #[derive(Debug, Clone)]
-pub struct Deployment {
+pub struct InstanceInfo {
     /// How strict the settings are.
     pub profile: Profile,
     /// How tokens are checked.
@@ -31,7 +31,7 @@ pub struct Deployment {
     pub started: Instant,
 }
 
-impl Deployment {
+impl InstanceInfo {
     /// Where a page that was asked for by this request opens its socket.
     pub(super) fn socket_url(&self, request: &HttpRequest) -> String {
         if let Some(url) = &self.socket_url {
@@ -49,19 +49,22 @@ impl Deployment {
 }
 
 /// `GET /v1/status`: numbers that only grow are counted from the start of the process, times are milliseconds.
-pub(super) async fn status(admin: web::Data<Admin>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+pub(super) async fn status(
+    admin: web::Data<AdminState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
     admin.authorize(&request).await?;
-    let (deployment, metrics) = (&admin.deployment, &admin.metrics);
+    let (instance, metrics) = (&admin.instance, &admin.metrics);
     let reasons = admin.readiness.reasons();
     Ok(HttpResponse::Ok().json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "profile": deployment.profile.to_string(),
-        "auth": deployment.auth,
-        "broker": deployment.broker,
-        "public_addr": deployment.public_addr.to_string(),
-        "socket_url": deployment.socket_url(&request),
-        "minting": deployment.minting.is_some(),
-        "uptime_ms": deployment.started.elapsed().as_millis() as u64,
+        "profile": instance.profile.to_string(),
+        "auth": instance.auth,
+        "broker": instance.broker,
+        "public_addr": instance.public_addr.to_string(),
+        "socket_url": instance.socket_url(&request),
+        "minting": instance.minting.is_some(),
+        "uptime_ms": instance.started.elapsed().as_millis() as u64,
         "ready": reasons.is_empty(),
         "reasons": reasons,
         "notes": admin.readiness.broker.notes(),
@@ -85,7 +88,7 @@ pub(super) async fn status(admin: web::Data<Admin>, request: HttpRequest) -> Res
 }
 
 #[cfg(test)]
-impl Deployment {
+impl InstanceInfo {
     pub(super) fn of_tests() -> Self {
         Self {
             profile: Profile::Development,
@@ -108,12 +111,12 @@ mod tests {
     #[test]
     fn the_console_s_socket_goes_where_clients_connect() {
         let url = |public: &str, set: Option<&str>, host: &str| {
-            let deployment = Deployment {
+            let instance = InstanceInfo {
                 public_addr: public.parse().unwrap(),
                 socket_url: set.map(str::to_owned),
-                ..Deployment::of_tests()
+                ..InstanceInfo::of_tests()
             };
-            deployment.socket_url(&TestRequest::get().insert_header((HOST, host)).to_http_request())
+            instance.socket_url(&TestRequest::get().insert_header((HOST, host)).to_http_request())
         };
         assert_eq!(url("127.0.0.1:8080", None, "localhost:8081"), "ws://127.0.0.1:8080/gateway");
         assert_eq!(url("0.0.0.0:8080", None, "box:8081"), "ws://box:8080/gateway");

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::broker::{HistoryOptions, HubEvent, Inbox, InboxFull};
 use crate::session::admission::DrainSwitch;
-use crate::socket::descriptors::Descriptors;
-use crate::socket::limits::Connections;
+use crate::socket::fd_limit::FdLimit;
+use crate::socket::limits::ConnectionLimiter;
 use protocol::channel::ChannelName;
 
 #[derive(Default)]
@@ -23,22 +23,22 @@ impl Inbox for Heard {
     }
 }
 
-fn admin(key: ApiKey) -> Admin {
+fn admin(key: ApiKey) -> AdminState {
     let metrics = Metrics::default();
     let broker = Broker::memory(1_000, HistoryOptions::of_size(10), &metrics);
     let readiness = Readiness {
         broker: broker.clone(),
         drain: DrainSwitch::default(),
-        connections: Connections::default(),
+        connections: ConnectionLimiter::default(),
         max_connections: 0,
-        descriptors: Descriptors::default(),
+        fd_limit: FdLimit::default(),
     };
-    Admin {
+    AdminState {
         broker,
         metrics,
         readiness,
         hubs: Hubs::default(),
-        deployment: Deployment::of_tests(),
+        instance: InstanceInfo::of_tests(),
         key: CurrentKey::new(key),
         max_payload_bytes: 1_000,
         max_connections: 10,
@@ -47,7 +47,7 @@ fn admin(key: ApiKey) -> Admin {
 }
 
 /// Sends one request; returns its status and JSON.
-async fn send(admin: &Admin, request: test::TestRequest) -> (StatusCode, Value) {
+async fn send(admin: &AdminState, request: test::TestRequest) -> (StatusCode, Value) {
     let app = test::init_service(App::new().configure(routes(admin))).await;
     let response = test::call_service(&app, request.to_request()).await;
     let status = response.status();

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::body::AuthorizedBody;
 use super::publish::parse;
-use super::{Admin, ApiError};
+use super::{AdminState, ApiError};
 use crate::auth;
 
 /// How long a minted token is good. Enough for an afternoon's try, and no more.
@@ -28,10 +28,10 @@ struct Mint {
 
 /// `POST /v1/token`: a token for any user, good for an hour at most.
 pub(super) async fn mint(
-    admin: web::Data<Admin>,
+    admin: web::Data<AdminState>,
     AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
-    let settings = admin.deployment.minting.as_ref().ok_or(ApiError::MintingOff)?.settings();
+    let settings = admin.instance.minting.as_ref().ok_or(ApiError::MintingOff)?.settings();
     let mint: Mint = parse(&body)?;
     let lifetime = LIFETIME.min(auth::longest_lifetime(&settings));
     let token = auth::mint(&settings, &mint.user, &mint.channels, lifetime, SystemTime::now())?;

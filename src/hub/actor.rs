@@ -17,7 +17,7 @@ use super::registry::{FrameSink, SessionKey};
 use crate::broker::{Broker, HubId};
 use crate::metrics::{Latency, Metrics};
 use crate::socket::outbox::{Outbox, Pushed};
-use crate::socket::outboxes;
+use crate::socket::outbox_registry;
 use protocol::close::CloseCode;
 
 /// The hub of one worker thread.
@@ -53,15 +53,15 @@ pub struct HubLimits {
 #[derive(Debug)]
 pub(super) struct Connected {
     recipient: Recipient<SessionEvent>,
-    pub(super) opened: Opened,
+    pub(super) opened: OpenedAt,
 }
 
 /// When a session was opened, in tenths of a second since its hub started. Four bytes hold 13 years; an `Instant` per
 /// session would take more memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Opened(u32);
+pub(super) struct OpenedAt(u32);
 
-impl Opened {
+impl OpenedAt {
     const TENTH: Duration = Duration::from_millis(100);
 
     pub(super) fn new(at: Instant, started: Instant) -> Self {
@@ -179,12 +179,12 @@ impl Handler<Connect> for Hub {
 
     fn handle(&mut self, message: Connect, _: &mut Self::Context) {
         // The socket may be closed already; then its Leave follows.
-        let Some(outbox) = outboxes::find(message.outbox) else { return };
+        let Some(outbox) = outbox_registry::find(message.outbox) else { return };
         let session = self.core.connect(message.session, message.variant, outbox);
         if self.recipients.len() <= session.index() {
             self.recipients.resize_with(session.index() + 1, || None);
         }
-        let opened = Opened::new(message.opened, self.started);
+        let opened = OpenedAt::new(message.opened, self.started);
         self.recipients[session.index()] = Some(Connected { recipient: message.recipient, opened });
         if self.draining.is_some() {
             self.notify(session, Draining::event());
@@ -241,7 +241,7 @@ mod tests {
         let started = Instant::now();
         let at = |ms| started + Duration::from_millis(ms);
         for (opened, now, age) in [(0, 0, 0), (1_250, 1_250, 50), (1_250, 61_200, 60_000), (500, 400, 0)] {
-            assert_eq!(Opened::new(at(opened), started).age(started, at(now)).as_millis(), age);
+            assert_eq!(OpenedAt::new(at(opened), started).age(started, at(now)).as_millis(), age);
         }
     }
 }

@@ -11,8 +11,7 @@ use futures_util::future::{join_all, try_join_all};
 use super::actor::{Hub, HubLimits};
 use super::drain::{self, Draining};
 use super::messages::{
-    Disconnect, Drain, ListSessions, MAX_CHANNELS_LISTED, SessionEvent, SessionList, SessionSummary,
-    SignOfLife,
+    Disconnect, Drain, HubCheck, ListSessions, MAX_CHANNELS_LISTED, SessionEvent, SessionList, SessionSummary,
 };
 use super::registry::SessionKey;
 use crate::broker::Broker;
@@ -75,7 +74,7 @@ impl Hubs {
     /// Checks that every hub responds. Returns the numbers, from 0, of hubs that did not within `deadline`.
     pub async fn silent(&self, deadline: Duration) -> Vec<usize> {
         let hubs = self.all().clone();
-        let answers = join_all(hubs.iter().map(|hub| timeout(deadline, hub.send(SignOfLife)))).await;
+        let answers = join_all(hubs.iter().map(|hub| timeout(deadline, hub.send(HubCheck)))).await;
         let is_silent = |answer: &Result<_, _>| !matches!(answer, Ok(Ok(())));
         answers.iter().enumerate().filter(|(_, answer)| is_silent(answer)).map(|(hub, _)| hub).collect()
     }
@@ -93,10 +92,10 @@ impl Hubs {
     }
 }
 
-impl Handler<SignOfLife> for Hub {
+impl Handler<HubCheck> for Hub {
     type Result = ();
 
-    fn handle(&mut self, _: SignOfLife, _: &mut Context<Self>) {}
+    fn handle(&mut self, _: HubCheck, _: &mut Context<Self>) {}
 }
 
 impl Handler<ListSessions> for Hub {

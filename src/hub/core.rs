@@ -12,7 +12,7 @@ use super::fanout::{FanoutScheduler, TURN_BYTES};
 use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
-use super::registry::{DeliveryOutcome, FrameSink, Receiver, Registry, SessionKey, Vacated};
+use super::registry::{DeliveryOutcome, FrameSink, Recipient, Registry, SessionKey, Vacated};
 use crate::broker::{HistoryRequest, HubEvent, ReadId, RecoveryLimits, RequestId};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -248,7 +248,7 @@ impl<S: FrameSink> HubCore<S> {
             return self.inbox.release(bytes);
         };
         // The list of receivers counts against the same limit.
-        let list_bytes = receivers.len() * size_of::<Receiver<S>>();
+        let list_bytes = receivers.len() * size_of::<Recipient<S>>();
         self.inbox.hold(list_bytes);
         self.fanouts.add(publication, receivers, bytes + list_bytes);
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::registry::{DeliveryOutcome, FrameSink, Receiver, SessionKey};
+use super::registry::{DeliveryOutcome, FrameSink, Recipient, SessionKey};
 use protocol::channel::ChannelName;
 use protocol::publication::Publication;
 
@@ -30,7 +30,7 @@ pub(super) struct FanoutScheduler<S> {
 struct Fanout<S> {
     content: Content,
     /// The receivers that have not been sent it yet, taken from the end.
-    receivers: Vec<Receiver<S>>,
+    receivers: Vec<Recipient<S>>,
     /// The bytes to release from the inbox once all receivers were sent it.
     held_bytes: usize,
 }
@@ -74,7 +74,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
     pub(super) fn add(
         &mut self,
         publication: Arc<Publication>,
-        receivers: Vec<Receiver<S>>,
+        receivers: Vec<Recipient<S>>,
         held_bytes: usize,
     ) {
         let channel = publication.channel().clone();
@@ -82,7 +82,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
     }
 
     /// Adds a gap.
-    pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<Receiver<S>>) {
+    pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<Recipient<S>>) {
         self.push(channel, Fanout { content: Content::Gap(frame), receivers, held_bytes: 0 });
     }
 
@@ -156,7 +156,7 @@ impl Content {
     }
 
     /// Returns the number of bytes sent.
-    fn send<S: FrameSink>(&self, receiver: &Receiver<S>, delivery: &mut DeliveryOutcome) -> usize {
+    fn send<S: FrameSink>(&self, receiver: &Recipient<S>, delivery: &mut DeliveryOutcome) -> usize {
         let frame = match self {
             Self::Publication(publication) => publication.frame(receiver.variant),
             Self::Gap(frame) => frame,

@@ -6,8 +6,8 @@ use actix::{Message, Recipient};
 use bytes::Bytes;
 
 use crate::broker::HubEvent;
-use crate::socket::addresses::AddressBlock;
-use crate::socket::outboxes::OutboxKey;
+use crate::socket::client_prefix::ClientPrefix;
+use crate::socket::outbox_registry::OutboxKey;
 use protocol::channel::ChannelName;
 use protocol::conversation::Wanted;
 use protocol::event::SubscriptionState;
@@ -88,7 +88,7 @@ pub struct Drain {
 /// Checks that a hub responds.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct SignOfLife;
+pub struct HubCheck;
 
 /// Lists the sessions of a hub, for operators.
 #[derive(Debug, Clone, Message)]
@@ -129,7 +129,7 @@ pub struct SessionSummary {
     /// The bytes that wait in its outbox.
     pub queued_bytes: usize,
     /// Its client's address, an IPv6 one by its network.
-    pub address: Option<AddressBlock>,
+    pub address: Option<ClientPrefix>,
 }
 
 /// The most channels listed for one session.

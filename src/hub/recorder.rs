@@ -9,9 +9,9 @@ use super::registry::FrameSink;
 
 /// Cloning shares it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Recorder(Rc<(RefCell<Vec<String>>, Cell<bool>)>);
+pub(super) struct FrameRecorder(Rc<(RefCell<Vec<String>>, Cell<bool>)>);
 
-impl Recorder {
+impl FrameRecorder {
     /// The payloads of all frames so far.
     pub(super) fn texts(&self) -> Vec<String> {
         self.0.0.borrow().clone()
@@ -42,7 +42,7 @@ fn message(text: &str) -> String {
     }
 }
 
-impl FrameSink for Recorder {
+impl FrameSink for FrameRecorder {
     fn send(&self, frame: Bytes) -> bool {
         let text = std::str::from_utf8(&frame[2..]).unwrap().to_owned();
         self.0.0.borrow_mut().push(text);

@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry as MapEntry;
 use bytes::Bytes;
 use slab::Slab;
 
-pub use self::deliver::{DeliveryOutcome, Receiver};
+pub use self::deliver::{DeliveryOutcome, Recipient};
 use self::pending::Held;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 use crate::broker::RequestId;
@@ -45,30 +45,30 @@ pub struct SessionKey(u32);
 /// The sessions of one worker thread and their subscriptions.
 #[derive(Debug)]
 pub struct Registry<S> {
-    sessions: Slab<Session<S>>,
-    channels: HashMap<ChannelName, Channel<S>>,
+    sessions: Slab<SessionEntry<S>>,
+    channels: HashMap<ChannelName, ChannelEntry<S>>,
     subscriptions: usize,
     arrivals: ArrivalNumber,
     max_held: usize,
 }
 
 #[derive(Debug)]
-struct Session<S> {
+struct SessionEntry<S> {
     sink: S,
     variant: Variant,
     /// Its channels, each with the session's index among the channel's subscribers, so that leaving needs no search among
     /// all subscribers.
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<SessionChannel>,
 }
 
 #[derive(Debug)]
-struct Subscription {
+struct SessionChannel {
     channel: ChannelName,
     index: u32,
 }
 
 #[derive(Debug)]
-struct Channel<S> {
+struct ChannelEntry<S> {
     subscribers: Vec<Subscriber<S>>,
     coverage: Coverage,
     /// The broker call for this channel that is not answered yet.
@@ -118,7 +118,7 @@ impl<S: FrameSink> Registry<S> {
     pub fn connect(&mut self, variant: impl Into<Variant>, sink: S) -> SessionKey {
         // Most sessions only ever have two channels: their user's, and `all`.
         let subscriptions = Vec::with_capacity(2);
-        SessionKey::of(self.sessions.insert(Session { sink, variant: variant.into(), subscriptions }))
+        SessionKey::of(self.sessions.insert(SessionEntry { sink, variant: variant.into(), subscriptions }))
     }
 
     /// Subscribes a session to a channel, not live yet, to continue from `since`. Returns `false` if it was subscribed
@@ -137,7 +137,7 @@ impl<S: FrameSink> Registry<S> {
         let (name, entry) = match self.channels.entry(channel.clone()) {
             MapEntry::Vacant(vacant) => {
                 let subscribers = Vec::with_capacity(1);
-                let entry = Channel { subscribers, coverage: Coverage::Unconfirmed, asked: None };
+                let entry = ChannelEntry { subscribers, coverage: Coverage::Unconfirmed, asked: None };
                 (channel.clone(), vacant.insert(entry))
             }
             // All subscribers share one allocation of the name.
@@ -145,7 +145,7 @@ impl<S: FrameSink> Registry<S> {
         };
         self.arrivals += 1;
         let pending = PendingSubscription::new(self.arrivals, request, since, entry.cut());
-        found.subscriptions.push(Subscription { channel: name, index: entry.subscribers.len() as u32 });
+        found.subscriptions.push(SessionChannel { channel: name, index: entry.subscribers.len() as u32 });
         entry.subscribers.push(Subscriber {
             sink: found.sink.clone(),
             pending: Some(Box::new(pending)),
@@ -280,7 +280,7 @@ impl<S: FrameSink> Registry<S> {
     }
 
     /// Frees an index among a channel's subscribers. The last subscriber moves there, and its session gets the new index.
-    fn vacate(&mut self, Subscription { channel, index }: Subscription) -> Option<Vacated> {
+    fn vacate(&mut self, SessionChannel { channel, index }: SessionChannel) -> Option<Vacated> {
         let entry = self.channels.get_mut(&channel)?;
         let left = entry.subscribers.swap_remove(index as usize);
         self.subscriptions -= 1;
@@ -308,7 +308,7 @@ pub struct Vacated {
     pub pending: Option<Box<PendingSubscription>>,
 }
 
-impl<S> Channel<S> {
+impl<S> ChannelEntry<S> {
     fn cut(&self) -> Option<Position> {
         match self.coverage {
             Coverage::From(cursor) => Some(cursor.position()),

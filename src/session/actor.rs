@@ -19,7 +19,7 @@ use super::limits::{SessionPermit, UnidentifiedPermit};
 use super::services::Services;
 use crate::hub::messages::{Connect, HubInput, SessionEvent};
 use crate::socket::outbox::Outbox;
-use crate::socket::outboxes::{self, Registration};
+use crate::socket::outbox_registry::{self, OutboxRegistration};
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
 use protocol::{Now, SessionId, Variant, Version};
@@ -32,7 +32,7 @@ pub struct Session {
     heartbeat: HeartbeatTimer,
     outbox: Outbox,
     /// The hub can find the outbox while this exists.
-    registration: Registration,
+    registration: OutboxRegistration,
     permit: SessionPermit,
 }
 
@@ -60,7 +60,7 @@ impl Session {
             services,
             conversation,
             heartbeat: HeartbeatTimer::default(),
-            registration: outboxes::register(outbox.clone()),
+            registration: outbox_registry::register(outbox.clone()),
             outbox,
             permit: SessionPermit::Unidentified(permit),
         }
@@ -71,7 +71,7 @@ impl Session {
         let now = now();
         let session = self.conversation.session();
         let mut ports =
-            Ports { services: &self.services, session, outbox: &self.outbox, permit: &mut self.permit };
+            ActorPorts { services: &self.services, session, outbox: &self.outbox, permit: &mut self.permit };
         drive(&mut self.conversation, now, input, &mut ports);
         self.arm_heartbeat(now, context);
     }
@@ -97,14 +97,14 @@ impl Session {
 }
 
 /// The ports of an actor's conversation.
-struct Ports<'a> {
+struct ActorPorts<'a> {
     services: &'a Services,
     session: SessionId,
     outbox: &'a Outbox,
     permit: &'a mut SessionPermit,
 }
 
-impl SessionPorts for Ports<'_> {
+impl SessionPorts for ActorPorts<'_> {
     fn send(&mut self, frame: Bytes) {
         self.outbox.push(frame);
     }

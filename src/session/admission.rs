@@ -10,10 +10,10 @@ use actix_http::{RequestHead, StatusCode};
 use super::actor::Session;
 use super::limits::{AdmitRefusal, SessionLimits, UnidentifiedPermit};
 use super::services::Services;
-use crate::socket::addresses::AddressBlock;
+use crate::socket::client_prefix::ClientPrefix;
 use crate::socket::origin::OriginPolicy;
 use crate::socket::outbox::Outbox;
-use crate::socket::{Application, Refusal};
+use crate::socket::{Application, UpgradeRefusal};
 use protocol::Version;
 
 /// Whether this replica is draining. Cloning shares it.
@@ -58,19 +58,23 @@ pub struct Sessions {
     pub limits: SessionLimits,
 }
 
-const NOT_FOUND: Refusal = Refusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
-const BAD_VERSION: Refusal =
-    Refusal { status: StatusCode::BAD_REQUEST, reason: "unknown_protocol_version", headers: &[] };
-const BAD_ORIGIN: Refusal =
-    Refusal { status: StatusCode::FORBIDDEN, reason: "origin_not_allowed", headers: &[] };
-const DRAINING: Refusal =
-    Refusal { status: StatusCode::SERVICE_UNAVAILABLE, reason: "draining", headers: &[("retry-after", "1")] };
-const TOO_MANY_UNIDENTIFIED: Refusal = Refusal {
+const NOT_FOUND: UpgradeRefusal =
+    UpgradeRefusal { status: StatusCode::NOT_FOUND, reason: "not_found", headers: &[] };
+const BAD_VERSION: UpgradeRefusal =
+    UpgradeRefusal { status: StatusCode::BAD_REQUEST, reason: "unknown_protocol_version", headers: &[] };
+const BAD_ORIGIN: UpgradeRefusal =
+    UpgradeRefusal { status: StatusCode::FORBIDDEN, reason: "origin_not_allowed", headers: &[] };
+const DRAINING: UpgradeRefusal = UpgradeRefusal {
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    reason: "draining",
+    headers: &[("retry-after", "1")],
+};
+const TOO_MANY_UNIDENTIFIED: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
     reason: "too_many_unidentified",
     headers: &[("retry-after", "5")],
 };
-const TOO_MANY_UNIDENTIFIED_FROM_ADDRESS: Refusal = Refusal {
+const TOO_MANY_UNIDENTIFIED_FROM_ADDRESS: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::TOO_MANY_REQUESTS,
     reason: "too_many_unidentified_from_address",
     headers: &[("retry-after", "5")],
@@ -80,7 +84,11 @@ impl Application for Sessions {
     type Actor = Session;
     type Admission = (Version, UnidentifiedPermit);
 
-    fn admit(&self, request: &RequestHead, client: Option<AddressBlock>) -> Result<Self::Admission, Refusal> {
+    fn admit(
+        &self,
+        request: &RequestHead,
+        client: Option<ClientPrefix>,
+    ) -> Result<Self::Admission, UpgradeRefusal> {
         if !matches!(request.uri.path(), "/" | "/gateway") {
             return Err(NOT_FOUND);
         }

@@ -6,15 +6,15 @@ use super::LOG_TARGET;
 use super::clock::unix_ms;
 use super::limits::{IdentifyRefusal, SessionPermit, UnidentifiedPermit, UserSessionPermit};
 use super::services::Services;
-use crate::auth::Identity as Authenticated;
+use crate::auth::Principal;
 use crate::metrics::Metrics;
-use crate::socket::addresses::AddressBlock;
+use crate::socket::client_prefix::ClientPrefix;
 use protocol::SessionId;
 use protocol::channel::{ChannelName, ChannelPattern};
 use protocol::conversation::{Identity, Input, NotIdentified};
 
 /// The answer to the conversation, and its label in the metrics.
-type Outcome = (Input<'static>, &'static str);
+type CheckedToken = (Input<'static>, &'static str);
 
 /// Checks the token, counts the outcome, and exchanges the permit of a session that identifies.
 ///
@@ -22,7 +22,7 @@ type Outcome = (Input<'static>, &'static str);
 pub(super) fn authenticate(
     services: &Services,
     session: SessionId,
-    client: Option<AddressBlock>,
+    client: Option<ClientPrefix>,
     permit: &mut SessionPermit,
     token: &str,
 ) -> Input<'static> {
@@ -46,10 +46,10 @@ pub(super) fn authenticate(
 fn identify(
     services: &Services,
     unidentified: &UnidentifiedPermit,
-    client: Option<AddressBlock>,
+    client: Option<ClientPrefix>,
     token: &str,
     now: Instant,
-) -> (Option<UserSessionPermit>, Outcome) {
+) -> (Option<UserSessionPermit>, CheckedToken) {
     let limits = unidentified.limits();
     if !limits.may_identify(client, now) {
         return (None, (Input::OverLimit, "too_many_failures"));
@@ -72,7 +72,7 @@ fn identify(
 }
 
 /// Checks the token of a Refresh. It counts for the session's user.
-fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Instant) -> Outcome {
+fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Instant) -> CheckedToken {
     if !user.may_refresh(now) {
         return (Input::OverLimit, "too_many_identifies");
     }
@@ -87,7 +87,7 @@ fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>,
 }
 
 /// Converts an authenticated identity to that of the protocol.
-fn identity(authenticated: Authenticated) -> Result<Identity, NotIdentified> {
+fn identity(authenticated: Principal) -> Result<Identity, NotIdentified> {
     Ok(Identity {
         user: ChannelName::of_user(&authenticated.user).map_err(|_| NotIdentified)?,
         expires_at_ms: authenticated.expires_at.map(unix_ms),
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn an_identity_keeps_its_user_expiry_and_channels() {
-        let authenticated = Authenticated {
+        let authenticated = Principal {
             user: "42".to_owned(),
             expires_at: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
             channels: vec!["room:*".to_owned()],

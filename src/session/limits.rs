@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::socket::addresses::AddressBlock;
-use crate::socket::counts::Counts;
+use crate::socket::client_prefix::ClientPrefix;
+use crate::socket::key_counts::KeyCounts;
 use protocol::budget::Budgets;
 use protocol::channel::ChannelName;
 
@@ -36,10 +36,10 @@ pub struct SessionCaps {
 
 /// The caps and counts of all sessions of the process. Cloning shares.
 #[derive(Debug, Clone)]
-pub struct SessionLimits(Arc<Inner>);
+pub struct SessionLimits(Arc<LimitsState>);
 
 #[derive(Debug)]
-struct Inner {
+struct LimitsState {
     caps: SessionCaps,
     unidentified: AtomicU32,
     addresses: Mutex<Addresses>,
@@ -49,8 +49,8 @@ struct Inner {
 /// What is counted for client addresses.
 #[derive(Debug)]
 struct Addresses {
-    unidentified: Counts<AddressBlock>,
-    failures: Budgets<AddressBlock>,
+    unidentified: KeyCounts<ClientPrefix>,
+    failures: Budgets<ClientPrefix>,
 }
 
 /// Why a request does not become a session.
@@ -76,7 +76,7 @@ pub(super) enum IdentifyRefusal {
 pub struct UnidentifiedPermit {
     limits: SessionLimits,
     /// The address that it counts for. Boxed, because every session has room for its permit, and few are unidentified.
-    client: Option<Box<AddressBlock>>,
+    client: Option<Box<ClientPrefix>>,
 }
 
 /// The permit of one of a user's sessions. Dropping it releases it.
@@ -97,15 +97,15 @@ impl SessionLimits {
     /// No sessions yet, and these caps.
     pub fn new(caps: SessionCaps) -> Self {
         let addresses = Addresses {
-            unidentified: Counts::default(),
+            unidentified: KeyCounts::default(),
             failures: Budgets::new(caps.failed_identifies_per_minute_per_address, MINUTE),
         };
         let users = Users {
             cap: caps.sessions_per_user,
-            sessions: Counts::default(),
+            sessions: KeyCounts::default(),
             tokens: Budgets::new(caps.identifies_per_minute_per_user, MINUTE),
         };
-        Self(Arc::new(Inner {
+        Self(Arc::new(LimitsState {
             caps,
             unidentified: AtomicU32::new(0),
             addresses: Mutex::new(addresses),
@@ -114,7 +114,7 @@ impl SessionLimits {
     }
 
     /// A permit for a new session of this client, unless a cap on unidentified ones is reached.
-    pub(super) fn admit(&self, client: Option<AddressBlock>) -> Result<UnidentifiedPermit, AdmitRefusal> {
+    pub(super) fn admit(&self, client: Option<ClientPrefix>) -> Result<UnidentifiedPermit, AdmitRefusal> {
         let caps = &self.0.caps;
         let before = self.0.unidentified.fetch_add(1, Ordering::Relaxed);
         // Over a cap the permit is dropped at once, which releases its counts.
@@ -134,12 +134,12 @@ impl SessionLimits {
     }
 
     /// Whether a token of this client may be verified: not if too many of its address have failed.
-    pub(super) fn may_identify(&self, client: Option<AddressBlock>, now: Instant) -> bool {
+    pub(super) fn may_identify(&self, client: Option<ClientPrefix>, now: Instant) -> bool {
         client.is_none_or(|client| self.addresses().failures.has_token(&client, now))
     }
 
     /// An Identify of this client did not become a session.
-    pub(super) fn note_failure(&self, client: Option<AddressBlock>, now: Instant) {
+    pub(super) fn note_failure(&self, client: Option<ClientPrefix>, now: Instant) {
         if let Some(client) = client {
             self.addresses().failures.take(client, now);
         }
@@ -214,7 +214,7 @@ impl SessionPermit {
 #[derive(Debug)]
 struct Users {
     cap: u32,
-    sessions: Counts<ChannelName>,
+    sessions: KeyCounts<ChannelName>,
     /// Outlives the sessions, so that a user with short-lived sessions stays limited.
     tokens: Budgets<ChannelName>,
 }

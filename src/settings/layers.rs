@@ -16,7 +16,7 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// The type of a key, taken from its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum SettingType {
     Bool,
     Integer,
     Duration,
@@ -24,7 +24,7 @@ enum Kind {
     List,
 }
 
-impl Kind {
+impl SettingType {
     fn of(value: &Value) -> Option<Self> {
         match value.kind {
             ValueKind::Boolean(_) => Some(Self::Bool),
@@ -101,7 +101,7 @@ impl Kind {
 
 /// The layers so far.
 pub(super) struct Layers {
-    kinds: BTreeMap<String, Kind>,
+    kinds: BTreeMap<String, SettingType>,
     values: BTreeMap<String, (Value, String)>,
     /// The mistakes so far.
     pub(super) errors: Vec<SettingsError>,
@@ -116,7 +116,8 @@ impl Layers {
     pub(super) fn new(defaults: &str) -> Result<Self, SettingsError> {
         let origin = "the built-in defaults";
         let values = leaves(defaults, origin)?;
-        let kinds = values.iter().filter_map(|(key, value)| Some((key.clone(), Kind::of(value)?))).collect();
+        let kinds =
+            values.iter().filter_map(|(key, value)| Some((key.clone(), SettingType::of(value)?))).collect();
         let values = values.into_iter().map(|(key, value)| (key, (value, origin.to_owned()))).collect();
         Ok(Self { kinds, values, errors: Vec::new(), reported: Vec::new(), warnings: Vec::new() })
     }
@@ -199,7 +200,7 @@ impl Layers {
     }
 
     /// The kind of a key. One that does not exist is a mistake.
-    fn kind(&mut self, key: &str, name: &str, origin: &str) -> Option<Kind> {
+    fn kind(&mut self, key: &str, name: &str, origin: &str) -> Option<SettingType> {
         if let Some(kind) = self.kinds.get(key) {
             return Some(*kind);
         }
@@ -240,7 +241,7 @@ impl Layers {
             }
             ("auth.kind", _) => "must be insecure, jwt or signed",
             ("log.format", _) => "must be text or json",
-            (_, Some(Kind::Integer)) => "must be a smaller number: at most 4294967295",
+            (_, Some(SettingType::Integer)) => "must be a smaller number: at most 4294967295",
             _ => "has an invalid value",
         };
         let error = bad_value(&key, origin, reason);

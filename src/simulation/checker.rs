@@ -1,7 +1,7 @@
 //! Checks the messages one client received on one channel against the record of publications.
 
-use super::plan::Kind;
-use super::record::{Fate, Published, Record};
+use super::plan::ChannelKind;
+use super::record::{ChannelRecord, Fate, RecordedPublication};
 use protocol::position::Position;
 
 /// What one client has received on one channel.
@@ -43,7 +43,7 @@ impl Checker {
     /// Ready or Subscription has come, which was sent when so many messages had been published.
     pub(super) fn on_subscribed(
         &mut self,
-        record: &Record,
+        record: &ChannelRecord,
         expectations: Expectations,
         position: Position,
         recovered: Option<bool>,
@@ -100,7 +100,7 @@ impl Checker {
 
     pub(super) fn on_message(
         &mut self,
-        record: &Record,
+        record: &ChannelRecord,
         expectations: Expectations,
         number: u64,
         position: Option<Position>,
@@ -122,7 +122,7 @@ impl Checker {
     }
 
     /// Nothing that is owed may be missing between two messages.
-    fn check_hole(&self, record: &Record, last: u64, number: u64) -> CheckResult {
+    fn check_hole(&self, record: &ChannelRecord, last: u64, number: u64) -> CheckResult {
         let had_nothing = self.position.is_some_and(Position::is_beginning);
         let is_owed = |fate| match fate {
             Fate::Kept => true,
@@ -138,7 +138,7 @@ impl Checker {
         }
     }
 
-    fn on_plain(&mut self, record: &Record, expectations: Expectations, number: u64) -> CheckResult {
+    fn on_plain(&mut self, record: &ChannelRecord, expectations: Expectations, number: u64) -> CheckResult {
         let is_told = std::mem::take(&mut self.is_plain_excused) || !expectations.counts_plain;
         let last = std::mem::replace(&mut self.last_plain, number);
         if number <= last {
@@ -146,7 +146,7 @@ impl Checker {
         }
         // A replica that is behind may deliver what was published before the session came to it.
         let missing = record.between(last.max(self.plain_from), number).next();
-        if let Some(missing) = missing.filter(|_| record.kind == Kind::Plain && !is_told) {
+        if let Some(missing) = missing.filter(|_| record.kind == ChannelKind::Plain && !is_told) {
             let words = format!("{} is missing before {number}, and nothing was said", missing.number);
             self.owed.get_or_insert(words);
         }
@@ -154,7 +154,7 @@ impl Checker {
     }
 
     /// At the end everything has come up to the last one.
-    pub(super) fn on_end(&self, record: &Record) -> CheckResult {
+    pub(super) fn on_end(&self, record: &ChannelRecord) -> CheckResult {
         if let Some(owed) = &self.owed {
             return Err(owed.clone());
         }
@@ -168,12 +168,12 @@ impl Checker {
 }
 
 /// The last message that a client does not expect which begins at `position`.
-fn begin(record: &Record, position: Position, published: u64) -> Result<u64, String> {
+fn begin(record: &ChannelRecord, position: Position, published: u64) -> Result<u64, String> {
     if !position.is_beginning() {
         let found = record.at(position).map(|one| one.number);
         return found.ok_or_else(|| format!("begins at {position}, where nothing is"));
     }
-    let is_behind = |one: &&Published| one.position.is_some_and(|theirs| theirs > position);
+    let is_behind = |one: &&RecordedPublication| one.position.is_some_and(|theirs| theirs > position);
     let first = record.published.iter().find(is_behind).map(|one| one.number);
     Ok(first.map_or(published, |first| published.min(first - 1)))
 }

@@ -16,7 +16,7 @@ use protocol::conversation::Conversation;
 use protocol::position::Position;
 
 /// One client; channels go by their numbers.
-pub(super) struct Client {
+pub(super) struct SimulatedClient {
     pub(super) checkers: Vec<Checker>,
     /// The channels that it is on, or wants to be on.
     pub(super) wants: Vec<bool>,
@@ -24,11 +24,11 @@ pub(super) struct Client {
     pub(super) is_leaving: Vec<bool>,
     /// Channels that it was refused, and asks for again later.
     pub(super) is_refused: Vec<bool>,
-    pub(super) session: Option<Session>,
+    pub(super) session: Option<SimulatedSession>,
 }
 
 /// One socket with all that belongs to it, on both sides.
-pub(super) struct Session {
+pub(super) struct SimulatedSession {
     pub(super) name: SessionId,
     pub(super) replica: usize,
     pub(super) hub: usize,
@@ -106,7 +106,7 @@ impl FrameSink for Socket {
 
 /// What a client reads of a frame.
 #[derive(Debug, Deserialize)]
-pub(super) struct Frame<'a> {
+pub(super) struct FrameFields<'a> {
     pub(super) op: u8,
     #[serde(borrow)]
     pub(super) channel: Option<&'a str>,
@@ -142,7 +142,7 @@ fn request(channel: &str, since: Option<Position>) -> String {
     text
 }
 
-impl Client {
+impl SimulatedClient {
     pub(super) fn new(channels: usize) -> Self {
         Self {
             checkers: (0..channels).map(|_| Checker::default()).collect(),

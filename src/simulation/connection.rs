@@ -11,13 +11,13 @@ use protocol::history::{Page, Tail};
 
 /// What is between a link and the server.
 #[derive(Default)]
-pub(super) struct Connection {
+pub(super) struct SimulatedConnection {
     /// What the server carries to it.
     pub(super) subscribed: BTreeSet<ChannelName>,
     /// What the server has sent, in order.
     pub(super) wire: VecDeque<Push>,
     /// What was read and not handed over yet.
-    pub(super) received: VecDeque<Received>,
+    pub(super) received: VecDeque<Delivered>,
     pub(super) batch: Option<(SubscriptionBatch, BatchStep)>,
     /// The channels of the batch that the server has refused.
     pub(super) refused: Vec<ChannelName>,
@@ -29,7 +29,7 @@ pub(super) enum Push {
     Confirmed,
 }
 
-pub(super) enum Received {
+pub(super) enum Delivered {
     Message(ChannelName, Rc<str>),
     /// Not sent: everything before it has been taken, for which an unsubscription waits.
     AllTaken,

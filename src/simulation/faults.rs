@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::plan::Fault;
 use super::redis::Server;
 use super::replica::Replica;
-use super::run::{NAMES, Run, trace};
+use super::run::{NAMES, SimulationRun, trace};
 
-impl Run {
+impl SimulationRun {
     pub(super) fn break_something(&mut self, fault: Fault) {
         trace!(self, "FAULT {fault:?}");
         let replica = self.chance.below(self.replicas.len());

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use super::client::Socket;
-use super::plan::{Plan, PlantedBug};
+use super::plan::{PlantedBug, SimulationPlan};
 use crate::broker::link::LinkCore;
 use crate::broker::{Cut, HubEvent, HubId, SubscribeAck};
 use crate::hub::core::{HubCore, HubRules};
@@ -15,7 +15,7 @@ use protocol::event::GapReason;
 use protocol::position::Position;
 use protocol::{SessionId, Version};
 
-pub(super) struct Hub {
+pub(super) struct SimulatedHub {
     pub(super) id: HubId,
     pub(super) core: HubCore<Socket>,
     pub(super) mailbox: SharedMailbox,
@@ -25,8 +25,13 @@ pub(super) struct Hub {
 #[derive(Clone)]
 pub(super) struct SharedMailbox(Arc<Mutex<VecDeque<HubInput>>>, PlantedBug);
 
-impl Hub {
-    pub(super) fn new(link: &mut LinkCore, rules: HubRules, plan: &Plan, metrics: &Metrics) -> Self {
+impl SimulatedHub {
+    pub(super) fn new(
+        link: &mut LinkCore,
+        rules: HubRules,
+        plan: &SimulationPlan,
+        metrics: &Metrics,
+    ) -> Self {
         let budget = Arc::new(InboxBudget::new(plan.max_inbox_bytes, metrics));
         let mailbox = SharedMailbox(Arc::default(), plan.planted_bug);
         let inbox = HubInbox::new(mailbox.clone(), Arc::clone(&budget));

@@ -29,7 +29,7 @@ use std::thread;
 use std::time::Duration;
 
 use self::plan::PlantedBug;
-use self::run::Run;
+use self::run::SimulationRun;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
 use protocol::heartbeat::HeartbeatRules;
@@ -145,7 +145,7 @@ fn run(seed: u64, planted_bug: PlantedBug, trace: Option<&mut Vec<String>>) -> R
         static SHARED: (Metrics, Arc<Rules>) = (Metrics::default(), Arc::new(rules()));
     }
     SHARED.with(|(metrics, rules)| {
-        let mut current = Run::new(seed, planted_bug, metrics, rules, trace.is_some());
+        let mut current = SimulationRun::new(seed, planted_bug, metrics, rules, trace.is_some());
         let outcome = catch_unwind(AssertUnwindSafe(|| current.execute()));
         if let (Some(into), Some(trace)) = (trace, current.trace.take()) {
             *into = trace;

@@ -30,7 +30,7 @@ pub(super) enum PlantedBug {
 
 /// What a channel carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ChannelKind {
     Durable,
     Plain,
     Mixed,
@@ -64,13 +64,13 @@ pub(super) enum Fault {
 
 /// One run, before it begins.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
+pub(super) struct SimulationPlan {
     /// Nothing is lost at Redis, and nothing overflows: then nobody may be told of a gap.
     pub(super) is_calm: bool,
     pub(super) replicas: usize,
     pub(super) hubs: usize,
     pub(super) clients: usize,
-    pub(super) kinds: [Kind; 4],
+    pub(super) kinds: [ChannelKind; 4],
     pub(super) disturbances: usize,
     /// What happens between two disturbances, in steps, about.
     pub(super) pace: u64,
@@ -97,12 +97,19 @@ pub(super) struct Plan {
 
 const FOR_EVER_MS: u64 = 1 << 40;
 
-impl Plan {
+impl SimulationPlan {
     pub(super) fn draw(chance: &mut Chance, planted_bug: PlantedBug) -> Self {
         let is_calm = chance.percent(25);
         let kinds = match is_calm {
-            true => [Kind::Durable; 4],
-            false => [(); 4].map(|()| chance.pick(&[Kind::Durable, Kind::Durable, Kind::Plain, Kind::Mixed])),
+            true => [ChannelKind::Durable; 4],
+            false => [(); 4].map(|()| {
+                chance.pick(&[
+                    ChannelKind::Durable,
+                    ChannelKind::Durable,
+                    ChannelKind::Plain,
+                    ChannelKind::Mixed,
+                ])
+            }),
         };
         let mut plan = Self {
             is_calm,

@@ -1,19 +1,19 @@
 //! The record of publications and their outcomes, which the checker compares with clients.
 
-use super::plan::Kind;
+use super::plan::ChannelKind;
 use protocol::channel::ChannelName;
 use protocol::position::Position;
 
 /// Everything published on one channel.
-pub(super) struct Record {
+pub(super) struct ChannelRecord {
     pub(super) name: ChannelName,
-    pub(super) kind: Kind,
+    pub(super) kind: ChannelKind,
     /// In the order in which Redis took them, so by number.
-    pub(super) published: Vec<Published>,
+    pub(super) published: Vec<RecordedPublication>,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Published {
+pub(super) struct RecordedPublication {
     /// Counts all publications of a run.
     pub(super) number: u64,
     /// `None`: without a history.
@@ -32,13 +32,13 @@ pub(super) enum Fate {
     Deleted,
 }
 
-impl Record {
+impl ChannelRecord {
     /// The durable message at a position.
-    pub(super) fn at(&self, position: Position) -> Option<&Published> {
+    pub(super) fn at(&self, position: Position) -> Option<&RecordedPublication> {
         self.published.iter().find(|published| published.position == Some(position))
     }
 
-    pub(super) fn of_number(&self, number: u64) -> Option<&Published> {
+    pub(super) fn of_number(&self, number: u64) -> Option<&RecordedPublication> {
         self.published
             .binary_search_by_key(&number, |published| published.number)
             .ok()
@@ -46,7 +46,7 @@ impl Record {
     }
 
     /// What was published between two numbers.
-    pub(super) fn between(&self, after: u64, before: u64) -> impl Iterator<Item = &Published> {
+    pub(super) fn between(&self, after: u64, before: u64) -> impl Iterator<Item = &RecordedPublication> {
         let begin = self.published.partition_point(|published| published.number <= after);
         self.published[begin..].iter().take_while(move |published| published.number < before)
     }

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::connection::{BatchStep, Connection, Push, Read, Received};
-use super::hub::Hub;
-use super::plan::{Plan, PlantedBug};
+use super::connection::{BatchStep, Delivered, Push, Read, SimulatedConnection};
+use super::hub::SimulatedHub;
+use super::plan::{PlantedBug, SimulationPlan};
 use super::redis::Server;
 use crate::broker::link::{LinkCore, LinkLimits, PageReader, ReadFailure, TailRead};
 use crate::hub::core::{HubAction, HubRules};
@@ -22,12 +22,12 @@ const MAX_BATCH: usize = 2;
 
 pub(super) struct Replica {
     link: LinkCore,
-    connection: Option<Connection>,
+    connection: Option<SimulatedConnection>,
     /// Whether the link may have something to subscribe; found out by asking.
     may_subscribe: bool,
     may_read: bool,
-    pub(super) hubs: Vec<Hub>,
-    plan: Rc<Plan>,
+    pub(super) hubs: Vec<SimulatedHub>,
+    plan: Rc<SimulationPlan>,
 }
 
 /// What can happen on a replica next.
@@ -60,10 +60,10 @@ pub(super) enum ReplicaStep {
 }
 
 /// What sessions are told.
-pub(super) type Told = Vec<(SessionId, SessionEvent)>;
+pub(super) type SessionEvents = Vec<(SessionId, SessionEvent)>;
 
 impl Replica {
-    pub(super) fn new(plan: &Rc<Plan>, metrics: &Metrics) -> Self {
+    pub(super) fn new(plan: &Rc<SimulationPlan>, metrics: &Metrics) -> Self {
         let limits = LinkLimits { payload_bytes: plan.payload_bytes, ring_bytes: plan.ring_bytes };
         let mut link = LinkCore::new(limits, metrics);
         let rules = HubRules {
@@ -72,7 +72,7 @@ impl Replica {
             max_held: plan.max_held,
             turn_bytes: plan.turn_bytes,
         };
-        let hubs = (0..plan.hubs).map(|_| Hub::new(&mut link, rules, plan, metrics)).collect();
+        let hubs = (0..plan.hubs).map(|_| SimulatedHub::new(&mut link, rules, plan, metrics)).collect();
         Self { link, connection: None, may_subscribe: false, may_read: false, hubs, plan: Rc::clone(plan) }
     }
 
@@ -177,10 +177,10 @@ impl Replica {
         server: &mut Server,
         now: Instant,
         failure: Option<ReadFailure>,
-    ) -> Told {
+    ) -> SessionEvents {
         match step {
             ReplicaStep::Connect => {
-                self.connection = Some(Connection::default());
+                self.connection = Some(SimulatedConnection::default());
                 server.mark();
                 self.link.connected();
                 (self.may_subscribe, self.may_read) = (true, true);
@@ -190,7 +190,7 @@ impl Replica {
             ReplicaStep::Change => self.change(server),
             ReplicaStep::Execute(index) => self.execute(index, server, failure),
             ReplicaStep::Answer(index) => {
-                let Some(connection) = &mut self.connection else { return Told::new() };
+                let Some(connection) = &mut self.connection else { return SessionEvents::new() };
                 let read = connection.reads.remove(index);
                 self.answer(read, None, now);
             }
@@ -207,15 +207,15 @@ impl Replica {
             ReplicaStep::Fanout(hub) => return self.hub(hub, HubInput::FanoutTurn, now),
             ReplicaStep::HubDeadline(hub) => return self.hub(hub, HubInput::DeadlinePassed, now),
         }
-        Told::new()
+        SessionEvents::new()
     }
 
-    fn hub(&mut self, index: usize, input: HubInput, now: Instant) -> Told {
+    fn hub(&mut self, index: usize, input: HubInput, now: Instant) -> SessionEvents {
         let hub = &mut self.hubs[index];
         let mut actions = Vec::new();
         let names: Vec<(SessionId, SessionKey)> = hub.core.sessions().collect();
         hub.core.on(now, input, &mut actions);
-        let mut told = Told::new();
+        let mut told = SessionEvents::new();
         for action in actions {
             match action {
                 HubAction::Notify { session, event } => {
@@ -306,10 +306,10 @@ impl Replica {
         let Some(connection) = &mut self.connection else { return };
         match connection.wire.pop_front() {
             Some(Push::Message(channel, payload)) => {
-                connection.received.push_back(Received::Message(channel, payload));
+                connection.received.push_back(Delivered::Message(channel, payload));
             }
             Some(Push::Confirmed) => match &mut connection.batch {
-                Some((_, BatchStep::Unsubscribing)) => connection.received.push_back(Received::AllTaken),
+                Some((_, BatchStep::Unsubscribing)) => connection.received.push_back(Delivered::AllTaken),
                 Some((batch, step)) if !batch.unsubscribe.is_empty() => *step = BatchStep::Unsubscribe,
                 _ => self.confirmed(),
             },
@@ -332,12 +332,12 @@ impl Replica {
     fn receive(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         match connection.received.pop_front() {
-            Some(Received::Message(channel, payload)) => {
+            Some(Delivered::Message(channel, payload)) => {
                 let payload = Payload::parse(payload.as_bytes(), 1_000).unwrap();
                 self.link.receive(channel.as_str(), payload);
                 self.may_read = true;
             }
-            Some(Received::AllTaken) => self.confirmed(),
+            Some(Delivered::AllTaken) => self.confirmed(),
             None => {}
         }
     }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::chance::Chance;
 use super::checker::Expectations;
-use super::client::Client;
-use super::plan::{Fault, Kind, Plan, PlantedBug};
-use super::record::{Fate, Published, Record};
+use super::client::SimulatedClient;
+use super::plan::{ChannelKind, Fault, PlantedBug, SimulationPlan};
+use super::record::{ChannelRecord, Fate, RecordedPublication};
 use super::redis::Server;
 use super::replica::{Replica, ReplicaStep};
 use crate::broker::link::ReadFailure;
@@ -26,10 +26,10 @@ pub(super) const OWN: usize = 2;
 const UNIX_START_MS: u64 = 1_732_390_000_000;
 
 /// Why a run has failed.
-pub(super) type Failure = String;
+pub(super) type RunFailure = String;
 
-pub(super) struct Run {
-    pub(super) plan: Rc<Plan>,
+pub(super) struct SimulationRun {
+    pub(super) plan: Rc<SimulationPlan>,
     pub(super) expectations: Expectations,
     pub(super) chance: Chance,
     pub(super) rules: Arc<Rules>,
@@ -40,9 +40,9 @@ pub(super) struct Run {
     pub(super) published: Rc<Cell<u64>>,
     /// How many of these publications are in Redis' last snapshot.
     pub(super) saved: u64,
-    pub(super) records: Vec<Record>,
+    pub(super) records: Vec<ChannelRecord>,
     pub(super) replicas: Vec<Replica>,
-    pub(super) clients: Vec<Client>,
+    pub(super) clients: Vec<SimulatedClient>,
     pub(super) sessions: u128,
     pub(super) metrics: Metrics,
     /// The parts that take no steps at present.
@@ -53,14 +53,14 @@ pub(super) struct Run {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum SimulationStep {
     Replica(usize, ReplicaStep),
     Session(usize),
     Read(usize),
     Connect(usize),
 }
 
-impl Step {
+impl SimulationStep {
     /// The part of the run that takes the step: a stalled part takes none.
     fn actor(self) -> usize {
         match self {
@@ -86,7 +86,7 @@ macro_rules! trace {
 }
 pub(super) use trace;
 
-impl Run {
+impl SimulationRun {
     pub(super) fn new(
         seed: u64,
         planted_bug: PlantedBug,
@@ -95,13 +95,13 @@ impl Run {
         is_traced: bool,
     ) -> Self {
         let mut chance = Chance::new(seed);
-        let plan = Rc::new(Plan::draw(&mut chance, planted_bug));
+        let plan = Rc::new(SimulationPlan::draw(&mut chance, planted_bug));
         let expectations = Expectations {
             has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
             counts_plain: !plan.may(Fault::MessageLost),
             is_whole: plan.is_calm,
         };
-        let record = |(name, kind): (&str, Kind)| Record {
+        let record = |(name, kind): (&str, ChannelKind)| ChannelRecord {
             name: ChannelName::parse(name).unwrap(),
             kind,
             published: Vec::new(),
@@ -117,7 +117,7 @@ impl Run {
             saved: 0,
             records: NAMES.into_iter().zip(plan.kinds).map(record).collect(),
             replicas: Vec::new(),
-            clients: (0..plan.clients).map(|_| Client::new(NAMES.len())).collect(),
+            clients: (0..plan.clients).map(|_| SimulatedClient::new(NAMES.len())).collect(),
             sessions: 0,
             metrics: metrics.clone(),
             stalled: [false; 8],
@@ -131,7 +131,7 @@ impl Run {
     }
 
     /// The whole run: trouble, then quiet, then one more message on each channel, which must reach everybody.
-    pub(super) fn execute(&mut self) -> Result<(), Failure> {
+    pub(super) fn execute(&mut self) -> Result<(), RunFailure> {
         if self.plan.is_calm {
             // A channel that never had a history may carry plain messages, as far as anybody knows.
             (0..NAMES.len()).for_each(|channel| self.publish(channel, true));
@@ -150,7 +150,7 @@ impl Run {
         self.ask_again();
         self.settle()?;
         for channel in 0..NAMES.len() {
-            self.publish(channel, self.plan.kinds[channel] != Kind::Plain);
+            self.publish(channel, self.plan.kinds[channel] != ChannelKind::Plain);
             self.settle()?;
         }
         for (number, client) in self.clients.iter().enumerate() {
@@ -163,7 +163,7 @@ impl Run {
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), Failure> {
+    fn settle(&mut self) -> Result<(), RunFailure> {
         trace!(self, "--- quiet");
         for _ in 0..MAX_STEPS {
             if self.progress()? {
@@ -179,7 +179,7 @@ impl Run {
     }
 
     /// Takes one of the steps that are possible. Whether there was one.
-    fn progress(&mut self) -> Result<bool, Failure> {
+    fn progress(&mut self) -> Result<bool, RunFailure> {
         if self.chance.percent(5) {
             for index in 0..self.stalled.len() {
                 self.stalled[index] = self.chance.percent(25);
@@ -198,37 +198,37 @@ impl Run {
         self.take(step).map(|()| true)
     }
 
-    fn steps(&self, steps: &mut Vec<Step>) {
+    fn steps(&self, steps: &mut Vec<SimulationStep>) {
         let mut of_replica = Vec::with_capacity(8);
         for (index, replica) in self.replicas.iter().enumerate() {
             replica.steps(self.now, &mut of_replica);
-            steps.extend(of_replica.drain(..).map(|step| Step::Replica(index, step)));
+            steps.extend(of_replica.drain(..).map(|step| SimulationStep::Replica(index, step)));
         }
         for (index, client) in self.clients.iter().enumerate() {
             let Some(session) = &client.session else {
-                steps.push(Step::Connect(index));
+                steps.push(SimulationStep::Connect(index));
                 continue;
             };
             if !session.inbound.is_empty() || !session.mailbox.is_empty() {
-                steps.push(Step::Session(index));
+                steps.push(SimulationStep::Session(index));
             }
             if session.socket.has_frames() || session.socket.is_closed() {
-                steps.push(Step::Read(index));
+                steps.push(SimulationStep::Read(index));
             }
         }
     }
 
-    fn take(&mut self, step: Step) -> Result<(), Failure> {
+    fn take(&mut self, step: SimulationStep) -> Result<(), RunFailure> {
         trace!(self, "{step:?}");
         match step {
-            Step::Replica(replica, step) => {
+            SimulationStep::Replica(replica, step) => {
                 let failure = self.read_failure();
                 let told = self.replicas[replica].take(step, &mut self.server, self.now, failure);
                 self.tell(told);
             }
-            Step::Session(client) => self.session(client),
-            Step::Read(client) => return self.read(client),
-            Step::Connect(client) => self.connect(client),
+            SimulationStep::Session(client) => self.session(client),
+            SimulationStep::Read(client) => return self.read(client),
+            SimulationStep::Connect(client) => self.connect(client),
         }
         Ok(())
     }
@@ -256,14 +256,14 @@ impl Run {
     }
 
     /// Somebody does something of his own accord, or something breaks.
-    fn disturb(&mut self) -> Result<(), Failure> {
+    fn disturb(&mut self) -> Result<(), RunFailure> {
         match self.chance.below(20) {
             0..=10 => {
                 let channel = self.chance.below(NAMES.len());
                 let is_durable = match self.plan.kinds[channel] {
-                    Kind::Durable => true,
-                    Kind::Plain => false,
-                    Kind::Mixed => self.chance.percent(50),
+                    ChannelKind::Durable => true,
+                    ChannelKind::Plain => false,
+                    ChannelKind::Mixed => self.chance.percent(50),
                 };
                 self.publish(channel, is_durable);
             }
@@ -297,7 +297,7 @@ impl Run {
         self.published.set(number);
         let record = &mut self.records[channel];
         let position = is_durable.then(|| self.server.append(&record.name, number));
-        record.published.push(Published { number, position, fate: Fate::Kept });
+        record.published.push(RecordedPublication { number, position, fate: Fate::Kept });
         let payload: Rc<str> = match position {
             Some(position) => format!("@{position} {number}").into(),
             None => number.to_string().into(),

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::checker::CheckResult;
-use super::client::{self, Client, Frame, Session, Socket};
-use super::hub::Hub;
+use super::client::{self, FrameFields, SimulatedClient, SimulatedSession, Socket};
+use super::hub::SimulatedHub;
 use super::plan::PlantedBug;
-use super::replica::Told;
-use super::run::{Failure, NAMES, OWN, Run, trace};
+use super::replica::SessionEvents;
+use super::run::{NAMES, OWN, RunFailure, SimulationRun, trace};
 use crate::hub::messages::HubInput;
 use crate::hub::registry::FrameSink as _;
 use crate::session::drive::{SessionPorts, drive, perform};
@@ -18,12 +18,12 @@ use protocol::position::Position;
 use protocol::{Now, SessionId, Version};
 
 /// What a session's conversation reaches.
-struct Ports<'a> {
+struct SimulatedPorts<'a> {
     socket: &'a Socket,
-    hub: &'a Hub,
+    hub: &'a SimulatedHub,
 }
 
-impl SessionPorts for Ports<'_> {
+impl SessionPorts for SimulatedPorts<'_> {
     fn send(&mut self, frame: Bytes) {
         self.socket.send(frame);
     }
@@ -42,7 +42,7 @@ impl SessionPorts for Ports<'_> {
     }
 }
 
-impl Run {
+impl SimulationRun {
     fn clock(&self) -> Now {
         Now { monotonic: self.now, unix_ms: self.unix_ms }
     }
@@ -58,12 +58,12 @@ impl Run {
         let conversation = Conversation::open(rules, Version::V2, name, 1.0, self.clock(), &mut actions);
         let socket = Socket::new(self.published.clone());
         self.replicas[replica].hubs[hub].connect(name, socket.clone());
-        let mut ports = Ports { socket: &socket, hub: &self.replicas[replica].hubs[hub] };
+        let mut ports = SimulatedPorts { socket: &socket, hub: &self.replicas[replica].hubs[hub] };
         for action in actions {
             perform(&conversation, action, &mut ports);
         }
         let identify = self.clients[client].identify(&NAMES.map(str::to_owned));
-        let session = Session {
+        let session = SimulatedSession {
             name,
             replica,
             hub,
@@ -99,7 +99,7 @@ impl Run {
         one.is_refused[channel] = false;
         let text = match one.wants[channel] {
             true => one.subscribe(channel, NAMES[channel]),
-            false => Client::unsubscribe(NAMES[channel]),
+            false => SimulatedClient::unsubscribe(NAMES[channel]),
         };
         one.is_leaving[channel] = !one.wants[channel] && one.session.is_some();
         trace!(self, "client {client}: {text}");
@@ -140,13 +140,15 @@ impl Run {
     fn drive(&mut self, client: usize, input: Input<'_>) {
         let now = self.clock();
         let Some(session) = &mut self.clients[client].session else { return };
-        let mut ports =
-            Ports { socket: &session.socket, hub: &self.replicas[session.replica].hubs[session.hub] };
+        let mut ports = SimulatedPorts {
+            socket: &session.socket,
+            hub: &self.replicas[session.replica].hubs[session.hub],
+        };
         drive(&mut session.conversation, now, input, &mut ports);
     }
 
     /// Hands what a hub says to the sessions that are still here.
-    pub(super) fn tell(&mut self, told: Told) {
+    pub(super) fn tell(&mut self, told: SessionEvents) {
         for (name, event) in told {
             let mut sessions = self.clients.iter_mut().filter_map(|client| client.session.as_mut());
             if let Some(session) = sessions.find(|session| session.name == name) {
@@ -156,7 +158,7 @@ impl Run {
     }
 
     /// A client reads its next frame, which is checked.
-    pub(super) fn read(&mut self, client: usize) -> Result<(), Failure> {
+    pub(super) fn read(&mut self, client: usize) -> Result<(), RunFailure> {
         let Some(session) = &self.clients[client].session else { return Ok(()) };
         let Some(sent) = session.socket.next() else {
             // Closed, and everything has been read.
@@ -165,14 +167,14 @@ impl Run {
         };
         let text = std::str::from_utf8(client::payload(&sent.frame)).unwrap();
         trace!(self, "client {client} reads {text}");
-        let frame: Frame<'_> = serde_json::from_str(text).unwrap();
+        let frame: FrameFields<'_> = serde_json::from_str(text).unwrap();
         self.check(client, &frame, sent.published)
             .map_err(|error| format!("client {client}: {error}, with {text}"))
     }
 
-    fn check(&mut self, client: usize, frame: &Frame<'_>, published: u64) -> CheckResult {
+    fn check(&mut self, client: usize, frame: &FrameFields<'_>, published: u64) -> CheckResult {
         let (expectations, records) = (self.expectations, &self.records);
-        let Client { checkers, session, is_leaving, is_refused, wants } = &mut self.clients[client];
+        let SimulatedClient { checkers, session, is_leaving, is_refused, wants } = &mut self.clients[client];
         if session.is_none() {
             return Ok(());
         }

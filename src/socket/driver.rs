@@ -18,7 +18,7 @@ use socket2::SockRef;
 use super::inbound::Reader;
 use super::kernel;
 use super::limits::ConnectionPermit;
-use super::outbox::{Outbox, State};
+use super::outbox::{Outbox, SocketState};
 use super::read_first::ReadFirst;
 use protocol::close::CloseCode;
 
@@ -30,7 +30,7 @@ const OUTPUT_IN_A_ROW: u32 = 16;
 /// A plain struct rather than an async function: that would hold all it is given twice, as its arguments and where it works
 /// with them, and this is most of what a silent socket's task is made of (384 bytes a task as a function, 256 so).
 pub(super) struct Driver<S> {
-    stage: Stage<S>,
+    stage: DriverStage<S>,
     outbox: Outbox,
     reader: Reader,
     stall: StandstillTimer<u64>,
@@ -39,7 +39,7 @@ pub(super) struct Driver<S> {
     _permit: ConnectionPermit,
 }
 
-enum Stage<S> {
+enum DriverStage<S> {
     /// With the actor; what it yields goes into the outbox like everything else.
     Open(Pin<Box<S>>),
     /// Boxed, so that a socket that is open does not carry the timers of its end.
@@ -57,7 +57,7 @@ where
         permit: ConnectionPermit,
     ) -> Self {
         Self {
-            stage: Stage::Open(context),
+            stage: DriverStage::Open(context),
             outbox,
             reader,
             stall: StandstillTimer::default(),
@@ -75,15 +75,15 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { stage, outbox, reader, stall, unfinished, .. } = &mut *self;
-        if let Stage::Open(context) = stage {
+        if let DriverStage::Open(context) = stage {
             let open = poll_open(context.as_mut(), outbox, stall, cx);
             ready!(if open.is_pending() { poll_unfinished(outbox, reader, unfinished, cx) } else { open });
             // With the context goes the actor.
-            *stage = Stage::Ending(Box::pin(close(outbox.clone(), reader.clone())));
+            *stage = DriverStage::Ending(Box::pin(close(outbox.clone(), reader.clone())));
         }
         match stage {
-            Stage::Ending(end) => end.as_mut().poll(cx),
-            Stage::Open(_) => Poll::Pending,
+            DriverStage::Ending(end) => end.as_mut().poll(cx),
+            DriverStage::Open(_) => Poll::Pending,
         }
     }
 }
@@ -119,7 +119,7 @@ where
             break;
         }
     }
-    if outbox.state() != State::Open {
+    if outbox.state() != SocketState::Open {
         return Poll::Ready(());
     }
     match outbox.poll_flush(cx) {
@@ -177,16 +177,16 @@ async fn close(outbox: Outbox, reader: Reader) {
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(outbox.stream()).set_tcp_user_timeout(Some(options.write_timeout));
     let patience = match outbox.state() {
-        State::Broken => return,
-        State::Leaving => options.close_timeout,
-        State::Open | State::Closing => options.write_timeout,
+        SocketState::Broken => return,
+        SocketState::Leaving => options.close_timeout,
+        SocketState::Open | SocketState::Closing => options.write_timeout,
     };
     if !flush(&outbox, patience).await {
         // Reset: otherwise the kernel keeps what it could not send, for a peer that does not read, for minutes.
         let _ = SockRef::from(outbox.stream()).set_linger(Some(Duration::ZERO));
         return;
     }
-    if outbox.state() == State::Closing {
+    if outbox.state() == SocketState::Closing {
         let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_answer(cx))).await;
     }
     if SockRef::from(outbox.stream()).shutdown(std::net::Shutdown::Write).is_ok() {

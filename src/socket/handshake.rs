@@ -5,26 +5,26 @@ use actix_http::{Method, RequestHead, StatusCode, Version};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::Refusal;
+use super::UpgradeRefusal;
 
 /// The answer to a request that asks for no WebSocket, or for one of another version.
-pub(super) const UPGRADE_REQUIRED: Refusal = Refusal {
+pub(super) const UPGRADE_REQUIRED: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::UPGRADE_REQUIRED,
     reason: "upgrade_required",
     headers: &[("upgrade", "websocket"), ("sec-websocket-version", "13")],
 };
 
-pub(super) const METHOD_NOT_ALLOWED: Refusal = Refusal {
+pub(super) const METHOD_NOT_ALLOWED: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::METHOD_NOT_ALLOWED,
     reason: "method_not_allowed",
     headers: &[("allow", "GET")],
 };
 
-const BAD_HANDSHAKE: Refusal =
-    Refusal { status: StatusCode::BAD_REQUEST, reason: "bad_handshake", headers: &[] };
+const BAD_HANDSHAKE: UpgradeRefusal =
+    UpgradeRefusal { status: StatusCode::BAD_REQUEST, reason: "bad_handshake", headers: &[] };
 
 /// Checks everything that RFC 6455 requires of a client's handshake, and that the request is unambiguous.
-pub(super) fn verify(request: &RequestHead) -> Result<(), Refusal> {
+pub(super) fn verify(request: &RequestHead) -> Result<(), UpgradeRefusal> {
     if request.method != Method::GET {
         return Err(METHOD_NOT_ALLOWED);
     }

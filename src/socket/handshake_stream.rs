@@ -12,13 +12,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::request_head::RequestHead;
 use super::turn_away::turn_away;
-use super::{Refusal, kernel};
+use super::{UpgradeRefusal, kernel};
 
 /// How much of a head is read at once.
 const READ_BYTES: usize = 4 * 1024;
 
 /// The answer to a request whose head did not come in time.
-const TIMED_OUT: Refusal = Refusal { status: StatusCode::REQUEST_TIMEOUT, reason: "timed_out", headers: &[] };
+const TIMED_OUT: UpgradeRefusal =
+    UpgradeRefusal { status: StatusCode::REQUEST_TIMEOUT, reason: "timed_out", headers: &[] };
 
 /// A connection from its accept to the end of its request, and as long as the answer takes.
 #[derive(Debug)]

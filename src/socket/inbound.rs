@@ -16,7 +16,7 @@ use actix_web_actors::ws::{Message, ProtocolError};
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::guard::{Guard, Incoming};
+use super::frame_reader::{FrameReader, Incoming};
 use super::outbox::Outbox;
 use protocol::budget::Budget;
 use protocol::close::CloseCode;
@@ -39,7 +39,7 @@ pub(super) struct Reader(Rc<RefCell<ReaderState>>);
 #[derive(Debug)]
 struct ReaderState {
     outbox: Outbox,
-    intake: Intake,
+    inbound: Inbound,
     /// What the client sent together with its request.
     early: Box<[u8]>,
     /// How it ended, once it has: the guard is not asked again.
@@ -48,8 +48,8 @@ struct ReaderState {
 
 /// What becomes of the bytes that are read.
 #[derive(Debug)]
-struct Intake {
-    guard: Guard,
+struct Inbound {
+    frame_reader: FrameReader,
     /// How many messages and frames between messages have been completed; wraps around.
     completed: u32,
     /// Pings and Pongs. They have a bound here whether or not the session has one for messages.
@@ -75,20 +75,20 @@ enum ReadOutcome {
 }
 
 impl Reader {
-    pub(super) fn new(outbox: Outbox, guard: Guard, early: Box<[u8]>) -> Self {
-        let intake = Intake { guard, completed: 0, control_frames: Budget::default() };
-        Self(Rc::new(RefCell::new(ReaderState { outbox, intake, early, end: None })))
+    pub(super) fn new(outbox: Outbox, frame_reader: FrameReader, early: Box<[u8]>) -> Self {
+        let inbound = Inbound { frame_reader, completed: 0, control_frames: Budget::default() };
+        Self(Rc::new(RefCell::new(ReaderState { outbox, inbound, early, end: None })))
     }
 
     /// The stream of messages for the actor.
-    pub(super) fn to_stream(&self) -> Inbound {
-        Inbound { reader: self.clone(), unheard: Vec::new().into_iter() }
+    pub(super) fn to_stream(&self) -> MessageStream {
+        MessageStream { reader: self.clone(), unheard: Vec::new().into_iter() }
     }
 
     /// When a message or frame has begun and is not complete: its number.
     pub(super) fn unfinished(&self) -> Option<u32> {
-        let intake = &self.0.borrow().intake;
-        intake.guard.is_mid_message().then_some(intake.completed)
+        let inbound = &self.0.borrow().inbound;
+        inbound.frame_reader.is_mid_message().then_some(inbound.completed)
     }
 
     /// Reads on after the actor has gone, and drops what comes, until the peer has answered our Close or is
@@ -129,14 +129,14 @@ impl ReaderState {
         }
         let early = std::mem::take(&mut self.early);
         let batch = if early.is_empty() {
-            let Self { outbox, intake, .. } = self;
-            match poll_read(outbox, cx, |bytes| intake.read_all(outbox, bytes)) {
+            let Self { outbox, inbound, .. } = self;
+            match poll_read(outbox, cx, |bytes| inbound.read_all(outbox, bytes)) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(batch) => batch,
             }
         } else {
             self.outbox.options().traffic.count_received(early.len());
-            self.intake.read_all(&self.outbox, &early)
+            self.inbound.read_all(&self.outbox, &early)
         };
         let ReadBatch { messages, end } = batch;
         self.end = end;
@@ -183,7 +183,7 @@ struct ReadBatch {
     end: Option<End>,
 }
 
-impl Intake {
+impl Inbound {
     /// Feeds bytes to the guard. Answers Ping and Close on the way.
     fn read_all(&mut self, outbox: &Outbox, mut bytes: &[u8]) -> ReadBatch {
         let mut messages = Vec::new();
@@ -204,9 +204,9 @@ impl Intake {
 
     /// The next whole thing that the client sent, if it is in bounds.
     fn read(&mut self, outbox: &Outbox, bytes: &mut &[u8]) -> Result<Option<Incoming>, CloseCode> {
-        let read = self.guard.read(bytes)?;
+        let read = self.frame_reader.read(bytes)?;
         // A control frame inside a fragmented message completes nothing.
-        if read.is_some() && !self.guard.is_mid_message() {
+        if read.is_some() && !self.frame_reader.is_mid_message() {
             self.completed = self.completed.wrapping_add(1);
         }
         let is_counted = matches!(read, Some(Incoming::Ping(_) | Incoming::Pong(_)));
@@ -241,12 +241,12 @@ fn take(incoming: Incoming, outbox: &Outbox) -> Result<Message, End> {
 /// The stream of messages for the actor. It looks at the socket again only when the actor has heard all that the last look
 /// brought, so that a client that sends faster than its actor works fills nothing but its own window.
 #[derive(Debug)]
-pub(super) struct Inbound {
+pub(super) struct MessageStream {
     reader: Reader,
     unheard: vec::IntoIter<Message>,
 }
 
-impl Stream for Inbound {
+impl Stream for MessageStream {
     type Item = Result<Message, ProtocolError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use actix_http::StatusCode;
 
-use super::Refusal;
-use super::addresses::AddressBlock;
-use super::counts::Counts;
+use super::UpgradeRefusal;
+use super::client_prefix::ClientPrefix;
+use super::key_counts::KeyCounts;
 use crate::metrics::Metrics;
 use protocol::budget::{Budget, Budgets};
 
@@ -31,28 +31,28 @@ pub struct Caps {
     pub connects_per_second_per_address: u32,
 }
 
-const FULL: Refusal = Refusal {
+const FULL: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
     reason: "too_many_connections",
     headers: &[("retry-after", "5")],
 };
-const TOO_MANY_FROM_ADDRESS: Refusal = Refusal {
+const TOO_MANY_FROM_ADDRESS: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::TOO_MANY_REQUESTS,
     reason: "too_many_from_address",
     headers: &[("retry-after", "10")],
 };
 /// Said before anything of a request has been read.
-const TOO_MANY_HANDSHAKES: Refusal = Refusal {
+const TOO_MANY_HANDSHAKES: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::TOO_MANY_REQUESTS,
     reason: "too_many_handshakes",
     headers: &[("retry-after", "5")],
 };
-const TOO_MANY_CONNECTS_FROM_ADDRESS: Refusal = Refusal {
+const TOO_MANY_CONNECTS_FROM_ADDRESS: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::TOO_MANY_REQUESTS,
     reason: "too_many_connects_from_address",
     headers: &[("retry-after", "1")],
 };
-const TOO_MANY_CONNECTS: Refusal = Refusal {
+const TOO_MANY_CONNECTS: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
     reason: "too_many_connects",
     headers: &[("retry-after", "1")],
@@ -60,42 +60,50 @@ const TOO_MANY_CONNECTS: Refusal = Refusal {
 
 /// The sockets of the whole process. Cloning shares.
 #[derive(Debug, Clone)]
-pub struct Connections(Arc<Shared>);
+pub struct ConnectionLimiter(Arc<LimiterState>);
 
 #[derive(Debug)]
-struct Shared {
+struct LimiterState {
     open: AtomicUsize,
     caps: Caps,
-    accounts: Mutex<Accounts>,
+    accounts: Mutex<LimiterCounts>,
 }
 
 /// The permit of a socket. Dropping it releases it.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
-    connections: Connections,
+    connections: ConnectionLimiter,
     metrics: Metrics,
-    block: Option<AddressBlock>,
+    block: Option<ClientPrefix>,
 }
 
 /// The permit of a connection in its handshake. Dropping it releases it.
 #[derive(Debug)]
 pub(super) struct HandshakePermit {
-    connections: Connections,
+    connections: ConnectionLimiter,
     metrics: Metrics,
-    block: Option<AddressBlock>,
+    block: Option<ClientPrefix>,
 }
 
-impl Connections {
+impl ConnectionLimiter {
     /// No sockets yet, and these caps.
     pub fn new(caps: Caps) -> Self {
-        Self(Arc::new(Shared { open: AtomicUsize::new(0), caps, accounts: Mutex::new(Accounts::new(&caps)) }))
+        Self(Arc::new(LimiterState {
+            open: AtomicUsize::new(0),
+            caps,
+            accounts: Mutex::new(LimiterCounts::new(&caps)),
+        }))
     }
 
     /// A permit for one more connection in its handshake, or why there is none. `peer` is the address that it counts
     /// for; `None` if that address may represent many clients.
-    pub(super) fn begin(&self, peer: Option<IpAddr>, metrics: &Metrics) -> Result<HandshakePermit, Refusal> {
+    pub(super) fn begin(
+        &self,
+        peer: Option<IpAddr>,
+        metrics: &Metrics,
+    ) -> Result<HandshakePermit, UpgradeRefusal> {
         let caps = &self.0.caps;
-        let block = peer.filter(|_| caps.handshakes_per_address != 0).map(AddressBlock::of);
+        let block = peer.filter(|_| caps.handshakes_per_address != 0).map(ClientPrefix::of);
         if let Some(block) = block {
             let handshakes = &mut self.accounts().handshakes;
             if !handshakes.has_room(&block, caps.handshakes_per_address) {
@@ -110,10 +118,10 @@ impl Connections {
     /// A permit for one more socket, or why there is none. `client` is the client's address, if it is known.
     pub(super) fn take(
         &self,
-        client: Option<AddressBlock>,
+        client: Option<ClientPrefix>,
         metrics: &Metrics,
         now: Instant,
-    ) -> Result<ConnectionPermit, Refusal> {
+    ) -> Result<ConnectionPermit, UpgradeRefusal> {
         let caps = &self.0.caps;
         metrics.connections.inc();
         let before = self.0.open.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +144,7 @@ impl Connections {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+    fn accounts(&self) -> MutexGuard<'_, LimiterCounts> {
         // Nothing between its changes can panic.
         self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,7 +159,7 @@ impl Caps {
     }
 }
 
-impl Default for Connections {
+impl Default for ConnectionLimiter {
     fn default() -> Self {
         Self::new(Caps::default())
     }
@@ -180,29 +188,34 @@ impl Drop for HandshakePermit {
 const SECOND: Duration = Duration::from_secs(1);
 /// The accounts of addresses and of time. Plain; it is told what time it is.
 #[derive(Debug)]
-struct Accounts {
+struct LimiterCounts {
     /// Open sockets.
-    open: Counts<AddressBlock>,
+    open: KeyCounts<ClientPrefix>,
     /// Connections in their handshake.
-    handshakes: Counts<AddressBlock>,
+    handshakes: KeyCounts<ClientPrefix>,
     /// New sockets.
     connects: Budget,
     /// New sockets of each address.
-    connects_by_address: Budgets<AddressBlock>,
+    connects_by_address: Budgets<ClientPrefix>,
 }
 
-impl Accounts {
+impl LimiterCounts {
     fn new(caps: &Caps) -> Self {
         Self {
-            open: Counts::default(),
-            handshakes: Counts::default(),
+            open: KeyCounts::default(),
+            handshakes: KeyCounts::default(),
             connects: Budget::default(),
             connects_by_address: Budgets::new(caps.connects_per_second_per_address, SECOND),
         }
     }
 
     /// Notes a new socket, or says why there may be none; then nothing has changed.
-    fn take(&mut self, client: Option<AddressBlock>, caps: &Caps, now: Instant) -> Result<(), Refusal> {
+    fn take(
+        &mut self,
+        client: Option<ClientPrefix>,
+        caps: &Caps,
+        now: Instant,
+    ) -> Result<(), UpgradeRefusal> {
         let counted = client.filter(|_| caps.connections_per_address != 0);
         if counted.is_some_and(|client| !self.open.has_room(&client, caps.connections_per_address)) {
             return Err(TOO_MANY_FROM_ADDRESS);
@@ -228,14 +241,14 @@ impl Accounts {
 mod tests {
     use super::*;
 
-    fn block(address: &str) -> Option<AddressBlock> {
-        Some(AddressBlock::of(address.parse().unwrap()))
+    fn block(address: &str) -> Option<ClientPrefix> {
+        Some(ClientPrefix::of(address.parse().unwrap()))
     }
 
     #[test]
     fn an_address_has_as_many_sockets_as_the_cap_and_gets_them_back() {
         let caps = Caps { connections_per_address: 2, ..Caps::default() };
-        let (mut accounts, now) = (Accounts::new(&caps), Instant::now());
+        let (mut accounts, now) = (LimiterCounts::new(&caps), Instant::now());
         let one = block("192.0.2.1");
         assert_eq!(accounts.take(one, &caps, now), Ok(()));
         assert_eq!(accounts.take(one, &caps, now), Ok(()));
@@ -250,8 +263,8 @@ mod tests {
     fn a_second_s_worth_of_connects_may_come_at_once_and_then_an_even_flow() {
         for per_second in [1, 3, 7, 2_000] {
             let caps = Caps { connects_per_second: per_second, ..Caps::default() };
-            let (mut accounts, start) = (Accounts::new(&caps), Instant::now());
-            let many = |accounts: &mut Accounts, now| {
+            let (mut accounts, start) = (LimiterCounts::new(&caps), Instant::now());
+            let many = |accounts: &mut LimiterCounts, now| {
                 (0..2 * per_second).filter(|_| accounts.take(None, &caps, now).is_ok()).count() as u32
             };
             assert_eq!(many(&mut accounts, start), per_second);
@@ -268,7 +281,7 @@ mod tests {
     #[test]
     fn who_is_refused_by_address_takes_nobody_s_turn() {
         let caps = Caps { connections_per_address: 1, connects_per_second: 2, ..Caps::default() };
-        let (mut accounts, now) = (Accounts::new(&caps), Instant::now());
+        let (mut accounts, now) = (LimiterCounts::new(&caps), Instant::now());
         assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Ok(()));
         for _ in 0..10 {
             assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Err(TOO_MANY_FROM_ADDRESS));
@@ -281,8 +294,8 @@ mod tests {
     #[test]
     fn a_flood_from_one_address_leaves_others_their_rate() {
         let caps = Caps { connects_per_second: 10, connects_per_second_per_address: 4, ..Caps::default() };
-        let (mut accounts, now) = (Accounts::new(&caps), Instant::now());
-        let flood = |accounts: &mut Accounts, now| {
+        let (mut accounts, now) = (LimiterCounts::new(&caps), Instant::now());
+        let flood = |accounts: &mut LimiterCounts, now| {
             (0..100).filter(|_| accounts.take(block("192.0.2.1"), &caps, now).is_ok()).count()
         };
         assert_eq!(flood(&mut accounts, now), 4);
@@ -298,7 +311,7 @@ mod tests {
 
     #[test]
     fn zero_means_no_cap_and_keeps_nothing() {
-        let (connections, metrics, now) = (Connections::default(), Metrics::default(), Instant::now());
+        let (connections, metrics, now) = (ConnectionLimiter::default(), Metrics::default(), Instant::now());
         let take = || connections.take(block("192.0.2.1"), &metrics, now).unwrap();
         let permits: Vec<_> = (0..10_000).map(|_| take()).collect();
         assert_eq!(connections.count(), 10_000);
@@ -311,7 +324,7 @@ mod tests {
     #[test]
     fn a_refusal_leaves_nothing_behind() {
         let caps = Caps { connections: 3, connections_per_address: 2, ..Caps::default() };
-        let (connections, metrics, now) = (Connections::new(caps), Metrics::default(), Instant::now());
+        let (connections, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
         let take = |address: &str| connections.take(block(address), &metrics, now);
         let (first, _second) = (take("192.0.2.1").unwrap(), take("192.0.2.1").unwrap());
         assert_eq!(take("192.0.2.1").unwrap_err(), TOO_MANY_FROM_ADDRESS);
@@ -326,7 +339,7 @@ mod tests {
     #[test]
     fn handshakes_are_counted_for_their_address_and_apart_from_sockets() {
         let caps = Caps { connections_per_address: 3, handshakes_per_address: 2, ..Caps::default() };
-        let (connections, metrics, now) = (Connections::new(caps), Metrics::default(), Instant::now());
+        let (connections, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
         let begin = |peer: &str| connections.begin(peer.parse().ok(), &metrics);
         let (first, second) = (begin("192.0.2.1").unwrap(), begin("::ffff:192.0.2.1").unwrap());
         assert_eq!(begin("192.0.2.1").unwrap_err(), TOO_MANY_HANDSHAKES);

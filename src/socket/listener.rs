@@ -18,10 +18,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::handshake::{METHOD_NOT_ALLOWED, UPGRADE_REQUIRED};
 use super::handshake_stream::HandshakeStream;
-use super::limits::{Connections, HandshakePermit};
+use super::limits::{ConnectionLimiter, HandshakePermit};
 use super::turn_away::turn_away;
 use super::upgrade::{Answered, Handover, response, upgrade};
-use super::{Application, Refusal, SocketOptions};
+use super::{Application, SocketOptions, UpgradeRefusal};
 use crate::metrics::Metrics;
 
 /// How many connections may wait to be accepted. After a restart of everything they come in thousands; the
@@ -45,7 +45,7 @@ pub fn serve<A, F>(
     listener: TcpListener,
     workers: usize,
     options: SocketOptions,
-    connections: Connections,
+    connections: ConnectionLimiter,
     make: F,
 ) -> io::Result<Server>
 where
@@ -117,9 +117,9 @@ where
 /// stands in a header that has not been read yet.
 fn begin(
     options: &SocketOptions,
-    connections: &Connections,
+    connections: &ConnectionLimiter,
     peer: Option<SocketAddr>,
-) -> Result<HandshakePermit, Refusal> {
+) -> Result<HandshakePermit, UpgradeRefusal> {
     let peer = peer.map(|peer| peer.ip()).filter(|&peer| !options.trusted_proxies.contains(peer));
     connections.begin(peer, &options.metrics).inspect_err(|refusal| {
         Metrics::count(&options.metrics.upgrades_refused, refusal.reason);

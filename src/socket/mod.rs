@@ -7,14 +7,14 @@
 //!
 //! # Layout, lowest first
 //!
-//! - `utf8`, [`guard`]: what a client sends, judged byte by byte. Pure.
+//! - `utf8`, [`frame_reader`]: what a client sends, judged byte by byte. Pure.
 //! - [`outbox`]: the one way out, bounded in bytes; `queue`: what waits in it.
-//! - [`outboxes`]: the outboxes of this thread, by key, for messages that cannot carry them.
+//! - [`outbox_registry`]: the outboxes of this thread, by key, for messages that cannot carry them.
 //! - `inbound`: from the socket through the guard into the actor's context.
 //! - `driver`: the task that joins them, with the deadlines.
 //! - `extensions`: whether messages may be compressed.
-//! - [`proxies`]: whose socket it is; [`addresses`]: which addresses count as one client; `counts`: how many there are of
-//!   each; [`limits`]: how many there may be; [`descriptors`]: what the system allows.
+//! - [`proxies`]: whose socket it is; [`client_prefix`]: which addresses count as one client; `counts`: how many there are of
+//!   each; [`limits`]: how many there may be; [`fd_limit`]: what the system allows.
 //! - [`origin`]: which pages may open a socket.
 //! - `kernel`: what the kernel knows of a socket, for deadlines; `read_first`: when they count.
 //! - [`handshake_stream`]: the stream below the HTTP parser, with the deadline of the handshake; `request_head`: the
@@ -23,21 +23,21 @@
 //! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
 //! - [`listener`]: the public port.
 
-pub mod addresses;
-pub(crate) mod counts;
-pub mod descriptors;
+pub mod client_prefix;
 mod driver;
 mod extensions;
-pub mod guard;
+pub mod fd_limit;
+pub mod frame_reader;
 mod handshake;
 pub mod handshake_stream;
 mod inbound;
 mod kernel;
+pub(crate) mod key_counts;
 pub mod limits;
 pub mod listener;
 pub mod origin;
 pub mod outbox;
-pub mod outboxes;
+pub mod outbox_registry;
 pub mod proxies;
 mod queue;
 mod read_first;
@@ -53,8 +53,8 @@ use actix::{Actor, StreamHandler};
 use actix_http::{RequestHead, StatusCode};
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 
-use self::addresses::AddressBlock;
-use self::guard::Bounds;
+use self::client_prefix::ClientPrefix;
+use self::frame_reader::Bounds;
 use self::outbox::Outbox;
 use self::proxies::TrustedProxies;
 use crate::metrics::{Metrics, Traffic};
@@ -69,7 +69,11 @@ pub trait Application: 'static {
     type Admission;
 
     /// Decides on a request of this client before the handshake.
-    fn admit(&self, request: &RequestHead, client: Option<AddressBlock>) -> Result<Self::Admission, Refusal>;
+    fn admit(
+        &self,
+        request: &RequestHead,
+        client: Option<ClientPrefix>,
+    ) -> Result<Self::Admission, UpgradeRefusal>;
 
     /// Makes the actor of a socket that has been opened. Whatever it wants to send goes into `outbox`.
     fn open(&self, admission: Self::Admission, outbox: Outbox) -> Self::Actor;
@@ -77,7 +81,7 @@ pub trait Application: 'static {
 
 /// A request that does not become a socket, and what it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct UpgradeRefusal {
     /// The HTTP status.
     pub status: StatusCode,
     /// A short name for metrics, and the body of the answer.

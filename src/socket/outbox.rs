@@ -16,7 +16,7 @@ use actix_rt::net::TcpStream;
 use bytes::{Buf as _, Bytes};
 
 use super::SocketOptions;
-use super::addresses::AddressBlock;
+use super::client_prefix::ClientPrefix;
 use super::kernel;
 use super::queue::Queue;
 use super::read_first::ReadFirst;
@@ -31,27 +31,27 @@ const FRAME_OVERHEAD_BYTES: usize = 3 * size_of::<Bytes>() + 32;
 
 /// A handle on one socket's way out. Cloning shares it.
 #[derive(Debug, Clone)]
-pub struct Outbox(Rc<Inner>);
+pub struct Outbox(Rc<OutboxState>);
 
-struct Inner {
+struct OutboxState {
     stream: TcpStream,
     options: Rc<SocketOptions>,
     /// Whether permessage-deflate has been negotiated.
     is_deflated: bool,
     /// Most sockets have nothing that waits.
     queue: RefCell<Option<Box<Queue>>>,
-    state: Cell<State>,
+    state: Cell<SocketState>,
     /// The code of the Close that was sent, once one was.
     close_code: Cell<Option<u16>>,
     /// Whose socket it is, if that is known.
-    client: Option<AddressBlock>,
+    client: Option<ClientPrefix>,
     /// For the deadlines of the session.
     read_first: Cell<ReadFirst>,
     /// The driver's task, to be told that there is something to do.
     driver: Cell<Option<Waker>>,
 }
 
-impl fmt::Debug for Inner {
+impl fmt::Debug for OutboxState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox").field("state", &self.state).finish_non_exhaustive()
     }
@@ -59,7 +59,7 @@ impl fmt::Debug for Inner {
 
 /// Which way the socket is going.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum SocketState {
     /// Frames may be sent.
     Open,
     /// A Close frame is the last one; the peer's answer is awaited.
@@ -83,15 +83,15 @@ impl Outbox {
     pub(super) fn new(
         stream: TcpStream,
         is_deflated: bool,
-        client: Option<AddressBlock>,
+        client: Option<ClientPrefix>,
         options: Rc<SocketOptions>,
     ) -> Self {
-        Self(Rc::new(Inner {
+        Self(Rc::new(OutboxState {
             stream,
             options,
             is_deflated,
             queue: RefCell::default(),
-            state: Cell::new(State::Open),
+            state: Cell::new(SocketState::Open),
             close_code: Cell::new(None),
             client,
             read_first: Cell::default(),
@@ -104,7 +104,7 @@ impl Outbox {
     /// socket is closed as too slow instead. The longest frame that waits does not count against the first of these
     /// bounds: the longest possible message must be deliverable after others, too.
     pub fn push(&self, frame: Bytes) -> Pushed {
-        if self.0.state.get() != State::Open {
+        if self.0.state.get() != SocketState::Open {
             return Pushed::Closed;
         }
         self.enqueue(frame);
@@ -156,10 +156,10 @@ impl Outbox {
             | CloseCode::ProtocolError
             | CloseCode::InvalidUtf8
             | CloseCode::PolicyViolation
-            | CloseCode::MessageTooBig => State::Leaving,
-            _ => State::Closing,
+            | CloseCode::MessageTooBig => SocketState::Leaving,
+            _ => SocketState::Closing,
         };
-        if self.0.state.get() == State::Open {
+        if self.0.state.get() == SocketState::Open {
             self.0.options.metrics.websocket_closes.get_or_create(&Code { code: code.code() }).inc();
             if code == CloseCode::TooSlow {
                 self.discard_waiting();
@@ -170,14 +170,14 @@ impl Outbox {
 
     /// Answers the peer's Close with its own code.
     pub(super) fn answer_close(&self, code: Option<u16>) {
-        self.say_goodbye(State::Leaving, code, "");
+        self.say_goodbye(SocketState::Leaving, code, "");
     }
 
-    fn say_goodbye(&self, state: State, code: Option<u16>, reason: &str) {
-        if self.0.state.get() == State::Open {
+    fn say_goodbye(&self, state: SocketState, code: Option<u16>, reason: &str) {
+        if self.0.state.get() == SocketState::Open {
             self.0.close_code.set(code);
             self.enqueue(frame::encode_close(code, reason));
-            if self.0.state.get() == State::Open {
+            if self.0.state.get() == SocketState::Open {
                 self.0.state.set(state);
             }
             self.wake_driver();
@@ -186,8 +186,8 @@ impl Outbox {
 
     /// The session has ended. Accept no more frames; waiting frames are still written.
     pub fn end(&self) {
-        if self.0.state.get() == State::Open {
-            self.0.state.set(State::Leaving);
+        if self.0.state.get() == SocketState::Open {
+            self.0.state.set(SocketState::Leaving);
         }
     }
 
@@ -217,11 +217,11 @@ impl Outbox {
 
     /// Whether nothing more can be sent.
     pub fn is_closed(&self) -> bool {
-        self.0.state.get() != State::Open
+        self.0.state.get() != SocketState::Open
     }
 
     /// Whose socket it is, if that is known.
-    pub fn client(&self) -> Option<AddressBlock> {
+    pub fn client(&self) -> Option<ClientPrefix> {
         self.0.client
     }
 
@@ -241,7 +241,7 @@ impl Outbox {
         queue.as_ref().map_or(0, |queue| queue.bytes + queue.frames.len() * FRAME_OVERHEAD_BYTES)
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> SocketState {
         self.0.state.get()
     }
 
@@ -259,7 +259,7 @@ impl Outbox {
     }
 
     pub(super) fn fail(&self) {
-        self.0.state.set(State::Broken);
+        self.0.state.set(SocketState::Broken);
         self.wake_driver();
     }
 
@@ -369,7 +369,7 @@ impl Outbox {
     }
 }
 
-impl Drop for Inner {
+impl Drop for OutboxState {
     fn drop(&mut self) {
         let queued = self.queue.borrow().as_ref().map_or(0, |queue| queue.bytes);
         self.options.metrics.outbound_queued_bytes.dec_by(queued as i64);
@@ -385,6 +385,6 @@ mod tests {
     #[cfg(target_pointer_width = "64")]
     #[test]
     fn a_socket_s_way_out_takes_no_more_than_88_bytes() {
-        assert!(size_of::<Inner>() <= 88, "{}", size_of::<Inner>());
+        assert!(size_of::<OutboxState>() <= 88, "{}", size_of::<OutboxState>());
     }
 }

@@ -12,13 +12,13 @@ const WEBSOCKET: &[u8] = b"websocket";
 /// One request head on its way to the HTTP parser.
 #[derive(Debug, Default)]
 pub(super) struct RequestHead {
-    stage: Stage,
+    stage: HeadStage,
     /// The beginning of a line that may be an Upgrade header.
     held: Vec<u8>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum HeadStage {
     /// Empty lines may precede the request line.
     #[default]
     BeforeRequest,
@@ -33,27 +33,27 @@ enum Stage {
 impl RequestHead {
     /// Whether the whole head has passed.
     pub(super) fn is_complete(&self) -> bool {
-        self.stage == Stage::Complete
+        self.stage == HeadStage::Complete
     }
 
     /// Takes the next bytes and appends those that may be passed on.
     pub(super) fn push(&mut self, bytes: &[u8], passed: &mut Vec<u8>) {
         for (index, &byte) in bytes.iter().enumerate() {
             match self.stage {
-                Stage::BeforeRequest => {
+                HeadStage::BeforeRequest => {
                     passed.push(byte);
                     if !matches!(byte, b'\r' | b'\n') {
-                        self.stage = Stage::OtherLine;
+                        self.stage = HeadStage::OtherLine;
                     }
                 }
-                Stage::Line => self.push_held(byte, passed),
-                Stage::OtherLine => {
+                HeadStage::Line => self.push_held(byte, passed),
+                HeadStage::OtherLine => {
                     passed.push(byte);
                     if byte == b'\n' {
-                        self.stage = Stage::Line;
+                        self.stage = HeadStage::Line;
                     }
                 }
-                Stage::Complete => return passed.extend_from_slice(&bytes[index..]),
+                HeadStage::Complete => return passed.extend_from_slice(&bytes[index..]),
             }
         }
     }
@@ -61,12 +61,12 @@ impl RequestHead {
     fn push_held(&mut self, byte: u8, passed: &mut Vec<u8>) {
         self.held.push(byte);
         if byte == b'\n' {
-            self.stage = if is_empty(&self.held) { Stage::Complete } else { Stage::Line };
+            self.stage = if is_empty(&self.held) { HeadStage::Complete } else { HeadStage::Line };
             rewrite(&mut self.held);
             passed.append(&mut self.held);
         } else if !may_be_upgrade(&self.held) {
             passed.append(&mut self.held);
-            self.stage = Stage::OtherLine;
+            self.stage = HeadStage::OtherLine;
         }
     }
 }

@@ -5,10 +5,10 @@ use std::io::{Read as _, Write as _};
 use actix_rt::net::TcpStream;
 use socket2::SockRef;
 
-use super::Refusal;
+use super::UpgradeRefusal;
 
 /// Writes the reason as far as possible without waiting, and ends the connection.
-pub(super) fn turn_away(stream: &TcpStream, refusal: &Refusal) {
+pub(super) fn turn_away(stream: &TcpStream, refusal: &UpgradeRefusal) {
     let reason = refusal.reason;
     let mut answer = format!("HTTP/1.1 {}\r\nconnection: close\r\n", refusal.status);
     for (name, value) in refusal.headers {

@@ -18,15 +18,15 @@ use bytes::Bytes;
 use futures_util::SinkExt as _;
 use futures_util::stream::pending;
 
-use super::addresses::AddressBlock;
+use super::client_prefix::ClientPrefix;
 use super::driver::Driver;
 use super::extensions::answer_deflate;
-use super::guard::Guard;
+use super::frame_reader::FrameReader;
 use super::handshake_stream::HandshakeStream;
 use super::inbound::Reader;
-use super::limits::{ConnectionPermit, Connections};
+use super::limits::{ConnectionLimiter, ConnectionPermit};
 use super::outbox::Outbox;
-use super::{Application, Refusal, SocketOptions, handshake};
+use super::{Application, SocketOptions, UpgradeRefusal, handshake};
 use crate::metrics::Metrics;
 
 /// A TCP stream with its HTTP codec, as the dispatcher hands it over.
@@ -52,7 +52,7 @@ impl Answered {
 pub(super) async fn upgrade<A: Application>(
     application: Rc<A>,
     options: Rc<SocketOptions>,
-    connections: Connections,
+    connections: ConnectionLimiter,
     request: Request,
     mut handover: Handover,
 ) -> Result<(), Infallible> {
@@ -92,13 +92,13 @@ pub(super) async fn upgrade<A: Application>(
 fn admit<A: Application>(
     application: &A,
     options: &SocketOptions,
-    connections: &Connections,
+    connections: &ConnectionLimiter,
     request: &Request,
-) -> Result<(A::Admission, ConnectionPermit, Option<AddressBlock>), Refusal> {
+) -> Result<(A::Admission, ConnectionPermit, Option<ClientPrefix>), UpgradeRefusal> {
     handshake::verify(request.head())?;
     let headers = &request.head().headers;
     let client = request.peer_addr().map(|peer| options.trusted_proxies.client(peer.ip(), headers));
-    let client = client.map(AddressBlock::of);
+    let client = client.map(ClientPrefix::of);
     let admission = application.admit(request.head(), client)?;
     let permit = connections.take(client, &options.metrics, Instant::now())?;
     Ok((admission, permit, client))
@@ -108,7 +108,7 @@ fn admit<A: Application>(
 fn start<A: Application>(
     application: &A,
     options: Rc<SocketOptions>,
-    (permit, client): (ConnectionPermit, Option<AddressBlock>),
+    (permit, client): (ConnectionPermit, Option<ClientPrefix>),
     admission: A::Admission,
     is_deflated: bool,
     handover: Handover,
@@ -118,7 +118,7 @@ fn start<A: Application>(
     let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&options));
     // Copied, because the dispatcher's buffer is 8 KiB long even if few bytes are left.
     let early = [&parts.read_buf[..], &waiting].concat().into();
-    let reader = Reader::new(outbox.clone(), Guard::new(options.inbound, is_deflated), early);
+    let reader = Reader::new(outbox.clone(), FrameReader::new(options.inbound, is_deflated), early);
     let actor = application.open(admission, outbox.clone());
     // The context's own stream stays silent (`inbound` says why).
     let silence = pending::<Result<Bytes, PayloadError>>();
@@ -132,7 +132,7 @@ fn start<A: Application>(
 }
 
 /// A refusal as a plain response.
-pub(super) fn response(refusal: &Refusal) -> Response<Bytes> {
+pub(super) fn response(refusal: &UpgradeRefusal) -> Response<Bytes> {
     let body = Bytes::from_static(refusal.reason.as_bytes());
     let mut response = Response::with_body(refusal.status, body);
     // The header alone is not enough: after an upgrade request the codec would write `connection: upgrade`.
@@ -144,7 +144,7 @@ pub(super) fn response(refusal: &Refusal) -> Response<Bytes> {
     response
 }
 
-async fn refuse(mut handover: Handover, refusal: &Refusal) -> io::Result<()> {
+async fn refuse(mut handover: Handover, refusal: &UpgradeRefusal) -> io::Result<()> {
     let body = Bytes::from_static(refusal.reason.as_bytes());
     let head = response(refusal).drop_body();
     handover.send(h1::Message::Item((head, BodySize::Sized(body.len() as u64)))).await?;

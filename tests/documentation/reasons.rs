@@ -37,7 +37,7 @@ const REASONS: [(&str, &[(&str, &str)]); 8] = [
     ("gateway_rejected_total", &[("src/broker/redis/rejected.rs", ".count(")]),
     ("gateway_redis_link_losses_total", &[("src/broker/redis/link_error.rs", "=> ")]),
     ("gateway_gaps_total", &[("crates/protocol/src/event.rs", "GapReason")]),
-    ("gateway_admin_refused_total", &[("src/http/key.rs", "=> ")]),
+    ("gateway_admin_refused_total", &[("src/http/auth.rs", "=> ")]),
     (
         "gateway_recoveries_total",
         &[

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use crate::clients::{Identity, Plan};
+use crate::clients::{ClientIdentity, ClientPlan};
 use crate::wire;
 
 /// So many sockets share a source address: far fewer than an address has ports, and than the cap for one address.
@@ -53,7 +53,7 @@ impl Client {
         Self { index, ..Self::default() }
     }
 
-    pub(crate) fn connect(&mut self, plan: &Plan) -> io::Result<&mut TcpStream> {
+    pub(crate) fn connect(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
         // Set before anything can fail: from here on it counts as connecting.
         self.state = ClientState::Connecting;
         let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, None)?;
@@ -76,7 +76,7 @@ impl Client {
     }
 
     /// Sends handshake and Identify in one write, once the kernel has connected it.
-    pub(crate) fn introduce(&mut self, plan: &Plan) -> io::Result<&mut TcpStream> {
+    pub(crate) fn introduce(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         if let Some(error) = stream.take_error()? {
             return Err(error);
@@ -127,7 +127,7 @@ fn source(index: usize) -> Ipv4Addr {
     }
 }
 
-fn identify(Identity { token, channels }: &Identity, since: Option<&str>) -> String {
+fn identify(ClientIdentity { token, channels }: &ClientIdentity, since: Option<&str>) -> String {
     let channels = channels.iter().map(|channel| format!(r#"{{"channel":"{channel}"}}"#));
     let resumed = since.map(|since| format!(r#"{{"channel":"all","since":"{since}"}}"#));
     let channels: Vec<_> = channels.chain(resumed).collect();

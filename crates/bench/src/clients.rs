@@ -23,9 +23,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Which clients connect where, and how.
-pub(crate) struct Plan {
+pub(crate) struct ClientPlan {
     pub(crate) address: SocketAddr,
-    pub(crate) identities: Vec<Identity>,
+    pub(crate) identities: Vec<ClientIdentity>,
     pub(crate) is_v2: bool,
     /// Clients keep the position of the last message on `all`. After a loss or refusal they reconnect and send it.
     pub(crate) resumes: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Plan {
 }
 
 /// The user of a client.
-pub(crate) struct Identity {
+pub(crate) struct ClientIdentity {
     pub(crate) token: String,
     /// What it subscribes to with Identify (version 2).
     pub(crate) channels: Vec<String>,
@@ -62,7 +62,7 @@ pub(crate) type Order = Box<dyn FnOnce(&mut Worker) + Send>;
 
 /// What all threads count together.
 #[derive(Default)]
-pub(crate) struct Counts {
+pub(crate) struct ClientCounts {
     /// Clients that are Ready now.
     pub(crate) ready: AtomicU64,
     /// Connections that were refused, or lost without our doing.
@@ -80,7 +80,7 @@ pub(crate) struct Counts {
     waiting: OnceLock<Thread>,
 }
 
-impl Counts {
+impl ClientCounts {
     /// Messages received in all phases.
     pub(crate) fn delivered(&self) -> u64 {
         self.deliveries.iter().map(|phase| phase.load(SeqCst)).sum()
@@ -120,7 +120,7 @@ fn wait(goal: u64, count: impl Fn() -> u64, timeout: impl Fn() -> Duration, look
 
 /// All clients.
 pub(crate) struct Clients {
-    pub(crate) counts: Arc<Counts>,
+    pub(crate) counts: Arc<ClientCounts>,
     resumes: bool,
     threads: Vec<WorkerThread>,
 }
@@ -135,8 +135,8 @@ struct WorkerThread {
 
 impl Clients {
     /// Starts the threads; no client connects yet. Times are counted from `begun`.
-    pub(crate) fn start(plan: Plan, threads: usize, begun: Instant) -> Result<Self, BenchError> {
-        let (counts, resumes) = (Arc::<Counts>::default(), plan.resumes);
+    pub(crate) fn start(plan: ClientPlan, threads: usize, begun: Instant) -> Result<Self, BenchError> {
+        let (counts, resumes) = (Arc::<ClientCounts>::default(), plan.resumes);
         let (clients, together) = (plan.identities.len(), plan.narrow.end);
         let plan = Arc::new(plan);
         let mut shares: Vec<_> = (0..threads).map(|first| (first..together, threads)).collect();

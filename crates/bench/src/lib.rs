@@ -42,13 +42,13 @@ use std::time::Instant;
 
 pub use self::arguments::BenchArgs;
 use self::arguments::Scenario;
-use self::clients::{Clients, Identity, Plan};
+use self::clients::{ClientIdentity, ClientPlan, Clients};
 pub use self::environment::{BrokerAddress, Environment, MintToken, RedisAddress, TokenKind};
 pub use self::error::BenchError;
-use self::outcome::Outcome;
+use self::outcome::BenchOutcome;
 use self::redis::OwnRedis;
 use self::report::Report;
-use self::run::Run;
+use self::run::ScenarioRun;
 use self::target::Target;
 
 /// Files that the generator needs besides its sockets.
@@ -100,9 +100,9 @@ fn measure(
     arguments: &BenchArgs,
     secret: Option<&str>,
     target: Target,
-) -> Result<Outcome, BenchError> {
+) -> Result<BenchOutcome, BenchError> {
     let begun = Instant::now();
-    let plan = Plan {
+    let plan = ClientPlan {
         address: target.address,
         identities: identities(environment, arguments, secret, target.is_baseline)?,
         is_v2: arguments.has_channels() || arguments.resumes(),
@@ -113,8 +113,8 @@ fn measure(
     let clients = Clients::start(plan, arguments.threads, begun)?;
     let (heartbeat_interval, namespace) =
         (environment.heartbeat_interval, environment.namespace(arguments).to_owned());
-    let outcome = Outcome::default();
-    let mut run = Run { arguments, target, clients, begun, heartbeat_interval, namespace, outcome };
+    let outcome = BenchOutcome::default();
+    let mut run = ScenarioRun { arguments, target, clients, begun, heartbeat_interval, namespace, outcome };
     scenario::run(&mut run)?;
     Ok(run.outcome)
 }
@@ -125,7 +125,7 @@ fn identities(
     arguments: &BenchArgs,
     secret: Option<&str>,
     is_baseline: bool,
-) -> Result<Vec<Identity>, BenchError> {
+) -> Result<Vec<ClientIdentity>, BenchError> {
     let namespace = environment.namespace(arguments);
     let is_jwt = secret.is_some() || environment.tokens == TokenKind::Jwt;
     let has_channels = arguments.has_channels();
@@ -142,7 +142,7 @@ fn identities(
         // The baseline does not check tokens.
         let token = if is_baseline { Ok(user) } else { (environment.mint_token)(secret, &user, &grants) };
         let channels = scenario::channels(arguments, namespace, index);
-        Ok(Identity { token: token.map_err(BenchError::Arguments)?, channels })
+        Ok(ClientIdentity { token: token.map_err(BenchError::Arguments)?, channels })
     };
     (0..arguments.clients()).map(identity).collect()
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::BenchError;
 use crate::latency::Latencies;
-use crate::outcome::Outcome;
-use crate::progress::{Goal, Progress};
+use crate::outcome::BenchOutcome;
+use crate::progress::{Goal, ProgressLine};
 use crate::publisher::Recipients;
-use crate::run::{Run, Usage};
+use crate::run::{ScenarioRun, Usage};
 use crate::wire::{self, Stamp};
 
 /// At most so many due messages go out in one write.
@@ -34,7 +34,7 @@ pub(crate) struct Load {
 }
 
 /// What came of a phase.
-pub(crate) struct Published {
+pub(crate) struct PublishReport {
     pub(crate) publications: u64,
     /// How many deliveries there should have been …
     pub(crate) expected: u64,
@@ -44,7 +44,7 @@ pub(crate) struct Published {
     pub(crate) used: Usage,
 }
 
-impl Run<'_> {
+impl ScenarioRun<'_> {
     /// The load that the arguments ask for.
     pub(crate) fn load(&self, phase: u8) -> Load {
         let arguments = self.arguments;
@@ -81,7 +81,7 @@ impl Run<'_> {
         &mut self,
         load: Load,
         mut recipients: impl FnMut(u64) -> Recipients,
-    ) -> Result<Published, BenchError> {
+    ) -> Result<PublishReport, BenchError> {
         self.publish_each(load, |number| (recipients(number), load))
     }
 
@@ -91,8 +91,8 @@ impl Run<'_> {
         &mut self,
         load: Load,
         mut message: impl FnMut(u64) -> (Recipients, Load),
-    ) -> Result<Published, BenchError> {
-        let progress = Progress::start(self, "publishing", Goal::Time(load.time));
+    ) -> Result<PublishReport, BenchError> {
+        let progress = ProgressLine::start(self, "publishing", Goal::Time(load.time));
         let (delivered, before) = (self.clients.counts.delivered(), self.usage());
         let (mut publications, mut expected) = (0, 0);
         let add = |run: &mut Self, at_us: u64| {
@@ -113,7 +113,7 @@ impl Run<'_> {
         drop(progress);
         self.target.publisher.check()?;
         let (deliveries, latencies) = (self.deliveries(load.phase), self.clients.latencies(load.phase));
-        Ok(Published { publications, expected, deliveries, latencies, used })
+        Ok(PublishReport { publications, expected, deliveries, latencies, used })
     }
 
     /// `add` adds the next message, which was due then.
@@ -167,9 +167,9 @@ impl Run<'_> {
     }
 }
 
-impl Published {
+impl PublishReport {
     /// Notes the figures that every scenario with deliveries has.
-    pub(crate) fn note(self, outcome: &mut Outcome) {
+    pub(crate) fn note(self, outcome: &mut BenchOutcome) {
         let Self { publications, expected, deliveries, latencies, used } = self;
         let count = deliveries as f64;
         let (account, redis) = (used.account, used.redis_cpu * 1e6 / publications as f64);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::latency::Latencies;
-use crate::load::Published;
+use crate::load::PublishReport;
 use crate::process::Account;
 
 /// A thread of the generator that is busy for more than this share of the time may be what is measured.
@@ -35,7 +35,7 @@ pub(crate) struct Curve {
 
 /// All that one run found.
 #[derive(Default)]
-pub(crate) struct Outcome {
+pub(crate) struct BenchOutcome {
     pub(crate) figures: Vec<Figure>,
     pub(crate) curves: Vec<Curve>,
     /// The quantity of the curves, with its unit.
@@ -48,7 +48,7 @@ pub(crate) struct Outcome {
     pub(crate) wrong_deliveries: u64,
 }
 
-impl Outcome {
+impl BenchOutcome {
     pub(crate) fn plain(&mut self, key: &str, label: &str, value: f64) {
         self.figures.push(Figure { key: key.to_owned(), label: label.to_owned(), value, is_compared: false });
     }
@@ -95,7 +95,7 @@ impl Outcome {
     }
 
     /// The quantiles of a latency in a later phase, whose deliveries must be complete as well.
-    pub(crate) fn later_quantiles(&mut self, key: &str, label: &str, published: &Published) {
+    pub(crate) fn later_quantiles(&mut self, key: &str, label: &str, published: &PublishReport) {
         self.quantiles(key, label, &published.latencies);
         self.wrong_deliveries += published.deliveries.abs_diff(published.expected);
     }
@@ -156,13 +156,13 @@ mod tests {
 
     #[test]
     fn a_saturated_generator_is_reported() {
-        let mut outcome = Outcome { busiest: 0.5, ..Outcome::default() };
+        let mut outcome = BenchOutcome { busiest: 0.5, ..BenchOutcome::default() };
         assert!(!outcome.is_saturated() && outcome.warnings("gateway").is_empty());
         outcome.busiest = 0.9;
         assert!(outcome.is_saturated());
         assert!(outcome.warnings("gateway")[0].contains("90 % busy"));
 
-        let mut outcome = Outcome::default();
+        let mut outcome = BenchOutcome::default();
         (0..100).for_each(|at| outcome.late.record(at, 50_000));
         assert!(outcome.is_saturated());
         assert!(outcome.warnings("gateway")[0].contains("50.0 ms late"));
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn missing_deliveries_are_reported() {
-        let mut outcome = Outcome::default();
+        let mut outcome = BenchOutcome::default();
         outcome.deliveries(9, 10);
         assert_eq!(outcome.warnings("gateway"), ["gateway: 1 deliveries are missing or duplicated"]);
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::run::Run;
+use crate::run::ScenarioRun;
 
 const WIDTH: usize = 30;
 /// Seldom, so that it does not disturb the measurement.
@@ -24,10 +24,10 @@ pub(crate) enum Goal {
 }
 
 /// A line that is drawn again every [`PERIOD`], or written every [`PERIOD_OF_LINES`], until this is dropped.
-pub(crate) struct Progress(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
+pub(crate) struct ProgressLine(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
 
-impl Progress {
-    pub(crate) fn start(run: &Run<'_>, activity: &str, goal: Goal) -> Self {
+impl ProgressLine {
+    pub(crate) fn start(run: &ScenarioRun<'_>, activity: &str, goal: Goal) -> Self {
         let (period, clear, end_of_line) = match io::stderr().is_terminal() {
             true => (PERIOD, "\r\x1b[K", ""),
             false => (PERIOD_OF_LINES, "", "\n"),
@@ -53,7 +53,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         if let Some((end, thread)) = self.0.take() {
             drop(end);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{BenchArgs, Scenario};
-use crate::outcome::{Figure, Outcome};
+use crate::outcome::{BenchOutcome, Figure};
 use crate::output::{finish, print_error};
 use crate::plot::{self, Across};
 use crate::{BenchError, TokenKind, process};
@@ -15,8 +15,8 @@ pub(crate) struct Report {
     pub(crate) arguments: BenchArgs,
     pub(crate) tokens: TokenKind,
     pub(crate) transport: &'static str,
-    pub(crate) gateway: Outcome,
-    pub(crate) baseline: Option<Outcome>,
+    pub(crate) gateway: BenchOutcome,
+    pub(crate) baseline: Option<BenchOutcome>,
 }
 
 impl Report {
@@ -30,11 +30,11 @@ impl Report {
             self.table()
         };
         let title = format!("{}, {} sockets", arguments.scenario.name(), arguments.sockets);
-        let Outcome { curve_unit, curves, .. } = &self.gateway;
+        let BenchOutcome { curve_unit, curves, .. } = &self.gateway;
         finish(arguments, || plot::svg(&title, curve_unit, &Across::Seconds, curves), &text, self.is_exact())
     }
 
-    fn outcomes(&self) -> impl Iterator<Item = (&'static str, &Outcome)> {
+    fn outcomes(&self) -> impl Iterator<Item = (&'static str, &BenchOutcome)> {
         let baseline = self.baseline.iter().map(|baseline| ("baseline", baseline));
         std::iter::once(("gateway", &self.gateway)).chain(baseline)
     }
@@ -121,7 +121,7 @@ impl Report {
             "tokens": self.tokens.name(),
             "machine": { "cores": cores(), "load_average": process::load_average() },
             "gateway": self.gateway.json(),
-            "baseline": self.baseline.as_ref().map(Outcome::json),
+            "baseline": self.baseline.as_ref().map(BenchOutcome::json),
             "ratio_to_baseline": self.baseline.as_ref().map(|_| ratios),
             "saturated": self.outcomes().any(|(_, outcome)| outcome.is_saturated()),
             "warnings": self.warnings(),

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use crate::BenchError;
 use crate::arguments::BenchArgs;
 use crate::clients::{Clients, Pace};
-use crate::outcome::Outcome;
+use crate::outcome::BenchOutcome;
 use crate::process::{self, Account};
-use crate::progress::{Goal, Progress};
+use crate::progress::{Goal, ProgressLine};
 use crate::target::Target;
 
 /// Time for recent work to end before memory is measured.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Everything a scenario needs.
-pub(crate) struct Run<'a> {
+pub(crate) struct ScenarioRun<'a> {
     pub(crate) arguments: &'a BenchArgs,
     pub(crate) target: Target,
     pub(crate) clients: Clients,
@@ -25,7 +25,7 @@ pub(crate) struct Run<'a> {
     pub(crate) heartbeat_interval: Duration,
     /// The namespace of channels that clients may subscribe to.
     pub(crate) namespace: String,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: BenchOutcome,
 }
 
 /// The resources used in total, or between two samples. Unknown figures are NaN.
@@ -41,7 +41,7 @@ pub(crate) struct Usage {
     threads: Vec<f64>,
 }
 
-impl Run<'_> {
+impl ScenarioRun<'_> {
     /// What has been used so far.
     pub(crate) fn usage(&self) -> Usage {
         let [redis_cpu, redis_memory] = self.target.redis_usage();
@@ -91,7 +91,7 @@ impl Run<'_> {
     pub(crate) fn connect_these(&self, range: Range<usize>, pace: Pace) -> Result<(), BenchError> {
         let ready = range.end;
         self.clients.send(move |worker| worker.start(&range, pace));
-        let _progress = Progress::start(self, "connecting", Goal::Ready(ready));
+        let _progress = ProgressLine::start(self, "connecting", Goal::Ready(ready));
         self.clients.wait_until_ready(ready)
     }
 

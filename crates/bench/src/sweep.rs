@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::json;
 
 use crate::arguments::{BenchArgs, Scenario};
-use crate::outcome::{Curve, Outcome};
+use crate::outcome::{BenchOutcome, Curve};
 use crate::output::{finish, print_error};
 use crate::plot::{self, Across};
 use crate::report::{Report, number, table};
@@ -93,7 +93,7 @@ impl Sweep {
             _ => ("cpu_us_per_delivery", "CPU for each delivery, µs"),
         };
         let values: Vec<_> = self.values.iter().map(|value| *value as f64).collect();
-        let curve = |name: &str, of: fn(&Report) -> Option<&Outcome>| {
+        let curve = |name: &str, of: fn(&Report) -> Option<&BenchOutcome>| {
             let points = values.iter().zip(reports);
             let points = points.filter_map(|(at, report)| Some((*at, of(report)?.value(key)?))).collect();
             Curve { name: name.to_owned(), points }

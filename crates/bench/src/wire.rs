@@ -60,7 +60,7 @@ pub(crate) fn upgrade(bytes: &[u8]) -> Result<Option<usize>, u16> {
 
 /// What a client reacts to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event<'a> {
+pub(crate) enum ServerEvent<'a> {
     /// Op 2.
     Ready,
     /// Op 3: a message of ours.
@@ -82,15 +82,15 @@ pub(crate) struct Stamp {
     pub(crate) phase: u8,
 }
 
-pub(crate) fn parse(payload: &[u8]) -> Event<'_> {
+pub(crate) fn parse(payload: &[u8]) -> ServerEvent<'_> {
     match payload.strip_prefix(br#"{"op":"#) {
-        Some([b'3', b',', rest @ ..]) => stamp(rest).map_or(Event::Other, Event::Message),
-        Some([b'2', b',', ..]) => Event::Ready,
-        Some([b'6', b',', ..]) => Event::Subscription,
+        Some([b'3', b',', rest @ ..]) => stamp(rest).map_or(ServerEvent::Other, ServerEvent::Message),
+        Some([b'2', b',', ..]) => ServerEvent::Ready,
+        Some([b'6', b',', ..]) => ServerEvent::Subscription,
         Some([b'1', b'0', b',', rest @ ..]) => {
-            std::str::from_utf8(rest).map_or(Event::Other, Event::Heartbeat)
+            std::str::from_utf8(rest).map_or(ServerEvent::Other, ServerEvent::Heartbeat)
         }
-        _ => Event::Other,
+        _ => ServerEvent::Other,
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
                 format!(r#"{{"op":3,"message":{message}}}"#),
                 format!(r#"{{"op":3,"channel":"all","position":"1-2","message":{message}}}"#),
             ] {
-                assert_eq!(parse(frame.as_bytes()), Event::Message(STAMP));
+                assert_eq!(parse(frame.as_bytes()), ServerEvent::Message(STAMP));
             }
         }
     }
@@ -170,9 +170,9 @@ mod tests {
         for payload in
             [&b"{\"op\":3,\"message\":{\"x\":1}}"[..], b"{\"op\":0,\"heartbeat_interval\":1}", b"", b"\xFF"]
         {
-            assert_eq!(parse(payload), Event::Other);
+            assert_eq!(parse(payload), ServerEvent::Other);
         }
-        assert_eq!(parse(br#"{"op":2,"user":"7"}"#), Event::Ready);
-        assert_eq!(parse(br#"{"op":10,"time":5}"#), Event::Heartbeat("\"time\":5}"));
+        assert_eq!(parse(br#"{"op":2,"user":"7"}"#), ServerEvent::Ready);
+        assert_eq!(parse(br#"{"op":10,"time":5}"#), ServerEvent::Heartbeat("\"time\":5}"));
     }
 }

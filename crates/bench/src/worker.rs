@@ -14,9 +14,9 @@ use protocol::deflate::Inflater;
 use crate::BenchError;
 use crate::children::locked;
 use crate::client::{Client, ClientState as State};
-use crate::clients::{CONNECTING, Counts, Order, PHASES, Pace, Plan};
+use crate::clients::{CONNECTING, ClientCounts, ClientPlan, Order, PHASES, Pace};
 use crate::latency::Latencies;
-use crate::wire::{self, Event};
+use crate::wire::{self, ServerEvent};
 
 /// The token of the thread's own waker.
 pub(crate) const WAKE: Token = Token(usize::MAX);
@@ -37,8 +37,8 @@ const POSITION: &[u8] = br#""position":""#;
 /// The thread's own state.
 pub(crate) struct Worker {
     poll: Poll,
-    plan: Arc<Plan>,
-    counts: Arc<Counts>,
+    plan: Arc<ClientPlan>,
+    counts: Arc<ClientCounts>,
     begun: Instant,
     /// When the events that are handled now were found, in microseconds since `begun`.
     now_us: u64,
@@ -62,8 +62,8 @@ impl Worker {
     /// Every `step`th client of this range, which starts at one of this thread's clients.
     pub(crate) fn new(
         poll: Poll,
-        plan: Arc<Plan>,
-        counts: Arc<Counts>,
+        plan: Arc<ClientPlan>,
+        counts: Arc<ClientCounts>,
         begun: Instant,
         range: Range<usize>,
         step: usize,
@@ -297,8 +297,8 @@ impl Worker {
         let (client, counts) = (&mut self.clients[at], &self.counts);
         let event = wire::parse(payload);
         let position = match event {
-            Event::Message(_) if client.stalls => POSITION,
-            Event::Message(stamp) => {
+            ServerEvent::Message(_) if client.stalls => POSITION,
+            ServerEvent::Message(stamp) => {
                 let phase = usize::from(stamp.phase).min(PHASES - 1);
                 if phase > 0 {
                     self.latencies[phase].record(stamp.at_us, self.now_us.saturating_sub(stamp.at_us));
@@ -306,15 +306,15 @@ impl Worker {
                 counts.deliveries[phase].fetch_add(1, SeqCst);
                 POSITION
             }
-            Event::Ready | Event::Subscription => {
+            ServerEvent::Ready | ServerEvent::Subscription => {
                 match client.recovered(payload) {
                     Some(true) => drop(counts.recovered.fetch_add(1, SeqCst)),
                     Some(false) => drop(counts.not_recovered.fetch_add(1, SeqCst)),
                     None => {}
                 }
-                if event == Event::Ready { POSITION_OF_ALL } else { SUBSCRIBED_TO_ALL }
+                if event == ServerEvent::Ready { POSITION_OF_ALL } else { SUBSCRIBED_TO_ALL }
             }
-            Event::Heartbeat(rest) => {
+            ServerEvent::Heartbeat(rest) => {
                 counts.heartbeats.fetch_add(1, SeqCst);
                 if let Some(stream) = &mut client.stream {
                     // The frame is small: if the kernel has no room for it, the connection is lost anyway.
@@ -322,14 +322,14 @@ impl Worker {
                 }
                 return;
             }
-            Event::Other => return,
+            ServerEvent::Other => return,
         };
         if self.plan.resumes
             && let Some(position) = wire::text_after(payload, position)
         {
             client.since = Some(position.into());
         }
-        if event == Event::Ready && client.state == State::Identifying {
+        if event == ServerEvent::Ready && client.state == State::Identifying {
             client.state = if client.stalls { State::Stalled } else { State::Ready };
             let latency_us = self.now_us.saturating_sub(client.due_us);
             self.latencies[usize::from(CONNECTING)].record(client.due_us, latency_us);

@@ -92,7 +92,7 @@ pub struct Malformed;
 /// The fields of every op, and of a channel in Identify, each still as written, so that a field is judged
 /// only by the op that reads it.
 #[derive(Deserialize)]
-struct Fields<'a> {
+struct CommandFields<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     op: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -121,7 +121,7 @@ impl<'a> Command<'a> {
 
     /// As [`parse`](Self::parse), with another limit on the channels in Identify. Parsing stops at the limit.
     pub fn parse_within(version: Version, text: &'a str, max_channels: usize) -> Result<Self, Malformed> {
-        let fields = Fields::read(text)?;
+        let fields = CommandFields::read(text)?;
         let number: u64 = fields.op.ok_or(Malformed)?.get().parse().map_err(|_| Malformed)?;
         match (number, version) {
             (op::IDENTIFY, Version::V1) if fields.channels.is_some() => Err(Malformed),
@@ -136,7 +136,7 @@ impl<'a> Command<'a> {
     }
 }
 
-impl<'a> Fields<'a> {
+impl<'a> CommandFields<'a> {
     fn read(text: &'a str) -> Result<Self, Malformed> {
         // serde reads a struct from an array as well; the protocol speaks objects.
         if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {

@@ -12,7 +12,7 @@ pub struct ChannelCursor {
 
 /// Where a durable message is relative to a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum CursorStep {
     /// The message directly after the cursor.
     Next,
     /// The reader has already received it.
@@ -41,14 +41,14 @@ impl ChannelCursor {
     /// Where the message at `next` is relative to the cursor, if the subscription was not interrupted since.
     ///
     /// Redis sends publications in order and once, so nothing can have come before the first message of a newer epoch.
-    pub fn step(self, next: Position) -> Step {
+    pub fn step(self, next: Position) -> CursorStep {
         let begins_anew = next.offset == 1 && next.epoch > self.position.epoch;
         if begins_anew || self.position.is_followed_by(next, None) {
-            Step::Next
+            CursorStep::Next
         } else if self.covers(next) {
-            Step::Past
+            CursorStep::Past
         } else {
-            Step::Hole
+            CursorStep::Hole
         }
     }
 
@@ -74,18 +74,18 @@ mod tests {
     #[test]
     fn a_message_is_the_next_one_or_past_or_behind_a_hole() {
         for (cursor, next, step) in [
-            ("1000-41", "1000-42", Step::Next),
-            ("1000-41", "1000-41", Step::Past),
-            ("1000-41", "1000-7", Step::Past),
-            ("1000-41", "1000-43", Step::Hole),
+            ("1000-41", "1000-42", CursorStep::Next),
+            ("1000-41", "1000-41", CursorStep::Past),
+            ("1000-41", "1000-7", CursorStep::Past),
+            ("1000-41", "1000-43", CursorStep::Hole),
             // The history was lost or has expired, and a new one begins.
-            ("1000-41", "2000-1", Step::Next),
-            ("1000-41", "2000-2", Step::Hole),
-            ("1000-41", "900-1", Step::Hole),
+            ("1000-41", "2000-1", CursorStep::Next),
+            ("1000-41", "2000-2", CursorStep::Hole),
+            ("1000-41", "900-1", CursorStep::Hole),
             // No history was there when the cursor was set.
-            ("900-0", "1000-1", Step::Next),
-            ("900-0", "900-1", Step::Next),
-            ("900-0", "1000-2", Step::Hole),
+            ("900-0", "1000-1", CursorStep::Next),
+            ("900-0", "900-1", CursorStep::Next),
+            ("900-0", "1000-2", CursorStep::Hole),
         ] {
             assert_eq!(ChannelCursor::at(at(cursor)).step(at(next)), step, "{cursor} {next}");
         }

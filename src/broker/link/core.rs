@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Hashing;
-use super::follower::{Arrival, Delivery, Follower, Progress};
+use super::follower::{Arrival, Delivery, Follower, RepairProgress};
 use super::hubs::{HubSet, Inboxes};
 use super::reads::{ClientReads, ReadDone};
 use crate::broker::{Cut, HistoryRequest, HubEvent, HubId, Inbox, ReadId};
@@ -32,7 +32,7 @@ enum LinkSubscription {
     Unsubscribing,
 }
 
-struct Channel {
+struct LinkChannel {
     name: ChannelName,
     hubs: HubSet,
     subscription: LinkSubscription,
@@ -45,7 +45,7 @@ struct Channel {
 /// the link may be subscribed to it.
 pub(crate) struct LinkCore {
     inboxes: Inboxes,
-    channels: HashMap<ChannelName, Channel, Hashing>,
+    channels: HashMap<ChannelName, LinkChannel, Hashing>,
     /// Channels to subscribe or unsubscribe, each at most once, so it is bounded by `channels`. Empty while the link is
     /// down.
     dirty: VecDeque<ChannelName>,
@@ -233,7 +233,12 @@ impl LinkCore {
     }
 
     /// Advances a repair by one step and delivers the result.
-    fn advance(&mut self, name: &ChannelName, step: impl FnOnce(&mut Follower) -> Progress, now: Instant) {
+    fn advance(
+        &mut self,
+        name: &ChannelName,
+        step: impl FnOnce(&mut Follower) -> RepairProgress,
+        now: Instant,
+    ) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         let (held, was_repairing) = (channel.follower.ring_bytes(), channel.follower.is_repairing());
         let progress = step(&mut channel.follower);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use self::repair::Repair;
 use crate::broker::Cut;
-use protocol::cursor::{ChannelCursor, Step};
+use protocol::cursor::{ChannelCursor, CursorStep};
 use protocol::event::GapReason;
 use protocol::history::{Page, Tail};
 use protocol::position::Position;
@@ -84,7 +84,7 @@ impl Delivery {
 
 /// The result of one step of a repair.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct RepairProgress {
     /// The cut of a new channel: hubs learn it before anything is delivered.
     pub(crate) cut: Option<Cut>,
     pub(crate) deliveries: Vec<Delivery>,
@@ -173,22 +173,22 @@ impl Follower {
                 Arrival::Deliver
             }
             (Self::Live { cursor, .. }, Some(position)) => match cursor.step(position) {
-                Step::Next => {
+                CursorStep::Next => {
                     cursor.advance(position);
                     Arrival::Deliver
                 }
-                Step::Past => Arrival::Duplicate,
-                Step::Hole => Arrival::Hole,
+                CursorStep::Past => Arrival::Duplicate,
+                CursorStep::Hole => Arrival::Hole,
             },
             (Self::Repairing(_), _) => Arrival::Hold,
             (Self::Untracked { .. }, None) => Arrival::Deliver,
             (Self::Untracked { last }, Some(position)) => {
-                let step = last.map_or(Step::Next, |last| ChannelCursor::at(last).step(position));
+                let step = last.map_or(CursorStep::Next, |last| ChannelCursor::at(last).step(position));
                 match step {
-                    Step::Past => return Arrival::Duplicate,
-                    Step::Next | Step::Hole => *last = Some(position),
+                    CursorStep::Past => return Arrival::Duplicate,
+                    CursorStep::Next | CursorStep::Hole => *last = Some(position),
                 }
-                if step == Step::Hole { Arrival::DeliverBehindGap } else { Arrival::Deliver }
+                if step == CursorStep::Hole { Arrival::DeliverBehindGap } else { Arrival::Deliver }
             }
         }
     }
@@ -202,27 +202,27 @@ impl Follower {
     }
 
     /// The stream tail was read.
-    pub(crate) fn on_stream_tail(&mut self, number: u64, read: TailRead) -> Progress {
+    pub(crate) fn on_stream_tail(&mut self, number: u64, read: TailRead) -> RepairProgress {
         self.step(number, |repair, progress| repair.on_stream_tail(read, progress))
     }
 
     /// The page after the cursor was read.
-    pub(crate) fn on_page(&mut self, number: u64, page: &Page) -> Progress {
+    pub(crate) fn on_page(&mut self, number: u64, page: &Page) -> RepairProgress {
         self.step(number, |repair, progress| repair.on_page(page, progress))
     }
 
     /// The history cannot be read because of its own data.
-    pub(crate) fn on_unreadable(&mut self, number: u64) -> Progress {
-        let Some(repair) = self.repair(number) else { return Progress::default() };
-        let mut progress = Progress::default();
+    pub(crate) fn on_unreadable(&mut self, number: u64) -> RepairProgress {
+        let Some(repair) = self.repair(number) else { return RepairProgress::default() };
+        let mut progress = RepairProgress::default();
         let last = repair.give_up(&mut progress);
         *self = Self::Untracked { last };
         progress
     }
 
     /// Advances the repair. Once the history has been read to its end, delivers the ring, as far as it continues from there.
-    fn step(&mut self, number: u64, step: impl FnOnce(&mut Repair, &mut Progress)) -> Progress {
-        let mut progress = Progress::default();
+    fn step(&mut self, number: u64, step: impl FnOnce(&mut Repair, &mut RepairProgress)) -> RepairProgress {
+        let mut progress = RepairProgress::default();
         let Some(repair) = self.repair(number) else { return progress };
         step(repair, &mut progress);
         if !progress.needs_read {

@@ -31,7 +31,7 @@ const IDLE_USERS: usize = 64;
 pub(crate) struct ClientReads {
     jobs: Slab<Job>,
     by_key: HashMap<Key, usize, Hashing>,
-    by_reader: HashMap<Reader, usize, Hashing>,
+    by_reader: HashMap<WaitingRead, usize, Hashing>,
     /// The waiting jobs of each user. `turns` holds the users in round-robin order.
     queues: HashMap<ChannelName, VecDeque<usize>, Hashing>,
     turns: VecDeque<ChannelName>,
@@ -46,7 +46,7 @@ pub(crate) struct ClientReads {
 /// A channel, the position to continue from, and the cut.
 type Key = (ChannelName, Position, Position);
 /// A read of a hub.
-type Reader = (HubId, ReadId);
+type WaitingRead = (HubId, ReadId);
 
 #[derive(Debug)]
 struct Job {
@@ -54,7 +54,7 @@ struct Job {
     user: ChannelName,
     /// The reads that wait for this job. Empty once all are cancelled; it is then removed, with a page in flight at its next
     /// turn.
-    readers: Vec<Reader>,
+    readers: Vec<WaitingRead>,
     recovery: Recovery,
     /// Bytes that it may gather, once it has begun.
     begun_bytes: usize,
@@ -83,7 +83,7 @@ pub(crate) enum PageReader {
 /// The outcome of one job, for all its readers.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadDone {
-    pub(crate) readers: Vec<Reader>,
+    pub(crate) readers: Vec<WaitingRead>,
     pub(crate) outcome: Result<Recovered, NotRecovered>,
 }
 
@@ -133,7 +133,7 @@ impl ClientReads {
     }
 
     /// Cancels a read.
-    pub(crate) fn cancel(&mut self, reader: Reader) {
+    pub(crate) fn cancel(&mut self, reader: WaitingRead) {
         let Some(index) = self.by_reader.remove(&reader) else { return };
         let Some(job) = self.jobs.get_mut(index) else { return };
         job.readers.retain(|other| *other != reader);

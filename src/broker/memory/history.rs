@@ -21,7 +21,7 @@ const MAP_ENTRY_BYTES: usize = 192;
 /// The histories of all channels. The caller passes the time, in Unix milliseconds; a time that goes back is ignored.
 pub(super) struct MemoryHistory {
     options: HistoryOptions,
-    channels: HashMap<ChannelName, Channel>,
+    channels: HashMap<ChannelName, ChannelHistory>,
     /// The channels by the number of their last append, the longest-idle first.
     by_idleness: BTreeMap<u64, ChannelName>,
     receipts: HashMap<ReceiptKey, Receipt>,
@@ -48,7 +48,7 @@ struct Receipt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeyReused;
 
-struct Channel {
+struct ChannelHistory {
     /// Its last position.
     tail: Position,
     /// The newest messages; the last of them is at the tail.
@@ -152,7 +152,7 @@ impl MemoryHistory {
             self.bytes += channel_bytes(channel);
         }
         let beginning = Position::before(self.last_epoch);
-        let found = self.channels.entry(channel.clone()).or_insert_with(|| Channel {
+        let found = self.channels.entry(channel.clone()).or_insert_with(|| ChannelHistory {
             tail: beginning,
             messages: VecDeque::new(),
             appended_ms: 0,
@@ -226,7 +226,7 @@ impl MemoryHistory {
     }
 }
 
-impl Channel {
+impl ChannelHistory {
     /// Returns how many bytes this frees.
     fn drop_oldest(&mut self) -> usize {
         self.messages.pop_front().as_ref().map_or(0, message_bytes)

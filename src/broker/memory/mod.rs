@@ -29,11 +29,11 @@ use history::{Appended, KeyReused, MemoryHistory};
 /// A handle of the memory broker; cloning shares it.
 #[derive(Clone)]
 pub struct MemoryBroker {
-    shared: Arc<Shared>,
+    shared: Arc<MemoryShared>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct MemoryShared {
+    state: Mutex<MemoryState>,
     metrics: Metrics,
     limits: PayloadLimits,
     stopped: AtomicBool,
@@ -41,7 +41,7 @@ struct Shared {
 
 /// Its lock is held while a publication is offered to hubs, so that all hubs see publications in one order, whichever
 /// threads publish.
-struct State {
+struct MemoryState {
     inboxes: Inboxes,
     channels: HashMap<ChannelName, HubSet>,
     history: MemoryHistory,
@@ -52,9 +52,9 @@ impl MemoryBroker {
         metrics.redis_link_up.set(1);
         metrics.history_available.set(1);
         let history = MemoryHistory::new(history, now_ms());
-        let state = State { inboxes: Inboxes::new(metrics), channels: HashMap::new(), history };
+        let state = MemoryState { inboxes: Inboxes::new(metrics), channels: HashMap::new(), history };
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(MemoryShared {
                 state: Mutex::new(state),
                 metrics: metrics.clone(),
                 limits,
@@ -123,14 +123,14 @@ impl MemoryBroker {
         Ok(Published::Durably(position))
     }
 
-    fn hand_over(&self, state: &State, publication: Publication) {
+    fn hand_over(&self, state: &MemoryState, publication: Publication) {
         self.shared.metrics.publications_received.inc();
         if let Some(hubs) = state.channels.get(publication.channel()) {
             state.inboxes.offer(hubs, &Arc::new(publication.received_at(Some(Instant::now()))));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, MemoryState> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -32,7 +32,7 @@ pub(super) struct Sentinels {
 }
 
 /// An address with the passwords and certificates of one attempt.
-pub(super) struct Opened {
+pub(super) struct OpenedAddress {
     pub(super) address: Address,
     /// `None`: without TLS.
     pub(super) certificates: Option<TlsCertificates>,
@@ -58,7 +58,7 @@ impl Address {
         redis: &Credentials,
         sentinels: &Credentials,
         tls: &TlsFiles,
-    ) -> Result<Opened, LinkError> {
+    ) -> Result<OpenedAddress, LinkError> {
         let at_redis = |login| redis.fill_in(login, "broker.password_file");
         let at_sentinel = |login| sentinels.fill_in(login, "broker.sentinel_password_file");
         let address = match self {
@@ -74,7 +74,7 @@ impl Address {
         let (Self::Server(info) | Self::Master(Sentinels { login: info, .. })) = &address;
         let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let certificates = if is_tls { Some(tls.read()?) } else { None };
-        Ok(Opened { address, certificates })
+        Ok(OpenedAddress { address, certificates })
     }
 }
 

@@ -7,12 +7,12 @@ use redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::address::{Address, Opened, client};
+use super::address::{Address, OpenedAddress, client};
 use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::role::RoleQuestion;
 use super::sentinel;
-use super::state::{MAX_PUBLISHING, State};
+use super::state::{MAX_PUBLISHING, RedisState};
 
 /// Where Redis is at this moment, and the identity to connect with.
 pub(super) struct Endpoint {
@@ -20,7 +20,7 @@ pub(super) struct Endpoint {
 }
 
 /// What a link consists of.
-pub(super) struct Connections {
+pub(super) struct LinkConnections {
     /// Only subscribes and receives.
     pub(super) subscriber: PubSub,
     /// Publishes and probes.
@@ -37,7 +37,7 @@ impl Endpoint {
         // Files may lie on a network.
         let opening = timeout(bound, spawn_blocking(move || to_open.open()));
         let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
-        let Opened { address, certificates } = opened.unwrap_or(Err(LinkError::Panicked))?;
+        let OpenedAddress { address, certificates } = opened.unwrap_or(Err(LinkError::Panicked))?;
         let info = match address {
             Address::Server(info) => info,
             Address::Master(sentinels) => {
@@ -53,14 +53,14 @@ impl Endpoint {
     }
 
     /// The connections of a link to a master.
-    pub(super) async fn connect(&self, state: &State) -> Result<Connections, LinkError> {
+    pub(super) async fn connect(&self, state: &RedisState) -> Result<LinkConnections, LinkError> {
         let bound = state.options.connect_timeout;
         let subscriber = within(bound, of_connect(self.client.get_async_pubsub()));
         let (subscriber, mut commands) = tokio::try_join!(subscriber, self.connect_commands(&state.options))?;
         // Before thousands of channels are subscribed in vain.
         let mut role = RoleQuestion::default();
         within(bound, role.ask(state, &mut commands)).await?;
-        Ok(Connections { subscriber, commands, role })
+        Ok(LinkConnections { subscriber, commands, role })
     }
 
     /// A new connection for commands.

@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
 use super::super::link::{LinkCore, SubscriptionBatch};
-use super::connect::{Connections, Endpoint};
+use super::connect::{Endpoint, LinkConnections};
 use super::link_error::LinkError;
 use super::probe::HealthProbe;
-use super::receive::Receiver;
-use super::state::State;
+use super::receive::PayloadReceiver;
+use super::state::RedisState;
 use super::subscriptions::{self, Messages, Subscriptions};
 use super::{USERS, dataset, function, reads};
 use crate::timeout::timeout_awake;
@@ -28,8 +28,8 @@ const ASK_WITHIN: Duration = Duration::from_millis(200);
 const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
-pub(super) async fn run(state: &State, connections: Connections, endpoint: &Endpoint) -> LinkError {
-    let Connections { subscriber, commands, role } = connections;
+pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoint: &Endpoint) -> LinkError {
+    let LinkConnections { subscriber, commands, role } = connections;
     let (subscriptions, messages) = subscriptions::split(subscriber);
     let (heard, hearing) = watch::channel(0);
     state.connected(commands.clone());
@@ -47,11 +47,11 @@ pub(super) async fn run(state: &State, connections: Connections, endpoint: &Endp
 
 /// Delivers messages as fast as they arrive.
 async fn receive(
-    state: &State,
+    state: &RedisState,
     mut messages: Messages<PubSubStream>,
     heard: watch::Sender<u64>,
 ) -> LinkError {
-    let mut receiver = Receiver::new(state);
+    let mut receiver = PayloadReceiver::new(state);
     while let Some(message) = messages.next().await {
         if let Some(nonce) = receiver.receive(&message) {
             heard.send_replace(nonce);
@@ -62,7 +62,7 @@ async fn receive(
 
 /// Finds out why the subscription ended. Redis reports the reason only in its own log, so this sends a command: an
 /// answer shows that Redis closed only the subscriber's connection.
-async fn why_closed(state: &State, error: LinkError) -> LinkError {
+async fn why_closed(state: &RedisState, error: LinkError) -> LinkError {
     let Some(mut commands) = state.commands() else { return error };
     let answer: RedisResult<String> = match timeout(ASK_WITHIN, info(&mut commands)).await {
         Ok(answer) => answer,
@@ -88,7 +88,10 @@ async fn info(commands: &mut MultiplexedConnection) -> RedisResult<String> {
 }
 
 /// Subscribes and unsubscribes channels as the hubs want, one batch at a time.
-async fn keep_subscribed(state: &State, mut subscriptions: Subscriptions) -> Result<Infallible, LinkError> {
+async fn keep_subscribed(
+    state: &RedisState,
+    mut subscriptions: Subscriptions,
+) -> Result<Infallible, LinkError> {
     let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
     confirmed(state, subscriptions.subscribe(&own)).await?;
     // Before any channel is answered: a client can continue from a beginning only if the data was marked before it.
@@ -130,7 +133,7 @@ async fn sleep_until_some(deadline: Option<Instant>) {
 
 /// Returns the confirmed channels, and the channels that this user may not subscribe to.
 async fn change(
-    state: &State,
+    state: &RedisState,
     subscriptions: &mut Subscriptions,
     batch: SubscriptionBatch,
 ) -> Result<(SubscriptionBatch, Vec<ChannelName>), LinkError> {
@@ -145,7 +148,7 @@ async fn change(
 /// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does not
 /// say which, so a refused command is repeated in halves. Returns the channels that are subscribed, and the others.
 async fn subscribe_permitted(
-    state: &State,
+    state: &RedisState,
     subscriptions: &mut Subscriptions,
     channels: Vec<ChannelName>,
 ) -> Result<(Vec<ChannelName>, Vec<ChannelName>), LinkError> {
@@ -172,13 +175,13 @@ async fn subscribe_permitted(
     Ok((subscribed, refused))
 }
 
-fn redis_channels(state: &State, channels: &[ChannelName]) -> Vec<String> {
+fn redis_channels(state: &RedisState, channels: &[ChannelName]) -> Vec<String> {
     channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
 }
 
 /// redis-rs waits for a confirmation without a bound.
 async fn confirmed(
-    state: &State,
+    state: &RedisState,
     command: impl Future<Output = Result<(), LinkError>>,
 ) -> Result<(), LinkError> {
     let bound = state.options.response_timeout;
@@ -205,7 +208,7 @@ impl HistoryCheck {
     }
 
     /// Starts comparing the next batch. Each round retries the refused channels.
-    fn verify_batch(&mut self, state: &State) {
+    fn verify_batch(&mut self, state: &RedisState) {
         if self.round.is_empty() {
             self.round = state.link.lock().subscribed();
             let batches = self.round.len().div_ceil(CHECKED_AT_ONCE).max(1);

@@ -14,7 +14,7 @@ use super::known_dataset::Dataset;
 use super::link_error::plain;
 use super::options::RedisOptions;
 use super::read_error::ReadError;
-use super::state::State;
+use super::state::RedisState;
 
 /// Writes the marker and the settings as far as they are not there, and renews the marker if that is necessary.
 /// `is_first` is set until this has succeeded once in this process: then the process' own settings are put into force.
@@ -101,14 +101,14 @@ impl DatasetView {
 }
 
 /// [`keep_marked`], unless that was done a moment ago.
-pub(super) async fn keep_marked_if_due(state: &State) {
+pub(super) async fn keep_marked_if_due(state: &RedisState) {
     if state.dataset.is_due() {
         keep_marked(state).await;
     }
 }
 
 /// Marks the data, and loads the function first if Redis does not have it. A failure does not end the link.
-pub(super) async fn keep_marked(state: &State) {
+pub(super) async fn keep_marked(state: &RedisState) {
     let Some(mut commands) = state.commands() else { return };
     let is_first = state.dataset.begin();
     let call = mark(&state.options, is_first);

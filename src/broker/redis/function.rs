@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::data_settings::DataSettings;
 use super::link_error::plain;
 use super::options::RedisOptions;
-use super::state::State;
+use super::state::RedisState;
 
 /// The library's name in Redis.
 const LIBRARY: &str = "gateway";
@@ -59,7 +59,7 @@ fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryActi
 }
 
 /// Loads the function unless Redis has it, and notes whether that succeeded.
-pub(super) async fn load(state: &State, commands: &mut MultiplexedConnection) {
+pub(super) async fn load(state: &RedisState, commands: &mut MultiplexedConnection) {
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
     let function = match try_load(commands, &state.options, is_first).await {
         Ok(true) => {
@@ -122,7 +122,7 @@ async fn find(commands: &mut MultiplexedConnection) -> RedisResult<Option<String
 }
 
 /// Checks the function at each interval while the link is up.
-pub(super) async fn keep_loaded(state: &State) -> Infallible {
+pub(super) async fn keep_loaded(state: &RedisState) -> Infallible {
     loop {
         sleep(LOOK_EVERY.mul_f64(rand::random_range(0.8..1.2))).await;
         if let Some(mut commands) = state.commands() {
@@ -134,7 +134,7 @@ pub(super) async fn keep_loaded(state: &State) -> Infallible {
 /// Calls a function of the library, and loads the library first if Redis does not have it. A missing function has no
 /// effect, so calling again is safe.
 pub(super) async fn call<T: FromRedisValue>(
-    state: &State,
+    state: &RedisState,
     commands: &mut MultiplexedConnection,
     call: &Cmd,
 ) -> RedisResult<T> {

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::connect::Endpoint;
 use super::connected;
 use super::link_error::LinkError;
-use super::state::{LinkState, State};
+use super::state::{LinkState, RedisState};
 use crate::backoff::Backoff;
 use crate::metrics::Metrics;
 use crate::settings::format_duration;
@@ -23,21 +23,21 @@ const STEADY: Duration = Duration::from_secs(30);
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How a link ended.
-struct Ended {
+struct LinkEnd {
     error: LinkError,
     /// The endpoint that it led to; `None`: it was not found.
     endpoint: Option<String>,
 }
 
 /// Keeps a link until the broker is stopped. `address` is for messages, as long as no endpoint is known.
-pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str) {
+pub(super) async fn keep(state: Arc<RedisState>, mut backoff: Backoff, address: &str) {
     let mut reported = Reported::default();
     loop {
         // A panic in it ends the link like any other error: nothing of it is used afterwards.
         let link = AssertUnwindSafe(link(&state)).catch_unwind();
-        let Ended { error, endpoint } = tokio::select! {
+        let LinkEnd { error, endpoint } = tokio::select! {
             () = state.stopped() => break,
-            ended = link => ended.unwrap_or(Ended { error: LinkError::Panicked, endpoint: None }),
+            ended = link => ended.unwrap_or(LinkEnd { error: LinkError::Panicked, endpoint: None }),
         };
         let before = disconnect(&state, error.clone());
         if let LinkState::Ready { since, .. } = before
@@ -60,7 +60,7 @@ pub(super) async fn keep(state: Arc<State>, mut backoff: Backoff, address: &str)
 }
 
 /// Marks the link as lost. Returns its state before.
-fn disconnect(state: &State, error: LinkError) -> LinkState {
+fn disconnect(state: &RedisState, error: LinkError) -> LinkState {
     // First: whoever is told that there is no link finds that the hubs know.
     state.link.lock().disconnected();
     state.downtime.lost(Instant::now(), &state.metrics);
@@ -109,16 +109,16 @@ fn report(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Dura
 }
 
 /// One link, from the attempt to its end.
-async fn link(state: &State) -> Ended {
+async fn link(state: &RedisState) -> LinkEnd {
     let endpoint = match Endpoint::find(&state.options).await {
         Ok(endpoint) => endpoint,
-        Err(error) => return Ended { error, endpoint: None },
+        Err(error) => return LinkEnd { error, endpoint: None },
     };
     let error = match endpoint.connect(state).await {
         Ok(connections) => connected::run(state, connections, &endpoint).await,
         Err(error) => error,
     };
-    Ended { error, endpoint: Some(endpoint.name()) }
+    LinkEnd { error, endpoint: Some(endpoint.name()) }
 }
 
 #[cfg(test)]

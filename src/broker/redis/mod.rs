@@ -67,7 +67,7 @@ use crate::metrics::Metrics;
 pub use access::{Credentials, TlsFiles};
 use link_error::LinkError;
 pub use options::RedisOptions;
-use state::State;
+use state::RedisState;
 
 /// The channel, after the prefix, for one write to many users. Every replica hears it; no session can: it has
 /// no namespace.
@@ -81,7 +81,7 @@ pub struct RedisBroker {
 
 /// Ends the link together with the last handle.
 struct Handle {
-    state: Arc<State>,
+    state: Arc<RedisState>,
 }
 
 impl Drop for Handle {
@@ -99,7 +99,7 @@ impl RedisBroker {
         let address = options.address()?.to_string();
         let backoff = Backoff::new(options.min_reconnect_delay, options.max_reconnect_delay)?;
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let state = Arc::new(State::new(options, metrics));
+        let state = Arc::new(RedisState::new(options, metrics));
         let shared = Arc::clone(&state);
         thread::Builder::new().name("broker-link".into()).spawn(move || {
             let kept = catch_unwind(AssertUnwindSafe(|| {

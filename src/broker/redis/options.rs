@@ -8,7 +8,7 @@ use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 
 use super::super::{BrokerSetupError, HistoryOptions};
 use super::access::{Credentials, TlsFiles};
-use super::address::{Address, Opened};
+use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
 
 /// Where Redis is and how long to wait for it.
@@ -71,7 +71,7 @@ impl RedisOptions {
     }
 
     /// The address with what the files hold now. It may block.
-    pub(super) fn open(&self) -> Result<Opened, LinkError> {
+    pub(super) fn open(&self) -> Result<OpenedAddress, LinkError> {
         let address = self.address().map_err(|error| LinkError::Connect(error.to_string()))?;
         address.open(&self.credentials, &self.sentinel_credentials, &self.tls)
     }

@@ -11,13 +11,13 @@ use super::super::link::LinkCore;
 use super::connect::Endpoint;
 use super::link_error::LinkError;
 use super::role::RoleQuestion;
-use super::state::State;
+use super::state::RedisState;
 use super::{function, publish};
 use crate::timeout::was_late;
 
 /// Probes one link.
 pub(super) struct HealthProbe<'a> {
-    pub(super) state: &'a State,
+    pub(super) state: &'a RedisState,
     pub(super) endpoint: &'a Endpoint,
     pub(super) commands: MultiplexedConnection,
     pub(super) role: RoleQuestion,
@@ -108,7 +108,7 @@ impl HealthProbe<'_> {
     }
 }
 
-fn unanswered(state: &State, error: &RedisError) -> LinkError {
+fn unanswered(state: &RedisState, error: &RedisError) -> LinkError {
     if error.is_timeout() {
         return LinkError::ProbeTimeout(state.options.response_timeout);
     }

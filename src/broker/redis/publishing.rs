@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::super::types::{PublishOutcome, PublishRequest, Published, check_request};
 use super::super::{PublishError, Retry};
 use super::commands::Commands;
-use super::state::{LinkState, State};
+use super::state::{LinkState, RedisState};
 use super::{function, link_error, publish};
 use protocol::position::Position;
 
@@ -44,12 +44,12 @@ enum Attempt {
 /// Requests of one call are sent on one connection in their order. Retried requests keep the order: on a broken
 /// connection no unanswered request comes before an answered one.
 pub(super) async fn publish_all(
-    state: &State,
+    state: &RedisState,
     requests: &[PublishRequest<'_>],
     retry: Retry,
 ) -> Vec<PublishOutcome> {
     let deadline = Instant::now() + state.options.response_timeout;
-    let mut batch = Batch::admit(state, requests);
+    let mut batch = PublicationBatch::admit(state, requests);
     let mut links = state.watch();
     let mut is_function_loaded = false;
     loop {
@@ -94,20 +94,20 @@ async fn wait(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
 }
 
 /// The publications of one call.
-struct Batch<'a> {
-    outcomes: Vec<Outcome>,
+struct PublicationBatch<'a> {
+    outcomes: Vec<PendingPublication>,
     /// Permits to wait for Redis, one for each publication that was admitted.
     _permits: Vec<SemaphorePermit<'a>>,
 }
 
-enum Outcome {
+enum PendingPublication {
     /// To be sent, or sent again; its latest error.
     Pending(PublishError),
     Finished(PublishOutcome),
 }
 
-impl<'a> Batch<'a> {
-    fn admit(state: &'a State, requests: &[PublishRequest<'_>]) -> Self {
+impl<'a> PublicationBatch<'a> {
+    fn admit(state: &'a RedisState, requests: &[PublishRequest<'_>]) -> Self {
         let limits = state.dataset.payload_limits();
         let mut permits = Vec::with_capacity(requests.len());
         let outcomes = requests.iter().map(|request| {
@@ -116,9 +116,9 @@ impl<'a> Batch<'a> {
             match permit {
                 Ok(permit) => {
                     permits.push(permit);
-                    Outcome::Pending(PublishError::Unavailable)
+                    PendingPublication::Pending(PublishError::Unavailable)
                 }
-                Err(error) => Outcome::Finished(Err(error)),
+                Err(error) => PendingPublication::Finished(Err(error)),
             }
         });
         Self { outcomes: outcomes.collect(), _permits: permits }
@@ -126,29 +126,30 @@ impl<'a> Batch<'a> {
 
     fn pending(&self) -> impl Iterator<Item = usize> {
         let outcomes = self.outcomes.iter().enumerate();
-        outcomes.filter_map(|(index, outcome)| matches!(outcome, Outcome::Pending(_)).then_some(index))
+        outcomes
+            .filter_map(|(index, outcome)| matches!(outcome, PendingPublication::Pending(_)).then_some(index))
     }
 
     fn settle(&mut self, index: usize, attempt: Attempt, is_function_loaded: bool) {
         self.outcomes[index] = match attempt {
-            Attempt::Finished(outcome) => Outcome::Finished(outcome),
-            Attempt::WithoutFunction(error) if is_function_loaded => Outcome::Finished(Err(error)),
+            Attempt::Finished(outcome) => PendingPublication::Finished(outcome),
+            Attempt::WithoutFunction(error) if is_function_loaded => PendingPublication::Finished(Err(error)),
             // Once it may have been published, the publisher must get that outcome.
             Attempt::Again(_) | Attempt::AgainSoon(_)
-                if matches!(self.outcomes[index], Outcome::Pending(PublishError::Interrupted)) =>
+                if matches!(self.outcomes[index], PendingPublication::Pending(PublishError::Interrupted)) =>
             {
                 return;
             }
             Attempt::Again(error) | Attempt::AgainSoon(error) | Attempt::WithoutFunction(error) => {
-                Outcome::Pending(error)
+                PendingPublication::Pending(error)
             }
         };
     }
 
     fn finish(self) -> Vec<PublishOutcome> {
         let outcomes = self.outcomes.into_iter().map(|outcome| match outcome {
-            Outcome::Pending(error) => Err(error),
-            Outcome::Finished(outcome) => outcome,
+            PendingPublication::Pending(error) => Err(error),
+            PendingPublication::Finished(outcome) => outcome,
         });
         outcomes.collect()
     }
@@ -157,7 +158,7 @@ impl<'a> Batch<'a> {
 /// Sends one publication and waits for the answer in the caller's task: one hop between threads each way, and no
 /// intermediate task that would need a queue.
 async fn attempt(
-    state: &State,
+    state: &RedisState,
     commands: &Commands,
     request: &PublishRequest<'_>,
     deadline: Instant,
@@ -184,7 +185,7 @@ async fn attempt(
 }
 
 /// Returns once there is another connection.
-async fn replaced(state: &State, commands: &Commands) {
+async fn replaced(state: &RedisState, commands: &Commands) {
     let is_another =
         |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
     // Its sender is in the state.
@@ -192,7 +193,7 @@ async fn replaced(state: &State, commands: &Commands) {
 }
 
 async fn send(
-    state: &State,
+    state: &RedisState,
     commands: &Commands,
     request: &PublishRequest<'_>,
 ) -> Result<PublishOutcome, RedisError> {
@@ -211,7 +212,12 @@ async fn send(
     })
 }
 
-fn classify(state: &State, commands: &Commands, request: &PublishRequest<'_>, error: &RedisError) -> Attempt {
+fn classify(
+    state: &RedisState,
+    commands: &Commands,
+    request: &PublishRequest<'_>,
+    error: &RedisError,
+) -> Attempt {
     if error.is_timeout() {
         Attempt::Finished(Err(PublishError::Timeout))
     } else if function::is_missing(error) {

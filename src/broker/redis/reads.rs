@@ -13,7 +13,7 @@ use super::super::link::{HistoryWork, PageWork, ReadFailure};
 use super::connect::Endpoint;
 use super::history;
 use super::read_error::ReadError;
-use super::state::State;
+use super::state::RedisState;
 use crate::backoff::Backoff;
 
 /// The waits before an unanswered read is repeated, and before the next connection.
@@ -21,7 +21,7 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Performs the reads of the link while it is up.
-pub(super) async fn keep_reading(state: &State, endpoint: &Endpoint) -> Infallible {
+pub(super) async fn keep_reading(state: &RedisState, endpoint: &Endpoint) -> Infallible {
     #[allow(clippy::expect_used, reason = "both are constants")]
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX).expect("0 < min <= max");
     loop {
@@ -34,7 +34,7 @@ pub(super) async fn keep_reading(state: &State, endpoint: &Endpoint) -> Infallib
 }
 
 /// Returns when the connection is lost.
-async fn read_over(state: &State, commands: &MultiplexedConnection, backoff: &mut Backoff) {
+async fn read_over(state: &RedisState, commands: &MultiplexedConnection, backoff: &mut Backoff) {
     let mut asked = FuturesUnordered::new();
     let mut is_lost = false;
     loop {
@@ -61,7 +61,7 @@ async fn read_over(state: &State, commands: &MultiplexedConnection, backoff: &mu
 
 /// Performs one read and passes its outcome to the link. Returns the outcome, for the pace of the next read.
 async fn read(
-    state: &State,
+    state: &RedisState,
     mut commands: MultiplexedConnection,
     work: HistoryWork,
 ) -> Result<(), ReadError> {

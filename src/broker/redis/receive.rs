@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use redis::Msg;
 
-use super::state::State;
+use super::state::RedisState;
 use crate::metrics::Metrics;
 use protocol::publication::{Payload, PayloadError, decode_for_users};
 
@@ -13,16 +13,16 @@ use protocol::publication::{Payload, PayloadError, decode_for_users};
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Parses messages and passes them to the link.
-pub(super) struct Receiver<'a> {
-    state: &'a State,
+pub(super) struct PayloadReceiver<'a> {
+    state: &'a RedisState,
     /// `<prefix>:`
     prefix: String,
     logged: Option<Instant>,
     unlogged: u64,
 }
 
-impl<'a> Receiver<'a> {
-    pub(super) fn new(state: &'a State) -> Self {
+impl<'a> PayloadReceiver<'a> {
+    pub(super) fn new(state: &'a RedisState) -> Self {
         Self { state, prefix: state.options.redis_channel(""), logged: None, unlogged: 0 }
     }
 

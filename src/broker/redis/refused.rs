@@ -11,10 +11,10 @@ const NOTED: Duration = Duration::from_secs(60);
 
 /// The latest refusal.
 #[derive(Debug, Default)]
-pub(super) struct RefusedChannels(Mutex<Option<Refusal>>);
+pub(super) struct RefusedChannels(Mutex<Option<LatestRefusal>>);
 
 #[derive(Debug)]
-struct Refusal {
+struct LatestRefusal {
     at: Instant,
     logged: Instant,
     note: String,
@@ -30,7 +30,7 @@ impl RefusedChannels {
         );
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let logged = latest.as_ref().map(|refusal| refusal.logged).filter(|logged| now < *logged + NOTED);
-        *latest = Some(Refusal { at: now, logged: logged.unwrap_or(now), note: note.clone() });
+        *latest = Some(LatestRefusal { at: now, logged: logged.unwrap_or(now), note: note.clone() });
         logged.is_none().then_some(note)
     }
 

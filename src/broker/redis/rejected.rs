@@ -25,7 +25,7 @@ const MAX_WAITING: usize = 64;
 const MAX_PER_SECOND: u32 = 10;
 
 /// What is known of one payload.
-struct Record {
+struct RejectedPayload {
     channel: String,
     reason: &'static str,
     bytes: usize,
@@ -35,9 +35,9 @@ struct Record {
 
 /// The way from the receiver, which must not wait, to the stream.
 pub(super) struct Rejected {
-    sender: mpsc::Sender<Record>,
+    sender: mpsc::Sender<RejectedPayload>,
     /// Each link reads from it in its turn.
-    receiver: Mutex<mpsc::Receiver<Record>>,
+    receiver: Mutex<mpsc::Receiver<RejectedPayload>>,
     /// When the current second began, and how many there were in it.
     second: SyncMutex<Option<(Instant, u32)>>,
     failure_was_said: AtomicBool,
@@ -58,7 +58,7 @@ impl Rejected {
 
     /// Queues a payload, unless there are too many. Never waits.
     pub(super) fn offer(&self, channel: &str, reason: &'static str, payload: &[u8], now: Instant) {
-        let record = || Record {
+        let record = || RejectedPayload {
             channel: channel.to_owned(),
             reason,
             bytes: payload.len(),
@@ -108,7 +108,7 @@ impl Rejected {
 async fn write(
     options: &RedisOptions,
     commands: Option<MultiplexedConnection>,
-    record: &Record,
+    record: &RejectedPayload,
 ) -> Result<(), String> {
     let Some(mut commands) = commands else { return Err("there is no connection".into()) };
     let mut add = redis::cmd("XADD");

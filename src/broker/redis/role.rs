@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
 
 use super::link_error::LinkError;
-use super::state::State;
+use super::state::RedisState;
 
 /// How a link asks for the role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,7 +30,7 @@ impl RoleQuestion {
     /// [`LinkError::Demoted`] only. That nothing is answered is for the probe to find.
     pub(super) async fn ask(
         &mut self,
-        state: &State,
+        state: &RedisState,
         commands: &mut MultiplexedConnection,
     ) -> Result<(), LinkError> {
         loop {
@@ -51,7 +51,7 @@ impl RoleQuestion {
         }
     }
 
-    fn give_up(&mut self, state: &State) {
+    fn give_up(&mut self, state: &RedisState) {
         *self = match self {
             Self::Role => Self::Info,
             Self::Info | Self::Unasked => {

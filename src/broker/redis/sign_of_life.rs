@@ -13,20 +13,20 @@ type Question = oneshot::Sender<()>;
 
 /// Sends checks to the link's thread.
 #[derive(Debug)]
-pub(super) struct SignOfLife {
+pub(super) struct ThreadCheck {
     questions: mpsc::Sender<Question>,
     /// Until the link's thread takes it.
     receiver: Mutex<Option<mpsc::Receiver<Question>>>,
 }
 
-impl Default for SignOfLife {
+impl Default for ThreadCheck {
     fn default() -> Self {
         let (questions, receiver) = mpsc::channel(MAX_WAITING);
         Self { questions, receiver: Mutex::new(Some(receiver)) }
     }
 }
 
-impl SignOfLife {
+impl ThreadCheck {
     /// Answers checks without end. Only the first call does so.
     pub(super) async fn keep_answering(&self) -> std::convert::Infallible {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -55,7 +55,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_thread_that_runs_answers_and_one_that_ended_does_not() {
-        let sign = SignOfLife::default();
+        let sign = ThreadCheck::default();
         assert!(!sign.ask(DEADLINE).await, "nobody answers yet");
         tokio::select! {
             never = sign.keep_answering() => match never {},

@@ -15,7 +15,7 @@ use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
-use super::sign_of_life::SignOfLife;
+use super::sign_of_life::ThreadCheck;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
@@ -24,7 +24,7 @@ use protocol::channel::ChannelName;
 pub(super) const MAX_PUBLISHING: usize = 1024;
 
 /// Shared by the link's thread and all handles.
-pub(super) struct State {
+pub(super) struct RedisState {
     pub(super) options: RedisOptions,
     pub(super) metrics: Metrics,
     pub(super) link: SharedLink,
@@ -49,7 +49,7 @@ pub(super) struct State {
     pub(super) downtime: Downtime,
     refused: RefusedChannels,
     /// Whether the link's thread still runs.
-    pub(super) sign_of_life: SignOfLife,
+    pub(super) sign_of_life: ThreadCheck,
     started: Instant,
     /// When the latest probe returned, in milliseconds after `started`.
     probe_heard_ms: AtomicU64,
@@ -74,7 +74,7 @@ pub(super) enum LinkState {
     Stopped,
 }
 
-impl State {
+impl RedisState {
     pub(super) fn new(options: RedisOptions, metrics: &Metrics) -> Self {
         Self {
             metrics: metrics.clone(),
@@ -90,7 +90,7 @@ impl State {
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
-            sign_of_life: SignOfLife::default(),
+            sign_of_life: ThreadCheck::default(),
             started: Instant::now(),
             probe_heard_ms: AtomicU64::new(0),
             options,

@@ -15,9 +15,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A handle of the queue; cloning shares it. Each call of `write` is one line.
 #[derive(Clone)]
-pub(super) struct LogQueue(Arc<Shared>);
+pub(super) struct LogQueue(Arc<QueueShared>);
 
-struct Shared {
+struct QueueShared {
     lines: Mutex<Lines>,
     /// A line was queued or written.
     changed: Condvar,
@@ -39,7 +39,8 @@ impl LogQueue {
     /// # Errors
     /// The thread did not start.
     pub(super) fn start(output: impl Write + Send + 'static, metrics: &Metrics) -> io::Result<Self> {
-        let shared = Shared { lines: Mutex::default(), changed: Condvar::new(), metrics: metrics.clone() };
+        let shared =
+            QueueShared { lines: Mutex::default(), changed: Condvar::new(), metrics: metrics.clone() };
         let queue = Self(Arc::new(shared));
         let written = queue.clone();
         thread::Builder::new().name("log".into()).spawn(move || written.keep_writing(output))?;

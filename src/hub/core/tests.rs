@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
-use crate::hub::recorder::Recorder;
+use crate::hub::recorder::FrameRecorder;
 use protocol::Version;
 use protocol::conversation::{Since, Wanted};
 use protocol::event::SubscriptionState;
@@ -43,15 +43,15 @@ fn wanted((name, since): Ask<'_>, ticket: u32) -> Wanted {
 }
 
 /// A hub with the hands on its clock. Every verb returns the actions that it led to, a line each.
-struct Hub {
-    core: HubCore<Recorder>,
+struct TestHub {
+    core: HubCore<FrameRecorder>,
     metrics: Metrics,
     now: Instant,
     /// The sessions by their keys.
     names: HashMap<SessionKey, u128>,
 }
 
-impl Hub {
+impl TestHub {
     fn unlinked() -> Self {
         let rules = HubRules { max_held: MAX_HELD, ..HubRules::new(LIMITS, TIMEOUT) };
         let metrics = Metrics::default();
@@ -66,15 +66,15 @@ impl Hub {
         hub
     }
 
-    fn connects(&mut self, session: u128) -> Recorder {
-        let sink = Recorder::default();
+    fn connects(&mut self, session: u128) -> FrameRecorder {
+        let sink = FrameRecorder::default();
         let key = self.core.connect(SessionId(session), Version::V2, sink.clone());
         self.names.insert(key, session);
         sink
     }
 
     /// A session that is on its user's channel, confirmed at 9-0 and live.
-    fn session(&mut self, session: u128) -> Recorder {
+    fn session(&mut self, session: u128) -> FrameRecorder {
         let sink = self.connects(session);
         let user = format!("user:{session}");
         let lines = self.joins(session, &[(&user, None)]);
@@ -213,7 +213,7 @@ fn asked(lines: &[String]) -> u64 {
 
 #[test]
 fn a_session_that_is_not_here_changes_nothing() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     assert_eq!(hub.joins(1, &[("user:1", None)]), [""; 0]);
     assert_eq!(hub.subscribes(1, "room:7", None), [""; 0]);
     assert_eq!(hub.unsubscribes(1, "room:7"), [""; 0]);
@@ -225,10 +225,10 @@ fn a_session_that_is_not_here_changes_nothing() {
 
 #[test]
 fn the_gauges_count_sessions_and_subscriptions() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sinks = [hub.session(1), hub.session(2), hub.connects(3)];
     hub.subscribes(1, "room:7", None);
-    let gauges = |hub: &Hub| (hub.metrics.sessions.get(), hub.metrics.subscriptions.get());
+    let gauges = |hub: &TestHub| (hub.metrics.sessions.get(), hub.metrics.subscriptions.get());
     assert_eq!(gauges(&hub), (2, 3), "one has not joined");
     hub.unsubscribes(1, "room:7");
     hub.leaves(3);
@@ -240,7 +240,7 @@ fn the_gauges_count_sessions_and_subscriptions() {
 
 #[test]
 fn the_answer_to_unsubscribe_comes_behind_the_last_message() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.session(1);
     hub.comes(&plain("user:1", 1));
     assert_eq!(hub.unsubscribes(1, "user:1"), ["leave user:1"]);
@@ -250,7 +250,7 @@ fn the_answer_to_unsubscribe_comes_behind_the_last_message() {
 
 #[test]
 fn publications_give_their_bytes_back_to_the_inbox() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sink = hub.session(1);
     for publication in [durable("user:1", 1), plain("user:1", 2), plain("room:9", 3)] {
         hub.core.inbox.hold(publication.queued_bytes());

@@ -12,15 +12,15 @@ use protocol::position::Position;
 
 /// A sink that remembers what was sent.
 #[derive(Debug, Clone, Default)]
-struct Recorder(Rc<RefCell<Vec<String>>>);
+struct TextRecorder(Rc<RefCell<Vec<String>>>);
 
-impl Recorder {
+impl TextRecorder {
     fn texts(&self) -> Vec<String> {
         self.0.borrow().clone()
     }
 }
 
-impl FrameSink for Recorder {
+impl FrameSink for TextRecorder {
     fn send(&self, frame: Bytes) -> bool {
         self.0.borrow_mut().push(std::str::from_utf8(&frame[2..]).unwrap().to_owned());
         true
@@ -45,8 +45,8 @@ fn text(room: u8, number: usize) -> String {
 
 /// A registry with its fan-outs, as the hub uses them.
 struct FanoutFixture {
-    registry: Registry<Recorder>,
-    fanouts: FanoutScheduler<Recorder>,
+    registry: Registry<TextRecorder>,
+    fanouts: FanoutScheduler<TextRecorder>,
 }
 
 impl FanoutFixture {
@@ -55,8 +55,8 @@ impl FanoutFixture {
         Self { registry: Registry::new(1_000), fanouts: FanoutScheduler::new(turn_bytes) }
     }
 
-    fn joins(&mut self) -> (SessionKey, Recorder) {
-        let sink = Recorder::default();
+    fn joins(&mut self) -> (SessionKey, TextRecorder) {
+        let sink = TextRecorder::default();
         (self.registry.connect(Version::V2, sink.clone()), sink)
     }
 
@@ -158,7 +158,7 @@ fn what_a_fan_out_holds_is_given_back_when_it_ends() {
 
 /// What happens next: (session, room).
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum FanoutStep {
     Subscribe(u8, u8),
     Unsubscribe(u8, u8),
     Leave(u8),
@@ -166,14 +166,14 @@ enum Step {
     Turn,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = FanoutStep> {
     let (session, room) = (0_u8..5, 0_u8..3);
     prop_oneof![
-        3 => (session.clone(), room.clone()).prop_map(|(s, r)| Step::Subscribe(s, r)),
-        1 => (session.clone(), room.clone()).prop_map(|(s, r)| Step::Unsubscribe(s, r)),
-        1 => session.prop_map(Step::Leave),
-        4 => room.prop_map(Step::Publish),
-        3 => Just(Step::Turn),
+        3 => (session.clone(), room.clone()).prop_map(|(s, r)| FanoutStep::Subscribe(s, r)),
+        1 => (session.clone(), room.clone()).prop_map(|(s, r)| FanoutStep::Unsubscribe(s, r)),
+        1 => session.prop_map(FanoutStep::Leave),
+        4 => room.prop_map(FanoutStep::Publish),
+        3 => Just(FanoutStep::Turn),
     ]
 }
 
@@ -186,38 +186,38 @@ proptest! {
         turn_bytes in 1_usize..200,
     ) {
         let (mut with, mut without) = (FanoutFixture::new(turn_bytes), FanoutFixture::new(usize::MAX));
-        let mut sessions: BTreeMap<u8, [(SessionKey, Recorder); 2]> = BTreeMap::new();
+        let mut sessions: BTreeMap<u8, [(SessionKey, TextRecorder); 2]> = BTreeMap::new();
         let mut gone = Vec::new();
         for (number, step) in steps.into_iter().enumerate() {
             match step {
-                Step::Subscribe(session, room) => {
+                FanoutStep::Subscribe(session, room) => {
                     let both = sessions.entry(session).or_insert_with(|| [with.joins(), without.joins()]);
                     with.subscribes(both[0].0, room);
                     without.subscribes(both[1].0, room);
                 }
-                Step::Unsubscribe(session, room) => {
+                FanoutStep::Unsubscribe(session, room) => {
                     let Some(both) = sessions.get(&session) else { continue };
                     with.unsubscribes(both[0].0, room);
                     without.unsubscribes(both[1].0, room);
                 }
-                Step::Leave(session) => {
+                FanoutStep::Leave(session) => {
                     let Some([(one, had), (other, would_have)]) = sessions.remove(&session) else { continue };
                     with.fanouts.remove(one);
                     let _ = with.registry.leave(one);
                     let _ = without.registry.leave(other);
                     gone.push((had, would_have));
                 }
-                Step::Publish(room) => {
+                FanoutStep::Publish(room) => {
                     with.publishes(room, number);
                     without.publishes(room, number);
                 }
-                Step::Turn => drop(with.fanouts.next()),
+                FanoutStep::Turn => drop(with.fanouts.next()),
             }
         }
         while !with.fanouts.is_empty() {
             with.fanouts.next();
         }
-        let on = |sink: &Recorder, room: u8| -> Vec<String> {
+        let on = |sink: &TextRecorder, room: u8| -> Vec<String> {
             let (name, answer) = (format!("room:{room}\""), format!("answer {room}"));
             sink.texts().into_iter().filter(|text| text.contains(&name) || text.contains(&answer)).collect()
         };

@@ -4,9 +4,9 @@ use super::*;
 
 /// A mailbox that can be looked into.
 #[derive(Debug, Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<HubInput>>>);
+struct InboxRecorder(Arc<Mutex<Vec<HubInput>>>);
 
-impl Mailbox for Recorder {
+impl Mailbox for InboxRecorder {
     fn push(&self, message: HubInput) {
         self.0.lock().unwrap().push(message);
     }
@@ -14,15 +14,15 @@ impl Mailbox for Recorder {
 
 /// An inbox with room for a few publications.
 struct InboxFixture {
-    inbox: HubInbox<Recorder>,
-    mailbox: Recorder,
+    inbox: HubInbox<InboxRecorder>,
+    mailbox: InboxRecorder,
     budget: Arc<InboxBudget>,
     metrics: Metrics,
 }
 
 impl InboxFixture {
     fn with_room_for(publications: usize) -> Self {
-        let (metrics, mailbox) = (Metrics::default(), Recorder::default());
+        let (metrics, mailbox) = (Metrics::default(), InboxRecorder::default());
         let limit_bytes = publications * publication("room:1", 0).queued_bytes();
         let budget = Arc::new(InboxBudget::new(limit_bytes, &metrics));
         let inbox = HubInbox::new(mailbox.clone(), Arc::clone(&budget));

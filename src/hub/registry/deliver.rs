@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::pending::Hold;
-use super::{ArrivalNumber, Channel, Coverage, FrameSink, Registry, SessionKey, Subscriber, gaps};
+use super::{ArrivalNumber, ChannelEntry, Coverage, FrameSink, Registry, SessionKey, Subscriber, gaps};
 use protocol::Variant;
 use protocol::cursor::ChannelCursor;
 use protocol::event::GapReason;
@@ -25,7 +25,7 @@ pub struct DeliveryOutcome {
 
 /// A session to send to.
 #[derive(Debug)]
-pub struct Receiver<S> {
+pub struct Recipient<S> {
     /// The session.
     pub session: SessionKey,
     /// Its sink.
@@ -41,7 +41,7 @@ impl<S: FrameSink> Registry<S> {
         &mut self,
         publication: &Arc<Publication>,
         defers: impl FnOnce(usize) -> bool,
-    ) -> (DeliveryOutcome, Option<Vec<Receiver<S>>>) {
+    ) -> (DeliveryOutcome, Option<Vec<Recipient<S>>>) {
         let mut delivery = DeliveryOutcome::default();
         let Some(channel) = self.channels.get_mut(publication.channel()) else { return (delivery, None) };
         if !channel.advance(publication) {
@@ -68,7 +68,7 @@ impl<S: FrameSink> Registry<S> {
     }
 }
 
-impl<S> Channel<S> {
+impl<S> ChannelEntry<S> {
     /// Whether to deliver this publication. Advances the cursor to it.
     fn advance(&mut self, publication: &Publication) -> bool {
         match (&mut self.coverage, publication.position()) {
@@ -119,7 +119,7 @@ impl<S: FrameSink> Subscriber<S> {
         }
     }
 
-    pub(super) fn receiver(&self) -> Receiver<S> {
-        Receiver { session: self.session, sink: self.sink.clone(), variant: self.variant }
+    pub(super) fn receiver(&self) -> Recipient<S> {
+        Recipient { session: self.session, sink: self.sink.clone(), variant: self.variant }
     }
 }

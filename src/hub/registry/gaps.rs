@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Coverage, FrameSink, Receiver, Registry};
+use super::{Coverage, FrameSink, Recipient, Registry};
 use protocol::Version;
 use protocol::channel::ChannelName;
 use protocol::cursor::ChannelCursor;
@@ -23,7 +23,7 @@ impl<S: FrameSink> Registry<S> {
         reason: GapReason,
         position: Option<Position>,
         is_deferred: bool,
-    ) -> Option<(Bytes, Vec<Receiver<S>>)> {
+    ) -> Option<(Bytes, Vec<Recipient<S>>)> {
         let entry = self.channels.get_mut(channel)?;
         if entry.coverage == Coverage::Unconfirmed {
             // Unconfirmed subscriptions have no position, so they miss nothing.

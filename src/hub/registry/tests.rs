@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::hub::recorder::Recorder;
+use crate::hub::recorder::FrameRecorder;
 use protocol::publication::Publication;
 
 mod gaps;
@@ -37,7 +37,7 @@ fn plain(number: u64) -> Arc<Publication> {
 
 /// A registry, and what the hub's core does with it.
 struct RegistryFixture {
-    registry: Registry<Recorder>,
+    registry: Registry<FrameRecorder>,
 }
 
 impl RegistryFixture {
@@ -45,13 +45,13 @@ impl RegistryFixture {
         Self { registry: Registry::new(MAX_HELD) }
     }
 
-    fn connects(&mut self, version: Version) -> (SessionKey, Recorder) {
-        let sink = Recorder::default();
+    fn connects(&mut self, version: Version) -> (SessionKey, FrameRecorder) {
+        let sink = FrameRecorder::default();
         (self.registry.connect(version, sink.clone()), sink)
     }
 
     /// Sessions of both versions on room:7, confirmed at 9-0, not live yet.
-    fn waiting() -> (Self, [(SessionKey, Recorder); 2]) {
+    fn waiting() -> (Self, [(SessionKey, FrameRecorder); 2]) {
         let mut fixture = Self::new();
         let sessions = [Version::V1, Version::V2].map(|version| fixture.connects(version));
         for (session, _) in &sessions {
@@ -62,7 +62,7 @@ impl RegistryFixture {
     }
 
     /// The same sessions, live.
-    fn live() -> (Self, [(SessionKey, Recorder); 2]) {
+    fn live() -> (Self, [(SessionKey, FrameRecorder); 2]) {
         let (mut fixture, sessions) = Self::waiting();
         for (session, _) in &sessions {
             fixture.goes_live(*session, "room:7");

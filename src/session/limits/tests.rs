@@ -1,12 +1,12 @@
 use super::*;
-use crate::socket::counts::MIN_CAPACITY;
+use crate::socket::key_counts::MIN_CAPACITY;
 
 fn user(id: &str) -> ChannelName {
     ChannelName::of_user(id).unwrap()
 }
 
-fn client(address: &str) -> Option<AddressBlock> {
-    Some(AddressBlock::of(address.parse().unwrap()))
+fn client(address: &str) -> Option<ClientPrefix> {
+    Some(ClientPrefix::of(address.parse().unwrap()))
 }
 
 #[test]

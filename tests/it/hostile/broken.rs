@@ -7,12 +7,12 @@ use actix::{Actor, StreamHandler};
 use actix_http::RequestHead;
 use actix_web_actors::ws::{Message, ProtocolError, WebsocketContext};
 use emagine_gateway::metrics::Metrics;
-use emagine_gateway::socket::addresses::AddressBlock;
-use emagine_gateway::socket::guard::Bounds;
-use emagine_gateway::socket::limits::Connections;
+use emagine_gateway::socket::client_prefix::ClientPrefix;
+use emagine_gateway::socket::frame_reader::Bounds;
+use emagine_gateway::socket::limits::ConnectionLimiter;
 use emagine_gateway::socket::outbox::Outbox;
 use emagine_gateway::socket::proxies::TrustedProxies;
-use emagine_gateway::socket::{Application, Refusal, SocketOptions, listener};
+use emagine_gateway::socket::{Application, SocketOptions, UpgradeRefusal, listener};
 use protocol::frame::{FrameKind, encode};
 
 use super::frame;
@@ -41,7 +41,7 @@ impl Application for FragileSockets {
     type Actor = Fragile;
     type Admission = ();
 
-    fn admit(&self, _: &RequestHead, _: Option<AddressBlock>) -> Result<(), Refusal> {
+    fn admit(&self, _: &RequestHead, _: Option<ClientPrefix>) -> Result<(), UpgradeRefusal> {
         Ok(())
     }
 
@@ -77,7 +77,7 @@ fn a_panic_ends_one_socket_with_1011_and_its_neighbours_on_the_same_thread_are_s
         actix_rt::System::new().block_on(async {
             let socket = listener::bind("127.0.0.1:0".parse().unwrap(), 16).unwrap();
             let address = socket.local_addr().unwrap();
-            let connections = Connections::default();
+            let connections = ConnectionLimiter::default();
             let server = listener::serve(socket, 1, options, connections, || FragileSockets).unwrap();
             say.send((address, server.handle())).unwrap();
             server.await.unwrap();

@@ -3,9 +3,9 @@
 use super::one;
 use crate::BenchError;
 use crate::clients::Pace;
-use crate::load::{Load, Published};
+use crate::load::{Load, PublishReport};
 use crate::publisher::Recipients;
-use crate::run::Run;
+use crate::run::ScenarioRun;
 
 /// The length of the messages whose latency is measured.
 const SMALL_BYTES: usize = 128;
@@ -21,7 +21,7 @@ fn crowd(namespace: &str) -> String {
     format!("{namespace}:crowd")
 }
 
-pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::USUAL)?;
     let (sockets, watchers) = (run.arguments.sockets, run.arguments.watchers());
     run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers))?;
@@ -52,10 +52,10 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
 /// Publishes small messages to the watchers in turn; one of so many is a big one to all other clients instead. Returns also
 /// the number of big ones.
 fn phase(
-    run: &mut Run<'_>,
+    run: &mut ScenarioRun<'_>,
     phase: u8,
     messages_per_burst: Option<u64>,
-) -> Result<(Published, u64), BenchError> {
+) -> Result<(PublishReport, u64), BenchError> {
     let (sockets, watchers) = (run.arguments.sockets, run.arguments.watchers());
     let small = Load { message_bytes: SMALL_BYTES, ..run.load(phase) };
     let big = Load { phase: BIG, ..run.load(phase) };
@@ -73,7 +73,7 @@ fn phase(
 }
 
 /// Notes what became of the big messages.
-fn note_big(run: &mut Run<'_>, disturbed: &Published, bursts: u64) {
+fn note_big(run: &mut ScenarioRun<'_>, disturbed: &PublishReport, bursts: u64) {
     let (deliveries, arrivals) = (run.deliveries(BIG), run.clients.latencies(BIG));
     let cpu = disturbed.used.account.cpu * 1e6 / deliveries as f64;
     let outcome = &mut run.outcome;

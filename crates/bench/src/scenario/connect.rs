@@ -2,9 +2,9 @@
 
 use crate::BenchError;
 use crate::clients::{CONNECTING, Pace};
-use crate::run::Run;
+use crate::run::ScenarioRun;
 
-pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     let pace = match (run.arguments.rate(), run.arguments.in_flight) {
         (Some(rate), _) => Pace::Rate(rate),
         (None, Some(in_flight)) => Pace::InFlight(in_flight),

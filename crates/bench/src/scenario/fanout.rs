@@ -4,9 +4,9 @@ use super::{STRIDE, all};
 use crate::BenchError;
 use crate::clients::Pace;
 use crate::publisher::Recipients;
-use crate::run::Run;
+use crate::run::ScenarioRun;
 
-pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::USUAL)?;
     let (sockets, namespace) = (run.arguments.sockets, run.namespace.clone());
     match run.arguments.channels {

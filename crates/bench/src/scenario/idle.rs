@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::BenchError;
 use crate::clients::Pace;
 use crate::outcome::Curve;
-use crate::progress::{Goal, Progress};
-use crate::run::Run;
+use crate::progress::{Goal, ProgressLine};
+use crate::run::ScenarioRun;
 
 /// How often memory is measured.
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -14,10 +14,10 @@ const SAMPLE: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_millis(100);
 const HEARTBEAT: &str = r#"{"op":10,"time":1579276740336}"#;
 
-pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::USUAL)?;
     let whole = Duration::from_secs_f64(run.arguments.seconds);
-    let progress = Progress::start(run, "idle", Goal::Time(whole));
+    let progress = ProgressLine::start(run, "idle", Goal::Time(whole));
     let per_connection = run.outcome.value("rss_bytes_per_connection").unwrap_or(f64::NAN);
     let sockets = run.arguments.sockets as f64;
     let (heartbeats, before, begun) = (run.heartbeats(), run.usage(), Instant::now());
@@ -47,7 +47,7 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
 }
 
 /// Has the baseline send the heartbeats that a gateway would have sent by now. Takes and returns how many were sent.
-fn beat(run: &mut Run<'_>, mut sent: usize, elapsed: Duration) -> Result<usize, BenchError> {
+fn beat(run: &mut ScenarioRun<'_>, mut sent: usize, elapsed: Duration) -> Result<usize, BenchError> {
     let (sockets, interval) = (run.arguments.sockets, run.heartbeat_interval.as_secs_f64());
     let due = (sockets as f64 * elapsed.as_secs_f64() / interval) as usize;
     while sent < due {

@@ -5,7 +5,7 @@ use super::{STRIDE, one};
 use crate::BenchError;
 use crate::clients::Pace;
 use crate::publisher::Recipients;
-use crate::run::Run;
+use crate::run::ScenarioRun;
 
 /// Clients in each small channel.
 const ROOM: usize = 10;
@@ -27,7 +27,7 @@ fn hall_of(index: usize, sockets: usize) -> usize {
     index / sockets.div_ceil(HALLS)
 }
 
-pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::USUAL)?;
     let (sockets, namespace) = (run.arguments.sockets, run.namespace.clone());
     let heartbeats = run.heartbeats();

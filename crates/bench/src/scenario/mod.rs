@@ -12,7 +12,7 @@ mod unicast;
 use crate::BenchError;
 use crate::arguments::{BenchArgs, Scenario};
 use crate::publisher::Recipients;
-use crate::run::Run;
+use crate::run::ScenarioRun;
 
 /// A prime: the recipients of consecutive messages are seldom neighbours in memory.
 const STRIDE: u64 = 7_919;
@@ -27,7 +27,7 @@ pub(crate) fn channels(arguments: &BenchArgs, namespace: &str, index: usize) -> 
     }
 }
 
-pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     match run.arguments.scenario {
         Scenario::Idle => idle::run(run),
         Scenario::Connect => connect::run(run),

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::all;
 use crate::BenchError;
 use crate::clients::Pace;
-use crate::run::Run;
+use crate::run::ScenarioRun;
 
 const QUEUED: &str = "gateway_outbound_queued_bytes";
 const CLOSED: &str = "gateway_websocket_closes_total{code=\"4008\"}";
 
-pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::USUAL)?;
     let (sockets, stalled) = (run.arguments.sockets, run.arguments.stalled_readers());
     let published = run.publish(run.load(1), |_| all(sockets))?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::all;
 use crate::BenchError;
 use crate::clients::{CONNECTING, Pace};
-use crate::run::Run;
+use crate::run::ScenarioRun;
 use crate::wire::{self, Stamp};
 
 /// Durable messages before the cut, and again while all clients are away.
@@ -14,7 +14,7 @@ const MESSAGES: u64 = 5;
 /// How many connect at a time: more than a gateway accepts at once, fewer than its queue has room for.
 const IN_FLIGHT: usize = 256;
 
-pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::USUAL)?;
     // Gives every client a position to resume from.
     publish(run, 1)?;
@@ -41,12 +41,12 @@ pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
 }
 
 /// Clients that were told that nothing is missing, and that something may be, and lost connections.
-fn counts(run: &Run<'_>) -> [u64; 3] {
+fn counts(run: &ScenarioRun<'_>) -> [u64; 3] {
     let counts = &run.clients.counts;
     [&counts.recovered, &counts.not_recovered, &counts.lost].map(|count| count.load(SeqCst))
 }
 
-fn note(run: &mut Run<'_>, cpu: f64, resumed: Duration, before: [u64; 3]) {
+fn note(run: &mut ScenarioRun<'_>, cpu: f64, resumed: Duration, before: [u64; 3]) {
     let (back, now) = (run.clients.latencies(CONNECTING), counts(run));
     let (deliveries, sockets) = (run.deliveries(2), run.arguments.sockets);
     let outcome = &mut run.outcome;
@@ -67,7 +67,7 @@ fn note(run: &mut Run<'_>, cpu: f64, resumed: Duration, before: [u64; 3]) {
     outcome.compare("cpu_us_per_return", "CPU for each return, µs", cpu * 1e6 / sockets as f64);
 }
 
-fn publish(run: &mut Run<'_>, phase: u8) -> Result<(), BenchError> {
+fn publish(run: &mut ScenarioRun<'_>, phase: u8) -> Result<(), BenchError> {
     for _ in 0..MESSAGES {
         let message = wire::message(Stamp { at_us: run.now_us(), phase }, run.arguments.message_bytes());
         run.target.publisher.add(&all(run.arguments.sockets), &message, true);
@@ -76,7 +76,7 @@ fn publish(run: &mut Run<'_>, phase: u8) -> Result<(), BenchError> {
 }
 
 /// Waits until every client has had so many messages in all.
-fn expect(run: &Run<'_>, messages: u64) -> Result<(), BenchError> {
+fn expect(run: &ScenarioRun<'_>, messages: u64) -> Result<(), BenchError> {
     // A missing message is reported with the deliveries.
     let _ = run.clients.counts.wait_for_deliveries(messages * run.arguments.sockets as u64);
     run.target.publisher.check()

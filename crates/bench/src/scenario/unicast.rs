@@ -3,9 +3,9 @@
 use super::{STRIDE, one};
 use crate::BenchError;
 use crate::clients::Pace;
-use crate::run::Run;
+use crate::run::ScenarioRun;
 
-pub(crate) fn run(run: &mut Run<'_>) -> Result<(), BenchError> {
+pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     run.connect_all(Pace::USUAL)?;
     let sockets = run.arguments.sockets as u64;
     run.publish_and_note(|number| one((number * STRIDE % sockets) as usize))

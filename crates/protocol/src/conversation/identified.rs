@@ -17,7 +17,7 @@ pub(super) struct Identified {
     user: ChannelName,
     expiry: Option<Expiry>,
     grants: Box<[ChannelPattern]>,
-    subscriptions: Vec<Subscription>,
+    subscriptions: Vec<ActiveSubscription>,
     next_ticket: u32,
     /// Whether the user's channel, and `all`, are recovering: the session waits for an answer for them.
     recovering_own: [bool; 2],
@@ -30,7 +30,7 @@ struct Expiry {
 }
 
 #[derive(Debug)]
-pub(super) struct Subscription {
+pub(super) struct ActiveSubscription {
     pub(super) channel: ChannelName,
     pub(super) ticket: u32,
     /// Whether the client has been told that it is subscribed.
@@ -125,7 +125,7 @@ impl Identified {
     /// Notes a subscription that the hub is about to be asked for. Returns its ticket.
     pub(super) fn subscribe(&mut self, channel: ChannelName) -> u32 {
         let ticket = self.next_ticket();
-        self.subscriptions.push(Subscription { channel, ticket, active: false });
+        self.subscriptions.push(ActiveSubscription { channel, ticket, active: false });
         ticket
     }
 

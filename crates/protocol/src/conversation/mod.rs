@@ -168,14 +168,14 @@ pub struct Conversation {
     rules: Arc<Rules>,
     version: Version,
     session: SessionId,
-    state: State,
+    state: ConversationState,
     heartbeat: Heartbeat,
     budget: Budget,
 }
 
 /// Each state owns its data, so that there is no user without an identity.
 #[derive(Debug)]
-enum State {
+enum ConversationState {
     /// Hello is sent; the token is awaited.
     Unidentified { identify_by: Instant },
     /// The token is being checked; the channels in Identify are kept.
@@ -236,7 +236,7 @@ impl Conversation {
         Self {
             version,
             session,
-            state: State::Unidentified { identify_by: now.monotonic + rules.identify_timeout },
+            state: ConversationState::Unidentified { identify_by: now.monotonic + rules.identify_timeout },
             heartbeat: Heartbeat::start(&rules.heartbeat, jitter, now.monotonic),
             budget: Budget::default(),
             rules,
@@ -250,7 +250,7 @@ impl Conversation {
         }
         match input {
             Input::Text(_) | Input::Binary | Input::ControlFrame => self.on_client(now, input, actions),
-            Input::PeerClosed => self.state = State::Closed,
+            Input::PeerClosed => self.state = ConversationState::Closed,
             Input::Verified(result) => self.on_verified(now, result, actions),
             Input::OverLimit => self.on_over_limit(actions),
             Input::Joined(positions) => self.on_joined(now, positions, actions),
@@ -267,10 +267,11 @@ impl Conversation {
     /// after each input. An early `DeadlinePassed` does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         let state = match &self.state {
-            State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => Some(*identify_by),
-            State::Joining(joining) => joining.identified.expiry_check(),
-            State::Identified(identified) => identified.expiry_check(),
-            State::Closed => return None,
+            ConversationState::Unidentified { identify_by }
+            | ConversationState::Verifying { identify_by, .. } => Some(*identify_by),
+            ConversationState::Joining(joining) => joining.identified.expiry_check(),
+            ConversationState::Identified(identified) => identified.expiry_check(),
+            ConversationState::Closed => return None,
         };
         let heartbeat = self.heartbeat.next_deadline(&self.rules.heartbeat);
         Some(state.map_or(heartbeat, |state| state.min(heartbeat)))
@@ -280,25 +281,24 @@ impl Conversation {
     /// it may have arrived in time, and the deadline may be noticed late.
     pub fn would_close(&self, now: Now) -> bool {
         let is_over = match &self.state {
-            State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => {
-                *identify_by <= now.monotonic
-            }
-            State::Joining(joining) => joining.identified.would_expire(now),
-            State::Identified(identified) => identified.would_expire(now),
-            State::Closed => return false,
+            ConversationState::Unidentified { identify_by }
+            | ConversationState::Verifying { identify_by, .. } => *identify_by <= now.monotonic,
+            ConversationState::Joining(joining) => joining.identified.would_expire(now),
+            ConversationState::Identified(identified) => identified.would_expire(now),
+            ConversationState::Closed => return false,
         };
         is_over || self.heartbeat.is_timed_out(&self.rules.heartbeat, now.monotonic)
     }
 
     /// Whether the conversation is over.
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
+        matches!(self.state, ConversationState::Closed)
     }
 
     /// Whether Ready has been sent (and nothing has been closed since).
     #[cfg(test)]
     pub(crate) fn is_identified(&self) -> bool {
-        matches!(self.state, State::Identified(_))
+        matches!(self.state, ConversationState::Identified(_))
     }
 
     /// The protocol version that the session speaks.
@@ -312,7 +312,7 @@ impl Conversation {
     }
 
     fn close(&mut self, code: CloseCode, actions: &mut Vec<Action>) {
-        self.state = State::Closed;
+        self.state = ConversationState::Closed;
         actions.push(Action::Close(code));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Conversation, Input, Request, Since, State, Token, Wanted};
+use super::{Action, Conversation, ConversationState, Input, Request, Since, Token, Wanted};
 use crate::Now;
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
@@ -51,7 +51,7 @@ impl Conversation {
     }
 
     fn on_identify(&mut self, token: String, channels: Vec<ChannelRequest<'_>>, actions: &mut Vec<Action>) {
-        let State::Unidentified { identify_by } = self.state else {
+        let ConversationState::Unidentified { identify_by } = self.state else {
             return self.close(CloseCode::AlreadyIdentified, actions);
         };
         let requests = channels
@@ -61,7 +61,7 @@ impl Conversation {
                 channel: request.channel.into(),
             })
             .collect();
-        self.state = State::Verifying { identify_by, requests };
+        self.state = ConversationState::Verifying { identify_by, requests };
         actions.push(Action::Authenticate(Token(token)));
     }
 
@@ -69,20 +69,22 @@ impl Conversation {
     /// error; from then until Ready is sent it waits.
     fn admits(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
         let code = match &mut self.state {
-            State::Identified(_) => return true,
-            State::Joining(joining) if joining.waiting.len() < MAX_WAITING_FRAMES => {
+            ConversationState::Identified(_) => return true,
+            ConversationState::Joining(joining) if joining.waiting.len() < MAX_WAITING_FRAMES => {
                 joining.waiting.push(text.into());
                 return false;
             }
-            State::Joining(_) => CloseCode::RateLimited,
-            State::Unidentified { .. } | State::Verifying { .. } | State::Closed => CloseCode::NotIdentified,
+            ConversationState::Joining(_) => CloseCode::RateLimited,
+            ConversationState::Unidentified { .. }
+            | ConversationState::Verifying { .. }
+            | ConversationState::Closed => CloseCode::NotIdentified,
         };
         self.close(code, actions);
         false
     }
 
     fn on_subscribe(&mut self, request: &ChannelRequest<'_>, actions: &mut Vec<Action>) {
-        let State::Identified(identified) = &mut self.state else { return };
+        let ConversationState::Identified(identified) = &mut self.state else { return };
         let Ok(channel) = ChannelName::parse(&request.channel) else {
             return actions.push(refused(&request.channel, RefusalReason::BadChannel));
         };
@@ -100,7 +102,7 @@ impl Conversation {
     }
 
     fn on_unsubscribe(&mut self, name: &str, actions: &mut Vec<Action>) {
-        let State::Identified(identified) = &mut self.state else { return };
+        let ConversationState::Identified(identified) = &mut self.state else { return };
         let Ok(channel) = ChannelName::parse(name) else {
             return actions.push(refused(name, RefusalReason::BadChannel));
         };

@@ -2,7 +2,9 @@
 
 use super::identified::Identified;
 use super::on_client::refusal;
-use super::{Action, Conversation, Identity, Joining, NotIdentified, Request, Rules, State, Wanted};
+use super::{
+    Action, Conversation, ConversationState, Identity, Joining, NotIdentified, Request, Rules, Wanted,
+};
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
 use crate::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome, SubscriptionState};
@@ -17,38 +19,53 @@ impl Conversation {
         actions: &mut Vec<Action>,
     ) {
         match (&mut self.state, result) {
-            (State::Verifying { .. }, Err(NotIdentified)) => self.close(CloseCode::IdentifyFailed, actions),
-            (State::Verifying { requests, .. }, Ok(identity)) => {
+            (ConversationState::Verifying { .. }, Err(NotIdentified)) => {
+                self.close(CloseCode::IdentifyFailed, actions)
+            }
+            (ConversationState::Verifying { requests, .. }, Ok(identity)) => {
                 let requests = std::mem::take(requests);
                 let (joining, channels) = Joining::new(Identified::new(identity, now), &self.rules, requests);
                 actions.push(Action::Join { channels });
-                self.state = State::Joining(Box::new(joining));
+                self.state = ConversationState::Joining(Box::new(joining));
             }
-            (State::Identified(identified), Ok(identity)) if identity.user == *identified.user_channel() => {
+            (ConversationState::Identified(identified), Ok(identity))
+                if identity.user == *identified.user_channel() =>
+            {
                 let lost = identified.refresh(identity, &self.rules, now);
                 let expires_in_ms = identified.expires_in_ms(now);
                 actions.push(Action::Send(Event::Refreshed { expires_in_ms }));
                 lost.into_iter().for_each(|channel| withdraw(channel, actions));
             }
-            (State::Identified(_), _) => actions.push(Action::Send(Event::Error(SoftError::RefreshFailed))),
+            (ConversationState::Identified(_), _) => {
+                actions.push(Action::Send(Event::Error(SoftError::RefreshFailed)))
+            }
             // No token is being checked.
-            (State::Unidentified { .. } | State::Joining(_) | State::Closed, _) => {}
+            (
+                ConversationState::Unidentified { .. }
+                | ConversationState::Joining(_)
+                | ConversationState::Closed,
+                _,
+            ) => {}
         }
     }
 
     /// Closes the session that sent the token, not an older one: a client that opens sessions in a loop must not end
     /// its user's working sessions.
     pub(super) fn on_over_limit(&mut self, actions: &mut Vec<Action>) {
-        if matches!(self.state, State::Verifying { .. } | State::Identified(_)) {
+        if matches!(self.state, ConversationState::Verifying { .. } | ConversationState::Identified(_)) {
             self.close(CloseCode::RateLimited, actions);
         }
     }
 
     pub(super) fn on_joined(&mut self, now: Now, states: Vec<SubscriptionState>, actions: &mut Vec<Action>) {
-        if !matches!(self.state, State::Joining(_)) {
+        if !matches!(self.state, ConversationState::Joining(_)) {
             return;
         }
-        let State::Joining(joining) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        let ConversationState::Joining(joining) =
+            std::mem::replace(&mut self.state, ConversationState::Closed)
+        else {
+            return;
+        };
         let Joining { mut identified, channels, refusals, waiting } = *joining;
         let mut refused = Vec::new();
         let mut listed = Vec::new();
@@ -72,7 +89,7 @@ impl Conversation {
         }));
         actions.push(Action::GoLive(None));
         actions.extend(refusals.into_iter().chain(refused).map(Action::Send));
-        self.state = State::Identified(Box::new(identified));
+        self.state = ConversationState::Identified(Box::new(identified));
         for text in waiting {
             if !self.is_closed() {
                 self.on_text(&text, actions);
@@ -87,7 +104,7 @@ impl Conversation {
         state: SubscriptionState,
         actions: &mut Vec<Action>,
     ) {
-        let State::Identified(identified) = &mut self.state else { return };
+        let ConversationState::Identified(identified) = &mut self.state else { return };
         // The client has unsubscribed since, so nothing waits for this answer.
         if !identified.awaits(&channel, ticket) {
             return;
@@ -118,15 +135,16 @@ impl Conversation {
     pub(super) fn on_deadline(&mut self, now: Now, actions: &mut Vec<Action>) {
         let at = now.monotonic;
         let expired = match &mut self.state {
-            State::Unidentified { identify_by } | State::Verifying { identify_by, .. } => {
+            ConversationState::Unidentified { identify_by }
+            | ConversationState::Verifying { identify_by, .. } => {
                 if *identify_by <= at {
                     return self.close(CloseCode::IdentifyTimedOut, actions);
                 }
                 false
             }
-            State::Joining(joining) => joining.identified.has_expired(now),
-            State::Identified(identified) => identified.has_expired(now),
-            State::Closed => return,
+            ConversationState::Joining(joining) => joining.identified.has_expired(now),
+            ConversationState::Identified(identified) => identified.has_expired(now),
+            ConversationState::Closed => return,
         };
         if expired {
             return self.close(CloseCode::SessionExpired, actions);

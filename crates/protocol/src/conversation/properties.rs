@@ -6,7 +6,7 @@ mod watched;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use self::steps::{Step, rules, steps};
+use self::steps::{PropertyStep, rules, steps};
 use self::watched::Watched;
 use super::*;
 

@@ -3,7 +3,7 @@
 use super::super::count_channel;
 use super::super::follower::Follower;
 use super::super::hubs::HubSet;
-use super::{Channel, LinkCore, LinkSubscription};
+use super::{LinkChannel, LinkCore, LinkSubscription};
 use crate::broker::{Cut, HubEvent, HubId, RequestId, SubscribeAck};
 use protocol::channel::ChannelName;
 
@@ -68,7 +68,7 @@ impl LinkCore {
     fn want(&mut self, hub: HubId, channel: &ChannelName) {
         if !self.channels.contains_key(channel) {
             let follower = Follower::new(self.next_number());
-            let new = Channel {
+            let new = LinkChannel {
                 name: channel.clone(),
                 hubs: HubSet::none(),
                 subscription: LinkSubscription::None,

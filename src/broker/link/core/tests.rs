@@ -19,12 +19,12 @@ mod subscriptions;
 
 /// Where a hub of these tests receives.
 #[derive(Default)]
-struct Recorder {
+struct EventRecorder {
     events: Mutex<Vec<HubEvent>>,
     is_full: AtomicBool,
 }
 
-impl Inbox for Recorder {
+impl Inbox for EventRecorder {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         if matches!(event, HubEvent::Publication(_)) && self.is_full.load(Ordering::Relaxed) {
             return Err(InboxFull);
@@ -87,7 +87,7 @@ impl Histories {
 struct Link {
     core: LinkCore,
     metrics: Metrics,
-    inboxes: Vec<Arc<Recorder>>,
+    inboxes: Vec<Arc<EventRecorder>>,
     server: Histories,
     now: Instant,
 }
@@ -106,7 +106,7 @@ impl Link {
         let server = Histories::default();
         let mut link = Self { core, metrics, inboxes: Vec::new(), server, now: Instant::now() };
         for _ in 0..hubs {
-            let inbox = Arc::new(Recorder::default());
+            let inbox = Arc::new(EventRecorder::default());
             link.core.attach(Arc::clone(&inbox) as Arc<dyn Inbox>);
             link.inboxes.push(inbox);
         }
@@ -244,7 +244,7 @@ fn answered(SubscribeAck { channel, request, cut }: &SubscribeAck) -> String {
 fn a_hub_is_told_the_link_s_state_and_its_changes() {
     let mut link = Link::down();
     let attach = |link: &mut Link| {
-        let inbox = Arc::new(Recorder::default());
+        let inbox = Arc::new(EventRecorder::default());
         link.inboxes.push(Arc::clone(&inbox));
         link.core.attach(inbox)
     };

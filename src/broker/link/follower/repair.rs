@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::ring::Ring;
-use super::{Delivery, Past, Progress, TailRead};
+use super::{Delivery, Past, RepairProgress, TailRead};
 use crate::broker::Cut;
 use crate::broker::page_size::PageSize;
-use protocol::cursor::{ChannelCursor, Step};
+use protocol::cursor::{ChannelCursor, CursorStep};
 use protocol::event::GapReason;
 use protocol::history::{HistoryLost, Page, Proof, Tail};
 use protocol::position::Position;
@@ -94,7 +94,7 @@ impl Repair {
         self.was_away && may_miss_plain
     }
 
-    pub(super) fn on_stream_tail(&mut self, read: TailRead, progress: &mut Progress) {
+    pub(super) fn on_stream_tail(&mut self, read: TailRead, progress: &mut RepairProgress) {
         let TailRead { tail, now_ms, whole_since_ms } = read;
         let end = match tail {
             Tail::At(position) => position,
@@ -127,7 +127,7 @@ impl Repair {
 
     /// The history of an untracked channel can be read again. It is not known what the hubs have received, so the channel
     /// is followed from the ring on.
-    fn track(&mut self, tail: Tail, end: Position, progress: &mut Progress) {
+    fn track(&mut self, tail: Tail, end: Position, progress: &mut RepairProgress) {
         // The channel is followed from after the dropped messages, so no read returns them.
         let has_dropped =
             self.ring.dropped.take().is_some() | std::mem::take(&mut self.ring.has_dropped_plain);
@@ -147,7 +147,7 @@ impl Repair {
         progress.needs_read = last.is_some_and(|last| tail != Tail::At(last));
     }
 
-    pub(super) fn on_page(&mut self, page: &Page, progress: &mut Progress) {
+    pub(super) fn on_page(&mut self, page: &Page, progress: &mut RepairProgress) {
         let Some(mut cursor) = self.cursor else { return };
         let proof = page.prove(cursor.position(), page.tail);
         if proof == Err(HistoryLost) {
@@ -168,7 +168,7 @@ impl Repair {
         progress.needs_read = proof != Ok(Proof::Complete);
     }
 
-    fn announce_moved(&mut self, reason: GapReason, position: Position, progress: &mut Progress) {
+    fn announce_moved(&mut self, reason: GapReason, position: Position, progress: &mut RepairProgress) {
         if let Some(cursor) = self.cursor
             && cursor.has_history()
         {
@@ -195,7 +195,7 @@ impl Repair {
         start
     }
 
-    fn announce_downtime(&mut self, progress: &mut Progress) {
+    fn announce_downtime(&mut self, progress: &mut RepairProgress) {
         if self.needs_gap() {
             progress.deliveries.push(Delivery::Gap { reason: GapReason::LinkLost, position: None });
         }
@@ -209,7 +209,7 @@ impl Repair {
     }
 
     /// Delivers the ring after the cursor. Returns the new cursor; `None`: the repair needs another read.
-    pub(super) fn settle(&mut self, progress: &mut Progress) -> Option<ChannelCursor> {
+    pub(super) fn settle(&mut self, progress: &mut RepairProgress) -> Option<ChannelCursor> {
         let mut cursor = self.cursor?;
         if std::mem::take(&mut self.ring.has_dropped_plain) {
             progress.deliveries.push(Delivery::Gap { reason: GapReason::Overflow, position: None });
@@ -228,13 +228,13 @@ impl Repair {
                     continue;
                 }
                 match cursor.step(position) {
-                    Step::Next => {}
-                    Step::Past => continue,
+                    CursorStep::Next => {}
+                    CursorStep::Past => continue,
                     // The history was read after this message had arrived, and does not contain it.
-                    Step::Hole if is_covered => {
+                    CursorStep::Hole if is_covered => {
                         progress.deliveries.push(Delivery::LOST);
                     }
-                    Step::Hole => {
+                    CursorStep::Hole => {
                         self.ring.held.push_front(publication);
                         break;
                     }
@@ -251,7 +251,7 @@ impl Repair {
 
     /// Ends the repair because the history cannot be read: announces a gap if needed and delivers the ring. Returns the
     /// last durable position.
-    pub(super) fn give_up(&mut self, progress: &mut Progress) -> Option<Position> {
+    pub(super) fn give_up(&mut self, progress: &mut RepairProgress) -> Option<Position> {
         // Messages dropped before the latest read count too, because that read did not return them.
         let has_dropped = self.ring.dropped.is_some() || self.ring.has_dropped_plain;
         let reason = match self.cursor {
@@ -269,16 +269,16 @@ impl Repair {
     }
 
     /// Delivers the ring without duplicates, with a gap in each hole. Returns the last durable position.
-    fn deliver_ring(&mut self, progress: &mut Progress) -> Option<Position> {
+    fn deliver_ring(&mut self, progress: &mut RepairProgress) -> Option<Position> {
         let mut last = self.reads_from();
         while let Some(publication) = self.ring.pop() {
             if let Some(position) = publication.position() {
                 let is_told = matches!(progress.deliveries.last(), Some(Delivery::Gap { .. }));
                 match last.map(|last| ChannelCursor::at(last).step(position)) {
-                    Some(Step::Past) => continue,
-                    Some(Step::Hole) if last.is_some_and(|last| position < last) => continue,
-                    Some(Step::Hole) if !is_told => progress.deliveries.push(Delivery::UNREADABLE),
-                    Some(Step::Hole | Step::Next) | None => {}
+                    Some(CursorStep::Past) => continue,
+                    Some(CursorStep::Hole) if last.is_some_and(|last| position < last) => continue,
+                    Some(CursorStep::Hole) if !is_told => progress.deliveries.push(Delivery::UNREADABLE),
+                    Some(CursorStep::Hole | CursorStep::Next) | None => {}
                 }
                 last = Some(position);
             }

@@ -37,7 +37,7 @@ fn tail_read(tail: Tail) -> TailRead {
 
 /// A follower with all that it has handed over: positions, `plain`, gaps with the position behind which delivery goes on,
 /// and `cut` with the position at which the channel begins.
-struct Channel {
+struct FollowedChannel {
     follower: Follower,
     told: Vec<String>,
     /// Whether the history is to be read, as the last step says.
@@ -49,7 +49,7 @@ struct Channel {
     dropped: u64,
 }
 
-impl Channel {
+impl FollowedChannel {
     /// Just asked for.
     fn new() -> Self {
         Self {
@@ -134,7 +134,7 @@ impl Channel {
         self.step(Follower::on_unreadable);
     }
 
-    fn step(&mut self, step: impl FnOnce(&mut Follower, u64) -> Progress) {
+    fn step(&mut self, step: impl FnOnce(&mut Follower, u64) -> RepairProgress) {
         if !std::mem::take(&mut self.is_asked) {
             self.asks();
             self.is_asked = false;
@@ -180,7 +180,7 @@ fn spelt(delivery: &Delivery) -> String {
 
 #[test]
 fn a_live_channel_delivers_what_follows_and_nothing_twice() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     assert_eq!(channel.comes(Some("1000-42")), Arrival::Deliver);
     assert_eq!(channel.comes(Some("1000-42")), Arrival::Duplicate);
     assert_eq!(channel.comes(Some("1000-40")), Arrival::Duplicate);
@@ -193,7 +193,7 @@ fn a_live_channel_delivers_what_follows_and_nothing_twice() {
 
 #[test]
 fn a_new_channel_is_cut_at_its_history_and_delivers_behind() {
-    let mut channel = Channel::new();
+    let mut channel = FollowedChannel::new();
     assert_eq!(channel.follower.position(), None);
     for position in ["1000-40", "1000-41", "1000-42"] {
         assert_eq!(channel.comes(Some(position)), Arrival::Hold);
@@ -206,7 +206,7 @@ fn a_new_channel_is_cut_at_its_history_and_delivers_behind() {
 
 #[test]
 fn the_first_message_of_a_channel_without_history_follows() {
-    let mut channel = Channel::new();
+    let mut channel = FollowedChannel::new();
     channel.tail(None);
     assert_eq!(channel.told, ["cut 5000-0"]);
     assert_eq!(channel.comes(Some("5001-1")), Arrival::Deliver);
@@ -214,7 +214,7 @@ fn the_first_message_of_a_channel_without_history_follows() {
 
 #[test]
 fn a_new_channel_whose_link_is_lost_owes_nothing() {
-    let mut channel = Channel::new();
+    let mut channel = FollowedChannel::new();
     channel.comes(None);
     channel.comes(Some("1000-42"));
     channel.goes_away();
@@ -226,7 +226,7 @@ fn a_new_channel_whose_link_is_lost_owes_nothing() {
 
 #[test]
 fn a_repair_holds_its_ring_bytes_until_it_ends() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     let held = [Some("1000-43"), None].map(|position| {
         channel.comes(position);
         publication(position).queued_bytes()
@@ -238,12 +238,13 @@ fn a_repair_holds_its_ring_bytes_until_it_ends() {
 
 #[test]
 fn answers_to_an_earlier_repair_are_passed_over() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.comes(Some("1000-43"));
     let earlier = channel.numbers;
     channel.goes_away();
-    let none =
-        |progress: Progress| progress.cut.is_none() && progress.deliveries.is_empty() && !progress.needs_read;
+    let none = |progress: RepairProgress| {
+        progress.cut.is_none() && progress.deliveries.is_empty() && !progress.needs_read
+    };
     assert!(none(channel.follower.on_stream_tail(earlier, tail_read(Tail::At(at("1000-43"))))));
     assert!(none(channel.follower.on_page(earlier, &page(&["1000-42"], "1000-42"))));
     assert!(none(channel.follower.on_unreadable(earlier)));
@@ -253,7 +254,7 @@ fn answers_to_an_earlier_repair_are_passed_over() {
 
 #[test]
 fn a_channel_that_is_repaired_is_not_verified_again() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     let number = channel.numbers;
     assert!(!channel.follower.verify(number + 1));

@@ -30,7 +30,7 @@ fn message(number: usize) -> Arc<RawValue> {
 
 /// What somebody does.
 #[derive(Debug, Clone)]
-enum Step {
+enum HistoryStep {
     Append {
         channel: usize,
         key: Option<u8>,
@@ -47,32 +47,32 @@ enum Step {
     },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = HistoryStep> {
     prop_oneof![
         5 => (0..3usize, proptest::option::weighted(0.3, 0..3u8))
-            .prop_map(|(channel, key)| Step::Append { channel, key }),
-        2 => prop_oneof![0..5u64, 100..400u64, 900..1200u64].prop_map(|ms| Step::Pass { ms }),
-        1 => (0..500u64).prop_map(|ms| Step::SetClockBack { ms }),
-        3 => (0..3usize).prop_map(|channel| Step::Learn { channel }),
+            .prop_map(|(channel, key)| HistoryStep::Append { channel, key }),
+        2 => prop_oneof![0..5u64, 100..400u64, 900..1200u64].prop_map(|ms| HistoryStep::Pass { ms }),
+        1 => (0..500u64).prop_map(|ms| HistoryStep::SetClockBack { ms }),
+        3 => (0..3usize).prop_map(|channel| HistoryStep::Learn { channel }),
     ]
 }
 
 /// A position that a reader was told, and how many messages the channel had ever had then.
-struct Told {
+struct KnownPosition {
     channel: usize,
     position: Position,
     count: usize,
 }
 
 /// The obvious model: everything that was ever appended, for ever.
-struct World {
+struct HistoryModel {
     history: MemoryHistory,
     now_ms: u64,
     /// The latest time that the history was told: a clock that goes on and back between two calls stood still.
     latest_ms: u64,
     log: [Vec<(Position, usize, u64)>; 3],
     receipts: HashMap<(usize, u8), (Position, u64, usize)>,
-    told: Vec<Told>,
+    told: Vec<KnownPosition>,
     appended: usize,
     is_tight: bool,
 }
@@ -80,7 +80,7 @@ struct World {
 /// Enough for all that a test appends.
 const PLENTY: usize = 1_000_000;
 
-impl World {
+impl HistoryModel {
     fn new(memory_bytes: usize) -> Self {
         let now_ms = 1_000_000;
         Self {
@@ -95,17 +95,17 @@ impl World {
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: HistoryStep) {
         match step {
-            Step::Append { channel, key } => self.append(channel, key),
-            Step::Pass { ms } => self.now_ms += ms,
-            Step::SetClockBack { ms } => self.now_ms -= ms,
-            Step::Learn { channel } => {
+            HistoryStep::Append { channel, key } => self.append(channel, key),
+            HistoryStep::Pass { ms } => self.now_ms += ms,
+            HistoryStep::SetClockBack { ms } => self.now_ms -= ms,
+            HistoryStep::Learn { channel } => {
                 self.latest_ms = self.latest_ms.max(self.now_ms);
                 let page = self.history.page(&name(channel), Position::before(0), 0, self.now_ms);
                 assert_eq!(self.history.tail(&name(channel), self.now_ms).unwrap_or(page.tail), page.tail);
                 let count = self.log[channel].len();
-                self.told.push(Told { channel, position: page.tail, count });
+                self.told.push(KnownPosition { channel, position: page.tail, count });
             }
         }
     }
@@ -159,7 +159,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..80),
         memory_bytes in prop_oneof![Just(PLENTY), 300..1500usize],
     ) {
-        let mut world = World::new(memory_bytes);
+        let mut world = HistoryModel::new(memory_bytes);
         for step in steps {
             world.take(step);
             let told: Vec<_> = world.told.iter().map(|told| (told.channel, told.position, told.count)).collect();
@@ -179,7 +179,7 @@ proptest! {
     /// With memory enough, everything within the bounds is there, and every position within them is proven.
     #[test]
     fn what_may_be_kept_is_kept(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut world = World::new(PLENTY);
+        let mut world = HistoryModel::new(PLENTY);
         for step in steps {
             world.take(step);
             for channel in 0..3 {

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn the_broker_is_asked_once_for_all_who_wait() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sinks = [hub.session(1), hub.session(2)];
     let request = asked(&hub.subscribes(1, "room:7", None));
     assert_eq!(hub.subscribes(2, "room:7", Some("9-3")), [""; 0]);
@@ -18,7 +18,7 @@ fn the_broker_is_asked_once_for_all_who_wait() {
 
 #[test]
 fn an_answer_to_an_earlier_call_is_passed_over() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.session(1);
     let first = asked(&hub.subscribes(1, "room:7", None));
     hub.unsubscribes(1, "room:7");
@@ -38,7 +38,7 @@ fn an_answer_to_an_earlier_call_is_passed_over() {
 /// the position was confirmed, to nobody, and what came behind the position was dropped on account of it.
 #[test]
 fn a_full_inbox_asks_again_for_what_is_not_answered() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.session(1);
     let first = asked(&hub.subscribes(1, "room:7", None));
     assert_eq!(hub.gap("room:7", GapReason::LinkLost), [""; 0], "nothing was dropped");
@@ -53,7 +53,7 @@ fn a_full_inbox_asks_again_for_what_is_not_answered() {
 
 #[test]
 fn a_full_inbox_of_a_known_channel_is_a_gap_only() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.session(1);
     assert_eq!(hub.gap("user:1", GapReason::Overflow), [""; 0]);
     assert_eq!(hub.gap("room:9", GapReason::Overflow), [""; 0], "nobody is on it");
@@ -62,7 +62,7 @@ fn a_full_inbox_of_a_known_channel_is_a_gap_only() {
 
 #[test]
 fn behind_an_overflow_a_later_subscriber_asks_the_broker() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sinks = [hub.session(1), hub.session(2)];
     hub.gap("user:1", GapReason::Overflow);
     let request = asked(&hub.subscribes(2, "user:1", Some("9-0")));
@@ -72,7 +72,7 @@ fn behind_an_overflow_a_later_subscriber_asks_the_broker() {
 
 #[test]
 fn a_durable_message_makes_an_unknown_position_known() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sink = hub.session(1);
     hub.gap("user:1", GapReason::Overflow);
     let late = hub.session(2);
@@ -86,7 +86,7 @@ fn a_durable_message_makes_an_unknown_position_known() {
 
 #[test]
 fn an_untracked_channel_is_delivered_and_nothing_is_recovered() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sinks = [hub.session(1), hub.session(2)];
     let request = asked(&hub.subscribes(1, "room:7", None));
     hub.subscribes(2, "room:7", Some("9-3"));
@@ -104,7 +104,7 @@ fn an_untracked_channel_is_delivered_and_nothing_is_recovered() {
 
 #[test]
 fn a_later_subscriber_of_an_untracked_channel_asks_again() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sinks = [hub.session(1), hub.session(2)];
     let first = asked(&hub.subscribes(1, "room:7", None));
     hub.is_acked(first, "room:7", Cut::Untracked);

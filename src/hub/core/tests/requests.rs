@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn join_is_answered_when_all_is_known() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.connects(1);
     assert_eq!(hub.joins(1, &[("user:1", None), ("all", None)]), ["ask 2: user:1 all"]);
     assert_eq!(hub.acks(2, "all", at(5)), [""; 0]);
@@ -21,7 +21,7 @@ fn join_is_answered_when_all_is_known() {
 
 #[test]
 fn what_is_known_already_is_answered_at_once() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sink = hub.session(1);
     hub.comes(&durable("user:1", 4));
     let sink = hub.connects(2);
@@ -37,7 +37,7 @@ fn what_is_known_already_is_answered_at_once() {
 
 #[test]
 fn without_a_link_join_is_answered_at_once() {
-    let mut hub = Hub::unlinked();
+    let mut hub = TestHub::unlinked();
     let _sink = hub.connects(1);
     let lines = hub.joins(1, &[("user:1", None), ("room:7", Some("9-1")), ("room:8", Some("?"))]);
     assert_eq!(
@@ -53,7 +53,7 @@ fn without_a_link_join_is_answered_at_once() {
 
 #[test]
 fn without_a_link_subscribe_is_answered_at_once() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.session(1);
     assert_eq!(hub.link(false), [""; 0]);
     assert_eq!(
@@ -69,7 +69,7 @@ fn without_a_link_subscribe_is_answered_at_once() {
 
 #[test]
 fn a_channel_that_is_known_needs_no_link() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sinks = [hub.session(1), hub.connects(2)];
     hub.link(false);
     assert_eq!(hub.joins(2, &[("user:1", Some("9-0"))]), ["2 joined: 9-0 recovered"]);
@@ -77,7 +77,7 @@ fn a_channel_that_is_known_needs_no_link() {
 
 #[test]
 fn at_its_deadline_join_is_answered_with_what_is_known() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.connects(1);
     hub.joins(1, &[("user:1", None), ("all", None), ("room:7", Some("9-1"))]);
     hub.acks(2, "user:1", at(3));
@@ -96,7 +96,7 @@ fn at_its_deadline_join_is_answered_with_what_is_known() {
 
 #[test]
 fn go_live_of_ready_opens_nothing_whose_op_6_follows() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.connects(1);
     hub.joins(1, &[("user:1", None), ("all", None)]);
     hub.acks(2, "user:1", at(0));
@@ -113,7 +113,7 @@ fn go_live_of_ready_opens_nothing_whose_op_6_follows() {
 
 #[test]
 fn go_live_before_the_answer_opens_nothing() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.connects(1);
     hub.joins(1, &[("user:1", None), ("all", None)]);
     hub.acks(2, "user:1", at(0));
@@ -125,7 +125,7 @@ fn go_live_before_the_answer_opens_nothing() {
 
 #[test]
 fn a_lost_link_answers_all_who_wait() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sinks = [hub.connects(1), hub.connects(2), hub.session(3)];
     let request = asked(&hub.joins(1, &[("user:1", None), ("all", None)]));
     hub.joins(2, &[("user:2", None)]);
@@ -143,7 +143,7 @@ fn a_lost_link_answers_all_who_wait() {
 
 #[test]
 fn requests_of_one_time_are_due_in_their_order() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sinks = [hub.connects(1), hub.connects(2)];
     hub.joins(1, &[("user:1", None)]);
     hub.now += Duration::from_secs(1);
@@ -155,7 +155,7 @@ fn requests_of_one_time_are_due_in_their_order() {
 
 #[test]
 fn a_session_that_has_left_is_not_answered() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sink = hub.connects(1);
     hub.joins(1, &[("user:1", None), ("all", None)]);
     let mut left = hub.leaves(1);
@@ -168,7 +168,7 @@ fn a_session_that_has_left_is_not_answered() {
 
 #[test]
 fn a_channel_that_was_given_up_is_not_told() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let _sink = hub.session(1);
     let request = asked(&hub.subscribes(1, "room:7", None));
     assert_eq!(hub.unsubscribes(1, "room:7"), ["leave room:7"]);
@@ -178,7 +178,7 @@ fn a_channel_that_was_given_up_is_not_told() {
 
 #[test]
 fn a_refused_channel_ends_its_subscription_and_no_other() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.connects(1);
     let request = asked(&hub.joins(1, &[("user:1", None), ("room:7", Some("9-1")), ("room:8", None)]));
     assert_eq!(hub.is_acked(request, "room:7", Cut::Refused), ["leave room:7"]);
@@ -197,7 +197,7 @@ fn a_refused_channel_ends_its_subscription_and_no_other() {
 
 #[test]
 fn a_session_keeps_its_own_channels_until_the_broker_may_subscribe() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let sink = hub.connects(1);
     let request = asked(&hub.joins(1, &[("user:1", None), ("all", None)]));
     assert_eq!(hub.is_acked(request, "user:1", Cut::Refused), [""; 0]);
@@ -211,7 +211,7 @@ fn a_session_keeps_its_own_channels_until_the_broker_may_subscribe() {
 
 #[test]
 fn nothing_is_begun_for_a_session_that_has_ended() {
-    let mut hub = Hub::linked();
+    let mut hub = TestHub::linked();
     let (joined, connected) = (hub.session(1), hub.connects(2));
     joined.ends();
     connected.ends();

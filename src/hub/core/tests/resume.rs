@@ -3,8 +3,8 @@
 use super::*;
 
 /// Session 1 is back on room:7, which it left at `since`; the broker confirms the channel at `cut`.
-fn back(since: &str, cut: Position) -> (Hub, Recorder, Vec<String>) {
-    let mut hub = Hub::linked();
+fn back(since: &str, cut: Position) -> (TestHub, FrameRecorder, Vec<String>) {
+    let mut hub = TestHub::linked();
     let sink = hub.session(1);
     let request = asked(&hub.subscribes(1, "room:7", Some(since)));
     let lines = hub.acks(request, "room:7", cut);
@@ -12,7 +12,7 @@ fn back(since: &str, cut: Position) -> (Hub, Recorder, Vec<String>) {
 }
 
 /// The same with a read of its history on its way, from 9-1 to 9-3.
-fn reading() -> (Hub, Recorder, ReadId) {
+fn reading() -> (TestHub, FrameRecorder, ReadId) {
     let (hub, sink, lines) = back("9-1", at(3));
     let read = asked(&lines);
     assert_eq!(lines, [format!("read {read} for user:1: room:7 from 9-1 to 9-3")]);
@@ -174,8 +174,8 @@ fn a_read_for_an_earlier_subscription_is_passed_over() {
 }
 
 /// Session 1 joins with two rooms that it left at 9-1. Returns the reads of their histories.
-fn rejoining() -> (Hub, Recorder, [ReadId; 2]) {
-    let mut hub = Hub::linked();
+fn rejoining() -> (TestHub, FrameRecorder, [ReadId; 2]) {
+    let mut hub = TestHub::linked();
     let sink = hub.connects(1);
     let asks = [("user:1", None), ("room:7", Some("9-1")), ("room:8", Some("9-1"))];
     let request = asked(&hub.joins(1, &asks));

@@ -9,7 +9,7 @@ fn gap(fixture: &mut RegistryFixture, reason: GapReason, position: Option<Positi
 }
 
 /// A session that comes now. Returns where its subscription begins, if that is known.
-fn comes(fixture: &mut RegistryFixture) -> (SessionKey, Recorder, Option<Position>) {
+fn comes(fixture: &mut RegistryFixture) -> (SessionKey, FrameRecorder, Option<Position>) {
     let (late, sink) = fixture.connects(Version::V2);
     fixture.subscribes(late, "room:7");
     let cut = fixture.cut(late, "room:7");

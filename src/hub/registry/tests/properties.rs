@@ -8,7 +8,7 @@ use super::*;
 
 /// What a test does next: (session, channel).
 #[derive(Debug, Clone, Copy)]
-enum Step {
+enum RegistryStep {
     Connect(u8),
     Leave(u8),
     Subscribe(u8, u8),
@@ -20,17 +20,17 @@ enum Step {
     Deliver(u8),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = RegistryStep> {
     let (session, room) = (0_u8..6, 0_u8..4);
     prop_oneof![
-        session.clone().prop_map(Step::Connect),
-        session.clone().prop_map(Step::Leave),
-        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Subscribe(s, r)),
-        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Unsubscribe(s, r)),
-        room.clone().prop_map(Step::Confirm),
-        (session.clone(), room.clone()).prop_map(|(s, r)| Step::Tell(s, r)),
-        (session, room.clone()).prop_map(|(s, r)| Step::GoLive(s, r)),
-        room.prop_map(Step::Deliver),
+        session.clone().prop_map(RegistryStep::Connect),
+        session.clone().prop_map(RegistryStep::Leave),
+        (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Subscribe(s, r)),
+        (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Unsubscribe(s, r)),
+        room.clone().prop_map(RegistryStep::Confirm),
+        (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Tell(s, r)),
+        (session, room.clone()).prop_map(|(s, r)| RegistryStep::GoLive(s, r)),
+        room.prop_map(RegistryStep::Deliver),
     ]
 }
 
@@ -48,48 +48,48 @@ struct Expected {
 
 /// A registry beside the obvious model: a set of (session, room), and for each what it should have received.
 struct Modelled {
-    registry: Registry<Recorder>,
-    sinks: BTreeMap<u8, (SessionKey, Recorder)>,
+    registry: Registry<FrameRecorder>,
+    sinks: BTreeMap<u8, (SessionKey, FrameRecorder)>,
     expected: BTreeMap<u8, Vec<String>>,
     on: BTreeMap<(u8, u8), Expected>,
     confirmed: BTreeSet<u8>,
 }
 
 impl Modelled {
-    fn take(&mut self, number: usize, step: Step) {
+    fn take(&mut self, number: usize, step: RegistryStep) {
         match step {
-            Step::Connect(session) => {
+            RegistryStep::Connect(session) => {
                 self.sinks.entry(session).or_insert_with(|| {
-                    let sink = Recorder::default();
+                    let sink = FrameRecorder::default();
                     (self.registry.connect(Version::V1, sink.clone()), sink)
                 });
             }
-            Step::Leave(session) => {
+            RegistryStep::Leave(session) => {
                 let Some((key, _)) = self.sinks.remove(&session) else { return };
                 let left = self.registry.leave(key);
                 self.on.retain(|(other, _), _| *other != session);
                 left.iter().for_each(|vacated| self.assert_vacated(vacated));
                 self.expected.remove(&session);
             }
-            Step::Subscribe(session, room) => {
+            RegistryStep::Subscribe(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 let is_new = self.registry.subscribe(*key, &name(room), None, 1);
                 assert_eq!(is_new, !self.on.contains_key(&(session, room)));
                 self.on.entry((session, room)).or_default();
             }
-            Step::Unsubscribe(session, room) => {
+            RegistryStep::Unsubscribe(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 let vacated = self.registry.unsubscribe(*key, &name(room));
                 assert_eq!(vacated.is_some(), self.on.remove(&(session, room)).is_some());
                 vacated.iter().for_each(|vacated| self.assert_vacated(vacated));
             }
-            Step::Confirm(room) => {
+            RegistryStep::Confirm(room) => {
                 self.registry.confirm(&name(room), Some(START));
                 // As the hub does with an answer of the broker.
                 self.registry.pending_on(&name(room)).for_each(|(_, pending)| pending.set_cut(START, false));
                 self.confirmed.insert(room);
             }
-            Step::Tell(session, room) => {
+            RegistryStep::Tell(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 if let Some(pending) = self.registry.pending(*key, &name(room)) {
                     pending.settle([].into());
@@ -97,7 +97,7 @@ impl Modelled {
                 }
                 self.on.get_mut(&(session, room)).into_iter().for_each(|expected| expected.is_told = true);
             }
-            Step::GoLive(session, room) => {
+            RegistryStep::GoLive(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 self.registry.go_live(*key, &name(room));
                 let expected = self.on.get_mut(&(session, room)).filter(|expected| expected.is_told);
@@ -106,7 +106,7 @@ impl Modelled {
                     self.expected.entry(session).or_default().append(held);
                 }
             }
-            Step::Deliver(room) => self.deliver(room, number),
+            RegistryStep::Deliver(room) => self.deliver(room, number),
         }
         self.confirmed.retain(|room| self.on.keys().any(|(_, other)| other == room));
         assert_eq!(self.registry.subscriptions(), self.on.len());

@@ -7,7 +7,7 @@ use super::*;
 
 /// One thing that happens. Unlike an input it can be made up before the conversation is there.
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(super) enum PropertyStep {
     Text(String),
     Binary,
     ControlFrame,
@@ -117,48 +117,48 @@ fn nearly_a_command() -> impl Strategy<Value = String> {
     })
 }
 
-fn subscribed() -> impl Strategy<Value = Step> {
+fn subscribed() -> impl Strategy<Value = PropertyStep> {
     let channel = channel().prop_filter_map("no channel", |name| ChannelName::parse(name).ok());
-    (channel, 0..8u32, any::<bool>()).prop_map(|(channel, ticket, is_live)| Step::Subscribed {
+    (channel, 0..8u32, any::<bool>()).prop_map(|(channel, ticket, is_live)| PropertyStep::Subscribed {
         channel,
         ticket,
         is_live,
     })
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = PropertyStep> {
     let ms = |range| Strategy::prop_map(range, Duration::from_millis);
     prop_oneof![
-        24 => command().prop_map(Step::Text),
-        1 => nearly_a_command().prop_map(Step::Text),
-        1 => any::<String>().prop_map(Step::Text),
-        1 => Just(Step::Binary),
-        2 => Just(Step::ControlFrame),
-        1 => Just(Step::PeerClosed),
-        4 => identity().prop_map(|identity| Step::Verified(Ok(identity))),
-        1 => Just(Step::Verified(Err(NotIdentified))),
-        1 => Just(Step::OverLimit),
-        4 => vec(any::<bool>(), 0..12).prop_map(Step::Joined),
+        24 => command().prop_map(PropertyStep::Text),
+        1 => nearly_a_command().prop_map(PropertyStep::Text),
+        1 => any::<String>().prop_map(PropertyStep::Text),
+        1 => Just(PropertyStep::Binary),
+        2 => Just(PropertyStep::ControlFrame),
+        1 => Just(PropertyStep::PeerClosed),
+        4 => identity().prop_map(|identity| PropertyStep::Verified(Ok(identity))),
+        1 => Just(PropertyStep::Verified(Err(NotIdentified))),
+        1 => Just(PropertyStep::OverLimit),
+        4 => vec(any::<bool>(), 0..12).prop_map(PropertyStep::Joined),
         8 => subscribed(),
-        1 => any::<u64>().prop_map(Step::Drain),
-        1 => Just(Step::Disconnected),
-        12 => Just(Step::Answered),
-        4 => Just(Step::AnsweredRecovering),
-        4 => Just(Step::Recovered),
-        4 => Just(Step::LookedAtTheClock),
-        8 => ms(0..20_000u64).prop_map(Step::Passed),
-        1 => ms(0..2 * 86_400_000u64).prop_map(Step::Passed),
-        2 => ms(0..100_000u64).prop_map(Step::Stalled),
+        1 => any::<u64>().prop_map(PropertyStep::Drain),
+        1 => Just(PropertyStep::Disconnected),
+        12 => Just(PropertyStep::Answered),
+        4 => Just(PropertyStep::AnsweredRecovering),
+        4 => Just(PropertyStep::Recovered),
+        4 => Just(PropertyStep::LookedAtTheClock),
+        8 => ms(0..20_000u64).prop_map(PropertyStep::Passed),
+        1 => ms(0..2 * 86_400_000u64).prop_map(PropertyStep::Passed),
+        2 => ms(0..100_000u64).prop_map(PropertyStep::Stalled),
         3 => prop_oneof![Just(0), Just(u64::MAX), UNIX_START_MS - 100_000..UNIX_START_MS + 100_000]
-            .prop_map(Step::WallClockSet),
+            .prop_map(PropertyStep::WallClockSet),
     ]
 }
 
 /// Half of all conversations begin well, so that what comes after Ready is seen often enough.
-pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let joined = prop_oneof![3 => Just(Step::Answered), 1 => Just(Step::AnsweredRecovering)];
-    let begins_well =
-        (identify(), joined).prop_map(|(text, joined)| vec![Step::Text(text), Step::Answered, joined]);
+pub(super) fn steps() -> impl Strategy<Value = Vec<PropertyStep>> {
+    let joined = prop_oneof![3 => Just(PropertyStep::Answered), 1 => Just(PropertyStep::AnsweredRecovering)];
+    let begins_well = (identify(), joined)
+        .prop_map(|(text, joined)| vec![PropertyStep::Text(text), PropertyStep::Answered, joined]);
     (prop_oneof![Just(vec![]), begins_well], vec(step(), 0..=57))
         .prop_map(|(beginning, rest)| beginning.into_iter().chain(rest).collect())
 }

@@ -59,38 +59,40 @@ impl Watched {
         }
     }
 
-    pub(super) fn take(&mut self, step: &Step) {
+    pub(super) fn take(&mut self, step: &PropertyStep) {
         match step {
-            Step::Text(text) => self.on(Input::Text(text)),
-            Step::Binary => self.on(Input::Binary),
-            Step::ControlFrame => self.on(Input::ControlFrame),
-            Step::PeerClosed => {
+            PropertyStep::Text(text) => self.on(Input::Text(text)),
+            PropertyStep::Binary => self.on(Input::Binary),
+            PropertyStep::ControlFrame => self.on(Input::ControlFrame),
+            PropertyStep::PeerClosed => {
                 self.on(Input::PeerClosed);
                 self.closed = true;
             }
-            Step::Verified(result) => {
+            PropertyStep::Verified(result) => {
                 self.unasked_answer = true;
                 self.on(Input::Verified(result.clone()));
             }
-            Step::OverLimit => self.on(Input::OverLimit),
-            Step::Joined(are_live) => {
+            PropertyStep::OverLimit => self.on(Input::OverLimit),
+            PropertyStep::Joined(are_live) => {
                 self.on(Input::Joined(are_live.iter().map(|is_live| state(*is_live)).collect()));
             }
-            Step::Subscribed { channel, ticket, is_live } => self.subscribed(channel, *ticket, *is_live),
-            Step::Disconnected => self.on(Input::Disconnected),
-            Step::Drain(after_ms) => self.on(Input::Drain { after_ms: *after_ms }),
-            Step::Answered => self.answer(true),
-            Step::AnsweredRecovering => self.answer(false),
-            Step::Recovered => {
+            PropertyStep::Subscribed { channel, ticket, is_live } => {
+                self.subscribed(channel, *ticket, *is_live)
+            }
+            PropertyStep::Disconnected => self.on(Input::Disconnected),
+            PropertyStep::Drain(after_ms) => self.on(Input::Drain { after_ms: *after_ms }),
+            PropertyStep::Answered => self.answer(true),
+            PropertyStep::AnsweredRecovering => self.answer(false),
+            PropertyStep::Recovered => {
                 for (channel, ticket) in self.recovering.clone() {
                     self.subscribed(&channel, ticket, true);
                     assert!(self.closed || self.live.contains(&channel), "{channel} stays recovering");
                 }
             }
-            Step::LookedAtTheClock => self.deadline_passed(),
-            Step::Passed(time) => self.pass(*time),
-            Step::Stalled(time) => self.stall(*time),
-            Step::WallClockSet(unix_ms) => self.now.unix_ms = *unix_ms,
+            PropertyStep::LookedAtTheClock => self.deadline_passed(),
+            PropertyStep::Passed(time) => self.pass(*time),
+            PropertyStep::Stalled(time) => self.stall(*time),
+            PropertyStep::WallClockSet(unix_ms) => self.now.unix_ms = *unix_ms,
         }
     }
 

@@ -23,11 +23,11 @@ fn what_is_not_a_command_closes_with_4001_in_every_state() {
         r#"{"op":-1}"#,
     ] {
         for mut client in [
-            Client::connects(Version::V1),
-            Client::connects(Version::V2),
-            Client::verifying(),
-            Client::joining(),
-            Client::identified(),
+            ScriptedClient::connects(Version::V1),
+            ScriptedClient::connects(Version::V2),
+            ScriptedClient::verifying(),
+            ScriptedClient::joining(),
+            ScriptedClient::identified(),
         ] {
             assert_eq!(client.says(text), ["close 4001"], "{text}");
         }
@@ -42,29 +42,35 @@ fn what_version_2_added_closes_version_1_with_4001() {
         r#"{"op":12,"token":"t"}"#,
         r#"{"op":1,"token":"t","channels":[]}"#,
     ] {
-        assert_eq!(Client::connects(Version::V1).says(text), ["close 4001"], "{text}");
-        let mut client = Client::identified_as(Version::V1, token_of("42"));
+        assert_eq!(ScriptedClient::connects(Version::V1).says(text), ["close 4001"], "{text}");
+        let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
         assert_eq!(client.says(text), ["close 4001"], "{text}");
     }
 }
 
 #[test]
 fn a_binary_message_closes_with_1003() {
-    for mut client in [Client::connects(Version::V1), Client::joining(), Client::identified()] {
+    for mut client in
+        [ScriptedClient::connects(Version::V1), ScriptedClient::joining(), ScriptedClient::identified()]
+    {
         assert_eq!(client.on(Input::Binary), ["close 1003"]);
     }
 }
 
 #[test]
 fn a_drain_closes_version_1_with_1012_and_tells_it_nothing_it_does_not_know() {
-    for mut client in [Client::connects(Version::V1), Client::identified_as(Version::V1, token_of("42"))] {
+    for mut client in
+        [ScriptedClient::connects(Version::V1), ScriptedClient::identified_as(Version::V1, token_of("42"))]
+    {
         assert_eq!(client.on(Input::Drain { after_ms: 1_800 }), ["close 1012"]);
     }
 }
 
 #[test]
 fn a_drain_tells_version_2_when_to_come_back() {
-    for mut client in [Client::connects(Version::V2), Client::joining(), Client::identified()] {
+    for mut client in
+        [ScriptedClient::connects(Version::V2), ScriptedClient::joining(), ScriptedClient::identified()]
+    {
         assert_eq!(
             client.on(Input::Drain { after_ms: 1_800 }),
             [r#"{"op":7,"after":1800,"reason":"draining"}"#, "close 1012"]
@@ -75,12 +81,12 @@ fn a_drain_tells_version_2_when_to_come_back() {
 #[test]
 fn a_session_that_the_backend_ends_is_closed_with_4010_in_every_state_and_version() {
     for mut client in [
-        Client::connects(Version::V1),
-        Client::connects(Version::V2),
-        Client::verifying(),
-        Client::joining(),
-        Client::identified_as(Version::V1, token_of("42")),
-        Client::identified(),
+        ScriptedClient::connects(Version::V1),
+        ScriptedClient::connects(Version::V2),
+        ScriptedClient::verifying(),
+        ScriptedClient::joining(),
+        ScriptedClient::identified_as(Version::V1, token_of("42")),
+        ScriptedClient::identified(),
     ] {
         assert_eq!(client.on(Input::Disconnected), ["close 4010"]);
         assert_stays_silent(client);
@@ -91,7 +97,7 @@ fn a_session_that_the_backend_ends_is_closed_with_4010_in_every_state_and_versio
 fn every_frame_counts_against_the_budget_and_one_too_many_closes_with_4007() {
     let frugal = Rules { messages_per_minute: 4, ..rules() };
     for last in [Input::Text(r#"{"op":11}"#), Input::Text("nonsense"), Input::Binary, Input::ControlFrame] {
-        let mut client = Client::connects_under(frugal.clone(), Version::V2, 0.5);
+        let mut client = ScriptedClient::connects_under(frugal.clone(), Version::V2, 0.5);
         client.identifies_as(token_of("42"));
         client.says(r#"{"op":11}"#);
         client.on(Input::ControlFrame);
@@ -102,7 +108,8 @@ fn every_frame_counts_against_the_budget_and_one_too_many_closes_with_4007() {
 
 #[test]
 fn the_budget_fills_evenly() {
-    let mut client = Client::connects_under(Rules { messages_per_minute: 4, ..rules() }, Version::V1, 0.5);
+    let mut client =
+        ScriptedClient::connects_under(Rules { messages_per_minute: 4, ..rules() }, Version::V1, 0.5);
     client.identifies_as(token_of("42"));
     for _ in 0..3 {
         client.says(r#"{"op":11}"#);
@@ -116,7 +123,8 @@ fn the_budget_fills_evenly() {
 
 #[test]
 fn a_budget_of_0_is_no_limit() {
-    let mut client = Client::connects_under(Rules { messages_per_minute: 0, ..rules() }, Version::V1, 0.5);
+    let mut client =
+        ScriptedClient::connects_under(Rules { messages_per_minute: 0, ..rules() }, Version::V1, 0.5);
     for _ in 0..10_000 {
         assert_eq!(client.says(r#"{"op":11}"#), nothing());
     }
@@ -124,9 +132,12 @@ fn a_budget_of_0_is_no_limit() {
 
 #[test]
 fn when_the_peer_has_closed_there_is_nothing_left_to_say() {
-    for mut client in
-        [Client::connects(Version::V1), Client::verifying(), Client::joining(), Client::identified()]
-    {
+    for mut client in [
+        ScriptedClient::connects(Version::V1),
+        ScriptedClient::verifying(),
+        ScriptedClient::joining(),
+        ScriptedClient::identified(),
+    ] {
         assert_eq!(client.on(Input::PeerClosed), nothing());
         assert_stays_silent(client);
     }
@@ -134,9 +145,12 @@ fn when_the_peer_has_closed_there_is_nothing_left_to_say() {
 
 #[test]
 fn nothing_follows_close() {
-    for mut client in
-        [Client::connects(Version::V1), Client::verifying(), Client::joining(), Client::identified()]
-    {
+    for mut client in [
+        ScriptedClient::connects(Version::V1),
+        ScriptedClient::verifying(),
+        ScriptedClient::joining(),
+        ScriptedClient::identified(),
+    ] {
         assert_eq!(client.on(Input::Binary), ["close 1003"]);
         assert_stays_silent(client);
     }
@@ -144,13 +158,13 @@ fn nothing_follows_close() {
 
 #[test]
 fn what_still_waits_for_ready_is_dropped_with_the_conversation() {
-    let mut client = Client::joining();
+    let mut client = ScriptedClient::joining();
     client.says(r#"{"op":4,"channel":"room:1"}"#);
     assert_eq!(client.on(Input::Binary), ["close 1003"]);
     assert_stays_silent(client);
 }
 
-fn assert_stays_silent(mut client: Client) {
+fn assert_stays_silent(mut client: ScriptedClient) {
     assert!(client.conversation.is_closed());
     assert!(!client.conversation.is_identified());
     assert_eq!(client.conversation.next_deadline(), None);

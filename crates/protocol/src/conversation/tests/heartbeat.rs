@@ -11,7 +11,7 @@ fn beat_at(after: Duration) -> String {
 #[test]
 fn the_first_beat_comes_where_the_jitter_puts_it_and_the_others_an_interval_apart() {
     for (jitter, first) in [(0.1, 4_500 * MS), (0.5, 22_500 * MS), (1.0, 45 * SECOND)] {
-        let mut client = Client::connects_under(rules(), Version::V1, jitter);
+        let mut client = ScriptedClient::connects_under(rules(), Version::V1, jitter);
         client.identifies_as(token_of("42"));
         assert_eq!(client.passes(first - MS), nothing(), "jitter {jitter}");
         assert_eq!(client.passes(MS), [beat_at(first)], "jitter {jitter}");
@@ -26,23 +26,29 @@ fn the_first_beat_comes_where_the_jitter_puts_it_and_the_others_an_interval_apar
 #[test]
 fn a_jitter_out_of_range_still_beats_within_the_first_interval() {
     for (jitter, first) in [(-1.0, Duration::ZERO), (7.0, 45 * SECOND)] {
-        let client =
-            Client::connects_under(Rules { identify_timeout: 90 * SECOND, ..rules() }, Version::V1, jitter);
+        let client = ScriptedClient::connects_under(
+            Rules { identify_timeout: 90 * SECOND, ..rules() },
+            Version::V1,
+            jitter,
+        );
         assert_eq!(client.conversation.next_deadline(), Some(client.now.monotonic + first));
     }
 }
 
 #[test]
 fn the_gateway_beats_before_identify_as_well() {
-    let mut client = Client::connects_under(rules(), Version::V1, 0.1);
+    let mut client = ScriptedClient::connects_under(rules(), Version::V1, 0.1);
     assert_eq!(client.passes(9 * SECOND), [beat_at(4_500 * MS)]);
 }
 
 #[test]
 fn a_client_s_beat_is_answered_at_once_with_its_own_time() {
-    for mut client in
-        [Client::connects(Version::V1), Client::verifying(), Client::joining(), Client::identified()]
-    {
+    for mut client in [
+        ScriptedClient::connects(Version::V1),
+        ScriptedClient::verifying(),
+        ScriptedClient::joining(),
+        ScriptedClient::identified(),
+    ] {
         for (beat, ack) in [
             (r#"{"op":10,"time":1579276740336}"#, r#"{"op":11,"time":1579276740336}"#),
             (r#"{"time": 1.50e3 ,"op":10}"#, r#"{"op":11,"time":1.50e3}"#),
@@ -55,7 +61,7 @@ fn a_client_s_beat_is_answered_at_once_with_its_own_time() {
 
 #[test]
 fn a_client_that_only_answers_beats_lives_on() {
-    let mut client = Client::identified_as(Version::V1, token_of("42"));
+    let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
     client.passes(22_500 * MS);
     for _ in 0..100 {
         client.says(ACK);
@@ -65,7 +71,7 @@ fn a_client_that_only_answers_beats_lives_on() {
 
 #[test]
 fn silence_for_interval_and_grace_closes_with_4002_at_that_time_and_not_before() {
-    let mut client = Client::connects(Version::V1);
+    let mut client = ScriptedClient::connects(Version::V1);
     client.passes(5 * SECOND);
     client.identifies_as(token_of("42"));
     assert_eq!(client.passes(60 * SECOND - MS), [beat_at(22_500 * MS)]);
@@ -74,7 +80,7 @@ fn silence_for_interval_and_grace_closes_with_4002_at_that_time_and_not_before()
 
 #[test]
 fn silence_counts_while_the_hub_has_not_answered() {
-    let mut client = Client::joining();
+    let mut client = ScriptedClient::joining();
     assert_eq!(client.passes(60 * SECOND), [beat_at(22_500 * MS).as_str(), "close 4002"]);
 }
 
@@ -86,7 +92,7 @@ fn any_frame_is_a_sign_of_life() {
         Input::Text(r#"{"op":5,"channel":"room:1"}"#),
         Input::ControlFrame,
     ] {
-        let mut client = Client::identified();
+        let mut client = ScriptedClient::identified();
         client.passes(60 * SECOND - MS);
         client.on(sign.clone());
         assert!(!client.passes(60 * SECOND - MS).contains(&"close 4002".to_owned()));
@@ -96,7 +102,7 @@ fn any_frame_is_a_sign_of_life() {
 
 #[test]
 fn what_the_system_says_is_not_a_sign_of_life() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     client.says(r#"{"op":4,"channel":"room:1"}"#);
     client.passes(60 * SECOND - MS);
     client.subscribed(2);
@@ -105,7 +111,7 @@ fn what_the_system_says_is_not_a_sign_of_life() {
 
 #[test]
 fn after_a_stall_of_several_intervals_one_beat_is_owed() {
-    let mut client = Client::identified_as(Version::V1, token_of("42"));
+    let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
     client.stalls(200 * SECOND);
     client.says(ACK);
     assert_eq!(client.on(Input::DeadlinePassed), [beat_at(200 * SECOND)]);
@@ -115,7 +121,7 @@ fn after_a_stall_of_several_intervals_one_beat_is_owed() {
 
 #[test]
 fn a_deadline_that_is_noticed_too_early_does_nothing() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     let due = client.conversation.next_deadline();
     client.stalls(SECOND);
     assert_eq!(client.on(Input::DeadlinePassed), nothing());

@@ -4,13 +4,13 @@ use super::*;
 
 #[test]
 fn hello_tells_version_1_the_interval_and_nothing_else() {
-    let client = Client::connects(Version::V1);
+    let client = ScriptedClient::connects(Version::V1);
     assert_eq!(client.hello, [r#"{"op":0,"heartbeat_interval":45000}"#]);
 }
 
 #[test]
 fn hello_tells_version_2_its_session_and_limits() {
-    let client = Client::connects(Version::V2);
+    let client = ScriptedClient::connects(Version::V2);
     assert_eq!(
         client.hello,
         [concat!(
@@ -23,7 +23,7 @@ fn hello_tells_version_2_its_session_and_limits() {
 
 #[test]
 fn a_version_1_client_identifies_and_goes_live() {
-    let mut client = Client::connects(Version::V1);
+    let mut client = ScriptedClient::connects(Version::V1);
     assert_eq!(client.says(IDENTIFY), ["authenticate secret"]);
     assert_eq!(client.verified(token_for(60 * SECOND)), ["join user:42 all"]);
     assert!(!client.conversation.is_identified());
@@ -33,7 +33,7 @@ fn a_version_1_client_identifies_and_goes_live() {
 
 #[test]
 fn a_version_2_client_is_told_its_channels_and_how_long_its_token_is_good() {
-    let mut client = Client::connects(Version::V2);
+    let mut client = ScriptedClient::connects(Version::V2);
     assert_eq!(client.says(IDENTIFY), ["authenticate secret"]);
     assert_eq!(client.verified(token_for(60 * SECOND)), ["join user:42 all"]);
     client.passes(SECOND);
@@ -51,24 +51,24 @@ fn a_version_2_client_is_told_its_channels_and_how_long_its_token_is_good() {
 
 #[test]
 fn a_token_without_expiry_makes_a_ready_without_expires_in() {
-    assert!(!Client::joining().joined()[0].contains("expires_in"));
+    assert!(!ScriptedClient::joining().joined()[0].contains("expires_in"));
 }
 
 #[test]
 fn one_session_too_many_closes_with_4007_and_one_that_stands_is_left_alone() {
-    assert_eq!(Client::verifying().on(Input::OverLimit), ["close 4007"]);
-    assert_eq!(Client::joining().on(Input::OverLimit), nothing());
+    assert_eq!(ScriptedClient::verifying().on(Input::OverLimit), ["close 4007"]);
+    assert_eq!(ScriptedClient::joining().on(Input::OverLimit), nothing());
 }
 
 #[test]
 fn a_bad_token_closes_with_4003() {
-    assert_eq!(Client::verifying().not_verified(), ["close 4003"]);
+    assert_eq!(ScriptedClient::verifying().not_verified(), ["close 4003"]);
 }
 
 #[test]
 fn who_does_not_identify_in_time_is_closed_with_4004_at_that_time_and_not_before() {
     for version in [Version::V1, Version::V2] {
-        let mut client = Client::connects(version);
+        let mut client = ScriptedClient::connects(version);
         assert_eq!(client.passes(10 * SECOND - MS), nothing());
         assert_eq!(client.passes(MS), ["close 4004"]);
     }
@@ -76,7 +76,7 @@ fn who_does_not_identify_in_time_is_closed_with_4004_at_that_time_and_not_before
 
 #[test]
 fn signs_of_life_do_not_put_off_the_identify_timeout() {
-    let mut client = Client::connects(Version::V1);
+    let mut client = ScriptedClient::connects(Version::V1);
     client.passes(9 * SECOND);
     client.says(r#"{"op":10}"#);
     assert_eq!(client.passes(SECOND), ["close 4004"]);
@@ -84,7 +84,7 @@ fn signs_of_life_do_not_put_off_the_identify_timeout() {
 
 #[test]
 fn the_identify_timeout_counts_while_the_token_is_being_checked() {
-    let mut client = Client::connects(Version::V1);
+    let mut client = ScriptedClient::connects(Version::V1);
     client.passes(6 * SECOND);
     client.says(IDENTIFY);
     assert_eq!(client.passes(4 * SECOND - MS), nothing());
@@ -93,17 +93,17 @@ fn the_identify_timeout_counts_while_the_token_is_being_checked() {
 
 #[test]
 fn the_identify_timeout_ends_with_a_good_token_however_long_the_hub_takes() {
-    let mut client = Client::joining();
+    let mut client = ScriptedClient::joining();
     assert_eq!(client.passes(20 * SECOND), nothing());
     assert_eq!(client.joined().len(), 2);
 }
 
 #[test]
 fn a_second_identify_closes_with_4005_however_far_the_first_has_come() {
-    for mut client in [Client::verifying(), Client::joining(), Client::identified()] {
+    for mut client in [ScriptedClient::verifying(), ScriptedClient::joining(), ScriptedClient::identified()] {
         assert_eq!(client.says(IDENTIFY), ["close 4005"]);
     }
-    let mut client = Client::identified_as(Version::V1, token_of("42"));
+    let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
     assert_eq!(client.says(IDENTIFY), ["close 4005"]);
 }
 
@@ -115,14 +115,14 @@ fn every_op_that_needs_an_identity_closes_with_4006_before_the_token_is_accepted
         r#"{"op":12,"token":"newer"}"#,
         r#"{"op":4,"channel":"not a channel"}"#,
     ] {
-        assert_eq!(Client::connects(Version::V2).says(text), ["close 4006"], "{text}");
-        assert_eq!(Client::verifying().says(text), ["close 4006"], "{text}");
+        assert_eq!(ScriptedClient::connects(Version::V2).says(text), ["close 4006"], "{text}");
+        assert_eq!(ScriptedClient::verifying().says(text), ["close 4006"], "{text}");
     }
 }
 
 #[test]
 fn answers_that_nobody_asked_for_change_nothing() {
-    let mut client = Client::connects(Version::V2);
+    let mut client = ScriptedClient::connects(Version::V2);
     assert_eq!(client.verified(token_of("42")), nothing());
     assert_eq!(client.not_verified(), nothing());
     assert_eq!(client.joined(), nothing());
@@ -144,7 +144,7 @@ fn answers_that_nobody_asked_for_change_nothing() {
 #[test]
 fn a_token_does_not_show_itself_to_a_debugger() {
     let mut actions = Vec::new();
-    let mut client = Client::connects(Version::V2);
+    let mut client = ScriptedClient::connects(Version::V2);
     client.conversation.on(client.now, Input::Text(IDENTIFY), &mut actions);
     assert_eq!(format!("{actions:?}"), "[Authenticate(Token(***))]");
     client.verified(token_of("42"));

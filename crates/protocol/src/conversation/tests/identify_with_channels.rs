@@ -3,8 +3,8 @@
 use super::*;
 
 /// A client that identified with this `channels` field. Returns the Join as well.
-fn identifying(channels: &str) -> (Client, Vec<String>) {
-    let mut client = Client::connects(Version::V2);
+fn identifying(channels: &str) -> (ScriptedClient, Vec<String>) {
+    let mut client = ScriptedClient::connects(Version::V2);
     client.says(&format!(r#"{{"op":1,"token":"secret","channels":{channels}}}"#));
     let join = client.verified(token_of("42"));
     (client, join)
@@ -100,7 +100,7 @@ fn own_channels_do_not_count_against_the_limit() {
 
 #[test]
 fn what_needs_ready_waits_for_it_and_is_then_handled_in_order() {
-    let mut client = Client::joining();
+    let mut client = ScriptedClient::joining();
     for text in [
         r#"{"op":4,"channel":"room:1"}"#,
         r#"{"op":5,"channel":"room:1"}"#,
@@ -124,7 +124,7 @@ fn what_needs_ready_waits_for_it_and_is_then_handled_in_order() {
 
 #[test]
 fn what_does_not_need_ready_does_not_wait_for_it() {
-    let mut client = Client::joining();
+    let mut client = ScriptedClient::joining();
     client.says(r#"{"op":4,"channel":"room:1"}"#);
     assert_eq!(client.says(r#"{"op":10,"time":5}"#), [r#"{"op":11,"time":5}"#]);
     assert_eq!(client.says(r#"{"op":11}"#), nothing());
@@ -134,7 +134,7 @@ fn what_does_not_need_ready_does_not_wait_for_it() {
 #[test]
 fn sixteen_frames_may_wait_and_one_more_closes_with_4007() {
     let waiting = || {
-        let mut client = Client::joining();
+        let mut client = ScriptedClient::joining();
         for _ in 0..16 {
             assert_eq!(client.says(r#"{"op":5,"channel":"room:1"}"#), nothing());
         }

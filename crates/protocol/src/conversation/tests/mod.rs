@@ -44,7 +44,7 @@ fn token_for(lifetime: Duration) -> Identity {
 }
 
 /// A conversation with the hands on its clock. Every verb returns the actions that it led to, a line each.
-struct Client {
+struct ScriptedClient {
     conversation: Conversation,
     hello: Vec<String>,
     now: Now,
@@ -52,7 +52,7 @@ struct Client {
     wanted: Vec<Wanted>,
 }
 
-impl Client {
+impl ScriptedClient {
     fn connects(version: Version) -> Self {
         Self::connects_under(rules(), version, 0.5)
     }

@@ -6,15 +6,15 @@ const SINCE: Position = Position { epoch: 9, offset: 1 };
 const RECOVERING: SubscriptionState = SubscriptionState::Recovering { since: None };
 
 /// A client that asked for room:7 from 9-1 on in Identify; its hub has not answered.
-fn resuming() -> Client {
-    let mut client = Client::connects(Version::V2);
+fn resuming() -> ScriptedClient {
+    let mut client = ScriptedClient::connects(Version::V2);
     client.says(r#"{"op":1,"token":"secret","channels":[{"channel":"room:7","since":"9-1"}]}"#);
     client.verified(token_of("42"));
     client
 }
 
 /// The same client; Ready has listed room:7 as recovering.
-fn recovering() -> (Client, Vec<String>) {
+fn recovering() -> (ScriptedClient, Vec<String>) {
     let mut client = resuming();
     let room = SubscriptionState::Recovering { since: Some(SINCE) };
     let lines = client.on(Input::Joined(vec![live_at(5, None), live_at(6, None), room]));
@@ -39,7 +39,7 @@ fn ready_lists_a_recovering_channel_and_op_6_follows() {
 
 #[test]
 fn version_1_is_told_nothing_but_its_channel_goes_live() {
-    let mut client = Client::connects(Version::V1);
+    let mut client = ScriptedClient::connects(Version::V1);
     client.says(IDENTIFY);
     client.verified(token_of("42"));
     assert_eq!(client.on(Input::Joined(vec![RECOVERING, live_at(6, None)])), [READY_V1, "go live"]);
@@ -50,7 +50,7 @@ fn version_1_is_told_nothing_but_its_channel_goes_live() {
 
 #[test]
 fn own_channels_may_recover_too() {
-    let mut client = Client::joining();
+    let mut client = ScriptedClient::joining();
     let lines = client.on(Input::Joined(vec![RECOVERING, RECOVERING]));
     let listed = r#"[{"channel":"user:42","state":"recovering"},{"channel":"all","state":"recovering"}]}"#;
     assert!(lines[0].ends_with(listed), "{lines:?}");
@@ -68,7 +68,7 @@ fn own_channels_may_recover_too() {
 
 #[test]
 fn own_channels_that_recover_cannot_be_left() {
-    let mut client = Client::joining();
+    let mut client = ScriptedClient::joining();
     client.on(Input::Joined(vec![live_at(5, None), RECOVERING]));
     assert!(client.says(r#"{"op":5,"channel":"all"}"#)[0].contains("own_channel"));
     assert!(client.says(r#"{"op":4,"channel":"all"}"#)[0].contains("already_subscribed"));
@@ -100,7 +100,7 @@ fn a_recovering_channel_counts_and_cannot_be_asked_for_again() {
 
 #[test]
 fn subscribe_is_answered_by_recovering_and_then_subscribed() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     client.says(r#"{"op":4,"channel":"room:7","since":"9-1"}"#);
     assert_eq!(
         client.recovering(2, Some(SINCE)),

@@ -8,7 +8,7 @@ const REFRESH_FAILED: &str =
 
 #[test]
 fn a_newer_token_lengthens_the_session() {
-    let mut client = Client::identified_as(Version::V2, token_for(20 * SECOND));
+    let mut client = ScriptedClient::identified_as(Version::V2, token_for(20 * SECOND));
     client.passes(10 * SECOND);
     assert_eq!(client.says(REFRESH), ["authenticate newer"]);
     assert_eq!(client.verified(token_for(50 * SECOND)), [r#"{"op":13,"expires_in":40000}"#]);
@@ -19,7 +19,7 @@ fn a_newer_token_lengthens_the_session() {
 
 #[test]
 fn a_newer_token_may_shorten_the_session_or_free_it_of_its_end() {
-    let mut client = Client::identified_as(Version::V2, token_for(600 * SECOND));
+    let mut client = ScriptedClient::identified_as(Version::V2, token_for(600 * SECOND));
     assert_eq!(client.verified(token_of("42")), [r#"{"op":13}"#]);
     assert_eq!(client.verified(token_for(5 * SECOND)), [r#"{"op":13,"expires_in":5000}"#]);
     assert_eq!(client.conversation.next_deadline(), Some(client.now.monotonic + 5 * SECOND));
@@ -28,7 +28,7 @@ fn a_newer_token_may_shorten_the_session_or_free_it_of_its_end() {
 
 #[test]
 fn a_bad_token_or_another_user_s_leaves_the_session_as_it_was() {
-    let mut client = Client::identified_as(Version::V2, token_for(20 * SECOND));
+    let mut client = ScriptedClient::identified_as(Version::V2, token_for(20 * SECOND));
     client.says(r#"{"op":4,"channel":"room:1"}"#);
     client.says(REFRESH);
     assert_eq!(client.not_verified(), [REFRESH_FAILED]);
@@ -40,7 +40,7 @@ fn a_bad_token_or_another_user_s_leaves_the_session_as_it_was() {
 
 #[test]
 fn a_token_that_opens_less_withdraws_the_channels_it_no_longer_opens() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     for channel in ["room:1", "news:sport", "room:2"] {
         client.says(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
     }
@@ -63,7 +63,7 @@ fn a_token_that_opens_less_withdraws_the_channels_it_no_longer_opens() {
 
 #[test]
 fn the_late_answer_for_a_withdrawn_channel_is_not_told() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     client.says(r#"{"op":4,"channel":"room:1"}"#);
     client.verified(Identity { grants: vec![], ..token_of("42") });
     assert_eq!(client.subscribed(2), nothing());
@@ -71,7 +71,7 @@ fn the_late_answer_for_a_withdrawn_channel_is_not_told() {
 
 #[test]
 fn channels_of_identify_are_withdrawn_as_well_and_own_ones_never() {
-    let mut client = Client::connects(Version::V2);
+    let mut client = ScriptedClient::connects(Version::V2);
     client.says(r#"{"op":1,"token":"secret","channels":[{"channel":"room:1"},{"channel":"news:sport"}]}"#);
     client.verified(token_of("42"));
     client.joined();
@@ -83,7 +83,7 @@ fn channels_of_identify_are_withdrawn_as_well_and_own_ones_never() {
 
 #[test]
 fn a_token_that_opens_more_opens_it_from_now_on() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     assert!(client.says(r#"{"op":4,"channel":"bank:1"}"#)[0].contains("not_allowed"));
     client.verified(Identity { grants: vec![ChannelPattern::new("bank:1")], ..token_of("42") });
     assert_eq!(client.says(r#"{"op":4,"channel":"bank:1"}"#), ["subscribe bank:1 with ticket 2"]);
@@ -91,7 +91,7 @@ fn a_token_that_opens_more_opens_it_from_now_on() {
 
 #[test]
 fn a_refresh_over_the_limit_closes_with_4007() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     client.says(REFRESH);
     assert_eq!(client.on(Input::OverLimit), ["close 4007"]);
 }

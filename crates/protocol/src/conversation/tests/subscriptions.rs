@@ -18,7 +18,7 @@ const ALREADY: &str = r#"{"op":9,"code":"already_subscribed","detail":"the sessi
 
 #[test]
 fn subscribe_is_answered_when_the_hub_has_it_and_then_goes_live() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 2"]);
     assert_eq!(
         client.subscribed(2),
@@ -30,7 +30,7 @@ fn subscribe_is_answered_when_the_hub_has_it_and_then_goes_live() {
 #[test]
 fn an_unknown_position_is_answered_with_recovered_false() {
     for (since, position) in [("9-1", "9-1"), ("", "?"), ("nonsense", "?")] {
-        let mut client = Client::identified();
+        let mut client = ScriptedClient::identified();
         assert_eq!(
             client.says(&format!(r#"{{"op":4,"channel":"room:7","since":"{since}"}}"#)),
             [format!("subscribe room:7@{position} with ticket 2")]
@@ -44,7 +44,7 @@ fn an_unknown_position_is_answered_with_recovered_false() {
 
 #[test]
 fn answers_find_their_channels_in_any_order() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     client.says(&subscribe("room:1"));
     client.says(&subscribe("room:2"));
     assert_eq!(client.subscribed(3)[1], "go live on room:2");
@@ -53,7 +53,7 @@ fn answers_find_their_channels_in_any_order() {
 
 #[test]
 fn what_is_no_channel_or_not_allowed_is_refused_and_the_socket_stays_open() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     for (channel, reason) in [
         ("", "bad_channel"),
         ("room", "bad_channel"),
@@ -71,13 +71,13 @@ fn what_is_no_channel_or_not_allowed_is_refused_and_the_socket_stays_open() {
 
 #[test]
 fn a_refused_channel_comes_back_as_the_client_spelt_it_and_still_as_json() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     assert_eq!(client.says(r#"{"op":4,"channel":"a\"\u000ab"}"#), [refused(r#"a\"\nb"#, "bad_channel")]);
 }
 
 #[test]
 fn a_session_is_on_a_channel_once() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     client.says(&subscribe("room:7"));
     assert_eq!(client.says(&subscribe("room:7")), [ALREADY], "asked for");
     client.subscribed(2);
@@ -88,7 +88,7 @@ fn a_session_is_on_a_channel_once() {
 
 #[test]
 fn a_session_is_on_as_many_channels_as_it_may_be() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     for channel in ["room:1", "room:2", "room:3"] {
         assert!(client.says(&subscribe(channel))[0].starts_with("subscribe"));
     }
@@ -101,7 +101,7 @@ fn a_session_is_on_as_many_channels_as_it_may_be() {
 #[test]
 fn a_limit_of_0_is_no_limit() {
     let boundless = Rules { max_subscriptions: 0, messages_per_minute: 0, ..rules() };
-    let mut client = Client::connects_under(boundless, Version::V2, 0.5);
+    let mut client = ScriptedClient::connects_under(boundless, Version::V2, 0.5);
     client.identifies_as(token_of("42"));
     for number in 0..1_000 {
         assert!(client.says(&subscribe(&format!("room:{number}")))[0].starts_with("subscribe"));
@@ -110,7 +110,7 @@ fn a_limit_of_0_is_no_limit() {
 
 #[test]
 fn unsubscribe_takes_effect_at_once() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     client.says(&subscribe("room:7"));
     client.subscribed(2);
     assert_eq!(
@@ -121,7 +121,7 @@ fn unsubscribe_takes_effect_at_once() {
 
 #[test]
 fn who_was_not_on_the_channel_gets_the_state_that_it_asked_for() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     for channel in ["room:7", "bank:1"] {
         assert_eq!(
             client.says(&unsubscribe(channel)),
@@ -133,7 +133,7 @@ fn who_was_not_on_the_channel_gets_the_state_that_it_asked_for() {
 
 #[test]
 fn own_channels_cannot_be_left() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     for channel in ["user:42", "all"] {
         assert_eq!(
             client.says(&unsubscribe(channel)),
@@ -144,7 +144,7 @@ fn own_channels_cannot_be_left() {
 
 #[test]
 fn a_late_answer_is_not_taken_for_that_of_a_newer_subscribe() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     client.says(&subscribe("room:7"));
     client.says(&unsubscribe("room:7"));
     assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 3"]);
@@ -154,7 +154,7 @@ fn a_late_answer_is_not_taken_for_that_of_a_newer_subscribe() {
 
 #[test]
 fn the_answer_for_a_channel_that_was_given_up_is_not_told() {
-    let mut client = Client::identified();
+    let mut client = ScriptedClient::identified();
     client.says(&subscribe("room:7"));
     client.says(&unsubscribe("room:7"));
     assert_eq!(client.subscribed(2), nothing());

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[derive(Debug, Clone)]
-enum Step {
+enum LinkStep {
     Subscribe {
         hub: usize,
         rooms: BTreeSet<usize>,
@@ -35,20 +35,20 @@ enum Step {
     LinkDown,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = LinkStep> {
     let some = || proptest::collection::btree_set(0..5usize, 0..4);
     prop_oneof![
         6 => (0..3usize, some(), any::<bool>())
-            .prop_map(|(hub, rooms, verify)| Step::Subscribe { hub, rooms, verify }),
-        4 => (0..3usize, some()).prop_map(|(hub, rooms)| Step::Unsubscribe { hub, rooms }),
-        4 => (1..4usize, any::<bool>()).prop_map(|(max, is_early)| Step::StartBatch { max, is_early }),
-        4 => Just(Step::FinishBatch),
-        6 => Just(Step::StartRead),
-        6 => any::<bool>().prop_map(|is_fresh| Step::FinishRead { is_fresh }),
-        1 => Just(Step::FailRead),
-        8 => (0..5usize).prop_map(Step::Publish),
-        2 => Just(Step::LinkUp),
-        1 => Just(Step::LinkDown),
+            .prop_map(|(hub, rooms, verify)| LinkStep::Subscribe { hub, rooms, verify }),
+        4 => (0..3usize, some()).prop_map(|(hub, rooms)| LinkStep::Unsubscribe { hub, rooms }),
+        4 => (1..4usize, any::<bool>()).prop_map(|(max, is_early)| LinkStep::StartBatch { max, is_early }),
+        4 => Just(LinkStep::FinishBatch),
+        6 => Just(LinkStep::StartRead),
+        6 => any::<bool>().prop_map(|is_fresh| LinkStep::FinishRead { is_fresh }),
+        1 => Just(LinkStep::FailRead),
+        8 => (0..5usize).prop_map(LinkStep::Publish),
+        2 => Just(LinkStep::LinkUp),
+        1 => Just(LinkStep::LinkDown),
     ]
 }
 
@@ -59,7 +59,7 @@ fn rooms(numbers: &BTreeSet<usize>) -> Vec<ChannelName> {
 type Member = (usize, ChannelName);
 
 /// The core beside what must be true of it.
-struct World {
+struct LinkModel {
     link: Link,
     is_up: bool,
     requests: RequestId,
@@ -73,7 +73,7 @@ struct World {
     reads: VecDeque<(HistoryWork, Histories)>,
 }
 
-impl World {
+impl LinkModel {
     fn new(ring_bytes: usize) -> Self {
         let mut link = Link::with_hubs(3, LinkLimits { ring_bytes, ..LIMITS });
         // Some channels have a history already.
@@ -90,45 +90,47 @@ impl World {
         }
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: LinkStep) {
         match step {
-            Step::Subscribe { hub, rooms: numbers, verify } => self.subscribe(hub, rooms(&numbers), verify),
-            Step::Unsubscribe { hub, rooms: numbers } => {
+            LinkStep::Subscribe { hub, rooms: numbers, verify } => {
+                self.subscribe(hub, rooms(&numbers), verify)
+            }
+            LinkStep::Unsubscribe { hub, rooms: numbers } => {
                 let rooms = rooms(&numbers);
                 self.wanted.retain(|(other, room), _| *other != hub || !rooms.contains(room));
                 self.unanswered.retain(|((other, room), _)| *other != hub || !rooms.contains(room));
                 self.link.core.unsubscribe(HubId::of_index(hub), &rooms);
             }
             // The link sends one batch at a time, and only while it is up.
-            Step::StartBatch { max, is_early } if self.is_up && self.batch.is_none() => {
+            LinkStep::StartBatch { max, is_early } if self.is_up && self.batch.is_none() => {
                 self.start_batch(max, is_early);
             }
-            Step::FinishBatch => self.finish_batch(),
-            Step::StartRead => {
+            LinkStep::FinishBatch => self.finish_batch(),
+            LinkStep::StartRead => {
                 let snapshot = self.link.server.clone();
                 self.reads.extend(self.link.core.next_read().map(|work| (work, snapshot)));
             }
-            Step::FinishRead { is_fresh } => {
+            LinkStep::FinishRead { is_fresh } => {
                 let Some((work, snapshot)) = self.reads.pop_front() else { return };
                 let server = if is_fresh { self.link.server.clone() } else { snapshot };
                 self.link.answer(work, &server);
             }
-            Step::FailRead => self.fail_read(),
-            Step::Publish(number) => {
+            LinkStep::FailRead => self.fail_read(),
+            LinkStep::Publish(number) => {
                 let room = name(&format!("user:{number}"));
                 self.link.publishes(room.as_str(), self.carried.contains(&room));
             }
-            Step::LinkUp if !self.is_up => {
+            LinkStep::LinkUp if !self.is_up => {
                 self.is_up = true;
                 self.link.core.connected();
             }
-            Step::LinkDown if self.is_up => {
+            LinkStep::LinkDown if self.is_up => {
                 (self.is_up, self.batch) = (false, None);
                 self.carried.clear();
                 self.reads.clear();
                 self.link.core.disconnected();
             }
-            Step::StartBatch { .. } | Step::LinkUp | Step::LinkDown => {}
+            LinkStep::StartBatch { .. } | LinkStep::LinkUp | LinkStep::LinkDown => {}
         }
     }
 
@@ -227,7 +229,7 @@ impl World {
 
     /// The link comes up and does all that is to be done.
     fn settle(&mut self) {
-        self.take(Step::LinkUp);
+        self.take(LinkStep::LinkUp);
         self.finish_batch();
         while let Some((work, snapshot)) = self.reads.pop_front() {
             self.link.answer(work, &snapshot);
@@ -252,7 +254,7 @@ proptest! {
         ring_bytes in prop_oneof![Just(0), Just(200), Just(LIMITS.ring_bytes)],
         steps in vec(step(), 0..80),
     ) {
-        let mut world = World::new(ring_bytes);
+        let mut world = LinkModel::new(ring_bytes);
         for step in steps {
             world.take(step);
             world.check();

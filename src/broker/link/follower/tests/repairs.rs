@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_was_missed_while_away_is_read_without_a_gap() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.goes_away();
     assert!(!channel.needs_gap());
     channel.comes(Some("1000-45"));
@@ -22,7 +22,7 @@ fn what_was_missed_while_away_is_read_without_a_gap() {
 #[test]
 fn plain_messages_may_be_missed_while_away_and_that_is_told() {
     for (first, history) in [(None, "1000-41"), (Some("1000-42"), "1000-42")] {
-        let mut channel = Channel::at("1000-41");
+        let mut channel = FollowedChannel::at("1000-41");
         channel.comes(None);
         channel.comes(first);
         channel.take_told();
@@ -38,7 +38,7 @@ fn plain_messages_may_be_missed_while_away_and_that_is_told() {
 #[test]
 fn a_plain_message_of_an_interrupted_repair_owes_a_gap() {
     for is_dropped in [false, true] {
-        let mut channel = Channel::at("1000-41");
+        let mut channel = FollowedChannel::at("1000-41");
         channel.verify();
         channel.budget_bytes = if is_dropped { 0 } else { usize::MAX };
         channel.comes(None);
@@ -51,7 +51,7 @@ fn a_plain_message_of_an_interrupted_repair_owes_a_gap() {
 
 #[test]
 fn a_repair_that_is_interrupted_still_owes_its_gap() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.comes(None);
     channel.take_told();
     channel.goes_away();
@@ -63,7 +63,7 @@ fn a_repair_that_is_interrupted_still_owes_its_gap() {
 
 #[test]
 fn a_gap_comes_before_what_was_read() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.comes(None);
     channel.goes_away();
     channel.tail(Some("1000-42"));
@@ -75,7 +75,7 @@ fn a_gap_comes_before_what_was_read() {
 fn a_channel_without_history_owes_a_gap_for_being_away() {
     // The data was whole since the channel began, or a history may have come and gone: then its position moves.
     for (whole_since_ms, gap) in [(NOW_MS, "link_lost"), (NOW_MS + 1, "history_lost@5000-0")] {
-        let mut channel = Channel::new();
+        let mut channel = FollowedChannel::new();
         channel.tail(None);
         channel.take_told();
         channel.goes_away();
@@ -89,14 +89,14 @@ fn a_channel_without_history_owes_a_gap_for_being_away() {
 #[test]
 fn a_history_that_does_not_continue_is_a_gap() {
     for (read, tail) in [(&["1000-43"][..], "1000-43"), (&["2000-1"], "2000-1"), (&[], "1000-40")] {
-        let mut channel = Channel::at("1000-41");
+        let mut channel = FollowedChannel::at("1000-41");
         channel.goes_away();
         channel.tail(Some(tail));
         channel.page(read, tail);
         assert_eq!(channel.told, [format!("history_lost@{tail}")], "nothing of it is delivered");
         assert_eq!(channel.follower.position(), Some(at(tail)));
     }
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.goes_away();
     channel.tail(None);
     assert_eq!(channel.told, ["history_lost@5000-0"], "it is gone");
@@ -114,7 +114,7 @@ fn behind_a_lost_history_what_the_ring_holds_is_delivered() {
         // Nothing of what came leads to its end.
         (&["1000-42"], "2000-2", &["history_lost@2000-2"]),
     ] {
-        let mut channel = Channel::at("1000-41");
+        let mut channel = FollowedChannel::at("1000-41");
         channel.goes_away();
         channel.all_come(ring);
         channel.tail(Some(tail));
@@ -124,8 +124,8 @@ fn behind_a_lost_history_what_the_ring_holds_is_delivered() {
 }
 
 /// A channel that is verified; its ring has dropped the message at `position`.
-fn dropping(tail: &str, position: &str) -> Channel {
-    let mut channel = Channel::at(tail);
+fn dropping(tail: &str, position: &str) -> FollowedChannel {
+    let mut channel = FollowedChannel::at(tail);
     channel.verify();
     channel.budget_bytes = 0;
     channel.comes(Some(position));
@@ -156,7 +156,7 @@ fn a_dropped_message_that_the_history_lacks_is_a_gap() {
 
 #[test]
 fn a_message_dropped_after_the_question_is_read_first() {
-    let mut channel = Channel::at("5000-0");
+    let mut channel = FollowedChannel::at("5000-0");
     channel.verify();
     channel.asks();
     channel.budget_bytes = 0;
@@ -171,7 +171,7 @@ fn a_message_dropped_after_the_question_is_read_first() {
 
 #[test]
 fn what_follows_by_itself_needs_no_history() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     assert_eq!(channel.comes(Some("1000-42")), Arrival::Hold);
     channel.tail(None);
@@ -180,7 +180,7 @@ fn what_follows_by_itself_needs_no_history() {
 
 #[test]
 fn a_history_that_expires_while_the_link_is_up_is_no_gap() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     channel.tail(None);
     assert_eq!(channel.told, [""; 0]);
@@ -189,7 +189,7 @@ fn a_history_that_expires_while_the_link_is_up_is_no_gap() {
 
 #[test]
 fn a_full_ring_drops_the_oldest_and_reads_again() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.budget_bytes = publication(Some("1000-43")).queued_bytes();
     channel.comes(Some("1000-43"));
     channel.asks();
@@ -204,7 +204,7 @@ fn a_full_ring_drops_the_oldest_and_reads_again() {
 
 #[test]
 fn a_ring_holds_so_many_messages_and_no_more() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     channel.asks();
     for offset in 0..ring::MAX_RING as u64 {
@@ -219,7 +219,7 @@ fn a_ring_holds_so_many_messages_and_no_more() {
 
 #[test]
 fn a_dropped_plain_message_is_an_overflow_gap() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     channel.budget_bytes = publication(Some("1000-42")).queued_bytes();
     channel.comes(None);
@@ -233,7 +233,7 @@ fn a_dropped_plain_message_is_an_overflow_gap() {
 /// delivered from the first page, was delivered again.
 #[test]
 fn what_was_read_does_not_come_again_behind_a_deleted_history() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.goes_away();
     channel.all_come(&["1000-43", "1000-44"]);
     channel.tail(Some("1000-44"));
@@ -247,7 +247,7 @@ fn what_was_read_does_not_come_again_behind_a_deleted_history() {
 /// was taken for a history that had begun after a clock was set back.
 #[test]
 fn what_comes_late_from_a_history_that_is_gone_does_not_come_again() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.goes_away();
     channel.tail(Some("1000-43"));
     channel.page(&["1000-42", "1000-43"], "1000-44");
@@ -261,7 +261,7 @@ fn what_comes_late_from_a_history_that_is_gone_does_not_come_again() {
 
 #[test]
 fn a_publisher_with_positions_of_its_own_needs_no_history() {
-    let mut channel = Channel::new();
+    let mut channel = FollowedChannel::new();
     channel.tail(None);
     channel.take_told();
     assert_eq!(channel.comes(Some("1000-7")), Arrival::Hole);

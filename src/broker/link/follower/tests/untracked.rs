@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn an_unreadable_history_is_a_gap_and_delivery_goes_on() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.comes(Some("1000-44"));
     channel.is_unreadable();
     assert_eq!(channel.told, ["history_unreadable", "1000-44"]);
@@ -17,7 +17,7 @@ fn an_unreadable_history_is_a_gap_and_delivery_goes_on() {
 
 #[test]
 fn a_new_channel_with_an_unreadable_history_is_cut_untracked() {
-    let mut channel = Channel::new();
+    let mut channel = FollowedChannel::new();
     channel.comes(Some("1000-44"));
     channel.is_unreadable();
     assert_eq!(channel.told, ["cut untracked", "1000-44"]);
@@ -27,7 +27,7 @@ fn a_new_channel_with_an_unreadable_history_is_cut_untracked() {
 /// Found by the simulation (seed 743): what had been skipped was neither read nor told.
 #[test]
 fn a_skipped_position_is_a_gap_where_nothing_can_be_read() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     assert_eq!(channel.comes(Some("1000-43")), Arrival::Hole);
     channel.is_unreadable();
     assert_eq!(channel.told, ["history_unreadable", "1000-43"]);
@@ -37,7 +37,7 @@ fn a_skipped_position_is_a_gap_where_nothing_can_be_read() {
 /// position, and the next message was told as a gap, or what had been delivered came again.
 #[test]
 fn an_unreadable_history_is_told_once_and_its_position_is_kept() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     channel.is_unreadable();
     assert_eq!(channel.comes(Some("1000-42")), Arrival::Deliver);
@@ -53,7 +53,7 @@ fn an_unreadable_history_is_told_once_and_its_position_is_kept() {
 
 #[test]
 fn an_end_that_is_not_told_after_absence_is_a_gap() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.goes_away();
     assert_eq!(channel.comes(Some("1000-42")), Arrival::Hold);
     channel.is_unreadable();
@@ -62,7 +62,7 @@ fn an_end_that_is_not_told_after_absence_is_a_gap() {
 
 #[test]
 fn an_untracked_channel_goes_on_behind_its_last_message() {
-    let mut channel = Channel::at("1000-41");
+    let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     channel.is_unreadable();
     channel.comes(Some("1000-45"));
@@ -77,7 +77,7 @@ fn an_untracked_channel_goes_on_behind_its_last_message() {
 
 #[test]
 fn an_untracked_channel_without_messages_goes_on_at_the_end() {
-    let mut channel = Channel::new();
+    let mut channel = FollowedChannel::new();
     channel.is_unreadable();
     assert_eq!(channel.take_told(), ["cut untracked"]);
     channel.verify();
@@ -111,8 +111,8 @@ fn an_untracked_channel_reads_on_behind_its_ring() {
 }
 
 /// An untracked channel whose last message, if there was one, is known.
-fn untracked(last: Option<&str>) -> Channel {
-    let mut channel = last.map_or_else(Channel::new, Channel::at);
+fn untracked(last: Option<&str>) -> FollowedChannel {
+    let mut channel = last.map_or_else(FollowedChannel::new, FollowedChannel::at);
     if last.is_some() {
         channel.verify();
     }

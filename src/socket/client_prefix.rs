@@ -6,14 +6,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// What counts as one client's address. Whoever has an IPv6 address has a whole /64 of them. Octets and not numbers, as
 /// every socket has some: these need no alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AddressBlock {
+pub enum ClientPrefix {
     /// One address.
     V4([u8; 4]),
     /// The upper half of an address.
     V6([u8; 8]),
 }
 
-impl fmt::Display for AddressBlock {
+impl fmt::Display for ClientPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::V4(octets) => Ipv4Addr::from(octets).fmt(f),
@@ -24,7 +24,7 @@ impl fmt::Display for AddressBlock {
     }
 }
 
-impl AddressBlock {
+impl ClientPrefix {
     /// The block of an address.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
@@ -38,8 +38,8 @@ impl AddressBlock {
 mod tests {
     use super::*;
 
-    fn block(address: &str) -> Option<AddressBlock> {
-        Some(AddressBlock::of(address.parse().unwrap()))
+    fn block(address: &str) -> Option<ClientPrefix> {
+        Some(ClientPrefix::of(address.parse().unwrap()))
     }
 
     #[test]

@@ -21,10 +21,10 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// All that comes out of `bytes` when they arrive in pieces of `cut`.
 fn read_cut(bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
-    read_cut_with(Guard::new(BOUNDS, false), bytes, cut)
+    read_cut_with(FrameReader::new(BOUNDS, false), bytes, cut)
 }
 
-fn read_cut_with(mut guard: Guard, bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
+fn read_cut_with(mut guard: FrameReader, bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
     let mut all = Vec::new();
     for mut piece in bytes.chunks(cut) {
         loop {
@@ -126,7 +126,7 @@ fn a_compressed_message_with_two_faults_is_closed_for_the_first_however_it_is_cu
     ] {
         let bytes = frame(0xC1, &wire);
         for cut in 1..=bytes.len() {
-            let outcome = read_cut_with(Guard::new(BOUNDS, true), &bytes, cut);
+            let outcome = read_cut_with(FrameReader::new(BOUNDS, true), &bytes, cut);
             assert_eq!(outcome, (vec![], Some(code)), "{what}, cut every {cut} bytes");
         }
     }
@@ -149,7 +149,7 @@ fn a_close_carries_its_code() {
 
 #[test]
 fn nothing_is_kept_between_messages() {
-    let mut guard = Guard::new(BOUNDS, false);
+    let mut guard = FrameReader::new(BOUNDS, false);
     let bytes = frame(0x82, &[0; 900]);
     assert!(guard.read(&mut &bytes[..]).unwrap().is_some());
     assert!(!guard.is_mid_message());

@@ -19,11 +19,11 @@ thread_local! {
 
 /// An outbox's place among those of this thread, given back when dropped.
 #[derive(Debug)]
-pub struct Registration(OutboxKey);
+pub struct OutboxRegistration(OutboxKey);
 
 /// Makes an outbox findable on this thread, for as long as the registration is kept.
-pub fn register(outbox: Outbox) -> Registration {
-    Registration(OutboxKey(OUTBOXES.with_borrow_mut(|outboxes| outboxes.insert(outbox))))
+pub fn register(outbox: Outbox) -> OutboxRegistration {
+    OutboxRegistration(OutboxKey(OUTBOXES.with_borrow_mut(|outboxes| outboxes.insert(outbox))))
 }
 
 /// The outbox with this key, unless its socket is gone.
@@ -31,14 +31,14 @@ pub fn find(key: OutboxKey) -> Option<Outbox> {
     OUTBOXES.with_borrow(|outboxes| outboxes.get(key.0).cloned())
 }
 
-impl Registration {
+impl OutboxRegistration {
     /// The key for messages.
     pub fn key(&self) -> OutboxKey {
         self.0
     }
 }
 
-impl Drop for Registration {
+impl Drop for OutboxRegistration {
     fn drop(&mut self) {
         // When the thread ends its slab may be gone before its last socket.
         let removed = OUTBOXES.try_with(|outboxes| outboxes.borrow_mut().try_remove((self.0).0));

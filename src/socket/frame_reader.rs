@@ -44,7 +44,7 @@ pub enum Incoming {
 
 /// The reader of one socket. Between messages it holds nothing: most sockets are silent most of the time.
 #[derive(Debug)]
-pub struct Guard {
+pub struct FrameReader {
     bounds: Bounds,
     /// Whether permessage-deflate has been negotiated.
     is_deflated: bool,
@@ -94,7 +94,7 @@ enum Opcode {
     Pong,
 }
 
-impl Guard {
+impl FrameReader {
     /// A guard at the start of a connection. `is_deflated`: messages may be compressed.
     pub fn new(bounds: Bounds, is_deflated: bool) -> Self {
         Self { bounds, is_deflated, partial: None }

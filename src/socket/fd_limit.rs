@@ -11,20 +11,20 @@ const MOST_HANDSHAKES: usize = 25_600;
 
 /// How many descriptors this process may have open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Descriptors {
+pub struct FdLimit {
     limit: usize,
     /// How many of them are kept for other things than sockets and handshakes.
     reserved: usize,
 }
 
 /// No limit that is known.
-impl Default for Descriptors {
+impl Default for FdLimit {
     fn default() -> Self {
         Self { limit: usize::MAX, reserved: 0 }
     }
 }
 
-impl Descriptors {
+impl FdLimit {
     /// Raises the process's limit as far as it may, and returns it. Some are kept for so many worker threads, and
     /// for so many connections of the admin port.
     pub fn raise(workers: usize, admin_connections: usize) -> io::Result<Self> {
@@ -64,11 +64,11 @@ mod tests {
             (20_000, 17_400, 2_500),
             (1_048_576, 1_022_876, 25_600),
         ] {
-            let descriptors = Descriptors { limit, reserved: 100 };
-            assert_eq!((descriptors.sockets(), descriptors.handshakes()), (sockets, handshakes), "{limit}");
-            assert!(descriptors.sockets() + descriptors.handshakes() < limit);
+            let fd_limit = FdLimit { limit, reserved: 100 };
+            assert_eq!((fd_limit.sockets(), fd_limit.handshakes()), (sockets, handshakes), "{limit}");
+            assert!(fd_limit.sockets() + fd_limit.handshakes() < limit);
         }
-        let unlimited = Descriptors::default();
+        let unlimited = FdLimit::default();
         assert!(unlimited.sockets() > 1 << 40);
     }
 }

@@ -8,18 +8,18 @@ pub(crate) const MIN_CAPACITY: usize = 1_024;
 
 /// How many there are of each key.
 #[derive(Debug)]
-pub(crate) struct Counts<K> {
+pub(crate) struct KeyCounts<K> {
     /// An entry is removed with its last one.
     counts: HashMap<K, u32>,
 }
 
-impl<K> Default for Counts<K> {
+impl<K> Default for KeyCounts<K> {
     fn default() -> Self {
         Self { counts: HashMap::new() }
     }
 }
 
-impl<K: Eq + Hash> Counts<K> {
+impl<K: Eq + Hash> KeyCounts<K> {
     /// Whether there may be one more of this key under this cap.
     pub(crate) fn has_room(&self, key: &K, cap: u32) -> bool {
         self.counts.get(key).is_none_or(|&count| count < cap)
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_key_without_a_count_takes_no_memory() {
-        let mut counts = Counts::default();
+        let mut counts = KeyCounts::default();
         for key in 0..10_000 {
             counts.add(key);
         }

@@ -13,7 +13,7 @@ pub(super) const MAX_CHANNELS: usize = 1000;
 
 /// Who a client is and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct Principal {
     /// The user's id: 1 to 128 printable ASCII characters without space, braces and star.
     pub user: String,
     /// When the session must end; `None`: never by itself.

@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use actix_web::rt::time::sleep;
 
-use super::{Admin, ApiError};
+use super::{AdminState, ApiError};
 use crate::metrics::Metrics;
 use crate::settings::Secret;
 use crate::socket::origin::is_loopback_host;
@@ -38,14 +38,14 @@ impl CurrentKey {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
     }
 
-    fn check(&self, request: &HttpRequest) -> Result<(), Refusal> {
+    fn check(&self, request: &HttpRequest) -> Result<(), KeyRefusal> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).check(request)
     }
 }
 
 /// Why a request is refused before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum KeyRefusal {
     /// It has no `Authorization` header.
     NoKey,
     /// It has another key.
@@ -56,7 +56,7 @@ pub(super) enum Refusal {
     ForeignPage,
 }
 
-impl Refusal {
+impl KeyRefusal {
     /// A short name for metrics.
     pub(super) const fn label(self) -> &'static str {
         match self {
@@ -68,12 +68,12 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
+impl From<KeyRefusal> for ApiError {
+    fn from(refusal: KeyRefusal) -> Self {
         match refusal {
-            Refusal::NoKey | Refusal::WrongKey => Self::Unauthorized,
-            Refusal::KeyNotSet => Self::KeyNotSet,
-            Refusal::ForeignPage => Self::ForeignPage,
+            KeyRefusal::NoKey | KeyRefusal::WrongKey => Self::Unauthorized,
+            KeyRefusal::KeyNotSet => Self::KeyNotSet,
+            KeyRefusal::ForeignPage => Self::ForeignPage,
         }
     }
 }
@@ -81,7 +81,7 @@ impl From<Refusal> for ApiError {
 /// The delay of the answer to a wrong key while there are places, which slows down guessing.
 const WRONG_KEY_PAUSE: Duration = Duration::from_millis(500);
 
-impl Admin {
+impl AdminState {
     /// Whether the request may do what the API does. Refusals are counted.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Admin {
         let Err(refusal) = self.key.check(request) else { return Ok(()) };
         Metrics::count(&self.metrics.admin_refused, refusal.label());
         // A crowd of guesses may not take the places of health checks.
-        if refusal == Refusal::WrongKey && !self.is_crowded() {
+        if refusal == KeyRefusal::WrongKey && !self.is_crowded() {
             sleep(WRONG_KEY_PAUSE).await;
         }
         Err(refusal.into())
@@ -98,16 +98,16 @@ impl Admin {
 }
 
 impl ApiKey {
-    fn check(&self, request: &HttpRequest) -> Result<(), Refusal> {
+    fn check(&self, request: &HttpRequest) -> Result<(), KeyRefusal> {
         let key = match self {
             Self::Open if is_from_here(request) => return Ok(()),
-            Self::Open => return Err(Refusal::ForeignPage),
-            Self::Closed => return Err(Refusal::KeyNotSet),
+            Self::Open => return Err(KeyRefusal::ForeignPage),
+            Self::Closed => return Err(KeyRefusal::KeyNotSet),
             Self::Required(key) => key,
         };
-        let Some(sent) = request.headers().get(AUTHORIZATION) else { return Err(Refusal::NoKey) };
+        let Some(sent) = request.headers().get(AUTHORIZATION) else { return Err(KeyRefusal::NoKey) };
         let sent = sent.to_str().ok().and_then(bearer).unwrap_or_default();
-        if key.matches(sent.as_bytes()) { Ok(()) } else { Err(Refusal::WrongKey) }
+        if key.matches(sent.as_bytes()) { Ok(()) } else { Err(KeyRefusal::WrongKey) }
     }
 }
 
