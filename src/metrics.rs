@@ -12,13 +12,17 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use protocol::event::GapReason;
 
 mod labels;
 mod page;
 mod per_thread;
 mod process;
 
-pub use self::labels::{AdminRequest, Code, Reason, ResultLabel};
+pub use self::labels::{
+    AdminRequest, Code, DropReason, IdentifyResult, KeyRefusal, Label, LinkLoss, Reason, RecordResult,
+    RecoveryResult, ResultLabel,
+};
 pub use self::per_thread::{Latency, PerThread, Traffic};
 
 /// A handle on everything that is counted. Cloning shares, and costs one pointer: every socket has some.
@@ -45,7 +49,7 @@ pub struct Counters {
     /// Sockets that were opened.
     pub connections_opened: Counter<u64, AtomicU64>,
     /// Upgrades that were refused, by reason.
-    pub upgrades_refused: Family<Reason, Counter>,
+    pub upgrades_refused: Family<Reason<&'static str>, Counter>,
     /// Sessions that have sent a good token and are not closed.
     pub sessions: Gauge<i64, AtomicI64>,
     /// Users with at least one session here.
@@ -55,7 +59,7 @@ pub struct Counters {
     /// Subscriptions of all sessions, their own two channels included.
     pub subscriptions: Gauge<i64, AtomicI64>,
     /// Identify attempts, by outcome.
-    pub identifies: Family<ResultLabel, Counter>,
+    pub identifies: Family<ResultLabel<IdentifyResult>, Counter>,
     /// Text messages received from clients.
     pub client_messages: Counter<u64, AtomicU64>,
     /// Closes sent, by code.
@@ -65,15 +69,15 @@ pub struct Counters {
     /// Frames of publications handed to sockets.
     pub publications_delivered: Counter<u64, AtomicU64>,
     /// Publications that reached nobody, and deliveries that did not reach their socket, by reason.
-    pub publications_dropped: Family<Reason, Counter>,
+    pub publications_dropped: Family<Reason<DropReason>, Counter>,
     /// Publications that the link missed and read from a history.
     pub publications_repaired: Counter<u64, AtomicU64>,
     /// Gaps announced for channels of this replica, by reason.
-    pub gaps: Family<Reason, Counter>,
+    pub gaps: Family<Reason<GapReason>, Counter>,
     /// Attempts of clients to continue from a position, by outcome.
-    pub recoveries: Family<ResultLabel, Counter>,
+    pub recoveries: Family<ResultLabel<RecoveryResult>, Counter>,
     /// Requests that the admin API refused before reading them.
-    pub admin_refused: Family<Reason, Counter>,
+    pub admin_refused: Family<Reason<KeyRefusal>, Counter>,
     /// Publications accepted from the admin API.
     pub publications_accepted: Counter<u64, AtomicU64>,
     /// Time from the arrival of a publication at the link until a hub has handed it to its last socket.
@@ -87,7 +91,7 @@ pub struct Counters {
     /// 1 while durable publishing is possible, else 0.
     pub history_available: Gauge<i64, AtomicI64>,
     /// Payloads from Redis that reach nobody: put on the stream for them, or only counted.
-    pub rejected: Family<ResultLabel, Counter>,
+    pub rejected: Family<ResultLabel<RecordResult>, Counter>,
     /// Subscriptions that Redis has refused to the gateway's user, channel by channel.
     pub channels_refused: Counter<u64, AtomicU64>,
     /// 1 while Redis may evict keys, else 0.
@@ -95,7 +99,7 @@ pub struct Counters {
     /// How many keys Redis has evicted, as Redis counts them.
     pub redis_evicted_keys: Gauge<i64, AtomicI64>,
     /// How often the link to the broker was lost.
-    pub redis_link_losses: Family<Reason, Counter>,
+    pub redis_link_losses: Family<Reason<LinkLoss>, Counter>,
     /// Time from publishing a probe to receiving it back, in seconds.
     pub probe_latency: Histogram,
     /// The latest of these, in microseconds; 0 before the first. For the console, not for the page of metrics.
@@ -193,19 +197,19 @@ impl Counters {
 
 impl Metrics {
     /// Counts one more of a labelled metric.
-    pub fn count<L>(family: &Family<L, Counter>, value: &'static str)
+    pub fn count<S, L>(family: &Family<S, Counter>, value: L)
     where
-        L: From<&'static str> + Clone + Eq + Hash,
+        S: From<L> + Clone + Eq + Hash,
     {
         Self::count_many(family, value, 1);
     }
 
     /// Counts `many` more of a labelled metric.
-    pub fn count_many<L>(family: &Family<L, Counter>, value: &'static str, many: u64)
+    pub fn count_many<S, L>(family: &Family<S, Counter>, value: L, many: u64)
     where
-        L: From<&'static str> + Clone + Eq + Hash,
+        S: From<L> + Clone + Eq + Hash,
     {
-        family.get_or_create(&L::from(value)).inc_by(many);
+        family.get_or_create(&S::from(value)).inc_by(many);
     }
 
     /// Notes how long a probe took.
@@ -231,12 +235,12 @@ mod tests {
         let metrics = Metrics::default();
         metrics.connections.set(3);
         metrics.websocket_closes.get_or_create(&Code { code: 4001 }).inc();
-        Metrics::count(&metrics.publications_dropped, "not_json");
+        Metrics::count(&metrics.publications_dropped, DropReason::Duplicate);
         let page = metrics.render();
         for line in [
             "gateway_connections 3",
             "gateway_websocket_closes_total{code=\"4001\"} 1",
-            "gateway_publications_dropped_total{reason=\"not_json\"} 1",
+            "gateway_publications_dropped_total{reason=\"duplicate\"} 1",
             "gateway_probe_latency_seconds_count 0",
             "gateway_hub_inbox_bytes 0",
             "# EOF",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::page_size::PageSize;
+use crate::metrics::RecoveryResult;
 use protocol::history::{Page, Proof};
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -69,13 +70,12 @@ pub enum NotRecovered {
     Unreadable,
 }
 
-impl NotRecovered {
-    /// A short name for metrics.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::TooMuch => "too_much",
-            Self::Unreadable => "unreadable",
+impl From<NotRecovered> for RecoveryResult {
+    fn from(reason: NotRecovered) -> Self {
+        match reason {
+            NotRecovered::Lost => Self::Lost,
+            NotRecovered::TooMuch => Self::TooMuch,
+            NotRecovered::Unreadable => Self::Unreadable,
         }
     }
 }

@@ -17,13 +17,13 @@ pub(super) enum ApiError {
     #[error("send `Authorization: Bearer <key>` with the key of setting admin.api_key")]
     Unauthorized,
     #[error("this needs setting admin.api_key")]
-    KeyNotSet,
+    KeyNotConfigured,
     #[error(
         "without admin.api_key only pages of this port and programs on this machine may ask, by a loopback name"
     )]
-    ForeignPage,
+    OriginNotAllowed,
     #[error("tokens are minted in the development profile on a loopback admin port only")]
-    MintingOff,
+    MintingDisabled,
     #[error("no token: {0}")]
     NotMinted(#[from] crate::auth::MintError),
     #[error("the query is not valid: {0}")]
@@ -35,7 +35,7 @@ pub(super) enum ApiError {
     #[error(transparent)]
     HubTimeout(#[from] crate::hub::HubTimeout),
     #[error("the body did not come in time (setting admin.request_timeout)")]
-    BodyTooSlow,
+    BodyTimeout,
     #[error("the body is too long")]
     BodyTooBig,
     #[error("the body is not valid: {0}")]
@@ -57,15 +57,15 @@ impl ApiError {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Unauthorized => "unauthorized",
-            Self::KeyNotSet => "admin_key_not_configured",
-            Self::ForeignPage => "origin_not_allowed",
-            Self::MintingOff => "token_minting_disabled",
+            Self::KeyNotConfigured => "admin_key_not_configured",
+            Self::OriginNotAllowed => "origin_not_allowed",
+            Self::MintingDisabled => "token_minting_disabled",
             Self::NotMinted(_) => "token_not_minted",
             Self::BadQuery(_) => "bad_query",
             Self::BadUser => "bad_user",
             Self::NoSuchSession => "no_such_session",
             Self::HubTimeout(_) => "worker_timeout",
-            Self::BodyTooSlow => "request_body_timeout",
+            Self::BodyTimeout => "request_body_timeout",
             Self::BadBody(_) => "bad_body",
             Self::BadChannel(_) => "bad_channel",
             Self::KeyWithoutDurable => "key_without_durable",
@@ -94,7 +94,7 @@ impl ResponseError for ApiError {
             Self::NotFound | Self::NoSuchSession => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::KeyNotSet | Self::ForeignPage | Self::MintingOff => StatusCode::FORBIDDEN,
+            Self::KeyNotConfigured | Self::OriginNotAllowed | Self::MintingDisabled => StatusCode::FORBIDDEN,
             Self::BadBody(_)
             | Self::BadChannel(_)
             | Self::NotMinted(_)
@@ -106,7 +106,7 @@ impl ResponseError for ApiError {
                 StatusCode::BAD_REQUEST
             }
             Self::Publish(PublishError::KeyReused) => StatusCode::CONFLICT,
-            Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooBig | Self::Publish(PublishError::TooBig { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Publish(
                 PublishError::Busy | PublishError::Unavailable | PublishError::HistoryUnavailable(_),

@@ -8,7 +8,7 @@ use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use actix_web::rt::time::sleep;
 
 use super::{AdminState, ApiError};
-use crate::metrics::Metrics;
+use crate::metrics::{KeyRefusal, Metrics};
 use crate::settings::Secret;
 use crate::socket::origin::is_loopback_host;
 
@@ -43,37 +43,12 @@ impl CurrentKey {
     }
 }
 
-/// Why a request is refused before it is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyRefusal {
-    /// It has no `Authorization` header.
-    NoKey,
-    /// It has another key.
-    WrongKey,
-    /// There is no key.
-    KeyNotSet,
-    /// It comes from a page of another origin.
-    ForeignPage,
-}
-
-impl KeyRefusal {
-    /// A short name for metrics.
-    pub(super) const fn label(self) -> &'static str {
-        match self {
-            Self::NoKey => "no_key",
-            Self::WrongKey => "wrong_key",
-            Self::KeyNotSet => "admin_key_not_configured",
-            Self::ForeignPage => "origin_not_allowed",
-        }
-    }
-}
-
 impl From<KeyRefusal> for ApiError {
     fn from(refusal: KeyRefusal) -> Self {
         match refusal {
             KeyRefusal::NoKey | KeyRefusal::WrongKey => Self::Unauthorized,
-            KeyRefusal::KeyNotSet => Self::KeyNotSet,
-            KeyRefusal::ForeignPage => Self::ForeignPage,
+            KeyRefusal::NotConfigured => Self::KeyNotConfigured,
+            KeyRefusal::OriginNotAllowed => Self::OriginNotAllowed,
         }
     }
 }
@@ -88,7 +63,7 @@ impl AdminState {
     /// Why not.
     pub(super) async fn authorize(&self, request: &HttpRequest) -> Result<(), ApiError> {
         let Err(refusal) = self.key.check(request) else { return Ok(()) };
-        Metrics::count(&self.metrics.admin_refused, refusal.label());
+        Metrics::count(&self.metrics.admin_refused, refusal);
         // A crowd of guesses may not take the places of health checks.
         if refusal == KeyRefusal::WrongKey && !self.is_crowded() {
             sleep(WRONG_KEY_PAUSE).await;
@@ -101,8 +76,8 @@ impl ApiKey {
     fn check(&self, request: &HttpRequest) -> Result<(), KeyRefusal> {
         let key = match self {
             Self::Open if is_from_here(request) => return Ok(()),
-            Self::Open => return Err(KeyRefusal::ForeignPage),
-            Self::Closed => return Err(KeyRefusal::KeyNotSet),
+            Self::Open => return Err(KeyRefusal::OriginNotAllowed),
+            Self::Closed => return Err(KeyRefusal::NotConfigured),
             Self::Required(key) => key,
         };
         let Some(sent) = request.headers().get(AUTHORIZATION) else { return Err(KeyRefusal::NoKey) };

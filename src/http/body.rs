@@ -26,7 +26,7 @@ impl FromRequest for AuthorizedBody {
             let admin = request.app_data::<web::Data<AdminState>>().ok_or(ApiError::NotFound)?;
             admin.authorize(&request).await?;
             let body = Bytes::from_request(&request, &mut payload);
-            let body = timeout_awake(admin.request_timeout, body).await.map_err(|_| ApiError::BodyTooSlow)?;
+            let body = timeout_awake(admin.request_timeout, body).await.map_err(|_| ApiError::BodyTimeout)?;
             body.map(Self).map_err(|error| match error.as_response_error().status_code() {
                 StatusCode::PAYLOAD_TOO_LARGE => ApiError::BodyTooBig.into(),
                 _ => ApiError::BadBody(error.to_string()).into(),

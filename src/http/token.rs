@@ -31,7 +31,7 @@ pub(super) async fn mint(
     admin: web::Data<AdminState>,
     AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
-    let settings = admin.instance.minting.as_ref().ok_or(ApiError::MintingOff)?.settings();
+    let settings = admin.instance.minting.as_ref().ok_or(ApiError::MintingDisabled)?.settings();
     let mint: Mint = parse(&body)?;
     let lifetime = LIFETIME.min(auth::longest_lifetime(&settings));
     let token = auth::mint(&settings, &mint.user, &mint.channels, lifetime, SystemTime::now())?;

@@ -14,7 +14,7 @@ use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
 use super::registry::{DeliveryOutcome, FrameSink, Recipient, Registry, SessionKey, Vacated};
 use crate::broker::{HistoryRequest, HubEvent, ReadId, RecoveryLimits, RequestId};
-use crate::metrics::Metrics;
+use crate::metrics::{DropReason, Metrics};
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
@@ -283,7 +283,7 @@ impl<S: FrameSink> HubCore<S> {
         self.metrics.publications_delivered.inc_by(delivery.delivered);
         if delivery.unreachable > 0 {
             let dropped = &self.metrics.publications_dropped;
-            Metrics::count_many(dropped, "socket_closing", delivery.unreachable);
+            Metrics::count_many(dropped, DropReason::SocketClosing, delivery.unreachable);
         }
     }
 

@@ -127,7 +127,7 @@ impl<M: Mailbox> Inbox for HubInbox<M> {
         {
             if refused == Refused::OwesGap {
                 let (channel, reason) = (publication.channel().clone(), GapReason::Overflow);
-                Metrics::count(&self.budget.metrics.gaps, reason.label());
+                Metrics::count(&self.budget.metrics.gaps, reason);
                 self.mailbox.push(HubInput::Broker(HubEvent::Gap { channel, reason, position: None }));
             }
             return Err(InboxFull);

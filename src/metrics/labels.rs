@@ -1,41 +1,223 @@
-//! The labels, and every value that they can have.
+//! Labels, and the closed sets of their values.
 //!
 //! A counter whose first sample is 1 hides the first incident, because `increase` sees no growth. So every labelled
-//! counter starts at 0 for each of its values. A test compares these values with docs/operations.md and
-//! docs/openapi.yaml, which other tests compare with the source.
+//! counter starts at 0 for each of its values. A test compares these values with docs/operations/metrics.md and
+//! docs/openapi.yaml.
 
+use std::fmt;
 use std::hash::Hash;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use protocol::close::CloseCode;
+use protocol::event::GapReason;
+use protocol::publication::PayloadError;
 
 use super::Counters;
+use crate::auth::AuthError;
 
-/// The one label of most labelled metrics.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Reason {
-    /// One of a closed set of short names.
-    pub reason: &'static str,
+/// A value of the labels `reason` and `result`, one of a closed set.
+pub trait Label: fmt::Debug + Clone + Copy + PartialEq + Eq + Hash + Send + Sync + 'static {
+    /// The text on the page of metrics, in snake case.
+    fn label(self) -> &'static str;
 }
 
-impl From<&'static str> for Reason {
-    fn from(reason: &'static str) -> Self {
-        Self { reason }
+/// The label of metrics that count failures.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Reason<L>(L);
+
+/// The label of metrics that count successes, too.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ResultLabel<L>(L);
+
+impl<L> From<L> for Reason<L> {
+    fn from(reason: L) -> Self {
+        Self(reason)
     }
 }
 
-/// The one label of metrics that count successes, too.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ResultLabel {
-    /// One of a closed set of short names.
-    pub result: &'static str,
+impl<L> From<L> for ResultLabel<L> {
+    fn from(result: L) -> Self {
+        Self(result)
+    }
 }
 
-impl From<&'static str> for ResultLabel {
-    fn from(result: &'static str) -> Self {
-        Self { result }
+impl<L: Label> EncodeLabelSet for Reason<L> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        [("reason", self.0.label())].encode(encoder)
+    }
+}
+
+impl<L: Label> EncodeLabelSet for ResultLabel<L> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        [("result", self.0.label())].encode(encoder)
+    }
+}
+
+/// The reasons of refused upgrades are texts, because the application of the socket layer adds its own.
+impl Label for &'static str {
+    fn label(self) -> &'static str {
+        self
+    }
+}
+
+impl Label for GapReason {
+    fn label(self) -> &'static str {
+        Self::label(self)
+    }
+}
+
+/// Defines an enum of label values, the list of all of them, and their texts.
+macro_rules! labels {
+    ($(#[$documentation:meta])* $name:ident { $($(#[$meaning:meta])* $value:ident = $text:literal,)+ }) => {
+        $(#[$documentation])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$meaning])* $value,)+
+        }
+
+        impl $name {
+            const ALL: &[Self] = &[$(Self::$value,)+];
+        }
+
+        impl Label for $name {
+            fn label(self) -> &'static str {
+                match self {
+                    $(Self::$value => $text,)+
+                }
+            }
+        }
+    };
+}
+
+/// The result of checking a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IdentifyResult {
+    /// The token is good, and its user is within the limits.
+    Accepted,
+    /// The token was refused.
+    Refused(AuthError),
+    /// The user has as many sessions as it may have.
+    TooManySessions,
+    /// The user's tokens came too fast.
+    TooManyIdentifies,
+    /// Too many tokens of this address failed; this one was not checked.
+    TooManyFailures,
+}
+
+impl Label for IdentifyResult {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused(error) => error.label(),
+            Self::TooManySessions => "too_many_sessions",
+            Self::TooManyIdentifies => "too_many_identifies",
+            Self::TooManyFailures => "too_many_failures",
+        }
+    }
+}
+
+/// Why a publication was not delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// The payload cannot be delivered to anybody.
+    Payload(PayloadError),
+    /// Nobody here is subscribed to the channel; most likely the last subscriber has just left it.
+    UnknownChannel,
+    /// It was delivered before.
+    Duplicate,
+    /// The socket is closing.
+    SocketClosing,
+    /// The worker does not keep up.
+    HubInboxFull,
+    /// More arrived than is held while the channel is repaired.
+    Repairing,
+    /// Handling it made the gateway's code panic.
+    Panicked,
+}
+
+impl Label for DropReason {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Payload(error) => error.label(),
+            Self::UnknownChannel => "unknown_channel",
+            Self::Duplicate => "duplicate",
+            Self::SocketClosing => "socket_closing",
+            Self::HubInboxFull => "hub_inbox_full",
+            Self::Repairing => "repairing",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+labels! {
+    /// The result of an attempt to continue from a position.
+    RecoveryResult {
+        /// Everything that was missed was delivered.
+        Recovered = "recovered",
+        /// The history was replaced or trimmed, or has lost its end.
+        Lost = "lost",
+        /// The client has missed more than the limits allow.
+        TooMuch = "too_much",
+        /// The history cannot be read.
+        Unreadable = "unreadable",
+        /// The client's position is not one.
+        UnreadablePosition = "unreadable_position",
+    }
+}
+
+labels! {
+    /// Why the admin port refused a request before it read the body.
+    KeyRefusal {
+        /// The request has no `Authorization` header.
+        NoKey = "no_key",
+        /// The request has another key.
+        WrongKey = "wrong_key",
+        /// `admin.api_key` is not set.
+        NotConfigured = "admin_key_not_configured",
+        /// The request comes from a page of another origin.
+        OriginNotAllowed = "origin_not_allowed",
+    }
+}
+
+labels! {
+    /// Whether a rejected payload was put on the stream of rejected payloads.
+    RecordResult {
+        /// It is on the stream.
+        Recorded = "recorded",
+        /// Redis refused it, or too many came in a second.
+        NotRecorded = "not_recorded",
+    }
+}
+
+labels! {
+    /// Why the link to Redis was lost.
+    LinkLoss {
+        /// No connection was made.
+        Connect = "connect",
+        /// Connecting took too long.
+        ConnectTimeout = "connect_timeout",
+        /// A file that the link needs cannot be used.
+        File = "file",
+        /// No sentinel says where the master is.
+        NoMaster = "no_master",
+        /// The server is a replica.
+        Demoted = "demoted",
+        /// Redis does not accept the user or a command.
+        Access = "access",
+        /// Redis answered with another error.
+        Refused = "refused",
+        /// The connection ended.
+        Closed = "closed",
+        /// Redis closed only the subscriber's connection.
+        SubscriberClosed = "subscriber_closed",
+        /// A subscription was not confirmed in time.
+        SubscribeTimeout = "subscribe_timeout",
+        /// A probe did not return in time.
+        ProbeTimeout = "probe_timeout",
+        /// The link's code panicked.
+        Panicked = "panicked",
     }
 }
 
@@ -103,72 +285,33 @@ const UPGRADES_REFUSED: &[&str] = &[
     "origin_not_allowed",
 ];
 
-const IDENTIFIES: &[&str] = &[
-    "accepted",
-    "malformed",
-    "bad_signature",
-    "wrong_algorithm",
-    "expired",
-    "not_yet_valid",
-    "no_expiry",
-    "wrong_audience",
-    "wrong_issuer",
-    "no_user",
-    "user_not_allowed",
-    "bad_channels",
-    "foreign_user",
-    "too_many_sessions",
-    "too_many_identifies",
-    "too_many_failures",
-];
-
-const PUBLICATIONS_DROPPED: &[&str] = &[
-    "not_json",
-    "too_big",
-    "too_deep",
-    "lone_surrogate",
-    "bad_users",
-    "bad_position",
-    "bad_channel",
-    "unknown_channel",
-    "duplicate",
-    "socket_closing",
-    "hub_inbox_full",
-    "repairing",
-    "panicked",
-];
-
-const GAPS: &[&str] = &["link_lost", "history_lost", "history_unreadable", "overflow"];
-const RECOVERIES: &[&str] = &["recovered", "lost", "too_much", "unreadable", "unreadable_position"];
-const ADMIN_REFUSED: &[&str] = &["no_key", "wrong_key", "admin_key_not_configured", "origin_not_allowed"];
-const REJECTED: &[&str] = &["recorded", "not_recorded"];
-
-const LINK_LOSSES: &[&str] = &[
-    "connect",
-    "connect_timeout",
-    "file",
-    "no_master",
-    "demoted",
-    "access",
-    "refused",
-    "closed",
-    "subscriber_closed",
-    "subscribe_timeout",
-    "probe_timeout",
-    "panicked",
-];
-
 impl Counters {
     /// Creates every labelled counter, at 0.
     pub(super) fn create_labels(&self) {
-        create(&self.admin_refused, ADMIN_REFUSED);
-        create(&self.upgrades_refused, UPGRADES_REFUSED);
-        create(&self.publications_dropped, PUBLICATIONS_DROPPED);
-        create(&self.gaps, GAPS);
-        create(&self.redis_link_losses, LINK_LOSSES);
-        create(&self.identifies, IDENTIFIES);
-        create(&self.recoveries, RECOVERIES);
-        create(&self.rejected, REJECTED);
+        create(&self.upgrades_refused, UPGRADES_REFUSED.iter().copied());
+        create(&self.admin_refused, KeyRefusal::ALL.iter().copied());
+        create(&self.gaps, GapReason::ALL);
+        create(&self.redis_link_losses, LinkLoss::ALL.iter().copied());
+        create(&self.recoveries, RecoveryResult::ALL.iter().copied());
+        create(&self.rejected, RecordResult::ALL.iter().copied());
+        create(&self.publications_dropped, PayloadError::ALL.map(DropReason::Payload));
+        let dropped = [
+            DropReason::UnknownChannel,
+            DropReason::Duplicate,
+            DropReason::SocketClosing,
+            DropReason::HubInboxFull,
+            DropReason::Repairing,
+            DropReason::Panicked,
+        ];
+        create(&self.publications_dropped, dropped);
+        create(&self.identifies, AuthError::ALL.map(IdentifyResult::Refused));
+        let identifies = [
+            IdentifyResult::Accepted,
+            IdentifyResult::TooManySessions,
+            IdentifyResult::TooManyIdentifies,
+            IdentifyResult::TooManyFailures,
+        ];
+        create(&self.identifies, identifies);
         for code in CloseCode::ALL {
             drop(self.websocket_closes.get_or_create(&Code { code: code.code() }));
         }
@@ -181,9 +324,9 @@ impl Counters {
     }
 }
 
-fn create<L>(family: &Family<L, Counter>, values: &[&'static str])
+fn create<S, L>(family: &Family<S, Counter>, values: impl IntoIterator<Item = L>)
 where
-    L: From<&'static str> + Clone + Eq + Hash,
+    S: From<L> + Clone + Eq + Hash,
 {
-    values.iter().for_each(|value| drop(family.get_or_create(&L::from(value))));
+    values.into_iter().for_each(|value| drop(family.get_or_create(&S::from(value))));
 }

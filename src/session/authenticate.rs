@@ -7,14 +7,14 @@ use super::clock::unix_ms;
 use super::limits::{IdentifyRefusal, SessionPermit, UnidentifiedPermit, UserSessionPermit};
 use super::services::Services;
 use crate::auth::Principal;
-use crate::metrics::Metrics;
+use crate::metrics::{IdentifyResult, Label as _, Metrics};
 use crate::socket::client_prefix::ClientPrefix;
 use protocol::SessionId;
 use protocol::channel::{ChannelName, ChannelPattern};
 use protocol::conversation::{Identity, Input, NotIdentified};
 
-/// The answer to the conversation, and its label in the metrics.
-type CheckedToken = (Input<'static>, &'static str);
+/// The answer to the conversation, and the result in the metrics.
+type CheckedToken = (Input<'static>, IdentifyResult);
 
 /// Checks the token, counts the outcome, and exchanges the permit of a session that identifies.
 ///
@@ -27,7 +27,7 @@ pub(super) fn authenticate(
     token: &str,
 ) -> Input<'static> {
     let now = Instant::now();
-    let (identified, (answer, label)) = match permit {
+    let (identified, (answer, result)) = match permit {
         SessionPermit::Unidentified(unidentified) => identify(services, unidentified, client, token, now),
         SessionPermit::User(user) => (None, refresh(services, user, token, now)),
     };
@@ -35,9 +35,9 @@ pub(super) fn authenticate(
         log::debug!(target: LOG_TARGET, session:%, user = user.user(); "session identified");
         *permit = SessionPermit::User(user);
     }
-    Metrics::count(&services.metrics.identifies, label);
-    if label != "accepted" {
-        log::debug!(target: LOG_TARGET, session:%; "token refused: {label}");
+    Metrics::count(&services.metrics.identifies, result);
+    if result != IdentifyResult::Accepted {
+        log::debug!(target: LOG_TARGET, session:%; "token refused: {}", result.label());
     }
     answer
 }
@@ -52,18 +52,18 @@ fn identify(
 ) -> (Option<UserSessionPermit>, CheckedToken) {
     let limits = unidentified.limits();
     if !limits.may_identify(client, now) {
-        return (None, (Input::OverLimit, "too_many_failures"));
+        return (None, (Input::OverLimit, IdentifyResult::TooManyFailures));
     }
-    let (verified, label) = verify(services, token);
+    let (verified, result) = verify(services, token);
     let admitted = match &verified {
-        Err(NotIdentified) => Err((Input::Verified(Err(NotIdentified)), label)),
+        Err(NotIdentified) => Err((Input::Verified(Err(NotIdentified)), result)),
         Ok(identity) => limits.identify(&identity.user, now).map_err(|refusal| match refusal {
-            IdentifyRefusal::Sessions => (Input::OverLimit, "too_many_sessions"),
-            IdentifyRefusal::Rate => (Input::OverLimit, "too_many_identifies"),
+            IdentifyRefusal::Sessions => (Input::OverLimit, IdentifyResult::TooManySessions),
+            IdentifyRefusal::Rate => (Input::OverLimit, IdentifyResult::TooManyIdentifies),
         }),
     };
     match admitted {
-        Ok(user) => (Some(user), (Input::Verified(verified), label)),
+        Ok(user) => (Some(user), (Input::Verified(verified), result)),
         Err(outcome) => {
             limits.note_failure(client, now);
             (None, outcome)
@@ -74,16 +74,17 @@ fn identify(
 /// Checks the token of a Refresh. It counts for the session's user.
 fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Instant) -> CheckedToken {
     if !user.may_refresh(now) {
-        return (Input::OverLimit, "too_many_identifies");
+        return (Input::OverLimit, IdentifyResult::TooManyIdentifies);
     }
-    let (verified, label) = verify(services, token);
-    (Input::Verified(verified), label)
+    let (verified, result) = verify(services, token);
+    (Input::Verified(verified), result)
 }
 
-fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>, &'static str) {
+fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>, IdentifyResult) {
     let outcome = services.tokens.verify(token, SystemTime::now());
-    let label = outcome.as_ref().map_or_else(|error| error.label(), |_| "accepted");
-    (outcome.map_err(|_| NotIdentified).and_then(identity), label)
+    let result =
+        outcome.as_ref().map_or_else(|error| IdentifyResult::Refused(*error), |_| IdentifyResult::Accepted);
+    (outcome.map_err(|_| NotIdentified).and_then(identity), result)
 }
 
 /// Converts an authenticated identity to that of the protocol.

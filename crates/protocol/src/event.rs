@@ -203,6 +203,9 @@ pub enum GapReason {
 }
 
 impl GapReason {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::LinkLost, Self::HistoryLost, Self::HistoryUnreadable, Self::Overflow];
+
     /// The text on the wire, and in metrics.
     pub const fn label(self) -> &'static str {
         match self {

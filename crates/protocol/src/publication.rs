@@ -66,6 +66,17 @@ pub enum PayloadError {
 }
 
 impl PayloadError {
+    /// Every error.
+    pub const ALL: [Self; 7] = [
+        Self::NotJson,
+        Self::TooBig,
+        Self::TooDeep,
+        Self::LoneSurrogate,
+        Self::BadPosition,
+        Self::BadUsers,
+        Self::BadChannel,
+    ];
+
     /// A short name for metrics.
     pub const fn label(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use super::follower::{Arrival, Delivery, Follower, RepairProgress};
 use super::hubs::{HubSet, Inboxes};
 use super::reads::{ClientReads, ReadDone};
 use crate::broker::{Cut, HistoryRequest, HubEvent, HubId, Inbox, ReadId};
-use crate::metrics::Metrics;
+use crate::metrics::{DropReason, Metrics};
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
@@ -156,7 +156,7 @@ impl LinkCore {
         let Payload { position, message, received } = payload;
         let arrival = found.follower.arrive(position);
         if arrival == Arrival::Duplicate {
-            Metrics::count(&self.metrics.publications_dropped, "duplicate");
+            Metrics::count(&self.metrics.publications_dropped, DropReason::Duplicate);
             return Received::Taken;
         }
         let publication = Publication::new(found.name.clone(), position, message);
@@ -178,7 +178,7 @@ impl LinkCore {
         }
         let dropped = found.follower.hold(publication, &mut self.ring_budget_bytes);
         if dropped > 0 {
-            Metrics::count_many(&self.metrics.publications_dropped, "repairing", dropped);
+            Metrics::count_many(&self.metrics.publications_dropped, DropReason::Repairing, dropped);
         }
         if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Taken }
     }

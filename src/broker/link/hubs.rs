@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::broker::{HubEvent, HubId, Inbox};
-use crate::metrics::Metrics;
+use crate::metrics::{DropReason, Metrics};
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 use protocol::position::Position;
@@ -48,7 +48,7 @@ impl Inboxes {
         reason: GapReason,
         position: Option<Position>,
     ) {
-        Metrics::count(&self.metrics.gaps, reason.label());
+        Metrics::count(&self.metrics.gaps, reason);
         for hub in hubs.as_slice() {
             self.notify(*hub, HubEvent::Gap { channel: channel.clone(), reason, position });
         }
@@ -58,7 +58,7 @@ impl Inboxes {
     pub(crate) fn offer(&self, hubs: &HubSet, publication: &Arc<Publication>) {
         for inbox in hubs.as_slice().iter().filter_map(|hub| self.inboxes.get(hub.index())) {
             if inbox.offer(HubEvent::Publication(Arc::clone(publication))).is_err() {
-                Metrics::count(&self.metrics.publications_dropped, "hub_inbox_full");
+                Metrics::count(&self.metrics.publications_dropped, DropReason::HubInboxFull);
             }
         }
     }

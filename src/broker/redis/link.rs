@@ -12,7 +12,7 @@ use super::connected;
 use super::link_error::LinkError;
 use super::state::{LinkState, RedisState};
 use crate::backoff::Backoff;
-use crate::metrics::Metrics;
+use crate::metrics::{LinkLoss, Metrics};
 use crate::settings::format_duration;
 
 /// A link that was ready for this long resets the backoff. An unstable link reconnects ever more slowly, and is logged
@@ -47,7 +47,7 @@ pub(super) async fn keep(state: Arc<RedisState>, mut backoff: Backoff, address: 
             reported = Reported::default();
         }
         if matches!(before, LinkState::Ready { .. } | LinkState::Probing { .. }) {
-            Metrics::count(&state.metrics.redis_link_losses, error.label());
+            Metrics::count(&state.metrics.redis_link_losses, error.reason());
         }
         let wait = backoff.next(&mut rand::rng());
         report(&error, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
@@ -71,19 +71,19 @@ fn disconnect(state: &RedisState, error: LinkError) -> LinkState {
 /// attempt.
 #[derive(Debug, Default)]
 struct Reported {
-    /// The label of the latest reason, and when it was logged.
-    latest: Option<(&'static str, Instant)>,
+    /// The latest reason, and when it was logged.
+    latest: Option<(LinkLoss, Instant)>,
     began: Option<Instant>,
 }
 
 impl Reported {
     /// Whether the reason is to be logged now. If so, how long the link has been unsteady.
-    fn is_due(&mut self, label: &'static str, now: Instant) -> Option<Duration> {
+    fn is_due(&mut self, reason: LinkLoss, now: Instant) -> Option<Duration> {
         let began = *self.began.get_or_insert(now);
         match self.latest {
-            Some((latest, at)) if latest == label && now - at < REPORT_INTERVAL => None,
+            Some((latest, at)) if latest == reason && now - at < REPORT_INTERVAL => None,
             _ => {
-                self.latest = Some((label, now));
+                self.latest = Some((reason, now));
                 Some(now - began)
             }
         }
@@ -91,7 +91,7 @@ impl Reported {
 }
 
 fn report(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Duration) {
-    let due = reported.is_due(error.label(), Instant::now());
+    let due = reported.is_due(error.reason(), Instant::now());
     let level = match due {
         None => log::Level::Debug,
         Some(_) if error.needs_an_operator() => log::Level::Error,
@@ -129,13 +129,13 @@ mod tests {
     fn a_long_outage_is_logged_again_every_minute() {
         let (mut reported, start) = (Reported::default(), Instant::now());
         let mut due = |label, second| reported.is_due(label, start + Duration::from_secs(second));
-        assert_eq!(due("closed", 0), Some(Duration::ZERO));
-        assert_eq!(due("connect", 1), Some(Duration::from_secs(1)));
+        assert_eq!(due(LinkLoss::Closed, 0), Some(Duration::ZERO));
+        assert_eq!(due(LinkLoss::Connect, 1), Some(Duration::from_secs(1)));
         for second in [2, 30, 60] {
-            assert_eq!(due("connect", second), None, "{second}");
+            assert_eq!(due(LinkLoss::Connect, second), None, "{second}");
         }
-        assert_eq!(due("connect", 61), Some(Duration::from_secs(61)));
-        assert_eq!(due("connect", 120), None);
-        assert_eq!(due("connect", 121), Some(Duration::from_secs(121)));
+        assert_eq!(due(LinkLoss::Connect, 61), Some(Duration::from_secs(61)));
+        assert_eq!(due(LinkLoss::Connect, 120), None);
+        assert_eq!(due(LinkLoss::Connect, 121), Some(Duration::from_secs(121)));
     }
 }

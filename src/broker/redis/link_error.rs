@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::metrics::LinkLoss;
 use crate::settings::{format_duration, one_line};
 
 /// What ended a link or kept it from being made. Its text says it in plain English, without secrets.
@@ -92,21 +93,21 @@ impl LinkError {
         matches!(self, Self::Access(text) if text.starts_with("NOPERM"))
     }
 
-    /// A short name for metrics.
-    pub(super) const fn label(&self) -> &'static str {
+    /// The reason in metrics.
+    pub(super) const fn reason(&self) -> LinkLoss {
         match self {
-            Self::Connect(_) => "connect",
-            Self::ConnectTimeout(_) => "connect_timeout",
-            Self::File { .. } => "file",
-            Self::NoMaster { .. } => "no_master",
-            Self::Demoted => "demoted",
-            Self::Access(_) => "access",
-            Self::Refused(_) => "refused",
-            Self::Closed => "closed",
-            Self::SubscriberClosed => "subscriber_closed",
-            Self::SubscribeTimeout(_) => "subscribe_timeout",
-            Self::ProbeTimeout(_) => "probe_timeout",
-            Self::Panicked => "panicked",
+            Self::Connect(_) => LinkLoss::Connect,
+            Self::ConnectTimeout(_) => LinkLoss::ConnectTimeout,
+            Self::File { .. } => LinkLoss::File,
+            Self::NoMaster { .. } => LinkLoss::NoMaster,
+            Self::Demoted => LinkLoss::Demoted,
+            Self::Access(_) => LinkLoss::Access,
+            Self::Refused(_) => LinkLoss::Refused,
+            Self::Closed => LinkLoss::Closed,
+            Self::SubscriberClosed => LinkLoss::SubscriberClosed,
+            Self::SubscribeTimeout(_) => LinkLoss::SubscribeTimeout,
+            Self::ProbeTimeout(_) => LinkLoss::ProbeTimeout,
+            Self::Panicked => LinkLoss::Panicked,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use redis::Msg;
 
 use super::state::RedisState;
-use crate::metrics::Metrics;
+use crate::metrics::{DropReason, Label as _, Metrics};
 use protocol::publication::{Payload, PayloadError, decode_for_users};
 
 /// At most one line about dropped payloads in this time: a broken publisher may be a fast one.
@@ -48,8 +48,8 @@ impl<'a> PayloadReceiver<'a> {
         }));
         match taken {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.drop_payload(error.label(), channel, payload),
-            Err(_) => self.drop_payload("panicked", channel, payload),
+            Ok(Err(error)) => self.drop_payload(DropReason::Payload(error), channel, payload),
+            Err(_) => self.drop_payload(DropReason::Panicked, channel, payload),
         }
         None
     }
@@ -79,22 +79,23 @@ impl<'a> PayloadReceiver<'a> {
     }
 
     /// Counts and records a payload that reaches nobody. Logs it without its content, at most once each `LOG_EVERY`.
-    fn drop_payload(&mut self, reason: &'static str, channel: &str, payload: &[u8]) {
+    fn drop_payload(&mut self, reason: DropReason, channel: &str, payload: &[u8]) {
         let (bytes, now) = (payload.len(), Instant::now());
         Metrics::count(&self.state.metrics.publications_dropped, reason);
-        self.state.rejected.offer(channel, reason, payload, now);
+        self.state.rejected.offer(channel, reason.label(), payload, now);
         if self.logged.is_some_and(|logged| now - logged < LOG_EVERY) {
             self.unlogged += 1;
             return;
         }
         log::warn!(
-            "redis: dropped a payload of {bytes} bytes: {reason} ({} more since the last line)",
+            "redis: dropped a payload of {bytes} bytes: {} ({} more since the last line)",
+            reason.label(),
             self.unlogged
         );
         (self.logged, self.unlogged) = (Some(now), 0);
     }
 
     fn count_unknown(&self) {
-        Metrics::count(&self.state.metrics.publications_dropped, "unknown_channel");
+        Metrics::count(&self.state.metrics.publications_dropped, DropReason::UnknownChannel);
     }
 }

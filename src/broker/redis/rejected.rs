@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::link_error::plain;
 use super::options::RedisOptions;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, RecordResult};
 
 /// The stream, after the prefix. No session can be on a channel of that name: it has no namespace.
 const STREAM: &str = "rejected";
@@ -65,7 +65,7 @@ impl Rejected {
             payload: payload[..payload.len().min(MAX_BYTES)].to_vec(),
         };
         if !self.has_room(now) || self.sender.try_send(record()).is_err() {
-            self.count("not_recorded");
+            self.count(RecordResult::NotRecorded);
         }
     }
 
@@ -78,8 +78,8 @@ impl Rejected {
         count < MAX_PER_SECOND
     }
 
-    fn count(&self, outcome: &'static str) {
-        Metrics::count(&self.metrics.rejected, outcome);
+    fn count(&self, result: RecordResult) {
+        Metrics::count(&self.metrics.rejected, result);
     }
 
     /// Writes what waits, one after the other, for as long as there is a link; `commands` gives the connection to do it.
@@ -93,9 +93,9 @@ impl Rejected {
             // Its sender is our own.
             let Some(record) = receiver.recv().await else { return std::future::pending().await };
             match write(options, commands(), &record).await {
-                Ok(()) => self.count("recorded"),
+                Ok(()) => self.count(RecordResult::Recorded),
                 Err(reason) => {
-                    self.count("not_recorded");
+                    self.count(RecordResult::NotRecorded);
                     if !self.failure_was_said.swap(true, Ordering::Relaxed) {
                         log::warn!("redis: rejected payloads are not recorded: {reason}");
                     }
@@ -122,13 +122,12 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::ResultLabel;
 
     #[test]
     fn only_so_many_wait_and_only_so_many_come_in_a_second() {
         let metrics = Metrics::default();
         let rejected = Rejected::new(&metrics);
-        let not_recorded = || metrics.rejected.get_or_create(&ResultLabel { result: "not_recorded" }).get();
+        let not_recorded = || metrics.rejected.get_or_create(&RecordResult::NotRecorded.into()).get();
         let start = Instant::now();
         for _ in 0..15 {
             rejected.offer("room:1", "not_json", &[b'x'; 1000], start);

@@ -12,7 +12,7 @@ use super::{FrameSink, HubAction, HubCore, RequestKind, SessionKey, Vacated};
 use crate::broker::{Cut, HistoryRequest, NotRecovered, ReadId, Recovered, RequestId, SubscribeAck};
 use crate::hub::messages::SessionEvent;
 use crate::hub::registry::{Asked, PendingSubscription};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, RecoveryResult};
 use protocol::channel::ChannelName;
 use protocol::conversation::{Since, Wanted};
 use protocol::event::SubscriptionState;
@@ -34,7 +34,7 @@ enum Next {
 struct Settled {
     state: SubscriptionState,
     /// The metric's label, if the client continues from a position.
-    outcome: Option<&'static str>,
+    outcome: Option<RecoveryResult>,
     missed: Arc<[Arc<Publication>]>,
 }
 
@@ -199,7 +199,7 @@ impl<S: FrameSink> HubCore<S> {
         let request = pending.request();
         let settled = match outcome.and_then(|recovered| self.within_budget(request, recovered)) {
             Ok(Recovered { publications, .. }) => Settled::recovered(since, publications),
-            Err(reason) => Settled::not_recovered(cut, reason.label()),
+            Err(reason) => Settled::not_recovered(cut, reason.into()),
         };
         self.settle(session, &channel, settled, actions);
     }
@@ -273,12 +273,14 @@ fn next(pending: &PendingSubscription) -> Option<Next> {
     let cut = pending.cut().filter(|_| pending.is_waiting() && pending.read().is_none())?;
     Some(match pending.since() {
         None => Next::Settle(Settled::new(cut)),
-        Some(Since::Unreadable) => Next::Settle(Settled::not_recovered(cut, "unreadable_position")),
+        Some(Since::Unreadable) => {
+            Next::Settle(Settled::not_recovered(cut, RecoveryResult::UnreadablePosition))
+        }
         Some(Since::Position(since)) if since == cut => Next::Settle(Settled::recovered(since, [].into())),
         Some(Since::Position(since)) if since < cut => Next::Read(since, cut),
         // The client comes from a replica that is ahead, or the history has lost its end.
         Some(Since::Position(_)) if !pending.is_verified() => Next::Verify,
-        Some(Since::Position(_)) => Next::Settle(Settled::not_recovered(cut, NotRecovered::Lost.label())),
+        Some(Since::Position(_)) => Next::Settle(Settled::not_recovered(cut, RecoveryResult::Lost)),
     })
 }
 
@@ -291,10 +293,10 @@ impl Settled {
 
     fn recovered(since: Position, missed: Arc<[Arc<Publication>]>) -> Self {
         let state = SubscriptionState::Live { position: since, recovered: Some(true) };
-        Self { state, outcome: Some("recovered"), missed }
+        Self { state, outcome: Some(RecoveryResult::Recovered), missed }
     }
 
-    fn not_recovered(position: Position, reason: &'static str) -> Self {
+    fn not_recovered(position: Position, reason: RecoveryResult) -> Self {
         let state = SubscriptionState::Live { position, recovered: Some(false) };
         Self { state, outcome: Some(reason), missed: [].into() }
     }
@@ -306,7 +308,7 @@ impl Settled {
     fn untracked(since: Option<Since>) -> Self {
         match since {
             None => Self::new(NOWHERE),
-            Some(_) => Self::not_recovered(NOWHERE, NotRecovered::Unreadable.label()),
+            Some(_) => Self::not_recovered(NOWHERE, RecoveryResult::Unreadable),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::FrameRecorder;
+use crate::metrics::{Label as _, RecoveryResult};
 use protocol::Version;
 use protocol::conversation::{Since, Wanted};
 use protocol::event::SubscriptionState;

@@ -158,7 +158,7 @@ fn a_full_inbox_loses_publications_and_never_an_answer(make: Make) {
     full.inbox.full.store(true, Ordering::Relaxed);
     test.publish("room:1", "1").unwrap();
     assert_eq!(other.next(), "room:1 1");
-    eventually_eq(SOON, &1, || test.dropped("hub_inbox_full"));
+    eventually_eq(SOON, &1, || test.dropped(DropReason::HubInboxFull));
     full.subscribe(&["room:2"]);
     full.inbox.full.store(false, Ordering::Relaxed);
     test.publish("room:1", "2").unwrap();

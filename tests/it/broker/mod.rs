@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use emagine_gateway::broker::redis::{Credentials, RedisOptions, TlsFiles};
 use emagine_gateway::broker::{Broker, HistoryOptions, HubEvent, HubId, Inbox, InboxFull, PublishError};
-use emagine_gateway::metrics::{Metrics, Reason};
+use emagine_gateway::metrics::{DropReason, LinkLoss, Metrics};
 use protocol::channel::ChannelName;
 use protocol::publication::Publication;
 use serde_json::value::RawValue;
@@ -86,12 +86,12 @@ impl BrokerUnderTest {
         assert_eq!(self.metrics.redis_link_up.get(), 0);
     }
 
-    fn dropped(&self, reason: &'static str) -> u64 {
-        self.metrics.publications_dropped.get_or_create(&Reason { reason }).get()
+    fn dropped(&self, reason: DropReason) -> u64 {
+        self.metrics.publications_dropped.get_or_create(&reason.into()).get()
     }
 
-    fn losses(&self, reason: &'static str) -> u64 {
-        self.metrics.redis_link_losses.get_or_create(&Reason { reason }).get()
+    fn losses(&self, reason: LinkLoss) -> u64 {
+        self.metrics.redis_link_losses.get_or_create(&reason.into()).get()
     }
 }
 

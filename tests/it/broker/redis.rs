@@ -5,6 +5,7 @@ use std::time::Instant;
 use ::redis::{Connection, ToRedisArgs, cmd};
 
 use super::*;
+use protocol::publication::PayloadError;
 
 /// From Redis being back to messages flowing.
 const BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -73,29 +74,29 @@ fn garbage_is_counted_and_touches_nothing_else() {
     hub.subscribe(&["room:1"]);
     let mut client = test.server().client();
     let huge = vec![b'x'; 8 * 1024 * 1024];
-    let garbage: [(&str, &[u8], &str); 8] = [
-        ("gateway:room:1", b"{not json", "not_json"),
-        ("gateway:room:1", b"", "not_json"),
-        ("gateway:room:1", b"\"\xFF\xFE\"", "not_json"),
-        ("gateway:room:1", b"@5 {}", "bad_position"),
-        ("gateway:room:1", &huge, "too_big"),
-        ("gateway:users", b"[]", "bad_users"),
-        ("gateway:users", br#"{"users":["4 2"],"message":1}"#, "bad_users"),
-        ("gateway:users", b"\xFF", "not_json"),
+    let garbage: [(&str, &[u8], PayloadError); 8] = [
+        ("gateway:room:1", b"{not json", PayloadError::NotJson),
+        ("gateway:room:1", b"", PayloadError::NotJson),
+        ("gateway:room:1", b"\"\xFF\xFE\"", PayloadError::NotJson),
+        ("gateway:room:1", b"@5 {}", PayloadError::BadPosition),
+        ("gateway:room:1", &huge, PayloadError::TooBig),
+        ("gateway:users", b"[]", PayloadError::BadUsers),
+        ("gateway:users", br#"{"users":["4 2"],"message":1}"#, PayloadError::BadUsers),
+        ("gateway:users", b"\xFF", PayloadError::NotJson),
     ];
-    for (number, (channel, payload, reason)) in garbage.into_iter().enumerate() {
-        let before = test.dropped(reason);
+    for (number, (channel, payload, error)) in garbage.into_iter().enumerate() {
+        let before = test.dropped(DropReason::Payload(error));
         raw(&mut client, channel, payload);
         raw(&mut client, "gateway:room:1", number);
         assert_eq!(hub.next(), format!("room:1 {number}"));
-        assert_eq!(test.dropped(reason), before + 1, "{reason}");
+        assert_eq!(test.dropped(DropReason::Payload(error)), before + 1, "{error}");
     }
     let probes = subscribed_channels(&mut client).into_iter().find(|channel| channel.contains("probe/"));
     raw(&mut client, &probes.unwrap(), "no nonce");
     raw(&mut client, "gateway:room:1", "8");
     assert_eq!(hub.next(), "room:1 8");
     assert!(test.broker.health().ready);
-    assert_eq!(test.losses("closed") + test.losses("probe_timeout"), 0);
+    assert_eq!(test.losses(LinkLoss::Closed) + test.losses(LinkLoss::ProbeTimeout), 0);
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn a_poison_message_costs_one_message_and_not_the_link() {
     raw(&mut client, "gateway:room:1", "\"poison\"");
     raw(&mut client, "gateway:room:1", "1");
     assert_eq!(hub.next(), "room:1 1");
-    assert_eq!((test.dropped("panicked"), test.losses("panicked")), (1, 0));
+    assert_eq!((test.dropped(DropReason::Panicked), test.losses(LinkLoss::Panicked)), (1, 0));
 }
 
 #[test]
@@ -186,7 +187,7 @@ fn a_crash_of_redis_is_seen_and_survived() {
         assert!(back.elapsed() < BACK_WITHIN, "it took {:?}", back.elapsed());
         hub.unsubscribe(&["room:2"]);
     }
-    assert_eq!(test.losses("closed"), 2);
+    assert_eq!(test.losses(LinkLoss::Closed), 2);
 }
 
 #[test]
@@ -203,7 +204,7 @@ fn a_redis_that_is_down_at_first_is_waited_for() {
     assert_eq!(hub.answers(request), [name("room:1")]);
     test.publish("room:1", "2").unwrap();
     assert_eq!(hub.next(), "room:1 2");
-    assert_eq!(test.losses("connect"), 0, "what was never there is not lost");
+    assert_eq!(test.losses(LinkLoss::Connect), 0, "what was never there is not lost");
 }
 
 #[test]
@@ -215,7 +216,7 @@ fn a_killed_subscriber_is_replaced_at_once() {
     cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut client).unwrap();
     flows_within(Duration::from_secs(1), &test, &hub, "room:1");
     test.wait_ready();
-    eventually_eq(SOON, &1, || test.losses("subscriber_closed"));
+    eventually_eq(SOON, &1, || test.losses(LinkLoss::SubscriberClosed));
 }
 
 /// A message of 40 MB disconnects every replica. The log must give the reason.
@@ -229,7 +230,7 @@ fn a_loss_by_the_output_buffer_limit_gives_its_reason() {
     test.wait_ready();
     let large = format!("\"{}\"", "x".repeat(1 << 20));
     cmd("PUBLISH").arg("gateway:room:1").arg(large).exec(&mut test.server().client()).unwrap();
-    eventually_eq(SOON, &1, || test.losses("subscriber_closed"));
+    eventually_eq(SOON, &1, || test.losses(LinkLoss::SubscriberClosed));
     test.wait_ready();
     flows_within(Duration::from_secs(2), &test, &hub, "room:1");
 }
@@ -244,7 +245,7 @@ fn a_killed_command_connection_is_replaced_without_losing_the_link() {
     eventually(SOON, || test.publish("room:1", "1").ok());
     assert_eq!(hub.next(), "room:1 1");
     test.wait_ready();
-    assert_eq!(test.losses("closed"), 0);
+    assert_eq!(test.losses(LinkLoss::Closed), 0);
 }
 
 #[test]
@@ -257,7 +258,7 @@ fn a_frozen_redis_is_noticed_by_the_probe() {
     hub.ask(&["room:3"]);
     test.wait_not_ready("link is up but the probe did not return within 700ms");
     assert!(hub.is_told_of_no_link());
-    assert_eq!(test.losses("probe_timeout"), 1);
+    assert_eq!(test.losses(LinkLoss::ProbeTimeout), 1);
     test.wait_not_ready("cannot connect: no answer for 1s");
     hub.ask(&["room:2"]);
     test.server().cont();
@@ -290,7 +291,7 @@ fn a_redis_that_holds_back_publications_is_noticed_by_the_probe() {
     cmd("CLIENT").arg("PAUSE").arg(3000).arg("WRITE").exec(&mut client).unwrap();
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Timeout));
     test.wait_not_ready("the probe did not return");
-    assert!(test.losses("probe_timeout") >= 1);
+    assert!(test.losses(LinkLoss::ProbeTimeout) >= 1);
     test.wait_ready();
 }
 

@@ -10,6 +10,7 @@ use super::super::reads::PageReader;
 use super::gaps::GAP_INTERVAL;
 use super::*;
 use crate::broker::{Cut, InboxFull, RecoveryLimits, RequestId, SubscribeAck};
+use crate::metrics::{Label as _, RecoveryResult};
 use protocol::history::{Entry, Page, Tail};
 
 mod gap_intervals;
@@ -227,7 +228,7 @@ fn lines(event: &HubEvent) -> Vec<String> {
         HubEvent::Link { is_up } => vec![format!("link {}", if *is_up { "up" } else { "down" })],
         HubEvent::HistoryRead { read, outcome } => vec![match outcome {
             Ok(recovered) => format!("read {read}: {}", recovered.publications.len()),
-            Err(reason) => format!("read {read}: {}", reason.label()),
+            Err(reason) => format!("read {read}: {}", RecoveryResult::from(*reason).label()),
         }],
     }
 }

@@ -97,7 +97,7 @@ fn a_history_that_is_not_given_is_told() {
         let (mut hub, sink, read) = reading();
         hub.comes(&durable("room:7", 4));
         assert_eq!(hub.read_ends(read, Err(reason)), ["1 subscribed room:7 #7: 9-3 not recovered"]);
-        assert_eq!(hub.recoveries(reason.label()), 1);
+        assert_eq!(hub.recoveries(RecoveryResult::from(reason).label()), 1);
         hub.goes_live(1, Some("room:7"));
         assert_eq!(sink.take_messages(), ["4"], "everything behind the cut");
     }
