@@ -1,8 +1,8 @@
 //! The labels, and every value that they can have.
 //!
 //! A counter whose first sample is 1 hides the first incident, because `increase` sees no growth. So every labelled
-//! counter starts at 0 for each of its values. A test compares these values with docs/operations.md and
-//! docs/openapi.yaml, which other tests compare with the source.
+//! counter starts at 0 for each of its values. A test compares these values with
+//! docs/operations/metrics.md and docs/openapi.yaml, which other tests compare with the source.
 
 use std::hash::Hash;
 

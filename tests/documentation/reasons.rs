@@ -1,10 +1,10 @@
-//! The values of the label `reason`: those that docs/operations.md explains are those that the source counts.
+//! The values of the labels `reason` and `result` are the same in docs/operations/metrics.md and in the source.
 
 use std::collections::BTreeSet;
 
-use super::metrics::{labels_on_the_page, read};
+use super::metrics::{exported_labels, read};
 
-/// Where the values of `reason` are given, and behind what they stand there.
+/// The source files that count each metric, and the text that precedes each value there.
 const REASONS: [(&str, &[(&str, &str)]); 8] = [
     (
         "gateway_upgrades_refused_total",
@@ -48,39 +48,38 @@ const REASONS: [(&str, &[(&str, &str)]); 8] = [
     ),
 ];
 
-/// The texts that stand behind `beginning` in a source, its tests left out.
-fn literals(source: &str, beginning: &str) -> BTreeSet<String> {
+/// The string literals that follow `prefix` in a source, without its tests.
+fn literals(source: &str, prefix: &str) -> BTreeSet<String> {
     let source = source.split("\n#[cfg(test)]\nmod tests").next().unwrap();
-    // The reasons of gaps stand in the second of two lists of labels.
-    let (source, beginning) = match source.split_once(&format!("pub enum {beginning} {{")) {
+    // For an enum, its second list of labels has the reasons.
+    let (source, prefix) = match source.split_once(&format!("pub enum {prefix} {{")) {
         Some((_, rest)) => (rest.split("\n}\n\nimpl ").nth(1).unwrap().split("\n}\n").next().unwrap(), "=> "),
-        None => (source, beginning),
+        None => (source, prefix),
     };
-    let beginning = format!("{beginning}\"");
-    let words = source.split(&beginning).skip(1).map(|rest| rest.split('"').next().unwrap());
+    let prefix = format!("{prefix}\"");
+    let words = source.split(&prefix).skip(1).map(|rest| rest.split('"').next().unwrap());
     let is_word =
         |word: &&str| word.chars().all(|character| character.is_ascii_lowercase() || character == '_');
     words.filter(is_word).map(str::to_owned).collect()
 }
 
 #[test]
-fn every_reason_that_is_counted_is_explained_and_every_explained_one_is_counted() {
-    let operations = read("docs/operations.md");
-    let table = operations.split("\n| metric | `reason` or `result` |\n").nth(1).unwrap();
+fn metrics_page_explains_exactly_the_counted_reasons() {
+    let page = read("docs/operations/metrics.md");
+    let table = page.split("\n| metric | `reason` or `result` |\n").nth(1).unwrap();
     let rows: Vec<_> = table.lines().skip(1).take_while(|line| line.starts_with("| ")).collect();
     let is_reason = |label: &str| ["reason", "result"].contains(&label);
-    let labelled =
-        labels_on_the_page().into_iter().filter(|(_, label)| is_reason(label)).map(|(name, _)| name);
+    let labelled = exported_labels().into_iter().filter(|(_, label)| is_reason(label)).map(|(name, _)| name);
     let listed = rows.iter().map(|row| row.split('`').nth(1).unwrap().to_owned());
     assert_eq!(listed.collect::<BTreeSet<_>>(), labelled.collect());
-    for (row, (metric, places)) in rows.iter().zip(REASONS) {
+    for (row, (metric, sources)) in rows.iter().zip(REASONS) {
         let mut codes = row.split('`').skip(1).step_by(2);
         assert_eq!(codes.next(), Some(metric));
         let explained: BTreeSet<String> =
             codes.filter(|code| !code.contains('.')).map(str::to_owned).collect();
-        let counted = places.iter().flat_map(|(file, beginning)| {
-            let found = literals(&read(file), beginning);
-            assert!(!found.is_empty(), "{file} has nothing behind {beginning:?}");
+        let counted = sources.iter().flat_map(|(file, prefix)| {
+            let found = literals(&read(file), prefix);
+            assert!(!found.is_empty(), "{file} has no literal after {prefix:?}");
             found
         });
         assert_eq!(explained, counted.collect(), "{metric}");
