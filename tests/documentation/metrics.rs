@@ -1,4 +1,4 @@
-//! Metrics, the page that explains them, the dashboard and the alerts know the same names.
+//! The exported metrics, docs/operations/metrics.md, the dashboard and the alerts use the same names.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,10 +15,10 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// Every metric, by the name that a query uses; histograms without `_bucket`.
-fn on_the_page() -> BTreeSet<String> {
-    let page = page();
-    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+/// The name of every exported metric in a query; histograms without `_bucket`.
+fn exported_metrics() -> BTreeSet<String> {
+    let text = exposition();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     types
         .map(|(name, kind)| match kind {
             "counter" => format!("{name}_total"),
@@ -28,23 +28,34 @@ fn on_the_page() -> BTreeSet<String> {
         .collect()
 }
 
-/// Metrics with the labels that they have; `le` is every histogram's.
-pub(crate) fn labels_on_the_page() -> BTreeSet<(String, String)> {
-    let page = page();
-    let samples = page.lines().filter_map(|line| line.rsplit_once('}')?.0.split_once('{'));
+/// Every exported metric with each of its labels, without the `le` of histograms.
+pub(crate) fn exported_labels() -> BTreeSet<(String, String)> {
+    let text = exposition();
+    let samples = text.lines().filter_map(|line| line.rsplit_once('}')?.0.split_once('{'));
     let labels = samples.flat_map(|(name, labels)| {
         labels.split(',').map(move |label| (name.to_owned(), label.split('=').next().unwrap().to_owned()))
     });
     labels.filter(|(_, label)| label != "le").collect()
 }
 
-/// The page of a gateway that has just been started.
-fn page() -> String {
+/// The values of these labels on `/metrics` of a gateway that has just started, each with its metric.
+pub(crate) fn exported_values(labels: &[&str]) -> BTreeSet<(String, String)> {
+    let text = exposition();
+    let samples = text.lines().filter_map(|line| line.rsplit_once('}')?.0.split_once('{'));
+    let pairs = samples.filter_map(|(name, label)| Some((name, label.split_once('=')?)));
+    pairs
+        .filter(|(_, (label, _))| labels.contains(label))
+        .map(|(name, (_, value))| (name.to_owned(), value.trim_matches('"').to_owned()))
+        .collect()
+}
+
+/// `/metrics` of a gateway that has just started.
+fn exposition() -> String {
     Metrics::default().render()
 }
 
-/// Every name of a metric in a text.
-fn named(text: &str) -> BTreeSet<String> {
+/// Every metric name in a text.
+fn metric_names(text: &str) -> BTreeSet<String> {
     let is_part = |character: char| character.is_ascii_lowercase() || character == '_';
     let begins = ["gateway_", "process_"].into_iter().flat_map(|prefix| text.match_indices(prefix));
     begins
@@ -55,7 +66,7 @@ fn named(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whatever stands behind `key: ` on a line.
+/// The values of `key` in all its lines.
 fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
     let lines = yaml.lines().filter_map(|line| {
         let line = line.trim().trim_start_matches("- ");
@@ -65,62 +76,61 @@ fn values<'a>(yaml: &'a str, key: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn every_metric_is_explained_and_every_explained_one_exists() {
+fn metrics_page_explains_exactly_the_exported_metrics() {
     let registered = |path| read(path).matches("all.register").count();
-    let page = on_the_page();
-    assert_eq!(page.len(), registered("src/metrics/page.rs") + registered("src/metrics/process.rs"));
-    let operations = read("docs/operations.md");
-    let section = operations.split("\n## Metrics").nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let exported = exported_metrics();
+    assert_eq!(exported.len(), registered("src/metrics/page.rs") + registered("src/metrics/process.rs"));
+    let page = read("docs/operations/metrics.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
     let first_columns: String = rows.map(|row| row.split(" | ").next().unwrap()).collect();
-    assert_eq!(named(&first_columns), page);
+    assert_eq!(metric_names(&first_columns), exported);
     let labels: BTreeSet<(String, String)> = first_columns
         .split('`')
         .filter_map(|code| code.strip_suffix('}')?.split_once('{'))
         .flat_map(|(name, labels)| labels.split(',').map(move |label| (name.to_owned(), label.to_owned())))
         .collect();
-    assert_eq!(labels, labels_on_the_page(), "a label is part of the contract");
+    assert_eq!(labels, exported_labels(), "a label is part of the contract");
 }
 
 #[test]
-fn the_dashboard_and_the_alerts_ask_for_metrics_that_exist() {
-    let page = on_the_page();
+fn dashboard_and_alerts_use_only_exported_metrics() {
+    let exported = exported_metrics();
     let dashboard: Value = serde_json::from_str(&read("deploy/grafana/gateway.json")).unwrap();
     for file in [
         "deploy/grafana/gateway.json",
         "deploy/prometheus/gateway.rules.yml",
         "deploy/prometheus/gateway.test.yml",
     ] {
-        let names = named(&read(file));
+        let names = metric_names(&read(file));
         assert!(names.len() > 15, "{file}: only {names:?}");
         let rules = read("deploy/prometheus/gateway.rules.yml");
         let recorded: BTreeSet<_> = values(&rules, "record").into_iter().map(str::to_owned).collect();
-        let unknown: Vec<_> = names.difference(&page).filter(|name| !recorded.contains(*name)).collect();
+        let unknown: Vec<_> = names.difference(&exported).filter(|name| !recorded.contains(*name)).collect();
         assert!(unknown.is_empty(), "{file}: {unknown:?}");
     }
     let panels = dashboard["panels"].as_array().unwrap();
     let shown: BTreeSet<_> = panels
         .iter()
         .flat_map(|panel| panel["targets"].as_array().into_iter().flatten())
-        .flat_map(|target| named(target["expr"].as_str().unwrap()))
+        .flat_map(|target| metric_names(target["expr"].as_str().unwrap()))
         .collect();
-    assert_eq!(shown, page, "the dashboard shows every metric");
+    assert_eq!(shown, exported, "the dashboard shows every metric");
 }
 
 #[test]
-fn every_alert_has_a_test_and_an_entry_in_the_runbook() {
+fn every_alert_has_tests_and_a_runbook_entry() {
     let (rules, tests) =
         (read("deploy/prometheus/gateway.rules.yml"), read("deploy/prometheus/gateway.test.yml"));
-    let operations = read("docs/operations.md");
+    let page = read("docs/operations/alerts.md");
     let alerts = values(&rules, "alert");
     assert!(alerts.len() > 15, "only {alerts:?}");
     let runbooks = values(&rules, "runbook_url");
-    let docs = "https://docs.example.com/emagine-gateway/operations.md";
+    let docs = "https://docs.example.com/emagine-gateway/operations/alerts.md";
     let expected: Vec<_> = alerts.iter().map(|alert| format!("{docs}#{}", alert.to_lowercase())).collect();
     assert_eq!(runbooks, expected);
-    let entries: Vec<_> = operations.lines().filter_map(|line| line.strip_prefix("### Gateway")).collect();
+    let entries: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("## Gateway")).collect();
     let named: Vec<_> = alerts.iter().map(|alert| alert.strip_prefix("Gateway").unwrap()).collect();
-    assert_eq!(entries, named, "docs/operations.md has an entry for each alert, in their order");
+    assert_eq!(entries, named, "docs/operations/alerts.md has an entry for each alert, in their order");
     for alert in &alerts {
         for kind in ["fires", "is silent"] {
             assert!(tests.contains(&format!("- name: {alert} {kind}\n")), "no test: {alert} {kind}");
@@ -133,39 +143,40 @@ fn every_alert_has_a_test_and_an_entry_in_the_runbook() {
     }
 }
 
-/// A rule that waits for a reason that nobody gives would be silent for ever.
+/// An alert on a label value that the source never uses would never fire.
 #[test]
-fn every_label_value_that_an_alert_asks_for_is_given_somewhere() {
+fn alerts_match_only_label_values_that_the_source_uses() {
     let mut sources = String::new();
     super::collect(&root().join("src"), &mut sources);
     super::collect(&root().join("crates"), &mut sources);
     let rules = read("deploy/prometheus/gateway.rules.yml");
-    let mut asked = 0;
+    let mut checked = 0;
     for label in ["reason=~", "reason!~", "reason=", "reason!=", "result=", "result!=", "code=", "route=~"] {
         for (at, _) in rules.match_indices(&format!("{label}\"")) {
             let values = rules[at + label.len() + 1..].split('"').next().unwrap();
             for value in values.split('|') {
                 let beginning = value.trim_end_matches(".*");
-                let is_given = [format!("\"{beginning}"), format!("({beginning}, \"")];
-                assert!(is_given.iter().any(|given| sources.contains(given)), "nobody gives {label}{value}");
-                asked += 1;
+                let literals = [format!("\"{beginning}"), format!("({beginning}, \"")];
+                let is_used = literals.iter().any(|literal| sources.contains(literal));
+                assert!(is_used, "the source never uses {label}{value}");
+                checked += 1;
             }
         }
     }
-    assert!(asked > 15, "only {asked} were found");
+    assert!(checked > 15, "only {checked} were found");
 }
 
 /// A counter whose first sample is 1 hides the first incident from `increase`.
 #[test]
-fn every_labelled_counter_exists_at_zero_with_all_its_values() {
-    let page = page();
-    let has = |sample: &str| assert!(page.lines().any(|line| line == format!("{sample} 0")), "no {sample}");
-    let operations = read("docs/operations.md");
-    let table = operations.split("\n| metric | `reason` or `result` |\n").nth(1).unwrap();
+fn labelled_counters_start_at_zero_for_every_value() {
+    let text = exposition();
+    let has = |sample: &str| assert!(text.lines().any(|line| line == format!("{sample} 0")), "no {sample}");
+    let page = read("docs/operations/metrics.md");
+    let table = page.split("\n| metric | `reason` or `result` |\n").nth(1).unwrap();
     for row in table.lines().skip(1).take_while(|line| line.starts_with("| ")) {
         let mut codes = row.split('`').skip(1).step_by(2);
         let metric = codes.next().unwrap();
-        let label = if operations.contains(&format!("{metric}{{result}}`")) { "result" } else { "reason" };
+        let label = if page.contains(&format!("{metric}{{result}}`")) { "result" } else { "reason" };
         codes
             .filter(|code| !code.contains('.'))
             .for_each(|value| has(&format!("{metric}{{{label}=\"{value}\"}}")));
@@ -177,7 +188,7 @@ fn every_labelled_counter_exists_at_zero_with_all_its_values() {
     let codes: Vec<u16> = codes.into_iter().filter_map(|code| code.parse().ok()).collect();
     assert!(codes.len() > 10, "only {codes:?}");
     let sent: Vec<u16> = protocol::close::CloseCode::ALL.into_iter().map(|code| code.code()).collect();
-    assert_eq!(codes, sent, "the page has the codes that are sent, and no others");
+    assert_eq!(codes, sent, "docs/protocol.md has exactly the codes that are sent");
     codes.iter().for_each(|code| has(&format!("gateway_websocket_closes_total{{code=\"{code}\"}}")));
     let openapi: Value = serde_saphyr::from_str(&read("docs/openapi.yaml")).unwrap();
     let mut requests = BTreeSet::from([("other".to_owned(), "404".to_owned())]);
@@ -187,12 +198,12 @@ fn every_labelled_counter_exists_at_zero_with_all_its_values() {
             requests.extend(statuses.map(|status| (route.clone(), status.clone())));
         }
     }
-    let on_page: BTreeSet<(String, String)> = page
+    let exported: BTreeSet<(String, String)> = text
         .lines()
         .filter_map(|line| {
             line.strip_prefix("gateway_admin_requests_total{route=\"")?.split_once("\",status=\"")
         })
         .map(|(route, status)| (route.to_owned(), status.split('"').next().unwrap().to_owned()))
         .collect();
-    assert_eq!(on_page, requests);
+    assert_eq!(exported, requests);
 }

@@ -1,88 +1,48 @@
-//! The values of the label `reason`: those that docs/operations.md explains are those that the source counts.
+//! The values of the labels `reason` and `result` are the same in docs/operations/metrics.md and on `/metrics`.
 
 use std::collections::BTreeSet;
 
-use super::metrics::{labels_on_the_page, read};
+use super::metrics::{exported_values, read};
 
-/// Where the values of `reason` are given, and behind what they stand there.
-const REASONS: [(&str, &[(&str, &str)]); 8] = [
-    (
-        "gateway_upgrades_refused_total",
-        &[
-            ("src/socket/limits.rs", "reason: "),
-            ("src/socket/handshake.rs", "reason: "),
-            ("src/session/admission.rs", "reason: "),
-            ("src/socket/listener.rs", "upgrades_refused, "),
-        ],
-    ),
-    (
-        "gateway_identifies_total",
-        &[
-            ("src/auth/error.rs", "=> "),
-            ("src/session/authenticate.rs", "|_| "),
-            ("src/session/authenticate.rs", "OverLimit, "),
-        ],
-    ),
-    (
-        "gateway_publications_dropped_total",
-        &[
-            ("crates/protocol/src/publication.rs", "=> "),
-            ("src/broker/link/core.rs", "publications_dropped, "),
-            ("src/broker/link/hubs.rs", "publications_dropped, "),
-            ("src/broker/redis/receive.rs", "publications_dropped, "),
-            ("src/broker/redis/receive.rs", "drop_payload("),
-            ("src/hub/core.rs", "count_many(dropped, "),
-        ],
-    ),
-    ("gateway_rejected_total", &[("src/broker/redis/rejected.rs", ".count(")]),
-    ("gateway_redis_link_losses_total", &[("src/broker/redis/link_error.rs", "=> ")]),
-    ("gateway_gaps_total", &[("crates/protocol/src/event.rs", "GapReason")]),
-    ("gateway_admin_refused_total", &[("src/http/auth.rs", "=> ")]),
-    (
-        "gateway_recoveries_total",
-        &[
-            ("src/broker/recovery.rs", "=> "),
-            ("src/hub/core/resume.rs", "Some("),
-            ("src/hub/core/resume.rs", "not_recovered(cut, "),
-        ],
-    ),
+/// The files that refuse upgrades, and the text that precedes each reason there. Only these reasons are texts; all other
+/// values are enums.
+const UPGRADE_REFUSALS: [(&str, &str); 4] = [
+    ("src/socket/limits.rs", "reason: "),
+    ("src/socket/handshake.rs", "reason: "),
+    ("src/session/admission.rs", "reason: "),
+    ("src/socket/listener.rs", "upgrades_refused, "),
 ];
 
-/// The texts that stand behind `beginning` in a source, its tests left out.
-fn literals(source: &str, beginning: &str) -> BTreeSet<String> {
+/// The string literals that follow `prefix` in a source, without its tests.
+fn literals(source: &str, prefix: &str) -> BTreeSet<String> {
     let source = source.split("\n#[cfg(test)]\nmod tests").next().unwrap();
-    // The reasons of gaps stand in the second of two lists of labels.
-    let (source, beginning) = match source.split_once(&format!("pub enum {beginning} {{")) {
-        Some((_, rest)) => (rest.split("\n}\n\nimpl ").nth(1).unwrap().split("\n}\n").next().unwrap(), "=> "),
-        None => (source, beginning),
-    };
-    let beginning = format!("{beginning}\"");
-    let words = source.split(&beginning).skip(1).map(|rest| rest.split('"').next().unwrap());
-    let is_word =
-        |word: &&str| word.chars().all(|character| character.is_ascii_lowercase() || character == '_');
-    words.filter(is_word).map(str::to_owned).collect()
+    let prefix = format!("{prefix}\"");
+    source.split(&prefix).skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
 }
 
 #[test]
-fn every_reason_that_is_counted_is_explained_and_every_explained_one_is_counted() {
-    let operations = read("docs/operations.md");
-    let table = operations.split("\n| metric | `reason` or `result` |\n").nth(1).unwrap();
-    let rows: Vec<_> = table.lines().skip(1).take_while(|line| line.starts_with("| ")).collect();
-    let is_reason = |label: &str| ["reason", "result"].contains(&label);
-    let labelled =
-        labels_on_the_page().into_iter().filter(|(_, label)| is_reason(label)).map(|(name, _)| name);
-    let listed = rows.iter().map(|row| row.split('`').nth(1).unwrap().to_owned());
-    assert_eq!(listed.collect::<BTreeSet<_>>(), labelled.collect());
-    for (row, (metric, places)) in rows.iter().zip(REASONS) {
-        let mut codes = row.split('`').skip(1).step_by(2);
-        assert_eq!(codes.next(), Some(metric));
-        let explained: BTreeSet<String> =
-            codes.filter(|code| !code.contains('.')).map(str::to_owned).collect();
-        let counted = places.iter().flat_map(|(file, beginning)| {
-            let found = literals(&read(file), beginning);
-            assert!(!found.is_empty(), "{file} has nothing behind {beginning:?}");
-            found
-        });
-        assert_eq!(explained, counted.collect(), "{metric}");
-    }
+fn metrics_page_explains_exactly_the_exported_values() {
+    let page = read("docs/operations/metrics.md");
+    let table = page.split("\n| metric | `reason` or `result` |\n").nth(1).unwrap();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with("| "));
+    let explained: BTreeSet<(String, String)> = rows
+        .flat_map(|row| {
+            let mut codes = row.split('`').skip(1).step_by(2);
+            let metric = codes.next().unwrap();
+            codes.filter(|code| !code.contains('.')).map(move |value| (metric.to_owned(), value.to_owned()))
+        })
+        .collect();
+    assert_eq!(explained, exported_values(&["reason", "result"]));
+}
+
+#[test]
+fn every_refused_upgrade_has_an_exported_reason() {
+    let used = UPGRADE_REFUSALS.iter().flat_map(|(file, prefix)| {
+        let found = literals(&read(file), prefix);
+        assert!(!found.is_empty(), "{file} has no literal after {prefix:?}");
+        found
+    });
+    let exported = exported_values(&["reason"]).into_iter();
+    let exported = exported.filter(|(metric, _)| metric == "gateway_upgrades_refused_total");
+    assert_eq!(used.collect::<BTreeSet<_>>(), exported.map(|(_, value)| value).collect());
 }

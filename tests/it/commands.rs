@@ -6,13 +6,17 @@ use crate::support::gateway::TestGateway;
 use crate::support::process::run;
 use crate::support::redis_server::RedisServer;
 
-const PAGES: [(&str, &str); 8] = [
+const PAGES: [(&str, &str); 12] = [
     ("README.md", include_str!("../../README.md")),
     ("clients/js/README.md", include_str!("../../clients/js/README.md")),
     ("docs/delivery.md", include_str!("../../docs/delivery.md")),
     ("docs/deploying.md", include_str!("../../docs/deploying.md")),
     ("docs/migrating.md", include_str!("../../docs/migrating.md")),
-    ("docs/operations.md", include_str!("../../docs/operations.md")),
+    ("docs/operations/alerts.md", include_str!("../../docs/operations/alerts.md")),
+    ("docs/operations/console.md", include_str!("../../docs/operations/console.md")),
+    ("docs/operations/metrics.md", include_str!("../../docs/operations/metrics.md")),
+    ("docs/operations/redis.md", include_str!("../../docs/operations/redis.md")),
+    ("docs/operations/running.md", include_str!("../../docs/operations/running.md")),
     ("docs/tokens.md", include_str!("../../docs/tokens.md")),
     ("docs/performance.md", include_str!("../../docs/performance.md")),
 ];

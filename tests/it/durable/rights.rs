@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The rights that docs/operations.md lists for a backend.
+/// The rights of a backend, as in docs/operations/redis.md.
 const RIGHTS: &str = "+fcall +time +exists +xinfo|stream +xadd +pexpire +publish +get +set +info";
 
 /// A connection of a user with these rules.
