@@ -1,24 +1,30 @@
-/** How long to wait before the next attempt: full jitter, so that clients that were cut together do not return together. */
+/**
+ * The wait before the next attempt. It has full jitter, so that clients that were disconnected
+ * together do not reconnect together.
+ */
 
 import type { Return } from './protocol.js';
 
-/** The shape of the back-off. */
+/** The back-off between connection attempts. */
 export interface BackoffOptions {
-  /** The first wait is a random time below this, and each further one below twice as much. Milliseconds, 1000. */
+  /**
+   * The first wait is a random time below this bound. The bound doubles with each attempt.
+   * Milliseconds, default 1000.
+   */
   baseMs?: number;
-  /** No wait is longer. Milliseconds, 30000. */
+  /** The maximum of the bound. Milliseconds, default 30000. */
   maxMs?: number;
-  /** A connection that lasted this long was a good one: the next wait is short again. Milliseconds, 10000. */
+  /** A connection that lasted this long resets the bound. Milliseconds, default 10000. */
   stableMs?: number;
 }
 
-/** Clients that are sent away all at once and are not told when to come back are spread over this time. */
+/** Clients that are disconnected together, without a time to reconnect, spread over this time. */
 const SPREAD_MS = 3_000;
 
-/** Counts attempts, and draws the wait before each. */
+/** Counts attempts, and chooses the wait before each. */
 export class Backoff {
   readonly #random: () => number;
-  /** How many attempts were made since the last good connection. */
+  /** The number of attempts since the last connection that lasted. */
   attempts = 0;
   readonly #baseMs: number;
   readonly #maxMs: number;
@@ -31,7 +37,7 @@ export class Backoff {
     this.#stableMs = options.stableMs ?? 10_000;
   }
 
-  /** A connection ended after this time in Ready. Returns whether it lasted. */
+  /** Call when a connection ends, with the time since its Ready. Returns whether it lasted. */
   lasted(readyMs: number): boolean {
     const isGood = readyMs >= this.#stableMs;
     if (isGood) this.attempts = 0;

@@ -1,8 +1,9 @@
 /**
- * All channels of a client: what the app wants, what the gateway has been asked for, and where each one is.
+ * All channels of a client: which the app wants, which were requested, and the position of each.
  *
- * The rule of the cursor: it moves behind a message after that was given to the app, and to another position only after
- * the app was told of the gap. So whatever is sent as `since` has been seen by the app up to there.
+ * The rule of the cursor: it moves past a message after the message was delivered to the app, and
+ * to another position only after the app got a gap. So the app has received everything up to the
+ * position that is sent as `since`.
  */
 
 import type { Backoff } from './backoff.js';
@@ -10,23 +11,26 @@ import type { Timer } from './environment.js';
 import { Op, text, type ChannelRequest, type ServerFrame, type Standing } from './protocol.js';
 import { Channel, subscribe, type ChannelEvent, type Subscription, type SubscriptionContext } from './subscription.js';
 
-/** What Channels needs from its client. */
+/** The callbacks of the client that Channels uses. */
 export interface ChannelsContext extends Omit<SubscriptionContext, 'onWanted'> {
   /** There may be a command to send: call `nextCommand` soon. */
   onDirty(): void;
-  /** Runs a task after the waiting events, unless the session has ended by then. */
+  /** Runs a task after the queued events, unless the session has ended by then. */
   push(task: () => void): void;
   /** When to retry unavailable channels. */
   retry: Timer;
   backoff: Backoff;
 }
 
-/** A request that brings the gateway nearer to what is wanted. */
+/** A request that adapts the gateway's subscriptions to those that the app wants. */
 export type ChannelCommand = ({ op: 4 } & ChannelRequest) | { op: 5; channel: string };
 
-/** The reason of a temporary refusal: the gateway may not subscribe to the channel at the moment. */
+/**
+ * The reason of a temporary refusal: the gateway may not subscribe to the channel at the moment.
+ */
 const UNAVAILABLE = 'unavailable';
 
+/** All channels of a client. */
 export class Channels {
   readonly #context: ChannelsContext;
   readonly #all = new Map<string, Channel>();
@@ -41,16 +45,16 @@ export class Channels {
     return subscribe(name, options, this.#subscriptions, () => this.#find(name));
   }
 
-  /** Whether the session is on this channel by itself. */
+  /** Whether this is one of the session's own channels. */
   isOwn(name: string): boolean {
     return !!this.#all.get(name)?.isOwn;
   }
 
-  /** The channels for Identify, in as many bytes. What does not fit is asked for later. */
+  /** The channels for Identify, in at most `maxBytes`. The others are requested later. */
   identify(maxBytes: number): ChannelRequest[] {
     let left = maxBytes;
     const requests: ChannelRequest[] = [];
-    // Its own first: these cannot be asked for later.
+    // Own channels first: they cannot be requested later.
     for (const channel of [...this.#all.values()].sort((one, other) => +other.isOwn - +one.isOwn)) {
       const request = this.#request(channel);
       left -= JSON.stringify(request).length + 1;
@@ -61,11 +65,11 @@ export class Channels {
     return requests;
   }
 
-  /** Identified: these are the channels of the session. */
+  /** Ready: these are the channels of the session. */
   onReady(user: string, standings: unknown): void {
     const own = [`user:${user}`, 'all'];
     this.#all.forEach((channel, name) => {
-      // Own channels of another user: the session has others now.
+      // The user may have changed, and the own channels with it.
       channel.isOwn = own.includes(name);
       channel.isGiven = false;
     });
@@ -78,7 +82,7 @@ export class Channels {
     this.#forgetUnwanted();
   }
 
-  /** The connection is gone, and with it all that the gateway knew. */
+  /** The connection has ended, and with it all subscriptions at the gateway. */
   onDisconnected(): void {
     this.#context.retry.clear();
     this.#all.forEach((channel) => {
@@ -89,7 +93,7 @@ export class Channels {
     this.#forgetUnwanted();
   }
 
-  /** The next session is another user's: the previous positions are not sent. */
+  /** The next session belongs to another user: the previous positions are not sent. */
   forgetUser(): void {
     this.#all.forEach((channel) => {
       channel.forget();
@@ -111,7 +115,7 @@ export class Channels {
     this.#tell(channel, { type: 'message', channel: name, message: frame.message, ...(position && { position }) }, position);
   }
 
-  /** The next thing to ask the gateway for, which is then taken as asked. */
+  /** The next command to send. It counts as sent. */
   nextCommand(): ChannelCommand | undefined {
     for (const channel of this.#all.values()) {
       const { name, wire, isWanted, isStale, isOwn } = channel;
@@ -152,7 +156,7 @@ export class Channels {
     this.#context.onDirty();
   }
 
-  /** Refused or revoked: a new token allows fewer channels. */
+  /** The channel was refused, or revoked because a new token allows fewer channels. */
   #onRefused(channel: Channel, reason: string): void {
     const { retry, backoff, push } = this.#context;
     // Refused again: the app already knows.
@@ -177,7 +181,7 @@ export class Channels {
 
   #onStanding(channel: Channel, { state, position, recovered }: Standing): void {
     const { name } = channel;
-    // The cursor stays: if the socket ends now, the next one names the same position.
+    // The cursor stays: if the socket ends now, the next one sends the same position.
     if (state === 'recovering') {
       channel.wire = state;
       return this.#tell(channel, { type: state, channel: name });
@@ -205,7 +209,7 @@ export class Channels {
   /** Runs a task in the order of events, if the channel is still wanted then. */
   #later(channel: Channel, task: () => void): void {
     this.#context.push(() => {
-      // Events of a channel that is about to be left are not delivered, so they do not move the cursor.
+      // The channel is about to be unsubscribed: its events are not delivered or counted.
       if (!channel.isOwn && !channel.isWanted) channel.isStale = true;
       if (channel.isStale) channel.standing = undefined;
       else task();

@@ -1,4 +1,4 @@
-/** The public client: connects, comes back, and keeps every channel where it was. */
+/** The public client: connects, reconnects, and resumes every channel from its position. */
 
 import { Backoff } from './backoff.js';
 import { Channels } from './channels.js';
@@ -14,7 +14,7 @@ import { askToken, Refresh, userOf, type TokenReason } from './token.js';
 
 /** The number of Identify errors in a row after which the client closes. */
 const MAX_FAULTS = 3;
-/** After this many closes in a row without a lasting connection, `connect` waits for the back-off. */
+/** After this many closes in a row without a lasting connection, `connect` waits. */
 const MAX_ENDS = 5;
 /** The minimum time between attempts that a wake-up starts, in milliseconds. */
 const WAKE_MS = 1_000;
@@ -25,19 +25,24 @@ type Told = ClientEvents & { log: [what: string, detail: object] };
 type Detail = Omit<StateEvent, 'state' | 'attempts'>;
 
 /**
- * The client runs one task at a time from a queue, and delivers events after the task that caused them. Each connection
- * attempt is a generation: tokens, frames and events of an earlier one have no effect.
+ * A client of the gateway. It connects, reconnects after a loss, and resumes every channel from its
+ * position.
+ *
+ * It runs one task at a time from a queue, and delivers events after the task that caused them.
+ * Each connection attempt is a generation: tokens, frames and events of an earlier one have no
+ * effect.
  */
 export class GatewayClient implements GatewayClientLike {
   readonly #options: ClientOptions;
+  /** The current state. The event `state` reports each change. */
   state: ClientState = 'idle';
-  /** The user that the token named, once it was ready. */
+  /** The user of the session; `undefined` before the first Ready. */
   user: string | undefined;
-  /** From a heartbeat to its answer, in milliseconds. */
+  /** The time from the latest heartbeat to its answer, in milliseconds. */
   latencyMs: number | undefined;
   readonly #bufferSize: number;
   readonly #connectMs: number;
-  /** Whether a new token is available. */
+  /** Whether the client can ask for a new token. */
   readonly #mayAsk: boolean;
   readonly #url: string;
   readonly #environment: Environment;
@@ -52,18 +57,19 @@ export class GatewayClient implements GatewayClientLike {
   #generation = 0;
   #connection: Connection | undefined;
   #tokenReason: TokenReason = 'connect';
-  /** The user that the latest token names. */
+  /** The user of the latest token. */
   #tokenUser: string | undefined;
   #readyAt: number | undefined;
   #wokenAt = -Infinity;
   /** Closes in a row caused by our errors, and closes of any kind without a lasting connection. */
   #faults = 0;
   #ends = 0;
-  /** The wait was asked for by the gateway: being awake again does not end it. */
+  /** The gateway requested the wait, so a wake-up does not end it. */
   #isPatient = false;
   #isFlushing = false;
   #leavePresence: Off | undefined;
 
+  /** @throws TypeError if the URL or the token is invalid. */
   constructor(options: ClientOptions) {
     const { token } = options;
     this.#mayAsk = typeof token === 'function';
@@ -103,7 +109,7 @@ export class GatewayClient implements GatewayClientLike {
     });
   }
 
-  /** Connects, and comes back until `close` or a close code that forbids it. */
+  /** Connects, and reconnects until `close` or a close code that forbids it. */
   connect(): void {
     this.#queue.run(() => {
       if ((this.state !== 'idle' && this.state !== 'closed') || this.#retry.isSet) return;
@@ -119,7 +125,7 @@ export class GatewayClient implements GatewayClientLike {
     });
   }
 
-  /** Ends everything: the connection, the subscriptions and the iterations. */
+  /** Ends the connection, the subscriptions and the iterations. `connect` starts again. */
   close(): void {
     this.#queue.run(() => {
       this.#channels.close();
@@ -128,26 +134,27 @@ export class GatewayClient implements GatewayClientLike {
     });
   }
 
-  /** Listens to a channel, now and after every reconnection. `since` continues where an earlier visit ended. */
+  /** Subscribes to a channel, now and after every reconnect. `since` resumes after a position. */
   subscribe(channel: string, options?: { since?: string | null | undefined }): Subscription {
     return this.#channels.subscribe(channel, options);
   }
 
+  /** Adds a listener for a type of event. The returned function removes it. */
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off {
     return this.#emitter.on(type, listener);
   }
 
-  /** The events of all channels from now on, the session's own among them, in order. */
+  /** The events of all channels from now on, in order, including the session's own channels. */
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
     return this.#emitter.stream(this.#bufferSize);
   }
 
-  /** Whether the session is on this channel by itself: its user's, and `all`. */
+  /** Whether this is one of the session's own channels: `user:<id>` or `all`. */
   isOwn(channel: string): boolean {
     return this.#channels.isOwn(channel);
   }
 
-  /** Gets a new token and sends it to the gateway, without reconnecting: it may allow more channels. */
+  /** Gets a new token, sends it without reconnecting, and retries refused channels. */
   refresh(): void {
     this.#queue.run(() => {
       if (this.#connection?.isReady) this.#refresh.now();
@@ -155,12 +162,12 @@ export class GatewayClient implements GatewayClientLike {
     });
   }
 
-  /** Something has changed outside: comes back at once if it waits, and otherwise sees whether it is still connected. */
+  /** Call when the environment has changed: reconnects at once, or checks the connection. */
   wake(why = 'app'): void {
     this.#queue.run(() => {
       this.#log('wake', { why });
       const isWaiting = this.state === 'waiting' && !this.#isPatient;
-      // The network has changed: an attempt on the old one may hang.
+      // The network has changed: an attempt over the previous one may hang.
       if (isWaiting || (why === 'online' && this.state === 'connecting')) return this.#openAwake();
       const connection = this.#connection;
       if (connection?.budget.wait(this.#now) === 0) connection.probe();
@@ -177,11 +184,11 @@ export class GatewayClient implements GatewayClientLike {
     }
   }
 
-  /** On `pagehide` or a lost network. */
+  /** Closes the connection on `pagehide`, or when the network is lost. */
   #rest(why: string): void {
     if (this.state !== 'connecting' && this.state !== 'connected') return;
     this.#leave();
-    // Do not reconnect at once: a socket opened before the page is frozen would keep it out of the cache.
+    // Do not reconnect at once: an open socket keeps the page out of the back/forward cache.
     this.#wait(why === 'offline' ? 'yes' : 'patiently', { reason: why });
     this.#isPatient = false;
   }
@@ -227,7 +234,7 @@ export class GatewayClient implements GatewayClientLike {
         onEnd: this.#guarded((ending: Ending) => this.#onEnd(ending)),
       });
     } catch (error) {
-      // It would be the same with the next attempt.
+      // The next attempt would fail in the same way.
       this.#onError('socket', error);
       this.#stop({ reason: 'no WebSocket' });
     }
@@ -270,7 +277,7 @@ export class GatewayClient implements GatewayClientLike {
     this.#setState('waiting', { ...detail, retryInMs });
   }
 
-  /** Ends the connection and does not come back. */
+  /** Ends the connection and does not reconnect. */
   #stop(detail: Detail): void {
     this.#retry.clear();
     this.#leavePresence?.();
@@ -335,7 +342,7 @@ export class GatewayClient implements GatewayClientLike {
     if (this.#mayAsk) this.#refresh.onExpiry(expiresInMs);
   }
 
-  /** Once for all that the app does in one go: what cancels itself out is never sent. */
+  /** Batches the app's calls of one turn: calls that cancel each other out send nothing. */
   #flushSoon(): void {
     if (this.#isFlushing) return;
     this.#isFlushing = true;

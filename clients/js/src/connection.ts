@@ -1,4 +1,4 @@
-/** The life of one socket, from its opening to its end. It never comes back: the next one is another Connection. */
+/** One socket, from its opening to its end. A reconnect creates another Connection. */
 
 import { Budget } from './budget.js';
 import type { Channels } from './channels.js';
@@ -8,12 +8,12 @@ import type { EventQueue } from './queue.js';
 
 /** How a socket ended. */
 export interface Ending {
-  /** The close code; 1006 where there was no Close. */
+  /** The close code; 1006 without a Close. */
   code: number;
   reason: string;
-  /** The reason from the WebSocket. Browsers give none. */
+  /** The error of the WebSocket. Browsers report none. */
   error: unknown;
-  /** The gateway said when to come back (op 7): so many milliseconds from now. */
+  /** The delay that the gateway requested (op 7), in milliseconds from now. */
   afterMs: number | undefined;
 }
 
@@ -22,11 +22,11 @@ export interface ConnectionContext {
   url: string;
   token: string;
   environment: Environment;
-  /** How long it waits from the opening to Ready, in milliseconds. */
+  /** The timeout from the opening to Ready, in milliseconds. */
   connectMs: number;
-  /** How long it waits for the answer to a heartbeat, in milliseconds. */
+  /** The timeout for the answer to a heartbeat, in milliseconds. */
   heartbeatMs: number;
-  /** Socket events are queued after events that wait to be delivered. */
+  /** Socket events are queued after events that are not delivered yet. */
   queue: EventQueue;
   channels: Channels;
   onReady(frame: Extract<ServerFrame, { op: 2 }>): void;
@@ -36,14 +36,14 @@ export interface ConnectionContext {
   onEnd(ending: Ending): void;
 }
 
-/** Our own heartbeats are no closer together than this, in milliseconds: each costs a part of the budget. */
+/** The minimum time between heartbeats, in milliseconds. Each uses a part of the budget. */
 const MIN_BEAT_MS = 15_000;
-/** Room in the longest message for Identify's other parts, in bytes. */
+/** Bytes of Identify besides the token and the channels, at most. */
 const IDENTIFY_MARGIN = 256;
 
 export class Connection {
   readonly #context: ConnectionContext;
-  /** What may be sent; known after Hello. */
+  /** The message budget; known after Hello. */
   budget = new Budget(1);
   isReady = false;
   #isIdentified = false;
@@ -53,7 +53,7 @@ export class Connection {
   readonly #answer: Timer;
   #beatEveryMs = 0;
   #lastSeen = 0;
-  /** When the gateway wants us back, after op 7. */
+  /** When to reconnect, after op 7. */
   #comeBackAt: number | undefined;
   #isOver = false;
   /** Another probe was requested while an answer was pending. */
@@ -96,24 +96,24 @@ export class Connection {
     }
   }
 
-  /** Asks the gateway for a sign of life, which also tells how far away it is. */
+  /** Sends a heartbeat. Its answer shows that the gateway is alive, and gives the latency. */
   probe(): void {
     if (!this.isReady) return;
-    // The answer that is on its way says nothing of how things are now.
+    // The pending answer does not show the present state.
     if (this.#answer.isSet) return void (this.#asksAgain = true);
     this.#asksAgain = false;
     const sentAt = this.#now;
     const { heartbeatMs } = this.#context;
     this.#answer.set(heartbeatMs, () => {
       const waited = this.#now - sentAt;
-      // Nobody looked for a while: the machine slept. The answer may be lost, but the socket need not be.
+      // The timer is late, so the machine slept. The answer may be lost although the socket is not.
       if (waited > 2 * heartbeatMs || this.#lastSeen > sentAt) this.probe();
       else this.drop('no heartbeat');
     });
     this.send({ op: Op.Heartbeat, time: sentAt });
   }
 
-  /** Gives the socket up without waiting for anyone. */
+  /** Closes the socket without waiting for the gateway. */
   drop(reason: string, code?: number): void {
     if (this.#isOver) return;
     const socket = this.#socket;
@@ -142,7 +142,7 @@ export class Connection {
     try {
       frame = JSON.parse(data as string);
     } catch {
-      // The app has not received any of it: it is delivered again after the cursor.
+      // The app has received nothing of it, so it is delivered again after a reconnect.
       return this.drop('bad frame');
     }
     // A value that is not a frame is ignored, like an op that a later gateway adds.
@@ -154,7 +154,7 @@ export class Connection {
     if (frame.op === Op.Heartbeat) return this.send({ op: Op.HeartbeatAck, time: frame.time });
     if (frame.op === Op.Reconnect) return this.#onReconnect(number(frame.after), text(frame.reason) ?? '');
     if (frame.op === Op.Ready) return this.#isIdentified && !this.isReady ? this.#onReady(frame) : undefined;
-    // All others belong to a session.
+    // All other frames belong to a session.
     if (!this.isReady) return;
     switch (frame.op) {
       case Op.Message:

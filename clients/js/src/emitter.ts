@@ -1,11 +1,11 @@
-/** Listeners, and the same events as an asynchronous iteration. */
+/** Listeners and asynchronous iterations of the same events. */
 
-/** Takes a listener away again. */
+/** Removes a listener. */
 export type Off = () => void;
 
 /**
- * Calls listeners in the order of registration, and feeds iterations. A listener that throws does not prevent the
- * others from being called.
+ * Calls listeners in the order of registration, and feeds iterations. If a listener throws, the
+ * others are called nevertheless.
  */
 export class Emitter<Events extends Record<string, any>> {
   readonly #onThrown: (error: unknown, type: keyof Events) => void;
@@ -20,15 +20,15 @@ export class Emitter<Events extends Record<string, any>> {
   on<Type extends keyof Events>(type: Type, listener: (event: Events[Type]) => void): Off {
     let all = this.#listeners.get(type);
     if (!all) this.#listeners.set(type, (all = new Set()));
-    // Wrapped, so that the same function may listen twice and each is taken away on its own.
+    // Wrapped, so that a function that was added twice can be removed once.
     const entry = (event: Events[Type]) => listener(event);
     all.add(entry);
     return () => void all.delete(entry);
   }
 
   /**
-   * Calls the listeners of a type, and returns whether there are any. A listener removed meanwhile is not called; an
-   * added one starts with the next event.
+   * Calls the listeners of a type, and returns whether there are any. A listener that is removed
+   * meanwhile is not called; one that is added starts with the next event.
    */
   emit<Type extends keyof Events>(type: Type, event: Events[Type]): boolean {
     const all = this.#listeners.get(type);
@@ -43,7 +43,10 @@ export class Emitter<Events extends Record<string, any>> {
     return !!all?.size;
   }
 
-  /** Delivers an event to all iterations and listeners. Iterations first, because a listener may end them. */
+  /**
+   * Delivers an event to all iterations and listeners. Iterations first, because a listener may end
+   * them.
+   */
   tell(event: Events['event']): void {
     this.#streams.forEach((stream) => stream.push(event));
     this.emit(event.type, event);
@@ -63,9 +66,15 @@ export class Emitter<Events extends Record<string, any>> {
   }
 }
 
-/** An iteration fell so far behind that its buffer was full. Events after the last one that it returned were not kept. */
+/**
+ * The error of an iteration whose buffer was full. The iteration yields the buffered events first;
+ * later events are lost to it.
+ */
 export class BufferOverflow extends Error {
-  /** The app sees one class, whichever copy of this module (ESM, CommonJS, a bundle) threw the error. */
+  /**
+   * The app sees one class, whichever copy of this module (ESM, CommonJS, a bundle) threw the
+   * error.
+   */
   static override [Symbol.hasInstance](error: any): boolean {
     return error?.name === 'BufferOverflow';
   }
@@ -76,12 +85,12 @@ export class BufferOverflow extends Error {
   }
 }
 
-/** Events that wait to be read by `for await`. It holds `limit` of them, and then ends with BufferOverflow. */
+/** An iteration for `for await`. It buffers `limit` events, and then ends with BufferOverflow. */
 export class Stream<Event> implements AsyncIterableIterator<Event> {
   readonly #limit: number;
   readonly #onEnd: () => void;
   #waiting: Event[] = [];
-  /** Wakes those that wait for an event. */
+  /** Wakes the pending calls of `next`. */
   #wakes: Array<() => void> = [];
   #end: { error?: Error | undefined } | undefined;
 
@@ -97,7 +106,7 @@ export class Stream<Event> implements AsyncIterableIterator<Event> {
     this.#wakes.shift()?.();
   }
 
-  /** What waits is still given out; then the iteration ends, with the error if there is one. */
+  /** Ends the iteration after the buffered events, with the error if there is one. */
   finish(error?: Error): void {
     if (this.#end) return;
     this.#end = { error };
@@ -114,7 +123,7 @@ export class Stream<Event> implements AsyncIterableIterator<Event> {
     return { value: undefined, done: true };
   }
 
-  /** The loop was left. */
+  /** The app left the loop. */
   async return(): Promise<IteratorResult<Event>> {
     this.finish();
     this.#waiting = [];

@@ -1,6 +1,9 @@
-/** What the library takes from its surroundings. Tests put a clock, a coin and a socket of their own here. */
+/** The clock, the random numbers and the socket that the library uses. Tests replace them. */
 
-/** The part of the standard WebSocket that is used: browsers, Node 22, React Native and `ws` all have it. */
+/**
+ * The part of the standard WebSocket that the library uses. Browsers, Node 22, React Native and
+ * `ws` have it.
+ */
 export interface Socket {
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
@@ -10,21 +13,24 @@ export interface Socket {
   close(code?: number): void;
 }
 
-/** A constructor of sockets. */
+/** The constructor of a WebSocket, such as that of the package `ws`. */
 export type SocketConstructor = new (url: string) => Socket;
 
-/** The clock, the coin and the socket. */
+/** The clock, the random numbers and the socket. */
 export interface Environment {
-  /** Milliseconds of the wall clock: unlike a monotonic one it goes on while the machine sleeps. */
+  /**
+   * The wall clock in milliseconds. Unlike a monotonic clock, it continues while the machine
+   * sleeps.
+   */
   now(): number;
-  /** At least 0, below 1. */
+  /** A random number, at least 0 and below 1. */
   random(): number;
   setTimeout(callback: () => void, delayMs: number): unknown;
   clearTimeout(timer: unknown): void;
   WebSocket: SocketConstructor | undefined;
 }
 
-/** The real ones. */
+/** The environment outside tests. */
 export function realEnvironment(): Environment {
   return {
     now: () => Date.now(),
@@ -35,7 +41,7 @@ export function realEnvironment(): Environment {
   };
 }
 
-/** One timer that is set anew or cleared, so that there are never two of a kind. */
+/** A timer that runs at most once at a time: setting it again replaces it. */
 export class Timer {
   readonly #environment: Environment;
   #running: unknown;
@@ -48,7 +54,7 @@ export class Timer {
     return this.#running !== undefined;
   }
 
-  /** A delay that timers cannot hold (over 24 days) is cut: whoever sets it looks again then. */
+  /** Limits the delay to what timers support (24 days); the callback must check the time. */
   set(delayMs: number, callback: () => void): void {
     this.clear();
     this.#running = this.#environment.setTimeout(

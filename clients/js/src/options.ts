@@ -1,4 +1,4 @@
-/** What an app gives to a client, and what it gets from it. */
+/** The options of a client, its events, and the interface that all clients have. */
 
 import type { BackoffOptions } from './backoff.js';
 import type { Off } from './emitter.js';
@@ -7,65 +7,111 @@ import type { Presence } from './presence.js';
 import type { ChannelEvent, ChannelEvents, Subscription } from './subscription.js';
 import type { Token } from './token.js';
 
-/** How a client is made. Only the first two are needed. */
+/** The options of a client. Only `url` and `token` are required. */
 export interface ClientOptions {
-  /** `ws://` or `wss://`, for example `wss://gateway.example.com/`. `v=2` is added to its query. */
+  /** A URL with `ws:` or `wss:`, such as `wss://gateway.example.com/`. The client adds `v=2`. */
   url: string;
-  /** The login token, or better a function that gets one: it is called before each connection, and for a refresh. */
+  /**
+   * The login token, or better a function that returns one. The client calls the function before
+   * each connection and for a refresh.
+   */
   token: Token;
-  /** Where there is none (Node 20), the constructor of the package `ws`. */
+  /** The constructor, if there is no global one (Node 20): that of the package `ws`. */
   WebSocket?: SocketConstructor;
+  /** The back-off between connection attempts. */
   backoff?: BackoffOptions;
-  /** From the attempt to being ready, and for the token function. Milliseconds, 15000. */
+  /**
+   * The timeout from the start of an attempt to Ready, and of the token function. Milliseconds,
+   * default 15000.
+   */
   connectTimeoutMs?: number;
-  /** For the answer to a heartbeat; then the connection counts as dead. Milliseconds, 10000. */
+  /**
+   * The timeout for the answer to a heartbeat. After it, the connection is dropped. Milliseconds,
+   * default 10000.
+   */
   heartbeatTimeoutMs?: number;
-  /** How many events may wait for each `for await`. 10000. */
+  /** The number of events that each `for await` may buffer. Default 10000. */
   bufferSize?: number;
-  /** Says when to check the connection at once (in React Native: the app is in the foreground), and when to close it. */
+  /**
+   * Reports when to check the connection at once (in React Native: when the app comes to the
+   * foreground), and when to close it.
+   */
   presence?: Presence;
-  /** Is told what the client does. Never a token, never a message. */
+  /** A debug log. It never receives a token or a message. */
   log?: (what: string, detail: object) => void;
-  /** @internal For tests: another clock, coin or socket. */
+  /** @internal For tests: another clock, other random numbers or another socket. */
   environment?: Partial<Environment>;
 }
 
-/** Not asked to connect yet; on the way; ready; waiting to try again; ended for good, until `connect` is called again. */
+/**
+ * The state of a client:
+ *
+ * - `idle`: `connect` has not been called.
+ * - `connecting`: getting a token, opening a socket, or identifying.
+ * - `connected`: Ready has arrived.
+ * - `waiting`: the connection is lost, and the next attempt is scheduled.
+ * - `closed`: ended, until `connect` is called again.
+ */
 export type ClientState = 'idle' | 'connecting' | 'connected' | 'waiting' | 'closed';
 
+/** A change of the state of a client. */
 export interface StateEvent {
   state: ClientState;
-  /** Attempts since the last connection that lasted. */
+  /** The number of attempts since the last connection that lasted. */
   attempts: number;
-  /** With `waiting` and `closed`, after a connection: the close code. 1006 is a socket that ended without one. */
+  /**
+   * With `waiting` and `closed`, after a connection: the close code, or 1006 if the socket ended
+   * without one.
+   */
   code?: number;
+  /** With `waiting` and `closed`: the reason in plain English. */
   reason?: string;
-  /** With `waiting`: when the next attempt is made, in milliseconds. */
+  /** With `waiting`: the time until the next attempt, in milliseconds. */
   retryInMs?: number;
 }
 
 /**
- * An error: `where` is `token`, `listener`, `socket` (a connection failed, with the WebSocket's reason if it gives
- * one), `identify` (the gateway refuses the client's frames, and the client is closed), `worker`, or the code of a soft
- * error (op 9).
+ * An error. `where` is one of:
+ *
+ * - `token`: the token function threw an error, timed out, or returned no string.
+ * - `socket`: a connection failed. `error` is the WebSocket's reason if it reports one.
+ * - `identify`: the gateway refuses the client's frames, and the client is closed.
+ * - `listener`: a listener threw an error.
+ * - `worker`: a SharedWorker could not be used.
+ * - the code of a soft error of the gateway (op 9).
  */
 export interface ErrorEvent {
   where: string;
   error: unknown;
 }
 
-/** What a client tells: its own events, and those of all its channels. */
+/** The events of a client: its own, and those of all its channels. */
 export type ClientEvents = ChannelEvents & { state: StateEvent; error: ErrorEvent; latency: number };
 
-/** What GatewayClient and SharedClient have in common. */
+/**
+ * The members that GatewayClient and SharedClient have in common. Iterating over a client yields
+ * the events of all channels from then on, in order, including the session's own channels.
+ */
 export interface GatewayClientLike extends AsyncIterable<ChannelEvent> {
+  /** The current state. The event `state` reports each change. */
   readonly state: ClientState;
+  /** The user of the session; `undefined` before the first Ready. */
   readonly user: string | undefined;
+  /** The time from the latest heartbeat to its answer, in milliseconds. */
   readonly latencyMs: number | undefined;
+  /** Connects, and reconnects until `close` or a close code that forbids it. */
   connect(): void;
+  /** Ends the connection, the subscriptions and the iterations. `connect` starts again. */
   close(): void;
+  /** Call when the environment has changed: reconnects at once, or checks the connection. */
   wake(why?: string): void;
+  /** Gets a new token and sends it to the gateway, without reconnecting. */
   refresh(): void;
+  /**
+   * Subscribes to a channel, now and after every reconnect. To resume after a restart of the app,
+   * pass the position of the last handled message as `since`.
+   */
   subscribe(channel: string, options?: { since?: string | null | undefined }): Subscription;
+  /** Adds a listener for a type of event. The returned function removes it. */
   on<Type extends keyof ClientEvents>(type: Type, listener: (event: ClientEvents[Type]) => void): Off;
 }

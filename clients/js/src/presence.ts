@@ -1,8 +1,11 @@
-/** When to check the connection at once (the page is visible again, the network is back), and when to close it. */
+/**
+ * When to check the connection at once (the page is visible, the network is back), and when to
+ * close it.
+ */
 
 /**
- * Calls `wake` when the connection should be checked at once, and `rest` when it should close: on `pagehide`, or when
- * the network is lost. Stops when the returned function is called.
+ * Calls `wake` when the connection should be checked at once, and `rest` when it should close: on
+ * `pagehide`, or when the network is lost. The returned function stops it.
  */
 export type Presence = (wake: (why: string) => void, rest: (why: string) => void) => () => void;
 
@@ -14,7 +17,7 @@ interface EventSource {
   visibilityState?: string;
 }
 
-/** The moments that browsers and workers know of. Where there are none (Node, React Native) it does nothing. */
+/** The events of browsers and workers. It does nothing in Node and React Native. */
 export const browserPresence: Presence = (wake, rest) => {
   const scope = globalThis as EventSource & { document?: EventSource };
   const { document } = scope;

@@ -1,6 +1,6 @@
-/** What travels: the frames of version 2 of the gateway's protocol, and what each close code means for coming back. */
+/** The frames of version 2 of the gateway's protocol, and the reconnect rule of each close code. */
 
-/** The frames' `op`. */
+/** The type of a frame, its field `op`. */
 export const enum Op {
   Hello = 0,
   Identify = 1,
@@ -21,27 +21,32 @@ export const enum Op {
 /** The state of a channel in Ready and Subscription. Ready omits the state `subscribed`. */
 export interface Standing {
   channel: string;
-  /** `recovering`: nothing is delivered until a Subscription says `subscribed`. */
+  /** `recovering`: no message comes before a Subscription that says `subscribed`. */
   state?: 'subscribed' | 'recovering';
-  /** The channel continues after this position. While it recovers: the position that was sent. */
+  /**
+   * The channel continues after this position. While it is recovering: the `since` of the client.
+   */
   position?: string;
-  /** Present when a position to continue from was sent: whether no durable message is missing. */
+  /** Present if the client sent `since`: whether no durable message is missing. */
   recovered?: boolean;
 }
 
-/** A channel to be subscribed to, and where it was left. */
+/** A channel to subscribe to, and the position to resume from. */
 export interface ChannelRequest {
   channel: string;
   since?: string;
 }
 
-/** What Hello announces. A limit of 0 is none. */
+/** The limits in Hello. 0 means no limit. */
 export interface Limits {
   message_bytes: number;
   messages_per_minute: number;
 }
 
-/** Every frame that the gateway sends, by its `op`. Fields that are not used here are left out. */
+/**
+ * Every frame that the gateway sends, by its `op`. Fields that the library does not use are
+ * omitted.
+ */
 export type ServerFrame =
   | { op: 0; heartbeat_interval: number; limits?: Limits }
   | { op: 2; user: string; expires_in?: number; channels: Standing[] }
@@ -56,23 +61,24 @@ export type ServerFrame =
   | { op: 13; expires_in?: number };
 
 /**
- * What the client does after a socket was closed: come back; come back but wait the full back-off, whatever happens
- * meanwhile; come back spread out, with everybody else; come back with a new token; or not at all.
+ * What the client does after a close: reconnect; reconnect after at least half of the maximum wait,
+ * also if it is woken; reconnect with a spread, because all clients of a replica do; reconnect with
+ * a new token; or stay closed.
  */
 export type Return = 'yes' | 'patiently' | 'spread' | 'new token' | 'never';
 
-/** The table of close codes. A code that is not in it (1006: no Close at all) allows to come back. */
+/** The table of close codes. Any other code (such as 1006, no Close) allows a reconnect. */
 export function returnAfter(code: number): Return {
   switch (code) {
-    case 4003: // the token is refused: only a login helps
-    case 4010: // the backend has ended it
+    case 4003: // the token is refused
+    case 4010: // the backend ended the session
       return 'never';
-    case 4007: // over the budget, or too many sessions
+    case 4007: // over a limit
       return 'patiently';
-    case 4009: // the token's expiry has come
+    case 4009: // the token has expired
       return 'new token';
     case 1001:
-    case 1012: // the replica goes away, with all its clients
+    case 1012: // the replica is draining
       return 'spread';
     default:
       return 'yes';
@@ -82,14 +88,17 @@ export function returnAfter(code: number): Return {
 /** The codes for an error in the client's frames. A retry gets the same code. */
 export const OUR_FAULT = [1003, 1007, 1009, 4001];
 
-/** A field of a frame, if it is a finite number. */
+/** A field of a frame, if it is a finite number of at least 0. */
 export const number = (value: unknown): number | undefined =>
   typeof value === 'number' && value >= 0 && value < Infinity ? value : undefined;
 
 /** A field of a frame, if it is a string. */
 export const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 
-/** The URL with `v=2` in its query. Done on the text: React Native's URL cannot change a query. */
+/**
+ * The URL with `v=2` in its query. It edits the text, because React Native's URL cannot change a
+ * query.
+ */
 export function withVersion(url: string): string {
   if (!/^wss?:\/\/[^/?#]/i.test(url)) throw new TypeError('url must be ws: or wss:');
   const bare = url.split('#')[0]!;

@@ -1,5 +1,6 @@
 /** The order of a client's work: one task at a time, then its events. */
 
+/** A queue that runs one task at a time. */
 export class EventQueue {
   readonly #tasks: Array<() => void> = [];
   #isRunning = false;

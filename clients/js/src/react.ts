@@ -1,5 +1,5 @@
 'use client';
-/** Hooks for React 18 and later. They take a client that the app has made, and never connect or close it. */
+/** Hooks for React 18 and later. They use the app's client, and never connect or close it. */
 
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 import type { ClientState, GatewayClientLike } from './options.js';
@@ -8,42 +8,45 @@ import { SINCE_CONFLICT, type ChannelEvent, type ChannelEventOf, type Subscripti
 /** The snapshot for server rendering and hydration. */
 const readOnServer = (): ClientState => 'idle';
 
-/** The state of a client. The component is rendered again when it changes. */
+/** The state of a client. A change renders the component again. */
 export function useGatewayState(client: GatewayClientLike): ClientState {
   const listen = useCallback((changed: () => void) => client.on('state', changed), [client]);
   return useSyncExternalStore(listen, () => client.state, readOnServer);
 }
 
+/** The options of `useChannel`. */
 export interface UseChannelOptions {
-  /** How many of the latest messages are kept. 100. */
+  /** The number of messages to keep. Default 100. */
   limit?: number;
-  /** Where to begin, as `position` of an earlier message says it. */
+  /** The position to resume from: the `position` of an earlier message. */
   since?: string | null | undefined;
-  /** Is called for each event, in order: the place to fetch anew after a `gap`. */
+  /** The hook calls it for each event, in order. After a `gap`, load the current data here. */
   onEvent?: (event: ChannelEvent) => void;
 }
 
-/** A message with a unique key for React, because only durable messages have a position. */
+/** A message with a unique key for React. (Only durable messages have a position.) */
 export type KeyedMessage = ChannelEventOf<'message'> & { key: number };
 
+/** The result of `useChannel`. */
 export interface UseChannel {
+  /** The state of the subscription. */
   state: SubscriptionState;
-  /** The latest messages, the oldest first. */
+  /** The latest messages, oldest first. */
   messages: ReadonlyArray<KeyedMessage>;
-  /** The latest gap: something may be missing before what came since. */
+  /** The latest gap: messages may be missing before those that came after it. */
   gap: ChannelEventOf<'gap'> | undefined;
 }
 
 const NOTHING: UseChannel = { state: 'pending', messages: [], gap: undefined };
 
-/** Listens to a channel as long as the component is mounted. Without a name it listens to nothing. */
+/** Subscribes to a channel while the component is mounted. Without a name it does nothing. */
 export function useChannel(
   client: GatewayClientLike,
   channel: string | null | undefined,
   options: UseChannelOptions = {},
 ): UseChannel {
   const latest = useRef(options);
-  // Always the newest callback, without subscribing again for it.
+  // Use the latest callback without a new subscription.
   useEffect(() => {
     latest.current = options;
   });
@@ -70,11 +73,13 @@ export function useChannel(
     });
   }, [client, channel]);
 
-  // Until the effect has run, messages of another channel or client are not shown.
+  // Until the effect has run, `heard` may belong to another channel or client.
   return heard.by === client && heard.of === channel ? heard.value : NOTHING;
 }
 
-/** Reports each event and change of state, and each restart, until the returned function is called. */
+/**
+ * Reports each event and change of state, and each restart, until the returned function is called.
+ */
 function listen(
   client: GatewayClientLike,
   channel: string,

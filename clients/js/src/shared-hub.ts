@@ -1,4 +1,4 @@
-/** Inside the worker: one client for all tabs with the same key, and what each tab wants of it. */
+/** In the worker: one client for all tabs with the same key, and each tab's subscriptions. */
 
 import { GatewayClient } from './client.js';
 import type { ClientOptions, StateEvent } from './options.js';
@@ -7,11 +7,14 @@ import type { FromTab, FromWorker, Port, Positions } from './shared-messages.js'
 import { SINCE_CONFLICT, type ChannelEvent, type Subscription } from './subscription.js';
 import type { TokenReason } from './token.js';
 
-/** A tab that has not brought a token in this time is asked no more, but the next one. Milliseconds. */
+/** If a tab does not send a token in this time, the next tab is asked. Milliseconds. */
 const TOKEN_PATIENCE_MS = 3_000;
-/** Tabs that have lost their worker have this long to come to the new one before it connects. Milliseconds. */
+/**
+ * The time for tabs that have lost their worker to join the new one before it connects.
+ * Milliseconds.
+ */
 const GATHER_MS = 250;
-/** And at random as much more: whatever ended the worker may have ended others. Milliseconds. */
+/** A random addition, because other workers may have ended at the same time. Milliseconds. */
 const GATHER_SPREAD_MS = 750;
 
 /** All clients of a worker. */
@@ -22,14 +25,14 @@ export class SharedHub {
 
   /**
    * @param overrides of the clients' options; for tests.
-   * @param alive the name of a lock that is held as long as this worker lives.
+   * @param alive the name of a lock that this worker holds while it lives.
    */
   constructor(overrides: Partial<ClientOptions> = {}, alive: Promise<string | undefined> = Promise.resolve(undefined)) {
     this.#overrides = overrides;
     this.#alive = alive;
   }
 
-  /** A tab has come; it says hello itself. */
+  /** Serves a tab, which sends hello first. */
   serve(port: Port): void {
     let tab: Tab | undefined;
     let isOther = false;
@@ -37,7 +40,7 @@ export class SharedHub {
     void this.#alive.then((lock) => lock && answer({ type: 'alive', lock }));
     port.onmessage = ({ data }: { data: FromTab }) => {
       if (data.type === 'hello') isOther = data.version !== VERSION;
-      // Without answers to its pings the tab stops using this worker, even if it does not know versions.
+      // A tab without answers to its pings stops using this worker, even if it ignores versions.
       if (isOther) return data.type === 'hello' ? answer({ type: 'version', version: VERSION }) : undefined;
       if (data.type === 'ping') {
         answer({ type: 'pong' });
@@ -62,7 +65,7 @@ export class SharedHub {
     }
     const tab = new Tab(port, group, logs, visit);
     tab.goOn(own);
-    // The tab holds it as long as it lives: whoever gets it knows that the tab is gone, however it went.
+    // The tab holds the lock while it lives. When the worker acquires it, the tab is gone.
     if (lock) void navigator.locks.request(lock, () => tab.leave());
     return tab;
   }
@@ -73,7 +76,7 @@ class Group {
   readonly client: GatewayClient;
   readonly tabs = new Set<Tab>();
   lastState: StateEvent = { state: 'idle', attempts: 0 };
-  /** Where the session's own channels are. */
+  /** The positions of the session's own channels. */
   own: Positions = {};
   readonly #onEmpty: () => void;
   #gathering: ReturnType<typeof setTimeout> | undefined;
@@ -98,7 +101,7 @@ class Group {
     });
   }
 
-  /** Waits with the first connection until every tab has had the time to say where it is. */
+  /** Delays the first connection, so that every tab can report its positions before. */
   gather(): void {
     const retryInMs = GATHER_MS + Math.random() * GATHER_SPREAD_MS;
     this.lastState = { state: 'waiting', attempts: 0, reason: LOST, retryInMs };
@@ -127,7 +130,7 @@ class Group {
     this.tabs.forEach((tab) => tab.post(message));
   }
 
-  /** Asks the tab that came last, then the one before it, and so on: any may be frozen. */
+  /** Asks the latest tab, then the one before it, and so on, because any of them may be frozen. */
   #token(reason: TokenReason): Promise<string | null> {
     const request = this.#nextRequest++;
     const asked = [...this.tabs];
@@ -152,12 +155,12 @@ class Group {
   }
 }
 
-/** One tab, as the worker sees it. */
+/** One tab, in the worker. */
 class Tab {
   readonly #port: Port;
   readonly #group: Group;
   readonly #subscriptions = new Map<string, Subscription>();
-  /** Those of the session's own channels that the tab had a place on. */
+  /** The session's own channels on which the tab had a position. */
   readonly #continued = new Map<string, Subscription>();
   #untaken = 0;
   #isGone = false;
@@ -176,7 +179,7 @@ class Tab {
     this.post({ type: 'welcome', version: VERSION, visit, state: lastState, user, latencyMs, own: group.own });
   }
 
-  /** Continues the session's own channels, which no tab asks for, from where the tab is. */
+  /** Continues the session's own channels, which no tab requests, from the tab's positions. */
   goOn(own: Positions): void {
     for (const [channel, since] of Object.entries(own)) {
       if (this.#group.own[channel] !== since) this.#listen(this.#continued, channel, since, undefined, true);
@@ -213,7 +216,7 @@ class Tab {
     if (!this.#isGone) this.#port.postMessage(message);
   }
 
-  /** Something on a channel. A tab that takes nothing is let go before it fills the memory. */
+  /** Sends an event. A tab that handles none is dropped before its events fill the memory. */
   give(event: ChannelEvent, id?: number): void {
     if (++this.#untaken <= MAX_UNTAKEN) return this.post({ type: 'channel', event, id });
     this.post({ type: 'overflow' });
@@ -231,7 +234,7 @@ class Tab {
   #subscribe({ channel, since, id, again }: Extract<FromTab, { type: 'subscribe' }>): void {
     if (this.#subscriptions.has(channel)) return;
     this.#listen(this.#subscriptions, channel, since, id, again);
-    // After the other, so that the channel is never without one.
+    // Afterwards, so that the channel always has a subscription.
     this.#continued.get(channel)?.unsubscribe();
     this.#continued.delete(channel);
   }

@@ -1,17 +1,21 @@
-/** A tab's way to its worker. It notices when the worker has gone: such a worker says nothing about it. */
+/**
+ * A tab's connection to its worker. It detects the end of the worker, which sends no message then.
+ */
 
 import { realEnvironment, Timer } from './environment.js';
 import { lockManager } from './shared-lock.js';
 import type { FromTab, FromWorker, Port } from './shared-messages.js';
 
-/** What the worker said before it went may still be on its way. Milliseconds; other tabs wait at least 250. */
+/**
+ * The time for the worker's last messages to arrive. Milliseconds; a new worker waits at least 250.
+ */
 const LAST_WORDS_MS = 100;
 
 export interface WorkerLinkContext {
   /** How long the worker may be silent, in milliseconds. */
   timeoutMs: number;
   onMessage(message: FromWorker): void;
-  /** The worker has ended, has not begun, or stands still. Nothing is heard of it any more. */
+  /** The worker has ended, did not start, or hangs. None of its messages is delivered any more. */
   onLost(): void;
 }
 
@@ -20,14 +24,14 @@ export class WorkerLink {
   readonly #context: WorkerLinkContext;
   readonly #beat = new Timer(realEnvironment());
   readonly #end = new AbortController();
-  /** How often it was asked since it said something. */
+  /** The number of pings since the worker's latest message. */
   #unanswered = 0;
 
   constructor(worker: SharedWorker | Port, context: WorkerLinkContext) {
     this.#context = context;
     this.#port = 'port' in worker ? (worker.port as Port) : worker;
     this.#port.onmessage = ({ data }: { data: FromWorker }) => this.#onData(data);
-    // Its script could not be loaded.
+    // The worker's script could not be loaded.
     const { signal } = this.#end;
     if ('port' in worker) worker.addEventListener?.('error', () => this.#lose(), { signal });
   }
@@ -40,7 +44,7 @@ export class WorkerLink {
     this.#port.postMessage(message);
   }
 
-  /** Asks for a sign of life again and again. A frozen page asks once more before it judges: answers may lie there. */
+  /** Sends pings. A page that was frozen sends another one first, because answers may be queued. */
   watch(): void {
     if (this.#isOver) return;
     this.#unanswered = 0;
@@ -69,11 +73,11 @@ export class WorkerLink {
     else if (data.type !== 'pong') this.#context.onMessage(data);
   }
 
-  /** The worker holds this lock as long as it lives. */
+  /** The worker holds this lock while it lives. */
   #waitForEnd(lock: string): void {
     const { signal } = this.#end;
     const got = lockManager()?.request(lock, { mode: 'shared', signal }, () => this.#lose());
-    // Given up, or not allowed here: then its silence tells.
+    // Aborted, or not allowed here: then the pings detect the end.
     got?.catch(() => {});
   }
 
@@ -82,7 +86,10 @@ export class WorkerLink {
     this.#end.abort();
   }
 
-  /** All tabs should be at the same place when they come to the next worker. So each hears this one's last words. */
+  /**
+   * Waits for the worker's last messages, so that all tabs join the next worker at the same
+   * positions.
+   */
   #lose(): void {
     if (this.#isOver) return;
     this.#stopWatching();

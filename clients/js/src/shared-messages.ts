@@ -1,4 +1,4 @@
-/** What tabs and the worker that they share say to each other. */
+/** The messages between tabs and the worker that they share. */
 
 import type { BackoffOptions } from './backoff.js';
 import type { ErrorEvent, StateEvent } from './options.js';
@@ -8,15 +8,19 @@ import type { TokenReason } from './token.js';
 /** The release of this library. A tab does not use a worker of another release. */
 export const VERSION = '0.1.0';
 
-/** What can be told to a worker: everything but functions. */
+/** The options that can be sent to a worker: all but the functions. */
 export interface SharedSettings {
+  /** As for GatewayClient. */
   url: string;
+  /** As for GatewayClient. */
   backoff?: BackoffOptions;
+  /** As for GatewayClient. */
   connectTimeoutMs?: number;
+  /** As for GatewayClient. */
   heartbeatTimeoutMs?: number;
 }
 
-/** The part of a MessagePort that is used. */
+/** The part of a MessagePort that the library uses. */
 export interface Port {
   postMessage(message: unknown): void;
   onmessage: ((event: any) => void) | null;
@@ -28,9 +32,9 @@ export type Positions = Record<string, string>;
 
 export type FromTab =
   /**
-   * The first message. Tabs with the same key share a socket. `visit` counts how often the tab has come. `lock` is held as
-   * long as the tab lives. `own` says where it is on the session's own channels, `again` that it has lost another worker,
-   * and `logs` that it wants to know it all.
+   * The first message. Tabs with the same key share a socket. `visit` counts the hellos of the tab.
+   * The tab holds `lock` while it lives. `own` has its positions on the session's own channels.
+   * `again`: it has lost another worker. `logs`: it wants the log.
    */
   | {
       type: 'hello';
@@ -44,19 +48,21 @@ export type FromTab =
       logs: boolean;
     }
   | { type: 'connect' }
-  /** `again`: the tab continues, and wants to be told of a gap where others are at another position. */
+  /** `again`: the tab resumes, and wants a gap if other tabs are at another position. */
   | { type: 'subscribe'; channel: string; since: string | undefined; id: number; again: boolean }
   | { type: 'unsubscribe'; channel: string }
   | { type: 'token'; request: number; token: string | null; failed?: string }
   | { type: 'wake'; why: string }
   | { type: 'refresh' }
-  /** So many events have been taken. */
+  /** The tab has handled this many events. */
   | { type: 'taken'; count: number }
   | { type: 'ping' }
   | { type: 'bye' };
 
 export type FromWorker =
-  /** The answer to the hello of this visit. `own` says where the session's own channels are. */
+  /**
+   * The answer to the hello of this visit. `own` has the positions of the session's own channels.
+   */
   | {
       type: 'welcome';
       version: string;
@@ -66,24 +72,27 @@ export type FromWorker =
       latencyMs: number | undefined;
       own: Positions;
     }
-  /** The worker has this release, and does not serve tabs of another. */
+  /** The worker has this release, and does not serve tabs of another release. */
   | { type: 'version'; version: string }
-  /** Whoever gets this lock knows that the worker has gone. */
+  /**
+   * The worker holds this lock while it lives. A tab that acquires it knows that the worker has
+   * ended.
+   */
   | { type: 'alive'; lock: string }
   | { type: 'pong' }
   | { type: 'log'; what: string; detail: object }
   | { type: 'state'; event: StateEvent; user: string | undefined }
   | { type: 'error'; event: { where: ErrorEvent['where']; message: string } }
   | { type: 'latency'; latencyMs: number }
-  /** `id` names the subscription that hears it. The session's own channels are heard without one. */
+  /** `id` is the request of the subscription. The session's own channels need none. */
   | { type: 'channel'; event: ChannelEvent; id: number | undefined }
   | { type: 'token'; request: number; reason: TokenReason }
-  /** The tab took nothing for too long: its subscriptions have ended. It says hello again. */
+  /** The tab handled no events for too long: its subscriptions have ended. It sends hello again. */
   | { type: 'overflow' };
 
-/** How many events may be on their way to a tab that takes none, as one that the browser has frozen. */
+/** The maximum number of unhandled events of a tab, for example one that the browser has frozen. */
 export const MAX_UNTAKEN = 10_000;
-/** A tab says how many it has taken after so many. */
+/** A tab reports its handled events after this many. */
 export const TAKEN_EVERY = 100;
 /** The reason of the state while a lost worker is replaced. */
 export const LOST = 'the shared worker has gone';

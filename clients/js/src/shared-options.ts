@@ -5,31 +5,39 @@ import type { Presence } from './presence.js';
 import type { Port, SharedSettings } from './shared-messages.js';
 import { askToken, userOf, type Token, type TokenReason } from './token.js';
 
+/** The options of a SharedClient. Only `worker`, `url` and `token` are required. */
 export interface SharedClientOptions extends SharedSettings {
   /**
-   * Gets the worker that runs `@emagine/gateway-client/shared-worker.js`, from the page's own origin; or a port to it.
-   * It is called again when a worker has ended. If it throws or returns no live worker, this tab opens its own socket.
+   * A function that returns the worker with the script `@emagine/gateway-client/shared-worker.js`,
+   * served from the page's own origin, or a port to it. The client calls the function again when a
+   * worker has ended. If it throws or returns no live worker, this tab opens its own socket.
    */
   worker: SharedWorker | Port | (() => SharedWorker | Port);
-  /** How long a worker may be silent if the browser does not report its end. Milliseconds, default 20000. */
+  /**
+   * How long a worker may be silent if the browser does not report its end. Milliseconds, default
+   * 20000.
+   */
   workerTimeoutMs?: number;
-  /** As for GatewayClient. Any tab may be asked for the token. */
+  /** As for GatewayClient. The worker may ask any tab for the token. */
   token: Token;
   /**
-   * Tabs share a socket, and with it everything private, if this is the same: name the user in it. Where the user may
-   * change, give a function. Without it the URL and the user that the token names: then a token is asked for first.
+   * Tabs with the same key share a socket, and with it the user's private messages, so include the
+   * user in the key. If the user may change, pass a function. Default: the URL and the user of the
+   * token, which the tab then asks for first.
    */
   key?: string | (() => string);
+  /** As for GatewayClient. */
   bufferSize?: number;
+  /** As for GatewayClient. */
   presence?: Presence;
-  /** As for GatewayClient: what the shared client does is told to each tab that has one. */
+  /** As for GatewayClient. Each tab that has a log receives the entries of the shared client. */
   log?: (what: string, detail: object) => void;
 }
 
-/** How long the app may take for a token, in milliseconds. The worker asks another tab before. */
+/** The timeout of the token function, in milliseconds. The worker asks another tab earlier. */
 const TOKEN_TIMEOUT_MS = 15_000;
 
-/** The key of the tabs of the user that a token names. */
+/** The default key: the URL and the token's user. */
 export const keyOf = ({ url }: SharedClientOptions, token: string): string => `${url} ${userOf(token)}`;
 
 export function tokenOf({ token }: SharedClientOptions, reason: TokenReason): Promise<string | null> {

@@ -1,4 +1,4 @@
-/** In a tab: the same client, but its socket is in a SharedWorker, shared with the other tabs. */
+/** The client in a tab: its socket is in a SharedWorker, shared with other tabs. */
 
 import { Emitter, type Off } from './emitter.js';
 import { realEnvironment, Timer } from './environment.js';
@@ -17,14 +17,19 @@ import type { TokenReason } from './token.js';
 export { BufferOverflow } from './emitter.js';
 export type { SharedClientOptions } from './shared-options.js';
 
-/** So many workers may go, one after the other, before the tab does without. */
+/** After this many lost workers in a row, the tab opens its own socket. */
 const MAX_LOST = 2;
-/** Unless one has lasted this long. Milliseconds. */
+/** A worker that lasted this long resets the count. Milliseconds. */
 const LASTING_MS = 60_000;
-/** After this many closes in a row without a connection, `connect` waits, because a listener may call it in a loop. */
+/** After this many closes in a row, `connect` waits: a listener may call it in a loop. */
 const MAX_ENDS = 5;
 const PAUSE_MS = 1_000;
 
+/**
+ * A client whose socket is in a SharedWorker, shared with the tabs that have the same key. It has
+ * the same members as GatewayClient, which GatewayClientLike describes. If no worker can be used,
+ * it opens its own socket.
+ */
 export class SharedClient implements GatewayClientLike {
   user: string | undefined;
   latencyMs: number | undefined;
@@ -32,23 +37,23 @@ export class SharedClient implements GatewayClientLike {
   #link: WorkerLink | undefined;
   #linkedAt = 0;
   #lost = 0;
-  /** Where this tab has no worker: one of its own. */
+  /** The hub in this tab, if it has no worker. */
   #ownHub: SharedHub | undefined;
   readonly #queue = new EventQueue();
   readonly #emitter: Emitter<ClientEvents>;
   readonly #channels = new Map<string, Channel>();
-  /** The channels that the worker was asked for, and the number of the request. */
+  /** The channels requested from the worker, and the number of the request. */
   readonly #asked = new Map<string, number>();
-  /** Channels to be asked for again, at a position that the app has set. */
+  /** Channels to request again, at a position that the app has set. */
   readonly #moved = new Set<Channel>();
   readonly #context: SubscriptionContext;
-  /** Where the session's own channels are, subscribed or not. */
+  /** The positions of the session's own channels, subscribed or not. */
   #own: Positions = {};
   #key: string | undefined;
   #state: ClientState = 'idle';
-  /** What the worker is told waits until it has been greeted. */
+  /** Whether the tab has sent hello. No other message is sent before. */
   #isJoined = false;
-  /** The worker has answered this visit's hello: its later messages belong to this visit. */
+  /** The worker has answered this visit's hello. Its later messages belong to this visit. */
   #isWelcome = false;
   #wantsConnection = false;
   #isFlushing = false;
@@ -103,7 +108,7 @@ export class SharedClient implements GatewayClientLike {
     });
   }
 
-  /** Leaves the shared socket to the other tabs. The last one to leave closes it. */
+  /** Ends this tab's subscriptions and iterations. The last tab to close ends the socket. */
   close(): void {
     this.#queue.run(() => {
       this.#retry.clear();
@@ -112,7 +117,7 @@ export class SharedClient implements GatewayClientLike {
       this.#leavePresence?.();
       this.#leavePresence = undefined;
       this.#leave();
-      // A worker that was given, and not got by a function, may be needed again.
+      // A worker that is not the result of a function may be needed again.
       if (typeof this.#options.worker === 'function' || this.#ownHub) this.#unlink();
       this.#channels.forEach((channel) => channel.subscriptions.forEach((subscription) => subscription.unsubscribe()));
       this.#channels.clear();
@@ -137,19 +142,19 @@ export class SharedClient implements GatewayClientLike {
     return this.#emitter.stream(this.#context.bufferSize);
   }
 
-  /** Looks at the connection at once. */
+  /** Call when the environment has changed: reconnects at once, or checks the connection. */
   wake(why = 'app'): void {
     // Restored from the back/forward cache: the worker no longer knows this tab.
     if (this.#isJoined) this.#post({ type: 'wake', why });
     else if (this.#wantsConnection && why === 'pageshow') void this.#join();
   }
 
-  /** Any tab may be asked for the new token. */
+  /** Gets a new token and sends it, without reconnecting. The worker may ask any tab for it. */
   refresh(): void {
     this.#post({ type: 'refresh' });
   }
 
-  /** Greets the worker and asks for everything again, each channel from where it is here. */
+  /** Sends hello to the worker, and requests every channel from its position in this tab. */
   async #join(again = false): Promise<void> {
     const visit = ++this.#visit;
     this.#releaseLock?.();
@@ -236,7 +241,7 @@ export class SharedClient implements GatewayClientLike {
     return port1;
   }
 
-  /** Goes on with another worker. All tabs get the same one, which waits for them before it connects. */
+  /** Continues with another worker, the same for all tabs. It connects after they have joined. */
   #onLost(): void {
     if (Date.now() - this.#linkedAt > LASTING_MS) this.#lost = 0;
     this.#lost++;
@@ -248,7 +253,7 @@ export class SharedClient implements GatewayClientLike {
     void this.#join(true);
   }
 
-  /** Its messages may have another meaning, so this tab does not use it. */
+  /** The worker's messages may have another meaning, so this tab does not use it. */
   #onOtherVersion(version: string | undefined): void {
     this.#onError('worker', new Error(`the worker is of version ${version}, this page of ${VERSION}`));
     this.#leave();
@@ -264,7 +269,7 @@ export class SharedClient implements GatewayClientLike {
     this.#context.soon(() => this.#flush());
   }
 
-  /** Batches the app's calls of one turn: a channel that is unsubscribed and subscribed again is not left. */
+  /** Batches the app's calls of one turn: calls that cancel each other out send nothing. */
   #flush(): void {
     this.#isFlushing = false;
     this.#channels.forEach((channel, name) => {
@@ -315,11 +320,11 @@ export class SharedClient implements GatewayClientLike {
     this.latencyMs = message.latencyMs;
     this.#onUser(message.user);
     this.#own = { ...message.own, ...this.#own };
-    // It has been asked to connect already.
+    // The tab has already asked it to connect.
     if (message.state.state !== 'idle') this.#onState(message.state);
   }
 
-  /** A worker that has not connected yet knows none. */
+  /** A worker that has not connected yet reports no user. */
   #onUser(user: string | undefined): void {
     if (user !== undefined && this.user !== undefined && user !== this.user) this.#own = {};
     this.user = user ?? this.user;
@@ -333,15 +338,15 @@ export class SharedClient implements GatewayClientLike {
     this.#queue.push(() => this.#emitter.emit('state', event));
   }
 
-  /** The rule of the cursor, as in Channels: it moves when the app has been told. */
+  /** The rule of the cursor, as in Channels: it moves after the event was delivered to the app. */
   #onChannel(event: ChannelEvent, id: number | undefined): void {
     if (++this.#taken % TAKEN_EVERY === 0) this.#post({ type: 'taken', count: TAKEN_EVERY });
     const isOwn = [`user:${this.user}`, 'all'].includes(event.channel);
-    // It was meant for a subscription that the app has ended.
+    // The event is for a subscription that the app has ended.
     if (!isOwn && id !== undefined && id !== this.#asked.get(event.channel)) return;
     const visit = this.#visit;
     const channel = this.#channels.get(event.channel);
-    // Own channels are continued without having been asked for; somebody else's, after another login, are not.
+    // Own channels continue without a request. Those of another user, after another login, do not.
     if (!channel && event.type === 'refused') return;
     const position = 'position' in event && event.type !== 'recovered' ? event.position : undefined;
     const isBegin = event.type === 'subscribed';
@@ -366,7 +371,7 @@ export class SharedClient implements GatewayClientLike {
     } catch (error) {
       answer.failed = String(error);
     }
-    // Another user has logged in here: the tabs of the one before keep their socket.
+    // Another user has logged in here: the tabs of the previous user keep their socket.
     if (isOther) Object.assign(answer, { token: null, failed: 'another user is logged in' });
     this.#post(answer);
     if (!isOther || !this.#isJoined) return;
@@ -384,7 +389,7 @@ export class SharedClient implements GatewayClientLike {
     try {
       this.#options.log?.(what, detail);
     } catch {
-      // A log must not decide whether anything is heard.
+      // A failing log must not prevent the delivery of events.
     }
   }
 

@@ -1,48 +1,64 @@
-/** A channel as the app sees it: what it hears, and where it is. */
+/** Channels and subscriptions as the app sees them: events and positions. */
 
 import { Emitter, type Off } from './emitter.js';
 
-/** What can happen on a channel, in the order in which it happens. */
+/** An event of a channel. Events are delivered in the order in which they happen. */
 export type ChannelEvent =
-  /** A message. A durable one has a position: `since` continues after it. */
+  /** A message. Only a durable message has a position; pass it as `since` to resume after it. */
   | { type: 'message'; channel: string; message: any; position?: string }
-  /** The gateway cannot read the history at this moment. The channel is silent until `subscribed`; nothing is lost. */
+  /**
+   * The gateway cannot read the history at the moment. The channel is silent until `subscribed`;
+   * nothing is lost.
+   */
   | { type: 'recovering'; channel: string }
-  /** What comes from now on is heard. Comes again after each reconnection. */
+  /** New messages arrive from now on. The event comes again after each reconnect. */
   | { type: 'subscribed'; channel: string; position: string }
-  /** After a reconnection: no durable message is missing. Those that were missed follow as ordinary messages. */
+  /**
+   * After a reconnect: no durable message is missing. The missed messages follow as ordinary
+   * messages.
+   */
   | { type: 'recovered'; channel: string; position: string }
   /**
-   * Messages may be missing here: fetch anew what matters. `position` is where the channel goes on, where it is known.
-   * The reason is the gateway's, or `not_recovered` (too much was missed, or the history is gone).
+   * Messages may be missing here: load the current data. `position`, if it is known, is where the
+   * channel continues. The reason is the gateway's, or `not_recovered` (too much was missed, or the
+   * history is lost).
    */
   | { type: 'gap'; channel: string; reason: string; position?: string }
   /**
-   * The channel is not (or no longer) allowed, or cannot be asked for. The reason is the gateway's, or one of this
-   * library: `bad_channel`, `bad_since`, or `since_conflict` (others are on the channel, at another position).
+   * The channel is not allowed, is no longer allowed, or cannot be requested. The reason is the
+   * gateway's, or one of this library: `bad_channel`, `bad_since`, or `since_conflict` (the channel
+   * is in use at another position).
    */
   | { type: 'refused'; channel: string; reason: string };
 
-/** The event of one type. */
+/** The channel event of one type. */
 export type ChannelEventOf<Type extends ChannelEvent['type']> = Extract<ChannelEvent, { type: Type }>;
 
-/** Each type of event, and `event` for all of them. */
+/** The types of channel events, and `event` for all of them. */
 export type ChannelEvents = { [Type in ChannelEvent['type']]: ChannelEventOf<Type> } & { event: ChannelEvent };
 
 /**
- * Not subscribed at the moment (or not yet); silent until the gateway can read the history; subscribed; not allowed;
- * given up by the app.
+ * The state of a subscription:
+ *
+ * - `pending`: not connected, or not answered yet.
+ * - `recovering`: silent until the gateway can read the history.
+ * - `subscribed`: messages arrive.
+ * - `refused`: the event `refused` has the reason.
+ * - `closed`: the app has unsubscribed.
  */
 export type SubscriptionState = 'pending' | 'recovering' | 'subscribed' | 'refused' | 'closed';
 
-/** What is the same for all subscriptions of a client. */
+/** The context that all subscriptions of a client share. */
 export interface SubscriptionContext {
-  /** How many events may wait for `for await`. */
+  /** The number of events that `for await` may buffer. */
   bufferSize: number;
   onThrown(error: unknown): void;
   /** An event on any channel. */
   onEvent(event: ChannelEvent): void;
-  /** A channel has its first subscription, has lost its last one, or was given another position to continue from. */
+  /**
+   * A channel got its first subscription, lost its last one, or got another position to resume
+   * from.
+   */
   onWanted(channel: Channel, isMoved: boolean): void;
   /** Runs a task in a later turn of the event loop, so that the app can add listeners first. */
   later(task: () => void): void;
@@ -53,7 +69,9 @@ export interface SubscriptionContext {
 /** The refusal of a subscription whose `since` differs from the channel's position. */
 export const SINCE_CONFLICT = 'since_conflict';
 
-/** The reason why this cannot be requested, if any. One invalid request would end the session for all channels. */
+/**
+ * Why this cannot be requested, if so. An invalid request would end the session for all channels.
+ */
 function problemOf(name: unknown, since: unknown): string | undefined {
   if (typeof name !== 'string' || !/^[!-z|~]{1,255}$/.test(name)) return 'bad_channel';
   return since === undefined || (typeof since === 'string' && since.length < 256) ? undefined : 'bad_since';
@@ -67,22 +85,24 @@ const isStanding = (event: ChannelEvent): event is StandingEvent =>
 /** The state of a channel at the gateway. At most one request per channel is pending. */
 export type Wire = 'off' | 'subscribing' | 'recovering' | 'on' | 'unsubscribing' | 'refused';
 
-/** One channel of a client, with all the subscriptions that share it. */
+/** One channel of a client, with all subscriptions that share it. */
 export class Channel {
-  /** The position after the last event delivered to the app, to continue from. Empty: it is lost. */
+  /**
+   * The position to resume from: that of the last event delivered to the app. Empty: it is lost.
+   */
   cursor: string | undefined;
   /** The position of the message that is being delivered. */
   giving: string | undefined;
-  /** How often the app has set the cursor. Earlier messages do not move it. */
+  /** How often the app has set the cursor. Messages from before that do not move it. */
   moves = 0;
-  /** The app has set the cursor since the last session began. */
+  /** Whether the app has set the cursor since the last session began. */
   isGiven = false;
   /** The latest state event of the channel; none while it is not subscribed or not acknowledged. */
   standing: StandingEvent | undefined;
   wire: Wire = 'off';
-  /** The session is always subscribed to it, and cannot leave it. */
+  /** The session is always subscribed to it, and cannot unsubscribe. */
   isOwn = false;
-  /** The gateway's messages do not continue from the app's position: leave the channel and subscribe again. */
+  /** The gateway's messages do not follow the app's position: unsubscribe and subscribe again. */
   isStale = false;
   readonly subscriptions = new Set<Subscription>();
 
@@ -99,12 +119,15 @@ export class Channel {
     return this.standing?.type ?? 'pending';
   }
 
-  /** Why it is refused, where it is. */
+  /** Why it is refused, if it is. */
   get refusal(): string | undefined {
     return this.standing?.type === 'refused' ? this.standing.reason : undefined;
   }
 
-  /** Delivers an event to the app. Then the cursor moves to `position`, unless a listener has set it. */
+  /**
+   * Delivers an event to the app. Then the cursor moves to `position`, unless a listener has set
+   * it.
+   */
   give(event: ChannelEvent, position?: string): void {
     const { moves } = this;
     this.giving = position;
@@ -115,14 +138,14 @@ export class Channel {
     if (position && moves === this.moves) this.cursor = position;
   }
 
-  /** The position was another user's. The app gets a gap before the channel continues. */
+  /** The position belongs to another user. The app gets a gap before the channel continues. */
   forget(): void {
     if (this.cursor === undefined || this.isGiven) return;
     this.cursor = '';
     this.moves++;
   }
 
-  /** Another part of the app wants this channel. */
+  /** Adds a subscription of the app. */
   subscribe(since: string | undefined): Subscription {
     const isFirst = !this.isWanted;
     const isMoved = since !== undefined && since !== (this.giving ?? this.cursor);
@@ -153,7 +176,10 @@ export function subscribe(
   return problem ? new Subscription(new Channel(String(name), context), problem) : find(name).subscribe(since);
 }
 
-/** One part of the app that listens to a channel. The channel is left when the last one is closed. */
+/**
+ * A subscription of the app to a channel. Any number of them may share a channel; the client
+ * unsubscribes from it when the last one is closed.
+ */
 export class Subscription implements AsyncIterable<ChannelEvent> {
   readonly #owner: Channel;
   /** Why this subscription alone is refused, if it is. */
@@ -176,23 +202,27 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     return this.#owner.name;
   }
 
+  /** The current state. */
   get state(): SubscriptionState {
     return this.#isClosed ? 'closed' : this.#refusal ? 'refused' : this.#owner.state;
   }
 
-  /** The position of the last durable message delivered to the app, for a later `since`. */
+  /** The position of the last durable message delivered to the app, to pass as `since` later. */
   get position(): string | undefined {
     return (!this.#refusal && this.#owner.cursor) || undefined;
   }
 
-  /** Calls back for each event of a type, or for `event`: all of them. Returns what takes the listener away. */
+  /**
+   * Adds a listener for a type of event, or with `event` for all. The returned function removes it.
+   */
   on<Type extends keyof ChannelEvents>(type: Type, listener: (event: ChannelEvents[Type]) => void): Off {
     return this.#emitter.on(type, listener);
   }
 
   /**
-   * All events from now on, in order. It ends when the subscription is closed, and with BufferOverflow when the loop
-   * falls too far behind: unsubscribe, and subscribe again with the position of the last message that you had.
+   * All events from now on, in order. The iteration ends when the subscription is closed. It throws
+   * BufferOverflow if the loop falls too far behind: unsubscribe, and subscribe again with the
+   * position of the last message.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<ChannelEvent> {
     const stream = this.#emitter.stream(this.#owner.context.bufferSize);
@@ -200,7 +230,7 @@ export class Subscription implements AsyncIterable<ChannelEvent> {
     return stream;
   }
 
-  /** Stops listening. An event that is being delivered still reaches every listener. */
+  /** Closes the subscription. An event that is being delivered still reaches every listener. */
   unsubscribe(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;

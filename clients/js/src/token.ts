@@ -2,15 +2,22 @@
 
 import { Timer, type Environment } from './environment.js';
 
-/** Why a token is asked for. After `connect` it may be one that is kept; the others want a new one. */
+/**
+ * Why the client asks for a token. For `connect` a stored token is fine; the other reasons need a
+ * new one:
+ *
+ * - `refresh`: the token expires soon, or the app called `refresh`.
+ * - `expired`: the gateway ended the session because its token expired (4009).
+ * - `refused`: the gateway refused the token (4003).
+ */
 export type TokenReason = 'connect' | 'refresh' | 'expired' | 'refused';
 
-/** A token, or what gets one. `null` means that there is none: the user is logged out. */
+/** A token, or a function that returns one. `null` means that nobody is logged in. */
 export type Token = string | ((reason: TokenReason) => string | null | Promise<string | null>);
 
 /**
- * Asks for a token with a timeout, if `isCurrent`. Rejects after the timeout, with the error that the function threw,
- * or if the result is not a token. `timer` measures the timeout.
+ * Asks for a token with a timeout, if `isCurrent`. Rejects after the timeout, with the error that
+ * the function threw, or if the result is not a token. `timer` measures the timeout.
  */
 export function askToken(
   token: Token,
@@ -30,14 +37,17 @@ export function askToken(
   });
 }
 
-/** A token, or `null` where there is none. */
+/** A token, or `null` if there is none. */
 function checked(answer: unknown): string | null {
   // The error does not quote the value: it may be a secret.
   if ((answer ?? null) !== null && typeof answer !== 'string') throw new TypeError('token is not a string');
   return (answer as string | undefined) ?? null;
 }
 
-/** The user that a token names: a JWT's `sub`, what E-Magine's login tokens have signed, or the token itself. */
+/**
+ * The user of a token: a JWT's `sub`, the signed part of E-Magine's login tokens, or the token
+ * itself.
+ */
 export function userOf(token: string): string {
   const parts = token.split('.');
   if (parts.length < 3 || parts.at(-1)!.length < 20) return token;
@@ -48,7 +58,7 @@ export function userOf(token: string): string {
   }
 }
 
-/** A token is asked for again no sooner than this, in milliseconds. */
+/** The minimum time between two requests for a token, in milliseconds. */
 const SOONEST_MS = 1_000;
 
 /** Renews the token of a session before it expires. */
@@ -65,7 +75,7 @@ export class Refresh {
     this.#timer = new Timer(environment);
   }
 
-  /** The session's token is good for so long: renews it when a fifth to a tenth of that is left. */
+  /** Renews a token with this lifetime when a fifth to a tenth of it is left. */
   onExpiry(expiresInMs: number | undefined): void {
     this.#expiresAt = undefined;
     this.#timer.clear();
@@ -74,7 +84,7 @@ export class Refresh {
     this.#in(expiresInMs * (0.8 + 0.1 * this.#environment.random()));
   }
 
-  /** It was not renewed: tries again while there is time. */
+  /** The token was not renewed: tries again before it expires. */
   onFailed(): void {
     if (this.#expiresAt !== undefined) this.#in((this.#expiresAt - this.#environment.now()) / 3);
   }

@@ -70,7 +70,7 @@ impl Conversation {
                     .exec(&mut self.redis.client())
                     .unwrap();
             }
-            _ if lines[0] == "(the replica is told to go away)" => self.gateway.terminate(),
+            _ if lines[0] == "(the replica starts to drain)" => self.gateway.terminate(),
             _ => panic!("what is {:?}?", lines[0]),
         }
     }
@@ -184,11 +184,11 @@ fn volatile(frame: &Value, found: &mut Vec<(String, Value)>) {
 
 #[test]
 fn the_page_s_conversation_in_version_1_is_spoken_as_it_stands_there() {
-    Conversation::new(Version::V1).play("Version 1, spoken", ["sendV1", "receiveV1"]);
+    Conversation::new(Version::V1).play("A version 1 conversation", ["sendV1", "receiveV1"]);
 }
 
 #[test]
 fn the_page_s_conversation_in_version_2_is_spoken_as_it_stands_there() {
-    let mut ended = Conversation::new(Version::V2).play("Version 2, spoken", ["sendV2", "receiveV2"]);
+    let mut ended = Conversation::new(Version::V2).play("A version 2 conversation", ["sendV2", "receiveV2"]);
     assert_eq!(ended.gateway.wait_exit().code, Some(0));
 }
