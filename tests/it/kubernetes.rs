@@ -140,7 +140,7 @@ fn what_a_pod_may_hold_fits_into_its_memory() {
     let container = &resources["Deployment"]["spec"]["template"]["spec"]["containers"][0];
     let memory = container["resources"]["limits"]["memory"].as_str().unwrap();
     let memory: u64 = memory.strip_suffix("Gi").unwrap().parse::<u64>().unwrap() << 30;
-    let needed = setting("MAX_CONNECTIONS") * 7 * 1024 + setting("OUTBOUND_BYTES") + (256 << 20);
+    let needed = setting("MAX_CONNECTIONS") * 7 * 1024 + setting("MAX_OUTBOUND_BYTES") + (256 << 20);
     assert!(needed <= memory, "{needed} of {memory}");
 }
 
