@@ -1,8 +1,8 @@
-# The few commands of this project. `make` lists them; each sets up what it needs first.
+# The commands of this project. `make` lists them. Each first installs what it needs.
 
 SHELL := /bin/bash
-# A Rust that rustup has put into the home folder is found even where the shell does not look there. Where the system's
-# Node is too old, scripts/setup puts a newer one into target/node.
+# rustup installs into the home folder, which may not be in the PATH. scripts/setup installs a newer Node in target/node
+# where that of the system is too old.
 export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
@@ -11,32 +11,32 @@ export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what building and testing need (Rust, redis-server, Python, Node, Chromium, promtool)
+setup: ## install the tools for building and testing (Rust, redis-server, Python, Node, Chromium, promtool)
 	@scripts/setup rust redis python node chromium promtool snippets
 
-run: ## run one gateway with the development profile (built quickly, not optimised)
+run: ## run a gateway with the development profile (not optimised, builds faster)
 	@scripts/setup rust
 	cargo run --profile quick --locked -- run
 
-test: setup conformance test-js test-console ## run every test; those of the broker start Redis servers of their own
+test: setup conformance test-js test-console ## run every test; the tests start their own Redis servers
 	cargo test --locked --workspace --doc
 	cargo test --locked --workspace --tests
 
-test-js: ## the JavaScript client (clients/js): in Node, and in Chromium against a real gateway
+test-js: ## test the JavaScript client (clients/js) in Node and Chromium against a real gateway
 	@scripts/setup rust redis node chromium
 	cargo build --locked --bin emagine-gateway
 	cd clients/js && { [[ node_modules/.package-lock.json -nt package-lock.json ]] || npm ci; } && npm test
 
-test-console: ## the console in a real browser; SCREENSHOTS=1 takes the pictures in docs/images as well
+test-console: ## test the console in Chromium; SCREENSHOTS=1 also takes the pictures in docs/images
 	@scripts/setup rust node chromium
 	cargo build --locked --bin emagine-gateway
 	cd console && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test --silent
 
-conformance: ## the socket layer against RFC 6455: all 301 Autobahn cases without compression
+conformance: ## run the 517 Autobahn cases for RFC 6455 and RFC 7692 against the socket layer
 	@scripts/setup rust python
 	@scripts/conformance
 
-lint: ## formatting, clippy, the documentation and the alerts, with warnings as errors
+lint: ## check formatting, clippy, the documentation and the alerts, with warnings as errors
 	@scripts/setup rust node promtool
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 fuzz/targets/*.rs
@@ -47,27 +47,27 @@ lint: ## formatting, clippy, the documentation and the alerts, with warnings as 
 	promtool test rules deploy/prometheus/gateway.test.yml
 	node console/build.mjs --check
 
-bench: ## put a gateway under load beside the baseline: the tables of docs/performance.md, in under ten minutes
+bench: ## take the figures of docs/performance.md: load tests with a baseline, under ten minutes
 	@scripts/setup rust redis
 	cargo build --release --locked --bin emagine-gateway
 	@scripts/bench
 
-measure: ## what it costs to receive compressed messages (docs/performance.md); for the rest see bench
+measure: ## measure the cost of receiving compressed messages (docs/performance.md)
 	@scripts/setup rust
 	cargo build --release --locked --bin emagine-gateway --example measure
 	target/release/examples/measure 50000
 
-compare-instructions: ## count instructions of the delivery path: BASE=main against the working tree, or HEAD=…
+compare-instructions: ## compare instruction counts of the delivery path: BASE=main with the working tree, or HEAD=…
 	@scripts/compare-instructions $(or $(BASE),main) $(HEAD)
 
-fuzz: ## make up what peers, publishers and operators might send: each target for FUZZ_SECONDS=600 (docs/fuzzing.md)
+fuzz: ## fuzz all input of peers, publishers and operators: each target for FUZZ_SECONDS=600 (docs/fuzzing.md)
 	@scripts/fuzz
 
-check: lint test ## all that must hold before a change goes in
+check: lint test ## lint and test: required before a merge
 
-compose-test: ## three replicas behind the balancer, with real clients; needs Docker
+compose-test: ## test three replicas with the load balancer and real clients; needs Docker
 	@scripts/compose-test
 
-clean: ## remove what was built
+clean: ## remove build output
 	cargo clean
 	rm -rf clients/js/dist

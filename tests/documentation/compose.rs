@@ -168,6 +168,25 @@ fn every_container_is_confined_and_bounded() {
     }
 }
 
+/// `docker compose exec redis redis-cli` runs the file directly, so a file without an interpreter does not start.
+#[test]
+fn every_executable_file_names_its_interpreter() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut found = 0;
+    for folder in ["scripts", "deploy/compose", "deploy/redis", ".ci"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if fs::metadata(&path).unwrap().permissions().mode() & 0o111 == 0 || path.is_dir() {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with("#!/"), "{} does not begin with #!", path.display());
+            found += 1;
+        }
+    }
+    assert!(found >= 10, "only {found} were found");
+}
+
 /// A secret in a published file is not secret.
 #[test]
 fn no_secret_has_a_default() {
