@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/target/node/bin:$(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-js test-console conformance lint fuzz bench measure compare-instructions check compose-test clean
+.PHONY: help setup run test test-js test-console conformance lint fuzz bench measure compare-instructions check audit compose-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ fuzz: ## fuzz all input of peers, publishers and operators: each target for FUZZ
 	@scripts/fuzz
 
 check: lint test ## lint and test: required before a merge
+
+audit: ## check the dependencies' licences, sources, bans and advisories (deny.toml); building cargo-deny takes minutes
+	@scripts/setup rust audit
+	cargo deny check --hide-inclusion-graph licenses sources bans
+	@if cargo deny fetch db; then set -x && cargo deny --offline check advisories; \
+	else echo "audit: advisories SKIPPED: the advisory database cannot be reached" >&2; fi
 
 compose-test: ## test three replicas with the load balancer and real clients; needs Docker
 	@scripts/compose-test
