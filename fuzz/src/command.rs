@@ -13,7 +13,7 @@ const MIN_REQUEST_BYTES: usize = 14;
 
 /// A command is a JSON object, is no longer than its text, and is understood again when it is written anew.
 pub fn check(data: &[u8]) {
-    // The guard lets nothing but UTF-8 pass.
+    // The frame reader passes only UTF-8.
     let Ok(text) = std::str::from_utf8(data) else { return };
     let [old, new] = [Version::V1, Version::V2].map(|version| Command::parse(version, text));
     if let Ok(old) = &old {

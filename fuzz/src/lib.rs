@@ -4,8 +4,8 @@
 
 pub mod command;
 pub mod deflate;
+pub mod frame_reader;
 mod frames;
-pub mod guard;
 mod json;
 pub mod publication;
 pub mod settings;
@@ -16,7 +16,7 @@ pub type Check = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its folder in `fuzz/corpus`.
 pub const TARGETS: [(&str, Check); 6] = [
-    ("guard", guard::check),
+    ("frame_reader", frame_reader::check),
     ("deflate", deflate::check),
     ("command", command::check),
     ("publication", publication::check),

@@ -1,4 +1,4 @@
-//! The guard: reads what a client sends, byte by byte if need be, and hands on whole messages only.
+//! Reads a client's bytes, however they are cut, and returns whole messages.
 //!
 //! It judges each frame by its header, before anything of it is kept (RFC 6455, section 5.2), so that a frame
 //! that is too big costs nothing; it checks text as it arrives (compressed text when it is complete); and it puts

@@ -30,7 +30,7 @@ fn replay(name: &str) {
 
 #[test]
 fn whatever_a_client_sends_is_read_the_same_however_it_is_cut() {
-    replay("guard");
+    replay("frame_reader");
 }
 
 #[test]

@@ -24,11 +24,11 @@ fn read_cut(bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
     read_cut_with(FrameReader::new(BOUNDS, false), bytes, cut)
 }
 
-fn read_cut_with(mut guard: FrameReader, bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
+fn read_cut_with(mut reader: FrameReader, bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
     let mut all = Vec::new();
     for mut piece in bytes.chunks(cut) {
         loop {
-            match guard.read(&mut piece) {
+            match reader.read(&mut piece) {
                 Ok(Some(incoming)) => all.push(incoming),
                 Ok(None) => break,
                 Err(code) => return (all, Some(code)),
@@ -149,13 +149,13 @@ fn a_close_carries_its_code() {
 
 #[test]
 fn nothing_is_kept_between_messages() {
-    let mut guard = FrameReader::new(BOUNDS, false);
+    let mut reader = FrameReader::new(BOUNDS, false);
     let bytes = frame(0x82, &[0; 900]);
-    assert!(guard.read(&mut &bytes[..]).unwrap().is_some());
-    assert!(!guard.is_mid_message());
-    assert_eq!(guard.held_bytes(), 0);
-    assert!(guard.read(&mut &bytes[..3]).unwrap().is_none());
-    assert!(guard.is_mid_message());
+    assert!(reader.read(&mut &bytes[..]).unwrap().is_some());
+    assert!(!reader.is_mid_message());
+    assert_eq!(reader.held_bytes(), 0);
+    assert!(reader.read(&mut &bytes[..3]).unwrap().is_none());
+    assert!(reader.is_mid_message());
 }
 
 proptest! {

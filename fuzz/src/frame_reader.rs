@@ -61,12 +61,12 @@ impl Setup {
     /// Reads until the bytes end or break a rule.
     fn read<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
         let Self { bounds, is_deflated } = *self;
-        let mut guard = FrameReader::new(bounds, is_deflated);
+        let mut reader = FrameReader::new(bounds, is_deflated);
         let mut heard = Vec::new();
         for mut piece in pieces {
             loop {
                 let before = piece.len();
-                match guard.read(&mut piece) {
+                match reader.read(&mut piece) {
                     Ok(Some(incoming)) => {
                         assert!(piece.len() < before, "something is heard without a byte being read");
                         check_incoming(&incoming, &bounds);
@@ -81,13 +81,16 @@ impl Setup {
             assert!(piece.is_empty(), "everything is read before more is asked for");
             // A buffer grows by doubling; beside the message there is at most one control frame.
             assert!(
-                guard.held_bytes() <= 2 * bounds.message_bytes + 256,
+                reader.held_bytes() <= 2 * bounds.message_bytes + 256,
                 "{} bytes are held",
-                guard.held_bytes()
+                reader.held_bytes()
             );
-            assert!(guard.is_mid_message() || guard.held_bytes() == 0, "something is held between messages");
+            assert!(
+                reader.is_mid_message() || reader.held_bytes() == 0,
+                "something is held between messages"
+            );
         }
-        Outcome { heard, violation: None, is_mid_message: guard.is_mid_message() }
+        Outcome { heard, violation: None, is_mid_message: reader.is_mid_message() }
     }
 }
 
