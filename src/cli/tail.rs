@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actix_http::ws::{Frame, Message};
 use actix_rt::time::{sleep, timeout};
-use awc::BoxedSocket;
-use awc::error::WsClientError;
-use awc::ws::{Codec, Frame, Message};
 use clap::Args;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::client::websocket::{self, WebSocket};
 use super::client::{ANSWER_TIMEOUT, gateway_url, reachable};
 use super::token::mint_for;
 use super::{Failure, print, print_error};
@@ -53,8 +52,6 @@ pub(super) struct TailArgs {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
-
-type Connection = actix_codec::Framed<BoxedSocket, Codec>;
 
 /// The fields of a frame that a client must look at.
 #[derive(Deserialize)]
@@ -169,11 +166,11 @@ impl Tail<'_> {
 
     /// One connection, from the attempt to its end. An error is final.
     async fn connect_once(&mut self) -> Result<Ended, Failure> {
-        let request = awc::Client::new().ws(&self.url).max_frame_size(MAX_FRAME_BYTES);
-        let mut connection = match timeout(ANSWER_TIMEOUT, request.connect()).await {
+        let opening = websocket::open(&self.url, MAX_FRAME_BYTES);
+        let mut connection = match timeout(ANSWER_TIMEOUT, opening).await {
             Err(_) => return Ok(Ended::Lost(format!("{}: no answer", self.url), None)),
-            Ok(Err(error)) => return Ok(Ended::Lost(format!("{}: {}", self.url, refusal(error)), None)),
-            Ok(Ok((_, connection))) => connection,
+            Ok(Err(error)) => return Ok(Ended::Lost(format!("{}: {}", self.url, plain_io(error)), None)),
+            Ok(Ok(connection)) => connection,
         };
         let identify = self.identify()?;
         let ended = self.exchange(&mut connection, identify).await?;
@@ -182,7 +179,7 @@ impl Tail<'_> {
         Ok(ended)
     }
 
-    async fn exchange(&mut self, connection: &mut Connection, identify: String) -> Result<Ended, Failure> {
+    async fn exchange(&mut self, connection: &mut WebSocket, identify: String) -> Result<Ended, Failure> {
         let mut answer = Some(Message::Text(identify.into()));
         let (mut after, mut patience) = (None, ANSWER_TIMEOUT);
         while self.left != Some(0) {
@@ -296,16 +293,6 @@ fn with_version_2(url: String) -> String {
         None => format!("{url}?v=2"),
         Some((_, query)) if query.split('&').any(|part| part == "v=2") => url,
         Some(_) => format!("{url}&v=2"),
-    }
-}
-
-/// Why there is no WebSocket.
-fn refusal(error: WsClientError) -> String {
-    match error {
-        WsClientError::InvalidResponseStatus(status) => {
-            format!("it answered {status} and opened no WebSocket")
-        }
-        error => plain_io(error),
     }
 }
 
