@@ -3,10 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use awc::http::Uri;
+use actix_http::{StatusCode, Uri};
 
+use self::http::{HttpError, Request};
 use super::Failure;
 use crate::settings::{one_line, plain_io};
+
+pub(super) mod http;
+pub(super) mod websocket;
 
 /// How long a gateway may take to answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,19 +53,10 @@ pub(super) fn admin_url(given: Option<&str>, settings: SocketAddr) -> Result<Str
     Ok(url.trim_end_matches('/').to_owned())
 }
 
-/// An HTTP client with a deadline.
-pub(super) fn http() -> awc::Client {
-    awc::Client::builder().timeout(ANSWER_TIMEOUT).finish()
-}
-
-/// An answer's status and body.
-pub(super) async fn read(
-    sent: awc::SendClientRequest,
-    url: &str,
-) -> Result<(awc::http::StatusCode, String), Failure> {
-    let mut answer = sent.await.map_err(|error| Failure::Other(format!("{url}: {}", plain_io(error))))?;
-    let body = answer.body().await.map_err(|error| Failure::Other(format!("{url}: {}", plain_io(error))))?;
-    Ok((answer.status(), String::from_utf8_lossy(&body).into_owned()))
+/// Sends a request to the gateway at `url`; returns the status and the body of its answer.
+pub(super) fn ask(url: &str, request: Result<Request, HttpError>) -> Result<(StatusCode, String), Failure> {
+    let answer = actix_rt::System::new().block_on(async { request?.send().await });
+    answer.map_err(|error| Failure::Other(format!("{url}: {}", plain_io(error))))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub(super) fn start(settings: &Settings, metrics: &Metrics) -> io::Result<()> {
     logger.filter_module("actix_http::h1", log::LevelFilter::Off);
     // These repeat what they are handed, requests and commands with all that is in them, at trace. So it takes a filter
     // that names the module to see that.
-    for module in ["actix_http", "awc", "redis", "rustls"] {
+    for module in ["actix_http", "redis", "rustls"] {
         logger.filter_module(module, log::LevelFilter::Debug);
     }
     logger.parse_env(environment).target(Target::Pipe(Box::new(queue.clone())));

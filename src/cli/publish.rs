@@ -3,11 +3,13 @@
 use std::io::Read as _;
 use std::process::ExitCode;
 
+use actix_http::header::AUTHORIZATION;
 use clap::Args;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::client::{admin_url, http, read};
+use super::client::http::Request;
+use super::client::{admin_url, ask};
 use super::{Failure, print, print_error};
 use crate::settings::Settings;
 
@@ -45,13 +47,11 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
         json!(args.idempotency_key),
         message.get()
     );
-    let (status, answer) = actix_rt::System::new().block_on(async {
-        let mut request = http().post(&url).content_type("application/json");
-        if let Some(key) = &settings.admin.api_key {
-            request = request.bearer_auth(key.expose());
-        }
-        read(request.send_body(body), &url).await
-    })?;
+    let request = Request::post_json(&url, body).and_then(|request| match &settings.admin.api_key {
+        Some(key) => request.header(AUTHORIZATION, &format!("Bearer {}", key.expose())),
+        None => Ok(request),
+    });
+    let (status, answer) = ask(&url, request)?;
     let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
     if status.is_success() {
         print(json["position"].as_str().unwrap_or(&answer))?;

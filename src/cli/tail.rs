@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use actix_http::ws::{Frame, Message};
 use actix_rt::time::{sleep, timeout};
-use awc::BoxedSocket;
-use awc::error::WsClientError;
-use awc::ws::{Codec, Frame, Message};
 use clap::Args;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::client::websocket::{self, WebSocket};
 use super::client::{ANSWER_TIMEOUT, gateway_url, reachable};
 use super::token::mint_for;
 use super::{Failure, print, print_error};
@@ -54,11 +53,9 @@ pub(super) struct TailArgs {
     url: Option<String>,
 }
 
-type Connection = actix_codec::Framed<BoxedSocket, Codec>;
-
 /// The fields of a frame that a client must look at.
 #[derive(Deserialize)]
-struct Event<'a> {
+struct EventFields<'a> {
     op: u64,
     user: Option<String>,
     channel: Option<String>,
@@ -69,14 +66,14 @@ struct Event<'a> {
     time: Option<u64>,
     heartbeat_interval: Option<u64>,
     after: Option<u64>,
-    channels: Option<Vec<ChannelState>>,
+    channels: Option<Vec<ListedChannel>>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
 }
 
 /// What Ready or Subscription says of a channel. Ready names a state only while the history cannot be read.
 #[derive(Deserialize)]
-struct ChannelState {
+struct ListedChannel {
     channel: String,
     position: Option<String>,
     state: Option<String>,
@@ -92,12 +89,12 @@ pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Fail
     let url = if args.v1 { base } else { with_version_2(base) };
     let left = args.count;
     let tail =
-        Tail { settings, args, url, cursors: BTreeMap::new(), left, is_ready: false, was_ready: false };
+        TailClient { settings, args, url, cursors: BTreeMap::new(), left, is_ready: false, was_ready: false };
     actix_rt::System::new().block_on(tail.follow())
 }
 
 /// A client over all its connections.
-struct Tail<'a> {
+struct TailClient<'a> {
     settings: &'a Settings,
     args: TailArgs,
     url: String,
@@ -111,14 +108,14 @@ struct Tail<'a> {
 }
 
 /// How a connection ended.
-enum Ended {
+enum ConnectionEnd {
     /// All messages that were asked for have come.
     Complete,
     /// It was lost, for this reason. Another one may be tried, after this time if the gateway named one.
     Lost(String, Option<Duration>),
 }
 
-impl Tail<'_> {
+impl TailClient<'_> {
     async fn follow(mut self) -> Result<ExitCode, Failure> {
         let mut backoff =
             Backoff::new(RECONNECT_MIN, RECONNECT_MAX).map_err(|error| Failure::Other(error.to_string()))?;
@@ -129,10 +126,10 @@ impl Tail<'_> {
                 self.was_ready = true;
             }
             match ended {
-                Ended::Complete => return Ok(ExitCode::SUCCESS),
+                ConnectionEnd::Complete => return Ok(ExitCode::SUCCESS),
                 // A first connection that fails is more likely a mistake than downtime.
-                Ended::Lost(reason, _) if !self.was_ready => return Err(Failure::Other(reason)),
-                Ended::Lost(reason, after) => {
+                ConnectionEnd::Lost(reason, _) if !self.was_ready => return Err(Failure::Other(reason)),
+                ConnectionEnd::Lost(reason, after) => {
                     let pause = after.unwrap_or_else(|| backoff.next(&mut rand::rng()));
                     print_error(&format!("{reason}; reconnecting in {}", format_duration(pause)));
                     sleep(pause).await;
@@ -168,12 +165,14 @@ impl Tail<'_> {
     }
 
     /// One connection, from the attempt to its end. An error is final.
-    async fn connect_once(&mut self) -> Result<Ended, Failure> {
-        let request = awc::Client::new().ws(&self.url).max_frame_size(MAX_FRAME_BYTES);
-        let mut connection = match timeout(ANSWER_TIMEOUT, request.connect()).await {
-            Err(_) => return Ok(Ended::Lost(format!("{}: no answer", self.url), None)),
-            Ok(Err(error)) => return Ok(Ended::Lost(format!("{}: {}", self.url, refusal(error)), None)),
-            Ok(Ok((_, connection))) => connection,
+    async fn connect_once(&mut self) -> Result<ConnectionEnd, Failure> {
+        let opening = websocket::open(&self.url, MAX_FRAME_BYTES);
+        let mut connection = match timeout(ANSWER_TIMEOUT, opening).await {
+            Err(_) => return Ok(ConnectionEnd::Lost(format!("{}: no answer", self.url), None)),
+            Ok(Err(error)) => {
+                return Ok(ConnectionEnd::Lost(format!("{}: {}", self.url, plain_io(error)), None));
+            }
+            Ok(Ok(connection)) => connection,
         };
         let identify = self.identify()?;
         let ended = self.exchange(&mut connection, identify).await?;
@@ -182,22 +181,26 @@ impl Tail<'_> {
         Ok(ended)
     }
 
-    async fn exchange(&mut self, connection: &mut Connection, identify: String) -> Result<Ended, Failure> {
+    async fn exchange(
+        &mut self,
+        connection: &mut WebSocket,
+        identify: String,
+    ) -> Result<ConnectionEnd, Failure> {
         let mut answer = Some(Message::Text(identify.into()));
         let (mut after, mut patience) = (None, ANSWER_TIMEOUT);
         while self.left != Some(0) {
             if let Some(answer) = answer.take()
                 && let Err(error) = connection.send(answer).await
             {
-                return Ok(Ended::Lost(plain_io(error), after));
+                return Ok(ConnectionEnd::Lost(plain_io(error), after));
             }
             let Ok(next) = timeout(patience, connection.next()).await else {
-                return Ok(Ended::Lost(format!("no frame for {}", format_duration(patience)), after));
+                return Ok(ConnectionEnd::Lost(format!("no frame for {}", format_duration(patience)), after));
             };
             match next {
                 Some(Ok(Frame::Text(text))) => {
                     let text = std::str::from_utf8(&text).map_err(|_| not_understood())?;
-                    let event: Event<'_> = serde_json::from_str(text).map_err(|_| not_understood())?;
+                    let event: EventFields<'_> = serde_json::from_str(text).map_err(|_| not_understood())?;
                     after = event.after.map(Duration::from_millis).or(after);
                     // The gateway sends a heartbeat at each interval, so that two without a frame mean that it is gone.
                     if let Some(interval_ms) = event.heartbeat_interval {
@@ -213,14 +216,18 @@ impl Tail<'_> {
                     });
                     let said = format!("closed{said}");
                     let may_return = code.is_none_or(|code| self.may_return(code));
-                    return if may_return { Ok(Ended::Lost(said, after)) } else { Err(Failure::Other(said)) };
+                    return if may_return {
+                        Ok(ConnectionEnd::Lost(said, after))
+                    } else {
+                        Err(Failure::Other(said))
+                    };
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Ok(Ended::Lost(plain_io(error), after)),
-                None => return Ok(Ended::Lost("the connection was lost".to_owned(), after)),
+                Some(Err(error)) => return Ok(ConnectionEnd::Lost(plain_io(error), after)),
+                None => return Ok(ConnectionEnd::Lost("the connection was lost".to_owned(), after)),
             }
         }
-        Ok(Ended::Complete)
+        Ok(ConnectionEnd::Complete)
     }
 
     /// Whether a retry may succeed after a close with this code.
@@ -232,7 +239,7 @@ impl Tail<'_> {
     }
 
     /// Handles one frame. Returns the reply, if any.
-    fn hear(&mut self, text: &str, event: Event<'_>) -> Result<Option<String>, Failure> {
+    fn hear(&mut self, text: &str, event: EventFields<'_>) -> Result<Option<String>, Failure> {
         if self.args.frames {
             print(text)?;
         }
@@ -247,8 +254,8 @@ impl Tail<'_> {
             }
             op::SUBSCRIPTION => {
                 let channel = event.channel.unwrap_or_default();
-                let Event { position, state, reason, recovered, .. } = event;
-                self.subscription(ChannelState { channel, position, state, reason, recovered });
+                let EventFields { position, state, reason, recovered, .. } = event;
+                self.subscription(ListedChannel { channel, position, state, reason, recovered });
             }
             op::GAP => {
                 let (channel, reason) = (event.channel.unwrap_or_default(), event.reason.unwrap_or_default());
@@ -263,7 +270,7 @@ impl Tail<'_> {
         Ok(None)
     }
 
-    fn ready(&mut self, event: Event<'_>) {
+    fn ready(&mut self, event: EventFields<'_>) {
         print_error(&format!("ready as user {}", event.user.unwrap_or_default()));
         if self.was_ready {
             print_error("gap: plain messages published meanwhile may be missing");
@@ -272,7 +279,7 @@ impl Tail<'_> {
         event.channels.unwrap_or_default().into_iter().for_each(|channel| self.subscription(channel));
     }
 
-    fn subscription(&mut self, state: ChannelState) {
+    fn subscription(&mut self, state: ListedChannel) {
         if let Some(said) = &state.state {
             print_error(&channel_line(&state.channel, said, state.reason.as_deref()));
         }
@@ -296,16 +303,6 @@ fn with_version_2(url: String) -> String {
         None => format!("{url}?v=2"),
         Some((_, query)) if query.split('&').any(|part| part == "v=2") => url,
         Some(_) => format!("{url}&v=2"),
-    }
-}
-
-/// Why there is no WebSocket.
-fn refusal(error: WsClientError) -> String {
-    match error {
-        WsClientError::InvalidResponseStatus(status) => {
-            format!("it answered {status} and opened no WebSocket")
-        }
-        error => plain_io(error),
     }
 }
 
@@ -335,7 +332,7 @@ mod tests {
     fn ready_names_the_state_of_recovering_channels_only() {
         let text = r#"{"op":2,"user":"42","channels":[{"channel":"all","position":"7-0"},
             {"channel":"room:7","state":"recovering"}]}"#;
-        let event: Event<'_> = serde_json::from_str(text).unwrap();
+        let event: EventFields<'_> = serde_json::from_str(text).unwrap();
         let states = event.channels.unwrap().into_iter().map(|one| (one.channel, one.state));
         let expected = [("all", None), ("room:7", Some("recovering"))]
             .map(|(channel, state): (&str, Option<&str>)| (channel.to_owned(), state.map(str::to_owned)));

@@ -64,6 +64,17 @@ fn tail_prints_messages_and_ends_after_so_many() {
 }
 
 #[test]
+fn tail_takes_the_largest_message_that_the_settings_allow() {
+    let gateway = TestGateway::spawn();
+    let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1"]);
+    tail.says("ready as user 42");
+    let message = format!("\"{}\"", "x".repeat((1 << 20) - 2));
+    gateway.publish("user:42", &message);
+    let ended = tail.wait();
+    assert_eq!((ended.code, ended.out.len()), (Some(0), message.len() + 1), "{}", ended.err);
+}
+
+#[test]
 fn publish_prints_how_many_replicas_received_it() {
     let redis = RedisServer::start();
     let gateways = [TestGateway::redis(&redis).spawn(), TestGateway::redis(&redis).spawn()];

@@ -10,6 +10,7 @@ mod admin;
 mod auth;
 mod bench;
 mod cli_client;
+mod cli_peers;
 mod commands;
 mod compression;
 mod contract;

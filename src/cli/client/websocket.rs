@@ -1,0 +1,77 @@
+//! The client's side of the WebSocket handshake (RFC 6455, section 4.1).
+
+use actix_codec::Framed;
+use actix_http::header::{self, HeaderMap, HeaderName};
+use actix_http::ws::{Codec, hash_key};
+use actix_http::{ConnectionType, ResponseHead, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::net::TcpStream;
+
+use super::http::{HttpError, Request};
+
+/// An open WebSocket.
+pub(in crate::cli) type WebSocket = Framed<TcpStream, Codec>;
+
+/// Why there is no WebSocket.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum HandshakeError {
+    #[error("{0}")]
+    Http(#[from] HttpError),
+    #[error("it answered {0} and opened no WebSocket")]
+    Status(StatusCode),
+    #[error("Invalid upgrade header")]
+    Upgrade,
+    #[error("Invalid connection header")]
+    Connection,
+    #[error("Missing Connection header")]
+    NoConnection,
+    #[error("Invalid challenge response")]
+    Accept,
+    #[error("Missing Sec-Websocket-Accept header")]
+    NoAccept,
+}
+
+/// Opens a WebSocket that takes frames of at most `max_frame_bytes`.
+pub(in crate::cli) async fn open(url: &str, max_frame_bytes: usize) -> Result<WebSocket, HandshakeError> {
+    let key = STANDARD.encode(rand::random::<[u8; 16]>());
+    let mut request = Request::get(url)?
+        .header(header::UPGRADE, "websocket")?
+        .header(header::SEC_WEBSOCKET_VERSION, "13")?
+        .header(header::SEC_WEBSOCKET_KEY, &key)?;
+    request.head.set_connection_type(ConnectionType::Upgrade);
+    let (answer, connection) = request.exchange_heads().await?;
+    check(&answer, &key)?;
+    Ok(connection.into_map_codec(|_| Codec::new().max_size(max_frame_bytes).client_mode()))
+}
+
+/// Whether the server has accepted the upgrade, and the key is the one that it was sent.
+fn check(answer: &ResponseHead, key: &str) -> Result<(), HandshakeError> {
+    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(HandshakeError::Status(answer.status));
+    }
+    let mut upgrades = options(&answer.headers, header::UPGRADE);
+    if !upgrades.any(|option| option.eq_ignore_ascii_case("websocket")) {
+        return Err(HandshakeError::Upgrade);
+    }
+    let has = |name: &str| {
+        options(&answer.headers, header::CONNECTION).any(|option| option.eq_ignore_ascii_case(name))
+    };
+    if !answer.headers.contains_key(header::CONNECTION) {
+        return Err(HandshakeError::NoConnection);
+    }
+    if has("close") || !has("upgrade") {
+        return Err(HandshakeError::Connection);
+    }
+    let accept = answer.headers.get(header::SEC_WEBSOCKET_ACCEPT).ok_or(HandshakeError::NoAccept)?;
+    if accept.as_bytes() != hash_key(key.as_bytes()) {
+        return Err(HandshakeError::Accept);
+    }
+    Ok(())
+}
+
+/// The elements of a header that is a list.
+fn options(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim)
+}

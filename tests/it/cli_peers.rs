@@ -1,0 +1,167 @@
+//! What publish, health and tail make of a server that is no gateway, or answers in an unusual way.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+
+use crate::support::process::{SOON, run};
+
+const LIVE: &str = "{\"live\":true}";
+
+/// A server for one connection.
+struct Peer {
+    address: SocketAddr,
+    served: JoinHandle<String>,
+}
+
+impl Peer {
+    /// It answers one request with these bytes, and then closes or keeps silent until the client has closed.
+    fn answering(answer: impl Into<Vec<u8>>, closes: bool) -> Self {
+        let (listener, answer) = (TcpListener::bind("127.0.0.1:0").unwrap(), answer.into());
+        let address = listener.local_addr().unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            let request = read_request(&mut stream);
+            // The client may have closed before the end of a long answer.
+            let _ = stream.write_all(&answer);
+            if !closes {
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+            request
+        });
+        Self { address, served }
+    }
+
+    fn http(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The request that it got.
+    fn request(self) -> String {
+        self.served.join().unwrap()
+    }
+}
+
+/// A head, and as many bytes as its content-length says.
+fn read_request(stream: &mut TcpStream) -> String {
+    let (mut request, mut byte) = (String::new(), [0]);
+    let is_complete = |request: &str| {
+        let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        length.map_or(0, |length| length.parse().unwrap()) == body.len()
+    };
+    while !is_complete(&request) {
+        stream.read_exact(&mut byte).unwrap();
+        request.push(char::from(byte[0]));
+    }
+    request
+}
+
+#[test]
+fn publish_sends_one_complete_request() {
+    let peer = Peer::answering("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"replicas\":1}", false);
+    let ended =
+        run(&["publish", "all", "1", "--set", "admin.api_key=a-key-of-the-admin-api", "--url", &peer.http()]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), "{\"replicas\":1}\n"), "{}", ended.err);
+    let (host, request) = (format!("host: {}", peer.address), peer.request());
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.lines();
+    assert_eq!(lines.next(), Some("POST /v1/publish HTTP/1.1"));
+    let lines: Vec<_> = lines.collect();
+    let authorization = "authorization: Bearer a-key-of-the-admin-api";
+    for expected in [&host, authorization, "content-type: application/json", "connection: close"] {
+        assert!(lines.contains(&expected), "{expected}: {request}");
+    }
+    assert_eq!(body, r#"{"channel":"all","durable":false,"idempotency_key":null,"message":1}"#);
+}
+
+#[test]
+fn publish_follows_no_redirect() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let location = elsewhere.local_addr().unwrap();
+    let answer = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://{location}/v1/publish\r\ncontent-length: 0\r\n\r\n"
+    );
+    let peer = Peer::answering(answer, false);
+    let ended =
+        run(&["publish", "all", "1", "--set", "admin.api_key=a-key-of-the-admin-api", "--url", &peer.http()]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.err.contains("/v1/publish answered 307 Temporary Redirect"), "{}", ended.err);
+    assert_eq!(
+        elsewhere.accept().unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "the key stays with its server"
+    );
+}
+
+#[test]
+fn health_reads_a_body_however_it_is_framed() {
+    for (answer, closes) in [
+        (format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{LIVE}", LIVE.len()), false),
+        (
+            format!(
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{{\r\nc\r\n{}\r\n0\r\n\r\n",
+                &LIVE[1..]
+            ),
+            false,
+        ),
+        (format!("HTTP/1.0 200 OK\r\n\r\n{LIVE}"), true),
+    ] {
+        let peer = Peer::answering(answer.clone(), closes);
+        let ended = run(&["health", "--url", &peer.http()]);
+        assert_eq!((ended.code, ended.out), (Some(0), format!("{LIVE}\n")), "{answer}: {}", ended.err);
+    }
+}
+
+#[test]
+fn health_gives_up_on_answers_that_never_end() {
+    let silent = ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{"];
+    let peers = silent.map(|answer| Peer::answering(answer, false));
+    for (peer, answer) in peers.iter().zip(silent) {
+        let ended = run(&["health", "--url", &peer.http()]);
+        assert_eq!(ended.code, Some(1), "{answer}");
+        assert!(ended.err.contains("/livez: Timeout while waiting for response"), "{answer}: {}", ended.err);
+    }
+}
+
+#[test]
+fn health_says_what_is_wrong_with_an_answer() {
+    let long = format!("HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n{}", "x".repeat(3_000_000));
+    for (answer, expected) in [
+        ("", "/livez: the connection was closed without an answer"),
+        ("HTTP/1.1 200", "/livez: I/O error: bytes remaining on stream"),
+        ("SSH-2.0-x\r\n\r\n", "/livez: invalid HTTP version specified"),
+        (&long, "/livez: payload reached size limit"),
+    ] {
+        let peer = Peer::answering(answer, true);
+        let ended = run(&["health", "--url", &peer.http()]);
+        assert_eq!(ended.code, Some(1), "{expected}");
+        assert!(ended.err.contains(expected), "{expected}: {}", ended.err);
+    }
+    // A label is at most 63 bytes, so that no server has to be asked.
+    let ended = run(&["health", "--url", &format!("http://{}", "x".repeat(64))]);
+    assert!(ended.err.contains("Failed to connect to host: Failed resolving hostname: "), "{}", ended.err);
+}
+
+#[test]
+fn tail_takes_only_an_answer_to_its_own_handshake() {
+    let accepts = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+    for (headers, expected) in [
+        (format!("connection: upgrade\r\n{accepts}"), "Invalid upgrade header"),
+        (format!("upgrade: websocket\r\n{accepts}"), "Missing Connection header"),
+        (
+            format!("upgrade: websocket\r\nconnection: upgrade, close\r\n{accepts}"),
+            "Invalid connection header",
+        ),
+        ("upgrade: websocket\r\nconnection: Upgrade\r\n".to_owned(), "Missing Sec-Websocket-Accept header"),
+        (format!("upgrade: WebSocket\r\nconnection: Upgrade\r\n{accepts}"), "Invalid challenge response"),
+    ] {
+        let peer = Peer::answering(format!("HTTP/1.1 101 Switching Protocols\r\n{headers}\r\n"), false);
+        let ended = run(&["tail", "--user", "42", "--url", &format!("ws://{}/gateway", peer.address)]);
+        assert_eq!(ended.code, Some(1), "{headers}");
+        let says = format!("/gateway?v=2: {expected}");
+        assert!(ended.err.contains(&says), "{expected}: {}", ended.err);
+    }
+}
