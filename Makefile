@@ -37,11 +37,12 @@ conformance: ## run the 517 Autobahn cases for RFC 6455 and RFC 7692 against the
 	@scripts/conformance
 
 lint: ## check formatting, clippy, the documentation and the alerts, with warnings as errors
-	@scripts/setup rust node promtool
+	@scripts/setup rust python node promtool
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 fuzz/targets/*.rs
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
+	scripts/language --names
 	promtool check rules --lint-fatal deploy/prometheus/gateway.rules.yml
 	promtool check config deploy/prometheus/prometheus.yml
 	promtool test rules deploy/prometheus/gateway.test.yml
