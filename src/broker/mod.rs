@@ -19,6 +19,8 @@ mod history;
 pub(crate) mod link;
 pub mod memory;
 mod page_size;
+#[allow(dead_code, reason = "its driver follows")]
+mod presence;
 mod recovery;
 pub mod redis;
 mod types;

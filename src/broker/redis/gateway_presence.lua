@@ -1,0 +1,211 @@
+
+-- Presence: which replicas live, and which users and channels they have. Only gateways call these functions.
+--
+-- A replica has a lease on `<prefix>:{presence}:replicas`, which it renews every second. It reports its own first and
+-- last session of a user, and its own first and last subscriber of a channel. All keys share one slot of a cluster:
+--
+--   replicas                    a sorted set: each replica and when its lease lapses, in Unix milliseconds
+--   <kind>:<replica>            a set: what this replica has reported; kind is `users` or `channels`
+--   online, occupied            hashes: each user and each channel, and on how many replicas it is
+--   leaving:<kind>              a sorted set: what has count 0, and when its edge is due
+--   edges, channels             streams of edges
+--
+-- A user whose count is 0 stays in `online` until its edge is written: it has not been away yet.
+
+local KINDS = {
+  users = { counts = 'online', stream = 'edges', field = 'user', begins = 'online', ends = 'offline' },
+  channels = { counts = 'occupied', stream = 'channels', field = 'channel', begins = 'occupied', ends = 'vacated' },
+}
+
+-- One call blocks Redis until it has finished.
+local MAX_REPORTED = 500
+
+-- The keys of the deployment, from the key of its leases; nil for any other key.
+local function presence_of(keys)
+  local prefix = #keys == 1 and string.match(keys[1], '^([!-9;-z|~]+):{presence}:replicas$')
+  return prefix and { prefix = prefix, base = prefix .. ':{presence}:', replicas = keys[1] }
+end
+
+-- Whether the lease of this replica has not lapsed.
+local function is_alive(presence, replica, now)
+  local lapses = redis.call('ZSCORE', presence.replicas, replica)
+  return lapses and tonumber(lapses) > now
+end
+
+-- Writes the edges of these names, and publishes those of users on `online:<user>`.
+local function write_edges(presence, kind, names, is_begin, now, max_edges)
+  local at, state = string.format('%.0f', now), is_begin and kind.begins or kind.ends
+  local stream, channel = presence.base .. kind.stream, presence.prefix .. ':online:'
+  local text = string.format('{"online":%s,"at":%s}', is_begin and 'true' or 'false', at)
+  for _, name in ipairs(names) do
+    redis.call('XADD', stream, 'MAXLEN', '~', max_edges, '*', kind.field, name, 'state', state, 'at', at)
+    if kind == KINDS.users then
+      redis.call('PUBLISH', channel .. name, text)
+    end
+  end
+end
+
+-- One replica fewer has these names. `due`: when their edges are to be written, if no replica has them then.
+local function count_down(presence, kind_name, names, due)
+  local counts, leaving = presence.base .. KINDS[kind_name].counts, {}
+  for _, name in ipairs(names) do
+    if redis.call('HINCRBY', counts, name, -1) <= 0 then
+      leaving[#leaving + 1] = due
+      leaving[#leaving + 1] = name
+    end
+  end
+  if #leaving > 0 then
+    redis.call('ZADD', presence.base .. 'leaving:' .. kind_name, unpack(leaving))
+  end
+end
+
+-- The names of a report that are in the roster (1) or that are not (0), each once.
+local function names_in_roster(roster, args, is_in)
+  local names, seen = { unpack(args, 4) }, {}
+  local found, chosen = redis.call('SMISMEMBER', roster, unpack(names)), {}
+  for at, name in ipairs(names) do
+    if found[at] == is_in and not seen[name] then
+      seen[name] = true
+      chosen[#chosen + 1] = name
+    end
+  end
+  return chosen
+end
+
+-- FCALL gateway_beat 1 <prefix>:{presence}:replicas <replica> <lease in ms> <enter, renew or retire>
+--
+-- Renews a lease. `enter` begins one; `retire` ends one, so that it is buried at once. Returns 1 and a replica that is to
+-- be buried (empty: none), or 0 when the lease has lapsed: the replica must enter again under another name.
+local function beat(keys, args)
+  local presence, now = presence_of(keys), now_ms()
+  local replica, lease_ms, step = args[1], tonumber(args[2]), args[3]
+  if not presence or #args ~= 3 or not lease_ms then
+    return refuse('give the key of the replicas, a replica, the length of a lease, and enter, renew or retire')
+  end
+  if step == 'retire' then
+    redis.call('ZADD', presence.replicas, 'XX', 'LT', now, replica)
+    return { 1, '' }
+  end
+  if step ~= 'enter' and not is_alive(presence, replica, now) then
+    return { 0, '' }
+  end
+  redis.call('ZADD', presence.replicas, string.format('%.0f', now + lease_ms), replica)
+  local lapsed = redis.call('ZRANGEBYSCORE', presence.replicas, '-inf', now, 'LIMIT', 0, 1)
+  return { 1, lapsed[1] or '' }
+end
+
+-- The kind, the replica and the names of a report, or an error.
+local function check_report(keys, args, first)
+  local presence = presence_of(keys)
+  if not presence or not KINDS[args[1]] or #args < first then
+    return nil, refuse('give the key of the replicas, users or channels, a replica, and names')
+  elseif #args - first + 1 > MAX_REPORTED then
+    return nil, refuse(string.format('name at most %d at a time', MAX_REPORTED))
+  end
+  return presence
+end
+
+-- FCALL gateway_enter 1 <prefix>:{presence}:replicas <users or channels> <replica> <most edges> <name> …
+--
+-- Reports what this replica has now. Repeating it changes nothing. Returns 1, or 0 when the lease has lapsed.
+local function enter(keys, args)
+  local presence, refusal = check_report(keys, args, 4)
+  if refusal then
+    return refusal
+  end
+  local now, kind = now_ms(), KINDS[args[1]]
+  if not is_alive(presence, args[2], now) then
+    return 0
+  end
+  local roster = presence.base .. args[1] .. ':' .. args[2]
+  local names, begun = names_in_roster(roster, args, 0), {}
+  if #names == 0 then
+    return 1
+  end
+  redis.call('SADD', roster, unpack(names))
+  local counts, leaving = presence.base .. kind.counts, presence.base .. 'leaving:' .. args[1]
+  local is_leaving = redis.call('EXISTS', leaving) == 1
+  for _, name in ipairs(names) do
+    if redis.call('HINCRBY', counts, name, 1) == 1 and not (is_leaving and redis.call('ZREM', leaving, name) == 1) then
+      begun[#begun + 1] = name
+    end
+  end
+  write_edges(presence, kind, begun, true, now, args[3])
+  return 1
+end
+
+-- FCALL gateway_leave 1 <prefix>:{presence}:replicas <users or channels> <replica> <grace in ms> <name> …
+--
+-- Reports what this replica has no more. Repeating it changes nothing. Returns 1, or 0 when the lease has lapsed.
+local function leave(keys, args)
+  local presence, refusal = check_report(keys, args, 4)
+  if refusal then
+    return refusal
+  end
+  local now = now_ms()
+  if not is_alive(presence, args[2], now) then
+    return 0
+  end
+  local roster = presence.base .. args[1] .. ':' .. args[2]
+  local due = string.format('%.0f', now + (tonumber(args[3]) or 0))
+  local names = names_in_roster(roster, args, 1)
+  if #names > 0 then
+    redis.call('SREM', roster, unpack(names))
+    count_down(presence, args[1], names, due)
+  end
+  return 1
+end
+
+-- FCALL gateway_bury 1 <prefix>:{presence}:replicas <replica> <grace in ms>
+--
+-- Takes a slice of what a replica without a lease had reported. Returns 1 while there is more.
+local function bury(keys, args)
+  local presence, now = presence_of(keys), now_ms()
+  if not presence or #args ~= 2 then
+    return refuse('give the key of the replicas, a replica, and the grace in milliseconds')
+  end
+  local replica, lapsed = args[1], redis.call('ZSCORE', presence.replicas, args[1])
+  if not lapsed or tonumber(lapsed) > now then
+    return 0
+  end
+  local due = string.format('%.0f', tonumber(lapsed) + (tonumber(args[2]) or 0))
+  local left = MAX_REPORTED
+  for _, kind_name in ipairs({ 'users', 'channels' }) do
+    local names = left > 0 and redis.call('SPOP', presence.base .. kind_name .. ':' .. replica, left) or {}
+    count_down(presence, kind_name, names, due)
+    left = left - #names
+  end
+  if left > 0 then
+    redis.call('ZREM', presence.replicas, replica)
+    return 0
+  end
+  return 1
+end
+
+-- FCALL gateway_settle 1 <prefix>:{presence}:replicas <most edges>
+--
+-- Writes the edges that are due. Returns 1 while there are more.
+local function settle(keys, args)
+  local presence, now = presence_of(keys), now_ms()
+  if not presence or #args ~= 1 then
+    return refuse('give the key of the replicas and the most edges that a stream keeps')
+  end
+  local has_more = 0
+  for kind_name, kind in pairs(KINDS) do
+    local leaving = presence.base .. 'leaving:' .. kind_name
+    local due = redis.call('ZRANGEBYSCORE', leaving, '-inf', now, 'LIMIT', 0, MAX_REPORTED)
+    if #due > 0 then
+      redis.call('ZREM', leaving, unpack(due))
+      redis.call('HDEL', presence.base .. kind.counts, unpack(due))
+      write_edges(presence, kind, due, false, now, args[1])
+    end
+    has_more = math.max(has_more, #due == MAX_REPORTED and 1 or 0)
+  end
+  return has_more
+end
+
+redis.register_function('gateway_beat', beat)
+redis.register_function('gateway_enter', enter)
+redis.register_function('gateway_leave', leave)
+redis.register_function('gateway_bury', bury)
+redis.register_function('gateway_settle', settle)
