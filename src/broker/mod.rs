@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handle_and_a_publish_in_progress_may_cross_threads() {
+    fn broker_handles_and_pending_publishes_are_send() {
         fn crosses<T: Send>(value: T) -> T {
             value
         }

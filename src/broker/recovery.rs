@@ -190,7 +190,7 @@ mod tests {
     const LIMITS: RecoveryLimits = RecoveryLimits { messages: 5, bytes: 5 * FRAME_BYTES + 7 };
 
     #[test]
-    fn pages_are_put_together_up_to_the_cut() {
+    fn pages_are_joined_up_to_the_cut() {
         let mut recovery = Recovery::new(at(1), at(5), LIMITS).unwrap();
         assert_eq!(recovery.add_page(&page(2..=3, "1")), Ok(false));
         assert_eq!(recovery.position().offset, 3);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_a_bound_nothing_is_given() {
+    fn nothing_is_recovered_beyond_a_limit() {
         assert_eq!(Recovery::new(at(1), at(7), LIMITS).err(), Some(NotRecovered::TooMuch), "without a read");
         let two_epochs = Position { epoch: 8, offset: 0 };
         let many = Recovery::new(two_epochs, at(6), LIMITS).unwrap().add_page(&page(1..=6, "1"));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_always_goes_through() {
+    fn any_single_message_can_be_recovered() {
         let message = "1".repeat(9_000);
         let mut recovery = Recovery::new(at(1), at(2), LIMITS).unwrap();
         assert_eq!(recovery.add_page(&page(2..=2, &message)), Ok(true));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_costs_what_may_be_given() {
+    fn a_page_has_no_more_entries_than_can_be_recovered() {
         let limits = RecoveryLimits { messages: 1_000, bytes: 64_000 };
         let mut recovery = Recovery::new(at(0), at(900), limits).unwrap();
         assert_eq!(recovery.next_entries(1_000_000), 1, "one may fill it");
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_did_not_come_is_followed_by_shorter_ones() {
+    fn a_page_that_timed_out_is_followed_by_shorter_ones() {
         let mut recovery =
             Recovery::new(at(0), at(100), RecoveryLimits { messages: 100, bytes: 100_000 }).unwrap();
         assert_eq!(recovery.next_entries(1_000), 100);

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_are_read_from_a_url() {
+    fn sentinels_are_parsed_from_a_url() {
         let address = parsed("redis+sentinel://me:p%40ss@a:1,b,[::1],[::2]:5/main/3").unwrap();
         let endpoints = "a:1, b:26379, ::1:26379, ::2:5";
         assert_eq!(address.to_string(), format!("the master main of the sentinels {endpoints}"));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn with_tls_everybody_speaks_tls() {
+    fn with_tls_sentinels_and_master_use_tls() {
         let Address::Master(sentinels) = parsed("rediss+sentinel://a/main").unwrap() else {
             panic!("a server")
         };
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_says_too_little_or_too_much_is_refused() {
+    fn an_invalid_sentinel_url_is_refused_without_its_password() {
         for end in ["a", "a/", "a,/main", "/main", "a/main/x", "a/main/1/2", "a/main?db=1", "a:x/main"] {
             let error = parsed(&format!("redis+sentinel://me:hunter2@{end}")).err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_read_back_and_later_fields_are_ignored() {
+    fn settings_round_trip_and_unknown_fields_are_ignored() {
         let text = settings().to_text();
         assert_eq!(DataSettings::parse(text.as_bytes()), Some(settings()));
         let later = text.replace('}', ",\"namespaces\":{}}");

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_library_is_replaced_and_a_newer_one_is_left_alone() {
+    fn an_older_library_is_replaced_and_a_newer_one_kept() {
         let of = |version: u32, size: u32| format!("local VERSION = {version}\nlocal SIZE = {size}\n");
         let own = of(2, 100);
         for (found, is_first, step) in [

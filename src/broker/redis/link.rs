@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_outage_is_logged_again_every_minute() {
+    fn a_long_downtime_is_logged_again_every_minute() {
         let (mut reported, start) = (Reported::default(), Instant::now());
         let mut due = |label, second| reported.is_due(label, start + Duration::from_secs(second));
         assert_eq!(due("closed", 0), Some(Duration::ZERO));

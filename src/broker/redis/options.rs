@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_password_shows_neither_in_the_options_nor_in_the_address() {
+    fn options_and_addresses_do_not_show_the_password() {
         let options = RedisOptions::of_url("redis://user:hunter2@redis.internal:6380/3");
         let address = options.address().unwrap();
         assert_eq!(address.to_string(), "redis.internal:6380");

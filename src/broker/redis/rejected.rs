@@ -125,7 +125,7 @@ mod tests {
     use crate::metrics::ResultLabel;
 
     #[test]
-    fn only_so_many_wait_and_only_so_many_come_in_a_second() {
+    fn the_queue_and_the_rate_of_records_are_bounded() {
         let metrics = Metrics::default();
         let rejected = Rejected::new(&metrics);
         let not_recorded = || metrics.rejected.get_or_create(&ResultLabel { result: "not_recorded" }).get();

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_most_of_them_say_counts() {
+    fn the_answer_of_the_majority_is_used() {
         for (answers, settled, port) in [
             (&[Some(1)][..], 1, Some(1)),
             (&[None, Some(2)], 1, Some(2)),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_password_is_said_first() {
+    fn a_refused_password_is_reported_before_other_errors() {
         let mut votes = votes(&[None]);
         votes.count(Err(LinkError::Access("WRONGPASS".into())));
         votes.count(Err(LinkError::Closed));

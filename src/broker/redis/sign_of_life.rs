@@ -54,7 +54,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_millis(50);
 
     #[tokio::test]
-    async fn a_thread_that_runs_answers_and_one_that_ended_does_not() {
+    async fn only_a_running_thread_responds() {
         let sign = ThreadCheck::default();
         assert!(!sign.ask(DEADLINE).await, "nobody answers yet");
         tokio::select! {

@@ -96,7 +96,7 @@ mod tests {
     /// So they were held for the next one, which was said to go on behind them, and what had been published between
     /// the two, and then been lost by Redis, was missing without a word.
     #[tokio::test]
-    async fn the_end_of_a_subscription_is_taken_before_it_counts_as_ended() {
+    async fn an_unsubscription_ends_after_its_last_message_is_handled() {
         for is_asked_first in [true, false] {
             let (sender, mut queue) = mpsc::unbounded_channel();
             let (mut messages, taken) =
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_where_nobody_takes_any_longer_is_told_so() {
+    async fn waiting_on_dropped_messages_is_an_error() {
         let (messages, taken) = Messages::new(futures_util::stream::pending::<()>());
         drop(messages);
         assert!(matches!(taken.all().await, Err(LinkError::Closed)));

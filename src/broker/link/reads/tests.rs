@@ -94,7 +94,7 @@ fn equal_reads_are_made_once_and_answered_to_all() {
 }
 
 #[test]
-fn reads_with_another_position_or_cut_are_their_own() {
+fn reads_with_different_positions_or_cuts_are_not_merged() {
     let mut reads = with([
         request(1, "room:1"),
         HistoryRequest { since: at(2), ..request(2, "room:1") },
@@ -117,7 +117,7 @@ fn users_take_turns() {
 }
 
 #[test]
-fn what_has_begun_is_read_on_before_others_begin() {
+fn a_started_recovery_continues_before_others_start() {
     let mut reads = with([request_of(1, "user:1", "room:1"), request_of(2, "user:2", "room:2")]);
     let first = reads.next().unwrap();
     assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
@@ -128,7 +128,7 @@ fn what_has_begun_is_read_on_before_others_begin() {
 }
 
 #[test]
-fn what_all_recoveries_gather_is_bounded() {
+fn the_bytes_of_all_recoveries_are_bounded() {
     let mut reads = reads();
     for read in 0..3 {
         let limits = RecoveryLimits { bytes: MAX_BEGUN_BYTES / 2, messages: 4 };
@@ -164,7 +164,7 @@ fn bytes_in_flight_are_bounded() {
 }
 
 #[test]
-fn one_page_that_is_longer_than_the_bound_is_read_alone() {
+fn a_page_over_the_byte_limit_is_read_alone() {
     let mut reads = ClientReads::new(2 * MAX_IN_FLIGHT_BYTES);
     for read in 0..2 {
         assert!(reads.add(HUB, request(read, &format!("room:{read}"))).is_none());
@@ -177,7 +177,7 @@ fn one_page_that_is_longer_than_the_bound_is_read_alone() {
 }
 
 #[test]
-fn a_cancelled_read_is_not_made() {
+fn a_cancelled_read_is_not_sent() {
     let mut reads = with([request(1, "room:1"), request(2, "room:2"), request(3, "room:2")]);
     reads.cancel((HUB, 1));
     reads.cancel((HUB, 2));
@@ -191,7 +191,7 @@ fn a_cancelled_read_is_not_made() {
 }
 
 #[test]
-fn a_read_that_is_cancelled_on_its_way_is_not_read_on() {
+fn a_read_cancelled_in_flight_ends_with_its_page() {
     let mut reads = with([request(1, "room:1")]);
     let first = reads.next().unwrap();
     reads.cancel((HUB, 1));
@@ -200,7 +200,7 @@ fn a_read_that_is_cancelled_on_its_way_is_not_read_on() {
 }
 
 #[test]
-fn cancelled_reads_take_no_memory_while_nobody_has_a_turn() {
+fn cancelled_reads_take_no_memory_while_the_link_is_down() {
     let mut reads = with([request(1, "room:1")]);
     for read in 2..100 {
         assert!(reads.add(HUB, request(read, &format!("room:{read}"))).is_none());
@@ -216,7 +216,7 @@ fn cancelled_reads_take_no_memory_while_nobody_has_a_turn() {
 }
 
 #[test]
-fn users_who_come_and_go_while_nothing_is_read_take_no_memory() {
+fn users_without_reads_take_no_memory_during_a_downtime() {
     let mut reads = reads();
     assert!(reads.add(HUB, request(0, "room:1")).is_none());
     for read in 1..1_000 {
@@ -230,7 +230,7 @@ fn users_who_come_and_go_while_nothing_is_read_take_no_memory() {
 }
 
 #[test]
-fn a_cancelled_read_that_is_asked_for_again_is_made() {
+fn a_cancelled_read_can_be_requested_again() {
     let mut reads = with([request(1, "room:1")]);
     reads.cancel((HUB, 1));
     assert!(reads.add(HUB, request(2, "room:1")).is_none());
@@ -259,7 +259,7 @@ fn a_history_that_does_not_continue_is_answered_to_all() {
 }
 
 #[test]
-fn a_data_failure_answers_all_readers_as_unreadable() {
+fn an_unreadable_history_is_answered_to_all() {
     let mut reads = with([request(1, "room:1"), request(2, "room:1")]);
     let first = reads.next().unwrap();
     let done = reads.on_unreadable(job(&first)).unwrap();
@@ -269,7 +269,7 @@ fn a_data_failure_answers_all_readers_as_unreadable() {
 }
 
 #[test]
-fn a_page_that_does_not_come_is_asked_for_again() {
+fn a_failed_page_is_retried_with_fewer_entries() {
     let mut reads = with([request(1, "room:1")]);
     let first = reads.next().unwrap();
     assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
@@ -285,7 +285,7 @@ fn a_page_that_does_not_come_is_asked_for_again() {
 }
 
 #[test]
-fn a_lost_link_asks_again_for_pages_on_their_way() {
+fn a_lost_link_requeues_pages_in_flight() {
     let mut reads = with([request(1, "room:1"), request(2, "room:2"), request(3, "room:3")]);
     let first = [reads.next(), reads.next()].map(Option::unwrap);
     reads.interrupted();

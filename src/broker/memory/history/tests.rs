@@ -35,14 +35,14 @@ enum HistoryStep {
         channel: usize,
         key: Option<u8>,
     },
-    Pass {
+    AdvanceClock {
         ms: u64,
     },
     SetClockBack {
         ms: u64,
     },
     /// A reader learns where the channel ends.
-    Learn {
+    ReadTail {
         channel: usize,
     },
 }
@@ -51,9 +51,9 @@ fn step() -> impl Strategy<Value = HistoryStep> {
     prop_oneof![
         5 => (0..3usize, proptest::option::weighted(0.3, 0..3u8))
             .prop_map(|(channel, key)| HistoryStep::Append { channel, key }),
-        2 => prop_oneof![0..5u64, 100..400u64, 900..1200u64].prop_map(|ms| HistoryStep::Pass { ms }),
+        2 => prop_oneof![0..5u64, 100..400u64, 900..1200u64].prop_map(|ms| HistoryStep::AdvanceClock { ms }),
         1 => (0..500u64).prop_map(|ms| HistoryStep::SetClockBack { ms }),
-        3 => (0..3usize).prop_map(|channel| HistoryStep::Learn { channel }),
+        3 => (0..3usize).prop_map(|channel| HistoryStep::ReadTail { channel }),
     ]
 }
 
@@ -72,7 +72,7 @@ struct HistoryModel {
     latest_ms: u64,
     log: [Vec<(Position, usize, u64)>; 3],
     receipts: HashMap<(usize, u8), (Position, u64, usize)>,
-    told: Vec<KnownPosition>,
+    known_positions: Vec<KnownPosition>,
     appended: usize,
     is_tight: bool,
 }
@@ -89,23 +89,23 @@ impl HistoryModel {
             latest_ms: now_ms,
             log: Default::default(),
             receipts: HashMap::new(),
-            told: Vec::new(),
+            known_positions: Vec::new(),
             appended: 0,
             is_tight: memory_bytes < PLENTY,
         }
     }
 
-    fn take(&mut self, step: HistoryStep) {
+    fn apply(&mut self, step: HistoryStep) {
         match step {
             HistoryStep::Append { channel, key } => self.append(channel, key),
-            HistoryStep::Pass { ms } => self.now_ms += ms,
+            HistoryStep::AdvanceClock { ms } => self.now_ms += ms,
             HistoryStep::SetClockBack { ms } => self.now_ms -= ms,
-            HistoryStep::Learn { channel } => {
+            HistoryStep::ReadTail { channel } => {
                 self.latest_ms = self.latest_ms.max(self.now_ms);
                 let page = self.history.page(&name(channel), Position::before(0), 0, self.now_ms);
                 assert_eq!(self.history.tail(&name(channel), self.now_ms).unwrap_or(page.tail), page.tail);
                 let count = self.log[channel].len();
-                self.told.push(KnownPosition { channel, position: page.tail, count });
+                self.known_positions.push(KnownPosition { channel, position: page.tail, count });
             }
         }
     }
@@ -155,62 +155,62 @@ fn is_proven(page: &Page, since: Position) -> bool {
 proptest! {
     /// Whatever is proven is true: of every position that was ever told, exactly what came after it is read.
     #[test]
-    fn what_is_proven_is_everything(
+    fn a_complete_page_has_every_later_message(
         steps in proptest::collection::vec(step(), 1..80),
         memory_bytes in prop_oneof![Just(PLENTY), 300..1500usize],
     ) {
-        let mut world = HistoryModel::new(memory_bytes);
+        let mut model = HistoryModel::new(memory_bytes);
         for step in steps {
-            world.take(step);
-            let told: Vec<_> = world.told.iter().map(|told| (told.channel, told.position, told.count)).collect();
-            for (channel, position, count) in told {
-                let (page, read) = world.page(channel, position);
+            model.apply(step);
+            let known: Vec<_> = model.known_positions.iter().map(|known| (known.channel, known.position, known.count)).collect();
+            for (channel, position, count) in known {
+                let (page, read) = model.page(channel, position);
                 if is_proven(&page, position) {
                     let all: Vec<_> =
-                        world.log[channel][count..].iter().map(|(at, number, _)| (*at, *number)).collect();
+                        model.log[channel][count..].iter().map(|(at, number, _)| (*at, *number)).collect();
                     prop_assert_eq!(read, all, "since {}", position);
                 }
             }
             let last = MAP_ENTRY_BYTES + ENTRY_BYTES + 20 + 2 * (MAP_ENTRY_BYTES + 10);
-            prop_assert!(world.history.bytes <= memory_bytes.max(last));
+            prop_assert!(model.history.bytes <= memory_bytes.max(last));
         }
     }
 
     /// With memory enough, everything within the bounds is there, and every position within them is proven.
     #[test]
-    fn what_may_be_kept_is_kept(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut world = HistoryModel::new(PLENTY);
+    fn everything_within_the_limits_is_kept(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut model = HistoryModel::new(PLENTY);
         for step in steps {
-            world.take(step);
+            model.apply(step);
             for channel in 0..3 {
-                let (page, read) = world.page(channel, Position::before(0));
-                let log = &world.log[channel];
+                let (page, read) = model.page(channel, Position::before(0));
+                let log = &model.log[channel];
                 let epoch = log.last().map(|(at, _, _)| at.epoch);
                 let kept: Vec<_> = log
                     .iter()
                     .filter(|(at, _, _)| Some(at.epoch) == epoch)
                     .map(|(at, number, _)| (*at, *number))
                     .collect();
-                let is_over = log.last().is_none_or(|(_, _, ms)| world.latest_ms - ms > TTL_MS);
+                let is_over = log.last().is_none_or(|(_, _, ms)| model.latest_ms - ms > TTL_MS);
                 if is_over {
                     prop_assert!(read.is_empty() && page.tail.is_beginning());
                     continue;
                 }
                 prop_assert_eq!(&read, &kept[kept.len().saturating_sub(SIZE)..]);
                 for (since, _) in &kept[kept.len().saturating_sub(SIZE + 1)..] {
-                    let (page, _) = world.page(channel, *since);
+                    let (page, _) = model.page(channel, *since);
                     prop_assert!(is_proven(&page, *since));
                 }
             }
             let epochs: Vec<HashSet<u64>> =
-                world.log.iter().map(|log| log.iter().map(|(at, _, _)| at.epoch).collect()).collect();
+                model.log.iter().map(|log| log.iter().map(|(at, _, _)| at.epoch).collect()).collect();
             prop_assert!(epochs[0].is_disjoint(&epochs[1]) && epochs[1].is_disjoint(&epochs[2]));
         }
     }
 }
 
 #[test]
-fn the_longest_idle_history_goes_when_all_together_are_too_long() {
+fn over_the_memory_limit_the_longest_idle_history_is_removed() {
     let each = MAP_ENTRY_BYTES + "room:1".len() + ENTRY_BYTES + 1;
     let mut history = MemoryHistory::new(options(2 * each), 5000);
     let first = history.append(&name(0), message(1), None, 5000).unwrap().position;
@@ -228,7 +228,7 @@ fn the_longest_idle_history_goes_when_all_together_are_too_long() {
 }
 
 #[test]
-fn one_history_alone_loses_its_beginning() {
+fn a_single_history_over_the_limit_loses_its_oldest_messages() {
     let mut history = MemoryHistory::new(options(MAP_ENTRY_BYTES + 6 + 2 * (ENTRY_BYTES + 1)), 5000);
     let positions: Vec<_> = (0..4)
         .map(|number| history.append(&name(0), message(number), None, 5000).unwrap().position)

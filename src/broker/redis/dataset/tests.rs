@@ -35,7 +35,7 @@ async fn the_data_is_whole_since_it_was_marked() {
 }
 
 #[tokio::test]
-async fn no_history_counts_that_is_older_than_its_ttl() {
+async fn the_data_is_not_whole_beyond_the_ttl() {
     let mut redis = Redis::start().await;
     redis.mark().await;
     redis.run("SET gateway:dataset {\"whole_since_ms\":5,\"history_ttl_ms\":86400000}").await;
@@ -58,7 +58,7 @@ async fn a_started_process_puts_its_settings_into_force() {
 }
 
 #[tokio::test]
-async fn another_ttl_renews_the_marker_and_so_does_the_way_back() {
+async fn each_change_of_the_ttl_renews_the_marker() {
     let mut redis = Redis::start().await;
     redis.start_process(24 * HOUR).await;
     let first = renewed(&mut redis, 0).await;
@@ -71,7 +71,7 @@ async fn another_ttl_renews_the_marker_and_so_does_the_way_back() {
 }
 
 #[tokio::test]
-async fn settings_that_were_away_or_edited_make_no_claim() {
+async fn deleted_or_edited_settings_invalidate_the_marker() {
     let mut redis = Redis::start().await;
     redis.mark().await;
     let first = renewed(&mut redis, 0).await;
@@ -87,7 +87,7 @@ async fn settings_that_were_away_or_edited_make_no_claim() {
 }
 
 #[tokio::test]
-async fn what_redis_may_evict_is_not_whole() {
+async fn data_that_redis_may_evict_is_not_whole() {
     let mut redis = Redis::start().await;
     redis.mark().await;
     let first = renewed(&mut redis, 0).await;
@@ -107,7 +107,7 @@ async fn what_redis_may_evict_is_not_whole() {
 }
 
 #[tokio::test]
-async fn an_eviction_between_two_looks_renews_the_marker() {
+async fn an_eviction_between_two_marks_renews_the_marker() {
     let mut redis = Redis::start().await;
     redis.mark().await;
     let first = renewed(&mut redis, 0).await;
@@ -126,7 +126,7 @@ async fn an_eviction_between_two_looks_renews_the_marker() {
 }
 
 #[tokio::test]
-async fn a_full_redis_is_marked_all_the_same() {
+async fn a_full_redis_can_be_marked() {
     let mut redis = Redis::start().await;
     redis.run("CONFIG SET maxmemory 1").await;
     let marked = redis.mark().await.whole_since_ms_of_marker;

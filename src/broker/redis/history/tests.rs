@@ -124,7 +124,7 @@ fn positions(page: &Page) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn tails_are_read_in_one_go_and_one_bad_key_harms_no_other() {
+async fn an_unreadable_key_does_not_affect_other_tails() {
     let mut redis = Redis::start().await;
     redis.run("XADD gateway:room:1 1000-41 m 1").await;
     redis.run("XADD gateway:room:1 1000-42 m 2").await;
@@ -133,15 +133,15 @@ async fn tails_are_read_in_one_go_and_one_bad_key_harms_no_other() {
     let keys = [1, 2, 3, 4].map(|room| format!("gateway:room:{room}"));
     let found = tails(&mut redis.commands, &redis.options, &keys).await.unwrap();
     let at = |text| Tail::At(Position::parse(text).unwrap());
-    let told: Vec<_> = found.iter().map(|read| read.as_ref().ok().map(|read| read.tail)).collect();
-    assert_eq!(told, [Some(at("1000-42")), None, Some(Tail::Nothing), Some(at("2000-1"))]);
+    let tails_read: Vec<_> = found.iter().map(|read| read.as_ref().ok().map(|read| read.tail)).collect();
+    assert_eq!(tails_read, [Some(at("1000-42")), None, Some(Tail::Nothing), Some(at("2000-1"))]);
     assert!(matches!(found[1], Err(ReadError::Data(_))));
     assert!(found[0].as_ref().unwrap().now_ms > 1_700_000_000_000);
     assert!(tails(&mut redis.commands, &redis.options, &[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_page_holds_what_stands_behind_a_place() {
+async fn a_page_has_the_entries_after_a_position() {
     let mut redis = Redis::start().await;
     for (id, fields) in
         [("1000-41", "m {\"a\":1}"), ("1000-42", "m {broken"), ("2000-1", "m 3 a 1000-42"), ("2000-2", "m 4")]
@@ -176,7 +176,7 @@ async fn fields_of_any_bytes_are_read() {
 }
 
 #[tokio::test]
-async fn a_failed_read_says_whose_trouble_it_is() {
+async fn a_failed_read_distinguishes_data_server_and_connection() {
     let mut redis = Redis::start().await;
     let keys = ["gateway:room:1".to_owned(), "gateway:room:2".to_owned()];
     redis.run("SET gateway:room:1 text").await;
