@@ -153,11 +153,11 @@ impl Broker {
     }
 
     /// Whether the thread that carries publications answers within `deadline`. It does while the broker is away.
-    pub async fn gives_sign_of_life(&self, deadline: Duration) -> bool {
+    pub async fn link_thread_responds(&self, deadline: Duration) -> bool {
         match self {
             // The memory broker has no thread of its own.
             Self::Memory(_) => true,
-            Self::Redis(broker) => broker.gives_sign_of_life(deadline).await,
+            Self::Redis(broker) => broker.link_thread_responds(deadline).await,
         }
     }
 

@@ -19,7 +19,7 @@ mod gaps;
 mod history;
 mod subscriptions;
 
-pub(crate) use self::history::{HistoryWork, ReadFailure};
+pub(crate) use self::history::{HistoryWork, ReadErrorKind};
 use self::subscriptions::PendingAck;
 pub(crate) use self::subscriptions::SubscriptionBatch;
 
@@ -64,7 +64,7 @@ pub(crate) struct LinkCore {
     /// When gaps were last announced, and the number of the connection that may announce more at once.
     gaps_announced: Option<(Instant, Option<u64>)>,
     /// Channels whose plain messages may be missing and whose gap is not announced yet.
-    owed_gaps: HashSet<ChannelName, Hashing>,
+    pending_gaps: HashSet<ChannelName, Hashing>,
     connection: u64,
     limits: LinkLimits,
     /// What is left of `limits.ring_bytes`.
@@ -103,7 +103,7 @@ impl LinkCore {
             reads: ClientReads::new(limits.payload_bytes),
             repairing: 0,
             gaps_announced: None,
-            owed_gaps: HashSet::default(),
+            pending_gaps: HashSet::default(),
             connection: 0,
             limits,
             ring_budget_bytes: limits.ring_bytes,
@@ -157,16 +157,16 @@ impl LinkCore {
         let arrival = found.follower.arrive(position);
         if arrival == Arrival::Duplicate {
             Metrics::count(&self.metrics.publications_dropped, "duplicate");
-            return Received::Taken;
+            return Received::Accepted;
         }
         let publication = Publication::new(found.name.clone(), position, message);
         let publication = Arc::new(publication.received_at(received));
-        if arrival == Arrival::DeliverBehindGap {
+        if arrival == Arrival::DeliverAfterGap {
             self.inboxes.notify_gap(&found.hubs, &found.name, GapReason::HistoryUnreadable, None);
         }
-        if matches!(arrival, Arrival::Deliver | Arrival::DeliverBehindGap) {
+        if matches!(arrival, Arrival::Deliver | Arrival::DeliverAfterGap) {
             self.inboxes.offer(&found.hubs, &publication);
-            return Received::Taken;
+            return Received::Accepted;
         }
         if arrival == Arrival::Hole {
             self.numbers += 1;
@@ -180,7 +180,7 @@ impl LinkCore {
         if dropped > 0 {
             Metrics::count_many(&self.metrics.publications_dropped, "repairing", dropped);
         }
-        if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Taken }
+        if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Accepted }
     }
 
     /// Every channel that the link is subscribed to.
@@ -269,7 +269,9 @@ impl LinkCore {
                     }
                 }
                 // The history is complete, so only plain messages can be missing.
-                Delivery::Gap { reason: GapReason::LinkLost, position: None } => self.owe_gap(name, now),
+                Delivery::Gap { reason: GapReason::LinkLost, position: None } => {
+                    self.announce_link_gap(name, now)
+                }
                 Delivery::Gap { reason, position } => self.notify_gap(name, reason, position),
             }
         }
@@ -287,7 +289,7 @@ impl LinkCore {
 pub(crate) enum Received {
     /// No hub wants its channel.
     Unknown,
-    Taken,
+    Accepted,
     /// Its channel needs a repair, so there is something to read.
     NeedsRepair,
 }

@@ -23,7 +23,7 @@ use protocol::publication::Publication;
 pub(crate) enum Follower {
     Live {
         cursor: ChannelCursor,
-        past: Past,
+        retained: RetainedState,
     },
     Repairing(Box<Repair>),
     Untracked {
@@ -34,7 +34,7 @@ pub(crate) enum Follower {
 
 /// The state of a channel between repairs.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Past {
+pub(crate) struct RetainedState {
     /// The epoch of the last history that was lost; 0: none.
     left_epoch: u64,
     /// Whether a plain message was seen: then plain messages may be missing after the loss of the link.
@@ -46,7 +46,7 @@ pub(crate) struct Past {
 pub(crate) enum Arrival {
     Deliver,
     /// Deliver it after a gap: messages before it are missing and cannot be read.
-    DeliverBehindGap,
+    DeliverAfterGap,
     Duplicate,
     /// Put it into the ring.
     Hold,
@@ -132,7 +132,7 @@ impl Follower {
     /// The link is lost. The ring is dropped: its durable messages are read from the history again.
     pub(crate) fn link_lost(&mut self, number: u64) {
         let mut next = self.begin(number);
-        next.was_away = !next.is_new();
+        next.link_was_lost = !next.is_new();
         *self = Self::Repairing(Box::new(next));
     }
 
@@ -148,17 +148,19 @@ impl Follower {
     /// A new repair that starts from the current state.
     fn begin(&self, number: u64) -> Repair {
         match self {
-            Self::Live { cursor, past } => Repair { past: *past, ..Repair::new(number, Some(*cursor)) },
+            Self::Live { cursor, retained } => {
+                Repair { retained: *retained, ..Repair::new(number, Some(*cursor)) }
+            }
             Self::Repairing(repair) => {
-                let carries_plain = repair.past.carries_plain || repair.ring.carries_plain();
+                let carries_plain = repair.retained.carries_plain || repair.ring.carries_plain();
                 Repair {
-                    past: Past { carries_plain, ..repair.past },
+                    retained: RetainedState { carries_plain, ..repair.retained },
                     was_untracked: repair.was_untracked,
                     ..Repair::new(number, repair.cursor)
                 }
             }
             Self::Untracked { last } => Repair {
-                past: Past { carries_plain: true, left_epoch: 0 },
+                retained: RetainedState { carries_plain: true, left_epoch: 0 },
                 was_untracked: true,
                 ..Repair::new(number, last.map(ChannelCursor::at))
             },
@@ -168,8 +170,8 @@ impl Follower {
     /// A publication has arrived; `position` is its position if it is durable.
     pub(crate) fn arrive(&mut self, position: Option<Position>) -> Arrival {
         match (self, position) {
-            (Self::Live { past, .. }, None) => {
-                past.carries_plain = true;
+            (Self::Live { retained, .. }, None) => {
+                retained.carries_plain = true;
                 Arrival::Deliver
             }
             (Self::Live { cursor, .. }, Some(position)) => match cursor.step(position) {
@@ -188,7 +190,7 @@ impl Follower {
                     CursorStep::Past => return Arrival::Duplicate,
                     CursorStep::Next | CursorStep::Hole => *last = Some(position),
                 }
-                if step == CursorStep::Hole { Arrival::DeliverBehindGap } else { Arrival::Deliver }
+                if step == CursorStep::Hole { Arrival::DeliverAfterGap } else { Arrival::Deliver }
             }
         }
     }
@@ -227,7 +229,7 @@ impl Follower {
         step(repair, &mut progress);
         if !progress.needs_read {
             match repair.settle(&mut progress) {
-                Some(cursor) => *self = Self::Live { cursor, past: repair.past },
+                Some(cursor) => *self = Self::Live { cursor, retained: repair.retained },
                 None => progress.needs_read = true,
             }
         }

@@ -144,13 +144,13 @@ impl ClientReads {
             }
             self.begun.retain(|waiting| *waiting != index);
             self.remove(index);
-            self.forget_idle_users();
+            self.drop_idle_users();
         }
     }
 
     /// Drops the turns of users without a job, once they are the most: during an outage any number of users may come and
     /// go.
-    fn forget_idle_users(&mut self) {
+    fn drop_idle_users(&mut self) {
         if self.turns.len() > 2 * self.jobs.len() + IDLE_USERS {
             self.queues.retain(|_, queue| !queue.is_empty());
             self.turns.retain(|user| self.queues.contains_key(user));

@@ -45,7 +45,7 @@ impl SharedLink {
     pub(crate) fn receive(&self, channel: &str, payload: Payload) -> bool {
         match self.lock().receive(channel, payload) {
             Received::Unknown => return false,
-            Received::Taken => {}
+            Received::Accepted => {}
             Received::NeedsRepair => self.reads.notify_one(),
         }
         true

@@ -94,7 +94,7 @@ impl MemoryHistory {
         idempotency_key: Option<&str>,
         now_ms: u64,
     ) -> Result<Appended, KeyReused> {
-        self.pass_time(now_ms);
+        self.advance_clock(now_ms);
         let receipt = idempotency_key.map(|key| {
             let digest = Sha1::digest(message.get().as_bytes()).into();
             ((channel.clone(), Box::from(key)), digest)
@@ -112,7 +112,7 @@ impl MemoryHistory {
             self.expiring.push_back((until_ms, receipt.clone()));
             self.receipts.insert(receipt, Receipt { position, digest });
         }
-        self.make_room(channel);
+        self.enforce_memory_limit(channel);
         Ok(Appended { position, is_repeated: false })
     }
 
@@ -124,7 +124,7 @@ impl MemoryHistory {
         max_entries: usize,
         now_ms: u64,
     ) -> Page {
-        self.pass_time(now_ms);
+        self.advance_clock(now_ms);
         let (entries, tail) = match self.channels.get(channel) {
             Some(found) => (found.after(channel, since, max_entries), found.tail),
             None => (Vec::new(), Position::before(self.present_ms())),
@@ -134,7 +134,7 @@ impl MemoryHistory {
 
     /// The last position of a channel's history, if it has one.
     pub(super) fn tail(&mut self, channel: &ChannelName, now_ms: u64) -> Option<Position> {
-        self.pass_time(now_ms);
+        self.advance_clock(now_ms);
         self.channels.get(channel).map(|found| found.tail)
     }
 
@@ -170,7 +170,7 @@ impl MemoryHistory {
     }
 
     /// Removes expired receipts and histories.
-    fn pass_time(&mut self, now_ms: u64) {
+    fn advance_clock(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
         while self.expiring.front().is_some_and(|(until_ms, _)| *until_ms < self.now_ms) {
             self.expire_receipt();
@@ -190,7 +190,7 @@ impl MemoryHistory {
 
     /// Keeps all histories within the limit. Removes other histories first, the longest-idle one before the others; then
     /// the oldest messages of the history that was just written, except the last one; then receipts.
-    fn make_room(&mut self, written: &ChannelName) {
+    fn enforce_memory_limit(&mut self, written: &ChannelName) {
         while self.bytes > self.options.memory_bytes {
             if self.longest_idle().is_some_and(|channel| channel != *written) {
                 self.drop_longest_idle();

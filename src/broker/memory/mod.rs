@@ -112,18 +112,18 @@ impl MemoryBroker {
         let mut state = self.lock();
         let Some(idempotency_key) = request.durable else {
             let replicas = state.channels.contains_key(channel).into();
-            self.hand_over(&state, Publication::new(channel.clone(), None, message));
+            self.deliver(&state, Publication::new(channel.clone(), None, message));
             return Ok(Published::Plainly { replicas });
         };
         let appended = state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
         let Appended { position, is_repeated } = appended.map_err(|KeyReused| PublishError::KeyReused)?;
         if !is_repeated {
-            self.hand_over(&state, Publication::new(channel.clone(), Some(position), message));
+            self.deliver(&state, Publication::new(channel.clone(), Some(position), message));
         }
         Ok(Published::Durably(position))
     }
 
-    fn hand_over(&self, state: &MemoryState, publication: Publication) {
+    fn deliver(&self, state: &MemoryState, publication: Publication) {
         self.shared.metrics.publications_received.inc();
         if let Some(hubs) = state.channels.get(publication.channel()) {
             state.inboxes.offer(hubs, &Arc::new(publication.received_at(Some(Instant::now()))));

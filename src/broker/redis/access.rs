@@ -36,7 +36,7 @@ pub struct TlsFiles {
 
 impl Credentials {
     /// `login` with these credentials. `key` is the setting of the file, for messages. Reads files: it may block.
-    pub(super) fn fill_in(
+    pub(super) fn apply_to(
         &self,
         login: RedisConnectionInfo,
         key: &'static str,

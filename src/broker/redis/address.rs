@@ -59,8 +59,8 @@ impl Address {
         sentinels: &Credentials,
         tls: &TlsFiles,
     ) -> Result<OpenedAddress, LinkError> {
-        let at_redis = |login| redis.fill_in(login, "broker.password_file");
-        let at_sentinel = |login| sentinels.fill_in(login, "broker.sentinel_password_file");
+        let at_redis = |login| redis.apply_to(login, "broker.password_file");
+        let at_sentinel = |login| sentinels.apply_to(login, "broker.sentinel_password_file");
         let address = match self {
             Self::Server(info) => Self::Server(with_login(info, at_redis)?),
             Self::Master(Sentinels { sentinels, name, login }) => {
@@ -143,7 +143,7 @@ fn with_login(
 }
 
 /// A client of one endpoint. It resolves a name each time that it connects.
-pub(super) fn client(
+pub(super) fn open_client(
     info: ConnectionInfo,
     certificates: Option<&TlsCertificates>,
 ) -> Result<Client, LinkError> {

@@ -7,10 +7,10 @@ use redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::address::{Address, OpenedAddress, client};
+use super::address::{Address, OpenedAddress, open_client};
 use super::link_error::LinkError;
 use super::options::RedisOptions;
-use super::role::RoleQuestion;
+use super::role::RoleQuery;
 use super::sentinel;
 use super::state::{MAX_PUBLISHING, RedisState};
 
@@ -26,12 +26,12 @@ pub(super) struct LinkConnections {
     /// Publishes and probes.
     pub(super) commands: MultiplexedConnection,
     /// How the server's role is asked for.
-    pub(super) role: RoleQuestion,
+    pub(super) role: RoleQuery,
 }
 
 impl Endpoint {
     /// Each link finds it anew: files may have changed, and a master may have moved.
-    pub(super) async fn find(options: &RedisOptions) -> Result<Self, LinkError> {
+    pub(super) async fn resolve(options: &RedisOptions) -> Result<Self, LinkError> {
         let bound = options.connect_timeout;
         let to_open = options.clone();
         // Files may lie on a network.
@@ -44,7 +44,7 @@ impl Endpoint {
                 sentinel::find_master(&sentinels, certificates.as_ref(), bound).await?
             }
         };
-        Ok(Self { client: client(info, certificates.as_ref())? })
+        Ok(Self { client: open_client(info, certificates.as_ref())? })
     }
 
     /// For messages.
@@ -58,8 +58,8 @@ impl Endpoint {
         let subscriber = within(bound, of_connect(self.client.get_async_pubsub()));
         let (subscriber, mut commands) = tokio::try_join!(subscriber, self.connect_commands(&state.options))?;
         // Before thousands of channels are subscribed in vain.
-        let mut role = RoleQuestion::default();
-        within(bound, role.ask(state, &mut commands)).await?;
+        let mut role = RoleQuery::default();
+        within(bound, role.verify_master(state, &mut commands)).await?;
         Ok(LinkConnections { subscriber, commands, role })
     }
 

@@ -45,7 +45,7 @@ impl DataSettings {
     }
 
     /// Adds the question whose answer [`parse`](Self::parse) reads.
-    pub(super) fn ask(pipeline: &mut Pipeline, options: &RedisOptions) {
+    pub(super) fn add_query(pipeline: &mut Pipeline, options: &RedisOptions) {
         pipeline.cmd("GET").arg(Self::key(options));
     }
 

@@ -11,15 +11,15 @@ use serde::Deserialize;
 use super::data_settings::DataSettings;
 use super::function;
 use super::known_dataset::Dataset;
-use super::link_error::plain;
+use super::link_error::describe;
 use super::options::RedisOptions;
-use super::read_error::ReadError;
+use super::read_error::RedisReadError;
 use super::state::RedisState;
 
 /// Writes the marker and the settings as far as they are not there, and renews the marker if that is necessary.
 /// `is_first` is set until this has succeeded once in this process: then the process' own settings are put into force.
-/// [`marked`] reads its answer.
-pub(super) fn mark(options: &RedisOptions, is_first: bool) -> Cmd {
+/// [`parse_mark_answer`] reads its answer.
+pub(super) fn mark_command(options: &RedisOptions, is_first: bool) -> Cmd {
     let mut call = redis::cmd("FCALL");
     call.arg("gateway_mark").arg(2).arg(key(options)).arg(DataSettings::key(options));
     call.arg(DataSettings::own(options).to_text()).arg(u8::from(is_first));
@@ -27,7 +27,7 @@ pub(super) fn mark(options: &RedisOptions, is_first: bool) -> Cmd {
 }
 
 /// The answer of `gateway_mark`: since when the data has been complete, the settings in force, and the eviction policy.
-pub(super) fn marked(
+pub(super) fn parse_mark_answer(
     (since, settings, policy): (String, String, String),
     evicted_keys: Option<u64>,
 ) -> RedisResult<Dataset> {
@@ -73,14 +73,14 @@ struct Marker {
 }
 
 impl DatasetView {
-    /// Adds the two questions whose answers [`of`](Self::of) takes.
-    pub(super) fn ask(pipeline: &mut Pipeline, options: &RedisOptions) {
+    /// Adds the two questions whose answers [`parse`](Self::parse) takes.
+    pub(super) fn add_queries(pipeline: &mut Pipeline, options: &RedisOptions) {
         pipeline.cmd("GET").arg(key(options));
-        DataSettings::ask(pipeline, options);
+        DataSettings::add_query(pipeline, options);
     }
 
     /// What the two keys say.
-    pub(super) fn of(marker: Option<&[u8]>, settings: Option<&[u8]>) -> Self {
+    pub(super) fn parse(marker: Option<&[u8]>, settings: Option<&[u8]>) -> Self {
         Self {
             marker: marker.and_then(|marker| serde_json::from_slice(marker).ok()),
             settings: settings.and_then(DataSettings::parse),
@@ -100,20 +100,20 @@ impl DatasetView {
     }
 }
 
-/// [`keep_marked`], unless that was done a moment ago.
-pub(super) async fn keep_marked_if_due(state: &RedisState) {
+/// [`mark_dataset`], unless that was done a moment ago.
+pub(super) async fn mark_dataset_if_due(state: &RedisState) {
     if state.dataset.is_due() {
-        keep_marked(state).await;
+        mark_dataset(state).await;
     }
 }
 
 /// Marks the data, and loads the function first if Redis does not have it. A failure does not end the link.
-pub(super) async fn keep_marked(state: &RedisState) {
+pub(super) async fn mark_dataset(state: &RedisState) {
     let Some(mut commands) = state.commands() else { return };
-    let is_first = state.dataset.begin();
-    let call = mark(&state.options, is_first);
+    let is_first = state.dataset.begin_mark();
+    let call = mark_command(&state.options, is_first);
     let answer = match function::call(state, &mut commands, &call).await {
-        Ok(answer) => marked(answer, evicted_keys(&state.options, &mut commands).await),
+        Ok(answer) => parse_mark_answer(answer, evicted_keys(&state.options, &mut commands).await),
         Err(error) => Err(error),
     };
     match answer {
@@ -127,10 +127,12 @@ pub(super) async fn keep_marked(state: &RedisState) {
         }
         // Noted by the function's availability.
         Err(error) if function::is_missing(&error) || function::is_unknown(&error) => {}
-        Err(error) => match ReadError::from(error) {
-            ReadError::Data(reason) => state.dataset.set_failed(&reason),
-            ReadError::Connection(error) => log::debug!("redis: the data was not marked: {}", plain(&error)),
-            ReadError::Busy(reason) => log::debug!("redis: the data was not marked: {reason}"),
+        Err(error) => match RedisReadError::from(error) {
+            RedisReadError::Data(reason) => state.dataset.set_failed(&reason),
+            RedisReadError::Connection(error) => {
+                log::debug!("redis: the data was not marked: {}", describe(&error))
+            }
+            RedisReadError::Busy(reason) => log::debug!("redis: the data was not marked: {reason}"),
         },
     }
 }

@@ -13,7 +13,7 @@ use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, from_redis_valu
 use tokio::time::sleep;
 
 use super::data_settings::DataSettings;
-use super::link_error::plain;
+use super::link_error::describe;
 use super::options::RedisOptions;
 use super::state::RedisState;
 
@@ -28,7 +28,7 @@ pub(super) const CODE: &str = concat!(
 );
 /// How often to look whether Redis still has it: somebody may have flushed the functions, or granted a right
 /// that was missing.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
+const CHECK_INTERVAL: Duration = Duration::from_secs(15);
 /// Another gateway may load it between our look and our load; more often than this it is no coincidence.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -59,7 +59,7 @@ fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryActi
 }
 
 /// Loads the function unless Redis has it, and notes whether that succeeded.
-pub(super) async fn load(state: &RedisState, commands: &mut MultiplexedConnection) {
+pub(super) async fn ensure_loaded(state: &RedisState, commands: &mut MultiplexedConnection) {
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
     let function = match try_load(commands, &state.options, is_first).await {
         Ok(true) => {
@@ -82,7 +82,7 @@ async fn try_load(
 ) -> RedisResult<bool> {
     let mut attempt = 1;
     loop {
-        let found = find(commands).await?;
+        let found = find_library(commands).await?;
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD");
         match library_action(found.as_deref(), CODE, is_first) {
@@ -93,7 +93,7 @@ async fn try_load(
         };
         write_settings(commands, options).await;
         match load.arg(CODE).exec_async(commands).await {
-            Err(error) if is_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
+            Err(error) if is_name_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
             outcome => return outcome.map(|()| true),
         }
     }
@@ -107,13 +107,13 @@ async fn write_settings(commands: &mut MultiplexedConnection, options: &RedisOpt
     if let Err(error) = set.arg(DataSettings::key(options)).arg(text).arg("NX").exec_async(commands).await {
         log::debug!(
             "redis: the settings of the data were not written before the function: {}",
-            plain(&error)
+            describe(&error)
         );
     }
 }
 
 /// The code of the library of our name, if there is one.
-async fn find(commands: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+async fn find_library(commands: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
     let mut list = redis::cmd("FUNCTION");
     list.arg("LIST").arg("LIBRARYNAME").arg(LIBRARY).arg("WITHCODE");
     let libraries: Vec<HashMap<String, Value>> = list.query_async(commands).await?;
@@ -122,11 +122,11 @@ async fn find(commands: &mut MultiplexedConnection) -> RedisResult<Option<String
 }
 
 /// Checks the function at each interval while the link is up.
-pub(super) async fn keep_loaded(state: &RedisState) -> Infallible {
+pub(super) async fn run(state: &RedisState) -> Infallible {
     loop {
-        sleep(LOOK_EVERY.mul_f64(rand::random_range(0.8..1.2))).await;
+        sleep(CHECK_INTERVAL.mul_f64(rand::random_range(0.8..1.2))).await;
         if let Some(mut commands) = state.commands() {
-            load(state, &mut commands).await;
+            ensure_loaded(state, &mut commands).await;
         }
     }
 }
@@ -140,7 +140,7 @@ pub(super) async fn call<T: FromRedisValue>(
 ) -> RedisResult<T> {
     let answer = call.query_async(commands).await;
     if answer.as_ref().is_err_and(is_missing) {
-        load(state, commands).await;
+        ensure_loaded(state, commands).await;
         return call.query_async(commands).await;
     }
     answer
@@ -161,7 +161,7 @@ pub(super) fn is_key_reused(error: &RedisError) -> bool {
     has_detail(error, "this idempotency key was used with another message")
 }
 
-fn is_taken(error: &RedisError) -> bool {
+fn is_name_taken(error: &RedisError) -> bool {
     has_detail(error, "already exists")
 }
 
@@ -174,7 +174,7 @@ pub(super) fn reason(error: &RedisError) -> String {
     if is_unknown(error) {
         return "this server has no functions: Redis 7 or Valkey is needed".into();
     }
-    plain(error)
+    describe(error)
 }
 
 #[cfg(test)]

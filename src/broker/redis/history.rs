@@ -9,7 +9,7 @@ use super::super::link::TailRead;
 use super::data_settings::DataSettings;
 use super::dataset::DatasetView;
 use super::options::RedisOptions;
-use super::read_error::ReadError;
+use super::read_error::RedisReadError;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page, Tail};
 use protocol::payload_limits::PayloadLimits;
@@ -31,13 +31,13 @@ pub(super) async fn tails(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
     keys: &[String],
-) -> Result<Vec<Result<TailRead, ReadError>>, ReadError> {
+) -> Result<Vec<Result<TailRead, RedisReadError>>, RedisReadError> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("TIME");
     for key in keys {
-        ask_last(&mut pipeline, key);
+        add_tail_query(&mut pipeline, key);
     }
-    DatasetView::ask(&mut pipeline, options);
+    DatasetView::add_queries(&mut pipeline, options);
     // The answers as they are: every error of the call is one of the connection, or of all commands together.
     let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
     let mut answers = answers.into_iter();
@@ -45,18 +45,18 @@ pub(super) async fn tails(
     let tails: Vec<_> = answers.by_ref().take(keys.len()).map(tail).collect();
     let mut view = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
     let (marker, settings) = (view.next().flatten(), view.next().flatten());
-    let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
+    let dataset = DatasetView::parse(marker.as_deref(), settings.as_deref());
     let whole_since_ms = dataset.whole_since_ms(now_ms);
     let read = |tail| TailRead { tail, now_ms, whole_since_ms };
     Ok(tails.into_iter().map(|tail| tail.map(read)).collect())
 }
 
-fn ask_last(pipeline: &mut Pipeline, key: &str) {
+fn add_tail_query(pipeline: &mut Pipeline, key: &str) {
     pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1);
 }
 
 /// What the answer to `XREVRANGE … COUNT 1` says.
-fn tail(answer: RedisResult<Value>) -> Result<Tail, ReadError> {
+fn tail(answer: RedisResult<Value>) -> Result<Tail, RedisReadError> {
     Ok(entries(answer?)?.first().map_or(Tail::Nothing, |last| Tail::At(last.id)))
 }
 
@@ -71,21 +71,21 @@ pub(super) async fn page(
     channel: &ChannelName,
     since: Position,
     max_entries: usize,
-) -> Result<Page, ReadError> {
+) -> Result<Page, RedisReadError> {
     let key = options.redis_channel(channel.as_str());
     let mut pipeline = redis::pipe();
     pipeline.atomic().cmd("TIME");
-    DatasetView::ask(&mut pipeline, options);
+    DatasetView::add_queries(&mut pipeline, options);
     let first = successor(since).to_string();
     pipeline.cmd("XRANGE").arg(&key).arg(first).arg("+").arg("COUNT").arg(max_entries);
-    ask_last(&mut pipeline, &key);
+    add_tail_query(&mut pipeline, &key);
     let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
     let Ok([now, marker, settings, found, last]) = <[_; 5]>::try_from(answers) else {
-        return Err(ReadError::unexpected("a transaction was answered in part"));
+        return Err(RedisReadError::unexpected("a transaction was answered in part"));
     };
     let now_ms = time(now?)?;
     let (marker, settings) = (text_if_any(marker)?, text_if_any(settings)?);
-    let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
+    let dataset = DatasetView::parse(marker.as_deref(), settings.as_deref());
     let own = || DataSettings::own(options).payload_limits();
     let limits = dataset.settings.as_ref().map_or_else(own, DataSettings::payload_limits);
     Ok(Page {
@@ -108,9 +108,11 @@ const fn successor(Position { epoch, offset }: Position) -> Position {
 }
 
 /// What the answer to `XRANGE` or `XREVRANGE` holds.
-fn entries(answer: Value) -> Result<Vec<StreamEntry>, ReadError> {
-    let Value::Array(answer) = answer else { return Err(ReadError::unexpected("the history is no list")) };
-    let bad_entry = || ReadError::unexpected("a history entry cannot be read");
+fn entries(answer: Value) -> Result<Vec<StreamEntry>, RedisReadError> {
+    let Value::Array(answer) = answer else {
+        return Err(RedisReadError::unexpected("the history is no list"));
+    };
+    let bad_entry = || RedisReadError::unexpected("a history entry cannot be read");
     answer.into_iter().map(|entry| entry_of(entry).ok_or_else(bad_entry)).collect()
 }
 
@@ -128,7 +130,7 @@ fn entry_of(answer: Value) -> Option<StreamEntry> {
 }
 
 /// `TIME`'s answer.
-fn time(answer: Value) -> Result<u64, ReadError> {
+fn time(answer: Value) -> Result<u64, RedisReadError> {
     let number = |part: &Value| match part {
         Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse::<u64>().ok(),
         _ => None,
@@ -138,22 +140,22 @@ fn time(answer: Value) -> Result<u64, ReadError> {
         _ => (None, None),
     };
     let time = (seconds.zip(micros)).map(|(seconds, micros)| seconds.saturating_mul(1000) + micros / 1000);
-    time.ok_or_else(|| ReadError::unexpected("the time cannot be read"))
+    time.ok_or_else(|| RedisReadError::unexpected("the time cannot be read"))
 }
 
 /// `GET`'s answer.
-fn text(answer: Value) -> Result<Option<Vec<u8>>, ReadError> {
+fn text(answer: Value) -> Result<Option<Vec<u8>>, RedisReadError> {
     match answer {
         Value::BulkString(text) => Ok(Some(text)),
         Value::Nil => Ok(None),
-        _ => Err(ReadError::unexpected("a key of the gateway is no text")),
+        _ => Err(RedisReadError::unexpected("a key of the gateway is no text")),
     }
 }
 
 /// `GET`'s answer. Where something else stands at the key, the history is not to blame: nothing is known of the data then.
-fn text_if_any(answer: RedisResult<Value>) -> Result<Option<Vec<u8>>, ReadError> {
-    match answer.map_err(ReadError::from).and_then(text) {
-        Err(ReadError::Data(_)) => Ok(None),
+fn text_if_any(answer: RedisResult<Value>) -> Result<Option<Vec<u8>>, RedisReadError> {
+    match answer.map_err(RedisReadError::from).and_then(text) {
+        Err(RedisReadError::Data(_)) => Ok(None),
         other => other,
     }
 }

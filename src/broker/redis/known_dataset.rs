@@ -9,9 +9,9 @@ use super::options::RedisOptions;
 use protocol::payload_limits::PayloadLimits;
 
 /// At most one log line about evictions in this time: under memory pressure every check finds more.
-const LOG_EVERY: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// `gateway_mark` runs `INFO`, and a process with many channels checks histories many times a second.
-const MARK_EVERY: Duration = Duration::from_secs(1);
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The state of the data of one prefix, as `gateway_mark` reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ struct Known {
     /// Whether this process has put its settings into force.
     is_marked: bool,
     /// When it last tried to mark the data.
-    tried: Option<Instant>,
+    last_attempt: Option<Instant>,
     /// Notes on the data as of the last successful mark.
     notes: Vec<String>,
     evictions: Evictions,
@@ -68,20 +68,20 @@ impl KnownDataset {
 
     /// What an operator should know.
     pub(super) fn notes(&self) -> Vec<String> {
-        let known = self.known();
+        let known = self.lock();
         let evicted = known.evictions.note();
         known.notes.iter().cloned().chain(evicted).chain(known.failure.clone()).collect()
     }
 
     /// Notes an attempt to mark the data. Returns whether this process has still to put its settings into force.
-    pub(super) fn begin(&self) -> bool {
-        let mut known = self.known();
-        known.tried = Some(Instant::now());
+    pub(super) fn begin_mark(&self) -> bool {
+        let mut known = self.lock();
+        known.last_attempt = Some(Instant::now());
         !known.is_marked
     }
 
     pub(super) fn is_due(&self) -> bool {
-        self.known().tried.is_none_or(|tried| tried.elapsed() >= MARK_EVERY)
+        self.lock().last_attempt.is_none_or(|last_attempt| last_attempt.elapsed() >= MARK_INTERVAL)
     }
 
     pub(super) fn set(&self, dataset: &Dataset) {
@@ -98,10 +98,10 @@ impl KnownDataset {
                  channel is not recovered; set it to noeviction"
             ));
         }
-        let mut known = self.known();
+        let mut known = self.lock();
         known.is_marked = true;
         if let Some(evicted) = dataset.evicted_keys {
-            known.evictions.counted(evicted, Instant::now());
+            known.evictions.record(evicted, Instant::now());
         }
         known.set(notes, None);
     }
@@ -109,12 +109,12 @@ impl KnownDataset {
     /// Notes a failed mark. The state known before stays.
     pub(super) fn set_failed(&self, reason: &str) {
         let failure = format!("history: the dataset marker cannot be written because {reason}");
-        let mut known = self.known();
+        let mut known = self.lock();
         let notes = known.notes.clone();
         known.set(notes, Some(failure));
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         // Nothing panics while it is held.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,8 +131,8 @@ struct Evictions {
 }
 
 impl Evictions {
-    /// Records how many keys Redis has evicted since it started. Logs an increase, at most once per `LOG_EVERY`.
-    fn counted(&mut self, evicted: u64, now: Instant) {
+    /// Records how many keys Redis has evicted since it started. Logs an increase, at most once per `LOG_INTERVAL`.
+    fn record(&mut self, evicted: u64, now: Instant) {
         let before = *self.before.get_or_insert(evicted);
         if evicted < before {
             // Redis was restarted, or this is another server.
@@ -140,7 +140,7 @@ impl Evictions {
         }
         let seen = evicted - self.before.unwrap_or_default();
         let is_more = seen > std::mem::replace(&mut self.seen, seen);
-        if is_more && self.logged.is_none_or(|logged| now - logged >= LOG_EVERY) {
+        if is_more && self.logged.is_none_or(|logged| now - logged >= LOG_INTERVAL) {
             self.logged = Some(now);
             self.note().iter().for_each(|note| log::warn!("redis: {note}"));
         }
@@ -196,7 +196,7 @@ mod tests {
     fn only_evictions_seen_by_this_process_are_noted() {
         let (mut evictions, now) = (Evictions::default(), Instant::now());
         let mut note_at = |evicted| {
-            evictions.counted(evicted, now);
+            evictions.record(evicted, now);
             evictions.note().map(|note| note.split(' ').nth(4).unwrap().to_owned())
         };
         assert_eq!(note_at(100), None, "from before this process");

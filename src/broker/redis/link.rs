@@ -17,7 +17,7 @@ use crate::settings::format_duration;
 
 /// A link that was ready for this long resets the backoff. An unstable link reconnects ever more slowly, and is logged
 /// once.
-const STEADY: Duration = Duration::from_secs(30);
+const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// A link that stays lost for the same reason is logged again after this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
@@ -30,18 +30,18 @@ struct LinkEnd {
 }
 
 /// Keeps a link until the broker is stopped. `address` is for messages, as long as no endpoint is known.
-pub(super) async fn keep(state: Arc<RedisState>, mut backoff: Backoff, address: &str) {
+pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &str) {
     let mut reported = Reported::default();
     loop {
         // A panic in it ends the link like any other error: nothing of it is used afterwards.
-        let link = AssertUnwindSafe(link(&state)).catch_unwind();
+        let link = AssertUnwindSafe(run_link(&state)).catch_unwind();
         let LinkEnd { error, endpoint } = tokio::select! {
             () = state.stopped() => break,
             ended = link => ended.unwrap_or(LinkEnd { error: LinkError::Panicked, endpoint: None }),
         };
         let before = disconnect(&state, error.clone());
         if let LinkState::Ready { since, .. } = before
-            && since.elapsed() >= STEADY
+            && since.elapsed() >= STABLE_AFTER
         {
             backoff.reset();
             reported = Reported::default();
@@ -50,7 +50,7 @@ pub(super) async fn keep(state: Arc<RedisState>, mut backoff: Backoff, address: 
             Metrics::count(&state.metrics.redis_link_losses, error.label());
         }
         let wait = backoff.next(&mut rand::rng());
-        report(&error, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
+        log_loss(&error, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
         tokio::select! {
             () = state.stopped() => break,
             () = sleep(wait) => {}
@@ -90,7 +90,7 @@ impl Reported {
     }
 }
 
-fn report(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Duration) {
+fn log_loss(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Duration) {
     let due = reported.is_due(error.label(), Instant::now());
     let level = match due {
         None => log::Level::Debug,
@@ -109,8 +109,8 @@ fn report(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Dura
 }
 
 /// One link, from the attempt to its end.
-async fn link(state: &RedisState) -> LinkEnd {
-    let endpoint = match Endpoint::find(&state.options).await {
+async fn run_link(state: &RedisState) -> LinkEnd {
+    let endpoint = match Endpoint::resolve(&state.options).await {
         Ok(endpoint) => endpoint,
         Err(error) => return LinkEnd { error, endpoint: None },
     };

@@ -67,7 +67,7 @@ impl LinkError {
     /// Why connecting failed.
     pub(super) fn of_connect(error: &RedisError) -> Self {
         match Self::of_command(error) {
-            Self::Closed => Self::Connect(plain(error)),
+            Self::Closed => Self::Connect(describe(error)),
             other => other,
         }
     }
@@ -79,9 +79,9 @@ impl LinkError {
             ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm)
         ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
         if access {
-            Self::Access(plain(error))
+            Self::Access(describe(error))
         } else if error.code().is_some() {
-            Self::Refused(plain(error))
+            Self::Refused(describe(error))
         } else {
             Self::Closed
         }
@@ -117,7 +117,7 @@ impl LinkError {
 }
 
 /// The error in plain English, on one line: `connection refused`, `NOPERM this user has no permissions…`.
-pub(super) fn plain(error: &RedisError) -> String {
+pub(super) fn describe(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "connection refused".into();
     }

@@ -6,7 +6,7 @@
 //!   certificates.
 //! - `commands`: the connection for commands. `publishing`: publications on it, retried where that is safe.
 //! - `sentinel`: where the master is. `role`: whether it is one. `connect`: connections to it.
-//! - `state`: shared by the link and the handles. `sign_of_life`: whether the link's thread runs. `link_error`: why the
+//! - `state`: shared by the link and the handles. `thread_check`: whether the link's thread runs. `link_error`: why the
 //!   link is down. `downtime`: how long it was down.
 //! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps. `read_error`: why
 //!   it was not read.
@@ -45,9 +45,9 @@ mod refused;
 mod rejected;
 mod role;
 mod sentinel;
-mod sign_of_life;
 mod state;
 mod subscriptions;
+mod thread_check;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -105,8 +105,8 @@ impl RedisBroker {
             let kept = catch_unwind(AssertUnwindSafe(|| {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = link::keep(Arc::clone(&shared), backoff, &address) => {}
-                        never = shared.sign_of_life.keep_answering() => match never {},
+                        () = link::run(Arc::clone(&shared), backoff, &address) => {}
+                        never = shared.thread_check.run() => match never {},
                     }
                 });
             }));
@@ -135,8 +135,8 @@ impl RedisBroker {
     }
 
     /// Whether the link's thread answers within `deadline`, whatever the state of the link.
-    pub(super) async fn gives_sign_of_life(&self, deadline: Duration) -> bool {
-        self.handle.state.sign_of_life.ask(deadline).await
+    pub(super) async fn link_thread_responds(&self, deadline: Duration) -> bool {
+        self.handle.state.thread_check.responds(deadline).await
     }
 
     pub(super) fn health(&self) -> Health {

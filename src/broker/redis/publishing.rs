@@ -21,22 +21,22 @@ use protocol::position::Position;
 
 /// The mean pause before a publication is sent again to a Redis that cannot run commands now. It varies, so that
 /// publications that were refused together do not return together.
-const PAUSE: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Error codes of a Redis that ran nothing but may soon: it loads its data, it became a replica, or a script keeps it
 /// busy.
-const NOT_NOW: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
+const RETRYABLE_CODES: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
 
 /// The end of one attempt.
 enum Attempt {
     Finished(PublishOutcome),
     /// Nothing was published, or an idempotency key makes it safe to publish again. The error is reported if there
     /// is no time left.
-    Again(PublishError),
+    Retry(PublishError),
     /// The same, and there is no need to wait for another connection.
-    AgainSoon(PublishError),
+    RetrySoon(PublishError),
     /// Redis does not have the function. It may have been flushed.
-    WithoutFunction(PublishError),
+    FunctionMissing(PublishError),
 }
 
 /// Publishes all requests in order; returns an outcome for each.
@@ -57,16 +57,16 @@ pub(super) async fn publish_all(
         let mut is_soon = false;
         if let Some(commands) = commands {
             let attempts = batch.pending().map(|index| attempt(state, &commands, &requests[index], deadline));
-            let attempts = in_order(attempts).await;
+            let attempts = join_in_order(attempts).await;
             let mut needs_function = false;
             for (index, attempt) in batch.pending().collect::<Vec<_>>().into_iter().zip(attempts) {
-                is_soon |= matches!(attempt, Attempt::AgainSoon(_));
-                needs_function |= matches!(attempt, Attempt::WithoutFunction(_)) && !is_function_loaded;
+                is_soon |= matches!(attempt, Attempt::RetrySoon(_));
+                needs_function |= matches!(attempt, Attempt::FunctionMissing(_)) && !is_function_loaded;
                 batch.settle(index, attempt, is_function_loaded);
             }
             if needs_function {
                 // A missing function has published nothing, so a retry is safe, also without `Retry::Allowed`.
-                function::load(state, &mut commands.connection()).await;
+                function::ensure_loaded(state, &mut commands.connection()).await;
                 is_function_loaded = true;
                 continue;
             }
@@ -77,7 +77,7 @@ pub(super) async fn publish_all(
         if !is_soon {
             state.probe_now.notify_one();
         }
-        if timeout_at(deadline, wait(&mut links, is_soon)).await.is_err() {
+        if timeout_at(deadline, wait_for_connection(&mut links, is_soon)).await.is_err() {
             break;
         }
     }
@@ -85,11 +85,11 @@ pub(super) async fn publish_all(
 }
 
 /// Waits until there may be another connection.
-async fn wait(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
+async fn wait_for_connection(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
     tokio::select! {
         // Its sender is in the state.
         _ = links.changed() => {}
-        () = sleep(PAUSE.mul_f64(rand::random_range(0.5..1.5))), if is_soon => {}
+        () = sleep(RETRY_DELAY.mul_f64(rand::random_range(0.5..1.5))), if is_soon => {}
     }
 }
 
@@ -133,14 +133,14 @@ impl<'a> PublicationBatch<'a> {
     fn settle(&mut self, index: usize, attempt: Attempt, is_function_loaded: bool) {
         self.outcomes[index] = match attempt {
             Attempt::Finished(outcome) => PendingPublication::Finished(outcome),
-            Attempt::WithoutFunction(error) if is_function_loaded => PendingPublication::Finished(Err(error)),
+            Attempt::FunctionMissing(error) if is_function_loaded => PendingPublication::Finished(Err(error)),
             // Once it may have been published, the publisher must get that outcome.
-            Attempt::Again(_) | Attempt::AgainSoon(_)
+            Attempt::Retry(_) | Attempt::RetrySoon(_)
                 if matches!(self.outcomes[index], PendingPublication::Pending(PublishError::Interrupted)) =>
             {
                 return;
             }
-            Attempt::Again(error) | Attempt::AgainSoon(error) | Attempt::WithoutFunction(error) => {
+            Attempt::Retry(error) | Attempt::RetrySoon(error) | Attempt::FunctionMissing(error) => {
                 PendingPublication::Pending(error)
             }
         };
@@ -164,7 +164,7 @@ async fn attempt(
     deadline: Instant,
 ) -> Attempt {
     if commands.is_closed() {
-        return Attempt::Again(PublishError::Unavailable);
+        return Attempt::Retry(PublishError::Unavailable);
     }
     let sending = timeout_at(deadline, send(state, commands, request));
     let outcome = if matches!(request.durable, Some(Some(_))) {
@@ -172,7 +172,7 @@ async fn attempt(
             biased;
             outcome = sending => outcome,
             // redis-rs may leave a request of a closed connection without an answer until its timeout.
-            () = replaced(state, commands) => return Attempt::Again(PublishError::Interrupted),
+            () = connection_replaced(state, commands) => return Attempt::Retry(PublishError::Interrupted),
         }
     } else {
         sending.await
@@ -185,7 +185,7 @@ async fn attempt(
 }
 
 /// Returns once there is another connection.
-async fn replaced(state: &RedisState, commands: &Commands) {
+async fn connection_replaced(state: &RedisState, commands: &Commands) {
     let is_another =
         |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
     // Its sender is in the state.
@@ -221,14 +221,18 @@ fn classify(
     if error.is_timeout() {
         Attempt::Finished(Err(PublishError::Timeout))
     } else if function::is_missing(error) {
-        Attempt::WithoutFunction(PublishError::HistoryUnavailable(function::reason(error)))
+        Attempt::FunctionMissing(PublishError::HistoryUnavailable(function::reason(error)))
     } else if function::is_unknown(error) {
         Attempt::Finished(Err(PublishError::HistoryUnavailable(function::reason(error))))
     } else if function::is_key_reused(error) {
         Attempt::Finished(Err(PublishError::KeyReused))
     } else if let Some(code) = error.code() {
-        let refused = PublishError::Refused(link_error::plain(error));
-        if NOT_NOW.contains(&code) { Attempt::AgainSoon(refused) } else { Attempt::Finished(Err(refused)) }
+        let refused = PublishError::Refused(link_error::describe(error));
+        if RETRYABLE_CODES.contains(&code) {
+            Attempt::RetrySoon(refused)
+        } else {
+            Attempt::Finished(Err(refused))
+        }
     } else {
         // After an answer of another form the connection is still good.
         if error.is_unrecoverable_error() {
@@ -236,7 +240,7 @@ fn classify(
         }
         state.probe_now.notify_one();
         match request.durable {
-            Some(Some(_)) => Attempt::Again(PublishError::Interrupted),
+            Some(Some(_)) => Attempt::Retry(PublishError::Interrupted),
             _ => Attempt::Finished(Err(PublishError::Interrupted)),
         }
     }
@@ -244,7 +248,7 @@ fn classify(
 
 /// Waits for all, polling them in order, which keeps the order of messages. (`join_all` polls more than thirty futures
 /// in the order of their wake-ups, which reordered messages.)
-async fn in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+async fn join_in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut futures: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
     // Answers come in order, so the finished ones are nearly always the first ones.
     let mut finished = 0;

@@ -4,7 +4,8 @@ use std::fmt;
 
 use redis::{ErrorKind, RedisError};
 
-use super::link_error::plain;
+use super::super::link::ReadErrorKind;
+use super::link_error::describe;
 
 /// Codes of answers that say nothing of the data. The same question may be answered later.
 const BUSY: [&str; 8] =
@@ -12,7 +13,7 @@ const BUSY: [&str; 8] =
 
 /// A read that has failed.
 #[derive(Debug)]
-pub(super) enum ReadError {
+pub(super) enum RedisReadError {
     /// The connection is lost, or no answer came in time. It says nothing of the data.
     Connection(RedisError),
     /// Redis does not answer such questions at present.
@@ -21,18 +22,26 @@ pub(super) enum ReadError {
     Data(String),
 }
 
-impl ReadError {
+impl RedisReadError {
     /// What a server has answered that is neither an error nor what was asked for.
     pub(super) fn unexpected(what: &str) -> Self {
         Self::Data(what.to_owned())
     }
+
+    /// Whether to repeat the read. Only an error of the data is a property of the history.
+    pub(super) const fn kind(&self) -> ReadErrorKind {
+        match self {
+            Self::Connection(_) | Self::Busy(_) => ReadErrorKind::Transient,
+            Self::Data(_) => ReadErrorKind::Unreadable,
+        }
+    }
 }
 
-impl From<RedisError> for ReadError {
+impl From<RedisError> for RedisReadError {
     /// Only for errors of answers that were taken as bare [`redis::Value`]s: in others redis-rs gives the same kind to what
     /// the server has broken in the protocol and to a field that is no text.
     fn from(error: RedisError) -> Self {
-        let text = plain(&error);
+        let text = describe(&error);
         let kind = error.kind();
         // A pipeline and a transaction have one for each command.
         let Some(answers) = error.clone().into_server_errors() else {
@@ -54,10 +63,10 @@ impl From<RedisError> for ReadError {
     }
 }
 
-impl fmt::Display for ReadError {
+impl fmt::Display for RedisReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connection(error) => f.write_str(&plain(error)),
+            Self::Connection(error) => f.write_str(&describe(error)),
             Self::Busy(reason) | Self::Data(reason) => f.write_str(reason),
         }
     }

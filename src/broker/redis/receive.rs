@@ -10,7 +10,7 @@ use crate::metrics::Metrics;
 use protocol::publication::{Payload, PayloadError, decode_for_users};
 
 /// At most one line about dropped payloads in this time: a broken publisher may be a fast one.
-const LOG_EVERY: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Parses messages and passes them to the link.
 pub(super) struct PayloadReceiver<'a> {
@@ -39,14 +39,14 @@ impl<'a> PayloadReceiver<'a> {
         let received = Some(Instant::now());
         self.state.metrics.publications_received.inc();
         // A payload that makes our code panic costs one message, not the link.
-        let taken = catch_unwind(AssertUnwindSafe(|| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
             if channel == super::USERS {
-                self.for_users(payload, received)
+                self.deliver_to_users(payload, received)
             } else {
-                self.for_channel(channel, payload, received)
+                self.deliver_to_channel(channel, payload, received)
             }
         }));
-        match taken {
+        match outcome {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.drop_payload(error.label(), channel, payload),
             Err(_) => self.drop_payload("panicked", channel, payload),
@@ -54,7 +54,7 @@ impl<'a> PayloadReceiver<'a> {
         None
     }
 
-    fn for_channel(
+    fn deliver_to_channel(
         &self,
         channel: &str,
         payload: &[u8],
@@ -68,7 +68,7 @@ impl<'a> PayloadReceiver<'a> {
         Ok(())
     }
 
-    fn for_users(&self, payload: &[u8], received: Option<Instant>) -> Result<(), PayloadError> {
+    fn deliver_to_users(&self, payload: &[u8], received: Option<Instant>) -> Result<(), PayloadError> {
         let (users, message) = decode_for_users(payload, self.state.dataset.payload_limits())?;
         for channel in users {
             // Most of the users have no session here: that is no error.
@@ -78,12 +78,12 @@ impl<'a> PayloadReceiver<'a> {
         Ok(())
     }
 
-    /// Counts and records a payload that reaches nobody. Logs it without its content, at most once each `LOG_EVERY`.
+    /// Counts and records a payload that reaches nobody. Logs it without its content, at most once each `LOG_INTERVAL`.
     fn drop_payload(&mut self, reason: &'static str, channel: &str, payload: &[u8]) {
         let (bytes, now) = (payload.len(), Instant::now());
         Metrics::count(&self.state.metrics.publications_dropped, reason);
         self.state.rejected.offer(channel, reason, payload, now);
-        if self.logged.is_some_and(|logged| now - logged < LOG_EVERY) {
+        if self.logged.is_some_and(|logged| now - logged < LOG_INTERVAL) {
             self.unlogged += 1;
             return;
         }

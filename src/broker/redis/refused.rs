@@ -7,7 +7,7 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
 /// How long a refusal is noted in `/readyz`. It is logged again at most as often: clients cause refusals.
-const NOTED: Duration = Duration::from_secs(60);
+const NOTE_DURATION: Duration = Duration::from_secs(60);
 
 /// The latest refusal.
 #[derive(Debug, Default)]
@@ -29,7 +29,8 @@ impl RefusedChannels {
             "the Redis user may not subscribe to every channel (NOPERM), such as {first}: subscribers are refused"
         );
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let logged = latest.as_ref().map(|refusal| refusal.logged).filter(|logged| now < *logged + NOTED);
+        let logged =
+            latest.as_ref().map(|refusal| refusal.logged).filter(|logged| now < *logged + NOTE_DURATION);
         *latest = Some(LatestRefusal { at: now, logged: logged.unwrap_or(now), note: note.clone() });
         logged.is_none().then_some(note)
     }
@@ -37,7 +38,7 @@ impl RefusedChannels {
     /// The note in `/readyz`.
     pub(super) fn recent(&self, now: Instant) -> Option<String> {
         let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.as_ref().filter(|refusal| now < refusal.at + NOTED).map(|refusal| refusal.note.clone())
+        latest.as_ref().filter(|refusal| now < refusal.at + NOTE_DURATION).map(|refusal| refusal.note.clone())
     }
 }
 

@@ -9,14 +9,14 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Mutex, mpsc};
 
-use super::link_error::plain;
+use super::link_error::describe;
 use super::options::RedisOptions;
 use crate::metrics::Metrics;
 
 /// The stream, after the prefix. No session can be on a channel of that name: it has no namespace.
 const STREAM: &str = "rejected";
 /// The approximate number of payloads that the stream keeps.
-const KEPT: usize = 1000;
+const MAX_STREAM_ENTRIES: usize = 1000;
 /// How much of a payload is kept, in bytes.
 const MAX_BYTES: usize = 256;
 /// How many may wait to be written.
@@ -40,7 +40,7 @@ pub(super) struct Rejected {
     receiver: Mutex<mpsc::Receiver<RejectedPayload>>,
     /// When the current second began, and how many there were in it.
     second: SyncMutex<Option<(Instant, u32)>>,
-    failure_was_said: AtomicBool,
+    is_failure_logged: AtomicBool,
     metrics: Metrics,
 }
 
@@ -51,7 +51,7 @@ impl Rejected {
             sender,
             receiver: Mutex::new(receiver),
             second: SyncMutex::new(None),
-            failure_was_said: AtomicBool::new(false),
+            is_failure_logged: AtomicBool::new(false),
             metrics: metrics.clone(),
         }
     }
@@ -83,7 +83,7 @@ impl Rejected {
     }
 
     /// Writes what waits, one after the other, for as long as there is a link; `commands` gives the connection to do it.
-    pub(super) async fn keep_recording(
+    pub(super) async fn run(
         &self,
         options: &RedisOptions,
         commands: impl Fn() -> Option<MultiplexedConnection>,
@@ -96,7 +96,7 @@ impl Rejected {
                 Ok(()) => self.count("recorded"),
                 Err(reason) => {
                     self.count("not_recorded");
-                    if !self.failure_was_said.swap(true, Ordering::Relaxed) {
+                    if !self.is_failure_logged.swap(true, Ordering::Relaxed) {
                         log::warn!("redis: rejected payloads are not recorded: {reason}");
                     }
                 }
@@ -112,11 +112,11 @@ async fn write(
 ) -> Result<(), String> {
     let Some(mut commands) = commands else { return Err("there is no connection".into()) };
     let mut add = redis::cmd("XADD");
-    add.arg(options.redis_channel(STREAM)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+    add.arg(options.redis_channel(STREAM)).arg("MAXLEN").arg("~").arg(MAX_STREAM_ENTRIES).arg("*");
     add.arg("channel").arg(&record.channel).arg("reason").arg(record.reason);
     add.arg("bytes").arg(record.bytes).arg("payload").arg(&record.payload);
     let added: RedisResult<()> = add.exec_async(&mut commands).await;
-    added.map_err(|error| plain(&error))
+    added.map_err(|error| describe(&error))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use futures_util::stream::FuturesUnordered;
 use redis::{AsyncConnectionConfig, ConnectionInfo, TlsCertificates};
 use tokio::time::{Instant, timeout_at};
 
-use super::address::{Sentinels, client};
+use super::address::{Sentinels, open_client};
 use super::link_error::LinkError;
 
 /// The host and port of a master.
@@ -24,7 +24,7 @@ pub(super) async fn find_master(
 ) -> Result<ConnectionInfo, LinkError> {
     let deadline = Instant::now() + bound;
     let questions = sentinels.sentinels.iter().map(|sentinel| async move {
-        let answer = timeout_at(deadline, ask(sentinel, &sentinels.name, certificates)).await;
+        let answer = timeout_at(deadline, query(sentinel, &sentinels.name, certificates)).await;
         answer.unwrap_or(Err(LinkError::ConnectTimeout(bound)))
     });
     let mut answers: FuturesUnordered<_> = questions.collect();
@@ -39,14 +39,14 @@ pub(super) async fn find_master(
     Ok(sentinels.master_at(host, port))
 }
 
-async fn ask(
+async fn query(
     sentinel: &ConnectionInfo,
     name: &str,
     certificates: Option<&TlsCertificates>,
 ) -> Result<MasterAddress, LinkError> {
     // The caller has a deadline for all of it.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    let client = client(sentinel.clone(), certificates)?;
+    let client = open_client(sentinel.clone(), certificates)?;
     let connecting = client.get_multiplexed_async_connection_with_config(&config).await;
     let mut connection = connecting.map_err(|error| LinkError::of_connect(&error))?;
     let mut question = redis::cmd("SENTINEL");

@@ -15,7 +15,7 @@ use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
-use super::sign_of_life::ThreadCheck;
+use super::thread_check::ThreadCheck;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
@@ -37,7 +37,7 @@ pub(super) struct RedisState {
     /// Notified when a publication finds the connection broken, so that the next probe runs at once.
     pub(super) probe_now: Notify,
     /// Whether the log says already that Redis' role cannot be asked for.
-    pub(super) role_is_unknown: AtomicBool,
+    pub(super) is_unknown_role_logged: AtomicBool,
     /// Payloads to record on the stream of rejected payloads.
     pub(super) rejected: Rejected,
     /// Whether this process has loaded the function once, or found it.
@@ -49,10 +49,10 @@ pub(super) struct RedisState {
     pub(super) downtime: Downtime,
     refused: RefusedChannels,
     /// Whether the link's thread still runs.
-    pub(super) sign_of_life: ThreadCheck,
+    pub(super) thread_check: ThreadCheck,
     started: Instant,
     /// When the latest probe returned, in milliseconds after `started`.
-    probe_heard_ms: AtomicU64,
+    probe_returned_ms: AtomicU64,
 }
 
 /// The state of the link, with its connection for commands: one value, so that a healthy link always has a connection.
@@ -83,16 +83,16 @@ impl RedisState {
             publishing: Semaphore::new(MAX_PUBLISHING),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
-            role_is_unknown: AtomicBool::new(false),
+            is_unknown_role_logged: AtomicBool::new(false),
             rejected: Rejected::new(metrics),
             is_function_settled: AtomicBool::new(false),
             function: watch::Sender::new(None),
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
-            sign_of_life: ThreadCheck::default(),
+            thread_check: ThreadCheck::default(),
             started: Instant::now(),
-            probe_heard_ms: AtomicU64::new(0),
+            probe_returned_ms: AtomicU64::new(0),
             options,
         }
     }
@@ -131,15 +131,15 @@ impl RedisState {
     }
 
     /// A probe returned, whether or not all channels are subscribed.
-    pub(super) fn probe_heard(&self) {
+    pub(super) fn note_probe_returned(&self) {
         let heard = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.probe_heard_ms.store(heard, Ordering::Relaxed);
+        self.probe_returned_ms.store(heard, Ordering::Relaxed);
     }
 
     /// The time since the last received probe, if it is too long for a working link. The link detects this itself
     /// unless its thread is stalled.
     fn stalled(&self) -> Option<Duration> {
-        let heard = Duration::from_millis(self.probe_heard_ms.load(Ordering::Relaxed));
+        let heard = Duration::from_millis(self.probe_returned_ms.load(Ordering::Relaxed));
         let silence = self.started.elapsed().saturating_sub(heard);
         (silence > self.options.probe_interval + self.options.probe_timeout).then_some(silence)
     }

@@ -14,14 +14,14 @@ use super::link_error::LinkError;
 /// Splits a connection into its subscriptions and its messages.
 pub(super) fn split(subscriber: PubSub) -> (Subscriptions, Messages<PubSubStream>) {
     let (sink, stream) = subscriber.split();
-    let (messages, taken) = Messages::new(stream);
-    (Subscriptions { sink, taken }, messages)
+    let (messages, drained) = Messages::new(stream);
+    (Subscriptions { sink, drained }, messages)
 }
 
 /// The subscriptions of a connection.
 pub(super) struct Subscriptions {
     sink: PubSubSink,
-    taken: Taken,
+    drained: DrainWaiter,
 }
 
 impl Subscriptions {
@@ -33,7 +33,7 @@ impl Subscriptions {
     /// Unsubscribes. Returns when Redis has confirmed it and the last message has been handled.
     pub(super) async fn unsubscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
         self.sink.unsubscribe(channels).await.map_err(|error| LinkError::of_command(&error))?;
-        self.taken.all().await
+        self.drained.wait().await
     }
 }
 
@@ -41,16 +41,16 @@ impl Subscriptions {
 pub(super) struct Messages<S> {
     queue: S,
     /// The caller that waits until the queue is empty; at most one at a time.
-    asked: mpsc::Receiver<oneshot::Sender<()>>,
+    waiters: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 /// Waits until the queue of messages is empty.
-struct Taken(mpsc::Sender<oneshot::Sender<()>>);
+struct DrainWaiter(mpsc::Sender<oneshot::Sender<()>>);
 
 impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
-    fn new(queue: S) -> (Self, Taken) {
-        let (ask, asked) = mpsc::channel(1);
-        (Self { queue, asked }, Taken(ask))
+    fn new(queue: S) -> (Self, DrainWaiter) {
+        let (waiter, waiters) = mpsc::channel(1);
+        (Self { queue, waiters }, DrainWaiter(waiter))
     }
 
     /// The next message. A call means that the caller has handled all earlier ones.
@@ -65,7 +65,7 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
                 biased;
                 message = unconstrained(self.queue.next()) => return message,
                 // Nothing is waiting.
-                Some(answer) = self.asked.recv() => {
+                Some(answer) = self.waiters.recv() => {
                     // The caller may have timed out.
                     let _ = answer.send(());
                 }
@@ -74,9 +74,9 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
     }
 }
 
-impl Taken {
+impl DrainWaiter {
     /// Returns when every message that has arrived so far has been handled.
-    async fn all(&self) -> Result<(), LinkError> {
+    async fn wait(&self) -> Result<(), LinkError> {
         let (answer, answered) = oneshot::channel();
         self.0.send(answer).await.map_err(|_| LinkError::Closed)?;
         answered.await.map_err(|_| LinkError::Closed)
@@ -99,7 +99,7 @@ mod tests {
     async fn an_unsubscription_ends_after_its_last_message_is_handled() {
         for is_asked_first in [true, false] {
             let (sender, mut queue) = mpsc::unbounded_channel();
-            let (mut messages, taken) =
+            let (mut messages, drained) =
                 Messages::new(futures_util::stream::poll_fn(move |context| queue.poll_recv(context)));
             let seen = RefCell::new(Vec::new());
             let taking = pin!(async {
@@ -110,7 +110,7 @@ mod tests {
             let leaving = pin!(async {
                 // As redis-rs does on reading both at once: more than tokio would take in one go.
                 (0..1_000).for_each(|number| sender.send(number).unwrap());
-                taken.all().await.unwrap();
+                drained.wait().await.unwrap();
                 seen.borrow().len()
             });
             let ended = match is_asked_first {
@@ -129,8 +129,8 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_on_dropped_messages_is_an_error() {
-        let (messages, taken) = Messages::new(futures_util::stream::pending::<()>());
+        let (messages, drained) = Messages::new(futures_util::stream::pending::<()>());
         drop(messages);
-        assert!(matches!(taken.all().await, Err(LinkError::Closed)));
+        assert!(matches!(drained.wait().await, Err(LinkError::Closed)));
     }
 }

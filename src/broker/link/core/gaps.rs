@@ -12,9 +12,9 @@ pub(super) const GAP_INTERVAL: Duration = Duration::from_secs(10);
 
 impl LinkCore {
     /// Announces that plain messages of a channel may be missing, now or at the end of the interval.
-    pub(super) fn owe_gap(&mut self, name: &ChannelName, now: Instant) {
-        if self.gap_time().is_some_and(|at| now < at) {
-            self.owed_gaps.insert(name.clone());
+    pub(super) fn announce_link_gap(&mut self, name: &ChannelName, now: Instant) {
+        if self.next_gap_time().is_some_and(|at| now < at) {
+            self.pending_gaps.insert(name.clone());
             return;
         }
         self.gaps_announced = Some((now, Some(self.connection)));
@@ -22,14 +22,14 @@ impl LinkCore {
     }
 
     /// When the gaps of this connection may be announced; `None`: now.
-    fn gap_time(&self) -> Option<Instant> {
+    fn next_gap_time(&self) -> Option<Instant> {
         let (announced, connection) = self.gaps_announced?;
         (connection != Some(self.connection)).then(|| announced + GAP_INTERVAL)
     }
 
     /// When [`deadline_passed`](Self::deadline_passed) is due.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let (announced, _) = self.gaps_announced.filter(|_| !self.owed_gaps.is_empty())?;
+        let (announced, _) = self.gaps_announced.filter(|_| !self.pending_gaps.is_empty())?;
         Some(announced + GAP_INTERVAL)
     }
 
@@ -38,7 +38,7 @@ impl LinkCore {
         if self.next_deadline().is_some_and(|at| now >= at) {
             // Further gaps of this connection may be of the same channels, so they wait too.
             self.gaps_announced = Some((now, None));
-            for name in std::mem::take(&mut self.owed_gaps) {
+            for name in std::mem::take(&mut self.pending_gaps) {
                 self.notify_gap(&name, GapReason::LinkLost, None);
             }
         }

@@ -36,7 +36,7 @@ pub(crate) enum HistoryWork {
 impl LinkCore {
     /// Queues a read of the stream tail of a channel that no hub wanted for a while. The answer to an earlier read is
     /// ignored, because it does not cover messages that arrived since.
-    pub(super) fn ask_for_tail_again(&mut self, name: &ChannelName) {
+    pub(super) fn requeue_tail(&mut self, name: &ChannelName) {
         let number = self.next_number();
         let Some(channel) = self.channels.get_mut(name) else { return };
         if let Follower::Repairing(repair) = &mut channel.follower {
@@ -56,7 +56,7 @@ impl LinkCore {
             // If a hub wants the channel again before the link unsubscribes, the tail is read again.
             let wanted = self.channels.get_mut(&name).filter(|channel| !channel.hubs.is_empty());
             if let Some(repair) = wanted.and_then(|channel| channel.follower.repair(number)) {
-                repair.ask();
+                repair.begin_read();
                 tails.push((name, number));
             }
         }
@@ -72,7 +72,7 @@ impl LinkCore {
             let Some(found) = self.channels.get_mut(&channel) else { continue };
             let Some(repair) = found.follower.repair(number) else { continue };
             let Some(since) = repair.reads_from() else { continue };
-            repair.ask();
+            repair.begin_read();
             self.repairs.pages_in_flight += 1;
             let max_entries = repair.page_entries(self.limits.payload_bytes);
             return Some(PageWork { reader: PageReader::Repair(number), channel, since, max_entries });
@@ -84,30 +84,32 @@ impl LinkCore {
     pub(crate) fn on_stream_tails(
         &mut self,
         channels: Vec<(ChannelName, u64)>,
-        tails: Vec<Result<TailRead, ReadFailure>>,
+        tails: Vec<Result<TailRead, ReadErrorKind>>,
         now: Instant,
     ) {
         for ((name, number), tail) in channels.into_iter().zip(tails) {
             match tail {
                 Ok(read) => self.advance(&name, |follower| follower.on_stream_tail(number, read), now),
-                Err(ReadFailure::Data) => self.advance(&name, |follower| follower.on_unreadable(number), now),
-                Err(ReadFailure::Later) => self.repairs.tails.push_back((name, number)),
+                Err(ReadErrorKind::Unreadable) => {
+                    self.advance(&name, |follower| follower.on_unreadable(number), now)
+                }
+                Err(ReadErrorKind::Transient) => self.repairs.tails.push_back((name, number)),
             }
         }
     }
 
     /// The read of a page has succeeded or failed.
-    pub(crate) fn on_page(&mut self, work: PageWork, outcome: Result<Page, ReadFailure>, now: Instant) {
+    pub(crate) fn on_page(&mut self, work: PageWork, outcome: Result<Page, ReadErrorKind>, now: Instant) {
         let PageWork { reader, channel, max_entries, .. } = work;
         match reader {
             PageReader::Repair(number) => {
                 self.repairs.pages_in_flight = self.repairs.pages_in_flight.saturating_sub(1);
                 match outcome {
                     Ok(page) => self.advance(&channel, |follower| follower.on_page(number, &page), now),
-                    Err(ReadFailure::Data) => {
+                    Err(ReadErrorKind::Unreadable) => {
                         self.advance(&channel, |follower| follower.on_unreadable(number), now)
                     }
-                    Err(ReadFailure::Later) => {
+                    Err(ReadErrorKind::Transient) => {
                         let found = self.channels.get_mut(&channel);
                         if let Some(repair) = found.and_then(|channel| channel.follower.repair(number)) {
                             repair.shrink_page(max_entries);
@@ -119,8 +121,8 @@ impl LinkCore {
             PageReader::Client(job) => {
                 let done = match outcome {
                     Ok(page) => self.reads.on_page(job, &page),
-                    Err(ReadFailure::Data) => self.reads.on_unreadable(job),
-                    Err(ReadFailure::Later) => {
+                    Err(ReadErrorKind::Unreadable) => self.reads.on_unreadable(job),
+                    Err(ReadErrorKind::Transient) => {
                         self.reads.retry(job, max_entries);
                         None
                     }
@@ -135,9 +137,9 @@ impl LinkCore {
 
 /// Why a read failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadFailure {
+pub(crate) enum ReadErrorKind {
     /// The connection broke, the answer timed out, or the server is busy. The read is repeated.
-    Later,
+    Transient,
     /// The history's data cannot be read: a key of another type, a missing permission, or an invalid entry.
-    Data,
+    Unreadable,
 }

@@ -87,7 +87,7 @@ impl LinkCore {
         match found.subscription {
             LinkSubscription::None if !self.refused.contains(channel) => self.mark_dirty(channel),
             // Nothing was read for it while no hub wanted it.
-            LinkSubscription::Subscribed if is_first => self.ask_for_tail_again(channel),
+            LinkSubscription::Subscribed if is_first => self.requeue_tail(channel),
             _ => {}
         }
     }

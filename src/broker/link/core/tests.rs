@@ -157,7 +157,7 @@ impl Link {
         match work {
             HistoryWork::Tails(channels) => {
                 let tail = |(channel, _): &(ChannelName, u64)| match server.is_unreadable {
-                    true => Err(ReadFailure::Data),
+                    true => Err(ReadErrorKind::Unreadable),
                     false => Ok(TailRead { tail: server.tail(channel), now_ms: NOW_MS, whole_since_ms: 0 }),
                 };
                 let tails = channels.iter().map(tail).collect();
@@ -165,7 +165,7 @@ impl Link {
             }
             HistoryWork::Page(work) => {
                 let page = match server.is_unreadable {
-                    true => Err(ReadFailure::Data),
+                    true => Err(ReadErrorKind::Unreadable),
                     false => Ok(server.page(&work.channel, work.since, work.max_entries)),
                 };
                 self.core.on_page(work, page, self.now);
@@ -287,7 +287,7 @@ fn a_link_is_complete_once_every_channel_is_followed() {
 fn a_message_on_an_unwanted_channel_is_unknown() {
     let mut link = Link::subscribed_to(["room:1"]);
     assert_eq!(link.receive_plain("room:2"), Received::Unknown);
-    assert_eq!(link.publish("room:1", true), Received::Taken);
+    assert_eq!(link.publish("room:1", true), Received::Accepted);
     assert_eq!(link.take_events(A), ["room:1 9-1"]);
 }
 

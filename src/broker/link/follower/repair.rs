@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ring::Ring;
-use super::{Delivery, Past, RepairProgress, TailRead};
+use super::{Delivery, RepairProgress, RetainedState, TailRead};
 use crate::broker::Cut;
 use crate::broker::page_size::PageSize;
 use protocol::cursor::{ChannelCursor, CursorStep};
@@ -22,9 +22,9 @@ pub(crate) struct Repair {
     /// Whether hubs were given a position before any history: an older position then comes from a clock that was set
     /// back.
     pub(super) began_without_history: bool,
-    pub(super) past: Past,
+    pub(super) retained: RetainedState,
     /// Whether the link was lost, so that plain messages may be missing.
-    pub(super) was_away: bool,
+    pub(super) link_was_lost: bool,
     /// Whether the channel was untracked before; hubs were told of it.
     pub(super) was_untracked: bool,
     pub(super) ring: Ring,
@@ -42,8 +42,8 @@ impl Repair {
             number,
             cursor,
             began_without_history: cursor.is_some_and(|cursor| !cursor.has_history()),
-            past: Past::default(),
-            was_away: false,
+            retained: RetainedState::default(),
+            link_was_lost: false,
             was_untracked: false,
             ring: Ring::default(),
             page_size: PageSize::new(),
@@ -80,18 +80,18 @@ impl Repair {
     }
 
     /// A read starts: if the history does not contain a publication that arrived before, it never will.
-    pub(crate) fn ask(&mut self) {
-        self.ring.cover();
+    pub(crate) fn begin_read(&mut self) {
+        self.ring.begin_read();
     }
 
     /// Whether the loss of the link needs a gap. A channel with only durable messages has missed nothing if its history is
     /// proven. A channel with plain messages may have.
     pub(crate) fn needs_gap(&self) -> bool {
         let may_miss_plain = match self.cursor {
-            Some(cursor) => self.past.carries_plain || !cursor.has_history(),
+            Some(cursor) => self.retained.carries_plain || !cursor.has_history(),
             None => self.was_untracked,
         };
-        self.was_away && may_miss_plain
+        self.link_was_lost && may_miss_plain
     }
 
     pub(super) fn on_stream_tail(&mut self, read: TailRead, progress: &mut RepairProgress) {
@@ -111,7 +111,7 @@ impl Repair {
             }
             // In any other case nothing was missed when the history expired.
             (Some(cursor), Tail::Nothing)
-                if self.was_away || self.was_untracked || self.ring.lacks(cursor) =>
+                if self.link_was_lost || self.was_untracked || self.ring.lacks(cursor) =>
             {
                 // While the data is whole, no history was created and removed since a beginning.
                 let is_whole = whole_since_ms <= cursor.position().epoch && !self.ring.lacks(cursor);
@@ -172,9 +172,9 @@ impl Repair {
         if let Some(cursor) = self.cursor
             && cursor.has_history()
         {
-            self.past.left_epoch = cursor.position().epoch;
+            self.retained.left_epoch = cursor.position().epoch;
         }
-        self.was_away = false;
+        self.link_was_lost = false;
         self.began_without_history = false;
         self.cursor = Some(ChannelCursor::at(position));
         progress.deliveries.push(Delivery::Gap { reason, position: Some(position) });
@@ -199,13 +199,13 @@ impl Repair {
         if self.needs_gap() {
             progress.deliveries.push(Delivery::Gap { reason: GapReason::LinkLost, position: None });
         }
-        self.was_away = false;
+        self.link_was_lost = false;
     }
 
     /// Whether a message that is older than a beginning can be of a history that began after it. A late message of the
     /// lost history was delivered, or is covered by the gap.
     fn may_be_older(&self, position: Position) -> bool {
-        self.began_without_history && position.epoch != self.past.left_epoch
+        self.began_without_history && position.epoch != self.retained.left_epoch
     }
 
     /// Delivers the ring after the cursor. Returns the new cursor; `None`: the repair needs another read.
@@ -242,7 +242,7 @@ impl Repair {
                 cursor.advance(position);
                 self.cursor = Some(cursor);
             } else {
-                self.past.carries_plain = true;
+                self.retained.carries_plain = true;
             }
             progress.deliveries.push(Delivery::Publication(publication));
         }
@@ -258,7 +258,7 @@ impl Repair {
             _ if self.is_new() => None,
             Some(_) if !self.was_untracked => Some(GapReason::HistoryUnreadable),
             // Not `LinkLost`, which implies that the history is complete.
-            _ if self.was_away => Some(GapReason::HistoryUnreadable),
+            _ if self.link_was_lost => Some(GapReason::HistoryUnreadable),
             _ => has_dropped.then_some(GapReason::Overflow),
         };
         if self.is_new() {
@@ -273,11 +273,11 @@ impl Repair {
         let mut last = self.reads_from();
         while let Some(publication) = self.ring.pop() {
             if let Some(position) = publication.position() {
-                let is_told = matches!(progress.deliveries.last(), Some(Delivery::Gap { .. }));
+                let is_announced = matches!(progress.deliveries.last(), Some(Delivery::Gap { .. }));
                 match last.map(|last| ChannelCursor::at(last).step(position)) {
                     Some(CursorStep::Past) => continue,
                     Some(CursorStep::Hole) if last.is_some_and(|last| position < last) => continue,
-                    Some(CursorStep::Hole) if !is_told => progress.deliveries.push(Delivery::UNREADABLE),
+                    Some(CursorStep::Hole) if !is_announced => progress.deliveries.push(Delivery::UNREADABLE),
                     Some(CursorStep::Hole | CursorStep::Next) | None => {}
                 }
                 last = Some(position);

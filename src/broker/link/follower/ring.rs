@@ -58,7 +58,7 @@ impl Ring {
     }
 
     /// A read starts: if the history does not contain a publication that arrived before, it never will.
-    pub(super) fn cover(&mut self) {
+    pub(super) fn begin_read(&mut self) {
         (self.covered, self.has_dropped_durable) = (self.held.len(), false);
     }
 

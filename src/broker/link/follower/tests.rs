@@ -77,7 +77,7 @@ impl FollowedChannel {
         let publication = publication(position);
         let arrival = self.follower.arrive(publication.position());
         match arrival {
-            Arrival::DeliverBehindGap => {
+            Arrival::DeliverAfterGap => {
                 self.deliveries
                     .extend([describe(&Delivery::UNREADABLE), position.unwrap_or("plain").to_owned()]);
             }
@@ -117,7 +117,7 @@ impl FollowedChannel {
     /// The history is asked for; otherwise a test asks just before the answer.
     fn begin_read(&mut self) {
         if let Some(repair) = self.follower.repair(self.numbers) {
-            repair.ask();
+            repair.begin_read();
             self.has_read_begun = true;
         }
     }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::super::super::HistoryOptions;
-use super::super::dataset::{evicted_keys, mark, marked};
+use super::super::dataset::{evicted_keys, mark_command, parse_mark_answer};
 use super::super::function;
 use super::super::known_dataset::Dataset;
 use super::*;
@@ -55,8 +55,8 @@ impl Redis {
     }
 
     async fn call_mark(&mut self, is_first: bool) -> Dataset {
-        let answer = mark(&self.options, is_first).query_async(&mut self.commands).await.unwrap();
-        marked(answer, evicted_keys(&self.options, &mut self.commands).await).unwrap()
+        let answer = mark_command(&self.options, is_first).query_async(&mut self.commands).await.unwrap();
+        parse_mark_answer(answer, evicted_keys(&self.options, &mut self.commands).await).unwrap()
     }
 
     pub(in super::super) async fn run(&mut self, command: &str) {
@@ -72,7 +72,7 @@ impl Redis {
         self.try_page(since, max_entries).await.unwrap()
     }
 
-    async fn try_page(&mut self, since: &str, max_entries: usize) -> Result<Page, ReadError> {
+    async fn try_page(&mut self, since: &str, max_entries: usize) -> Result<Page, RedisReadError> {
         let since = Position::parse(since).unwrap();
         let channel = ChannelName::parse("room:1").unwrap();
         page(&mut self.commands, &self.options, &channel, since, max_entries).await
@@ -135,7 +135,7 @@ async fn an_unreadable_key_does_not_affect_other_tails() {
     let at = |text| Tail::At(Position::parse(text).unwrap());
     let tails_read: Vec<_> = found.iter().map(|read| read.as_ref().ok().map(|read| read.tail)).collect();
     assert_eq!(tails_read, [Some(at("1000-42")), None, Some(Tail::Nothing), Some(at("2000-1"))]);
-    assert!(matches!(found[1], Err(ReadError::Data(_))));
+    assert!(matches!(found[1], Err(RedisReadError::Data(_))));
     assert!(found[0].as_ref().unwrap().now_ms > 1_700_000_000_000);
     assert!(tails(&mut redis.commands, &redis.options, &[]).await.unwrap().is_empty());
 }
@@ -181,23 +181,26 @@ async fn a_failed_read_distinguishes_data_server_and_connection() {
     let keys = ["gateway:room:1".to_owned(), "gateway:room:2".to_owned()];
     redis.run("SET gateway:room:1 text").await;
     let error = redis.try_page("1-0", 1).await.unwrap_err();
-    assert!(matches!(&error, ReadError::Data(reason) if reason.contains("WRONGTYPE")), "{error:?}");
+    assert!(matches!(&error, RedisReadError::Data(reason) if reason.contains("WRONGTYPE")), "{error:?}");
     // Refused while it is queued: EXEC is refused as a whole.
     redis.run("ACL SETUSER default -xrange").await;
     let error = redis.try_page("1-0", 1).await.unwrap_err();
-    assert!(matches!(&error, ReadError::Data(reason) if reason.contains("NOPERM")), "{error:?}");
+    assert!(matches!(&error, RedisReadError::Data(reason) if reason.contains("NOPERM")), "{error:?}");
     redis.run("ACL SETUSER default +@all").await;
 
     redis.be_busy().await;
     let error = redis.try_page("1-0", 1).await.unwrap_err();
-    assert!(matches!(&error, ReadError::Busy(reason) if reason.contains("BUSY")), "{error:?}");
-    assert!(matches!(tails(&mut redis.commands, &redis.options, &keys).await, Err(ReadError::Busy(_))));
+    assert!(matches!(&error, RedisReadError::Busy(reason) if reason.contains("BUSY")), "{error:?}");
+    assert!(matches!(tails(&mut redis.commands, &redis.options, &keys).await, Err(RedisReadError::Busy(_))));
     redis.run("SCRIPT KILL").await;
 
     redis.child.kill().unwrap();
     let error = redis.try_page("1-0", 1).await.unwrap_err();
-    assert!(matches!(error, ReadError::Connection(_)), "{error:?}");
-    assert!(matches!(tails(&mut redis.commands, &redis.options, &keys).await, Err(ReadError::Connection(_))));
+    assert!(matches!(error, RedisReadError::Connection(_)), "{error:?}");
+    assert!(matches!(
+        tails(&mut redis.commands, &redis.options, &keys).await,
+        Err(RedisReadError::Connection(_))
+    ));
 }
 
 #[tokio::test]

@@ -170,11 +170,11 @@ impl LinkModel {
     fn fail_read(&mut self) {
         match self.reads.pop_front() {
             Some((HistoryWork::Tails(channels), _)) => {
-                let read = vec![Err(ReadFailure::Later); channels.len()];
+                let read = vec![Err(ReadErrorKind::Transient); channels.len()];
                 self.link.core.on_stream_tails(channels, read, self.link.now);
             }
             Some((HistoryWork::Page(page), _)) => {
-                self.link.core.on_page(page, Err(ReadFailure::Later), self.link.now);
+                self.link.core.on_page(page, Err(ReadErrorKind::Transient), self.link.now);
             }
             None => {}
         }

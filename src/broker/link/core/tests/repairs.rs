@@ -87,7 +87,7 @@ fn a_skipped_position_is_read_page_by_page() {
     }
     link.clear_events();
     assert_eq!(link.publish("room:1", true), Received::NeedsRepair);
-    assert_eq!(link.publish("room:1", true), Received::Taken, "it waits");
+    assert_eq!(link.publish("room:1", true), Received::Accepted, "it waits");
     assert_eq!(link.take_events(A), [""; 0]);
     // The messages of the first page are short.
     for (since, max_entries) in [(1, 2), (3, 8)] {
@@ -105,12 +105,12 @@ fn a_failed_read_is_retried() {
     link.core.subscribe(A, 1, names(["room:1"]), false);
     link.confirm_batch(512);
     let Some(HistoryWork::Tails(channels)) = link.core.next_read() else { panic!("no end is asked for") };
-    link.core.on_stream_tails(channels, vec![Err(ReadFailure::Later)], link.now);
+    link.core.on_stream_tails(channels, vec![Err(ReadErrorKind::Transient)], link.now);
     link.run();
     link.publish("room:1", false);
     link.publish("room:1", true);
     let Some(HistoryWork::Page(page)) = link.core.next_read() else { panic!("no page is asked for") };
-    link.core.on_page(page, Err(ReadFailure::Later), link.now);
+    link.core.on_page(page, Err(ReadErrorKind::Transient), link.now);
     assert_eq!(link.take_events(A), ["room:1 subscribed by 1 at 9-0"]);
     link.run();
     assert_eq!(link.take_events(A), ["room:1 9-1", "room:1 9-2"]);

@@ -10,7 +10,7 @@ fn an_unreadable_history_is_a_gap_and_delivery_continues() {
     assert_eq!(channel.deliveries, ["history_unreadable", "1000-44"]);
     assert_eq!(channel.follower.position(), None);
     assert_eq!(channel.receive(Some("1000-45")), Arrival::Deliver, "nothing is claimed");
-    assert_eq!(channel.receive(Some("1000-47")), Arrival::DeliverBehindGap);
+    assert_eq!(channel.receive(Some("1000-47")), Arrival::DeliverAfterGap);
     assert_eq!(channel.receive(None), Arrival::Deliver);
     assert_eq!(channel.receive(Some("1000-46")), Arrival::Duplicate, "positions grow");
 }

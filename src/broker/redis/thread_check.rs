@@ -9,40 +9,40 @@ use tokio::time::timeout;
 /// The number of checks that may wait. Each comes from a request that waits no longer than its deadline.
 const MAX_WAITING: usize = 64;
 
-type Question = oneshot::Sender<()>;
+type Check = oneshot::Sender<()>;
 
 /// Sends checks to the link's thread.
 #[derive(Debug)]
 pub(super) struct ThreadCheck {
-    questions: mpsc::Sender<Question>,
+    checks: mpsc::Sender<Check>,
     /// Until the link's thread takes it.
-    receiver: Mutex<Option<mpsc::Receiver<Question>>>,
+    receiver: Mutex<Option<mpsc::Receiver<Check>>>,
 }
 
 impl Default for ThreadCheck {
     fn default() -> Self {
-        let (questions, receiver) = mpsc::channel(MAX_WAITING);
-        Self { questions, receiver: Mutex::new(Some(receiver)) }
+        let (checks, receiver) = mpsc::channel(MAX_WAITING);
+        Self { checks, receiver: Mutex::new(Some(receiver)) }
     }
 }
 
 impl ThreadCheck {
     /// Answers checks without end. Only the first call does so.
-    pub(super) async fn keep_answering(&self) -> std::convert::Infallible {
+    pub(super) async fn run(&self) -> std::convert::Infallible {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut questions) = receiver {
-            while let Some(question) = questions.recv().await {
+        if let Some(mut checks) = receiver {
+            while let Some(check) = checks.recv().await {
                 // The caller may have stopped waiting.
-                let _ = question.send(());
+                let _ = check.send(());
             }
         }
         std::future::pending().await
     }
 
     /// Whether the link's thread answers within `deadline`.
-    pub(super) async fn ask(&self, deadline: Duration) -> bool {
-        let (question, answer) = oneshot::channel();
-        let asked = async { self.questions.send(question).await.is_ok() && answer.await.is_ok() };
+    pub(super) async fn responds(&self, deadline: Duration) -> bool {
+        let (check, answer) = oneshot::channel();
+        let asked = async { self.checks.send(check).await.is_ok() && answer.await.is_ok() };
         timeout(deadline, asked).await.unwrap_or(false)
     }
 }
@@ -55,12 +55,12 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_running_thread_responds() {
-        let sign = ThreadCheck::default();
-        assert!(!sign.ask(DEADLINE).await, "nobody answers yet");
+        let check = ThreadCheck::default();
+        assert!(!check.responds(DEADLINE).await, "nobody answers yet");
         tokio::select! {
-            never = sign.keep_answering() => match never {},
-            answered = sign.ask(Duration::from_secs(20)) => assert!(answered),
+            never = check.run() => match never {},
+            answered = check.responds(Duration::from_secs(20)) => assert!(answered),
         }
-        assert!(!sign.ask(DEADLINE).await, "its receiver is gone");
+        assert!(!check.responds(DEADLINE).await, "its receiver is gone");
     }
 }
