@@ -1,4 +1,9 @@
-//! All channels of a link, driven as its tasks do: batches, reads and what comes.
+//! Drives a link core as its tasks do: with batches, reads and messages.
+//!
+//! - `gap_intervals`: how often gaps of plain messages are announced.
+//! - `properties`: random steps, checked against a model.
+//! - `repairs`: reads of histories, for repairs and for clients.
+//! - `subscriptions`: which hubs want a channel, and what the link subscribes to.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -17,7 +22,7 @@ mod properties;
 mod repairs;
 mod subscriptions;
 
-/// Where a hub of these tests receives.
+/// Records the events of a hub.
 #[derive(Default)]
 struct EventRecorder {
     events: Mutex<Vec<HubEvent>>,
@@ -34,9 +39,9 @@ impl Inbox for EventRecorder {
     }
 }
 
-/// What every server shows in these tests, and the epoch of its histories.
+/// The server's clock in these tests, and the epoch of its histories.
 const NOW_MS: u64 = 9;
-/// Longer than any message here. A page of a repair has two entries.
+/// `payload_bytes` is longer than any message here, so the first page of a repair has two entries.
 const LIMITS: LinkLimits = LinkLimits { payload_bytes: 1 << 19, ring_bytes: 1 << 20 };
 
 fn at(offset: u64) -> Position {
@@ -56,7 +61,7 @@ fn payload(position: Option<Position>) -> Payload {
     Payload::parse(text.as_bytes(), 100).unwrap()
 }
 
-/// The histories of a server: how many messages each has. They are whole, or they cannot be read.
+/// The number of messages in each history of a server. The histories are whole, or they cannot be read.
 #[derive(Debug, Default, Clone)]
 struct Histories {
     messages: BTreeMap<ChannelName, u64>,
@@ -83,7 +88,7 @@ impl Histories {
     }
 }
 
-/// A core with two hubs, a server and the hands on the clock.
+/// A core with hubs, a server and a clock.
 struct Link {
     core: LinkCore,
     metrics: Metrics,
@@ -136,7 +141,7 @@ impl Link {
         self.core.connected();
     }
 
-    /// One batch, with its confirmation.
+    /// Takes the next batch and confirms it.
     fn confirm_batch(&mut self, max: usize) -> Option<SubscriptionBatch> {
         let batch = self.core.next_batch(max)?;
         let confirmed =
@@ -145,7 +150,7 @@ impl Link {
         Some(batch)
     }
 
-    /// One read, with its answer.
+    /// Takes the next read and answers it from the server.
     fn answer_read(&mut self) -> Option<HistoryWork> {
         let work = self.core.next_read()?;
         let server = self.server.clone();
@@ -173,12 +178,12 @@ impl Link {
         }
     }
 
-    /// The tasks of the link do all that is to be done.
+    /// Performs all pending work of the link's tasks.
     fn run(&mut self) {
         while self.confirm_batch(512).is_some() || self.answer_read().is_some() {}
     }
 
-    /// A message is appended to a history, and comes if `comes` says so.
+    /// Appends a message to a history. The link receives it if `arrives`.
     fn publish(&mut self, channel: &str, arrives: bool) -> Received {
         let offset = self.server.messages.entry(name(channel)).or_default();
         *offset += 1;
@@ -205,7 +210,7 @@ impl Link {
         found.map(|found| found.hubs.as_slice().to_vec()).unwrap_or_default()
     }
 
-    /// Nothing is kept of a channel that is not wanted.
+    /// Asserts that no state is left of any channel.
     fn assert_empty(&self) {
         assert!(self.core.channels.is_empty() && self.core.acks.is_empty() && self.core.dirty.is_empty());
         assert_eq!((self.core.repairing, self.core.ring_budget_bytes), (0, self.core.limits.ring_bytes));
@@ -258,7 +263,7 @@ fn a_hub_receives_the_link_state_and_each_change() {
     );
     link.core.disconnected();
     link.core.disconnected();
-    assert_eq!(link.take_events(late), ["link down"], "once");
+    assert_eq!(link.take_events(late), ["link down"], "one event for two losses");
 }
 
 #[test]
@@ -266,17 +271,17 @@ fn a_link_is_complete_once_every_channel_is_followed() {
     let mut link = Link::down();
     assert!(!link.core.is_complete(), "down");
     link.core.connected();
-    assert!(link.core.is_complete(), "nothing is wanted");
+    assert!(link.core.is_complete(), "no channel is wanted");
     link.core.subscribe(A, 1, names(["room:1"]), false);
-    assert!(!link.core.is_complete(), "to be subscribed");
+    assert!(!link.core.is_complete(), "not subscribed yet");
     link.confirm_batch(512);
-    assert!(!link.core.is_complete(), "the end of its history is not known");
+    assert!(!link.core.is_complete(), "the tail is not known");
     link.answer_read();
     assert!(link.core.is_complete());
     link.server.messages.insert(name("room:1"), 1);
     link.core.verify(&name("room:1"));
     link.answer_read();
-    assert!(!link.core.is_complete(), "something is to be read");
+    assert!(!link.core.is_complete(), "a page must be read");
     link.answer_read();
     assert!(link.core.is_complete());
     link.core.disconnected();

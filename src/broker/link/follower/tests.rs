@@ -1,4 +1,8 @@
-//! One channel, step by step: what it hands over, and when it wants its history.
+//! One channel, step by step: its deliveries, and when it reads its history.
+//!
+//! - `holes`: messages that do not follow the one before.
+//! - `repairs`: missing messages that are read, or announced as a gap.
+//! - `untracked`: histories that cannot be read.
 
 use super::*;
 use protocol::channel::ChannelName;
@@ -27,30 +31,30 @@ fn page(positions: &[&str], tail: &str) -> Page {
     Page { entries: positions.iter().map(entry).collect(), tail: at(tail), whole_since_ms: 0 }
 }
 
-/// What the clock of the server shows in these tests.
+/// The server's clock in these tests.
 const NOW_MS: u64 = 5_000;
 
-/// The end of a history, in data that was whole all the time.
+/// The tail of a history, in data that was always whole.
 fn tail_read(tail: Tail) -> TailRead {
     TailRead { tail, now_ms: NOW_MS, whole_since_ms: 0 }
 }
 
-/// A follower with all that it has handed over: positions, `plain`, gaps with the position behind which delivery goes on,
-/// and `cut` with the position at which the channel begins.
+/// A follower and its deliveries, as text: a position, `plain`, a gap with the position after which delivery continues, or
+/// `cut` with the position at which the channel begins.
 struct FollowedChannel {
     follower: Follower,
     deliveries: Vec<String>,
-    /// Whether the history is to be read, as the last step says.
+    /// Whether the last step needs the history to be read.
     needs_read: bool,
     numbers: u64,
     has_read_begun: bool,
-    /// How many bytes the ring may still hold.
+    /// The bytes that the ring may still hold.
     budget_bytes: usize,
     dropped: u64,
 }
 
 impl FollowedChannel {
-    /// Just asked for.
+    /// A channel that was just subscribed.
     fn new() -> Self {
         Self {
             follower: Follower::new(1),
@@ -63,7 +67,7 @@ impl FollowedChannel {
         }
     }
 
-    /// Live, with a history up to `tail`.
+    /// A live channel with a history up to `tail`.
     fn at(tail: &str) -> Self {
         let mut channel = Self::new();
         channel.answer_tail(Some(tail));
@@ -72,7 +76,7 @@ impl FollowedChannel {
         channel
     }
 
-    /// As the link does with what comes.
+    /// Handles a publication as the link does.
     fn receive(&mut self, position: Option<&str>) -> Arrival {
         let publication = publication(position);
         let arrival = self.follower.arrive(publication.position());
@@ -114,7 +118,7 @@ impl FollowedChannel {
         (self.needs_read, self.has_read_begun) = (true, false);
     }
 
-    /// The history is asked for; otherwise a test asks just before the answer.
+    /// Begins a read. A test that does not call this begins the read just before the answer.
     fn begin_read(&mut self) {
         if let Some(repair) = self.follower.repair(self.numbers) {
             repair.begin_read();
@@ -148,7 +152,11 @@ impl FollowedChannel {
         }));
         self.deliveries.extend(progress.deliveries.iter().map(describe));
         self.needs_read = progress.needs_read;
-        assert_eq!(self.needs_read, self.follower.is_repairing(), "it reads on or has ended");
+        assert_eq!(
+            self.needs_read,
+            self.follower.is_repairing(),
+            "a repair ends when it needs no further read"
+        );
     }
 
     /// The deliveries since the last call.
@@ -156,7 +164,7 @@ impl FollowedChannel {
         std::mem::take(&mut self.deliveries)
     }
 
-    /// The position from which the history is to be read on.
+    /// The position after which the history is read.
     fn reads_from(&mut self) -> Option<String> {
         let number = self.numbers;
         self.follower.repair(number)?.reads_from().map(|position| position.to_string())
@@ -188,7 +196,7 @@ fn a_live_channel_delivers_each_message_once() {
     assert_eq!(channel.receive(None), Arrival::Deliver);
     assert_eq!(channel.receive(Some("1000-43")), Arrival::Deliver);
     assert_eq!(channel.follower.position(), Some(at("1000-43")));
-    // The history was lost or has expired, and a new one begins; the link was up all the time.
+    // The history was lost or expired, and a new one begins. The link was always up.
     assert_eq!(channel.receive(Some("2000-1")), Arrival::Deliver);
 }
 
@@ -199,7 +207,7 @@ fn a_new_channel_is_cut_at_its_tail() {
     for position in ["1000-40", "1000-41", "1000-42"] {
         assert_eq!(channel.receive(Some(position)), Arrival::Hold);
     }
-    assert_eq!(channel.reads_from(), None, "the end is asked for");
+    assert_eq!(channel.reads_from(), None, "the tail is read first");
     channel.answer_tail(Some("1000-41"));
     assert_eq!(channel.deliveries, ["cut 1000-41", "1000-42"]);
     assert_eq!(channel.receive(Some("1000-43")), Arrival::Deliver);
@@ -219,7 +227,7 @@ fn a_new_channel_whose_link_is_lost_needs_no_gap() {
     channel.receive(None);
     channel.receive(Some("1000-42"));
     channel.lose_link();
-    assert!(!channel.needs_gap(), "nobody was promised anything");
+    assert!(!channel.needs_gap(), "no hub was answered");
     assert_eq!(channel.follower.ring_bytes(), 0);
     channel.answer_tail(Some("1000-42"));
     assert_eq!(channel.deliveries, ["cut 1000-42"]);

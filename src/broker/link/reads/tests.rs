@@ -1,4 +1,4 @@
-//! Histories for clients: who is given which page, when and how often.
+//! Reads for clients: which page is read when, and which reads it answers.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn at(offset: u64) -> Position {
     Position { epoch: 9, offset }
 }
 
-/// Everything that user 1 has missed of a room behind 9-1, up to 9-5.
+/// The messages of a room after 9-1 up to 9-5, for user 1.
 fn request(read: ReadId, room: &str) -> HistoryRequest {
     request_of(read, "user:1", room)
 }
@@ -44,7 +44,7 @@ fn reads() -> ClientReads {
     ClientReads::new(PAYLOAD_BYTES)
 }
 
-/// Adds reads for which something has to be read.
+/// Adds reads that need a page.
 fn with<const N: usize>(requests: [HistoryRequest; N]) -> ClientReads {
     let mut reads = reads();
     for request in requests {
@@ -53,12 +53,12 @@ fn with<const N: usize>(requests: [HistoryRequest; N]) -> ClientReads {
     reads
 }
 
-/// The channels of the pages that are read next.
+/// The channels of all pages that can be read now.
 fn next_channels(reads: &mut ClientReads) -> Vec<String> {
     std::iter::from_fn(|| reads.next()).map(|page| page.channel.to_string()).collect()
 }
 
-/// The offsets that a read has come to.
+/// The offsets of the recovered messages.
 fn offsets(done: &ReadDone) -> Vec<u64> {
     let recovered = done.outcome.as_ref().unwrap();
     let offset = |publication: &Arc<Publication>| publication.position().unwrap().offset;
@@ -84,8 +84,8 @@ fn equal_reads_are_made_once_and_answered_to_all() {
     assert!(reads.add(OTHER, request(1, "room:1")).is_none());
     let first = reads.next().unwrap();
     assert_eq!((first.channel.as_str(), first.since), ("room:1", at(1)));
-    assert!(reads.next().is_none(), "once");
-    // Also one that comes while it is on its way.
+    assert!(reads.next().is_none(), "equal reads need one page");
+    // An equal read may also come while the page is in flight.
     assert!(reads.add(OTHER, request(7, "room:1")).is_none());
     let done = reads.on_page(job(&first), &page(2..=5)).unwrap();
     assert_eq!(done.readers, [(HUB, 1), (HUB, 2), (OTHER, 1), (OTHER, 7)]);
@@ -136,7 +136,7 @@ fn the_bytes_of_all_recoveries_are_bounded() {
         assert!(reads.add(HUB, request).is_none());
     }
     let [first, second] = [reads.next(), reads.next()].map(Option::unwrap);
-    assert!(reads.next().is_none(), "two may fill it");
+    assert!(reads.next().is_none(), "two recoveries reach the limit");
     assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
     assert_eq!(job(&reads.next().unwrap()), job(&first));
     assert!(reads.next().is_none());
@@ -146,7 +146,7 @@ fn the_bytes_of_all_recoveries_are_bounded() {
 
 #[test]
 fn bytes_in_flight_are_bounded() {
-    // Each page may have four messages.
+    // Each page has up to four messages.
     let payload_bytes = MAX_IN_FLIGHT_BYTES / 8;
     let limits = RecoveryLimits { bytes: 4 * payload_bytes, ..LIMITS };
     let mut reads = ClientReads::new(payload_bytes);
@@ -158,7 +158,7 @@ fn bytes_in_flight_are_bounded() {
     assert_eq!(pages.len(), 2);
     assert!(pages.iter().all(|page| page.max_entries == 4));
     assert!(reads.on_page(job(&pages[0]), &page(2..=5)).is_some());
-    assert_eq!(next_channels(&mut reads), ["room:2"], "one has come, one more is read");
+    assert_eq!(next_channels(&mut reads), ["room:2"], "one page returned, so one more may be read");
     assert!(reads.on_unreadable(job(&pages[1])).is_some());
     assert_eq!(next_channels(&mut reads), ["room:3"]);
 }
@@ -184,7 +184,7 @@ fn a_cancelled_read_is_not_sent() {
     reads.cancel((OTHER, 3));
     reads.cancel((HUB, 9));
     let next = reads.next().unwrap();
-    assert_eq!(next.channel.as_str(), "room:2", "somebody still waits for it");
+    assert_eq!(next.channel.as_str(), "room:2", "one reader is left");
     let done = reads.on_page(job(&next), &page(2..=5)).unwrap();
     assert_eq!(done.readers, [(HUB, 3)]);
     assert_empty(&mut reads);
@@ -278,7 +278,7 @@ fn a_failed_page_is_retried_with_fewer_entries() {
     assert_eq!(
         reads.next(),
         Some(PageWork { max_entries: 1, ..second.clone() }),
-        "from where it was, for fewer"
+        "from the same position, for fewer entries"
     );
     assert_eq!(offsets(&reads.on_page(job(&second), &page(4..=5)).unwrap()), [2, 3, 4, 5]);
     assert_empty(&mut reads);
@@ -292,7 +292,7 @@ fn a_lost_link_requeues_pages_in_flight() {
     assert_eq!(reads.in_flight_bytes, 0);
     let mut channels = next_channels(&mut reads);
     channels.sort_unstable();
-    assert_eq!(channels, ["room:1", "room:2", "room:3"], "each once");
+    assert_eq!(channels, ["room:1", "room:2", "room:3"], "each page is queued once");
     for page_of in first {
         assert!(reads.on_page(job(&page_of), &page(2..=5)).is_some());
     }

@@ -28,7 +28,6 @@ fn message(number: usize) -> Arc<RawValue> {
     RawValue::from_string(number.to_string()).unwrap().into()
 }
 
-/// What somebody does.
 #[derive(Debug, Clone)]
 enum HistoryStep {
     Append {
@@ -41,7 +40,7 @@ enum HistoryStep {
     SetClockBack {
         ms: u64,
     },
-    /// A reader learns where the channel ends.
+    /// A reader learns the channel's last position.
     ReadTail {
         channel: usize,
     },
@@ -57,18 +56,19 @@ fn step() -> impl Strategy<Value = HistoryStep> {
     ]
 }
 
-/// A position that a reader was told, and how many messages the channel had ever had then.
+/// A position that a reader learned, and how many messages had been appended to the channel by then.
 struct KnownPosition {
     channel: usize,
     position: Position,
     count: usize,
 }
 
-/// The obvious model: everything that was ever appended, for ever.
+/// The model: every message that was ever appended.
 struct HistoryModel {
     history: MemoryHistory,
     now_ms: u64,
-    /// The latest time that the history was told: a clock that goes on and back between two calls stood still.
+    /// The latest time that was passed to the history. A clock that advances and goes back between two calls stands still
+    /// for it.
     latest_ms: u64,
     log: [Vec<(Position, usize, u64)>; 3],
     receipts: HashMap<(usize, u8), (Position, u64, usize)>,
@@ -77,7 +77,7 @@ struct HistoryModel {
     is_tight: bool,
 }
 
-/// Enough for all that a test appends.
+/// More memory than a test can fill.
 const PLENTY: usize = 1_000_000;
 
 impl HistoryModel {
@@ -119,7 +119,7 @@ impl HistoryModel {
         let mut append =
             |number| self.history.append(&name(channel), message(number), text.as_deref(), self.now_ms);
         let appended = append(number).unwrap_or_else(|KeyReused| append(before.unwrap().2).unwrap());
-        // Too little memory may cost idempotency keys as well.
+        // Under a tight memory limit, idempotency keys may be removed early.
         let before = before.filter(|_| appended.is_repeated || !self.is_tight);
         assert_eq!(appended.is_repeated, before.is_some());
         if let Some((position, ..)) = before {
@@ -147,13 +147,13 @@ impl HistoryModel {
     }
 }
 
-/// Whether a page is everything between a position and the end of the history.
+/// Whether a page is proven to be everything between a position and the tail.
 fn is_proven(page: &Page, since: Position) -> bool {
     page.prove(since, page.tail) == Ok(Proof::Complete)
 }
 
 proptest! {
-    /// Whatever is proven is true: of every position that was ever told, exactly what came after it is read.
+    /// For every position that a reader ever learned, a page that is proven complete has exactly the messages after it.
     #[test]
     fn a_complete_page_has_every_later_message(
         steps in proptest::collection::vec(step(), 1..80),
@@ -176,7 +176,7 @@ proptest! {
         }
     }
 
-    /// With memory enough, everything within the bounds is there, and every position within them is proven.
+    /// With enough memory, all messages within the size and TTL are there, and every position among them is proven.
     #[test]
     fn everything_within_the_limits_is_kept(steps in proptest::collection::vec(step(), 1..80)) {
         let mut model = HistoryModel::new(PLENTY);
@@ -220,11 +220,8 @@ fn over_the_memory_limit_the_longest_idle_history_is_removed() {
     assert_eq!(history.tail(&name(0), 5000), None);
     assert!(history.tail(&name(1), 5000).is_some());
     let page = history.page(&name(0), first, 10, 5001);
-    assert!(!is_proven(&page, first), "its reader notices");
-    assert!(
-        !is_proven(&page, Position::before(5000)),
-        "and so does a reader that was told that there was none"
-    );
+    assert!(!is_proven(&page, first), "its reader must notice");
+    assert!(!is_proven(&page, Position::before(5000)), "a reader that found no history must notice, too");
 }
 
 #[test]

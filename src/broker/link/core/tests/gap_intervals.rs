@@ -1,8 +1,8 @@
-//! A link that comes and goes tells a gap now and then, not each time.
+//! An unstable link announces its gaps at an interval, not at each loss.
 
 use super::*;
 
-/// Hub A is on room:1, which carries plain messages, and on room:2, which is durable.
+/// Hub A is subscribed to room:1, which has plain messages, and to room:2, which has only durable ones.
 fn link() -> Link {
     let mut link = Link::subscribed_to(["room:1", "room:2"]);
     link.receive_plain("room:1");
@@ -78,7 +78,7 @@ fn all_channels_of_one_connection_announce_their_gaps() {
     assert_eq!(link.core.next_deadline(), None);
 }
 
-/// Found by a link that flapped: what was owed came first, and the same channel's next gap right behind it.
+/// Found by a flapping link: the pending gap was followed at once by the same channel's next gap.
 #[test]
 fn a_pending_gap_covers_all_gaps_of_its_connection() {
     let mut link = link();

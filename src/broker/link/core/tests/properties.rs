@@ -1,4 +1,4 @@
-//! Whatever hubs, the link and publishers do, in any order: nobody is forgotten, nothing is missed and nothing stays behind.
+//! Random steps of hubs, link and publishers: every call is answered, no publication is missed, and no state is left.
 
 use std::collections::BTreeSet;
 
@@ -18,14 +18,14 @@ enum LinkStep {
         hub: usize,
         rooms: BTreeSet<usize>,
     },
-    /// The server carries out the next batch before it confirms it, or at that moment.
+    /// Takes the next batch. The server applies it now (`is_early`) or when it confirms it.
     StartBatch {
         max: usize,
         is_early: bool,
     },
     FinishBatch,
     StartRead,
-    /// What is read is the state of the server now, or when it was asked.
+    /// Answers a read with the state of the server now (`is_fresh`) or when the read began.
     FinishRead {
         is_fresh: bool,
     },
@@ -58,16 +58,16 @@ fn rooms(numbers: &BTreeSet<usize>) -> Vec<ChannelName> {
 
 type Member = (usize, ChannelName);
 
-/// The core beside what must be true of it.
+/// The core, and the state that its events must agree with.
 struct LinkModel {
     link: Link,
     is_up: bool,
     requests: RequestId,
-    /// Who wants what, and what it has had of it since it was answered.
+    /// The channels that each hub wants, with the last position it received; `None`: not answered yet.
     wanted: BTreeMap<Member, Option<Position>>,
-    /// Calls that were neither answered nor taken back.
+    /// Calls that were neither answered nor withdrawn.
     unanswered: BTreeSet<(Member, RequestId)>,
-    /// What the server sends.
+    /// The channels that the server sends.
     subscribed: BTreeSet<ChannelName>,
     batch: Option<(SubscriptionBatch, bool)>,
     reads: VecDeque<(HistoryWork, Histories)>,
@@ -101,7 +101,7 @@ impl LinkModel {
                 self.unanswered.retain(|((other, room), _)| *other != hub || !rooms.contains(room));
                 self.link.core.unsubscribe(HubId::of_index(hub), &rooms);
             }
-            // The link sends one batch at a time, and only while it is up.
+            // The link has one batch in flight, and only while it is up.
             LinkStep::StartBatch { max, is_early } if self.is_up && self.batch.is_none() => {
                 self.start_batch(max, is_early);
             }
@@ -203,7 +203,7 @@ impl LinkModel {
             HubEvent::Subscribed(acks) => {
                 for SubscribeAck { channel, request, cut } in acks {
                     let member = (hub, channel);
-                    let Cut::At(cut) = cut else { panic!("every history can be read: {member:?}") };
+                    let Cut::At(cut) = cut else { panic!("every history is readable: {member:?}") };
                     assert!(self.unanswered.remove(&(member.clone(), request)), "{member:?} {request}");
                     let last = self.wanted.get_mut(&member).unwrap().replace(cut);
                     assert!(last.is_none_or(|last| last == cut), "{member:?} was at {last:?}, not {cut}");
@@ -223,11 +223,11 @@ impl LinkModel {
                 assert!(position.is_none() || last.is_none() || last == position);
             }
             HubEvent::Link { is_up } => assert_eq!(is_up, self.is_up),
-            HubEvent::HistoryRead { .. } => panic!("nobody reads"),
+            HubEvent::HistoryRead { .. } => panic!("no client reads"),
         }
     }
 
-    /// The link comes up and does all that is to be done.
+    /// Brings the link up and performs all pending work.
     fn settle(&mut self) {
         self.apply(LinkStep::LinkUp);
         self.finish_batch();

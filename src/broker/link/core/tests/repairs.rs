@@ -1,4 +1,4 @@
-//! What is read of histories, and for whom.
+//! Reads of histories, for repairs and for clients.
 
 use super::*;
 
@@ -9,9 +9,9 @@ fn verify_is_answered_only_after_the_comparison() {
     link.core.subscribe(B, 2, names(["room:1"]), true);
     assert_eq!(link.take_events(B), [""; 0]);
     link.core.subscribe(B, 3, names(["room:1"]), false);
-    assert_eq!(link.take_events(B), ["room:1 subscribed by 3 at 9-0"], "this call did not ask for it");
+    assert_eq!(link.take_events(B), ["room:1 subscribed by 3 at 9-0"], "this call has no verify");
     link.answer_read();
-    assert_eq!(link.take_events(B), [""; 0], "its history goes on");
+    assert_eq!(link.take_events(B), [""; 0], "the history continues");
     link.answer_read();
     assert_eq!(link.take_events(B), ["room:1 9-1", "room:1 subscribed by 2 at 9-1"]);
     assert_eq!(link.take_events(A), ["room:1 9-1"]);
@@ -28,7 +28,7 @@ fn verify_of_a_new_channel_is_answered_once() {
     assert_eq!(link.take_events(A), [""; 0]);
 }
 
-/// The channel was not compared while the link was leaving it, and the call was answered at once.
+/// Once the call was answered at once, because an unsubscribing channel is not compared.
 #[test]
 fn verify_during_an_unsubscription_waits_for_the_comparison() {
     let mut link = Link::subscribed_to(["room:1"]);
@@ -87,11 +87,11 @@ fn a_skipped_position_is_read_page_by_page() {
     }
     link.clear_events();
     assert_eq!(link.publish("room:1", true), Received::NeedsRepair);
-    assert_eq!(link.publish("room:1", true), Received::Accepted, "it waits");
+    assert_eq!(link.publish("room:1", true), Received::Accepted, "the repair is already queued");
     assert_eq!(link.take_events(A), [""; 0]);
-    // The messages of the first page are short.
+    // The first page shows that the messages are short, so the second one may have more entries.
     for (since, max_entries) in [(1, 2), (3, 8)] {
-        let Some(HistoryWork::Page(page)) = link.answer_read() else { panic!("no page from {since} on") };
+        let Some(HistoryWork::Page(page)) = link.answer_read() else { panic!("no page after {since}") };
         assert_eq!((page.channel, page.since, page.max_entries), (name("room:1"), at(since), max_entries));
     }
     assert_eq!(link.take_events(A), (2..=7).map(|offset| format!("room:1 9-{offset}")).collect::<Vec<_>>());
@@ -104,12 +104,12 @@ fn a_failed_read_is_retried() {
     let mut link = Link::up();
     link.core.subscribe(A, 1, names(["room:1"]), false);
     link.confirm_batch(512);
-    let Some(HistoryWork::Tails(channels)) = link.core.next_read() else { panic!("no end is asked for") };
+    let Some(HistoryWork::Tails(channels)) = link.core.next_read() else { panic!("no tail is read") };
     link.core.on_stream_tails(channels, vec![Err(ReadErrorKind::Transient)], link.now);
     link.run();
     link.publish("room:1", false);
     link.publish("room:1", true);
-    let Some(HistoryWork::Page(page)) = link.core.next_read() else { panic!("no page is asked for") };
+    let Some(HistoryWork::Page(page)) = link.core.next_read() else { panic!("no page is read") };
     link.core.on_page(page, Err(ReadErrorKind::Transient), link.now);
     assert_eq!(link.take_events(A), ["room:1 subscribed by 1 at 9-0"]);
     link.run();

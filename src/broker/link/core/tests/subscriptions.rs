@@ -1,4 +1,4 @@
-//! Who is on a channel, and what the link carries.
+//! Which hubs want a channel, and what the link subscribes to.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn each_channel_is_acknowledged_once_its_tail_is_known() {
     link.server.messages.insert(name("room:2"), 7);
     link.core.subscribe(A, 5, names(["room:1", "room:2"]), false);
     assert_eq!(link.confirm_batch(1).unwrap().subscribe, names(["room:1"]));
-    assert_eq!(link.take_events(A), [""; 0], "its end is not known");
+    assert_eq!(link.take_events(A), [""; 0], "the tail is not known");
     link.answer_read();
     assert_eq!(link.take_events(A), ["room:1 subscribed by 5 at 9-0"]);
     link.run();
@@ -57,7 +57,7 @@ fn the_acknowledgement_comes_before_publications_after_its_cut() {
     let mut link = Link::up();
     link.core.subscribe(A, 1, names(["room:1"]), false);
     let batch = link.core.next_batch(512).unwrap();
-    // Redis sends what is published from the subscription on, before the confirmation is read.
+    // Redis sends publications from the subscription on, also before the link reads the confirmation.
     link.publish("room:1", true);
     link.core.confirmed(batch);
     let (work, server) = (link.core.next_read().unwrap(), link.server.clone());
@@ -76,8 +76,8 @@ fn resubscribing_during_an_unsubscription_starts_over() {
     let unsubscribing = link.core.next_batch(512).unwrap();
     assert_eq!(unsubscribing.unsubscribe, names(["room:1"]));
     link.core.subscribe(A, 2, names(["room:1"]), false);
-    assert_eq!(link.take_events(A), [""; 0], "it is subscribed anew");
-    assert!(link.confirm_batch(512).is_none(), "the link has not left it yet");
+    assert_eq!(link.take_events(A), [""; 0], "the link must subscribe again first");
+    assert!(link.confirm_batch(512).is_none(), "the link has not unsubscribed yet");
     link.publish("room:1", false);
     link.core.confirmed(unsubscribing);
     assert!(!link.core.is_complete());
@@ -106,26 +106,22 @@ fn a_hub_that_returns_and_leaves_again_leaves_no_state() {
     link.core.unsubscribe(B, &names(["room:1"]));
     link.core.confirmed(unsubscribing);
     link.run();
-    assert_eq!(link.take_events(B), [""; 0], "the call was taken back");
+    assert_eq!(link.take_events(B), [""; 0], "the call was withdrawn");
     link.assert_empty();
 }
 
 #[test]
 fn a_withdrawn_subscribe_is_not_answered() {
-    for batches_first in [false, true] {
+    for has_batch in [false, true] {
         let mut link = Link::up();
         link.core.subscribe(A, 1, names(["room:1"]), false);
         link.core.subscribe(B, 2, names(["room:1"]), false);
-        let batch = batches_first.then(|| link.core.next_batch(512).unwrap());
+        let batch = has_batch.then(|| link.core.next_batch(512).unwrap());
         link.core.unsubscribe(A, &names(["room:1"]));
         link.core.unsubscribe(B, &names(["room:1"]));
         batch.into_iter().for_each(|batch| link.core.confirmed(batch));
         link.run();
-        assert_eq!(
-            (link.take_events(A), link.take_events(B)),
-            (vec![], vec![]),
-            "batches first: {batches_first}"
-        );
+        assert_eq!((link.take_events(A), link.take_events(B)), (vec![], vec![]), "batch first: {has_batch}");
         link.assert_empty();
     }
 }
@@ -152,7 +148,7 @@ fn an_answer_waits_for_a_link_unless_the_position_is_known() {
     assert_eq!(link.take_events(B), ["room:1 subscribed by 2 at 9-0"]);
     assert!(
         link.confirm_batch(512).is_none() && link.core.next_read().is_none(),
-        "nothing is done without a link"
+        "a link that is down has no work"
     );
     link.core.connected();
     link.run();
@@ -167,7 +163,7 @@ fn a_reconnected_link_subscribes_every_wanted_channel() {
     link.core.unsubscribe(A, &names(["room:1"]));
     let in_flight = link.core.next_batch(2).unwrap();
     link.core.disconnected();
-    assert_eq!(link.hubs("room:1"), [], "nobody wants it");
+    assert_eq!(link.hubs("room:1"), [], "no hub wants it");
     link.core.subscribe(A, 4, names(["room:5"]), false);
     link.core.unsubscribe(B, &names(["room:4"]));
     drop(in_flight);
@@ -206,10 +202,10 @@ fn a_refused_channel_is_reported_at_once_and_retried() {
     assert!(!link.core.is_complete());
     link.core.refused(batch.subscribe);
     assert_eq!(link.take_events(A), ["room:2 refused to 2"]);
-    assert!(link.core.is_complete(), "the other channels are delivered");
+    assert!(link.core.is_complete(), "a refused channel must not keep the link from being complete");
     link.core.subscribe(B, 3, names(["room:2"]), false);
     assert_eq!(link.take_events(B), ["room:2 refused to 3"]);
-    assert!(link.confirm_batch(512).is_none(), "not for each subscriber");
+    assert!(link.confirm_batch(512).is_none(), "a further subscriber must not cause an attempt");
 
     link.core.retry_refused();
     assert_eq!(link.confirm_batch(512).unwrap().subscribe, names(["room:2"]));
@@ -236,7 +232,7 @@ fn nothing_is_read_for_a_channel_that_no_hub_wants() {
     let mut link = Link::up();
     link.core.subscribe(A, 1, names(["room:1", "room:2"]), false);
     let batch = link.core.next_batch(512).unwrap();
-    // One leaves before the link has subscribed, one before its tail was read.
+    // One hub leaves before the link subscribes, one before the tail is read.
     link.core.unsubscribe(A, &names(["room:1"]));
     link.core.confirmed(batch);
     link.core.unsubscribe(A, &names(["room:2"]));
@@ -255,11 +251,11 @@ fn a_channel_that_is_wanted_again_is_read_again() {
     link.core.confirmed(batch);
     let (early, server) = (link.core.next_read().unwrap(), link.server.clone());
     link.core.unsubscribe(A, &names(["room:1"]));
-    // What comes now is not in the answer to the early read.
+    // The answer to the early read does not cover this message.
     link.publish("room:1", true);
     link.core.subscribe(B, 2, names(["room:1"]), false);
     link.answer(early, &server);
-    assert_eq!(link.take_events(B), [""; 0], "the early answer does not count");
+    assert_eq!(link.take_events(B), [""; 0], "the early answer must be ignored");
     link.run();
     assert_eq!(link.take_events(B), ["room:1 subscribed by 2 at 9-1"]);
     assert_eq!(link.take_events(A), [""; 0]);

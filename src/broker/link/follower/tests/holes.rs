@@ -56,7 +56,7 @@ fn an_edited_history_does_not_block_its_channel() {
     let mut channel = FollowedChannel::at("1000-41");
     channel.receive(Some("1000-50"));
     for round in 0.. {
-        assert!(round < 2, "it reads for ever");
+        assert!(round < 2, "the repair does not end");
         if !channel.needs_read {
             break;
         }
@@ -74,8 +74,7 @@ fn a_position_without_a_history_is_delivered_after_a_gap() {
     assert_eq!(channel.receive(Some("5001-8")), Arrival::Deliver);
 }
 
-/// Found by the simulation (seed 263924): a message in the middle of the ring had been lost, and the one gap was before all
-/// that the ring held.
+/// Found by the simulation (seed 263924): for a hole in the middle of the ring, the gap came before the whole ring.
 #[test]
 fn each_hole_is_announced_before_the_message_after_it() {
     let mut channel = FollowedChannel::at("1000-41");
@@ -95,6 +94,6 @@ fn a_repair_with_many_holes_ends() {
     channel.answer_page(&[], "1000-1");
     let expected: Vec<_> =
         positions.iter().flat_map(|position| ["history_lost".to_owned(), position.clone()]).collect();
-    assert_eq!(channel.deliveries, expected, "each is deliveries");
+    assert_eq!(channel.deliveries, expected, "each hole is a gap");
     assert!(!channel.needs_read);
 }

@@ -1,4 +1,4 @@
-//! What is missing is read, and what cannot be made good is told.
+//! Missing messages are read, or announced as a gap if they cannot be read.
 
 use super::*;
 
@@ -11,12 +11,12 @@ fn missed_durable_messages_are_read_without_a_gap() {
     channel.answer_tail(Some("1000-44"));
     assert_eq!(channel.reads_from().as_deref(), Some("1000-41"));
     channel.answer_page(&["1000-42", "1000-43"], "1000-44");
-    assert_eq!(channel.reads_from().as_deref(), Some("1000-43"), "the page was full");
+    assert_eq!(channel.reads_from().as_deref(), Some("1000-43"), "the page did not reach the tail");
     channel.answer_page(&["1000-44", "1000-45"], "1000-45");
     assert_eq!(channel.take_deliveries(), ["1000-42", "1000-43", "1000-44", "1000-45"]);
     channel.lose_link();
     channel.answer_tail(Some("1000-45"));
-    assert_eq!(channel.deliveries, [""; 0], "nothing was missed");
+    assert_eq!(channel.deliveries, [""; 0], "no message was missed");
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_lost_link_is_a_gap_where_plain_messages_occur() {
         channel.answer_tail(Some(history));
         assert_eq!(channel.deliveries, ["link_lost"]);
         channel.receive(None);
-        assert_eq!(channel.deliveries, ["link_lost", "plain"], "once");
+        assert_eq!(channel.deliveries, ["link_lost", "plain"], "one gap");
     }
 }
 
@@ -73,7 +73,7 @@ fn a_gap_comes_before_the_messages_read() {
 
 #[test]
 fn a_lost_link_is_a_gap_on_channels_without_history() {
-    // The data was whole since the channel began, or a history may have come and gone: then its position moves.
+    // If the data is not whole, a history may have come and gone, so the position moves.
     for (whole_since_ms, gap) in [(NOW_MS, "link_lost"), (NOW_MS + 1, "history_lost@5000-0")] {
         let mut channel = FollowedChannel::new();
         channel.answer_tail(None);
@@ -93,25 +93,25 @@ fn a_history_that_does_not_continue_is_a_gap() {
         channel.lose_link();
         channel.answer_tail(Some(tail));
         channel.answer_page(read, tail);
-        assert_eq!(channel.deliveries, [format!("history_lost@{tail}")], "nothing of it is delivered");
+        assert_eq!(channel.deliveries, [format!("history_lost@{tail}")], "no message of it is delivered");
         assert_eq!(channel.follower.position(), Some(at(tail)));
     }
     let mut channel = FollowedChannel::at("1000-41");
     channel.lose_link();
     channel.answer_tail(None);
-    assert_eq!(channel.deliveries, ["history_lost@5000-0"], "it is gone");
+    assert_eq!(channel.deliveries, ["history_lost@5000-0"], "the history is gone");
 }
 
 #[test]
 fn after_a_lost_history_the_ring_is_delivered() {
     for (ring, tail, expected) in [
-        // All of the new history came while the channel was repaired.
+        // The ring holds all of the new history.
         (&["2000-1", "2000-2"][..], "2000-2", &["history_lost@2000-0", "2000-1", "2000-2"][..]),
-        // Its beginning did not.
+        // The ring lacks its beginning.
         (&["2000-3", "2000-4"], "2000-4", &["history_lost@2000-2", "2000-3", "2000-4"]),
-        // More has come since it was read.
+        // The ring holds a message after the tail that was read.
         (&["2000-2", "2000-3"], "2000-2", &["history_lost@2000-1", "2000-2", "2000-3"]),
-        // Nothing of what came leads to its end.
+        // The ring does not reach its tail.
         (&["1000-42"], "2000-2", &["history_lost@2000-2"]),
     ] {
         let mut channel = FollowedChannel::at("1000-41");
@@ -123,7 +123,7 @@ fn after_a_lost_history_the_ring_is_delivered() {
     }
 }
 
-/// A channel that is verified; its ring has dropped the message at `position`.
+/// A channel that is being verified, and whose ring dropped the message at `position`.
 fn dropping(tail: &str, position: &str) -> FollowedChannel {
     let mut channel = FollowedChannel::at(tail);
     channel.verify();
@@ -138,11 +138,11 @@ fn a_dropped_message_that_the_history_lacks_is_a_gap() {
     let mut ended = dropping("1000-41", "1000-42");
     ended.answer_tail(None);
     assert_eq!(ended.deliveries, ["history_lost@5000-0"]);
-    // The history has lost its end.
+    // The history lost its end.
     let mut shorter = dropping("1000-41", "1000-42");
     shorter.answer_tail(Some("1000-41"));
     assert_eq!(shorter.deliveries, ["history_lost"]);
-    // A history has come and gone.
+    // A history came and went.
     let mut deleted = dropping("5000-0", "5001-2");
     deleted.answer_page(&[], "5002-0");
     assert_eq!(deleted.deliveries, ["history_lost"]);
@@ -161,7 +161,7 @@ fn a_message_dropped_during_a_read_is_read_again() {
     channel.begin_read();
     channel.budget_bytes = 0;
     channel.receive(Some("5001-1"));
-    // There was none when the history was asked for, which says nothing of this one.
+    // The answer is older than the message, so it does not show that the history lacks it.
     channel.answer_tail(None);
     assert_eq!(channel.deliveries, [""; 0]);
     assert!(channel.needs_read);
@@ -212,9 +212,9 @@ fn a_ring_holds_a_bounded_number_of_messages() {
     }
     assert_eq!(channel.dropped, 0);
     channel.receive(None);
-    assert_eq!(channel.dropped, 1, "the oldest goes");
+    assert_eq!(channel.dropped, 1, "the oldest is dropped");
     channel.answer_tail(Some("1000-41"));
-    assert_eq!(channel.reads_from().as_deref(), Some("1000-41"), "it is read again");
+    assert_eq!(channel.reads_from().as_deref(), Some("1000-41"), "the dropped message is read again");
 }
 
 #[test]
@@ -229,8 +229,8 @@ fn a_dropped_plain_message_is_an_overflow_gap() {
     assert_eq!(channel.deliveries, ["overflow", "1000-42"]);
 }
 
-/// Found by the simulation (seed 59948): a history was deleted between two pages. What had come live as well, and been
-/// delivered from the first page, was delivered again.
+/// Found by the simulation (seed 59948): after a history was deleted between two pages, messages in the ring that the first
+/// page had delivered were delivered again.
 #[test]
 fn messages_read_before_a_history_was_deleted_are_not_repeated() {
     let mut channel = FollowedChannel::at("1000-41");
@@ -243,8 +243,8 @@ fn messages_read_before_a_history_was_deleted_are_not_repeated() {
     assert_eq!(channel.receive(Some("2000-1")), Arrival::Deliver);
 }
 
-/// Found by the simulation (seed 213389): the history was read ahead of what came live, then it expired, and what came late
-/// was taken for a history that had begun after a clock was set back.
+/// Found by the simulation (seed 213389): a late message of an expired history counted as the start of a history after the
+/// clock was set back.
 #[test]
 fn late_messages_of_an_expired_history_are_not_repeated() {
     let mut channel = FollowedChannel::at("1000-41");

@@ -9,7 +9,7 @@ fn an_unreadable_history_is_a_gap_and_delivery_continues() {
     channel.answer_unreadable();
     assert_eq!(channel.deliveries, ["history_unreadable", "1000-44"]);
     assert_eq!(channel.follower.position(), None);
-    assert_eq!(channel.receive(Some("1000-45")), Arrival::Deliver, "nothing is claimed");
+    assert_eq!(channel.receive(Some("1000-45")), Arrival::Deliver, "an untracked channel claims nothing");
     assert_eq!(channel.receive(Some("1000-47")), Arrival::DeliverAfterGap);
     assert_eq!(channel.receive(None), Arrival::Deliver);
     assert_eq!(channel.receive(Some("1000-46")), Arrival::Duplicate, "positions grow");
@@ -24,7 +24,7 @@ fn a_new_channel_with_an_unreadable_history_is_untracked() {
     assert_eq!(channel.receive(Some("1000-45")), Arrival::Deliver);
 }
 
-/// Found by the simulation (seed 743): what had been skipped was neither read nor told.
+/// Found by the simulation (seed 743): a skipped message was neither read nor announced.
 #[test]
 fn a_skipped_position_in_an_unreadable_history_is_a_gap() {
     let mut channel = FollowedChannel::at("1000-41");
@@ -33,8 +33,7 @@ fn a_skipped_position_in_an_unreadable_history_is_a_gap() {
     assert_eq!(channel.deliveries, ["history_unreadable", "1000-43"]);
 }
 
-/// Found by the simulation (seed 10079): a refused answer was taken for a history that is gone. The channel forgot its
-/// position, and the next message was told as a gap, or what had been delivered came again.
+/// Found by the simulation (seed 10079): a refused read counted as a removed history, so the channel lost its position.
 #[test]
 fn an_unreadable_history_is_announced_once_and_keeps_its_position() {
     let mut channel = FollowedChannel::at("1000-41");
@@ -81,16 +80,15 @@ fn an_untracked_channel_without_messages_resumes_at_the_tail() {
     channel.answer_unreadable();
     assert_eq!(channel.take_deliveries(), ["cut untracked"]);
     channel.verify();
-    assert_eq!(channel.reads_from(), None, "the end is asked for");
+    assert_eq!(channel.reads_from(), None, "the tail is read first");
     channel.answer_tail(Some("1000-41"));
-    // What was published before may still be on its way, and does not come.
+    // An earlier publication may still be in flight. It is not delivered after the gap.
     assert_eq!(channel.deliveries, ["history_unreadable@1000-41"]);
     assert_eq!(channel.receive(Some("1000-41")), Arrival::Duplicate);
     assert_eq!(channel.receive(Some("1000-42")), Arrival::Deliver);
 }
 
-/// Found by the simulation (seed 12336): the history went on further than the ring. A message that was still on its way was
-/// taken for one that had been delivered.
+/// Found by the simulation (seed 12336): a message after the ring that was still in flight counted as delivered.
 #[test]
 fn an_untracked_channel_reads_the_history_after_its_ring() {
     for tail in ["1000-43", "1000-44"] {
@@ -110,7 +108,7 @@ fn an_untracked_channel_reads_the_history_after_its_ring() {
     assert_eq!(channel.receive(Some("1000-43")), Arrival::Duplicate);
 }
 
-/// An untracked channel whose last message, if there was one, is known.
+/// An untracked channel; `last` is its last durable message, if there was one.
 fn untracked(last: Option<&str>) -> FollowedChannel {
     let mut channel = last.map_or_else(FollowedChannel::new, FollowedChannel::at);
     if last.is_some() {
