@@ -12,8 +12,8 @@
 //! - `history`: the limits of histories.
 //! - `page_size`: how many entries of a history to read at once.
 //! - `recovery`: collects the messages that one client missed.
-//! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been followed,
-//!   and which histories to read.
+//! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been
+//!   followed, and which histories to read.
 //! - [`memory`]: the broker inside one process.
 //! - [`redis`]: the broker over Redis.
 

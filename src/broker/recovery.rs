@@ -1,5 +1,5 @@
-//! Collects the messages that one client missed from a channel's history. The client gets all of them, within limits, or
-//! none.
+//! Collects the messages that one client missed from a channel's history. The client gets all of them, within limits,
+//! or none.
 
 use std::sync::Arc;
 

@@ -17,8 +17,8 @@ pub trait Inbox: Send + Sync + 'static {
     /// Accepts an event, or refuses it. Only a publication may be refused; the hub then sends a gap to the channel's
     /// sessions.
     ///
-    /// Called under the broker's lock from any thread, also from within [`Broker::subscribe`](super::Broker::subscribe).
-    /// It must not block and must not call the broker.
+    /// Called under the broker's lock from any thread, also from within
+    /// [`Broker::subscribe`](super::Broker::subscribe). It must not block and must not call the broker.
     ///
     /// # Errors
     /// The inbox is full.
@@ -74,8 +74,8 @@ pub enum Cut {
     At(Position),
     /// The channel's history cannot be read: publications are delivered, but those before them are not known.
     Untracked,
-    /// Redis does not let the broker subscribe to the channel. The broker retries, so another answer to the same request
-    /// may follow.
+    /// Redis does not let the broker subscribe to the channel. The broker retries, so another answer to the same
+    /// request may follow.
     Refused,
 }
 
@@ -109,7 +109,8 @@ pub struct HistoryRequest {
 pub struct InboxFull;
 
 /// Identifies an attached hub.
-// A hub is a worker thread, of which there are fewer than 65536. The type is small, because each channel lists its hubs.
+// A hub is a worker thread, of which there are fewer than 65536. The type is small, because each channel lists its
+// hubs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HubId(u16);
 

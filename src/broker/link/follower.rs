@@ -1,10 +1,11 @@
 //! Follows the history of one channel. Plain data, without lock, clock or tasks.
 //!
-//! - A *live* channel delivers each message at once. While the link is up, Redis sends publications in order and once, so
-//!   each durable message has the next position.
+//! - A *live* channel delivers each message at once. While the link is up, Redis sends publications in order and once,
+//!   so each durable message has the next position.
 //! - A *repairing* channel holds publications in a ring while its history is read from the cursor on. A repair begins
 //!   after the loss of the link, or when a position is skipped.
-//! - An *untracked* channel has a history that cannot be read. It delivers publications without a claim of completeness.
+//! - An *untracked* channel has a history that cannot be read. It delivers publications without a claim of
+//!   completeness.
 //!
 //! Files:
 //!

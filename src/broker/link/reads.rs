@@ -15,8 +15,8 @@ use protocol::channel::ChannelName;
 use protocol::history::Page;
 use protocol::position::Position;
 
-/// The most bytes of all pages in flight, if every message has the maximum length. It bounds Redis' output buffers and the
-/// gateway's memory when many clients reconnect at once.
+/// The most bytes of all pages in flight, if every message has the maximum length. It bounds Redis' output buffers and
+/// the gateway's memory when many clients reconnect at once.
 const MAX_IN_FLIGHT_BYTES: usize = 32 << 20;
 
 /// The most bytes that all started recoveries may collect together; further recoveries wait. Without this limit, 700
@@ -53,8 +53,8 @@ type WaitingRead = (HubId, ReadId);
 struct Job {
     key: Key,
     user: ChannelName,
-    /// The reads that wait for this job; empty once all are cancelled. A job without readers is removed, but not before its
-    /// page in flight returns.
+    /// The reads that wait for this job; empty once all are cancelled. A job without readers is removed, but not before
+    /// its page in flight returns.
     readers: Vec<WaitingRead>,
     recovery: Recovery,
     /// The most bytes that the job may collect; 0 until it begins.
@@ -220,8 +220,8 @@ impl ClientReads {
         self.end(index, Err(NotRecovered::Unreadable))
     }
 
-    /// Queues a read again that failed for a reason unrelated to the history, for fewer entries than `max_entries`: a page
-    /// that is too long for the bandwidth would always time out.
+    /// Queues a read again that failed for a reason unrelated to the history, for fewer entries than `max_entries`: a
+    /// page that is too long for the bandwidth would always time out.
     pub(crate) fn retry(&mut self, index: usize, max_entries: usize) {
         self.release(index);
         if let Some(job) = self.jobs.get_mut(index) {

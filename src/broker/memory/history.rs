@@ -138,8 +138,8 @@ impl MemoryHistory {
         self.channels.get(channel).map(|found| found.tail)
     }
 
-    /// The time for the position of a channel without a history. It is later than any such position that was given before
-    /// a history was removed.
+    /// The time for the position of a channel without a history. It is later than any such position that was given
+    /// before a history was removed.
     fn present_ms(&self) -> u64 {
         self.now_ms.max(self.whole_since_ms)
     }

@@ -145,8 +145,8 @@ async fn apply_batch(
     Ok((SubscriptionBatch { subscribe, unsubscribe }, refused))
 }
 
-/// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does not
-/// say which, so a refused command is repeated in halves. Returns the channels that are subscribed, and the others.
+/// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does
+/// not say which, so a refused command is repeated in halves. Returns the channels that are subscribed, and the others.
 async fn subscribe_permitted(
     state: &RedisState,
     subscriptions: &mut Subscriptions,

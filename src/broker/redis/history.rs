@@ -152,7 +152,8 @@ fn text(answer: Value) -> Result<Option<Vec<u8>>, RedisReadError> {
     }
 }
 
-/// `GET`'s answer. Where something else stands at the key, the history is not to blame: nothing is known of the data then.
+/// `GET`'s answer. Where something else stands at the key, the history is not to blame: nothing is known of the data
+/// then.
 fn text_if_any(answer: RedisResult<Value>) -> Result<Option<Vec<u8>>, RedisReadError> {
     match answer.map_err(RedisReadError::from).and_then(text) {
         Err(RedisReadError::Data(_)) => Ok(None),

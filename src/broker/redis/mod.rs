@@ -8,8 +8,8 @@
 //! - `sentinel`: where the master is. `role`: whether it is one. `connect`: connections to it.
 //! - `state`: shared by the link and the handles. `thread_check`: whether the link's thread runs. `link_error`: why the
 //!   link is down. `downtime`: how long it was down.
-//! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps. `read_error`: why
-//!   it was not read.
+//! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps. `read_error`:
+//!   why it was not read.
 //! - `dataset`: since when the data has been whole. `known_dataset`: the last known state of the data. `data_settings`:
 //!   the settings in force for it.
 //! - `subscriptions`: the subscriptions at Redis, and its messages. `receive`: from a message to the hubs.

@@ -60,7 +60,8 @@ impl HealthProbe<'_> {
         }
     }
 
-    /// One probe. If its end was noticed late, because the process was stopped, it says nothing of the link: another decides.
+    /// One probe. If its end was noticed late, because the process was stopped, it says nothing of the link: another
+    /// decides.
     async fn probe_unless_late(&mut self) -> Result<(), LinkError> {
         let started = Instant::now();
         match self.probe().await {

@@ -38,8 +38,8 @@ impl RedisReadError {
 }
 
 impl From<RedisError> for RedisReadError {
-    /// Only for errors of answers that were taken as bare [`redis::Value`]s: in others redis-rs gives the same kind to what
-    /// the server has broken in the protocol and to a field that is no text.
+    /// Only for errors of answers that were taken as bare [`redis::Value`]s: in others redis-rs gives the same kind to
+    /// what the server has broken in the protocol and to a field that is no text.
     fn from(error: RedisError) -> Self {
         let text = describe(&error);
         let kind = error.kind();

@@ -1,5 +1,5 @@
-//! Reading histories, for repairs and for clients, over a connection of its own: however long a history is, no probe and no
-//! publication waits behind it, and the loss of this connection is not the loss of the link.
+//! Reading histories, for repairs and for clients, over a connection of its own: however long a history is, no probe
+//! and no publication waits behind it, and the loss of this connection is not the loss of the link.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};

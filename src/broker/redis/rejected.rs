@@ -82,7 +82,8 @@ impl Rejected {
         Metrics::count(&self.metrics.rejected, outcome);
     }
 
-    /// Writes what waits, one after the other, for as long as there is a link; `commands` gives the connection to do it.
+    /// Writes what waits, one after the other, for as long as there is a link; `commands` gives the connection to do
+    /// it.
     pub(super) async fn run(
         &self,
         options: &RedisOptions,

@@ -92,9 +92,9 @@ mod tests {
 
     use super::*;
 
-    /// Found by the simulation (seed 66196): the last messages of a subscription came behind the news that it had ended.
-    /// So they were held for the next one, which was said to go on behind them, and what had been published between
-    /// the two, and then been lost by Redis, was missing without a word.
+    /// Found by the simulation (seed 66196): the last messages of a subscription came behind the news that it had
+    /// ended. So they were held for the next one, which was said to go on behind them, and what had been published
+    /// between the two, and then been lost by Redis, was missing without a word.
     #[tokio::test]
     async fn an_unsubscription_ends_after_its_last_message_is_handled() {
         for is_asked_first in [true, false] {

@@ -16,8 +16,8 @@ const MAX_TAILS_PER_READ: usize = 256;
 /// fraction of a second.
 const MAX_REPAIR_PAGES_IN_FLIGHT: usize = 32;
 
-/// The channels whose repair waits for a read, each with the number of the repair. A repair that ended in the meantime is
-/// skipped.
+/// The channels whose repair waits for a read, each with the number of the repair. A repair that ended in the meantime
+/// is skipped.
 #[derive(Debug, Default)]
 pub(super) struct RepairQueue {
     pub(super) tails: VecDeque<(ChannelName, u64)>,

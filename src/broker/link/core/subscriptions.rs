@@ -7,8 +7,8 @@ use super::{LinkChannel, LinkCore, LinkSubscription};
 use crate::broker::{Cut, HubEvent, HubId, RequestId, SubscribeAck};
 use protocol::channel::ChannelName;
 
-/// Channels to subscribe and to unsubscribe in one step. No channel is in both lists, so the order of the lists does not
-/// matter.
+/// Channels to subscribe and to unsubscribe in one step. No channel is in both lists, so the order of the lists does
+/// not matter.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct SubscriptionBatch {
     pub(crate) subscribe: Vec<ChannelName>,
@@ -24,8 +24,8 @@ pub(super) struct PendingAck {
 }
 
 impl LinkCore {
-    /// Subscribes `hub` to these channels. A channel whose position is known is answered at once, any other channel once
-    /// the link is subscribed to it. With `verify`, each channel is compared with its history first.
+    /// Subscribes `hub` to these channels. A channel whose position is known is answered at once, any other channel
+    /// once the link is subscribed to it. With `verify`, each channel is compared with its history first.
     pub(crate) fn subscribe(
         &mut self,
         hub: HubId,
@@ -156,8 +156,8 @@ impl LinkCore {
         (batch != SubscriptionBatch::default()).then_some(batch)
     }
 
-    /// Redis does not let this user subscribe to these channels. Notifies their hubs at once; the acknowledgements follow
-    /// if a later attempt succeeds.
+    /// Redis does not let this user subscribe to these channels. Notifies their hubs at once; the acknowledgements
+    /// follow if a later attempt succeeds.
     pub(crate) fn refused(&mut self, channels: Vec<ChannelName>) {
         for name in channels {
             let Some(channel) = self.channels.get_mut(&name) else { continue };

@@ -16,8 +16,8 @@ use protocol::position::Position;
 pub(crate) struct Repair {
     /// Distinguishes the reads of this repair from the reads of an earlier one.
     pub(super) number: u64,
-    /// Every message up to the cursor was delivered or announced as a gap. `None`: the channel is new and begins at the tail of its history, or
-    /// it was untracked and delivered no durable message.
+    /// Every message up to the cursor was delivered or announced as a gap. `None`: the channel is new and begins at the
+    /// tail of its history, or it was untracked and delivered no durable message.
     pub(super) cursor: Option<ChannelCursor>,
     /// Whether the repair began at a position before any history. Then a message with an older position may be of a
     /// history that began after the clock was set back.
@@ -84,8 +84,8 @@ impl Repair {
         self.ring.begin_read();
     }
 
-    /// Whether the loss of the link needs a gap. A channel with only durable messages missed none if its history is proven
-    /// to be complete; a channel with plain messages may have missed some.
+    /// Whether the loss of the link needs a gap. A channel with only durable messages missed none if its history is
+    /// proven to be complete; a channel with plain messages may have missed some.
     pub(crate) fn needs_gap(&self) -> bool {
         let may_miss_plain = match self.cursor {
             Some(cursor) => self.retained.carries_plain || !cursor.has_history(),
@@ -210,7 +210,8 @@ impl Repair {
         self.began_without_history && position.epoch != self.retained.left_epoch
     }
 
-    /// Delivers the messages of the ring after the cursor. Returns the new cursor; `None`: the repair needs another read.
+    /// Delivers the messages of the ring after the cursor. Returns the new cursor; `None`: the repair needs another
+    /// read.
     pub(super) fn settle(&mut self, progress: &mut RepairProgress) -> Option<ChannelCursor> {
         let mut cursor = self.cursor?;
         if std::mem::take(&mut self.ring.has_dropped_plain) {

@@ -15,8 +15,8 @@ pub(super) const MAX_RING: usize = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     pub(super) held: VecDeque<Arc<Publication>>,
-    /// How many of `held`, the oldest first, arrived before the latest read began. If that read does not return them, the
-    /// history does not contain them.
+    /// How many of `held`, the oldest first, arrived before the latest read began. If that read does not return them,
+    /// the history does not contain them.
     pub(super) covered: usize,
     /// Whether the ring dropped a durable message since the latest read began.
     pub(super) has_dropped_durable: bool,

@@ -39,8 +39,8 @@ fn tail_read(tail: Tail) -> TailRead {
     TailRead { tail, now_ms: NOW_MS, whole_since_ms: 0 }
 }
 
-/// A follower and its deliveries, as text: a position, `plain`, a gap with the position after which delivery continues, or
-/// `cut` with the position at which the channel begins.
+/// A follower and its deliveries, as text: a position, `plain`, a gap with the position after which delivery continues,
+/// or `cut` with the position at which the channel begins.
 struct FollowedChannel {
     follower: Follower,
     deliveries: Vec<String>,

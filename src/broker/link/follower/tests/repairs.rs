@@ -229,8 +229,8 @@ fn a_dropped_plain_message_is_an_overflow_gap() {
     assert_eq!(channel.deliveries, ["overflow", "1000-42"]);
 }
 
-/// Found by the simulation (seed 59948): after a history was deleted between two pages, messages in the ring that the first
-/// page had delivered were delivered again.
+/// Found by the simulation (seed 59948): after a history was deleted between two pages, messages in the ring that the
+/// first page had delivered were delivered again.
 #[test]
 fn messages_read_before_a_history_was_deleted_are_not_repeated() {
     let mut channel = FollowedChannel::at("1000-41");
@@ -243,8 +243,8 @@ fn messages_read_before_a_history_was_deleted_are_not_repeated() {
     assert_eq!(channel.receive(Some("2000-1")), Arrival::Deliver);
 }
 
-/// Found by the simulation (seed 213389): a late message of an expired history counted as the start of a history after the
-/// clock was set back.
+/// Found by the simulation (seed 213389): a late message of an expired history counted as the start of a history after
+/// the clock was set back.
 #[test]
 fn late_messages_of_an_expired_history_are_not_repeated() {
     let mut channel = FollowedChannel::at("1000-41");
