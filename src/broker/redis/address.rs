@@ -1,4 +1,4 @@
-//! Where the URL says that Redis is.
+//! Parses `broker.url`: one server, or sentinels that know the master.
 
 use std::fmt;
 
@@ -10,36 +10,36 @@ use super::super::BrokerSetupError;
 use super::access::{Credentials, TlsFiles};
 use super::link_error::LinkError;
 
-/// Where sentinels listen unless the URL says otherwise.
+/// The port of a sentinel if the URL names none.
 const SENTINEL_PORT: u16 = 26379;
 
-/// Where Redis is. Displayed it has no user and no password.
+/// The address of Redis. Its text has no user and no password.
 pub(super) enum Address {
-    /// There.
+    /// One server.
     Server(ConnectionInfo),
-    /// Where the sentinels say.
+    /// The master that the sentinels name.
     Master(Sentinels),
 }
 
-/// Sentinels, and whom to ask them for.
+/// The sentinels, and the master to ask them for.
 pub(super) struct Sentinels {
     /// In the order of the URL; at least one.
     pub(super) sentinels: Vec<ConnectionInfo>,
-    /// What the sentinels call the master.
+    /// The sentinels' name of the master.
     pub(super) name: String,
-    /// How to log in at the master. Its address stands for none: the sentinels know it.
+    /// The login at the master. Its address is a placeholder, because only the sentinels know the address.
     login: ConnectionInfo,
 }
 
 /// An address with the passwords and certificates of one attempt.
 pub(super) struct OpenedAddress {
     pub(super) address: Address,
-    /// `None`: without TLS.
+    /// `None`: no TLS.
     pub(super) certificates: Option<TlsCertificates>,
 }
 
 impl Address {
-    /// Reads a URL. `finish` is applied to each connection that comes out of it.
+    /// Parses a URL. Applies `finish` to each connection of the result.
     pub(super) fn parse(
         url: &str,
         finish: impl Fn(ConnectionInfo) -> ConnectionInfo,
@@ -52,7 +52,7 @@ impl Address {
         }
     }
 
-    /// With what stands in files and settings. Reads files: it may block.
+    /// Adds the credentials and certificates. Reads files, so it may block.
     pub(super) fn open(
         self,
         redis: &Credentials,
@@ -101,7 +101,7 @@ impl Sentinels {
         let (login, endpoint) = rest.rsplit_once('@').unwrap_or(("", rest));
         let (hosts, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
         if path.contains(['?', '#']) {
-            return Err(bad("nothing may follow the master's name but the number of a database"));
+            return Err(bad("only a database number may follow the master's name"));
         }
         let (name, db) = path.split_once('/').unwrap_or((path, ""));
         if name.is_empty() {
@@ -117,7 +117,7 @@ impl Sentinels {
         Ok(Self { sentinels, name: name.to_owned(), login })
     }
 
-    /// The master, now that it is known to be there.
+    /// The connection to the master at this address.
     pub(super) fn master_at(&self, host: String, port: u16) -> ConnectionInfo {
         let address = match self.login.addr() {
             ConnectionAddr::TcpTls { insecure, .. } => {
@@ -130,7 +130,7 @@ impl Sentinels {
 }
 
 fn parse(url: &str) -> Result<ConnectionInfo, BrokerSetupError> {
-    // Only the kind of the error: its detail may repeat parts of the URL.
+    // Only the kind of the error, because its detail may repeat parts of the URL.
     url.into_connection_info().map_err(|error| BrokerSetupError::BadUrl(error.category().to_owned()))
 }
 
@@ -142,7 +142,7 @@ fn with_login(
     Ok(info.set_redis_settings(login))
 }
 
-/// A client of one endpoint. It resolves a name each time that it connects.
+/// A client of one endpoint. It resolves a host name at each connection.
 pub(super) fn open_client(
     info: ConnectionInfo,
     certificates: Option<&TlsCertificates>,

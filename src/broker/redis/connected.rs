@@ -1,4 +1,4 @@
-//! A link while it is connected: its activities in one task, and the first that fails ends them all.
+//! Runs the activities of a connected link in one task. The first activity that fails ends the link.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -19,12 +19,12 @@ use super::{USERS, dataset, function, reads};
 use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
-/// How many channels one batch subscribes and unsubscribes. A command stays below 140 KB, and its 512
-/// confirmations do not hold up messages noticeably.
+/// The most channels of one batch. Its commands stay below 140 KB, and its 512 confirmations do not delay messages
+/// noticeably.
 const MAX_BATCH: usize = 512;
-/// How long to look for the reason of a lost link. A server that is down answers at once, with a reset.
+/// How long to query the reason of a lost link. A server that is down answers at once, with a reset.
 const CLOSE_REASON_TIMEOUT: Duration = Duration::from_millis(200);
-/// Channels compared with their histories in one batch.
+/// The most channels that are compared with their histories in one batch.
 const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
@@ -38,14 +38,14 @@ pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoi
         error = receive(state, messages, nonce_sender) => find_close_reason(state, error).await,
         ended = run_subscriptions(state, subscriptions) => match ended { Err(error) => error },
         error = probe.run() => error,
-        // They run beside the others and never end a link.
+        // These never end a link.
         never = reads::run(state, endpoint) => match never {},
         never = function::run(state) => match never {},
         never = state.rejected.run(&state.options, || state.commands()) => match never {},
     }
 }
 
-/// Delivers messages as fast as they arrive.
+/// Delivers messages until the subscriber's connection ends.
 async fn receive(
     state: &RedisState,
     mut messages: Messages<PubSubStream>,
@@ -77,7 +77,7 @@ async fn find_close_reason(state: &RedisState, error: LinkError) -> LinkError {
     match answer {
         Ok(text) if counted(&text) == Some(false) => error,
         Ok(_) => LinkError::SubscriberClosed,
-        // A refusal is an answer.
+        // A refusal is an answer as well.
         Err(refusal) if refusal.code().is_some() => LinkError::SubscriberClosed,
         Err(_) => error,
     }
@@ -94,7 +94,8 @@ async fn run_subscriptions(
 ) -> Result<Infallible, LinkError> {
     let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
     await_confirmation(state, subscriptions.subscribe(&own)).await?;
-    // Before any channel is answered: a client can continue from a beginning only if the data was marked before it.
+    // Before any channel is answered: a client can resume from the start of a history only if the data was marked
+    // earlier.
     dataset::mark_dataset(state).await;
     state.link.lock().connected();
     state.link.progressed();
@@ -116,7 +117,7 @@ async fn run_subscriptions(
             () = state.link.subscriptions_changed() => {}
             () = sleep_until_deadline(deadline) => state.link.edit(|link| link.deadline_passed(Instant::now())),
             () = check.wait_until_due() => {
-                // The data may have been removed, and with it the marker.
+                // If the data was removed, the marker is missing.
                 dataset::mark_dataset_if_due(state).await;
                 check.verify_batch(state);
             }
@@ -146,7 +147,7 @@ async fn apply_batch(
 }
 
 /// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does
-/// not say which, so a refused command is repeated in halves. Returns the channels that are subscribed, and the others.
+/// not name it, so a refused command is repeated in halves. Returns the subscribed channels and the refused ones.
 async fn subscribe_permitted(
     state: &RedisState,
     subscriptions: &mut Subscriptions,
@@ -179,7 +180,7 @@ fn redis_channels(state: &RedisState, channels: &[ChannelName]) -> Vec<String> {
     channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
 }
 
-/// redis-rs waits for a confirmation without a bound.
+/// Waits for a confirmation at most `response_timeout`. redis-rs waits without a bound.
 async fn await_confirmation(
     state: &RedisState,
     command: impl Future<Output = Result<(), LinkError>>,
@@ -188,11 +189,13 @@ async fn await_confirmation(
     timeout_awake(bound, command).await.unwrap_or(Err(LinkError::SubscribeTimeout(bound)))
 }
 
-/// Compares all channels with their histories at each interval, in batches. This finds a lost last message, which no
-/// later message would show.
+/// Compares all channels with their histories once in each interval, in batches. This detects the loss of a channel's
+/// last message, which no later message would show.
 struct HistoryCheck {
+    /// The channels that remain in this round.
     round: Vec<ChannelName>,
     interval: Duration,
+    /// The time between two batches of this round.
     pause: Duration,
     next: Instant,
 }
@@ -207,7 +210,7 @@ impl HistoryCheck {
         sleep_until(self.next.into()).await;
     }
 
-    /// Starts comparing the next batch. Each round retries the refused channels.
+    /// Starts to compare the next batch. Each round also retries the refused channels.
     fn verify_batch(&mut self, state: &RedisState) {
         if self.round.is_empty() {
             self.round = state.link.lock().subscribed();

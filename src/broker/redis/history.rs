@@ -1,4 +1,4 @@
-//! Reading histories from Redis.
+//! Reads histories from Redis.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// One entry of a stream: its id, and its fields in order, each a name and a value. Others may have written any bytes.
+/// One entry of a stream: its id, and its fields in order, each a name and a value. Other programs may have written any
+/// bytes.
 struct StreamEntry {
     id: Position,
     fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Where the histories behind `keys` end. One round trip; a key that is not a history does not keep the others
-/// from being read.
+/// Reads the tails of the histories at `keys` in one round trip. A key that is not a history fails alone.
 ///
 /// # Errors
-/// Those of the connection; Redis does not answer at present; or it does not tell the time.
+/// The connection failed, Redis is busy, or the answer to `TIME` is invalid.
 pub(super) async fn tails(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
@@ -38,13 +38,13 @@ pub(super) async fn tails(
         add_tail_query(&mut pipeline, key);
     }
     DatasetView::add_queries(&mut pipeline, options);
-    // The answers as they are: every error of the call is one of the connection, or of all commands together.
+    // Each command has a result of its own, so an error of the call is one of the connection or of all commands.
     let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
     let mut answers = answers.into_iter();
     let now_ms = time(answers.next().unwrap_or(Ok(Value::Nil))?)?;
     let tails: Vec<_> = answers.by_ref().take(keys.len()).map(tail).collect();
-    let mut view = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
-    let (marker, settings) = (view.next().flatten(), view.next().flatten());
+    let mut texts = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
+    let (marker, settings) = (texts.next().flatten(), texts.next().flatten());
     let dataset = DatasetView::parse(marker.as_deref(), settings.as_deref());
     let whole_since_ms = dataset.whole_since_ms(now_ms);
     let read = |tail| TailRead { tail, now_ms, whole_since_ms };
@@ -55,16 +55,16 @@ fn add_tail_query(pipeline: &mut Pipeline, key: &str) {
     pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1);
 }
 
-/// What the answer to `XREVRANGE … COUNT 1` says.
+/// Parses the answer to `XREVRANGE … COUNT 1`.
 fn tail(answer: RedisResult<Value>) -> Result<Tail, RedisReadError> {
     Ok(entries(answer?)?.first().map_or(Tail::Nothing, |last| Tail::At(last.id)))
 }
 
-/// What stands in the history of `channel` behind `since`, `max_entries` at most, read in one atomic step together
-/// with the settings in force and since when the data has been whole.
+/// Reads at most `max_entries` entries of the history of `channel` after `since`, in one transaction together with the
+/// settings in force and the dataset marker.
 ///
 /// # Errors
-/// Those of the connection; Redis does not answer at present; or the key is no history, or may not be read.
+/// The connection failed, Redis is busy, the key is not a history, or the user may not read it.
 pub(super) async fn page(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
@@ -81,7 +81,7 @@ pub(super) async fn page(
     add_tail_query(&mut pipeline, &key);
     let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
     let Ok([now, marker, settings, found, last]) = <[_; 5]>::try_from(answers) else {
-        return Err(RedisReadError::unexpected("a transaction was answered in part"));
+        return Err(RedisReadError::unexpected("the answer to the transaction is incomplete"));
     };
     let now_ms = time(now?)?;
     let (marker, settings) = (text_if_any(marker)?, text_if_any(settings)?);
@@ -98,8 +98,8 @@ pub(super) async fn page(
     })
 }
 
-/// The first id behind `position`. (Redis' own way to say it is refused for the last of all ids, and a position comes
-/// from a client.)
+/// The first id after `position`. Redis' own syntax for it, `(id`, is an error for the last of all ids, and clients
+/// choose the position.
 const fn successor(Position { epoch, offset }: Position) -> Position {
     match offset.checked_add(1) {
         Some(offset) => Position { epoch, offset },
@@ -107,10 +107,10 @@ const fn successor(Position { epoch, offset }: Position) -> Position {
     }
 }
 
-/// What the answer to `XRANGE` or `XREVRANGE` holds.
+/// Parses the answer to `XRANGE` or `XREVRANGE`.
 fn entries(answer: Value) -> Result<Vec<StreamEntry>, RedisReadError> {
     let Value::Array(answer) = answer else {
-        return Err(RedisReadError::unexpected("the history is no list"));
+        return Err(RedisReadError::unexpected("the history is not a list"));
     };
     let bad_entry = || RedisReadError::unexpected("a history entry cannot be read");
     answer.into_iter().map(|entry| entry_of(entry).ok_or_else(bad_entry)).collect()
@@ -129,7 +129,7 @@ fn entry_of(answer: Value) -> Option<StreamEntry> {
     Some(StreamEntry { id, fields })
 }
 
-/// `TIME`'s answer.
+/// Parses the answer to `TIME` into Unix milliseconds.
 fn time(answer: Value) -> Result<u64, RedisReadError> {
     let number = |part: &Value| match part {
         Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse::<u64>().ok(),
@@ -143,17 +143,17 @@ fn time(answer: Value) -> Result<u64, RedisReadError> {
     time.ok_or_else(|| RedisReadError::unexpected("the time cannot be read"))
 }
 
-/// `GET`'s answer.
+/// Parses the answer to `GET`.
 fn text(answer: Value) -> Result<Option<Vec<u8>>, RedisReadError> {
     match answer {
         Value::BulkString(text) => Ok(Some(text)),
         Value::Nil => Ok(None),
-        _ => Err(RedisReadError::unexpected("a key of the gateway is no text")),
+        _ => Err(RedisReadError::unexpected("the value at a key of the gateway is not text")),
     }
 }
 
-/// `GET`'s answer. Where something else stands at the key, the history is not to blame: nothing is known of the data
-/// then.
+/// Parses the answer to `GET`; `None` also if the value is not text. Such a value makes nothing known about the data,
+/// but the history is still readable.
 fn text_if_any(answer: RedisResult<Value>) -> Result<Option<Vec<u8>>, RedisReadError> {
     match answer.map_err(RedisReadError::from).and_then(text) {
         Err(RedisReadError::Data(_)) => Ok(None),
@@ -161,7 +161,7 @@ fn text_if_any(answer: RedisResult<Value>) -> Result<Option<Vec<u8>>, RedisReadE
     }
 }
 
-/// A message that cannot be delivered leaves its position.
+/// Parses an entry. An invalid message leaves only its position.
 fn decode(channel: &ChannelName, StreamEntry { id, fields }: StreamEntry, limits: PayloadLimits) -> Entry {
     let field = |name: &[u8]| {
         let found = fields.iter().find(|(field, _)| field == name);

@@ -1,4 +1,4 @@
-//! The last known state of the data of the prefix.
+//! Stores the last known state of the data of the prefix, with the notes about it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,10 +26,10 @@ pub(super) struct Dataset {
     pub(super) evicted_keys: Option<u64>,
 }
 
-/// What this process was last told of the data; until then, its own settings are taken for those in force.
+/// The state of the data as of the last mark. Until the first mark, the process' own settings count as in force.
 pub(super) struct KnownDataset {
     own: DataSettings,
-    /// Also in `known`; here because it is read for every message.
+    /// Atomic, because it is read for every message.
     max_payload_bytes: AtomicUsize,
     max_payload_depth: AtomicUsize,
     known: Mutex<Known>,
@@ -58,7 +58,7 @@ impl KnownDataset {
         }
     }
 
-    /// What a message may be, by the settings in force.
+    /// The limits on a message, by the settings in force.
     pub(super) fn payload_limits(&self) -> PayloadLimits {
         PayloadLimits {
             max_bytes: self.max_payload_bytes.load(Ordering::Relaxed),
@@ -66,14 +66,14 @@ impl KnownDataset {
         }
     }
 
-    /// What an operator should know.
+    /// The notes for the operator.
     pub(super) fn notes(&self) -> Vec<String> {
         let known = self.lock();
         let evicted = known.evictions.note();
         known.notes.iter().cloned().chain(evicted).chain(known.failure.clone()).collect()
     }
 
-    /// Notes an attempt to mark the data. Returns whether this process has still to put its settings into force.
+    /// Records an attempt to mark the data. Returns whether this process must still put its settings into force.
     pub(super) fn begin_mark(&self) -> bool {
         let mut known = self.lock();
         known.last_attempt = Some(Instant::now());
@@ -94,8 +94,8 @@ impl KnownDataset {
         }
         if let Some(policy) = &dataset.eviction_policy {
             notes.push(format!(
-                "history: redis may evict keys (maxmemory_policy {policy}), so a client that has had nothing of a \
-                 channel is not recovered; set it to noeviction"
+                "history: redis may evict keys (maxmemory_policy {policy}), so a client that has received no message \
+                 of a channel is not recovered; set it to noeviction"
             ));
         }
         let mut known = self.lock();
@@ -106,7 +106,7 @@ impl KnownDataset {
         known.set(notes, None);
     }
 
-    /// Notes a failed mark. The state known before stays.
+    /// Notes a failed mark. The last known state stays.
     pub(super) fn set_failed(&self, reason: &str) {
         let failure = format!("history: the dataset marker cannot be written because {reason}");
         let mut known = self.lock();
@@ -115,23 +115,24 @@ impl KnownDataset {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
+        // No code panics while the lock is held.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Keys that Redis has evicted while this process watched.
+/// The keys that Redis evicted since this process was started.
 #[derive(Default)]
 struct Evictions {
-    /// Redis' count at this process's first check, or after Redis restarted its count.
+    /// Redis' count at this process' first check, or 0 after Redis restarted its count.
     before: Option<u64>,
-    /// How many more it has counted since then.
+    /// How many more keys Redis evicted since then.
     seen: u64,
+    /// When an increase was last logged.
     logged: Option<Instant>,
 }
 
 impl Evictions {
-    /// Records how many keys Redis has evicted since it started. Logs an increase, at most once per `LOG_INTERVAL`.
+    /// Records Redis' count of evicted keys. Logs an increase, at most once in `LOG_INTERVAL`.
     fn record(&mut self, evicted: u64, now: Instant) {
         let before = *self.before.get_or_insert(evicted);
         if evicted < before {

@@ -29,13 +29,13 @@ impl HealthProbe<'_> {
     /// Probes the link until a probe fails.
     pub(super) async fn run(mut self) -> LinkError {
         let state = self.state;
-        // Ready is to mean that durable publishing was tried as well. Our own channel is subscribed before any other.
+        // A healthy link has also tried to load the function. The probe's channel is subscribed before the link is up.
         let mut commands = self.commands.clone();
         tokio::join!(state.link.until(LinkCore::is_up), function::ensure_loaded(state, &mut commands));
         loop {
             let started = Instant::now();
             let was_complete = state.link.lock().is_complete();
-            if let Err(error) = self.probe_unless_late().await {
+            if let Err(error) = self.probe_while_awake().await {
                 return error;
             }
             if was_complete {
@@ -56,13 +56,13 @@ impl HealthProbe<'_> {
         if state.mark_healthy() {
             let channels = state.link.lock().wanted();
             let endpoint = self.endpoint.name();
-            log::info!("redis at {endpoint}: delivery is proven (channels subscribed: {channels})");
+            log::info!("redis at {endpoint}: link is healthy; channels subscribed: {channels}");
         }
     }
 
-    /// One probe. If its end was noticed late, because the process was stopped, it says nothing of the link: another
+    /// Probes once. A timeout that was noticed late, because the process was stopped, does not count: another probe
     /// decides.
-    async fn probe_unless_late(&mut self) -> Result<(), LinkError> {
+    async fn probe_while_awake(&mut self) -> Result<(), LinkError> {
         let started = Instant::now();
         match self.probe().await {
             Err(LinkError::ProbeTimeout(_)) if was_late(started, self.state.options.probe_timeout) => {
@@ -72,12 +72,12 @@ impl HealthProbe<'_> {
         }
     }
 
-    /// One probe, within `probe_timeout`. Replaces the connection for commands if that is closed.
+    /// Probes once, within `probe_timeout`. Replaces the connection for commands if it is closed.
     async fn probe(&mut self) -> Result<(), LinkError> {
         let bound = self.state.options.probe_timeout;
         let probe = async {
             match self.publish_and_await().await {
-                // The subscriber's connection may be healthy, and then no message is missed: replace only this one.
+                // The subscriber's connection may be healthy, and then no message is missed. So replace only this one.
                 Err(LinkError::Closed) => {
                     self.commands = self.endpoint.connect_commands(&self.state.options).await?;
                     self.state.replace_commands(self.commands.clone());
@@ -89,7 +89,7 @@ impl HealthProbe<'_> {
         timeout(bound, probe).await.unwrap_or(Err(LinkError::ProbeTimeout(bound)))
     }
 
-    /// Publishes a nonce the way everything is published and waits until it is heard. Asks for the server's role in the
+    /// Publishes a nonce as any publication is published, and waits until it arrives. Queries the server's role in the
     /// same round trip.
     async fn publish_and_await(&mut self) -> Result<(), LinkError> {
         let Self { state, commands, role, received_nonce, .. } = self;
@@ -101,7 +101,7 @@ impl HealthProbe<'_> {
             tokio::join!(publish(commands, &channel, &payload), role.verify_master(state, &mut for_role));
         published.map_err(|error| command_error(state, &error))?;
         role?;
-        // Its sender ends only together with us.
+        // The sender lives as long as the link.
         let _ = received_nonce.wait_for(|received| *received == nonce).await;
         state.note_probe_returned();
         state.metrics.probed(started.elapsed());

@@ -1,7 +1,7 @@
-//! Publishing on the connection for commands, in order; retried while that connection is being replaced.
+//! Publishes on the connection for commands, in order, and retries while that connection is being replaced.
 //!
-//! A publication is retried only if that cannot publish it twice: it has an idempotency key, or it was certainly not
-//! sent, or Redis answered that it cannot run commands now.
+//! A publication is retried only if that cannot publish it twice: it has an idempotency key, it was certainly not sent,
+//! or Redis answered that it cannot run commands now.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -19,12 +19,12 @@ use super::state::{LinkState, RedisState};
 use super::{function, link_error, publish};
 use protocol::position::Position;
 
-/// The mean pause before a publication is sent again to a Redis that cannot run commands now. It varies, so that
-/// publications that were refused together do not return together.
+/// The mean wait before a publication is sent again to a Redis that cannot run commands now. The wait varies, so
+/// publications that were refused together are not retried together.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Error codes of a Redis that ran nothing but may soon: it loads its data, it became a replica, or a script keeps it
-/// busy.
+/// Error codes of a Redis that did not run the command but may soon: it is loading its data, it became a replica, or a
+/// script keeps it busy.
 const RETRYABLE_CODES: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
 
 /// The end of one attempt.
@@ -33,16 +33,16 @@ enum Attempt {
     /// Nothing was published, or an idempotency key makes it safe to publish again. The error is reported if there
     /// is no time left.
     Retry(PublishError),
-    /// The same, and there is no need to wait for another connection.
+    /// The same, but a retry does not need another connection.
     RetrySoon(PublishError),
-    /// Redis does not have the function. It may have been flushed.
+    /// Redis does not have the function, which may have been flushed.
     FunctionMissing(PublishError),
 }
 
-/// Publishes all requests in order; returns an outcome for each.
+/// Publishes all requests in order and returns an outcome for each.
 ///
-/// Requests of one call are sent on one connection in their order. Retried requests keep the order: on a broken
-/// connection no unanswered request comes before an answered one.
+/// The requests of one call are sent on one connection in their order. Retries keep the order, because a broken
+/// connection has no unanswered request before an answered one.
 pub(super) async fn publish_all(
     state: &RedisState,
     requests: &[PublishRequest<'_>],
@@ -65,7 +65,7 @@ pub(super) async fn publish_all(
                 batch.settle(index, attempt, is_function_loaded);
             }
             if needs_function {
-                // A missing function has published nothing, so a retry is safe, also without `Retry::Allowed`.
+                // A missing function published nothing, so a retry is safe, also without `Retry::Allowed`.
                 function::ensure_loaded(state, &mut commands.connection()).await;
                 is_function_loaded = true;
                 continue;
@@ -84,10 +84,10 @@ pub(super) async fn publish_all(
     batch.finish()
 }
 
-/// Waits until there may be another connection.
+/// Waits until there may be another connection; with `is_soon`, at most for the retry delay.
 async fn wait_for_connection(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
     tokio::select! {
-        // Its sender is in the state.
+        // The sender is in the state, so the channel stays open.
         _ = links.changed() => {}
         () = sleep(RETRY_DELAY.mul_f64(rand::random_range(0.5..1.5))), if is_soon => {}
     }
@@ -101,7 +101,7 @@ struct PublicationBatch<'a> {
 }
 
 enum PendingPublication {
-    /// To be sent, or sent again; its latest error.
+    /// To be sent, or sent again; with its latest error.
     Pending(PublishError),
     Finished(PublishOutcome),
 }
@@ -134,7 +134,7 @@ impl<'a> PublicationBatch<'a> {
         self.outcomes[index] = match attempt {
             Attempt::Finished(outcome) => PendingPublication::Finished(outcome),
             Attempt::FunctionMissing(error) if is_function_loaded => PendingPublication::Finished(Err(error)),
-            // Once it may have been published, the publisher must get that outcome.
+            // If an attempt may have published the message, that must stay the outcome.
             Attempt::Retry(_) | Attempt::RetrySoon(_)
                 if matches!(self.outcomes[index], PendingPublication::Pending(PublishError::Interrupted)) =>
             {
@@ -155,8 +155,8 @@ impl<'a> PublicationBatch<'a> {
     }
 }
 
-/// Sends one publication and waits for the answer in the caller's task: one hop between threads each way, and no
-/// intermediate task that would need a queue.
+/// Sends one publication and waits for the answer in the caller's task. There is one hop between threads each way, and
+/// no intermediate task with a queue.
 async fn attempt(
     state: &RedisState,
     commands: &Commands,
@@ -171,7 +171,7 @@ async fn attempt(
         tokio::select! {
             biased;
             outcome = sending => outcome,
-            // redis-rs may leave a request of a closed connection without an answer until its timeout.
+            // redis-rs may leave a request on a closed connection unanswered until its timeout.
             () = connection_replaced(state, commands) => return Attempt::Retry(PublishError::Interrupted),
         }
     } else {
@@ -188,7 +188,7 @@ async fn attempt(
 async fn connection_replaced(state: &RedisState, commands: &Commands) {
     let is_another =
         |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
-    // Its sender is in the state.
+    // The sender is in the state, so the channel stays open.
     let _ = state.watch().wait_for(is_another).await;
 }
 
@@ -208,7 +208,7 @@ async fn send(
     let answer: String = call.query_async(&mut connection).await?;
     Ok(match Position::parse(&answer) {
         Some(position) => Ok(Published::Durably(position)),
-        None => Err(PublishError::Refused(format!("the function answered {answer:?}"))),
+        None => Err(PublishError::Refused(format!("the function returned {answer:?}, which is no position"))),
     })
 }
 
@@ -234,7 +234,7 @@ fn classify(
             Attempt::Finished(Err(refused))
         }
     } else {
-        // After an answer of another form the connection is still good.
+        // The connection is still good after an answer of an unexpected type.
         if error.is_unrecoverable_error() {
             commands.mark_closed();
         }
@@ -246,11 +246,11 @@ fn classify(
     }
 }
 
-/// Waits for all, polling them in order, which keeps the order of messages. (`join_all` polls more than thirty futures
-/// in the order of their wake-ups, which reordered messages.)
+/// Waits for all futures and polls them in order, which keeps the order of messages. (`join_all` polls more than thirty
+/// futures in the order of their wake-ups, which reordered messages.)
 async fn join_in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut futures: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
-    // Answers come in order, so the finished ones are nearly always the first ones.
+    // Answers arrive in order, so the finished futures are nearly always the first ones.
     let mut finished = 0;
     poll_fn(|context| {
         let mut is_all = true;

@@ -1,5 +1,5 @@
-//! Reading histories, for repairs and for clients, over a connection of its own: however long a history is, no probe
-//! and no publication waits behind it, and the loss of this connection is not the loss of the link.
+//! Reads histories, for repairs and for clients, on a connection of its own. So a long history delays no probe and no
+//! publication, and the loss of this connection is not the loss of the link.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::read_error::RedisReadError;
 use super::state::RedisState;
 use crate::backoff::Backoff;
 
-/// The waits before an unanswered read is repeated, and before the next connection.
+/// The waits before a failed read is repeated, and before the next connection.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
@@ -27,7 +27,7 @@ pub(super) async fn run(state: &RedisState, endpoint: &Endpoint) -> Infallible {
     loop {
         match endpoint.connect_commands(&state.options).await {
             Ok(commands) => read_until_lost(state, &commands, &mut backoff).await,
-            Err(error) => log::debug!("redis: no connection for histories: {error}"),
+            Err(error) => log::debug!("redis: no connection for reading histories: {error}"),
         }
         sleep(backoff.next(&mut rand::rng())).await;
     }
@@ -39,7 +39,7 @@ async fn read_until_lost(state: &RedisState, commands: &MultiplexedConnection, b
     let mut is_lost = false;
     loop {
         if !is_lost {
-            // Not within the loop's head, which would keep the lock.
+            // Not in the loop's condition, which would hold the lock during the body.
             let next = || state.link.lock().next_read();
             while let Some(work) = next() {
                 in_flight.push(read(state, commands.clone(), work));
@@ -51,7 +51,7 @@ async fn read_until_lost(state: &RedisState, commands: &MultiplexedConnection, b
             Some(outcome) = in_flight.next() => match outcome {
                 Ok(()) | Err(RedisReadError::Data(_)) => backoff.reset(),
                 Err(RedisReadError::Busy(_)) => sleep(backoff.next(&mut rand::rng())).await,
-                // Also after a time-out, because the late answer would delay the next reads.
+                // Also after a timeout, because the late answer would delay the next reads.
                 Err(RedisReadError::Connection(_)) => is_lost = true,
             },
             () = state.link.reads_changed(), if !is_lost => {}
@@ -96,7 +96,7 @@ async fn read(
     };
     state.link.progressed();
     if let Err(error) = &outcome {
-        log::debug!("redis: a history was not read: {error}");
+        log::debug!("redis: the read of a history failed: {error}");
     }
     outcome
 }

@@ -1,4 +1,4 @@
-//! Reports channels that Redis does not let the gateway's user subscribe to.
+//! Reports channels that the gateway's Redis user may not subscribe to.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
-/// How long a refusal is noted in `/readyz`. It is logged again at most as often: clients cause refusals.
+/// How long `/readyz` notes a refusal. Also the least time between two log lines, because clients cause refusals.
 const NOTE_DURATION: Duration = Duration::from_secs(60);
 
 /// The latest refusal.
@@ -21,7 +21,7 @@ struct LatestRefusal {
 }
 
 impl RefusedChannels {
-    /// Redis has refused these channels. Returns the line to log, if any.
+    /// Counts and notes channels that Redis refused. Returns the line to log, if one is due.
     pub(super) fn note(&self, now: Instant, channels: &[ChannelName], metrics: &Metrics) -> Option<String> {
         let first = channels.first()?;
         metrics.channels_refused.inc_by(channels.len() as u64);

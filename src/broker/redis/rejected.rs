@@ -1,4 +1,4 @@
-//! Records payloads that reach nobody on a stream, because their publisher does not learn of it.
+//! Records payloads that reach no subscriber on a stream, because their publisher is not notified.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,32 +13,33 @@ use super::link_error::describe;
 use super::options::RedisOptions;
 use crate::metrics::Metrics;
 
-/// The stream, after the prefix. No session can be on a channel of that name: it has no namespace.
+/// The key of the stream, after the prefix. No session can subscribe to a channel of this name, because it has no
+/// namespace.
 const STREAM: &str = "rejected";
-/// The approximate number of payloads that the stream keeps.
+/// The approximate number of payloads in the stream.
 const MAX_STREAM_ENTRIES: usize = 1000;
-/// How much of a payload is kept, in bytes.
+/// How many bytes of a payload are recorded.
 const MAX_BYTES: usize = 256;
-/// How many may wait to be written.
+/// How many payloads may wait to be recorded.
 const MAX_WAITING: usize = 64;
-/// How many are written in a second: a broken publisher may be fast, and a few examples are enough.
+/// How many payloads are recorded in a second: a broken publisher may be fast, and a few examples are enough.
 const MAX_PER_SECOND: u32 = 10;
 
-/// What is known of one payload.
+/// One payload, as it is recorded.
 struct RejectedPayload {
     channel: String,
     reason: &'static str,
     bytes: usize,
-    /// Its beginning.
+    /// The first `MAX_BYTES` bytes.
     payload: Vec<u8>,
 }
 
-/// The way from the receiver, which must not wait, to the stream.
+/// A queue between the receiver, which must not wait, and the stream.
 pub(super) struct Rejected {
     sender: mpsc::Sender<RejectedPayload>,
-    /// Each link reads from it in its turn.
+    /// Locked by the current link.
     receiver: Mutex<mpsc::Receiver<RejectedPayload>>,
-    /// When the current second began, and how many there were in it.
+    /// When the current second began, and how many payloads were offered in it.
     second: SyncMutex<Option<(Instant, u32)>>,
     is_failure_logged: AtomicBool,
     metrics: Metrics,
@@ -56,7 +57,7 @@ impl Rejected {
         }
     }
 
-    /// Queues a payload, unless there are too many. Never waits.
+    /// Queues a payload, or counts it as not recorded if there are too many. Never waits.
     pub(super) fn offer(&self, channel: &str, reason: &'static str, payload: &[u8], now: Instant) {
         let record = || RejectedPayload {
             channel: channel.to_owned(),
@@ -82,8 +83,7 @@ impl Rejected {
         Metrics::count(&self.metrics.rejected, outcome);
     }
 
-    /// Writes what waits, one after the other, for as long as there is a link; `commands` gives the connection to do
-    /// it.
+    /// Records the queued payloads, one after the other. `commands` returns the connection for it.
     pub(super) async fn run(
         &self,
         options: &RedisOptions,
@@ -91,7 +91,7 @@ impl Rejected {
     ) -> Infallible {
         let mut receiver = self.receiver.lock().await;
         loop {
-            // Its sender is our own.
+            // The sender is in `self`, so the channel stays open.
             let Some(record) = receiver.recv().await else { return std::future::pending().await };
             match write(options, commands(), &record).await {
                 Ok(()) => self.count("recorded"),
@@ -111,7 +111,7 @@ async fn write(
     commands: Option<MultiplexedConnection>,
     record: &RejectedPayload,
 ) -> Result<(), String> {
-    let Some(mut commands) = commands else { return Err("there is no connection".into()) };
+    let Some(mut commands) = commands else { return Err("the link is down".into()) };
     let mut add = redis::cmd("XADD");
     add.arg(options.redis_channel(STREAM)).arg("MAXLEN").arg("~").arg(MAX_STREAM_ENTRIES).arg("*");
     add.arg("channel").arg(&record.channel).arg("reason").arg(record.reason);
@@ -140,7 +140,7 @@ mod tests {
                 rejected.offer("room:1", "not_json", b"x", start + Duration::from_secs(second));
             }
         }
-        assert_eq!(not_recorded(), 5 + 6, "64 of 70 wait");
+        assert_eq!(not_recorded(), 5 + 6, "64 of 70 fit into the queue");
         let first = rejected.receiver.try_lock().unwrap().try_recv().unwrap();
         assert_eq!((first.bytes, first.payload.len()), (1000, MAX_BYTES));
     }

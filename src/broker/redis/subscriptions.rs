@@ -1,8 +1,8 @@
-//! Subscribes and receives messages, in one order.
+//! Subscribes, and receives messages, in the order in which Redis sends both.
 //!
-//! redis-rs reports a confirmation at once but queues messages. So the confirmation of an unsubscription can overtake
-//! the channel's last messages. Counted as messages of the next subscription they would advance its cursor, although
-//! messages between the two subscriptions are missing.
+//! redis-rs reports a confirmation at once but queues messages, so the confirmation of an unsubscription can overtake
+//! the channel's last messages. If these counted as messages of the next subscription, its cursor would skip the
+//! messages between the two subscriptions.
 
 use futures_util::{Stream, StreamExt as _};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
@@ -25,12 +25,12 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Subscribes. Returns when Redis has confirmed it.
+    /// Subscribes. Returns when Redis confirms it.
     pub(super) async fn subscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
         self.sink.subscribe(channels).await.map_err(|error| LinkError::of_command(&error))
     }
 
-    /// Unsubscribes. Returns when Redis has confirmed it and the last message has been handled.
+    /// Unsubscribes. Returns when Redis has confirmed it and the channels' last message has been handled.
     pub(super) async fn unsubscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
         self.sink.unsubscribe(channels).await.map_err(|error| LinkError::of_command(&error))?;
         self.drained.wait().await
@@ -40,7 +40,7 @@ impl Subscriptions {
 /// The messages that Redis has sent.
 pub(super) struct Messages<S> {
     queue: S,
-    /// The caller that waits until the queue is empty; at most one at a time.
+    /// The caller that waits until the queue is empty; at most one.
     waiters: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
@@ -53,18 +53,18 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
         (Self { queue, waiters }, DrainWaiter(waiter))
     }
 
-    /// The next message. A call means that the caller has handled all earlier ones.
+    /// The next message. A call means that the caller has handled all earlier messages.
     ///
-    /// redis-rs queues messages without a bound, so the queue is emptied whenever it is looked at (that is what
-    /// `unconstrained` is for: tokio would stop after 128). The task that fills it runs on this same thread; so
-    /// the queue never holds more than that task reads in one go, and what we cannot take waits in TCP's buffers
-    /// and then in Redis', which has a bound (`client-output-buffer-limit pubsub`).
+    /// redis-rs queues messages without a bound, so each call empties the queue: without `unconstrained`, tokio would
+    /// stop after 128 messages. The task that fills the queue runs on this thread, so the queue never holds more than
+    /// that task reads in one poll. Further messages wait in TCP's buffers and then in Redis' output buffer, which has
+    /// a limit (`client-output-buffer-limit pubsub`).
     pub(super) async fn next(&mut self) -> Option<M> {
         loop {
             tokio::select! {
                 biased;
                 message = unconstrained(self.queue.next()) => return message,
-                // Nothing is waiting.
+                // The queue is empty.
                 Some(answer) = self.waiters.recv() => {
                     // The caller may have timed out.
                     let _ = answer.send(());
@@ -75,7 +75,10 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
 }
 
 impl DrainWaiter {
-    /// Returns when every message that has arrived so far has been handled.
+    /// Returns when every message that has arrived so far is handled.
+    ///
+    /// # Errors
+    /// The messages are no longer received.
     async fn wait(&self) -> Result<(), LinkError> {
         let (answer, answered) = oneshot::channel();
         self.0.send(answer).await.map_err(|_| LinkError::Closed)?;
@@ -92,12 +95,11 @@ mod tests {
 
     use super::*;
 
-    /// Found by the simulation (seed 66196): the last messages of a subscription came behind the news that it had
-    /// ended. So they were held for the next one, which was said to go on behind them, and what had been published
-    /// between the two, and then been lost by Redis, was missing without a word.
+    /// Found by the simulation (seed 66196): the last messages of one subscription counted as the first ones of the
+    /// next.
     #[tokio::test]
     async fn an_unsubscription_ends_after_its_last_message_is_handled() {
-        for is_asked_first in [true, false] {
+        for waits_first in [true, false] {
             let (sender, mut queue) = mpsc::unbounded_channel();
             let (mut messages, drained) =
                 Messages::new(futures_util::stream::poll_fn(move |context| queue.poll_recv(context)));
@@ -108,22 +110,22 @@ mod tests {
                 }
             });
             let leaving = pin!(async {
-                // As redis-rs does on reading both at once: more than tokio would take in one go.
+                // redis-rs may queue as many messages at once, more than tokio's budget for one poll.
                 (0..1_000).for_each(|number| sender.send(number).unwrap());
                 drained.wait().await.unwrap();
                 seen.borrow().len()
             });
-            let ended = match is_asked_first {
+            let ended = match waits_first {
                 true => match select(leaving, taking).await {
                     Either::Left((ended, _)) => ended,
-                    Either::Right(_) => unreachable!("its sender is here"),
+                    Either::Right(_) => unreachable!("the sender is alive"),
                 },
                 false => match select(taking, leaving).await {
                     Either::Right((ended, _)) => ended,
-                    Either::Left(_) => unreachable!("its sender is here"),
+                    Either::Left(_) => unreachable!("the sender is alive"),
                 },
             };
-            assert_eq!(ended, 1_000, "asked first: {is_asked_first}");
+            assert_eq!(ended, 1_000, "waits first: {waits_first}");
         }
     }
 

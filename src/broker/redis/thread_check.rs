@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-/// The number of checks that may wait. Each comes from a request that waits no longer than its deadline.
+/// How many checks may wait. Each one comes from a request that waits no longer than its deadline.
 const MAX_WAITING: usize = 64;
 
 type Check = oneshot::Sender<()>;
@@ -15,7 +15,7 @@ type Check = oneshot::Sender<()>;
 #[derive(Debug)]
 pub(super) struct ThreadCheck {
     checks: mpsc::Sender<Check>,
-    /// Until the link's thread takes it.
+    /// `None` once the link's thread answers checks.
     receiver: Mutex<Option<mpsc::Receiver<Check>>>,
 }
 
@@ -27,7 +27,7 @@ impl Default for ThreadCheck {
 }
 
 impl ThreadCheck {
-    /// Answers checks without end. Only the first call does so.
+    /// Answers checks. Only the first call does so; other calls only wait.
     pub(super) async fn run(&self) -> std::convert::Infallible {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut checks) = receiver {
@@ -39,7 +39,7 @@ impl ThreadCheck {
         std::future::pending().await
     }
 
-    /// Whether the link's thread answers within `deadline`.
+    /// Whether the link's thread responds within `deadline`.
     pub(super) async fn responds(&self, deadline: Duration) -> bool {
         let (check, answer) = oneshot::channel();
         let asked = async { self.checks.send(check).await.is_ok() && answer.await.is_ok() };
@@ -56,11 +56,11 @@ mod tests {
     #[tokio::test]
     async fn only_a_running_thread_responds() {
         let check = ThreadCheck::default();
-        assert!(!check.responds(DEADLINE).await, "nobody answers yet");
+        assert!(!check.responds(DEADLINE).await, "no thread answers yet");
         tokio::select! {
             never = check.run() => match never {},
             answered = check.responds(Duration::from_secs(20)) => assert!(answered),
         }
-        assert!(!check.responds(DEADLINE).await, "its receiver is gone");
+        assert!(!check.responds(DEADLINE).await, "the receiver was dropped");
     }
 }

@@ -12,7 +12,7 @@ use super::super::known_dataset::Dataset;
 use super::*;
 use protocol::history::Proof;
 
-/// A Redis of one test's own that has the function library, and a connection to it.
+/// A Redis for one test, with the function library and a connection.
 pub(in super::super) struct Redis {
     child: Child,
     _folder: TempDir,
@@ -43,12 +43,12 @@ impl Redis {
         redis
     }
 
-    /// Marks the data as a process does that has done it before.
+    /// Marks the data as a running process does.
     pub(in super::super) async fn mark(&mut self) -> Dataset {
         self.call_mark(false).await
     }
 
-    /// Marks the data as a process does that has just started, with this history TTL.
+    /// Marks the data as a process does at its start, with this history TTL.
     pub(in super::super) async fn start_process(&mut self, ttl: Duration) -> Dataset {
         self.options.history.ttl = ttl;
         self.call_mark(true).await
@@ -78,13 +78,13 @@ impl Redis {
         page(&mut self.commands, &self.options, &channel, since, max_entries).await
     }
 
-    /// Runs a script that does not end by itself.
+    /// Runs a script that does not end, so Redis answers BUSY.
     async fn be_busy(&mut self) {
         self.run("CONFIG SET busy-reply-threshold 1").await;
         let mut other = connect(&self.options.url).await;
         tokio::spawn(async move {
             let script = redis::cmd("EVAL").arg("while true do end").arg(0).exec_async(&mut other).await;
-            assert!(script.is_err(), "it is killed");
+            assert!(script.is_err(), "the script must be killed");
         });
         let end = Instant::now() + Duration::from_secs(10);
         while redis::cmd("PING").exec_async(&mut self.commands).await.is_ok() {
@@ -92,13 +92,13 @@ impl Redis {
         }
     }
 
-    /// Since when the data is whole, to a reader.
+    /// Since when the data is whole, as a reader sees it.
     pub(in super::super) async fn whole_since_ms(&mut self) -> u64 {
         self.page("1-0", 1).await.whole_since_ms
     }
 }
 
-/// A new connection, as soon as the server answers.
+/// A new connection, once the server answers.
 async fn connect(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).unwrap();
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
@@ -182,7 +182,7 @@ async fn a_failed_read_distinguishes_data_server_and_connection() {
     redis.run("SET gateway:room:1 text").await;
     let error = redis.try_page("1-0", 1).await.unwrap_err();
     assert!(matches!(&error, RedisReadError::Data(reason) if reason.contains("WRONGTYPE")), "{error:?}");
-    // Refused while it is queued: EXEC is refused as a whole.
+    // Refused while it is queued, so Redis refuses EXEC as a whole.
     redis.run("ACL SETUSER default -xrange").await;
     let error = redis.try_page("1-0", 1).await.unwrap_err();
     assert!(matches!(&error, RedisReadError::Data(reason) if reason.contains("NOPERM")), "{error:?}");
