@@ -45,9 +45,9 @@ fn version(library: &str) -> Option<u32> {
     library.lines().find_map(|line| line.strip_prefix("local VERSION = ")?.trim().parse().ok())
 }
 
-/// `is_first`: this process has not loaded or found the library before. Only then does it replace a different text of the
-/// same version. No two releases share a version, but two builds may, and they must not replace each other's library again
-/// and again.
+/// `is_first`: this process has not loaded or found the library before. Only then does it replace a different text of
+/// the same version. No two releases share a version, but two builds may, and they must not replace each other's
+/// library again and again.
 fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryAction {
     let Some(found) = found else { return LibraryAction::Load };
     match version(found) {

@@ -7,13 +7,13 @@
 //! - `address`: the parts of `broker.url`.
 //! - `options`: the options of the link.
 //! - `commands`: the connection for commands, and whether it is closed.
-//! - `state`: the state shared by the link and its handles.
 //! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
 //! - `thread_check`: checks that the link's thread responds.
 //! - `refused`: the channels that this user may not subscribe to.
 //! - `rejected`: records payloads that reach no subscriber on a stream.
 //! - `data_settings`: the settings that all replicas share.
 //! - `known_dataset`: the last known state of the data.
+//! - `state`: the state shared by the link and its handles.
 //! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
 //! - `dataset`: since when the data has been whole.
 //! - `read_error`: why a read of a history failed.
@@ -103,8 +103,8 @@ impl Drop for Handle {
 
 impl RedisBroker {
     pub(super) fn start(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
-        // rustls panics at the first `rediss://` connection if no default provider is installed. An error only means
-        // that this process has already installed one.
+        // rustls panics at the first `rediss://` connection if two providers are compiled in and neither is the
+        // default. An error only means that this process has already installed a default.
         let _ = rustls::crypto::ring::default_provider().install_default();
         options.check()?;
         let address = options.address()?.to_string();

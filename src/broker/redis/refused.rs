@@ -16,6 +16,7 @@ pub(super) struct RefusedChannels(Mutex<Option<LatestRefusal>>);
 #[derive(Debug)]
 struct LatestRefusal {
     at: Instant,
+    /// When a refusal was last logged.
     logged: Instant,
     note: String,
 }
@@ -26,7 +27,7 @@ impl RefusedChannels {
         let first = channels.first()?;
         metrics.channels_refused.inc_by(channels.len() as u64);
         let note = format!(
-            "the Redis user may not subscribe to every channel (NOPERM), such as {first}: subscribers are refused"
+            "the Redis user may not subscribe to some channels (NOPERM), such as {first}; their subscribers are refused"
         );
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let logged =

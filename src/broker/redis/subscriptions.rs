@@ -55,10 +55,10 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
 
     /// The next message. A call means that the caller has handled all earlier messages.
     ///
-    /// redis-rs queues messages without a bound, so each call empties the queue: without `unconstrained`, tokio would
-    /// stop after 128 messages. The task that fills the queue runs on this thread, so the queue never holds more than
-    /// that task reads in one poll. Further messages wait in TCP's buffers and then in Redis' output buffer, which has
-    /// a limit (`client-output-buffer-limit pubsub`).
+    /// redis-rs queues messages without a bound, so the caller must empty the queue in one poll: without
+    /// `unconstrained`, tokio would interrupt it after 128 messages. The task that fills the queue runs on this thread,
+    /// so the queue never holds more than that task reads in one poll. Further messages wait in TCP's buffers and then
+    /// in Redis' output buffer, which has a limit (`client-output-buffer-limit pubsub`).
     pub(super) async fn next(&mut self) -> Option<M> {
         loop {
             tokio::select! {
@@ -75,7 +75,7 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
 }
 
 impl DrainWaiter {
-    /// Returns when every message that has arrived so far is handled.
+    /// Returns when all messages in the queue have been handled.
     ///
     /// # Errors
     /// The messages are no longer received.
@@ -104,23 +104,23 @@ mod tests {
             let (mut messages, drained) =
                 Messages::new(futures_util::stream::poll_fn(move |context| queue.poll_recv(context)));
             let seen = RefCell::new(Vec::new());
-            let taking = pin!(async {
+            let receiving = pin!(async {
                 while let Some(message) = messages.next().await {
                     seen.borrow_mut().push(message);
                 }
             });
-            let leaving = pin!(async {
+            let unsubscribing = pin!(async {
                 // redis-rs may queue as many messages at once, more than tokio's budget for one poll.
                 (0..1_000).for_each(|number| sender.send(number).unwrap());
                 drained.wait().await.unwrap();
                 seen.borrow().len()
             });
             let ended = match waits_first {
-                true => match select(leaving, taking).await {
+                true => match select(unsubscribing, receiving).await {
                     Either::Left((ended, _)) => ended,
                     Either::Right(_) => unreachable!("the sender is alive"),
                 },
-                false => match select(taking, leaving).await {
+                false => match select(receiving, unsubscribing).await {
                     Either::Right((ended, _)) => ended,
                     Either::Left(_) => unreachable!("the sender is alive"),
                 },

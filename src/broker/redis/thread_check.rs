@@ -27,7 +27,7 @@ impl Default for ThreadCheck {
 }
 
 impl ThreadCheck {
-    /// Answers checks. Only the first call does so; other calls only wait.
+    /// Answers checks. Only the first call does; later calls wait without end.
     pub(super) async fn run(&self) -> std::convert::Infallible {
         let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut checks) = receiver {
@@ -42,8 +42,8 @@ impl ThreadCheck {
     /// Whether the link's thread responds within `deadline`.
     pub(super) async fn responds(&self, deadline: Duration) -> bool {
         let (check, answer) = oneshot::channel();
-        let asked = async { self.checks.send(check).await.is_ok() && answer.await.is_ok() };
-        timeout(deadline, asked).await.unwrap_or(false)
+        let response = async { self.checks.send(check).await.is_ok() && answer.await.is_ok() };
+        timeout(deadline, response).await.unwrap_or(false)
     }
 }
 

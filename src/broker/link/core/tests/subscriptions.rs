@@ -140,7 +140,7 @@ fn a_hub_that_leaves_withdraws_only_its_own_calls() {
 }
 
 #[test]
-fn an_answer_waits_for_a_link_unless_the_position_is_known() {
+fn a_subscribe_with_an_unknown_position_waits_for_the_link() {
     let mut link = Link::subscribed_to(["room:1"]);
     link.core.disconnected();
     link.clear_events();

@@ -179,7 +179,7 @@ fn consecutive_messages_need_no_history() {
 }
 
 #[test]
-fn a_history_that_expires_while_the_link_is_up_is_no_gap() {
+fn an_expired_history_is_no_gap_while_the_link_is_up() {
     let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     channel.answer_tail(None);
