@@ -158,7 +158,8 @@ impl Broker {
         }
     }
 
-    /// Whether the thread that carries publications responds within `deadline`. It responds while Redis is down, too.
+    /// Whether the link's thread, which receives publications, responds within `deadline`. It does so while Redis is
+    /// down, too.
     pub async fn link_thread_responds(&self, deadline: Duration) -> bool {
         match self {
             // The memory broker has no thread of its own.

@@ -45,7 +45,7 @@ pub(crate) struct RetainedState {
     /// The epoch of the last history that was lost; 0: none was lost.
     left_epoch: u64,
     /// Whether a plain message was seen. Then plain messages may be missing after the loss of the link.
-    carries_plain: bool,
+    has_plain: bool,
 }
 
 /// How to handle a publication that arrived.
@@ -159,15 +159,15 @@ impl Follower {
                 Repair { retained: *retained, ..Repair::new(number, Some(*cursor)) }
             }
             Self::Repairing(repair) => {
-                let carries_plain = repair.retained.carries_plain || repair.ring.carries_plain();
+                let has_plain = repair.retained.has_plain || repair.ring.has_plain();
                 Repair {
-                    retained: RetainedState { carries_plain, ..repair.retained },
+                    retained: RetainedState { has_plain, ..repair.retained },
                     was_untracked: repair.was_untracked,
                     ..Repair::new(number, repair.cursor)
                 }
             }
             Self::Untracked { last } => Repair {
-                retained: RetainedState { carries_plain: true, left_epoch: 0 },
+                retained: RetainedState { has_plain: true, left_epoch: 0 },
                 was_untracked: true,
                 ..Repair::new(number, last.map(ChannelCursor::at))
             },
@@ -178,7 +178,7 @@ impl Follower {
     pub(crate) fn arrive(&mut self, position: Option<Position>) -> Arrival {
         match (self, position) {
             (Self::Live { retained, .. }, None) => {
-                retained.carries_plain = true;
+                retained.has_plain = true;
                 Arrival::Deliver
             }
             (Self::Live { cursor, .. }, Some(position)) => match cursor.step(position) {

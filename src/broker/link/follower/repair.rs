@@ -88,7 +88,7 @@ impl Repair {
     /// proven to be complete; a channel with plain messages may have missed some.
     pub(crate) fn needs_gap(&self) -> bool {
         let may_miss_plain = match self.cursor {
-            Some(cursor) => self.retained.carries_plain || !cursor.has_history(),
+            Some(cursor) => self.retained.has_plain || !cursor.has_history(),
             None => self.was_untracked,
         };
         self.link_was_lost && may_miss_plain
@@ -245,7 +245,7 @@ impl Repair {
                 cursor.advance(position);
                 self.cursor = Some(cursor);
             } else {
-                self.retained.carries_plain = true;
+                self.retained.has_plain = true;
             }
             progress.deliveries.push(Delivery::Publication(publication));
         }

@@ -68,7 +68,7 @@ impl Ring {
     }
 
     /// Whether a plain message arrived.
-    pub(super) fn carries_plain(&self) -> bool {
+    pub(super) fn has_plain(&self) -> bool {
         self.has_dropped_plain || self.held.iter().any(|publication| publication.position().is_none())
     }
 
