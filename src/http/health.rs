@@ -52,7 +52,7 @@ const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn livez(admin: web::Data<AdminState>) -> HttpResponse {
     let (silent, link) = join(
         admin.hubs.silent(SIGN_OF_LIFE_TIMEOUT),
-        admin.readiness.broker.gives_sign_of_life(SIGN_OF_LIFE_TIMEOUT),
+        admin.readiness.broker.link_thread_responds(SIGN_OF_LIFE_TIMEOUT),
     )
     .await;
     let workers = silent.iter().map(|worker| format!("worker {worker} did not answer within 2s"));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::metrics::Metrics;
 
-/// When the link was last healthy, and when it was lost.
+/// When the link was last healthy, and when it was lost; the metrics are observed from these times.
 #[derive(Debug, Default)]
 pub(super) struct Downtime(Mutex<Times>);
 
@@ -25,7 +25,7 @@ impl Downtime {
         }
     }
 
-    /// The link is lost. Counts from the last probe that was heard, the longest that the loss may have existed.
+    /// The link is lost. The detection time counts from the last probe that returned, the earliest time of the loss.
     pub(super) fn lost(&self, now: Instant, metrics: &Metrics) {
         let mut times = self.times();
         if let Some(healthy) = times.healthy.take() {

@@ -16,7 +16,7 @@ fn over(watched: &Watched) -> Plan {
 #[track_caller]
 fn wait_moved(gateway: &TestGateway, watched: &Watched) {
     watched.wait_failed_over();
-    let proven = format!("redis at 127.0.0.1:{}: delivery is proven", watched.servers[1].port());
+    let proven = format!("redis at 127.0.0.1:{}: link is healthy", watched.servers[1].port());
     eventually(FAILOVER, || (lines(gateway, &proven) > 0 && gateway.readyz().0 == 200).then_some(()));
 }
 

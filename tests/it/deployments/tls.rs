@@ -57,7 +57,7 @@ fn sentinels_and_their_master_may_both_ask_for_certificates() {
     let url = format!("rediss+sentinel://127.0.0.1:{sentinel_port}/{MASTER}");
     let mut gateway = identified(&url, folder.path()).spawn();
     gateway.wait_ready();
-    gateway.logs(&format!("redis at 127.0.0.1:{port}: delivery is proven"));
+    gateway.logs(&format!("redis at 127.0.0.1:{port}: link is healthy"));
     assert_delivers(&gateway, &mut redis.client());
 }
 

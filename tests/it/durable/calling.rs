@@ -105,7 +105,7 @@ fn a_plain_payload_no_client_could_read_is_dropped_and_counted() {
     assert_eq!((gateway.dropped("too_deep"), gateway.dropped("lone_surrogate")), (2, 1));
     gateway.wait_metric("rejected_total{result=\"recorded\"}", 3);
     let error = refused(&mut backend, &["user:42"], &["[[[[[[]]]]]]"]);
-    assert!(error.contains("more than 5 arrays and objects"), "{error}");
+    assert!(error.contains("nested more than 5 levels deep"), "{error}");
 }
 
 #[test]
