@@ -77,13 +77,13 @@ fn a_client_may_compress_what_it_says() {
 #[test]
 fn a_compression_bomb_is_refused_and_a_neighbour_is_served() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
-    let mut neighbour = gateway.ready("1");
+    let mut healthy = gateway.ready("1");
     let mut client = ready(&gateway, "42");
     // 4 MiB in a few KiB; the bound is 64 KiB.
     client.writes(&compressed(&vec![b'x'; 4 << 20]));
     client.closed_with(1009);
     gateway.publish("user:1", "1");
-    neighbour.hears(r#"{"op":3,"message":1}"#);
+    healthy.hears(r#"{"op":3,"message":1}"#);
 }
 
 #[cfg(target_os = "linux")]

@@ -38,22 +38,22 @@ fn assert_refused(gateway: &TestGateway, result: Result<RawSocket, Answer>, stat
 
 /// The client with this id still gets its next message.
 #[track_caller]
-fn assert_healthy(gateway: &TestGateway, user: &str, neighbour: &mut Client) {
+fn assert_healthy(gateway: &TestGateway, user: &str, healthy: &mut Client) {
     gateway.publish(&format!("user:{user}"), r#""still here""#);
-    neighbour.hears(r#"{"op":3,"message":"still here"}"#);
+    healthy.hears(r#"{"op":3,"message":"still here"}"#);
 }
 
 #[test]
 fn an_address_has_no_more_sockets_than_its_cap() {
     let gateway = TestGateway::with("limits.connections_per_address", "2").spawn();
-    let mut neighbour = gateway.ready("1");
+    let mut healthy = gateway.ready("1");
     let first = socket(&gateway, 2, "").unwrap();
     let _second = socket(&gateway, 2, "").unwrap();
     for _ in 0..20 {
         assert_refused(&gateway, socket(&gateway, 2, ""), 429, "too_many_from_address");
     }
     let _another = socket(&gateway, 3, "").unwrap();
-    assert_healthy(&gateway, "1", &mut neighbour);
+    assert_healthy(&gateway, "1", &mut healthy);
     drop(first);
     gateway.wait_metric("connections", 3);
     let _third = socket(&gateway, 2, "").unwrap();
@@ -102,11 +102,11 @@ fn a_proxy_that_is_no_network_is_refused_at_the_start() {
 #[test]
 fn no_more_sockets_are_opened_in_a_second_than_the_cap() {
     let gateway = TestGateway::with("limits.connects_per_second", "3").spawn();
-    let mut neighbour = gateway.ready("1");
+    let mut healthy = gateway.ready("1");
     // However slow this machine is, few permits are released in the time of a refusal.
     let refused = eventually(SOON, || socket(&gateway, 2, "").err());
     assert_refused(&gateway, Err(refused), 503, "too_many_connects");
-    assert_healthy(&gateway, "1", &mut neighbour);
+    assert_healthy(&gateway, "1", &mut healthy);
     // Time gives them back.
     let _later = eventually(SOON, || socket(&gateway, 2, "").ok());
 }
@@ -114,11 +114,11 @@ fn no_more_sockets_are_opened_in_a_second_than_the_cap() {
 #[test]
 fn no_more_sockets_wait_for_identify_than_the_cap() {
     let gateway = TestGateway::with("limits.unidentified", "2").spawn();
-    let mut neighbour = gateway.ready("1");
+    let mut healthy = gateway.ready("1");
     let first = gateway.connect();
     let mut second = gateway.connect();
     assert_refused(&gateway, socket(&gateway, 2, ""), 503, "too_many_unidentified");
-    assert_healthy(&gateway, "1", &mut neighbour);
+    assert_healthy(&gateway, "1", &mut healthy);
     // One identifies itself, and there is room for one.
     second.identify("2");
     second.hears(r#"{"op":2,"user":"2"}"#);
@@ -138,7 +138,7 @@ fn no_more_sockets_wait_for_identify_than_the_cap() {
 #[test]
 fn a_user_s_newest_session_is_closed_when_it_comes_over_the_cap() {
     let gateway = TestGateway::with("limits.sessions_per_user", "2").spawn();
-    let mut neighbour = gateway.ready("1");
+    let mut healthy = gateway.ready("1");
     let mut first = gateway.ready("2");
     let mut second = gateway.ready("2");
     for _ in 0..20 {
@@ -148,7 +148,7 @@ fn a_user_s_newest_session_is_closed_when_it_comes_over_the_cap() {
     }
     assert_eq!(gateway.metric("identifies_total{result=\"too_many_sessions\"}"), 20);
     assert_eq!(gateway.metric("identifies_total{result=\"accepted\"}"), 3);
-    assert_healthy(&gateway, "1", &mut neighbour);
+    assert_healthy(&gateway, "1", &mut healthy);
     assert_healthy(&gateway, "2", &mut first);
     second.hears(r#"{"op":3,"message":"still here"}"#);
     drop(first);
@@ -171,7 +171,7 @@ fn a_refresh_takes_no_second_place() {
 fn near_the_limit_of_open_files_sockets_are_refused_and_it_says_so() {
     let gateway = TestGateway::with("server.max_connections", "100000").files(200).spawn();
     assert!(gateway.log().contains("server.max_connections is 100000, but the limit of open files (200)"));
-    let mut neighbour = gateway.ready("1");
+    let mut healthy = gateway.ready("1");
     let mut sockets = Vec::new();
     let refused = loop {
         match socket(&gateway, 2, "") {
@@ -183,7 +183,7 @@ fn near_the_limit_of_open_files_sockets_are_refused_and_it_says_so() {
     assert!(sockets.len() > 50, "{}", sockets.len());
     assert_refused(&gateway, Err(refused), 503, "too_many_connections");
     gateway.wait_not_ready("file descriptors are nearly used up");
-    assert_healthy(&gateway, "1", &mut neighbour);
+    assert_healthy(&gateway, "1", &mut healthy);
     sockets.pop();
     gateway.wait_ready();
     let _again = gateway.connect();
@@ -192,9 +192,9 @@ fn near_the_limit_of_open_files_sockets_are_refused_and_it_says_so() {
 #[test]
 fn connections_that_say_nothing_use_up_no_descriptors_and_do_not_bring_it_down() {
     let gateway = TestGateway::with("server.handshake_timeout", "500ms").files(64).spawn();
-    let mut neighbour = gateway.ready("1");
+    let mut healthy = gateway.ready("1");
     let silent = flood(gateway.public, 80);
-    assert_healthy(&gateway, "1", &mut neighbour);
+    assert_healthy(&gateway, "1", &mut healthy);
     // A client that comes meanwhile waits its turn.
     gateway.ready("2");
     drop(silent);
@@ -205,13 +205,13 @@ fn connections_that_say_nothing_use_up_no_descriptors_and_do_not_bring_it_down()
 fn with_every_descriptor_used_up_it_stays_and_recovers() {
     // More than there are.
     let mut gateway = TestGateway::with("admin.max_connections", "100").files(64).spawn();
-    let mut neighbour = gateway.ready("1");
+    let mut healthy = gateway.ready("1");
     let silent = flood(gateway.admin, 100);
     gateway.logs("Too many open files");
-    neighbour.says(r#"{"op":10,"time":7}"#);
-    neighbour.hears(r#"{"op":11,"time":7}"#);
+    healthy.says(r#"{"op":10,"time":7}"#);
+    healthy.hears(r#"{"op":11,"time":7}"#);
     drop(silent);
-    assert_healthy(&gateway, "1", &mut neighbour);
+    assert_healthy(&gateway, "1", &mut healthy);
     gateway.ready("2");
     gateway.wait_ready();
 }

@@ -24,7 +24,7 @@ fn fills_the_log(gateway: &TestGateway) {
 fn an_unread_log_blocks_no_thread() {
     let plan = TestGateway::with("log.format", "json");
     let mut gateway = plan.variable("RUST_LOG", "info,emagine_gateway::session=debug").spawn();
-    let mut neighbour = gateway.ready("42");
+    let mut healthy = gateway.ready("42");
     let unread = gateway.leave_log_unread();
     eventually(SOON * 3, || {
         (0..100).for_each(|_| fills_the_log(&gateway));
@@ -34,7 +34,7 @@ fn an_unread_log_blocks_no_thread() {
     eventually(SOON, || (gateway.get("/livez").status == 200).then_some(()));
     assert_eq!(gateway.readyz().0, 200);
     gateway.publish("user:42", "1");
-    neighbour.hears(r#"{"op":3,"message":1}"#);
+    healthy.hears(r#"{"op":3,"message":1}"#);
     gateway.wait_metric("sessions", 1);
     drop(unread);
     gateway.logs("log lines were dropped");

@@ -14,7 +14,7 @@ use crate::support::http;
 use crate::support::redis_server::RedisServer;
 
 /// It starts slowly on a busy machine, and an alert waits for up to a minute.
-const PATIENCE: Duration = Duration::from_secs(150);
+const PROMETHEUS_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// A Prometheus with the configuration and the rules of the repository. Killed on drop.
 struct Prometheus {
@@ -52,7 +52,7 @@ impl Prometheus {
             .spawn()
             .expect("scripts/setup promtool installs Prometheus");
         let prometheus = Self { child, address: free, folder };
-        eventually(PATIENCE, || std::net::TcpStream::connect(free).ok());
+        eventually(PROMETHEUS_TIMEOUT, || std::net::TcpStream::connect(free).ok());
         prometheus
     }
 
@@ -63,7 +63,7 @@ impl Prometheus {
 
     /// Waits until an alert fires; returns its labels.
     fn fires(&self, alert: &str) -> Value {
-        eventually(PATIENCE, || {
+        eventually(PROMETHEUS_TIMEOUT, || {
             let alerts = self.ask("alerts")?["alerts"].as_array()?.clone();
             let found = alerts.into_iter().find(|one| one["labels"]["alertname"] == alert)?;
             (found["state"] == "firing").then(|| found["labels"].clone())
@@ -111,8 +111,8 @@ fn a_prometheus_reads_every_metric_and_can_evaluate_every_rule() {
     let prometheus = Prometheus::watch(&[&gateway, &second, &third]);
     let own = |metric: &str| format!("{metric}%7Binstance=%22{}%22%7D", gateway.admin);
     let delivered = own("gateway_publications_delivered_total");
-    eventually(PATIENCE, || (prometheus.value(&delivered)? == "2").then_some(()));
-    eventually(PATIENCE, || (prometheus.value("sum(up)")? == "3").then_some(()));
+    eventually(PROMETHEUS_TIMEOUT, || (prometheus.value(&delivered)? == "2").then_some(()));
+    eventually(PROMETHEUS_TIMEOUT, || (prometheus.value("sum(up)")? == "3").then_some(()));
     for (query, value) in [
         ("sum(up%7Bjob=%22gateway%22%7D)", "3"),
         ("sum(gateway_connections)", "1"),
@@ -128,7 +128,7 @@ fn a_prometheus_reads_every_metric_and_can_evaluate_every_rule() {
     }
     // Each rule was evaluated without an error, and no alert fires for healthy gateways. (One fires until all three are
     // scraped.)
-    let rules = eventually(PATIENCE, || {
+    let rules = eventually(PROMETHEUS_TIMEOUT, || {
         let groups = prometheus.ask("rules")?["groups"].as_array()?.clone();
         let rules: Vec<Value> =
             groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect();
@@ -146,7 +146,7 @@ fn a_prometheus_reads_every_metric_and_can_evaluate_every_rule() {
 fn a_killed_replica_fires_an_alert_though_discovery_drops_it() {
     let [first, second, third] = [(); 3].map(|()| TestGateway::spawn());
     let prometheus = Prometheus::watch(&[&first, &second, &third]);
-    eventually(PATIENCE, || (prometheus.value("sum(gateway_ready)")? == "3").then_some(()));
+    eventually(PROMETHEUS_TIMEOUT, || (prometheus.value("sum(gateway_ready)")? == "3").then_some(()));
     first.signal("KILL");
     prometheus.discover(&[&second, &third]);
     assert_eq!(prometheus.fires("GatewayDown")["instance"], first.admin.to_string());

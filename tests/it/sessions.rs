@@ -50,7 +50,7 @@ fn the_list_says_who_is_here_on_which_channels_and_since_when() {
     }
     client.says(r#"{"op":5,"channel":"public:1"}"#);
     assert_eq!(client.next_json()["state"], "unsubscribed");
-    let _neighbour = gateway.ready("43");
+    let _other = gateway.ready("43");
 
     let mut found = sessions_of(&gateway, "42", 1).remove(0);
     let fields = found.as_object_mut().unwrap();

@@ -17,12 +17,12 @@ fn stalled(gateway: &TestGateway, hello: &str) -> RawSocket {
 
 /// Publishes until bytes wait for the client that does not read; its neighbour hears all of it.
 fn fill(gateway: &TestGateway, until: impl Fn() -> bool) -> usize {
-    let mut neighbour = gateway.ready("43").answering_heartbeats();
+    let mut healthy = gateway.ready("43").answering_heartbeats();
     let text = "x".repeat(200_000);
     let mut count = 0;
     eventually(SOON, || {
         gateway.publish("all", &format!(r#"[{count},"{text}"]"#));
-        neighbour.hears(&format!(r#"{{"op":3,"message":[{count},"{text}"]}}"#));
+        healthy.hears(&format!(r#"{{"op":3,"message":[{count},"{text}"]}}"#));
         count += 1;
         until().then_some(())
     });

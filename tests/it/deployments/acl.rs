@@ -139,7 +139,7 @@ fn a_channel_that_redis_refuses_is_refused_alone() {
     let mut client = redis.client();
     let mut gateway = with_channels(&redis, &mut client, &HEARD);
     gateway.wait_ready();
-    let mut neighbour = gateway.ready("7");
+    let mut healthy = gateway.ready("7");
     // One batch holds all of them.
     let mut session = gateway.connect_v2();
     let rooms: Vec<String> = (0..40).map(|room| format!(r#"{{"channel":"public:r{room}"}}"#)).collect();
@@ -155,7 +155,7 @@ fn a_channel_that_redis_refuses_is_refused_alone() {
     session.hears(refused);
 
     cmd("PUBLISH").arg("gateway:user:7").arg("1").exec(&mut client).unwrap();
-    neighbour.hears(r#"{"op":3,"message":1}"#);
+    healthy.hears(r#"{"op":3,"message":1}"#);
     cmd("PUBLISH").arg("gateway:public:r39").arg("2").exec(&mut client).unwrap();
     session.hears(r#"{"op":3,"channel":"public:r39","message":2}"#);
     assert_eq!(gateway.readyz().0, 200);

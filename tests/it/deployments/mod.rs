@@ -1,8 +1,8 @@
 //! The gateway over the Redis of a real deployment: users, TLS, sentinels, Unix sockets, and faults of servers.
 
 mod acl;
-mod deaf;
 mod failover;
+mod half_open;
 mod tls;
 mod unix_socket;
 

@@ -84,7 +84,7 @@ fn a_panic_ends_one_socket_with_1011_and_its_neighbours_on_the_same_thread_are_s
         });
     });
     let (address, handle) = hear.recv().unwrap();
-    let mut neighbour = RawSocket::connect(address);
+    let mut healthy = RawSocket::connect(address);
     for round in 0..20 {
         let mut raw = RawSocket::connect(address);
         raw.says("well");
@@ -94,11 +94,11 @@ fn a_panic_ends_one_socket_with_1011_and_its_neighbours_on_the_same_thread_are_s
         assert_eq!((first, &payload[..2]), (0x88, &1011_u16.to_be_bytes()[..]));
         assert!(raw.ends_within(SOON));
         let text = format!("still here {round}");
-        neighbour.says(&text);
-        neighbour.hears(&text);
+        healthy.says(&text);
+        healthy.hears(&text);
     }
     eventually_eq(SOON, &1, || metrics.connections.get());
-    drop(neighbour);
+    drop(healthy);
     eventually_eq(SOON, &0, || metrics.connections.get());
     drop(handle.stop(false));
     server.join().unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Neighbourhood, frame};
+use super::{HealthyPeer, frame};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
@@ -16,35 +16,35 @@ fn rounds() -> usize {
 #[cfg(target_os = "linux")]
 #[test]
 fn thousands_that_come_and_go_in_every_way_leave_no_descriptor_and_no_entry_behind() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
     // Whatever is opened once, by the workers and for the first connections, is open then.
-    come_and_go(&street, 100);
+    come_and_go(&peer, 100);
     for (name, open) in [("connections", 1), ("handshakes", 0), ("admin_connections", 1)] {
-        street.gateway.wait_metric(name, open);
+        peer.gateway.wait_metric(name, open);
     }
-    let before = street.gateway.open_files();
-    come_and_go(&street, rounds());
-    street.neighbour_is_served("the churn");
-    let after = eventually(SOON, || Some(street.gateway.open_files()).filter(|&after| after <= before));
+    let before = peer.gateway.open_files();
+    come_and_go(&peer, rounds());
+    peer.assert_served("the churn");
+    let after = eventually(SOON, || Some(peer.gateway.open_files()).filter(|&after| after <= before));
     assert_eq!(after, before);
     // Each task that serves a peer holds one of these until it ends: a socket's driver, with its actor; a connection
     // that is not one yet; one of the admin port, of which the last asks for this.
-    street.gateway.wait_metric("handshakes", 0);
-    street.gateway.wait_metric("admin_connections", 1);
+    peer.gateway.wait_metric("handshakes", 0);
+    peer.gateway.wait_metric("admin_connections", 1);
     for name in ["connections", "sessions", "users"] {
-        street.gateway.wait_metric(name, 1);
+        peer.gateway.wait_metric(name, 1);
     }
-    street.gateway.wait_metric("subscriptions", 2);
-    street.gateway.wait_metric("channels", 2);
+    peer.gateway.wait_metric("subscriptions", 2);
+    peer.gateway.wait_metric("channels", 2);
 }
 
 /// So many connections come and go, in every way.
 #[cfg(target_os = "linux")]
-fn come_and_go(street: &Neighbourhood, rounds: usize) {
+fn come_and_go(peer: &HealthyPeer, rounds: usize) {
     for round in 0..rounds {
         // One address has fewer ports than the long run has connections.
         let source = Ipv4Addr::new(127, 0, 1, 1 + (round / 10_000) as u8);
-        let mut raw = RawSocket::try_connect(street.gateway.public, source, UPGRADE, b"").unwrap();
+        let mut raw = RawSocket::try_connect(peer.gateway.public, source, UPGRADE, b"").unwrap();
         if round % 2 == 0 {
             raw.says(&format!(r#"{{"op":1,"token":"{round}"}}"#));
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Neighbourhood, frame};
+use super::{HealthyPeer, frame};
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 
@@ -11,22 +11,22 @@ const MALFORMED: &str = "x";
 
 #[test]
 fn a_peer_that_never_answers_our_close_is_cut_after_the_close_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.close_timeout", "300ms"));
-    let mut raw = street.intruder();
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.close_timeout", "300ms"));
+    let mut raw = peer.attacker();
     raw.says(MALFORMED);
     let begun = Instant::now();
     assert_eq!(raw.frame().1[..2], 4001_u16.to_be_bytes());
     assert!(raw.ends_within(SOON));
     assert!(begun.elapsed() >= Duration::from_millis(250), "it was waited for: {:?}", begun.elapsed());
     // It holds its side open all the same.
-    street.gateway.wait_metric("connections", 1);
-    street.neighbour_is_served("a peer that does not answer");
+    peer.gateway.wait_metric("connections", 1);
+    peer.assert_served("a peer that does not answer");
 }
 
 #[test]
 fn a_peer_that_goes_on_sending_after_our_close_is_cut_after_the_close_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.close_timeout", "300ms"));
-    let mut raw = street.intruder();
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.close_timeout", "300ms"));
+    let mut raw = peer.attacker();
     raw.says(MALFORMED);
     assert_eq!(raw.frame().1[..2], 4001_u16.to_be_bytes());
     let message = frame(0x81, br#"{"op":1,"token":"42"}"#).repeat(100);
@@ -34,33 +34,33 @@ fn a_peer_that_goes_on_sending_after_our_close_is_cut_after_the_close_timeout() 
     while raw.tries(&message) {
         assert!(begun.elapsed() < SOON, "it is still read");
     }
-    street.gateway.wait_metric("connections", 1);
-    assert_eq!(street.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the neighbour's");
-    street.neighbour_is_served("a peer that goes on");
+    peer.gateway.wait_metric("connections", 1);
+    assert_eq!(peer.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the healthy client's");
+    peer.assert_served("a peer that goes on");
 }
 
 #[test]
 fn nothing_that_comes_after_a_peer_s_close_is_heard() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
-    let mut raw = street.intruder();
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
+    let mut raw = peer.attacker();
     let identify = frame(0x81, br#"{"op":1,"token":"42"}"#);
     raw.writes(&[frame(0x88, b"\x03\xE8"), identify.repeat(1_000), vec![0xFF; 1 << 16]].concat());
     raw.closed_with(1000);
-    street.gateway.wait_metric("connections", 1);
-    assert_eq!(street.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the neighbour's");
-    street.neighbour_is_served("data after Close");
+    peer.gateway.wait_metric("connections", 1);
+    assert_eq!(peer.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the healthy client's");
+    peer.assert_served("data after Close");
 }
 
 #[test]
 fn peers_that_are_cut_in_the_middle_of_anything_leave_nothing_behind() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
     let whole =
         [frame(0x81, br#"{"op":10}"#), frame(0x01, b"{"), frame(0x89, b"?"), frame(0x80, b"}")].concat();
     for length in 0..whole.len() {
-        let mut raw = street.intruder();
+        let mut raw = peer.attacker();
         raw.writes(&whole[..length]);
         drop(raw);
-        street.neighbour_is_served("a cut");
+        peer.assert_served("a cut");
     }
-    street.gateway.wait_metric("connections", 1);
+    peer.gateway.wait_metric("connections", 1);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use super::Neighbourhood;
+use super::HealthyPeer;
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::http::Answer;
 use crate::support::process::SOON;
@@ -44,39 +44,39 @@ fn few_handshakes() -> Plan {
 
 #[test]
 fn an_address_has_no_more_than_half_of_the_handshake_places() {
-    let mut street = Neighbourhood::of(&few_handshakes());
-    let mut crowd = silent(street.gateway.public, 2, 20);
+    let mut peer = HealthyPeer::of(&few_handshakes());
+    let mut crowd = silent(peer.gateway.public, 2, 20);
     let refused = crowd.split_off(4);
     for stream in refused {
         let answer = told(stream);
         assert_eq!((answer.status, answer.body.as_str()), (429, "too_many_handshakes"));
         assert_eq!(answer.header("retry-after"), Some("5"));
     }
-    street.gateway.wait_metric("handshakes", 4);
-    assert_eq!(street.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 16);
+    peer.gateway.wait_metric("handshakes", 4);
+    assert_eq!(peer.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 16);
     // Whoever asks for a WebSocket at once is told so, too.
     let upgrade = |host| {
         let source = Ipv4Addr::new(127, 0, 0, host);
-        RawSocket::try_connect(street.gateway.public, source, UPGRADE, b"")
+        RawSocket::try_connect(peer.gateway.public, source, UPGRADE, b"")
     };
     assert_eq!(upgrade(2).err().unwrap().status, 429);
     // Others find places.
     drop(upgrade(3).unwrap());
-    street.neighbour_is_served("a crowd that says nothing");
+    peer.assert_served("a crowd that says nothing");
     drop(crowd);
-    street.gateway.wait_metric("handshakes", 0);
-    drop(RawSocket::try_connect(street.gateway.public, Ipv4Addr::new(127, 0, 0, 2), UPGRADE, b"").unwrap());
-    street.neighbour_is_served("the end of the crowd");
+    peer.gateway.wait_metric("handshakes", 0);
+    drop(RawSocket::try_connect(peer.gateway.public, Ipv4Addr::new(127, 0, 0, 2), UPGRADE, b"").unwrap());
+    peer.assert_served("the end of the crowd");
 }
 
 #[test]
 fn a_trusted_proxy_has_as_many_handshakes_as_there_are() {
     let plan = few_handshakes().with("server.trusted_proxies", "127.0.0.2");
-    let mut street = Neighbourhood::of(&plan);
-    let crowd = silent(street.gateway.public, 2, 7);
-    street.gateway.wait_metric("handshakes", 7);
-    assert_eq!(street.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 0);
-    street.neighbour_is_served("a proxy with much to do");
+    let mut peer = HealthyPeer::of(&plan);
+    let crowd = silent(peer.gateway.public, 2, 7);
+    peer.gateway.wait_metric("handshakes", 7);
+    assert_eq!(peer.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 0);
+    peer.assert_served("a proxy with much to do");
     drop(crowd);
 }
 
@@ -88,30 +88,30 @@ fn small_admin_port() -> Plan {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_crowd_on_the_admin_port_costs_few_descriptors_and_health_is_answered_behind_it() {
-    let mut street = Neighbourhood::of(&small_admin_port());
-    let before = street.gateway.open_files();
+    let mut peer = HealthyPeer::of(&small_admin_port());
+    let before = peer.gateway.open_files();
     for _ in 0..2 {
-        let crowd = silent(street.gateway.admin, 2, 20);
+        let crowd = silent(peer.gateway.admin, 2, 20);
         // The public side does not notice.
-        let client = street.gateway.ready("42");
-        let open = street.gateway.open_files();
+        let client = peer.gateway.ready("42");
+        let open = peer.gateway.open_files();
         assert!(open <= before + 4 + 1, "{before} before, {open} now");
-        assert_eq!(street.gateway.get("/livez").status, 200);
-        assert_eq!(street.gateway.readyz().0, 200);
-        street.neighbour_is_served("a crowd on the admin port");
+        assert_eq!(peer.gateway.get("/livez").status, 200);
+        assert_eq!(peer.gateway.readyz().0, 200);
+        peer.assert_served("a crowd on the admin port");
         for stream in crowd {
             assert_eq!(told(stream).status, 408);
         }
         drop(client);
     }
-    street.gateway.wait_metric("admin_connections", 1);
+    peer.gateway.wait_metric("admin_connections", 1);
 }
 
 #[test]
 fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
-    let mut street = Neighbourhood::of(&small_admin_port());
+    let mut peer = HealthyPeer::of(&small_admin_port());
     let begin = |path: &str| {
-        let mut stream = TcpStream::connect_timeout(&street.gateway.admin, SOON).unwrap();
+        let mut stream = TcpStream::connect_timeout(&peer.gateway.admin, SOON).unwrap();
         let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n{{");
         stream.write_all(head.as_bytes()).unwrap();
         stream
@@ -127,7 +127,7 @@ fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
         .cycle()
         .take(20)
         .map(|request| {
-            let mut stream = TcpStream::connect_timeout(&street.gateway.admin, SOON).unwrap();
+            let mut stream = TcpStream::connect_timeout(&peer.gateway.admin, SOON).unwrap();
             let head = format!(
                 "{request} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{{\r\n"
             );
@@ -135,18 +135,18 @@ fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
             stream
         })
         .collect();
-    street.gateway.wait_metric("admin_connections", 1);
+    peer.gateway.wait_metric("admin_connections", 1);
     drop(chunked);
     // Where no body is wanted none is waited for.
     for path in ["/livez", "/nowhere"] {
         assert!(matches!(told(begin(path)).status, 404 | 405), "{path}");
     }
-    street.neighbour_is_served("bodies that do not come");
+    peer.assert_served("bodies that do not come");
 }
 
 #[test]
 fn over_half_of_the_admin_port_s_places_no_connection_lives_on() {
-    let mut street = Neighbourhood::of(&small_admin_port().with("admin.request_timeout", "1m"));
+    let mut peer = HealthyPeer::of(&small_admin_port().with("admin.request_timeout", "1m"));
     let ask = |stream: &mut TcpStream| {
         stream.write_all(b"GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n").unwrap();
         let mut answer = Vec::new();
@@ -157,7 +157,7 @@ fn over_half_of_the_admin_port_s_places_no_connection_lives_on() {
         }
         Answer::parse(&String::from_utf8(answer).unwrap()).unwrap()
     };
-    let mut kept = silent(street.gateway.admin, 2, 2);
+    let mut kept = silent(peer.gateway.admin, 2, 2);
     for stream in &mut kept {
         assert_eq!(ask(stream).header("connection"), None);
     }
@@ -166,11 +166,11 @@ fn over_half_of_the_admin_port_s_places_no_connection_lives_on() {
         assert_eq!(ask(stream).header("connection"), None);
         stream.write_all(b"G").unwrap();
     }
-    for mut stream in silent(street.gateway.admin, 2, 5) {
+    for mut stream in silent(peer.gateway.admin, 2, 5) {
         assert_eq!(ask(&mut stream).header("connection"), Some("close"));
         assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed");
     }
-    street.neighbour_is_served("connections that are kept");
+    peer.assert_served("connections that are kept");
     drop(kept);
 }
 

@@ -1,6 +1,6 @@
 //! A table of what may follow the upgrade and should not, each with its exact outcome.
 
-use super::{Neighbourhood, frame, header};
+use super::{HealthyPeer, frame, header};
 use crate::support::gateway::TestGateway;
 use crate::support::raw_socket::RawSocket;
 
@@ -22,14 +22,14 @@ type Case = (&'static str, Vec<u8>, Outcome);
 #[test]
 fn whatever_is_malformed_has_its_exact_outcome_and_no_neighbour_notices() {
     let plan = TestGateway::with("session.max_message_bytes", "1024").with("session.max_fragments", "16");
-    let mut street = Neighbourhood::of(&plan);
+    let mut peer = HealthyPeer::of(&plan);
     let all = [framing(), lengths(), fragments(), texts(), closes(), payloads()].concat();
     assert!(all.len() >= 60, "only {} cases", all.len());
     for (name, bytes, wanted) in all {
-        let mut raw = street.intruder();
+        let mut raw = peer.attacker();
         raw.writes(&bytes);
         assert_eq!(outcome(&mut raw), wanted, "{name}: {bytes:02X?}");
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
 }
 

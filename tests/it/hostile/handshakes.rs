@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use super::{HELLO, Neighbourhood};
+use super::{HELLO, HealthyPeer};
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
@@ -46,14 +46,14 @@ fn statuses(answer: &str) -> Vec<u16> {
 #[test]
 fn whatever_is_no_upgrade_of_ours_has_its_exact_answer_and_no_neighbour_notices() {
     let plan = TestGateway::with("server.allowed_origins", "https://app.example.com,https://*.example.org");
-    let mut street = Neighbourhood::of(&plan);
+    let mut peer = HealthyPeer::of(&plan);
     for (name, request, wanted) in [upgrades(), origins(), requests(), smuggling()].concat() {
-        let answer = everything(street.gateway.public, request.as_bytes());
+        let answer = everything(peer.gateway.public, request.as_bytes());
         assert_eq!(statuses(&answer), wanted, "{name}: {answer}");
         assert!(!answer.contains(HELLO), "{name}: it became a socket");
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
-    assert_eq!(street.gateway.metric("connections_opened_total"), 1, "only the neighbour's");
+    assert_eq!(peer.gateway.metric("connections_opened_total"), 1, "only the healthy client's");
 }
 
 fn upgrades() -> Vec<Case> {
@@ -169,7 +169,7 @@ fn smuggling() -> Vec<Case> {
 /// RFC 6455, section 4.2.1, and RFC 9110, section 7.8.
 #[test]
 fn an_upgrade_list_with_websocket_becomes_a_socket() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
     for with in [
         "upgrade: websocket, h2c",
         "Upgrade: h2c,WebSocket",
@@ -178,72 +178,72 @@ fn an_upgrade_list_with_websocket_becomes_a_socket() {
     ] {
         let request = upgrade("upgrade: websocket", with);
         for length in [0, 20, request.find("h2c").unwrap(), request.len() - 1] {
-            let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+            let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
             stream.set_read_timeout(Some(SOON)).unwrap();
             stream.set_nodelay(true).unwrap();
             let (first, second) = request.as_bytes().split_at(length);
             stream.write_all(first).unwrap();
-            street.gateway.wait_metric("handshakes", 1);
+            peer.gateway.wait_metric("handshakes", 1);
             stream.write_all(second).unwrap();
             let mut status = [0; 12];
             stream.read_exact(&mut status).unwrap();
             assert_eq!(status, *b"HTTP/1.1 101", "{with}, cut after {length} bytes");
             drop(stream);
-            street.gateway.wait_metric("connections", 1);
+            peer.gateway.wait_metric("connections", 1);
         }
-        street.neighbour_is_served(with);
+        peer.assert_served(with);
     }
 }
 
 #[test]
 fn local_files_and_opaque_origins_connect_if_they_are_listed() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.allowed_origins", "file://,null"));
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.allowed_origins", "file://,null"));
     for (origin, status) in [("file://", 101), ("null", 101), ("https://app.example.com", 403)] {
-        let mut raw = TcpStream::connect(street.gateway.public).unwrap();
+        let mut raw = TcpStream::connect(peer.gateway.public).unwrap();
         raw.set_read_timeout(Some(SOON)).unwrap();
         raw.write_all(with_header(&format!("origin: {origin}")).as_bytes()).unwrap();
         let mut answer = [0; 12];
         raw.read_exact(&mut answer).unwrap();
         assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"), "{origin}");
-        street.neighbour_is_served(origin);
+        peer.assert_served(origin);
     }
 }
 
 #[test]
 fn a_request_behind_an_upgrade_is_no_request() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
-    let mut raw = RawSocket::connect_with(street.gateway.public, on_the_wire(UPGRADE).as_bytes());
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
+    let mut raw = RawSocket::connect_with(peer.gateway.public, on_the_wire(UPGRADE).as_bytes());
     raw.hears(HELLO);
     raw.closed_with(1002);
-    street.neighbour_is_served("two requests at once");
+    peer.assert_served("two requests at once");
 }
 
 /// The first answer said that the connection ends, and a proxy between believes it: what follows must not be served.
 #[test]
 fn an_upgrade_that_comes_together_with_another_request_does_not_become_a_socket() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
     let both = [on_the_wire("GET / HTTP/1.1"), on_the_wire(UPGRADE)].concat();
     for _ in 0..20 {
-        let answer = everything(street.gateway.public, both.as_bytes());
+        let answer = everything(peer.gateway.public, both.as_bytes());
         assert_eq!(statuses(&answer), [426], "{answer}");
     }
-    assert_eq!(street.gateway.metric("connections_opened_total"), 1, "only the neighbour's");
-    street.neighbour_is_served("hidden upgrades");
+    assert_eq!(peer.gateway.metric("connections_opened_total"), 1, "only the healthy client's");
+    peer.assert_served("hidden upgrades");
 }
 
 /// RFC 6455, sections 4.2.1 and 11.3.
 #[test]
 fn an_upgrade_by_http_1_0_or_with_two_keys_or_with_a_body_is_refused() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
     for request in [
         upgrade("HTTP/1.1", "HTTP/1.0"),
         with_header(&format!("sec-websocket-key: {KEY}")),
         with_header("content-length: 5") + "hello",
     ] {
-        let answer = everything(street.gateway.public, request.as_bytes());
+        let answer = everything(peer.gateway.public, request.as_bytes());
         assert_eq!(statuses(&answer), [400], "{answer}");
         assert!(answer.ends_with("bad_handshake"), "{answer}");
-        street.neighbour_is_served("an ambiguous request");
+        peer.assert_served("an ambiguous request");
     }
 }
 
@@ -251,7 +251,7 @@ fn an_upgrade_by_http_1_0_or_with_two_keys_or_with_a_body_is_refused() {
 fn a_token_outside_of_identify_is_not_accepted_and_nothing_of_it_is_logged() {
     const TOKEN: &str = "zJ7secretQ";
     let plan = TestGateway::plan().variable("RUST_LOG", "trace");
-    let mut street = Neighbourhood::of(&plan);
+    let mut peer = HealthyPeer::of(&plan);
     for (name, head) in [
         ("in the query", UPGRADE.replacen("GET / ", &format!("GET /?v=2&token={TOKEN} "), 1)),
         (
@@ -262,29 +262,29 @@ fn a_token_outside_of_identify_is_not_accepted_and_nothing_of_it_is_logged() {
         ("as cookie", with_v2(&format!("cookie: token={TOKEN}"))),
         ("as subprotocol", with_v2(&format!("sec-websocket-protocol: token, {TOKEN}"))),
     ] {
-        let mut client = street.gateway_v2(&head);
+        let mut client = peer.gateway_v2(&head);
         client.says(r#"{"op":5,"channel":"all"}"#);
         // Nobody is identified.
         let (first, payload) = client.frame();
         assert_eq!((first, &payload[..2]), (0x88, &4006_u16.to_be_bytes()[..]), "{name}");
         drop(client);
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
     // Refusals are logged, too; their requests are not.
     let refused = upgrade("GET / ", &format!("GET /?v=3&token={TOKEN} "));
-    assert_eq!(statuses(&everything(street.gateway.public, refused.as_bytes())), [400]);
+    assert_eq!(statuses(&everything(peer.gateway.public, refused.as_bytes())), [400]);
     let broken = format!("GET /?token={TOKEN} HTTP/1.1\r\nhost: a\r\nhost: b\r\nx x\r\n\r\n");
-    assert_eq!(statuses(&everything(street.gateway.public, broken.as_bytes())), [400]);
-    street.neighbour_is_served("refusals");
-    assert!(street.gateway.log().contains("refused an upgrade"));
-    assert!(!street.gateway.log().contains(TOKEN), "{}", street.gateway.log());
+    assert_eq!(statuses(&everything(peer.gateway.public, broken.as_bytes())), [400]);
+    peer.assert_served("refusals");
+    assert!(peer.gateway.log().contains("refused an upgrade"));
+    assert!(!peer.gateway.log().contains(TOKEN), "{}", peer.gateway.log());
 }
 
 fn with_v2(header: &str) -> String {
     UPGRADE.replacen("GET / HTTP/1.1", &format!("GET /?v=2 HTTP/1.1\n{header}"), 1)
 }
 
-impl Neighbourhood {
+impl HealthyPeer {
     /// A version 2 socket by this request, its Hello taken.
     #[track_caller]
     fn gateway_v2(&self, head: &str) -> RawSocket {

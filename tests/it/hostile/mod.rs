@@ -13,7 +13,7 @@ mod publishers;
 mod slow;
 mod stalled;
 mod stopped;
-mod strangers;
+mod unidentified;
 mod users;
 
 use crate::support::client::Client;
@@ -23,41 +23,41 @@ use crate::support::raw_socket::RawSocket;
 const HELLO: &str = r#"{"op":0,"heartbeat_interval":45000}"#;
 
 /// A gateway with one healthy client, which must get every message whatever others do.
-struct Neighbourhood {
+struct HealthyPeer {
     // Before its gateway, so that it is gone when the gateway checks that nothing was left behind.
-    neighbour: Client,
+    client: Client,
     gateway: TestGateway,
     published: u32,
 }
 
-impl Neighbourhood {
+impl HealthyPeer {
     #[track_caller]
     fn of(plan: &Plan) -> Self {
         let gateway = plan.spawn();
-        let neighbour = gateway.ready("43").answering_heartbeats();
-        Self { gateway, neighbour, published: 0 }
+        let client = gateway.ready("43").answering_heartbeats();
+        Self { gateway, client, published: 0 }
     }
 
     /// Opens a socket and takes its Hello.
     #[track_caller]
-    fn intruder(&self) -> RawSocket {
+    fn attacker(&self) -> RawSocket {
         let mut raw = RawSocket::connect(self.gateway.public);
         raw.hears(HELLO);
         raw
     }
 
-    /// The healthy neighbour still gets its next message.
+    /// The healthy client still gets its next message.
     #[track_caller]
-    fn neighbour_is_served(&mut self, after: &str) {
+    fn assert_served(&mut self, after: &str) {
         self.published += 1;
         let message = format!("[{},{after:?}]", self.published);
         self.gateway.publish("user:43", &message);
-        self.neighbour.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+        self.client.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
 
     /// The link to Redis has been the same all the time.
     #[track_caller]
-    fn no_link_was_lost(&self) {
+    fn assert_no_link_loss(&self) {
         let samples = self.gateway.metrics();
         let mut losses =
             samples.iter().filter(|(name, _)| name.starts_with("gateway_redis_link_losses_total"));

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::{Neighbourhood, frame, header};
+use super::{HealthyPeer, frame, header};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
@@ -33,52 +33,52 @@ fn drip(stream: &mut TcpStream, bytes: impl Iterator<Item = u8>) -> Vec<u8> {
 
 #[test]
 fn a_request_that_comes_byte_by_byte_is_ended_by_the_handshake_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.handshake_timeout", "1s"));
-    let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "1s"));
+    let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
     let begun = Instant::now();
     let endless = b"GET / HTTP/1.1\r\nhost: ".iter().copied().chain(std::iter::repeat(b'x'));
     let answer = drip(&mut stream, endless);
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
     assert!(begun.elapsed() < SOON);
-    street.neighbour_is_served("a slow request");
+    peer.assert_served("a slow request");
 }
 
 #[test]
 fn a_connection_that_says_nothing_is_ended_by_the_handshake_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.handshake_timeout", "1s"));
-    let mut streams: Vec<_> = (0..50).map(|_| TcpStream::connect(street.gateway.public).unwrap()).collect();
-    street.neighbour_is_served("fifty silent connections");
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "1s"));
+    let mut streams: Vec<_> = (0..50).map(|_| TcpStream::connect(peer.gateway.public).unwrap()).collect();
+    peer.assert_served("fifty silent connections");
     for stream in &mut streams {
         stream.set_read_timeout(Some(SOON)).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
     }
-    street.neighbour_is_served("their end");
+    peer.assert_served("their end");
 }
 
 #[test]
 fn chunks_that_never_end_are_cut_by_the_handshake_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.handshake_timeout", "500ms"));
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "500ms"));
     for request in ["GET /gateway", "POST /"] {
         for drips in [false, true] {
-            let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+            let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
             let head =
                 format!("{request} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n");
             stream.write_all(head.as_bytes()).unwrap();
-            street.gateway.wait_metric("handshakes", 1);
+            peer.gateway.wait_metric("handshakes", 1);
             if drips {
                 while stream.write_all(b"1\r\nx\r\n").is_ok() {}
             }
-            street.gateway.wait_metric("handshakes", 0);
-            street.neighbour_is_served(request);
+            peer.gateway.wait_metric("handshakes", 0);
+            peer.assert_served(request);
         }
     }
 }
 
 #[test]
 fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
-    let mut street = Neighbourhood::of(&TestGateway::with("session.message_timeout", "300ms"));
+    let mut peer = HealthyPeer::of(&TestGateway::with("session.message_timeout", "300ms"));
     for (name, begun) in [
         ("half a header", vec![0x81]),
         ("a header", header(0x81, 100)),
@@ -89,7 +89,7 @@ fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
         ("a Ping inside a message", [frame(0x01, b"{"), frame(0x89, b"")].concat()),
         ("the second of two", [frame(0x81, br#"{"op":10}"#), vec![0x81]].concat()),
     ] {
-        let mut raw = street.intruder();
+        let mut raw = peer.attacker();
         raw.writes(&begun);
         let close = loop {
             let (first, payload) = raw.frame();
@@ -100,7 +100,7 @@ fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
         };
         assert_eq!(close[..2], 1008_u16.to_be_bytes(), "{name}");
         assert!(raw.ends_within(SOON), "{name}");
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
 }
 
@@ -108,8 +108,8 @@ fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
 fn bytes_and_pings_do_not_lengthen_the_time_of_a_message() {
     // As many fragments as may be, so that only the time counts.
     let plan = TestGateway::with("session.message_timeout", "500ms").with("session.max_fragments", "65536");
-    let mut street = Neighbourhood::of(&plan);
-    let mut raw = street.intruder();
+    let mut peer = HealthyPeer::of(&plan);
+    let mut raw = peer.attacker();
     raw.writes(&frame(0x01, b"\""));
     let begun = Instant::now();
     eventually(SOON, || {
@@ -118,18 +118,18 @@ fn bytes_and_pings_do_not_lengthen_the_time_of_a_message() {
         (raw.frame().0 == 0x88).then_some(())
     });
     assert!(begun.elapsed() >= Duration::from_millis(490), "{:?}", begun.elapsed());
-    assert_eq!(street.gateway.closes(1008), 1);
-    street.neighbour_is_served("a message without end");
+    assert_eq!(peer.gateway.closes(1008), 1);
+    peer.assert_served("a message without end");
 }
 
 #[test]
 fn messages_that_are_completed_may_go_on_for_longer_than_one_may() {
-    let mut street = Neighbourhood::of(
+    let mut peer = HealthyPeer::of(
         &TestGateway::with("session.message_timeout", "700ms")
             .with("session.messages_per_minute", "0")
             .with("session.heartbeat_interval", "1h"),
     );
-    let mut raw = RawSocket::connect(street.gateway.public);
+    let mut raw = RawSocket::connect(peer.gateway.public);
     raw.hears(r#"{"op":0,"heartbeat_interval":3600000}"#);
     let message = frame(0x81, br#"{"op":10}"#);
     let begun = Instant::now();
@@ -139,5 +139,5 @@ fn messages_that_are_completed_may_go_on_for_longer_than_one_may() {
         raw.writes(&[&message[3..], &message[..3]].concat());
         raw.hears(r#"{"op":11}"#);
     }
-    street.neighbour_is_served("many messages");
+    peer.assert_served("many messages");
 }

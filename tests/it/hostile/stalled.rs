@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Neighbourhood, frame};
+use super::{HealthyPeer, frame};
 use crate::support::client::Client;
 use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway, ms};
@@ -46,24 +46,24 @@ fn stalled(gateway: &TestGateway, user: Option<&str>) -> RawSocket {
     raw
 }
 
-/// Waits until the neighbour is the only one. It is served, and answers heartbeats, all the while: so must it be wherever
+/// Waits until the healthy client is the only one. It is served, and answers heartbeats, all the while: so must it be wherever
 /// a test waits, or it is a peer that is silent itself.
 #[track_caller]
-fn is_alone(street: &mut Neighbourhood) {
+fn is_alone(peer: &mut HealthyPeer) {
     eventually(SOON, || {
-        street.neighbour_is_served("a moment");
-        (street.gateway.metric("connections") == 1).then_some(())
+        peer.assert_served("a moment");
+        (peer.gateway.metric("connections") == 1).then_some(())
     });
 }
 
 /// Whether the kernel still has the gateway's end. It lists every connection of the machine for that, which takes seconds
-/// where there are many and others are busy: so the neighbour answers its heartbeats meanwhile.
+/// where there are many and others are busy: so the healthy client answers its heartbeats meanwhile.
 #[track_caller]
-fn is_known_to_the_kernel(peer: &RawSocket, neighbour: &mut Client) -> bool {
+fn is_known_to_the_kernel(raw: &RawSocket, healthy: &mut Client) -> bool {
     thread::scope(|scope| {
-        let asking = scope.spawn(|| peer.is_known_to_the_kernel());
+        let asking = scope.spawn(|| raw.is_known_to_the_kernel());
         while !asking.is_finished() {
-            assert_eq!(neighbour.next_within(INTERVAL / 10), None);
+            assert_eq!(healthy.next_within(INTERVAL / 10), None);
         }
         asking.join().unwrap()
     })
@@ -71,90 +71,89 @@ fn is_known_to_the_kernel(peer: &RawSocket, neighbour: &mut Client) -> bool {
 
 #[test]
 fn while_one_reader_in_ten_is_stalled_the_others_get_every_message_in_order() {
-    let mut street = Neighbourhood::of(&bounded_by_bytes());
-    let mut healthy: Vec<_> = (0..180).map(|number| street.gateway.ready(&format!("h{number}"))).collect();
-    let readers: Vec<_> =
-        (0..20).map(|number| stalled(&street.gateway, Some(&format!("s{number}")))).collect();
+    let mut peer = HealthyPeer::of(&bounded_by_bytes());
+    let mut healthy: Vec<_> = (0..180).map(|number| peer.gateway.ready(&format!("h{number}"))).collect();
+    let readers: Vec<_> = (0..20).map(|number| stalled(&peer.gateway, Some(&format!("s{number}")))).collect();
     let text = "x".repeat(10_000);
     let mut count = 0;
     let mut before = 0;
     eventually(SOON, || {
         let message = format!(r#"[{count},"{text}"]"#);
-        street.gateway.publish("all", &message);
+        peer.gateway.publish("all", &message);
         let frame = format!(r#"{{"op":3,"message":{message}}}"#);
-        street.neighbour.hears(&frame);
+        peer.client.hears(&frame);
         healthy.iter_mut().for_each(|reader| reader.hears(&frame));
         // What a fan-out needs in code and buffers is not the cost of those who stall.
         if count == 5 {
-            before = street.gateway.peak_memory();
+            before = peer.gateway.peak_memory();
         }
         count += 1;
-        (street.gateway.closes(4008) == 20).then_some(())
+        (peer.gateway.closes(4008) == 20).then_some(())
     });
-    let grown = street.gateway.peak_memory() - before;
+    let grown = peer.gateway.peak_memory() - before;
     assert!(grown <= 20 * BOUND / 1024 + ALLOWANCE, "memory grew by {grown} KiB");
     // They hold their ends open all the same.
-    street.gateway.wait_metric("connections", 181);
-    street.gateway.wait_metric("outbound_queued_bytes", 0);
+    peer.gateway.wait_metric("connections", 181);
+    peer.gateway.wait_metric("outbound_queued_bytes", 0);
     drop(readers);
-    street.neighbour_is_served("twenty that stalled");
+    peer.assert_served("twenty that stalled");
 }
 
 #[test]
 fn answers_that_nobody_reads_take_no_more_memory_than_the_bound_however_short_they_are() {
-    let mut street = Neighbourhood::of(&bounded_by_bytes().with("server.close_timeout", "100ms"));
-    let before = street.gateway.peak_memory();
+    let mut peer = HealthyPeer::of(&bounded_by_bytes().with("server.close_timeout", "100ms"));
+    let before = peer.gateway.peak_memory();
     // Answered by eleven bytes each. One peer after the other: each has gone when the next comes.
     let heartbeats = frame(0x81, br#"{"op":10}"#).repeat(4_000);
     let readers: Vec<_> = (0..10)
         .map(|_| {
-            let mut raw = stalled(&street.gateway, None);
+            let mut raw = stalled(&peer.gateway, None);
             while raw.tries(&heartbeats) {}
             raw
         })
         .collect();
-    assert_eq!(street.gateway.closes(4008), 10);
-    let grown = street.gateway.peak_memory() - before;
+    assert_eq!(peer.gateway.closes(4008), 10);
+    let grown = peer.gateway.peak_memory() - before;
     assert!(grown <= BOUND / 1024 + ALLOWANCE, "memory grew by {grown} KiB");
     drop(readers);
-    street.neighbour_is_served("heartbeats without number");
+    peer.assert_served("heartbeats without number");
 }
 
 #[test]
 fn a_peer_with_a_zero_window_is_gone_from_gateway_and_kernel_though_nothing_waits_in_its_queue() {
-    let mut street = Neighbourhood::of(&impatient().with("session.write_timeout", "1s"));
+    let mut peer = HealthyPeer::of(&impatient().with("session.write_timeout", "1s"));
     let begun = Instant::now();
-    let peer = stalled(&street.gateway, Some("42"));
-    assert!(is_known_to_the_kernel(&peer, &mut street.neighbour));
+    let raw = stalled(&peer.gateway, Some("42"));
+    assert!(is_known_to_the_kernel(&raw, &mut peer.client));
     // More than the peer's kernel takes, and less than the gateway's keeps for it.
     let message = format!("{:?}", "x".repeat(8_000));
-    street.gateway.publish("user:42", &message);
-    assert_eq!(street.gateway.metric("outbound_queued_bytes"), 0);
-    is_alone(&mut street);
+    peer.gateway.publish("user:42", &message);
+    assert_eq!(peer.gateway.metric("outbound_queued_bytes"), 0);
+    is_alone(&mut peer);
     assert!(begun.elapsed() >= INTERVAL + GRACE);
-    assert_eq!(street.gateway.closes(4002), 1);
+    assert_eq!(peer.gateway.closes(4002), 1);
     // It acknowledges every probe, and would be kept with what it does not read for minutes.
-    eventually(SOON, || (!is_known_to_the_kernel(&peer, &mut street.neighbour)).then_some(()));
-    street.neighbour_is_served("a zero window");
+    eventually(SOON, || (!is_known_to_the_kernel(&raw, &mut peer.client)).then_some(()));
+    peer.assert_served("a zero window");
 }
 
 #[test]
 fn a_peer_that_is_silent_is_gone_though_megabytes_wait_for_it_and_writes_may_stand_still_for_long() {
     let plan =
         impatient().with("session.max_outbound_bytes", "100000000").with("session.write_timeout", "5m");
-    let mut street = Neighbourhood::of(&plan);
+    let mut peer = HealthyPeer::of(&plan);
     let begun = Instant::now();
-    let peer = stalled(&street.gateway, Some("42"));
+    let raw = stalled(&peer.gateway, Some("42"));
     let message = format!("{:?}", "x".repeat(1_000_000));
     eventually(SOON, || {
-        street.gateway.publish("user:42", &message);
-        street.neighbour_is_served("a message that waits");
-        (street.gateway.metric("outbound_queued_bytes") > 2_000_000).then_some(())
+        peer.gateway.publish("user:42", &message);
+        peer.assert_served("a message that waits");
+        (peer.gateway.metric("outbound_queued_bytes") > 2_000_000).then_some(())
     });
-    is_alone(&mut street);
+    is_alone(&mut peer);
     assert!(begun.elapsed() >= INTERVAL + GRACE);
-    assert_eq!(street.gateway.closes(4002), 1, "its session kept its timers");
-    street.gateway.wait_metric("outbound_queued_bytes", 0);
-    drop(peer);
-    street.neighbour_is_served("a silent peer");
+    assert_eq!(peer.gateway.closes(4002), 1, "its session kept its timers");
+    peer.gateway.wait_metric("outbound_queued_bytes", 0);
+    drop(raw);
+    peer.assert_served("a silent peer");
 }

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use super::{Neighbourhood, frame};
+use super::{HealthyPeer, frame};
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
@@ -27,24 +27,24 @@ fn texts_before_close(raw: &mut RawSocket, code: u16) -> Vec<String> {
 
 #[test]
 fn who_never_says_who_it_is_is_closed_with_4004_whatever_else_it_says() {
-    let mut street = Neighbourhood::of(&TestGateway::with("session.identify_timeout", "1s"));
+    let mut peer = HealthyPeer::of(&TestGateway::with("session.identify_timeout", "1s"));
     for (name, says) in [
         ("nothing", vec![]),
         ("a Ping", frame(0x89, b"?")),
         ("a heartbeat", frame(0x81, br#"{"op":10}"#)),
         ("half a message", frame(0x01, b"{")),
     ] {
-        let mut raw = street.intruder();
+        let mut raw = peer.attacker();
         raw.writes(&says);
         texts_before_close(&mut raw, 4004);
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
-    assert_eq!(street.gateway.metric("sessions"), 1, "only the neighbour's");
+    assert_eq!(peer.gateway.metric("sessions"), 1, "only the healthy client's");
 }
 
 #[test]
 fn what_is_said_out_of_turn_has_its_code_and_reaches_no_channel() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
     let identify = r#"{"op":1,"token":"42"}"#;
     for (name, says, code) in [
         ("a subscription before Identify", &[r#"{"op":4,"channel":"public:news"}"#][..], 4006),
@@ -56,28 +56,28 @@ fn what_is_said_out_of_turn_has_its_code_and_reaches_no_channel() {
         ("NUL as a token", &[r#"{"op":1,"token":"\u0000"}"#], 4003),
         ("a channel as a token", &[r#"{"op":1,"token":"43:*"}"#], 4003),
     ] {
-        let mut raw = RawSocket::connect_by(street.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
+        let mut raw = RawSocket::connect_by(peer.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
         says.iter().for_each(|text| raw.says(text));
         texts_before_close(&mut raw, code);
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
 }
 
 #[test]
 fn a_flood_of_messages_is_closed_with_4007_and_what_came_after_it_is_not_heard() {
-    let mut street = Neighbourhood::of(&TestGateway::with("session.messages_per_minute", "20"));
-    let mut raw = street.intruder();
+    let mut peer = HealthyPeer::of(&TestGateway::with("session.messages_per_minute", "20"));
+    let mut raw = peer.attacker();
     raw.writes(&frame(0x81, br#"{"op":10}"#).repeat(1_000));
     let answers = texts_before_close(&mut raw, 4007);
     // One more is due every three seconds, however slow this machine is.
     assert!((15..=30).contains(&answers.len()), "{} answers", answers.len());
-    street.neighbour_is_served("a flood of messages");
+    peer.assert_served("a flood of messages");
 }
 
 #[test]
 fn a_flood_of_subscriptions_takes_no_more_than_the_cap() {
-    let mut street = Neighbourhood::of(&TestGateway::with("limits.subscriptions_per_session", "3"));
-    let mut raw = RawSocket::connect_by(street.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
+    let mut peer = HealthyPeer::of(&TestGateway::with("limits.subscriptions_per_session", "3"));
+    let mut raw = RawSocket::connect_by(peer.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
     raw.says(r#"{"op":1,"token":"42"}"#);
     for _ in 0..2 {
         assert_eq!(raw.frame().0, 0x81);
@@ -88,41 +88,41 @@ fn a_flood_of_subscriptions_takes_no_more_than_the_cap() {
     let refused = |text: &[u8]| String::from_utf8_lossy(text).contains("too_many_subscriptions");
     let answers: Vec<_> = (0..500).map(|_| raw.frame().1).collect();
     assert_eq!(answers.iter().filter(|answer| refused(answer)).count(), 497);
-    assert_eq!(street.gateway.metric("subscriptions"), 2 + 2 + 3);
-    assert_eq!(street.gateway.metric("channels"), 3 + 3, "what was refused has no channel");
-    street.neighbour_is_served("a flood of subscriptions");
+    assert_eq!(peer.gateway.metric("subscriptions"), 2 + 2 + 3);
+    assert_eq!(peer.gateway.metric("channels"), 3 + 3, "what was refused has no channel");
+    peer.assert_served("a flood of subscriptions");
 }
 
 /// A peer that has closed its side cannot answer heartbeats any more: it is gone.
 #[test]
 fn a_peer_that_closes_one_half_is_gone() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
     for (name, identifies) in [("a stranger", false), ("a user", true)] {
-        let mut raw = street.intruder();
+        let mut raw = peer.attacker();
         if identifies {
             raw.says(r#"{"op":1,"token":"42"}"#);
             raw.hears(r#"{"op":2,"user":"42"}"#);
         }
         raw.finishes();
-        street.gateway.wait_metric("connections", 1);
-        street.gateway.wait_metric("sessions", 1);
+        peer.gateway.wait_metric("connections", 1);
+        peer.gateway.wait_metric("sessions", 1);
         assert!(raw.ends_within(SOON), "{name} is still served");
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
     // In the middle of its request, too.
-    let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+    let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: ").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let _ = stream.read_to_end(&mut Vec::new()).unwrap();
-    street.gateway.wait_metric("handshakes", 0);
-    street.neighbour_is_served("half a request");
+    peer.gateway.wait_metric("handshakes", 0);
+    peer.assert_served("half a request");
 }
 
 #[test]
 fn a_subprotocol_that_is_offered_is_not_taken_for_granted() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
-    let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
+    let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let head = format!("{UPGRADE}\nsec-websocket-protocol: chat, graphql-ws\nhost: gateway\n\n");
     stream.write_all(head.replace('\n', "\r\n").as_bytes()).unwrap();
@@ -136,7 +136,7 @@ fn a_subprotocol_that_is_offered_is_not_taken_for_granted() {
     assert!(answer.starts_with("http/1.1 101 "), "{answer}");
     assert!(!answer.contains("sec-websocket-protocol"), "{answer}");
     drop(stream);
-    street.neighbour_is_served("a subprotocol");
+    peer.assert_served("a subprotocol");
 }
 
 /// The log is written at once, by the thread that logs: a peer that could make it write could make it wait for who reads it.
@@ -145,8 +145,8 @@ fn nothing_that_a_peer_does_is_logged_at_the_default_level() {
     let plan = TestGateway::with("session.control_frames_per_minute", "10")
         .with("session.identify_timeout", "300ms")
         .with("limits.connections_per_address", "20");
-    let mut street = Neighbourhood::of(&plan);
-    let before = street.gateway.log();
+    let mut peer = HealthyPeer::of(&plan);
+    let before = peer.gateway.log();
     for bytes in [
         vec![0xFF; 100],
         frame(0x81, b"nonsense"),
@@ -158,23 +158,23 @@ fn nothing_that_a_peer_does_is_logged_at_the_default_level() {
         frame(0x00, b""),
         Vec::new(),
     ] {
-        let mut raw = street.intruder();
+        let mut raw = peer.attacker();
         raw.writes(&bytes);
         assert!(raw.ends_within(SOON));
     }
-    street.intruder().resets();
+    peer.attacker().resets();
     for request in ["GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01", "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n", ""]
     {
-        for address in [street.gateway.public, street.gateway.admin] {
+        for address in [peer.gateway.public, peer.gateway.admin] {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.write_all(request.as_bytes()).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         }
     }
-    street.gateway.wait_metric("connections", 1);
-    street.gateway.wait_metric("handshakes", 0);
-    street.neighbour_is_served("all of that");
-    assert_eq!(street.gateway.log(), before);
-    assert_eq!(street.gateway.metric("upgrades_refused_total{reason=\"bad_request\"}"), 2, "it is counted");
+    peer.gateway.wait_metric("connections", 1);
+    peer.gateway.wait_metric("handshakes", 0);
+    peer.assert_served("all of that");
+    assert_eq!(peer.gateway.log(), before);
+    assert_eq!(peer.gateway.metric("upgrades_refused_total{reason=\"bad_request\"}"), 2, "it is counted");
 }
