@@ -23,7 +23,7 @@ fn code(answer: &Answer) -> Value {
 #[test]
 fn publishing_needs_the_key_once_there_is_one() {
     let gateway = TestGateway::with("admin.api_key", KEY).spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let (one, many) =
         (r#"{"channel":"user:42","message":1}"#, r#"{"messages":[{"channel":"user:42","message":2}]}"#);
     for (path, body) in [("/v1/publish", one), ("/v1/publish/batch", many)] {
@@ -36,8 +36,8 @@ fn publishing_needs_the_key_once_there_is_one() {
         }
         assert_eq!(post_with(&gateway, path, &format!("bEARER {KEY}"), body).status, 200);
     }
-    client.hears(r#"{"op":3,"message":1}"#);
-    client.hears(r#"{"op":3,"message":2}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":2}"#);
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(gateway.get(path).status, 200, "{path} needs no key");
     }
@@ -86,7 +86,12 @@ fn health_and_metrics_say_what_they_should() {
     assert_eq!((gateway.get("/livez").status, gateway.get("/livez").json()), (200, json!({"live": true})));
     let ready = gateway.get("/readyz");
     assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "reasons": []})));
-    let clients = [gateway.ready("42"), gateway.ready("42"), gateway.ready("43"), gateway.connect()];
+    let clients = [
+        gateway.ready_client("42"),
+        gateway.ready_client("42"),
+        gateway.ready_client("43"),
+        gateway.connect(),
+    ];
     let page = gateway.get("/metrics");
     assert_eq!(
         page.header("content-type"),

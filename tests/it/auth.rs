@@ -34,11 +34,11 @@ fn the_login_service_s_own_tokens_are_accepted_and_forgeries_are_not() {
         client.identify(token);
         match case["expect"].as_str().unwrap() {
             "ok" if is_of_2024 => {
-                assert_eq!(client.ready()["user"], case["user"], "{name}");
+                assert_eq!(client.expect_ready()["user"], case["user"], "{name}");
                 accepted += 1;
             }
             "bad_signature" | "user_not_allowed" | "malformed" => {
-                client.closed_with(4003);
+                client.expect_close(4003);
                 refused += 1;
             }
             _ => {}
@@ -54,12 +54,12 @@ fn a_signed_token_over_its_age_is_refused_and_one_that_reaches_it_ends_its_sessi
     let old = vectors().1.into_iter().find(|case| case["name"] == "good").unwrap();
     let mut late = gateway.connect();
     late.identify(old["token"].as_str().unwrap());
-    late.closed_with(4003);
+    late.expect_close(4003);
     assert_eq!(gateway.metric(r#"identifies_total{result="expired"}"#), 1);
     let mut client = gateway.connect();
     client.identify(&gateway.token(&["--user", "42", "--ttl", "4s"]));
-    client.hears(r#"{"op":2,"user":"42"}"#);
-    client.closed_with(4009);
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
+    client.expect_close(4009);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_jwt_is_accepted_only_from_its_issuer_and_for_its_audience() {
     let good = gateway.token(&["--user", "42"]);
     let mut client = gateway.connect();
     client.identify(&good);
-    client.hears(r#"{"op":2,"user":"42"}"#);
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
     let tampered = {
         let mut parts: Vec<_> = good.split('.').collect();
         let other = gateway.token(&["--user", "43"]);
@@ -112,7 +112,7 @@ fn a_token_within_its_leeway_is_not_closed_at_once() {
     let expired = signed("3597s").mint(&["--user", "42", "--ttl", "1s"]);
     let mut client = gateway.connect_v2();
     client.identify(&expired);
-    let expires_in = client.ready()["expires_in"].as_u64().unwrap();
+    let expires_in = client.expect_ready()["expires_in"].as_u64().unwrap();
     assert!((240_000..=304_000).contains(&expires_in), "{expires_in}");
     gateway.publish("user:42", "1");
     assert_eq!(client.next_json()["message"], 1);
@@ -125,8 +125,8 @@ fn a_clock_two_seconds_off_is_tolerated_by_default() {
     let expired = signed("3603s").mint(&["--user", "42", "--ttl", "1s"]);
     let mut client = gateway.connect();
     client.identify(&expired);
-    client.hears(r#"{"op":2,"user":"42"}"#);
-    client.closed_with(4009);
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
+    client.expect_close(4009);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_token_opens_foreign_channels_only_if_the_settings_allow_it() {
         let token = allowing.mint(&["--user", "42", "--channel", channel]);
         let mut client = strict.connect();
         client.identify(&token);
-        client.closed_with(4003);
+        client.expect_close(4003);
         let ended = strict.command(&["token", "--user", "42", "--channel", channel]);
         assert_eq!(ended.code, Some(1));
         assert!(ended.err.contains("auth.allow_foreign_user_channels"), "{}", ended.err);
@@ -145,11 +145,11 @@ fn a_token_opens_foreign_channels_only_if_the_settings_allow_it() {
     assert_eq!(strict.metric(r#"identifies_total{result="foreign_user"}"#), 2);
     let mut client = strict.connect();
     client.identify(&strict.token(&["--user", "42", "--channel", "user:42", "--channel", "users:*"]));
-    client.hears(r#"{"op":2,"user":"42"}"#);
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
     let allowing = allowing.spawn();
     let mut client = allowing.connect();
     client.identify(&allowing.token(&["--user", "42", "--channel", "user:*"]));
-    client.hears(r#"{"op":2,"user":"42"}"#);
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
 }
 
 #[test]
@@ -160,11 +160,11 @@ fn an_identify_with_thousands_of_channels_is_closed() {
         format!(r#"{{"op":1,"token":"42","channels":[{channels}]}}"#)
     };
     let mut client = gateway.connect_v2();
-    client.says(&identify(2_000));
-    client.closed_with(4001);
+    client.send_text(&identify(2_000));
+    client.expect_close(4001);
     let mut client = gateway.connect_v2();
-    client.says(&identify(1_000));
-    client.ready();
+    client.send_text(&identify(1_000));
+    client.expect_ready();
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn every_bad_token_gets_the_same_answer() {
     for token in ["", "x", "NDI.Z0IscA.F4UZPg221eUTcNe5J8st9s6h3f4", "NDM.Z0IscA.F4UZPg221eUTcNe5J8st9s6h3f4"]
     {
         let mut raw = crate::support::raw_socket::RawSocket::connect(gateway.public);
-        raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-        raw.says(&format!(r#"{{"op":1,"token":"{token}"}}"#));
+        raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+        raw.send_text(&format!(r#"{{"op":1,"token":"{token}"}}"#));
         reasons.insert(raw.frame());
     }
     assert_eq!(reasons.len(), 1, "an expired token cannot be told from a forged one");
@@ -188,12 +188,12 @@ fn tokens_payloads_and_query_strings_never_appear_in_the_log() {
     let token = gateway.token(&["--user", "a-telling-user"]);
     let bad = format!("{token}tampered");
     let mut client = gateway.try_connect("/?token=secret-in-the-query").unwrap();
-    client.hello();
+    client.expect_hello();
     client.identify(&token);
-    client.ready();
+    client.expect_ready();
     let mut refused = gateway.connect();
     refused.identify(&bad);
-    refused.closed_with(4003);
+    refused.expect_close(4003);
     assert_eq!(gateway.try_connect("/?v=3&token=secret-in-the-query").err().unwrap().status, 400);
     assert_eq!(gateway.try_connect("/nowhere?token=secret-in-the-query").err().unwrap().status, 404);
     let published = crate::support::http::request(
@@ -202,9 +202,9 @@ fn tokens_payloads_and_query_strings_never_appear_in_the_log() {
         r#"{"channel":"user:a-telling-user","message":"words of a private message"}"#,
     );
     assert_eq!(published.status, 200);
-    client.hears(r#"{"op":3,"message":"words of a private message"}"#);
-    client.says("words of a private message");
-    client.closed_with(4001);
+    client.expect_text(r#"{"op":3,"message":"words of a private message"}"#);
+    client.send_text("words of a private message");
+    client.expect_close(4001);
     let log = gateway.log();
     assert!(log.contains("DEBUG"), "{log}");
     let signature = token.rsplit('.').next().unwrap();

@@ -295,7 +295,7 @@ fn a_plot_is_drawn() {
 #[test]
 fn progress_is_written_without_a_terminal() {
     let mut bench = Process::start(&["bench", "fanout", "--sockets", "2", "--seconds", "600", "--json"], &[]);
-    let line = bench.says("gateway: publishing [");
+    let line = bench.wait_for_stderr("gateway: publishing [");
     assert!(line.contains(" % 2 sockets, ") && line.ends_with(" deliveries"), "{line:?}");
     // It ends its gateway as well.
     bench.signal("TERM");

@@ -11,14 +11,14 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 #[test]
 fn publish_sends_each_byte_unchanged_and_reports_errors() {
     let gateway = TestGateway::with("admin.api_key", "the-key-of-the-admin-api").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let ended = gateway.command(&["publish", "user:42", r#"{"id": 5306328986810385677}"#]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "{\"replicas\":1}\n"), "{}", ended.err);
     assert!(ended.err.ends_with("received by 1 replica\n"), "{}", ended.err);
     let unheard = gateway.command(&["publish", "room:7", "1"]);
     assert_eq!(unheard.code, Some(0), "{}", unheard.err);
     assert!(unheard.err.contains("warning: no replica received it"), "{}", unheard.err);
-    client.hears(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
+    client.expect_text(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
     for (arguments, says) in [
         (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
         (&["publish", "nonsense", "1"], "channel: a channel is `all` or `<namespace>:<name>`"),
@@ -38,7 +38,7 @@ fn tail_prints_messages_and_ends_after_so_many() {
     let tail = |arguments: &[&str]| {
         let mut tail =
             gateway.start_command(&[&["tail", "--user", "42", "--count", "2"], arguments].concat());
-        tail.says("ready as user 42");
+        tail.wait_for_stderr("ready as user 42");
         tail
     };
     let mut tails = [tail(&[]), tail(&["--channel", "room:7"]), tail(&["--v1"])];
@@ -52,7 +52,7 @@ fn tail_prints_messages_and_ends_after_so_many() {
     }
     let mut frames: Process =
         gateway.start_command(&["tail", "--user", "42", "--v1", "--frames", "--count", "1"]);
-    frames.says("ready as user 42");
+    frames.wait_for_stderr("ready as user 42");
     gateway.publish("all", "3");
     let ended = frames.wait();
     let lines: Vec<_> = ended.out.lines().collect();
@@ -69,7 +69,7 @@ fn publish_prints_how_many_replicas_received_it() {
     let gateways = [TestGateway::redis(&redis).spawn(), TestGateway::redis(&redis).spawn()];
     let _clients = gateways.each_ref().map(|gateway| {
         gateway.wait_ready();
-        gateway.ready("42")
+        gateway.ready_client("42")
     });
     let ended = gateways[0].command(&["publish", "user:42", "1"]);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -84,11 +84,11 @@ fn tail_reconnects_continues_and_shows_gaps() {
     gateway.wait_ready();
     let [public, admin] = addresses(&gateway);
     let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "3"]);
-    tail.says("ready as user 42");
+    tail.wait_for_stderr("ready as user 42");
     gateway.publish_durably("user:42", "1");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
-    tail.says("reconnecting in ");
+    tail.wait_for_stderr("reconnecting in ");
     let mut publisher = redis.client();
     redis::cmd("FCALL").arg(&["gateway_publish", "1", "gateway:user:42", "2"]).exec(&mut publisher).unwrap();
     let again = || {
@@ -98,13 +98,13 @@ fn tail_reconnects_continues_and_shows_gaps() {
         gateway
     };
     let mut gateway = again();
-    tail.says("gap: plain messages published meanwhile may be missing");
+    tail.wait_for_stderr("gap: plain messages published meanwhile may be missing");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
     // Without the data, missing messages cannot be known.
     redis::cmd("FLUSHALL").exec(&mut publisher).unwrap();
     let gateway = again();
-    tail.says("gap on user:42: messages published meanwhile cannot be recovered");
+    tail.wait_for_stderr("gap on user:42: messages published meanwhile cannot be recovered");
     gateway.publish("user:42", "3");
     let ended = tail.wait();
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "1\n2\n3\n"), "{}", ended.err);
@@ -114,9 +114,9 @@ fn tail_reconnects_continues_and_shows_gaps() {
 fn tail_notices_a_gateway_that_sends_nothing() {
     let gateway = TestGateway::with("session.heartbeat_interval", "500ms").spawn();
     let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1"]);
-    tail.says("ready as user 42");
+    tail.wait_for_stderr("ready as user 42");
     gateway.signal("STOP");
-    tail.says("no frame for 5s; reconnecting in ");
+    tail.wait_for_stderr("no frame for 5s; reconnecting in ");
     gateway.signal("CONT");
     gateway.publish_durably("user:42", "1");
     assert_eq!(tail.wait().out, "1\n", "it has reconnected");
@@ -172,7 +172,7 @@ fn tail_takes_urls_with_and_without_a_version() {
     for rest in ["", "/", "/?v=2", "/gateway?v=2"] {
         let url = format!("ws://{}{rest}", gateway.public);
         let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1", "--url", &url]);
-        tail.says("ready as user 42");
+        tail.wait_for_stderr("ready as user 42");
         gateway.publish("user:42", "1");
         assert_eq!(tail.wait().code, Some(0), "{url}");
     }

@@ -43,7 +43,7 @@ fn the_commands_of_the_pages_work() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let mut run = 0;
     for (file, page) in PAGES {
         for block in blocks(page) {
@@ -68,7 +68,7 @@ fn the_commands_of_the_pages_work() {
     }
     assert_eq!(run, 8, "a block of commands came or went: run it here, or list why not");
     for message in ["from a terminal", "from anywhere", "to everybody", "to these"] {
-        client.hears(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
     }
 }
 

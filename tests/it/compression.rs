@@ -24,9 +24,9 @@ fn head(more: &str) -> String {
 /// A client that offers compression and is Ready as `user`.
 fn ready(gateway: &TestGateway, user: &str) -> RawSocket {
     let mut client = RawSocket::connect_by(gateway.public, &head(OFFER), b"");
-    client.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-    client.says(&format!(r#"{{"op":1,"token":"{user}"}}"#));
-    client.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+    client.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+    client.send_text(&format!(r#"{{"op":1,"token":"{user}"}}"#));
+    client.expect_text(&format!(r#"{{"op":2,"user":"{user}"}}"#));
     client
 }
 
@@ -53,37 +53,37 @@ fn compressed(text: &[u8]) -> Vec<u8> {
 #[test]
 fn who_offers_compression_gets_long_messages_compressed_and_others_as_they_are() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
-    let mut plain = gateway.ready("42");
+    let mut plain = gateway.ready_client("42");
     let mut client = ready(&gateway, "42");
     let message = format!(r#"{{"text":"{}"}}"#, "again and ".repeat(200));
     gateway.publish("user:42", &message);
-    plain.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+    plain.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     let (first, wire) = client.frame();
     assert_eq!(first, 0xC1, "a compressed text message");
     assert!(wire.len() < message.len() / 10, "{} bytes", wire.len());
     assert_eq!(inflate(&wire), format!(r#"{{"op":3,"message":{message}}}"#));
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
 fn a_client_may_compress_what_it_says() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let mut client = ready(&gateway, "42");
-    client.writes(&compressed(br#"{"op":10,"time":7,"more":"again and again and again and again"}"#));
-    client.hears(r#"{"op":11,"time":7}"#);
+    client.write(&compressed(br#"{"op":10,"time":7,"more":"again and again and again and again"}"#));
+    client.expect_text(r#"{"op":11,"time":7}"#);
 }
 
 #[test]
 fn a_compression_bomb_is_refused_and_a_neighbour_is_served() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
-    let mut healthy = gateway.ready("1");
+    let mut healthy = gateway.ready_client("1");
     let mut client = ready(&gateway, "42");
     // 4 MiB in a few KiB; the bound is 64 KiB.
-    client.writes(&compressed(&vec![b'x'; 4 << 20]));
-    client.closed_with(1009);
+    client.write(&compressed(&vec![b'x'; 4 << 20]));
+    client.expect_close(1009);
     gateway.publish("user:1", "1");
-    healthy.hears(r#"{"op":3,"message":1}"#);
+    healthy.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[cfg(target_os = "linux")]
@@ -95,13 +95,13 @@ fn a_compressed_message_that_is_begun_costs_what_was_sent_of_it_not_what_it_stan
     // More fragments will follow.
     begun[0] &= 0x7F;
     let mut client = ready(&gateway, "1");
-    client.writes(&begun);
+    client.write(&begun);
     let before = gateway.peak_memory();
     let clients: Vec<_> = (0..100)
         .map(|number| {
             let mut client = ready(&gateway, &number.to_string());
             // The Pong shows that what was begun has been read.
-            client.writes(&[&begun[..], &text_frame(0x89, "")].concat());
+            client.write(&[&begun[..], &text_frame(0x89, "")].concat());
             assert_eq!(client.frame().0, 0x8A);
             client
         })
@@ -115,9 +115,9 @@ fn a_compressed_frame_that_nobody_agreed_on_is_a_protocol_error() {
     for (setting, offer) in [("false", OFFER), ("true", "")] {
         let gateway = TestGateway::with("server.compression", setting).spawn();
         let mut client = RawSocket::connect_by(gateway.public, &head(offer), b"");
-        client.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-        client.writes(&compressed(br#"{"op":10}"#));
-        client.closed_with(1002);
+        client.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+        client.write(&compressed(br#"{"op":10}"#));
+        client.expect_close(1002);
     }
 }
 

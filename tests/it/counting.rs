@@ -25,14 +25,14 @@ fn requests_to_the_admin_port_are_counted_by_route_and_status() {
 #[test]
 fn bytes_on_sockets_are_counted_both_ways() {
     let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let before = (gateway.metric("received_bytes_total"), gateway.metric("sent_bytes_total"));
     let message = format!("\"{}\"", "x".repeat(100_000));
     gateway.publish("user:42", &message);
-    client.hears(&format!("{{\"op\":3,\"message\":{message}}}"));
+    client.expect_text(&format!("{{\"op\":3,\"message\":{message}}}"));
     // A header of two bytes and a mask of four.
-    client.says(r#"{"op":10,"time":1}"#);
-    client.hears(r#"{"op":11,"time":1}"#);
+    client.send_text(r#"{"op":10,"time":1}"#);
+    client.expect_text(r#"{"op":11,"time":1}"#);
     gateway.wait_metric("received_bytes_total", before.0 + 6 + 18);
     let frame = |text: usize| if text < 126 { 2 + text } else { 10 + text } as i64;
     let sent = frame(r#"{"op":3,"message":}"#.len() + message.len()) + frame(18);
@@ -43,12 +43,12 @@ fn bytes_on_sockets_are_counted_both_ways() {
 #[test]
 fn latency_is_measured_once_for_each_publication_of_a_worker() {
     let gateway = TestGateway::with("server.workers", "1").spawn();
-    let mut clients = ["42", "43", "44"].map(|user| gateway.ready(user));
+    let mut clients = ["42", "43", "44"].map(|user| gateway.ready_client(user));
     let mut publish = |length| {
         let message = format!("\"{}\"", "x".repeat(length));
         gateway.publish("all", &message);
         clients.iter_mut().for_each(|client| {
-            client.hears(&format!("{{\"op\":3,\"message\":{message}}}"));
+            client.expect_text(&format!("{{\"op\":3,\"message\":{message}}}"));
         });
     };
     // What is held until a subscription is live is not measured; now all are.

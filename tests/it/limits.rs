@@ -40,13 +40,13 @@ fn assert_refused(gateway: &TestGateway, result: Result<RawSocket, Answer>, stat
 #[track_caller]
 fn assert_healthy(gateway: &TestGateway, user: &str, healthy: &mut Client) {
     gateway.publish(&format!("user:{user}"), r#""still here""#);
-    healthy.hears(r#"{"op":3,"message":"still here"}"#);
+    healthy.expect_text(r#"{"op":3,"message":"still here"}"#);
 }
 
 #[test]
 fn an_address_has_no_more_sockets_than_its_cap() {
     let gateway = TestGateway::with("limits.connections_per_address", "2").spawn();
-    let mut healthy = gateway.ready("1");
+    let mut healthy = gateway.ready_client("1");
     let first = socket(&gateway, 2, "").unwrap();
     let _second = socket(&gateway, 2, "").unwrap();
     for _ in 0..20 {
@@ -102,7 +102,7 @@ fn a_proxy_that_is_no_network_is_refused_at_the_start() {
 #[test]
 fn no_more_sockets_are_opened_in_a_second_than_the_cap() {
     let gateway = TestGateway::with("limits.connects_per_second", "3").spawn();
-    let mut healthy = gateway.ready("1");
+    let mut healthy = gateway.ready_client("1");
     // However slow this machine is, few permits are released in the time of a refusal.
     let refused = eventually(SOON, || socket(&gateway, 2, "").err());
     assert_refused(&gateway, Err(refused), 503, "too_many_connects");
@@ -114,14 +114,14 @@ fn no_more_sockets_are_opened_in_a_second_than_the_cap() {
 #[test]
 fn no_more_sockets_wait_for_identify_than_the_cap() {
     let gateway = TestGateway::with("limits.unidentified", "2").spawn();
-    let mut healthy = gateway.ready("1");
+    let mut healthy = gateway.ready_client("1");
     let first = gateway.connect();
     let mut second = gateway.connect();
     assert_refused(&gateway, socket(&gateway, 2, ""), 503, "too_many_unidentified");
     assert_healthy(&gateway, "1", &mut healthy);
     // One identifies itself, and there is room for one.
     second.identify("2");
-    second.hears(r#"{"op":2,"user":"2"}"#);
+    second.expect_text(r#"{"op":2,"user":"2"}"#);
     let third = gateway.connect();
     assert_refused(&gateway, socket(&gateway, 2, ""), 503, "too_many_unidentified");
     // One goes, and there is room again; a bad handshake or path takes none.
@@ -132,29 +132,29 @@ fn no_more_sockets_wait_for_identify_than_the_cap() {
     let fourth = gateway.connect();
     drop((third, fourth));
     gateway.wait_metric("connections", 2);
-    gateway.ready("3");
+    gateway.ready_client("3");
 }
 
 #[test]
 fn a_user_s_newest_session_is_closed_when_it_comes_over_the_cap() {
     let gateway = TestGateway::with("limits.sessions_per_user", "2").spawn();
-    let mut healthy = gateway.ready("1");
-    let mut first = gateway.ready("2");
-    let mut second = gateway.ready("2");
+    let mut healthy = gateway.ready_client("1");
+    let mut first = gateway.ready_client("2");
+    let mut second = gateway.ready_client("2");
     for _ in 0..20 {
         let mut third = gateway.connect();
         third.identify("2");
-        third.closed_with(4007);
+        third.expect_close(4007);
     }
     assert_eq!(gateway.metric("identifies_total{result=\"too_many_sessions\"}"), 20);
     assert_eq!(gateway.metric("identifies_total{result=\"accepted\"}"), 3);
     assert_healthy(&gateway, "1", &mut healthy);
     assert_healthy(&gateway, "2", &mut first);
-    second.hears(r#"{"op":3,"message":"still here"}"#);
+    second.expect_text(r#"{"op":3,"message":"still here"}"#);
     drop(first);
     gateway.wait_metric("sessions", 2);
     gateway.wait_metric("connections", 2);
-    gateway.ready("2");
+    gateway.ready_client("2");
 }
 
 #[test]
@@ -162,8 +162,8 @@ fn a_refresh_takes_no_second_place() {
     let gateway = TestGateway::with("limits.sessions_per_user", "1").spawn();
     let mut client = gateway.connect_v2();
     client.identify("1");
-    client.ready();
-    client.says(r#"{"op":12,"token":"1"}"#);
+    client.expect_ready();
+    client.send_text(r#"{"op":12,"token":"1"}"#);
     assert_eq!(client.next_json()["op"], 13);
 }
 
@@ -171,7 +171,7 @@ fn a_refresh_takes_no_second_place() {
 fn near_the_limit_of_open_files_sockets_are_refused_and_it_says_so() {
     let gateway = TestGateway::with("server.max_connections", "100000").files(200).spawn();
     assert!(gateway.log().contains("server.max_connections is 100000, but the limit of open files (200)"));
-    let mut healthy = gateway.ready("1");
+    let mut healthy = gateway.ready_client("1");
     let mut sockets = Vec::new();
     let refused = loop {
         match socket(&gateway, 2, "") {
@@ -192,11 +192,11 @@ fn near_the_limit_of_open_files_sockets_are_refused_and_it_says_so() {
 #[test]
 fn connections_that_say_nothing_use_up_no_descriptors_and_do_not_bring_it_down() {
     let gateway = TestGateway::with("server.handshake_timeout", "500ms").files(64).spawn();
-    let mut healthy = gateway.ready("1");
+    let mut healthy = gateway.ready_client("1");
     let silent = flood(gateway.public, 80);
     assert_healthy(&gateway, "1", &mut healthy);
     // A client that comes meanwhile waits its turn.
-    gateway.ready("2");
+    gateway.ready_client("2");
     drop(silent);
     gateway.wait_ready();
 }
@@ -205,14 +205,14 @@ fn connections_that_say_nothing_use_up_no_descriptors_and_do_not_bring_it_down()
 fn with_every_descriptor_used_up_it_stays_and_recovers() {
     // More than there are.
     let mut gateway = TestGateway::with("admin.max_connections", "100").files(64).spawn();
-    let mut healthy = gateway.ready("1");
+    let mut healthy = gateway.ready_client("1");
     let silent = flood(gateway.admin, 100);
-    gateway.logs("Too many open files");
-    healthy.says(r#"{"op":10,"time":7}"#);
-    healthy.hears(r#"{"op":11,"time":7}"#);
+    gateway.wait_for_log("Too many open files");
+    healthy.send_text(r#"{"op":10,"time":7}"#);
+    healthy.expect_text(r#"{"op":11,"time":7}"#);
     drop(silent);
     assert_healthy(&gateway, "1", &mut healthy);
-    gateway.ready("2");
+    gateway.ready_client("2");
     gateway.wait_ready();
 }
 

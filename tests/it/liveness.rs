@@ -24,8 +24,8 @@ fn fills_the_log(gateway: &TestGateway) {
 fn an_unread_log_blocks_no_thread() {
     let plan = TestGateway::with("log.format", "json");
     let mut gateway = plan.variable("RUST_LOG", "info,emagine_gateway::session=debug").spawn();
-    let mut healthy = gateway.ready("42");
-    let unread = gateway.leave_log_unread();
+    let mut healthy = gateway.ready_client("42");
+    let unread = gateway.block_log_reader();
     eventually(SOON * 3, || {
         (0..100).for_each(|_| fills_the_log(&gateway));
         (gateway.metric("log_lines_dropped_total") > 100).then_some(())
@@ -34,10 +34,10 @@ fn an_unread_log_blocks_no_thread() {
     eventually(SOON, || (gateway.get("/livez").status == 200).then_some(()));
     assert_eq!(gateway.readyz().0, 200);
     gateway.publish("user:42", "1");
-    healthy.hears(r#"{"op":3,"message":1}"#);
+    healthy.expect_text(r#"{"op":3,"message":1}"#);
     gateway.wait_metric("sessions", 1);
     drop(unread);
-    gateway.logs("log lines were dropped");
+    gateway.wait_for_log("log lines were dropped");
     let dropped = gateway.metric("log_lines_dropped_total");
     let reported = eventually(SOON, || {
         let log = gateway.log();
@@ -57,7 +57,7 @@ fn an_unread_log_does_not_delay_the_exit() {
     let mut gateway = TestGateway::with("log.format", "json")
         .variable("RUST_LOG", "info,emagine_gateway::session=debug")
         .spawn();
-    let unread = gateway.leave_log_unread();
+    let unread = gateway.block_log_reader();
     eventually(SOON * 3, || {
         (0..100).for_each(|_| fills_the_log(&gateway));
         (gateway.metric("log_lines_dropped_total") > 0).then_some(())

@@ -37,10 +37,10 @@ fn a_session_s_life_is_three_lines_with_its_name_its_user_and_its_close_code() {
     let mut gateway = plan.spawn();
     let mut client = Client::connect(gateway.public, Version::V2);
     client.identify(&gateway.token(&["--user", "42"]));
-    let session = client.ready()["session"].clone();
-    client.says("nonsense");
-    client.closed_with(4001);
-    gateway.logs("session closed");
+    let session = client.expect_ready()["session"].clone();
+    client.send_text("nonsense");
+    client.expect_close(4001);
+    gateway.wait_for_log("session closed");
     let lines = about_sessions(&gateway.log());
     let expected = [
         json!({"message": "session opened", "session": session, "version": 2}),
@@ -65,8 +65,8 @@ fn a_token_that_is_refused_and_a_connection_that_breaks_are_told_apart() {
     let mut gateway = plan("json").variable("RUST_LOG", "info,emagine_gateway::session=debug").spawn();
     let mut refused = gateway.connect();
     refused.identify("no-token-at-all");
-    refused.closed_with(4003);
-    gateway.logs("session closed");
+    refused.expect_close(4003);
+    gateway.wait_for_log("session closed");
     drop(gateway.connect());
     gateway.wait_metric("connections", 0);
     let lines = about_sessions(&gateway.log());
@@ -85,9 +85,9 @@ fn by_default_a_client_leaves_no_line() {
         let gateway = plan(format).spawn();
         let mut client = gateway.connect();
         client.identify(&gateway.token(&["--user", "42"]));
-        client.hears(r#"{"op":2,"user":"42"}"#);
-        client.says("nonsense");
-        client.closed_with(4001);
+        client.expect_text(r#"{"op":2,"user":"42"}"#);
+        client.send_text("nonsense");
+        client.expect_close(4001);
         gateway.assert_empty();
         let log = gateway.log();
         assert!(!log.contains("session"), "{log}");
@@ -99,11 +99,11 @@ fn talk(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
     let [good, newer, bad] = tokens;
     let mut client = gateway.try_connect(&format!("/?v=2&token={good}")).unwrap();
     client.next_json();
-    client.says(&format!(r#"{{"op":1,"token":"{good}","text":"{PAYLOAD}"}}"#));
-    client.ready();
-    client.says(&format!(r#"{{"op":12,"token":"{newer}"}}"#));
+    client.send_text(&format!(r#"{{"op":1,"token":"{good}","text":"{PAYLOAD}"}}"#));
+    client.expect_ready();
+    client.send_text(&format!(r#"{{"op":12,"token":"{newer}"}}"#));
     assert_eq!(client.next_json()["op"], 13);
-    client.says(&format!(r#"{{"op":12,"token":"{bad}"}}"#));
+    client.send_text(&format!(r#"{{"op":12,"token":"{bad}"}}"#));
     assert_eq!(client.next_json()["op"], 9);
     for durable in [false, true] {
         let head = format!("POST /v1/publish HTTP/1.1\nconnection: close\nauthorization: Bearer {KEY}");
@@ -120,11 +120,11 @@ fn talk(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
         redis::cmd("PUBLISH").arg(channel).arg(payload).exec(&mut publisher).unwrap();
     }
     assert_eq!(client.next_json()["message"], PAYLOAD);
-    client.says(&format!("{good} {PAYLOAD}"));
-    client.closed_with(4001);
+    client.send_text(&format!("{good} {PAYLOAD}"));
+    client.expect_close(4001);
     let mut stranger = gateway.connect();
     stranger.identify(bad);
-    stranger.closed_with(4003);
+    stranger.expect_close(4003);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn no_line_ever_holds_a_token_a_key_or_a_payload() {
         let bad = format!("{}.e30.{}", good.split('.').next().unwrap(), good.split('.').nth(2).unwrap());
         let tokens = [good, newer, bad];
         talk(&gateway, &redis, &tokens);
-        gateway.logs("session closed");
+        gateway.wait_for_log("session closed");
         gateway.terminate();
         let log = gateway.wait_exit().err;
         assert!(log.lines().count() > 20, "{log}");
@@ -176,7 +176,7 @@ fn an_entry_is_one_line_whatever_answers_in_place_of_redis() {
         (b"\xff\xfe\n\n\n", "link lost"),
     ] {
         let mut gateway = TestGateway::with("broker.url", &answers_with(answer)).spawn();
-        gateway.logs(said);
+        gateway.wait_for_log(said);
         gateway.terminate();
         let log = gateway.wait_exit().err;
         for line in log.lines() {

@@ -57,7 +57,7 @@ fn nothing_overtakes_ready_and_nothing_is_missing_after_it() {
             let mut clients = [gateway.connect(), gateway.connect(), gateway.connect()];
             clients.iter_mut().for_each(|client| client.identify("42"));
             for client in &mut clients {
-                client.hears(r#"{"op":2,"user":"42"}"#);
+                client.expect_text(r#"{"op":2,"user":"42"}"#);
                 hears_successive(client, 50);
             }
         }
@@ -71,21 +71,21 @@ fn a_subscription_begins_and_ends_exactly_where_it_says() {
     gateway.wait_ready();
     let mut client = gateway.connect_v2();
     client.identify("42");
-    client.ready();
+    client.expect_ready();
     while_publishing(&redis, "gateway:public:news", || {
         for _ in 0..60 {
-            client.says(r#"{"op":4,"channel":"public:news"}"#);
+            client.send_text(r#"{"op":4,"channel":"public:news"}"#);
             let answer = client.next_json();
             assert_eq!((&answer["op"], &answer["state"]), (&6.into(), &"subscribed".into()), "{answer}");
             hears_successive(&mut client, 30);
-            client.says(r#"{"op":5,"channel":"public:news"}"#);
+            client.send_text(r#"{"op":5,"channel":"public:news"}"#);
             let mut frame = client.next_json();
             while frame["op"] == 3 {
                 frame = client.next_json();
             }
             assert_eq!(frame["state"], "unsubscribed");
-            client.says(r#"{"op":10,"time":1}"#);
-            client.hears(r#"{"op":11,"time":1}"#);
+            client.send_text(r#"{"op":10,"time":1}"#);
+            client.expect_text(r#"{"op":11,"time":1}"#);
         }
     });
 }
@@ -97,13 +97,13 @@ fn a_hasty_client_s_last_word_counts() {
     gateway.wait_ready();
     let mut client = gateway.connect_v2();
     client.identify("42");
-    client.ready();
+    client.expect_ready();
     for round in 0..50 {
         for _ in 0..3 {
-            client.says(r#"{"op":4,"channel":"public:news"}"#);
-            client.says(r#"{"op":5,"channel":"public:news"}"#);
+            client.send_text(r#"{"op":4,"channel":"public:news"}"#);
+            client.send_text(r#"{"op":5,"channel":"public:news"}"#);
         }
-        client.says(r#"{"op":4,"channel":"public:news"}"#);
+        client.send_text(r#"{"op":4,"channel":"public:news"}"#);
         // Four times on it at most, of which the last one lasts.
         let (mut unsubscribed, mut is_on) = (0, false);
         while unsubscribed < 3 || !is_on {
@@ -113,8 +113,8 @@ fn a_hasty_client_s_last_word_counts() {
             unsubscribed += usize::from(!is_on);
         }
         gateway.publish("public:news", &round.to_string());
-        client.hears(&format!(r#"{{"op":3,"channel":"public:news","message":{round}}}"#));
-        client.says(r#"{"op":5,"channel":"public:news"}"#);
-        client.hears(r#"{"op":6,"channel":"public:news","state":"unsubscribed"}"#);
+        client.expect_text(&format!(r#"{{"op":3,"channel":"public:news","message":{round}}}"#));
+        client.send_text(r#"{"op":5,"channel":"public:news"}"#);
+        client.expect_text(r#"{"op":6,"channel":"public:news","state":"unsubscribed"}"#);
     }
 }

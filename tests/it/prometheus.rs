@@ -102,11 +102,11 @@ impl Drop for Prometheus {
 #[test]
 fn a_prometheus_reads_every_metric_and_can_evaluate_every_rule() {
     let [gateway, second, third] = [(); 3].map(|()| TestGateway::spawn());
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     // The first one may be held until the subscription is live, and is then not measured.
     for message in ["1", "2"] {
         gateway.publish("user:42", message);
-        client.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
     let prometheus = Prometheus::watch(&[&gateway, &second, &third]);
     let own = |metric: &str| format!("{metric}%7Binstance=%22{}%22%7D", gateway.admin);
@@ -164,7 +164,7 @@ fn the_first_gap_after_a_start_fires_an_alert() {
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
     let prometheus = Prometheus::watch(&[]);
-    let _client = gateway.ready("42");
+    let _client = gateway.ready_client("42");
     redis.kill();
     gateway.wait_not_ready("redis");
     redis.restart();

@@ -12,7 +12,7 @@ use crate::support::redis_server::RedisServer;
 #[test]
 fn a_published_message_keeps_every_byte() {
     let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     for message in [
         r#"{"b": 1,  "a":[1.0, 1e3, "\u00e9é\/"], "a":null}"#,
         "18446744073709551616",
@@ -22,7 +22,7 @@ fn a_published_message_keeps_every_byte() {
         r#""\ud83d\ude00 😀""#,
     ] {
         gateway.publish("user:42", message);
-        client.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
     assert_eq!(gateway.metric("publications_accepted_total"), 6);
     assert_eq!(gateway.metric("publications_received_total"), 6);
@@ -35,7 +35,7 @@ fn a_batch_is_published_in_order_and_each_message_has_its_own_result() {
     for plan in [TestGateway::with("broker.url", "memory:"), TestGateway::redis(&redis)] {
         let gateway = plan.spawn();
         gateway.wait_ready();
-        let mut client = gateway.ready("42");
+        let mut client = gateway.ready_client("42");
         let messages: Vec<Value> = (0..100)
             .map(|number| match number % 10 {
                 3 => json!({"channel": "nonsense", "message": number}),
@@ -52,11 +52,11 @@ fn a_batch_is_published_in_order_and_each_message_has_its_own_result() {
                 3 => assert_eq!(result["error"]["code"], "bad_channel"),
                 7 => {
                     assert!(result["position"].as_str().unwrap().ends_with(&format!("-{}", number / 10 + 1)));
-                    client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+                    client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
                 }
                 _ => {
                     assert_eq!(*result, json!({"replicas": 1}));
-                    client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+                    client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
                 }
             }
         }
@@ -96,10 +96,10 @@ fn large_batches_keep_the_order_of_each_channel() {
 #[test]
 fn a_message_over_the_bound_is_refused_and_one_at_it_is_delivered() {
     let gateway = TestGateway::with("broker.max_payload_bytes", "2048").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let longest = format!(r#""{}""#, "x".repeat(2046));
     gateway.publish("user:42", &longest);
-    client.hears(&format!(r#"{{"op":3,"message":{longest}}}"#));
+    client.expect_text(&format!(r#"{{"op":3,"message":{longest}}}"#));
     let body = format!(r#"{{"channel":"user:42","message":"{}"}}"#, "x".repeat(2047));
     let answer = gateway.post("/v1/publish", &body);
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (413, &json!("too_big")));

@@ -26,8 +26,8 @@ fn resumes(gateway: &TestGateway, channels: &[(&str, Option<&str>)]) -> (Client,
             None => json!({"channel": channel}),
         })
         .collect();
-    client.says(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
-    let ready = client.ready();
+    client.send_text(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
+    let ready = client.expect_ready();
     (client, ready["channels"].as_array().unwrap().clone())
 }
 
@@ -39,7 +39,7 @@ fn publish(gateway: &TestGateway, channel: &str, numbers: std::ops::RangeInclusi
 #[track_caller]
 fn hears(client: &mut Client, channel: &str, numbers: std::ops::RangeInclusive<u32>, positions: &[String]) {
     for (number, position) in numbers.zip(positions) {
-        client.hears(&format!(
+        client.expect_text(&format!(
             r#"{{"op":3,"channel":"{channel}","position":"{position}","message":{number}}}"#
         ));
     }
@@ -95,8 +95,8 @@ fn who_has_missed_nothing_is_told_so() {
             let recovered = since == last;
             let expected = json!({"channel": "user:42", "position": last, "recovered": recovered});
             assert_eq!(standing(&channels, "user:42"), &expected);
-            client.says(r#"{"op":10,"time":1}"#);
-            client.hears(r#"{"op":11,"time":1}"#);
+            client.send_text(r#"{"op":10,"time":1}"#);
+            client.expect_text(r#"{"op":11,"time":1}"#);
         }
     });
 }
@@ -118,8 +118,8 @@ fn a_subscription_continues_like_an_identify() {
     on_both(&TestGateway::with("channels.public_namespaces", "room"), |gateway| {
         let positions = publish(gateway, "room:7", 1..=4);
         let (mut client, _) = resumes(gateway, &[]);
-        client.says(&json!({"op": 4, "channel": "room:7", "since": positions[1]}).to_string());
-        client.hears(&format!(
+        client.send_text(&json!({"op": 4, "channel": "room:7", "since": positions[1]}).to_string());
+        client.expect_text(&format!(
             r#"{{"op":6,"channel":"room:7","state":"subscribed","position":"{}","recovered":true}}"#,
             positions[1]
         ));
@@ -151,8 +151,8 @@ fn who_has_missed_more_than_is_kept_or_may_be_sent_gets_nothing_of_it() {
             } else {
                 assert_eq!(standing["position"], *positions[7], "{since}");
             }
-            client.says(r#"{"op":10,"time":1}"#);
-            client.hears(r#"{"op":11,"time":1}"#);
+            client.send_text(r#"{"op":10,"time":1}"#);
+            client.expect_text(r#"{"op":11,"time":1}"#);
         }
     });
 }
@@ -219,10 +219,10 @@ fn any_replica_continues_what_another_began() {
 #[test]
 fn version_1_receives_durable_messages_with_exactly_its_fields() {
     on_both(&TestGateway::plan(), |gateway| {
-        let mut client = gateway.ready("42");
+        let mut client = gateway.ready_client("42");
         publish(gateway, "user:42", 1..=2);
-        client.hears(r#"{"op":3,"message":1}"#);
-        client.hears(r#"{"op":3,"message":2}"#);
+        client.expect_text(r#"{"op":3,"message":1}"#);
+        client.expect_text(r#"{"op":3,"message":2}"#);
     });
 }
 

@@ -25,12 +25,12 @@ fn sessions_of(gateway: &TestGateway, user: &str, count: usize) -> Vec<Value> {
 fn ready_v2(gateway: &TestGateway, user: &str) -> (Client, String) {
     let mut client = gateway.connect_v2();
     client.identify(user);
-    let session = client.ready()["session"].as_str().unwrap().to_owned();
+    let session = client.expect_ready()["session"].as_str().unwrap().to_owned();
     (client, session)
 }
 
 fn subscribe(client: &mut Client, channel: &str) {
-    client.says(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
+    client.send_text(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
     assert_eq!(client.next_json()["state"], "subscribed");
 }
 
@@ -48,9 +48,9 @@ fn the_list_says_who_is_here_on_which_channels_and_since_when() {
     for channel in ["public:1", "public:2", "public:3"] {
         subscribe(&mut client, channel);
     }
-    client.says(r#"{"op":5,"channel":"public:1"}"#);
+    client.send_text(r#"{"op":5,"channel":"public:1"}"#);
     assert_eq!(client.next_json()["state"], "unsubscribed");
-    let _other = gateway.ready("43");
+    let _other = gateway.ready_client("43");
 
     let mut found = sessions_of(&gateway, "42", 1).remove(0);
     let fields = found.as_object_mut().unwrap();
@@ -83,7 +83,7 @@ fn a_session_that_has_not_said_who_it_is_has_no_user_and_no_channel() {
 #[test]
 fn the_list_has_a_bound_and_says_when_there_is_more() {
     let gateway = TestGateway::spawn();
-    let _clients: Vec<_> = (0..5).map(|user| gateway.ready(&user.to_string())).collect();
+    let _clients: Vec<_> = (0..5).map(|user| gateway.ready_client(&user.to_string())).collect();
     let list = gateway.get("/v1/sessions?limit=3").json();
     assert_eq!(list["sessions"].as_array().unwrap().len(), 3);
     assert_eq!((&list["total"], &list["truncated"]), (&json!(5), &json!(true)));
@@ -125,7 +125,7 @@ fn one_session_is_ended_with_4010_and_its_user_s_others_stay() {
     let (mut stays, _) = ready_v2(&gateway, "42");
     let path = format!("/v1/sessions/{session}/disconnect");
     assert_eq!(disconnected(&gateway, &path), 1);
-    ended.closed_with(4010);
+    ended.expect_close(4010);
     sessions_of(&gateway, "42", 1);
     let gone = gateway.post(&path, "");
     assert_eq!((gone.status, &gone.json()["error"]["code"]), (404, &json!("no_such_session")));
@@ -133,7 +133,7 @@ fn one_session_is_ended_with_4010_and_its_user_s_others_stay() {
         assert_eq!(gateway.post(&format!("/v1/sessions/{wrong}/disconnect"), "").status, 404, "{wrong}");
     }
     gateway.publish("user:42", "1");
-    stays.hears(r#"{"op":3,"channel":"user:42","message":1}"#);
+    stays.expect_text(r#"{"op":3,"channel":"user:42","message":1}"#);
     assert_eq!(gateway.closes(4010), 1);
 }
 
@@ -147,7 +147,7 @@ fn all_sessions_of_a_user_are_ended_on_every_worker_and_nobody_else_s() {
         let arguments = [&["--user", user][..], grant].concat();
         let mut client = if version == 1 { gateway.connect() } else { gateway.connect_v2() };
         client.identify(&gateway.token(&arguments));
-        client.ready();
+        client.expect_ready();
         client
     };
     let theirs: Vec<_> = [1, 2, 1, 2].map(|version| ready("a/b", version, &[])).into();
@@ -157,11 +157,11 @@ fn all_sessions_of_a_user_are_ended_on_every_worker_and_nobody_else_s() {
     assert_eq!(sessions_of(&gateway, "a/b", 4).len(), 4);
     assert_eq!(disconnected(&gateway, "/v1/users/a%2Fb/disconnect"), 4);
     for mut client in theirs {
-        client.closed_with(4010);
+        client.expect_close(4010);
     }
     assert_eq!(disconnected(&gateway, "/v1/users/nobody/disconnect"), 0);
     gateway.publish("user:a/b", "1");
-    watcher.hears(r#"{"op":3,"channel":"user:a/b","message":1}"#);
+    watcher.expect_text(r#"{"op":3,"channel":"user:a/b","message":1}"#);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_minted_token_is_accepted_in_development() {
     let answer = gateway.post("/v1/token", r#"{"user":"42","channels":["room:*"]}"#).json();
     let mut client = gateway.connect_v2();
     client.identify(answer["token"].as_str().unwrap());
-    let ready = client.ready();
+    let ready = client.expect_ready();
     assert_eq!(ready["user"], "42");
     // With auth.leeway, 5 s.
     assert!((3_500_000..=3_605_000).contains(&ready["expires_in"].as_u64().unwrap()), "{ready}");
@@ -238,9 +238,9 @@ fn production_mints_nothing_even_for_the_key() {
 #[test]
 fn the_status_has_the_numbers_of_the_charts() {
     let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
     gateway.wait_metric("publications_delivered_total", 1);
     let status = gateway.get("/v1/status").json();
     for (field, value) in [

@@ -290,7 +290,7 @@ fn the_bare_binary_runs_from_an_empty_folder() {
 #[test]
 fn an_insecure_gateway_logs_it() {
     let mut gateway = TestGateway::spawn();
-    gateway.logs("auth.kind is insecure");
+    gateway.wait_for_log("auth.kind is insecure");
     let safe = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
     assert!(!safe.log().contains("insecure"), "{}", safe.log());
 }
@@ -300,12 +300,12 @@ fn token_mints_what_the_gateway_accepts() {
     let gateway = TestGateway::with("auth.kind", "signed").with("auth.secret", SECRET).spawn();
     let mut client = gateway.connect();
     client.identify(&gateway.token(&["--user", "a.b/c"]));
-    client.hears(r#"{"op":2,"user":"a.b/c"}"#);
+    client.expect_text(r#"{"op":2,"user":"a.b/c"}"#);
     // A signed token takes --ttl as well.
     let short = gateway.token(&["--user", "42", "--ttl", "60s"]);
     let mut client = gateway.connect_v2();
     client.identify(&short);
-    let expires_in = client.ready()["expires_in"].as_u64().unwrap();
+    let expires_in = client.expect_ready()["expires_in"].as_u64().unwrap();
     assert!(expires_in <= 66_000, "{expires_in}");
     for (arguments, says) in [
         (&["token", "--user", "4 2"][..], "the user must be"),

@@ -18,15 +18,15 @@ fn plan(delay: &str, window: &str) -> Plan {
 #[test]
 fn from_sigterm_on_it_is_not_ready_but_still_serves_until_the_delay_is_over() {
     let mut gateway = plan("3s", "100ms").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.terminate();
     gateway.wait_not_ready("draining");
     // The load balancer has not looked away yet: who comes now is served.
-    let mut late = gateway.ready("42");
+    let mut late = gateway.ready_client("42");
     gateway.publish("user:42", "1");
     for client in [&mut client, &mut late] {
-        client.hears(r#"{"op":3,"message":1}"#);
-        client.closed_with(1012);
+        client.expect_text(r#"{"op":3,"message":1}"#);
+        client.expect_close(1012);
     }
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
@@ -34,12 +34,12 @@ fn from_sigterm_on_it_is_not_ready_but_still_serves_until_the_delay_is_over() {
 #[test]
 fn once_sockets_are_being_closed_nobody_new_is_taken() {
     let mut gateway = plan("0s", "5s").spawn();
-    let mut clients: Vec<_> = (0..8).map(|_| gateway.ready("42")).collect();
+    let mut clients: Vec<_> = (0..8).map(|_| gateway.ready_client("42")).collect();
     gateway.terminate();
     gateway.wait_not_ready("draining");
     let refused = eventually(SOON, || gateway.try_connect("/").err());
     assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("1")));
-    clients.iter_mut().for_each(|client| client.closed_with(1012));
+    clients.iter_mut().for_each(|client| client.expect_close(1012));
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
@@ -49,21 +49,21 @@ fn every_socket_is_told_to_come_back_and_the_process_ends_well() {
     for plan in [plan("0s", "200ms"), plan("0s", "200ms").redis(&redis)] {
         let mut gateway = plan.spawn();
         gateway.wait_ready();
-        let mut v1 = gateway.ready("1");
+        let mut v1 = gateway.ready_client("1");
         let mut v2 = gateway.connect_v2();
         v2.identify("2");
-        v2.ready();
+        v2.expect_ready();
         let mut unidentified = gateway.connect();
         let mut unidentified_v2 = gateway.connect_v2();
         gateway.terminate();
         for client in [&mut v1, &mut unidentified] {
-            client.closed_with(1012);
+            client.expect_close(1012);
         }
         for client in [&mut v2, &mut unidentified_v2] {
             let frame = client.next_json();
             let after = frame["after"].as_u64().unwrap();
             assert_eq!(frame.to_string(), format!(r#"{{"after":{after},"op":7,"reason":"draining"}}"#));
-            client.closed_with(1012);
+            client.expect_close(1012);
         }
         let ended = gateway.wait_exit();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -74,12 +74,12 @@ fn every_socket_is_told_to_come_back_and_the_process_ends_well() {
 #[test]
 fn closes_are_spread_over_the_window() {
     let mut gateway = plan("0s", "1s").spawn();
-    let clients: Vec<Client> = (0..20).map(|number| gateway.ready(&number.to_string())).collect();
+    let clients: Vec<Client> = (0..20).map(|number| gateway.ready_client(&number.to_string())).collect();
     let waiting: Vec<_> = clients
         .into_iter()
         .map(|mut client| {
             thread::spawn(move || {
-                client.closed_with(1012);
+                client.expect_close(1012);
                 Instant::now()
             })
         })
@@ -109,7 +109,7 @@ fn a_client_that_reads_nothing_is_cut_when_the_drain_s_time_is_over() {
         .with("session.max_outbound_bytes", "100000000")
         .with("session.write_timeout", "5m")
         .spawn();
-    let stalled = gateway.ready("42");
+    let stalled = gateway.ready_client("42");
     let message = format!(r#""{}""#, "x".repeat(900_000));
     while gateway.metric("outbound_queued_bytes") < 1_000_000 {
         gateway.publish("user:42", &message);
@@ -131,7 +131,7 @@ fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
                     // The last ones only: descriptors are few on some machines.
                     let mut clients = VecDeque::new();
                     while let Ok(mut client) = gateway.try_connect("/") {
-                        client.hello();
+                        client.expect_hello();
                         client.identify("42");
                         clients.push_back(client);
                         clients.drain(..clients.len().saturating_sub(50));
@@ -148,7 +148,7 @@ fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
         // Who came last may be sent away before its Identify is read.
         if let Some(frame) = client.next_or_close_with(1012) {
             assert_eq!(frame, r#"{"op":2,"user":"42"}"#);
-            client.closed_with(1012);
+            client.expect_close(1012);
         }
     }
     assert_eq!(gateway.wait_exit().code, Some(0));
@@ -158,13 +158,13 @@ fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
 fn a_second_sigint_ends_the_process_at_once() {
     for first in ["INT", "TERM"] {
         let mut gateway = plan("20s", "1s").spawn();
-        let mut client = gateway.ready("42");
+        let mut client = gateway.ready_client("42");
         gateway.signal(first);
         gateway.wait_not_ready("draining");
         let started = Instant::now();
         if first == "TERM" {
             gateway.signal("INT");
-            gateway.logs("another SIGINT ends the process at once");
+            gateway.wait_for_log("another SIGINT ends the process at once");
         }
         gateway.signal("INT");
         let ended = gateway.wait_exit();
@@ -179,25 +179,25 @@ fn a_second_sigint_ends_the_process_at_once() {
 #[test]
 fn a_second_sigterm_does_not_cut_a_drain_short() {
     let mut gateway = plan("3s", "100ms").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.terminate();
     gateway.wait_not_ready("draining");
     gateway.terminate();
-    gateway.logs("already draining");
+    gateway.wait_for_log("already draining");
     gateway.signal("HUP");
-    gateway.logs("SIGHUP is ignored");
+    gateway.wait_for_log("SIGHUP is ignored");
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
-    client.closed_with(1012);
+    client.expect_text(r#"{"op":3,"message":1}"#);
+    client.expect_close(1012);
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
 #[test]
 fn an_interrupt_is_the_same_as_sigterm() {
     let mut gateway = plan("0s", "0s").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.signal("INT");
-    client.closed_with(1012);
+    client.expect_close(1012);
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
@@ -218,10 +218,10 @@ fn with_redis_away_it_still_goes_in_order() {
     let mut redis = RedisServer::start();
     let mut gateway = plan("0s", "0s").redis(&redis).spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     redis.kill();
     eventually_eq(SOON, &503, || gateway.readyz().0);
     gateway.terminate();
-    client.closed_with(1012);
+    client.expect_close(1012);
     assert_eq!(gateway.wait_exit().code, Some(0));
 }

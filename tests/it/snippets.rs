@@ -52,7 +52,7 @@ impl Stage {
         gateway.wait_ready();
         let mut client = gateway.connect_v2();
         client.identify("42");
-        client.ready();
+        client.expect_ready();
         Self { redis, gateway, client }
     }
 
@@ -178,7 +178,7 @@ fn assert_accepted(gateway: &TestGateway, token: &str, opens_rooms: bool) {
     assert_eq!(checked.out.contains("channels: room:*\n"), opens_rooms, "{}", checked.out);
     let mut client = gateway.connect_v2();
     client.identify(token);
-    client.ready();
+    client.expect_ready();
 }
 
 #[test]

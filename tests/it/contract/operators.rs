@@ -22,13 +22,13 @@ pub(super) fn what_operators_are_answered(seen: &mut Seen) {
     let (mut first, mut second, _third) = (gateway.connect(), gateway.connect_v2(), gateway.connect());
     first.identify("42");
     second.identify("42");
-    first.ready();
-    let session = second.ready()["session"].as_str().unwrap().to_owned();
+    first.expect_ready();
+    let session = second.expect_ready()["session"].as_str().unwrap().to_owned();
     assert_eq!(seen.get(&gateway, "/v1/status").json()["sessions"], 2);
     eventually(SOON, || (seen.get(&gateway, "/v1/sessions").json()["total"] == 3).then_some(()));
     let ended = format!("/v1/sessions/{session}/disconnect");
     assert_eq!(seen.post(&gateway, &ended, "").json(), json!({"disconnected": 1}));
-    second.closed_with(4010);
+    second.expect_close(4010);
     eventually(SOON, || (seen.post(&gateway, &ended, "").status == 404).then_some(()));
     assert_eq!(seen.post(&gateway, "/v1/users/42/disconnect", "").json(), json!({"disconnected": 1}));
     assert_eq!(seen.post(&gateway, "/v1/users/a%7Bb/disconnect", "").status, 400);

@@ -59,7 +59,7 @@ impl Conversation {
             "client" => self.client_says(what),
             "server" if what.starts_with("Close ") => {
                 let code = what.trim_start_matches("Close ").parse().unwrap();
-                self.client.as_mut().unwrap().closed_with(code);
+                self.client.as_mut().unwrap().expect_close(code);
             }
             "server" => self.server_says(lines),
             _ if lines[0] == "(the link to Redis is lost for a moment)" => {
@@ -102,7 +102,7 @@ impl Conversation {
             frame = format!("{before}\"token\":\"{token}\"{after}");
         }
         self.note("receiveV1", "receiveV2", &frame);
-        self.client.as_mut().unwrap().says(&frame);
+        self.client.as_mut().unwrap().send_text(&frame);
     }
 
     #[track_caller]
@@ -114,7 +114,7 @@ impl Conversation {
         let mut frames: Vec<String> = lines
             .iter()
             .map(|line| match line.contains("{\"op\":10,") {
-                true => format!(r#"{{"op":10,"time":{}}}"#, client.heartbeat()),
+                true => format!(r#"{{"op":10,"time":{}}}"#, client.expect_heartbeat()),
                 false => client.next_frame(),
             })
             .collect();

@@ -64,7 +64,7 @@ fn what_reaches_many_users_and_what_reaches_nobody_is_in_the_contract() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "1024").spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let mut backend = redis.client();
     let mut publish = |channel: &str, payload: &str| {
         redis::cmd("PUBLISH").arg(format!("gateway:{channel}")).arg(payload).exec(&mut backend).unwrap();
@@ -89,7 +89,7 @@ fn what_reaches_many_users_and_what_reaches_nobody_is_in_the_contract() {
         assert_eq!(known, reaches, "{payload}");
         publish("users", &payload);
         if reaches {
-            client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+            client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
         } else {
             rejected += 1;
         }

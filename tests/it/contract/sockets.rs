@@ -21,7 +21,7 @@ impl Watched {
         let path = if version == Version::V1 { "/gateway" } else { "/gateway?v=2" };
         let client = Client::try_connect(gateway.public, path, version).unwrap();
         let mut watched = Self { client, version, seen: BTreeSet::new() };
-        assert_eq!(watched.hears()["op"], 0);
+        assert_eq!(watched.next_message()["op"], 0);
         watched
     }
 
@@ -36,33 +36,33 @@ impl Watched {
     }
 
     #[track_caller]
-    fn says(&mut self, frame: &str) {
+    fn send_text(&mut self, frame: &str) {
         self.note("receiveV1", "receiveV2", frame);
-        self.client.says(frame);
+        self.client.send_text(frame);
     }
 
     #[track_caller]
-    fn hears(&mut self) -> Value {
+    fn next_message(&mut self) -> Value {
         let frame = self.client.next_frame();
         self.note("sendV1", "sendV2", &frame)
     }
 
     #[track_caller]
-    fn hears_op(&mut self, op: u64) -> Value {
-        let frame = self.hears();
+    fn expect_op(&mut self, op: u64) -> Value {
+        let frame = self.next_message();
         assert_eq!(frame["op"], op, "{frame}");
         frame
     }
 
     /// An exchange of heartbeats both ways.
     #[track_caller]
-    fn beats(&mut self) {
-        let time = self.client.heartbeat();
+    fn exchange_heartbeats(&mut self) {
+        let time = self.client.expect_heartbeat();
         self.note("sendV1", "sendV2", &format!(r#"{{"op":10,"time":{time}}}"#));
-        self.says(&format!(r#"{{"op":11,"time":{time}}}"#));
+        self.send_text(&format!(r#"{{"op":11,"time":{time}}}"#));
         for heartbeat in [r#"{"op":10,"time":1579276740336}"#, r#"{"op":10}"#] {
-            self.says(heartbeat);
-            self.hears_op(11);
+            self.send_text(heartbeat);
+            self.expect_op(11);
         }
     }
 
@@ -80,13 +80,13 @@ impl Watched {
 fn every_frame_of_version_1_is_in_the_contract_and_every_message_of_it_is_spoken() {
     let gateway = TestGateway::with("session.heartbeat_interval", "300ms").spawn();
     let mut client = Watched::connect(&gateway, Version::V1);
-    client.beats();
-    client.says(r#"{"op":1,"token":"42","device":{"name":"passed over"}}"#);
-    client.hears_op(2);
+    client.exchange_heartbeats();
+    client.send_text(r#"{"op":1,"token":"42","device":{"name":"passed over"}}"#);
+    client.expect_op(2);
     gateway.publish("user:42", r#"{"content":[1,null,"x"]}"#);
-    client.hears_op(3);
+    client.expect_op(3);
     gateway.publish_durably("all", "null");
-    client.hears_op(3);
+    client.expect_op(3);
     client.has_seen_all_of(["sendV1", "receiveV1"]);
 }
 
@@ -102,18 +102,18 @@ fn every_frame_of_version_2_is_in_the_contract_and_every_message_of_it_is_spoken
     let first = gateway.publish_durably("public:news", "1");
     gateway.publish_durably("public:news", "2");
     let mut client = Watched::connect(&gateway, Version::V2);
-    client.beats();
-    client.says(&format!(
+    client.exchange_heartbeats();
+    client.send_text(&format!(
         r#"{{"op":1,"token":"42","channels":[{{"channel":"public:news","since":"{first}"}},{{"channel":"room:7"}}]}}"#
     ));
-    let ready = client.hears_op(2);
+    let ready = client.expect_op(2);
     assert_eq!(ready["channels"][2]["recovered"], true);
     // What was missed, and the refusal of room:7.
     let ops: BTreeSet<_> =
-        [client.hears(), client.hears()].iter().map(|frame| frame["op"].as_u64()).collect();
+        [client.next_message(), client.next_message()].iter().map(|frame| frame["op"].as_u64()).collect();
     assert_eq!(ops, BTreeSet::from([Some(3), Some(6)]));
     gateway.publish("user:42", "{}");
-    assert_eq!(client.hears_op(3).get("position"), None);
+    assert_eq!(client.expect_op(3).get("position"), None);
     for says in [
         r#"{"op":4,"channel":"public:a"}"#,
         r#"{"op":5,"channel":"public:a"}"#,
@@ -121,20 +121,20 @@ fn every_frame_of_version_2_is_in_the_contract_and_every_message_of_it_is_spoken
         r#"{"op":4,"channel":"a b"}"#,
         r#"{"op":4,"channel":"public:b"}"#,
     ] {
-        client.says(says);
-        client.hears_op(6);
+        client.send_text(says);
+        client.expect_op(6);
     }
     for says in [r#"{"op":4,"channel":"all"}"#, r#"{"op":5,"channel":"all"}"#, r#"{"op":12,"token":"43"}"#] {
-        client.says(says);
-        client.hears_op(9);
+        client.send_text(says);
+        client.expect_op(9);
     }
-    client.says(r#"{"op":12,"token":"42"}"#);
-    client.hears_op(13);
+    client.send_text(r#"{"op":12,"token":"42"}"#);
+    client.expect_op(13);
     ::redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut redis.client()).unwrap();
-    assert_eq!(client.hears_op(8)["reason"], "link_lost");
+    assert_eq!(client.expect_op(8)["reason"], "link_lost");
     gateway.terminate();
-    while client.hears()["op"] != 7 {}
-    client.client.closed_with(1012);
+    while client.next_message()["op"] != 7 {}
+    client.client.expect_close(1012);
     client.has_seen_all_of(["sendV2", "receiveV2"]);
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
@@ -144,15 +144,15 @@ fn a_token_that_expires_says_when_in_the_contracts_words() {
     let gateway =
         TestGateway::with("auth.kind", "jwt").with("auth.secret", "0123456789abcdef0123456789abcdef").spawn();
     let mut client = Watched::connect(&gateway, Version::V2);
-    client.says(&format!(
+    client.send_text(&format!(
         r#"{{"op":1,"token":"{}"}}"#,
         gateway.token(&["--user", "42", "--channel", "room:7"])
     ));
-    assert!(client.hears_op(2)["expires_in"].is_u64());
-    client.says(r#"{"op":4,"channel":"room:7"}"#);
-    assert_eq!(client.hears_op(6)["state"], "subscribed");
-    client.says(&format!(r#"{{"op":12,"token":"{}"}}"#, gateway.token(&["--user", "42"])));
-    let frames = [client.hears(), client.hears()];
+    assert!(client.expect_op(2)["expires_in"].is_u64());
+    client.send_text(r#"{"op":4,"channel":"room:7"}"#);
+    assert_eq!(client.expect_op(6)["state"], "subscribed");
+    client.send_text(&format!(r#"{{"op":12,"token":"{}"}}"#, gateway.token(&["--user", "42"])));
+    let frames = [client.next_message(), client.next_message()];
     assert!(frames.iter().any(|frame| frame["op"] == 13 && frame["expires_in"].is_u64()), "{frames:?}");
     assert!(frames.iter().any(|frame| frame["reason"] == "not_allowed"), "{frames:?}");
 }
@@ -205,9 +205,9 @@ fn the_contract_and_the_gateway_agree_on_what_is_malformed() {
         for (version, operation) in [(Version::V1, "receiveV1"), (Version::V2, "receiveV2")] {
             let known = !Contract::get().matching(operation, &serde_json::from_str(text).unwrap()).is_empty();
             let mut client = Client::connect(gateway.public, version);
-            client.says(text);
+            client.send_text(text);
             // An ACK is not answered, but this is.
-            client.says(r#"{"op":10}"#);
+            client.send_text(r#"{"op":10}"#);
             let is_malformed = client.next_or_code() == Err(Some(4001));
             assert_eq!(known, !is_malformed, "{operation}: {text}");
             verdicts.insert((operation, known));

@@ -109,7 +109,7 @@ fn a_password_in_a_file_may_be_replaced_while_the_gateway_runs() {
     set_user(&mut client, &user);
     cmd("CLIENT").arg("KILL").arg("USER").arg("gateway").exec(&mut client).unwrap();
     gateway.wait_not_ready("redis: access refused: the user name or the password is wrong (WRONGPASS)");
-    gateway.logs("ERROR");
+    gateway.wait_for_log("ERROR");
     fs::remove_file(&file).unwrap();
     gateway.wait_not_ready("broker.password_file");
     fs::write(&file, "another-password").unwrap();
@@ -139,36 +139,36 @@ fn a_channel_that_redis_refuses_is_refused_alone() {
     let mut client = redis.client();
     let mut gateway = with_channels(&redis, &mut client, &HEARD);
     gateway.wait_ready();
-    let mut healthy = gateway.ready("7");
+    let mut healthy = gateway.ready_client("7");
     // One batch holds all of them.
     let mut session = gateway.connect_v2();
     let rooms: Vec<String> = (0..40).map(|room| format!(r#"{{"channel":"public:r{room}"}}"#)).collect();
-    session.says(&format!(
+    session.send_text(&format!(
         r#"{{"op":1,"token":"42","channels":[{{"channel":"public:hidden"}},{}]}}"#,
         rooms.join(",")
     ));
     let ready = session.next_json();
     assert_eq!(ready["channels"].as_array().unwrap().len(), 42, "{ready}");
     let refused = r#"{"op":6,"channel":"public:hidden","state":"refused","reason":"unavailable"}"#;
-    session.hears(refused);
-    session.says(r#"{"op":4,"channel":"public:hidden"}"#);
-    session.hears(refused);
+    session.expect_text(refused);
+    session.send_text(r#"{"op":4,"channel":"public:hidden"}"#);
+    session.expect_text(refused);
 
     cmd("PUBLISH").arg("gateway:user:7").arg("1").exec(&mut client).unwrap();
-    healthy.hears(r#"{"op":3,"message":1}"#);
+    healthy.expect_text(r#"{"op":3,"message":1}"#);
     cmd("PUBLISH").arg("gateway:public:r39").arg("2").exec(&mut client).unwrap();
-    session.hears(r#"{"op":3,"channel":"public:r39","message":2}"#);
+    session.expect_text(r#"{"op":3,"channel":"public:r39","message":2}"#);
     assert_eq!(gateway.readyz().0, 200);
     assert!(gateway.get("/readyz").body.contains("public:hidden"), "{}", gateway.get("/readyz").body);
     assert_eq!(gateway.metric("channels_refused_total"), 2);
     assert!(
         gateway.metrics().iter().all(|(name, count)| !name.contains("redis_link_losses") || *count == 0.0)
     );
-    gateway.logs("may not subscribe");
+    gateway.wait_for_log("may not subscribe");
     assert_eq!(lines(&gateway, "may not subscribe"), 1, "once a minute");
 
     set_user(&mut client, &["gateway", "&gateway:public:*"].map(str::to_owned));
-    session.says(r#"{"op":4,"channel":"public:hidden"}"#);
+    session.send_text(r#"{"op":4,"channel":"public:hidden"}"#);
     assert_eq!(session.next_json()["state"], "subscribed");
 }
 
@@ -180,7 +180,7 @@ fn a_user_s_channel_that_redis_refuses_is_tried_again() {
     let gateway = with_channels(&redis, &mut client, &heard);
     gateway.wait_ready();
     let mut session = gateway.connect_v2();
-    session.says(r#"{"op":1,"token":"42"}"#);
+    session.send_text(r#"{"op":1,"token":"42"}"#);
     let ready = session.next_json();
     assert_eq!(ready["channels"][0]["state"], "recovering", "{ready}");
     set_user(&mut client, &["gateway", "&gateway:user:*"].map(str::to_owned));
@@ -192,5 +192,5 @@ fn a_user_s_channel_that_redis_refuses_is_tried_again() {
         }
     }
     cmd("PUBLISH").arg("gateway:user:42").arg("1").exec(&mut client).unwrap();
-    session.hears(r#"{"op":3,"channel":"user:42","message":1}"#);
+    session.expect_text(r#"{"op":3,"channel":"user:42","message":1}"#);
 }

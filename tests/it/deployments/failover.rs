@@ -26,7 +26,7 @@ fn an_ordered_failover_is_followed() {
     let gateway = over(&watched).spawn();
     gateway.wait_ready();
     assert_delivers(&gateway, &mut watched.servers[0].client());
-    let mut before = gateway.ready("43");
+    let mut before = gateway.ready_client("43");
     let mut sentinel = watched.sentinels[0].client();
     // It may need a moment to know its replica well enough.
     eventually(FAILOVER, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
@@ -34,7 +34,7 @@ fn an_ordered_failover_is_followed() {
     let mut master = watched.servers[1].client();
     assert_delivers(&gateway, &mut master);
     cmd("PUBLISH").arg("gateway:user:43").arg("3").exec(&mut master).unwrap();
-    before.hears(r#"{"op":3,"message":3}"#);
+    before.expect_text(r#"{"op":3,"message":3}"#);
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn the_death_of_the_master_is_survived_although_a_sentinel_is_frozen() {
     let mut watched = Watched::start(3, "");
     let gateway = over(&watched).spawn();
     gateway.wait_ready();
-    let mut before = gateway.ready("43");
+    let mut before = gateway.ready_client("43");
     watched.sentinels[2].stop();
     watched.servers[0].kill();
     gateway.wait_not_ready("redis:");
@@ -50,7 +50,7 @@ fn the_death_of_the_master_is_survived_although_a_sentinel_is_frozen() {
     let mut master = watched.servers[1].client();
     assert_delivers(&gateway, &mut master);
     cmd("PUBLISH").arg("gateway:user:43").arg("3").exec(&mut master).unwrap();
-    before.hears(r#"{"op":3,"message":3}"#);
+    before.expect_text(r#"{"op":3,"message":3}"#);
 }
 
 #[test]
@@ -75,8 +75,10 @@ fn sentinels_that_are_away_or_do_not_know_the_master_are_named() {
     gateway.wait_not_ready(
         "redis: no sentinel says where the master main is: cannot connect: connection refused",
     );
-    gateway
-        .logs(&format!("redis at the master main of the sentinels 127.0.0.1:{}: link lost", nobody.port()));
+    gateway.wait_for_log(&format!(
+        "redis at the master main of the sentinels 127.0.0.1:{}: link lost",
+        nobody.port()
+    ));
     assert!(!gateway.log().contains("correct-horse"));
     let watched = Watched::start(1, "");
     let hosts = watched.hosts().replace(MASTER, "other");

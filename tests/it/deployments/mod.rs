@@ -18,11 +18,11 @@ fn plan(url: &str) -> Plan {
 /// What is published at `redis` arrives here.
 #[track_caller]
 fn assert_delivers(gateway: &TestGateway, redis: &mut redis::Connection) {
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     redis::cmd("PUBLISH").arg("gateway:user:42").arg("1").exec(redis).unwrap();
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
     gateway.publish("user:42", "2");
-    client.hears(r#"{"op":3,"message":2}"#);
+    client.expect_text(r#"{"op":3,"message":2}"#);
 }
 
 /// How many lines of its log hold this text.

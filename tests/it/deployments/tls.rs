@@ -57,7 +57,7 @@ fn sentinels_and_their_master_may_both_ask_for_certificates() {
     let url = format!("rediss+sentinel://127.0.0.1:{sentinel_port}/{MASTER}");
     let mut gateway = identified(&url, folder.path()).spawn();
     gateway.wait_ready();
-    gateway.logs(&format!("redis at 127.0.0.1:{port}: delivery is proven"));
+    gateway.wait_for_log(&format!("redis at 127.0.0.1:{port}: delivery is proven"));
     assert_delivers(&gateway, &mut redis.client());
 }
 
@@ -91,7 +91,7 @@ fn files_are_read_anew_for_each_link_and_a_missing_one_is_said_once() {
     gateway.wait_not_ready(&format!("broker.tls_key_file ({}) cannot be used: No such file", key.display()));
     fs::write(&key, "no key").unwrap();
     gateway.wait_not_ready("it holds no private key in PEM");
-    gateway.logs("ERROR");
+    gateway.wait_for_log("ERROR");
     assert_eq!(lines(&gateway, "cannot be used"), 1, "{}", gateway.log());
 
     // Another certificate altogether.

@@ -10,7 +10,7 @@ fn a_unix_socket_is_as_good_as_a_port() {
     for scheme in ["unix", "redis+unix"] {
         let mut gateway = plan(&format!("{scheme}://{}", path.display())).spawn();
         gateway.wait_ready();
-        gateway.logs(&format!("redis at {}: delivery is proven", path.display()));
+        gateway.wait_for_log(&format!("redis at {}: delivery is proven", path.display()));
         assert_delivers(&gateway, &mut redis.client());
         redis.kill();
         gateway.wait_not_ready("redis:");

@@ -107,10 +107,10 @@ fn readyz_notes_it_and_stays_200() {
     let note = "history: unavailable because this server has no functions: Redis 7 or Valkey is needed";
     assert_eq!(gateway.get("/readyz").json()["notes"][0], note);
     assert_eq!(gateway.metric("history_available"), 0);
-    gateway.logs(note);
+    gateway.wait_for_log(note);
     let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","message":1,"durable":true}"#);
     assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("history_unavailable")));
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.publish("user:42", "2");
-    client.hears(r#"{"op":3,"message":2}"#);
+    client.expect_text(r#"{"op":3,"message":2}"#);
 }

@@ -21,8 +21,8 @@ fn start(plan: Plan) -> TestGateway {
 fn resumes(gateway: &TestGateway, since: Option<&str>) -> (String, Option<bool>) {
     let mut client: Client = gateway.connect_v2();
     let since = since.map_or_else(String::new, |since| format!(r#","since":"{since}""#));
-    client.says(&format!(r#"{{"op":1,"token":"42","channels":[{{"channel":"all"{since}}}]}}"#));
-    let ready = client.ready();
+    client.send_text(&format!(r#"{{"op":1,"token":"42","channels":[{{"channel":"all"{since}}}]}}"#));
+    let ready = client.expect_ready();
     let mut channels = ready["channels"].as_array().unwrap().iter();
     let all = channels.find(|channel| channel["channel"] == "all").unwrap();
     (all["position"].as_str().unwrap().to_owned(), all["recovered"].as_bool())
@@ -145,7 +145,7 @@ fn nothing_is_claimed_while_redis_may_evict() {
     let server = RedisServer::start_with(&["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru"]);
     let mut gateway = start(plan(&server));
     noted(&gateway, "redis may evict keys (maxmemory_policy allkeys-lru)");
-    gateway.logs("redis may evict keys (maxmemory_policy allkeys-lru)");
+    gateway.wait_for_log("redis may evict keys (maxmemory_policy allkeys-lru)");
     assert_eq!(gateway.metric("redis_may_evict"), 1);
     let mut client = server.client();
     let (since, _) = resumes(&gateway, None);
@@ -178,7 +178,7 @@ fn nothing_is_claimed_across_an_eviction() {
     assert!(!run::<bool>(&mut client, "EXISTS gateway:all").unwrap(), "it was evicted");
     eventually(SOON, || (marker(&mut client) != before).then_some(()));
     noted(&gateway, "keys since this replica was started, so histories may be missing");
-    gateway.logs("redis: history: redis has evicted ");
+    gateway.wait_for_log("redis: history: redis has evicted ");
     assert!(gateway.metric("redis_evicted_keys") > 0);
     assert_eq!(resumes(&gateway, Some(&since)).1, Some(false));
     beginning(&gateway);

@@ -15,7 +15,7 @@ impl HealthyPeer {
     fn socket_from(&self, host: u8) -> Result<RawSocket, Answer> {
         let source = Ipv4Addr::new(127, 0, 0, host);
         let mut raw = RawSocket::try_connect(self.gateway.public, source, UPGRADE, b"")?;
-        raw.hears(super::HELLO);
+        raw.expect_text(super::HELLO);
         Ok(raw)
     }
 
@@ -23,7 +23,7 @@ impl HealthyPeer {
     #[track_caller]
     fn identify_from(&self, host: u8, token: &str) -> Option<u16> {
         let mut raw = self.socket_from(host).unwrap();
-        raw.says(&format!(r#"{{"op":1,"token":"{token}"}}"#));
+        raw.send_text(&format!(r#"{{"op":1,"token":"{token}"}}"#));
         match raw.frame() {
             (0x81, ready) => {
                 assert!(ready.starts_with(br#"{"op":2,"#));
@@ -75,8 +75,8 @@ fn an_address_has_at_most_half_of_the_unidentified_sockets() {
     // Others are admitted, and the address too once one of its own has identified or gone.
     let other = peer.socket_from(3).unwrap();
     assert_eq!(peer.identify_from(4, "42"), None);
-    crowd[0].says(r#"{"op":1,"token":"42"}"#);
-    crowd[0].hears(r#"{"op":2,"user":"42"}"#);
+    crowd[0].send_text(r#"{"op":1,"token":"42"}"#);
+    crowd[0].expect_text(r#"{"op":2,"user":"42"}"#);
     drop(peer.socket_from(2).unwrap());
     peer.assert_served("a crowd that does not identify");
     drop((crowd, other));

@@ -87,15 +87,15 @@ fn a_panic_ends_one_socket_with_1011_and_its_neighbours_on_the_same_thread_are_s
     let mut healthy = RawSocket::connect(address);
     for round in 0..20 {
         let mut raw = RawSocket::connect(address);
-        raw.says("well");
-        raw.hears("well");
-        raw.writes(&[frame(0x81, b"panic"), frame(0x81, b"again")].concat());
+        raw.send_text("well");
+        raw.expect_text("well");
+        raw.write(&[frame(0x81, b"panic"), frame(0x81, b"again")].concat());
         let (first, payload) = raw.frame();
         assert_eq!((first, &payload[..2]), (0x88, &1011_u16.to_be_bytes()[..]));
         assert!(raw.ends_within(SOON));
         let text = format!("still here {round}");
-        healthy.says(&text);
-        healthy.hears(&text);
+        healthy.send_text(&text);
+        healthy.expect_text(&text);
     }
     eventually_eq(SOON, &1, || metrics.connections.get());
     drop(healthy);

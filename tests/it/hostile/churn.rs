@@ -46,16 +46,16 @@ fn come_and_go(peer: &HealthyPeer, rounds: usize) {
         let source = Ipv4Addr::new(127, 0, 1, 1 + (round / 10_000) as u8);
         let mut raw = RawSocket::try_connect(peer.gateway.public, source, UPGRADE, b"").unwrap();
         if round % 2 == 0 {
-            raw.says(&format!(r#"{{"op":1,"token":"{round}"}}"#));
+            raw.send_text(&format!(r#"{{"op":1,"token":"{round}"}}"#));
         }
         match round % 4 + round / 4 % 2 {
             // Cleanly, and without waiting for the answer.
-            0 => raw.writes(&frame(0x88, &1000_u16.to_be_bytes())),
-            1 => raw.resets(),
+            0 => raw.write(&frame(0x88, &1000_u16.to_be_bytes())),
+            1 => raw.reset(),
             // In the middle of a frame.
-            2 => raw.writes(&frame(0x81, b"0123456789")[..9]),
+            2 => raw.write(&frame(0x81, b"0123456789")[..9]),
             // In the middle of a message.
-            3 => raw.writes(&frame(0x01, b"begun")),
+            3 => raw.write(&frame(0x01, b"begun")),
             // Without a word.
             _ => {}
         }

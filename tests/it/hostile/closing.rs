@@ -13,7 +13,7 @@ const MALFORMED: &str = "x";
 fn a_peer_that_never_answers_our_close_is_cut_after_the_close_timeout() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.close_timeout", "300ms"));
     let mut raw = peer.attacker();
-    raw.says(MALFORMED);
+    raw.send_text(MALFORMED);
     let begun = Instant::now();
     assert_eq!(raw.frame().1[..2], 4001_u16.to_be_bytes());
     assert!(raw.ends_within(SOON));
@@ -27,11 +27,11 @@ fn a_peer_that_never_answers_our_close_is_cut_after_the_close_timeout() {
 fn a_peer_that_goes_on_sending_after_our_close_is_cut_after_the_close_timeout() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.close_timeout", "300ms"));
     let mut raw = peer.attacker();
-    raw.says(MALFORMED);
+    raw.send_text(MALFORMED);
     assert_eq!(raw.frame().1[..2], 4001_u16.to_be_bytes());
     let message = frame(0x81, br#"{"op":1,"token":"42"}"#).repeat(100);
     let begun = Instant::now();
-    while raw.tries(&message) {
+    while raw.try_write(&message) {
         assert!(begun.elapsed() < SOON, "it is still read");
     }
     peer.gateway.wait_metric("connections", 1);
@@ -44,8 +44,8 @@ fn nothing_that_comes_after_a_peer_s_close_is_heard() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = peer.attacker();
     let identify = frame(0x81, br#"{"op":1,"token":"42"}"#);
-    raw.writes(&[frame(0x88, b"\x03\xE8"), identify.repeat(1_000), vec![0xFF; 1 << 16]].concat());
-    raw.closed_with(1000);
+    raw.write(&[frame(0x88, b"\x03\xE8"), identify.repeat(1_000), vec![0xFF; 1 << 16]].concat());
+    raw.expect_close(1000);
     peer.gateway.wait_metric("connections", 1);
     assert_eq!(peer.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the healthy client's");
     peer.assert_served("data after Close");
@@ -58,7 +58,7 @@ fn peers_that_are_cut_in_the_middle_of_anything_leave_nothing_behind() {
         [frame(0x81, br#"{"op":10}"#), frame(0x01, b"{"), frame(0x89, b"?"), frame(0x80, b"}")].concat();
     for length in 0..whole.len() {
         let mut raw = peer.attacker();
-        raw.writes(&whole[..length]);
+        raw.write(&whole[..length]);
         drop(raw);
         peer.assert_served("a cut");
     }

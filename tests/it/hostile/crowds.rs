@@ -93,7 +93,7 @@ fn a_crowd_on_the_admin_port_costs_few_descriptors_and_health_is_answered_behind
     for _ in 0..2 {
         let crowd = silent(peer.gateway.admin, 2, 20);
         // The public side does not notice.
-        let client = peer.gateway.ready("42");
+        let client = peer.gateway.ready_client("42");
         let open = peer.gateway.open_files();
         assert!(open <= before + 4 + 1, "{before} before, {open} now");
         assert_eq!(peer.gateway.get("/livez").status, 200);

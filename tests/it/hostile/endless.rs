@@ -20,18 +20,18 @@ fn a_gigabyte_that_is_announced_is_refused_at_once_and_what_is_sent_of_it_costs_
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     // What a first violation needs in code and buffers is not its cost.
     let mut first = peer.attacker();
-    first.writes(&header(0x82, 1 << 30));
+    first.write(&header(0x82, 1 << 30));
     closed_with(&mut first, 1009);
     peer.assert_served("a warning");
 
     let before = peer.gateway.peak_memory();
     let mut raw = peer.attacker();
     let begun = Instant::now();
-    raw.writes(&header(0x82, 1 << 30));
+    raw.write(&header(0x82, 1 << 30));
     closed_with(&mut raw, 1009);
     let told = begun.elapsed();
     let piece = vec![0; 1 << 20];
-    let sent = (0..100).take_while(|_| raw.tries(&piece)).count();
+    let sent = (0..100).take_while(|_| raw.try_write(&piece)).count();
     peer.assert_served("a gigabyte");
     let grown = peer.gateway.peak_memory() - before;
     // One round trip on this machine, however busy it is; no byte of the payload had been sent.
@@ -47,8 +47,8 @@ fn a_socket_keeps_nothing_of_a_long_message_that_it_has_sent() {
     let identify = format!(r#"{{"op":1,"token":"42","ignored":"{long}"}}"#);
     let identified = || {
         let mut raw = peer.attacker();
-        raw.writes(&frame(0x81, identify.as_bytes()));
-        raw.hears(r#"{"op":2,"user":"42"}"#);
+        raw.write(&frame(0x81, identify.as_bytes()));
+        raw.expect_text(r#"{"op":2,"user":"42"}"#);
         raw
     };
     // What the first needs in code and buffers is not the cost of those that follow.
@@ -64,11 +64,11 @@ fn a_socket_keeps_nothing_of_a_long_message_that_it_has_sent() {
 fn a_million_empty_continuations_are_refused_with_1008() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = peer.attacker();
-    raw.writes(&frame(0x01, b""));
+    raw.write(&frame(0x01, b""));
     let thousand = frame(0x00, b"").repeat(1_000);
-    raw.writes(&thousand);
+    raw.write(&thousand);
     closed_with(&mut raw, 1008);
-    let sent = (1..1_000).take_while(|_| raw.tries(&thousand)).count();
+    let sent = (1..1_000).take_while(|_| raw.try_write(&thousand)).count();
     peer.assert_served(&format!("{sent} thousand empty frames"));
     assert!(raw.ends_within(SOON));
     assert_eq!(peer.gateway.closes(1008), 1);
@@ -78,13 +78,13 @@ fn a_million_empty_continuations_are_refused_with_1008() {
 fn a_message_that_comes_in_frames_of_one_byte_is_refused_with_1008() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = peer.attacker();
-    raw.writes(&frame(0x01, b"\""));
-    raw.writes(&frame(0x00, b"x").repeat(255));
+    raw.write(&frame(0x01, b"\""));
+    raw.write(&frame(0x00, b"x").repeat(255));
     // As many frames as allowed; the next one is too many, Pings between do not count.
-    raw.writes(&frame(0x89, b"still there?"));
+    raw.write(&frame(0x89, b"still there?"));
     assert_eq!(raw.frame(), (0x8A, b"still there?".to_vec()));
     peer.assert_served("256 frames");
-    raw.writes(&frame(0x00, b"x"));
+    raw.write(&frame(0x00, b"x"));
     closed_with(&mut raw, 1008);
     peer.assert_served("257 frames");
 }
@@ -93,11 +93,11 @@ fn a_message_that_comes_in_frames_of_one_byte_is_refused_with_1008() {
 fn a_message_that_grows_fragment_by_fragment_is_refused_with_1009_at_the_header_that_is_too_much() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = peer.attacker();
-    raw.writes(&frame(0x01, &[b' '; 32_768]));
-    raw.writes(&frame(0x00, &[b' '; 32_768]));
-    raw.writes(&frame(0x89, b"still there?"));
+    raw.write(&frame(0x01, &[b' '; 32_768]));
+    raw.write(&frame(0x00, &[b' '; 32_768]));
+    raw.write(&frame(0x89, b"still there?"));
     assert_eq!(raw.frame(), (0x8A, b"still there?".to_vec()));
-    raw.writes(&header(0x80, 1));
+    raw.write(&header(0x80, 1));
     closed_with(&mut raw, 1009);
     peer.assert_served("65537 bytes");
 }
@@ -107,13 +107,13 @@ fn a_message_that_grows_fragment_by_fragment_is_refused_with_1009_at_the_header_
 fn clients_that_announce_much_and_send_nothing_cost_next_to_nothing() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut first = peer.attacker();
-    first.writes(&header(0x81, 65_536));
+    first.write(&header(0x81, 65_536));
     peer.assert_served("one announcement");
     let before = peer.gateway.peak_memory();
     let announced: Vec<_> = (0..100)
         .map(|_| {
             let mut raw = peer.attacker();
-            raw.writes(&header(0x81, 65_536));
+            raw.write(&header(0x81, 65_536));
             raw
         })
         .collect();

@@ -31,8 +31,8 @@ impl HealthyPeer {
     #[track_caller]
     fn identified(&self, user: &str) -> RawSocket {
         let mut raw = self.attacker();
-        raw.says(&format!(r#"{{"op":1,"token":"{user}"}}"#));
-        raw.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+        raw.send_text(&format!(r#"{{"op":1,"token":"{user}"}}"#));
+        raw.expect_text(&format!(r#"{{"op":2,"user":"{user}"}}"#));
         raw
     }
 
@@ -59,7 +59,7 @@ fn a_flood_of_pings_is_closed_with_4007_though_messages_have_no_cap() {
         ("Pings and Pongs", vec![], [frame(0x89, b"?"), frame(0x8A, b"?")].concat()),
     ] {
         let mut raw = peer.attacker();
-        raw.writes(&[before, flood.repeat(1_000)].concat());
+        raw.write(&[before, flood.repeat(1_000)].concat());
         let pongs = pongs_before_close(&mut raw, 4007);
         // One more is due every six seconds, however slow this machine is.
         assert!((5..=15).contains(&pongs.len()), "{name}: {} Pongs", pongs.len());
@@ -75,9 +75,9 @@ fn a_flood_of_pongs_that_nobody_asked_for_is_closed_with_4007() {
         TestGateway::with("session.control_frames_per_minute", "10").with("session.messages_per_minute", "0");
     let mut peer = HealthyPeer::of(&plan);
     let mut raw = peer.attacker();
-    raw.writes(&frame(0x8A, b"?").repeat(5));
+    raw.write(&frame(0x8A, b"?").repeat(5));
     peer.assert_served("a few Pongs");
-    raw.tries(&frame(0x8A, b"?").repeat(1_000));
+    raw.try_write(&frame(0x8A, b"?").repeat(1_000));
     assert_eq!(pongs_before_close(&mut raw, 4007), [[0; 0]; 0], "they are not answered");
     peer.assert_served("a flood of Pongs");
 }
@@ -87,7 +87,7 @@ fn pings_within_the_rate_are_answered_each_and_in_order() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = peer.attacker();
     let pings: Vec<_> = (0..100_u8).map(|number| frame(0x89, &[number; 125])).collect();
-    raw.writes(&pings.concat());
+    raw.write(&pings.concat());
     for number in 0..100 {
         assert_eq!(raw.frame(), (0x8A, vec![number; 125]));
     }
@@ -105,10 +105,10 @@ fn of_pongs_that_the_peer_does_not_read_only_the_latest_waits() {
     peer.publish_until("42", |gateway| gateway.metric("outbound_queued_bytes") > 0);
     let before = peer.gateway.metric("outbound_queued_bytes");
     for number in 0..1_000_u16 {
-        raw.writes(&frame(0x89, &number.to_be_bytes().repeat(60)));
+        raw.write(&frame(0x89, &number.to_be_bytes().repeat(60)));
     }
     // Its answer shows that everything before it has been read.
-    raw.says(r#"{"op":10,"time":7}"#);
+    raw.send_text(r#"{"op":10,"time":7}"#);
     let after = before + 200;
     eventually(SOON, || (peer.gateway.metric("client_messages_total") == 3).then_some(()));
     let queued = peer.gateway.metric("outbound_queued_bytes");
@@ -147,7 +147,7 @@ fn of_sockets_that_wait_for_too_much_together_the_one_with_the_most_is_closed_wi
     for _ in 0..messages {
         assert_eq!(modest.frame().1.len(), LONG + r#"{"op":3,"message":""}"#.len());
     }
-    modest.hears(r#"{"op":3,"message":"the next"}"#);
+    modest.expect_text(r#"{"op":3,"message":"the next"}"#);
     assert_eq!(peer.gateway.closes(4008), 1);
     drop(greedy);
 }

@@ -27,7 +27,7 @@ fn whatever_is_malformed_has_its_exact_outcome_and_no_neighbour_notices() {
     assert!(all.len() >= 60, "only {} cases", all.len());
     for (name, bytes, wanted) in all {
         let mut raw = peer.attacker();
-        raw.writes(&bytes);
+        raw.write(&bytes);
         assert_eq!(outcome(&mut raw), wanted, "{name}: {bytes:02X?}");
         peer.assert_served(name);
     }
@@ -37,7 +37,7 @@ fn whatever_is_malformed_has_its_exact_outcome_and_no_neighbour_notices() {
 #[track_caller]
 fn outcome(raw: &mut RawSocket) -> Outcome {
     // Answered by a socket that lives, ignored by one that is ended.
-    raw.tries(&frame(0x81, br#"{"op":10,"time":77}"#));
+    raw.try_write(&frame(0x81, br#"{"op":10,"time":77}"#));
     loop {
         let (first, payload) = raw.frame();
         match first {
@@ -47,7 +47,7 @@ fn outcome(raw: &mut RawSocket) -> Outcome {
                 return Answered(code);
             }
             0x88 => {
-                raw.tries(&frame(0x88, &payload[..2]));
+                raw.try_write(&frame(0x88, &payload[..2]));
                 assert!(raw.ends_within(crate::support::process::SOON), "the connection stays");
                 return Closed(u16::from_be_bytes([payload[0], payload[1]]));
             }

@@ -213,8 +213,8 @@ fn local_files_and_opaque_origins_connect_if_they_are_listed() {
 fn a_request_behind_an_upgrade_is_no_request() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = RawSocket::connect_with(peer.gateway.public, on_the_wire(UPGRADE).as_bytes());
-    raw.hears(HELLO);
-    raw.closed_with(1002);
+    raw.expect_text(HELLO);
+    raw.expect_close(1002);
     peer.assert_served("two requests at once");
 }
 
@@ -263,7 +263,7 @@ fn a_token_outside_of_identify_is_not_accepted_and_nothing_of_it_is_logged() {
         ("as subprotocol", with_v2(&format!("sec-websocket-protocol: token, {TOKEN}"))),
     ] {
         let mut client = peer.gateway_v2(&head);
-        client.says(r#"{"op":5,"channel":"all"}"#);
+        client.send_text(r#"{"op":5,"channel":"all"}"#);
         // Nobody is identified.
         let (first, payload) = client.frame();
         assert_eq!((first, &payload[..2]), (0x88, &4006_u16.to_be_bytes()[..]), "{name}");

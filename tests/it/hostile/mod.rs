@@ -34,7 +34,7 @@ impl HealthyPeer {
     #[track_caller]
     fn of(plan: &Plan) -> Self {
         let gateway = plan.spawn();
-        let client = gateway.ready("43").answering_heartbeats();
+        let client = gateway.ready_client("43").answering_heartbeats();
         Self { gateway, client, published: 0 }
     }
 
@@ -42,7 +42,7 @@ impl HealthyPeer {
     #[track_caller]
     fn attacker(&self) -> RawSocket {
         let mut raw = RawSocket::connect(self.gateway.public);
-        raw.hears(HELLO);
+        raw.expect_text(HELLO);
         raw
     }
 
@@ -52,7 +52,7 @@ impl HealthyPeer {
         self.published += 1;
         let message = format!("[{},{after:?}]", self.published);
         self.gateway.publish("user:43", &message);
-        self.client.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+        self.client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
 
     /// The link to Redis has been the same all the time.

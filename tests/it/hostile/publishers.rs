@@ -91,8 +91,8 @@ fn identifies_for_thousands_of_channels_end_at_the_bound() {
     let identify = json!({"op": 1, "token": "42", "channels": channels}).to_string();
     for _ in 0..20 {
         let mut client = peer.gateway.connect_v2();
-        client.says(&identify);
-        client.closed_with(4001);
+        client.send_text(&identify);
+        client.expect_close(4001);
     }
     peer.assert_served("thousands of channels");
     peer.gateway.wait_metric("sessions", 1);
@@ -110,13 +110,13 @@ fn resumes_of_the_longest_message_keep_nobody_waiting() {
     let mut clients: Vec<_> = (0..10)
         .map(|_| {
             let mut client = peer.gateway.connect_v2();
-            client.says(&identify);
+            client.send_text(&identify);
             client
         })
         .collect();
     peer.assert_served("ten resumes of the longest message");
     for client in &mut clients {
-        client.ready();
+        client.expect_ready();
         assert_eq!(client.next_json()["message"].as_str().map(str::len), Some(1_048_000));
     }
     peer.assert_served("ten messages of the longest");

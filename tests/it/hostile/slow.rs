@@ -90,7 +90,7 @@ fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
         ("the second of two", [frame(0x81, br#"{"op":10}"#), vec![0x81]].concat()),
     ] {
         let mut raw = peer.attacker();
-        raw.writes(&begun);
+        raw.write(&begun);
         let close = loop {
             let (first, payload) = raw.frame();
             match first {
@@ -110,11 +110,11 @@ fn bytes_and_pings_do_not_lengthen_the_time_of_a_message() {
     let plan = TestGateway::with("session.message_timeout", "500ms").with("session.max_fragments", "65536");
     let mut peer = HealthyPeer::of(&plan);
     let mut raw = peer.attacker();
-    raw.writes(&frame(0x01, b"\""));
+    raw.write(&frame(0x01, b"\""));
     let begun = Instant::now();
     eventually(SOON, || {
         // In turn a byte of the message and a Ping; the Pong shows that the socket still lives.
-        raw.tries(&[frame(0x00, b""), frame(0x89, b"?")].concat());
+        raw.try_write(&[frame(0x00, b""), frame(0x89, b"?")].concat());
         (raw.frame().0 == 0x88).then_some(())
     });
     assert!(begun.elapsed() >= Duration::from_millis(490), "{:?}", begun.elapsed());
@@ -130,14 +130,14 @@ fn messages_that_are_completed_may_go_on_for_longer_than_one_may() {
             .with("session.heartbeat_interval", "1h"),
     );
     let mut raw = RawSocket::connect(peer.gateway.public);
-    raw.hears(r#"{"op":0,"heartbeat_interval":3600000}"#);
+    raw.expect_text(r#"{"op":0,"heartbeat_interval":3600000}"#);
     let message = frame(0x81, br#"{"op":10}"#);
     let begun = Instant::now();
     // The socket is inside a message nearly always: each write ends one and begins the next.
-    raw.writes(&message[..3]);
+    raw.write(&message[..3]);
     while begun.elapsed() < Duration::from_millis(1_500) {
-        raw.writes(&[&message[3..], &message[..3]].concat());
-        raw.hears(r#"{"op":11}"#);
+        raw.write(&[&message[3..], &message[..3]].concat());
+        raw.expect_text(r#"{"op":11}"#);
     }
     peer.assert_served("many messages");
 }

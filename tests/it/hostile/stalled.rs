@@ -40,8 +40,8 @@ fn stalled(gateway: &TestGateway, user: Option<&str>) -> RawSocket {
     let (first, hello) = raw.frame();
     assert!(first == 0x81 && hello.starts_with(br#"{"op":0,"#));
     if let Some(user) = user {
-        raw.says(&format!(r#"{{"op":1,"token":"{user}"}}"#));
-        raw.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+        raw.send_text(&format!(r#"{{"op":1,"token":"{user}"}}"#));
+        raw.expect_text(&format!(r#"{{"op":2,"user":"{user}"}}"#));
     }
     raw
 }
@@ -72,7 +72,8 @@ fn is_known_to_the_kernel(raw: &RawSocket, healthy: &mut Client) -> bool {
 #[test]
 fn while_one_reader_in_ten_is_stalled_the_others_get_every_message_in_order() {
     let mut peer = HealthyPeer::of(&bounded_by_bytes());
-    let mut healthy: Vec<_> = (0..180).map(|number| peer.gateway.ready(&format!("h{number}"))).collect();
+    let mut healthy: Vec<_> =
+        (0..180).map(|number| peer.gateway.ready_client(&format!("h{number}"))).collect();
     let readers: Vec<_> = (0..20).map(|number| stalled(&peer.gateway, Some(&format!("s{number}")))).collect();
     let text = "x".repeat(10_000);
     let mut count = 0;
@@ -81,8 +82,8 @@ fn while_one_reader_in_ten_is_stalled_the_others_get_every_message_in_order() {
         let message = format!(r#"[{count},"{text}"]"#);
         peer.gateway.publish("all", &message);
         let frame = format!(r#"{{"op":3,"message":{message}}}"#);
-        peer.client.hears(&frame);
-        healthy.iter_mut().for_each(|reader| reader.hears(&frame));
+        peer.client.expect_text(&frame);
+        healthy.iter_mut().for_each(|reader| reader.expect_text(&frame));
         // What a fan-out needs in code and buffers is not the cost of those who stall.
         if count == 5 {
             before = peer.gateway.peak_memory();
@@ -108,7 +109,7 @@ fn answers_that_nobody_reads_take_no_more_memory_than_the_bound_however_short_th
     let readers: Vec<_> = (0..10)
         .map(|_| {
             let mut raw = stalled(&peer.gateway, None);
-            while raw.tries(&heartbeats) {}
+            while raw.try_write(&heartbeats) {}
             raw
         })
         .collect();

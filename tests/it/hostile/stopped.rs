@@ -22,14 +22,14 @@ const STOP: Duration = Duration::from_secs(3);
 impl HealthyPeer {
     /// Stops the gateway for longer than every deadline. Meanwhile `speak` is called, and the healthy client speaks.
     #[track_caller]
-    fn stops_while(&mut self, speak: impl FnOnce()) {
+    fn stop_while(&mut self, speak: impl FnOnce()) {
         let begun = Instant::now();
         self.gateway.signal("STOP");
         speak();
-        self.client.says(r#"{"op":10,"time":43}"#);
+        self.client.send_text(r#"{"op":10,"time":43}"#);
         eventually(SOON, || (begun.elapsed() > STOP).then_some(()));
         self.gateway.signal("CONT");
-        self.client.hears(r#"{"op":11,"time":43}"#);
+        self.client.expect_text(r#"{"op":11,"time":43}"#);
     }
 }
 
@@ -48,22 +48,22 @@ fn clients_that_spoke_during_a_stop_are_not_silent() {
     let hello = HELLO.replace("45000", "1000");
     let ready = || {
         let mut raw = RawSocket::connect(peer.gateway.public);
-        raw.hears(&hello);
-        raw.says(r#"{"op":1,"token":"42"}"#);
-        raw.hears(r#"{"op":2,"user":"42"}"#);
+        raw.expect_text(&hello);
+        raw.send_text(r#"{"op":1,"token":"42"}"#);
+        raw.expect_text(r#"{"op":2,"user":"42"}"#);
         raw
     };
     let mut silent: Vec<_> = (0..5).map(|_| ready()).collect();
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| ready()).collect();
-    peer.stops_while(|| clients.iter_mut().for_each(|client| client.says(r#"{"op":10,"time":7}"#)));
+    peer.stop_while(|| clients.iter_mut().for_each(|client| client.send_text(r#"{"op":10,"time":7}"#)));
     // At once: hearing a hundred answers may take longer than a heartbeat on a busy machine.
-    clients.iter_mut().for_each(|client| client.says(r#"{"op":10,"time":8}"#));
+    clients.iter_mut().for_each(|client| client.send_text(r#"{"op":10,"time":8}"#));
     for client in &mut clients {
-        client.hears(r#"{"op":11,"time":7}"#);
-        client.hears(r#"{"op":11,"time":8}"#);
+        client.expect_text(r#"{"op":11,"time":7}"#);
+        client.expect_text(r#"{"op":11,"time":8}"#);
     }
     for client in &mut silent {
-        client.closed_with(4002);
+        client.expect_close(4002);
     }
     peer.assert_served("a stop longer than a heartbeat");
 }
@@ -73,11 +73,11 @@ fn an_identify_that_came_during_a_stop_was_in_time() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.identify_timeout", "2s"));
     let mut clients: Vec<_> = (0..20).map(|_| peer.attacker()).collect();
     let mut silent = peer.attacker();
-    peer.stops_while(|| clients.iter_mut().for_each(|client| client.says(r#"{"op":1,"token":"42"}"#)));
+    peer.stop_while(|| clients.iter_mut().for_each(|client| client.send_text(r#"{"op":1,"token":"42"}"#)));
     for client in &mut clients {
-        client.hears(r#"{"op":2,"user":"42"}"#);
+        client.expect_text(r#"{"op":2,"user":"42"}"#);
     }
-    silent.closed_with(4004);
+    silent.expect_close(4004);
     peer.assert_served("a stop longer than an Identify may take");
 }
 
@@ -93,7 +93,7 @@ fn a_request_that_came_during_a_stop_was_in_time() {
     let mut silent = connect();
     peer.gateway.wait_metric("handshakes", 21);
     let request = format!("{UPGRADE}\nhost: gateway\n\n").replace('\n', "\r\n");
-    peer.stops_while(|| {
+    peer.stop_while(|| {
         clients.iter_mut().for_each(|client| client.write_all(request.as_bytes()).unwrap());
     });
     for client in &mut clients {
@@ -108,19 +108,19 @@ fn a_message_that_was_completed_during_a_stop_was_in_time() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.message_timeout", "2s"));
     // The Pong shows that what was begun has been read.
     let begin = |raw: &mut RawSocket| {
-        raw.writes(&[frame(0x01, br#"{"op":10,"#), frame(0x89, b"")].concat());
+        raw.write(&[frame(0x01, br#"{"op":10,"#), frame(0x89, b"")].concat());
         assert_eq!(raw.frame().0, 0x8A);
     };
     let mut clients: Vec<_> = (0..20).map(|_| peer.attacker()).collect();
     let mut silent = peer.attacker();
     clients.iter_mut().chain([&mut silent]).for_each(begin);
-    peer.stops_while(|| {
-        clients.iter_mut().for_each(|client| client.writes(&frame(0x80, br#""time":7}"#)));
+    peer.stop_while(|| {
+        clients.iter_mut().for_each(|client| client.write(&frame(0x80, br#""time":7}"#)));
     });
     for client in &mut clients {
-        client.hears(r#"{"op":11,"time":7}"#);
+        client.expect_text(r#"{"op":11,"time":7}"#);
     }
-    silent.closed_with(1008);
+    silent.expect_close(1008);
     peer.assert_served("a stop longer than a message may take");
 }
 
@@ -129,9 +129,9 @@ fn a_message_that_was_completed_during_a_stop_was_in_time() {
 fn a_client_that_read_during_a_stop_is_not_slow() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.write_timeout", "2s"));
     let mut client = RawSocket::connect_narrowly(peer.gateway.public);
-    client.hears(HELLO);
-    client.says(r#"{"op":1,"token":"42"}"#);
-    client.hears(r#"{"op":2,"user":"42"}"#);
+    client.expect_text(HELLO);
+    client.send_text(r#"{"op":1,"token":"42"}"#);
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
     // Until more waits in the gateway than its kernel takes.
     let message = format!(r#""{}""#, "x".repeat(50_000));
     let mut published = 0;
@@ -140,12 +140,12 @@ fn a_client_that_read_during_a_stop_is_not_slow() {
         published += 1;
     }
     let mut read = 0;
-    peer.stops_while(|| read = client.reads_what_is_there());
+    peer.stop_while(|| read = client.read_available());
     let frames = published * (message.len() + r#"{"op":3,"message":}"#.len() + 4);
     assert!(read < frames, "{read} of {frames} bytes had left the gateway");
-    client.reads_exactly(frames - read);
-    client.says(r#"{"op":10,"time":7}"#);
-    client.hears(r#"{"op":11,"time":7}"#);
+    client.read_exactly(frames - read);
+    client.send_text(r#"{"op":10,"time":7}"#);
+    client.expect_text(r#"{"op":11,"time":7}"#);
     assert_eq!(peer.gateway.closes(4008), 0);
     peer.assert_served("a stop longer than a write may take");
 }
@@ -169,7 +169,7 @@ fn a_body_that_came_during_a_stop_was_in_time() {
     peer.gateway.wait_metric_above("admin_connections", 20);
     // Its answer shows that the heads before it have been read.
     peer.gateway.get("/livez");
-    peer.stops_while(|| {
+    peer.stop_while(|| {
         backends.iter_mut().for_each(|backend| backend.write_all(body.as_bytes()).unwrap());
     });
     for backend in &mut backends {
@@ -192,7 +192,7 @@ fn a_probe_that_redis_answered_during_a_stop_was_in_time() {
     redis.stop();
     let begun = Instant::now();
     eventually(SOON, || (begun.elapsed() > Duration::from_millis(500)).then_some(()));
-    peer.stops_while(|| redis.cont());
+    peer.stop_while(|| redis.cont());
     peer.assert_served("a stop longer than a probe may take");
     peer.gateway.wait_ready();
     peer.assert_no_link_loss();
@@ -210,12 +210,12 @@ fn a_subscription_that_redis_confirmed_during_a_stop_was_in_time() {
     let before = peer.gateway.metric("channels");
     redis.stop();
     let mut client = peer.attacker();
-    client.says(r#"{"op":1,"token":"42"}"#);
+    client.send_text(r#"{"op":1,"token":"42"}"#);
     peer.gateway.wait_metric("channels", before + 1);
-    peer.stops_while(|| redis.cont());
-    client.hears(r#"{"op":2,"user":"42"}"#);
+    peer.stop_while(|| redis.cont());
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
     peer.gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
     peer.assert_served("a stop longer than a subscription may take");
     peer.assert_no_link_loss();
 }
@@ -224,7 +224,7 @@ fn a_subscription_that_redis_confirmed_during_a_stop_was_in_time() {
 fn a_drain_that_is_stopped_still_tells_every_client() {
     let plan = TestGateway::with("drain.delay", "1s").with("drain.window", "1s").with("drain.timeout", "2s");
     let mut gateway = plan.spawn();
-    let mut clients: Vec<_> = (0..20).map(|_| gateway.ready("42")).collect();
+    let mut clients: Vec<_> = (0..20).map(|_| gateway.ready_client("42")).collect();
     gateway.terminate();
     gateway.wait_not_ready("draining");
     let begun = Instant::now();
@@ -232,7 +232,7 @@ fn a_drain_that_is_stopped_still_tells_every_client() {
     eventually(SOON, || (begun.elapsed() > STOP).then_some(()));
     gateway.signal("CONT");
     for client in &mut clients {
-        client.closed_with(1012);
+        client.expect_close(1012);
     }
     assert_eq!(gateway.wait_exit().code, Some(0));
     assert!(gateway.log().contains("drained in"), "{}", gateway.log());

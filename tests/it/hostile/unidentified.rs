@@ -35,7 +35,7 @@ fn who_never_says_who_it_is_is_closed_with_4004_whatever_else_it_says() {
         ("half a message", frame(0x01, b"{")),
     ] {
         let mut raw = peer.attacker();
-        raw.writes(&says);
+        raw.write(&says);
         texts_before_close(&mut raw, 4004);
         peer.assert_served(name);
     }
@@ -57,7 +57,7 @@ fn what_is_said_out_of_turn_has_its_code_and_reaches_no_channel() {
         ("a channel as a token", &[r#"{"op":1,"token":"43:*"}"#], 4003),
     ] {
         let mut raw = RawSocket::connect_by(peer.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
-        says.iter().for_each(|text| raw.says(text));
+        says.iter().for_each(|text| raw.send_text(text));
         texts_before_close(&mut raw, code);
         peer.assert_served(name);
     }
@@ -67,7 +67,7 @@ fn what_is_said_out_of_turn_has_its_code_and_reaches_no_channel() {
 fn a_flood_of_messages_is_closed_with_4007_and_what_came_after_it_is_not_heard() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.messages_per_minute", "20"));
     let mut raw = peer.attacker();
-    raw.writes(&frame(0x81, br#"{"op":10}"#).repeat(1_000));
+    raw.write(&frame(0x81, br#"{"op":10}"#).repeat(1_000));
     let answers = texts_before_close(&mut raw, 4007);
     // One more is due every three seconds, however slow this machine is.
     assert!((15..=30).contains(&answers.len()), "{} answers", answers.len());
@@ -78,12 +78,12 @@ fn a_flood_of_messages_is_closed_with_4007_and_what_came_after_it_is_not_heard()
 fn a_flood_of_subscriptions_takes_no_more_than_the_cap() {
     let mut peer = HealthyPeer::of(&TestGateway::with("limits.subscriptions_per_session", "3"));
     let mut raw = RawSocket::connect_by(peer.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
-    raw.says(r#"{"op":1,"token":"42"}"#);
+    raw.send_text(r#"{"op":1,"token":"42"}"#);
     for _ in 0..2 {
         assert_eq!(raw.frame().0, 0x81);
     }
     for channel in 0..500 {
-        raw.says(&format!(r#"{{"op":4,"channel":"public:{channel}"}}"#));
+        raw.send_text(&format!(r#"{{"op":4,"channel":"public:{channel}"}}"#));
     }
     let refused = |text: &[u8]| String::from_utf8_lossy(text).contains("too_many_subscriptions");
     let answers: Vec<_> = (0..500).map(|_| raw.frame().1).collect();
@@ -100,10 +100,10 @@ fn a_peer_that_closes_one_half_is_gone() {
     for (name, identifies) in [("a stranger", false), ("a user", true)] {
         let mut raw = peer.attacker();
         if identifies {
-            raw.says(r#"{"op":1,"token":"42"}"#);
-            raw.hears(r#"{"op":2,"user":"42"}"#);
+            raw.send_text(r#"{"op":1,"token":"42"}"#);
+            raw.expect_text(r#"{"op":2,"user":"42"}"#);
         }
-        raw.finishes();
+        raw.shutdown_write();
         peer.gateway.wait_metric("connections", 1);
         peer.gateway.wait_metric("sessions", 1);
         assert!(raw.ends_within(SOON), "{name} is still served");
@@ -159,10 +159,10 @@ fn nothing_that_a_peer_does_is_logged_at_the_default_level() {
         Vec::new(),
     ] {
         let mut raw = peer.attacker();
-        raw.writes(&bytes);
+        raw.write(&bytes);
         assert!(raw.ends_within(SOON));
     }
-    peer.attacker().resets();
+    peer.attacker().reset();
     for request in ["GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01", "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n", ""]
     {
         for address in [peer.gateway.public, peer.gateway.admin] {

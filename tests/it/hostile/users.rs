@@ -14,7 +14,7 @@ fn identify(user: &str) -> String {
 #[track_caller]
 fn ready(peer: &HealthyPeer, user: &str) -> Result<Client, u16> {
     let mut client = peer.gateway.connect_v2();
-    client.says(&identify(user));
+    client.send_text(&identify(user));
     match client.next_or_code() {
         Ok(_) => Ok(client),
         Err(code) => Err(code.unwrap()),
@@ -45,7 +45,7 @@ fn a_user_that_refreshes_in_a_loop_is_closed_with_4007() {
     let mut answers = 0;
     for _ in 0..60 {
         // A token that fails costs as much as a good one.
-        client.says(r#"{"op":12,"token":""}"#);
+        client.send_text(r#"{"op":12,"token":""}"#);
     }
     while let Some(answer) = client.next_or_close_with(4007) {
         answers += usize::from(answer.contains("refresh_failed"));
@@ -59,7 +59,7 @@ fn short_sessions_leave_no_work_queued() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     for _ in 0..50 {
         let mut client = peer.gateway.connect_v2();
-        client.says(&identify("42"));
+        client.send_text(&identify("42"));
         // Gone before it is Ready.
         drop(client);
     }

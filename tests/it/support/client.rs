@@ -49,7 +49,7 @@ impl Client {
         let path = if version == Version::V1 { "/" } else { "/gateway?v=2" };
         let mut client = Self::try_connect(address, path, version)
             .unwrap_or_else(|refused| panic!("the upgrade was refused: {refused:?}"));
-        client.hello();
+        client.expect_hello();
         client
     }
 
@@ -87,7 +87,7 @@ impl Client {
 
     /// Takes the Hello.
     #[track_caller]
-    pub(crate) fn hello(&mut self) -> Value {
+    pub(crate) fn expect_hello(&mut self) -> Value {
         let hello = self.next_json();
         assert_eq!(hello["op"], 0, "{hello}");
         assert_eq!(hello.as_object().unwrap().len(), if self.version == Version::V1 { 2 } else { 5 });
@@ -97,12 +97,12 @@ impl Client {
     /// Sends Identify.
     #[track_caller]
     pub(crate) fn identify(&mut self, token: &str) {
-        self.says(&format!(r#"{{"op":1,"token":"{token}"}}"#));
+        self.send_text(&format!(r#"{{"op":1,"token":"{token}"}}"#));
     }
 
     /// Takes the Ready.
     #[track_caller]
-    pub(crate) fn ready(&mut self) -> Value {
+    pub(crate) fn expect_ready(&mut self) -> Value {
         let ready = self.next_json();
         assert_eq!(ready["op"], 2, "{ready}");
         ready
@@ -110,19 +110,19 @@ impl Client {
 
     /// Sends a text message.
     #[track_caller]
-    pub(crate) fn says(&mut self, text: &str) {
-        self.sends(Message::text(text));
+    pub(crate) fn send_text(&mut self, text: &str) {
+        self.send(Message::text(text));
     }
 
     /// Sends any message.
     #[track_caller]
-    pub(crate) fn sends(&mut self, message: Message) {
+    pub(crate) fn send(&mut self, message: Message) {
         self.socket.send(message).unwrap();
     }
 
     /// The next frame that is no heartbeat must be this one, byte for byte.
     #[track_caller]
-    pub(crate) fn hears(&mut self, text: &str) {
+    pub(crate) fn expect_text(&mut self, text: &str) {
         assert_eq!(self.next_frame(), text);
     }
 
@@ -146,7 +146,7 @@ impl Client {
 
     /// The next frame must be a heartbeat: returns its time.
     #[track_caller]
-    pub(crate) fn heartbeat(&mut self) -> u64 {
+    pub(crate) fn expect_heartbeat(&mut self) -> u64 {
         let text = self.next_raw();
         assert!(self.is_heartbeat(&text), "wanted a heartbeat, heard {text}");
         let time = text.trim_start_matches(r#"{"op":10,"time":"#).trim_end_matches('}');
@@ -199,7 +199,7 @@ impl Client {
 
     /// The gateway must close with this code, and say nothing before but heartbeats.
     #[track_caller]
-    pub(crate) fn closed_with(&mut self, code: u16) {
+    pub(crate) fn expect_close(&mut self, code: u16) {
         loop {
             match self.read_soon() {
                 Heard::Text(text) if self.is_heartbeat(&text) => {}

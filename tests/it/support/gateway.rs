@@ -73,7 +73,7 @@ impl Plan {
             Some(files) => Process::start_with_files(files, &self.arguments, &self.environment),
         };
         let mut listening = |port| {
-            let address = process.says(&format!("{port}: listening on "));
+            let address = process.wait_for_stderr(&format!("{port}: listening on "));
             address.split([' ', '"']).next().unwrap().parse().unwrap()
         };
         let (public, admin) = (listening("public"), listening("admin"));
@@ -128,10 +128,10 @@ impl TestGateway {
 
     /// A version 1 client that is Ready as `user`, whose id is its token.
     #[track_caller]
-    pub(crate) fn ready(&self, user: &str) -> Client {
+    pub(crate) fn ready_client(&self, user: &str) -> Client {
         let mut client = self.connect();
         client.identify(user);
-        client.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+        client.expect_text(&format!(r#"{{"op":2,"user":"{user}"}}"#));
         client
     }
 
@@ -315,13 +315,13 @@ impl TestGateway {
 
     /// Waits until it has logged a line with this text.
     #[track_caller]
-    pub(crate) fn logs(&mut self, text: &str) {
-        self.process.says(text);
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        self.process.wait_for_stderr(text);
     }
 
     /// Until this is dropped nobody reads its log.
-    pub(crate) fn leave_log_unread(&self) -> MutexGuard<'_, Vec<String>> {
-        self.process.leave_err_unread()
+    pub(crate) fn block_log_reader(&self) -> MutexGuard<'_, Vec<String>> {
+        self.process.block_stderr_reader()
     }
 
     /// Everything that it has logged.

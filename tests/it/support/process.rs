@@ -141,13 +141,13 @@ impl Process {
     }
 
     /// Until this is dropped nobody reads its standard error: when the pipe is full, whoever writes to it waits.
-    pub(crate) fn leave_err_unread(&self) -> MutexGuard<'_, Vec<String>> {
+    pub(crate) fn block_stderr_reader(&self) -> MutexGuard<'_, Vec<String>> {
         self.err.lines.lock().unwrap()
     }
 
     /// Waits until a line of standard error contains `text`; returns what follows it.
     #[track_caller]
-    pub(crate) fn says(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for_stderr(&mut self, text: &str) -> String {
         eventually(SOON, || {
             let found = self.err.find(text);
             assert!(

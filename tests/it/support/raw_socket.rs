@@ -95,12 +95,12 @@ impl RawSocket {
 
     /// Closes its own half of the connection, and goes on reading.
     #[track_caller]
-    pub(crate) fn finishes(&self) {
+    pub(crate) fn shutdown_write(&self) {
         self.0.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Ends the connection by a reset.
-    pub(crate) fn resets(self) {
+    pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
@@ -120,18 +120,18 @@ impl RawSocket {
 
     /// Sends a text message.
     #[track_caller]
-    pub(crate) fn says(&mut self, text: &str) {
-        self.writes(&text_frame(0x81, text));
+    pub(crate) fn send_text(&mut self, text: &str) {
+        self.write(&text_frame(0x81, text));
     }
 
     /// Writes bytes.
     #[track_caller]
-    pub(crate) fn writes(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
     }
 
     /// Writes bytes as far as the gateway takes them; false when it has cut the connection.
-    pub(crate) fn tries(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).is_ok()
     }
 
@@ -154,7 +154,7 @@ impl RawSocket {
 
     /// Reads and drops what the kernel has, until nothing comes for a moment; how many bytes that was.
     #[track_caller]
-    pub(crate) fn reads_what_is_there(&mut self) -> usize {
+    pub(crate) fn read_available(&mut self) -> usize {
         self.0.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let mut read = 0;
         let mut buffer = [0; 1 << 16];
@@ -167,7 +167,7 @@ impl RawSocket {
 
     /// Reads and drops this many bytes.
     #[track_caller]
-    pub(crate) fn reads_exactly(&mut self, bytes: usize) {
+    pub(crate) fn read_exactly(&mut self, bytes: usize) {
         self.0.read_exact(&mut vec![0; bytes]).unwrap();
     }
 
@@ -205,14 +205,14 @@ impl RawSocket {
 
     /// The next frame must be a text.
     #[track_caller]
-    pub(crate) fn hears(&mut self, text: &str) {
+    pub(crate) fn expect_text(&mut self, text: &str) {
         let (first, payload) = self.frame();
         assert_eq!((first, std::str::from_utf8(&payload).unwrap()), (0x81, text));
     }
 
     /// The next frame must be Close with this code, and the end of the connection must follow without an answer.
     #[track_caller]
-    pub(crate) fn closed_with(&mut self, code: u16) {
+    pub(crate) fn expect_close(&mut self, code: u16) {
         let (first, payload) = self.frame();
         assert_eq!((first, u16::from_be_bytes([payload[0], payload[1]])), (0x88, code));
         assert_eq!(self.0.read(&mut [0; 64]).unwrap(), 0, "something follows Close");

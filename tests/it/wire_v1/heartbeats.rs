@@ -12,15 +12,15 @@ fn a_client_s_heartbeat_is_acknowledged_with_its_own_time() {
     let mut client = gateway.connect();
     // Before Identify as well as after it.
     for _ in 0..2 {
-        client.says(r#"{"op":10,"time":1579276740336}"#);
-        client.hears(r#"{"op":11,"time":1579276740336}"#);
-        client.says(r#"{"op":10}"#);
-        client.hears(r#"{"op":11}"#);
-        client.says(r#"{"time":1.50,"op":10,"more":null}"#);
-        client.hears(r#"{"op":11,"time":1.50}"#);
+        client.send_text(r#"{"op":10,"time":1579276740336}"#);
+        client.expect_text(r#"{"op":11,"time":1579276740336}"#);
+        client.send_text(r#"{"op":10}"#);
+        client.expect_text(r#"{"op":11}"#);
+        client.send_text(r#"{"time":1.50,"op":10,"more":null}"#);
+        client.expect_text(r#"{"op":11,"time":1.50}"#);
         if gateway.metric("sessions") == 0 {
             client.identify("42");
-            client.ready();
+            client.expect_ready();
         }
     }
 }
@@ -29,11 +29,11 @@ fn a_client_s_heartbeat_is_acknowledged_with_its_own_time() {
 fn the_gateway_sends_heartbeats_in_the_interval_that_hello_names() {
     let gateway = TestGateway::with("session.heartbeat_interval", "100ms").spawn();
     let mut client = gateway.try_connect("/").unwrap();
-    client.hears(r#"{"op":0,"heartbeat_interval":100}"#);
+    client.expect_text(r#"{"op":0,"heartbeat_interval":100}"#);
     client.identify("42");
-    client.ready();
+    client.expect_ready();
     let started = Instant::now();
-    let times: Vec<u64> = (0..5).map(|_| client.heartbeat()).collect();
+    let times: Vec<u64> = (0..5).map(|_| client.expect_heartbeat()).collect();
     // A late timer makes them fewer, never more: the first may come at once, then four intervals pass.
     assert!(started.elapsed() >= Duration::from_millis(300), "{:?}", started.elapsed());
     assert!(times.is_sorted());
@@ -47,21 +47,21 @@ fn any_frame_keeps_a_session_alive_and_silence_ends_it_with_4002() {
     let gateway = TestGateway::with("session.heartbeat_interval", &ms(interval))
         .with("session.heartbeat_grace", &ms(grace))
         .spawn();
-    let mut deployed = gateway.ready("1").answering_heartbeats();
-    let mut pinging = gateway.ready("2");
-    let mut beating = gateway.ready("3");
-    let mut silent = gateway.ready("4");
+    let mut deployed = gateway.ready_client("1").answering_heartbeats();
+    let mut pinging = gateway.ready_client("2");
+    let mut beating = gateway.ready_client("3");
+    let mut silent = gateway.ready_client("4");
     let started = Instant::now();
     while started.elapsed() < interval + grace + Duration::from_millis(1_000) {
         assert_eq!(deployed.next_within(interval), None, "only heartbeats come, and are answered");
-        pinging.sends(Message::Ping("x".into()));
-        beating.says(r#"{"op":10,"time":1}"#);
-        beating.hears(r#"{"op":11,"time":1}"#);
+        pinging.send(Message::Ping("x".into()));
+        beating.send_text(r#"{"op":10,"time":1}"#);
+        beating.expect_text(r#"{"op":11,"time":1}"#);
     }
-    silent.closed_with(4002);
+    silent.expect_close(4002);
     gateway.publish("all", "1");
     for client in [&mut deployed, &mut pinging, &mut beating] {
-        client.hears(r#"{"op":3,"message":1}"#);
+        client.expect_text(r#"{"op":3,"message":1}"#);
     }
     assert_eq!(gateway.closes(4002), 1);
 }

@@ -16,11 +16,11 @@ fn a_client_identifies_and_gets_messages_verbatim_on_both_paths() {
     let gateway = TestGateway::spawn();
     for path in ["/", "/gateway"] {
         let mut client = gateway.try_connect(path).unwrap();
-        client.hears(HELLO);
-        client.says(r#"{"op":1,"token":"42"}"#);
-        client.hears(r#"{"op":2,"user":"42"}"#);
+        client.expect_text(HELLO);
+        client.send_text(r#"{"op":1,"token":"42"}"#);
+        client.expect_text(r#"{"op":2,"user":"42"}"#);
         gateway.publish("user:42", SAMPLE);
-        client.hears(
+        client.expect_text(
             r#"{"op":3,"message":{"id": 5306328986810385677, "content":"Testing post","timestamp":1579248521580}}"#,
         );
     }
@@ -30,24 +30,24 @@ fn a_client_identifies_and_gets_messages_verbatim_on_both_paths() {
 fn unknown_parameters_in_the_url_are_passed_over() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.try_connect("/gateway?encoding=json&x").unwrap();
-    client.hears(HELLO);
+    client.expect_text(HELLO);
 }
 
 #[test]
 fn every_session_of_a_user_gets_its_messages_and_other_users_nothing() {
     let gateway = TestGateway::spawn();
-    let mut sessions: Vec<Client> = (0..6).map(|_| gateway.ready("42")).collect();
-    let mut others = [gateway.ready("43"), gateway.ready("4"), gateway.ready("421")];
+    let mut sessions: Vec<Client> = (0..6).map(|_| gateway.ready_client("42")).collect();
+    let mut others = [gateway.ready_client("43"), gateway.ready_client("4"), gateway.ready_client("421")];
     gateway.wait_metric("sessions", 9);
     gateway.wait_metric("users", 4);
     gateway.publish("user:42", "1");
     gateway.publish("all", "2");
     for session in &mut sessions {
-        session.hears(r#"{"op":3,"message":1}"#);
-        session.hears(r#"{"op":3,"message":2}"#);
+        session.expect_text(r#"{"op":3,"message":1}"#);
+        session.expect_text(r#"{"op":3,"message":2}"#);
     }
     for other in &mut others {
-        other.hears(r#"{"op":3,"message":2}"#);
+        other.expect_text(r#"{"op":3,"message":2}"#);
     }
 }
 
@@ -58,21 +58,21 @@ fn who_has_not_identified_gets_no_messages() {
     gateway.publish("all", "1");
     gateway.publish("user:42", "1");
     client.identify("42");
-    client.hears(r#"{"op":2,"user":"42"}"#);
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
     gateway.publish("all", "2");
-    client.hears(r#"{"op":3,"message":2}"#);
+    client.expect_text(r#"{"op":3,"message":2}"#);
 }
 
 #[test]
 fn messages_arrive_in_the_order_in_which_they_were_published() {
     let gateway = TestGateway::spawn();
-    let mut clients = [gateway.ready("42"), gateway.ready("42")];
+    let mut clients = [gateway.ready_client("42"), gateway.ready_client("42")];
     for number in 0..200 {
         gateway.publish(["user:42", "all"][number % 2], &number.to_string());
     }
     for number in 0..200 {
         for client in &mut clients {
-            client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+            client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
         }
     }
 }
@@ -80,11 +80,11 @@ fn messages_arrive_in_the_order_in_which_they_were_published() {
 #[test]
 fn a_message_may_be_longer_than_any_buffer() {
     let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     for length in [125, 126, 65_535, 65_536, 1_000_000] {
         let message = format!(r#""{}""#, "x".repeat(length));
         gateway.publish("user:42", &message);
-        client.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
 }
 
@@ -92,10 +92,10 @@ fn a_message_may_be_longer_than_any_buffer() {
 fn a_user_s_id_may_hold_any_printable_sign() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.connect();
-    client.says(r#"{"op":1,"token":"a\"b\\c:d/\u003c"}"#);
-    client.hears(r#"{"op":2,"user":"a\"b\\c:d/<"}"#);
+    client.send_text(r#"{"op":1,"token":"a\"b\\c:d/\u003c"}"#);
+    client.expect_text(r#"{"op":2,"user":"a\"b\\c:d/<"}"#);
     gateway.publish(r#"user:a\"b\\c:d/<"#, "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
@@ -104,8 +104,8 @@ fn a_user_who_comes_back_gets_messages_again() {
     for number in 0..20 {
         let mut client = Client::connect(gateway.public, Version::V1);
         client.identify("42");
-        client.ready();
+        client.expect_ready();
         gateway.publish("user:42", &number.to_string());
-        client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
     }
 }

@@ -58,7 +58,7 @@ fn a_request_as_browsers_and_proxies_write_it_is_accepted() {
         // The connection stays open: only the head of the answer comes.
         let head = UPGRADE.replacen(replace, with, 1);
         let mut raw = RawSocket::connect_by(gateway.public, &head, b"");
-        raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+        raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
     }
 }
 
@@ -122,12 +122,12 @@ fn in_development_only_local_pages_open_a_socket() {
 fn over_the_cap_on_connections_a_client_is_told_to_come_back() {
     let gateway = TestGateway::with("server.max_connections", "2").spawn();
     let first = gateway.connect();
-    let mut second = gateway.ready("42");
+    let mut second = gateway.ready_client("42");
     let refused = gateway.try_connect("/").err().unwrap();
     assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
     assert_eq!(gateway.readyz(), (503, vec!["all 2 connections are taken".to_owned()]));
     gateway.publish("user:42", "1");
-    second.hears(r#"{"op":3,"message":1}"#);
+    second.expect_text(r#"{"op":3,"message":1}"#);
     drop(first);
     gateway.wait_metric("connections", 1);
     gateway.wait_ready();
