@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &str); 10] = [
 ];
 
 #[test]
-fn imports_go_down_and_in_no_circle() {
+fn imports_point_down_and_form_no_cycle() {
     let module = |path: &str| path[4..path.len() - 3].trim_end_matches("/mod").replace('/', "::");
     let sources: BTreeMap<_, _> = files("src").map(|(path, text)| (module(&path), text)).collect();
     let rooms: BTreeSet<_> = sources.keys().map(|module| room(module)).collect();
@@ -27,7 +27,7 @@ fn imports_go_down_and_in_no_circle() {
 }
 
 #[test]
-fn planted_upward_imports_and_circles_are_found() {
+fn upward_imports_and_cycles_are_detected() {
     let sources = [
         ("socket::a", "use crate::{\n    metrics,\n    http::{self, A},\n};\nuse super::b; // crate::cli"),
         ("socket::b", "fn f(x: super::super::hub::B) {}\nmod tests {\n    use super::super::{c::C, A};\n}"),

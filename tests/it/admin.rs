@@ -21,7 +21,7 @@ fn code(answer: &Answer) -> Value {
 }
 
 #[test]
-fn publishing_needs_the_key_once_there_is_one() {
+fn publishing_needs_the_admin_key_once_it_is_set() {
     let gateway = TestGateway::with("admin.api_key", KEY).spawn();
     let mut client = gateway.ready_client("42");
     let (one, many) =
@@ -44,7 +44,7 @@ fn publishing_needs_the_key_once_there_is_one() {
 }
 
 #[test]
-fn without_a_key_publishing_is_closed_outside_of_development() {
+fn without_a_key_publishing_is_refused_outside_development() {
     let gateway = TestGateway::with("auth.kind", "jwt")
         .with("auth.secret", "0123456789abcdef0123456789abcdef")
         .with("server.allowed_origins", "https://app.example.com")
@@ -57,7 +57,7 @@ fn without_a_key_publishing_is_closed_outside_of_development() {
 }
 
 #[test]
-fn a_bad_request_is_told_what_is_wrong() {
+fn a_bad_request_is_answered_with_the_reason() {
     let gateway = TestGateway::spawn();
     for (body, status, expected) in [
         ("", 400, "bad_body"),
@@ -81,7 +81,7 @@ fn a_bad_request_is_told_what_is_wrong() {
 }
 
 #[test]
-fn health_and_metrics_say_what_they_should() {
+fn health_and_metrics_routes_report_state() {
     let gateway = TestGateway::spawn();
     assert_eq!((gateway.get("/livez").status, gateway.get("/livez").json()), (200, json!({"live": true})));
     let ready = gateway.get("/readyz");
@@ -115,7 +115,7 @@ fn health_and_metrics_say_what_they_should() {
 }
 
 #[test]
-fn an_unknown_route_is_not_found_and_another_method_not_allowed() {
+fn unknown_routes_get_404_and_wrong_methods_405() {
     let gateway = TestGateway::spawn();
     for path in ["/nope", "/v1", "/v1/publish/", "/gateway"] {
         let answer = gateway.get(path);
@@ -126,7 +126,7 @@ fn an_unknown_route_is_not_found_and_another_method_not_allowed() {
 }
 
 #[test]
-fn refusals_of_the_admin_port_are_counted_by_reason() {
+fn admin_port_refusals_are_counted_by_reason() {
     let gateway = TestGateway::with("admin.api_key", KEY).spawn();
     let body = r#"{"channel":"user:42","message":1}"#;
     assert!(gateway.get("/metrics").body.contains("gateway_admin_refused_total{reason=\"wrong_key\"} 0"));
@@ -168,7 +168,7 @@ fn a_body_without_the_key_is_not_read() {
 }
 
 #[test]
-fn answers_are_not_cached_and_the_index_redirects_to_the_console() {
+fn responses_are_uncached_and_the_index_redirects_to_the_console() {
     let gateway = TestGateway::spawn();
     for path in ["/livez", "/readyz", "/metrics", "/v1/status", "/v1/sessions", "/nope", "/"] {
         let answer = gateway.get(path);

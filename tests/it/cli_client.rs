@@ -33,7 +33,7 @@ fn publish_sends_each_byte_unchanged_and_reports_errors() {
 }
 
 #[test]
-fn tail_prints_messages_and_ends_after_so_many() {
+fn tail_prints_messages_and_ends_after_the_requested_number() {
     let gateway = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
     let tail = |arguments: &[&str]| {
         let mut tail =
@@ -111,7 +111,7 @@ fn tail_reconnects_continues_and_shows_gaps() {
 }
 
 #[test]
-fn tail_notices_a_gateway_that_sends_nothing() {
+fn tail_detects_a_silent_gateway() {
     let gateway = TestGateway::with("session.heartbeat_interval", "500ms").spawn();
     let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1"]);
     tail.wait_for_stderr("ready as user 42");
@@ -139,7 +139,7 @@ fn health_reports_by_its_exit_code() {
 }
 
 #[test]
-fn a_wrong_url_is_named_with_what_to_write() {
+fn a_wrong_url_is_reported_with_the_right_form() {
     let gateway = TestGateway::spawn();
     let (public, admin) = (gateway.public, gateway.admin);
     let no_scheme = admin.to_string();
@@ -167,7 +167,7 @@ fn a_wrong_url_is_named_with_what_to_write() {
 }
 
 #[test]
-fn tail_takes_urls_with_and_without_a_version() {
+fn tail_accepts_urls_with_and_without_a_version() {
     let gateway = TestGateway::spawn();
     for rest in ["", "/", "/?v=2", "/gateway?v=2"] {
         let url = format!("ws://{}{rest}", gateway.public);

@@ -73,7 +73,7 @@ fn the_commands_of_the_pages_work() {
 }
 
 #[test]
-fn what_is_listed_as_not_run_is_still_on_a_page() {
+fn every_command_listed_as_not_run_is_documented() {
     let all: Vec<_> = PAGES.iter().flat_map(|(_, page)| blocks(page)).collect();
     for (beginning, _) in NOT_RUN {
         assert!(all.iter().any(|block| block.starts_with(beginning)), "{beginning}");
@@ -82,7 +82,7 @@ fn what_is_listed_as_not_run_is_still_on_a_page() {
 
 /// Each setting that a page gives to a command is one that there is.
 #[test]
-fn the_settings_of_the_pages_commands_are_taken() {
+fn settings_in_documented_commands_are_valid() {
     let mut checked = 0;
     for (file, page) in PAGES {
         for setting in page.split("--set ").skip(1) {

@@ -51,7 +51,7 @@ fn compressed(text: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn who_offers_compression_gets_long_messages_compressed_and_others_as_they_are() {
+fn long_messages_are_compressed_for_clients_that_offer_it() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let mut plain = gateway.ready_client("42");
     let mut client = ready(&gateway, "42");
@@ -67,7 +67,7 @@ fn who_offers_compression_gets_long_messages_compressed_and_others_as_they_are()
 }
 
 #[test]
-fn a_client_may_compress_what_it_says() {
+fn a_client_may_compress_its_messages() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let mut client = ready(&gateway, "42");
     client.write(&compressed(br#"{"op":10,"time":7,"more":"again and again and again and again"}"#));
@@ -75,7 +75,7 @@ fn a_client_may_compress_what_it_says() {
 }
 
 #[test]
-fn a_compression_bomb_is_refused_and_a_neighbour_is_served() {
+fn a_compression_bomb_is_refused_and_another_client_served() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let mut healthy = gateway.ready_client("1");
     let mut client = ready(&gateway, "42");
@@ -88,7 +88,7 @@ fn a_compression_bomb_is_refused_and_a_neighbour_is_served() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_compressed_message_that_is_begun_costs_what_was_sent_of_it_not_what_it_stands_for() {
+fn an_unfinished_compressed_message_costs_only_its_received_bytes() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let mut begun = compressed(&[b'x'; 60_000]);
     assert!(begun.len() < 1_000);
@@ -111,7 +111,7 @@ fn a_compressed_message_that_is_begun_costs_what_was_sent_of_it_not_what_it_stan
 }
 
 #[test]
-fn a_compressed_frame_that_nobody_agreed_on_is_a_protocol_error() {
+fn a_compressed_frame_without_negotiation_is_a_protocol_error() {
     for (setting, offer) in [("false", OFFER), ("true", "")] {
         let gateway = TestGateway::with("server.compression", setting).spawn();
         let mut client = RawSocket::connect_by(gateway.public, &head(offer), b"");
@@ -135,7 +135,7 @@ fn answer_to(gateway: &TestGateway, offers: &str) -> Option<String> {
 
 /// RFC 7692, section 7.1.2.1: a client that bounds our window fails the connection if the answer does not repeat it.
 #[test]
-fn a_bound_on_the_servers_window_is_answered_or_declined() {
+fn a_limit_on_the_server_window_is_accepted_or_declined() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let accepted = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     let bounded = format!("{accepted}; server_max_window_bits=15");

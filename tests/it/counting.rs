@@ -3,7 +3,7 @@
 use crate::support::gateway::TestGateway;
 
 #[test]
-fn requests_to_the_admin_port_are_counted_by_route_and_status() {
+fn admin_requests_are_counted_by_route_and_status() {
     let gateway = TestGateway::spawn();
     for _ in 0..2 {
         assert_eq!(gateway.get("/v1/status").status, 200);
@@ -41,7 +41,7 @@ fn bytes_on_sockets_are_counted_both_ways() {
 
 /// Three clients of one worker are one fan-out; one of 3 MB is written in turns, and measured at its end.
 #[test]
-fn latency_is_measured_once_for_each_publication_of_a_worker() {
+fn latency_is_measured_once_per_publication_and_worker() {
     let gateway = TestGateway::with("server.workers", "1").spawn();
     let mut clients = ["42", "43", "44"].map(|user| gateway.ready_client(user));
     let mut publish = |length| {
@@ -65,7 +65,7 @@ fn latency_is_measured_once_for_each_publication_of_a_worker() {
 }
 
 #[test]
-fn the_process_is_on_the_page_by_its_usual_names() {
+fn process_metrics_have_their_usual_names() {
     let gateway = TestGateway::spawn();
     let metrics = gateway.metrics();
     let open = metrics["process_open_fds"];

@@ -31,7 +31,7 @@ fn seconds(setting: &Value) -> u64 {
 }
 
 #[test]
-fn every_resource_is_valid_by_the_schemas_of_kubernetes() {
+fn every_resource_matches_the_kubernetes_schemas() {
     snippets::set_up();
     let validate = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/bin/kubernetes-validate");
     let output = Command::new(validate).args(["--strict", FILE]).output().unwrap();
@@ -77,7 +77,7 @@ fn the_gateway_accepts_the_settings() {
 }
 
 #[test]
-fn the_times_and_ports_of_the_parts_fit_together() {
+fn timeouts_and_ports_of_the_manifest_agree() {
     let resources = resources();
     let settings = &resources["ConfigMap"]["data"];
     let pod = &resources["Deployment"]["spec"]["template"]["spec"];
@@ -104,7 +104,7 @@ fn the_times_and_ports_of_the_parts_fit_together() {
 
 /// Settings are read at the start, and Kubernetes restarts nothing because a ConfigMap has changed.
 #[test]
-fn a_changed_setting_rolls_the_pods() {
+fn a_changed_setting_restarts_the_pods() {
     let resources = resources();
     let settings = &resources["ConfigMap"];
     assert_eq!(settings["immutable"], true, "a change needs another name");
@@ -121,7 +121,7 @@ fn the_manifest_contains_no_secret() {
 }
 
 #[test]
-fn each_pod_can_be_reached_by_itself() {
+fn each_pod_is_individually_addressable() {
     let all = all();
     let pods = all.iter().find(|resource| resource["metadata"]["name"] == "gateway-pods").unwrap();
     assert_eq!((&pods["kind"], &pods["spec"]["clusterIP"]), (&"Service".into(), &"None".into()));
@@ -131,7 +131,7 @@ fn each_pod_can_be_reached_by_itself() {
 
 /// 7 KiB for each socket (docs/performance.md), what waits for all of them, and 256 MiB for everything else.
 #[test]
-fn what_a_pod_may_hold_fits_into_its_memory() {
+fn the_bounds_of_a_pod_fit_into_its_memory() {
     let resources = resources();
     let setting = |key: &str| -> u64 {
         let text = &resources["ConfigMap"]["data"][format!("GATEWAY__SERVER__{key}")];

@@ -44,7 +44,7 @@ fn assert_healthy(gateway: &TestGateway, user: &str, healthy: &mut Client) {
 }
 
 #[test]
-fn an_address_has_no_more_sockets_than_its_cap() {
+fn an_address_gets_at_most_its_limit_of_sockets() {
     let gateway = TestGateway::with("limits.connections_per_address", "2").spawn();
     let mut healthy = gateway.ready_client("1");
     let first = socket(&gateway, 2, "").unwrap();
@@ -61,7 +61,7 @@ fn an_address_has_no_more_sockets_than_its_cap() {
 }
 
 #[test]
-fn a_client_that_names_another_address_by_itself_is_not_believed() {
+fn a_forwarded_header_from_a_client_is_ignored() {
     let gateway = TestGateway::with("limits.connections_per_address", "1").spawn();
     let _first = forwarded(&gateway, 2, "192.0.2.1").unwrap();
     assert_refused(&gateway, forwarded(&gateway, 2, "192.0.2.2"), 429, "too_many_from_address");
@@ -69,7 +69,7 @@ fn a_client_that_names_another_address_by_itself_is_not_believed() {
 }
 
 #[test]
-fn a_trusted_proxy_is_believed_for_the_hop_that_it_added() {
+fn a_trusted_proxy_is_trusted_for_its_own_hop_only() {
     let gateway = TestGateway::with("limits.connections_per_address", "1")
         .with("server.trusted_proxies", "127.0.0.2, 10.0.0.0/8")
         .spawn();
@@ -93,14 +93,14 @@ fn a_trusted_proxy_is_believed_for_the_hop_that_it_added() {
 }
 
 #[test]
-fn a_proxy_that_is_no_network_is_refused_at_the_start() {
+fn an_invalid_proxy_network_is_refused_at_startup() {
     let ended = run(&["check", "--set", "server.trusted_proxies=10.0.0.0/8,10.0.0.0/33"]);
     assert_eq!(ended.code, Some(78), "{}", ended.err);
     assert!(ended.err.contains("server.trusted_proxies"), "{}", ended.err);
 }
 
 #[test]
-fn no_more_sockets_are_opened_in_a_second_than_the_cap() {
+fn sockets_opened_per_second_are_limited() {
     let gateway = TestGateway::with("limits.connects_per_second", "3").spawn();
     let mut healthy = gateway.ready_client("1");
     // However slow this machine is, few permits are released in the time of a refusal.
@@ -112,7 +112,7 @@ fn no_more_sockets_are_opened_in_a_second_than_the_cap() {
 }
 
 #[test]
-fn no_more_sockets_wait_for_identify_than_the_cap() {
+fn unidentified_sockets_are_limited() {
     let gateway = TestGateway::with("limits.unidentified", "2").spawn();
     let mut healthy = gateway.ready_client("1");
     let first = gateway.connect();
@@ -136,7 +136,7 @@ fn no_more_sockets_wait_for_identify_than_the_cap() {
 }
 
 #[test]
-fn a_user_s_newest_session_is_closed_when_it_comes_over_the_cap() {
+fn a_session_over_the_user_s_limit_is_closed() {
     let gateway = TestGateway::with("limits.sessions_per_user", "2").spawn();
     let mut healthy = gateway.ready_client("1");
     let mut first = gateway.ready_client("2");
@@ -158,7 +158,7 @@ fn a_user_s_newest_session_is_closed_when_it_comes_over_the_cap() {
 }
 
 #[test]
-fn a_refresh_takes_no_second_place() {
+fn a_refresh_uses_no_second_session_permit() {
     let gateway = TestGateway::with("limits.sessions_per_user", "1").spawn();
     let mut client = gateway.connect_v2();
     client.identify("1");
@@ -168,7 +168,7 @@ fn a_refresh_takes_no_second_place() {
 }
 
 #[test]
-fn near_the_limit_of_open_files_sockets_are_refused_and_it_says_so() {
+fn near_the_file_limit_sockets_are_refused_and_logged() {
     let gateway = TestGateway::with("server.max_connections", "100000").files(200).spawn();
     assert!(gateway.log().contains("server.max_connections is 100000, but the limit of open files (200)"));
     let mut healthy = gateway.ready_client("1");
@@ -190,7 +190,7 @@ fn near_the_limit_of_open_files_sockets_are_refused_and_it_says_so() {
 }
 
 #[test]
-fn connections_that_say_nothing_use_up_no_descriptors_and_do_not_bring_it_down() {
+fn silent_connections_never_exhaust_the_descriptors() {
     let gateway = TestGateway::with("server.handshake_timeout", "500ms").files(64).spawn();
     let mut healthy = gateway.ready_client("1");
     let silent = flood(gateway.public, 80);
@@ -202,7 +202,7 @@ fn connections_that_say_nothing_use_up_no_descriptors_and_do_not_bring_it_down()
 }
 
 #[test]
-fn with_every_descriptor_used_up_it_stays_and_recovers() {
+fn the_gateway_recovers_from_descriptor_exhaustion() {
     // More than there are.
     let mut gateway = TestGateway::with("admin.max_connections", "100").files(64).spawn();
     let mut healthy = gateway.ready_client("1");

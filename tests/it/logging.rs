@@ -32,7 +32,7 @@ fn about_sessions(log: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_session_s_life_is_three_lines_with_its_name_its_user_and_its_close_code() {
+fn a_session_logs_three_lines_with_id_user_and_code() {
     let plan = plan("json").variable("RUST_LOG", "info,emagine_gateway::session=debug");
     let mut gateway = plan.spawn();
     let mut client = Client::connect(gateway.public, Version::V2);
@@ -61,7 +61,7 @@ fn a_session_s_life_is_three_lines_with_its_name_its_user_and_its_close_code() {
 }
 
 #[test]
-fn a_token_that_is_refused_and_a_connection_that_breaks_are_told_apart() {
+fn refused_tokens_and_broken_connections_are_logged_differently() {
     let mut gateway = plan("json").variable("RUST_LOG", "info,emagine_gateway::session=debug").spawn();
     let mut refused = gateway.connect();
     refused.identify("no-token-at-all");
@@ -80,7 +80,7 @@ fn a_token_that_is_refused_and_a_connection_that_breaks_are_told_apart() {
 }
 
 #[test]
-fn by_default_a_client_leaves_no_line() {
+fn by_default_a_client_causes_no_log_line() {
     for format in ["text", "json"] {
         let gateway = plan(format).spawn();
         let mut client = gateway.connect();
@@ -128,7 +128,7 @@ fn talk(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
 }
 
 #[test]
-fn no_line_ever_holds_a_token_a_key_or_a_payload() {
+fn log_lines_never_contain_tokens_keys_or_payloads() {
     let redis = RedisServer::start();
     for format in ["text", "json"] {
         let plan = plan(format).redis(&redis).variable("RUST_LOG", "trace");
@@ -167,7 +167,7 @@ fn answers_with(answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn an_entry_is_one_line_whatever_answers_in_place_of_redis() {
+fn a_log_entry_is_one_line_for_any_redis_answer() {
     for (answer, said) in [
         (&b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<html>\n</html>"[..], "is not Redis"),
         (b"220 mail.example.com ESMTP\r\n", "is not Redis"),
@@ -187,7 +187,7 @@ fn an_entry_is_one_line_whatever_answers_in_place_of_redis() {
 }
 
 #[test]
-fn the_first_lines_name_the_version_and_have_no_warning() {
+fn the_startup_lines_name_the_version_without_warnings() {
     let gateway = TestGateway::spawn();
     let log = gateway.log();
     let console = format!("console http://localhost:{}/console", gateway.admin.port());

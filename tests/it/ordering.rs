@@ -48,7 +48,7 @@ fn hears_successive(client: &mut Client, count: usize) {
 }
 
 #[test]
-fn nothing_overtakes_ready_and_nothing_is_missing_after_it() {
+fn no_message_precedes_ready_and_none_is_missing_after_it() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
@@ -91,7 +91,7 @@ fn a_subscription_begins_and_ends_exactly_where_it_says() {
 }
 
 #[test]
-fn a_hasty_client_s_last_word_counts() {
+fn the_last_command_of_a_fast_client_counts() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();

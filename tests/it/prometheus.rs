@@ -100,7 +100,7 @@ impl Drop for Prometheus {
 }
 
 #[test]
-fn a_prometheus_reads_every_metric_and_can_evaluate_every_rule() {
+fn prometheus_reads_every_metric_and_evaluates_every_rule() {
     let [gateway, second, third] = [(); 3].map(|()| TestGateway::spawn());
     let mut client = gateway.ready_client("42");
     // The first one may be held until the subscription is live, and is then not measured.

@@ -30,7 +30,7 @@ fn a_published_message_keeps_every_byte() {
 }
 
 #[test]
-fn a_batch_is_published_in_order_and_each_message_has_its_own_result() {
+fn each_message_of_a_batch_has_its_own_result() {
     let redis = RedisServer::start();
     for plan in [TestGateway::with("broker.url", "memory:"), TestGateway::redis(&redis)] {
         let gateway = plan.spawn();
@@ -94,7 +94,7 @@ fn large_batches_keep_the_order_of_each_channel() {
 }
 
 #[test]
-fn a_message_over_the_bound_is_refused_and_one_at_it_is_delivered() {
+fn the_longest_message_is_delivered_and_a_longer_one_refused() {
     let gateway = TestGateway::with("broker.max_payload_bytes", "2048").spawn();
     let mut client = gateway.ready_client("42");
     let longest = format!(r#""{}""#, "x".repeat(2046));
@@ -114,7 +114,7 @@ fn publishing_to_nobody_succeeds() {
 }
 
 #[test]
-fn with_redis_away_publishing_says_so() {
+fn without_redis_publishing_fails_with_the_reason() {
     let mut redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis)
         .with("broker.probe_interval", "100ms")

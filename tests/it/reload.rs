@@ -32,7 +32,7 @@ fn is_accepted(gateway: &TestGateway, token: &str) -> bool {
 }
 
 #[test]
-fn a_new_secret_counts_from_sighup_on() {
+fn sighup_applies_a_new_secret() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("secret");
     fs::write(&file, OLD).unwrap();
@@ -106,7 +106,7 @@ fn sighup_without_files_ends_no_session() {
 }
 
 #[test]
-fn a_new_admin_key_counts_from_sighup_on() {
+fn sighup_applies_a_new_admin_key() {
     const NEW_KEY: &str = "the-new-key-of-the-admin-api";
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("key");

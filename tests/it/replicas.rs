@@ -58,7 +58,7 @@ fn one_publish_reaches_the_clients_of_both_replicas() {
 }
 
 #[test]
-fn a_channel_that_nobody_is_on_any_more_is_given_back_to_redis() {
+fn a_channel_without_subscribers_is_unsubscribed_from_redis() {
     let redis = RedisServer::start();
     let (replicas, mut backend) = (two(&redis), redis.client());
     let first = replicas[0].ready_client("42");
@@ -103,7 +103,7 @@ fn a_version_2_client_on_any_replica_gets_its_channels() {
 }
 
 #[test]
-fn rubbish_on_the_channels_harms_nobody_and_is_counted() {
+fn invalid_payloads_on_channels_are_counted_and_harmless() {
     let redis = RedisServer::start();
     let (replicas, mut backend) = (two(&redis), redis.client());
     let mut clients = [replicas[0].ready_client("42"), replicas[1].ready_client("42")];
@@ -172,7 +172,7 @@ fn redis_may_crash_under_live_sockets() {
 }
 
 #[test]
-fn whoever_comes_while_redis_comes_and_goes_becomes_ready() {
+fn clients_become_ready_while_redis_restarts() {
     let mut redis = RedisServer::start();
     let gateway = plan(&redis).spawn();
     gateway.wait_ready();
@@ -211,7 +211,7 @@ fn whoever_comes_while_redis_comes_and_goes_becomes_ready() {
 }
 
 #[test]
-fn a_replica_that_dies_takes_nobody_with_it() {
+fn a_dead_replica_affects_no_other() {
     let redis = RedisServer::start();
     let ([mut dying, staying], mut backend) = (two(&redis), redis.client());
     let mut lost = dying.ready_client("42");
@@ -227,7 +227,7 @@ fn a_replica_that_dies_takes_nobody_with_it() {
 }
 
 #[test]
-fn a_gateway_starts_without_redis_and_delivers_once_it_is_there() {
+fn a_gateway_starts_without_redis_and_delivers_later() {
     let mut redis = RedisServer::reserve(&[]);
     let gateway = plan(&redis).spawn();
     gateway.wait_not_ready("");
@@ -240,7 +240,7 @@ fn a_gateway_starts_without_redis_and_delivers_once_it_is_there() {
 }
 
 #[test]
-fn a_frozen_redis_is_noticed_and_no_socket_is_closed() {
+fn a_frozen_redis_is_detected_and_no_socket_closed() {
     let redis = RedisServer::start();
     let gateway = plan(&redis).spawn();
     gateway.wait_ready();
@@ -256,7 +256,7 @@ fn a_frozen_redis_is_noticed_and_no_socket_is_closed() {
 }
 
 #[test]
-fn deployments_with_different_prefixes_do_not_hear_each_other() {
+fn deployments_with_different_prefixes_are_isolated() {
     let redis = RedisServer::start();
     let mut backend = redis.client();
     let (ours, theirs) = (plan(&redis).spawn(), plan(&redis).with("broker.prefix", "staging").spawn());

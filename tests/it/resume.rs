@@ -50,7 +50,7 @@ fn standing<'a>(channels: &'a [Value], name: &str) -> &'a Value {
 }
 
 #[test]
-fn who_names_its_last_position_is_given_what_it_missed_and_then_what_comes() {
+fn a_resumed_client_gets_missed_messages_then_live_ones() {
     on_both(&TestGateway::plan(), |gateway| {
         let (mut client, _) = resumes(gateway, &[]);
         let seen = publish(gateway, "user:42", 1..=2);
@@ -68,7 +68,7 @@ fn who_names_its_last_position_is_given_what_it_missed_and_then_what_comes() {
 }
 
 #[test]
-fn even_the_first_message_of_all_is_not_missed() {
+fn the_first_message_of_a_channel_is_recovered() {
     on_both(&TestGateway::plan(), |gateway| {
         let (client, channels) = resumes(gateway, &[]);
         let before = standing(&channels, "user:42")["position"].as_str().unwrap().to_owned();
@@ -83,7 +83,7 @@ fn even_the_first_message_of_all_is_not_missed() {
 }
 
 #[test]
-fn who_has_missed_nothing_is_told_so() {
+fn a_client_that_missed_nothing_is_recovered() {
     on_both(&TestGateway::plan(), |gateway| {
         let last = publish(gateway, "user:42", 1..=2).remove(1);
         for since in [&last, "named again"] {
@@ -128,7 +128,7 @@ fn a_subscription_continues_like_an_identify() {
 }
 
 #[test]
-fn who_has_missed_more_than_is_kept_or_may_be_sent_gets_nothing_of_it() {
+fn missing_too_much_is_not_recovered_at_all() {
     let plan = TestGateway::with("session.max_recovered_messages", "5").with("broker.history_size", "10");
     on_both(&plan, |gateway| {
         let positions = publish(gateway, "user:42", 1..=8);
@@ -158,7 +158,7 @@ fn who_has_missed_more_than_is_kept_or_may_be_sent_gets_nothing_of_it() {
 }
 
 #[test]
-fn what_may_be_sent_is_bounded_in_bytes_over_all_channels() {
+fn recovered_bytes_are_bounded_across_all_channels() {
     let plan =
         TestGateway::with("session.max_outbound_bytes", "20000").with("channels.public_namespaces", "room");
     on_both(&plan, |gateway| {
@@ -200,7 +200,7 @@ fn a_long_message_is_recovered_together_with_others() {
 }
 
 #[test]
-fn any_replica_continues_what_another_began() {
+fn any_replica_resumes_sessions_of_another() {
     let redis = RedisServer::start();
     let [one, two] = [(); 2].map(|()| TestGateway::redis(&redis).spawn());
     one.wait_ready();
@@ -238,7 +238,7 @@ fn history_reads(connection: &mut redis::Connection) -> u64 {
 
 /// Within one epoch, two positions tell how many messages lie between them.
 #[test]
-fn more_missed_than_may_be_sent_is_known_without_reading_it() {
+fn over_the_recovery_bound_no_history_is_read() {
     let redis = RedisServer::start();
     let gateway = TestGateway::with("session.max_recovered_messages", "5").redis(&redis).spawn();
     gateway.wait_ready();

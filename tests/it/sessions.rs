@@ -42,7 +42,7 @@ fn disconnected(gateway: &TestGateway, path: &str) -> Value {
 }
 
 #[test]
-fn the_list_says_who_is_here_on_which_channels_and_since_when() {
+fn the_list_has_users_channels_and_start_times() {
     let gateway = TestGateway::spawn();
     let (mut client, session) = ready_v2(&gateway, "42");
     for channel in ["public:1", "public:2", "public:3"] {
@@ -69,7 +69,7 @@ fn the_list_says_who_is_here_on_which_channels_and_since_when() {
 }
 
 #[test]
-fn a_session_that_has_not_said_who_it_is_has_no_user_and_no_channel() {
+fn an_unidentified_session_has_no_user_and_no_channel() {
     let gateway = TestGateway::spawn();
     let _silent = gateway.connect();
     let list = eventually(SOON, || {
@@ -81,7 +81,7 @@ fn a_session_that_has_not_said_who_it_is_has_no_user_and_no_channel() {
 }
 
 #[test]
-fn the_list_has_a_bound_and_says_when_there_is_more() {
+fn the_list_is_bounded_and_marked_when_truncated() {
     let gateway = TestGateway::spawn();
     let _clients: Vec<_> = (0..5).map(|user| gateway.ready_client(&user.to_string())).collect();
     let list = gateway.get("/v1/sessions?limit=3").json();
@@ -101,7 +101,7 @@ fn the_list_has_a_bound_and_says_when_there_is_more() {
 }
 
 #[test]
-fn the_address_is_the_client_s_and_not_its_proxy_s() {
+fn the_address_is_the_client_s_not_the_proxy_s() {
     let gateway = TestGateway::with("server.trusted_proxies", "127.0.0.0/8").spawn();
     let forwarded = |address: &str| {
         RawSocket::connect_by(gateway.public, &format!("{UPGRADE}\nx-forwarded-for: {address}"), b"")
@@ -119,7 +119,7 @@ fn the_address_is_the_client_s_and_not_its_proxy_s() {
 }
 
 #[test]
-fn one_session_is_ended_with_4010_and_its_user_s_others_stay() {
+fn disconnecting_one_session_keeps_the_user_s_others() {
     let gateway = TestGateway::spawn();
     let (mut ended, session) = ready_v2(&gateway, "42");
     let (mut stays, _) = ready_v2(&gateway, "42");
@@ -138,7 +138,7 @@ fn one_session_is_ended_with_4010_and_its_user_s_others_stay() {
 }
 
 #[test]
-fn all_sessions_of_a_user_are_ended_on_every_worker_and_nobody_else_s() {
+fn disconnecting_a_user_ends_its_sessions_on_every_worker() {
     let gateway = TestGateway::with("auth.kind", "jwt")
         .with("auth.secret", "0123456789abcdef0123456789abcdef")
         .with("auth.allow_foreign_user_channels", "true")
@@ -165,7 +165,7 @@ fn all_sessions_of_a_user_are_ended_on_every_worker_and_nobody_else_s() {
 }
 
 #[test]
-fn sessions_status_and_tokens_need_the_key_once_there_is_one() {
+fn sessions_status_and_tokens_need_a_configured_key() {
     const KEY: &str = "the-key-of-the-admin-api";
     let gateway = TestGateway::with("admin.api_key", KEY).spawn();
     let id = "0".repeat(32);
@@ -186,7 +186,7 @@ fn sessions_status_and_tokens_need_the_key_once_there_is_one() {
 }
 
 #[test]
-fn without_a_key_no_page_from_elsewhere_may_ask() {
+fn without_a_key_cross_origin_requests_are_refused() {
     let gateway = TestGateway::spawn();
     for line in ["GET /v1/sessions", "GET /v1/status", "POST /v1/publish", "POST /v1/token"] {
         let head = format!("{line} HTTP/1.1\nconnection: close\norigin: https://evil.test");
@@ -216,7 +216,7 @@ fn a_minted_token_is_accepted_in_development() {
 }
 
 #[test]
-fn production_mints_nothing_even_for_the_key() {
+fn production_mints_no_tokens_even_with_the_key() {
     const KEY: &str = "the-key-of-the-admin-api";
     let gateway = TestGateway::with("auth.kind", "jwt")
         .with("auth.secret", "0123456789abcdef0123456789abcdef")
@@ -236,7 +236,7 @@ fn production_mints_nothing_even_for_the_key() {
 }
 
 #[test]
-fn the_status_has_the_numbers_of_the_charts() {
+fn the_status_contains_the_chart_values() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.ready_client("42");
     gateway.publish("user:42", "1");

@@ -50,7 +50,7 @@ fn help_lists_settings_after_the_options_of_a_command() {
 }
 
 #[test]
-fn settings_count_before_and_behind_the_command_s_name() {
+fn settings_work_before_and_after_the_command_name() {
     let ended = run(&[
         "--set",
         "session.heartbeat_interval=7s",
@@ -68,7 +68,7 @@ fn settings_count_before_and_behind_the_command_s_name() {
 }
 
 #[test]
-fn what_check_prints_is_a_settings_file() {
+fn check_prints_a_valid_settings_file() {
     let checked = run(&set(&["session.heartbeat_interval=7s"])
         .into_iter()
         .chain(["check".to_owned()])
@@ -81,7 +81,7 @@ fn what_check_prints_is_a_settings_file() {
 }
 
 #[test]
-fn every_wrong_setting_ends_it_with_78_and_one_sentence_before_a_port_is_bound() {
+fn a_wrong_setting_exits_with_78_before_binding_a_port() {
     // Whoever tried to bind this port would fail with another exit code.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -147,7 +147,7 @@ fn every_wrong_setting_ends_it_with_78_and_one_sentence_before_a_port_is_bound()
 }
 
 #[test]
-fn all_mistakes_are_reported_at_once_one_per_line() {
+fn all_errors_are_reported_at_once_one_per_line() {
     let arguments = set(&["server.workers=2s", "session.max_fragments=0", "broker.url=redis://h:99999"]);
     let ended = run_in(
         &[arguments, vec!["check".to_owned()]].concat(),
@@ -183,7 +183,7 @@ fn a_variable_close_to_a_setting_causes_a_warning() {
 }
 
 #[test]
-fn a_broken_certificate_is_a_wrong_setting_to_check_and_run() {
+fn check_and_run_both_refuse_a_broken_certificate() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, "no certificate").unwrap();
@@ -216,7 +216,7 @@ fn a_wrong_setting_never_shows_a_secret() {
 }
 
 #[test]
-fn the_environment_is_read_and_its_mistakes_are_named() {
+fn the_environment_is_read_and_its_errors_are_named() {
     let good = run_in(&["check"], &[("GATEWAY__SESSION__HEARTBEAT_INTERVAL", "9s"), ("GATEWAY_PORT", "x")]);
     assert_eq!(good.code, Some(0), "{}", good.err);
     assert!(good.out.contains(r#"heartbeat_interval = "9s""#), "{}", good.out);
@@ -240,7 +240,7 @@ fn the_environment_is_read_and_its_mistakes_are_named() {
 }
 
 #[test]
-fn production_refuses_what_is_only_for_development() {
+fn production_refuses_development_settings() {
     let origins = "server.allowed_origins=https://app.example.com";
     for (settings, key) in [
         (&["auth.kind=insecure", origins][..], "auth.kind"),
@@ -260,7 +260,7 @@ fn production_refuses_what_is_only_for_development() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_clearly() {
+fn a_port_in_use_is_reported_clearly() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     for key in ["server.public_addr", "server.admin_addr"] {
@@ -296,7 +296,7 @@ fn an_insecure_gateway_logs_it() {
 }
 
 #[test]
-fn token_mints_what_the_gateway_accepts() {
+fn the_token_command_mints_accepted_tokens() {
     let gateway = TestGateway::with("auth.kind", "signed").with("auth.secret", SECRET).spawn();
     let mut client = gateway.connect();
     client.identify(&gateway.token(&["--user", "a.b/c"]));

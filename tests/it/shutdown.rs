@@ -16,7 +16,7 @@ fn plan(delay: &str, window: &str) -> Plan {
 }
 
 #[test]
-fn from_sigterm_on_it_is_not_ready_but_still_serves_until_the_delay_is_over() {
+fn after_sigterm_the_gateway_serves_until_the_delay_ends() {
     let mut gateway = plan("3s", "100ms").spawn();
     let mut client = gateway.ready_client("42");
     gateway.terminate();
@@ -32,7 +32,7 @@ fn from_sigterm_on_it_is_not_ready_but_still_serves_until_the_delay_is_over() {
 }
 
 #[test]
-fn once_sockets_are_being_closed_nobody_new_is_taken() {
+fn no_new_socket_is_accepted_while_sockets_are_closed() {
     let mut gateway = plan("0s", "5s").spawn();
     let mut clients: Vec<_> = (0..8).map(|_| gateway.ready_client("42")).collect();
     gateway.terminate();
@@ -44,7 +44,7 @@ fn once_sockets_are_being_closed_nobody_new_is_taken() {
 }
 
 #[test]
-fn every_socket_is_told_to_come_back_and_the_process_ends_well() {
+fn every_socket_is_closed_with_1012_before_the_exit() {
     let redis = RedisServer::start();
     for plan in [plan("0s", "200ms"), plan("0s", "200ms").redis(&redis)] {
         let mut gateway = plan.spawn();
@@ -92,7 +92,7 @@ fn closes_are_spread_over_the_window() {
 }
 
 #[test]
-fn a_client_that_does_not_answer_the_close_does_not_hold_it_up() {
+fn an_unanswered_close_does_not_delay_the_exit() {
     let mut gateway = plan("0s", "0s").with("server.close_timeout", "500ms").spawn();
     let silent = crate::support::raw_socket::RawSocket::connect(gateway.public);
     gateway.wait_metric("connections", 1);
@@ -102,7 +102,7 @@ fn a_client_that_does_not_answer_the_close_does_not_hold_it_up() {
 }
 
 #[test]
-fn a_client_that_reads_nothing_is_cut_when_the_drain_s_time_is_over() {
+fn the_drain_timeout_disconnects_a_client_that_reads_nothing() {
     let mut gateway = TestGateway::with("drain.delay", "0s")
         .with("drain.window", "0s")
         .with("drain.timeout", "1s")
@@ -122,7 +122,7 @@ fn a_client_that_reads_nothing_is_cut_when_the_drain_s_time_is_over() {
 }
 
 #[test]
-fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
+fn a_client_admitted_at_the_last_moment_is_closed_too() {
     let mut gateway = plan("200ms", "1s").spawn();
     let mut clients = thread::scope(|scope| {
         let arrivals: Vec<_> = (0..3)
@@ -193,7 +193,7 @@ fn a_second_sigterm_does_not_cut_a_drain_short() {
 }
 
 #[test]
-fn an_interrupt_is_the_same_as_sigterm() {
+fn sigint_acts_like_sigterm() {
     let mut gateway = plan("0s", "0s").spawn();
     let mut client = gateway.ready_client("42");
     gateway.signal("INT");
@@ -202,7 +202,7 @@ fn an_interrupt_is_the_same_as_sigterm() {
 }
 
 #[test]
-fn an_empty_gateway_ends_at_once_and_frees_its_ports() {
+fn a_gateway_without_clients_exits_at_once() {
     let mut gateway = plan("0s", "20s").spawn();
     let started = Instant::now();
     gateway.terminate();
@@ -214,7 +214,7 @@ fn an_empty_gateway_ends_at_once_and_frees_its_ports() {
 }
 
 #[test]
-fn with_redis_away_it_still_goes_in_order() {
+fn without_redis_the_shutdown_is_still_orderly() {
     let mut redis = RedisServer::start();
     let mut gateway = plan("0s", "0s").redis(&redis).spawn();
     gateway.wait_ready();

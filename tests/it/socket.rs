@@ -30,7 +30,7 @@ fn fill(gateway: &TestGateway, until: impl Fn() -> bool) -> usize {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_closed_with_4008_and_its_neighbour_gets_everything() {
+fn a_client_that_does_not_read_is_closed_with_4008() {
     let gateway =
         TestGateway::with("session.max_outbound_bytes", "300000").with("session.write_timeout", "2s").spawn();
     let _stalled = stalled(&gateway, r#"{"op":0,"heartbeat_interval":45000}"#);
@@ -42,7 +42,7 @@ fn a_client_that_does_not_read_is_closed_with_4008_and_its_neighbour_gets_everyt
 }
 
 #[test]
-fn a_client_that_was_too_slow_gets_whole_frames_and_the_reason_when_it_reads_again() {
+fn a_slow_client_reads_whole_frames_and_then_the_reason() {
     let gateway =
         TestGateway::with("session.max_outbound_bytes", "300000").with("session.write_timeout", "1m").spawn();
     let mut slow = gateway.ready_client("42");
@@ -57,7 +57,7 @@ fn a_client_that_was_too_slow_gets_whole_frames_and_the_reason_when_it_reads_aga
 }
 
 #[test]
-fn a_client_that_takes_nothing_for_the_write_timeout_is_closed_with_4008() {
+fn a_client_blocked_for_the_write_timeout_is_closed() {
     let gateway = TestGateway::with("session.max_outbound_bytes", "100000000")
         .with("session.write_timeout", "500ms")
         .spawn();
@@ -98,7 +98,7 @@ fn a_client_that_reads_late_gets_everything_in_order() {
 }
 
 #[test]
-fn what_is_sent_together_with_the_request_is_heard_and_counted() {
+fn frames_sent_with_the_upgrade_request_are_processed() {
     let gateway = TestGateway::spawn();
     let identify = text_frame(0x81, r#"{"op":1,"token":"42"}"#);
     let mut raw = RawSocket::connect_with(gateway.public, &identify);
@@ -108,7 +108,7 @@ fn what_is_sent_together_with_the_request_is_heard_and_counted() {
 }
 
 #[test]
-fn a_message_may_come_in_pieces_with_control_frames_between_them() {
+fn control_frames_may_interrupt_a_fragmented_message() {
     let gateway = TestGateway::spawn();
     let mut raw = RawSocket::connect(gateway.public);
     raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
@@ -123,7 +123,7 @@ fn a_message_may_come_in_pieces_with_control_frames_between_them() {
 }
 
 #[test]
-fn a_socket_that_is_cut_at_any_moment_leaves_nothing_behind() {
+fn a_socket_disconnected_at_any_moment_leaves_no_state() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
@@ -151,7 +151,7 @@ fn a_socket_that_is_cut_at_any_moment_leaves_nothing_behind() {
 }
 
 #[test]
-fn requests_that_come_in_pieces_or_never_harm_nobody() {
+fn fragmented_and_incomplete_requests_are_harmless() {
     let gateway = TestGateway::with("server.handshake_timeout", "500ms").spawn();
     let mut silent: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(gateway.public).unwrap()).collect();
     let mut client = gateway.ready_client("42");

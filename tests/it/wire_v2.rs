@@ -85,7 +85,7 @@ fn ready_lists_every_channel_with_its_position() {
 }
 
 #[test]
-fn channels_that_identify_may_not_have_are_refused_after_ready() {
+fn forbidden_channels_of_identify_are_refused_after_ready() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.connect_v2();
     client.send_text(r#"{"op":1,"token":"42","channels":[{"channel":"room:7"},{"channel":"nonsense"},{"channel":"user:43"},{"channel":"public:a"}]}"#);
@@ -124,7 +124,7 @@ fn a_public_channel_is_delivered_from_subscribed_to_unsubscribed() {
 }
 
 #[test]
-fn what_cannot_be_subscribed_to_is_refused_and_the_socket_stays_open() {
+fn a_refused_subscription_keeps_the_socket_open() {
     let gateway = TestGateway::with("limits.subscriptions_per_session", "1").spawn();
     let mut client = ready(&gateway);
     for (says, hears) in [
@@ -165,7 +165,7 @@ fn what_cannot_be_subscribed_to_is_refused_and_the_socket_stays_open() {
 }
 
 #[test]
-fn a_token_opens_the_channels_that_it_lists_and_no_others() {
+fn a_token_grants_exactly_its_channels() {
     let gateway = jwt().spawn();
     let mut client = gateway.connect_v2();
     client.identify(&gateway.token(&["--user", "42", "--channel", "room:*", "--channel", "team:1"]));
@@ -187,7 +187,7 @@ fn a_token_opens_the_channels_that_it_lists_and_no_others() {
 }
 
 #[test]
-fn a_new_token_prolongs_the_session_and_takes_away_what_it_does_not_open() {
+fn a_new_token_extends_the_session_and_replaces_its_channels() {
     let gateway = jwt().spawn();
     let mut client = gateway.connect_v2();
     client.identify(&gateway.token(&["--user", "42", "--channel", "room:*", "--ttl", "8s"]));
@@ -215,7 +215,7 @@ fn a_new_token_prolongs_the_session_and_takes_away_what_it_does_not_open() {
 }
 
 #[test]
-fn what_needs_an_identity_is_closed_with_4006_before_it() {
+fn commands_before_identify_are_closed_with_4006() {
     let gateway = TestGateway::spawn();
     for text in
         [r#"{"op":4,"channel":"public:x"}"#, r#"{"op":5,"channel":"public:x"}"#, r#"{"op":12,"token":"42"}"#]
@@ -227,7 +227,7 @@ fn what_needs_an_identity_is_closed_with_4006_before_it() {
 }
 
 #[test]
-fn what_is_said_together_with_identify_is_answered_after_ready() {
+fn commands_sent_with_identify_are_answered_after_ready() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.connect_v2();
     client.identify("42");
@@ -247,7 +247,7 @@ fn what_is_said_together_with_identify_is_answered_after_ready() {
 }
 
 #[test]
-fn both_versions_get_one_message_each_in_their_own_form() {
+fn each_version_gets_the_message_in_its_own_form() {
     let gateway = TestGateway::spawn();
     let (mut old, mut new) = (gateway.ready_client("42"), ready(&gateway));
     gateway.publish("user:42", r#"{ "a":1 }"#);

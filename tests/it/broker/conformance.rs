@@ -16,22 +16,22 @@ macro_rules! over_both {
 }
 
 over_both! {
-    delivers_once_and_byte_for_byte
-    keeps_the_order_of_a_thousand
-    reaches_every_hub_that_asked_and_no_other
+    messages_are_delivered_once_and_byte_for_byte
+    a_thousand_publications_keep_their_order
+    publications_reach_subscribed_hubs_only
     an_unsubscribed_hub_gets_nothing_more
-    each_channel_of_a_call_is_answered_exactly_once
-    asking_twice_or_leaving_what_is_not_there_is_harmless
-    two_hubs_see_the_publications_of_many_threads_in_one_order
-    refuses_what_is_too_big
-    a_full_inbox_loses_publications_and_never_an_answer
-    counts_channels_and_users
-    after_shutdown_nothing_is_published_and_nobody_waits
+    each_channel_of_a_subscribe_is_acknowledged_exactly_once
+    repeated_subscribes_and_unknown_unsubscribes_are_harmless
+    two_hubs_see_concurrent_publications_in_one_order
+    a_message_over_the_bound_is_refused
+    a_full_inbox_drops_publications_but_never_an_acknowledgement
+    channels_and_users_are_counted
+    after_shutdown_publishing_fails_at_once
 }
 
 type Make = fn() -> BrokerUnderTest;
 
-fn delivers_once_and_byte_for_byte(make: Make) {
+fn messages_are_delivered_once_and_byte_for_byte(make: Make) {
     let test = make();
     let hub = test.hub();
     hub.subscribe(&["room:7"]);
@@ -43,7 +43,7 @@ fn delivers_once_and_byte_for_byte(make: Make) {
     assert_eq!((hub.waiting(), test.metrics.publications_received.get()), (0, 2));
 }
 
-fn keeps_the_order_of_a_thousand(make: Make) {
+fn a_thousand_publications_keep_their_order(make: Make) {
     let test = make();
     let hub = test.hub();
     hub.subscribe(&["room:1", "user:1"]);
@@ -55,7 +55,7 @@ fn keeps_the_order_of_a_thousand(make: Make) {
     }
 }
 
-fn reaches_every_hub_that_asked_and_no_other(make: Make) {
+fn publications_reach_subscribed_hubs_only(make: Make) {
     let test = make();
     let [both, one, none] = [test.hub(), test.hub(), test.hub()];
     both.subscribe(&["all", "room:1", "room:2"]);
@@ -86,7 +86,7 @@ fn an_unsubscribed_hub_gets_nothing_more(make: Make) {
     assert_eq!(leaver.next(), "room:1 3");
 }
 
-fn each_channel_of_a_call_is_answered_exactly_once(make: Make) {
+fn each_channel_of_a_subscribe_is_acknowledged_exactly_once(make: Make) {
     let test = make();
     let (hub, other) = (test.hub(), test.hub());
     other.subscribe(&["room:1"]);
@@ -106,7 +106,7 @@ fn each_channel_of_a_call_is_answered_exactly_once(make: Make) {
     assert!((8..=9).contains(&surplus), "a call that was taken back may be answered: {surplus}");
 }
 
-fn asking_twice_or_leaving_what_is_not_there_is_harmless(make: Make) {
+fn repeated_subscribes_and_unknown_unsubscribes_are_harmless(make: Make) {
     let test = make();
     let hub = test.hub();
     hub.unsubscribe(&["room:1"]);
@@ -122,7 +122,7 @@ fn asking_twice_or_leaving_what_is_not_there_is_harmless(make: Make) {
     assert_eq!(hub.next(), "room:2 4");
 }
 
-fn two_hubs_see_the_publications_of_many_threads_in_one_order(make: Make) {
+fn two_hubs_see_concurrent_publications_in_one_order(make: Make) {
     let test = make();
     let hubs = [test.hub(), test.hub()];
     hubs.iter().for_each(|hub| hub.subscribe(&["room:1"]));
@@ -138,7 +138,7 @@ fn two_hubs_see_the_publications_of_many_threads_in_one_order(make: Make) {
     assert_eq!(first, second);
 }
 
-fn refuses_what_is_too_big(make: Make) {
+fn a_message_over_the_bound_is_refused(make: Make) {
     let test = make();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
@@ -150,7 +150,7 @@ fn refuses_what_is_too_big(make: Make) {
     assert_eq!(hub.waiting(), 0);
 }
 
-fn a_full_inbox_loses_publications_and_never_an_answer(make: Make) {
+fn a_full_inbox_drops_publications_but_never_an_acknowledgement(make: Make) {
     let test = make();
     let (full, other) = (test.hub(), test.hub());
     full.subscribe(&["room:1"]);
@@ -165,7 +165,7 @@ fn a_full_inbox_loses_publications_and_never_an_answer(make: Make) {
     assert_eq!(full.next(), "room:1 2");
 }
 
-fn counts_channels_and_users(make: Make) {
+fn channels_and_users_are_counted(make: Make) {
     let test = make();
     let (one, two) = (test.hub(), test.hub());
     let gauges = || (test.metrics.channels.get(), test.metrics.users.get());
@@ -178,7 +178,7 @@ fn counts_channels_and_users(make: Make) {
     assert_eq!(gauges(), (0, 0));
 }
 
-fn after_shutdown_nothing_is_published_and_nobody_waits(make: Make) {
+fn after_shutdown_publishing_fails_at_once(make: Make) {
     let test = make();
     let hub = test.hub();
     assert!(test.broker.health().ready);

@@ -67,7 +67,7 @@ fn one_write_reaches_many_users() {
 }
 
 #[test]
-fn garbage_is_counted_and_touches_nothing_else() {
+fn garbage_is_counted_and_affects_nothing_else() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
@@ -99,7 +99,7 @@ fn garbage_is_counted_and_touches_nothing_else() {
 }
 
 #[test]
-fn a_poison_message_costs_one_message_and_not_the_link() {
+fn a_message_that_panics_is_dropped_and_the_link_stays() {
     struct Poisoned;
     impl Inbox for Poisoned {
         fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
@@ -124,7 +124,7 @@ fn a_poison_message_costs_one_message_and_not_the_link() {
 }
 
 #[test]
-fn redis_carries_exactly_the_channels_that_are_wanted() {
+fn redis_has_exactly_the_subscribed_channels() {
     let mut test = BrokerUnderTest::redis();
     let (one, two) = (test.hub(), test.hub());
     one.subscribe(&["user:1", "room:1", "all"]);
@@ -147,7 +147,7 @@ fn redis_carries_exactly_the_channels_that_are_wanted() {
 }
 
 #[test]
-fn thousands_of_channels_go_in_few_commands_and_come_back_after_a_crash() {
+fn thousands_of_channels_need_few_commands_and_survive_a_crash() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     let users: Vec<String> = (0..5000).map(|number| format!("user:{number}")).collect();
@@ -168,7 +168,7 @@ fn thousands_of_channels_go_in_few_commands_and_come_back_after_a_crash() {
 }
 
 #[test]
-fn a_crash_of_redis_is_seen_and_survived() {
+fn a_redis_crash_is_detected_and_repaired() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
@@ -190,7 +190,7 @@ fn a_crash_of_redis_is_seen_and_survived() {
 }
 
 #[test]
-fn a_redis_that_is_down_at_first_is_waited_for() {
+fn the_gateway_waits_for_a_redis_that_starts_later() {
     let server = RedisServer::reserve(&[]);
     let url = server.url();
     let mut test = BrokerUnderTest::over(server, &url);
@@ -220,7 +220,7 @@ fn a_killed_subscriber_is_replaced_at_once() {
 
 /// A message of 40 MB disconnects every replica. The log must give the reason.
 #[test]
-fn a_loss_by_the_output_buffer_limit_gives_its_reason() {
+fn a_disconnect_by_the_output_buffer_limit_has_its_reason() {
     let server = RedisServer::start_with(&["--client-output-buffer-limit", "pubsub", "64kb", "64kb", "0"]);
     let url = server.url();
     let mut test = BrokerUnderTest::over(server, &url);
@@ -235,7 +235,7 @@ fn a_loss_by_the_output_buffer_limit_gives_its_reason() {
 }
 
 #[test]
-fn a_killed_command_connection_is_replaced_without_losing_the_link() {
+fn a_killed_command_connection_is_replaced_and_the_link_stays() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
@@ -248,7 +248,7 @@ fn a_killed_command_connection_is_replaced_without_losing_the_link() {
 }
 
 #[test]
-fn a_frozen_redis_is_noticed_by_the_probe() {
+fn the_probe_detects_a_frozen_redis() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
@@ -266,7 +266,7 @@ fn a_frozen_redis_is_noticed_by_the_probe() {
 }
 
 #[test]
-fn only_so_many_publications_wait_for_a_slow_redis() {
+fn publications_that_wait_for_a_slow_redis_are_bounded() {
     let mut test = BrokerUnderTest::redis();
     test.server().stop();
     let message = RawValue::from_string("1".into()).unwrap();
@@ -283,7 +283,7 @@ fn only_so_many_publications_wait_for_a_slow_redis() {
 }
 
 #[test]
-fn a_redis_that_holds_back_publications_is_noticed_by_the_probe() {
+fn the_probe_detects_a_redis_that_withholds_publications() {
     let mut test = BrokerUnderTest::redis();
     let mut client = test.server().client();
     // Only writes: connecting and subscribing work, so nothing but the probe can tell.
@@ -295,7 +295,7 @@ fn a_redis_that_holds_back_publications_is_noticed_by_the_probe() {
 }
 
 #[test]
-fn a_wrong_password_is_said_without_saying_the_password() {
+fn a_wrong_password_is_reported_without_the_password() {
     let server = RedisServer::start_with(&["--requirepass", "correct-horse"]);
     let (without, wrong) = (server.url(), server.url_with("hunter2"));
     let good = server.url_with("correct-horse");
@@ -312,14 +312,14 @@ fn a_wrong_password_is_said_without_saying_the_password() {
 }
 
 #[test]
-fn a_rediss_url_speaks_tls_and_trusts_no_unknown_certificate() {
+fn a_rediss_url_uses_tls_and_rejects_unknown_certificates() {
     let (server, tls_port) = RedisServer::start_with_tls();
     let test = BrokerUnderTest::over(server, &format!("rediss://127.0.0.1:{tls_port}"));
     test.wait_not_ready("invalid peer certificate: UnknownIssuer");
 }
 
 #[test]
-fn missing_rights_are_said_and_lead_to_no_tight_loop() {
+fn missing_rights_are_reported_and_retried_with_a_delay() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     let mut client = test.server().client();
@@ -340,7 +340,7 @@ fn missing_rights_are_said_and_lead_to_no_tight_loop() {
 }
 
 #[test]
-fn the_last_handle_takes_its_connections_along() {
+fn dropping_the_last_handle_closes_its_connections() {
     let mut test = BrokerUnderTest::redis();
     let mut client = test.server().client();
     let clients = |client: &mut Connection| -> usize {

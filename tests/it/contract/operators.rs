@@ -118,7 +118,7 @@ fn the_contract_and_the_gateway_agree_on_parameters() {
 
 /// What the document allows as a token's user and channels is minted, and nothing else is.
 #[test]
-fn the_contract_and_the_gateway_agree_on_what_can_be_minted() {
+fn the_contract_and_the_gateway_agree_on_minting() {
     let seen = Seen::new();
     let schema = json!({"$ref": "#/components/schemas/Mint"});
     let gateway = plan().with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();

@@ -183,12 +183,12 @@ fn volatile(frame: &Value, found: &mut Vec<(String, Value)>) {
 }
 
 #[test]
-fn the_page_s_conversation_in_version_1_is_spoken_as_it_stands_there() {
+fn the_documented_version_1_conversation_is_exact() {
     Conversation::new(Version::V1).play("Version 1, spoken", ["sendV1", "receiveV1"]);
 }
 
 #[test]
-fn the_page_s_conversation_in_version_2_is_spoken_as_it_stands_there() {
+fn the_documented_version_2_conversation_is_exact() {
     let mut ended = Conversation::new(Version::V2).play("Version 2, spoken", ["sendV2", "receiveV2"]);
     assert_eq!(ended.gateway.wait_exit().code, Some(0));
 }

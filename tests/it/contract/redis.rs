@@ -20,7 +20,7 @@ fn entries(connection: &mut redis::Connection, stream: &str) -> Entries {
 }
 
 #[test]
-fn what_the_function_publishes_and_keeps_is_in_the_contract() {
+fn the_contract_covers_published_payloads_and_history_entries() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
@@ -60,7 +60,7 @@ fn what_the_function_publishes_and_keeps_is_in_the_contract() {
 }
 
 #[test]
-fn what_reaches_many_users_and_what_reaches_nobody_is_in_the_contract() {
+fn the_contract_covers_multi_user_and_rejected_payloads() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "1024").spawn();
     gateway.wait_ready();

@@ -77,7 +77,7 @@ impl Watched {
 }
 
 #[test]
-fn every_frame_of_version_1_is_in_the_contract_and_every_message_of_it_is_spoken() {
+fn the_contract_and_version_1_have_the_same_frames() {
     let gateway = TestGateway::with("session.heartbeat_interval", "300ms").spawn();
     let mut client = Watched::connect(&gateway, Version::V1);
     client.exchange_heartbeats();
@@ -91,7 +91,7 @@ fn every_frame_of_version_1_is_in_the_contract_and_every_message_of_it_is_spoken
 }
 
 #[test]
-fn every_frame_of_version_2_is_in_the_contract_and_every_message_of_it_is_spoken() {
+fn the_contract_and_version_2_have_the_same_frames() {
     let redis = RedisServer::start();
     let mut gateway = TestGateway::redis(&redis)
         .with("session.heartbeat_interval", "300ms")
@@ -140,7 +140,7 @@ fn every_frame_of_version_2_is_in_the_contract_and_every_message_of_it_is_spoken
 }
 
 #[test]
-fn a_token_that_expires_says_when_in_the_contracts_words() {
+fn an_expiring_token_is_announced_as_the_contract_says() {
     let gateway =
         TestGateway::with("auth.kind", "jwt").with("auth.secret", "0123456789abcdef0123456789abcdef").spawn();
     let mut client = Watched::connect(&gateway, Version::V2);
@@ -159,7 +159,7 @@ fn a_token_that_expires_says_when_in_the_contracts_words() {
 
 /// What the contract does not know as a client's frame is malformed, and nothing else is.
 #[test]
-fn the_contract_and_the_gateway_agree_on_what_is_malformed() {
+fn the_contract_and_the_gateway_agree_on_malformed_frames() {
     let gateway = TestGateway::spawn();
     let mut verdicts = BTreeSet::new();
     for text in [

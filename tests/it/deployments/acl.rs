@@ -65,7 +65,7 @@ fn the_documented_acl_explains_each_command() {
 }
 
 #[test]
-fn a_user_that_may_not_ask_for_the_role_delivers_all_the_same() {
+fn without_the_role_command_messages_are_still_delivered() {
     let redis = RedisServer::start();
     let mut client = redis.client();
     let mut user = documented();
@@ -90,7 +90,7 @@ fn a_user_that_may_not_ask_for_the_role_delivers_all_the_same() {
 }
 
 #[test]
-fn a_password_in_a_file_may_be_replaced_while_the_gateway_runs() {
+fn a_password_file_may_change_while_the_gateway_runs() {
     let redis = RedisServer::start();
     let mut client = redis.client();
     let mut user = documented();
@@ -134,7 +134,7 @@ fn with_channels(redis: &RedisServer, client: &mut Connection, channels: &[&str]
 }
 
 #[test]
-fn a_channel_that_redis_refuses_is_refused_alone() {
+fn a_channel_refused_by_redis_affects_no_other() {
     let redis = RedisServer::start();
     let mut client = redis.client();
     let mut gateway = with_channels(&redis, &mut client, &HEARD);
@@ -173,7 +173,7 @@ fn a_channel_that_redis_refuses_is_refused_alone() {
 }
 
 #[test]
-fn a_user_s_channel_that_redis_refuses_is_tried_again() {
+fn a_user_channel_refused_by_redis_is_retried() {
     let redis = RedisServer::start();
     let mut client = redis.client();
     let heard: Vec<_> = HEARD.into_iter().filter(|rule| !rule.contains("user:")).collect();

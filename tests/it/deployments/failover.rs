@@ -38,7 +38,7 @@ fn an_ordered_failover_is_followed() {
 }
 
 #[test]
-fn the_death_of_the_master_is_survived_although_a_sentinel_is_frozen() {
+fn a_dead_master_is_replaced_despite_a_frozen_sentinel() {
     let mut watched = Watched::start(3, "");
     let gateway = over(&watched).spawn();
     gateway.wait_ready();
@@ -68,7 +68,7 @@ fn sentinels_have_passwords_of_their_own() {
 }
 
 #[test]
-fn sentinels_that_are_away_or_do_not_know_the_master_are_named() {
+fn unreachable_or_ignorant_sentinels_are_named() {
     let nobody = RedisServer::reserve(&[]);
     let url = format!("redis+sentinel://me:correct-horse@127.0.0.1:{}/{MASTER}", nobody.port());
     let mut gateway = plan(&url).spawn();

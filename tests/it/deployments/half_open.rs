@@ -29,7 +29,7 @@ fn is_found(gateway: &TestGateway, text: &str) {
 }
 
 #[test]
-fn a_demoted_master_is_found_although_it_answers() {
+fn a_demoted_master_is_detected_although_it_answers() {
     let (redis, gateway) = ready();
     let mut client = redis.client();
     // Its new master need not be there.
@@ -42,7 +42,7 @@ fn a_demoted_master_is_found_although_it_answers() {
 }
 
 #[test]
-fn a_replica_is_never_taken_for_a_master() {
+fn a_replica_is_never_used_as_a_master() {
     let redis = RedisServer::start_with(&["--replicaof", "127.0.0.1", "1"]);
     let gateway = plan(&redis.url()).spawn();
     gateway.wait_not_ready("redis: it is a replica, not a master");
@@ -52,7 +52,7 @@ fn a_replica_is_never_taken_for_a_master() {
 }
 
 #[test]
-fn a_frozen_server_is_found() {
+fn a_frozen_server_is_detected() {
     let (redis, gateway) = ready();
     redis.stop();
     is_found(&gateway, "redis:");
@@ -62,7 +62,7 @@ fn a_frozen_server_is_found() {
 }
 
 #[test]
-fn a_paused_server_is_found() {
+fn a_paused_server_is_detected() {
     let (redis, gateway) = ready();
     cmd("CLIENT").arg("PAUSE").arg(6000).exec(&mut redis.client()).unwrap();
     is_found(&gateway, "redis:");

@@ -38,7 +38,7 @@ fn folder(authority: &Authority) -> TempDir {
 }
 
 #[test]
-fn both_sides_show_certificates_of_one_authority() {
+fn both_sides_present_certificates_of_one_authority() {
     let authority = Authority::new();
     let (redis, port) = RedisServer::start_with_authority(&authority);
     let folder = folder(&authority);
@@ -48,7 +48,7 @@ fn both_sides_show_certificates_of_one_authority() {
 }
 
 #[test]
-fn sentinels_and_their_master_may_both_ask_for_certificates() {
+fn sentinels_and_their_master_may_both_require_certificates() {
     let authority = Authority::new();
     let (redis, port) = RedisServer::start_with_authority(&authority);
     let (sentinel, sentinel_port) = RedisServer::reserve_with_authority(&authority);
@@ -62,7 +62,7 @@ fn sentinels_and_their_master_may_both_ask_for_certificates() {
 }
 
 #[test]
-fn who_shows_no_certificate_or_that_of_a_stranger_is_not_let_in() {
+fn a_missing_or_foreign_client_certificate_is_refused() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let (_redis, port) = RedisServer::start_with_authority(&authority);
     let folders = [folder(&authority), folder(&stranger)];
@@ -76,7 +76,7 @@ fn who_shows_no_certificate_or_that_of_a_stranger_is_not_let_in() {
 }
 
 #[test]
-fn files_are_read_anew_for_each_link_and_a_missing_one_is_said_once() {
+fn tls_files_are_reread_and_a_missing_one_reported_once() {
     let authority = Authority::new();
     let (redis, port) = RedisServer::start_with_authority(&authority);
     let folder = folder(&authority);

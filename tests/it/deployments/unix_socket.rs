@@ -4,7 +4,7 @@ use super::{assert_delivers, plan};
 use crate::support::redis_server::RedisServer;
 
 #[test]
-fn a_unix_socket_is_as_good_as_a_port() {
+fn a_unix_socket_works_like_a_port() {
     let mut redis = RedisServer::start_with(&["--unixsocket", "redis.sock"]);
     let path = redis.file("redis.sock");
     for scheme in ["unix", "redis+unix"] {
@@ -21,7 +21,7 @@ fn a_unix_socket_is_as_good_as_a_port() {
 }
 
 #[test]
-fn a_password_in_the_query_is_used_and_never_shown() {
+fn a_password_in_the_query_is_used_and_masked() {
     let redis = RedisServer::start_with(&["--unixsocket", "redis.sock", "--requirepass", "correct-horse"]);
     let url = |password| format!("unix://{}?pass={password}", redis.file("redis.sock").display());
     let gateway = plan(&url("correct-horse")).spawn();

@@ -33,7 +33,7 @@ fn library(version: Option<u32>) -> String {
 }
 
 #[test]
-fn a_server_without_functions_delivers_all_the_same() {
+fn a_server_without_functions_still_delivers() {
     for missing in ["FUNCTION", "FCALL"] {
         let server = RedisServer::start_with(&["--rename-command", missing, ""]);
         let mut redis = Prepared::over(server);
@@ -48,7 +48,7 @@ fn a_server_without_functions_delivers_all_the_same() {
 }
 
 #[test]
-fn without_the_right_to_load_it_is_said_and_with_it_mended() {
+fn a_missing_right_to_load_is_reported_and_retried() {
     let server = RedisServer::start();
     run::<()>(&mut server.client(), "ACL SETUSER default -function").unwrap();
     let mut redis = Prepared::over(server);
@@ -61,7 +61,7 @@ fn without_the_right_to_load_it_is_said_and_with_it_mended() {
 }
 
 #[test]
-fn an_older_function_is_replaced_and_a_newer_one_is_left_alone() {
+fn older_functions_are_replaced_and_newer_ones_kept() {
     let server = RedisServer::start();
     load(&server, &library(Some(1)));
     let mut redis = Prepared::over(server);
@@ -76,7 +76,7 @@ fn an_older_function_is_replaced_and_a_newer_one_is_left_alone() {
 }
 
 #[test]
-fn somebody_elses_library_of_that_name_is_not_touched() {
+fn a_foreign_library_of_that_name_is_not_replaced() {
     let server = RedisServer::start();
     load(&server, &library(None));
     let mut redis = Prepared::over(server);
@@ -85,7 +85,7 @@ fn somebody_elses_library_of_that_name_is_not_touched() {
 }
 
 #[test]
-fn many_gateways_that_start_at_once_agree() {
+fn gateways_that_start_together_load_one_function() {
     let server = RedisServer::start();
     let all: Vec<_> = (0..8)
         .map(|_| {
@@ -100,7 +100,7 @@ fn many_gateways_that_start_at_once_agree() {
 }
 
 #[test]
-fn readyz_notes_it_and_stays_200() {
+fn readyz_reports_missing_functions_and_stays_200() {
     let server = RedisServer::start_with(&["--rename-command", "FUNCTION", ""]);
     let mut gateway = TestGateway::redis(&server).spawn();
     gateway.wait_ready();

@@ -40,7 +40,7 @@ fn a_client_gets_a_durable_message_byte_for_byte() {
 }
 
 #[test]
-fn a_message_with_an_idempotency_key_comes_once() {
+fn a_message_with_an_idempotency_key_arrives_once() {
     over_both(|gateway| {
         let mut client = gateway.ready_client("42");
         let body = r#"{"channel":"user:42","durable":true,"idempotency_key":"order 1","message":1}"#;
@@ -88,7 +88,7 @@ fn unreadable_messages_are_refused_by_every_way_to_publish() {
 }
 
 #[test]
-fn a_plain_payload_no_client_could_read_is_dropped_and_counted() {
+fn an_unreadable_plain_payload_is_dropped_and_counted() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_depth", "5").spawn();
     gateway.wait_ready();
@@ -109,7 +109,7 @@ fn a_plain_payload_no_client_could_read_is_dropped_and_counted() {
 }
 
 #[test]
-fn the_longest_message_is_kept_and_delivered() {
+fn the_longest_message_is_stored_and_delivered() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "2048").spawn();
     gateway.wait_ready();
@@ -139,7 +139,7 @@ fn the_command_line_prints_the_position() {
 }
 
 #[test]
-fn a_history_that_is_not_one_is_said() {
+fn a_history_key_of_another_type_is_reported() {
     let redis = RedisServer::start();
     run::<()>(&mut redis.client(), "SET gateway:user:42 text").unwrap();
     let gateway = TestGateway::redis(&redis).spawn();

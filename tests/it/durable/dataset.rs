@@ -104,7 +104,7 @@ fn without_settings_the_defaults_are_in_force() {
 
 /// A history may have come and gone under the shorter TTL.
 #[test]
-fn nothing_is_claimed_across_a_change_of_the_ttl_and_back() {
+fn recovery_is_not_claimed_across_a_ttl_change_and_back() {
     let server = RedisServer::start();
     let gateway = start(plan(&server));
     let since = beginning(&gateway);
@@ -129,7 +129,7 @@ fn nothing_is_claimed_across_a_change_of_the_ttl_and_back() {
 
 /// The library held the settings of the gateway that was started last, whatever its prefix.
 #[test]
-fn a_deployment_beside_us_lets_no_history_expire_unseen() {
+fn another_deployment_cannot_expire_histories_unnoticed() {
     let server = RedisServer::start();
     let gateway = start(plan(&server));
     let since = beginning(&gateway);
@@ -141,7 +141,7 @@ fn a_deployment_beside_us_lets_no_history_expire_unseen() {
 }
 
 #[test]
-fn nothing_is_claimed_while_redis_may_evict() {
+fn recovery_is_not_claimed_while_redis_may_evict() {
     let server = RedisServer::start_with(&["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru"]);
     let mut gateway = start(plan(&server));
     noted(&gateway, "redis may evict keys (maxmemory_policy allkeys-lru)");
@@ -164,7 +164,7 @@ fn nothing_is_claimed_while_redis_may_evict() {
 }
 
 #[test]
-fn nothing_is_claimed_across_an_eviction() {
+fn recovery_is_not_claimed_across_an_eviction() {
     let server = RedisServer::start();
     let mut gateway = start(plan(&server));
     let since = beginning(&gateway);

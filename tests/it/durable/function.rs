@@ -5,7 +5,7 @@ use protocol::publication::Payload;
 use super::*;
 
 #[test]
-fn a_message_is_kept_and_published_at_the_same_position() {
+fn a_message_is_stored_and_published_at_one_position() {
     let mut redis = Prepared::start();
     let mut listener = redis.server.client();
     listener.set_read_timeout(Some(SOON)).unwrap();
@@ -69,7 +69,7 @@ fn durable_and_plain_messages_keep_one_order() {
 }
 
 #[test]
-fn one_call_reaches_several_channels_and_each_of_them_once() {
+fn one_call_reaches_each_of_its_channels_once() {
     let mut redis = Prepared::start();
     let before = redis.publish("user:43", "1");
     let channels = ["user:42", "user:43", "user:42", "all"];
@@ -113,7 +113,7 @@ fn a_history_that_begins_again_has_a_later_epoch() {
 }
 
 #[test]
-fn a_history_that_others_have_edited_gives_out_no_place_twice() {
+fn an_edited_history_never_reuses_a_position() {
     let mut redis = Prepared::start();
     let first = redis.publish("room:1", "0");
     redis.run::<()>(&format!("XDEL gateway:room:1 {first}"));
@@ -133,7 +133,7 @@ fn a_history_that_others_have_edited_gives_out_no_place_twice() {
 }
 
 #[test]
-fn an_error_in_one_channel_leaves_all_as_they_were() {
+fn an_error_in_one_channel_changes_no_channel() {
     let mut redis = Prepared::start();
     redis.run::<()>("SET gateway:room:2 text");
     let mut listener = redis.server.client();
@@ -151,7 +151,7 @@ fn an_error_in_one_channel_leaves_all_as_they_were() {
 }
 
 #[test]
-fn every_refusal_says_what_is_wrong_and_nothing_is_written() {
+fn every_refusal_has_a_reason_and_writes_nothing() {
     let mut redis = Prepared::start();
     let longest = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2));
     let too_long = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 1));
@@ -182,7 +182,7 @@ fn every_refusal_says_what_is_wrong_and_nothing_is_written() {
 }
 
 #[test]
-fn the_function_takes_exactly_what_the_gateway_delivers() {
+fn the_function_accepts_exactly_the_deliverable_messages() {
     let mut redis = Prepared::start();
     let nested = |depth| [b"[".repeat(depth), b"]".repeat(depth)].concat();
     let (deepest, too_deep, endless) = (nested(128), nested(129), nested(450));

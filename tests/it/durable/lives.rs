@@ -18,7 +18,7 @@ fn persistent() -> Prepared {
 }
 
 #[test]
-fn after_a_restart_the_history_goes_on_in_a_new_epoch() {
+fn after_a_restart_the_history_continues_in_a_new_epoch() {
     let mut redis = persistent();
     redis.publish("room:1", "1");
     let last = redis.publish("room:1", "2");
@@ -32,7 +32,7 @@ fn after_a_restart_the_history_goes_on_in_a_new_epoch() {
 }
 
 #[test]
-fn a_restart_without_data_begins_anew_and_the_gateway_brings_the_function_back() {
+fn after_data_loss_histories_restart_and_the_function_is_reloaded() {
     let mut redis = Prepared::start();
     let last = redis.publish("room:1", "1");
     redis.server.restart();
@@ -44,7 +44,7 @@ fn a_restart_without_data_begins_anew_and_the_gateway_brings_the_function_back()
 }
 
 #[test]
-fn flushed_functions_come_back_with_the_next_publication_through_the_gateway() {
+fn flushed_functions_are_reloaded_by_the_next_publication() {
     let mut redis = Prepared::start();
     let last = redis.broker_publishes("room:1", "1").unwrap();
     redis.run::<()>("FUNCTION FLUSH");
@@ -54,7 +54,7 @@ fn flushed_functions_come_back_with_the_next_publication_through_the_gateway() {
 }
 
 #[test]
-fn a_replica_refuses_and_once_promoted_begins_a_new_epoch() {
+fn a_replica_refuses_and_begins_an_epoch_when_promoted() {
     let mut primary = Prepared::start();
     let last = primary.publish("room:1", "1");
     let port = primary.server.url().rsplit_once(':').unwrap().1.to_owned();
@@ -69,7 +69,7 @@ fn a_replica_refuses_and_once_promoted_begins_a_new_epoch() {
 }
 
 #[test]
-fn a_server_that_was_demoted_in_between_begins_a_new_epoch() {
+fn a_server_demoted_in_between_begins_a_new_epoch() {
     let mut redis = Prepared::start();
     let last = redis.publish("room:1", "1");
     // As in a failover and back: the process and its functions live on, its data may come from elsewhere.

@@ -15,7 +15,7 @@ fn count(gateway: &TestGateway, outcome: &str) -> i64 {
 }
 
 #[test]
-fn what_was_rejected_is_kept_shortened_with_its_reason() {
+fn rejected_payloads_are_recorded_shortened_with_their_reason() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "2048").spawn();
     gateway.wait_ready();
@@ -37,7 +37,7 @@ fn what_was_rejected_is_kept_shortened_with_its_reason() {
 }
 
 #[test]
-fn a_flood_of_garbage_is_counted_and_keeps_nothing_back() {
+fn a_flood_of_garbage_is_counted_and_delays_nothing() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
@@ -58,7 +58,7 @@ fn a_flood_of_garbage_is_counted_and_keeps_nothing_back() {
 }
 
 #[test]
-fn without_the_right_to_record_it_is_counted_and_said_once() {
+fn a_missing_right_to_record_is_counted_and_logged_once() {
     let redis = RedisServer::start();
     let mut gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();

@@ -41,7 +41,7 @@ fn assert_refused(answer: &Answer, reason: &str) {
 }
 
 #[test]
-fn a_flood_of_connects_from_one_address_leaves_others_their_rate() {
+fn a_connect_flood_from_one_address_leaves_others_their_rate() {
     let plan = TestGateway::with("limits.connects_per_second", "20")
         .with("limits.connects_per_second_per_address", "5");
     let mut peer = HealthyPeer::of(&plan);
@@ -64,7 +64,7 @@ fn a_flood_of_connects_from_one_address_leaves_others_their_rate() {
 }
 
 #[test]
-fn an_address_has_at_most_half_of_the_unidentified_sockets() {
+fn an_address_gets_at_most_half_of_the_unidentified_sockets() {
     let plan = TestGateway::with("limits.unidentified", "6").with("limits.connections_per_address", "100");
     let mut peer = HealthyPeer::of(&plan);
     let mut crowd: Vec<_> = (0..3).map(|_| peer.socket_from(2).unwrap()).collect();
@@ -84,7 +84,7 @@ fn an_address_has_at_most_half_of_the_unidentified_sockets() {
 }
 
 #[test]
-fn after_many_bad_tokens_an_address_is_not_verified() {
+fn after_many_bad_tokens_an_address_is_no_longer_verified() {
     let plan = TestGateway::with("limits.failed_identifies_per_minute_per_address", "3");
     let mut peer = HealthyPeer::of(&plan);
     let failed = "identifies_total{result=\"malformed\"}";

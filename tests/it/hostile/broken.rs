@@ -69,7 +69,7 @@ fn options(metrics: &Metrics) -> SocketOptions {
 }
 
 #[test]
-fn a_panic_ends_one_socket_with_1011_and_its_neighbours_on_the_same_thread_are_served() {
+fn a_panic_ends_only_its_own_socket_with_1011() {
     let metrics = Metrics::default();
     let options = options(&metrics);
     let (say, hear) = mpsc::channel();

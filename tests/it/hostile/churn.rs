@@ -15,7 +15,7 @@ fn rounds() -> usize {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn thousands_that_come_and_go_in_every_way_leave_no_descriptor_and_no_entry_behind() {
+fn thousands_of_short_connections_leak_no_descriptor_or_entry() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     // Whatever is opened once, by the workers and for the first connections, is open then.
     come_and_go(&peer, 100);

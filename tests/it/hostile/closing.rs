@@ -10,7 +10,7 @@ use crate::support::process::SOON;
 const MALFORMED: &str = "x";
 
 #[test]
-fn a_peer_that_never_answers_our_close_is_cut_after_the_close_timeout() {
+fn a_peer_without_a_close_reply_is_disconnected_by_timeout() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.close_timeout", "300ms"));
     let mut raw = peer.attacker();
     raw.send_text(MALFORMED);
@@ -24,7 +24,7 @@ fn a_peer_that_never_answers_our_close_is_cut_after_the_close_timeout() {
 }
 
 #[test]
-fn a_peer_that_goes_on_sending_after_our_close_is_cut_after_the_close_timeout() {
+fn a_peer_that_sends_after_our_close_is_disconnected() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.close_timeout", "300ms"));
     let mut raw = peer.attacker();
     raw.send_text(MALFORMED);
@@ -40,7 +40,7 @@ fn a_peer_that_goes_on_sending_after_our_close_is_cut_after_the_close_timeout() 
 }
 
 #[test]
-fn nothing_that_comes_after_a_peer_s_close_is_heard() {
+fn data_after_a_peer_s_close_is_ignored() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = peer.attacker();
     let identify = frame(0x81, br#"{"op":1,"token":"42"}"#);
@@ -52,7 +52,7 @@ fn nothing_that_comes_after_a_peer_s_close_is_heard() {
 }
 
 #[test]
-fn peers_that_are_cut_in_the_middle_of_anything_leave_nothing_behind() {
+fn peers_disconnected_at_any_byte_leave_no_state() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let whole =
         [frame(0x81, br#"{"op":10}"#), frame(0x01, b"{"), frame(0x89, b"?"), frame(0x80, b"}")].concat();

@@ -43,7 +43,7 @@ fn few_handshakes() -> Plan {
 }
 
 #[test]
-fn an_address_has_no_more_than_half_of_the_handshake_places() {
+fn an_address_gets_at_most_half_of_the_handshake_permits() {
     let mut peer = HealthyPeer::of(&few_handshakes());
     let mut crowd = silent(peer.gateway.public, 2, 20);
     let refused = crowd.split_off(4);
@@ -70,7 +70,7 @@ fn an_address_has_no_more_than_half_of_the_handshake_places() {
 }
 
 #[test]
-fn a_trusted_proxy_has_as_many_handshakes_as_there_are() {
+fn a_trusted_proxy_may_use_every_handshake_permit() {
     let plan = few_handshakes().with("server.trusted_proxies", "127.0.0.2");
     let mut peer = HealthyPeer::of(&plan);
     let crowd = silent(peer.gateway.public, 2, 7);
@@ -87,7 +87,7 @@ fn small_admin_port() -> Plan {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_crowd_on_the_admin_port_costs_few_descriptors_and_health_is_answered_behind_it() {
+fn an_admin_port_crowd_costs_few_descriptors_and_health_answers() {
     let mut peer = HealthyPeer::of(&small_admin_port());
     let before = peer.gateway.open_files();
     for _ in 0..2 {
@@ -108,7 +108,7 @@ fn a_crowd_on_the_admin_port_costs_few_descriptors_and_health_is_answered_behind
 }
 
 #[test]
-fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
+fn a_missing_body_is_answered_408_and_frees_its_permit() {
     let mut peer = HealthyPeer::of(&small_admin_port());
     let begin = |path: &str| {
         let mut stream = TcpStream::connect_timeout(&peer.gateway.admin, SOON).unwrap();
@@ -145,7 +145,7 @@ fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
 }
 
 #[test]
-fn over_half_of_the_admin_port_s_places_no_connection_lives_on() {
+fn keep_alive_ends_above_half_of_the_admin_connections() {
     let mut peer = HealthyPeer::of(&small_admin_port().with("admin.request_timeout", "1m"));
     let ask = |stream: &mut TcpStream| {
         stream.write_all(b"GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n").unwrap();
@@ -175,7 +175,7 @@ fn over_half_of_the_admin_port_s_places_no_connection_lives_on() {
 }
 
 #[test]
-fn a_crowd_of_wrong_keys_holds_no_places() {
+fn wrong_admin_keys_hold_no_connections() {
     let gateway = small_admin_port().with("admin.api_key", "a-key-of-sixteen-bytes").spawn();
     let begun = Instant::now();
     let guesses: Vec<_> = (0..40)

@@ -16,7 +16,7 @@ fn closed_with(raw: &mut RawSocket, code: u16) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_gigabyte_that_is_announced_is_refused_at_once_and_what_is_sent_of_it_costs_no_memory() {
+fn an_announced_gigabyte_is_refused_at_once_without_memory() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     // What a first violation needs in code and buffers is not its cost.
     let mut first = peer.attacker();
@@ -41,7 +41,7 @@ fn a_gigabyte_that_is_announced_is_refused_at_once_and_what_is_sent_of_it_costs_
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_socket_keeps_nothing_of_a_long_message_that_it_has_sent() {
+fn a_socket_frees_the_memory_of_a_sent_long_message() {
     let peer = HealthyPeer::of(&TestGateway::plan());
     let long = "x".repeat(60_000);
     let identify = format!(r#"{{"op":1,"token":"42","ignored":"{long}"}}"#);
@@ -75,7 +75,7 @@ fn a_million_empty_continuations_are_refused_with_1008() {
 }
 
 #[test]
-fn a_message_that_comes_in_frames_of_one_byte_is_refused_with_1008() {
+fn a_message_in_one_byte_frames_is_refused_with_1008() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = peer.attacker();
     raw.write(&frame(0x01, b"\""));
@@ -90,7 +90,7 @@ fn a_message_that_comes_in_frames_of_one_byte_is_refused_with_1008() {
 }
 
 #[test]
-fn a_message_that_grows_fragment_by_fragment_is_refused_with_1009_at_the_header_that_is_too_much() {
+fn a_growing_message_is_refused_with_1009_by_its_header() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = peer.attacker();
     raw.write(&frame(0x01, &[b' '; 32_768]));
@@ -104,7 +104,7 @@ fn a_message_that_grows_fragment_by_fragment_is_refused_with_1009_at_the_header_
 
 #[cfg(target_os = "linux")]
 #[test]
-fn clients_that_announce_much_and_send_nothing_cost_next_to_nothing() {
+fn announced_but_unsent_messages_cost_almost_no_memory() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut first = peer.attacker();
     first.write(&header(0x81, 65_536));

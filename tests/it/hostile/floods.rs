@@ -49,7 +49,7 @@ impl HealthyPeer {
 }
 
 #[test]
-fn a_flood_of_pings_is_closed_with_4007_though_messages_have_no_cap() {
+fn a_ping_flood_is_closed_without_a_message_limit() {
     let plan =
         TestGateway::with("session.control_frames_per_minute", "10").with("session.messages_per_minute", "0");
     let mut peer = HealthyPeer::of(&plan);
@@ -70,7 +70,7 @@ fn a_flood_of_pings_is_closed_with_4007_though_messages_have_no_cap() {
 
 /// A Pong is a sign of life that may come unasked (RFC 6455, section 5.5.3), but not in a flood.
 #[test]
-fn a_flood_of_pongs_that_nobody_asked_for_is_closed_with_4007() {
+fn a_flood_of_unsolicited_pongs_is_closed_with_4007() {
     let plan =
         TestGateway::with("session.control_frames_per_minute", "10").with("session.messages_per_minute", "0");
     let mut peer = HealthyPeer::of(&plan);
@@ -83,7 +83,7 @@ fn a_flood_of_pongs_that_nobody_asked_for_is_closed_with_4007() {
 }
 
 #[test]
-fn pings_within_the_rate_are_answered_each_and_in_order() {
+fn every_ping_within_the_rate_is_answered_in_order() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = peer.attacker();
     let pings: Vec<_> = (0..100_u8).map(|number| frame(0x89, &[number; 125])).collect();
@@ -96,7 +96,7 @@ fn pings_within_the_rate_are_answered_each_and_in_order() {
 
 /// RFC 6455, section 5.5.3: an endpoint may answer the latest Ping only.
 #[test]
-fn of_pongs_that_the_peer_does_not_read_only_the_latest_waits() {
+fn only_the_latest_unread_pong_is_queued() {
     let plan = TestGateway::with("session.control_frames_per_minute", "1000000")
         .with("session.messages_per_minute", "0")
         .with("session.write_timeout", "1m");
@@ -126,7 +126,7 @@ fn of_pongs_that_the_peer_does_not_read_only_the_latest_waits() {
 }
 
 #[test]
-fn of_sockets_that_wait_for_too_much_together_the_one_with_the_most_is_closed_with_4008() {
+fn over_the_shared_outbound_bound_the_largest_queue_is_closed() {
     const TOGETHER: i64 = 2_000_000;
     let plan = TestGateway::with("server.max_outbound_bytes", &TOGETHER.to_string())
         .with("session.max_outbound_bytes", &TOGETHER.to_string())

@@ -20,7 +20,7 @@ use Outcome::{Answered, Closed, Open};
 type Case = (&'static str, Vec<u8>, Outcome);
 
 #[test]
-fn whatever_is_malformed_has_its_exact_outcome_and_no_neighbour_notices() {
+fn each_malformed_frame_has_its_exact_outcome() {
     let plan = TestGateway::with("session.max_message_bytes", "1024").with("session.max_fragments", "16");
     let mut peer = HealthyPeer::of(&plan);
     let all = [framing(), lengths(), fragments(), texts(), closes(), payloads()].concat();

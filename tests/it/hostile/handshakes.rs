@@ -44,7 +44,7 @@ fn statuses(answer: &str) -> Vec<u16> {
 }
 
 #[test]
-fn whatever_is_no_upgrade_of_ours_has_its_exact_answer_and_no_neighbour_notices() {
+fn each_invalid_upgrade_has_its_exact_answer() {
     let plan = TestGateway::with("server.allowed_origins", "https://app.example.com,https://*.example.org");
     let mut peer = HealthyPeer::of(&plan);
     for (name, request, wanted) in [upgrades(), origins(), requests(), smuggling()].concat() {
@@ -210,7 +210,7 @@ fn local_files_and_opaque_origins_connect_if_they_are_listed() {
 }
 
 #[test]
-fn a_request_behind_an_upgrade_is_no_request() {
+fn a_request_after_an_upgrade_is_a_protocol_error() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut raw = RawSocket::connect_with(peer.gateway.public, on_the_wire(UPGRADE).as_bytes());
     raw.expect_text(HELLO);
@@ -220,7 +220,7 @@ fn a_request_behind_an_upgrade_is_no_request() {
 
 /// The first answer said that the connection ends, and a proxy between believes it: what follows must not be served.
 #[test]
-fn an_upgrade_that_comes_together_with_another_request_does_not_become_a_socket() {
+fn an_upgrade_pipelined_with_another_request_opens_no_socket() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let both = [on_the_wire("GET / HTTP/1.1"), on_the_wire(UPGRADE)].concat();
     for _ in 0..20 {
@@ -233,7 +233,7 @@ fn an_upgrade_that_comes_together_with_another_request_does_not_become_a_socket(
 
 /// RFC 6455, sections 4.2.1 and 11.3.
 #[test]
-fn an_upgrade_by_http_1_0_or_with_two_keys_or_with_a_body_is_refused() {
+fn an_ambiguous_upgrade_is_refused() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     for request in [
         upgrade("HTTP/1.1", "HTTP/1.0"),
@@ -248,7 +248,7 @@ fn an_upgrade_by_http_1_0_or_with_two_keys_or_with_a_body_is_refused() {
 }
 
 #[test]
-fn a_token_outside_of_identify_is_not_accepted_and_nothing_of_it_is_logged() {
+fn tokens_outside_identify_are_neither_accepted_nor_logged() {
     const TOKEN: &str = "zJ7secretQ";
     let plan = TestGateway::plan().variable("RUST_LOG", "trace");
     let mut peer = HealthyPeer::of(&plan);

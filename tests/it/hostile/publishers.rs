@@ -18,7 +18,7 @@ fn over(redis: &RedisServer) -> HealthyPeer {
 }
 
 #[test]
-fn messages_no_client_could_read_reach_nobody_in_any_way_in() {
+fn unreadable_messages_are_refused_on_every_path() {
     let redis = RedisServer::start();
     let mut peer = over(&redis);
     let mut backend = redis.client();
@@ -39,7 +39,7 @@ fn messages_no_client_could_read_reach_nobody_in_any_way_in() {
 }
 
 #[test]
-fn a_message_too_long_for_redis_cuts_no_link() {
+fn a_message_too_long_for_redis_breaks_no_link() {
     let shipped = include_str!("../../../deploy/redis/redis.conf");
     let settings = ["proto-max-bulk-len", "client-output-buffer-limit"].map(|name| {
         let line = shipped.lines().find(|line| line.starts_with(name)).unwrap();
@@ -60,7 +60,7 @@ fn a_message_too_long_for_redis_cuts_no_link() {
 }
 
 #[test]
-fn bodies_that_strangers_send_the_admin_port_are_not_read() {
+fn unauthenticated_admin_request_bodies_are_not_read() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let before = peer.gateway.peak_memory();
     let strangers: Vec<_> = (0..12)
@@ -85,7 +85,7 @@ fn bodies_that_strangers_send_the_admin_port_are_not_read() {
 }
 
 #[test]
-fn identifies_for_thousands_of_channels_end_at_the_bound() {
+fn an_identify_with_too_many_channels_is_closed() {
     let mut peer = HealthyPeer::of(&TestGateway::with("limits.subscriptions_per_session", "10"));
     let channels = vec![json!({"channel": "public:x"}); 2_000];
     let identify = json!({"op": 1, "token": "42", "channels": channels}).to_string();
@@ -99,7 +99,7 @@ fn identifies_for_thousands_of_channels_end_at_the_bound() {
 }
 
 #[test]
-fn resumes_of_the_longest_message_keep_nobody_waiting() {
+fn resumes_of_the_longest_message_delay_no_client() {
     let redis = RedisServer::start();
     let mut peer = over(&redis);
     let since = peer.gateway.publish_durably("user:42", "0");

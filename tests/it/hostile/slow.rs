@@ -32,7 +32,7 @@ fn drip(stream: &mut TcpStream, bytes: impl Iterator<Item = u8>) -> Vec<u8> {
 }
 
 #[test]
-fn a_request_that_comes_byte_by_byte_is_ended_by_the_handshake_timeout() {
+fn a_slow_request_is_ended_by_the_handshake_timeout() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "1s"));
     let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
     let begun = Instant::now();
@@ -44,7 +44,7 @@ fn a_request_that_comes_byte_by_byte_is_ended_by_the_handshake_timeout() {
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_ended_by_the_handshake_timeout() {
+fn a_silent_connection_is_ended_by_the_handshake_timeout() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "1s"));
     let mut streams: Vec<_> = (0..50).map(|_| TcpStream::connect(peer.gateway.public).unwrap()).collect();
     peer.assert_served("fifty silent connections");
@@ -58,7 +58,7 @@ fn a_connection_that_says_nothing_is_ended_by_the_handshake_timeout() {
 }
 
 #[test]
-fn chunks_that_never_end_are_cut_by_the_handshake_timeout() {
+fn endless_chunks_are_ended_by_the_handshake_timeout() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "500ms"));
     for request in ["GET /gateway", "POST /"] {
         for drips in [false, true] {
@@ -77,7 +77,7 @@ fn chunks_that_never_end_are_cut_by_the_handshake_timeout() {
 }
 
 #[test]
-fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
+fn an_unfinished_message_is_closed_with_1008() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.message_timeout", "300ms"));
     for (name, begun) in [
         ("half a header", vec![0x81]),
@@ -105,7 +105,7 @@ fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
 }
 
 #[test]
-fn bytes_and_pings_do_not_lengthen_the_time_of_a_message() {
+fn bytes_and_pings_do_not_extend_the_message_timeout() {
     // As many fragments as may be, so that only the time counts.
     let plan = TestGateway::with("session.message_timeout", "500ms").with("session.max_fragments", "65536");
     let mut peer = HealthyPeer::of(&plan);
@@ -123,7 +123,7 @@ fn bytes_and_pings_do_not_lengthen_the_time_of_a_message() {
 }
 
 #[test]
-fn messages_that_are_completed_may_go_on_for_longer_than_one_may() {
+fn completed_messages_restart_the_message_timeout() {
     let mut peer = HealthyPeer::of(
         &TestGateway::with("session.message_timeout", "700ms")
             .with("session.messages_per_minute", "0")

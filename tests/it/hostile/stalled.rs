@@ -70,7 +70,7 @@ fn is_known_to_the_kernel(raw: &RawSocket, healthy: &mut Client) -> bool {
 }
 
 #[test]
-fn while_one_reader_in_ten_is_stalled_the_others_get_every_message_in_order() {
+fn stalled_readers_do_not_affect_other_clients() {
     let mut peer = HealthyPeer::of(&bounded_by_bytes());
     let mut healthy: Vec<_> =
         (0..180).map(|number| peer.gateway.ready_client(&format!("h{number}"))).collect();
@@ -101,7 +101,7 @@ fn while_one_reader_in_ten_is_stalled_the_others_get_every_message_in_order() {
 }
 
 #[test]
-fn answers_that_nobody_reads_take_no_more_memory_than_the_bound_however_short_they_are() {
+fn unread_answers_stay_within_the_memory_bound() {
     let mut peer = HealthyPeer::of(&bounded_by_bytes().with("server.close_timeout", "100ms"));
     let before = peer.gateway.peak_memory();
     // Answered by eleven bytes each. One peer after the other: each has gone when the next comes.
@@ -121,7 +121,7 @@ fn answers_that_nobody_reads_take_no_more_memory_than_the_bound_however_short_th
 }
 
 #[test]
-fn a_peer_with_a_zero_window_is_gone_from_gateway_and_kernel_though_nothing_waits_in_its_queue() {
+fn a_silent_zero_window_peer_leaves_gateway_and_kernel() {
     let mut peer = HealthyPeer::of(&impatient().with("session.write_timeout", "1s"));
     let begun = Instant::now();
     let raw = stalled(&peer.gateway, Some("42"));
@@ -139,7 +139,7 @@ fn a_peer_with_a_zero_window_is_gone_from_gateway_and_kernel_though_nothing_wait
 }
 
 #[test]
-fn a_peer_that_is_silent_is_gone_though_megabytes_wait_for_it_and_writes_may_stand_still_for_long() {
+fn a_silent_peer_with_queued_megabytes_is_disconnected() {
     let plan =
         impatient().with("session.max_outbound_bytes", "100000000").with("session.write_timeout", "5m");
     let mut peer = HealthyPeer::of(&plan);

@@ -42,7 +42,7 @@ fn status(client: &mut TcpStream) -> String {
 }
 
 #[test]
-fn clients_that_spoke_during_a_stop_are_not_silent() {
+fn clients_that_sent_during_a_stop_are_not_silent() {
     let plan = TestGateway::with("session.heartbeat_interval", "1s").with("session.heartbeat_grace", "1s");
     let mut peer = HealthyPeer::of(&plan);
     let hello = HELLO.replace("45000", "1000");
@@ -69,7 +69,7 @@ fn clients_that_spoke_during_a_stop_are_not_silent() {
 }
 
 #[test]
-fn an_identify_that_came_during_a_stop_was_in_time() {
+fn an_identify_received_during_a_stop_is_in_time() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.identify_timeout", "2s"));
     let mut clients: Vec<_> = (0..20).map(|_| peer.attacker()).collect();
     let mut silent = peer.attacker();
@@ -82,7 +82,7 @@ fn an_identify_that_came_during_a_stop_was_in_time() {
 }
 
 #[test]
-fn a_request_that_came_during_a_stop_was_in_time() {
+fn a_request_received_during_a_stop_is_in_time() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "2s"));
     let connect = || {
         let stream = TcpStream::connect(peer.gateway.public).unwrap();
@@ -104,7 +104,7 @@ fn a_request_that_came_during_a_stop_was_in_time() {
 }
 
 #[test]
-fn a_message_that_was_completed_during_a_stop_was_in_time() {
+fn a_message_completed_during_a_stop_is_in_time() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.message_timeout", "2s"));
     // The Pong shows that what was begun has been read.
     let begin = |raw: &mut RawSocket| {
@@ -151,7 +151,7 @@ fn a_client_that_read_during_a_stop_is_not_slow() {
 }
 
 #[test]
-fn a_body_that_came_during_a_stop_was_in_time() {
+fn a_body_received_during_a_stop_is_in_time() {
     let mut peer = HealthyPeer::of(&TestGateway::with("admin.request_timeout", "2s"));
     let body = r#"{"channel":"user:44","message":1}"#;
     let head = format!(
@@ -180,7 +180,7 @@ fn a_body_that_came_during_a_stop_was_in_time() {
 }
 
 #[test]
-fn a_probe_that_redis_answered_during_a_stop_was_in_time() {
+fn a_probe_answered_during_a_stop_is_in_time() {
     let redis = RedisServer::start();
     let plan = TestGateway::redis(&redis)
         .with("broker.probe_interval", "100ms")
@@ -199,7 +199,7 @@ fn a_probe_that_redis_answered_during_a_stop_was_in_time() {
 }
 
 #[test]
-fn a_subscription_that_redis_confirmed_during_a_stop_was_in_time() {
+fn a_subscription_confirmed_during_a_stop_is_in_time() {
     let redis = RedisServer::start();
     let plan = TestGateway::redis(&redis)
         .with("broker.probe_interval", "30s")
@@ -221,7 +221,7 @@ fn a_subscription_that_redis_confirmed_during_a_stop_was_in_time() {
 }
 
 #[test]
-fn a_drain_that_is_stopped_still_tells_every_client() {
+fn a_drain_interrupted_by_a_stop_still_closes_every_client() {
     let plan = TestGateway::with("drain.delay", "1s").with("drain.window", "1s").with("drain.timeout", "2s");
     let mut gateway = plan.spawn();
     let mut clients: Vec<_> = (0..20).map(|_| gateway.ready_client("42")).collect();

@@ -26,7 +26,7 @@ fn texts_before_close(raw: &mut RawSocket, code: u16) -> Vec<String> {
 }
 
 #[test]
-fn who_never_says_who_it_is_is_closed_with_4004_whatever_else_it_says() {
+fn a_peer_that_never_identifies_is_closed_with_4004() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.identify_timeout", "1s"));
     for (name, says) in [
         ("nothing", vec![]),
@@ -43,7 +43,7 @@ fn who_never_says_who_it_is_is_closed_with_4004_whatever_else_it_says() {
 }
 
 #[test]
-fn what_is_said_out_of_turn_has_its_code_and_reaches_no_channel() {
+fn out_of_order_commands_are_closed_with_their_code() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let identify = r#"{"op":1,"token":"42"}"#;
     for (name, says, code) in [
@@ -64,7 +64,7 @@ fn what_is_said_out_of_turn_has_its_code_and_reaches_no_channel() {
 }
 
 #[test]
-fn a_flood_of_messages_is_closed_with_4007_and_what_came_after_it_is_not_heard() {
+fn a_message_flood_is_closed_and_the_rest_ignored() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.messages_per_minute", "20"));
     let mut raw = peer.attacker();
     raw.write(&frame(0x81, br#"{"op":10}"#).repeat(1_000));
@@ -75,7 +75,7 @@ fn a_flood_of_messages_is_closed_with_4007_and_what_came_after_it_is_not_heard()
 }
 
 #[test]
-fn a_flood_of_subscriptions_takes_no_more_than_the_cap() {
+fn a_flood_of_subscriptions_stops_at_the_limit() {
     let mut peer = HealthyPeer::of(&TestGateway::with("limits.subscriptions_per_session", "3"));
     let mut raw = RawSocket::connect_by(peer.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
     raw.send_text(r#"{"op":1,"token":"42"}"#);
@@ -95,7 +95,7 @@ fn a_flood_of_subscriptions_takes_no_more_than_the_cap() {
 
 /// A peer that has closed its side cannot answer heartbeats any more: it is gone.
 #[test]
-fn a_peer_that_closes_one_half_is_gone() {
+fn a_half_closed_peer_is_disconnected() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     for (name, identifies) in [("a stranger", false), ("a user", true)] {
         let mut raw = peer.attacker();
@@ -120,7 +120,7 @@ fn a_peer_that_closes_one_half_is_gone() {
 }
 
 #[test]
-fn a_subprotocol_that_is_offered_is_not_taken_for_granted() {
+fn an_offered_subprotocol_is_not_selected() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -141,7 +141,7 @@ fn a_subprotocol_that_is_offered_is_not_taken_for_granted() {
 
 /// The log is written at once, by the thread that logs: a peer that could make it write could make it wait for who reads it.
 #[test]
-fn nothing_that_a_peer_does_is_logged_at_the_default_level() {
+fn peers_cause_no_log_lines_at_the_default_level() {
     let plan = TestGateway::with("session.control_frames_per_minute", "10")
         .with("session.identify_timeout", "300ms")
         .with("limits.connections_per_address", "20");

@@ -22,7 +22,7 @@ fn ready(peer: &HealthyPeer, user: &str) -> Result<Client, u16> {
 }
 
 #[test]
-fn a_user_that_identifies_in_a_loop_is_closed_with_4007() {
+fn a_user_identifying_in_a_loop_is_closed_with_4007() {
     let mut peer = HealthyPeer::of(&TestGateway::with("limits.identifies_per_minute_per_user", "6"));
     let loops: Vec<_> = (0..60).map(|_| ready(&peer, "42").map(drop)).collect();
     let accepted = loops.iter().filter(|outcome| outcome.is_ok()).count();
@@ -39,7 +39,7 @@ fn a_user_that_identifies_in_a_loop_is_closed_with_4007() {
 }
 
 #[test]
-fn a_user_that_refreshes_in_a_loop_is_closed_with_4007() {
+fn a_user_refreshing_in_a_loop_is_closed_with_4007() {
     let mut peer = HealthyPeer::of(&TestGateway::with("limits.identifies_per_minute_per_user", "6"));
     let mut client = ready(&peer, "42").unwrap();
     let mut answers = 0;

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_must_have_been_told_at_its_place() {
+    fn missing_numbers_must_be_reported_where_they_are_missing() {
         let all: Vec<u64> = (1..=5).collect();
         for (heard, missing) in [
             (vec![Number(1), Gap, Number(4), Number(5)], vec![2, 3]),
@@ -166,12 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn being_told_without_need_is_counted() {
+    fn needless_reports_are_counted() {
         assert_eq!(judge(&[1, 2], &[Number(1), Gap, Number(2), NotRecovered]), told([], 2));
     }
 
     #[test]
-    fn nothing_excuses_a_double_or_another_order() {
+    fn duplicates_and_disorder_are_never_excused() {
         let all: Vec<u64> = (1..=5).collect();
         for (heard, breach) in [
             (numbers([1, 1, 2, 3, 4, 5]), Breach::Doubled(1)),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_loss_and_every_double_is_counted() {
+    fn losses_and_duplicates_are_counted() {
         let heard = [Number(1), Number(4), Gap, Number(2), Number(4), NotRecovered, Number(6), Number(6)];
         let counts = Counts { heard: 4, lost: 2, doubled: 2, disordered: 1, gaps: 1, not_recovered: 1 };
         assert_eq!(count(&[1, 2, 3, 4, 5, 6], &heard), counts);

@@ -9,7 +9,7 @@ use crate::support::raw_socket::RawSocket;
 const IDENTIFY_TIMEOUT: &str = "300ms";
 
 #[test]
-fn what_is_malformed_is_closed_with_4001() {
+fn a_malformed_frame_is_closed_with_4001() {
     let gateway = TestGateway::spawn();
     let all = [
         "",
@@ -60,7 +60,7 @@ fn a_token_that_is_no_user_is_closed_with_4003() {
 }
 
 #[test]
-fn who_does_not_identify_in_time_is_closed_with_4004() {
+fn a_client_that_does_not_identify_is_closed_with_4004() {
     let gateway = TestGateway::with("session.identify_timeout", IDENTIFY_TIMEOUT).spawn();
     let mut identified = gateway.ready_client("42");
     let mut silent = gateway.connect();
@@ -90,7 +90,7 @@ fn a_second_identify_is_closed_with_4005() {
 }
 
 #[test]
-fn who_says_too_much_is_closed_with_4007() {
+fn a_client_over_the_message_rate_is_closed_with_4007() {
     let gateway = TestGateway::with("session.messages_per_minute", "5").spawn();
     let mut client = gateway.ready_client("42");
     for _ in 0..4 {
@@ -140,7 +140,7 @@ fn a_message_that_is_too_big_is_closed_with_1009() {
 }
 
 #[test]
-fn an_unmasked_frame_is_closed_with_1002_and_text_that_is_not_utf_8_with_1007() {
+fn unmasked_frames_and_invalid_utf_8_are_closed() {
     let gateway = TestGateway::spawn();
     for (bytes, code) in [
         (&b"\x81\x09{\"op\":10}"[..], 1002),
@@ -156,7 +156,7 @@ fn an_unmasked_frame_is_closed_with_1002_and_text_that_is_not_utf_8_with_1007() 
 }
 
 #[test]
-fn a_client_that_says_goodbye_is_answered_and_forgotten() {
+fn a_client_s_close_is_answered_and_its_state_removed() {
     let gateway = TestGateway::spawn();
     let mut raw = RawSocket::connect(gateway.public);
     raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);

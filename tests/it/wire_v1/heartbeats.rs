@@ -26,7 +26,7 @@ fn a_client_s_heartbeat_is_acknowledged_with_its_own_time() {
 }
 
 #[test]
-fn the_gateway_sends_heartbeats_in_the_interval_that_hello_names() {
+fn heartbeats_arrive_at_the_interval_that_hello_names() {
     let gateway = TestGateway::with("session.heartbeat_interval", "100ms").spawn();
     let mut client = gateway.try_connect("/").unwrap();
     client.expect_text(r#"{"op":0,"heartbeat_interval":100}"#);
@@ -42,7 +42,7 @@ fn the_gateway_sends_heartbeats_in_the_interval_that_hello_names() {
 }
 
 #[test]
-fn any_frame_keeps_a_session_alive_and_silence_ends_it_with_4002() {
+fn any_frame_keeps_a_session_alive_silence_closes_it() {
     let (interval, grace) = (Duration::from_millis(200), Duration::from_millis(2_000));
     let gateway = TestGateway::with("session.heartbeat_interval", &ms(interval))
         .with("session.heartbeat_grace", &ms(grace))

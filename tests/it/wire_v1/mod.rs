@@ -27,14 +27,14 @@ fn a_client_identifies_and_gets_messages_verbatim_on_both_paths() {
 }
 
 #[test]
-fn unknown_parameters_in_the_url_are_passed_over() {
+fn unknown_url_parameters_are_ignored() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.try_connect("/gateway?encoding=json&x").unwrap();
     client.expect_text(HELLO);
 }
 
 #[test]
-fn every_session_of_a_user_gets_its_messages_and_other_users_nothing() {
+fn every_session_of_a_user_gets_only_its_messages() {
     let gateway = TestGateway::spawn();
     let mut sessions: Vec<Client> = (0..6).map(|_| gateway.ready_client("42")).collect();
     let mut others = [gateway.ready_client("43"), gateway.ready_client("4"), gateway.ready_client("421")];
@@ -52,7 +52,7 @@ fn every_session_of_a_user_gets_its_messages_and_other_users_nothing() {
 }
 
 #[test]
-fn who_has_not_identified_gets_no_messages() {
+fn an_unidentified_client_gets_no_messages() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.connect();
     gateway.publish("all", "1");
@@ -64,7 +64,7 @@ fn who_has_not_identified_gets_no_messages() {
 }
 
 #[test]
-fn messages_arrive_in_the_order_in_which_they_were_published() {
+fn messages_arrive_in_publication_order() {
     let gateway = TestGateway::spawn();
     let mut clients = [gateway.ready_client("42"), gateway.ready_client("42")];
     for number in 0..200 {
@@ -89,7 +89,7 @@ fn a_message_may_be_longer_than_any_buffer() {
 }
 
 #[test]
-fn a_user_s_id_may_hold_any_printable_sign() {
+fn a_user_id_may_contain_any_printable_character() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.connect();
     client.send_text(r#"{"op":1,"token":"a\"b\\c:d/\u003c"}"#);
@@ -99,7 +99,7 @@ fn a_user_s_id_may_hold_any_printable_sign() {
 }
 
 #[test]
-fn a_user_who_comes_back_gets_messages_again() {
+fn a_reconnected_user_gets_messages_again() {
     let gateway = TestGateway::spawn();
     for number in 0..20 {
         let mut client = Client::connect(gateway.public, Version::V1);

@@ -25,7 +25,7 @@ fn assert_closes(answer: &Answer) {
 }
 
 #[test]
-fn a_request_that_is_no_upgrade_of_ours_is_told_why() {
+fn an_invalid_upgrade_is_answered_with_the_reason() {
     let gateway = TestGateway::spawn();
     for (replace, with, status, reason) in [
         ("GET / ", "GET /?v=1 ", 400, "unknown_protocol_version"),
@@ -48,7 +48,7 @@ fn a_request_that_is_no_upgrade_of_ours_is_told_why() {
 }
 
 #[test]
-fn a_request_as_browsers_and_proxies_write_it_is_accepted() {
+fn requests_of_browsers_and_proxies_are_accepted() {
     let gateway = TestGateway::with("server.allowed_origins", "*").spawn();
     for (replace, with) in [
         ("connection: upgrade", "Connection: keep-alive, Upgrade"),
@@ -63,7 +63,7 @@ fn a_request_as_browsers_and_proxies_write_it_is_accepted() {
 }
 
 #[test]
-fn a_plain_request_is_asked_to_upgrade() {
+fn a_plain_request_is_answered_with_426() {
     let gateway = TestGateway::spawn();
     for path in ["/", "/gateway", "/other"] {
         let answer = request(gateway.public, &format!("GET {path} HTTP/1.1"), "");
@@ -85,7 +85,7 @@ fn the_admin_routes_are_not_on_the_public_port() {
 }
 
 #[test]
-fn only_pages_of_allowed_origins_may_open_a_socket() {
+fn only_allowed_origins_may_open_a_socket() {
     let gateway = TestGateway::with("server.allowed_origins", "https://app.example.com").spawn();
     for origin in ["https://evil.test", "https://app.example.com.evil.test", "null"] {
         let answer = upgrade(&gateway, "GET / HTTP/1.1", &format!("GET / HTTP/1.1\norigin: {origin}"));
@@ -119,7 +119,7 @@ fn in_development_only_local_pages_open_a_socket() {
 }
 
 #[test]
-fn over_the_cap_on_connections_a_client_is_told_to_come_back() {
+fn over_the_connection_limit_retry_after_is_sent() {
     let gateway = TestGateway::with("server.max_connections", "2").spawn();
     let first = gateway.connect();
     let mut second = gateway.ready_client("42");

@@ -59,7 +59,7 @@ fn expect_end(side: &mut TcpStream) {
 }
 
 #[test]
-fn passes_both_ways_and_passes_each_end_on() {
+fn bytes_and_ends_pass_in_both_directions() {
     let mut link = ProxiedConnection::new();
     link.client.write_all(b"ping").unwrap();
     expect_bytes(&mut link.server, b"ping");
@@ -99,7 +99,7 @@ fn throttles_to_a_rate() {
 }
 
 #[test]
-fn a_stall_keeps_what_it_takes() {
+fn a_stall_keeps_the_bytes_it_accepted() {
     let mut link = ProxiedConnection::new();
     link.proxy.set(Direction::ToServer, Fault::Stall(100));
     link.client.write_all(b"kept").unwrap();
@@ -112,7 +112,7 @@ fn a_stall_keeps_what_it_takes() {
 }
 
 #[test]
-fn a_stalls_bound_is_felt_by_the_sender() {
+fn a_full_stall_blocks_the_sender() {
     let mut link = ProxiedConnection::new();
     link.proxy.set(Direction::ToServer, Fault::Stall(100));
     link.client.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
@@ -122,7 +122,7 @@ fn a_stalls_bound_is_felt_by_the_sender() {
 }
 
 #[test]
-fn a_black_hole_swallows_bytes_and_ends_and_is_reset_when_it_heals() {
+fn a_black_hole_drops_bytes_and_resets_when_healed() {
     let mut link = ProxiedConnection::new();
     link.proxy.set(Direction::ToServer, Fault::BlackHole);
     link.client.write_all(b"lost").unwrap();
@@ -146,7 +146,7 @@ fn a_connection_that_lost_nothing_survives_a_black_hole() {
 }
 
 #[test]
-fn resets_what_is_open_and_only_that() {
+fn only_open_connections_are_reset() {
     let mut link = ProxiedConnection::new();
     link.proxy.reset_open();
     expect_reset(&mut link.client);
@@ -160,7 +160,7 @@ fn resets_what_is_open_and_only_that() {
 }
 
 #[test]
-fn cuts_after_exactly_so_many_bytes() {
+fn connections_are_cut_after_the_exact_byte_count() {
     for bytes in [0, 1, 5, 11] {
         let mut link = ProxiedConnection::new();
         link.server.write_all(b"before").unwrap();

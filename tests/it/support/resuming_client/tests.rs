@@ -117,7 +117,7 @@ fn op_6_may_say_recovering_first() {
 }
 
 #[test]
-fn complains_of_what_comes_while_a_channel_recovers() {
+fn messages_on_a_recovering_channel_are_violations() {
     let (listener, client) = start(false);
     ScriptedServer::accept(&listener).begin();
     let mut server = ScriptedServer::accept(&listener);
