@@ -144,7 +144,7 @@ fn a_body_without_the_key_is_not_read() {
     let gateway = TestGateway::with("admin.api_key", KEY).with("broker.max_payload_bytes", "67108864");
     let gateway = gateway.with("broker.max_inbox_bytes", "67108864").spawn();
     let before = gateway.peak_memory();
-    let strangers: Vec<_> = (0..12)
+    let connections: Vec<_> = (0..12)
         .map(|_| {
             let mut stream = std::net::TcpStream::connect(gateway.admin).unwrap();
             stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -164,7 +164,7 @@ fn a_body_without_the_key_is_not_read() {
     let authorization = format!("Bearer {KEY}");
     let body = r#"{"channel":"user:42","message":1}"#;
     assert_eq!(post_with(&gateway, "/v1/publish", &authorization, body).status, 200);
-    drop(strangers);
+    drop(connections);
 }
 
 #[test]

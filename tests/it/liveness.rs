@@ -12,7 +12,7 @@ use crate::support::redis_server::RedisServer;
 use crate::support::stopped_thread::{LINK, StoppedThread, WORKER};
 
 /// A short-lived socket writes about 600 bytes to the log.
-fn fills_the_log(gateway: &TestGateway) {
+fn fill_log_pipe(gateway: &TestGateway) {
     let mut socket = TcpStream::connect(gateway.public).unwrap();
     let head = UPGRADE.replace('\n', "\r\n");
     let identify = text_frame(0x81, &format!(r#"{{"op":1,"token":"{}"}}"#, "x".repeat(100)));
@@ -27,7 +27,7 @@ fn an_unread_log_blocks_no_thread() {
     let mut healthy = gateway.ready_client("42");
     let unread = gateway.block_log_reader();
     eventually(SOON * 3, || {
-        (0..100).for_each(|_| fills_the_log(&gateway));
+        (0..100).for_each(|_| fill_log_pipe(&gateway));
         (gateway.metric("log_lines_dropped_total") > 100).then_some(())
     });
     // The workers have thousands of sockets to do with before.
@@ -59,7 +59,7 @@ fn an_unread_log_does_not_delay_the_exit() {
         .spawn();
     let unread = gateway.block_log_reader();
     eventually(SOON * 3, || {
-        (0..100).for_each(|_| fills_the_log(&gateway));
+        (0..100).for_each(|_| fill_log_pipe(&gateway));
         (gateway.metric("log_lines_dropped_total") > 0).then_some(())
     });
     gateway.terminate();

@@ -24,7 +24,7 @@ fn plan(format: &str) -> Plan {
 }
 
 /// The lines about sessions, which must all be JSON objects.
-fn about_sessions(log: &str) -> Vec<Value> {
+fn session_lines(log: &str) -> Vec<Value> {
     let lines = log.lines().map(|line| {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: not JSON: {line}"))
     });
@@ -41,7 +41,7 @@ fn a_session_logs_three_lines_with_id_user_and_code() {
     client.send_text("nonsense");
     client.expect_close(4001);
     gateway.wait_for_log("session closed");
-    let lines = about_sessions(&gateway.log());
+    let lines = session_lines(&gateway.log());
     let expected = [
         json!({"message": "session opened", "session": session, "version": 2}),
         json!({"message": "session identified", "session": session, "user": "42"}),
@@ -69,7 +69,7 @@ fn refused_tokens_and_broken_connections_are_logged_differently() {
     gateway.wait_for_log("session closed");
     drop(gateway.connect());
     gateway.wait_metric("connections", 0);
-    let lines = about_sessions(&gateway.log());
+    let lines = session_lines(&gateway.log());
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
     let refusal = messages.iter().find(|message| message.starts_with("token refused: "));
     assert!(refusal.is_some(), "{messages:?}");
@@ -95,7 +95,7 @@ fn by_default_a_client_causes_no_log_line() {
 }
 
 /// Everything that carries a token, a key or a payload, once.
-fn talk(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
+fn run_sessions(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
     let [good, newer, bad] = tokens;
     let mut client = gateway.try_connect(&format!("/?v=2&token={good}")).unwrap();
     client.next_json();
@@ -122,9 +122,9 @@ fn talk(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
     assert_eq!(client.next_json()["message"], PAYLOAD);
     client.send_text(&format!("{good} {PAYLOAD}"));
     client.expect_close(4001);
-    let mut stranger = gateway.connect();
-    stranger.identify(bad);
-    stranger.expect_close(4003);
+    let mut refused = gateway.connect();
+    refused.identify(bad);
+    refused.expect_close(4003);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn log_lines_never_contain_tokens_keys_or_payloads() {
         let newer = gateway.token(&["--user", "42", "--ttl", "2h"]);
         let bad = format!("{}.e30.{}", good.split('.').next().unwrap(), good.split('.').nth(2).unwrap());
         let tokens = [good, newer, bad];
-        talk(&gateway, &redis, &tokens);
+        run_sessions(&gateway, &redis, &tokens);
         gateway.wait_for_log("session closed");
         gateway.terminate();
         let log = gateway.wait_exit().err;
@@ -148,7 +148,7 @@ fn log_lines_never_contain_tokens_keys_or_payloads() {
             assert_eq!(line, None, "{format}: {never}");
         }
         if format == "json" {
-            about_sessions(&log);
+            session_lines(&log);
         }
     }
 }

@@ -21,14 +21,14 @@ fn while_publishing(redis: &RedisServer, channel: &str, act: impl FnOnce()) {
             }
         });
         // Also when it fails, or the other thread would never end.
-        let _over = Over(&is_over);
+        let _over = SetOnDrop(&is_over);
         act();
     });
 }
 
-struct Over<'a>(&'a AtomicBool);
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -36,7 +36,7 @@ impl Drop for Over<'_> {
 
 /// The next so many messages must be successive numbers.
 #[track_caller]
-fn hears_successive(client: &mut Client, count: usize) {
+fn expect_successive(client: &mut Client, count: usize) {
     let mut expected = None;
     for _ in 0..count {
         let frame = client.next_json();
@@ -58,7 +58,7 @@ fn no_message_precedes_ready_and_none_is_missing_after_it() {
             clients.iter_mut().for_each(|client| client.identify("42"));
             for client in &mut clients {
                 client.expect_text(r#"{"op":2,"user":"42"}"#);
-                hears_successive(client, 50);
+                expect_successive(client, 50);
             }
         }
     });
@@ -77,7 +77,7 @@ fn a_subscription_begins_and_ends_exactly_where_it_says() {
             client.send_text(r#"{"op":4,"channel":"public:news"}"#);
             let answer = client.next_json();
             assert_eq!((&answer["op"], &answer["state"]), (&6.into(), &"subscribed".into()), "{answer}");
-            hears_successive(&mut client, 30);
+            expect_successive(&mut client, 30);
             client.send_text(r#"{"op":5,"channel":"public:news"}"#);
             let mut frame = client.next_json();
             while frame["op"] == 3 {

@@ -26,7 +26,7 @@ struct Prometheus {
 impl Prometheus {
     /// Reads the metrics of these gateways.
     #[track_caller]
-    fn watch(gateways: &[&TestGateway]) -> Self {
+    fn start(gateways: &[&TestGateway]) -> Self {
         let folder = TempDir::new().unwrap();
         let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus");
         let config = fs::read_to_string(format!("{shipped}/prometheus.yml")).unwrap();
@@ -62,16 +62,16 @@ impl Prometheus {
     }
 
     /// Waits until an alert fires; returns its labels.
-    fn fires(&self, alert: &str) -> Value {
+    fn wait_for_alert(&self, alert: &str) -> Value {
         eventually(PROMETHEUS_TIMEOUT, || {
-            let alerts = self.ask("alerts")?["alerts"].as_array()?.clone();
+            let alerts = self.query_api("alerts")?["alerts"].as_array()?.clone();
             let found = alerts.into_iter().find(|one| one["labels"]["alertname"] == alert)?;
             (found["state"] == "firing").then(|| found["labels"].clone())
         })
     }
 
     /// The answer's data; `None` while it has none.
-    fn ask(&self, path: &str) -> Option<Value> {
+    fn query_api(&self, path: &str) -> Option<Value> {
         let head = format!("GET /api/v1/{path} HTTP/1.0\nconnection: close");
         let answer = http::request(self.address, &head, "");
         (answer.status == 200).then(|| answer.json()["data"].clone())
@@ -79,7 +79,7 @@ impl Prometheus {
 
     /// The value of a query with one result.
     fn value(&self, query: &str) -> Option<String> {
-        let data = self.ask(&format!("query?query={query}"))?;
+        let data = self.query_api(&format!("query?query={query}"))?;
         Some(data["result"][0]["value"][1].as_str()?.to_owned())
     }
 }
@@ -108,7 +108,7 @@ fn prometheus_reads_every_metric_and_evaluates_every_rule() {
         gateway.publish("user:42", message);
         client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
-    let prometheus = Prometheus::watch(&[&gateway, &second, &third]);
+    let prometheus = Prometheus::start(&[&gateway, &second, &third]);
     let own = |metric: &str| format!("{metric}%7Binstance=%22{}%22%7D", gateway.admin);
     let delivered = own("gateway_publications_delivered_total");
     eventually(PROMETHEUS_TIMEOUT, || (prometheus.value(&delivered)? == "2").then_some(()));
@@ -129,7 +129,7 @@ fn prometheus_reads_every_metric_and_evaluates_every_rule() {
     // Each rule was evaluated without an error, and no alert fires for healthy gateways. (One fires until all three are
     // scraped.)
     let rules = eventually(PROMETHEUS_TIMEOUT, || {
-        let groups = prometheus.ask("rules")?["groups"].as_array()?.clone();
+        let groups = prometheus.query_api("rules")?["groups"].as_array()?.clone();
         let rules: Vec<Value> =
             groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect();
         let is_quiet = |rule: &Value| rule["type"] == "recording" || rule["state"] == "inactive";
@@ -145,16 +145,16 @@ fn prometheus_reads_every_metric_and_evaluates_every_rule() {
 #[test]
 fn a_killed_replica_fires_an_alert_though_discovery_drops_it() {
     let [first, second, third] = [(); 3].map(|()| TestGateway::spawn());
-    let prometheus = Prometheus::watch(&[&first, &second, &third]);
+    let prometheus = Prometheus::start(&[&first, &second, &third]);
     eventually(PROMETHEUS_TIMEOUT, || (prometheus.value("sum(gateway_ready)")? == "3").then_some(()));
     first.signal("KILL");
     prometheus.discover(&[&second, &third]);
-    assert_eq!(prometheus.fires("GatewayDown")["instance"], first.admin.to_string());
-    prometheus.fires("GatewayReplicasMissing");
+    assert_eq!(prometheus.wait_for_alert("GatewayDown")["instance"], first.admin.to_string());
+    prometheus.wait_for_alert("GatewayReplicasMissing");
     second.signal("KILL");
     third.signal("KILL");
     prometheus.discover(&[]);
-    prometheus.fires("GatewayAllDown");
+    prometheus.wait_for_alert("GatewayAllDown");
 }
 
 /// The counter is 1 when it is read for the first time: there is no growth to be seen.
@@ -163,14 +163,14 @@ fn the_first_gap_after_a_start_fires_an_alert() {
     let mut redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
-    let prometheus = Prometheus::watch(&[]);
+    let prometheus = Prometheus::start(&[]);
     let _client = gateway.ready_client("42");
     redis.kill();
     gateway.wait_not_ready("redis");
     redis.restart();
     gateway.wait_metric_above(r#"gaps_total{reason="history_lost"}"#, 0);
     prometheus.discover(&[&gateway]);
-    let labels = prometheus.fires("GatewayGaps");
+    let labels = prometheus.wait_for_alert("GatewayGaps");
     assert_eq!(
         (&labels["instance"], &labels["reason"]),
         (&gateway.admin.to_string().into(), &"history_lost".into())

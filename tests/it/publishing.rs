@@ -130,7 +130,7 @@ fn without_redis_publishing_fails_with_the_reason() {
 }
 
 /// Redis may be away for a moment.
-fn patient(redis: &RedisServer) -> Plan {
+fn long_response_timeout(redis: &RedisServer) -> Plan {
     TestGateway::redis(redis)
         .with("broker.probe_interval", "100ms")
         .with("broker.max_reconnect_delay", "100ms")
@@ -140,7 +140,7 @@ fn patient(redis: &RedisServer) -> Plan {
 #[test]
 fn a_publication_waits_for_a_link_that_is_being_replaced() {
     let mut redis = RedisServer::start();
-    let gateway = patient(&redis).spawn();
+    let gateway = long_response_timeout(&redis).spawn();
     gateway.wait_ready();
     redis.kill();
     gateway.wait_not_ready("");
@@ -160,7 +160,7 @@ fn a_publication_waits_for_a_link_that_is_being_replaced() {
 #[test]
 fn a_publication_with_a_key_survives_cut_connections() {
     let redis = RedisServer::start();
-    let gateway = patient(&redis).spawn();
+    let gateway = long_response_timeout(&redis).spawn();
     gateway.wait_ready();
     let mut operator = redis.client();
     std::thread::scope(|scope| {

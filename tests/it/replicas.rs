@@ -24,7 +24,7 @@ fn plan(redis: &RedisServer) -> Plan {
 }
 
 /// Two replicas whose delivery is proven.
-fn two(redis: &RedisServer) -> [TestGateway; 2] {
+fn start_two(redis: &RedisServer) -> [TestGateway; 2] {
     let replicas = [(); 2].map(|()| plan(redis).spawn());
     replicas.iter().for_each(TestGateway::wait_ready);
     replicas
@@ -38,7 +38,7 @@ fn publish(redis: &mut redis::Connection, channel: &str, payload: impl redis::To
 #[test]
 fn one_publish_reaches_the_clients_of_both_replicas() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
     let mut clients: Vec<Client> =
         [0, 0, 1, 1].iter().map(|&replica: &usize| replicas[replica].ready_client("42")).collect();
     let mut other = replicas[0].ready_client("43");
@@ -60,7 +60,7 @@ fn one_publish_reaches_the_clients_of_both_replicas() {
 #[test]
 fn a_channel_without_subscribers_is_unsubscribed_from_redis() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
     let first = replicas[0].ready_client("42");
     let mut second = replicas[1].ready_client("42");
     assert_eq!(publish(&mut backend, "gateway:user:42", "1"), 2);
@@ -73,7 +73,7 @@ fn a_channel_without_subscribers_is_unsubscribed_from_redis() {
 #[test]
 fn one_write_reaches_many_users_wherever_they_are() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
     let mut a = replicas[0].ready_client("1");
     let mut b = replicas[1].ready_client("2");
     let mut c = replicas[1].ready_client("3");
@@ -90,7 +90,7 @@ fn one_write_reaches_many_users_wherever_they_are() {
 #[test]
 fn a_version_2_client_on_any_replica_gets_its_channels() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
     let mut clients = [replicas[0].connect_v2(), replicas[1].connect_v2()];
     for client in &mut clients {
         client.send_text(r#"{"op":1,"token":"42","channels":[{"channel":"public:news"}]}"#);
@@ -105,7 +105,7 @@ fn a_version_2_client_on_any_replica_gets_its_channels() {
 #[test]
 fn invalid_payloads_on_channels_are_counted_and_harmless() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
     let mut clients = [replicas[0].ready_client("42"), replicas[1].ready_client("42")];
     let huge = format!(r#""{}""#, "x".repeat(2_000_000));
     let rubbish: [(&str, &[u8], &str); 12] = [
@@ -142,7 +142,7 @@ fn invalid_payloads_on_channels_are_counted_and_harmless() {
 #[test]
 fn redis_may_crash_under_live_sockets() {
     let mut redis = RedisServer::start();
-    let replicas = two(&redis);
+    let replicas = start_two(&redis);
     let mut before: Vec<Client> = (0..6).map(|number| replicas[number % 2].ready_client("42")).collect();
 
     redis.kill();
@@ -213,7 +213,7 @@ fn clients_become_ready_while_redis_restarts() {
 #[test]
 fn a_dead_replica_affects_no_other() {
     let redis = RedisServer::start();
-    let ([mut dying, staying], mut backend) = (two(&redis), redis.client());
+    let ([mut dying, staying], mut backend) = (start_two(&redis), redis.client());
     let mut lost = dying.ready_client("42");
     let mut kept = staying.ready_client("42");
     dying.signal("KILL");

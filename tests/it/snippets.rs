@@ -39,13 +39,13 @@ pub(crate) fn set_up() {
 }
 
 /// In the order in which they go.
-struct Stage {
+struct SnippetTest {
     client: Client,
     gateway: TestGateway,
     redis: RedisServer,
 }
 
-impl Stage {
+impl SnippetTest {
     fn set() -> Self {
         let redis = RedisServer::start();
         let gateway = TestGateway::redis(&redis).with("admin.api_key", KEY).spawn();
@@ -94,7 +94,7 @@ impl Stage {
 fn the_shell_publishes_over_redis_and_over_http() {
     set_up();
     for title in ["Shell, over Redis", "Shell, over HTTP"] {
-        let stage = Stage::set();
+        let stage = SnippetTest::set();
         let printed = stage.run(&["bash", "-euc"], program(title));
         stage.assert_published(Some(&printed));
     }
@@ -103,7 +103,7 @@ fn the_shell_publishes_over_redis_and_over_http() {
 #[test]
 fn python_publishes() {
     set_up();
-    let stage = Stage::set();
+    let stage = SnippetTest::set();
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/bin/python");
     let printed = stage.run(&[python, "-c"], program("Python"));
     stage.assert_published(Some(&printed));
@@ -112,7 +112,7 @@ fn python_publishes() {
 #[test]
 fn node_publishes() {
     set_up();
-    let stage = Stage::set();
+    let stage = SnippetTest::set();
     let printed = stage.run(&[node(), "-e"], program("Node"));
     stage.assert_published(Some(&printed));
 }
@@ -200,7 +200,7 @@ fn a_checked_token_is_described_or_refused_with_advice() {
 
 #[test]
 fn numsub_counts_the_replicas_of_a_user() {
-    let stage = Stage::set();
+    let stage = SnippetTest::set();
     let listening = |channel: &str| {
         let mut numsub = redis::cmd("PUBSUB");
         let (_, count): (String, u64) =
@@ -214,7 +214,7 @@ fn numsub_counts_the_replicas_of_a_user() {
 fn rust_publishes() {
     let example = include_str!("../../examples/publish.rs").replace("pub(crate) fn", "fn");
     assert!(example.contains(program("Rust")), "examples/publish.rs is not what docs/publishing.md shows");
-    let stage = Stage::set();
+    let stage = SnippetTest::set();
     publish::publish(&stage.redis.url()).unwrap();
     stage.assert_published(None);
 }

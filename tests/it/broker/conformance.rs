@@ -40,7 +40,7 @@ fn messages_are_delivered_once_and_byte_for_byte(make: Make) {
     test.publish("room:7", "2").unwrap();
     assert_eq!(hub.next(), format!("room:7 {message}"));
     assert_eq!(hub.next(), "room:7 2");
-    assert_eq!((hub.waiting(), test.metrics.publications_received.get()), (0, 2));
+    assert_eq!((hub.queued(), test.metrics.publications_received.get()), (0, 2));
 }
 
 fn a_thousand_publications_keep_their_order(make: Make) {
@@ -68,7 +68,7 @@ fn publications_reach_subscribed_hubs_only(make: Make) {
     assert_eq!([both.next(), both.next(), both.next()], ["room:1 1", "room:2 2", "all 4"]);
     assert_eq!([one.next(), one.next()], ["room:1 1", "all 4"]);
     assert_eq!(none.next(), "all 4");
-    assert_eq!([both.waiting(), one.waiting(), none.waiting()], [0; 3]);
+    assert_eq!([both.queued(), one.queued(), none.queued()], [0; 3]);
 }
 
 fn an_unsubscribed_hub_gets_nothing_more(make: Make) {
@@ -91,15 +91,15 @@ fn each_channel_of_a_subscribe_is_acknowledged_exactly_once(make: Make) {
     let (hub, other) = (test.hub(), test.hub());
     other.subscribe(&["room:1"]);
     let calls: [&[&str]; 3] = [&["room:1"], &["room:2", "room:3"], &["room:1", "room:3"]];
-    let requests = calls.map(|channels| hub.ask(channels));
-    hub.ask(&["room:4"]);
+    let requests = calls.map(|channels| hub.send_subscribe(channels));
+    hub.send_subscribe(&["room:4"]);
     hub.unsubscribe(&["room:4"]);
-    let again = hub.ask(&["room:4"]);
+    let again = hub.send_subscribe(&["room:4"]);
     // One more round trip: a surplus answer would have come by then.
     hub.subscribe(&["room:5"]);
     for (request, channels) in requests.into_iter().zip(calls).chain([(again, &["room:4"][..])]) {
         let expected: Vec<_> = channels.iter().map(|channel| name(channel)).collect();
-        eventually_eq(SOON, &expected, || hub.answers(request));
+        eventually_eq(SOON, &expected, || hub.acknowledged(request));
     }
     hub.subscribe(&["room:6"]);
     let surplus = hub.inbox.subscribed.lock().unwrap().len();
@@ -147,7 +147,7 @@ fn a_message_over_the_bound_is_refused(make: Make) {
     assert_eq!(test.publish("room:1", &of_length(MAX_PAYLOAD_BYTES + 1)), Err(error));
     test.publish("room:1", &of_length(MAX_PAYLOAD_BYTES)).unwrap();
     assert_eq!(hub.next().len(), "room:1 ".len() + MAX_PAYLOAD_BYTES);
-    assert_eq!(hub.waiting(), 0);
+    assert_eq!(hub.queued(), 0);
 }
 
 fn a_full_inbox_drops_publications_but_never_an_acknowledgement(make: Make) {
@@ -186,9 +186,9 @@ fn after_shutdown_publishing_fails_at_once(make: Make) {
     eventually_eq(SOON, &"stopped", || test.broker.health().state);
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
     // Without a link hubs keep nobody waiting.
-    let request = hub.ask(&["room:1"]);
+    let request = hub.send_subscribe(&["room:1"]);
     eventually(SOON, || {
-        let is_answered = !hub.answers(request).is_empty();
+        let is_answered = !hub.acknowledged(request).is_empty();
         (is_answered || !hub.inbox.link_is_up.load(Ordering::Relaxed)).then_some(())
     });
     assert_eq!((test.broker.health().ready, test.metrics.redis_link_up.get()), (false, 0));

@@ -141,8 +141,8 @@ impl Inbox for Recorder {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         match event {
             HubEvent::Subscribed(acks) => {
-                let answers = acks.into_iter().map(|ack| (ack.request, ack.channel));
-                self.subscribed.lock().unwrap().extend(answers);
+                let acks = acks.into_iter().map(|ack| (ack.request, ack.channel));
+                self.subscribed.lock().unwrap().extend(acks);
             }
             HubEvent::Link { is_up } => {
                 self.link_is_up.store(is_up, std::sync::atomic::Ordering::Relaxed);
@@ -162,12 +162,12 @@ impl Hub {
     /// Asks for channels and waits for the answer.
     #[track_caller]
     fn subscribe(&self, channels: &[&str]) {
-        let request = self.ask(channels);
-        eventually_eq(SOON, &channels.len(), || self.answers(request).len());
+        let request = self.send_subscribe(channels);
+        eventually_eq(SOON, &channels.len(), || self.acknowledged(request).len());
     }
 
     /// Asks for channels without waiting. Returns the number of the call.
-    fn ask(&self, channels: &[&str]) -> u64 {
+    fn send_subscribe(&self, channels: &[&str]) -> u64 {
         let request = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let channels = channels.iter().map(|channel| name(channel)).collect();
         self.broker.subscribe(self.id, request, channels, false);
@@ -175,10 +175,10 @@ impl Hub {
     }
 
     /// The channels of a call that were answered, sorted.
-    fn answers(&self, request: u64) -> Vec<ChannelName> {
-        let answers = self.inbox.subscribed.lock().unwrap();
+    fn acknowledged(&self, request: u64) -> Vec<ChannelName> {
+        let acks = self.inbox.subscribed.lock().unwrap();
         let mut channels: Vec<_> =
-            answers.iter().filter(|(call, _)| *call == request).map(|(_, channel)| channel.clone()).collect();
+            acks.iter().filter(|(call, _)| *call == request).map(|(_, channel)| channel.clone()).collect();
         channels.sort();
         channels
     }
@@ -188,7 +188,7 @@ impl Hub {
         self.broker.unsubscribe(self.id, &channels);
     }
 
-    fn is_told_of_no_link(&self) -> bool {
+    fn has_lost_link(&self) -> bool {
         !self.inbox.link_is_up.load(std::sync::atomic::Ordering::Relaxed)
     }
 
@@ -202,7 +202,7 @@ impl Hub {
     }
 
     /// What has come so far and was not taken.
-    fn waiting(&self) -> usize {
+    fn queued(&self) -> usize {
         self.inbox.publications.lock().unwrap().len()
     }
 }

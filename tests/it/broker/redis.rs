@@ -7,7 +7,7 @@ use ::redis::{Connection, ToRedisArgs, cmd};
 use super::*;
 
 /// From Redis being back to messages flowing.
-const BACK_WITHIN: Duration = Duration::from_secs(2);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn raw(connection: &mut Connection, channel: &str, payload: impl ToRedisArgs) -> i64 {
     cmd("PUBLISH").arg(channel).arg(payload).query(connection).unwrap()
@@ -15,11 +15,11 @@ fn raw(connection: &mut Connection, channel: &str, payload: impl ToRedisArgs) ->
 
 /// Publishes until something arrives: the first that is heard ends the outage.
 #[track_caller]
-fn flows_within(deadline: Duration, test: &BrokerUnderTest, hub: &Hub, channel: &str) {
+fn assert_delivers_within(deadline: Duration, test: &BrokerUnderTest, hub: &Hub, channel: &str) {
     let mut client = test.server.as_ref().unwrap().client();
     eventually(deadline, || {
         raw(&mut client, &format!("gateway:{channel}"), "\"flows\"");
-        (hub.waiting() > 0).then_some(())
+        (hub.queued() > 0).then_some(())
     });
     hub.inbox.publications.lock().unwrap().clear();
 }
@@ -63,7 +63,7 @@ fn one_write_reaches_many_users() {
     assert_eq!(raw(&mut client, "gateway:users", payload), 1);
     assert_eq!([one.next(), one.next()], ["user:1 {\"a\": 1}", "user:2 {\"a\": 1}"]);
     assert_eq!(two.next(), "user:2 {\"a\": 1}");
-    assert_eq!([one.waiting(), two.waiting()], [0, 0]);
+    assert_eq!([one.queued(), two.queued()], [0, 0]);
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn garbage_is_counted_and_affects_nothing_else() {
 
 #[test]
 fn a_message_that_panics_is_dropped_and_the_link_stays() {
-    struct Poisoned;
-    impl Inbox for Poisoned {
+    struct PanickingInbox;
+    impl Inbox for PanickingInbox {
         fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
             match event {
                 HubEvent::Publication(publication) if publication.message().get() == "\"poison\"" => {
@@ -113,7 +113,7 @@ fn a_message_that_panics_is_dropped_and_the_link_stays() {
     }
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
-    let poisoned = test.broker.attach(Arc::new(Poisoned));
+    let poisoned = test.broker.attach(Arc::new(PanickingInbox));
     test.broker.subscribe(poisoned, 0, vec![name("room:1")], false);
     hub.subscribe(&["room:1"]);
     let mut client = test.server().client();
@@ -176,14 +176,14 @@ fn a_redis_crash_is_detected_and_repaired() {
         test.server().kill();
         test.wait_not_ready("redis: cannot connect: connection refused");
         assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-        assert!(hub.is_told_of_no_link(), "its sessions wait for nothing");
-        hub.ask(&["room:1", "room:2"]);
+        assert!(hub.has_lost_link(), "its sessions wait for nothing");
+        hub.send_subscribe(&["room:1", "room:2"]);
         test.server().restart();
         let back = Instant::now();
-        flows_within(BACK_WITHIN, &test, &hub, "room:1");
-        flows_within(BACK_WITHIN, &test, &hub, "room:2");
+        assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:1");
+        assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:2");
         test.wait_ready();
-        assert!(back.elapsed() < BACK_WITHIN, "it took {:?}", back.elapsed());
+        assert!(back.elapsed() < RECONNECT_TIMEOUT, "it took {:?}", back.elapsed());
         hub.unsubscribe(&["room:2"]);
     }
     assert_eq!(test.losses("closed"), 2);
@@ -197,10 +197,10 @@ fn the_gateway_waits_for_a_redis_that_starts_later() {
     let hub = test.hub();
     test.wait_not_ready("connection refused");
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-    let request = hub.ask(&["room:1"]);
+    let request = hub.send_subscribe(&["room:1"]);
     test.server().restart();
     test.wait_ready();
-    assert_eq!(hub.answers(request), [name("room:1")]);
+    assert_eq!(hub.acknowledged(request), [name("room:1")]);
     test.publish("room:1", "2").unwrap();
     assert_eq!(hub.next(), "room:1 2");
     assert_eq!(test.losses("connect"), 0, "what was never there is not lost");
@@ -213,7 +213,7 @@ fn a_killed_subscriber_is_replaced_at_once() {
     hub.subscribe(&["room:1"]);
     let mut client = test.server().client();
     cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut client).unwrap();
-    flows_within(Duration::from_secs(1), &test, &hub, "room:1");
+    assert_delivers_within(Duration::from_secs(1), &test, &hub, "room:1");
     test.wait_ready();
     eventually_eq(SOON, &1, || test.losses("subscriber_closed"));
 }
@@ -231,7 +231,7 @@ fn a_disconnect_by_the_output_buffer_limit_has_its_reason() {
     cmd("PUBLISH").arg("gateway:room:1").arg(large).exec(&mut test.server().client()).unwrap();
     eventually_eq(SOON, &1, || test.losses("subscriber_closed"));
     test.wait_ready();
-    flows_within(Duration::from_secs(2), &test, &hub, "room:1");
+    assert_delivers_within(Duration::from_secs(2), &test, &hub, "room:1");
 }
 
 #[test]
@@ -254,14 +254,14 @@ fn the_probe_detects_a_frozen_redis() {
     hub.subscribe(&["room:1"]);
     test.server().stop();
     // Asked for on a link that still seems up: its sessions wait until it is given up.
-    hub.ask(&["room:3"]);
+    hub.send_subscribe(&["room:3"]);
     test.wait_not_ready("link is up but the probe did not return within 700ms");
-    assert!(hub.is_told_of_no_link());
+    assert!(hub.has_lost_link());
     assert_eq!(test.losses("probe_timeout"), 1);
     test.wait_not_ready("cannot connect: no answer for 1s");
-    hub.ask(&["room:2"]);
+    hub.send_subscribe(&["room:2"]);
     test.server().cont();
-    flows_within(BACK_WITHIN, &test, &hub, "room:2");
+    assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:2");
     test.wait_ready();
 }
 
@@ -336,7 +336,7 @@ fn missing_rights_are_reported_and_retried_with_a_delay() {
     acl("allchannels", &mut client);
     test.wait_ready();
     hub.subscribe(&["room:1"]);
-    flows_within(BACK_WITHIN, &test, &hub, "room:1");
+    assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:1");
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl Conversation {
     }
 
     #[track_caller]
-    fn note(&mut self, v1: &'static str, v2: &'static str, frame: &str) {
+    fn check(&mut self, v1: &'static str, v2: &'static str, frame: &str) {
         let operation = if self.version == Version::V1 { v1 } else { v2 };
         let found = Contract::get().matching(operation, &serde_json::from_str(frame).unwrap());
         assert_eq!(found.len(), 1, "{operation}: {frame}");
@@ -50,18 +50,18 @@ impl Conversation {
 
     /// One line of the page, or several frames that may come in any order.
     #[track_caller]
-    fn goes_on(&mut self, lines: &[&str]) {
+    fn play_lines(&mut self, lines: &[&str]) {
         let (who, what) = lines[0].split_once(' ').unwrap();
         let what = what.trim_start();
         match who {
-            "backend" => self.backend(what),
+            "backend" => self.run_command(what),
             "redis" => {}
-            "client" => self.client_says(what),
+            "client" => self.send_documented(what),
             "server" if what.starts_with("Close ") => {
                 let code = what.trim_start_matches("Close ").parse().unwrap();
                 self.client.as_mut().unwrap().expect_close(code);
             }
-            "server" => self.server_says(lines),
+            "server" => self.expect_documented(lines),
             _ if lines[0] == "(the link to Redis is lost for a moment)" => {
                 redis::cmd("CLIENT")
                     .arg("KILL")
@@ -77,7 +77,7 @@ impl Conversation {
 
     /// A command as it stands there; what follows the channel's name is the payload.
     #[track_caller]
-    fn backend(&mut self, command: &str) {
+    fn run_command(&mut self, command: &str) {
         let count = if command.starts_with("FCALL") { 5 } else { 3 };
         let mut words = command.splitn(count, ' ');
         let mut command = redis::cmd(words.next().unwrap());
@@ -91,7 +91,7 @@ impl Conversation {
     }
 
     #[track_caller]
-    fn client_says(&mut self, frame: &str) {
+    fn send_documented(&mut self, frame: &str) {
         let token = self.gateway.token(&["--user", "42", "--channel", "room:*"]);
         let mut frame =
             self.here.iter().fold(frame.to_owned(), |text, (page, here)| text.replace(page, here));
@@ -101,12 +101,12 @@ impl Conversation {
             assert!(beginning.len() < shown.len() && token.starts_with(beginning), "{token}");
             frame = format!("{before}\"token\":\"{token}\"{after}");
         }
-        self.note("receiveV1", "receiveV2", &frame);
+        self.check("receiveV1", "receiveV2", &frame);
         self.client.as_mut().unwrap().send_text(&frame);
     }
 
     #[track_caller]
-    fn server_says(&mut self, lines: &[&str]) {
+    fn expect_documented(&mut self, lines: &[&str]) {
         let client = self.client.get_or_insert_with(|| {
             let path = if self.version == Version::V1 { "/" } else { "/?v=2" };
             Client::try_connect(self.gateway.public, path, self.version).unwrap()
@@ -120,15 +120,15 @@ impl Conversation {
             .collect();
         frames.sort();
         for (frame, line) in frames.iter().zip(lines) {
-            self.note("sendV1", "sendV2", frame);
+            self.check("sendV1", "sendV2", frame);
             let shown = line.split_once(' ').unwrap().1.trim_start();
-            assert_eq!(self.as_on_the_page(frame, shown), shown);
+            assert_eq!(self.with_documented_values(frame, shown), shown);
         }
     }
 
     /// The frame with the page's word for whatever is volatile. One that the page has used before must be the same.
     #[track_caller]
-    fn as_on_the_page(&mut self, frame: &str, shown: &str) -> String {
+    fn with_documented_values(&mut self, frame: &str, shown: &str) -> String {
         let (mut here, mut there) = (Vec::new(), Vec::new());
         volatile(&serde_json::from_str(frame).unwrap(), &mut here);
         volatile(&serde_json::from_str(shown).unwrap(), &mut there);
@@ -161,7 +161,7 @@ impl Conversation {
                 let here = self.here.remove("latest").unwrap();
                 self.here.insert(position.trim_matches('"').to_owned(), here);
             }
-            self.goes_on(run);
+            self.play_lines(run);
         }
         let all = operations.into_iter().flat_map(|operation| {
             Contract::get().messages(operation).into_iter().map(move |name| (operation, name))

@@ -10,23 +10,23 @@ use crate::support::gateway::TestGateway;
 use crate::support::redis_server::RedisServer;
 
 /// A client whose every frame is looked up in the contract, and what was found.
-struct Watched {
+struct CheckedClient {
     client: Client,
     version: Version,
     seen: BTreeSet<(&'static str, &'static str)>,
 }
 
-impl Watched {
+impl CheckedClient {
     fn connect(gateway: &TestGateway, version: Version) -> Self {
         let path = if version == Version::V1 { "/gateway" } else { "/gateway?v=2" };
         let client = Client::try_connect(gateway.public, path, version).unwrap();
-        let mut watched = Self { client, version, seen: BTreeSet::new() };
-        assert_eq!(watched.next_message()["op"], 0);
-        watched
+        let mut checked = Self { client, version, seen: BTreeSet::new() };
+        assert_eq!(checked.next_message()["op"], 0);
+        checked
     }
 
     #[track_caller]
-    fn note(&mut self, v1: &'static str, v2: &'static str, frame: &str) -> Value {
+    fn check(&mut self, v1: &'static str, v2: &'static str, frame: &str) -> Value {
         let operation = if self.version == Version::V1 { v1 } else { v2 };
         let frame: Value = serde_json::from_str(frame).unwrap();
         let found = Contract::get().matching(operation, &frame);
@@ -37,14 +37,14 @@ impl Watched {
 
     #[track_caller]
     fn send_text(&mut self, frame: &str) {
-        self.note("receiveV1", "receiveV2", frame);
+        self.check("receiveV1", "receiveV2", frame);
         self.client.send_text(frame);
     }
 
     #[track_caller]
     fn next_message(&mut self) -> Value {
         let frame = self.client.next_frame();
-        self.note("sendV1", "sendV2", &frame)
+        self.check("sendV1", "sendV2", &frame)
     }
 
     #[track_caller]
@@ -58,7 +58,7 @@ impl Watched {
     #[track_caller]
     fn exchange_heartbeats(&mut self) {
         let time = self.client.expect_heartbeat();
-        self.note("sendV1", "sendV2", &format!(r#"{{"op":10,"time":{time}}}"#));
+        self.check("sendV1", "sendV2", &format!(r#"{{"op":10,"time":{time}}}"#));
         self.send_text(&format!(r#"{{"op":11,"time":{time}}}"#));
         for heartbeat in [r#"{"op":10,"time":1579276740336}"#, r#"{"op":10}"#] {
             self.send_text(heartbeat);
@@ -68,7 +68,7 @@ impl Watched {
 
     /// Every message of these operations must have been there.
     #[track_caller]
-    fn has_seen_all_of(&self, operations: [&'static str; 2]) {
+    fn assert_complete(&self, operations: [&'static str; 2]) {
         let all = operations.into_iter().flat_map(|operation| {
             Contract::get().messages(operation).into_iter().map(move |name| (operation, name))
         });
@@ -79,7 +79,7 @@ impl Watched {
 #[test]
 fn the_contract_and_version_1_have_the_same_frames() {
     let gateway = TestGateway::with("session.heartbeat_interval", "300ms").spawn();
-    let mut client = Watched::connect(&gateway, Version::V1);
+    let mut client = CheckedClient::connect(&gateway, Version::V1);
     client.exchange_heartbeats();
     client.send_text(r#"{"op":1,"token":"42","device":{"name":"passed over"}}"#);
     client.expect_op(2);
@@ -87,7 +87,7 @@ fn the_contract_and_version_1_have_the_same_frames() {
     client.expect_op(3);
     gateway.publish_durably("all", "null");
     client.expect_op(3);
-    client.has_seen_all_of(["sendV1", "receiveV1"]);
+    client.assert_complete(["sendV1", "receiveV1"]);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn the_contract_and_version_2_have_the_same_frames() {
     gateway.wait_ready();
     let first = gateway.publish_durably("public:news", "1");
     gateway.publish_durably("public:news", "2");
-    let mut client = Watched::connect(&gateway, Version::V2);
+    let mut client = CheckedClient::connect(&gateway, Version::V2);
     client.exchange_heartbeats();
     client.send_text(&format!(
         r#"{{"op":1,"token":"42","channels":[{{"channel":"public:news","since":"{first}"}},{{"channel":"room:7"}}]}}"#
@@ -135,7 +135,7 @@ fn the_contract_and_version_2_have_the_same_frames() {
     gateway.terminate();
     while client.next_message()["op"] != 7 {}
     client.client.expect_close(1012);
-    client.has_seen_all_of(["sendV2", "receiveV2"]);
+    client.assert_complete(["sendV2", "receiveV2"]);
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
@@ -143,7 +143,7 @@ fn the_contract_and_version_2_have_the_same_frames() {
 fn an_expiring_token_is_announced_as_the_contract_says() {
     let gateway =
         TestGateway::with("auth.kind", "jwt").with("auth.secret", "0123456789abcdef0123456789abcdef").spawn();
-    let mut client = Watched::connect(&gateway, Version::V2);
+    let mut client = CheckedClient::connect(&gateway, Version::V2);
     client.send_text(&format!(
         r#"{{"op":1,"token":"{}"}}"#,
         gateway.token(&["--user", "42", "--channel", "room:7"])

@@ -185,9 +185,9 @@ fn a_user_channel_refused_by_redis_is_retried() {
     assert_eq!(ready["channels"][0]["state"], "recovering", "{ready}");
     set_user(&mut client, &["gateway", "&gateway:user:*"].map(str::to_owned));
     loop {
-        let told = session.next_json();
-        assert_eq!(told["state"], "subscribed", "{told}");
-        if told["channel"] == "user:42" {
+        let status = session.next_json();
+        assert_eq!(status["state"], "subscribed", "{status}");
+        if status["channel"] == "user:42" {
             break;
         }
     }

@@ -6,7 +6,7 @@ use super::{assert_delivers, lines, plan};
 use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::redis_server::RedisServer;
-use crate::support::sentinel::{FAILOVER, MASTER, Watched};
+use crate::support::sentinel::{FAILOVER_TIMEOUT, MASTER, Watched};
 
 fn over(watched: &Watched) -> Plan {
     plan(&format!("redis+sentinel://{}", watched.hosts()))
@@ -17,7 +17,7 @@ fn over(watched: &Watched) -> Plan {
 fn wait_moved(gateway: &TestGateway, watched: &Watched) {
     watched.wait_failed_over();
     let proven = format!("redis at 127.0.0.1:{}: delivery is proven", watched.servers[1].port());
-    eventually(FAILOVER, || (lines(gateway, &proven) > 0 && gateway.readyz().0 == 200).then_some(()));
+    eventually(FAILOVER_TIMEOUT, || (lines(gateway, &proven) > 0 && gateway.readyz().0 == 200).then_some(()));
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn an_ordered_failover_is_followed() {
     let mut before = gateway.ready_client("43");
     let mut sentinel = watched.sentinels[0].client();
     // It may need a moment to know its replica well enough.
-    eventually(FAILOVER, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
+    eventually(FAILOVER_TIMEOUT, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
     wait_moved(&gateway, &watched);
     let mut master = watched.servers[1].client();
     assert_delivers(&gateway, &mut master);

@@ -6,7 +6,7 @@ use crate::support::gateway::TestGateway;
 
 /// Waits until the broker says why durable publishing is not possible.
 #[track_caller]
-fn unavailable(redis: &Prepared, text: &str) {
+fn assert_unavailable(redis: &Prepared, text: &str) {
     eventually(SOON, || {
         let notes = redis.broker.notes();
         notes.iter().any(|note| note.starts_with("history: unavailable") && note.contains(text)).then_some(())
@@ -38,7 +38,7 @@ fn a_server_without_functions_still_delivers() {
         let server = RedisServer::start_with(&["--rename-command", missing, ""]);
         let mut redis = Prepared::over(server);
         if missing == "FUNCTION" {
-            unavailable(&redis, "Redis 7 or Valkey is needed");
+            assert_unavailable(&redis, "Redis 7 or Valkey is needed");
         }
         let error = redis.broker_publishes("room:1", "1").unwrap_err();
         assert!(matches!(error, PublishError::HistoryUnavailable(_)), "{error}");
@@ -52,7 +52,7 @@ fn a_missing_right_to_load_is_reported_and_retried() {
     let server = RedisServer::start();
     run::<()>(&mut server.client(), "ACL SETUSER default -function").unwrap();
     let mut redis = Prepared::over(server);
-    unavailable(&redis, "NOPERM");
+    assert_unavailable(&redis, "NOPERM");
     let error = redis.broker_publishes("room:1", "1").unwrap_err();
     assert!(matches!(error, PublishError::HistoryUnavailable(_)), "{error}");
     redis.run::<()>("ACL SETUSER default +function");
@@ -80,7 +80,7 @@ fn a_foreign_library_of_that_name_is_not_replaced() {
     let server = RedisServer::start();
     load(&server, &library(None));
     let mut redis = Prepared::over(server);
-    unavailable(&redis, "another library in Redis has the name gateway");
+    assert_unavailable(&redis, "another library in Redis has the name gateway");
     assert!(!code(&mut redis).contains("XADD"));
 }
 

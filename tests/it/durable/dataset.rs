@@ -18,7 +18,7 @@ fn start(plan: Plan) -> TestGateway {
 
 /// Identifies as user 42 and continues `all` from `since`. Returns the channel's position and whether it was recovered.
 #[track_caller]
-fn resumes(gateway: &TestGateway, since: Option<&str>) -> (String, Option<bool>) {
+fn resume(gateway: &TestGateway, since: Option<&str>) -> (String, Option<bool>) {
     let mut client: Client = gateway.connect_v2();
     let since = since.map_or_else(String::new, |since| format!(r#","since":"{since}""#));
     client.send_text(&format!(r#"{{"op":1,"token":"42","channels":[{{"channel":"all"{since}}}]}}"#));
@@ -30,17 +30,17 @@ fn resumes(gateway: &TestGateway, since: Option<&str>) -> (String, Option<bool>)
 
 /// The position of `all` without a history, once the gateway knows that there is none and it can be continued from.
 #[track_caller]
-fn beginning(gateway: &TestGateway) -> String {
+fn start_position(gateway: &TestGateway) -> String {
     eventually(SOON, || {
-        let (position, _) = resumes(gateway, None);
+        let (position, _) = resume(gateway, None);
         let is_beginning = position.ends_with("-0");
-        (is_beginning && resumes(gateway, Some(&position)).1 == Some(true)).then_some(position)
+        (is_beginning && resume(gateway, Some(&position)).1 == Some(true)).then_some(position)
     })
 }
 
 /// Waits for a note of `/readyz` that holds this.
 #[track_caller]
-fn noted(gateway: &TestGateway, text: &str) {
+fn wait_for_notice(gateway: &TestGateway, text: &str) {
     eventually(SOON, || gateway.get("/readyz").json()["notes"].to_string().contains(text).then_some(()));
 }
 
@@ -107,19 +107,19 @@ fn without_settings_the_defaults_are_in_force() {
 fn recovery_is_not_claimed_across_a_ttl_change_and_back() {
     let server = RedisServer::start();
     let gateway = start(plan(&server));
-    let since = beginning(&gateway);
+    let since = start_position(&gateway);
     let short = start(plan(&server).with("broker.history_ttl", "1s"));
     let mut client = server.client();
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
     eventually(SOON, || (!run::<bool>(&mut client, "EXISTS gateway:all").unwrap()).then_some(()));
     drop(short);
-    noted(&gateway, "history: broker.history_ttl is 1s in force, 1d here");
+    wait_for_notice(&gateway, "history: broker.history_ttl is 1s in force, 1d here");
     assert_eq!(gateway.log().matches("broker.history_ttl is 1s in force").count(), 1);
-    assert_eq!(resumes(&gateway, Some(&since)).1, Some(false), "a second is what can be proven");
+    assert_eq!(resume(&gateway, Some(&since)).1, Some(false), "a second is what can be proven");
     let again = start(plan(&server));
     for gateway in [&gateway, &again] {
-        assert_eq!(resumes(gateway, Some(&since)).1, Some(false));
-        beginning(gateway);
+        assert_eq!(resume(gateway, Some(&since)).1, Some(false));
+        start_position(gateway);
     }
     eventually(SOON, || {
         let notes = gateway.get("/readyz").json()["notes"].to_string();
@@ -132,34 +132,34 @@ fn recovery_is_not_claimed_across_a_ttl_change_and_back() {
 fn another_deployment_cannot_expire_histories_unnoticed() {
     let server = RedisServer::start();
     let gateway = start(plan(&server));
-    let since = beginning(&gateway);
+    let since = start_position(&gateway);
     let _beside = start(plan(&server).with("broker.prefix", "staging").with("broker.history_ttl", "1s"));
     let mut client = server.client();
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
     assert!(run::<i64>(&mut client, "PTTL gateway:all").unwrap() > 60_000);
-    assert_eq!(resumes(&gateway, Some(&since)).1, Some(true));
+    assert_eq!(resume(&gateway, Some(&since)).1, Some(true));
 }
 
 #[test]
 fn recovery_is_not_claimed_while_redis_may_evict() {
     let server = RedisServer::start_with(&["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru"]);
     let mut gateway = start(plan(&server));
-    noted(&gateway, "redis may evict keys (maxmemory_policy allkeys-lru)");
+    wait_for_notice(&gateway, "redis may evict keys (maxmemory_policy allkeys-lru)");
     gateway.wait_for_log("redis may evict keys (maxmemory_policy allkeys-lru)");
     assert_eq!(gateway.metric("redis_may_evict"), 1);
     let mut client = server.client();
-    let (since, _) = resumes(&gateway, None);
+    let (since, _) = resume(&gateway, None);
     // While the link carries the channel, it knows that nothing was published.
     let carried =
         |client: &mut Connection| run::<Vec<String>>(client, "PUBSUB CHANNELS gateway:all").unwrap();
     eventually(SOON, || carried(&mut client).is_empty().then_some(()));
-    assert_eq!(resumes(&gateway, Some(&since)).1, Some(false));
+    assert_eq!(resume(&gateway, Some(&since)).1, Some(false));
     // What arithmetic proves needs no marker.
     let position: String = fcall(&mut client, &["all"], &["1"]).unwrap();
-    assert_eq!(resumes(&gateway, Some(&position)).1, Some(true));
+    assert_eq!(resume(&gateway, Some(&position)).1, Some(true));
     run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction").unwrap();
     run::<()>(&mut client, "DEL gateway:all").unwrap();
-    beginning(&gateway);
+    start_position(&gateway);
     gateway.wait_metric("redis_may_evict", 0);
 }
 
@@ -167,7 +167,7 @@ fn recovery_is_not_claimed_while_redis_may_evict() {
 fn recovery_is_not_claimed_across_an_eviction() {
     let server = RedisServer::start();
     let mut gateway = start(plan(&server));
-    let since = beginning(&gateway);
+    let since = start_position(&gateway);
     let mut client = server.client();
     let before = marker(&mut client);
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
@@ -177,9 +177,9 @@ fn recovery_is_not_claimed_across_an_eviction() {
     run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction maxmemory 0").unwrap();
     assert!(!run::<bool>(&mut client, "EXISTS gateway:all").unwrap(), "it was evicted");
     eventually(SOON, || (marker(&mut client) != before).then_some(()));
-    noted(&gateway, "keys since this replica was started, so histories may be missing");
+    wait_for_notice(&gateway, "keys since this replica was started, so histories may be missing");
     gateway.wait_for_log("redis: history: redis has evicted ");
     assert!(gateway.metric("redis_evicted_keys") > 0);
-    assert_eq!(resumes(&gateway, Some(&since)).1, Some(false));
-    beginning(&gateway);
+    assert_eq!(resume(&gateway, Some(&since)).1, Some(false));
+    start_position(&gateway);
 }

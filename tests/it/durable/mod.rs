@@ -4,8 +4,8 @@ mod available;
 mod calling;
 mod dataset;
 mod function;
-mod lives;
 mod rejected;
+mod restarts;
 mod rights;
 
 use std::time::Duration;

@@ -27,7 +27,7 @@ fn silent(address: SocketAddr, host: u8, count: usize) -> Vec<TcpStream> {
 
 /// What a connection is told before it is ended.
 #[track_caller]
-fn told(mut stream: TcpStream) -> Answer {
+fn read_answer(mut stream: TcpStream) -> Answer {
     stream.set_read_timeout(Some(SOON)).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -48,7 +48,7 @@ fn an_address_gets_at_most_half_of_the_handshake_permits() {
     let mut crowd = silent(peer.gateway.public, 2, 20);
     let refused = crowd.split_off(4);
     for stream in refused {
-        let answer = told(stream);
+        let answer = read_answer(stream);
         assert_eq!((answer.status, answer.body.as_str()), (429, "too_many_handshakes"));
         assert_eq!(answer.header("retry-after"), Some("5"));
     }
@@ -100,7 +100,7 @@ fn an_admin_port_crowd_costs_few_descriptors_and_health_answers() {
         assert_eq!(peer.gateway.readyz().0, 200);
         peer.assert_served("a crowd on the admin port");
         for stream in crowd {
-            assert_eq!(told(stream).status, 408);
+            assert_eq!(read_answer(stream).status, 408);
         }
         drop(client);
     }
@@ -118,7 +118,7 @@ fn a_missing_body_is_answered_408_and_frees_its_permit() {
     };
     let slow: Vec<_> = (0..20).map(|_| begin("/v1/publish")).collect();
     for stream in slow {
-        let answer = told(stream);
+        let answer = read_answer(stream);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (408, &json!("request_body_timeout")));
     }
     // Chunks are no other than a length, wherever they are sent.
@@ -139,7 +139,7 @@ fn a_missing_body_is_answered_408_and_frees_its_permit() {
     drop(chunked);
     // Where no body is wanted none is waited for.
     for path in ["/livez", "/nowhere"] {
-        assert!(matches!(told(begin(path)).status, 404 | 405), "{path}");
+        assert!(matches!(read_answer(begin(path)).status, 404 | 405), "{path}");
     }
     peer.assert_served("bodies that do not come");
 }

@@ -9,7 +9,7 @@ use crate::support::raw_socket::RawSocket;
 
 /// Reads up to the Close, which must have this code, and on to the end of the connection.
 #[track_caller]
-fn closed_with(raw: &mut RawSocket, code: u16) {
+fn expect_close(raw: &mut RawSocket, code: u16) {
     let (first, payload) = raw.frame();
     assert_eq!((first, &payload[..2]), (0x88, &code.to_be_bytes()[..]));
 }
@@ -21,21 +21,21 @@ fn an_announced_gigabyte_is_refused_at_once_without_memory() {
     // What a first violation needs in code and buffers is not its cost.
     let mut first = peer.attacker();
     first.write(&header(0x82, 1 << 30));
-    closed_with(&mut first, 1009);
+    expect_close(&mut first, 1009);
     peer.assert_served("a warning");
 
     let before = peer.gateway.peak_memory();
     let mut raw = peer.attacker();
     let begun = Instant::now();
     raw.write(&header(0x82, 1 << 30));
-    closed_with(&mut raw, 1009);
-    let told = begun.elapsed();
+    expect_close(&mut raw, 1009);
+    let refused_after = begun.elapsed();
     let piece = vec![0; 1 << 20];
     let sent = (0..100).take_while(|_| raw.try_write(&piece)).count();
     peer.assert_served("a gigabyte");
     let grown = peer.gateway.peak_memory() - before;
     // One round trip on this machine, however busy it is; no byte of the payload had been sent.
-    assert!(told < Duration::from_secs(2), "told after {told:?}");
+    assert!(refused_after < Duration::from_secs(2), "refused after {refused_after:?}");
     assert!(grown < 1024, "{sent} MiB were sent, and memory grew by {grown} KiB");
 }
 
@@ -67,7 +67,7 @@ fn a_million_empty_continuations_are_refused_with_1008() {
     raw.write(&frame(0x01, b""));
     let thousand = frame(0x00, b"").repeat(1_000);
     raw.write(&thousand);
-    closed_with(&mut raw, 1008);
+    expect_close(&mut raw, 1008);
     let sent = (1..1_000).take_while(|_| raw.try_write(&thousand)).count();
     peer.assert_served(&format!("{sent} thousand empty frames"));
     assert!(raw.ends_within(SOON));
@@ -85,7 +85,7 @@ fn a_message_in_one_byte_frames_is_refused_with_1008() {
     assert_eq!(raw.frame(), (0x8A, b"still there?".to_vec()));
     peer.assert_served("256 frames");
     raw.write(&frame(0x00, b"x"));
-    closed_with(&mut raw, 1008);
+    expect_close(&mut raw, 1008);
     peer.assert_served("257 frames");
 }
 
@@ -98,7 +98,7 @@ fn a_growing_message_is_refused_with_1009_by_its_header() {
     raw.write(&frame(0x89, b"still there?"));
     assert_eq!(raw.frame(), (0x8A, b"still there?".to_vec()));
     raw.write(&header(0x80, 1));
-    closed_with(&mut raw, 1009);
+    expect_close(&mut raw, 1009);
     peer.assert_served("65537 bytes");
 }
 

@@ -29,7 +29,7 @@ fn pongs_before_close(raw: &mut RawSocket, code: u16) -> Vec<Vec<u8>> {
 impl HealthyPeer {
     /// A socket of this user, which reads nothing behind its Ready.
     #[track_caller]
-    fn identified(&self, user: &str) -> RawSocket {
+    fn ready_socket(&self, user: &str) -> RawSocket {
         let mut raw = self.attacker();
         raw.send_text(&format!(r#"{{"op":1,"token":"{user}"}}"#));
         raw.expect_text(&format!(r#"{{"op":2,"user":"{user}"}}"#));
@@ -101,7 +101,7 @@ fn only_the_latest_unread_pong_is_queued() {
         .with("session.messages_per_minute", "0")
         .with("session.write_timeout", "1m");
     let mut peer = HealthyPeer::of(&plan);
-    let mut raw = peer.identified("42");
+    let mut raw = peer.ready_socket("42");
     peer.publish_until("42", |gateway| gateway.metric("outbound_queued_bytes") > 0);
     let before = peer.gateway.metric("outbound_queued_bytes");
     for number in 0..1_000_u16 {
@@ -132,9 +132,9 @@ fn over_the_shared_outbound_bound_the_largest_queue_is_closed() {
         .with("session.max_outbound_bytes", &TOGETHER.to_string())
         .with("session.write_timeout", "1m");
     let mut peer = HealthyPeer::of(&plan);
-    let mut modest = peer.identified("41");
+    let mut modest = peer.ready_socket("41");
     let messages = peer.publish_until("41", |gateway| gateway.metric("outbound_queued_bytes") > 0);
-    let greedy = peer.identified("42");
+    let greedy = peer.ready_socket("42");
     let mut most = 0;
     peer.publish_until("42", |gateway| {
         most = most.max(gateway.metric("outbound_queued_bytes"));

@@ -29,7 +29,7 @@ fn with_header(header: &str) -> String {
 }
 
 /// Everything that comes until the gateway ends the connection.
-fn everything(address: SocketAddr, request: &[u8]) -> String {
+fn read_to_end(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     // It may be cut while it still sends.
@@ -48,7 +48,7 @@ fn each_invalid_upgrade_has_its_exact_answer() {
     let plan = TestGateway::with("server.allowed_origins", "https://app.example.com,https://*.example.org");
     let mut peer = HealthyPeer::of(&plan);
     for (name, request, wanted) in [upgrades(), origins(), requests(), smuggling()].concat() {
-        let answer = everything(peer.gateway.public, request.as_bytes());
+        let answer = read_to_end(peer.gateway.public, request.as_bytes());
         assert_eq!(statuses(&answer), wanted, "{name}: {answer}");
         assert!(!answer.contains(HELLO), "{name}: it became a socket");
         peer.assert_served(name);
@@ -224,7 +224,7 @@ fn an_upgrade_pipelined_with_another_request_opens_no_socket() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let both = [on_the_wire("GET / HTTP/1.1"), on_the_wire(UPGRADE)].concat();
     for _ in 0..20 {
-        let answer = everything(peer.gateway.public, both.as_bytes());
+        let answer = read_to_end(peer.gateway.public, both.as_bytes());
         assert_eq!(statuses(&answer), [426], "{answer}");
     }
     assert_eq!(peer.gateway.metric("connections_opened_total"), 1, "only the healthy client's");
@@ -240,7 +240,7 @@ fn an_ambiguous_upgrade_is_refused() {
         with_header(&format!("sec-websocket-key: {KEY}")),
         with_header("content-length: 5") + "hello",
     ] {
-        let answer = everything(peer.gateway.public, request.as_bytes());
+        let answer = read_to_end(peer.gateway.public, request.as_bytes());
         assert_eq!(statuses(&answer), [400], "{answer}");
         assert!(answer.ends_with("bad_handshake"), "{answer}");
         peer.assert_served("an ambiguous request");
@@ -272,9 +272,9 @@ fn tokens_outside_identify_are_neither_accepted_nor_logged() {
     }
     // Refusals are logged, too; their requests are not.
     let refused = upgrade("GET / ", &format!("GET /?v=3&token={TOKEN} "));
-    assert_eq!(statuses(&everything(peer.gateway.public, refused.as_bytes())), [400]);
+    assert_eq!(statuses(&read_to_end(peer.gateway.public, refused.as_bytes())), [400]);
     let broken = format!("GET /?token={TOKEN} HTTP/1.1\r\nhost: a\r\nhost: b\r\nx x\r\n\r\n");
-    assert_eq!(statuses(&everything(peer.gateway.public, broken.as_bytes())), [400]);
+    assert_eq!(statuses(&read_to_end(peer.gateway.public, broken.as_bytes())), [400]);
     peer.assert_served("refusals");
     assert!(peer.gateway.log().contains("refused an upgrade"));
     assert!(!peer.gateway.log().contains(TOKEN), "{}", peer.gateway.log());

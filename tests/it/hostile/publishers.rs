@@ -63,7 +63,7 @@ fn a_message_too_long_for_redis_breaks_no_link() {
 fn unauthenticated_admin_request_bodies_are_not_read() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let before = peer.gateway.peak_memory();
-    let strangers: Vec<_> = (0..12)
+    let connections: Vec<_> = (0..12)
         .map(|_| {
             let mut stream = TcpStream::connect(peer.gateway.admin).unwrap();
             stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
@@ -81,7 +81,7 @@ fn unauthenticated_admin_request_bodies_are_not_read() {
     peer.assert_served("bodies of strangers");
     let grown = peer.gateway.peak_memory().saturating_sub(before);
     assert!(grown < 16 << 10, "{grown} KiB");
-    drop(strangers);
+    drop(connections);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn bounded_by_bytes() -> Plan {
 }
 
 /// A peer that is silent is thought dead soon.
-fn impatient() -> Plan {
+fn short_heartbeats() -> Plan {
     TestGateway::with("session.heartbeat_interval", &ms(INTERVAL))
         .with("session.heartbeat_grace", &ms(GRACE))
         .with("server.close_timeout", "200ms")
@@ -49,7 +49,7 @@ fn stalled(gateway: &TestGateway, user: Option<&str>) -> RawSocket {
 /// Waits until the healthy client is the only one. It is served, and answers heartbeats, all the while: so must it be wherever
 /// a test waits, or it is a peer that is silent itself.
 #[track_caller]
-fn is_alone(peer: &mut HealthyPeer) {
+fn wait_until_alone(peer: &mut HealthyPeer) {
     eventually(SOON, || {
         peer.assert_served("a moment");
         (peer.gateway.metric("connections") == 1).then_some(())
@@ -122,7 +122,7 @@ fn unread_answers_stay_within_the_memory_bound() {
 
 #[test]
 fn a_silent_zero_window_peer_leaves_gateway_and_kernel() {
-    let mut peer = HealthyPeer::of(&impatient().with("session.write_timeout", "1s"));
+    let mut peer = HealthyPeer::of(&short_heartbeats().with("session.write_timeout", "1s"));
     let begun = Instant::now();
     let raw = stalled(&peer.gateway, Some("42"));
     assert!(is_known_to_the_kernel(&raw, &mut peer.client));
@@ -130,7 +130,7 @@ fn a_silent_zero_window_peer_leaves_gateway_and_kernel() {
     let message = format!("{:?}", "x".repeat(8_000));
     peer.gateway.publish("user:42", &message);
     assert_eq!(peer.gateway.metric("outbound_queued_bytes"), 0);
-    is_alone(&mut peer);
+    wait_until_alone(&mut peer);
     assert!(begun.elapsed() >= INTERVAL + GRACE);
     assert_eq!(peer.gateway.closes(4002), 1);
     // It acknowledges every probe, and would be kept with what it does not read for minutes.
@@ -140,8 +140,9 @@ fn a_silent_zero_window_peer_leaves_gateway_and_kernel() {
 
 #[test]
 fn a_silent_peer_with_queued_megabytes_is_disconnected() {
-    let plan =
-        impatient().with("session.max_outbound_bytes", "100000000").with("session.write_timeout", "5m");
+    let plan = short_heartbeats()
+        .with("session.max_outbound_bytes", "100000000")
+        .with("session.write_timeout", "5m");
     let mut peer = HealthyPeer::of(&plan);
     let begun = Instant::now();
     let raw = stalled(&peer.gateway, Some("42"));
@@ -151,7 +152,7 @@ fn a_silent_peer_with_queued_megabytes_is_disconnected() {
         peer.assert_served("a message that waits");
         (peer.gateway.metric("outbound_queued_bytes") > 2_000_000).then_some(())
     });
-    is_alone(&mut peer);
+    wait_until_alone(&mut peer);
     assert!(begun.elapsed() >= INTERVAL + GRACE);
     assert_eq!(peer.gateway.closes(4002), 1, "its session kept its timers");
     peer.gateway.wait_metric("outbound_queued_bytes", 0);

@@ -12,7 +12,7 @@ fn identify(user: &str) -> String {
 
 /// Says this once it is Ready, or what Close came instead.
 #[track_caller]
-fn ready(peer: &HealthyPeer, user: &str) -> Result<Client, u16> {
+fn try_identify(peer: &HealthyPeer, user: &str) -> Result<Client, u16> {
     let mut client = peer.gateway.connect_v2();
     client.send_text(&identify(user));
     match client.next_or_code() {
@@ -24,7 +24,7 @@ fn ready(peer: &HealthyPeer, user: &str) -> Result<Client, u16> {
 #[test]
 fn a_user_identifying_in_a_loop_is_closed_with_4007() {
     let mut peer = HealthyPeer::of(&TestGateway::with("limits.identifies_per_minute_per_user", "6"));
-    let loops: Vec<_> = (0..60).map(|_| ready(&peer, "42").map(drop)).collect();
+    let loops: Vec<_> = (0..60).map(|_| try_identify(&peer, "42").map(drop)).collect();
     let accepted = loops.iter().filter(|outcome| outcome.is_ok()).count();
     // One more is due every ten seconds, however slow this machine is.
     assert!((6..20).contains(&accepted), "{accepted} of 60");
@@ -32,7 +32,7 @@ fn a_user_identifying_in_a_loop_is_closed_with_4007() {
     assert!(peer.gateway.metric("identifies_total{result=\"too_many_identifies\"}") >= 40);
     peer.assert_served("a user in a loop");
     // Other users are not concerned, and nothing of the loops is left.
-    drop(ready(&peer, "44").unwrap());
+    drop(try_identify(&peer, "44").unwrap());
     peer.gateway.wait_metric("sessions", 1);
     peer.gateway.wait_metric("subscriptions", 2);
     peer.gateway.wait_metric("channels", 2);
@@ -41,7 +41,7 @@ fn a_user_identifying_in_a_loop_is_closed_with_4007() {
 #[test]
 fn a_user_refreshing_in_a_loop_is_closed_with_4007() {
     let mut peer = HealthyPeer::of(&TestGateway::with("limits.identifies_per_minute_per_user", "6"));
-    let mut client = ready(&peer, "42").unwrap();
+    let mut client = try_identify(&peer, "42").unwrap();
     let mut answers = 0;
     for _ in 0..60 {
         // A token that fails costs as much as a good one.

@@ -35,7 +35,7 @@ pub(crate) struct Client {
 
 /// What came from the gateway.
 #[derive(Debug)]
-enum Heard {
+enum Incoming {
     Text(String),
     Closed(Option<u16>),
     /// The connection ended without a Close frame.
@@ -163,8 +163,8 @@ impl Client {
             self.socket.get_ref().set_read_timeout(Some(left)).unwrap();
             match self.read() {
                 None => break None,
-                Some(Heard::Text(text)) if self.is_heartbeat(&text) => {}
-                Some(Heard::Text(text)) => break Some(text),
+                Some(Incoming::Text(text)) if self.is_heartbeat(&text) => {}
+                Some(Incoming::Text(text)) => break Some(text),
                 Some(ended) => panic!("wanted a frame, but {ended:?}"),
             }
         };
@@ -177,9 +177,9 @@ impl Client {
     pub(crate) fn next_or_close(&mut self) -> Option<String> {
         loop {
             match self.read_soon() {
-                Heard::Text(text) if self.is_heartbeat(&text) => {}
-                Heard::Text(text) => return Some(text),
-                Heard::Closed(_) | Heard::Cut => return None,
+                Incoming::Text(text) if self.is_heartbeat(&text) => {}
+                Incoming::Text(text) => return Some(text),
+                Incoming::Closed(_) | Incoming::Cut => return None,
             }
         }
     }
@@ -189,9 +189,9 @@ impl Client {
     pub(crate) fn next_or_close_with(&mut self, code: u16) -> Option<String> {
         loop {
             match self.read_soon() {
-                Heard::Text(text) if self.is_heartbeat(&text) => {}
-                Heard::Text(text) => return Some(text),
-                Heard::Closed(Some(found)) if found == code => return None,
+                Incoming::Text(text) if self.is_heartbeat(&text) => {}
+                Incoming::Text(text) => return Some(text),
+                Incoming::Closed(Some(found)) if found == code => return None,
                 other => panic!("wanted a frame or Close {code}, heard {other:?}"),
             }
         }
@@ -202,8 +202,8 @@ impl Client {
     pub(crate) fn expect_close(&mut self, code: u16) {
         loop {
             match self.read_soon() {
-                Heard::Text(text) if self.is_heartbeat(&text) => {}
-                Heard::Closed(Some(found)) => return assert_eq!(found, code),
+                Incoming::Text(text) if self.is_heartbeat(&text) => {}
+                Incoming::Closed(Some(found)) => return assert_eq!(found, code),
                 other => panic!("wanted Close {code}, heard {other:?}"),
             }
         }
@@ -214,10 +214,10 @@ impl Client {
     pub(crate) fn next_or_code(&mut self) -> Result<String, Option<u16>> {
         loop {
             match self.read_soon() {
-                Heard::Text(text) if self.is_heartbeat(&text) => {}
-                Heard::Text(text) => return Ok(text),
-                Heard::Closed(code) => return Err(code),
-                Heard::Cut => return Err(None),
+                Incoming::Text(text) if self.is_heartbeat(&text) => {}
+                Incoming::Text(text) => return Ok(text),
+                Incoming::Closed(code) => return Err(code),
+                Incoming::Cut => return Err(None),
             }
         }
     }
@@ -225,7 +225,7 @@ impl Client {
     #[track_caller]
     fn next_raw(&mut self) -> String {
         match self.read_soon() {
-            Heard::Text(text) => text,
+            Incoming::Text(text) => text,
             other => panic!("wanted a frame, heard {other:?}"),
         }
     }
@@ -240,23 +240,23 @@ impl Client {
     }
 
     #[track_caller]
-    fn read_soon(&mut self) -> Heard {
+    fn read_soon(&mut self) -> Incoming {
         self.read().unwrap_or_else(|| panic!("nothing came within {SOON:?}"))
     }
 
     /// What comes next; `None` when the read timeout passes.
-    fn read(&mut self) -> Option<Heard> {
+    fn read(&mut self) -> Option<Incoming> {
         loop {
             return Some(match self.socket.read() {
                 Ok(Message::Text(text)) => {
                     contract::check_heard(self.version == Version::V2, &text);
-                    Heard::Text(text.to_string())
+                    Incoming::Text(text.to_string())
                 }
                 Ok(Message::Close(close)) => {
                     // Our answer goes out, the gateway ends the connection, and so do we.
                     while self.socket.read().is_ok() {}
                     let _ = self.socket.get_ref().shutdown(Shutdown::Both);
-                    Heard::Closed(close.map(|close| close.code.into()))
+                    Incoming::Closed(close.map(|close| close.code.into()))
                 }
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
                 Ok(Message::Binary(_)) => panic!("a binary frame"),
@@ -265,7 +265,7 @@ impl Client {
                 {
                     return None;
                 }
-                Err(_) => Heard::Cut,
+                Err(_) => Incoming::Cut,
             });
         }
     }

@@ -12,8 +12,8 @@ use super::http;
 use super::process::SOON;
 
 /// Longer than any healthy answer takes; then it is asked again, over a new connection.
-const ANSWER: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_millis(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// Publishes 1, 2, 3 … to each of its channels, one after the other, until it is paused. A number that is not
 /// acknowledged is published again under the same idempotency key, as often as it takes.
@@ -45,15 +45,15 @@ pub(crate) struct Publishing {
 struct Progress {
     acknowledged: HashMap<String, Vec<u64>>,
     number: u64,
-    wants: Wants,
-    is_between: bool,
+    mode: Mode,
+    is_idle: bool,
     /// How often a number was published again, because nothing acknowledged it.
     repeats: u64,
     last_error: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Wants {
+enum Mode {
     #[default]
     Publish,
     Pause,
@@ -99,13 +99,13 @@ impl NumberedPublisher {
     /// Publishes nothing more, and waits until nothing is on its way any more.
     #[track_caller]
     pub(crate) fn pause(&self) {
-        self.want(Wants::Pause);
-        self.wait(|progress| progress.is_between);
+        self.set_mode(Mode::Pause);
+        self.wait(|progress| progress.is_idle);
     }
 
     /// Goes on.
     pub(crate) fn resume(&self) {
-        self.want(Wants::Publish);
+        self.set_mode(Mode::Publish);
     }
 
     /// Changes where or how it publishes from the next attempt on.
@@ -118,11 +118,11 @@ impl NumberedPublisher {
         self.shared.progress.lock().unwrap().acknowledged.get(channel).cloned().unwrap_or_default()
     }
 
-    fn want(&self, wants: Wants) {
+    fn set_mode(&self, mode: Mode) {
         let mut progress = self.shared.progress.lock().unwrap();
-        progress.wants = wants;
-        if wants == Wants::Publish {
-            progress.is_between = false;
+        progress.mode = mode;
+        if mode == Mode::Publish {
+            progress.is_idle = false;
         }
         self.shared.changed.notify_all();
     }
@@ -143,7 +143,7 @@ impl NumberedPublisher {
 
 impl Drop for NumberedPublisher {
     fn drop(&mut self) {
-        self.want(Wants::Stop);
+        self.set_mode(Mode::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -159,14 +159,14 @@ impl Shared {
             for call in calls {
                 while let Err(error) = self.attempt(&mut connection, call, number) {
                     let mut progress = self.progress.lock().unwrap();
-                    if progress.wants == Wants::Stop {
+                    if progress.mode == Mode::Stop {
                         return;
                     }
                     progress.last_error = Some(error);
                     progress.repeats += 1;
                     drop(progress);
                     connection = None;
-                    pause(RETRY);
+                    pause(RETRY_DELAY);
                 }
                 let mut progress = self.progress.lock().unwrap();
                 for channel in call {
@@ -176,7 +176,7 @@ impl Shared {
             let mut progress = self.progress.lock().unwrap();
             progress.number = number;
             progress.last_error = None;
-            if self.rest(progress) == Wants::Stop {
+            if self.wait_while_paused(progress) == Mode::Stop {
                 return;
             }
             pause(pace);
@@ -184,13 +184,13 @@ impl Shared {
     }
 
     /// Between two numbers: waits as long as a pause lasts.
-    fn rest(&self, mut progress: MutexGuard<'_, Progress>) -> Wants {
+    fn wait_while_paused(&self, mut progress: MutexGuard<'_, Progress>) -> Mode {
         loop {
             // Noted again after each change: it may have gone on and paused while this thread had no turn.
-            progress.is_between = progress.wants == Wants::Pause;
+            progress.is_idle = progress.mode == Mode::Pause;
             self.changed.notify_all();
-            if !progress.is_between {
-                return progress.wants;
+            if !progress.is_idle {
+                return progress.mode;
             }
             progress = self.changed.wait(progress).unwrap();
         }
@@ -229,7 +229,7 @@ fn over_redis(
     call.arg("gateway_publish").arg(channels.len()).arg(&channels).arg(message).arg(key);
     call.query::<Value>(connection)?;
     if publishing.copies > 0 {
-        let patience_ms = ANSWER.as_millis() / 2;
+        let patience_ms = ANSWER_TIMEOUT.as_millis() / 2;
         let copies: u32 = cmd("WAIT").arg(publishing.copies).arg(patience_ms).query(connection)?;
         if copies < publishing.copies {
             return Err((ErrorKind::Io, "too few copies").into());
@@ -247,9 +247,9 @@ fn over_http(admin: SocketAddr, channel: &str, message: &str, key: &str) -> Resu
 
 #[allow(clippy::disallowed_methods, reason = "a test's own connection may block")]
 fn connect(url: &str) -> RedisResult<Connection> {
-    let connection = redis::Client::open(url)?.get_connection_with_timeout(ANSWER)?;
-    connection.set_read_timeout(Some(ANSWER))?;
-    connection.set_write_timeout(Some(ANSWER))?;
+    let connection = redis::Client::open(url)?.get_connection_with_timeout(ANSWER_TIMEOUT)?;
+    connection.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    connection.set_write_timeout(Some(ANSWER_TIMEOUT))?;
     Ok(connection)
 }
 

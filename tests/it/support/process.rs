@@ -196,10 +196,10 @@ struct Lines {
 impl Lines {
     fn collect(pipe: impl Read + Send + 'static) -> Self {
         let lines = Arc::<Mutex<Vec<String>>>::default();
-        let kept = Arc::clone(&lines);
+        let shared = Arc::clone(&lines);
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
+                shared.lock().unwrap().push(line);
             }
         });
         Self { lines, reader: Some(reader) }

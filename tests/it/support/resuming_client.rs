@@ -24,7 +24,7 @@ const TRACED: usize = 80;
 
 /// Who a client is and how it goes about it.
 #[derive(Debug, Clone)]
-pub(crate) struct Habits {
+pub(crate) struct ClientOptions {
     /// Its user, whose id is its token.
     pub(crate) user: String,
     /// The channels that it follows, its own one included.
@@ -42,11 +42,11 @@ pub(crate) struct ResumingClient {
 }
 
 struct Shared {
-    habits: Habits,
+    options: ClientOptions,
     address: SocketAddr,
     records: Mutex<HashMap<String, Record>>,
     /// What no gateway should do, and no fault excuses.
-    complaints: Mutex<Vec<String>>,
+    violations: Mutex<Vec<String>>,
     /// The latest frames and ends of sessions, for a failure to show.
     trace: Mutex<VecDeque<String>>,
     sessions: AtomicUsize,
@@ -74,17 +74,17 @@ struct Record {
 
 impl ResumingClient {
     /// Starts one, which connects to this address, always.
-    pub(crate) fn start(address: SocketAddr, habits: Habits) -> Self {
-        let records = habits.channels.iter().map(|channel| (channel.clone(), Record::default())).collect();
-        Self::start_with(address, habits, records)
+    pub(crate) fn start(address: SocketAddr, options: ClientOptions) -> Self {
+        let records = options.channels.iter().map(|channel| (channel.clone(), Record::default())).collect();
+        Self::start_with(address, options, records)
     }
 
-    fn start_with(address: SocketAddr, habits: Habits, records: HashMap<String, Record>) -> Self {
+    fn start_with(address: SocketAddr, options: ClientOptions, records: HashMap<String, Record>) -> Self {
         let shared = Arc::new(Shared {
             records: Mutex::new(records),
-            habits,
+            options,
             address,
-            complaints: Mutex::default(),
+            violations: Mutex::default(),
             trace: Mutex::default(),
             sessions: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
@@ -99,10 +99,10 @@ impl ResumingClient {
 
     /// Another one that continues from the same places, over the same address.
     pub(crate) fn twin(&self) -> Self {
-        let Shared { habits, address, records, .. } = &*self.shared;
+        let Shared { options, address, records, .. } = &*self.shared;
         let mut records = records.lock().unwrap().clone();
         records.values_mut().for_each(|record| record.session = 0);
-        Self::start_with(*address, habits.clone(), records)
+        Self::start_with(*address, options.clone(), records)
     }
 
     /// What it came across on a channel so far.
@@ -121,8 +121,8 @@ impl ResumingClient {
     }
 
     /// What no gateway should have done.
-    pub(crate) fn complaints(&self) -> Vec<String> {
-        self.shared.complaints.lock().unwrap().clone()
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.shared.violations.lock().unwrap().clone()
     }
 
     /// Its latest frames and ends of sessions, each with its time.
@@ -182,7 +182,7 @@ impl Drop for ResumingClient {
 
 impl Shared {
     fn run(&self) {
-        let mut rng = StdRng::seed_from_u64(self.habits.seed);
+        let mut rng = StdRng::seed_from_u64(self.options.seed);
         while !self.stop.load(Ordering::SeqCst) {
             session::run(self);
             hold(Duration::from_millis(rng.random_range(5..60)));
@@ -201,7 +201,7 @@ impl Shared {
         trace.push_back(format!("{}.{:03} session {session}: {shown}", at.as_secs(), at.subsec_millis()));
     }
 
-    fn complain(&self, what: String) {
-        self.complaints.lock().unwrap().push(what);
+    fn record_violation(&self, what: String) {
+        self.violations.lock().unwrap().push(what);
     }
 }

@@ -9,7 +9,7 @@ use super::deadline::{eventually, eventually_eq};
 use super::redis_server::RedisServer;
 
 /// From starting sentinels to their knowing each other; and from losing a master to having another one.
-pub(crate) const FAILOVER: Duration = Duration::from_secs(60);
+pub(crate) const FAILOVER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What the sentinels call the master.
 pub(crate) const MASTER: &str = "main";
@@ -29,7 +29,7 @@ impl Watched {
         let replica =
             RedisServer::start_with(&["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"]);
         let mut replica_client = replica.client();
-        eventually(FAILOVER, || {
+        eventually(FAILOVER_TIMEOUT, || {
             let info: String = cmd("INFO").arg("replication").query(&mut replica_client).unwrap();
             info.contains("master_link_status:up").then_some(())
         });
@@ -46,7 +46,7 @@ impl Watched {
         let others = (watched.sentinels.len() - 1).to_string();
         for sentinel in &watched.sentinels {
             let mut client = sentinel.client();
-            eventually_eq(FAILOVER, &["1".to_owned(), others.clone()], || {
+            eventually_eq(FAILOVER_TIMEOUT, &["1".to_owned(), others.clone()], || {
                 ["num-slaves", "num-other-sentinels"].map(|name| property(&mut client, name))
             });
         }
@@ -64,7 +64,7 @@ impl Watched {
     #[track_caller]
     pub(crate) fn wait_failed_over(&self) {
         let mut client = self.sentinels[0].client();
-        eventually_eq(FAILOVER, &self.servers[1].port(), || {
+        eventually_eq(FAILOVER_TIMEOUT, &self.servers[1].port(), || {
             let (_, port): (String, u16) =
                 cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER).query(&mut client).unwrap();
             port

@@ -32,7 +32,7 @@ pub(crate) struct Verdict {
     /// What is missing, and lies where the client was told so.
     pub(crate) missing: Vec<u64>,
     /// How often the client was told that something may be missing.
-    pub(crate) told: usize,
+    pub(crate) reported: usize,
 }
 
 /// Judges one client's record of one channel. `acknowledged` are the numbers that the publisher knows to be
@@ -43,10 +43,10 @@ pub(crate) struct Verdict {
 pub(crate) fn judge(acknowledged: &[u64], heard: &[Heard]) -> Result<Verdict, Breach> {
     let mut expected = acknowledged.iter().copied().peekable();
     let mut verdict = Verdict::default();
-    let mut told_here = false;
-    let mut skip = |upto: Option<u64>, told_here: bool, missing: &mut Vec<u64>| {
+    let mut reported_here = false;
+    let mut skip = |upto: Option<u64>, reported_here: bool, missing: &mut Vec<u64>| {
         while let Some(number) = expected.next_if(|number| upto.is_none_or(|upto| *number < upto)) {
-            if !told_here {
+            if !reported_here {
                 return Err(Breach::Missing(number));
             }
             missing.push(number);
@@ -55,20 +55,20 @@ pub(crate) fn judge(acknowledged: &[u64], heard: &[Heard]) -> Result<Verdict, Br
     };
     for (at, event) in heard.iter().enumerate() {
         let Heard::Number(number) = *event else {
-            verdict.told += 1;
-            told_here = true;
+            verdict.reported += 1;
+            reported_here = true;
             continue;
         };
-        rises(&heard[..at], number)?;
-        skip(Some(number), told_here, &mut verdict.missing)?;
-        told_here = false;
+        check_order(&heard[..at], number)?;
+        skip(Some(number), reported_here, &mut verdict.missing)?;
+        reported_here = false;
     }
-    skip(None, told_here, &mut verdict.missing)?;
+    skip(None, reported_here, &mut verdict.missing)?;
     Ok(verdict)
 }
 
 /// Whether `number` is above everything before it.
-fn rises(before: &[Heard], number: u64) -> Result<(), Breach> {
+fn check_order(before: &[Heard], number: u64) -> Result<(), Breach> {
     let last = before.iter().rev().find_map(|heard| match heard {
         Heard::Number(last) => Some(*last),
         Heard::Gap | Heard::NotRecovered => None,
@@ -126,15 +126,15 @@ mod tests {
         range.into_iter().map(Number).collect()
     }
 
-    fn told(missing: impl IntoIterator<Item = u64>, told: usize) -> Result<Verdict, Breach> {
-        Ok(Verdict { missing: missing.into_iter().collect(), told })
+    fn reported(missing: impl IntoIterator<Item = u64>, reported: usize) -> Result<Verdict, Breach> {
+        Ok(Verdict { missing: missing.into_iter().collect(), reported })
     }
 
     #[test]
     fn every_number_once_and_in_order_is_exact() {
-        assert_eq!(judge(&[], &[]), told([], 0));
-        assert_eq!(judge(&[1, 2, 3], &numbers(1..=3)), told([], 0));
-        assert_eq!(judge(&[2, 5, 9], &numbers([2, 5, 9])), told([], 0));
+        assert_eq!(judge(&[], &[]), reported([], 0));
+        assert_eq!(judge(&[1, 2, 3], &numbers(1..=3)), reported([], 0));
+        assert_eq!(judge(&[2, 5, 9], &numbers([2, 5, 9])), reported([], 0));
     }
 
     #[test]
@@ -147,7 +147,7 @@ mod tests {
             (vec![Gap], vec![1, 2, 3, 4, 5]),
         ] {
             let markers = heard.iter().filter(|heard| !matches!(heard, Number(_))).count();
-            assert_eq!(judge(&all, &heard), told(missing, markers), "{heard:?}");
+            assert_eq!(judge(&all, &heard), reported(missing, markers), "{heard:?}");
         }
         for (heard, number) in [
             (numbers([1, 3, 4, 5]), 2),
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn needless_reports_are_counted() {
-        assert_eq!(judge(&[1, 2], &[Number(1), Gap, Number(2), NotRecovered]), told([], 2));
+        assert_eq!(judge(&[1, 2], &[Number(1), Gap, Number(2), NotRecovered]), reported([], 2));
     }
 
     #[test]

@@ -23,11 +23,11 @@ pub(super) enum Ended {
 }
 
 /// What is taken in and waits to go on, unless a fault says otherwise.
-const HELD_MAX: usize = 1 << 20;
+const BUFFERED_MAX: usize = 1 << 20;
 const READ_MAX: usize = 16 * 1024;
 
 /// What is between the two sides.
-struct Held {
+struct Buffered {
     chunks: VecDeque<(Instant, Vec<u8>)>,
     bytes: usize,
     /// The reading side has closed; that goes on behind the last chunk.
@@ -48,29 +48,29 @@ pub(super) async fn pump(
     direction: Direction,
 ) -> Result<(), Ended> {
     let mut faults = control.faults[direction as usize].subscribe();
-    let mut held = Held::new();
+    let mut buffered = Buffered::new();
     let mut buffer = vec![0; READ_MAX];
-    let mut fault = held.begin(*faults.borrow_and_update())?;
+    let mut fault = buffered.begin(*faults.borrow_and_update())?;
     loop {
-        if held.has_ended && held.bytes == 0 && fault.forwards() {
+        if buffered.has_ended && buffered.bytes == 0 && fault.forwards() {
             // Who has gone does not mind.
             let _ = to.shutdown().await;
             return Ok(());
         }
         tokio::select! {
             biased;
-            _ = faults.changed() => fault = held.begin(*faults.borrow_and_update())?,
-            written = held.write(&mut to, fault) => {
+            _ = faults.changed() => fault = buffered.begin(*faults.borrow_and_update())?,
+            written = buffered.write(&mut to, fault) => {
                 let written = written?;
                 control.forwarded[direction as usize].fetch_add(written, Ordering::SeqCst);
-                held.written(written, fault)?;
+                buffered.written(written, fault)?;
             }
-            read = from.read(&mut buffer), if held.takes(fault) => match read {
-                Ok(0) => held.has_ended = true,
+            read = from.read(&mut buffer), if buffered.accepts(fault) => match read {
+                Ok(0) => buffered.has_ended = true,
                 // By the newest rule: it may have come while this was read.
-                Ok(read) => held.take(&buffer[..read], *faults.borrow()),
+                Ok(read) => buffered.push(&buffer[..read], *faults.borrow()),
                 // Behind a black hole or a stall a reset shows as late as anything else.
-                Err(_) if !fault.forwards() => held.has_lost = true,
+                Err(_) if !fault.forwards() => buffered.has_lost = true,
                 Err(_) => return Err(Ended::ByPeer),
             },
         }
@@ -83,7 +83,7 @@ impl Fault {
     }
 }
 
-impl Held {
+impl Buffered {
     fn new() -> Self {
         Self {
             chunks: VecDeque::new(),
@@ -114,12 +114,12 @@ impl Held {
         Ok(fault)
     }
 
-    fn takes(&self, fault: Fault) -> bool {
-        let bound = if let Fault::Stall(bound) = fault { bound } else { HELD_MAX };
+    fn accepts(&self, fault: Fault) -> bool {
+        let bound = if let Fault::Stall(bound) = fault { bound } else { BUFFERED_MAX };
         !self.has_ended && self.bytes < bound && (fault == Fault::BlackHole || !self.has_lost)
     }
 
-    fn take(&mut self, bytes: &[u8], fault: Fault) {
+    fn push(&mut self, bytes: &[u8], fault: Fault) {
         if fault == Fault::BlackHole {
             self.has_lost = true;
             return;

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
 use super::super::deadline::eventually;
 use super::super::process::SOON;
 use super::super::verdict::Heard;
-use super::{Habits, ResumingClient};
+use super::{ClientOptions, ResumingClient};
 
 const OWN: &str = "user:42";
 const ROOM: &str = "public:room";
@@ -17,8 +17,8 @@ const ROOM: &str = "public:room";
 fn start(subscribes_late: bool) -> (TcpListener, ResumingClient) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let channels = [OWN, ROOM].map(str::to_owned).into();
-    let habits = Habits { user: "42".to_owned(), channels, subscribes_late, seed: 1 };
-    let client = ResumingClient::start(listener.local_addr().unwrap(), habits);
+    let options = ClientOptions { user: "42".to_owned(), channels, subscribes_late, seed: 1 };
+    let client = ResumingClient::start(listener.local_addr().unwrap(), options);
     (listener, client)
 }
 
@@ -94,7 +94,7 @@ fn a_recovering_channel_keeps_its_position_until_it_is_confirmed() {
         eventually(SOON, || (client.heard(channel) == [Heard::Number(2)]).then_some(()));
         assert_eq!(client.recovering_count(channel), 2);
     }
-    assert_eq!(client.complaints(), [""; 0]);
+    assert_eq!(client.violations(), [""; 0]);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn op_6_may_say_recovering_first() {
     for channel in [OWN, ROOM] {
         eventually(SOON, || (client.heard(channel) == [Heard::Number(2)]).then_some(()));
     }
-    assert_eq!(client.complaints(), [""; 0]);
+    assert_eq!(client.violations(), [""; 0]);
 }
 
 #[test]
@@ -124,6 +124,6 @@ fn messages_on_a_recovering_channel_are_violations() {
     server.expect_resume();
     server.send_recovering();
     server.send_message(ROOM);
-    eventually(SOON, || client.complaints().first().is_some_and(|text| text.contains(ROOM)).then_some(()));
-    assert_eq!(client.complaints().len(), 1);
+    eventually(SOON, || client.violations().first().is_some_and(|text| text.contains(ROOM)).then_some(()));
+    assert_eq!(client.violations().len(), 1);
 }

@@ -6,7 +6,7 @@ use crate::support::deadline::eventually;
 
 /// Checks that `position` begins a new epoch which continues `last`.
 #[track_caller]
-fn continues(redis: &mut Prepared, position: Position, last: Position) {
+fn assert_continues(redis: &mut Prepared, position: Position, last: Position) {
     assert!(position.epoch > last.epoch && position.offset == 1, "{position} after {last}");
     let (place, fields) = redis.history("room:1").pop().unwrap();
     assert_eq!(place, position.to_string());
@@ -26,7 +26,7 @@ fn after_a_restart_the_history_continues_in_a_new_epoch() {
     redis.backend = redis.server.client();
     // The function is part of the data: nobody needs to load it again.
     let position = redis.publish("room:1", "3");
-    continues(&mut redis, position, last);
+    assert_continues(&mut redis, position, last);
     assert_eq!(redis.publish("room:1", "4"), next(position));
     assert_eq!(redis.history("room:1").len(), 4);
 }
@@ -49,7 +49,7 @@ fn flushed_functions_are_reloaded_by_the_next_publication() {
     let last = redis.broker_publishes("room:1", "1").unwrap();
     redis.run::<()>("FUNCTION FLUSH");
     let position = redis.broker_publishes("room:1", "2").unwrap();
-    continues(&mut redis, position, last);
+    assert_continues(&mut redis, position, last);
     assert_eq!(redis.metrics.history_available.get(), 1);
 }
 
@@ -81,5 +81,5 @@ fn a_server_demoted_in_between_begins_a_new_epoch() {
         let position = redis.publish("room:1", "2");
         (position.epoch > last.epoch).then_some((position, before))
     });
-    continues(&mut redis, position, last);
+    assert_continues(&mut redis, position, last);
 }
