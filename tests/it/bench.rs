@@ -1,4 +1,5 @@
-//! The load generator: each scenario for a moment, with few sockets. It counts exactly; how fast it was decides nothing.
+//! The load generator: each scenario for a moment, with few sockets. It counts exactly; how fast it was decides
+//! nothing.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! What the fuzzer has found, and what it began with, as ordinary tests: each file of `fuzz/corpus` goes through its target.
+//! What the fuzzer has found, and what it began with, as ordinary tests: each file of `fuzz/corpus` goes through its
+//! target.
 
 #[allow(unreachable_pub, reason = "the fuzzer's package is its other user")]
 #[path = "../../fuzz/src/lib.rs"]

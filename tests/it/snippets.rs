@@ -1,4 +1,5 @@
-//! The programs of docs/publishing.md and docs/tokens.md do what the pages say, against a real gateway and a real Redis.
+//! The programs of docs/publishing.md and docs/tokens.md do what the pages say, against a real gateway and a real
+//! Redis.
 
 use std::process::Command;
 use std::sync::Once;

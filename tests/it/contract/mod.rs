@@ -1,5 +1,5 @@
-//! The machine-readable contract is what the gateway does: `docs/asyncapi.yaml` for sockets and Redis, `docs/openapi.yaml`
-//! for the admin port.
+//! The machine-readable contract is what the gateway does: `docs/asyncapi.yaml` for sockets and Redis,
+//! `docs/openapi.yaml` for the admin port.
 
 mod admin;
 mod operators;

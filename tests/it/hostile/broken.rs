@@ -1,4 +1,5 @@
-//! A fault of the gateway's own: an actor that panics. The real one knows no way to, so this is the socket layer with another.
+//! A fault of the gateway's own: an actor that panics. The real one knows no way to, so this is the socket layer with
+//! another.
 
 use std::sync::mpsc;
 use std::time::Duration;

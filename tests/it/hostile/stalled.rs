@@ -46,8 +46,8 @@ fn stalled(gateway: &TestGateway, user: Option<&str>) -> RawSocket {
     raw
 }
 
-/// Waits until the healthy client is the only one. It is served, and answers heartbeats, all the while: so must it be wherever
-/// a test waits, or it is a peer that is silent itself.
+/// Waits until the healthy client is the only one. It is served, and answers heartbeats, all the while: so must it be
+/// wherever a test waits, or it is a peer that is silent itself.
 #[track_caller]
 fn wait_until_alone(peer: &mut HealthyPeer) {
     eventually(SOON, || {
@@ -56,8 +56,8 @@ fn wait_until_alone(peer: &mut HealthyPeer) {
     });
 }
 
-/// Whether the kernel still has the gateway's end. It lists every connection of the machine for that, which takes seconds
-/// where there are many and others are busy: so the healthy client answers its heartbeats meanwhile.
+/// Whether the kernel still has the gateway's end. It lists every connection of the machine for that, which takes
+/// seconds where there are many and others are busy: so the healthy client answers its heartbeats meanwhile.
 #[track_caller]
 fn is_known_to_the_kernel(raw: &RawSocket, healthy: &mut Client) -> bool {
     thread::scope(|scope| {

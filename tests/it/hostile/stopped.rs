@@ -1,7 +1,7 @@
 //! After a stop the process notices its deadlines late. It must not close clients that sent data in time.
 //!
-//! SIGSTOP and SIGCONT do what a paused machine does. All timers that are due then fire before the runtime has asked the
-//! kernel what peers have sent.
+//! SIGSTOP and SIGCONT do what a paused machine does. All timers that are due then fire before the runtime has asked
+//! the kernel what peers have sent.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -139,7 +139,8 @@ fn an_offered_subprotocol_is_not_selected() {
     peer.assert_served("a subprotocol");
 }
 
-/// The log is written at once, by the thread that logs: a peer that could make it write could make it wait for who reads it.
+/// The log is written at once, by the thread that logs: a peer that could make it write could make it wait for who
+/// reads it.
 #[test]
 fn peers_cause_no_log_lines_at_the_default_level() {
     let plan = TestGateway::with("session.control_frames_per_minute", "10")

@@ -1,4 +1,4 @@
-//! A backend that publishes numbered messages durably, and knows which of them were acknowledged.
+//! A backend that publishes numbered messages durably and records the acknowledged ones.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,33 +11,33 @@ use redis::{Connection, ErrorKind, RedisResult, Value, cmd};
 use super::http;
 use super::process::SOON;
 
-/// Longer than any healthy answer takes; then it is asked again, over a new connection.
+/// Longer than any healthy answer takes. After it the publisher retries over a new connection.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// Publishes 1, 2, 3 … to each of its channels, one after the other, until it is paused. A number that is not
-/// acknowledged is published again under the same idempotency key, as often as it takes.
+/// Publishes 1, 2, 3 … to each of its channels, one channel after the other, until it is paused. It repeats a number
+/// under the same idempotency key until the number is acknowledged.
 pub(crate) struct NumberedPublisher {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is to be published, and how.
+/// Options of a publisher.
 #[derive(Clone)]
 pub(crate) struct Publishing {
-    /// Where Redis is.
+    /// The URL of Redis.
     pub(crate) url: String,
-    /// The admin port of a gateway that is to be asked instead of Redis.
+    /// The admin port of the gateway to publish through; `None` publishes over Redis.
     pub(crate) over_http: Option<SocketAddr>,
     /// The channels.
     pub(crate) channels: Vec<String>,
-    /// From one number to the next.
+    /// The pause between two numbers.
     pub(crate) pace: Duration,
-    /// How many replicas of Redis must have a number before it counts as acknowledged.
+    /// The number of Redis replicas that must have a number before it counts as acknowledged.
     pub(crate) copies: u32,
-    /// All channels in one call.
+    /// Whether one call publishes to all channels.
     pub(crate) together: bool,
-    /// What each message holds besides its number, in bytes.
+    /// The size of the padding in each message, in bytes.
     pub(crate) padding: usize,
 }
 
@@ -47,7 +47,7 @@ struct Progress {
     number: u64,
     mode: Mode,
     is_idle: bool,
-    /// How often a number was published again, because nothing acknowledged it.
+    /// The number of retries after a missing acknowledgement.
     repeats: u64,
     last_error: Option<String>,
 }
@@ -67,7 +67,7 @@ struct Shared {
 }
 
 impl NumberedPublisher {
-    /// Starts one, at once.
+    /// Starts publishing at once.
     pub(crate) fn start(publishing: Publishing) -> Self {
         let shared = Arc::new(Shared {
             publishing: Mutex::new(publishing),
@@ -79,41 +79,41 @@ impl NumberedPublisher {
         Self { shared, thread: Some(thread) }
     }
 
-    /// How many numbers every channel has.
+    /// The highest number acknowledged on every channel.
     pub(crate) fn count(&self) -> u64 {
         self.shared.progress.lock().unwrap().number
     }
 
-    /// How often a number was published again, because nothing acknowledged it.
+    /// The number of retries after a missing acknowledgement.
     pub(crate) fn repeats(&self) -> u64 {
         self.shared.progress.lock().unwrap().repeats
     }
 
-    /// Waits until so many more numbers are acknowledged on every channel.
+    /// Waits until `more` further numbers are acknowledged on every channel.
     #[track_caller]
     pub(crate) fn wait_more(&self, more: u64) {
         let aim = self.count() + more;
         self.wait(|progress| progress.number >= aim);
     }
 
-    /// Publishes nothing more, and waits until nothing is on its way any more.
+    /// Stops publishing and waits until no publication is pending.
     #[track_caller]
     pub(crate) fn pause(&self) {
         self.set_mode(Mode::Pause);
         self.wait(|progress| progress.is_idle);
     }
 
-    /// Goes on.
+    /// Continues publishing.
     pub(crate) fn resume(&self) {
         self.set_mode(Mode::Publish);
     }
 
-    /// Changes where or how it publishes from the next attempt on.
+    /// Changes the options from the next attempt on.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Publishing)) {
         change(&mut self.shared.publishing.lock().unwrap());
     }
 
-    /// What was acknowledged on a channel, in order.
+    /// The numbers acknowledged on a channel, in order.
     pub(crate) fn acknowledged(&self, channel: &str) -> Vec<u64> {
         self.shared.progress.lock().unwrap().acknowledged.get(channel).cloned().unwrap_or_default()
     }
@@ -134,7 +134,7 @@ impl NumberedPublisher {
             self.shared.changed.wait_timeout_while(progress, SOON, |progress| !done(progress)).unwrap();
         assert!(
             !timed_out.timed_out(),
-            "the publisher stands at {} for {SOON:?}: {:?}",
+            "the publisher has been at number {} for {SOON:?}; its last error: {:?}",
             progress.number,
             progress.last_error
         );
@@ -183,10 +183,10 @@ impl Shared {
         }
     }
 
-    /// Between two numbers: waits as long as a pause lasts.
+    /// Waits between two numbers while the publisher is paused.
     fn wait_while_paused(&self, mut progress: MutexGuard<'_, Progress>) -> Mode {
         loop {
-            // Noted again after each change: it may have gone on and paused while this thread had no turn.
+            // Set again after each change: the test may have resumed and paused while this thread did not run.
             progress.is_idle = progress.mode == Mode::Pause;
             self.changed.notify_all();
             if !progress.is_idle {
@@ -223,7 +223,7 @@ fn over_redis(
     if connection.as_ref().is_none_or(|(url, _)| *url != publishing.url) {
         *connection = Some((publishing.url.clone(), connect(&publishing.url)?));
     }
-    let (_, connection) = connection.as_mut().expect("it was made just now");
+    let (_, connection) = connection.as_mut().expect("the connection was set above");
     let channels: Vec<String> = channels.iter().map(|channel| format!("gateway:{channel}")).collect();
     let mut call = cmd("FCALL");
     call.arg("gateway_publish").arg(channels.len()).arg(&channels).arg(message).arg(key);

@@ -1,8 +1,8 @@
-//! Whether a client heard what was published, exactly, or was told where it did not.
+//! Decides whether a client received every acknowledged message, or was notified of each loss.
 
 use std::collections::HashSet;
 
-/// What a client came across on one channel, in its order.
+/// One event of a client on one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// A message with this number.
@@ -13,33 +13,33 @@ pub(crate) enum Heard {
     NotRecovered,
 }
 
-/// What stands against a client's record.
+/// A violation of the delivery guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breach {
-    /// Heard twice.
+    /// Received twice.
     Doubled(u64),
-    /// Heard behind a later one, for the first time.
+    /// First received after a higher number.
     Disordered(u64),
-    /// Acknowledged to the publisher, never heard, and nothing was said of it at its place.
+    /// Acknowledged to the publisher, never received, and not covered by a reported gap.
     Missing(u64),
-    /// Heard, but not acknowledged to the publisher.
+    /// Received, but not acknowledged to the publisher.
     Unknown(u64),
 }
 
-/// A record against which nothing stands.
+/// The result for a record without a violation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// What is missing, and lies where the client was told so.
+    /// The missing numbers, each covered by a reported gap.
     pub(crate) missing: Vec<u64>,
-    /// How often the client was told that something may be missing.
+    /// The number of times the client was notified that messages may be missing.
     pub(crate) reported: usize,
 }
 
-/// Judges one client's record of one channel. `acknowledged` are the numbers that the publisher knows to be
-/// published, in rising order.
+/// Judges one client's record of one channel. `acknowledged` are the numbers acknowledged to the publisher, in
+/// ascending order.
 ///
-/// The numbers heard must rise. Each number that was acknowledged and not heard must lie between two neighbours
-/// (or before the first, or behind the last) between which the client was told that something may be missing.
+/// The received numbers must ascend. For each acknowledged number that was not received, the client must have been
+/// notified of a possible loss between the received numbers around it.
 pub(crate) fn judge(acknowledged: &[u64], heard: &[Heard]) -> Result<Verdict, Breach> {
     let mut expected = acknowledged.iter().copied().peekable();
     let mut verdict = Verdict::default();
@@ -67,7 +67,7 @@ pub(crate) fn judge(acknowledged: &[u64], heard: &[Heard]) -> Result<Verdict, Br
     Ok(verdict)
 }
 
-/// Whether `number` is above everything before it.
+/// Checks that `number` is higher than every number before it.
 fn check_order(before: &[Heard], number: u64) -> Result<(), Breach> {
     let last = before.iter().rev().find_map(|heard| match heard {
         Heard::Number(last) => Some(*last),
@@ -82,22 +82,22 @@ fn check_order(before: &[Heard], number: u64) -> Result<(), Breach> {
     }
 }
 
-/// How much of each kind stands in a record, whether or not the client was told.
+/// Counts of a record, regardless of notifications.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Different numbers heard.
+    /// Distinct numbers received.
     pub(crate) heard: usize,
-    /// Acknowledged to the publisher and never heard.
+    /// Acknowledged to the publisher and never received.
     pub(crate) lost: usize,
-    /// Heard again.
+    /// Received again.
     pub(crate) doubled: usize,
-    /// Heard for the first time after a higher number.
+    /// First received after a higher number.
     pub(crate) disordered: usize,
     pub(crate) gaps: usize,
     pub(crate) not_recovered: usize,
 }
 
-/// Counts one client's record of one channel; [`judge`] names the first breach only.
+/// Counts one client's record of one channel; [`judge`] returns only the first breach.
 pub(crate) fn count(acknowledged: &[u64], heard: &[Heard]) -> Counts {
     let mut counts = Counts::default();
     let mut found = HashSet::new();

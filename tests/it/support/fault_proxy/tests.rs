@@ -1,4 +1,4 @@
-//! The proxy does what it says; what is found with its help depends on that.
+//! Tests of the proxy itself.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -39,7 +39,7 @@ fn expect_bytes(side: &mut TcpStream, expected: &[u8]) {
     assert_eq!(found, expected);
 }
 
-/// Nothing comes for a while. If the proxy were slower than that the test would only see less.
+/// Asserts that no byte arrives for 50 ms. A slow proxy can hide a failure but cannot cause one.
 #[track_caller]
 fn expect_silence(side: &mut TcpStream) {
     side.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -94,7 +94,7 @@ fn throttles_to_a_rate() {
     let start = Instant::now();
     link.server.write_all(&[7; 2_000]).unwrap();
     expect_bytes(&mut link.client, &[7; 2_000]);
-    // The last piece, of 200 bytes, is not waited for.
+    // The test does not wait for the last piece of 200 bytes.
     assert!(start.elapsed() >= Duration::from_millis(170), "{:?}", start.elapsed());
 }
 
@@ -219,7 +219,7 @@ fn the_same_seed_plans_the_same_faults() {
 fn a_plan_is_carried_out_and_ends_healed() {
     let link = ProxiedConnection::new();
     link.proxy.run(&plan::random(3, 20, Duration::from_millis(10)));
-    // The line of before may be cut; a new one must be whole.
+    // The old connection may be cut; a new one must work.
     let mut client = TcpStream::connect(link.proxy.address).unwrap();
     client.write_all(b"whole").unwrap();
     let (mut server, _) = link.listener.accept().unwrap();

@@ -1,4 +1,4 @@
-//! One session of a resuming client, from connecting to whatever ends it.
+//! One session of a resuming client, from the connection to its end.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -13,12 +13,12 @@ use super::super::fault_proxy::hold;
 use super::super::verdict::Heard;
 use super::{Record, Shared};
 
-/// A server that says nothing for so long is gone: four heartbeats of the tests' gateways.
+/// A server that is silent for this long is considered dead: four heartbeats of the tests' gateways.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a quiet client looks up.
+/// The read timeout, after which the client checks its flags.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The fields of the gateway's frames that a client looks at.
+/// The fields of the gateway's frames that the client uses.
 #[derive(Debug, Deserialize)]
 struct Frame {
     op: u64,
@@ -33,7 +33,7 @@ struct Frame {
     after: Option<u64>,
 }
 
-/// What Ready says of one channel.
+/// The status of one channel in Ready.
 #[derive(Debug, Deserialize)]
 struct ChannelStatus {
     channel: String,
@@ -44,7 +44,7 @@ struct ChannelStatus {
 
 const RECOVERING: &str = "recovering";
 
-/// Connects, identifies and follows its channels until the session ends, whichever way.
+/// Connects, identifies and follows the channels until the session ends.
 pub(super) fn run(client: &Shared) {
     client.cut.store(false, Ordering::SeqCst);
     let Some(socket) = connect(client) else { return };
@@ -82,7 +82,7 @@ impl<'a> Session<'a> {
         self.send(&json!({ "op": 1, "token": options.user, "channels": channels }));
     }
 
-    /// What op 1 and op 4 say of a channel.
+    /// Builds the channel's part of op 1 and op 4.
     fn channel_request(&self, channel: &str) -> Value {
         match &self.client.records.lock().unwrap()[channel].position {
             Some(position) => json!({ "channel": channel, "since": position }),
@@ -90,7 +90,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// An error shows at the next reading.
+    /// Sends a frame. The next read reports an error.
     fn send(&mut self, frame: &Value) {
         if frame["op"] != 11 {
             self.client.trace(&format!("said {frame}"));
@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
 
     fn closed(&mut self, code: Option<u16>) {
         self.client.trace(&format!("closed with {code:?}"));
-        // Our answer goes out.
+        // Sends the answering Close.
         let _ = self.socket.flush();
         if let Some(4001 | 4003 | 4005 | 4006 | 4010) = code {
             self.client.record_violation(format!("closed with {code:?}"));
@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
 
     fn handle(&mut self, text: &str) {
         let Ok(frame) = serde_json::from_str::<Frame>(text) else {
-            return self.client.record_violation(format!("not understood: {text}"));
+            return self.client.record_violation(format!("unreadable frame: {text}"));
         };
         match frame {
             Frame { op: 0 | 11, .. } => {}
@@ -165,7 +165,7 @@ impl<'a> Session<'a> {
                 self.subscribe(&channel);
             }
             Frame { op: 7, after: Some(_), .. } => {
-                // An SDK would wait for so long. Tests do not have the time, and lose nothing by coming early.
+                // An SDK would wait for this time. The tests reconnect at once to save time.
             }
             Frame { op: 8, channel: Some(channel), reason: Some(reason), .. } => {
                 self.update(&channel, |record| {
@@ -174,7 +174,7 @@ impl<'a> Session<'a> {
                 });
             }
             Frame { op: 10, time, .. } => self.send(&json!({ "op": 11, "time": time })),
-            _ => self.client.record_violation(format!("not expected: {text}")),
+            _ => self.client.record_violation(format!("unexpected frame: {text}")),
         }
     }
 
@@ -183,7 +183,7 @@ impl<'a> Session<'a> {
             match (state.as_deref(), position) {
                 (Some(RECOVERING), position) => self.recovering(&channel, position.as_deref()),
                 (None, Some(position)) => self.confirmed(&channel, position, recovered),
-                other => self.client.record_violation(format!("{channel} stands in Ready as {other:?}")),
+                other => self.client.record_violation(format!("Ready reports {channel} as {other:?}")),
             }
         }
         if self.client.options.subscribes_late {
@@ -191,7 +191,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The channels that are not its own.
+    /// The channels other than the user's own.
     fn others(&self) -> impl Iterator<Item = &'a String> + use<'a> {
         let options = &self.client.options;
         let own = format!("user:{}", options.user);
@@ -211,7 +211,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The history cannot be read yet. The position to continue from stays; another op 6 follows.
+    /// Handles `recovering`: the history cannot be read yet. The position is kept, and another op 6 follows.
     fn recovering(&mut self, channel: &str, position: Option<&str>) {
         let mut expected = None;
         self.update(channel, |record| {
@@ -225,7 +225,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Everything after the position follows.
+    /// Handles a confirmation: all messages after the position follow.
     fn confirmed(&mut self, channel: &str, position: String, recovered: Option<bool>) {
         let session = self.number;
         self.update(channel, |record| {
@@ -240,9 +240,9 @@ impl<'a> Session<'a> {
 
     fn message(&mut self, channel: &str, message: &Value, position: Option<String>) {
         let (Some(number), Some(position)) = (message["n"].as_u64(), position) else {
-            return self
-                .client
-                .record_violation(format!("on {channel} neither numbered nor durable: {message}"));
+            return self.client.record_violation(format!(
+                "a message on {channel} is not numbered or not durable: {message}"
+            ));
         };
         let mut is_early = false;
         self.update(channel, |record| {
@@ -251,11 +251,11 @@ impl<'a> Session<'a> {
             record.position = Some(position);
         });
         if is_early {
-            self.client.record_violation(format!("{number} came on {channel} while it was recovering"));
+            self.client.record_violation(format!("{number} arrived on {channel} while it was recovering"));
         }
     }
 
-    /// Notes something of a channel that is followed; nobody asks for the others.
+    /// Updates the record of a channel; ignores channels that the client does not follow.
     fn update(&self, channel: &str, note: impl FnOnce(&mut Record)) {
         if let Some(record) = self.client.records.lock().unwrap().get_mut(channel) {
             note(record);

@@ -1,4 +1,4 @@
-//! The client against a server that speaks from a script.
+//! Tests of the client against a scripted server.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
@@ -13,7 +13,7 @@ use super::{ClientOptions, ResumingClient};
 const OWN: &str = "user:42";
 const ROOM: &str = "public:room";
 
-/// Listens for one client that follows its own channel and a room.
+/// Starts a listener and a client that follows its own channel and a room.
 fn start(subscribes_late: bool) -> (TcpListener, ResumingClient) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let channels = [OWN, ROOM].map(str::to_owned).into();
@@ -40,7 +40,7 @@ impl ScriptedServer {
         self.0.send(Message::text(frame.to_string())).unwrap();
     }
 
-    /// Takes Identify and confirms both channels at 9-1.
+    /// Reads Identify and confirms both channels at 9-1.
     fn begin(&mut self) {
         self.expect_frame(
             &json!({"op": 1, "token": "42", "channels": [{"channel": OWN}, {"channel": ROOM}]}),
@@ -49,7 +49,7 @@ impl ScriptedServer {
         self.send(&json!({"op": 2, "channels": channels}));
     }
 
-    /// Takes Identify with the position 9-1 of both channels.
+    /// Reads Identify, which must resume both channels from 9-1.
     fn expect_resume(&mut self) {
         let channels = [OWN, ROOM].map(|channel| json!({"channel": channel, "since": "9-1"}));
         self.expect_frame(&json!({"op": 1, "token": "42", "channels": channels}));
@@ -77,7 +77,7 @@ impl ScriptedServer {
 fn a_recovering_channel_keeps_its_position_until_it_is_confirmed() {
     let (listener, client) = start(false);
     ScriptedServer::accept(&listener).begin();
-    // Cut while both are recovering: nothing was confirmed.
+    // Cut while both channels are recovering, before any confirmation.
     let mut server = ScriptedServer::accept(&listener);
     server.expect_resume();
     server.send_recovering();
