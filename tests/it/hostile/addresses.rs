@@ -1,4 +1,4 @@
-//! One greedy address, and the capacity left for others.
+//! Limits of one client address, and the capacity left for others.
 
 use std::net::Ipv4Addr;
 
@@ -10,7 +10,7 @@ use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
 impl HealthyPeer {
-    /// A socket from 127.0.0.`host`, its Hello taken.
+    /// Opens a socket from 127.0.0.`host` and reads Hello.
     #[track_caller]
     fn socket_from(&self, host: u8) -> Result<RawSocket, Answer> {
         let source = Ipv4Addr::new(127, 0, 0, host);
@@ -19,7 +19,7 @@ impl HealthyPeer {
         Ok(raw)
     }
 
-    /// Identifies from 127.0.0.`host`; the code of the Close, or none if it is Ready.
+    /// Identifies from 127.0.0.`host`; returns the code of the Close, or `None` for Ready.
     #[track_caller]
     fn identify_from(&self, host: u8, token: &str) -> Option<u16> {
         let mut raw = self.socket_from(host).unwrap();
@@ -47,19 +47,19 @@ fn a_connect_flood_from_one_address_leaves_others_their_rate() {
     let mut peer = HealthyPeer::of(&plan);
     let reason = "too_many_connects_from_address";
     for _ in 0..200 {
-        // However slow this machine is, few permits are released in the time of a refusal.
+        // Refusals are fast, so few permits are released between two attempts even on a slow machine.
         if let Err(answer) = peer.socket_from(2) {
             assert_refused(&answer, reason);
         }
     }
     assert!(peer.gateway.metric(&format!("upgrades_refused_total{{reason=\"{reason}\"}}")) > 0);
-    // A rate for all that the flood had used up would refuse some of these.
+    // If the flood had used up the global rate, some of these attempts would be refused.
     for host in 3..10 {
         drop(peer.socket_from(host).unwrap());
     }
     assert_eq!(peer.gateway.metric("upgrades_refused_total{reason=\"too_many_connects\"}"), 0);
     peer.assert_served("a flood of connects");
-    // Time gives the address its own back.
+    // The address gets its own permits back over time.
     drop(eventually(SOON, || peer.socket_from(2).ok()));
 }
 
@@ -72,7 +72,7 @@ fn an_address_gets_at_most_half_of_the_unidentified_sockets() {
         let answer = peer.socket_from(2).err().unwrap();
         assert_refused(&answer, "too_many_unidentified_from_address");
     }
-    // Others are admitted, and the address too once one of its own has identified or gone.
+    // Other addresses are admitted, and so is this one after one of its sockets has identified.
     let other = peer.socket_from(3).unwrap();
     assert_eq!(peer.identify_from(4, "42"), None);
     crowd[0].send_text(r#"{"op":1,"token":"42"}"#);
@@ -90,11 +90,11 @@ fn after_many_bad_tokens_an_address_is_no_longer_verified() {
     let failed = "identifies_total{result=\"malformed\"}";
     let mut codes: Vec<_> = (0..20).map(|_| peer.identify_from(2, "").unwrap()).collect();
     let verified = peer.gateway.metric(failed) + peer.gateway.metric("identifies_total{result=\"no_user\"}");
-    // One more is due every twenty seconds, however slow this machine is.
+    // The rate allows one more attempt every 20 seconds, which leaves room for a slow machine.
     assert!((3..8).contains(&verified), "{verified} tokens were verified");
     codes.dedup();
     assert_eq!(codes[..2], [4003, 4007]);
-    // A good token is not looked at either; another address' is.
+    // A valid token from this address is not verified either; one from another address is.
     if peer.identify_from(2, "42") == Some(4007) {
         assert!(peer.gateway.metric("identifies_total{result=\"too_many_failures\"}") > 0);
     }
@@ -118,5 +118,5 @@ fn clients_behind_a_trusted_proxy_have_their_own_limits() {
     assert_refused(&answer, "too_many_unidentified_from_address");
     drop(forwarded("192.0.2.2").unwrap());
     drop(crowd);
-    peer.assert_served("a crowd behind a proxy");
+    peer.assert_served("a crowd of clients of a proxy");
 }

@@ -1,5 +1,5 @@
-//! A fault of the gateway's own: an actor that panics. The real one knows no way to, so this is the socket layer with
-//! another.
+//! A panic inside a session. The real session actor has no way to panic, so these tests run the socket layer with
+//! another actor.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::support::deadline::eventually_eq;
 use crate::support::process::SOON;
 use crate::support::raw_socket::RawSocket;
 
-/// Gives back what it hears, and panics when it hears so.
+/// Echoes each text, and panics on the text `panic`.
 struct Fragile(Outbox);
 
 impl Actor for Fragile {

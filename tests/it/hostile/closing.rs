@@ -1,4 +1,4 @@
-//! Peers that do not take part in the end of their socket.
+//! Peers that ignore the closing handshake.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::{HealthyPeer, frame};
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 
-/// What a client says that is closed with 4001, after which the gateway waits for its Close.
+/// A text that the gateway answers with Close 4001; the gateway then waits for the peer's Close.
 const MALFORMED: &str = "x";
 
 #[test]
@@ -17,8 +17,8 @@ fn a_peer_without_a_close_reply_is_disconnected_by_timeout() {
     let begun = Instant::now();
     assert_eq!(raw.frame().1[..2], 4001_u16.to_be_bytes());
     assert!(raw.ends_within(SOON));
-    assert!(begun.elapsed() >= Duration::from_millis(250), "it was waited for: {:?}", begun.elapsed());
-    // It holds its side open all the same.
+    assert!(begun.elapsed() >= Duration::from_millis(250), "the gateway waited only {:?}", begun.elapsed());
+    // The peer still holds its side open.
     peer.gateway.wait_metric("connections", 1);
     peer.assert_served("a peer that does not answer");
 }
@@ -32,11 +32,11 @@ fn a_peer_that_sends_after_our_close_is_disconnected() {
     let message = frame(0x81, br#"{"op":1,"token":"42"}"#).repeat(100);
     let begun = Instant::now();
     while raw.try_write(&message) {
-        assert!(begun.elapsed() < SOON, "it is still read");
+        assert!(begun.elapsed() < SOON, "the gateway still reads");
     }
     peer.gateway.wait_metric("connections", 1);
     assert_eq!(peer.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the healthy client's");
-    peer.assert_served("a peer that goes on");
+    peer.assert_served("a peer that keeps sending");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Peers that open more connections than they have use for, on either port.
+//! Peers that open too many connections on either port.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use crate::support::http::Answer;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// So many connections from 127.0.0.`host` that say nothing.
+/// Opens `count` silent connections from 127.0.0.`host`.
 #[track_caller]
 fn silent(address: SocketAddr, host: u8, count: usize) -> Vec<TcpStream> {
     let connect = |_| {
@@ -25,7 +25,7 @@ fn silent(address: SocketAddr, host: u8, count: usize) -> Vec<TcpStream> {
     (0..count).map(connect).collect()
 }
 
-/// What a connection is told before it is ended.
+/// Reads the answer that a connection gets before the gateway ends it.
 #[track_caller]
 fn read_answer(mut stream: TcpStream) -> Answer {
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -34,7 +34,7 @@ fn read_answer(mut stream: TcpStream) -> Answer {
     Answer::parse(&answer).unwrap_or_else(|| panic!("{answer:?}"))
 }
 
-/// With eight places for handshakes, of which one address may have four, and a long time for each.
+/// Allows eight handshakes, four of them per address, with a long timeout.
 fn few_handshakes() -> Plan {
     TestGateway::with("limits.connections_per_address", "100")
         .with("server.handshake_timeout", "1m")
@@ -54,15 +54,15 @@ fn an_address_gets_at_most_half_of_the_handshake_permits() {
     }
     peer.gateway.wait_metric("handshakes", 4);
     assert_eq!(peer.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 16);
-    // Whoever asks for a WebSocket at once is told so, too.
+    // A connection that sends its upgrade at once gets the same answer.
     let upgrade = |host| {
         let source = Ipv4Addr::new(127, 0, 0, host);
         RawSocket::try_connect(peer.gateway.public, source, UPGRADE, b"")
     };
     assert_eq!(upgrade(2).err().unwrap().status, 429);
-    // Others find places.
+    // Other addresses are admitted.
     drop(upgrade(3).unwrap());
-    peer.assert_served("a crowd that says nothing");
+    peer.assert_served("a silent crowd");
     drop(crowd);
     peer.gateway.wait_metric("handshakes", 0);
     drop(RawSocket::try_connect(peer.gateway.public, Ipv4Addr::new(127, 0, 0, 2), UPGRADE, b"").unwrap());
@@ -76,11 +76,11 @@ fn a_trusted_proxy_may_use_every_handshake_permit() {
     let crowd = silent(peer.gateway.public, 2, 7);
     peer.gateway.wait_metric("handshakes", 7);
     assert_eq!(peer.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 0);
-    peer.assert_served("a proxy with much to do");
+    peer.assert_served("a busy proxy");
     drop(crowd);
 }
 
-/// With four places on the admin port, of which two may be kept from request to request.
+/// Allows four admin connections, of which two may be kept alive.
 fn small_admin_port() -> Plan {
     TestGateway::with("admin.max_connections", "4").with("admin.request_timeout", "500ms")
 }
@@ -92,7 +92,7 @@ fn an_admin_port_crowd_costs_few_descriptors_and_health_answers() {
     let before = peer.gateway.open_files();
     for _ in 0..2 {
         let crowd = silent(peer.gateway.admin, 2, 20);
-        // The public side does not notice.
+        // The public port is not affected.
         let client = peer.gateway.ready_client("42");
         let open = peer.gateway.open_files();
         assert!(open <= before + 4 + 1, "{before} before, {open} now");
@@ -121,7 +121,7 @@ fn a_missing_body_is_answered_408_and_frees_its_permit() {
         let answer = read_answer(stream);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (408, &json!("request_body_timeout")));
     }
-    // Chunks are no other than a length, wherever they are sent.
+    // A chunked body is treated like one with a length, on every route.
     let chunked: Vec<_> = ["POST /v1/publish", "GET /readyz", "GET /", "POST /nowhere"]
         .iter()
         .cycle()
@@ -137,11 +137,11 @@ fn a_missing_body_is_answered_408_and_frees_its_permit() {
         .collect();
     peer.gateway.wait_metric("admin_connections", 1);
     drop(chunked);
-    // Where no body is wanted none is waited for.
+    // A route without a body does not wait for one.
     for path in ["/livez", "/nowhere"] {
         assert!(matches!(read_answer(begin(path)).status, 404 | 405), "{path}");
     }
-    peer.assert_served("bodies that do not come");
+    peer.assert_served("missing bodies");
 }
 
 #[test]
@@ -161,16 +161,16 @@ fn keep_alive_ends_above_half_of_the_admin_connections() {
     for stream in &mut kept {
         assert_eq!(ask(stream).header("connection"), None);
     }
-    // The second request of a connection has no deadline for its head.
+    // The head of a connection's second request has no deadline.
     for stream in &mut kept {
         assert_eq!(ask(stream).header("connection"), None);
         stream.write_all(b"G").unwrap();
     }
     for mut stream in silent(peer.gateway.admin, 2, 5) {
         assert_eq!(ask(&mut stream).header("connection"), Some("close"));
-        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed");
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the gateway closes it");
     }
-    peer.assert_served("connections that are kept");
+    peer.assert_served("keep-alive connections");
     drop(kept);
 }
 
@@ -187,7 +187,7 @@ fn wrong_admin_keys_hold_no_connections() {
         })
         .collect();
     assert_eq!(gateway.get("/livez").status, 200);
-    // With a pause for each, four at a time, it would be ten of these.
+    // If each wrong key held a connection during its delay, four at a time, this would take ten delays.
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     drop(guesses);
 }

@@ -1,4 +1,4 @@
-//! Frames and messages that are announced, or go on, for ever.
+//! Frames and messages that are announced but not sent, or that never end.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::RawSocket;
 
-/// Reads up to the Close, which must have this code, and on to the end of the connection.
+/// Asserts that the next frame is a Close with `code`.
 #[track_caller]
 fn expect_close(raw: &mut RawSocket, code: u16) {
     let (first, payload) = raw.frame();
@@ -18,11 +18,11 @@ fn expect_close(raw: &mut RawSocket, code: u16) {
 #[test]
 fn an_announced_gigabyte_is_refused_at_once_without_memory() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
-    // What a first violation needs in code and buffers is not its cost.
+    // The first violation also loads code and allocates buffers, which the measurement excludes.
     let mut first = peer.attacker();
     first.write(&header(0x82, 1 << 30));
     expect_close(&mut first, 1009);
-    peer.assert_served("a warning");
+    peer.assert_served("a first violation");
 
     let before = peer.gateway.peak_memory();
     let mut raw = peer.attacker();
@@ -34,7 +34,7 @@ fn an_announced_gigabyte_is_refused_at_once_without_memory() {
     let sent = (0..100).take_while(|_| raw.try_write(&piece)).count();
     peer.assert_served("a gigabyte");
     let grown = peer.gateway.peak_memory() - before;
-    // One round trip on this machine, however busy it is; no byte of the payload had been sent.
+    // One round trip on a busy machine; no byte of the payload was sent.
     assert!(refused_after < Duration::from_secs(2), "refused after {refused_after:?}");
     assert!(grown < 1024, "{sent} MiB were sent, and memory grew by {grown} KiB");
 }
@@ -51,7 +51,7 @@ fn a_socket_frees_the_memory_of_a_sent_long_message() {
         raw.expect_text(r#"{"op":2,"user":"42"}"#);
         raw
     };
-    // What the first needs in code and buffers is not the cost of those that follow.
+    // The first one also loads code and allocates buffers, which the measurement excludes.
     let first = identified();
     let before = peer.gateway.peak_memory();
     let sockets: Vec<_> = (0..100).map(|_| identified()).collect();
@@ -80,7 +80,7 @@ fn a_message_in_one_byte_frames_is_refused_with_1008() {
     let mut raw = peer.attacker();
     raw.write(&frame(0x01, b"\""));
     raw.write(&frame(0x00, b"x").repeat(255));
-    // As many frames as allowed; the next one is too many, Pings between do not count.
+    // The maximum number of frames; Pings between them do not count.
     raw.write(&frame(0x89, b"still there?"));
     assert_eq!(raw.frame(), (0x8A, b"still there?".to_vec()));
     peer.assert_served("256 frames");

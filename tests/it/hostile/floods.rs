@@ -1,4 +1,4 @@
-//! Peers that send more control frames than they have use for, and what waits for those that do not read.
+//! Floods of control frames, and the queues of peers that do not read.
 
 use super::{HealthyPeer, frame};
 use crate::support::deadline::eventually;
@@ -9,7 +9,7 @@ use crate::support::raw_socket::RawSocket;
 /// The length of a long message, in bytes.
 const LONG: usize = 60_000;
 
-/// Reads on to the Close, which must have this code; returns the Pongs before it.
+/// Reads up to the Close, which must have `code`; returns the Pongs before it.
 #[track_caller]
 fn pongs_before_close(raw: &mut RawSocket, code: u16) -> Vec<Vec<u8>> {
     let mut pongs = Vec::new();
@@ -27,7 +27,7 @@ fn pongs_before_close(raw: &mut RawSocket, code: u16) -> Vec<Vec<u8>> {
 }
 
 impl HealthyPeer {
-    /// A socket of this user, which reads nothing behind its Ready.
+    /// Opens a socket of this user that reads nothing after Ready.
     #[track_caller]
     fn ready_socket(&self, user: &str) -> RawSocket {
         let mut raw = self.attacker();
@@ -36,7 +36,7 @@ impl HealthyPeer {
         raw
     }
 
-    /// Publishes long messages to a user until something has come of it; returns how many.
+    /// Publishes long messages to a user until `is_enough` holds; returns their number.
     #[track_caller]
     fn publish_until(&self, user: &str, mut is_enough: impl FnMut(&TestGateway) -> bool) -> usize {
         let mut count = 0;
@@ -61,14 +61,14 @@ fn a_ping_flood_is_closed_without_a_message_limit() {
         let mut raw = peer.attacker();
         raw.write(&[before, flood.repeat(1_000)].concat());
         let pongs = pongs_before_close(&mut raw, 4007);
-        // One more is due every six seconds, however slow this machine is.
+        // The rate allows one more every six seconds, which leaves room for a slow machine.
         assert!((5..=15).contains(&pongs.len()), "{name}: {} Pongs", pongs.len());
         peer.assert_served(name);
     }
     assert_eq!(peer.gateway.closes(4007), 3);
 }
 
-/// A Pong is a sign of life that may come unasked (RFC 6455, section 5.5.3), but not in a flood.
+/// Unsolicited Pongs are allowed (RFC 6455, section 5.5.3), but not in a flood.
 #[test]
 fn a_flood_of_unsolicited_pongs_is_closed_with_4007() {
     let plan =
@@ -78,7 +78,7 @@ fn a_flood_of_unsolicited_pongs_is_closed_with_4007() {
     raw.write(&frame(0x8A, b"?").repeat(5));
     peer.assert_served("a few Pongs");
     raw.try_write(&frame(0x8A, b"?").repeat(1_000));
-    assert_eq!(pongs_before_close(&mut raw, 4007), [[0; 0]; 0], "they are not answered");
+    assert_eq!(pongs_before_close(&mut raw, 4007), [[0; 0]; 0], "Pongs are not answered");
     peer.assert_served("a flood of Pongs");
 }
 
@@ -107,12 +107,12 @@ fn only_the_latest_unread_pong_is_queued() {
     for number in 0..1_000_u16 {
         raw.write(&frame(0x89, &number.to_be_bytes().repeat(60)));
     }
-    // Its answer shows that everything before it has been read.
+    // The answer shows that the gateway has read everything before it.
     raw.send_text(r#"{"op":10,"time":7}"#);
     let after = before + 200;
     eventually(SOON, || (peer.gateway.metric("client_messages_total") == 3).then_some(()));
     let queued = peer.gateway.metric("outbound_queued_bytes");
-    assert!(queued <= after, "{queued} bytes wait, {before} waited before the Pings");
+    assert!(queued <= after, "{queued} bytes are queued, {before} were queued before the Pings");
     peer.assert_served("a thousand Pongs that are not read");
     let mut pongs = Vec::new();
     loop {
@@ -140,9 +140,9 @@ fn over_the_shared_outbound_bound_the_largest_queue_is_closed() {
         most = most.max(gateway.metric("outbound_queued_bytes"));
         gateway.closes(4008) == 1
     });
-    assert!(most > TOGETHER / 4 && most <= TOGETHER, "{most} bytes waited");
+    assert!(most > TOGETHER / 4 && most <= TOGETHER, "{most} bytes were queued");
     peer.assert_served("a greedy socket");
-    // Who waits for little is left alone and gets all of it.
+    // The socket with the short queue stays open and receives everything.
     peer.gateway.publish("user:41", r#""the next""#);
     for _ in 0..messages {
         assert_eq!(modest.frame().1.len(), LONG + r#"{"op":3,"message":""}"#.len());

@@ -1,4 +1,20 @@
-//! What a peer may send, withhold or refuse to read, and that its neighbours do not notice.
+//! Hostile peers: they send invalid data, send too much, or do not read. A healthy client must not be affected.
+//!
+//! - `addresses`: limits of one client address
+//! - `broken`: a panic inside a session
+//! - `churn`: thousands of short connections
+//! - `closing`: peers that ignore the closing handshake
+//! - `crowds`: too many connections on either port
+//! - `endless`: frames and messages without an end
+//! - `floods`: control frames, and queues of peers that do not read
+//! - `frames`: a table of invalid frames
+//! - `handshakes`: a table of invalid upgrade requests
+//! - `publishers`: invalid and too long publications
+//! - `slow`: requests and messages that arrive slowly
+//! - `stalled`: peers that stop reading or sending
+//! - `stopped`: deadlines after the process was stopped
+//! - `unidentified`: peers that violate the protocol above RFC 6455
+//! - `users`: identified users in a loop
 
 mod addresses;
 mod broken;
@@ -22,9 +38,9 @@ use crate::support::raw_socket::RawSocket;
 
 const HELLO: &str = r#"{"op":0,"heartbeat_interval":45000}"#;
 
-/// A gateway with one healthy client, which must get every message whatever others do.
+/// A gateway and one healthy client, which must receive every message regardless of other peers.
 struct HealthyPeer {
-    // Before its gateway, so that it is gone when the gateway checks that nothing was left behind.
+    // Declared before its gateway: the client must be gone when the dropped gateway checks for leftover state.
     client: Client,
     gateway: TestGateway,
     published: u32,
@@ -38,7 +54,7 @@ impl HealthyPeer {
         Self { gateway, client, published: 0 }
     }
 
-    /// Opens a socket and takes its Hello.
+    /// Opens another socket and reads Hello.
     #[track_caller]
     fn attacker(&self) -> RawSocket {
         let mut raw = RawSocket::connect(self.gateway.public);
@@ -46,7 +62,7 @@ impl HealthyPeer {
         raw
     }
 
-    /// The healthy client still gets its next message.
+    /// Asserts that the healthy client receives its next message. `after` names the attack in a failure.
     #[track_caller]
     fn assert_served(&mut self, after: &str) {
         self.published += 1;
@@ -55,7 +71,7 @@ impl HealthyPeer {
         self.client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
 
-    /// The link to Redis has been the same all the time.
+    /// Asserts that the gateway has never lost its Redis link.
     #[track_caller]
     fn assert_no_link_loss(&self) {
         let samples = self.gateway.metrics();
@@ -65,7 +81,7 @@ impl HealthyPeer {
     }
 }
 
-/// A frame with a mask, its length in the shortest form.
+/// Encodes a masked frame with the shortest form of its length.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xFA, 0x21, 0x3D];
     let mut frame = header(first, payload.len() as u64);
@@ -75,7 +91,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The header of a frame of so many bytes, in the shortest form, with a mask of zeros.
+/// Encodes the header of a frame of `length` bytes with the shortest form of the length and a mask of zeros.
 fn header(first: u8, length: u64) -> Vec<u8> {
     let mut header = vec![first];
     match length {

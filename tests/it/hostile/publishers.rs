@@ -1,4 +1,4 @@
-//! Backends, and whoever can reach Redis or the admin port, that publish or send what is of no use to anybody.
+//! Publishers that send invalid or too long messages over Redis or the admin port.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -50,7 +50,7 @@ fn a_message_too_long_for_redis_breaks_no_link() {
     let mut peer = over(&redis);
     for megabytes in [2, 31] {
         let long = format!("\"{}\"", "x".repeat(megabytes << 20));
-        // Redis answers with an error, or closes before all of it was sent.
+        // Redis answers with an error, or closes before the whole message was sent.
         let sent: redis::RedisResult<()> =
             cmd("PUBLISH").arg("gateway:user:43").arg(long).query(&mut redis.client());
         assert!(sent.is_err(), "{megabytes} MiB");
@@ -67,7 +67,7 @@ fn unauthenticated_admin_request_bodies_are_not_read() {
         .map(|_| {
             let mut stream = TcpStream::connect(peer.gateway.admin).unwrap();
             stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-            // A page from elsewhere, in a developer's browser.
+            // A foreign page in a developer's browser.
             let head = "POST /v1/publish HTTP/1.1\r\nhost: evil.test\r\ncontent-length: 2000000\r\n\r\n";
             stream.write_all(head.as_bytes()).unwrap();
             for _ in 0..2 {
@@ -78,7 +78,7 @@ fn unauthenticated_admin_request_bodies_are_not_read() {
             stream
         })
         .collect();
-    peer.assert_served("bodies of strangers");
+    peer.assert_served("unauthenticated bodies");
     let grown = peer.gateway.peak_memory().saturating_sub(before);
     assert!(grown < 16 << 10, "{grown} KiB");
     drop(connections);

@@ -1,4 +1,4 @@
-//! Peers that begin something and do not end it: requests, messages.
+//! Requests and messages that arrive slowly or remain unfinished.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,10 +10,10 @@ use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::RawSocket;
 
-/// How long a peer waits between two bytes.
+/// The pause between two bytes.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Sends one byte at a time, with a pause after each, until the gateway answers or cuts.
+/// Sends one byte at a time, with a pause after each, until the gateway answers or ends the connection.
 #[track_caller]
 fn drip(stream: &mut TcpStream, bytes: impl Iterator<Item = u8>) -> Vec<u8> {
     stream.set_read_timeout(Some(PAUSE)).unwrap();
@@ -28,7 +28,7 @@ fn drip(stream: &mut TcpStream, bytes: impl Iterator<Item = u8>) -> Vec<u8> {
             Err(_) => return Vec::new(),
         }
     }
-    panic!("all was sent and nothing happened");
+    panic!("the gateway did not react to the whole request");
 }
 
 #[test]
@@ -106,14 +106,14 @@ fn an_unfinished_message_is_closed_with_1008() {
 
 #[test]
 fn bytes_and_pings_do_not_extend_the_message_timeout() {
-    // As many fragments as may be, so that only the time counts.
+    // Enough fragments are allowed that only the timeout applies.
     let plan = TestGateway::with("session.message_timeout", "500ms").with("session.max_fragments", "65536");
     let mut peer = HealthyPeer::of(&plan);
     let mut raw = peer.attacker();
     raw.write(&frame(0x01, b"\""));
     let begun = Instant::now();
     eventually(SOON, || {
-        // In turn a byte of the message and a Ping; the Pong shows that the socket still lives.
+        // Alternates bytes of the message and Pings; the Pong shows that the socket is still open.
         raw.try_write(&[frame(0x00, b""), frame(0x89, b"?")].concat());
         (raw.frame().0 == 0x88).then_some(())
     });
@@ -133,7 +133,7 @@ fn completed_messages_restart_the_message_timeout() {
     raw.expect_text(r#"{"op":0,"heartbeat_interval":3600000}"#);
     let message = frame(0x81, br#"{"op":10}"#);
     let begun = Instant::now();
-    // The socket is inside a message nearly always: each write ends one and begins the next.
+    // Each write ends one message and begins the next, so the socket is almost always inside a message.
     raw.write(&message[..3]);
     while begun.elapsed() < Duration::from_millis(1_500) {
         raw.write(&[&message[3..], &message[..3]].concat());

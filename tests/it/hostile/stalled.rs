@@ -1,4 +1,4 @@
-//! Peers that stop reading, or say nothing any more: what they hold, for how long, and that nobody else notices.
+//! Peers that stop reading or sending: the memory and the time that they cost.
 #![cfg(target_os = "linux")]
 
 use std::thread;
@@ -11,29 +11,29 @@ use crate::support::gateway::{Plan, TestGateway, ms};
 use crate::support::process::SOON;
 use crate::support::raw_socket::RawSocket;
 
-/// What the process may grow by besides the queues, in KiB: what an allocator keeps ready for two threads and
-/// gives back late, and the pages of code that run for the first time.
+/// The allowed growth besides the queues, in KiB: memory that the allocator caches for two threads, and code pages
+/// that run for the first time.
 const ALLOWANCE: u64 = 3 * 1024;
-/// `session.max_outbound_bytes` here.
+/// `session.max_outbound_bytes` in these tests.
 const BOUND: u64 = 256 * 1024;
-/// Every session says this often that it lives.
+/// `session.heartbeat_interval` in these tests.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// How long a peer may be silent beyond that.
+/// `session.heartbeat_grace` in these tests.
 const GRACE: Duration = Duration::from_millis(2_000);
 
-/// Queues are bounded by their bytes alone: time ends nothing.
+/// Bounds queues by their bytes; the write timeout is too long to matter.
 fn bounded_by_bytes() -> Plan {
     TestGateway::with("session.max_outbound_bytes", &BOUND.to_string()).with("session.write_timeout", "5m")
 }
 
-/// A peer that is silent is thought dead soon.
+/// Disconnects silent peers soon.
 fn short_heartbeats() -> Plan {
     TestGateway::with("session.heartbeat_interval", &ms(INTERVAL))
         .with("session.heartbeat_grace", &ms(GRACE))
         .with("server.close_timeout", "200ms")
 }
 
-/// A client whose Ready, or without a user whose Hello, is the last that it reads.
+/// Opens a socket that reads nothing after Ready, or after Hello without a user.
 #[track_caller]
 fn stalled(gateway: &TestGateway, user: Option<&str>) -> RawSocket {
     let mut raw = RawSocket::connect_narrowly(gateway.public);
@@ -46,8 +46,8 @@ fn stalled(gateway: &TestGateway, user: Option<&str>) -> RawSocket {
     raw
 }
 
-/// Waits until the healthy client is the only one. It is served, and answers heartbeats, all the while: so must it be
-/// wherever a test waits, or it is a peer that is silent itself.
+/// Waits until the healthy client is the only one. Serves it meanwhile, so that it answers its heartbeats: otherwise it
+/// would be disconnected as silent.
 #[track_caller]
 fn wait_until_alone(peer: &mut HealthyPeer) {
     eventually(SOON, || {
@@ -56,8 +56,8 @@ fn wait_until_alone(peer: &mut HealthyPeer) {
     });
 }
 
-/// Whether the kernel still has the gateway's end. It lists every connection of the machine for that, which takes
-/// seconds where there are many and others are busy: so the healthy client answers its heartbeats meanwhile.
+/// Whether the kernel still has the gateway's end. Listing all connections of a busy machine takes seconds, so the
+/// healthy client answers its heartbeats meanwhile.
 #[track_caller]
 fn is_known_to_the_kernel(raw: &RawSocket, healthy: &mut Client) -> bool {
     thread::scope(|scope| {
@@ -84,7 +84,7 @@ fn stalled_readers_do_not_affect_other_clients() {
         let frame = format!(r#"{{"op":3,"message":{message}}}"#);
         peer.client.expect_text(&frame);
         healthy.iter_mut().for_each(|reader| reader.expect_text(&frame));
-        // What a fan-out needs in code and buffers is not the cost of those who stall.
+        // The first fan-out also loads code and allocates buffers, which the measurement excludes.
         if count == 5 {
             before = peer.gateway.peak_memory();
         }
@@ -93,7 +93,7 @@ fn stalled_readers_do_not_affect_other_clients() {
     });
     let grown = peer.gateway.peak_memory() - before;
     assert!(grown <= 20 * BOUND / 1024 + ALLOWANCE, "memory grew by {grown} KiB");
-    // They hold their ends open all the same.
+    // The stalled peers still hold their ends open.
     peer.gateway.wait_metric("connections", 181);
     peer.gateway.wait_metric("outbound_queued_bytes", 0);
     drop(readers);
@@ -104,7 +104,7 @@ fn stalled_readers_do_not_affect_other_clients() {
 fn unread_answers_stay_within_the_memory_bound() {
     let mut peer = HealthyPeer::of(&bounded_by_bytes().with("server.close_timeout", "100ms"));
     let before = peer.gateway.peak_memory();
-    // Answered by eleven bytes each. One peer after the other: each has gone when the next comes.
+    // Each is answered with eleven bytes. One peer after the other: each has gone before the next connects.
     let heartbeats = frame(0x81, br#"{"op":10}"#).repeat(4_000);
     let readers: Vec<_> = (0..10)
         .map(|_| {
@@ -126,14 +126,14 @@ fn a_silent_zero_window_peer_leaves_gateway_and_kernel() {
     let begun = Instant::now();
     let raw = stalled(&peer.gateway, Some("42"));
     assert!(is_known_to_the_kernel(&raw, &mut peer.client));
-    // More than the peer's kernel takes, and less than the gateway's keeps for it.
+    // More than the peer's kernel accepts, and less than the gateway's kernel buffers.
     let message = format!("{:?}", "x".repeat(8_000));
     peer.gateway.publish("user:42", &message);
     assert_eq!(peer.gateway.metric("outbound_queued_bytes"), 0);
     wait_until_alone(&mut peer);
     assert!(begun.elapsed() >= INTERVAL + GRACE);
     assert_eq!(peer.gateway.closes(4002), 1);
-    // It acknowledges every probe, and would be kept with what it does not read for minutes.
+    // The peer acknowledges every window probe, so the kernel alone would keep the connection for minutes.
     eventually(SOON, || (!is_known_to_the_kernel(&raw, &mut peer.client)).then_some(()));
     peer.assert_served("a zero window");
 }
@@ -154,7 +154,7 @@ fn a_silent_peer_with_queued_megabytes_is_disconnected() {
     });
     wait_until_alone(&mut peer);
     assert!(begun.elapsed() >= INTERVAL + GRACE);
-    assert_eq!(peer.gateway.closes(4002), 1, "its session kept its timers");
+    assert_eq!(peer.gateway.closes(4002), 1, "the session's timers still ran");
     peer.gateway.wait_metric("outbound_queued_bytes", 0);
     drop(raw);
     peer.assert_served("a silent peer");

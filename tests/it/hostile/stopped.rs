@@ -1,7 +1,7 @@
-//! After a stop the process notices its deadlines late. It must not close clients that sent data in time.
+//! After a stop, the process sees its deadlines late. It must not close clients that sent their data in time.
 //!
-//! SIGSTOP and SIGCONT do what a paused machine does. All timers that are due then fire before the runtime has asked
-//! the kernel what peers have sent.
+//! SIGSTOP and SIGCONT act like a paused machine. Afterwards, all due timers fire before the runtime has read the data
+//! of the peers.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,13 +14,13 @@ use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 use crate::support::redis_server::RedisServer;
 
-/// How many clients speak while the gateway is stopped.
+/// The number of clients that send while the gateway is stopped.
 const CLIENTS: usize = 100;
 /// Longer than every deadline in these tests.
 const STOP: Duration = Duration::from_secs(3);
 
 impl HealthyPeer {
-    /// Stops the gateway for longer than every deadline. Meanwhile `speak` is called, and the healthy client speaks.
+    /// Stops the gateway for longer than every deadline. Meanwhile, calls `speak` and sends from the healthy client.
     #[track_caller]
     fn stop_while(&mut self, speak: impl FnOnce()) {
         let begun = Instant::now();
@@ -33,7 +33,7 @@ impl HealthyPeer {
     }
 }
 
-/// The beginning of an answer.
+/// Reads the status line up to the status.
 #[track_caller]
 fn status(client: &mut TcpStream) -> String {
     let mut status = [0; 12];
@@ -56,7 +56,7 @@ fn clients_that_sent_during_a_stop_are_not_silent() {
     let mut silent: Vec<_> = (0..5).map(|_| ready()).collect();
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| ready()).collect();
     peer.stop_while(|| clients.iter_mut().for_each(|client| client.send_text(r#"{"op":10,"time":7}"#)));
-    // At once: hearing a hundred answers may take longer than a heartbeat on a busy machine.
+    // Checked before reading: a hundred answers may take longer than a heartbeat on a busy machine.
     clients.iter_mut().for_each(|client| client.send_text(r#"{"op":10,"time":8}"#));
     for client in &mut clients {
         client.expect_text(r#"{"op":11,"time":7}"#);
@@ -106,7 +106,7 @@ fn a_request_received_during_a_stop_is_in_time() {
 #[test]
 fn a_message_completed_during_a_stop_is_in_time() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.message_timeout", "2s"));
-    // The Pong shows that what was begun has been read.
+    // The Pong shows that the gateway has read the beginning of the message.
     let begin = |raw: &mut RawSocket| {
         raw.write(&[frame(0x01, br#"{"op":10,"#), frame(0x89, b"")].concat());
         assert_eq!(raw.frame().0, 0x8A);
@@ -132,7 +132,7 @@ fn a_client_that_read_during_a_stop_is_not_slow() {
     client.expect_text(HELLO);
     client.send_text(r#"{"op":1,"token":"42"}"#);
     client.expect_text(r#"{"op":2,"user":"42"}"#);
-    // Until more waits in the gateway than its kernel takes.
+    // Publishes until the gateway queues more than its kernel accepts.
     let message = format!(r#""{}""#, "x".repeat(50_000));
     let mut published = 0;
     while peer.gateway.metric("outbound_queued_bytes") < 300_000 {
@@ -167,7 +167,7 @@ fn a_body_received_during_a_stop_is_in_time() {
     let mut backends: Vec<_> = (0..20).map(|_| begin()).collect();
     let mut silent = begin();
     peer.gateway.wait_metric_above("admin_connections", 20);
-    // Its answer shows that the heads before it have been read.
+    // The answer shows that the gateway has read the request heads.
     peer.gateway.get("/livez");
     peer.stop_while(|| {
         backends.iter_mut().for_each(|backend| backend.write_all(body.as_bytes()).unwrap());
@@ -188,7 +188,7 @@ fn a_probe_answered_during_a_stop_is_in_time() {
         .with("broker.response_timeout", "2s");
     let mut peer = HealthyPeer::of(&plan);
     peer.gateway.wait_ready();
-    // For longer than the interval, so that a probe is under way when the gateway is stopped.
+    // Longer than the probe interval, so that a probe is pending when the gateway is stopped.
     redis.stop();
     let begun = Instant::now();
     eventually(SOON, || (begun.elapsed() > Duration::from_millis(500)).then_some(()));

@@ -1,4 +1,4 @@
-//! Peers that keep to RFC 6455 and not to the protocol above it, or say too much of it; and what is said about them.
+//! Peers that obey RFC 6455 but violate the gateway's protocol, and what the gateway logs about them.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
@@ -8,7 +8,7 @@ use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// The texts that come before the Close, which must have this code.
+/// Reads up to the Close, which must have `code`; returns the texts before it.
 #[track_caller]
 fn texts_before_close(raw: &mut RawSocket, code: u16) -> Vec<String> {
     let mut texts = Vec::new();
@@ -69,7 +69,7 @@ fn a_message_flood_is_closed_and_the_rest_ignored() {
     let mut raw = peer.attacker();
     raw.write(&frame(0x81, br#"{"op":10}"#).repeat(1_000));
     let answers = texts_before_close(&mut raw, 4007);
-    // One more is due every three seconds, however slow this machine is.
+    // The rate allows one more every three seconds, which leaves room for a slow machine.
     assert!((15..=30).contains(&answers.len()), "{} answers", answers.len());
     peer.assert_served("a flood of messages");
 }
@@ -89,15 +89,15 @@ fn a_flood_of_subscriptions_stops_at_the_limit() {
     let answers: Vec<_> = (0..500).map(|_| raw.frame().1).collect();
     assert_eq!(answers.iter().filter(|answer| refused(answer)).count(), 497);
     assert_eq!(peer.gateway.metric("subscriptions"), 2 + 2 + 3);
-    assert_eq!(peer.gateway.metric("channels"), 3 + 3, "what was refused has no channel");
+    assert_eq!(peer.gateway.metric("channels"), 3 + 3, "refused subscriptions have no channel");
     peer.assert_served("a flood of subscriptions");
 }
 
-/// A peer that has closed its side cannot answer heartbeats any more: it is gone.
+/// A peer that has closed its side can no longer answer heartbeats.
 #[test]
 fn a_half_closed_peer_is_disconnected() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
-    for (name, identifies) in [("a stranger", false), ("a user", true)] {
+    for (name, identifies) in [("an unidentified peer", false), ("a user", true)] {
         let mut raw = peer.attacker();
         if identifies {
             raw.send_text(r#"{"op":1,"token":"42"}"#);
@@ -109,7 +109,7 @@ fn a_half_closed_peer_is_disconnected() {
         assert!(raw.ends_within(SOON), "{name} is still served");
         peer.assert_served(name);
     }
-    // In the middle of its request, too.
+    // The same holds in the middle of a request.
     let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: ").unwrap();
@@ -139,8 +139,7 @@ fn an_offered_subprotocol_is_not_selected() {
     peer.assert_served("a subprotocol");
 }
 
-/// The log is written at once, by the thread that logs: a peer that could make it write could make it wait for who
-/// reads it.
+/// A peer must not be able to fill the log, or to slow down the threads that write it.
 #[test]
 fn peers_cause_no_log_lines_at_the_default_level() {
     let plan = TestGateway::with("session.control_frames_per_minute", "10")
@@ -177,5 +176,9 @@ fn peers_cause_no_log_lines_at_the_default_level() {
     peer.gateway.wait_metric("handshakes", 0);
     peer.assert_served("all of that");
     assert_eq!(peer.gateway.log(), before);
-    assert_eq!(peer.gateway.metric("upgrades_refused_total{reason=\"bad_request\"}"), 2, "it is counted");
+    assert_eq!(
+        peer.gateway.metric("upgrades_refused_total{reason=\"bad_request\"}"),
+        2,
+        "refusals are counted"
+    );
 }
