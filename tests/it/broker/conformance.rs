@@ -1,4 +1,4 @@
-//! What every broker promises. Each test runs over both.
+//! The guarantees of every broker. Each test runs with both brokers.
 
 use std::sync::atomic::Ordering;
 
@@ -95,7 +95,7 @@ fn each_channel_of_a_subscribe_is_acknowledged_exactly_once(make: Make) {
     hub.send_subscribe(&["room:4"]);
     hub.unsubscribe(&["room:4"]);
     let again = hub.send_subscribe(&["room:4"]);
-    // One more round trip: a surplus answer would have come by then.
+    // After one more round trip, a surplus acknowledgement would have arrived.
     hub.subscribe(&["room:5"]);
     for (request, channels) in requests.into_iter().zip(calls).chain([(again, &["room:4"][..])]) {
         let expected: Vec<_> = channels.iter().map(|channel| name(channel)).collect();
@@ -103,7 +103,10 @@ fn each_channel_of_a_subscribe_is_acknowledged_exactly_once(make: Make) {
     }
     hub.subscribe(&["room:6"]);
     let surplus = hub.inbox.subscribed.lock().unwrap().len();
-    assert!((8..=9).contains(&surplus), "a call that was taken back may be answered: {surplus}");
+    assert!(
+        (8..=9).contains(&surplus),
+        "only the cancelled request may have a surplus acknowledgement: {surplus}"
+    );
 }
 
 fn repeated_subscribes_and_unknown_unsubscribes_are_harmless(make: Make) {
@@ -185,7 +188,7 @@ fn after_shutdown_publishing_fails_at_once(make: Make) {
     test.broker.shutdown();
     eventually_eq(SOON, &"stopped", || test.broker.health().state);
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-    // Without a link hubs keep nobody waiting.
+    // Without a link, hubs do not let clients wait.
     let request = hub.send_subscribe(&["room:1"]);
     eventually(SOON, || {
         let is_answered = !hub.acknowledged(request).is_empty();

@@ -1,4 +1,4 @@
-//! What happens to the Redis broker when Redis or its publishers misbehave.
+//! Faults of Redis and of publishers, and the Redis broker's reaction.
 
 use std::time::Instant;
 
@@ -6,14 +6,14 @@ use ::redis::{Connection, ToRedisArgs, cmd};
 
 use super::*;
 
-/// From Redis being back to messages flowing.
+/// The longest time from a restarted Redis to delivered messages.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn raw(connection: &mut Connection, channel: &str, payload: impl ToRedisArgs) -> i64 {
     cmd("PUBLISH").arg(channel).arg(payload).query(connection).unwrap()
 }
 
-/// Publishes until something arrives: the first that is heard ends the outage.
+/// Publishes until the first message arrives.
 #[track_caller]
 fn assert_delivers_within(deadline: Duration, test: &BrokerUnderTest, hub: &Hub, channel: &str) {
     let mut client = test.server.as_ref().unwrap().client();
@@ -44,7 +44,7 @@ fn any_backend_publishes_with_a_plain_publish() {
     hub.subscribe(&["user:42"]);
     let mut client = test.server().client();
     assert_eq!(raw(&mut client, "gateway:user:42", r#"{"content":"hi"}"#), 1);
-    assert_eq!(raw(&mut client, "gateway:user:43", "1"), 0, "nobody here: Redis does not even send it");
+    assert_eq!(raw(&mut client, "gateway:user:43", "1"), 0, "without a subscriber, Redis does not send it");
     assert_eq!(raw(&mut client, "gateway:user:42", "@1732390000000-7 {\"a\": 1}"), 1);
     assert_eq!(hub.next(), r#"user:42 {"content":"hi"}"#);
     let durable = eventually(SOON, || hub.inbox.publications.lock().unwrap().pop_front());
@@ -105,7 +105,7 @@ fn a_message_that_panics_is_dropped_and_the_link_stays() {
         fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
             match event {
                 HubEvent::Publication(publication) if publication.message().get() == "\"poison\"" => {
-                    panic!("poisoned, as this test wants it");
+                    panic!("this test panics on purpose");
                 }
                 _ => Ok(()),
             }
@@ -141,7 +141,7 @@ fn redis_has_exactly_the_subscribed_channels() {
             channels
         },
     );
-    assert_eq!(subscribed_channels(&mut client).len(), 4, "and one for the probes");
+    assert_eq!(subscribed_channels(&mut client).len(), 4, "three channels and one for the probes");
     let patterns: i64 = cmd("PUBSUB").arg("NUMPAT").query(&mut client).unwrap();
     assert_eq!(patterns, 0);
 }
@@ -176,14 +176,14 @@ fn a_redis_crash_is_detected_and_repaired() {
         test.server().kill();
         test.wait_not_ready("redis: cannot connect: connection refused");
         assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-        assert!(hub.has_lost_link(), "its sessions wait for nothing");
+        assert!(hub.has_lost_link(), "sessions do not wait without a link");
         hub.send_subscribe(&["room:1", "room:2"]);
         test.server().restart();
         let back = Instant::now();
         assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:1");
         assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:2");
         test.wait_ready();
-        assert!(back.elapsed() < RECONNECT_TIMEOUT, "it took {:?}", back.elapsed());
+        assert!(back.elapsed() < RECONNECT_TIMEOUT, "delivery took {:?}", back.elapsed());
         hub.unsubscribe(&["room:2"]);
     }
     assert_eq!(test.losses("closed"), 2);
@@ -203,7 +203,7 @@ fn the_gateway_waits_for_a_redis_that_starts_later() {
     assert_eq!(hub.acknowledged(request), [name("room:1")]);
     test.publish("room:1", "2").unwrap();
     assert_eq!(hub.next(), "room:1 2");
-    assert_eq!(test.losses("connect"), 0, "what was never there is not lost");
+    assert_eq!(test.losses("connect"), 0, "a link that never existed is not a loss");
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn the_probe_detects_a_frozen_redis() {
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
     test.server().stop();
-    // Asked for on a link that still seems up: its sessions wait until it is given up.
+    // This request is sent while the link still looks healthy. It waits until the link is given up.
     hub.send_subscribe(&["room:3"]);
     test.wait_not_ready("link is up but the probe did not return within 700ms");
     assert!(hub.has_lost_link());
@@ -286,7 +286,7 @@ fn publications_that_wait_for_a_slow_redis_are_bounded() {
 fn the_probe_detects_a_redis_that_withholds_publications() {
     let mut test = BrokerUnderTest::redis();
     let mut client = test.server().client();
-    // Only writes: connecting and subscribing work, so nothing but the probe can tell.
+    // Pauses only writes. Connecting and subscribing still work, so only the probe can detect the fault.
     cmd("CLIENT").arg("PAUSE").arg(3000).arg("WRITE").exec(&mut client).unwrap();
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Timeout));
     test.wait_not_ready("the probe did not return");

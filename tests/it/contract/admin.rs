@@ -1,4 +1,4 @@
-//! The admin port: every path, every status and every error code of `docs/openapi.yaml`, by real requests.
+//! Checks every path, status and error code of `docs/openapi.yaml` with real requests.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ pub(super) const KEY: &str = "the-key-of-the-admin-api";
 const GOOD: &str = r#"{"channel":"user:42","message":1}"#;
 const DURABLE: &str = r#"{"channel":"user:42","message":1,"durable":true}"#;
 
-/// The document, and what of it has been seen.
+/// The document, and the parts of it that requests have covered.
 pub(super) struct Coverage {
     pub(super) document: Value,
     answers: BTreeSet<(String, String)>,
@@ -34,7 +34,7 @@ impl Coverage {
         validator(&self.document, schema, Draft::Draft202012).is_valid(value)
     }
 
-    /// The documented path that this one is of.
+    /// Returns the documented path template that `path` matches.
     #[track_caller]
     fn documented_path(&self, path: &str) -> String {
         let path = path.split('?').next().unwrap();
@@ -47,7 +47,7 @@ impl Coverage {
         paths.clone().find(is_of).unwrap_or_else(|| panic!("{path} is not documented")).clone()
     }
 
-    /// Notes an answer to a documented request; it must be as its status says.
+    /// Checks an answer against the document and records its path and status.
     #[track_caller]
     pub(super) fn check(&mut self, method: &str, path: &str, body: &str, answer: &Answer) {
         let path = &self.documented_path(path);
@@ -62,7 +62,10 @@ impl Coverage {
         self.check_response(&format!("{method} {path} {status}"), &response, answer);
         let content = &operation["requestBody"]["content"]["application/json"]["schema"];
         if answer.status == 200 && !content.is_null() {
-            assert!(self.matches(content, &serde_json::from_str(body).unwrap()), "{body} was taken");
+            assert!(
+                self.matches(content, &serde_json::from_str(body).unwrap()),
+                "the gateway accepted {body}, which does not match the document"
+            );
         }
         self.answers.insert((format!("{method} {path}"), status));
     }
@@ -104,7 +107,7 @@ impl Coverage {
         answer
     }
 
-    /// Publishes alone and in a batch.
+    /// Publishes a message alone and in a batch.
     #[track_caller]
     fn post_both(&mut self, gateway: &TestGateway, message: &str) {
         self.post(gateway, "/v1/publish", message);
@@ -116,7 +119,7 @@ impl Coverage {
         self.get_with(gateway, path, &format!("authorization: Bearer {KEY}"))
     }
 
-    /// With a header of one's own.
+    /// Sends a GET request with a header instead of the key.
     #[track_caller]
     pub(super) fn get_with(&mut self, gateway: &TestGateway, path: &str, header: &str) -> Answer {
         let head = format!("GET {path} HTTP/1.1\nconnection: close\n{header}");
@@ -125,7 +128,7 @@ impl Coverage {
         answer
     }
 
-    /// Asks for everything that is locked without the key of `gateway`.
+    /// Requests every route that needs the key, without the key and with a wrong one.
     #[track_caller]
     fn check_locked_routes(&mut self, gateway: &TestGateway, status: u16) {
         for (method, path) in operations(&self.document) {
@@ -142,7 +145,7 @@ impl Coverage {
         }
     }
 
-    /// Everything that is documented has been there.
+    /// Asserts that the requests have covered the whole document.
     #[track_caller]
     fn assert_complete(&self) {
         let all = operations(&self.document).into_iter().flat_map(|(method, path)| {
@@ -157,7 +160,7 @@ impl Coverage {
     }
 }
 
-/// The method and the path of each operation.
+/// Lists the method and the path of each operation.
 fn operations(document: &Value) -> Vec<(String, String)> {
     let paths = document["paths"].as_object().unwrap().iter();
     let operations = paths.flat_map(|(path, methods)| {
@@ -179,7 +182,7 @@ pub(super) fn plan() -> Plan {
     TestGateway::with("admin.api_key", KEY).with("admin.request_timeout", "500ms")
 }
 
-/// Requests of a gateway that is well.
+/// Sends requests to a healthy gateway.
 fn exercise_healthy_gateway(coverage: &mut Coverage) {
     let gateway = plan().spawn();
     for path in ["/livez", "/readyz", "/metrics", "/v1/openapi.json"] {
@@ -222,7 +225,7 @@ fn exercise_healthy_gateway(coverage: &mut Coverage) {
     }
 }
 
-/// Requests of a gateway whose Redis is ill.
+/// Sends requests to a gateway whose Redis fails.
 fn exercise_redis_faults(coverage: &mut Coverage) {
     let redis = RedisServer::start();
     let gateway = plan().redis(&redis).with("broker.response_timeout", "2s").spawn();
@@ -233,7 +236,7 @@ fn exercise_redis_faults(coverage: &mut Coverage) {
     assert_eq!(coverage.post(&gateway, "/v1/publish", GOOD).status, 504);
     let full = batch(vec![GOOD; 1000]);
     let send = || post(&gateway, "/v1/publish/batch", &format!("Bearer {KEY}"), &full);
-    // Three at once are more than may wait. On a busy machine they may come one after the other.
+    // Three requests at once exceed the queue. On a busy machine they may arrive one after the other.
     eventually(SOON, || {
         let answers = std::thread::scope(|scope| {
             let threads = [(); 3].map(|()| scope.spawn(send));
@@ -273,7 +276,7 @@ fn every_path_status_and_error_code_is_answered_as_documented() {
     coverage.assert_complete();
 }
 
-/// A route without a line in the document would be missed by the test above.
+/// The test above would not notice a route that the document does not have.
 #[test]
 fn every_route_and_error_code_is_documented() {
     let document = document("openapi.yaml");

@@ -1,4 +1,4 @@
-//! What operators and the console ask the admin port for: sessions, status, tokens, the page itself.
+//! Requests of operators and the console to the admin port: sessions, status, tokens and the console page.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::support::stopped_thread::{StoppedThread, WORKER};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Requests of a gateway with clients of both versions, one of whom nobody knows yet.
+/// Sends requests to a gateway with clients of both versions, one of them unidentified.
 pub(super) fn exercise_operator_routes(coverage: &mut Coverage) {
     let gateway = plan().spawn();
     for path in ["/console", "/console/app.js", "/console/app.css"] {
@@ -41,7 +41,7 @@ pub(super) fn exercise_operator_routes(coverage: &mut Coverage) {
     }
 }
 
-/// A gateway that asks for no key asks where a page is from.
+/// Without a key, the gateway checks the origin instead.
 pub(super) fn exercise_cross_origin_requests(coverage: &mut Coverage) {
     let gateway = TestGateway::spawn();
     let answer = coverage.get_with(&gateway, "/v1/status", "origin: https://evil.test");
@@ -67,7 +67,7 @@ pub(super) fn exercise_stalled_worker(coverage: &mut Coverage) {
     eventually(SOON, || (coverage.get(&gateway, "/v1/sessions").status == 200).then_some(()));
 }
 
-/// The key does not open minting in production.
+/// In production, minting is refused even with the key.
 pub(super) fn exercise_refused_minting(coverage: &mut Coverage) {
     let gateway = plan()
         .with("auth.kind", "jwt")
@@ -81,7 +81,7 @@ pub(super) fn exercise_refused_minting(coverage: &mut Coverage) {
     assert_eq!(coverage.get(&gateway, "/v1/status").json()["profile"], "production");
 }
 
-/// The status of the answer to a request with the key.
+/// Returns the status of the answer to a request with the key.
 #[track_caller]
 fn status(gateway: &TestGateway, line: &str, body: &str) -> u16 {
     let head = format!("{line} HTTP/1.1\nconnection: close\nauthorization: Bearer {KEY}");
@@ -92,7 +92,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// What the document allows as a parameter is taken, and nothing else is.
+/// The gateway accepts exactly the parameters that the document allows.
 #[test]
 fn the_contract_and_the_gateway_agree_on_parameters() {
     let coverage = Coverage::new();
@@ -116,7 +116,7 @@ fn the_contract_and_the_gateway_agree_on_parameters() {
     }
 }
 
-/// What the document allows as a token's user and channels is minted, and nothing else is.
+/// The gateway mints exactly the tokens that the document allows.
 #[test]
 fn the_contract_and_the_gateway_agree_on_minting() {
     let coverage = Coverage::new();

@@ -1,4 +1,4 @@
-//! The conversations of `docs/protocol.md` are those of a real gateway, frame by frame.
+//! Plays the conversations of `docs/protocol.md` with a real gateway and compares every frame.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +11,16 @@ use crate::support::redis_server::RedisServer;
 
 const PAGE: &str = include_str!("../../../docs/protocol.md");
 
-/// What is another number or text each time.
+/// The fields with a different value in each run.
 const VOLATILE: [&str; 6] = ["session", "position", "expires_in", "heartbeat_interval", "after", "time"];
 
-/// A conversation that goes as the page has it. In the order in which they go.
+/// A conversation of the page. The fields are in the order in which they are dropped.
 struct Conversation {
     client: Option<Client>,
     gateway: TestGateway,
     redis: RedisServer,
     version: Version,
-    /// The positions and session ids of the page, and what they are here.
+    /// The positions and session ids of the page, and the actual ones.
     here: BTreeMap<String, String>,
     seen: BTreeSet<(&'static str, &'static str)>,
 }
@@ -48,7 +48,7 @@ impl Conversation {
         self.seen.insert((operation, found[0]));
     }
 
-    /// One line of the page, or several frames that may come in any order.
+    /// Plays one line of the page, or several frames that may arrive in any order.
     #[track_caller]
     fn play_lines(&mut self, lines: &[&str]) {
         let (who, what) = lines[0].split_once(' ').unwrap();
@@ -71,11 +71,11 @@ impl Conversation {
                     .unwrap();
             }
             _ if lines[0] == "(the replica is told to go away)" => self.gateway.terminate(),
-            _ => panic!("what is {:?}?", lines[0]),
+            _ => panic!("unknown line {:?}", lines[0]),
         }
     }
 
-    /// A command as it stands there; what follows the channel's name is the payload.
+    /// Runs a command of the page; the text after the channel's name is the payload.
     #[track_caller]
     fn run_command(&mut self, command: &str) {
         let count = if command.starts_with("FCALL") { 5 } else { 3 };
@@ -126,7 +126,8 @@ impl Conversation {
         }
     }
 
-    /// The frame with the page's word for whatever is volatile. One that the page has used before must be the same.
+    /// Replaces the volatile values of a frame by those of the page. A value that the page has used before must be the
+    /// same.
     #[track_caller]
     fn with_documented_values(&mut self, frame: &str, shown: &str) -> String {
         let (mut here, mut there) = (Vec::new(), Vec::new());
@@ -134,27 +135,27 @@ impl Conversation {
         volatile(&serde_json::from_str(shown).unwrap(), &mut there);
         let mut text = frame.to_owned();
         for ((name, here), (_, there)) in here.into_iter().zip(there) {
-            // The answer to a heartbeat has its time, whatever that is.
+            // The answer to a heartbeat echoes its time, which was compared before.
             if name == "time" && text.starts_with("{\"op\":11") {
                 continue;
             }
             if here.is_string() {
                 let (here, there) = (here.as_str().unwrap().to_owned(), there.as_str().unwrap().to_owned());
                 let known = self.here.entry(there).or_insert_with(|| here.clone());
-                assert_eq!(*known, here, "{frame} is not {shown}");
+                assert_eq!(*known, here, "received {frame}, the page has {shown}");
             }
             text = text.replacen(&format!("\"{name}\":{here}"), &format!("\"{name}\":{there}"), 1);
         }
         text
     }
 
-    /// Goes through the conversation of this title, in which everything that these operations have is said.
+    /// Plays the conversation with this title, which must contain every message of these operations.
     #[track_caller]
     fn play(mut self, title: &str, operations: [&'static str; 2]) -> Self {
         let section = PAGE.split(&format!("\n### {title}\n")).nth(1).unwrap();
         let block = section.split("```text\n").nth(1).unwrap().split("\n```").next().unwrap();
         let lines: Vec<_> = block.lines().collect();
-        // Gaps come in any order; the page has them sorted.
+        // Gaps arrive in any order; the page has them sorted.
         let runs = lines.chunk_by(|one, other| [one, other].iter().all(|line| line.contains("{\"op\":8,")));
         for run in runs {
             if let Some(position) = run[0].strip_prefix("redis    ") {
@@ -166,12 +167,12 @@ impl Conversation {
         let all = operations.into_iter().flat_map(|operation| {
             Contract::get().messages(operation).into_iter().map(move |name| (operation, name))
         });
-        assert_eq!(self.seen, all.collect(), "the page has every frame");
+        assert_eq!(self.seen, all.collect(), "the page must contain every frame");
         self
     }
 }
 
-/// What is volatile in a frame, by name, in its order.
+/// Collects the volatile fields of a frame in order.
 fn volatile(frame: &Value, found: &mut Vec<(String, Value)>) {
     for (name, value) in frame.as_object().into_iter().flatten() {
         if VOLATILE.contains(&name.as_str()) {

@@ -1,4 +1,4 @@
-//! What stands in Redis.
+//! Checks published payloads and Redis streams against the contract.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ type Entries = Vec<(String, HashMap<String, String>)>;
 
 #[track_caller]
 fn assert_is(operation: &str, message: &str, value: &Value) {
-    assert!(Contract::get().is(operation, message, value), "not {message:?}: {value}");
+    assert!(Contract::get().is(operation, message, value), "{value} does not match {message:?}");
 }
 
 fn entries(connection: &mut redis::Connection, stream: &str) -> Entries {
@@ -42,7 +42,7 @@ fn the_contract_covers_published_payloads_and_history_entries() {
     for (_, fields) in entries(&mut backend, "gateway:room:7") {
         assert_is("receivePublications", "The fields of an entry of a history", &json!(fields));
     }
-    // A new life of the function: the next entry names the last place before.
+    // After the function is loaded again, the next entry names the last position before.
     let code: Vec<HashMap<String, redis::Value>> =
         redis::cmd("FUNCTION").arg("LIST").arg("WITHCODE").query(&mut backend).unwrap();
     let code: String = redis::from_redis_value(code[0]["library_code"].clone()).unwrap();

@@ -1,4 +1,4 @@
-//! Frames of both versions, both ways.
+//! Checks the frames of both versions in both directions against the contract.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::support::contract::Contract;
 use crate::support::gateway::TestGateway;
 use crate::support::redis_server::RedisServer;
 
-/// A client whose every frame is looked up in the contract, and what was found.
+/// A client that checks every frame against the contract and records the matching messages.
 struct CheckedClient {
     client: Client,
     version: Version,
@@ -54,7 +54,7 @@ impl CheckedClient {
         frame
     }
 
-    /// An exchange of heartbeats both ways.
+    /// Exchanges heartbeats in both directions.
     #[track_caller]
     fn exchange_heartbeats(&mut self) {
         let time = self.client.expect_heartbeat();
@@ -66,7 +66,7 @@ impl CheckedClient {
         }
     }
 
-    /// Every message of these operations must have been there.
+    /// Asserts that every message of these operations was exchanged.
     #[track_caller]
     fn assert_complete(&self, operations: [&'static str; 2]) {
         let all = operations.into_iter().flat_map(|operation| {
@@ -108,7 +108,7 @@ fn the_contract_and_version_2_have_the_same_frames() {
     ));
     let ready = client.expect_op(2);
     assert_eq!(ready["channels"][2]["recovered"], true);
-    // What was missed, and the refusal of room:7.
+    // The missed message, and the refusal of room:7.
     let ops: BTreeSet<_> =
         [client.next_message(), client.next_message()].iter().map(|frame| frame["op"].as_u64()).collect();
     assert_eq!(ops, BTreeSet::from([Some(3), Some(6)]));
@@ -157,7 +157,7 @@ fn an_expiring_token_is_announced_as_the_contract_says() {
     assert!(frames.iter().any(|frame| frame["reason"] == "not_allowed"), "{frames:?}");
 }
 
-/// What the contract does not know as a client's frame is malformed, and nothing else is.
+/// The gateway rejects exactly the client frames that the contract does not contain.
 #[test]
 fn the_contract_and_the_gateway_agree_on_malformed_frames() {
     let gateway = TestGateway::spawn();
@@ -206,7 +206,7 @@ fn the_contract_and_the_gateway_agree_on_malformed_frames() {
             let known = !Contract::get().matching(operation, &serde_json::from_str(text).unwrap()).is_empty();
             let mut client = Client::connect(gateway.public, version);
             client.send_text(text);
-            // An ACK is not answered, but this is.
+            // An ACK has no answer, so this heartbeat provides one.
             client.send_text(r#"{"op":10}"#);
             let is_malformed = client.next_or_code() == Err(Some(4001));
             assert_eq!(known, !is_malformed, "{operation}: {text}");

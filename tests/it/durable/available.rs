@@ -1,10 +1,10 @@
-//! The gateway sees to it that Redis has the function. Where it cannot, that is said, and all else works.
+//! The gateway loads the function into Redis. If it cannot, it reports the reason, and live delivery still works.
 
 use super::*;
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 
-/// Waits until the broker says why durable publishing is not possible.
+/// Waits until the broker reports that durable publishing is not possible because of `text`.
 #[track_caller]
 fn assert_unavailable(redis: &Prepared, text: &str) {
     eventually(SOON, || {
@@ -12,7 +12,7 @@ fn assert_unavailable(redis: &Prepared, text: &str) {
         notes.iter().any(|note| note.starts_with("history: unavailable") && note.contains(text)).then_some(())
     });
     assert_eq!(redis.metrics.history_available.get(), 0);
-    assert!(redis.broker.health().ready, "live delivery is not touched");
+    assert!(redis.broker.health().ready, "live delivery still works");
 }
 
 fn code(redis: &mut Prepared) -> String {
@@ -25,7 +25,7 @@ fn load(server: &RedisServer, code: &str) {
     cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(code).exec(&mut server.client()).unwrap();
 }
 
-/// A library of this name with one function, and a version if it is one of ours.
+/// Builds a library of this name with one function, and with a version if it is one of ours.
 fn library(version: Option<u32>) -> String {
     let version = version.map_or_else(String::new, |version| format!("local VERSION = {version}\n"));
     let function = "redis.register_function('gateway_publish', function() return '1-1' end)";
@@ -66,7 +66,7 @@ fn older_functions_are_replaced_and_newer_ones_kept() {
     load(&server, &library(Some(1)));
     let mut redis = Prepared::over(server);
     assert!(code(&mut redis).contains("XADD"));
-    // No message was published by other settings meanwhile.
+    // The settings are still those of this gateway.
     assert!(redis.run::<String>("GET gateway:settings").contains(r#""history_size":100,"#));
     let server = RedisServer::start();
     load(&server, &library(Some(1_000_000)));

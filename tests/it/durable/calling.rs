@@ -1,11 +1,11 @@
-//! Durable publishing over HTTP and on the command line, in one process and over Redis.
+//! Durable publishing over HTTP and with the command line, in one process and over Redis.
 
 use serde_json::json;
 
 use super::*;
 use crate::support::gateway::TestGateway;
 
-/// The position that a durable publication was answered with.
+/// Publishes durably; returns the position in the answer.
 #[track_caller]
 fn publish(gateway: &TestGateway, body: &str) -> Position {
     let answer = gateway.post("/v1/publish", body);

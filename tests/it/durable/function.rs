@@ -1,4 +1,4 @@
-//! What a backend that calls the function is promised.
+//! The function's guarantees to the backends that call it.
 
 use protocol::publication::Payload;
 
@@ -103,13 +103,17 @@ fn a_history_that_begins_again_has_a_later_epoch() {
     let mut redis = Prepared::start();
     let mut last = redis.publish("room:1", "0");
     for round in 0..200 {
-        // Within the same millisecond, most of the time.
+        // Most of the time within the same millisecond.
         redis.run::<()>(if round % 2 == 0 { "DEL gateway:room:1" } else { "FLUSHALL" });
         let position = redis.publish("room:1", "0");
         assert!(position.epoch > last.epoch && position.offset == 1, "{position} after {last}");
         last = position;
     }
-    assert_eq!(redis.history("room:1")[0].1.len(), 1, "it continues nothing");
+    assert_eq!(
+        redis.history("room:1")[0].1.len(),
+        1,
+        "it has no field `a`, so it continues no earlier history"
+    );
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn an_edited_history_never_reuses_a_position() {
     redis.run::<()>("XTRIM gateway:room:1 MAXLEN 0");
     let third = redis.publish("room:1", "0");
     assert_eq!(third, next(second));
-    // Somebody else's entry, a hundred years ahead.
+    // A foreign entry, a hundred years ahead.
     redis.run::<()>("XADD gateway:room:1 4892390000000-7 x 1");
     let fourth = redis.publish("room:1", "0");
     assert_eq!(fourth.to_string(), "4892390000001-1");
@@ -257,7 +261,7 @@ fn an_idempotency_key_belongs_to_its_message() {
     let error = publish("2").unwrap_err().to_string();
     assert!(error.contains("gateway: this idempotency key was used with another message"), "{error}");
     assert_eq!(publish("1").unwrap(), first);
-    // Version 2 of the library kept the positions alone.
+    // Version 2 of the library stored only the positions.
     redis.run::<()>(&format!("SET gateway:room:1:once:{{gateway:room:1}}:old {first}"));
     assert_eq!(fcall::<String>(&mut redis.backend, &["room:1"], &["2", "old"]).unwrap(), first);
     assert_eq!(redis.history("room:1").len(), 1);

@@ -1,4 +1,4 @@
-//! A payload that reaches nobody can be looked at afterwards.
+//! Rejected payloads are recorded for inspection.
 
 use super::*;
 use crate::support::deadline::eventually;

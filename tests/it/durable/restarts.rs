@@ -1,10 +1,10 @@
-//! A server that dies, is demoted, or loses its functions may have lost the end of a history. The places it
-//! may have lost are not given out again, and a reader can tell.
+//! A server that dies, is demoted or loses its functions may have lost the end of a history. The function does not
+//! reuse these positions, and a reader can detect the loss.
 
 use super::*;
 use crate::support::deadline::eventually;
 
-/// Checks that `position` begins a new epoch which continues `last`.
+/// Asserts that `position` begins a new epoch that continues `last`.
 #[track_caller]
 fn assert_continues(redis: &mut Prepared, position: Position, last: Position) {
     assert!(position.epoch > last.epoch && position.offset == 1, "{position} after {last}");
@@ -24,7 +24,7 @@ fn after_a_restart_the_history_continues_in_a_new_epoch() {
     let last = redis.publish("room:1", "2");
     redis.server.restart();
     redis.backend = redis.server.client();
-    // The function is part of the data: nobody needs to load it again.
+    // The function is part of the data set and does not have to be loaded again.
     let position = redis.publish("room:1", "3");
     assert_continues(&mut redis, position, last);
     assert_eq!(redis.publish("room:1", "4"), next(position));
@@ -72,10 +72,10 @@ fn a_replica_refuses_and_begins_an_epoch_when_promoted() {
 fn a_server_demoted_in_between_begins_a_new_epoch() {
     let mut redis = Prepared::start();
     let last = redis.publish("room:1", "1");
-    // As in a failover and back: the process and its functions live on, its data may come from elsewhere.
+    // As in a failover and back: the process keeps its functions, but its data may come from another server.
     redis.run::<()>("REPLICAOF 127.0.0.1 1");
     redis.run::<()>("REPLICAOF NO ONE");
-    // It looks once a second.
+    // The gateway checks once a second.
     let (position, last) = eventually(SOON, || {
         let before = parse(&redis.history("room:1").pop().unwrap().0);
         let position = redis.publish("room:1", "2");

@@ -1,11 +1,11 @@
-//! What a backend's Redis user needs, and what happens when it has less, or when Redis is full.
+//! The permissions of Redis users, missing permissions, and a full Redis.
 
 use super::*;
 
 /// The rights that docs/operations.md lists for a backend.
 const RIGHTS: &str = "+fcall +time +exists +xinfo|stream +xadd +pexpire +publish +get +set +info";
 
-/// A connection of a user with these rules.
+/// Opens a connection as a user with these ACL rules.
 fn as_user(redis: &mut Prepared, rules: &str) -> Connection {
     redis.run::<()>(&format!("ACL SETUSER backend reset on >secret {rules}"));
     let mut client = redis.server.client();
