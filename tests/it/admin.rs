@@ -1,4 +1,4 @@
-//! The admin port.
+//! The admin port: publishing, health, metrics, and refusals.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::http::{Answer, request};
 
 const KEY: &str = "the-key-of-the-admin-api";
 
-/// Posts with an Authorization header.
+/// Sends a POST request with an Authorization header.
 fn post_with(gateway: &TestGateway, path: &str, authorization: &str, body: &str) -> Answer {
     let head = format!("POST {path} HTTP/1.1\nconnection: close\nauthorization: {authorization}");
     request(gateway.admin, &head, body)
@@ -134,7 +134,7 @@ fn admin_port_refusals_are_counted_by_reason() {
     assert_eq!(gateway.post("/v1/publish", body).header("www-authenticate"), Some("Bearer"));
     let began = Instant::now();
     assert_eq!(post_with(&gateway, "/v1/publish", "Bearer guess", body).status, 401);
-    assert!(began.elapsed() >= Duration::from_millis(400), "guessing is slow");
+    assert!(began.elapsed() >= Duration::from_millis(400), "a wrong key delays the answer");
     assert_eq!(gateway.metric("admin_refused_total{reason=\"no_key\"}"), 2);
     assert_eq!(gateway.metric("admin_refused_total{reason=\"wrong_key\"}"), 1);
 }
@@ -150,7 +150,7 @@ fn a_body_without_the_key_is_not_read() {
             stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
             let head = "POST /v1/publish HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n";
             stream.write_all(head.as_bytes()).unwrap();
-            // It ends when the gateway closes the connection or reads no more.
+            // The write ends when the gateway closes the connection or stops reading.
             for _ in 0..100 {
                 if stream.write_all(&[b' '; 1_000_000]).is_err() {
                     break;

@@ -1,4 +1,4 @@
-//! Who a client is: the three kinds of tokens against a running gateway, and that none of them leaks.
+//! Authentication with the three kinds of tokens, which never leak.
 
 use serde_json::Value;
 
@@ -6,13 +6,13 @@ use crate::support::gateway::{Plan, TestGateway};
 
 const JWT_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Tokens of the login service's own library, and the secret that it signs with.
+/// Tokens made by the login service's own library, and its secret.
 fn vectors() -> (String, Vec<Value>) {
     let data: Value = serde_json::from_str(include_str!("../data/itsdangerous.json")).unwrap();
     (data["secret"].as_str().unwrap().to_owned(), data["cases"].as_array().unwrap().clone())
 }
 
-/// A gateway that accepts the login service's tokens up to this age.
+/// Plans a gateway that accepts the login service's tokens up to this age.
 fn signed(max_age: &str) -> Plan {
     TestGateway::with("auth.kind", "signed").with("auth.secret", &vectors().0).with("auth.max_age", max_age)
 }
@@ -23,12 +23,12 @@ fn jwt() -> Plan {
 
 #[test]
 fn login_service_tokens_are_accepted_and_forgeries_refused() {
-    // The longest age that the settings allow: the tokens in the file are of 2024.
+    // The maximum age that the settings allow, because the tokens in the file are from 2024.
     let gateway = signed("3650d").spawn();
     let (mut accepted, mut refused) = (0, 0);
     for case in vectors().1 {
         let (name, token) = (case["name"].as_str().unwrap(), case["token"].as_str().unwrap());
-        // What depends on the time is tried elsewhere.
+        // Other tests check the cases that depend on the time.
         let is_of_2024 = case["issued"].as_u64().is_none_or(|issued| issued == 1_732_390_000);
         let mut client = gateway.connect();
         client.identify(token);
@@ -77,7 +77,7 @@ fn a_jwt_needs_the_configured_issuer_and_audience() {
     };
     let others = [
         ("another audience", jwt().with("auth.issuer", "login").with("auth.audience", "shop")),
-        ("another issuer", jwt().with("auth.issuer", "stranger").with("auth.audience", "gateway")),
+        ("another issuer", jwt().with("auth.issuer", "another").with("auth.audience", "gateway")),
         ("neither", jwt()),
         (
             "another secret",
@@ -105,7 +105,7 @@ fn a_jwt_needs_the_configured_issuer_and_audience() {
     assert_eq!(gateway.closes(4003), 9);
 }
 
-/// A signed token says when it was made, so one of the past has its end in the past.
+/// A signed token contains its creation time, so a token made in the past expires earlier.
 #[test]
 fn a_token_within_its_leeway_is_not_closed_at_once() {
     let gateway = signed("1h").with("auth.leeway", "5m").spawn();
@@ -178,14 +178,14 @@ fn every_bad_token_gets_the_same_answer() {
         raw.send_text(&format!(r#"{{"op":1,"token":"{token}"}}"#));
         reasons.insert(raw.frame());
     }
-    assert_eq!(reasons.len(), 1, "an expired token cannot be told from a forged one");
+    assert_eq!(reasons.len(), 1, "expired and forged tokens get the same answer");
 }
 
 #[test]
 fn tokens_payloads_and_query_strings_never_appear_in_the_log() {
     let gateway =
         jwt().with("admin.api_key", "the-key-of-the-admin-api").variable("RUST_LOG", "debug").spawn();
-    let token = gateway.token(&["--user", "a-telling-user"]);
+    let token = gateway.token(&["--user", "a-named-user"]);
     let bad = format!("{token}tampered");
     let mut client = gateway.try_connect("/?token=secret-in-the-query").unwrap();
     client.expect_hello();
@@ -199,7 +199,7 @@ fn tokens_payloads_and_query_strings_never_appear_in_the_log() {
     let published = crate::support::http::request(
         gateway.admin,
         "POST /v1/publish HTTP/1.1\nauthorization: Bearer the-key-of-the-admin-api\nconnection: close",
-        r#"{"channel":"user:a-telling-user","message":"words of a private message"}"#,
+        r#"{"channel":"user:a-named-user","message":"words of a private message"}"#,
     );
     assert_eq!(published.status, 200);
     client.expect_text(r#"{"op":3,"message":"words of a private message"}"#);
@@ -216,6 +216,6 @@ fn tokens_payloads_and_query_strings_never_appear_in_the_log() {
         "the-key-of-the-admin-api",
         JWT_SECRET,
     ] {
-        assert!(!log.contains(secret), "{secret:?} stands in the log:\n{log}");
+        assert!(!log.contains(secret), "the log contains {secret:?}:\n{log}");
     }
 }

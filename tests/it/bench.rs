@@ -1,5 +1,5 @@
-//! The load generator: each scenario for a moment, with few sockets. It counts exactly; how fast it was decides
-//! nothing.
+//! The load generator: short runs of each scenario with few sockets. The counts must be exact; the speed does not
+//! matter.
 
 use std::path::Path;
 
@@ -15,26 +15,26 @@ use crate::support::redis_server::RedisServer;
 
 const SOCKETS: u64 = 24;
 
-/// Runs a scenario with few sockets, and further arguments.
+/// Runs a scenario with few sockets and further arguments.
 fn bench(scenario: &str, further: &[&str]) -> Ended {
     let sockets = SOCKETS.to_string();
     let mut arguments = vec!["bench", scenario, "--sockets", &sockets];
     if !further.contains(&"--seconds") {
         arguments.extend(["--seconds", "0.5"]);
     }
-    // A machine that runs all tests at once may be busy for longer than the default timeout of the probe.
+    // A machine that runs all tests at once may stall for longer than the default probe timeout.
     arguments.extend(["--set", "broker.probe_timeout=10s"]);
     arguments.extend(further);
     run(&arguments)
 }
 
-/// The same with JSON, which it must print and end well.
+/// Runs a scenario with `--json`; it must succeed.
 #[track_caller]
 fn report(scenario: &str, further: &[&str]) -> Value {
     read(scenario, &bench(scenario, &[further, &["--json"]].concat()))
 }
 
-/// Reads what was printed.
+/// Parses the printed report.
 #[track_caller]
 fn read(scenario: &str, ended: &Ended) -> Value {
     assert_eq!(ended.code, Some(0), "{scenario}: {}{}", ended.out, ended.err);
@@ -52,7 +52,7 @@ fn read(scenario: &str, ended: &Ended) -> Value {
     report
 }
 
-/// A figure that is a number and no less than 0.
+/// Returns a figure, which must be a non-negative number.
 #[track_caller]
 fn figure(server: &Value, key: &str) -> f64 {
     let figure = server[key].as_f64().unwrap_or_else(|| panic!("no {key} in {server}"));
@@ -60,7 +60,7 @@ fn figure(server: &Value, key: &str) -> f64 {
     figure
 }
 
-/// What every scenario with deliveries must say: all have come, and none besides.
+/// Asserts that exactly the expected messages were delivered.
 #[track_caller]
 fn assert_exact(server: &Value) {
     let deliveries = figure(server, "deliveries");
@@ -238,7 +238,7 @@ fn a_burst_reaches_every_client_and_delays_no_watcher() {
     for server in [&report["gateway"], &report["baseline"]] {
         assert_exact(server);
         assert_eq!(figure(server, "deliveries"), 100.0);
-        // One in forty of a hundred messages is a big one instead.
+        // Every fortieth of a hundred messages is a burst instead.
         assert_eq!(figure(server, "bursts"), 2.0);
         assert_eq!(figure(server, "burst_deliveries"), 2.0 * SOCKETS as f64);
         assert_ordered(server, "latency");
@@ -298,7 +298,7 @@ fn progress_is_written_without_a_terminal() {
     let mut bench = Process::start(&["bench", "fanout", "--sockets", "2", "--seconds", "600", "--json"], &[]);
     let line = bench.wait_for_stderr("gateway: publishing [");
     assert!(line.contains(" % 2 sockets, ") && line.ends_with(" deliveries"), "{line:?}");
-    // It ends its gateway as well.
+    // It also stops its gateway.
     bench.signal("TERM");
     bench.wait();
 }
@@ -307,7 +307,7 @@ fn progress_is_written_without_a_terminal() {
 #[test]
 fn a_signal_also_stops_gateway_baseline_and_redis() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        // The baseline comes first, so both kinds of server are met; Redis is there in either case.
+        // The baseline runs first, so both kinds of server are covered. Redis runs in both cases.
         for (further, server) in
             [(&["--baseline"][..], " bench baseline-server"), (&[], "emagine-gateway run ")]
         {

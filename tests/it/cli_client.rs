@@ -101,7 +101,7 @@ fn tail_reconnects_continues_and_shows_gaps() {
     tail.wait_for_stderr("gap: plain messages published meanwhile may be missing");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
-    // Without the data, missing messages cannot be known.
+    // After data loss, the missing messages are unknown.
     redis::cmd("FLUSHALL").exec(&mut publisher).unwrap();
     let gateway = again();
     tail.wait_for_stderr("gap on user:42: messages published meanwhile cannot be recovered");
@@ -119,7 +119,7 @@ fn tail_detects_a_silent_gateway() {
     tail.wait_for_stderr("no frame for 5s; reconnecting in ");
     gateway.signal("CONT");
     gateway.publish_durably("user:42", "1");
-    assert_eq!(tail.wait().out, "1\n", "it has reconnected");
+    assert_eq!(tail.wait().out, "1\n", "tail reconnected");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! permessage-deflate: the same messages, in fewer bytes, for those who ask.
+//! Compression with permessage-deflate.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::support::raw_socket::{RawSocket, text_frame};
 const OFFER: &str = "\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
 const BOUND: usize = 100_000;
 
-/// A request with these headers more, as `RawSocket` takes it.
+/// Builds an upgrade request with further headers for `RawSocket`.
 fn head(more: &str) -> String {
     format!(
         "GET / HTTP/1.1\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Version: 13\n\
@@ -21,7 +21,7 @@ fn head(more: &str) -> String {
     )
 }
 
-/// A client that offers compression and is Ready as `user`.
+/// Connects a client that offers compression, and identifies it as `user`.
 fn ready(gateway: &TestGateway, user: &str) -> RawSocket {
     let mut client = RawSocket::connect_by(gateway.public, &head(OFFER), b"");
     client.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
@@ -37,7 +37,7 @@ fn inflate(wire: &[u8]) -> String {
     String::from_utf8(output.to_vec()).unwrap()
 }
 
-/// A masked frame of a compressed text message.
+/// Encodes a masked frame with a compressed text message.
 fn compressed(text: &[u8]) -> Vec<u8> {
     let payload = deflate(text);
     let mut frame = vec![0xC1, 0x80 | 126];
@@ -79,7 +79,7 @@ fn a_compression_bomb_is_refused_and_another_client_served() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let mut healthy = gateway.ready_client("1");
     let mut client = ready(&gateway, "42");
-    // 4 MiB in a few KiB; the bound is 64 KiB.
+    // 4 MiB compressed to a few KiB; the bound is 64 KiB.
     client.write(&compressed(&vec![b'x'; 4 << 20]));
     client.expect_close(1009);
     gateway.publish("user:1", "1");
@@ -92,7 +92,7 @@ fn an_unfinished_compressed_message_costs_only_its_received_bytes() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let mut begun = compressed(&[b'x'; 60_000]);
     assert!(begun.len() < 1_000);
-    // More fragments will follow.
+    // The message is not finished.
     begun[0] &= 0x7F;
     let mut client = ready(&gateway, "1");
     client.write(&begun);
@@ -100,7 +100,7 @@ fn an_unfinished_compressed_message_costs_only_its_received_bytes() {
     let clients: Vec<_> = (0..100)
         .map(|number| {
             let mut client = ready(&gateway, &number.to_string());
-            // The Pong shows that what was begun has been read.
+            // The Pong shows that the gateway has read the beginning of the message.
             client.write(&[&begun[..], &text_frame(0x89, "")].concat());
             assert_eq!(client.frame().0, 0x8A);
             client
@@ -121,7 +121,7 @@ fn a_compressed_frame_without_negotiation_is_a_protocol_error() {
     }
 }
 
-/// The extensions in the answer to an upgrade with these offers.
+/// Returns the extensions in the answer to an upgrade with these offers.
 fn answer_to(gateway: &TestGateway, offers: &str) -> Option<String> {
     let mut stream = TcpStream::connect(gateway.public).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -133,7 +133,8 @@ fn answer_to(gateway: &TestGateway, offers: &str) -> Option<String> {
     headers.find_map(|line| line.strip_prefix("sec-websocket-extensions: ").map(str::to_owned))
 }
 
-/// RFC 7692, section 7.1.2.1: a client that bounds our window fails the connection if the answer does not repeat it.
+/// RFC 7692, section 7.1.2.1: a client that limits the server's window fails the connection unless the answer repeats
+/// the limit.
 #[test]
 fn a_limit_on_the_server_window_is_accepted_or_declined() {
     let gateway = TestGateway::with("server.compression", "true").spawn();

@@ -1,7 +1,7 @@
 //! What the fuzzer has found, and what it began with, as ordinary tests: each file of `fuzz/corpus` goes through its
 //! target.
 
-#[allow(unreachable_pub, reason = "the fuzzer's package is its other user")]
+#[allow(unreachable_pub, reason = "the fuzzer's package also uses it")]
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
@@ -9,7 +9,7 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-/// Fewer files than this, and the corpus is not where it is looked for.
+/// With fewer files, the corpus folder is wrong.
 const MIN_FILES: usize = 10;
 
 fn replay(name: &str) {

@@ -1,4 +1,4 @@
-//! What the page of metrics says of sockets, deliveries, the admin port and the process.
+//! Metrics of sockets, deliveries, the admin port and the process.
 
 use crate::support::gateway::TestGateway;
 
@@ -30,7 +30,7 @@ fn bytes_on_sockets_are_counted_both_ways() {
     let message = format!("\"{}\"", "x".repeat(100_000));
     gateway.publish("user:42", &message);
     client.expect_text(&format!("{{\"op\":3,\"message\":{message}}}"));
-    // A header of two bytes and a mask of four.
+    // A header of two bytes and a mask of four bytes.
     client.send_text(r#"{"op":10,"time":1}"#);
     client.expect_text(r#"{"op":11,"time":1}"#);
     gateway.wait_metric("received_bytes_total", before.0 + 6 + 18);
@@ -39,7 +39,8 @@ fn bytes_on_sockets_are_counted_both_ways() {
     gateway.wait_metric("sent_bytes_total", before.1 + sent);
 }
 
-/// Three clients of one worker are one fan-out; one of 3 MB is written in turns, and measured at its end.
+/// Three clients of one worker are one fan-out. A message of 3 MB is written in several turns and measured after the
+/// last.
 #[test]
 fn latency_is_measured_once_per_publication_and_worker() {
     let gateway = TestGateway::with("server.workers", "1").spawn();
@@ -51,7 +52,7 @@ fn latency_is_measured_once_per_publication_and_worker() {
             client.expect_text(&format!("{{\"op\":3,\"message\":{message}}}"));
         });
     };
-    // What is held until a subscription is live is not measured; now all are.
+    // Publications held until a subscription is live are not measured. All subscriptions are live here.
     publish(2);
     gateway.wait_metric("publications_delivered_total", 3);
     let before = gateway.metric("delivery_latency_seconds_count");
@@ -60,7 +61,7 @@ fn latency_is_measured_once_per_publication_and_worker() {
         gateway.wait_metric("delivery_latency_seconds_count", before + count);
     }
     gateway.publish("user:45", "1");
-    assert_eq!(gateway.metric("delivery_latency_seconds_count"), before + 2, "nobody had it");
+    assert_eq!(gateway.metric("delivery_latency_seconds_count"), before + 2, "no client received it");
     assert!(gateway.metrics()["gateway_delivery_latency_seconds_sum"] > 0.0);
 }
 

@@ -1,4 +1,4 @@
-//! The caps against abuse: each at its bound, one over, and given back; and what a neighbour notices, which is nothing.
+//! The limits against abuse: each at its bound, above it, and after a release. Other clients must not be affected.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
@@ -9,7 +9,7 @@ use crate::support::http::Answer;
 use crate::support::process::{SOON, run};
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// A socket from 127.0.0.`host`, with these further header lines.
+/// Opens a socket from 127.0.0.`host` with further header lines.
 #[track_caller]
 fn socket(gateway: &TestGateway, host: u8, headers: &str) -> Result<RawSocket, Answer> {
     RawSocket::try_connect(
@@ -20,23 +20,23 @@ fn socket(gateway: &TestGateway, host: u8, headers: &str) -> Result<RawSocket, A
     )
 }
 
-/// Forwarded for this, from 127.0.0.`host`.
+/// Opens a socket from 127.0.0.`host` with this X-Forwarded-For header.
 #[track_caller]
 fn forwarded(gateway: &TestGateway, host: u8, forwarded_for: &str) -> Result<RawSocket, Answer> {
     socket(gateway, host, &format!("\nx-forwarded-for: {forwarded_for}"))
 }
 
-/// It was refused, for this reason, with a time to come back, and was counted.
+/// Asserts that an upgrade was refused for this reason, with a Retry-After header, and was counted.
 #[track_caller]
 fn assert_refused(gateway: &TestGateway, result: Result<RawSocket, Answer>, status: u16, reason: &str) {
-    let answer = result.err().expect("it should be refused");
+    let answer = result.err().expect("the upgrade should be refused");
     assert_eq!((answer.status, answer.body.as_str()), (status, reason));
     let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&seconds));
     assert!(gateway.metric(&format!("upgrades_refused_total{{reason=\"{reason}\"}}")) > 0);
 }
 
-/// The client with this id still gets its next message.
+/// Asserts that the healthy client receives its next message.
 #[track_caller]
 fn assert_healthy(gateway: &TestGateway, user: &str, healthy: &mut Client) {
     gateway.publish(&format!("user:{user}"), r#""still here""#);
@@ -84,10 +84,10 @@ fn a_trusted_proxy_is_trusted_for_its_own_hop_only() {
     ] {
         assert_refused(&gateway, forwarded(&gateway, 2, same), 429, "too_many_from_address");
     }
-    // What is not understood, or not there, counts for the proxy itself.
+    // A missing or invalid header counts for the proxy's own address.
     let _third = forwarded(&gateway, 2, "192.0.2.1, nonsense").unwrap();
     assert_refused(&gateway, socket(&gateway, 2, ""), 429, "too_many_from_address");
-    // 127.0.0.3 is no proxy of ours.
+    // 127.0.0.3 is no trusted proxy.
     let _fourth = forwarded(&gateway, 3, "192.0.2.3").unwrap();
     assert_refused(&gateway, forwarded(&gateway, 3, "192.0.2.4"), 429, "too_many_from_address");
 }
@@ -103,11 +103,11 @@ fn an_invalid_proxy_network_is_refused_at_startup() {
 fn sockets_opened_per_second_are_limited() {
     let gateway = TestGateway::with("limits.connects_per_second", "3").spawn();
     let mut healthy = gateway.ready_client("1");
-    // However slow this machine is, few permits are released in the time of a refusal.
+    // Refusals are fast, so few permits are released between two attempts even on a slow machine.
     let refused = eventually(SOON, || socket(&gateway, 2, "").err());
     assert_refused(&gateway, Err(refused), 503, "too_many_connects");
     assert_healthy(&gateway, "1", &mut healthy);
-    // Time gives them back.
+    // The permits are released over time.
     let _later = eventually(SOON, || socket(&gateway, 2, "").ok());
 }
 
@@ -119,12 +119,12 @@ fn unidentified_sockets_are_limited() {
     let mut second = gateway.connect();
     assert_refused(&gateway, socket(&gateway, 2, ""), 503, "too_many_unidentified");
     assert_healthy(&gateway, "1", &mut healthy);
-    // One identifies itself, and there is room for one.
+    // One client identifies, which frees one permit.
     second.identify("2");
     second.expect_text(r#"{"op":2,"user":"2"}"#);
     let third = gateway.connect();
     assert_refused(&gateway, socket(&gateway, 2, ""), 503, "too_many_unidentified");
-    // One goes, and there is room again; a bad handshake or path takes none.
+    // One client leaves, which frees one permit. A bad handshake or path takes none.
     drop(first);
     gateway.wait_metric("connections", 3);
     let _ =
@@ -195,7 +195,7 @@ fn silent_connections_never_exhaust_the_descriptors() {
     let mut healthy = gateway.ready_client("1");
     let silent = flood(gateway.public, 80);
     assert_healthy(&gateway, "1", &mut healthy);
-    // A client that comes meanwhile waits its turn.
+    // A client that connects meanwhile waits to be accepted.
     gateway.ready_client("2");
     drop(silent);
     gateway.wait_ready();
@@ -203,7 +203,7 @@ fn silent_connections_never_exhaust_the_descriptors() {
 
 #[test]
 fn the_gateway_recovers_from_descriptor_exhaustion() {
-    // More than there are.
+    // More connections than free descriptors.
     let mut gateway = TestGateway::with("admin.max_connections", "100").files(64).spawn();
     let mut healthy = gateway.ready_client("1");
     let silent = flood(gateway.admin, 100);
@@ -216,7 +216,7 @@ fn the_gateway_recovers_from_descriptor_exhaustion() {
     gateway.wait_ready();
 }
 
-/// Connections that send nothing.
+/// Opens connections that send nothing.
 fn flood(address: SocketAddr, count: usize) -> Vec<TcpStream> {
     (0..count).map(|_| TcpStream::connect_timeout(&address, SOON).unwrap()).collect()
 }

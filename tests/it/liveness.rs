@@ -1,4 +1,4 @@
-//! A gateway reports its stalled threads, and an unread log stalls no thread.
+//! Stalled threads are reported, and an unread log stalls no thread.
 #![cfg(target_os = "linux")]
 
 use std::io::Write as _;
@@ -30,7 +30,7 @@ fn an_unread_log_blocks_no_thread() {
         (0..100).for_each(|_| fill_log_pipe(&gateway));
         (gateway.metric("log_lines_dropped_total") > 100).then_some(())
     });
-    // The workers have thousands of sockets to do with before.
+    // The workers handle thousands of sockets first.
     eventually(SOON, || (gateway.get("/livez").status == 200).then_some(()));
     assert_eq!(gateway.readyz().0, 200);
     gateway.publish("user:42", "1");
@@ -63,7 +63,7 @@ fn an_unread_log_does_not_delay_the_exit() {
         (gateway.metric("log_lines_dropped_total") > 0).then_some(())
     });
     gateway.terminate();
-    // Of a process that has ended and was not waited for only the first thread is left.
+    // After the exit, only the first thread remains until the test waits for the process.
     eventually(SOON, || gateway.threads("log").is_empty().then_some(()));
     drop(unread);
     assert_eq!(gateway.wait_exit().code, Some(0));

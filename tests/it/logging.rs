@@ -1,4 +1,4 @@
-//! What is logged, in both formats, and what never is.
+//! The log in both formats, and secrets that it never contains.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use crate::support::redis_server::RedisServer;
 
 const SECRET: &str = "0123456789abcdef0123456789-secret";
 const KEY: &str = "the-key-of-the-admin-api";
-/// Stands in every payload.
+/// A text that every payload contains.
 const PAYLOAD: &str = "whatever-users-say-to-each-other";
 
 fn plan(format: &str) -> Plan {
@@ -23,7 +23,7 @@ fn plan(format: &str) -> Plan {
         .with("log.format", format)
 }
 
-/// The lines about sessions, which must all be JSON objects.
+/// Parses the log lines about sessions, which must be JSON objects.
 fn session_lines(log: &str) -> Vec<Value> {
     let lines = log.lines().map(|line| {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: not JSON: {line}"))
@@ -52,7 +52,7 @@ fn a_session_logs_three_lines_with_id_user_and_code() {
         let fields = line.as_object_mut().unwrap();
         let time = fields.remove("time").unwrap();
         let time = time.as_str().unwrap();
-        // As in 2026-11-24T00:00:00.000Z.
+        // The format is 2026-11-24T00:00:00.000Z.
         assert!(time.len() == 24 && &time[10..11] == "T" && time.ends_with('Z'), "{time}");
         assert_eq!(fields.remove("level"), Some(json!("debug")));
         assert_eq!(fields.remove("target"), Some(json!("emagine_gateway::session")));
@@ -76,7 +76,7 @@ fn refused_tokens_and_broken_connections_are_logged_differently() {
     let closed: Vec<_> = lines.iter().filter(|line| line["message"] == "session closed").collect();
     assert_eq!(closed.len(), 2);
     assert_eq!((&closed[0]["code"], closed[0].get("user")), (&json!(4003), None));
-    assert_eq!(closed[1].get("code"), None, "nothing was said");
+    assert_eq!(closed[1].get("code"), None, "there was no Close");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn by_default_a_client_causes_no_log_line() {
     }
 }
 
-/// Everything that carries a token, a key or a payload, once.
+/// Sends every kind of frame and request that carries a token, a key or a payload.
 fn run_sessions(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
     let [good, newer, bad] = tokens;
     let mut client = gateway.try_connect(&format!("/?v=2&token={good}")).unwrap();
@@ -153,7 +153,7 @@ fn log_lines_never_contain_tokens_keys_or_payloads() {
     }
 }
 
-/// A server that answers everything with this.
+/// Starts a server that gives the same answer to everything; returns its URL in the form of a Redis URL.
 fn answers_with(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());

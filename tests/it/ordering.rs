@@ -1,5 +1,5 @@
-//! Who arrives while messages flow gets them in order, without a hole and without a double, and nothing before it has
-//! been told that it is on the channel.
+//! A client that subscribes while messages are published receives them in order, without gaps or duplicates, and none
+//! before the confirmation.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,7 +8,7 @@ use crate::support::client::Client;
 use crate::support::gateway::TestGateway;
 use crate::support::redis_server::RedisServer;
 
-/// Publishes 0, 1, 2, … to a channel from a plain connection for as long as `act` runs.
+/// Publishes 0, 1, 2, … to a channel over a plain connection while `act` runs.
 fn while_publishing(redis: &RedisServer, channel: &str, act: impl FnOnce()) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -20,7 +20,7 @@ fn while_publishing(redis: &RedisServer, channel: &str, act: impl FnOnce()) {
                 number += 1;
             }
         });
-        // Also when it fails, or the other thread would never end.
+        // Also stops the other thread when `act` panics.
         let _over = SetOnDrop(&is_over);
         act();
     });
@@ -34,7 +34,7 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// The next so many messages must be successive numbers.
+/// Asserts that the next `count` messages are successive numbers.
 #[track_caller]
 fn expect_successive(client: &mut Client, count: usize) {
     let mut expected = None;
@@ -42,7 +42,10 @@ fn expect_successive(client: &mut Client, count: usize) {
         let frame = client.next_json();
         assert_eq!(frame["op"], 3, "{frame}");
         let number = frame["message"].as_u64().unwrap();
-        assert!(expected.is_none_or(|expected| expected == number), "wanted {expected:?}, heard {number}");
+        assert!(
+            expected.is_none_or(|expected| expected == number),
+            "expected {expected:?}, received {number}"
+        );
         expected = Some(number + 1);
     }
 }
@@ -104,7 +107,7 @@ fn the_last_command_of_a_fast_client_counts() {
             client.send_text(r#"{"op":5,"channel":"public:news"}"#);
         }
         client.send_text(r#"{"op":4,"channel":"public:news"}"#);
-        // Four times on it at most, of which the last one lasts.
+        // The client is subscribed at most four times, and stays subscribed at the end.
         let (mut unsubscribed, mut is_on) = (0, false);
         while unsubscribed < 3 || !is_on {
             let frame = client.next_json();

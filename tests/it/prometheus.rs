@@ -1,4 +1,4 @@
-//! A real Prometheus reads the page of metrics and evaluates the rules of `deploy/prometheus/`.
+//! A real Prometheus scrapes the metrics and evaluates the rules of `deploy/prometheus/`.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,7 +13,7 @@ use crate::support::gateway::TestGateway;
 use crate::support::http;
 use crate::support::redis_server::RedisServer;
 
-/// It starts slowly on a busy machine, and an alert waits for up to a minute.
+/// Prometheus starts slowly on a busy machine, and an alert fires after up to a minute.
 const PROMETHEUS_TIMEOUT: Duration = Duration::from_secs(150);
 
 /// A Prometheus with the configuration and the rules of the repository. Killed on drop.
@@ -24,7 +24,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// Reads the metrics of these gateways.
+    /// Starts a Prometheus that scrapes these gateways.
     #[track_caller]
     fn start(gateways: &[&TestGateway]) -> Self {
         let folder = TempDir::new().unwrap();
@@ -32,9 +32,9 @@ impl Prometheus {
         let config = fs::read_to_string(format!("{shipped}/prometheus.yml")).unwrap();
         let mut config: Value = serde_saphyr::from_str(&config).unwrap();
         config["rule_files"] = json!([format!("{shipped}/gateway.rules.yml")]);
-        // A file replaces Docker's DNS and lists the running replicas. There is no balancer.
+        // A file of targets replaces Docker's DNS. There is no load balancer.
         let [gateway, haproxy] = &mut config["scrape_configs"].as_array_mut().unwrap()[..] else {
-            panic!("other jobs than these two")
+            panic!("the configuration must have exactly these two jobs")
         };
         gateway.as_object_mut().unwrap().remove("dns_sd_configs").unwrap();
         gateway["file_sd_configs"] = json!([{"files": [folder.path().join("targets.json")]}]);
@@ -56,7 +56,7 @@ impl Prometheus {
         prometheus
     }
 
-    /// From now on discovery names these.
+    /// Replaces the discovered gateways.
     fn discover(&self, gateways: &[&TestGateway]) {
         discover(&self.folder, gateways);
     }
@@ -70,21 +70,21 @@ impl Prometheus {
         })
     }
 
-    /// The answer's data; `None` while it has none.
+    /// Queries the API; `None` while the answer has no data.
     fn query_api(&self, path: &str) -> Option<Value> {
         let head = format!("GET /api/v1/{path} HTTP/1.0\nconnection: close");
         let answer = http::request(self.address, &head, "");
         (answer.status == 200).then(|| answer.json()["data"].clone())
     }
 
-    /// The value of a query with one result.
+    /// Returns the value of a query with exactly one result.
     fn value(&self, query: &str) -> Option<String> {
         let data = self.query_api(&format!("query?query={query}"))?;
         Some(data["result"][0]["value"][1].as_str()?.to_owned())
     }
 }
 
-/// Replaces the file in one step, as it is read at any time.
+/// Replaces the file atomically, because Prometheus may read it at any time.
 fn discover(folder: &TempDir, gateways: &[&TestGateway]) {
     let addresses: Vec<_> = gateways.iter().map(|gateway| gateway.admin.to_string()).collect();
     let file = folder.path().join("targets.json");
@@ -103,7 +103,7 @@ impl Drop for Prometheus {
 fn prometheus_reads_every_metric_and_evaluates_every_rule() {
     let [gateway, second, third] = [(); 3].map(|()| TestGateway::spawn());
     let mut client = gateway.ready_client("42");
-    // The first one may be held until the subscription is live, and is then not measured.
+    // The first publication may be held until the subscription is live; then its latency is not measured.
     for message in ["1", "2"] {
         gateway.publish("user:42", message);
         client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
@@ -126,8 +126,8 @@ fn prometheus_reads_every_metric_and_evaluates_every_rule() {
     ] {
         assert_eq!(prometheus.value(query).as_deref(), Some(value), "{query}");
     }
-    // Each rule was evaluated without an error, and no alert fires for healthy gateways. (One fires until all three are
-    // scraped.)
+    // Every rule must evaluate without an error, and no alert may fire for healthy gateways. One alert fires until all
+    // three are scraped.
     let rules = eventually(PROMETHEUS_TIMEOUT, || {
         let groups = prometheus.query_api("rules")?["groups"].as_array()?.clone();
         let rules: Vec<Value> =
@@ -141,7 +141,7 @@ fn prometheus_reads_every_metric_and_evaluates_every_rule() {
     }
 }
 
-/// Discovery drops a killed replica, and its `up` series with it.
+/// Discovery drops a killed replica, which also ends its `up` series.
 #[test]
 fn a_killed_replica_fires_an_alert_though_discovery_drops_it() {
     let [first, second, third] = [(); 3].map(|()| TestGateway::spawn());
@@ -157,7 +157,7 @@ fn a_killed_replica_fires_an_alert_though_discovery_drops_it() {
     prometheus.wait_for_alert("GatewayAllDown");
 }
 
-/// The counter is 1 when it is read for the first time: there is no growth to be seen.
+/// The counter is already 1 at the first scrape, so Prometheus sees no increase.
 #[test]
 fn the_first_gap_after_a_start_fires_an_alert() {
     let mut redis = RedisServer::start();

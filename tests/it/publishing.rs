@@ -1,4 +1,4 @@
-//! Publishing over HTTP, in one process and over Redis.
+//! Publishing over HTTP, with both brokers.
 
 use std::collections::HashMap;
 
@@ -129,7 +129,7 @@ fn without_redis_publishing_fails_with_the_reason() {
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("broker_unavailable")));
 }
 
-/// Redis may be away for a moment.
+/// Plans a gateway that waits longer than Redis is away.
 fn long_response_timeout(redis: &RedisServer) -> Plan {
     TestGateway::redis(redis)
         .with("broker.probe_interval", "100ms")
@@ -148,7 +148,7 @@ fn a_publication_waits_for_a_link_that_is_being_replaced() {
     std::thread::scope(|scope| {
         let plain = scope.spawn(|| publish(r#"{"channel":"user:42","message":1}"#));
         let durable = scope.spawn(|| publish(r#"{"channel":"user:42","message":2,"durable":true}"#));
-        // Besides the request that reads it: both wait.
+        // Both publications are pending, besides the request that reads the metric.
         gateway.wait_metric_above("admin_connections", 2);
         redis.restart();
         for answer in [plain.join().unwrap(), durable.join().unwrap()] {
@@ -187,5 +187,9 @@ fn a_publication_with_a_key_survives_cut_connections() {
     let kept: Vec<(String, Vec<String>)> =
         redis::cmd("XRANGE").arg("gateway:room:1").arg("-").arg("+").query(&mut redis.client()).unwrap();
     let kept: Vec<_> = kept.into_iter().map(|(_, fields)| fields[1].clone()).collect();
-    assert_eq!(kept, (0..200).map(|number| number.to_string()).collect::<Vec<_>>(), "once each, in order");
+    assert_eq!(
+        kept,
+        (0..200).map(|number| number.to_string()).collect::<Vec<_>>(),
+        "each message must be stored once and in order"
+    );
 }

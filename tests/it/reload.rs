@@ -19,12 +19,12 @@ fn plan(file: &Path) -> Plan {
     TestGateway::with("auth.kind", "jwt").with("auth.secret_file", file.to_str().unwrap())
 }
 
-/// A token by this secret.
+/// Mints a token with this secret.
 fn token(secret: &str) -> String {
     TestGateway::with("auth.kind", "jwt").with("auth.secret", secret).mint(&["--user", "42"])
 }
 
-/// The client of such a token: Ready or closed with 4003.
+/// Whether a client with this token gets Ready; otherwise it is closed with 4003.
 fn is_accepted(gateway: &TestGateway, token: &str) -> bool {
     let mut client: Client = gateway.connect();
     client.identify(token);
@@ -45,7 +45,7 @@ fn sighup_applies_a_new_secret() {
     gateway.signal("HUP");
     gateway.wait_for_log("auth keys reloaded");
     assert!(!is_accepted(&gateway, &token(OLD)) && is_accepted(&gateway, &token(NEW)));
-    // Minting follows.
+    // Minting uses the new secret too.
     let minted = gateway.post("/v1/token", r#"{"user":"42"}"#).json()["token"].as_str().unwrap().to_owned();
     assert!(is_accepted(&gateway, &minted));
     gateway.publish("user:42", "1");
@@ -122,7 +122,7 @@ fn sighup_applies_a_new_admin_key() {
     gateway.signal("HUP");
     gateway.wait_for_log("admin key reloaded");
     assert_eq!((status(&gateway, OLD), status(&gateway, NEW_KEY)), (401, 200));
-    // A key that cannot be used changes nothing, and never opens the port.
+    // An invalid key changes nothing, and never removes the protection.
     for broken in [Some(""), None] {
         match broken {
             Some(text) => fs::write(&file, text).unwrap(),

@@ -1,4 +1,4 @@
-//! Several replicas over one real Redis: what a backend in any language writes reaches everybody.
+//! Several replicas with one Redis.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,10 +11,10 @@ use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
 
 const SAMPLE: &str = r#"{"id": 5306328986810385677, "content":"Testing post","timestamp":1579248521580}"#;
-/// How soon messages flow again once Redis answers.
+/// The longest time from Redis answering again to delivered messages.
 const RECOVERY: Duration = Duration::from_secs(2);
 
-/// A replica whose link notices faults soon.
+/// Plans a replica that detects faults of its link soon.
 fn plan(redis: &RedisServer) -> Plan {
     TestGateway::redis(redis)
         .with("broker.probe_interval", "100ms")
@@ -23,14 +23,14 @@ fn plan(redis: &RedisServer) -> Plan {
         .with("broker.max_reconnect_delay", "500ms")
 }
 
-/// Two replicas whose delivery is proven.
+/// Starts two replicas and waits until they are ready.
 fn start_two(redis: &RedisServer) -> [TestGateway; 2] {
     let replicas = [(); 2].map(|()| plan(redis).spawn());
     replicas.iter().for_each(TestGateway::wait_ready);
     replicas
 }
 
-/// What a backend does: one PUBLISH on a plain connection. Returns how many replicas listened.
+/// Publishes over a plain connection, as a backend does. Returns the number of subscribed replicas.
 fn publish(redis: &mut redis::Connection, channel: &str, payload: impl redis::ToRedisArgs) -> u64 {
     redis::cmd("PUBLISH").arg(channel).arg(payload).query(redis).unwrap()
 }
@@ -50,7 +50,7 @@ fn one_publish_reaches_the_clients_of_both_replicas() {
     }
     assert_eq!(publish(&mut backend, "gateway:all", "2"), 2);
     clients.iter_mut().chain([&mut other]).for_each(|client| client.expect_text(r#"{"op":3,"message":2}"#));
-    // Only the replica that has somebody is asked.
+    // Only the replica with a client of this user gets the message.
     assert_eq!(publish(&mut backend, "gateway:user:43", "3"), 1);
     other.expect_text(r#"{"op":3,"message":3}"#);
     replicas[1].publish("user:42", "4");
@@ -135,7 +135,7 @@ fn invalid_payloads_on_channels_are_counted_and_harmless() {
             assert_eq!(replica.dropped(reason), expected as i64, "{reason}");
         }
         assert_eq!(replica.readyz().0, 200);
-        assert!(!replica.log().contains("not json"), "payloads are not logged");
+        assert!(!replica.log().contains("not json"), "payloads must not be logged");
     }
 }
 
@@ -147,7 +147,7 @@ fn redis_may_crash_under_live_sockets() {
 
     redis.kill();
     replicas.iter().for_each(|replica| replica.wait_not_ready(""));
-    // A client that comes while Redis is away is welcome.
+    // A client may connect while Redis is down.
     let mut during = [replicas[0].ready_client("42"), replicas[1].ready_client("during")];
     during[0].send_text(r#"{"op":10}"#);
     during[0].expect_text(r#"{"op":11}"#);
@@ -163,10 +163,10 @@ fn redis_may_crash_under_live_sockets() {
             client.next_within(Duration::from_millis(20))
         });
     }
-    assert!(back.elapsed() < RECOVERY, "it took {:?}", back.elapsed());
+    assert!(back.elapsed() < RECOVERY, "delivery took {:?}", back.elapsed());
     replicas.iter().for_each(TestGateway::wait_ready);
     for replica in &replicas {
-        assert_eq!(replica.metric("connections_opened_total"), 4, "no socket was closed");
+        assert_eq!(replica.metric("connections_opened_total"), 4, "no socket may be closed");
         assert_eq!(replica.metric("connections"), 4);
     }
 }
@@ -184,7 +184,7 @@ fn clients_become_ready_while_redis_restarts() {
                 scope.spawn(move || {
                     let mut kept = Vec::new();
                     while !is_over.load(Ordering::Relaxed) {
-                        // Some stay, most go at once; channels come and go with them.
+                        // A few clients stay and most leave at once, so channels are subscribed and unsubscribed.
                         let mut client = gateway.ready_client(&(kept.len() % 7 + number).to_string());
                         client.send_text(r#"{"op":10}"#);
                         client.expect_text(r#"{"op":11}"#);
@@ -219,7 +219,7 @@ fn a_dead_replica_affects_no_other() {
     dying.signal("KILL");
     assert_eq!(dying.wait_exit().code, None);
     assert_eq!(lost.next_or_close(), None);
-    // It comes back to the other one, as a balancer would have it.
+    // The client reconnects to the other replica, as behind a load balancer.
     let mut back = staying.ready_client("42");
     publish(&mut backend, "gateway:user:42", "1");
     kept.expect_text(r#"{"op":3,"message":1}"#);

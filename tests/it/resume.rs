@@ -1,4 +1,4 @@
-//! Resuming: who names its last position is given what it has missed, or is told that this cannot be done.
+//! Resuming: a client that sends its last position receives the missed messages, or `"recovered":false`.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::client::Client;
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::redis_server::RedisServer;
 
-/// The same promise with both brokers.
+/// Runs a check with both brokers.
 fn on_both(plan: &Plan, check: impl Fn(&TestGateway)) {
     check(&plan.spawn());
     let redis = RedisServer::start();
@@ -15,7 +15,7 @@ fn on_both(plan: &Plan, check: impl Fn(&TestGateway)) {
     check(&gateway);
 }
 
-/// Identifies as user 42 and continues these channels. Returns what Ready says of them.
+/// Identifies as user 42 and resumes these channels. Returns their status in Ready.
 #[track_caller]
 fn resume(gateway: &TestGateway, channels: &[(&str, Option<&str>)]) -> (Client, Vec<Value>) {
     let mut client = gateway.connect_v2();
@@ -139,11 +139,11 @@ fn missing_too_much_is_not_recovered_at_all() {
         let positions = publish(gateway, "user:42", 1..=8);
         for (since, recovered) in [
             (positions[2].as_str(), true),
-            // Six messages.
+            // Six messages are missing.
             (&positions[1], false),
-            // Another history.
+            // A position of another history.
             ("1-1", false),
-            // Places that were never given out.
+            // Positions that were never assigned.
             ("99999999999999-5", false),
             ("18446744073709551615-18446744073709551615", false),
             ("x", false),
@@ -176,7 +176,7 @@ fn recovered_bytes_are_bounded_across_all_channels() {
         let (mut client, channels) =
             resume(gateway, &[("room:1", Some(&places[0])), ("room:2", Some(&places[1]))]);
         assert_eq!(channel_status(&channels, "room:1")["recovered"], true);
-        assert_eq!(channel_status(&channels, "room:2")["recovered"], false, "no room for both");
+        assert_eq!(channel_status(&channels, "room:2")["recovered"], false, "the bound does not allow both");
         for _ in 0..2 {
             assert_eq!(client.next_json()["channel"], "room:1");
         }
@@ -230,7 +230,7 @@ fn version_1_receives_durable_messages_with_exactly_its_fields() {
     });
 }
 
-/// How often Redis has run `XRANGE`, in functions and transactions too.
+/// Counts the `XRANGE` commands that Redis has run, including those in functions and transactions.
 fn history_reads(connection: &mut redis::Connection) -> u64 {
     let info: redis::InfoDict = redis::cmd("INFO").arg("commandstats").query(connection).unwrap();
     let line: Option<String> = info.get("cmdstat_xrange");
@@ -240,7 +240,7 @@ fn history_reads(connection: &mut redis::Connection) -> u64 {
     })
 }
 
-/// Within one epoch, two positions tell how many messages lie between them.
+/// Within one epoch, two positions show how many messages lie between them.
 #[test]
 fn over_the_recovery_bound_no_history_is_read() {
     let redis = RedisServer::start();
@@ -248,7 +248,7 @@ fn over_the_recovery_bound_no_history_is_read() {
     gateway.wait_ready();
     let positions = publish(&gateway, "user:42", 1..=8);
     let mut admin = redis.client();
-    // At a replica that follows nothing of the channel yet, and at one that does.
+    // With a replica that is not subscribed to the channel yet, and with one that is.
     for others in 0..2 {
         let _others: Vec<Client> = (0..others).map(|_| resume(&gateway, &[]).0).collect();
         let before = history_reads(&mut admin);
@@ -257,10 +257,10 @@ fn over_the_recovery_bound_no_history_is_read() {
             channel_status(&channels, "user:42"),
             &json!({"channel": "user:42", "position": positions[7], "recovered": false})
         );
-        assert_eq!(history_reads(&mut admin), before, "the history was read in vain");
+        assert_eq!(history_reads(&mut admin), before, "the history was read needlessly");
         let (mut client, channels) = resume(&gateway, &[("user:42", Some(&positions[2]))]);
         assert_eq!(channel_status(&channels, "user:42")["recovered"], true);
         expect_numbers(&mut client, "user:42", 4..=8, &positions[3..]);
-        assert!(history_reads(&mut admin) > before, "what is counted is not how histories are read");
+        assert!(history_reads(&mut admin) > before, "reading a history must increase this count");
     }
 }

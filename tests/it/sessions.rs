@@ -1,4 +1,4 @@
-//! What operators see of the sessions, and how they end them.
+//! The operators' view of sessions: listing and disconnecting them, status, tokens and the console.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::http::request;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// The sessions of a user, youngest first, once there are so many.
+/// Waits until a user has `count` sessions; lists them, youngest first.
 #[track_caller]
 fn sessions_of(gateway: &TestGateway, user: &str, count: usize) -> Vec<Value> {
     eventually(SOON, || {
@@ -151,7 +151,7 @@ fn disconnecting_a_user_ends_its_sessions_on_every_worker() {
         client
     };
     let theirs: Vec<_> = [1, 2, 1, 2].map(|version| ready("a/b", version, &[])).into();
-    // On the same channel, by its token, but somebody else.
+    // Another user on the same channel.
     let mut watcher = ready("7", 2, &["--channel", "user:a/b"]);
     subscribe(&mut watcher, "user:a/b");
     assert_eq!(sessions_of(&gateway, "a/b", 4).len(), 4);
@@ -182,7 +182,7 @@ fn sessions_status_and_tokens_need_a_configured_key() {
         let head = format!("{head}\nauthorization: Bearer {KEY}");
         assert_eq!(request(gateway.admin, &head, body).status, with_key, "{line}");
     }
-    assert_eq!(gateway.get("/console").status, 200, "the page itself holds no secret");
+    assert_eq!(gateway.get("/console").status, 200, "the page contains no secret, so it needs no key");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_minted_token_is_accepted_in_development() {
     client.identify(answer["token"].as_str().unwrap());
     let ready = client.expect_ready();
     assert_eq!(ready["user"], "42");
-    // With auth.leeway, 5 s.
+    // Includes auth.leeway of 5 s.
     assert!((3_500_000..=3_605_000).contains(&ready["expires_in"].as_u64().unwrap()), "{ready}");
     subscribe(&mut client, "room:7");
     let refused = gateway.post("/v1/token", r#"{"user":"4 2"}"#);

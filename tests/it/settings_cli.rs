@@ -8,7 +8,7 @@ use crate::support::process::{run, run_in};
 const EXIT_CONFIG: Option<i32> = Some(78);
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// `--set` for each of these settings.
+/// Builds a `--set` argument for each of these settings.
 fn set(settings: &[&str]) -> Vec<String> {
     settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect()
 }
@@ -82,7 +82,7 @@ fn check_prints_a_valid_settings_file() {
 
 #[test]
 fn a_wrong_setting_exits_with_78_before_binding_a_port() {
-    // Whoever tried to bind this port would fail with another exit code.
+    // Binding this port would fail with another exit code.
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for (wrong, key) in [
@@ -133,13 +133,13 @@ fn a_wrong_setting_exits_with_78_before_binding_a_port() {
         let ended = run(&set(&[&addresses, wrong].concat()));
         assert_eq!(ended.code, EXIT_CONFIG, "{wrong:?}: {}", ended.err);
         let sentence = ended.err.strip_prefix("emagine-gateway: ").unwrap_or_else(|| panic!("{}", ended.err));
-        assert!(sentence.contains(key), "{wrong:?} is not named: {sentence}");
+        assert!(sentence.contains(key), "the error for {wrong:?} does not name the setting: {sentence}");
         assert_eq!(sentence.lines().count(), 1, "{sentence}");
         assert_eq!(ended.out, "");
         for word in ["os error", "u32", "usize", "invalid type", "expected", "BadUrl", "Some("] {
             assert!(!sentence.contains(word), "{word:?}: {sentence}");
         }
-        // And `check` says the same.
+        // `check` prints the same.
         let check = [set(&[&addresses, wrong].concat()), vec!["check".to_owned()]].concat();
         let checked = run(&check);
         assert_eq!((checked.code, checked.err), (EXIT_CONFIG, ended.err), "{wrong:?}");
@@ -231,7 +231,7 @@ fn the_environment_is_read_and_its_errors_are_named() {
         let named = [name, "server.workers", "staging"].iter().any(|known| ended.err.contains(known));
         assert!(named && ended.err.lines().count() == 1, "{name}: {}", ended.err);
     }
-    // A flag beats it.
+    // A flag overrides the environment.
     let flags = run_in(
         &["check", "--set", "session.heartbeat_interval=8s"],
         &[("GATEWAY__SESSION__HEARTBEAT_INTERVAL", "9s")],
@@ -282,7 +282,7 @@ fn the_bare_binary_runs_from_an_empty_folder() {
         (ended.code, ended.out),
         (Some(0), format!("emagine-gateway {}\n", env!("CARGO_PKG_VERSION")))
     );
-    // Every gateway of these tests is started in an empty folder.
+    // Every test starts its gateway in an empty folder.
     let gateway = TestGateway::spawn();
     assert_eq!(gateway.get("/livez").status, 200);
 }
@@ -301,7 +301,7 @@ fn the_token_command_mints_accepted_tokens() {
     let mut client = gateway.connect();
     client.identify(&gateway.token(&["--user", "a.b/c"]));
     client.expect_text(r#"{"op":2,"user":"a.b/c"}"#);
-    // A signed token takes --ttl as well.
+    // A signed token accepts --ttl as well.
     let short = gateway.token(&["--user", "42", "--ttl", "60s"]);
     let mut client = gateway.connect_v2();
     client.identify(&short);

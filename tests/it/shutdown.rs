@@ -1,4 +1,4 @@
-//! Going away: nobody is cut off without a word, and not all come back at once.
+//! Orderly shutdown: every client gets a Close, and not all clients reconnect at once.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -10,7 +10,7 @@ use crate::support::gateway::{Plan, TestGateway};
 use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
 
-/// A gateway that closes sockets over `window`, after `delay`.
+/// Plans a gateway that closes its sockets over `window`, after `delay`.
 fn plan(delay: &str, window: &str) -> Plan {
     TestGateway::with("drain.delay", delay).with("drain.window", window).with("drain.timeout", "30s")
 }
@@ -21,7 +21,7 @@ fn after_sigterm_the_gateway_serves_until_the_delay_ends() {
     let mut client = gateway.ready_client("42");
     gateway.terminate();
     gateway.wait_not_ready("draining");
-    // The load balancer has not looked away yet: who comes now is served.
+    // The load balancer still sends clients here, so they are served.
     let mut late = gateway.ready_client("42");
     gateway.publish("user:42", "1");
     for client in [&mut client, &mut late] {
@@ -128,7 +128,7 @@ fn a_client_admitted_at_the_last_moment_is_closed_too() {
         let arrivals: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
-                    // The last ones only: descriptors are few on some machines.
+                    // Keeps only the latest clients, because some machines allow few descriptors.
                     let mut clients = VecDeque::new();
                     while let Ok(mut client) = gateway.try_connect("/") {
                         client.expect_hello();
@@ -145,7 +145,7 @@ fn a_client_admitted_at_the_last_moment_is_closed_too() {
         arrivals.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
     for client in &mut clients {
-        // Who came last may be sent away before its Identify is read.
+        // The latest client may be closed before its Identify is read.
         if let Some(frame) = client.next_or_close_with(1012) {
             assert_eq!(frame, r#"{"op":2,"user":"42"}"#);
             client.expect_close(1012);
@@ -175,7 +175,7 @@ fn a_second_sigint_ends_the_process_at_once() {
     }
 }
 
-/// As the kubelet and systemd send it.
+/// The kubelet and systemd may send SIGTERM twice.
 #[test]
 fn a_second_sigterm_does_not_cut_a_drain_short() {
     let mut gateway = plan("3s", "100ms").spawn();

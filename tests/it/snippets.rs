@@ -16,7 +16,7 @@ const PAGE: &str = include_str!("../../docs/publishing.md");
 const TOKENS: &str = include_str!("../../docs/tokens.md");
 const KEY: &str = "the-key-of-the-admin-api";
 
-/// The one program in the section of this title.
+/// Returns the only program in the section with this title.
 #[track_caller]
 fn program(title: &str) -> &'static str {
     program_of(PAGE, title)
@@ -30,7 +30,7 @@ fn program_of(page: &'static str, title: &str) -> &'static str {
     programs[0].split_once('\n').unwrap().1
 }
 
-/// Python with its packages, in a folder of the build's own.
+/// Installs Python and Node packages in a folder below `target`.
 pub(crate) fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -39,7 +39,7 @@ pub(crate) fn set_up() {
     });
 }
 
-/// In the order in which they go.
+/// The fields are in the order in which they are dropped.
 struct SnippetTest {
     client: Client,
     gateway: TestGateway,
@@ -57,7 +57,7 @@ impl SnippetTest {
         Self { redis, gateway, client }
     }
 
-    /// Runs a program; returns what it printed.
+    /// Runs a program; returns its output.
     #[track_caller]
     fn run(&self, command: &[&str], program: &str) -> String {
         let output = Command::new(command[0])
@@ -73,7 +73,7 @@ impl SnippetTest {
         out.into_owned()
     }
 
-    /// Three messages and not four came, and the positions are those that were printed.
+    /// Asserts that exactly three messages arrived, with the printed positions.
     #[track_caller]
     fn assert_published(mut self, printed: Option<&str>) {
         for way in ["plain", "durable", "once"] {
@@ -87,7 +87,7 @@ impl SnippetTest {
             }
         }
         redis::cmd("PUBLISH").arg("gateway:all").arg("1").exec(&mut self.redis.client()).unwrap();
-        assert_eq!(self.client.next_json()["channel"], "all", "nothing came twice");
+        assert_eq!(self.client.next_json()["channel"], "all", "no message may arrive twice");
     }
 }
 
@@ -119,7 +119,7 @@ fn node_publishes() {
 }
 
 fn node() -> &'static str {
-    // Where the system's is too old, scripts/setup has put one there.
+    // Where the system's Node is too old, scripts/setup installs one there.
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/node/bin/node");
     if std::path::Path::new(own).exists() { own } else { "node" }
 }
@@ -163,7 +163,7 @@ fn tokens_signed_with_a_documented_key_pair_are_accepted() {
     }
 }
 
-/// What a program prints, which must succeed.
+/// Runs a program, which must succeed; returns its output.
 #[track_caller]
 fn printed(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -171,7 +171,7 @@ fn printed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// `token --check` and a socket take this token for user 42.
+/// Asserts that `token --check` and a socket accept this token for user 42.
 #[track_caller]
 fn assert_accepted(gateway: &TestGateway, token: &str, opens_rooms: bool) {
     let checked = gateway.command(&["token", "--check", token]);
@@ -214,7 +214,7 @@ fn numsub_counts_the_replicas_of_a_user() {
 #[test]
 fn rust_publishes() {
     let example = include_str!("../../examples/publish.rs").replace("pub(crate) fn", "fn");
-    assert!(example.contains(program("Rust")), "examples/publish.rs is not what docs/publishing.md shows");
+    assert!(example.contains(program("Rust")), "examples/publish.rs differs from docs/publishing.md");
     let stage = SnippetTest::set();
     publish::publish(&stage.redis.url()).unwrap();
     stage.assert_published(None);

@@ -1,4 +1,4 @@
-//! A client that reads slowly, or not at all, costs nobody else anything.
+//! A client that reads slowly or not at all does not affect others.
 
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
@@ -6,7 +6,7 @@ use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, text_frame};
 use crate::support::redis_server::RedisServer;
 
-/// Identifies a raw client, which reads nothing from then on.
+/// Identifies a raw client that reads nothing afterwards.
 fn stalled(gateway: &TestGateway, hello: &str) -> RawSocket {
     let mut raw = RawSocket::connect(gateway.public);
     raw.expect_text(hello);
@@ -15,7 +15,7 @@ fn stalled(gateway: &TestGateway, hello: &str) -> RawSocket {
     raw
 }
 
-/// Publishes until bytes wait for the client that does not read; its neighbour hears all of it.
+/// Publishes until `until` holds; a healthy client receives every message.
 fn fill(gateway: &TestGateway, until: impl Fn() -> bool) -> usize {
     let mut healthy = gateway.ready_client("43").answering_heartbeats();
     let text = "x".repeat(200_000);
@@ -35,8 +35,8 @@ fn a_client_that_does_not_read_is_closed_with_4008() {
         TestGateway::with("session.max_outbound_bytes", "300000").with("session.write_timeout", "2s").spawn();
     let _stalled = stalled(&gateway, r#"{"op":0,"heartbeat_interval":45000}"#);
     fill(&gateway, || gateway.closes(4008) == 1);
-    assert!(gateway.metric("outbound_queued_bytes") <= 300_000, "what waited is given back");
-    // The Close cannot be delivered either: the socket is cut although the client still holds it open.
+    assert!(gateway.metric("outbound_queued_bytes") <= 300_000, "the queue of the closed client is freed");
+    // The Close cannot be delivered either, so the gateway ends the connection although the client holds it open.
     gateway.wait_metric("connections", 0);
     gateway.assert_empty();
 }
@@ -81,7 +81,7 @@ fn a_session_whose_socket_is_blocked_keeps_its_timers() {
     gateway.wait_metric("sessions", 0);
     gateway.wait_metric("subscriptions", 0);
     gateway.wait_metric("connections", 1);
-    assert!(gateway.metric("outbound_queued_bytes") > 0, "its socket is still blocked");
+    assert!(gateway.metric("outbound_queued_bytes") > 0, "the socket is still blocked");
     drop(stalled);
 }
 
@@ -160,7 +160,7 @@ fn fragmented_and_incomplete_requests_are_harmless() {
     for stream in &mut silent {
         use std::io::Read as _;
         stream.set_read_timeout(Some(SOON)).unwrap();
-        // Told 408 or nothing, and cut.
+        // The gateway answers 408 or nothing, and ends the connection.
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");

@@ -1,4 +1,4 @@
-//! Version 2 of the protocol: channels, positions, soft errors, new tokens.
+//! Version 2 of the protocol: channels, positions, errors that keep the socket open, and token refresh.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::gateway::{Plan, TestGateway};
 
-/// A client that is Ready as user 42 with an insecure token.
+/// Connects a client and identifies it as user 42 with an insecure token.
 fn ready(gateway: &TestGateway) -> Client {
     let mut client = gateway.connect_v2();
     client.identify("42");
@@ -19,7 +19,7 @@ fn jwt() -> Plan {
     TestGateway::with("auth.kind", "jwt").with("auth.secret", "0123456789abcdef0123456789abcdef")
 }
 
-/// A position of a channel without history: `<now in ms>-0`.
+/// Asserts that a position is that of a channel without history: `<now in ms>-0`.
 #[track_caller]
 fn assert_fresh(position: &Value) {
     let (epoch, offset) = position.as_str().unwrap().split_once('-').unwrap();
@@ -28,7 +28,7 @@ fn assert_fresh(position: &Value) {
     assert!(now.abs_diff(epoch.parse().unwrap()) < 60_000, "{position}");
 }
 
-/// Takes a Subscription that says `subscribed`; returns it without its position, which must be fresh.
+/// Reads a confirmation, whose position must be fresh; returns it without the position.
 #[track_caller]
 fn subscribed(client: &mut Client) -> Value {
     let mut frame = client.next_json();
@@ -235,7 +235,7 @@ fn commands_sent_with_identify_are_answered_after_ready() {
     client.send_text(r#"{"op":5,"channel":"public:news"}"#);
     client.send_text(r#"{"op":4,"channel":"room:1"}"#);
     client.expect_ready();
-    // Each answer names its channel; answers to one channel keep their order.
+    // Each answer names its channel, and answers for one channel keep their order.
     let (mut news, mut room) = (Vec::new(), Vec::new());
     while news.last().is_none_or(|last| last != "unsubscribed") || room.is_empty() {
         let frame = client.next_json();

@@ -1,4 +1,4 @@
-//! Users and passwords, and what the gateway's user must be allowed.
+//! Redis users and passwords, and the permissions of the gateway's user.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use crate::support::redis_server::RedisServer;
 
 const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
-/// The arguments of `ACL SETUSER gateway` as docs/operations.md gives them.
+/// Reads the arguments of `ACL SETUSER gateway` from docs/operations.md.
 fn documented() -> Vec<String> {
     let text = OPERATIONS.replace("\\\n", " ");
     let line = text.lines().find_map(|line| line.strip_prefix("redis-cli ACL SETUSER ")).unwrap();
@@ -24,12 +24,12 @@ fn set_user(redis: &mut Connection, arguments: &[String]) {
     cmd("ACL").arg("SETUSER").arg(arguments).exec(redis).unwrap();
 }
 
-/// A gateway as the documented user.
+/// Plans a gateway that connects as the documented user.
 fn as_documented(redis: &RedisServer) -> Plan {
     plan(&redis.url()).with("broker.username", "gateway").with("broker.password", "change-this-password")
 }
 
-/// What Redis has refused, but for the name that a connection gives itself.
+/// Lists the commands that Redis refused, except for setting a connection's name.
 fn refusals(redis: &mut Connection) -> Vec<String> {
     let entries: Vec<Vec<Value>> = cmd("ACL").arg("LOG").query(redis).unwrap();
     let entries = entries.into_iter().map(|entry| format!("{entry:?}").to_lowercase());
@@ -50,7 +50,7 @@ fn the_documented_acl_is_enough() {
         subscribed.iter().filter(|channel| channel.starts_with("gateway:user:")).count()
     });
     assert_eq!(refusals(&mut client), Vec::<String>::new());
-    // Its role is asked for, too.
+    // The role is checked as well.
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
     gateway.wait_not_ready("it is a replica");
     assert_eq!(refusals(&mut client), Vec::<String>::new());
@@ -86,7 +86,7 @@ fn without_the_role_command_messages_are_still_delivered() {
     new.wait_ready();
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
     new.wait_not_ready("it is a replica");
-    assert_eq!(old.readyz().0, 200, "it does not know better");
+    assert_eq!(old.readyz().0, 200, "without the permission it cannot know");
 }
 
 #[test]
@@ -119,14 +119,15 @@ fn a_password_file_may_change_while_the_gateway_runs() {
     assert!(!gateway.log().contains("change-this-password"), "{}", gateway.log());
 }
 
-/// The channels of a gateway's user who may subscribe to everything but `gateway:public:hidden`.
+/// ACL channel rules that allow everything but `gateway:public:hidden`.
 const HEARD: [&str; 5] =
     ["&gateway:probe/*", "&gateway:users", "&gateway:all", "&gateway:user:*", "&gateway:public:r*"];
 
-/// A gateway whose user may subscribe to these channels only.
+/// Starts a gateway whose user may subscribe only to these channels.
 fn with_channels(redis: &RedisServer, client: &mut Connection, channels: &[&str]) -> TestGateway {
     let mut user = documented();
-    let all = user.iter().position(|rule| rule.starts_with('&')).expect("it names its channels");
+    let all =
+        user.iter().position(|rule| rule.starts_with('&')).expect("the documented user has channel rules");
     user.splice(all..=all, channels.iter().map(|rule| (*rule).to_owned()));
     set_user(client, &user);
     let plan = as_documented(redis).with("channels.public_namespaces", "public");
@@ -140,7 +141,7 @@ fn a_channel_refused_by_redis_affects_no_other() {
     let mut gateway = with_channels(&redis, &mut client, &HEARD);
     gateway.wait_ready();
     let mut healthy = gateway.ready_client("7");
-    // One batch holds all of them.
+    // One batch contains all channels.
     let mut session = gateway.connect_v2();
     let rooms: Vec<String> = (0..40).map(|room| format!(r#"{{"channel":"public:r{room}"}}"#)).collect();
     session.send_text(&format!(
@@ -165,7 +166,7 @@ fn a_channel_refused_by_redis_affects_no_other() {
         gateway.metrics().iter().all(|(name, count)| !name.contains("redis_link_losses") || *count == 0.0)
     );
     gateway.wait_for_log("may not subscribe");
-    assert_eq!(lines(&gateway, "may not subscribe"), 1, "once a minute");
+    assert_eq!(lines(&gateway, "may not subscribe"), 1, "it is logged once a minute");
 
     set_user(&mut client, &["gateway", "&gateway:public:*"].map(str::to_owned));
     session.send_text(r#"{"op":4,"channel":"public:hidden"}"#);

@@ -1,4 +1,4 @@
-//! A master that moves, and sentinels that know where.
+//! Failovers reported by sentinels.
 
 use redis::cmd;
 
@@ -12,7 +12,7 @@ fn over(watched: &Watched) -> Plan {
     plan(&format!("redis+sentinel://{}", watched.hosts()))
 }
 
-/// Waits until delivery over the second server is proven.
+/// Waits until the gateway delivers over the second server.
 #[track_caller]
 fn wait_moved(gateway: &TestGateway, watched: &Watched) {
     watched.wait_failed_over();
@@ -28,7 +28,7 @@ fn an_ordered_failover_is_followed() {
     assert_delivers(&gateway, &mut watched.servers[0].client());
     let mut before = gateway.ready_client("43");
     let mut sentinel = watched.sentinels[0].client();
-    // It may need a moment to know its replica well enough.
+    // The sentinel may need a moment until it accepts its replica for a failover.
     eventually(FAILOVER_TIMEOUT, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
     wait_moved(&gateway, &watched);
     let mut master = watched.servers[1].client();

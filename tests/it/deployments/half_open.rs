@@ -1,4 +1,4 @@
-//! A server that answers no more, or answers and is the wrong one, is found soon with the default settings.
+//! A server that stops answering, or that is no master any more, is detected soon with the default settings.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::redis_server::RedisServer;
 
-/// The default settings make 2.5 s; the rest is for a busy machine.
+/// The default settings detect it within 2.5 s; the rest is for a busy machine.
 const DETECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn start_ready() -> (RedisServer, TestGateway) {
@@ -19,7 +19,7 @@ fn start_ready() -> (RedisServer, TestGateway) {
     (redis, gateway)
 }
 
-/// Waits until it is not ready for the reason `text`.
+/// Waits until the gateway is not ready for a reason that contains `text`.
 #[track_caller]
 fn wait_not_ready_within(gateway: &TestGateway, text: &str) {
     eventually(DETECTION_TIMEOUT, || {
@@ -32,7 +32,7 @@ fn wait_not_ready_within(gateway: &TestGateway, text: &str) {
 fn a_demoted_master_is_detected_although_it_answers() {
     let (redis, gateway) = start_ready();
     let mut client = redis.client();
-    // Its new master need not be there.
+    // The new master does not have to exist.
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
     wait_not_ready_within(&gateway, "redis: it is a replica, not a master");
     assert_eq!(gateway.metric(r#"redis_link_losses_total{reason="demoted"}"#), 1);

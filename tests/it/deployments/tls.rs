@@ -1,4 +1,4 @@
-//! TLS with an authority of one's own, and certificates for clients.
+//! TLS with a private certificate authority and client certificates.
 
 use std::fs;
 use std::path::Path;
@@ -16,19 +16,19 @@ fn url(port: u16) -> String {
     format!("rediss://127.0.0.1:{port}")
 }
 
-/// A gateway that trusts the authority in `ca.pem`.
+/// Plans a gateway that trusts the authority in `ca.pem`.
 fn trusting(url: &str, folder: &Path) -> Plan {
     plan(url).with("broker.tls_ca_file", folder.join("ca.pem").to_str().unwrap())
 }
 
-/// And that has the certificate in `cert.pem` with the key in `key.pem`.
+/// Plans a gateway that also presents the certificate in `cert.pem` with the key in `key.pem`.
 fn identified(url: &str, folder: &Path) -> Plan {
     trusting(url, folder)
         .with("broker.tls_cert_file", folder.join("cert.pem").to_str().unwrap())
         .with("broker.tls_key_file", folder.join("key.pem").to_str().unwrap())
 }
 
-/// A folder with `ca.pem`, `cert.pem` and `key.pem`.
+/// Creates a folder with `ca.pem`, `cert.pem` and `key.pem`.
 fn folder(authority: &Authority) -> TempDir {
     let (folder, own) = (TempDir::new().unwrap(), authority.issue());
     for (name, pem) in [("ca.pem", &authority.pem), ("cert.pem", &own.certificate), ("key.pem", &own.key)] {
@@ -94,7 +94,7 @@ fn tls_files_are_reread_and_a_missing_one_reported_once() {
     gateway.wait_for_log("ERROR");
     assert_eq!(lines(&gateway, "cannot be used"), 1, "{}", gateway.log());
 
-    // Another certificate altogether.
+    // A different certificate.
     let own = authority.issue();
     fs::write(folder.path().join("cert.pem"), own.certificate).unwrap();
     fs::write(&key, own.key).unwrap();

@@ -1,4 +1,4 @@
-//! Redis behind a Unix socket.
+//! Redis on a Unix socket.
 
 use super::{assert_delivers, plan};
 use crate::support::redis_server::RedisServer;

@@ -1,11 +1,11 @@
-//! Every way in which a version 1 client is closed, and the code that it is told.
+//! The close codes of version 1.
 
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::gateway::TestGateway;
 use crate::support::raw_socket::RawSocket;
 
-/// A gateway whose clients are closed with 4004 soon.
+/// Starts a gateway with a short identify timeout.
 const IDENTIFY_TIMEOUT: &str = "300ms";
 
 #[test]
@@ -30,7 +30,7 @@ fn a_malformed_frame_is_closed_with_4001() {
         r#"{"op":1,"token":null}"#,
         r#"{"op":10,"time":"1"}"#,
         r#"{"op":1,"op":1,"token":"42"}"#,
-        // What only version 2 may say.
+        // Commands of version 2.
         r#"{"op":1,"token":"42","channels":[]}"#,
         r#"{"op":4,"channel":"public:news"}"#,
         r#"{"op":5,"channel":"public:news"}"#,
@@ -64,7 +64,7 @@ fn a_client_that_does_not_identify_is_closed_with_4004() {
     let gateway = TestGateway::with("session.identify_timeout", IDENTIFY_TIMEOUT).spawn();
     let mut identified = gateway.ready_client("42");
     let mut silent = gateway.connect();
-    // Being alive is not enough.
+    // Heartbeats do not replace Identify.
     let mut beating = gateway.connect();
     beating.send_text(r#"{"op":10}"#);
     beating.expect_text(r#"{"op":11}"#);
@@ -80,7 +80,7 @@ fn a_second_identify_is_closed_with_4005() {
     let mut client = gateway.ready_client("42");
     client.identify("42");
     client.expect_close(4005);
-    // Both in one go: the second may come before Ready is sent, or after it.
+    // Both are sent together: the gateway may read the second one before or after it sends Ready.
     let mut hasty = gateway.connect();
     hasty.identify("42");
     hasty.identify("42");
@@ -132,7 +132,7 @@ fn a_message_that_is_too_big_is_closed_with_1009() {
     client.expect_text(r#"{"op":11}"#);
     client.send_text(&format!("{:1025}", r#"{"op":10}"#));
     client.expect_close(1009);
-    // The announcement is enough: not one byte of it needs to come.
+    // The announced length is enough; no byte of the payload is sent.
     let mut raw = RawSocket::connect(gateway.public);
     raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
     raw.write(&[0x81, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);

@@ -10,7 +10,7 @@ use crate::support::gateway::{TestGateway, ms};
 fn a_client_s_heartbeat_is_acknowledged_with_its_own_time() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.connect();
-    // Before Identify as well as after it.
+    // Before and after Identify.
     for _ in 0..2 {
         client.send_text(r#"{"op":10,"time":1579276740336}"#);
         client.expect_text(r#"{"op":11,"time":1579276740336}"#);
@@ -34,11 +34,11 @@ fn heartbeats_arrive_at_the_interval_that_hello_names() {
     client.expect_ready();
     let started = Instant::now();
     let times: Vec<u64> = (0..5).map(|_| client.expect_heartbeat()).collect();
-    // A late timer makes them fewer, never more: the first may come at once, then four intervals pass.
+    // A late timer sends fewer heartbeats, never more. The first may arrive at once, then four intervals pass.
     assert!(started.elapsed() >= Duration::from_millis(300), "{:?}", started.elapsed());
     assert!(times.is_sorted());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-    assert!(now.abs_diff(times[4]) < 60_000, "it is Unix time in milliseconds");
+    assert!(now.abs_diff(times[4]) < 60_000, "the time is Unix time in milliseconds");
 }
 
 #[test]
@@ -53,7 +53,11 @@ fn any_frame_keeps_a_session_alive_silence_closes_it() {
     let mut silent = gateway.ready_client("4");
     let started = Instant::now();
     while started.elapsed() < interval + grace + Duration::from_millis(1_000) {
-        assert_eq!(deployed.next_within(interval), None, "only heartbeats come, and are answered");
+        assert_eq!(
+            deployed.next_within(interval),
+            None,
+            "only heartbeats arrive, and the client answers them"
+        );
         pinging.send(Message::Ping("x".into()));
         beating.send_text(r#"{"op":10,"time":1}"#);
         beating.expect_text(r#"{"op":11,"time":1}"#);

@@ -1,4 +1,8 @@
-//! Version 1 of the protocol: what E-Magine's deployed clients rely on, byte for byte.
+//! Version 1 of the protocol, which E-Magine's deployed clients rely on byte for byte.
+//!
+//! - `closing`: close codes
+//! - `heartbeats`: heartbeats in both directions
+//! - `upgrade`: accepted and refused upgrade requests
 
 mod closing;
 mod heartbeats;
@@ -8,7 +12,7 @@ use crate::support::client::{Client, Version};
 use crate::support::gateway::TestGateway;
 
 const HELLO: &str = r#"{"op":0,"heartbeat_interval":45000}"#;
-/// The sample of E-Magine's document.
+/// The sample message of E-Magine's document.
 const SAMPLE: &str = r#"{"id": 5306328986810385677, "content":"Testing post","timestamp":1579248521580}"#;
 
 #[test]

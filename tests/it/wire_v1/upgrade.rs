@@ -1,4 +1,4 @@
-//! Which requests become sockets, and what the others are told.
+//! Accepted and refused upgrade requests.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use crate::support::gateway::TestGateway;
 use crate::support::http::{Answer, request};
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// The upgrade request with one part replaced; connections end after the answer.
+/// Sends the upgrade request with one part replaced; the gateway must end the connection after the answer.
 #[track_caller]
 fn upgrade(gateway: &TestGateway, replace: &str, with: &str) -> Answer {
     assert!(UPGRADE.contains(replace));
@@ -17,7 +17,7 @@ fn upgrade(gateway: &TestGateway, replace: &str, with: &str) -> Answer {
     answer
 }
 
-/// The answer says that the connection ends, as it does.
+/// Asserts that the answer announces the end of the connection.
 #[track_caller]
 fn assert_closes(answer: &Answer) {
     let connection = answer.header("connection").unwrap_or_default();
@@ -55,7 +55,7 @@ fn requests_of_browsers_and_proxies_are_accepted() {
         ("upgrade: websocket", "Upgrade: WebSocket"),
         ("\nsec", "\norigin: https://anywhere.example\nsec-websocket-extensions: permessage-deflate\nsec"),
     ] {
-        // The connection stays open: only the head of the answer comes.
+        // The connection stays open, so only the head of the answer arrives.
         let head = UPGRADE.replacen(replace, with, 1);
         let mut raw = RawSocket::connect_by(gateway.public, &head, b"");
         raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
@@ -91,7 +91,7 @@ fn only_allowed_origins_may_open_a_socket() {
         let answer = upgrade(&gateway, "GET / HTTP/1.1", &format!("GET / HTTP/1.1\norigin: {origin}"));
         assert_eq!((answer.status, answer.body.as_str()), (403, "origin_not_allowed"), "{origin}");
     }
-    // This client sends none, and is no browser.
+    // A client that is no browser sends no Origin.
     gateway.connect();
     let strict = TestGateway::with("server.allow_missing_origin", "false").spawn();
     assert_eq!(upgrade(&strict, "GET / ", "GET / ").status, 403);
