@@ -19,7 +19,7 @@ fn publish_sends_each_byte_unchanged_and_reports_errors() {
     assert_eq!(unheard.code, Some(0), "{}", unheard.err);
     assert!(unheard.err.contains("warning: no replica received it"), "{}", unheard.err);
     client.expect_text(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
-    for (arguments, says) in [
+    for (arguments, error) in [
         (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
         (&["publish", "nonsense", "1"], "channel: a channel is `all` or `<namespace>:<name>`"),
         (&["publish", "user:42", "1", "--durable", "--idempotency-key", ""], "1 to 255 bytes"),
@@ -28,7 +28,7 @@ fn publish_sends_each_byte_unchanged_and_reports_errors() {
     ] {
         let ended = gateway.command(arguments);
         assert_eq!(ended.code, Some(1), "{arguments:?}");
-        assert!(ended.err.contains(says) && ended.err.lines().count() == 1, "{}", ended.err);
+        assert!(ended.err.contains(error) && ended.err.lines().count() == 1, "{}", ended.err);
     }
 }
 
@@ -131,9 +131,9 @@ fn health_reports_by_its_exit_code() {
     let ended = gateway.command(&["health", "--ready"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.out.contains(r#""ready":false"#), "{}", ended.out);
-    let nobody = run(&["health", "--url", "http://127.0.0.1:9"]);
-    assert_eq!(nobody.code, Some(1));
-    assert!(nobody.err.contains("127.0.0.1:9"), "{}", nobody.err);
+    let unreachable = run(&["health", "--url", "http://127.0.0.1:9"]);
+    assert_eq!(unreachable.code, Some(1));
+    assert!(unreachable.err.contains("127.0.0.1:9"), "{}", unreachable.err);
     let ready = TestGateway::spawn();
     assert_eq!(ready.command(&["health", "--ready"]).code, Some(0));
 }

@@ -61,8 +61,9 @@ fn the_commands_of_the_pages_work() {
                 .env("ADMIN", gateway.admin.to_string())
                 .output()
                 .unwrap();
-            let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{file}: {program}\n{said}");
+            let output_text =
+                String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{file}: {program}\n{output_text}");
             run += 1;
         }
     }

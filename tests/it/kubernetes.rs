@@ -35,8 +35,8 @@ fn every_resource_matches_the_kubernetes_schemas() {
     snippets::set_up();
     let validate = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/bin/kubernetes-validate");
     let output = Command::new(validate).args(["--strict", FILE]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{output_text}");
     for resource in [
         "configmap/gateway-settings-1",
         "deployment/gateway",
@@ -47,7 +47,10 @@ fn every_resource_matches_the_kubernetes_schemas() {
         "horizontalpodautoscaler/gateway",
         "networkpolicy/gateway",
     ] {
-        assert!(said.contains(&format!("passed for resource {resource} ")), "{resource}: {said}");
+        assert!(
+            output_text.contains(&format!("passed for resource {resource} ")),
+            "{resource}: {output_text}"
+        );
     }
 }
 

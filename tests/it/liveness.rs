@@ -46,7 +46,7 @@ fn an_unread_log_blocks_no_thread() {
             |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["message"].clone();
         let numbers = reports
             .map(message)
-            .map(|said| said.as_str().unwrap().split(' ').next().unwrap().parse::<i64>().unwrap());
+            .map(|message| message.as_str().unwrap().split(' ').next().unwrap().parse::<i64>().unwrap());
         Some(numbers.sum::<i64>()).filter(|sum| *sum >= dropped)
     });
     assert_eq!(reported, dropped);

@@ -14,7 +14,7 @@ use crate::support::redis_server::RedisServer;
 const SECRET: &str = "0123456789abcdef0123456789-secret";
 const KEY: &str = "the-key-of-the-admin-api";
 /// A text that every payload contains.
-const PAYLOAD: &str = "whatever-users-say-to-each-other";
+const PAYLOAD: &str = "a-message-between-users";
 
 fn plan(format: &str) -> Plan {
     TestGateway::with("auth.kind", "jwt")
@@ -168,7 +168,7 @@ fn answers_with(answer: &'static [u8]) -> String {
 
 #[test]
 fn a_log_entry_is_one_line_for_any_redis_answer() {
-    for (answer, said) in [
+    for (answer, logged) in [
         (&b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<html>\n</html>"[..], "is not Redis"),
         (b"220 mail.example.com ESMTP\r\n", "is not Redis"),
         (b"-ERR first\nsecond \x1b[31mred\r\n-ERR x\r\n-ERR x\r\n", "link lost"),
@@ -176,7 +176,7 @@ fn a_log_entry_is_one_line_for_any_redis_answer() {
         (b"\xff\xfe\n\n\n", "link lost"),
     ] {
         let mut gateway = TestGateway::with("broker.url", &answers_with(answer)).spawn();
-        gateway.wait_for_log(said);
+        gateway.wait_for_log(logged);
         gateway.terminate();
         let log = gateway.wait_exit().err;
         for line in log.lines() {

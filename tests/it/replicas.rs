@@ -155,9 +155,10 @@ fn redis_may_crash_under_live_sockets() {
     redis.restart();
     let back = Instant::now();
     let mut backend = redis.client();
-    let everybody = before.iter_mut().map(|client| ("gateway:user:42", client));
-    let everybody = everybody.chain(["gateway:user:42", "gateway:user:during"].into_iter().zip(&mut during));
-    for (channel, client) in everybody {
+    let all_clients = before.iter_mut().map(|client| ("gateway:user:42", client));
+    let all_clients =
+        all_clients.chain(["gateway:user:42", "gateway:user:during"].into_iter().zip(&mut during));
+    for (channel, client) in all_clients {
         eventually(RECOVERY, || {
             publish(&mut backend, channel, "1");
             client.next_within(Duration::from_millis(20))

@@ -168,13 +168,13 @@ fn recovered_bytes_are_bounded_across_all_channels() {
         TestGateway::with("session.max_outbound_bytes", "20000").with("channels.public_namespaces", "room");
     on_both(&plan, |gateway| {
         let text = format!("{:?}", "x".repeat(3_000));
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for channel in ["room:1", "room:2"] {
-            places.push(gateway.publish_durably(channel, "0"));
+            positions.push(gateway.publish_durably(channel, "0"));
             (0..2).for_each(|_| drop(gateway.publish_durably(channel, &text)));
         }
         let (mut client, channels) =
-            resume(gateway, &[("room:1", Some(&places[0])), ("room:2", Some(&places[1]))]);
+            resume(gateway, &[("room:1", Some(&positions[0])), ("room:2", Some(&positions[1]))]);
         assert_eq!(channel_status(&channels, "room:1")["recovered"], true);
         assert_eq!(channel_status(&channels, "room:2")["recovered"], false, "the bound does not allow both");
         for _ in 0..2 {

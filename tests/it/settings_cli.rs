@@ -83,8 +83,8 @@ fn check_prints_a_valid_settings_file() {
 #[test]
 fn a_wrong_setting_exits_with_78_before_binding_a_port() {
     // Binding this port would fail with another exit code.
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     for (wrong, key) in [
         (&["session.heartbeat_intervall=1s"][..], "session.heartbeat_intervall"),
         (&["session.heartbeat_interval=1"], "session.heartbeat_interval"),
@@ -155,15 +155,15 @@ fn all_errors_are_reported_at_once_one_per_line() {
     );
     assert_eq!(ended.code, EXIT_CONFIG);
     let lines: Vec<_> = ended.err.lines().collect();
-    for said in [
+    for start in [
         "server.workers (from the command line) must be a whole number",
         "session.max_fragments must be 1 to 65536",
         "broker.url must have a port of 1 to 65535",
         "unknown environment variable GATEWAY_AUTH__SECRET; did you mean GATEWAY__AUTH__SECRET?",
         "RUST_LOG (from the environment) must be",
     ] {
-        let begins = format!("emagine-gateway: {said}");
-        assert!(lines.iter().any(|line| line.starts_with(&begins)), "{said}: {}", ended.err);
+        let begins = format!("emagine-gateway: {start}");
+        assert!(lines.iter().any(|line| line.starts_with(&begins)), "{start}: {}", ended.err);
     }
     assert_eq!(lines.len(), 5, "{}", ended.err);
 }
@@ -261,8 +261,8 @@ fn production_refuses_development_settings() {
 
 #[test]
 fn a_port_in_use_is_reported_clearly() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     for key in ["server.public_addr", "server.admin_addr"] {
         let other = if key == "server.public_addr" { "server.admin_addr" } else { "server.public_addr" };
         let ended = run(&set(&[&format!("{key}={address}"), &format!("{other}=127.0.0.1:0")]));
@@ -307,13 +307,13 @@ fn the_token_command_mints_accepted_tokens() {
     client.identify(&short);
     let expires_in = client.expect_ready()["expires_in"].as_u64().unwrap();
     assert!(expires_in <= 66_000, "{expires_in}");
-    for (arguments, says) in [
+    for (arguments, error) in [
         (&["token", "--user", "4 2"][..], "the user must be"),
         (&["token", "--user", "42", "--channel", "room:7"], "only a jwt can list channels"),
         (&["token", "--user", "42", "--ttl", "31d"], "cannot live that long"),
     ] {
         let ended = gateway.command(arguments);
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");
-        assert!(ended.err.contains(says), "{}", ended.err);
+        assert!(ended.err.contains(error), "{}", ended.err);
     }
 }

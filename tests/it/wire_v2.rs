@@ -127,7 +127,7 @@ fn a_public_channel_is_delivered_from_subscribed_to_unsubscribed() {
 fn a_refused_subscription_keeps_the_socket_open() {
     let gateway = TestGateway::with("limits.subscriptions_per_session", "1").spawn();
     let mut client = ready(&gateway);
-    for (says, hears) in [
+    for (sent, expected) in [
         (
             r#"{"op":4,"channel":"room:7"}"#,
             r#"{"op":6,"channel":"room:7","state":"refused","reason":"not_allowed"}"#,
@@ -149,8 +149,8 @@ fn a_refused_subscription_keeps_the_socket_open() {
             r#"{"op":6,"channel":"public:never","state":"unsubscribed"}"#,
         ),
     ] {
-        client.send_text(says);
-        client.expect_text(hears);
+        client.send_text(sent);
+        client.expect_text(expected);
     }
     client.send_text(r#"{"op":4,"channel":"public:one"}"#);
     assert_eq!(subscribed(&mut client)["state"], "subscribed");

@@ -51,14 +51,14 @@ impl Conversation {
     /// Plays one line of the page, or several frames that may arrive in any order.
     #[track_caller]
     fn play_lines(&mut self, lines: &[&str]) {
-        let (who, what) = lines[0].split_once(' ').unwrap();
-        let what = what.trim_start();
-        match who {
-            "backend" => self.run_command(what),
+        let (actor, text) = lines[0].split_once(' ').unwrap();
+        let text = text.trim_start();
+        match actor {
+            "backend" => self.run_command(text),
             "redis" => {}
-            "client" => self.send_documented(what),
-            "server" if what.starts_with("Close ") => {
-                let code = what.trim_start_matches("Close ").parse().unwrap();
+            "client" => self.send_documented(text),
+            "server" if text.starts_with("Close ") => {
+                let code = text.trim_start_matches("Close ").parse().unwrap();
                 self.client.as_mut().unwrap().expect_close(code);
             }
             "server" => self.expect_documented(lines),

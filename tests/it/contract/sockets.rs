@@ -114,18 +114,18 @@ fn the_contract_and_version_2_have_the_same_frames() {
     assert_eq!(ops, BTreeSet::from([Some(3), Some(6)]));
     gateway.publish("user:42", "{}");
     assert_eq!(client.expect_op(3).get("position"), None);
-    for says in [
+    for frame in [
         r#"{"op":4,"channel":"public:a"}"#,
         r#"{"op":5,"channel":"public:a"}"#,
         r#"{"op":4,"channel":"public:a","since":"1-1"}"#,
         r#"{"op":4,"channel":"a b"}"#,
         r#"{"op":4,"channel":"public:b"}"#,
     ] {
-        client.send_text(says);
+        client.send_text(frame);
         client.expect_op(6);
     }
-    for says in [r#"{"op":4,"channel":"all"}"#, r#"{"op":5,"channel":"all"}"#, r#"{"op":12,"token":"43"}"#] {
-        client.send_text(says);
+    for frame in [r#"{"op":4,"channel":"all"}"#, r#"{"op":5,"channel":"all"}"#, r#"{"op":12,"token":"43"}"#] {
+        client.send_text(frame);
         client.expect_op(9);
     }
     client.send_text(r#"{"op":12,"token":"42"}"#);

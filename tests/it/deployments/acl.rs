@@ -120,7 +120,7 @@ fn a_password_file_may_change_while_the_gateway_runs() {
 }
 
 /// ACL channel rules that allow everything but `gateway:public:hidden`.
-const HEARD: [&str; 5] =
+const ALLOWED_CHANNELS: [&str; 5] =
     ["&gateway:probe/*", "&gateway:users", "&gateway:all", "&gateway:user:*", "&gateway:public:r*"];
 
 /// Starts a gateway whose user may subscribe only to these channels.
@@ -138,7 +138,7 @@ fn with_channels(redis: &RedisServer, client: &mut Connection, channels: &[&str]
 fn a_channel_refused_by_redis_affects_no_other() {
     let redis = RedisServer::start();
     let mut client = redis.client();
-    let mut gateway = with_channels(&redis, &mut client, &HEARD);
+    let mut gateway = with_channels(&redis, &mut client, &ALLOWED_CHANNELS);
     gateway.wait_ready();
     let mut healthy = gateway.ready_client("7");
     // One batch contains all channels.
@@ -177,8 +177,8 @@ fn a_channel_refused_by_redis_affects_no_other() {
 fn a_user_channel_refused_by_redis_is_retried() {
     let redis = RedisServer::start();
     let mut client = redis.client();
-    let heard: Vec<_> = HEARD.into_iter().filter(|rule| !rule.contains("user:")).collect();
-    let gateway = with_channels(&redis, &mut client, &heard);
+    let allowed: Vec<_> = ALLOWED_CHANNELS.into_iter().filter(|rule| !rule.contains("user:")).collect();
+    let gateway = with_channels(&redis, &mut client, &allowed);
     gateway.wait_ready();
     let mut session = gateway.connect_v2();
     session.send_text(r#"{"op":1,"token":"42"}"#);

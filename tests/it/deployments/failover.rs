@@ -16,8 +16,10 @@ fn over(watched: &Watched) -> Plan {
 #[track_caller]
 fn wait_moved(gateway: &TestGateway, watched: &Watched) {
     watched.wait_failed_over();
-    let proven = format!("redis at 127.0.0.1:{}: delivery is proven", watched.servers[1].port());
-    eventually(FAILOVER_TIMEOUT, || (lines(gateway, &proven) > 0 && gateway.readyz().0 == 200).then_some(()));
+    let ready_line = format!("redis at 127.0.0.1:{}: delivery is proven", watched.servers[1].port());
+    eventually(FAILOVER_TIMEOUT, || {
+        (lines(gateway, &ready_line) > 0 && gateway.readyz().0 == 200).then_some(())
+    });
 }
 
 #[test]
@@ -69,15 +71,15 @@ fn sentinels_have_passwords_of_their_own() {
 
 #[test]
 fn unreachable_or_ignorant_sentinels_are_named() {
-    let nobody = RedisServer::reserve(&[]);
-    let url = format!("redis+sentinel://me:correct-horse@127.0.0.1:{}/{MASTER}", nobody.port());
+    let unreachable = RedisServer::reserve(&[]);
+    let url = format!("redis+sentinel://me:correct-horse@127.0.0.1:{}/{MASTER}", unreachable.port());
     let mut gateway = plan(&url).spawn();
     gateway.wait_not_ready(
         "redis: no sentinel says where the master main is: cannot connect: connection refused",
     );
     gateway.wait_for_log(&format!(
         "redis at the master main of the sentinels 127.0.0.1:{}: link lost",
-        nobody.port()
+        unreachable.port()
     ));
     assert!(!gateway.log().contains("correct-horse"));
     let watched = Watched::start(1, "");

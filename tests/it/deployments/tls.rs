@@ -63,9 +63,9 @@ fn sentinels_and_their_master_may_both_require_certificates() {
 
 #[test]
 fn a_missing_or_foreign_client_certificate_is_refused() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, other_authority) = (Authority::new(), Authority::new());
     let (_redis, port) = RedisServer::start_with_authority(&authority);
-    let folders = [folder(&authority), folder(&stranger)];
+    let folders = [folder(&authority), folder(&other_authority)];
     let none = trusting(&url(port), folders[0].path()).spawn();
     none.wait_not_ready("redis: cannot connect");
     let distrusting = identified(&url(port), folders[1].path()).spawn();

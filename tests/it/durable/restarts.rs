@@ -8,8 +8,8 @@ use crate::support::deadline::eventually;
 #[track_caller]
 fn assert_continues(redis: &mut Prepared, position: Position, last: Position) {
     assert!(position.epoch > last.epoch && position.offset == 1, "{position} after {last}");
-    let (place, fields) = redis.history("room:1").pop().unwrap();
-    assert_eq!(place, position.to_string());
+    let (entry, fields) = redis.history("room:1").pop().unwrap();
+    assert_eq!(entry, position.to_string());
     assert_eq!(fields[1], ("a".to_owned(), last.to_string()));
 }
 

@@ -73,18 +73,18 @@ fn options(metrics: &Metrics) -> SocketOptions {
 fn a_panic_ends_only_its_own_socket_with_1011() {
     let metrics = Metrics::default();
     let options = options(&metrics);
-    let (say, hear) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let server = std::thread::spawn(move || {
         actix_rt::System::new().block_on(async {
             let socket = listener::bind("127.0.0.1:0".parse().unwrap(), 16).unwrap();
             let address = socket.local_addr().unwrap();
             let connections = ConnectionLimiter::default();
             let server = listener::serve(socket, 1, options, connections, || FragileSockets).unwrap();
-            say.send((address, server.handle())).unwrap();
+            sender.send((address, server.handle())).unwrap();
             server.await.unwrap();
         });
     });
-    let (address, handle) = hear.recv().unwrap();
+    let (address, handle) = receiver.recv().unwrap();
     let mut healthy = RawSocket::connect(address);
     for round in 0..20 {
         let mut raw = RawSocket::connect(address);

@@ -28,14 +28,14 @@ fn texts_before_close(raw: &mut RawSocket, code: u16) -> Vec<String> {
 #[test]
 fn a_peer_that_never_identifies_is_closed_with_4004() {
     let mut peer = HealthyPeer::of(&TestGateway::with("session.identify_timeout", "1s"));
-    for (name, says) in [
+    for (name, frames) in [
         ("nothing", vec![]),
         ("a Ping", frame(0x89, b"?")),
         ("a heartbeat", frame(0x81, br#"{"op":10}"#)),
         ("half a message", frame(0x01, b"{")),
     ] {
         let mut raw = peer.attacker();
-        raw.write(&says);
+        raw.write(&frames);
         texts_before_close(&mut raw, 4004);
         peer.assert_served(name);
     }
@@ -46,7 +46,7 @@ fn a_peer_that_never_identifies_is_closed_with_4004() {
 fn out_of_order_commands_are_closed_with_their_code() {
     let mut peer = HealthyPeer::of(&TestGateway::plan());
     let identify = r#"{"op":1,"token":"42"}"#;
-    for (name, says, code) in [
+    for (name, frames, code) in [
         ("a subscription before Identify", &[r#"{"op":4,"channel":"public:news"}"#][..], 4006),
         ("an unsubscription before Identify", &[r#"{"op":5,"channel":"all"}"#], 4006),
         ("a new token before the first", &[r#"{"op":12,"token":"42"}"#], 4006),
@@ -57,7 +57,7 @@ fn out_of_order_commands_are_closed_with_their_code() {
         ("a channel as a token", &[r#"{"op":1,"token":"43:*"}"#], 4003),
     ] {
         let mut raw = RawSocket::connect_by(peer.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
-        says.iter().for_each(|text| raw.send_text(text));
+        frames.iter().for_each(|text| raw.send_text(text));
         texts_before_close(&mut raw, code);
         peer.assert_served(name);
     }

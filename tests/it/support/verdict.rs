@@ -154,7 +154,7 @@ mod tests {
             (numbers([2, 3, 4, 5]), 1),
             (numbers(1..=4), 5),
             (vec![], 1),
-            // Told, but at another place.
+            // Reported, but between other numbers.
             (vec![Number(1), Gap, Number(2), Number(4), Number(5)], 3),
             (vec![Number(1), Number(3), Gap, Number(4), Number(5)], 2),
             (vec![Gap, Number(1), Number(2), Number(3), Number(4)], 5),

@@ -166,7 +166,7 @@ fn connections_are_cut_after_the_exact_byte_count() {
         link.server.write_all(b"before").unwrap();
         expect_bytes(&mut link.client, b"before");
         link.proxy.set(Direction::ToClient, Fault::CutAfter(bytes));
-        let _ = link.server.write_all(b"hello world, and what is never heard");
+        let _ = link.server.write_all(b"hello world, and bytes that never arrive");
         expect_bytes(&mut link.client, &b"hello world"[..bytes]);
         expect_end(&mut link.client);
         link.proxy.wait_broken(0);
@@ -195,11 +195,11 @@ fn refuses_and_redirects_new_connections() {
     expect_bytes(&mut link.server, b"still open");
 
     link.proxy.heal();
-    let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    link.proxy.redirect(elsewhere.local_addr().unwrap());
-    let (mut client, mut server) = connect(&link.proxy, &elsewhere);
-    client.write_all(b"elsewhere").unwrap();
-    expect_bytes(&mut server, b"elsewhere");
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    link.proxy.redirect(other.local_addr().unwrap());
+    let (mut client, mut server) = connect(&link.proxy, &other);
+    client.write_all(b"other").unwrap();
+    expect_bytes(&mut server, b"other");
     assert_eq!(link.proxy.accepted(), 3);
 }
 

@@ -93,17 +93,17 @@ impl<'a> Session<'a> {
     /// Sends a frame. The next read reports an error.
     fn send(&mut self, frame: &Value) {
         if frame["op"] != 11 {
-            self.client.trace(&format!("said {frame}"));
+            self.client.trace(&format!("sent {frame}"));
         }
         let _ = self.socket.send(Message::text(frame.to_string()));
     }
 
     fn follow(&mut self) {
-        let mut heard = Instant::now();
+        let mut last_frame = Instant::now();
         while !self.client.stop.load(Ordering::SeqCst) && !self.client.cut.load(Ordering::SeqCst) {
             if self.client.sleeps.load(Ordering::SeqCst) {
                 hold(TICK);
-                heard = Instant::now();
+                last_frame = Instant::now();
                 continue;
             }
             if self.client.rejoins.load(Ordering::SeqCst) {
@@ -112,7 +112,7 @@ impl<'a> Session<'a> {
             }
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
-                    heard = Instant::now();
+                    last_frame = Instant::now();
                     self.client.trace(&text);
                     self.handle(&text);
                 }
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
                 Err(Error::Io(error))
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
-                    if heard.elapsed() > SILENCE_TIMEOUT {
+                    if last_frame.elapsed() > SILENCE_TIMEOUT {
                         return;
                     }
                 }
