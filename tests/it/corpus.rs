@@ -1,5 +1,4 @@
-//! What the fuzzer has found, and what it began with, as ordinary tests: each file of `fuzz/corpus` goes through its
-//! target.
+//! The fuzz corpus as ordinary tests: each file of `fuzz/corpus` goes through its target.
 
 #[allow(unreachable_pub, reason = "the fuzzer's package also uses it")]
 #[path = "../../fuzz/src/lib.rs"]

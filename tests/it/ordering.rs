@@ -68,7 +68,7 @@ fn no_message_precedes_ready_and_none_is_missing_after_it() {
 }
 
 #[test]
-fn a_subscription_begins_and_ends_exactly_where_it_says() {
+fn a_subscription_covers_exactly_its_confirmed_range() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();

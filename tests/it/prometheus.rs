@@ -143,7 +143,7 @@ fn prometheus_reads_every_metric_and_evaluates_every_rule() {
 
 /// Discovery drops a killed replica, which also ends its `up` series.
 #[test]
-fn a_killed_replica_fires_an_alert_though_discovery_drops_it() {
+fn a_killed_replica_fires_an_alert_although_discovery_drops_it() {
     let [first, second, third] = [(); 3].map(|()| TestGateway::spawn());
     let prometheus = Prometheus::start(&[&first, &second, &third]);
     eventually(PROMETHEUS_TIMEOUT, || (prometheus.value("sum(gateway_ready)")? == "3").then_some(()));

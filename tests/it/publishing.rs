@@ -106,7 +106,7 @@ fn the_longest_message_is_delivered_and_a_longer_one_refused() {
 }
 
 #[test]
-fn publishing_to_nobody_succeeds() {
+fn publishing_without_subscribers_succeeds() {
     let gateway = TestGateway::spawn();
     gateway.publish("user:nobody", "1");
     gateway.publish("room:empty", "1");

@@ -288,7 +288,7 @@ fn the_bare_binary_runs_from_an_empty_folder() {
 }
 
 #[test]
-fn an_insecure_gateway_logs_it() {
+fn an_insecure_gateway_logs_a_warning() {
     let mut gateway = TestGateway::spawn();
     gateway.wait_for_log("auth.kind is insecure");
     let safe = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();

@@ -177,7 +177,7 @@ fn a_second_sigint_ends_the_process_at_once() {
 
 /// The kubelet and systemd may send SIGTERM twice.
 #[test]
-fn a_second_sigterm_does_not_cut_a_drain_short() {
+fn a_second_sigterm_does_not_shorten_a_drain() {
     let mut gateway = plan("3s", "100ms").spawn();
     let mut client = gateway.ready_client("42");
     gateway.terminate();

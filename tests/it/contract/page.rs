@@ -135,7 +135,7 @@ impl Conversation {
         volatile(&serde_json::from_str(shown).unwrap(), &mut there);
         let mut text = frame.to_owned();
         for ((name, here), (_, there)) in here.into_iter().zip(there) {
-            // The answer to a heartbeat echoes its time, which was compared before.
+            // The answer to a heartbeat must echo the time that the page's client has sent.
             if name == "time" && text.starts_with("{\"op\":11") {
                 continue;
             }

@@ -69,7 +69,7 @@ fn a_key_with_another_message_is_a_conflict() {
 }
 
 #[test]
-fn unreadable_messages_are_refused_by_every_way_to_publish() {
+fn unreadable_messages_are_refused_by_every_publishing_interface() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let half = r#""\ud800""#.to_owned();
     over_both(|gateway| {

@@ -133,7 +133,7 @@ fn another_deployment_cannot_expire_histories_unnoticed() {
     let server = RedisServer::start();
     let gateway = start(plan(&server));
     let since = start_position(&gateway);
-    let _beside = start(plan(&server).with("broker.prefix", "staging").with("broker.history_ttl", "1s"));
+    let _other = start(plan(&server).with("broker.prefix", "staging").with("broker.history_ttl", "1s"));
     let mut client = server.client();
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
     assert!(run::<i64>(&mut client, "PTTL gateway:all").unwrap() > 60_000);

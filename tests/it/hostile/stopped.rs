@@ -56,7 +56,7 @@ fn clients_that_sent_during_a_stop_are_not_silent() {
     let mut silent: Vec<_> = (0..5).map(|_| ready()).collect();
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| ready()).collect();
     peer.stop_while(|| clients.iter_mut().for_each(|client| client.send_text(r#"{"op":10,"time":7}"#)));
-    // Checked before reading: a hundred answers may take longer than a heartbeat on a busy machine.
+    // Sent to all clients before reading: a hundred answers may take longer than a heartbeat on a busy machine.
     clients.iter_mut().for_each(|client| client.send_text(r#"{"op":10,"time":8}"#));
     for client in &mut clients {
         client.expect_text(r#"{"op":11,"time":7}"#);

@@ -42,7 +42,7 @@ fn heartbeats_arrive_at_the_interval_that_hello_names() {
 }
 
 #[test]
-fn any_frame_keeps_a_session_alive_silence_closes_it() {
+fn any_frame_keeps_a_session_alive_and_silence_ends_it() {
     let (interval, grace) = (Duration::from_millis(200), Duration::from_millis(2_000));
     let gateway = TestGateway::with("session.heartbeat_interval", &ms(interval))
         .with("session.heartbeat_grace", &ms(grace))

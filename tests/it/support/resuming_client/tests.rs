@@ -98,7 +98,7 @@ fn a_recovering_channel_keeps_its_position_until_it_is_confirmed() {
 }
 
 #[test]
-fn op_6_may_say_recovering_first() {
+fn op_6_may_first_report_recovering() {
     let (listener, client) = start(true);
     let mut server = ScriptedServer::accept(&listener);
     server.expect_frame(&json!({"op": 1, "token": "42", "channels": [{"channel": OWN}]}));
