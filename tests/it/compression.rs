@@ -90,18 +90,18 @@ fn a_compression_bomb_is_refused_and_another_client_served() {
 #[test]
 fn an_unfinished_compressed_message_costs_only_its_received_bytes() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
-    let mut begun = compressed(&[b'x'; 60_000]);
-    assert!(begun.len() < 1_000);
+    let mut unfinished = compressed(&[b'x'; 60_000]);
+    assert!(unfinished.len() < 1_000);
     // The message is not finished.
-    begun[0] &= 0x7F;
+    unfinished[0] &= 0x7F;
     let mut client = ready(&gateway, "1");
-    client.write(&begun);
+    client.write(&unfinished);
     let before = gateway.peak_memory();
     let clients: Vec<_> = (0..100)
         .map(|number| {
             let mut client = ready(&gateway, &number.to_string());
             // The Pong shows that the gateway has read the beginning of the message.
-            client.write(&[&begun[..], &text_frame(0x89, "")].concat());
+            client.write(&[&unfinished[..], &text_frame(0x89, "")].concat());
             assert_eq!(client.frame().0, 0x8A);
             client
         })

@@ -153,7 +153,7 @@ fn redis_may_crash_under_live_sockets() {
     during[0].expect_text(r#"{"op":11}"#);
 
     redis.restart();
-    let back = Instant::now();
+    let restored = Instant::now();
     let mut backend = redis.client();
     let all_clients = before.iter_mut().map(|client| ("gateway:user:42", client));
     let all_clients =
@@ -164,7 +164,7 @@ fn redis_may_crash_under_live_sockets() {
             client.next_within(Duration::from_millis(20))
         });
     }
-    assert!(back.elapsed() < RECOVERY, "delivery took {:?}", back.elapsed());
+    assert!(restored.elapsed() < RECOVERY, "delivery took {:?}", restored.elapsed());
     replicas.iter().for_each(TestGateway::wait_ready);
     for replica in &replicas {
         assert_eq!(replica.metric("connections_opened_total"), 4, "no socket may be closed");

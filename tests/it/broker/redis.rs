@@ -179,11 +179,11 @@ fn a_redis_crash_is_detected_and_repaired() {
         assert!(hub.has_lost_link(), "sessions do not wait without a link");
         hub.send_subscribe(&["room:1", "room:2"]);
         test.server().restart();
-        let back = Instant::now();
+        let restored = Instant::now();
         assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:1");
         assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:2");
         test.wait_ready();
-        assert!(back.elapsed() < RECONNECT_TIMEOUT, "delivery took {:?}", back.elapsed());
+        assert!(restored.elapsed() < RECONNECT_TIMEOUT, "delivery took {:?}", restored.elapsed());
         hub.unsubscribe(&["room:2"]);
     }
     assert_eq!(test.losses("closed"), 2);

@@ -135,12 +135,12 @@ impl Coverage {
             if self.document["paths"][&path][&method]["security"].is_null() {
                 continue;
             }
-            let asked = path.replace("{id}", &"0".repeat(32)).replace("{user}", "42");
-            let head = format!("{} {asked} HTTP/1.1\nconnection: close", method.to_uppercase());
+            let request_path = path.replace("{id}", &"0".repeat(32)).replace("{user}", "42");
+            let head = format!("{} {request_path} HTTP/1.1\nconnection: close", method.to_uppercase());
             for key in ["", "\nauthorization: Bearer wrong"] {
                 let answer = http::request(gateway.admin, &format!("{head}{key}"), "");
                 assert_eq!(answer.status, status, "{method} {path}");
-                self.check(&method, &asked, "", &answer);
+                self.check(&method, &request_path, "", &answer);
             }
         }
     }

@@ -14,10 +14,14 @@ fn a_peer_without_a_close_reply_is_disconnected_by_timeout() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.close_timeout", "300ms"));
     let mut raw = peer.attacker();
     raw.send_text(MALFORMED);
-    let begun = Instant::now();
+    let started = Instant::now();
     assert_eq!(raw.frame().1[..2], 4001_u16.to_be_bytes());
     assert!(raw.ends_within(SOON));
-    assert!(begun.elapsed() >= Duration::from_millis(250), "the gateway waited only {:?}", begun.elapsed());
+    assert!(
+        started.elapsed() >= Duration::from_millis(250),
+        "the gateway waited only {:?}",
+        started.elapsed()
+    );
     // The peer still holds its side open.
     peer.gateway.wait_metric("connections", 1);
     peer.assert_served("a peer that does not answer");
@@ -30,9 +34,9 @@ fn a_peer_that_sends_after_our_close_is_disconnected() {
     raw.send_text(MALFORMED);
     assert_eq!(raw.frame().1[..2], 4001_u16.to_be_bytes());
     let message = frame(0x81, br#"{"op":1,"token":"42"}"#).repeat(100);
-    let begun = Instant::now();
+    let started = Instant::now();
     while raw.try_write(&message) {
-        assert!(begun.elapsed() < SOON, "the gateway still reads");
+        assert!(started.elapsed() < SOON, "the gateway still reads");
     }
     peer.gateway.wait_metric("connections", 1);
     assert_eq!(peer.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the healthy client's");

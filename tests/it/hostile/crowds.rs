@@ -177,7 +177,7 @@ fn keep_alive_ends_above_half_of_the_admin_connections() {
 #[test]
 fn wrong_admin_keys_hold_no_connections() {
     let gateway = small_admin_port().with("admin.api_key", "a-key-of-sixteen-bytes").spawn();
-    let begun = Instant::now();
+    let started = Instant::now();
     let guesses: Vec<_> = (0..40)
         .map(|_| {
             let mut stream = TcpStream::connect_timeout(&gateway.admin, SOON).unwrap();
@@ -188,6 +188,6 @@ fn wrong_admin_keys_hold_no_connections() {
         .collect();
     assert_eq!(gateway.get("/livez").status, 200);
     // If each wrong key held a connection during its delay, four at a time, this would take ten delays.
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     drop(guesses);
 }

@@ -26,10 +26,10 @@ fn an_announced_gigabyte_is_refused_at_once_without_memory() {
 
     let before = peer.gateway.peak_memory();
     let mut raw = peer.attacker();
-    let begun = Instant::now();
+    let started = Instant::now();
     raw.write(&header(0x82, 1 << 30));
     expect_close(&mut raw, 1009);
-    let refused_after = begun.elapsed();
+    let refused_after = started.elapsed();
     let piece = vec![0; 1 << 20];
     let sent = (0..100).take_while(|_| raw.try_write(&piece)).count();
     peer.assert_served("a gigabyte");

@@ -132,22 +132,22 @@ fn over_the_shared_outbound_bound_the_largest_queue_is_closed() {
         .with("session.max_outbound_bytes", &TOGETHER.to_string())
         .with("session.write_timeout", "1m");
     let mut peer = HealthyPeer::of(&plan);
-    let mut modest = peer.ready_socket("41");
+    let mut short_queue = peer.ready_socket("41");
     let messages = peer.publish_until("41", |gateway| gateway.metric("outbound_queued_bytes") > 0);
-    let greedy = peer.ready_socket("42");
+    let long_queue = peer.ready_socket("42");
     let mut most = 0;
     peer.publish_until("42", |gateway| {
         most = most.max(gateway.metric("outbound_queued_bytes"));
         gateway.closes(4008) == 1
     });
     assert!(most > TOGETHER / 4 && most <= TOGETHER, "{most} bytes were queued");
-    peer.assert_served("a greedy socket");
+    peer.assert_served("a long queue");
     // The socket with the short queue stays open and receives everything.
     peer.gateway.publish("user:41", r#""the next""#);
     for _ in 0..messages {
-        assert_eq!(modest.frame().1.len(), LONG + r#"{"op":3,"message":""}"#.len());
+        assert_eq!(short_queue.frame().1.len(), LONG + r#"{"op":3,"message":""}"#.len());
     }
-    modest.expect_text(r#"{"op":3,"message":"the next"}"#);
+    short_queue.expect_text(r#"{"op":3,"message":"the next"}"#);
     assert_eq!(peer.gateway.closes(4008), 1);
-    drop(greedy);
+    drop(long_queue);
 }

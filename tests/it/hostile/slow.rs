@@ -35,11 +35,11 @@ fn drip(stream: &mut TcpStream, bytes: impl Iterator<Item = u8>) -> Vec<u8> {
 fn a_slow_request_is_ended_by_the_handshake_timeout() {
     let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "1s"));
     let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
-    let begun = Instant::now();
+    let started = Instant::now();
     let endless = b"GET / HTTP/1.1\r\nhost: ".iter().copied().chain(std::iter::repeat(b'x'));
     let answer = drip(&mut stream, endless);
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
-    assert!(begun.elapsed() < SOON);
+    assert!(started.elapsed() < SOON);
     peer.assert_served("a slow request");
 }
 
@@ -111,13 +111,13 @@ fn bytes_and_pings_do_not_extend_the_message_timeout() {
     let mut peer = HealthyPeer::of(&plan);
     let mut raw = peer.attacker();
     raw.write(&frame(0x01, b"\""));
-    let begun = Instant::now();
+    let started = Instant::now();
     eventually(SOON, || {
         // Alternates bytes of the message and Pings; the Pong shows that the socket is still open.
         raw.try_write(&[frame(0x00, b""), frame(0x89, b"?")].concat());
         (raw.frame().0 == 0x88).then_some(())
     });
-    assert!(begun.elapsed() >= Duration::from_millis(490), "{:?}", begun.elapsed());
+    assert!(started.elapsed() >= Duration::from_millis(490), "{:?}", started.elapsed());
     assert_eq!(peer.gateway.closes(1008), 1);
     peer.assert_served("a message without end");
 }
@@ -132,10 +132,10 @@ fn completed_messages_restart_the_message_timeout() {
     let mut raw = RawSocket::connect(peer.gateway.public);
     raw.expect_text(r#"{"op":0,"heartbeat_interval":3600000}"#);
     let message = frame(0x81, br#"{"op":10}"#);
-    let begun = Instant::now();
+    let started = Instant::now();
     // Each write ends one message and begins the next, so the socket is almost always inside a message.
     raw.write(&message[..3]);
-    while begun.elapsed() < Duration::from_millis(1_500) {
+    while started.elapsed() < Duration::from_millis(1_500) {
         raw.write(&[&message[3..], &message[..3]].concat());
         raw.expect_text(r#"{"op":11}"#);
     }

@@ -123,7 +123,7 @@ fn unread_answers_stay_within_the_memory_bound() {
 #[test]
 fn a_silent_zero_window_peer_leaves_gateway_and_kernel() {
     let mut peer = HealthyPeer::of(&short_heartbeats().with("session.write_timeout", "1s"));
-    let begun = Instant::now();
+    let started = Instant::now();
     let raw = stalled(&peer.gateway, Some("42"));
     assert!(is_known_to_the_kernel(&raw, &mut peer.client));
     // More than the peer's kernel accepts, and less than the gateway's kernel buffers.
@@ -131,7 +131,7 @@ fn a_silent_zero_window_peer_leaves_gateway_and_kernel() {
     peer.gateway.publish("user:42", &message);
     assert_eq!(peer.gateway.metric("outbound_queued_bytes"), 0);
     wait_until_alone(&mut peer);
-    assert!(begun.elapsed() >= INTERVAL + GRACE);
+    assert!(started.elapsed() >= INTERVAL + GRACE);
     assert_eq!(peer.gateway.closes(4002), 1);
     // The peer acknowledges every window probe, so the kernel alone would keep the connection for minutes.
     eventually(SOON, || (!is_known_to_the_kernel(&raw, &mut peer.client)).then_some(()));
@@ -144,7 +144,7 @@ fn a_silent_peer_with_queued_megabytes_is_disconnected() {
         .with("session.max_outbound_bytes", "100000000")
         .with("session.write_timeout", "5m");
     let mut peer = HealthyPeer::of(&plan);
-    let begun = Instant::now();
+    let started = Instant::now();
     let raw = stalled(&peer.gateway, Some("42"));
     let message = format!("{:?}", "x".repeat(1_000_000));
     eventually(SOON, || {
@@ -153,7 +153,7 @@ fn a_silent_peer_with_queued_megabytes_is_disconnected() {
         (peer.gateway.metric("outbound_queued_bytes") > 2_000_000).then_some(())
     });
     wait_until_alone(&mut peer);
-    assert!(begun.elapsed() >= INTERVAL + GRACE);
+    assert!(started.elapsed() >= INTERVAL + GRACE);
     assert_eq!(peer.gateway.closes(4002), 1, "the session's timers still ran");
     peer.gateway.wait_metric("outbound_queued_bytes", 0);
     drop(raw);

@@ -23,11 +23,11 @@ impl HealthyPeer {
     /// Stops the gateway for longer than every deadline. Meanwhile, calls `speak` and sends from the healthy client.
     #[track_caller]
     fn stop_while(&mut self, speak: impl FnOnce()) {
-        let begun = Instant::now();
+        let started = Instant::now();
         self.gateway.signal("STOP");
         speak();
         self.client.send_text(r#"{"op":10,"time":43}"#);
-        eventually(SOON, || (begun.elapsed() > STOP).then_some(()));
+        eventually(SOON, || (started.elapsed() > STOP).then_some(()));
         self.gateway.signal("CONT");
         self.client.expect_text(r#"{"op":11,"time":43}"#);
     }
@@ -190,8 +190,8 @@ fn a_probe_answered_during_a_stop_is_in_time() {
     peer.gateway.wait_ready();
     // Longer than the probe interval, so that a probe is pending when the gateway is stopped.
     redis.stop();
-    let begun = Instant::now();
-    eventually(SOON, || (begun.elapsed() > Duration::from_millis(500)).then_some(()));
+    let started = Instant::now();
+    eventually(SOON, || (started.elapsed() > Duration::from_millis(500)).then_some(()));
     peer.stop_while(|| redis.cont());
     peer.assert_served("a stop longer than a probe may take");
     peer.gateway.wait_ready();
@@ -227,9 +227,9 @@ fn a_drain_interrupted_by_a_stop_still_closes_every_client() {
     let mut clients: Vec<_> = (0..20).map(|_| gateway.ready_client("42")).collect();
     gateway.terminate();
     gateway.wait_not_ready("draining");
-    let begun = Instant::now();
+    let started = Instant::now();
     gateway.signal("STOP");
-    eventually(SOON, || (begun.elapsed() > STOP).then_some(()));
+    eventually(SOON, || (started.elapsed() > STOP).then_some(()));
     gateway.signal("CONT");
     for client in &mut clients {
         client.expect_close(1012);

@@ -65,11 +65,11 @@ fn a_client_that_does_not_identify_is_closed_with_4004() {
     let mut identified = gateway.ready_client("42");
     let mut silent = gateway.connect();
     // Heartbeats do not replace Identify.
-    let mut beating = gateway.connect();
-    beating.send_text(r#"{"op":10}"#);
-    beating.expect_text(r#"{"op":11}"#);
+    let mut client_with_heartbeats = gateway.connect();
+    client_with_heartbeats.send_text(r#"{"op":10}"#);
+    client_with_heartbeats.expect_text(r#"{"op":11}"#);
     silent.expect_close(4004);
-    beating.expect_close(4004);
+    client_with_heartbeats.expect_close(4004);
     gateway.publish("user:42", "1");
     identified.expect_text(r#"{"op":3,"message":1}"#);
 }

@@ -49,7 +49,7 @@ fn any_frame_keeps_a_session_alive_and_silence_ends_it() {
         .spawn();
     let mut deployed = gateway.ready_client("1").answering_heartbeats();
     let mut pinging = gateway.ready_client("2");
-    let mut beating = gateway.ready_client("3");
+    let mut client_with_heartbeats = gateway.ready_client("3");
     let mut silent = gateway.ready_client("4");
     let started = Instant::now();
     while started.elapsed() < interval + grace + Duration::from_millis(1_000) {
@@ -59,12 +59,12 @@ fn any_frame_keeps_a_session_alive_and_silence_ends_it() {
             "only heartbeats arrive, and the client answers them"
         );
         pinging.send(Message::Ping("x".into()));
-        beating.send_text(r#"{"op":10,"time":1}"#);
-        beating.expect_text(r#"{"op":11,"time":1}"#);
+        client_with_heartbeats.send_text(r#"{"op":10,"time":1}"#);
+        client_with_heartbeats.expect_text(r#"{"op":11,"time":1}"#);
     }
     silent.expect_close(4002);
     gateway.publish("all", "1");
-    for client in [&mut deployed, &mut pinging, &mut beating] {
+    for client in [&mut deployed, &mut pinging, &mut client_with_heartbeats] {
         client.expect_text(r#"{"op":3,"message":1}"#);
     }
     assert_eq!(gateway.closes(4002), 1);
