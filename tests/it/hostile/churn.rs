@@ -25,8 +25,8 @@ fn thousands_of_short_connections_leak_no_descriptor_or_entry() {
     let before = peer.gateway.open_files();
     come_and_go(&peer, rounds());
     peer.assert_served("the churn");
-    let after = eventually(SOON, || Some(peer.gateway.open_files()).filter(|&after| after <= before));
-    assert_eq!(after, before);
+    // `before` may count a connection of the admin port that was closing.
+    eventually(SOON, || (peer.gateway.open_files() <= before).then_some(()));
     // Each task that serves a peer counts in one of these gauges until it ends: `connections` for sockets,
     // `handshakes` for connections before their upgrade, `admin_connections` for the admin port. One of the latter is
     // the connection of this query.
