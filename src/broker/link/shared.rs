@@ -3,8 +3,7 @@
 //! The delivery path has no other lock. The lock is held for a lookup or an edit, and while the resulting events are
 //! offered to hubs, so that a hub receives its events in one order. No message is parsed or sent under the lock.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::core::{LinkCore, LinkLimits, Received};
@@ -31,7 +30,7 @@ impl SharedLink {
     /// Locks the core for reading. Use [`edit`](Self::edit) for changes that may create work.
     pub(crate) fn lock(&self) -> MutexGuard<'_, LinkCore> {
         // No edit panics half-way, so the core is consistent even if a thread panicked with the lock.
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        self.core.lock()
     }
 
     /// Changes the core, and wakes the tasks that look for work.

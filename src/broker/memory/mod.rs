@@ -5,10 +5,11 @@
 mod history;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
 use super::link::{HubSet, Inboxes, count_channel};
@@ -64,12 +65,12 @@ impl MemoryBroker {
     }
 
     pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.lock().inboxes.attach(inbox, true)
+        self.shared.state.lock().inboxes.attach(inbox, true)
     }
 
     pub(super) fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>) {
         // The lock keeps publications out while the positions are read.
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         let now_ms = now_ms();
         let mut answers = Vec::with_capacity(channels.len());
         for channel in channels {
@@ -85,7 +86,7 @@ impl MemoryBroker {
     }
 
     pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         for channel in channels {
             let Some(hubs) = state.channels.get_mut(channel) else { continue };
             if hubs.remove(hub) && hubs.is_empty() {
@@ -96,7 +97,7 @@ impl MemoryBroker {
     }
 
     pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         let read = request.read;
         let outcome = recover(&mut state.history, request);
         state.inboxes.notify(hub, HubEvent::HistoryRead { read, outcome });
@@ -109,7 +110,7 @@ impl MemoryBroker {
         check_request(request, self.shared.limits)?;
         let channel = request.channel;
         let message: Arc<RawValue> = request.message.to_owned().into();
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         let Some(idempotency_key) = request.durable else {
             let replicas = state.channels.contains_key(channel).into();
             self.deliver(&state, Publication::new(channel.clone(), None, message));
@@ -128,10 +129,6 @@ impl MemoryBroker {
         if let Some(hubs) = state.channels.get(publication.channel()) {
             state.inboxes.offer(hubs, &Arc::new(publication.received_at(Some(Instant::now()))));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, MemoryState> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn health(&self) -> Health {

@@ -1,8 +1,9 @@
 //! Stores the last known state of the data of the prefix, with the notes about it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::data_settings::DataSettings;
 use super::options::RedisOptions;
@@ -68,20 +69,20 @@ impl KnownDataset {
 
     /// The notes for the operator.
     pub(super) fn notes(&self) -> Vec<String> {
-        let known = self.lock();
+        let known = self.known.lock();
         let evicted = known.evictions.note();
         known.notes.iter().cloned().chain(evicted).chain(known.failure.clone()).collect()
     }
 
     /// Records an attempt to mark the data. Returns whether this process must still put its settings into force.
     pub(super) fn begin_mark(&self) -> bool {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         known.last_attempt = Some(Instant::now());
         !known.is_marked
     }
 
     pub(super) fn is_due(&self) -> bool {
-        self.lock().last_attempt.is_none_or(|last_attempt| last_attempt.elapsed() >= MARK_INTERVAL)
+        self.known.lock().last_attempt.is_none_or(|last_attempt| last_attempt.elapsed() >= MARK_INTERVAL)
     }
 
     pub(super) fn set(&self, dataset: &Dataset) {
@@ -98,7 +99,7 @@ impl KnownDataset {
                  of a channel is not recovered; set it to noeviction"
             ));
         }
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         known.is_marked = true;
         if let Some(evicted) = dataset.evicted_keys {
             known.evictions.record(evicted, Instant::now());
@@ -109,14 +110,9 @@ impl KnownDataset {
     /// Notes a failed mark. The last known state stays.
     pub(super) fn set_failed(&self, reason: &str) {
         let failure = format!("history: the dataset marker cannot be written because {reason}");
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let notes = known.notes.clone();
         known.set(notes, Some(failure));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        // No code panics while the lock is held.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reports channels that the gateway's Redis user may not subscribe to.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -29,7 +30,7 @@ impl RefusedChannels {
         let note = format!(
             "the Redis user may not subscribe to some channels (NOPERM), such as {first}; their subscribers are refused"
         );
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut latest = self.0.lock();
         let logged =
             latest.as_ref().map(|refusal| refusal.logged).filter(|logged| now < *logged + NOTE_DURATION);
         *latest = Some(LatestRefusal { at: now, logged: logged.unwrap_or(now), note: note.clone() });
@@ -38,7 +39,7 @@ impl RefusedChannels {
 
     /// The note in `/readyz`.
     pub(super) fn recent(&self, now: Instant) -> Option<String> {
-        let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = self.0.lock();
         latest.as_ref().filter(|refusal| now < refusal.at + NOTE_DURATION).map(|refusal| refusal.note.clone())
     }
 }

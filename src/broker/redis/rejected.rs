@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex as SyncMutex;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Mutex, mpsc};
@@ -71,7 +71,7 @@ impl Rejected {
     }
 
     fn has_room(&self, now: Instant) -> bool {
-        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut second = self.second.lock();
         let (began, count) = second
             .filter(|(began, _)| now.saturating_duration_since(*began) < Duration::from_secs(1))
             .unwrap_or((now, 0));

@@ -1,8 +1,8 @@
 //! Checks that the link's thread responds. A thread that is blocked in a system call cannot report it.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -29,7 +29,7 @@ impl Default for ThreadCheck {
 impl ThreadCheck {
     /// Answers checks. Only the first call does; later calls wait without end.
     pub(super) async fn run(&self) -> std::convert::Infallible {
-        let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let receiver = self.receiver.lock().take();
         if let Some(mut checks) = receiver {
             while let Some(check) = checks.recv().await {
                 // The caller may have stopped waiting.
