@@ -10,7 +10,7 @@ use actix_rt::task::yield_now;
 use bytes::Bytes;
 
 use super::core::{HubAction, HubCore, HubRules};
-use super::drain::Draining;
+use super::drain::DrainSchedule;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
 use super::registry::{FrameSink, SessionKey};
@@ -29,11 +29,11 @@ pub struct Hub {
     /// The actions of the core; the buffer is reused.
     actions: Vec<HubAction>,
     /// The sessions that control messages can reach, by their keys.
-    recipients: Vec<Option<Connected>>,
-    has_turn: bool,
+    recipients: Vec<Option<ConnectedSession>>,
+    is_turn_scheduled: bool,
     /// The deadline that is armed.
-    deadline: Option<Instant>,
-    pub(super) draining: Option<Draining>,
+    armed_deadline: Option<Instant>,
+    pub(super) draining: Option<DrainSchedule>,
     latency: Arc<Latency>,
     /// When the hub was started; sessions' ages are measured from here.
     pub(super) started: Instant,
@@ -51,7 +51,7 @@ pub struct HubLimits {
 
 /// A session, as its hub reaches it.
 #[derive(Debug)]
-pub(super) struct Connected {
+pub(super) struct ConnectedSession {
     recipient: Recipient<SessionEvent>,
     pub(super) opened: OpenedAt,
 }
@@ -89,8 +89,8 @@ impl Hub {
             core: HubCore::new(limits.rules, budget, metrics),
             actions: Vec::new(),
             recipients: Vec::new(),
-            has_turn: false,
-            deadline: None,
+            is_turn_scheduled: false,
+            armed_deadline: None,
             draining: None,
             latency: metrics.delivery_latency.add_thread(),
             started: Instant::now(),
@@ -123,28 +123,30 @@ impl Hub {
         }
     }
 
-    pub(super) fn connected(&self, session: SessionKey) -> Option<&Connected> {
+    pub(super) fn connected(&self, session: SessionKey) -> Option<&ConnectedSession> {
         self.recipients.get(session.index())?.as_ref()
     }
 
     /// Schedules the next part of a long fan-out after other work on this thread.
     fn schedule_turn(&mut self, context: &mut Context<Self>) {
-        if self.has_turn || !self.core.has_fanouts() {
+        if self.is_turn_scheduled || !self.core.has_fanouts() {
             return;
         }
-        self.has_turn = true;
+        self.is_turn_scheduled = true;
         context.spawn(yield_now().into_actor(self).map(|(), hub, context| {
-            hub.has_turn = false;
+            hub.is_turn_scheduled = false;
             hub.handle(HubInput::FanoutTurn, context);
         }));
     }
 
     /// Arms the next deadline of the core. Deadlines come in order, so an armed one is never too late.
     fn arm_deadline(&mut self, context: &mut Context<Self>) {
-        let Some(deadline) = self.core.next_deadline().filter(|_| self.deadline.is_none()) else { return };
-        self.deadline = Some(deadline);
+        let Some(deadline) = self.core.next_deadline().filter(|_| self.armed_deadline.is_none()) else {
+            return;
+        };
+        self.armed_deadline = Some(deadline);
         context.run_later(deadline.saturating_duration_since(Instant::now()), |hub, context| {
-            hub.deadline = None;
+            hub.armed_deadline = None;
             hub.handle(HubInput::DeadlinePassed, context);
         });
     }
@@ -185,9 +187,9 @@ impl Handler<Connect> for Hub {
             self.recipients.resize_with(session.index() + 1, || None);
         }
         let opened = OpenedAt::new(message.opened, self.started);
-        self.recipients[session.index()] = Some(Connected { recipient: message.recipient, opened });
+        self.recipients[session.index()] = Some(ConnectedSession { recipient: message.recipient, opened });
         if self.draining.is_some() {
-            self.notify(session, Draining::event());
+            self.notify(session, DrainSchedule::event());
         }
     }
 }
@@ -207,7 +209,7 @@ impl FrameSink for Outbox {
         self.push(frame) == Pushed::Accepted
     }
 
-    fn overflow(&self) {
+    fn close_too_slow(&self) {
         self.close(CloseCode::TooSlow);
     }
 
@@ -237,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_true_to_a_tenth_of_a_second() {
+    fn an_age_is_accurate_to_a_tenth_of_a_second() {
         let started = Instant::now();
         let at = |ms| started + Duration::from_millis(ms);
         for (opened, now, age) in [(0, 0, 0), (1_250, 1_250, 50), (1_250, 61_200, 60_000), (500, 400, 0)] {

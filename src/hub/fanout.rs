@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::registry::{DeliveryOutcome, FrameSink, Recipient, SessionKey};
+use super::registry::{DeliveryOutcome, FrameReceiver, FrameSink, SessionKey};
 use protocol::channel::ChannelName;
 use protocol::publication::Publication;
 
@@ -28,27 +28,27 @@ pub(super) struct FanoutScheduler<S> {
 /// One publication or gap and its remaining receivers.
 #[derive(Debug)]
 struct Fanout<S> {
-    content: Content,
+    content: FanoutContent,
     /// The receivers that have not been sent it yet, taken from the end.
-    receivers: Vec<Recipient<S>>,
+    receivers: Vec<FrameReceiver<S>>,
     /// The bytes to release from the inbox once all receivers were sent it.
     held_bytes: usize,
 }
 
 #[derive(Debug)]
-enum Content {
+enum FanoutContent {
     Publication(Arc<Publication>),
     Gap(Bytes),
 }
 
 /// The result of one turn.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct TurnTaken {
+pub(super) struct TurnOutcome {
     pub(super) delivery: DeliveryOutcome,
     /// Bytes of fan-outs that have ended.
     pub(super) released_bytes: usize,
     /// When the publications of these arrived.
-    pub(super) ended: Vec<Instant>,
+    pub(super) received: Vec<Instant>,
 }
 
 impl<S: FrameSink> FanoutScheduler<S> {
@@ -56,9 +56,9 @@ impl<S: FrameSink> FanoutScheduler<S> {
         Self { turn_bytes, channels: VecDeque::new() }
     }
 
-    /// Whether a fan-out of `weight` bytes on this channel must be written in turns.
-    pub(super) fn should_defer(&self, channel: &ChannelName, weight: usize) -> bool {
-        weight > self.turn_bytes || (!self.is_empty() && self.is_busy(channel))
+    /// Whether a fan-out of `total_bytes` bytes on this channel must be written in turns.
+    pub(super) fn should_defer(&self, channel: &ChannelName, total_bytes: usize) -> bool {
+        total_bytes > self.turn_bytes || (!self.is_empty() && self.is_busy(channel))
     }
 
     /// Whether a fan-out on this channel is in progress.
@@ -74,16 +74,19 @@ impl<S: FrameSink> FanoutScheduler<S> {
     pub(super) fn add(
         &mut self,
         publication: Arc<Publication>,
-        receivers: Vec<Recipient<S>>,
+        receivers: Vec<FrameReceiver<S>>,
         held_bytes: usize,
     ) {
         let channel = publication.channel().clone();
-        self.push(channel, Fanout { content: Content::Publication(publication), receivers, held_bytes });
+        self.push(
+            channel,
+            Fanout { content: FanoutContent::Publication(publication), receivers, held_bytes },
+        );
     }
 
     /// Adds a gap.
-    pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<Recipient<S>>) {
-        self.push(channel, Fanout { content: Content::Gap(frame), receivers, held_bytes: 0 });
+    pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<FrameReceiver<S>>) {
+        self.push(channel, Fanout { content: FanoutContent::Gap(frame), receivers, held_bytes: 0 });
     }
 
     fn push(&mut self, channel: ChannelName, fanout: Fanout<S>) {
@@ -94,23 +97,23 @@ impl<S: FrameSink> FanoutScheduler<S> {
     }
 
     /// Writes one turn of the next channel, which then goes to the end of the queue.
-    pub(super) fn next(&mut self) -> TurnTaken {
-        let mut taken = TurnTaken::default();
-        let Some((channel, mut fanouts)) = self.channels.pop_front() else { return taken };
+    pub(super) fn run_turn(&mut self) -> TurnOutcome {
+        let mut outcome = TurnOutcome::default();
+        let Some((channel, mut fanouts)) = self.channels.pop_front() else { return outcome };
         let mut budget = self.turn_bytes;
         while let Some(fanout) = fanouts.front_mut() {
-            fanout.write(&mut budget, &mut taken.delivery);
+            fanout.write(&mut budget, &mut outcome.delivery);
             if !fanout.receivers.is_empty() {
                 break;
             }
-            taken.released_bytes += fanout.held_bytes;
-            taken.ended.extend(fanout.content.received());
+            outcome.released_bytes += fanout.held_bytes;
+            outcome.received.extend(fanout.content.received());
             fanouts.pop_front();
         }
         if !fanouts.is_empty() {
             self.channels.push_back((channel, fanouts));
         }
-        taken
+        outcome
     }
 
     /// Sends one session the remaining fan-outs of a channel at once: it unsubscribes, and no message may follow the
@@ -121,8 +124,8 @@ impl<S: FrameSink> FanoutScheduler<S> {
             return delivery;
         };
         for fanout in fanouts {
-            if let Some(at) = fanout.receivers.iter().position(|receiver| receiver.session == session) {
-                let receiver = fanout.receivers.swap_remove(at);
+            if let Some(index) = fanout.receivers.iter().position(|receiver| receiver.session == session) {
+                let receiver = fanout.receivers.swap_remove(index);
                 fanout.content.send(&receiver, &mut delivery);
             }
         }
@@ -147,7 +150,7 @@ impl<S: FrameSink> Fanout<S> {
     }
 }
 
-impl Content {
+impl FanoutContent {
     fn received(&self) -> Option<Instant> {
         match self {
             Self::Publication(publication) => publication.received(),
@@ -156,7 +159,7 @@ impl Content {
     }
 
     /// Returns the number of bytes sent.
-    fn send<S: FrameSink>(&self, receiver: &Recipient<S>, delivery: &mut DeliveryOutcome) -> usize {
+    fn send<S: FrameSink>(&self, receiver: &FrameReceiver<S>, delivery: &mut DeliveryOutcome) -> usize {
         let frame = match self {
             Self::Publication(publication) => publication.frame(receiver.variant),
             Self::Gap(frame) => frame,

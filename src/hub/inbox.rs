@@ -34,19 +34,19 @@ pub struct InboxBudget {
     limit_bytes: usize,
     /// Channels whose publications were refused and whose gap is still queued, after what was accepted before. Until the
     /// gap is announced no publication on them is accepted, so there is at most one such gap for each channel.
-    gaps: Mutex<HashSet<ChannelName>>,
+    queued_gaps: Mutex<HashSet<ChannelName>>,
     /// The size of `gaps`, readable without the lock.
-    open_gaps: AtomicUsize,
+    queued_gap_count: AtomicUsize,
     metrics: Metrics,
 }
 
 /// A publication for which there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refused {
+enum Refusal {
     /// The first refusal on its channel: a gap must be queued.
-    OwesGap,
+    FirstOnChannel,
     /// The gap of its channel is already queued.
-    BeforeGap,
+    GapQueued,
 }
 
 impl<M: Mailbox> HubInbox<M> {
@@ -62,35 +62,35 @@ impl InboxBudget {
         Self {
             queued_bytes: AtomicUsize::new(0),
             limit_bytes,
-            gaps: Mutex::default(),
-            open_gaps: AtomicUsize::new(0),
+            queued_gaps: Mutex::default(),
+            queued_gap_count: AtomicUsize::new(0),
             metrics: metrics.clone(),
         }
     }
 
     /// Counts a publication; the hub must [release](Self::release) its bytes.
-    fn accept(&self, publication: &Publication) -> Result<(), Refused> {
+    fn accept(&self, publication: &Publication) -> Result<(), Refusal> {
         let channel = publication.channel();
-        if self.owes_gap(channel) {
-            return Err(Refused::BeforeGap);
+        if self.has_queued_gap(channel) {
+            return Err(Refusal::GapQueued);
         }
         let bytes = publication.queued_bytes();
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         // An empty inbox accepts any publication: the broker limits its length.
         if before > 0 && before + bytes > self.limit_bytes {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            let mut gaps = self.gaps();
+            let mut gaps = self.queued_gaps();
             gaps.insert(channel.clone());
-            self.open_gaps.store(gaps.len(), Ordering::Release);
-            return Err(Refused::OwesGap);
+            self.queued_gap_count.store(gaps.len(), Ordering::Release);
+            return Err(Refusal::FirstOnChannel);
         }
         self.metrics.hub_inbox_bytes.inc_by(bytes as i64);
         Ok(())
     }
 
     /// Whether the hub has still to announce the gap of a channel.
-    fn owes_gap(&self, channel: &ChannelName) -> bool {
-        self.open_gaps.load(Ordering::Acquire) > 0 && self.gaps().contains(channel)
+    fn has_queued_gap(&self, channel: &ChannelName) -> bool {
+        self.queued_gap_count.load(Ordering::Acquire) > 0 && self.queued_gaps().contains(channel)
     }
 
     /// The hub holds further bytes for a publication.
@@ -106,26 +106,26 @@ impl InboxBudget {
     }
 
     /// The hub has announced the gap of a channel to its sessions.
-    pub fn gap_announced(&self, channel: &ChannelName) {
-        if self.open_gaps.load(Ordering::Acquire) > 0 {
-            let mut gaps = self.gaps();
+    pub fn clear_gap(&self, channel: &ChannelName) {
+        if self.queued_gap_count.load(Ordering::Acquire) > 0 {
+            let mut gaps = self.queued_gaps();
             gaps.remove(channel);
-            self.open_gaps.store(gaps.len(), Ordering::Release);
+            self.queued_gap_count.store(gaps.len(), Ordering::Release);
         }
     }
 
-    fn gaps(&self) -> MutexGuard<'_, HashSet<ChannelName>> {
+    fn queued_gaps(&self) -> MutexGuard<'_, HashSet<ChannelName>> {
         // A set cannot be left half-changed.
-        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queued_gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<M: Mailbox> Inbox for HubInbox<M> {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         if let HubEvent::Publication(publication) = &event
-            && let Err(refused) = self.budget.accept(publication)
+            && let Err(refusal) = self.budget.accept(publication)
         {
-            if refused == Refused::OwesGap {
+            if refusal == Refusal::FirstOnChannel {
                 let (channel, reason) = (publication.channel().clone(), GapReason::Overflow);
                 Metrics::count(&self.budget.metrics.gaps, reason);
                 self.mailbox.push(HubInput::Broker(HubEvent::Gap { channel, reason, position: None }));
@@ -134,7 +134,7 @@ impl<M: Mailbox> Inbox for HubInbox<M> {
         }
         let event = match event {
             // Publications refused before the channel's queued gap may be after this position.
-            HubEvent::Gap { channel, reason, position: Some(_) } if self.budget.owes_gap(&channel) => {
+            HubEvent::Gap { channel, reason, position: Some(_) } if self.budget.has_queued_gap(&channel) => {
                 HubEvent::Gap { channel, reason, position: None }
             }
             event => event,

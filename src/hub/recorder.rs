@@ -23,7 +23,7 @@ impl FrameRecorder {
     }
 
     /// The session ends; the hub has not processed its Leave yet.
-    pub(super) fn ends(&self) {
+    pub(super) fn end(&self) {
         self.0.1.set(true);
     }
 
@@ -49,7 +49,7 @@ impl FrameSink for FrameRecorder {
         !self.is_overflowed()
     }
 
-    fn overflow(&self) {
+    fn close_too_slow(&self) {
         self.0.1.set(true);
     }
 

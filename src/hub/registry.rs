@@ -9,8 +9,8 @@ use std::collections::hash_map::Entry as MapEntry;
 use bytes::Bytes;
 use slab::Slab;
 
-pub use self::deliver::{DeliveryOutcome, Recipient};
-use self::pending::Held;
+pub use self::deliver::{DeliveryOutcome, FrameReceiver};
+use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 use crate::broker::RequestId;
 use protocol::channel::ChannelName;
@@ -29,7 +29,7 @@ pub trait FrameSink: Clone {
     /// Sends a prepared frame. Returns `false` if the session is closing.
     fn send(&self, frame: Bytes) -> bool;
     /// Ends the session because it is too slow.
-    fn overflow(&self);
+    fn close_too_slow(&self);
     /// Whether the session has ended. Its Leave may not have come yet.
     fn is_closed(&self) -> bool {
         false
@@ -72,12 +72,12 @@ struct ChannelEntry<S> {
     subscribers: Vec<Subscriber<S>>,
     coverage: Coverage,
     /// The broker call for this channel that is not answered yet.
-    asked: Option<Asked>,
+    open_call: Option<BrokerCall>,
 }
 
 /// A broker call that is not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
+pub struct BrokerCall {
     /// Its id.
     pub request: RequestId,
     /// Whether the channel is compared with its history first.
@@ -137,7 +137,7 @@ impl<S: FrameSink> Registry<S> {
         let (name, entry) = match self.channels.entry(channel.clone()) {
             MapEntry::Vacant(vacant) => {
                 let subscribers = Vec::with_capacity(1);
-                let entry = ChannelEntry { subscribers, coverage: Coverage::Unconfirmed, asked: None };
+                let entry = ChannelEntry { subscribers, coverage: Coverage::Unconfirmed, open_call: None };
                 (channel.clone(), vacant.insert(entry))
             }
             // All subscribers share one allocation of the name.
@@ -162,14 +162,26 @@ impl<S: FrameSink> Registry<S> {
     }
 
     /// The broker call for this channel that is not answered yet.
-    pub fn asked(&mut self, channel: &ChannelName) -> Option<&mut Option<Asked>> {
-        Some(&mut self.channels.get_mut(channel)?.asked)
+    pub fn open_call(&self, channel: &ChannelName) -> Option<BrokerCall> {
+        self.channels.get(channel)?.open_call
+    }
+
+    /// Whether the channel has subscribers and no open call.
+    pub fn has_no_open_call(&self, channel: &ChannelName) -> bool {
+        self.channels.get(channel).is_some_and(|entry| entry.open_call.is_none())
+    }
+
+    /// Sets the open call of a channel. Replaces an earlier one, whose answer no longer counts.
+    pub fn set_open_call(&mut self, channel: &ChannelName, call: BrokerCall) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            entry.open_call = Some(call);
+        }
     }
 
     /// The broker delivers everything after `cut` on this channel; `None`: the position is not known.
     pub fn confirm(&mut self, channel: &ChannelName, cut: Option<Position>) {
         if let Some(entry) = self.channels.get_mut(channel) {
-            entry.asked = None;
+            entry.open_call = None;
             entry.coverage = cut.map_or(Coverage::Unknown, |cut| Coverage::From(ChannelCursor::at(cut)));
         }
     }
@@ -196,8 +208,8 @@ impl<S: FrameSink> Registry<S> {
     /// Makes a subscription live: delivers the publications that it held, in order. Later ones are delivered directly.
     /// Returns how many were delivered.
     pub fn go_live(&mut self, session: SessionKey, channel: &ChannelName) -> u64 {
-        let held = self.open(session, channel, PendingSubscription::is_told);
-        self.release(session, &held)
+        let held = self.take_held(session, channel, PendingSubscription::is_answered);
+        self.send_held(session, &held)
     }
 
     /// The same for every channel of the session's Join answer, in the order of arrival.
@@ -205,48 +217,50 @@ impl<S: FrameSink> Registry<S> {
         let channels: Vec<_> = self.channels_of(session).cloned().collect();
         let mut held: Vec<_> = channels
             .iter()
-            .flat_map(|channel| self.open(session, channel, PendingSubscription::is_told_together))
+            .flat_map(|channel| {
+                self.take_held(session, channel, PendingSubscription::is_answered_with_request)
+            })
             .collect();
         // A stable sort keeps recovered publications in the order of their history.
         held.sort_by_key(|(arrival, _)| *arrival);
-        self.release(session, &held)
+        self.send_held(session, &held)
     }
 
-    fn open(
+    fn take_held(
         &mut self,
         session: SessionKey,
         channel: &ChannelName,
         may_open: impl Fn(&PendingSubscription) -> bool,
-    ) -> Vec<(ArrivalNumber, Held)> {
+    ) -> Vec<(ArrivalNumber, HeldItem)> {
         let Some(subscriber) = self.subscriber_mut(session, channel) else { return Vec::new() };
         let pending = subscriber.pending.take_if(|pending| may_open(pending));
-        pending.map(|pending| pending.open()).unwrap_or_default()
+        pending.map(|pending| pending.into_items()).unwrap_or_default()
     }
 
-    fn release(&self, session: SessionKey, held: &[(ArrivalNumber, Held)]) -> u64 {
+    fn send_held(&self, session: SessionKey, held: &[(ArrivalNumber, HeldItem)]) -> u64 {
         let Some(found) = self.sessions.get(session.index()) else { return 0 };
         let mut delivered = 0;
         for (_, item) in held {
             match item {
-                Held::Publication(publication) => {
+                HeldItem::Publication(publication) => {
                     let frame = publication.frame(found.variant).clone();
                     delivered += u64::from(found.sink.send(frame));
                 }
-                Held::Gap(frame) if found.variant.version == Version::V2 => {
+                HeldItem::Gap(frame) if found.variant.version == Version::V2 => {
                     found.sink.send(frame.clone());
                 }
-                Held::Gap(_) => {}
+                HeldItem::Gap(_) => {}
             }
         }
         delivered
     }
 
     /// Unsubscribes a session from a channel. `None` if it was not subscribed.
-    pub fn unsubscribe(&mut self, session: SessionKey, channel: &ChannelName) -> Option<Vacated> {
+    pub fn unsubscribe(&mut self, session: SessionKey, channel: &ChannelName) -> Option<EndedSubscription> {
         let found = self.sessions.get_mut(session.index())?;
         let index = found.subscriptions.iter().position(|one| one.channel == *channel)?;
         let subscription = found.subscriptions.swap_remove(index);
-        self.vacate(subscription)
+        self.remove_subscriber(subscription)
     }
 
     /// Sends a prepared frame to one session, after all earlier frames.
@@ -258,18 +272,22 @@ impl<S: FrameSink> Registry<S> {
     }
 
     /// Removes a session from all its channels.
-    pub fn leave(&mut self, session: SessionKey) -> Vec<Vacated> {
+    pub fn leave(&mut self, session: SessionKey) -> Vec<EndedSubscription> {
         let Some(found) = self.sessions.try_remove(session.index()) else { return Vec::new() };
-        found.subscriptions.into_iter().filter_map(|subscription| self.vacate(subscription)).collect()
+        found
+            .subscriptions
+            .into_iter()
+            .filter_map(|subscription| self.remove_subscriber(subscription))
+            .collect()
     }
 
     /// How many sessions there are.
-    pub fn sessions(&self) -> usize {
+    pub fn session_count(&self) -> usize {
         self.sessions.len()
     }
 
     /// How many subscriptions all sessions have.
-    pub fn subscriptions(&self) -> usize {
+    pub fn subscription_count(&self) -> usize {
         self.subscriptions
     }
 
@@ -280,12 +298,15 @@ impl<S: FrameSink> Registry<S> {
     }
 
     /// Frees an index among a channel's subscribers. The last subscriber moves there, and its session gets the new index.
-    fn vacate(&mut self, SessionChannel { channel, index }: SessionChannel) -> Option<Vacated> {
+    fn remove_subscriber(
+        &mut self,
+        SessionChannel { channel, index }: SessionChannel,
+    ) -> Option<EndedSubscription> {
         let entry = self.channels.get_mut(&channel)?;
         let left = entry.subscribers.swap_remove(index as usize);
         self.subscriptions -= 1;
-        let is_empty = entry.subscribers.is_empty();
-        if is_empty {
+        let is_last = entry.subscribers.is_empty();
+        if is_last {
             self.channels.remove(&channel);
         } else if let Some(moved) = entry.subscribers.get(index as usize)
             && let Some(session) = self.sessions.get_mut(moved.session.index())
@@ -293,17 +314,17 @@ impl<S: FrameSink> Registry<S> {
         {
             theirs.index = index;
         }
-        Some(Vacated { channel, is_empty, pending: left.pending })
+        Some(EndedSubscription { channel, is_last, pending: left.pending })
     }
 }
 
 /// A subscription that has ended.
 #[derive(Debug)]
-pub struct Vacated {
+pub struct EndedSubscription {
     /// The channel.
     pub channel: ChannelName,
     /// Whether the channel has no subscriber left on this thread, so that the broker need not deliver it any more.
-    pub is_empty: bool,
+    pub is_last: bool,
     /// The subscription, if it was not live.
     pub pending: Option<Box<PendingSubscription>>,
 }

@@ -18,10 +18,10 @@ pub(super) struct PendingRequest {
     kind: RequestKind,
     channels: Vec<RequestedChannel>,
     /// The number of channels whose state is not known.
-    open: usize,
+    unresolved: usize,
     is_answered: bool,
     /// The recovered messages of the request's client, which all go through one outbox.
-    pub(super) recovered: FrameSizes,
+    pub(super) recovered_sizes: FrameSizes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ struct RequestedChannel {
 }
 
 /// An answer to a session.
-pub(super) struct Answer {
+pub(super) struct SessionAnswer {
     pub(super) session: SessionKey,
     /// The channels whose states it contains.
     pub(super) known: Vec<ChannelName>,
@@ -65,9 +65,10 @@ impl PendingRequests {
     ) {
         let channels: Vec<_> =
             wanted.into_iter().map(|wanted| RequestedChannel { wanted, state: None }).collect();
-        let open = channels.len();
-        let recovered = FrameSizes::default();
-        let request = PendingRequest { session, kind, channels, open, is_answered: false, recovered };
+        let unresolved = channels.len();
+        let recovered_sizes = FrameSizes::default();
+        let request =
+            PendingRequest { session, kind, channels, unresolved, is_answered: false, recovered_sizes };
         self.requests.insert(id, request);
     }
 
@@ -76,22 +77,22 @@ impl PendingRequests {
     }
 
     /// The state of a channel is known. Returns the answer to send, if any.
-    pub(super) fn settle(
+    pub(super) fn resolve(
         &mut self,
         id: RequestId,
         channel: &ChannelName,
         state: SubscriptionState,
-    ) -> Option<Answer> {
+    ) -> Option<SessionAnswer> {
         let request = self.requests.get_mut(&id)?;
         let found = request.channels.iter_mut().find(|found| found.wanted.channel == *channel)?;
         if found.state.replace(state).is_none() {
-            request.open -= 1;
+            request.unresolved -= 1;
         }
         let ticket = found.wanted.ticket;
-        let is_complete = request.open == 0;
+        let is_complete = request.unresolved == 0;
         let answer = if request.is_answered {
             let event = SessionEvent::Subscribed { channel: channel.clone(), ticket, state };
-            Some(Answer { session: request.session, known: vec![channel.clone()], event })
+            Some(SessionAnswer { session: request.session, known: vec![channel.clone()], event })
         } else if is_complete {
             request.answer()
         } else {
@@ -104,21 +105,21 @@ impl PendingRequests {
     }
 
     /// The session has unsubscribed from a channel.
-    pub(super) fn give_up(&mut self, id: RequestId, channel: &ChannelName) {
+    pub(super) fn remove_channel(&mut self, id: RequestId, channel: &ChannelName) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Some(index) = request.channels.iter().position(|found| found.wanted.channel == *channel) else {
             return;
         };
         if request.channels.swap_remove(index).state.is_none() {
-            request.open -= 1;
+            request.unresolved -= 1;
         }
-        if request.open == 0 {
+        if request.unresolved == 0 {
             self.requests.remove(&id);
         }
     }
 
     /// Sets the time by which a request is answered.
-    pub(super) fn answer_by(&mut self, id: RequestId, deadline: Instant) {
+    pub(super) fn set_deadline(&mut self, id: RequestId, deadline: Instant) {
         if self.requests.contains_key(&id) {
             self.deadlines.push_back((deadline, id));
         }
@@ -129,7 +130,7 @@ impl PendingRequests {
     }
 
     /// Takes the next request whose deadline has passed.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<RequestId> {
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<RequestId> {
         let (deadline, id) = *self.deadlines.front()?;
         (deadline <= now).then(|| self.deadlines.pop_front())?;
         Some(id)
@@ -141,32 +142,32 @@ impl PendingRequests {
     }
 
     /// Answers a request with the states that are known.
-    pub(super) fn answer(&mut self, id: RequestId) -> Option<Answer> {
+    pub(super) fn answer(&mut self, id: RequestId) -> Option<SessionAnswer> {
         self.requests.get_mut(&id).filter(|request| !request.is_answered)?.answer()
     }
 }
 
 impl PendingRequest {
-    fn answer(&mut self) -> Option<Answer> {
+    fn answer(&mut self) -> Option<SessionAnswer> {
         self.is_answered = true;
         let known = self.channels.iter().filter(|found| found.state.is_some());
         let known = known.map(|found| found.wanted.channel.clone()).collect();
         let event = match self.kind {
             RequestKind::Join => {
-                SessionEvent::Joined(self.channels.iter().map(RequestedChannel::told).collect())
+                SessionEvent::Joined(self.channels.iter().map(RequestedChannel::reported_state).collect())
             }
             RequestKind::Subscribe => {
                 let found = self.channels.first()?;
                 let (channel, ticket) = (found.wanted.channel.clone(), found.wanted.ticket);
-                SessionEvent::Subscribed { channel, ticket, state: found.told() }
+                SessionEvent::Subscribed { channel, ticket, state: found.reported_state() }
             }
         };
-        Some(Answer { session: self.session, known, event })
+        Some(SessionAnswer { session: self.session, known, event })
     }
 }
 
 impl RequestedChannel {
-    fn told(&self) -> SubscriptionState {
+    fn reported_state(&self) -> SubscriptionState {
         let since = match self.wanted.since {
             Some(Since::Position(since)) => Some(since),
             Some(Since::Unreadable) | None => None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pending::Hold;
+use super::pending::HoldOutcome;
 use super::{ArrivalNumber, ChannelEntry, Coverage, FrameSink, Registry, SessionKey, Subscriber, gaps};
 use protocol::Variant;
 use protocol::cursor::ChannelCursor;
@@ -25,7 +25,7 @@ pub struct DeliveryOutcome {
 
 /// A session to send to.
 #[derive(Debug)]
-pub struct Recipient<S> {
+pub struct FrameReceiver<S> {
     /// The session.
     pub session: SessionKey,
     /// Its sink.
@@ -35,21 +35,21 @@ pub struct Recipient<S> {
 }
 
 impl<S: FrameSink> Registry<S> {
-    /// Delivers a publication to all subscribers of its channel. If `defers` says so for the size of the fan-out, in bytes,
+    /// Delivers a publication to all subscribers of its channel. If `should_defer` says so for the size of the fan-out, in bytes,
     /// the receivers are returned instead, to be written in turns.
     pub fn deliver(
         &mut self,
         publication: &Arc<Publication>,
-        defers: impl FnOnce(usize) -> bool,
-    ) -> (DeliveryOutcome, Option<Vec<Recipient<S>>>) {
+        should_defer: impl FnOnce(usize) -> bool,
+    ) -> (DeliveryOutcome, Option<Vec<FrameReceiver<S>>>) {
         let mut delivery = DeliveryOutcome::default();
         let Some(channel) = self.channels.get_mut(publication.channel()) else { return (delivery, None) };
         if !channel.advance(publication) {
             return (delivery, None);
         }
         self.arrivals += 1;
-        let weight = channel.subscribers.len().saturating_mul(publication.message().get().len());
-        let mut receivers = defers(weight).then(Vec::new);
+        let total_bytes = channel.subscribers.len().saturating_mul(publication.message().get().len());
+        let mut receivers = should_defer(total_bytes).then(Vec::new);
         let cut = channel.cut();
         for subscriber in &mut channel.subscribers {
             if subscriber.pending.is_some() {
@@ -57,7 +57,7 @@ impl<S: FrameSink> Registry<S> {
                 continue;
             }
             match &mut receivers {
-                Some(receivers) => receivers.push(subscriber.receiver()),
+                Some(receivers) => receivers.push(subscriber.to_receiver()),
                 None if subscriber.sink.send(publication.frame(subscriber.variant).clone()) => {
                     delivery.delivered += 1
                 }
@@ -98,28 +98,28 @@ impl<S: FrameSink> Subscriber<S> {
         delivery: &mut DeliveryOutcome,
     ) {
         let Some(pending) = &mut self.pending else { return };
-        if let Some(cut) = cut.filter(|_| pending.is_waiting() && pending.cut().is_none()) {
+        if let Some(cut) = cut.filter(|_| pending.is_unresolved() && pending.cut().is_none()) {
             // The position was unknown until now: the subscription begins after this publication.
             pending.set_cut(cut, false);
             delivery.moved_cuts = true;
             return;
         }
         match pending.hold(arrival, publication, max_held) {
-            Hold::Held => delivery.held += 1,
-            Hold::Full if pending.is_waiting() => {
+            HoldOutcome::Held => delivery.held += 1,
+            HoldOutcome::Full if pending.is_unresolved() => {
                 if pending.move_cut(cut) || publication.position().is_none() {
-                    pending.hold_gap(arrival, &gaps::frame(publication.channel(), GapReason::Overflow));
+                    pending.hold_gap(arrival, &gaps::gap_frame(publication.channel(), GapReason::Overflow));
                 }
                 delivery.moved_cuts = true;
             }
-            Hold::Full => {
-                self.sink.overflow();
+            HoldOutcome::Full => {
+                self.sink.close_too_slow();
                 delivery.unreachable += 1;
             }
         }
     }
 
-    pub(super) fn receiver(&self) -> Recipient<S> {
-        Recipient { session: self.session, sink: self.sink.clone(), variant: self.variant }
+    pub(super) fn to_receiver(&self) -> FrameReceiver<S> {
+        FrameReceiver { session: self.session, sink: self.sink.clone(), variant: self.variant }
     }
 }

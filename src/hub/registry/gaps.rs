@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Coverage, FrameSink, Recipient, Registry};
+use super::{Coverage, FrameReceiver, FrameSink, Registry};
 use protocol::Version;
 use protocol::channel::ChannelName;
 use protocol::cursor::ChannelCursor;
@@ -10,7 +10,7 @@ use protocol::event::{Event, GapReason};
 use protocol::position::Position;
 
 /// The frame of a gap; version 1 has none.
-pub(super) fn frame(channel: &ChannelName, reason: GapReason) -> Bytes {
+pub(super) fn gap_frame(channel: &ChannelName, reason: GapReason) -> Bytes {
     Event::Gap { channel: channel.clone(), reason }.to_frame(Version::V2)
 }
 
@@ -23,7 +23,7 @@ impl<S: FrameSink> Registry<S> {
         reason: GapReason,
         position: Option<Position>,
         is_deferred: bool,
-    ) -> Option<(Bytes, Vec<Recipient<S>>)> {
+    ) -> Option<(Bytes, Vec<FrameReceiver<S>>)> {
         let entry = self.channels.get_mut(channel)?;
         if entry.coverage == Coverage::Unconfirmed {
             // Unconfirmed subscriptions have no position, so they miss nothing.
@@ -36,13 +36,13 @@ impl<S: FrameSink> Registry<S> {
             None if reason != GapReason::LinkLost => entry.coverage = Coverage::Unknown,
             None => {}
         }
-        let frame = frame(channel, reason);
+        let frame = gap_frame(channel, reason);
         self.arrivals += 1;
         let mut receivers = Vec::new();
         for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
             match &mut subscriber.pending {
                 Some(pending) => pending.hold_gap(self.arrivals, &frame),
-                None if is_deferred => receivers.push(subscriber.receiver()),
+                None if is_deferred => receivers.push(subscriber.to_receiver()),
                 // A session that is closing is about to leave.
                 None => {
                     subscriber.sink.send(frame.clone());

@@ -19,7 +19,7 @@ pub const MAX_HELD: usize = 4_096;
 #[derive(Debug)]
 pub struct PendingSubscription {
     /// The arrival number at its creation: missed messages come before held ones.
-    number: ArrivalNumber,
+    arrival: ArrivalNumber,
     request: RequestId,
     since: Option<Since>,
     /// Everything after this position is held. `None` until the broker has confirmed the channel.
@@ -31,25 +31,25 @@ pub struct PendingSubscription {
     state: PendingState,
     /// The messages that its client has missed, up to the cut.
     missed: Arc<[Arc<Publication>]>,
-    held: Vec<(ArrivalNumber, Held)>,
+    held: Vec<(ArrivalNumber, HeldItem)>,
 }
 
 /// The progress of a pending subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PendingState {
     /// It is not known what its client has missed.
-    Waiting,
+    Unresolved,
     /// It is known what its client has missed.
-    Settled,
+    Resolved,
     /// The session has been told, together with the other channels of its request.
-    ToldTogether,
+    AnsweredWithRequest,
     /// The session has been told of this channel alone.
-    ToldAlone,
+    AnsweredAlone,
 }
 
 /// A held publication or gap.
 #[derive(Debug, Clone)]
-pub(super) enum Held {
+pub(super) enum HeldItem {
     Publication(Arc<Publication>),
     /// The frame that says that something may be missing.
     Gap(Bytes),
@@ -57,7 +57,7 @@ pub(super) enum Held {
 
 /// What became of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
+pub(super) enum HoldOutcome {
     Held,
     /// There is no room.
     Full,
@@ -65,19 +65,19 @@ pub(super) enum Hold {
 
 impl PendingSubscription {
     pub(super) fn new(
-        number: ArrivalNumber,
+        arrival: ArrivalNumber,
         request: RequestId,
         since: Option<Since>,
         cut: Option<Position>,
     ) -> Self {
         Self {
-            number,
+            arrival,
             request,
             since,
             cut,
             read: None,
             is_verified: false,
-            state: PendingState::Waiting,
+            state: PendingState::Unresolved,
             missed: Arc::new([]),
             held: Vec::new(),
         }
@@ -99,7 +99,7 @@ impl PendingSubscription {
     }
 
     /// The read in progress, with its `since` and cut.
-    pub fn read(&self) -> Option<(ReadId, Position, Position)> {
+    pub fn active_read(&self) -> Option<(ReadId, Position, Position)> {
         match (self.read, self.since, self.cut) {
             (Some(read), Some(Since::Position(since)), Some(cut)) => Some((read, since, cut)),
             _ => None,
@@ -107,8 +107,8 @@ impl PendingSubscription {
     }
 
     /// Whether it is not known yet what its client has missed.
-    pub fn is_waiting(&self) -> bool {
-        self.state == PendingState::Waiting
+    pub fn is_unresolved(&self) -> bool {
+        self.state == PendingState::Unresolved
     }
 
     /// Whether the channel was compared with its history for this subscription.
@@ -121,38 +121,39 @@ impl PendingSubscription {
         self.is_verified |= is_verified;
         self.cut = Some(cut);
         self.held.retain(|(_, item)| match item {
-            Held::Publication(publication) => publication.position().is_none(),
-            Held::Gap(_) => true,
+            HeldItem::Publication(publication) => publication.position().is_none(),
+            HeldItem::Gap(_) => true,
         });
     }
 
     /// Notes that its history is being read.
-    pub fn reading(&mut self, read: ReadId) {
+    pub fn start_read(&mut self, read: ReadId) {
         self.read = Some(read);
     }
 
     /// Sets what its client has missed.
-    pub fn settle(&mut self, missed: Arc<[Arc<Publication>]>) {
-        self.state = PendingState::Settled;
+    pub fn resolve(&mut self, missed: Arc<[Arc<Publication>]>) {
+        self.state = PendingState::Resolved;
         self.read = None;
         self.missed = missed;
     }
 
     /// Notes that the session is being told, of this channel alone or together with the others of its request.
-    pub fn mark_told(&mut self, is_alone: bool) {
-        if self.state == PendingState::Settled {
-            self.state = if is_alone { PendingState::ToldAlone } else { PendingState::ToldTogether };
+    pub fn mark_answered(&mut self, is_alone: bool) {
+        if self.state == PendingState::Resolved {
+            self.state =
+                if is_alone { PendingState::AnsweredAlone } else { PendingState::AnsweredWithRequest };
         }
     }
 
     /// Whether its session has been told with the other channels of its request.
-    pub(super) fn is_told_together(&self) -> bool {
-        self.state == PendingState::ToldTogether
+    pub(super) fn is_answered_with_request(&self) -> bool {
+        self.state == PendingState::AnsweredWithRequest
     }
 
     /// Whether its session has been told.
-    pub(super) fn is_told(&self) -> bool {
-        matches!(self.state, PendingState::ToldTogether | PendingState::ToldAlone)
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.state, PendingState::AnsweredWithRequest | PendingState::AnsweredAlone)
     }
 
     pub(super) fn hold(
@@ -160,25 +161,25 @@ impl PendingSubscription {
         arrival: ArrivalNumber,
         publication: &Arc<Publication>,
         max_held: usize,
-    ) -> Hold {
+    ) -> HoldOutcome {
         if self.held.len() >= max_held {
-            return Hold::Full;
+            return HoldOutcome::Full;
         }
-        self.held.push((arrival, Held::Publication(Arc::clone(publication))));
-        Hold::Held
+        self.held.push((arrival, HeldItem::Publication(Arc::clone(publication))));
+        HoldOutcome::Held
     }
 
     /// Holds a gap in order with the publications. Gaps do not count against the limit: they are few.
     pub(super) fn hold_gap(&mut self, arrival: ArrivalNumber, frame: &Bytes) {
-        self.held.push((arrival, Held::Gap(frame.clone())));
+        self.held.push((arrival, HeldItem::Gap(frame.clone())));
     }
 
     /// Drops what it holds and begins at a later cut; the caller starts a new read. Returns whether plain messages or gaps
     /// were dropped, which no history contains.
     pub(super) fn move_cut(&mut self, cut: Option<Position>) -> bool {
-        let has_plain = |(_, item): &(ArrivalNumber, Held)| match item {
-            Held::Publication(publication) => publication.position().is_none(),
-            Held::Gap(_) => true,
+        let has_plain = |(_, item): &(ArrivalNumber, HeldItem)| match item {
+            HeldItem::Publication(publication) => publication.position().is_none(),
+            HeldItem::Gap(_) => true,
         };
         let lost = self.held.iter().any(has_plain);
         self.held = Vec::new();
@@ -187,9 +188,11 @@ impl PendingSubscription {
     }
 
     /// The recovered and held items for its client, in order.
-    pub(super) fn open(self) -> Vec<(ArrivalNumber, Held)> {
-        let missed =
-            self.missed.iter().map(|publication| (self.number, Held::Publication(Arc::clone(publication))));
+    pub(super) fn into_items(self) -> Vec<(ArrivalNumber, HeldItem)> {
+        let missed = self
+            .missed
+            .iter()
+            .map(|publication| (self.arrival, HeldItem::Publication(Arc::clone(publication))));
         missed.chain(self.held).collect()
     }
 }

@@ -7,7 +7,7 @@ use protocol::channel::ChannelName;
 impl<S: FrameSink> Registry<S> {
     /// The channel of a session's user, once it is identified. It is the session's first channel and keeps index 0: leaving
     /// another channel moves the last channel to that index.
-    pub fn user(&self, session: SessionKey) -> Option<&ChannelName> {
+    pub fn user_channel(&self, session: SessionKey) -> Option<&ChannelName> {
         self.channels_of(session).next()
     }
 
@@ -27,7 +27,8 @@ impl<S: FrameSink> Registry<S> {
     pub fn sessions_of(&self, user: &ChannelName) -> Vec<SessionKey> {
         let subscribers = self.channels.get(user).map_or(&[][..], |channel| &channel.subscribers);
         let sessions = subscribers.iter().map(|subscriber| subscriber.session);
-        let mut sessions: Vec<_> = sessions.filter(|session| self.user(*session) == Some(user)).collect();
+        let mut sessions: Vec<_> =
+            sessions.filter(|session| self.user_channel(*session) == Some(user)).collect();
         sessions.sort_unstable();
         sessions
     }

@@ -15,7 +15,7 @@ enum RegistryStep {
     Unsubscribe(u8, u8),
     Confirm(u8),
     /// Its client is told.
-    Tell(u8, u8),
+    Answer(u8, u8),
     GoLive(u8, u8),
     Deliver(u8),
 }
@@ -28,7 +28,7 @@ fn step() -> impl Strategy<Value = RegistryStep> {
         (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Subscribe(s, r)),
         (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Unsubscribe(s, r)),
         room.clone().prop_map(RegistryStep::Confirm),
-        (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Tell(s, r)),
+        (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Answer(s, r)),
         (session, room.clone()).prop_map(|(s, r)| RegistryStep::GoLive(s, r)),
         room.prop_map(RegistryStep::Deliver),
     ]
@@ -41,22 +41,22 @@ fn name(room: u8) -> ChannelName {
 /// How far a subscription is, and what it holds.
 #[derive(Debug, Default)]
 struct Expected {
-    is_told: bool,
+    is_answered: bool,
     is_live: bool,
     held: Vec<String>,
 }
 
 /// A registry beside the obvious model: a set of (session, room), and for each what it should have received.
-struct Modelled {
+struct RegistryModel {
     registry: Registry<FrameRecorder>,
     sinks: BTreeMap<u8, (SessionKey, FrameRecorder)>,
     expected: BTreeMap<u8, Vec<String>>,
-    on: BTreeMap<(u8, u8), Expected>,
+    subscriptions: BTreeMap<(u8, u8), Expected>,
     confirmed: BTreeSet<u8>,
 }
 
-impl Modelled {
-    fn take(&mut self, number: usize, step: RegistryStep) {
+impl RegistryModel {
+    fn apply(&mut self, number: usize, step: RegistryStep) {
         match step {
             RegistryStep::Connect(session) => {
                 self.sinks.entry(session).or_insert_with(|| {
@@ -67,21 +67,21 @@ impl Modelled {
             RegistryStep::Leave(session) => {
                 let Some((key, _)) = self.sinks.remove(&session) else { return };
                 let left = self.registry.leave(key);
-                self.on.retain(|(other, _), _| *other != session);
-                left.iter().for_each(|vacated| self.assert_vacated(vacated));
+                self.subscriptions.retain(|(other, _), _| *other != session);
+                left.iter().for_each(|ended| self.assert_ended(ended));
                 self.expected.remove(&session);
             }
             RegistryStep::Subscribe(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 let is_new = self.registry.subscribe(*key, &name(room), None, 1);
-                assert_eq!(is_new, !self.on.contains_key(&(session, room)));
-                self.on.entry((session, room)).or_default();
+                assert_eq!(is_new, !self.subscriptions.contains_key(&(session, room)));
+                self.subscriptions.entry((session, room)).or_default();
             }
             RegistryStep::Unsubscribe(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
-                let vacated = self.registry.unsubscribe(*key, &name(room));
-                assert_eq!(vacated.is_some(), self.on.remove(&(session, room)).is_some());
-                vacated.iter().for_each(|vacated| self.assert_vacated(vacated));
+                let ended = self.registry.unsubscribe(*key, &name(room));
+                assert_eq!(ended.is_some(), self.subscriptions.remove(&(session, room)).is_some());
+                ended.iter().for_each(|ended| self.assert_ended(ended));
             }
             RegistryStep::Confirm(room) => {
                 self.registry.confirm(&name(room), Some(START));
@@ -89,18 +89,22 @@ impl Modelled {
                 self.registry.pending_on(&name(room)).for_each(|(_, pending)| pending.set_cut(START, false));
                 self.confirmed.insert(room);
             }
-            RegistryStep::Tell(session, room) => {
+            RegistryStep::Answer(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 if let Some(pending) = self.registry.pending(*key, &name(room)) {
-                    pending.settle([].into());
-                    pending.mark_told(true);
+                    pending.resolve([].into());
+                    pending.mark_answered(true);
                 }
-                self.on.get_mut(&(session, room)).into_iter().for_each(|expected| expected.is_told = true);
+                self.subscriptions
+                    .get_mut(&(session, room))
+                    .into_iter()
+                    .for_each(|expected| expected.is_answered = true);
             }
             RegistryStep::GoLive(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 self.registry.go_live(*key, &name(room));
-                let expected = self.on.get_mut(&(session, room)).filter(|expected| expected.is_told);
+                let expected =
+                    self.subscriptions.get_mut(&(session, room)).filter(|expected| expected.is_answered);
                 if let Some(Expected { is_live, held, .. }) = expected {
                     *is_live = true;
                     self.expected.entry(session).or_default().append(held);
@@ -108,15 +112,15 @@ impl Modelled {
             }
             RegistryStep::Deliver(room) => self.deliver(room, number),
         }
-        self.confirmed.retain(|room| self.on.keys().any(|(_, other)| other == room));
-        assert_eq!(self.registry.subscriptions(), self.on.len());
-        assert_eq!(self.registry.sessions(), self.sinks.len());
+        self.confirmed.retain(|room| self.subscriptions.keys().any(|(_, other)| other == room));
+        assert_eq!(self.registry.subscription_count(), self.subscriptions.len());
+        assert_eq!(self.registry.session_count(), self.sinks.len());
     }
 
     fn deliver(&mut self, room: u8, number: usize) {
         let publication = publication(&format!("room:{room}"), &number.to_string());
         let (delivery, _) = self.registry.deliver(&publication, |_| false);
-        let subscribed = self.on.iter_mut().filter(|((_, other), _)| *other == room);
+        let subscribed = self.subscriptions.iter_mut().filter(|((_, other), _)| *other == room);
         if !self.confirmed.contains(&room) {
             assert_eq!(delivery, DeliveryOutcome::default());
             return;
@@ -126,9 +130,9 @@ impl Modelled {
         }
     }
 
-    fn assert_vacated(&self, vacated: &Vacated) {
-        let is_empty = !self.on.keys().any(|(_, room)| name(*room) == vacated.channel);
-        assert_eq!(vacated.is_empty, is_empty);
+    fn assert_ended(&self, ended: &EndedSubscription) {
+        let is_last = !self.subscriptions.keys().any(|(_, room)| name(*room) == ended.channel);
+        assert_eq!(ended.is_last, is_last);
     }
 }
 
@@ -137,18 +141,18 @@ proptest! {
     fn every_subscriber_gets_each_publication_once_and_in_order(
         steps in proptest::collection::vec(step(), 1..120),
     ) {
-        let mut modelled = Modelled {
+        let mut model = RegistryModel {
             registry: Registry::new(1_000),
             sinks: BTreeMap::new(),
             expected: BTreeMap::new(),
-            on: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
             confirmed: BTreeSet::new(),
         };
         for (number, step) in steps.into_iter().enumerate() {
-            modelled.take(number, step);
+            model.apply(number, step);
         }
-        for (session, (_, sink)) in &modelled.sinks {
-            let expected = modelled.expected.remove(session).unwrap_or_default();
+        for (session, (_, sink)) in &model.sinks {
+            let expected = model.expected.remove(session).unwrap_or_default();
             prop_assert_eq!(sink.take_messages(), expected);
         }
     }
