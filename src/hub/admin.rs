@@ -1,12 +1,13 @@
 //! Lists and ends sessions for operators. Costs deliveries nothing.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, MessageResult};
 use actix_rt::time::timeout;
 use futures_util::future::{join_all, try_join_all};
+use parking_lot::Mutex;
 
 use super::actor::{Hub, HubLimits};
 use super::drain::{self, DrainSchedule};
@@ -31,20 +32,15 @@ impl Hubs {
     /// Starts a hub on this thread, which must be an actix worker.
     pub fn start_here(&self, broker: &Broker, limits: HubLimits, metrics: &Metrics) -> Addr<Hub> {
         let hub = Hub::create(|context| Hub::new(context, broker.clone(), limits, metrics));
-        self.all().push(hub.clone());
+        self.0.lock().push(hub.clone());
         hub
     }
 
     /// Asks every hub to drain its sessions.
     pub fn drain(&self, drain: Drain) {
-        for hub in self.all().iter() {
+        for hub in self.0.lock().iter() {
             hub.do_send(drain);
         }
-    }
-
-    fn all(&self) -> MutexGuard<'_, Vec<Addr<Hub>>> {
-        // A list of addresses cannot be left half-changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sessions on all threads, the newest first; describes at most `query.limit` of them.
@@ -73,7 +69,7 @@ impl Hubs {
 
     /// Checks that every hub responds. Returns the numbers, from 0, of hubs that did not within `deadline`.
     pub async fn unresponsive(&self, deadline: Duration) -> Vec<usize> {
-        let hubs = self.all().clone();
+        let hubs = self.0.lock().clone();
         let answers = join_all(hubs.iter().map(|hub| timeout(deadline, hub.send(HubCheck)))).await;
         let is_missing = |answer: &Result<_, _>| !matches!(answer, Ok(Ok(())));
         answers.iter().enumerate().filter(|(_, answer)| is_missing(answer)).map(|(hub, _)| hub).collect()
@@ -86,7 +82,7 @@ impl Hubs {
         Hub: Handler<M>,
         <Hub as Actor>::Context: ToEnvelope<Hub, M>,
     {
-        let hubs = self.all().clone();
+        let hubs = self.0.lock().clone();
         let answers = try_join_all(hubs.iter().map(|hub| hub.send(message.clone())));
         timeout(deadline, answers).await.map_err(|_| HubTimeout)?.map_err(|_| HubTimeout)
     }

@@ -1,8 +1,10 @@
 //! A hub's inbox, bounded in bytes.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::messages::HubInput;
 use crate::broker::{HubEvent, Inbox, InboxFull};
@@ -79,7 +81,7 @@ impl InboxBudget {
         // An empty inbox accepts any publication: the broker limits its length.
         if before > 0 && before + bytes > self.limit_bytes {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            let mut gaps = self.queued_gaps();
+            let mut gaps = self.queued_gaps.lock();
             gaps.insert(channel.clone());
             self.queued_gap_count.store(gaps.len(), Ordering::Release);
             return Err(Refusal::FirstOnChannel);
@@ -90,7 +92,7 @@ impl InboxBudget {
 
     /// Whether the hub has still to announce the gap of a channel.
     fn has_queued_gap(&self, channel: &ChannelName) -> bool {
-        self.queued_gap_count.load(Ordering::Acquire) > 0 && self.queued_gaps().contains(channel)
+        self.queued_gap_count.load(Ordering::Acquire) > 0 && self.queued_gaps.lock().contains(channel)
     }
 
     /// The hub holds further bytes for a publication.
@@ -108,15 +110,10 @@ impl InboxBudget {
     /// The hub has announced the gap of a channel to its sessions.
     pub fn clear_gap(&self, channel: &ChannelName) {
         if self.queued_gap_count.load(Ordering::Acquire) > 0 {
-            let mut gaps = self.queued_gaps();
+            let mut gaps = self.queued_gaps.lock();
             gaps.remove(channel);
             self.queued_gap_count.store(gaps.len(), Ordering::Release);
         }
-    }
-
-    fn queued_gaps(&self) -> MutexGuard<'_, HashSet<ChannelName>> {
-        // A set cannot be left half-changed.
-        self.queued_gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,7 +8,7 @@ struct InboxRecorder(Arc<Mutex<Vec<HubInput>>>);
 
 impl Mailbox for InboxRecorder {
     fn push(&self, message: HubInput) {
-        self.0.lock().unwrap().push(message);
+        self.0.lock().push(message);
     }
 }
 
@@ -35,7 +35,7 @@ impl InboxFixture {
 
     /// The hub deals with all that is in its mailbox: a line each.
     fn process_all(&self) -> Vec<String> {
-        let events = std::mem::take(&mut *self.mailbox.0.lock().unwrap());
+        let events = std::mem::take(&mut *self.mailbox.0.lock());
         events.into_iter().map(|event| self.process(event)).collect()
     }
 
@@ -78,7 +78,7 @@ fn a_full_inbox_announces_one_gap_for_each_channel() {
 fn a_channel_is_refused_until_its_gap_is_announced() {
     let fixture = InboxFixture::with_room_for(1);
     assert_eq!([1, 2].map(|number| fixture.offer("room:1", number)), [Ok(()), FULL]);
-    let gap = fixture.mailbox.0.lock().unwrap().pop().unwrap();
+    let gap = fixture.mailbox.0.lock().pop().unwrap();
     assert_eq!(fixture.process_all(), ["room:1 1"]);
     assert_eq!(fixture.offer("room:1", 3), FULL, "it would overtake its gap");
     assert_eq!(fixture.offer("room:2", 4), Ok(()), "others are not refused");
