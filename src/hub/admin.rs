@@ -1,4 +1,4 @@
-//! Lists and ends sessions for operators. Costs deliveries nothing.
+//! Lists and ends sessions for operators, without any cost for deliveries.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,11 +19,11 @@ use crate::broker::Broker;
 use crate::metrics::Metrics;
 use protocol::SessionId;
 
-/// Every hub of the process. Cloning shares the list.
+/// The hubs of the process. Clones share one list.
 #[derive(Debug, Clone, Default)]
 pub struct Hubs(Arc<Mutex<Vec<Addr<Hub>>>>);
 
-/// A hub has not answered in time: its thread is busy or blocked.
+/// A hub did not answer in time, because its thread is busy or blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a worker did not answer in time")]
 pub struct HubTimeout;
@@ -36,17 +36,17 @@ impl Hubs {
         hub
     }
 
-    /// Asks every hub to drain its sessions.
+    /// Drains the sessions of every hub. Does not wait for the end.
     pub fn drain(&self, drain: Drain) {
         for hub in self.0.lock().iter() {
             hub.do_send(drain);
         }
     }
 
-    /// The sessions on all threads, the newest first; describes at most `query.limit` of them.
+    /// Lists the sessions on all threads, newest first. Describes at most `query.limit` of them.
     ///
     /// # Errors
-    /// One of the hubs did not answer within `deadline`.
+    /// A hub did not answer within `deadline`.
     pub async fn sessions(&self, query: ListSessions, deadline: Duration) -> Result<SessionList, HubTimeout> {
         let limit = query.limit;
         let mut all = SessionList::default();
@@ -59,15 +59,15 @@ impl Hubs {
         Ok(all)
     }
 
-    /// Ends sessions with 4010. Returns how many there were.
+    /// Ends sessions with close code 4010. Returns the number of ended sessions.
     ///
     /// # Errors
-    /// One of the hubs did not answer within `deadline`. Others may have ended theirs.
+    /// A hub did not answer within `deadline`. Other hubs may have ended their sessions.
     pub async fn disconnect(&self, target: Disconnect, deadline: Duration) -> Result<usize, HubTimeout> {
         Ok(self.query(target, deadline).await?.into_iter().sum())
     }
 
-    /// Checks that every hub responds. Returns the numbers, from 0, of hubs that did not within `deadline`.
+    /// Checks every hub. Returns the numbers, from 0, of the hubs that do not answer within `deadline`.
     pub async fn unresponsive(&self, deadline: Duration) -> Vec<usize> {
         let hubs = self.0.lock().clone();
         let answers = join_all(hubs.iter().map(|hub| timeout(deadline, hub.send(HubCheck)))).await;
@@ -75,7 +75,7 @@ impl Hubs {
         answers.iter().enumerate().filter(|(_, answer)| is_missing(answer)).map(|(hub, _)| hub).collect()
     }
 
-    /// Asks every hub and waits for all answers.
+    /// Sends a message to every hub and waits for all answers.
     async fn query<M>(&self, message: M, deadline: Duration) -> Result<Vec<M::Result>, HubTimeout>
     where
         M: Message<Result: Send> + Clone + Send + 'static,
@@ -125,8 +125,8 @@ impl Handler<Disconnect> for Hub {
 }
 
 impl Hub {
-    /// These sessions, whose keys are sorted, with their ids. Finding the id of a key is a search, so that no session has to
-    /// store it.
+    /// Finds the ids of sessions by their keys, which must be sorted. A search saves the memory of an id in every
+    /// session.
     fn with_ids(&self, keys: &[SessionKey]) -> impl Iterator<Item = (SessionId, SessionKey)> {
         let searched = if keys.is_empty() { 0 } else { usize::MAX };
         let all = self.core.sessions().take(searched);

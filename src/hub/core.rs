@@ -1,7 +1,10 @@
-//! The decisions of a hub, without actor, broker or clock: each [`HubInput`] results in [`HubAction`]s.
+//! Decides what a hub does, without actor, broker or clock: each [`HubInput`] results in [`HubAction`]s.
 //!
-//! The actor drives it in production, the simulation in virtual time. Publications are not actions: they go directly to
-//! the sinks of their sessions.
+//! The actor drives the core in production, the simulation in virtual time. Publications are not actions: the core
+//! sends them directly to the sinks of their sessions.
+//!
+//! - `requests`: the requests of sessions that are not complete.
+//! - `resume`: subscriptions from their request to their answer, and the recovery of missed messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,19 +30,19 @@ mod resume;
 /// The rules of a hub.
 #[derive(Debug, Clone, Copy)]
 pub struct HubRules {
-    /// The most that one request may receive from histories.
+    /// The maximum that one request receives from histories.
     pub recovery: RecoveryLimits,
-    /// How long an answer waits for subscriptions and histories while the link is up. Channels that are not known by then
-    /// follow later.
+    /// The time that an answer waits for subscriptions and histories while the link is up. Channels that are not known
+    /// by then are answered later.
     pub answer_timeout: Duration,
-    /// The most publications that a subscription may hold while it is not live.
+    /// The maximum number of publications that a pending subscription holds.
     pub max_held: usize,
-    /// Fan-outs of more bytes are written in turns of this size.
+    /// The size of one turn. Fan-outs of more bytes are written in turns.
     pub turn_bytes: usize,
 }
 
 impl HubRules {
-    /// The rules of a gateway.
+    /// The rules in production. The simulation uses smaller limits.
     pub const fn new(recovery: RecoveryLimits, answer_timeout: Duration) -> Self {
         Self { recovery, answer_timeout, max_held: MAX_HELD, turn_bytes: TURN_BYTES }
     }
@@ -50,18 +53,18 @@ impl HubRules {
 pub enum HubAction {
     /// Send an event to a session.
     Notify {
-        /// The session.
+        /// The receiver of the event.
         session: SessionKey,
-        /// The event.
+        /// The control message to send.
         event: SessionEvent,
     },
     /// Subscribe to channels at the broker.
     Subscribe {
-        /// Returned with the answers.
+        /// The id that the broker returns with its answers.
         request: RequestId,
-        /// The channels.
+        /// The channels to subscribe to.
         channels: Vec<ChannelName>,
-        /// Whether to compare them with their histories first.
+        /// Whether the broker compares the channels with their histories first.
         verify: bool,
     },
     /// Unsubscribe from these channels at the broker.
@@ -70,14 +73,14 @@ pub enum HubAction {
     Read(HistoryRequest),
     /// Cancel a read.
     CancelRead(ReadId),
-    /// A publication was handed to its last socket: measure its latency.
+    /// Measure the latency of a publication that is queued on its last socket.
     Delivered {
-        /// When it arrived at the link.
+        /// The arrival time of the publication at the link.
         received: Instant,
     },
 }
 
-/// The sessions of one worker thread, their subscriptions, and their pending requests.
+/// The state of a hub: sessions, their subscriptions, and their pending requests.
 #[derive(Debug)]
 pub struct HubCore<S> {
     rules: HubRules,
@@ -90,12 +93,12 @@ pub struct HubCore<S> {
     inbox: Arc<InboxBudget>,
     metrics: Metrics,
     link_is_up: bool,
-    /// The last number given to a request, a broker call or a read.
+    /// The last number that was assigned to a request, a broker call or a read.
     last_number: u64,
 }
 
 impl<S: FrameSink> HubCore<S> {
-    /// A hub without sessions, whose link is down.
+    /// Creates a hub without sessions, whose link is down.
     pub fn new(rules: HubRules, inbox: Arc<InboxBudget>, metrics: &Metrics) -> Self {
         Self {
             rules,
@@ -111,14 +114,14 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    /// A session has been opened. Publications reach it once it has joined.
+    /// Adds a session. It receives publications after it has joined.
     pub fn connect(&mut self, session: SessionId, variant: impl Into<Variant>, sink: S) -> SessionKey {
         let key = self.registry.connect(variant, sink);
         self.sessions.insert(session, key);
         key
     }
 
-    /// The key of a session that is here.
+    /// The key of a connected session.
     pub fn key(&self, session: SessionId) -> Option<SessionKey> {
         self.sessions.get(&session).copied()
     }
@@ -129,7 +132,7 @@ impl<S: FrameSink> HubCore<S> {
         self.key(session).filter(|session| !self.registry.is_closed(*session))
     }
 
-    /// All sessions.
+    /// All sessions, identified or not, in no particular order.
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, SessionKey)> {
         self.sessions.iter().map(|(session, key)| (*session, *key))
     }
@@ -193,7 +196,7 @@ impl<S: FrameSink> HubCore<S> {
         !self.fanouts.is_empty()
     }
 
-    /// When [`HubInput::DeadlinePassed`] is due. An early input does nothing.
+    /// The time at which [`HubInput::DeadlinePassed`] is due. An early input does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.requests.next_deadline()
     }
@@ -209,7 +212,7 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
-    /// A subscription has ended: cancels its answer and its read.
+    /// Cancels the answer and the read of an ended subscription, and unsubscribes at the broker after the last one.
     fn on_subscription_end(
         &mut self,
         EndedSubscription { channel, is_last, pending }: EndedSubscription,

@@ -7,21 +7,21 @@ use rand::seq::SliceRandom as _;
 use super::messages::SessionEvent;
 use protocol::SessionId;
 
-/// The time between two batches: short enough to spread sessions evenly, long enough to cost little.
+/// The interval between two batches: short enough to spread sessions evenly, long enough to cost little.
 pub(super) const STEP_INTERVAL: Duration = Duration::from_millis(50);
-/// A client is told to reconnect after a random time in this range, in milliseconds: long enough to spread thousands of
+/// The range of the random delay before a client reconnects, in milliseconds: long enough to spread thousands of
 /// clients, short enough that users hardly notice.
 const RECONNECT_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=3_000;
 
-/// The sessions that are not drained yet.
+/// Divides the sessions of a hub among the steps of a drain window.
 #[derive(Debug)]
 pub(super) struct DrainSchedule {
+    /// The sessions that are not drained yet, in random order.
     remaining: Vec<SessionId>,
-    /// How many sessions there were at the start.
+    /// The number of sessions at the start.
     total: usize,
-    /// The number of steps in the window.
+    /// The number of steps in the window, at least 1.
     step_count: usize,
-    /// How many steps are done.
     steps_done: usize,
 }
 
@@ -33,14 +33,14 @@ impl DrainSchedule {
         Self { total: sessions.len(), remaining: sessions, step_count, steps_done: 0 }
     }
 
-    /// The sessions of the next step. The drained share of the sessions equals the elapsed share of the window.
+    /// Takes the sessions of the next step. The drained share of the sessions equals the elapsed share of the window.
     pub(super) fn next_batch(&mut self) -> Vec<SessionId> {
         self.steps_done = (self.steps_done + 1).min(self.step_count);
         let drained = (self.total * self.steps_done).div_ceil(self.step_count);
         self.remaining.split_off(self.total.saturating_sub(drained).min(self.remaining.len()))
     }
 
-    /// The event that drains a session.
+    /// The event that drains one session.
     pub(super) fn event() -> SessionEvent {
         SessionEvent::Drain { after_ms: rand::random_range(RECONNECT_AFTER_MS) }
     }

@@ -1,7 +1,7 @@
-//! Writes long fan-outs in parts, so that other channels need not wait for them.
+//! Writes long fan-outs in turns, so that other channels need not wait for them.
 //!
-//! The receivers are fixed when a publication arrives; only the writing is spread. Later publications on the same
-//! channel wait, so a channel keeps its order.
+//! The receivers are fixed when a publication arrives; only the writes are spread over time. Later publications on the
+//! same channel wait, so a channel keeps its order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use super::registry::{DeliveryOutcome, FrameReceiver, FrameSink, SessionKey};
 use protocol::channel::ChannelName;
 use protocol::publication::Publication;
 
-/// Bytes written in one turn: about a millisecond. 64 KiB to 10 000 sockets, written at once, kept another channel's
-/// messages waiting for a third of a second.
+/// The number of bytes written in one turn, which takes about a millisecond. Without turns, a message of 64 KiB to
+/// 10 000 sockets delays other channels by a third of a second.
 pub(super) const TURN_BYTES: usize = 2 << 20;
 
 /// The fan-outs in progress.
 #[derive(Debug)]
 pub(super) struct FanoutScheduler<S> {
     turn_bytes: usize,
-    /// The channel whose turn it is comes first. Each channel has at least one fan-out.
+    /// The channels in the order of their turns. Each channel has at least one fan-out.
     channels: VecDeque<(ChannelName, VecDeque<Fanout<S>>)>,
 }
 
@@ -29,9 +29,9 @@ pub(super) struct FanoutScheduler<S> {
 #[derive(Debug)]
 struct Fanout<S> {
     content: FanoutContent,
-    /// The receivers that have not been sent it yet, taken from the end.
+    /// The remaining receivers, taken from the end.
     receivers: Vec<FrameReceiver<S>>,
-    /// The bytes to release from the inbox once all receivers were sent it.
+    /// The bytes to release from the inbox when the fan-out ends.
     held_bytes: usize,
 }
 
@@ -45,9 +45,9 @@ enum FanoutContent {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct TurnOutcome {
     pub(super) delivery: DeliveryOutcome,
-    /// Bytes of fan-outs that have ended.
+    /// The bytes to release from the inbox for ended fan-outs.
     pub(super) released_bytes: usize,
-    /// When the publications of these arrived.
+    /// The arrival times of the publications whose fan-outs have ended.
     pub(super) received: Vec<Instant>,
 }
 
@@ -56,7 +56,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
         Self { turn_bytes, channels: VecDeque::new() }
     }
 
-    /// Whether a fan-out of `total_bytes` bytes on this channel must be written in turns.
+    /// Whether a fan-out of `total_bytes` on this channel must be written in turns.
     pub(super) fn should_defer(&self, channel: &ChannelName, total_bytes: usize) -> bool {
         total_bytes > self.turn_bytes || (!self.is_empty() && self.is_busy(channel))
     }
@@ -84,7 +84,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
         );
     }
 
-    /// Adds a gap.
+    /// Adds a gap. It counts no bytes in the inbox.
     pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<FrameReceiver<S>>) {
         self.push(channel, Fanout { content: FanoutContent::Gap(frame), receivers, held_bytes: 0 });
     }
@@ -96,7 +96,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
         }
     }
 
-    /// Writes one turn of the next channel, which then goes to the end of the queue.
+    /// Writes one turn of the first channel, which then moves to the end of the queue.
     pub(super) fn run_turn(&mut self) -> TurnOutcome {
         let mut outcome = TurnOutcome::default();
         let Some((channel, mut fanouts)) = self.channels.pop_front() else { return outcome };
@@ -116,8 +116,8 @@ impl<S: FrameSink> FanoutScheduler<S> {
         outcome
     }
 
-    /// Sends one session the remaining fan-outs of a channel at once: it unsubscribes, and no message may follow the
-    /// answer.
+    /// Sends one session its share of the remaining fan-outs of a channel. The session unsubscribes, and no message may
+    /// follow the answer.
     pub(super) fn flush(&mut self, session: SessionKey, channel: &ChannelName) -> DeliveryOutcome {
         let mut delivery = DeliveryOutcome::default();
         let Some((_, fanouts)) = self.channels.iter_mut().find(|(busy, _)| busy == channel) else {
@@ -132,7 +132,7 @@ impl<S: FrameSink> FanoutScheduler<S> {
         delivery
     }
 
-    /// Removes a session that has left: its key may be reused.
+    /// Removes a session that has left, because its key may be reused.
     pub(super) fn remove(&mut self, session: SessionKey) {
         for fanout in self.channels.iter_mut().flat_map(|(_, fanouts)| fanouts) {
             fanout.receivers.retain(|receiver| receiver.session != session);

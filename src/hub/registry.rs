@@ -1,7 +1,12 @@
 //! The sessions of one worker thread and their subscriptions: a plain struct, without actors, Redis or JSON.
 //!
-//! It finds the receivers of a publication. A subscription is confirmed at a position, its *cut*. Publications after the
-//! cut are held until the client has been told of the subscription, so that none overtakes Ready.
+//! The registry finds the receivers of a publication. A subscription is confirmed at a position, its *cut*.
+//! Publications after the cut are held until the client knows of the subscription, so that none overtakes Ready.
+//!
+//! - `deliver`: delivers a publication to the subscribers of its channel.
+//! - `gaps`: announces gaps.
+//! - `pending`: a subscription that is not live yet.
+//! - `queries`: queries for operators.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -30,19 +35,19 @@ pub trait FrameSink: Clone {
     fn send(&self, frame: Bytes) -> bool;
     /// Ends the session because it is too slow.
     fn close_too_slow(&self);
-    /// Whether the session has ended. Its Leave may not have come yet.
+    /// Whether the session has ended. The hub may not have processed its Leave yet.
     fn is_closed(&self) -> bool {
         false
     }
 }
 
-/// Identifies a session in the registry; reused once the session has left.
+/// Identifies a session in the registry. The key is reused after the session has left.
 ///
-/// The registry uses keys instead of session ids: four bytes instead of sixteen in every subscription.
+/// A key takes four bytes in every subscription, a session id sixteen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(u32);
 
-/// The sessions of one worker thread and their subscriptions.
+/// Stores the sessions of one worker thread and their subscriptions.
 #[derive(Debug)]
 pub struct Registry<S> {
     sessions: Slab<SessionEntry<S>>,
@@ -56,8 +61,8 @@ pub struct Registry<S> {
 struct SessionEntry<S> {
     sink: S,
     variant: Variant,
-    /// Its channels, each with the session's index among the channel's subscribers, so that leaving needs no search among
-    /// all subscribers.
+    /// The channels of the session. Each entry stores the session's index among the channel's subscribers, so that
+    /// leaving needs no search among all subscribers.
     subscriptions: Vec<SessionChannel>,
 }
 
@@ -71,35 +76,36 @@ struct SessionChannel {
 struct ChannelEntry<S> {
     subscribers: Vec<Subscriber<S>>,
     coverage: Coverage,
-    /// The broker call for this channel that is not answered yet.
+    /// The broker call that is not answered yet.
     open_call: Option<BrokerCall>,
 }
 
 /// A broker call that is not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BrokerCall {
-    /// Its id.
+    /// The id that the broker returns in its answer.
     pub request: RequestId,
-    /// Whether the channel is compared with its history first.
+    /// Whether the broker compares the channel with its history first.
     pub verify: bool,
 }
 
 /// Which publications on a channel are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coverage {
-    /// None: the broker has not confirmed the channel. A publication may belong to an earlier subscription.
+    /// No publication: the broker has not confirmed the channel, so a publication may belong to an earlier
+    /// subscription.
     Unconfirmed,
-    /// Everything after the cursor.
+    /// Every publication after the cursor.
     From(ChannelCursor),
-    /// Everything, but the position is not known before the next durable publication: messages were missed, and the
-    /// subscribers at that time have been told.
+    /// Every publication. The position is unknown until the next durable publication: messages were missed, and the
+    /// subscribers at that time received a gap.
     Unknown,
 }
 
 #[derive(Debug)]
 struct Subscriber<S> {
     sink: S,
-    /// `None` once live. Boxed, because most are live most of the time.
+    /// `None` once the subscription is live. Boxed, because most subscriptions are live.
     pending: Option<Box<PendingSubscription>>,
     session: SessionKey,
     variant: Variant,
@@ -109,20 +115,20 @@ struct Subscriber<S> {
 pub type ArrivalNumber = u64;
 
 impl<S: FrameSink> Registry<S> {
-    /// An empty registry. A subscription that is not live holds at most `max_held` publications.
+    /// Creates an empty registry. A pending subscription holds at most `max_held` publications.
     pub fn new(max_held: usize) -> Self {
         Self { sessions: Slab::new(), channels: HashMap::new(), subscriptions: 0, arrivals: 0, max_held }
     }
 
-    /// Adds a session without subscriptions.
+    /// Adds a session that has no subscriptions yet.
     pub fn connect(&mut self, variant: impl Into<Variant>, sink: S) -> SessionKey {
-        // Most sessions only ever have two channels: their user's, and `all`.
+        // Most sessions have two channels only: their user's, and `all`.
         let subscriptions = Vec::with_capacity(2);
         SessionKey::of(self.sessions.insert(SessionEntry { sink, variant: variant.into(), subscriptions }))
     }
 
-    /// Subscribes a session to a channel, not live yet, to continue from `since`. Returns `false` if it was subscribed
-    /// already.
+    /// Adds a pending subscription that continues from `since`. Returns `false` if the session is already subscribed or
+    /// unknown.
     pub fn subscribe(
         &mut self,
         session: SessionKey,
@@ -156,17 +162,17 @@ impl<S: FrameSink> Registry<S> {
         true
     }
 
-    /// The position after which the channel is delivered, if it is known.
+    /// The position after which the channel is delivered. `None` if it is unknown.
     pub fn cut(&self, channel: &ChannelName) -> Option<Position> {
         self.channels.get(channel)?.cut()
     }
 
-    /// The broker call for this channel that is not answered yet.
+    /// The broker call for a channel that is not answered yet.
     pub fn open_call(&self, channel: &ChannelName) -> Option<BrokerCall> {
         self.channels.get(channel)?.open_call
     }
 
-    /// Whether the channel has subscribers and no open call.
+    /// Whether a channel has subscribers but no open call.
     pub fn has_no_open_call(&self, channel: &ChannelName) -> bool {
         self.channels.get(channel).is_some_and(|entry| entry.open_call.is_none())
     }
@@ -178,7 +184,7 @@ impl<S: FrameSink> Registry<S> {
         }
     }
 
-    /// The broker delivers everything after `cut` on this channel; `None`: the position is not known.
+    /// Notes that the broker delivers everything after `cut` on a channel. `None`: the position is unknown.
     pub fn confirm(&mut self, channel: &ChannelName, cut: Option<Position>) {
         if let Some(entry) = self.channels.get_mut(channel) {
             entry.open_call = None;
@@ -186,7 +192,7 @@ impl<S: FrameSink> Registry<S> {
         }
     }
 
-    /// The subscription of a session to a channel, unless it is live.
+    /// The pending subscription of a session to a channel. `None` if it is live or does not exist.
     pub fn pending(
         &mut self,
         session: SessionKey,
@@ -195,7 +201,7 @@ impl<S: FrameSink> Registry<S> {
         self.subscriber_mut(session, channel)?.pending.as_deref_mut()
     }
 
-    /// The subscriptions to a channel that are not live, with their sessions.
+    /// The pending subscriptions to a channel, with their sessions.
     pub fn pending_on(
         &mut self,
         channel: &ChannelName,
@@ -205,14 +211,15 @@ impl<S: FrameSink> Registry<S> {
         subscribers.filter_map(|one| Some((one.session, one.pending.as_deref_mut()?)))
     }
 
-    /// Makes a subscription live: delivers the publications that it held, in order. Later ones are delivered directly.
-    /// Returns how many were delivered.
+    /// Makes an answered subscription live: delivers its held publications in order. Later publications are delivered
+    /// directly. Returns the number of publications delivered.
     pub fn go_live(&mut self, session: SessionKey, channel: &ChannelName) -> u64 {
         let held = self.take_held(session, channel, PendingSubscription::is_answered);
         self.send_held(session, &held)
     }
 
-    /// The same for every channel of the session's Join answer, in the order of arrival.
+    /// Makes every subscription of the session's Join answer live. Publications of all channels are delivered in the
+    /// order of their arrival.
     pub fn go_live_everywhere(&mut self, session: SessionKey) -> u64 {
         let channels: Vec<_> = self.channels_of(session).cloned().collect();
         let mut held: Vec<_> = channels
@@ -255,7 +262,7 @@ impl<S: FrameSink> Registry<S> {
         delivered
     }
 
-    /// Unsubscribes a session from a channel. `None` if it was not subscribed.
+    /// Unsubscribes a session from a channel. Returns `None` if it was not subscribed.
     pub fn unsubscribe(&mut self, session: SessionKey, channel: &ChannelName) -> Option<EndedSubscription> {
         let found = self.sessions.get_mut(session.index())?;
         let index = found.subscriptions.iter().position(|one| one.channel == *channel)?;
@@ -266,7 +273,7 @@ impl<S: FrameSink> Registry<S> {
     /// Sends a prepared frame to one session, after all earlier frames.
     pub fn send(&self, session: SessionKey, frame: Bytes) {
         if let Some(found) = self.sessions.get(session.index()) {
-            // A session that is closing is about to leave.
+            // A closing session is about to leave, so its result does not matter.
             found.sink.send(frame);
         }
     }
@@ -281,12 +288,12 @@ impl<S: FrameSink> Registry<S> {
             .collect()
     }
 
-    /// How many sessions there are.
+    /// The number of sessions, identified or not.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
     }
 
-    /// How many subscriptions all sessions have.
+    /// The number of subscriptions of all sessions, live or pending.
     pub fn subscription_count(&self) -> usize {
         self.subscriptions
     }
@@ -297,7 +304,8 @@ impl<S: FrameSink> Registry<S> {
         self.channels.get_mut(channel)?.subscribers.get_mut(subscription.index as usize)
     }
 
-    /// Frees an index among a channel's subscribers. The last subscriber moves there, and its session gets the new index.
+    /// Removes a subscriber of a channel. The last subscriber moves to its index, and that subscriber's session stores
+    /// the new index.
     fn remove_subscriber(
         &mut self,
         SessionChannel { channel, index }: SessionChannel,
@@ -318,14 +326,14 @@ impl<S: FrameSink> Registry<S> {
     }
 }
 
-/// A subscription that has ended.
+/// A subscription that was removed from the registry.
 #[derive(Debug)]
 pub struct EndedSubscription {
-    /// The channel.
+    /// The channel of the subscription.
     pub channel: ChannelName,
-    /// Whether the channel has no subscriber left on this thread, so that the broker need not deliver it any more.
+    /// Whether the channel has no subscriber left on this thread, so that the hub can unsubscribe at the broker.
     pub is_last: bool,
-    /// The subscription, if it was not live.
+    /// The pending part of the subscription; `None` if it was live.
     pub pending: Option<Box<PendingSubscription>>,
 }
 
@@ -339,7 +347,10 @@ impl<S> ChannelEntry<S> {
 }
 
 impl SessionKey {
-    #[allow(clippy::expect_used, reason = "a session takes a kilobyte: 2³² of them do not fit any memory")]
+    #[allow(
+        clippy::expect_used,
+        reason = "a session takes a kilobyte, so 2³² sessions do not fit into memory"
+    )]
     fn of(index: usize) -> Self {
         Self(u32::try_from(index).expect("fewer than 2³² sessions"))
     }

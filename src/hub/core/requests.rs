@@ -1,4 +1,4 @@
-//! The requests of sessions that are not complete. A plain struct.
+//! The requests of sessions that are not complete: a plain struct without clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use protocol::channel::ChannelName;
 use protocol::conversation::{Since, Wanted};
 use protocol::event::SubscriptionState;
 
-/// A request of a session. It is answered once the state of every channel is known, or at its deadline. Channels that
+/// A request of a session. It is answered when the state of every channel is known, or at its deadline. Channels that
 /// are not known at the deadline are answered one by one later.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
@@ -20,7 +20,7 @@ pub(super) struct PendingRequest {
     /// The number of channels whose state is not known.
     unresolved: usize,
     is_answered: bool,
-    /// The recovered messages of the request's client, which all go through one outbox.
+    /// The sizes of all messages recovered for this request. They share one outbox and therefore one limit.
     pub(super) recovered_sizes: FrameSizes,
 }
 
@@ -35,14 +35,14 @@ pub(super) enum RequestKind {
 #[derive(Debug)]
 struct RequestedChannel {
     wanted: Wanted,
-    /// `None` until it is known.
+    /// `None` until the state is known.
     state: Option<SubscriptionState>,
 }
 
 /// An answer to a session.
 pub(super) struct SessionAnswer {
     pub(super) session: SessionKey,
-    /// The channels whose states it contains.
+    /// The channels whose states the event contains.
     pub(super) known: Vec<ChannelName>,
     pub(super) event: SessionEvent,
 }
@@ -51,7 +51,7 @@ pub(super) struct SessionAnswer {
 #[derive(Debug, Default)]
 pub(super) struct PendingRequests {
     requests: BTreeMap<RequestId, PendingRequest>,
-    /// All requests wait equally long, so the first is due first.
+    /// The deadlines in order: all requests wait equally long.
     deadlines: VecDeque<(Instant, RequestId)>,
 }
 
@@ -76,7 +76,7 @@ impl PendingRequests {
         self.requests.get_mut(&id)
     }
 
-    /// The state of a channel is known. Returns the answer to send, if any.
+    /// Sets the state of a channel. Returns the answer to send, if any.
     pub(super) fn resolve(
         &mut self,
         id: RequestId,
@@ -104,7 +104,7 @@ impl PendingRequests {
         answer
     }
 
-    /// The session has unsubscribed from a channel.
+    /// Removes a channel that the session has unsubscribed from.
     pub(super) fn remove_channel(&mut self, id: RequestId, channel: &ChannelName) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Some(index) = request.channels.iter().position(|found| found.wanted.channel == *channel) else {
@@ -118,7 +118,7 @@ impl PendingRequests {
         }
     }
 
-    /// Sets the time by which a request is answered.
+    /// Sets the time by which a request is answered. Does nothing if it is complete.
     pub(super) fn set_deadline(&mut self, id: RequestId, deadline: Instant) {
         if self.requests.contains_key(&id) {
             self.deadlines.push_back((deadline, id));
@@ -129,19 +129,20 @@ impl PendingRequests {
         self.deadlines.front().map(|(deadline, _)| *deadline)
     }
 
-    /// Takes the next request whose deadline has passed.
+    /// Removes the next deadline that has passed, and returns its request.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<RequestId> {
         let (deadline, id) = *self.deadlines.front()?;
         (deadline <= now).then(|| self.deadlines.pop_front())?;
         Some(id)
     }
 
-    /// All requests without an answer.
+    /// All requests without an answer, in order.
     pub(super) fn unanswered(&self) -> Vec<RequestId> {
         self.requests.iter().filter(|(_, request)| !request.is_answered).map(|(id, _)| *id).collect()
     }
 
-    /// Answers a request with the states that are known.
+    /// Answers a request with the known states; other channels are recovering. Returns `None` if it is answered
+    /// already.
     pub(super) fn answer(&mut self, id: RequestId) -> Option<SessionAnswer> {
         self.requests.get_mut(&id).filter(|request| !request.is_answered)?.answer()
     }

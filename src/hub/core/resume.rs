@@ -1,8 +1,8 @@
 //! Subscriptions from their request to their answer, and the recovery of missed messages.
 //!
-//! A subscription is confirmed at its cut. A client whose position is the cut has missed nothing. A client with an
-//! earlier position receives the immutable history between the two. A client with a later position comes from a replica
-//! that is ahead, and waits until this replica has the same position.
+//! A subscription is confirmed at its cut. A client whose position is the cut missed nothing. A client with an earlier
+//! position receives the immutable history from its position to the cut. A client with a later position comes from a
+//! replica that is ahead, so the broker compares the channel with its history first.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,27 +19,28 @@ use protocol::event::SubscriptionState;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// The position in the answer for an untracked channel: it is before every history.
+/// The position in the answer for an untracked channel, which is before every history.
 const NOWHERE: Position = Position::before(0);
 
-/// The next step of a subscription whose cut is known.
+/// The next step of an unresolved subscription whose cut is known.
 enum NextStep {
     Resolve(Resolution),
-    /// Read the history between the two positions.
+    /// Read the history after the first position, up to the second.
     Read(Position, Position),
+    /// Compare the channel with its history.
     Verify,
 }
 
-/// The missed messages of a subscription are known.
+/// The result of a subscription whose missed messages are known.
 struct Resolution {
     state: SubscriptionState,
-    /// The metric's label, if the client continues from a position.
+    /// The label of the metric. `None` if the client named no position.
     outcome: Option<RecoveryResult>,
     missed: Arc<[Arc<Publication>]>,
 }
 
 impl<S: FrameSink> HubCore<S> {
-    /// Subscribes a session to channels, and calls the broker for those whose position is not known.
+    /// Subscribes a session to channels, and calls the broker for the channels whose position is unknown.
     pub(super) fn start_request(
         &mut self,
         now: Instant,
@@ -68,6 +69,7 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
+    /// Subscribes to channels at the broker. Replaces their open calls.
     fn call_broker(&mut self, channels: Vec<ChannelName>, verify: bool, actions: &mut Vec<HubAction>) {
         if channels.is_empty() {
             return;
@@ -79,24 +81,24 @@ impl<S: FrameSink> HubCore<S> {
         actions.push(HubAction::Subscribe { request, channels, verify });
     }
 
-    /// The inbox has dropped publications on a channel. A pending answer of the broker does not cover them, so the channel is
-    /// asked for again.
+    /// Repeats the open call for a channel whose publications the inbox dropped. The answer to the first call does not
+    /// cover them.
     pub(super) fn repeat_call(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
         if self.registry.open_call(channel).is_some() {
             self.call_broker(vec![channel.clone()], true, actions);
         }
     }
 
-    /// The broker has confirmed a channel.
+    /// Handles the broker's answer for one channel.
     pub(super) fn on_ack(&mut self, ack: SubscribeAck, actions: &mut Vec<HubAction>) {
         let SubscribeAck { channel, request, cut } = ack;
-        // If the hub unsubscribed and subscribed again, the answer to the earlier call is not valid for the later one.
+        // After the hub unsubscribes and subscribes again, an answer to the earlier call is not valid.
         let call = self.registry.open_call(&channel).filter(|call| call.request == request);
         let Some(BrokerCall { verify, .. }) = call else { return };
         let position = match cut {
             Cut::At(position) => Some(position),
             Cut::Untracked => None,
-            // The request stays open, because the broker tries again.
+            // The call stays open, because the broker tries again.
             Cut::Refused => return self.on_refused(&channel, actions),
         };
         self.registry.confirm(&channel, position);
@@ -107,7 +109,7 @@ impl<S: FrameSink> HubCore<S> {
                     pending.set_cut(position, verify);
                     Some((session, next_step(pending)?))
                 }
-                // Its missed messages up to its own cut are being read.
+                // The history up to the subscription's own cut is being read.
                 Some(_) => None,
                 None => Some((session, NextStep::Resolve(Resolution::untracked(pending.since())))),
             })
@@ -115,8 +117,8 @@ impl<S: FrameSink> HubCore<S> {
         self.apply_steps(&channel, steps, actions);
     }
 
-    /// The broker may not subscribe to a channel: ends the subscriptions that wait for it. A session's own channels
-    /// cannot be left, so they wait until the broker may subscribe.
+    /// Ends the subscriptions that wait for a channel that the broker may not subscribe to. A session cannot leave its
+    /// own channels, so they wait until the broker may subscribe.
     fn on_refused(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
         let pending = self.registry.pending_on(channel);
         let waiting =
@@ -129,13 +131,13 @@ impl<S: FrameSink> HubCore<S> {
             self.resolve(session, channel, Resolution::refused(), actions);
             if let Some(ended) = self.registry.unsubscribe(session, channel) {
                 self.metrics.subscriptions.dec();
-                // Its request has its answer.
+                // The request is answered for this channel, so nothing is left to cancel.
                 self.on_subscription_end(EndedSubscription { pending: None, ..ended }, actions);
             }
         }
     }
 
-    /// Continues the subscriptions of a channel whose cut has moved.
+    /// Continues the pending subscriptions of a channel after a cut moved.
     pub(super) fn on_cut_moved(&mut self, channel: &ChannelName, actions: &mut Vec<HubAction>) {
         if self.registry.cut(channel).is_none() {
             return self.ensure_call(channel, false, actions);
@@ -161,6 +163,7 @@ impl<S: FrameSink> HubCore<S> {
         }
     }
 
+    /// Calls the broker for a channel, unless a call is open.
     fn ensure_call(&mut self, channel: &ChannelName, verify: bool, actions: &mut Vec<HubAction>) {
         if self.registry.has_no_open_call(channel) {
             self.call_broker(vec![channel.clone()], verify, actions);
@@ -183,7 +186,7 @@ impl<S: FrameSink> HubCore<S> {
         actions.push(HubAction::Read(HistoryRequest { read, user, channel, since, cut, limits }));
     }
 
-    /// A history has been read.
+    /// Handles the end of a read.
     pub(super) fn on_read(
         &mut self,
         read: ReadId,
@@ -192,7 +195,7 @@ impl<S: FrameSink> HubCore<S> {
     ) {
         let Some((session, channel)) = self.reads.remove(&read) else { return };
         let Some(pending) = self.registry.pending(session, &channel) else { return };
-        // If the cut moved, or the session subscribed again, this read is outdated.
+        // The read is outdated if the cut moved or the session subscribed again.
         let Some((_, since, cut)) = pending.active_read().filter(|(current, ..)| *current == read) else {
             return;
         };
@@ -204,7 +207,8 @@ impl<S: FrameSink> HubCore<S> {
         self.resolve(session, &channel, resolution, actions);
     }
 
-    /// All channels of a request share one limit in bytes, which does not count one long message.
+    /// Counts recovered messages against the limit in bytes that all channels of a request share. The limit does not
+    /// count one long message.
     fn apply_recovery_budget(
         &mut self,
         request: RequestId,
@@ -257,7 +261,7 @@ impl<S: FrameSink> HubCore<S> {
         actions.push(HubAction::Notify { session, event });
     }
 
-    /// Answers all requests: without a link their channels stay unknown.
+    /// Answers all requests, because their channels stay unknown without a link.
     pub(super) fn answer_all(&mut self, actions: &mut Vec<HubAction>) {
         for request in self.requests.unanswered() {
             self.answer(request, actions);
@@ -271,7 +275,7 @@ impl<S: FrameSink> HubCore<S> {
     }
 }
 
-/// The next step of a subscription. `None` while its cut is not known or its history is being read, and once it is
+/// The next step of a subscription. `None` while its cut is unknown or its history is being read, and after it is
 /// resolved.
 fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
     let cut = pending.cut().filter(|_| pending.is_unresolved() && pending.active_read().is_none())?;
@@ -284,14 +288,14 @@ fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
             NextStep::Resolve(Resolution::recovered(since, [].into()))
         }
         Some(Since::Position(since)) if since < cut => NextStep::Read(since, cut),
-        // The client comes from a replica that is ahead, or the history has lost its end.
+        // The client comes from a replica that is ahead, or the end of the history is lost.
         Some(Since::Position(_)) if !pending.is_verified() => NextStep::Verify,
         Some(Since::Position(_)) => NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::Lost)),
     })
 }
 
 impl Resolution {
-    /// The client continues from no position.
+    /// The client named no position, so it starts at `position`.
     fn new(position: Position) -> Self {
         let state = SubscriptionState::Live { position, recovered: None };
         Self { state, outcome: None, missed: [].into() }
@@ -311,6 +315,7 @@ impl Resolution {
         Self { state: SubscriptionState::Refused, outcome: None, missed: [].into() }
     }
 
+    /// The history of the channel cannot be read, so nothing is recovered.
     fn untracked(since: Option<Since>) -> Self {
         match since {
             None => Self::new(NOWHERE),

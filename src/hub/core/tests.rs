@@ -1,4 +1,4 @@
-//! What a hub decides, one input at a time, in virtual time.
+//! The decisions of a hub, one input at a time, in virtual time.
 
 use super::*;
 use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
@@ -14,7 +14,7 @@ mod resume;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HELD: usize = 3;
-/// What one client may be given of histories.
+/// The limits of one request.
 const LIMITS: RecoveryLimits = RecoveryLimits { messages: 100, bytes: 1_000 };
 
 fn at(offset: u64) -> Position {
@@ -35,7 +35,7 @@ fn plain(name: &str, number: u64) -> Arc<Publication> {
     Arc::new(Publication::decode(channel(name), number.to_string().as_bytes(), 100).unwrap())
 }
 
-/// What a client specs for: a channel, and where it left it; `?` for something that is no position.
+/// A requested channel and the client's position on it. `?` is an unreadable position.
 type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
 fn wanted((name, since): ChannelSpec<'_>, ticket: u32) -> Wanted {
@@ -43,12 +43,12 @@ fn wanted((name, since): ChannelSpec<'_>, ticket: u32) -> Wanted {
     Wanted { channel: channel(name), since, ticket }
 }
 
-/// A hub with the hands on its clock. Every verb returns the actions that it led to, a line each.
+/// A hub with a manual clock. Every method that sends an input returns the resulting actions, one line each.
 struct TestHub {
     core: HubCore<FrameRecorder>,
     metrics: Metrics,
     now: Instant,
-    /// The sessions by their keys.
+    /// The ids of sessions by their keys.
     names: HashMap<SessionKey, u128>,
 }
 
@@ -74,7 +74,7 @@ impl TestHub {
         sink
     }
 
-    /// A session that is on its user's channel, confirmed at 9-0 and live.
+    /// Connects a session and joins its user's channel, confirmed at 9-0 and live.
     fn live_session(&mut self, session: u128) -> FrameRecorder {
         let sink = self.connect(session);
         let user = format!("user:{session}");
@@ -95,7 +95,7 @@ impl TestHub {
         self.on(HubInput::Join { session: SessionId(session), channels })
     }
 
-    /// Asks for a channel with ticket 7.
+    /// Subscribes to a channel with ticket 7.
     fn subscribe(&mut self, session: u128, name: &str, since: Option<&str>) -> Vec<String> {
         self.on(HubInput::Subscribe { session: SessionId(session), wanted: wanted((name, since), 7) })
     }
@@ -135,10 +135,10 @@ impl TestHub {
         self.on(HubInput::Broker(HubEvent::Gap { channel: channel(name), reason, position: None }))
     }
 
-    /// A history was read: the messages of a channel at these offsets, of so many bytes.
+    /// Ends a read with the messages of a channel at these offsets, which are `bytes` long in total.
     fn finish_read(&mut self, read: ReadId, name: &str, offsets: &[u64], bytes: usize) -> Vec<String> {
         let publications = offsets.iter().map(|offset| durable(name, *offset)).collect();
-        // Of many short messages, or of one that is longer than what may be given.
+        // Above the budget, one message makes up all bytes; below it, the messages are short.
         let longest = if bytes > 1_000 { bytes } else { 0 };
         let sizes = FrameSizes { all: bytes, longest };
         self.end_read(read, Ok(Recovered { publications, sizes }))
@@ -185,7 +185,7 @@ impl TestHub {
         }
     }
 
-    /// How often a client continued with this result.
+    /// The number of recoveries with this result.
     fn recoveries(&self, result: &str) -> u64 {
         let label = format!("\"{result}\"");
         let text = self.metrics.render();
@@ -209,7 +209,7 @@ fn join_names(channels: &[ChannelName]) -> String {
     channels.iter().map(ChannelName::as_str).collect::<Vec<_>>().join(" ")
 }
 
-/// The number of the call of the broker, or of the read, that the last of these lines names.
+/// The id of the broker call or read that the last line names.
 fn last_id(lines: &[String]) -> u64 {
     let line = lines.last().unwrap();
     let number = line.split([' ', ':']).nth(1).unwrap();
@@ -234,7 +234,7 @@ fn the_gauges_count_sessions_and_subscriptions() {
     let _sinks = [hub.live_session(1), hub.live_session(2), hub.connect(3)];
     hub.subscribe(1, "room:7", None);
     let gauges = |hub: &TestHub| (hub.metrics.sessions.get(), hub.metrics.subscriptions.get());
-    assert_eq!(gauges(&hub), (2, 3), "one has not joined");
+    assert_eq!(gauges(&hub), (2, 3), "one session has not joined");
     hub.unsubscribe(1, "room:7");
     hub.leave(3);
     assert_eq!(gauges(&hub), (2, 2));

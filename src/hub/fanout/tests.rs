@@ -10,7 +10,7 @@ use protocol::Version;
 use protocol::event::GapReason;
 use protocol::position::Position;
 
-/// A sink that remembers what was sent.
+/// A sink that records the sent frames. Clones share one record.
 #[derive(Debug, Clone, Default)]
 struct TextRecorder(Rc<RefCell<Vec<String>>>);
 
@@ -27,7 +27,7 @@ impl FrameSink for TextRecorder {
     }
 
     fn close_too_slow(&self) {
-        panic!("nothing is held for long here");
+        panic!("a sink overflowed, but no subscription holds many publications");
     }
 }
 
@@ -43,14 +43,13 @@ fn text(room: u8, number: usize) -> String {
     format!(r#"{{"op":3,"channel":"room:{room}","message":{number}}}"#)
 }
 
-/// A registry with its fan-outs, as the hub uses them.
+/// A registry with its fan-outs, used in the same way as by the hub.
 struct FanoutFixture {
     registry: Registry<TextRecorder>,
     fanouts: FanoutScheduler<TextRecorder>,
 }
 
 impl FanoutFixture {
-    /// With so many bytes a turn.
     fn new(turn_bytes: usize) -> Self {
         Self { registry: Registry::new(1_000), fanouts: FanoutScheduler::new(turn_bytes) }
     }
@@ -157,7 +156,7 @@ fn a_fan_out_releases_its_bytes_when_it_ends() {
     assert_eq!(released, [0, 0, 1]);
 }
 
-/// What happens next: (session, room).
+/// One step of the property test. Its fields are a session and a room.
 #[derive(Debug, Clone, Copy)]
 enum FanoutStep {
     Subscribe(u8, u8),
@@ -179,8 +178,8 @@ fn step() -> impl Strategy<Value = FanoutStep> {
 }
 
 proptest! {
-    /// Against the same without turns: on each channel everybody gets the same, in the same order, and nothing
-    /// behind the answer to an Unsubscribe.
+    /// Compares fan-outs with and without turns. On each channel every session receives the same frames in the same
+    /// order, and no message follows the answer to an Unsubscribe.
     #[test]
     fn turns_change_only_the_time_of_delivery(
         steps in proptest::collection::vec(step(), 1..80),
@@ -202,11 +201,11 @@ proptest! {
                     without.unsubscribe(both[1].0, room);
                 }
                 FanoutStep::Leave(session) => {
-                    let Some([(one, had), (other, would_have)]) = sessions.remove(&session) else { continue };
+                    let Some([(one, actual), (other, expected)]) = sessions.remove(&session) else { continue };
                     with.fanouts.remove(one);
                     let _ = with.registry.leave(one);
                     let _ = without.registry.leave(other);
-                    gone.push((had, would_have));
+                    gone.push((actual, expected));
                 }
                 FanoutStep::Publish(room) => {
                     with.publish(room, number);
@@ -222,15 +221,15 @@ proptest! {
             let (name, answer) = (format!("room:{room}\""), format!("answer {room}"));
             sink.texts().into_iter().filter(|text| text.contains(&name) || text.contains(&answer)).collect()
         };
-        for [(_, had), (_, would_have)] in sessions.values() {
+        for [(_, actual), (_, expected)] in sessions.values() {
             for room in 0..3 {
-                prop_assert_eq!(on(had, room), on(would_have, room));
+                prop_assert_eq!(on(actual, room), on(expected, room));
             }
         }
-        // Who has left may have got less, never something else.
-        for (had, would_have) in gone {
+        // A session that has left may have received fewer frames, never different ones.
+        for (actual, expected) in gone {
             for room in 0..3 {
-                prop_assert!(on(&would_have, room).starts_with(&on(&had, room)));
+                prop_assert!(on(&expected, room).starts_with(&on(&actual, room)));
             }
         }
     }

@@ -1,8 +1,8 @@
-//! What fits into an inbox, and what is told of the rest.
+//! The bound of an inbox, and the gaps for refused publications.
 
 use super::*;
 
-/// A mailbox that can be looked into.
+/// A mailbox that records its inputs. Clones share one record.
 #[derive(Debug, Clone, Default)]
 struct InboxRecorder(Arc<Mutex<Vec<HubInput>>>);
 
@@ -12,7 +12,7 @@ impl Mailbox for InboxRecorder {
     }
 }
 
-/// An inbox with room for a few publications.
+/// An inbox with room for a fixed number of publications.
 struct InboxFixture {
     inbox: HubInbox<InboxRecorder>,
     mailbox: InboxRecorder,
@@ -33,7 +33,7 @@ impl InboxFixture {
         self.inbox.offer(HubEvent::Publication(Arc::new(publication(channel, number))))
     }
 
-    /// The hub deals with all that is in its mailbox: a line each.
+    /// Processes every input in the mailbox as the hub does. Returns one line for each.
     fn process_all(&self) -> Vec<String> {
         let events = std::mem::take(&mut *self.mailbox.0.lock());
         events.into_iter().map(|event| self.process(event)).collect()
@@ -55,7 +55,7 @@ impl InboxFixture {
     }
 }
 
-/// Numbers have one digit, so all are equally long.
+/// Each number has one digit, so all publications are equally long.
 fn publication(channel: &str, number: usize) -> Publication {
     let channel = ChannelName::parse(channel).unwrap();
     Publication::decode(channel, number.to_string().as_bytes(), 10_000).unwrap()
@@ -80,8 +80,8 @@ fn a_channel_is_refused_until_its_gap_is_announced() {
     assert_eq!([1, 2].map(|number| fixture.offer("room:1", number)), [Ok(()), FULL]);
     let gap = fixture.mailbox.0.lock().pop().unwrap();
     assert_eq!(fixture.process_all(), ["room:1 1"]);
-    assert_eq!(fixture.offer("room:1", 3), FULL, "it would overtake its gap");
-    assert_eq!(fixture.offer("room:2", 4), Ok(()), "others are not refused");
+    assert_eq!(fixture.offer("room:1", 3), FULL, "the publication would overtake the gap");
+    assert_eq!(fixture.offer("room:2", 4), Ok(()), "other channels are accepted");
     assert_eq!(fixture.process_all(), ["room:2 4"]);
     assert_eq!(fixture.process(gap), "room:1 overflow");
     assert_eq!(fixture.offer("room:1", 5), Ok(()));

@@ -1,4 +1,4 @@
-//! Announces gaps: messages that may be missing.
+//! Announces gaps, so that clients know where messages may be missing.
 
 use bytes::Bytes;
 
@@ -9,14 +9,14 @@ use protocol::cursor::ChannelCursor;
 use protocol::event::{Event, GapReason};
 use protocol::position::Position;
 
-/// The frame of a gap; version 1 has none.
+/// The frame of a gap. Only version 2 has gaps.
 pub(super) fn gap_frame(channel: &ChannelName, reason: GapReason) -> Bytes {
     Event::Gap { channel: channel.clone(), reason }.to_frame(Version::V2)
 }
 
 impl<S: FrameSink> Registry<S> {
-    /// Announces a gap to all subscribers of version 2. From now on everything after `position` is delivered, if it is
-    /// known. With `is_deferred` the receivers are returned instead, to be written in turns.
+    /// Announces a gap to all subscribers of version 2. The channel continues after `position`; `None` leaves it
+    /// unknown, except after `LinkLost`. With `is_deferred` the live receivers are returned, to be written in turns.
     pub fn announce_gap(
         &mut self,
         channel: &ChannelName,
@@ -29,8 +29,8 @@ impl<S: FrameSink> Registry<S> {
             // Unconfirmed subscriptions have no position, so they miss nothing.
             return None;
         }
-        // Later subscribers did not see this gap, so the position no longer counts as gap-free. (`LinkLost` concerns plain
-        // messages only: the history is proven to be complete.)
+        // Later subscribers did not see this gap, so the position no longer counts as gap-free. `LinkLost` affects only
+        // plain messages: the durable messages up to the cursor are complete.
         match position {
             Some(position) => entry.coverage = Coverage::From(ChannelCursor::at(position)),
             None if reason != GapReason::LinkLost => entry.coverage = Coverage::Unknown,
@@ -43,7 +43,7 @@ impl<S: FrameSink> Registry<S> {
             match &mut subscriber.pending {
                 Some(pending) => pending.hold_gap(self.arrivals, &frame),
                 None if is_deferred => receivers.push(subscriber.to_receiver()),
-                // A session that is closing is about to leave.
+                // A closing session is about to leave, so the result of `send` does not matter.
                 None => {
                     subscriber.sink.send(frame.clone());
                 }

@@ -1,4 +1,4 @@
-//! Who gets a publication, and when.
+//! The receivers of a publication, and the end of subscriptions.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ mod gaps;
 mod held;
 mod properties;
 
-/// Where every channel begins here.
+/// The position at which the fixture confirms channels.
 const START: Position = at(0);
 const MAX_HELD: usize = 3;
 
@@ -35,7 +35,7 @@ fn plain(number: u64) -> Arc<Publication> {
     publication("room:7", &number.to_string())
 }
 
-/// A registry, and what the hub's core does with it.
+/// A registry, driven in the same way as by the core of the hub.
 struct RegistryFixture {
     registry: Registry<FrameRecorder>,
 }
@@ -50,7 +50,7 @@ impl RegistryFixture {
         (self.registry.connect(version, sink.clone()), sink)
     }
 
-    /// Sessions of both versions on room:7, confirmed at 9-0, not live yet.
+    /// Sessions of both versions on room:7, confirmed at 9-0 and pending.
     fn with_pending() -> (Self, [(SessionKey, FrameRecorder); 2]) {
         let mut fixture = Self::new();
         let sessions = [Version::V1, Version::V2].map(|version| fixture.connect(version));
@@ -61,7 +61,7 @@ impl RegistryFixture {
         (fixture, sessions)
     }
 
-    /// The same sessions, live.
+    /// Sessions of both versions on room:7, confirmed at 9-0 and live.
     fn with_live() -> (Self, [(SessionKey, FrameRecorder); 2]) {
         let (mut fixture, sessions) = Self::with_pending();
         for (session, _) in &sessions {
@@ -87,12 +87,12 @@ impl RegistryFixture {
         self.registry.pending(session, &channel(name)).unwrap().resolve(missed.into());
     }
 
-    /// Its client is told of a channel alone, or with all channels of its request.
+    /// Answers the session for a channel alone, or for all channels of its request.
     fn mark_answered(&mut self, session: SessionKey, name: &str, is_alone: bool) {
         self.registry.pending(session, &channel(name)).unwrap().mark_answered(is_alone);
     }
 
-    /// Nothing was missed; its client has been told.
+    /// Makes a subscription live whose client missed nothing.
     fn go_live(&mut self, session: SessionKey, name: &str) -> u64 {
         self.resolve(session, name, &[]);
         self.mark_answered(session, name, true);
@@ -176,15 +176,15 @@ fn only_the_last_subscriber_ends_the_channel() {
     fixture.confirm("room:7", Some(START));
     assert!(fixture.registry.has_no_open_call(&room));
     assert!(fixture.subscribe(three, "room:7"));
-    assert!(!fixture.subscribe(three, "room:7"), "it is on it");
-    assert!(!fixture.subscribe(gone, "room:7"), "it is not here");
+    assert!(!fixture.subscribe(three, "room:7"), "the session is subscribed already");
+    assert!(!fixture.subscribe(gone, "room:7"), "the session has left");
     let ended = fixture.registry.unsubscribe(one, &room).unwrap();
     assert!(!ended.is_last && ended.pending.is_some());
-    assert!(fixture.registry.unsubscribe(one, &room).is_none(), "twice is once");
+    assert!(fixture.registry.unsubscribe(one, &room).is_none(), "the subscription has ended already");
     let is_last = |ended: Vec<EndedSubscription>| ended.iter().map(|one| one.is_last).collect::<Vec<_>>();
     assert_eq!(is_last(fixture.registry.leave(three)), [false]);
     assert_eq!(is_last(fixture.registry.leave(two)), [true]);
-    assert_eq!(is_last(fixture.registry.leave(two)), [false; 0], "twice is once");
+    assert_eq!(is_last(fixture.registry.leave(two)), [false; 0], "the session has left already");
     assert_eq!((fixture.registry.session_count(), fixture.registry.subscription_count()), (1, 0));
     assert!(!fixture.registry.has_no_open_call(&room), "the channel has no subscriber");
     assert_eq!(fixture.registry.open_call(&room), None);

@@ -1,4 +1,4 @@
-//! What a hub specs the broker, and which answers count.
+//! The hub's calls to the broker, and the answers that it accepts.
 
 use super::*;
 
@@ -28,14 +28,14 @@ fn an_answer_to_an_earlier_call_is_ignored() {
     assert_eq!(hub.ack_at(first, "room:7", at(1)), [""; 0]);
     hub.publish(&durable("room:7", 2));
     assert_eq!(hub.ack_at(second, "room:7", at(3)), ["1 subscribed room:7 #7: 9-3"]);
-    assert_eq!(hub.ack_at(second, "room:7", at(9)), [""; 0], "once");
+    assert_eq!(hub.ack_at(second, "room:7", at(9)), [""; 0], "a second answer is ignored");
     hub.go_live(1, Some("room:7"));
     hub.publish(&durable("room:7", 4));
     assert_eq!(sink.take_messages(), ["4"]);
 }
 
-/// Found by the simulation (seed 5471): a full inbox drops what comes until its gap has been told. The gap was told before
-/// the position was confirmed, to nobody, and what came behind the position was dropped on account of it.
+/// Simulation seed 5471: the gap preceded the confirmation and reached no session, so messages dropped after the
+/// confirmed position stayed unnoticed.
 #[test]
 fn an_overflow_repeats_the_open_call() {
     let mut hub = TestHub::linked();
@@ -48,7 +48,7 @@ fn an_overflow_repeats_the_open_call() {
     assert_eq!(hub.ack_at(first, "room:7", at(1)), [""; 0]);
     assert_eq!(hub.ack_at(second, "room:7", at(4)), ["1 subscribed room:7 #7: 9-4"]);
     hub.go_live(1, Some("room:7"));
-    assert_eq!(sink.texts(), [""; 0], "what was dropped is before its beginning");
+    assert_eq!(sink.texts(), [""; 0], "the dropped messages are before its cut");
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn an_overflow_on_a_confirmed_channel_is_only_a_gap() {
     let mut hub = TestHub::linked();
     let sink = hub.live_session(1);
     assert_eq!(hub.announce_gap("user:1", GapReason::Overflow), [""; 0]);
-    assert_eq!(hub.announce_gap("room:9", GapReason::Overflow), [""; 0], "nobody is on it");
+    assert_eq!(hub.announce_gap("room:9", GapReason::Overflow), [""; 0], "the channel has no subscriber");
     assert_eq!(sink.take_messages(), ["gap: overflow"]);
 }
 

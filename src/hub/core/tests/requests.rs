@@ -1,4 +1,4 @@
-//! When a session is told what it has asked for, and when its channels go live.
+//! The answers to requests of sessions, and the time at which channels go live.
 
 use super::*;
 
@@ -8,11 +8,11 @@ fn join_is_answered_when_every_channel_is_known() {
     let sink = hub.connect(1);
     assert_eq!(hub.join(1, &[("user:1", None), ("all", None)]), ["subscribe 2: user:1 all"]);
     assert_eq!(hub.ack_at(2, "all", at(5)), [""; 0]);
-    assert_eq!(hub.ack_at(2, "user:1", at(1)), ["1 joined: 9-1, 9-5"], "in the order asked");
+    assert_eq!(hub.ack_at(2, "user:1", at(1)), ["1 joined: 9-1, 9-5"], "in the order of the request");
     hub.publish(&plain("all", 1));
     hub.publish(&plain("user:1", 2));
     hub.publish(&plain("all", 3));
-    assert_eq!(sink.texts(), [""; 0], "nothing overtakes Ready");
+    assert_eq!(sink.texts(), [""; 0], "no publication overtakes Ready");
     hub.go_live(1, None);
     hub.publish(&plain("all", 4));
     assert_eq!(sink.take_messages(), ["1", "2", "3", "4"]);
@@ -101,7 +101,7 @@ fn go_live_after_ready_skips_channels_answered_alone() {
     hub.join(1, &[("user:1", None), ("all", None)]);
     hub.ack_at(2, "user:1", at(0));
     hub.advance(TIMEOUT);
-    // It becomes known while the session sends Ready.
+    // The position becomes known while the session sends Ready.
     assert_eq!(hub.ack_at(2, "all", at(4)), ["1 subscribed all #1: 9-4"]);
     hub.publish(&durable("all", 5));
     hub.publish(&durable("user:1", 1));
@@ -137,7 +137,7 @@ fn a_lost_link_answers_all_waiting_requests() {
         lines,
         ["1 joined: 9-3, recovering", "2 joined: recovering", "3 subscribed room:7 #7: recovering"]
     );
-    assert_eq!(hub.set_link(false), [""; 0], "once");
+    assert_eq!(hub.set_link(false), [""; 0], "each request is answered once");
     assert_eq!(hub.advance(TIMEOUT), [""; 0]);
 }
 
@@ -183,7 +183,11 @@ fn a_refused_channel_ends_its_subscription_and_no_other() {
     let request = last_id(&hub.join(1, &[("user:1", None), ("room:7", Some("9-1")), ("room:8", None)]));
     assert_eq!(hub.ack(request, "room:7", Cut::Refused), ["unsubscribe room:7"]);
     hub.ack_at(request, "user:1", at(0));
-    assert_eq!(hub.ack_at(request, "room:8", at(5)), ["1 joined: 9-0, refused, 9-5"], "in the order asked");
+    assert_eq!(
+        hub.ack_at(request, "room:8", at(5)),
+        ["1 joined: 9-0, refused, 9-5"],
+        "in the order of the request"
+    );
     hub.go_live(1, None);
     hub.publish(&durable("room:8", 6));
     assert_eq!(sink.take_messages(), ["6"]);
@@ -218,6 +222,6 @@ fn no_work_starts_for_an_ended_session() {
     assert_eq!(hub.subscribe(1, "room:7", None), [""; 0]);
     assert_eq!(hub.join(2, &[("user:2", None), ("room:8", None)]), [""; 0]);
     assert_eq!(hub.leave(2), [""; 0]);
-    assert_eq!(hub.leave(1), ["unsubscribe user:1"], "only what was begun is undone");
+    assert_eq!(hub.leave(1), ["unsubscribe user:1"], "only started subscriptions end");
     assert_eq!((hub.metrics.sessions.get(), hub.metrics.subscriptions.get()), (0, 0));
 }

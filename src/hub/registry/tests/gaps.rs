@@ -1,14 +1,14 @@
-//! What is told where something may be missing.
+//! The announcement of gaps.
 
 use super::*;
 use protocol::event::GapReason;
 
-/// The hub tells a gap of room:7, now and not in turns.
+/// Announces a gap of room:7 at once, not in turns.
 fn announce_gap(fixture: &mut RegistryFixture, reason: GapReason, position: Option<Position>) {
     assert!(fixture.registry.announce_gap(&channel("room:7"), reason, position, false).is_none());
 }
 
-/// A session that comes now. Returns where its subscription begins, if that is known.
+/// Subscribes a new session to room:7. Returns the cut of its subscription.
 fn subscribe_late(fixture: &mut RegistryFixture) -> (SessionKey, FrameRecorder, Option<Position>) {
     let (late, sink) = fixture.connect(Version::V2);
     fixture.subscribe(late, "room:7");
@@ -51,8 +51,7 @@ fn the_position_is_still_known_after_a_link_gap() {
     assert_eq!(subscribe_late(&mut fixture).2, Some(at(2)));
 }
 
-/// Found by the simulation (seed 9): it was told that it had missed nothing, at a position that others had been told is
-/// followed by a gap.
+/// Simulation seed 9: a later subscriber was confirmed at the position before the gap, as if it missed nothing.
 #[test]
 fn a_later_subscriber_does_not_begin_before_a_gap() {
     for reason in [GapReason::Overflow, GapReason::HistoryLost, GapReason::HistoryUnreadable] {
@@ -61,7 +60,7 @@ fn a_later_subscriber_does_not_begin_before_a_gap() {
         let (late, sink, cut) = subscribe_late(&mut fixture);
         assert_eq!(cut, None);
         assert!(fixture.deliver(&durable(5)).moved_cuts);
-        assert_eq!(fixture.cut(late, "room:7"), Some(at(5)), "behind the next message");
+        assert_eq!(fixture.cut(late, "room:7"), Some(at(5)), "the cut is after the next message");
         fixture.deliver(&durable(6));
         fixture.go_live(late, "room:7");
         assert_eq!(sink.take_messages(), ["6"]);
@@ -69,7 +68,7 @@ fn a_later_subscriber_does_not_begin_before_a_gap() {
     }
 }
 
-/// Found by the simulation (seed 1683): a history had come and gone while the link was away.
+/// Simulation seed 1683: a history began and expired during the downtime of the link.
 #[test]
 fn a_channel_continues_after_a_gap_at_the_brokers_position() {
     let (mut fixture, [(_, old), (_, new)]) = RegistryFixture::with_live();
@@ -87,7 +86,7 @@ fn a_channel_continues_after_a_gap_at_the_brokers_position() {
 fn an_older_epoch_is_delivered_after_a_gap() {
     let (mut fixture, [_, (_, sink)]) = RegistryFixture::with_live();
     fixture.deliver(&durable(2));
-    // The clock was set back, and the history lost.
+    // Redis lost the history, and its clock was set back.
     announce_gap(&mut fixture, GapReason::HistoryLost, Some(Position { epoch: 8, offset: 0 }));
     fixture.deliver(&publication("room:7", "@8-1 3"));
     assert_eq!(sink.take_messages(), ["2", "gap: history_lost", "3"]);
@@ -115,8 +114,8 @@ fn a_held_gap_follows_the_missed_messages() {
     assert_eq!(sink.take_messages(), ["1", "2", "gap: history_lost", "5"]);
 }
 
-/// Found by the simulation (seed 879): while its history was read Redis lost it and began another. What was held of the old
-/// one came behind what had been read of the new one.
+/// Simulation seed 879: Redis lost the history during its read and began a new one. Held messages of the old history
+/// followed messages read from the new one.
 #[test]
 fn a_cut_in_a_new_history_drops_the_old_messages() {
     let (mut fixture, [_, (two, sink)]) = RegistryFixture::with_pending();

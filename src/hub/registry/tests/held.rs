@@ -1,4 +1,4 @@
-//! What is held for a subscription until its client has been told of it.
+//! Publications that a pending subscription holds.
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn missed_messages_come_before_held_ones() {
     fixture.mark_answered(one, "room:7", true);
     assert_eq!(fixture.registry.go_live(one, &channel("room:7")), 4);
     fixture.deliver(&durable(4));
-    assert_eq!(sink.take_messages(), ["1", "2", "3", "7", "4"], "and nothing comes twice");
+    assert_eq!(sink.take_messages(), ["1", "2", "3", "7", "4"], "each message once");
 }
 
 #[test]
@@ -49,25 +49,29 @@ fn a_subscription_goes_live_only_after_its_answer() {
     let (mut fixture, [(one, sink), _]) = RegistryFixture::with_pending();
     fixture.deliver(&plain(1));
     let room = channel("room:7");
-    let all_closed = |fixture: &mut RegistryFixture| {
+    let assert_pending = |fixture: &mut RegistryFixture| {
         assert_eq!((fixture.registry.go_live(one, &room), fixture.registry.go_live_everywhere(one)), (0, 0));
     };
-    all_closed(&mut fixture);
+    assert_pending(&mut fixture);
     fixture.mark_answered(one, "room:7", true);
-    all_closed(&mut fixture);
+    assert_pending(&mut fixture);
     fixture.resolve(one, "room:7", &[]);
-    all_closed(&mut fixture);
+    assert_pending(&mut fixture);
     fixture.mark_answered(one, "room:7", true);
-    assert_eq!(fixture.registry.go_live_everywhere(one), 0, "its client was told of this one alone");
+    assert_eq!(
+        fixture.registry.go_live_everywhere(one),
+        0,
+        "the session was answered for this channel alone"
+    );
     assert_eq!(fixture.registry.go_live(one, &room), 1);
-    assert_eq!(fixture.registry.go_live(one, &room), 0, "once");
+    assert_eq!(fixture.registry.go_live(one, &room), 0, "it is live already");
     assert_eq!(sink.take_messages(), ["1"]);
 }
 
 #[test]
 fn a_subscription_begins_at_the_position_of_its_channel() {
     let (mut fixture, [(one, _), _]) = RegistryFixture::with_live();
-    assert!(fixture.registry.pending(one, &channel("room:7")).is_none(), "it is live");
+    assert!(fixture.registry.pending(one, &channel("room:7")).is_none(), "the subscription is live");
     fixture.deliver(&durable(1));
     let (late, sink) = fixture.connect(Version::V2);
     fixture.subscribe(late, "room:7");
@@ -88,7 +92,7 @@ fn a_later_cut_drops_held_messages_before_it() {
     fixture.confirm("room:7", Some(at(1)));
     fixture.deliver(&durable(2));
     fixture.go_live(one, "room:7");
-    assert_eq!(sink.take_messages(), ["7", "2"], "no history has plain messages");
+    assert_eq!(sink.take_messages(), ["7", "2"], "plain messages are in no history");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Whatever sessions do, every subscriber gets each publication once and in order, and no other session gets it.
+//! Under any sequence of steps, every subscriber receives each publication once and in order, and no other session
+//! receives it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a test does next: (session, channel).
+/// One step of the test. Its fields are a session and a room.
 #[derive(Debug, Clone, Copy)]
 enum RegistryStep {
     Connect(u8),
@@ -14,7 +15,7 @@ enum RegistryStep {
     Subscribe(u8, u8),
     Unsubscribe(u8, u8),
     Confirm(u8),
-    /// Its client is told.
+    /// Resolves a subscription and answers its session.
     Answer(u8, u8),
     GoLive(u8, u8),
     Deliver(u8),
@@ -38,7 +39,7 @@ fn name(room: u8) -> ChannelName {
     channel(&format!("room:{room}"))
 }
 
-/// How far a subscription is, and what it holds.
+/// The expected state of one subscription.
 #[derive(Debug, Default)]
 struct Expected {
     is_answered: bool,
@@ -46,7 +47,7 @@ struct Expected {
     held: Vec<String>,
 }
 
-/// A registry beside the obvious model: a set of (session, room), and for each what it should have received.
+/// A registry and its model: the subscriptions, and the messages that each session should have received.
 struct RegistryModel {
     registry: Registry<FrameRecorder>,
     sinks: BTreeMap<u8, (SessionKey, FrameRecorder)>,
@@ -85,7 +86,7 @@ impl RegistryModel {
             }
             RegistryStep::Confirm(room) => {
                 self.registry.confirm(&name(room), Some(START));
-                // As the hub does with an answer of the broker.
+                // The hub sets the cut in the same way when the broker answers.
                 self.registry.pending_on(&name(room)).for_each(|(_, pending)| pending.set_cut(START, false));
                 self.confirmed.insert(room);
             }
