@@ -43,7 +43,8 @@ impl Hubs {
         }
     }
 
-    /// Lists the sessions on all threads, newest first. Describes at most `query.limit` of them.
+    /// Lists the sessions on all threads, newest first. Describes at most `query.limit` of them, an arbitrary selection if
+    /// more match.
     ///
     /// # Errors
     /// A hub did not answer within `deadline`.

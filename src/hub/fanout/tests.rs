@@ -187,7 +187,7 @@ proptest! {
     ) {
         let (mut with, mut without) = (FanoutFixture::new(turn_bytes), FanoutFixture::new(usize::MAX));
         let mut sessions: BTreeMap<u8, [(SessionKey, TextRecorder); 2]> = BTreeMap::new();
-        let mut gone = Vec::new();
+        let mut left = Vec::new();
         for (number, step) in steps.into_iter().enumerate() {
             match step {
                 FanoutStep::Subscribe(session, room) => {
@@ -205,7 +205,7 @@ proptest! {
                     with.fanouts.remove(one);
                     let _ = with.registry.leave(one);
                     let _ = without.registry.leave(other);
-                    gone.push((actual, expected));
+                    left.push((actual, expected));
                 }
                 FanoutStep::Publish(room) => {
                     with.publish(room, number);
@@ -227,7 +227,7 @@ proptest! {
             }
         }
         // A session that has left may have received fewer frames, never different ones.
-        for (actual, expected) in gone {
+        for (actual, expected) in left {
             for room in 0..3 {
                 prop_assert!(on(&expected, room).starts_with(&on(&actual, room)));
             }

@@ -149,12 +149,12 @@ fn a_long_fan_out_returns_its_receivers() {
     let (mut fixture, [(one, sink), (two, _)]) = RegistryFixture::with_live();
     let (late, _) = fixture.connect(Version::V2);
     fixture.subscribe(late, "room:7");
-    let mut weight = 0;
+    let mut total_bytes = 0;
     let (delivery, receivers) = fixture.registry.deliver(&plain(5), |bytes| {
-        weight = bytes;
+        total_bytes = bytes;
         true
     });
-    assert_eq!((delivery, weight), (DeliveryOutcome { held: 1, ..DeliveryOutcome::default() }, 3));
+    assert_eq!((delivery, total_bytes), (DeliveryOutcome { held: 1, ..DeliveryOutcome::default() }, 3));
     let receivers: Vec<_> = receivers.unwrap().iter().map(|receiver| receiver.session).collect();
     assert_eq!(receivers, [one, two]);
     assert_eq!(sink.texts(), [""; 0]);
@@ -164,8 +164,8 @@ fn a_long_fan_out_returns_its_receivers() {
 fn only_the_last_subscriber_ends_the_channel() {
     let mut fixture = RegistryFixture::new();
     let room = channel("room:7");
-    let [one, two, three, gone] = [(); 4].map(|()| fixture.connect(Version::V1).0);
-    assert!(fixture.registry.leave(gone).is_empty());
+    let [one, two, three, left] = [(); 4].map(|()| fixture.connect(Version::V1).0);
+    assert!(fixture.registry.leave(left).is_empty());
     assert!(fixture.subscribe(one, "room:7"));
     assert!(fixture.registry.has_no_open_call(&room), "the broker was not called");
     let call = BrokerCall { request: 5, verify: false };
@@ -177,7 +177,7 @@ fn only_the_last_subscriber_ends_the_channel() {
     assert!(fixture.registry.has_no_open_call(&room));
     assert!(fixture.subscribe(three, "room:7"));
     assert!(!fixture.subscribe(three, "room:7"), "the session is subscribed already");
-    assert!(!fixture.subscribe(gone, "room:7"), "the session has left");
+    assert!(!fixture.subscribe(left, "room:7"), "the session has left");
     let ended = fixture.registry.unsubscribe(one, &room).unwrap();
     assert!(!ended.is_last && ended.pending.is_some());
     assert!(fixture.registry.unsubscribe(one, &room).is_none(), "the subscription has ended already");
