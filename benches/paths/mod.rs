@@ -45,7 +45,7 @@ impl FrameSink for Sink {
         true
     }
 
-    fn overflow(&self) {}
+    fn close_too_slow(&self) {}
 }
 
 fn channel(name: &str) -> ChannelName {
@@ -89,7 +89,7 @@ fn registry() -> Registry<Sink> {
         let session = registry.connect(Version::V1, sink.clone());
         for channel in [channel(&format!("user:{index}")), ChannelName::all()] {
             subscribe(&mut registry, session, &channel, Position::before(1));
-            settle(&mut registry, session, &channel, Arc::new([]));
+            resolve(&mut registry, session, &channel, Arc::new([]));
             registry.go_live(session, &channel);
         }
     }
@@ -103,15 +103,15 @@ fn subscribe(registry: &mut Registry<Sink>, session: SessionKey, channel: &Chann
 }
 
 /// It is known what the client has missed, and it is told so.
-fn settle(
+fn resolve(
     registry: &mut Registry<Sink>,
     session: SessionKey,
     channel: &ChannelName,
     missed: Arc<[Arc<Publication>]>,
 ) {
     let pending = registry.pending(session, channel).expect("a new subscription");
-    pending.settle(missed);
-    pending.mark_told(true);
+    pending.resolve(missed);
+    pending.mark_answered(true);
 }
 
 fn route_to_one() -> Box<dyn FnMut()> {
@@ -140,7 +140,7 @@ fn merge() -> Box<dyn FnMut()> {
         for publication in &all[MISSED as usize / 2..] {
             registry.deliver(publication, |_| false);
         }
-        settle(&mut registry, session, &room, Arc::clone(&missed));
+        resolve(&mut registry, session, &room, Arc::clone(&missed));
         assert_eq!(registry.go_live(session, &room), all.len() as u64);
         drop(registry.leave(session));
     })

@@ -51,7 +51,7 @@ const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Each worker and the broker's link answer, besides the thread of this port.
 pub(super) async fn livez(admin: web::Data<AdminState>) -> HttpResponse {
     let (silent, link) = join(
-        admin.hubs.silent(SIGN_OF_LIFE_TIMEOUT),
+        admin.hubs.unresponsive(SIGN_OF_LIFE_TIMEOUT),
         admin.readiness.broker.link_thread_responds(SIGN_OF_LIFE_TIMEOUT),
     )
     .await;

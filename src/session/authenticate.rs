@@ -6,7 +6,7 @@ use super::LOG_TARGET;
 use super::clock::unix_ms;
 use super::limits::{IdentifyRefusal, SessionPermit, UnidentifiedPermit, UserSessionPermit};
 use super::services::Services;
-use crate::auth::Principal;
+use crate::auth::{AuthError, Principal};
 use crate::metrics::{IdentifyResult, Label as _, Metrics};
 use crate::socket::client_prefix::ClientPrefix;
 use protocol::SessionId;
@@ -82,9 +82,26 @@ fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Inst
 
 fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>, IdentifyResult) {
     let outcome = services.tokens.verify(token, SystemTime::now());
-    let result =
-        outcome.as_ref().map_or_else(|error| IdentifyResult::Refused(*error), |_| IdentifyResult::Accepted);
+    let result = outcome.as_ref().map_or_else(|error| result_of(*error), |_| IdentifyResult::Accepted);
     (outcome.map_err(|_| NotIdentified).and_then(identity), result)
+}
+
+/// The result in metrics of a token that was refused.
+const fn result_of(error: AuthError) -> IdentifyResult {
+    match error {
+        AuthError::Malformed => IdentifyResult::Malformed,
+        AuthError::BadSignature => IdentifyResult::BadSignature,
+        AuthError::WrongAlgorithm => IdentifyResult::WrongAlgorithm,
+        AuthError::Expired => IdentifyResult::Expired,
+        AuthError::NotYetValid => IdentifyResult::NotYetValid,
+        AuthError::NoExpiry => IdentifyResult::NoExpiry,
+        AuthError::WrongAudience => IdentifyResult::WrongAudience,
+        AuthError::WrongIssuer => IdentifyResult::WrongIssuer,
+        AuthError::NoUser => IdentifyResult::NoUser,
+        AuthError::UserNotAllowed => IdentifyResult::UserNotAllowed,
+        AuthError::BadChannels => IdentifyResult::BadChannels,
+        AuthError::ForeignUser => IdentifyResult::ForeignUser,
+    }
 }
 
 /// Converts an authenticated identity to that of the protocol.
@@ -101,6 +118,13 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
+
+    #[test]
+    fn metrics_and_errors_use_the_same_texts() {
+        for error in AuthError::ALL {
+            assert_eq!(result_of(error).label(), error.label());
+        }
+    }
 
     #[test]
     fn an_identity_keeps_its_user_expiry_and_channels() {
