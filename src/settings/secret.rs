@@ -3,6 +3,7 @@
 use std::{fmt, path::Path};
 
 use serde::{Deserialize, Serialize, Serializer};
+use subtle::{Choice, ConstantTimeEq as _};
 
 use super::files::{check_is_file, read_text};
 
@@ -37,15 +38,17 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `candidate` is this secret, in a time that depends on the length of `candidate` only.
+    /// Whether `candidate` is this secret. An empty secret matches nothing. Compares in constant time: the duration
+    /// depends on the length of `candidate` only, and not on the length of the secret.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         let own = self.0.as_bytes();
-        let differences = candidate.iter().enumerate().fold(0, |differences, (index, byte)| {
-            // Wrapping around keeps the work the same for every length; the lengths are compared below.
-            let expected = own.get(index % own.len().max(1)).copied().unwrap_or_default();
-            std::hint::black_box(differences | (byte ^ expected))
-        });
-        differences == 0 && own.len() == candidate.len() && !own.is_empty()
+        // `ct_eq` of two slices returns early if their lengths differ, so the secret is repeated to the length of the
+        // candidate.
+        let repeated = candidate.iter().zip(own.iter().cycle());
+        let bytes_match =
+            repeated.fold(Choice::from(1), |all, (given, expected)| all & given.ct_eq(expected));
+        let matches = bytes_match & own.len().ct_eq(&candidate.len());
+        matches.into() && !own.is_empty()
     }
 }
 
