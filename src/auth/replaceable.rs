@@ -1,7 +1,9 @@
 //! An authenticator that is replaced when keys are read again.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use parking_lot::RwLock;
 
 use super::{AuthError, AuthSetupError, Authenticator, Principal};
 use crate::settings::AuthSettings;
@@ -37,7 +39,7 @@ impl Tokens {
     /// As [`Authenticator::new`]; the old keys then stay in use.
     pub fn replace(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
         let new = Present::new(settings)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+        *self.0.write() = new;
         Ok(())
     }
 
@@ -57,7 +59,7 @@ impl Tokens {
     }
 
     fn present(&self) -> Arc<Present> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.read())
     }
 }
 

@@ -1,11 +1,12 @@
 //! Who may use the admin API, health and metrics aside: publish, see sessions and end them.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use actix_web::rt::time::sleep;
+use parking_lot::RwLock;
 
 use super::{AdminState, ApiError};
 use crate::metrics::{KeyRefusal, Metrics};
@@ -35,11 +36,11 @@ impl CurrentKey {
 
     /// Asks for another key from now on.
     pub fn replace(&self, key: ApiKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        *self.0.write() = key;
     }
 
     fn check(&self, request: &HttpRequest) -> Result<(), KeyRefusal> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).check(request)
+        self.0.read().check(request)
     }
 }
 
