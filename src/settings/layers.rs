@@ -205,7 +205,7 @@ impl Layers {
             return Some(*kind);
         }
         let renamed = new_name(key);
-        let nearest = renamed.or_else(|| nearest_key(key, self.keys())).map(str::to_owned);
+        let nearest = nearest_key(key, self.keys()).map(str::to_owned);
         let hint = match &nearest {
             _ if key == "profile" => "; the profile is chosen by --profile or GATEWAY_PROFILE".to_owned(),
             Some(known) if renamed.is_some() && name != key => {

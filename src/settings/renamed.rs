@@ -17,6 +17,11 @@ pub(super) fn new_name(old: &str) -> Option<&'static str> {
     RENAMED.iter().find(|(renamed, _)| *renamed == old).map(|(_, new)| *new)
 }
 
+/// The former names of settings.
+pub(super) fn old_names<'a>() -> impl Iterator<Item = &'a str> + Clone {
+    RENAMED.iter().map(|(old, _)| -> &'a str { old })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Sources;

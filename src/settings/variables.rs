@@ -1,6 +1,6 @@
 //! Environment variables: near misses of settings are mistakes, variables of other programs are ignored.
 
-use super::nearest::alike;
+use super::nearest::{most_similar, nearest_in_section};
 use super::{SettingsError, one_line, validate::is_log_filter};
 
 /// Environment variables with this prefix are settings. With two underscores, because orchestrators set variables like
@@ -37,7 +37,7 @@ pub(super) fn check<'a>(
     if OWN.contains(&name) || is_of_kubernetes(name) {
         return None;
     }
-    if let Some(own) = alike(&name.to_ascii_uppercase(), OWN.into_iter()) {
+    if let Some(own) = most_similar(&name.to_ascii_uppercase(), OWN.into_iter()) {
         return Some(Finding::Refused(unknown(name, own.to_owned())));
     }
     let meant = meant(&name.to_ascii_uppercase(), keys)?;
@@ -54,16 +54,18 @@ fn unknown(name: &str, meant: String) -> SettingsError {
     SettingsError::UnknownVariable { name: name.to_owned(), meant }
 }
 
-/// The suggestion for a name in capitals, if it is similar to the variable of a key.
+/// The suggestion for a name in capitals, if it is similar to the variable of a key, or has two underscores after a
+/// section and then the beginning of one of its keys.
 fn meant<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let rest = name.strip_prefix("GATEWAY_").or_else(|| stranger_prefix(name))?;
-    let plain =
-        |text: &str| text.trim_start_matches('_').replace(['.', '_'], " ").replace("  ", " ").to_lowercase();
-    let rest = plain(rest);
-    let plain_keys: Vec<(String, &str)> = keys.map(|key| (plain(key), key)).collect();
-    let found = alike(&rest, plain_keys.iter().map(|(plain, _)| plain.as_str()))?;
-    let (_, key) = plain_keys.iter().find(|(plain, _)| plain == found)?;
-    Some(variable(key))
+    let rest = rest.trim_start_matches('_').to_lowercase();
+    let plain = |text: &str| text.replace(['.', '_'], " ").replace("  ", " ");
+    let plain_keys: Vec<(String, &str)> = keys.clone().map(|key| (plain(key), key)).collect();
+    let found = most_similar(&plain(&rest), plain_keys.iter().map(|(plain, _)| plain.as_str()));
+    let key = found.and_then(|found| plain_keys.iter().find(|(plain, _)| plain == found));
+    let key = key.map(|(_, key)| *key);
+    // Not by name alone: GATEWAY_API__URL may be another program's.
+    key.or_else(|| nearest_in_section(&rest.replace("__", "."), keys)).map(variable)
 }
 
 /// The variable of a key.
@@ -74,7 +76,7 @@ pub(super) fn variable(key: &str) -> String {
 /// The rest of a name with a misspelt prefix, such as `GATWAY__`.
 fn stranger_prefix(name: &str) -> Option<&str> {
     let (prefix, rest) = name.split_once("__")?;
-    alike(prefix, ["GATEWAY"].into_iter()).map(|_| rest)
+    most_similar(prefix, ["GATEWAY"].into_iter()).map(|_| rest)
 }
 
 /// Kubernetes sets these for each service: `GATEWAY_PORT`, `GATEWAY_ADMIN_SERVICE_HOST`, `GATEWAY_PORT_8080_TCP_ADDR`.
@@ -123,6 +125,9 @@ mod tests {
             ("GATEWAY_AUTH__SECERT", "GATEWAY__AUTH__SECRET"),
             ("GATWAY__AUTH__SECRET", "GATEWAY__AUTH__SECRET"),
             ("Gateway__Server__Public_Addr", "GATEWAY__SERVER__PUBLIC_ADDR"),
+            ("GATEWAY_SESION__HEARTBEAT_INTERVAL", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
+            ("GATEWAY_SESION__HEARTBEAT", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
+            ("Gateway__Session__Heartbeat", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
         ] {
             assert!(may_be_meant(name), "{name}");
             let expected = format!("unknown environment variable {name}; did you mean {meant}?");
@@ -147,6 +152,8 @@ mod tests {
             "GATEWAY_ADMIN_PORT_8081_TCP_ADDR",
             "GATEWAY_IMAGE",
             "GATEWAY_REPLICAS",
+            "GATEWAY_API__SECRET",
+            "GATEWAY_AUTH__URL",
         ] {
             assert_eq!(said(name, "x"), None, "{name}");
         }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Folder, HS_SECRET, Settings, Sources, assert_refused, development, production};
+use super::{Folder, HS_SECRET, Settings, Sources, assert_refused, development, production, sources};
 
 #[test]
 fn all_mistakes_are_reported_at_once_and_no_consequences() {
@@ -33,6 +33,21 @@ fn all_mistakes_are_reported_at_once_and_no_consequences() {
     assert_eq!(sentences.len(), beginnings.len(), "{sentences:?}");
     for (sentence, beginning) in sentences.iter().zip(beginnings) {
         assert!(sentence.starts_with(beginning), "{sentence}");
+    }
+}
+
+#[test]
+fn a_misspelt_variable_is_refused_with_the_right_one() {
+    for (name, right) in [
+        ("GATEWAY__SESION__HEARTBEAT_INTERVAL", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
+        ("GATEWAY__SESION__WRITE", "GATEWAY__SESSION__WRITE_TIMEOUT"),
+        ("GATEWAY__CHANELS__PUBLIC", "GATEWAY__CHANNELS__PUBLIC_NAMESPACES"),
+        ("GATEWAY__SESION__RECOVERY_LIMIT", "GATEWAY__SESSION__MAX_RECOVERED_MESSAGES"),
+        ("GATEWAY__BROKER__SWEEP_INTERVALL", "GATEWAY__BROKER__HISTORY_CHECK_INTERVAL"),
+        ("GATEWAY_SESION__WRITE", "GATEWAY__SESSION__WRITE_TIMEOUT"),
+    ] {
+        let hint = format!("did you mean {right}?");
+        assert_refused(Settings::load(&sources("development", &[(name, "1")])), &[name, &hint]);
     }
 }
 
