@@ -111,7 +111,7 @@ pub enum AuthSetupError {
     },
     /// A token made for the trial was not accepted: the build lacks a part.
     #[error("auth.algorithms cannot be used: this build's cryptography failed its trial")]
-    Trial,
+    SelfTest,
 }
 
 #[cfg(test)]

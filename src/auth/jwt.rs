@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::{
     AuthError, AuthSetupError, Principal,
-    principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, user_from},
+    principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, parse_user_id},
 };
 use crate::settings::{AuthSettings, read_text};
 
@@ -34,7 +34,7 @@ const MIN_RSA_DER_BYTES: usize = 256;
 
 /// Checks JSON Web Tokens.
 #[derive(Clone)]
-pub struct JsonWebTokens {
+pub struct JwtVerifier {
     key: DecodingKey,
     validation: Validation,
     audience: Option<String>,
@@ -75,7 +75,7 @@ pub(super) struct MintedClaims<'a> {
     pub(super) channels: &'a [String],
 }
 
-impl JsonWebTokens {
+impl JwtVerifier {
     pub(super) fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
         let algorithms = algorithms_of(settings)?;
         let first = *algorithms.first().ok_or(AuthSetupError::Algorithms)?;
@@ -105,29 +105,31 @@ impl JsonWebTokens {
             leeway: settings.leeway,
             allow_foreign_users: settings.allow_foreign_user_channels,
         };
-        tokens.try_out(settings)?;
+        tokens.self_test(settings)?;
         Ok(tokens)
     }
 
     /// Uses every algorithm once, because the library finds out only at the first token that its cryptography was not
     /// built in. With a secret a whole token is made and read, else a signature of zeros must be found wrong.
-    fn try_out(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
+    fn self_test(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
         for algorithm in &self.validation.algorithms {
             if algorithm.family() == AlgorithmFamily::Hmac {
                 let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
                 let claims = MintedClaims {
-                    sub: "trial",
+                    sub: "self-test",
                     exp: 1,
                     aud: self.audience.as_deref(),
                     iss: self.issuer.as_deref(),
                     channels: &[],
                 };
-                let token = sign(&claims, *algorithm, secret.expose()).map_err(|_| AuthSetupError::Trial)?;
-                self.verify(&token, UNIX_EPOCH).map_err(|_| AuthSetupError::Trial)?;
+                let token =
+                    sign(&claims, *algorithm, secret.expose()).map_err(|_| AuthSetupError::SelfTest)?;
+                self.verify(&token, UNIX_EPOCH).map_err(|_| AuthSetupError::SelfTest)?;
             } else {
-                let found = jsonwebtoken::crypto::verify(&"A".repeat(86), b"trial", &self.key, *algorithm);
+                let found =
+                    jsonwebtoken::crypto::verify(&"A".repeat(86), b"self-test", &self.key, *algorithm);
                 if !matches!(found, Ok(false)) {
-                    return Err(AuthSetupError::Trial);
+                    return Err(AuthSetupError::SelfTest);
                 }
             }
         }
@@ -146,8 +148,8 @@ impl JsonWebTokens {
             return Err(AuthError::Malformed);
         }
         let claims = data.claims;
-        let expires = time_from(&claims.exp)?.ok_or(AuthError::NoExpiry)?;
-        let not_before = time_from(&claims.nbf)?;
+        let expires = parse_numeric_date(&claims.exp)?.ok_or(AuthError::NoExpiry)?;
+        let not_before = parse_numeric_date(&claims.nbf)?;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         if now >= expires.saturating_add(self.leeway) {
             return Err(AuthError::Expired);
@@ -161,7 +163,7 @@ impl JsonWebTokens {
         if self.issuer.as_deref().is_some_and(|expected| claims.iss.as_str() != Some(expected)) {
             return Err(AuthError::WrongIssuer);
         }
-        let (user, channels) = (user_of(&claims.sub)?, channels_of(claims.channels)?);
+        let (user, channels) = (parse_subject(&claims.sub)?, parse_channels(claims.channels)?);
         if !self.allow_foreign_users && channels.iter().any(|pattern| is_of_another_user(pattern, &user)) {
             return Err(AuthError::ForeignUser);
         }
@@ -229,7 +231,7 @@ fn public_key(path: &Path, algorithm: Algorithm) -> Result<DecodingKey, AuthSetu
 }
 
 /// A NumericDate: seconds since 1970, a fraction allowed.
-fn time_from(claim: &Value) -> Result<Option<Duration>, AuthError> {
+fn parse_numeric_date(claim: &Value) -> Result<Option<Duration>, AuthError> {
     let seconds = match claim {
         Value::Null => return Ok(None),
         Value::Number(number) => number.as_f64().ok_or(AuthError::Malformed)?,
@@ -252,17 +254,17 @@ fn names_audience(claim: &Value, expected: &str) -> bool {
     }
 }
 
-fn user_of(claim: &Value) -> Result<String, AuthError> {
+fn parse_subject(claim: &Value) -> Result<String, AuthError> {
     match claim {
         Value::Null => Err(AuthError::NoUser),
-        Value::String(text) => user_from(text.as_bytes()),
+        Value::String(text) => parse_user_id(text.as_bytes()),
         // Many issuers have their database's number here.
         Value::Number(number) => number.as_u64().map(|id| id.to_string()).ok_or(AuthError::UserNotAllowed),
         _ => Err(AuthError::Malformed),
     }
 }
 
-fn channels_of(claim: Value) -> Result<Vec<String>, AuthError> {
+fn parse_channels(claim: Value) -> Result<Vec<String>, AuthError> {
     match claim {
         Value::Null => Ok(Vec::new()),
         Value::Array(patterns) if patterns.len() <= MAX_CHANNELS => patterns

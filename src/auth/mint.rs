@@ -7,8 +7,8 @@ use jsonwebtoken::AlgorithmFamily;
 use super::{
     AuthError, AuthSetupError,
     jwt::{self, LATEST_SECONDS, MintedClaims},
-    principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, user_from},
-    signed::SignedTokens,
+    principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, parse_user_id},
+    signed::TimestampSigner,
 };
 use crate::settings::{AuthKind, AuthSettings};
 
@@ -17,19 +17,19 @@ use crate::settings::{AuthKind, AuthSettings};
 pub enum MintError {
     /// The user id could not be part of a channel name.
     #[error("the user must be 1 to 128 printable ASCII characters without space, braces and star")]
-    User,
+    InvalidUser,
     /// A channel is not a name and not a pattern, or there are too many.
     #[error("the channels must be at most 1000 names such as room:7 or room:*")]
-    Channels,
+    InvalidChannels,
     /// It would grant access to another user's channel, and would be refused.
     #[error("the channels must not be those of other users unless auth.allow_foreign_user_channels is true")]
     ForeignUser,
     /// Only a jwt can list channels.
     #[error("only a jwt can list channels; auth.kind is another")]
-    ChannelsNotPossible,
+    ChannelsUnsupported,
     /// A signed token cannot live longer than `auth.max_age`, and none can live beyond the year 9999.
     #[error("the token cannot live that long; for auth.kind signed auth.max_age is the limit")]
-    TooLong,
+    LifetimeTooLong,
     /// The private key is elsewhere.
     #[error(
         "a token with an RS, PS, ES or EdDSA algorithm needs the issuer's private key; ask the issuer for one"
@@ -61,9 +61,9 @@ pub fn mint(
     ttl: Duration,
     now: SystemTime,
 ) -> Result<String, MintError> {
-    user_from(user.as_bytes()).map_err(|_: AuthError| MintError::User)?;
+    parse_user_id(user.as_bytes()).map_err(|_: AuthError| MintError::InvalidUser)?;
     if channels.len() > MAX_CHANNELS || !channels.iter().all(|channel| is_channel_pattern(channel)) {
-        return Err(MintError::Channels);
+        return Err(MintError::InvalidChannels);
     }
     if !settings.allow_foreign_user_channels
         && channels.iter().any(|channel| is_of_another_user(channel, user))
@@ -71,15 +71,15 @@ pub fn mint(
         return Err(MintError::ForeignUser);
     }
     if settings.kind != AuthKind::Jwt && !channels.is_empty() {
-        return Err(MintError::ChannelsNotPossible);
+        return Err(MintError::ChannelsUnsupported);
     }
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     match settings.kind {
         AuthKind::Insecure => Ok(user.to_owned()),
         AuthKind::Signed => {
-            let tokens = SignedTokens::new(settings)?;
+            let tokens = TimestampSigner::new(settings)?;
             // Such a token carries when it was made and not when it ends: a shorter life is an earlier birth.
-            let early = settings.max_age.checked_sub(ttl).ok_or(MintError::TooLong)?;
+            let early = settings.max_age.checked_sub(ttl).ok_or(MintError::LifetimeTooLong)?;
             let issued = now.saturating_sub(early);
             Ok(tokens.sign(user, issued.as_secs()))
         }
@@ -89,8 +89,10 @@ pub fn mint(
                 return Err(MintError::PrivateKeyNeeded);
             }
             let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
-            let expires =
-                now.checked_add(ttl).filter(|at| at.as_secs() <= LATEST_SECONDS).ok_or(MintError::TooLong)?;
+            let expires = now
+                .checked_add(ttl)
+                .filter(|at| at.as_secs() <= LATEST_SECONDS)
+                .ok_or(MintError::LifetimeTooLong)?;
             let claims = MintedClaims {
                 sub: user,
                 exp: expires.as_secs(),
@@ -98,7 +100,7 @@ pub fn mint(
                 iss: settings.issuer.as_deref(),
                 channels,
             };
-            Ok(jwt::sign(&claims, algorithm, secret.expose()).map_err(|_| AuthSetupError::Trial)?)
+            Ok(jwt::sign(&claims, algorithm, secret.expose()).map_err(|_| AuthSetupError::SelfTest)?)
         }
     }
 }

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`Principal`] and what a user id and a channel pattern may look like
 //! - `insecure`, `signed`, `jwt`: the three kinds of tokens, behind the closed [`Authenticator`]
-//! - [`Tokens`]: an [`Authenticator`] that can be replaced while others use it
+//! - [`ReloadableAuthenticator`]: an [`Authenticator`] that can be replaced while others use it
 //! - [`mint()`]: the other way round, for trying things out
 //! - [`AuthError`]: why a token was refused
 //!
@@ -18,7 +18,7 @@ mod insecure;
 mod jwt;
 mod mint;
 mod principal;
-mod replaceable;
+mod reloadable;
 mod signed;
 #[cfg(test)]
 mod tests;
@@ -27,7 +27,7 @@ pub use self::{
     error::{AuthError, AuthSetupError},
     mint::{MintError, longest_lifetime, mint},
     principal::Principal,
-    replaceable::Tokens,
+    reloadable::ReloadableAuthenticator,
 };
 
 /// Checks tokens in the one way that the settings say. Cheap to share, cheap to clone.
@@ -36,9 +36,9 @@ pub enum Authenticator {
     /// The token is the user id.
     Insecure,
     /// The login service's own tokens.
-    Signed(signed::SignedTokens),
+    Signed(signed::TimestampSigner),
     /// JSON Web Tokens.
-    Jwt(Box<jwt::JsonWebTokens>),
+    Jwt(Box<jwt::JwtVerifier>),
 }
 
 impl Authenticator {
@@ -49,8 +49,8 @@ impl Authenticator {
     pub fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
         Ok(match settings.kind {
             AuthKind::Insecure => Self::Insecure,
-            AuthKind::Signed => Self::Signed(signed::SignedTokens::new(settings)?),
-            AuthKind::Jwt => Self::Jwt(Box::new(jwt::JsonWebTokens::new(settings)?)),
+            AuthKind::Signed => Self::Signed(signed::TimestampSigner::new(settings)?),
+            AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings)?)),
         })
     }
 

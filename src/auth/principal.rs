@@ -29,7 +29,7 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 /// The user id in `bytes`, if `user:<id>` is a channel name. A star is refused too: `user:*` must stay a pattern.
-pub(super) fn user_from(bytes: &[u8]) -> Result<String, AuthError> {
+pub(super) fn parse_user_id(bytes: &[u8]) -> Result<String, AuthError> {
     if bytes.is_empty() {
         return Err(AuthError::NoUser);
     }

@@ -10,7 +10,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::{Digest as _, Sha1};
 
-use super::{AuthError, AuthSetupError, Principal, principal::user_from};
+use super::{AuthError, AuthSetupError, Principal, principal::parse_user_id};
 use crate::settings::AuthSettings;
 
 const SALT: &[u8] = b"itsdangerous.Signer";
@@ -18,19 +18,19 @@ const SEPARATOR: char = '.';
 
 /// Makes and checks signed tokens.
 #[derive(Clone)]
-pub struct SignedTokens {
+pub struct TimestampSigner {
     /// With the key in it, nothing hashed yet.
     mac: Hmac<Sha1>,
     max_age: Duration,
     leeway: Duration,
 }
 
-impl SignedTokens {
+impl TimestampSigner {
     pub(super) fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
         let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
         let key =
             Sha1::new().chain_update(SALT).chain_update(b"signer").chain_update(secret.expose()).finalize();
-        let mac = Hmac::new_from_slice(&key).map_err(|_| AuthSetupError::Trial)?;
+        let mac = Hmac::new_from_slice(&key).map_err(|_| AuthSetupError::SelfTest)?;
         Ok(Self { mac, max_age: settings.max_age, leeway: settings.leeway })
     }
 
@@ -46,7 +46,7 @@ impl SignedTokens {
             .map_err(|_| AuthError::BadSignature)?;
 
         let (payload, timestamp) = signed.rsplit_once(SEPARATOR).ok_or(AuthError::Malformed)?;
-        let issued = seconds_from(timestamp)?;
+        let issued = parse_timestamp(timestamp)?;
         // Whole seconds, as the signer counts them: a token is good to the end of the second of its greatest age.
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if issued > now.saturating_add(self.leeway.as_secs()) {
@@ -61,7 +61,7 @@ impl SignedTokens {
         let expires_at = UNIX_EPOCH
             .checked_add(Duration::from_secs(issued))
             .and_then(|at| at.checked_add(self.max_age.saturating_add(self.leeway)));
-        Ok(Principal { user: user_from(&user)?, expires_at, channels: Vec::new() })
+        Ok(Principal { user: parse_user_id(&user)?, expires_at, channels: Vec::new() })
     }
 
     /// A token for `user`, issued `issued` seconds after 1970.
@@ -75,7 +75,7 @@ impl SignedTokens {
     }
 }
 
-fn seconds_from(timestamp: &str) -> Result<u64, AuthError> {
+fn parse_timestamp(timestamp: &str) -> Result<u64, AuthError> {
     let bytes = URL_SAFE_NO_PAD.decode(timestamp).map_err(|_| AuthError::Malformed)?;
     if bytes.len() > size_of::<u64>() {
         return Err(AuthError::Malformed);
@@ -111,11 +111,11 @@ mod tests {
         serde_json::from_str(include_str!("../../tests/data/itsdangerous.json")).unwrap()
     }
 
-    fn tokens(secret: &str, max_age: u64, leeway: u64) -> SignedTokens {
+    fn tokens(secret: &str, max_age: u64, leeway: u64) -> TimestampSigner {
         let mut settings = settings("signed", secret);
         settings.max_age = Duration::from_secs(max_age);
         settings.leeway = Duration::from_secs(leeway);
-        SignedTokens::new(&settings).unwrap()
+        TimestampSigner::new(&settings).unwrap()
     }
 
     fn at(seconds: u64) -> SystemTime {
@@ -130,15 +130,15 @@ mod tests {
             let result = tokens(&secret, case.max_age, 0).verify(&case.token, at(case.now));
             let said = result.as_ref().map_or_else(|error| error.label(), |_| "ok");
             assert_eq!(said, case.expect, "{}", case.name);
-            if let Ok(identity) = result {
-                assert_eq!(Some(identity.user), case.user, "{}", case.name);
+            if let Ok(principal) = result {
+                assert_eq!(Some(principal.user), case.user, "{}", case.name);
                 assert_eq!(
-                    identity.expires_at,
+                    principal.expires_at,
                     Some(at(case.issued.unwrap() + case.max_age)),
                     "{}",
                     case.name
                 );
-                assert!(identity.channels.is_empty());
+                assert!(principal.channels.is_empty());
             }
         }
     }
@@ -185,7 +185,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_makes_it_panic(token in "\\PC*", now in any::<u64>()) {
+        fn verifying_never_panics(token in "\\PC*", now in any::<u64>()) {
             let now = UNIX_EPOCH.checked_add(Duration::from_secs(now)).unwrap_or(UNIX_EPOCH);
             prop_assert!(tokens("secret", 100, 5).verify(&token, now).is_err());
         }

@@ -119,11 +119,11 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut answer = HttpResponse::build(self.status_code());
+        let mut response = HttpResponse::build(self.status_code());
         if matches!(self, Self::Unauthorized) {
-            answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
-        answer.json(self.to_json())
+        response.json(self.to_json())
     }
 }
 

@@ -54,8 +54,8 @@ impl From<KeyRefusal> for ApiError {
     }
 }
 
-/// The delay of the answer to a wrong key while there are places, which slows down guessing.
-const WRONG_KEY_PAUSE: Duration = Duration::from_millis(500);
+/// The delay of the response to a wrong key while there are places, which slows down guessing.
+const WRONG_KEY_DELAY: Duration = Duration::from_millis(500);
 
 impl AdminState {
     /// Whether the request may do what the API does. Refusals are counted.
@@ -67,7 +67,7 @@ impl AdminState {
         Metrics::count(&self.metrics.admin_refused, refusal);
         // A crowd of guesses may not take the places of health checks.
         if refusal == KeyRefusal::WrongKey && !self.is_crowded() {
-            sleep(WRONG_KEY_PAUSE).await;
+            sleep(WRONG_KEY_DELAY).await;
         }
         Err(refusal.into())
     }
@@ -76,7 +76,7 @@ impl AdminState {
 impl ApiKey {
     fn check(&self, request: &HttpRequest) -> Result<(), KeyRefusal> {
         let key = match self {
-            Self::Open if is_from_here(request) => return Ok(()),
+            Self::Open if is_loopback_same_origin(request) => return Ok(()),
             Self::Open => return Err(KeyRefusal::OriginNotAllowed),
             Self::Closed => return Err(KeyRefusal::NotConfigured),
             Self::Required(key) => key,
@@ -96,7 +96,7 @@ fn bearer(header: &str) -> Option<&str> {
 /// Whether this is no page from elsewhere. Any page that a developer's browser shows may send requests to this machine,
 /// and one whose name is made to lead here may read the answers as well. The first is told by its Origin, the second
 /// by the name under which it came.
-fn is_from_here(request: &HttpRequest) -> bool {
+fn is_loopback_same_origin(request: &HttpRequest) -> bool {
     let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = header(HOST);
     let is_own = header(ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == host);
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_key_only_this_machine_s_own_pages_and_programs_may_ask() {
+    fn without_a_key_only_same_origin_loopback_requests_are_accepted() {
         for (host, origin, may) in [
             (None, None, true),
             (Some("127.0.0.1:8081"), None, true),

@@ -46,13 +46,13 @@ impl Readiness {
 }
 
 /// How long a thread may take to respond.
-const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Each worker and the broker's link answer, besides the thread of this port.
 pub(super) async fn livez(admin: web::Data<AdminState>) -> HttpResponse {
     let (silent, link) = join(
-        admin.hubs.silent(SIGN_OF_LIFE_TIMEOUT),
-        admin.readiness.broker.gives_sign_of_life(SIGN_OF_LIFE_TIMEOUT),
+        admin.hubs.silent(LIVENESS_TIMEOUT),
+        admin.readiness.broker.gives_sign_of_life(LIVENESS_TIMEOUT),
     )
     .await;
     let workers = silent.iter().map(|worker| format!("worker {worker} did not answer within 2s"));
@@ -68,12 +68,12 @@ pub(super) async fn livez(admin: web::Data<AdminState>) -> HttpResponse {
 pub(super) async fn readyz(admin: web::Data<AdminState>) -> HttpResponse {
     let reasons = admin.readiness.reasons();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut answer = json!({"ready": reasons.is_empty(), "reasons": reasons});
+    let mut response = json!({"ready": reasons.is_empty(), "reasons": reasons});
     let notes = admin.readiness.broker.notes();
     if !notes.is_empty() {
-        answer["notes"] = json!(notes);
+        response["notes"] = json!(notes);
     }
-    HttpResponse::build(status).json(answer)
+    HttpResponse::build(status).json(response)
 }
 
 /// Prometheus' page.

@@ -29,7 +29,7 @@ use self::api_error::ApiError;
 pub use self::auth::{ApiKey, CurrentKey};
 pub use self::health::Readiness;
 pub use self::status::InstanceInfo;
-use self::unread_body::{AnswerBody, UnreadBody};
+use self::unread_body::{ResponseBody, UnreadBody};
 use crate::broker::Broker;
 use crate::hub::Hubs;
 use crate::metrics::{AdminRequest, Metrics};
@@ -82,27 +82,27 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
         config
             .app_data(web::PayloadConfig::new(body_limit(admin.max_payload_bytes)))
             .app_data(web::Data::new(admin.clone()))
-            .service(at("/livez", web::get().to(health::livez)))
-            .service(at("/readyz", web::get().to(health::readyz)))
-            .service(at("/metrics", web::get().to(health::metrics)))
-            .service(at("/v1/publish", web::post().to(publish::one)))
-            .service(at("/v1/publish/batch", web::post().to(publish::batch)))
-            .service(at("/v1/openapi.json", web::get().to(openapi::document)))
-            .service(at("/v1/status", web::get().to(status::status)))
-            .service(at("/v1/sessions", web::get().to(sessions::list)))
-            .service(at("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
-            .service(at("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
-            .service(at("/v1/token", web::post().to(token::mint)))
-            .service(at("/", web::get().to(console::redirect)))
-            .service(at("/console", web::get().to(console::page)))
-            .service(at("/console/app.js", web::get().to(console::script)))
-            .service(at("/console/app.css", web::get().to(console::style)))
+            .service(resource("/livez", web::get().to(health::livez)))
+            .service(resource("/readyz", web::get().to(health::readyz)))
+            .service(resource("/metrics", web::get().to(health::metrics)))
+            .service(resource("/v1/publish", web::post().to(publish::one)))
+            .service(resource("/v1/publish/batch", web::post().to(publish::batch)))
+            .service(resource("/v1/openapi.json", web::get().to(openapi::document)))
+            .service(resource("/v1/status", web::get().to(status::status)))
+            .service(resource("/v1/sessions", web::get().to(sessions::list)))
+            .service(resource("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
+            .service(resource("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
+            .service(resource("/v1/token", web::post().to(token::mint)))
+            .service(resource("/", web::get().to(console::redirect)))
+            .service(resource("/console", web::get().to(console::page)))
+            .service(resource("/console/app.js", web::get().to(console::script)))
+            .service(resource("/console/app.css", web::get().to(console::style)))
             .default_service(web::to(|| async { ApiError::NotFound }));
     }
 }
 
 /// One path with its one method; another method is told so.
-fn at(path: &str, route: Route) -> Resource {
+fn resource(path: &str, route: Route) -> Resource {
     web::resource(path).route(route).default_service(web::to(|| async { ApiError::MethodNotAllowed }))
 }
 
@@ -132,21 +132,23 @@ pub fn serve(listener: TcpListener, admin: AdminState) -> io::Result<Server> {
         let headers =
             DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"));
         App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |mut request, service| {
-            let unread = UnreadBody::of(&mut request);
+            let unread = UnreadBody::take(&mut request);
             let answered = service.call(request);
             let is_crowded = crowd.is_crowded();
             let metrics = crowd.metrics.clone();
             async move {
-                let mut answer = answered.await?;
-                let request =
-                    AdminRequest::new(answer.request().match_pattern().as_deref(), answer.status().as_u16());
+                let mut response = answered.await?;
+                let request = AdminRequest::new(
+                    response.request().match_pattern().as_deref(),
+                    response.status().as_u16(),
+                );
                 metrics.admin_requests.get_or_create(&request).inc();
                 // Only a connection's first request has a deadline for its head. So those that live on may not
                 // take all places.
                 if is_crowded {
-                    answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                    response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
-                Ok(answer.map_body(|_, body| AnswerBody { body: Box::pin(body), _unread: unread }))
+                Ok(response.map_body(|_, body| ResponseBody { body: Box::pin(body), _unread: unread }))
             }
         })
     })

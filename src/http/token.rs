@@ -15,11 +15,11 @@ use super::{AdminState, ApiError};
 use crate::auth;
 
 /// How long a minted token is good. Enough for an afternoon's try, and no more.
-const LIFETIME: Duration = Duration::from_secs(60 * 60);
+const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Mint {
+struct MintRequest {
     user: String,
     /// What a jwt is to open.
     #[serde(default)]
@@ -32,8 +32,8 @@ pub(super) async fn mint(
     AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
     let settings = admin.instance.minting.as_ref().ok_or(ApiError::MintingDisabled)?.settings();
-    let mint: Mint = parse(&body)?;
-    let lifetime = LIFETIME.min(auth::longest_lifetime(&settings));
+    let mint: MintRequest = parse(&body)?;
+    let lifetime = TOKEN_LIFETIME.min(auth::longest_lifetime(&settings));
     let token = auth::mint(&settings, &mint.user, &mint.channels, lifetime, SystemTime::now())?;
     Ok(HttpResponse::Ok().json(json!({ "token": token })))
 }

@@ -1,7 +1,7 @@
-//! Keeps what is unread of a request's body until its answer is written.
+//! Keeps what is unread of a request's body until its response is written.
 //!
 //! `actix-http` waits for the end of a chunked body whose reader is gone, without a deadline, and so does the connection.
-//! While the reader exists, it closes the connection soon after the answer instead, as it does with a body of known
+//! While the reader exists, it closes the connection soon after the response instead, as it does with a body of known
 //! length.
 
 use std::cell::RefCell;
@@ -22,7 +22,7 @@ pub(super) struct UnreadBody(Rc<RefCell<Payload>>);
 
 impl UnreadBody {
     /// The body of this request. Its handler still reads it as it would.
-    pub(super) fn of(request: &mut ServiceRequest) -> Self {
+    pub(super) fn take(request: &mut ServiceRequest) -> Self {
         let body = Self(Rc::new(RefCell::new(request.take_payload())));
         let shared = body.clone();
         let payload = poll_fn(move |cx| shared.0.borrow_mut().poll_next_unpin(cx)).boxed_local();
@@ -31,13 +31,13 @@ impl UnreadBody {
     }
 }
 
-/// The body of an answer, and with it that of the request.
-pub(super) struct AnswerBody<B> {
+/// The body of a response, and with it that of the request.
+pub(super) struct ResponseBody<B> {
     pub(super) body: Pin<Box<B>>,
     pub(super) _unread: UnreadBody,
 }
 
-impl<B: MessageBody> MessageBody for AnswerBody<B> {
+impl<B: MessageBody> MessageBody for ResponseBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {

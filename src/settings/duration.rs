@@ -101,13 +101,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(ms in any::<u64>()) {
+        fn formatted_durations_parse_back(ms in any::<u64>()) {
             let duration = Duration::from_millis(ms);
             prop_assert_eq!(parse_duration(&format_duration(duration)), Some(duration));
         }
 
         #[test]
-        fn never_panics(text in "\\PC*") {
+        fn parsing_never_panics(text in "\\PC*") {
             let _ = parse_duration(&text);
         }
     }

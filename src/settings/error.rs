@@ -31,12 +31,12 @@ pub enum SettingsError {
         reason: String,
     },
     /// An environment variable that is nearly a setting.
-    #[error("unknown environment variable {}; did you mean {meant}?", one_line(name))]
+    #[error("unknown environment variable {}; did you mean {suggestion}?", one_line(name))]
     UnknownVariable {
         /// The variable as it was given.
         name: String,
         /// What is meant, most likely.
-        meant: String,
+        suggestion: String,
     },
     /// A key that does not exist: most likely a spelling mistake.
     #[error("unknown key {} in {}{hint}", one_line(key), one_line(origin))]
@@ -85,7 +85,7 @@ pub struct SettingsErrors(Vec<SettingsError>);
 
 impl SettingsErrors {
     /// All mistakes, or nothing when there are none.
-    pub(super) fn of(errors: Vec<SettingsError>) -> Result<(), Self> {
+    pub(super) fn fail_if_any(errors: Vec<SettingsError>) -> Result<(), Self> {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 
@@ -143,14 +143,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_says_has_no_number_behind_it() {
+    fn io_messages_have_no_error_number() {
         let error = io::Error::from_raw_os_error(2);
         assert_eq!(plain_io(error), "No such file or directory");
         assert_eq!(plain_io(io::Error::other("plain")), "plain");
     }
 
     #[test]
-    fn what_is_repeated_of_the_settings_stays_on_one_line() {
+    fn repeated_input_stays_on_one_line() {
         assert_eq!(one_line("session.größe"), "session.größe");
         assert_eq!(one_line("a\nb\0\u{85}"), "a\\nb\\u{0}\\u{85}");
         assert_eq!(one_line("x".repeat(200)), "x".repeat(200));

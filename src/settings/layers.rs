@@ -1,5 +1,5 @@
 //! The layers that settings are made of, brought to one shape and checked key by key before they are merged, so that a
-//! mistake is reported with the key and the place where it was made.
+//! mistake is reported with the key and the position where it was made.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -82,7 +82,7 @@ impl SettingType {
 
     /// Environment variables and flags are text; the type of the key says how to read it. Guessing it from the text
     /// instead would make a number of a secret like 0123.
-    fn read(self, text: &str) -> Option<Value> {
+    fn parse(self, text: &str) -> Option<Value> {
         let kind = match self {
             Self::Bool => ValueKind::Boolean(text.parse().ok()?),
             Self::Integer => ValueKind::I64(text.parse().ok()?),
@@ -101,7 +101,7 @@ impl SettingType {
 
 /// The layers so far.
 pub(super) struct Layers {
-    kinds: BTreeMap<String, SettingType>,
+    types: BTreeMap<String, SettingType>,
     values: BTreeMap<String, (Value, String)>,
     /// The mistakes so far.
     pub(super) errors: Vec<SettingsError>,
@@ -116,15 +116,15 @@ impl Layers {
     pub(super) fn new(defaults: &str) -> Result<Self, SettingsError> {
         let origin = "the built-in defaults";
         let values = leaves(defaults, origin)?;
-        let kinds =
+        let types =
             values.iter().filter_map(|(key, value)| Some((key.clone(), SettingType::of(value)?))).collect();
         let values = values.into_iter().map(|(key, value)| (key, (value, origin.to_owned()))).collect();
-        Ok(Self { kinds, values, errors: Vec::new(), reported: Vec::new(), warnings: Vec::new() })
+        Ok(Self { types, values, errors: Vec::new(), reported: Vec::new(), warnings: Vec::new() })
     }
 
     /// Every key.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> + Clone {
-        self.kinds.keys().map(String::as_str)
+        self.types.keys().map(String::as_str)
     }
 
     /// Lays a TOML document over what is there. `origin` names it in errors.
@@ -134,11 +134,11 @@ impl Layers {
             Err(error) => return self.errors.push(error),
         };
         for (key, value) in leaves {
-            let Some(kind) = self.kind(&key, &key, origin) else { continue };
+            let Some(kind) = self.type_of(&key, &key, origin) else { continue };
             if kind.accepts(&value) {
                 self.values.insert(key, (value, origin.to_owned()));
             } else {
-                self.refuse(&key, origin, &kind.requirement(&value.kind));
+                self.reject(&key, origin, &kind.requirement(&value.kind));
             }
         }
     }
@@ -156,15 +156,15 @@ impl Layers {
     }
 
     /// Lays one value given as text over what is there. `name` is how it was given, `key` what it means.
-    pub(super) fn add_text(&mut self, key: &str, name: &str, text: &str, origin: &str) {
-        let Some(kind) = self.kind(key, name, origin) else { return };
+    pub(super) fn set_from_text(&mut self, key: &str, name: &str, text: &str, origin: &str) {
+        let Some(kind) = self.type_of(key, name, origin) else { return };
         // What is not UTF-8 was made into this character when the process' environment was read.
         if text.contains(char::REPLACEMENT_CHARACTER) {
-            return self.refuse(key, origin, "must be valid UTF-8");
+            return self.reject(key, origin, "must be valid UTF-8");
         }
-        match kind.read(text) {
+        match kind.parse(text) {
             Some(value) => drop(self.values.insert(key.to_owned(), (value, origin.to_owned()))),
-            None => self.refuse(key, origin, &kind.requirement(&ValueKind::String(text.to_owned()))),
+            None => self.reject(key, origin, &kind.requirement(&ValueKind::String(text.to_owned()))),
         }
     }
 
@@ -200,8 +200,8 @@ impl Layers {
     }
 
     /// The kind of a key. One that does not exist is a mistake.
-    fn kind(&mut self, key: &str, name: &str, origin: &str) -> Option<SettingType> {
-        if let Some(kind) = self.kinds.get(key) {
+    fn type_of(&mut self, key: &str, name: &str, origin: &str) -> Option<SettingType> {
+        if let Some(kind) = self.types.get(key) {
             return Some(*kind);
         }
         let renamed = new_name(key);
@@ -221,7 +221,7 @@ impl Layers {
         None
     }
 
-    fn refuse(&mut self, key: &str, origin: &str, reason: &str) {
+    fn reject(&mut self, key: &str, origin: &str, reason: &str) {
         self.errors.push(bad_value(key, origin, reason));
         self.reported.push(key.to_owned());
     }
@@ -235,7 +235,7 @@ impl Layers {
             _ => "a setting".to_owned(),
         };
         let origin = self.values.get(&key).map_or("the settings", |(_, origin)| origin);
-        let reason = match (key.as_str(), self.kinds.get(&key)) {
+        let reason = match (key.as_str(), self.types.get(&key)) {
             ("server.public_addr" | "server.admin_addr", _) => {
                 "must be an IP address and a port, such as 127.0.0.1:8080"
             }
@@ -258,7 +258,7 @@ fn leaves(text: &str, origin: &str) -> Result<BTreeMap<String, Value>, SettingsE
     let tables = File::from_str(text, FileFormat::Toml).collect().map_err(|error| SettingsError::Syntax {
         origin: origin.to_owned(),
         reason: match error {
-            ConfigError::FileParse { cause, .. } => outline(&cause.to_string()),
+            ConfigError::FileParse { cause, .. } => summarize(&cause.to_string()),
             other => first_line(&other.to_string()),
         },
     })?;
@@ -282,14 +282,14 @@ fn collect_leaves(parent: &str, table: config::Map<String, Value>, leaves: &mut 
     }
 }
 
-/// A TOML error has a line with the place, a picture of the source (which may show a secret) and the reason.
-fn outline(message: &str) -> String {
-    let place = first_line(message).replacen("TOML parse error ", "", 1);
+/// A TOML error has a line with the position, a picture of the source (which may show a secret) and the reason.
+fn summarize(message: &str) -> String {
+    let position = first_line(message).replacen("TOML parse error ", "", 1);
     let reason =
         message.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.contains('|'));
     match reason.last() {
-        Some(reason) => format!("{place}: {reason}"),
-        None => place,
+        Some(reason) => format!("{position}: {reason}"),
+        None => position,
     }
 }
 

@@ -84,19 +84,19 @@ pub fn mask_url(url: &str) -> String {
     }
     // The last @ of the authority ends the credentials: a password may hold one itself if it was not escaped. It may
     // hold a slash for the same reason, so everything up to the last @ of the whole URL counts as credentials.
-    let Some((credentials, place)) = rest.rsplit_once('@') else {
+    let Some((credentials, endpoint)) = rest.rsplit_once('@') else {
         return format!("{scheme}://{}", mask_query(rest));
     };
-    let place = mask_query(place);
+    let endpoint = mask_query(endpoint);
     match credentials.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:{MASK}@{place}"),
-        None => format!("{scheme}://{credentials}@{place}"),
+        Some((user, _)) => format!("{scheme}://{user}:{MASK}@{endpoint}"),
+        None => format!("{scheme}://{credentials}@{endpoint}"),
     }
 }
 
 /// The URL of a Unix socket has its password in the query. Only what is known to be none is left readable.
-fn mask_query(place: &str) -> String {
-    let Some((path, query)) = place.split_once('?') else { return place.to_owned() };
+fn mask_query(endpoint: &str) -> String {
+    let Some((path, query)) = endpoint.split_once('?') else { return endpoint.to_owned() };
     let masked = query.split('&').map(|pair| match pair.split_once('=') {
         Some(("db" | "user" | "protocol", _)) => pair.to_owned(),
         Some((name, _)) => format!("{name}={MASK}"),

@@ -42,7 +42,7 @@ impl Sources {
     ) -> Self {
         let environment = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .filter(|(name, _)| variables::may_be_meant(name))
+            .filter(|(name, _)| variables::may_be_setting(name))
             .collect();
         Self { profile, file, environment, overrides }
     }
@@ -79,7 +79,7 @@ impl Sources {
         }
         self.add_variables(&mut layers);
         for (key, value) in &self.overrides {
-            layers.add_text(key, key, value, "the command line");
+            layers.set_from_text(key, key, value, "the command line");
         }
         Ok(layers)
     }
@@ -92,11 +92,11 @@ impl Sources {
             match name.strip_prefix(VARIABLE_PREFIX) {
                 Some(key) => {
                     let key = key.to_ascii_lowercase().replace("__", ".");
-                    layers.add_text(&key, name, value, "the environment");
+                    layers.set_from_text(&key, name, value, "the environment");
                 }
                 None => match variables::check(name, value, layers.keys()) {
-                    Some(Finding::Refused(error)) => layers.errors.push(error),
-                    Some(Finding::Warned(warning)) => layers.warnings.push(warning),
+                    Some(Finding::Error(error)) => layers.errors.push(error),
+                    Some(Finding::Warning(warning)) => layers.warnings.push(warning),
                     None => {}
                 },
             }
@@ -126,7 +126,7 @@ impl Settings {
     ///
     /// # Errors
     /// All mistakes.
-    pub fn read_files_again(&self) -> Result<Self, SettingsErrors> {
+    pub fn reload_secret_files(&self) -> Result<Self, SettingsErrors> {
         let (mut settings, mut errors, mut reported) = (self.clone(), Vec::new(), Vec::new());
         if settings.auth.secret_file.is_some() {
             settings.auth.secret = None;
@@ -148,7 +148,7 @@ impl Settings {
         let unreadable: Vec<_> = unreadable.collect();
         errors.extend(refused.into_iter().filter(|error| !is_consequence(error, reported)));
         errors.extend(unreadable);
-        SettingsErrors::of(errors)
+        SettingsErrors::fail_if_any(errors)
     }
 
     /// Reads the files with secrets.

@@ -55,10 +55,10 @@ impl Settings {
                 "server.admin_addr",
                 "must differ from server.public_addr",
             ),
-            count("server.workers", server.workers, 0..=512),
+            check_count("server.workers", server.workers, 0..=512),
             // The HTTP server counts it in ticks of half a second; shorter time-outs never fire.
-            time("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE),
-            time("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE),
+            check_duration("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE),
+            check_duration("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE),
             ensure(
                 !self.is_production() || !server.allowed_origins.is_empty(),
                 "server.allowed_origins",
@@ -77,15 +77,15 @@ impl Settings {
         let session = &self.session;
         let all = self.server.max_outbound_bytes;
         failures([
-            time("session.heartbeat_interval", session.heartbeat_interval, 50 * MS..=HOUR),
-            time("session.heartbeat_grace", session.heartbeat_grace, 10 * MS..=HOUR),
-            time("session.identify_timeout", session.identify_timeout, 10 * MS..=10 * MINUTE),
-            time("session.write_timeout", session.write_timeout, 10 * MS..=10 * MINUTE),
-            time("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE),
-            count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB),
-            count("session.max_outbound_bytes", session.max_outbound_bytes, KIB..=GIB),
-            count("session.max_recovered_messages", session.max_recovered_messages, 0..=100_000),
-            count(
+            check_duration("session.heartbeat_interval", session.heartbeat_interval, 50 * MS..=HOUR),
+            check_duration("session.heartbeat_grace", session.heartbeat_grace, 10 * MS..=HOUR),
+            check_duration("session.identify_timeout", session.identify_timeout, 10 * MS..=10 * MINUTE),
+            check_duration("session.write_timeout", session.write_timeout, 10 * MS..=10 * MINUTE),
+            check_duration("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE),
+            check_count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB),
+            check_count("session.max_outbound_bytes", session.max_outbound_bytes, KIB..=GIB),
+            check_count("session.max_recovered_messages", session.max_recovered_messages, 0..=100_000),
+            check_count(
                 "session.control_frames_per_minute",
                 session.control_frames_per_minute as usize,
                 10..=1_000_000,
@@ -95,15 +95,15 @@ impl Settings {
                 "server.max_outbound_bytes",
                 "must be 0 or at least session.max_outbound_bytes",
             ),
-            count("session.max_fragments", session.max_fragments, 1..=65_536),
+            check_count("session.max_fragments", session.max_fragments, 1..=65_536),
         ])
     }
 
     fn validate_auth(&self) -> Vec<SettingsError> {
         let auth = &self.auth;
         failures([
-            whole_seconds("auth.max_age", auth.max_age, SECOND..=3650 * DAY),
-            whole_seconds("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE),
+            check_whole_seconds("auth.max_age", auth.max_age, SECOND..=3650 * DAY),
+            check_whole_seconds("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE),
             match auth.kind {
                 AuthKind::Insecure => self.validate_insecure(),
                 AuthKind::Signed => self.validate_signed(),
@@ -140,7 +140,7 @@ impl Settings {
 
     fn validate_jwt(&self) -> Check {
         let auth = &self.auth;
-        let mut families = auth.algorithms.iter().map(|name| Family::of(name));
+        let mut families = auth.algorithms.iter().map(|name| KeyFamily::of(name));
         let Some(Some(family)) = families.next() else { return refuse("auth.algorithms", KNOWN_ALGORITHMS) };
         for other in families {
             match other {
@@ -152,7 +152,7 @@ impl Settings {
                 Some(_) => {}
             }
         }
-        if family != Family::Hmac {
+        if family != KeyFamily::Hmac {
             if auth.public_key_file.is_none() {
                 return refuse("auth.public_key_file", "must be given for RS, PS, ES and EdDSA algorithms");
             }
@@ -180,8 +180,8 @@ impl Settings {
         let admin = &self.admin;
         let key = admin.api_key.as_ref().map(Secret::expose);
         failures([
-            count("admin.max_connections", admin.max_connections, 4..=10_000),
-            time("admin.request_timeout", admin.request_timeout, 500 * MS..=MINUTE),
+            check_count("admin.max_connections", admin.max_connections, 4..=10_000),
+            check_duration("admin.request_timeout", admin.request_timeout, 500 * MS..=MINUTE),
             ensure(
                 admin.socket_url.as_deref().is_none_or(is_socket_url),
                 "admin.socket_url",
@@ -203,9 +203,9 @@ impl Settings {
     fn validate_drain(&self) -> Vec<SettingsError> {
         let drain = &self.drain;
         failures([
-            time("drain.delay", drain.delay, Duration::ZERO..=10 * MINUTE),
-            time("drain.window", drain.window, Duration::ZERO..=HOUR),
-            time("drain.timeout", drain.timeout, Duration::ZERO..=2 * HOUR),
+            check_duration("drain.delay", drain.delay, Duration::ZERO..=10 * MINUTE),
+            check_duration("drain.window", drain.window, Duration::ZERO..=HOUR),
+            check_duration("drain.timeout", drain.timeout, Duration::ZERO..=2 * HOUR),
             ensure(
                 drain.timeout >= drain.delay + drain.window,
                 "drain.timeout",
@@ -257,7 +257,7 @@ const KNOWN_ALGORITHMS: &str = "must list at least one of HS256, HS384, HS512, R
 
 /// Algorithms that share a kind of key. ES256 and ES384 do not: their keys lie on different curves.
 #[derive(PartialEq, Eq)]
-enum Family {
+enum KeyFamily {
     Hmac,
     Rsa,
     P256,
@@ -265,7 +265,7 @@ enum Family {
     Ed25519,
 }
 
-impl Family {
+impl KeyFamily {
     fn of(algorithm: &str) -> Option<Self> {
         match algorithm {
             "HS256" | "HS384" | "HS512" => Some(Self::Hmac),
@@ -295,14 +295,14 @@ fn failures<const N: usize>(checks: [Check; N]) -> Vec<SettingsError> {
     checks.into_iter().filter_map(Result::err).collect()
 }
 
-fn count(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Check {
+fn check_count(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Check {
     if range.contains(&value) {
         return Ok(());
     }
     refuse(key, format!("must be {} to {}, not {value}", range.start(), range.end()))
 }
 
-fn time(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
+fn check_duration(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
     if range.contains(&value) {
         return Ok(());
     }
@@ -311,8 +311,8 @@ fn time(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> 
 }
 
 /// Tokens carry their times in seconds, so a fraction of one could not be kept.
-fn whole_seconds(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
-    time(key, value, range)?;
+fn check_whole_seconds(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
+    check_duration(key, value, range)?;
     if value.subsec_nanos() == 0 { Ok(()) } else { refuse(key, "must be whole seconds") }
 }
 

@@ -8,21 +8,21 @@ use super::{SettingsError, one_line, validate::is_log_filter};
 pub(super) const VARIABLE_PREFIX: &str = "GATEWAY__";
 
 /// The variables that are no keys.
-const OWN: [&str; 2] = ["GATEWAY_PROFILE", "GATEWAY_CONFIG_DIR"];
+const CONTROL_VARIABLES: [&str; 2] = ["GATEWAY_PROFILE", "GATEWAY_CONFIG_DIR"];
 
 /// Whether the variable may be a misspelt setting.
-pub(super) fn may_be_meant(name: &str) -> bool {
+pub(super) fn may_be_setting(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    name == "RUST_LOG" || name.starts_with("GATEWAY_") || stranger_prefix(&name).is_some()
+    name == "RUST_LOG" || name.starts_with("GATEWAY_") || strip_misspelt_prefix(&name).is_some()
 }
 
 /// The finding for a variable that is not a setting.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     /// It is a mistake.
-    Refused(SettingsError),
+    Error(SettingsError),
     /// It may be another program's: docker-compose.yml has variables such as `GATEWAY_AUTH_SECRET`.
-    Warned(String),
+    Warning(String),
 }
 
 /// The finding for a variable that is not a setting. `keys` lists all settings.
@@ -32,32 +32,32 @@ pub(super) fn check<'a>(
     keys: impl Iterator<Item = &'a str> + Clone,
 ) -> Option<Finding> {
     if name == "RUST_LOG" {
-        return check_log_filter(value).map(Finding::Refused);
+        return check_log_filter(value).map(Finding::Error);
     }
-    if OWN.contains(&name) || is_of_kubernetes(name) {
+    if CONTROL_VARIABLES.contains(&name) || is_set_by_kubernetes(name) {
         return None;
     }
-    if let Some(own) = most_similar(&name.to_ascii_uppercase(), OWN.into_iter()) {
-        return Some(Finding::Refused(unknown(name, own.to_owned())));
+    if let Some(own) = most_similar(&name.to_ascii_uppercase(), CONTROL_VARIABLES.into_iter()) {
+        return Some(Finding::Error(unknown(name, own.to_owned())));
     }
-    let meant = meant(&name.to_ascii_uppercase(), keys)?;
+    let suggestion = suggest(&name.to_ascii_uppercase(), keys)?;
     if name.starts_with("GATEWAY_") && !name.contains("__") {
         let name = one_line(name);
-        return Some(Finding::Warned(format!(
-            "the environment variable {name} is not used; did you mean {meant}?"
+        return Some(Finding::Warning(format!(
+            "the environment variable {name} is not used; did you mean {suggestion}?"
         )));
     }
-    Some(Finding::Refused(unknown(name, meant)))
+    Some(Finding::Error(unknown(name, suggestion)))
 }
 
-fn unknown(name: &str, meant: String) -> SettingsError {
-    SettingsError::UnknownVariable { name: name.to_owned(), meant }
+fn unknown(name: &str, suggestion: String) -> SettingsError {
+    SettingsError::UnknownVariable { name: name.to_owned(), suggestion }
 }
 
 /// The suggestion for a name in capitals, if it is similar to the variable of a key, or has two underscores after a
 /// section and then the beginning of one of its keys.
-fn meant<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
-    let rest = name.strip_prefix("GATEWAY_").or_else(|| stranger_prefix(name))?;
+fn suggest<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let rest = name.strip_prefix("GATEWAY_").or_else(|| strip_misspelt_prefix(name))?;
     let rest = rest.trim_start_matches('_').to_lowercase();
     let plain = |text: &str| text.replace(['.', '_'], " ").replace("  ", " ");
     let plain_keys: Vec<(String, &str)> = keys.clone().map(|key| (plain(key), key)).collect();
@@ -74,13 +74,13 @@ pub(super) fn variable(key: &str) -> String {
 }
 
 /// The rest of a name with a misspelt prefix, such as `GATWAY__`.
-fn stranger_prefix(name: &str) -> Option<&str> {
+fn strip_misspelt_prefix(name: &str) -> Option<&str> {
     let (prefix, rest) = name.split_once("__")?;
     most_similar(prefix, ["GATEWAY"].into_iter()).map(|_| rest)
 }
 
 /// Kubernetes sets these for each service: `GATEWAY_PORT`, `GATEWAY_ADMIN_SERVICE_HOST`, `GATEWAY_PORT_8080_TCP_ADDR`.
-fn is_of_kubernetes(name: &str) -> bool {
+fn is_set_by_kubernetes(name: &str) -> bool {
     let parts: Vec<&str> = name.split('_').collect();
     let ends = |end: &[&str]| parts.ends_with(end);
     let is_port = |pair: &[&str]| pair[0] == "PORT" && pair[1].bytes().all(|byte| byte.is_ascii_digit());
@@ -108,16 +108,16 @@ mod tests {
     const KEYS: [&str; 4] =
         ["auth.secret", "auth.secret_file", "server.public_addr", "session.heartbeat_interval"];
 
-    fn said(name: &str, value: &str) -> Option<String> {
+    fn message_for(name: &str, value: &str) -> Option<String> {
         check(name, value, KEYS.into_iter()).map(|finding| match finding {
-            Finding::Refused(error) => error.to_string(),
-            Finding::Warned(warning) => format!("warning: {warning}"),
+            Finding::Error(error) => error.to_string(),
+            Finding::Warning(warning) => format!("warning: {warning}"),
         })
     }
 
     #[test]
-    fn variables_that_are_nearly_settings_are_named() {
-        for (name, meant) in [
+    fn misspelt_variables_get_a_suggestion() {
+        for (name, suggestion) in [
             ("GATEWAY_PROFIL", "GATEWAY_PROFILE"),
             ("GATEWAY_CONFIG_DIRECTORY", "GATEWAY_CONFIG_DIR"),
             ("gateway_profile", "GATEWAY_PROFILE"),
@@ -129,20 +129,20 @@ mod tests {
             ("GATEWAY_SESION__HEARTBEAT", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
             ("Gateway__Session__Heartbeat", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
         ] {
-            assert!(may_be_meant(name), "{name}");
-            let expected = format!("unknown environment variable {name}; did you mean {meant}?");
-            assert_eq!(said(name, "x"), Some(expected));
+            assert!(may_be_setting(name), "{name}");
+            let expected = format!("unknown environment variable {name}; did you mean {suggestion}?");
+            assert_eq!(message_for(name, "x"), Some(expected));
         }
         for name in ["GATEWAY_AUTH_SECRET", "GATEWAY_AUTH_SECERT"] {
             let expected = format!(
                 "warning: the environment variable {name} is not used; did you mean GATEWAY__AUTH__SECRET?"
             );
-            assert_eq!(said(name, "x"), Some(expected));
+            assert_eq!(message_for(name, "x"), Some(expected));
         }
     }
 
     #[test]
-    fn variables_of_others_are_left_alone() {
+    fn variables_of_other_programs_are_ignored() {
         for name in [
             "GATEWAY_PROFILE",
             "GATEWAY_CONFIG_DIR",
@@ -155,10 +155,12 @@ mod tests {
             "GATEWAY_API__SECRET",
             "GATEWAY_AUTH__URL",
         ] {
-            assert_eq!(said(name, "x"), None, "{name}");
+            assert_eq!(message_for(name, "x"), None, "{name}");
         }
         assert!(
-            !may_be_meant("PATH") && !may_be_meant("__CF_USER_TEXT_ENCODING") && !may_be_meant("API_GATEWAY")
+            !may_be_setting("PATH")
+                && !may_be_setting("__CF_USER_TEXT_ENCODING")
+                && !may_be_setting("API_GATEWAY")
         );
     }
 
@@ -167,10 +169,10 @@ mod tests {
         for good in
             ["info", "DEBUG", "info,redis=debug", "my_app", "a::b", "info/text", "trace,emagine_gateway", ""]
         {
-            assert_eq!(said("RUST_LOG", good), None, "{good}");
+            assert_eq!(message_for("RUST_LOG", good), None, "{good}");
         }
         for bad in ["loud", "infoo", "info,verbose", "redis=loud", "info,=debug"] {
-            assert!(said("RUST_LOG", bad).is_some_and(|said| said.starts_with("RUST_LOG ")), "{bad}");
+            assert!(message_for("RUST_LOG", bad).is_some_and(|said| said.starts_with("RUST_LOG ")), "{bad}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::{Folder, HS_SECRET, Settings, Sources, assert_refused, development, production, sources};
 
 #[test]
-fn all_mistakes_are_reported_at_once_and_no_consequences() {
+fn all_mistakes_are_reported_without_their_consequences() {
     let folder = Folder::new("all");
     let file = folder.file(
         "all.toml",
@@ -52,17 +52,17 @@ fn a_misspelt_variable_is_refused_with_the_right_one() {
 }
 
 #[test]
-fn files_with_secrets_are_read_again() {
+fn secret_files_are_read_again() {
     let folder = Folder::new("again");
     let file = folder.file("secret", HS_SECRET);
     let settings = production(&[("auth.secret", ""), ("auth.secret_file", file.to_str().unwrap())]).unwrap();
     let secret = |settings: &Settings| settings.auth.secret.as_ref().unwrap().expose().to_owned();
     folder.file("secret", &HS_SECRET.to_uppercase());
-    assert_eq!(secret(&settings.read_files_again().unwrap()), HS_SECRET.to_uppercase());
+    assert_eq!(secret(&settings.reload_secret_files().unwrap()), HS_SECRET.to_uppercase());
     assert_eq!(secret(&settings), HS_SECRET);
     for broken in ["short", "", "replace-me-with-32-bytes-or-more-before-use"] {
         folder.file("secret", broken);
-        let errors = settings.read_files_again().unwrap_err();
+        let errors = settings.reload_secret_files().unwrap_err();
         assert_eq!(errors.iter().count(), 1, "{errors}");
         assert!(errors.to_string().starts_with("auth.secret"), "{errors}");
     }

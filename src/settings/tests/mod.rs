@@ -137,7 +137,7 @@ fn production_does_not_start_unconfigured() {
 }
 
 #[test]
-fn every_key_of_the_default_file_is_in_the_structs_and_the_other_way_round() {
+fn default_file_and_structs_have_the_same_keys() {
     let settings = Settings::load(&Sources::default()).unwrap();
     let mut keys = BTreeSet::new();
     json_keys(&serde_json::to_value(&settings).unwrap(), "", &mut keys);
@@ -154,7 +154,7 @@ fn every_key_of_the_default_file_has_a_comment_above_it() {
 }
 
 #[test]
-fn what_is_printed_can_be_loaded_again() {
+fn printed_settings_can_be_loaded_again() {
     let folder = Folder::new("printed");
     let sources = with_overrides(
         sources("development", &[]),
@@ -192,7 +192,7 @@ fn secrets_are_masked_in_every_print() {
 }
 
 #[test]
-fn a_later_source_beats_an_earlier_one() {
+fn a_later_source_overrides_an_earlier_one() {
     let folder = Folder::new("order");
     folder
         .file("local.toml", "[broker]\nprefix = \"local\"\nhistory_size = 1\n[session]\nmax_fragments = 1\n");
@@ -224,7 +224,7 @@ fn a_folder_may_be_named_instead_of_a_file() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_refused() {
+fn a_missing_file_is_refused() {
     let missing = Sources { file: Some(PathBuf::from("/nonexistent/gateway.toml")), ..Sources::default() };
     assert_refused(Settings::load(&missing), &["the settings file", "/nonexistent/gateway.toml"]);
     let missing = sources("development", &[("GATEWAY_CONFIG_DIR", "/nonexistent")]);
@@ -275,7 +275,7 @@ fn unknown_keys_are_refused_wherever_they_are() {
 }
 
 #[test]
-fn variables_of_others_are_left_alone() {
+fn variables_of_other_programs_are_ignored() {
     // Kubernetes sets the first two for a service called "gateway".
     let others =
         [("GATEWAY_PORT", "tcp://10.0.0.1:80"), ("GATEWAY_SERVICE_HOST", "10.0.0.1"), ("PATH", "/bin")];
@@ -317,7 +317,7 @@ fn text_stays_text_and_numbers_are_read() {
 }
 
 #[test]
-fn a_flag_can_take_an_optional_value_away() {
+fn a_flag_can_unset_an_optional_value() {
     let sources = sources("development", &[("GATEWAY__AUTH__AUDIENCE", "app")]);
     let settings =
         Settings::load(&with_overrides(sources, &[("auth.audience", ""), ("server.allowed_origins", "")]));

@@ -1,6 +1,9 @@
 //! The broker: its times and sizes, its URL, and what goes with which URL.
 
-use super::{Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, count, ensure, failures, refuse, time};
+use super::{
+    Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, check_count, check_duration, ensure, failures,
+    refuse,
+};
 use crate::settings::{BrokerSettings, Settings, SettingsError};
 
 impl Settings {
@@ -20,20 +23,20 @@ impl Settings {
                 "must not contain a colon: the prefix of a key ends at its first one, so that clients of one prefix \
                  could name channels of another",
             ),
-            count("broker.history_size", broker.history_size, 1..=1_000_000),
-            time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY),
-            time("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY),
-            count("broker.max_memory_history_bytes", broker.max_memory_history_bytes, MIB..=64 * GIB),
-            count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB),
-            count("broker.max_payload_depth", broker.max_payload_depth, 1..=1000),
-            count("broker.max_inbox_bytes", broker.max_inbox_bytes, KIB..=GIB),
+            check_count("broker.history_size", broker.history_size, 1..=1_000_000),
+            check_duration("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY),
+            check_duration("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY),
+            check_count("broker.max_memory_history_bytes", broker.max_memory_history_bytes, MIB..=64 * GIB),
+            check_count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB),
+            check_count("broker.max_payload_depth", broker.max_payload_depth, 1..=1000),
+            check_count("broker.max_inbox_bytes", broker.max_inbox_bytes, KIB..=GIB),
             ensure(
                 broker.max_inbox_bytes >= broker.max_payload_bytes,
                 "broker.max_inbox_bytes",
                 "must be at least broker.max_payload_bytes",
             ),
         ]);
-        [check_address(broker), checks, check_times(broker)].concat()
+        [check_address(broker), checks, check_durations(broker)].concat()
     }
 }
 
@@ -49,20 +52,20 @@ fn check_address(broker: &BrokerSettings) -> Vec<SettingsError> {
     }
 }
 
-fn check_times(broker: &BrokerSettings) -> Vec<SettingsError> {
+fn check_durations(broker: &BrokerSettings) -> Vec<SettingsError> {
     failures([
-        time("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE),
-        time("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE),
-        time("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE),
-        time("broker.probe_timeout", broker.probe_timeout, 50 * MS..=10 * MINUTE),
+        check_duration("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE),
+        check_duration("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE),
+        check_duration("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE),
+        check_duration("broker.probe_timeout", broker.probe_timeout, 50 * MS..=10 * MINUTE),
         ensure(
             broker.probe_timeout > broker.probe_interval,
             "broker.probe_timeout",
             "must be longer than broker.probe_interval",
         ),
-        time("broker.history_check_interval", broker.history_check_interval, SECOND..=HOUR),
-        time("broker.min_reconnect_delay", broker.min_reconnect_delay, MS..=MINUTE),
-        time("broker.max_reconnect_delay", broker.max_reconnect_delay, MS..=10 * MINUTE),
+        check_duration("broker.history_check_interval", broker.history_check_interval, SECOND..=HOUR),
+        check_duration("broker.min_reconnect_delay", broker.min_reconnect_delay, MS..=MINUTE),
+        check_duration("broker.max_reconnect_delay", broker.max_reconnect_delay, MS..=10 * MINUTE),
         ensure(
             broker.max_reconnect_delay >= broker.min_reconnect_delay,
             "broker.max_reconnect_delay",
@@ -113,8 +116,8 @@ impl BrokerUrl {
             }
             return Ok(Self { is_redis: true, is_sentinel, is_tls, has_credentials });
         }
-        let (credentials, place) = rest.rsplit_once('@').unwrap_or(("", rest));
-        let (hosts, path) = place.split_once('/').unwrap_or((place, ""));
+        let (credentials, endpoint) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (hosts, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
         let is_named = |host: &str| host.split([':', '?', '#']).next().is_some_and(|name| !name.is_empty());
         if !hosts.split(',').all(is_named) {
             return Err(bad("must name a host, such as redis://127.0.0.1:6379"));

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_and_repetitions_are_told_from_secrets() {
+    fn placeholders_and_repetitions_are_recognised() {
         for placeholder in [
             "replace-me",
             "replace-me-with-32-bytes-or-more-before-use",
