@@ -11,7 +11,7 @@ pub enum AuthError {
     #[error("the token is malformed")]
     Malformed,
     /// The signature is not ours.
-    #[error("the token's signature is wrong")]
+    #[error("the token's signature is invalid")]
     BadSignature,
     /// The token names an algorithm that the settings do not allow.
     #[error("the token's algorithm is not allowed")]
@@ -29,16 +29,16 @@ pub enum AuthError {
     #[error("the token is for another audience")]
     WrongAudience,
     /// It was made by somebody else.
-    #[error("the token is of another issuer")]
+    #[error("the token is from another issuer")]
     WrongIssuer,
     /// It names no user.
     #[error("the token names no user")]
     NoUser,
     /// The user's id could not be part of a channel name.
-    #[error("the token's user id is not allowed")]
+    #[error("the token's user id is invalid")]
     UserNotAllowed,
     /// Its list of channels is not one.
-    #[error("the token's channels are not allowed")]
+    #[error("the token's list of channels is invalid")]
     BadChannels,
     /// It grants access to another user's channel, and the settings do not allow that.
     #[error("the token grants access to another user's channel")]
@@ -85,16 +85,16 @@ impl AuthError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthSetupError {
     /// `auth.secret` is needed.
-    #[error("auth.secret or auth.secret_file must be given")]
+    #[error("auth.secret or auth.secret_file must be set")]
     NoSecret,
     /// `auth.public_key_file` is needed.
-    #[error("auth.public_key_file must be given")]
+    #[error("auth.public_key_file must be set")]
     NoPublicKey,
     /// `auth.algorithms` is empty, names something unknown, or needs more than one key.
     #[error("auth.algorithms must list known algorithms of one family")]
     Algorithms,
     /// The file cannot be read.
-    #[error("auth.public_key_file cannot be read from {}: {reason}", one_line(path.display()))]
+    #[error("auth.public_key_file {} cannot be read: {reason}", one_line(path.display()))]
     Unreadable {
         /// Where it should be.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum AuthSetupError {
         reason: &'static str,
     },
     /// A token made for the trial was not accepted: the build lacks a part.
-    #[error("auth.algorithms cannot be used: this build's cryptography failed its trial")]
+    #[error("auth.algorithms cannot be used: the cryptography of this build failed its self-test")]
     SelfTest,
 }
 

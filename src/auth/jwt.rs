@@ -208,7 +208,7 @@ fn public_key(path: &Path, algorithm: Algorithm) -> Result<DecodingKey, AuthSetu
     let pem = read_text(path, MAX_KEY_FILE_BYTES)
         .map_err(|reason| AuthSetupError::Unreadable { path: path.to_owned(), reason })?;
     if pem.contains("PRIVATE KEY") {
-        return Err(wrong("holds a private key: the gateway must have the public one only"));
+        return Err(wrong("contains a private key, but must contain only the public key"));
     }
     let key = match algorithm.family() {
         AlgorithmFamily::Rsa => DecodingKey::from_rsa_pem(pem.as_bytes()),
@@ -216,15 +216,19 @@ fn public_key(path: &Path, algorithm: Algorithm) -> Result<DecodingKey, AuthSetu
         AlgorithmFamily::Ed => DecodingKey::from_ed_pem(pem.as_bytes()),
         AlgorithmFamily::Hmac => return Err(AuthSetupError::Algorithms),
     };
-    let key = key.map_err(|_| wrong("does not hold a PEM public key for auth.algorithms"))?;
+    let key = key.map_err(|_| wrong("does not contain a PEM public key for auth.algorithms"))?;
     let length = key.try_get_as_bytes().map_or(0, <[u8]>::len);
     // A point of a curve is 04 and two coordinates.
     match algorithm {
-        Algorithm::ES256 if length != 65 => Err(wrong("does not hold a key of the curve P-256 (ES256)")),
-        Algorithm::ES384 if length != 97 => Err(wrong("does not hold a key of the curve P-384 (ES384)")),
-        Algorithm::EdDSA if length != 32 => Err(wrong("does not hold an Ed25519 key")),
+        Algorithm::ES256 if length != 65 => {
+            Err(wrong("does not contain a key of the curve P-256, which ES256 needs"))
+        }
+        Algorithm::ES384 if length != 97 => {
+            Err(wrong("does not contain a key of the curve P-384, which ES384 needs"))
+        }
+        Algorithm::EdDSA if length != 32 => Err(wrong("does not contain an Ed25519 key, which EdDSA needs")),
         _ if algorithm.family() == AlgorithmFamily::Rsa && length < MIN_RSA_DER_BYTES => {
-            Err(wrong("holds an RSA key of less than 2048 bits"))
+            Err(wrong("contains an RSA key of fewer than 2048 bits"))
         }
         _ => Ok(key),
     }

@@ -16,23 +16,23 @@ use crate::settings::{AuthKind, AuthSettings};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MintError {
     /// The user id could not be part of a channel name.
-    #[error("the user must be 1 to 128 printable ASCII characters without space, braces and star")]
+    #[error("the user id must be 1 to 128 printable ASCII characters without spaces, braces and asterisks")]
     InvalidUser,
     /// A channel is not a name and not a pattern, or there are too many.
-    #[error("the channels must be at most 1000 names such as room:7 or room:*")]
+    #[error("a token can list at most 1000 channels, each a name such as room:7 or a pattern such as room:*")]
     InvalidChannels,
     /// It would grant access to another user's channel, and would be refused.
-    #[error("the channels must not be those of other users unless auth.allow_foreign_user_channels is true")]
+    #[error("a token cannot list channels of other users unless auth.allow_foreign_user_channels is true")]
     ForeignUser,
     /// Only a jwt can list channels.
-    #[error("only a jwt can list channels; auth.kind is another")]
+    #[error("only a jwt can list channels, and auth.kind is not jwt")]
     ChannelsUnsupported,
     /// A signed token cannot live longer than `auth.max_age`, and none can live beyond the year 9999.
-    #[error("the token cannot live that long; for auth.kind signed auth.max_age is the limit")]
+    #[error("the lifetime is too long; if auth.kind is signed, it can be at most auth.max_age")]
     LifetimeTooLong,
     /// The private key is elsewhere.
     #[error(
-        "a token with an RS, PS, ES or EdDSA algorithm needs the issuer's private key; ask the issuer for one"
+        "a token with an RS, PS, ES or EdDSA algorithm needs the issuer's private key; let the issuer mint it"
     )]
     PrivateKeyNeeded,
     /// The settings lack what is needed.

@@ -35,7 +35,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).ok_or_else(|| {
         D::Error::custom(
-            r#"must be a duration: a whole number and ms, s, m, h or d, such as "45s" or "500ms""#,
+            r#"must be a duration, a whole number and a unit (ms, s, m, h or d), such as "45s" or "500ms""#,
         )
     })
 }

@@ -10,10 +10,10 @@ const MAX_REPEATED: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The profile's name is not one of ours.
-    #[error("unknown profile \"{}\": it must be development or production", one_line(.0))]
+    #[error("unknown profile \"{}\"; it must be development or production", one_line(.0))]
     UnknownProfile(String),
     /// A file or folder that was asked for cannot be read, or its contents are not text.
-    #[error("{key} cannot be read from {}: {reason}", one_line(path.display()))]
+    #[error("{key} {} cannot be read: {reason}", one_line(path.display()))]
     Unreadable {
         /// What the file is: a key such as `auth.secret_file`, or "the settings file".
         key: &'static str,
@@ -39,7 +39,7 @@ pub enum SettingsError {
         suggestion: String,
     },
     /// A key that does not exist: most likely a spelling mistake.
-    #[error("unknown key {} in {}{hint}", one_line(key), one_line(origin))]
+    #[error("unknown key {} (from {}){hint}", one_line(key), one_line(origin))]
     UnknownKey {
         /// The key as it was given.
         key: String,

@@ -50,21 +50,21 @@ impl SettingType {
         };
         match (self, number, duration) {
             (Self::Duration, Some(number @ 0..), _) => {
-                format!(r#"must be a duration: a whole number and ms, s, m, h or d, such as "{number}s""#)
+                format!(r#"must be a duration, a whole number and a unit (ms, s, m, h or d), such as "{number}s""#)
             }
             (Self::Integer, _, Some(duration)) => {
                 format!(
-                    "must be a whole number, not negative and without a unit: \"{duration}\" is a duration"
+                    "must be a whole number of at least 0, without a unit; \"{duration}\" is a duration"
                 )
             }
             (Self::Duration, ..) => {
-                r#"must be a duration: a whole number and ms, s, m, h or d, such as "45s" or "500ms""#
+                r#"must be a duration, a whole number and a unit (ms, s, m, h or d), such as "45s" or "500ms""#
                     .to_owned()
             }
             (Self::Bool, ..) => "must be true or false".to_owned(),
-            (Self::Integer, ..) => "must be a whole number, not negative".to_owned(),
-            (Self::Text, ..) => "must be quoted text".to_owned(),
-            (Self::List, ..) => "must be a list of texts".to_owned(),
+            (Self::Integer, ..) => "must be a whole number of at least 0".to_owned(),
+            (Self::Text, ..) => "must be a string in quotes".to_owned(),
+            (Self::List, ..) => "must be a list of strings".to_owned(),
         }
     }
 
@@ -207,7 +207,7 @@ impl Layers {
         let renamed = new_name(key);
         let nearest = nearest_key(key, self.keys()).map(str::to_owned);
         let hint = match &nearest {
-            _ if key == "profile" => "; the profile is chosen by --profile or GATEWAY_PROFILE".to_owned(),
+            _ if key == "profile" => "; set the profile with --profile or GATEWAY_PROFILE".to_owned(),
             Some(known) if renamed.is_some() && name != key => {
                 format!("; it was renamed to {}", variable(known))
             }
@@ -241,7 +241,7 @@ impl Layers {
             }
             ("auth.kind", _) => "must be insecure, jwt or signed",
             ("log.format", _) => "must be text or json",
-            (_, Some(SettingType::Integer)) => "must be a smaller number: at most 4294967295",
+            (_, Some(SettingType::Integer)) => "must be at most 4294967295",
             _ => "has an invalid value",
         };
         let error = bad_value(&key, origin, reason);

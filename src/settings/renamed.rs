@@ -39,7 +39,7 @@ mod tests {
             let flag =
                 refusal(Sources { overrides: vec![(old.to_owned(), "1".to_owned())], ..Sources::default() });
             assert!(
-                flag.contains(&format!("unknown key {old} in the command line; it was renamed to {new}")),
+                flag.contains(&format!("unknown key {old} (from the command line); it was renamed to {new}")),
                 "{flag}"
             );
         }

@@ -28,7 +28,7 @@ impl Secret {
         check_is_file(path)?;
         let text = read_text(path, MAX_FILE_BYTES)?;
         match text.trim_end_matches(['\r', '\n']) {
-            "" => Err("it is empty".to_owned()),
+            "" => Err("the file is empty".to_owned()),
             secret => Ok(Self(secret.to_owned())),
         }
     }

@@ -61,7 +61,7 @@ impl ServerSettings {
         self.trusted_proxies.iter().map(network).collect::<Option<_>>().ok_or_else(|| {
             SettingsError::Refused {
                 key: "server.trusted_proxies",
-                reason: r#"must hold networks such as "10.0.0.0/8" or "fd00::/8""#.to_owned(),
+                reason: r#"must contain networks such as "10.0.0.0/8" or "fd00::/8""#.to_owned(),
             }
         })
     }

@@ -179,7 +179,7 @@ fn add_folder(layers: &mut Layers, folder: &Path) {
         layers.errors.push(SettingsError::Unreadable {
             key: "the settings folder",
             path: folder.to_owned(),
-            reason: "it is not a folder".to_owned(),
+            reason: "not a folder".to_owned(),
         });
         return;
     }
@@ -196,7 +196,7 @@ fn read_secret_file(
     file: Option<&Path>,
 ) -> Result<(), SettingsError> {
     if secret.is_some() && file.is_some() {
-        let reason = format!("cannot be given together with {key}: give one of the two");
+        let reason = format!("cannot be set together with {key}; set only one of the two");
         return Err(SettingsError::Refused { key: file_key, reason });
     }
     if let Some(read) = read_secret(file_key, file)? {

@@ -67,7 +67,7 @@ impl Settings {
             ensure(
                 server.allowed_origins.iter().all(|origin| is_origin(origin)),
                 "server.allowed_origins",
-                r#"must hold origins such as "https://app.example.com" or "https://*.example.com" (lower case, no path), "loopback", "file://", "null" or "*""#,
+                r#"must contain origins such as "https://app.example.com" or "https://*.example.com" (lower case, no path), "loopback", "file://", "null" or "*""#,
             ),
             server.trusted_networks().map(drop),
         ])
@@ -116,21 +116,18 @@ impl Settings {
         if self.is_production() {
             return refuse(
                 "auth.kind",
-                "must not be insecure in production, where anybody could be any user",
+                "must not be insecure in production: any client could claim any user id",
             );
         }
         if !self.server.public_addr.ip().is_loopback() {
-            return refuse(
-                "auth.kind",
-                "may be insecure only while server.public_addr is a loopback address",
-            );
+            return refuse("auth.kind", "can be insecure only if server.public_addr is a loopback address");
         }
         Ok(())
     }
 
     fn validate_signed(&self) -> Check {
         let Some(secret) = &self.auth.secret else {
-            return refuse("auth.secret", "or auth.secret_file must be given for auth.kind signed");
+            return refuse("auth.secret", "or auth.secret_file must be set if auth.kind is signed");
         };
         if self.is_production() && secret.expose().len() < MIN_SIGNED_SECRET_BYTES {
             return refuse("auth.secret", "must be at least 16 bytes long in production");
@@ -147,28 +144,31 @@ impl Settings {
                 None => return refuse("auth.algorithms", KNOWN_ALGORITHMS),
                 // One key cannot serve two families, and a public key taken as an HMAC secret is a classic attack.
                 Some(other) if other != family => {
-                    return refuse("auth.algorithms", "must all be of one family, because there is one key");
+                    return refuse(
+                        "auth.algorithms",
+                        "must list algorithms of one family, because there is only one key",
+                    );
                 }
                 Some(_) => {}
             }
         }
         if family != KeyFamily::Hmac {
             if auth.public_key_file.is_none() {
-                return refuse("auth.public_key_file", "must be given for RS, PS, ES and EdDSA algorithms");
+                return refuse("auth.public_key_file", "must be set for RS, PS, ES and EdDSA algorithms");
             }
             if auth.secret.is_some() {
-                return refuse("auth.secret", "must not be given for RS, PS, ES and EdDSA algorithms");
+                return refuse("auth.secret", "must not be set for RS, PS, ES and EdDSA algorithms");
             }
             return Ok(());
         }
         if auth.public_key_file.is_some() {
             return refuse(
                 "auth.public_key_file",
-                "must not be given for HS algorithms, which have a secret",
+                "must not be set for HS algorithms, which use auth.secret",
             );
         }
         match &auth.secret {
-            None => refuse("auth.secret", "or auth.secret_file must be given for HS algorithms"),
+            None => refuse("auth.secret", "or auth.secret_file must be set for HS algorithms"),
             Some(secret) if secret.expose().len() < MIN_HS_SECRET_BYTES => {
                 refuse("auth.secret", "must be at least 32 bytes long for HS algorithms")
             }
@@ -185,7 +185,7 @@ impl Settings {
             ensure(
                 admin.socket_url.as_deref().is_none_or(is_socket_url),
                 "admin.socket_url",
-                r#"must be such as "wss://rt.example.com/gateway", without a query"#,
+                r#"must be a ws:// or wss:// URL without a query, such as "wss://rt.example.com/gateway""#,
             ),
             ensure(
                 !self.is_production() || key.is_none_or(|key| key.len() >= MIN_API_KEY_BYTES),
@@ -195,7 +195,7 @@ impl Settings {
             ensure(
                 key.is_none_or(|key| key.bytes().all(|byte| byte.is_ascii_graphic())),
                 "admin.api_key",
-                "must be printable ASCII without space, as it travels in an HTTP header",
+                "must be printable ASCII without spaces, because it is sent in an HTTP header",
             ),
         ])
     }
@@ -209,7 +209,7 @@ impl Settings {
             ensure(
                 drain.timeout >= drain.delay + drain.window,
                 "drain.timeout",
-                "must be at least drain.delay and drain.window together",
+                "must be at least the sum of drain.delay and drain.window",
             ),
         ])
     }
@@ -227,7 +227,7 @@ impl Settings {
             ensure(
                 namespaces.iter().all(is_name),
                 "channels.public_namespaces",
-                "must hold names of 1 to 64 printable ASCII characters without space, braces, colon and star",
+                "must contain names of 1 to 64 printable ASCII characters without spaces, braces, colons and asterisks",
             ),
         ])
     }
@@ -236,7 +236,7 @@ impl Settings {
         ensure(
             self.log.level.split(',').all(is_log_filter),
             "log.level",
-            "must be off, error, warn, info, debug or trace, or a list like info,module=debug",
+            "must be off, error, warn, info, debug or trace, or a list such as info,module=debug",
         )
     }
 }
@@ -313,7 +313,7 @@ fn check_duration(key: &'static str, value: Duration, range: RangeInclusive<Dura
 /// Tokens carry their times in seconds, so a fraction of one could not be kept.
 fn check_whole_seconds(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
     check_duration(key, value, range)?;
-    if value.subsec_nanos() == 0 { Ok(()) } else { refuse(key, "must be whole seconds") }
+    if value.subsec_nanos() == 0 { Ok(()) } else { refuse(key, "must be a whole number of seconds") }
 }
 
 /// It becomes part of a Content-Security-Policy, where spaces, commas and semicolons divide.

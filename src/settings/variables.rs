@@ -97,7 +97,8 @@ fn check_log_filter(value: &str) -> Option<SettingsError> {
     (!directives.split(',').all(is_good)).then(|| SettingsError::BadValue {
         key: "RUST_LOG".to_owned(),
         origin: "the environment".to_owned(),
-        reason: "must be off, error, warn, info, debug or trace, or a list like info,module=debug".to_owned(),
+        reason: "must be off, error, warn, info, debug or trace, or a list such as info,module=debug"
+            .to_owned(),
     })
 }
 

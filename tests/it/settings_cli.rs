@@ -158,7 +158,7 @@ fn all_mistakes_are_reported_at_once_one_per_line() {
     for said in [
         "server.workers (from the command line) must be a whole number",
         "session.max_fragments must be 1 to 65536",
-        "broker.url must have a port of 1 to 65535",
+        "broker.url must have a port between 1 and 65535",
         "unknown environment variable GATEWAY_AUTH__SECRET; did you mean GATEWAY__AUTH__SECRET?",
         "RUST_LOG (from the environment) must be",
     ] {
@@ -308,9 +308,9 @@ fn token_mints_what_the_gateway_accepts() {
     let expires_in = client.ready()["expires_in"].as_u64().unwrap();
     assert!(expires_in <= 66_000, "{expires_in}");
     for (arguments, says) in [
-        (&["token", "--user", "4 2"][..], "the user must be"),
+        (&["token", "--user", "4 2"][..], "the user id must be"),
         (&["token", "--user", "42", "--channel", "room:7"], "only a jwt can list channels"),
-        (&["token", "--user", "42", "--ttl", "31d"], "cannot live that long"),
+        (&["token", "--user", "42", "--ttl", "31d"], "the lifetime is too long"),
     ] {
         let ended = gateway.command(arguments);
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");

@@ -28,7 +28,7 @@ fn all_mistakes_are_reported_without_their_consequences() {
         "session.heartbeat_interval ",
         "session.max_fragments must be 1 to 65536",
         "unknown environment variable GATEWAY_PROFIL; did you mean GATEWAY_PROFILE?",
-        "unknown key auth.secert in ",
+        "unknown key auth.secert (from ",
     ];
     assert_eq!(sentences.len(), beginnings.len(), "{sentences:?}");
     for (sentence, beginning) in sentences.iter().zip(beginnings) {

@@ -261,7 +261,7 @@ fn jwt_with_a_secret() {
         let jwt = |secret| profile(&[("auth.kind", "jwt"), ("auth.secret", secret)]);
         assert!(jwt(HS_SECRET).is_ok());
         assert_refused(jwt(&HS_SECRET[1..]), &["auth.secret", "32 bytes"]);
-        assert_refused(jwt(""), &["auth.secret", "must be given"]);
+        assert_refused(jwt(""), &["auth.secret", "must be set"]);
         let key = [("auth.kind", "jwt"), ("auth.secret", HS_SECRET), ("auth.public_key_file", "key.pem")];
         assert_refused(profile(&key), &["auth.public_key_file", "HS"]);
     }
@@ -279,8 +279,8 @@ fn jwt_with_a_public_key() {
             ])
         };
         assert!(with("", "key.pem").is_ok());
-        assert_refused(with("", ""), &["auth.public_key_file", "must be given"]);
-        assert_refused(with(HS_SECRET, "key.pem"), &["auth.secret", "must not be given"]);
+        assert_refused(with("", ""), &["auth.public_key_file", "must be set"]);
+        assert_refused(with(HS_SECRET, "key.pem"), &["auth.secret", "must not be set"]);
     }
 }
 

@@ -15,13 +15,13 @@ impl Settings {
             ensure(
                 is_name,
                 "broker.prefix",
-                "must be 1 to 64 printable ASCII characters without space and braces",
+                "must be 1 to 64 printable ASCII characters without spaces and braces",
             ),
             ensure(
                 !broker.prefix.contains(':'),
                 "broker.prefix",
-                "must not contain a colon: the prefix of a key ends at its first one, so that clients of one prefix \
-                 could name channels of another",
+                "must not contain a colon: the first colon of a key ends its prefix, so clients of one prefix could \
+                 name channels of another",
             ),
             check_count("broker.history_size", broker.history_size, 1..=1_000_000),
             check_duration("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY),
@@ -97,14 +97,14 @@ impl BrokerUrl {
             ));
         }
         if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(bad("must not hold white space"));
+            return Err(bad("must not contain whitespace"));
         }
         let is_sentinel = scheme.ends_with("+sentinel");
         let is_tls = scheme.starts_with("rediss");
         if scheme.ends_with("unix") {
             if !rest.starts_with('/') || rest == "/" {
                 return Err(bad(
-                    "must name a socket by its whole path, such as unix:///run/redis/redis.sock",
+                    "must contain the absolute path of a socket, such as unix:///run/redis/redis.sock",
                 ));
             }
             let query = rest.split_once('?').map_or("", |(_, query)| query);
@@ -120,14 +120,14 @@ impl BrokerUrl {
         let (hosts, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
         let is_named = |host: &str| host.split([':', '?', '#']).next().is_some_and(|name| !name.is_empty());
         if !hosts.split(',').all(is_named) {
-            return Err(bad("must name a host, such as redis://127.0.0.1:6379"));
+            return Err(bad("must contain a host, such as redis://127.0.0.1:6379"));
         }
         if !hosts.split(',').all(has_good_port) {
-            return Err(bad("must have a port of 1 to 65535, such as redis://127.0.0.1:6379"));
+            return Err(bad("must have a port between 1 and 65535, such as redis://127.0.0.1:6379"));
         }
         if is_sentinel && path.split(['/', '?', '#']).next().is_none_or(str::is_empty) {
             return Err(bad(
-                "must name the master behind the sentinels, such as redis+sentinel://host:26379/mymaster",
+                "must contain the name of the master, such as redis+sentinel://host:26379/mymaster",
             ));
         }
         let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -161,12 +161,12 @@ fn check_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
     ];
     if let Some((key, _)) = keys.iter().find(|(_, is_given)| *is_given) {
         if !url.is_redis {
-            return refuse(key, "must not be given with broker.url memory:, which has no users");
+            return refuse(key, "must not be set if broker.url is memory:, which has no users");
         }
         if url.has_credentials {
             return refuse(
                 key,
-                "must not be given while broker.url holds a user or a password: give one of the two",
+                "must not be set if broker.url contains a user or a password; set only one of the two",
             );
         }
     }
@@ -180,9 +180,10 @@ fn check_sentinel_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check
         ("broker.sentinel_password_file", broker.sentinel_password_file.is_some()),
     ];
     match keys.iter().find(|(_, is_given)| *is_given) {
-        Some((key, _)) if !url.is_sentinel => {
-            refuse(key, "must be given with redis+sentinel:// or rediss+sentinel:// in broker.url only")
-        }
+        Some((key, _)) if !url.is_sentinel => refuse(
+            key,
+            "must not be set unless broker.url begins with redis+sentinel:// or rediss+sentinel://",
+        ),
         _ => check_pair(keys),
     }
 }
@@ -190,11 +191,14 @@ fn check_sentinel_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check
 /// A user, a password and a file with a password.
 fn check_pair([username, password, file]: [(&'static str, bool); 3]) -> Check {
     if password.1 && file.1 {
-        return refuse(file.0, format!("cannot be given together with {}: give one of the two", password.0));
+        return refuse(
+            file.0,
+            format!("cannot be set together with {}; set only one of the two", password.0),
+        );
     }
     // Redis has no users without one either; `nopass` accepts any.
     if username.1 && !password.1 && !file.1 {
-        return refuse(username.0, format!("must come with {} or {}", password.0, file.0));
+        return refuse(username.0, format!("needs {} or {}", password.0, file.0));
     }
     Ok(())
 }
@@ -208,10 +212,10 @@ fn check_tls(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
     let [_, (cert_key, has_cert), (key_key, has_key)] = files;
     match files.iter().find(|(_, is_given)| *is_given) {
         Some((key, _)) if !url.is_tls => {
-            refuse(key, "must be given with rediss:// or rediss+sentinel:// in broker.url only")
+            refuse(key, "must not be set unless broker.url begins with rediss:// or rediss+sentinel://")
         }
-        _ if has_cert && !has_key => refuse(cert_key, "must come with broker.tls_key_file"),
-        _ if has_key && !has_cert => refuse(key_key, "must come with broker.tls_cert_file"),
+        _ if has_cert && !has_key => refuse(cert_key, "needs broker.tls_key_file"),
+        _ if has_key && !has_cert => refuse(key_key, "needs broker.tls_cert_file"),
         _ => Ok(()),
     }
 }

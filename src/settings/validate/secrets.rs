@@ -41,7 +41,7 @@ fn check(key: &'static str, secret: Option<&Secret>) -> Check {
         ),
         Some(text) if is_repeated(text) => refuse(
             key,
-            "must not repeat a few characters in production; generate a secret with `openssl rand -hex 32`",
+            "must contain at least 5 different bytes in production; generate a secret with `openssl rand -hex 32`",
         ),
         _ => Ok(()),
     }
