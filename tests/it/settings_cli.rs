@@ -174,7 +174,9 @@ fn a_variable_close_to_a_setting_causes_a_warning() {
         "the environment variable GATEWAY_BROKER_URL is not used; did you mean GATEWAY__BROKER__URL?";
     let checked = run_in(&["check"], &[("GATEWAY_BROKER_URL", "redis://h")]);
     assert_eq!((checked.code, checked.err), (Some(0), format!("emagine-gateway: warning: {warning}\n")));
-    let gateway = TestGateway::plan().variable("GATEWAY_BROKER_URL", "redis://h").spawn();
+    let mut gateway = TestGateway::plan().variable("GATEWAY_BROKER_URL", "redis://h").spawn();
+    // The warning follows the line with the addresses.
+    gateway.logs(warning);
     assert!(
         gateway.log().lines().any(|line| line.contains("WARN") && line.contains(warning)),
         "{}",
