@@ -6,7 +6,7 @@ use super::renamed::{new_name, old_names};
 
 /// The minimum similarity of a suggested name; 1 means equal.
 const MIN_SIMILARITY: f64 = 0.75;
-/// A name matches the beginning of another one if so many characters are equal.
+/// The number of equal characters with which two names have the same beginning.
 const BEGINNING_CHARS: usize = 4;
 
 /// The suggestion for `key`: a known key of similar spelling, of the same name in another section, or of the same

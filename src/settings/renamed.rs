@@ -1,4 +1,4 @@
-//! Settings that have a new name. An old name is refused, and the sentence says the new one.
+//! The settings with a new name. An old name is refused, and the error has the new one.
 
 /// Old and new names, as in the table of CHANGELOG.md.
 const RENAMED: [(&str, &str); 8] = [

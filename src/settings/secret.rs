@@ -1,4 +1,4 @@
-//! Text that must not be printed.
+//! Secrets, and URLs with passwords, as text that can be printed safely.
 
 use std::{fmt, path::Path};
 
@@ -7,23 +7,23 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use super::files::{check_is_file, read_text};
 
-/// What stands in place of a secret wherever it would be printed.
+/// The text that is printed instead of a secret.
 pub(super) const MASK: &str = "***";
 
-/// A secret file longer than this (in bytes) is surely the wrong file.
+/// The maximum length of a secret file, in bytes. A longer file is the wrong file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// A secret from the settings. `Debug`, `Display` and serialisation give `***`; only [`Secret::expose`] gives the text,
-/// so that every use of it can be found.
+/// A secret from the settings. `Debug`, `Display` and serialisation give `***`. Only [`Secret::expose`] gives the text,
+/// so every use of the text can be found.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret in a file, without the line ends at the file's end. Blocks for as long as the file system does.
+    /// Reads a secret from a file and removes trailing line breaks. Blocks as long as the file system does.
     ///
     /// # Errors
-    /// What is wrong with the file, without any of its contents.
+    /// The reason, without the path and the contents.
     pub fn read_file(path: &Path) -> Result<Self, String> {
         check_is_file(path)?;
         let text = read_text(path, MAX_FILE_BYTES)?;
@@ -33,7 +33,7 @@ impl Secret {
         }
     }
 
-    /// The secret itself. Never log it.
+    /// The text of the secret. Never log it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -76,14 +76,13 @@ impl Serialize for Secret {
     }
 }
 
-/// A URL without its password, for logs: `redis://user:***@host`. What has no password comes back unchanged.
+/// A URL with its password masked, for logs: `redis://user:***@host`. A URL without a password is returned unchanged.
 pub fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     if scheme.ends_with("unix") {
         return format!("{scheme}://{}", mask_query(rest));
     }
-    // The last @ of the authority ends the credentials: a password may hold one itself if it was not escaped. It may
-    // hold a slash for the same reason, so everything up to the last @ of the whole URL counts as credentials.
+    // An unescaped password may contain @ and slashes, so the credentials end at the last @ of the URL.
     let Some((credentials, endpoint)) = rest.rsplit_once('@') else {
         return format!("{scheme}://{}", mask_query(rest));
     };
@@ -94,7 +93,7 @@ pub fn mask_url(url: &str) -> String {
     }
 }
 
-/// The URL of a Unix socket has its password in the query. Only what is known to be none is left readable.
+/// The URL of a Unix socket has its password in the query. Only parameters that are no secrets are left readable.
 fn mask_query(endpoint: &str) -> String {
     let Some((path, query)) = endpoint.split_once('?') else { return endpoint.to_owned() };
     let masked = query.split('&').map(|pair| match pair.split_once('=') {

@@ -1,4 +1,7 @@
-//! Ranges and unsafe combinations. Every refusal names the key to change and says what it must be.
+//! Checks ranges and unsafe combinations. Each error names the key to change and its requirement.
+//!
+//! - `broker`: the keys of `[broker]`
+//! - `secrets`: placeholders instead of secrets
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -18,16 +21,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The shortest secret, in bytes, that an HMAC algorithm of JWT may have (RFC 7518 §3.2 for HS256).
+/// The shortest secret of an HMAC algorithm of JWT, in bytes (RFC 7518 §3.2 for HS256).
 const MIN_HS_SECRET_BYTES: usize = 32;
-/// The shortest secret, in bytes, of signed tokens in production. Less than for JWT, because this secret is the login
-/// service's own and was chosen long before the gateway.
+/// The shortest secret of signed tokens in production, in bytes. It is shorter than for JWT, because the login service
+/// defines the secret.
 const MIN_SIGNED_SECRET_BYTES: usize = 16;
-/// The shortest `admin.api_key`, in bytes, in production.
+/// The shortest `admin.api_key` in production, in bytes.
 const MIN_API_KEY_BYTES: usize = 16;
 
 impl Settings {
-    /// Checks everything that a value's type does not say. Returns every mistake.
+    /// Checks everything that the type of a value does not ensure. Returns every mistake.
     pub(super) fn validate(&self) -> Vec<SettingsError> {
         [
             self.validate_server(),
@@ -56,7 +59,7 @@ impl Settings {
                 "must differ from server.public_addr",
             ),
             check_count("server.workers", server.workers, 0..=512),
-            // The HTTP server counts it in ticks of half a second; shorter time-outs never fire.
+            // The HTTP server counts this timeout in ticks of half a second; a shorter one never fires.
             check_duration("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE),
             check_duration("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE),
             ensure(
@@ -142,7 +145,7 @@ impl Settings {
         for other in families {
             match other {
                 None => return refuse("auth.algorithms", KNOWN_ALGORITHMS),
-                // One key cannot serve two families, and a public key taken as an HMAC secret is a classic attack.
+                // With two families, an attacker could use the public key as an HMAC secret.
                 Some(other) if other != family => {
                     return refuse(
                         "auth.algorithms",
@@ -241,7 +244,7 @@ impl Settings {
     }
 }
 
-/// Whether the text is a level, or a module with its level.
+/// Whether the text is a level, or a module with a level.
 pub(super) fn is_log_filter(text: &str) -> bool {
     let is_level = |text: &str| {
         ["off", "error", "warn", "info", "debug", "trace"].contains(&text.to_lowercase().as_str())
@@ -255,7 +258,7 @@ pub(super) fn is_log_filter(text: &str) -> bool {
 const KNOWN_ALGORITHMS: &str = "must list at least one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, \
      PS512, ES256, ES384 and EdDSA";
 
-/// Algorithms that share a kind of key. ES256 and ES384 do not: their keys lie on different curves.
+/// Algorithms that use the same kind of key. ES256 and ES384 differ, because their keys are on different curves.
 #[derive(PartialEq, Eq)]
 enum KeyFamily {
     Hmac,
@@ -290,7 +293,7 @@ fn ensure(is_good: bool, key: &'static str, reason: &str) -> Check {
     if is_good { Ok(()) } else { refuse(key, reason) }
 }
 
-/// The mistakes among the checks.
+/// The errors of the failed checks.
 fn failures<const N: usize>(checks: [Check; N]) -> Vec<SettingsError> {
     checks.into_iter().filter_map(Result::err).collect()
 }
@@ -310,13 +313,13 @@ fn check_duration(key: &'static str, value: Duration, range: RangeInclusive<Dura
     refuse(key, format!("must be {start} to {end}, not {value}"))
 }
 
-/// Tokens carry their times in seconds, so a fraction of one could not be kept.
+/// Tokens have times in whole seconds, so fractions have no effect.
 fn check_whole_seconds(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
     check_duration(key, value, range)?;
     if value.subsec_nanos() == 0 { Ok(()) } else { refuse(key, "must be a whole number of seconds") }
 }
 
-/// It becomes part of a Content-Security-Policy, where spaces, commas and semicolons divide.
+/// The URL becomes part of a Content-Security-Policy, where spaces, commas and semicolons are separators.
 fn is_socket_url(url: &str) -> bool {
     let rest = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"));
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
@@ -324,7 +327,7 @@ fn is_socket_url(url: &str) -> bool {
 }
 
 fn is_origin(origin: &str) -> bool {
-    // Sandboxed frames and local files send "null", some web views "file://"; listing them is a choice.
+    // Sandboxed frames and local files send "null", some web views send "file://".
     if ["*", "null", "file://", "loopback"].contains(&origin) {
         return true;
     }
@@ -334,7 +337,7 @@ fn is_origin(origin: &str) -> bool {
         && scheme
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte));
-    // A browser sends the host in lower case and nothing behind the port; anything else would never match.
+    // A browser sends the host in lower case and nothing after the port; other entries would never match.
     let host_ok = !host.is_empty()
         && host
             .bytes()

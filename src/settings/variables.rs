@@ -1,31 +1,31 @@
-//! Environment variables: near misses of settings are mistakes, variables of other programs are ignored.
+//! Finds misspelt environment variables, and ignores the variables of other programs.
 
 use super::nearest::{most_similar, nearest_in_section};
 use super::{SettingsError, one_line, validate::is_log_filter};
 
-/// Environment variables with this prefix are settings. With two underscores, because orchestrators set variables like
-/// `GATEWAY_PORT` and `GATEWAY_SERVICE_HOST` by themselves for a service of that name.
+/// The prefix of settings in the environment. It has two underscores because orchestrators set `GATEWAY_PORT` and
+/// `GATEWAY_SERVICE_HOST` for a service named `gateway`.
 pub(super) const VARIABLE_PREFIX: &str = "GATEWAY__";
 
-/// The variables that are no keys.
+/// The variables of the gateway that are not settings.
 const CONTROL_VARIABLES: [&str; 2] = ["GATEWAY_PROFILE", "GATEWAY_CONFIG_DIR"];
 
-/// Whether the variable may be a misspelt setting.
+/// Whether the variable is, or may be, a misspelt setting.
 pub(super) fn may_be_setting(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     name == "RUST_LOG" || name.starts_with("GATEWAY_") || strip_misspelt_prefix(&name).is_some()
 }
 
-/// The finding for a variable that is not a setting.
+/// The result of checking a variable.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// It is a mistake.
+    /// The variable is a mistake.
     Error(SettingsError),
-    /// It may be another program's: docker-compose.yml has variables such as `GATEWAY_AUTH_SECRET`.
+    /// The variable may belong to another program: docker-compose.yml has variables such as `GATEWAY_AUTH_SECRET`.
     Warning(String),
 }
 
-/// The finding for a variable that is not a setting. `keys` lists all settings.
+/// Checks a variable that does not begin with [`VARIABLE_PREFIX`]. `keys` lists all settings.
 pub(super) fn check<'a>(
     name: &str,
     value: &str,
@@ -54,8 +54,8 @@ fn unknown(name: &str, suggestion: String) -> SettingsError {
     SettingsError::UnknownVariable { name: name.to_owned(), suggestion }
 }
 
-/// The suggestion for a name in capitals, if it is similar to the variable of a key, or has two underscores after a
-/// section and then the beginning of one of its keys.
+/// The variable to suggest for a name in capitals: one of similar spelling, or one of the same section with the same
+/// beginning.
 fn suggest<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let rest = name.strip_prefix("GATEWAY_").or_else(|| strip_misspelt_prefix(name))?;
     let rest = rest.trim_start_matches('_').to_lowercase();
@@ -64,11 +64,11 @@ fn suggest<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Optio
     let found = most_similar(&plain(&rest), plain_keys.iter().map(|(plain, _)| plain.as_str()));
     let key = found.and_then(|found| plain_keys.iter().find(|(plain, _)| plain == found));
     let key = key.map(|(_, key)| *key);
-    // Not by name alone: GATEWAY_API__URL may be another program's.
+    // A name without its section is not enough: GATEWAY_API__URL may belong to another program.
     key.or_else(|| nearest_in_section(&rest.replace("__", "."), keys)).map(variable)
 }
 
-/// The variable of a key.
+/// The environment variable of a key.
 pub(super) fn variable(key: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
 }
@@ -79,7 +79,8 @@ fn strip_misspelt_prefix(name: &str) -> Option<&str> {
     most_similar(prefix, ["GATEWAY"].into_iter()).map(|_| rest)
 }
 
-/// Kubernetes sets these for each service: `GATEWAY_PORT`, `GATEWAY_ADMIN_SERVICE_HOST`, `GATEWAY_PORT_8080_TCP_ADDR`.
+/// Kubernetes sets variables such as `GATEWAY_PORT`, `GATEWAY_ADMIN_SERVICE_HOST` and `GATEWAY_PORT_8080_TCP_ADDR` for
+/// each service.
 fn is_set_by_kubernetes(name: &str) -> bool {
     let parts: Vec<&str> = name.split('_').collect();
     let ends = |end: &[&str]| parts.ends_with(end);
@@ -90,7 +91,7 @@ fn is_set_by_kubernetes(name: &str) -> bool {
 }
 
 fn check_log_filter(value: &str) -> Option<SettingsError> {
-    // The part after a slash is a filter on messages.
+    // The part after a slash filters by message.
     let directives = value.split('/').next().unwrap_or_default();
     let is_module = |text: &str| text.contains(['_', ':']) || text.is_empty();
     let is_good = |directive: &str| is_log_filter(directive) || is_module(directive.trim());
@@ -173,7 +174,10 @@ mod tests {
             assert_eq!(message_for("RUST_LOG", good), None, "{good}");
         }
         for bad in ["loud", "infoo", "info,verbose", "redis=loud", "info,=debug"] {
-            assert!(message_for("RUST_LOG", bad).is_some_and(|said| said.starts_with("RUST_LOG ")), "{bad}");
+            assert!(
+                message_for("RUST_LOG", bad).is_some_and(|message| message.starts_with("RUST_LOG ")),
+                "{bad}"
+            );
         }
     }
 }

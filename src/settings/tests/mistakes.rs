@@ -1,4 +1,4 @@
-//! Several mistakes at once, and files that are read again.
+//! Several mistakes at once, suggestions, and secret files that are reloaded.
 
 use std::process::Command;
 

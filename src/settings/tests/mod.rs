@@ -1,4 +1,7 @@
-//! Loading: layers, profiles, unknown keys, types, masks. The rules about single values are in `rules`.
+//! Tests of loading: layers, profiles, unknown keys, types and masks.
+//!
+//! - `mistakes`: several mistakes at once, suggestions, and secret files that are reloaded
+//! - `rules`: ranges and unsafe combinations
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
@@ -27,32 +30,32 @@ fn with_overrides(mut sources: Sources, overrides: &[(&str, &str)]) -> Sources {
     sources
 }
 
-/// Development with the given flags.
+/// The development profile with the given flags.
 fn development(overrides: &[(&str, &str)]) -> Result<Settings, SettingsErrors> {
     Settings::load(&with_overrides(sources("development", &[]), overrides))
 }
 
-/// A production that is safe but for the given flags.
+/// The production profile with valid settings and the given flags.
 fn production(overrides: &[(&str, &str)]) -> Result<Settings, SettingsErrors> {
     Settings::load(&with_overrides(sources("production", &[ORIGIN, SECRET]), overrides))
 }
 
-/// Asserts that the settings are refused, among others for a mistake whose sentence contains every part.
+/// Asserts that the settings are refused, and that one error contains every part.
 #[track_caller]
 fn assert_refused(result: Result<Settings, SettingsErrors>, parts: &[&str]) {
     let errors = result.expect_err("must be refused");
     let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let is_meant = |sentence: &String| parts.iter().all(|part| sentence.contains(part));
-    assert!(sentences.iter().any(is_meant), "no sentence with {parts:?} in {sentences:?}");
+    let has_parts = |sentence: &String| parts.iter().all(|part| sentence.contains(part));
+    assert!(sentences.iter().any(has_parts), "no sentence with {parts:?} in {sentences:?}");
     for sentence in sentences {
-        assert!(!sentence.contains('\n'), "more than a line: {sentence:?}");
+        assert!(!sentence.contains('\n'), "more than one line: {sentence:?}");
         for word in ["os error", "u32", "usize", "u64", "invalid type", "variant", "Some("] {
             assert!(!sentence.contains(word), "{word:?} in {sentence:?}");
         }
     }
 }
 
-/// A folder of this test's own, removed at the end.
+/// A folder for one test, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -276,7 +279,7 @@ fn unknown_keys_are_refused_wherever_they_are() {
 
 #[test]
 fn variables_of_other_programs_are_ignored() {
-    // Kubernetes sets the first two for a service called "gateway".
+    // Kubernetes sets the first two for a service named "gateway".
     let others =
         [("GATEWAY_PORT", "tcp://10.0.0.1:80"), ("GATEWAY_SERVICE_HOST", "10.0.0.1"), ("PATH", "/bin")];
     assert!(Settings::load(&sources("development", &others)).is_ok());

@@ -1,4 +1,4 @@
-//! Ranges and unsafe combinations, each with the sentence it gives.
+//! Ranges and unsafe combinations, each with its error.
 
 use super::{Folder, HS_SECRET, assert_refused, development, production};
 
@@ -49,7 +49,7 @@ fn every_range_has_two_ends() {
             );
         }
         for bad in [below, above] {
-            // A rule about two keys may name the other one.
+            // A rule for two keys may name the other key.
             let section = key.split('.').next().unwrap();
             assert_refused(development(&[(key, bad)]), &[section, "must be"]);
         }

@@ -1,4 +1,4 @@
-//! The broker: its times and sizes, its URL, and what goes with which URL.
+//! Checks `[broker]`: durations, sizes, the URL, and the keys that depend on the URL.
 
 use super::{
     Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, check_count, check_duration, ensure, failures,
@@ -40,7 +40,7 @@ impl Settings {
     }
 }
 
-/// The URL, and what goes with it.
+/// Checks the URL, and the keys that depend on it.
 fn check_address(broker: &BrokerSettings) -> Vec<SettingsError> {
     match BrokerUrl::parse(&broker.url) {
         Ok(url) => failures([
@@ -74,7 +74,7 @@ fn check_durations(broker: &BrokerSettings) -> Vec<SettingsError> {
     ])
 }
 
-/// What the URL says, as far as other settings depend on it. The broker itself reads it in full.
+/// The properties of the URL that other settings depend on. The broker parses the URL in full.
 struct BrokerUrl {
     is_redis: bool,
     is_sentinel: bool,
@@ -83,7 +83,7 @@ struct BrokerUrl {
 }
 
 impl BrokerUrl {
-    /// The sentences do not repeat the URL: it may hold a password.
+    /// The errors do not repeat the URL, because it may contain a password.
     fn parse(url: &str) -> Result<Self, SettingsError> {
         let bad = |reason: &str| super::refusal("broker.url", reason);
         if url == "memory:" {
@@ -146,7 +146,7 @@ fn is_database(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
 }
 
-/// A host without a port is valid; the colons in `[::1]` do not separate a port.
+/// A host without a port is valid. The colons in `[::1]` do not separate a port.
 fn has_good_port(host: &str) -> bool {
     let host = host.split(['?', '#']).next().unwrap_or_default();
     let end = host.rsplit(']').next().unwrap_or_default();
@@ -188,7 +188,7 @@ fn check_sentinel_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check
     }
 }
 
-/// A user, a password and a file with a password.
+/// Checks a user, a password and a file with a password.
 fn check_pair([username, password, file]: [(&'static str, bool); 3]) -> Check {
     if password.1 && file.1 {
         return refuse(
@@ -196,7 +196,7 @@ fn check_pair([username, password, file]: [(&'static str, bool); 3]) -> Check {
             format!("cannot be set together with {}; set only one of the two", password.0),
         );
     }
-    // Redis has no users without one either; `nopass` accepts any.
+    // Redis authenticates a user only with a password; a `nopass` user accepts any.
     if username.1 && !password.1 && !file.1 {
         return refuse(username.0, format!("needs {} or {}", password.0, file.0));
     }
