@@ -1,8 +1,8 @@
-//! Tokens that are the user id themselves, for development. The settings keep this kind off every other machine.
+//! Accepts the token as the user id, for development. The settings allow this kind only on a loopback address.
 
 use super::{AuthError, Principal, principal::parse_user_id};
 
-/// Believes everything. The principal never expires and opens no channels of its own.
+/// Accepts every valid user id. The principal never expires and has no further channels.
 pub(super) fn verify(token: &str) -> Result<Principal, AuthError> {
     Ok(Principal { user: parse_user_id(token.as_bytes())?, expires_at: None, channels: Vec::new() })
 }

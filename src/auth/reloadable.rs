@@ -1,4 +1,4 @@
-//! An authenticator that is replaced when keys are read again.
+//! An authenticator whose keys can be replaced.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use super::{AuthError, AuthSetupError, Authenticator, Principal};
 use crate::settings::AuthSettings;
 
-/// The current authenticator. Clones share it and its replacement.
+/// The current authenticator. Clones share it, so a replacement applies to all of them.
 #[derive(Debug, Clone)]
 pub struct ReloadableAuthenticator(Arc<RwLock<Arc<LoadedAuthenticator>>>);
 
@@ -25,7 +25,7 @@ impl LoadedAuthenticator {
 }
 
 impl ReloadableAuthenticator {
-    /// Prepares the keys.
+    /// Loads the keys.
     ///
     /// # Errors
     /// As [`Authenticator::new`].
@@ -33,10 +33,10 @@ impl ReloadableAuthenticator {
         Ok(Self(Arc::new(RwLock::new(LoadedAuthenticator::new(settings)?))))
     }
 
-    /// Prepares new keys and uses them from now on.
+    /// Loads new keys and uses them from now on.
     ///
     /// # Errors
-    /// As [`Authenticator::new`]; the old keys then stay in use.
+    /// As [`Authenticator::new`]. The old keys then remain in use.
     pub fn replace(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
         let new = LoadedAuthenticator::new(settings)?;
         *self.0.write() = new;
@@ -48,12 +48,11 @@ impl ReloadableAuthenticator {
     /// # Errors
     /// Why the token is refused.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
-        // The lock is released before a signature is verified: a replacement would wait for it, and so would later
-        // readers.
+        // The lock is released before the signature is verified, so that a replacement and later readers do not wait.
         self.current().authenticator.verify(token, now)
     }
 
-    /// The settings with the secrets in force, for minting.
+    /// The settings with the current secrets, for minting.
     pub fn settings(&self) -> AuthSettings {
         self.current().settings.clone()
     }

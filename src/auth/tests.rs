@@ -1,4 +1,4 @@
-//! The vectors of JSON Web Tokens, the keys, and minted tokens of every kind.
+//! Tests of the JWT vectors, of keys, and of minted tokens of every kind.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::*;
 use crate::settings::{Settings, Sources};
 
-/// Development settings with another kind and secret.
+/// The development settings with this kind and secret, and no leeway.
 pub(super) fn settings(kind: &str, secret: &str) -> AuthSettings {
     let overrides = [("auth.kind", "insecure"), ("auth.secret", secret)];
     let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
@@ -54,7 +54,7 @@ fn vectors() -> Vectors {
     serde_json::from_str(include_str!("../../tests/data/jwt.json")).unwrap()
 }
 
-/// The public keys as files, removed at the end.
+/// The public keys as files, removed when dropped.
 struct Keys(PathBuf);
 
 impl Keys {
@@ -99,8 +99,8 @@ fn every_jwt_vector_gets_its_answer() {
         settings.leeway = Duration::from_secs(case.leeway);
         let authenticator = Authenticator::new(&settings).expect(&case.name);
         let result = authenticator.verify(&case.token, at(case.now));
-        let said = result.as_ref().map_or_else(|error| error.label(), |_| "ok");
-        assert_eq!(said, case.expect, "{}", case.name);
+        let outcome = result.as_ref().map_or_else(|error| error.label(), |_| "ok");
+        assert_eq!(outcome, case.expect, "{}", case.name);
         if let Ok(principal) = result {
             assert_eq!(Some(principal.user), case.user, "{}", case.name);
             assert_eq!(Some(principal.channels), case.channels, "{}", case.name);
@@ -167,7 +167,7 @@ fn keys_are_never_printed() {
 fn minted_tokens_expire_exactly_after_their_lifetime() {
     let now = 1_732_390_000;
     let ttl = Duration::from_secs(90);
-    // A signed token is good to the end of its last second, a jwt to its beginning.
+    // A signed token is valid to the end of its last second, a jwt to the beginning of that second.
     for (kind, last) in [("signed", now + 90), ("jwt", now + 89)] {
         let settings = settings(kind, "0123456789abcdef0123456789abcdef");
         let authenticator = Authenticator::new(&settings).unwrap();
@@ -240,7 +240,7 @@ proptest! {
 
     #[test]
     fn only_valid_claims_are_accepted(claims in "\\{(\"(sub|exp|nbf|channels)\":(\"[0-9a-z:*]{0,4}\"|[1-9][0-9]{0,11}|null|true|\\[\\]|\\[\"a:\\*\"\\]),){0,3}\"exp\":[1-9][0-9]{0,11}\\}") {
-        // Signed rightly, so that the claims are reached.
+        // The signature is valid, so the claims are checked.
         let settings = settings("jwt", "0123456789abcdef0123456789abcdef");
         let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
         let key = jsonwebtoken::EncodingKey::from_secret(settings.secret.as_ref().unwrap().expose().as_bytes());
