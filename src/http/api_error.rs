@@ -1,4 +1,4 @@
-//! What a backend is told when its request fails.
+//! The errors of the admin API.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::WWW_AUTHENTICATE;
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::broker::PublishError;
 
-/// Why a request of the admin API failed. Its text goes to the caller.
+/// Why a request to the admin API failed. The text is `detail` in the response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     #[error("this path does not exist")]
@@ -49,7 +49,7 @@ pub(super) enum ApiError {
 }
 
 impl ApiError {
-    /// One word for programs.
+    /// The error code, for programs.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -80,7 +80,7 @@ impl ApiError {
         }
     }
 
-    /// The error as a JSON value.
+    /// The error as JSON, `{"error":{"code":…,"detail":…}}`.
     pub(super) fn to_json(&self) -> serde_json::Value {
         json!({"error": {"code": self.code(), "detail": self.to_string()}})
     }

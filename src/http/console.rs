@@ -1,6 +1,6 @@
-//! The console: a page for trying things out and for operating, built from `console/` and compiled in.
+//! Serves the console, a page for operators and developers, built from `console/` and compiled in.
 //!
-//! The page itself holds nothing that is secret and needs no key. Whatever it shows it asks the API for.
+//! The page contains no secrets and needs no key. It gets all data from the API.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -11,7 +11,7 @@ const PAGE: &str = include_str!("../../console/dist/index.html");
 const SCRIPT: &str = include_str!("../../console/dist/app.js");
 const STYLE: &str = include_str!("../../console/dist/app.css");
 
-/// `GET /`: to the console. The path is relative, because a proxy may serve this port under a path of its own.
+/// `GET /`: redirects to the console. The path is relative, because a proxy may serve this port below a path.
 pub(super) async fn redirect() -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, "console")).finish()
 }
@@ -39,12 +39,12 @@ fn with_security_headers(mut response: HttpResponseBuilder) -> HttpResponseBuild
     response
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        // A new version of the gateway brings a new page.
+        // A new version of the gateway has a new page.
         .insert_header((header::CACHE_CONTROL, "no-cache"));
     response
 }
 
-/// Nothing but our own script and style, and no connection but to this port and to the socket.
+/// Allows only the own script and style, and connections only to this port and to the socket.
 fn content_security_policy(socket_url: &str) -> String {
     let (scheme, rest) = socket_url.split_once("://").unwrap_or(("ws", socket_url));
     let authority = rest.split('/').next().unwrap_or(rest);

@@ -1,6 +1,16 @@
-//! The admin port: publishing for backends without Redis access, sessions, health, metrics, and the console. No sockets.
+//! The admin port. The function `routes` lists its routes.
 //!
-//! All routes stand in one function, `routes`.
+//! # Layout
+//! - `publish`: publishing, for backends without Redis access
+//! - `sessions`: lists and ends sessions
+//! - `status`: the state of this replica, for the console
+//! - `token`: mints tokens in development
+//! - `health`: liveness, readiness and metrics
+//! - `console`, `openapi`: the console and the API document
+//! - `auth`: authorization by key or origin
+//! - `body`: reads the body of an authorized request
+//! - `unread_body`: keeps the unread rest of a body until the response is written
+//! - `api_error`: the errors of the API
 
 mod api_error;
 mod auth;
@@ -34,43 +44,43 @@ use crate::broker::Broker;
 use crate::hub::Hubs;
 use crate::metrics::{AdminRequest, Metrics};
 
-/// What the admin routes work with.
+/// The state that the handlers share.
 #[derive(Debug, Clone)]
 pub struct AdminState {
-    /// Where publications go.
+    /// Publishes, and reports its health.
     pub broker: Broker,
-    /// What `/metrics` shows.
+    /// The metrics of the process.
     pub metrics: Metrics,
-    /// What `/readyz` answers from.
+    /// The state that `/readyz` reports.
     pub readiness: Readiness,
-    /// Where the sessions are.
+    /// The workers with the sessions.
     pub hubs: Hubs,
-    /// What this process is, for the console.
+    /// Facts about this process for the console.
     pub instance: InstanceInfo,
-    /// Who may use the API.
+    /// How requests are authorized.
     pub key: CurrentKey,
-    /// The longest message, in bytes.
+    /// The longest message, in bytes; bounds the body of a request.
     pub max_payload_bytes: usize,
-    /// How many connections may be open; further ones wait to be accepted.
+    /// Open connections. More wait in the queue of the kernel.
     pub max_connections: usize,
-    /// How long the first head of a connection may take, and each body.
+    /// The time for the first head of a connection, and for each body.
     pub request_timeout: Duration,
 }
 
 impl AdminState {
-    /// Whether more than half of the connections are taken.
+    /// Whether more than half of the connections are in use.
     fn is_crowded(&self) -> bool {
         self.metrics.admin_connections.get() > self.max_connections as i64 / 2
     }
 }
 
-/// How many connections may wait to be accepted. Few: whoever asks for health behind a crowd that says nothing waits
-/// until all of it has timed out.
+/// Connections that may wait to be accepted. The number is small, because a health check waits until all silent
+/// connections before it have timed out.
 pub const BACKLOG: i32 = 128;
 
-/// How many messages one batch may have.
+/// The most messages of one batch.
 pub const MAX_BATCH: usize = 1_000;
-/// The longest request body: a full batch of short messages, or one of the longest with room for its frame.
+/// The longest request body, in bytes: a full batch of short messages, or one message of the maximum length in JSON.
 fn body_limit(max_payload_bytes: usize) -> usize {
     max_payload_bytes.saturating_mul(2).max(1_048_576)
 }
@@ -101,12 +111,12 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
     }
 }
 
-/// One path with its one method; another method is told so.
+/// A path with one method. Other methods get `method_not_allowed`.
 fn resource(path: &str, route: Route) -> Resource {
     web::resource(path).route(route).default_service(web::to(|| async { ApiError::MethodNotAllowed }))
 }
 
-/// An open connection of the admin port, counted until dropped.
+/// Counts an open connection of the admin port until dropped.
 struct OpenConnection(Metrics);
 
 impl OpenConnection {
@@ -122,20 +132,20 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Serves the admin routes from `listener` on a thread of their own. Signals are the caller's.
+/// Serves the admin routes from `listener` on a separate thread. The caller handles signals.
 pub fn serve(listener: TcpListener, admin: AdminState) -> io::Result<Server> {
     let (max_connections, request_timeout) = (admin.max_connections, admin.request_timeout);
     let counted = admin.metrics.clone();
     let server = HttpServer::new(move || {
-        let crowd = admin.clone();
-        // Answers must not be cached, and browsers must not guess their type.
+        let state = admin.clone();
+        // Responses must not be cached, and browsers must not guess their type.
         let headers =
             DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"));
         App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |mut request, service| {
             let unread = UnreadBody::take(&mut request);
             let answered = service.call(request);
-            let is_crowded = crowd.is_crowded();
-            let metrics = crowd.metrics.clone();
+            let is_crowded = state.is_crowded();
+            let metrics = state.metrics.clone();
             async move {
                 let mut response = answered.await?;
                 let request = AdminRequest::new(
@@ -143,8 +153,8 @@ pub fn serve(listener: TcpListener, admin: AdminState) -> io::Result<Server> {
                     response.status().as_u16(),
                 );
                 metrics.admin_requests.get_or_create(&request).inc();
-                // Only a connection's first request has a deadline for its head. So those that live on may not
-                // take all places.
+                // Only the first request of a connection has a deadline for its head, so idle connections must not
+                // use up all connections.
                 if is_crowded {
                     response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }

@@ -1,4 +1,4 @@
-//! Publishing, for backends without Redis access.
+//! Publishes messages for backends without Redis access.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -15,17 +15,17 @@ use protocol::channel::ChannelName;
 #[serde(deny_unknown_fields)]
 struct PublishItem<'a> {
     channel: String,
-    /// Kept byte for byte.
+    /// Published byte for byte.
     #[serde(borrow)]
     message: &'a RawValue,
-    /// To be kept in the channel's history.
+    /// Whether the history of the channel keeps the message.
     #[serde(default)]
     durable: bool,
-    /// Published once, however often it is sent with this key.
+    /// A message is published once, even if it is sent again with the same key.
     idempotency_key: Option<String>,
 }
 
-/// Many messages, each for a channel of its own choice.
+/// Many messages, each for any channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BatchRequest<'a> {
@@ -44,8 +44,8 @@ pub(super) async fn one(
     Ok(HttpResponse::Ok().json(published_json(published)))
 }
 
-/// `POST /v1/publish/batch`: those of one channel are published in their order; each gets its own result, and a failed
-/// one does not affect the others.
+/// `POST /v1/publish/batch`: messages of one channel are published in order. Each message has its own result, and a
+/// failed message does not affect the others.
 pub(super) async fn batch(
     admin: web::Data<AdminState>,
     AuthorizedBody(body): AuthorizedBody,
@@ -61,11 +61,11 @@ pub(super) async fn batch(
 }
 
 impl AdminState {
-    /// Publishes in order; returns what is known of each message.
+    /// Publishes in order. Returns one result for each message.
     async fn publish(&self, messages: &[PublishItem<'_>]) -> Vec<Result<Published, ApiError>> {
         let channels: Vec<_> = messages.iter().map(PublishItem::channel).collect();
         let requests: Vec<_> = messages.iter().zip(&channels).filter_map(PublishItem::request).collect();
-        // Publications that wait for Redis keep their connections, and must leave connections for health checks.
+        // Publications that wait for Redis keep their connections, and health checks need free ones.
         let retry = if self.is_crowded() { Retry::Never } else { Retry::Allowed };
         let mut outcomes = self.broker.publish_all(&requests, retry).await.into_iter();
         let outcomes = channels.into_iter().map(|channel| {
@@ -87,7 +87,7 @@ impl PublishItem<'_> {
         Ok(channel)
     }
 
-    /// `None` if it is not valid.
+    /// `None` if the channel is invalid.
     fn request<'a>(
         (publish, channel): (&'a Self, &'a Result<ChannelName, ApiError>),
     ) -> Option<PublishRequest<'a>> {

@@ -1,4 +1,4 @@
-//! Who is connected to this replica, and ending their sessions.
+//! Lists and ends the sessions of this replica.
 
 use std::time::{Duration, Instant};
 
@@ -11,9 +11,9 @@ use crate::hub::messages::{Disconnect, ListSessions, SessionSummary};
 use protocol::channel::ChannelName;
 use protocol::{SessionId, Version};
 
-/// How many sessions one response describes at most, and unless it is asked for fewer.
+/// The most sessions in one response, and the default of `limit`.
 const MAX_LISTED: usize = 1_000;
-/// How long the workers may take. They answer between two messages, so a second would be a fault already.
+/// The time in which all workers must respond. A healthy worker needs far less than a second.
 const HUB_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
@@ -23,7 +23,7 @@ struct ListQuery {
     user: Option<String>,
 }
 
-/// `GET /v1/sessions?limit=&user=`: the sessions of this replica, the youngest first.
+/// `GET /v1/sessions?limit=&user=`: the sessions of this replica, newest first.
 pub(super) async fn list(
     admin: web::Data<AdminState>,
     request: HttpRequest,
@@ -60,8 +60,8 @@ pub(super) async fn disconnect_one(
     }
 }
 
-/// `POST /v1/users/{user}/disconnect`: ends all sessions of one user on this replica with 4010. None is fine as well:
-/// then they are elsewhere, or gone.
+/// `POST /v1/users/{user}/disconnect`: ends all sessions of one user on this replica with 4010. No session is not an
+/// error, because the sessions may be on other replicas.
 pub(super) async fn disconnect_user(
     admin: web::Data<AdminState>,
     request: HttpRequest,

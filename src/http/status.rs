@@ -1,4 +1,4 @@
-//! How this replica is, in one response for the console.
+//! Reports the state of this replica in one response for the console.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -12,27 +12,27 @@ use super::{AdminState, ApiError};
 use crate::auth::ReloadableAuthenticator;
 use crate::settings::{AuthKind, Profile};
 
-/// What does not change while the process runs.
+/// Facts that do not change while the process runs.
 #[derive(Debug, Clone)]
 pub struct InstanceInfo {
-    /// How strict the settings are.
+    /// The profile of the settings.
     pub profile: Profile,
-    /// How tokens are checked.
+    /// How tokens are verified.
     pub auth: AuthKind,
     /// `memory` or `redis`.
     pub broker: &'static str,
-    /// Where clients connect.
+    /// The address for clients.
     pub public_addr: SocketAddr,
-    /// Under which URL the console does, if it is another.
+    /// The URL of the console's socket, if `admin.socket_url` is set.
     pub socket_url: Option<String>,
-    /// With what tokens are minted for whoever may use the API; `None`: they are not.
+    /// Has the keys for minting tokens. `None`: this process mints no tokens.
     pub minting: Option<ReloadableAuthenticator>,
-    /// When it began to serve.
+    /// When the process started to serve.
     pub started: Instant,
 }
 
 impl InstanceInfo {
-    /// Where a page that was asked for by this request opens its socket.
+    /// The URL of the socket for a page that this request loads.
     pub(super) fn socket_url(&self, request: &HttpRequest) -> String {
         if let Some(url) = &self.socket_url {
             return url.clone();
@@ -48,7 +48,7 @@ impl InstanceInfo {
     }
 }
 
-/// `GET /v1/status`: numbers that only grow are counted from the start of the process, times are milliseconds.
+/// `GET /v1/status`. Counters start with the process; times are in milliseconds.
 pub(super) async fn status(
     admin: web::Data<AdminState>,
     request: HttpRequest,

@@ -1,3 +1,5 @@
+//! Tests of the routes, with a broker in memory.
+
 use std::sync::{Arc, Mutex};
 
 use actix_web::http::StatusCode;

@@ -1,8 +1,8 @@
-//! Keeps what is unread of a request's body until its response is written.
+//! Keeps the unread rest of a request body until the response is written.
 //!
-//! `actix-http` waits for the end of a chunked body whose reader is gone, without a deadline, and so does the connection.
-//! While the reader exists, it closes the connection soon after the response instead, as it does with a body of known
-//! length.
+//! If the reader of a chunked body is dropped, `actix-http` waits without a deadline for the end of the body, and the
+//! connection stays open. While the reader exists, `actix-http` closes the connection soon after the response, as for a
+//! body of known length.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -16,12 +16,12 @@ use actix_web::web::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::poll_fn;
 
-/// The body of a request, which its handler reads and may leave. Cloning shares it.
+/// The body of a request, which its handler may read only in part. Clones share it.
 #[derive(Clone)]
 pub(super) struct UnreadBody(Rc<RefCell<Payload>>);
 
 impl UnreadBody {
-    /// The body of this request. Its handler still reads it as it would.
+    /// Shares the body of this request with its handler.
     pub(super) fn take(request: &mut ServiceRequest) -> Self {
         let body = Self(Rc::new(RefCell::new(request.take_payload())));
         let shared = body.clone();
@@ -31,7 +31,7 @@ impl UnreadBody {
     }
 }
 
-/// The body of a response, and with it that of the request.
+/// The body of a response, which keeps the body of its request.
 pub(super) struct ResponseBody<B> {
     pub(super) body: Pin<Box<B>>,
     pub(super) _unread: UnreadBody,
