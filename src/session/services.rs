@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::Addr;
 
-use crate::auth::Tokens;
+use crate::auth::ReloadableAuthenticator;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
@@ -15,7 +15,7 @@ pub struct Services {
     /// The settings of every conversation.
     pub rules: Arc<Rules>,
     /// Checks the tokens of clients.
-    pub tokens: Tokens,
+    pub tokens: ReloadableAuthenticator,
     /// The hub of this thread.
     pub hub: Addr<Hub>,
     /// The counters of the process.

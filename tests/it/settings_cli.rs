@@ -158,7 +158,7 @@ fn all_errors_are_reported_at_once_one_per_line() {
     for start in [
         "server.workers (from the command line) must be a whole number",
         "session.max_fragments must be 1 to 65536",
-        "broker.url must have a port of 1 to 65535",
+        "broker.url must have a port between 1 and 65535",
         "unknown environment variable GATEWAY_AUTH__SECRET; did you mean GATEWAY__AUTH__SECRET?",
         "RUST_LOG (from the environment) must be",
     ] {
@@ -174,7 +174,9 @@ fn a_variable_close_to_a_setting_causes_a_warning() {
         "the environment variable GATEWAY_BROKER_URL is not used; did you mean GATEWAY__BROKER__URL?";
     let checked = run_in(&["check"], &[("GATEWAY_BROKER_URL", "redis://h")]);
     assert_eq!((checked.code, checked.err), (Some(0), format!("emagine-gateway: warning: {warning}\n")));
-    let gateway = TestGateway::plan().variable("GATEWAY_BROKER_URL", "redis://h").spawn();
+    let mut gateway = TestGateway::plan().variable("GATEWAY_BROKER_URL", "redis://h").spawn();
+    // The warning follows the line with the addresses.
+    gateway.wait_for_log(warning);
     assert!(
         gateway.log().lines().any(|line| line.contains("WARN") && line.contains(warning)),
         "{}",
@@ -308,9 +310,9 @@ fn the_token_command_mints_accepted_tokens() {
     let expires_in = client.expect_ready()["expires_in"].as_u64().unwrap();
     assert!(expires_in <= 66_000, "{expires_in}");
     for (arguments, error) in [
-        (&["token", "--user", "4 2"][..], "the user must be"),
+        (&["token", "--user", "4 2"][..], "the user id must be"),
         (&["token", "--user", "42", "--channel", "room:7"], "only a jwt can list channels"),
-        (&["token", "--user", "42", "--ttl", "31d"], "cannot live that long"),
+        (&["token", "--user", "42", "--ttl", "31d"], "the lifetime is too long"),
     ] {
         let ended = gateway.command(arguments);
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");

@@ -281,7 +281,8 @@ fn every_path_status_and_error_code_is_answered_as_documented() {
 fn every_route_and_error_code_is_documented() {
     let document = document("openapi.yaml");
     let source = include_str!("../../../src/http/mod.rs");
-    let routes = source.match_indices("at(\"").map(|(at, _)| source[at + 4..].split('"').next().unwrap());
+    let routes =
+        source.match_indices("resource(\"").map(|(at, _)| source[at + 10..].split('"').next().unwrap());
     let documented = document["paths"].as_object().unwrap().keys().map(String::as_str);
     assert_eq!(routes.collect::<BTreeSet<_>>(), documented.collect());
     let codes = document.pointer("/components/schemas/Error/properties/error/properties/code/enum").unwrap();
