@@ -63,16 +63,16 @@ fn main() {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let options = SocketOptions {
         // The suite cuts its 4 MiB messages into frames of 64 bytes.
-        inbound: Bounds { message_bytes: MESSAGE_BYTES, fragments: 1 << 20 },
+        inbound: Bounds { max_message_bytes: MESSAGE_BYTES, max_fragments: 1 << 20 },
         message_timeout: Duration::from_secs(60),
         control_frames_per_minute: 1_000,
         max_outbound_bytes: 2 * MESSAGE_BYTES,
-        max_outbound_bytes_of_all: usize::MAX,
+        max_total_outbound_bytes: usize::MAX,
         write_timeout: Duration::from_secs(30),
         close_timeout: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
         compression: true,
-        handshakes: 1_000,
+        max_handshakes: 1_000,
         trusted_proxies: TrustedProxies::default(),
         metrics: Metrics::default(),
         traffic: Default::default(),

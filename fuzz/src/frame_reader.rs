@@ -10,10 +10,10 @@ const MAX_CUTS: usize = 512;
 
 /// The bounds to choose from: cramped, so that small inputs reach them, and roomy.
 const BOUNDS: [Bounds; 4] = [
-    Bounds { message_bytes: 1_000, fragments: 4 },
-    Bounds { message_bytes: 60, fragments: 2 },
-    Bounds { message_bytes: 20_000, fragments: 64 },
-    Bounds { message_bytes: 65_536, fragments: 256 },
+    Bounds { max_message_bytes: 1_000, max_fragments: 4 },
+    Bounds { max_message_bytes: 60, max_fragments: 2 },
+    Bounds { max_message_bytes: 20_000, max_fragments: 64 },
+    Bounds { max_message_bytes: 65_536, max_fragments: 256 },
 ];
 
 /// What kind of socket the bytes are for.
@@ -81,7 +81,7 @@ impl Setup {
             assert!(piece.is_empty(), "everything is read before more is asked for");
             // A buffer grows by doubling; beside the message there is at most one control frame.
             assert!(
-                reader.held_bytes() <= 2 * bounds.message_bytes + 256,
+                reader.held_bytes() <= 2 * bounds.max_message_bytes + 256,
                 "{} bytes are held",
                 reader.held_bytes()
             );
@@ -97,11 +97,11 @@ impl Setup {
 fn check_incoming(incoming: &Incoming, bounds: &Bounds) {
     match incoming {
         Incoming::Text(text) => {
-            assert!(text.len() <= bounds.message_bytes, "a text of {} bytes", text.len());
+            assert!(text.len() <= bounds.max_message_bytes, "a text of {} bytes", text.len());
             assert!(std::str::from_utf8(text).is_ok(), "a text that is not UTF-8");
         }
         Incoming::Binary(bytes) => {
-            assert!(bytes.len() <= bounds.message_bytes, "a message of {} bytes", bytes.len());
+            assert!(bytes.len() <= bounds.max_message_bytes, "a message of {} bytes", bytes.len());
         }
         Incoming::Ping(bytes) | Incoming::Pong(bytes) => {
             assert!(bytes.len() <= 125, "a control frame of {} bytes", bytes.len());

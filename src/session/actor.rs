@@ -89,7 +89,7 @@ impl Session {
         self.heartbeat.fired();
         let now = now();
         let would_close = self.conversation.would_close(now);
-        if let Some(time) = self.outbox.put_off_deadline(would_close) {
+        if let Some(time) = self.outbox.postpone_deadline(would_close) {
             return self.heartbeat.arm(now.monotonic + time, now.monotonic, context, Self::on_deadline);
         }
         self.on(Input::DeadlinePassed, context);
@@ -173,7 +173,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         let session = self.conversation.session();
         // The hub need not start any more work for this session.
-        self.outbox.end();
+        self.outbox.finish();
         self.services.hub.do_send(HubInput::Leave { session });
         let (user, code) = (self.permit.user(), self.outbox.close_code());
         // Without a code the connection broke, or ended without a Close frame.

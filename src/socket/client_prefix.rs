@@ -38,17 +38,17 @@ impl ClientPrefix {
 mod tests {
     use super::*;
 
-    fn block(address: &str) -> Option<ClientPrefix> {
+    fn prefix(address: &str) -> Option<ClientPrefix> {
         Some(ClientPrefix::of(address.parse().unwrap()))
     }
 
     #[test]
     fn a_network_of_64_bits_is_one_address_and_a_mapped_one_is_what_it_maps() {
-        assert_eq!(block("2001:db8:1:2::1"), block("2001:db8:1:2:ffff::9"));
-        assert_ne!(block("2001:db8:1:2::1"), block("2001:db8:1:3::1"));
-        assert_eq!(block("2001:db8:1:2::1").unwrap().to_string(), "2001:db8:1:2::/64");
-        assert_eq!(block("::ffff:192.0.2.1"), block("192.0.2.1"));
-        assert_eq!(block("192.0.2.1").unwrap().to_string(), "192.0.2.1");
-        assert_ne!(block("192.0.2.1"), block("192.0.2.2"));
+        assert_eq!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:2:ffff::9"));
+        assert_ne!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:3::1"));
+        assert_eq!(prefix("2001:db8:1:2::1").unwrap().to_string(), "2001:db8:1:2::/64");
+        assert_eq!(prefix("::ffff:192.0.2.1"), prefix("192.0.2.1"));
+        assert_eq!(prefix("192.0.2.1").unwrap().to_string(), "192.0.2.1");
+        assert_ne!(prefix("192.0.2.1"), prefix("192.0.2.2"));
     }
 }

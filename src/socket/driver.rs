@@ -19,11 +19,11 @@ use super::inbound::Reader;
 use super::kernel;
 use super::limits::ConnectionPermit;
 use super::outbox::{Outbox, SocketState};
-use super::read_first::ReadFirst;
+use super::postponement::Postponement;
 use protocol::close::CloseCode;
 
 /// How many pieces of output an actor may produce in a row before others run.
-const OUTPUT_IN_A_ROW: u32 = 16;
+const MAX_OUTPUTS_PER_POLL: u32 = 16;
 
 /// Carries one socket to its end.
 ///
@@ -33,8 +33,8 @@ pub(super) struct Driver<S> {
     stage: DriverStage<S>,
     outbox: Outbox,
     reader: Reader,
-    stall: StandstillTimer<u64>,
-    unfinished: StandstillTimer<u32>,
+    write_stall: StallTimer<u64>,
+    message_stall: StallTimer<u32>,
     /// Held until the end.
     _permit: ConnectionPermit,
 }
@@ -43,7 +43,7 @@ enum DriverStage<S> {
     /// With the actor; what it yields goes into the outbox like everything else.
     Open(Pin<Box<S>>),
     /// Boxed, so that a socket that is open does not carry the timers of its end.
-    Ending(Pin<Box<dyn Future<Output = ()>>>),
+    Closing(Pin<Box<dyn Future<Output = ()>>>),
 }
 
 impl<S> Driver<S>
@@ -60,8 +60,8 @@ where
             stage: DriverStage::Open(context),
             outbox,
             reader,
-            stall: StandstillTimer::default(),
-            unfinished: StandstillTimer::default(),
+            write_stall: StallTimer::default(),
+            message_stall: StallTimer::default(),
             _permit: permit,
         }
     }
@@ -74,15 +74,19 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { stage, outbox, reader, stall, unfinished, .. } = &mut *self;
+        let Self { stage, outbox, reader, write_stall, message_stall, .. } = &mut *self;
         if let DriverStage::Open(context) = stage {
-            let open = poll_open(context.as_mut(), outbox, stall, cx);
-            ready!(if open.is_pending() { poll_unfinished(outbox, reader, unfinished, cx) } else { open });
+            let open = poll_open(context.as_mut(), outbox, write_stall, cx);
+            ready!(if open.is_pending() {
+                poll_message_timeout(outbox, reader, message_stall, cx)
+            } else {
+                open
+            });
             // With the context goes the actor.
-            *stage = DriverStage::Ending(Box::pin(close(outbox.clone(), reader.clone())));
+            *stage = DriverStage::Closing(Box::pin(close(outbox.clone(), reader.clone())));
         }
         match stage {
-            DriverStage::Ending(end) => end.as_mut().poll(cx),
+            DriverStage::Closing(closing) => closing.as_mut().poll(cx),
             DriverStage::Open(_) => Poll::Pending,
         }
     }
@@ -92,7 +96,7 @@ where
 fn poll_open<S>(
     mut context: Pin<&mut S>,
     outbox: &Outbox,
-    stall: &mut StandstillTimer<u64>,
+    write_stall: &mut StallTimer<u64>,
     cx: &mut Context<'_>,
 ) -> Poll<()>
 where
@@ -114,7 +118,7 @@ where
                 return Poll::Ready(());
             }
         }
-        if round == OUTPUT_IN_A_ROW {
+        if round == MAX_OUTPUTS_PER_POLL {
             cx.waker().wake_by_ref();
             break;
         }
@@ -124,7 +128,7 @@ where
     }
     match outbox.poll_flush(cx) {
         Poll::Ready(Ok(())) => {
-            stall.disarm();
+            write_stall.disarm();
             Poll::Pending
         }
         Poll::Ready(Err(_)) => {
@@ -132,12 +136,12 @@ where
             Poll::Ready(())
         }
         Poll::Pending => {
-            if stall.poll(outbox.options().write_timeout, outbox.progress(), cx).is_pending() {
+            if write_stall.poll(outbox.options().write_timeout, outbox.progress(), cx).is_pending() {
                 return Poll::Pending;
             }
             if outbox.write_directly() {
                 // The peer reads. The next round arms the timer again.
-                stall.disarm();
+                write_stall.disarm();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -149,18 +153,18 @@ where
 
 /// Ready when a message has been begun and not completed for too long: it is closed. A socket that is between
 /// messages has no timer.
-fn poll_unfinished(
+fn poll_message_timeout(
     outbox: &Outbox,
     reader: &Reader,
-    timer: &mut StandstillTimer<u32>,
+    timer: &mut StallTimer<u32>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
-    let Some(number) = reader.unfinished() else {
+    let Some(number) = reader.incomplete_message() else {
         timer.disarm();
         return Poll::Pending;
     };
     while timer.poll(outbox.options().message_timeout, number, cx).is_ready() {
-        if !timer.put_off(outbox.has_unread()) {
+        if !timer.postpone(outbox.has_unread()) {
             outbox.close(CloseCode::PolicyViolation);
             return Poll::Ready(());
         }
@@ -176,76 +180,80 @@ async fn close(outbox: Outbox, reader: Reader) {
     // minutes for a peer that does not read; so, as before, no longer than nothing of it is taken for a while.
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(outbox.stream()).set_tcp_user_timeout(Some(options.write_timeout));
-    let patience = match outbox.state() {
-        SocketState::Broken => return,
-        SocketState::Leaving => options.close_timeout,
+    let flush_timeout = match outbox.state() {
+        SocketState::Failed => return,
+        SocketState::Flushing => options.close_timeout,
         SocketState::Open | SocketState::Closing => options.write_timeout,
     };
-    if !flush(&outbox, patience).await {
+    if !flush(&outbox, flush_timeout).await {
         // Reset: otherwise the kernel keeps what it could not send, for a peer that does not read, for minutes.
         let _ = SockRef::from(outbox.stream()).set_linger(Some(Duration::ZERO));
         return;
     }
     if outbox.state() == SocketState::Closing {
-        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_answer(cx))).await;
+        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_close_answer(cx))).await;
     }
     if SockRef::from(outbox.stream()).shutdown(std::net::Shutdown::Write).is_ok() {
-        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_silence(cx))).await;
+        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_peer_eof(cx))).await;
     }
     // Unread data would make the kernel reset the connection, and the peer might not see the Close.
     kernel::discard(outbox.stream());
 }
 
 /// Writes the rest. Returns whether all of it was written.
-async fn flush(outbox: &Outbox, patience: Duration) -> bool {
-    match timeout(patience, poll_fn(|cx| outbox.poll_flush(cx))).await {
+async fn flush(outbox: &Outbox, flush_timeout: Duration) -> bool {
+    match timeout(flush_timeout, poll_fn(|cx| outbox.poll_flush(cx))).await {
         Ok(flushed) => flushed.is_ok(),
         Err(_) => {
             outbox.write_directly();
-            !outbox.has_waiting()
+            !outbox.has_queued()
         }
     }
 }
 
 /// Notices that something has stood still for too long: a write without progress, a message without its end. It
 /// has no timer until it is asked.
-struct StandstillTimer<T>(Option<Box<Standstill<T>>>);
+struct StallTimer<T>(Option<Box<ArmedTimer<T>>>);
 
-struct Standstill<T> {
+struct ArmedTimer<T> {
     timer: Pin<Box<Sleep>>,
-    mark: T,
-    read_first: ReadFirst,
+    progress: T,
+    postponement: Postponement,
 }
 
-impl<T> Default for StandstillTimer<T> {
+impl<T> Default for StallTimer<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<T: PartialEq + Copy> StandstillTimer<T> {
+impl<T: PartialEq + Copy> StallTimer<T> {
     fn disarm(&mut self) {
         self.0 = None;
     }
 
-    /// Ready when `mark` has been the same for so long.
-    fn poll(&mut self, limit: Duration, mark: T, cx: &mut Context<'_>) -> Poll<()> {
-        let standstill = self.0.get_or_insert_with(|| {
-            Box::new(Standstill { timer: Box::pin(sleep(limit)), mark, read_first: ReadFirst::default() })
+    /// Ready when `progress` has been the same for so long.
+    fn poll(&mut self, limit: Duration, progress: T, cx: &mut Context<'_>) -> Poll<()> {
+        let armed = self.0.get_or_insert_with(|| {
+            Box::new(ArmedTimer {
+                timer: Box::pin(sleep(limit)),
+                progress,
+                postponement: Postponement::default(),
+            })
         });
-        if standstill.mark != mark {
-            standstill.mark = mark;
-            standstill.read_first.heard();
-            standstill.timer.as_mut().reset(Instant::now() + limit);
+        if armed.progress != progress {
+            armed.progress = progress;
+            armed.postponement.reset();
+            armed.timer.as_mut().reset(Instant::now() + limit);
         }
-        standstill.timer.as_mut().poll(cx)
+        armed.timer.as_mut().poll(cx)
     }
 
     /// Postpones the deadline if there is unread data. Returns whether it did.
-    fn put_off(&mut self, has_unread: bool) -> bool {
-        let Some(standstill) = &mut self.0 else { return false };
-        let Some(step) = standstill.read_first.put_off(has_unread) else { return false };
-        standstill.timer.as_mut().reset(Instant::now() + step);
+    fn postpone(&mut self, has_unread: bool) -> bool {
+        let Some(armed) = &mut self.0 else { return false };
+        let Some(step) = armed.postponement.postpone(has_unread) else { return false };
+        armed.timer.as_mut().reset(Instant::now() + step);
         true
     }
 }

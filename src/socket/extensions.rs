@@ -12,14 +12,14 @@ const ACCEPTED_WITH_WINDOW: &str = "permessage-deflate; server_no_context_takeov
      client_no_context_takeover; server_max_window_bits=15";
 
 /// The answer to the first of the client's offers that can be accepted, if there is one.
-pub(super) fn answer_deflate(headers: &HeaderMap) -> Option<&'static str> {
+pub(super) fn negotiate_deflate(headers: &HeaderMap) -> Option<&'static str> {
     let lists = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| split_unquoted(list, ',')).find_map(answer)
+    lists.flat_map(|list| split_unquoted(list, ',')).find_map(answer_offer)
 }
 
 /// The answer to one offer. The gateway accepts it if it knows and can satisfy every parameter. Otherwise it declines
 /// the offer and tries the next one.
-fn answer(offer: &str) -> Option<&'static str> {
+fn answer_offer(offer: &str) -> Option<&'static str> {
     let mut parts = split_unquoted(offer, ';').map(str::trim);
     if parts.next() != Some("permessage-deflate") {
         return None;
@@ -127,10 +127,10 @@ mod tests {
             ("; unknown", None),
             (";", None),
         ] {
-            assert_eq!(answer(&format!("permessage-deflate{parameters}")), expected, "{parameters}");
+            assert_eq!(answer_offer(&format!("permessage-deflate{parameters}")), expected, "{parameters}");
         }
         for other in ["x-webkit-deflate-frame", "permessage-deflates", "permessage-deflate=1", ""] {
-            assert_eq!(answer(other), None, "{other}");
+            assert_eq!(answer_offer(other), None, "{other}");
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
                             "; server_max_window_bits=15" => Some(ACCEPTED_WITH_WINDOW),
                             _ => None,
                         };
-                        assert_eq!(answer(&offer), expected, "{offer}");
+                        assert_eq!(answer_offer(&offer), expected, "{offer}");
                     }
                 }
             }
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_first_offer_that_can_be_kept_is_answered() {
-        assert_eq!(answer_deflate(&headers(&[])), None);
+        assert_eq!(negotiate_deflate(&headers(&[])), None);
         let (small, whole) = ("permessage-deflate; server_max_window_bits=10", "permessage-deflate");
         let bounded = "permessage-deflate; server_max_window_bits=15";
         for (values, expected) in [
@@ -177,7 +177,7 @@ mod tests {
             (&["x-other; a=\"\\\", permessage-deflate, \""], None),
             (&["x-other; a=\"b\", permessage-deflate"], Some(ACCEPTED)),
         ] {
-            assert_eq!(answer_deflate(&headers(values)), expected, "{values:?}");
+            assert_eq!(negotiate_deflate(&headers(values)), expected, "{values:?}");
         }
     }
 }

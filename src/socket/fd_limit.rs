@@ -3,11 +3,11 @@
 use std::io;
 
 /// What the process itself needs, beside its workers: listeners, Redis, files.
-const OWN: usize = 30;
+const PROCESS_FDS: usize = 30;
 /// What a worker thread needs. Measured: 21 for the process and 4 for each worker.
-const FOR_WORKER: usize = 5;
+const FDS_PER_WORKER: usize = 5;
 /// As many connections a worker of actix-server carries at most that are not sockets yet, unless told otherwise.
-const MOST_HANDSHAKES: usize = 25_600;
+const MAX_HANDSHAKES: usize = 25_600;
 
 /// How many descriptors this process may have open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl FdLimit {
     /// for so many connections of the admin port.
     pub fn raise(workers: usize, admin_connections: usize) -> io::Result<Self> {
         let limit = rlimit::increase_nofile_limit(u64::MAX)?;
-        let reserved = OWN + FOR_WORKER * workers + admin_connections;
+        let reserved = PROCESS_FDS + FDS_PER_WORKER * workers + admin_connections;
         Ok(Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), reserved })
     }
 
@@ -47,7 +47,7 @@ impl FdLimit {
     /// How many connections may be in their handshake at a time. Further ones wait to be accepted, so that
     /// connections that say nothing cannot use up all descriptors.
     pub fn handshakes(self) -> usize {
-        (self.limit / 8).clamp(8, MOST_HANDSHAKES)
+        (self.limit / 8).clamp(8, MAX_HANDSHAKES)
     }
 }
 

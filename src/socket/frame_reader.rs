@@ -22,9 +22,9 @@ const MAX_HEADER_BYTES: usize = 14;
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// The longest message, in bytes, however it is cut into frames.
-    pub message_bytes: usize,
+    pub max_message_bytes: usize,
     /// The most frames of one message, empty ones included.
-    pub fragments: u32,
+    pub max_fragments: u32,
 }
 
 /// One whole thing that a client sent.
@@ -76,7 +76,7 @@ struct Frame {
     is_last: bool,
     is_deflated: bool,
     mask: [u8; 4],
-    missing: u64,
+    remaining: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,22 +136,22 @@ impl Partial {
         loop {
             let Some(frame) = &mut self.frame else {
                 let Some(frame) = self.read_header(input, is_deflated)? else { return Ok(None) };
-                self.admit(&frame, bounds)?;
+                self.accept_header(&frame, bounds)?;
                 self.frame = Some(frame);
                 continue;
             };
-            let length = usize::try_from(frame.missing).unwrap_or(usize::MAX).min(input.len());
+            let length = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(input.len());
             let (piece, rest) = input.split_at(length);
             *input = rest;
-            frame.missing -= length as u64;
+            frame.remaining -= length as u64;
             let unmasking = *frame;
             frame.mask.rotate_left(length % 4);
-            self.take(unmasking, piece)?;
-            if unmasking.missing > 0 {
+            self.push_payload(unmasking, piece)?;
+            if unmasking.remaining > 0 {
                 return Ok(None);
             }
             self.frame = None;
-            if let Some(incoming) = self.finish(unmasking, bounds)? {
+            if let Some(incoming) = self.finish_frame(unmasking, bounds)? {
                 return Ok(Some(incoming));
             }
         }
@@ -165,7 +165,7 @@ impl Partial {
             let length = header_length(header, is_deflated)?;
             if have == length {
                 self.header_length = 0;
-                return Ok(Some(Frame::read(&self.header[..have])?));
+                return Ok(Some(Frame::parse(&self.header[..have])?));
             }
             let Some((&byte, rest)) = input.split_first() else { return Ok(None) };
             *input = rest;
@@ -175,7 +175,7 @@ impl Partial {
     }
 
     /// Judges a frame by its header and by what came before it.
-    fn admit(&mut self, frame: &Frame, bounds: &Bounds) -> Result<(), CloseCode> {
+    fn accept_header(&mut self, frame: &Frame, bounds: &Bounds) -> Result<(), CloseCode> {
         match (frame.opcode, self.message) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
             (Opcode::Continuation, None) | (Opcode::Message(_), Some(_)) => {
@@ -190,19 +190,19 @@ impl Partial {
             (Opcode::Continuation, Some(_)) => {}
         }
         self.fragments += 1;
-        if self.fragments > bounds.fragments {
+        if self.fragments > bounds.max_fragments {
             return Err(CloseCode::PolicyViolation);
         }
-        self.wire_bytes = self.wire_bytes.saturating_add(frame.missing);
+        self.wire_bytes = self.wire_bytes.saturating_add(frame.remaining);
         // What cannot be compressed gets longer: a fixed code spends up to nine bits on a byte.
-        let overhead = if self.is_deflated { bounds.message_bytes / 8 + 64 } else { 0 };
-        let room = (bounds.message_bytes + overhead) as u64;
-        if self.wire_bytes > room { Err(CloseCode::MessageTooBig) } else { Ok(()) }
+        let overhead = if self.is_deflated { bounds.max_message_bytes / 8 + 64 } else { 0 };
+        let max_wire_bytes = (bounds.max_message_bytes + overhead) as u64;
+        if self.wire_bytes > max_wire_bytes { Err(CloseCode::MessageTooBig) } else { Ok(()) }
     }
 
     /// Keeps a piece of the frame's payload, unmasked. What is kept grows with what has arrived, never with what
     /// was announced.
-    fn take(&mut self, frame: Frame, piece: &[u8]) -> Result<(), CloseCode> {
+    fn push_payload(&mut self, frame: Frame, piece: &[u8]) -> Result<(), CloseCode> {
         if matches!(frame.opcode, Opcode::Close | Opcode::Ping | Opcode::Pong) {
             let start = self.control.len();
             self.control.extend_from_slice(piece);
@@ -219,8 +219,8 @@ impl Partial {
     fn inflate(&mut self, bounds: &Bounds) -> Result<(), CloseCode> {
         let wire = std::mem::take(&mut self.payload);
         let mut inflater = Inflater::new();
-        let pushed = inflater.push(&wire, &mut self.payload, bounds.message_bytes);
-        let inflated = pushed.and_then(|()| inflater.finish(&mut self.payload, bounds.message_bytes));
+        let pushed = inflater.push(&wire, &mut self.payload, bounds.max_message_bytes);
+        let inflated = pushed.and_then(|()| inflater.finish(&mut self.payload, bounds.max_message_bytes));
         // What came before the fault is judged before it.
         self.check_text(0)?;
         Ok(inflated?)
@@ -234,7 +234,7 @@ impl Partial {
     }
 
     /// The frame is complete: what does it complete?
-    fn finish(&mut self, frame: Frame, bounds: &Bounds) -> Result<Option<Incoming>, CloseCode> {
+    fn finish_frame(&mut self, frame: Frame, bounds: &Bounds) -> Result<Option<Incoming>, CloseCode> {
         Ok(Some(match frame.opcode {
             Opcode::Close => Incoming::Close(close_code(&std::mem::take(&mut self.control))?),
             Opcode::Ping => Incoming::Ping(std::mem::take(&mut self.control).into()),
@@ -262,7 +262,7 @@ impl Partial {
 /// one.
 fn header_length(header: &[u8], is_deflated: bool) -> Result<usize, CloseCode> {
     let Some(&first) = header.first() else { return Ok(2) };
-    let opcode = Opcode::read(first, is_deflated)?;
+    let opcode = Opcode::parse(first, is_deflated)?;
     let Some(&second) = header.get(1) else { return Ok(2) };
     let is_masked = second & 0x80 != 0;
     let is_control = matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong);
@@ -278,7 +278,7 @@ fn header_length(header: &[u8], is_deflated: bool) -> Result<usize, CloseCode> {
 }
 
 impl Opcode {
-    fn read(first: u8, is_deflated: bool) -> Result<Self, CloseCode> {
+    fn parse(first: u8, is_deflated: bool) -> Result<Self, CloseCode> {
         // The reserved bits belong to extensions. The first one marks a compressed message, on its first
         // frame only (RFC 7692, section 6).
         let is_message = matches!(first & 0x0F, 0x1 | 0x2);
@@ -300,9 +300,9 @@ impl Opcode {
 
 impl Frame {
     /// Reads a whole header whose first two bytes have been judged.
-    fn read(header: &[u8]) -> Result<Self, CloseCode> {
+    fn parse(header: &[u8]) -> Result<Self, CloseCode> {
         let (length, mask) = header[2..].split_at(header.len() - 6);
-        let missing = match header[1] & 0x7F {
+        let remaining = match header[1] & 0x7F {
             126 | 127 => length.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
             short => u64::from(short),
         };
@@ -312,16 +312,16 @@ impl Frame {
             127 => 0x1_0000,
             _ => 0,
         };
-        if missing >> 63 != 0 || missing < shortest {
+        if remaining >> 63 != 0 || remaining < shortest {
             return Err(CloseCode::ProtocolError);
         }
         let mask = [mask[0], mask[1], mask[2], mask[3]];
         Ok(Self {
-            opcode: Opcode::read(header[0], true)?,
+            opcode: Opcode::parse(header[0], true)?,
             is_last: header[0] & 0x80 != 0,
             is_deflated: header[0] & RSV1 != 0,
             mask,
-            missing,
+            remaining,
         })
     }
 }

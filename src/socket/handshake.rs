@@ -28,24 +28,26 @@ pub(super) fn verify(request: &RequestHead) -> Result<(), UpgradeRefusal> {
     if request.method != Method::GET {
         return Err(METHOD_NOT_ALLOWED);
     }
-    if !lists(request, &header::UPGRADE, "websocket") || !lists(request, &header::CONNECTION, "upgrade") {
+    if !has_token(request, &header::UPGRADE, "websocket")
+        || !has_token(request, &header::CONNECTION, "upgrade")
+    {
         return Err(BAD_HANDSHAKE);
     }
     if request.headers().get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(UPGRADE_REQUIRED);
     }
-    if has_key(request) && is_unambiguous(request) { Ok(()) } else { Err(BAD_HANDSHAKE) }
+    if has_valid_key(request) && is_unambiguous(request) { Ok(()) } else { Err(BAD_HANDSHAKE) }
 }
 
 /// Whether one of the comma-separated values of a header is this one, in any case. Several lines of a header are one
 /// list (RFC 9110, section 5.3).
-fn lists(request: &RequestHead, name: &HeaderName, wanted: &str) -> bool {
+fn has_token(request: &RequestHead, name: &HeaderName, wanted: &str) -> bool {
     let lines = request.headers().get_all(name).filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
 }
 
 /// Whether the key is 16 bytes in base64.
-fn has_key(request: &RequestHead) -> bool {
+fn has_valid_key(request: &RequestHead) -> bool {
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
     key.and_then(|key| BASE64_STANDARD.decode(key.as_bytes()).ok()).is_some_and(|key| key.len() == 16)
 }

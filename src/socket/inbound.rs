@@ -24,12 +24,12 @@ use protocol::close::CloseCode;
 /// How much is read at once, into a buffer that all sockets of a thread share: an idle one has none.
 const READ_BYTES: usize = 16 * 1024;
 /// How many reads without a whole message a socket may do before it lets others run.
-const READS_IN_A_ROW: u32 = 8;
+const MAX_READS_PER_POLL: u32 = 8;
 /// The time for which `control_frames_per_minute` counts.
 const MINUTE: Duration = Duration::from_secs(60);
 
 thread_local! {
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
 /// The reading side of one socket, shared by its actor's context and, after that has ended, its driver.
@@ -41,9 +41,9 @@ struct ReaderState {
     outbox: Outbox,
     inbound: Inbound,
     /// What the client sent together with its request.
-    early: Box<[u8]>,
+    initial: Box<[u8]>,
     /// How it ended, once it has: the guard is not asked again.
-    end: Option<End>,
+    end: Option<InboundEnd>,
 }
 
 /// What becomes of the bytes that are read.
@@ -57,7 +57,7 @@ struct Inbound {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum InboundEnd {
     /// The peer has sent Close (which is answered) or is gone.
     Closed,
     /// The peer broke a rule, or went beyond a bound.
@@ -71,31 +71,31 @@ enum ReadOutcome {
     /// Bytes, but nothing whole yet.
     Nothing,
     /// Nothing more will come.
-    End(End),
+    End(InboundEnd),
 }
 
 impl Reader {
-    pub(super) fn new(outbox: Outbox, frame_reader: FrameReader, early: Box<[u8]>) -> Self {
+    pub(super) fn new(outbox: Outbox, frame_reader: FrameReader, initial: Box<[u8]>) -> Self {
         let inbound = Inbound { frame_reader, completed: 0, control_frames: Budget::default() };
-        Self(Rc::new(RefCell::new(ReaderState { outbox, inbound, early, end: None })))
+        Self(Rc::new(RefCell::new(ReaderState { outbox, inbound, initial, end: None })))
     }
 
     /// The stream of messages for the actor.
     pub(super) fn to_stream(&self) -> MessageStream {
-        MessageStream { reader: self.clone(), unheard: Vec::new().into_iter() }
+        MessageStream { reader: self.clone(), undelivered: Vec::new().into_iter() }
     }
 
     /// When a message or frame has begun and is not complete: its number.
-    pub(super) fn unfinished(&self) -> Option<u32> {
+    pub(super) fn incomplete_message(&self) -> Option<u32> {
         let inbound = &self.0.borrow().inbound;
         inbound.frame_reader.is_mid_message().then_some(inbound.completed)
     }
 
     /// Reads on after the actor has gone, and drops what comes, until the peer has answered our Close or is
     /// gone.
-    pub(super) fn poll_answer(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_close_answer(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.0.borrow_mut();
-        for _ in 0..READS_IN_A_ROW {
+        for _ in 0..MAX_READS_PER_POLL {
             match state.poll_outcome(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(ReadOutcome::End(_)) => return Poll::Ready(()),
@@ -108,9 +108,9 @@ impl Reader {
 
     /// Drops whatever comes until the peer has closed its side. Unread bytes would make the kernel reset the
     /// connection, and with it the Close frame that is on its way.
-    pub(super) fn poll_silence(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_peer_eof(&self, cx: &mut Context<'_>) -> Poll<()> {
         let state = self.0.borrow();
-        for _ in 0..READS_IN_A_ROW {
+        for _ in 0..MAX_READS_PER_POLL {
             match state.poll_read(cx, |bytes| bytes.is_empty()) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(true) => return Poll::Ready(()),
@@ -127,16 +127,16 @@ impl ReaderState {
         if let Some(end) = self.end {
             return Poll::Ready(ReadOutcome::End(end));
         }
-        let early = std::mem::take(&mut self.early);
-        let batch = if early.is_empty() {
+        let initial = std::mem::take(&mut self.initial);
+        let batch = if initial.is_empty() {
             let Self { outbox, inbound, .. } = self;
             match poll_read(outbox, cx, |bytes| inbound.read_all(outbox, bytes)) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(batch) => batch,
             }
         } else {
-            self.outbox.options().traffic.count_received(early.len());
-            self.inbound.read_all(&self.outbox, &early)
+            self.outbox.options().traffic.count_received(initial.len());
+            self.inbound.read_all(&self.outbox, &initial)
         };
         let ReadBatch { messages, end } = batch;
         self.end = end;
@@ -148,30 +148,30 @@ impl ReaderState {
         })
     }
 
-    fn poll_read<R>(&self, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> R) -> Poll<R> {
-        poll_read(&self.outbox, cx, take)
+    fn poll_read<R>(&self, cx: &mut Context<'_>, consume: impl FnOnce(&[u8]) -> R) -> Poll<R> {
+        poll_read(&self.outbox, cx, consume)
     }
 }
 
 /// Hands some bytes of the socket to `take`; none when it has ended or failed.
-fn poll_read<R>(outbox: &Outbox, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) -> R) -> Poll<R> {
+fn poll_read<R>(outbox: &Outbox, cx: &mut Context<'_>, consume: impl FnOnce(&[u8]) -> R) -> Poll<R> {
     loop {
         match outbox.stream().poll_read_ready(cx) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(_)) => return Poll::Ready(take(&[])),
+            Poll::Ready(Err(_)) => return Poll::Ready(consume(&[])),
             Poll::Ready(Ok(())) => {}
         }
-        let read = SCRATCH.with_borrow_mut(|scratch| match outbox.stream().try_read(scratch) {
+        let read = READ_BUFFER.with_borrow_mut(|buffer| match outbox.stream().try_read(buffer) {
             Ok(length) => Some(Ok(length)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) => Some(Err(error)),
         });
         match read {
             None => {}
-            Some(Err(_)) => return Poll::Ready(take(&[])),
+            Some(Err(_)) => return Poll::Ready(consume(&[])),
             Some(Ok(length)) => {
                 outbox.options().traffic.count_received(length);
-                return Poll::Ready(SCRATCH.with_borrow(|scratch| take(&scratch[..length])));
+                return Poll::Ready(READ_BUFFER.with_borrow(|buffer| consume(&buffer[..length])));
             }
         }
     }
@@ -180,7 +180,7 @@ fn poll_read<R>(outbox: &Outbox, cx: &mut Context<'_>, take: impl FnOnce(&[u8]) 
 /// What is complete after a piece of input.
 struct ReadBatch {
     messages: Vec<Message>,
-    end: Option<End>,
+    end: Option<InboundEnd>,
 }
 
 impl Inbound {
@@ -188,15 +188,15 @@ impl Inbound {
     fn read_all(&mut self, outbox: &Outbox, mut bytes: &[u8]) -> ReadBatch {
         let mut messages = Vec::new();
         // No bytes at all: the peer has closed its side, with or without a word.
-        let mut end = bytes.is_empty().then_some(End::Closed);
+        let mut end = bytes.is_empty().then_some(InboundEnd::Closed);
         while end.is_none() {
             match self.read(outbox, &mut bytes) {
                 Ok(None) => break,
-                Ok(Some(incoming)) => match take(incoming, outbox) {
+                Ok(Some(incoming)) => match handle(incoming, outbox) {
                     Ok(message) => messages.push(message),
                     Err(ended) => end = Some(ended),
                 },
-                Err(code) => end = Some(End::Violation(code)),
+                Err(code) => end = Some(InboundEnd::Violation(code)),
             }
         }
         ReadBatch { messages, end }
@@ -219,11 +219,11 @@ impl Inbound {
 }
 
 /// What the actor hears of something whole. Answers Ping and Close.
-fn take(incoming: Incoming, outbox: &Outbox) -> Result<Message, End> {
+fn handle(incoming: Incoming, outbox: &Outbox) -> Result<Message, InboundEnd> {
     Ok(match incoming {
         // The guard has looked at the text; its type here wants to see for itself.
         Incoming::Text(payload) => {
-            Message::Text(payload.try_into().map_err(|_| End::Violation(CloseCode::InvalidUtf8))?)
+            Message::Text(payload.try_into().map_err(|_| InboundEnd::Violation(CloseCode::InvalidUtf8))?)
         }
         Incoming::Binary(payload) => Message::Binary(payload),
         Incoming::Pong(_) => Message::Pong(Bytes::new()),
@@ -233,7 +233,7 @@ fn take(incoming: Incoming, outbox: &Outbox) -> Result<Message, End> {
         }
         Incoming::Close(code) => {
             outbox.answer_close(code);
-            return Err(End::Closed);
+            return Err(InboundEnd::Closed);
         }
     })
 }
@@ -243,32 +243,32 @@ fn take(incoming: Incoming, outbox: &Outbox) -> Result<Message, End> {
 #[derive(Debug)]
 pub(super) struct MessageStream {
     reader: Reader,
-    unheard: vec::IntoIter<Message>,
+    undelivered: vec::IntoIter<Message>,
 }
 
 impl Stream for MessageStream {
     type Item = Result<Message, ProtocolError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(message) = self.unheard.next() {
+        if let Some(message) = self.undelivered.next() {
             return Poll::Ready(Some(Ok(message)));
         }
         let reader = self.reader.clone();
         let mut state = reader.0.borrow_mut();
-        for _ in 0..READS_IN_A_ROW {
+        for _ in 0..MAX_READS_PER_POLL {
             match state.poll_outcome(cx) {
                 Poll::Pending => {
                     // A silent socket keeps no memory.
-                    self.unheard = Vec::new().into_iter();
+                    self.undelivered = Vec::new().into_iter();
                     return Poll::Pending;
                 }
                 Poll::Ready(ReadOutcome::Nothing) => {}
                 Poll::Ready(ReadOutcome::Messages(messages)) => {
-                    self.unheard = messages.into_iter();
-                    return Poll::Ready(self.unheard.next().map(Ok));
+                    self.undelivered = messages.into_iter();
+                    return Poll::Ready(self.undelivered.next().map(Ok));
                 }
                 Poll::Ready(ReadOutcome::End(end)) => {
-                    if let End::Violation(code) = end {
+                    if let InboundEnd::Violation(code) = end {
                         state.outbox.close(code);
                     }
                     return Poll::Ready(None);

@@ -31,7 +31,7 @@ pub struct Caps {
     pub connects_per_second_per_address: u32,
 }
 
-const FULL: UpgradeRefusal = UpgradeRefusal {
+const TOO_MANY_CONNECTIONS: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
     reason: "too_many_connections",
     headers: &[("retry-after", "5")],
@@ -66,23 +66,23 @@ pub struct ConnectionLimiter(Arc<LimiterState>);
 struct LimiterState {
     open: AtomicUsize,
     caps: Caps,
-    accounts: Mutex<LimiterCounts>,
+    counts: Mutex<LimiterCounts>,
 }
 
 /// The permit of a socket. Dropping it releases it.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
-    connections: ConnectionLimiter,
+    limiter: ConnectionLimiter,
     metrics: Metrics,
-    block: Option<ClientPrefix>,
+    prefix: Option<ClientPrefix>,
 }
 
 /// The permit of a connection in its handshake. Dropping it releases it.
 #[derive(Debug)]
 pub(super) struct HandshakePermit {
-    connections: ConnectionLimiter,
+    limiter: ConnectionLimiter,
     metrics: Metrics,
-    block: Option<ClientPrefix>,
+    prefix: Option<ClientPrefix>,
 }
 
 impl ConnectionLimiter {
@@ -91,32 +91,32 @@ impl ConnectionLimiter {
         Self(Arc::new(LimiterState {
             open: AtomicUsize::new(0),
             caps,
-            accounts: Mutex::new(LimiterCounts::new(&caps)),
+            counts: Mutex::new(LimiterCounts::new(&caps)),
         }))
     }
 
     /// A permit for one more connection in its handshake, or why there is none. `peer` is the address that it counts
     /// for; `None` if that address may represent many clients.
-    pub(super) fn begin(
+    pub(super) fn begin_handshake(
         &self,
         peer: Option<IpAddr>,
         metrics: &Metrics,
     ) -> Result<HandshakePermit, UpgradeRefusal> {
         let caps = &self.0.caps;
-        let block = peer.filter(|_| caps.handshakes_per_address != 0).map(ClientPrefix::of);
-        if let Some(block) = block {
-            let handshakes = &mut self.accounts().handshakes;
-            if !handshakes.has_room(&block, caps.handshakes_per_address) {
+        let prefix = peer.filter(|_| caps.handshakes_per_address != 0).map(ClientPrefix::of);
+        if let Some(prefix) = prefix {
+            let handshakes = &mut self.counts().handshakes;
+            if !handshakes.has_room(&prefix, caps.handshakes_per_address) {
                 return Err(TOO_MANY_HANDSHAKES);
             }
-            handshakes.add(block);
+            handshakes.add(prefix);
         }
         metrics.handshakes.inc();
-        Ok(HandshakePermit { connections: self.clone(), metrics: metrics.clone(), block })
+        Ok(HandshakePermit { limiter: self.clone(), metrics: metrics.clone(), prefix })
     }
 
     /// A permit for one more socket, or why there is none. `client` is the client's address, if it is known.
-    pub(super) fn take(
+    pub(super) fn acquire(
         &self,
         client: Option<ClientPrefix>,
         metrics: &Metrics,
@@ -126,16 +126,15 @@ impl ConnectionLimiter {
         metrics.connections.inc();
         let before = self.0.open.fetch_add(1, Ordering::Relaxed);
         // A refusal below drops the permit, which releases what it holds by then.
-        let mut permit =
-            ConnectionPermit { connections: self.clone(), metrics: metrics.clone(), block: None };
+        let mut permit = ConnectionPermit { limiter: self.clone(), metrics: metrics.clone(), prefix: None };
         if caps.connections != 0 && before >= caps.connections {
-            return Err(FULL);
+            return Err(TOO_MANY_CONNECTIONS);
         }
-        if !caps.need_accounts() {
+        if !caps.needs_counts() {
             return Ok(permit);
         }
-        self.accounts().take(client, caps, now)?;
-        permit.block = client.filter(|_| caps.connections_per_address != 0);
+        self.counts().acquire(client, caps, now)?;
+        permit.prefix = client.filter(|_| caps.connections_per_address != 0);
         Ok(permit)
     }
 
@@ -144,15 +143,15 @@ impl ConnectionLimiter {
         self.0.open.load(Ordering::Relaxed)
     }
 
-    fn accounts(&self) -> MutexGuard<'_, LimiterCounts> {
+    fn counts(&self) -> MutexGuard<'_, LimiterCounts> {
         // Nothing between its changes can panic.
-        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Caps {
     /// Whether a new socket is counted by its address or by time.
-    fn need_accounts(&self) -> bool {
+    fn needs_counts(&self) -> bool {
         let Self { connections_per_address, connects_per_second, connects_per_second_per_address, .. } =
             *self;
         connections_per_address != 0 || connects_per_second != 0 || connects_per_second_per_address != 0
@@ -167,18 +166,18 @@ impl Default for ConnectionLimiter {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        if let Some(block) = self.block {
-            self.connections.accounts().open.remove(&block);
+        if let Some(prefix) = self.prefix {
+            self.limiter.counts().open.remove(&prefix);
         }
-        self.connections.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.0.open.fetch_sub(1, Ordering::Relaxed);
         self.metrics.connections.dec();
     }
 }
 
 impl Drop for HandshakePermit {
     fn drop(&mut self) {
-        if let Some(block) = self.block {
-            self.connections.accounts().handshakes.remove(&block);
+        if let Some(prefix) = self.prefix {
+            self.limiter.counts().handshakes.remove(&prefix);
         }
         self.metrics.handshakes.dec();
     }
@@ -186,7 +185,7 @@ impl Drop for HandshakePermit {
 
 /// The time for which `connects_per_second` counts.
 const SECOND: Duration = Duration::from_secs(1);
-/// The accounts of addresses and of time. Plain; it is told what time it is.
+/// The counts of addresses and of time. Plain; it is told what time it is.
 #[derive(Debug)]
 struct LimiterCounts {
     /// Open sockets.
@@ -210,7 +209,7 @@ impl LimiterCounts {
     }
 
     /// Notes a new socket, or says why there may be none; then nothing has changed.
-    fn take(
+    fn acquire(
         &mut self,
         client: Option<ClientPrefix>,
         caps: &Caps,
@@ -241,117 +240,117 @@ impl LimiterCounts {
 mod tests {
     use super::*;
 
-    fn block(address: &str) -> Option<ClientPrefix> {
+    fn prefix(address: &str) -> Option<ClientPrefix> {
         Some(ClientPrefix::of(address.parse().unwrap()))
     }
 
     #[test]
     fn an_address_has_as_many_sockets_as_the_cap_and_gets_them_back() {
         let caps = Caps { connections_per_address: 2, ..Caps::default() };
-        let (mut accounts, now) = (LimiterCounts::new(&caps), Instant::now());
-        let one = block("192.0.2.1");
-        assert_eq!(accounts.take(one, &caps, now), Ok(()));
-        assert_eq!(accounts.take(one, &caps, now), Ok(()));
-        assert_eq!(accounts.take(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
-        assert_eq!(accounts.take(block("192.0.2.2"), &caps, now), Ok(()), "a neighbour");
-        accounts.open.remove(&one.unwrap());
-        assert_eq!(accounts.take(one, &caps, now), Ok(()));
-        assert_eq!(accounts.take(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
+        let (mut counts, now) = (LimiterCounts::new(&caps), Instant::now());
+        let one = prefix("192.0.2.1");
+        assert_eq!(counts.acquire(one, &caps, now), Ok(()));
+        assert_eq!(counts.acquire(one, &caps, now), Ok(()));
+        assert_eq!(counts.acquire(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
+        assert_eq!(counts.acquire(prefix("192.0.2.2"), &caps, now), Ok(()), "a neighbour");
+        counts.open.remove(&one.unwrap());
+        assert_eq!(counts.acquire(one, &caps, now), Ok(()));
+        assert_eq!(counts.acquire(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
     }
 
     #[test]
     fn a_second_s_worth_of_connects_may_come_at_once_and_then_an_even_flow() {
         for per_second in [1, 3, 7, 2_000] {
             let caps = Caps { connects_per_second: per_second, ..Caps::default() };
-            let (mut accounts, start) = (LimiterCounts::new(&caps), Instant::now());
-            let many = |accounts: &mut LimiterCounts, now| {
-                (0..2 * per_second).filter(|_| accounts.take(None, &caps, now).is_ok()).count() as u32
+            let (mut counts, start) = (LimiterCounts::new(&caps), Instant::now());
+            let many = |counts: &mut LimiterCounts, now| {
+                (0..2 * per_second).filter(|_| counts.acquire(None, &caps, now).is_ok()).count() as u32
             };
-            assert_eq!(many(&mut accounts, start), per_second);
-            assert_eq!(accounts.take(None, &caps, start), Err(TOO_MANY_CONNECTS));
+            assert_eq!(many(&mut counts, start), per_second);
+            assert_eq!(counts.acquire(None, &caps, start), Err(TOO_MANY_CONNECTS));
             let one = Duration::from_secs(1) / per_second;
-            assert_eq!(many(&mut accounts, start + one), 1);
-            assert_eq!(many(&mut accounts, start + one), 0);
-            assert_eq!(many(&mut accounts, start + Duration::from_secs(3_600)), per_second, "never more");
+            assert_eq!(many(&mut counts, start + one), 1);
+            assert_eq!(many(&mut counts, start + one), 0);
+            assert_eq!(many(&mut counts, start + Duration::from_secs(3_600)), per_second, "never more");
             // A clock that stands still or goes back gives nothing away.
-            assert_eq!(many(&mut accounts, start), 0);
+            assert_eq!(many(&mut counts, start), 0);
         }
     }
 
     #[test]
     fn who_is_refused_by_address_takes_nobody_s_turn() {
         let caps = Caps { connections_per_address: 1, connects_per_second: 2, ..Caps::default() };
-        let (mut accounts, now) = (LimiterCounts::new(&caps), Instant::now());
-        assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Ok(()));
+        let (mut counts, now) = (LimiterCounts::new(&caps), Instant::now());
+        assert_eq!(counts.acquire(prefix("192.0.2.1"), &caps, now), Ok(()));
         for _ in 0..10 {
-            assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Err(TOO_MANY_FROM_ADDRESS));
+            assert_eq!(counts.acquire(prefix("192.0.2.1"), &caps, now), Err(TOO_MANY_FROM_ADDRESS));
         }
-        assert_eq!(accounts.take(block("192.0.2.2"), &caps, now), Ok(()));
-        assert_eq!(accounts.take(block("192.0.2.3"), &caps, now), Err(TOO_MANY_CONNECTS));
-        assert_eq!(accounts.open.keys(), 2, "a refused one has no entry");
+        assert_eq!(counts.acquire(prefix("192.0.2.2"), &caps, now), Ok(()));
+        assert_eq!(counts.acquire(prefix("192.0.2.3"), &caps, now), Err(TOO_MANY_CONNECTS));
+        assert_eq!(counts.open.keys(), 2, "a refused one has no entry");
     }
 
     #[test]
     fn a_flood_from_one_address_leaves_others_their_rate() {
         let caps = Caps { connects_per_second: 10, connects_per_second_per_address: 4, ..Caps::default() };
-        let (mut accounts, now) = (LimiterCounts::new(&caps), Instant::now());
-        let flood = |accounts: &mut LimiterCounts, now| {
-            (0..100).filter(|_| accounts.take(block("192.0.2.1"), &caps, now).is_ok()).count()
+        let (mut counts, now) = (LimiterCounts::new(&caps), Instant::now());
+        let flood = |counts: &mut LimiterCounts, now| {
+            (0..100).filter(|_| counts.acquire(prefix("192.0.2.1"), &caps, now).is_ok()).count()
         };
-        assert_eq!(flood(&mut accounts, now), 4);
-        assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Err(TOO_MANY_CONNECTS_FROM_ADDRESS));
+        assert_eq!(flood(&mut counts, now), 4);
+        assert_eq!(counts.acquire(prefix("192.0.2.1"), &caps, now), Err(TOO_MANY_CONNECTS_FROM_ADDRESS));
         let others =
-            (2..100).filter(|last| accounts.take(block(&format!("192.0.2.{last}")), &caps, now).is_ok());
+            (2..100).filter(|last| counts.acquire(prefix(&format!("192.0.2.{last}")), &caps, now).is_ok());
         assert_eq!(others.count(), 6, "what the flood left of the rate for all");
-        assert_eq!(accounts.take(block("192.0.2.200"), &caps, now), Err(TOO_MANY_CONNECTS));
+        assert_eq!(counts.acquire(prefix("192.0.2.200"), &caps, now), Err(TOO_MANY_CONNECTS));
         // A refusal for all took nothing from the address.
-        assert_eq!(flood(&mut accounts, now + SECOND), 4);
-        assert_eq!(accounts.open.keys(), 0, "the number of sockets has no cap here");
+        assert_eq!(flood(&mut counts, now + SECOND), 4);
+        assert_eq!(counts.open.keys(), 0, "the number of sockets has no cap here");
     }
 
     #[test]
     fn zero_means_no_cap_and_keeps_nothing() {
-        let (connections, metrics, now) = (ConnectionLimiter::default(), Metrics::default(), Instant::now());
-        let take = || connections.take(block("192.0.2.1"), &metrics, now).unwrap();
-        let permits: Vec<_> = (0..10_000).map(|_| take()).collect();
-        assert_eq!(connections.count(), 10_000);
-        assert_eq!(connections.accounts().open.keys(), 0);
-        assert_eq!(connections.accounts().connects_by_address.keys(), 0);
+        let (limiter, metrics, now) = (ConnectionLimiter::default(), Metrics::default(), Instant::now());
+        let acquire = || limiter.acquire(prefix("192.0.2.1"), &metrics, now).unwrap();
+        let permits: Vec<_> = (0..10_000).map(|_| acquire()).collect();
+        assert_eq!(limiter.count(), 10_000);
+        assert_eq!(limiter.counts().open.keys(), 0);
+        assert_eq!(limiter.counts().connects_by_address.keys(), 0);
         drop(permits);
-        assert_eq!((connections.count(), metrics.connections.get()), (0, 0));
+        assert_eq!((limiter.count(), metrics.connections.get()), (0, 0));
     }
 
     #[test]
     fn a_refusal_leaves_nothing_behind() {
         let caps = Caps { connections: 3, connections_per_address: 2, ..Caps::default() };
-        let (connections, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
-        let take = |address: &str| connections.take(block(address), &metrics, now);
-        let (first, _second) = (take("192.0.2.1").unwrap(), take("192.0.2.1").unwrap());
-        assert_eq!(take("192.0.2.1").unwrap_err(), TOO_MANY_FROM_ADDRESS);
-        assert_eq!(connections.count(), 2);
-        let _third = take("192.0.2.2").unwrap();
-        assert_eq!(take("192.0.2.3").unwrap_err(), FULL);
-        assert_eq!((connections.count(), metrics.connections.get()), (3, 3));
+        let (limiter, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
+        let acquire = |address: &str| limiter.acquire(prefix(address), &metrics, now);
+        let (first, _second) = (acquire("192.0.2.1").unwrap(), acquire("192.0.2.1").unwrap());
+        assert_eq!(acquire("192.0.2.1").unwrap_err(), TOO_MANY_FROM_ADDRESS);
+        assert_eq!(limiter.count(), 2);
+        let _third = acquire("192.0.2.2").unwrap();
+        assert_eq!(acquire("192.0.2.3").unwrap_err(), TOO_MANY_CONNECTIONS);
+        assert_eq!((limiter.count(), metrics.connections.get()), (3, 3));
         drop(first);
-        take("192.0.2.1").unwrap();
+        acquire("192.0.2.1").unwrap();
     }
 
     #[test]
     fn handshakes_are_counted_for_their_address_and_apart_from_sockets() {
         let caps = Caps { connections_per_address: 3, handshakes_per_address: 2, ..Caps::default() };
-        let (connections, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
-        let begin = |peer: &str| connections.begin(peer.parse().ok(), &metrics);
+        let (limiter, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
+        let begin = |peer: &str| limiter.begin_handshake(peer.parse().ok(), &metrics);
         let (first, second) = (begin("192.0.2.1").unwrap(), begin("::ffff:192.0.2.1").unwrap());
         assert_eq!(begin("192.0.2.1").unwrap_err(), TOO_MANY_HANDSHAKES);
         let neighbour = begin("192.0.2.2").unwrap();
-        let exempt: Vec<_> = (0..10).map(|_| connections.begin(None, &metrics).unwrap()).collect();
+        let exempt: Vec<_> = (0..10).map(|_| limiter.begin_handshake(None, &metrics).unwrap()).collect();
         let sockets: Vec<_> =
-            (0..3).map(|_| connections.take(block("192.0.2.1"), &metrics, now).unwrap()).collect();
+            (0..3).map(|_| limiter.acquire(prefix("192.0.2.1"), &metrics, now).unwrap()).collect();
         drop(first);
         let third = begin("192.0.2.1").unwrap();
-        assert_eq!((connections.count(), metrics.handshakes.get()), (3, 13));
+        assert_eq!((limiter.count(), metrics.handshakes.get()), (3, 13));
         drop((second, third, neighbour, exempt, sockets));
-        assert_eq!(connections.accounts().handshakes.keys(), 0);
+        assert_eq!(limiter.counts().handshakes.keys(), 0);
         assert_eq!(metrics.handshakes.get(), 0);
     }
 }

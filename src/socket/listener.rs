@@ -19,8 +19,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::handshake::{METHOD_NOT_ALLOWED, UPGRADE_REQUIRED};
 use super::handshake_stream::HandshakeStream;
 use super::limits::{ConnectionLimiter, HandshakePermit};
-use super::turn_away::turn_away;
-use super::upgrade::{Answered, Handover, response, upgrade};
+use super::raw_refusal::write_refusal;
+use super::upgrade::{AnsweredFlag, FramedHandshake, response, upgrade};
 use super::{Application, SocketOptions, UpgradeRefusal};
 use crate::metrics::Metrics;
 
@@ -38,7 +38,7 @@ pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves sockets from `listener` on `workers` threads. `make` is called once on each of them.
+/// Serves sockets from `listener` on `workers` threads. `make_application` is called once on each of them.
 ///
 /// The server is started by this call and ends when it is stopped by its handle; signals are the caller's.
 pub fn serve<A, F>(
@@ -46,52 +46,53 @@ pub fn serve<A, F>(
     workers: usize,
     options: SocketOptions,
     connections: ConnectionLimiter,
-    make: F,
+    make_application: F,
 ) -> io::Result<Server>
 where
     A: Application,
     F: Fn() -> A + Clone + Send + 'static,
 {
-    let handshakes = options.handshakes.div_ceil(workers.max(1)).max(1);
+    let handshakes = options.max_handshakes.div_ceil(workers.max(1)).max(1);
     let factory = move || {
-        let (make, options, connections) = (make.clone(), options.clone(), connections.clone());
-        let (gate_options, gate_connections) = (options.clone(), connections.clone());
+        let (make_application, options, connections) =
+            (make_application.clone(), options.clone(), connections.clone());
+        let (accept_options, accept_connections) = (options.clone(), connections.clone());
         let http = HttpService::build()
             .keep_alive(KeepAlive::Disabled)
             // The stream keeps the deadline, because it asks the kernel before it gives up.
             .client_request_timeout(Duration::ZERO)
             .h1_allow_half_closed(false)
             .on_connect_ext(|_, data| {
-                data.insert(Answered::default());
+                data.insert(AnsweredFlag::default());
             })
             .upgrade(fn_factory(move || {
-                let (application, options) = (Rc::new(make()), Rc::new(options.of_thread()));
+                let (application, options) = (Rc::new(make_application()), Rc::new(options.of_thread()));
                 let connections = connections.clone();
                 async move {
-                    Ok::<_, ()>(fn_service(move |(request, handover): (Request, Handover)| {
+                    Ok::<_, ()>(fn_service(move |(request, framed): (Request, FramedHandshake)| {
                         upgrade(
                             Rc::clone(&application),
                             Rc::clone(&options),
                             connections.clone(),
                             request,
-                            handover,
+                            framed,
                         )
                     }))
                 }
             }))
-            .finish(fn_service(plain));
+            .finish(fn_service(refuse_plain_request));
         apply_fn_factory(http, move |stream: TcpStream, http| {
             let peer = stream.peer_addr().ok();
-            match begin(&gate_options, &gate_connections, peer) {
+            match begin_handshake(&accept_options, &accept_connections, peer) {
                 Err(refusal) => {
-                    turn_away(&stream, &refusal);
+                    write_refusal(&stream, &refusal);
                     Either::Left(ready(Ok(())))
                 }
                 Ok(handshake) => {
                     let _ = stream.set_nodelay(true);
-                    let stream = HandshakeStream::new(stream, gate_options.handshake_timeout);
+                    let stream = HandshakeStream::new(stream, accept_options.handshake_timeout);
                     let served = http.call((stream, Http::Http1, peer));
-                    let metrics = gate_options.metrics.clone();
+                    let metrics = accept_options.metrics.clone();
                     Either::Right(async move {
                         let served = served.await;
                         if let Err(DispatchError::Parse(_)) = served {
@@ -115,20 +116,20 @@ where
 
 /// Counts one more handshake for its peer, or refuses it. A trusted proxy is not counted: whose connection it is
 /// stands in a header that has not been read yet.
-fn begin(
+fn begin_handshake(
     options: &SocketOptions,
     connections: &ConnectionLimiter,
     peer: Option<SocketAddr>,
 ) -> Result<HandshakePermit, UpgradeRefusal> {
     let peer = peer.map(|peer| peer.ip()).filter(|&peer| !options.trusted_proxies.contains(peer));
-    connections.begin(peer, &options.metrics).inspect_err(|refusal| {
+    connections.begin_handshake(peer, &options.metrics).inspect_err(|refusal| {
         Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
     })
 }
 
 /// A request that does not ask for a WebSocket.
-async fn plain(request: Request) -> Result<Response<Bytes>, Infallible> {
-    if let Some(answered) = request.conn_data::<Answered>() {
+async fn refuse_plain_request(request: Request) -> Result<Response<Bytes>, Infallible> {
+    if let Some(answered) = request.conn_data::<AnsweredFlag>() {
         answered.set();
     }
     Ok(response(if request.method() == Method::GET { &UPGRADE_REQUIRED } else { &METHOD_NOT_ALLOWED }))

@@ -16,9 +16,9 @@
 //! - [`proxies`]: whose socket it is; [`client_prefix`]: which addresses count as one client; `counts`: how many there are of
 //!   each; [`limits`]: how many there may be; [`fd_limit`]: what the system allows.
 //! - [`origin`]: which pages may open a socket.
-//! - `kernel`: what the kernel knows of a socket, for deadlines; `read_first`: when they count.
-//! - [`handshake_stream`]: the stream below the HTTP parser, with the deadline of the handshake; `request_head`: the
-//!   Upgrade header on its way to it; `handshake`: what a request must say; `turn_away`: a refusal past the
+//! - `kernel`: what the kernel knows of a socket, for deadlines; `postponement`: when they count.
+//! - [`handshake_stream`]: the stream below the HTTP parser, with the deadline of the handshake; `upgrade_header`: the
+//!   Upgrade header on its way to it; `handshake`: what a request must say; `raw_refusal`: a refusal past the
 //!   HTTP server.
 //! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
 //! - [`listener`]: the public port.
@@ -38,12 +38,12 @@ pub mod listener;
 pub mod origin;
 pub mod outbox;
 pub mod outbox_registry;
+mod postponement;
 pub mod proxies;
 mod queue;
-mod read_first;
-mod request_head;
-mod turn_away;
+mod raw_refusal;
 pub mod upgrade;
+mod upgrade_header;
 mod utf8;
 
 use std::sync::Arc;
@@ -109,7 +109,7 @@ pub struct SocketOptions {
     /// How many bytes may wait for a client that reads slowly.
     pub max_outbound_bytes: usize,
     /// How many bytes may wait for all clients of the process together.
-    pub max_outbound_bytes_of_all: usize,
+    pub max_total_outbound_bytes: usize,
     /// How long a write may make no progress.
     pub write_timeout: Duration,
     /// How long a peer may take to answer a Close.
@@ -119,7 +119,7 @@ pub struct SocketOptions {
     /// Whether permessage-deflate is negotiated with clients that offer it.
     pub compression: bool,
     /// How many connections of the process may be in their handshake; further ones wait to be accepted.
-    pub handshakes: usize,
+    pub max_handshakes: usize,
     /// Who is believed when it says for whom it connects.
     pub trusted_proxies: TrustedProxies,
     /// Where sockets are counted.

@@ -16,7 +16,7 @@ enum Allowed {
     /// `loopback`: the pages of this machine.
     Loopback,
     /// `https://app.example.com`
-    Exactly(String),
+    Exact(String),
     /// `https://*.example.com`: what stands before and behind the star.
     Subdomains { scheme: String, domain: String },
 }
@@ -35,7 +35,7 @@ impl OriginPolicy {
                     Some((scheme, domain)) => {
                         Allowed::Subdomains { scheme: format!("{scheme}://"), domain: format!(".{domain}") }
                     }
-                    None => Allowed::Exactly(text),
+                    None => Allowed::Exact(text),
                 }
             })
             .collect();
@@ -54,7 +54,7 @@ impl OriginPolicy {
         self.allowed.iter().any(|allowed| match allowed {
             Allowed::Any => true,
             Allowed::Loopback => is_loopback(origin),
-            Allowed::Exactly(exact) => exact == origin,
+            Allowed::Exact(exact) => exact == origin,
             Allowed::Subdomains { scheme, domain } => origin
                 .strip_prefix(scheme.as_str())
                 .and_then(|host| host.strip_suffix(domain.as_str()))

@@ -18,8 +18,8 @@ use bytes::{Buf as _, Bytes};
 use super::SocketOptions;
 use super::client_prefix::ClientPrefix;
 use super::kernel;
+use super::postponement::Postponement;
 use super::queue::Queue;
-use super::read_first::ReadFirst;
 use crate::metrics::Code;
 use protocol::close::CloseCode;
 use protocol::frame::{self, FrameKind};
@@ -46,9 +46,9 @@ struct OutboxState {
     /// Whose socket it is, if that is known.
     client: Option<ClientPrefix>,
     /// For the deadlines of the session.
-    read_first: Cell<ReadFirst>,
+    postponement: Cell<Postponement>,
     /// The driver's task, to be told that there is something to do.
-    driver: Cell<Option<Waker>>,
+    driver_waker: Cell<Option<Waker>>,
 }
 
 impl fmt::Debug for OutboxState {
@@ -65,9 +65,9 @@ pub(super) enum SocketState {
     /// A Close frame is the last one; the peer's answer is awaited.
     Closing,
     /// As Closing, but the peer began it, broke the rules, is silent or does not read: nothing is awaited.
-    Leaving,
+    Flushing,
     /// The stream has failed: there is nobody to send to.
-    Broken,
+    Failed,
 }
 
 /// What became of a frame.
@@ -94,12 +94,12 @@ impl Outbox {
             state: Cell::new(SocketState::Open),
             close_code: Cell::new(None),
             client,
-            read_first: Cell::default(),
-            driver: Cell::default(),
+            postponement: Cell::default(),
+            driver_waker: Cell::default(),
         }))
     }
 
-    /// Sends a prepared WebSocket frame: at once if nothing waits, else after the waiting frames. If the waiting frames
+    /// Sends a prepared WebSocket frame: at once if nothing waits, else after the queued frames. If the queued frames
     /// would take more memory than `session.max_outbound_bytes`, or more than is left of `server.max_outbound_bytes`, the
     /// socket is closed as too slow instead. The longest frame that waits does not count against the first of these
     /// bounds: the longest possible message must be deliverable after others, too.
@@ -109,7 +109,7 @@ impl Outbox {
         }
         self.enqueue(frame);
         let held = self.held_bytes();
-        if held > 0 && (held > self.left_of_all() || self.is_over_own_bound(held)) {
+        if held > 0 && (held > self.remaining_total_bytes() || self.exceeds_own_bound(held)) {
             self.close(CloseCode::TooSlow);
             return Pushed::Closed;
         }
@@ -117,15 +117,15 @@ impl Outbox {
     }
 
     /// The fuller the process is, the fewer bytes may wait here: a socket may have as many as are left for all. So the
-    /// one with the most waiting is the first to go, and together they stay below their bound.
-    fn left_of_all(&self) -> usize {
+    /// one with the most queued is the first to go, and together they stay below their bound.
+    fn remaining_total_bytes(&self) -> usize {
         let options = &self.0.options;
         // What waits here is in it.
         let all = usize::try_from(options.metrics.outbound_queued_bytes.get()).unwrap_or(0);
-        options.max_outbound_bytes_of_all.saturating_sub(all)
+        options.max_total_outbound_bytes.saturating_sub(all)
     }
 
-    fn is_over_own_bound(&self, held: usize) -> bool {
+    fn exceeds_own_bound(&self, held: usize) -> bool {
         let bound = self.0.options.max_outbound_bytes;
         if held <= bound {
             return false;
@@ -142,7 +142,7 @@ impl Outbox {
             return;
         }
         if let Some(queue) = &mut *self.0.queue.borrow_mut() {
-            queue.take_back_pong(&self.0.options.metrics);
+            queue.remove_last_pong(&self.0.options.metrics);
         }
         self.push(frame::encode(FrameKind::Pong, payload));
     }
@@ -156,24 +156,24 @@ impl Outbox {
             | CloseCode::ProtocolError
             | CloseCode::InvalidUtf8
             | CloseCode::PolicyViolation
-            | CloseCode::MessageTooBig => SocketState::Leaving,
+            | CloseCode::MessageTooBig => SocketState::Flushing,
             _ => SocketState::Closing,
         };
         if self.0.state.get() == SocketState::Open {
             self.0.options.metrics.websocket_closes.get_or_create(&Code { code: code.code() }).inc();
             if code == CloseCode::TooSlow {
-                self.discard_waiting();
+                self.discard_queued();
             }
         }
-        self.say_goodbye(state, Some(code.code()), code.reason());
+        self.send_close(state, Some(code.code()), code.reason());
     }
 
     /// Answers the peer's Close with its own code.
     pub(super) fn answer_close(&self, code: Option<u16>) {
-        self.say_goodbye(SocketState::Leaving, code, "");
+        self.send_close(SocketState::Flushing, code, "");
     }
 
-    fn say_goodbye(&self, state: SocketState, code: Option<u16>, reason: &str) {
+    fn send_close(&self, state: SocketState, code: Option<u16>, reason: &str) {
         if self.0.state.get() == SocketState::Open {
             self.0.close_code.set(code);
             self.enqueue(frame::encode_close(code, reason));
@@ -184,19 +184,19 @@ impl Outbox {
         }
     }
 
-    /// The session has ended. Accept no more frames; waiting frames are still written.
-    pub fn end(&self) {
+    /// The session has ended. Accept no more frames; queued frames are still written.
+    pub fn finish(&self) {
         if self.0.state.get() == SocketState::Open {
-            self.0.state.set(SocketState::Leaving);
+            self.0.state.set(SocketState::Flushing);
         }
     }
 
     /// A deadline of the session has passed. Returns for how long it is postponed because the peer's data is unread;
     /// `None` if it takes effect.
-    pub fn put_off_deadline(&self, would_close: bool) -> Option<Duration> {
-        let mut read_first = self.0.read_first.take();
-        let time = read_first.put_off(would_close && self.has_unread());
-        self.0.read_first.set(read_first);
+    pub fn postpone_deadline(&self, would_close: bool) -> Option<Duration> {
+        let mut postponement = self.0.postponement.take();
+        let time = postponement.postpone(would_close && self.has_unread());
+        self.0.postponement.set(postponement);
         time
     }
 
@@ -226,7 +226,7 @@ impl Outbox {
     }
 
     /// Whether anything waits to be written.
-    pub(super) fn has_waiting(&self) -> bool {
+    pub(super) fn has_queued(&self) -> bool {
         self.0.queue.borrow().is_some()
     }
 
@@ -259,36 +259,40 @@ impl Outbox {
     }
 
     pub(super) fn fail(&self) {
-        self.0.state.set(SocketState::Broken);
+        self.0.state.set(SocketState::Failed);
         self.wake_driver();
     }
 
     pub(super) fn set_driver(&self, waker: &Waker) {
-        let known = self.0.driver.take().filter(|known| known.will_wake(waker));
-        self.0.driver.set(Some(known.unwrap_or_else(|| waker.clone())));
+        let known = self.0.driver_waker.take().filter(|known| known.will_wake(waker));
+        self.0.driver_waker.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
 
     fn wake_driver(&self) {
-        let driver = self.0.driver.take();
+        let driver = self.0.driver_waker.take();
         if let Some(driver) = &driver {
             driver.wake_by_ref();
         }
-        self.0.driver.set(driver);
+        self.0.driver_waker.set(driver);
     }
 
     fn enqueue(&self, frame: Bytes) {
-        let mut waiting = self.0.queue.borrow_mut();
-        if let Some(queue) = &mut *waiting {
-            return queue.put(frame, &self.0.options.metrics);
+        let mut queued = self.0.queue.borrow_mut();
+        if let Some(queue) = &mut *queued {
+            return queue.push(frame, &self.0.options.metrics);
         }
-        let (rest, is_torn) = self.write_first(frame);
+        let (rest, is_first_partly_written) = self.write_first(frame);
         if rest.is_empty() {
             return;
         }
-        let queue =
-            waiting.insert(Box::new(Queue { frames: VecDeque::new(), bytes: 0, is_torn, progress: 0 }));
-        queue.put(rest, &self.0.options.metrics);
-        drop(waiting);
+        let queue = queued.insert(Box::new(Queue {
+            frames: VecDeque::new(),
+            bytes: 0,
+            is_first_partly_written,
+            progress: 0,
+        }));
+        queue.push(rest, &self.0.options.metrics);
+        drop(queued);
         self.wake_driver();
     }
 
@@ -311,8 +315,8 @@ impl Outbox {
 
     /// Writes what waits, as far as the socket takes it. Ready when nothing waits any more.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut waiting = self.0.queue.borrow_mut();
-        while let Some(queue) = &mut *waiting {
+        let mut queued = self.0.queue.borrow_mut();
+        while let Some(queue) = &mut *queued {
             match self.0.stream.poll_write_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(ready) => ready?,
@@ -327,18 +331,18 @@ impl Outbox {
                 Err(error) => return Poll::Ready(Err(error)),
             }
             if queue.frames.is_empty() {
-                *waiting = None;
+                *queued = None;
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Writes waiting frames as far as the kernel accepts them, regardless of the runtime's readiness state. Returns
+    /// Writes queued frames as far as the kernel accepts them, regardless of the runtime's readiness state. Returns
     /// whether any bytes were written. Called when a deadline has passed; see [`kernel`].
     pub(super) fn write_directly(&self) -> bool {
-        let mut waiting = self.0.queue.borrow_mut();
+        let mut queued = self.0.queue.borrow_mut();
         let mut has_progress = false;
-        while let Some(queue) = &mut *waiting {
+        while let Some(queue) = &mut *queued {
             match kernel::write(&self.0.stream, &queue.slices()) {
                 Ok(written) if written > 0 => {
                     self.0.options.traffic.count_sent(written);
@@ -349,22 +353,22 @@ impl Outbox {
             }
             has_progress = true;
             if queue.frames.is_empty() {
-                *waiting = None;
+                *queued = None;
             }
         }
         has_progress
     }
 
     /// Drops what waits, less the rest of a frame whose beginning has left.
-    fn discard_waiting(&self) {
-        let mut waiting = self.0.queue.borrow_mut();
-        let Some(queue) = &mut *waiting else { return };
-        let kept = usize::from(queue.is_torn);
+    fn discard_queued(&self) {
+        let mut queued = self.0.queue.borrow_mut();
+        let Some(queue) = &mut *queued else { return };
+        let kept = usize::from(queue.is_first_partly_written);
         let dropped: usize = queue.frames.drain(kept..).map(|frame| frame.len()).sum();
         queue.bytes -= dropped;
         self.0.options.metrics.outbound_queued_bytes.dec_by(dropped as i64);
         if queue.frames.is_empty() {
-            *waiting = None;
+            *queued = None;
         }
     }
 }

@@ -4,7 +4,7 @@
 #[derive(Debug, Default)]
 pub(super) struct Utf8Check {
     /// The character's bytes so far; it has at most four.
-    begun: [u8; 4],
+    partial: [u8; 4],
     length: u8,
 }
 
@@ -18,9 +18,9 @@ impl Utf8Check {
         while self.length > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
             piece = rest;
-            self.begun[usize::from(self.length)] = byte;
+            self.partial[usize::from(self.length)] = byte;
             self.length += 1;
-            match std::str::from_utf8(&self.begun[..usize::from(self.length)]) {
+            match std::str::from_utf8(&self.partial[..usize::from(self.length)]) {
                 Ok(_) => self.length = 0,
                 Err(error) if error.error_len().is_some() => return Err(InvalidUtf8),
                 Err(_) => {}
@@ -31,7 +31,7 @@ impl Utf8Check {
             Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
             Err(error) => {
                 let tail = &piece[error.valid_up_to()..];
-                self.begun[..tail.len()].copy_from_slice(tail);
+                self.partial[..tail.len()].copy_from_slice(tail);
                 self.length = tail.len() as u8;
                 Ok(())
             }

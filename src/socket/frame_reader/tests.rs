@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const BOUNDS: Bounds = Bounds { message_bytes: 1_000, fragments: 4 };
+const BOUNDS: Bounds = Bounds { max_message_bytes: 1_000, max_fragments: 4 };
 
 /// A masked frame with any first byte, as a client sends it.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -186,7 +186,7 @@ proptest! {
             frames.extend(frame(opcode | is_last, &bytes[start..end]));
             start = end;
         }
-        prop_assume!(bytes.len() <= BOUNDS.message_bytes);
+        prop_assume!(bytes.len() <= BOUNDS.max_message_bytes);
         prop_assert_eq!(read_cut(&frames, 3), (vec![Incoming::Text(text.clone().into())], None));
     }
 }

@@ -12,15 +12,15 @@ const MAX_STEPS: u8 = 100;
 
 /// How often a deadline has been postponed.
 #[derive(Debug, Default)]
-pub(super) struct ReadFirst {
+pub(super) struct Postponement {
     steps: u8,
 }
 
-impl ReadFirst {
+impl Postponement {
     /// A deadline has passed: returns for how long it is postponed, or `None` if it takes effect.
-    pub(super) fn put_off(&mut self, has_unread: bool) -> Option<Duration> {
+    pub(super) fn postpone(&mut self, has_unread: bool) -> Option<Duration> {
         if !has_unread || self.steps == MAX_STEPS {
-            self.heard();
+            self.reset();
             return None;
         }
         self.steps += 1;
@@ -28,7 +28,7 @@ impl ReadFirst {
     }
 
     /// The deadline moved, because data was read.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.steps = 0;
     }
 }
@@ -39,17 +39,17 @@ mod tests {
 
     #[test]
     fn a_deadline_counts_when_everything_was_read() {
-        let mut read_first = ReadFirst::default();
-        assert_eq!(read_first.put_off(false), None);
-        assert_eq!(read_first.put_off(true), Some(STEP));
-        assert_eq!(read_first.put_off(false), None);
+        let mut postponement = Postponement::default();
+        assert_eq!(postponement.postpone(false), None);
+        assert_eq!(postponement.postpone(true), Some(STEP));
+        assert_eq!(postponement.postpone(false), None);
     }
 
     #[test]
     fn a_peer_that_never_stops_sending_gains_a_second() {
-        let mut read_first = ReadFirst::default();
+        let mut postponement = Postponement::default();
         for _ in 0..2 {
-            let gained: Duration = std::iter::from_fn(|| read_first.put_off(true)).sum();
+            let gained: Duration = std::iter::from_fn(|| postponement.postpone(true)).sum();
             assert_eq!(gained, Duration::from_secs(1));
         }
     }

@@ -5,16 +5,16 @@
 //! a line gets this one value, padded with blanks to its old length. All other bytes pass unchanged. Pure.
 
 /// The longest line that is held until it is complete. A longer one passes unchanged.
-const MAX_HELD: usize = 256;
+const MAX_HELD_BYTES: usize = 256;
 const NAME: &[u8] = b"upgrade:";
 const WEBSOCKET: &[u8] = b"websocket";
 
 /// One request head on its way to the HTTP parser.
 #[derive(Debug, Default)]
-pub(super) struct RequestHead {
+pub(super) struct UpgradeHeaderRewriter {
     stage: HeadStage,
     /// The beginning of a line that may be an Upgrade header.
-    held: Vec<u8>,
+    held_line: Vec<u8>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -30,42 +30,42 @@ enum HeadStage {
     Complete,
 }
 
-impl RequestHead {
+impl UpgradeHeaderRewriter {
     /// Whether the whole head has passed.
     pub(super) fn is_complete(&self) -> bool {
         self.stage == HeadStage::Complete
     }
 
     /// Takes the next bytes and appends those that may be passed on.
-    pub(super) fn push(&mut self, bytes: &[u8], passed: &mut Vec<u8>) {
+    pub(super) fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) {
         for (index, &byte) in bytes.iter().enumerate() {
             match self.stage {
                 HeadStage::BeforeRequest => {
-                    passed.push(byte);
+                    output.push(byte);
                     if !matches!(byte, b'\r' | b'\n') {
                         self.stage = HeadStage::OtherLine;
                     }
                 }
-                HeadStage::Line => self.push_held(byte, passed),
+                HeadStage::Line => self.push_to_line(byte, output),
                 HeadStage::OtherLine => {
-                    passed.push(byte);
+                    output.push(byte);
                     if byte == b'\n' {
                         self.stage = HeadStage::Line;
                     }
                 }
-                HeadStage::Complete => return passed.extend_from_slice(&bytes[index..]),
+                HeadStage::Complete => return output.extend_from_slice(&bytes[index..]),
             }
         }
     }
 
-    fn push_held(&mut self, byte: u8, passed: &mut Vec<u8>) {
-        self.held.push(byte);
+    fn push_to_line(&mut self, byte: u8, output: &mut Vec<u8>) {
+        self.held_line.push(byte);
         if byte == b'\n' {
-            self.stage = if is_empty(&self.held) { HeadStage::Complete } else { HeadStage::Line };
-            rewrite(&mut self.held);
-            passed.append(&mut self.held);
-        } else if !may_be_upgrade(&self.held) {
-            passed.append(&mut self.held);
+            self.stage = if is_empty(&self.held_line) { HeadStage::Complete } else { HeadStage::Line };
+            rewrite(&mut self.held_line);
+            output.append(&mut self.held_line);
+        } else if !may_be_upgrade(&self.held_line) {
+            output.append(&mut self.held_line);
             self.stage = HeadStage::OtherLine;
         }
     }
@@ -78,7 +78,7 @@ fn is_empty(line: &[u8]) -> bool {
 /// Whether a line with this beginning may be an Upgrade header, or the end of the head.
 fn may_be_upgrade(line: &[u8]) -> bool {
     let known = line.len().min(NAME.len());
-    line == b"\r" || (line.len() <= MAX_HELD && line[..known].eq_ignore_ascii_case(&NAME[..known]))
+    line == b"\r" || (line.len() <= MAX_HELD_BYTES && line[..known].eq_ignore_ascii_case(&NAME[..known]))
 }
 
 /// Gives a line that lists `websocket` that value alone.
@@ -105,9 +105,9 @@ mod tests {
 
     /// What passes when `bytes` arrive in pieces of `cut`, and whether the head is complete.
     fn pass(bytes: &[u8], cut: usize) -> (Vec<u8>, bool) {
-        let (mut head, mut passed) = (RequestHead::default(), Vec::new());
-        bytes.chunks(cut).for_each(|piece| head.push(piece, &mut passed));
-        (passed, head.is_complete())
+        let (mut head, mut output) = (UpgradeHeaderRewriter::default(), Vec::new());
+        bytes.chunks(cut).for_each(|piece| head.push(piece, &mut output));
+        (output, head.is_complete())
     }
 
     /// The Upgrade line of a request as it passes, however the request is cut.
@@ -130,15 +130,15 @@ mod tests {
             "Upgrade: websocket",
             "Upgrade: ,websocket,",
         ] {
-            let passed = line(text);
-            assert_eq!(passed.trim_end().to_lowercase(), "upgrade:websocket", "{text}");
-            assert_eq!(passed.len(), text.len());
+            let output = line(text);
+            assert_eq!(output.trim_end().to_lowercase(), "upgrade:websocket", "{text}");
+            assert_eq!(output.len(), text.len());
         }
     }
 
     #[test]
     fn other_lines_pass_as_they_came() {
-        let long = format!("Upgrade: {}, websocket", "x".repeat(MAX_HELD));
+        let long = format!("Upgrade: {}, websocket", "x".repeat(MAX_HELD_BYTES));
         for text in [
             "Upgrade: h2c",
             "Upgrade: websockets, h2c",
@@ -151,8 +151,8 @@ mod tests {
         ] {
             assert_eq!(line(text), text);
         }
-        let (passed, _) = pass(b"GET / HTTP/1.1\r\nUpgrade: websocket, \0\r\n\r\n", 5);
-        assert_eq!(passed, b"GET / HTTP/1.1\r\nUpgrade: websocket, \0\r\n\r\n");
+        let (output, _) = pass(b"GET / HTTP/1.1\r\nUpgrade: websocket, \0\r\n\r\n", 5);
+        assert_eq!(output, b"GET / HTTP/1.1\r\nUpgrade: websocket, \0\r\n\r\n");
     }
 
     #[test]
@@ -178,9 +178,9 @@ mod tests {
         ) {
             // The last line may be held.
             let bytes = (parts.concat() + "\n").into_bytes();
-            let (passed, is_complete) = pass(&bytes, cut);
-            prop_assert_eq!(passed.len(), bytes.len());
-            prop_assert_eq!((passed, is_complete), pass(&bytes, bytes.len()));
+            let (output, is_complete) = pass(&bytes, cut);
+            prop_assert_eq!(output.len(), bytes.len());
+            prop_assert_eq!((output, is_complete), pass(&bytes, bytes.len()));
         }
     }
 }

@@ -8,7 +8,7 @@ use socket2::SockRef;
 use super::UpgradeRefusal;
 
 /// Writes the reason as far as possible without waiting, and ends the connection.
-pub(super) fn turn_away(stream: &TcpStream, refusal: &UpgradeRefusal) {
+pub(super) fn write_refusal(stream: &TcpStream, refusal: &UpgradeRefusal) {
     let reason = refusal.reason;
     let mut answer = format!("HTTP/1.1 {}\r\nconnection: close\r\n", refusal.status);
     for (name, value) in refusal.headers {
