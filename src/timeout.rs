@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::time::{error::Elapsed, timeout};
 
 /// A timer that fires so much later than it should was not waited for by a running process.
-const LATE: Duration = Duration::from_millis(50);
+const LATE_TOLERANCE: Duration = Duration::from_millis(50);
 
 /// Whether a wait of `bound` that began at `started` ended later than a running process would have ended it.
 pub fn was_late(started: Instant, bound: Duration) -> bool {
-    started.elapsed() > bound + LATE
+    started.elapsed() > bound + LATE_TOLERANCE
 }
 
 /// As [`timeout`]; but if the end was noticed late, the future has the same time once more.
@@ -39,7 +39,7 @@ mod tests {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let answer = tokio::join!(timeout_awake(BOUND, receiver), async {
             // Nothing else of this thread runs meanwhile, and the timer is noticed before the answer.
-            std::thread::park_timeout(BOUND + 2 * LATE);
+            std::thread::park_timeout(BOUND + 2 * LATE_TOLERANCE);
             tokio::task::yield_now().await;
             sender.send(7)
         });
@@ -50,7 +50,7 @@ mod tests {
     async fn what_never_comes_ends_even_after_a_stop() {
         let started = Instant::now();
         let never = async {
-            std::thread::park_timeout(BOUND + 2 * LATE);
+            std::thread::park_timeout(BOUND + 2 * LATE_TOLERANCE);
             std::future::pending::<()>().await;
         };
         assert!(timeout_awake(BOUND, never).await.is_err());

@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// Passes an input to the conversation and performs the resulting actions.
-    fn on(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
+    fn handle_input(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
         let now = now();
         let session = self.conversation.session();
         let mut ports =
@@ -86,13 +86,13 @@ impl Session {
     /// A deadline may be noticed late, after the process was stopped. So the client's pending data is read before the
     /// deadline closes the session.
     fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
-        self.heartbeat.fired();
+        self.heartbeat.clear();
         let now = now();
         let would_close = self.conversation.would_close(now);
         if let Some(time) = self.outbox.postpone_deadline(would_close) {
             return self.heartbeat.arm(now.monotonic + time, now.monotonic, context, Self::on_deadline);
         }
-        self.on(Input::DeadlinePassed, context);
+        self.handle_input(Input::DeadlinePassed, context);
     }
 }
 
@@ -113,7 +113,7 @@ impl SessionPorts for ActorPorts<'_> {
         self.outbox.close(code);
     }
 
-    fn tell_hub(&mut self, input: HubInput) {
+    fn send_to_hub(&mut self, input: HubInput) {
         self.services.hub.do_send(input);
     }
 
@@ -143,10 +143,10 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
         match message {
             Ok(Message::Text(text)) => {
                 self.services.metrics.client_messages.inc();
-                self.on(Input::Text(&text), context);
+                self.handle_input(Input::Text(&text), context);
             }
-            Ok(Message::Binary(_)) => self.on(Input::Binary, context),
-            Ok(Message::Ping(_) | Message::Pong(_)) => self.on(Input::ControlFrame, context),
+            Ok(Message::Binary(_)) => self.handle_input(Input::Binary, context),
+            Ok(Message::Ping(_) | Message::Pong(_)) => self.handle_input(Input::ControlFrame, context),
             // The socket layer passes on whole messages only, and ends the stream itself.
             Ok(Message::Continuation(_) | Message::Close(_) | Message::Nop) | Err(_) => {
                 self.outbox.close(CloseCode::ProtocolError);
@@ -155,7 +155,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
     }
 
     fn finished(&mut self, context: &mut Self::Context) {
-        self.on(Input::PeerClosed, context);
+        self.handle_input(Input::PeerClosed, context);
         context.stop();
     }
 }
@@ -164,7 +164,7 @@ impl Handler<SessionEvent> for Session {
     type Result = ();
 
     fn handle(&mut self, event: SessionEvent, context: &mut Self::Context) {
-        self.on(event.into(), context);
+        self.handle_input(event.into(), context);
     }
 }
 

@@ -21,27 +21,33 @@ use protocol::Version;
 /// A drain has two steps. First the replica reports that it is not ready but still admits sessions, because a load
 /// balancer needs time to stop sending clients. Then it refuses new sessions.
 #[derive(Debug, Clone, Default)]
-pub struct DrainSwitch(Arc<(AtomicBool, AtomicBool)>);
+pub struct DrainSwitch(Arc<DrainFlags>);
+
+#[derive(Debug, Default)]
+struct DrainFlags {
+    is_draining: AtomicBool,
+    is_refusing: AtomicBool,
+}
 
 impl DrainSwitch {
     /// From now on this replica is not ready.
     pub fn start(&self) {
-        self.0.0.store(true, Ordering::Relaxed);
+        self.0.is_draining.store(true, Ordering::Relaxed);
     }
 
     /// From now on no new session is admitted.
-    pub fn refuse(&self) {
-        self.0.1.store(true, Ordering::Relaxed);
+    pub fn refuse_sessions(&self) {
+        self.0.is_refusing.store(true, Ordering::Relaxed);
     }
 
     /// Whether the drain has started.
     pub fn is_draining(&self) -> bool {
-        self.0.0.load(Ordering::Relaxed)
+        self.0.is_draining.load(Ordering::Relaxed)
     }
 
     /// Whether new sessions are refused.
     pub fn is_refusing(&self) -> bool {
-        self.0.1.load(Ordering::Relaxed)
+        self.0.is_refusing.load(Ordering::Relaxed)
     }
 }
 
@@ -101,7 +107,7 @@ impl Application for Sessions {
         }
         let permit = self.limits.admit(client).map_err(|refusal| match refusal {
             AdmitRefusal::Address => TOO_MANY_UNIDENTIFIED_FROM_ADDRESS,
-            AdmitRefusal::All => TOO_MANY_UNIDENTIFIED,
+            AdmitRefusal::Total => TOO_MANY_UNIDENTIFIED,
         })?;
         Ok((version, permit))
     }

@@ -51,13 +51,13 @@ fn identify(
     now: Instant,
 ) -> (Option<UserSessionPermit>, CheckedToken) {
     let limits = unidentified.limits();
-    if !limits.may_identify(client, now) {
+    if !limits.can_identify(client, now) {
         return (None, (Input::OverLimit, IdentifyResult::TooManyFailures));
     }
     let (verified, result) = verify(services, token);
     let admitted = match &verified {
         Err(NotIdentified) => Err((Input::Verified(Err(NotIdentified)), result)),
-        Ok(identity) => limits.identify(&identity.user, now).map_err(|refusal| match refusal {
+        Ok(identity) => limits.acquire_session(&identity.user, now).map_err(|refusal| match refusal {
             IdentifyRefusal::Sessions => (Input::OverLimit, IdentifyResult::TooManySessions),
             IdentifyRefusal::Rate => (Input::OverLimit, IdentifyResult::TooManyIdentifies),
         }),
@@ -65,7 +65,7 @@ fn identify(
     match admitted {
         Ok(user) => (Some(user), (Input::Verified(verified), result)),
         Err(outcome) => {
-            limits.note_failure(client, now);
+            limits.record_failure(client, now);
             (None, outcome)
         }
     }
@@ -73,7 +73,7 @@ fn identify(
 
 /// Checks the token of a Refresh. It counts for the session's user.
 fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Instant) -> CheckedToken {
-    if !user.may_refresh(now) {
+    if !user.acquire_refresh(now) {
         return (Input::OverLimit, IdentifyResult::TooManyIdentifies);
     }
     let (verified, result) = verify(services, token);
@@ -84,15 +84,15 @@ fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>,
     let outcome = services.tokens.verify(token, SystemTime::now());
     let result =
         outcome.as_ref().map_or_else(|error| IdentifyResult::Refused(*error), |_| IdentifyResult::Accepted);
-    (outcome.map_err(|_| NotIdentified).and_then(identity), result)
+    (outcome.map_err(|_| NotIdentified).and_then(to_identity), result)
 }
 
 /// Converts an authenticated identity to that of the protocol.
-fn identity(authenticated: Principal) -> Result<Identity, NotIdentified> {
+fn to_identity(principal: Principal) -> Result<Identity, NotIdentified> {
     Ok(Identity {
-        user: ChannelName::of_user(&authenticated.user).map_err(|_| NotIdentified)?,
-        expires_at_ms: authenticated.expires_at.map(unix_ms),
-        grants: authenticated.channels.iter().map(|pattern| ChannelPattern::new(pattern)).collect(),
+        user: ChannelName::of_user(&principal.user).map_err(|_| NotIdentified)?,
+        expires_at_ms: principal.expires_at.map(unix_ms),
+        grants: principal.channels.iter().map(|pattern| ChannelPattern::new(pattern)).collect(),
     })
 }
 
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn an_identity_keeps_its_user_expiry_and_channels() {
-        let authenticated = Principal {
+        let principal = Principal {
             user: "42".to_owned(),
             expires_at: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
             channels: vec!["room:*".to_owned()],
@@ -114,6 +114,6 @@ mod tests {
             expires_at_ms: Some(1_500),
             grants: vec![ChannelPattern::new("room:*")],
         };
-        assert_eq!(identity(authenticated), Ok(expected));
+        assert_eq!(to_identity(principal), Ok(expected));
     }
 }

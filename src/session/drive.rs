@@ -16,7 +16,7 @@ pub(crate) trait SessionPorts {
     /// Sends Close; nothing follows.
     fn close(&mut self, code: CloseCode);
     /// Sends an input to the hub.
-    fn tell_hub(&mut self, input: HubInput);
+    fn send_to_hub(&mut self, input: HubInput);
     /// Checks a token. The result is the conversation's next input.
     fn authenticate(&mut self, token: &Token) -> Input<'static>;
 }
@@ -51,13 +51,13 @@ pub(crate) fn perform(
         Action::Send(event) => ports.send(event.to_frame(version)),
         Action::Close(code) => ports.close(code),
         Action::Authenticate(token) => return Some(ports.authenticate(&token)),
-        Action::Join { channels } => ports.tell_hub(HubInput::Join { session, channels }),
-        Action::Subscribe(wanted) => ports.tell_hub(HubInput::Subscribe { session, wanted }),
+        Action::Join { channels } => ports.send_to_hub(HubInput::Join { session, channels }),
+        Action::Subscribe(wanted) => ports.send_to_hub(HubInput::Subscribe { session, wanted }),
         Action::Unsubscribe { channel, answer } => {
             let answer = answer.to_frame(version);
-            ports.tell_hub(HubInput::Unsubscribe { session, channel, answer });
+            ports.send_to_hub(HubInput::Unsubscribe { session, channel, answer });
         }
-        Action::GoLive(channel) => ports.tell_hub(HubInput::GoLive { session, channel }),
+        Action::GoLive(channel) => ports.send_to_hub(HubInput::GoLive { session, channel }),
     }
     None
 }

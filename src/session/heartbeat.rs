@@ -45,7 +45,7 @@ impl HeartbeatTimer {
     }
 
     /// Notes that the timer has fired: the next call of [`HeartbeatTimer::arm`] arms it again.
-    pub(super) fn fired(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.armed = None;
     }
 }
@@ -61,22 +61,22 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// Arms its timer for each of some deadlines in turn, and tells which deadline fired.
-    struct Armed {
+    struct TimerActor {
         timer: HeartbeatTimer,
         start: Instant,
         deadlines: Vec<Duration>,
-        fired_after: std::sync::mpsc::Sender<Duration>,
+        sender: std::sync::mpsc::Sender<Duration>,
     }
 
-    impl Actor for Armed {
+    impl Actor for TimerActor {
         type Context = Context<Self>;
 
         fn started(&mut self, context: &mut Self::Context) {
             for deadline in &self.deadlines {
                 self.timer.arm(self.start + *deadline, self.start, context, |actor: &mut Self, _| {
-                    actor.timer.fired();
+                    actor.timer.clear();
                     assert!(actor.timer.armed.is_none());
-                    let _ = actor.fired_after.send(actor.start.elapsed());
+                    let _ = actor.sender.send(actor.start.elapsed());
                     System::current().stop();
                 });
             }
@@ -85,14 +85,14 @@ mod tests {
 
     /// How long after the start the timer fires when it is armed for these deadlines.
     fn fires_after(deadlines: &[Duration]) -> Duration {
-        let (fired_after, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let system = System::new();
         system.block_on(async {
             let (timer, start) = (HeartbeatTimer::default(), Instant::now());
-            Armed { timer, start, deadlines: deadlines.to_vec(), fired_after }.start();
+            TimerActor { timer, start, deadlines: deadlines.to_vec(), sender }.start();
         });
         system.run().unwrap();
-        told.recv().unwrap()
+        receiver.recv().unwrap()
     }
 
     #[test]

@@ -42,13 +42,13 @@ pub struct SessionLimits(Arc<LimitsState>);
 struct LimitsState {
     caps: SessionCaps,
     unidentified: AtomicU32,
-    addresses: Mutex<Addresses>,
-    users: Mutex<Users>,
+    addresses: Mutex<AddressCounts>,
+    users: Mutex<UserCounts>,
 }
 
 /// What is counted for client addresses.
 #[derive(Debug)]
-struct Addresses {
+struct AddressCounts {
     unidentified: KeyCounts<ClientPrefix>,
     failures: Budgets<ClientPrefix>,
 }
@@ -59,7 +59,7 @@ pub(super) enum AdmitRefusal {
     /// Too many sessions of its address have not identified.
     Address,
     /// Too many sessions of all addresses have not identified.
-    All,
+    Total,
 }
 
 /// Why a user gets no further session.
@@ -96,11 +96,11 @@ pub(super) enum SessionPermit {
 impl SessionLimits {
     /// No sessions yet, and these caps.
     pub fn new(caps: SessionCaps) -> Self {
-        let addresses = Addresses {
+        let addresses = AddressCounts {
             unidentified: KeyCounts::default(),
             failures: Budgets::new(caps.failed_identifies_per_minute_per_address, MINUTE),
         };
-        let users = Users {
+        let users = UserCounts {
             cap: caps.sessions_per_user,
             sessions: KeyCounts::default(),
             tokens: Budgets::new(caps.identifies_per_minute_per_user, MINUTE),
@@ -128,25 +128,25 @@ impl SessionLimits {
             permit.client = Some(Box::new(client));
         }
         if caps.unidentified != 0 && before >= caps.unidentified {
-            return Err(AdmitRefusal::All);
+            return Err(AdmitRefusal::Total);
         }
         Ok(permit)
     }
 
     /// Whether a token of this client may be verified: not if too many of its address have failed.
-    pub(super) fn may_identify(&self, client: Option<ClientPrefix>, now: Instant) -> bool {
+    pub(super) fn can_identify(&self, client: Option<ClientPrefix>, now: Instant) -> bool {
         client.is_none_or(|client| self.addresses().failures.has_token(&client, now))
     }
 
     /// An Identify of this client did not become a session.
-    pub(super) fn note_failure(&self, client: Option<ClientPrefix>, now: Instant) {
+    pub(super) fn record_failure(&self, client: Option<ClientPrefix>, now: Instant) {
         if let Some(client) = client {
             self.addresses().failures.take(client, now);
         }
     }
 
     /// A permit for one more session of the user with this channel, unless a cap of the user is reached.
-    pub(super) fn identify(
+    pub(super) fn acquire_session(
         &self,
         user: &ChannelName,
         now: Instant,
@@ -155,12 +155,12 @@ impl SessionLimits {
         Ok(UserSessionPermit { limits: self.clone(), user: user.clone() })
     }
 
-    fn addresses(&self) -> MutexGuard<'_, Addresses> {
+    fn addresses(&self) -> MutexGuard<'_, AddressCounts> {
         // No change can panic half-way.
         self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn users(&self) -> MutexGuard<'_, Users> {
+    fn users(&self) -> MutexGuard<'_, UserCounts> {
         // No change can panic half-way.
         self.0.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,7 +189,7 @@ impl UserSessionPermit {
     }
 
     /// Whether one more token of the user may be verified. Counts it.
-    pub(super) fn may_refresh(&self, now: Instant) -> bool {
+    pub(super) fn acquire_refresh(&self, now: Instant) -> bool {
         self.limits.users().tokens.take(self.user.clone(), now)
     }
 }
@@ -212,14 +212,14 @@ impl SessionPermit {
 
 /// How many sessions each user has, and how many of its tokens were checked. With caps of 0 it stays empty.
 #[derive(Debug)]
-struct Users {
+struct UserCounts {
     cap: u32,
     sessions: KeyCounts<ChannelName>,
     /// Outlives the sessions, so that a user with short-lived sessions stays limited.
     tokens: Budgets<ChannelName>,
 }
 
-impl Users {
+impl UserCounts {
     fn acquire(&mut self, user: &ChannelName, now: Instant) -> Result<(), IdentifyRefusal> {
         if self.cap != 0 && !self.sessions.has_room(user, self.cap) {
             return Err(IdentifyRefusal::Sessions);
