@@ -32,12 +32,12 @@ async fn identify_on(mut stream: TcpStream, index: usize, is_deflated: bool) -> 
     bytes.extend([0x81, 0x80 | identify.len() as u8, 0, 0, 0, 0]);
     bytes.extend(identify.bytes());
     stream.write_all(&bytes).await.unwrap();
-    let mut seen = Vec::new();
-    while !seen.windows(7).any(|window| window == b"\"op\":2,") {
+    let mut received = Vec::new();
+    while !received.windows(7).any(|window| window == b"\"op\":2,") {
         stream.readable().await.unwrap();
         let mut buffer = [0; 1_024];
         match stream.try_read(&mut buffer) {
-            Ok(length) if length > 0 => seen.extend_from_slice(&buffer[..length]),
+            Ok(length) if length > 0 => received.extend_from_slice(&buffer[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             other => panic!("no Ready: {other:?}"),
         }
@@ -52,7 +52,7 @@ pub(crate) struct Frames(Vec<u8>);
 impl Frames {
     /// Waits for bytes, and hands each frame that they complete to `take`, by its payload. False when the connection
     /// has ended.
-    pub(crate) async fn read(&mut self, stream: &TcpStream, mut take: impl FnMut(&[u8])) -> bool {
+    pub(crate) async fn read(&mut self, stream: &TcpStream, mut on_frame: impl FnMut(&[u8])) -> bool {
         let mut buffer = [0; 16_384];
         loop {
             if stream.readable().await.is_err() {
@@ -70,7 +70,7 @@ impl Frames {
         }
         let mut start = 0;
         while let Some(payload) = payload(&self.0[start..]) {
-            take(&self.0[start..][payload.clone()]);
+            on_frame(&self.0[start..][payload.clone()]);
             start += payload.end;
         }
         self.0.drain(..start);

@@ -18,13 +18,13 @@ pub fn check(data: &[u8]) {
     let [old, new] = [Version::V1, Version::V2].map(|version| Command::parse(version, text));
     if let Ok(old) = &old {
         assert!(new.as_ref() == Ok(old), "version 2 only adds");
-        comes_back(Version::V1, old);
+        check_round_trip(Version::V1, old);
     }
     let Ok(command) = &new else { return };
     assert!(is_json(text), "a command that is not JSON");
     assert!(text.trim_start().starts_with('{'), "a command that is not an object");
     check_bounds(command, text);
-    comes_back(Version::V2, command);
+    check_round_trip(Version::V2, command);
 }
 
 fn check_bounds(command: &Command<'_>, text: &str) {
@@ -73,7 +73,7 @@ fn check_request(request: &ChannelRequest<'_>) {
     }
 }
 
-fn comes_back(version: Version, command: &Command<'_>) {
+fn check_round_trip(version: Version, command: &Command<'_>) {
     let request = |request: &ChannelRequest<'_>| match &request.since {
         Some(since) => json!({"channel": request.channel, "since": since}),
         None => json!({"channel": request.channel}),

@@ -23,8 +23,8 @@ pub fn check(data: &[u8]) {
         assert_eq!(inflate(bytes.chunks(length), max_bytes), whole, "cut every {length} bytes");
     }
 
-    comes_back(bytes);
-    comes_back(&whole.0);
+    check_round_trip(bytes);
+    check_round_trip(&whole.0);
 }
 
 /// What was inflated until the end or the violation, and which it was.
@@ -41,7 +41,7 @@ fn inflate<'a>(
     (output.to_vec(), result)
 }
 
-fn comes_back(message: &[u8]) {
+fn check_round_trip(message: &[u8]) {
     let wire = deflate(message);
     assert!(
         wire.len() <= message.len() + message.len() / 8 + 64,

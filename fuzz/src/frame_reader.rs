@@ -25,7 +25,7 @@ struct Setup {
 /// All that comes of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
-    heard: Vec<Incoming>,
+    incoming: Vec<Incoming>,
     violation: Option<CloseCode>,
     is_mid_message: bool,
 }
@@ -48,11 +48,11 @@ pub fn check(data: &[u8]) {
     // Somewhere else for each input: after each byte that is a multiple of three.
     assert_eq!(setup.read(wire.split_inclusive(|byte| byte % 3 == 0)), whole, "cut here and there");
 
-    let again: Vec<_> = whole.heard.iter().flat_map(send).collect();
-    let heard = setup.read([&again[..]].into_iter());
+    let encoded: Vec<_> = whole.incoming.iter().flat_map(encode).collect();
+    let outcome = setup.read([&encoded[..]].into_iter());
     assert_eq!(
-        heard,
-        Outcome { heard: whole.heard, violation: None, is_mid_message: false },
+        outcome,
+        Outcome { incoming: whole.incoming, violation: None, is_mid_message: false },
         "sent in one frame each"
     );
 }
@@ -62,19 +62,19 @@ impl Setup {
     fn read<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
         let Self { bounds, is_deflated } = *self;
         let mut reader = FrameReader::new(bounds, is_deflated);
-        let mut heard = Vec::new();
+        let mut incoming = Vec::new();
         for mut piece in pieces {
             loop {
                 let before = piece.len();
                 match reader.read(&mut piece) {
-                    Ok(Some(incoming)) => {
-                        assert!(piece.len() < before, "something is heard without a byte being read");
-                        check_incoming(&incoming, &bounds);
-                        heard.push(incoming);
+                    Ok(Some(next)) => {
+                        assert!(piece.len() < before, "the reader returned something without reading a byte");
+                        check_incoming(&next, &bounds);
+                        incoming.push(next);
                     }
                     Ok(None) => break,
                     Err(code) => {
-                        return Outcome { heard, violation: Some(code), is_mid_message: false };
+                        return Outcome { incoming, violation: Some(code), is_mid_message: false };
                     }
                 }
             }
@@ -90,7 +90,7 @@ impl Setup {
                 "something is held between messages"
             );
         }
-        Outcome { heard, violation: None, is_mid_message: reader.is_mid_message() }
+        Outcome { incoming, violation: None, is_mid_message: reader.is_mid_message() }
     }
 }
 
@@ -115,8 +115,8 @@ fn check_incoming(incoming: &Incoming, bounds: &Bounds) {
     }
 }
 
-/// What a client sends to be heard so.
-fn send(incoming: &Incoming) -> Vec<u8> {
+/// The frame of a client for which the reader returns `incoming`.
+fn encode(incoming: &Incoming) -> Vec<u8> {
     match incoming {
         Incoming::Text(text) => masked(0x81, text),
         Incoming::Binary(bytes) => masked(0x82, bytes),

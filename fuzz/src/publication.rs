@@ -49,8 +49,8 @@ fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str)
     let (position, json) = match text.strip_prefix('@') {
         None => (None, text),
         Some(rest) => {
-            let (place, json) = rest.split_once(' ').ok_or(PayloadError::BadPosition)?;
-            (Some(position(place).ok_or(PayloadError::BadPosition)?), json)
+            let (position_text, json) = rest.split_once(' ').ok_or(PayloadError::BadPosition)?;
+            (Some(parse_position(position_text).ok_or(PayloadError::BadPosition)?), json)
         }
     };
     if json.len() > max_bytes {
@@ -59,22 +59,22 @@ fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str)
     if !is_json(json) {
         return Err(PayloadError::NotJson);
     }
-    match fault(json) {
+    match find_fault(json) {
         None => Ok((position, trim(json))),
         Some(fault) => Err(fault),
     }
 }
 
 /// The first part of a JSON text that clients' parsers refuse.
-fn fault(json: &str) -> Option<PayloadError> {
+fn find_fault(json: &str) -> Option<PayloadError> {
     let (mut depth, mut is_in_string, mut rest) = (0, false, json);
     while let Some(next) = rest.chars().next() {
         let mut length = next.len_utf8();
         match next {
             '"' => is_in_string = !is_in_string,
-            '\\' if unit(rest).is_some_and(|unit| (0xD800..0xE000).contains(&unit)) => {
+            '\\' if code_unit(rest).is_some_and(|unit| (0xD800..0xE000).contains(&unit)) => {
                 // A reader of texts that knows pairs tells whether these are one.
-                let pair = rest.get(..12).filter(|pair| unit(&pair[6..]).is_some());
+                let pair = rest.get(..12).filter(|pair| code_unit(&pair[6..]).is_some());
                 let text = pair.map(|pair| serde_json::from_str::<String>(&format!("\"{pair}\"")));
                 if text.is_none_or(|text| text.is_err()) {
                     return Some(PayloadError::LoneSurrogate);
@@ -95,12 +95,12 @@ fn fault(json: &str) -> Option<PayloadError> {
 }
 
 /// The code unit of an escape that a text begins with.
-fn unit(text: &str) -> Option<u16> {
+fn code_unit(text: &str) -> Option<u16> {
     u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
 
 /// Two numbers, each spelt as it would be printed.
-fn position(text: &str) -> Option<Position> {
+fn parse_position(text: &str) -> Option<Position> {
     let (epoch, offset) = text.split_once('-')?;
     let [epoch, offset] = [epoch, offset].map(|digits| {
         let number: u64 = digits.parse().ok()?;

@@ -12,10 +12,10 @@ const SECRET: &str = "x9-this-secret-must-not-be-printed";
 /// The settings are complete and printable, or one sentence says why not. No secret is printed either way.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if text.contains(SECRET) || names_a_device(text) {
+    if text.contains(SECRET) || names_device(text) {
         return;
     }
-    let file = Written::new("given", text);
+    let file = TempFile::new("given", text);
     let overrides: Vec<_> = text
         .lines()
         .filter_map(|line| line.split_once('='))
@@ -71,7 +71,7 @@ fn check_printed(settings: &Settings, printed: &str) {
     if settings.auth.secret.is_some() || printed.contains("***") {
         return;
     }
-    let file = Written::new("printed", printed);
+    let file = TempFile::new("printed", printed);
     let sources = Sources {
         profile: Some(settings.profile.to_string()),
         file: Some(file.0.clone()),
@@ -88,14 +88,14 @@ fn secrets() -> HashMap<String, String> {
 }
 
 /// Settings may name files. What is read from a device may never end, or wait for somebody to type.
-fn names_a_device(text: &str) -> bool {
+fn names_device(text: &str) -> bool {
     ["/dev", "/proc", "/sys"].iter().any(|part| text.contains(part))
 }
 
 /// A settings file that is there as long as this value.
-struct Written(PathBuf);
+struct TempFile(PathBuf);
 
-impl Written {
+impl TempFile {
     fn new(name: &str, text: &str) -> Self {
         let memory = PathBuf::from("/dev/shm");
         let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
@@ -105,7 +105,7 @@ impl Written {
     }
 }
 
-impl Drop for Written {
+impl Drop for TempFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }

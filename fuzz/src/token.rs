@@ -13,7 +13,7 @@ use serde_json::Value;
 /// When the vectors' tokens are good, a day before, and long after.
 const TIMES: [u64; 3] = [1_732_390_000, 1_732_303_600, 4_102_444_801];
 /// Every vector that is refused for another reason than these has a signature of ours.
-const NOT_OURS: [&str; 3] = ["malformed", "bad_signature", "wrong_algorithm"];
+const NOT_SIGNED_BY_ISSUERS: [&str; 3] = ["malformed", "bad_signature", "wrong_algorithm"];
 /// How many changes are made at most: each may double the token.
 const MAX_CHANGES: usize = 6;
 
@@ -21,7 +21,7 @@ const MAX_CHANGES: usize = 6;
 struct Verifiers {
     authenticators: Vec<Authenticator>,
     issued: BTreeSet<String>,
-    good: Vec<String>,
+    valid: Vec<String>,
 }
 
 /// No token is believed that none of our issuers has made, and whatever is believed is within its bounds.
@@ -32,8 +32,8 @@ pub fn check(data: &[u8]) {
     let token = if options & 1 == 0 {
         std::str::from_utf8(rest).map(str::to_owned).ok()
     } else {
-        let good = &verifiers.good[usize::from(options >> 1) % verifiers.good.len()];
-        String::from_utf8(altered(good.clone().into_bytes(), rest)).ok()
+        let valid = &verifiers.valid[usize::from(options >> 1) % verifiers.valid.len()];
+        String::from_utf8(mutate(valid.clone().into_bytes(), rest)).ok()
     };
     let Some(token) = token else { return };
     let is_issued = verifiers.issued.contains(&token);
@@ -49,7 +49,7 @@ pub fn check(data: &[u8]) {
 }
 
 /// Applies changes of three bytes: what is done, where, and with which byte.
-fn altered(mut token: Vec<u8>, changes: &[u8]) -> Vec<u8> {
+fn mutate(mut token: Vec<u8>, changes: &[u8]) -> Vec<u8> {
     for change in changes.chunks_exact(3).take(MAX_CHANGES) {
         let length = token.len();
         let (at, byte) = (usize::from(change[1]), change[2]);
@@ -92,8 +92,8 @@ fn check_insecure(token: &str) {
 
 impl Verifiers {
     fn new() -> Self {
-        let signed: Value = parsed(include_str!("../../tests/data/itsdangerous.json"));
-        let jwt: Value = parsed(include_str!("../../tests/data/jwt.json"));
+        let signed: Value = parse(include_str!("../../tests/data/itsdangerous.json"));
+        let jwt: Value = parse(include_str!("../../tests/data/jwt.json"));
         let secret = text(&jwt["secret"]);
         let hs = "HS256,HS384,HS512";
         let mut authenticators = vec![
@@ -117,8 +117,8 @@ impl Verifiers {
             let wanted = cases.iter().filter(|case| wanted(text(&case["expect"])));
             wanted.map(|case| text(&case["token"]).to_owned()).collect()
         };
-        let good = tokens(&|expect| expect == "ok").into_iter().collect();
-        Self { authenticators, issued: tokens(&|expect| !NOT_OURS.contains(&expect)), good }
+        let valid = tokens(&|expect| expect == "ok").into_iter().collect();
+        Self { authenticators, issued: tokens(&|expect| !NOT_SIGNED_BY_ISSUERS.contains(&expect)), valid }
     }
 }
 
@@ -146,7 +146,7 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn parsed(json: &str) -> Value {
+fn parse(json: &str) -> Value {
     serde_json::from_str(json).expect("the vectors are JSON")
 }
 
