@@ -4,9 +4,11 @@
 //! a user's sessions are spread over its threads. Identifying is rare compared with deliveries, so one short lock
 //! is enough.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::socket::client_prefix::ClientPrefix;
 use crate::socket::key_counts::KeyCounts;
@@ -120,7 +122,7 @@ impl SessionLimits {
         // Over a cap the permit is dropped at once, which releases its counts.
         let mut permit = UnidentifiedPermit { limits: self.clone(), client: None };
         if let Some(client) = client.filter(|_| caps.unidentified_per_address != 0) {
-            let unidentified = &mut self.addresses().unidentified;
+            let unidentified = &mut self.0.addresses.lock().unidentified;
             if !unidentified.has_room(&client, caps.unidentified_per_address) {
                 return Err(AdmitRefusal::Address);
             }
@@ -135,13 +137,13 @@ impl SessionLimits {
 
     /// Whether a token of this client may be verified: not if too many of its address have failed.
     pub(super) fn can_identify(&self, client: Option<ClientPrefix>, now: Instant) -> bool {
-        client.is_none_or(|client| self.addresses().failures.has_token(&client, now))
+        client.is_none_or(|client| self.0.addresses.lock().failures.has_token(&client, now))
     }
 
     /// An Identify of this client did not become a session.
     pub(super) fn record_failure(&self, client: Option<ClientPrefix>, now: Instant) {
         if let Some(client) = client {
-            self.addresses().failures.take(client, now);
+            self.0.addresses.lock().failures.take(client, now);
         }
     }
 
@@ -151,18 +153,8 @@ impl SessionLimits {
         user: &ChannelName,
         now: Instant,
     ) -> Result<UserSessionPermit, IdentifyRefusal> {
-        self.users().acquire(user, now)?;
+        self.0.users.lock().acquire(user, now)?;
         Ok(UserSessionPermit { limits: self.clone(), user: user.clone() })
-    }
-
-    fn addresses(&self) -> MutexGuard<'_, AddressCounts> {
-        // No change can panic half-way.
-        self.0.addresses.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn users(&self) -> MutexGuard<'_, UserCounts> {
-        // No change can panic half-way.
-        self.0.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -177,7 +169,7 @@ impl Drop for UnidentifiedPermit {
     fn drop(&mut self) {
         self.limits.0.unidentified.fetch_sub(1, Ordering::Relaxed);
         if let Some(client) = self.client.take() {
-            self.limits.addresses().unidentified.remove(&client);
+            self.limits.0.addresses.lock().unidentified.remove(&client);
         }
     }
 }
@@ -190,13 +182,13 @@ impl UserSessionPermit {
 
     /// Whether one more token of the user may be verified. Counts it.
     pub(super) fn acquire_refresh(&self, now: Instant) -> bool {
-        self.limits.users().tokens.take(self.user.clone(), now)
+        self.limits.0.users.lock().tokens.take(self.user.clone(), now)
     }
 }
 
 impl Drop for UserSessionPermit {
     fn drop(&mut self) {
-        self.limits.users().sessions.remove(&self.user);
+        self.limits.0.users.lock().sessions.remove(&self.user);
     }
 }
 

@@ -4,11 +4,12 @@
 //! is kept for it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_http::StatusCode;
+use parking_lot::Mutex;
 
 use super::UpgradeRefusal;
 use super::client_prefix::ClientPrefix;
@@ -105,7 +106,7 @@ impl ConnectionLimiter {
         let caps = &self.0.caps;
         let prefix = peer.filter(|_| caps.handshakes_per_address != 0).map(ClientPrefix::of);
         if let Some(prefix) = prefix {
-            let handshakes = &mut self.counts().handshakes;
+            let handshakes = &mut self.0.counts.lock().handshakes;
             if !handshakes.has_room(&prefix, caps.handshakes_per_address) {
                 return Err(TOO_MANY_HANDSHAKES);
             }
@@ -133,7 +134,7 @@ impl ConnectionLimiter {
         if !caps.needs_counts() {
             return Ok(permit);
         }
-        self.counts().acquire(client, caps, now)?;
+        self.0.counts.lock().acquire(client, caps, now)?;
         permit.prefix = client.filter(|_| caps.connections_per_address != 0);
         Ok(permit)
     }
@@ -141,11 +142,6 @@ impl ConnectionLimiter {
     /// How many there are now.
     pub fn count(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
-    }
-
-    fn counts(&self) -> MutexGuard<'_, LimiterCounts> {
-        // Nothing between its changes can panic.
-        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,7 +163,7 @@ impl Default for ConnectionLimiter {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if let Some(prefix) = self.prefix {
-            self.limiter.counts().open.remove(&prefix);
+            self.limiter.0.counts.lock().open.remove(&prefix);
         }
         self.limiter.0.open.fetch_sub(1, Ordering::Relaxed);
         self.metrics.connections.dec();
@@ -177,7 +173,7 @@ impl Drop for ConnectionPermit {
 impl Drop for HandshakePermit {
     fn drop(&mut self) {
         if let Some(prefix) = self.prefix {
-            self.limiter.counts().handshakes.remove(&prefix);
+            self.limiter.0.counts.lock().handshakes.remove(&prefix);
         }
         self.metrics.handshakes.dec();
     }
@@ -314,8 +310,8 @@ mod tests {
         let acquire = || limiter.acquire(prefix("192.0.2.1"), &metrics, now).unwrap();
         let permits: Vec<_> = (0..10_000).map(|_| acquire()).collect();
         assert_eq!(limiter.count(), 10_000);
-        assert_eq!(limiter.counts().open.keys(), 0);
-        assert_eq!(limiter.counts().connects_by_address.keys(), 0);
+        assert_eq!(limiter.0.counts.lock().open.keys(), 0);
+        assert_eq!(limiter.0.counts.lock().connects_by_address.keys(), 0);
         drop(permits);
         assert_eq!((limiter.count(), metrics.connections.get()), (0, 0));
     }
@@ -350,7 +346,7 @@ mod tests {
         let third = begin("192.0.2.1").unwrap();
         assert_eq!((limiter.count(), metrics.handshakes.get()), (3, 13));
         drop((second, third, neighbour, exempt, sockets));
-        assert_eq!(limiter.counts().handshakes.keys(), 0);
+        assert_eq!(limiter.0.counts.lock().handshakes.keys(), 0);
         assert_eq!(metrics.handshakes.get(), 0);
     }
 }

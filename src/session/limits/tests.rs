@@ -37,7 +37,7 @@ fn an_address_leaves_unidentified_sessions_to_others() {
     drop(first);
     let _third = limits.admit(one).unwrap();
     drop(others);
-    assert_eq!(limits.addresses().unidentified.keys(), 1, "a refusal leaves nothing behind");
+    assert_eq!(limits.0.addresses.lock().unidentified.keys(), 1, "a refusal leaves nothing behind");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_user_has_a_minutes_worth_of_tokens_checked() {
     assert!(last.acquire_refresh(later), "a session too many takes nothing from the one that works");
     drop(last);
     assert_eq!(limits.acquire_session(&user("1"), later).unwrap_err(), IdentifyRefusal::Rate);
-    assert_eq!(limits.users().sessions.keys(), 0, "a refusal leaves nothing behind");
+    assert_eq!(limits.0.users.lock().sessions.keys(), 0, "a refusal leaves nothing behind");
     drop(limits.acquire_session(&user("2"), later).unwrap());
 }
 
@@ -94,8 +94,8 @@ fn a_user_without_a_session_takes_no_memory() {
     let permits: Vec<_> =
         (0..10_000).map(|id| limits.acquire_session(&user(&id.to_string()), now).unwrap()).collect();
     drop(permits);
-    assert_eq!(limits.users().sessions.keys(), 0);
-    assert!(limits.users().sessions.capacity() <= 2 * MIN_CAPACITY);
+    assert_eq!(limits.0.users.lock().sessions.keys(), 0);
+    assert!(limits.0.users.lock().sessions.capacity() <= 2 * MIN_CAPACITY);
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn zero_means_no_cap_and_keeps_nothing() {
             (limits.admit(one).unwrap(), limits.acquire_session(&user, now).unwrap())
         })
         .collect();
-    assert_eq!(limits.users().sessions.keys(), 0);
-    assert_eq!(limits.users().tokens.keys(), 0);
-    assert_eq!(limits.addresses().unidentified.keys(), 0);
-    assert_eq!(limits.addresses().failures.keys(), 0);
+    assert_eq!(limits.0.users.lock().sessions.keys(), 0);
+    assert_eq!(limits.0.users.lock().tokens.keys(), 0);
+    assert_eq!(limits.0.addresses.lock().unidentified.keys(), 0);
+    assert_eq!(limits.0.addresses.lock().failures.keys(), 0);
     drop(permits);
 }
