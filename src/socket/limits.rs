@@ -1,7 +1,6 @@
-//! How many sockets there may be: in the process, from one address, in a second.
+//! Limits sockets and handshakes: in the process, for one address, in a second.
 //!
-//! Connects are rare beside deliveries, so one short lock for the whole process will do. With a cap of 0 nothing
-//! is kept for it.
+//! One lock serves the whole process, because connects are rare compared with deliveries. A cap of 0 needs no memory.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,9 +25,9 @@ pub struct Caps {
     pub connections_per_address: u32,
     /// Connections of one peer's address that are in their handshake.
     pub handshakes_per_address: u32,
-    /// New sockets in a second, over all workers. A second's worth may come at once.
+    /// New sockets in a second, over all workers. All of them may come at once.
     pub connects_per_second: u32,
-    /// The same for one client address.
+    /// New sockets of one client address in a second.
     pub connects_per_second_per_address: u32,
 }
 
@@ -42,7 +41,7 @@ const TOO_MANY_FROM_ADDRESS: UpgradeRefusal = UpgradeRefusal {
     reason: "too_many_from_address",
     headers: &[("retry-after", "10")],
 };
-/// Said before anything of a request has been read.
+/// Sent before anything of a request is read.
 const TOO_MANY_HANDSHAKES: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::TOO_MANY_REQUESTS,
     reason: "too_many_handshakes",
@@ -59,7 +58,7 @@ const TOO_MANY_CONNECTS: UpgradeRefusal = UpgradeRefusal {
     headers: &[("retry-after", "1")],
 };
 
-/// The sockets of the whole process. Cloning shares.
+/// The caps and counts of the whole process. Clones share them.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimiter(Arc<LimiterState>);
 
@@ -70,7 +69,7 @@ struct LimiterState {
     counts: Mutex<LimiterCounts>,
 }
 
-/// The permit of a socket. Dropping it releases it.
+/// The permit of one socket. Dropping it releases its counts.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     limiter: ConnectionLimiter,
@@ -78,7 +77,7 @@ pub(super) struct ConnectionPermit {
     prefix: Option<ClientPrefix>,
 }
 
-/// The permit of a connection in its handshake. Dropping it releases it.
+/// The permit of one connection in its handshake. Dropping it releases its counts.
 #[derive(Debug)]
 pub(super) struct HandshakePermit {
     limiter: ConnectionLimiter,
@@ -87,7 +86,7 @@ pub(super) struct HandshakePermit {
 }
 
 impl ConnectionLimiter {
-    /// No sockets yet, and these caps.
+    /// A limiter with these caps and no sockets.
     pub fn new(caps: Caps) -> Self {
         Self(Arc::new(LimiterState {
             open: AtomicUsize::new(0),
@@ -96,8 +95,8 @@ impl ConnectionLimiter {
         }))
     }
 
-    /// A permit for one more connection in its handshake, or why there is none. `peer` is the address that it counts
-    /// for; `None` if that address may represent many clients.
+    /// A permit for one more connection in its handshake, or the reason for a refusal. `peer` is `None` if that address
+    /// may represent many clients.
     pub(super) fn begin_handshake(
         &self,
         peer: Option<IpAddr>,
@@ -116,7 +115,8 @@ impl ConnectionLimiter {
         Ok(HandshakePermit { limiter: self.clone(), metrics: metrics.clone(), prefix })
     }
 
-    /// A permit for one more socket, or why there is none. `client` is the client's address, if it is known.
+    /// A permit for one more socket, or the reason for a refusal. `client` is `None` if the client's address is
+    /// unknown.
     pub(super) fn acquire(
         &self,
         client: Option<ClientPrefix>,
@@ -126,7 +126,7 @@ impl ConnectionLimiter {
         let caps = &self.0.caps;
         metrics.connections.inc();
         let before = self.0.open.fetch_add(1, Ordering::Relaxed);
-        // A refusal below drops the permit, which releases what it holds by then.
+        // A refusal below drops the permit, which releases the counts it holds at that point.
         let mut permit = ConnectionPermit { limiter: self.clone(), metrics: metrics.clone(), prefix: None };
         if caps.connections != 0 && before >= caps.connections {
             return Err(TOO_MANY_CONNECTIONS);
@@ -139,14 +139,14 @@ impl ConnectionLimiter {
         Ok(permit)
     }
 
-    /// How many there are now.
+    /// How many sockets are open.
     pub fn count(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
     }
 }
 
 impl Caps {
-    /// Whether a new socket is counted by its address or by time.
+    /// Whether a cap needs the counts by address or a rate.
     fn needs_counts(&self) -> bool {
         let Self { connections_per_address, connects_per_second, connects_per_second_per_address, .. } =
             *self;
@@ -179,9 +179,10 @@ impl Drop for HandshakePermit {
     }
 }
 
-/// The time for which `connects_per_second` counts.
+/// The period of `connects_per_second`.
 const SECOND: Duration = Duration::from_secs(1);
-/// The counts of addresses and of time. Plain; it is told what time it is.
+
+/// The counts by address and the rates. The caller passes the time.
 #[derive(Debug)]
 struct LimiterCounts {
     /// Open sockets.
@@ -204,7 +205,7 @@ impl LimiterCounts {
         }
     }
 
-    /// Notes a new socket, or says why there may be none; then nothing has changed.
+    /// Counts a new socket. A refusal changes nothing.
     fn acquire(
         &mut self,
         client: Option<ClientPrefix>,
@@ -241,21 +242,21 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_as_many_sockets_as_the_cap_and_gets_them_back() {
+    fn a_closed_socket_makes_room_under_the_cap_of_its_address() {
         let caps = Caps { connections_per_address: 2, ..Caps::default() };
         let (mut counts, now) = (LimiterCounts::new(&caps), Instant::now());
         let one = prefix("192.0.2.1");
         assert_eq!(counts.acquire(one, &caps, now), Ok(()));
         assert_eq!(counts.acquire(one, &caps, now), Ok(()));
         assert_eq!(counts.acquire(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
-        assert_eq!(counts.acquire(prefix("192.0.2.2"), &caps, now), Ok(()), "a neighbour");
+        assert_eq!(counts.acquire(prefix("192.0.2.2"), &caps, now), Ok(()), "another address");
         counts.open.remove(&one.unwrap());
         assert_eq!(counts.acquire(one, &caps, now), Ok(()));
         assert_eq!(counts.acquire(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
     }
 
     #[test]
-    fn a_second_s_worth_of_connects_may_come_at_once_and_then_an_even_flow() {
+    fn a_burst_of_one_second_is_allowed_then_an_even_rate() {
         for per_second in [1, 3, 7, 2_000] {
             let caps = Caps { connects_per_second: per_second, ..Caps::default() };
             let (mut counts, start) = (LimiterCounts::new(&caps), Instant::now());
@@ -267,14 +268,14 @@ mod tests {
             let one = Duration::from_secs(1) / per_second;
             assert_eq!(many(&mut counts, start + one), 1);
             assert_eq!(many(&mut counts, start + one), 0);
-            assert_eq!(many(&mut counts, start + Duration::from_secs(3_600)), per_second, "never more");
-            // A clock that stands still or goes back gives nothing away.
+            assert_eq!(many(&mut counts, start + Duration::from_secs(3_600)), per_second, "no larger burst");
+            // A clock that stops or goes back adds nothing.
             assert_eq!(many(&mut counts, start), 0);
         }
     }
 
     #[test]
-    fn who_is_refused_by_address_takes_nobody_s_turn() {
+    fn a_refusal_by_address_leaves_the_total_rate_unchanged() {
         let caps = Caps { connections_per_address: 1, connects_per_second: 2, ..Caps::default() };
         let (mut counts, now) = (LimiterCounts::new(&caps), Instant::now());
         assert_eq!(counts.acquire(prefix("192.0.2.1"), &caps, now), Ok(()));
@@ -283,7 +284,7 @@ mod tests {
         }
         assert_eq!(counts.acquire(prefix("192.0.2.2"), &caps, now), Ok(()));
         assert_eq!(counts.acquire(prefix("192.0.2.3"), &caps, now), Err(TOO_MANY_CONNECTS));
-        assert_eq!(counts.open.keys(), 2, "a refused one has no entry");
+        assert_eq!(counts.open.keys(), 2, "a refused client has no entry");
     }
 
     #[test]
@@ -297,15 +298,15 @@ mod tests {
         assert_eq!(counts.acquire(prefix("192.0.2.1"), &caps, now), Err(TOO_MANY_CONNECTS_FROM_ADDRESS));
         let others =
             (2..100).filter(|last| counts.acquire(prefix(&format!("192.0.2.{last}")), &caps, now).is_ok());
-        assert_eq!(others.count(), 6, "what the flood left of the rate for all");
+        assert_eq!(others.count(), 6, "the rest of the total rate");
         assert_eq!(counts.acquire(prefix("192.0.2.200"), &caps, now), Err(TOO_MANY_CONNECTS));
-        // A refusal for all took nothing from the address.
+        // A refusal by the total rate leaves the rate of the address unchanged.
         assert_eq!(flood(&mut counts, now + SECOND), 4);
-        assert_eq!(counts.open.keys(), 0, "the number of sockets has no cap here");
+        assert_eq!(counts.open.keys(), 0, "sockets have no cap in this test");
     }
 
     #[test]
-    fn zero_means_no_cap_and_keeps_nothing() {
+    fn a_cap_of_zero_is_no_cap_and_keeps_no_counts() {
         let (limiter, metrics, now) = (ConnectionLimiter::default(), Metrics::default(), Instant::now());
         let acquire = || limiter.acquire(prefix("192.0.2.1"), &metrics, now).unwrap();
         let permits: Vec<_> = (0..10_000).map(|_| acquire()).collect();
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_leaves_nothing_behind() {
+    fn a_refusal_releases_its_counts() {
         let caps = Caps { connections: 3, connections_per_address: 2, ..Caps::default() };
         let (limiter, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
         let acquire = |address: &str| limiter.acquire(prefix(address), &metrics, now);
@@ -332,20 +333,20 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_are_counted_for_their_address_and_apart_from_sockets() {
+    fn handshakes_count_by_address_and_separately_from_sockets() {
         let caps = Caps { connections_per_address: 3, handshakes_per_address: 2, ..Caps::default() };
         let (limiter, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
         let begin = |peer: &str| limiter.begin_handshake(peer.parse().ok(), &metrics);
         let (first, second) = (begin("192.0.2.1").unwrap(), begin("::ffff:192.0.2.1").unwrap());
         assert_eq!(begin("192.0.2.1").unwrap_err(), TOO_MANY_HANDSHAKES);
-        let neighbour = begin("192.0.2.2").unwrap();
+        let other = begin("192.0.2.2").unwrap();
         let exempt: Vec<_> = (0..10).map(|_| limiter.begin_handshake(None, &metrics).unwrap()).collect();
         let sockets: Vec<_> =
             (0..3).map(|_| limiter.acquire(prefix("192.0.2.1"), &metrics, now).unwrap()).collect();
         drop(first);
         let third = begin("192.0.2.1").unwrap();
         assert_eq!((limiter.count(), metrics.handshakes.get()), (3, 13));
-        drop((second, third, neighbour, exempt, sockets));
+        drop((second, third, other, exempt, sockets));
         assert_eq!(limiter.0.counts.lock().handshakes.keys(), 0);
         assert_eq!(metrics.handshakes.get(), 0);
     }

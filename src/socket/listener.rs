@@ -1,4 +1,4 @@
-//! The public port: accepts connections, reads one request from each, and hands it to the upgrade.
+//! The public port: accepts connections, reads one request from each, and passes the request to the upgrade.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -24,11 +24,11 @@ use super::upgrade::{AnsweredFlag, FramedHandshake, response, upgrade};
 use super::{Application, SocketOptions, UpgradeRefusal};
 use crate::metrics::Metrics;
 
-/// How many connections may wait to be accepted. After a restart of everything they come in thousands; the
-/// kernel caps this at its own `net.core.somaxconn`.
+/// How many connections may wait to be accepted. After a restart all clients reconnect at once. The kernel caps the
+/// value at `net.core.somaxconn`.
 pub const BACKLOG: i32 = 4_096;
 
-/// Binds a port without accepting from it yet; `backlog` connections may wait for that. Port 0 takes a free one.
+/// Binds a port without accepting connections yet; up to `backlog` connections wait. Port 0 selects a free port.
 pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -38,9 +38,9 @@ pub fn bind(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Serves sockets from `listener` on `workers` threads. `make_application` is called once on each of them.
+/// Serves sockets from `listener` on `workers` threads. Each thread calls `make_application` once.
 ///
-/// The server is started by this call and ends when it is stopped by its handle; signals are the caller's.
+/// The server runs until its handle stops it. It ignores signals: the caller handles them.
 pub fn serve<A, F>(
     listener: TcpListener,
     workers: usize,
@@ -59,14 +59,14 @@ where
         let (accept_options, accept_connections) = (options.clone(), connections.clone());
         let http = HttpService::build()
             .keep_alive(KeepAlive::Disabled)
-            // The stream keeps the deadline, because it asks the kernel before it gives up.
+            // The stream enforces the deadline, because it checks the kernel for unread data first.
             .client_request_timeout(Duration::ZERO)
             .h1_allow_half_closed(false)
             .on_connect_ext(|_, data| {
                 data.insert(AnsweredFlag::default());
             })
             .upgrade(fn_factory(move || {
-                let (application, options) = (Rc::new(make_application()), Rc::new(options.of_thread()));
+                let (application, options) = (Rc::new(make_application()), Rc::new(options.for_thread()));
                 let connections = connections.clone();
                 async move {
                     Ok::<_, ()>(fn_service(move |(request, framed): (Request, FramedHandshake)| {
@@ -114,8 +114,8 @@ where
         .run())
 }
 
-/// Counts one more handshake for its peer, or refuses it. A trusted proxy is not counted: whose connection it is
-/// stands in a header that has not been read yet.
+/// Counts one more handshake of the peer, or refuses it. Handshakes of a trusted proxy are not counted: the client's
+/// address is in a header that has not been read yet.
 fn begin_handshake(
     options: &SocketOptions,
     connections: &ConnectionLimiter,
@@ -127,7 +127,7 @@ fn begin_handshake(
     })
 }
 
-/// A request that does not ask for a WebSocket.
+/// Refuses a request that does not ask for a WebSocket.
 async fn refuse_plain_request(request: Request) -> Result<Response<Bytes>, Infallible> {
     if let Some(answered) = request.conn_data::<AnsweredFlag>() {
         answered.set();

@@ -1,8 +1,8 @@
-//! The outbox: everything that goes to a socket, in order, bounded in bytes.
+//! The outbox sends frames to one socket, in order and bounded in bytes.
 //!
-//! It belongs to its worker thread. The hub, the session and the driver share it by reference count, without
-//! a lock. A frame is written at once when nothing waits before it; so in the usual case a delivery is one
-//! `write` and no queue, no wake-up and no allocation.
+//! It belongs to one worker thread. The hub, the session and the driver share it by reference count, without a lock. A
+//! frame is written at once if no frame is queued. So a delivery is usually one `write`, without a queue, a wake-up or
+//! an allocation.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -24,12 +24,12 @@ use crate::metrics::Code;
 use protocol::close::CloseCode;
 use protocol::frame::{self, FrameKind};
 
-/// What a frame that waits takes beside its bytes, at most: its place in a queue that grows by doubling (while it
-/// moves, three places), and what the allocator adds. Without it a peer that sends empty Pings and reads nothing would
-/// hold fifty times the bound in Pongs of two bytes.
+/// The most memory of a queued frame apart from its bytes: its entry in a queue that grows by doubling (three entries
+/// while the queue moves), and the allocator's overhead. A peer that sends empty Pings and reads nothing would
+/// otherwise hold fifty times the bound in Pongs of two bytes.
 const FRAME_OVERHEAD_BYTES: usize = 3 * size_of::<Bytes>() + 32;
 
-/// A handle on one socket's way out. Cloning shares it.
+/// The sending side of one socket. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Outbox(Rc<OutboxState>);
 
@@ -38,16 +38,16 @@ struct OutboxState {
     options: Rc<SocketOptions>,
     /// Whether permessage-deflate has been negotiated.
     is_deflated: bool,
-    /// Most sockets have nothing that waits.
+    /// `None` while no frame is queued, as for most sockets.
     queue: RefCell<Option<Box<Queue>>>,
     state: Cell<SocketState>,
-    /// The code of the Close that was sent, once one was.
+    /// The code of the Close that was sent. `None` before that, or if it carried no code.
     close_code: Cell<Option<u16>>,
-    /// Whose socket it is, if that is known.
+    /// `None` if the peer's address is unknown.
     client: Option<ClientPrefix>,
-    /// For the deadlines of the session.
+    /// Postpones the deadlines of the session.
     postponement: Cell<Postponement>,
-    /// The driver's task, to be told that there is something to do.
+    /// Wakes the driver's task.
     driver_waker: Cell<Option<Waker>>,
 }
 
@@ -57,25 +57,26 @@ impl fmt::Debug for OutboxState {
     }
 }
 
-/// Which way the socket is going.
+/// Whether frames may be sent, and how the connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SocketState {
     /// Frames may be sent.
     Open,
-    /// A Close frame is the last one; the peer's answer is awaited.
+    /// Close is sent or queued. The connection ends when the peer has answered it.
     Closing,
-    /// As Closing, but the peer began it, broke the rules, is silent or does not read: nothing is awaited.
+    /// The connection ends after the queued frames, without an answer of the peer: the peer closed first, broke a rule,
+    /// is silent or does not read, or the session ended.
     Flushing,
-    /// The stream has failed: there is nobody to send to.
+    /// The stream failed.
     Failed,
 }
 
-/// What became of a frame.
+/// The result of [`Outbox::push`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
     /// Written or queued.
     Accepted,
-    /// The socket is closing, failed, or was found too slow just now: the frame is dropped.
+    /// Dropped: the socket is closing or failed, or this frame made it too slow.
     Closed,
 }
 
@@ -99,10 +100,11 @@ impl Outbox {
         }))
     }
 
-    /// Sends a prepared WebSocket frame: at once if nothing waits, else after the queued frames. If the queued frames
-    /// would take more memory than `session.max_outbound_bytes`, or more than is left of `server.max_outbound_bytes`, the
-    /// socket is closed as too slow instead. The longest frame that waits does not count against the first of these
-    /// bounds: the longest possible message must be deliverable after others, too.
+    /// Sends a prepared WebSocket frame: at once if no frame is queued, otherwise after the queued frames.
+    ///
+    /// The socket is closed as too slow if the queued frames take more memory than `session.max_outbound_bytes`, or
+    /// more than is left of `server.max_outbound_bytes`. The longest queued frame does not count against
+    /// `session.max_outbound_bytes`, so that the longest possible message can follow other frames.
     pub fn push(&self, frame: Bytes) -> Pushed {
         if self.0.state.get() != SocketState::Open {
             return Pushed::Closed;
@@ -116,11 +118,11 @@ impl Outbox {
         Pushed::Accepted
     }
 
-    /// The fuller the process is, the fewer bytes may wait here: a socket may have as many as are left for all. So the
-    /// one with the most queued is the first to go, and together they stay below their bound.
+    /// The bytes that are left of the bound for all sockets. A socket may queue no more than that. So the socket with
+    /// the longest queue is closed first, and all queues together stay below the bound.
     fn remaining_total_bytes(&self) -> usize {
         let options = &self.0.options;
-        // What waits here is in it.
+        // Includes the queue of this socket.
         let all = usize::try_from(options.metrics.outbound_queued_bytes.get()).unwrap_or(0);
         options.max_total_outbound_bytes.saturating_sub(all)
     }
@@ -135,8 +137,8 @@ impl Outbox {
         held - longest.unwrap_or(0) > bound
     }
 
-    /// Answers a Ping. Of Pongs that would wait one behind the other only the latest is kept (RFC 6455, section
-    /// 5.5.3), so that a peer which does not read them cannot pile them up.
+    /// Answers a Ping. Of consecutive queued Pongs only the latest is kept (RFC 6455, section 5.5.3), so that Pongs do
+    /// not accumulate for a peer that does not read.
     pub(super) fn answer_ping(&self, payload: &[u8]) {
         if self.is_closed() {
             return;
@@ -147,10 +149,10 @@ impl Outbox {
         self.push(frame::encode(FrameKind::Pong, payload));
     }
 
-    /// Sends Close and nothing after it. Only the first call counts.
+    /// Sends Close as the last frame. Later calls have no effect.
     pub fn close(&self, code: CloseCode) {
         let state = match code {
-            // A peer that breaks the rules of framing, does not read, or has long been silent is not waited for.
+            // No answer is expected from a peer that breaks the framing rules, does not read or is silent.
             CloseCode::TooSlow
             | CloseCode::HeartbeatTimedOut
             | CloseCode::ProtocolError
@@ -168,7 +170,7 @@ impl Outbox {
         self.send_close(state, Some(code.code()), code.reason());
     }
 
-    /// Answers the peer's Close with its own code.
+    /// Answers the peer's Close with the same code.
     pub(super) fn answer_close(&self, code: Option<u16>) {
         self.send_close(SocketState::Flushing, code, "");
     }
@@ -184,15 +186,15 @@ impl Outbox {
         }
     }
 
-    /// The session has ended. Accept no more frames; queued frames are still written.
+    /// Accepts no more frames, because the session has ended. Queued frames are still written.
     pub fn finish(&self) {
         if self.0.state.get() == SocketState::Open {
             self.0.state.set(SocketState::Flushing);
         }
     }
 
-    /// A deadline of the session has passed. Returns for how long it is postponed because the peer's data is unread;
-    /// `None` if it takes effect.
+    /// Call when a deadline of the session has passed. Returns for how long the deadline is postponed because data of
+    /// the peer is unread; `None` if the deadline takes effect.
     pub fn postpone_deadline(&self, would_close: bool) -> Option<Duration> {
         let mut postponement = self.0.postponement.take();
         let time = postponement.postpone(would_close && self.has_unread());
@@ -200,7 +202,7 @@ impl Outbox {
         time
     }
 
-    /// Whether the peer's data is unread.
+    /// Whether there is unread data of the peer.
     pub(super) fn has_unread(&self) -> bool {
         kernel::has_unread(&self.0.stream)
     }
@@ -210,32 +212,33 @@ impl Outbox {
         self.0.is_deflated
     }
 
-    /// The code of the Close that was sent, be it our own or the answer to the peer's.
+    /// The code of the Close that was sent, including the answer to a Close of the peer. `None` if no Close was sent,
+    /// or one without a code.
     pub fn close_code(&self) -> Option<u16> {
         self.0.close_code.get()
     }
 
-    /// Whether nothing more can be sent.
+    /// Whether no more frames are accepted.
     pub fn is_closed(&self) -> bool {
         self.0.state.get() != SocketState::Open
     }
 
-    /// Whose socket it is, if that is known.
+    /// The client's address; `None` if it is unknown.
     pub fn client(&self) -> Option<ClientPrefix> {
         self.0.client
     }
 
-    /// Whether anything waits to be written.
+    /// Whether a frame is queued.
     pub(super) fn has_queued(&self) -> bool {
         self.0.queue.borrow().is_some()
     }
 
-    /// The bytes that wait.
+    /// The bytes of the queued frames, without overhead.
     pub fn queued_bytes(&self) -> usize {
         self.0.queue.borrow().as_ref().map_or(0, |queue| queue.bytes)
     }
 
-    /// What the frames that wait take in memory, if nobody shares them.
+    /// The memory of the queued frames, if they are not shared with other sockets.
     fn held_bytes(&self) -> usize {
         let queue = self.0.queue.borrow();
         queue.as_ref().map_or(0, |queue| queue.bytes + queue.frames.len() * FRAME_OVERHEAD_BYTES)
@@ -253,7 +256,7 @@ impl Outbox {
         &self.0.stream
     }
 
-    /// How often a write has made progress.
+    /// The number of writes that made progress since frames were queued.
     pub(super) fn progress(&self) -> u64 {
         self.0.queue.borrow().as_ref().map_or(0, |queue| queue.progress)
     }
@@ -296,8 +299,7 @@ impl Outbox {
         self.wake_driver();
     }
 
-    /// Writes a frame before which nothing waits. Returns what could not be written, and whether some of it
-    /// was.
+    /// Writes a frame when no frame is queued. Returns the unwritten rest, and whether part of the frame was written.
     fn write_first(&self, mut frame: Bytes) -> (Bytes, bool) {
         match self.0.stream.try_write(&frame) {
             Ok(written) => {
@@ -313,7 +315,7 @@ impl Outbox {
         }
     }
 
-    /// Writes what waits, as far as the socket takes it. Ready when nothing waits any more.
+    /// Writes queued frames. Ready when none is left, or when the stream failed.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut queued = self.0.queue.borrow_mut();
         while let Some(queue) = &mut *queued {
@@ -348,7 +350,7 @@ impl Outbox {
                     self.0.options.traffic.count_sent(written);
                     queue.advance(written, &self.0.options.metrics);
                 }
-                // A failure shows at the next write.
+                // The next write reports the failure.
                 _ => break,
             }
             has_progress = true;
@@ -359,7 +361,7 @@ impl Outbox {
         has_progress
     }
 
-    /// Drops what waits, less the rest of a frame whose beginning has left.
+    /// Drops the queued frames, except a partly written one.
     fn discard_queued(&self) {
         let mut queued = self.0.queue.borrow_mut();
         let Some(queue) = &mut *queued else { return };
@@ -384,11 +386,11 @@ impl Drop for OutboxState {
 mod tests {
     use super::*;
 
-    /// Every socket has one, so a few bytes more are felt. With its two counts this is 104, the most that the
-    /// allocator gives for 112.
+    /// Every socket has one. With the two counts of `Rc` it takes 104 bytes, which fit the allocator's size class of
+    /// 112.
     #[cfg(target_pointer_width = "64")]
     #[test]
-    fn a_socket_s_way_out_takes_no_more_than_88_bytes() {
+    fn the_state_of_an_outbox_fits_into_88_bytes() {
         assert!(size_of::<OutboxState>() <= 88, "{}", size_of::<OutboxState>());
     }
 }

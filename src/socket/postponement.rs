@@ -1,23 +1,23 @@
-//! Reads pending data before a deadline ends a socket.
+//! Postpones a deadline while there is unread data.
 //!
-//! After the process was stopped or the machine paused, all deadlines are noticed late and at once, while data from
-//! peers is still unread. Pure: the caller says whether there is unread data.
+//! When the process or the machine resumes after a pause, all deadlines are overdue at once, while data from peers is
+//! still unread. This file does no IO: the caller says whether there is unread data.
 
 use std::time::Duration;
 
-/// How long a deadline is postponed at a time. One poll of the runtime covers a thousand sockets and takes less time.
+/// How long a deadline is postponed at a time. The runtime polls a thousand sockets in less time.
 const STEP: Duration = Duration::from_millis(10);
-/// How often a deadline is postponed in a row. A peer that never stops sending gains one second.
+/// How often a deadline is postponed in a row: one second in total for a peer that never stops sending.
 const MAX_STEPS: u8 = 100;
 
-/// How often a deadline has been postponed.
+/// The postponements of one deadline.
 #[derive(Debug, Default)]
 pub(super) struct Postponement {
     steps: u8,
 }
 
 impl Postponement {
-    /// A deadline has passed: returns for how long it is postponed, or `None` if it takes effect.
+    /// Call when the deadline has passed. Returns for how long it is postponed, or `None` if it takes effect.
     pub(super) fn postpone(&mut self, has_unread: bool) -> Option<Duration> {
         if !has_unread || self.steps == MAX_STEPS {
             self.reset();
@@ -27,7 +27,7 @@ impl Postponement {
         Some(STEP)
     }
 
-    /// The deadline moved, because data was read.
+    /// Call when data was read and the deadline moved.
     pub(super) fn reset(&mut self) {
         self.steps = 0;
     }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_counts_when_everything_was_read() {
+    fn a_deadline_takes_effect_when_everything_was_read() {
         let mut postponement = Postponement::default();
         assert_eq!(postponement.postpone(false), None);
         assert_eq!(postponement.postpone(true), Some(STEP));

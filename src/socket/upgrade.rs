@@ -1,4 +1,4 @@
-//! From an HTTP request to a socket, or to a refusal.
+//! Turns an upgrade request into a socket, or refuses it.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -29,11 +29,11 @@ use super::outbox::Outbox;
 use super::{Application, SocketOptions, UpgradeRefusal, handshake};
 use crate::metrics::Metrics;
 
-/// A TCP stream with its HTTP codec, as the dispatcher hands it over.
+/// A connection with its HTTP codec, as the HTTP dispatcher passes it to the upgrade.
 pub type FramedHandshake = Framed<HandshakeStream, h1::Codec>;
 
-/// Whether a request of this connection has been answered: then nothing that follows it counts. Requests that
-/// come together are read together, so the HTTP dispatcher would go on to serve the others.
+/// Whether a request of this connection has been answered. Later requests of the connection are ignored. The HTTP
+/// dispatcher would otherwise serve pipelined requests.
 #[derive(Debug, Default)]
 pub(super) struct AnsweredFlag(Cell<bool>);
 
@@ -47,8 +47,8 @@ impl AnsweredFlag {
     }
 }
 
-/// Answers one upgrade request. The socket, if it becomes one, lives on in a task of its own, so that the
-/// HTTP dispatcher and its buffers (16 KiB) end here.
+/// Answers one upgrade request. An admitted socket gets its own task, so that the HTTP dispatcher and its buffers (16
+/// KiB) are freed.
 pub(super) async fn upgrade<A: Application>(
     application: Rc<A>,
     options: Rc<SocketOptions>,
@@ -58,7 +58,7 @@ pub(super) async fn upgrade<A: Application>(
 ) -> Result<(), Infallible> {
     let deadline = options.handshake_timeout;
     if request.conn_data::<AnsweredFlag>().is_some_and(AnsweredFlag::is_set) {
-        // The answer said that the connection ends. It may not have left yet.
+        // The earlier answer closes the connection, but it may not have been written yet.
         let _ = timeout(deadline, framed.flush()).await;
         return Ok(());
     }
@@ -104,7 +104,7 @@ fn admit<A: Application>(
     Ok((admission, permit, client))
 }
 
-/// Takes the socket over and starts its task on this worker thread.
+/// Starts the task of an admitted socket on this worker thread.
 fn start<A: Application>(
     application: &A,
     options: Rc<SocketOptions>,
@@ -114,15 +114,15 @@ fn start<A: Application>(
     framed: FramedHandshake,
 ) {
     let parts = framed.into_parts();
-    let (stream, waiting) = parts.io.into_parts();
+    let (stream, unread) = parts.io.into_parts();
     let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&options));
-    // Copied, because the dispatcher's buffer is 8 KiB long even if few bytes are left.
-    let initial = [&parts.read_buf[..], &waiting].concat().into();
+    // Copied, because the dispatcher's buffer keeps 8 KiB even for a few bytes.
+    let initial = [&parts.read_buf[..], &unread].concat().into();
     let reader = Reader::new(outbox.clone(), FrameReader::new(options.inbound, is_deflated), initial);
     let actor = application.open(admission, outbox.clone());
-    // The context's own stream stays silent (`inbound` says why).
+    // `inbound` explains why the context's own stream yields nothing.
     let empty_payload = pending::<Result<Bytes, PayloadError>>();
-    // Boxed, for the task moves what it is made of before it starts, and would keep room for that.
+    // Boxed, because a task reserves memory for every value that moves before its first poll.
     let inbound = reader.to_stream();
     let context = Box::pin(WebsocketContext::with_factory(empty_payload, move |context| {
         A::Actor::add_stream(inbound, context);
@@ -131,11 +131,11 @@ fn start<A: Application>(
     actix_rt::spawn(Driver::new(context, outbox, reader, permit));
 }
 
-/// A refusal as a plain response.
+/// The HTTP response of a refusal.
 pub(super) fn response(refusal: &UpgradeRefusal) -> Response<Bytes> {
     let body = Bytes::from_static(refusal.reason.as_bytes());
     let mut response = Response::with_body(refusal.status, body);
-    // The header alone is not enough: after an upgrade request the codec would write `connection: upgrade`.
+    // Not set as a header, because the codec would still write `connection: upgrade` after an upgrade request.
     response.head_mut().set_connection_type(ConnectionType::Close);
     let headers = response.headers_mut();
     for (name, value) in refusal.headers {
