@@ -13,12 +13,12 @@ use protocol::SessionId;
 use protocol::channel::{ChannelName, ChannelPattern};
 use protocol::conversation::{Identity, Input, NotIdentified};
 
-/// The answer to the conversation, and the result in the metrics.
+/// The input for the conversation, and the result for the metrics.
 type CheckedToken = (Input<'static>, IdentifyResult);
 
-/// Checks the token, counts the outcome, and exchanges the permit of a session that identifies.
+/// Verifies the token and counts the result. A session that identifies gets a user's permit for its unidentified one.
 ///
-/// A signature costs up to milliseconds, so a token is not verified for an address or a user that is over its limit.
+/// Verifying a signature takes up to milliseconds, so no token of an address or a user over its limit is verified.
 pub(super) fn authenticate(
     services: &Services,
     session: SessionId,
@@ -42,7 +42,7 @@ pub(super) fn authenticate(
     answer
 }
 
-/// Checks the token of an Identify. A failure counts for the client's address, a success for the user.
+/// Verifies the token of an Identify. A failure counts for the client's address, a success for the user.
 fn identify(
     services: &Services,
     unidentified: &UnidentifiedPermit,
@@ -71,7 +71,7 @@ fn identify(
     }
 }
 
-/// Checks the token of a Refresh. It counts for the session's user.
+/// Verifies the token of a Refresh, which counts for the session's user.
 fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Instant) -> CheckedToken {
     if !user.acquire_refresh(now) {
         return (Input::OverLimit, IdentifyResult::TooManyIdentifies);
@@ -87,7 +87,7 @@ fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>,
     (outcome.map_err(|_| NotIdentified).and_then(to_identity), result)
 }
 
-/// Converts an authenticated identity to that of the protocol.
+/// Converts an authenticated principal to an identity of the protocol. Fails if no channel can have the user's name.
 fn to_identity(principal: Principal) -> Result<Identity, NotIdentified> {
     Ok(Identity {
         user: ChannelName::of_user(&principal.user).map_err(|_| NotIdentified)?,

@@ -9,19 +9,19 @@ use protocol::Now;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
 
-/// The outputs of a session.
+/// The outputs of a session: its client, the hub, and the verification of tokens.
 pub(crate) trait SessionPorts {
     /// Sends a prepared frame to the client.
     fn send(&mut self, frame: Bytes);
-    /// Sends Close; nothing follows.
+    /// Sends Close as the last frame.
     fn close(&mut self, code: CloseCode);
     /// Sends an input to the hub.
     fn send_to_hub(&mut self, input: HubInput);
-    /// Checks a token. The result is the conversation's next input.
+    /// Verifies a token. The result is an input of the conversation.
     fn authenticate(&mut self, token: &Token) -> Input<'static>;
 }
 
-/// Passes an input to a conversation and performs the resulting actions, including those of answers.
+/// Passes an input to a conversation and performs the resulting actions. An answer to an action is the next input.
 pub(crate) fn drive(
     conversation: &mut Conversation,
     now: Now,

@@ -10,7 +10,7 @@ fn client(address: &str) -> Option<ClientPrefix> {
 }
 
 #[test]
-fn there_are_as_many_unidentified_sessions_as_the_cap() {
+fn unidentified_sessions_are_capped() {
     let limits = SessionLimits::new(SessionCaps { unidentified: 2, ..SessionCaps::default() });
     let (first, second) = (limits.admit(None).unwrap(), limits.admit(None).unwrap());
     for _ in 0..3 {
@@ -24,7 +24,7 @@ fn there_are_as_many_unidentified_sessions_as_the_cap() {
 }
 
 #[test]
-fn an_address_leaves_unidentified_sessions_to_others() {
+fn one_address_cannot_use_up_all_unidentified_sessions() {
     let caps = SessionCaps { unidentified: 4, unidentified_per_address: 2, ..SessionCaps::default() };
     let limits = SessionLimits::new(caps);
     let (one, two) = (client("192.0.2.1"), client("192.0.2.2"));
@@ -37,11 +37,11 @@ fn an_address_leaves_unidentified_sessions_to_others() {
     drop(first);
     let _third = limits.admit(one).unwrap();
     drop(others);
-    assert_eq!(limits.0.addresses.lock().unidentified.keys(), 1, "a refusal leaves nothing behind");
+    assert_eq!(limits.0.addresses.lock().unidentified.keys(), 1, "a refused address has no entry");
 }
 
 #[test]
-fn failed_identifies_use_up_the_rate_of_their_address_alone() {
+fn failed_identifies_count_for_their_address_only() {
     let caps = SessionCaps { failed_identifies_per_minute_per_address: 3, ..SessionCaps::default() };
     let (limits, start) = (SessionLimits::new(caps), Instant::now());
     let (one, two) = (client("2001:db8::1"), client("2001:db8:0:1::1"));
@@ -56,20 +56,20 @@ fn failed_identifies_use_up_the_rate_of_their_address_alone() {
 }
 
 #[test]
-fn a_user_has_as_many_sessions_as_the_cap_and_others_have_theirs() {
+fn sessions_are_capped_for_each_user_separately() {
     let limits = SessionLimits::new(SessionCaps { sessions_per_user: 2, ..SessionCaps::default() });
     let now = Instant::now();
     let first = limits.acquire_session(&user("1"), now).unwrap();
     let _second = limits.acquire_session(&user("1"), now).unwrap();
     assert_eq!(limits.acquire_session(&user("1"), now).unwrap_err(), IdentifyRefusal::Sessions);
-    let _neighbour = limits.acquire_session(&user("2"), now).unwrap();
+    let _other = limits.acquire_session(&user("2"), now).unwrap();
     drop(first);
     let _third = limits.acquire_session(&user("1"), now).unwrap();
     assert_eq!(limits.acquire_session(&user("1"), now).unwrap_err(), IdentifyRefusal::Sessions);
 }
 
 #[test]
-fn a_user_has_a_minutes_worth_of_tokens_checked() {
+fn a_user_gets_a_minutes_rate_of_tokens_verified() {
     let caps =
         SessionCaps { sessions_per_user: 1, identifies_per_minute_per_user: 4, ..SessionCaps::default() };
     let (limits, start) = (SessionLimits::new(caps), Instant::now());
@@ -80,10 +80,10 @@ fn a_user_has_a_minutes_worth_of_tokens_checked() {
     assert!(!last.acquire_refresh(start));
     let later = start + MINUTE / 4;
     assert_eq!(limits.acquire_session(&user("1"), later).unwrap_err(), IdentifyRefusal::Sessions);
-    assert!(last.acquire_refresh(later), "a session too many takes nothing from the one that works");
+    assert!(last.acquire_refresh(later), "a refused session does not use up the rate of the other one");
     drop(last);
     assert_eq!(limits.acquire_session(&user("1"), later).unwrap_err(), IdentifyRefusal::Rate);
-    assert_eq!(limits.0.users.lock().sessions.keys(), 0, "a refusal leaves nothing behind");
+    assert_eq!(limits.0.users.lock().sessions.keys(), 0, "a refused session has no count");
     drop(limits.acquire_session(&user("2"), later).unwrap());
 }
 
@@ -99,7 +99,7 @@ fn a_user_without_a_session_takes_no_memory() {
 }
 
 #[test]
-fn zero_means_no_cap_and_keeps_nothing() {
+fn a_cap_of_zero_is_no_cap_and_keeps_no_counts() {
     let (limits, now) = (SessionLimits::new(SessionCaps::default()), Instant::now());
     let (one, user) = (client("192.0.2.1"), user("1"));
     let permits: Vec<_> = (0..1_000)
