@@ -1,9 +1,9 @@
-//! The socket layer with another application on it: an echo. `echo ADDRESS` listens there.
+//! An echo server on the gateway's socket layer. `echo ADDRESS` listens on that address.
 //!
-//! It mounts exactly what the gateway mounts, so a conformance suite that is run against it judges the gateway's own
-//! sockets: `make conformance`.
+//! `make conformance` runs a conformance suite against it. The suite tests the gateway's sockets, because this server
+//! uses the same code.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example: it may stop where it fails")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example may panic when it fails")]
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use emagine_gateway::socket::proxies::TrustedProxies;
 use emagine_gateway::socket::{Application, SocketOptions, UpgradeRefusal, listener};
 use protocol::frame::{FrameKind, encode, encode_deflated};
 
-/// The largest message that the suite sends has 16 MiB.
+/// More than the longest message of the suite, which is 16 MiB.
 const MESSAGE_BYTES: usize = 64 << 20;
 
 struct Echo;
@@ -38,7 +38,7 @@ impl Application for Echo {
     }
 }
 
-/// Sends every message back.
+/// Sends every message back to its client.
 struct EchoSocket {
     outbox: Outbox,
 }

@@ -1,4 +1,4 @@
-//! Clients: as little as is needed to open a socket, to say something, and to find frames in what comes.
+//! A minimal client: opens a socket, identifies, and reads frames.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -8,13 +8,13 @@ use tokio::net::{TcpSocket, TcpStream};
 
 async fn connect(address: SocketAddr, index: usize) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    // Several source addresses: one has fewer than 30 000 ports.
+    // Uses several source addresses, because one address has fewer than 30 000 ports.
     let source = Ipv4Addr::new(127, 0, 0, 2 + (index / 10_000) as u8);
     socket.bind((source, 0).into()).unwrap();
     socket.connect(address).await.unwrap()
 }
 
-/// Connects and sends the handshake and Identify in one write; reads until Ready has come.
+/// Connects, sends the handshake and Identify in one write, and reads up to Ready.
 pub(crate) async fn identify(address: SocketAddr, index: usize, is_deflated: bool) -> TcpStream {
     identify_on(connect(address, index).await, index, is_deflated).await
 }
@@ -39,19 +39,19 @@ async fn identify_on(mut stream: TcpStream, index: usize, is_deflated: bool) -> 
         match stream.try_read(&mut buffer) {
             Ok(length) if length > 0 => received.extend_from_slice(&buffer[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            other => panic!("no Ready: {other:?}"),
+            other => panic!("the connection ended before Ready: {other:?}"),
         }
     }
     stream
 }
 
-/// Cuts what comes from the gateway into frames.
+/// Splits the bytes of a gateway into frames.
 #[derive(Default)]
 pub(crate) struct Frames(Vec<u8>);
 
 impl Frames {
-    /// Waits for bytes, and hands each frame that they complete to `take`, by its payload. False when the connection
-    /// has ended.
+    /// Waits for bytes, and calls `on_frame` with the payload of each frame that they complete. Returns false if the
+    /// connection has ended.
     pub(crate) async fn read(&mut self, stream: &TcpStream, mut on_frame: impl FnMut(&[u8])) -> bool {
         let mut buffer = [0; 16_384];
         loop {
@@ -78,7 +78,7 @@ impl Frames {
     }
 }
 
-/// Where the payload of the first frame is, if all of it is there.
+/// The range of the first frame's payload; `None` if the frame is incomplete.
 fn payload(bytes: &[u8]) -> Option<Range<usize>> {
     let (header, length) = match *bytes.get(1)? {
         126 => (4, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
@@ -88,7 +88,7 @@ fn payload(bytes: &[u8]) -> Option<Range<usize>> {
     (bytes.len() >= header + length).then_some(header..header + length)
 }
 
-/// A client's frame, under a mask of zeros.
+/// A client's frame with a mask of zeros.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {

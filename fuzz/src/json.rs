@@ -1,6 +1,6 @@
-//! JSON's grammar (RFC 8259), written down a second time and without recursion: whether a text is one value, and nothing else.
+//! A second implementation of JSON's grammar (RFC 8259), without recursion: tells whether a text is exactly one value.
 
-/// Whether `text` is one JSON value with nothing but white space around it.
+/// Whether `text` is one JSON value, with only white space around it.
 pub fn is_json(text: &str) -> bool {
     let mut rest = text.as_bytes();
     let mut open: Vec<u8> = Vec::new();
@@ -34,7 +34,7 @@ pub fn is_json(text: &str) -> bool {
             _ if !skip_scalar(&mut rest) => return false,
             _ => {}
         }
-        // A value has ended: close what ends with it, until a comma asks for another one.
+        // A value has ended: closes the arrays and objects that end after it, up to a comma.
         loop {
             skip_space(&mut rest);
             let Some(&closes) = open.last() else { return rest.is_empty() };
@@ -54,7 +54,7 @@ pub fn is_json(text: &str) -> bool {
     }
 }
 
-/// What JSON calls white space.
+/// Removes JSON's white space from both ends.
 pub fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
 }
@@ -65,7 +65,7 @@ fn skip_space(rest: &mut &[u8]) {
     }
 }
 
-/// A member's name and its colon.
+/// Skips a member's name and its colon. Like each function below, returns false if the text is not valid there.
 fn skip_name(rest: &mut &[u8]) -> bool {
     skip_space(rest);
     if !skip_string(rest) {
