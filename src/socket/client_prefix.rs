@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_64_is_one_client_and_a_mapped_address_is_ipv4() {
+    fn an_ipv6_64_or_an_ipv4_address_is_one_client() {
         assert_eq!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:2:ffff::9"));
         assert_ne!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:3::1"));
         assert_eq!(prefix("2001:db8:1:2::1").unwrap().to_string(), "2001:db8:1:2::/64");

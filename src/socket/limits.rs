@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_socket_makes_room_under_the_cap_of_its_address() {
+    fn a_closed_socket_frees_the_cap_of_its_address() {
         let caps = Caps { connections_per_address: 2, ..Caps::default() };
         let (mut counts, now) = (LimiterCounts::new(&caps), Instant::now());
         let one = prefix("192.0.2.1");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_of_one_second_is_allowed_then_an_even_rate() {
+    fn a_burst_of_one_second_then_an_even_rate() {
         for per_second in [1, 3, 7, 2_000] {
             let caps = Caps { connects_per_second: per_second, ..Caps::default() };
             let (mut counts, start) = (LimiterCounts::new(&caps), Instant::now());
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cap_of_zero_is_no_cap_and_keeps_no_counts() {
+    fn a_cap_of_zero_limits_nothing_and_keeps_no_counts() {
         let (limiter, metrics, now) = (ConnectionLimiter::default(), Metrics::default(), Instant::now());
         let acquire = || limiter.acquire(prefix("192.0.2.1"), &metrics, now).unwrap();
         let permits: Vec<_> = (0..10_000).map(|_| acquire()).collect();

@@ -99,7 +99,7 @@ fn a_user_without_a_session_takes_no_memory() {
 }
 
 #[test]
-fn a_cap_of_zero_is_no_cap_and_keeps_no_counts() {
+fn a_cap_of_zero_limits_nothing_and_keeps_no_counts() {
     let (limits, now) = (SessionLimits::new(SessionCaps::default()), Instant::now());
     let (one, user) = (client("192.0.2.1"), user("1"));
     let permits: Vec<_> = (0..1_000)
