@@ -234,7 +234,7 @@ impl Gateway {
             look.tick().await;
             let used = running.look(std::time::Instant::now());
             if !is_told && used >= settings.delay {
-                self.drain.refuse();
+                self.drain.refuse_sessions();
                 self.hubs.drain(Drain { window: settings.window });
                 is_told = true;
             }

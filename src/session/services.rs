@@ -1,4 +1,4 @@
-//! The services shared by all sessions of a worker thread.
+//! The services that all sessions of a worker thread share.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use crate::hub::Hub;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
 
-/// The services shared by all sessions of a worker thread.
+/// The services that all sessions of a worker thread share.
 #[derive(Debug)]
 pub struct Services {
-    /// The settings of every conversation.
+    /// The rules of every conversation, from the settings.
     pub rules: Arc<Rules>,
-    /// Checks the tokens of clients.
+    /// Verifies tokens.
     pub tokens: ReloadableAuthenticator,
-    /// The hub of this thread.
+    /// The hub of the same thread.
     pub hub: Addr<Hub>,
-    /// The counters of the process.
+    /// The metrics of the process.
     pub metrics: Metrics,
 }

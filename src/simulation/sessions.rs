@@ -32,7 +32,7 @@ impl SessionPorts for SimulatedPorts<'_> {
         self.socket.close();
     }
 
-    fn tell_hub(&mut self, input: HubInput) {
+    fn send_to_hub(&mut self, input: HubInput) {
         self.hub.send(input);
     }
 

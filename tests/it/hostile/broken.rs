@@ -53,16 +53,16 @@ impl Application for FragileSockets {
 
 fn options(metrics: &Metrics) -> SocketOptions {
     SocketOptions {
-        inbound: Bounds { message_bytes: 1_024, fragments: 8 },
+        inbound: Bounds { max_message_bytes: 1_024, max_fragments: 8 },
         message_timeout: SOON,
         control_frames_per_minute: 100,
         max_outbound_bytes: 1_024,
-        max_outbound_bytes_of_all: usize::MAX,
+        max_total_outbound_bytes: usize::MAX,
         write_timeout: SOON,
         close_timeout: Duration::from_secs(1),
         handshake_timeout: SOON,
         compression: false,
-        handshakes: 100,
+        max_handshakes: 100,
         trusted_proxies: TrustedProxies::default(),
         metrics: metrics.clone(),
         traffic: Default::default(),
