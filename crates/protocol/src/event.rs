@@ -1,17 +1,13 @@
-//! Events: what a client is told, and how it is spelt.
-//!
-//! Frames are written by hand, field by field, because their order and their absence are part of the contract
-//! with version 1; only texts go through serde_json, for their escapes.
+//! Events: the frames that the gateway sends to one client. `wire.rs` encodes them.
 
-use std::fmt::Write as _;
+mod wire;
 
-use bytes::Bytes;
+use serde::Serialize;
 
+use super::SessionId;
 use super::channel::ChannelName;
-use super::frame::{self, FrameKind};
 use super::position::Position;
-use super::publication::Publication;
-use super::{SessionId, Variant, Version};
+pub(crate) use wire::encode_message;
 
 /// One frame for one client. Messages are not among them: they are encoded once for all receivers, by
 /// [`Publication::frame`].
@@ -76,9 +72,10 @@ pub enum Event {
 }
 
 /// The limits that Hello announces to version 2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct HelloLimits {
     /// How long the client may take to identify, in milliseconds.
+    #[serde(rename = "identify_timeout")]
     pub identify_timeout_ms: u64,
     /// The longest message that it may send, in bytes.
     pub message_bytes: usize,
@@ -120,33 +117,6 @@ impl SubscriptionState {
     /// Whether messages follow.
     pub const fn is_live(self) -> bool {
         matches!(self, Self::Live { .. })
-    }
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Live { .. } => "subscribed",
-            Self::Recovering { .. } => "recovering",
-            Self::Refused => "refused",
-        }
-    }
-
-    fn write(self, json: &mut Json) {
-        match self {
-            Self::Live { position, recovered } => {
-                json.text("position", &position.to_string());
-                if let Some(recovered) = recovered {
-                    json.raw("recovered", if recovered { "true" } else { "false" });
-                }
-            }
-            Self::Recovering { since } => {
-                if let Some(since) = since {
-                    json.text("position", &since.to_string());
-                }
-            }
-            Self::Refused => {
-                json.text("reason", RefusalReason::Unavailable.label());
-            }
-        }
     }
 }
 
@@ -235,163 +205,6 @@ impl SoftError {
             Self::OwnChannel => ("own_channel", "a session stays on its user's channel and on all"),
             Self::RefreshFailed => ("refresh_failed", "the token is not valid for this user"),
         }
-    }
-}
-
-impl Event {
-    /// The JSON text of this event for a client of `version`.
-    pub fn to_json(&self, version: Version) -> String {
-        let mut json = Json::default();
-        match self {
-            Self::Hello { heartbeat_interval_ms, session, limits } => {
-                json.op(0).number("heartbeat_interval", *heartbeat_interval_ms);
-                if version == Version::V2 {
-                    json.number("v", 2)
-                        .text("session", &session.to_string())
-                        .raw("limits", &limits.to_json());
-                }
-            }
-            Self::Ready { user, session, expires_in_ms, channels } => {
-                json.op(2).text("user", user);
-                if version == Version::V2 {
-                    json.text("session", &session.to_string()).optional("expires_in", *expires_in_ms);
-                    let listed: Vec<_> = channels.iter().map(ChannelState::to_json).collect();
-                    json.raw("channels", &format!("[{}]", listed.join(",")));
-                }
-            }
-            Self::Subscription { channel, outcome } => outcome.write(json.op(6).text("channel", channel)),
-            Self::Reconnect { after_ms } => {
-                json.op(7).number("after", *after_ms).text("reason", "draining");
-            }
-            Self::Gap { channel, reason } => {
-                json.op(8).text("channel", channel.as_str()).text("reason", reason.label());
-            }
-            Self::Error(error) => {
-                let (code, detail) = error.code_and_detail();
-                json.op(9).text("code", code).text("detail", detail);
-            }
-            Self::Heartbeat { time_ms } => {
-                json.op(10).number("time", *time_ms);
-            }
-            Self::HeartbeatAck { time } => {
-                json.op(11);
-                if let Some(time) = time {
-                    json.raw("time", time);
-                }
-            }
-            Self::Refreshed { expires_in_ms } => {
-                json.op(13).optional("expires_in", *expires_in_ms);
-            }
-        }
-        json.finish()
-    }
-
-    /// The WebSocket frame of this event for a client of `version`.
-    pub fn to_frame(&self, version: Version) -> Bytes {
-        frame::encode(FrameKind::Text, self.to_json(version).as_bytes())
-    }
-}
-
-/// The WebSocket frame of op 3 for receivers that take it so.
-pub(super) fn encode_message(variant: Variant, publication: &Publication) -> Bytes {
-    let mut json = Json::default();
-    json.op(3);
-    if variant.version == Version::V2 {
-        json.text("channel", publication.channel().as_str());
-        if let Some(position) = publication.position() {
-            json.text("position", &position.to_string());
-        }
-    }
-    json.raw("message", publication.message().get());
-    let encode = if variant.is_deflated { frame::encode_shorter } else { frame::encode };
-    encode(FrameKind::Text, json.finish().as_bytes())
-}
-
-impl HelloLimits {
-    fn to_json(self) -> String {
-        let mut json = Json::default();
-        json.number("identify_timeout", self.identify_timeout_ms)
-            .number("message_bytes", self.message_bytes as u64)
-            .number("messages_per_minute", u64::from(self.messages_per_minute))
-            .number("subscriptions", u64::from(self.subscriptions));
-        json.finish()
-    }
-}
-
-impl ChannelState {
-    fn to_json(&self) -> String {
-        let mut json = Json::default();
-        json.text("channel", self.channel.as_str());
-        if !self.state.is_live() {
-            json.text("state", self.state.label());
-        }
-        self.state.write(&mut json);
-        json.finish()
-    }
-}
-
-impl SubscriptionOutcome {
-    fn write(&self, json: &mut Json) {
-        match self {
-            Self::Subscribed(state) => {
-                json.text("state", state.label());
-                state.write(json);
-            }
-            Self::Unsubscribed { reason } => {
-                json.text("state", "unsubscribed");
-                if let Some(reason) = reason {
-                    json.text("reason", reason);
-                }
-            }
-            Self::Refused(reason) => {
-                json.text("state", "refused").text("reason", reason.label());
-            }
-        }
-    }
-}
-
-/// One JSON object in the making.
-#[derive(Default)]
-struct Json(String);
-
-impl Json {
-    fn op(&mut self, op: u64) -> &mut Self {
-        self.number("op", op)
-    }
-
-    fn number(&mut self, name: &str, value: u64) -> &mut Self {
-        self.name(name);
-        // Writing to a String cannot fail.
-        let _ = write!(self.0, "{value}");
-        self
-    }
-
-    fn optional(&mut self, name: &str, value: Option<u64>) -> &mut Self {
-        match value {
-            Some(value) => self.number(name, value),
-            None => self,
-        }
-    }
-
-    fn text(&mut self, name: &str, value: &str) -> &mut Self {
-        self.raw(name, &serde_json::Value::from(value).to_string())
-    }
-
-    fn raw(&mut self, name: &str, json: &str) -> &mut Self {
-        self.name(name);
-        self.0.push_str(json);
-        self
-    }
-
-    fn name(&mut self, name: &str) {
-        self.0.push_str(if self.0.is_empty() { "{\"" } else { ",\"" });
-        self.0.push_str(name);
-        self.0.push_str("\":");
-    }
-
-    fn finish(mut self) -> String {
-        self.0.push('}');
-        self.0
     }
 }
 

@@ -38,6 +38,8 @@ mod properties;
 
 use std::time::Instant;
 
+use serde::{Serialize, Serializer};
+
 /// The time at which something happens, read once by the caller for a whole step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
@@ -88,5 +90,11 @@ impl std::fmt::Display for SessionId {
 impl std::fmt::Debug for SessionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

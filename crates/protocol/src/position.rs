@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 /// A position in a channel's history: `<epoch>-<offset>`. To clients it is one opaque text.
 ///
 /// The epoch is the time in Unix milliseconds at which the history began; the offset counts its messages from
@@ -53,6 +55,12 @@ fn parse_number(text: &str) -> Option<u64> {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.epoch, self.offset)
+    }
+}
+
+impl Serialize for Position {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

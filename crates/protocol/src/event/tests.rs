@@ -1,4 +1,5 @@
 use super::*;
+use crate::Version;
 
 fn both(event: &Event) -> (String, String) {
     (event.to_json(Version::V1), event.to_json(Version::V2))
