@@ -141,7 +141,7 @@ impl SessionLimits {
     /// An Identify of this client did not become a session.
     pub(super) fn note_failure(&self, client: Option<ClientPrefix>, now: Instant) {
         if let Some(client) = client {
-            self.addresses().failures.take(client, now);
+            self.addresses().failures.try_acquire(client, now);
         }
     }
 
@@ -190,7 +190,7 @@ impl UserSessionPermit {
 
     /// Whether one more token of the user may be verified. Counts it.
     pub(super) fn may_refresh(&self, now: Instant) -> bool {
-        self.limits.users().tokens.take(self.user.clone(), now)
+        self.limits.users().tokens.try_acquire(self.user.clone(), now)
     }
 }
 
@@ -225,7 +225,7 @@ impl Users {
             return Err(IdentifyRefusal::Sessions);
         }
         // Last, so that a device that keeps retrying over the cap does not use up the rate of the user's other devices.
-        if !self.tokens.take(user.clone(), now) {
+        if !self.tokens.try_acquire(user.clone(), now) {
             return Err(IdentifyRefusal::Rate);
         }
         if self.cap != 0 {

@@ -13,7 +13,7 @@ pub struct Budget {
 
 impl Budget {
     /// Takes one token, or says that there is none. `per_period` 0 means no limit.
-    pub fn take(&mut self, per_period: u32, period: Duration, now: Instant) -> bool {
+    pub fn try_acquire(&mut self, per_period: u32, period: Duration, now: Instant) -> bool {
         if per_period == 0 {
             return true;
         }
@@ -25,9 +25,9 @@ impl Budget {
         true
     }
 
-    /// Whether [`Budget::take`] would succeed. Takes nothing.
+    /// Whether [`Budget::try_acquire`] would succeed. Takes nothing.
     pub fn has_token(&self, per_period: u32, period: Duration, now: Instant) -> bool {
-        self.clone().take(per_period, period, now)
+        self.clone().try_acquire(per_period, period, now)
     }
 
     /// Whether it is equal to a new one.
@@ -56,20 +56,20 @@ impl<K: Eq + Hash> Budgets<K> {
         Self { per_period, period, budgets: HashMap::new(), remove_at: MIN_KEYS }
     }
 
-    /// Whether [`Budgets::take`] would succeed. Takes nothing.
+    /// Whether [`Budgets::try_acquire`] would succeed. Takes nothing.
     pub fn has_token(&self, key: &K, now: Instant) -> bool {
         self.budgets.get(key).is_none_or(|budget| budget.has_token(self.per_period, self.period, now))
     }
 
     /// Takes one token of this key. Returns false if there is none.
-    pub fn take(&mut self, key: K, now: Instant) -> bool {
+    pub fn try_acquire(&mut self, key: K, now: Instant) -> bool {
         if self.per_period == 0 {
             return true;
         }
         if self.budgets.len() >= self.remove_at {
             self.remove_full(now);
         }
-        self.budgets.entry(key).or_default().take(self.per_period, self.period, now)
+        self.budgets.entry(key).or_default().try_acquire(self.per_period, self.period, now)
     }
 
     /// How many keys have an entry.
@@ -94,14 +94,14 @@ mod tests {
     fn allows_a_minute_s_worth_at_once_and_then_an_even_flow() {
         let start = Instant::now();
         let mut budget = Budget::default();
-        assert!((0..60).all(|_| budget.take(60, MINUTE, start)));
-        assert!(!budget.take(60, MINUTE, start));
-        assert!(!budget.take(60, MINUTE, start + Duration::from_millis(900)));
-        assert!(budget.take(60, MINUTE, start + Duration::from_millis(1_100)));
-        assert!(!budget.take(60, MINUTE, start + Duration::from_millis(1_200)));
+        assert!((0..60).all(|_| budget.try_acquire(60, MINUTE, start)));
+        assert!(!budget.try_acquire(60, MINUTE, start));
+        assert!(!budget.try_acquire(60, MINUTE, start + Duration::from_millis(900)));
+        assert!(budget.try_acquire(60, MINUTE, start + Duration::from_millis(1_100)));
+        assert!(!budget.try_acquire(60, MINUTE, start + Duration::from_millis(1_200)));
         let rested = start + Duration::from_secs(3_600);
-        assert!((0..60).all(|_| budget.take(60, MINUTE, rested)), "never more than full");
-        assert!(!budget.take(60, MINUTE, rested));
+        assert!((0..60).all(|_| budget.try_acquire(60, MINUTE, rested)), "never more than full");
+        assert!(!budget.try_acquire(60, MINUTE, rested));
     }
 
     #[test]
@@ -110,8 +110,8 @@ mod tests {
         for many in [1, 3, 7, 2_000, u32::MAX] {
             let mut budget = Budget::default();
             let wanted = many.min(10_000);
-            assert!((0..wanted).all(|_| budget.take(many, Duration::from_secs(1), start)), "{many}");
-            assert!(many != wanted || !budget.take(many, Duration::from_secs(1), start), "{many}");
+            assert!((0..wanted).all(|_| budget.try_acquire(many, Duration::from_secs(1), start)), "{many}");
+            assert!(many != wanted || !budget.try_acquire(many, Duration::from_secs(1), start), "{many}");
         }
     }
 
@@ -119,19 +119,19 @@ mod tests {
     fn zero_means_no_limit() {
         let start = Instant::now();
         let mut budget = Budget::default();
-        assert!((0..10_000).all(|_| budget.take(0, MINUTE, start)));
+        assert!((0..10_000).all(|_| budget.try_acquire(0, MINUTE, start)));
     }
 
     #[test]
     fn each_key_has_a_budget_of_its_own() {
         let start = Instant::now();
         let mut budgets = Budgets::new(2, MINUTE);
-        assert!(budgets.take("a", start) && budgets.take("a", start));
-        assert!(!budgets.has_token(&"a", start) && !budgets.take("a", start));
-        assert!(budgets.has_token(&"b", start) && budgets.take("b", start));
+        assert!(budgets.try_acquire("a", start) && budgets.try_acquire("a", start));
+        assert!(!budgets.has_token(&"a", start) && !budgets.try_acquire("a", start));
+        assert!(budgets.has_token(&"b", start) && budgets.try_acquire("b", start));
         assert!(budgets.has_token(&"b", start), "asking takes nothing");
-        assert!(budgets.take("a", start + MINUTE / 2));
-        assert!(!budgets.take("a", start + MINUTE / 2));
+        assert!(budgets.try_acquire("a", start + MINUTE / 2));
+        assert!(!budgets.try_acquire("a", start + MINUTE / 2));
     }
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
         let mut budgets = Budgets::new(60, MINUTE);
         for key in 0..100_000 {
             // A thousand new keys a second; each is full again a second later.
-            assert!(budgets.take(key, start + key * Duration::from_millis(1)));
+            assert!(budgets.try_acquire(key, start + key * Duration::from_millis(1)));
             assert!(budgets.keys() <= 2 * 1_024 + 1, "{} keys", budgets.keys());
         }
     }
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn no_limit_for_keys_keeps_no_key() {
         let mut budgets = Budgets::new(0, MINUTE);
-        assert!((0..10_000).all(|key| budgets.take(key, Instant::now())));
+        assert!((0..10_000).all(|key| budgets.try_acquire(key, Instant::now())));
         assert_eq!(budgets.keys(), 0);
     }
 

@@ -87,96 +87,102 @@ impl std::fmt::Debug for Command<'_> {
 /// The frame is not a command of this version: close with 4001.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed command")]
-pub struct Malformed;
+pub struct MalformedCommand;
 
 /// The fields of every op, and of a channel in Identify, each still as written, so that a field is judged
 /// only by the op that reads it.
 #[derive(Deserialize)]
 struct CommandFields<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     op: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     token: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     channels: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     channel: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     since: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     time: Option<&'a RawValue>,
 }
 
 /// Keeps `null` apart from an absent field: it is a wrong type.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+fn deserialize_present<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Command<'a> {
     /// Reads a text message. Unknown fields are ignored; a duplicate known field is an error, and so are more than
     /// [`MAX_IDENTIFY_CHANNELS`] channels in Identify.
-    pub fn parse(version: Version, text: &'a str) -> Result<Self, Malformed> {
+    pub fn parse(version: Version, text: &'a str) -> Result<Self, MalformedCommand> {
         Self::parse_within(version, text, MAX_IDENTIFY_CHANNELS)
     }
 
     /// As [`parse`](Self::parse), with another limit on the channels in Identify. Parsing stops at the limit.
-    pub fn parse_within(version: Version, text: &'a str, max_channels: usize) -> Result<Self, Malformed> {
+    pub fn parse_within(
+        version: Version,
+        text: &'a str,
+        max_channels: usize,
+    ) -> Result<Self, MalformedCommand> {
         let fields = CommandFields::read(text)?;
-        let number: u64 = fields.op.ok_or(Malformed)?.get().parse().map_err(|_| Malformed)?;
+        let number: u64 = fields.op.ok_or(MalformedCommand)?.get().parse().map_err(|_| MalformedCommand)?;
         match (number, version) {
-            (op::IDENTIFY, Version::V1) if fields.channels.is_some() => Err(Malformed),
+            (op::IDENTIFY, Version::V1) if fields.channels.is_some() => Err(MalformedCommand),
             (op::IDENTIFY, _) => fields.identify(max_channels),
             (op::HEARTBEAT, _) => fields.heartbeat(),
             (op::HEARTBEAT_ACK, _) => Ok(Self::HeartbeatAck),
             (op::SUBSCRIBE, Version::V2) => fields.channel_request().map(Self::Subscribe),
-            (op::UNSUBSCRIBE, Version::V2) => Ok(Self::Unsubscribe { channel: text_of(fields.channel)? }),
-            (op::REFRESH, Version::V2) => Ok(Self::Refresh { token: text_of(fields.token)? }),
-            _ => Err(Malformed),
+            (op::UNSUBSCRIBE, Version::V2) => Ok(Self::Unsubscribe { channel: parse_text(fields.channel)? }),
+            (op::REFRESH, Version::V2) => Ok(Self::Refresh { token: parse_text(fields.token)? }),
+            _ => Err(MalformedCommand),
         }
     }
 }
 
 impl<'a> CommandFields<'a> {
-    fn read(text: &'a str) -> Result<Self, Malformed> {
+    fn read(text: &'a str) -> Result<Self, MalformedCommand> {
         // serde reads a struct from an array as well; the protocol speaks objects.
         if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
-            return Err(Malformed);
+            return Err(MalformedCommand);
         }
-        serde_json::from_str(text).map_err(|_| Malformed)
+        serde_json::from_str(text).map_err(|_| MalformedCommand)
     }
 
-    fn identify(self, max_channels: usize) -> Result<Command<'a>, Malformed> {
+    fn identify(self, max_channels: usize) -> Result<Command<'a>, MalformedCommand> {
         let channels = match self.channels {
             None => Vec::new(),
-            Some(raw) => AtMost(max_channels)
+            Some(raw) => BoundedList(max_channels)
                 .deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
-                .map_err(|_| Malformed)?
+                .map_err(|_| MalformedCommand)?
                 .into_iter()
                 .map(|raw| Self::read(raw.get())?.channel_request())
                 .collect::<Result<_, _>>()?,
         };
-        Ok(Command::Identify { token: text_of(self.token)?, channels })
+        Ok(Command::Identify { token: parse_text(self.token)?, channels })
     }
 
-    fn channel_request(self) -> Result<ChannelRequest<'a>, Malformed> {
-        let since = self.since.map(|raw| text_of(Some(raw))).transpose()?;
-        Ok(ChannelRequest { channel: text_of(self.channel)?, since })
+    fn channel_request(self) -> Result<ChannelRequest<'a>, MalformedCommand> {
+        let since = self.since.map(|raw| parse_text(Some(raw))).transpose()?;
+        Ok(ChannelRequest { channel: parse_text(self.channel)?, since })
     }
 
-    fn heartbeat(self) -> Result<Command<'a>, Malformed> {
+    fn heartbeat(self) -> Result<Command<'a>, MalformedCommand> {
         let time = self.time.map(RawValue::get);
         // A JSON value that starts like a number is a number.
         match time.map(str::as_bytes) {
-            Some([first, ..]) if *first != b'-' && !first.is_ascii_digit() => Err(Malformed),
+            Some([first, ..]) if *first != b'-' && !first.is_ascii_digit() => Err(MalformedCommand),
             _ => Ok(Command::Heartbeat { time }),
         }
     }
 }
 
 /// A list of at most this many values. Parsing stops at the first value beyond.
-struct AtMost(usize);
+struct BoundedList(usize);
 
-impl<'de> DeserializeSeed<'de> for AtMost {
+impl<'de> DeserializeSeed<'de> for BoundedList {
     type Value = Vec<&'de RawValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -184,7 +190,7 @@ impl<'de> DeserializeSeed<'de> for AtMost {
     }
 }
 
-impl<'de> Visitor<'de> for AtMost {
+impl<'de> Visitor<'de> for BoundedList {
     type Value = Vec<&'de RawValue>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -203,13 +209,13 @@ impl<'de> Visitor<'de> for AtMost {
     }
 }
 
-fn text_of(raw: Option<&RawValue>) -> Result<Cow<'_, str>, Malformed> {
+fn parse_text(raw: Option<&RawValue>) -> Result<Cow<'_, str>, MalformedCommand> {
     /// serde borrows into a `Cow` only where it is told to.
     #[derive(Deserialize)]
     #[serde(transparent)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    let raw = raw.ok_or(Malformed)?;
-    serde_json::from_str::<Text<'_>>(raw.get()).map(|text| text.0).map_err(|_| Malformed)
+    let raw = raw.ok_or(MalformedCommand)?;
+    serde_json::from_str::<Text<'_>>(raw.get()).map(|text| text.0).map_err(|_| MalformedCommand)
 }
 
 #[cfg(test)]
@@ -286,7 +292,7 @@ mod tests {
             deep.as_str(),
         ] {
             for version in [Version::V1, Version::V2] {
-                assert_eq!(Command::parse(version, text).err(), Some(Malformed), "{version:?} {text}");
+                assert_eq!(Command::parse(version, text).err(), Some(MalformedCommand), "{version:?} {text}");
             }
         }
     }
@@ -299,7 +305,7 @@ mod tests {
             r#"{"op":5,"channel":"room:7"}"#,
             r#"{"op":12,"token":"t"}"#,
         ] {
-            assert_eq!(Command::parse(Version::V1, text).err(), Some(Malformed), "{text}");
+            assert_eq!(Command::parse(Version::V1, text).err(), Some(MalformedCommand), "{text}");
             assert!(Command::parse(Version::V2, text).is_ok(), "{text}");
         }
     }
@@ -316,7 +322,7 @@ mod tests {
             r#"{"op":5}"#,
             r#"{"op":12}"#,
         ] {
-            assert_eq!(Command::parse(Version::V2, text).err(), Some(Malformed), "{text}");
+            assert_eq!(Command::parse(Version::V2, text).err(), Some(MalformedCommand), "{text}");
         }
     }
 
@@ -354,7 +360,7 @@ mod tests {
     fn a_channel_in_identify_is_an_object() {
         for channel in [r#"["room:7"]"#, r#"["room:7","1-2"]"#, r#""room:7""#, "null", "7"] {
             let text = format!(r#"{{"op":1,"token":"t","channels":[{channel}]}}"#);
-            assert_eq!(Command::parse(Version::V2, &text).err(), Some(Malformed), "{text}");
+            assert_eq!(Command::parse(Version::V2, &text).err(), Some(MalformedCommand), "{text}");
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Heartbeat {
 
 /// What a heartbeat asks for when its deadline has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeartbeatDue {
+pub enum HeartbeatAction {
     /// Send op 10.
     Beat,
     /// Close with 4002: the client was silent for the interval and the grace.
@@ -42,28 +42,28 @@ impl Heartbeat {
 
     /// When to call [`Heartbeat::on_deadline`]. Every frame may move the deadline.
     pub fn next_deadline(&self, rules: &HeartbeatRules) -> Instant {
-        self.next_beat.min(self.silent_until(rules))
+        self.next_beat.min(self.timeout_at(rules))
     }
 
     /// What is due at `now`. A timeout takes precedence over a beat; an early call returns `None`.
-    pub fn on_deadline(&mut self, rules: &HeartbeatRules, now: Instant) -> Option<HeartbeatDue> {
+    pub fn on_deadline(&mut self, rules: &HeartbeatRules, now: Instant) -> Option<HeartbeatAction> {
         if self.is_timed_out(rules, now) {
-            return Some(HeartbeatDue::TimedOut);
+            return Some(HeartbeatAction::TimedOut);
         }
         if self.next_beat > now {
             return None;
         }
         // Counted from now, not from the deadline: after a stall one beat is owed, not one for each missed.
         self.next_beat = now + rules.interval;
-        Some(HeartbeatDue::Beat)
+        Some(HeartbeatAction::Beat)
     }
 
     /// Whether [`Heartbeat::on_deadline`] would time the client out.
     pub fn is_timed_out(&self, rules: &HeartbeatRules, now: Instant) -> bool {
-        self.silent_until(rules) <= now
+        self.timeout_at(rules) <= now
     }
 
-    fn silent_until(&self, rules: &HeartbeatRules) -> Instant {
+    fn timeout_at(&self, rules: &HeartbeatRules) -> Instant {
         self.last_seen + rules.interval + rules.grace
     }
 }
@@ -99,7 +99,7 @@ mod tests {
             let due = start + beat * RULES.interval;
             heartbeat.on_frame(due - MS);
             assert_eq!(heartbeat.next_deadline(&RULES), due);
-            assert_eq!(heartbeat.on_deadline(&RULES, due), Some(HeartbeatDue::Beat));
+            assert_eq!(heartbeat.on_deadline(&RULES, due), Some(HeartbeatAction::Beat));
         }
     }
 
@@ -108,10 +108,10 @@ mod tests {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
         let (beat, timeout) = (start + RULES.interval, start + RULES.interval + RULES.grace);
-        assert_eq!(heartbeat.on_deadline(&RULES, beat), Some(HeartbeatDue::Beat));
+        assert_eq!(heartbeat.on_deadline(&RULES, beat), Some(HeartbeatAction::Beat));
         assert_eq!(heartbeat.next_deadline(&RULES), timeout);
         assert_eq!(heartbeat.on_deadline(&RULES, timeout - MS), None);
-        assert_eq!(heartbeat.on_deadline(&RULES, timeout), Some(HeartbeatDue::TimedOut));
+        assert_eq!(heartbeat.on_deadline(&RULES, timeout), Some(HeartbeatAction::TimedOut));
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
         heartbeat.on_frame(start + 44 * SECOND);
-        assert_eq!(heartbeat.on_deadline(&RULES, start + 46 * SECOND), Some(HeartbeatDue::Beat));
+        assert_eq!(heartbeat.on_deadline(&RULES, start + 46 * SECOND), Some(HeartbeatAction::Beat));
         assert_eq!(heartbeat.next_deadline(&RULES), start + 90 * SECOND);
     }
 
@@ -129,7 +129,7 @@ mod tests {
         let mut heartbeat = Heartbeat::start(&RULES, 0.5, start);
         let late = start + 200 * SECOND;
         heartbeat.on_frame(late);
-        assert_eq!(heartbeat.on_deadline(&RULES, late), Some(HeartbeatDue::Beat));
+        assert_eq!(heartbeat.on_deadline(&RULES, late), Some(HeartbeatAction::Beat));
         assert_eq!(heartbeat.on_deadline(&RULES, late), None);
         assert_eq!(heartbeat.next_deadline(&RULES), late + RULES.interval);
     }
@@ -138,7 +138,7 @@ mod tests {
     fn the_timeout_goes_before_an_overdue_beat() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 0.5, start);
-        assert_eq!(heartbeat.on_deadline(&RULES, start + 200 * SECOND), Some(HeartbeatDue::TimedOut));
+        assert_eq!(heartbeat.on_deadline(&RULES, start + 200 * SECOND), Some(HeartbeatAction::TimedOut));
     }
 
     #[test]

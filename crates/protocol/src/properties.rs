@@ -37,7 +37,7 @@ fn json() -> impl Strategy<Value = String> {
 }
 
 /// Objects of the protocol's own fields with values of any type.
-fn like_a_command() -> impl Strategy<Value = String> {
+fn command_like_object() -> impl Strategy<Value = String> {
     let name = select(vec!["op", "token", "channels", "channel", "since", "time", "more"]);
     let value = prop_oneof![3 => (0..15u64).prop_map(|op| op.to_string()), 2 => json()];
     (option::of(0..15u64), vec((name, value), 0..5)).prop_map(|(op, fields)| {
@@ -62,7 +62,7 @@ fn text(frame: &[u8]) -> &str {
 }
 
 /// Both frames hold the message verbatim and nothing but their own fields besides.
-fn assert_carried(publication: &Publication, json: &str) {
+fn assert_frames_carry(publication: &Publication, json: &str) {
     assert_eq!(publication.message().get(), json);
     let for_v1 = text(publication.frame(Version::V1));
     assert_eq!(for_v1, format!(r#"{{"op":3,"message":{json}}}"#));
@@ -76,7 +76,7 @@ fn assert_carried(publication: &Publication, json: &str) {
 
 proptest! {
     #[test]
-    fn any_text_is_a_command_or_malformed(text in prop_oneof![any::<String>(), json(), like_a_command()]) {
+    fn any_text_is_a_command_or_malformed(text in prop_oneof![any::<String>(), json(), command_like_object()]) {
         let [old, new] = [Version::V1, Version::V2].map(|version| Command::parse(version, &text));
         // Version 2 only adds.
         if let Ok(old) = old {
@@ -107,7 +107,7 @@ proptest! {
     fn any_bytes_are_a_publication_or_a_payload_error(bytes in vec(any::<u8>(), 0..200), at in any::<bool>()) {
         let payload = if at { [b"@1-2 ", &bytes[..]].concat() } else { bytes };
         if let Ok(publication) = Publication::decode(room(), &payload, 200) {
-            assert_carried(&publication, publication.message().get());
+            assert_frames_carry(&publication, publication.message().get());
         }
         let _ = decode_for_users(&payload, 200);
     }
@@ -125,7 +125,7 @@ proptest! {
         let bytes = payload.len() - prefix.len();
         let publication = Publication::decode(room(), payload.as_bytes(), bytes).unwrap();
         prop_assert_eq!(publication.position(), position);
-        assert_carried(&publication, &json);
+        assert_frames_carry(&publication, &json);
         prop_assert!(Publication::decode(room(), payload.as_bytes(), bytes - 1).is_err());
     }
 
@@ -143,7 +143,7 @@ proptest! {
         expected.dedup();
         prop_assert_eq!(reached, expected);
         for channel in channels {
-            assert_carried(&Publication::new(channel, None, Arc::clone(&message)), &json);
+            assert_frames_carry(&Publication::new(channel, None, Arc::clone(&message)), &json);
         }
     }
 

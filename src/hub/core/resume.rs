@@ -14,7 +14,7 @@ use crate::hub::messages::SessionEvent;
 use crate::hub::registry::{Asked, PendingSubscription};
 use crate::metrics::{Metrics, RecoveryResult};
 use protocol::channel::ChannelName;
-use protocol::conversation::{Since, Wanted};
+use protocol::conversation::{ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -45,7 +45,7 @@ impl<S: FrameSink> HubCore<S> {
         now: Instant,
         session: SessionKey,
         kind: RequestKind,
-        wanted: Vec<Wanted>,
+        wanted: Vec<SubscribeRequest>,
         actions: &mut Vec<HubAction>,
     ) {
         let id = self.next_number();
@@ -273,14 +273,16 @@ fn next(pending: &PendingSubscription) -> Option<Next> {
     let cut = pending.cut().filter(|_| pending.is_waiting() && pending.read().is_none())?;
     Some(match pending.since() {
         None => Next::Settle(Settled::new(cut)),
-        Some(Since::Unreadable) => {
+        Some(ResumePoint::Invalid) => {
             Next::Settle(Settled::not_recovered(cut, RecoveryResult::UnreadablePosition))
         }
-        Some(Since::Position(since)) if since == cut => Next::Settle(Settled::recovered(since, [].into())),
-        Some(Since::Position(since)) if since < cut => Next::Read(since, cut),
+        Some(ResumePoint::Position(since)) if since == cut => {
+            Next::Settle(Settled::recovered(since, [].into()))
+        }
+        Some(ResumePoint::Position(since)) if since < cut => Next::Read(since, cut),
         // The client comes from a replica that is ahead, or the history has lost its end.
-        Some(Since::Position(_)) if !pending.is_verified() => Next::Verify,
-        Some(Since::Position(_)) => Next::Settle(Settled::not_recovered(cut, RecoveryResult::Lost)),
+        Some(ResumePoint::Position(_)) if !pending.is_verified() => Next::Verify,
+        Some(ResumePoint::Position(_)) => Next::Settle(Settled::not_recovered(cut, RecoveryResult::Lost)),
     })
 }
 
@@ -305,7 +307,7 @@ impl Settled {
         Self { state: SubscriptionState::Refused, outcome: None, missed: [].into() }
     }
 
-    fn untracked(since: Option<Since>) -> Self {
+    fn untracked(since: Option<ResumePoint>) -> Self {
         match since {
             None => Self::new(NOWHERE),
             Some(_) => Self::not_recovered(NOWHERE, RecoveryResult::Unreadable),

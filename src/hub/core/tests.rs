@@ -5,7 +5,7 @@ use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::FrameRecorder;
 use crate::metrics::{Label as _, RecoveryResult};
 use protocol::Version;
-use protocol::conversation::{Since, Wanted};
+use protocol::conversation::{ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 
 mod calls;
@@ -38,9 +38,9 @@ fn plain(name: &str, number: u64) -> Arc<Publication> {
 /// What a client asks for: a channel, and where it left it; `?` for something that is no position.
 type Ask<'a> = (&'a str, Option<&'a str>);
 
-fn wanted((name, since): Ask<'_>, ticket: u32) -> Wanted {
-    let since = since.map(|since| Position::parse(since).map_or(Since::Unreadable, Since::Position));
-    Wanted { channel: channel(name), since, ticket }
+fn wanted((name, since): Ask<'_>, request_id: u32) -> SubscribeRequest {
+    let since = since.map(|since| Position::parse(since).map_or(ResumePoint::Invalid, ResumePoint::Position));
+    SubscribeRequest { channel: channel(name), since, request_id }
 }
 
 /// A hub with the hands on its clock. Every verb returns the actions that it led to, a line each.
@@ -91,11 +91,11 @@ impl TestHub {
     }
 
     fn joins(&mut self, session: u128, asks: &[Ask<'_>]) -> Vec<String> {
-        let channels = (0..).zip(asks).map(|(ticket, ask)| wanted(*ask, ticket)).collect();
+        let channels = (0..).zip(asks).map(|(request_id, ask)| wanted(*ask, request_id)).collect();
         self.on(HubInput::Join { session: SessionId(session), channels })
     }
 
-    /// Asks for a channel with ticket 7.
+    /// Asks for a channel with request id 7.
     fn subscribes(&mut self, session: u128, name: &str, since: Option<&str>) -> Vec<String> {
         self.on(HubInput::Subscribe { session: SessionId(session), wanted: wanted((name, since), 7) })
     }
@@ -162,8 +162,8 @@ impl TestHub {
                         let states: Vec<_> = states.iter().map(|state| spelt(*state)).collect();
                         format!("{session} joined: {}", states.join(", "))
                     }
-                    SessionEvent::Subscribed { channel, ticket, state } => {
-                        format!("{session} subscribed {channel} #{ticket}: {}", spelt(*state))
+                    SessionEvent::Subscribed { channel, request_id, state } => {
+                        format!("{session} subscribed {channel} #{request_id}: {}", spelt(*state))
                     }
                     other => panic!("{other:?}"),
                 }

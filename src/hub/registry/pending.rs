@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ArrivalNumber;
 use crate::broker::{ReadId, RequestId};
-use protocol::conversation::Since;
+use protocol::conversation::ResumePoint;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
@@ -21,7 +21,7 @@ pub struct PendingSubscription {
     /// The arrival number at its creation: missed messages come before held ones.
     number: ArrivalNumber,
     request: RequestId,
-    since: Option<Since>,
+    since: Option<ResumePoint>,
     /// Everything after this position is held. `None` until the broker has confirmed the channel.
     cut: Option<Position>,
     /// The read of its history in progress.
@@ -67,7 +67,7 @@ impl PendingSubscription {
     pub(super) fn new(
         number: ArrivalNumber,
         request: RequestId,
-        since: Option<Since>,
+        since: Option<ResumePoint>,
         cut: Option<Position>,
     ) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl PendingSubscription {
     }
 
     /// The position to continue from, if the client names one.
-    pub fn since(&self) -> Option<Since> {
+    pub fn since(&self) -> Option<ResumePoint> {
         self.since
     }
 
@@ -101,7 +101,7 @@ impl PendingSubscription {
     /// The read in progress, with its `since` and cut.
     pub fn read(&self) -> Option<(ReadId, Position, Position)> {
         match (self.read, self.since, self.cut) {
-            (Some(read), Some(Since::Position(since)), Some(cut)) => Some((read, since, cut)),
+            (Some(read), Some(ResumePoint::Position(since)), Some(cut)) => Some((read, since, cut)),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct Identified {
     expiry: Option<Expiry>,
     grants: Box<[ChannelPattern]>,
     subscriptions: Vec<ActiveSubscription>,
-    next_ticket: u32,
+    next_request_id: u32,
     /// Whether the user's channel, and `all`, are recovering: the session waits for an answer for them.
     recovering_own: [bool; 2],
 }
@@ -32,7 +32,7 @@ struct Expiry {
 #[derive(Debug)]
 pub(super) struct ActiveSubscription {
     pub(super) channel: ChannelName,
-    pub(super) ticket: u32,
+    pub(super) request_id: u32,
     /// Whether the client has been told that it is subscribed.
     pub(super) active: bool,
 }
@@ -44,7 +44,7 @@ impl Identified {
             expiry: Expiry::new(identity.expires_at_ms, now),
             grants: identity.grants.into(),
             subscriptions: Vec::new(),
-            next_ticket: 0,
+            next_request_id: 0,
             recovering_own: [false; 2],
         }
     }
@@ -122,33 +122,33 @@ impl Identified {
         self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
     }
 
-    /// Notes a subscription that the hub is about to be asked for. Returns its ticket.
+    /// Notes a subscription that the hub is about to be asked for. Returns its request_id.
     pub(super) fn subscribe(&mut self, channel: ChannelName) -> u32 {
-        let ticket = self.next_ticket();
-        self.subscriptions.push(ActiveSubscription { channel, ticket, active: false });
-        ticket
+        let request_id = self.next_request_id();
+        self.subscriptions.push(ActiveSubscription { channel, request_id, active: false });
+        request_id
     }
 
-    /// The ticket of the next subscribe request to the hub.
-    pub(super) fn next_ticket(&mut self) -> u32 {
-        let ticket = self.next_ticket;
-        self.next_ticket = ticket.wrapping_add(1);
-        ticket
+    /// The request_id of the next subscribe request to the hub.
+    pub(super) fn next_request_id(&mut self) -> u32 {
+        let request_id = self.next_request_id;
+        self.next_request_id = request_id.wrapping_add(1);
+        request_id
     }
 
-    /// Whether a subscription waits for the answer with this ticket.
-    pub(super) fn awaits(&self, channel: &ChannelName, ticket: u32) -> bool {
+    /// Whether a subscription waits for the answer with this request_id.
+    pub(super) fn awaits(&self, channel: &ChannelName, request_id: u32) -> bool {
         // A session never leaves its own channels, so there is no late answer for them.
         if let Some(own) = self.own_index(channel) {
             return self.recovering_own[own];
         }
         self.subscriptions.iter().any(|subscription| {
-            subscription.channel == *channel && subscription.ticket == ticket && !subscription.active
+            subscription.channel == *channel && subscription.request_id == request_id && !subscription.active
         })
     }
 
     /// Marks one of the session's own channels as recovering.
-    pub(super) fn note_recovering(&mut self, channel: &ChannelName) {
+    pub(super) fn mark_recovering(&mut self, channel: &ChannelName) {
         if let Some(own) = self.own_index(channel) {
             self.recovering_own[own] = true;
         }

@@ -57,27 +57,27 @@ pub struct Identity {
 
 /// A channel that a session wants to subscribe to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct SubscribeRequest {
     /// The channel.
     pub channel: ChannelName,
     /// The position to continue from, if the client names one.
-    pub since: Option<Since>,
+    pub since: Option<ResumePoint>,
     /// Returned with the answer for this channel, so that a late answer is not taken for that of a later request.
-    pub ticket: u32,
+    pub request_id: u32,
 }
 
 /// The position after which a client wants to continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
+pub enum ResumePoint {
     /// A position in the channel's history.
     Position(Position),
     /// The client sent a text that is not a position: nothing can be recovered.
-    Unreadable,
+    Invalid,
 }
 
-impl Since {
+impl ResumePoint {
     fn parse(text: &str) -> Self {
-        Position::parse(text).map_or(Self::Unreadable, Self::Position)
+        Position::parse(text).map_or(Self::Invalid, Self::Position)
     }
 }
 
@@ -108,8 +108,8 @@ pub enum Input<'a> {
     Subscribed {
         /// The channel.
         channel: ChannelName,
-        /// The ticket of the request.
-        ticket: u32,
+        /// The request_id of the request.
+        request_id: u32,
         /// Its state.
         state: SubscriptionState,
     },
@@ -134,10 +134,10 @@ pub enum Action {
     /// Register with the hub, subscribed to these channels but not live yet.
     Join {
         /// The user's own channel first, then `all`, then what the client asked for.
-        channels: Vec<Wanted>,
+        channels: Vec<SubscribeRequest>,
     },
     /// Add a channel, not live yet.
-    Subscribe(Wanted),
+    Subscribe(SubscribeRequest),
     /// Unsubscribe from a channel, then send the answer: no message on the channel may follow the answer.
     Unsubscribe {
         /// The channel.
@@ -179,7 +179,7 @@ enum ConversationState {
     /// Hello is sent; the token is awaited.
     Unidentified { identify_by: Instant },
     /// The token is being checked; the channels in Identify are kept.
-    Verifying { identify_by: Instant, requests: Vec<Request> },
+    Verifying { identify_by: Instant, requests: Vec<IdentifyChannel> },
     /// Registering with the hub. Frames from the client wait until Ready is sent.
     Joining(Box<Joining>),
     /// Ready is sent.
@@ -190,9 +190,9 @@ enum ConversationState {
 
 /// A channel asked for in Identify.
 #[derive(Debug)]
-struct Request {
+struct IdentifyChannel {
     channel: Box<str>,
-    since: Option<Since>,
+    since: Option<ResumePoint>,
 }
 
 struct Joining {
@@ -244,7 +244,7 @@ impl Conversation {
     }
 
     /// Handles one input and appends the resulting actions. Perform all of them before the next input.
-    pub fn on(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
+    pub fn handle(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
         if self.is_closed() {
             return;
         }
@@ -254,8 +254,8 @@ impl Conversation {
             Input::Verified(result) => self.on_verified(now, result, actions),
             Input::OverLimit => self.on_over_limit(actions),
             Input::Joined(positions) => self.on_joined(now, positions, actions),
-            Input::Subscribed { channel, ticket, state } => {
-                self.on_subscribed(channel, ticket, state, actions)
+            Input::Subscribed { channel, request_id, state } => {
+                self.on_subscribed(channel, request_id, state, actions)
             }
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),
             Input::Disconnected => self.close(CloseCode::Disconnected, actions),

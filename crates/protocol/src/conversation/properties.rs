@@ -1,13 +1,13 @@
 //! What holds for any conversation, however its client, its hub and its clocks behave.
 
+mod checked;
 mod steps;
-mod watched;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use self::checked::CheckedConversation;
 use self::steps::{PropertyStep, rules, steps};
-use self::watched::Watched;
 use super::*;
 
 const UNIX_START_MS: u64 = 1_700_000_000_000;
@@ -20,9 +20,9 @@ proptest! {
         jitter in 0.0..=1.0,
         steps in steps(),
     ) {
-        let mut watched = Watched::new(rules, version, jitter);
+        let mut checked = CheckedConversation::new(rules, version, jitter);
         for step in &steps {
-            watched.take(step);
+            checked.apply(step);
         }
     }
 
@@ -33,11 +33,11 @@ proptest! {
         steps in steps(),
     ) {
         let silence = rules.heartbeat.interval + rules.heartbeat.grace;
-        let mut watched = Watched::new(rules, version, 0.5);
+        let mut checked = CheckedConversation::new(rules, version, 0.5);
         for step in &steps {
-            watched.take(step);
+            checked.apply(step);
         }
-        watched.pass(silence);
-        prop_assert!(watched.closed && watched.conversation.is_closed());
+        checked.advance(silence);
+        prop_assert!(checked.closed && checked.conversation.is_closed());
     }
 }

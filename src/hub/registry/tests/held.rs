@@ -127,7 +127,7 @@ fn plain_messages_that_a_moved_cut_loses_are_a_gap() {
 fn a_moved_cut_ends_the_read_that_is_under_way() {
     let mut fixture = RegistryFixture::new();
     let (one, _) = fixture.connects(Version::V2);
-    let (room, since) = (channel("room:7"), Some(Since::Position(START)));
+    let (room, since) = (channel("room:7"), Some(ResumePoint::Position(START)));
     fixture.registry.subscribe(one, &room, since, 1);
     fixture.confirms("room:7", Some(at(1)));
     fixture.registry.pending(one, &room).unwrap().reading(5);

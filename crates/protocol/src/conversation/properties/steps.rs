@@ -18,7 +18,7 @@ pub(super) enum PropertyStep {
     Joined(Vec<bool>),
     Subscribed {
         channel: ChannelName,
-        ticket: u32,
+        request_id: u32,
         is_live: bool,
     },
     Drain(u64),
@@ -29,8 +29,8 @@ pub(super) enum PropertyStep {
     AnsweredRecovering,
     /// The hub says what became of the channels that were recovering.
     Recovered,
-    /// The deadline is looked at, whether it has come or not.
-    LookedAtTheClock,
+    /// The deadline is is_deadline at, whether it has come or not.
+    DeadlineChecked,
     /// Time passes, and every deadline is noticed when it comes.
     Passed(Duration),
     /// Time passes, and nobody looks.
@@ -105,7 +105,7 @@ fn command() -> impl Strategy<Value = String> {
 }
 
 /// A command with one piece cut out, doubled or replaced.
-fn nearly_a_command() -> impl Strategy<Value = String> {
+fn corrupted_command() -> impl Strategy<Value = String> {
     (command(), any::<prop::sample::Index>(), option::of(any::<char>())).prop_map(|(text, at, put)| {
         let mut chars: Vec<char> = text.chars().collect();
         let at = at.index(chars.len());
@@ -119,9 +119,9 @@ fn nearly_a_command() -> impl Strategy<Value = String> {
 
 fn subscribed() -> impl Strategy<Value = PropertyStep> {
     let channel = channel().prop_filter_map("no channel", |name| ChannelName::parse(name).ok());
-    (channel, 0..8u32, any::<bool>()).prop_map(|(channel, ticket, is_live)| PropertyStep::Subscribed {
+    (channel, 0..8u32, any::<bool>()).prop_map(|(channel, request_id, is_live)| PropertyStep::Subscribed {
         channel,
-        ticket,
+        request_id,
         is_live,
     })
 }
@@ -130,7 +130,7 @@ fn step() -> impl Strategy<Value = PropertyStep> {
     let ms = |range| Strategy::prop_map(range, Duration::from_millis);
     prop_oneof![
         24 => command().prop_map(PropertyStep::Text),
-        1 => nearly_a_command().prop_map(PropertyStep::Text),
+        1 => corrupted_command().prop_map(PropertyStep::Text),
         1 => any::<String>().prop_map(PropertyStep::Text),
         1 => Just(PropertyStep::Binary),
         2 => Just(PropertyStep::ControlFrame),
@@ -145,7 +145,7 @@ fn step() -> impl Strategy<Value = PropertyStep> {
         12 => Just(PropertyStep::Answered),
         4 => Just(PropertyStep::AnsweredRecovering),
         4 => Just(PropertyStep::Recovered),
-        4 => Just(PropertyStep::LookedAtTheClock),
+        4 => Just(PropertyStep::DeadlineChecked),
         8 => ms(0..20_000u64).prop_map(PropertyStep::Passed),
         1 => ms(0..2 * 86_400_000u64).prop_map(PropertyStep::Passed),
         2 => ms(0..100_000u64).prop_map(PropertyStep::Stalled),
