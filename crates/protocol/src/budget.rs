@@ -91,7 +91,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn allows_a_minute_s_worth_at_once_and_then_an_even_flow() {
+    fn allows_one_period_at_once_and_then_an_even_rate() {
         let start = Instant::now();
         let mut budget = Budget::default();
         assert!((0..60).all(|_| budget.try_acquire(60, MINUTE, start)));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_period_that_does_not_divide_evenly_still_holds_its_number() {
+    fn an_uneven_period_still_holds_its_number_of_tokens() {
         let start = Instant::now();
         for many in [1, 3, 7, 2_000, u32::MAX] {
             let mut budget = Budget::default();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn each_key_has_a_budget_of_its_own() {
+    fn each_key_has_its_own_budget() {
         let start = Instant::now();
         let mut budgets = Budgets::new(2, MINUTE);
         assert!(budgets.try_acquire("a", start) && budgets.try_acquire("a", start));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_whose_budget_is_full_are_forgotten() {
+    fn keys_with_a_full_budget_are_removed() {
         let start = Instant::now();
         let mut budgets = Budgets::new(60, MINUTE);
         for key in 0..100_000 {
@@ -146,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_for_keys_keeps_no_key() {
+    fn no_limit_keeps_no_key() {
         let mut budgets = Budgets::new(0, MINUTE);
         assert!((0..10_000).all(|key| budgets.try_acquire(key, Instant::now())));
         assert_eq!(budgets.keys(), 0);
     }
 
     #[test]
-    fn it_costs_a_socket_sixteen_bytes() {
+    fn a_budget_takes_sixteen_bytes() {
         assert!(size_of::<Budget>() <= 16);
     }
 }

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_name() {
+    fn rejects_invalid_names() {
         let long = format!("room:{}", "x".repeat(251));
         for (name, error) in [
             ("", ChannelNameError::NoNamespace),

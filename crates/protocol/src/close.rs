@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_fits_a_control_frame_and_every_code_is_one_of_a_kind() {
+    fn every_reason_fits_a_control_frame_and_codes_are_unique() {
         let mut seen = std::collections::BTreeSet::new();
         for code in CloseCode::ALL {
             assert!(code.reason().len() <= 123, "{code:?}");
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_bad_token_and_the_backend_s_word_are_final() {
+    fn only_identify_failed_and_disconnected_forbid_reconnecting() {
         let last: Vec<_> = CloseCode::ALL.into_iter().filter(|code| !code.may_reconnect()).collect();
         assert_eq!(last, [CloseCode::IdentifyFailed, CloseCode::Disconnected]);
     }

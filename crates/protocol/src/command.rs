@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_op_of_version_1() {
+    fn parses_every_op_of_version_1() {
         let parse = |text| Command::parse(Version::V1, text).unwrap();
         let identify = Command::Identify { token: "abc".into(), channels: vec![] };
         assert!(parse(r#"{"op":1,"token":"abc"}"#) == identify);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_op_of_version_2() {
+    fn parses_every_op_of_version_2() {
         let parse = |text| Command::parse(Version::V2, text).unwrap();
         assert!(
             parse(
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_version_2_added_is_malformed_in_version_1() {
+    fn commands_of_version_2_are_malformed_in_version_1() {
         for text in [
             r#"{"op":1,"token":"t","channels":[]}"#,
             r#"{"op":4,"channel":"room:7"}"#,
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn version_2_judges_its_own_fields() {
+    fn version_2_checks_its_own_fields() {
         for text in [
             r#"{"op":1,"token":"t","channels":null}"#,
             r#"{"op":1,"token":"t","channels":["room:7"]}"#,
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_in_identify_is_judged_like_one_in_subscribe() {
+    fn identify_and_subscribe_check_channels_alike() {
         for (fields, expected) in [
             (r#""channel":"room:7""#, true),
             (r#""channel":"room:7","since":"1-2","more":[]"#, true),

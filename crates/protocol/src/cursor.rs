@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_the_next_one_or_past_or_behind_a_hole() {
+    fn a_message_is_next_or_past_or_after_a_hole() {
         for (cursor, next, step) in [
             ("1000-41", "1000-42", CursorStep::Next),
             ("1000-41", "1000-41", CursorStep::Past),

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_examples_of_rfc_7692() {
+    fn inflates_the_examples_of_rfc_7692() {
         for (wire, expected) in [
             (&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..], "Hello"),
             // Without compression.
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_noticed_at_the_bound() {
+    fn a_deflate_bomb_stops_at_the_limit() {
         let bomb = deflate(&vec![0; 10 << 20]);
         assert!(bomb.len() < (10 << 20) / 50, "a bomb of {} bytes", bomb.len());
         let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_the_same_however_the_message_is_cut() {
+    fn an_inflate_error_does_not_depend_on_the_chunks() {
         let bomb = [&deflate(&[b'a'; 2_000])[..], &TAIL, &[0x07]].concat();
         let garbled = [&deflate(b"begun")[..], &TAIL, &[0x07]].concat();
         let aaa = Bytes::from(vec![b'a'; 100]);
@@ -194,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_deflate_is_corrupt() {
+    fn invalid_deflate_data_is_corrupt() {
         assert_eq!(inflate(&[&[0xFF, 0xFF, 0xFF]], 100), Err(InflateError::Corrupt));
     }
 
     #[test]
-    fn large_messages_that_cannot_be_compressed_come_back() {
+    fn large_incompressible_messages_survive_deflate() {
         use rand::Rng as _;
         let mut message = vec![0; 131_072];
         for _ in 0..50 {
@@ -210,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_message_comes_back_however_it_is_cut(
+        fn any_message_survives_deflate_in_any_chunks(
             message in proptest::collection::vec(0_u8..4, 0..5_000),
             cut in 1_usize..300,
         ) {
@@ -221,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn what_cannot_be_compressed_comes_back_as_well(message in proptest::collection::vec(any::<u8>(), 0..40_000)) {
+        fn incompressible_messages_survive_deflate(message in proptest::collection::vec(any::<u8>(), 0..40_000)) {
             let wire = deflate(&message);
             prop_assert!(wire.len() <= message.len() + message.len() / 8 + 64);
             let inflated = inflate(&[&wire], message.len());
@@ -229,7 +229,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic_or_pass_the_bound(bytes in any::<Vec<u8>>()) {
+        fn no_bytes_make_inflate_panic_or_exceed_the_limit(bytes in any::<Vec<u8>>()) {
             if let Ok(output) = inflate(&[&bytes], 500) {
                 prop_assert!(output.len() <= 500);
             }

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_takes_its_shortest_form() {
+    fn the_length_has_its_shortest_form() {
         for (length, header) in [
             (0, vec![0x81, 0]),
             (125, vec![0x81, 125]),

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn beats_come_one_interval_apart() {
+    fn heartbeats_are_one_interval_apart() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
         for beat in 1..=5 {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_times_out_after_interval_and_grace_not_before() {
+    fn silence_times_out_after_interval_and_grace() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
         let (beat, timeout) = (start + RULES.interval, start + RULES.interval + RULES.grace);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn any_frame_puts_the_timeout_off() {
+    fn any_frame_postpones_the_timeout() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
         heartbeat.on_frame(start + 44 * SECOND);
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_of_several_intervals_owes_one_beat() {
+    fn a_stall_of_several_intervals_leads_to_one_heartbeat() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 0.5, start);
         let late = start + 200 * SECOND;
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_timeout_goes_before_an_overdue_beat() {
+    fn a_timeout_takes_precedence_over_an_overdue_heartbeat() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 0.5, start);
         assert_eq!(heartbeat.on_deadline(&RULES, start + 200 * SECOND), Some(HeartbeatAction::TimedOut));

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_without_a_hole_is_proven() {
+    fn entries_without_a_hole_are_complete() {
         for (since, entries, until) in [
             ("1000-41", &[("1000-42", None), ("1000-43", None)][..], "1000-43"),
             // What was published behind the end that is asked for does not matter.
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_ends_early_is_proven_up_to_its_last_entry() {
+    fn a_short_page_is_complete_up_to_its_last_entry() {
         let proof = page(&[("1000-42", None)]).prove(at("1000-41"), at("1000-43"));
         assert_eq!(proof, Ok(Proof::Partial(at("1000-42"))));
     }

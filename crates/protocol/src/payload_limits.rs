@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn surrogates_come_in_pairs() {
+    fn a_lone_surrogate_is_an_error() {
         for good in
             [r#""\ud83d\ude00""#, r#""\\ud800""#, r#""\uD7FF\uE000\n""#, r#""\ud83d\ude00\ud83d\ude00""#]
         {

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn has_one_spelling() {
+    fn has_one_text_form() {
         let position = Position { epoch: 1_732_390_000_000, offset: 41 };
         assert_eq!(Position::parse("1732390000000-41"), Some(position));
         assert_eq!(position.to_string(), "1732390000000-41");

@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn a_heartbeat_s_time_comes_back_as_a_number(time in json()) {
+    fn a_heartbeat_time_is_a_number_kept_verbatim(time in json()) {
         let text = format!(r#"{{"op":10,"time":{time}}}"#);
         match Command::parse(Version::V1, &text) {
             Ok(command) => {
@@ -130,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn a_payload_for_many_users_reaches_each_of_them_once_and_verbatim(
+    fn a_multi_user_payload_reaches_each_user_once_and_verbatim(
         json in json(),
         users in vec("[a-c]{1,2}", 0..6),
     ) {
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn a_position_has_one_spelling(epoch in any::<u64>(), offset in any::<u64>(), other in "[0-9+ -]{0,8}") {
+    fn a_position_has_one_text_form(epoch in any::<u64>(), offset in any::<u64>(), other in "[0-9+ -]{0,8}") {
         let position = Position { epoch, offset };
         prop_assert_eq!(Position::parse(&position.to_string()), Some(position));
         if let Some(read) = Position::parse(&other) {
@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn a_channel_name_is_kept_as_it_is_spelt(text in prop_oneof![any::<String>(), "[a-c{}: ~]{0,8}"]) {
+    fn a_channel_name_is_kept_verbatim(text in prop_oneof![any::<String>(), "[a-c{}: ~]{0,8}"]) {
         if let Ok(channel) = ChannelName::parse(&text) {
             prop_assert_eq!(channel.as_str(), &text);
             let namespace = text.split_once(':').map_or("all", |(namespace, _)| namespace);
@@ -168,7 +168,7 @@ proptest! {
 
     /// By RFC 6455, section 5.2: 7 bits, or 126 and 16 bits, or 127 and 64 bits, whichever is shortest.
     #[test]
-    fn a_frame_says_its_length_in_the_shortest_form(
+    fn a_frame_encodes_its_length_in_the_shortest_form(
         length in prop_oneof![0..300usize, 65_500..65_600usize, 0..200_000usize],
     ) {
         let payload = vec![b'x'; length];

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn any_json_value_is_a_message_and_nothing_else_is() {
+    fn only_a_json_value_is_a_message() {
         let longest = format!("@1732390000000-42 {}", "1".repeat(200));
         assert_eq!(decode(longest.as_bytes()).unwrap().message().get().len(), 200);
         for good in ["1", "\"x\"", "null", "[]", " {\"a\":1}\n", "{\"a\":1,\"a\":2}"] {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn one_write_for_many_users_becomes_one_publication_each() {
+    fn a_multi_user_payload_becomes_one_publication_per_user() {
         let (channels, message) =
             decode_for_users(br#"{"users":["43","42","43"],"message":{"a": 1}}"#, 200).unwrap();
         let channels: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn one_write_for_many_users_names_valid_users() {
+    fn a_multi_user_payload_requires_valid_users() {
         for (bad, error) in [
             (&b"x"[..], PayloadError::NotJson),
             (b"[]", PayloadError::BadUsers),

@@ -14,7 +14,7 @@ const UNIX_START_MS: u64 = 1_700_000_000_000;
 
 proptest! {
     #[test]
-    fn whatever_happens_the_conversation_keeps_its_order(
+    fn actions_keep_their_order_whatever_happens(
         rules in rules(),
         version in select(vec![Version::V1, Version::V2]),
         jitter in 0.0..=1.0,
@@ -27,7 +27,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_has_happened_a_silent_client_is_closed_in_the_end(
+    fn a_silent_client_is_always_closed_in_the_end(
         rules in rules(),
         version in select(vec![Version::V1, Version::V2]),
         steps in steps(),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_not_a_command_closes_with_4001_in_every_state() {
+fn a_malformed_command_closes_with_4001_in_every_state() {
     for text in [
         "",
         "nonsense",
@@ -35,7 +35,7 @@ fn what_is_not_a_command_closes_with_4001_in_every_state() {
 }
 
 #[test]
-fn what_version_2_added_closes_version_1_with_4001() {
+fn ops_of_version_2_close_version_1_with_4001() {
     for text in [
         r#"{"op":4,"channel":"room:7"}"#,
         r#"{"op":5,"channel":"room:7"}"#,
@@ -58,7 +58,7 @@ fn a_binary_message_closes_with_1003() {
 }
 
 #[test]
-fn a_drain_closes_version_1_with_1012_and_tells_it_nothing_it_does_not_know() {
+fn a_drain_closes_version_1_with_1012_and_no_event() {
     for mut client in
         [ScriptedClient::connect(Version::V1), ScriptedClient::identified_as(Version::V1, token_of("42"))]
     {
@@ -67,7 +67,7 @@ fn a_drain_closes_version_1_with_1012_and_tells_it_nothing_it_does_not_know() {
 }
 
 #[test]
-fn a_drain_tells_version_2_when_to_come_back() {
+fn a_drain_tells_version_2_when_to_reconnect() {
     for mut client in
         [ScriptedClient::connect(Version::V2), ScriptedClient::joining(), ScriptedClient::identified()]
     {
@@ -79,7 +79,7 @@ fn a_drain_tells_version_2_when_to_come_back() {
 }
 
 #[test]
-fn a_session_that_the_backend_ends_is_closed_with_4010_in_every_state_and_version() {
+fn a_backend_disconnect_closes_with_4010_in_every_state() {
     for mut client in [
         ScriptedClient::connect(Version::V1),
         ScriptedClient::connect(Version::V2),
@@ -94,7 +94,7 @@ fn a_session_that_the_backend_ends_is_closed_with_4010_in_every_state_and_versio
 }
 
 #[test]
-fn every_frame_counts_against_the_budget_and_one_too_many_closes_with_4007() {
+fn every_frame_counts_and_one_too_many_closes_with_4007() {
     let frugal = Rules { messages_per_minute: 4, ..rules() };
     for last in [Input::Text(r#"{"op":11}"#), Input::Text("nonsense"), Input::Binary, Input::ControlFrame] {
         let mut client = ScriptedClient::connect_with(frugal.clone(), Version::V2, 0.5);
@@ -122,7 +122,7 @@ fn the_budget_fills_evenly() {
 }
 
 #[test]
-fn a_budget_of_0_is_no_limit() {
+fn a_budget_of_zero_means_no_limit() {
     let mut client =
         ScriptedClient::connect_with(Rules { messages_per_minute: 0, ..rules() }, Version::V1, 0.5);
     for _ in 0..10_000 {
@@ -131,7 +131,7 @@ fn a_budget_of_0_is_no_limit() {
 }
 
 #[test]
-fn when_the_peer_has_closed_there_is_nothing_left_to_say() {
+fn no_action_follows_a_close_by_the_peer() {
     for mut client in [
         ScriptedClient::connect(Version::V1),
         ScriptedClient::verifying(),
@@ -157,7 +157,7 @@ fn nothing_follows_close() {
 }
 
 #[test]
-fn what_still_waits_for_ready_is_dropped_with_the_conversation() {
+fn waiting_frames_are_dropped_on_close() {
     let mut client = ScriptedClient::joining();
     client.send(r#"{"op":4,"channel":"room:1"}"#);
     assert_eq!(client.handle(Input::Binary), ["close 1003"]);

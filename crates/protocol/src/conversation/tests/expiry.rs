@@ -18,7 +18,7 @@ fn keep_alive(client: &mut ScriptedClient, time: Duration) -> Vec<String> {
 }
 
 #[test]
-fn the_session_ends_with_4009_when_its_token_does_and_not_before() {
+fn the_session_ends_with_4009_when_its_token_expires() {
     for lifetime in [20 * SECOND, 3_600 * SECOND, 86_400 * SECOND] {
         for version in [Version::V1, Version::V2] {
             let mut client = ScriptedClient::identified_as(version, token_for(lifetime));
@@ -29,7 +29,7 @@ fn the_session_ends_with_4009_when_its_token_does_and_not_before() {
 }
 
 #[test]
-fn a_token_that_expires_while_the_hub_has_not_answered_ends_the_session() {
+fn a_token_that_expires_while_joining_ends_the_session() {
     let mut client = ScriptedClient::verifying();
     client.verified(token_for(20 * SECOND));
     assert_eq!(client.advance(20 * SECOND - MS), no_actions());
@@ -37,7 +37,7 @@ fn a_token_that_expires_while_the_hub_has_not_answered_ends_the_session() {
 }
 
 #[test]
-fn a_token_that_had_expired_already_ends_the_session_at_once() {
+fn an_already_expired_token_ends_the_session_at_once() {
     let mut client = ScriptedClient::connect(Version::V2);
     client.advance(2 * SECOND);
     client.send(IDENTIFY);
@@ -52,7 +52,7 @@ fn a_token_without_expiry_never_ends_the_session() {
 }
 
 #[test]
-fn a_token_that_expires_at_the_end_of_time_is_waited_for() {
+fn the_largest_expiry_does_not_end_a_session() {
     let forever = Identity { expires_at_ms: Some(u64::MAX), ..token_of("42") };
     let mut client = ScriptedClient::identified_as(Version::V2, forever);
     assert_eq!(keep_alive(&mut client, 3 * 3_600 * SECOND), no_actions());
@@ -70,7 +70,7 @@ fn a_clock_set_back_does_not_end_a_session_early() {
 }
 
 #[test]
-fn a_clock_set_back_while_the_hub_has_not_answered_does_not_end_a_session_early() {
+fn a_clock_set_back_does_not_end_joining_early() {
     let mut client = ScriptedClient::verifying();
     client.verified(token_for(20 * SECOND));
     client.shift_wall_clock(-15);
@@ -79,7 +79,7 @@ fn a_clock_set_back_while_the_hub_has_not_answered_does_not_end_a_session_early(
 }
 
 #[test]
-fn a_clock_set_forward_does_not_end_all_sessions_at_that_moment() {
+fn a_clock_set_forward_does_not_end_all_sessions() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(86_400 * SECOND));
     client.shift_wall_clock(7 * 86_400);
     assert_eq!(client.handle(Input::DeadlinePassed), no_actions());
@@ -89,7 +89,7 @@ fn a_clock_set_forward_does_not_end_all_sessions_at_that_moment() {
 }
 
 #[test]
-fn a_clock_set_forward_and_back_again_between_two_looks_is_not_noticed() {
+fn a_clock_jump_reverted_between_two_checks_has_no_effect() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(86_400 * SECOND));
     client.shift_wall_clock(7 * 86_400);
     assert_eq!(keep_alive(&mut client, 1_800 * SECOND), no_actions());

@@ -9,7 +9,7 @@ fn beat_at(after: Duration) -> String {
 }
 
 #[test]
-fn the_first_beat_comes_where_the_jitter_puts_it_and_the_others_an_interval_apart() {
+fn jitter_delays_the_first_heartbeat_and_the_rest_follow_regularly() {
     for (jitter, first) in [(0.1, 4_500 * MS), (0.5, 22_500 * MS), (1.0, 45 * SECOND)] {
         let mut client = ScriptedClient::connect_with(rules(), Version::V1, jitter);
         client.identify_as(token_of("42"));
@@ -24,7 +24,7 @@ fn the_first_beat_comes_where_the_jitter_puts_it_and_the_others_an_interval_apar
 }
 
 #[test]
-fn a_jitter_out_of_range_still_beats_within_the_first_interval() {
+fn an_out_of_range_jitter_is_clamped_to_the_interval() {
     for (jitter, first) in [(-1.0, Duration::ZERO), (7.0, 45 * SECOND)] {
         let client = ScriptedClient::connect_with(
             Rules { identify_timeout: 90 * SECOND, ..rules() },
@@ -36,13 +36,13 @@ fn a_jitter_out_of_range_still_beats_within_the_first_interval() {
 }
 
 #[test]
-fn the_gateway_beats_before_identify_as_well() {
+fn heartbeats_are_sent_before_identify() {
     let mut client = ScriptedClient::connect_with(rules(), Version::V1, 0.1);
     assert_eq!(client.advance(9 * SECOND), [beat_at(4_500 * MS)]);
 }
 
 #[test]
-fn a_client_s_beat_is_answered_at_once_with_its_own_time() {
+fn a_client_heartbeat_is_answered_with_its_own_time() {
     for mut client in [
         ScriptedClient::connect(Version::V1),
         ScriptedClient::verifying(),
@@ -60,7 +60,7 @@ fn a_client_s_beat_is_answered_at_once_with_its_own_time() {
 }
 
 #[test]
-fn a_client_that_only_answers_beats_lives_on() {
+fn answering_heartbeats_keeps_a_session_open() {
     let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
     client.advance(22_500 * MS);
     for _ in 0..100 {
@@ -70,7 +70,7 @@ fn a_client_that_only_answers_beats_lives_on() {
 }
 
 #[test]
-fn silence_for_interval_and_grace_closes_with_4002_at_that_time_and_not_before() {
+fn silence_for_interval_and_grace_closes_with_4002() {
     let mut client = ScriptedClient::connect(Version::V1);
     client.advance(5 * SECOND);
     client.identify_as(token_of("42"));
@@ -79,13 +79,13 @@ fn silence_for_interval_and_grace_closes_with_4002_at_that_time_and_not_before()
 }
 
 #[test]
-fn silence_counts_while_the_hub_has_not_answered() {
+fn silence_counts_while_the_session_joins() {
     let mut client = ScriptedClient::joining();
     assert_eq!(client.advance(60 * SECOND), [beat_at(22_500 * MS).as_str(), "close 4002"]);
 }
 
 #[test]
-fn any_frame_is_a_sign_of_life() {
+fn any_client_frame_postpones_the_heartbeat_timeout() {
     for sign in [
         Input::Text(ACK),
         Input::Text(r#"{"op":10}"#),
@@ -101,7 +101,7 @@ fn any_frame_is_a_sign_of_life() {
 }
 
 #[test]
-fn what_the_system_says_is_not_a_sign_of_life() {
+fn inputs_of_the_gateway_do_not_postpone_the_timeout() {
     let mut client = ScriptedClient::identified();
     client.send(r#"{"op":4,"channel":"room:1"}"#);
     client.advance(60 * SECOND - MS);
@@ -110,7 +110,7 @@ fn what_the_system_says_is_not_a_sign_of_life() {
 }
 
 #[test]
-fn after_a_stall_of_several_intervals_one_beat_is_owed() {
+fn one_heartbeat_follows_a_stall_of_several_intervals() {
     let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
     client.stall(200 * SECOND);
     client.send(ACK);
@@ -120,7 +120,7 @@ fn after_a_stall_of_several_intervals_one_beat_is_owed() {
 }
 
 #[test]
-fn a_deadline_that_is_noticed_too_early_does_nothing() {
+fn an_early_deadline_does_nothing() {
     let mut client = ScriptedClient::identified();
     let due = client.conversation.next_deadline();
     client.stall(SECOND);

@@ -15,7 +15,7 @@ fn ready_with(channels: &str) -> String {
 }
 
 #[test]
-fn allowed_channels_are_joined_along_the_way() {
+fn allowed_channels_of_identify_are_joined() {
     let (mut client, join) = identifying(r#"[{"channel":"room:7"},{"channel":"news:sport"}]"#);
     assert_eq!(join, ["join user:42 all room:7 news:sport"]);
     let ready = ready_with(concat!(
@@ -31,7 +31,7 @@ fn allowed_channels_are_joined_along_the_way() {
 }
 
 #[test]
-fn refused_channels_are_told_after_ready_and_do_not_spoil_the_others() {
+fn refused_channels_follow_ready_and_do_not_affect_others() {
     let (mut client, join) = identifying(
         r#"[{"channel":"bank:1"},{"channel":"a b"},{"channel":"user:43"},{"channel":"room:1"},
             {"channel":"room:2"},{"channel":"room:3"},{"channel":"room:4"}]"#,
@@ -62,7 +62,7 @@ fn a_channel_named_twice_is_joined_once() {
 }
 
 #[test]
-fn a_named_position_is_answered_for_own_channels_as_well() {
+fn own_channels_can_be_resumed_from_a_position() {
     let (mut client, join) = identifying(
         r#"[{"channel":"user:42","since":"9-1"},{"channel":"all"},{"channel":"room:7","since":"x"}]"#,
     );
@@ -75,7 +75,7 @@ fn a_named_position_is_answered_for_own_channels_as_well() {
 }
 
 #[test]
-fn what_was_recovered_is_told_with_its_position() {
+fn ready_reports_a_recovered_channel_with_its_position() {
     let (mut client, _) = identifying(r#"[{"channel":"room:7","since":"9-1"}]"#);
     let lines =
         client.handle(Input::Joined(vec![live_at(5, None), live_at(6, None), live_at(1, Some(true))]));
@@ -83,7 +83,7 @@ fn what_was_recovered_is_told_with_its_position() {
 }
 
 #[test]
-fn the_answer_to_join_answers_for_every_channel_of_identify() {
+fn the_join_answer_covers_every_channel_of_identify() {
     let (mut client, _) = identifying(r#"[{"channel":"room:7"},{"channel":"room:8"}]"#);
     client.joined();
     for request_id in 0..4 {
@@ -100,7 +100,7 @@ fn own_channels_do_not_count_against_the_limit() {
 }
 
 #[test]
-fn what_needs_ready_waits_for_it_and_is_then_handled_in_order() {
+fn frames_that_need_ready_wait_and_keep_their_order() {
     let mut client = ScriptedClient::joining();
     for text in [
         r#"{"op":4,"channel":"room:1"}"#,
@@ -124,7 +124,7 @@ fn what_needs_ready_waits_for_it_and_is_then_handled_in_order() {
 }
 
 #[test]
-fn what_does_not_need_ready_does_not_wait_for_it() {
+fn heartbeats_are_handled_while_joining() {
     let mut client = ScriptedClient::joining();
     client.send(r#"{"op":4,"channel":"room:1"}"#);
     assert_eq!(client.send(r#"{"op":10,"time":5}"#), [r#"{"op":11,"time":5}"#]);
@@ -133,7 +133,7 @@ fn what_does_not_need_ready_does_not_wait_for_it() {
 }
 
 #[test]
-fn sixteen_frames_may_wait_and_one_more_closes_with_4007() {
+fn sixteen_frames_may_wait_for_ready_and_not_more() {
     let waiting = || {
         let mut client = ScriptedClient::joining();
         for _ in 0..16 {

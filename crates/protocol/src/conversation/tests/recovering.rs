@@ -38,7 +38,7 @@ fn ready_lists_a_recovering_channel_and_op_6_follows() {
 }
 
 #[test]
-fn version_1_is_told_nothing_but_its_channel_goes_live() {
+fn a_recovered_channel_of_version_1_goes_live_silently() {
     let mut client = ScriptedClient::connect(Version::V1);
     client.send(IDENTIFY);
     client.verified(token_of("42"));
@@ -76,7 +76,7 @@ fn own_channels_that_recover_cannot_be_left() {
 }
 
 #[test]
-fn a_recovering_channel_can_be_left_and_its_answer_is_passed_over() {
+fn a_recovering_channel_can_be_left_before_its_answer() {
     let (mut client, _) = recovering();
     assert_eq!(
         client.send(r#"{"op":5,"channel":"room:7"}"#),
@@ -89,7 +89,7 @@ fn a_recovering_channel_can_be_left_and_its_answer_is_passed_over() {
 }
 
 #[test]
-fn a_recovering_channel_counts_and_cannot_be_asked_for_again() {
+fn a_recovering_channel_counts_and_cannot_be_requested_again() {
     let (mut client, _) = recovering();
     assert!(client.send(r#"{"op":4,"channel":"room:7"}"#)[0].contains("already_subscribed"));
     for channel in ["room:1", "room:2"] {
@@ -116,7 +116,7 @@ fn subscribe_is_answered_by_recovering_and_then_subscribed() {
 }
 
 #[test]
-fn a_narrower_token_withdraws_a_recovering_channel() {
+fn a_narrower_token_unsubscribes_a_recovering_channel() {
     let (mut client, _) = recovering();
     let lines = client.verified(Identity { grants: vec![], ..token_of("42") });
     assert!(lines[1].starts_with("unsubscribe room:7"), "{lines:?}");
@@ -124,14 +124,14 @@ fn a_narrower_token_withdraws_a_recovering_channel() {
 }
 
 #[test]
-fn nothing_of_a_recovering_channel_follows_close() {
+fn no_recovery_result_follows_close() {
     let (mut client, _) = recovering();
     assert_eq!(client.handle(Input::Disconnected), ["close 4010"]);
     assert_eq!(client.subscribed(2), no_actions());
 }
 
 #[test]
-fn a_channel_that_the_broker_refuses_can_be_asked_for_again() {
+fn a_channel_refused_by_the_broker_can_be_requested_again() {
     let refused = r#"{"op":6,"channel":"room:7","state":"refused","reason":"unavailable"}"#;
     let mut client = resuming();
     let states = vec![live_at(5, None), live_at(6, None), SubscriptionState::Refused];

@@ -7,7 +7,7 @@ const REFRESH_FAILED: &str =
     r#"{"op":9,"code":"refresh_failed","detail":"the token is not valid for this user"}"#;
 
 #[test]
-fn a_newer_token_lengthens_the_session() {
+fn a_newer_token_extends_the_session() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(20 * SECOND));
     client.advance(10 * SECOND);
     assert_eq!(client.send(REFRESH), ["authenticate newer"]);
@@ -18,7 +18,7 @@ fn a_newer_token_lengthens_the_session() {
 }
 
 #[test]
-fn a_newer_token_may_shorten_the_session_or_free_it_of_its_end() {
+fn a_newer_token_may_shorten_or_remove_the_expiry() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(600 * SECOND));
     assert_eq!(client.verified(token_of("42")), [r#"{"op":13}"#]);
     assert_eq!(client.verified(token_for(5 * SECOND)), [r#"{"op":13,"expires_in":5000}"#]);
@@ -27,7 +27,7 @@ fn a_newer_token_may_shorten_the_session_or_free_it_of_its_end() {
 }
 
 #[test]
-fn a_bad_token_or_another_user_s_leaves_the_session_as_it_was() {
+fn a_failed_refresh_leaves_the_session_unchanged() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(20 * SECOND));
     client.send(r#"{"op":4,"channel":"room:1"}"#);
     client.send(REFRESH);
@@ -39,7 +39,7 @@ fn a_bad_token_or_another_user_s_leaves_the_session_as_it_was() {
 }
 
 #[test]
-fn a_token_that_opens_less_withdraws_the_channels_it_no_longer_opens() {
+fn a_narrower_token_unsubscribes_channels_it_no_longer_allows() {
     let mut client = ScriptedClient::identified();
     for channel in ["room:1", "news:sport", "room:2"] {
         client.send(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
@@ -62,7 +62,7 @@ fn a_token_that_opens_less_withdraws_the_channels_it_no_longer_opens() {
 }
 
 #[test]
-fn the_late_answer_for_a_withdrawn_channel_is_not_told() {
+fn a_late_answer_for_a_disallowed_channel_is_ignored() {
     let mut client = ScriptedClient::identified();
     client.send(r#"{"op":4,"channel":"room:1"}"#);
     client.verified(Identity { grants: vec![], ..token_of("42") });
@@ -70,7 +70,7 @@ fn the_late_answer_for_a_withdrawn_channel_is_not_told() {
 }
 
 #[test]
-fn channels_of_identify_are_withdrawn_as_well_and_own_ones_never() {
+fn a_narrower_token_unsubscribes_identify_channels_but_never_own_ones() {
     let mut client = ScriptedClient::connect(Version::V2);
     client.send(r#"{"op":1,"token":"secret","channels":[{"channel":"room:1"},{"channel":"news:sport"}]}"#);
     client.verified(token_of("42"));
@@ -82,7 +82,7 @@ fn channels_of_identify_are_withdrawn_as_well_and_own_ones_never() {
 }
 
 #[test]
-fn a_token_that_opens_more_opens_it_from_now_on() {
+fn a_wider_token_allows_more_channels_at_once() {
     let mut client = ScriptedClient::identified();
     assert!(client.send(r#"{"op":4,"channel":"bank:1"}"#)[0].contains("not_allowed"));
     client.verified(Identity { grants: vec![ChannelPattern::new("bank:1")], ..token_of("42") });

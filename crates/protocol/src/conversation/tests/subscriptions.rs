@@ -17,7 +17,7 @@ fn refused(channel: &str, reason: &str) -> String {
 const ALREADY: &str = r#"{"op":9,"code":"already_subscribed","detail":"the session is on this channel"}"#;
 
 #[test]
-fn subscribe_is_answered_when_the_hub_has_it_and_then_goes_live() {
+fn a_subscription_is_answered_before_it_goes_live() {
     let mut client = ScriptedClient::identified();
     assert_eq!(client.send(&subscribe("room:7")), ["subscribe room:7 with request id 2"]);
     assert_eq!(
@@ -43,7 +43,7 @@ fn an_unknown_position_is_answered_with_recovered_false() {
 }
 
 #[test]
-fn answers_find_their_channels_in_any_order() {
+fn answers_match_their_channels_in_any_order() {
     let mut client = ScriptedClient::identified();
     client.send(&subscribe("room:1"));
     client.send(&subscribe("room:2"));
@@ -52,7 +52,7 @@ fn answers_find_their_channels_in_any_order() {
 }
 
 #[test]
-fn what_is_no_channel_or_not_allowed_is_refused_and_the_socket_stays_open() {
+fn a_bad_or_disallowed_channel_is_refused_without_closing() {
     let mut client = ScriptedClient::identified();
     for (channel, reason) in [
         ("", "bad_channel"),
@@ -70,13 +70,13 @@ fn what_is_no_channel_or_not_allowed_is_refused_and_the_socket_stays_open() {
 }
 
 #[test]
-fn a_refused_channel_comes_back_as_the_client_spelt_it_and_still_as_json() {
+fn a_refused_channel_name_is_returned_verbatim_as_json() {
     let mut client = ScriptedClient::identified();
     assert_eq!(client.send(r#"{"op":4,"channel":"a\"\u000ab"}"#), [refused(r#"a\"\nb"#, "bad_channel")]);
 }
 
 #[test]
-fn a_session_is_on_a_channel_once() {
+fn a_second_subscribe_to_a_channel_is_a_soft_error() {
     let mut client = ScriptedClient::identified();
     client.send(&subscribe("room:7"));
     assert_eq!(client.send(&subscribe("room:7")), [ALREADY], "asked for");
@@ -87,7 +87,7 @@ fn a_session_is_on_a_channel_once() {
 }
 
 #[test]
-fn a_session_is_on_as_many_channels_as_it_may_be() {
+fn a_session_cannot_exceed_its_subscription_limit() {
     let mut client = ScriptedClient::identified();
     for channel in ["room:1", "room:2", "room:3"] {
         assert!(client.send(&subscribe(channel))[0].starts_with("subscribe"));
@@ -99,7 +99,7 @@ fn a_session_is_on_as_many_channels_as_it_may_be() {
 }
 
 #[test]
-fn a_limit_of_0_is_no_limit() {
+fn a_subscription_limit_of_zero_means_no_limit() {
     let boundless = Rules { max_subscriptions: 0, messages_per_minute: 0, ..rules() };
     let mut client = ScriptedClient::connect_with(boundless, Version::V2, 0.5);
     client.identify_as(token_of("42"));
@@ -120,7 +120,7 @@ fn unsubscribe_takes_effect_at_once() {
 }
 
 #[test]
-fn who_was_not_on_the_channel_gets_the_state_that_it_asked_for() {
+fn unsubscribe_without_a_subscription_succeeds() {
     let mut client = ScriptedClient::identified();
     for channel in ["room:7", "bank:1"] {
         assert_eq!(
@@ -143,7 +143,7 @@ fn own_channels_cannot_be_left() {
 }
 
 #[test]
-fn a_late_answer_is_not_taken_for_that_of_a_newer_subscribe() {
+fn a_late_answer_does_not_answer_a_newer_subscribe() {
     let mut client = ScriptedClient::identified();
     client.send(&subscribe("room:7"));
     client.send(&unsubscribe("room:7"));
@@ -153,7 +153,7 @@ fn a_late_answer_is_not_taken_for_that_of_a_newer_subscribe() {
 }
 
 #[test]
-fn the_answer_for_a_channel_that_was_given_up_is_not_told() {
+fn an_answer_after_unsubscribe_is_ignored() {
     let mut client = ScriptedClient::identified();
     client.send(&subscribe("room:7"));
     client.send(&unsubscribe("room:7"));
