@@ -1,18 +1,18 @@
-//! Rate limits: a token bucket, and one for each of many keys.
+//! Rate limits: a token bucket, and a token bucket for each of many keys.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// A token bucket that holds one period's worth and fills evenly. It starts full, so a period's worth may come at
-/// once. It is kept as the time at which it is full again, which is all that there is to know.
+/// A token bucket that holds the tokens of one period and refills evenly. It starts full, so the tokens of one period
+/// may be used at once. The time at which the bucket is full again is its whole state.
 #[derive(Debug, Clone, Default)]
 pub struct Budget {
     full_at: Option<Instant>,
 }
 
 impl Budget {
-    /// Takes one token, or says that there is none. `per_period` 0 means no limit.
+    /// Takes one token. Returns false if there is none. `per_period` 0 means no limit.
     pub fn try_acquire(&mut self, per_period: u32, period: Duration, now: Instant) -> bool {
         if per_period == 0 {
             return true;
@@ -30,7 +30,7 @@ impl Budget {
         self.clone().try_acquire(per_period, period, now)
     }
 
-    /// Whether it is equal to a new one.
+    /// Whether the bucket is in the same state as a new one.
     fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|full_at| full_at <= now)
     }
@@ -51,7 +51,7 @@ pub struct Budgets<K> {
 }
 
 impl<K: Eq + Hash> Budgets<K> {
-    /// This number of tokens per period and key; 0 means no limit, and no state is kept.
+    /// Creates budgets with `per_period` tokens for each key; 0 means no limit, and no state is kept.
     pub fn new(per_period: u32, period: Duration) -> Self {
         Self { per_period, period, budgets: HashMap::new(), remove_at: MIN_KEYS }
     }
@@ -72,7 +72,7 @@ impl<K: Eq + Hash> Budgets<K> {
         self.budgets.entry(key).or_default().try_acquire(self.per_period, self.period, now)
     }
 
-    /// How many keys have an entry.
+    /// The number of keys that have an entry.
     pub fn keys(&self) -> usize {
         self.budgets.len()
     }
@@ -99,9 +99,9 @@ mod tests {
         assert!(!budget.try_acquire(60, MINUTE, start + Duration::from_millis(900)));
         assert!(budget.try_acquire(60, MINUTE, start + Duration::from_millis(1_100)));
         assert!(!budget.try_acquire(60, MINUTE, start + Duration::from_millis(1_200)));
-        let rested = start + Duration::from_secs(3_600);
-        assert!((0..60).all(|_| budget.try_acquire(60, MINUTE, rested)), "never more than full");
-        assert!(!budget.try_acquire(60, MINUTE, rested));
+        let refilled = start + Duration::from_secs(3_600);
+        assert!((0..60).all(|_| budget.try_acquire(60, MINUTE, refilled)), "refilled");
+        assert!(!budget.try_acquire(60, MINUTE, refilled), "never more than full");
     }
 
     #[test]
@@ -109,9 +109,9 @@ mod tests {
         let start = Instant::now();
         for many in [1, 3, 7, 2_000, u32::MAX] {
             let mut budget = Budget::default();
-            let wanted = many.min(10_000);
-            assert!((0..wanted).all(|_| budget.try_acquire(many, Duration::from_secs(1), start)), "{many}");
-            assert!(many != wanted || !budget.try_acquire(many, Duration::from_secs(1), start), "{many}");
+            let expected = many.min(10_000);
+            assert!((0..expected).all(|_| budget.try_acquire(many, Duration::from_secs(1), start)), "{many}");
+            assert!(many != expected || !budget.try_acquire(many, Duration::from_secs(1), start), "{many}");
         }
     }
 
@@ -129,7 +129,7 @@ mod tests {
         assert!(budgets.try_acquire("a", start) && budgets.try_acquire("a", start));
         assert!(!budgets.has_token(&"a", start) && !budgets.try_acquire("a", start));
         assert!(budgets.has_token(&"b", start) && budgets.try_acquire("b", start));
-        assert!(budgets.has_token(&"b", start), "asking takes nothing");
+        assert!(budgets.has_token(&"b", start), "has_token takes nothing");
         assert!(budgets.try_acquire("a", start + MINUTE / 2));
         assert!(!budgets.try_acquire("a", start + MINUTE / 2));
     }
@@ -139,7 +139,7 @@ mod tests {
         let start = Instant::now();
         let mut budgets = Budgets::new(60, MINUTE);
         for key in 0..100_000 {
-            // A thousand new keys a second; each is full again a second later.
+            // A thousand new keys a second. The budget of each is full again one second later.
             assert!(budgets.try_acquire(key, start + key * Duration::from_millis(1)));
             assert!(budgets.keys() <= 2 * 1_024 + 1, "{} keys", budgets.keys());
         }

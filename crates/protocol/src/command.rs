@@ -1,4 +1,4 @@
-//! Commands: what a client may say.
+//! Commands: the frames that a client may send.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::Version;
 
 /// The opcodes of both directions.
 pub mod op {
-    #![allow(missing_docs, reason = "the names are the protocol's own; the table is in docs/protocol.md")]
+    #![allow(missing_docs, reason = "docs/protocol.md has the table of the opcodes")]
     pub const HELLO: u64 = 0;
     pub const IDENTIFY: u64 = 1;
     pub const READY: u64 = 2;
@@ -27,29 +27,29 @@ pub mod op {
     pub const REFRESHED: u64 = 13;
 }
 
-/// The most channels that one Identify may name, unless a session may have more.
+/// The maximum number of channels in one Identify, unless a session may have more subscriptions.
 pub const MAX_IDENTIFY_CHANNELS: usize = 1_000;
 
-/// One frame from a client, understood. Texts borrow from the frame where they can.
+/// One parsed frame from a client. Texts borrow from the frame unless they contain escapes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Op 1: who I am, and (version 2) what I want besides my own channels.
+    /// Op 1: the token of the user, and in version 2 the channels to subscribe to.
     Identify {
         /// The login token. Never logged.
         token: Cow<'a, str>,
-        /// The channels to subscribe to along the way.
+        /// The channels to subscribe to in addition to the session's own. Empty in version 1.
         channels: Vec<ChannelRequest<'a>>,
     },
     /// Op 4.
     Subscribe(ChannelRequest<'a>),
     /// Op 5.
     Unsubscribe {
-        /// The channel as the client spelt it.
+        /// The name as the client sent it, not yet validated.
         channel: Cow<'a, str>,
     },
-    /// Op 10: are you there?
+    /// Op 10: the gateway answers with op 11.
     Heartbeat {
-        /// The client's `time`, to be given back as it was written.
+        /// The JSON number in `time`, returned to the client byte for byte.
         time: Option<&'a str>,
     },
     /// Op 11: the answer to the gateway's own op 10.
@@ -61,17 +61,17 @@ pub enum Command<'a> {
     },
 }
 
-/// A channel that a client asks for, not yet checked.
+/// A channel that a client requests, not yet validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRequest<'a> {
-    /// The name as the client spelt it.
+    /// The name as the client sent it.
     pub channel: Cow<'a, str>,
-    /// The position after which it wants to continue.
+    /// The position after which the client wants to continue.
     pub since: Option<Cow<'a, str>>,
 }
 
 impl std::fmt::Debug for Command<'_> {
-    /// Without tokens: a command may end up in a test's or a developer's output.
+    /// Prints only the name of the op: tokens must not appear in logs or test output.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Identify { .. } => "Identify",
@@ -84,13 +84,13 @@ impl std::fmt::Debug for Command<'_> {
     }
 }
 
-/// The frame is not a command of this version: close with 4001.
+/// The frame is not a command of this version. The session closes with 4001.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed command")]
 pub struct MalformedCommand;
 
-/// The fields of every op, and of a channel in Identify, each still as written, so that a field is judged
-/// only by the op that reads it.
+/// The fields of every op, and of a channel in Identify. They stay raw JSON, so that only the ops that use a field
+/// validate it.
 #[derive(Deserialize)]
 struct CommandFields<'a> {
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
@@ -107,7 +107,7 @@ struct CommandFields<'a> {
     time: Option<&'a RawValue>,
 }
 
-/// Keeps `null` apart from an absent field: it is a wrong type.
+/// Distinguishes `null`, which has the wrong type, from an absent field.
 fn deserialize_present<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<&'a RawValue>, D::Error> {
@@ -115,13 +115,13 @@ fn deserialize_present<'de: 'a, 'a, D: Deserializer<'de>>(
 }
 
 impl<'a> Command<'a> {
-    /// Reads a text message. Unknown fields are ignored; a duplicate known field is an error, and so are more than
+    /// Parses a text message. Unknown fields are ignored. A duplicate known field is an error, and so are more than
     /// [`MAX_IDENTIFY_CHANNELS`] channels in Identify.
     pub fn parse(version: Version, text: &'a str) -> Result<Self, MalformedCommand> {
         Self::parse_within(version, text, MAX_IDENTIFY_CHANNELS)
     }
 
-    /// As [`parse`](Self::parse), with another limit on the channels in Identify. Parsing stops at the limit.
+    /// Like [`parse`](Self::parse), with another limit on the channels in Identify. Parsing stops at the limit.
     pub fn parse_within(
         version: Version,
         text: &'a str,
@@ -144,7 +144,7 @@ impl<'a> Command<'a> {
 
 impl<'a> CommandFields<'a> {
     fn read(text: &'a str) -> Result<Self, MalformedCommand> {
-        // serde reads a struct from an array as well; the protocol speaks objects.
+        // serde also accepts an array for a struct, but the protocol allows only objects.
         if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
             return Err(MalformedCommand);
         }
@@ -171,7 +171,7 @@ impl<'a> CommandFields<'a> {
 
     fn heartbeat(self) -> Result<Command<'a>, MalformedCommand> {
         let time = self.time.map(RawValue::get);
-        // A JSON value that starts like a number is a number.
+        // The value is valid JSON, so its first byte shows whether it is a number.
         match time.map(str::as_bytes) {
             Some([first, ..]) if *first != b'-' && !first.is_ascii_digit() => Err(MalformedCommand),
             _ => Ok(Command::Heartbeat { time }),
@@ -179,7 +179,7 @@ impl<'a> CommandFields<'a> {
     }
 }
 
-/// A list of at most this many values. Parsing stops at the first value beyond.
+/// Deserializes a list of at most this number of values. Parsing stops at the first value over the limit.
 struct BoundedList(usize);
 
 impl<'de> DeserializeSeed<'de> for BoundedList {
@@ -210,7 +210,7 @@ impl<'de> Visitor<'de> for BoundedList {
 }
 
 fn parse_text(raw: Option<&RawValue>) -> Result<Cow<'_, str>, MalformedCommand> {
-    /// serde borrows into a `Cow` only where it is told to.
+    /// serde borrows into a `Cow` only with the attribute `borrow`.
     #[derive(Deserialize)]
     #[serde(transparent)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -9,141 +9,141 @@ use super::channel::ChannelName;
 use super::position::Position;
 pub(crate) use wire::encode_message;
 
-/// One frame for one client. Messages are not among them: they are encoded once for all receivers, by
-/// [`Publication::frame`].
+/// One frame for one client. Op 3 is not an event: a message is encoded once for all receivers, by
+/// [`Publication::frame`](crate::publication::Publication::frame).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Op 0, at once after the upgrade.
+    /// Op 0, the first frame after the upgrade.
     Hello {
         /// How often the gateway sends op 10, in milliseconds.
         heartbeat_interval_ms: u64,
-        /// What version 2 is told besides.
+        /// The session's id; only version 2 has it.
         session: SessionId,
-        /// The limits that a version 2 client must know.
+        /// The limits of the client; only version 2 has them.
         limits: HelloLimits,
     },
-    /// Op 2: identified, and subscribed to everything listed.
+    /// Op 2: the session is identified, and subscribed to the listed channels.
     Ready {
-        /// The user that the token named.
+        /// The id of the user in the token.
         user: Box<str>,
-        /// The session's name.
+        /// The session's id; only version 2 has it.
         session: SessionId,
-        /// How long the token is still good, in milliseconds.
+        /// The time until the token expires, in milliseconds; `None` if it never expires.
         expires_in_ms: Option<u64>,
-        /// Every channel of the session.
+        /// The channels of the session, except refused ones; only version 2 has them.
         channels: Vec<ChannelState>,
     },
     /// Op 6, the answer to Subscribe and Unsubscribe.
     Subscription {
-        /// The channel as the client spelt it.
+        /// The name as the client sent it; it may be invalid.
         channel: Box<str>,
-        /// What came of it.
+        /// The result of the request.
         outcome: SubscriptionOutcome,
     },
-    /// Op 7: come back after so many milliseconds.
+    /// Op 7: the gateway drains; the client should reconnect.
     Reconnect {
-        /// When to come back.
+        /// The time to wait before reconnecting, in milliseconds.
         after_ms: u64,
     },
-    /// Op 8: messages of the channel may be missing here; fetch what matters anew.
+    /// Op 8: messages of the channel may be missing at this point; the client should reload its data.
     Gap {
-        /// The channel.
+        /// The channel; the session is subscribed to it.
         channel: ChannelName,
-        /// What happened.
+        /// Why messages may be missing.
         reason: GapReason,
     },
-    /// Op 9: a soft error; the socket stays open.
+    /// Op 9: a request failed; the socket stays open.
     Error(SoftError),
-    /// Op 10.
+    /// Op 10, sent at each heartbeat interval.
     Heartbeat {
         /// Unix time in milliseconds.
         time_ms: u64,
     },
-    /// Op 11.
+    /// Op 11, the answer to the client's op 10.
     HeartbeatAck {
-        /// The `time` of the op 10 that it answers, as the client wrote it.
+        /// The `time` of the client's op 10, byte for byte.
         time: Option<Box<str>>,
     },
-    /// Op 13.
+    /// Op 13: the new token is accepted.
     Refreshed {
-        /// How long the new token is good, in milliseconds.
+        /// The time until the new token expires, in milliseconds; `None` if it never expires.
         expires_in_ms: Option<u64>,
     },
 }
 
-/// The limits that Hello announces to version 2.
+/// The limits that Hello announces to version 2, in the order of the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct HelloLimits {
-    /// How long the client may take to identify, in milliseconds.
+    /// The time within which the client must identify, in milliseconds.
     #[serde(rename = "identify_timeout")]
     pub identify_timeout_ms: u64,
-    /// The longest message that it may send, in bytes.
+    /// The maximum length of a message from the client, in bytes.
     pub message_bytes: usize,
-    /// How many messages it may send in a minute; 0 means no limit.
+    /// The maximum number of messages from the client per minute; 0 means no limit.
     pub messages_per_minute: u32,
-    /// How many channels it may subscribe to besides its own; 0 means no limit.
+    /// The maximum number of subscriptions in addition to the session's own channels; 0 means no limit.
     pub subscriptions: u32,
 }
 
-/// One channel of a session, as Ready lists it.
+/// A channel in Ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelState {
-    /// Its name.
+    /// The name of the channel.
     pub channel: ChannelName,
-    /// Its state.
+    /// Live or recovering; Ready does not list refused channels.
     pub state: SubscriptionState,
 }
 
-/// The state of a subscription, as its client is told.
+/// The state of a subscription in the events for its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscriptionState {
-    /// Everything behind a position follows.
+    /// Every message after a position is delivered.
     Live {
-        /// The position after which `since` continues.
+        /// The last position before the delivered messages; a client can use it as `since`.
         position: Position,
-        /// Present when the client asked to continue: whether nothing is missing.
+        /// Whether no message is missing after the client's `since`; `None` if the client sent no `since`.
         recovered: Option<bool>,
     },
-    /// The channel's history cannot be read at this moment. Nothing is delivered until another state follows.
+    /// The channel's history cannot be read now. No message is delivered until another state follows.
     Recovering {
-        /// The position that the client has named.
+        /// The client's `since`, if it is a position.
         since: Option<Position>,
     },
-    /// The gateway itself may not subscribe to the channel. Ready does not list it; an op 6 says so.
+    /// The broker does not allow the gateway to subscribe. Ready does not list the channel; an op 6 follows.
     Refused,
 }
 
 impl SubscriptionState {
-    /// Whether messages follow.
+    /// Whether messages of the channel are delivered.
     pub const fn is_live(self) -> bool {
         matches!(self, Self::Live { .. })
     }
 }
 
-/// What came of a Subscribe or Unsubscribe.
+/// The result of a Subscribe or Unsubscribe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubscriptionOutcome {
-    /// On it, in this state.
+    /// The session is subscribed, in this state.
     Subscribed(SubscriptionState),
-    /// No longer on it.
+    /// The session is not subscribed.
     Unsubscribed {
-        /// Why, when the client did not ask for it.
+        /// Why the gateway ended the subscription; `None` if the client requested it.
         reason: Option<&'static str>,
     },
-    /// Not put on it.
+    /// The request is refused.
     Refused(RefusalReason),
 }
 
 /// Why a subscription is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
-    /// It is not a channel name.
+    /// The text is not a valid channel name.
     BadChannel,
-    /// Neither the token nor the settings allow it.
+    /// Neither the token nor the settings allow the channel.
     NotAllowed,
-    /// The session is on as many channels as it may be.
+    /// The session already has the maximum number of subscriptions.
     TooMany,
-    /// The broker does not let the gateway subscribe to it. An operator can change that, so the client may ask again later.
+    /// The broker does not allow the gateway to subscribe. An operator can change the rights, so the client may retry.
     Unavailable,
 }
 
@@ -162,13 +162,13 @@ impl RefusalReason {
 /// Why messages of a channel may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GapReason {
-    /// Redis was out of reach for a while: what was published plainly meanwhile is lost.
+    /// Redis was unreachable: messages that were not published durably in this time are lost.
     LinkLost,
-    /// The channel's history does not continue where it was left: it was lost, trimmed or has expired.
+    /// The channel's history does not continue after the last delivered position: it was lost, trimmed, or expired.
     HistoryLost,
-    /// The history could not be read.
+    /// The channel's history could not be read.
     HistoryUnreadable,
-    /// More came than this replica could take.
+    /// This replica received more messages than it could process.
     Overflow,
 }
 
@@ -187,14 +187,14 @@ impl GapReason {
     }
 }
 
-/// What op 9 says.
+/// The error in op 9.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SoftError {
-    /// Subscribe to a channel that the session is on, or is about to be.
+    /// Subscribe to a channel that the session is subscribed to, or has already requested.
     AlreadySubscribed,
     /// Unsubscribe from one of the session's own channels.
     OwnChannel,
-    /// The new token is bad, or another user's; the old one still counts.
+    /// The new token is invalid or belongs to another user; the old token stays in use.
     RefreshFailed,
 }
 

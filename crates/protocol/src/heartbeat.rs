@@ -11,15 +11,15 @@ pub struct HeartbeatRules {
     pub grace: Duration,
 }
 
-/// The clock of one session's heartbeat. The rules are passed in: they are the same for every session, and a
-/// copy in each would cost memory.
+/// The state of one session's heartbeat. Methods take the rules as an argument: all sessions share them, and a copy in
+/// each session would cost memory.
 #[derive(Debug)]
 pub struct Heartbeat {
     last_seen: Instant,
     next_beat: Instant,
 }
 
-/// What a heartbeat asks for when its deadline has come.
+/// The action at a heartbeat deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeartbeatAction {
     /// Send op 10.
@@ -29,23 +29,23 @@ pub enum HeartbeatAction {
 }
 
 impl Heartbeat {
-    /// Starts the heartbeat of a client that has just connected. `jitter`, from 0 to 1, delays the first beat
-    /// by that part of the interval, so that sessions that began together do not beat together.
+    /// Starts the heartbeat of a new connection. `jitter`, from 0 to 1, delays the first beat by that fraction of the
+    /// interval, so that sessions that start together do not beat together.
     pub fn start(rules: &HeartbeatRules, jitter: f64, now: Instant) -> Self {
         Self { last_seen: now, next_beat: now + rules.interval.mul_f64(jitter.clamp(0.0, 1.0)) }
     }
 
-    /// Notes a frame from the client: any frame shows that the client is alive.
+    /// Resets the timeout: any frame shows that the client is alive.
     pub fn on_frame(&mut self, now: Instant) {
         self.last_seen = now;
     }
 
-    /// When to call [`Heartbeat::on_deadline`]. Every frame may move the deadline.
+    /// When to call [`Heartbeat::on_deadline`]. A frame may postpone the deadline.
     pub fn next_deadline(&self, rules: &HeartbeatRules) -> Instant {
         self.next_beat.min(self.timeout_at(rules))
     }
 
-    /// What is due at `now`. A timeout takes precedence over a beat; an early call returns `None`.
+    /// The action at `now`. A timeout takes precedence over a beat; an early call returns `None`.
     pub fn on_deadline(&mut self, rules: &HeartbeatRules, now: Instant) -> Option<HeartbeatAction> {
         if self.is_timed_out(rules, now) {
             return Some(HeartbeatAction::TimedOut);
@@ -53,7 +53,7 @@ impl Heartbeat {
         if self.next_beat > now {
             return None;
         }
-        // Counted from now, not from the deadline: after a stall one beat is owed, not one for each missed.
+        // Counted from now, not from the deadline: after a stall only one beat follows, not one for each missed.
         self.next_beat = now + rules.interval;
         Some(HeartbeatAction::Beat)
     }

@@ -11,14 +11,14 @@ use crate::close::CloseCode;
 use crate::command::{ChannelRequest, Command, MAX_IDENTIFY_CHANNELS};
 use crate::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
 
-/// How many frames may wait for Ready. A client has no reason to send more before it is answered; the
-/// longest wait is one Redis round trip.
+/// The maximum number of frames that wait for Ready. The wait lasts at most one Redis round trip, so a client has no
+/// reason to send more.
 const MAX_WAITING_FRAMES: usize = 16;
-/// The interval of `messages_per_minute`.
+/// The period of `messages_per_minute`.
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Conversation {
-    /// Handles any frame: it resets the heartbeat timeout and counts against the budget.
+    /// Handles a frame. Every frame resets the heartbeat timeout and counts against the budget.
     pub(super) fn on_client(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
         self.heartbeat.on_frame(now.monotonic);
         if !self.budget.try_acquire(self.rules.messages_per_minute, MINUTE, now.monotonic) {
@@ -67,8 +67,8 @@ impl Conversation {
         actions.push(Action::Authenticate(Token(token)));
     }
 
-    /// Whether an op that needs an identity can be carried out now. Before the token is accepted it is an
-    /// error; from then until Ready is sent it waits.
+    /// Whether to handle an op that needs an identity now. Before the token is accepted, the op closes the session;
+    /// until Ready is sent, it waits.
     fn admit(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
         let code = match &mut self.state {
             ConversationState::Identified(_) => return true,
@@ -118,7 +118,7 @@ impl Conversation {
         actions.push(if identified.unsubscribe(&channel) {
             Action::Unsubscribe { channel, answer }
         } else {
-            // The session was not subscribed, so the requested state already holds.
+            // The session is not subscribed, so the requested state is reached.
             Action::Send(answer)
         });
     }

@@ -1,4 +1,4 @@
-//! Inputs that do not come from the client: authentication, the hub, the clock, the operator.
+//! Inputs from the authenticator, the hub, the clock and the operator.
 
 use super::identified::Identified;
 use super::on_client::refusal;
@@ -40,7 +40,7 @@ impl Conversation {
             (ConversationState::Identified(_), _) => {
                 actions.push(Action::Send(Event::Error(SoftError::RefreshFailed)))
             }
-            // No token is being checked.
+            // No token is being verified.
             (
                 ConversationState::Unidentified { .. }
                 | ConversationState::Joining(_)
@@ -51,7 +51,7 @@ impl Conversation {
     }
 
     /// Closes the session that sent the token, not an older one: a client that opens sessions in a loop must not end
-    /// its user's working sessions.
+    /// the user's working sessions.
     pub(super) fn on_over_limit(&mut self, actions: &mut Vec<Action>) {
         if matches!(self.state, ConversationState::Verifying { .. } | ConversationState::Identified(_)) {
             self.close(CloseCode::RateLimited, actions);
@@ -106,7 +106,7 @@ impl Conversation {
         actions: &mut Vec<Action>,
     ) {
         let ConversationState::Identified(identified) = &mut self.state else { return };
-        // The client has unsubscribed since, so nothing waits for this answer.
+        // The client unsubscribed before this answer arrived.
         if !identified.awaits(&channel, request_id) {
             return;
         }
@@ -161,13 +161,13 @@ impl Conversation {
 }
 
 impl Joining {
-    /// Splits the requested channels into those to subscribe to, which are also returned, and refusals.
+    /// Splits the channels in Identify into subscribe requests, which are returned, and refusals.
     fn new(
         mut identified: Identified,
         rules: &Rules,
         requests: Vec<IdentifyChannel>,
     ) -> (Self, Vec<SubscribeRequest>) {
-        let mut wanted: Vec<_> = [identified.user_channel().clone(), ChannelName::all()]
+        let mut subscriptions: Vec<_> = [identified.user_channel().clone(), ChannelName::all()]
             .map(|channel| SubscribeRequest {
                 channel,
                 since: None,
@@ -180,19 +180,19 @@ impl Joining {
                 refusals.push(refusal(&name, RefusalReason::BadChannel));
                 continue;
             };
-            if let Some(named) = wanted.iter_mut().find(|wanted| wanted.channel == channel) {
-                named.since = named.since.or(since);
+            if let Some(known) = subscriptions.iter_mut().find(|known| known.channel == channel) {
+                known.since = known.since.or(since);
             } else {
                 if let Err(reason) = identified.may_subscribe(rules, &channel) {
                     refusals.push(refusal(&name, reason));
                     continue;
                 }
                 let request_id = identified.subscribe(channel.clone());
-                wanted.push(SubscribeRequest { channel, since, request_id });
+                subscriptions.push(SubscribeRequest { channel, since, request_id });
             }
         }
-        let channels = wanted.iter().map(|wanted| wanted.channel.clone()).collect();
-        (Self { identified, channels, refusals, waiting: Vec::new() }, wanted)
+        let channels = subscriptions.iter().map(|request| request.channel.clone()).collect();
+        (Self { identified, channels, refusals, waiting: Vec::new() }, subscriptions)
     }
 }
 

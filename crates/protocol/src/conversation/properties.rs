@@ -1,4 +1,7 @@
-//! What holds for any conversation, however its client, its hub and its clocks behave.
+//! Properties of every conversation, whatever its client, its hub and its clocks do.
+//!
+//! - `checked.rs`: a conversation whose actions are checked.
+//! - `steps.rs`: generates the steps.
 
 mod checked;
 mod steps;

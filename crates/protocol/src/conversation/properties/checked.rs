@@ -1,36 +1,36 @@
-//! A judge of everything that a conversation does.
+//! Checks the actions of a conversation.
 
 use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::event::{ChannelState, SubscriptionOutcome};
 
-/// While time passes the client is silent, which the rules below allow for 80 s, with a beat every 50 ms.
+/// A silent client times out after at most 80 s, and the shortest heartbeat interval is 50 ms.
 const MAX_DEADLINES: usize = 2_000;
 
-/// A conversation whose every action is judged.
+/// A conversation whose actions are all checked.
 pub(super) struct CheckedConversation {
     pub(super) conversation: Conversation,
     rules: Rules,
     now: Now,
     last_request: Option<Action>,
-    /// Whether Close was sent or the peer has gone.
+    /// Whether Close was sent or the peer closed the socket.
     pub(super) closed: bool,
     joins: usize,
     readys: usize,
-    /// What the hub has been told that the session is on, its own channels among them.
+    /// The subscriptions in the hub, including the session's own channels.
     subscribed: HashSet<ChannelName>,
-    /// The first two of them, which it never leaves.
+    /// The two channels that the session never leaves.
     own: Vec<ChannelName>,
-    /// Those that are live.
+    /// The live channels.
     live: HashSet<ChannelName>,
-    /// Those that Ready listed as live, until they go live.
+    /// The channels that Ready listed as live and that have not gone live.
     listed: HashSet<ChannelName>,
-    /// Those that the client was told to be recovering, each with its request_id.
+    /// The channels that an event reported as recovering, and the ids of their requests.
     recovering: HashMap<ChannelName, u32>,
-    /// The last request_id of each channel.
+    /// The id of the last request for each channel.
     request_ids: HashMap<ChannelName, u32>,
-    /// Whether an answer has come that no question led to.
+    /// Whether the test passed an answer without a request.
     got_unsolicited_answer: bool,
 }
 
@@ -86,7 +86,7 @@ impl CheckedConversation {
             PropertyStep::Recovered => {
                 for (channel, request_id) in self.recovering.clone() {
                     self.answer_subscribe(&channel, request_id, true);
-                    assert!(self.closed || self.live.contains(&channel), "{channel} stays recovering");
+                    assert!(self.closed || self.live.contains(&channel), "{channel} is still recovering");
                 }
             }
             PropertyStep::DeadlineChecked => self.deadline_passed(),
@@ -100,7 +100,7 @@ impl CheckedConversation {
         self.handle(Input::Subscribed { channel: channel.clone(), request_id, state: state(is_live) });
     }
 
-    /// Answers what was asked last.
+    /// Answers the last request.
     fn answer(&mut self, is_live: bool) {
         match self.last_request.take() {
             Some(Action::Authenticate(_)) => {
@@ -119,7 +119,7 @@ impl CheckedConversation {
         }
     }
 
-    /// Whether a deadline would close is known before it does.
+    /// Passes `DeadlinePassed`, and checks that `would_close` predicts its effect.
     fn deadline_passed(&mut self) {
         let (would_close, was_closed) = (self.conversation.would_close(self.now), self.closed);
         self.handle(Input::DeadlinePassed);
@@ -138,7 +138,7 @@ impl CheckedConversation {
             self.stall(due.saturating_duration_since(self.now.monotonic));
             self.deadline_passed();
             deadlines += 1;
-            assert!(deadlines <= MAX_DEADLINES, "spins");
+            assert!(deadlines <= MAX_DEADLINES, "too many deadlines within {time:?}");
         }
         self.stall(end - self.now.monotonic);
     }
@@ -154,15 +154,15 @@ impl CheckedConversation {
         }
         assert_eq!(self.conversation.next_deadline().is_none(), self.conversation.is_closed());
         if is_deadline && let Some(next) = self.conversation.next_deadline() {
-            assert!(next > self.now.monotonic, "the next deadline has passed already");
+            assert!(next > self.now.monotonic, "the next deadline is not in the future");
         }
         if let Some(Action::Send(Event::Ready { .. })) = before {
-            panic!("Ready without going live: {actions:?}");
+            panic!("no GoLive after Ready: {actions:?}");
         }
     }
 
     fn check_action(&mut self, before: Option<&Action>, action: &Action) {
-        assert!(!self.closed, "{action:?} after the end");
+        assert!(!self.closed, "{action:?} after the conversation closed");
         match action {
             Action::Send(event) => self.check_event(event),
             Action::Authenticate(_) => {
@@ -181,8 +181,8 @@ impl CheckedConversation {
             Action::Unsubscribe { channel, answer } => {
                 assert_eq!(self.readys, 1, "Unsubscribe before Ready");
                 self.check_event(answer);
-                assert!(!self.own.contains(channel), "{channel} is its own");
-                assert!(self.subscribed.remove(channel), "{channel} was not there");
+                assert!(!self.own.contains(channel), "{channel} is one of the session's own channels");
+                assert!(self.subscribed.remove(channel), "the session is not subscribed to {channel}");
                 self.live.remove(channel);
                 self.recovering.remove(channel);
             }
@@ -195,19 +195,26 @@ impl CheckedConversation {
         }
         let limit = self.rules.max_subscriptions as usize;
         let subscribed = self.subscribed.len() - self.own.len();
-        assert!(limit == 0 || subscribed <= limit, "over the limit: {:?}", self.subscribed);
+        assert!(
+            limit == 0 || subscribed <= limit,
+            "more subscriptions than the limit: {:?}",
+            self.subscribed
+        );
         if matches!(action, Action::Authenticate(_) | Action::Join { .. } | Action::Subscribe { .. }) {
             self.last_request = Some(action.clone());
         }
     }
 
     fn check_request(&mut self, SubscribeRequest { channel, request_id, .. }: &SubscribeRequest) {
-        assert!(self.subscribed.insert(channel.clone()), "{channel} twice");
-        assert!(self.request_ids.values().all(|other| other != request_id), "request_id {request_id} twice");
+        assert!(self.subscribed.insert(channel.clone()), "a second subscription to {channel}");
+        assert!(
+            self.request_ids.values().all(|other| other != request_id),
+            "request id {request_id} is used twice"
+        );
         self.request_ids.insert(channel.clone(), *request_id);
     }
 
-    /// One channel goes live: version 2 was told so just before, version 1 is told nothing.
+    /// Checks that a channel goes live directly after its event in version 2, and without an event in version 1.
     fn check_going_live(&mut self, before: Option<&Action>, live: &ChannelName) {
         match (self.conversation.version(), before) {
             (Version::V1, None) => {}
@@ -220,7 +227,7 @@ impl CheckedConversation {
             }
             _ => panic!("{live} goes live after {before:?}"),
         }
-        assert!(self.subscribed.contains(live), "{live} goes live but is not there");
+        assert!(self.subscribed.contains(live), "{live} goes live without a subscription");
         assert!(self.live.insert(live.clone()), "{live} goes live twice");
         self.recovering.remove(live);
     }
@@ -232,11 +239,11 @@ impl CheckedConversation {
                 self.readys += 1;
                 assert_eq!(self.readys, 1, "a second Ready");
                 for ChannelState { channel, state } in channels {
-                    assert!(self.subscribed.contains(channel), "{channel} is listed but not there");
+                    assert!(self.subscribed.contains(channel), "{channel} is listed without a subscription");
                     match state {
                         SubscriptionState::Live { .. } => drop(self.listed.insert(channel.clone())),
                         SubscriptionState::Recovering { .. } => self.mark_recovering(channel),
-                        SubscriptionState::Refused => panic!("{channel} is listed though refused"),
+                        SubscriptionState::Refused => panic!("{channel} is listed as refused"),
                     }
                 }
             }
@@ -246,8 +253,8 @@ impl CheckedConversation {
             } => {
                 assert_eq!(self.readys, 1, "{event:?} before Ready");
                 let channel = ChannelName::parse(channel).unwrap();
-                assert!(self.subscribed.contains(&channel), "{channel} recovers but is not there");
-                assert!(!self.live.contains(&channel), "{channel} recovers but is live");
+                assert!(self.subscribed.contains(&channel), "{channel} recovers without a subscription");
+                assert!(!self.live.contains(&channel), "{channel} recovers although it is live");
                 self.mark_recovering(&channel);
             }
             Event::Subscription { .. } | Event::Refreshed { .. } => {
@@ -258,7 +265,10 @@ impl CheckedConversation {
         let version = self.conversation.version();
         let json: serde_json::Value = serde_json::from_str(&event.to_json(version)).unwrap();
         if version == Version::V1 && !self.got_unsolicited_answer {
-            assert!([2, 10, 11].contains(&json["op"].as_u64().unwrap()), "version 1 is sent {json}");
+            assert!(
+                [2, 10, 11].contains(&json["op"].as_u64().unwrap()),
+                "a client of version 1 received {json}"
+            );
         }
     }
 

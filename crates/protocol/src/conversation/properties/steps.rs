@@ -1,11 +1,11 @@
-//! What may happen to a conversation, made up.
+//! Generates the steps of a conversation.
 
 use proptest::prelude::*;
 use proptest::{collection::vec, option, sample::select};
 
 use super::*;
 
-/// One thing that happens. Unlike an input it can be made up before the conversation is there.
+/// One event of a test. Unlike an input, it is generated before the conversation runs.
 #[derive(Debug, Clone)]
 pub(super) enum PropertyStep {
     Text(String),
@@ -23,17 +23,17 @@ pub(super) enum PropertyStep {
     },
     Drain(u64),
     Disconnected,
-    /// The hub or the authenticator answers what was asked last, as it should.
+    /// The hub or the authenticator answers the last request correctly.
     Answered,
-    /// The hub answers what was asked last: its channels are recovering. The authenticator answers as it should.
+    /// The hub answers the last request: the channels are recovering. The authenticator answers correctly.
     AnsweredRecovering,
-    /// The hub says what became of the channels that were recovering.
+    /// The hub answers for all recovering channels: they are live.
     Recovered,
-    /// The deadline is is_deadline at, whether it has come or not.
+    /// The driver passes `DeadlinePassed`, whether a deadline has passed or not.
     DeadlineChecked,
-    /// Time passes, and every deadline is noticed when it comes.
+    /// Time passes, and the driver passes `DeadlinePassed` at each deadline.
     Passed(Duration),
-    /// Time passes, and nobody looks.
+    /// Time passes without `DeadlinePassed`.
     Stalled(Duration),
     /// The wall clock is set to another time.
     WallClockSet(u64),
@@ -104,7 +104,7 @@ fn command() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A command with one piece cut out, doubled or replaced.
+/// A command with one character removed or replaced.
 fn corrupted_command() -> impl Strategy<Value = String> {
     (command(), any::<prop::sample::Index>(), option::of(any::<char>())).prop_map(|(text, at, put)| {
         let mut chars: Vec<char> = text.chars().collect();
@@ -154,11 +154,11 @@ fn step() -> impl Strategy<Value = PropertyStep> {
     ]
 }
 
-/// Half of all conversations begin well, so that what comes after Ready is seen often enough.
+/// Half of the conversations start with a successful Identify, so that enough of them reach Ready.
 pub(super) fn steps() -> impl Strategy<Value = Vec<PropertyStep>> {
     let joined = prop_oneof![3 => Just(PropertyStep::Answered), 1 => Just(PropertyStep::AnsweredRecovering)];
-    let begins_well = (identify(), joined)
+    let identified = (identify(), joined)
         .prop_map(|(text, joined)| vec![PropertyStep::Text(text), PropertyStep::Answered, joined]);
-    (prop_oneof![Just(vec![]), begins_well], vec(step(), 0..=57))
-        .prop_map(|(beginning, rest)| beginning.into_iter().chain(rest).collect())
+    (prop_oneof![Just(vec![]), identified], vec(step(), 0..=57))
+        .prop_map(|(start, rest)| start.into_iter().chain(rest).collect())
 }

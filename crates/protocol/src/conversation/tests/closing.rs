@@ -1,4 +1,4 @@
-//! How a conversation ends, other than by a deadline or at Identify.
+//! How a conversation ends, except by a deadline or at Identify.
 
 use super::*;
 
@@ -95,9 +95,9 @@ fn a_backend_disconnect_closes_with_4010_in_every_state() {
 
 #[test]
 fn every_frame_counts_and_one_too_many_closes_with_4007() {
-    let frugal = Rules { messages_per_minute: 4, ..rules() };
+    let rules = Rules { messages_per_minute: 4, ..rules() };
     for last in [Input::Text(r#"{"op":11}"#), Input::Text("nonsense"), Input::Binary, Input::ControlFrame] {
-        let mut client = ScriptedClient::connect_with(frugal.clone(), Version::V2, 0.5);
+        let mut client = ScriptedClient::connect_with(rules.clone(), Version::V2, 0.5);
         client.identify_as(token_of("42"));
         client.send(r#"{"op":11}"#);
         client.handle(Input::ControlFrame);

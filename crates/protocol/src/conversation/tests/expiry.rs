@@ -1,8 +1,8 @@
-//! A token's end, and clocks that are set.
+//! Expiring tokens, and clocks that are set.
 
 use super::*;
 
-/// Lets the client answer a beat every half minute, and stops at the first other line.
+/// Lets the client answer a heartbeat every 30 seconds. Stops at the first other action and returns it.
 fn keep_alive(client: &mut ScriptedClient, time: Duration) -> Vec<String> {
     let end = client.now.monotonic + time;
     while client.now.monotonic < end {
@@ -63,7 +63,7 @@ fn a_clock_set_back_does_not_end_a_session_early() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(600 * SECOND));
     assert_eq!(keep_alive(&mut client, 300 * SECOND), no_actions());
     client.shift_wall_clock(-300);
-    // The look that had been planned for now finds that there is time left.
+    // The scheduled check of the wall clock finds that time is left.
     assert_eq!(keep_alive(&mut client, 300 * SECOND), no_actions());
     assert_eq!(keep_alive(&mut client, 300 * SECOND - MS), no_actions());
     assert_eq!(client.advance(MS), ["close 4009"]);
@@ -83,7 +83,7 @@ fn a_clock_set_forward_does_not_end_all_sessions() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(86_400 * SECOND));
     client.shift_wall_clock(7 * 86_400);
     assert_eq!(client.handle(Input::DeadlinePassed), no_actions());
-    // The clock is looked at every hour at least; if it was right after all, that ends the session.
+    // The wall clock is checked at least once an hour. The check ends the session.
     assert_eq!(keep_alive(&mut client, 3_600 * SECOND - MS), no_actions());
     assert_eq!(client.advance(MS), ["close 4009"]);
 }

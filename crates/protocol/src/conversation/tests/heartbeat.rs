@@ -1,4 +1,4 @@
-//! Op 10 and 11, and silence.
+//! Ops 10 and 11, and silent clients.
 
 use super::*;
 
@@ -86,7 +86,7 @@ fn silence_counts_while_the_session_joins() {
 
 #[test]
 fn any_client_frame_postpones_the_heartbeat_timeout() {
-    for sign in [
+    for frame in [
         Input::Text(ACK),
         Input::Text(r#"{"op":10}"#),
         Input::Text(r#"{"op":5,"channel":"room:1"}"#),
@@ -94,7 +94,7 @@ fn any_client_frame_postpones_the_heartbeat_timeout() {
     ] {
         let mut client = ScriptedClient::identified();
         client.advance(60 * SECOND - MS);
-        client.handle(sign.clone());
+        client.handle(frame.clone());
         assert!(!client.advance(60 * SECOND - MS).contains(&"close 4002".to_owned()));
         assert_eq!(client.advance(MS), ["close 4002"]);
     }

@@ -1,8 +1,8 @@
-//! Channels asked for in Identify, and what is said while the hub has not answered yet.
+//! Channels in Identify, and frames that arrive before the hub answers Join.
 
 use super::*;
 
-/// A client that identified with this `channels` field. Returns the Join as well.
+/// A client that sent Identify with this `channels` field, and the resulting Join.
 fn identifying(channels: &str) -> (ScriptedClient, Vec<String>) {
     let mut client = ScriptedClient::connect(Version::V2);
     client.send(&format!(r#"{{"op":1,"token":"secret","channels":{channels}}}"#));

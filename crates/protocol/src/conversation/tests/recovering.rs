@@ -5,7 +5,7 @@ use super::*;
 const SINCE: Position = Position { epoch: 9, offset: 1 };
 const RECOVERING: SubscriptionState = SubscriptionState::Recovering { since: None };
 
-/// A client that asked for room:7 from 9-1 on in Identify; its hub has not answered.
+/// A client that requested room:7 since 9-1 in Identify. The hub has not answered.
 fn resuming() -> ScriptedClient {
     let mut client = ScriptedClient::connect(Version::V2);
     client.send(r#"{"op":1,"token":"secret","channels":[{"channel":"room:7","since":"9-1"}]}"#);
@@ -13,7 +13,7 @@ fn resuming() -> ScriptedClient {
     client
 }
 
-/// The same client; Ready has listed room:7 as recovering.
+/// The same client after Ready, which lists room:7 as recovering.
 fn recovering() -> (ScriptedClient, Vec<String>) {
     let mut client = resuming();
     let room = SubscriptionState::Recovering { since: Some(SINCE) };
@@ -84,7 +84,7 @@ fn a_recovering_channel_can_be_left_before_its_answer() {
     );
     assert_eq!(client.subscribed(2), no_actions());
     assert_eq!(client.send(r#"{"op":4,"channel":"room:7"}"#), ["subscribe room:7 with request id 3"]);
-    assert_eq!(client.subscribed(2), no_actions(), "an answer to the first");
+    assert_eq!(client.subscribed(2), no_actions(), "the answer to the first request");
     assert_eq!(client.subscribed(3)[1], "go live on room:7");
 }
 
@@ -139,9 +139,9 @@ fn a_channel_refused_by_the_broker_can_be_requested_again() {
     assert!(!lines[0].contains("room:7"), "{lines:?}");
     assert_eq!(lines[1..], ["go live", refused]);
     for request_id in [3, 4] {
-        let asked = client.send(r#"{"op":4,"channel":"room:7"}"#);
-        assert_eq!(asked.len(), 1, "{asked:?}");
-        assert!(asked[0].starts_with("subscribe"), "{asked:?}");
+        let lines = client.send(r#"{"op":4,"channel":"room:7"}"#);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with("subscribe"), "{lines:?}");
         assert_eq!(client.answer(request_id, SubscriptionState::Refused), [refused]);
         assert_eq!(client.answer(request_id, SubscriptionState::Refused), no_actions(), "answered once");
     }

@@ -1,4 +1,4 @@
-//! A newer token within the session.
+//! A newer token for the same session.
 
 use super::*;
 
@@ -54,10 +54,10 @@ fn a_narrower_token_unsubscribes_channels_it_no_longer_allows() {
             r#"unsubscribe room:1, then {"op":6,"channel":"room:1","state":"unsubscribed","reason":"not_allowed"}"#,
         ]
     );
-    // The others stay, also one that the hub had not answered for.
+    // The other subscriptions stay, including one without an answer of the hub.
     assert_eq!(client.subscribed(4)[1], "go live on room:2");
     assert!(client.send(r#"{"op":4,"channel":"news:sport"}"#)[0].contains("already_subscribed"));
-    // It does not count against the limit any more.
+    // The ended subscription no longer counts against the limit.
     assert_eq!(client.send(r#"{"op":4,"channel":"news:art"}"#), ["subscribe news:art with request id 5"]);
 }
 
@@ -76,9 +76,9 @@ fn a_narrower_token_unsubscribes_identify_channels_but_never_own_ones() {
     client.verified(token_of("42"));
     client.joined();
     let lines = client.verified(Identity { grants: vec![], ..token_of("42") });
-    let withdrawn: Vec<_> =
+    let unsubscribed: Vec<_> =
         lines.iter().filter_map(|line| Some(line.strip_prefix("unsubscribe ")?.split_once(',')?.0)).collect();
-    assert_eq!(withdrawn, ["room:1"]);
+    assert_eq!(unsubscribed, ["room:1"]);
 }
 
 #[test]

@@ -79,9 +79,9 @@ fn a_refused_channel_name_is_returned_verbatim_as_json() {
 fn a_second_subscribe_to_a_channel_is_a_soft_error() {
     let mut client = ScriptedClient::identified();
     client.send(&subscribe("room:7"));
-    assert_eq!(client.send(&subscribe("room:7")), [ALREADY], "asked for");
+    assert_eq!(client.send(&subscribe("room:7")), [ALREADY], "requested");
     client.subscribed(2);
-    assert_eq!(client.send(&subscribe("room:7")), [ALREADY], "on it");
+    assert_eq!(client.send(&subscribe("room:7")), [ALREADY], "subscribed");
     assert_eq!(client.send(&subscribe("user:42")), [ALREADY], "own");
     assert_eq!(client.send(&subscribe("all")), [ALREADY], "own");
 }
@@ -100,8 +100,8 @@ fn a_session_cannot_exceed_its_subscription_limit() {
 
 #[test]
 fn a_subscription_limit_of_zero_means_no_limit() {
-    let boundless = Rules { max_subscriptions: 0, messages_per_minute: 0, ..rules() };
-    let mut client = ScriptedClient::connect_with(boundless, Version::V2, 0.5);
+    let unlimited = Rules { max_subscriptions: 0, messages_per_minute: 0, ..rules() };
+    let mut client = ScriptedClient::connect_with(unlimited, Version::V2, 0.5);
     client.identify_as(token_of("42"));
     for number in 0..1_000 {
         assert!(client.send(&subscribe(&format!("room:{number}")))[0].starts_with("subscribe"));
