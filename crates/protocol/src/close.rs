@@ -61,8 +61,8 @@ impl CloseCode {
         Self::Disconnected,
     ];
 
-    /// The number on the wire, the reason text (at most 123 bytes: RFC 6455, section 5.5) and whether the client may
-    /// reconnect without its user.
+    /// The number on the wire, the reason text (at most 123 bytes: RFC 6455, section 5.5) and whether the client
+    /// should reconnect automatically.
     const fn row(self) -> (u16, &'static str, bool) {
         match self {
             Self::ProtocolError => (1002, "WebSocket protocol error", true),

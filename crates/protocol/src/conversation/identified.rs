@@ -19,7 +19,7 @@ pub(super) struct Identified {
     grants: Box<[ChannelPattern]>,
     subscriptions: Vec<ActiveSubscription>,
     next_request_id: u32,
-    /// Whether the user's channel and `all` are recovering and wait for an answer of the hub.
+    /// Whether the user's channel and `all` are recovering and wait for an answer from the hub.
     recovering_own: [bool; 2],
 }
 

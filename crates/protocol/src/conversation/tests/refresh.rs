@@ -54,7 +54,7 @@ fn a_narrower_token_unsubscribes_channels_it_no_longer_allows() {
             r#"unsubscribe room:1, then {"op":6,"channel":"room:1","state":"unsubscribed","reason":"not_allowed"}"#,
         ]
     );
-    // The other subscriptions stay, including one without an answer of the hub.
+    // The other subscriptions stay, including one without an answer from the hub.
     assert_eq!(client.subscribed(4)[1], "go live on room:2");
     assert!(client.send(r#"{"op":4,"channel":"news:sport"}"#)[0].contains("already_subscribed"));
     // The ended subscription no longer counts against the limit.
