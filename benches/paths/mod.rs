@@ -1,4 +1,4 @@
-//! The pure parts of what happens to a frame and to a publication, each as something that can be done again and again.
+//! The pure parts of the delivery path, each as a closure that can run repeatedly.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -13,10 +13,10 @@ use protocol::position::Position;
 use protocol::publication::{Payload, Publication};
 use protocol::{Variant, Version};
 
-/// One path: what is prepared once, and what is then done each time.
+/// Prepares a part once and returns the closure to measure.
 pub(crate) type Path = fn() -> Box<dyn FnMut()>;
 
-/// All of them, by name.
+/// All parts by name.
 pub(crate) const PATHS: [(&str, Path); 9] = [
     ("parse_identify", || parse(Version::V2, IDENTIFY)),
     ("parse_heartbeat", || parse(Version::V1, r#"{"op":10,"time":1579276740336}"#)),
@@ -32,10 +32,10 @@ pub(crate) const PATHS: [(&str, Path); 9] = [
 const IDENTIFY: &str = r#"{"op":1,"token":"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl","channels":[{"channel":"room:7","since":"1732390000000-41"},{"channel":"public:news"}]}"#;
 const SESSIONS: usize = 1_000;
 const MISSED: u64 = 50;
-/// The length of the message that is carried.
+/// The length of a published message.
 const MESSAGE_BYTES: usize = 128;
 
-/// A way out that goes nowhere.
+/// A frame sink that only counts bytes.
 #[derive(Clone, Default)]
 struct Sink(Rc<Cell<usize>>);
 
@@ -60,7 +60,7 @@ fn publication(name: &str, offset: u64) -> Publication {
     Publication::new(channel(name), position, message)
 }
 
-/// One without a position, which may come again and again.
+/// A publication without a position: the registry accepts it repeatedly.
 fn plain(name: &str) -> Arc<Publication> {
     let durable = publication(name, 1);
     Arc::new(Publication::new(channel(name), None, durable.message().to_owned().into()))
@@ -71,7 +71,7 @@ fn parse(version: Version, text: &'static str) -> Box<dyn FnMut()> {
 }
 
 fn encode(variant: Variant) -> Box<dyn FnMut()> {
-    // A publication keeps its frame, so each time needs a new one; the message is shared.
+    // A publication caches its frame, so each run needs a new publication. The message is shared.
     let template = publication("room:7", 1);
     let message: Arc<_> = template.message().to_owned().into();
     Box::new(move || {
@@ -81,7 +81,7 @@ fn encode(variant: Variant) -> Box<dyn FnMut()> {
     })
 }
 
-/// Sessions that are live on their user's channel and on `all`.
+/// A registry of sessions that are live on their user's channel and on `all`.
 fn registry() -> Registry<Sink> {
     let mut registry = Registry::new(MAX_HELD);
     let sink = Sink::default();
@@ -126,7 +126,7 @@ fn route_to_all() -> Box<dyn FnMut()> {
     })
 }
 
-/// One comes back while messages go on: of what comes meanwhile, half is part of what it missed.
+/// A session resumes while messages arrive. Half of the messages held for it are among those it missed.
 fn merge() -> Box<dyn FnMut()> {
     let room = channel("room:7");
     let all: Vec<_> =

@@ -9,7 +9,7 @@ use crate::broker::HubEvent;
 use crate::socket::client_prefix::ClientPrefix;
 use crate::socket::outbox_registry::OutboxKey;
 use protocol::channel::ChannelName;
-use protocol::conversation::Wanted;
+use protocol::conversation::SubscribeRequest;
 use protocol::event::SubscriptionState;
 use protocol::{SessionId, Variant, Version};
 
@@ -39,14 +39,14 @@ pub enum HubInput {
         /// The identified session.
         session: SessionId,
         /// The channels to subscribe to. They go live on [`HubInput::GoLive`].
-        channels: Vec<Wanted>,
+        channels: Vec<SubscribeRequest>,
     },
     /// A session subscribes to one more channel. Answered by [`SessionEvent::Subscribed`].
     Subscribe {
         /// The subscribing session.
         session: SessionId,
         /// The channel to subscribe to. It goes live on [`HubInput::GoLive`].
-        wanted: Wanted,
+        wanted: SubscribeRequest,
     },
     /// A session unsubscribes from a channel.
     Unsubscribe {
@@ -155,8 +155,8 @@ pub enum SessionEvent {
     Subscribed {
         /// The subscribed channel.
         channel: ChannelName,
-        /// The ticket of the request.
-        ticket: u32,
+        /// The request that this answers.
+        request_id: u32,
         /// The state of the channel.
         state: SubscriptionState,
     },

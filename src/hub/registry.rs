@@ -19,7 +19,7 @@ use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 use crate::broker::RequestId;
 use protocol::channel::ChannelName;
-use protocol::conversation::Since;
+use protocol::conversation::ResumePoint;
 use protocol::cursor::ChannelCursor;
 use protocol::position::Position;
 use protocol::{Variant, Version};
@@ -133,7 +133,7 @@ impl<S: FrameSink> Registry<S> {
         &mut self,
         session: SessionKey,
         channel: &ChannelName,
-        since: Option<Since>,
+        since: Option<ResumePoint>,
         request: RequestId,
     ) -> bool {
         let Some(found) = self.sessions.get_mut(session.index()) else { return false };

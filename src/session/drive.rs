@@ -29,14 +29,14 @@ pub(crate) fn drive(
     ports: &mut impl SessionPorts,
 ) {
     let mut actions = Vec::new();
-    conversation.on(now, input, &mut actions);
+    conversation.handle(now, input, &mut actions);
     let mut answers = VecDeque::new();
     loop {
         for action in actions.drain(..) {
             answers.extend(perform(conversation, action, ports));
         }
         let Some(answer) = answers.pop_front() else { break };
-        conversation.on(now, answer, &mut actions);
+        conversation.handle(now, answer, &mut actions);
     }
 }
 
@@ -66,8 +66,8 @@ impl From<SessionEvent> for Input<'static> {
     fn from(event: SessionEvent) -> Self {
         match event {
             SessionEvent::Joined(states) => Self::Joined(states),
-            SessionEvent::Subscribed { channel, ticket, state } => {
-                Self::Subscribed { channel, ticket, state }
+            SessionEvent::Subscribed { channel, request_id, state } => {
+                Self::Subscribed { channel, request_id, state }
             }
             SessionEvent::Drain { after_ms } => Self::Drain { after_ms },
             SessionEvent::Disconnect => Self::Disconnected,

@@ -143,7 +143,7 @@ impl SessionLimits {
     /// Counts a failed Identify of this client.
     pub(super) fn record_failure(&self, client: Option<ClientPrefix>, now: Instant) {
         if let Some(client) = client {
-            self.0.addresses.lock().failures.take(client, now);
+            self.0.addresses.lock().failures.try_acquire(client, now);
         }
     }
 
@@ -182,7 +182,7 @@ impl UserSessionPermit {
 
     /// Counts one more token of the user that is to be verified. Returns false if the user's rate is used up.
     pub(super) fn acquire_refresh(&self, now: Instant) -> bool {
-        self.limits.0.users.lock().tokens.take(self.user.clone(), now)
+        self.limits.0.users.lock().tokens.try_acquire(self.user.clone(), now)
     }
 }
 
@@ -217,7 +217,7 @@ impl UserCounts {
             return Err(IdentifyRefusal::Sessions);
         }
         // Last, so that a device that keeps retrying over the cap does not use up the rate of the user's other devices.
-        if !self.tokens.take(user.clone(), now) {
+        if !self.tokens.try_acquire(user.clone(), now) {
             return Err(IdentifyRefusal::Rate);
         }
         if self.cap != 0 {

@@ -211,7 +211,7 @@ impl Inbound {
         }
         let is_counted = matches!(read, Some(Incoming::Ping(_) | Incoming::Pong(_)));
         let per_minute = outbox.options().control_frames_per_minute;
-        if is_counted && !self.control_frames.take(per_minute, MINUTE, Instant::now()) {
+        if is_counted && !self.control_frames.try_acquire(per_minute, MINUTE, Instant::now()) {
             return Err(CloseCode::RateLimited);
         }
         Ok(read)

@@ -220,11 +220,11 @@ impl LimiterCounts {
             return Err(TOO_MANY_CONNECTS_FROM_ADDRESS);
         }
         // Last, so that a client refused for another reason does not use up the rate of the others.
-        if !self.connects.take(caps.connects_per_second, SECOND, now) {
+        if !self.connects.try_acquire(caps.connects_per_second, SECOND, now) {
             return Err(TOO_MANY_CONNECTS);
         }
         if let Some(client) = client {
-            self.connects_by_address.take(client, now);
+            self.connects_by_address.try_acquire(client, now);
         }
         if let Some(client) = counted {
             self.open.add(client);

@@ -7,7 +7,7 @@ use super::SessionKey;
 use crate::broker::{FrameSizes, RequestId};
 use crate::hub::messages::SessionEvent;
 use protocol::channel::ChannelName;
-use protocol::conversation::{Since, Wanted};
+use protocol::conversation::{ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 
 /// A request of a session. It is answered when the state of every channel is known, or at its deadline. Channels that
@@ -34,7 +34,7 @@ pub(super) enum RequestKind {
 
 #[derive(Debug)]
 struct RequestedChannel {
-    wanted: Wanted,
+    wanted: SubscribeRequest,
     /// `None` until the state is known.
     state: Option<SubscriptionState>,
 }
@@ -61,7 +61,7 @@ impl PendingRequests {
         id: RequestId,
         session: SessionKey,
         kind: RequestKind,
-        wanted: Vec<Wanted>,
+        wanted: Vec<SubscribeRequest>,
     ) {
         let channels: Vec<_> =
             wanted.into_iter().map(|wanted| RequestedChannel { wanted, state: None }).collect();
@@ -88,10 +88,10 @@ impl PendingRequests {
         if found.state.replace(state).is_none() {
             request.unresolved -= 1;
         }
-        let ticket = found.wanted.ticket;
+        let request_id = found.wanted.request_id;
         let is_complete = request.unresolved == 0;
         let answer = if request.is_answered {
-            let event = SessionEvent::Subscribed { channel: channel.clone(), ticket, state };
+            let event = SessionEvent::Subscribed { channel: channel.clone(), request_id, state };
             Some(SessionAnswer { session: request.session, known: vec![channel.clone()], event })
         } else if is_complete {
             request.answer()
@@ -159,8 +159,8 @@ impl PendingRequest {
             }
             RequestKind::Subscribe => {
                 let found = self.channels.first()?;
-                let (channel, ticket) = (found.wanted.channel.clone(), found.wanted.ticket);
-                SessionEvent::Subscribed { channel, ticket, state: found.reported_state() }
+                let (channel, request_id) = (found.wanted.channel.clone(), found.wanted.request_id);
+                SessionEvent::Subscribed { channel, request_id, state: found.reported_state() }
             }
         };
         Some(SessionAnswer { session: self.session, known, event })
@@ -170,8 +170,8 @@ impl PendingRequest {
 impl RequestedChannel {
     fn reported_state(&self) -> SubscriptionState {
         let since = match self.wanted.since {
-            Some(Since::Position(since)) => Some(since),
-            Some(Since::Unreadable) | None => None,
+            Some(ResumePoint::Position(since)) => Some(since),
+            Some(ResumePoint::Invalid) | None => None,
         };
         self.state.unwrap_or(SubscriptionState::Recovering { since })
     }

@@ -14,7 +14,7 @@ use crate::hub::messages::SessionEvent;
 use crate::hub::registry::{BrokerCall, PendingSubscription};
 use crate::metrics::{Metrics, RecoveryResult};
 use protocol::channel::ChannelName;
-use protocol::conversation::{Since, Wanted};
+use protocol::conversation::{ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 use protocol::position::Position;
 use protocol::publication::Publication;
@@ -46,7 +46,7 @@ impl<S: FrameSink> HubCore<S> {
         now: Instant,
         session: SessionKey,
         kind: RequestKind,
-        wanted: Vec<Wanted>,
+        wanted: Vec<SubscribeRequest>,
         actions: &mut Vec<HubAction>,
     ) {
         let id = self.next_number();
@@ -281,16 +281,18 @@ fn next_step(pending: &PendingSubscription) -> Option<NextStep> {
     let cut = pending.cut().filter(|_| pending.is_unresolved() && pending.active_read().is_none())?;
     Some(match pending.since() {
         None => NextStep::Resolve(Resolution::new(cut)),
-        Some(Since::Unreadable) => {
+        Some(ResumePoint::Invalid) => {
             NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::UnreadablePosition))
         }
-        Some(Since::Position(since)) if since == cut => {
+        Some(ResumePoint::Position(since)) if since == cut => {
             NextStep::Resolve(Resolution::recovered(since, [].into()))
         }
-        Some(Since::Position(since)) if since < cut => NextStep::Read(since, cut),
+        Some(ResumePoint::Position(since)) if since < cut => NextStep::Read(since, cut),
         // The client comes from a replica that is ahead, or the end of the history is lost.
-        Some(Since::Position(_)) if !pending.is_verified() => NextStep::Verify,
-        Some(Since::Position(_)) => NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::Lost)),
+        Some(ResumePoint::Position(_)) if !pending.is_verified() => NextStep::Verify,
+        Some(ResumePoint::Position(_)) => {
+            NextStep::Resolve(Resolution::not_recovered(cut, RecoveryResult::Lost))
+        }
     })
 }
 
@@ -316,7 +318,7 @@ impl Resolution {
     }
 
     /// The history of the channel cannot be read, so nothing is recovered.
-    fn untracked(since: Option<Since>) -> Self {
+    fn untracked(since: Option<ResumePoint>) -> Self {
         match since {
             None => Self::new(NOWHERE),
             Some(_) => Self::not_recovered(NOWHERE, RecoveryResult::Unreadable),

@@ -5,7 +5,7 @@ use crate::broker::{Cut, FrameSizes, NotRecovered, Recovered, SubscribeAck};
 use crate::hub::recorder::FrameRecorder;
 use crate::metrics::{Label as _, RecoveryResult};
 use protocol::Version;
-use protocol::conversation::{Since, Wanted};
+use protocol::conversation::{ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 
 mod broker_calls;
@@ -38,9 +38,9 @@ fn plain(name: &str, number: u64) -> Arc<Publication> {
 /// A requested channel and the client's position on it. `?` is an unreadable position.
 type ChannelSpec<'a> = (&'a str, Option<&'a str>);
 
-fn wanted((name, since): ChannelSpec<'_>, ticket: u32) -> Wanted {
-    let since = since.map(|since| Position::parse(since).map_or(Since::Unreadable, Since::Position));
-    Wanted { channel: channel(name), since, ticket }
+fn wanted((name, since): ChannelSpec<'_>, request_id: u32) -> SubscribeRequest {
+    let since = since.map(|since| Position::parse(since).map_or(ResumePoint::Invalid, ResumePoint::Position));
+    SubscribeRequest { channel: channel(name), since, request_id }
 }
 
 /// A hub with a manual clock. Every method that sends an input returns the resulting actions, one line each.
@@ -91,11 +91,11 @@ impl TestHub {
     }
 
     fn join(&mut self, session: u128, specs: &[ChannelSpec<'_>]) -> Vec<String> {
-        let channels = (0..).zip(specs).map(|(ticket, spec)| wanted(*spec, ticket)).collect();
+        let channels = (0..).zip(specs).map(|(request_id, spec)| wanted(*spec, request_id)).collect();
         self.on(HubInput::Join { session: SessionId(session), channels })
     }
 
-    /// Subscribes to a channel with ticket 7.
+    /// Subscribes to a channel with request id 7.
     fn subscribe(&mut self, session: u128, name: &str, since: Option<&str>) -> Vec<String> {
         self.on(HubInput::Subscribe { session: SessionId(session), wanted: wanted((name, since), 7) })
     }
@@ -162,8 +162,8 @@ impl TestHub {
                         let states: Vec<_> = states.iter().map(|state| describe_state(*state)).collect();
                         format!("{session} joined: {}", states.join(", "))
                     }
-                    SessionEvent::Subscribed { channel, ticket, state } => {
-                        format!("{session} subscribed {channel} #{ticket}: {}", describe_state(*state))
+                    SessionEvent::Subscribed { channel, request_id, state } => {
+                        format!("{session} subscribed {channel} #{request_id}: {}", describe_state(*state))
                     }
                     other => panic!("{other:?}"),
                 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ArrivalNumber;
 use crate::broker::{ReadId, RequestId};
-use protocol::conversation::Since;
+use protocol::conversation::ResumePoint;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
@@ -21,7 +21,7 @@ pub struct PendingSubscription {
     /// The arrival number at creation. It sorts missed messages before held ones.
     arrival: ArrivalNumber,
     request: RequestId,
-    since: Option<Since>,
+    since: Option<ResumePoint>,
     /// Publications after this position are held. `None` until the position of the channel is known.
     cut: Option<Position>,
     /// The read of the history in progress.
@@ -67,7 +67,7 @@ impl PendingSubscription {
     pub(super) fn new(
         arrival: ArrivalNumber,
         request: RequestId,
-        since: Option<Since>,
+        since: Option<ResumePoint>,
         cut: Option<Position>,
     ) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl PendingSubscription {
     }
 
     /// The position to continue from. `None` if the client named none.
-    pub fn since(&self) -> Option<Since> {
+    pub fn since(&self) -> Option<ResumePoint> {
         self.since
     }
 
@@ -101,7 +101,7 @@ impl PendingSubscription {
     /// The read in progress, with the positions that it starts after and ends at.
     pub fn active_read(&self) -> Option<(ReadId, Position, Position)> {
         match (self.read, self.since, self.cut) {
-            (Some(read), Some(Since::Position(since)), Some(cut)) => Some((read, since, cut)),
+            (Some(read), Some(ResumePoint::Position(since)), Some(cut)) => Some((read, since, cut)),
             _ => None,
         }
     }
