@@ -1,8 +1,8 @@
-//! Does one of the pure parts so many times, to count its instructions: `scripts/compare-instructions`.
+//! Runs a pure part of the delivery path, so that `scripts/compare-instructions` can count its instructions.
 //!
-//! Without arguments it lists them; `instructions NAME COUNT` does one.
+//! `instructions NAME COUNT` runs the part COUNT times; without arguments it lists the names.
 
-#![allow(clippy::expect_used, clippy::print_stdout, reason = "a tool stops where it fails")]
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a benchmark may panic")]
 
 mod paths;
 
@@ -11,13 +11,13 @@ fn main() {
     let [name, count] = &arguments[..] else {
         return paths::PATHS.iter().for_each(|(name, _)| println!("{name}"));
     };
-    let count: usize = count.parse().expect("a number");
-    let (_, path) = paths::PATHS.iter().find(|(path, _)| path == name).expect("the name of a path");
+    let count: usize = count.parse().expect("COUNT must be a number");
+    let (_, path) = paths::PATHS.iter().find(|(path, _)| path == name).expect("NAME must be a listed name");
     let mut action = path();
     measured(&mut action, count);
 }
 
-/// Only what happens in here is counted: what is prepared differs from run to run, because maps hash by chance.
+/// Only instructions of this function are counted. The preparation differs between runs, because maps hash randomly.
 #[inline(never)]
 fn measured(action: &mut dyn FnMut(), count: usize) {
     for _ in 0..count {

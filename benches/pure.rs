@@ -1,6 +1,6 @@
-//! How long the pure parts take: `cargo bench --bench pure`.
+//! Measures the pure parts of the delivery path: `cargo bench --bench pure`.
 
-#![allow(missing_docs, clippy::expect_used, reason = "a benchmark stops where it fails")]
+#![allow(missing_docs, clippy::expect_used, reason = "a benchmark may panic")]
 
 mod paths;
 

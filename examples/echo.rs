@@ -1,9 +1,9 @@
-//! The socket layer with another application on it: an echo. `echo ADDRESS` listens there.
+//! An echo server on the gateway's socket layer. `echo ADDRESS` listens on that address.
 //!
-//! It mounts exactly what the gateway mounts, so a conformance suite that is run against it judges the gateway's own
-//! sockets: `make conformance`.
+//! `make conformance` runs a conformance suite against it. The suite tests the gateway's sockets, because this server
+//! uses the same code.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example: it may stop where it fails")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "an example may panic when it fails")]
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use emagine_gateway::socket::proxies::TrustedProxies;
 use emagine_gateway::socket::{Application, SocketOptions, UpgradeRefusal, listener};
 use protocol::frame::{FrameKind, encode, encode_deflated};
 
-/// The largest message that the suite sends has 16 MiB.
+/// More than the longest message of the suite, which is 16 MiB.
 const MESSAGE_BYTES: usize = 64 << 20;
 
 struct Echo;
@@ -38,7 +38,7 @@ impl Application for Echo {
     }
 }
 
-/// Sends every message back.
+/// Sends every message back to its client.
 struct EchoSocket {
     outbox: Outbox,
 }
@@ -63,16 +63,16 @@ fn main() {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let options = SocketOptions {
         // The suite cuts its 4 MiB messages into frames of 64 bytes.
-        inbound: Bounds { message_bytes: MESSAGE_BYTES, fragments: 1 << 20 },
+        inbound: Bounds { max_message_bytes: MESSAGE_BYTES, max_fragments: 1 << 20 },
         message_timeout: Duration::from_secs(60),
         control_frames_per_minute: 1_000,
         max_outbound_bytes: 2 * MESSAGE_BYTES,
-        max_outbound_bytes_of_all: usize::MAX,
+        max_total_outbound_bytes: usize::MAX,
         write_timeout: Duration::from_secs(30),
         close_timeout: Duration::from_secs(1),
         handshake_timeout: Duration::from_secs(5),
         compression: true,
-        handshakes: 1_000,
+        max_handshakes: 1_000,
         trusted_proxies: TrustedProxies::default(),
         metrics: Metrics::default(),
         traffic: Default::default(),

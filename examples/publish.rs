@@ -1,4 +1,4 @@
-//! Publishing from Rust: `cargo run --example publish -- redis://127.0.0.1:6379`. It is in docs/publishing.md.
+//! Publishes from Rust: `cargo run --example publish -- redis://127.0.0.1:6379`. docs/publishing.md contains this code.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,11 +1,11 @@
-//! How long to wait before the next attempt.
+//! Exponential back-off with jitter.
 
 use std::time::Duration;
 
 use rand::{Rng, RngExt as _};
 
-/// Waits that grow by doubling and are drawn with full jitter: anywhere between `min` and the current ceiling.
-/// So replicas that lost the same server do not come back to it all at once.
+/// Draws waits between `min` and a ceiling that doubles with each wait. The jitter keeps replicas that lost the same
+/// server from reconnecting at once.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     min: Duration,
@@ -13,19 +13,19 @@ pub struct Backoff {
     ceiling: Duration,
 }
 
-/// Bounds that no back-off can have.
+/// The bounds of a back-off are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a back-off needs 0 < min <= max, not min {min:?} and max {max:?}")]
+#[error("invalid back-off bounds: 0 < min <= max is required, but min is {min:?} and max is {max:?}")]
 pub struct BadBounds {
-    /// The shortest wait that was asked for.
+    /// The requested shortest wait.
     pub min: Duration,
-    /// The longest wait that was asked for.
+    /// The requested longest wait.
     pub max: Duration,
 }
 
 impl Backoff {
-    /// A back-off whose every wait is between `min` and `max`. A `min` of zero is refused: it would allow a
-    /// loop without rest.
+    /// A back-off whose waits are between `min` and `max`. A `min` of zero is refused, because it would allow a busy
+    /// loop.
     pub fn new(min: Duration, max: Duration) -> Result<Self, BadBounds> {
         if min.is_zero() || min > max {
             return Err(BadBounds { min, max });
@@ -33,14 +33,14 @@ impl Backoff {
         Ok(Self { min, max, ceiling: min })
     }
 
-    /// The next wait. The first after [`reset`](Self::reset) is exactly `min`.
+    /// Draws the next wait. The first wait, also after [`reset`](Self::reset), is exactly `min`.
     pub fn next(&mut self, rng: &mut impl Rng) -> Duration {
         let wait = rng.random_range(self.min..=self.ceiling);
         self.ceiling = self.ceiling.saturating_mul(2).min(self.max);
         wait
     }
 
-    /// Begins again at `min`, after a success.
+    /// Resets the ceiling to `min`. Call after a success.
     pub fn reset(&mut self) {
         self.ceiling = self.min;
     }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn late_waits_are_spread_over_the_whole_range() {
+    fn later_waits_are_spread_over_the_whole_range() {
         let mut rng = StdRng::seed_from_u64(7);
         let mut backoff = Backoff::new(MIN, MAX).unwrap();
         let waits: Vec<_> = (0..200).map(|_| backoff.next(&mut rng)).collect();
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_begins_again_at_the_shortest_wait() {
+    fn a_reset_starts_again_at_the_shortest_wait() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut backoff = Backoff::new(MIN, MAX).unwrap();
         for _ in 0..10 {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_bounds_that_allow_no_rest() {
+    fn refuses_bounds_that_allow_a_busy_loop() {
         assert!(Backoff::new(Duration::ZERO, MAX).is_err());
         assert!(Backoff::new(MAX, MIN).is_err());
         assert!(Backoff::new(Duration::MAX, Duration::MAX).is_ok());

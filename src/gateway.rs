@@ -19,7 +19,7 @@ use tokio::time::MissedTickBehavior;
 
 use self::limits::{caps, hub_limits, raise_fd_limit, rules, session_caps, show_limits, socket_options};
 use self::running_time::RunningTime;
-use crate::auth::{AuthSetupError, Authenticator, Tokens};
+use crate::auth::{AuthSetupError, Authenticator, ReloadableAuthenticator};
 use crate::broker::{Broker, BrokerSetupError};
 use crate::http::{self, AdminState, ApiKey, CurrentKey, InstanceInfo, Readiness};
 use crate::hub::Hubs;
@@ -85,7 +85,7 @@ pub struct Gateway {
     hubs: Hubs,
     connections: ConnectionLimiter,
     drain: DrainSwitch,
-    tokens: Tokens,
+    tokens: ReloadableAuthenticator,
     api_key: CurrentKey,
     servers: [actix_server::ServerHandle; 2],
 }
@@ -95,7 +95,7 @@ impl Gateway {
     ///
     /// What is wrong with the settings is found before a port is bound; whether Redis is there is not asked.
     pub fn start(settings: Settings, metrics: Metrics) -> Result<Self, StartError> {
-        let tokens = Tokens::new(&settings.auth)?;
+        let tokens = ReloadableAuthenticator::new(&settings.auth)?;
         let broker = broker::start(&settings, &metrics)?;
         let networks = settings.server.trusted_networks().map_err(SettingsErrors::from)?;
         let proxies = TrustedProxies::new(networks);
@@ -162,7 +162,7 @@ impl Gateway {
     /// Reloads keys and certificates. If a file cannot be used, the old ones stay in force and the log has an error.
     /// Sessions are not affected.
     pub fn reload(&self) {
-        let settings = match self.settings.read_files_again() {
+        let settings = match self.settings.reload_secret_files() {
             Ok(settings) => settings,
             Err(errors) => {
                 for error in errors.iter() {
@@ -234,7 +234,7 @@ impl Gateway {
             look.tick().await;
             let used = running.look(std::time::Instant::now());
             if !is_told && used >= settings.delay {
-                self.drain.refuse();
+                self.drain.refuse_sessions();
                 self.hubs.drain(Drain { window: settings.window });
                 is_told = true;
             }
@@ -253,7 +253,7 @@ fn bind(key: &'static str, address: SocketAddr, backlog: i32) -> Result<TcpListe
 }
 
 /// What the console is told of this process.
-fn instance(settings: &Settings, public_addr: SocketAddr, tokens: &Tokens) -> InstanceInfo {
+fn instance(settings: &Settings, public_addr: SocketAddr, tokens: &ReloadableAuthenticator) -> InstanceInfo {
     InstanceInfo {
         profile: settings.profile,
         auth: settings.auth.kind,

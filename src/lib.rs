@@ -1,19 +1,21 @@
 //! E-Magine's real-time gateway: WebSocket sessions on actix actors, message events over Redis.
 //!
-//! # Layout, in the order of dependency, lowest first
+//! # Modules, lowest first
 //!
-//! Leaves: [`settings`], [`auth`], [`metrics`], [`backoff`], [`timeout`].
-//!
-//! - [`protocol`]: commands, events, close codes, and the conversation of one session. Pure.
-//! - [`broker`]: carries publications between replicas, in memory or over Redis.
-//! - [`socket`]: the taken-over WebSocket: guard, outbox, driver.
-//! - [`hub`]: who is here on this worker thread.
+//! - [`protocol`]: commands, events, close codes, and the conversation of one session. A crate that does no IO.
+//! - [`backoff`]: exponential back-off with jitter.
+//! - [`timeout`]: timeouts that do not expire because the process was paused.
+//! - [`settings`]: loads and checks the settings.
+//! - [`auth`]: verifies tokens.
+//! - [`metrics`]: counters, gauges and histograms.
+//! - [`broker`]: delivers publications between replicas, in memory or over Redis.
+//! - [`socket`]: the public WebSocket port: handshakes, reading, writing, deadlines.
+//! - [`hub`]: the sessions and subscriptions of one worker thread.
 //! - [`session`]: the actor of one WebSocket.
 //! - [`http`]: the admin port.
-//! - [`gateway`]: the composition.
+//! - [`gateway`]: assembles all parts and runs them.
 //! - [`cli`]: the command line.
-//!
-//! For tests only: `simulation`, which plays all that is between the pure parts.
+//! - `simulation`: tests the broker's link, the hub and sessions together, without IO. Compiled for tests only.
 
 pub mod auth;
 pub mod backoff;

@@ -1,11 +1,11 @@
-//! The binary `emagine-gateway`: see [`emagine_gateway::cli`].
+//! The binary `emagine-gateway`. [`emagine_gateway::cli`] has the commands.
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use emagine_gateway::cli::Cli;
 
-/// Tens of thousands of small, long-lived allocations on a few threads: measured in docs/performance.md.
+/// Chosen for tens of thousands of small, long-lived allocations on a few threads. docs/performance.md has the figures.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,22 +1,21 @@
-//! Timeouts that a stop of the process does not use up.
+//! Timeouts that do not expire because the process or the machine was paused.
 //!
-//! After the process was stopped or its machine was paused, timers fire before the runtime has asked the kernel what has
-//! arrived meanwhile.
+//! When the process resumes, overdue timers fire before the runtime has read data that arrived during the pause.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::time::{error::Elapsed, timeout};
 
-/// A timer that fires so much later than it should was not waited for by a running process.
-const LATE: Duration = Duration::from_millis(50);
+/// A timer that fires later than this was delayed by a pause.
+const LATE_TOLERANCE: Duration = Duration::from_millis(50);
 
-/// Whether a wait of `bound` that began at `started` ended later than a running process would have ended it.
+/// Whether a wait of `bound` since `started` ended so late that the process must have been paused.
 pub fn was_late(started: Instant, bound: Duration) -> bool {
-    started.elapsed() > bound + LATE
+    started.elapsed() > bound + LATE_TOLERANCE
 }
 
-/// As [`timeout`]; but if the end was noticed late, the future has the same time once more.
+/// Like [`timeout`], but gives the future the same time again if the timer fired late.
 ///
 /// # Errors
 /// The future did not complete in time.
@@ -35,11 +34,11 @@ mod tests {
     const BOUND: Duration = Duration::from_millis(20);
 
     #[tokio::test]
-    async fn what_arrived_during_a_stop_was_in_time() {
+    async fn an_answer_during_a_pause_is_in_time() {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let answer = tokio::join!(timeout_awake(BOUND, receiver), async {
-            // Nothing else of this thread runs meanwhile, and the timer is noticed before the answer.
-            std::thread::park_timeout(BOUND + 2 * LATE);
+            // Blocks the thread, so that the runtime handles the timer before the answer.
+            std::thread::park_timeout(BOUND + 2 * LATE_TOLERANCE);
             tokio::task::yield_now().await;
             sender.send(7)
         });
@@ -47,10 +46,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_never_comes_ends_even_after_a_stop() {
+    async fn a_future_without_an_end_times_out_after_a_pause() {
         let started = Instant::now();
         let never = async {
-            std::thread::park_timeout(BOUND + 2 * LATE);
+            std::thread::park_timeout(BOUND + 2 * LATE_TOLERANCE);
             std::future::pending::<()>().await;
         };
         assert!(timeout_awake(BOUND, never).await.is_err());

@@ -1,8 +1,8 @@
-//! Which room of `src/` imports which; Cargo keeps `crates/protocol` pure.
+//! Checks the imports between the top-level modules of `src/`. Cargo keeps `crates/protocol` free of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The rooms, highest first, and what they may import besides themselves.
+/// The top-level modules, highest first, and the modules that each may import besides itself.
 const MAY_IMPORT: [(&str, &str); 10] = [
     ("main", "cli"),
     ("cli", "gateway http session hub socket broker settings auth metrics backoff timeout"),
@@ -17,26 +17,26 @@ const MAY_IMPORT: [(&str, &str); 10] = [
 ];
 
 #[test]
-fn imports_go_down_and_in_no_circle() {
+fn imports_point_down_and_form_no_cycle() {
     let module = |path: &str| path[4..path.len() - 3].trim_end_matches("/mod").replace('/', "::");
     let sources: BTreeMap<_, _> = files("src").map(|(path, text)| (module(&path), text)).collect();
-    let rooms: BTreeSet<_> = sources.keys().map(|module| room(module)).collect();
-    assert_eq!(rooms, MAY_IMPORT.iter().flat_map(|(rooms, _)| rooms.split(' ')).collect());
+    let modules: BTreeSet<_> = sources.keys().map(|module| top_module(module)).collect();
+    assert_eq!(modules, MAY_IMPORT.iter().flat_map(|(modules, _)| modules.split(' ')).collect());
     assert!(imports(&sources).len() > 500, "too few imports were found");
-    assert_eq!(breaches(&sources), BTreeSet::new());
+    assert_eq!(violations(&sources), BTreeSet::new());
 }
 
 #[test]
-fn planted_upward_imports_and_circles_are_found() {
+fn upward_imports_and_cycles_are_detected() {
     let sources = [
         ("socket::a", "use crate::{\n    metrics,\n    http::{self, A},\n};\nuse super::b; // crate::cli"),
         ("socket::b", "fn f(x: super::super::hub::B) {}\nmod tests {\n    use super::super::{c::C, A};\n}"),
         ("socket::c", "//! The last.\nuse crate::socket::a as _;\nuse super::Socket;"),
     ];
     let upward = [("socket::a", "http::A"), ("socket::a", "http::self"), ("socket::b", "hub::B")];
-    let circle = [("socket::a", "socket::b"), ("socket::b", "socket::c"), ("socket::c", "socket::a")];
+    let cycles = [("socket::a", "socket::b"), ("socket::b", "socket::c"), ("socket::c", "socket::a")];
     let owned = |pairs: [(&str, &str); 3]| pairs.map(|(a, b)| (a.to_owned(), b.to_owned()));
-    assert_eq!(breaches(&owned(sources).into()), owned(upward).into_iter().chain(owned(circle)).collect());
+    assert_eq!(violations(&owned(sources).into()), owned(upward).into_iter().chain(owned(cycles)).collect());
 }
 
 #[test]
@@ -54,31 +54,33 @@ fn files(folder: &str) -> Box<dyn Iterator<Item = (String, String)>> {
     }))
 }
 
-fn room(path: &str) -> &str {
+fn top_module(path: &str) -> &str {
     path.split("::").next().unwrap_or_default()
 }
 
-/// The imports that go up, and those in a circle. Parent and child may import each other.
-fn breaches(sources: &BTreeMap<String, String>) -> BTreeSet<(String, String)> {
-    let names = |rooms: &str, room: &str| rooms.split(' ').any(|name| name == room);
+/// Finds upward imports and import cycles. Parent and child may import each other.
+fn violations(sources: &BTreeMap<String, String>) -> BTreeSet<(String, String)> {
+    let names = |modules: &str, name: &str| modules.split(' ').any(|one| one == name);
     let may_import = |a: &str, b: &str| MAY_IMPORT.iter().any(|(from, to)| names(from, a) && names(to, b));
     let is_within = |low: &str, high: &str| format!("{low}::").starts_with(&format!("{high}::"));
     let file = |path: &str| sources.keys().filter(|file| is_within(path, file)).max_by_key(|file| file.len());
     let mut found = imports(sources);
     let pairs = found.iter().filter_map(|(from, to)| Some((from.clone(), file(to)?.clone())));
-    let mut circles: BTreeSet<_> = pairs.collect();
-    circles.retain(|(a, b)| room(a) == room(b) && !is_within(a, b) && !is_within(b, a));
-    found.retain(|(from, to)| room(from) != room(to) && !may_import(room(from), room(to)));
+    let mut cycles: BTreeSet<_> = pairs.collect();
+    cycles.retain(|(a, b)| top_module(a) == top_module(b) && !is_within(a, b) && !is_within(b, a));
+    found.retain(|(from, to)| {
+        top_module(from) != top_module(to) && !may_import(top_module(from), top_module(to))
+    });
     for _ in sources {
-        // A file that imports nothing, or that nothing imports, is in no circle.
-        let (from, to): (BTreeSet<_>, BTreeSet<_>) = circles.iter().cloned().unzip();
-        circles.retain(|pair| to.contains(&pair.0) && from.contains(&pair.1));
+        // A file without imports, or that no file imports, is in no cycle.
+        let (from, to): (BTreeSet<_>, BTreeSet<_>) = cycles.iter().cloned().unzip();
+        cycles.retain(|pair| to.contains(&pair.0) && from.contains(&pair.1));
     }
-    found.extend(circles);
+    found.extend(cycles);
     found
 }
 
-/// The module of a file, and each path in it that begins with `crate` or `super`.
+/// Lists each file's module with each path in it that begins with `crate` or `super`.
 fn imports(sources: &BTreeMap<String, String>) -> BTreeSet<(String, String)> {
     let mut found = BTreeSet::new();
     for (module, text) in sources {
@@ -98,7 +100,7 @@ fn imports(sources: &BTreeMap<String, String>) -> BTreeSet<(String, String)> {
     found
 }
 
-/// The paths at the beginning of the code: `a::{b, c}` is two.
+/// Parses the paths at the beginning of the code: `a::{b, c}` is two paths.
 fn paths(code: &str) -> Vec<String> {
     let (mut paths, mut path, mut groups) = (Vec::new(), String::new(), Vec::new());
     for sign in code.chars() {

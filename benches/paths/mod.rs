@@ -1,4 +1,4 @@
-//! The pure parts of what happens to a frame and to a publication, each as something that can be done again and again.
+//! The pure parts of the delivery path, each as a closure that can run repeatedly.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -13,10 +13,10 @@ use protocol::position::Position;
 use protocol::publication::{Payload, Publication};
 use protocol::{Variant, Version};
 
-/// One path: what is prepared once, and what is then done each time.
+/// Prepares a part once and returns the closure to measure.
 pub(crate) type Path = fn() -> Box<dyn FnMut()>;
 
-/// All of them, by name.
+/// All parts by name.
 pub(crate) const PATHS: [(&str, Path); 9] = [
     ("parse_identify", || parse(Version::V2, IDENTIFY)),
     ("parse_heartbeat", || parse(Version::V1, r#"{"op":10,"time":1579276740336}"#)),
@@ -32,10 +32,10 @@ pub(crate) const PATHS: [(&str, Path); 9] = [
 const IDENTIFY: &str = r#"{"op":1,"token":"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl","channels":[{"channel":"room:7","since":"1732390000000-41"},{"channel":"public:news"}]}"#;
 const SESSIONS: usize = 1_000;
 const MISSED: u64 = 50;
-/// The length of the message that is carried.
+/// The length of a published message.
 const MESSAGE_BYTES: usize = 128;
 
-/// A way out that goes nowhere.
+/// A frame sink that only counts bytes.
 #[derive(Clone, Default)]
 struct Sink(Rc<Cell<usize>>);
 
@@ -45,7 +45,7 @@ impl FrameSink for Sink {
         true
     }
 
-    fn overflow(&self) {}
+    fn close_too_slow(&self) {}
 }
 
 fn channel(name: &str) -> ChannelName {
@@ -60,7 +60,7 @@ fn publication(name: &str, offset: u64) -> Publication {
     Publication::new(channel(name), position, message)
 }
 
-/// One without a position, which may come again and again.
+/// A publication without a position: the registry accepts it repeatedly.
 fn plain(name: &str) -> Arc<Publication> {
     let durable = publication(name, 1);
     Arc::new(Publication::new(channel(name), None, durable.message().to_owned().into()))
@@ -71,7 +71,7 @@ fn parse(version: Version, text: &'static str) -> Box<dyn FnMut()> {
 }
 
 fn encode(variant: Variant) -> Box<dyn FnMut()> {
-    // A publication keeps its frame, so each time needs a new one; the message is shared.
+    // A publication caches its frame, so each run needs a new publication. The message is shared.
     let template = publication("room:7", 1);
     let message: Arc<_> = template.message().to_owned().into();
     Box::new(move || {
@@ -81,7 +81,7 @@ fn encode(variant: Variant) -> Box<dyn FnMut()> {
     })
 }
 
-/// Sessions that are live on their user's channel and on `all`.
+/// A registry of sessions that are live on their user's channel and on `all`.
 fn registry() -> Registry<Sink> {
     let mut registry = Registry::new(MAX_HELD);
     let sink = Sink::default();
@@ -89,7 +89,7 @@ fn registry() -> Registry<Sink> {
         let session = registry.connect(Version::V1, sink.clone());
         for channel in [channel(&format!("user:{index}")), ChannelName::all()] {
             subscribe(&mut registry, session, &channel, Position::before(1));
-            settle(&mut registry, session, &channel, Arc::new([]));
+            resolve(&mut registry, session, &channel, Arc::new([]));
             registry.go_live(session, &channel);
         }
     }
@@ -103,15 +103,15 @@ fn subscribe(registry: &mut Registry<Sink>, session: SessionKey, channel: &Chann
 }
 
 /// It is known what the client has missed, and it is told so.
-fn settle(
+fn resolve(
     registry: &mut Registry<Sink>,
     session: SessionKey,
     channel: &ChannelName,
     missed: Arc<[Arc<Publication>]>,
 ) {
     let pending = registry.pending(session, channel).expect("a new subscription");
-    pending.settle(missed);
-    pending.mark_told(true);
+    pending.resolve(missed);
+    pending.mark_answered(true);
 }
 
 fn route_to_one() -> Box<dyn FnMut()> {
@@ -126,7 +126,7 @@ fn route_to_all() -> Box<dyn FnMut()> {
     })
 }
 
-/// One comes back while messages go on: of what comes meanwhile, half is part of what it missed.
+/// A session resumes while messages arrive. Half of the messages held for it are among those it missed.
 fn merge() -> Box<dyn FnMut()> {
     let room = channel("room:7");
     let all: Vec<_> =
@@ -140,7 +140,7 @@ fn merge() -> Box<dyn FnMut()> {
         for publication in &all[MISSED as usize / 2..] {
             registry.deliver(publication, |_| false);
         }
-        settle(&mut registry, session, &room, Arc::clone(&missed));
+        resolve(&mut registry, session, &room, Arc::clone(&missed));
         assert_eq!(registry.go_live(session, &room), all.len() as u64);
         drop(registry.leave(session));
     })

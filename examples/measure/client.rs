@@ -1,4 +1,4 @@
-//! Clients: as little as is needed to open a socket, to say something, and to find frames in what comes.
+//! A minimal client: opens a socket, identifies, and reads frames.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -8,13 +8,13 @@ use tokio::net::{TcpSocket, TcpStream};
 
 async fn connect(address: SocketAddr, index: usize) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    // Several source addresses: one has fewer than 30 000 ports.
+    // Uses several source addresses, because one address has fewer than 30 000 ports.
     let source = Ipv4Addr::new(127, 0, 0, 2 + (index / 10_000) as u8);
     socket.bind((source, 0).into()).unwrap();
     socket.connect(address).await.unwrap()
 }
 
-/// Connects and sends the handshake and Identify in one write; reads until Ready has come.
+/// Connects, sends the handshake and Identify in one write, and reads up to Ready.
 pub(crate) async fn identify(address: SocketAddr, index: usize, is_deflated: bool) -> TcpStream {
     identify_on(connect(address, index).await, index, is_deflated).await
 }
@@ -32,27 +32,27 @@ async fn identify_on(mut stream: TcpStream, index: usize, is_deflated: bool) -> 
     bytes.extend([0x81, 0x80 | identify.len() as u8, 0, 0, 0, 0]);
     bytes.extend(identify.bytes());
     stream.write_all(&bytes).await.unwrap();
-    let mut seen = Vec::new();
-    while !seen.windows(7).any(|window| window == b"\"op\":2,") {
+    let mut received = Vec::new();
+    while !received.windows(7).any(|window| window == b"\"op\":2,") {
         stream.readable().await.unwrap();
         let mut buffer = [0; 1_024];
         match stream.try_read(&mut buffer) {
-            Ok(length) if length > 0 => seen.extend_from_slice(&buffer[..length]),
+            Ok(length) if length > 0 => received.extend_from_slice(&buffer[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            other => panic!("no Ready: {other:?}"),
+            other => panic!("the connection ended before Ready: {other:?}"),
         }
     }
     stream
 }
 
-/// Cuts what comes from the gateway into frames.
+/// Splits the bytes of a gateway into frames.
 #[derive(Default)]
 pub(crate) struct Frames(Vec<u8>);
 
 impl Frames {
-    /// Waits for bytes, and hands each frame that they complete to `take`, by its payload. False when the connection
-    /// has ended.
-    pub(crate) async fn read(&mut self, stream: &TcpStream, mut take: impl FnMut(&[u8])) -> bool {
+    /// Waits for bytes, and calls `on_frame` with the payload of each frame that they complete. Returns false if the
+    /// connection has ended.
+    pub(crate) async fn read(&mut self, stream: &TcpStream, mut on_frame: impl FnMut(&[u8])) -> bool {
         let mut buffer = [0; 16_384];
         loop {
             if stream.readable().await.is_err() {
@@ -70,7 +70,7 @@ impl Frames {
         }
         let mut start = 0;
         while let Some(payload) = payload(&self.0[start..]) {
-            take(&self.0[start..][payload.clone()]);
+            on_frame(&self.0[start..][payload.clone()]);
             start += payload.end;
         }
         self.0.drain(..start);
@@ -78,7 +78,7 @@ impl Frames {
     }
 }
 
-/// Where the payload of the first frame is, if all of it is there.
+/// The range of the first frame's payload; `None` if the frame is incomplete.
 fn payload(bytes: &[u8]) -> Option<Range<usize>> {
     let (header, length) = match *bytes.get(1)? {
         126 => (4, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
@@ -88,7 +88,7 @@ fn payload(bytes: &[u8]) -> Option<Range<usize>> {
     (bytes.len() >= header + length).then_some(header..header + length)
 }
 
-/// A client's frame, under a mask of zeros.
+/// A client's frame with a mask of zeros.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {

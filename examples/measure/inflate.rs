@@ -1,4 +1,4 @@
-//! What it costs to receive compressed messages, beside the same messages as they are.
+//! Measures the cost of receiving compressed messages, compared with the same messages uncompressed.
 
 use protocol::deflate::deflate;
 use rand::Rng as _;
@@ -11,61 +11,61 @@ use crate::DEADLINE;
 use crate::client::{Frames, frame, identify};
 use crate::process::Gateway;
 
-/// How many clients send, each its next message when the one before has been answered.
+/// How many clients send. Each client sends its next message when the previous one has been answered.
 const CLIENTS: usize = 10;
-/// How many sockets hold a message that has begun and not ended.
-const HOLDERS: usize = 1_000;
-/// `session.max_message_bytes`, the default.
-const BOUND: usize = 65_536;
+/// How many sockets hold an incomplete message.
+const OPEN_MESSAGES: usize = 1_000;
+/// The default of `session.max_message_bytes`.
+const MAX_MESSAGE_BYTES: usize = 65_536;
 
-/// A heartbeat, which is answered, with a member more that is ignored.
-fn heartbeat(filling: &str) -> Vec<u8> {
-    format!(r#"{{"op":10,"time":1579276740336,"more":"{filling}"}}"#).into_bytes()
+/// A heartbeat, which the gateway answers, with an extra member, which it ignores.
+fn heartbeat(padding: &str) -> Vec<u8> {
+    format!(r#"{{"op":10,"time":1579276740336,"more":"{padding}"}}"#).into_bytes()
 }
 
 pub(crate) async fn measure(messages: usize) {
-    let room = BOUND - heartbeat("").len();
-    let words = "the quick brown fox jumps over the lazy dog; ".repeat(BOUND / 40);
+    let room = MAX_MESSAGE_BYTES - heartbeat("").len();
+    let words = "the quick brown fox jumps over the lazy dog; ".repeat(MAX_MESSAGE_BYTES / 40);
     let mut random = vec![0; room];
     rand::rng().fill_bytes(&mut random);
     let random: String = random.iter().map(|byte| char::from(b'0' + byte % 64).to_string()).collect();
     let random = random.replace('\\', "-");
-    println!("CPU for each message received and answered, {CLIENTS} clients, one message in flight each:");
+    println!("CPU per message received and answered, {CLIENTS} clients, one message in flight each:");
     for (name, message, count) in [
         ("a heartbeat", br#"{"op":10,"time":1579276740336}"#.to_vec(), messages),
         ("200 bytes of text", heartbeat(&words[..158]), messages),
-        ("64 KiB of text that repeats", heartbeat(&words[..room]), messages / 10),
+        ("64 KiB of repetitive text", heartbeat(&words[..room]), messages / 10),
         ("64 KiB of random characters", heartbeat(&random), messages / 10),
         ("64 KiB of one character", heartbeat(&"x".repeat(room)), messages / 10),
     ] {
-        compare(name, &message, count).await;
+        measure_cpu(name, &message, count).await;
     }
-    println!("RSS for each of {HOLDERS} sockets that hold a message which has begun and not ended:");
+    println!("RSS per socket with an incomplete message, {OPEN_MESSAGES} sockets:");
     let large = heartbeat(&words[..room]);
-    let begun = &large[..60_000];
+    let partial = &large[..60_000];
     for (name, first, payload) in [
-        ("one byte as it is", 0x01, b"{".to_vec()),
-        ("one byte compressed", 0x41, deflate(b"{").to_vec()),
-        ("60 000 bytes as they are", 0x01, begun.to_vec()),
-        ("60 000 bytes compressed", 0x41, deflate(begun).to_vec()),
+        ("one byte, plain", 0x01, b"{".to_vec()),
+        ("one byte, compressed", 0x41, deflate(b"{").to_vec()),
+        ("60 000 bytes, plain", 0x01, partial.to_vec()),
+        ("60 000 bytes, compressed", 0x41, deflate(partial).to_vec()),
     ] {
-        hold(name, first, &payload).await;
+        measure_memory(name, first, &payload).await;
     }
 }
 
-async fn compare(name: &str, message: &[u8], count: usize) {
+async fn measure_cpu(name: &str, message: &[u8], count: usize) {
     let (plain, deflated) = (frame(0x81, message), frame(0xC1, &deflate(message)));
     let gateway = start();
     let mut costs = [0.0; 2];
     for (wire, cost) in [&plain, &deflated].into_iter().zip(&mut costs) {
-        // Threads, buffers and caches are warm when the count begins.
-        exchange(&gateway, wire, count / 10).await;
+        // Warms threads, buffers and caches before the measurement.
+        run_clients(&gateway, wire, count / 10).await;
         let before = gateway.process.cpu_seconds();
-        exchange(&gateway, wire, count).await;
+        run_clients(&gateway, wire, count).await;
         *cost = (gateway.process.cpu_seconds() - before) * 1e6 / count as f64;
     }
     println!(
-        "  {name}: {:.1} µs as it is ({} bytes), {:.1} µs compressed ({} bytes)",
+        "  {name}: {:.1} µs plain ({} bytes), {:.1} µs compressed ({} bytes)",
         costs[0],
         plain.len(),
         costs[1],
@@ -77,34 +77,34 @@ fn start() -> Gateway {
     Gateway::start("memory:", &["server.compression=true", "session.message_timeout=10m"])
 }
 
-/// Sends the same message so often, from all clients together.
-async fn exchange(gateway: &Gateway, wire: &[u8], count: usize) {
+/// Sends the message `count` times in total, from all clients concurrently.
+async fn run_clients(gateway: &Gateway, wire: &[u8], count: usize) {
     let mut clients = Vec::new();
     for index in 0..CLIENTS {
         let stream = identify(gateway.public, index, true).await;
-        clients.push(spawn_local(converse(stream, wire.to_vec(), count / CLIENTS)));
+        clients.push(spawn_local(run_client(stream, wire.to_vec(), count / CLIENTS)));
     }
     for client in clients {
         client.await.unwrap();
     }
 }
 
-async fn converse(mut stream: TcpStream, wire: Vec<u8>, count: usize) {
+async fn run_client(mut stream: TcpStream, wire: Vec<u8>, count: usize) {
     let mut frames = Frames::default();
     for _ in 0..count {
         stream.write_all(&wire).await.unwrap();
         let mut is_answered = false;
         while !is_answered {
-            let take = |payload: &[u8]| is_answered |= payload.starts_with(br#"{"op":11"#);
-            assert!(timeout(DEADLINE, frames.read(&stream, take)).await.unwrap(), "a client was closed");
+            let on_frame = |payload: &[u8]| is_answered |= payload.starts_with(br#"{"op":11"#);
+            assert!(timeout(DEADLINE, frames.read(&stream, on_frame)).await.unwrap(), "a client was closed");
         }
     }
 }
 
-async fn hold(name: &str, first: u8, payload: &[u8]) {
+async fn measure_memory(name: &str, first: u8, payload: &[u8]) {
     let gateway = start();
     let mut streams = Vec::new();
-    for index in 0..HOLDERS {
+    for index in 0..OPEN_MESSAGES {
         streams.push(identify(gateway.public, index, true).await);
     }
     let before = gateway.process.resident_bytes();
@@ -112,7 +112,7 @@ async fn hold(name: &str, first: u8, payload: &[u8]) {
     for stream in &mut streams {
         stream.write_all(&wire).await.unwrap();
     }
-    // Nothing tells when all of it has been read: until memory has stood still for a second.
+    // Nothing reports when the gateway has read everything, so this waits until memory has not grown for a second.
     let mut after = before;
     loop {
         sleep(std::time::Duration::from_secs(1)).await;
@@ -123,8 +123,8 @@ async fn hold(name: &str, first: u8, payload: &[u8]) {
         after = now;
     }
     println!(
-        "  {name}: {:.1} KiB for {} bytes sent; peak {:.1} MiB in all",
-        (after - before) / HOLDERS as f64 / 1_024.0,
+        "  {name}: {:.1} KiB for {} bytes sent; peak {:.1} MiB in total",
+        (after - before) / OPEN_MESSAGES as f64 / 1_024.0,
         wire.len(),
         gateway.process.peak_bytes() / 1_048_576.0
     );

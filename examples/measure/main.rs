@@ -1,14 +1,18 @@
-//! Measures what it costs to receive compressed messages, beside the same messages as they are. It starts a gateway of
-//! its own and reads the kernel's accounts of the process (`/proc/<pid>`), so it runs on Linux only. Figures and how they
-//! were taken are in `docs/performance.md`. What sockets and deliveries cost is measured by `emagine-gateway bench`.
+//! Measures the cost of receiving compressed messages, compared with the same messages uncompressed.
 //!
-//! `measure [MESSAGES]`, 20000 by default. `make measure` builds it and runs it.
+//! `measure [MESSAGES]` starts its own gateway and reads the CPU time and memory of that process from `/proc/<pid>`, so
+//! it runs on Linux only. MESSAGES is 20000 by default. `make measure` builds and runs it. `docs/performance.md` has
+//! the figures. `emagine-gateway bench` measures sockets and deliveries.
+//!
+//! - `client`: opens sockets and reads frames.
+//! - `inflate`: the measurements.
+//! - `process`: starts the gateway and reads its CPU time and memory.
 
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a tool: it may stop where it fails"
+    reason = "a tool may panic when it fails"
 )]
 
 mod client;
@@ -19,7 +23,7 @@ use std::time::Duration;
 
 use tokio::task::LocalSet;
 
-/// Longer than anything may take.
+/// The most time that one step may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn main() {

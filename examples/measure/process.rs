@@ -1,10 +1,10 @@
-//! The processes that are measured, and the kernel's accounts of them.
+//! Starts the measured process, and reads its CPU time and memory from the kernel.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-/// A gateway of our own, whose heartbeats are an hour apart.
+/// A gateway with a heartbeat every hour, so that heartbeats do not disturb the measurement.
 pub(crate) struct Gateway {
     pub(crate) process: Process,
     pub(crate) public: SocketAddr,
@@ -20,19 +20,19 @@ impl Gateway {
             .env("RUST_LOG", "info")
             .stderr(Stdio::piped())
             .spawn()
-            .expect("build the gateway first: cargo build --release");
+            .expect("cannot start the gateway; build it with cargo build --release");
         let public = listening_address(&mut child);
         Self { process: Process(child), public }
     }
 }
 
-/// A process of ours, ended when dropped.
+/// A child process. Dropping it kills the process.
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
     fn stat(&self) -> Vec<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
-        // Behind the name, which is in parentheses, field 3 of proc(5) comes first.
+        // The text after the name in parentheses begins with field 3 of proc(5).
         stat.rsplit(')')
             .next()
             .unwrap()
@@ -41,18 +41,18 @@ impl Process {
             .collect()
     }
 
-    /// The kernel counts in hundredths of a second.
+    /// User and system time. The kernel counts hundredths of a second.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         let stat = self.stat();
         (stat[11] + stat[12]) / 100.0
     }
 
-    /// The memory that it has now.
+    /// The resident memory now.
     pub(crate) fn resident_bytes(&self) -> f64 {
         self.status_bytes("VmRSS:")
     }
 
-    /// The most memory that it has had.
+    /// The most resident memory so far.
     pub(crate) fn peak_bytes(&self) -> f64 {
         self.status_bytes("VmHWM:")
     }
@@ -71,11 +71,11 @@ impl Drop for Process {
     }
 }
 
-/// Reads the gateway's log up to the line that names its port, and passes the rest over.
+/// Reads the gateway's log up to the line with its public address. A thread discards the rest of the log.
 fn listening_address(gateway: &mut Child) -> SocketAddr {
     let mut lines = BufReader::new(gateway.stderr.take().unwrap()).lines();
     let address = loop {
-        let line = lines.next().expect("the gateway has ended").unwrap();
+        let line = lines.next().expect("the gateway ended before it listened").unwrap();
         if let Some((_, rest)) = line.split_once("public: listening on ") {
             break rest.split_whitespace().next().unwrap().parse().unwrap();
         }

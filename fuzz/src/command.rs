@@ -1,4 +1,4 @@
-//! What a client says, in both versions of the protocol.
+//! Parses commands of clients, in both versions of the protocol.
 
 use protocol::Version;
 use protocol::channel::{ChannelName, MAX_CHANNEL_BYTES};
@@ -11,20 +11,20 @@ use super::json::is_json;
 /// The shortest channel in Identify, `{"channel":""}`.
 const MIN_REQUEST_BYTES: usize = 14;
 
-/// A command is a JSON object, is no longer than its text, and is understood again when it is written anew.
+/// Every accepted command is a JSON object, holds no more bytes than its text, and survives a round trip.
 pub fn check(data: &[u8]) {
     // The frame reader passes only UTF-8.
     let Ok(text) = std::str::from_utf8(data) else { return };
     let [old, new] = [Version::V1, Version::V2].map(|version| Command::parse(version, text));
     if let Ok(old) = &old {
-        assert!(new.as_ref() == Ok(old), "version 2 only adds");
-        comes_back(Version::V1, old);
+        assert!(new.as_ref() == Ok(old), "version 2 reads every command of version 1 alike");
+        check_round_trip(Version::V1, old);
     }
     let Ok(command) = &new else { return };
-    assert!(is_json(text), "a command that is not JSON");
-    assert!(text.trim_start().starts_with('{'), "a command that is not an object");
+    assert!(is_json(text), "accepted a command that is not JSON");
+    assert!(text.trim_start().starts_with('{'), "accepted a command that is not an object");
     check_bounds(command, text);
-    comes_back(Version::V2, command);
+    check_round_trip(Version::V2, command);
 }
 
 fn check_bounds(command: &Command<'_>, text: &str) {
@@ -43,23 +43,23 @@ fn check_bounds(command: &Command<'_>, text: &str) {
         Command::Unsubscribe { channel } => length += channel.len(),
         Command::Refresh { token } => length += token.len(),
         Command::Heartbeat { time: Some(time) } => {
-            assert!(text.contains(time), "the time comes back as it was written");
+            assert!(text.contains(time), "the time is not kept as it was written");
             assert!(
                 is_json(time) && !time.starts_with(['"', '{', '[', 'n', 't', 'f']),
-                "{time} is no number"
+                "{time} is not a number"
             );
             length += time.len();
         }
         Command::Heartbeat { time: None } | Command::HeartbeatAck => {}
     }
-    assert!(length <= text.len(), "{length} bytes from {}", text.len());
+    assert!(length <= text.len(), "{length} bytes from a text of {}", text.len());
 }
 
 fn length_of(request: &ChannelRequest<'_>) -> usize {
     request.channel.len() + request.since.as_ref().map_or(0, |since| since.len())
 }
 
-/// What is accepted of it is what its names and numbers say.
+/// An accepted channel or position is printed exactly as it was written.
 fn check_request(request: &ChannelRequest<'_>) {
     if let Ok(channel) = ChannelName::parse(&request.channel) {
         assert_eq!(channel.as_str(), request.channel);
@@ -69,11 +69,12 @@ fn check_request(request: &ChannelRequest<'_>) {
     if let Some(since) = &request.since
         && let Some(position) = Position::parse(since)
     {
-        assert_eq!(position.to_string(), **since, "a place has one spelling");
+        assert_eq!(position.to_string(), **since, "a position has one spelling");
     }
 }
 
-fn comes_back(version: Version, command: &Command<'_>) {
+/// Serializes a command without the gateway's code, and parses it again.
+fn check_round_trip(version: Version, command: &Command<'_>) {
     let request = |request: &ChannelRequest<'_>| match &request.since {
         Some(since) => json!({"channel": request.channel, "since": since}),
         None => json!({"channel": request.channel}),
@@ -93,7 +94,7 @@ fn comes_back(version: Version, command: &Command<'_>) {
         Command::Heartbeat { time: None } => json!({"op": 10}),
         Command::HeartbeatAck => json!({"op": 11}),
         Command::Refresh { token } => json!({"op": 12, "token": token}),
-        // As text: a number of any length is kept.
+        // Formatted as text, because serde_json would change a long number.
         Command::Heartbeat { time: Some(time) } => {
             let text = format!(r#"{{"op":10,"time":{time}}}"#);
             assert!(Command::parse(version, &text).as_ref() == Ok(command), "{text}");

@@ -1,15 +1,17 @@
-//! Compressed messages. The first byte chooses the bound; the rest is once what a client has sent, and once a message of ours.
+//! Inflates and deflates messages. The first byte selects the bound. The rest is first a client's compressed message,
+//! then a message for the gateway to compress.
 
 use bytes::BytesMut;
 use protocol::deflate::{InflateError, Inflater, deflate};
 use protocol::frame::{FrameKind, encode, encode_shorter};
 
-/// The bounds to choose from, below and above the 16 KiB that are inflated at once.
+/// The selectable bounds, below and above the 16 KiB that are inflated at once.
 const BOUNDS: [usize; 6] = [0, 1, 100, 4_096, 16_384, 70_000];
-/// How many of the places to cut at are tried, evenly spread, when there are more.
+/// How many cuts are tried at most, evenly spread.
 const MAX_CUTS: usize = 64;
 
-/// Whatever is inflated stays within its bound and comes out the same however it is cut; what is compressed comes back.
+/// Inflated bytes stay within the bound and do not depend on how the input is cut. A compressed message inflates to
+/// itself.
 pub fn check(data: &[u8]) {
     let Some((&options, bytes)) = data.split_first() else { return };
     let max_bytes = BOUNDS[usize::from(options) % BOUNDS.len()];
@@ -23,11 +25,11 @@ pub fn check(data: &[u8]) {
         assert_eq!(inflate(bytes.chunks(length), max_bytes), whole, "cut every {length} bytes");
     }
 
-    comes_back(bytes);
-    comes_back(&whole.0);
+    check_round_trip(bytes);
+    check_round_trip(&whole.0);
 }
 
-/// What was inflated until the end or the violation, and which it was.
+/// The bytes inflated until the end or the error, and the error.
 fn inflate<'a>(
     mut pieces: impl Iterator<Item = &'a [u8]>,
     max_bytes: usize,
@@ -41,7 +43,7 @@ fn inflate<'a>(
     (output.to_vec(), result)
 }
 
-fn comes_back(message: &[u8]) {
+fn check_round_trip(message: &[u8]) {
     let wire = deflate(message);
     assert!(
         wire.len() <= message.len() + message.len() / 8 + 64,

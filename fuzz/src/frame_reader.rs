@@ -1,36 +1,36 @@
-//! What a client sends on its socket. The first byte chooses bounds and compression; the rest is the wire.
+//! Reads the bytes of a client's socket. The first byte selects bounds and compression; the rest arrives on the socket.
 
 use emagine_gateway::socket::frame_reader::{Bounds, FrameReader, Incoming};
 use protocol::close::CloseCode;
 
 use super::frames::masked;
 
-/// How many of the places to cut at are tried, evenly spread, when there are more.
+/// How many cuts are tried at most, evenly spread.
 const MAX_CUTS: usize = 512;
 
-/// The bounds to choose from: cramped, so that small inputs reach them, and roomy.
+/// The selectable bounds: narrow ones, so that small inputs reach them, and wide ones.
 const BOUNDS: [Bounds; 4] = [
-    Bounds { message_bytes: 1_000, fragments: 4 },
-    Bounds { message_bytes: 60, fragments: 2 },
-    Bounds { message_bytes: 20_000, fragments: 64 },
-    Bounds { message_bytes: 65_536, fragments: 256 },
+    Bounds { max_message_bytes: 1_000, max_fragments: 4 },
+    Bounds { max_message_bytes: 60, max_fragments: 2 },
+    Bounds { max_message_bytes: 20_000, max_fragments: 64 },
+    Bounds { max_message_bytes: 65_536, max_fragments: 256 },
 ];
 
-/// What kind of socket the bytes are for.
+/// The frame reader's configuration.
 struct Setup {
     bounds: Bounds,
     is_deflated: bool,
 }
 
-/// All that comes of some bytes.
+/// Everything that the frame reader returns for some bytes.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
-    heard: Vec<Incoming>,
+    incoming: Vec<Incoming>,
     violation: Option<CloseCode>,
     is_mid_message: bool,
 }
 
-/// The same bytes come to the same, however they are cut; nothing passes a bound.
+/// The outcome does not depend on how the bytes are cut, and no message or buffer exceeds its bound.
 pub fn check(data: &[u8]) {
     let Some((&options, wire)) = data.split_first() else { return };
     let bounds = BOUNDS[usize::from(options >> 1) % BOUNDS.len()];
@@ -45,15 +45,19 @@ pub fn check(data: &[u8]) {
     for length in [1, 2, 3, 5, 8, 13, 100] {
         assert_eq!(setup.read(wire.chunks(length)), whole, "cut every {length} bytes");
     }
-    // Somewhere else for each input: after each byte that is a multiple of three.
-    assert_eq!(setup.read(wire.split_inclusive(|byte| byte % 3 == 0)), whole, "cut here and there");
-
-    let again: Vec<_> = whole.heard.iter().flat_map(send).collect();
-    let heard = setup.read([&again[..]].into_iter());
+    // Irregular cuts that depend on the input.
     assert_eq!(
-        heard,
-        Outcome { heard: whole.heard, violation: None, is_mid_message: false },
-        "sent in one frame each"
+        setup.read(wire.split_inclusive(|byte| byte % 3 == 0)),
+        whole,
+        "cut after each byte that is a multiple of three"
+    );
+
+    let encoded: Vec<_> = whole.incoming.iter().flat_map(encode).collect();
+    let outcome = setup.read([&encoded[..]].into_iter());
+    assert_eq!(
+        outcome,
+        Outcome { incoming: whole.incoming, violation: None, is_mid_message: false },
+        "each message sent again in one frame"
     );
 }
 
@@ -62,52 +66,49 @@ impl Setup {
     fn read<'a>(&self, pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
         let Self { bounds, is_deflated } = *self;
         let mut reader = FrameReader::new(bounds, is_deflated);
-        let mut heard = Vec::new();
+        let mut incoming = Vec::new();
         for mut piece in pieces {
             loop {
                 let before = piece.len();
                 match reader.read(&mut piece) {
-                    Ok(Some(incoming)) => {
-                        assert!(piece.len() < before, "something is heard without a byte being read");
-                        check_incoming(&incoming, &bounds);
-                        heard.push(incoming);
+                    Ok(Some(next)) => {
+                        assert!(piece.len() < before, "the reader returned something without reading a byte");
+                        check_incoming(&next, &bounds);
+                        incoming.push(next);
                     }
                     Ok(None) => break,
                     Err(code) => {
-                        return Outcome { heard, violation: Some(code), is_mid_message: false };
+                        return Outcome { incoming, violation: Some(code), is_mid_message: false };
                     }
                 }
             }
-            assert!(piece.is_empty(), "everything is read before more is asked for");
-            // A buffer grows by doubling; beside the message there is at most one control frame.
+            assert!(piece.is_empty(), "the reader left bytes unread");
+            // A buffer grows by doubling. In addition there is at most one control frame.
             assert!(
-                reader.held_bytes() <= 2 * bounds.message_bytes + 256,
+                reader.held_bytes() <= 2 * bounds.max_message_bytes + 256,
                 "{} bytes are held",
                 reader.held_bytes()
             );
-            assert!(
-                reader.is_mid_message() || reader.held_bytes() == 0,
-                "something is held between messages"
-            );
+            assert!(reader.is_mid_message() || reader.held_bytes() == 0, "memory is held between messages");
         }
-        Outcome { heard, violation: None, is_mid_message: reader.is_mid_message() }
+        Outcome { incoming, violation: None, is_mid_message: reader.is_mid_message() }
     }
 }
 
 fn check_incoming(incoming: &Incoming, bounds: &Bounds) {
     match incoming {
         Incoming::Text(text) => {
-            assert!(text.len() <= bounds.message_bytes, "a text of {} bytes", text.len());
-            assert!(std::str::from_utf8(text).is_ok(), "a text that is not UTF-8");
+            assert!(text.len() <= bounds.max_message_bytes, "a text message of {} bytes", text.len());
+            assert!(std::str::from_utf8(text).is_ok(), "a text message that is not UTF-8");
         }
         Incoming::Binary(bytes) => {
-            assert!(bytes.len() <= bounds.message_bytes, "a message of {} bytes", bytes.len());
+            assert!(bytes.len() <= bounds.max_message_bytes, "a binary message of {} bytes", bytes.len());
         }
         Incoming::Ping(bytes) | Incoming::Pong(bytes) => {
             assert!(bytes.len() <= 125, "a control frame of {} bytes", bytes.len());
         }
         Incoming::Close(None) => {}
-        // RFC 6455, section 7.4: the codes that may stand on the wire, and those registered since.
+        // RFC 6455, section 7.4: the codes that may be sent, and the codes registered since.
         Incoming::Close(Some(code)) => {
             assert!((1000..5000).contains(code) && !(1015..3000).contains(code), "{code}");
             assert!(!(1004..=1006).contains(code), "{code}");
@@ -115,8 +116,8 @@ fn check_incoming(incoming: &Incoming, bounds: &Bounds) {
     }
 }
 
-/// What a client sends to be heard so.
-fn send(incoming: &Incoming) -> Vec<u8> {
+/// The frame of a client for which the reader returns `incoming`.
+fn encode(incoming: &Incoming) -> Vec<u8> {
     match incoming {
         Incoming::Text(text) => masked(0x81, text),
         Incoming::Binary(bytes) => masked(0x82, bytes),

@@ -1,4 +1,5 @@
-//! Frames as a client sends them and as a server does, written down a second time: what is checked must not check itself.
+//! Encodes client frames and decodes server frames, without the gateway's code: the code under test must not check
+//! itself.
 
 use bytes::Bytes;
 use protocol::deflate::Inflater;
@@ -23,7 +24,7 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The text of a server's frame, inflated if it says that it is compressed.
+/// The text of a server's frame, inflated if it is compressed.
 pub fn text_of(frame: &Bytes) -> String {
     let header = match frame[1] {
         127 => 10,
@@ -31,14 +32,14 @@ pub fn text_of(frame: &Bytes) -> String {
         _ => 2,
     };
     let (is_deflated, payload) = (frame[0] & 0x40 != 0, &frame[header..]);
-    assert_eq!(frame[0] & 0xBF, 0x81, "one whole text frame");
+    assert_eq!(frame[0] & 0xBF, 0x81, "not one whole text frame");
     let text = if is_deflated { inflate(payload) } else { payload.to_vec() };
-    String::from_utf8(text).expect("a text frame holds text")
+    String::from_utf8(text).expect("a text frame is not UTF-8")
 }
 
 fn inflate(wire: &[u8]) -> Vec<u8> {
     let (mut inflater, mut output) = (Inflater::new(), bytes::BytesMut::new());
-    inflater.push(wire, &mut output, usize::MAX).expect("what we have compressed can be inflated");
-    inflater.finish(&mut output, usize::MAX).expect("what we have compressed is complete");
+    inflater.push(wire, &mut output, usize::MAX).expect("a frame of the gateway cannot be inflated");
+    inflater.finish(&mut output, usize::MAX).expect("a compressed frame of the gateway is incomplete");
     output.to_vec()
 }

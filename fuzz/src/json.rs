@@ -1,6 +1,6 @@
-//! JSON's grammar (RFC 8259), written down a second time and without recursion: whether a text is one value, and nothing else.
+//! A second implementation of JSON's grammar (RFC 8259), without recursion: tells whether a text is exactly one value.
 
-/// Whether `text` is one JSON value with nothing but white space around it.
+/// Whether `text` is one JSON value, with only white space around it.
 pub fn is_json(text: &str) -> bool {
     let mut rest = text.as_bytes();
     let mut open: Vec<u8> = Vec::new();
@@ -14,7 +14,7 @@ pub fn is_json(text: &str) -> bool {
                 if rest.first() == Some(&b'}') {
                     rest = &rest[1..];
                 } else {
-                    if !name(&mut rest) {
+                    if !skip_name(&mut rest) {
                         return false;
                     }
                     open.push(b'}');
@@ -31,19 +31,19 @@ pub fn is_json(text: &str) -> bool {
                     continue;
                 }
             }
-            _ if !scalar(&mut rest) => return false,
+            _ if !skip_scalar(&mut rest) => return false,
             _ => {}
         }
-        // A value has ended: close what ends with it, until a comma asks for another one.
+        // A value has ended: closes the arrays and objects that end after it, up to a comma.
         loop {
             skip_space(&mut rest);
             let Some(&closes) = open.last() else { return rest.is_empty() };
-            let Some((&sign, behind)) = rest.split_first() else { return false };
-            rest = behind;
+            let Some((&sign, after)) = rest.split_first() else { return false };
+            rest = after;
             if sign == closes {
                 open.pop();
             } else if sign == b',' {
-                if closes == b'}' && !name(&mut rest) {
+                if closes == b'}' && !skip_name(&mut rest) {
                     return false;
                 }
                 break;
@@ -54,38 +54,38 @@ pub fn is_json(text: &str) -> bool {
     }
 }
 
-/// What JSON calls white space.
+/// Removes JSON's white space from both ends.
 pub fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r'])
 }
 
 fn skip_space(rest: &mut &[u8]) {
-    while let [b' ' | b'\t' | b'\n' | b'\r', behind @ ..] = rest {
-        *rest = behind;
+    while let [b' ' | b'\t' | b'\n' | b'\r', after @ ..] = rest {
+        *rest = after;
     }
 }
 
-/// A member's name and its colon.
-fn name(rest: &mut &[u8]) -> bool {
+/// Skips a member's name and its colon. Like each function below, returns false if the text is not valid there.
+fn skip_name(rest: &mut &[u8]) -> bool {
     skip_space(rest);
-    if !string(rest) {
+    if !skip_string(rest) {
         return false;
     }
     skip_space(rest);
     rest.split_off_first() == Some(&b':')
 }
 
-fn scalar(rest: &mut &[u8]) -> bool {
+fn skip_scalar(rest: &mut &[u8]) -> bool {
     for word in [&b"null"[..], b"true", b"false"] {
-        if let Some(behind) = rest.strip_prefix(word) {
-            *rest = behind;
+        if let Some(after) = rest.strip_prefix(word) {
+            *rest = after;
             return true;
         }
     }
-    if rest.first() == Some(&b'"') { string(rest) } else { number(rest) }
+    if rest.first() == Some(&b'"') { skip_string(rest) } else { skip_number(rest) }
 }
 
-fn string(rest: &mut &[u8]) -> bool {
+fn skip_string(rest: &mut &[u8]) -> bool {
     if rest.split_off_first() != Some(&b'"') {
         return false;
     }
@@ -106,18 +106,18 @@ fn string(rest: &mut &[u8]) -> bool {
     }
 }
 
-fn number(rest: &mut &[u8]) -> bool {
+fn skip_number(rest: &mut &[u8]) -> bool {
     if rest.first() == Some(&b'-') {
         rest.split_off_first();
     }
     if rest.first() == Some(&b'0') {
         rest.split_off_first();
-    } else if digits(rest) == 0 {
+    } else if skip_digits(rest) == 0 {
         return false;
     }
     if rest.first() == Some(&b'.') {
         rest.split_off_first();
-        if digits(rest) == 0 {
+        if skip_digits(rest) == 0 {
             return false;
         }
     }
@@ -126,12 +126,12 @@ fn number(rest: &mut &[u8]) -> bool {
         if let Some(b'+' | b'-') = rest.first() {
             rest.split_off_first();
         }
-        return digits(rest) > 0;
+        return skip_digits(rest) > 0;
     }
     true
 }
 
-fn digits(rest: &mut &[u8]) -> usize {
+fn skip_digits(rest: &mut &[u8]) -> usize {
     let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     *rest = &rest[count..];
     count

@@ -1,5 +1,5 @@
-//! What a publisher writes to Redis. The first byte chooses the bound; the rest is the payload, read once as one channel's
-//! and once as that for many users.
+//! Decodes payloads that a publisher writes to Redis. The first byte selects the bound; the rest is the payload. It is
+//! decoded once as a publication of one channel, and once as a publication for many users.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::json::{is_json, trim};
 
 const LONGEST_POSITION: &str = "@18446744073709551615-18446744073709551615 ";
 
-/// A payload is refused for the reason that is true, or reaches its receivers byte for byte.
+/// A payload is refused for the right reason, or its message reaches the receivers byte for byte.
 pub fn check(data: &[u8]) {
     let Some((&options, payload)) = data.split_first() else { return };
     let max_bytes = match options % 3 {
@@ -25,7 +25,7 @@ pub fn check(data: &[u8]) {
         1 => payload.len(),
         _ => payload.len().saturating_sub(1),
     };
-    let room = ChannelName::parse("room:7").expect("it is a channel");
+    let room = ChannelName::parse("room:7").expect("cannot parse room:7 as a channel");
     let expected = expected(payload, max_bytes);
     match (Publication::decode(room, payload, max_bytes), expected) {
         (Ok(publication), Ok((position, message))) => {
@@ -33,15 +33,15 @@ pub fn check(data: &[u8]) {
             check_frames(&publication, message);
         }
         (Err(error), Err(expected)) => assert_eq!(error, expected),
-        (Ok(_), Err(expected)) => panic!("accepted, and not refused as {expected:?}"),
-        (Err(error), Ok(_)) => panic!("refused as {error:?}"),
+        (Ok(_), Err(expected)) => panic!("accepted instead of refused as {expected:?}"),
+        (Err(error), Ok(_)) => panic!("refused as {error:?} instead of accepted"),
     }
     check_users(payload, max_bytes);
 }
 
-/// What docs/protocol.md says of a payload: `<json>`, or `@<epoch>-<offset> <json>`.
+/// The expected result, by docs/protocol.md: a payload is `<json>`, or `@<epoch>-<offset> <json>`.
 fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str), PayloadError> {
-    // The bound is the message's own. A payload that has no room for it in any case is not even read.
+    // The bound applies to the message. A payload that is too long with any position is refused unread.
     if payload.len() > max_bytes + LONGEST_POSITION.len() {
         return Err(PayloadError::TooBig);
     }
@@ -49,8 +49,8 @@ fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str)
     let (position, json) = match text.strip_prefix('@') {
         None => (None, text),
         Some(rest) => {
-            let (place, json) = rest.split_once(' ').ok_or(PayloadError::BadPosition)?;
-            (Some(position(place).ok_or(PayloadError::BadPosition)?), json)
+            let (position_text, json) = rest.split_once(' ').ok_or(PayloadError::BadPosition)?;
+            (Some(parse_position(position_text).ok_or(PayloadError::BadPosition)?), json)
         }
     };
     if json.len() > max_bytes {
@@ -59,22 +59,22 @@ fn expected(payload: &[u8], max_bytes: usize) -> Result<(Option<Position>, &str)
     if !is_json(json) {
         return Err(PayloadError::NotJson);
     }
-    match fault(json) {
+    match find_fault(json) {
         None => Ok((position, trim(json))),
         Some(fault) => Err(fault),
     }
 }
 
-/// The first part of a JSON text that clients' parsers refuse.
-fn fault(json: &str) -> Option<PayloadError> {
+/// The first part of a JSON text that the parsers of clients refuse: nesting that is too deep, or a lone surrogate.
+fn find_fault(json: &str) -> Option<PayloadError> {
     let (mut depth, mut is_in_string, mut rest) = (0, false, json);
     while let Some(next) = rest.chars().next() {
         let mut length = next.len_utf8();
         match next {
             '"' => is_in_string = !is_in_string,
-            '\\' if unit(rest).is_some_and(|unit| (0xD800..0xE000).contains(&unit)) => {
-                // A reader of texts that knows pairs tells whether these are one.
-                let pair = rest.get(..12).filter(|pair| unit(&pair[6..]).is_some());
+            '\\' if code_unit(rest).is_some_and(|unit| (0xD800..0xE000).contains(&unit)) => {
+                // serde_json decides whether the two escapes are a pair.
+                let pair = rest.get(..12).filter(|pair| code_unit(&pair[6..]).is_some());
                 let text = pair.map(|pair| serde_json::from_str::<String>(&format!("\"{pair}\"")));
                 if text.is_none_or(|text| text.is_err()) {
                     return Some(PayloadError::LoneSurrogate);
@@ -94,13 +94,13 @@ fn fault(json: &str) -> Option<PayloadError> {
     None
 }
 
-/// The code unit of an escape that a text begins with.
-fn unit(text: &str) -> Option<u16> {
+/// The code unit of the `\u` escape at the beginning of a text.
+fn code_unit(text: &str) -> Option<u16> {
     u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
 
-/// Two numbers, each spelt as it would be printed.
-fn position(text: &str) -> Option<Position> {
+/// Parses two numbers, each written as it is printed.
+fn parse_position(text: &str) -> Option<Position> {
     let (epoch, offset) = text.split_once('-')?;
     let [epoch, offset] = [epoch, offset].map(|digits| {
         let number: u64 = digits.parse().ok()?;
@@ -110,7 +110,7 @@ fn position(text: &str) -> Option<Position> {
 }
 
 fn check_frames(publication: &Publication, message: &str) {
-    assert_eq!(publication.message().get(), message, "the message is kept byte for byte");
+    assert_eq!(publication.message().get(), message, "the message is not kept byte for byte");
     let channel = publication.channel().as_str();
     assert!(channel.bytes().all(|byte| byte.is_ascii_graphic() && !b"{}".contains(&byte)), "{channel}");
     let position =
@@ -124,7 +124,7 @@ fn check_frames(publication: &Publication, message: &str) {
             text(Version::V2),
             format!(r#"{{"op":3,"channel":{channel}{position},"message":{message}}}"#)
         );
-        assert!(is_json(&text(Version::V2)), "a frame that is not JSON");
+        assert!(is_json(&text(Version::V2)), "a frame is not JSON");
     }
 }
 
@@ -134,37 +134,43 @@ fn check_users(payload: &[u8], max_bytes: usize) {
     match &result {
         Err(error @ (PayloadError::TooBig | PayloadError::NotJson | PayloadError::BadUsers)) => {
             assert_eq!(*error == PayloadError::TooBig, payload.len() > max_bytes);
-            assert!(*error != PayloadError::NotJson || text.is_none(), "it is JSON");
-            assert!(*error != PayloadError::BadUsers || text.is_some(), "it is not JSON");
+            assert!(*error != PayloadError::NotJson || text.is_none(), "JSON was refused as not JSON");
+            assert!(
+                *error != PayloadError::BadUsers || text.is_some(),
+                "a payload that is not JSON was refused for its users"
+            );
         }
         Err(error @ (PayloadError::TooDeep | PayloadError::LoneSurrogate)) => {
-            let text = text.expect("it is JSON");
+            let text = text.expect("a payload that is not JSON was refused for another reason");
             let has_escape = text.to_ascii_lowercase().contains("\\ud");
-            assert!(*error == PayloadError::TooDeep || has_escape, "no half of a pair");
-            assert!(*error == PayloadError::LoneSurrogate || text.len() > DEFAULT_MAX_DEPTH, "not deep");
+            assert!(*error == PayloadError::TooDeep || has_escape, "refused without a surrogate");
+            assert!(
+                *error == PayloadError::LoneSurrogate || text.len() > DEFAULT_MAX_DEPTH,
+                "refused as too deep, but too short for that"
+            );
         }
-        Err(error) => panic!("{error:?} cannot be the reason"),
+        Err(error) => panic!("{error:?} is not a reason of a publication for users"),
         Ok((channels, message)) => {
-            let text = text.expect("what is accepted is JSON");
+            let text = text.expect("accepted a payload that is not JSON");
             check_receivers(channels, message, text);
         }
     }
 }
 
-/// Each user that is named is reached once, in one order, by the same message.
+/// Each named user gets the message once. The channels are sorted.
 fn check_receivers(names: &[ChannelName], message: &Arc<RawValue>, text: &str) {
     let channels: Vec<_> = names.iter().map(ChannelName::as_str).collect();
     assert!(channels.windows(2).all(|pair| pair[0] < pair[1]), "{channels:?}");
-    // A name of one letter, its quotes and its comma.
+    // A user in the list takes at least one letter, two quotes and a comma or bracket.
     assert!(names.len() * 4 <= text.len());
-    assert!(text.contains(message.get()) && is_json(message.get()), "the message is kept byte for byte");
+    assert!(text.contains(message.get()) && is_json(message.get()), "the message is not kept byte for byte");
     for name in names {
         check_frames(&Publication::new(name.clone(), None, Arc::clone(message)), message.get());
     }
-    // serde_json's values know neither numbers beyond a double nor more than 128 levels.
+    // serde_json cannot parse some valid texts: numbers beyond a double, and more than 128 levels.
     let Ok(value) = serde_json::from_str::<Value>(text) else { return };
-    let users = value["users"].as_array().expect("users is a list");
+    let users = value["users"].as_array().expect("`users` is not a list");
     let named: BTreeSet<_> =
-        users.iter().map(|user| format!("user:{}", user.as_str().expect("a user is a text"))).collect();
-    assert!(named.iter().eq(&channels), "{named:?} were named");
+        users.iter().map(|user| format!("user:{}", user.as_str().expect("a user is not a string"))).collect();
+    assert!(named.iter().eq(&channels), "the payload names {named:?}");
 }

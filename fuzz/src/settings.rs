@@ -1,4 +1,4 @@
-//! What an operator writes: the bytes are a settings file, and their lines are flags.
+//! Loads settings. The bytes are a settings file, and each of their lines a flag.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -6,16 +6,16 @@ use std::path::PathBuf;
 use emagine_gateway::auth::{Authenticator, mint};
 use emagine_gateway::settings::{Settings, SettingsErrors, Sources};
 
-/// Given by the environment along the way. It must never be seen again.
+/// A secret in the environment. It must never be printed.
 const SECRET: &str = "x9-this-secret-must-not-be-printed";
 
-/// The settings are complete and printable, or one sentence says why not. No secret is printed either way.
+/// The settings load and print, or each error is one sentence. No secret is printed in either case.
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if text.contains(SECRET) || names_a_device(text) {
+    if text.contains(SECRET) || names_device(text) {
         return;
     }
-    let file = Written::new("given", text);
+    let file = TempFile::new("given", text);
     let overrides: Vec<_> = text
         .lines()
         .filter_map(|line| line.split_once('='))
@@ -49,10 +49,10 @@ fn check_loaded(loaded: &Result<Settings, SettingsErrors>) {
     };
     let printed = settings.to_masked_toml();
     for text in [&printed, &format!("{settings:?}")] {
-        assert!(!text.contains(SECRET), "a secret is printed");
+        assert!(!text.contains(SECRET), "printed a secret");
     }
     check_printed(settings, &printed);
-    // Whether the key fits is the authenticator's to say; it must not fall over it.
+    // The authenticator may refuse the key, but must not panic.
     match Authenticator::new(&settings.auth) {
         Ok(_) => drop(mint(&settings.auth, "42", &[], settings.auth.max_age, std::time::UNIX_EPOCH)),
         Err(error) => check_sentence(&error.to_string()),
@@ -61,23 +61,23 @@ fn check_loaded(loaded: &Result<Settings, SettingsErrors>) {
 
 fn check_sentence(sentence: &str) {
     assert!(!sentence.trim().is_empty());
-    assert!(!sentence.contains(char::is_control), "not one sentence: {sentence:?}");
-    assert!(sentence.len() < 4_000, "a sentence of {} bytes", sentence.len());
+    assert!(!sentence.contains(char::is_control), "an error is not one sentence: {sentence:?}");
+    assert!(sentence.len() < 4_000, "an error of {} bytes", sentence.len());
     assert!(!sentence.contains(SECRET));
 }
 
-/// What `check` prints can be used as a file, where nothing in it had to be masked.
+/// Printed settings can be loaded as a file, if nothing in them is masked.
 fn check_printed(settings: &Settings, printed: &str) {
     if settings.auth.secret.is_some() || printed.contains("***") {
         return;
     }
-    let file = Written::new("printed", printed);
+    let file = TempFile::new("printed", printed);
     let sources = Sources {
         profile: Some(settings.profile.to_string()),
         file: Some(file.0.clone()),
         ..Sources::default()
     };
-    let again = Settings::load(&sources).expect("what was printed is read back");
+    let again = Settings::load(&sources).expect("printed settings do not load");
     assert_eq!(again.to_masked_toml(), printed);
 }
 
@@ -87,25 +87,25 @@ fn secrets() -> HashMap<String, String> {
         .into()
 }
 
-/// Settings may name files. What is read from a device may never end, or wait for somebody to type.
-fn names_a_device(text: &str) -> bool {
+/// Settings may name files. Reading a device may never end, or wait for input.
+fn names_device(text: &str) -> bool {
     ["/dev", "/proc", "/sys"].iter().any(|part| text.contains(part))
 }
 
-/// A settings file that is there as long as this value.
-struct Written(PathBuf);
+/// A settings file that is removed when this value is dropped.
+struct TempFile(PathBuf);
 
-impl Written {
+impl TempFile {
     fn new(name: &str, text: &str) -> Self {
         let memory = PathBuf::from("/dev/shm");
         let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
         let file = folder.join(format!("gateway-fuzz-{}-{name}.toml", std::process::id()));
-        std::fs::write(&file, text).expect("the folder for temporary files can be written");
+        std::fs::write(&file, text).expect("cannot write to the folder for temporary files");
         Self(file)
     }
 }
 
-impl Drop for Written {
+impl Drop for TempFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }

@@ -1,5 +1,5 @@
-//! Login tokens. An even first byte: the rest is a token as a client might send it. An odd one: the rest says how to change a
-//! good token, three bytes for each change.
+//! Verifies login tokens. After an even first byte, the rest is the token. After an odd first byte, the rest describes
+//! changes to a valid token, three bytes for each change.
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
@@ -10,21 +10,21 @@ use emagine_gateway::settings::{Settings, Sources};
 use protocol::channel::ChannelName;
 use serde_json::Value;
 
-/// When the vectors' tokens are good, a day before, and long after.
+/// The times of verification: while the test vectors are valid, a day before, and long after.
 const TIMES: [u64; 3] = [1_732_390_000, 1_732_303_600, 4_102_444_801];
-/// Every vector that is refused for another reason than these has a signature of ours.
-const NOT_OURS: [&str; 3] = ["malformed", "bad_signature", "wrong_algorithm"];
-/// How many changes are made at most: each may double the token.
+/// The expected results of the test vectors without an issuer's signature. All other vectors have one.
+const NOT_SIGNED_BY_ISSUERS: [&str; 3] = ["malformed", "bad_signature", "wrong_algorithm"];
+/// The most changes to a token. Each change may double its length.
 const MAX_CHANGES: usize = 6;
 
-/// What tokens are checked with, and those that our issuers have made.
+/// The authenticators under test, and the tokens that their issuers signed.
 struct Verifiers {
     authenticators: Vec<Authenticator>,
     issued: BTreeSet<String>,
-    good: Vec<String>,
+    valid: Vec<String>,
 }
 
-/// No token is believed that none of our issuers has made, and whatever is believed is within its bounds.
+/// Only tokens that an issuer signed are accepted, and every accepted principal is within its bounds.
 pub fn check(data: &[u8]) {
     static VERIFIERS: OnceLock<Verifiers> = OnceLock::new();
     let verifiers = VERIFIERS.get_or_init(Verifiers::new);
@@ -32,15 +32,15 @@ pub fn check(data: &[u8]) {
     let token = if options & 1 == 0 {
         std::str::from_utf8(rest).map(str::to_owned).ok()
     } else {
-        let good = &verifiers.good[usize::from(options >> 1) % verifiers.good.len()];
-        String::from_utf8(altered(good.clone().into_bytes(), rest)).ok()
+        let valid = &verifiers.valid[usize::from(options >> 1) % verifiers.valid.len()];
+        String::from_utf8(mutate(valid.clone().into_bytes(), rest)).ok()
     };
     let Some(token) = token else { return };
     let is_issued = verifiers.issued.contains(&token);
     for authenticator in &verifiers.authenticators {
         for seconds in TIMES {
             if let Ok(identity) = authenticator.verify(&token, at(seconds)) {
-                assert!(is_issued, "{authenticator:?} believes what nobody has issued: {token}");
+                assert!(is_issued, "{authenticator:?} accepts a token that no issuer signed: {token}");
                 check_identity(&identity);
             }
         }
@@ -48,12 +48,12 @@ pub fn check(data: &[u8]) {
     check_insecure(&token);
 }
 
-/// Applies changes of three bytes: what is done, where, and with which byte.
-fn altered(mut token: Vec<u8>, changes: &[u8]) -> Vec<u8> {
+/// Applies changes of three bytes each: the operation, the index, and an operand.
+fn mutate(mut token: Vec<u8>, changes: &[u8]) -> Vec<u8> {
     for change in changes.chunks_exact(3).take(MAX_CHANGES) {
         let length = token.len();
         let (at, byte) = (usize::from(change[1]), change[2]);
-        // What is far from the start counts from the end, where the signature is.
+        // Some indexes count from the end, where the signature is.
         let at = if change[0] & 0x10 == 0 { at } else { length.wrapping_sub(at) };
         match change[0] & 0x07 {
             0 if at < length => token[at] = byte,
@@ -72,14 +72,14 @@ fn altered(mut token: Vec<u8>, changes: &[u8]) -> Vec<u8> {
 fn check_identity(identity: &Principal) {
     assert!(!identity.user.contains('*'));
     assert!(identity.user.len() <= 128);
-    assert!(ChannelName::of_user(&identity.user).is_ok(), "{:?} is no user", identity.user);
+    assert!(ChannelName::of_user(&identity.user).is_ok(), "{:?} is not a user", identity.user);
     assert!(identity.channels.len() <= 1_000);
     for pattern in &identity.channels {
-        assert!(ChannelName::parse(pattern).is_ok(), "{pattern:?} is no channel and no pattern");
+        assert!(ChannelName::parse(pattern).is_ok(), "{pattern:?} is neither a channel nor a pattern");
     }
 }
 
-/// The user's name stands in channels and logs, even where every token is believed.
+/// In insecure mode the token is the user id. The id is still checked, because channels and logs contain it.
 fn check_insecure(token: &str) {
     match Authenticator::Insecure.verify(token, UNIX_EPOCH) {
         Ok(identity) => {
@@ -92,8 +92,8 @@ fn check_insecure(token: &str) {
 
 impl Verifiers {
     fn new() -> Self {
-        let signed: Value = parsed(include_str!("../../tests/data/itsdangerous.json"));
-        let jwt: Value = parsed(include_str!("../../tests/data/jwt.json"));
+        let signed: Value = parse(include_str!("../../tests/data/itsdangerous.json"));
+        let jwt: Value = parse(include_str!("../../tests/data/jwt.json"));
         let secret = text(&jwt["secret"]);
         let hs = "HS256,HS384,HS512";
         let mut authenticators = vec![
@@ -117,43 +117,43 @@ impl Verifiers {
             let wanted = cases.iter().filter(|case| wanted(text(&case["expect"])));
             wanted.map(|case| text(&case["token"]).to_owned()).collect()
         };
-        let good = tokens(&|expect| expect == "ok").into_iter().collect();
-        Self { authenticators, issued: tokens(&|expect| !NOT_OURS.contains(&expect)), good }
+        let valid = tokens(&|expect| expect == "ok").into_iter().collect();
+        Self { authenticators, issued: tokens(&|expect| !NOT_SIGNED_BY_ISSUERS.contains(&expect)), valid }
     }
 }
 
 fn with_public_key(pem: &str, algorithms: &str) -> Authenticator {
     let file = std::env::temp_dir().join(format!("gateway-fuzz-{}-{algorithms}.pem", std::process::id()));
-    std::fs::write(&file, pem).expect("the folder for temporary files can be written");
-    let path = file.to_str().expect("its name is text");
+    std::fs::write(&file, pem).expect("cannot write to the folder for temporary files");
+    let path = file.to_str().expect("the name of the key file is not UTF-8");
     let made = authenticator(&[
         ("auth.kind", "jwt"),
         ("auth.algorithms", algorithms),
         ("auth.public_key_file", path),
     ]);
-    std::fs::remove_file(&file).expect("what was written can be removed");
+    std::fs::remove_file(&file).expect("cannot remove the key file");
     made
 }
 
 fn authenticator(overrides: &[(&str, &str)]) -> Authenticator {
     let overrides = overrides.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let settings =
-        Settings::load(&Sources { overrides, ..Sources::default() }).expect("the settings are good");
-    Authenticator::new(&settings.auth).expect("the key is good")
+        Settings::load(&Sources { overrides, ..Sources::default() }).expect("the settings do not load");
+    Authenticator::new(&settings.auth).expect("the key is refused")
 }
 
 fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-fn parsed(json: &str) -> Value {
-    serde_json::from_str(json).expect("the vectors are JSON")
+fn parse(json: &str) -> Value {
+    serde_json::from_str(json).expect("the test vectors are not JSON")
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().expect("it is a text")
+    value.as_str().expect("a field of the test vectors is not a string")
 }
 
 fn list(value: &Value) -> &[Value] {
-    value.as_array().expect("it is a list")
+    value.as_array().expect("a field of the test vectors is not a list")
 }

@@ -1,52 +1,52 @@
-//! Why a token was refused, and why no token can be checked at all.
+//! Why a token is refused, and why no token can be verified.
 
 use std::path::PathBuf;
 
 use crate::settings::one_line;
 
-/// Why a token was refused. Holds nothing of the token, so that it can be logged and counted.
+/// Why a token is refused. Contains nothing of the token, so it can be logged and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AuthError {
-    /// Not a token of this kind, or a claim of the wrong type.
+    /// The token is of another kind, or a claim has the wrong type.
     #[error("the token is malformed")]
     Malformed,
-    /// The signature is not ours.
-    #[error("the token's signature is wrong")]
+    /// The signature does not match the configured key.
+    #[error("the token's signature is invalid")]
     BadSignature,
     /// The token names an algorithm that the settings do not allow.
     #[error("the token's algorithm is not allowed")]
     WrongAlgorithm,
-    /// Its time is over.
+    /// The expiry, plus the leeway, is in the past.
     #[error("the token has expired")]
     Expired,
-    /// Its time has not come; or a clock is wrong.
+    /// The token is valid only later, or a clock is wrong.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// It does not say when its time is over.
+    /// A jwt has no `exp`.
     #[error("the token has no expiry")]
     NoExpiry,
-    /// It was made for somebody else.
+    /// `aud` does not contain `auth.audience`.
     #[error("the token is for another audience")]
     WrongAudience,
-    /// It was made by somebody else.
-    #[error("the token is of another issuer")]
+    /// `iss` is not `auth.issuer`.
+    #[error("the token is from another issuer")]
     WrongIssuer,
-    /// It names no user.
+    /// The user id is missing or empty.
     #[error("the token names no user")]
     NoUser,
-    /// The user's id could not be part of a channel name.
-    #[error("the token's user id is not allowed")]
+    /// The user id is not valid in a channel name.
+    #[error("the token's user id is invalid")]
     UserNotAllowed,
-    /// Its list of channels is not one.
-    #[error("the token's channels are not allowed")]
+    /// `channels` is not a list, is too long, or has an invalid entry.
+    #[error("the token's list of channels is invalid")]
     BadChannels,
-    /// It grants access to another user's channel, and the settings do not allow that.
+    /// The token lists a channel of another user, and `auth.allow_foreign_user_channels` is false.
     #[error("the token grants access to another user's channel")]
     ForeignUser,
 }
 
 impl AuthError {
-    /// Every variant, for metrics that begin at zero.
+    /// Every variant, so that each metric starts at zero.
     pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::BadSignature,
@@ -81,37 +81,37 @@ impl AuthError {
     }
 }
 
-/// Why tokens cannot be checked with these settings. One sentence that names the key; no secret is part of it.
+/// Why tokens cannot be verified with these settings. One sentence that names the key and contains no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AuthSetupError {
-    /// `auth.secret` is needed.
-    #[error("auth.secret or auth.secret_file must be given")]
+    /// `auth.secret` is required and missing.
+    #[error("auth.secret or auth.secret_file must be set")]
     NoSecret,
-    /// `auth.public_key_file` is needed.
-    #[error("auth.public_key_file must be given")]
+    /// `auth.public_key_file` is required and missing.
+    #[error("auth.public_key_file must be set")]
     NoPublicKey,
-    /// `auth.algorithms` is empty, names something unknown, or needs more than one key.
+    /// `auth.algorithms` is empty, has an unknown name, or needs more than one key.
     #[error("auth.algorithms must list known algorithms of one family")]
     Algorithms,
-    /// The file cannot be read.
-    #[error("auth.public_key_file cannot be read from {}: {reason}", one_line(path.display()))]
+    /// The key file cannot be read.
+    #[error("auth.public_key_file {} cannot be read: {reason}", one_line(path.display()))]
     Unreadable {
-        /// Where it should be.
+        /// The path of the file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The text of the operating system, or why the contents are refused.
         reason: String,
     },
-    /// The file holds something else than the right key.
+    /// The file does not contain a suitable key.
     #[error("auth.public_key_file {} {reason}", one_line(path.display()))]
     WrongKey {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it; begins with a verb.
+        /// The fault of the key; begins with a verb.
         reason: &'static str,
     },
-    /// A token made for the trial was not accepted: the build lacks a part.
-    #[error("auth.algorithms cannot be used: this build's cryptography failed its trial")]
-    Trial,
+    /// The token of the self-test was refused: the build lacks an algorithm.
+    #[error("auth.algorithms cannot be used: the cryptography of this build failed its self-test")]
+    SelfTest,
 }
 
 #[cfg(test)]
@@ -120,7 +120,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn labels_are_distinct_and_fit_for_metrics() {
+    fn labels_are_distinct_and_in_snake_case() {
         let labels: HashSet<_> = AuthError::ALL.iter().map(|error| error.label()).collect();
         assert_eq!(labels.len(), AuthError::ALL.len());
         assert!(labels.iter().all(|label| label.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));

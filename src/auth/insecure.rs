@@ -1,10 +1,10 @@
-//! Tokens that are the user id themselves, for development. The settings keep this kind off every other machine.
+//! Accepts the token as the user id, for development. The settings allow this kind only on a loopback address.
 
-use super::{AuthError, Principal, principal::user_from};
+use super::{AuthError, Principal, principal::parse_user_id};
 
-/// Believes everything. The identity never expires and opens no channels of its own.
+/// Accepts every valid user id. The principal never expires and has no further channels.
 pub(super) fn verify(token: &str) -> Result<Principal, AuthError> {
-    Ok(Principal { user: user_from(token.as_bytes())?, expires_at: None, channels: Vec::new() })
+    Ok(Principal { user: parse_user_id(token.as_bytes())?, expires_at: None, channels: Vec::new() })
 }
 
 #[cfg(test)]
@@ -13,8 +13,8 @@ mod tests {
 
     #[test]
     fn the_token_is_the_user() {
-        let identity = verify("42").unwrap();
-        assert_eq!(identity, Principal { user: "42".to_owned(), expires_at: None, channels: vec![] });
+        let principal = verify("42").unwrap();
+        assert_eq!(principal, Principal { user: "42".to_owned(), expires_at: None, channels: vec![] });
         assert_eq!(verify(""), Err(AuthError::NoUser));
         for token in ["4 2", "{42}", "*", "é", "42\n", &"x".repeat(129)] {
             assert_eq!(verify(token), Err(AuthError::UserNotAllowed), "{token:?}");

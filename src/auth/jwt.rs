@@ -1,9 +1,8 @@
-//! JSON Web Tokens. The settings fix the algorithms and the key; a token only confirms them.
+//! Verifies JSON Web Tokens. The settings define algorithms and key; a token cannot select others.
 //!
-//! `sub` is the user, text or a whole number. `exp` is required. `nbf` counts if it is there, `iat` never does. `aud`
-//! and `iss` are looked at only if the settings name one; then the token must carry it. `channels` may list channels. A
-//! claim of the wrong type is refused, never skipped: a `"nbf":"9999999999"` that is passed over because it is text would
-//! be as good as none.
+//! `sub` is the user id, a string or an integer. `exp` is required, `nbf` is optional, `iat` is ignored. `aud` and
+//! `iss` are required if the settings have a value for them, and ignored otherwise. `channels` may list channels. A
+//! claim of the wrong type is refused: an ignored `"nbf":"9999999999"` would make the token valid too early.
 
 use std::{
     path::Path,
@@ -19,22 +18,22 @@ use serde_json::Value;
 
 use super::{
     AuthError, AuthSetupError, Principal,
-    principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, user_from},
+    principal::{MAX_CHANNELS, is_channel_pattern, is_of_another_user, parse_user_id},
 };
 use crate::settings::{AuthSettings, read_text};
 
-/// The last second of the year 9999. A time beyond it is a mistake: most often it is in milliseconds.
+/// The last second of the year 9999. A later time is a mistake, most often in milliseconds.
 pub(super) const LATEST_SECONDS: u64 = 253_402_300_799;
 
-/// A key file longer than this (in bytes) is surely the wrong file.
+/// The maximum length of a key file, in bytes. A longer file is the wrong file.
 const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
 
-/// The shortest DER form, in bytes, of an RSA public key of 2048 bits.
+/// The shortest DER form of an RSA public key of 2048 bits, in bytes.
 const MIN_RSA_DER_BYTES: usize = 256;
 
-/// Checks JSON Web Tokens.
+/// Verifies JSON Web Tokens with one key.
 #[derive(Clone)]
-pub struct JsonWebTokens {
+pub struct JwtVerifier {
     key: DecodingKey,
     validation: Validation,
     audience: Option<String>,
@@ -43,7 +42,7 @@ pub struct JsonWebTokens {
     allow_foreign_users: bool,
 }
 
-/// The claims that count. What is absent is null; what comes twice is an error of serde's.
+/// The claims that are checked. An absent claim is null; serde refuses a duplicate.
 #[derive(Deserialize)]
 #[serde(default)]
 struct Claims {
@@ -62,7 +61,7 @@ impl Default for Claims {
     }
 }
 
-/// What a minted token says.
+/// The claims of a minted token.
 #[derive(Serialize)]
 pub(super) struct MintedClaims<'a> {
     pub(super) sub: &'a str,
@@ -75,7 +74,7 @@ pub(super) struct MintedClaims<'a> {
     pub(super) channels: &'a [String],
 }
 
-impl JsonWebTokens {
+impl JwtVerifier {
     pub(super) fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
         let algorithms = algorithms_of(settings)?;
         let first = *algorithms.first().ok_or(AuthSetupError::Algorithms)?;
@@ -91,8 +90,8 @@ impl JsonWebTokens {
         };
         let mut validation = Validation::new(first);
         validation.algorithms = algorithms;
-        // The signature only. The library takes the time from the system's clock, and its releases have differed in what
-        // a claim of the wrong type does; so the claims are checked below.
+        // The library checks only the signature. It reads the system clock, and its releases differ in the handling of
+        // claims of the wrong type, so `verify` checks the claims.
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_nbf = false;
@@ -105,29 +104,31 @@ impl JsonWebTokens {
             leeway: settings.leeway,
             allow_foreign_users: settings.allow_foreign_user_channels,
         };
-        tokens.try_out(settings)?;
+        tokens.self_test(settings)?;
         Ok(tokens)
     }
 
-    /// Uses every algorithm once, because the library finds out only at the first token that its cryptography was not
-    /// built in. With a secret a whole token is made and read, else a signature of zeros must be found wrong.
-    fn try_out(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
+    /// Uses every algorithm once, because the library reports a missing algorithm only at the first token. With a
+    /// secret, a token is signed and verified. With a public key, a signature of zeros must be refused.
+    fn self_test(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
         for algorithm in &self.validation.algorithms {
             if algorithm.family() == AlgorithmFamily::Hmac {
                 let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
                 let claims = MintedClaims {
-                    sub: "trial",
+                    sub: "self-test",
                     exp: 1,
                     aud: self.audience.as_deref(),
                     iss: self.issuer.as_deref(),
                     channels: &[],
                 };
-                let token = sign(&claims, *algorithm, secret.expose()).map_err(|_| AuthSetupError::Trial)?;
-                self.verify(&token, UNIX_EPOCH).map_err(|_| AuthSetupError::Trial)?;
+                let token =
+                    sign(&claims, *algorithm, secret.expose()).map_err(|_| AuthSetupError::SelfTest)?;
+                self.verify(&token, UNIX_EPOCH).map_err(|_| AuthSetupError::SelfTest)?;
             } else {
-                let found = jsonwebtoken::crypto::verify(&"A".repeat(86), b"trial", &self.key, *algorithm);
+                let found =
+                    jsonwebtoken::crypto::verify(&"A".repeat(86), b"self-test", &self.key, *algorithm);
                 if !matches!(found, Ok(false)) {
-                    return Err(AuthSetupError::Trial);
+                    return Err(AuthSetupError::SelfTest);
                 }
             }
         }
@@ -141,13 +142,13 @@ impl JsonWebTokens {
                 ErrorKind::InvalidAlgorithm => AuthError::WrongAlgorithm,
                 _ => AuthError::Malformed,
             })?;
-        // "crit" lists what a reader must understand to read the token rightly; there is nothing of that we do.
+        // "crit" lists extensions that a verifier must support. The gateway supports none.
         if data.header.crit.is_some() {
             return Err(AuthError::Malformed);
         }
         let claims = data.claims;
-        let expires = time_from(&claims.exp)?.ok_or(AuthError::NoExpiry)?;
-        let not_before = time_from(&claims.nbf)?;
+        let expires = parse_numeric_date(&claims.exp)?.ok_or(AuthError::NoExpiry)?;
+        let not_before = parse_numeric_date(&claims.nbf)?;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         if now >= expires.saturating_add(self.leeway) {
             return Err(AuthError::Expired);
@@ -161,20 +162,20 @@ impl JsonWebTokens {
         if self.issuer.as_deref().is_some_and(|expected| claims.iss.as_str() != Some(expected)) {
             return Err(AuthError::WrongIssuer);
         }
-        let (user, channels) = (user_of(&claims.sub)?, channels_of(claims.channels)?);
+        let (user, channels) = (parse_subject(&claims.sub)?, parse_channels(claims.channels)?);
         if !self.allow_foreign_users && channels.iter().any(|pattern| is_of_another_user(pattern, &user)) {
             return Err(AuthError::ForeignUser);
         }
         Ok(Principal {
             user,
-            // A token within its leeway is valid, so its session does not end earlier.
+            // A token is valid within its leeway, so its session lasts as long.
             expires_at: UNIX_EPOCH.checked_add(expires.saturating_add(self.leeway)),
             channels,
         })
     }
 }
 
-/// The algorithms that the settings name.
+/// Parses `auth.algorithms`. The list has one algorithm at least, and one key serves all.
 pub(super) fn algorithms_of(settings: &AuthSettings) -> Result<Vec<Algorithm>, AuthSetupError> {
     let algorithms: Vec<Algorithm> = settings
         .algorithms
@@ -191,7 +192,7 @@ pub(super) fn algorithms_of(settings: &AuthSettings) -> Result<Vec<Algorithm>, A
     Ok(algorithms)
 }
 
-/// A token with an HS algorithm.
+/// Signs a token with an HS algorithm.
 pub(super) fn sign(
     claims: &MintedClaims<'_>,
     algorithm: Algorithm,
@@ -200,13 +201,13 @@ pub(super) fn sign(
     encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes()))
 }
 
-/// Reads the PEM file and looks whether its key fits: the library would take a wrong one and then refuse every token.
+/// Reads the PEM file and checks the kind of its key: the library would accept a wrong key and refuse every token.
 fn public_key(path: &Path, algorithm: Algorithm) -> Result<DecodingKey, AuthSetupError> {
     let wrong = |reason| AuthSetupError::WrongKey { path: path.to_owned(), reason };
     let pem = read_text(path, MAX_KEY_FILE_BYTES)
         .map_err(|reason| AuthSetupError::Unreadable { path: path.to_owned(), reason })?;
     if pem.contains("PRIVATE KEY") {
-        return Err(wrong("holds a private key: the gateway must have the public one only"));
+        return Err(wrong("contains a private key, but must contain only the public key"));
     }
     let key = match algorithm.family() {
         AlgorithmFamily::Rsa => DecodingKey::from_rsa_pem(pem.as_bytes()),
@@ -214,22 +215,26 @@ fn public_key(path: &Path, algorithm: Algorithm) -> Result<DecodingKey, AuthSetu
         AlgorithmFamily::Ed => DecodingKey::from_ed_pem(pem.as_bytes()),
         AlgorithmFamily::Hmac => return Err(AuthSetupError::Algorithms),
     };
-    let key = key.map_err(|_| wrong("does not hold a PEM public key for auth.algorithms"))?;
+    let key = key.map_err(|_| wrong("does not contain a PEM public key for auth.algorithms"))?;
     let length = key.try_get_as_bytes().map_or(0, <[u8]>::len);
-    // A point of a curve is 04 and two coordinates.
+    // A point of a curve is the byte 04 and two coordinates.
     match algorithm {
-        Algorithm::ES256 if length != 65 => Err(wrong("does not hold a key of the curve P-256 (ES256)")),
-        Algorithm::ES384 if length != 97 => Err(wrong("does not hold a key of the curve P-384 (ES384)")),
-        Algorithm::EdDSA if length != 32 => Err(wrong("does not hold an Ed25519 key")),
+        Algorithm::ES256 if length != 65 => {
+            Err(wrong("does not contain a key of the curve P-256, which ES256 needs"))
+        }
+        Algorithm::ES384 if length != 97 => {
+            Err(wrong("does not contain a key of the curve P-384, which ES384 needs"))
+        }
+        Algorithm::EdDSA if length != 32 => Err(wrong("does not contain an Ed25519 key, which EdDSA needs")),
         _ if algorithm.family() == AlgorithmFamily::Rsa && length < MIN_RSA_DER_BYTES => {
-            Err(wrong("holds an RSA key of less than 2048 bits"))
+            Err(wrong("contains an RSA key of fewer than 2048 bits"))
         }
         _ => Ok(key),
     }
 }
 
-/// A NumericDate: seconds since 1970, a fraction allowed.
-fn time_from(claim: &Value) -> Result<Option<Duration>, AuthError> {
+/// A NumericDate: seconds since 1970, with an optional fraction. `None` if the claim is absent.
+fn parse_numeric_date(claim: &Value) -> Result<Option<Duration>, AuthError> {
     let seconds = match claim {
         Value::Null => return Ok(None),
         Value::Number(number) => number.as_f64().ok_or(AuthError::Malformed)?,
@@ -241,7 +246,7 @@ fn time_from(claim: &Value) -> Result<Option<Duration>, AuthError> {
     }
 }
 
-/// `aud` is a text or a list of texts.
+/// Whether `aud`, a string or a list of strings, contains `expected`.
 fn names_audience(claim: &Value, expected: &str) -> bool {
     match claim {
         Value::String(one) => one == expected,
@@ -252,17 +257,17 @@ fn names_audience(claim: &Value, expected: &str) -> bool {
     }
 }
 
-fn user_of(claim: &Value) -> Result<String, AuthError> {
+fn parse_subject(claim: &Value) -> Result<String, AuthError> {
     match claim {
         Value::Null => Err(AuthError::NoUser),
-        Value::String(text) => user_from(text.as_bytes()),
-        // Many issuers have their database's number here.
+        Value::String(text) => parse_user_id(text.as_bytes()),
+        // Many issuers use the number of a database row.
         Value::Number(number) => number.as_u64().map(|id| id.to_string()).ok_or(AuthError::UserNotAllowed),
         _ => Err(AuthError::Malformed),
     }
 }
 
-fn channels_of(claim: Value) -> Result<Vec<String>, AuthError> {
+fn parse_channels(claim: Value) -> Result<Vec<String>, AuthError> {
     match claim {
         Value::Null => Ok(Vec::new()),
         Value::Array(patterns) if patterns.len() <= MAX_CHANNELS => patterns

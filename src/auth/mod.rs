@@ -1,13 +1,13 @@
-//! Who a client is: from the token of its Identify to an [`Principal`].
+//! Authentication: from the token of an Identify to a [`Principal`].
 //!
 //! # Layout
-//! - [`Principal`] and what a user id and a channel pattern may look like
-//! - `insecure`, `signed`, `jwt`: the three kinds of tokens, behind the closed [`Authenticator`]
-//! - [`Tokens`]: an [`Authenticator`] that can be replaced while others use it
-//! - [`mint()`]: the other way round, for trying things out
-//! - [`AuthError`]: why a token was refused
+//! - `principal`: [`Principal`], and the syntax of user ids and channel patterns
+//! - `insecure`, `signed`, `jwt`: the three kinds of tokens, which [`Authenticator`] joins
+//! - `reloadable`: [`ReloadableAuthenticator`], whose keys can be replaced while it is in use
+//! - `mint`: [`mint()`] makes tokens
+//! - `error`: [`AuthError`], why a token is refused, and [`AuthSetupError`]
 //!
-//! Everything here is a plain call: no clock (`now` is given), no task. Only [`Authenticator::new`] reads a file, once.
+//! The code reads no clock and starts no task. Only [`Authenticator::new`] reads a file, once.
 
 use std::{fmt, time::SystemTime};
 
@@ -18,7 +18,7 @@ mod insecure;
 mod jwt;
 mod mint;
 mod principal;
-mod replaceable;
+mod reloadable;
 mod signed;
 #[cfg(test)]
 mod tests;
@@ -27,38 +27,37 @@ pub use self::{
     error::{AuthError, AuthSetupError},
     mint::{MintError, longest_lifetime, mint},
     principal::Principal,
-    replaceable::Tokens,
+    reloadable::ReloadableAuthenticator,
 };
 
-/// Checks tokens in the one way that the settings say. Cheap to share, cheap to clone.
+/// Verifies tokens of the kind `auth.kind`. Cheap to clone.
 #[derive(Clone)]
 pub enum Authenticator {
     /// The token is the user id.
     Insecure,
-    /// The login service's own tokens.
-    Signed(signed::SignedTokens),
+    /// The tokens of the login service.
+    Signed(signed::TimestampSigner),
     /// JSON Web Tokens.
-    Jwt(Box<jwt::JsonWebTokens>),
+    Jwt(Box<jwt::JwtVerifier>),
 }
 
 impl Authenticator {
-    /// Prepares the keys and tries them, so that a wrong one is noticed now and not at the first client.
+    /// Loads the keys and tests them, so that a wrong key fails the start and not the first client.
     ///
     /// # Errors
-    /// A secret or key is missing, cannot be read, or does not fit the algorithm.
+    /// A secret or key is missing, cannot be read, or does not suit the algorithm.
     pub fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
         Ok(match settings.kind {
             AuthKind::Insecure => Self::Insecure,
-            AuthKind::Signed => Self::Signed(signed::SignedTokens::new(settings)?),
-            AuthKind::Jwt => Self::Jwt(Box::new(jwt::JsonWebTokens::new(settings)?)),
+            AuthKind::Signed => Self::Signed(signed::TimestampSigner::new(settings)?),
+            AuthKind::Jwt => Self::Jwt(Box::new(jwt::JwtVerifier::new(settings)?)),
         })
     }
 
-    /// Who the bearer of `token` is at the time `now`.
+    /// The bearer of `token` at the time `now`.
     ///
     /// # Errors
-    /// Why the token is refused. For logs and metrics: the client must get one answer for all of them, lest it learn
-    /// how to make a better forgery.
+    /// Why the token is refused, for logs and metrics. A client must not see the reason, which would help a forger.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
         match self {
             Self::Insecure => insecure::verify(token),
@@ -69,7 +68,7 @@ impl Authenticator {
 }
 
 impl fmt::Debug for Authenticator {
-    /// The kind only: the rest is keys.
+    /// Only the kind, because the rest is keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Insecure => "Authenticator::Insecure",

@@ -1,35 +1,34 @@
-//! What a token says about its bearer, once it is believed.
+//! The contents of a verified token.
 
 use std::time::SystemTime;
 
 use super::AuthError;
 
-/// The longest user id, in bytes. `user:<id>` then stays well below a channel name's 255.
+/// The longest user id, in bytes. `user:<id>` stays well below the 255 bytes of a channel name.
 const MAX_USER_BYTES: usize = 128;
 /// The longest channel name, in bytes.
 const MAX_CHANNEL_BYTES: usize = 255;
 /// The most channel patterns one token may list.
 pub(super) const MAX_CHANNELS: usize = 1000;
 
-/// Who a client is and what it may do.
+/// The user of a session, and its rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The user's id: 1 to 128 printable ASCII characters without space, braces and star.
+    /// The user id: 1 to 128 printable ASCII characters without spaces, braces and asterisks.
     pub user: String,
-    /// When the session must end; `None`: never by itself.
+    /// The time at which the session must end. `None`: the token does not expire.
     pub expires_at: Option<SystemTime>,
-    /// The channels that the token opens, besides the user's own: exact names (`room:7`) or everything of a namespace
-    /// (`room:*`).
+    /// The channels that the user may subscribe to, besides its own: names (`room:7`) or whole namespaces (`room:*`).
     pub channels: Vec<String>,
 }
 
-/// What may stand in a channel name, as the broker's keys and the protocol have it.
+/// Whether a channel name may contain the byte, as in the protocol and in Redis keys.
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"{}".contains(&byte)
 }
 
-/// The user id in `bytes`, if `user:<id>` is a channel name. A star is refused too: `user:*` must stay a pattern.
-pub(super) fn user_from(bytes: &[u8]) -> Result<String, AuthError> {
+/// The user id in `bytes`, if `user:<id>` is a channel name. An asterisk is refused, because `user:*` is a pattern.
+pub(super) fn parse_user_id(bytes: &[u8]) -> Result<String, AuthError> {
     if bytes.is_empty() {
         return Err(AuthError::NoUser);
     }
@@ -44,7 +43,7 @@ pub(super) fn is_of_another_user(pattern: &str, user: &str) -> bool {
     pattern.strip_prefix("user:").is_some_and(|name| name != user)
 }
 
-/// Whether `pattern` is `<namespace>:<name>` or `<namespace>:*`. A star anywhere else would promise what nobody keeps.
+/// Whether `pattern` is `<namespace>:<name>` or `<namespace>:*`. An asterisk anywhere else would have no effect.
 pub(super) fn is_channel_pattern(pattern: &str) -> bool {
     let Some((namespace, name)) = pattern.split_once(':') else { return false };
     pattern.len() <= MAX_CHANNEL_BYTES

@@ -1,8 +1,8 @@
-//! E-Magine's own login tokens: itsdangerous' `TimestampSigner` with its defaults.
+//! E-Magine's login tokens: `TimestampSigner` of itsdangerous with its defaults.
 //!
-//! A token is `<payload>.<timestamp>.<signature>`, each part unpadded URL-safe base64: the user id, the seconds since 1970
-//! as big-endian bytes without zeros in front, and an HMAC-SHA1 of all before the last separator. The HMAC's key is
-//! derived from the secret: SHA-1 over the salt, `signer` and the secret ("django-concat").
+//! A token is `<payload>.<timestamp>.<signature>`. Each part is unpadded URL-safe base64: the user id, the seconds
+//! since 1970 as big-endian bytes without leading zeros, and an HMAC-SHA1 of everything before the last separator. The
+//! key of the HMAC is the SHA-1 of the salt, `signer` and the secret ("django-concat").
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,35 +10,35 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::{Digest as _, Sha1};
 
-use super::{AuthError, AuthSetupError, Principal, principal::user_from};
+use super::{AuthError, AuthSetupError, Principal, principal::parse_user_id};
 use crate::settings::AuthSettings;
 
 const SALT: &[u8] = b"itsdangerous.Signer";
 const SEPARATOR: char = '.';
 
-/// Makes and checks signed tokens.
+/// Signs and verifies tokens.
 #[derive(Clone)]
-pub struct SignedTokens {
-    /// With the key in it, nothing hashed yet.
+pub struct TimestampSigner {
+    /// The state with the key, before any data.
     mac: Hmac<Sha1>,
     max_age: Duration,
     leeway: Duration,
 }
 
-impl SignedTokens {
+impl TimestampSigner {
     pub(super) fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
         let secret = settings.secret.as_ref().ok_or(AuthSetupError::NoSecret)?;
         let key =
             Sha1::new().chain_update(SALT).chain_update(b"signer").chain_update(secret.expose()).finalize();
-        let mac = Hmac::new_from_slice(&key).map_err(|_| AuthSetupError::Trial)?;
+        let mac = Hmac::new_from_slice(&key).map_err(|_| AuthSetupError::SelfTest)?;
         Ok(Self { mac, max_age: settings.max_age, leeway: settings.leeway })
     }
 
-    /// The signature comes first: nothing of an unsigned token is looked at.
+    /// Verifies the signature first, so no data of a forged token is parsed.
     pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
         let (signed, signature) = token.rsplit_once(SEPARATOR).ok_or(AuthError::Malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| AuthError::BadSignature)?;
-        // Compares in constant time.
+        // `verify_slice` compares in constant time.
         self.mac
             .clone()
             .chain_update(signed)
@@ -46,8 +46,8 @@ impl SignedTokens {
             .map_err(|_| AuthError::BadSignature)?;
 
         let (payload, timestamp) = signed.rsplit_once(SEPARATOR).ok_or(AuthError::Malformed)?;
-        let issued = seconds_from(timestamp)?;
-        // Whole seconds, as the signer counts them: a token is good to the end of the second of its greatest age.
+        let issued = parse_timestamp(timestamp)?;
+        // In whole seconds, as itsdangerous counts: a token is valid to the end of the last second of its maximum age.
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if issued > now.saturating_add(self.leeway.as_secs()) {
             return Err(AuthError::NotYetValid);
@@ -57,14 +57,14 @@ impl SignedTokens {
         }
 
         let user = URL_SAFE_NO_PAD.decode(payload).map_err(|_| AuthError::Malformed)?;
-        // A token within its leeway is valid, so its session does not end earlier.
+        // A token is valid within its leeway, so its session lasts as long.
         let expires_at = UNIX_EPOCH
             .checked_add(Duration::from_secs(issued))
             .and_then(|at| at.checked_add(self.max_age.saturating_add(self.leeway)));
-        Ok(Principal { user: user_from(&user)?, expires_at, channels: Vec::new() })
+        Ok(Principal { user: parse_user_id(&user)?, expires_at, channels: Vec::new() })
     }
 
-    /// A token for `user`, issued `issued` seconds after 1970.
+    /// A token for `user` with the issue time `issued`, in seconds since 1970.
     pub(super) fn sign(&self, user: &str, issued: u64) -> String {
         let timestamp = issued.to_be_bytes();
         let zeros = timestamp.iter().take_while(|byte| **byte == 0).count();
@@ -75,7 +75,7 @@ impl SignedTokens {
     }
 }
 
-fn seconds_from(timestamp: &str) -> Result<u64, AuthError> {
+fn parse_timestamp(timestamp: &str) -> Result<u64, AuthError> {
     let bytes = URL_SAFE_NO_PAD.decode(timestamp).map_err(|_| AuthError::Malformed)?;
     if bytes.len() > size_of::<u64>() {
         return Err(AuthError::Malformed);
@@ -111,11 +111,11 @@ mod tests {
         serde_json::from_str(include_str!("../../tests/data/itsdangerous.json")).unwrap()
     }
 
-    fn tokens(secret: &str, max_age: u64, leeway: u64) -> SignedTokens {
+    fn tokens(secret: &str, max_age: u64, leeway: u64) -> TimestampSigner {
         let mut settings = settings("signed", secret);
         settings.max_age = Duration::from_secs(max_age);
         settings.leeway = Duration::from_secs(leeway);
-        SignedTokens::new(&settings).unwrap()
+        TimestampSigner::new(&settings).unwrap()
     }
 
     fn at(seconds: u64) -> SystemTime {
@@ -128,17 +128,17 @@ mod tests {
         assert!(cases.len() > 40);
         for case in cases {
             let result = tokens(&secret, case.max_age, 0).verify(&case.token, at(case.now));
-            let said = result.as_ref().map_or_else(|error| error.label(), |_| "ok");
-            assert_eq!(said, case.expect, "{}", case.name);
-            if let Ok(identity) = result {
-                assert_eq!(Some(identity.user), case.user, "{}", case.name);
+            let outcome = result.as_ref().map_or_else(|error| error.label(), |_| "ok");
+            assert_eq!(outcome, case.expect, "{}", case.name);
+            if let Ok(principal) = result {
+                assert_eq!(Some(principal.user), case.user, "{}", case.name);
                 assert_eq!(
-                    identity.expires_at,
+                    principal.expires_at,
                     Some(at(case.issued.unwrap() + case.max_age)),
                     "{}",
                     case.name
                 );
-                assert!(identity.channels.is_empty());
+                assert!(principal.channels.is_empty());
             }
         }
     }
@@ -147,7 +147,7 @@ mod tests {
     fn makes_the_tokens_that_itsdangerous_makes() {
         let Vectors { secret, cases } = vectors();
         let tokens = tokens(&secret, 60, 0);
-        // The one with zeros before its timestamp is not what a signer makes.
+        // No signer makes leading zeros in a timestamp.
         for case in cases.iter().filter(|case| case.expect == "ok" && !case.name.starts_with("zeros")) {
             assert_eq!(
                 tokens.sign(case.user.as_ref().unwrap(), case.issued.unwrap()),
@@ -185,7 +185,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_makes_it_panic(token in "\\PC*", now in any::<u64>()) {
+        fn verifying_never_panics(token in "\\PC*", now in any::<u64>()) {
             let now = UNIX_EPOCH.checked_add(Duration::from_secs(now)).unwrap_or(UNIX_EPOCH);
             prop_assert!(tokens("secret", 100, 5).verify(&token, now).is_err());
         }

@@ -1,4 +1,4 @@
-//! The vectors of JSON Web Tokens, the keys, and minted tokens of every kind.
+//! Tests of the JWT vectors, of keys, and of minted tokens of every kind.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::*;
 use crate::settings::{Settings, Sources};
 
-/// Development settings with another kind and secret.
+/// The development settings with this kind and secret, and no leeway.
 pub(super) fn settings(kind: &str, secret: &str) -> AuthSettings {
     let overrides = [("auth.kind", "insecure"), ("auth.secret", secret)];
     let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
@@ -54,7 +54,7 @@ fn vectors() -> Vectors {
     serde_json::from_str(include_str!("../../tests/data/jwt.json")).unwrap()
 }
 
-/// The public keys as files, removed at the end.
+/// The public keys as files, removed when dropped.
 struct Keys(PathBuf);
 
 impl Keys {
@@ -99,13 +99,13 @@ fn every_jwt_vector_gets_its_answer() {
         settings.leeway = Duration::from_secs(case.leeway);
         let authenticator = Authenticator::new(&settings).expect(&case.name);
         let result = authenticator.verify(&case.token, at(case.now));
-        let said = result.as_ref().map_or_else(|error| error.label(), |_| "ok");
-        assert_eq!(said, case.expect, "{}", case.name);
-        if let Ok(identity) = result {
-            assert_eq!(Some(identity.user), case.user, "{}", case.name);
-            assert_eq!(Some(identity.channels), case.channels, "{}", case.name);
+        let outcome = result.as_ref().map_or_else(|error| error.label(), |_| "ok");
+        assert_eq!(outcome, case.expect, "{}", case.name);
+        if let Ok(principal) = result {
+            assert_eq!(Some(principal.user), case.user, "{}", case.name);
+            assert_eq!(Some(principal.channels), case.channels, "{}", case.name);
             let expires_at = UNIX_EPOCH + Duration::from_secs_f64(case.expires_at.unwrap()) + settings.leeway;
-            assert_eq!(identity.expires_at, Some(expires_at), "{}", case.name);
+            assert_eq!(principal.expires_at, Some(expires_at), "{}", case.name);
         }
     }
 }
@@ -142,7 +142,7 @@ fn a_key_that_does_not_fit_is_noticed_at_the_start() {
 }
 
 #[test]
-fn settings_that_lack_something_are_refused_here_too() {
+fn incomplete_settings_are_refused() {
     for kind in ["jwt", "signed"] {
         assert_eq!(Authenticator::new(&settings(kind, "")).unwrap_err(), AuthSetupError::NoSecret);
     }
@@ -164,17 +164,17 @@ fn keys_are_never_printed() {
 }
 
 #[test]
-fn minted_tokens_live_exactly_as_long_as_asked() {
+fn minted_tokens_expire_exactly_after_their_lifetime() {
     let now = 1_732_390_000;
     let ttl = Duration::from_secs(90);
-    // A signed token is good to the end of its last second, a jwt to its beginning.
+    // A signed token is valid to the end of its last second, a jwt to the beginning of that second.
     for (kind, last) in [("signed", now + 90), ("jwt", now + 89)] {
         let settings = settings(kind, "0123456789abcdef0123456789abcdef");
         let authenticator = Authenticator::new(&settings).unwrap();
         let token = mint(&settings, "42", &[], ttl, at(now)).unwrap();
         for good in [now, last] {
-            let identity = authenticator.verify(&token, at(good)).unwrap();
-            assert_eq!((identity.user.as_str(), identity.expires_at), ("42", Some(at(now + 90))), "{kind}");
+            let principal = authenticator.verify(&token, at(good)).unwrap();
+            assert_eq!((principal.user.as_str(), principal.expires_at), ("42", Some(at(now + 90))), "{kind}");
         }
         assert_eq!(authenticator.verify(&token, at(last + 1)), Err(AuthError::Expired), "{kind}");
     }
@@ -184,15 +184,15 @@ fn minted_tokens_live_exactly_as_long_as_asked() {
 }
 
 #[test]
-fn a_minted_jwt_carries_what_the_settings_ask_for() {
+fn a_minted_jwt_satisfies_the_settings() {
     let mut settings = settings("jwt", "0123456789abcdef0123456789abcdef");
     settings.algorithms = vec!["HS384".to_owned(), "HS256".to_owned()];
     settings.audience = Some("app".to_owned());
     settings.issuer = Some("login".to_owned());
     let channels: Vec<String> = (0..1000).map(|number| format!("room:{number}")).collect();
     let token = mint(&settings, "42", &channels, Duration::from_secs(1), at(1000)).unwrap();
-    let identity = Authenticator::new(&settings).unwrap().verify(&token, at(1000)).unwrap();
-    assert_eq!(identity.channels, channels);
+    let principal = Authenticator::new(&settings).unwrap().verify(&token, at(1000)).unwrap();
+    assert_eq!(principal.channels, channels);
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_token_with_thousands_of_channels_is_refused() {
     let verify = |count: usize| {
         let claims = serde_json::json!({"sub": "42", "exp": 2000, "channels": vec!["room:7"; count]});
         let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
-        authenticator.verify(&token, at(1000)).map(|identity| identity.channels.len())
+        authenticator.verify(&token, at(1000)).map(|principal| principal.channels.len())
     };
     assert_eq!(verify(1_000), Ok(1_000));
     for count in [1_001, 5_000] {
@@ -212,20 +212,20 @@ fn a_token_with_thousands_of_channels_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_minted_is_refused() {
+fn impossible_tokens_are_not_minted() {
     let day = Duration::from_secs(86_400);
     let room = ["room:7".to_owned()];
     let jwt = settings("jwt", "0123456789abcdef0123456789abcdef");
     let signed = settings("signed", "secret");
     for user in ["", "4 2", "*", "é"] {
-        assert_eq!(mint(&jwt, user, &[], day, at(0)), Err(MintError::User), "{user}");
+        assert_eq!(mint(&jwt, user, &[], day, at(0)), Err(MintError::InvalidUser), "{user}");
     }
-    assert_eq!(mint(&jwt, "42", &["room".to_owned()], day, at(0)), Err(MintError::Channels));
-    assert_eq!(mint(&jwt, "42", &vec![room[0].clone(); 1001], day, at(0)), Err(MintError::Channels));
-    assert_eq!(mint(&signed, "42", &room, day, at(0)), Err(MintError::ChannelsNotPossible));
-    assert_eq!(mint(&settings("insecure", ""), "42", &room, day, at(0)), Err(MintError::ChannelsNotPossible));
-    assert_eq!(mint(&signed, "42", &[], 31 * day, at(0)), Err(MintError::TooLong));
-    assert_eq!(mint(&jwt, "42", &[], Duration::MAX, at(0)), Err(MintError::TooLong));
+    assert_eq!(mint(&jwt, "42", &["room".to_owned()], day, at(0)), Err(MintError::InvalidChannels));
+    assert_eq!(mint(&jwt, "42", &vec![room[0].clone(); 1001], day, at(0)), Err(MintError::InvalidChannels));
+    assert_eq!(mint(&signed, "42", &room, day, at(0)), Err(MintError::ChannelsUnsupported));
+    assert_eq!(mint(&settings("insecure", ""), "42", &room, day, at(0)), Err(MintError::ChannelsUnsupported));
+    assert_eq!(mint(&signed, "42", &[], 31 * day, at(0)), Err(MintError::LifetimeTooLong));
+    assert_eq!(mint(&jwt, "42", &[], Duration::MAX, at(0)), Err(MintError::LifetimeTooLong));
     assert_eq!(mint(&settings("jwt", ""), "42", &[], day, at(0)), Err(AuthSetupError::NoSecret.into()));
     let rsa = public_key_settings("RS256", PathBuf::from("key.pem"));
     assert_eq!(mint(&rsa, "42", &[], day, at(0)), Err(MintError::PrivateKeyNeeded));
@@ -239,15 +239,15 @@ proptest! {
     }
 
     #[test]
-    fn only_sane_claims_are_believed(claims in "\\{(\"(sub|exp|nbf|channels)\":(\"[0-9a-z:*]{0,4}\"|[1-9][0-9]{0,11}|null|true|\\[\\]|\\[\"a:\\*\"\\]),){0,3}\"exp\":[1-9][0-9]{0,11}\\}") {
-        // Signed rightly, so that the claims are reached.
+    fn only_valid_claims_are_accepted(claims in "\\{(\"(sub|exp|nbf|channels)\":(\"[0-9a-z:*]{0,4}\"|[1-9][0-9]{0,11}|null|true|\\[\\]|\\[\"a:\\*\"\\]),){0,3}\"exp\":[1-9][0-9]{0,11}\\}") {
+        // The signature is valid, so the claims are checked.
         let settings = settings("jwt", "0123456789abcdef0123456789abcdef");
         let claims: serde_json::Value = serde_json::from_str(&claims).unwrap();
         let key = jsonwebtoken::EncodingKey::from_secret(settings.secret.as_ref().unwrap().expose().as_bytes());
         let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
-        if let Ok(identity) = Authenticator::new(&settings).unwrap().verify(&token, at(1_732_390_000)) {
-            prop_assert!(identity.expires_at.unwrap() > at(1_732_390_000));
-            prop_assert!(!identity.user.is_empty());
+        if let Ok(principal) = Authenticator::new(&settings).unwrap().verify(&token, at(1_732_390_000)) {
+            prop_assert!(principal.expires_at.unwrap() > at(1_732_390_000));
+            prop_assert!(!principal.user.is_empty());
             prop_assert!(claims["nbf"].is_null() || claims["nbf"].is_u64());
         }
     }

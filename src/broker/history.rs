@@ -5,18 +5,18 @@ use std::time::Duration;
 /// The limits of every channel's history.
 #[derive(Debug, Clone)]
 pub struct HistoryOptions {
-    /// Messages kept for each channel. Redis trims in blocks and may keep a few more.
+    /// Messages stored for each channel. Redis trims in blocks and may store a few more.
     pub size: usize,
-    /// How long the history of a channel is kept after its last message.
+    /// How long the history of a channel is stored after its last message.
     pub ttl: Duration,
     /// How long an idempotency key is remembered.
     pub idempotency_window: Duration,
-    /// The limit on all histories of the memory broker together, in bytes. Redis has its own (`maxmemory`).
+    /// The limit on all histories of the memory broker together, in bytes. Redis has a limit of its own (`maxmemory`).
     pub memory_bytes: usize,
 }
 
 impl HistoryOptions {
-    /// `size` messages for each channel, for a day; idempotency keys for ten minutes; 64 MiB of memory.
+    /// `size` messages for each channel, a TTL of one day, an idempotency window of ten minutes and 64 MiB of memory.
     pub const fn of_size(size: usize) -> Self {
         Self {
             size,
@@ -30,7 +30,7 @@ impl HistoryOptions {
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
-/// Whole milliseconds, or the largest number for a longer time.
+/// Whole milliseconds; `u64::MAX` for a longer time.
 pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,19 +1,21 @@
 //! Delivers publications between replicas.
 //!
-//! One contract, two implementations behind a closed enum: [`memory`] inside one process, [`redis`] between any
-//! number of processes. Hubs subscribe to channels and receive what is published on them; any caller may publish.
-//! Every publication, also one from this process, goes through the broker, so there is one order.
+//! [`Broker`] is a closed enum with two implementations: [`memory`] inside one process, [`redis`] between any number of
+//! processes. Hubs subscribe to channels and receive their publications; any caller may publish. Every publication goes
+//! through the broker, also one from this process, so all subscribers see one order.
 //!
 //! The broker knows no sockets, sessions or actors.
 //!
 //! # Layout, lowest first
 //!
 //! - `types`: the messages between hubs and the broker.
-//! - `history`: the limits of histories. `page_size`: how much of one to read at once. `recovery`: the
-//!   messages that one client missed.
-//! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been followed,
-//!   and which histories to read.
-//! - [`memory`], [`redis`]: the two implementations.
+//! - `history`: the limits of histories.
+//! - `page_size`: how many entries of a history to read at once.
+//! - `recovery`: collects the messages that one client missed.
+//! - `link`: the decisions of a link, without IO: which hub wants which channel, how far each channel has been
+//!   followed, and which histories to read.
+//! - [`memory`]: the broker inside one process.
+//! - [`redis`]: the broker over Redis.
 
 mod history;
 pub(crate) mod link;
@@ -44,22 +46,22 @@ pub use types::{
     PublishOutcome, PublishRequest, Published, ReadId, RequestId, Retry, SubscribeAck,
 };
 
-/// A handle of the broker; cloning shares it. When the last one is dropped the broker stops.
+/// A handle to the broker; clones share it. The broker stops when the last handle is dropped.
 #[derive(Clone)]
 pub enum Broker {
     /// Inside this process.
     Memory(MemoryBroker),
-    /// Between all replicas on one Redis.
+    /// Between all replicas that share a Redis.
     Redis(RedisBroker),
 }
 
 impl Broker {
-    /// A broker inside this process; messages beyond `limits` are refused.
+    /// A broker inside this process. It refuses messages beyond `limits`.
     pub fn memory(limits: impl Into<PayloadLimits>, history: HistoryOptions, metrics: &Metrics) -> Self {
         Self::Memory(MemoryBroker::new(limits.into(), history, metrics))
     }
 
-    /// A broker over Redis. Starts the link's thread and returns at once: Redis may be down.
+    /// A broker over Redis. Starts the link's thread and returns at once, so Redis may be down.
     pub fn redis(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
         RedisBroker::start(options, metrics).map(Self::Redis)
     }
@@ -74,8 +76,8 @@ impl Broker {
 
     /// Subscribes a hub to channels. Never blocks. Each channel is answered once by a [`SubscribeAck`] with this
     /// `request`, possibly before the call returns, unless the hub unsubscribes first. A channel whose position is not
-    /// known is answered once the link is up. With `verify` the answer waits until the channel was compared with its
-    /// history.
+    /// known is answered once the link is up. With `verify`, the answer waits until the channel has been compared with
+    /// its history.
     pub fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>, verify: bool) {
         match self {
             Self::Memory(broker) => broker.subscribe(hub, request, channels),
@@ -91,7 +93,7 @@ impl Broker {
         }
     }
 
-    /// Reads what one subscription has missed. Answered once by [`HubEvent::HistoryRead`], without a timeout.
+    /// Reads the messages that one subscription missed. Answered once by [`HubEvent::HistoryRead`], without a timeout.
     pub fn read(&self, hub: HubId, request: HistoryRequest) {
         match self {
             Self::Memory(broker) => broker.read(hub, request),
@@ -99,7 +101,7 @@ impl Broker {
         }
     }
 
-    /// Cancels a read.
+    /// Cancels a read; it is not answered any more.
     pub fn cancel_read(&self, hub: HubId, read: ReadId) {
         match self {
             // The memory broker answers every read at once.
@@ -108,18 +110,20 @@ impl Broker {
         }
     }
 
-    /// Publishes `message`, byte for byte, to all subscribers of `channel`, on every replica. Delivered at most once.
+    /// Publishes `message`, byte for byte, to all subscribers of `channel` on every replica, at most once.
     /// Returns the number of replicas with a subscriber.
     pub async fn publish(&self, channel: &ChannelName, message: &RawValue) -> Result<u64, PublishError> {
         match self.publish_one(PublishRequest { channel, message, durable: None }).await? {
             Published::Plainly { replicas } => Ok(replicas),
-            Published::Durably(_) => Err(PublishError::Refused("a position was returned".into())),
+            Published::Durably(_) => {
+                Err(PublishError::Refused("a position was returned for a plain message".into()))
+            }
         }
     }
 
     /// Appends `message`, byte for byte, to the history of `channel` and publishes it there, in one atomic step;
-    /// returns its position. A second call for the channel with the same idempotency key publishes nothing and
-    /// returns the same position, for as long as `broker.idempotency_window` says.
+    /// returns its position. Within `broker.idempotency_window`, another call for the channel with the same idempotency
+    /// key publishes nothing and returns the same position.
     pub async fn publish_durable(
         &self,
         channel: &ChannelName,
@@ -129,7 +133,9 @@ impl Broker {
         let request = PublishRequest { channel, message, durable: Some(idempotency_key) };
         match self.publish_one(request).await? {
             Published::Durably(position) => Ok(position),
-            Published::Plainly { .. } => Err(PublishError::Refused("no position was returned".into())),
+            Published::Plainly { .. } => {
+                Err(PublishError::Refused("no position was returned for a durable message".into()))
+            }
         }
     }
 
@@ -138,7 +144,7 @@ impl Broker {
         outcome.unwrap_or(Err(PublishError::Unavailable))
     }
 
-    /// Publishes all requests; returns an outcome for each. Those of one channel are published in their order.
+    /// Publishes all requests and returns an outcome for each. Requests of one channel are published in their order.
     pub async fn publish_all(&self, requests: &[PublishRequest<'_>], retry: Retry) -> Vec<PublishOutcome> {
         match self {
             Self::Memory(broker) => requests.iter().map(|request| broker.publish(request)).collect(),
@@ -154,12 +160,13 @@ impl Broker {
         }
     }
 
-    /// Whether the thread that carries publications answers within `deadline`. It does while the broker is away.
-    pub async fn gives_sign_of_life(&self, deadline: Duration) -> bool {
+    /// Whether the link's thread, which receives publications, responds within `deadline`. It does so while Redis is
+    /// down, too.
+    pub async fn link_thread_responds(&self, deadline: Duration) -> bool {
         match self {
             // The memory broker has no thread of its own.
             Self::Memory(_) => true,
-            Self::Redis(broker) => broker.gives_sign_of_life(deadline).await,
+            Self::Redis(broker) => broker.link_thread_responds(deadline).await,
         }
     }
 
@@ -171,7 +178,7 @@ impl Broker {
         }
     }
 
-    /// Stops the broker: nothing is delivered or published any more.
+    /// Stops the broker: it delivers and publishes nothing from then on.
     pub fn shutdown(&self) {
         match self {
             Self::Memory(broker) => broker.shutdown(),
@@ -194,15 +201,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handle_and_a_publish_in_progress_may_cross_threads() {
-        fn crosses<T: Send>(value: T) -> T {
+    fn broker_handles_and_pending_publishes_are_send() {
+        fn require_send<T: Send>(value: T) -> T {
             value
         }
-        fn shared<T: Clone + Send + Sync>(_: &T) {}
+        fn require_sync<T: Clone + Send + Sync>(_: &T) {}
         let broker = Broker::memory(100, HistoryOptions::of_size(10), &Metrics::default());
-        shared(&broker);
+        require_sync(&broker);
         let message = RawValue::from_string("1".into()).unwrap();
-        drop(crosses(broker.publish(&ChannelName::all(), &message)));
-        drop(crosses(broker.publish_durable(&ChannelName::all(), &message, None)));
+        drop(require_send(broker.publish(&ChannelName::all(), &message)));
+        drop(require_send(broker.publish_durable(&ChannelName::all(), &message, None)));
     }
 }

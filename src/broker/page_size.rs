@@ -1,17 +1,17 @@
-//! How many entries of a history to read at once.
+//! Decides how many entries of a history to read at once.
 
-/// The factor by which a page may grow. The first entries indicate the length of the others.
+/// The most by which a page may grow. Only the entries already read show how long the others may be.
 const GROWTH: usize = 4;
-/// The factor by which a page shrinks after a time-out.
+/// The factor by which a page shrinks after a timeout.
 const SHRINKAGE: usize = 8;
 
-/// The number of entries of the next page, from the length of those already read.
+/// Computes the number of entries of the next page from the length of the entries already read.
 #[derive(Debug)]
 pub(super) struct PageSize {
-    /// Entries of the latest page, and their bytes; 0 before the first page.
+    /// The number of entries of the latest page, and their bytes; 0 before the first page.
     entries: usize,
     bytes: usize,
-    /// Entries of the next page at most.
+    /// The most entries that the next page may have.
     limit: usize,
 }
 
@@ -20,7 +20,8 @@ impl PageSize {
         Self { entries: 0, bytes: 0, limit: usize::MAX }
     }
 
-    /// The entries that take at most about `bytes`. Before the first page every message counts as `max_payload_bytes`.
+    /// How many entries fit into about `bytes`, at least one. Before the first page every message counts as
+    /// `max_payload_bytes`.
     pub(super) fn entries(&self, bytes: usize, max_payload_bytes: usize) -> usize {
         let fitting = match self.entries {
             0 => bytes / max_payload_bytes.max(1),
@@ -29,7 +30,7 @@ impl PageSize {
         fitting.min(self.limit).max(1)
     }
 
-    /// A page has come.
+    /// A page was read: the next one may be longer.
     pub(super) fn grow(&mut self, entries: usize, bytes: usize) {
         *self = Self { entries, bytes, limit: GROWTH * entries };
     }

@@ -1,4 +1,5 @@
-//! Recovery: reads what one client has missed from a channel's history. It gets everything, within limits, or nothing.
+//! Collects the messages that one client missed from a channel's history. The client gets all of them, within limits,
+//! or none.
 
 use std::sync::Arc;
 
@@ -8,33 +9,33 @@ use protocol::history::{Page, Proof};
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// The most that one client may receive from a history.
+/// How much one client may receive from a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecoveryLimits {
-    /// Messages of one channel.
+    /// The most messages of one channel.
     pub messages: usize,
-    /// Bytes of frames, over all channels of one request. One message that takes more than half of it is not counted,
-    /// so any single message can be recovered.
+    /// The most bytes of frames, over all channels of one request. The longest message is not counted if it takes more
+    /// than half of them, so any single message can be recovered.
     pub bytes: usize,
 }
 
-/// Frames, by their size.
+/// The sizes of a number of frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrameSizes {
-    /// The approximate size of all of them, in bytes.
+    /// The approximate size of all frames together, in bytes.
     pub all: usize,
-    /// The size of the longest frame.
+    /// The approximate size of the longest frame, in bytes.
     pub longest: usize,
 }
 
 impl FrameSizes {
-    /// The sum of both.
+    /// The sizes of both sets of frames together.
     pub fn plus(self, other: Self) -> Self {
         Self { all: self.all.saturating_add(other.all), longest: self.longest.max(other.longest) }
     }
 
-    /// The bytes that count against the limit. Without the exception a long message could be published but never be
-    /// recovered together with another one.
+    /// The bytes that count against the limit. If the longest message counted, a long message could be published but
+    /// never be recovered together with another one.
     pub fn counted(self, limits: RecoveryLimits) -> usize {
         if self.longest > limits.bytes / 2 { self.all - self.longest } else { self.all }
     }
@@ -52,18 +53,18 @@ const FRAME_BYTES: usize = 128;
 pub struct Recovered {
     /// The messages, in order.
     pub publications: Arc<[Arc<Publication>]>,
-    /// The sizes of their frames.
+    /// The sizes of the frames of `publications`.
     pub sizes: FrameSizes,
 }
 
 /// Why a client does not continue from its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotRecovered {
-    /// The history was replaced or trimmed, or has lost its end.
+    /// The history was replaced or trimmed, or lost its end.
     #[error("the history does not continue from this position")]
     Lost,
-    /// The client has missed more than the limits allow.
-    #[error("more is missing than may be given")]
+    /// The client missed more than the limits allow.
+    #[error("more messages are missing than may be recovered")]
     TooMuch,
     /// The history's data cannot be read: the key has another type, or a permission is missing.
     #[error("the history cannot be read")]
@@ -93,7 +94,7 @@ pub(super) struct Recovery {
 
 impl Recovery {
     /// # Errors
-    /// [`NotRecovered::TooMuch`], if the positions alone show it.
+    /// [`NotRecovered::TooMuch`], if the positions alone show that too much is missing.
     pub(super) fn new(since: Position, cut: Position, limits: RecoveryLimits) -> Result<Self, NotRecovered> {
         let recovery = Self {
             cut,
@@ -114,36 +115,37 @@ impl Recovery {
         self.position
     }
 
-    /// How many messages are missing, where both positions have one epoch.
+    /// How many messages are missing; `None`: the positions have different epochs, so it is not known.
     fn missing(&self) -> Option<u64> {
         let is_one_epoch = self.position.epoch == self.cut.epoch;
         is_one_epoch.then(|| self.cut.offset.saturating_sub(self.position.offset))
     }
 
-    /// How many entries to read next, so that the cost of a read depends on the limits and not on the size of the history.
+    /// How many entries to read next. It depends on the limits and not on the size of the history, and so does the cost
+    /// of a read.
     pub(super) fn next_entries(&self, max_payload_bytes: usize) -> usize {
         let left = self.limits.bytes.saturating_sub(self.sizes.counted(self.limits));
         let entries = self.page_size.entries(left, max_payload_bytes);
         let missing = self.missing().and_then(|missing| usize::try_from(missing).ok());
-        // One more than allowed shows that there are too many.
+        // One message more than allowed shows that there are too many.
         let allowed = self.limits.messages - self.publications.len().min(self.limits.messages) + 1;
         entries.min(missing.unwrap_or(usize::MAX)).min(allowed).max(1)
     }
 
-    /// A page of so many entries did not come: the next ones are shorter.
+    /// A page of this many entries timed out: the next one is shorter.
     pub(super) fn shrink_page(&mut self, entries: usize) {
         self.page_size.shrink(entries);
     }
 
-    /// Bytes that it may gather.
+    /// The most bytes that this recovery may collect.
     pub(super) fn max_bytes(&self) -> usize {
         self.limits.bytes
     }
 
-    /// Adds the page after [`position`](Self::position). `Ok(true)` if it was the last.
+    /// Adds the page after [`position`](Self::position). Returns whether it was the last page.
     ///
     /// # Errors
-    /// Nothing can be recovered.
+    /// The history does not continue from the position, or the limits are exceeded: nothing is recovered.
     pub(super) fn add_page(&mut self, page: &Page) -> Result<bool, NotRecovered> {
         let proof = page.prove(self.position, self.cut).map_err(|_| NotRecovered::Lost)?;
         let bytes_before = self.sizes.all;
@@ -190,17 +192,21 @@ mod tests {
     const LIMITS: RecoveryLimits = RecoveryLimits { messages: 5, bytes: 5 * FRAME_BYTES + 7 };
 
     #[test]
-    fn pages_are_put_together_up_to_the_cut() {
+    fn pages_are_joined_up_to_the_cut() {
         let mut recovery = Recovery::new(at(1), at(5), LIMITS).unwrap();
         assert_eq!(recovery.add_page(&page(2..=3, "1")), Ok(false));
         assert_eq!(recovery.position().offset, 3);
-        assert_eq!(recovery.add_page(&page(4..=7, "1")), Ok(true), "what is behind the cut is passed over");
+        assert_eq!(recovery.add_page(&page(4..=7, "1")), Ok(true), "entries after the cut are skipped");
         assert_eq!(recovery.finish().publications.len(), 4);
     }
 
     #[test]
-    fn beyond_a_bound_nothing_is_given() {
-        assert_eq!(Recovery::new(at(1), at(7), LIMITS).err(), Some(NotRecovered::TooMuch), "without a read");
+    fn nothing_is_recovered_beyond_a_limit() {
+        assert_eq!(
+            Recovery::new(at(1), at(7), LIMITS).err(),
+            Some(NotRecovered::TooMuch),
+            "no read is needed"
+        );
         let two_epochs = Position { epoch: 8, offset: 0 };
         let many = Recovery::new(two_epochs, at(6), LIMITS).unwrap().add_page(&page(1..=6, "1"));
         assert_eq!(many, Err(NotRecovered::TooMuch));
@@ -209,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn one_message_always_goes_through() {
+    fn any_single_message_can_be_recovered() {
         let message = "1".repeat(9_000);
         let mut recovery = Recovery::new(at(1), at(2), LIMITS).unwrap();
         assert_eq!(recovery.add_page(&page(2..=2, &message)), Ok(true));
@@ -217,26 +223,30 @@ mod tests {
         for (offset, message) in [(2, "1"), (3, &*message), (4, "1")] {
             assert_eq!(recovery.add_page(&page(offset..=offset, message)), Ok(false));
         }
-        assert_eq!(recovery.add_page(&page(5..=5, &message)), Err(NotRecovered::TooMuch), "two do not");
+        assert_eq!(
+            recovery.add_page(&page(5..=5, &message)),
+            Err(NotRecovered::TooMuch),
+            "two long messages exceed the limit"
+        );
     }
 
     #[test]
-    fn a_read_costs_what_may_be_given() {
+    fn a_page_has_no_more_entries_than_can_be_recovered() {
         let limits = RecoveryLimits { messages: 1_000, bytes: 64_000 };
         let mut recovery = Recovery::new(at(0), at(900), limits).unwrap();
-        assert_eq!(recovery.next_entries(1_000_000), 1, "one may fill it");
+        assert_eq!(recovery.next_entries(1_000_000), 1, "one message may reach the limit");
         assert_eq!(recovery.next_entries(1_000), 64);
         recovery.add_page(&page(1..=1, &"1".repeat(900))).unwrap();
-        assert_eq!(recovery.next_entries(1_000_000), 4, "it grows");
+        assert_eq!(recovery.next_entries(1_000_000), 4, "the page grows");
         recovery.add_page(&page(2..=5, &"1".repeat(900))).unwrap();
         recovery.add_page(&page(6..=21, &"1".repeat(900))).unwrap();
         assert_eq!(recovery.next_entries(1_000_000), (64_000 - 21 * 1_028) * 21 / (21 * 1_028));
         let few = Recovery::new(at(0), at(3), limits).unwrap();
-        assert_eq!(few.next_entries(1), 3, "no more than are missing");
+        assert_eq!(few.next_entries(1), 3, "only three messages are missing");
     }
 
     #[test]
-    fn a_page_that_did_not_come_is_followed_by_shorter_ones() {
+    fn a_page_that_timed_out_is_followed_by_shorter_ones() {
         let mut recovery =
             Recovery::new(at(0), at(100), RecoveryLimits { messages: 100, bytes: 100_000 }).unwrap();
         assert_eq!(recovery.next_entries(1_000), 100);
@@ -245,6 +255,6 @@ mod tests {
         }
         assert_eq!(recovery.next_entries(1_000), 1);
         recovery.add_page(&page(1..=1, "1")).unwrap();
-        assert_eq!(recovery.next_entries(1_000), 4, "it grows again");
+        assert_eq!(recovery.next_entries(1_000), 4, "the page grows again");
     }
 }

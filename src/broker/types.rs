@@ -14,18 +14,18 @@ use protocol::publication::{PayloadError, Publication};
 
 /// Receives the events of one hub.
 pub trait Inbox: Send + Sync + 'static {
-    /// Accepts an event, or refuses it. Only a publication may be refused; the hub then tells the channel's sessions of a
-    /// gap.
+    /// Accepts an event, or refuses it. Only a publication may be refused; the hub then sends a gap to the channel's
+    /// sessions.
     ///
-    /// Called under the broker's lock, from any thread, or from within [`Broker::subscribe`](super::Broker::subscribe).
-    /// Must not block and must not call the broker.
+    /// Called under the broker's lock from any thread, also from within
+    /// [`Broker::subscribe`](super::Broker::subscribe). It must not block and must not call the broker.
     ///
     /// # Errors
     /// The inbox is full.
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull>;
 }
 
-/// An event for a hub. All events of a hub have one order.
+/// An event for a hub. A hub receives its events in one order.
 #[derive(Debug, Clone)]
 pub enum HubEvent {
     /// A publication on a channel that this hub is subscribed to.
@@ -34,24 +34,24 @@ pub enum HubEvent {
     Subscribed(Vec<SubscribeAck>),
     /// Publications on a channel may be missing at this point.
     Gap {
-        /// The channel.
+        /// The channel of the missing publications.
         channel: ChannelName,
         /// Why they may be missing.
         reason: GapReason,
-        /// Everything published after this position follows this event; `None` if the position is not known before the
-        /// next durable publication.
+        /// Every publication after this position follows the event; `None`: the position is not known before the next
+        /// durable publication.
         position: Option<Position>,
     },
-    /// Whether the link is up, so that subscriptions are answered soon. Sent when the hub is attached, and at each change.
+    /// The state of the link. Sent when the hub is attached, and at each change.
     Link {
-        /// Whether the link is up.
+        /// Whether the link is up, so that subscriptions are answered soon.
         is_up: bool,
     },
     /// The answer to a call of [`Broker::read`](super::Broker::read), once for each call that was not cancelled.
     HistoryRead {
-        /// The read.
+        /// The number that the hub gave the read.
         read: ReadId,
-        /// What the history shows.
+        /// The missed messages, or why they are not recovered.
         outcome: Result<Recovered, NotRecovered>,
     },
 }
@@ -59,22 +59,23 @@ pub enum HubEvent {
 /// Confirms one channel of one call of `subscribe`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscribeAck {
-    /// The channel.
+    /// The confirmed channel.
     pub channel: ChannelName,
-    /// The request that was given with the call.
+    /// The request number of the call.
     pub request: RequestId,
-    /// The position at which the subscription begins.
+    /// Where the subscription begins.
     pub cut: Cut,
 }
 
 /// The position at which a subscription is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
-    /// Everything after this position follows the answer, or a gap does. Everything up to it is immutable history.
+    /// Every publication after this position follows the answer, or a gap does. The history up to it is immutable.
     At(Position),
-    /// The channel's history cannot be read: publications are delivered, but it is not known what came before them.
+    /// The channel's history cannot be read: publications are delivered, but those before them are not known.
     Untracked,
-    /// The broker may not subscribe to the channel. It retries, so another answer to the same request may follow.
+    /// Redis does not let the broker subscribe to the channel. The broker retries, so another answer to the same
+    /// request may follow.
     Refused,
 }
 
@@ -84,31 +85,32 @@ pub type RequestId = u64;
 /// Identifies one read of a history; each hub numbers its own reads.
 pub type ReadId = u64;
 
-/// A read for one subscription: everything after `since` up to `cut`, which is immutable. It has no timeout, but can be
-/// cancelled.
+/// A read for one subscription: the messages after `since` up to `cut`, which are immutable. It has no timeout, but can
+/// be cancelled.
 #[derive(Debug, Clone)]
 pub struct HistoryRequest {
     /// Returned with the answer.
     pub read: ReadId,
-    /// The user for whom the history is read: reads alternate between users.
+    /// The channel of the user for whom the history is read: reads alternate between users.
     pub user: ChannelName,
-    /// The channel.
+    /// The channel to read.
     pub channel: ChannelName,
-    /// The position to continue from.
+    /// The last position that the client has.
     pub since: Position,
     /// The position at which the subscription begins.
     pub cut: Position,
-    /// The most that the client may receive.
+    /// How much the client may receive.
     pub limits: RecoveryLimits,
 }
 
-/// The inbox is full: the publication is dropped and counted, and a gap follows instead.
+/// The inbox is full: the publication is dropped and counted, and a gap replaces it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the hub's inbox is full")]
 pub struct InboxFull;
 
 /// Identifies an attached hub.
-// A hub is a worker thread, of which there are fewer than 65536; small, because each channel lists its hubs.
+// A hub is a worker thread, of which there are fewer than 65536. The type is small, because each channel lists its
+// hubs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HubId(u16);
 
@@ -123,13 +125,13 @@ impl HubId {
     }
 }
 
-/// Why something was not published.
+/// Why a publication failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The link to Redis is down, or the broker has stopped. Nothing was published.
     #[error("the broker cannot be reached")]
     Unavailable,
-    /// Redis did not answer in time. The message may have been published, or may be later.
+    /// Redis did not answer in time. The message may have been published, or may still be.
     #[error("the broker did not answer in time; the message may have been published")]
     Timeout,
     /// The connection broke before Redis answered. The message may have been published.
@@ -146,7 +148,7 @@ pub enum PublishError {
         /// The longest payload allowed, in bytes.
         max_bytes: usize,
     },
-    /// The message is JSON, but every replica would drop it. Nothing was published.
+    /// Every replica would drop the message. Nothing was published.
     #[error("{0}")]
     BadMessage(PayloadError),
     /// The idempotency key was used with another message. Nothing was published.
@@ -155,7 +157,7 @@ pub enum PublishError {
     /// Redis answered with this error. Nothing was published.
     #[error("the broker refused: {0}")]
     Refused(String),
-    /// Redis cannot keep a history, for this reason; publishing without one may work. Nothing was published.
+    /// Redis cannot keep a history, for this reason; plain publishing may work. Nothing was published.
     #[error("durable publishing is not available: {0}")]
     HistoryUnavailable(String),
     /// The idempotency key is empty or too long. Nothing was published.
@@ -166,7 +168,7 @@ pub enum PublishError {
 /// Why the broker was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerSetupError {
-    /// The URL is not a valid Redis URL. It is not repeated here, because it may hold a password.
+    /// The URL is not a valid Redis URL. The text does not repeat the URL, because it may hold a password.
     #[error("broker.url cannot be used: {0}")]
     BadUrl(String),
     /// A file that the link needs cannot be used.
@@ -183,37 +185,37 @@ pub enum BrokerSetupError {
 /// Whether publications reach this process, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// The latest probe returned: what is published now arrives.
+    /// The latest probe returned, so publications arrive.
     pub ready: bool,
     /// One word of a closed set: `ready`, `connecting`, `proving`, `stalled`, `down`, `stopped`.
     pub state: &'static str,
-    /// What is wrong, in plain English and without secrets; empty when `ready`.
+    /// Why the broker is not ready, in plain English and without secrets; empty when `ready`.
     pub reasons: Vec<String>,
 }
 
 /// One publication.
 #[derive(Debug, Clone, Copy)]
 pub struct PublishRequest<'a> {
-    /// Its channel.
+    /// The channel to publish on.
     pub channel: &'a ChannelName,
     /// The message, published byte for byte.
     pub message: &'a RawValue,
-    /// `None`: the message is published and not kept. Else it is appended to the channel's history, once for each
-    /// idempotency key if there is one.
+    /// `None`: the message is published and not stored. `Some`: it is also appended to the channel's history; the inner
+    /// value is the idempotency key, if there is one.
     pub durable: Option<Option<&'a str>>,
 }
 
-/// What is known of a publication, or why it failed.
+/// The result of a publication, or why it failed.
 pub type PublishOutcome = Result<Published, PublishError>;
 
-/// What is known of a message that was published.
+/// The result of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Published {
-    /// It has this position in the history.
+    /// The message has this position in the history.
     Durably(Position),
-    /// It was not kept.
+    /// The message was not stored.
     Plainly {
-        /// How many replicas have subscribers of its channel.
+        /// How many replicas have subscribers to its channel.
         replicas: u64,
     },
 }
@@ -221,9 +223,9 @@ pub enum Published {
 /// Whether a publication may wait for a connection to Redis that is being replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It is retried until `broker.response_timeout` after the call, if it cannot be published twice.
+    /// The publication is retried until `broker.response_timeout` after the call, if that cannot publish it twice.
     Allowed,
-    /// It fails at once.
+    /// The publication fails at once.
     Never,
 }
 

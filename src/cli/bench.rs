@@ -61,6 +61,7 @@ fn broker(settings: &BrokerSettings) -> BrokerAddress {
     }
     let Ok(info) = settings.url.as_str().into_connection_info() else { return BrokerAddress::OtherRedis };
     let ConnectionAddr::Tcp(host, port) = info.addr() else { return BrokerAddress::OtherRedis };
+    // The settings allow one source of the password: the URL, `password` or `password_file`. So the order is free.
     let read_file = || settings.password_file.as_deref().and_then(|path| Secret::read_file(path).ok());
     let password = settings.password.clone().or_else(read_file).map(|secret| secret.expose().to_owned());
     let password = info.redis_settings().password().map(str::to_owned).or(password);

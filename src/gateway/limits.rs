@@ -125,11 +125,14 @@ pub(super) fn socket_options(
 ) -> SocketOptions {
     let session = &settings.session;
     SocketOptions {
-        inbound: Bounds { message_bytes: session.max_message_bytes, fragments: session.max_fragments as u32 },
+        inbound: Bounds {
+            max_message_bytes: session.max_message_bytes,
+            max_fragments: session.max_fragments as u32,
+        },
         message_timeout: session.message_timeout,
         control_frames_per_minute: session.control_frames_per_minute,
         max_outbound_bytes: session.max_outbound_bytes,
-        max_outbound_bytes_of_all: match settings.server.max_outbound_bytes {
+        max_total_outbound_bytes: match settings.server.max_outbound_bytes {
             0 => usize::MAX,
             bytes => bytes,
         },
@@ -137,7 +140,7 @@ pub(super) fn socket_options(
         close_timeout: settings.server.close_timeout,
         handshake_timeout: settings.server.handshake_timeout,
         compression: settings.server.compression,
-        handshakes: fd_limit.handshakes(),
+        max_handshakes: fd_limit.handshakes(),
         trusted_proxies,
         metrics: metrics.clone(),
         traffic: Default::default(),

@@ -1,4 +1,4 @@
-//! What a backend is told when its request fails.
+//! The errors of the admin API.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::WWW_AUTHENTICATE;
@@ -7,51 +7,49 @@ use serde_json::json;
 
 use crate::broker::PublishError;
 
-/// Why a request of the admin API failed. Its text goes to the caller.
+/// Why a request to the admin API failed. The text is `detail` in the response.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    #[error("no such route")]
+    #[error("this path does not exist")]
     NotFound,
-    #[error("this route has another method")]
+    #[error("this path does not accept this method")]
     MethodNotAllowed,
-    #[error("send `Authorization: Bearer <key>` with the key of setting admin.api_key")]
+    #[error("the key is missing or wrong; send `Authorization: Bearer <admin.api_key>`")]
     Unauthorized,
-    #[error("this needs setting admin.api_key")]
+    #[error("admin.api_key is not set, and this request needs it")]
     KeyNotConfigured,
-    #[error(
-        "without admin.api_key only pages of this port and programs on this machine may ask, by a loopback name"
-    )]
+    #[error("admin.api_key is not set: only same-origin requests to a loopback host are accepted")]
     OriginNotAllowed,
-    #[error("tokens are minted in the development profile on a loopback admin port only")]
+    #[error("tokens are minted only in the development profile on a loopback admin port")]
     MintingDisabled,
-    #[error("no token: {0}")]
+    #[error("the token was not minted: {0}")]
     NotMinted(#[from] crate::auth::MintError),
-    #[error("the query is not valid: {0}")]
+    #[error("the query is invalid: {0}")]
     BadQuery(String),
-    #[error("the user id could not be part of a channel's name")]
+    #[error("the user id is not valid in a channel name")]
     BadUser,
-    #[error("no such session on this replica")]
+    #[error("this session is not on this replica, or has ended")]
     NoSuchSession,
     #[error(transparent)]
     HubTimeout(#[from] crate::hub::HubTimeout),
-    #[error("the body did not come in time (setting admin.request_timeout)")]
+    #[error("the body did not arrive within admin.request_timeout")]
     BodyTimeout,
     #[error("the body is too long")]
     BodyTooBig,
-    #[error("the body is not valid: {0}")]
+    #[error("the body is invalid: {0}")]
     BadBody(String),
-    #[error("channel: {0}")]
+    #[error("the channel is invalid: {0}")]
     BadChannel(#[from] protocol::channel::ChannelNameError),
-    #[error("idempotency_key is for durable messages; add \"durable\":true")]
+    #[error("idempotency_key needs a durable message; add \"durable\":true")]
     KeyWithoutDurable,
-    #[error("a batch has at most {} messages", super::MAX_BATCH)]
+    #[error("a batch can have at most {} messages", super::MAX_BATCH)]
     BatchTooLong,
     #[error(transparent)]
     Publish(#[from] PublishError),
 }
 
 impl ApiError {
-    /// One word for programs.
+    /// The error code, for programs.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -82,7 +80,7 @@ impl ApiError {
         }
     }
 
-    /// The error as a JSON value.
+    /// The error as JSON, `{"error":{"code":…,"detail":…}}`.
     pub(super) fn to_json(&self) -> serde_json::Value {
         json!({"error": {"code": self.code(), "detail": self.to_string()}})
     }
@@ -119,11 +117,11 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut answer = HttpResponse::build(self.status_code());
+        let mut response = HttpResponse::build(self.status_code());
         if matches!(self, Self::Unauthorized) {
-            answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
-        answer.json(self.to_json())
+        response.json(self.to_json())
     }
 }
 

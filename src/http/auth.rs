@@ -1,45 +1,46 @@
-//! Who may use the admin API, health and metrics aside: publish, see sessions and end them.
+//! Authorization of the admin API. Health checks and metrics need none.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use actix_web::rt::time::sleep;
+use parking_lot::RwLock;
 
 use super::{AdminState, ApiError};
 use crate::metrics::{KeyRefusal, Metrics};
 use crate::settings::Secret;
 use crate::socket::origin::is_loopback_host;
 
-/// The key of the admin API.
+/// How the admin API authorizes requests.
 #[derive(Debug, Clone)]
 pub enum ApiKey {
-    /// Callers must send this key.
+    /// Requests must have this key.
     Required(Secret),
-    /// No key is set and none is asked for: development, on loopback.
+    /// No key is set, and none is required: development on a loopback address.
     Open,
-    /// No key is set: the admin API is off.
+    /// No key is set: all requests are refused.
     Closed,
 }
 
-/// The key in force. Clones share it, so that reading keys again replaces it for every worker.
+/// The current key. Clones share it, so a replacement applies to every worker.
 #[derive(Debug, Clone)]
 pub struct CurrentKey(Arc<RwLock<ApiKey>>);
 
 impl CurrentKey {
-    /// Starts with this key.
+    /// A shared key that starts as `key`.
     pub fn new(key: ApiKey) -> Self {
         Self(Arc::new(RwLock::new(key)))
     }
 
-    /// Asks for another key from now on.
+    /// Requires another key from now on.
     pub fn replace(&self, key: ApiKey) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = key;
+        *self.0.write() = key;
     }
 
     fn check(&self, request: &HttpRequest) -> Result<(), KeyRefusal> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).check(request)
+        self.0.read().check(request)
     }
 }
 
@@ -53,20 +54,20 @@ impl From<KeyRefusal> for ApiError {
     }
 }
 
-/// The delay of the answer to a wrong key while there are places, which slows down guessing.
-const WRONG_KEY_PAUSE: Duration = Duration::from_millis(500);
+/// The delay of the response to a wrong key while the port is not crowded. It slows down guessing.
+const WRONG_KEY_DELAY: Duration = Duration::from_millis(500);
 
 impl AdminState {
-    /// Whether the request may do what the API does. Refusals are counted.
+    /// Checks the key of a request, or its origin if no key is required. Refusals are counted.
     ///
     /// # Errors
-    /// Why not.
+    /// The request is refused.
     pub(super) async fn authorize(&self, request: &HttpRequest) -> Result<(), ApiError> {
         let Err(refusal) = self.key.check(request) else { return Ok(()) };
         Metrics::count(&self.metrics.admin_refused, refusal);
-        // A crowd of guesses may not take the places of health checks.
+        // Delayed responses to many guesses must not use up the connections for health checks.
         if refusal == KeyRefusal::WrongKey && !self.is_crowded() {
-            sleep(WRONG_KEY_PAUSE).await;
+            sleep(WRONG_KEY_DELAY).await;
         }
         Err(refusal.into())
     }
@@ -75,7 +76,7 @@ impl AdminState {
 impl ApiKey {
     fn check(&self, request: &HttpRequest) -> Result<(), KeyRefusal> {
         let key = match self {
-            Self::Open if is_from_here(request) => return Ok(()),
+            Self::Open if is_loopback_same_origin(request) => return Ok(()),
             Self::Open => return Err(KeyRefusal::OriginNotAllowed),
             Self::Closed => return Err(KeyRefusal::NotConfigured),
             Self::Required(key) => key,
@@ -86,23 +87,23 @@ impl ApiKey {
     }
 }
 
-/// The credentials of the scheme `Bearer`, whose name may be in any case (RFC 9110, section 11.1).
+/// The credentials of the scheme `Bearer`. The name of the scheme is case-insensitive (RFC 9110, section 11.1).
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, credentials) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| credentials.trim_start_matches(' '))
 }
 
-/// Whether this is no page from elsewhere. Any page that a developer's browser shows may send requests to this machine,
-/// and one whose name is made to lead here may read the answers as well. The first is told by its Origin, the second
-/// by the name under which it came.
-fn is_from_here(request: &HttpRequest) -> bool {
+/// Whether the host of the request is a loopback name and its Origin, if any, is this port. Any page in a developer's
+/// browser can send requests to this port, with its own Origin. A page whose host name resolves to this machine (DNS
+/// rebinding) can also read the responses, but its Host is not a loopback name.
+fn is_loopback_same_origin(request: &HttpRequest) -> bool {
     let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
     let host = header(HOST);
     let is_own = header(ORIGIN).is_none_or(|origin| origin.strip_prefix("http://") == host);
     is_own && host.is_none_or(|host| is_loopback_host(host_name(host)))
 }
 
-/// A `Host` header's name, without the port.
+/// The name in a `Host` header, without the port.
 pub(super) fn host_name(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_key_only_this_machine_s_own_pages_and_programs_may_ask() {
+    fn without_a_key_only_same_origin_loopback_requests_are_accepted() {
         for (host, origin, may) in [
             (None, None, true),
             (Some("127.0.0.1:8081"), None, true),

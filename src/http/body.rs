@@ -1,4 +1,4 @@
-//! The body of a request, if its caller may use the API and it comes in time.
+//! Reads the body of an authorized request within a deadline.
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
@@ -10,8 +10,8 @@ use futures_util::future::LocalBoxFuture;
 use super::{AdminState, ApiError};
 use crate::timeout::timeout_awake;
 
-/// A whole body. The key is checked before any of it is read, so that a client without the key cannot fill the memory.
-/// The HTTP server has no deadline for a body: a peer that never finishes it would keep its connection.
+/// A complete body. The key is checked before the body is read, so a client without the key cannot fill the memory.
+/// The HTTP server has no deadline for a body, and a peer that never finishes one would keep its connection.
 pub(super) struct AuthorizedBody(pub(super) Bytes);
 
 impl FromRequest for AuthorizedBody {
@@ -22,7 +22,7 @@ impl FromRequest for AuthorizedBody {
         let request = request.clone();
         let mut payload = payload.take();
         async move {
-            // The routes and what they work with are configured in one place.
+            // `routes` sets the state for all handlers, so it is never missing.
             let admin = request.app_data::<web::Data<AdminState>>().ok_or(ApiError::NotFound)?;
             admin.authorize(&request).await?;
             let body = Bytes::from_request(&request, &mut payload);

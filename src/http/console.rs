@@ -1,6 +1,6 @@
-//! The console: a page for trying things out and for operating, built from `console/` and compiled in.
+//! Serves the console, a page for operators and developers, built from `console/` and compiled in.
 //!
-//! The page itself holds nothing that is secret and needs no key. Whatever it shows it asks the API for.
+//! The page contains no secrets and needs no key. It gets all data from the API.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -11,15 +11,15 @@ const PAGE: &str = include_str!("../../console/dist/index.html");
 const SCRIPT: &str = include_str!("../../console/dist/app.js");
 const STYLE: &str = include_str!("../../console/dist/app.css");
 
-/// `GET /`: to the console. The path is relative, because a proxy may serve this port under a path of its own.
+/// `GET /`: redirects to the console. The path is relative, because a proxy may serve this port below a path.
 pub(super) async fn redirect() -> HttpResponse {
     HttpResponse::SeeOther().insert_header((header::LOCATION, "console")).finish()
 }
 
 /// `GET /console`
 pub(super) async fn page(admin: web::Data<AdminState>, request: HttpRequest) -> HttpResponse {
-    let policy = policy(&admin.instance.socket_url(&request));
-    secured(HttpResponse::Ok())
+    let policy = content_security_policy(&admin.instance.socket_url(&request));
+    with_security_headers(HttpResponse::Ok())
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, policy))
         .body(PAGE)
@@ -27,25 +27,25 @@ pub(super) async fn page(admin: web::Data<AdminState>, request: HttpRequest) -> 
 
 /// `GET /console/app.js`
 pub(super) async fn script() -> HttpResponse {
-    secured(HttpResponse::Ok()).content_type("text/javascript; charset=utf-8").body(SCRIPT)
+    with_security_headers(HttpResponse::Ok()).content_type("text/javascript; charset=utf-8").body(SCRIPT)
 }
 
 /// `GET /console/app.css`
 pub(super) async fn style() -> HttpResponse {
-    secured(HttpResponse::Ok()).content_type("text/css; charset=utf-8").body(STYLE)
+    with_security_headers(HttpResponse::Ok()).content_type("text/css; charset=utf-8").body(STYLE)
 }
 
-fn secured(mut answer: HttpResponseBuilder) -> HttpResponseBuilder {
-    answer
+fn with_security_headers(mut response: HttpResponseBuilder) -> HttpResponseBuilder {
+    response
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        // A new version of the gateway brings a new page.
+        // A new version of the gateway has a new page.
         .insert_header((header::CACHE_CONTROL, "no-cache"));
-    answer
+    response
 }
 
-/// Nothing but our own script and style, and no connection but to this port and to the socket.
-fn policy(socket_url: &str) -> String {
+/// Allows only the own script and style, and connections only to this port and to the socket.
+fn content_security_policy(socket_url: &str) -> String {
     let (scheme, rest) = socket_url.split_once("://").unwrap_or(("ws", socket_url));
     let authority = rest.split('/').next().unwrap_or(rest);
     format!(
@@ -59,14 +59,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_may_reach_its_own_port_and_the_socket_and_nothing_else() {
-        let policy = policy("wss://rt.example.com/gateway");
+    fn the_page_may_reach_only_its_port_and_the_socket() {
+        let policy = content_security_policy("wss://rt.example.com/gateway");
         assert!(policy.contains("connect-src 'self' wss://rt.example.com; "), "{policy}");
         assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
     }
 
     #[test]
-    fn the_page_has_no_script_and_no_style_of_its_own() {
+    fn the_page_has_no_inline_script_or_style() {
         assert!(PAGE.contains(r#"<script type="module" src="console/app.js"></script>"#));
         for inline in ["<style", " style=", " onclick", "javascript:"] {
             assert!(!PAGE.contains(inline), "{inline}");

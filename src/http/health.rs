@@ -1,4 +1,4 @@
-//! Whether this replica lives, whether it delivers, and what it has counted.
+//! Liveness, readiness and metrics.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use crate::session::admission::DrainSwitch;
 use crate::socket::fd_limit::FdLimit;
 use crate::socket::limits::ConnectionLimiter;
 
-/// What readiness depends on.
+/// The state that readiness depends on.
 #[derive(Debug, Clone)]
 pub struct Readiness {
-    /// Delivery must be proven.
+    /// The broker must be healthy.
     pub broker: Broker,
-    /// A draining replica is to get no new sockets.
+    /// A draining replica is not ready.
     pub drain: DrainSwitch,
-    /// Neither is a full one.
+    /// A replica without room for a connection is not ready.
     pub connections: ConnectionLimiter,
-    /// How many sockets it may carry; 0 means no cap.
+    /// The most open sockets. 0 = no limit.
     pub max_connections: usize,
-    /// How many sockets the system allows.
+    /// The number of sockets that the limit of open files allows.
     pub fd_limit: FdLimit,
 }
 
 impl Readiness {
-    /// Why this replica should get no new sockets; nothing when it should.
+    /// Why this replica is not ready for new sockets. Empty if it is ready.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = self.broker.health().reasons;
         if self.drain.is_draining() {
@@ -45,14 +45,15 @@ impl Readiness {
     }
 }
 
-/// How long a thread may take to respond.
-const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time in which each thread must respond.
+const LIVENESS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Each worker and the broker's link answer, besides the thread of this port.
+/// `GET /livez`: whether each worker and the thread of the Redis link respond. The response itself shows that the
+/// thread of this port runs.
 pub(super) async fn livez(admin: web::Data<AdminState>) -> HttpResponse {
     let (silent, link) = join(
-        admin.hubs.silent(SIGN_OF_LIFE_TIMEOUT),
-        admin.readiness.broker.gives_sign_of_life(SIGN_OF_LIFE_TIMEOUT),
+        admin.hubs.unresponsive(LIVENESS_TIMEOUT),
+        admin.readiness.broker.link_thread_responds(LIVENESS_TIMEOUT),
     )
     .await;
     let workers = silent.iter().map(|worker| format!("worker {worker} did not answer within 2s"));
@@ -64,21 +65,21 @@ pub(super) async fn livez(admin: web::Data<AdminState>) -> HttpResponse {
     HttpResponse::ServiceUnavailable().json(json!({"live": false, "reasons": reasons}))
 }
 
-/// Delivery is proven, and there is room. Notes are for operators; they change nothing.
+/// `GET /readyz`: whether the broker delivers and there is room. Notes are for operators and do not change the status.
 pub(super) async fn readyz(admin: web::Data<AdminState>) -> HttpResponse {
     let reasons = admin.readiness.reasons();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut answer = json!({"ready": reasons.is_empty(), "reasons": reasons});
+    let mut response = json!({"ready": reasons.is_empty(), "reasons": reasons});
     let notes = admin.readiness.broker.notes();
     if !notes.is_empty() {
-        answer["notes"] = json!(notes);
+        response["notes"] = json!(notes);
     }
-    HttpResponse::build(status).json(answer)
+    HttpResponse::build(status).json(response)
 }
 
-/// Prometheus' page.
+/// `GET /metrics`: all metrics in the OpenMetrics format.
 pub(super) async fn metrics(admin: web::Data<AdminState>) -> HttpResponse {
-    // A link with a stalled thread cannot report it itself.
+    // Set here, because a link with a stalled thread cannot update its own metric.
     admin.metrics.redis_link_up.set(admin.readiness.broker.health().ready.into());
     admin.metrics.ready.set(admin.readiness.reasons().is_empty().into());
     admin.metrics.draining.set(admin.readiness.drain.is_draining().into());

@@ -1,6 +1,16 @@
-//! The admin port: publishing for backends without Redis access, sessions, health, metrics, and the console. No sockets.
+//! The admin port. The function `routes` lists its routes.
 //!
-//! All routes stand in one function, `routes`.
+//! # Layout
+//! - `publish`: publishing, for backends without Redis access
+//! - `sessions`: lists and ends sessions
+//! - `status`: the state of this replica, for the console
+//! - `token`: mints tokens in development
+//! - `health`: liveness, readiness and metrics
+//! - `console`, `openapi`: the console and the API document
+//! - `auth`: authorization by key or origin
+//! - `body`: reads the body of an authorized request
+//! - `unread_body`: keeps the unread rest of a body until the response is written
+//! - `api_error`: the errors of the API
 
 mod api_error;
 mod auth;
@@ -29,48 +39,48 @@ use self::api_error::ApiError;
 pub use self::auth::{ApiKey, CurrentKey};
 pub use self::health::Readiness;
 pub use self::status::InstanceInfo;
-use self::unread_body::{AnswerBody, UnreadBody};
+use self::unread_body::{ResponseBody, UnreadBody};
 use crate::broker::Broker;
 use crate::hub::Hubs;
 use crate::metrics::{AdminRequest, Metrics};
 
-/// What the admin routes work with.
+/// The state that the handlers share.
 #[derive(Debug, Clone)]
 pub struct AdminState {
-    /// Where publications go.
+    /// Publishes, and reports its health.
     pub broker: Broker,
-    /// What `/metrics` shows.
+    /// The metrics of the process.
     pub metrics: Metrics,
-    /// What `/readyz` answers from.
+    /// The state that `/readyz` reports.
     pub readiness: Readiness,
-    /// Where the sessions are.
+    /// The workers with the sessions.
     pub hubs: Hubs,
-    /// What this process is, for the console.
+    /// Facts about this process for the console.
     pub instance: InstanceInfo,
-    /// Who may use the API.
+    /// How requests are authorized.
     pub key: CurrentKey,
-    /// The longest message, in bytes.
+    /// The longest message, in bytes; bounds the body of a request.
     pub max_payload_bytes: usize,
-    /// How many connections may be open; further ones wait to be accepted.
+    /// Open connections. More wait in the queue of the kernel.
     pub max_connections: usize,
-    /// How long the first head of a connection may take, and each body.
+    /// The time for the first head of a connection, and for each body.
     pub request_timeout: Duration,
 }
 
 impl AdminState {
-    /// Whether more than half of the connections are taken.
+    /// Whether more than half of the connections are in use.
     fn is_crowded(&self) -> bool {
         self.metrics.admin_connections.get() > self.max_connections as i64 / 2
     }
 }
 
-/// How many connections may wait to be accepted. Few: whoever asks for health behind a crowd that says nothing waits
-/// until all of it has timed out.
+/// Connections that may wait to be accepted. The number is small, because a health check waits until all silent
+/// connections before it have timed out.
 pub const BACKLOG: i32 = 128;
 
-/// How many messages one batch may have.
+/// The most messages of one batch.
 pub const MAX_BATCH: usize = 1_000;
-/// The longest request body: a full batch of short messages, or one of the longest with room for its frame.
+/// The longest request body, in bytes: a full batch of short messages, or one message of the maximum length in JSON.
 fn body_limit(max_payload_bytes: usize) -> usize {
     max_payload_bytes.saturating_mul(2).max(1_048_576)
 }
@@ -82,31 +92,31 @@ fn routes(admin: &AdminState) -> impl Fn(&mut ServiceConfig) + use<> {
         config
             .app_data(web::PayloadConfig::new(body_limit(admin.max_payload_bytes)))
             .app_data(web::Data::new(admin.clone()))
-            .service(at("/livez", web::get().to(health::livez)))
-            .service(at("/readyz", web::get().to(health::readyz)))
-            .service(at("/metrics", web::get().to(health::metrics)))
-            .service(at("/v1/publish", web::post().to(publish::one)))
-            .service(at("/v1/publish/batch", web::post().to(publish::batch)))
-            .service(at("/v1/openapi.json", web::get().to(openapi::document)))
-            .service(at("/v1/status", web::get().to(status::status)))
-            .service(at("/v1/sessions", web::get().to(sessions::list)))
-            .service(at("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
-            .service(at("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
-            .service(at("/v1/token", web::post().to(token::mint)))
-            .service(at("/", web::get().to(console::redirect)))
-            .service(at("/console", web::get().to(console::page)))
-            .service(at("/console/app.js", web::get().to(console::script)))
-            .service(at("/console/app.css", web::get().to(console::style)))
+            .service(resource("/livez", web::get().to(health::livez)))
+            .service(resource("/readyz", web::get().to(health::readyz)))
+            .service(resource("/metrics", web::get().to(health::metrics)))
+            .service(resource("/v1/publish", web::post().to(publish::one)))
+            .service(resource("/v1/publish/batch", web::post().to(publish::batch)))
+            .service(resource("/v1/openapi.json", web::get().to(openapi::document)))
+            .service(resource("/v1/status", web::get().to(status::status)))
+            .service(resource("/v1/sessions", web::get().to(sessions::list)))
+            .service(resource("/v1/sessions/{id}/disconnect", web::post().to(sessions::disconnect_one)))
+            .service(resource("/v1/users/{user}/disconnect", web::post().to(sessions::disconnect_user)))
+            .service(resource("/v1/token", web::post().to(token::mint)))
+            .service(resource("/", web::get().to(console::redirect)))
+            .service(resource("/console", web::get().to(console::page)))
+            .service(resource("/console/app.js", web::get().to(console::script)))
+            .service(resource("/console/app.css", web::get().to(console::style)))
             .default_service(web::to(|| async { ApiError::NotFound }));
     }
 }
 
-/// One path with its one method; another method is told so.
-fn at(path: &str, route: Route) -> Resource {
+/// A path with one method. Other methods get `method_not_allowed`.
+fn resource(path: &str, route: Route) -> Resource {
     web::resource(path).route(route).default_service(web::to(|| async { ApiError::MethodNotAllowed }))
 }
 
-/// An open connection of the admin port, counted until dropped.
+/// Counts an open connection of the admin port until dropped.
 struct OpenConnection(Metrics);
 
 impl OpenConnection {
@@ -122,31 +132,33 @@ impl Drop for OpenConnection {
     }
 }
 
-/// Serves the admin routes from `listener` on a thread of their own. Signals are the caller's.
+/// Serves the admin routes from `listener` on a separate thread. The caller handles signals.
 pub fn serve(listener: TcpListener, admin: AdminState) -> io::Result<Server> {
     let (max_connections, request_timeout) = (admin.max_connections, admin.request_timeout);
     let counted = admin.metrics.clone();
     let server = HttpServer::new(move || {
-        let crowd = admin.clone();
-        // Answers must not be cached, and browsers must not guess their type.
+        let state = admin.clone();
+        // Responses must not be cached, and browsers must not guess their type.
         let headers =
             DefaultHeaders::new().add((X_CONTENT_TYPE_OPTIONS, "nosniff")).add((CACHE_CONTROL, "no-store"));
         App::new().configure(routes(&admin)).wrap(headers).wrap_fn(move |mut request, service| {
-            let unread = UnreadBody::of(&mut request);
+            let unread = UnreadBody::take(&mut request);
             let answered = service.call(request);
-            let is_crowded = crowd.is_crowded();
-            let metrics = crowd.metrics.clone();
+            let is_crowded = state.is_crowded();
+            let metrics = state.metrics.clone();
             async move {
-                let mut answer = answered.await?;
-                let request =
-                    AdminRequest::new(answer.request().match_pattern().as_deref(), answer.status().as_u16());
+                let mut response = answered.await?;
+                let request = AdminRequest::new(
+                    response.request().match_pattern().as_deref(),
+                    response.status().as_u16(),
+                );
                 metrics.admin_requests.get_or_create(&request).inc();
-                // Only a connection's first request has a deadline for its head. So those that live on may not
-                // take all places.
+                // Only the first request of a connection has a deadline for its head, so idle connections must not
+                // use up all connections.
                 if is_crowded {
-                    answer.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+                    response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
                 }
-                Ok(answer.map_body(|_, body| AnswerBody { body: Box::pin(body), _unread: unread }))
+                Ok(response.map_body(|_, body| ResponseBody { body: Box::pin(body), _unread: unread }))
             }
         })
     })

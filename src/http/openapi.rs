@@ -1,8 +1,8 @@
-//! The contract of this port, for programs.
+//! Serves the OpenAPI document.
 
 use actix_web::HttpResponse;
 
-/// `docs/openapi.yaml` as JSON; a test holds that they are the same.
+/// `docs/openapi.yaml` as JSON. A test compares both.
 const DOCUMENT: &str = include_str!("openapi.json");
 
 /// `GET /v1/openapi.json`

@@ -1,4 +1,4 @@
-//! Publishing, for backends without Redis access.
+//! Publishes messages for backends without Redis access.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -13,24 +13,24 @@ use protocol::channel::ChannelName;
 /// One message for one channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Publish<'a> {
+struct PublishItem<'a> {
     channel: String,
-    /// Kept byte for byte.
+    /// Published byte for byte.
     #[serde(borrow)]
     message: &'a RawValue,
-    /// To be kept in the channel's history.
+    /// Whether the history of the channel keeps the message.
     #[serde(default)]
     durable: bool,
-    /// Published once, however often it is sent with this key.
+    /// A message is published once, even if it is sent again with the same key.
     idempotency_key: Option<String>,
 }
 
-/// Many messages, each for a channel of its own choice.
+/// Many messages, each for any channel.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct BatchRequest<'a> {
     #[serde(borrow)]
-    messages: Vec<Publish<'a>>,
+    messages: Vec<PublishItem<'a>>,
 }
 
 /// `POST /v1/publish`
@@ -38,14 +38,14 @@ pub(super) async fn one(
     admin: web::Data<AdminState>,
     AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
-    let publish: Publish<'_> = parse(&body)?;
+    let publish: PublishItem<'_> = parse(&body)?;
     let outcome = admin.publish(std::slice::from_ref(&publish)).await.pop();
     let published = outcome.unwrap_or_else(|| Err(PublishError::Unavailable.into()))?;
-    Ok(HttpResponse::Ok().json(success(published)))
+    Ok(HttpResponse::Ok().json(published_json(published)))
 }
 
-/// `POST /v1/publish/batch`: those of one channel are published in their order; each gets its own result, and a failed
-/// one does not affect the others.
+/// `POST /v1/publish/batch`: messages of one channel are published in order. Each message has its own result, and a
+/// failed message does not affect the others.
 pub(super) async fn batch(
     admin: web::Data<AdminState>,
     AuthorizedBody(body): AuthorizedBody,
@@ -56,16 +56,16 @@ pub(super) async fn batch(
     }
     let outcomes = admin.publish(&batch.messages).await.into_iter();
     let results: Vec<_> =
-        outcomes.map(|outcome| outcome.map_or_else(|error| error.to_json(), success)).collect();
+        outcomes.map(|outcome| outcome.map_or_else(|error| error.to_json(), published_json)).collect();
     Ok(HttpResponse::Ok().json(json!({ "results": results })))
 }
 
 impl AdminState {
-    /// Publishes in order; returns what is known of each message.
-    async fn publish(&self, messages: &[Publish<'_>]) -> Vec<Result<Published, ApiError>> {
-        let channels: Vec<_> = messages.iter().map(Publish::channel).collect();
-        let requests: Vec<_> = messages.iter().zip(&channels).filter_map(Publish::request).collect();
-        // Publications that wait for Redis keep their connections, and must leave connections for health checks.
+    /// Publishes in order. Returns one result for each message.
+    async fn publish(&self, messages: &[PublishItem<'_>]) -> Vec<Result<Published, ApiError>> {
+        let channels: Vec<_> = messages.iter().map(PublishItem::channel).collect();
+        let requests: Vec<_> = messages.iter().zip(&channels).filter_map(PublishItem::request).collect();
+        // Publications that wait for Redis keep their connections, and health checks need free ones.
         let retry = if self.is_crowded() { Retry::Never } else { Retry::Allowed };
         let mut outcomes = self.broker.publish_all(&requests, retry).await.into_iter();
         let outcomes = channels.into_iter().map(|channel| {
@@ -78,7 +78,7 @@ impl AdminState {
     }
 }
 
-impl Publish<'_> {
+impl PublishItem<'_> {
     fn channel(&self) -> Result<ChannelName, ApiError> {
         let channel = ChannelName::parse(&self.channel)?;
         if self.idempotency_key.is_some() && !self.durable {
@@ -87,7 +87,7 @@ impl Publish<'_> {
         Ok(channel)
     }
 
-    /// `None` if it is not valid.
+    /// `None` if the channel is invalid.
     fn request<'a>(
         (publish, channel): (&'a Self, &'a Result<ChannelName, ApiError>),
     ) -> Option<PublishRequest<'a>> {
@@ -97,7 +97,7 @@ impl Publish<'_> {
     }
 }
 
-fn success(published: Published) -> serde_json::Value {
+fn published_json(published: Published) -> serde_json::Value {
     match published {
         Published::Durably(position) => json!({"position": position.to_string()}),
         Published::Plainly { replicas } => json!({"replicas": replicas}),

@@ -1,4 +1,4 @@
-//! Who is connected to this replica, and ending their sessions.
+//! Lists and ends the sessions of this replica.
 
 use std::time::{Duration, Instant};
 
@@ -11,34 +11,34 @@ use crate::hub::messages::{Disconnect, ListSessions, SessionSummary};
 use protocol::channel::ChannelName;
 use protocol::{SessionId, Version};
 
-/// How many sessions one answer describes at most, and unless it is asked for fewer.
+/// The most sessions in one response, and the default of `limit`.
 const MAX_LISTED: usize = 1_000;
-/// How long the workers may take. They answer between two messages, so a second would be a fault already.
+/// The time in which all workers must respond. A healthy worker needs far less than a second.
 const HUB_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Query {
+struct ListQuery {
     limit: Option<usize>,
     user: Option<String>,
 }
 
-/// `GET /v1/sessions?limit=&user=`: the sessions of this replica, the youngest first.
+/// `GET /v1/sessions?limit=&user=`: the sessions of this replica, newest first.
 pub(super) async fn list(
     admin: web::Data<AdminState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     admin.authorize(&request).await?;
-    let query = web::Query::<Query>::from_query(request.query_string())
+    let query = web::Query::<ListQuery>::from_query(request.query_string())
         .map_err(|error| ApiError::BadQuery(error.to_string()))?
         .into_inner();
     let limit = query.limit.unwrap_or(MAX_LISTED);
     if !(1..=MAX_LISTED).contains(&limit) {
         return Err(ApiError::BadQuery(format!("limit must be 1 to {MAX_LISTED}")));
     }
-    let user = query.user.as_deref().map(channel_of).transpose()?;
+    let user = query.user.as_deref().map(user_channel).transpose()?;
     let list = admin.hubs.sessions(ListSessions { user, limit, now: Instant::now() }, HUB_TIMEOUT).await?;
-    let sessions: Vec<_> = list.sessions.iter().map(describe).collect();
+    let sessions: Vec<_> = list.sessions.iter().map(session_json).collect();
     let is_truncated = sessions.len() < list.total;
     Ok(HttpResponse::Ok().json(json!({
         "sessions": sessions, "total": list.total, "truncated": is_truncated,
@@ -60,23 +60,23 @@ pub(super) async fn disconnect_one(
     }
 }
 
-/// `POST /v1/users/{user}/disconnect`: ends all sessions of one user on this replica with 4010. None is fine as well:
-/// then they are elsewhere, or gone.
+/// `POST /v1/users/{user}/disconnect`: ends all sessions of one user on this replica with 4010. No session is not an
+/// error, because the sessions may be on other replicas.
 pub(super) async fn disconnect_user(
     admin: web::Data<AdminState>,
     request: HttpRequest,
     user: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     admin.authorize(&request).await?;
-    let ended = admin.hubs.disconnect(Disconnect::User(channel_of(&user)?), HUB_TIMEOUT).await?;
+    let ended = admin.hubs.disconnect(Disconnect::User(user_channel(&user)?), HUB_TIMEOUT).await?;
     Ok(HttpResponse::Ok().json(json!({ "disconnected": ended })))
 }
 
-fn channel_of(user: &str) -> Result<ChannelName, ApiError> {
+fn user_channel(user: &str) -> Result<ChannelName, ApiError> {
     ChannelName::of_user(user).map_err(|_| ApiError::BadUser)
 }
 
-fn describe(summary: &SessionSummary) -> Value {
+fn session_json(summary: &SessionSummary) -> Value {
     let user = summary.user.as_ref().and_then(ChannelName::user_id);
     let channels: Vec<_> = summary.channels.iter().map(ChannelName::as_str).collect();
     json!({

@@ -1,4 +1,4 @@
-//! How this replica is, in one answer for the console.
+//! Reports the state of this replica in one response for the console.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -9,37 +9,37 @@ use serde_json::json;
 
 use super::auth::host_name;
 use super::{AdminState, ApiError};
-use crate::auth::Tokens;
+use crate::auth::ReloadableAuthenticator;
 use crate::settings::{AuthKind, Profile};
 
-/// What does not change while the process runs.
+/// Facts that do not change while the process runs.
 #[derive(Debug, Clone)]
 pub struct InstanceInfo {
-    /// How strict the settings are.
+    /// The profile of the settings.
     pub profile: Profile,
-    /// How tokens are checked.
+    /// How tokens are verified.
     pub auth: AuthKind,
     /// `memory` or `redis`.
     pub broker: &'static str,
-    /// Where clients connect.
+    /// The address for clients.
     pub public_addr: SocketAddr,
-    /// Under which URL the console does, if it is another.
+    /// The URL of the console's socket, if `admin.socket_url` is set.
     pub socket_url: Option<String>,
-    /// With what tokens are minted for whoever may use the API; `None`: they are not.
-    pub minting: Option<Tokens>,
-    /// When it began to serve.
+    /// Has the keys for minting tokens. `None`: this process mints no tokens.
+    pub minting: Option<ReloadableAuthenticator>,
+    /// When the process started to serve.
     pub started: Instant,
 }
 
 impl InstanceInfo {
-    /// Where a page that was asked for by this request opens its socket.
+    /// The URL of the socket for a page that this request loads.
     pub(super) fn socket_url(&self, request: &HttpRequest) -> String {
         if let Some(url) = &self.socket_url {
             return url.clone();
         }
-        let asked = request.headers().get(HOST).and_then(|host| host.to_str().ok()).map(host_name);
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).map(host_name);
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-        match asked.filter(|host| !host.is_empty() && host.bytes().all(is_plain)) {
+        match host.filter(|host| !host.is_empty() && host.bytes().all(is_plain)) {
             Some(host) if self.public_addr.ip().is_unspecified() => {
                 format!("ws://{host}:{}/gateway", self.public_addr.port())
             }
@@ -48,7 +48,7 @@ impl InstanceInfo {
     }
 }
 
-/// `GET /v1/status`: numbers that only grow are counted from the start of the process, times are milliseconds.
+/// `GET /v1/status`. Counters start with the process; times are in milliseconds.
 pub(super) async fn status(
     admin: web::Data<AdminState>,
     request: HttpRequest,
@@ -89,7 +89,7 @@ pub(super) async fn status(
 
 #[cfg(test)]
 impl InstanceInfo {
-    pub(super) fn of_tests() -> Self {
+    pub(super) fn for_tests() -> Self {
         Self {
             profile: Profile::Development,
             auth: AuthKind::Insecure,
@@ -109,12 +109,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_console_s_socket_goes_where_clients_connect() {
+    fn the_console_socket_url_is_where_clients_connect() {
         let url = |public: &str, set: Option<&str>, host: &str| {
             let instance = InstanceInfo {
                 public_addr: public.parse().unwrap(),
                 socket_url: set.map(str::to_owned),
-                ..InstanceInfo::of_tests()
+                ..InstanceInfo::for_tests()
             };
             instance.socket_url(&TestRequest::get().insert_header((HOST, host)).to_http_request())
         };

@@ -1,3 +1,5 @@
+//! Tests of the routes, with a broker in memory.
+
 use std::sync::{Arc, Mutex};
 
 use actix_web::http::StatusCode;
@@ -12,9 +14,9 @@ use crate::socket::limits::ConnectionLimiter;
 use protocol::channel::ChannelName;
 
 #[derive(Default)]
-struct Heard(Mutex<Vec<String>>);
+struct RecordingInbox(Mutex<Vec<String>>);
 
-impl Inbox for Heard {
+impl Inbox for RecordingInbox {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         if let HubEvent::Publication(publication) = event {
             self.0.lock().unwrap().push(format!("{} {}", publication.channel(), publication.message()));
@@ -38,7 +40,7 @@ fn admin(key: ApiKey) -> AdminState {
         metrics,
         readiness,
         hubs: Hubs::default(),
-        instance: InstanceInfo::of_tests(),
+        instance: InstanceInfo::for_tests(),
         key: CurrentKey::new(key),
         max_payload_bytes: 1_000,
         max_connections: 10,
@@ -62,12 +64,12 @@ fn post(path: &str, body: &str) -> test::TestRequest {
 #[actix_web::test]
 async fn a_publication_keeps_its_bytes() {
     let admin = admin(ApiKey::Open);
-    let heard = Arc::new(Heard::default());
-    let hub = admin.broker.attach(Arc::clone(&heard) as _);
+    let inbox = Arc::new(RecordingInbox::default());
+    let hub = admin.broker.attach(Arc::clone(&inbox) as _);
     admin.broker.subscribe(hub, 1, vec![ChannelName::parse("room:7").unwrap()], false);
     let body = r#"{"channel":"room:7","message":{"id": 5306328986810385677, "a":1.0}}"#;
     assert_eq!(send(&admin, post("/v1/publish", body)).await, (StatusCode::OK, json!({"replicas": 1})));
-    assert_eq!(*heard.0.lock().unwrap(), [r#"room:7 {"id": 5306328986810385677, "a":1.0}"#]);
+    assert_eq!(*inbox.0.lock().unwrap(), [r#"room:7 {"id": 5306328986810385677, "a":1.0}"#]);
     assert_eq!(admin.metrics.publications_accepted.get(), 1);
 }
 
@@ -81,14 +83,14 @@ async fn a_durable_publication_is_answered_with_its_position() {
     assert_eq!(send(&admin, post("/v1/publish", body)).await.1, first);
     let other = body.replace("order-1", "order-2");
     let batch = format!(r#"{{"messages":[{body},{other},{{"channel":"room:7","message":1}}]}}"#);
-    let (_, answer) = send(&admin, post("/v1/publish/batch", &batch)).await;
-    assert_eq!(answer["results"][0], first);
-    assert!(answer["results"][1]["position"].as_str().unwrap().ends_with("-2"));
-    assert_eq!(answer["results"][2], json!({"replicas": 0}));
+    let (_, response) = send(&admin, post("/v1/publish/batch", &batch)).await;
+    assert_eq!(response["results"][0], first);
+    assert!(response["results"][1]["position"].as_str().unwrap().ends_with("-2"));
+    assert_eq!(response["results"][2], json!({"replicas": 0}));
 }
 
 #[actix_web::test]
-async fn every_refusal_says_what_to_do() {
+async fn every_refusal_has_its_status_and_code() {
     let admin = admin(ApiKey::Open);
     let big = format!(r#"{{"channel":"room:7","message":"{}"}}"#, "x".repeat(1_000));
     for (body, status, code) in [
@@ -108,9 +110,9 @@ async fn every_refusal_says_what_to_do() {
         ),
         (big.as_str(), StatusCode::PAYLOAD_TOO_LARGE, "too_big"),
     ] {
-        let (found, answer) = send(&admin, post("/v1/publish", body)).await;
-        assert_eq!((found, answer["error"]["code"].as_str()), (status, Some(code)), "{body}");
-        assert!(answer["error"]["detail"].is_string());
+        let (found, response) = send(&admin, post("/v1/publish", body)).await;
+        assert_eq!((found, response["error"]["code"].as_str()), (status, Some(code)), "{body}");
+        assert!(response["error"]["detail"].is_string());
     }
 }
 
@@ -118,14 +120,17 @@ async fn every_refusal_says_what_to_do() {
 async fn a_batch_gives_each_message_its_own_result() {
     let admin = admin(ApiKey::Open);
     let body = r#"{"messages":[{"channel":"room:7","message":1},{"channel":"room","message":1}]}"#;
-    let (status, answer) = send(&admin, post("/v1/publish/batch", body)).await;
+    let (status, response) = send(&admin, post("/v1/publish/batch", body)).await;
     assert_eq!(status, StatusCode::OK);
-    assert_eq!(answer["results"][0], json!({"replicas": 0}));
-    assert_eq!(answer["results"][1]["error"]["code"], "bad_channel");
+    assert_eq!(response["results"][0], json!({"replicas": 0}));
+    assert_eq!(response["results"][1]["error"]["code"], "bad_channel");
     let many = vec![r#"{"channel":"room:7","message":1}"#; MAX_BATCH + 1].join(",");
-    let (status, answer) =
+    let (status, response) =
         send(&admin, post("/v1/publish/batch", &format!(r#"{{"messages":[{many}]}}"#))).await;
-    assert_eq!((status, answer["error"]["code"].as_str()), (StatusCode::BAD_REQUEST, Some("batch_too_long")));
+    assert_eq!(
+        (status, response["error"]["code"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("batch_too_long"))
+    );
 }
 
 #[actix_web::test]
@@ -156,13 +161,13 @@ async fn readyz_gives_its_reasons() {
     let readyz = || test::TestRequest::get().uri("/readyz");
     assert_eq!(send(&admin, readyz()).await, (StatusCode::OK, json!({"ready": true, "reasons": []})));
     admin.readiness.drain.start();
-    let (status, answer) = send(&admin, readyz()).await;
+    let (status, response) = send(&admin, readyz()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(answer, json!({"ready": false, "reasons": ["this replica is draining"]}));
+    assert_eq!(response, json!({"ready": false, "reasons": ["this replica is draining"]}));
 }
 
 #[actix_web::test]
 async fn an_unknown_route_is_not_found() {
-    let (status, answer) = send(&admin(ApiKey::Open), test::TestRequest::get().uri("/nope")).await;
-    assert_eq!((status, answer["error"]["code"].as_str()), (StatusCode::NOT_FOUND, Some("not_found")));
+    let (status, response) = send(&admin(ApiKey::Open), test::TestRequest::get().uri("/nope")).await;
+    assert_eq!((status, response["error"]["code"].as_str()), (StatusCode::NOT_FOUND, Some("not_found")));
 }

@@ -1,7 +1,7 @@
-//! Minting tokens, for the console in development.
+//! Mints tokens for the console in development.
 //!
-//! Never in production, where whoever may publish must not become any user; and only on a loopback admin port,
-//! whatever the key: a key may be in more hands than a machine.
+//! Production mints none, because the right to publish must not include acting as any user. The admin port must be on a
+//! loopback address even with a key, because more people may have the key than have access to the machine.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,26 +14,26 @@ use super::publish::parse;
 use super::{AdminState, ApiError};
 use crate::auth;
 
-/// How long a minted token is good. Enough for an afternoon's try, and no more.
-const LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// The maximum lifetime of a minted token.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(60 * 60);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Mint {
+struct MintRequest {
     user: String,
-    /// What a jwt is to open.
+    /// The channels that a jwt lists.
     #[serde(default)]
     channels: Vec<String>,
 }
 
-/// `POST /v1/token`: a token for any user, good for an hour at most.
+/// `POST /v1/token`: mints a token for any user.
 pub(super) async fn mint(
     admin: web::Data<AdminState>,
     AuthorizedBody(body): AuthorizedBody,
 ) -> Result<HttpResponse, ApiError> {
     let settings = admin.instance.minting.as_ref().ok_or(ApiError::MintingDisabled)?.settings();
-    let mint: Mint = parse(&body)?;
-    let lifetime = LIFETIME.min(auth::longest_lifetime(&settings));
+    let mint: MintRequest = parse(&body)?;
+    let lifetime = TOKEN_LIFETIME.min(auth::longest_lifetime(&settings));
     let token = auth::mint(&settings, &mint.user, &mint.channels, lifetime, SystemTime::now())?;
     Ok(HttpResponse::Ok().json(json!({ "token": token })))
 }

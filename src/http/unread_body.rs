@@ -1,8 +1,8 @@
-//! Keeps what is unread of a request's body until its answer is written.
+//! Keeps the unread rest of a request body until the response is written.
 //!
-//! `actix-http` waits for the end of a chunked body whose reader is gone, without a deadline, and so does the connection.
-//! While the reader exists, it closes the connection soon after the answer instead, as it does with a body of known
-//! length.
+//! If the reader of a chunked body is dropped, `actix-http` waits without a deadline for the end of the body, and the
+//! connection stays open. While the reader exists, `actix-http` closes the connection soon after the response, as for a
+//! body of known length.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -16,13 +16,13 @@ use actix_web::web::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::poll_fn;
 
-/// The body of a request, which its handler reads and may leave. Cloning shares it.
+/// The body of a request, which its handler may read only in part. Clones share it.
 #[derive(Clone)]
 pub(super) struct UnreadBody(Rc<RefCell<Payload>>);
 
 impl UnreadBody {
-    /// The body of this request. Its handler still reads it as it would.
-    pub(super) fn of(request: &mut ServiceRequest) -> Self {
+    /// Shares the body of this request with its handler.
+    pub(super) fn take(request: &mut ServiceRequest) -> Self {
         let body = Self(Rc::new(RefCell::new(request.take_payload())));
         let shared = body.clone();
         let payload = poll_fn(move |cx| shared.0.borrow_mut().poll_next_unpin(cx)).boxed_local();
@@ -31,13 +31,13 @@ impl UnreadBody {
     }
 }
 
-/// The body of an answer, and with it that of the request.
-pub(super) struct AnswerBody<B> {
+/// The body of a response, which keeps the body of its request.
+pub(super) struct ResponseBody<B> {
     pub(super) body: Pin<Box<B>>,
     pub(super) _unread: UnreadBody,
 }
 
-impl<B: MessageBody> MessageBody for AnswerBody<B> {
+impl<B: MessageBody> MessageBody for ResponseBody<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {

@@ -1,4 +1,4 @@
-//! The actor of a hub: it performs what its core decides, and nothing else.
+//! The actor of a hub: performs the decisions of its core.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use actix_rt::task::yield_now;
 use bytes::Bytes;
 
 use super::core::{HubAction, HubCore, HubRules};
-use super::drain::Draining;
+use super::drain::DrainSchedule;
 use super::inbox::{HubInbox, InboxBudget, Mailbox};
 use super::messages::{Connect, HubInput, SessionEvent};
 use super::registry::{FrameSink, SessionKey};
@@ -26,16 +26,16 @@ pub struct Hub {
     id: HubId,
     broker: Broker,
     pub(super) core: HubCore<Outbox>,
-    /// The actions of the core; the buffer is reused.
+    /// A reused buffer for the actions of the core.
     actions: Vec<HubAction>,
-    /// The sessions that control messages can reach, by their keys.
-    recipients: Vec<Option<Connected>>,
-    has_turn: bool,
-    /// The deadline that is armed.
-    deadline: Option<Instant>,
-    pub(super) draining: Option<Draining>,
+    /// The recipients of control messages, indexed by session key.
+    recipients: Vec<Option<ConnectedSession>>,
+    is_turn_scheduled: bool,
+    /// The deadline that a timer is set for.
+    armed_deadline: Option<Instant>,
+    pub(super) draining: Option<DrainSchedule>,
     latency: Arc<Latency>,
-    /// When the hub was started; sessions' ages are measured from here.
+    /// The start of the hub. Times at which sessions were opened are stored relative to it.
     pub(super) started: Instant,
     _abort: AbortOnPanic,
 }
@@ -43,21 +43,21 @@ pub struct Hub {
 /// The limits of a hub.
 #[derive(Debug, Clone, Copy)]
 pub struct HubLimits {
-    /// Bytes of publications that may wait for it.
+    /// The maximum size of the publications in the inbox, in bytes.
     pub max_inbox_bytes: usize,
-    /// The rules of its core.
+    /// The rules of the core.
     pub rules: HubRules,
 }
 
-/// A session, as its hub reaches it.
+/// The part of a session that only the actor needs.
 #[derive(Debug)]
-pub(super) struct Connected {
+pub(super) struct ConnectedSession {
     recipient: Recipient<SessionEvent>,
     pub(super) opened: OpenedAt,
 }
 
-/// When a session was opened, in tenths of a second since its hub started. Four bytes hold 13 years; an `Instant` per
-/// session would take more memory.
+/// The time at which a session was opened, in tenths of a second since its hub started. Four bytes hold 13 years; an
+/// `Instant` takes more memory per session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OpenedAt(u32);
 
@@ -89,8 +89,8 @@ impl Hub {
             core: HubCore::new(limits.rules, budget, metrics),
             actions: Vec::new(),
             recipients: Vec::new(),
-            has_turn: false,
-            deadline: None,
+            is_turn_scheduled: false,
+            armed_deadline: None,
             draining: None,
             latency: metrics.delivery_latency.add_thread(),
             started: Instant::now(),
@@ -114,8 +114,8 @@ impl Hub {
     /// Sends a control message to a session.
     #[allow(
         clippy::disallowed_methods,
-        reason = "answers are as many as the session has asked for, which its budget and its subscriptions bound; \
-                  and a lost one would leave its client waiting for ever"
+        reason = "the budget and the subscriptions of a session bound the number of its answers; a lost answer would \
+                  leave its client waiting without end"
     )]
     pub(super) fn notify(&self, session: SessionKey, event: SessionEvent) {
         if let Some(connected) = self.connected(session) {
@@ -123,28 +123,30 @@ impl Hub {
         }
     }
 
-    pub(super) fn connected(&self, session: SessionKey) -> Option<&Connected> {
+    pub(super) fn connected(&self, session: SessionKey) -> Option<&ConnectedSession> {
         self.recipients.get(session.index())?.as_ref()
     }
 
     /// Schedules the next part of a long fan-out after other work on this thread.
     fn schedule_turn(&mut self, context: &mut Context<Self>) {
-        if self.has_turn || !self.core.has_fanouts() {
+        if self.is_turn_scheduled || !self.core.has_fanouts() {
             return;
         }
-        self.has_turn = true;
+        self.is_turn_scheduled = true;
         context.spawn(yield_now().into_actor(self).map(|(), hub, context| {
-            hub.has_turn = false;
+            hub.is_turn_scheduled = false;
             hub.handle(HubInput::FanoutTurn, context);
         }));
     }
 
-    /// Arms the next deadline of the core. Deadlines come in order, so an armed one is never too late.
+    /// Sets a timer for the next deadline of the core. Deadlines come in order, so a running timer is never too late.
     fn arm_deadline(&mut self, context: &mut Context<Self>) {
-        let Some(deadline) = self.core.next_deadline().filter(|_| self.deadline.is_none()) else { return };
-        self.deadline = Some(deadline);
+        let Some(deadline) = self.core.next_deadline().filter(|_| self.armed_deadline.is_none()) else {
+            return;
+        };
+        self.armed_deadline = Some(deadline);
         context.run_later(deadline.saturating_duration_since(Instant::now()), |hub, context| {
-            hub.deadline = None;
+            hub.armed_deadline = None;
             hub.handle(HubInput::DeadlinePassed, context);
         });
     }
@@ -178,16 +180,16 @@ impl Handler<Connect> for Hub {
     type Result = ();
 
     fn handle(&mut self, message: Connect, _: &mut Self::Context) {
-        // The socket may be closed already; then its Leave follows.
+        // A closed socket has no outbox; its Leave follows.
         let Some(outbox) = outbox_registry::find(message.outbox) else { return };
         let session = self.core.connect(message.session, message.variant, outbox);
         if self.recipients.len() <= session.index() {
             self.recipients.resize_with(session.index() + 1, || None);
         }
         let opened = OpenedAt::new(message.opened, self.started);
-        self.recipients[session.index()] = Some(Connected { recipient: message.recipient, opened });
+        self.recipients[session.index()] = Some(ConnectedSession { recipient: message.recipient, opened });
         if self.draining.is_some() {
-            self.notify(session, Draining::event());
+            self.notify(session, DrainSchedule::event());
         }
     }
 }
@@ -207,7 +209,7 @@ impl FrameSink for Outbox {
         self.push(frame) == Pushed::Accepted
     }
 
-    fn overflow(&self) {
+    fn close_too_slow(&self) {
         self.close(CloseCode::TooSlow);
     }
 
@@ -216,8 +218,7 @@ impl FrameSink for Outbox {
     }
 }
 
-/// Ends the process when its hub is torn down by a panic: sockets without a hub would look healthy and
-/// receive nothing.
+/// Ends the process if the hub panics: sockets without a hub would look healthy but receive nothing.
 #[derive(Debug)]
 struct AbortOnPanic;
 
@@ -237,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_age_is_true_to_a_tenth_of_a_second() {
+    fn an_age_is_accurate_to_a_tenth_of_a_second() {
         let started = Instant::now();
         let at = |ms| started + Duration::from_millis(ms);
         for (opened, now, age) in [(0, 0, 0), (1_250, 1_250, 50), (1_250, 61_200, 60_000), (500, 400, 0)] {

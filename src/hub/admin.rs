@@ -1,15 +1,16 @@
-//! Lists and ends sessions for operators. Costs deliveries nothing.
+//! Lists and ends sessions for operators, without any cost for deliveries.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, AsyncContext as _, Context, Handler, Message, MessageResult};
 use actix_rt::time::timeout;
 use futures_util::future::{join_all, try_join_all};
+use parking_lot::Mutex;
 
 use super::actor::{Hub, HubLimits};
-use super::drain::{self, Draining};
+use super::drain::{self, DrainSchedule};
 use super::messages::{
     Disconnect, Drain, HubCheck, ListSessions, MAX_CHANNELS_LISTED, SessionEvent, SessionList, SessionSummary,
 };
@@ -18,11 +19,11 @@ use crate::broker::Broker;
 use crate::metrics::Metrics;
 use protocol::SessionId;
 
-/// Every hub of the process. Cloning shares the list.
+/// The hubs of the process. Clones share one list.
 #[derive(Debug, Clone, Default)]
 pub struct Hubs(Arc<Mutex<Vec<Addr<Hub>>>>);
 
-/// A hub has not answered in time: its thread is busy or blocked.
+/// A hub did not answer in time, because its thread is busy or blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a worker did not answer in time")]
 pub struct HubTimeout;
@@ -31,30 +32,26 @@ impl Hubs {
     /// Starts a hub on this thread, which must be an actix worker.
     pub fn start_here(&self, broker: &Broker, limits: HubLimits, metrics: &Metrics) -> Addr<Hub> {
         let hub = Hub::create(|context| Hub::new(context, broker.clone(), limits, metrics));
-        self.all().push(hub.clone());
+        self.0.lock().push(hub.clone());
         hub
     }
 
-    /// Asks every hub to drain its sessions.
+    /// Drains the sessions of every hub. Does not wait for the end.
     pub fn drain(&self, drain: Drain) {
-        for hub in self.all().iter() {
+        for hub in self.0.lock().iter() {
             hub.do_send(drain);
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, Vec<Addr<Hub>>> {
-        // A list of addresses cannot be left half-changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The sessions on all threads, the newest first; describes at most `query.limit` of them.
+    /// Lists the sessions on all threads, newest first. Describes at most `query.limit` of them, an arbitrary selection if
+    /// more match.
     ///
     /// # Errors
-    /// One of the hubs did not answer within `deadline`.
+    /// A hub did not answer within `deadline`.
     pub async fn sessions(&self, query: ListSessions, deadline: Duration) -> Result<SessionList, HubTimeout> {
         let limit = query.limit;
         let mut all = SessionList::default();
-        for list in self.ask(query, deadline).await? {
+        for list in self.query(query, deadline).await? {
             all.total += list.total;
             all.sessions.extend(list.sessions);
         }
@@ -63,31 +60,31 @@ impl Hubs {
         Ok(all)
     }
 
-    /// Ends sessions with 4010. Returns how many there were.
+    /// Ends sessions with close code 4010. Returns the number of ended sessions.
     ///
     /// # Errors
-    /// One of the hubs did not answer within `deadline`. Others may have ended theirs.
+    /// A hub did not answer within `deadline`. Other hubs may have ended their sessions.
     pub async fn disconnect(&self, target: Disconnect, deadline: Duration) -> Result<usize, HubTimeout> {
-        Ok(self.ask(target, deadline).await?.into_iter().sum())
+        Ok(self.query(target, deadline).await?.into_iter().sum())
     }
 
-    /// Checks that every hub responds. Returns the numbers, from 0, of hubs that did not within `deadline`.
-    pub async fn silent(&self, deadline: Duration) -> Vec<usize> {
-        let hubs = self.all().clone();
+    /// Checks every hub. Returns the numbers, from 0, of the hubs that do not answer within `deadline`.
+    pub async fn unresponsive(&self, deadline: Duration) -> Vec<usize> {
+        let hubs = self.0.lock().clone();
         let answers = join_all(hubs.iter().map(|hub| timeout(deadline, hub.send(HubCheck)))).await;
-        let is_silent = |answer: &Result<_, _>| !matches!(answer, Ok(Ok(())));
-        answers.iter().enumerate().filter(|(_, answer)| is_silent(answer)).map(|(hub, _)| hub).collect()
+        let is_missing = |answer: &Result<_, _>| !matches!(answer, Ok(Ok(())));
+        answers.iter().enumerate().filter(|(_, answer)| is_missing(answer)).map(|(hub, _)| hub).collect()
     }
 
-    /// Asks every hub and waits for all answers.
-    async fn ask<M>(&self, question: M, deadline: Duration) -> Result<Vec<M::Result>, HubTimeout>
+    /// Sends a message to every hub and waits for all answers.
+    async fn query<M>(&self, message: M, deadline: Duration) -> Result<Vec<M::Result>, HubTimeout>
     where
         M: Message<Result: Send> + Clone + Send + 'static,
         Hub: Handler<M>,
         <Hub as Actor>::Context: ToEnvelope<Hub, M>,
     {
-        let hubs = self.all().clone();
-        let answers = try_join_all(hubs.iter().map(|hub| hub.send(question.clone())));
+        let hubs = self.0.lock().clone();
+        let answers = try_join_all(hubs.iter().map(|hub| hub.send(message.clone())));
         timeout(deadline, answers).await.map_err(|_| HubTimeout)?.map_err(|_| HubTimeout)
     }
 }
@@ -104,10 +101,10 @@ impl Handler<ListSessions> for Hub {
     fn handle(&mut self, query: ListSessions, _: &mut Context<Self>) -> Self::Result {
         let registry = self.core.registry();
         let (total, chosen): (_, Vec<_>) = match &query.user {
-            None => (registry.sessions(), self.core.sessions().take(query.limit).collect()),
+            None => (registry.session_count(), self.core.sessions().take(query.limit).collect()),
             Some(user) => {
                 let sessions = registry.sessions_of(user);
-                (sessions.len(), self.named(&sessions).take(query.limit).collect())
+                (sessions.len(), self.with_ids(&sessions).take(query.limit).collect())
             }
         };
         let sessions = chosen.into_iter().filter_map(|entry| self.summary(entry, query.now)).collect();
@@ -129,9 +126,9 @@ impl Handler<Disconnect> for Hub {
 }
 
 impl Hub {
-    /// These sessions, whose keys are sorted, with their ids. Finding the id of a key is a search, so that no session has to
-    /// store it.
-    fn named(&self, keys: &[SessionKey]) -> impl Iterator<Item = (SessionId, SessionKey)> {
+    /// Finds the ids of sessions by their keys, which must be sorted. A search saves the memory of an id in every
+    /// session.
+    fn with_ids(&self, keys: &[SessionKey]) -> impl Iterator<Item = (SessionId, SessionKey)> {
         let searched = if keys.is_empty() { 0 } else { usize::MAX };
         let all = self.core.sessions().take(searched);
         all.filter(move |(_, key)| keys.binary_search(key).is_ok()).take(keys.len())
@@ -143,7 +140,7 @@ impl Hub {
         let channels = registry.channels_of(key);
         Some(SessionSummary {
             session,
-            user: registry.user(key).cloned(),
+            user: registry.user_channel(key).cloned(),
             version,
             subscriptions: channels.len(),
             channels: channels.take(MAX_CHANNELS_LISTED).cloned().collect(),
@@ -160,9 +157,9 @@ impl Handler<Drain> for Hub {
     fn handle(&mut self, Drain { window }: Drain, context: &mut Context<Self>) {
         if self.draining.is_none() {
             self.draining =
-                Some(Draining::new(self.core.sessions().map(|(session, _)| session).collect(), window));
+                Some(DrainSchedule::new(self.core.sessions().map(|(session, _)| session).collect(), window));
             self.drain_batch();
-            context.run_interval(drain::STEP, |hub, _| hub.drain_batch());
+            context.run_interval(drain::STEP_INTERVAL, |hub, _| hub.drain_batch());
         }
     }
 }
@@ -172,7 +169,7 @@ impl Hub {
         let Some(draining) = &mut self.draining else { return };
         for session in draining.next_batch() {
             if let Some(session) = self.core.key(session) {
-                self.notify(session, Draining::event());
+                self.notify(session, DrainSchedule::event());
             }
         }
     }

@@ -1,7 +1,10 @@
-//! The decisions of a hub, without actor, broker or clock: each [`HubInput`] results in [`HubAction`]s.
+//! Decides what a hub does, without actor, broker or clock: each [`HubInput`] results in [`HubAction`]s.
 //!
-//! The actor drives it in production, the simulation in virtual time. Publications are not actions: they go directly to
-//! the sinks of their sessions.
+//! The actor drives the core in production, the simulation in virtual time. Publications are not actions: the core
+//! sends them directly to the sinks of their sessions.
+//!
+//! - `requests`: the requests of sessions that are not complete.
+//! - `resume`: subscriptions from their request to their answer, and the recovery of missed messages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use super::fanout::{FanoutScheduler, TURN_BYTES};
 use super::inbox::InboxBudget;
 use super::messages::{HubInput, SessionEvent};
 use super::registry::MAX_HELD;
-use super::registry::{DeliveryOutcome, FrameSink, Recipient, Registry, SessionKey, Vacated};
+use super::registry::{DeliveryOutcome, EndedSubscription, FrameReceiver, FrameSink, Registry, SessionKey};
 use crate::broker::{HistoryRequest, HubEvent, ReadId, RecoveryLimits, RequestId};
 use crate::metrics::{DropReason, Metrics};
 use protocol::channel::ChannelName;
@@ -27,19 +30,19 @@ mod resume;
 /// The rules of a hub.
 #[derive(Debug, Clone, Copy)]
 pub struct HubRules {
-    /// The most that one request may receive from histories.
+    /// The maximum that one request receives from histories.
     pub recovery: RecoveryLimits,
-    /// How long an answer waits for subscriptions and histories while the link is up. Channels that are not known by then
-    /// follow later.
+    /// The time that an answer waits for subscriptions and histories while the link is up. Channels that are not known
+    /// by then are answered later.
     pub answer_timeout: Duration,
-    /// The most publications that a subscription may hold while it is not live.
+    /// The maximum number of publications that a pending subscription holds.
     pub max_held: usize,
-    /// Fan-outs of more bytes are written in turns of this size.
+    /// The size of one turn. Fan-outs of more bytes are written in turns.
     pub turn_bytes: usize,
 }
 
 impl HubRules {
-    /// The rules of a gateway.
+    /// The rules in production. The simulation uses smaller limits.
     pub const fn new(recovery: RecoveryLimits, answer_timeout: Duration) -> Self {
         Self { recovery, answer_timeout, max_held: MAX_HELD, turn_bytes: TURN_BYTES }
     }
@@ -50,18 +53,18 @@ impl HubRules {
 pub enum HubAction {
     /// Send an event to a session.
     Notify {
-        /// The session.
+        /// The receiver of the event.
         session: SessionKey,
-        /// The event.
+        /// The control message to send.
         event: SessionEvent,
     },
     /// Subscribe to channels at the broker.
     Subscribe {
-        /// Returned with the answers.
+        /// The id that the broker returns with its answers.
         request: RequestId,
-        /// The channels.
+        /// The channels to subscribe to.
         channels: Vec<ChannelName>,
-        /// Whether to compare them with their histories first.
+        /// Whether the broker compares the channels with their histories first.
         verify: bool,
     },
     /// Unsubscribe from these channels at the broker.
@@ -70,14 +73,14 @@ pub enum HubAction {
     Read(HistoryRequest),
     /// Cancel a read.
     CancelRead(ReadId),
-    /// A publication was handed to its last socket: measure its latency.
+    /// Measure the latency of a publication that is queued on its last socket.
     Delivered {
-        /// When it arrived at the link.
+        /// The arrival time of the publication at the link.
         received: Instant,
     },
 }
 
-/// The sessions of one worker thread, their subscriptions, and their pending requests.
+/// The state of a hub: sessions, their subscriptions, and their pending requests.
 #[derive(Debug)]
 pub struct HubCore<S> {
     rules: HubRules,
@@ -90,12 +93,12 @@ pub struct HubCore<S> {
     inbox: Arc<InboxBudget>,
     metrics: Metrics,
     link_is_up: bool,
-    /// The last number given to a request, a broker call or a read.
-    numbers: u64,
+    /// The last number that was assigned to a request, a broker call or a read.
+    last_number: u64,
 }
 
 impl<S: FrameSink> HubCore<S> {
-    /// A hub without sessions, whose link is down.
+    /// Creates a hub without sessions, whose link is down.
     pub fn new(rules: HubRules, inbox: Arc<InboxBudget>, metrics: &Metrics) -> Self {
         Self {
             rules,
@@ -107,18 +110,18 @@ impl<S: FrameSink> HubCore<S> {
             inbox,
             metrics: metrics.clone(),
             link_is_up: false,
-            numbers: 0,
+            last_number: 0,
         }
     }
 
-    /// A session has been opened. Publications reach it once it has joined.
+    /// Adds a session. It receives publications after it has joined.
     pub fn connect(&mut self, session: SessionId, variant: impl Into<Variant>, sink: S) -> SessionKey {
         let key = self.registry.connect(variant, sink);
         self.sessions.insert(session, key);
         key
     }
 
-    /// The key of a session that is here.
+    /// The key of a connected session.
     pub fn key(&self, session: SessionId) -> Option<SessionKey> {
         self.sessions.get(&session).copied()
     }
@@ -129,7 +132,7 @@ impl<S: FrameSink> HubCore<S> {
         self.key(session).filter(|session| !self.registry.is_closed(*session))
     }
 
-    /// All sessions.
+    /// All sessions, identified or not, in no particular order.
     pub fn sessions(&self) -> impl ExactSizeIterator<Item = (SessionId, SessionKey)> {
         self.sessions.iter().map(|(session, key)| (*session, *key))
     }
@@ -141,7 +144,7 @@ impl<S: FrameSink> HubCore<S> {
 
     /// Handles one input and appends the resulting actions.
     pub fn on(&mut self, now: Instant, input: HubInput, actions: &mut Vec<HubAction>) {
-        let before = self.registry.subscriptions();
+        let before = self.registry.subscription_count();
         match input {
             HubInput::Broker(HubEvent::Publication(publication)) => {
                 return self.on_publication(publication, actions);
@@ -161,19 +164,19 @@ impl<S: FrameSink> HubCore<S> {
             HubInput::Join { session, channels } => {
                 let Some(session) = self.open_key(session) else { return };
                 self.metrics.sessions.inc();
-                self.request(now, session, RequestKind::Join, channels, actions);
+                self.start_request(now, session, RequestKind::Join, channels, actions);
             }
             HubInput::Subscribe { session, wanted } => {
                 let Some(session) = self.open_key(session) else { return };
-                self.request(now, session, RequestKind::Subscribe, vec![wanted], actions);
+                self.start_request(now, session, RequestKind::Subscribe, vec![wanted], actions);
             }
             HubInput::Unsubscribe { session, channel, answer } => {
                 let Some(session) = self.key(session) else { return };
                 let flushed = self.fanouts.flush(session, &channel);
-                self.count(flushed);
-                let vacated = self.registry.unsubscribe(session, &channel);
+                self.count_delivery(flushed);
+                let ended = self.registry.unsubscribe(session, &channel);
                 self.registry.send(session, answer);
-                vacated.into_iter().for_each(|vacated| self.on_vacated(vacated, actions));
+                ended.into_iter().for_each(|ended| self.on_subscription_end(ended, actions));
             }
             HubInput::GoLive { session, channel } => {
                 let Some(session) = self.key(session) else { return };
@@ -185,7 +188,7 @@ impl<S: FrameSink> HubCore<S> {
             }
             HubInput::Leave { session } => self.on_leave(session, actions),
         }
-        self.metrics.subscriptions.inc_by(self.registry.subscriptions() as i64 - before as i64);
+        self.metrics.subscriptions.inc_by(self.registry.subscription_count() as i64 - before as i64);
     }
 
     /// Whether [`HubInput::FanoutTurn`] is due, after other work on this thread.
@@ -193,7 +196,7 @@ impl<S: FrameSink> HubCore<S> {
         !self.fanouts.is_empty()
     }
 
-    /// When [`HubInput::DeadlinePassed`] is due. An early input does nothing.
+    /// The time at which [`HubInput::DeadlinePassed`] is due. An early input does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.requests.next_deadline()
     }
@@ -201,24 +204,28 @@ impl<S: FrameSink> HubCore<S> {
     fn on_leave(&mut self, session: SessionId, actions: &mut Vec<HubAction>) {
         let Some(key) = self.sessions.remove(&session) else { return };
         self.fanouts.remove(key);
-        if self.registry.user(key).is_some() {
+        if self.registry.user_channel(key).is_some() {
             self.metrics.sessions.dec();
         }
-        for vacated in self.registry.leave(key) {
-            self.on_vacated(vacated, actions);
+        for ended in self.registry.leave(key) {
+            self.on_subscription_end(ended, actions);
         }
     }
 
-    /// A subscription has ended: cancels its answer and its read.
-    fn on_vacated(&mut self, Vacated { channel, is_empty, pending }: Vacated, actions: &mut Vec<HubAction>) {
+    /// Cancels the answer and the read of an ended subscription, and unsubscribes at the broker after the last one.
+    fn on_subscription_end(
+        &mut self,
+        EndedSubscription { channel, is_last, pending }: EndedSubscription,
+        actions: &mut Vec<HubAction>,
+    ) {
         if let Some(pending) = pending {
-            if let Some((read, ..)) = pending.read() {
+            if let Some((read, ..)) = pending.active_read() {
                 self.reads.remove(&read);
                 actions.push(HubAction::CancelRead(read));
             }
-            self.requests.give_up(pending.request(), &channel);
+            self.requests.remove_channel(pending.request(), &channel);
         }
-        if is_empty {
+        if is_last {
             match actions.last_mut() {
                 Some(HubAction::Unsubscribe(channels)) => channels.push(channel),
                 _ => actions.push(HubAction::Unsubscribe(vec![channel])),
@@ -237,10 +244,10 @@ impl<S: FrameSink> HubCore<S> {
         let bytes = publication.queued_bytes();
         let fanouts = &self.fanouts;
         let (delivery, receivers) =
-            self.registry.deliver(&publication, |weight| fanouts.should_defer(publication.channel(), weight));
-        self.count(delivery);
+            self.registry.deliver(&publication, |bytes| fanouts.should_defer(publication.channel(), bytes));
+        self.count_delivery(delivery);
         if delivery.moved_cuts {
-            self.cut_moved(publication.channel(), actions);
+            self.on_cut_moved(publication.channel(), actions);
         }
         let Some(receivers) = receivers else {
             let received = publication.received().filter(|_| delivery.delivered > 0);
@@ -248,7 +255,7 @@ impl<S: FrameSink> HubCore<S> {
             return self.inbox.release(bytes);
         };
         // The list of receivers counts against the same limit.
-        let list_bytes = receivers.len() * size_of::<Recipient<S>>();
+        let list_bytes = receivers.len() * size_of::<FrameReceiver<S>>();
         self.inbox.hold(list_bytes);
         self.fanouts.add(publication, receivers, bytes + list_bytes);
     }
@@ -260,26 +267,26 @@ impl<S: FrameSink> HubCore<S> {
         position: Option<Position>,
         actions: &mut Vec<HubAction>,
     ) {
-        self.inbox.gap_announced(&channel);
+        self.inbox.clear_gap(&channel);
         let is_deferred = self.fanouts.is_busy(&channel);
         if let Some((frame, receivers)) = self.registry.announce_gap(&channel, reason, position, is_deferred)
         {
             self.fanouts.add_gap(channel.clone(), frame, receivers);
         }
         if reason == GapReason::Overflow {
-            self.ask_again(&channel, actions);
+            self.repeat_call(&channel, actions);
         }
     }
 
     /// Writes the next part of a long fan-out.
     fn on_fanout_turn(&mut self, actions: &mut Vec<HubAction>) {
-        let taken = self.fanouts.next();
-        actions.extend(taken.ended.into_iter().map(|received| HubAction::Delivered { received }));
-        self.count(taken.delivery);
-        self.inbox.release(taken.released_bytes);
+        let outcome = self.fanouts.run_turn();
+        actions.extend(outcome.received.into_iter().map(|received| HubAction::Delivered { received }));
+        self.count_delivery(outcome.delivery);
+        self.inbox.release(outcome.released_bytes);
     }
 
-    fn count(&self, delivery: DeliveryOutcome) {
+    fn count_delivery(&self, delivery: DeliveryOutcome) {
         self.metrics.publications_delivered.inc_by(delivery.delivered);
         if delivery.unreachable > 0 {
             let dropped = &self.metrics.publications_dropped;
@@ -288,8 +295,8 @@ impl<S: FrameSink> HubCore<S> {
     }
 
     fn next_number(&mut self) -> u64 {
-        self.numbers += 1;
-        self.numbers
+        self.last_number += 1;
+        self.last_number
     }
 }
 

@@ -1,7 +1,7 @@
-//! Writes long fan-outs in parts, so that other channels need not wait for them.
+//! Writes long fan-outs in turns, so that other channels need not wait for them.
 //!
-//! The receivers are fixed when a publication arrives; only the writing is spread. Later publications on the same
-//! channel wait, so a channel keeps its order.
+//! The receivers are fixed when a publication arrives; only the writes are spread over time. Later publications on the
+//! same channel wait, so a channel keeps its order.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,46 +9,46 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::registry::{DeliveryOutcome, FrameSink, Recipient, SessionKey};
+use super::registry::{DeliveryOutcome, FrameReceiver, FrameSink, SessionKey};
 use protocol::channel::ChannelName;
 use protocol::publication::Publication;
 
-/// Bytes written in one turn: about a millisecond. 64 KiB to 10 000 sockets, written at once, kept another channel's
-/// messages waiting for a third of a second.
+/// The number of bytes written in one turn, which takes about a millisecond. Without turns, a message of 64 KiB to
+/// 10 000 sockets delays other channels by a third of a second.
 pub(super) const TURN_BYTES: usize = 2 << 20;
 
 /// The fan-outs in progress.
 #[derive(Debug)]
 pub(super) struct FanoutScheduler<S> {
     turn_bytes: usize,
-    /// The channel whose turn it is comes first. Each channel has at least one fan-out.
+    /// The channels in the order of their turns. Each channel has at least one fan-out.
     channels: VecDeque<(ChannelName, VecDeque<Fanout<S>>)>,
 }
 
 /// One publication or gap and its remaining receivers.
 #[derive(Debug)]
 struct Fanout<S> {
-    content: Content,
-    /// The receivers that have not been sent it yet, taken from the end.
-    receivers: Vec<Recipient<S>>,
-    /// The bytes to release from the inbox once all receivers were sent it.
+    content: FanoutContent,
+    /// The remaining receivers, taken from the end.
+    receivers: Vec<FrameReceiver<S>>,
+    /// The bytes to release from the inbox when the fan-out ends.
     held_bytes: usize,
 }
 
 #[derive(Debug)]
-enum Content {
+enum FanoutContent {
     Publication(Arc<Publication>),
     Gap(Bytes),
 }
 
 /// The result of one turn.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct TurnTaken {
+pub(super) struct TurnOutcome {
     pub(super) delivery: DeliveryOutcome,
-    /// Bytes of fan-outs that have ended.
+    /// The bytes to release from the inbox for ended fan-outs.
     pub(super) released_bytes: usize,
-    /// When the publications of these arrived.
-    pub(super) ended: Vec<Instant>,
+    /// The arrival times of the publications whose fan-outs have ended.
+    pub(super) received: Vec<Instant>,
 }
 
 impl<S: FrameSink> FanoutScheduler<S> {
@@ -56,9 +56,9 @@ impl<S: FrameSink> FanoutScheduler<S> {
         Self { turn_bytes, channels: VecDeque::new() }
     }
 
-    /// Whether a fan-out of `weight` bytes on this channel must be written in turns.
-    pub(super) fn should_defer(&self, channel: &ChannelName, weight: usize) -> bool {
-        weight > self.turn_bytes || (!self.is_empty() && self.is_busy(channel))
+    /// Whether a fan-out of `total_bytes` on this channel must be written in turns.
+    pub(super) fn should_defer(&self, channel: &ChannelName, total_bytes: usize) -> bool {
+        total_bytes > self.turn_bytes || (!self.is_empty() && self.is_busy(channel))
     }
 
     /// Whether a fan-out on this channel is in progress.
@@ -74,16 +74,19 @@ impl<S: FrameSink> FanoutScheduler<S> {
     pub(super) fn add(
         &mut self,
         publication: Arc<Publication>,
-        receivers: Vec<Recipient<S>>,
+        receivers: Vec<FrameReceiver<S>>,
         held_bytes: usize,
     ) {
         let channel = publication.channel().clone();
-        self.push(channel, Fanout { content: Content::Publication(publication), receivers, held_bytes });
+        self.push(
+            channel,
+            Fanout { content: FanoutContent::Publication(publication), receivers, held_bytes },
+        );
     }
 
-    /// Adds a gap.
-    pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<Recipient<S>>) {
-        self.push(channel, Fanout { content: Content::Gap(frame), receivers, held_bytes: 0 });
+    /// Adds a gap. It counts no bytes in the inbox.
+    pub(super) fn add_gap(&mut self, channel: ChannelName, frame: Bytes, receivers: Vec<FrameReceiver<S>>) {
+        self.push(channel, Fanout { content: FanoutContent::Gap(frame), receivers, held_bytes: 0 });
     }
 
     fn push(&mut self, channel: ChannelName, fanout: Fanout<S>) {
@@ -93,43 +96,43 @@ impl<S: FrameSink> FanoutScheduler<S> {
         }
     }
 
-    /// Writes one turn of the next channel, which then goes to the end of the queue.
-    pub(super) fn next(&mut self) -> TurnTaken {
-        let mut taken = TurnTaken::default();
-        let Some((channel, mut fanouts)) = self.channels.pop_front() else { return taken };
+    /// Writes one turn of the first channel, which then moves to the end of the queue.
+    pub(super) fn run_turn(&mut self) -> TurnOutcome {
+        let mut outcome = TurnOutcome::default();
+        let Some((channel, mut fanouts)) = self.channels.pop_front() else { return outcome };
         let mut budget = self.turn_bytes;
         while let Some(fanout) = fanouts.front_mut() {
-            fanout.write(&mut budget, &mut taken.delivery);
+            fanout.write(&mut budget, &mut outcome.delivery);
             if !fanout.receivers.is_empty() {
                 break;
             }
-            taken.released_bytes += fanout.held_bytes;
-            taken.ended.extend(fanout.content.received());
+            outcome.released_bytes += fanout.held_bytes;
+            outcome.received.extend(fanout.content.received());
             fanouts.pop_front();
         }
         if !fanouts.is_empty() {
             self.channels.push_back((channel, fanouts));
         }
-        taken
+        outcome
     }
 
-    /// Sends one session the remaining fan-outs of a channel at once: it unsubscribes, and no message may follow the
-    /// answer.
+    /// Sends one session its share of the remaining fan-outs of a channel. The session unsubscribes, and no message may
+    /// follow the answer.
     pub(super) fn flush(&mut self, session: SessionKey, channel: &ChannelName) -> DeliveryOutcome {
         let mut delivery = DeliveryOutcome::default();
         let Some((_, fanouts)) = self.channels.iter_mut().find(|(busy, _)| busy == channel) else {
             return delivery;
         };
         for fanout in fanouts {
-            if let Some(at) = fanout.receivers.iter().position(|receiver| receiver.session == session) {
-                let receiver = fanout.receivers.swap_remove(at);
+            if let Some(index) = fanout.receivers.iter().position(|receiver| receiver.session == session) {
+                let receiver = fanout.receivers.swap_remove(index);
                 fanout.content.send(&receiver, &mut delivery);
             }
         }
         delivery
     }
 
-    /// Removes a session that has left: its key may be reused.
+    /// Removes a session that has left, because its key may be reused.
     pub(super) fn remove(&mut self, session: SessionKey) {
         for fanout in self.channels.iter_mut().flat_map(|(_, fanouts)| fanouts) {
             fanout.receivers.retain(|receiver| receiver.session != session);
@@ -147,7 +150,7 @@ impl<S: FrameSink> Fanout<S> {
     }
 }
 
-impl Content {
+impl FanoutContent {
     fn received(&self) -> Option<Instant> {
         match self {
             Self::Publication(publication) => publication.received(),
@@ -156,7 +159,7 @@ impl Content {
     }
 
     /// Returns the number of bytes sent.
-    fn send<S: FrameSink>(&self, receiver: &Recipient<S>, delivery: &mut DeliveryOutcome) -> usize {
+    fn send<S: FrameSink>(&self, receiver: &FrameReceiver<S>, delivery: &mut DeliveryOutcome) -> usize {
         let frame = match self {
             Self::Publication(publication) => publication.frame(receiver.variant),
             Self::Gap(frame) => frame,

@@ -1,4 +1,4 @@
-//! The messages to a hub, and from it to sessions.
+//! The messages that a hub receives, and those it sends to sessions.
 
 use std::time::{Duration, Instant};
 
@@ -9,75 +9,75 @@ use crate::broker::HubEvent;
 use crate::socket::client_prefix::ClientPrefix;
 use crate::socket::outbox_registry::OutboxKey;
 use protocol::channel::ChannelName;
-use protocol::conversation::Wanted;
+use protocol::conversation::SubscribeRequest;
 use protocol::event::SubscriptionState;
 use protocol::{SessionId, Variant, Version};
 
-/// A socket has been opened. Its session can be reached by control messages from now on; publications reach
-/// it only after [`HubInput::Join`].
+/// A socket is open. The hub can now send control messages to its session; publications follow only after
+/// [`HubInput::Join`].
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Connect {
-    /// The session's id.
+    /// The session on the socket.
     pub session: SessionId,
-    /// The variant of frames that it receives.
+    /// The variant of frames that the session receives.
     pub variant: Variant,
-    /// The key of its outbox, on this thread.
+    /// The key of the socket's outbox in the registry of this thread.
     pub outbox: OutboxKey,
-    /// When it was opened.
+    /// The time at which the socket was opened.
     pub opened: Instant,
-    /// Where its control messages go.
+    /// Receives the session's control messages.
     pub recipient: Recipient<SessionEvent>,
 }
 
-/// The inputs of a hub: from sessions, from the broker, and from itself.
+/// An input of a hub: from a session, from the broker, or from the hub itself.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub enum HubInput {
-    /// A session has been identified. Answered by [`SessionEvent::Joined`].
+    /// A session is identified. Answered by [`SessionEvent::Joined`].
     Join {
-        /// Which session.
+        /// The identified session.
         session: SessionId,
-        /// The channels to subscribe to, not live yet.
-        channels: Vec<Wanted>,
+        /// The channels to subscribe to. They go live on [`HubInput::GoLive`].
+        channels: Vec<SubscribeRequest>,
     },
-    /// A session wants one more channel, not live yet. Answered by [`SessionEvent::Subscribed`].
+    /// A session subscribes to one more channel. Answered by [`SessionEvent::Subscribed`].
     Subscribe {
-        /// Which session.
+        /// The subscribing session.
         session: SessionId,
-        /// The channel.
-        wanted: Wanted,
+        /// The channel to subscribe to. It goes live on [`HubInput::GoLive`].
+        wanted: SubscribeRequest,
     },
     /// A session unsubscribes from a channel.
     Unsubscribe {
-        /// Which session.
+        /// The unsubscribing session.
         session: SessionId,
-        /// The channel.
+        /// The channel to leave.
         channel: ChannelName,
-        /// The answer to the client, sent after the channel's last message.
+        /// The frame that answers the client, sent after the channel's last message.
         answer: Bytes,
     },
-    /// The client has been told of its subscription: held publications may follow.
+    /// The session has queued its answer to the client: held publications may follow.
     GoLive {
-        /// Which session.
+        /// The answered session.
         session: SessionId,
-        /// Which channel; `None` for all of the Join that are not recovering.
+        /// The answered channel; `None` for every channel of the Join that is not recovering.
         channel: Option<ChannelName>,
     },
-    /// A session is gone.
+    /// A session has ended.
     Leave {
-        /// Which session.
+        /// The ended session.
         session: SessionId,
     },
     /// An event of the broker.
     Broker(HubEvent),
     /// Write the next part of a long fan-out.
     FanoutTurn,
-    /// [`HubCore::next_deadline`](super::core::HubCore::next_deadline) has come.
+    /// [`HubCore::next_deadline`](super::core::HubCore::next_deadline) has passed.
     DeadlinePassed,
 }
 
-/// Drain all sessions, evenly spread over `window`.
+/// Drains all sessions, spread evenly over `window`.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub struct Drain {
@@ -94,54 +94,54 @@ pub struct HubCheck;
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "SessionList")]
 pub struct ListSessions {
-    /// Only the sessions of the user with this channel.
+    /// Lists only the sessions of the user with this channel; `None` lists all.
     pub user: Option<ChannelName>,
     /// The maximum number of sessions to describe.
     pub limit: usize,
-    /// The present time, for the sessions' ages.
+    /// The time at which the sessions' ages are measured.
     pub now: Instant,
 }
 
-/// The sessions of a query, up to its limit.
+/// The sessions that match a query.
 #[derive(Debug, Default)]
 pub struct SessionList {
-    /// How many sessions match.
+    /// The number of matching sessions, which may exceed the limit.
     pub total: usize,
-    /// At most as many as the limit, in no order.
+    /// The described sessions: at most as many as the limit, in no particular order.
     pub sessions: Vec<SessionSummary>,
 }
 
 /// One session, for an operator.
 #[derive(Debug)]
 pub struct SessionSummary {
-    /// Its id.
+    /// The id that a session receives on connect.
     pub session: SessionId,
-    /// The channel of its user; `None` until it is identified.
+    /// The channel of the session's user; `None` until the session is identified.
     pub user: Option<ChannelName>,
-    /// The protocol version that it speaks.
+    /// The protocol version of the session.
     pub version: Version,
-    /// Its channels, its own two first; at most [`MAX_CHANNELS_LISTED`].
+    /// The session's channels, its own two first; at most [`MAX_CHANNELS_LISTED`].
     pub channels: Vec<ChannelName>,
-    /// The number of its channels.
+    /// The number of subscriptions, including those that `channels` omits.
     pub subscriptions: usize,
-    /// How long it has been open, to a tenth of a second.
+    /// The time since the socket was opened, accurate to a tenth of a second.
     pub age: Duration,
-    /// The bytes that wait in its outbox.
+    /// The number of bytes in the session's outbox.
     pub queued_bytes: usize,
-    /// Its client's address, an IPv6 one by its network.
+    /// The client's address; an IPv6 address is shortened to its network. `None` if it is unknown.
     pub address: Option<ClientPrefix>,
 }
 
-/// The most channels listed for one session.
+/// The maximum number of channels listed for one session.
 pub const MAX_CHANNELS_LISTED: usize = 50;
 
-/// End sessions with close code 4010. Answered with the number of sessions ended.
+/// Ends sessions with close code 4010. Answered with the number of ended sessions.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "usize")]
 pub enum Disconnect {
-    /// This one.
+    /// The session with this id.
     Session(SessionId),
-    /// All of the user with this channel.
+    /// Every session of the user with this channel.
     User(ChannelName),
 }
 
@@ -149,20 +149,20 @@ pub enum Disconnect {
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub enum SessionEvent {
-    /// The answer to [`HubInput::Join`]: the state of each channel, in the order asked.
+    /// The answer to [`HubInput::Join`]: the state of each channel, in the order of the request.
     Joined(Vec<SubscriptionState>),
     /// The answer to [`HubInput::Subscribe`]; also sent when a recovering channel goes live.
     Subscribed {
-        /// The channel.
+        /// The subscribed channel.
         channel: ChannelName,
-        /// The ticket of the request.
-        ticket: u32,
-        /// Its state.
+        /// The request that this answers.
+        request_id: u32,
+        /// The state of the channel.
         state: SubscriptionState,
     },
     /// The replica is draining.
     Drain {
-        /// When the client should reconnect, in milliseconds.
+        /// The delay before the client should reconnect, in milliseconds.
         after_ms: u64,
     },
     /// The backend or an operator ends the session.

@@ -1,15 +1,16 @@
-//! The sessions of one worker thread: one hub for each, so that a delivery never crosses threads.
+//! Routes publications to sessions. Each worker thread has its own hub, so a delivery never crosses threads.
 //!
 //! # Layout, lowest first
 //!
-//! - [`messages`]: the messages to a hub, and from it to sessions.
-//! - [`registry`]: sessions and subscriptions; which sessions receive a publication.
-//! - `fanout`: writes long fan-outs in parts.
+//! - [`messages`]: the messages that a hub receives, and those it sends to sessions.
+//! - [`registry`]: stores sessions and subscriptions, and finds the receivers of a publication.
+//! - `fanout`: writes long fan-outs in turns.
 //! - [`inbox`]: the queue from the broker to the hub, bounded in bytes.
-//! - [`core`]: the decisions of a hub, including how sessions recover what their clients have missed.
-//! - [`actor`]: performs them.
-//! - `drain`: when each session is closed during a drain.
+//! - [`core`]: decides what a hub does, including the recovery of missed messages.
+//! - [`actor`]: performs the decisions of the core.
+//! - `drain`: schedules the closing of sessions during a drain.
 //! - [`admin`]: lists and ends sessions for operators.
+//! - `recorder`: a frame sink for tests.
 
 pub mod actor;
 pub mod admin;

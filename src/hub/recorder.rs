@@ -1,4 +1,4 @@
-//! A frame sink that records what was sent, for tests.
+//! A frame sink for tests that records the sent frames.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -7,27 +7,27 @@ use bytes::Bytes;
 
 use super::registry::FrameSink;
 
-/// Cloning shares it.
+/// Records frames as text. Clones share one record.
 #[derive(Debug, Clone, Default)]
 pub(super) struct FrameRecorder(Rc<(RefCell<Vec<String>>, Cell<bool>)>);
 
 impl FrameRecorder {
-    /// The payloads of all frames so far.
+    /// The payloads of all recorded frames.
     pub(super) fn texts(&self) -> Vec<String> {
         self.0.0.borrow().clone()
     }
 
-    /// The messages since the last call; a gap is `gap:` and its reason.
+    /// The messages since the last call. A gap is `gap: ` and its reason.
     pub(super) fn take_messages(&self) -> Vec<String> {
         self.0.0.take().iter().map(|text| message(text)).collect()
     }
 
-    /// The session ends; the hub has not processed its Leave yet.
-    pub(super) fn ends(&self) {
+    /// Ends the session. The hub has not processed its Leave yet.
+    pub(super) fn end(&self) {
         self.0.1.set(true);
     }
 
-    /// Whether the session was ended as too slow.
+    /// Whether the session has ended, for example because it was too slow.
     pub(super) fn is_overflowed(&self) -> bool {
         self.0.1.get()
     }
@@ -49,7 +49,7 @@ impl FrameSink for FrameRecorder {
         !self.is_overflowed()
     }
 
-    fn overflow(&self) {
+    fn close_too_slow(&self) {
         self.0.1.set(true);
     }
 

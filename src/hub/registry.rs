@@ -1,7 +1,12 @@
 //! The sessions of one worker thread and their subscriptions: a plain struct, without actors, Redis or JSON.
 //!
-//! It finds the receivers of a publication. A subscription is confirmed at a position, its *cut*. Publications after the
-//! cut are held until the client has been told of the subscription, so that none overtakes Ready.
+//! The registry finds the receivers of a publication. A subscription is confirmed at a position, its *cut*.
+//! Publications after the cut are held until the client knows of the subscription, so that none overtakes Ready.
+//!
+//! - `deliver`: delivers a publication to the subscribers of its channel.
+//! - `gaps`: announces gaps.
+//! - `pending`: a subscription that is not live yet.
+//! - `queries`: queries for operators.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -9,12 +14,12 @@ use std::collections::hash_map::Entry as MapEntry;
 use bytes::Bytes;
 use slab::Slab;
 
-pub use self::deliver::{DeliveryOutcome, Recipient};
-use self::pending::Held;
+pub use self::deliver::{DeliveryOutcome, FrameReceiver};
+use self::pending::HeldItem;
 pub use self::pending::{MAX_HELD, PendingSubscription};
 use crate::broker::RequestId;
 use protocol::channel::ChannelName;
-use protocol::conversation::Since;
+use protocol::conversation::ResumePoint;
 use protocol::cursor::ChannelCursor;
 use protocol::position::Position;
 use protocol::{Variant, Version};
@@ -29,20 +34,20 @@ pub trait FrameSink: Clone {
     /// Sends a prepared frame. Returns `false` if the session is closing.
     fn send(&self, frame: Bytes) -> bool;
     /// Ends the session because it is too slow.
-    fn overflow(&self);
-    /// Whether the session has ended. Its Leave may not have come yet.
+    fn close_too_slow(&self);
+    /// Whether the session has ended. The hub may not have processed its Leave yet.
     fn is_closed(&self) -> bool {
         false
     }
 }
 
-/// Identifies a session in the registry; reused once the session has left.
+/// Identifies a session in the registry. The key is reused after the session has left.
 ///
-/// The registry uses keys instead of session ids: four bytes instead of sixteen in every subscription.
+/// A key takes four bytes in every subscription, a session id sixteen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(u32);
 
-/// The sessions of one worker thread and their subscriptions.
+/// Stores the sessions of one worker thread and their subscriptions.
 #[derive(Debug)]
 pub struct Registry<S> {
     sessions: Slab<SessionEntry<S>>,
@@ -56,8 +61,8 @@ pub struct Registry<S> {
 struct SessionEntry<S> {
     sink: S,
     variant: Variant,
-    /// Its channels, each with the session's index among the channel's subscribers, so that leaving needs no search among
-    /// all subscribers.
+    /// The channels of the session. Each entry stores the session's index among the channel's subscribers, so that
+    /// leaving needs no search among all subscribers.
     subscriptions: Vec<SessionChannel>,
 }
 
@@ -71,35 +76,36 @@ struct SessionChannel {
 struct ChannelEntry<S> {
     subscribers: Vec<Subscriber<S>>,
     coverage: Coverage,
-    /// The broker call for this channel that is not answered yet.
-    asked: Option<Asked>,
+    /// The broker call that is not answered yet.
+    open_call: Option<BrokerCall>,
 }
 
 /// A broker call that is not answered yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asked {
-    /// Its id.
+pub struct BrokerCall {
+    /// The id that the broker returns in its answer.
     pub request: RequestId,
-    /// Whether the channel is compared with its history first.
+    /// Whether the broker compares the channel with its history first.
     pub verify: bool,
 }
 
 /// Which publications on a channel are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Coverage {
-    /// None: the broker has not confirmed the channel. A publication may belong to an earlier subscription.
+    /// No publication: the broker has not confirmed the channel, so a publication may belong to an earlier
+    /// subscription.
     Unconfirmed,
-    /// Everything after the cursor.
+    /// Every publication after the cursor.
     From(ChannelCursor),
-    /// Everything, but the position is not known before the next durable publication: messages were missed, and the
-    /// subscribers at that time have been told.
+    /// Every publication. The position is unknown until the next durable publication: messages were missed, and the
+    /// subscribers at that time received a gap.
     Unknown,
 }
 
 #[derive(Debug)]
 struct Subscriber<S> {
     sink: S,
-    /// `None` once live. Boxed, because most are live most of the time.
+    /// `None` once the subscription is live. Boxed, because most subscriptions are live.
     pending: Option<Box<PendingSubscription>>,
     session: SessionKey,
     variant: Variant,
@@ -109,25 +115,25 @@ struct Subscriber<S> {
 pub type ArrivalNumber = u64;
 
 impl<S: FrameSink> Registry<S> {
-    /// An empty registry. A subscription that is not live holds at most `max_held` publications.
+    /// Creates an empty registry. A pending subscription holds at most `max_held` publications.
     pub fn new(max_held: usize) -> Self {
         Self { sessions: Slab::new(), channels: HashMap::new(), subscriptions: 0, arrivals: 0, max_held }
     }
 
-    /// Adds a session without subscriptions.
+    /// Adds a session that has no subscriptions yet.
     pub fn connect(&mut self, variant: impl Into<Variant>, sink: S) -> SessionKey {
-        // Most sessions only ever have two channels: their user's, and `all`.
+        // Most sessions have two channels only: their user's, and `all`.
         let subscriptions = Vec::with_capacity(2);
         SessionKey::of(self.sessions.insert(SessionEntry { sink, variant: variant.into(), subscriptions }))
     }
 
-    /// Subscribes a session to a channel, not live yet, to continue from `since`. Returns `false` if it was subscribed
-    /// already.
+    /// Adds a pending subscription that continues from `since`. Returns `false` if the session is already subscribed or
+    /// unknown.
     pub fn subscribe(
         &mut self,
         session: SessionKey,
         channel: &ChannelName,
-        since: Option<Since>,
+        since: Option<ResumePoint>,
         request: RequestId,
     ) -> bool {
         let Some(found) = self.sessions.get_mut(session.index()) else { return false };
@@ -137,7 +143,7 @@ impl<S: FrameSink> Registry<S> {
         let (name, entry) = match self.channels.entry(channel.clone()) {
             MapEntry::Vacant(vacant) => {
                 let subscribers = Vec::with_capacity(1);
-                let entry = ChannelEntry { subscribers, coverage: Coverage::Unconfirmed, asked: None };
+                let entry = ChannelEntry { subscribers, coverage: Coverage::Unconfirmed, open_call: None };
                 (channel.clone(), vacant.insert(entry))
             }
             // All subscribers share one allocation of the name.
@@ -156,25 +162,37 @@ impl<S: FrameSink> Registry<S> {
         true
     }
 
-    /// The position after which the channel is delivered, if it is known.
+    /// The position after which the channel is delivered. `None` if it is unknown.
     pub fn cut(&self, channel: &ChannelName) -> Option<Position> {
         self.channels.get(channel)?.cut()
     }
 
-    /// The broker call for this channel that is not answered yet.
-    pub fn asked(&mut self, channel: &ChannelName) -> Option<&mut Option<Asked>> {
-        Some(&mut self.channels.get_mut(channel)?.asked)
+    /// The broker call for a channel that is not answered yet.
+    pub fn open_call(&self, channel: &ChannelName) -> Option<BrokerCall> {
+        self.channels.get(channel)?.open_call
     }
 
-    /// The broker delivers everything after `cut` on this channel; `None`: the position is not known.
+    /// Whether a channel has subscribers but no open call.
+    pub fn has_no_open_call(&self, channel: &ChannelName) -> bool {
+        self.channels.get(channel).is_some_and(|entry| entry.open_call.is_none())
+    }
+
+    /// Sets the open call of a channel. Replaces an earlier one, whose answer no longer counts.
+    pub fn set_open_call(&mut self, channel: &ChannelName, call: BrokerCall) {
+        if let Some(entry) = self.channels.get_mut(channel) {
+            entry.open_call = Some(call);
+        }
+    }
+
+    /// Notes that the broker delivers everything after `cut` on a channel. `None`: the position is unknown.
     pub fn confirm(&mut self, channel: &ChannelName, cut: Option<Position>) {
         if let Some(entry) = self.channels.get_mut(channel) {
-            entry.asked = None;
+            entry.open_call = None;
             entry.coverage = cut.map_or(Coverage::Unknown, |cut| Coverage::From(ChannelCursor::at(cut)));
         }
     }
 
-    /// The subscription of a session to a channel, unless it is live.
+    /// The pending subscription of a session to a channel. `None` if it is live or does not exist.
     pub fn pending(
         &mut self,
         session: SessionKey,
@@ -183,7 +201,7 @@ impl<S: FrameSink> Registry<S> {
         self.subscriber_mut(session, channel)?.pending.as_deref_mut()
     }
 
-    /// The subscriptions to a channel that are not live, with their sessions.
+    /// The pending subscriptions to a channel, with their sessions.
     pub fn pending_on(
         &mut self,
         channel: &ChannelName,
@@ -193,83 +211,90 @@ impl<S: FrameSink> Registry<S> {
         subscribers.filter_map(|one| Some((one.session, one.pending.as_deref_mut()?)))
     }
 
-    /// Makes a subscription live: delivers the publications that it held, in order. Later ones are delivered directly.
-    /// Returns how many were delivered.
+    /// Makes an answered subscription live: delivers its held publications in order. Later publications are delivered
+    /// directly. Returns the number of publications delivered.
     pub fn go_live(&mut self, session: SessionKey, channel: &ChannelName) -> u64 {
-        let held = self.open(session, channel, PendingSubscription::is_told);
-        self.release(session, &held)
+        let held = self.take_held(session, channel, PendingSubscription::is_answered);
+        self.send_held(session, &held)
     }
 
-    /// The same for every channel of the session's Join answer, in the order of arrival.
+    /// Makes every subscription of the session's Join answer live. Publications of all channels are delivered in the
+    /// order of their arrival.
     pub fn go_live_everywhere(&mut self, session: SessionKey) -> u64 {
         let channels: Vec<_> = self.channels_of(session).cloned().collect();
         let mut held: Vec<_> = channels
             .iter()
-            .flat_map(|channel| self.open(session, channel, PendingSubscription::is_told_together))
+            .flat_map(|channel| {
+                self.take_held(session, channel, PendingSubscription::is_answered_with_request)
+            })
             .collect();
         // A stable sort keeps recovered publications in the order of their history.
         held.sort_by_key(|(arrival, _)| *arrival);
-        self.release(session, &held)
+        self.send_held(session, &held)
     }
 
-    fn open(
+    fn take_held(
         &mut self,
         session: SessionKey,
         channel: &ChannelName,
         may_open: impl Fn(&PendingSubscription) -> bool,
-    ) -> Vec<(ArrivalNumber, Held)> {
+    ) -> Vec<(ArrivalNumber, HeldItem)> {
         let Some(subscriber) = self.subscriber_mut(session, channel) else { return Vec::new() };
         let pending = subscriber.pending.take_if(|pending| may_open(pending));
-        pending.map(|pending| pending.open()).unwrap_or_default()
+        pending.map(|pending| pending.into_items()).unwrap_or_default()
     }
 
-    fn release(&self, session: SessionKey, held: &[(ArrivalNumber, Held)]) -> u64 {
+    fn send_held(&self, session: SessionKey, held: &[(ArrivalNumber, HeldItem)]) -> u64 {
         let Some(found) = self.sessions.get(session.index()) else { return 0 };
         let mut delivered = 0;
         for (_, item) in held {
             match item {
-                Held::Publication(publication) => {
+                HeldItem::Publication(publication) => {
                     let frame = publication.frame(found.variant).clone();
                     delivered += u64::from(found.sink.send(frame));
                 }
-                Held::Gap(frame) if found.variant.version == Version::V2 => {
+                HeldItem::Gap(frame) if found.variant.version == Version::V2 => {
                     found.sink.send(frame.clone());
                 }
-                Held::Gap(_) => {}
+                HeldItem::Gap(_) => {}
             }
         }
         delivered
     }
 
-    /// Unsubscribes a session from a channel. `None` if it was not subscribed.
-    pub fn unsubscribe(&mut self, session: SessionKey, channel: &ChannelName) -> Option<Vacated> {
+    /// Unsubscribes a session from a channel. Returns `None` if it was not subscribed.
+    pub fn unsubscribe(&mut self, session: SessionKey, channel: &ChannelName) -> Option<EndedSubscription> {
         let found = self.sessions.get_mut(session.index())?;
         let index = found.subscriptions.iter().position(|one| one.channel == *channel)?;
         let subscription = found.subscriptions.swap_remove(index);
-        self.vacate(subscription)
+        self.remove_subscriber(subscription)
     }
 
     /// Sends a prepared frame to one session, after all earlier frames.
     pub fn send(&self, session: SessionKey, frame: Bytes) {
         if let Some(found) = self.sessions.get(session.index()) {
-            // A session that is closing is about to leave.
+            // A closing session is about to leave, so its result does not matter.
             found.sink.send(frame);
         }
     }
 
     /// Removes a session from all its channels.
-    pub fn leave(&mut self, session: SessionKey) -> Vec<Vacated> {
+    pub fn leave(&mut self, session: SessionKey) -> Vec<EndedSubscription> {
         let Some(found) = self.sessions.try_remove(session.index()) else { return Vec::new() };
-        found.subscriptions.into_iter().filter_map(|subscription| self.vacate(subscription)).collect()
+        found
+            .subscriptions
+            .into_iter()
+            .filter_map(|subscription| self.remove_subscriber(subscription))
+            .collect()
     }
 
-    /// How many sessions there are.
-    pub fn sessions(&self) -> usize {
+    /// The number of sessions, identified or not.
+    pub fn session_count(&self) -> usize {
         self.sessions.len()
     }
 
-    /// How many subscriptions all sessions have.
-    pub fn subscriptions(&self) -> usize {
+    /// The number of subscriptions of all sessions, live or pending.
+    pub fn subscription_count(&self) -> usize {
         self.subscriptions
     }
 
@@ -279,13 +304,17 @@ impl<S: FrameSink> Registry<S> {
         self.channels.get_mut(channel)?.subscribers.get_mut(subscription.index as usize)
     }
 
-    /// Frees an index among a channel's subscribers. The last subscriber moves there, and its session gets the new index.
-    fn vacate(&mut self, SessionChannel { channel, index }: SessionChannel) -> Option<Vacated> {
+    /// Removes a subscriber of a channel. The last subscriber moves to its index, and that subscriber's session stores
+    /// the new index.
+    fn remove_subscriber(
+        &mut self,
+        SessionChannel { channel, index }: SessionChannel,
+    ) -> Option<EndedSubscription> {
         let entry = self.channels.get_mut(&channel)?;
         let left = entry.subscribers.swap_remove(index as usize);
         self.subscriptions -= 1;
-        let is_empty = entry.subscribers.is_empty();
-        if is_empty {
+        let is_last = entry.subscribers.is_empty();
+        if is_last {
             self.channels.remove(&channel);
         } else if let Some(moved) = entry.subscribers.get(index as usize)
             && let Some(session) = self.sessions.get_mut(moved.session.index())
@@ -293,18 +322,18 @@ impl<S: FrameSink> Registry<S> {
         {
             theirs.index = index;
         }
-        Some(Vacated { channel, is_empty, pending: left.pending })
+        Some(EndedSubscription { channel, is_last, pending: left.pending })
     }
 }
 
-/// A subscription that has ended.
+/// A subscription that was removed from the registry.
 #[derive(Debug)]
-pub struct Vacated {
-    /// The channel.
+pub struct EndedSubscription {
+    /// The channel of the subscription.
     pub channel: ChannelName,
-    /// Whether the channel has no subscriber left on this thread, so that the broker need not deliver it any more.
-    pub is_empty: bool,
-    /// The subscription, if it was not live.
+    /// Whether the channel has no subscriber left on this thread, so that the hub can unsubscribe at the broker.
+    pub is_last: bool,
+    /// The pending part of the subscription; `None` if it was live.
     pub pending: Option<Box<PendingSubscription>>,
 }
 
@@ -318,7 +347,10 @@ impl<S> ChannelEntry<S> {
 }
 
 impl SessionKey {
-    #[allow(clippy::expect_used, reason = "a session takes a kilobyte: 2³² of them do not fit any memory")]
+    #[allow(
+        clippy::expect_used,
+        reason = "a session takes a kilobyte, so 2³² sessions do not fit into memory"
+    )]
     fn of(index: usize) -> Self {
         Self(u32::try_from(index).expect("fewer than 2³² sessions"))
     }

@@ -15,7 +15,6 @@ use protocol::event::GapReason;
 use protocol::publication::PayloadError;
 
 use super::Counters;
-use crate::auth::AuthError;
 
 /// A value of the labels `reason` and `result`, one of a closed set.
 pub trait Label: fmt::Debug + Clone + Copy + PartialEq + Eq + Hash + Send + Sync + 'static {
@@ -91,30 +90,41 @@ macro_rules! labels {
     };
 }
 
-/// The result of checking a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum IdentifyResult {
-    /// The token is good, and its user is within the limits.
-    Accepted,
-    /// The token was refused.
-    Refused(AuthError),
-    /// The user has as many sessions as it may have.
-    TooManySessions,
-    /// The user's tokens came too fast.
-    TooManyIdentifies,
-    /// Too many tokens of this address failed; this one was not checked.
-    TooManyFailures,
-}
-
-impl Label for IdentifyResult {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Refused(error) => error.label(),
-            Self::TooManySessions => "too_many_sessions",
-            Self::TooManyIdentifies => "too_many_identifies",
-            Self::TooManyFailures => "too_many_failures",
-        }
+labels! {
+    /// The result of checking a token.
+    IdentifyResult {
+        /// The token is good, and its user is within the limits.
+        Accepted = "accepted",
+        /// It is no token of this kind.
+        Malformed = "malformed",
+        /// Its signature is wrong.
+        BadSignature = "bad_signature",
+        /// Its algorithm is not allowed.
+        WrongAlgorithm = "wrong_algorithm",
+        /// It has expired.
+        Expired = "expired",
+        /// It is not valid yet.
+        NotYetValid = "not_yet_valid",
+        /// It has no expiry.
+        NoExpiry = "no_expiry",
+        /// It is for another audience.
+        WrongAudience = "wrong_audience",
+        /// It is of another issuer.
+        WrongIssuer = "wrong_issuer",
+        /// It names no user.
+        NoUser = "no_user",
+        /// Its user id is not allowed.
+        UserNotAllowed = "user_not_allowed",
+        /// Its channels are not allowed.
+        BadChannels = "bad_channels",
+        /// It grants access to another user's channel.
+        ForeignUser = "foreign_user",
+        /// The user has as many sessions as it may have.
+        TooManySessions = "too_many_sessions",
+        /// The user's tokens came too fast.
+        TooManyIdentifies = "too_many_identifies",
+        /// Too many tokens of this address failed; this one was not checked.
+        TooManyFailures = "too_many_failures",
     }
 }
 
@@ -304,14 +314,7 @@ impl Counters {
             DropReason::Panicked,
         ];
         create(&self.publications_dropped, dropped);
-        create(&self.identifies, AuthError::ALL.map(IdentifyResult::Refused));
-        let identifies = [
-            IdentifyResult::Accepted,
-            IdentifyResult::TooManySessions,
-            IdentifyResult::TooManyIdentifies,
-            IdentifyResult::TooManyFailures,
-        ];
-        create(&self.identifies, identifies);
+        create(&self.identifies, IdentifyResult::ALL.iter().copied());
         for code in CloseCode::ALL {
             drop(self.websocket_closes.get_or_create(&Code { code: code.code() }));
         }

@@ -1,7 +1,7 @@
 //! The actor of one WebSocket.
 //!
-//! It decides nothing: it turns events into inputs of the [`Conversation`], and the conversation's actions into frames,
-//! messages to the hub, and one timer.
+//! The actor turns events into inputs of the [`Conversation`], and the conversation's actions into frames, messages to
+//! the hub, and one timer. All decisions are in the conversation.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct Session {
     conversation: Conversation,
     heartbeat: HeartbeatTimer,
     outbox: Outbox,
-    /// The hub can find the outbox while this exists.
+    /// Lets the hub find the outbox.
     registration: OutboxRegistration,
     permit: SessionPermit,
 }
@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// Passes an input to the conversation and performs the resulting actions.
-    fn on(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
+    fn handle_input(&mut self, input: Input<'_>, context: &mut WebsocketContext<Self>) {
         let now = now();
         let session = self.conversation.session();
         let mut ports =
@@ -76,23 +76,23 @@ impl Session {
         self.arm_heartbeat(now, context);
     }
 
-    /// Arms the timer for the conversation's next deadline: a heartbeat, or whatever is due before it.
+    /// Arms the timer for the conversation's next deadline: the heartbeat, the identify timeout or the token's expiry.
     fn arm_heartbeat(&mut self, now: Now, context: &mut WebsocketContext<Self>) {
         if let Some(deadline) = self.conversation.next_deadline() {
             self.heartbeat.arm(deadline, now.monotonic, context, Self::on_deadline);
         }
     }
 
-    /// A deadline may be noticed late, after the process was stopped. So the client's pending data is read before the
-    /// deadline closes the session.
+    /// A deadline may be overdue when the process resumes after a pause. So the client's unread data is handled before
+    /// a deadline closes the session.
     fn on_deadline(&mut self, context: &mut WebsocketContext<Self>) {
-        self.heartbeat.fired();
+        self.heartbeat.clear();
         let now = now();
         let would_close = self.conversation.would_close(now);
-        if let Some(time) = self.outbox.put_off_deadline(would_close) {
+        if let Some(time) = self.outbox.postpone_deadline(would_close) {
             return self.heartbeat.arm(now.monotonic + time, now.monotonic, context, Self::on_deadline);
         }
-        self.on(Input::DeadlinePassed, context);
+        self.handle_input(Input::DeadlinePassed, context);
     }
 }
 
@@ -113,7 +113,7 @@ impl SessionPorts for ActorPorts<'_> {
         self.outbox.close(code);
     }
 
-    fn tell_hub(&mut self, input: HubInput) {
+    fn send_to_hub(&mut self, input: HubInput) {
         self.services.hub.do_send(input);
     }
 
@@ -143,11 +143,11 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
         match message {
             Ok(Message::Text(text)) => {
                 self.services.metrics.client_messages.inc();
-                self.on(Input::Text(&text), context);
+                self.handle_input(Input::Text(&text), context);
             }
-            Ok(Message::Binary(_)) => self.on(Input::Binary, context),
-            Ok(Message::Ping(_) | Message::Pong(_)) => self.on(Input::ControlFrame, context),
-            // The socket layer passes on whole messages only, and ends the stream itself.
+            Ok(Message::Binary(_)) => self.handle_input(Input::Binary, context),
+            Ok(Message::Ping(_) | Message::Pong(_)) => self.handle_input(Input::ControlFrame, context),
+            // The socket layer passes whole messages only, and ends the stream itself.
             Ok(Message::Continuation(_) | Message::Close(_) | Message::Nop) | Err(_) => {
                 self.outbox.close(CloseCode::ProtocolError);
             }
@@ -155,7 +155,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for Session {
     }
 
     fn finished(&mut self, context: &mut Self::Context) {
-        self.on(Input::PeerClosed, context);
+        self.handle_input(Input::PeerClosed, context);
         context.stop();
     }
 }
@@ -164,19 +164,19 @@ impl Handler<SessionEvent> for Session {
     type Result = ();
 
     fn handle(&mut self, event: SessionEvent, context: &mut Self::Context) {
-        self.on(event.into(), context);
+        self.handle_input(event.into(), context);
     }
 }
 
 impl Drop for Session {
-    /// Leaves the hub, whichever way the actor ends: stopped, cut off, or unwound by a panic.
+    /// Leaves the hub however the actor ends: stopped, dropped with its context, or unwound by a panic.
     fn drop(&mut self) {
         let session = self.conversation.session();
-        // The hub need not start any more work for this session.
-        self.outbox.end();
+        // The hub starts no more work for a closed outbox.
+        self.outbox.finish();
         self.services.hub.do_send(HubInput::Leave { session });
         let (user, code) = (self.permit.user(), self.outbox.close_code());
-        // Without a code the connection broke, or ended without a Close frame.
+        // Without a code, no Close frame was sent, or one without a code.
         log::debug!(target: LOG_TARGET, session:%, user, code; "session closed");
     }
 }
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_actor_costs_a_session_192_bytes() {
+    fn the_actor_of_a_session_fits_into_192_bytes() {
         assert!(size_of::<Session>() <= 192, "{}", size_of::<Session>());
     }
 }

@@ -16,45 +16,51 @@ use crate::socket::outbox::Outbox;
 use crate::socket::{Application, UpgradeRefusal};
 use protocol::Version;
 
-/// Whether this replica is draining. Cloning shares it.
+/// Whether this replica is draining. Clones share the state.
 ///
-/// A drain has two steps. First the replica reports that it is not ready but still admits sessions, because a load
-/// balancer needs time to stop sending clients. Then it refuses new sessions.
+/// A drain has two steps. First the replica reports that it is not ready, but still admits sessions, because a load
+/// balancer needs time to stop sending clients. Then the replica refuses new sessions.
 #[derive(Debug, Clone, Default)]
-pub struct DrainSwitch(Arc<(AtomicBool, AtomicBool)>);
+pub struct DrainSwitch(Arc<DrainFlags>);
+
+#[derive(Debug, Default)]
+struct DrainFlags {
+    is_draining: AtomicBool,
+    is_refusing: AtomicBool,
+}
 
 impl DrainSwitch {
-    /// From now on this replica is not ready.
+    /// Starts the drain: the replica is no longer ready.
     pub fn start(&self) {
-        self.0.0.store(true, Ordering::Relaxed);
+        self.0.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// From now on no new session is admitted.
-    pub fn refuse(&self) {
-        self.0.1.store(true, Ordering::Relaxed);
+    /// Refuses new sessions.
+    pub fn refuse_sessions(&self) {
+        self.0.is_refusing.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the drain has started.
+    /// Whether the drain has started, so that the replica is not ready.
     pub fn is_draining(&self) -> bool {
-        self.0.0.load(Ordering::Relaxed)
+        self.0.is_draining.load(Ordering::Relaxed)
     }
 
     /// Whether new sessions are refused.
     pub fn is_refusing(&self) -> bool {
-        self.0.1.load(Ordering::Relaxed)
+        self.0.is_refusing.load(Ordering::Relaxed)
     }
 }
 
-/// The sessions of one worker thread, as the socket layer's application.
+/// The application of the socket layer on one worker thread: admits requests and opens sessions.
 #[derive(Debug)]
 pub struct Sessions {
     /// The services of the thread.
     pub services: Rc<Services>,
     /// The origins whose pages may open a session.
     pub origins: OriginPolicy,
-    /// Whether the replica is draining.
+    /// Shared with the health check, which the drain makes not ready.
     pub drain: DrainSwitch,
-    /// The limits on sessions.
+    /// Shared by all worker threads.
     pub limits: SessionLimits,
 }
 
@@ -101,7 +107,7 @@ impl Application for Sessions {
         }
         let permit = self.limits.admit(client).map_err(|refusal| match refusal {
             AdmitRefusal::Address => TOO_MANY_UNIDENTIFIED_FROM_ADDRESS,
-            AdmitRefusal::All => TOO_MANY_UNIDENTIFIED,
+            AdmitRefusal::Total => TOO_MANY_UNIDENTIFIED,
         })?;
         Ok((version, permit))
     }
@@ -111,7 +117,7 @@ impl Application for Sessions {
     }
 }
 
-/// The protocol version that the URL selects: without `v` it is 1, `v=2` is 2, any other `v` is not supported. Other
+/// The protocol version that the URL selects: 1 without `v`, 2 with `v=2`. Any other `v` is not supported. Other
 /// parameters are ignored; a token among them is neither read nor stored.
 fn version(query: Option<&str>) -> Option<Version> {
     let mut version = Version::V1;
@@ -127,7 +133,7 @@ fn version(query: Option<&str>) -> Option<Version> {
     Some(version)
 }
 
-/// The one Origin header; an error when there are several, or one that is not text.
+/// The Origin header, if there is one. Several headers, or one that is not text, are an error.
 fn origin(headers: &HeaderMap) -> Result<Option<&str>, ()> {
     let mut all = headers.get_all(ORIGIN);
     match (all.next(), all.next()) {
@@ -142,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_url_picks_the_version() {
+    fn the_url_selects_the_version() {
         for (query, expected) in [
             (None, Some(Version::V1)),
             (Some(""), Some(Version::V1)),

@@ -6,19 +6,19 @@ use super::LOG_TARGET;
 use super::clock::unix_ms;
 use super::limits::{IdentifyRefusal, SessionPermit, UnidentifiedPermit, UserSessionPermit};
 use super::services::Services;
-use crate::auth::Principal;
+use crate::auth::{AuthError, Principal};
 use crate::metrics::{IdentifyResult, Label as _, Metrics};
 use crate::socket::client_prefix::ClientPrefix;
 use protocol::SessionId;
 use protocol::channel::{ChannelName, ChannelPattern};
 use protocol::conversation::{Identity, Input, NotIdentified};
 
-/// The answer to the conversation, and the result in the metrics.
+/// The input for the conversation, and the result for the metrics.
 type CheckedToken = (Input<'static>, IdentifyResult);
 
-/// Checks the token, counts the outcome, and exchanges the permit of a session that identifies.
+/// Verifies the token and counts the result. A session that identifies gets a user's permit for its unidentified one.
 ///
-/// A signature costs up to milliseconds, so a token is not verified for an address or a user that is over its limit.
+/// Verifying a signature takes up to milliseconds, so no token of an address or a user over its limit is verified.
 pub(super) fn authenticate(
     services: &Services,
     session: SessionId,
@@ -42,7 +42,7 @@ pub(super) fn authenticate(
     answer
 }
 
-/// Checks the token of an Identify. A failure counts for the client's address, a success for the user.
+/// Verifies the token of an Identify. A failure counts for the client's address, a success for the user.
 fn identify(
     services: &Services,
     unidentified: &UnidentifiedPermit,
@@ -51,13 +51,13 @@ fn identify(
     now: Instant,
 ) -> (Option<UserSessionPermit>, CheckedToken) {
     let limits = unidentified.limits();
-    if !limits.may_identify(client, now) {
+    if !limits.can_identify(client, now) {
         return (None, (Input::OverLimit, IdentifyResult::TooManyFailures));
     }
     let (verified, result) = verify(services, token);
     let admitted = match &verified {
         Err(NotIdentified) => Err((Input::Verified(Err(NotIdentified)), result)),
-        Ok(identity) => limits.identify(&identity.user, now).map_err(|refusal| match refusal {
+        Ok(identity) => limits.acquire_session(&identity.user, now).map_err(|refusal| match refusal {
             IdentifyRefusal::Sessions => (Input::OverLimit, IdentifyResult::TooManySessions),
             IdentifyRefusal::Rate => (Input::OverLimit, IdentifyResult::TooManyIdentifies),
         }),
@@ -65,15 +65,15 @@ fn identify(
     match admitted {
         Ok(user) => (Some(user), (Input::Verified(verified), result)),
         Err(outcome) => {
-            limits.note_failure(client, now);
+            limits.record_failure(client, now);
             (None, outcome)
         }
     }
 }
 
-/// Checks the token of a Refresh. It counts for the session's user.
+/// Verifies the token of a Refresh, which counts for the session's user.
 fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Instant) -> CheckedToken {
-    if !user.may_refresh(now) {
+    if !user.acquire_refresh(now) {
         return (Input::OverLimit, IdentifyResult::TooManyIdentifies);
     }
     let (verified, result) = verify(services, token);
@@ -82,17 +82,34 @@ fn refresh(services: &Services, user: &UserSessionPermit, token: &str, now: Inst
 
 fn verify(services: &Services, token: &str) -> (Result<Identity, NotIdentified>, IdentifyResult) {
     let outcome = services.tokens.verify(token, SystemTime::now());
-    let result =
-        outcome.as_ref().map_or_else(|error| IdentifyResult::Refused(*error), |_| IdentifyResult::Accepted);
-    (outcome.map_err(|_| NotIdentified).and_then(identity), result)
+    let result = outcome.as_ref().map_or_else(|error| result_of(*error), |_| IdentifyResult::Accepted);
+    (outcome.map_err(|_| NotIdentified).and_then(to_identity), result)
 }
 
-/// Converts an authenticated identity to that of the protocol.
-fn identity(authenticated: Principal) -> Result<Identity, NotIdentified> {
+/// The result in metrics of a token that was refused.
+const fn result_of(error: AuthError) -> IdentifyResult {
+    match error {
+        AuthError::Malformed => IdentifyResult::Malformed,
+        AuthError::BadSignature => IdentifyResult::BadSignature,
+        AuthError::WrongAlgorithm => IdentifyResult::WrongAlgorithm,
+        AuthError::Expired => IdentifyResult::Expired,
+        AuthError::NotYetValid => IdentifyResult::NotYetValid,
+        AuthError::NoExpiry => IdentifyResult::NoExpiry,
+        AuthError::WrongAudience => IdentifyResult::WrongAudience,
+        AuthError::WrongIssuer => IdentifyResult::WrongIssuer,
+        AuthError::NoUser => IdentifyResult::NoUser,
+        AuthError::UserNotAllowed => IdentifyResult::UserNotAllowed,
+        AuthError::BadChannels => IdentifyResult::BadChannels,
+        AuthError::ForeignUser => IdentifyResult::ForeignUser,
+    }
+}
+
+/// Converts an authenticated principal to an identity of the protocol. Fails if no channel can have the user's name.
+fn to_identity(principal: Principal) -> Result<Identity, NotIdentified> {
     Ok(Identity {
-        user: ChannelName::of_user(&authenticated.user).map_err(|_| NotIdentified)?,
-        expires_at_ms: authenticated.expires_at.map(unix_ms),
-        grants: authenticated.channels.iter().map(|pattern| ChannelPattern::new(pattern)).collect(),
+        user: ChannelName::of_user(&principal.user).map_err(|_| NotIdentified)?,
+        expires_at_ms: principal.expires_at.map(unix_ms),
+        grants: principal.channels.iter().map(|pattern| ChannelPattern::new(pattern)).collect(),
     })
 }
 
@@ -103,8 +120,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn metrics_and_errors_use_the_same_texts() {
+        for error in AuthError::ALL {
+            assert_eq!(result_of(error).label(), error.label());
+        }
+    }
+
+    #[test]
     fn an_identity_keeps_its_user_expiry_and_channels() {
-        let authenticated = Principal {
+        let principal = Principal {
             user: "42".to_owned(),
             expires_at: Some(UNIX_EPOCH + Duration::from_millis(1_500)),
             channels: vec!["room:*".to_owned()],
@@ -114,6 +138,6 @@ mod tests {
             expires_at_ms: Some(1_500),
             grants: vec![ChannelPattern::new("room:*")],
         };
-        assert_eq!(identity(authenticated), Ok(expected));
+        assert_eq!(to_identity(principal), Ok(expected));
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::Now;
 
-/// The present time, read once for each input.
+/// The current time. Read once for each input, so that one input has one time.
 pub(super) fn now() -> Now {
     Now { monotonic: Instant::now(), unix_ms: unix_ms(SystemTime::now()) }
 }

@@ -9,19 +9,19 @@ use protocol::Now;
 use protocol::close::CloseCode;
 use protocol::conversation::{Action, Conversation, Input, Token};
 
-/// The outputs of a session.
+/// The outputs of a session: its client, the hub, and the verification of tokens.
 pub(crate) trait SessionPorts {
     /// Sends a prepared frame to the client.
     fn send(&mut self, frame: Bytes);
-    /// Sends Close; nothing follows.
+    /// Sends Close as the last frame.
     fn close(&mut self, code: CloseCode);
     /// Sends an input to the hub.
-    fn tell_hub(&mut self, input: HubInput);
-    /// Checks a token. The result is the conversation's next input.
+    fn send_to_hub(&mut self, input: HubInput);
+    /// Verifies a token. The result is an input of the conversation.
     fn authenticate(&mut self, token: &Token) -> Input<'static>;
 }
 
-/// Passes an input to a conversation and performs the resulting actions, including those of answers.
+/// Passes an input to a conversation and performs the resulting actions. An answer to an action is the next input.
 pub(crate) fn drive(
     conversation: &mut Conversation,
     now: Now,
@@ -29,14 +29,14 @@ pub(crate) fn drive(
     ports: &mut impl SessionPorts,
 ) {
     let mut actions = Vec::new();
-    conversation.on(now, input, &mut actions);
+    conversation.handle(now, input, &mut actions);
     let mut answers = VecDeque::new();
     loop {
         for action in actions.drain(..) {
             answers.extend(perform(conversation, action, ports));
         }
         let Some(answer) = answers.pop_front() else { break };
-        conversation.on(now, answer, &mut actions);
+        conversation.handle(now, answer, &mut actions);
     }
 }
 
@@ -51,13 +51,13 @@ pub(crate) fn perform(
         Action::Send(event) => ports.send(event.to_frame(version)),
         Action::Close(code) => ports.close(code),
         Action::Authenticate(token) => return Some(ports.authenticate(&token)),
-        Action::Join { channels } => ports.tell_hub(HubInput::Join { session, channels }),
-        Action::Subscribe(wanted) => ports.tell_hub(HubInput::Subscribe { session, wanted }),
+        Action::Join { channels } => ports.send_to_hub(HubInput::Join { session, channels }),
+        Action::Subscribe(wanted) => ports.send_to_hub(HubInput::Subscribe { session, wanted }),
         Action::Unsubscribe { channel, answer } => {
             let answer = answer.to_frame(version);
-            ports.tell_hub(HubInput::Unsubscribe { session, channel, answer });
+            ports.send_to_hub(HubInput::Unsubscribe { session, channel, answer });
         }
-        Action::GoLive(channel) => ports.tell_hub(HubInput::GoLive { session, channel }),
+        Action::GoLive(channel) => ports.send_to_hub(HubInput::GoLive { session, channel }),
     }
     None
 }
@@ -66,8 +66,8 @@ impl From<SessionEvent> for Input<'static> {
     fn from(event: SessionEvent) -> Self {
         match event {
             SessionEvent::Joined(states) => Self::Joined(states),
-            SessionEvent::Subscribed { channel, ticket, state } => {
-                Self::Subscribed { channel, ticket, state }
+            SessionEvent::Subscribed { channel, request_id, state } => {
+                Self::Subscribed { channel, request_id, state }
             }
             SessionEvent::Drain { after_ms } => Self::Drain { after_ms },
             SessionEvent::Disconnect => Self::Disconnected,

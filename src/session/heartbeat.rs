@@ -1,8 +1,8 @@
-//! The heartbeat of a session: its settings, and the timer of the session's actor.
+//! The settings of heartbeats, and the timer of a session's actor.
 //!
-//! Each session has a heartbeat of its own: an interval, a grace, and a deadline. [`protocol::heartbeat`] decides
-//! when a heartbeat is due and when a client has been silent for too long. This file arms the timer that fires then.
-//! An actor has one timer only, so the same one serves its identify timeout and the expiry of its token.
+//! Each session has its own heartbeat: an interval, a grace, and a deadline. [`protocol::heartbeat`] decides when a
+//! heartbeat is due and when a client has been silent for too long. An actor has one timer for all its deadlines,
+//! including the identify timeout and the expiry of its token.
 
 use std::time::Instant;
 
@@ -23,8 +23,8 @@ pub(super) struct HeartbeatTimer {
 }
 
 impl HeartbeatTimer {
-    /// Calls `on_deadline` at `deadline`, or earlier if the timer is armed for an earlier time: most
-    /// deadlines move with every frame, and an early call costs less than arming the timer again.
+    /// Calls `on_deadline` at `deadline`, or earlier if the timer is armed for an earlier time. Most deadlines move
+    /// with every frame, and an early call costs less than arming the timer again.
     pub(super) fn arm<A>(
         &mut self,
         deadline: Instant,
@@ -44,8 +44,8 @@ impl HeartbeatTimer {
         self.armed = Some((handle, deadline));
     }
 
-    /// Notes that the timer has fired: the next call of [`HeartbeatTimer::arm`] arms it again.
-    pub(super) fn fired(&mut self) {
+    /// Call when the timer has fired, so that the next call of [`HeartbeatTimer::arm`] arms it again.
+    pub(super) fn clear(&mut self) {
         self.armed = None;
     }
 }
@@ -60,23 +60,23 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Arms its timer for each of some deadlines in turn, and tells which deadline fired.
-    struct Armed {
+    /// Arms its timer for each deadline in turn, and sends how long after the start the timer fired.
+    struct TimerActor {
         timer: HeartbeatTimer,
         start: Instant,
         deadlines: Vec<Duration>,
-        fired_after: std::sync::mpsc::Sender<Duration>,
+        sender: std::sync::mpsc::Sender<Duration>,
     }
 
-    impl Actor for Armed {
+    impl Actor for TimerActor {
         type Context = Context<Self>;
 
         fn started(&mut self, context: &mut Self::Context) {
             for deadline in &self.deadlines {
                 self.timer.arm(self.start + *deadline, self.start, context, |actor: &mut Self, _| {
-                    actor.timer.fired();
+                    actor.timer.clear();
                     assert!(actor.timer.armed.is_none());
-                    let _ = actor.fired_after.send(actor.start.elapsed());
+                    let _ = actor.sender.send(actor.start.elapsed());
                     System::current().stop();
                 });
             }
@@ -85,25 +85,25 @@ mod tests {
 
     /// How long after the start the timer fires when it is armed for these deadlines.
     fn fires_after(deadlines: &[Duration]) -> Duration {
-        let (fired_after, told) = std::sync::mpsc::channel();
+        let (sender, receiver) = std::sync::mpsc::channel();
         let system = System::new();
         system.block_on(async {
             let (timer, start) = (HeartbeatTimer::default(), Instant::now());
-            Armed { timer, start, deadlines: deadlines.to_vec(), fired_after }.start();
+            TimerActor { timer, start, deadlines: deadlines.to_vec(), sender }.start();
         });
         system.run().unwrap();
-        told.recv().unwrap()
+        receiver.recv().unwrap()
     }
 
     #[test]
-    fn an_earlier_deadline_takes_over_the_timer() {
+    fn an_earlier_deadline_rearms_the_timer() {
         let hour = Duration::from_secs(3_600);
         let after = fires_after(&[hour, 20 * MS]);
         assert!(after >= 20 * MS && after < hour, "{after:?}");
     }
 
     #[test]
-    fn a_later_deadline_leaves_the_timer_alone() {
+    fn a_later_deadline_keeps_the_timer() {
         let hour = Duration::from_secs(3_600);
         let after = fires_after(&[20 * MS, hour]);
         assert!(after >= 20 * MS && after < hour, "{after:?}");

@@ -1,15 +1,15 @@
-//! The session of one WebSocket, from the request that opens it to its end.
+//! The session of one WebSocket, from its upgrade request to its end.
 //!
-//! # Layout
+//! # Files
 //!
 //! - [`admission`]: decides which requests become sessions.
-//! - [`limits`]: limits the number of sessions.
-//! - [`actor`]: the actor, which drives the pure conversation.
+//! - [`limits`]: limits the sessions and tokens of users and addresses.
+//! - [`actor`]: the actor of a session.
 //! - `drive`: performs the actions of a conversation.
 //! - `authenticate`: verifies tokens.
-//! - [`heartbeat`]: the interval and grace of the heartbeat, and the actor's one timer.
+//! - [`heartbeat`]: the settings of heartbeats, and the timer of the actor.
 //! - `clock`: reads the clocks for a session.
-//! - `services`: shared by all sessions of a worker thread.
+//! - `services`: the services that all sessions of a worker thread share.
 
 pub mod actor;
 pub mod admission;
@@ -22,5 +22,5 @@ mod services;
 
 pub use self::services::Services;
 
-/// The `target` of every log line about a session, whichever file writes it. Operators filter by it.
+/// The `target` of every log line about a session, in every file. Operators filter by it.
 const LOG_TARGET: &str = "emagine_gateway::session";

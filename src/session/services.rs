@@ -1,23 +1,23 @@
-//! The services shared by all sessions of a worker thread.
+//! The services that all sessions of a worker thread share.
 
 use std::sync::Arc;
 
 use actix::Addr;
 
-use crate::auth::Tokens;
+use crate::auth::ReloadableAuthenticator;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use protocol::conversation::Rules;
 
-/// The services shared by all sessions of a worker thread.
+/// The services that all sessions of a worker thread share.
 #[derive(Debug)]
 pub struct Services {
-    /// The settings of every conversation.
+    /// The rules of every conversation, from the settings.
     pub rules: Arc<Rules>,
-    /// Checks the tokens of clients.
-    pub tokens: Tokens,
-    /// The hub of this thread.
+    /// Verifies tokens.
+    pub tokens: ReloadableAuthenticator,
+    /// The hub of the same thread.
     pub hub: Addr<Hub>,
-    /// The counters of the process.
+    /// The metrics of the process.
     pub metrics: Metrics,
 }

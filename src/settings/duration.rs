@@ -1,15 +1,15 @@
-//! Durations as people write them: a whole number and one unit, `"45s"`.
+//! Durations as text: a whole number and one unit, such as `"45s"`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
-/// The units, longest first, with their length in milliseconds.
+/// Each unit with its length in milliseconds, longest first.
 const UNITS: [(&str, u64); 5] =
     [("d", 24 * 60 * 60 * 1000), ("h", 60 * 60 * 1000), ("m", 60 * 1000), ("s", 1000), ("ms", 1)];
 
-/// Reads `"500ms"`, `"45s"`, `"2m"`, `"24h"` or `"30d"`. Returns `None` for anything else: no sign, no fraction, no
-/// space, no sum of several units, and nothing that exceeds 2^64 milliseconds.
+/// Parses `"500ms"`, `"45s"`, `"2m"`, `"24h"` or `"30d"`. Returns `None` for anything else: signs, fractions, spaces,
+/// several units, and durations of 2^64 milliseconds or more.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = text.split_at(digits_end);
@@ -18,8 +18,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     count.checked_mul(*unit_ms).map(Duration::from_millis)
 }
 
-/// Writes a duration so that [`parse_duration`] reads it back: in the longest unit that divides it. What is below a
-/// millisecond is dropped.
+/// Formats a duration for [`parse_duration`], in the longest unit that divides it. Fractions of a millisecond are
+/// dropped.
 pub fn format_duration(duration: Duration) -> String {
     let total_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if total_ms == 0 {
@@ -35,7 +35,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).ok_or_else(|| {
         D::Error::custom(
-            r#"must be a duration: a whole number and ms, s, m, h or d, such as "45s" or "500ms""#,
+            r#"must be a duration, a whole number and a unit (ms, s, m, h or d), such as "45s" or "500ms""#,
         )
     })
 }
@@ -101,13 +101,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(ms in any::<u64>()) {
+        fn formatted_durations_parse_back(ms in any::<u64>()) {
             let duration = Duration::from_millis(ms);
             prop_assert_eq!(parse_duration(&format_duration(duration)), Some(duration));
         }
 
         #[test]
-        fn never_panics(text in "\\PC*") {
+        fn parsing_never_panics(text in "\\PC*") {
             let _ = parse_duration(&text);
         }
     }

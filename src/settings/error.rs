@@ -1,75 +1,75 @@
-//! Why settings were refused.
+//! The errors of loading settings.
 
 use std::{fmt, path::PathBuf};
 
-/// The longest part that is repeated of what was given, in characters.
+/// The longest part of the input that a message repeats, in characters.
 const MAX_REPEATED: usize = 200;
 
-/// Why the settings cannot be used. Its text is one sentence that names the key; no secret is ever part of it.
-/// The process should print it and exit with code 78 before it binds a port.
+/// Why the settings cannot be used. The text is one sentence that names the key and contains no secret. The process
+/// prints it and exits with code 78 before it binds a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// The profile's name is not one of ours.
-    #[error("unknown profile \"{}\": it must be development or production", one_line(.0))]
+    /// The profile is neither development nor production.
+    #[error("unknown profile \"{}\"; it must be development or production", one_line(.0))]
     UnknownProfile(String),
-    /// A file or folder that was asked for cannot be read, or its contents are not text.
-    #[error("{key} cannot be read from {}: {reason}", one_line(path.display()))]
+    /// A file or folder that the settings name cannot be read, or its contents are not text.
+    #[error("{key} {} cannot be read: {reason}", one_line(path.display()))]
     Unreadable {
-        /// What the file is: a key such as `auth.secret_file`, or "the settings file".
+        /// The key that names the file, such as `auth.secret_file`, or "the settings file".
         key: &'static str,
-        /// Where it should be.
+        /// The path as the settings have it.
         path: PathBuf,
-        /// What the operating system says.
+        /// The text of the operating system, or why the contents are refused.
         reason: String,
     },
     /// A settings file is not TOML.
     #[error("{} is not valid TOML: {}", one_line(origin), one_line(reason))]
     Syntax {
-        /// The file.
+        /// The path of the file.
         origin: String,
-        /// What is wrong, with line and column.
+        /// The error of the parser, with line and column.
         reason: String,
     },
-    /// An environment variable that is nearly a setting.
-    #[error("unknown environment variable {}; did you mean {meant}?", one_line(name))]
+    /// The name of an environment variable resembles that of a setting.
+    #[error("unknown environment variable {}; did you mean {suggestion}?", one_line(name))]
     UnknownVariable {
-        /// The variable as it was given.
+        /// The name of the variable, unchanged.
         name: String,
-        /// What is meant, most likely.
-        meant: String,
+        /// The variable with the most similar name.
+        suggestion: String,
     },
-    /// A key that does not exist: most likely a spelling mistake.
-    #[error("unknown key {} in {}{hint}", one_line(key), one_line(origin))]
+    /// The key does not exist, most likely because of a spelling mistake.
+    #[error("unknown key {} (from {}){hint}", one_line(key), one_line(origin))]
     UnknownKey {
-        /// The key as it was given.
+        /// The key, or the environment variable, unchanged.
         key: String,
-        /// Where it was given: a file, an environment variable or the command line.
+        /// The source: a file, the environment or the command line.
         origin: String,
-        /// Empty, or what to do instead, beginning with its own punctuation.
+        /// Empty, or a suggestion that begins with its own punctuation.
         hint: String,
     },
-    /// A value of the wrong type, or one that cannot be understood.
+    /// A value has the wrong type or cannot be parsed.
     #[error("{key} (from {}) {reason}", one_line(origin))]
     BadValue {
-        /// The key.
+        /// The key of the value.
         key: String,
-        /// Where the value was given.
+        /// The source: a file, the environment or the command line.
         origin: String,
-        /// What it must be; begins with a verb.
+        /// The requirement; begins with a verb.
         reason: String,
     },
-    /// A value that can be understood, but is out of range or unsafe together with others.
+    /// A value is out of range, or unsafe together with others.
     #[error("{key} {reason}")]
     Refused {
         /// The key to change.
         key: &'static str,
-        /// What it must be and why; begins with a verb.
+        /// The requirement and its reason; begins with a verb.
         reason: String,
     },
 }
 
 impl SettingsError {
-    /// The key that it is about, if that is one of the settings.
+    /// The key to change; `None` if the error is not about one key.
     pub(super) fn key(&self) -> Option<&str> {
         match self {
             Self::Unreadable { key, .. } | Self::Refused { key, .. } => Some(key),
@@ -79,17 +79,17 @@ impl SettingsError {
     }
 }
 
-/// Everything that is wrong with the settings: at least one mistake. Its text has a line for each.
+/// Every mistake in the settings, at least one. The text has one line for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsErrors(Vec<SettingsError>);
 
 impl SettingsErrors {
-    /// All mistakes, or nothing when there are none.
-    pub(super) fn of(errors: Vec<SettingsError>) -> Result<(), Self> {
+    /// Fails with all mistakes, if there are any.
+    pub(super) fn fail_if_any(errors: Vec<SettingsError>) -> Result<(), Self> {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 
-    /// The mistakes, in the order in which they were found.
+    /// The mistakes in the order of detection.
     pub fn iter(&self) -> impl Iterator<Item = &SettingsError> {
         self.0.iter()
     }
@@ -113,13 +113,13 @@ impl fmt::Display for SettingsErrors {
 
 impl std::error::Error for SettingsErrors {}
 
-/// The text of the operating system's error, without the number that Rust appends.
+/// The text of an I/O error without the number that Rust appends.
 pub(crate) fn plain_io(error: impl fmt::Display) -> String {
     let text = error.to_string();
     text.split(" (os error ").next().unwrap_or_default().to_owned()
 }
 
-/// What was given, fit to be repeated in a sentence: no line ends and other control characters, and not endless.
+/// The input as part of a sentence: control characters such as line breaks are escaped, and a long text is cut.
 pub(crate) fn one_line(given: impl fmt::Display) -> String {
     let given = given.to_string();
     let mut line = String::new();
@@ -143,14 +143,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_says_has_no_number_behind_it() {
+    fn io_messages_have_no_error_number() {
         let error = io::Error::from_raw_os_error(2);
         assert_eq!(plain_io(error), "No such file or directory");
         assert_eq!(plain_io(io::Error::other("plain")), "plain");
     }
 
     #[test]
-    fn what_is_repeated_of_the_settings_stays_on_one_line() {
+    fn repeated_input_stays_on_one_line() {
         assert_eq!(one_line("session.größe"), "session.größe");
         assert_eq!(one_line("a\nb\0\u{85}"), "a\\nb\\u{0}\\u{85}");
         assert_eq!(one_line("x".repeat(200)), "x".repeat(200));

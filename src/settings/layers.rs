@@ -1,5 +1,5 @@
-//! The layers that settings are made of, brought to one shape and checked key by key before they are merged, so that a
-//! mistake is reported with the key and the place where it was made.
+//! The layers of the settings. Each layer is flattened and checked key by key before the merge, so that an error names
+//! the key and its source.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -11,10 +11,10 @@ use super::renamed::new_name;
 use super::variables::variable;
 use super::{DEFAULT, SettingsError, parse_duration, read_text};
 
-/// A settings file longer than this (in bytes) is surely the wrong file.
+/// The maximum length of a settings file, in bytes. A longer file is the wrong file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// The type of a key, taken from its default.
+/// The type of a key, derived from its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SettingType {
     Bool,
@@ -36,8 +36,7 @@ impl SettingType {
         }
     }
 
-    /// What a value must be. `given` is the given value, quoted for common mistakes; it may be a secret, so only
-    /// numbers and durations are quoted.
+    /// The requirement that `given` does not meet. `given` may be a secret, so only numbers and durations are repeated.
     fn requirement(self, given: &ValueKind) -> String {
         let number = match given {
             ValueKind::I64(number) => Some(*number),
@@ -50,21 +49,21 @@ impl SettingType {
         };
         match (self, number, duration) {
             (Self::Duration, Some(number @ 0..), _) => {
-                format!(r#"must be a duration: a whole number and ms, s, m, h or d, such as "{number}s""#)
+                format!(r#"must be a duration, a whole number and a unit (ms, s, m, h or d), such as "{number}s""#)
             }
             (Self::Integer, _, Some(duration)) => {
                 format!(
-                    "must be a whole number, not negative and without a unit: \"{duration}\" is a duration"
+                    "must be a whole number of at least 0, without a unit; \"{duration}\" is a duration"
                 )
             }
             (Self::Duration, ..) => {
-                r#"must be a duration: a whole number and ms, s, m, h or d, such as "45s" or "500ms""#
+                r#"must be a duration, a whole number and a unit (ms, s, m, h or d), such as "45s" or "500ms""#
                     .to_owned()
             }
             (Self::Bool, ..) => "must be true or false".to_owned(),
-            (Self::Integer, ..) => "must be a whole number, not negative".to_owned(),
-            (Self::Text, ..) => "must be quoted text".to_owned(),
-            (Self::List, ..) => "must be a list of texts".to_owned(),
+            (Self::Integer, ..) => "must be a whole number of at least 0".to_owned(),
+            (Self::Text, ..) => "must be a string in quotes".to_owned(),
+            (Self::List, ..) => "must be a list of strings".to_owned(),
         }
     }
 
@@ -80,9 +79,9 @@ impl SettingType {
         }
     }
 
-    /// Environment variables and flags are text; the type of the key says how to read it. Guessing it from the text
-    /// instead would make a number of a secret like 0123.
-    fn read(self, text: &str) -> Option<Value> {
+    /// Parses the text of an environment variable or flag by the type of its key. A type guessed from the text would
+    /// turn a secret like 0123 into a number.
+    fn parse(self, text: &str) -> Option<Value> {
         let kind = match self {
             Self::Bool => ValueKind::Boolean(text.parse().ok()?),
             Self::Integer => ValueKind::I64(text.parse().ok()?),
@@ -99,51 +98,51 @@ impl SettingType {
     }
 }
 
-/// The layers so far.
+/// The values of all layers added so far, a later layer over an earlier one.
 pub(super) struct Layers {
-    kinds: BTreeMap<String, SettingType>,
+    types: BTreeMap<String, SettingType>,
     values: BTreeMap<String, (Value, String)>,
-    /// The mistakes so far.
+    /// The mistakes found so far.
     pub(super) errors: Vec<SettingsError>,
-    /// The keys that they are about, or that were meant most likely.
+    /// The keys of `errors`, and the suggestions for unknown keys. Further mistakes of these keys are consequences.
     pub(super) reported: Vec<String>,
-    /// What may be a mistake.
+    /// One sentence for each possible mistake.
     pub(super) warnings: Vec<String>,
 }
 
 impl Layers {
-    /// Begins with the defaults, which also say which keys exist and of which type they are.
+    /// Starts with the defaults, which also define the keys and their types.
     pub(super) fn new(defaults: &str) -> Result<Self, SettingsError> {
         let origin = "the built-in defaults";
         let values = leaves(defaults, origin)?;
-        let kinds =
+        let types =
             values.iter().filter_map(|(key, value)| Some((key.clone(), SettingType::of(value)?))).collect();
         let values = values.into_iter().map(|(key, value)| (key, (value, origin.to_owned()))).collect();
-        Ok(Self { kinds, values, errors: Vec::new(), reported: Vec::new(), warnings: Vec::new() })
+        Ok(Self { types, values, errors: Vec::new(), reported: Vec::new(), warnings: Vec::new() })
     }
 
-    /// Every key.
+    /// The names of all settings, `section.name`.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> + Clone {
-        self.kinds.keys().map(String::as_str)
+        self.types.keys().map(String::as_str)
     }
 
-    /// Lays a TOML document over what is there. `origin` names it in errors.
+    /// Adds a TOML document as the next layer. `origin` names it in errors.
     pub(super) fn add_toml(&mut self, text: &str, origin: &str) {
         let leaves = match leaves(text, origin) {
             Ok(leaves) => leaves,
             Err(error) => return self.errors.push(error),
         };
         for (key, value) in leaves {
-            let Some(kind) = self.kind(&key, &key, origin) else { continue };
+            let Some(kind) = self.type_of(&key, &key, origin) else { continue };
             if kind.accepts(&value) {
                 self.values.insert(key, (value, origin.to_owned()));
             } else {
-                self.refuse(&key, origin, &kind.requirement(&value.kind));
+                self.reject(&key, origin, &kind.requirement(&value.kind));
             }
         }
     }
 
-    /// Lays a TOML file over what is there.
+    /// Adds a TOML file as the next layer.
     pub(super) fn add_file(&mut self, path: &Path) {
         match read_text(path, MAX_FILE_BYTES) {
             Ok(text) => self.add_toml(&text, &path.display().to_string()),
@@ -155,24 +154,24 @@ impl Layers {
         }
     }
 
-    /// Lays one value given as text over what is there. `name` is how it was given, `key` what it means.
-    pub(super) fn add_text(&mut self, key: &str, name: &str, text: &str, origin: &str) {
-        let Some(kind) = self.kind(key, name, origin) else { return };
-        // What is not UTF-8 was made into this character when the process' environment was read.
+    /// Sets one value from text. `name` is the name in the source: the key, or an environment variable.
+    pub(super) fn set_from_text(&mut self, key: &str, name: &str, text: &str, origin: &str) {
+        let Some(kind) = self.type_of(key, name, origin) else { return };
+        // `Sources::from_process` replaces invalid UTF-8 by this character.
         if text.contains(char::REPLACEMENT_CHARACTER) {
-            return self.refuse(key, origin, "must be valid UTF-8");
+            return self.reject(key, origin, "must be valid UTF-8");
         }
-        match kind.read(text) {
+        match kind.parse(text) {
             Some(value) => drop(self.values.insert(key.to_owned(), (value, origin.to_owned()))),
-            None => self.refuse(key, origin, &kind.requirement(&ValueKind::String(text.to_owned()))),
+            None => self.reject(key, origin, &kind.requirement(&ValueKind::String(text.to_owned()))),
         }
     }
 
-    /// Merges the layers into the typed settings. A value of the wrong type is one of the mistakes, and its default is
-    /// used instead.
+    /// Merges the layers into the typed settings. A value of the wrong type is added to `errors` and replaced by its
+    /// default.
     ///
     /// # Errors
-    /// A default has the wrong type, which never happens.
+    /// A default has the wrong type, which the tests exclude.
     pub(super) fn build<T: DeserializeOwned>(&mut self) -> Result<T, SettingsError> {
         let defaults = Self::new(DEFAULT)?.values;
         loop {
@@ -199,15 +198,15 @@ impl Layers {
         builder.build().and_then(Config::try_deserialize)
     }
 
-    /// The kind of a key. One that does not exist is a mistake.
-    fn kind(&mut self, key: &str, name: &str, origin: &str) -> Option<SettingType> {
-        if let Some(kind) = self.kinds.get(key) {
+    /// The type of a key. `None` if the key does not exist, which is added to `errors`.
+    fn type_of(&mut self, key: &str, name: &str, origin: &str) -> Option<SettingType> {
+        if let Some(kind) = self.types.get(key) {
             return Some(*kind);
         }
         let renamed = new_name(key);
-        let nearest = renamed.or_else(|| nearest_key(key, self.keys())).map(str::to_owned);
+        let nearest = nearest_key(key, self.keys()).map(str::to_owned);
         let hint = match &nearest {
-            _ if key == "profile" => "; the profile is chosen by --profile or GATEWAY_PROFILE".to_owned(),
+            _ if key == "profile" => "; set the profile with --profile or GATEWAY_PROFILE".to_owned(),
             Some(known) if renamed.is_some() && name != key => {
                 format!("; it was renamed to {}", variable(known))
             }
@@ -221,12 +220,12 @@ impl Layers {
         None
     }
 
-    fn refuse(&mut self, key: &str, origin: &str, reason: &str) {
+    fn reject(&mut self, key: &str, origin: &str, reason: &str) {
         self.errors.push(bad_value(key, origin, reason));
         self.reported.push(key.to_owned());
     }
 
-    /// Turns the library's error into a sentence with the key and its origin, without the value and without names of types.
+    /// Turns an error of the library into one with key and origin, without the value and the names of Rust types.
     fn explain(&self, error: ConfigError) -> (String, SettingsError) {
         let key = match error {
             ConfigError::At { key: Some(key), .. }
@@ -235,13 +234,13 @@ impl Layers {
             _ => "a setting".to_owned(),
         };
         let origin = self.values.get(&key).map_or("the settings", |(_, origin)| origin);
-        let reason = match (key.as_str(), self.kinds.get(&key)) {
+        let reason = match (key.as_str(), self.types.get(&key)) {
             ("server.public_addr" | "server.admin_addr", _) => {
                 "must be an IP address and a port, such as 127.0.0.1:8080"
             }
             ("auth.kind", _) => "must be insecure, jwt or signed",
             ("log.format", _) => "must be text or json",
-            (_, Some(SettingType::Integer)) => "must be a smaller number: at most 4294967295",
+            (_, Some(SettingType::Integer)) => "must be at most 4294967295",
             _ => "has an invalid value",
         };
         let error = bad_value(&key, origin, reason);
@@ -258,7 +257,7 @@ fn leaves(text: &str, origin: &str) -> Result<BTreeMap<String, Value>, SettingsE
     let tables = File::from_str(text, FileFormat::Toml).collect().map_err(|error| SettingsError::Syntax {
         origin: origin.to_owned(),
         reason: match error {
-            ConfigError::FileParse { cause, .. } => outline(&cause.to_string()),
+            ConfigError::FileParse { cause, .. } => summarize(&cause.to_string()),
             other => first_line(&other.to_string()),
         },
     })?;
@@ -271,7 +270,7 @@ fn collect_leaves(parent: &str, table: config::Map<String, Value>, leaves: &mut 
     for (name, value) in table {
         let key = if parent.is_empty() { name } else { format!("{parent}.{name}") };
         match value.kind {
-            // An empty section says nothing; deeper down it stands where a value should be.
+            // An empty section sets nothing. An empty table in a section replaces a value, so its key is reported.
             ValueKind::Table(table) if !table.is_empty() || parent.is_empty() => {
                 collect_leaves(&key, table, leaves);
             }
@@ -282,14 +281,14 @@ fn collect_leaves(parent: &str, table: config::Map<String, Value>, leaves: &mut 
     }
 }
 
-/// A TOML error has a line with the place, a picture of the source (which may show a secret) and the reason.
-fn outline(message: &str) -> String {
-    let place = first_line(message).replacen("TOML parse error ", "", 1);
+/// Position and reason of a TOML error, without the excerpt of the source between them, which may show a secret.
+fn summarize(message: &str) -> String {
+    let position = first_line(message).replacen("TOML parse error ", "", 1);
     let reason =
         message.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.contains('|'));
     match reason.last() {
-        Some(reason) => format!("{place}: {reason}"),
-        None => place,
+        Some(reason) => format!("{position}: {reason}"),
+        None => position,
     }
 }
 

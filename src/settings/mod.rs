@@ -1,18 +1,20 @@
-//! The gateway's settings: one typed value, complete and checked before anything else starts.
+//! The settings of the gateway: one typed value that is complete and checked before anything else starts.
 //!
 //! # Layout
-//! - `sections`: the structs, one for each section of `config/default.toml`
-//! - `sources`: where values come from; [`Settings::load`]
-//! - `variables`: environment variables that are nearly settings, and `RUST_LOG`
+//! - `sections`: one struct for each section of `config/default.toml`
+//! - `sources`: files, environment and flags; [`Settings::load`]
+//! - `layers`: finds unknown keys and wrong types before the sources are merged
+//! - `variables`: misspelt environment variables, and `RUST_LOG`
 //! - `nearest`: suggests the right name for a misspelt one
-//! - `renamed`: old names, refused with the new one
-//! - `layers`: unknown keys and wrong types, found before the sources are merged
-//! - `files`: reading those that settings are in or name
+//! - `renamed`: the old names of settings
+//! - `files`: reads the files that contain settings or that settings name
 //! - `validate`: ranges and unsafe combinations
 //! - `print`: [`Settings::to_masked_toml`]
-//! - [`Secret`], durations, [`SettingsError`]
+//! - `secret`: [`Secret`] and the masks of passwords
+//! - `duration`: durations as text
+//! - `error`: [`SettingsError`]
 //!
-//! There are no hidden defaults: every default stands in `config/default.toml`, which is compiled in.
+//! Every default is in `config/default.toml`, which is compiled in.
 
 use std::fmt;
 
@@ -49,10 +51,10 @@ pub(crate) use self::{
     files::{check_is_file, read_bytes, read_text},
 };
 
-/// Which set of defaults applies, and how strict the checks are.
+/// Selects the defaults and how strict the checks are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// One machine, no secrets, no caps. The default.
+    /// For one machine: no secrets and no limits. The default.
     #[default]
     Development,
     /// Unsafe combinations are refused.
@@ -68,14 +70,14 @@ impl fmt::Display for Profile {
     }
 }
 
-/// The effective settings. [`Settings::load`] is the way to get them; `Debug` and serialisation mask secrets.
+/// The effective settings, from [`Settings::load`]. `Debug` and serialisation mask secrets.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The profile; chosen by flag or `GATEWAY_PROFILE`, never by a file.
+    /// Set by a flag or `GATEWAY_PROFILE`, never by a file.
     #[serde(skip)]
     pub profile: Profile,
-    /// What may be a mistake in the sources: a sentence for each.
+    /// One sentence for each possible mistake in the sources.
     #[serde(skip)]
     pub warnings: Vec<String>,
     /// `[server]`

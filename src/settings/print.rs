@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::{DEFAULT, Settings};
 
 impl Settings {
-    /// Every effective key as TOML, in the order of `config/default.toml`, secrets masked as `***`. The profile stands
-    /// in a comment, because it cannot be set in a file.
+    /// Every effective key as TOML, in the order of `config/default.toml`, with secrets masked as `***`. The profile is
+    /// in a comment, because a file cannot set it.
     pub fn to_masked_toml(&self) -> String {
         let values = serde_json::to_value(self).unwrap_or_default();
         let mut text = format!("# profile: {}\n", self.profile);
@@ -23,7 +23,8 @@ impl Settings {
     }
 }
 
-/// JSON's texts, numbers and lists of texts are TOML's too, but for one character; an absent value is an empty text.
+/// JSON strings, numbers and lists of strings are valid TOML, except for one character. An absent value is an empty
+/// string.
 fn toml_value(value: &Value) -> String {
     match value {
         Value::Null => r#""""#.to_owned(),

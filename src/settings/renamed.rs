@@ -1,4 +1,4 @@
-//! Settings that have a new name. An old name is refused, and the sentence says the new one.
+//! The settings with a new name. An old name is refused, and the error has the new one.
 
 /// Old and new names, as in the table of CHANGELOG.md.
 const RENAMED: [(&str, &str); 8] = [
@@ -15,6 +15,11 @@ const RENAMED: [(&str, &str); 8] = [
 /// The present name of a setting that was renamed.
 pub(super) fn new_name(old: &str) -> Option<&'static str> {
     RENAMED.iter().find(|(renamed, _)| *renamed == old).map(|(_, new)| *new)
+}
+
+/// The former names of settings.
+pub(super) fn old_names<'a>() -> impl Iterator<Item = &'a str> + Clone {
+    RENAMED.iter().map(|(old, _)| -> &'a str { old })
 }
 
 #[cfg(test)]
@@ -34,7 +39,7 @@ mod tests {
             let flag =
                 refusal(Sources { overrides: vec![(old.to_owned(), "1".to_owned())], ..Sources::default() });
             assert!(
-                flag.contains(&format!("unknown key {old} in the command line; it was renamed to {new}")),
+                flag.contains(&format!("unknown key {old} (from the command line); it was renamed to {new}")),
                 "{flag}"
             );
         }

@@ -1,51 +1,54 @@
-//! Text that must not be printed.
+//! Secrets, and URLs with passwords, as text that can be printed safely.
 
 use std::{fmt, path::Path};
 
 use serde::{Deserialize, Serialize, Serializer};
+use subtle::{Choice, ConstantTimeEq as _};
 
 use super::files::{check_is_file, read_text};
 
-/// What stands in place of a secret wherever it would be printed.
+/// The text that is printed instead of a secret.
 pub(super) const MASK: &str = "***";
 
-/// A secret file longer than this (in bytes) is surely the wrong file.
+/// The maximum length of a secret file, in bytes. A longer file is the wrong file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// A secret from the settings. `Debug`, `Display` and serialisation give `***`; only [`Secret::expose`] gives the text,
-/// so that every use of it can be found.
+/// A secret from the settings. `Debug`, `Display` and serialisation give `***`. Only [`Secret::expose`] gives the text,
+/// so every use of the text can be found.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret in a file, without the line ends at the file's end. Blocks for as long as the file system does.
+    /// Reads a secret from a file and removes trailing line breaks. Blocks as long as the file system does.
     ///
     /// # Errors
-    /// What is wrong with the file, without any of its contents.
+    /// The reason, without the path and the contents.
     pub fn read_file(path: &Path) -> Result<Self, String> {
         check_is_file(path)?;
         let text = read_text(path, MAX_FILE_BYTES)?;
         match text.trim_end_matches(['\r', '\n']) {
-            "" => Err("it is empty".to_owned()),
+            "" => Err("the file is empty".to_owned()),
             secret => Ok(Self(secret.to_owned())),
         }
     }
 
-    /// The secret itself. Never log it.
+    /// The text of the secret. Never log it.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether `candidate` is this secret, in a time that depends on the length of `candidate` only.
+    /// Whether `candidate` is this secret. An empty secret matches nothing. Compares in constant time: the duration
+    /// depends on the length of `candidate` only, and not on the length of the secret.
     pub fn matches(&self, candidate: &[u8]) -> bool {
         let own = self.0.as_bytes();
-        let differences = candidate.iter().enumerate().fold(0, |differences, (index, byte)| {
-            // Wrapping around keeps the work the same for every length; the lengths are compared below.
-            let expected = own.get(index % own.len().max(1)).copied().unwrap_or_default();
-            std::hint::black_box(differences | (byte ^ expected))
-        });
-        differences == 0 && own.len() == candidate.len() && !own.is_empty()
+        // `ct_eq` of two slices returns early if their lengths differ, so the secret is repeated to the length of the
+        // candidate.
+        let repeated = candidate.iter().zip(own.iter().cycle());
+        let bytes_match =
+            repeated.fold(Choice::from(1), |all, (given, expected)| all & given.ct_eq(expected));
+        let matches = bytes_match & own.len().ct_eq(&candidate.len());
+        matches.into() && !own.is_empty()
     }
 }
 
@@ -73,27 +76,26 @@ impl Serialize for Secret {
     }
 }
 
-/// A URL without its password, for logs: `redis://user:***@host`. What has no password comes back unchanged.
+/// A URL with its password masked, for logs: `redis://user:***@host`. A URL without a password is returned unchanged.
 pub fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     if scheme.ends_with("unix") {
         return format!("{scheme}://{}", mask_query(rest));
     }
-    // The last @ of the authority ends the credentials: a password may hold one itself if it was not escaped. It may
-    // hold a slash for the same reason, so everything up to the last @ of the whole URL counts as credentials.
-    let Some((credentials, place)) = rest.rsplit_once('@') else {
+    // An unescaped password may contain @ and slashes, so the credentials end at the last @ of the URL.
+    let Some((credentials, endpoint)) = rest.rsplit_once('@') else {
         return format!("{scheme}://{}", mask_query(rest));
     };
-    let place = mask_query(place);
+    let endpoint = mask_query(endpoint);
     match credentials.split_once(':') {
-        Some((user, _)) => format!("{scheme}://{user}:{MASK}@{place}"),
-        None => format!("{scheme}://{credentials}@{place}"),
+        Some((user, _)) => format!("{scheme}://{user}:{MASK}@{endpoint}"),
+        None => format!("{scheme}://{credentials}@{endpoint}"),
     }
 }
 
-/// The URL of a Unix socket has its password in the query. Only what is known to be none is left readable.
-fn mask_query(place: &str) -> String {
-    let Some((path, query)) = place.split_once('?') else { return place.to_owned() };
+/// The URL of a Unix socket has its password in the query. Only parameters that are no secrets are left readable.
+fn mask_query(endpoint: &str) -> String {
+    let Some((path, query)) = endpoint.split_once('?') else { return endpoint.to_owned() };
     let masked = query.split('&').map(|pair| match pair.split_once('=') {
         Some(("db" | "user" | "protocol", _)) => pair.to_owned(),
         Some((name, _)) => format!("{name}={MASK}"),

@@ -1,5 +1,5 @@
-//! The sections of the settings, one struct each. Units, ranges and defaults of every key are in `config/default.toml`;
-//! `validate.rs` keeps the ranges.
+//! The sections of the settings, one struct each. `config/default.toml` has the unit, range and default of every key;
+//! `validate` checks the ranges.
 
 use std::{
     fmt,
@@ -13,38 +13,38 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Secret, SettingsError, duration, mask_url};
 
-/// `[server]`: the listeners and what every socket goes through before it is a session.
+/// `[server]`: the listeners, and the limits of a socket before and besides its session.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
-    /// Where clients connect. Port 0 takes any free port.
+    /// The address for clients. Port 0 takes any free port.
     pub public_addr: SocketAddr,
-    /// Where operators and backends connect.
+    /// The address for operators and backends. Port 0 takes any free port.
     pub admin_addr: SocketAddr,
-    /// Worker threads; 0 = one per core.
+    /// Worker threads. 0 = one per core.
     pub workers: usize,
-    /// Open sockets of the process; 0 = no cap.
+    /// Open sockets of the process. 0 = no limit.
     pub max_connections: usize,
-    /// Bytes that may wait to be written to all sockets together; 0 = no cap.
+    /// Bytes queued for all sockets together. 0 = no limit.
     pub max_outbound_bytes: usize,
     /// Exact origins (`https://app.example.com`), `https://*.example.com` for any subdomain, `loopback` or `*`.
     pub allowed_origins: Vec<String>,
     /// Whether a client without an Origin header may connect.
     pub allow_missing_origin: bool,
-    /// From accept to the end of the upgrade request.
+    /// The time from accept to the end of the upgrade request.
     #[serde(with = "duration")]
     pub handshake_timeout: Duration,
-    /// CIDRs whose forwarding headers are believed; parsed by [`ServerSettings::trusted_networks`].
+    /// CIDRs of proxies whose forwarding headers are trusted; parsed by [`ServerSettings::trusted_networks`].
     pub trusted_proxies: Vec<String>,
     /// Whether to negotiate permessage-deflate with clients that offer it.
     pub compression: bool,
-    /// How long to wait for the peer's Close after ours.
+    /// The time to wait for the Close of the peer after our own.
     #[serde(with = "duration")]
     pub close_timeout: Duration,
 }
 
 impl ServerSettings {
-    /// How many worker threads there are.
+    /// The number of worker threads, with 0 resolved.
     pub fn worker_threads(&self) -> usize {
         match self.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -52,89 +52,89 @@ impl ServerSettings {
         }
     }
 
-    /// `trusted_proxies` as networks; an address alone is a network of one.
+    /// `trusted_proxies` as networks. A single address is a network of one.
     ///
     /// # Errors
-    /// One of them is neither. [`Settings::load`](super::Settings::load) has asked already.
+    /// An entry is neither a network nor an address. [`Settings::load`](super::Settings::load) refuses such settings.
     pub fn trusted_networks(&self) -> Result<Vec<IpNet>, SettingsError> {
         let network = |text: &String| text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok();
         self.trusted_proxies.iter().map(network).collect::<Option<_>>().ok_or_else(|| {
             SettingsError::Refused {
                 key: "server.trusted_proxies",
-                reason: r#"must hold networks such as "10.0.0.0/8" or "fd00::/8""#.to_owned(),
+                reason: r#"must contain networks such as "10.0.0.0/8" or "fd00::/8""#.to_owned(),
             }
         })
     }
 }
 
-/// `[broker]`: how publications travel between replicas. `Debug` and serialisation mask the URL's password.
+/// `[broker]`: how publications travel between replicas. `Debug` and serialisation mask the password in the URL.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSettings {
-    /// `memory:`, or where Redis is. May hold a password: print it through [`mask_url`] only.
+    /// `memory:`, or the URL of Redis. May contain a password: print it only through [`mask_url`].
     #[serde(serialize_with = "serialize_url")]
     pub url: String,
-    /// The user at Redis, if the URL names none.
+    /// The Redis user, if the URL names none.
     #[serde(deserialize_with = "none_if_empty")]
     pub username: Option<String>,
-    /// The password at Redis, if it stands neither in the URL nor in a file.
+    /// The Redis password, if it is neither in the URL nor in a file.
     #[serde(deserialize_with = "none_if_empty")]
     pub password: Option<Secret>,
-    /// A file with the password, read anew for each link.
+    /// A file with the Redis password, read for each connection.
     #[serde(deserialize_with = "none_if_empty")]
     pub password_file: Option<PathBuf>,
-    /// The user at the sentinels.
+    /// The user of the sentinels.
     #[serde(deserialize_with = "none_if_empty")]
     pub sentinel_username: Option<String>,
-    /// The password at the sentinels.
+    /// The password of the sentinels.
     #[serde(deserialize_with = "none_if_empty")]
     pub sentinel_password: Option<Secret>,
-    /// A file with the password at the sentinels, read anew for each link.
+    /// A file with the password of the sentinels, read for each connection.
     #[serde(deserialize_with = "none_if_empty")]
     pub sentinel_password_file: Option<PathBuf>,
-    /// A PEM file with the authorities whose certificates are trusted; `None`: those of the system.
+    /// A PEM file with the trusted certificate authorities. `None`: the authorities of the system.
     #[serde(deserialize_with = "none_if_empty")]
     pub tls_ca_file: Option<PathBuf>,
-    /// A PEM file with the gateway's own certificate.
+    /// A PEM file with the client certificate.
     #[serde(deserialize_with = "none_if_empty")]
     pub tls_cert_file: Option<PathBuf>,
     /// A PEM file with the key of `tls_cert_file`.
     #[serde(deserialize_with = "none_if_empty")]
     pub tls_key_file: Option<PathBuf>,
-    /// In front of every Redis key and channel, without the colon.
+    /// The prefix of every Redis key and channel, without the colon.
     pub prefix: String,
-    /// Durable messages kept for each channel.
+    /// Durable messages in the history of each channel.
     pub history_size: usize,
-    /// How long an idle channel's history is kept.
+    /// The lifetime of the history of an idle channel.
     #[serde(with = "duration")]
     pub history_ttl: Duration,
-    /// How long an idempotency key is remembered.
+    /// The time in which an idempotency key is recognised.
     #[serde(with = "duration")]
     pub idempotency_window: Duration,
-    /// The bound on all histories of `memory:` together.
+    /// Bytes of all histories of `memory:` together.
     pub max_memory_history_bytes: usize,
-    /// Bound for opening a Redis connection.
+    /// The timeout for opening a Redis connection.
     #[serde(with = "duration")]
     pub connect_timeout: Duration,
-    /// Bound for the answer to a Redis command.
+    /// The timeout for the reply to a Redis command.
     #[serde(with = "duration")]
     pub response_timeout: Duration,
-    /// Time between two probes of the replica to itself.
+    /// The time between two probes that the replica publishes to itself.
     #[serde(with = "duration")]
     pub probe_interval: Duration,
-    /// No probe heard for this long: not ready. Longer than `probe_interval`.
+    /// Without a probe for this long, the replica is not ready. Longer than `probe_interval`.
     #[serde(with = "duration")]
     pub probe_timeout: Duration,
-    /// The time in which every channel is compared with its history once.
+    /// The time in which each channel is compared once with its history.
     #[serde(with = "duration")]
     pub history_check_interval: Duration,
-    /// The first pause before connecting again.
+    /// The first delay before a new connection.
     #[serde(with = "duration")]
     pub min_reconnect_delay: Duration,
-    /// The longest pause before connecting again; at least `min_reconnect_delay`.
+    /// The longest delay before a new connection; at least `min_reconnect_delay`.
     #[serde(with = "duration")]
     pub max_reconnect_delay: Duration,
-    /// Bytes that may wait between the Redis link and one hub; at least `max_payload_bytes`.
+    /// Bytes queued between the Redis link and one hub; at least `max_payload_bytes`.
     pub max_inbox_bytes: usize,
     /// The longest published message, in bytes.
     pub max_payload_bytes: usize,
@@ -144,86 +144,86 @@ pub struct BrokerSettings {
 
 impl fmt::Debug for BrokerSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Through the serialised form, so that the URL is masked in one place only.
+        // The serialised form masks the URL.
         f.write_str("BrokerSettings ")?;
         serde_json::to_string(self).map_err(|_| fmt::Error).and_then(|text| f.write_str(&text))
     }
 }
 
-/// `[session]`: the bounds of one WebSocket.
+/// `[session]`: the limits of one WebSocket.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionSettings {
-    /// Time between two heartbeats of the server.
+    /// The time between two heartbeats of the server.
     #[serde(with = "duration")]
     pub heartbeat_interval: Duration,
-    /// A client silent for `heartbeat_interval` and this long is closed (4002).
+    /// A client that is silent for `heartbeat_interval` plus this time is closed (4002).
     #[serde(with = "duration")]
     pub heartbeat_grace: Duration,
-    /// A socket not identified after this time is closed (4004).
+    /// A socket that has not identified itself after this time is closed (4004).
     #[serde(with = "duration")]
     pub identify_timeout: Duration,
     /// The longest message from a client, in bytes (else 1009).
     pub max_message_bytes: usize,
-    /// Bytes that may wait to be written to one socket (else 4008).
+    /// Bytes queued for one socket (else 4008).
     pub max_outbound_bytes: usize,
-    /// Messages that a client may be given of one channel's history; 0 = nothing is recovered.
+    /// The most messages that a client can recover from the history of one channel. 0 = none.
     pub max_recovered_messages: usize,
-    /// A socket that takes no byte for this long while bytes wait is cut.
+    /// A socket that accepts no byte for this long while bytes are queued is cut.
     #[serde(with = "duration")]
     pub write_timeout: Duration,
-    /// Messages a client may send in a minute (else 4007); 0 = no cap.
+    /// Messages that a client may send in a minute (else 4007). 0 = no limit.
     pub messages_per_minute: u32,
-    /// Pings and Pongs a client may send in a minute (else 4007).
+    /// Pings and Pongs that a client may send in a minute (else 4007).
     pub control_frames_per_minute: u32,
-    /// Frames that one fragmented message may consist of.
+    /// Frames of one fragmented message.
     pub max_fragments: usize,
-    /// From the first byte of a message to its last (else 1008).
+    /// The time from the first byte of a message to its last (else 1008).
     #[serde(with = "duration")]
     pub message_timeout: Duration,
 }
 
-/// `auth.kind`: how Identify tokens are checked.
+/// `auth.kind`: how Identify tokens are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AuthKind {
-    /// The token is the user id itself. Development on a loopback address only.
+    /// The token is the user id. Only in development on a loopback address.
     Insecure,
     /// JSON Web Tokens.
     Jwt,
-    /// E-Magine's own login tokens: itsdangerous' TimestampSigner.
+    /// E-Magine's login tokens: `TimestampSigner` of itsdangerous.
     Signed,
 }
 
-/// `[auth]`: who a client is.
+/// `[auth]`: how clients are authenticated.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuthSettings {
-    /// How tokens are checked.
+    /// How tokens are verified.
     pub kind: AuthKind,
-    /// The shared secret. After [`Settings::load`](super::Settings::load) also when it came from `secret_file`.
+    /// The shared secret. [`Settings::load`](super::Settings::load) also sets it from `secret_file`.
     #[serde(deserialize_with = "none_if_empty")]
     pub secret: Option<Secret>,
-    /// The file that the secret came from.
+    /// The file with the shared secret.
     #[serde(deserialize_with = "none_if_empty")]
     pub secret_file: Option<PathBuf>,
-    /// A PEM file with the public key.
+    /// A PEM file with the public key, for jwt with RS, PS, ES or EdDSA algorithms.
     #[serde(deserialize_with = "none_if_empty")]
     pub public_key_file: Option<PathBuf>,
     /// The accepted jwt algorithms, all of one family.
     pub algorithms: Vec<String>,
-    /// Whether a jwt may open the channels of other users.
+    /// Whether a jwt may grant access to the channels of other users.
     pub allow_foreign_user_channels: bool,
-    /// The `aud` that a jwt must carry; `None`: not looked at.
+    /// The required `aud` of a jwt. `None`: `aud` is not checked.
     #[serde(deserialize_with = "none_if_empty")]
     pub audience: Option<String>,
-    /// The `iss` that a jwt must carry; `None`: not looked at.
+    /// The required `iss` of a jwt. `None`: `iss` is not checked.
     #[serde(deserialize_with = "none_if_empty")]
     pub issuer: Option<String>,
-    /// How old a signed token may be, whole seconds.
+    /// The maximum age of a signed token, in whole seconds.
     #[serde(with = "duration")]
     pub max_age: Duration,
-    /// Tolerated difference between our clock and the issuer's, whole seconds.
+    /// The accepted difference between the clocks of the gateway and the issuer, in whole seconds.
     #[serde(with = "duration")]
     pub leeway: Duration,
 }
@@ -232,39 +232,39 @@ pub struct AuthSettings {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSettings {
-    /// The bearer key of the admin API. `None`: refused, except in development on a loopback address. After
-    /// [`Settings::load`](super::Settings::load) also when it came from `api_key_file`.
+    /// The bearer key of the admin API. `None`: the API refuses requests, except in development on a loopback address.
+    /// [`Settings::load`](super::Settings::load) also sets it from `api_key_file`.
     #[serde(deserialize_with = "none_if_empty")]
     pub api_key: Option<Secret>,
-    /// The file that the key came from.
+    /// The file with the bearer key.
     #[serde(deserialize_with = "none_if_empty")]
     pub api_key_file: Option<PathBuf>,
-    /// Where the console's socket goes; `None`: to `server.public_addr`.
+    /// The URL of the console's WebSocket. `None`: derived from `server.public_addr`.
     #[serde(deserialize_with = "none_if_empty")]
     pub socket_url: Option<String>,
-    /// Open connections; further ones are not accepted until one has ended.
+    /// Open connections. More are not accepted until one ends.
     pub max_connections: usize,
-    /// From accept to the end of the first head, and from each head to the end of its body.
+    /// The time from accept to the end of the first head, and from each head to the end of its body.
     #[serde(with = "duration")]
     pub request_timeout: Duration,
 }
 
-/// `[drain]`: the way out after SIGTERM.
+/// `[drain]`: the shutdown after SIGTERM.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DrainSettings {
-    /// Not ready, but still serving.
+    /// The replica is not ready for this time, but still serves.
     #[serde(with = "duration")]
     pub delay: Duration,
-    /// Then all sockets are closed, spread over this time.
+    /// After `delay`, all sockets are closed, spread over this time.
     #[serde(with = "duration")]
     pub window: Duration,
-    /// The whole of it, from the signal to the exit; at least `delay` + `window`.
+    /// The time from the signal to the exit; at least `delay` + `window`.
     #[serde(with = "duration")]
     pub timeout: Duration,
 }
 
-/// `[limits]`: caps against abuse; 0 = no cap.
+/// `[limits]`: limits against abuse. 0 = no limit.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitSettings {
@@ -274,7 +274,7 @@ pub struct LimitSettings {
     pub unidentified: u32,
     /// Sessions of one user on this replica (else close 4007).
     pub sessions_per_user: u32,
-    /// Channels of one session, its own two not counted.
+    /// Channels of one session, without its own two.
     pub subscriptions_per_session: u32,
     /// New sockets in a second.
     pub connects_per_second: u32,
@@ -282,11 +282,11 @@ pub struct LimitSettings {
     pub connects_per_second_per_address: u32,
     /// Identifies and Refreshes of one user in a minute, on this replica (else close 4007).
     pub identifies_per_minute_per_user: u32,
-    /// Identifies of one client address in a minute that do not become sessions (else close 4007).
+    /// Failed Identifies of one client address in a minute (else close 4007).
     pub failed_identifies_per_minute_per_address: u32,
 }
 
-/// `[channels]`: who may subscribe to what, besides the token's own list.
+/// `[channels]`: the channels that every user may subscribe to, besides those in the token.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelSettings {
@@ -294,27 +294,27 @@ pub struct ChannelSettings {
     pub public_namespaces: Vec<String>,
 }
 
-/// `[log]`: what is logged.
+/// `[log]`: level and format of the log.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSettings {
-    /// A level or a list of `module=level`; the environment variable `RUST_LOG` wins over it.
+    /// A level or a list of `module=level`. The environment variable `RUST_LOG` overrides it.
     pub level: String,
-    /// How a line looks.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
-/// `log.format`: how a line of the log looks.
+/// `log.format`: the format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Plain text.
     Text,
-    /// One JSON object.
+    /// One JSON object per line.
     Json,
 }
 
-/// TOML has no null, so that a key which may be absent stands in `default.toml` as an empty string.
+/// TOML has no null, so an optional value is an empty string in `default.toml`.
 fn none_if_empty<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

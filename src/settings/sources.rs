@@ -1,4 +1,4 @@
-//! Where settings come from, and how the sources are laid over each other.
+//! Loads the settings from files, the environment and flags.
 
 use std::{
     collections::HashMap,
@@ -17,24 +17,24 @@ pub(super) const DEFAULT: &str = include_str!("../../config/default.toml");
 const DEVELOPMENT: &str = include_str!("../../config/development.toml");
 const PRODUCTION: &str = include_str!("../../config/production.toml");
 
-/// Everything that settings are made of besides the compiled-in files.
+/// The sources of the settings besides the compiled-in files.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// The profile that was asked for; `None`: `GATEWAY_PROFILE`, else development.
+    /// The name of the profile. `None`: `GATEWAY_PROFILE`, else development.
     pub profile: Option<String>,
-    /// A TOML file, or a folder in which `local.toml` is read if it is there.
+    /// A TOML file, or a folder with an optional `local.toml`.
     pub file: Option<PathBuf>,
-    /// The environment. `GATEWAY_PROFILE`, `GATEWAY_CONFIG_DIR` (a folder with an optional `local.toml`) and everything
-    /// that begins with `GATEWAY__` is used, misspelt ones are reported; empty variables count as not set. `RUST_LOG`
-    /// is only checked.
+    /// The environment: `GATEWAY_PROFILE`, `GATEWAY_CONFIG_DIR` (a folder with an optional `local.toml`) and every name
+    /// that begins with `GATEWAY__`. Misspelt names are reported. Empty variables count as not set. `RUST_LOG` is only
+    /// checked.
     pub environment: HashMap<String, String>,
-    /// Key and value of command-line flags, such as `("server.public_addr", "127.0.0.1:0")`. They beat everything; an
-    /// empty text takes an optional value away.
+    /// Keys and values of command-line flags, such as `("server.public_addr", "127.0.0.1:0")`. They override all other
+    /// sources. An empty string unsets an optional value.
     pub overrides: Vec<(String, String)>,
 }
 
 impl Sources {
-    /// The sources of this process: its environment, and what its command line said.
+    /// The sources of this process: its environment, and the given flags.
     pub fn from_process(
         profile: Option<String>,
         file: Option<PathBuf>,
@@ -42,7 +42,7 @@ impl Sources {
     ) -> Self {
         let environment = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .filter(|(name, _)| variables::may_be_meant(name))
+            .filter(|(name, _)| variables::may_be_setting(name))
             .collect();
         Self { profile, file, environment, overrides }
     }
@@ -62,7 +62,7 @@ impl Sources {
         )
     }
 
-    /// All layers. Mistakes are kept among them.
+    /// All layers, with the mistakes found in them.
     fn layers(&self, profile: Profile) -> Result<Layers, SettingsError> {
         let mut layers = Layers::new(DEFAULT)?;
         match profile {
@@ -79,24 +79,24 @@ impl Sources {
         }
         self.add_variables(&mut layers);
         for (key, value) in &self.overrides {
-            layers.add_text(key, key, value, "the command line");
+            layers.set_from_text(key, key, value, "the command line");
         }
         Ok(layers)
     }
 
     fn add_variables(&self, layers: &mut Layers) {
-        // Sorted, so that mistakes are always reported in the same order.
+        // Sorted, so the order of the errors does not depend on the hash map.
         let mut variables: Vec<_> = self.environment.iter().filter(|(_, value)| !value.is_empty()).collect();
         variables.sort_unstable();
         for (name, value) in variables {
             match name.strip_prefix(VARIABLE_PREFIX) {
                 Some(key) => {
                     let key = key.to_ascii_lowercase().replace("__", ".");
-                    layers.add_text(&key, name, value, "the environment");
+                    layers.set_from_text(&key, name, value, "the environment");
                 }
                 None => match variables::check(name, value, layers.keys()) {
-                    Some(Finding::Refused(error)) => layers.errors.push(error),
-                    Some(Finding::Warned(warning)) => layers.warnings.push(warning),
+                    Some(Finding::Error(error)) => layers.errors.push(error),
+                    Some(Finding::Warning(warning)) => layers.warnings.push(warning),
                     None => {}
                 },
             }
@@ -105,11 +105,10 @@ impl Sources {
 }
 
 impl Settings {
-    /// Lays the sources over each other, reads the files with secrets and checks everything.
+    /// Merges the sources, reads the secret files and checks everything.
     ///
     /// # Errors
-    /// All mistakes: unknown keys, values that cannot be read, files that are not there, and values that are
-    /// out of range or unsafe. Reads only these files.
+    /// All mistakes: unknown keys, values of the wrong type, missing files, and values that are out of range or unsafe.
     pub fn load(sources: &Sources) -> Result<Self, SettingsErrors> {
         let profile = sources.profile()?;
         let mut layers = sources.layers(profile)?;
@@ -122,11 +121,11 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The same settings with what the files of secrets hold now, checked.
+    /// The same settings with the present contents of the secret files, checked again.
     ///
     /// # Errors
-    /// All mistakes.
-    pub fn read_files_again(&self) -> Result<Self, SettingsErrors> {
+    /// All mistakes, as from [`Settings::load`].
+    pub fn reload_secret_files(&self) -> Result<Self, SettingsErrors> {
         let (mut settings, mut errors, mut reported) = (self.clone(), Vec::new(), Vec::new());
         if settings.auth.secret_file.is_some() {
             settings.auth.secret = None;
@@ -139,19 +138,19 @@ impl Settings {
         Ok(settings)
     }
 
-    /// All mistakes: those that were found before, those of the values, and those of files that others will read.
+    /// Fails with all mistakes: those in `errors`, in the values, and in the files that the broker will read.
     fn check(&self, mut errors: Vec<SettingsError>, reported: &[String]) -> Result<(), SettingsErrors> {
         let refused = self.validate();
         let is_refused = |error: &SettingsError| refused.iter().any(|refused| refused.key() == error.key());
-        // A file that must not be set need not exist.
+        // The file of a refused key need not exist.
         let unreadable = check_broker_files(&self.broker).into_iter().filter(|error| !is_refused(error));
         let unreadable: Vec<_> = unreadable.collect();
         errors.extend(refused.into_iter().filter(|error| !is_consequence(error, reported)));
         errors.extend(unreadable);
-        SettingsErrors::of(errors)
+        SettingsErrors::fail_if_any(errors)
     }
 
-    /// Reads the files with secrets.
+    /// Sets the secrets that are in files.
     fn read_files(&mut self, errors: &mut Vec<SettingsError>, reported: &mut Vec<String>) {
         let Self { auth, admin, .. } = self;
         for (keys, secret, file) in [
@@ -166,11 +165,11 @@ impl Settings {
     }
 }
 
-/// Whether the mistake only follows from a reported one: a key that could not be read, or was misspelt.
+/// Whether the mistake is a consequence of one in `reported`, such as a misspelt key.
 fn is_consequence(error: &SettingsError, reported: &[String]) -> bool {
     let Some(key) = error.key() else { return false };
     let is_reported = |key: &str| reported.iter().any(|reported| reported == key);
-    // Which of the others must be given depends on the kind.
+    // The requirements for other keys depend on the kind.
     is_reported(key) || (key.starts_with("auth.") && is_reported("auth.kind"))
 }
 
@@ -179,7 +178,7 @@ fn add_folder(layers: &mut Layers, folder: &Path) {
         layers.errors.push(SettingsError::Unreadable {
             key: "the settings folder",
             path: folder.to_owned(),
-            reason: "it is not a folder".to_owned(),
+            reason: "not a folder".to_owned(),
         });
         return;
     }
@@ -189,14 +188,14 @@ fn add_folder(layers: &mut Layers, folder: &Path) {
     }
 }
 
-/// Reads a secret from its file, if one is given.
+/// Sets the secret from its file, if a file is set.
 fn read_secret_file(
     [key, file_key]: [&'static str; 2],
     secret: &mut Option<Secret>,
     file: Option<&Path>,
 ) -> Result<(), SettingsError> {
     if secret.is_some() && file.is_some() {
-        let reason = format!("cannot be given together with {key}: give one of the two");
+        let reason = format!("cannot be set together with {key}; set only one of the two");
         return Err(SettingsError::Refused { key: file_key, reason });
     }
     if let Some(read) = read_secret(file_key, file)? {
@@ -205,7 +204,7 @@ fn read_secret_file(
     Ok(())
 }
 
-/// The link reads these files itself, again and again; one that cannot even be read now was never meant so.
+/// The Redis link reads these files for each connection. A file that cannot be read now is a mistake in the settings.
 fn check_broker_files(broker: &BrokerSettings) -> Vec<SettingsError> {
     let secrets = [
         ("broker.password_file", &broker.password_file),

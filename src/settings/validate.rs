@@ -1,4 +1,7 @@
-//! Ranges and unsafe combinations. Every refusal names the key to change and says what it must be.
+//! Checks ranges and unsafe combinations. Each error names the key to change and its requirement.
+//!
+//! - `broker`: the keys of `[broker]`
+//! - `secrets`: placeholders instead of secrets
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -18,16 +21,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The shortest secret, in bytes, that an HMAC algorithm of JWT may have (RFC 7518 §3.2 for HS256).
+/// The shortest secret of an HMAC algorithm of JWT, in bytes (RFC 7518 §3.2 for HS256).
 const MIN_HS_SECRET_BYTES: usize = 32;
-/// The shortest secret, in bytes, of signed tokens in production. Less than for JWT, because this secret is the login
-/// service's own and was chosen long before the gateway.
+/// The shortest secret of signed tokens in production, in bytes. It is shorter than for JWT, because the login service
+/// defines the secret.
 const MIN_SIGNED_SECRET_BYTES: usize = 16;
-/// The shortest `admin.api_key`, in bytes, in production.
+/// The shortest `admin.api_key` in production, in bytes.
 const MIN_API_KEY_BYTES: usize = 16;
 
 impl Settings {
-    /// Checks everything that a value's type does not say. Returns every mistake.
+    /// Checks everything that the type of a value does not ensure. Returns every mistake.
     pub(super) fn validate(&self) -> Vec<SettingsError> {
         [
             self.validate_server(),
@@ -55,10 +58,10 @@ impl Settings {
                 "server.admin_addr",
                 "must differ from server.public_addr",
             ),
-            count("server.workers", server.workers, 0..=512),
-            // The HTTP server counts it in ticks of half a second; shorter time-outs never fire.
-            time("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE),
-            time("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE),
+            check_count("server.workers", server.workers, 0..=512),
+            // The HTTP server counts this timeout in ticks of half a second; a shorter one never fires.
+            check_duration("server.handshake_timeout", server.handshake_timeout, 500 * MS..=MINUTE),
+            check_duration("server.close_timeout", server.close_timeout, 10 * MS..=MINUTE),
             ensure(
                 !self.is_production() || !server.allowed_origins.is_empty(),
                 "server.allowed_origins",
@@ -67,7 +70,7 @@ impl Settings {
             ensure(
                 server.allowed_origins.iter().all(|origin| is_origin(origin)),
                 "server.allowed_origins",
-                r#"must hold origins such as "https://app.example.com" or "https://*.example.com" (lower case, no path), "loopback", "file://", "null" or "*""#,
+                r#"must contain origins such as "https://app.example.com" or "https://*.example.com" (lower case, no path), "loopback", "file://", "null" or "*""#,
             ),
             server.trusted_networks().map(drop),
         ])
@@ -77,15 +80,15 @@ impl Settings {
         let session = &self.session;
         let all = self.server.max_outbound_bytes;
         failures([
-            time("session.heartbeat_interval", session.heartbeat_interval, 50 * MS..=HOUR),
-            time("session.heartbeat_grace", session.heartbeat_grace, 10 * MS..=HOUR),
-            time("session.identify_timeout", session.identify_timeout, 10 * MS..=10 * MINUTE),
-            time("session.write_timeout", session.write_timeout, 10 * MS..=10 * MINUTE),
-            time("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE),
-            count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB),
-            count("session.max_outbound_bytes", session.max_outbound_bytes, KIB..=GIB),
-            count("session.max_recovered_messages", session.max_recovered_messages, 0..=100_000),
-            count(
+            check_duration("session.heartbeat_interval", session.heartbeat_interval, 50 * MS..=HOUR),
+            check_duration("session.heartbeat_grace", session.heartbeat_grace, 10 * MS..=HOUR),
+            check_duration("session.identify_timeout", session.identify_timeout, 10 * MS..=10 * MINUTE),
+            check_duration("session.write_timeout", session.write_timeout, 10 * MS..=10 * MINUTE),
+            check_duration("session.message_timeout", session.message_timeout, 10 * MS..=10 * MINUTE),
+            check_count("session.max_message_bytes", session.max_message_bytes, KIB..=64 * MIB),
+            check_count("session.max_outbound_bytes", session.max_outbound_bytes, KIB..=GIB),
+            check_count("session.max_recovered_messages", session.max_recovered_messages, 0..=100_000),
+            check_count(
                 "session.control_frames_per_minute",
                 session.control_frames_per_minute as usize,
                 10..=1_000_000,
@@ -95,15 +98,15 @@ impl Settings {
                 "server.max_outbound_bytes",
                 "must be 0 or at least session.max_outbound_bytes",
             ),
-            count("session.max_fragments", session.max_fragments, 1..=65_536),
+            check_count("session.max_fragments", session.max_fragments, 1..=65_536),
         ])
     }
 
     fn validate_auth(&self) -> Vec<SettingsError> {
         let auth = &self.auth;
         failures([
-            whole_seconds("auth.max_age", auth.max_age, SECOND..=3650 * DAY),
-            whole_seconds("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE),
+            check_whole_seconds("auth.max_age", auth.max_age, SECOND..=3650 * DAY),
+            check_whole_seconds("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE),
             match auth.kind {
                 AuthKind::Insecure => self.validate_insecure(),
                 AuthKind::Signed => self.validate_signed(),
@@ -116,21 +119,18 @@ impl Settings {
         if self.is_production() {
             return refuse(
                 "auth.kind",
-                "must not be insecure in production, where anybody could be any user",
+                "must not be insecure in production: any client could claim any user id",
             );
         }
         if !self.server.public_addr.ip().is_loopback() {
-            return refuse(
-                "auth.kind",
-                "may be insecure only while server.public_addr is a loopback address",
-            );
+            return refuse("auth.kind", "can be insecure only if server.public_addr is a loopback address");
         }
         Ok(())
     }
 
     fn validate_signed(&self) -> Check {
         let Some(secret) = &self.auth.secret else {
-            return refuse("auth.secret", "or auth.secret_file must be given for auth.kind signed");
+            return refuse("auth.secret", "or auth.secret_file must be set if auth.kind is signed");
         };
         if self.is_production() && secret.expose().len() < MIN_SIGNED_SECRET_BYTES {
             return refuse("auth.secret", "must be at least 16 bytes long in production");
@@ -140,35 +140,38 @@ impl Settings {
 
     fn validate_jwt(&self) -> Check {
         let auth = &self.auth;
-        let mut families = auth.algorithms.iter().map(|name| Family::of(name));
+        let mut families = auth.algorithms.iter().map(|name| KeyFamily::of(name));
         let Some(Some(family)) = families.next() else { return refuse("auth.algorithms", KNOWN_ALGORITHMS) };
         for other in families {
             match other {
                 None => return refuse("auth.algorithms", KNOWN_ALGORITHMS),
-                // One key cannot serve two families, and a public key taken as an HMAC secret is a classic attack.
+                // With two families, an attacker could use the public key as an HMAC secret.
                 Some(other) if other != family => {
-                    return refuse("auth.algorithms", "must all be of one family, because there is one key");
+                    return refuse(
+                        "auth.algorithms",
+                        "must list algorithms of one family, because there is only one key",
+                    );
                 }
                 Some(_) => {}
             }
         }
-        if family != Family::Hmac {
+        if family != KeyFamily::Hmac {
             if auth.public_key_file.is_none() {
-                return refuse("auth.public_key_file", "must be given for RS, PS, ES and EdDSA algorithms");
+                return refuse("auth.public_key_file", "must be set for RS, PS, ES and EdDSA algorithms");
             }
             if auth.secret.is_some() {
-                return refuse("auth.secret", "must not be given for RS, PS, ES and EdDSA algorithms");
+                return refuse("auth.secret", "must not be set for RS, PS, ES and EdDSA algorithms");
             }
             return Ok(());
         }
         if auth.public_key_file.is_some() {
             return refuse(
                 "auth.public_key_file",
-                "must not be given for HS algorithms, which have a secret",
+                "must not be set for HS algorithms, which use auth.secret",
             );
         }
         match &auth.secret {
-            None => refuse("auth.secret", "or auth.secret_file must be given for HS algorithms"),
+            None => refuse("auth.secret", "or auth.secret_file must be set for HS algorithms"),
             Some(secret) if secret.expose().len() < MIN_HS_SECRET_BYTES => {
                 refuse("auth.secret", "must be at least 32 bytes long for HS algorithms")
             }
@@ -180,12 +183,12 @@ impl Settings {
         let admin = &self.admin;
         let key = admin.api_key.as_ref().map(Secret::expose);
         failures([
-            count("admin.max_connections", admin.max_connections, 4..=10_000),
-            time("admin.request_timeout", admin.request_timeout, 500 * MS..=MINUTE),
+            check_count("admin.max_connections", admin.max_connections, 4..=10_000),
+            check_duration("admin.request_timeout", admin.request_timeout, 500 * MS..=MINUTE),
             ensure(
                 admin.socket_url.as_deref().is_none_or(is_socket_url),
                 "admin.socket_url",
-                r#"must be such as "wss://rt.example.com/gateway", without a query"#,
+                r#"must be a ws:// or wss:// URL without a query, such as "wss://rt.example.com/gateway""#,
             ),
             ensure(
                 !self.is_production() || key.is_none_or(|key| key.len() >= MIN_API_KEY_BYTES),
@@ -195,7 +198,7 @@ impl Settings {
             ensure(
                 key.is_none_or(|key| key.bytes().all(|byte| byte.is_ascii_graphic())),
                 "admin.api_key",
-                "must be printable ASCII without space, as it travels in an HTTP header",
+                "must be printable ASCII without spaces, because it is sent in an HTTP header",
             ),
         ])
     }
@@ -203,13 +206,13 @@ impl Settings {
     fn validate_drain(&self) -> Vec<SettingsError> {
         let drain = &self.drain;
         failures([
-            time("drain.delay", drain.delay, Duration::ZERO..=10 * MINUTE),
-            time("drain.window", drain.window, Duration::ZERO..=HOUR),
-            time("drain.timeout", drain.timeout, Duration::ZERO..=2 * HOUR),
+            check_duration("drain.delay", drain.delay, Duration::ZERO..=10 * MINUTE),
+            check_duration("drain.window", drain.window, Duration::ZERO..=HOUR),
+            check_duration("drain.timeout", drain.timeout, Duration::ZERO..=2 * HOUR),
             ensure(
                 drain.timeout >= drain.delay + drain.window,
                 "drain.timeout",
-                "must be at least drain.delay and drain.window together",
+                "must be at least the sum of drain.delay and drain.window",
             ),
         ])
     }
@@ -227,7 +230,7 @@ impl Settings {
             ensure(
                 namespaces.iter().all(is_name),
                 "channels.public_namespaces",
-                "must hold names of 1 to 64 printable ASCII characters without space, braces, colon and star",
+                "must contain names of 1 to 64 printable ASCII characters without spaces, braces, colons and asterisks",
             ),
         ])
     }
@@ -236,12 +239,12 @@ impl Settings {
         ensure(
             self.log.level.split(',').all(is_log_filter),
             "log.level",
-            "must be off, error, warn, info, debug or trace, or a list like info,module=debug",
+            "must be off, error, warn, info, debug or trace, or a list such as info,module=debug",
         )
     }
 }
 
-/// Whether the text is a level, or a module with its level.
+/// Whether the text is a level, or a module with a level.
 pub(super) fn is_log_filter(text: &str) -> bool {
     let is_level = |text: &str| {
         ["off", "error", "warn", "info", "debug", "trace"].contains(&text.to_lowercase().as_str())
@@ -255,9 +258,9 @@ pub(super) fn is_log_filter(text: &str) -> bool {
 const KNOWN_ALGORITHMS: &str = "must list at least one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, \
      PS512, ES256, ES384 and EdDSA";
 
-/// Algorithms that share a kind of key. ES256 and ES384 do not: their keys lie on different curves.
+/// Algorithms that use the same kind of key. ES256 and ES384 differ, because their keys are on different curves.
 #[derive(PartialEq, Eq)]
-enum Family {
+enum KeyFamily {
     Hmac,
     Rsa,
     P256,
@@ -265,7 +268,7 @@ enum Family {
     Ed25519,
 }
 
-impl Family {
+impl KeyFamily {
     fn of(algorithm: &str) -> Option<Self> {
         match algorithm {
             "HS256" | "HS384" | "HS512" => Some(Self::Hmac),
@@ -290,19 +293,19 @@ fn ensure(is_good: bool, key: &'static str, reason: &str) -> Check {
     if is_good { Ok(()) } else { refuse(key, reason) }
 }
 
-/// The mistakes among the checks.
+/// The errors of the failed checks.
 fn failures<const N: usize>(checks: [Check; N]) -> Vec<SettingsError> {
     checks.into_iter().filter_map(Result::err).collect()
 }
 
-fn count(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Check {
+fn check_count(key: &'static str, value: usize, range: RangeInclusive<usize>) -> Check {
     if range.contains(&value) {
         return Ok(());
     }
     refuse(key, format!("must be {} to {}, not {value}", range.start(), range.end()))
 }
 
-fn time(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
+fn check_duration(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
     if range.contains(&value) {
         return Ok(());
     }
@@ -310,13 +313,13 @@ fn time(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> 
     refuse(key, format!("must be {start} to {end}, not {value}"))
 }
 
-/// Tokens carry their times in seconds, so a fraction of one could not be kept.
-fn whole_seconds(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
-    time(key, value, range)?;
-    if value.subsec_nanos() == 0 { Ok(()) } else { refuse(key, "must be whole seconds") }
+/// Tokens have times in whole seconds, so fractions have no effect.
+fn check_whole_seconds(key: &'static str, value: Duration, range: RangeInclusive<Duration>) -> Check {
+    check_duration(key, value, range)?;
+    if value.subsec_nanos() == 0 { Ok(()) } else { refuse(key, "must be a whole number of seconds") }
 }
 
-/// It becomes part of a Content-Security-Policy, where spaces, commas and semicolons divide.
+/// The URL becomes part of a Content-Security-Policy, where spaces, commas and semicolons are separators.
 fn is_socket_url(url: &str) -> bool {
     let rest = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"));
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]%".contains(&byte);
@@ -324,7 +327,7 @@ fn is_socket_url(url: &str) -> bool {
 }
 
 fn is_origin(origin: &str) -> bool {
-    // Sandboxed frames and local files send "null", some web views "file://"; listing them is a choice.
+    // Sandboxed frames and local files send "null", some web views send "file://".
     if ["*", "null", "file://", "loopback"].contains(&origin) {
         return true;
     }
@@ -334,7 +337,7 @@ fn is_origin(origin: &str) -> bool {
         && scheme
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte));
-    // A browser sends the host in lower case and nothing behind the port; anything else would never match.
+    // A browser sends the host in lower case and nothing after the port; other entries would never match.
     let host_ok = !host.is_empty()
         && host
             .bytes()

@@ -1,84 +1,87 @@
-//! Environment variables: near misses of settings are mistakes, variables of other programs are ignored.
+//! Finds misspelt environment variables, and ignores the variables of other programs.
 
-use super::nearest::alike;
+use super::nearest::{most_similar, nearest_in_section};
 use super::{SettingsError, one_line, validate::is_log_filter};
 
-/// Environment variables with this prefix are settings. With two underscores, because orchestrators set variables like
-/// `GATEWAY_PORT` and `GATEWAY_SERVICE_HOST` by themselves for a service of that name.
+/// The prefix of settings in the environment. It has two underscores because orchestrators set `GATEWAY_PORT` and
+/// `GATEWAY_SERVICE_HOST` for a service named `gateway`.
 pub(super) const VARIABLE_PREFIX: &str = "GATEWAY__";
 
-/// The variables that are no keys.
-const OWN: [&str; 2] = ["GATEWAY_PROFILE", "GATEWAY_CONFIG_DIR"];
+/// The variables of the gateway that are not settings.
+const CONTROL_VARIABLES: [&str; 2] = ["GATEWAY_PROFILE", "GATEWAY_CONFIG_DIR"];
 
-/// Whether the variable may be a misspelt setting.
-pub(super) fn may_be_meant(name: &str) -> bool {
+/// Whether the variable is, or may be, a misspelt setting.
+pub(super) fn may_be_setting(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    name == "RUST_LOG" || name.starts_with("GATEWAY_") || stranger_prefix(&name).is_some()
+    name == "RUST_LOG" || name.starts_with("GATEWAY_") || strip_misspelt_prefix(&name).is_some()
 }
 
-/// The finding for a variable that is not a setting.
+/// The result of checking a variable.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// It is a mistake.
-    Refused(SettingsError),
-    /// It may be another program's: docker-compose.yml has variables such as `GATEWAY_AUTH_SECRET`.
-    Warned(String),
+    /// The variable is a mistake.
+    Error(SettingsError),
+    /// The variable may belong to another program: docker-compose.yml has variables such as `GATEWAY_AUTH_SECRET`.
+    Warning(String),
 }
 
-/// The finding for a variable that is not a setting. `keys` lists all settings.
+/// Checks a variable that does not begin with [`VARIABLE_PREFIX`]. `keys` lists all settings.
 pub(super) fn check<'a>(
     name: &str,
     value: &str,
     keys: impl Iterator<Item = &'a str> + Clone,
 ) -> Option<Finding> {
     if name == "RUST_LOG" {
-        return check_log_filter(value).map(Finding::Refused);
+        return check_log_filter(value).map(Finding::Error);
     }
-    if OWN.contains(&name) || is_of_kubernetes(name) {
+    if CONTROL_VARIABLES.contains(&name) || is_set_by_kubernetes(name) {
         return None;
     }
-    if let Some(own) = alike(&name.to_ascii_uppercase(), OWN.into_iter()) {
-        return Some(Finding::Refused(unknown(name, own.to_owned())));
+    if let Some(own) = most_similar(&name.to_ascii_uppercase(), CONTROL_VARIABLES.into_iter()) {
+        return Some(Finding::Error(unknown(name, own.to_owned())));
     }
-    let meant = meant(&name.to_ascii_uppercase(), keys)?;
+    let suggestion = suggest(&name.to_ascii_uppercase(), keys)?;
     if name.starts_with("GATEWAY_") && !name.contains("__") {
         let name = one_line(name);
-        return Some(Finding::Warned(format!(
-            "the environment variable {name} is not used; did you mean {meant}?"
+        return Some(Finding::Warning(format!(
+            "the environment variable {name} is not used; did you mean {suggestion}?"
         )));
     }
-    Some(Finding::Refused(unknown(name, meant)))
+    Some(Finding::Error(unknown(name, suggestion)))
 }
 
-fn unknown(name: &str, meant: String) -> SettingsError {
-    SettingsError::UnknownVariable { name: name.to_owned(), meant }
+fn unknown(name: &str, suggestion: String) -> SettingsError {
+    SettingsError::UnknownVariable { name: name.to_owned(), suggestion }
 }
 
-/// The suggestion for a name in capitals, if it is similar to the variable of a key.
-fn meant<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
-    let rest = name.strip_prefix("GATEWAY_").or_else(|| stranger_prefix(name))?;
-    let plain =
-        |text: &str| text.trim_start_matches('_').replace(['.', '_'], " ").replace("  ", " ").to_lowercase();
-    let rest = plain(rest);
-    let plain_keys: Vec<(String, &str)> = keys.map(|key| (plain(key), key)).collect();
-    let found = alike(&rest, plain_keys.iter().map(|(plain, _)| plain.as_str()))?;
-    let (_, key) = plain_keys.iter().find(|(plain, _)| plain == found)?;
-    Some(variable(key))
+/// The variable to suggest for a name in capitals: one of similar spelling, or one of the same section with the same
+/// beginning.
+fn suggest<'a>(name: &str, keys: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+    let rest = name.strip_prefix("GATEWAY_").or_else(|| strip_misspelt_prefix(name))?;
+    let rest = rest.trim_start_matches('_').to_lowercase();
+    let plain = |text: &str| text.replace(['.', '_'], " ").replace("  ", " ");
+    let plain_keys: Vec<(String, &str)> = keys.clone().map(|key| (plain(key), key)).collect();
+    let found = most_similar(&plain(&rest), plain_keys.iter().map(|(plain, _)| plain.as_str()));
+    let key = found.and_then(|found| plain_keys.iter().find(|(plain, _)| plain == found));
+    let key = key.map(|(_, key)| *key);
+    // A name without its section is not enough: GATEWAY_API__URL may belong to another program.
+    key.or_else(|| nearest_in_section(&rest.replace("__", "."), keys)).map(variable)
 }
 
-/// The variable of a key.
+/// The environment variable of a key.
 pub(super) fn variable(key: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
 }
 
 /// The rest of a name with a misspelt prefix, such as `GATWAY__`.
-fn stranger_prefix(name: &str) -> Option<&str> {
+fn strip_misspelt_prefix(name: &str) -> Option<&str> {
     let (prefix, rest) = name.split_once("__")?;
-    alike(prefix, ["GATEWAY"].into_iter()).map(|_| rest)
+    most_similar(prefix, ["GATEWAY"].into_iter()).map(|_| rest)
 }
 
-/// Kubernetes sets these for each service: `GATEWAY_PORT`, `GATEWAY_ADMIN_SERVICE_HOST`, `GATEWAY_PORT_8080_TCP_ADDR`.
-fn is_of_kubernetes(name: &str) -> bool {
+/// Kubernetes sets variables such as `GATEWAY_PORT`, `GATEWAY_ADMIN_SERVICE_HOST` and `GATEWAY_PORT_8080_TCP_ADDR` for
+/// each service.
+fn is_set_by_kubernetes(name: &str) -> bool {
     let parts: Vec<&str> = name.split('_').collect();
     let ends = |end: &[&str]| parts.ends_with(end);
     let is_port = |pair: &[&str]| pair[0] == "PORT" && pair[1].bytes().all(|byte| byte.is_ascii_digit());
@@ -88,14 +91,15 @@ fn is_of_kubernetes(name: &str) -> bool {
 }
 
 fn check_log_filter(value: &str) -> Option<SettingsError> {
-    // The part after a slash is a filter on messages.
+    // The part after a slash filters by message.
     let directives = value.split('/').next().unwrap_or_default();
     let is_module = |text: &str| text.contains(['_', ':']) || text.is_empty();
     let is_good = |directive: &str| is_log_filter(directive) || is_module(directive.trim());
     (!directives.split(',').all(is_good)).then(|| SettingsError::BadValue {
         key: "RUST_LOG".to_owned(),
         origin: "the environment".to_owned(),
-        reason: "must be off, error, warn, info, debug or trace, or a list like info,module=debug".to_owned(),
+        reason: "must be off, error, warn, info, debug or trace, or a list such as info,module=debug"
+            .to_owned(),
     })
 }
 
@@ -106,16 +110,16 @@ mod tests {
     const KEYS: [&str; 4] =
         ["auth.secret", "auth.secret_file", "server.public_addr", "session.heartbeat_interval"];
 
-    fn said(name: &str, value: &str) -> Option<String> {
+    fn message_for(name: &str, value: &str) -> Option<String> {
         check(name, value, KEYS.into_iter()).map(|finding| match finding {
-            Finding::Refused(error) => error.to_string(),
-            Finding::Warned(warning) => format!("warning: {warning}"),
+            Finding::Error(error) => error.to_string(),
+            Finding::Warning(warning) => format!("warning: {warning}"),
         })
     }
 
     #[test]
-    fn variables_that_are_nearly_settings_are_named() {
-        for (name, meant) in [
+    fn misspelt_variables_get_a_suggestion() {
+        for (name, suggestion) in [
             ("GATEWAY_PROFIL", "GATEWAY_PROFILE"),
             ("GATEWAY_CONFIG_DIRECTORY", "GATEWAY_CONFIG_DIR"),
             ("gateway_profile", "GATEWAY_PROFILE"),
@@ -123,21 +127,24 @@ mod tests {
             ("GATEWAY_AUTH__SECERT", "GATEWAY__AUTH__SECRET"),
             ("GATWAY__AUTH__SECRET", "GATEWAY__AUTH__SECRET"),
             ("Gateway__Server__Public_Addr", "GATEWAY__SERVER__PUBLIC_ADDR"),
+            ("GATEWAY_SESION__HEARTBEAT_INTERVAL", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
+            ("GATEWAY_SESION__HEARTBEAT", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
+            ("Gateway__Session__Heartbeat", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
         ] {
-            assert!(may_be_meant(name), "{name}");
-            let expected = format!("unknown environment variable {name}; did you mean {meant}?");
-            assert_eq!(said(name, "x"), Some(expected));
+            assert!(may_be_setting(name), "{name}");
+            let expected = format!("unknown environment variable {name}; did you mean {suggestion}?");
+            assert_eq!(message_for(name, "x"), Some(expected));
         }
         for name in ["GATEWAY_AUTH_SECRET", "GATEWAY_AUTH_SECERT"] {
             let expected = format!(
                 "warning: the environment variable {name} is not used; did you mean GATEWAY__AUTH__SECRET?"
             );
-            assert_eq!(said(name, "x"), Some(expected));
+            assert_eq!(message_for(name, "x"), Some(expected));
         }
     }
 
     #[test]
-    fn variables_of_others_are_left_alone() {
+    fn variables_of_other_programs_are_ignored() {
         for name in [
             "GATEWAY_PROFILE",
             "GATEWAY_CONFIG_DIR",
@@ -147,11 +154,15 @@ mod tests {
             "GATEWAY_ADMIN_PORT_8081_TCP_ADDR",
             "GATEWAY_IMAGE",
             "GATEWAY_REPLICAS",
+            "GATEWAY_API__SECRET",
+            "GATEWAY_AUTH__URL",
         ] {
-            assert_eq!(said(name, "x"), None, "{name}");
+            assert_eq!(message_for(name, "x"), None, "{name}");
         }
         assert!(
-            !may_be_meant("PATH") && !may_be_meant("__CF_USER_TEXT_ENCODING") && !may_be_meant("API_GATEWAY")
+            !may_be_setting("PATH")
+                && !may_be_setting("__CF_USER_TEXT_ENCODING")
+                && !may_be_setting("API_GATEWAY")
         );
     }
 
@@ -160,10 +171,13 @@ mod tests {
         for good in
             ["info", "DEBUG", "info,redis=debug", "my_app", "a::b", "info/text", "trace,emagine_gateway", ""]
         {
-            assert_eq!(said("RUST_LOG", good), None, "{good}");
+            assert_eq!(message_for("RUST_LOG", good), None, "{good}");
         }
         for bad in ["loud", "infoo", "info,verbose", "redis=loud", "info,=debug"] {
-            assert!(said("RUST_LOG", bad).is_some_and(|said| said.starts_with("RUST_LOG ")), "{bad}");
+            assert!(
+                message_for("RUST_LOG", bad).is_some_and(|message| message.starts_with("RUST_LOG ")),
+                "{bad}"
+            );
         }
     }
 }

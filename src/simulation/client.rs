@@ -95,7 +95,7 @@ impl FrameSink for Socket {
         !self.is_closed()
     }
 
-    fn overflow(&self) {
+    fn close_too_slow(&self) {
         self.close();
     }
 

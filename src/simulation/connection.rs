@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::plan::PlantedBug;
 use super::redis::Server;
-use crate::broker::link::{HistoryWork, PageReader, PageWork, ReadFailure, SubscriptionBatch};
+use crate::broker::link::{HistoryWork, PageReader, PageWork, ReadErrorKind, SubscriptionBatch};
 use protocol::channel::ChannelName;
 use protocol::history::{Page, Tail};
 
@@ -50,12 +50,12 @@ pub(super) enum Read {
     Tails {
         channels: Vec<(ChannelName, u64)>,
         now_ms: Option<u64>,
-        tails: Vec<Result<Tail, ReadFailure>>,
+        tails: Vec<Result<Tail, ReadErrorKind>>,
         whole_since_ms: Option<u64>,
     },
     Page {
         work: PageWork,
-        answer: Option<Result<Page, ReadFailure>>,
+        answer: Option<Result<Page, ReadErrorKind>>,
     },
 }
 
@@ -73,7 +73,7 @@ impl Read {
     pub(super) fn execute(
         &mut self,
         server: &mut Server,
-        failure: Option<ReadFailure>,
+        failure: Option<ReadErrorKind>,
         planted_bug: PlantedBug,
     ) {
         match self {

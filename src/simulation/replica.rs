@@ -7,7 +7,7 @@ use super::connection::{BatchStep, Delivered, Push, Read, SimulatedConnection};
 use super::hub::SimulatedHub;
 use super::plan::{PlantedBug, SimulationPlan};
 use super::redis::Server;
-use crate::broker::link::{LinkCore, LinkLimits, PageReader, ReadFailure, TailRead};
+use crate::broker::link::{LinkCore, LinkLimits, PageReader, ReadErrorKind, TailRead};
 use crate::hub::core::{HubAction, HubRules};
 use crate::hub::inbox::Mailbox as _;
 use crate::hub::messages::{HubInput, SessionEvent};
@@ -104,7 +104,7 @@ impl Replica {
                 if let Read::Page { work, .. } = read
                     && matches!(work.reader, PageReader::Client(_))
                 {
-                    self.link.on_page(work, Err(ReadFailure::Data), now);
+                    self.link.on_page(work, Err(ReadErrorKind::Unreadable), now);
                 }
             }
         }
@@ -114,7 +114,7 @@ impl Replica {
     /// The connection for histories breaks: what was asked for is asked for again.
     pub(super) fn cut_reads(&mut self, now: Instant) {
         let reads = self.connection.as_mut().map(|connection| std::mem::take(&mut connection.reads));
-        reads.into_iter().flatten().for_each(|read| self.answer(read, Some(ReadFailure::Later), now));
+        reads.into_iter().flatten().for_each(|read| self.answer(read, Some(ReadErrorKind::Transient), now));
     }
 
     /// Has all channels compared with their histories, and the refused ones tried again.
@@ -176,7 +176,7 @@ impl Replica {
         step: ReplicaStep,
         server: &mut Server,
         now: Instant,
-        failure: Option<ReadFailure>,
+        failure: Option<ReadErrorKind>,
     ) -> SessionEvents {
         match step {
             ReplicaStep::Connect => {
@@ -276,12 +276,12 @@ impl Replica {
         connection.wire.push_back(Push::Confirmed);
     }
 
-    fn execute(&mut self, index: usize, server: &mut Server, failure: Option<ReadFailure>) {
+    fn execute(&mut self, index: usize, server: &mut Server, failure: Option<ReadErrorKind>) {
         let Some(connection) = &mut self.connection else { return };
         connection.reads[index].execute(server, failure, self.plan.planted_bug);
     }
 
-    fn answer(&mut self, read: Read, failure: Option<ReadFailure>, now: Instant) {
+    fn answer(&mut self, read: Read, failure: Option<ReadErrorKind>, now: Instant) {
         match read {
             Read::Tails { channels, now_ms, tails, whole_since_ms } => {
                 let tails = match (failure, now_ms, whole_since_ms) {
@@ -289,12 +289,12 @@ impl Replica {
                         let read = |tail| TailRead { tail, now_ms, whole_since_ms };
                         tails.into_iter().map(|tail| tail.map(read)).collect()
                     }
-                    _ => vec![Err(failure.unwrap_or(ReadFailure::Later)); channels.len()],
+                    _ => vec![Err(failure.unwrap_or(ReadErrorKind::Transient)); channels.len()],
                 };
                 self.link.on_stream_tails(channels, tails, now);
             }
             Read::Page { work, answer } => {
-                let outcome = failure.map_or_else(|| answer.unwrap_or(Err(ReadFailure::Later)), Err);
+                let outcome = failure.map_or_else(|| answer.unwrap_or(Err(ReadErrorKind::Transient)), Err);
                 self.link.on_page(work, outcome, now);
             }
         }

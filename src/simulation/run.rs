@@ -12,7 +12,7 @@ use super::plan::{ChannelKind, Fault, PlantedBug, SimulationPlan};
 use super::record::{ChannelRecord, Fate, RecordedPublication};
 use super::redis::Server;
 use super::replica::{Replica, ReplicaStep};
-use crate::broker::link::ReadFailure;
+use crate::broker::link::ReadErrorKind;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::conversation::Rules;
@@ -194,7 +194,7 @@ impl SimulationRun {
             return Ok(false);
         }
         let step = self.chance.pick(&steps);
-        self.pass_time();
+        self.advance_clock();
         self.take(step).map(|()| true)
     }
 
@@ -234,17 +234,17 @@ impl SimulationRun {
     }
 
     /// What happens to a reading command, if this step carries one out.
-    fn read_failure(&mut self) -> Option<ReadFailure> {
+    fn read_failure(&mut self) -> Option<ReadErrorKind> {
         if self.is_settling {
             None
         } else if self.chance.percent(self.plan.refused_percent) {
-            Some(ReadFailure::Data)
+            Some(ReadErrorKind::Unreadable)
         } else {
-            self.chance.percent(self.plan.unanswered_percent).then_some(ReadFailure::Later)
+            self.chance.percent(self.plan.unanswered_percent).then_some(ReadErrorKind::Transient)
         }
     }
 
-    fn pass_time(&mut self) {
+    fn advance_clock(&mut self) {
         let passed = match self.chance.below(20) {
             0 => self.chance.between(5, 50),
             1..=8 => self.chance.between(1, 3),

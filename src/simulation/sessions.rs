@@ -32,7 +32,7 @@ impl SessionPorts for SimulatedPorts<'_> {
         self.socket.close();
     }
 
-    fn tell_hub(&mut self, input: HubInput) {
+    fn send_to_hub(&mut self, input: HubInput) {
         self.hub.send(input);
     }
 
@@ -80,7 +80,7 @@ impl SimulationRun {
         let Some(mut session) = self.clients[client].session.take() else { return };
         trace!(self, "client {client} is cut off");
         let now = self.clock();
-        session.conversation.on(now, Input::PeerClosed, &mut Vec::new());
+        session.conversation.handle(now, Input::PeerClosed, &mut Vec::new());
         let hub = &self.replicas[session.replica].hubs[session.hub];
         hub.send(HubInput::Leave { session: session.name });
         self.clients[client].checkers.iter_mut().for_each(|checker| checker.on_left());

@@ -1,15 +1,15 @@
-//! Which addresses count as one client. Plain.
+//! Which addresses count as one client.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What counts as one client's address. Whoever has an IPv6 address has a whole /64 of them. Octets and not numbers, as
-/// every socket has some: these need no alignment.
+/// The addresses that count as one client: an IPv4 address, or an IPv6 network of 64 bits, because a client with one
+/// IPv6 address usually has its whole /64. Every socket stores one; octets need no alignment, unlike integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ClientPrefix {
-    /// One address.
+    /// The octets of one address.
     V4([u8; 4]),
-    /// The upper half of an address.
+    /// The first 64 bits of an address.
     V6([u8; 8]),
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for ClientPrefix {
 }
 
 impl ClientPrefix {
-    /// The block of an address.
+    /// The prefix of an address. An IPv4-mapped IPv6 address counts as its IPv4 address.
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.octets()),
@@ -38,17 +38,17 @@ impl ClientPrefix {
 mod tests {
     use super::*;
 
-    fn block(address: &str) -> Option<ClientPrefix> {
+    fn prefix(address: &str) -> Option<ClientPrefix> {
         Some(ClientPrefix::of(address.parse().unwrap()))
     }
 
     #[test]
-    fn a_network_of_64_bits_is_one_address_and_a_mapped_one_is_what_it_maps() {
-        assert_eq!(block("2001:db8:1:2::1"), block("2001:db8:1:2:ffff::9"));
-        assert_ne!(block("2001:db8:1:2::1"), block("2001:db8:1:3::1"));
-        assert_eq!(block("2001:db8:1:2::1").unwrap().to_string(), "2001:db8:1:2::/64");
-        assert_eq!(block("::ffff:192.0.2.1"), block("192.0.2.1"));
-        assert_eq!(block("192.0.2.1").unwrap().to_string(), "192.0.2.1");
-        assert_ne!(block("192.0.2.1"), block("192.0.2.2"));
+    fn an_ipv6_64_or_an_ipv4_address_is_one_client() {
+        assert_eq!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:2:ffff::9"));
+        assert_ne!(prefix("2001:db8:1:2::1"), prefix("2001:db8:1:3::1"));
+        assert_eq!(prefix("2001:db8:1:2::1").unwrap().to_string(), "2001:db8:1:2::/64");
+        assert_eq!(prefix("::ffff:192.0.2.1"), prefix("192.0.2.1"));
+        assert_eq!(prefix("192.0.2.1").unwrap().to_string(), "192.0.2.1");
+        assert_ne!(prefix("192.0.2.1"), prefix("192.0.2.2"));
     }
 }

@@ -1,7 +1,7 @@
-//! The task that drives one socket: it lets the actor run, writes what waits, keeps the deadlines, and closes.
+//! The task of one socket: polls the actor, writes queued frames, enforces the deadlines, and closes the connection.
 //!
-//! The actor is polled whether or not the peer reads. (Run as a response body, as `actix-web-actors` does by
-//! itself, an actor stands still while its peer does not read, timers included: actix-web issue 2441.)
+//! The task polls the actor whether or not the peer reads. `actix-web-actors` runs an actor as a response body, which
+//! stops the actor and its timers while the peer does not read (actix-web issue 2441).
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,31 +19,31 @@ use super::inbound::Reader;
 use super::kernel;
 use super::limits::ConnectionPermit;
 use super::outbox::{Outbox, SocketState};
-use super::read_first::ReadFirst;
+use super::postponement::Postponement;
 use protocol::close::CloseCode;
 
-/// How many pieces of output an actor may produce in a row before others run.
-const OUTPUT_IN_A_ROW: u32 = 16;
+/// How many outputs of an actor one poll handles before other tasks run.
+const MAX_OUTPUTS_PER_POLL: u32 = 16;
 
-/// Carries one socket to its end.
+/// The task of one socket, until the connection is closed.
 ///
-/// A plain struct rather than an async function: that would hold all it is given twice, as its arguments and where it works
-/// with them, and this is most of what a silent socket's task is made of (384 bytes a task as a function, 256 so).
+/// It is a struct because an async function stores its arguments twice. These fields are most of an idle socket's task:
+/// 256 bytes as a struct, 384 as an async function.
 pub(super) struct Driver<S> {
     stage: DriverStage<S>,
     outbox: Outbox,
     reader: Reader,
-    stall: StandstillTimer<u64>,
-    unfinished: StandstillTimer<u32>,
-    /// Held until the end.
+    write_stall: StallTimer<u64>,
+    message_stall: StallTimer<u32>,
+    /// Released when the task ends.
     _permit: ConnectionPermit,
 }
 
 enum DriverStage<S> {
-    /// With the actor; what it yields goes into the outbox like everything else.
+    /// The context of the actor. Frames that the context yields go into the outbox.
     Open(Pin<Box<S>>),
-    /// Boxed, so that a socket that is open does not carry the timers of its end.
-    Ending(Pin<Box<dyn Future<Output = ()>>>),
+    /// Boxed, so that an open socket does not reserve memory for the timers of closing.
+    Closing(Pin<Box<dyn Future<Output = ()>>>),
 }
 
 impl<S> Driver<S>
@@ -60,8 +60,8 @@ where
             stage: DriverStage::Open(context),
             outbox,
             reader,
-            stall: StandstillTimer::default(),
-            unfinished: StandstillTimer::default(),
+            write_stall: StallTimer::default(),
+            message_stall: StallTimer::default(),
             _permit: permit,
         }
     }
@@ -74,25 +74,29 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { stage, outbox, reader, stall, unfinished, .. } = &mut *self;
+        let Self { stage, outbox, reader, write_stall, message_stall, .. } = &mut *self;
         if let DriverStage::Open(context) = stage {
-            let open = poll_open(context.as_mut(), outbox, stall, cx);
-            ready!(if open.is_pending() { poll_unfinished(outbox, reader, unfinished, cx) } else { open });
-            // With the context goes the actor.
-            *stage = DriverStage::Ending(Box::pin(close(outbox.clone(), reader.clone())));
+            let open = poll_open(context.as_mut(), outbox, write_stall, cx);
+            ready!(if open.is_pending() {
+                poll_message_timeout(outbox, reader, message_stall, cx)
+            } else {
+                open
+            });
+            // Drops the context, and with it the actor.
+            *stage = DriverStage::Closing(Box::pin(close(outbox.clone(), reader.clone())));
         }
         match stage {
-            DriverStage::Ending(end) => end.as_mut().poll(cx),
+            DriverStage::Closing(closing) => closing.as_mut().poll(cx),
             DriverStage::Open(_) => Poll::Pending,
         }
     }
 }
 
-/// One round while the socket is open. Ready when it is to be closed.
+/// Polls the actor and writes queued frames. Ready when the socket must be closed.
 fn poll_open<S>(
     mut context: Pin<&mut S>,
     outbox: &Outbox,
-    stall: &mut StandstillTimer<u64>,
+    write_stall: &mut StallTimer<u64>,
     cx: &mut Context<'_>,
 ) -> Poll<()>
 where
@@ -100,7 +104,7 @@ where
 {
     outbox.set_driver(cx.waker());
     for round in 0.. {
-        // A panic ends this session only. The actor is not asked again: it is dropped next.
+        // A panic ends this session only. The actor is not polled again: the caller drops it.
         let polled = catch_unwind(AssertUnwindSafe(|| context.as_mut().poll_next(cx)));
         match polled {
             Ok(Poll::Ready(Some(Ok(frames)))) => {
@@ -109,12 +113,12 @@ where
             Ok(Poll::Ready(Some(Err(_)) | None)) => return Poll::Ready(()),
             Ok(Poll::Pending) => break,
             Err(_) => {
-                log::error!("a session's actor panicked; its socket is closed");
+                log::error!("the actor of a session panicked; closing its socket with 1011");
                 outbox.close(CloseCode::InternalError);
                 return Poll::Ready(());
             }
         }
-        if round == OUTPUT_IN_A_ROW {
+        if round == MAX_OUTPUTS_PER_POLL {
             cx.waker().wake_by_ref();
             break;
         }
@@ -124,7 +128,7 @@ where
     }
     match outbox.poll_flush(cx) {
         Poll::Ready(Ok(())) => {
-            stall.disarm();
+            write_stall.disarm();
             Poll::Pending
         }
         Poll::Ready(Err(_)) => {
@@ -132,12 +136,12 @@ where
             Poll::Ready(())
         }
         Poll::Pending => {
-            if stall.poll(outbox.options().write_timeout, outbox.progress(), cx).is_pending() {
+            if write_stall.poll(outbox.options().write_timeout, outbox.progress(), cx).is_pending() {
                 return Poll::Pending;
             }
             if outbox.write_directly() {
-                // The peer reads. The next round arms the timer again.
-                stall.disarm();
+                // The peer reads. The next poll arms the timer again.
+                write_stall.disarm();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -147,20 +151,20 @@ where
     }
 }
 
-/// Ready when a message has been begun and not completed for too long: it is closed. A socket that is between
+/// Ready when a message has been incomplete for `message_timeout`; the socket is then closing. A socket between
 /// messages has no timer.
-fn poll_unfinished(
+fn poll_message_timeout(
     outbox: &Outbox,
     reader: &Reader,
-    timer: &mut StandstillTimer<u32>,
+    timer: &mut StallTimer<u32>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
-    let Some(number) = reader.unfinished() else {
+    let Some(number) = reader.incomplete_message() else {
         timer.disarm();
         return Poll::Pending;
     };
     while timer.poll(outbox.options().message_timeout, number, cx).is_ready() {
-        if !timer.put_off(outbox.has_unread()) {
+        if !timer.postpone(outbox.has_unread()) {
             outbox.close(CloseCode::PolicyViolation);
             return Poll::Ready(());
         }
@@ -168,84 +172,88 @@ fn poll_unfinished(
     Poll::Pending
 }
 
-/// Writes the rest, waits for the peer's Close where one is due, and ends the connection in order: our side
-/// first, then the peer's.
+/// Writes queued frames, waits for the peer's Close if the peer owes one, and shuts the connection down: first the
+/// gateway's side, then the peer's.
 async fn close(outbox: Outbox, reader: Reader) {
     let options = outbox.options();
-    // What we have written may still wait in the kernel when we let go of the socket. It would keep that for
-    // minutes for a peer that does not read; so, as before, no longer than nothing of it is taken for a while.
+    // Written data may still be in the kernel's send buffer when the socket is dropped. By default the kernel keeps it
+    // for minutes for a peer that does not read.
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(outbox.stream()).set_tcp_user_timeout(Some(options.write_timeout));
-    let patience = match outbox.state() {
-        SocketState::Broken => return,
-        SocketState::Leaving => options.close_timeout,
+    let flush_timeout = match outbox.state() {
+        SocketState::Failed => return,
+        SocketState::Flushing => options.close_timeout,
         SocketState::Open | SocketState::Closing => options.write_timeout,
     };
-    if !flush(&outbox, patience).await {
-        // Reset: otherwise the kernel keeps what it could not send, for a peer that does not read, for minutes.
+    if !flush(&outbox, flush_timeout).await {
+        // Resets the connection. Otherwise the kernel keeps unsent data for minutes for a peer that does not read.
         let _ = SockRef::from(outbox.stream()).set_linger(Some(Duration::ZERO));
         return;
     }
     if outbox.state() == SocketState::Closing {
-        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_answer(cx))).await;
+        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_close_answer(cx))).await;
     }
     if SockRef::from(outbox.stream()).shutdown(std::net::Shutdown::Write).is_ok() {
-        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_silence(cx))).await;
+        let _ = timeout(options.close_timeout, poll_fn(|cx| reader.poll_peer_eof(cx))).await;
     }
     // Unread data would make the kernel reset the connection, and the peer might not see the Close.
     kernel::discard(outbox.stream());
 }
 
-/// Writes the rest. Returns whether all of it was written.
-async fn flush(outbox: &Outbox, patience: Duration) -> bool {
-    match timeout(patience, poll_fn(|cx| outbox.poll_flush(cx))).await {
+/// Writes all queued frames. Returns false if this fails or takes longer than `limit`.
+async fn flush(outbox: &Outbox, limit: Duration) -> bool {
+    match timeout(limit, poll_fn(|cx| outbox.poll_flush(cx))).await {
         Ok(flushed) => flushed.is_ok(),
         Err(_) => {
             outbox.write_directly();
-            !outbox.has_waiting()
+            !outbox.has_queued()
         }
     }
 }
 
-/// Notices that something has stood still for too long: a write without progress, a message without its end. It
-/// has no timer until it is asked.
-struct StandstillTimer<T>(Option<Box<Standstill<T>>>);
+/// Fires when something makes no progress for too long: a write, or an incomplete message. It allocates its timer at
+/// the first poll.
+struct StallTimer<T>(Option<Box<ArmedTimer<T>>>);
 
-struct Standstill<T> {
+struct ArmedTimer<T> {
     timer: Pin<Box<Sleep>>,
-    mark: T,
-    read_first: ReadFirst,
+    progress: T,
+    postponement: Postponement,
 }
 
-impl<T> Default for StandstillTimer<T> {
+impl<T> Default for StallTimer<T> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<T: PartialEq + Copy> StandstillTimer<T> {
+impl<T: PartialEq + Copy> StallTimer<T> {
     fn disarm(&mut self) {
         self.0 = None;
     }
 
-    /// Ready when `mark` has been the same for so long.
-    fn poll(&mut self, limit: Duration, mark: T, cx: &mut Context<'_>) -> Poll<()> {
-        let standstill = self.0.get_or_insert_with(|| {
-            Box::new(Standstill { timer: Box::pin(sleep(limit)), mark, read_first: ReadFirst::default() })
+    /// Ready when `progress` has not changed for `limit`.
+    fn poll(&mut self, limit: Duration, progress: T, cx: &mut Context<'_>) -> Poll<()> {
+        let armed = self.0.get_or_insert_with(|| {
+            Box::new(ArmedTimer {
+                timer: Box::pin(sleep(limit)),
+                progress,
+                postponement: Postponement::default(),
+            })
         });
-        if standstill.mark != mark {
-            standstill.mark = mark;
-            standstill.read_first.heard();
-            standstill.timer.as_mut().reset(Instant::now() + limit);
+        if armed.progress != progress {
+            armed.progress = progress;
+            armed.postponement.reset();
+            armed.timer.as_mut().reset(Instant::now() + limit);
         }
-        standstill.timer.as_mut().poll(cx)
+        armed.timer.as_mut().poll(cx)
     }
 
-    /// Postpones the deadline if there is unread data. Returns whether it did.
-    fn put_off(&mut self, has_unread: bool) -> bool {
-        let Some(standstill) = &mut self.0 else { return false };
-        let Some(step) = standstill.read_first.put_off(has_unread) else { return false };
-        standstill.timer.as_mut().reset(Instant::now() + step);
+    /// Postpones the deadline if there is unread data. Returns whether the deadline was postponed.
+    fn postpone(&mut self, has_unread: bool) -> bool {
+        let Some(armed) = &mut self.0 else { return false };
+        let Some(step) = armed.postponement.postpone(has_unread) else { return false };
+        armed.timer.as_mut().reset(Instant::now() + step);
         true
     }
 }
@@ -256,7 +264,7 @@ mod tests {
 
     use super::*;
 
-    /// Tokio adds 104 bytes and rounds up to a multiple of 128. Every silent socket pays for what is above this.
+    /// Tokio adds 104 bytes and rounds up to a multiple of 128, for every idle socket.
     #[test]
     fn the_task_of_a_socket_fits_into_256_bytes() {
         let size = size_of::<Driver<Empty<Result<Bytes, Error>>>>();

@@ -1,25 +1,24 @@
-//! Negotiating permessage-deflate (RFC 7692, section 7.1).
+//! Negotiates permessage-deflate (RFC 7692, section 7.1).
 
 use actix_http::header::{HeaderMap, SEC_WEBSOCKET_EXTENSIONS};
 
-/// The answer to an offer that the gateway accepts. No context is kept from message to message on either side, so that
-/// a publication is compressed once for all its receivers. Section 7.1.1 lets a server say both unasked.
+/// The answer to an accepted offer. Neither side keeps its context between messages, so that a publication is
+/// compressed once for all its receivers. By section 7.1.1 a server may add both parameters to any offer.
 const ACCEPTED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
-/// The answer to an offer that limits our window. It must repeat the limit (section 7.1.2.1); clients fail the
-/// connection otherwise.
+/// The answer to an offer that limits the server's window. It must repeat the limit (section 7.1.2.1); otherwise
+/// clients fail the connection.
 const ACCEPTED_WITH_WINDOW: &str = "permessage-deflate; server_no_context_takeover; \
      client_no_context_takeover; server_max_window_bits=15";
 
-/// The answer to the first of the client's offers that can be accepted, if there is one.
-pub(super) fn answer_deflate(headers: &HeaderMap) -> Option<&'static str> {
+/// The answer to the first acceptable offer; `None` if there is no such offer.
+pub(super) fn negotiate_deflate(headers: &HeaderMap) -> Option<&'static str> {
     let lists = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| split_unquoted(list, ',')).find_map(answer)
+    lists.flat_map(|list| split_unquoted(list, ',')).find_map(answer_offer)
 }
 
-/// The answer to one offer. The gateway accepts it if it knows and can satisfy every parameter. Otherwise it declines
-/// the offer and tries the next one.
-fn answer(offer: &str) -> Option<&'static str> {
+/// The answer to one offer; `None` if a parameter is unknown or cannot be satisfied.
+fn answer_offer(offer: &str) -> Option<&'static str> {
     let mut parts = split_unquoted(offer, ';').map(str::trim);
     if parts.next() != Some("permessage-deflate") {
         return None;
@@ -37,11 +36,11 @@ fn answer(offer: &str) -> Option<&'static str> {
         seen.push(name);
         match (name, value) {
             ("server_no_context_takeover" | "client_no_context_takeover", None) => {}
-            // The client may use any window: ours for reading is the largest. No answer to it is needed
-            // (section 7.1.2.2).
+            // The inflater has the largest window, so the client may use any. The parameter needs no answer (section
+            // 7.1.2.2).
             ("client_max_window_bits", None) => {}
             ("client_max_window_bits", Some(bits)) if is_window_bits(bits) => {}
-            // A smaller window is declined, because it would need a separate compression of each message.
+            // A smaller window is declined, because each message would have to be compressed again for it.
             ("server_max_window_bits", Some("15")) => answer = ACCEPTED_WITH_WINDOW,
             _ => return None,
         }
@@ -71,8 +70,8 @@ fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The value of a parameter: a token, or a quoted string that holds one (RFC 6455, section 9.1). Escapes are not
-/// undone: no value here needs one.
+/// The value of a parameter: a token, or a quoted string that holds a token (RFC 6455, section 9.1). Escapes stay as
+/// they are, because no known value needs one.
 fn unquote(value: &str) -> Option<&str> {
     match value.strip_prefix('"') {
         None => Some(value),
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_is_accepted_if_all_of_it_can_be_kept() {
+    fn an_offer_is_accepted_if_every_parameter_can_be_satisfied() {
         for (parameters, expected) in [
             ("", Some(ACCEPTED)),
             ("; client_max_window_bits", Some(ACCEPTED)),
@@ -106,7 +105,7 @@ mod tests {
             ("; server_max_window_bits=15; client_max_window_bits=15", Some(ACCEPTED_WITH_WINDOW)),
             ("; server_max_window_bits=14", None),
             ("; server_max_window_bits=8", None),
-            // Against section 7.1.
+            // Violations of section 7.1.
             ("; server_max_window_bits", None),
             ("; server_max_window_bits=", None),
             ("; server_max_window_bits=16", None),
@@ -127,16 +126,16 @@ mod tests {
             ("; unknown", None),
             (";", None),
         ] {
-            assert_eq!(answer(&format!("permessage-deflate{parameters}")), expected, "{parameters}");
+            assert_eq!(answer_offer(&format!("permessage-deflate{parameters}")), expected, "{parameters}");
         }
         for other in ["x-webkit-deflate-frame", "permessage-deflates", "permessage-deflate=1", ""] {
-            assert_eq!(answer(other), None, "{other}");
+            assert_eq!(answer_offer(other), None, "{other}");
         }
     }
 
     /// Each parameter is absent, or present in each of its forms.
     #[test]
-    fn every_combination_of_parameters_is_answered_in_keeping_with_it() {
+    fn every_combination_of_parameters_has_the_right_answer() {
         let forms = |name: &str| {
             let bits = (8..=15).map(|bits| format!("; {name}={bits}"));
             [String::new()].into_iter().chain(bits).collect::<Vec<_>>()
@@ -154,7 +153,7 @@ mod tests {
                             "; server_max_window_bits=15" => Some(ACCEPTED_WITH_WINDOW),
                             _ => None,
                         };
-                        assert_eq!(answer(&offer), expected, "{offer}");
+                        assert_eq!(answer_offer(&offer), expected, "{offer}");
                     }
                 }
             }
@@ -162,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_offer_that_can_be_kept_is_answered() {
-        assert_eq!(answer_deflate(&headers(&[])), None);
+    fn the_first_acceptable_offer_is_answered() {
+        assert_eq!(negotiate_deflate(&headers(&[])), None);
         let (small, whole) = ("permessage-deflate; server_max_window_bits=10", "permessage-deflate");
         let bounded = "permessage-deflate; server_max_window_bits=15";
         for (values, expected) in [
@@ -177,7 +176,7 @@ mod tests {
             (&["x-other; a=\"\\\", permessage-deflate, \""], None),
             (&["x-other; a=\"b\", permessage-deflate"], Some(ACCEPTED)),
         ] {
-            assert_eq!(answer_deflate(&headers(values)), expected, "{values:?}");
+            assert_eq!(negotiate_deflate(&headers(values)), expected, "{values:?}");
         }
     }
 }

@@ -1,23 +1,22 @@
-//! File descriptors: each socket needs one, and so do Redis, the admin port and handshakes.
+//! The limit of open file descriptors, shared by sockets, handshakes, the admin port and Redis.
 
 use std::io;
 
-/// What the process itself needs, beside its workers: listeners, Redis, files.
-const OWN: usize = 30;
-/// What a worker thread needs. Measured: 21 for the process and 4 for each worker.
-const FOR_WORKER: usize = 5;
-/// As many connections a worker of actix-server carries at most that are not sockets yet, unless told otherwise.
-const MOST_HANDSHAKES: usize = 25_600;
+/// The descriptors that the process needs apart from its workers: listeners, Redis, files. Measured: 21.
+const PROCESS_FDS: usize = 30;
+/// The descriptors that a worker thread needs. Measured: 4.
+const FDS_PER_WORKER: usize = 5;
+/// The default of actix-server for the concurrent connections of a worker. Only connections in their handshake count.
+const MAX_HANDSHAKES: usize = 25_600;
 
-/// How many descriptors this process may have open.
+/// How many descriptors this process may open. The default is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FdLimit {
     limit: usize,
-    /// How many of them are kept for other things than sockets and handshakes.
+    /// Descriptors reserved for everything except sockets and handshakes.
     reserved: usize,
 }
 
-/// No limit that is known.
 impl Default for FdLimit {
     fn default() -> Self {
         Self { limit: usize::MAX, reserved: 0 }
@@ -25,29 +24,29 @@ impl Default for FdLimit {
 }
 
 impl FdLimit {
-    /// Raises the process's limit as far as it may, and returns it. Some are kept for so many worker threads, and
-    /// for so many connections of the admin port.
+    /// Raises the limit of the process as far as the system allows. Reserves descriptors for `workers` threads and for
+    /// `admin_connections` connections of the admin port.
     pub fn raise(workers: usize, admin_connections: usize) -> io::Result<Self> {
         let limit = rlimit::increase_nofile_limit(u64::MAX)?;
-        let reserved = OWN + FOR_WORKER * workers + admin_connections;
+        let reserved = PROCESS_FDS + FDS_PER_WORKER * workers + admin_connections;
         Ok(Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), reserved })
     }
 
-    /// The limit.
+    /// The number of descriptors; `usize::MAX` if unknown.
     pub fn limit(self) -> usize {
         self.limit
     }
 
-    /// How many sockets there is room for, with a reserve for the process itself, its admin port and handshakes. Under a very
-    /// low limit the reserve is cut, so that it is still a gateway.
+    /// How many sockets fit under the limit, less the descriptors reserved for handshakes and everything else. At least
+    /// a quarter of the limit, so that a very low limit still leaves sockets.
     pub fn sockets(self) -> usize {
         self.limit.saturating_sub(self.reserved + self.handshakes()).max(self.limit / 4)
     }
 
-    /// How many connections may be in their handshake at a time. Further ones wait to be accepted, so that
-    /// connections that say nothing cannot use up all descriptors.
+    /// How many connections may be in their handshake at a time. Further connections wait to be accepted, so that
+    /// connections without a request cannot use up all descriptors.
     pub fn handshakes(self) -> usize {
-        (self.limit / 8).clamp(8, MOST_HANDSHAKES)
+        (self.limit / 8).clamp(8, MAX_HANDSHAKES)
     }
 }
 
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sockets_handshakes_and_the_process_itself_fit_under_the_limit() {
+    fn sockets_handshakes_and_the_process_fit_under_the_limit() {
         for (limit, sockets, handshakes) in [
             (64, 16, 8),
             (200, 75, 25),

@@ -1,9 +1,8 @@
-//! Reads a client's bytes, however they are cut, and returns whole messages.
+//! Turns a client's bytes, however they are cut, into whole messages. Does no IO.
 //!
-//! It judges each frame by its header, before anything of it is kept (RFC 6455, section 5.2), so that a frame
-//! that is too big costs nothing; it checks text as it arrives (compressed text when it is complete); and it puts
-//! fragments together. It keeps no
-//! more than one message and one control frame, and stops at the first violation. It does no IO.
+//! The frame reader checks the header of a frame before it stores any payload (RFC 6455, section 5.2), so that an
+//! oversized frame costs no memory. It checks text as it arrives, and compressed text when the message is complete. It
+//! stores at most one message and one control frame, and stops at the first violation.
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,31 +17,31 @@ const RSV1: u8 = 0x40;
 /// The longest header: two bytes, eight of length, four of mask.
 const MAX_HEADER_BYTES: usize = 14;
 
-/// What a client may send, within which bounds.
+/// The bounds on one message of a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// The longest message, in bytes, however it is cut into frames.
-    pub message_bytes: usize,
-    /// The most frames of one message, empty ones included.
-    pub fragments: u32,
+    /// The longest message, in bytes; of a compressed message, after inflating.
+    pub max_message_bytes: usize,
+    /// The most frames of one message, including empty ones.
+    pub max_fragments: u32,
 }
 
-/// One whole thing that a client sent.
+/// A whole message or control frame of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
-    /// A text message, known to be UTF-8.
+    /// A text message, checked to be UTF-8.
     Text(Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// To be answered with a Pong of the same payload.
+    /// A Ping. The answer is a Pong of the same payload.
     Ping(Bytes),
-    /// An answer to a Ping, or none.
+    /// A Pong, solicited or not.
     Pong(Bytes),
-    /// The closing handshake, with the code if there is one.
+    /// A Close frame, with its code if it has one.
     Close(Option<u16>),
 }
 
-/// The reader of one socket. Between messages it holds nothing: most sockets are silent most of the time.
+/// Reads the frames of one socket. It holds no buffer between messages, because most sockets are idle most of the time.
 #[derive(Debug)]
 pub struct FrameReader {
     bounds: Bounds,
@@ -51,7 +50,7 @@ pub struct FrameReader {
     partial: Option<Box<Partial>>,
 }
 
-/// What has arrived of a frame or message that is not complete.
+/// An incomplete frame or message.
 #[derive(Debug, Default)]
 struct Partial {
     header: [u8; MAX_HEADER_BYTES],
@@ -59,10 +58,10 @@ struct Partial {
     frame: Option<Frame>,
     message: Option<MessageKind>,
     fragments: u32,
-    /// The message so far, as it came: a compressed one is inflated when all of it is there. Until then it costs
-    /// what was sent of it, not what it stands for, and no window.
+    /// The message so far, as it was sent. A compressed message is inflated when it is complete; until then it needs no
+    /// more memory than was sent, and no inflater.
     payload: BytesMut,
-    /// How many bytes of it have been announced.
+    /// The payload length of the message's frames so far, by their headers.
     wire_bytes: u64,
     is_deflated: bool,
     utf8: Utf8Check,
@@ -76,7 +75,7 @@ struct Frame {
     is_last: bool,
     is_deflated: bool,
     mask: [u8; 4],
-    missing: u64,
+    remaining: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,13 +94,13 @@ enum Opcode {
 }
 
 impl FrameReader {
-    /// A guard at the start of a connection. `is_deflated`: messages may be compressed.
+    /// A frame reader for the start of a connection. `is_deflated` says whether permessage-deflate has been negotiated.
     pub fn new(bounds: Bounds, is_deflated: bool) -> Self {
         Self { bounds, is_deflated, partial: None }
     }
 
-    /// Reads on from `input`, and takes from it what it has read. `Ok(None)` when all of it has been read and
-    /// nothing is complete yet. After an error it must not be asked again.
+    /// Reads from `input` and advances it, up to the next whole message or control frame. Returns `Ok(None)` when all
+    /// of `input` is read and nothing is complete. Must not be called again after an error.
     pub fn read(&mut self, input: &mut &[u8]) -> Result<Option<Incoming>, CloseCode> {
         if input.is_empty() {
             return Ok(None);
@@ -114,13 +113,13 @@ impl FrameReader {
         Ok(incoming)
     }
 
-    /// Whether a message or frame has begun and is not complete.
+    /// Whether a message or frame is incomplete.
     pub fn is_mid_message(&self) -> bool {
         self.partial.is_some()
     }
 
-    /// How many bytes are allocated for what has arrived of a message and a control frame: at most twice the bound,
-    /// as a buffer grows by doubling, and none between messages.
+    /// How many bytes are allocated for an incomplete message and control frame: at most twice the bound, because a
+    /// buffer grows by doubling, and 0 between messages.
     pub fn held_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.payload.capacity() + partial.control.capacity())
     }
@@ -136,28 +135,28 @@ impl Partial {
         loop {
             let Some(frame) = &mut self.frame else {
                 let Some(frame) = self.read_header(input, is_deflated)? else { return Ok(None) };
-                self.admit(&frame, bounds)?;
+                self.accept_header(&frame, bounds)?;
                 self.frame = Some(frame);
                 continue;
             };
-            let length = usize::try_from(frame.missing).unwrap_or(usize::MAX).min(input.len());
+            let length = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(input.len());
             let (piece, rest) = input.split_at(length);
             *input = rest;
-            frame.missing -= length as u64;
+            frame.remaining -= length as u64;
             let unmasking = *frame;
             frame.mask.rotate_left(length % 4);
-            self.take(unmasking, piece)?;
-            if unmasking.missing > 0 {
+            self.push_payload(unmasking, piece)?;
+            if unmasking.remaining > 0 {
                 return Ok(None);
             }
             self.frame = None;
-            if let Some(incoming) = self.finish(unmasking, bounds)? {
+            if let Some(incoming) = self.finish_frame(unmasking, bounds)? {
                 return Ok(Some(incoming));
             }
         }
     }
 
-    /// Gathers the header's bytes; judges each part as soon as it is there.
+    /// Collects the bytes of a header, and checks each part as soon as it has arrived.
     fn read_header(&mut self, input: &mut &[u8], is_deflated: bool) -> Result<Option<Frame>, CloseCode> {
         loop {
             let have = usize::from(self.header_length);
@@ -165,7 +164,7 @@ impl Partial {
             let length = header_length(header, is_deflated)?;
             if have == length {
                 self.header_length = 0;
-                return Ok(Some(Frame::read(&self.header[..have])?));
+                return Ok(Some(Frame::parse(&self.header[..have])?));
             }
             let Some((&byte, rest)) = input.split_first() else { return Ok(None) };
             *input = rest;
@@ -174,8 +173,8 @@ impl Partial {
         }
     }
 
-    /// Judges a frame by its header and by what came before it.
-    fn admit(&mut self, frame: &Frame, bounds: &Bounds) -> Result<(), CloseCode> {
+    /// Checks a frame by its header and the frames before it, and counts it.
+    fn accept_header(&mut self, frame: &Frame, bounds: &Bounds) -> Result<(), CloseCode> {
         match (frame.opcode, self.message) {
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => return Ok(()),
             (Opcode::Continuation, None) | (Opcode::Message(_), Some(_)) => {
@@ -190,19 +189,19 @@ impl Partial {
             (Opcode::Continuation, Some(_)) => {}
         }
         self.fragments += 1;
-        if self.fragments > bounds.fragments {
+        if self.fragments > bounds.max_fragments {
             return Err(CloseCode::PolicyViolation);
         }
-        self.wire_bytes = self.wire_bytes.saturating_add(frame.missing);
-        // What cannot be compressed gets longer: a fixed code spends up to nine bits on a byte.
-        let overhead = if self.is_deflated { bounds.message_bytes / 8 + 64 } else { 0 };
-        let room = (bounds.message_bytes + overhead) as u64;
-        if self.wire_bytes > room { Err(CloseCode::MessageTooBig) } else { Ok(()) }
+        self.wire_bytes = self.wire_bytes.saturating_add(frame.remaining);
+        // Compression makes some messages longer: a fixed code takes up to nine bits for a byte.
+        let overhead = if self.is_deflated { bounds.max_message_bytes / 8 + 64 } else { 0 };
+        let max_wire_bytes = (bounds.max_message_bytes + overhead) as u64;
+        if self.wire_bytes > max_wire_bytes { Err(CloseCode::MessageTooBig) } else { Ok(()) }
     }
 
-    /// Keeps a piece of the frame's payload, unmasked. What is kept grows with what has arrived, never with what
-    /// was announced.
-    fn take(&mut self, frame: Frame, piece: &[u8]) -> Result<(), CloseCode> {
+    /// Stores a piece of the frame's payload, unmasked. The buffer grows with the bytes that arrive, not with the
+    /// announced length.
+    fn push_payload(&mut self, frame: Frame, piece: &[u8]) -> Result<(), CloseCode> {
         if matches!(frame.opcode, Opcode::Close | Opcode::Ping | Opcode::Pong) {
             let start = self.control.len();
             self.control.extend_from_slice(piece);
@@ -215,13 +214,13 @@ impl Partial {
         if self.is_deflated { Ok(()) } else { self.check_text(start) }
     }
 
-    /// Inflates the message, which is complete, up to the bound.
+    /// Inflates the complete message, up to the bound.
     fn inflate(&mut self, bounds: &Bounds) -> Result<(), CloseCode> {
         let wire = std::mem::take(&mut self.payload);
         let mut inflater = Inflater::new();
-        let pushed = inflater.push(&wire, &mut self.payload, bounds.message_bytes);
-        let inflated = pushed.and_then(|()| inflater.finish(&mut self.payload, bounds.message_bytes));
-        // What came before the fault is judged before it.
+        let pushed = inflater.push(&wire, &mut self.payload, bounds.max_message_bytes);
+        let inflated = pushed.and_then(|()| inflater.finish(&mut self.payload, bounds.max_message_bytes));
+        // The text before a fault is checked first, so that the first violation decides the close code.
         self.check_text(0)?;
         Ok(inflated?)
     }
@@ -233,8 +232,8 @@ impl Partial {
         Ok(())
     }
 
-    /// The frame is complete: what does it complete?
-    fn finish(&mut self, frame: Frame, bounds: &Bounds) -> Result<Option<Incoming>, CloseCode> {
+    /// Returns the message or control frame that this frame completes.
+    fn finish_frame(&mut self, frame: Frame, bounds: &Bounds) -> Result<Option<Incoming>, CloseCode> {
         Ok(Some(match frame.opcode {
             Opcode::Close => Incoming::Close(close_code(&std::mem::take(&mut self.control))?),
             Opcode::Ping => Incoming::Ping(std::mem::take(&mut self.control).into()),
@@ -244,7 +243,7 @@ impl Partial {
                 if std::mem::take(&mut self.is_deflated) {
                     self.inflate(bounds)?;
                 }
-                // Given away whole, so that an idle connection keeps no buffer.
+                // The buffer becomes the message, so that an idle connection holds none.
                 let payload = std::mem::take(&mut self.payload).freeze();
                 match self.message.take() {
                     Some(MessageKind::Binary) => Incoming::Binary(payload),
@@ -258,11 +257,11 @@ impl Partial {
     }
 }
 
-/// How long the header is that begins with these bytes, as far as they tell; a violation as soon as they show
-/// one.
+/// The length of the header that begins with these bytes, as far as they determine it. An error at the first byte that
+/// breaks a rule.
 fn header_length(header: &[u8], is_deflated: bool) -> Result<usize, CloseCode> {
     let Some(&first) = header.first() else { return Ok(2) };
-    let opcode = Opcode::read(first, is_deflated)?;
+    let opcode = Opcode::parse(first, is_deflated)?;
     let Some(&second) = header.get(1) else { return Ok(2) };
     let is_masked = second & 0x80 != 0;
     let is_control = matches!(opcode, Opcode::Close | Opcode::Ping | Opcode::Pong);
@@ -278,9 +277,9 @@ fn header_length(header: &[u8], is_deflated: bool) -> Result<usize, CloseCode> {
 }
 
 impl Opcode {
-    fn read(first: u8, is_deflated: bool) -> Result<Self, CloseCode> {
-        // The reserved bits belong to extensions. The first one marks a compressed message, on its first
-        // frame only (RFC 7692, section 6).
+    fn parse(first: u8, is_deflated: bool) -> Result<Self, CloseCode> {
+        // The reserved bits belong to extensions. RSV1 marks a compressed message, on its first frame only (RFC 7692,
+        // section 6).
         let is_message = matches!(first & 0x0F, 0x1 | 0x2);
         let allowed = if is_deflated && is_message { RSV1 } else { 0 };
         if first & 0x70 & !allowed != 0 {
@@ -299,34 +298,34 @@ impl Opcode {
 }
 
 impl Frame {
-    /// Reads a whole header whose first two bytes have been judged.
-    fn read(header: &[u8]) -> Result<Self, CloseCode> {
+    /// Parses a complete header whose first two bytes have been checked.
+    fn parse(header: &[u8]) -> Result<Self, CloseCode> {
         let (length, mask) = header[2..].split_at(header.len() - 6);
-        let missing = match header[1] & 0x7F {
+        let remaining = match header[1] & 0x7F {
             126 | 127 => length.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
             short => u64::from(short),
         };
-        // RFC 6455 section 5.2: the highest bit is zero, and the shortest form is used.
+        // RFC 6455, section 5.2: the highest bit is zero, and the length has its shortest form.
         let shortest = match header[1] & 0x7F {
             126 => 126,
             127 => 0x1_0000,
             _ => 0,
         };
-        if missing >> 63 != 0 || missing < shortest {
+        if remaining >> 63 != 0 || remaining < shortest {
             return Err(CloseCode::ProtocolError);
         }
         let mask = [mask[0], mask[1], mask[2], mask[3]];
         Ok(Self {
-            opcode: Opcode::read(header[0], true)?,
+            opcode: Opcode::parse(header[0], true)?,
             is_last: header[0] & 0x80 != 0,
             is_deflated: header[0] & RSV1 != 0,
             mask,
-            missing,
+            remaining,
         })
     }
 }
 
-/// The code in a Close frame's payload, if that is well formed (RFC 6455, sections 5.5.1 and 7.4).
+/// The code of a Close frame, by its payload (RFC 6455, sections 5.5.1 and 7.4). `None` if the payload is empty.
 fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseCode> {
     match payload {
         [] => Ok(None),

@@ -1,4 +1,4 @@
-//! The TCP stream below the HTTP parser: it keeps the deadlines of the handshake and rewrites the Upgrade header.
+//! The TCP stream below the HTTP parser: enforces the deadlines of the handshake and rewrites the Upgrade header.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -10,41 +10,48 @@ use actix_rt::net::TcpStream;
 use actix_rt::time::{Instant, Sleep, sleep};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::request_head::RequestHead;
-use super::turn_away::turn_away;
+use super::raw_refusal::write_refusal;
+use super::upgrade_header::UpgradeHeaderRewriter;
 use super::{UpgradeRefusal, kernel};
 
-/// How much of a head is read at once.
+/// How many bytes of a head are read at once.
 const READ_BYTES: usize = 4 * 1024;
 
-/// The answer to a request whose head did not come in time.
+/// The answer to a request whose head is incomplete at the deadline.
 const TIMED_OUT: UpgradeRefusal =
     UpgradeRefusal { status: StatusCode::REQUEST_TIMEOUT, reason: "timed_out", headers: &[] };
 
-/// A connection from its accept to the end of its request, and as long as the answer takes.
+/// A connection from its accept until its request is answered.
 #[derive(Debug)]
 pub struct HandshakeStream {
     stream: TcpStream,
-    head: RequestHead,
-    /// Bytes for the parser that it has not taken yet.
-    passed: Vec<u8>,
-    taken: usize,
+    rewriter: UpgradeHeaderRewriter,
+    /// Bytes for the parser. It has read the first `consumed` of them.
+    parser_input: Vec<u8>,
+    consumed: usize,
     timeout: Duration,
-    /// First that of the head. Once it is complete, that of a body: no upgrade has one, but the parser waits for the end
-    /// of another request's body even after the answer.
+    /// The deadline of the head; once the head is complete, the deadline of the body. An upgrade request has no body,
+    /// but the parser waits for the end of any other request's body even after the answer.
     deadline: Pin<Box<Sleep>>,
 }
 
 impl HandshakeStream {
-    /// The head must be complete after `timeout`, and so must a body that follows it.
+    /// `timeout` bounds the head, and again the body.
     pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
         let deadline = Box::pin(sleep(timeout));
-        Self { stream, head: RequestHead::default(), passed: Vec::new(), taken: 0, timeout, deadline }
+        Self {
+            stream,
+            rewriter: UpgradeHeaderRewriter::default(),
+            parser_input: Vec::new(),
+            consumed: 0,
+            timeout,
+            deadline,
+        }
     }
 
-    /// The stream, and the bytes after the request that the parser did not take.
+    /// The stream, and the bytes after the request that the parser did not read.
     pub(super) fn into_parts(self) -> (TcpStream, Vec<u8>) {
-        (self.stream, self.passed[self.taken..].to_vec())
+        (self.stream, self.parser_input[self.consumed..].to_vec())
     }
 
     /// Reads more of the head. Ready with 0 at the end of the stream.
@@ -55,28 +62,28 @@ impl HandshakeStream {
             Poll::Ready(result) => result.map(|()| buffer.filled().len())?,
             Poll::Pending => ready!(self.poll_deadline(cx, &mut bytes))?,
         };
-        self.head.push(&bytes[..length], &mut self.passed);
-        if self.head.is_complete() {
+        self.rewriter.push(&bytes[..length], &mut self.parser_input);
+        if self.rewriter.is_complete() {
             self.deadline.as_mut().reset(Instant::now() + self.timeout);
         }
         Poll::Ready(Ok(length))
     }
 
-    /// Reads what follows the head, until the deadline, however much it is.
+    /// Reads bytes after the head. Fails at the deadline even if more bytes arrive.
     fn poll_body(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.deadline.as_mut().poll(cx).is_ready() {
-            // The request has its answer.
+            // The request has been answered, so the connection just ends.
             return Poll::Ready(Err(ErrorKind::TimedOut.into()));
         }
         Pin::new(&mut self.stream).poll_read(cx, buffer)
     }
 
-    /// Ready when the deadline has passed: with data that arrived, or with an error once all of it is read.
+    /// Ready when the deadline has passed: with data that has arrived, or with an error if there is none.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> Poll<io::Result<usize>> {
         ready!(self.deadline.as_mut().poll(cx));
         Poll::Ready(match kernel::read(&self.stream, bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                turn_away(&self.stream, &TIMED_OUT);
+                write_refusal(&self.stream, &TIMED_OUT);
                 Err(ErrorKind::TimedOut.into())
             }
             result => result,
@@ -92,16 +99,16 @@ impl AsyncRead for HandshakeStream {
     ) -> Poll<io::Result<()>> {
         loop {
             let this = &mut *self;
-            let waiting = &this.passed[this.taken..];
-            if !waiting.is_empty() {
-                let length = waiting.len().min(buffer.remaining());
-                buffer.put_slice(&waiting[..length]);
-                this.taken += length;
+            let unread = &this.parser_input[this.consumed..];
+            if !unread.is_empty() {
+                let length = unread.len().min(buffer.remaining());
+                buffer.put_slice(&unread[..length]);
+                this.consumed += length;
                 return Poll::Ready(Ok(()));
             }
-            this.passed.clear();
-            this.taken = 0;
-            if this.head.is_complete() {
+            this.parser_input.clear();
+            this.consumed = 0;
+            if this.rewriter.is_complete() {
                 return this.poll_body(cx, buffer);
             }
             if ready!(this.poll_head(cx))? == 0 {

@@ -1,15 +1,15 @@
-//! Counts by key, such as an address or a user. Plain.
+//! Counts by key, such as an address or a user.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// The capacity, in entries, that an emptied map may keep.
+/// The map shrinks only above this capacity, in entries.
 pub(crate) const MIN_CAPACITY: usize = 1_024;
 
-/// How many there are of each key.
+/// A count for each key.
 #[derive(Debug)]
 pub(crate) struct KeyCounts<K> {
-    /// An entry is removed with its last one.
+    /// No entry has a count of 0.
     counts: HashMap<K, u32>,
 }
 
@@ -20,17 +20,17 @@ impl<K> Default for KeyCounts<K> {
 }
 
 impl<K: Eq + Hash> KeyCounts<K> {
-    /// Whether there may be one more of this key under this cap.
+    /// Whether the count of this key is below `cap`.
     pub(crate) fn has_room(&self, key: &K, cap: u32) -> bool {
         self.counts.get(key).is_none_or(|&count| count < cap)
     }
 
-    /// Counts one more.
+    /// Adds one to the count of this key.
     pub(crate) fn add(&mut self, key: K) {
         *self.counts.entry(key).or_default() += 1;
     }
 
-    /// Counts one less.
+    /// Subtracts one from the count of this key.
     pub(crate) fn remove(&mut self, key: &K) {
         let Some(count) = self.counts.get_mut(key) else { return };
         *count -= 1;

@@ -1,14 +1,14 @@
-//! How many sockets there may be: in the process, from one address, in a second.
+//! Limits sockets and handshakes: in the process, for one address, in a second.
 //!
-//! Connects are rare beside deliveries, so one short lock for the whole process will do. With a cap of 0 nothing
-//! is kept for it.
+//! One lock serves the whole process, because connects are rare compared with deliveries. A cap of 0 needs no memory.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_http::StatusCode;
+use parking_lot::Mutex;
 
 use super::UpgradeRefusal;
 use super::client_prefix::ClientPrefix;
@@ -25,13 +25,13 @@ pub struct Caps {
     pub connections_per_address: u32,
     /// Connections of one peer's address that are in their handshake.
     pub handshakes_per_address: u32,
-    /// New sockets in a second, over all workers. A second's worth may come at once.
+    /// New sockets in a second, over all workers. All of them may come at once.
     pub connects_per_second: u32,
-    /// The same for one client address.
+    /// New sockets of one client address in a second.
     pub connects_per_second_per_address: u32,
 }
 
-const FULL: UpgradeRefusal = UpgradeRefusal {
+const TOO_MANY_CONNECTIONS: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::SERVICE_UNAVAILABLE,
     reason: "too_many_connections",
     headers: &[("retry-after", "5")],
@@ -41,7 +41,7 @@ const TOO_MANY_FROM_ADDRESS: UpgradeRefusal = UpgradeRefusal {
     reason: "too_many_from_address",
     headers: &[("retry-after", "10")],
 };
-/// Said before anything of a request has been read.
+/// Sent before anything of a request is read.
 const TOO_MANY_HANDSHAKES: UpgradeRefusal = UpgradeRefusal {
     status: StatusCode::TOO_MANY_REQUESTS,
     reason: "too_many_handshakes",
@@ -58,7 +58,7 @@ const TOO_MANY_CONNECTS: UpgradeRefusal = UpgradeRefusal {
     headers: &[("retry-after", "1")],
 };
 
-/// The sockets of the whole process. Cloning shares.
+/// The caps and counts of the whole process. Clones share them.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimiter(Arc<LimiterState>);
 
@@ -66,57 +66,58 @@ pub struct ConnectionLimiter(Arc<LimiterState>);
 struct LimiterState {
     open: AtomicUsize,
     caps: Caps,
-    accounts: Mutex<LimiterCounts>,
+    counts: Mutex<LimiterCounts>,
 }
 
-/// The permit of a socket. Dropping it releases it.
+/// The permit of one socket. Dropping it releases its counts.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
-    connections: ConnectionLimiter,
+    limiter: ConnectionLimiter,
     metrics: Metrics,
-    block: Option<ClientPrefix>,
+    prefix: Option<ClientPrefix>,
 }
 
-/// The permit of a connection in its handshake. Dropping it releases it.
+/// The permit of one connection in its handshake. Dropping it releases its counts.
 #[derive(Debug)]
 pub(super) struct HandshakePermit {
-    connections: ConnectionLimiter,
+    limiter: ConnectionLimiter,
     metrics: Metrics,
-    block: Option<ClientPrefix>,
+    prefix: Option<ClientPrefix>,
 }
 
 impl ConnectionLimiter {
-    /// No sockets yet, and these caps.
+    /// A limiter with these caps and no sockets.
     pub fn new(caps: Caps) -> Self {
         Self(Arc::new(LimiterState {
             open: AtomicUsize::new(0),
             caps,
-            accounts: Mutex::new(LimiterCounts::new(&caps)),
+            counts: Mutex::new(LimiterCounts::new(&caps)),
         }))
     }
 
-    /// A permit for one more connection in its handshake, or why there is none. `peer` is the address that it counts
-    /// for; `None` if that address may represent many clients.
-    pub(super) fn begin(
+    /// A permit for one more connection in its handshake, or the reason for a refusal. `peer` is `None` if that address
+    /// may represent many clients.
+    pub(super) fn begin_handshake(
         &self,
         peer: Option<IpAddr>,
         metrics: &Metrics,
     ) -> Result<HandshakePermit, UpgradeRefusal> {
         let caps = &self.0.caps;
-        let block = peer.filter(|_| caps.handshakes_per_address != 0).map(ClientPrefix::of);
-        if let Some(block) = block {
-            let handshakes = &mut self.accounts().handshakes;
-            if !handshakes.has_room(&block, caps.handshakes_per_address) {
+        let prefix = peer.filter(|_| caps.handshakes_per_address != 0).map(ClientPrefix::of);
+        if let Some(prefix) = prefix {
+            let handshakes = &mut self.0.counts.lock().handshakes;
+            if !handshakes.has_room(&prefix, caps.handshakes_per_address) {
                 return Err(TOO_MANY_HANDSHAKES);
             }
-            handshakes.add(block);
+            handshakes.add(prefix);
         }
         metrics.handshakes.inc();
-        Ok(HandshakePermit { connections: self.clone(), metrics: metrics.clone(), block })
+        Ok(HandshakePermit { limiter: self.clone(), metrics: metrics.clone(), prefix })
     }
 
-    /// A permit for one more socket, or why there is none. `client` is the client's address, if it is known.
-    pub(super) fn take(
+    /// A permit for one more socket, or the reason for a refusal. `client` is `None` if the client's address is
+    /// unknown.
+    pub(super) fn acquire(
         &self,
         client: Option<ClientPrefix>,
         metrics: &Metrics,
@@ -125,34 +126,28 @@ impl ConnectionLimiter {
         let caps = &self.0.caps;
         metrics.connections.inc();
         let before = self.0.open.fetch_add(1, Ordering::Relaxed);
-        // A refusal below drops the permit, which releases what it holds by then.
-        let mut permit =
-            ConnectionPermit { connections: self.clone(), metrics: metrics.clone(), block: None };
+        // A refusal below drops the permit, which releases the counts it holds at that point.
+        let mut permit = ConnectionPermit { limiter: self.clone(), metrics: metrics.clone(), prefix: None };
         if caps.connections != 0 && before >= caps.connections {
-            return Err(FULL);
+            return Err(TOO_MANY_CONNECTIONS);
         }
-        if !caps.need_accounts() {
+        if !caps.needs_counts() {
             return Ok(permit);
         }
-        self.accounts().take(client, caps, now)?;
-        permit.block = client.filter(|_| caps.connections_per_address != 0);
+        self.0.counts.lock().acquire(client, caps, now)?;
+        permit.prefix = client.filter(|_| caps.connections_per_address != 0);
         Ok(permit)
     }
 
-    /// How many there are now.
+    /// How many sockets are open.
     pub fn count(&self) -> usize {
         self.0.open.load(Ordering::Relaxed)
-    }
-
-    fn accounts(&self) -> MutexGuard<'_, LimiterCounts> {
-        // Nothing between its changes can panic.
-        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Caps {
-    /// Whether a new socket is counted by its address or by time.
-    fn need_accounts(&self) -> bool {
+    /// Whether a cap needs the counts by address or a rate.
+    fn needs_counts(&self) -> bool {
         let Self { connections_per_address, connects_per_second, connects_per_second_per_address, .. } =
             *self;
         connections_per_address != 0 || connects_per_second != 0 || connects_per_second_per_address != 0
@@ -167,26 +162,27 @@ impl Default for ConnectionLimiter {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        if let Some(block) = self.block {
-            self.connections.accounts().open.remove(&block);
+        if let Some(prefix) = self.prefix {
+            self.limiter.0.counts.lock().open.remove(&prefix);
         }
-        self.connections.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.limiter.0.open.fetch_sub(1, Ordering::Relaxed);
         self.metrics.connections.dec();
     }
 }
 
 impl Drop for HandshakePermit {
     fn drop(&mut self) {
-        if let Some(block) = self.block {
-            self.connections.accounts().handshakes.remove(&block);
+        if let Some(prefix) = self.prefix {
+            self.limiter.0.counts.lock().handshakes.remove(&prefix);
         }
         self.metrics.handshakes.dec();
     }
 }
 
-/// The time for which `connects_per_second` counts.
+/// The period of `connects_per_second`.
 const SECOND: Duration = Duration::from_secs(1);
-/// The accounts of addresses and of time. Plain; it is told what time it is.
+
+/// The counts by address and the rates. The caller passes the time.
 #[derive(Debug)]
 struct LimiterCounts {
     /// Open sockets.
@@ -209,8 +205,8 @@ impl LimiterCounts {
         }
     }
 
-    /// Notes a new socket, or says why there may be none; then nothing has changed.
-    fn take(
+    /// Counts a new socket. A refusal changes nothing.
+    fn acquire(
         &mut self,
         client: Option<ClientPrefix>,
         caps: &Caps,
@@ -224,11 +220,11 @@ impl LimiterCounts {
             return Err(TOO_MANY_CONNECTS_FROM_ADDRESS);
         }
         // Last, so that a client refused for another reason does not use up the rate of the others.
-        if !self.connects.take(caps.connects_per_second, SECOND, now) {
+        if !self.connects.try_acquire(caps.connects_per_second, SECOND, now) {
             return Err(TOO_MANY_CONNECTS);
         }
         if let Some(client) = client {
-            self.connects_by_address.take(client, now);
+            self.connects_by_address.try_acquire(client, now);
         }
         if let Some(client) = counted {
             self.open.add(client);
@@ -241,117 +237,117 @@ impl LimiterCounts {
 mod tests {
     use super::*;
 
-    fn block(address: &str) -> Option<ClientPrefix> {
+    fn prefix(address: &str) -> Option<ClientPrefix> {
         Some(ClientPrefix::of(address.parse().unwrap()))
     }
 
     #[test]
-    fn an_address_has_as_many_sockets_as_the_cap_and_gets_them_back() {
+    fn a_closed_socket_frees_the_cap_of_its_address() {
         let caps = Caps { connections_per_address: 2, ..Caps::default() };
-        let (mut accounts, now) = (LimiterCounts::new(&caps), Instant::now());
-        let one = block("192.0.2.1");
-        assert_eq!(accounts.take(one, &caps, now), Ok(()));
-        assert_eq!(accounts.take(one, &caps, now), Ok(()));
-        assert_eq!(accounts.take(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
-        assert_eq!(accounts.take(block("192.0.2.2"), &caps, now), Ok(()), "a neighbour");
-        accounts.open.remove(&one.unwrap());
-        assert_eq!(accounts.take(one, &caps, now), Ok(()));
-        assert_eq!(accounts.take(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
+        let (mut counts, now) = (LimiterCounts::new(&caps), Instant::now());
+        let one = prefix("192.0.2.1");
+        assert_eq!(counts.acquire(one, &caps, now), Ok(()));
+        assert_eq!(counts.acquire(one, &caps, now), Ok(()));
+        assert_eq!(counts.acquire(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
+        assert_eq!(counts.acquire(prefix("192.0.2.2"), &caps, now), Ok(()), "another address");
+        counts.open.remove(&one.unwrap());
+        assert_eq!(counts.acquire(one, &caps, now), Ok(()));
+        assert_eq!(counts.acquire(one, &caps, now), Err(TOO_MANY_FROM_ADDRESS));
     }
 
     #[test]
-    fn a_second_s_worth_of_connects_may_come_at_once_and_then_an_even_flow() {
+    fn a_burst_of_one_second_then_an_even_rate() {
         for per_second in [1, 3, 7, 2_000] {
             let caps = Caps { connects_per_second: per_second, ..Caps::default() };
-            let (mut accounts, start) = (LimiterCounts::new(&caps), Instant::now());
-            let many = |accounts: &mut LimiterCounts, now| {
-                (0..2 * per_second).filter(|_| accounts.take(None, &caps, now).is_ok()).count() as u32
+            let (mut counts, start) = (LimiterCounts::new(&caps), Instant::now());
+            let many = |counts: &mut LimiterCounts, now| {
+                (0..2 * per_second).filter(|_| counts.acquire(None, &caps, now).is_ok()).count() as u32
             };
-            assert_eq!(many(&mut accounts, start), per_second);
-            assert_eq!(accounts.take(None, &caps, start), Err(TOO_MANY_CONNECTS));
+            assert_eq!(many(&mut counts, start), per_second);
+            assert_eq!(counts.acquire(None, &caps, start), Err(TOO_MANY_CONNECTS));
             let one = Duration::from_secs(1) / per_second;
-            assert_eq!(many(&mut accounts, start + one), 1);
-            assert_eq!(many(&mut accounts, start + one), 0);
-            assert_eq!(many(&mut accounts, start + Duration::from_secs(3_600)), per_second, "never more");
-            // A clock that stands still or goes back gives nothing away.
-            assert_eq!(many(&mut accounts, start), 0);
+            assert_eq!(many(&mut counts, start + one), 1);
+            assert_eq!(many(&mut counts, start + one), 0);
+            assert_eq!(many(&mut counts, start + Duration::from_secs(3_600)), per_second, "no larger burst");
+            // A clock that stops or goes back adds nothing.
+            assert_eq!(many(&mut counts, start), 0);
         }
     }
 
     #[test]
-    fn who_is_refused_by_address_takes_nobody_s_turn() {
+    fn a_refusal_by_address_leaves_the_total_rate_unchanged() {
         let caps = Caps { connections_per_address: 1, connects_per_second: 2, ..Caps::default() };
-        let (mut accounts, now) = (LimiterCounts::new(&caps), Instant::now());
-        assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Ok(()));
+        let (mut counts, now) = (LimiterCounts::new(&caps), Instant::now());
+        assert_eq!(counts.acquire(prefix("192.0.2.1"), &caps, now), Ok(()));
         for _ in 0..10 {
-            assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Err(TOO_MANY_FROM_ADDRESS));
+            assert_eq!(counts.acquire(prefix("192.0.2.1"), &caps, now), Err(TOO_MANY_FROM_ADDRESS));
         }
-        assert_eq!(accounts.take(block("192.0.2.2"), &caps, now), Ok(()));
-        assert_eq!(accounts.take(block("192.0.2.3"), &caps, now), Err(TOO_MANY_CONNECTS));
-        assert_eq!(accounts.open.keys(), 2, "a refused one has no entry");
+        assert_eq!(counts.acquire(prefix("192.0.2.2"), &caps, now), Ok(()));
+        assert_eq!(counts.acquire(prefix("192.0.2.3"), &caps, now), Err(TOO_MANY_CONNECTS));
+        assert_eq!(counts.open.keys(), 2, "a refused client has no entry");
     }
 
     #[test]
     fn a_flood_from_one_address_leaves_others_their_rate() {
         let caps = Caps { connects_per_second: 10, connects_per_second_per_address: 4, ..Caps::default() };
-        let (mut accounts, now) = (LimiterCounts::new(&caps), Instant::now());
-        let flood = |accounts: &mut LimiterCounts, now| {
-            (0..100).filter(|_| accounts.take(block("192.0.2.1"), &caps, now).is_ok()).count()
+        let (mut counts, now) = (LimiterCounts::new(&caps), Instant::now());
+        let flood = |counts: &mut LimiterCounts, now| {
+            (0..100).filter(|_| counts.acquire(prefix("192.0.2.1"), &caps, now).is_ok()).count()
         };
-        assert_eq!(flood(&mut accounts, now), 4);
-        assert_eq!(accounts.take(block("192.0.2.1"), &caps, now), Err(TOO_MANY_CONNECTS_FROM_ADDRESS));
+        assert_eq!(flood(&mut counts, now), 4);
+        assert_eq!(counts.acquire(prefix("192.0.2.1"), &caps, now), Err(TOO_MANY_CONNECTS_FROM_ADDRESS));
         let others =
-            (2..100).filter(|last| accounts.take(block(&format!("192.0.2.{last}")), &caps, now).is_ok());
-        assert_eq!(others.count(), 6, "what the flood left of the rate for all");
-        assert_eq!(accounts.take(block("192.0.2.200"), &caps, now), Err(TOO_MANY_CONNECTS));
-        // A refusal for all took nothing from the address.
-        assert_eq!(flood(&mut accounts, now + SECOND), 4);
-        assert_eq!(accounts.open.keys(), 0, "the number of sockets has no cap here");
+            (2..100).filter(|last| counts.acquire(prefix(&format!("192.0.2.{last}")), &caps, now).is_ok());
+        assert_eq!(others.count(), 6, "the rest of the total rate");
+        assert_eq!(counts.acquire(prefix("192.0.2.200"), &caps, now), Err(TOO_MANY_CONNECTS));
+        // A refusal by the total rate leaves the rate of the address unchanged.
+        assert_eq!(flood(&mut counts, now + SECOND), 4);
+        assert_eq!(counts.open.keys(), 0, "sockets have no cap in this test");
     }
 
     #[test]
-    fn zero_means_no_cap_and_keeps_nothing() {
-        let (connections, metrics, now) = (ConnectionLimiter::default(), Metrics::default(), Instant::now());
-        let take = || connections.take(block("192.0.2.1"), &metrics, now).unwrap();
-        let permits: Vec<_> = (0..10_000).map(|_| take()).collect();
-        assert_eq!(connections.count(), 10_000);
-        assert_eq!(connections.accounts().open.keys(), 0);
-        assert_eq!(connections.accounts().connects_by_address.keys(), 0);
+    fn a_cap_of_zero_limits_nothing_and_keeps_no_counts() {
+        let (limiter, metrics, now) = (ConnectionLimiter::default(), Metrics::default(), Instant::now());
+        let acquire = || limiter.acquire(prefix("192.0.2.1"), &metrics, now).unwrap();
+        let permits: Vec<_> = (0..10_000).map(|_| acquire()).collect();
+        assert_eq!(limiter.count(), 10_000);
+        assert_eq!(limiter.0.counts.lock().open.keys(), 0);
+        assert_eq!(limiter.0.counts.lock().connects_by_address.keys(), 0);
         drop(permits);
-        assert_eq!((connections.count(), metrics.connections.get()), (0, 0));
+        assert_eq!((limiter.count(), metrics.connections.get()), (0, 0));
     }
 
     #[test]
-    fn a_refusal_leaves_nothing_behind() {
+    fn a_refusal_releases_its_counts() {
         let caps = Caps { connections: 3, connections_per_address: 2, ..Caps::default() };
-        let (connections, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
-        let take = |address: &str| connections.take(block(address), &metrics, now);
-        let (first, _second) = (take("192.0.2.1").unwrap(), take("192.0.2.1").unwrap());
-        assert_eq!(take("192.0.2.1").unwrap_err(), TOO_MANY_FROM_ADDRESS);
-        assert_eq!(connections.count(), 2);
-        let _third = take("192.0.2.2").unwrap();
-        assert_eq!(take("192.0.2.3").unwrap_err(), FULL);
-        assert_eq!((connections.count(), metrics.connections.get()), (3, 3));
+        let (limiter, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
+        let acquire = |address: &str| limiter.acquire(prefix(address), &metrics, now);
+        let (first, _second) = (acquire("192.0.2.1").unwrap(), acquire("192.0.2.1").unwrap());
+        assert_eq!(acquire("192.0.2.1").unwrap_err(), TOO_MANY_FROM_ADDRESS);
+        assert_eq!(limiter.count(), 2);
+        let _third = acquire("192.0.2.2").unwrap();
+        assert_eq!(acquire("192.0.2.3").unwrap_err(), TOO_MANY_CONNECTIONS);
+        assert_eq!((limiter.count(), metrics.connections.get()), (3, 3));
         drop(first);
-        take("192.0.2.1").unwrap();
+        acquire("192.0.2.1").unwrap();
     }
 
     #[test]
-    fn handshakes_are_counted_for_their_address_and_apart_from_sockets() {
+    fn handshakes_count_by_address_and_separately_from_sockets() {
         let caps = Caps { connections_per_address: 3, handshakes_per_address: 2, ..Caps::default() };
-        let (connections, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
-        let begin = |peer: &str| connections.begin(peer.parse().ok(), &metrics);
+        let (limiter, metrics, now) = (ConnectionLimiter::new(caps), Metrics::default(), Instant::now());
+        let begin = |peer: &str| limiter.begin_handshake(peer.parse().ok(), &metrics);
         let (first, second) = (begin("192.0.2.1").unwrap(), begin("::ffff:192.0.2.1").unwrap());
         assert_eq!(begin("192.0.2.1").unwrap_err(), TOO_MANY_HANDSHAKES);
-        let neighbour = begin("192.0.2.2").unwrap();
-        let exempt: Vec<_> = (0..10).map(|_| connections.begin(None, &metrics).unwrap()).collect();
+        let other = begin("192.0.2.2").unwrap();
+        let exempt: Vec<_> = (0..10).map(|_| limiter.begin_handshake(None, &metrics).unwrap()).collect();
         let sockets: Vec<_> =
-            (0..3).map(|_| connections.take(block("192.0.2.1"), &metrics, now).unwrap()).collect();
+            (0..3).map(|_| limiter.acquire(prefix("192.0.2.1"), &metrics, now).unwrap()).collect();
         drop(first);
         let third = begin("192.0.2.1").unwrap();
-        assert_eq!((connections.count(), metrics.handshakes.get()), (3, 13));
-        drop((second, third, neighbour, exempt, sockets));
-        assert_eq!(connections.accounts().handshakes.keys(), 0);
+        assert_eq!((limiter.count(), metrics.handshakes.get()), (3, 13));
+        drop((second, third, other, exempt, sockets));
+        assert_eq!(limiter.0.counts.lock().handshakes.keys(), 0);
         assert_eq!(metrics.handshakes.get(), 0);
     }
 }

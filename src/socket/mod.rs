@@ -1,27 +1,32 @@
-//! The WebSocket as a socket: taken over from the HTTP server after its handshake, read through a guard,
-//! written through an outbox, driven by one small task on its worker thread.
+//! The public WebSocket port: from an accepted connection to a closed socket, for any [`Application`].
 //!
-//! It is generic over the [`Application`] that it carries and knows neither JSON nor users. The application is
-//! an actor on [`WebsocketContext`]; it hears whole messages only, and can be stopped, starved or broken
-//! without its socket ceasing to keep its deadlines.
+//! This layer does not know JSON or users. An application is an actor on [`WebsocketContext`] that receives whole
+//! messages only. A socket enforces its deadlines even if its actor stops or panics.
 //!
-//! # Layout, lowest first
+//! # Files, lowest first
 //!
-//! - `utf8`, [`frame_reader`]: what a client sends, judged byte by byte. Pure.
-//! - [`outbox`]: the one way out, bounded in bytes; `queue`: what waits in it.
-//! - [`outbox_registry`]: the outboxes of this thread, by key, for messages that cannot carry them.
-//! - `inbound`: from the socket through the guard into the actor's context.
-//! - `driver`: the task that joins them, with the deadlines.
-//! - `extensions`: whether messages may be compressed.
-//! - [`proxies`]: whose socket it is; [`client_prefix`]: which addresses count as one client; `counts`: how many there are of
-//!   each; [`limits`]: how many there may be; [`fd_limit`]: what the system allows.
+//! - `utf8`: checks UTF-8 as it arrives.
+//! - [`frame_reader`]: turns a client's bytes into whole messages; does no IO.
+//! - `kernel`: reads and writes a socket without the runtime, for deadlines.
+//! - `postponement`: postpones a deadline while there is unread data.
+//! - `queue`: the frames that are queued for one socket.
+//! - [`client_prefix`]: which addresses count as one client.
+//! - [`proxies`]: the client's address when a proxy connects for it.
+//! - [`outbox`]: sends frames to one socket, bounded in bytes.
+//! - [`outbox_registry`]: finds the outboxes of a thread by key.
+//! - `inbound`: reads a socket into its actor's context.
+//! - `key_counts`: counts by key.
+//! - [`limits`]: how many connections there may be.
+//! - `driver`: the task of one socket, with the deadlines of reading and writing.
+//! - `extensions`: negotiates compression.
+//! - [`fd_limit`]: how many file descriptors the system allows.
 //! - [`origin`]: which pages may open a socket.
-//! - `kernel`: what the kernel knows of a socket, for deadlines; `read_first`: when they count.
-//! - [`handshake_stream`]: the stream below the HTTP parser, with the deadline of the handshake; `request_head`: the
-//!   Upgrade header on its way to it; `handshake`: what a request must say; `turn_away`: a refusal past the
-//!   HTTP server.
-//! - [`upgrade`]: from an HTTP request to a socket, or to a refusal.
-//! - [`listener`]: the public port.
+//! - `handshake`: checks a handshake against RFC 6455.
+//! - `raw_refusal`: refuses a connection without the HTTP server.
+//! - `upgrade_header`: rewrites the Upgrade header for the HTTP parser.
+//! - [`handshake_stream`]: the stream below the HTTP parser, with the deadline of the handshake.
+//! - [`upgrade`]: turns an upgrade request into a socket, or refuses it.
+//! - [`listener`]: accepts connections on the public port.
 
 pub mod client_prefix;
 mod driver;
@@ -38,12 +43,12 @@ pub mod listener;
 pub mod origin;
 pub mod outbox;
 pub mod outbox_registry;
+mod postponement;
 pub mod proxies;
 mod queue;
-mod read_first;
-mod request_head;
-mod turn_away;
+mod raw_refusal;
 pub mod upgrade;
+mod upgrade_header;
 mod utf8;
 
 use std::sync::Arc;
@@ -59,71 +64,73 @@ use self::outbox::Outbox;
 use self::proxies::TrustedProxies;
 use crate::metrics::{Metrics, Traffic};
 
-/// What sockets carry: admits requests, and makes an actor for each socket. One for each worker thread.
+/// The application that sockets serve: it admits requests and makes an actor for each socket. Each worker thread has
+/// one.
 pub trait Application: 'static {
-    /// The actor of one socket. It hears [`Message::Text`], [`Message::Binary`], [`Message::Ping`] and
-    /// [`Message::Pong`] (both empty: the socket has answered). When the peer has sent Close, is gone or broke
-    /// a rule, the stream finishes; the socket has then done what is to be done.
+    /// The actor of one socket. It receives [`Message::Text`], [`Message::Binary`], and an empty [`Message::Ping`] or
+    /// [`Message::Pong`] for each control frame; the socket answers Pings itself. The stream ends when the peer sends
+    /// Close, disconnects or breaks a rule; the socket then closes the connection without the actor.
     type Actor: Actor<Context = WebsocketContext<Self::Actor>> + StreamHandler<Result<Message, ProtocolError>>;
-    /// What [`Application::admit`] finds out and [`Application::open`] needs.
+    /// The result of [`Application::admit`], for [`Application::open`].
     type Admission;
 
-    /// Decides on a request of this client before the handshake.
+    /// Admits or refuses a request before the handshake is answered. `client` is `None` if the peer's address is
+    /// unknown.
     fn admit(
         &self,
         request: &RequestHead,
         client: Option<ClientPrefix>,
     ) -> Result<Self::Admission, UpgradeRefusal>;
 
-    /// Makes the actor of a socket that has been opened. Whatever it wants to send goes into `outbox`.
+    /// Makes the actor of a new socket. The actor sends through `outbox`.
     fn open(&self, admission: Self::Admission, outbox: Outbox) -> Self::Actor;
 }
 
-/// A request that does not become a socket, and what it is answered.
+/// The answer to a request that does not become a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpgradeRefusal {
     /// The HTTP status.
     pub status: StatusCode,
-    /// A short name for metrics, and the body of the answer.
+    /// The body of the answer, and the value of the label `reason` in metrics.
     pub reason: &'static str,
-    /// Further headers.
+    /// Additional headers, with names in lower case.
     pub headers: &'static [(&'static str, &'static str)],
-}
-
-impl SocketOptions {
-    /// The same for the sockets of one more thread.
-    fn of_thread(&self) -> Self {
-        Self { traffic: self.metrics.traffic.add_thread(), ..self.clone() }
-    }
 }
 
 /// The bounds and deadlines of every socket, from the settings.
 #[derive(Debug, Clone)]
 pub struct SocketOptions {
-    /// What a client may send.
+    /// Bounds on the messages of a client.
     pub inbound: Bounds,
-    /// How long a message may take from its first byte to its last.
+    /// The most time from the first byte of a message to its last.
     pub message_timeout: Duration,
-    /// How many Pings and Pongs a client may send in a minute.
+    /// The most Pings and Pongs of a client in a minute.
     pub control_frames_per_minute: u32,
-    /// How many bytes may wait for a client that reads slowly.
+    /// The most bytes that may be queued for one client.
     pub max_outbound_bytes: usize,
-    /// How many bytes may wait for all clients of the process together.
-    pub max_outbound_bytes_of_all: usize,
-    /// How long a write may make no progress.
+    /// The most bytes that may be queued for all clients of the process together.
+    pub max_total_outbound_bytes: usize,
+    /// The most time that a write may make no progress.
     pub write_timeout: Duration,
-    /// How long a peer may take to answer a Close.
+    /// The most time that a peer may take to answer a Close.
     pub close_timeout: Duration,
-    /// How long a request may take to arrive, and its answer to leave.
+    /// The most time that a request may take to arrive, and that its answer may take to be sent.
     pub handshake_timeout: Duration,
-    /// Whether permessage-deflate is negotiated with clients that offer it.
+    /// Whether to accept permessage-deflate from clients that offer it.
     pub compression: bool,
-    /// How many connections of the process may be in their handshake; further ones wait to be accepted.
-    pub handshakes: usize,
-    /// Who is believed when it says for whom it connects.
+    /// The most connections of the process in their handshake. Further connections wait in the kernel's backlog.
+    pub max_handshakes: usize,
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
-    /// Where sockets are counted.
+    /// The metrics of the process.
     pub metrics: Metrics,
-    /// Where the bytes of this thread's sockets are counted.
+    /// The byte counters of this worker thread.
     pub traffic: Arc<Traffic>,
+}
+
+impl SocketOptions {
+    /// These options for the sockets of one more thread, with byte counters of its own.
+    fn for_thread(&self) -> Self {
+        Self { traffic: self.metrics.traffic.add_thread(), ..self.clone() }
+    }
 }

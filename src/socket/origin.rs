@@ -1,4 +1,4 @@
-//! Which pages may open a socket: the answer to cross-site WebSocket hijacking.
+//! Which pages may open a socket, against cross-site WebSocket hijacking.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,17 +13,17 @@ pub struct OriginPolicy {
 enum Allowed {
     /// `*`
     Any,
-    /// `loopback`: the pages of this machine.
+    /// `loopback`: pages of this machine.
     Loopback,
     /// `https://app.example.com`
-    Exactly(String),
-    /// `https://*.example.com`: what stands before and behind the star.
+    Exact(String),
+    /// `https://*.example.com`, as `https://` and `.example.com`.
     Subdomains { scheme: String, domain: String },
 }
 
 impl OriginPolicy {
-    /// `allowed` lists exact origins, `scheme://*.domain`, `loopback` or `*`. `allow_missing` admits clients that send no
-    /// Origin, which are not browsers.
+    /// An entry of `allowed` is an exact origin, `scheme://*.domain`, `loopback` or `*`. `allow_missing` admits clients
+    /// that send no Origin, which are not browsers.
     pub fn new(allowed: &[String], allow_missing: bool) -> Self {
         let allowed = allowed
             .iter()
@@ -35,7 +35,7 @@ impl OriginPolicy {
                     Some((scheme, domain)) => {
                         Allowed::Subdomains { scheme: format!("{scheme}://"), domain: format!(".{domain}") }
                     }
-                    None => Allowed::Exactly(text),
+                    None => Allowed::Exact(text),
                 }
             })
             .collect();
@@ -54,7 +54,7 @@ impl OriginPolicy {
         self.allowed.iter().any(|allowed| match allowed {
             Allowed::Any => true,
             Allowed::Loopback => is_loopback(origin),
-            Allowed::Exactly(exact) => exact == origin,
+            Allowed::Exact(exact) => exact == origin,
             Allowed::Subdomains { scheme, domain } => origin
                 .strip_prefix(scheme.as_str())
                 .and_then(|host| host.strip_suffix(domain.as_str()))
@@ -63,7 +63,7 @@ impl OriginPolicy {
     }
 }
 
-/// Whether the page is served from this machine, under a name that no other machine can have.
+/// Whether the page's host is this machine, under a name that no other machine can have.
 fn is_loopback(origin: &str) -> bool {
     let Some((_, authority)) = origin.split_once("://") else { return false };
     let (host, port) = match authority.rsplit_once(':') {
@@ -73,7 +73,7 @@ fn is_loopback(origin: &str) -> bool {
     port.bytes().all(|byte| byte.is_ascii_digit()) && is_loopback_host(host)
 }
 
-/// Whether the host of a URL, in any case, is this machine by a name that no other machine can have.
+/// Whether the host of a URL is this machine, under a name that no other machine can have. Ignores case.
 pub(crate) fn is_loopback_host(host: &str) -> bool {
     let is_address = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(host) => host.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn admits_what_is_listed_and_nothing_that_looks_like_it() {
+    fn admits_listed_origins_and_no_lookalikes() {
         let allowed = ["https://app.example.com".to_owned(), "https://*.example.org".to_owned()];
         let policy = OriginPolicy::new(&allowed, false);
         for (origin, admitted) in [
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn local_files_and_opaque_origins_are_admitted_if_they_are_listed() {
+    fn local_files_and_opaque_origins_are_admitted_if_listed() {
         for listed in
             ["file://", "null", "capacitor://localhost", "tauri://localhost", "chrome-extension://abc"]
         {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_origin_is_a_setting_of_its_own() {
+    fn a_missing_origin_has_its_own_setting() {
         assert!(!OriginPolicy::new(&["*".to_owned()], false).admits(None));
         assert!(OriginPolicy::new(&[], true).admits(None));
         assert!(OriginPolicy::new(&["*".to_owned()], false).admits(Some("null")));

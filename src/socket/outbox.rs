@@ -1,8 +1,8 @@
-//! The outbox: everything that goes to a socket, in order, bounded in bytes.
+//! The outbox sends frames to one socket, in order and bounded in bytes.
 //!
-//! It belongs to its worker thread. The hub, the session and the driver share it by reference count, without
-//! a lock. A frame is written at once when nothing waits before it; so in the usual case a delivery is one
-//! `write` and no queue, no wake-up and no allocation.
+//! It belongs to one worker thread. The hub, the session and the driver share it by reference count, without a lock. A
+//! frame is written at once if no frame is queued. So a delivery is usually one `write`, without a queue, a wake-up or
+//! an allocation.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,18 +18,18 @@ use bytes::{Buf as _, Bytes};
 use super::SocketOptions;
 use super::client_prefix::ClientPrefix;
 use super::kernel;
+use super::postponement::Postponement;
 use super::queue::Queue;
-use super::read_first::ReadFirst;
 use crate::metrics::Code;
 use protocol::close::CloseCode;
 use protocol::frame::{self, FrameKind};
 
-/// What a frame that waits takes beside its bytes, at most: its place in a queue that grows by doubling (while it
-/// moves, three places), and what the allocator adds. Without it a peer that sends empty Pings and reads nothing would
-/// hold fifty times the bound in Pongs of two bytes.
+/// The most memory of a queued frame apart from its bytes: its entry in a queue that grows by doubling (three entries
+/// while the queue moves), and the allocator's overhead. A peer that sends empty Pings and reads nothing would
+/// otherwise hold fifty times the bound in Pongs of two bytes.
 const FRAME_OVERHEAD_BYTES: usize = 3 * size_of::<Bytes>() + 32;
 
-/// A handle on one socket's way out. Cloning shares it.
+/// The sending side of one socket. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Outbox(Rc<OutboxState>);
 
@@ -38,17 +38,17 @@ struct OutboxState {
     options: Rc<SocketOptions>,
     /// Whether permessage-deflate has been negotiated.
     is_deflated: bool,
-    /// Most sockets have nothing that waits.
+    /// `None` while no frame is queued, as for most sockets.
     queue: RefCell<Option<Box<Queue>>>,
     state: Cell<SocketState>,
-    /// The code of the Close that was sent, once one was.
+    /// The code of the Close that was sent. `None` before that, or if it carried no code.
     close_code: Cell<Option<u16>>,
-    /// Whose socket it is, if that is known.
+    /// `None` if the peer's address is unknown.
     client: Option<ClientPrefix>,
-    /// For the deadlines of the session.
-    read_first: Cell<ReadFirst>,
-    /// The driver's task, to be told that there is something to do.
-    driver: Cell<Option<Waker>>,
+    /// Postpones the deadlines of the session.
+    postponement: Cell<Postponement>,
+    /// Wakes the driver's task.
+    driver_waker: Cell<Option<Waker>>,
 }
 
 impl fmt::Debug for OutboxState {
@@ -57,25 +57,26 @@ impl fmt::Debug for OutboxState {
     }
 }
 
-/// Which way the socket is going.
+/// Whether frames may be sent, and how the connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SocketState {
     /// Frames may be sent.
     Open,
-    /// A Close frame is the last one; the peer's answer is awaited.
+    /// Close is sent or queued. The connection ends when the peer has answered it.
     Closing,
-    /// As Closing, but the peer began it, broke the rules, is silent or does not read: nothing is awaited.
-    Leaving,
-    /// The stream has failed: there is nobody to send to.
-    Broken,
+    /// The connection ends after the queued frames, without an answer of the peer: the peer closed first, broke a rule,
+    /// is silent or does not read, or the session ended.
+    Flushing,
+    /// The stream failed.
+    Failed,
 }
 
-/// What became of a frame.
+/// The result of [`Outbox::push`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushed {
     /// Written or queued.
     Accepted,
-    /// The socket is closing, failed, or was found too slow just now: the frame is dropped.
+    /// Dropped: the socket is closing or failed, or this frame made it too slow.
     Closed,
 }
 
@@ -94,38 +95,39 @@ impl Outbox {
             state: Cell::new(SocketState::Open),
             close_code: Cell::new(None),
             client,
-            read_first: Cell::default(),
-            driver: Cell::default(),
+            postponement: Cell::default(),
+            driver_waker: Cell::default(),
         }))
     }
 
-    /// Sends a prepared WebSocket frame: at once if nothing waits, else after the waiting frames. If the waiting frames
-    /// would take more memory than `session.max_outbound_bytes`, or more than is left of `server.max_outbound_bytes`, the
-    /// socket is closed as too slow instead. The longest frame that waits does not count against the first of these
-    /// bounds: the longest possible message must be deliverable after others, too.
+    /// Sends a prepared WebSocket frame: at once if no frame is queued, otherwise after the queued frames.
+    ///
+    /// The socket is closed as too slow if the queued frames take more memory than `session.max_outbound_bytes`, or
+    /// more than is left of `server.max_outbound_bytes`. The longest queued frame does not count against
+    /// `session.max_outbound_bytes`, so that the longest possible message can follow other frames.
     pub fn push(&self, frame: Bytes) -> Pushed {
         if self.0.state.get() != SocketState::Open {
             return Pushed::Closed;
         }
         self.enqueue(frame);
         let held = self.held_bytes();
-        if held > 0 && (held > self.left_of_all() || self.is_over_own_bound(held)) {
+        if held > 0 && (held > self.remaining_total_bytes() || self.exceeds_own_bound(held)) {
             self.close(CloseCode::TooSlow);
             return Pushed::Closed;
         }
         Pushed::Accepted
     }
 
-    /// The fuller the process is, the fewer bytes may wait here: a socket may have as many as are left for all. So the
-    /// one with the most waiting is the first to go, and together they stay below their bound.
-    fn left_of_all(&self) -> usize {
+    /// The bytes that are left of the bound for all sockets. A socket may queue no more than that. So the socket with
+    /// the longest queue is closed first, and all queues together stay below the bound.
+    fn remaining_total_bytes(&self) -> usize {
         let options = &self.0.options;
-        // What waits here is in it.
+        // Includes the queue of this socket.
         let all = usize::try_from(options.metrics.outbound_queued_bytes.get()).unwrap_or(0);
-        options.max_outbound_bytes_of_all.saturating_sub(all)
+        options.max_total_outbound_bytes.saturating_sub(all)
     }
 
-    fn is_over_own_bound(&self, held: usize) -> bool {
+    fn exceeds_own_bound(&self, held: usize) -> bool {
         let bound = self.0.options.max_outbound_bytes;
         if held <= bound {
             return false;
@@ -135,45 +137,45 @@ impl Outbox {
         held - longest.unwrap_or(0) > bound
     }
 
-    /// Answers a Ping. Of Pongs that would wait one behind the other only the latest is kept (RFC 6455, section
-    /// 5.5.3), so that a peer which does not read them cannot pile them up.
+    /// Answers a Ping. Of consecutive queued Pongs only the latest is kept (RFC 6455, section 5.5.3), so that Pongs do
+    /// not accumulate for a peer that does not read.
     pub(super) fn answer_ping(&self, payload: &[u8]) {
         if self.is_closed() {
             return;
         }
         if let Some(queue) = &mut *self.0.queue.borrow_mut() {
-            queue.take_back_pong(&self.0.options.metrics);
+            queue.remove_last_pong(&self.0.options.metrics);
         }
         self.push(frame::encode(FrameKind::Pong, payload));
     }
 
-    /// Sends Close and nothing after it. Only the first call counts.
+    /// Sends Close as the last frame. Later calls have no effect.
     pub fn close(&self, code: CloseCode) {
         let state = match code {
-            // A peer that breaks the rules of framing, does not read, or has long been silent is not waited for.
+            // No answer is expected from a peer that breaks the framing rules, does not read or is silent.
             CloseCode::TooSlow
             | CloseCode::HeartbeatTimedOut
             | CloseCode::ProtocolError
             | CloseCode::InvalidUtf8
             | CloseCode::PolicyViolation
-            | CloseCode::MessageTooBig => SocketState::Leaving,
+            | CloseCode::MessageTooBig => SocketState::Flushing,
             _ => SocketState::Closing,
         };
         if self.0.state.get() == SocketState::Open {
             self.0.options.metrics.websocket_closes.get_or_create(&Code { code: code.code() }).inc();
             if code == CloseCode::TooSlow {
-                self.discard_waiting();
+                self.discard_queued();
             }
         }
-        self.say_goodbye(state, Some(code.code()), code.reason());
+        self.send_close(state, Some(code.code()), code.reason());
     }
 
-    /// Answers the peer's Close with its own code.
+    /// Answers the peer's Close with the same code.
     pub(super) fn answer_close(&self, code: Option<u16>) {
-        self.say_goodbye(SocketState::Leaving, code, "");
+        self.send_close(SocketState::Flushing, code, "");
     }
 
-    fn say_goodbye(&self, state: SocketState, code: Option<u16>, reason: &str) {
+    fn send_close(&self, state: SocketState, code: Option<u16>, reason: &str) {
         if self.0.state.get() == SocketState::Open {
             self.0.close_code.set(code);
             self.enqueue(frame::encode_close(code, reason));
@@ -184,23 +186,23 @@ impl Outbox {
         }
     }
 
-    /// The session has ended. Accept no more frames; waiting frames are still written.
-    pub fn end(&self) {
+    /// Accepts no more frames, because the session has ended. Queued frames are still written.
+    pub fn finish(&self) {
         if self.0.state.get() == SocketState::Open {
-            self.0.state.set(SocketState::Leaving);
+            self.0.state.set(SocketState::Flushing);
         }
     }
 
-    /// A deadline of the session has passed. Returns for how long it is postponed because the peer's data is unread;
-    /// `None` if it takes effect.
-    pub fn put_off_deadline(&self, would_close: bool) -> Option<Duration> {
-        let mut read_first = self.0.read_first.take();
-        let time = read_first.put_off(would_close && self.has_unread());
-        self.0.read_first.set(read_first);
+    /// Call when a deadline of the session has passed. Returns for how long the deadline is postponed because data of
+    /// the peer is unread; `None` if the deadline takes effect.
+    pub fn postpone_deadline(&self, would_close: bool) -> Option<Duration> {
+        let mut postponement = self.0.postponement.take();
+        let time = postponement.postpone(would_close && self.has_unread());
+        self.0.postponement.set(postponement);
         time
     }
 
-    /// Whether the peer's data is unread.
+    /// Whether there is unread data of the peer.
     pub(super) fn has_unread(&self) -> bool {
         kernel::has_unread(&self.0.stream)
     }
@@ -210,32 +212,33 @@ impl Outbox {
         self.0.is_deflated
     }
 
-    /// The code of the Close that was sent, be it our own or the answer to the peer's.
+    /// The code of the Close that was sent, including the answer to a Close of the peer. `None` if no Close was sent,
+    /// or one without a code.
     pub fn close_code(&self) -> Option<u16> {
         self.0.close_code.get()
     }
 
-    /// Whether nothing more can be sent.
+    /// Whether no more frames are accepted.
     pub fn is_closed(&self) -> bool {
         self.0.state.get() != SocketState::Open
     }
 
-    /// Whose socket it is, if that is known.
+    /// The client's address; `None` if it is unknown.
     pub fn client(&self) -> Option<ClientPrefix> {
         self.0.client
     }
 
-    /// Whether anything waits to be written.
-    pub(super) fn has_waiting(&self) -> bool {
+    /// Whether a frame is queued.
+    pub(super) fn has_queued(&self) -> bool {
         self.0.queue.borrow().is_some()
     }
 
-    /// The bytes that wait.
+    /// The bytes of the queued frames, without overhead.
     pub fn queued_bytes(&self) -> usize {
         self.0.queue.borrow().as_ref().map_or(0, |queue| queue.bytes)
     }
 
-    /// What the frames that wait take in memory, if nobody shares them.
+    /// The memory of the queued frames, if they are not shared with other sockets.
     fn held_bytes(&self) -> usize {
         let queue = self.0.queue.borrow();
         queue.as_ref().map_or(0, |queue| queue.bytes + queue.frames.len() * FRAME_OVERHEAD_BYTES)
@@ -253,47 +256,50 @@ impl Outbox {
         &self.0.stream
     }
 
-    /// How often a write has made progress.
+    /// The number of writes that made progress since frames were queued.
     pub(super) fn progress(&self) -> u64 {
         self.0.queue.borrow().as_ref().map_or(0, |queue| queue.progress)
     }
 
     pub(super) fn fail(&self) {
-        self.0.state.set(SocketState::Broken);
+        self.0.state.set(SocketState::Failed);
         self.wake_driver();
     }
 
     pub(super) fn set_driver(&self, waker: &Waker) {
-        let known = self.0.driver.take().filter(|known| known.will_wake(waker));
-        self.0.driver.set(Some(known.unwrap_or_else(|| waker.clone())));
+        let known = self.0.driver_waker.take().filter(|known| known.will_wake(waker));
+        self.0.driver_waker.set(Some(known.unwrap_or_else(|| waker.clone())));
     }
 
     fn wake_driver(&self) {
-        let driver = self.0.driver.take();
+        let driver = self.0.driver_waker.take();
         if let Some(driver) = &driver {
             driver.wake_by_ref();
         }
-        self.0.driver.set(driver);
+        self.0.driver_waker.set(driver);
     }
 
     fn enqueue(&self, frame: Bytes) {
-        let mut waiting = self.0.queue.borrow_mut();
-        if let Some(queue) = &mut *waiting {
-            return queue.put(frame, &self.0.options.metrics);
+        let mut queued = self.0.queue.borrow_mut();
+        if let Some(queue) = &mut *queued {
+            return queue.push(frame, &self.0.options.metrics);
         }
-        let (rest, is_torn) = self.write_first(frame);
+        let (rest, is_first_partly_written) = self.write_first(frame);
         if rest.is_empty() {
             return;
         }
-        let queue =
-            waiting.insert(Box::new(Queue { frames: VecDeque::new(), bytes: 0, is_torn, progress: 0 }));
-        queue.put(rest, &self.0.options.metrics);
-        drop(waiting);
+        let queue = queued.insert(Box::new(Queue {
+            frames: VecDeque::new(),
+            bytes: 0,
+            is_first_partly_written,
+            progress: 0,
+        }));
+        queue.push(rest, &self.0.options.metrics);
+        drop(queued);
         self.wake_driver();
     }
 
-    /// Writes a frame before which nothing waits. Returns what could not be written, and whether some of it
-    /// was.
+    /// Writes a frame when no frame is queued. Returns the unwritten rest, and whether part of the frame was written.
     fn write_first(&self, mut frame: Bytes) -> (Bytes, bool) {
         match self.0.stream.try_write(&frame) {
             Ok(written) => {
@@ -309,10 +315,10 @@ impl Outbox {
         }
     }
 
-    /// Writes what waits, as far as the socket takes it. Ready when nothing waits any more.
+    /// Writes queued frames. Ready when none is left, or when the stream failed.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut waiting = self.0.queue.borrow_mut();
-        while let Some(queue) = &mut *waiting {
+        let mut queued = self.0.queue.borrow_mut();
+        while let Some(queue) = &mut *queued {
             match self.0.stream.poll_write_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(ready) => ready?,
@@ -327,44 +333,44 @@ impl Outbox {
                 Err(error) => return Poll::Ready(Err(error)),
             }
             if queue.frames.is_empty() {
-                *waiting = None;
+                *queued = None;
             }
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Writes waiting frames as far as the kernel accepts them, regardless of the runtime's readiness state. Returns
+    /// Writes queued frames as far as the kernel accepts them, regardless of the runtime's readiness state. Returns
     /// whether any bytes were written. Called when a deadline has passed; see [`kernel`].
     pub(super) fn write_directly(&self) -> bool {
-        let mut waiting = self.0.queue.borrow_mut();
+        let mut queued = self.0.queue.borrow_mut();
         let mut has_progress = false;
-        while let Some(queue) = &mut *waiting {
+        while let Some(queue) = &mut *queued {
             match kernel::write(&self.0.stream, &queue.slices()) {
                 Ok(written) if written > 0 => {
                     self.0.options.traffic.count_sent(written);
                     queue.advance(written, &self.0.options.metrics);
                 }
-                // A failure shows at the next write.
+                // The next write reports the failure.
                 _ => break,
             }
             has_progress = true;
             if queue.frames.is_empty() {
-                *waiting = None;
+                *queued = None;
             }
         }
         has_progress
     }
 
-    /// Drops what waits, less the rest of a frame whose beginning has left.
-    fn discard_waiting(&self) {
-        let mut waiting = self.0.queue.borrow_mut();
-        let Some(queue) = &mut *waiting else { return };
-        let kept = usize::from(queue.is_torn);
+    /// Drops the queued frames, except a partly written one.
+    fn discard_queued(&self) {
+        let mut queued = self.0.queue.borrow_mut();
+        let Some(queue) = &mut *queued else { return };
+        let kept = usize::from(queue.is_first_partly_written);
         let dropped: usize = queue.frames.drain(kept..).map(|frame| frame.len()).sum();
         queue.bytes -= dropped;
         self.0.options.metrics.outbound_queued_bytes.dec_by(dropped as i64);
         if queue.frames.is_empty() {
-            *waiting = None;
+            *queued = None;
         }
     }
 }
@@ -380,11 +386,11 @@ impl Drop for OutboxState {
 mod tests {
     use super::*;
 
-    /// Every socket has one, so a few bytes more are felt. With its two counts this is 104, the most that the
-    /// allocator gives for 112.
+    /// Every socket has one. With the two counts of `Rc` it takes 104 bytes, which fit the allocator's size class of
+    /// 112.
     #[cfg(target_pointer_width = "64")]
     #[test]
-    fn a_socket_s_way_out_takes_no_more_than_88_bytes() {
+    fn the_state_of_an_outbox_fits_into_88_bytes() {
         assert!(size_of::<OutboxState>() <= 88, "{}", size_of::<OutboxState>());
     }
 }

@@ -1,7 +1,7 @@
-//! The outboxes of this thread, by key.
+//! Finds the outboxes of this thread by key.
 //!
-//! An outbox belongs to one thread and so cannot travel in an actor message, which must be `Send` even between
-//! two actors of one thread. Its key can; whoever holds the key on the same thread finds it here.
+//! An outbox is not `Send`, but an actor message must be, even between two actors of one thread. So messages carry the
+//! key of an outbox.
 
 use std::cell::RefCell;
 
@@ -17,22 +17,22 @@ thread_local! {
     static OUTBOXES: RefCell<Slab<Outbox>> = const { RefCell::new(Slab::new()) };
 }
 
-/// An outbox's place among those of this thread, given back when dropped.
+/// The registration of an outbox on this thread. Dropping it removes the outbox from the registry.
 #[derive(Debug)]
 pub struct OutboxRegistration(OutboxKey);
 
-/// Makes an outbox findable on this thread, for as long as the registration is kept.
+/// Registers an outbox on this thread until the registration is dropped.
 pub fn register(outbox: Outbox) -> OutboxRegistration {
     OutboxRegistration(OutboxKey(OUTBOXES.with_borrow_mut(|outboxes| outboxes.insert(outbox))))
 }
 
-/// The outbox with this key, unless its socket is gone.
+/// The outbox with this key; `None` once its registration is dropped.
 pub fn find(key: OutboxKey) -> Option<Outbox> {
     OUTBOXES.with_borrow(|outboxes| outboxes.get(key.0).cloned())
 }
 
 impl OutboxRegistration {
-    /// The key for messages.
+    /// The key, for actor messages.
     pub fn key(&self) -> OutboxKey {
         self.0
     }
@@ -40,7 +40,7 @@ impl OutboxRegistration {
 
 impl Drop for OutboxRegistration {
     fn drop(&mut self) {
-        // When the thread ends its slab may be gone before its last socket.
+        // At the end of the thread, its slab may be dropped before its last socket.
         let removed = OUTBOXES.try_with(|outboxes| outboxes.borrow_mut().try_remove((self.0).0));
         drop(removed);
     }

@@ -1,24 +1,25 @@
-//! Whose socket it is when proxies stand in between.
+//! The client's address when a trusted proxy connects for the client.
 
 use std::net::{IpAddr, SocketAddr};
 
 use actix_http::header::{HeaderMap, X_FORWARDED_FOR};
 use ipnet::IpNet;
 
-/// The proxies whose word on a client's address is taken. Cloning copies a short list.
+/// The proxies whose `X-Forwarded-For` is trusted. Cloning copies a short list.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Box<[IpNet]>);
 
 impl TrustedProxies {
-    /// Everything inside these networks.
+    /// Trusts every address in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
         Self(networks.into())
     }
 
-    /// The client's address. It is the peer's, unless the peer is a trusted proxy: then it is what that proxy
-    /// has put behind everything else in `X-Forwarded-For`, or, where that is a trusted proxy again, what stands
-    /// before it. What lies further left was written by the client itself. A header that is not understood is not
-    /// believed.
+    /// The client's address: the address of `peer`, unless `peer` is a trusted proxy.
+    ///
+    /// Each proxy appends the address of its own peer to `X-Forwarded-For`. So the client is the last address there
+    /// that is not a trusted proxy; the client may have written everything before it. If an address cannot be parsed,
+    /// the header is ignored.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
@@ -36,18 +37,18 @@ impl TrustedProxies {
                 client = address;
             }
         }
-        // All of them are proxies of ours: the first one is the client.
+        // All addresses are trusted proxies: the first one connected for itself.
         client
     }
 
-    /// Whether this peer is one of them, so that its address may stand for many clients.
+    /// Whether this address is a trusted proxy, which may represent many clients.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 }
 
-/// An address, which some proxies write with its port.
+/// Parses an address. Some proxies add its port.
 fn address(hop: &str) -> Option<IpAddr> {
     let address = hop.parse().or_else(|_| hop.parse().map(|address: SocketAddr| address.ip()));
     address.ok().map(|address: IpAddr| address.to_canonical())
@@ -59,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    /// The client as seen behind 10.0.0.0/8 and fd00::/8.
+    /// The client's address with 10.0.0.0/8 and fd00::/8 as trusted proxies.
     fn client(peer: &str, headers: &[&str]) -> String {
         let networks = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
         let mut map = HeaderMap::new();
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn only_trusted_proxies_are_believed_and_only_the_hop_that_they_added() {
+    fn only_addresses_that_trusted_proxies_added_are_used() {
         for (peer, headers, expected) in [
             ("192.0.2.1", &[][..], "192.0.2.1"),
             ("192.0.2.1", &["198.51.100.1"], "192.0.2.1"),
@@ -78,16 +79,16 @@ mod tests {
             ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
             ("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
             ("fd00::1", &["2001:db8::1"], "2001:db8::1"),
-            // What the client claimed stands to the left of what the proxy saw.
+            // The client wrote the addresses to the left of the proxy's.
             ("10.0.0.1", &["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &["203.0.113.9", "198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &["nonsense, 198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &["10.9.9.9, 198.51.100.1"], "198.51.100.1"),
-            // Proxies behind proxies.
+            // Chains of proxies.
             ("10.0.0.1", &["203.0.113.9, 198.51.100.1, 10.0.0.2,10.0.0.3"], "198.51.100.1"),
             ("10.0.0.1", &["198.51.100.1, 10.0.0.2", "10.0.0.3"], "198.51.100.1"),
             ("10.0.0.1", &["10.0.0.2, 10.0.0.3"], "10.0.0.2"),
-            // With a port, and mapped.
+            // With a port, and IPv4-mapped.
             ("10.0.0.1", &["198.51.100.1:4711"], "198.51.100.1"),
             ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
             ("10.0.0.1", &["::ffff:198.51.100.1"], "198.51.100.1"),
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_trusted_by_default() {
+    fn no_proxy_is_trusted_by_default() {
         let mut map = HeaderMap::new();
         map.append(X_FORWARDED_FOR, HeaderValue::from_static("198.51.100.1"));
         let peer: IpAddr = "127.0.0.1".parse().unwrap();

@@ -1,4 +1,4 @@
-//! From an HTTP request to a socket, or to a refusal.
+//! Turns an upgrade request into a socket, or refuses it.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use futures_util::stream::pending;
 
 use super::client_prefix::ClientPrefix;
 use super::driver::Driver;
-use super::extensions::answer_deflate;
+use super::extensions::negotiate_deflate;
 use super::frame_reader::FrameReader;
 use super::handshake_stream::HandshakeStream;
 use super::inbound::Reader;
@@ -29,15 +29,15 @@ use super::outbox::Outbox;
 use super::{Application, SocketOptions, UpgradeRefusal, handshake};
 use crate::metrics::Metrics;
 
-/// A TCP stream with its HTTP codec, as the dispatcher hands it over.
-pub type Handover = Framed<HandshakeStream, h1::Codec>;
+/// A connection with its HTTP codec, as the HTTP dispatcher passes it to the upgrade.
+pub type FramedHandshake = Framed<HandshakeStream, h1::Codec>;
 
-/// Whether a request of this connection has been answered: then nothing that follows it counts. Requests that
-/// come together are read together, so the HTTP dispatcher would go on to serve the others.
+/// Whether a request of this connection has been answered. Later requests of the connection are ignored. The HTTP
+/// dispatcher would otherwise serve pipelined requests.
 #[derive(Debug, Default)]
-pub(super) struct Answered(Cell<bool>);
+pub(super) struct AnsweredFlag(Cell<bool>);
 
-impl Answered {
+impl AnsweredFlag {
     pub(super) fn set(&self) {
         self.0.set(true);
     }
@@ -47,25 +47,25 @@ impl Answered {
     }
 }
 
-/// Answers one upgrade request. The socket, if it becomes one, lives on in a task of its own, so that the
-/// HTTP dispatcher and its buffers (16 KiB) end here.
+/// Answers one upgrade request. An admitted socket gets its own task, so that the HTTP dispatcher and its buffers (16
+/// KiB) are freed.
 pub(super) async fn upgrade<A: Application>(
     application: Rc<A>,
     options: Rc<SocketOptions>,
     connections: ConnectionLimiter,
     request: Request,
-    mut handover: Handover,
+    mut framed: FramedHandshake,
 ) -> Result<(), Infallible> {
     let deadline = options.handshake_timeout;
-    if request.conn_data::<Answered>().is_some_and(Answered::is_set) {
-        // The answer said that the connection ends. It may not have left yet.
-        let _ = timeout(deadline, handover.flush()).await;
+    if request.conn_data::<AnsweredFlag>().is_some_and(AnsweredFlag::is_set) {
+        // The earlier answer closes the connection, but it may not have been written yet.
+        let _ = timeout(deadline, framed.flush()).await;
         return Ok(());
     }
     match admit(&*application, &options, &connections, &request) {
         Err(refusal) => {
             Metrics::count(&options.metrics.upgrades_refused, refusal.reason);
-            let answered = timeout(deadline, refuse(handover, &refusal)).await;
+            let answered = timeout(deadline, refuse(framed, &refusal)).await;
             log::debug!(
                 "refused an upgrade: {} (answered: {})",
                 refusal.reason,
@@ -73,16 +73,16 @@ pub(super) async fn upgrade<A: Application>(
             );
         }
         Ok((admission, permit, client)) => {
-            let deflate = options.compression.then(|| answer_deflate(request.head().headers())).flatten();
+            let deflate = options.compression.then(|| negotiate_deflate(request.head().headers())).flatten();
             let mut answer = ws::handshake_response(request.head());
             if let Some(deflate) = deflate {
                 answer.insert_header((SEC_WEBSOCKET_EXTENSIONS, deflate));
             }
             let answer = answer.finish().drop_body();
             let answer = h1::Message::Item((answer, BodySize::None));
-            if let Ok(Ok(())) = timeout(deadline, handover.send(answer)).await {
+            if let Ok(Ok(())) = timeout(deadline, framed.send(answer)).await {
                 options.metrics.connections_opened.inc();
-                start(&*application, options, (permit, client), admission, deflate.is_some(), handover);
+                start(&*application, options, (permit, client), admission, deflate.is_some(), framed);
             }
         }
     }
@@ -100,42 +100,42 @@ fn admit<A: Application>(
     let client = request.peer_addr().map(|peer| options.trusted_proxies.client(peer.ip(), headers));
     let client = client.map(ClientPrefix::of);
     let admission = application.admit(request.head(), client)?;
-    let permit = connections.take(client, &options.metrics, Instant::now())?;
+    let permit = connections.acquire(client, &options.metrics, Instant::now())?;
     Ok((admission, permit, client))
 }
 
-/// Takes the socket over and starts its task on this worker thread.
+/// Starts the task of an admitted socket on this worker thread.
 fn start<A: Application>(
     application: &A,
     options: Rc<SocketOptions>,
     (permit, client): (ConnectionPermit, Option<ClientPrefix>),
     admission: A::Admission,
     is_deflated: bool,
-    handover: Handover,
+    framed: FramedHandshake,
 ) {
-    let parts = handover.into_parts();
-    let (stream, waiting) = parts.io.into_parts();
+    let parts = framed.into_parts();
+    let (stream, unread) = parts.io.into_parts();
     let outbox = Outbox::new(stream, is_deflated, client, Rc::clone(&options));
-    // Copied, because the dispatcher's buffer is 8 KiB long even if few bytes are left.
-    let early = [&parts.read_buf[..], &waiting].concat().into();
-    let reader = Reader::new(outbox.clone(), FrameReader::new(options.inbound, is_deflated), early);
+    // Copied, because the dispatcher's buffer keeps 8 KiB even for a few bytes.
+    let initial = [&parts.read_buf[..], &unread].concat().into();
+    let reader = Reader::new(outbox.clone(), FrameReader::new(options.inbound, is_deflated), initial);
     let actor = application.open(admission, outbox.clone());
-    // The context's own stream stays silent (`inbound` says why).
-    let silence = pending::<Result<Bytes, PayloadError>>();
-    // Boxed, for the task moves what it is made of before it starts, and would keep room for that.
+    // `inbound` explains why the context's own stream yields nothing.
+    let empty_payload = pending::<Result<Bytes, PayloadError>>();
+    // Boxed, because a task reserves memory for every value that moves before its first poll.
     let inbound = reader.to_stream();
-    let context = Box::pin(WebsocketContext::with_factory(silence, move |context| {
+    let context = Box::pin(WebsocketContext::with_factory(empty_payload, move |context| {
         A::Actor::add_stream(inbound, context);
         actor
     }));
     actix_rt::spawn(Driver::new(context, outbox, reader, permit));
 }
 
-/// A refusal as a plain response.
+/// The HTTP response of a refusal.
 pub(super) fn response(refusal: &UpgradeRefusal) -> Response<Bytes> {
     let body = Bytes::from_static(refusal.reason.as_bytes());
     let mut response = Response::with_body(refusal.status, body);
-    // The header alone is not enough: after an upgrade request the codec would write `connection: upgrade`.
+    // Not set as a header, because the codec would still write `connection: upgrade` after an upgrade request.
     response.head_mut().set_connection_type(ConnectionType::Close);
     let headers = response.headers_mut();
     for (name, value) in refusal.headers {
@@ -144,9 +144,9 @@ pub(super) fn response(refusal: &UpgradeRefusal) -> Response<Bytes> {
     response
 }
 
-async fn refuse(mut handover: Handover, refusal: &UpgradeRefusal) -> io::Result<()> {
+async fn refuse(mut framed: FramedHandshake, refusal: &UpgradeRefusal) -> io::Result<()> {
     let body = Bytes::from_static(refusal.reason.as_bytes());
     let head = response(refusal).drop_body();
-    handover.send(h1::Message::Item((head, BodySize::Sized(body.len() as u64)))).await?;
-    handover.send(h1::Message::Chunk(Some(body))).await
+    framed.send(h1::Message::Item((head, BodySize::Sized(body.len() as u64)))).await?;
+    framed.send(h1::Message::Chunk(Some(body))).await
 }

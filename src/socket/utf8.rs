@@ -1,10 +1,10 @@
-//! UTF-8 checked as it arrives, so that a wrong byte is noticed where it stands and not at the message's end.
+//! Checks UTF-8 as it arrives, so that an invalid byte is an error before the message ends.
 
-/// The state between two pieces of one text: the bytes of a character that is not complete yet.
+/// The state between two pieces of one text: the bytes of an incomplete character.
 #[derive(Debug, Default)]
 pub(super) struct Utf8Check {
-    /// The character's bytes so far; it has at most four.
-    begun: [u8; 4],
+    /// The first `length` bytes are valid.
+    partial: [u8; 4],
     length: u8,
 }
 
@@ -18,9 +18,9 @@ impl Utf8Check {
         while self.length > 0 {
             let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
             piece = rest;
-            self.begun[usize::from(self.length)] = byte;
+            self.partial[usize::from(self.length)] = byte;
             self.length += 1;
-            match std::str::from_utf8(&self.begun[..usize::from(self.length)]) {
+            match std::str::from_utf8(&self.partial[..usize::from(self.length)]) {
                 Ok(_) => self.length = 0,
                 Err(error) if error.error_len().is_some() => return Err(InvalidUtf8),
                 Err(_) => {}
@@ -31,14 +31,14 @@ impl Utf8Check {
             Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
             Err(error) => {
                 let tail = &piece[error.valid_up_to()..];
-                self.begun[..tail.len()].copy_from_slice(tail);
+                self.partial[..tail.len()].copy_from_slice(tail);
                 self.length = tail.len() as u8;
                 Ok(())
             }
         }
     }
 
-    /// Checks that the text may end here, and makes ready for the next.
+    /// Checks that the text ends with a complete character, and resets the state for the next text.
     pub(super) fn finish(&mut self) -> Result<(), InvalidUtf8> {
         if std::mem::take(&mut self.length) == 0 { Ok(()) } else { Err(InvalidUtf8) }
     }
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_byte_is_noticed_where_it_stands() {
+    fn an_invalid_byte_is_an_error_at_once() {
         let mut check = Utf8Check::default();
         assert_eq!(check.push(b"\xF4"), Ok(()));
         assert_eq!(check.push(b"\x90"), Err(InvalidUtf8), "above U+10FFFF, two bytes before the end");
@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_standard_library_however_the_bytes_are_cut(
+        fn agrees_with_the_standard_library_for_any_cut(
             bytes in prop_oneof![
                 any::<Vec<u8>>(),
                 any::<String>().prop_map(String::into_bytes),

@@ -1,4 +1,4 @@
-//! The admin port.
+//! The admin port: publishing, health, metrics, and refusals.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::support::http::{Answer, request};
 
 const KEY: &str = "the-key-of-the-admin-api";
 
-/// Posts with an Authorization header.
+/// Sends a POST request with an Authorization header.
 fn post_with(gateway: &TestGateway, path: &str, authorization: &str, body: &str) -> Answer {
     let head = format!("POST {path} HTTP/1.1\nconnection: close\nauthorization: {authorization}");
     request(gateway.admin, &head, body)
@@ -21,9 +21,9 @@ fn code(answer: &Answer) -> Value {
 }
 
 #[test]
-fn publishing_needs_the_key_once_there_is_one() {
+fn publishing_needs_the_admin_key_once_it_is_set() {
     let gateway = TestGateway::with("admin.api_key", KEY).spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let (one, many) =
         (r#"{"channel":"user:42","message":1}"#, r#"{"messages":[{"channel":"user:42","message":2}]}"#);
     for (path, body) in [("/v1/publish", one), ("/v1/publish/batch", many)] {
@@ -36,15 +36,15 @@ fn publishing_needs_the_key_once_there_is_one() {
         }
         assert_eq!(post_with(&gateway, path, &format!("bEARER {KEY}"), body).status, 200);
     }
-    client.hears(r#"{"op":3,"message":1}"#);
-    client.hears(r#"{"op":3,"message":2}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":2}"#);
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(gateway.get(path).status, 200, "{path} needs no key");
     }
 }
 
 #[test]
-fn without_a_key_publishing_is_closed_outside_of_development() {
+fn without_a_key_publishing_is_refused_outside_development() {
     let gateway = TestGateway::with("auth.kind", "jwt")
         .with("auth.secret", "0123456789abcdef0123456789abcdef")
         .with("server.allowed_origins", "https://app.example.com")
@@ -57,7 +57,7 @@ fn without_a_key_publishing_is_closed_outside_of_development() {
 }
 
 #[test]
-fn a_bad_request_is_told_what_is_wrong() {
+fn a_bad_request_is_answered_with_the_reason() {
     let gateway = TestGateway::spawn();
     for (body, status, expected) in [
         ("", 400, "bad_body"),
@@ -81,12 +81,17 @@ fn a_bad_request_is_told_what_is_wrong() {
 }
 
 #[test]
-fn health_and_metrics_say_what_they_should() {
+fn health_and_metrics_routes_report_state() {
     let gateway = TestGateway::spawn();
     assert_eq!((gateway.get("/livez").status, gateway.get("/livez").json()), (200, json!({"live": true})));
     let ready = gateway.get("/readyz");
     assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "reasons": []})));
-    let clients = [gateway.ready("42"), gateway.ready("42"), gateway.ready("43"), gateway.connect()];
+    let clients = [
+        gateway.ready_client("42"),
+        gateway.ready_client("42"),
+        gateway.ready_client("43"),
+        gateway.connect(),
+    ];
     let page = gateway.get("/metrics");
     assert_eq!(
         page.header("content-type"),
@@ -110,7 +115,7 @@ fn health_and_metrics_say_what_they_should() {
 }
 
 #[test]
-fn an_unknown_route_is_not_found_and_another_method_not_allowed() {
+fn unknown_routes_get_404_and_wrong_methods_405() {
     let gateway = TestGateway::spawn();
     for path in ["/nope", "/v1", "/v1/publish/", "/gateway"] {
         let answer = gateway.get(path);
@@ -121,7 +126,7 @@ fn an_unknown_route_is_not_found_and_another_method_not_allowed() {
 }
 
 #[test]
-fn refusals_of_the_admin_port_are_counted_by_reason() {
+fn admin_port_refusals_are_counted_by_reason() {
     let gateway = TestGateway::with("admin.api_key", KEY).spawn();
     let body = r#"{"channel":"user:42","message":1}"#;
     assert!(gateway.get("/metrics").body.contains("gateway_admin_refused_total{reason=\"wrong_key\"} 0"));
@@ -129,7 +134,7 @@ fn refusals_of_the_admin_port_are_counted_by_reason() {
     assert_eq!(gateway.post("/v1/publish", body).header("www-authenticate"), Some("Bearer"));
     let began = Instant::now();
     assert_eq!(post_with(&gateway, "/v1/publish", "Bearer guess", body).status, 401);
-    assert!(began.elapsed() >= Duration::from_millis(400), "guessing is slow");
+    assert!(began.elapsed() >= Duration::from_millis(400), "a wrong key delays the answer");
     assert_eq!(gateway.metric("admin_refused_total{reason=\"no_key\"}"), 2);
     assert_eq!(gateway.metric("admin_refused_total{reason=\"wrong_key\"}"), 1);
 }
@@ -139,13 +144,13 @@ fn a_body_without_the_key_is_not_read() {
     let gateway = TestGateway::with("admin.api_key", KEY).with("broker.max_payload_bytes", "67108864");
     let gateway = gateway.with("broker.max_inbox_bytes", "67108864").spawn();
     let before = gateway.peak_memory();
-    let strangers: Vec<_> = (0..12)
+    let connections: Vec<_> = (0..12)
         .map(|_| {
             let mut stream = std::net::TcpStream::connect(gateway.admin).unwrap();
             stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
             let head = "POST /v1/publish HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n";
             stream.write_all(head.as_bytes()).unwrap();
-            // It ends when the gateway closes the connection or reads no more.
+            // The write ends when the gateway closes the connection or stops reading.
             for _ in 0..100 {
                 if stream.write_all(&[b' '; 1_000_000]).is_err() {
                     break;
@@ -159,11 +164,11 @@ fn a_body_without_the_key_is_not_read() {
     let authorization = format!("Bearer {KEY}");
     let body = r#"{"channel":"user:42","message":1}"#;
     assert_eq!(post_with(&gateway, "/v1/publish", &authorization, body).status, 200);
-    drop(strangers);
+    drop(connections);
 }
 
 #[test]
-fn answers_are_not_cached_and_the_index_redirects_to_the_console() {
+fn responses_are_uncached_and_the_index_redirects_to_the_console() {
     let gateway = TestGateway::spawn();
     for path in ["/livez", "/readyz", "/metrics", "/v1/status", "/v1/sessions", "/nope", "/"] {
         let answer = gateway.get(path);

@@ -1,4 +1,5 @@
-//! The load generator: each scenario for a moment, with few sockets. It counts exactly; how fast it was decides nothing.
+//! The load generator: short runs of each scenario with few sockets. The counts must be exact; the speed does not
+//! matter.
 
 use std::path::Path;
 
@@ -14,26 +15,26 @@ use crate::support::redis_server::RedisServer;
 
 const SOCKETS: u64 = 24;
 
-/// Runs a scenario with few sockets, and further arguments.
+/// Runs a scenario with few sockets and further arguments.
 fn bench(scenario: &str, further: &[&str]) -> Ended {
     let sockets = SOCKETS.to_string();
     let mut arguments = vec!["bench", scenario, "--sockets", &sockets];
     if !further.contains(&"--seconds") {
         arguments.extend(["--seconds", "0.5"]);
     }
-    // A machine that runs all tests at once may be busy for longer than the default timeout of the probe.
+    // A machine that runs all tests at once may stall for longer than the default probe timeout.
     arguments.extend(["--set", "broker.probe_timeout=10s"]);
     arguments.extend(further);
     run(&arguments)
 }
 
-/// The same with JSON, which it must print and end well.
+/// Runs a scenario with `--json`; it must succeed.
 #[track_caller]
 fn report(scenario: &str, further: &[&str]) -> Value {
     read(scenario, &bench(scenario, &[further, &["--json"]].concat()))
 }
 
-/// Reads what was printed.
+/// Parses the printed report.
 #[track_caller]
 fn read(scenario: &str, ended: &Ended) -> Value {
     assert_eq!(ended.code, Some(0), "{scenario}: {}{}", ended.out, ended.err);
@@ -51,7 +52,7 @@ fn read(scenario: &str, ended: &Ended) -> Value {
     report
 }
 
-/// A figure that is a number and no less than 0.
+/// Returns a figure, which must be a non-negative number.
 #[track_caller]
 fn figure(server: &Value, key: &str) -> f64 {
     let figure = server[key].as_f64().unwrap_or_else(|| panic!("no {key} in {server}"));
@@ -59,7 +60,7 @@ fn figure(server: &Value, key: &str) -> f64 {
     figure
 }
 
-/// What every scenario with deliveries must say: all have come, and none besides.
+/// Asserts that exactly the expected messages were delivered.
 #[track_caller]
 fn assert_exact(server: &Value) {
     let deliveries = figure(server, "deliveries");
@@ -91,7 +92,7 @@ fn fanout_delivers_to_every_socket_as_the_baseline_does() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_a_server_costs_is_read_from_the_kernel() {
+fn server_costs_are_read_from_the_kernel() {
     let report = report("fanout", &["--baseline"]);
     for server in [&report["gateway"], &report["baseline"]] {
         assert!(figure(server, "cpu_us_per_delivery") > 0.0);
@@ -103,7 +104,7 @@ fn what_a_server_costs_is_read_from_the_kernel() {
 }
 
 #[test]
-fn an_open_loop_publishes_as_many_as_the_rate_says() {
+fn an_open_loop_publishes_at_the_configured_rate() {
     let report = report("fanout", &["--rate", "40", "--threads", "2", "--message-bytes", "500"]);
     assert_eq!(figure(&report["gateway"], "publications"), 20.0);
     assert_eq!(figure(&report["gateway"], "deliveries"), 20.0 * SOCKETS as f64);
@@ -112,7 +113,7 @@ fn an_open_loop_publishes_as_many_as_the_rate_says() {
 }
 
 #[test]
-fn compressed_messages_are_counted_as_others_are() {
+fn compressed_messages_are_counted_like_plain_ones() {
     assert_exact(&report("fanout", &["--deflate", "--in-flight", "3"])["gateway"]);
 }
 
@@ -128,7 +129,7 @@ fn channels_divide_the_sockets_or_give_each_several() {
 }
 
 #[test]
-fn a_share_of_the_capacity_is_published_after_a_trial() {
+fn a_fraction_of_the_capacity_is_published_after_a_trial() {
     let report = report("unicast", &["--capacity-share", "0.01", "--seconds", "1"]);
     let gateway = &report["gateway"];
     assert_exact(gateway);
@@ -184,7 +185,7 @@ fn mixed_delivers_to_users_and_to_small_and_big_channels() {
 }
 
 #[test]
-fn connect_says_how_long_ready_took_and_keeps_a_rate() {
+fn connect_reports_the_time_to_ready_and_keeps_a_rate() {
     let report = report("connect", &["--baseline", "--redis", "--rate", "200"]);
     for key in ["redis_cpu_us_per_connection", "redis_bytes_per_connection"] {
         assert!(figure(&report["gateway"], key) > 0.0, "{key}");
@@ -205,7 +206,7 @@ fn idle_answers_heartbeats() {
 }
 
 #[test]
-fn after_a_storm_all_are_back_and_have_what_they_missed() {
+fn after_a_reconnect_storm_every_client_recovers_its_messages() {
     for broker in [&["--redis"][..], &[]] {
         let report = report("storm", &[broker, &["--baseline"]].concat());
         let gateway = &report["gateway"];
@@ -218,7 +219,7 @@ fn after_a_storm_all_are_back_and_have_what_they_missed() {
 }
 
 #[test]
-fn slow_readers_keep_no_delivery_from_the_others() {
+fn slow_readers_do_not_delay_other_clients() {
     let report = report("slow", &["--stalled", "10", "--rate", "50"]);
     let gateway = &report["gateway"];
     assert_exact(gateway);
@@ -230,14 +231,14 @@ fn slow_readers_keep_no_delivery_from_the_others() {
 }
 
 #[test]
-fn a_burst_reaches_everybody_and_keeps_no_delivery_from_the_watchers() {
+fn a_burst_reaches_every_client_and_delays_no_watcher() {
     let further = ["--redis", "--baseline", "--seconds", "1", "--burst-every", "0.4", "--threads", "2"];
     let report = report("burst", &further);
     assert_eq!(report["arguments"]["message_bytes"], 65_536);
     for server in [&report["gateway"], &report["baseline"]] {
         assert_exact(server);
         assert_eq!(figure(server, "deliveries"), 100.0);
-        // One in forty of a hundred messages is a big one instead.
+        // Every fortieth of a hundred messages is a burst instead.
         assert_eq!(figure(server, "bursts"), 2.0);
         assert_eq!(figure(server, "burst_deliveries"), 2.0 * SOCKETS as f64);
         assert_ordered(server, "latency");
@@ -249,7 +250,7 @@ fn a_burst_reaches_everybody_and_keeps_no_delivery_from_the_watchers() {
 }
 
 #[test]
-fn a_running_gateway_is_measured_as_well() {
+fn a_running_gateway_can_be_measured() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
@@ -295,18 +296,18 @@ fn a_plot_is_drawn() {
 #[test]
 fn progress_is_written_without_a_terminal() {
     let mut bench = Process::start(&["bench", "fanout", "--sockets", "2", "--seconds", "600", "--json"], &[]);
-    let line = bench.says("gateway: publishing [");
+    let line = bench.wait_for_stderr("gateway: publishing [");
     assert!(line.contains(" % 2 sockets, ") && line.ends_with(" deliveries"), "{line:?}");
-    // It ends its gateway as well.
+    // It also stops its gateway.
     bench.signal("TERM");
     bench.wait();
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_signal_ends_gateway_baseline_and_redis_as_well() {
+fn a_signal_also_stops_gateway_baseline_and_redis() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        // The baseline comes first, so both kinds of server are met; Redis is there in either case.
+        // The baseline runs first, so both kinds of server are covered. Redis runs in both cases.
         for (further, server) in
             [(&["--baseline"][..], " bench baseline-server"), (&[], "emagine-gateway run ")]
         {
@@ -327,7 +328,7 @@ fn a_signal_ends_gateway_baseline_and_redis_as_well() {
 }
 
 #[test]
-fn a_limit_of_open_files_without_room_is_named_before_anything_starts() {
+fn too_low_a_file_limit_is_reported_before_the_start() {
     let arguments = ["bench", "fanout", "--sockets", "200"];
     let ended = Process::start_with_files(150, &arguments, &[]).wait();
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -336,7 +337,7 @@ fn a_limit_of_open_files_without_room_is_named_before_anything_starts() {
 }
 
 #[test]
-fn arguments_that_make_no_sense_end_it_with_one_sentence() {
+fn invalid_arguments_end_the_command_with_one_sentence() {
     let missing = Path::new("/nowhere/plot.svg").display().to_string();
     for (arguments, sentence) in [
         (&["fanout", "--sockets", "0"][..], "--sockets must be 1 to 1000000"),

@@ -11,15 +11,15 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 #[test]
 fn publish_sends_each_byte_unchanged_and_reports_errors() {
     let gateway = TestGateway::with("admin.api_key", "the-key-of-the-admin-api").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let ended = gateway.command(&["publish", "user:42", r#"{"id": 5306328986810385677}"#]);
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "{\"replicas\":1}\n"), "{}", ended.err);
     assert!(ended.err.ends_with("received by 1 replica\n"), "{}", ended.err);
     let unheard = gateway.command(&["publish", "room:7", "1"]);
     assert_eq!(unheard.code, Some(0), "{}", unheard.err);
     assert!(unheard.err.contains("warning: no replica received it"), "{}", unheard.err);
-    client.hears(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
-    for (arguments, says) in [
+    client.expect_text(r#"{"op":3,"message":{"id": 5306328986810385677}}"#);
+    for (arguments, error) in [
         (&["publish", "user:42", "{"][..], "the message is not valid JSON"),
         (&["publish", "nonsense", "1"], "channel: a channel is `all` or `<namespace>:<name>`"),
         (&["publish", "user:42", "1", "--durable", "--idempotency-key", ""], "1 to 255 bytes"),
@@ -28,17 +28,17 @@ fn publish_sends_each_byte_unchanged_and_reports_errors() {
     ] {
         let ended = gateway.command(arguments);
         assert_eq!(ended.code, Some(1), "{arguments:?}");
-        assert!(ended.err.contains(says) && ended.err.lines().count() == 1, "{}", ended.err);
+        assert!(ended.err.contains(error) && ended.err.lines().count() == 1, "{}", ended.err);
     }
 }
 
 #[test]
-fn tail_prints_messages_and_ends_after_so_many() {
+fn tail_prints_messages_and_ends_after_the_requested_number() {
     let gateway = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
     let tail = |arguments: &[&str]| {
         let mut tail =
             gateway.start_command(&[&["tail", "--user", "42", "--count", "2"], arguments].concat());
-        tail.says("ready as user 42");
+        tail.wait_for_stderr("ready as user 42");
         tail
     };
     let mut tails = [tail(&[]), tail(&["--channel", "room:7"]), tail(&["--v1"])];
@@ -52,7 +52,7 @@ fn tail_prints_messages_and_ends_after_so_many() {
     }
     let mut frames: Process =
         gateway.start_command(&["tail", "--user", "42", "--v1", "--frames", "--count", "1"]);
-    frames.says("ready as user 42");
+    frames.wait_for_stderr("ready as user 42");
     gateway.publish("all", "3");
     let ended = frames.wait();
     let lines: Vec<_> = ended.out.lines().collect();
@@ -67,7 +67,7 @@ fn tail_prints_messages_and_ends_after_so_many() {
 fn tail_takes_the_largest_message_that_the_settings_allow() {
     let gateway = TestGateway::spawn();
     let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1"]);
-    tail.says("ready as user 42");
+    tail.wait_for_stderr("ready as user 42");
     let message = format!("\"{}\"", "x".repeat((1 << 20) - 2));
     gateway.publish("user:42", &message);
     let ended = tail.wait();
@@ -80,7 +80,7 @@ fn publish_prints_how_many_replicas_received_it() {
     let gateways = [TestGateway::redis(&redis).spawn(), TestGateway::redis(&redis).spawn()];
     let _clients = gateways.each_ref().map(|gateway| {
         gateway.wait_ready();
-        gateway.ready("42")
+        gateway.ready_client("42")
     });
     let ended = gateways[0].command(&["publish", "user:42", "1"]);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -95,11 +95,11 @@ fn tail_reconnects_continues_and_shows_gaps() {
     gateway.wait_ready();
     let [public, admin] = addresses(&gateway);
     let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "3"]);
-    tail.says("ready as user 42");
+    tail.wait_for_stderr("ready as user 42");
     gateway.publish_durably("user:42", "1");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
-    tail.says("reconnecting in ");
+    tail.wait_for_stderr("reconnecting in ");
     let mut publisher = redis.client();
     redis::cmd("FCALL").arg(&["gateway_publish", "1", "gateway:user:42", "2"]).exec(&mut publisher).unwrap();
     let again = || {
@@ -109,28 +109,28 @@ fn tail_reconnects_continues_and_shows_gaps() {
         gateway
     };
     let mut gateway = again();
-    tail.says("gap: plain messages published meanwhile may be missing");
+    tail.wait_for_stderr("gap: plain messages published meanwhile may be missing");
     gateway.terminate();
     assert_eq!(gateway.wait_exit().code, Some(0));
-    // Without the data, missing messages cannot be known.
+    // After data loss, the missing messages are unknown.
     redis::cmd("FLUSHALL").exec(&mut publisher).unwrap();
     let gateway = again();
-    tail.says("gap on user:42: messages published meanwhile cannot be recovered");
+    tail.wait_for_stderr("gap on user:42: messages published meanwhile cannot be recovered");
     gateway.publish("user:42", "3");
     let ended = tail.wait();
     assert_eq!((ended.code, ended.out.as_str()), (Some(0), "1\n2\n3\n"), "{}", ended.err);
 }
 
 #[test]
-fn tail_notices_a_gateway_that_sends_nothing() {
+fn tail_detects_a_silent_gateway() {
     let gateway = TestGateway::with("session.heartbeat_interval", "500ms").spawn();
     let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1"]);
-    tail.says("ready as user 42");
+    tail.wait_for_stderr("ready as user 42");
     gateway.signal("STOP");
-    tail.says("no frame for 5s; reconnecting in ");
+    tail.wait_for_stderr("no frame for 5s; reconnecting in ");
     gateway.signal("CONT");
     gateway.publish_durably("user:42", "1");
-    assert_eq!(tail.wait().out, "1\n", "it has reconnected");
+    assert_eq!(tail.wait().out, "1\n", "tail reconnected");
 }
 
 #[test]
@@ -142,15 +142,15 @@ fn health_reports_by_its_exit_code() {
     let ended = gateway.command(&["health", "--ready"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.out.contains(r#""ready":false"#), "{}", ended.out);
-    let nobody = run(&["health", "--url", "http://127.0.0.1:9"]);
-    assert_eq!(nobody.code, Some(1));
-    assert!(nobody.err.contains("127.0.0.1:9"), "{}", nobody.err);
+    let unreachable = run(&["health", "--url", "http://127.0.0.1:9"]);
+    assert_eq!(unreachable.code, Some(1));
+    assert!(unreachable.err.contains("127.0.0.1:9"), "{}", unreachable.err);
     let ready = TestGateway::spawn();
     assert_eq!(ready.command(&["health", "--ready"]).code, Some(0));
 }
 
 #[test]
-fn a_wrong_url_is_named_with_what_to_write() {
+fn a_wrong_url_is_reported_with_the_right_form() {
     let gateway = TestGateway::spawn();
     let (public, admin) = (gateway.public, gateway.admin);
     let no_scheme = admin.to_string();
@@ -178,12 +178,12 @@ fn a_wrong_url_is_named_with_what_to_write() {
 }
 
 #[test]
-fn tail_takes_urls_with_and_without_a_version() {
+fn tail_accepts_urls_with_and_without_a_version() {
     let gateway = TestGateway::spawn();
     for rest in ["", "/", "/?v=2", "/gateway?v=2"] {
         let url = format!("ws://{}{rest}", gateway.public);
         let mut tail = gateway.start_command(&["tail", "--user", "42", "--count", "1", "--url", &url]);
-        tail.says("ready as user 42");
+        tail.wait_for_stderr("ready as user 42");
         gateway.publish("user:42", "1");
         assert_eq!(tail.wait().code, Some(0), "{url}");
     }

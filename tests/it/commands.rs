@@ -1,4 +1,4 @@
-//! The commands that README and docs show: each is run here, or listed with the reason why not.
+//! Runs the commands that README and docs show, or lists them with the reason for not running them.
 
 use std::process::Command;
 
@@ -21,21 +21,21 @@ const PAGES: [(&str, &str); 12] = [
     ("docs/performance.md", include_str!("../../docs/performance.md")),
 ];
 
-/// Beginnings of what is not run here.
+/// Beginnings of the commands that this test does not run, and the reasons.
 const NOT_RUN: [(&str, &str); 10] = [
-    ("cargo run --profile quick", "it never ends; that the binary takes its settings is tried below"),
+    ("cargo run --profile quick", "it never ends; a test below checks its settings"),
     ("make ", "the tests themselves, or ten minutes of work"),
-    ("docker compose ", "scripts/compose-test does, where there is a container engine"),
-    ("old=$(docker compose ", "scripts/compose-test does, where there is a container engine"),
+    ("docker compose ", "scripts/compose-test runs it where a container engine exists"),
+    ("old=$(docker compose ", "scripts/compose-test runs it where a container engine exists"),
     ("target/quick/emagine-gateway tail", "it never ends; tests/it/settings_cli.rs and others run it"),
-    ("redis-server --port 6379", "its port may be in use; every test starts a server and a gateway on it"),
+    ("redis-server --port 6379", "its port may be in use; every test starts its own server"),
     ("target/release/emagine-gateway bench", "ten thousand sockets; tests/it/bench.rs runs it with a few"),
-    ("openssl genpkey", "tests/it/snippets.rs does, in a folder of its own"),
+    ("openssl genpkey", "tests/it/snippets.rs runs it in its own folder"),
     ("ssh -L 8081", "another machine"),
     ("redis-cli -p 26379 ACL", "sentinels; tests/it/deployments/failover.rs starts some"),
 ];
 
-/// Every block of commands; in docs/deploying.md they have no language.
+/// Lists the blocks of commands of a page. In docs/deploying.md they have no language.
 fn blocks(page: &str) -> Vec<&str> {
     let blocks = page.split("\n```").skip(1).step_by(2);
     let commands = blocks.filter_map(|block| block.strip_prefix("sh\n").or_else(|| block.strip_prefix("\n")));
@@ -47,14 +47,14 @@ fn the_commands_of_the_pages_work() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let mut run = 0;
     for (file, page) in PAGES {
         for block in blocks(page) {
             if NOT_RUN.iter().any(|(beginning, _)| block.starts_with(beginning)) {
                 continue;
             }
-            // The page's commands, with this test's ports.
+            // Replaces the page's ports by those of this test.
             let program = block.replace("target/quick/", "").replace("target/release/", "");
             let functions = "redis-cli() { command redis-cli -p \"$REDIS_PORT\" -e \"$@\"; }\n\
                              emagine-gateway() { \"$GATEWAY\" --admin-addr \"$ADMIN\" \"$@\"; }\n";
@@ -65,28 +65,29 @@ fn the_commands_of_the_pages_work() {
                 .env("ADMIN", gateway.admin.to_string())
                 .output()
                 .unwrap();
-            let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{file}: {program}\n{said}");
+            let output_text =
+                String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{file}: {program}\n{output_text}");
             run += 1;
         }
     }
-    assert_eq!(run, 8, "a block of commands came or went: run it here, or list why not");
+    assert_eq!(run, 8, "the number of command blocks changed: run new ones here, or list why not");
     for message in ["from a terminal", "from anywhere", "to everybody", "to these"] {
-        client.hears(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"message":{{"content": "{message}"}}}}"#));
     }
 }
 
 #[test]
-fn what_is_listed_as_not_run_is_still_on_a_page() {
+fn every_command_listed_as_not_run_is_documented() {
     let all: Vec<_> = PAGES.iter().flat_map(|(_, page)| blocks(page)).collect();
     for (beginning, _) in NOT_RUN {
         assert!(all.iter().any(|block| block.starts_with(beginning)), "{beginning}");
     }
 }
 
-/// Each setting that a page gives to a command is one that there is.
+/// Checks the settings in documented commands.
 #[test]
-fn the_settings_of_the_pages_commands_are_taken() {
+fn settings_in_documented_commands_are_valid() {
     let mut checked = 0;
     for (file, page) in PAGES {
         for setting in page.split("--set ").skip(1) {

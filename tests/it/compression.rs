@@ -1,4 +1,4 @@
-//! permessage-deflate: the same messages, in fewer bytes, for those who ask.
+//! Compression with permessage-deflate.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use crate::support::raw_socket::{RawSocket, text_frame};
 const OFFER: &str = "\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits";
 const BOUND: usize = 100_000;
 
-/// A request with these headers more, as `RawSocket` takes it.
+/// Builds an upgrade request with further headers for `RawSocket`.
 fn head(more: &str) -> String {
     format!(
         "GET / HTTP/1.1\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Version: 13\n\
@@ -21,12 +21,12 @@ fn head(more: &str) -> String {
     )
 }
 
-/// A client that offers compression and is Ready as `user`.
+/// Connects a client that offers compression, and identifies it as `user`.
 fn ready(gateway: &TestGateway, user: &str) -> RawSocket {
     let mut client = RawSocket::connect_by(gateway.public, &head(OFFER), b"");
-    client.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-    client.says(&format!(r#"{{"op":1,"token":"{user}"}}"#));
-    client.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+    client.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+    client.send_text(&format!(r#"{{"op":1,"token":"{user}"}}"#));
+    client.expect_text(&format!(r#"{{"op":2,"user":"{user}"}}"#));
     client
 }
 
@@ -37,7 +37,7 @@ fn inflate(wire: &[u8]) -> String {
     String::from_utf8(output.to_vec()).unwrap()
 }
 
-/// A masked frame of a compressed text message.
+/// Encodes a masked frame with a compressed text message.
 fn compressed(text: &[u8]) -> Vec<u8> {
     let payload = deflate(text);
     let mut frame = vec![0xC1, 0x80 | 126];
@@ -51,57 +51,57 @@ fn compressed(text: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn who_offers_compression_gets_long_messages_compressed_and_others_as_they_are() {
+fn long_messages_are_compressed_for_clients_that_offer_it() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
-    let mut plain = gateway.ready("42");
+    let mut plain = gateway.ready_client("42");
     let mut client = ready(&gateway, "42");
     let message = format!(r#"{{"text":"{}"}}"#, "again and ".repeat(200));
     gateway.publish("user:42", &message);
-    plain.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+    plain.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     let (first, wire) = client.frame();
     assert_eq!(first, 0xC1, "a compressed text message");
     assert!(wire.len() < message.len() / 10, "{} bytes", wire.len());
     assert_eq!(inflate(&wire), format!(r#"{{"op":3,"message":{message}}}"#));
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
-fn a_client_may_compress_what_it_says() {
+fn a_client_may_compress_its_messages() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let mut client = ready(&gateway, "42");
-    client.writes(&compressed(br#"{"op":10,"time":7,"more":"again and again and again and again"}"#));
-    client.hears(r#"{"op":11,"time":7}"#);
+    client.write(&compressed(br#"{"op":10,"time":7,"more":"again and again and again and again"}"#));
+    client.expect_text(r#"{"op":11,"time":7}"#);
 }
 
 #[test]
-fn a_compression_bomb_is_refused_and_a_neighbour_is_served() {
+fn a_compression_bomb_is_refused_and_another_client_served() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
-    let mut neighbour = gateway.ready("1");
+    let mut healthy = gateway.ready_client("1");
     let mut client = ready(&gateway, "42");
-    // 4 MiB in a few KiB; the bound is 64 KiB.
-    client.writes(&compressed(&vec![b'x'; 4 << 20]));
-    client.closed_with(1009);
+    // 4 MiB compressed to a few KiB; the bound is 64 KiB.
+    client.write(&compressed(&vec![b'x'; 4 << 20]));
+    client.expect_close(1009);
     gateway.publish("user:1", "1");
-    neighbour.hears(r#"{"op":3,"message":1}"#);
+    healthy.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_compressed_message_that_is_begun_costs_what_was_sent_of_it_not_what_it_stands_for() {
+fn an_unfinished_compressed_message_costs_only_its_received_bytes() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
-    let mut begun = compressed(&[b'x'; 60_000]);
-    assert!(begun.len() < 1_000);
-    // More fragments will follow.
-    begun[0] &= 0x7F;
+    let mut unfinished = compressed(&[b'x'; 60_000]);
+    assert!(unfinished.len() < 1_000);
+    // The message is not finished.
+    unfinished[0] &= 0x7F;
     let mut client = ready(&gateway, "1");
-    client.writes(&begun);
+    client.write(&unfinished);
     let before = gateway.peak_memory();
     let clients: Vec<_> = (0..100)
         .map(|number| {
             let mut client = ready(&gateway, &number.to_string());
-            // The Pong shows that what was begun has been read.
-            client.writes(&[&begun[..], &text_frame(0x89, "")].concat());
+            // The Pong shows that the gateway has read the beginning of the message.
+            client.write(&[&unfinished[..], &text_frame(0x89, "")].concat());
             assert_eq!(client.frame().0, 0x8A);
             client
         })
@@ -111,17 +111,17 @@ fn a_compressed_message_that_is_begun_costs_what_was_sent_of_it_not_what_it_stan
 }
 
 #[test]
-fn a_compressed_frame_that_nobody_agreed_on_is_a_protocol_error() {
+fn a_compressed_frame_without_negotiation_is_a_protocol_error() {
     for (setting, offer) in [("false", OFFER), ("true", "")] {
         let gateway = TestGateway::with("server.compression", setting).spawn();
         let mut client = RawSocket::connect_by(gateway.public, &head(offer), b"");
-        client.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-        client.writes(&compressed(br#"{"op":10}"#));
-        client.closed_with(1002);
+        client.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+        client.write(&compressed(br#"{"op":10}"#));
+        client.expect_close(1002);
     }
 }
 
-/// The extensions in the answer to an upgrade with these offers.
+/// Returns the extensions in the answer to an upgrade with these offers.
 fn answer_to(gateway: &TestGateway, offers: &str) -> Option<String> {
     let mut stream = TcpStream::connect(gateway.public).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -133,9 +133,10 @@ fn answer_to(gateway: &TestGateway, offers: &str) -> Option<String> {
     headers.find_map(|line| line.strip_prefix("sec-websocket-extensions: ").map(str::to_owned))
 }
 
-/// RFC 7692, section 7.1.2.1: a client that bounds our window fails the connection if the answer does not repeat it.
+/// RFC 7692, section 7.1.2.1: a client that limits the server's window fails the connection unless the answer repeats
+/// the limit.
 #[test]
-fn a_bound_on_the_servers_window_is_answered_or_declined() {
+fn a_limit_on_the_server_window_is_accepted_or_declined() {
     let gateway = TestGateway::with("server.compression", "true").spawn();
     let accepted = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     let bounded = format!("{accepted}; server_max_window_bits=15");

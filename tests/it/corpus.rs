@@ -1,6 +1,6 @@
 //! The fuzz corpus as ordinary tests: each file of `fuzz/corpus` goes through its target.
 
-#[allow(unreachable_pub, reason = "the fuzzer's package is its other user")]
+#[allow(unreachable_pub, reason = "the fuzzer's package also uses it")]
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-/// How many files a target has. Fewer: the test looks in the wrong folder. More: `scripts/fuzz --minimise` was not run
-/// (docs/fuzzing.md).
+/// The number of files of a target. With fewer files, the corpus folder is wrong; with more, `scripts/fuzz --minimise` was
+/// not run (docs/fuzzing.md).
 const FILES: RangeInclusive<usize> = 10..=40;
 
 fn replay(name: &str) {
@@ -29,32 +29,32 @@ fn replay(name: &str) {
 }
 
 #[test]
-fn whatever_a_client_sends_is_read_the_same_however_it_is_cut() {
+fn client_bytes_parse_the_same_however_they_are_split() {
     replay("frame_reader");
 }
 
 #[test]
-fn whatever_is_inflated_stays_within_its_bound() {
+fn inflated_messages_stay_within_their_bound() {
     replay("deflate");
 }
 
 #[test]
-fn whatever_is_a_command_is_understood_again() {
+fn every_decoded_command_round_trips() {
     replay("command");
 }
 
 #[test]
-fn whatever_is_published_arrives_verbatim_or_is_refused_for_a_reason() {
+fn publications_arrive_verbatim_or_are_refused_with_a_reason() {
     replay("publication");
 }
 
 #[test]
-fn no_token_is_believed_that_nobody_has_issued() {
+fn forged_tokens_are_never_accepted() {
     replay("token");
 }
 
 #[test]
-fn whatever_is_set_is_complete_or_refused_in_one_sentence() {
+fn settings_are_complete_or_refused_in_one_sentence() {
     replay("settings");
 }
 

@@ -1,9 +1,9 @@
-//! What the page of metrics says of sockets, deliveries, the admin port and the process.
+//! Metrics of sockets, deliveries, the admin port and the process.
 
 use crate::support::gateway::TestGateway;
 
 #[test]
-fn requests_to_the_admin_port_are_counted_by_route_and_status() {
+fn admin_requests_are_counted_by_route_and_status() {
     let gateway = TestGateway::spawn();
     for _ in 0..2 {
         assert_eq!(gateway.get("/v1/status").status, 200);
@@ -25,33 +25,34 @@ fn requests_to_the_admin_port_are_counted_by_route_and_status() {
 #[test]
 fn bytes_on_sockets_are_counted_both_ways() {
     let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let before = (gateway.metric("received_bytes_total"), gateway.metric("sent_bytes_total"));
     let message = format!("\"{}\"", "x".repeat(100_000));
     gateway.publish("user:42", &message);
-    client.hears(&format!("{{\"op\":3,\"message\":{message}}}"));
-    // A header of two bytes and a mask of four.
-    client.says(r#"{"op":10,"time":1}"#);
-    client.hears(r#"{"op":11,"time":1}"#);
+    client.expect_text(&format!("{{\"op\":3,\"message\":{message}}}"));
+    // A header of two bytes and a mask of four bytes.
+    client.send_text(r#"{"op":10,"time":1}"#);
+    client.expect_text(r#"{"op":11,"time":1}"#);
     gateway.wait_metric("received_bytes_total", before.0 + 6 + 18);
     let frame = |text: usize| if text < 126 { 2 + text } else { 10 + text } as i64;
     let sent = frame(r#"{"op":3,"message":}"#.len() + message.len()) + frame(18);
     gateway.wait_metric("sent_bytes_total", before.1 + sent);
 }
 
-/// Three clients of one worker are one fan-out; one of 3 MB is written in turns, and measured at its end.
+/// Three clients of one worker are one fan-out. A message of 3 MB is written in several turns and measured after the
+/// last.
 #[test]
-fn latency_is_measured_once_for_each_publication_of_a_worker() {
+fn latency_is_measured_once_per_publication_and_worker() {
     let gateway = TestGateway::with("server.workers", "1").spawn();
-    let mut clients = ["42", "43", "44"].map(|user| gateway.ready(user));
+    let mut clients = ["42", "43", "44"].map(|user| gateway.ready_client(user));
     let mut publish = |length| {
         let message = format!("\"{}\"", "x".repeat(length));
         gateway.publish("all", &message);
         clients.iter_mut().for_each(|client| {
-            client.hears(&format!("{{\"op\":3,\"message\":{message}}}"));
+            client.expect_text(&format!("{{\"op\":3,\"message\":{message}}}"));
         });
     };
-    // What is held until a subscription is live is not measured; now all are.
+    // Publications held until a subscription is live are not measured. All subscriptions are live here.
     publish(2);
     gateway.wait_metric("publications_delivered_total", 3);
     let before = gateway.metric("delivery_latency_seconds_count");
@@ -60,12 +61,12 @@ fn latency_is_measured_once_for_each_publication_of_a_worker() {
         gateway.wait_metric("delivery_latency_seconds_count", before + count);
     }
     gateway.publish("user:45", "1");
-    assert_eq!(gateway.metric("delivery_latency_seconds_count"), before + 2, "nobody had it");
+    assert_eq!(gateway.metric("delivery_latency_seconds_count"), before + 2, "no client received it");
     assert!(gateway.metrics()["gateway_delivery_latency_seconds_sum"] > 0.0);
 }
 
 #[test]
-fn the_process_is_on_the_page_by_its_usual_names() {
+fn process_metrics_have_their_usual_names() {
     let gateway = TestGateway::spawn();
     let metrics = gateway.metrics();
     let open = metrics["process_open_fds"];

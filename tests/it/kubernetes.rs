@@ -1,4 +1,4 @@
-//! `deploy/kubernetes/` is what Kubernetes and the gateway understand.
+//! Checks `deploy/kubernetes/` against the schemas of Kubernetes and the gateway's settings.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,7 +17,7 @@ fn all() -> Vec<Value> {
     text.split("\n---\n").skip(1).map(|resource| serde_saphyr::from_str(resource).unwrap()).collect()
 }
 
-/// The resources by their kinds; of two of a kind the first.
+/// Maps each kind to its first resource.
 fn resources() -> HashMap<String, Value> {
     let mut resources = HashMap::new();
     for resource in all() {
@@ -31,12 +31,12 @@ fn seconds(setting: &Value) -> u64 {
 }
 
 #[test]
-fn every_resource_is_valid_by_the_schemas_of_kubernetes() {
+fn every_resource_matches_the_kubernetes_schemas() {
     snippets::set_up();
     let validate = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/bin/kubernetes-validate");
     let output = Command::new(validate).args(["--strict", FILE]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{output_text}");
     for resource in [
         "configmap/gateway-settings-1",
         "deployment/gateway",
@@ -47,7 +47,10 @@ fn every_resource_is_valid_by_the_schemas_of_kubernetes() {
         "horizontalpodautoscaler/gateway",
         "networkpolicy/gateway",
     ] {
-        assert!(said.contains(&format!("passed for resource {resource} ")), "{resource}: {said}");
+        assert!(
+            output_text.contains(&format!("passed for resource {resource} ")),
+            "{resource}: {output_text}"
+        );
     }
 }
 
@@ -57,7 +60,7 @@ fn the_gateway_accepts_the_settings() {
     let folder = TempDir::new().unwrap();
     let mounts = &resources["Deployment"]["spec"]["template"]["spec"]["volumes"][0]["secret"]["items"];
     for (index, item) in mounts.as_array().unwrap().iter().enumerate() {
-        // As `openssl rand -base64 36` prints it.
+        // The format of `openssl rand -base64 36`.
         let secret = format!("{index}kq8yTqFz3mG0wJ5bD1hXvN7cR2sLpE9uA6iOtYxZ4gBfM\n");
         fs::write(folder.path().join(item["path"].as_str().unwrap()), secret).unwrap();
     }
@@ -77,14 +80,14 @@ fn the_gateway_accepts_the_settings() {
 }
 
 #[test]
-fn the_times_and_ports_of_the_parts_fit_together() {
+fn timeouts_and_ports_of_the_manifest_agree() {
     let resources = resources();
     let settings = &resources["ConfigMap"]["data"];
     let pod = &resources["Deployment"]["spec"]["template"]["spec"];
     let container = &pod["containers"][0];
     let grace = pod["terminationGracePeriodSeconds"].as_u64().unwrap();
     let drain = |key: &str| seconds(&settings[format!("GATEWAY__DRAIN__{key}")]);
-    assert!(grace > drain("TIMEOUT"), "the kubelet would kill it in its drain");
+    assert!(grace > drain("TIMEOUT"), "the kubelet would kill the pod during its drain");
     let readiness = &container["readinessProbe"];
     let until_seen =
         readiness["periodSeconds"].as_u64().unwrap() + readiness["timeoutSeconds"].as_u64().unwrap();
@@ -102,12 +105,12 @@ fn the_times_and_ports_of_the_parts_fit_together() {
     assert!(3 * target <= 2 * most, "two of three replicas must be able to carry all clients");
 }
 
-/// Settings are read at the start, and Kubernetes restarts nothing because a ConfigMap has changed.
+/// Settings are read at the start, and Kubernetes restarts no pod after a change of a ConfigMap.
 #[test]
-fn a_changed_setting_rolls_the_pods() {
+fn a_changed_setting_restarts_the_pods() {
     let resources = resources();
     let settings = &resources["ConfigMap"];
-    assert_eq!(settings["immutable"], true, "a change needs another name");
+    assert_eq!(settings["immutable"], true, "a changed ConfigMap needs a new name");
     let name = settings["metadata"]["name"].as_str().unwrap();
     assert!(name.strip_prefix("gateway-settings-").unwrap().parse::<u32>().is_ok(), "{name}");
     let container = &resources["Deployment"]["spec"]["template"]["spec"]["containers"][0];
@@ -121,17 +124,17 @@ fn the_manifest_contains_no_secret() {
 }
 
 #[test]
-fn each_pod_can_be_reached_by_itself() {
+fn each_pod_is_individually_addressable() {
     let all = all();
     let pods = all.iter().find(|resource| resource["metadata"]["name"] == "gateway-pods").unwrap();
     assert_eq!((&pods["kind"], &pods["spec"]["clusterIP"]), (&"Service".into(), &"None".into()));
-    assert_eq!(pods["spec"]["publishNotReadyAddresses"], true, "also one that drains");
+    assert_eq!(pods["spec"]["publishNotReadyAddresses"], true, "draining pods are addressable too");
     assert_eq!(pods["spec"]["ports"][0]["port"], 8081);
 }
 
-/// 7 KiB for each socket (docs/performance.md), what waits for all of them, and 256 MiB for everything else.
+/// 7 KiB for each socket (docs/performance.md), the outbound bytes of all sockets, and 256 MiB for everything else.
 #[test]
-fn what_a_pod_may_hold_fits_into_its_memory() {
+fn the_bounds_of_a_pod_fit_into_its_memory() {
     let resources = resources();
     let setting = |key: &str| -> u64 {
         let text = &resources["ConfigMap"]["data"][format!("GATEWAY__SERVER__{key}")];
@@ -144,7 +147,7 @@ fn what_a_pod_may_hold_fits_into_its_memory() {
     assert!(needed <= memory, "{needed} of {memory}");
 }
 
-/// One rule of the alerts compares with what should run.
+/// One alert rule contains the expected number of replicas.
 #[test]
 fn the_alert_expects_the_minimum_number_of_replicas() {
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus/gateway.rules.yml");

@@ -1,4 +1,4 @@
-//! What is logged, in both formats, and what never is.
+//! The log in both formats, and secrets that it never contains.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -13,8 +13,8 @@ use crate::support::redis_server::RedisServer;
 
 const SECRET: &str = "0123456789abcdef0123456789-secret";
 const KEY: &str = "the-key-of-the-admin-api";
-/// Stands in every payload.
-const PAYLOAD: &str = "whatever-users-say-to-each-other";
+/// A text that every payload contains.
+const PAYLOAD: &str = "a-message-between-users";
 
 fn plan(format: &str) -> Plan {
     TestGateway::with("auth.kind", "jwt")
@@ -23,8 +23,8 @@ fn plan(format: &str) -> Plan {
         .with("log.format", format)
 }
 
-/// The lines about sessions, which must all be JSON objects.
-fn about_sessions(log: &str) -> Vec<Value> {
+/// Parses the log lines about sessions, which must be JSON objects.
+fn session_lines(log: &str) -> Vec<Value> {
     let lines = log.lines().map(|line| {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: not JSON: {line}"))
     });
@@ -32,16 +32,16 @@ fn about_sessions(log: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_session_s_life_is_three_lines_with_its_name_its_user_and_its_close_code() {
+fn a_session_logs_three_lines_with_id_user_and_code() {
     let plan = plan("json").variable("RUST_LOG", "info,emagine_gateway::session=debug");
     let mut gateway = plan.spawn();
     let mut client = Client::connect(gateway.public, Version::V2);
     client.identify(&gateway.token(&["--user", "42"]));
-    let session = client.ready()["session"].clone();
-    client.says("nonsense");
-    client.closed_with(4001);
-    gateway.logs("session closed");
-    let lines = about_sessions(&gateway.log());
+    let session = client.expect_ready()["session"].clone();
+    client.send_text("nonsense");
+    client.expect_close(4001);
+    gateway.wait_for_log("session closed");
+    let lines = session_lines(&gateway.log());
     let expected = [
         json!({"message": "session opened", "session": session, "version": 2}),
         json!({"message": "session identified", "session": session, "user": "42"}),
@@ -52,7 +52,7 @@ fn a_session_s_life_is_three_lines_with_its_name_its_user_and_its_close_code() {
         let fields = line.as_object_mut().unwrap();
         let time = fields.remove("time").unwrap();
         let time = time.as_str().unwrap();
-        // As in 2026-11-24T00:00:00.000Z.
+        // The format is 2026-11-24T00:00:00.000Z.
         assert!(time.len() == 24 && &time[10..11] == "T" && time.ends_with('Z'), "{time}");
         assert_eq!(fields.remove("level"), Some(json!("debug")));
         assert_eq!(fields.remove("target"), Some(json!("emagine_gateway::session")));
@@ -61,49 +61,49 @@ fn a_session_s_life_is_three_lines_with_its_name_its_user_and_its_close_code() {
 }
 
 #[test]
-fn a_token_that_is_refused_and_a_connection_that_breaks_are_told_apart() {
+fn refused_tokens_and_broken_connections_are_logged_differently() {
     let mut gateway = plan("json").variable("RUST_LOG", "info,emagine_gateway::session=debug").spawn();
     let mut refused = gateway.connect();
     refused.identify("no-token-at-all");
-    refused.closed_with(4003);
-    gateway.logs("session closed");
+    refused.expect_close(4003);
+    gateway.wait_for_log("session closed");
     drop(gateway.connect());
     gateway.wait_metric("connections", 0);
-    let lines = about_sessions(&gateway.log());
+    let lines = session_lines(&gateway.log());
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
     let refusal = messages.iter().find(|message| message.starts_with("token refused: "));
     assert!(refusal.is_some(), "{messages:?}");
     let closed: Vec<_> = lines.iter().filter(|line| line["message"] == "session closed").collect();
     assert_eq!(closed.len(), 2);
     assert_eq!((&closed[0]["code"], closed[0].get("user")), (&json!(4003), None));
-    assert_eq!(closed[1].get("code"), None, "nothing was said");
+    assert_eq!(closed[1].get("code"), None, "there was no Close");
 }
 
 #[test]
-fn by_default_a_client_leaves_no_line() {
+fn by_default_a_client_causes_no_log_line() {
     for format in ["text", "json"] {
         let gateway = plan(format).spawn();
         let mut client = gateway.connect();
         client.identify(&gateway.token(&["--user", "42"]));
-        client.hears(r#"{"op":2,"user":"42"}"#);
-        client.says("nonsense");
-        client.closed_with(4001);
+        client.expect_text(r#"{"op":2,"user":"42"}"#);
+        client.send_text("nonsense");
+        client.expect_close(4001);
         gateway.assert_empty();
         let log = gateway.log();
         assert!(!log.contains("session"), "{log}");
     }
 }
 
-/// Everything that carries a token, a key or a payload, once.
-fn talk(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
+/// Sends every kind of frame and request that carries a token, a key or a payload.
+fn run_sessions(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
     let [good, newer, bad] = tokens;
     let mut client = gateway.try_connect(&format!("/?v=2&token={good}")).unwrap();
     client.next_json();
-    client.says(&format!(r#"{{"op":1,"token":"{good}","text":"{PAYLOAD}"}}"#));
-    client.ready();
-    client.says(&format!(r#"{{"op":12,"token":"{newer}"}}"#));
+    client.send_text(&format!(r#"{{"op":1,"token":"{good}","text":"{PAYLOAD}"}}"#));
+    client.expect_ready();
+    client.send_text(&format!(r#"{{"op":12,"token":"{newer}"}}"#));
     assert_eq!(client.next_json()["op"], 13);
-    client.says(&format!(r#"{{"op":12,"token":"{bad}"}}"#));
+    client.send_text(&format!(r#"{{"op":12,"token":"{bad}"}}"#));
     assert_eq!(client.next_json()["op"], 9);
     for durable in [false, true] {
         let head = format!("POST /v1/publish HTTP/1.1\nconnection: close\nauthorization: Bearer {KEY}");
@@ -120,15 +120,15 @@ fn talk(gateway: &TestGateway, redis: &RedisServer, tokens: &[String; 3]) {
         redis::cmd("PUBLISH").arg(channel).arg(payload).exec(&mut publisher).unwrap();
     }
     assert_eq!(client.next_json()["message"], PAYLOAD);
-    client.says(&format!("{good} {PAYLOAD}"));
-    client.closed_with(4001);
-    let mut stranger = gateway.connect();
-    stranger.identify(bad);
-    stranger.closed_with(4003);
+    client.send_text(&format!("{good} {PAYLOAD}"));
+    client.expect_close(4001);
+    let mut refused = gateway.connect();
+    refused.identify(bad);
+    refused.expect_close(4003);
 }
 
 #[test]
-fn no_line_ever_holds_a_token_a_key_or_a_payload() {
+fn log_lines_never_contain_tokens_keys_or_payloads() {
     let redis = RedisServer::start();
     for format in ["text", "json"] {
         let plan = plan(format).redis(&redis).variable("RUST_LOG", "trace");
@@ -138,8 +138,8 @@ fn no_line_ever_holds_a_token_a_key_or_a_payload() {
         let newer = gateway.token(&["--user", "42", "--ttl", "2h"]);
         let bad = format!("{}.e30.{}", good.split('.').next().unwrap(), good.split('.').nth(2).unwrap());
         let tokens = [good, newer, bad];
-        talk(&gateway, &redis, &tokens);
-        gateway.logs("session closed");
+        run_sessions(&gateway, &redis, &tokens);
+        gateway.wait_for_log("session closed");
         gateway.terminate();
         let log = gateway.wait_exit().err;
         assert!(log.lines().count() > 20, "{log}");
@@ -148,12 +148,12 @@ fn no_line_ever_holds_a_token_a_key_or_a_payload() {
             assert_eq!(line, None, "{format}: {never}");
         }
         if format == "json" {
-            about_sessions(&log);
+            session_lines(&log);
         }
     }
 }
 
-/// A server that answers everything with this.
+/// Starts a server that gives the same answer to everything; returns its URL in the form of a Redis URL.
 fn answers_with(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
@@ -167,8 +167,8 @@ fn answers_with(answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn an_entry_is_one_line_whatever_answers_in_place_of_redis() {
-    for (answer, said) in [
+fn a_log_entry_is_one_line_for_any_redis_answer() {
+    for (answer, logged) in [
         (&b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n<html>\n</html>"[..], "is not Redis"),
         (b"220 mail.example.com ESMTP\r\n", "is not Redis"),
         (b"-ERR first\nsecond \x1b[31mred\r\n-ERR x\r\n-ERR x\r\n", "link lost"),
@@ -176,7 +176,7 @@ fn an_entry_is_one_line_whatever_answers_in_place_of_redis() {
         (b"\xff\xfe\n\n\n", "link lost"),
     ] {
         let mut gateway = TestGateway::with("broker.url", &answers_with(answer)).spawn();
-        gateway.logs(said);
+        gateway.wait_for_log(logged);
         gateway.terminate();
         let log = gateway.wait_exit().err;
         for line in log.lines() {
@@ -187,7 +187,7 @@ fn an_entry_is_one_line_whatever_answers_in_place_of_redis() {
 }
 
 #[test]
-fn the_first_lines_name_the_version_and_have_no_warning() {
+fn the_startup_lines_name_the_version_without_warnings() {
     let gateway = TestGateway::spawn();
     let log = gateway.log();
     let console = format!("console http://localhost:{}/console", gateway.admin.port());

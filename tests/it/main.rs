@@ -1,4 +1,4 @@
-//! What the parts and the whole gateway promise, tested through their public face and against a real Redis.
+//! Integration tests of the gateway and its parts, through public interfaces and against a real Redis.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! Who arrives while messages flow gets them in order, without a hole and without a double, and nothing before it has
-//! been told that it is on the channel.
+//! A client that subscribes while messages are published receives them in order, without gaps or duplicates, and none
+//! before the confirmation.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -8,7 +8,7 @@ use crate::support::client::Client;
 use crate::support::gateway::TestGateway;
 use crate::support::redis_server::RedisServer;
 
-/// Publishes 0, 1, 2, … to a channel from a plain connection for as long as `act` runs.
+/// Publishes 0, 1, 2, … to a channel over a plain connection while `act` runs.
 fn while_publishing(redis: &RedisServer, channel: &str, act: impl FnOnce()) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -20,35 +20,38 @@ fn while_publishing(redis: &RedisServer, channel: &str, act: impl FnOnce()) {
                 number += 1;
             }
         });
-        // Also when it fails, or the other thread would never end.
-        let _over = Over(&is_over);
+        // Also stops the other thread when `act` panics.
+        let _over = SetOnDrop(&is_over);
         act();
     });
 }
 
-struct Over<'a>(&'a AtomicBool);
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// The next so many messages must be successive numbers.
+/// Asserts that the next `count` messages are successive numbers.
 #[track_caller]
-fn hears_successive(client: &mut Client, count: usize) {
+fn expect_successive(client: &mut Client, count: usize) {
     let mut expected = None;
     for _ in 0..count {
         let frame = client.next_json();
         assert_eq!(frame["op"], 3, "{frame}");
         let number = frame["message"].as_u64().unwrap();
-        assert!(expected.is_none_or(|expected| expected == number), "wanted {expected:?}, heard {number}");
+        assert!(
+            expected.is_none_or(|expected| expected == number),
+            "expected {expected:?}, received {number}"
+        );
         expected = Some(number + 1);
     }
 }
 
 #[test]
-fn nothing_overtakes_ready_and_nothing_is_missing_after_it() {
+fn no_message_precedes_ready_and_none_is_missing_after_it() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
@@ -57,54 +60,54 @@ fn nothing_overtakes_ready_and_nothing_is_missing_after_it() {
             let mut clients = [gateway.connect(), gateway.connect(), gateway.connect()];
             clients.iter_mut().for_each(|client| client.identify("42"));
             for client in &mut clients {
-                client.hears(r#"{"op":2,"user":"42"}"#);
-                hears_successive(client, 50);
+                client.expect_text(r#"{"op":2,"user":"42"}"#);
+                expect_successive(client, 50);
             }
         }
     });
 }
 
 #[test]
-fn a_subscription_begins_and_ends_exactly_where_it_says() {
+fn a_subscription_covers_exactly_its_confirmed_range() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
     let mut client = gateway.connect_v2();
     client.identify("42");
-    client.ready();
+    client.expect_ready();
     while_publishing(&redis, "gateway:public:news", || {
         for _ in 0..60 {
-            client.says(r#"{"op":4,"channel":"public:news"}"#);
+            client.send_text(r#"{"op":4,"channel":"public:news"}"#);
             let answer = client.next_json();
             assert_eq!((&answer["op"], &answer["state"]), (&6.into(), &"subscribed".into()), "{answer}");
-            hears_successive(&mut client, 30);
-            client.says(r#"{"op":5,"channel":"public:news"}"#);
+            expect_successive(&mut client, 30);
+            client.send_text(r#"{"op":5,"channel":"public:news"}"#);
             let mut frame = client.next_json();
             while frame["op"] == 3 {
                 frame = client.next_json();
             }
             assert_eq!(frame["state"], "unsubscribed");
-            client.says(r#"{"op":10,"time":1}"#);
-            client.hears(r#"{"op":11,"time":1}"#);
+            client.send_text(r#"{"op":10,"time":1}"#);
+            client.expect_text(r#"{"op":11,"time":1}"#);
         }
     });
 }
 
 #[test]
-fn a_hasty_client_s_last_word_counts() {
+fn the_last_command_of_a_fast_client_counts() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
     let mut client = gateway.connect_v2();
     client.identify("42");
-    client.ready();
+    client.expect_ready();
     for round in 0..50 {
         for _ in 0..3 {
-            client.says(r#"{"op":4,"channel":"public:news"}"#);
-            client.says(r#"{"op":5,"channel":"public:news"}"#);
+            client.send_text(r#"{"op":4,"channel":"public:news"}"#);
+            client.send_text(r#"{"op":5,"channel":"public:news"}"#);
         }
-        client.says(r#"{"op":4,"channel":"public:news"}"#);
-        // Four times on it at most, of which the last one lasts.
+        client.send_text(r#"{"op":4,"channel":"public:news"}"#);
+        // The client is subscribed at most four times, and stays subscribed at the end.
         let (mut unsubscribed, mut is_on) = (0, false);
         while unsubscribed < 3 || !is_on {
             let frame = client.next_json();
@@ -113,8 +116,8 @@ fn a_hasty_client_s_last_word_counts() {
             unsubscribed += usize::from(!is_on);
         }
         gateway.publish("public:news", &round.to_string());
-        client.hears(&format!(r#"{{"op":3,"channel":"public:news","message":{round}}}"#));
-        client.says(r#"{"op":5,"channel":"public:news"}"#);
-        client.hears(r#"{"op":6,"channel":"public:news","state":"unsubscribed"}"#);
+        client.expect_text(&format!(r#"{{"op":3,"channel":"public:news","message":{round}}}"#));
+        client.send_text(r#"{"op":5,"channel":"public:news"}"#);
+        client.expect_text(r#"{"op":6,"channel":"public:news","state":"unsubscribed"}"#);
     }
 }

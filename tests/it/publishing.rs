@@ -1,4 +1,4 @@
-//! Publishing over HTTP, in one process and over Redis.
+//! Publishing over HTTP, with both brokers.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::support::redis_server::RedisServer;
 #[test]
 fn a_published_message_keeps_every_byte() {
     let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     for message in [
         r#"{"b": 1,  "a":[1.0, 1e3, "\u00e9é\/"], "a":null}"#,
         "18446744073709551616",
@@ -22,7 +22,7 @@ fn a_published_message_keeps_every_byte() {
         r#""\ud83d\ude00 😀""#,
     ] {
         gateway.publish("user:42", message);
-        client.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
     assert_eq!(gateway.metric("publications_accepted_total"), 6);
     assert_eq!(gateway.metric("publications_received_total"), 6);
@@ -30,12 +30,12 @@ fn a_published_message_keeps_every_byte() {
 }
 
 #[test]
-fn a_batch_is_published_in_order_and_each_message_has_its_own_result() {
+fn each_message_of_a_batch_has_its_own_result() {
     let redis = RedisServer::start();
     for plan in [TestGateway::with("broker.url", "memory:"), TestGateway::redis(&redis)] {
         let gateway = plan.spawn();
         gateway.wait_ready();
-        let mut client = gateway.ready("42");
+        let mut client = gateway.ready_client("42");
         let messages: Vec<Value> = (0..100)
             .map(|number| match number % 10 {
                 3 => json!({"channel": "nonsense", "message": number}),
@@ -52,11 +52,11 @@ fn a_batch_is_published_in_order_and_each_message_has_its_own_result() {
                 3 => assert_eq!(result["error"]["code"], "bad_channel"),
                 7 => {
                     assert!(result["position"].as_str().unwrap().ends_with(&format!("-{}", number / 10 + 1)));
-                    client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+                    client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
                 }
                 _ => {
                     assert_eq!(*result, json!({"replicas": 1}));
-                    client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+                    client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
                 }
             }
         }
@@ -94,19 +94,19 @@ fn large_batches_keep_the_order_of_each_channel() {
 }
 
 #[test]
-fn a_message_over_the_bound_is_refused_and_one_at_it_is_delivered() {
+fn the_longest_message_is_delivered_and_a_longer_one_refused() {
     let gateway = TestGateway::with("broker.max_payload_bytes", "2048").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let longest = format!(r#""{}""#, "x".repeat(2046));
     gateway.publish("user:42", &longest);
-    client.hears(&format!(r#"{{"op":3,"message":{longest}}}"#));
+    client.expect_text(&format!(r#"{{"op":3,"message":{longest}}}"#));
     let body = format!(r#"{{"channel":"user:42","message":"{}"}}"#, "x".repeat(2047));
     let answer = gateway.post("/v1/publish", &body);
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (413, &json!("too_big")));
 }
 
 #[test]
-fn publishing_to_nobody_succeeds() {
+fn publishing_without_subscribers_succeeds() {
     let gateway = TestGateway::spawn();
     gateway.publish("user:nobody", "1");
     gateway.publish("room:empty", "1");
@@ -114,7 +114,7 @@ fn publishing_to_nobody_succeeds() {
 }
 
 #[test]
-fn with_redis_away_publishing_says_so() {
+fn without_redis_publishing_fails_with_the_reason() {
     let mut redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis)
         .with("broker.probe_interval", "100ms")
@@ -129,8 +129,8 @@ fn with_redis_away_publishing_says_so() {
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("broker_unavailable")));
 }
 
-/// Redis may be away for a moment.
-fn patient(redis: &RedisServer) -> Plan {
+/// Plans a gateway that waits longer than Redis is away.
+fn long_response_timeout(redis: &RedisServer) -> Plan {
     TestGateway::redis(redis)
         .with("broker.probe_interval", "100ms")
         .with("broker.max_reconnect_delay", "100ms")
@@ -140,7 +140,7 @@ fn patient(redis: &RedisServer) -> Plan {
 #[test]
 fn a_publication_waits_for_a_link_that_is_being_replaced() {
     let mut redis = RedisServer::start();
-    let gateway = patient(&redis).spawn();
+    let gateway = long_response_timeout(&redis).spawn();
     gateway.wait_ready();
     redis.kill();
     gateway.wait_not_ready("");
@@ -148,7 +148,7 @@ fn a_publication_waits_for_a_link_that_is_being_replaced() {
     std::thread::scope(|scope| {
         let plain = scope.spawn(|| publish(r#"{"channel":"user:42","message":1}"#));
         let durable = scope.spawn(|| publish(r#"{"channel":"user:42","message":2,"durable":true}"#));
-        // Besides the request that reads it: both wait.
+        // Both publications are pending, besides the request that reads the metric.
         gateway.wait_metric_above("admin_connections", 2);
         redis.restart();
         for answer in [plain.join().unwrap(), durable.join().unwrap()] {
@@ -160,7 +160,7 @@ fn a_publication_waits_for_a_link_that_is_being_replaced() {
 #[test]
 fn a_publication_with_a_key_survives_cut_connections() {
     let redis = RedisServer::start();
-    let gateway = patient(&redis).spawn();
+    let gateway = long_response_timeout(&redis).spawn();
     gateway.wait_ready();
     let mut operator = redis.client();
     std::thread::scope(|scope| {
@@ -187,5 +187,9 @@ fn a_publication_with_a_key_survives_cut_connections() {
     let kept: Vec<(String, Vec<String>)> =
         redis::cmd("XRANGE").arg("gateway:room:1").arg("-").arg("+").query(&mut redis.client()).unwrap();
     let kept: Vec<_> = kept.into_iter().map(|(_, fields)| fields[1].clone()).collect();
-    assert_eq!(kept, (0..200).map(|number| number.to_string()).collect::<Vec<_>>(), "once each, in order");
+    assert_eq!(
+        kept,
+        (0..200).map(|number| number.to_string()).collect::<Vec<_>>(),
+        "each message must be stored once and in order"
+    );
 }

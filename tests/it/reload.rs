@@ -19,12 +19,12 @@ fn plan(file: &Path) -> Plan {
     TestGateway::with("auth.kind", "jwt").with("auth.secret_file", file.to_str().unwrap())
 }
 
-/// A token by this secret.
+/// Mints a token with this secret.
 fn token(secret: &str) -> String {
     TestGateway::with("auth.kind", "jwt").with("auth.secret", secret).mint(&["--user", "42"])
 }
 
-/// The client of such a token: Ready or closed with 4003.
+/// Whether a client with this token gets Ready; otherwise it is closed with 4003.
 fn is_accepted(gateway: &TestGateway, token: &str) -> bool {
     let mut client: Client = gateway.connect();
     client.identify(token);
@@ -32,24 +32,24 @@ fn is_accepted(gateway: &TestGateway, token: &str) -> bool {
 }
 
 #[test]
-fn a_new_secret_counts_from_sighup_on() {
+fn sighup_applies_a_new_secret() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("secret");
     fs::write(&file, OLD).unwrap();
     let mut gateway = plan(&file).spawn();
     let mut client = gateway.connect();
     client.identify(&token(OLD));
-    client.ready();
+    client.expect_ready();
     fs::write(&file, NEW).unwrap();
     assert!(is_accepted(&gateway, &token(OLD)) && !is_accepted(&gateway, &token(NEW)));
     gateway.signal("HUP");
-    gateway.logs("auth keys reloaded");
+    gateway.wait_for_log("auth keys reloaded");
     assert!(!is_accepted(&gateway, &token(OLD)) && is_accepted(&gateway, &token(NEW)));
-    // Minting follows.
+    // Minting uses the new secret too.
     let minted = gateway.post("/v1/token", r#"{"user":"42"}"#).json()["token"].as_str().unwrap().to_owned();
     assert!(is_accepted(&gateway, &minted));
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_broken_secret_leaves_the_old_one_in_force() {
         eventually(SOON, || (gateway.log().matches("stay in force").count() > before).then_some(()));
         assert!(is_accepted(&gateway, &token(OLD)), "{broken:?}");
     }
-    gateway.logs("reload failed: auth.secret");
+    gateway.wait_for_log("reload failed: auth.secret");
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn a_broken_certificate_is_reported_and_the_link_stays() {
     let mut gateway = plan.spawn();
     gateway.wait_ready();
     gateway.signal("HUP");
-    gateway.logs("the next link to the broker reads its files");
+    gateway.wait_for_log("the next link to the broker reads its files");
     fs::remove_file(&password).unwrap();
     gateway.signal("HUP");
-    gateway.logs("reload failed: broker.password_file");
+    gateway.wait_for_log("reload failed: broker.password_file");
     gateway.wait_ready();
     assert_eq!(gateway.metric("redis_link_up"), 1);
 }
@@ -98,21 +98,21 @@ fn a_broken_certificate_is_reported_and_the_link_stays() {
 #[test]
 fn sighup_without_files_ends_no_session() {
     let mut gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.signal("HUP");
-    gateway.logs("no files to reload");
+    gateway.wait_for_log("no files to reload");
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
-fn a_new_admin_key_counts_from_sighup_on() {
+fn sighup_applies_a_new_admin_key() {
     const NEW_KEY: &str = "the-new-key-of-the-admin-api";
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("key");
     fs::write(&file, OLD).unwrap();
     let mut gateway = TestGateway::with("admin.api_key_file", file.to_str().unwrap()).spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let status = |gateway: &TestGateway, key: &str| {
         let head = format!("POST /v1/publish HTTP/1.1\nconnection: close\nauthorization: Bearer {key}");
         request(gateway.admin, &head, r#"{"channel":"user:42","message":1}"#).status
@@ -120,9 +120,9 @@ fn a_new_admin_key_counts_from_sighup_on() {
     fs::write(&file, NEW_KEY).unwrap();
     assert_eq!((status(&gateway, OLD), status(&gateway, NEW_KEY)), (200, 401));
     gateway.signal("HUP");
-    gateway.logs("admin key reloaded");
+    gateway.wait_for_log("admin key reloaded");
     assert_eq!((status(&gateway, OLD), status(&gateway, NEW_KEY)), (401, 200));
-    // A key that cannot be used changes nothing, and never opens the port.
+    // An invalid key changes nothing, and never removes the protection.
     for broken in [Some(""), None] {
         match broken {
             Some(text) => fs::write(&file, text).unwrap(),
@@ -136,7 +136,7 @@ fn a_new_admin_key_counts_from_sighup_on() {
         assert_eq!((status(&gateway, ""), status(&gateway, NEW_KEY)), (401, 200), "{broken:?}");
     }
     for _ in 0..4 {
-        client.hears(r#"{"op":3,"message":1}"#);
+        client.expect_text(r#"{"op":3,"message":1}"#);
     }
     assert!(!gateway.log().contains(NEW_KEY));
 }

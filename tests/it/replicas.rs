@@ -1,4 +1,4 @@
-//! Several replicas over one real Redis: what a backend in any language writes reaches everybody.
+//! Several replicas with one Redis.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,10 +11,10 @@ use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
 
 const SAMPLE: &str = r#"{"id": 5306328986810385677, "content":"Testing post","timestamp":1579248521580}"#;
-/// How soon messages flow again once Redis answers.
+/// The longest time from Redis answering again to delivered messages.
 const RECOVERY: Duration = Duration::from_secs(2);
 
-/// A replica whose link notices faults soon.
+/// Plans a replica that detects faults of its link soon.
 fn plan(redis: &RedisServer) -> Plan {
     TestGateway::redis(redis)
         .with("broker.probe_interval", "100ms")
@@ -23,14 +23,14 @@ fn plan(redis: &RedisServer) -> Plan {
         .with("broker.max_reconnect_delay", "500ms")
 }
 
-/// Two replicas whose delivery is proven.
-fn two(redis: &RedisServer) -> [TestGateway; 2] {
+/// Starts two replicas and waits until they are ready.
+fn start_two(redis: &RedisServer) -> [TestGateway; 2] {
     let replicas = [(); 2].map(|()| plan(redis).spawn());
     replicas.iter().for_each(TestGateway::wait_ready);
     replicas
 }
 
-/// What a backend does: one PUBLISH on a plain connection. Returns how many replicas listened.
+/// Publishes over a plain connection, as a backend does. Returns the number of subscribed replicas.
 fn publish(redis: &mut redis::Connection, channel: &str, payload: impl redis::ToRedisArgs) -> u64 {
     redis::cmd("PUBLISH").arg(channel).arg(payload).query(redis).unwrap()
 }
@@ -38,75 +38,75 @@ fn publish(redis: &mut redis::Connection, channel: &str, payload: impl redis::To
 #[test]
 fn one_publish_reaches_the_clients_of_both_replicas() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
     let mut clients: Vec<Client> =
-        [0, 0, 1, 1].iter().map(|&replica: &usize| replicas[replica].ready("42")).collect();
-    let mut other = replicas[0].ready("43");
+        [0, 0, 1, 1].iter().map(|&replica: &usize| replicas[replica].ready_client("42")).collect();
+    let mut other = replicas[0].ready_client("43");
     assert_eq!(publish(&mut backend, "gateway:user:42", SAMPLE), 2);
     for client in &mut clients {
-        client.hears(
+        client.expect_text(
             r#"{"op":3,"message":{"id": 5306328986810385677, "content":"Testing post","timestamp":1579248521580}}"#,
         );
     }
     assert_eq!(publish(&mut backend, "gateway:all", "2"), 2);
-    clients.iter_mut().chain([&mut other]).for_each(|client| client.hears(r#"{"op":3,"message":2}"#));
-    // Only the replica that has somebody is asked.
+    clients.iter_mut().chain([&mut other]).for_each(|client| client.expect_text(r#"{"op":3,"message":2}"#));
+    // Only the replica with a client of this user gets the message.
     assert_eq!(publish(&mut backend, "gateway:user:43", "3"), 1);
-    other.hears(r#"{"op":3,"message":3}"#);
+    other.expect_text(r#"{"op":3,"message":3}"#);
     replicas[1].publish("user:42", "4");
-    clients.iter_mut().for_each(|client| client.hears(r#"{"op":3,"message":4}"#));
+    clients.iter_mut().for_each(|client| client.expect_text(r#"{"op":3,"message":4}"#));
 }
 
 #[test]
-fn a_channel_that_nobody_is_on_any_more_is_given_back_to_redis() {
+fn a_channel_without_subscribers_is_unsubscribed_from_redis() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
-    let first = replicas[0].ready("42");
-    let mut second = replicas[1].ready("42");
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
+    let first = replicas[0].ready_client("42");
+    let mut second = replicas[1].ready_client("42");
     assert_eq!(publish(&mut backend, "gateway:user:42", "1"), 2);
-    second.hears(r#"{"op":3,"message":1}"#);
+    second.expect_text(r#"{"op":3,"message":1}"#);
     drop(first);
     eventually(SOON, || (publish(&mut backend, "gateway:user:42", "2") == 1).then_some(()));
-    second.hears(r#"{"op":3,"message":2}"#);
+    second.expect_text(r#"{"op":3,"message":2}"#);
 }
 
 #[test]
 fn one_write_reaches_many_users_wherever_they_are() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
-    let mut a = replicas[0].ready("1");
-    let mut b = replicas[1].ready("2");
-    let mut c = replicas[1].ready("3");
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
+    let mut a = replicas[0].ready_client("1");
+    let mut b = replicas[1].ready_client("2");
+    let mut c = replicas[1].ready_client("3");
     publish(&mut backend, "gateway:users", r#"{"users":["1","2","2","99"],"message":{"a": 1.0}}"#);
     publish(&mut backend, "gateway:all", "2");
     for client in [&mut a, &mut b] {
-        client.hears(r#"{"op":3,"message":{"a": 1.0}}"#);
+        client.expect_text(r#"{"op":3,"message":{"a": 1.0}}"#);
     }
     for client in [&mut a, &mut b, &mut c] {
-        client.hears(r#"{"op":3,"message":2}"#);
+        client.expect_text(r#"{"op":3,"message":2}"#);
     }
 }
 
 #[test]
 fn a_version_2_client_on_any_replica_gets_its_channels() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
     let mut clients = [replicas[0].connect_v2(), replicas[1].connect_v2()];
     for client in &mut clients {
-        client.says(r#"{"op":1,"token":"42","channels":[{"channel":"public:news"}]}"#);
-        client.ready();
+        client.send_text(r#"{"op":1,"token":"42","channels":[{"channel":"public:news"}]}"#);
+        client.expect_ready();
     }
     publish(&mut backend, "gateway:public:news", SAMPLE);
     for client in &mut clients {
-        client.hears(&format!(r#"{{"op":3,"channel":"public:news","message":{SAMPLE}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"channel":"public:news","message":{SAMPLE}}}"#));
     }
 }
 
 #[test]
-fn rubbish_on_the_channels_harms_nobody_and_is_counted() {
+fn invalid_payloads_on_channels_are_counted_and_harmless() {
     let redis = RedisServer::start();
-    let (replicas, mut backend) = (two(&redis), redis.client());
-    let mut clients = [replicas[0].ready("42"), replicas[1].ready("42")];
+    let (replicas, mut backend) = (start_two(&redis), redis.client());
+    let mut clients = [replicas[0].ready_client("42"), replicas[1].ready_client("42")];
     let huge = format!(r#""{}""#, "x".repeat(2_000_000));
     let rubbish: [(&str, &[u8], &str); 12] = [
         ("gateway:user:42", b"", "not_json"),
@@ -126,7 +126,7 @@ fn rubbish_on_the_channels_harms_nobody_and_is_counted() {
         assert_eq!(publish(&mut backend, channel, *payload), 2);
         publish(&mut backend, "gateway:user:42", number.to_string());
         for client in &mut clients {
-            client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+            client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
         }
     }
     for replica in &replicas {
@@ -135,44 +135,45 @@ fn rubbish_on_the_channels_harms_nobody_and_is_counted() {
             assert_eq!(replica.dropped(reason), expected as i64, "{reason}");
         }
         assert_eq!(replica.readyz().0, 200);
-        assert!(!replica.log().contains("not json"), "payloads are not logged");
+        assert!(!replica.log().contains("not json"), "payloads must not be logged");
     }
 }
 
 #[test]
 fn redis_may_crash_under_live_sockets() {
     let mut redis = RedisServer::start();
-    let replicas = two(&redis);
-    let mut before: Vec<Client> = (0..6).map(|number| replicas[number % 2].ready("42")).collect();
+    let replicas = start_two(&redis);
+    let mut before: Vec<Client> = (0..6).map(|number| replicas[number % 2].ready_client("42")).collect();
 
     redis.kill();
     replicas.iter().for_each(|replica| replica.wait_not_ready(""));
-    // A client that comes while Redis is away is welcome.
-    let mut during = [replicas[0].ready("42"), replicas[1].ready("during")];
-    during[0].says(r#"{"op":10}"#);
-    during[0].hears(r#"{"op":11}"#);
+    // A client may connect while Redis is down.
+    let mut during = [replicas[0].ready_client("42"), replicas[1].ready_client("during")];
+    during[0].send_text(r#"{"op":10}"#);
+    during[0].expect_text(r#"{"op":11}"#);
 
     redis.restart();
-    let back = Instant::now();
+    let restored = Instant::now();
     let mut backend = redis.client();
-    let everybody = before.iter_mut().map(|client| ("gateway:user:42", client));
-    let everybody = everybody.chain(["gateway:user:42", "gateway:user:during"].into_iter().zip(&mut during));
-    for (channel, client) in everybody {
+    let all_clients = before.iter_mut().map(|client| ("gateway:user:42", client));
+    let all_clients =
+        all_clients.chain(["gateway:user:42", "gateway:user:during"].into_iter().zip(&mut during));
+    for (channel, client) in all_clients {
         eventually(RECOVERY, || {
             publish(&mut backend, channel, "1");
             client.next_within(Duration::from_millis(20))
         });
     }
-    assert!(back.elapsed() < RECOVERY, "it took {:?}", back.elapsed());
+    assert!(restored.elapsed() < RECOVERY, "delivery took {:?}", restored.elapsed());
     replicas.iter().for_each(TestGateway::wait_ready);
     for replica in &replicas {
-        assert_eq!(replica.metric("connections_opened_total"), 4, "no socket was closed");
+        assert_eq!(replica.metric("connections_opened_total"), 4, "no socket may be closed");
         assert_eq!(replica.metric("connections"), 4);
     }
 }
 
 #[test]
-fn whoever_comes_while_redis_comes_and_goes_becomes_ready() {
+fn clients_become_ready_while_redis_restarts() {
     let mut redis = RedisServer::start();
     let gateway = plan(&redis).spawn();
     gateway.wait_ready();
@@ -184,10 +185,10 @@ fn whoever_comes_while_redis_comes_and_goes_becomes_ready() {
                 scope.spawn(move || {
                     let mut kept = Vec::new();
                     while !is_over.load(Ordering::Relaxed) {
-                        // Some stay, most go at once; channels come and go with them.
-                        let mut client = gateway.ready(&(kept.len() % 7 + number).to_string());
-                        client.says(r#"{"op":10}"#);
-                        client.hears(r#"{"op":11}"#);
+                        // A few clients stay and most leave at once, so channels are subscribed and unsubscribed.
+                        let mut client = gateway.ready_client(&(kept.len() % 7 + number).to_string());
+                        client.send_text(r#"{"op":10}"#);
+                        client.expect_text(r#"{"op":11}"#);
                         if kept.len() < 100 {
                             kept.push(client);
                         }
@@ -206,64 +207,64 @@ fn whoever_comes_while_redis_comes_and_goes_becomes_ready() {
         let mut kept: Vec<_> = arrivals.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         gateway.wait_ready();
         gateway.publish("all", "1");
-        kept.iter_mut().for_each(|client| client.hears(r#"{"op":3,"message":1}"#));
+        kept.iter_mut().for_each(|client| client.expect_text(r#"{"op":3,"message":1}"#));
     });
 }
 
 #[test]
-fn a_replica_that_dies_takes_nobody_with_it() {
+fn a_dead_replica_affects_no_other() {
     let redis = RedisServer::start();
-    let ([mut dying, staying], mut backend) = (two(&redis), redis.client());
-    let mut lost = dying.ready("42");
-    let mut kept = staying.ready("42");
+    let ([mut dying, staying], mut backend) = (start_two(&redis), redis.client());
+    let mut lost = dying.ready_client("42");
+    let mut kept = staying.ready_client("42");
     dying.signal("KILL");
     assert_eq!(dying.wait_exit().code, None);
     assert_eq!(lost.next_or_close(), None);
-    // It comes back to the other one, as a balancer would have it.
-    let mut back = staying.ready("42");
+    // The client reconnects to the other replica, as behind a load balancer.
+    let mut back = staying.ready_client("42");
     publish(&mut backend, "gateway:user:42", "1");
-    kept.hears(r#"{"op":3,"message":1}"#);
-    back.hears(r#"{"op":3,"message":1}"#);
+    kept.expect_text(r#"{"op":3,"message":1}"#);
+    back.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
-fn a_gateway_starts_without_redis_and_delivers_once_it_is_there() {
+fn a_gateway_starts_without_redis_and_delivers_later() {
     let mut redis = RedisServer::reserve(&[]);
     let gateway = plan(&redis).spawn();
     gateway.wait_not_ready("");
     assert_eq!(gateway.get("/livez").status, 200);
-    let mut early = gateway.ready("42");
+    let mut early = gateway.ready_client("42");
     redis.restart();
     gateway.wait_ready();
     gateway.publish("user:42", "1");
-    early.hears(r#"{"op":3,"message":1}"#);
+    early.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
-fn a_frozen_redis_is_noticed_and_no_socket_is_closed() {
+fn a_frozen_redis_is_detected_and_no_socket_closed() {
     let redis = RedisServer::start();
     let gateway = plan(&redis).spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     redis.stop();
     gateway.wait_not_ready("");
-    client.says(r#"{"op":10}"#);
-    client.hears(r#"{"op":11}"#);
+    client.send_text(r#"{"op":10}"#);
+    client.expect_text(r#"{"op":11}"#);
     redis.cont();
     gateway.wait_ready();
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
-fn deployments_with_different_prefixes_do_not_hear_each_other() {
+fn deployments_with_different_prefixes_are_isolated() {
     let redis = RedisServer::start();
     let mut backend = redis.client();
     let (ours, theirs) = (plan(&redis).spawn(), plan(&redis).with("broker.prefix", "staging").spawn());
     [&ours, &theirs].into_iter().for_each(TestGateway::wait_ready);
-    let (mut our_client, mut their_client) = (ours.ready("42"), theirs.ready("42"));
+    let (mut our_client, mut their_client) = (ours.ready_client("42"), theirs.ready_client("42"));
     assert_eq!(publish(&mut backend, "gateway:user:42", "1"), 1);
     assert_eq!(publish(&mut backend, "staging:user:42", "2"), 1);
-    our_client.hears(r#"{"op":3,"message":1}"#);
-    their_client.hears(r#"{"op":3,"message":2}"#);
+    our_client.expect_text(r#"{"op":3,"message":1}"#);
+    their_client.expect_text(r#"{"op":3,"message":2}"#);
 }

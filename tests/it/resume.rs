@@ -1,4 +1,4 @@
-//! Resuming: who names its last position is given what it has missed, or is told that this cannot be done.
+//! Resuming: a client that sends its last position receives the missed messages, or `"recovered":false`.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::support::client::Client;
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::redis_server::RedisServer;
 
-/// The same promise with both brokers.
+/// Runs a check with both brokers.
 fn on_both(plan: &Plan, check: impl Fn(&TestGateway)) {
     check(&plan.spawn());
     let redis = RedisServer::start();
@@ -15,9 +15,9 @@ fn on_both(plan: &Plan, check: impl Fn(&TestGateway)) {
     check(&gateway);
 }
 
-/// Identifies as user 42 and continues these channels. Returns what Ready says of them.
+/// Identifies as user 42 and resumes these channels. Returns their status in Ready.
 #[track_caller]
-fn resumes(gateway: &TestGateway, channels: &[(&str, Option<&str>)]) -> (Client, Vec<Value>) {
+fn resume(gateway: &TestGateway, channels: &[(&str, Option<&str>)]) -> (Client, Vec<Value>) {
     let mut client = gateway.connect_v2();
     let channels: Vec<_> = channels
         .iter()
@@ -26,8 +26,8 @@ fn resumes(gateway: &TestGateway, channels: &[(&str, Option<&str>)]) -> (Client,
             None => json!({"channel": channel}),
         })
         .collect();
-    client.says(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
-    let ready = client.ready();
+    client.send_text(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
+    let ready = client.expect_ready();
     (client, ready["channels"].as_array().unwrap().clone())
 }
 
@@ -37,66 +37,71 @@ fn publish(gateway: &TestGateway, channel: &str, numbers: std::ops::RangeInclusi
 }
 
 #[track_caller]
-fn hears(client: &mut Client, channel: &str, numbers: std::ops::RangeInclusive<u32>, positions: &[String]) {
+fn expect_numbers(
+    client: &mut Client,
+    channel: &str,
+    numbers: std::ops::RangeInclusive<u32>,
+    positions: &[String],
+) {
     for (number, position) in numbers.zip(positions) {
-        client.hears(&format!(
+        client.expect_text(&format!(
             r#"{{"op":3,"channel":"{channel}","position":"{position}","message":{number}}}"#
         ));
     }
 }
 
-fn standing<'a>(channels: &'a [Value], name: &str) -> &'a Value {
+fn channel_status<'a>(channels: &'a [Value], name: &str) -> &'a Value {
     channels.iter().find(|channel| channel["channel"] == name).unwrap()
 }
 
 #[test]
-fn who_names_its_last_position_is_given_what_it_missed_and_then_what_comes() {
+fn a_resumed_client_gets_missed_messages_then_live_ones() {
     on_both(&TestGateway::plan(), |gateway| {
-        let (mut client, _) = resumes(gateway, &[]);
+        let (mut client, _) = resume(gateway, &[]);
         let seen = publish(gateway, "user:42", 1..=2);
-        hears(&mut client, "user:42", 1..=2, &seen);
+        expect_numbers(&mut client, "user:42", 1..=2, &seen);
         drop(client);
         let missed = publish(gateway, "user:42", 3..=5);
-        let (mut client, channels) = resumes(gateway, &[("user:42", Some(&seen[1]))]);
+        let (mut client, channels) = resume(gateway, &[("user:42", Some(&seen[1]))]);
         let expected = json!({"channel": "user:42", "position": seen[1], "recovered": true});
-        assert_eq!(standing(&channels, "user:42"), &expected);
-        hears(&mut client, "user:42", 3..=5, &missed);
+        assert_eq!(channel_status(&channels, "user:42"), &expected);
+        expect_numbers(&mut client, "user:42", 3..=5, &missed);
         let next = publish(gateway, "user:42", 6..=6);
-        hears(&mut client, "user:42", 6..=6, &next);
+        expect_numbers(&mut client, "user:42", 6..=6, &next);
         gateway.wait_metric(r#"recoveries_total{result="recovered"}"#, 1);
     });
 }
 
 #[test]
-fn even_the_first_message_of_all_is_not_missed() {
+fn the_first_message_of_a_channel_is_recovered() {
     on_both(&TestGateway::plan(), |gateway| {
-        let (client, channels) = resumes(gateway, &[]);
-        let before = standing(&channels, "user:42")["position"].as_str().unwrap().to_owned();
+        let (client, channels) = resume(gateway, &[]);
+        let before = channel_status(&channels, "user:42")["position"].as_str().unwrap().to_owned();
         assert!(before.ends_with("-0"), "{before}");
         drop(client);
         gateway.wait_metric("sessions", 0);
         let missed = publish(gateway, "user:42", 1..=2);
-        let (mut client, channels) = resumes(gateway, &[("user:42", Some(&before))]);
-        assert_eq!(standing(&channels, "user:42")["recovered"], true);
-        hears(&mut client, "user:42", 1..=2, &missed);
+        let (mut client, channels) = resume(gateway, &[("user:42", Some(&before))]);
+        assert_eq!(channel_status(&channels, "user:42")["recovered"], true);
+        expect_numbers(&mut client, "user:42", 1..=2, &missed);
     });
 }
 
 #[test]
-fn who_has_missed_nothing_is_told_so() {
+fn a_client_that_missed_nothing_is_recovered() {
     on_both(&TestGateway::plan(), |gateway| {
         let last = publish(gateway, "user:42", 1..=2).remove(1);
         for since in [&last, "named again"] {
-            let (client, channels) = resumes(gateway, &[]);
-            let told = standing(&channels, "user:42");
-            assert_eq!(told, &json!({"channel": "user:42", "position": last}));
+            let (client, channels) = resume(gateway, &[]);
+            let status = channel_status(&channels, "user:42");
+            assert_eq!(status, &json!({"channel": "user:42", "position": last}));
             drop(client);
-            let (mut client, channels) = resumes(gateway, &[("user:42", Some(since)), ("all", None)]);
+            let (mut client, channels) = resume(gateway, &[("user:42", Some(since)), ("all", None)]);
             let recovered = since == last;
             let expected = json!({"channel": "user:42", "position": last, "recovered": recovered});
-            assert_eq!(standing(&channels, "user:42"), &expected);
-            client.says(r#"{"op":10,"time":1}"#);
-            client.hears(r#"{"op":11,"time":1}"#);
+            assert_eq!(channel_status(&channels, "user:42"), &expected);
+            client.send_text(r#"{"op":10,"time":1}"#);
+            client.expect_text(r#"{"op":11,"time":1}"#);
         }
     });
 }
@@ -104,12 +109,12 @@ fn who_has_missed_nothing_is_told_so() {
 #[test]
 fn a_channel_without_history_can_be_continued_too() {
     on_both(&TestGateway::plan(), |gateway| {
-        let (client, channels) = resumes(gateway, &[]);
-        let before = standing(&channels, "all")["position"].as_str().unwrap().to_owned();
+        let (client, channels) = resume(gateway, &[]);
+        let before = channel_status(&channels, "all")["position"].as_str().unwrap().to_owned();
         drop(client);
         gateway.wait_metric("sessions", 0);
-        let (_client, channels) = resumes(gateway, &[("all", Some(&before))]);
-        assert_eq!(standing(&channels, "all")["recovered"], true, "{before}");
+        let (_client, channels) = resume(gateway, &[("all", Some(&before))]);
+        assert_eq!(channel_status(&channels, "all")["recovered"], true, "{before}");
     });
 }
 
@@ -117,61 +122,61 @@ fn a_channel_without_history_can_be_continued_too() {
 fn a_subscription_continues_like_an_identify() {
     on_both(&TestGateway::with("channels.public_namespaces", "room"), |gateway| {
         let positions = publish(gateway, "room:7", 1..=4);
-        let (mut client, _) = resumes(gateway, &[]);
-        client.says(&json!({"op": 4, "channel": "room:7", "since": positions[1]}).to_string());
-        client.hears(&format!(
+        let (mut client, _) = resume(gateway, &[]);
+        client.send_text(&json!({"op": 4, "channel": "room:7", "since": positions[1]}).to_string());
+        client.expect_text(&format!(
             r#"{{"op":6,"channel":"room:7","state":"subscribed","position":"{}","recovered":true}}"#,
             positions[1]
         ));
-        hears(&mut client, "room:7", 3..=4, &positions[2..]);
+        expect_numbers(&mut client, "room:7", 3..=4, &positions[2..]);
     });
 }
 
 #[test]
-fn who_has_missed_more_than_is_kept_or_may_be_sent_gets_nothing_of_it() {
+fn missing_too_much_is_not_recovered_at_all() {
     let plan = TestGateway::with("session.max_recovered_messages", "5").with("broker.history_size", "10");
     on_both(&plan, |gateway| {
         let positions = publish(gateway, "user:42", 1..=8);
         for (since, recovered) in [
             (positions[2].as_str(), true),
-            // Six messages.
+            // Six messages are missing.
             (&positions[1], false),
-            // Another history.
+            // A position of another history.
             ("1-1", false),
-            // Places that were never given out.
+            // Positions that were never assigned.
             ("99999999999999-5", false),
             ("18446744073709551615-18446744073709551615", false),
             ("x", false),
         ] {
-            let (mut client, channels) = resumes(gateway, &[("user:42", Some(since))]);
-            let standing = standing(&channels, "user:42");
-            assert_eq!(standing["recovered"], recovered, "{since}");
+            let (mut client, channels) = resume(gateway, &[("user:42", Some(since))]);
+            let channel_status = channel_status(&channels, "user:42");
+            assert_eq!(channel_status["recovered"], recovered, "{since}");
             if recovered {
-                hears(&mut client, "user:42", 4..=8, &positions[3..]);
+                expect_numbers(&mut client, "user:42", 4..=8, &positions[3..]);
             } else {
-                assert_eq!(standing["position"], *positions[7], "{since}");
+                assert_eq!(channel_status["position"], *positions[7], "{since}");
             }
-            client.says(r#"{"op":10,"time":1}"#);
-            client.hears(r#"{"op":11,"time":1}"#);
+            client.send_text(r#"{"op":10,"time":1}"#);
+            client.expect_text(r#"{"op":11,"time":1}"#);
         }
     });
 }
 
 #[test]
-fn what_may_be_sent_is_bounded_in_bytes_over_all_channels() {
+fn recovered_bytes_are_bounded_across_all_channels() {
     let plan =
         TestGateway::with("session.max_outbound_bytes", "20000").with("channels.public_namespaces", "room");
     on_both(&plan, |gateway| {
         let text = format!("{:?}", "x".repeat(3_000));
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for channel in ["room:1", "room:2"] {
-            places.push(gateway.publish_durably(channel, "0"));
+            positions.push(gateway.publish_durably(channel, "0"));
             (0..2).for_each(|_| drop(gateway.publish_durably(channel, &text)));
         }
         let (mut client, channels) =
-            resumes(gateway, &[("room:1", Some(&places[0])), ("room:2", Some(&places[1]))]);
-        assert_eq!(standing(&channels, "room:1")["recovered"], true);
-        assert_eq!(standing(&channels, "room:2")["recovered"], false, "no room for both");
+            resume(gateway, &[("room:1", Some(&positions[0])), ("room:2", Some(&positions[1]))]);
+        assert_eq!(channel_status(&channels, "room:1")["recovered"], true);
+        assert_eq!(channel_status(&channels, "room:2")["recovered"], false, "the bound does not allow both");
         for _ in 0..2 {
             assert_eq!(client.next_json()["channel"], "room:1");
         }
@@ -188,10 +193,9 @@ fn a_long_message_is_recovered_together_with_others() {
             gateway.publish_durably("user:42", message);
         }
         gateway.publish_durably("all", "3");
-        let (mut client, channels) =
-            resumes(gateway, &[("all", Some(&since_all)), ("user:42", Some(&since))]);
+        let (mut client, channels) = resume(gateway, &[("all", Some(&since_all)), ("user:42", Some(&since))]);
         for channel in ["all", "user:42"] {
-            assert_eq!(standing(&channels, channel)["recovered"], true, "{channel}");
+            assert_eq!(channel_status(&channels, channel)["recovered"], true, "{channel}");
         }
         let mut lengths: Vec<_> = (0..4).map(|_| client.next_json()["message"].to_string().len()).collect();
         lengths.sort_unstable();
@@ -200,33 +204,33 @@ fn a_long_message_is_recovered_together_with_others() {
 }
 
 #[test]
-fn any_replica_continues_what_another_began() {
+fn any_replica_resumes_sessions_of_another() {
     let redis = RedisServer::start();
     let [one, two] = [(); 2].map(|()| TestGateway::redis(&redis).spawn());
     one.wait_ready();
     two.wait_ready();
-    let (mut client, _) = resumes(&one, &[]);
+    let (mut client, _) = resume(&one, &[]);
     let seen = publish(&two, "user:42", 1..=2);
-    hears(&mut client, "user:42", 1..=2, &seen);
+    expect_numbers(&mut client, "user:42", 1..=2, &seen);
     drop((client, one));
     let missed = publish(&two, "user:42", 3..=4);
-    let (mut client, channels) = resumes(&two, &[("user:42", Some(&seen[0]))]);
-    assert_eq!(standing(&channels, "user:42")["recovered"], true);
-    hears(&mut client, "user:42", 2..=2, &seen[1..]);
-    hears(&mut client, "user:42", 3..=4, &missed);
+    let (mut client, channels) = resume(&two, &[("user:42", Some(&seen[0]))]);
+    assert_eq!(channel_status(&channels, "user:42")["recovered"], true);
+    expect_numbers(&mut client, "user:42", 2..=2, &seen[1..]);
+    expect_numbers(&mut client, "user:42", 3..=4, &missed);
 }
 
 #[test]
 fn version_1_receives_durable_messages_with_exactly_its_fields() {
     on_both(&TestGateway::plan(), |gateway| {
-        let mut client = gateway.ready("42");
+        let mut client = gateway.ready_client("42");
         publish(gateway, "user:42", 1..=2);
-        client.hears(r#"{"op":3,"message":1}"#);
-        client.hears(r#"{"op":3,"message":2}"#);
+        client.expect_text(r#"{"op":3,"message":1}"#);
+        client.expect_text(r#"{"op":3,"message":2}"#);
     });
 }
 
-/// How often Redis has run `XRANGE`, in functions and transactions too.
+/// Counts the `XRANGE` commands that Redis has run, including those in functions and transactions.
 fn history_reads(connection: &mut redis::Connection) -> u64 {
     let info: redis::InfoDict = redis::cmd("INFO").arg("commandstats").query(connection).unwrap();
     let line: Option<String> = info.get("cmdstat_xrange");
@@ -236,27 +240,27 @@ fn history_reads(connection: &mut redis::Connection) -> u64 {
     })
 }
 
-/// Within one epoch, two positions tell how many messages lie between them.
+/// Within one epoch, two positions show how many messages lie between them.
 #[test]
-fn more_missed_than_may_be_sent_is_known_without_reading_it() {
+fn over_the_recovery_bound_no_history_is_read() {
     let redis = RedisServer::start();
     let gateway = TestGateway::with("session.max_recovered_messages", "5").redis(&redis).spawn();
     gateway.wait_ready();
     let positions = publish(&gateway, "user:42", 1..=8);
     let mut admin = redis.client();
-    // At a replica that follows nothing of the channel yet, and at one that does.
+    // With a replica that is not subscribed to the channel yet, and with one that is.
     for others in 0..2 {
-        let _others: Vec<Client> = (0..others).map(|_| resumes(&gateway, &[]).0).collect();
+        let _others: Vec<Client> = (0..others).map(|_| resume(&gateway, &[]).0).collect();
         let before = history_reads(&mut admin);
-        let (_client, channels) = resumes(&gateway, &[("user:42", Some(&positions[1]))]);
+        let (_client, channels) = resume(&gateway, &[("user:42", Some(&positions[1]))]);
         assert_eq!(
-            standing(&channels, "user:42"),
+            channel_status(&channels, "user:42"),
             &json!({"channel": "user:42", "position": positions[7], "recovered": false})
         );
-        assert_eq!(history_reads(&mut admin), before, "the history was read in vain");
-        let (mut client, channels) = resumes(&gateway, &[("user:42", Some(&positions[2]))]);
-        assert_eq!(standing(&channels, "user:42")["recovered"], true);
-        hears(&mut client, "user:42", 4..=8, &positions[3..]);
-        assert!(history_reads(&mut admin) > before, "what is counted is not how histories are read");
+        assert_eq!(history_reads(&mut admin), before, "the history was read needlessly");
+        let (mut client, channels) = resume(&gateway, &[("user:42", Some(&positions[2]))]);
+        assert_eq!(channel_status(&channels, "user:42")["recovered"], true);
+        expect_numbers(&mut client, "user:42", 4..=8, &positions[3..]);
+        assert!(history_reads(&mut admin) > before, "reading a history must increase this count");
     }
 }

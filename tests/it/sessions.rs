@@ -1,4 +1,4 @@
-//! What operators see of the sessions, and how they end them.
+//! The operators' view of sessions: listing and disconnecting them, status, tokens and the console.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::http::request;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// The sessions of a user, youngest first, once there are so many.
+/// Waits until a user has `count` sessions; lists them, youngest first.
 #[track_caller]
 fn sessions_of(gateway: &TestGateway, user: &str, count: usize) -> Vec<Value> {
     eventually(SOON, || {
@@ -25,12 +25,12 @@ fn sessions_of(gateway: &TestGateway, user: &str, count: usize) -> Vec<Value> {
 fn ready_v2(gateway: &TestGateway, user: &str) -> (Client, String) {
     let mut client = gateway.connect_v2();
     client.identify(user);
-    let session = client.ready()["session"].as_str().unwrap().to_owned();
+    let session = client.expect_ready()["session"].as_str().unwrap().to_owned();
     (client, session)
 }
 
 fn subscribe(client: &mut Client, channel: &str) {
-    client.says(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
+    client.send_text(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
     assert_eq!(client.next_json()["state"], "subscribed");
 }
 
@@ -42,15 +42,15 @@ fn disconnected(gateway: &TestGateway, path: &str) -> Value {
 }
 
 #[test]
-fn the_list_says_who_is_here_on_which_channels_and_since_when() {
+fn the_list_has_users_channels_and_start_times() {
     let gateway = TestGateway::spawn();
     let (mut client, session) = ready_v2(&gateway, "42");
     for channel in ["public:1", "public:2", "public:3"] {
         subscribe(&mut client, channel);
     }
-    client.says(r#"{"op":5,"channel":"public:1"}"#);
+    client.send_text(r#"{"op":5,"channel":"public:1"}"#);
     assert_eq!(client.next_json()["state"], "unsubscribed");
-    let _neighbour = gateway.ready("43");
+    let _other = gateway.ready_client("43");
 
     let mut found = sessions_of(&gateway, "42", 1).remove(0);
     let fields = found.as_object_mut().unwrap();
@@ -69,7 +69,7 @@ fn the_list_says_who_is_here_on_which_channels_and_since_when() {
 }
 
 #[test]
-fn a_session_that_has_not_said_who_it_is_has_no_user_and_no_channel() {
+fn an_unidentified_session_has_no_user_and_no_channel() {
     let gateway = TestGateway::spawn();
     let _silent = gateway.connect();
     let list = eventually(SOON, || {
@@ -81,9 +81,9 @@ fn a_session_that_has_not_said_who_it_is_has_no_user_and_no_channel() {
 }
 
 #[test]
-fn the_list_has_a_bound_and_says_when_there_is_more() {
+fn the_list_is_bounded_and_marked_when_truncated() {
     let gateway = TestGateway::spawn();
-    let _clients: Vec<_> = (0..5).map(|user| gateway.ready(&user.to_string())).collect();
+    let _clients: Vec<_> = (0..5).map(|user| gateway.ready_client(&user.to_string())).collect();
     let list = gateway.get("/v1/sessions?limit=3").json();
     assert_eq!(list["sessions"].as_array().unwrap().len(), 3);
     assert_eq!((&list["total"], &list["truncated"]), (&json!(5), &json!(true)));
@@ -101,7 +101,7 @@ fn the_list_has_a_bound_and_says_when_there_is_more() {
 }
 
 #[test]
-fn the_address_is_the_client_s_and_not_its_proxy_s() {
+fn the_address_is_the_client_s_not_the_proxy_s() {
     let gateway = TestGateway::with("server.trusted_proxies", "127.0.0.0/8").spawn();
     let forwarded = |address: &str| {
         RawSocket::connect_by(gateway.public, &format!("{UPGRADE}\nx-forwarded-for: {address}"), b"")
@@ -119,13 +119,13 @@ fn the_address_is_the_client_s_and_not_its_proxy_s() {
 }
 
 #[test]
-fn one_session_is_ended_with_4010_and_its_user_s_others_stay() {
+fn disconnecting_one_session_keeps_the_user_s_others() {
     let gateway = TestGateway::spawn();
     let (mut ended, session) = ready_v2(&gateway, "42");
     let (mut stays, _) = ready_v2(&gateway, "42");
     let path = format!("/v1/sessions/{session}/disconnect");
     assert_eq!(disconnected(&gateway, &path), 1);
-    ended.closed_with(4010);
+    ended.expect_close(4010);
     sessions_of(&gateway, "42", 1);
     let gone = gateway.post(&path, "");
     assert_eq!((gone.status, &gone.json()["error"]["code"]), (404, &json!("no_such_session")));
@@ -133,12 +133,12 @@ fn one_session_is_ended_with_4010_and_its_user_s_others_stay() {
         assert_eq!(gateway.post(&format!("/v1/sessions/{wrong}/disconnect"), "").status, 404, "{wrong}");
     }
     gateway.publish("user:42", "1");
-    stays.hears(r#"{"op":3,"channel":"user:42","message":1}"#);
+    stays.expect_text(r#"{"op":3,"channel":"user:42","message":1}"#);
     assert_eq!(gateway.closes(4010), 1);
 }
 
 #[test]
-fn all_sessions_of_a_user_are_ended_on_every_worker_and_nobody_else_s() {
+fn disconnecting_a_user_ends_its_sessions_on_every_worker() {
     let gateway = TestGateway::with("auth.kind", "jwt")
         .with("auth.secret", "0123456789abcdef0123456789abcdef")
         .with("auth.allow_foreign_user_channels", "true")
@@ -147,25 +147,25 @@ fn all_sessions_of_a_user_are_ended_on_every_worker_and_nobody_else_s() {
         let arguments = [&["--user", user][..], grant].concat();
         let mut client = if version == 1 { gateway.connect() } else { gateway.connect_v2() };
         client.identify(&gateway.token(&arguments));
-        client.ready();
+        client.expect_ready();
         client
     };
     let theirs: Vec<_> = [1, 2, 1, 2].map(|version| ready("a/b", version, &[])).into();
-    // On the same channel, by its token, but somebody else.
+    // Another user on the same channel.
     let mut watcher = ready("7", 2, &["--channel", "user:a/b"]);
     subscribe(&mut watcher, "user:a/b");
     assert_eq!(sessions_of(&gateway, "a/b", 4).len(), 4);
     assert_eq!(disconnected(&gateway, "/v1/users/a%2Fb/disconnect"), 4);
     for mut client in theirs {
-        client.closed_with(4010);
+        client.expect_close(4010);
     }
     assert_eq!(disconnected(&gateway, "/v1/users/nobody/disconnect"), 0);
     gateway.publish("user:a/b", "1");
-    watcher.hears(r#"{"op":3,"channel":"user:a/b","message":1}"#);
+    watcher.expect_text(r#"{"op":3,"channel":"user:a/b","message":1}"#);
 }
 
 #[test]
-fn sessions_status_and_tokens_need_the_key_once_there_is_one() {
+fn sessions_status_and_tokens_need_a_configured_key() {
     const KEY: &str = "the-key-of-the-admin-api";
     let gateway = TestGateway::with("admin.api_key", KEY).spawn();
     let id = "0".repeat(32);
@@ -182,11 +182,11 @@ fn sessions_status_and_tokens_need_the_key_once_there_is_one() {
         let head = format!("{head}\nauthorization: Bearer {KEY}");
         assert_eq!(request(gateway.admin, &head, body).status, with_key, "{line}");
     }
-    assert_eq!(gateway.get("/console").status, 200, "the page itself holds no secret");
+    assert_eq!(gateway.get("/console").status, 200, "the page contains no secret, so it needs no key");
 }
 
 #[test]
-fn without_a_key_no_page_from_elsewhere_may_ask() {
+fn without_a_key_cross_origin_requests_are_refused() {
     let gateway = TestGateway::spawn();
     for line in ["GET /v1/sessions", "GET /v1/status", "POST /v1/publish", "POST /v1/token"] {
         let head = format!("{line} HTTP/1.1\nconnection: close\norigin: https://evil.test");
@@ -206,9 +206,9 @@ fn a_minted_token_is_accepted_in_development() {
     let answer = gateway.post("/v1/token", r#"{"user":"42","channels":["room:*"]}"#).json();
     let mut client = gateway.connect_v2();
     client.identify(answer["token"].as_str().unwrap());
-    let ready = client.ready();
+    let ready = client.expect_ready();
     assert_eq!(ready["user"], "42");
-    // With auth.leeway, 5 s.
+    // Includes auth.leeway of 5 s.
     assert!((3_500_000..=3_605_000).contains(&ready["expires_in"].as_u64().unwrap()), "{ready}");
     subscribe(&mut client, "room:7");
     let refused = gateway.post("/v1/token", r#"{"user":"4 2"}"#);
@@ -216,7 +216,7 @@ fn a_minted_token_is_accepted_in_development() {
 }
 
 #[test]
-fn production_mints_nothing_even_for_the_key() {
+fn production_mints_no_tokens_even_with_the_key() {
     const KEY: &str = "the-key-of-the-admin-api";
     let gateway = TestGateway::with("auth.kind", "jwt")
         .with("auth.secret", "0123456789abcdef0123456789abcdef")
@@ -236,11 +236,11 @@ fn production_mints_nothing_even_for_the_key() {
 }
 
 #[test]
-fn the_status_has_the_numbers_of_the_charts() {
+fn the_status_contains_the_chart_values() {
     let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
     gateway.wait_metric("publications_delivered_total", 1);
     let status = gateway.get("/v1/status").json();
     for (field, value) in [

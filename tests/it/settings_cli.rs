@@ -8,7 +8,7 @@ use crate::support::process::{run, run_in};
 const EXIT_CONFIG: Option<i32> = Some(78);
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// `--set` for each of these settings.
+/// Builds a `--set` argument for each of these settings.
 fn set(settings: &[&str]) -> Vec<String> {
     settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect()
 }
@@ -50,7 +50,7 @@ fn help_lists_settings_after_the_options_of_a_command() {
 }
 
 #[test]
-fn settings_count_before_and_behind_the_command_s_name() {
+fn settings_work_before_and_after_the_command_name() {
     let ended = run(&[
         "--set",
         "session.heartbeat_interval=7s",
@@ -68,7 +68,7 @@ fn settings_count_before_and_behind_the_command_s_name() {
 }
 
 #[test]
-fn what_check_prints_is_a_settings_file() {
+fn check_prints_a_valid_settings_file() {
     let checked = run(&set(&["session.heartbeat_interval=7s"])
         .into_iter()
         .chain(["check".to_owned()])
@@ -81,10 +81,10 @@ fn what_check_prints_is_a_settings_file() {
 }
 
 #[test]
-fn every_wrong_setting_ends_it_with_78_and_one_sentence_before_a_port_is_bound() {
-    // Whoever tried to bind this port would fail with another exit code.
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+fn a_wrong_setting_exits_with_78_before_binding_a_port() {
+    // Binding this port would fail with another exit code.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     for (wrong, key) in [
         (&["session.heartbeat_intervall=1s"][..], "session.heartbeat_intervall"),
         (&["session.heartbeat_interval=1"], "session.heartbeat_interval"),
@@ -133,13 +133,13 @@ fn every_wrong_setting_ends_it_with_78_and_one_sentence_before_a_port_is_bound()
         let ended = run(&set(&[&addresses, wrong].concat()));
         assert_eq!(ended.code, EXIT_CONFIG, "{wrong:?}: {}", ended.err);
         let sentence = ended.err.strip_prefix("emagine-gateway: ").unwrap_or_else(|| panic!("{}", ended.err));
-        assert!(sentence.contains(key), "{wrong:?} is not named: {sentence}");
+        assert!(sentence.contains(key), "the error for {wrong:?} does not name the setting: {sentence}");
         assert_eq!(sentence.lines().count(), 1, "{sentence}");
         assert_eq!(ended.out, "");
         for word in ["os error", "u32", "usize", "invalid type", "expected", "BadUrl", "Some("] {
             assert!(!sentence.contains(word), "{word:?}: {sentence}");
         }
-        // And `check` says the same.
+        // `check` prints the same.
         let check = [set(&[&addresses, wrong].concat()), vec!["check".to_owned()]].concat();
         let checked = run(&check);
         assert_eq!((checked.code, checked.err), (EXIT_CONFIG, ended.err), "{wrong:?}");
@@ -147,7 +147,7 @@ fn every_wrong_setting_ends_it_with_78_and_one_sentence_before_a_port_is_bound()
 }
 
 #[test]
-fn all_mistakes_are_reported_at_once_one_per_line() {
+fn all_errors_are_reported_at_once_one_per_line() {
     let arguments = set(&["server.workers=2s", "session.max_fragments=0", "broker.url=redis://h:99999"]);
     let ended = run_in(
         &[arguments, vec!["check".to_owned()]].concat(),
@@ -155,15 +155,15 @@ fn all_mistakes_are_reported_at_once_one_per_line() {
     );
     assert_eq!(ended.code, EXIT_CONFIG);
     let lines: Vec<_> = ended.err.lines().collect();
-    for said in [
+    for start in [
         "server.workers (from the command line) must be a whole number",
         "session.max_fragments must be 1 to 65536",
-        "broker.url must have a port of 1 to 65535",
+        "broker.url must have a port between 1 and 65535",
         "unknown environment variable GATEWAY_AUTH__SECRET; did you mean GATEWAY__AUTH__SECRET?",
         "RUST_LOG (from the environment) must be",
     ] {
-        let begins = format!("emagine-gateway: {said}");
-        assert!(lines.iter().any(|line| line.starts_with(&begins)), "{said}: {}", ended.err);
+        let begins = format!("emagine-gateway: {start}");
+        assert!(lines.iter().any(|line| line.starts_with(&begins)), "{start}: {}", ended.err);
     }
     assert_eq!(lines.len(), 5, "{}", ended.err);
 }
@@ -174,7 +174,9 @@ fn a_variable_close_to_a_setting_causes_a_warning() {
         "the environment variable GATEWAY_BROKER_URL is not used; did you mean GATEWAY__BROKER__URL?";
     let checked = run_in(&["check"], &[("GATEWAY_BROKER_URL", "redis://h")]);
     assert_eq!((checked.code, checked.err), (Some(0), format!("emagine-gateway: warning: {warning}\n")));
-    let gateway = TestGateway::plan().variable("GATEWAY_BROKER_URL", "redis://h").spawn();
+    let mut gateway = TestGateway::plan().variable("GATEWAY_BROKER_URL", "redis://h").spawn();
+    // The warning follows the line with the addresses.
+    gateway.wait_for_log(warning);
     assert!(
         gateway.log().lines().any(|line| line.contains("WARN") && line.contains(warning)),
         "{}",
@@ -183,7 +185,7 @@ fn a_variable_close_to_a_setting_causes_a_warning() {
 }
 
 #[test]
-fn a_broken_certificate_is_a_wrong_setting_to_check_and_run() {
+fn check_and_run_both_refuse_a_broken_certificate() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, "no certificate").unwrap();
@@ -216,7 +218,7 @@ fn a_wrong_setting_never_shows_a_secret() {
 }
 
 #[test]
-fn the_environment_is_read_and_its_mistakes_are_named() {
+fn the_environment_is_read_and_its_errors_are_named() {
     let good = run_in(&["check"], &[("GATEWAY__SESSION__HEARTBEAT_INTERVAL", "9s"), ("GATEWAY_PORT", "x")]);
     assert_eq!(good.code, Some(0), "{}", good.err);
     assert!(good.out.contains(r#"heartbeat_interval = "9s""#), "{}", good.out);
@@ -231,7 +233,7 @@ fn the_environment_is_read_and_its_mistakes_are_named() {
         let named = [name, "server.workers", "staging"].iter().any(|known| ended.err.contains(known));
         assert!(named && ended.err.lines().count() == 1, "{name}: {}", ended.err);
     }
-    // A flag beats it.
+    // A flag overrides the environment.
     let flags = run_in(
         &["check", "--set", "session.heartbeat_interval=8s"],
         &[("GATEWAY__SESSION__HEARTBEAT_INTERVAL", "9s")],
@@ -240,7 +242,7 @@ fn the_environment_is_read_and_its_mistakes_are_named() {
 }
 
 #[test]
-fn production_refuses_what_is_only_for_development() {
+fn production_refuses_development_settings() {
     let origins = "server.allowed_origins=https://app.example.com";
     for (settings, key) in [
         (&["auth.kind=insecure", origins][..], "auth.kind"),
@@ -260,9 +262,9 @@ fn production_refuses_what_is_only_for_development() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_clearly() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
+fn a_port_in_use_is_reported_clearly() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     for key in ["server.public_addr", "server.admin_addr"] {
         let other = if key == "server.public_addr" { "server.admin_addr" } else { "server.public_addr" };
         let ended = run(&set(&[&format!("{key}={address}"), &format!("{other}=127.0.0.1:0")]));
@@ -282,38 +284,38 @@ fn the_bare_binary_runs_from_an_empty_folder() {
         (ended.code, ended.out),
         (Some(0), format!("emagine-gateway {}\n", env!("CARGO_PKG_VERSION")))
     );
-    // Every gateway of these tests is started in an empty folder.
+    // Every test starts its gateway in an empty folder.
     let gateway = TestGateway::spawn();
     assert_eq!(gateway.get("/livez").status, 200);
 }
 
 #[test]
-fn an_insecure_gateway_logs_it() {
+fn an_insecure_gateway_logs_a_warning() {
     let mut gateway = TestGateway::spawn();
-    gateway.logs("auth.kind is insecure");
+    gateway.wait_for_log("auth.kind is insecure");
     let safe = TestGateway::with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
     assert!(!safe.log().contains("insecure"), "{}", safe.log());
 }
 
 #[test]
-fn token_mints_what_the_gateway_accepts() {
+fn the_token_command_mints_accepted_tokens() {
     let gateway = TestGateway::with("auth.kind", "signed").with("auth.secret", SECRET).spawn();
     let mut client = gateway.connect();
     client.identify(&gateway.token(&["--user", "a.b/c"]));
-    client.hears(r#"{"op":2,"user":"a.b/c"}"#);
-    // A signed token takes --ttl as well.
+    client.expect_text(r#"{"op":2,"user":"a.b/c"}"#);
+    // A signed token accepts --ttl as well.
     let short = gateway.token(&["--user", "42", "--ttl", "60s"]);
     let mut client = gateway.connect_v2();
     client.identify(&short);
-    let expires_in = client.ready()["expires_in"].as_u64().unwrap();
+    let expires_in = client.expect_ready()["expires_in"].as_u64().unwrap();
     assert!(expires_in <= 66_000, "{expires_in}");
-    for (arguments, says) in [
-        (&["token", "--user", "4 2"][..], "the user must be"),
+    for (arguments, error) in [
+        (&["token", "--user", "4 2"][..], "the user id must be"),
         (&["token", "--user", "42", "--channel", "room:7"], "only a jwt can list channels"),
-        (&["token", "--user", "42", "--ttl", "31d"], "cannot live that long"),
+        (&["token", "--user", "42", "--ttl", "31d"], "the lifetime is too long"),
     ] {
         let ended = gateway.command(arguments);
         assert_eq!((ended.code, ended.out.as_str()), (Some(1), ""), "{arguments:?}");
-        assert!(ended.err.contains(says), "{}", ended.err);
+        assert!(ended.err.contains(error), "{}", ended.err);
     }
 }

@@ -1,4 +1,4 @@
-//! Going away: nobody is cut off without a word, and not all come back at once.
+//! Orderly shutdown: every client gets a Close, and not all clients reconnect at once.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -10,60 +10,60 @@ use crate::support::gateway::{Plan, TestGateway};
 use crate::support::process::SOON;
 use crate::support::redis_server::RedisServer;
 
-/// A gateway that closes sockets over `window`, after `delay`.
+/// Plans a gateway that closes its sockets over `window`, after `delay`.
 fn plan(delay: &str, window: &str) -> Plan {
     TestGateway::with("drain.delay", delay).with("drain.window", window).with("drain.timeout", "30s")
 }
 
 #[test]
-fn from_sigterm_on_it_is_not_ready_but_still_serves_until_the_delay_is_over() {
+fn after_sigterm_the_gateway_serves_until_the_delay_ends() {
     let mut gateway = plan("3s", "100ms").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.terminate();
     gateway.wait_not_ready("draining");
-    // The load balancer has not looked away yet: who comes now is served.
-    let mut late = gateway.ready("42");
+    // The load balancer still sends clients here, so they are served.
+    let mut late = gateway.ready_client("42");
     gateway.publish("user:42", "1");
     for client in [&mut client, &mut late] {
-        client.hears(r#"{"op":3,"message":1}"#);
-        client.closed_with(1012);
+        client.expect_text(r#"{"op":3,"message":1}"#);
+        client.expect_close(1012);
     }
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
 #[test]
-fn once_sockets_are_being_closed_nobody_new_is_taken() {
+fn no_new_socket_is_accepted_while_sockets_are_closed() {
     let mut gateway = plan("0s", "5s").spawn();
-    let mut clients: Vec<_> = (0..8).map(|_| gateway.ready("42")).collect();
+    let mut clients: Vec<_> = (0..8).map(|_| gateway.ready_client("42")).collect();
     gateway.terminate();
     gateway.wait_not_ready("draining");
     let refused = eventually(SOON, || gateway.try_connect("/").err());
     assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("1")));
-    clients.iter_mut().for_each(|client| client.closed_with(1012));
+    clients.iter_mut().for_each(|client| client.expect_close(1012));
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
 #[test]
-fn every_socket_is_told_to_come_back_and_the_process_ends_well() {
+fn every_socket_is_closed_with_1012_before_the_exit() {
     let redis = RedisServer::start();
     for plan in [plan("0s", "200ms"), plan("0s", "200ms").redis(&redis)] {
         let mut gateway = plan.spawn();
         gateway.wait_ready();
-        let mut v1 = gateway.ready("1");
+        let mut v1 = gateway.ready_client("1");
         let mut v2 = gateway.connect_v2();
         v2.identify("2");
-        v2.ready();
+        v2.expect_ready();
         let mut unidentified = gateway.connect();
         let mut unidentified_v2 = gateway.connect_v2();
         gateway.terminate();
         for client in [&mut v1, &mut unidentified] {
-            client.closed_with(1012);
+            client.expect_close(1012);
         }
         for client in [&mut v2, &mut unidentified_v2] {
             let frame = client.next_json();
             let after = frame["after"].as_u64().unwrap();
             assert_eq!(frame.to_string(), format!(r#"{{"after":{after},"op":7,"reason":"draining"}}"#));
-            client.closed_with(1012);
+            client.expect_close(1012);
         }
         let ended = gateway.wait_exit();
         assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -74,12 +74,12 @@ fn every_socket_is_told_to_come_back_and_the_process_ends_well() {
 #[test]
 fn closes_are_spread_over_the_window() {
     let mut gateway = plan("0s", "1s").spawn();
-    let clients: Vec<Client> = (0..20).map(|number| gateway.ready(&number.to_string())).collect();
+    let clients: Vec<Client> = (0..20).map(|number| gateway.ready_client(&number.to_string())).collect();
     let waiting: Vec<_> = clients
         .into_iter()
         .map(|mut client| {
             thread::spawn(move || {
-                client.closed_with(1012);
+                client.expect_close(1012);
                 Instant::now()
             })
         })
@@ -92,7 +92,7 @@ fn closes_are_spread_over_the_window() {
 }
 
 #[test]
-fn a_client_that_does_not_answer_the_close_does_not_hold_it_up() {
+fn an_unanswered_close_does_not_delay_the_exit() {
     let mut gateway = plan("0s", "0s").with("server.close_timeout", "500ms").spawn();
     let silent = crate::support::raw_socket::RawSocket::connect(gateway.public);
     gateway.wait_metric("connections", 1);
@@ -102,14 +102,14 @@ fn a_client_that_does_not_answer_the_close_does_not_hold_it_up() {
 }
 
 #[test]
-fn a_client_that_reads_nothing_is_cut_when_the_drain_s_time_is_over() {
+fn the_drain_timeout_disconnects_a_client_that_reads_nothing() {
     let mut gateway = TestGateway::with("drain.delay", "0s")
         .with("drain.window", "0s")
         .with("drain.timeout", "1s")
         .with("session.max_outbound_bytes", "100000000")
         .with("session.write_timeout", "5m")
         .spawn();
-    let stalled = gateway.ready("42");
+    let stalled = gateway.ready_client("42");
     let message = format!(r#""{}""#, "x".repeat(900_000));
     while gateway.metric("outbound_queued_bytes") < 1_000_000 {
         gateway.publish("user:42", &message);
@@ -122,16 +122,16 @@ fn a_client_that_reads_nothing_is_cut_when_the_drain_s_time_is_over() {
 }
 
 #[test]
-fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
+fn a_client_admitted_at_the_last_moment_is_closed_too() {
     let mut gateway = plan("200ms", "1s").spawn();
     let mut clients = thread::scope(|scope| {
         let arrivals: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
-                    // The last ones only: descriptors are few on some machines.
+                    // Keeps only the latest clients, because some machines allow few descriptors.
                     let mut clients = VecDeque::new();
                     while let Ok(mut client) = gateway.try_connect("/") {
-                        client.hello();
+                        client.expect_hello();
                         client.identify("42");
                         clients.push_back(client);
                         clients.drain(..clients.len().saturating_sub(50));
@@ -145,10 +145,10 @@ fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
         arrivals.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
     for client in &mut clients {
-        // Who came last may be sent away before its Identify is read.
+        // The latest client may be closed before its Identify is read.
         if let Some(frame) = client.next_or_close_with(1012) {
             assert_eq!(frame, r#"{"op":2,"user":"42"}"#);
-            client.closed_with(1012);
+            client.expect_close(1012);
         }
     }
     assert_eq!(gateway.wait_exit().code, Some(0));
@@ -158,13 +158,13 @@ fn whoever_is_let_in_at_the_last_moment_is_told_as_well() {
 fn a_second_sigint_ends_the_process_at_once() {
     for first in ["INT", "TERM"] {
         let mut gateway = plan("20s", "1s").spawn();
-        let mut client = gateway.ready("42");
+        let mut client = gateway.ready_client("42");
         gateway.signal(first);
         gateway.wait_not_ready("draining");
         let started = Instant::now();
         if first == "TERM" {
             gateway.signal("INT");
-            gateway.logs("another SIGINT ends the process at once");
+            gateway.wait_for_log("another SIGINT ends the process at once");
         }
         gateway.signal("INT");
         let ended = gateway.wait_exit();
@@ -175,34 +175,34 @@ fn a_second_sigint_ends_the_process_at_once() {
     }
 }
 
-/// As the kubelet and systemd send it.
+/// The kubelet and systemd may send SIGTERM twice.
 #[test]
-fn a_second_sigterm_does_not_cut_a_drain_short() {
+fn a_second_sigterm_does_not_shorten_a_drain() {
     let mut gateway = plan("3s", "100ms").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.terminate();
     gateway.wait_not_ready("draining");
     gateway.terminate();
-    gateway.logs("already draining");
+    gateway.wait_for_log("already draining");
     gateway.signal("HUP");
-    gateway.logs("SIGHUP is ignored");
+    gateway.wait_for_log("SIGHUP is ignored");
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
-    client.closed_with(1012);
+    client.expect_text(r#"{"op":3,"message":1}"#);
+    client.expect_close(1012);
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
 #[test]
-fn an_interrupt_is_the_same_as_sigterm() {
+fn sigint_acts_like_sigterm() {
     let mut gateway = plan("0s", "0s").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.signal("INT");
-    client.closed_with(1012);
+    client.expect_close(1012);
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
 #[test]
-fn an_empty_gateway_ends_at_once_and_frees_its_ports() {
+fn a_gateway_without_clients_exits_at_once() {
     let mut gateway = plan("0s", "20s").spawn();
     let started = Instant::now();
     gateway.terminate();
@@ -214,14 +214,14 @@ fn an_empty_gateway_ends_at_once_and_frees_its_ports() {
 }
 
 #[test]
-fn with_redis_away_it_still_goes_in_order() {
+fn without_redis_the_shutdown_is_still_orderly() {
     let mut redis = RedisServer::start();
     let mut gateway = plan("0s", "0s").redis(&redis).spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     redis.kill();
     eventually_eq(SOON, &503, || gateway.readyz().0);
     gateway.terminate();
-    client.closed_with(1012);
+    client.expect_close(1012);
     assert_eq!(gateway.wait_exit().code, Some(0));
 }

@@ -1,4 +1,5 @@
-//! The programs of docs/publishing.md and docs/tokens.md do what the pages say, against a real gateway and a real Redis.
+//! The programs of docs/publishing.md and docs/tokens.md do what the pages say, against a real gateway and a real
+//! Redis.
 
 use std::process::Command;
 use std::sync::Once;
@@ -15,7 +16,7 @@ const PAGE: &str = include_str!("../../docs/publishing.md");
 const TOKENS: &str = include_str!("../../docs/tokens.md");
 const KEY: &str = "the-key-of-the-admin-api";
 
-/// The one program in the section of this title.
+/// Returns the only program in the section with this title.
 #[track_caller]
 fn program(title: &str) -> &'static str {
     program_of(PAGE, title)
@@ -29,7 +30,7 @@ fn program_of(page: &'static str, title: &str) -> &'static str {
     programs[0].split_once('\n').unwrap().1
 }
 
-/// Python with its packages, in a folder of the build's own.
+/// Installs Python and Node packages in a folder below `target`.
 pub(crate) fn set_up() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -38,25 +39,25 @@ pub(crate) fn set_up() {
     });
 }
 
-/// In the order in which they go.
-struct Stage {
+/// The fields are in the order in which they are dropped.
+struct SnippetTest {
     client: Client,
     gateway: TestGateway,
     redis: RedisServer,
 }
 
-impl Stage {
+impl SnippetTest {
     fn set() -> Self {
         let redis = RedisServer::start();
         let gateway = TestGateway::redis(&redis).with("admin.api_key", KEY).spawn();
         gateway.wait_ready();
         let mut client = gateway.connect_v2();
         client.identify("42");
-        client.ready();
+        client.expect_ready();
         Self { redis, gateway, client }
     }
 
-    /// Runs a program; returns what it printed.
+    /// Runs a program; returns its output.
     #[track_caller]
     fn run(&self, command: &[&str], program: &str) -> String {
         let output = Command::new(command[0])
@@ -72,7 +73,7 @@ impl Stage {
         out.into_owned()
     }
 
-    /// Three messages and not four came, and the positions are those that were printed.
+    /// Asserts that exactly three messages arrived, with the printed positions.
     #[track_caller]
     fn assert_published(mut self, printed: Option<&str>) {
         for way in ["plain", "durable", "once"] {
@@ -86,7 +87,7 @@ impl Stage {
             }
         }
         redis::cmd("PUBLISH").arg("gateway:all").arg("1").exec(&mut self.redis.client()).unwrap();
-        assert_eq!(self.client.next_json()["channel"], "all", "nothing came twice");
+        assert_eq!(self.client.next_json()["channel"], "all", "no message may arrive twice");
     }
 }
 
@@ -94,7 +95,7 @@ impl Stage {
 fn the_shell_publishes_over_redis_and_over_http() {
     set_up();
     for title in ["Shell, over Redis", "Shell, over HTTP"] {
-        let stage = Stage::set();
+        let stage = SnippetTest::set();
         let printed = stage.run(&["bash", "-euc"], program(title));
         stage.assert_published(Some(&printed));
     }
@@ -103,7 +104,7 @@ fn the_shell_publishes_over_redis_and_over_http() {
 #[test]
 fn python_publishes() {
     set_up();
-    let stage = Stage::set();
+    let stage = SnippetTest::set();
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/snippets/bin/python");
     let printed = stage.run(&[python, "-c"], program("Python"));
     stage.assert_published(Some(&printed));
@@ -112,13 +113,13 @@ fn python_publishes() {
 #[test]
 fn node_publishes() {
     set_up();
-    let stage = Stage::set();
+    let stage = SnippetTest::set();
     let printed = stage.run(&[node(), "-e"], program("Node"));
     stage.assert_published(Some(&printed));
 }
 
 fn node() -> &'static str {
-    // Where the system's is too old, scripts/setup has put one there.
+    // Where the system's Node is too old, scripts/setup installs one there.
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/node/bin/node");
     if std::path::Path::new(own).exists() { own } else { "node" }
 }
@@ -162,7 +163,7 @@ fn tokens_signed_with_a_documented_key_pair_are_accepted() {
     }
 }
 
-/// What a program prints, which must succeed.
+/// Runs a program, which must succeed; returns its output.
 #[track_caller]
 fn printed(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -170,7 +171,7 @@ fn printed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// `token --check` and a socket take this token for user 42.
+/// Asserts that `token --check` and a socket accept this token for user 42.
 #[track_caller]
 fn assert_accepted(gateway: &TestGateway, token: &str, opens_rooms: bool) {
     let checked = gateway.command(&["token", "--check", token]);
@@ -178,7 +179,7 @@ fn assert_accepted(gateway: &TestGateway, token: &str, opens_rooms: bool) {
     assert_eq!(checked.out.contains("channels: room:*\n"), opens_rooms, "{}", checked.out);
     let mut client = gateway.connect_v2();
     client.identify(token);
-    client.ready();
+    client.expect_ready();
 }
 
 #[test]
@@ -200,7 +201,7 @@ fn a_checked_token_is_described_or_refused_with_advice() {
 
 #[test]
 fn numsub_counts_the_replicas_of_a_user() {
-    let stage = Stage::set();
+    let stage = SnippetTest::set();
     let listening = |channel: &str| {
         let mut numsub = redis::cmd("PUBSUB");
         let (_, count): (String, u64) =
@@ -213,8 +214,8 @@ fn numsub_counts_the_replicas_of_a_user() {
 #[test]
 fn rust_publishes() {
     let example = include_str!("../../examples/publish.rs").replace("pub(crate) fn", "fn");
-    assert!(example.contains(program("Rust")), "examples/publish.rs is not what docs/publishing.md shows");
-    let stage = Stage::set();
+    assert!(example.contains(program("Rust")), "examples/publish.rs differs from docs/publishing.md");
+    let stage = SnippetTest::set();
     publish::publish(&stage.redis.url()).unwrap();
     stage.assert_published(None);
 }

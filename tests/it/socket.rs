@@ -1,4 +1,4 @@
-//! A client that reads slowly, or not at all, costs nobody else anything.
+//! A client that reads slowly or not at all does not affect others.
 
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
@@ -6,23 +6,23 @@ use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, text_frame};
 use crate::support::redis_server::RedisServer;
 
-/// Identifies a raw client, which reads nothing from then on.
+/// Identifies a raw client that reads nothing afterwards.
 fn stalled(gateway: &TestGateway, hello: &str) -> RawSocket {
     let mut raw = RawSocket::connect(gateway.public);
-    raw.hears(hello);
-    raw.says(r#"{"op":1,"token":"42"}"#);
-    raw.hears(r#"{"op":2,"user":"42"}"#);
+    raw.expect_text(hello);
+    raw.send_text(r#"{"op":1,"token":"42"}"#);
+    raw.expect_text(r#"{"op":2,"user":"42"}"#);
     raw
 }
 
-/// Publishes until bytes wait for the client that does not read; its neighbour hears all of it.
+/// Publishes until `until` holds; a healthy client receives every message.
 fn fill(gateway: &TestGateway, until: impl Fn() -> bool) -> usize {
-    let mut neighbour = gateway.ready("43").answering_heartbeats();
+    let mut healthy = gateway.ready_client("43").answering_heartbeats();
     let text = "x".repeat(200_000);
     let mut count = 0;
     eventually(SOON, || {
         gateway.publish("all", &format!(r#"[{count},"{text}"]"#));
-        neighbour.hears(&format!(r#"{{"op":3,"message":[{count},"{text}"]}}"#));
+        healthy.expect_text(&format!(r#"{{"op":3,"message":[{count},"{text}"]}}"#));
         count += 1;
         until().then_some(())
     });
@@ -30,22 +30,22 @@ fn fill(gateway: &TestGateway, until: impl Fn() -> bool) -> usize {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_closed_with_4008_and_its_neighbour_gets_everything() {
+fn a_client_that_does_not_read_is_closed_with_4008() {
     let gateway =
         TestGateway::with("session.max_outbound_bytes", "300000").with("session.write_timeout", "2s").spawn();
     let _stalled = stalled(&gateway, r#"{"op":0,"heartbeat_interval":45000}"#);
     fill(&gateway, || gateway.closes(4008) == 1);
-    assert!(gateway.metric("outbound_queued_bytes") <= 300_000, "what waited is given back");
-    // The Close cannot be delivered either: the socket is cut although the client still holds it open.
+    assert!(gateway.metric("outbound_queued_bytes") <= 300_000, "the queue of the closed client is freed");
+    // The Close cannot be delivered either, so the gateway ends the connection although the client holds it open.
     gateway.wait_metric("connections", 0);
     gateway.assert_empty();
 }
 
 #[test]
-fn a_client_that_was_too_slow_gets_whole_frames_and_the_reason_when_it_reads_again() {
+fn a_slow_client_reads_whole_frames_and_then_the_reason() {
     let gateway =
         TestGateway::with("session.max_outbound_bytes", "300000").with("session.write_timeout", "1m").spawn();
-    let mut slow = gateway.ready("42");
+    let mut slow = gateway.ready_client("42");
     fill(&gateway, || gateway.closes(4008) == 1);
     let text = "x".repeat(200_000);
     let mut count = 0;
@@ -57,7 +57,7 @@ fn a_client_that_was_too_slow_gets_whole_frames_and_the_reason_when_it_reads_aga
 }
 
 #[test]
-fn a_client_that_takes_nothing_for_the_write_timeout_is_closed_with_4008() {
+fn a_client_blocked_for_the_write_timeout_is_closed() {
     let gateway = TestGateway::with("session.max_outbound_bytes", "100000000")
         .with("session.write_timeout", "500ms")
         .spawn();
@@ -81,86 +81,86 @@ fn a_session_whose_socket_is_blocked_keeps_its_timers() {
     gateway.wait_metric("sessions", 0);
     gateway.wait_metric("subscriptions", 0);
     gateway.wait_metric("connections", 1);
-    assert!(gateway.metric("outbound_queued_bytes") > 0, "its socket is still blocked");
+    assert!(gateway.metric("outbound_queued_bytes") > 0, "the socket is still blocked");
     drop(stalled);
 }
 
 #[test]
 fn a_client_that_reads_late_gets_everything_in_order() {
     let gateway = TestGateway::with("session.max_outbound_bytes", "100000000").spawn();
-    let mut late = gateway.ready("42");
+    let mut late = gateway.ready_client("42");
     let count = fill(&gateway, || gateway.metric("outbound_queued_bytes") > 2_000_000);
     let text = "x".repeat(200_000);
     for number in 0..count {
-        late.hears(&format!(r#"{{"op":3,"message":[{number},"{text}"]}}"#));
+        late.expect_text(&format!(r#"{{"op":3,"message":[{number},"{text}"]}}"#));
     }
     gateway.wait_metric("outbound_queued_bytes", 0);
 }
 
 #[test]
-fn what_is_sent_together_with_the_request_is_heard_and_counted() {
+fn frames_sent_with_the_upgrade_request_are_processed() {
     let gateway = TestGateway::spawn();
     let identify = text_frame(0x81, r#"{"op":1,"token":"42"}"#);
     let mut raw = RawSocket::connect_with(gateway.public, &identify);
-    raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-    raw.hears(r#"{"op":2,"user":"42"}"#);
+    raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+    raw.expect_text(r#"{"op":2,"user":"42"}"#);
     gateway.wait_metric("received_bytes_total", identify.len() as i64);
 }
 
 #[test]
-fn a_message_may_come_in_pieces_with_control_frames_between_them() {
+fn control_frames_may_interrupt_a_fragmented_message() {
     let gateway = TestGateway::spawn();
     let mut raw = RawSocket::connect(gateway.public);
-    raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-    raw.writes(&text_frame(0x01, r#"{"op":1,"#));
-    raw.writes(&text_frame(0x89, "are you there?"));
+    raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+    raw.write(&text_frame(0x01, r#"{"op":1,"#));
+    raw.write(&text_frame(0x89, "are you there?"));
     assert_eq!(raw.frame(), (0x8A, b"are you there?".to_vec()));
-    raw.writes(&text_frame(0x00, r#""token":"#));
+    raw.write(&text_frame(0x00, r#""token":"#));
     for byte in text_frame(0x80, r#""42"}"#) {
-        raw.writes(&[byte]);
+        raw.write(&[byte]);
     }
-    raw.hears(r#"{"op":2,"user":"42"}"#);
+    raw.expect_text(r#"{"op":2,"user":"42"}"#);
 }
 
 #[test]
-fn a_socket_that_is_cut_at_any_moment_leaves_nothing_behind() {
+fn a_socket_disconnected_at_any_moment_leaves_no_state() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
-    let mut kept = gateway.ready("42");
+    let mut kept = gateway.ready_client("42");
     for round in 0..150 {
         let mut raw = RawSocket::connect(gateway.public);
         if round % 5 > 0 {
-            raw.says(r#"{"op":1,"token":"42"}"#);
+            raw.send_text(r#"{"op":1,"token":"42"}"#);
         }
         if round % 5 > 1 {
-            raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+            raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
         }
         if round % 5 > 2 {
-            raw.hears(r#"{"op":2,"user":"42"}"#);
+            raw.expect_text(r#"{"op":2,"user":"42"}"#);
         }
         if round % 5 > 3 {
             // Half a frame.
-            raw.writes(&[0x81, 0xFE, 1]);
+            raw.write(&[0x81, 0xFE, 1]);
         }
     }
     gateway.wait_metric("connections", 1);
     gateway.wait_metric("subscriptions", 2);
     gateway.publish("user:42", "1");
-    kept.hears(r#"{"op":3,"message":1}"#);
+    kept.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
-fn requests_that_come_in_pieces_or_never_harm_nobody() {
+fn fragmented_and_incomplete_requests_are_harmless() {
     let gateway = TestGateway::with("server.handshake_timeout", "500ms").spawn();
     let mut silent: Vec<_> = (0..20).map(|_| std::net::TcpStream::connect(gateway.public).unwrap()).collect();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
     for stream in &mut silent {
         use std::io::Read as _;
         stream.set_read_timeout(Some(SOON)).unwrap();
-        // Told 408 or nothing, and cut.
+        // The gateway answers 408 or nothing, and ends the connection.
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");

@@ -1,4 +1,4 @@
-//! Version 2 of the protocol: channels, positions, soft errors, new tokens.
+//! Version 2 of the protocol: channels, positions, errors that keep the socket open, and token refresh.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use crate::support::client::Client;
 use crate::support::gateway::{Plan, TestGateway};
 
-/// A client that is Ready as user 42 with an insecure token.
+/// Connects a client and identifies it as user 42 with an insecure token.
 fn ready(gateway: &TestGateway) -> Client {
     let mut client = gateway.connect_v2();
     client.identify("42");
-    client.ready();
+    client.expect_ready();
     client
 }
 
@@ -19,7 +19,7 @@ fn jwt() -> Plan {
     TestGateway::with("auth.kind", "jwt").with("auth.secret", "0123456789abcdef0123456789abcdef")
 }
 
-/// A position of a channel without history: `<now in ms>-0`.
+/// Asserts that a position is that of a channel without history: `<now in ms>-0`.
 #[track_caller]
 fn assert_fresh(position: &Value) {
     let (epoch, offset) = position.as_str().unwrap().split_once('-').unwrap();
@@ -28,7 +28,7 @@ fn assert_fresh(position: &Value) {
     assert!(now.abs_diff(epoch.parse().unwrap()) < 60_000, "{position}");
 }
 
-/// Takes a Subscription that says `subscribed`; returns it without its position, which must be fresh.
+/// Reads a confirmation, whose position must be fresh; returns it without the position.
 #[track_caller]
 fn subscribed(client: &mut Client) -> Value {
     let mut frame = client.next_json();
@@ -58,7 +58,7 @@ fn hello_names_the_session_and_its_limits() {
             format!(r#"{{"op":0,"heartbeat_interval":45000,"v":2,"session":"{session}","limits":{limits}}}"#)
         );
         client.identify("42");
-        assert_eq!(client.ready()["session"], session.as_str());
+        assert_eq!(client.expect_ready()["session"], session.as_str());
         sessions.push(session);
     }
     assert_ne!(sessions[0], sessions[1]);
@@ -68,8 +68,8 @@ fn hello_names_the_session_and_its_limits() {
 fn ready_lists_every_channel_with_its_position() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.connect_v2();
-    client.says(r#"{"op":1,"token":"42","channels":[{"channel":"public:news"},{"channel":"public:x","since":"1732390000000-41"}]}"#);
-    let ready = client.ready();
+    client.send_text(r#"{"op":1,"token":"42","channels":[{"channel":"public:news"},{"channel":"public:x","since":"1732390000000-41"}]}"#);
+    let ready = client.expect_ready();
     assert_eq!(ready["user"], "42");
     assert_eq!(ready.get("expires_in"), None, "an insecure token never expires");
     let channels = ready["channels"].as_array().unwrap();
@@ -80,23 +80,23 @@ fn ready_lists_every_channel_with_its_position() {
     assert_eq!(recovered, [None, None, None, Some(json!(false))], "there is no history to recover from");
     for channel in names {
         gateway.publish(channel, r#"{"a": 1}"#);
-        client.hears(&format!(r#"{{"op":3,"channel":"{channel}","message":{{"a": 1}}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"channel":"{channel}","message":{{"a": 1}}}}"#));
     }
 }
 
 #[test]
-fn channels_that_identify_may_not_have_are_refused_after_ready() {
+fn forbidden_channels_of_identify_are_refused_after_ready() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.connect_v2();
-    client.says(r#"{"op":1,"token":"42","channels":[{"channel":"room:7"},{"channel":"nonsense"},{"channel":"user:43"},{"channel":"public:a"}]}"#);
-    let ready = client.ready();
+    client.send_text(r#"{"op":1,"token":"42","channels":[{"channel":"room:7"},{"channel":"nonsense"},{"channel":"user:43"},{"channel":"public:a"}]}"#);
+    let ready = client.expect_ready();
     assert_eq!(ready["channels"].as_array().unwrap().len(), 3);
-    client.hears(r#"{"op":6,"channel":"room:7","state":"refused","reason":"not_allowed"}"#);
-    client.hears(r#"{"op":6,"channel":"nonsense","state":"refused","reason":"bad_channel"}"#);
-    client.hears(r#"{"op":6,"channel":"user:43","state":"refused","reason":"not_allowed"}"#);
+    client.expect_text(r#"{"op":6,"channel":"room:7","state":"refused","reason":"not_allowed"}"#);
+    client.expect_text(r#"{"op":6,"channel":"nonsense","state":"refused","reason":"bad_channel"}"#);
+    client.expect_text(r#"{"op":6,"channel":"user:43","state":"refused","reason":"not_allowed"}"#);
     gateway.publish("user:43", "1");
     gateway.publish("public:a", "2");
-    client.hears(r#"{"op":3,"channel":"public:a","message":2}"#);
+    client.expect_text(r#"{"op":3,"channel":"public:a","message":2}"#);
 }
 
 #[test]
@@ -104,30 +104,30 @@ fn a_public_channel_is_delivered_from_subscribed_to_unsubscribed() {
     let gateway = TestGateway::spawn();
     let (mut client, mut other) = (ready(&gateway), ready(&gateway));
     gateway.publish("public:news", "0");
-    client.says(r#"{"op":4,"channel":"public:news"}"#);
+    client.send_text(r#"{"op":4,"channel":"public:news"}"#);
     let answer = subscribed(&mut client);
     assert_eq!(answer, json!({"op": 6, "channel": "public:news", "state": "subscribed"}));
     gateway.publish("public:news", "1");
-    client.hears(r#"{"op":3,"channel":"public:news","message":1}"#);
-    client.says(r#"{"op":5,"channel":"public:news"}"#);
-    client.hears(r#"{"op":6,"channel":"public:news","state":"unsubscribed"}"#);
+    client.expect_text(r#"{"op":3,"channel":"public:news","message":1}"#);
+    client.send_text(r#"{"op":5,"channel":"public:news"}"#);
+    client.expect_text(r#"{"op":6,"channel":"public:news","state":"unsubscribed"}"#);
     gateway.publish("public:news", "2");
     gateway.publish("all", "3");
     for client in [&mut client, &mut other] {
-        client.hears(r#"{"op":3,"channel":"all","message":3}"#);
+        client.expect_text(r#"{"op":3,"channel":"all","message":3}"#);
     }
-    client.says(r#"{"op":4,"channel":"public:news","since":"1732390000000-41"}"#);
+    client.send_text(r#"{"op":4,"channel":"public:news","since":"1732390000000-41"}"#);
     let again = subscribed(&mut client);
     assert_eq!(again, json!({"op": 6, "channel": "public:news", "state": "subscribed", "recovered": false}));
     gateway.publish("public:news", "4");
-    client.hears(r#"{"op":3,"channel":"public:news","message":4}"#);
+    client.expect_text(r#"{"op":3,"channel":"public:news","message":4}"#);
 }
 
 #[test]
-fn what_cannot_be_subscribed_to_is_refused_and_the_socket_stays_open() {
+fn a_refused_subscription_keeps_the_socket_open() {
     let gateway = TestGateway::with("limits.subscriptions_per_session", "1").spawn();
     let mut client = ready(&gateway);
-    for (says, hears) in [
+    for (sent, expected) in [
         (
             r#"{"op":4,"channel":"room:7"}"#,
             r#"{"op":6,"channel":"room:7","state":"refused","reason":"not_allowed"}"#,
@@ -149,90 +149,93 @@ fn what_cannot_be_subscribed_to_is_refused_and_the_socket_stays_open() {
             r#"{"op":6,"channel":"public:never","state":"unsubscribed"}"#,
         ),
     ] {
-        client.says(says);
-        client.hears(hears);
+        client.send_text(sent);
+        client.expect_text(expected);
     }
-    client.says(r#"{"op":4,"channel":"public:one"}"#);
+    client.send_text(r#"{"op":4,"channel":"public:one"}"#);
     assert_eq!(subscribed(&mut client)["state"], "subscribed");
-    client.says(r#"{"op":4,"channel":"public:two"}"#);
-    client.hears(r#"{"op":6,"channel":"public:two","state":"refused","reason":"too_many_subscriptions"}"#);
-    client.says(r#"{"op":5,"channel":"public:one"}"#);
-    client.hears(r#"{"op":6,"channel":"public:one","state":"unsubscribed"}"#);
-    client.says(r#"{"op":4,"channel":"public:two"}"#);
+    client.send_text(r#"{"op":4,"channel":"public:two"}"#);
+    client.expect_text(
+        r#"{"op":6,"channel":"public:two","state":"refused","reason":"too_many_subscriptions"}"#,
+    );
+    client.send_text(r#"{"op":5,"channel":"public:one"}"#);
+    client.expect_text(r#"{"op":6,"channel":"public:one","state":"unsubscribed"}"#);
+    client.send_text(r#"{"op":4,"channel":"public:two"}"#);
     assert_eq!(subscribed(&mut client)["state"], "subscribed");
 }
 
 #[test]
-fn a_token_opens_the_channels_that_it_lists_and_no_others() {
+fn a_token_grants_exactly_its_channels() {
     let gateway = jwt().spawn();
     let mut client = gateway.connect_v2();
     client.identify(&gateway.token(&["--user", "42", "--channel", "room:*", "--channel", "team:1"]));
-    let ready = client.ready();
+    let ready = client.expect_ready();
     let expires_in = ready["expires_in"].as_u64().unwrap();
     assert!((3_000_000..=3_605_000).contains(&expires_in), "{expires_in}");
     for channel in ["room:7", "room:a:b", "team:1"] {
-        client.says(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
+        client.send_text(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
         assert_eq!(subscribed(&mut client)["channel"], channel);
         gateway.publish(channel, "1");
-        client.hears(&format!(r#"{{"op":3,"channel":"{channel}","message":1}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"channel":"{channel}","message":1}}"#));
     }
     for channel in ["team:2", "team:11", "rooms:7", "user:43", "gateway:users"] {
-        client.says(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
-        client
-            .hears(&format!(r#"{{"op":6,"channel":"{channel}","state":"refused","reason":"not_allowed"}}"#));
+        client.send_text(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
+        client.expect_text(&format!(
+            r#"{{"op":6,"channel":"{channel}","state":"refused","reason":"not_allowed"}}"#
+        ));
     }
 }
 
 #[test]
-fn a_new_token_prolongs_the_session_and_takes_away_what_it_does_not_open() {
+fn a_new_token_extends_the_session_and_replaces_its_channels() {
     let gateway = jwt().spawn();
     let mut client = gateway.connect_v2();
     client.identify(&gateway.token(&["--user", "42", "--channel", "room:*", "--ttl", "8s"]));
-    client.ready();
-    client.says(r#"{"op":4,"channel":"room:7"}"#);
+    client.expect_ready();
+    client.send_text(r#"{"op":4,"channel":"room:7"}"#);
     subscribed(&mut client);
     let refresh = |client: &mut Client, arguments: &[&str]| {
         let token = gateway.token(arguments);
-        client.says(&format!(r#"{{"op":12,"token":"{token}"}}"#));
+        client.send_text(&format!(r#"{{"op":12,"token":"{token}"}}"#));
     };
     refresh(&mut client, &["--user", "43"]);
-    client.hears(r#"{"op":9,"code":"refresh_failed","detail":"the token is not valid for this user"}"#);
-    client.says(r#"{"op":12,"token":"nonsense"}"#);
-    client.hears(r#"{"op":9,"code":"refresh_failed","detail":"the token is not valid for this user"}"#);
+    client.expect_text(r#"{"op":9,"code":"refresh_failed","detail":"the token is not valid for this user"}"#);
+    client.send_text(r#"{"op":12,"token":"nonsense"}"#);
+    client.expect_text(r#"{"op":9,"code":"refresh_failed","detail":"the token is not valid for this user"}"#);
     gateway.publish("room:7", "1");
-    client.hears(r#"{"op":3,"channel":"room:7","message":1}"#);
+    client.expect_text(r#"{"op":3,"channel":"room:7","message":1}"#);
     refresh(&mut client, &["--user", "42", "--ttl", "1h"]);
     let refreshed = client.next_json();
     assert_eq!(refreshed["op"], 13);
     assert!(refreshed["expires_in"].as_u64().unwrap() > 3_000_000, "{refreshed}");
-    client.hears(r#"{"op":6,"channel":"room:7","state":"unsubscribed","reason":"not_allowed"}"#);
+    client.expect_text(r#"{"op":6,"channel":"room:7","state":"unsubscribed","reason":"not_allowed"}"#);
     gateway.publish("room:7", "2");
     gateway.publish("user:42", "3");
-    client.hears(r#"{"op":3,"channel":"user:42","message":3}"#);
+    client.expect_text(r#"{"op":3,"channel":"user:42","message":3}"#);
 }
 
 #[test]
-fn what_needs_an_identity_is_closed_with_4006_before_it() {
+fn commands_before_identify_are_closed_with_4006() {
     let gateway = TestGateway::spawn();
     for text in
         [r#"{"op":4,"channel":"public:x"}"#, r#"{"op":5,"channel":"public:x"}"#, r#"{"op":12,"token":"42"}"#]
     {
         let mut client = gateway.connect_v2();
-        client.says(text);
-        client.closed_with(4006);
+        client.send_text(text);
+        client.expect_close(4006);
     }
 }
 
 #[test]
-fn what_is_said_together_with_identify_is_answered_after_ready() {
+fn commands_sent_with_identify_are_answered_after_ready() {
     let gateway = TestGateway::spawn();
     let mut client = gateway.connect_v2();
     client.identify("42");
-    client.says(r#"{"op":4,"channel":"public:news"}"#);
-    client.says(r#"{"op":5,"channel":"public:news"}"#);
-    client.says(r#"{"op":4,"channel":"room:1"}"#);
-    client.ready();
-    // Each answer names its channel; answers to one channel keep their order.
+    client.send_text(r#"{"op":4,"channel":"public:news"}"#);
+    client.send_text(r#"{"op":5,"channel":"public:news"}"#);
+    client.send_text(r#"{"op":4,"channel":"room:1"}"#);
+    client.expect_ready();
+    // Each answer names its channel, and answers for one channel keep their order.
     let (mut news, mut room) = (Vec::new(), Vec::new());
     while news.last().is_none_or(|last| last != "unsubscribed") || room.is_empty() {
         let frame = client.next_json();
@@ -244,10 +247,10 @@ fn what_is_said_together_with_identify_is_answered_after_ready() {
 }
 
 #[test]
-fn both_versions_get_one_message_each_in_their_own_form() {
+fn each_version_gets_the_message_in_its_own_form() {
     let gateway = TestGateway::spawn();
-    let (mut old, mut new) = (gateway.ready("42"), ready(&gateway));
+    let (mut old, mut new) = (gateway.ready_client("42"), ready(&gateway));
     gateway.publish("user:42", r#"{ "a":1 }"#);
-    old.hears(r#"{"op":3,"message":{ "a":1 }}"#);
-    new.hears(r#"{"op":3,"channel":"user:42","message":{ "a":1 }}"#);
+    old.expect_text(r#"{"op":3,"message":{ "a":1 }}"#);
+    new.expect_text(r#"{"op":3,"channel":"user:42","message":{ "a":1 }}"#);
 }

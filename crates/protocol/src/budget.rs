@@ -1,19 +1,19 @@
-//! Rate limits: a token bucket, and one for each of many keys.
+//! Rate limits: a token bucket, and a token bucket for each of many keys.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// A token bucket that holds one period's worth and fills evenly. It starts full, so a period's worth may come at
-/// once. It is kept as the time at which it is full again, which is all that there is to know.
+/// A token bucket that holds the tokens of one period and refills evenly. It starts full, so the tokens of one period
+/// may be used at once. The time at which the bucket is full again is its whole state.
 #[derive(Debug, Clone, Default)]
 pub struct Budget {
     full_at: Option<Instant>,
 }
 
 impl Budget {
-    /// Takes one token, or says that there is none. `per_period` 0 means no limit.
-    pub fn take(&mut self, per_period: u32, period: Duration, now: Instant) -> bool {
+    /// Takes one token. Returns false if there is none. `per_period` 0 means no limit.
+    pub fn try_acquire(&mut self, per_period: u32, period: Duration, now: Instant) -> bool {
         if per_period == 0 {
             return true;
         }
@@ -25,12 +25,12 @@ impl Budget {
         true
     }
 
-    /// Whether [`Budget::take`] would succeed. Takes nothing.
+    /// Whether [`Budget::try_acquire`] would succeed. Takes nothing.
     pub fn has_token(&self, per_period: u32, period: Duration, now: Instant) -> bool {
-        self.clone().take(per_period, period, now)
+        self.clone().try_acquire(per_period, period, now)
     }
 
-    /// Whether it is equal to a new one.
+    /// Whether the bucket is in the same state as a new one.
     fn is_full(&self, now: Instant) -> bool {
         self.full_at.is_none_or(|full_at| full_at <= now)
     }
@@ -51,28 +51,28 @@ pub struct Budgets<K> {
 }
 
 impl<K: Eq + Hash> Budgets<K> {
-    /// This number of tokens per period and key; 0 means no limit, and no state is kept.
+    /// Creates budgets with `per_period` tokens for each key; 0 means no limit, and no state is kept.
     pub fn new(per_period: u32, period: Duration) -> Self {
         Self { per_period, period, budgets: HashMap::new(), remove_at: MIN_KEYS }
     }
 
-    /// Whether [`Budgets::take`] would succeed. Takes nothing.
+    /// Whether [`Budgets::try_acquire`] would succeed. Takes nothing.
     pub fn has_token(&self, key: &K, now: Instant) -> bool {
         self.budgets.get(key).is_none_or(|budget| budget.has_token(self.per_period, self.period, now))
     }
 
     /// Takes one token of this key. Returns false if there is none.
-    pub fn take(&mut self, key: K, now: Instant) -> bool {
+    pub fn try_acquire(&mut self, key: K, now: Instant) -> bool {
         if self.per_period == 0 {
             return true;
         }
         if self.budgets.len() >= self.remove_at {
             self.remove_full(now);
         }
-        self.budgets.entry(key).or_default().take(self.per_period, self.period, now)
+        self.budgets.entry(key).or_default().try_acquire(self.per_period, self.period, now)
     }
 
-    /// How many keys have an entry.
+    /// The number of keys that have an entry.
     pub fn keys(&self) -> usize {
         self.budgets.len()
     }
@@ -91,27 +91,27 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn allows_a_minute_s_worth_at_once_and_then_an_even_flow() {
+    fn allows_one_period_at_once_and_then_an_even_rate() {
         let start = Instant::now();
         let mut budget = Budget::default();
-        assert!((0..60).all(|_| budget.take(60, MINUTE, start)));
-        assert!(!budget.take(60, MINUTE, start));
-        assert!(!budget.take(60, MINUTE, start + Duration::from_millis(900)));
-        assert!(budget.take(60, MINUTE, start + Duration::from_millis(1_100)));
-        assert!(!budget.take(60, MINUTE, start + Duration::from_millis(1_200)));
-        let rested = start + Duration::from_secs(3_600);
-        assert!((0..60).all(|_| budget.take(60, MINUTE, rested)), "never more than full");
-        assert!(!budget.take(60, MINUTE, rested));
+        assert!((0..60).all(|_| budget.try_acquire(60, MINUTE, start)));
+        assert!(!budget.try_acquire(60, MINUTE, start));
+        assert!(!budget.try_acquire(60, MINUTE, start + Duration::from_millis(900)));
+        assert!(budget.try_acquire(60, MINUTE, start + Duration::from_millis(1_100)));
+        assert!(!budget.try_acquire(60, MINUTE, start + Duration::from_millis(1_200)));
+        let refilled = start + Duration::from_secs(3_600);
+        assert!((0..60).all(|_| budget.try_acquire(60, MINUTE, refilled)), "refilled");
+        assert!(!budget.try_acquire(60, MINUTE, refilled), "never more than full");
     }
 
     #[test]
-    fn a_period_that_does_not_divide_evenly_still_holds_its_number() {
+    fn an_uneven_period_still_holds_its_number_of_tokens() {
         let start = Instant::now();
         for many in [1, 3, 7, 2_000, u32::MAX] {
             let mut budget = Budget::default();
-            let wanted = many.min(10_000);
-            assert!((0..wanted).all(|_| budget.take(many, Duration::from_secs(1), start)), "{many}");
-            assert!(many != wanted || !budget.take(many, Duration::from_secs(1), start), "{many}");
+            let expected = many.min(10_000);
+            assert!((0..expected).all(|_| budget.try_acquire(many, Duration::from_secs(1), start)), "{many}");
+            assert!(many != expected || !budget.try_acquire(many, Duration::from_secs(1), start), "{many}");
         }
     }
 
@@ -119,41 +119,41 @@ mod tests {
     fn zero_means_no_limit() {
         let start = Instant::now();
         let mut budget = Budget::default();
-        assert!((0..10_000).all(|_| budget.take(0, MINUTE, start)));
+        assert!((0..10_000).all(|_| budget.try_acquire(0, MINUTE, start)));
     }
 
     #[test]
-    fn each_key_has_a_budget_of_its_own() {
+    fn each_key_has_its_own_budget() {
         let start = Instant::now();
         let mut budgets = Budgets::new(2, MINUTE);
-        assert!(budgets.take("a", start) && budgets.take("a", start));
-        assert!(!budgets.has_token(&"a", start) && !budgets.take("a", start));
-        assert!(budgets.has_token(&"b", start) && budgets.take("b", start));
-        assert!(budgets.has_token(&"b", start), "asking takes nothing");
-        assert!(budgets.take("a", start + MINUTE / 2));
-        assert!(!budgets.take("a", start + MINUTE / 2));
+        assert!(budgets.try_acquire("a", start) && budgets.try_acquire("a", start));
+        assert!(!budgets.has_token(&"a", start) && !budgets.try_acquire("a", start));
+        assert!(budgets.has_token(&"b", start) && budgets.try_acquire("b", start));
+        assert!(budgets.has_token(&"b", start), "has_token takes nothing");
+        assert!(budgets.try_acquire("a", start + MINUTE / 2));
+        assert!(!budgets.try_acquire("a", start + MINUTE / 2));
     }
 
     #[test]
-    fn keys_whose_budget_is_full_are_forgotten() {
+    fn keys_with_a_full_budget_are_removed() {
         let start = Instant::now();
         let mut budgets = Budgets::new(60, MINUTE);
         for key in 0..100_000 {
-            // A thousand new keys a second; each is full again a second later.
-            assert!(budgets.take(key, start + key * Duration::from_millis(1)));
+            // A thousand new keys a second. The budget of each is full again one second later.
+            assert!(budgets.try_acquire(key, start + key * Duration::from_millis(1)));
             assert!(budgets.keys() <= 2 * 1_024 + 1, "{} keys", budgets.keys());
         }
     }
 
     #[test]
-    fn no_limit_for_keys_keeps_no_key() {
+    fn no_limit_keeps_no_key() {
         let mut budgets = Budgets::new(0, MINUTE);
-        assert!((0..10_000).all(|key| budgets.take(key, Instant::now())));
+        assert!((0..10_000).all(|key| budgets.try_acquire(key, Instant::now())));
         assert_eq!(budgets.keys(), 0);
     }
 
     #[test]
-    fn it_costs_a_socket_sixteen_bytes() {
+    fn a_budget_takes_sixteen_bytes() {
         assert!(size_of::<Budget>() <= 16);
     }
 }

@@ -1,4 +1,4 @@
-//! Channels: the unit of addressing.
+//! Channel names, and the patterns by which tokens grant channels.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 pub const MAX_CHANNEL_BYTES: usize = 255;
 
 /// A valid channel name: `all`, or `<namespace>:<name>` in printable ASCII without space or braces, at most
-/// [`MAX_CHANNEL_BYTES`] long. Cloning counts a reference.
+/// [`MAX_CHANNEL_BYTES`] long. A clone shares the text.
 ///
-/// Braces are kept out because Redis Cluster reads them as a hash tag; control characters and spaces because
-/// names stand in commands and logs.
+/// Braces are excluded because Redis Cluster reads them as a hash tag. Control characters and spaces are excluded
+/// because names appear in commands and logs.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 
@@ -21,7 +21,7 @@ pub enum ChannelNameError {
     /// Longer than [`MAX_CHANNEL_BYTES`].
     #[error("a channel name has at most {MAX_CHANNEL_BYTES} bytes")]
     TooLong,
-    /// A byte that is not printable ASCII, or a space or brace.
+    /// A byte is not printable ASCII, or is a space or brace.
     #[error("a channel name is printable ASCII without space or braces")]
     BadCharacter,
     /// Neither `all` nor `<namespace>:<name>`.
@@ -30,7 +30,7 @@ pub enum ChannelNameError {
 }
 
 impl ChannelName {
-    /// Checks `text` and takes a copy of it.
+    /// Validates `text` and copies it.
     pub fn parse(text: &str) -> Result<Self, ChannelNameError> {
         if text.len() > MAX_CHANNEL_BYTES {
             return Err(ChannelNameError::TooLong);
@@ -45,12 +45,12 @@ impl ChannelName {
         }
     }
 
-    /// The channel that every session of a user joins at Identify.
+    /// The channel that every session of a user joins at Identify: `user:<id>`.
     pub fn of_user(user: &str) -> Result<Self, ChannelNameError> {
         Self::parse(&format!("user:{user}"))
     }
 
-    /// The id of the user whose own channel this is.
+    /// The id of the user whose own channel this is; `None` for any other channel.
     pub fn user_id(&self) -> Option<&str> {
         self.0.strip_prefix("user:")
     }
@@ -93,18 +93,18 @@ impl fmt::Debug for ChannelName {
     }
 }
 
-/// A grant of channels, as a token's `channels` claim lists them: one name, or `prefix*`.
+/// A grant in the `channels` claim of a token: one name, or `prefix*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelPattern(Box<str>);
 
 impl ChannelPattern {
-    /// Takes the text as it stands; one that can match no channel grants nothing.
+    /// Copies the text without validating it: a text that matches no channel grants nothing.
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// Whether this grant covers `channel`. Only a star at the very end is one, and it needs a namespace
-    /// before it (`room:*`), so that no claim opens every channel by accident.
+    /// Whether this grant covers `channel`. Only a star at the end is a wildcard, and it needs a namespace
+    /// before it (`room:*`), so that no claim grants every channel by accident.
     pub fn covers(&self, channel: &ChannelName) -> bool {
         match self.0.strip_suffix('*') {
             Some(prefix) => prefix.contains(':') && channel.as_str().starts_with(prefix),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_name() {
+    fn rejects_invalid_names() {
         let long = format!("room:{}", "x".repeat(251));
         for (name, error) in [
             ("", ChannelNameError::NoNamespace),

@@ -1,19 +1,19 @@
-//! Every code with which a socket is closed, in one table.
+//! The close codes of the gateway.
 
-/// Why a socket is closed by the gateway. The numbers are part of the contract with the clients.
+/// Why the gateway closes a socket. The numbers are part of the contract with the clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseCode {
-    /// 1002: the peer broke RFC 6455.
+    /// 1002: the peer violated RFC 6455.
     ProtocolError,
     /// 1003: a binary message in a text protocol.
     UnsupportedData,
     /// 1007: text that is not UTF-8.
     InvalidUtf8,
-    /// 1008: allowed by RFC 6455, but of no honest use: too many fragments, a message left unfinished.
+    /// 1008: abuse that RFC 6455 allows: too many fragments, or an unfinished message.
     PolicyViolation,
     /// 1009: a frame or message over `session.max_message_bytes`.
     MessageTooBig,
-    /// 1011: a fault of the gateway's own; it ends this session only.
+    /// 1011: an internal error of the gateway; it ends this session only.
     InternalError,
     /// 1012: this replica is draining.
     ServiceRestart,
@@ -27,20 +27,20 @@ pub enum CloseCode {
     IdentifyTimedOut,
     /// 4005: a second Identify.
     AlreadyIdentified,
-    /// 4006: an op that needs an identity came before one.
+    /// 4006: an op that needs an identity arrived before the token was accepted.
     NotIdentified,
-    /// 4007: over the client's message budget, or one session more than its user may have.
+    /// 4007: the client exceeded its message budget, or a limit of its user or address is reached.
     RateLimited,
-    /// 4008: its outbound queue passed the bound, or a write made no progress.
+    /// 4008: the outbound queue exceeded its limit, or a write made no progress.
     TooSlow,
-    /// 4009: the token's expiry has come.
+    /// 4009: the token expired.
     SessionExpired,
     /// 4010: the backend or an operator ended the session.
     Disconnected,
 }
 
 impl CloseCode {
-    /// Every code, for metrics and for the documentation's test.
+    /// Every code, for metrics and the test of the documentation.
     pub const ALL: [Self; 17] = [
         Self::ProtocolError,
         Self::UnsupportedData,
@@ -61,8 +61,8 @@ impl CloseCode {
         Self::Disconnected,
     ];
 
-    /// The number on the wire, its reason text (at most 123 bytes, RFC 6455 section 5.5) and whether the
-    /// client may come back by itself.
+    /// The number on the wire, the reason text (at most 123 bytes: RFC 6455, section 5.5) and whether the client
+    /// should reconnect automatically.
     const fn row(self) -> (u16, &'static str, bool) {
         match self {
             Self::ProtocolError => (1002, "WebSocket protocol error", true),
@@ -85,18 +85,17 @@ impl CloseCode {
         }
     }
 
-    /// The number that goes into the Close frame.
+    /// The number in the Close frame.
     pub const fn code(self) -> u16 {
         self.row().0
     }
 
-    /// The reason text that goes into the Close frame.
+    /// The reason text in the Close frame.
     pub const fn reason(self) -> &'static str {
         self.row().1
     }
 
-    /// Whether a well-behaved client may reconnect on its own. For [`CloseCode::SessionExpired`]: with a new
-    /// token.
+    /// Whether a client should reconnect automatically. After [`CloseCode::SessionExpired`] it needs a new token.
     pub const fn may_reconnect(self) -> bool {
         self.row().2
     }
@@ -107,17 +106,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_reason_fits_a_control_frame_and_every_code_is_one_of_a_kind() {
+    fn every_reason_fits_a_control_frame_and_codes_are_unique() {
         let mut seen = std::collections::BTreeSet::new();
         for code in CloseCode::ALL {
             assert!(code.reason().len() <= 123, "{code:?}");
-            assert!(seen.insert(code.code()), "{code:?} repeats a number");
+            assert!(seen.insert(code.code()), "{code:?} has the number of another code");
         }
     }
 
     #[test]
-    fn only_a_bad_token_and_the_backend_s_word_are_final() {
-        let last: Vec<_> = CloseCode::ALL.into_iter().filter(|code| !code.may_reconnect()).collect();
-        assert_eq!(last, [CloseCode::IdentifyFailed, CloseCode::Disconnected]);
+    fn only_identify_failed_and_disconnected_forbid_reconnecting() {
+        let is_final: Vec<_> = CloseCode::ALL.into_iter().filter(|code| !code.may_reconnect()).collect();
+        assert_eq!(is_final, [CloseCode::IdentifyFailed, CloseCode::Disconnected]);
     }
 }

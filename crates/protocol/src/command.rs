@@ -1,4 +1,4 @@
-//! Commands: what a client may say.
+//! Commands: the frames that a client may send.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::Version;
 
 /// The opcodes of both directions.
 pub mod op {
-    #![allow(missing_docs, reason = "the names are the protocol's own; the table is in docs/protocol.md")]
+    #![allow(missing_docs, reason = "docs/protocol.md has the table of the opcodes")]
     pub const HELLO: u64 = 0;
     pub const IDENTIFY: u64 = 1;
     pub const READY: u64 = 2;
@@ -27,29 +27,29 @@ pub mod op {
     pub const REFRESHED: u64 = 13;
 }
 
-/// The most channels that one Identify may name, unless a session may have more.
+/// The maximum number of channels in one Identify, unless a session may have more subscriptions.
 pub const MAX_IDENTIFY_CHANNELS: usize = 1_000;
 
-/// One frame from a client, understood. Texts borrow from the frame where they can.
+/// One parsed frame from a client. Texts borrow from the frame unless they contain escapes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Op 1: who I am, and (version 2) what I want besides my own channels.
+    /// Op 1: the token of the user, and in version 2 the channels to subscribe to.
     Identify {
         /// The login token. Never logged.
         token: Cow<'a, str>,
-        /// The channels to subscribe to along the way.
+        /// The channels to subscribe to in addition to the session's own. Empty in version 1.
         channels: Vec<ChannelRequest<'a>>,
     },
     /// Op 4.
     Subscribe(ChannelRequest<'a>),
     /// Op 5.
     Unsubscribe {
-        /// The channel as the client spelt it.
+        /// The name as the client sent it, not yet validated.
         channel: Cow<'a, str>,
     },
-    /// Op 10: are you there?
+    /// Op 10: the gateway answers with op 11.
     Heartbeat {
-        /// The client's `time`, to be given back as it was written.
+        /// The JSON number in `time`, returned to the client byte for byte.
         time: Option<&'a str>,
     },
     /// Op 11: the answer to the gateway's own op 10.
@@ -61,17 +61,17 @@ pub enum Command<'a> {
     },
 }
 
-/// A channel that a client asks for, not yet checked.
+/// A channel that a client requests, not yet validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelRequest<'a> {
-    /// The name as the client spelt it.
+    /// The name as the client sent it.
     pub channel: Cow<'a, str>,
-    /// The position after which it wants to continue.
+    /// The position after which the client wants to continue.
     pub since: Option<Cow<'a, str>>,
 }
 
 impl std::fmt::Debug for Command<'_> {
-    /// Without tokens: a command may end up in a test's or a developer's output.
+    /// Prints only the name of the op: tokens must not appear in logs or test output.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Identify { .. } => "Identify",
@@ -84,99 +84,105 @@ impl std::fmt::Debug for Command<'_> {
     }
 }
 
-/// The frame is not a command of this version: close with 4001.
+/// The frame is not a command of this version. The session closes with 4001.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed command")]
-pub struct Malformed;
+pub struct MalformedCommand;
 
-/// The fields of every op, and of a channel in Identify, each still as written, so that a field is judged
-/// only by the op that reads it.
+/// The fields of every op, and of a channel in Identify. They stay raw JSON, so that only the ops that use a field
+/// validate it.
 #[derive(Deserialize)]
 struct CommandFields<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     op: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     token: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     channels: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     channel: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     since: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "deserialize_present")]
     time: Option<&'a RawValue>,
 }
 
-/// Keeps `null` apart from an absent field: it is a wrong type.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+/// Distinguishes `null`, which has the wrong type, from an absent field.
+fn deserialize_present<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl<'a> Command<'a> {
-    /// Reads a text message. Unknown fields are ignored; a duplicate known field is an error, and so are more than
+    /// Parses a text message. Unknown fields are ignored. A duplicate known field is an error, and so are more than
     /// [`MAX_IDENTIFY_CHANNELS`] channels in Identify.
-    pub fn parse(version: Version, text: &'a str) -> Result<Self, Malformed> {
+    pub fn parse(version: Version, text: &'a str) -> Result<Self, MalformedCommand> {
         Self::parse_within(version, text, MAX_IDENTIFY_CHANNELS)
     }
 
-    /// As [`parse`](Self::parse), with another limit on the channels in Identify. Parsing stops at the limit.
-    pub fn parse_within(version: Version, text: &'a str, max_channels: usize) -> Result<Self, Malformed> {
+    /// Like [`parse`](Self::parse), with another limit on the channels in Identify. Parsing stops at the limit.
+    pub fn parse_within(
+        version: Version,
+        text: &'a str,
+        max_channels: usize,
+    ) -> Result<Self, MalformedCommand> {
         let fields = CommandFields::read(text)?;
-        let number: u64 = fields.op.ok_or(Malformed)?.get().parse().map_err(|_| Malformed)?;
+        let number: u64 = fields.op.ok_or(MalformedCommand)?.get().parse().map_err(|_| MalformedCommand)?;
         match (number, version) {
-            (op::IDENTIFY, Version::V1) if fields.channels.is_some() => Err(Malformed),
+            (op::IDENTIFY, Version::V1) if fields.channels.is_some() => Err(MalformedCommand),
             (op::IDENTIFY, _) => fields.identify(max_channels),
             (op::HEARTBEAT, _) => fields.heartbeat(),
             (op::HEARTBEAT_ACK, _) => Ok(Self::HeartbeatAck),
             (op::SUBSCRIBE, Version::V2) => fields.channel_request().map(Self::Subscribe),
-            (op::UNSUBSCRIBE, Version::V2) => Ok(Self::Unsubscribe { channel: text_of(fields.channel)? }),
-            (op::REFRESH, Version::V2) => Ok(Self::Refresh { token: text_of(fields.token)? }),
-            _ => Err(Malformed),
+            (op::UNSUBSCRIBE, Version::V2) => Ok(Self::Unsubscribe { channel: parse_text(fields.channel)? }),
+            (op::REFRESH, Version::V2) => Ok(Self::Refresh { token: parse_text(fields.token)? }),
+            _ => Err(MalformedCommand),
         }
     }
 }
 
 impl<'a> CommandFields<'a> {
-    fn read(text: &'a str) -> Result<Self, Malformed> {
-        // serde reads a struct from an array as well; the protocol speaks objects.
+    fn read(text: &'a str) -> Result<Self, MalformedCommand> {
+        // serde also accepts an array for a struct, but the protocol allows only objects.
         if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
-            return Err(Malformed);
+            return Err(MalformedCommand);
         }
-        serde_json::from_str(text).map_err(|_| Malformed)
+        serde_json::from_str(text).map_err(|_| MalformedCommand)
     }
 
-    fn identify(self, max_channels: usize) -> Result<Command<'a>, Malformed> {
+    fn identify(self, max_channels: usize) -> Result<Command<'a>, MalformedCommand> {
         let channels = match self.channels {
             None => Vec::new(),
-            Some(raw) => AtMost(max_channels)
+            Some(raw) => BoundedList(max_channels)
                 .deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
-                .map_err(|_| Malformed)?
+                .map_err(|_| MalformedCommand)?
                 .into_iter()
                 .map(|raw| Self::read(raw.get())?.channel_request())
                 .collect::<Result<_, _>>()?,
         };
-        Ok(Command::Identify { token: text_of(self.token)?, channels })
+        Ok(Command::Identify { token: parse_text(self.token)?, channels })
     }
 
-    fn channel_request(self) -> Result<ChannelRequest<'a>, Malformed> {
-        let since = self.since.map(|raw| text_of(Some(raw))).transpose()?;
-        Ok(ChannelRequest { channel: text_of(self.channel)?, since })
+    fn channel_request(self) -> Result<ChannelRequest<'a>, MalformedCommand> {
+        let since = self.since.map(|raw| parse_text(Some(raw))).transpose()?;
+        Ok(ChannelRequest { channel: parse_text(self.channel)?, since })
     }
 
-    fn heartbeat(self) -> Result<Command<'a>, Malformed> {
+    fn heartbeat(self) -> Result<Command<'a>, MalformedCommand> {
         let time = self.time.map(RawValue::get);
-        // A JSON value that starts like a number is a number.
+        // The value is valid JSON, so its first byte shows whether it is a number.
         match time.map(str::as_bytes) {
-            Some([first, ..]) if *first != b'-' && !first.is_ascii_digit() => Err(Malformed),
+            Some([first, ..]) if *first != b'-' && !first.is_ascii_digit() => Err(MalformedCommand),
             _ => Ok(Command::Heartbeat { time }),
         }
     }
 }
 
-/// A list of at most this many values. Parsing stops at the first value beyond.
-struct AtMost(usize);
+/// Deserializes a list of at most this number of values. Parsing stops at the first value over the limit.
+struct BoundedList(usize);
 
-impl<'de> DeserializeSeed<'de> for AtMost {
+impl<'de> DeserializeSeed<'de> for BoundedList {
     type Value = Vec<&'de RawValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -184,7 +190,7 @@ impl<'de> DeserializeSeed<'de> for AtMost {
     }
 }
 
-impl<'de> Visitor<'de> for AtMost {
+impl<'de> Visitor<'de> for BoundedList {
     type Value = Vec<&'de RawValue>;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -203,13 +209,13 @@ impl<'de> Visitor<'de> for AtMost {
     }
 }
 
-fn text_of(raw: Option<&RawValue>) -> Result<Cow<'_, str>, Malformed> {
-    /// serde borrows into a `Cow` only where it is told to.
+fn parse_text(raw: Option<&RawValue>) -> Result<Cow<'_, str>, MalformedCommand> {
+    /// serde borrows into a `Cow` only with the attribute `borrow`.
     #[derive(Deserialize)]
     #[serde(transparent)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    let raw = raw.ok_or(Malformed)?;
-    serde_json::from_str::<Text<'_>>(raw.get()).map(|text| text.0).map_err(|_| Malformed)
+    let raw = raw.ok_or(MalformedCommand)?;
+    serde_json::from_str::<Text<'_>>(raw.get()).map(|text| text.0).map_err(|_| MalformedCommand)
 }
 
 #[cfg(test)]
@@ -221,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_op_of_version_1() {
+    fn parses_every_op_of_version_1() {
         let parse = |text| Command::parse(Version::V1, text).unwrap();
         let identify = Command::Identify { token: "abc".into(), channels: vec![] };
         assert!(parse(r#"{"op":1,"token":"abc"}"#) == identify);
@@ -235,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_every_op_of_version_2() {
+    fn parses_every_op_of_version_2() {
         let parse = |text| Command::parse(Version::V2, text).unwrap();
         assert!(
             parse(
@@ -286,26 +292,26 @@ mod tests {
             deep.as_str(),
         ] {
             for version in [Version::V1, Version::V2] {
-                assert_eq!(Command::parse(version, text).err(), Some(Malformed), "{version:?} {text}");
+                assert_eq!(Command::parse(version, text).err(), Some(MalformedCommand), "{version:?} {text}");
             }
         }
     }
 
     #[test]
-    fn what_version_2_added_is_malformed_in_version_1() {
+    fn commands_of_version_2_are_malformed_in_version_1() {
         for text in [
             r#"{"op":1,"token":"t","channels":[]}"#,
             r#"{"op":4,"channel":"room:7"}"#,
             r#"{"op":5,"channel":"room:7"}"#,
             r#"{"op":12,"token":"t"}"#,
         ] {
-            assert_eq!(Command::parse(Version::V1, text).err(), Some(Malformed), "{text}");
+            assert_eq!(Command::parse(Version::V1, text).err(), Some(MalformedCommand), "{text}");
             assert!(Command::parse(Version::V2, text).is_ok(), "{text}");
         }
     }
 
     #[test]
-    fn version_2_judges_its_own_fields() {
+    fn version_2_checks_its_own_fields() {
         for text in [
             r#"{"op":1,"token":"t","channels":null}"#,
             r#"{"op":1,"token":"t","channels":["room:7"]}"#,
@@ -316,12 +322,12 @@ mod tests {
             r#"{"op":5}"#,
             r#"{"op":12}"#,
         ] {
-            assert_eq!(Command::parse(Version::V2, text).err(), Some(Malformed), "{text}");
+            assert_eq!(Command::parse(Version::V2, text).err(), Some(MalformedCommand), "{text}");
         }
     }
 
     #[test]
-    fn a_channel_in_identify_is_judged_like_one_in_subscribe() {
+    fn identify_and_subscribe_check_channels_alike() {
         for (fields, expected) in [
             (r#""channel":"room:7""#, true),
             (r#""channel":"room:7","since":"1-2","more":[]"#, true),
@@ -354,7 +360,7 @@ mod tests {
     fn a_channel_in_identify_is_an_object() {
         for channel in [r#"["room:7"]"#, r#"["room:7","1-2"]"#, r#""room:7""#, "null", "7"] {
             let text = format!(r#"{{"op":1,"token":"t","channels":[{channel}]}}"#);
-            assert_eq!(Command::parse(Version::V2, &text).err(), Some(Malformed), "{text}");
+            assert_eq!(Command::parse(Version::V2, &text).err(), Some(MalformedCommand), "{text}");
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::position::Position;
 
 /// The position up to which one reader has received everything on a channel.
 ///
-/// The link's follower and the hub each keep one for each channel.
+/// The follower of the link and the hub each keep one cursor for each channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelCursor {
     position: Position,
@@ -32,18 +32,18 @@ impl ChannelCursor {
         self.position
     }
 
-    /// Whether the channel had a history when the cursor was set. Without one, nothing shows what was published while
-    /// nobody was subscribed.
+    /// Whether the channel had a history when the cursor was set. Without a history, messages published while nobody
+    /// was subscribed cannot be detected.
     pub const fn has_history(self) -> bool {
         !self.position.is_beginning()
     }
 
     /// Where the message at `next` is relative to the cursor, if the subscription was not interrupted since.
     ///
-    /// Redis sends publications in order and once, so nothing can have come before the first message of a newer epoch.
+    /// Redis sends each publication once and in order, so no message precedes the first one of a newer epoch.
     pub fn step(self, next: Position) -> CursorStep {
-        let begins_anew = next.offset == 1 && next.epoch > self.position.epoch;
-        if begins_anew || self.position.is_followed_by(next, None) {
+        let starts_new_epoch = next.offset == 1 && next.epoch > self.position.epoch;
+        if starts_new_epoch || self.position.is_followed_by(next, None) {
             CursorStep::Next
         } else if self.covers(next) {
             CursorStep::Past
@@ -72,17 +72,17 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_the_next_one_or_past_or_behind_a_hole() {
+    fn a_message_is_next_or_past_or_after_a_hole() {
         for (cursor, next, step) in [
             ("1000-41", "1000-42", CursorStep::Next),
             ("1000-41", "1000-41", CursorStep::Past),
             ("1000-41", "1000-7", CursorStep::Past),
             ("1000-41", "1000-43", CursorStep::Hole),
-            // The history was lost or has expired, and a new one begins.
+            // The history was lost or expired, and a new one begins.
             ("1000-41", "2000-1", CursorStep::Next),
             ("1000-41", "2000-2", CursorStep::Hole),
             ("1000-41", "900-1", CursorStep::Hole),
-            // No history was there when the cursor was set.
+            // There was no history when the cursor was set.
             ("900-0", "1000-1", CursorStep::Next),
             ("900-0", "900-1", CursorStep::Next),
             ("900-0", "1000-2", CursorStep::Hole),

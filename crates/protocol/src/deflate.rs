@@ -1,7 +1,7 @@
-//! Deflate for WebSocket messages (RFC 7692), each message by itself (`no_context_takeover`).
+//! Deflate for WebSocket messages (RFC 7692), without context takeover.
 //!
-//! Because no message depends on the one before, a publication is compressed once for all who receive it, and
-//! a connection keeps no window: compressors and decompressors belong to the thread and are lent out.
+//! No message depends on an earlier one, so a publication is compressed once for all receivers, and a connection keeps
+//! no window. Compressors and decompressors belong to the thread.
 
 use std::cell::RefCell;
 
@@ -10,11 +10,11 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use crate::close::CloseCode;
 
-/// What every compressed message ends with before it is sent, and lacks on the wire (RFC 7692, section 7.2.1).
+/// The end of every compressed message. The sender removes it (RFC 7692, section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
-/// How much is inflated at once: what a compression bomb can make us hold beyond the bound.
+/// The maximum number of bytes inflated at once. It bounds the memory of a compression bomb beyond the limit.
 const STEP_BYTES: usize = 16 * 1024;
-/// How many idle decompressors a thread keeps. Each has a window of 32 KiB.
+/// The maximum number of idle decompressors of a thread. Each has a window of 32 KiB.
 const MAX_IDLE: usize = 8;
 
 thread_local! {
@@ -22,15 +22,15 @@ thread_local! {
     static IDLE: RefCell<Vec<Decompress>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Compresses one message. What cannot be compressed gets a little longer.
+/// Compresses one message. Incompressible data becomes slightly longer.
 pub fn deflate(message: &[u8]) -> Bytes {
     COMPRESSOR.with_borrow_mut(|compressor| {
         compressor.reset();
-        // The fast level writes up to nine bits for each byte that it cannot compress.
+        // The fast level writes up to nine bits for each incompressible byte.
         let mut output = Vec::with_capacity(message.len() + message.len() / 8 + 64);
         loop {
             let input = &message[compressor.total_in() as usize..];
-            // It fails only when it can neither read nor write, for which there is no reason here.
+            // It fails only if it can neither read nor write. The output always has free capacity here.
             let _ = compressor.compress_vec(input, &mut output, FlushCompress::Sync);
             if compressor.total_in() as usize == message.len() && output.len() < output.capacity() {
                 break;
@@ -42,12 +42,12 @@ pub fn deflate(message: &[u8]) -> Bytes {
     })
 }
 
-/// Why a message could not be inflated.
+/// Why a message cannot be inflated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InflateError {
-    /// It is not deflate.
+    /// It is not valid deflate data.
     Corrupt,
-    /// It is longer than it may be; found as soon as it is.
+    /// It exceeds the limit. Inflating stops at the first byte over the limit.
     TooBig,
 }
 
@@ -60,14 +60,14 @@ impl From<InflateError> for CloseCode {
     }
 }
 
-/// A message that is being inflated, piece by piece.
+/// Inflates one message, chunk by chunk.
 #[derive(Debug)]
 pub struct Inflater {
     decompressor: Option<Decompress>,
 }
 
 impl Inflater {
-    /// Borrows a decompressor of this thread.
+    /// Takes an idle decompressor of this thread, or creates one. Dropping the inflater returns it.
     pub fn new() -> Self {
         let idle = IDLE.with_borrow_mut(Vec::pop);
         let mut decompressor = idle.unwrap_or_else(|| Decompress::new(false));
@@ -75,8 +75,8 @@ impl Inflater {
         Self { decompressor: Some(decompressor) }
     }
 
-    /// Inflates the next piece onto `output`, which may grow to `max_bytes`. After an error `output` holds what came
-    /// before it: the same, and the same error, however the message was cut.
+    /// Inflates the next chunk and appends it to `output`, which may grow to `max_bytes`. After an error, `output` has
+    /// the data before the error. The error and the output do not depend on the chunks.
     pub fn push(
         &mut self,
         mut input: &[u8],
@@ -86,33 +86,33 @@ impl Inflater {
         let Some(decompressor) = &mut self.decompressor else { return Err(InflateError::Corrupt) };
         let mut step = [0; STEP_BYTES];
         loop {
-            let (taken, made) = (decompressor.total_in(), decompressor.total_out());
+            let (total_in, total_out) = (decompressor.total_in(), decompressor.total_out());
             let room = max_bytes.saturating_sub(output.len());
-            // One byte beyond the bound shows that there is too much. Not more, lest a fault behind it be named instead
-            // when the message comes in one piece.
+            // One byte over the limit shows that the message is too big. Inflating further could find an error in later
+            // data, and then the result would depend on the chunks.
             let end = room.saturating_add(1).min(STEP_BYTES);
             let status = decompressor.decompress(input, &mut step[..end], FlushDecompress::Sync);
-            let taken = (decompressor.total_in() - taken) as usize;
-            let made = (decompressor.total_out() - made) as usize;
-            input = &input[taken..];
-            output.extend_from_slice(&step[..made.min(room)]);
-            if made > room {
+            let consumed = (decompressor.total_in() - total_in) as usize;
+            let produced = (decompressor.total_out() - total_out) as usize;
+            input = &input[consumed..];
+            output.extend_from_slice(&step[..produced.min(room)]);
+            if produced > room {
                 return Err(InflateError::TooBig);
             }
             let status = status.map_err(|_| InflateError::Corrupt)?;
             if status == Status::StreamEnd {
-                // A sender may end its stream inside a message (RFC 7692, section 7.2.3.4); another begins.
+                // A sender may end its stream inside a message; a new stream follows (RFC 7692, section 7.2.3.4).
                 decompressor.reset(false);
-            } else if made < end && (input.is_empty() || taken == 0) {
+            } else if produced < end && (input.is_empty() || consumed == 0) {
                 return if input.is_empty() { Ok(()) } else { Err(InflateError::Corrupt) };
             }
-            if input.is_empty() && made < end {
+            if input.is_empty() && produced < end {
                 return Ok(());
             }
         }
     }
 
-    /// The message is complete: inflates what the sender left off.
+    /// Completes the message: inflates the end that the sender removed.
     pub fn finish(mut self, output: &mut BytesMut, max_bytes: usize) -> Result<(), InflateError> {
         self.push(&TAIL, output, max_bytes)
     }
@@ -127,7 +127,7 @@ impl Default for Inflater {
 impl Drop for Inflater {
     fn drop(&mut self) {
         let Some(decompressor) = self.decompressor.take() else { return };
-        // A thread that ends may have lost its list already.
+        // While a thread ends, its list may already be destroyed.
         let _ = IDLE.try_with(|idle| {
             let mut idle = idle.borrow_mut();
             if idle.len() < MAX_IDLE {
@@ -142,20 +142,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn inflate(pieces: &[&[u8]], max_bytes: usize) -> Result<Bytes, InflateError> {
+    fn inflate(chunks: &[&[u8]], max_bytes: usize) -> Result<Bytes, InflateError> {
         let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
-        for piece in pieces {
-            inflater.push(piece, &mut output, max_bytes)?;
+        for chunk in chunks {
+            inflater.push(chunk, &mut output, max_bytes)?;
         }
         inflater.finish(&mut output, max_bytes)?;
         Ok(output.freeze())
     }
 
     #[test]
-    fn reads_the_examples_of_rfc_7692() {
+    fn inflates_the_examples_of_rfc_7692() {
         for (wire, expected) in [
             (&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..], "Hello"),
-            // Without compression.
+            // An uncompressed block.
             (&[0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00], "Hello"),
             // A stream that ends inside the message.
             (&[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00], "Hello"),
@@ -169,37 +169,42 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_noticed_at_the_bound() {
+    fn a_deflate_bomb_stops_at_the_limit() {
         let bomb = deflate(&vec![0; 10 << 20]);
         assert!(bomb.len() < (10 << 20) / 50, "a bomb of {} bytes", bomb.len());
         let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
         assert_eq!(inflater.push(&bomb, &mut output, 1_000), Err(InflateError::TooBig));
-        assert!(output.capacity() <= 1_024, "nothing beyond the bound is held");
+        assert!(output.capacity() <= 1_024, "the output exceeds its limit");
     }
 
     #[test]
-    fn a_fault_is_the_same_however_the_message_is_cut() {
+    fn an_inflate_error_does_not_depend_on_the_chunks() {
         let bomb = [&deflate(&[b'a'; 2_000])[..], &TAIL, &[0x07]].concat();
-        let garbled = [&deflate(b"begun")[..], &TAIL, &[0x07]].concat();
+        let corrupt = [&deflate(b"begun")[..], &TAIL, &[0x07]].concat();
         let aaa = Bytes::from(vec![b'a'; 100]);
-        for (wire, begun, error) in
-            [(bomb, aaa, InflateError::TooBig), (garbled, "begun".into(), InflateError::Corrupt)]
+        for (wire, inflated, error) in
+            [(bomb, aaa, InflateError::TooBig), (corrupt, "begun".into(), InflateError::Corrupt)]
         {
-            for cut in 1..=wire.len() {
+            for chunk_bytes in 1..=wire.len() {
                 let (mut inflater, mut output) = (Inflater::new(), BytesMut::new());
-                let result = wire.chunks(cut).try_for_each(|piece| inflater.push(piece, &mut output, 100));
-                assert_eq!((result, &output[..]), (Err(error), &begun[..]), "cut every {cut} bytes");
+                let result =
+                    wire.chunks(chunk_bytes).try_for_each(|chunk| inflater.push(chunk, &mut output, 100));
+                assert_eq!(
+                    (result, &output[..]),
+                    (Err(error), &inflated[..]),
+                    "chunks of {chunk_bytes} bytes"
+                );
             }
         }
     }
 
     #[test]
-    fn what_is_not_deflate_is_corrupt() {
+    fn invalid_deflate_data_is_corrupt() {
         assert_eq!(inflate(&[&[0xFF, 0xFF, 0xFF]], 100), Err(InflateError::Corrupt));
     }
 
     #[test]
-    fn large_messages_that_cannot_be_compressed_come_back() {
+    fn large_incompressible_messages_survive_deflate() {
         use rand::Rng as _;
         let mut message = vec![0; 131_072];
         for _ in 0..50 {
@@ -210,18 +215,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_message_comes_back_however_it_is_cut(
+        fn any_message_survives_deflate_in_any_chunks(
             message in proptest::collection::vec(0_u8..4, 0..5_000),
-            cut in 1_usize..300,
+            chunk_bytes in 1_usize..300,
         ) {
             let wire = deflate(&message);
-            let pieces: Vec<_> = wire.chunks(cut).collect();
-            let inflated = inflate(&pieces, message.len());
+            let chunks: Vec<_> = wire.chunks(chunk_bytes).collect();
+            let inflated = inflate(&chunks, message.len());
             prop_assert_eq!(inflated.as_deref(), Ok(&message[..]));
         }
 
         #[test]
-        fn what_cannot_be_compressed_comes_back_as_well(message in proptest::collection::vec(any::<u8>(), 0..40_000)) {
+        fn incompressible_messages_survive_deflate(message in proptest::collection::vec(any::<u8>(), 0..40_000)) {
             let wire = deflate(&message);
             prop_assert!(wire.len() <= message.len() + message.len() / 8 + 64);
             let inflated = inflate(&[&wire], message.len());
@@ -229,7 +234,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic_or_pass_the_bound(bytes in any::<Vec<u8>>()) {
+        fn no_bytes_make_inflate_panic_or_exceed_the_limit(bytes in any::<Vec<u8>>()) {
             if let Ok(output) = inflate(&[&bytes], 500) {
                 prop_assert!(output.len() <= 500);
             }

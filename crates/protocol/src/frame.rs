@@ -1,10 +1,10 @@
-//! The bytes of the WebSocket frames that a server sends (RFC 6455, section 5.2): whole, unmasked.
+//! Encodes the WebSocket frames of a server: unfragmented and unmasked (RFC 6455, section 5.2).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::deflate::deflate;
 
-/// Shorter messages are not compressed: it would save a packet nothing.
+/// Shorter messages are not compressed: compression would not save a packet.
 const MIN_DEFLATED_BYTES: usize = 64;
 
 /// The kinds of frame that the gateway sends.
@@ -16,17 +16,17 @@ pub enum FrameKind {
     Binary,
     /// The closing handshake.
     Close,
-    /// An answer to a Ping.
+    /// The answer to a Ping.
     Pong,
 }
 
 impl FrameKind {
-    /// Whether it carries a message, which may be compressed and cut.
+    /// Whether the frame carries a message. Only messages may be compressed.
     const fn is_message(self) -> bool {
         matches!(self, Self::Text | Self::Binary)
     }
 
-    /// The first byte of its frame: whole, without extensions.
+    /// The first byte of the frame: FIN and the opcode, without extension bits.
     pub const fn first_byte(self) -> u8 {
         const FIN: u8 = 0x80;
         FIN | match self {
@@ -38,20 +38,20 @@ impl FrameKind {
     }
 }
 
-/// A frame with `payload`, header included. A control frame's payload must have at most 125 bytes.
+/// Encodes a frame with its header. The payload of a control frame must have at most 125 bytes.
 pub fn encode(kind: FrameKind, payload: &[u8]) -> Bytes {
     debug_assert!(kind.is_message() || payload.len() <= 125);
     put_frame(kind.first_byte(), payload)
 }
 
-/// The same, compressed (RFC 7692). Only for a connection that has negotiated it.
+/// Encodes a compressed frame (RFC 7692). Only for connections that negotiated compression.
 pub fn encode_deflated(kind: FrameKind, payload: &[u8]) -> Bytes {
     const RSV1: u8 = 0x40;
     debug_assert!(kind.is_message());
     put_frame(kind.first_byte() | RSV1, &deflate(payload))
 }
 
-/// Whichever of the two is shorter: a message may always be sent as it is.
+/// Encodes a compressed frame, or an uncompressed one if it is shorter: compression of a message is optional.
 pub fn encode_shorter(kind: FrameKind, payload: &[u8]) -> Bytes {
     let plain = encode(kind, payload);
     if payload.len() < MIN_DEFLATED_BYTES {
@@ -69,7 +69,7 @@ fn put_frame(first: u8, payload: &[u8]) -> Bytes {
     frame.freeze()
 }
 
-/// A Close frame. No code: an empty payload, which tells the peer nothing (RFC 6455, section 7.1.5).
+/// Encodes a Close frame. Without a code the payload is empty, and the peer sees no reason (RFC 6455, section 7.1.5).
 pub fn encode_close(code: Option<u16>, reason: &str) -> Bytes {
     let mut payload = BytesMut::with_capacity(2 + reason.len());
     if let Some(code) = code {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_takes_its_shortest_form() {
+    fn the_length_has_its_shortest_form() {
         for (length, header) in [
             (0, vec![0x81, 0]),
             (125, vec![0x81, 125]),

@@ -11,17 +11,17 @@ pub struct HeartbeatRules {
     pub grace: Duration,
 }
 
-/// The clock of one session's heartbeat. The rules are passed in: they are the same for every session, and a
-/// copy in each would cost memory.
+/// The state of one session's heartbeat. Methods take the rules as an argument: all sessions share them, and a copy in
+/// each session would cost memory.
 #[derive(Debug)]
 pub struct Heartbeat {
     last_seen: Instant,
     next_beat: Instant,
 }
 
-/// What a heartbeat asks for when its deadline has come.
+/// The action at a heartbeat deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeartbeatDue {
+pub enum HeartbeatAction {
     /// Send op 10.
     Beat,
     /// Close with 4002: the client was silent for the interval and the grace.
@@ -29,41 +29,41 @@ pub enum HeartbeatDue {
 }
 
 impl Heartbeat {
-    /// Starts the heartbeat of a client that has just connected. `jitter`, from 0 to 1, delays the first beat
-    /// by that part of the interval, so that sessions that began together do not beat together.
+    /// Starts the heartbeat of a new connection. `jitter`, from 0 to 1, delays the first beat by that fraction of the
+    /// interval, so that sessions that start together do not beat together.
     pub fn start(rules: &HeartbeatRules, jitter: f64, now: Instant) -> Self {
         Self { last_seen: now, next_beat: now + rules.interval.mul_f64(jitter.clamp(0.0, 1.0)) }
     }
 
-    /// Notes a frame from the client: any frame shows that the client is alive.
+    /// Resets the timeout: any frame shows that the client is alive.
     pub fn on_frame(&mut self, now: Instant) {
         self.last_seen = now;
     }
 
-    /// When to call [`Heartbeat::on_deadline`]. Every frame may move the deadline.
+    /// When to call [`Heartbeat::on_deadline`]. A frame may postpone the deadline.
     pub fn next_deadline(&self, rules: &HeartbeatRules) -> Instant {
-        self.next_beat.min(self.silent_until(rules))
+        self.next_beat.min(self.timeout_at(rules))
     }
 
-    /// What is due at `now`. A timeout takes precedence over a beat; an early call returns `None`.
-    pub fn on_deadline(&mut self, rules: &HeartbeatRules, now: Instant) -> Option<HeartbeatDue> {
+    /// The action at `now`. A timeout takes precedence over a beat; an early call returns `None`.
+    pub fn on_deadline(&mut self, rules: &HeartbeatRules, now: Instant) -> Option<HeartbeatAction> {
         if self.is_timed_out(rules, now) {
-            return Some(HeartbeatDue::TimedOut);
+            return Some(HeartbeatAction::TimedOut);
         }
         if self.next_beat > now {
             return None;
         }
-        // Counted from now, not from the deadline: after a stall one beat is owed, not one for each missed.
+        // Counted from now, not from the deadline: after a stall only one beat follows, not one for each missed.
         self.next_beat = now + rules.interval;
-        Some(HeartbeatDue::Beat)
+        Some(HeartbeatAction::Beat)
     }
 
     /// Whether [`Heartbeat::on_deadline`] would time the client out.
     pub fn is_timed_out(&self, rules: &HeartbeatRules, now: Instant) -> bool {
-        self.silent_until(rules) <= now
+        self.timeout_at(rules) <= now
     }
 
-    fn silent_until(&self, rules: &HeartbeatRules) -> Instant {
+    fn timeout_at(&self, rules: &HeartbeatRules) -> Instant {
         self.last_seen + rules.interval + rules.grace
     }
 }
@@ -92,53 +92,53 @@ mod tests {
     }
 
     #[test]
-    fn beats_come_one_interval_apart() {
+    fn heartbeats_are_one_interval_apart() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
         for beat in 1..=5 {
             let due = start + beat * RULES.interval;
             heartbeat.on_frame(due - MS);
             assert_eq!(heartbeat.next_deadline(&RULES), due);
-            assert_eq!(heartbeat.on_deadline(&RULES, due), Some(HeartbeatDue::Beat));
+            assert_eq!(heartbeat.on_deadline(&RULES, due), Some(HeartbeatAction::Beat));
         }
     }
 
     #[test]
-    fn silence_times_out_after_interval_and_grace_not_before() {
+    fn silence_times_out_after_interval_and_grace() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
         let (beat, timeout) = (start + RULES.interval, start + RULES.interval + RULES.grace);
-        assert_eq!(heartbeat.on_deadline(&RULES, beat), Some(HeartbeatDue::Beat));
+        assert_eq!(heartbeat.on_deadline(&RULES, beat), Some(HeartbeatAction::Beat));
         assert_eq!(heartbeat.next_deadline(&RULES), timeout);
         assert_eq!(heartbeat.on_deadline(&RULES, timeout - MS), None);
-        assert_eq!(heartbeat.on_deadline(&RULES, timeout), Some(HeartbeatDue::TimedOut));
+        assert_eq!(heartbeat.on_deadline(&RULES, timeout), Some(HeartbeatAction::TimedOut));
     }
 
     #[test]
-    fn any_frame_puts_the_timeout_off() {
+    fn any_frame_postpones_the_timeout() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 1.0, start);
         heartbeat.on_frame(start + 44 * SECOND);
-        assert_eq!(heartbeat.on_deadline(&RULES, start + 46 * SECOND), Some(HeartbeatDue::Beat));
+        assert_eq!(heartbeat.on_deadline(&RULES, start + 46 * SECOND), Some(HeartbeatAction::Beat));
         assert_eq!(heartbeat.next_deadline(&RULES), start + 90 * SECOND);
     }
 
     #[test]
-    fn a_stall_of_several_intervals_owes_one_beat() {
+    fn a_stall_of_several_intervals_leads_to_one_heartbeat() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 0.5, start);
         let late = start + 200 * SECOND;
         heartbeat.on_frame(late);
-        assert_eq!(heartbeat.on_deadline(&RULES, late), Some(HeartbeatDue::Beat));
+        assert_eq!(heartbeat.on_deadline(&RULES, late), Some(HeartbeatAction::Beat));
         assert_eq!(heartbeat.on_deadline(&RULES, late), None);
         assert_eq!(heartbeat.next_deadline(&RULES), late + RULES.interval);
     }
 
     #[test]
-    fn the_timeout_goes_before_an_overdue_beat() {
+    fn a_timeout_takes_precedence_over_an_overdue_heartbeat() {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::start(&RULES, 0.5, start);
-        assert_eq!(heartbeat.on_deadline(&RULES, start + 200 * SECOND), Some(HeartbeatDue::TimedOut));
+        assert_eq!(heartbeat.on_deadline(&RULES, start + 200 * SECOND), Some(HeartbeatAction::TimedOut));
     }
 
     #[test]

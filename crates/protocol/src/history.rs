@@ -1,7 +1,7 @@
-//! The history of a channel, and what a page of it proves.
+//! Pages of a channel's history, and whether a page is complete.
 //!
-//! A page starts after a position. Arithmetic on positions then shows whether anything is missing between that position
-//! and the end of the history; no state of the reader is needed. What cannot be proven is not claimed.
+//! A page starts after a position. Arithmetic on positions shows whether a message is missing between that position and
+//! the end of the history, without any state of the reader. In doubt the history counts as lost.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use super::publication::Publication;
 /// One message of a history.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its position in the history.
+    /// The message's position in the history.
     pub position: Position,
-    /// On the first message of an epoch that continues an older one (after a restart of the server that keeps
-    /// the history): the last position of the older epoch, as the server knew it then.
+    /// On the first message of an epoch that continues an older one (after a restart of the server that stores the
+    /// history): the last position of the older epoch. `None` on all other messages.
     pub after: Option<Position>,
-    /// `None` when the stored message cannot be delivered, for example because it is not JSON. Its position still
+    /// `None` if the stored message cannot be delivered, for example because it is not JSON. Its position still
     /// counts.
     pub publication: Option<Arc<Publication>>,
 }
@@ -24,19 +24,19 @@ pub struct Entry {
 /// The part of a history after a position, read in one atomic step.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// The messages, in order, up to the requested number.
+    /// The messages in order, at most the requested number.
     pub entries: Vec<Entry>,
     /// The last position of the history; without a history, [`Position::before`] the time of the read.
     pub tail: Position,
-    /// The time, in Unix milliseconds, since when the data has been whole: no history that began later can have
-    /// expired or been deleted.
+    /// The Unix time in milliseconds from which on the data is complete: no history that began later has expired or
+    /// been deleted.
     pub whole_since_ms: u64,
 }
 
-/// Where a history ends.
+/// The end of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tail {
-    /// At its last message.
+    /// The position of the last message.
     At(Position),
     /// The channel has no history.
     Nothing,
@@ -45,37 +45,38 @@ pub enum Tail {
 /// How far a page follows a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// The entries are everything between the two positions.
+    /// The entries are all messages between the two positions.
     Complete,
-    /// The entries follow without a hole up to here, and there is more to read.
+    /// No message is missing up to this position, and more entries must be read.
     Partial(Position),
 }
 
-/// The history does not continue from a position: it was replaced or trimmed, or has lost its end.
+/// The history does not continue after a position: it was replaced or trimmed, or lost its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the history does not continue from this position")]
 pub struct HistoryLost;
 
 impl Page {
-    /// Whether the entries up to `until` are everything between `since` and `until`. Entries after `until` are ignored.
-    /// History up to `until` is immutable, so a page may be read at any time and more than once.
+    /// Whether the entries up to `until` are all messages between `since` and `until`. Entries after `until` are
+    /// ignored. The history up to `until` never changes, so a page may be read at any time and more than once.
     ///
     /// # Errors
-    /// Something between the two was lost, or may have been.
+    /// A message between the two positions was lost, or may have been lost.
     pub fn prove(&self, since: Position, until: Position) -> Result<Proof, HistoryLost> {
-        // A beginning says only that there was no history at that time. Whether a later one was created and removed is
-        // known only while the data is whole.
-        let is_whole = self.whole_since_ms <= since.epoch;
+        // A position with offset 0 says only that there was no history at that time. A later history may have been
+        // created and removed, unless the data is complete from that time on.
+        let is_complete_since = self.whole_since_ms <= since.epoch;
         let mut position = since;
         for entry in self.entries_until(until) {
             let begins = position.is_beginning() && entry.position.epoch != position.epoch;
-            if !entry.follows(position) || (begins && !is_whole) {
+            if !entry.follows(position) || (begins && !is_complete_since) {
                 return Err(HistoryLost);
             }
             position = entry.position;
         }
         let has_no_entry = position == since;
-        let had_no_history = has_no_entry && since.is_beginning() && until.is_beginning() && is_whole;
+        let had_no_history =
+            has_no_entry && since.is_beginning() && until.is_beginning() && is_complete_since;
         if had_no_history || (position == until && !until.is_beginning()) {
             Ok(Proof::Complete)
         } else if has_no_entry || self.entries.last().is_none_or(|last| last.position > until) {
@@ -116,18 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_without_a_hole_is_proven() {
+    fn entries_without_a_hole_are_complete() {
         for (since, entries, until) in [
             ("1000-41", &[("1000-42", None), ("1000-43", None)][..], "1000-43"),
-            // What was published behind the end that is asked for does not matter.
+            // Messages after `until` do not matter.
             ("1000-41", &[("1000-42", None), ("1000-43", None)], "1000-42"),
-            // Nothing was there when the client was told its position; the history began later.
+            // There was no history at `since`; it began later.
             ("900-0", &[("1000-1", None), ("1000-2", None)], "1000-2"),
             ("1000-0", &[("1000-1", None)], "1000-1"),
-            // Nothing was there and nothing was there later.
+            // There was no history at `since` and none at `until`.
             ("900-0", &[], "1200-0"),
             ("900-0", &[("1300-1", None)], "1200-0"),
-            // The server was restarted and says itself what it had.
+            // The server restarted and stored the last position of the older epoch.
             ("1000-41", &[("1000-42", None), ("2000-1", Some("1000-42"))], "2000-1"),
             ("1000-42", &[("2000-1", Some("1000-42")), ("2000-2", None)], "2000-2"),
         ] {
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_ends_early_is_proven_up_to_its_last_entry() {
+    fn a_short_page_is_complete_up_to_its_last_entry() {
         let proof = page(&[("1000-42", None)]).prove(at("1000-41"), at("1000-43"));
         assert_eq!(proof, Ok(Proof::Partial(at("1000-42"))));
     }
@@ -145,25 +146,25 @@ mod tests {
     #[test]
     fn anything_else_is_a_lost_history() {
         for (since, entries, until) in [
-            // Trimmed past the position.
+            // Trimmed after the position.
             ("1000-41", &[("1000-43", None)][..], "1000-43"),
             ("900-0", &[("1000-2", None)], "1000-2"),
-            // One deleted in between.
+            // A message in between was deleted.
             ("1000-41", &[("1000-42", None), ("1000-44", None)], "1000-44"),
-            // Another history: expired, deleted, or another server.
+            // Another history: the first one expired, was deleted, or is on another server.
             ("1000-41", &[("2000-1", None)], "2000-1"),
             ("1000-41", &[], "1200-0"),
-            // Its end was lost in a failover.
+            // The end of the history was lost in a failover.
             ("1000-43", &[], "1000-42"),
             ("1000-43", &[("2000-1", Some("1000-42"))], "2000-1"),
-            // The end that is asked for is gone, though later messages are there.
+            // The message at `until` is missing; later messages exist.
             ("1000-41", &[("1000-42", None), ("2000-1", None)], "1000-43"),
             ("1000-41", &[("1000-44", None)], "1000-42"),
-            // It began before the client was told that there was none.
+            // The history began before `since`, where there was none.
             ("1001-0", &[], "1000-5"),
-            // Everything may have been deleted since.
+            // A history may have been created and deleted since.
             ("400-0", &[], "1200-0"),
-            // This may not be the first history since then.
+            // Another history may have existed before this one.
             ("400-0", &[("1000-1", None)], "1000-1"),
         ] {
             let proof = page(entries).prove(at(since), at(until));

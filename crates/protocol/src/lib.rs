@@ -1,22 +1,22 @@
-//! The protocol, pure: what clients and publishers may say, what is answered, and when.
+//! The wire protocol as pure code: parsing, encoding, and the state machine of a session.
 //!
-//! Nothing here does IO, reads a clock, logs or knows an actor: every entry takes the time as an argument
-//! and returns what is to be done. So everything that the protocol promises is tested in virtual time.
+//! The crate does no IO, reads no clock, writes no log and depends on no actor. Functions take the time as an argument
+//! and return the actions to perform, so tests run in virtual time.
 //!
-//! # Layout, lowest first
+//! # Modules, lowest first
 //!
-//! - [`close`]: the table of close codes.
-//! - [`channel`], [`position`]: names of channels, positions in their histories.
-//! - [`history`], [`cursor`]: what can be proven from a history; how far a reader has followed a channel.
+//! - [`close`]: close codes.
+//! - [`channel`], [`position`]: channel names, and positions in channel histories.
+//! - [`cursor`], [`history`]: how far a reader has followed a channel, and whether a page of its history is complete.
 //! - [`deflate`]: compressed messages (RFC 7692).
 //! - [`frame`]: the bytes of a WebSocket frame (RFC 6455, section 5.2).
-//! - [`publication`]: what a publisher wrote, validated once and encoded once for each kind of receiver.
-//! - [`command`], [`event`]: what a client says, what a client is told.
-//! - [`budget`]: how much a client may say.
-//! - [`heartbeat`]: when op 10 is due, and when a client has been silent for too long.
+//! - [`payload_limits`], [`publication`]: published messages, validated once and encoded once for each variant.
+//! - [`command`], [`event`]: frames from and to a client.
+//! - [`budget`]: rate limits.
+//! - [`heartbeat`]: when to send op 10, and when a silent client times out.
 //! - [`conversation`]: the state machine of one session.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make a time to start from"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests choose their own start time"))]
 
 pub mod budget;
 pub mod channel;
@@ -38,12 +38,14 @@ mod properties;
 
 use std::time::Instant;
 
-/// The time at which something happens, read once by the caller for a whole step.
+use serde::{Serialize, Serializer};
+
+/// The current time. The caller reads it once for each input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// For intervals and deadlines: does not jump.
+    /// For intervals and deadlines; not affected when the wall clock is set.
     pub monotonic: Instant,
-    /// Unix time in milliseconds, for what other machines read (heartbeats, token expiry).
+    /// Unix time in milliseconds, for times exchanged with other machines (heartbeats, token expiry).
     pub unix_ms: u64,
 }
 
@@ -56,12 +58,12 @@ pub enum Version {
     V2,
 }
 
-/// How a receiver takes its messages: each publication is encoded once for each of the four.
+/// The encoding that a receiver needs. Each publication is encoded at most once for each of the four variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variant {
     /// The protocol version.
     pub version: Version,
-    /// Whether permessage-deflate has been negotiated.
+    /// Whether permessage-deflate was negotiated.
     pub is_deflated: bool,
 }
 
@@ -71,10 +73,10 @@ impl From<Version> for Variant {
     }
 }
 
-/// The name of one session: 128 random bits, minted by the session itself before it registers anywhere, so
-/// that leaving never depends on a reply.
+/// The id of one session: 128 random bits. The session generates it before it registers anywhere, so that it can
+/// unregister without waiting for a reply.
 ///
-/// Packed to the alignment of its neighbours: sixteen bytes of padding in several places of each session.
+/// Packed, because the alignment of `u128` would add padding to several structs of each session.
 #[repr(Rust, packed(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u128);
@@ -88,5 +90,11 @@ impl std::fmt::Display for SessionId {
 impl std::fmt::Debug for SessionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }

@@ -1,16 +1,16 @@
-//! The limits of a message, the same for every way to publish: its length, its depth, and no lone surrogates.
+//! The limits of a message for every way to publish: its length, its depth, and no lone surrogates.
 
 use serde_json::value::RawValue;
 
 use super::publication::PayloadError;
 
-/// The default maximum nesting depth of arrays and objects. Many parsers have the same limit.
+/// The default maximum nesting depth of arrays and objects. Many parsers have this limit.
 pub const DEFAULT_MAX_DEPTH: usize = 128;
 
-/// The bounds of a message.
+/// The limits of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadLimits {
-    /// Its length in bytes.
+    /// The maximum length in bytes.
     pub max_bytes: usize,
     /// The maximum nesting depth of arrays and objects.
     pub max_depth: usize,
@@ -23,10 +23,10 @@ impl From<usize> for PayloadLimits {
 }
 
 impl PayloadLimits {
-    /// Reads a message.
+    /// Parses a message.
     ///
     /// # Errors
-    /// It is too big, not JSON, too deep, or has a lone surrogate.
+    /// The message is too big, not JSON, too deep, or has a lone surrogate.
     pub fn parse(self, json: &str) -> Result<Box<RawValue>, PayloadError> {
         if json.len() > self.max_bytes {
             return Err(PayloadError::TooBig);
@@ -36,20 +36,20 @@ impl PayloadLimits {
         Ok(message)
     }
 
-    /// Makes the checks that `serde_json` skips for raw text.
+    /// Checks the depth and the surrogates, which `serde_json` does not check in raw JSON.
     ///
     /// # Errors
-    /// The message is too deep, or has a lone surrogate. Clients' parsers refuse such a message or overflow.
+    /// The message is too deep, or has a lone surrogate. Parsers of clients reject such messages or overflow.
     pub fn check_text(self, json: &str) -> Result<(), PayloadError> {
         let bytes = json.as_bytes();
-        let (mut at, mut depth) = (0, 0_usize);
-        while let Some(byte) = bytes.get(at) {
-            at += 1;
+        let (mut index, mut depth) = (0, 0_usize);
+        while let Some(byte) = bytes.get(index) {
+            index += 1;
             match byte {
                 b'[' | b'{' if depth == self.max_depth => return Err(PayloadError::TooDeep),
                 b'[' | b'{' => depth += 1,
                 b']' | b'}' => depth = depth.saturating_sub(1),
-                b'"' => at = end_of_string(json, at)?,
+                b'"' => index = end_of_string(json, index)?,
                 _ => {}
             }
         }
@@ -57,38 +57,40 @@ impl PayloadLimits {
     }
 }
 
-/// The index after a string that starts at `at`, in valid JSON. The standard library searches many bytes at a time.
-fn end_of_string(json: &str, mut at: usize) -> Result<usize, PayloadError> {
-    let find = |from: usize, to: usize, wanted: char| {
-        let found = json.get(from..to).and_then(|part| part.find(wanted));
-        found.map(|found| from + found)
+/// The index after the string whose text starts at `start`, in valid JSON. `str::find` searches many bytes at a time.
+fn end_of_string(json: &str, start: usize) -> Result<usize, PayloadError> {
+    let find = |from: usize, to: usize, target: char| {
+        let offset = json.get(from..to).and_then(|part| part.find(target));
+        offset.map(|offset| from + offset)
     };
-    let mut quote = at;
+    let (mut index, mut quote) = (start, start);
     loop {
-        // The quotation mark found before, unless it was part of an escape.
-        if quote <= at {
-            quote = find(at, json.len(), '"').unwrap_or(json.len());
+        // A quotation mark inside an escape does not end the string: search again after the escape.
+        if quote <= index {
+            quote = find(index, json.len(), '"').unwrap_or(json.len());
         }
-        match find(at, quote, '\\') {
-            Some(escape) => at = end_of_escape(json.as_bytes(), escape)?,
+        match find(index, quote, '\\') {
+            Some(escape) => index = end_of_escape(json.as_bytes(), escape)?,
             None => return Ok(quote + 1),
         }
     }
 }
 
-/// The index after an escape, or after both escapes of a surrogate pair.
-fn end_of_escape(bytes: &[u8], at: usize) -> Result<usize, PayloadError> {
-    match code_unit(bytes, at) {
-        None => Ok(at + 2),
-        Some(0xD800..=0xDBFF) if matches!(code_unit(bytes, at + 6), Some(0xDC00..=0xDFFF)) => Ok(at + 12),
+/// The index after the escape at `index`, or after both escapes of a surrogate pair.
+fn end_of_escape(bytes: &[u8], index: usize) -> Result<usize, PayloadError> {
+    match code_unit(bytes, index) {
+        None => Ok(index + 2),
+        Some(0xD800..=0xDBFF) if matches!(code_unit(bytes, index + 6), Some(0xDC00..=0xDFFF)) => {
+            Ok(index + 12)
+        }
         Some(0xD800..=0xDFFF) => Err(PayloadError::LoneSurrogate),
-        Some(_) => Ok(at + 6),
+        Some(_) => Ok(index + 6),
     }
 }
 
-/// The value of `\uXXXX`; `None` for anything else.
-fn code_unit(bytes: &[u8], at: usize) -> Option<u32> {
-    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+/// The value of `\uXXXX` at `index`; `None` for anything else.
+fn code_unit(bytes: &[u8], index: usize) -> Option<u32> {
+    let digits = bytes.get(index..index + 6)?.strip_prefix(b"\\u")?;
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn surrogates_come_in_pairs() {
+    fn a_lone_surrogate_is_an_error() {
         for good in
             [r#""\ud83d\ude00""#, r#""\\ud800""#, r#""\uD7FF\uE000\n""#, r#""\ud83d\ude00\ud83d\ude00""#]
         {

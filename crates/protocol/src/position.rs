@@ -2,23 +2,24 @@
 
 use std::fmt;
 
-/// A position in a channel's history: `<epoch>-<offset>`. To clients it is one opaque text.
+use serde::{Serialize, Serializer};
+
+/// A position in a channel's history: `<epoch>-<offset>`. Clients treat it as an opaque text.
 ///
-/// The epoch is the time in Unix milliseconds at which the history began; the offset counts its messages from
-/// 1 without holes. So "is anything missing between a and b" is arithmetic, and a lost history shows as
-/// another epoch.
+/// The epoch is the time at which the history began; the offset numbers its messages from 1 without holes. Arithmetic
+/// therefore shows whether a message is missing between two positions, and a lost history has another epoch.
 ///
 /// Positions of one history grow with time, by epoch and then by offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// When this history began, in Unix milliseconds.
+    /// The time at which the history began, in Unix milliseconds.
     pub epoch: u64,
-    /// How many messages it had then; 0 before the first.
+    /// The number of the message in the history; 0 before the first.
     pub offset: u64,
 }
 
 impl Position {
-    /// The position before a history that would begin at `unix_ms` or later.
+    /// The position before the first message of a history that begins at `unix_ms` or later.
     pub const fn before(unix_ms: u64) -> Self {
         Self { epoch: unix_ms, offset: 0 }
     }
@@ -28,17 +29,17 @@ impl Position {
         self.offset == 0
     }
 
-    /// Whether a message at `next` is the one directly after this position. `after` is what the server says to
-    /// have kept before it, where an epoch continues another.
+    /// Whether the message at `next` is directly after this position. `after` is the last position of the older epoch
+    /// if the message is the first of an epoch that continues an older one.
     pub fn is_followed_by(self, next: Self, after: Option<Self>) -> bool {
         let is_successor = next.epoch == self.epoch && self.offset.checked_add(1) == Some(next.offset);
-        // The first message of a history that began after this position was read.
+        // The first message of a history that began after this position.
         let is_first = self.is_beginning() && next.offset == 1 && next.epoch >= self.epoch && after.is_none();
         is_successor || is_first || after == Some(self)
     }
 
-    /// Reads `<epoch>-<offset>`: two decimal numbers without sign or surplus zeros, so that one position
-    /// has one spelling. `None` for anything else.
+    /// Parses `<epoch>-<offset>`: two decimal numbers without sign or leading zeros, so that each position has one
+    /// text form. `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, offset) = text.split_once('-')?;
         Some(Self { epoch: parse_number(epoch)?, offset: parse_number(offset)? })
@@ -46,8 +47,9 @@ impl Position {
 }
 
 fn parse_number(text: &str) -> Option<u64> {
-    let plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
-    if plain { text.parse().ok() } else { None }
+    let is_canonical =
+        text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_canonical { text.parse().ok() } else { None }
 }
 
 impl fmt::Display for Position {
@@ -56,12 +58,18 @@ impl fmt::Display for Position {
     }
 }
 
+impl Serialize for Position {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn has_one_spelling() {
+    fn has_one_text_form() {
         let position = Position { epoch: 1_732_390_000_000, offset: 41 };
         assert_eq!(Position::parse("1732390000000-41"), Some(position));
         assert_eq!(position.to_string(), "1732390000000-41");

@@ -1,4 +1,4 @@
-//! What holds for anything that clients and publishers may write.
+//! Properties of the parsers and encoders for any input.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::frame::{self, FrameKind};
 use super::position::Position;
 use super::publication::{Publication, decode_for_users};
 
-/// Any JSON value, some white space between its pieces, so that a rebuilt one would differ.
+/// A JSON value with white space between its tokens, so that a re-encoded value would differ.
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
@@ -36,8 +36,8 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// Objects of the protocol's own fields with values of any type.
-fn like_a_command() -> impl Strategy<Value = String> {
+/// An object with fields of the protocol and values of any type.
+fn command_like_object() -> impl Strategy<Value = String> {
     let name = select(vec!["op", "token", "channels", "channel", "since", "time", "more"]);
     let value = prop_oneof![3 => (0..15u64).prop_map(|op| op.to_string()), 2 => json()];
     (option::of(0..15u64), vec((name, value), 0..5)).prop_map(|(op, fields)| {
@@ -51,7 +51,7 @@ fn room() -> ChannelName {
     ChannelName::parse("room:7").unwrap()
 }
 
-/// The text of a server's frame, whatever form its length has.
+/// The payload of a server's text frame.
 fn text(frame: &[u8]) -> &str {
     let header = match frame[1] {
         127 => 10,
@@ -61,8 +61,8 @@ fn text(frame: &[u8]) -> &str {
     std::str::from_utf8(&frame[header..]).unwrap()
 }
 
-/// Both frames hold the message verbatim and nothing but their own fields besides.
-fn assert_carried(publication: &Publication, json: &str) {
+/// Asserts that the frames of both versions contain the message verbatim, and no fields except their own.
+fn assert_frames_carry(publication: &Publication, json: &str) {
     assert_eq!(publication.message().get(), json);
     let for_v1 = text(publication.frame(Version::V1));
     assert_eq!(for_v1, format!(r#"{{"op":3,"message":{json}}}"#));
@@ -76,9 +76,9 @@ fn assert_carried(publication: &Publication, json: &str) {
 
 proptest! {
     #[test]
-    fn any_text_is_a_command_or_malformed(text in prop_oneof![any::<String>(), json(), like_a_command()]) {
+    fn any_text_is_a_command_or_malformed(text in prop_oneof![any::<String>(), json(), command_like_object()]) {
         let [old, new] = [Version::V1, Version::V2].map(|version| Command::parse(version, &text));
-        // Version 2 only adds.
+        // Version 2 accepts every command of version 1.
         if let Ok(old) = old {
             prop_assert_eq!(new, Ok(old));
         }
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn a_heartbeat_s_time_comes_back_as_a_number(time in json()) {
+    fn a_heartbeat_time_is_a_number_kept_verbatim(time in json()) {
         let text = format!(r#"{{"op":10,"time":{time}}}"#);
         match Command::parse(Version::V1, &text) {
             Ok(command) => {
@@ -107,7 +107,7 @@ proptest! {
     fn any_bytes_are_a_publication_or_a_payload_error(bytes in vec(any::<u8>(), 0..200), at in any::<bool>()) {
         let payload = if at { [b"@1-2 ", &bytes[..]].concat() } else { bytes };
         if let Ok(publication) = Publication::decode(room(), &payload, 200) {
-            assert_carried(&publication, publication.message().get());
+            assert_frames_carry(&publication, publication.message().get());
         }
         let _ = decode_for_users(&payload, 200);
     }
@@ -121,16 +121,16 @@ proptest! {
         let position = position.map(|(epoch, offset)| Position { epoch, offset });
         let prefix = position.map(|position| format!("@{position} ")).unwrap_or_default();
         let payload = format!("{prefix}{space}{json}{space}");
-        // The position does not count: a durable message may be as long as any other.
+        // The limit does not include the position.
         let bytes = payload.len() - prefix.len();
         let publication = Publication::decode(room(), payload.as_bytes(), bytes).unwrap();
         prop_assert_eq!(publication.position(), position);
-        assert_carried(&publication, &json);
+        assert_frames_carry(&publication, &json);
         prop_assert!(Publication::decode(room(), payload.as_bytes(), bytes - 1).is_err());
     }
 
     #[test]
-    fn a_payload_for_many_users_reaches_each_of_them_once_and_verbatim(
+    fn a_multi_user_payload_reaches_each_user_once_and_verbatim(
         json in json(),
         users in vec("[a-c]{1,2}", 0..6),
     ) {
@@ -143,12 +143,12 @@ proptest! {
         expected.dedup();
         prop_assert_eq!(reached, expected);
         for channel in channels {
-            assert_carried(&Publication::new(channel, None, Arc::clone(&message)), &json);
+            assert_frames_carry(&Publication::new(channel, None, Arc::clone(&message)), &json);
         }
     }
 
     #[test]
-    fn a_position_has_one_spelling(epoch in any::<u64>(), offset in any::<u64>(), other in "[0-9+ -]{0,8}") {
+    fn a_position_has_one_text_form(epoch in any::<u64>(), offset in any::<u64>(), other in "[0-9+ -]{0,8}") {
         let position = Position { epoch, offset };
         prop_assert_eq!(Position::parse(&position.to_string()), Some(position));
         if let Some(read) = Position::parse(&other) {
@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn a_channel_name_is_kept_as_it_is_spelt(text in prop_oneof![any::<String>(), "[a-c{}: ~]{0,8}"]) {
+    fn a_channel_name_is_kept_verbatim(text in prop_oneof![any::<String>(), "[a-c{}: ~]{0,8}"]) {
         if let Ok(channel) = ChannelName::parse(&text) {
             prop_assert_eq!(channel.as_str(), &text);
             let namespace = text.split_once(':').map_or("all", |(namespace, _)| namespace);
@@ -166,20 +166,20 @@ proptest! {
         }
     }
 
-    /// By RFC 6455, section 5.2: 7 bits, or 126 and 16 bits, or 127 and 64 bits, whichever is shortest.
+    /// RFC 6455, section 5.2: 7 bits, or 126 and 16 bits, or 127 and 64 bits.
     #[test]
-    fn a_frame_says_its_length_in_the_shortest_form(
+    fn a_frame_encodes_its_length_in_the_shortest_form(
         length in prop_oneof![0..300usize, 65_500..65_600usize, 0..200_000usize],
     ) {
         let payload = vec![b'x'; length];
         let frame = frame::encode(FrameKind::Text, &payload);
         prop_assert_eq!(frame[0], 0x81);
-        let (said, header) = match frame[1] {
+        let (encoded_length, header) = match frame[1] {
             127 => (u64::from_be_bytes(frame[2..10].try_into().unwrap()), 10),
             126 => (u64::from(u16::from_be_bytes(frame[2..4].try_into().unwrap())), 4),
             short => (u64::from(short), 2),
         };
-        prop_assert_eq!(said, length as u64);
+        prop_assert_eq!(encoded_length, length as u64);
         prop_assert_eq!(header, if length < 126 { 2 } else if length < 65_536 { 4 } else { 10 });
         prop_assert_eq!(&frame[header..], &payload[..]);
     }

@@ -1,4 +1,4 @@
-//! Publications: messages on a channel, validated once and encoded once for each kind of receiver.
+//! Publications: messages on a channel, validated once and encoded once for each variant of receiver.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -13,33 +13,33 @@ use super::event;
 use super::payload_limits::PayloadLimits;
 use super::position::Position;
 
-/// A message on its way to the subscribers of one channel. Shared by all of them, on every thread.
+/// A message for the subscribers of one channel. All threads share it.
 #[derive(Debug)]
 pub struct Publication {
     channel: ChannelName,
     position: Option<Position>,
     message: Arc<RawValue>,
     received: Option<Instant>,
-    /// One prepared WebSocket frame for each variant, made when the first receiver needs it: most channels
-    /// have receivers of one variant only.
+    /// The WebSocket frame of each variant, encoded when the first receiver needs it: most channels have receivers of
+    /// only one variant.
     frames: [OnceLock<Bytes>; 4],
 }
 
-/// A parsed payload, before its channel is looked up.
+/// A parsed payload, not yet assigned to a channel.
 #[derive(Debug, Clone)]
 pub struct Payload {
-    /// Its position in the channel's history; `None` when it was not published durably.
+    /// The message's position in the channel's history; `None` if it was not published durably.
     pub position: Option<Position>,
-    /// The message, byte for byte, without the white space around it.
+    /// The message, byte for byte, without surrounding white space.
     pub message: Arc<RawValue>,
-    /// Its time of arrival, if its latency is measured.
+    /// The time of arrival; `None` if the latency of the message is not measured.
     pub received: Option<Instant>,
 }
 
-/// The longest position of a durable payload, in bytes: `@`, two numbers of 64 bits with a hyphen between them, and a space.
+/// The maximum length of the position in a durable payload: `@`, two 64-bit numbers with a hyphen, and a space.
 const MAX_POSITION_BYTES: usize = 1 + 20 + 1 + 20 + 1;
 
-/// Why a payload reaches nobody.
+/// Why a payload is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PayloadError {
     /// Not UTF-8 or not one JSON value.
@@ -51,16 +51,16 @@ pub enum PayloadError {
     /// The nesting depth is more than `broker.max_payload_depth`.
     #[error("the payload is too deep: its arrays and objects are nested too deeply")]
     TooDeep,
-    /// An escape such as `\ud800` without its other half, which encodes no character.
+    /// An escape such as `\ud800` without the other half of its pair.
     #[error("the payload has a lone surrogate")]
     LoneSurrogate,
-    /// It begins with `@`, but no position and message follow.
+    /// It begins with `@`, but no valid position and space follow.
     #[error("the payload begins with @ but has no position")]
     BadPosition,
     /// On the channel for many users: not `{"users":[…],"message":…}` with valid user ids.
     #[error("the payload does not name its users and message")]
     BadUsers,
-    /// The channel is not one that a session can be on.
+    /// The channel is not one that a session can subscribe to.
     #[error("the channel has no valid name")]
     BadChannel,
 }
@@ -77,7 +77,7 @@ impl PayloadError {
         Self::BadChannel,
     ];
 
-    /// A short name for metrics.
+    /// The value of the label `reason` in metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::NotJson => "not_json",
@@ -92,13 +92,13 @@ impl PayloadError {
 }
 
 impl Payload {
-    /// Reads `<json>`, or `@<position> <json>` when the durable function wrote it.
+    /// Parses `<json>`, or `@<position> <json>` if `gateway_publish` wrote the payload.
     ///
     /// # Errors
-    /// The payload reaches nobody, for this reason.
+    /// The payload is invalid and is dropped.
     pub fn parse(payload: &[u8], limits: impl Into<PayloadLimits>) -> Result<Self, PayloadError> {
         let limits = limits.into();
-        // The limit is on the message alone, so a durable message may be as long as any other.
+        // The limit applies to the message alone, so a durable message may be as long as any other.
         if payload.len() > limits.max_bytes.saturating_add(MAX_POSITION_BYTES) {
             return Err(PayloadError::TooBig);
         }
@@ -115,17 +115,17 @@ impl Payload {
 }
 
 impl Publication {
-    /// A publication of a message that is known to be JSON.
+    /// Creates a publication of a validated message.
     pub fn new(channel: ChannelName, position: Option<Position>, message: Arc<RawValue>) -> Self {
         Self { channel, position, message, received: None, frames: [const { OnceLock::new() }; 4] }
     }
 
-    /// The same, with its time of arrival.
+    /// Sets the time of arrival.
     pub fn received_at(self, received: Option<Instant>) -> Self {
         Self { received, ..self }
     }
 
-    /// Its time of arrival; `None`: its latency is not measured.
+    /// The time of arrival; `None` if the latency of the message is not measured.
     pub fn received(&self) -> Option<Instant> {
         self.received
     }
@@ -143,17 +143,17 @@ impl Publication {
         Ok(Self::new(channel, position, message))
     }
 
-    /// The channel it was published on.
+    /// The channel of the publication.
     pub fn channel(&self) -> &ChannelName {
         &self.channel
     }
 
-    /// Its position in the channel's history; `None` when it was not published durably.
+    /// The position in the channel's history; `None` if the message was not published durably.
     pub fn position(&self) -> Option<Position> {
         self.position
     }
 
-    /// The message as it was written.
+    /// The message, byte for byte as published.
     pub fn message(&self) -> &RawValue {
         &self.message
     }
@@ -165,17 +165,17 @@ impl Publication {
         self.frames[index].get_or_init(|| event::encode_message(variant, self))
     }
 
-    /// About how many bytes this holds while it waits in a queue.
+    /// The approximate memory of the publication in a queue, in bytes.
     pub fn queued_bytes(&self) -> usize {
         size_of::<Self>() + self.message.get().len() + self.channel.as_str().len()
     }
 }
 
-/// Reads a payload of the channel for many users, `{"users":["42","43"],"message":{…}}`: the users' own channels, each once,
-/// and the message.
+/// Parses a payload of the channel for many users, `{"users":["42","43"],"message":{…}}`. Returns the users' own
+/// channels without duplicates, and the message.
 ///
 /// # Errors
-/// The payload reaches nobody, for this reason.
+/// The payload is invalid and is dropped.
 pub fn decode_for_users(
     payload: &[u8],
     limits: impl Into<PayloadLimits>,
@@ -191,7 +191,7 @@ pub fn decode_for_users(
     }
     let text = std::str::from_utf8(payload).map_err(|_| PayloadError::NotJson)?;
     let object: &RawValue = serde_json::from_str(text).map_err(|_| PayloadError::NotJson)?;
-    // serde reads a struct from an array as well.
+    // serde also accepts an array for a struct.
     if !object.get().starts_with('{') {
         return Err(PayloadError::BadUsers);
     }
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn any_json_value_is_a_message_and_nothing_else_is() {
+    fn only_a_json_value_is_a_message() {
         let longest = format!("@1732390000000-42 {}", "1".repeat(200));
         assert_eq!(decode(longest.as_bytes()).unwrap().message().get().len(), 200);
         for good in ["1", "\"x\"", "null", "[]", " {\"a\":1}\n", "{\"a\":1,\"a\":2}"] {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn one_write_for_many_users_becomes_one_publication_each() {
+    fn a_multi_user_payload_becomes_one_publication_per_user() {
         let (channels, message) =
             decode_for_users(br#"{"users":["43","42","43"],"message":{"a": 1}}"#, 200).unwrap();
         let channels: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn one_write_for_many_users_names_valid_users() {
+    fn a_multi_user_payload_requires_valid_users() {
         for (bad, error) in [
             (&b"x"[..], PayloadError::NotJson),
             (b"[]", PayloadError::BadUsers),

@@ -1,4 +1,8 @@
-//! All channels of one link: which hubs want them, which are subscribed, and the next work.
+//! All channels of one link: which hubs want them, which are subscribed, and what to do next.
+//!
+//! - `subscriptions`: the channels that hubs want, the batches to subscribe and unsubscribe, the answers to hubs.
+//! - `history`: the reads of the link, for repairs and for clients.
+//! - `gaps`: limits how often gaps of plain messages are announced.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -19,7 +23,7 @@ mod gaps;
 mod history;
 mod subscriptions;
 
-pub(crate) use self::history::{HistoryWork, ReadFailure};
+pub(crate) use self::history::{HistoryWork, ReadErrorKind};
 use self::subscriptions::PendingAck;
 pub(crate) use self::subscriptions::SubscriptionBatch;
 
@@ -36,7 +40,7 @@ struct LinkChannel {
     name: ChannelName,
     hubs: HubSet,
     subscription: LinkSubscription,
-    /// Whether it is in `dirty`.
+    /// Whether the channel is in `dirty`.
     is_dirty: bool,
     follower: Follower,
 }
@@ -46,28 +50,29 @@ struct LinkChannel {
 pub(crate) struct LinkCore {
     inboxes: Inboxes,
     channels: HashMap<ChannelName, LinkChannel, Hashing>,
-    /// Channels to subscribe or unsubscribe, each at most once, so it is bounded by `channels`. Empty while the link is
-    /// down.
+    /// Channels to subscribe or unsubscribe, each at most once, so the queue is bounded by `channels`. Empty while the
+    /// link is down.
     dirty: VecDeque<ChannelName>,
-    /// The answers that wait until a channel's position is known or verified.
+    /// Calls of `subscribe` that wait until the channel's position is known or verified.
     acks: HashMap<ChannelName, Vec<PendingAck>, Hashing>,
     /// Wanted channels that the server does not let this user subscribe to.
     refused: HashSet<ChannelName, Hashing>,
     is_up: bool,
-    /// Numbers connections and repairs.
+    /// The last number that was given to a connection or a repair.
     numbers: u64,
     /// The repairs that wait for a read.
     repairs: history::RepairQueue,
     reads: ClientReads,
     /// How many channels are being repaired.
     repairing: usize,
-    /// When gaps were last announced, and the number of the connection that may announce more at once.
+    /// When gaps were last announced, and the number of the connection that may announce more of them at once.
     gaps_announced: Option<(Instant, Option<u64>)>,
-    /// Channels whose plain messages may be missing and whose gap is not announced yet.
-    owed_gaps: HashSet<ChannelName, Hashing>,
+    /// Channels on which plain messages may be missing, and whose gap is not announced yet.
+    pending_gaps: HashSet<ChannelName, Hashing>,
+    /// The number of the current connection, or of the last one.
     connection: u64,
     limits: LinkLimits,
-    /// What is left of `limits.ring_bytes`.
+    /// The part of `limits.ring_bytes` that is not used.
     ring_budget_bytes: usize,
     metrics: Metrics,
 }
@@ -75,9 +80,9 @@ pub(crate) struct LinkCore {
 /// The limits of a link.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LinkLimits {
-    /// The longest message, in bytes.
+    /// The length of the longest message, in bytes.
     pub(crate) payload_bytes: usize,
-    /// The most that the rings of all repairs may hold together, in bytes.
+    /// The most bytes that the rings of all repairs may hold together.
     pub(crate) ring_bytes: usize,
 }
 
@@ -103,7 +108,7 @@ impl LinkCore {
             reads: ClientReads::new(limits.payload_bytes),
             repairing: 0,
             gaps_announced: None,
-            owed_gaps: HashSet::default(),
+            pending_gaps: HashSet::default(),
             connection: 0,
             limits,
             ring_budget_bytes: limits.ring_bytes,
@@ -121,7 +126,7 @@ impl LinkCore {
         self.numbers
     }
 
-    /// The link is connected and has no subscriptions yet: every wanted channel becomes dirty.
+    /// The link is connected, without subscriptions: every wanted channel becomes dirty.
     pub(crate) fn connected(&mut self) {
         self.is_up = true;
         self.connection = self.next_number();
@@ -130,7 +135,7 @@ impl LinkCore {
         self.inboxes.notify_link(true);
     }
 
-    /// The link is lost. What is published until the next connection is repaired over that connection.
+    /// The link is lost. The next connection repairs the messages that are published until then.
     pub(crate) fn disconnected(&mut self) {
         if !std::mem::replace(&mut self.is_up, false) {
             return;
@@ -150,23 +155,23 @@ impl LinkCore {
         self.inboxes.notify_link(false);
     }
 
-    /// A payload has arrived on a channel. Delivers it, holds it or drops it, depending on the state of the channel.
+    /// Handles a payload that arrived on a channel: delivers it, holds it for a repair, or drops it as a duplicate.
     pub(crate) fn receive(&mut self, channel: &str, payload: Payload) -> Received {
         let Some(found) = self.channels.get_mut(channel) else { return Received::Unknown };
         let Payload { position, message, received } = payload;
         let arrival = found.follower.arrive(position);
         if arrival == Arrival::Duplicate {
             Metrics::count(&self.metrics.publications_dropped, DropReason::Duplicate);
-            return Received::Taken;
+            return Received::Accepted;
         }
         let publication = Publication::new(found.name.clone(), position, message);
         let publication = Arc::new(publication.received_at(received));
-        if arrival == Arrival::DeliverBehindGap {
+        if arrival == Arrival::DeliverAfterGap {
             self.inboxes.notify_gap(&found.hubs, &found.name, GapReason::HistoryUnreadable, None);
         }
-        if matches!(arrival, Arrival::Deliver | Arrival::DeliverBehindGap) {
+        if matches!(arrival, Arrival::Deliver | Arrival::DeliverAfterGap) {
             self.inboxes.offer(&found.hubs, &publication);
-            return Received::Taken;
+            return Received::Accepted;
         }
         if arrival == Arrival::Hole {
             self.numbers += 1;
@@ -180,17 +185,17 @@ impl LinkCore {
         if dropped > 0 {
             Metrics::count_many(&self.metrics.publications_dropped, DropReason::Repairing, dropped);
         }
-        if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Taken }
+        if arrival == Arrival::Hole { Received::NeedsRepair } else { Received::Accepted }
     }
 
-    /// Every channel that the link is subscribed to.
+    /// The channels that the link is subscribed to.
     pub(crate) fn subscribed(&self) -> Vec<ChannelName> {
         let on =
             self.channels.iter().filter(|(_, channel)| channel.subscription == LinkSubscription::Subscribed);
         on.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Starts comparing a channel with its history, if the link is subscribed to it.
+    /// Starts to compare a channel with its history, if the link is subscribed to it.
     pub(crate) fn verify(&mut self, name: &ChannelName) {
         let number = self.next_number();
         let Some(channel) = self.channels.get_mut(name) else { return };
@@ -209,12 +214,12 @@ impl LinkCore {
         self.is_up && self.dirty.is_empty() && self.repairing == self.refused.len()
     }
 
-    /// Channels with at least one hub.
+    /// The number of channels with at least one hub.
     pub(crate) fn wanted(&self) -> usize {
         self.channels.values().filter(|channel| !channel.hubs.is_empty()).count()
     }
 
-    /// Reads a history for one subscription.
+    /// Queues the read of a history for one subscription.
     pub(crate) fn read(&mut self, hub: HubId, request: HistoryRequest) {
         if let Some(done) = self.reads.add(hub, request) {
             self.notify_readers(done);
@@ -232,7 +237,7 @@ impl LinkCore {
         }
     }
 
-    /// Advances a repair by one step and delivers the result.
+    /// Advances a repair by one step, delivers the result, and answers the calls that waited for it.
     fn advance(
         &mut self,
         name: &ChannelName,
@@ -268,8 +273,10 @@ impl LinkCore {
                         self.inboxes.offer(&channel.hubs, &publication);
                     }
                 }
-                // The history is complete, so only plain messages can be missing.
-                Delivery::Gap { reason: GapReason::LinkLost, position: None } => self.owe_gap(name, now),
+                // No durable message is missing, so the gap may wait for its interval.
+                Delivery::Gap { reason: GapReason::LinkLost, position: None } => {
+                    self.announce_link_gap(name, now)
+                }
                 Delivery::Gap { reason, position } => self.notify_gap(name, reason, position),
             }
         }
@@ -285,10 +292,10 @@ impl LinkCore {
 /// The result of receiving a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// No hub wants its channel.
+    /// No hub wants the channel.
     Unknown,
-    Taken,
-    /// Its channel needs a repair, so there is something to read.
+    Accepted,
+    /// The payload is held and the channel needs a repair, so there is a history to read.
     NeedsRepair,
 }
 

@@ -1,9 +1,16 @@
-//! Follows the history of one channel: plain data, without lock, clock or task.
+//! Follows the history of one channel. Plain data, without lock, clock or tasks.
 //!
-//! While the link is up, Redis sends publications in order and once, so each durable message is the next one: the
-//! channel is *live*. After the loss of the link, or when a message is skipped, the channel is *repairing*: publications
-//! are held in a ring while the history is read from the cursor on. A channel whose history cannot be read is
-//! *untracked*: publications are delivered without any claim of completeness.
+//! - A *live* channel delivers each message at once. While the link is up, Redis sends publications in order and once,
+//!   so each durable message has the next position.
+//! - A *repairing* channel holds publications in a ring while its history is read from the cursor on. A repair begins
+//!   after the loss of the link, or when a position is skipped.
+//! - An *untracked* channel has a history that cannot be read. It delivers publications without a claim of
+//!   completeness.
+//!
+//! Files:
+//!
+//! - `repair`: reads the history from the cursor to the end.
+//! - `ring`: holds the publications that arrive during a repair.
 
 mod repair;
 mod ring;
@@ -23,7 +30,7 @@ use protocol::publication::Publication;
 pub(crate) enum Follower {
     Live {
         cursor: ChannelCursor,
-        past: Past,
+        retained: RetainedState,
     },
     Repairing(Box<Repair>),
     Untracked {
@@ -32,46 +39,46 @@ pub(crate) enum Follower {
     },
 }
 
-/// The state of a channel between repairs.
+/// The state that a channel retains from one repair to the next.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Past {
-    /// The epoch of the last history that was lost; 0: none.
+pub(crate) struct RetainedState {
+    /// The epoch of the last history that was lost; 0: none was lost.
     left_epoch: u64,
-    /// Whether a plain message was seen: then plain messages may be missing after the loss of the link.
-    carries_plain: bool,
+    /// Whether a plain message was seen. Then plain messages may be missing after the loss of the link.
+    has_plain: bool,
 }
 
-/// How to handle a publication that has arrived.
+/// How to handle a publication that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
     Deliver,
-    /// Deliver it after a gap: messages before it are missing and cannot be read.
-    DeliverBehindGap,
+    /// Announce a gap and deliver it: messages before it are missing and cannot be read.
+    DeliverAfterGap,
     Duplicate,
-    /// Put it into the ring.
+    /// Put it into the ring of the running repair.
     Hold,
-    /// Messages before it are missing: begin a repair, then put it into the ring.
+    /// Messages before it are missing: begin a repair and put it into the ring.
     Hole,
 }
 
-/// A gap or a publication for the hubs, in order.
+/// A gap or a publication for the hubs.
 #[derive(Debug, Clone)]
 pub(crate) enum Delivery {
     Gap {
         reason: GapReason,
-        /// The position after which delivery continues, if it is known.
+        /// The position after which delivery continues; `None`: not known.
         position: Option<Position>,
     },
     Publication(Arc<Publication>),
 }
 
-/// The stream tail of one channel.
+/// The stream tail of one channel, as it was read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TailRead {
     pub(crate) tail: Tail,
     /// The server's clock before the read, in Unix milliseconds.
     pub(crate) now_ms: u64,
-    /// Since when the data has been whole, in Unix milliseconds.
+    /// Since when no history can have been removed unnoticed, in Unix milliseconds by the server's clock.
     pub(crate) whole_since_ms: u64,
 }
 
@@ -85,22 +92,22 @@ impl Delivery {
 /// The result of one step of a repair.
 #[derive(Debug, Default)]
 pub(crate) struct RepairProgress {
-    /// The cut of a new channel: hubs learn it before anything is delivered.
+    /// The cut of a new channel. Hubs must learn it before the deliveries.
     pub(crate) cut: Option<Cut>,
     pub(crate) deliveries: Vec<Delivery>,
-    /// How many of the deliveries were read from the history.
+    /// The number of deliveries that were read from the history.
     pub(crate) repaired: u64,
-    /// Whether the repair needs another read; otherwise it has ended.
+    /// Whether the repair needs another read; otherwise it ended.
     pub(crate) needs_read: bool,
 }
 
 impl Follower {
-    /// A channel that a hub has just subscribed to.
+    /// The state of a channel that a hub has just subscribed to.
     pub(crate) fn new(number: u64) -> Self {
         Self::Repairing(Box::new(Repair::new(number, None)))
     }
 
-    /// The position after which everything is delivered or reported as a gap; `None` while it is not known.
+    /// The position after which every message is delivered or announced as a gap; `None`: not known.
     pub(crate) fn position(&self) -> Option<Position> {
         match self {
             Self::Live { cursor, .. } => Some(cursor.position()),
@@ -109,7 +116,7 @@ impl Follower {
         }
     }
 
-    /// The repair with this number, if it has not ended.
+    /// The repair with this number; `None`: it ended.
     pub(crate) fn repair(&mut self, number: u64) -> Option<&mut Repair> {
         match self {
             Self::Repairing(repair) if repair.number == number => Some(repair),
@@ -121,7 +128,7 @@ impl Follower {
         matches!(self, Self::Repairing(_))
     }
 
-    /// How many bytes its ring holds.
+    /// The bytes of the publications in the ring.
     pub(crate) fn ring_bytes(&self) -> usize {
         match self {
             Self::Repairing(repair) => repair.ring.bytes(),
@@ -129,14 +136,14 @@ impl Follower {
         }
     }
 
-    /// The link is lost. The ring is dropped: its durable messages are read from the history again.
+    /// The link is lost. Drops the ring: the next repair reads its durable messages from the history.
     pub(crate) fn link_lost(&mut self, number: u64) {
         let mut next = self.begin(number);
-        next.was_away = !next.is_new();
+        next.link_was_lost = !next.is_new();
         *self = Self::Repairing(Box::new(next));
     }
 
-    /// Starts comparing the channel with its history. Returns `false` if a repair is already running.
+    /// Starts to compare the channel with its history. Returns `false` if a repair is already running.
     pub(crate) fn verify(&mut self, number: u64) -> bool {
         let begins = !self.is_repairing();
         if begins {
@@ -145,31 +152,33 @@ impl Follower {
         begins
     }
 
-    /// A new repair that starts from the current state.
+    /// A new repair, from the current state.
     fn begin(&self, number: u64) -> Repair {
         match self {
-            Self::Live { cursor, past } => Repair { past: *past, ..Repair::new(number, Some(*cursor)) },
+            Self::Live { cursor, retained } => {
+                Repair { retained: *retained, ..Repair::new(number, Some(*cursor)) }
+            }
             Self::Repairing(repair) => {
-                let carries_plain = repair.past.carries_plain || repair.ring.carries_plain();
+                let has_plain = repair.retained.has_plain || repair.ring.has_plain();
                 Repair {
-                    past: Past { carries_plain, ..repair.past },
+                    retained: RetainedState { has_plain, ..repair.retained },
                     was_untracked: repair.was_untracked,
                     ..Repair::new(number, repair.cursor)
                 }
             }
             Self::Untracked { last } => Repair {
-                past: Past { carries_plain: true, left_epoch: 0 },
+                retained: RetainedState { has_plain: true, left_epoch: 0 },
                 was_untracked: true,
                 ..Repair::new(number, last.map(ChannelCursor::at))
             },
         }
     }
 
-    /// A publication has arrived; `position` is its position if it is durable.
+    /// Accounts for a publication that arrived, and decides how to handle it. `position` is `None` for a plain message.
     pub(crate) fn arrive(&mut self, position: Option<Position>) -> Arrival {
         match (self, position) {
-            (Self::Live { past, .. }, None) => {
-                past.carries_plain = true;
+            (Self::Live { retained, .. }, None) => {
+                retained.has_plain = true;
                 Arrival::Deliver
             }
             (Self::Live { cursor, .. }, Some(position)) => match cursor.step(position) {
@@ -188,12 +197,12 @@ impl Follower {
                     CursorStep::Past => return Arrival::Duplicate,
                     CursorStep::Next | CursorStep::Hole => *last = Some(position),
                 }
-                if step == CursorStep::Hole { Arrival::DeliverBehindGap } else { Arrival::Deliver }
+                if step == CursorStep::Hole { Arrival::DeliverAfterGap } else { Arrival::Deliver }
             }
         }
     }
 
-    /// Holds a publication in the ring. A full ring drops its oldest publications. Returns how many were dropped.
+    /// Puts a publication into the ring. A full ring drops its oldest publications. Returns how many were dropped.
     pub(crate) fn hold(&mut self, publication: Arc<Publication>, budget_bytes: &mut usize) -> u64 {
         match self {
             Self::Repairing(repair) => repair.ring.push(publication, budget_bytes),
@@ -201,17 +210,17 @@ impl Follower {
         }
     }
 
-    /// The stream tail was read.
+    /// Applies the stream tail that was read for a repair.
     pub(crate) fn on_stream_tail(&mut self, number: u64, read: TailRead) -> RepairProgress {
         self.step(number, |repair, progress| repair.on_stream_tail(read, progress))
     }
 
-    /// The page after the cursor was read.
+    /// Applies the page that was read after the cursor.
     pub(crate) fn on_page(&mut self, number: u64, page: &Page) -> RepairProgress {
         self.step(number, |repair, progress| repair.on_page(page, progress))
     }
 
-    /// The history cannot be read because of its own data.
+    /// The history's data cannot be read: ends the repair, and the channel becomes untracked.
     pub(crate) fn on_unreadable(&mut self, number: u64) -> RepairProgress {
         let Some(repair) = self.repair(number) else { return RepairProgress::default() };
         let mut progress = RepairProgress::default();
@@ -220,14 +229,14 @@ impl Follower {
         progress
     }
 
-    /// Advances the repair. Once the history has been read to its end, delivers the ring, as far as it continues from there.
+    /// Advances the repair. Once the history is read to its end, delivers the ring as far as it continues from there.
     fn step(&mut self, number: u64, step: impl FnOnce(&mut Repair, &mut RepairProgress)) -> RepairProgress {
         let mut progress = RepairProgress::default();
         let Some(repair) = self.repair(number) else { return progress };
         step(repair, &mut progress);
         if !progress.needs_read {
             match repair.settle(&mut progress) {
-                Some(cursor) => *self = Self::Live { cursor, past: repair.past },
+                Some(cursor) => *self = Self::Live { cursor, retained: repair.retained },
                 None => progress.needs_read = true,
             }
         }

@@ -1,4 +1,4 @@
-//! The hubs of a broker: their inboxes, and small sets of them.
+//! The inboxes of a broker's hubs, and small sets of hubs.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ impl Inboxes {
         Self { inboxes: Vec::new(), metrics: metrics.clone() }
     }
 
-    /// Adds a hub. `is_up`: whether the link is up.
+    /// Adds a hub. `is_up`: the state of the link, which the hub receives as its first event.
     pub(crate) fn attach(&mut self, inbox: Arc<dyn Inbox>, is_up: bool) -> HubId {
         self.inboxes.push(inbox);
         let hub = HubId::of_index(self.inboxes.len() - 1);
@@ -30,7 +30,7 @@ impl Inboxes {
 
     pub(crate) fn notify(&self, hub: HubId, event: HubEvent) {
         if let Some(inbox) = self.inboxes.get(hub.index()) {
-            // Only a publication may be refused.
+            // An inbox may refuse only publications.
             let _ = inbox.offer(event);
         }
     }
@@ -54,7 +54,7 @@ impl Inboxes {
         }
     }
 
-    /// Offers a publication to the hubs of its channel.
+    /// Offers a publication to the hubs of its channel, and counts the hubs that refuse it.
     pub(crate) fn offer(&self, hubs: &HubSet, publication: &Arc<Publication>) {
         for inbox in hubs.as_slice().iter().filter_map(|hub| self.inboxes.get(hub.index())) {
             if inbox.offer(HubEvent::Publication(Arc::clone(publication))).is_err() {
@@ -64,7 +64,7 @@ impl Inboxes {
     }
 }
 
-/// The hubs that want a channel. Most channels have one hub, which takes no allocation.
+/// The hubs that want a channel. Most channels have one hub, which needs no allocation.
 pub(crate) enum HubSet {
     One(HubId),
     /// None, two or more.

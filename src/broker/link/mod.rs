@@ -1,11 +1,11 @@
-//! The decisions of the link, without IO, clock or task. Tasks drive it over a real Redis, the simulation drives it in tests.
+//! The decisions of the link, without IO, clock or tasks. Tasks drive it over Redis; the simulation drives it in tests.
 //!
 //! # Layout, lowest first
 //!
-//! - `hubs`: the inboxes of hubs, and the hubs that want a channel.
+//! - `hubs`: the inboxes of hubs, and sets of hubs.
 //! - `follower`: follows the log of one channel.
 //! - `reads`: reads of histories for clients.
-//! - `core`: all channels: which hubs want them, which are subscribed, and the next work.
+//! - `core`: all channels: which hubs want them, which are subscribed, and what to do next.
 //! - `shared`: the core under its lock, with the notifications that wake the tasks which drive it.
 
 mod core;
@@ -16,7 +16,7 @@ mod shared;
 
 #[cfg(test)]
 pub(crate) use self::core::LinkLimits;
-pub(crate) use self::core::{HistoryWork, LinkCore, ReadFailure, SubscriptionBatch};
+pub(crate) use self::core::{HistoryWork, LinkCore, ReadErrorKind, SubscriptionBatch};
 pub(crate) use self::follower::TailRead;
 pub(crate) use self::hubs::{HubSet, Inboxes};
 #[cfg(test)]
@@ -27,7 +27,7 @@ pub(super) use self::shared::SharedLink;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
-/// Tests use a fixed hash, so the order of channels is the same in each run.
+/// The hash of the link's maps. Tests use a fixed one, so the order of channels is the same in each run.
 #[cfg(test)]
 type Hashing = std::hash::BuildHasherDefault<std::hash::DefaultHasher>;
 #[cfg(not(test))]

@@ -1,7 +1,7 @@
-//! Reads of histories for clients: deduplicated, fair among users, bounded in bytes.
+//! Schedules reads of histories for clients: deduplicated, fair among users, bounded in bytes. Plain data.
 //!
-//! Plain data. History up to a subscription's cut is immutable, so a failed read is repeated over any connection, and
-//! equal reads are made once.
+//! The history up to a subscription's cut is immutable, so a failed read can be repeated on any connection, and equal
+//! reads are made once.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -15,50 +15,51 @@ use protocol::channel::ChannelName;
 use protocol::history::Page;
 use protocol::position::Position;
 
-/// The limit on all pages in flight, in bytes, if every message has the maximum length. It bounds Redis' output buffers
-/// and our memory when many clients reconnect at once.
+/// The most bytes of all pages in flight, if every message has the maximum length. It bounds Redis' output buffers and
+/// the gateway's memory when many clients reconnect at once.
 const MAX_IN_FLIGHT_BYTES: usize = 32 << 20;
 
-/// Bytes that all recoveries may gather together before they are given: more of them do not begin. 700 clients with
-/// positions of their own took 120 MB before there was a bound.
+/// The most bytes that all started recoveries may collect together; further recoveries wait. Without this limit, 700
+/// clients with different positions took 120 MB.
 const MAX_BEGUN_BYTES: usize = 64 << 20;
 
-/// Users without a job that may keep their turn.
+/// The most users without a job that may stay in the round-robin order.
 const IDLE_USERS: usize = 64;
 
-/// The reads that wait and those that are in flight.
+/// The reads that wait or are in flight.
 #[derive(Debug)]
 pub(crate) struct ClientReads {
     jobs: Slab<Job>,
     by_key: HashMap<Key, usize, Hashing>,
     by_reader: HashMap<WaitingRead, usize, Hashing>,
-    /// The waiting jobs of each user. `turns` holds the users in round-robin order.
+    /// The jobs of each user that have not begun.
     queues: HashMap<ChannelName, VecDeque<usize>, Hashing>,
+    /// The users in round-robin order.
     turns: VecDeque<ChannelName>,
     /// The jobs that have begun and wait for their next page.
     begun: VecDeque<usize>,
-    /// What the jobs that have begun may gather.
+    /// The most bytes that the jobs which have begun may collect.
     begun_bytes: usize,
     in_flight_bytes: usize,
     max_payload_bytes: usize,
 }
 
-/// A channel, the position to continue from, and the cut.
+/// The channel, the position to continue from, and the cut of a job.
 type Key = (ChannelName, Position, Position);
-/// A read of a hub.
+/// A read that waits for a job.
 type WaitingRead = (HubId, ReadId);
 
 #[derive(Debug)]
 struct Job {
     key: Key,
     user: ChannelName,
-    /// The reads that wait for this job. Empty once all are cancelled; it is then removed, with a page in flight at its next
-    /// turn.
+    /// The reads that wait for this job; empty once all are cancelled. A job without readers is removed, but not before
+    /// its page in flight returns.
     readers: Vec<WaitingRead>,
     recovery: Recovery,
-    /// Bytes that it may gather, once it has begun.
+    /// The most bytes that the job may collect; 0 until it begins.
     begun_bytes: usize,
-    /// Bytes reserved for the page in flight.
+    /// The bytes reserved for the page in flight.
     reserved_bytes: usize,
 }
 
@@ -71,7 +72,7 @@ pub(crate) struct PageWork {
     pub(crate) max_entries: usize,
 }
 
-/// What a page is read for.
+/// The reader of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PageReader {
     /// The repair of its channel that has this number.
@@ -102,7 +103,7 @@ impl ClientReads {
         }
     }
 
-    /// Adds a read. Returns its outcome if no page is needed.
+    /// Adds a read. Returns its outcome if no page needs to be read.
     pub(crate) fn add(&mut self, hub: HubId, request: HistoryRequest) -> Option<ReadDone> {
         let HistoryRequest { read, user, channel, since, cut, limits } = request;
         let reader = (hub, read);
@@ -119,7 +120,7 @@ impl ClientReads {
                     Job { key, user: user_of_job, readers, recovery, begun_bytes: 0, reserved_bytes: 0 };
                 let index = *vacant.insert(self.jobs.insert(job));
                 let queue = self.queues.entry(user.clone()).or_insert_with(|| {
-                    // Otherwise it is already scheduled, even if all requests it served were cancelled.
+                    // A user with a queue already has a turn, also if all its reads were cancelled.
                     self.turns.push_back(user);
                     VecDeque::new()
                 });
@@ -137,27 +138,27 @@ impl ClientReads {
         let Some(index) = self.by_reader.remove(&reader) else { return };
         let Some(job) = self.jobs.get_mut(index) else { return };
         job.readers.retain(|other| *other != reader);
-        // While the link is down nobody has a turn: jobs without readers would pile up until it is back.
+        // While the link is down no job is taken from its queue, so jobs without readers would accumulate.
         if job.readers.is_empty() && job.reserved_bytes == 0 {
             if let Some(queue) = self.queues.get_mut(&job.user) {
                 queue.retain(|waiting| *waiting != index);
             }
             self.begun.retain(|waiting| *waiting != index);
             self.remove(index);
-            self.forget_idle_users();
+            self.drop_idle_users();
         }
     }
 
-    /// Drops the turns of users without a job, once they are the most: during an outage any number of users may come and
-    /// go.
-    fn forget_idle_users(&mut self) {
+    /// Drops the turns of users without a job once they outnumber the others: any number of users may come and go while
+    /// the link is down.
+    fn drop_idle_users(&mut self) {
         if self.turns.len() > 2 * self.jobs.len() + IDLE_USERS {
             self.queues.retain(|_, queue| !queue.is_empty());
             self.turns.retain(|user| self.queues.contains_key(user));
         }
     }
 
-    /// The next page to read: of a job that has begun, or else of the user whose turn it is.
+    /// The next page to read: of a job that has begun, otherwise of the user whose turn it is.
     pub(crate) fn next(&mut self) -> Option<PageWork> {
         while self.in_flight_bytes < MAX_IN_FLIGHT_BYTES {
             let index = match self.begun.pop_front() {
@@ -199,7 +200,7 @@ impl ClientReads {
         }
     }
 
-    /// A page was read. Returns the outcome if it was the last.
+    /// Adds a page to its job. Returns the outcome if the page was the last one.
     pub(crate) fn on_page(&mut self, index: usize, page: &Page) -> Option<ReadDone> {
         self.release(index);
         let job = self.jobs.get_mut(index)?;
@@ -213,14 +214,14 @@ impl ClientReads {
         }
     }
 
-    /// The history's data cannot be read.
+    /// Ends the job, because the history's data cannot be read.
     pub(crate) fn on_unreadable(&mut self, index: usize) -> Option<ReadDone> {
         self.release(index);
         self.end(index, Err(NotRecovered::Unreadable))
     }
 
-    /// The read of so many entries failed for a reason unrelated to the history: asks again, for fewer. A page that is too long
-    /// for the bandwidth would never come in time.
+    /// Queues a read again that failed for a reason unrelated to the history, for fewer entries than `max_entries`: a
+    /// page that is too long for the bandwidth would always time out.
     pub(crate) fn retry(&mut self, index: usize, max_entries: usize) {
         self.release(index);
         if let Some(job) = self.jobs.get_mut(index) {
@@ -229,7 +230,7 @@ impl ClientReads {
         }
     }
 
-    /// The connection is lost: queues all reads in flight again.
+    /// Queues all reads in flight again, because the connection is lost.
     pub(crate) fn interrupted(&mut self) {
         let interrupted = self.jobs.iter().filter(|(_, job)| job.reserved_bytes > 0).map(|(index, _)| index);
         for index in interrupted.collect::<Vec<_>>() {

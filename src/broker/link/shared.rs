@@ -1,17 +1,16 @@
 //! The core under its lock, with the notifications that wake the tasks which drive it.
 //!
-//! This is the one lock of the delivery path. It is held for a lookup or an edit, and while the resulting events are
-//! offered to hubs, so that all events of a hub have one order. Nothing is parsed or sent under it.
+//! The delivery path has no other lock. The lock is held for a lookup or an edit, and while the resulting events are
+//! offered to hubs, so that a hub receives its events in one order. No message is parsed or sent under the lock.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::core::{LinkCore, LinkLimits, Received};
 use crate::metrics::Metrics;
 use protocol::publication::Payload;
 
-/// Shared by the threads of all hubs and of the link.
+/// The core, shared by the threads of all hubs and of the link.
 pub(crate) struct SharedLink {
     core: Mutex<LinkCore>,
     /// Notified when there may be channels to subscribe or to unsubscribe.
@@ -30,28 +29,28 @@ impl SharedLink {
 
     /// Locks the core for reading. Use [`edit`](Self::edit) for changes that may create work.
     pub(crate) fn lock(&self) -> MutexGuard<'_, LinkCore> {
-        // No edit can panic half-way, so what a panicking thread leaves behind is whole.
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        // No edit panics half-way, so the core is consistent even if a thread panicked with the lock.
+        self.core.lock()
     }
 
-    /// Changes the core, and wakes the tasks to look for work.
+    /// Changes the core, and wakes the tasks that look for work.
     pub(crate) fn edit(&self, edit: impl FnOnce(&mut LinkCore)) {
         edit(&mut self.lock());
         self.subscriptions.notify_one();
         self.reads.notify_one();
     }
 
-    /// A payload has arrived on a channel. Returns whether a hub wants the channel.
+    /// Handles a payload that arrived on a channel. Returns whether a hub wants the channel.
     pub(crate) fn receive(&self, channel: &str, payload: Payload) -> bool {
         match self.lock().receive(channel, payload) {
             Received::Unknown => return false,
-            Received::Taken => {}
+            Received::Accepted => {}
             Received::NeedsRepair => self.reads.notify_one(),
         }
         true
     }
 
-    /// The state of the core has advanced: wakes the one task that waits in [`until`](Self::until).
+    /// Reports that the state of the core advanced. Wakes the one task that waits in [`until`](Self::until).
     pub(crate) fn progressed(&self) {
         self.progress.notify_one();
     }

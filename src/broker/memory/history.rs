@@ -1,4 +1,4 @@
-//! Histories in memory, the counterpart of Redis streams. Without clock and lock.
+//! Stores histories in memory, as Redis streams do for the Redis broker. Plain data, without clock or lock.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use protocol::history::{Entry, Page};
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// The approximate overhead of a message, in bytes: its queue entry and its counted allocation.
+/// The approximate overhead of a message, in bytes: its queue entry and its reference-counted allocation.
 const ENTRY_BYTES: usize = 48;
 /// The approximate overhead of a channel or an idempotency key, in bytes.
 const MAP_ENTRY_BYTES: usize = 192;
 
-/// The histories of all channels. The caller passes the time, in Unix milliseconds; a time that goes back is ignored.
+/// The histories of all channels. Callers pass the time in Unix milliseconds; an earlier time than before is ignored.
 pub(super) struct MemoryHistory {
     options: HistoryOptions,
     channels: HashMap<ChannelName, ChannelHistory>,
-    /// The channels by the number of their last append, the longest-idle first.
+    /// The channels by the number of their last append, the longest idle first.
     by_idleness: BTreeMap<u64, ChannelName>,
     receipts: HashMap<ReceiptKey, Receipt>,
     /// When each receipt expires, the earliest first.
@@ -31,7 +31,7 @@ pub(super) struct MemoryHistory {
     appends: u64,
     now_ms: u64,
     last_epoch: u64,
-    /// Every removed history began before this time.
+    /// Every history that was removed began before this time.
     whole_since_ms: u64,
 }
 
@@ -40,7 +40,7 @@ type ReceiptKey = (ChannelName, Box<str>);
 /// The result of a publication with an idempotency key.
 struct Receipt {
     position: Position,
-    /// Of the message.
+    /// The SHA-1 digest of the message.
     digest: [u8; 20],
 }
 
@@ -49,21 +49,21 @@ struct Receipt {
 pub(super) struct KeyReused;
 
 struct ChannelHistory {
-    /// Its last position.
+    /// The last position of the channel.
     tail: Position,
-    /// The newest messages; the last of them is at the tail.
+    /// The newest messages; the last one is at the tail.
     messages: VecDeque<Arc<RawValue>>,
     appended_ms: u64,
-    /// Its key in `by_idleness`.
+    /// The number of the last append: the channel's key in `by_idleness`.
     append: u64,
 }
 
 /// The result of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Appended {
-    /// The position of the message.
+    /// The position of the message, also if it was appended by an earlier call.
     pub(super) position: Position,
-    /// Whether its idempotency key was used before: the message was not appended again and must not be published again.
+    /// Whether the idempotency key was used before. Then the message was not appended and must not be published again.
     pub(super) is_repeated: bool,
 }
 
@@ -94,7 +94,7 @@ impl MemoryHistory {
         idempotency_key: Option<&str>,
         now_ms: u64,
     ) -> Result<Appended, KeyReused> {
-        self.pass_time(now_ms);
+        self.advance_clock(now_ms);
         let receipt = idempotency_key.map(|key| {
             let digest = Sha1::digest(message.get().as_bytes()).into();
             ((channel.clone(), Box::from(key)), digest)
@@ -112,7 +112,7 @@ impl MemoryHistory {
             self.expiring.push_back((until_ms, receipt.clone()));
             self.receipts.insert(receipt, Receipt { position, digest });
         }
-        self.make_room(channel);
+        self.enforce_memory_limit(channel);
         Ok(Appended { position, is_repeated: false })
     }
 
@@ -124,7 +124,7 @@ impl MemoryHistory {
         max_entries: usize,
         now_ms: u64,
     ) -> Page {
-        self.pass_time(now_ms);
+        self.advance_clock(now_ms);
         let (entries, tail) = match self.channels.get(channel) {
             Some(found) => (found.after(channel, since, max_entries), found.tail),
             None => (Vec::new(), Position::before(self.present_ms())),
@@ -134,11 +134,12 @@ impl MemoryHistory {
 
     /// The last position of a channel's history, if it has one.
     pub(super) fn tail(&mut self, channel: &ChannelName, now_ms: u64) -> Option<Position> {
-        self.pass_time(now_ms);
+        self.advance_clock(now_ms);
         self.channels.get(channel).map(|found| found.tail)
     }
 
-    /// The time for a position without a history: later than any such position given before a history was removed.
+    /// The time for the position of a channel without a history. It is later than any such position that was given
+    /// before a history was removed.
     fn present_ms(&self) -> u64 {
         self.now_ms.max(self.whole_since_ms)
     }
@@ -147,7 +148,7 @@ impl MemoryHistory {
         self.appends += 1;
         self.bytes += message_bytes(&message);
         if !self.channels.contains_key(channel) {
-            // No two histories of this process have one epoch, so a new history of a channel differs from the last.
+            // No two histories of this process share an epoch, so a channel's new history differs from its last one.
             self.last_epoch = self.present_ms().max(self.last_epoch + 1);
             self.bytes += channel_bytes(channel);
         }
@@ -170,7 +171,7 @@ impl MemoryHistory {
     }
 
     /// Removes expired receipts and histories.
-    fn pass_time(&mut self, now_ms: u64) {
+    fn advance_clock(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
         while self.expiring.front().is_some_and(|(until_ms, _)| *until_ms < self.now_ms) {
             self.expire_receipt();
@@ -188,9 +189,9 @@ impl MemoryHistory {
         }
     }
 
-    /// Keeps all histories within the limit. Removes other histories first, the longest-idle one before the others; then
-    /// the oldest messages of the history that was just written, except the last one; then receipts.
-    fn make_room(&mut self, written: &ChannelName) {
+    /// Keeps all histories within `memory_bytes`. Removes the other histories first, the longest idle one before the
+    /// others; then the oldest messages of the history that was just written, except its last message; then receipts.
+    fn enforce_memory_limit(&mut self, written: &ChannelName) {
         while self.bytes > self.options.memory_bytes {
             if self.longest_idle().is_some_and(|channel| channel != *written) {
                 self.drop_longest_idle();
@@ -213,7 +214,7 @@ impl MemoryHistory {
         if let Some(found) = self.channels.remove(&channel) {
             let messages: usize = found.messages.iter().map(message_bytes).sum();
             self.bytes -= messages + channel_bytes(&channel);
-            // A beginning given before this history must not be taken for the beginning of the next one.
+            // A position given before this history began must not count as the beginning of the channel's next history.
             self.whole_since_ms = self.whole_since_ms.max(found.tail.epoch + 1);
         }
     }
@@ -227,7 +228,7 @@ impl MemoryHistory {
 }
 
 impl ChannelHistory {
-    /// Returns how many bytes this frees.
+    /// Returns the bytes that this frees.
     fn drop_oldest(&mut self) -> usize {
         self.messages.pop_front().as_ref().map_or(0, message_bytes)
     }

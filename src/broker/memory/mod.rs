@@ -1,14 +1,15 @@
-//! The broker inside one process: a publication is delivered before `publish` returns.
+//! The broker inside one process. It delivers a publication before `publish` returns.
 //!
-//! `history` stores durable messages.
+//! - `history`: the stored messages and the idempotency keys.
 
 mod history;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use serde_json::value::RawValue;
 
 use super::link::{HubSet, Inboxes, count_channel};
@@ -26,7 +27,7 @@ use protocol::publication::Publication;
 
 use history::{Appended, KeyReused, MemoryHistory};
 
-/// A handle of the memory broker; cloning shares it.
+/// A handle to the memory broker; clones share it.
 #[derive(Clone)]
 pub struct MemoryBroker {
     shared: Arc<MemoryShared>,
@@ -39,8 +40,8 @@ struct MemoryShared {
     stopped: AtomicBool,
 }
 
-/// Its lock is held while a publication is offered to hubs, so that all hubs see publications in one order, whichever
-/// threads publish.
+/// The state under the broker's lock. The lock is held while a publication is offered to hubs, so all hubs see
+/// publications in one order, whichever thread publishes.
 struct MemoryState {
     inboxes: Inboxes,
     channels: HashMap<ChannelName, HubSet>,
@@ -64,12 +65,12 @@ impl MemoryBroker {
     }
 
     pub(super) fn attach(&self, inbox: Arc<dyn Inbox>) -> HubId {
-        self.lock().inboxes.attach(inbox, true)
+        self.shared.state.lock().inboxes.attach(inbox, true)
     }
 
     pub(super) fn subscribe(&self, hub: HubId, request: RequestId, channels: Vec<ChannelName>) {
         // The lock keeps publications out while the positions are read.
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         let now_ms = now_ms();
         let mut answers = Vec::with_capacity(channels.len());
         for channel in channels {
@@ -85,7 +86,7 @@ impl MemoryBroker {
     }
 
     pub(super) fn unsubscribe(&self, hub: HubId, channels: &[ChannelName]) {
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         for channel in channels {
             let Some(hubs) = state.channels.get_mut(channel) else { continue };
             if hubs.remove(hub) && hubs.is_empty() {
@@ -96,7 +97,7 @@ impl MemoryBroker {
     }
 
     pub(super) fn read(&self, hub: HubId, request: HistoryRequest) {
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         let read = request.read;
         let outcome = recover(&mut state.history, request);
         state.inboxes.notify(hub, HubEvent::HistoryRead { read, outcome });
@@ -109,29 +110,25 @@ impl MemoryBroker {
         check_request(request, self.shared.limits)?;
         let channel = request.channel;
         let message: Arc<RawValue> = request.message.to_owned().into();
-        let mut state = self.lock();
+        let mut state = self.shared.state.lock();
         let Some(idempotency_key) = request.durable else {
             let replicas = state.channels.contains_key(channel).into();
-            self.hand_over(&state, Publication::new(channel.clone(), None, message));
+            self.deliver(&state, Publication::new(channel.clone(), None, message));
             return Ok(Published::Plainly { replicas });
         };
         let appended = state.history.append(channel, Arc::clone(&message), idempotency_key, now_ms());
         let Appended { position, is_repeated } = appended.map_err(|KeyReused| PublishError::KeyReused)?;
         if !is_repeated {
-            self.hand_over(&state, Publication::new(channel.clone(), Some(position), message));
+            self.deliver(&state, Publication::new(channel.clone(), Some(position), message));
         }
         Ok(Published::Durably(position))
     }
 
-    fn hand_over(&self, state: &MemoryState, publication: Publication) {
+    fn deliver(&self, state: &MemoryState, publication: Publication) {
         self.shared.metrics.publications_received.inc();
         if let Some(hubs) = state.channels.get(publication.channel()) {
             state.inboxes.offer(hubs, &Arc::new(publication.received_at(Some(Instant::now()))));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, MemoryState> {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn health(&self) -> Health {
@@ -152,11 +149,11 @@ impl MemoryBroker {
     }
 }
 
-/// Reads what one subscription has missed.
+/// Reads the messages that one subscription missed.
 fn recover(history: &mut MemoryHistory, request: HistoryRequest) -> Result<Recovered, NotRecovered> {
     let HistoryRequest { channel, since, cut, limits, .. } = request;
     let mut recovery = Recovery::new(since, cut, limits)?;
-    // One entry more than the limit shows that there are too many.
+    // One message more than the limit shows that there are too many.
     while !recovery.add_page(&history.page(
         &channel,
         recovery.position(),
@@ -166,9 +163,9 @@ fn recover(history: &mut MemoryHistory, request: HistoryRequest) -> Result<Recov
     Ok(recovery.finish())
 }
 
-/// Unix time in milliseconds; 0 before 1970.
+/// The Unix time in milliseconds; 0 before 1970.
 fn now_ms() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // u64 milliseconds are enough for 500 million years.
+    // A u64 holds the milliseconds of 500 million years.
     since_epoch.as_millis() as u64
 }

@@ -1,4 +1,4 @@
-//! Who we are to Redis, and whom we trust: passwords and certificates, read anew for each link.
+//! Credentials and certificates for Redis, read again for each link.
 
 use std::path::{Path, PathBuf};
 
@@ -9,17 +9,18 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::link_error::LinkError;
 use crate::settings::{Secret, check_is_file, read_bytes};
 
-/// A PEM file longer than this (in bytes) is surely the wrong file: all authorities of a system take a quarter of it.
+/// The most bytes of a PEM file. A longer one is the wrong file: all authorities of a system take a quarter of this.
 const MAX_PEM_BYTES: u64 = 1024 * 1024;
 
-/// A user with a password. What is absent here may stand in the URL.
+/// A user and a password. The settings allow one source of the password: the URL, `password` or `password_file`
+/// (`settings::validate::broker`), so their order does not matter.
 #[derive(Clone, Default)]
 pub struct Credentials {
     /// The user; `None`: Redis' user `default`.
     pub username: Option<String>,
     /// The password.
     pub password: Option<Secret>,
-    /// A file with the password, which goes before `password`.
+    /// A file with the password.
     pub password_file: Option<PathBuf>,
 }
 
@@ -28,15 +29,15 @@ pub struct Credentials {
 pub struct TlsFiles {
     /// The authorities to trust; `None`: those of the system.
     pub ca: Option<PathBuf>,
-    /// Our own certificate, with the chain behind it. It counts only together with `key`.
+    /// The gateway's own certificate with its chain. Used only together with `key`.
     pub certificate: Option<PathBuf>,
     /// The key of `certificate`.
     pub key: Option<PathBuf>,
 }
 
 impl Credentials {
-    /// `login` with these credentials. `key` is the setting of the file, for messages. Reads files: it may block.
-    pub(super) fn fill_in(
+    /// Adds these credentials to `login`. `key` names the setting of the file in errors. Reads a file, so it may block.
+    pub(super) fn apply_to(
         &self,
         login: RedisConnectionInfo,
         key: &'static str,
@@ -57,10 +58,10 @@ impl Credentials {
 }
 
 impl TlsFiles {
-    /// What the files hold now. Reads files: it may block.
+    /// The current content of the files. Reads files, so it may block.
     ///
-    /// Everything is parsed here, although redis-rs does it again: its errors may repeat lines of a file, and a
-    /// file without any certificate would be no error to it.
+    /// The files are parsed here, although redis-rs parses them again: its errors may repeat lines of a file, and it
+    /// accepts a file without a certificate.
     pub(super) fn read(&self) -> Result<TlsCertificates, LinkError> {
         let root_cert = match &self.ca {
             Some(path) => Some(read_certificates("broker.tls_ca_file", path)?),

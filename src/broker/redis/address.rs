@@ -1,4 +1,4 @@
-//! Where the URL says that Redis is.
+//! Parses `broker.url`: one server, or sentinels that know the master.
 
 use std::fmt;
 
@@ -10,36 +10,36 @@ use super::super::BrokerSetupError;
 use super::access::{Credentials, TlsFiles};
 use super::link_error::LinkError;
 
-/// Where sentinels listen unless the URL says otherwise.
+/// The port of a sentinel if the URL names none.
 const SENTINEL_PORT: u16 = 26379;
 
-/// Where Redis is. Displayed it has no user and no password.
+/// The address of Redis. Its text has no user and no password.
 pub(super) enum Address {
-    /// There.
+    /// One server.
     Server(ConnectionInfo),
-    /// Where the sentinels say.
+    /// The master that the sentinels name.
     Master(Sentinels),
 }
 
-/// Sentinels, and whom to ask them for.
+/// The sentinels, and the master to ask them for.
 pub(super) struct Sentinels {
     /// In the order of the URL; at least one.
     pub(super) sentinels: Vec<ConnectionInfo>,
-    /// What the sentinels call the master.
+    /// The sentinels' name of the master.
     pub(super) name: String,
-    /// How to log in at the master. Its address stands for none: the sentinels know it.
+    /// The login at the master. Its address is a placeholder, because only the sentinels know the address.
     login: ConnectionInfo,
 }
 
 /// An address with the passwords and certificates of one attempt.
 pub(super) struct OpenedAddress {
     pub(super) address: Address,
-    /// `None`: without TLS.
+    /// `None`: no TLS.
     pub(super) certificates: Option<TlsCertificates>,
 }
 
 impl Address {
-    /// Reads a URL. `finish` is applied to each connection that comes out of it.
+    /// Parses a URL. Applies `finish` to each connection of the result.
     pub(super) fn parse(
         url: &str,
         finish: impl Fn(ConnectionInfo) -> ConnectionInfo,
@@ -52,15 +52,15 @@ impl Address {
         }
     }
 
-    /// With what stands in files and settings. Reads files: it may block.
+    /// Adds the credentials and certificates. Reads files, so it may block.
     pub(super) fn open(
         self,
         redis: &Credentials,
         sentinels: &Credentials,
         tls: &TlsFiles,
     ) -> Result<OpenedAddress, LinkError> {
-        let at_redis = |login| redis.fill_in(login, "broker.password_file");
-        let at_sentinel = |login| sentinels.fill_in(login, "broker.sentinel_password_file");
+        let at_redis = |login| redis.apply_to(login, "broker.password_file");
+        let at_sentinel = |login| sentinels.apply_to(login, "broker.sentinel_password_file");
         let address = match self {
             Self::Server(info) => Self::Server(with_login(info, at_redis)?),
             Self::Master(Sentinels { sentinels, name, login }) => {
@@ -101,7 +101,7 @@ impl Sentinels {
         let (login, endpoint) = rest.rsplit_once('@').unwrap_or(("", rest));
         let (hosts, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
         if path.contains(['?', '#']) {
-            return Err(bad("nothing may follow the master's name but the number of a database"));
+            return Err(bad("only a database number may follow the master's name"));
         }
         let (name, db) = path.split_once('/').unwrap_or((path, ""));
         if name.is_empty() {
@@ -117,7 +117,7 @@ impl Sentinels {
         Ok(Self { sentinels, name: name.to_owned(), login })
     }
 
-    /// The master, now that it is known to be there.
+    /// The connection to the master at this address.
     pub(super) fn master_at(&self, host: String, port: u16) -> ConnectionInfo {
         let address = match self.login.addr() {
             ConnectionAddr::TcpTls { insecure, .. } => {
@@ -130,7 +130,7 @@ impl Sentinels {
 }
 
 fn parse(url: &str) -> Result<ConnectionInfo, BrokerSetupError> {
-    // Only the kind of the error: its detail may repeat parts of the URL.
+    // Only the kind of the error, because its detail may repeat parts of the URL.
     url.into_connection_info().map_err(|error| BrokerSetupError::BadUrl(error.category().to_owned()))
 }
 
@@ -142,8 +142,8 @@ fn with_login(
     Ok(info.set_redis_settings(login))
 }
 
-/// A client of one endpoint. It resolves a name each time that it connects.
-pub(super) fn client(
+/// A client of one endpoint. It resolves a host name at each connection.
+pub(super) fn open_client(
     info: ConnectionInfo,
     certificates: Option<&TlsCertificates>,
 ) -> Result<Client, LinkError> {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_are_read_from_a_url() {
+    fn sentinels_are_parsed_from_a_url() {
         let address = parsed("redis+sentinel://me:p%40ss@a:1,b,[::1],[::2]:5/main/3").unwrap();
         let endpoints = "a:1, b:26379, ::1:26379, ::2:5";
         assert_eq!(address.to_string(), format!("the master main of the sentinels {endpoints}"));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn with_tls_everybody_speaks_tls() {
+    fn with_tls_sentinels_and_master_use_tls() {
         let Address::Master(sentinels) = parsed("rediss+sentinel://a/main").unwrap() else {
             panic!("a server")
         };
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_says_too_little_or_too_much_is_refused() {
+    fn an_invalid_sentinel_url_is_refused_without_its_password() {
         for end in ["a", "a/", "a,/main", "/main", "a/main/x", "a/main/1/2", "a/main?db=1", "a:x/main"] {
             let error = parsed(&format!("redis+sentinel://me:hunter2@{end}")).err().unwrap().to_string();
             assert!(!error.contains("hunter2"), "{error}");

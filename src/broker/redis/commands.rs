@@ -25,7 +25,7 @@ impl Commands {
         Arc::ptr_eq(&self.is_closed, &other.is_closed)
     }
 
-    /// A command found this connection closed. Its driver has ended, so no later command can be sent on it.
+    /// Marks the connection as closed: its driver ended, so no later command can be sent on it.
     pub(super) fn mark_closed(&self) {
         self.is_closed.store(true, Ordering::Release);
     }

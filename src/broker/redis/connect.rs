@@ -1,4 +1,4 @@
-//! Making a link: where Redis is, and the connections that lead there.
+//! Finds Redis and makes the connections of a link.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use redis::{AsyncConnectionConfig, Client, RedisResult};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::address::{Address, OpenedAddress, client};
+use super::address::{Address, OpenedAddress, open_client};
 use super::link_error::LinkError;
 use super::options::RedisOptions;
-use super::role::RoleQuestion;
+use super::role::RoleQuery;
 use super::sentinel;
 use super::state::{MAX_PUBLISHING, RedisState};
 
-/// Where Redis is at this moment, and the identity to connect with.
+/// The server to connect to now, with the credentials for it.
 pub(super) struct Endpoint {
     pub(super) client: Client,
 }
 
-/// What a link consists of.
+/// The connections of a link.
 pub(super) struct LinkConnections {
     /// Only subscribes and receives.
     pub(super) subscriber: PubSub,
     /// Publishes and probes.
     pub(super) commands: MultiplexedConnection,
-    /// How the server's role is asked for.
-    pub(super) role: RoleQuestion,
+    /// How to query the server's role.
+    pub(super) role: RoleQuery,
 }
 
 impl Endpoint {
-    /// Each link finds it anew: files may have changed, and a master may have moved.
-    pub(super) async fn find(options: &RedisOptions) -> Result<Self, LinkError> {
+    /// Finds the server. Each link calls this again, because files may have changed and the master may have moved.
+    pub(super) async fn resolve(options: &RedisOptions) -> Result<Self, LinkError> {
         let bound = options.connect_timeout;
         let to_open = options.clone();
-        // Files may lie on a network.
+        // The files may be on a network file system, so reading them may block.
         let opening = timeout(bound, spawn_blocking(move || to_open.open()));
         let Ok(opened) = opening.await else { return Err(LinkError::ConnectTimeout(bound)) };
         let OpenedAddress { address, certificates } = opened.unwrap_or(Err(LinkError::Panicked))?;
@@ -44,22 +44,22 @@ impl Endpoint {
                 sentinel::find_master(&sentinels, certificates.as_ref(), bound).await?
             }
         };
-        Ok(Self { client: client(info, certificates.as_ref())? })
+        Ok(Self { client: open_client(info, certificates.as_ref())? })
     }
 
-    /// For messages.
+    /// The address, for messages.
     pub(super) fn name(&self) -> String {
         self.client.get_connection_info().addr().to_string()
     }
 
-    /// The connections of a link to a master.
+    /// Makes the connections of a link, and checks that the server is a master.
     pub(super) async fn connect(&self, state: &RedisState) -> Result<LinkConnections, LinkError> {
         let bound = state.options.connect_timeout;
         let subscriber = within(bound, of_connect(self.client.get_async_pubsub()));
         let (subscriber, mut commands) = tokio::try_join!(subscriber, self.connect_commands(&state.options))?;
-        // Before thousands of channels are subscribed in vain.
-        let mut role = RoleQuestion::default();
-        within(bound, role.ask(state, &mut commands)).await?;
+        // Checked here, before the link subscribes to thousands of channels.
+        let mut role = RoleQuery::default();
+        within(bound, role.verify_master(state, &mut commands)).await?;
         Ok(LinkConnections { subscriber, commands, role })
     }
 
@@ -69,9 +69,9 @@ impl Endpoint {
         options: &RedisOptions,
     ) -> Result<MultiplexedConnection, LinkError> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None) // `within` bounds it, as it does the other one.
+            .set_connection_timeout(None) // `within` bounds it, as it bounds the subscriber's connection.
             .set_response_timeout(Some(options.response_timeout))
-            // A publication that had to wait for room in the connection's queue could be overtaken by a later one.
+            // The queue is never full: a publication that waits for room in it could be overtaken by a later one.
             .set_pipeline_buffer_size(2 * MAX_PUBLISHING);
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         within(options.connect_timeout, of_connect(connecting)).await
@@ -82,7 +82,7 @@ async fn of_connect<T>(connecting: impl Future<Output = RedisResult<T>>) -> Resu
     connecting.await.map_err(|error| LinkError::of_connect(&error))
 }
 
-/// redis-rs bounds neither the connecting nor the greeting of a subscriber.
+/// Bounds an attempt to connect. redis-rs bounds neither the connection nor the handshake of a subscriber.
 async fn within<T>(
     bound: Duration,
     connecting: impl Future<Output = Result<T, LinkError>>,

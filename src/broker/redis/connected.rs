@@ -1,4 +1,4 @@
-//! A link while it is connected: its activities in one task, and the first that fails ends them all.
+//! Runs the activities of a connected link in one task. The first activity that fails ends the link.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -19,42 +19,42 @@ use super::{USERS, dataset, function, reads};
 use crate::timeout::timeout_awake;
 use protocol::channel::ChannelName;
 
-/// How many channels one batch subscribes and unsubscribes. A command stays below 140 KB, and its 512
-/// confirmations do not hold up messages noticeably.
+/// The most channels of one batch. Its commands stay below 140 KB, and its 512 confirmations do not delay messages
+/// noticeably.
 const MAX_BATCH: usize = 512;
-/// How long to look for the reason of a lost link. A server that is down answers at once, with a reset.
-const ASK_WITHIN: Duration = Duration::from_millis(200);
-/// Channels compared with their histories in one batch.
+/// How long to query the reason of a lost link. A server that is down answers at once, with a reset.
+const CLOSE_REASON_TIMEOUT: Duration = Duration::from_millis(200);
+/// The most channels that are compared with their histories in one batch.
 const CHECKED_AT_ONCE: usize = 256;
 
 /// Serves the link until it is lost.
 pub(super) async fn run(state: &RedisState, connections: LinkConnections, endpoint: &Endpoint) -> LinkError {
     let LinkConnections { subscriber, commands, role } = connections;
     let (subscriptions, messages) = subscriptions::split(subscriber);
-    let (heard, hearing) = watch::channel(0);
+    let (nonce_sender, received_nonce) = watch::channel(0);
     state.connected(commands.clone());
-    let probe = HealthProbe { state, endpoint, commands, role, hearing };
+    let probe = HealthProbe { state, endpoint, commands, role, received_nonce };
     tokio::select! {
-        error = receive(state, messages, heard) => why_closed(state, error).await,
-        ended = keep_subscribed(state, subscriptions) => match ended { Err(error) => error },
-        error = probe.keep_probing() => error,
-        // They run beside the others and never end a link.
-        never = reads::keep_reading(state, endpoint) => match never {},
-        never = function::keep_loaded(state) => match never {},
-        never = state.rejected.keep_recording(&state.options, || state.commands()) => match never {},
+        error = receive(state, messages, nonce_sender) => find_close_reason(state, error).await,
+        ended = run_subscriptions(state, subscriptions) => match ended { Err(error) => error },
+        error = probe.run() => error,
+        // These never end a link.
+        never = reads::run(state, endpoint) => match never {},
+        never = function::run(state) => match never {},
+        never = state.rejected.run(&state.options, || state.commands()) => match never {},
     }
 }
 
-/// Delivers messages as fast as they arrive.
+/// Delivers messages until the subscriber's connection ends.
 async fn receive(
     state: &RedisState,
     mut messages: Messages<PubSubStream>,
-    heard: watch::Sender<u64>,
+    nonce_sender: watch::Sender<u64>,
 ) -> LinkError {
     let mut receiver = PayloadReceiver::new(state);
     while let Some(message) = messages.next().await {
         if let Some(nonce) = receiver.receive(&message) {
-            heard.send_replace(nonce);
+            nonce_sender.send_replace(nonce);
         }
     }
     LinkError::Closed
@@ -62,13 +62,13 @@ async fn receive(
 
 /// Finds out why the subscription ended. Redis reports the reason only in its own log, so this sends a command: an
 /// answer shows that Redis closed only the subscriber's connection.
-async fn why_closed(state: &RedisState, error: LinkError) -> LinkError {
+async fn find_close_reason(state: &RedisState, error: LinkError) -> LinkError {
     let Some(mut commands) = state.commands() else { return error };
-    let answer: RedisResult<String> = match timeout(ASK_WITHIN, info(&mut commands)).await {
+    let answer: RedisResult<String> = match timeout(CLOSE_REASON_TIMEOUT, info(&mut commands)).await {
         Ok(answer) => answer,
         Err(_) => return error,
     };
-    // Redis 8 counts them.
+    // Redis 8 counts the disconnections for this limit.
     let counted = |text: &str| {
         let line =
             text.lines().find_map(|line| line.strip_prefix("client_output_buffer_limit_disconnections:"));
@@ -77,7 +77,7 @@ async fn why_closed(state: &RedisState, error: LinkError) -> LinkError {
     match answer {
         Ok(text) if counted(&text) == Some(false) => error,
         Ok(_) => LinkError::SubscriberClosed,
-        // A refusal is an answer.
+        // A refusal is an answer as well.
         Err(refusal) if refusal.code().is_some() => LinkError::SubscriberClosed,
         Err(_) => error,
     }
@@ -88,21 +88,22 @@ async fn info(commands: &mut MultiplexedConnection) -> RedisResult<String> {
 }
 
 /// Subscribes and unsubscribes channels as the hubs want, one batch at a time.
-async fn keep_subscribed(
+async fn run_subscriptions(
     state: &RedisState,
     mut subscriptions: Subscriptions,
 ) -> Result<Infallible, LinkError> {
     let own = [state.options.redis_channel(USERS), state.options.redis_channel(&state.probe)];
-    confirmed(state, subscriptions.subscribe(&own)).await?;
-    // Before any channel is answered: a client can continue from a beginning only if the data was marked before it.
-    dataset::keep_marked(state).await;
+    await_confirmation(state, subscriptions.subscribe(&own)).await?;
+    // Before any channel is answered: a client can resume from the start of a history only if the data was marked
+    // earlier.
+    dataset::mark_dataset(state).await;
     state.link.lock().connected();
     state.link.progressed();
     let mut check = HistoryCheck::new(state.options.history_check_interval);
     loop {
         let next = state.link.lock().next_batch(MAX_BATCH);
         if let Some(batch) = next {
-            let (batch, refused) = change(state, &mut subscriptions, batch).await?;
+            let (batch, refused) = apply_batch(state, &mut subscriptions, batch).await?;
             state.note_refused(&refused);
             state.link.edit(|link| {
                 link.confirmed(batch);
@@ -114,17 +115,17 @@ async fn keep_subscribed(
         let deadline = state.link.lock().next_deadline();
         tokio::select! {
             () = state.link.subscriptions_changed() => {}
-            () = sleep_until_some(deadline) => state.link.edit(|link| link.deadline_passed(Instant::now())),
-            () = check.due() => {
-                // The data may have been removed, and with it the marker.
-                dataset::keep_marked_if_due(state).await;
+            () = sleep_until_deadline(deadline) => state.link.edit(|link| link.deadline_passed(Instant::now())),
+            () = check.wait_until_due() => {
+                // If the data was removed, the marker is missing.
+                dataset::mark_dataset_if_due(state).await;
                 check.verify_batch(state);
             }
         }
     }
 }
 
-async fn sleep_until_some(deadline: Option<Instant>) {
+async fn sleep_until_deadline(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
@@ -132,7 +133,7 @@ async fn sleep_until_some(deadline: Option<Instant>) {
 }
 
 /// Returns the confirmed channels, and the channels that this user may not subscribe to.
-async fn change(
+async fn apply_batch(
     state: &RedisState,
     subscriptions: &mut Subscriptions,
     batch: SubscriptionBatch,
@@ -140,13 +141,13 @@ async fn change(
     let SubscriptionBatch { subscribe, unsubscribe } = batch;
     let (subscribe, refused) = subscribe_permitted(state, subscriptions, subscribe).await?;
     if !unsubscribe.is_empty() {
-        confirmed(state, subscriptions.unsubscribe(&redis_channels(state, &unsubscribe))).await?;
+        await_confirmation(state, subscriptions.unsubscribe(&redis_channels(state, &unsubscribe))).await?;
     }
     Ok((SubscriptionBatch { subscribe, unsubscribe }, refused))
 }
 
-/// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does not
-/// say which, so a refused command is repeated in halves. Returns the channels that are subscribed, and the others.
+/// Subscribes to the channels that this user may subscribe to. Redis refuses a whole command for one channel and does
+/// not name it, so a refused command is repeated in halves. Returns the subscribed channels and the refused ones.
 async fn subscribe_permitted(
     state: &RedisState,
     subscriptions: &mut Subscriptions,
@@ -158,7 +159,7 @@ async fn subscribe_permitted(
         if part.is_empty() {
             continue;
         }
-        match confirmed(state, subscriptions.subscribe(&redis_channels(state, &part))).await {
+        match await_confirmation(state, subscriptions.subscribe(&redis_channels(state, &part))).await {
             Ok(()) => subscribed.append(&mut part),
             Err(error) if !error.is_no_permission() => return Err(error),
             Err(_) if part.len() > 1 => {
@@ -170,7 +171,7 @@ async fn subscribe_permitted(
     }
     if !refused.is_empty() {
         // Without the right to subscribe at all, this channel, which was subscribed first, is refused too.
-        confirmed(state, subscriptions.subscribe(&[state.options.redis_channel(USERS)])).await?;
+        await_confirmation(state, subscriptions.subscribe(&[state.options.redis_channel(USERS)])).await?;
     }
     Ok((subscribed, refused))
 }
@@ -179,8 +180,8 @@ fn redis_channels(state: &RedisState, channels: &[ChannelName]) -> Vec<String> {
     channels.iter().map(|channel| state.options.redis_channel(channel.as_str())).collect()
 }
 
-/// redis-rs waits for a confirmation without a bound.
-async fn confirmed(
+/// Waits for a confirmation at most `response_timeout`. redis-rs waits without a bound.
+async fn await_confirmation(
     state: &RedisState,
     command: impl Future<Output = Result<(), LinkError>>,
 ) -> Result<(), LinkError> {
@@ -188,11 +189,13 @@ async fn confirmed(
     timeout_awake(bound, command).await.unwrap_or(Err(LinkError::SubscribeTimeout(bound)))
 }
 
-/// Compares all channels with their histories at each interval, in batches. This finds a lost last message, which no
-/// later message would show.
+/// Compares all channels with their histories once in each interval, in batches. This detects the loss of a channel's
+/// last message, which no later message would show.
 struct HistoryCheck {
+    /// The channels that remain in this round.
     round: Vec<ChannelName>,
     interval: Duration,
+    /// The time between two batches of this round.
     pause: Duration,
     next: Instant,
 }
@@ -203,11 +206,11 @@ impl HistoryCheck {
     }
 
     /// Returns when the next batch is due. Cancel safe.
-    async fn due(&self) {
+    async fn wait_until_due(&self) {
         sleep_until(self.next.into()).await;
     }
 
-    /// Starts comparing the next batch. Each round retries the refused channels.
+    /// Starts to compare the next batch. Each round also retries the refused channels.
     fn verify_batch(&mut self, state: &RedisState) {
         if self.round.is_empty() {
             self.round = state.link.lock().subscribed();

@@ -1,4 +1,4 @@
-//! The settings of the data of one prefix, which all its gateways and `gateway_publish` share.
+//! The settings of the data of one prefix: its gateways and `gateway_publish` share them.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use super::options::RedisOptions;
 use crate::settings::format_duration;
 use protocol::payload_limits::{DEFAULT_MAX_DEPTH, PayloadLimits};
 
-/// What is in force for the data of one prefix: the same for every replica and for `gateway_publish`.
+/// The settings in force for the data of one prefix, the same for every replica and for `gateway_publish`.
 ///
-/// It is JSON at the key `<prefix>:settings`. Fields that a later version adds are ignored.
+/// They are JSON at the key `<prefix>:settings`. Fields that a later version adds are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct DataSettings {
-    /// Messages kept for each channel.
+    /// Messages stored for each channel.
     pub(super) history_size: usize,
-    /// How long a history is kept after its last message.
+    /// How long a history is stored after its last message.
     pub(super) history_ttl_ms: u64,
     /// How long an idempotency key is remembered.
     pub(super) idempotency_window_ms: u64,
-    /// Longer messages are refused, and dropped unread.
+    /// Longer messages are refused, or dropped before they are parsed.
     pub(super) max_payload_bytes: usize,
-    /// Deeper messages are refused or dropped. An older gateway does not write it.
+    /// Messages with deeper nesting are refused or dropped. Older gateways do not write this field.
     #[serde(default = "default_depth")]
     pub(super) max_payload_depth: usize,
 }
@@ -44,33 +44,33 @@ impl DataSettings {
         }
     }
 
-    /// Adds the question whose answer [`parse`](Self::parse) reads.
-    pub(super) fn ask(pipeline: &mut Pipeline, options: &RedisOptions) {
+    /// Adds the query whose answer [`parse`](Self::parse) reads.
+    pub(super) fn add_query(pipeline: &mut Pipeline, options: &RedisOptions) {
         pipeline.cmd("GET").arg(Self::key(options));
     }
 
-    /// Where the settings are. No channel has such a name: it has no namespace.
+    /// The key of the settings. No channel has this name, because it has no namespace.
     pub(super) fn key(options: &RedisOptions) -> String {
         options.redis_channel("settings")
     }
 
-    /// `None` if the text is something else.
+    /// Parses the settings; `None`: the text is invalid.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         serde_json::from_slice(text).ok()
     }
 
     /// The text that [`parse`](Self::parse) and `gateway_publish` read.
     pub(super) fn to_text(&self) -> String {
-        // No field of it can fail.
+        // Serialising these fields cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// What a message may be.
+    /// The limits on a message.
     pub(super) fn payload_limits(&self) -> PayloadLimits {
         PayloadLimits { max_bytes: self.max_payload_bytes, max_depth: self.max_payload_depth }
     }
 
-    /// How these settings, which are in force, differ from a process' own; empty if they do not.
+    /// How these settings, which are in force, differ from the process' own settings.
     pub(super) fn differences(&self, own: &Self) -> Vec<String> {
         let count = |count: usize| count.to_string();
         let time = |ms: u64| format_duration(Duration::from_millis(ms));
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_read_back_and_later_fields_are_ignored() {
+    fn settings_round_trip_and_unknown_fields_are_ignored() {
         let text = settings().to_text();
         assert_eq!(DataSettings::parse(text.as_bytes()), Some(settings()));
         let later = text.replace('}', ",\"namespaces\":{}}");

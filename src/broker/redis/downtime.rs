@@ -1,11 +1,12 @@
 //! Measures how long it takes to detect the loss of a link, and to repair it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::metrics::Metrics;
 
-/// When the link was last healthy, and when it was lost.
+/// When the link was last healthy, and when it was lost; the metrics are observed from these times.
 #[derive(Debug, Default)]
 pub(super) struct Downtime(Mutex<Times>);
 
@@ -18,24 +19,20 @@ struct Times {
 impl Downtime {
     /// The link is healthy, and all missed messages are repaired.
     pub(super) fn healthy(&self, now: Instant, metrics: &Metrics) {
-        let mut times = self.times();
+        let mut times = self.0.lock();
         times.healthy = Some(now);
         if let Some(lost) = times.lost.take() {
             metrics.redis_link_repair.observe((now - lost).as_secs_f64());
         }
     }
 
-    /// The link is lost. Counts from the last probe that was heard, the longest that the loss may have existed.
+    /// The link is lost. The detection time counts from the last probe that returned, the earliest time of the loss.
     pub(super) fn lost(&self, now: Instant, metrics: &Metrics) {
-        let mut times = self.times();
+        let mut times = self.0.lock();
         if let Some(healthy) = times.healthy.take() {
             times.lost = Some(now);
             metrics.redis_link_detection.observe((now - healthy).as_secs_f64());
         }
-    }
-
-    fn times(&self) -> MutexGuard<'_, Times> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,7 +1,7 @@
-//! The function library for durable publishing: loading it into Redis, and calling it.
+//! Loads the function library for durable publishing into Redis, and calls it.
 //!
-//! Redis may be too old for functions, or not let us load one. That costs durable publishing and nothing
-//! else: it never ends the link.
+//! Redis may be too old for functions, or this user may not load one. Then only durable publishing is unavailable; the
+//! link stays up.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -13,32 +13,31 @@ use redis::{Cmd, FromRedisValue, RedisError, RedisResult, Value, from_redis_valu
 use tokio::time::sleep;
 
 use super::data_settings::DataSettings;
-use super::link_error::plain;
+use super::link_error::describe;
 use super::options::RedisOptions;
 use super::state::RedisState;
 
 /// The library's name in Redis.
 const LIBRARY: &str = "gateway";
-/// The library. Nothing of a deployment is in it: all prefixes of one Redis share it.
+/// The code of the library. It contains no settings, because all prefixes of one Redis share it.
 pub(super) const CODE: &str = concat!(
     include_str!("gateway.lua"),
     include_str!("gateway_json.lua"),
     include_str!("gateway_publish.lua"),
     include_str!("gateway_mark.lua")
 );
-/// How often to look whether Redis still has it: somebody may have flushed the functions, or granted a right
-/// that was missing.
-const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// Another gateway may load it between our look and our load; more often than this it is no coincidence.
+/// How often to check that Redis has the library: the functions may have been flushed, or a missing permission granted.
+const CHECK_INTERVAL: Duration = Duration::from_secs(15);
+/// How often to try to load the library: another gateway may load it between the check and the load.
 const MAX_ATTEMPTS: usize = 3;
 
-/// What to do, given what Redis has.
+/// What to do with the library that Redis has.
 #[derive(Debug, PartialEq, Eq)]
 enum LibraryAction {
     Keep,
     Load,
     Replace,
-    /// It belongs to somebody else.
+    /// It is another program's library of the same name.
     Refuse,
 }
 
@@ -46,8 +45,9 @@ fn version(library: &str) -> Option<u32> {
     library.lines().find_map(|line| line.strip_prefix("local VERSION = ")?.trim().parse().ok())
 }
 
-/// `is_first` is set until this process has settled the matter once. Only then does it replace another text of the
-/// same version, which no two releases have: two builds must not replace each other's for ever.
+/// `is_first`: this process has not loaded or found the library before. Only then does it replace a different text of
+/// the same version. No two releases share a version, but two builds may, and they must not replace each other's
+/// library again and again.
 fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryAction {
     let Some(found) = found else { return LibraryAction::Load };
     match version(found) {
@@ -58,8 +58,8 @@ fn library_action(found: Option<&str>, own: &str, is_first: bool) -> LibraryActi
     }
 }
 
-/// Loads the function unless Redis has it, and notes whether that succeeded.
-pub(super) async fn load(state: &RedisState, commands: &mut MultiplexedConnection) {
+/// Loads the library unless Redis has it, and records whether durable publishing is available.
+pub(super) async fn ensure_loaded(state: &RedisState, commands: &mut MultiplexedConnection) {
     let is_first = !state.is_function_settled.load(Ordering::Acquire);
     let function = match try_load(commands, &state.options, is_first).await {
         Ok(true) => {
@@ -67,14 +67,14 @@ pub(super) async fn load(state: &RedisState, commands: &mut MultiplexedConnectio
             Ok(())
         }
         Ok(false) => Err(format!("another library in Redis has the name {LIBRARY}")),
-        // The connection's own trouble, which the link will find: it says nothing about the function.
+        // An error of the connection, which the link detects. It says nothing about the library.
         Err(error) if error.code().is_none() => return,
         Err(error) => Err(reason(&error)),
     };
     state.set_function(function);
 }
 
-/// Returns whether Redis has the function now; otherwise a library of its name is not ours.
+/// Returns whether Redis has the library; otherwise another program's library has its name.
 async fn try_load(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
@@ -82,7 +82,7 @@ async fn try_load(
 ) -> RedisResult<bool> {
     let mut attempt = 1;
     loop {
-        let found = find(commands).await?;
+        let found = find_library(commands).await?;
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD");
         match library_action(found.as_deref(), CODE, is_first) {
@@ -93,27 +93,27 @@ async fn try_load(
         };
         write_settings(commands, options).await;
         match load.arg(CODE).exec_async(commands).await {
-            Err(error) if is_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
+            Err(error) if is_name_taken(&error) && attempt < MAX_ATTEMPTS => attempt += 1,
             outcome => return outcome.map(|()| true),
         }
     }
 }
 
-/// Writes the settings of this process if there are none, so that nothing is published by the defaults between the
-/// load and the first `gateway_mark`. If it fails, that is what happens.
+/// Writes the settings of this process if Redis has none. If that fails, the library's defaults are in force until the
+/// first `gateway_mark`.
 async fn write_settings(commands: &mut MultiplexedConnection, options: &RedisOptions) {
     let text = DataSettings::own(options).to_text();
     let mut set = redis::cmd("SET");
     if let Err(error) = set.arg(DataSettings::key(options)).arg(text).arg("NX").exec_async(commands).await {
         log::debug!(
-            "redis: the settings of the data were not written before the function: {}",
-            plain(&error)
+            "redis: the settings of the data were not written before the library was loaded: {}",
+            describe(&error)
         );
     }
 }
 
-/// The code of the library of our name, if there is one.
-async fn find(commands: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
+/// The code of the library with this name, if Redis has one.
+async fn find_library(commands: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
     let mut list = redis::cmd("FUNCTION");
     list.arg("LIST").arg("LIBRARYNAME").arg(LIBRARY).arg("WITHCODE");
     let libraries: Vec<HashMap<String, Value>> = list.query_async(commands).await?;
@@ -121,12 +121,12 @@ async fn find(commands: &mut MultiplexedConnection) -> RedisResult<Option<String
     Ok(code.map(from_redis_value).transpose()?)
 }
 
-/// Checks the function at each interval while the link is up.
-pub(super) async fn keep_loaded(state: &RedisState) -> Infallible {
+/// Checks the library at each interval while the link is up.
+pub(super) async fn run(state: &RedisState) -> Infallible {
     loop {
-        sleep(LOOK_EVERY.mul_f64(rand::random_range(0.8..1.2))).await;
+        sleep(CHECK_INTERVAL.mul_f64(rand::random_range(0.8..1.2))).await;
         if let Some(mut commands) = state.commands() {
-            load(state, &mut commands).await;
+            ensure_loaded(state, &mut commands).await;
         }
     }
 }
@@ -140,18 +140,18 @@ pub(super) async fn call<T: FromRedisValue>(
 ) -> RedisResult<T> {
     let answer = call.query_async(commands).await;
     if answer.as_ref().is_err_and(is_missing) {
-        load(state, commands).await;
+        ensure_loaded(state, commands).await;
         return call.query_async(commands).await;
     }
     answer
 }
 
-/// Whether Redis does not have the function.
+/// Whether Redis does not have the library.
 pub(super) fn is_missing(error: &RedisError) -> bool {
     has_detail(error, "Function not found")
 }
 
-/// Whether Redis knows no functions at all.
+/// Whether Redis does not support functions.
 pub(super) fn is_unknown(error: &RedisError) -> bool {
     has_detail(error, "unknown command")
 }
@@ -161,7 +161,7 @@ pub(super) fn is_key_reused(error: &RedisError) -> bool {
     has_detail(error, "this idempotency key was used with another message")
 }
 
-fn is_taken(error: &RedisError) -> bool {
+fn is_name_taken(error: &RedisError) -> bool {
     has_detail(error, "already exists")
 }
 
@@ -169,12 +169,12 @@ fn has_detail(error: &RedisError, text: &str) -> bool {
     error.code().is_some() && error.detail().is_some_and(|detail| detail.contains(text))
 }
 
-/// Why durable publishing is not possible, in plain English.
+/// Why durable publishing is unavailable, in plain English.
 pub(super) fn reason(error: &RedisError) -> String {
     if is_unknown(error) {
         return "this server has no functions: Redis 7 or Valkey is needed".into();
     }
-    plain(error)
+    describe(error)
 }
 
 #[cfg(test)]
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_library_is_replaced_and_a_newer_one_is_left_alone() {
+    fn an_older_library_is_replaced_and_a_newer_one_kept() {
         let of = |version: u32, size: u32| format!("local VERSION = {version}\nlocal SIZE = {size}\n");
         let own = of(2, 100);
         for (found, is_first, step) in [

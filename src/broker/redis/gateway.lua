@@ -1,26 +1,30 @@
 #!lua name=gateway
 
--- Durable publishing. The gateway loads this into Redis; any backend calls it:
+-- Durable publishing. The gateway loads this library into Redis, and any backend can call it:
 --
 --   FCALL gateway_publish 1 gateway:user:42 '{"content":"hi"}' [idempotency key]
 --
--- appends the message to the history of each named channel and publishes it there, in one atomic step, and
--- returns its position: text for one channel, a list for several. A history is a stream at the channel's own
--- name. Its entries are named <epoch>-<offset>: the offset counts 1, 2, 3 ... without a hole, the epoch is the
--- time in milliseconds at which that counting began.
+-- This call appends the message to the history of each named channel and publishes it there, in one atomic step. It
+-- returns the position of the message: text for one channel, a list for several. A history is a stream at the channel's
+-- own name. The ids of its entries are <epoch>-<offset>: the offset counts 1, 2, 3 ... without a hole, the epoch is the
+-- time in milliseconds at which the count began.
 --
--- The library continues in gateway_json.lua, gateway_publish.lua and gateway_mark.lua.
+-- Files, which are loaded as one library:
 --
--- Only gateways call gateway_mark, which keeps the settings and the dataset marker of their prefix.
+-- - gateway.lua: the settings, and positions.
+-- - gateway_json.lua: checks that a message is JSON.
+-- - gateway_publish.lua: gateway_publish.
+-- - gateway_mark.lua: gateway_mark, which maintains the settings and the dataset marker. Only gateways call it.
 --
--- All prefixes of one Redis share this library. The prefix of a key is all up to its first colon.
+-- All prefixes of one Redis share this library. The prefix of a key ends before its first colon.
 --
--- Redis does not undo what a function has done before an error. So everything that can fail is asked first.
+-- Redis does not undo the writes of a function that fails. So everything that can fail is checked before the first
+-- write.
 
-local VERSION = 3
+local VERSION = 4
 
--- In force for a prefix whose gateways have not written `<prefix>:settings` yet: the gateway's own defaults.
--- What is passed to Redis is kept as text.
+-- The settings of a prefix without `<prefix>:settings`: the gateway's own defaults. Values that are passed to Redis are
+-- text.
 local DEFAULTS = {
   history_size = '1000',
   history_ttl_ms = '86400000',
@@ -29,31 +33,31 @@ local DEFAULTS = {
   max_payload_depth = 128,
 }
 
--- A prefix of 64 bytes, a colon and a channel's name of 255.
+-- A prefix of 64 bytes, a colon and a channel name of 255 bytes.
 local MAX_KEY_BYTES = 320
-local MAX_ONCE_BYTES = 255
--- One call blocks Redis until it has finished all its channels.
+local MAX_IDEMPOTENCY_KEY_BYTES = 255
+-- One call blocks Redis until it has processed all its channels.
 local MAX_CHANNELS = 1000
--- Redis' JSON reader recurses for each level.
+-- Redis' JSON parser recurses for each level.
 local MAX_DEPTH = 1000
--- Above this a Lua number does not hold every integer.
+-- The largest integer up to which a Lua number holds every integer.
 local MAX_NUMBER = 2 ^ 53 - 1
--- What is run on every channel, and may be refused.
+-- The commands that run on every channel. The user's ACL may refuse them.
 local WRITES = { 'XADD', 'PEXPIRE', 'PUBLISH' }
--- How often to look whether this server was demoted and promoted again.
-local LOOK_EVERY_MS = 1000
+-- How often to check whether this server was demoted and promoted again.
+local CHECK_INTERVAL_MS = 1000
 
--- What follows lives as long as this library in this process: a restart, a full resynchronisation and FUNCTION
--- LOAD begin anew. An epoch from before may have lost its end (with the end of the append-only file, or in a
--- failover), and the offsets it has lost must not be given out again. So only epochs that were begun here,
--- from `incarnation` to `last_epoch`, are continued.
+-- These variables live as long as this library in this process: a restart, a full resynchronisation and FUNCTION LOAD
+-- reset them. An epoch from before a reset may have lost its last messages (with the end of the append-only file, or in
+-- a failover), and their offsets must not be used again. So only epochs from `incarnation` to `last_epoch`, which began
+-- after the reset, are continued.
 local incarnation = nil
 local last_epoch = 0
--- The channels whose history began at `last_epoch`, and how many: none of them may begin there again.
+-- The channels whose history began at `last_epoch`, and their number. None of them may begin there again.
 local begun, begun_count = {}, 0
 local MAX_BEGUN = 1000
--- Names the server's life as a primary.
-local replication_id, looked_ms = nil, 0
+-- The replication id, which changes when the server becomes a primary, and when it was last checked.
+local replication_id, checked_ms = nil, 0
 
 local function refuse(text)
   return redis.error_reply('ERR gateway: ' .. text)
@@ -64,11 +68,11 @@ local function now_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The settings that were read last for each prefix, so that a text is parsed once.
+-- The last settings of each prefix, so the same text is not parsed again.
 local known_settings, known_count = {}, 0
 local MAX_KNOWN = 1000
 
--- A whole number above 0, or nil.
+-- The value if it is a whole number above 0, otherwise nil.
 local function count_of(value)
   if type(value) == 'number' and value >= 1 and value <= MAX_NUMBER and value % 1 == 0 then
     return value
@@ -76,7 +80,7 @@ local function count_of(value)
   return nil
 end
 
--- The settings in a text; nil if it has not all of them.
+-- Parses settings; returns nil if one is missing or invalid.
 local function parse_settings(text)
   local is_json, found = pcall(cjson.decode, text)
   if not is_json or type(found) ~= 'table' then
@@ -87,7 +91,7 @@ local function parse_settings(text)
   if not (size and ttl and window and max_bytes) then
     return nil
   end
-  -- An older gateway has not written it.
+  -- Older gateways do not write this one.
   local max_depth = count_of(found.max_payload_depth) or DEFAULTS.max_payload_depth
   return {
     text = text,
@@ -118,7 +122,7 @@ local function settings_of(prefix)
   end
   local settings = parse_settings(text)
   if not settings then
-    return nil, refuse('the settings at ' .. key .. ' cannot be read; a gateway will write them anew')
+    return nil, refuse('the settings at ' .. key .. ' cannot be read; a gateway will write them again')
   end
   if not known then
     if known_count >= MAX_KNOWN then
@@ -130,13 +134,14 @@ local function settings_of(prefix)
   return settings
 end
 
--- A server that was a replica in between may have been handed a history without its end, though this library
--- was never loaded anew. Its replication id tells. A user who may not run INFO does without.
-local function notice_new_life(now)
-  if incarnation and now >= looked_ms and now - looked_ms < LOOK_EVERY_MS then
+-- Starts a new incarnation if the server was a replica in the meantime: it may have received a history without its last
+-- messages, although this library was not loaded again. The replication id shows that. A user without INFO skips the
+-- check.
+local function update_incarnation(now)
+  if incarnation and now >= checked_ms and now - checked_ms < CHECK_INTERVAL_MS then
     return
   end
-  looked_ms = now
+  checked_ms = now
   local info = redis.pcall('INFO', 'replication')
   local found = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or replication_id
   if not incarnation or found ~= replication_id then
@@ -145,8 +150,9 @@ local function notice_new_life(now)
   end
 end
 
--- A channel never begins at one epoch twice, also when its history was deleted a moment ago or the clock was
--- set back. Different channels may share an epoch, so that epochs do not run ahead of the clock.
+-- Returns the epoch of a new history of `key`. A channel never begins twice at one epoch, also if its history was
+-- deleted a moment ago or the clock was set back. Different channels may share an epoch, so epochs do not run ahead of
+-- the clock.
 local function begin_epoch(key, not_before)
   if not_before > last_epoch then
     last_epoch, begun, begun_count = not_before, {}, 0
@@ -166,7 +172,7 @@ local function prefix_of(key)
   return string.match(key, '^([^:]+):[^:]+:.') or string.match(key, '^([^:]+):all$')
 end
 
--- The settings in force for each of the keys, or an error. Nothing is written.
+-- The settings in force for each key, or an error. Writes nothing.
 local function settings_of_each(keys)
   local of_key, of_prefix = {}, {}
   for _, key in ipairs(keys) do
@@ -186,7 +192,7 @@ local function settings_of_each(keys)
   return of_key
 end
 
--- The position of the next message of `key`, or an error. Nothing is written.
+-- The position of the next message of `key`, or an error. Writes nothing.
 local function next_position(key, now)
   for _, command in ipairs(WRITES) do
     if not redis.acl_check_cmd(command, key, '1', '1', '1') then
@@ -196,7 +202,7 @@ local function next_position(key, now)
   if redis.call('EXISTS', key) == 0 then
     return { epoch = begin_epoch(key, now), offset = 1 }
   end
-  -- Not the last entry but the last id: entries may have been deleted, and their ids are taken.
+  -- The last id and not the last entry: entries may have been deleted, and their ids must not be used again.
   local stream = redis.pcall('XINFO', 'STREAM', key)
   if stream.err then
     return nil, stream
@@ -221,7 +227,7 @@ end
 local function append(key, next, message, settings)
   local position = string.format('%.0f-%.0f', next.epoch, next.offset)
   if next.after then
-    -- So that a reader can prove that nothing is missing between the two epochs.
+    -- Field `a` lets a reader prove that no message is missing between the two epochs.
     redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message, 'a', next.after)
   else
     redis.call('XADD', key, 'MAXLEN', '~', settings.history_size, position, 'm', message)

@@ -1,10 +1,10 @@
 
--- Which messages are JSON, as the gateway reads it.
+-- Checks that a message is JSON by the gateway's rules, which are stricter than those of Redis' parser.
 
--- This library's own reader, so that its settings affect no other library. It can only be created inside a call.
+-- The library's own parser, so its settings affect no other library. It can only be created inside a call.
 local json = nil
 
--- The characters of UTF-8 that have more than one byte, and the byte without which a text has none of them.
+-- Patterns of the UTF-8 characters with more than one byte. The second item is a byte that each of them contains.
 local CHARACTERS = {
   { '[\194-\223][\128-\191]' },
   { '[\225-\236\238\239][\128-\191][\128-\191]' },
@@ -18,7 +18,7 @@ local CHARACTERS = {
 local function is_utf8_run(text)
   for _, character in ipairs(CHARACTERS) do
     if not character[2] or string.find(text, character[2], 1, true) then
-      -- Replaced by a byte and not removed: removing it would join both sides.
+      -- Replaced by a space and not removed, because a removal would join the bytes on both sides.
       text = string.gsub(text, character[1], ' ')
       if not string.find(text, '[\128-\255]') then
         return true
@@ -28,14 +28,14 @@ local function is_utf8_run(text)
   return false
 end
 
--- Cache of valid runs of non-ASCII characters: most texts repeat a few short ones.
+-- A cache of valid runs of non-ASCII characters: most texts repeat a few short ones.
 local known_runs, known_run_count = {}, 0
 local MAX_RUN_BYTES = 32
 
 local function is_utf8(text, at)
   while at <= #text do
-    local behind = string.match(text, '^[\128-\255]*()', at)
-    local run = string.sub(text, at, behind - 1)
+    local run_end = string.match(text, '^[\128-\255]*()', at)
+    local run = string.sub(text, at, run_end - 1)
     if not known_runs[run] then
       if run ~= '' and not is_utf8_run(run) then
         return false
@@ -44,23 +44,23 @@ local function is_utf8(text, at)
         known_runs[run], known_run_count = true, known_run_count + 1
       end
     end
-    at = string.match(text, '^[%z\1-\127]*()', behind)
+    at = string.match(text, '^[%z\1-\127]*()', run_end)
   end
   return true
 end
 
--- Whether the reader may have accepted a number such as `1.` or `-.5`. Checking the few points one by one costs less
--- than a pattern over the whole text.
-local FEW_POINTS = 16
-local function has_odd_point(text)
+-- Whether the parser may have accepted a number such as `1.` or `-.5`. Checking a few points one by one is faster than
+-- a pattern over the whole text.
+local MAX_CHECKED_POINTS = 16
+local function has_incomplete_number(text)
   local at = string.find(text, '.', 1, true)
-  for _ = 1, FEW_POINTS do
+  for _ = 1, MAX_CHECKED_POINTS do
     if not at then
       return false
     end
     local before, after = string.byte(text, at - 1) or 0, string.byte(text, at + 1) or 0
-    local is_behind_digit = before >= 48 and before <= 57
-    if before == 45 or is_behind_digit and not (after >= 48 and after <= 57) then
+    local follows_digit = before >= 48 and before <= 57
+    if before == 45 or follows_digit and not (after >= 48 and after <= 57) then
       return true
     end
     at = string.find(text, '.', at + 1, true)
@@ -69,19 +69,20 @@ local function has_odd_point(text)
     or string.sub(text, -1) == '.'
 end
 
--- Whether a text that the reader accepts is JSON: it also accepts control characters in strings, incomplete numbers,
--- and anything after a zero byte.
+-- Whether a text that the parser accepts is JSON. The parser also accepts control characters in strings, incomplete
+-- numbers, and any text after a zero byte.
 local function is_strict(text)
   if string.find(text, '\\', 1, true) then
     -- Without its escapes, a string ends at the next quotation mark.
     text = string.gsub(text, '\\.', '')
   end
-  -- The beginning of a string with a control character stays.
+  -- A string with a control character is not removed.
   local bare = string.gsub(text, '"[^"%z\1-\31]*"', '')
-  return not string.find(bare, '[%z\1-\8\11\12\14-\31"]') and not has_odd_point(bare)
+  return not string.find(bare, '[%z\1-\8\11\12\14-\31"]') and not has_incomplete_number(bare)
 end
 
--- Refuses messages that the gateway would drop, because their publisher would not notice. Returns the reason, or nil.
+-- Returns why the gateway would drop a message, or nil. Such messages are refused, because their publisher would not
+-- notice the drop.
 local function find_fault(message, max_depth)
   if not json then
     json = cjson.new()
@@ -91,17 +92,18 @@ local function find_fault(message, max_depth)
   local is_json, problem = pcall(json.decode, message)
   if not is_json then
     if string.find(problem, 'nested', 1, true) then
-      return string.format('the message is too deep: more than %.0f arrays and objects lie within each other', max_depth)
+      local depth = string.format('%.0f', max_depth)
+      return 'the message is too deep: its arrays and objects are nested more than ' .. depth .. ' levels deep'
     end
     return 'the message is not valid JSON: ' .. problem
   end
-  -- Most messages are printable ASCII and go no further.
+  -- Most messages are printable ASCII and need no further check of their bytes.
   local at = string.match(message, '^[ -~]*()')
   at = at <= #message and at
   if at and not is_utf8(message, at) then
     return 'the message is not valid JSON: it is not UTF-8'
   end
-  if (at and string.find(message, '%c', at) or has_odd_point(message)) and not is_strict(message) then
+  if (at and string.find(message, '%c', at) or has_incomplete_number(message)) and not is_strict(message) then
     return 'the message is not valid JSON: it has a bare control character or an incomplete number'
   end
   return nil

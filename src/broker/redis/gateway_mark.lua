@@ -1,7 +1,7 @@
 
--- The settings and the dataset marker. Only gateways call this.
+-- Maintains the settings and the dataset marker. Only gateways call this.
 
--- What INFO says of this server's memory, or nil: this user may not run it.
+-- The memory state from INFO; nil if this user may not run INFO.
 local function memory_state()
   local info = redis.pcall('INFO', 'server', 'memory', 'stats')
   if type(info) ~= 'string' then
@@ -16,7 +16,7 @@ local function memory_state()
   }
 end
 
--- Whether keys were evicted since the marker was written. A server that is started counts from 0.
+-- Whether keys were evicted since the marker was written. A started server counts from 0.
 local function has_evicted(marker, memory)
   if marker.run_id == memory.run_id then
     return marker.evicted_keys ~= memory.evicted_keys
@@ -24,19 +24,20 @@ local function has_evicted(marker, memory)
   return memory.evicted_keys > 0
 end
 
--- The dataset marker as it should be now. Every history that was begun since then is still there, or has expired
--- `history_ttl_ms` after its last message and no earlier. `was_in_force`: no other TTL was in force meanwhile.
+-- The current dataset marker. Every history that began after `whole_since_ms` is still there, or expired
+-- `history_ttl_ms` after its last message and not earlier. `was_in_force`: the TTL in force did not change since the
+-- last marker.
 local function next_marker(marker, settings, was_in_force)
-  -- A user who may not run INFO repeats what another one has found.
+  -- A user without INFO keeps the values that another user has written.
   local memory = memory_state()
     or { run_id = marker.run_id, evicted_keys = marker.evicted_keys, policy = marker.maxmemory_policy }
   local since = marker.whole_since_ms
   if memory.policy ~= '' then
-    -- A history may come and go between two calls of this.
+    -- A history may be created and evicted between two calls.
     since = nil
   elseif not since or not was_in_force or has_evicted(marker, memory) then
-    -- Also with a longer TTL: what was published under a shorter one may be gone, or go soon. The present
-    -- millisecond does not count: something may have gone earlier in it.
+    -- Also with a longer TTL: histories that were written under a shorter one may have expired, or expire soon. The
+    -- current millisecond does not count, because a history may have been removed earlier in it.
     since = now_ms() + 1
   end
   return {
@@ -55,7 +56,7 @@ local function marker_text(marker)
   return whole .. evicted .. string.format('"maxmemory_policy":"%s"}', marker.maxmemory_policy)
 end
 
--- The marker in a text. What is not there, or no number, counts as nothing known.
+-- Parses a marker. A missing or invalid field is not known.
 local function parse_marker(text)
   local is_json, found = pcall(cjson.decode, text or '')
   found = is_json and type(found) == 'table' and found or {}
@@ -71,11 +72,11 @@ local function parse_marker(text)
   }
 end
 
--- FCALL gateway_mark 2 <prefix>:dataset <prefix>:settings <own settings> <1 at a process' first call, else 0>
+-- FCALL gateway_mark 2 <prefix>:dataset <prefix>:settings <own settings> <1 at a process' first call, otherwise 0>
 --
--- A process that is started puts its own settings into force; later calls only keep them there. Returns since
--- when the data has been whole (empty: nobody knows), the settings in force, and the policy by which Redis may
--- evict keys (empty: it evicts none).
+-- The first call of a process puts its own settings into force; later calls keep the settings in force. Returns since
+-- when the data has been whole (empty: not known), the settings in force, and the policy by which Redis may evict keys
+-- (empty: it evicts none).
 local function mark(keys, args)
   if #keys ~= 2 or #args ~= 2 then
     return refuse('give the keys of the dataset and of the settings, the settings, and 1 or 0')
@@ -102,5 +103,5 @@ local function mark(keys, args)
   return { since, settings.text, marker.maxmemory_policy }
 end
 
--- The two small keys must be right also when the memory is full.
+-- The two small keys must be correct also when the memory is full.
 redis.register_function({ function_name = 'gateway_mark', callback = mark, flags = { 'allow-oom' } })

@@ -1,8 +1,8 @@
 
--- Appending to histories and publishing. Backends call this.
+-- Appends messages to histories and publishes them. Backends call this.
 
--- The answer to the first use of this idempotency key; nil if it was not used.
-local function answer_before(receipt, channels, digest)
+-- The answer to the first use of this idempotency key, or an error; nil if the key was not used.
+local function answer_to_repeat(receipt, channels, digest)
   for _, command in ipairs({ 'GET', 'SET' }) do
     if not redis.acl_check_cmd(command, receipt, '1') then
       return redis.error_reply('NOPERM gateway: this user may not run ' .. command .. ' on ' .. receipt)
@@ -27,15 +27,15 @@ local function answer_before(receipt, channels, digest)
 end
 
 local function publish(keys, args)
-  local message, once = args[1], args[2]
+  local message, idempotency_key = args[1], args[2]
   if #keys == 0 then
     return refuse('name at least one channel')
   elseif #keys > MAX_CHANNELS then
     return refuse(string.format('name at most %d channels', MAX_CHANNELS))
   elseif #args < 1 or #args > 2 then
     return refuse('give a message and, if you like, an idempotency key')
-  elseif once and (once == '' or #once > MAX_ONCE_BYTES) then
-    return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_ONCE_BYTES))
+  elseif idempotency_key and (idempotency_key == '' or #idempotency_key > MAX_IDEMPOTENCY_KEY_BYTES) then
+    return refuse(string.format('an idempotency key has 1 to %d bytes', MAX_IDEMPOTENCY_KEY_BYTES))
   end
   local settings, refusal = settings_of_each(keys)
   if refusal then
@@ -54,16 +54,16 @@ local function publish(keys, args)
     return refuse(fault)
   end
 
-  -- The braces keep it on the first channel's node of a cluster, and no channel can have such a name.
-  local receipt = once and keys[1] .. ':once:{' .. keys[1] .. '}:' .. once
+  -- The braces put the key on the node of the first channel in a cluster, and no channel can have this name.
+  local receipt = idempotency_key and keys[1] .. ':once:{' .. keys[1] .. '}:' .. idempotency_key
   local digest = receipt and redis.sha1hex(message)
-  local before = receipt and answer_before(receipt, #keys, digest)
+  local before = receipt and answer_to_repeat(receipt, #keys, digest)
   if before then
     return before
   end
 
   local now = now_ms()
-  notice_new_life(now)
+  update_incarnation(now)
   local next_positions = {}
   for _, key in ipairs(keys) do
     if not next_positions[key] then

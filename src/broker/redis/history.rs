@@ -1,4 +1,4 @@
-//! Reading histories from Redis.
+//! Reads histories from Redis.
 
 use std::sync::Arc;
 
@@ -9,83 +9,83 @@ use super::super::link::TailRead;
 use super::data_settings::DataSettings;
 use super::dataset::DatasetView;
 use super::options::RedisOptions;
-use super::read_error::ReadError;
+use super::read_error::RedisReadError;
 use protocol::channel::ChannelName;
 use protocol::history::{Entry, Page, Tail};
 use protocol::payload_limits::PayloadLimits;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// One entry of a stream: its id, and its fields in order, each a name and a value. Others may have written any bytes.
+/// One entry of a stream: its id, and its fields in order, each a name and a value. Other programs may have written any
+/// bytes.
 struct StreamEntry {
     id: Position,
     fields: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Where the histories behind `keys` end. One round trip; a key that is not a history does not keep the others
-/// from being read.
+/// Reads the tails of the histories at `keys` in one round trip. A key that is not a history fails alone.
 ///
 /// # Errors
-/// Those of the connection; Redis does not answer at present; or it does not tell the time.
+/// The connection failed, Redis is busy, or the answer to `TIME` is invalid.
 pub(super) async fn tails(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
     keys: &[String],
-) -> Result<Vec<Result<TailRead, ReadError>>, ReadError> {
+) -> Result<Vec<Result<TailRead, RedisReadError>>, RedisReadError> {
     let mut pipeline = redis::pipe();
     pipeline.cmd("TIME");
     for key in keys {
-        ask_last(&mut pipeline, key);
+        add_tail_query(&mut pipeline, key);
     }
-    DatasetView::ask(&mut pipeline, options);
-    // The answers as they are: every error of the call is one of the connection, or of all commands together.
+    DatasetView::add_queries(&mut pipeline, options);
+    // Each command has a result of its own, so an error of the call is one of the connection or of all commands.
     let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
     let mut answers = answers.into_iter();
     let now_ms = time(answers.next().unwrap_or(Ok(Value::Nil))?)?;
     let tails: Vec<_> = answers.by_ref().take(keys.len()).map(tail).collect();
-    let mut view = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
-    let (marker, settings) = (view.next().flatten(), view.next().flatten());
-    let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
+    let mut texts = answers.map(|answer| answer.ok().and_then(|answer| text(answer).ok().flatten()));
+    let (marker, settings) = (texts.next().flatten(), texts.next().flatten());
+    let dataset = DatasetView::parse(marker.as_deref(), settings.as_deref());
     let whole_since_ms = dataset.whole_since_ms(now_ms);
     let read = |tail| TailRead { tail, now_ms, whole_since_ms };
     Ok(tails.into_iter().map(|tail| tail.map(read)).collect())
 }
 
-fn ask_last(pipeline: &mut Pipeline, key: &str) {
+fn add_tail_query(pipeline: &mut Pipeline, key: &str) {
     pipeline.cmd("XREVRANGE").arg(key).arg("+").arg("-").arg("COUNT").arg(1);
 }
 
-/// What the answer to `XREVRANGE … COUNT 1` says.
-fn tail(answer: RedisResult<Value>) -> Result<Tail, ReadError> {
+/// Parses the answer to `XREVRANGE … COUNT 1`.
+fn tail(answer: RedisResult<Value>) -> Result<Tail, RedisReadError> {
     Ok(entries(answer?)?.first().map_or(Tail::Nothing, |last| Tail::At(last.id)))
 }
 
-/// What stands in the history of `channel` behind `since`, `max_entries` at most, read in one atomic step together
-/// with the settings in force and since when the data has been whole.
+/// Reads at most `max_entries` entries of the history of `channel` after `since`, in one transaction together with the
+/// settings in force and the dataset marker.
 ///
 /// # Errors
-/// Those of the connection; Redis does not answer at present; or the key is no history, or may not be read.
+/// The connection failed, Redis is busy, the key is not a history, or the user may not read it.
 pub(super) async fn page(
     commands: &mut MultiplexedConnection,
     options: &RedisOptions,
     channel: &ChannelName,
     since: Position,
     max_entries: usize,
-) -> Result<Page, ReadError> {
+) -> Result<Page, RedisReadError> {
     let key = options.redis_channel(channel.as_str());
     let mut pipeline = redis::pipe();
     pipeline.atomic().cmd("TIME");
-    DatasetView::ask(&mut pipeline, options);
+    DatasetView::add_queries(&mut pipeline, options);
     let first = successor(since).to_string();
     pipeline.cmd("XRANGE").arg(&key).arg(first).arg("+").arg("COUNT").arg(max_entries);
-    ask_last(&mut pipeline, &key);
+    add_tail_query(&mut pipeline, &key);
     let answers: Vec<RedisResult<Value>> = pipeline.ignore_errors().query_async(commands).await?;
     let Ok([now, marker, settings, found, last]) = <[_; 5]>::try_from(answers) else {
-        return Err(ReadError::unexpected("a transaction was answered in part"));
+        return Err(RedisReadError::unexpected("the answer to the transaction is incomplete"));
     };
     let now_ms = time(now?)?;
     let (marker, settings) = (text_if_any(marker)?, text_if_any(settings)?);
-    let dataset = DatasetView::of(marker.as_deref(), settings.as_deref());
+    let dataset = DatasetView::parse(marker.as_deref(), settings.as_deref());
     let own = || DataSettings::own(options).payload_limits();
     let limits = dataset.settings.as_ref().map_or_else(own, DataSettings::payload_limits);
     Ok(Page {
@@ -98,8 +98,8 @@ pub(super) async fn page(
     })
 }
 
-/// The first id behind `position`. (Redis' own way to say it is refused for the last of all ids, and a position comes
-/// from a client.)
+/// The first id after `position`. Redis' own syntax for it, `(id`, is an error for the last of all ids, and clients
+/// choose the position.
 const fn successor(Position { epoch, offset }: Position) -> Position {
     match offset.checked_add(1) {
         Some(offset) => Position { epoch, offset },
@@ -107,10 +107,12 @@ const fn successor(Position { epoch, offset }: Position) -> Position {
     }
 }
 
-/// What the answer to `XRANGE` or `XREVRANGE` holds.
-fn entries(answer: Value) -> Result<Vec<StreamEntry>, ReadError> {
-    let Value::Array(answer) = answer else { return Err(ReadError::unexpected("the history is no list")) };
-    let bad_entry = || ReadError::unexpected("a history entry cannot be read");
+/// Parses the answer to `XRANGE` or `XREVRANGE`.
+fn entries(answer: Value) -> Result<Vec<StreamEntry>, RedisReadError> {
+    let Value::Array(answer) = answer else {
+        return Err(RedisReadError::unexpected("the history is not a list"));
+    };
+    let bad_entry = || RedisReadError::unexpected("a history entry cannot be read");
     answer.into_iter().map(|entry| entry_of(entry).ok_or_else(bad_entry)).collect()
 }
 
@@ -127,8 +129,8 @@ fn entry_of(answer: Value) -> Option<StreamEntry> {
     Some(StreamEntry { id, fields })
 }
 
-/// `TIME`'s answer.
-fn time(answer: Value) -> Result<u64, ReadError> {
+/// Parses the answer to `TIME` into Unix milliseconds.
+fn time(answer: Value) -> Result<u64, RedisReadError> {
     let number = |part: &Value| match part {
         Value::BulkString(digits) => std::str::from_utf8(digits).ok()?.parse::<u64>().ok(),
         _ => None,
@@ -138,27 +140,28 @@ fn time(answer: Value) -> Result<u64, ReadError> {
         _ => (None, None),
     };
     let time = (seconds.zip(micros)).map(|(seconds, micros)| seconds.saturating_mul(1000) + micros / 1000);
-    time.ok_or_else(|| ReadError::unexpected("the time cannot be read"))
+    time.ok_or_else(|| RedisReadError::unexpected("the time cannot be read"))
 }
 
-/// `GET`'s answer.
-fn text(answer: Value) -> Result<Option<Vec<u8>>, ReadError> {
+/// Parses the answer to `GET`.
+fn text(answer: Value) -> Result<Option<Vec<u8>>, RedisReadError> {
     match answer {
         Value::BulkString(text) => Ok(Some(text)),
         Value::Nil => Ok(None),
-        _ => Err(ReadError::unexpected("a key of the gateway is no text")),
+        _ => Err(RedisReadError::unexpected("the value at a key of the gateway is not text")),
     }
 }
 
-/// `GET`'s answer. Where something else stands at the key, the history is not to blame: nothing is known of the data then.
-fn text_if_any(answer: RedisResult<Value>) -> Result<Option<Vec<u8>>, ReadError> {
-    match answer.map_err(ReadError::from).and_then(text) {
-        Err(ReadError::Data(_)) => Ok(None),
+/// Parses the answer to `GET`; `None` also if the value is not text. Such a value makes nothing known about the data,
+/// but the history is still readable.
+fn text_if_any(answer: RedisResult<Value>) -> Result<Option<Vec<u8>>, RedisReadError> {
+    match answer.map_err(RedisReadError::from).and_then(text) {
+        Err(RedisReadError::Data(_)) => Ok(None),
         other => other,
     }
 }
 
-/// A message that cannot be delivered leaves its position.
+/// Parses an entry. An invalid message leaves only its position.
 fn decode(channel: &ChannelName, StreamEntry { id, fields }: StreamEntry, limits: PayloadLimits) -> Entry {
     let field = |name: &[u8]| {
         let found = fields.iter().find(|(field, _)| field == name);

@@ -1,17 +1,18 @@
-//! The last known state of the data of the prefix.
+//! Stores the last known state of the data of the prefix, with the notes about it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::data_settings::DataSettings;
 use super::options::RedisOptions;
 use protocol::payload_limits::PayloadLimits;
 
 /// At most one log line about evictions in this time: under memory pressure every check finds more.
-const LOG_EVERY: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// `gateway_mark` runs `INFO`, and a process with many channels checks histories many times a second.
-const MARK_EVERY: Duration = Duration::from_secs(1);
+const MARK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The state of the data of one prefix, as `gateway_mark` reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +27,10 @@ pub(super) struct Dataset {
     pub(super) evicted_keys: Option<u64>,
 }
 
-/// What this process was last told of the data; until then, its own settings are taken for those in force.
+/// The state of the data as of the last mark. Until the first mark, the process' own settings count as in force.
 pub(super) struct KnownDataset {
     own: DataSettings,
-    /// Also in `known`; here because it is read for every message.
+    /// Atomic, because it is read for every message.
     max_payload_bytes: AtomicUsize,
     max_payload_depth: AtomicUsize,
     known: Mutex<Known>,
@@ -40,7 +41,7 @@ struct Known {
     /// Whether this process has put its settings into force.
     is_marked: bool,
     /// When it last tried to mark the data.
-    tried: Option<Instant>,
+    last_attempt: Option<Instant>,
     /// Notes on the data as of the last successful mark.
     notes: Vec<String>,
     evictions: Evictions,
@@ -58,7 +59,7 @@ impl KnownDataset {
         }
     }
 
-    /// What a message may be, by the settings in force.
+    /// The limits on a message, by the settings in force.
     pub(super) fn payload_limits(&self) -> PayloadLimits {
         PayloadLimits {
             max_bytes: self.max_payload_bytes.load(Ordering::Relaxed),
@@ -66,22 +67,22 @@ impl KnownDataset {
         }
     }
 
-    /// What an operator should know.
+    /// The notes for the operator.
     pub(super) fn notes(&self) -> Vec<String> {
-        let known = self.known();
+        let known = self.known.lock();
         let evicted = known.evictions.note();
         known.notes.iter().cloned().chain(evicted).chain(known.failure.clone()).collect()
     }
 
-    /// Notes an attempt to mark the data. Returns whether this process has still to put its settings into force.
-    pub(super) fn begin(&self) -> bool {
-        let mut known = self.known();
-        known.tried = Some(Instant::now());
+    /// Records an attempt to mark the data. Returns whether this process must still put its settings into force.
+    pub(super) fn begin_mark(&self) -> bool {
+        let mut known = self.known.lock();
+        known.last_attempt = Some(Instant::now());
         !known.is_marked
     }
 
     pub(super) fn is_due(&self) -> bool {
-        self.known().tried.is_none_or(|tried| tried.elapsed() >= MARK_EVERY)
+        self.known.lock().last_attempt.is_none_or(|last_attempt| last_attempt.elapsed() >= MARK_INTERVAL)
     }
 
     pub(super) fn set(&self, dataset: &Dataset) {
@@ -94,45 +95,41 @@ impl KnownDataset {
         }
         if let Some(policy) = &dataset.eviction_policy {
             notes.push(format!(
-                "history: redis may evict keys (maxmemory_policy {policy}), so a client that has had nothing of a \
-                 channel is not recovered; set it to noeviction"
+                "history: redis may evict keys (maxmemory_policy {policy}), so a client that has received no message \
+                 of a channel is not recovered; set it to noeviction"
             ));
         }
-        let mut known = self.known();
+        let mut known = self.known.lock();
         known.is_marked = true;
         if let Some(evicted) = dataset.evicted_keys {
-            known.evictions.counted(evicted, Instant::now());
+            known.evictions.record(evicted, Instant::now());
         }
         known.set(notes, None);
     }
 
-    /// Notes a failed mark. The state known before stays.
+    /// Notes a failed mark. The last known state stays.
     pub(super) fn set_failed(&self, reason: &str) {
         let failure = format!("history: the dataset marker cannot be written because {reason}");
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let notes = known.notes.clone();
         known.set(notes, Some(failure));
     }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// Keys that Redis has evicted while this process watched.
+/// The keys that Redis evicted since this process was started.
 #[derive(Default)]
 struct Evictions {
-    /// Redis' count at this process's first check, or after Redis restarted its count.
+    /// Redis' count at this process' first check, or 0 after Redis restarted its count.
     before: Option<u64>,
-    /// How many more it has counted since then.
+    /// How many more keys Redis evicted since then.
     seen: u64,
+    /// When an increase was last logged.
     logged: Option<Instant>,
 }
 
 impl Evictions {
-    /// Records how many keys Redis has evicted since it started. Logs an increase, at most once per `LOG_EVERY`.
-    fn counted(&mut self, evicted: u64, now: Instant) {
+    /// Records Redis' count of evicted keys. Logs an increase, at most once in `LOG_INTERVAL`.
+    fn record(&mut self, evicted: u64, now: Instant) {
         let before = *self.before.get_or_insert(evicted);
         if evicted < before {
             // Redis was restarted, or this is another server.
@@ -140,7 +137,7 @@ impl Evictions {
         }
         let seen = evicted - self.before.unwrap_or_default();
         let is_more = seen > std::mem::replace(&mut self.seen, seen);
-        if is_more && self.logged.is_none_or(|logged| now - logged >= LOG_EVERY) {
+        if is_more && self.logged.is_none_or(|logged| now - logged >= LOG_INTERVAL) {
             self.logged = Some(now);
             self.note().iter().for_each(|note| log::warn!("redis: {note}"));
         }
@@ -196,7 +193,7 @@ mod tests {
     fn only_evictions_seen_by_this_process_are_noted() {
         let (mut evictions, now) = (Evictions::default(), Instant::now());
         let mut note_at = |evicted| {
-            evictions.counted(evicted, now);
+            evictions.record(evicted, now);
             evictions.note().map(|note| note.split(' ').nth(4).unwrap().to_owned())
         };
         assert_eq!(note_at(100), None, "from before this process");

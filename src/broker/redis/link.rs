@@ -1,4 +1,4 @@
-//! Keeps a link to Redis: connects again after each loss.
+//! Keeps a link to Redis up: connects again after each loss.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::backoff::Backoff;
 use crate::metrics::{LinkLoss, Metrics};
 use crate::settings::format_duration;
 
-/// A link that was ready for this long resets the backoff. An unstable link reconnects ever more slowly, and is logged
-/// once.
-const STEADY: Duration = Duration::from_secs(30);
+/// A link that was ready for this long resets the backoff and the log state. The waits of an unstable link grow, and
+/// its losses count as one downtime in the log.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// A link that stays lost for the same reason is logged again after this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
@@ -25,23 +25,23 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// How a link ended.
 struct LinkEnd {
     error: LinkError,
-    /// The endpoint that it led to; `None`: it was not found.
+    /// The endpoint of the link; `None`: it was not found.
     endpoint: Option<String>,
 }
 
-/// Keeps a link until the broker is stopped. `address` is for messages, as long as no endpoint is known.
-pub(super) async fn keep(state: Arc<RedisState>, mut backoff: Backoff, address: &str) {
+/// Keeps a link up until the broker is stopped. `address` names Redis in messages while no endpoint is known.
+pub(super) async fn run(state: Arc<RedisState>, mut backoff: Backoff, address: &str) {
     let mut reported = Reported::default();
     loop {
-        // A panic in it ends the link like any other error: nothing of it is used afterwards.
-        let link = AssertUnwindSafe(link(&state)).catch_unwind();
+        // A panic ends the link like any other error, because no state of the link is used afterwards.
+        let link = AssertUnwindSafe(run_link(&state)).catch_unwind();
         let LinkEnd { error, endpoint } = tokio::select! {
             () = state.stopped() => break,
             ended = link => ended.unwrap_or(LinkEnd { error: LinkError::Panicked, endpoint: None }),
         };
         let before = disconnect(&state, error.clone());
         if let LinkState::Ready { since, .. } = before
-            && since.elapsed() >= STEADY
+            && since.elapsed() >= STABLE_AFTER
         {
             backoff.reset();
             reported = Reported::default();
@@ -50,7 +50,7 @@ pub(super) async fn keep(state: Arc<RedisState>, mut backoff: Backoff, address: 
             Metrics::count(&state.metrics.redis_link_losses, error.reason());
         }
         let wait = backoff.next(&mut rand::rng());
-        report(&error, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
+        log_loss(&error, &mut reported, endpoint.as_deref().unwrap_or(address), wait);
         tokio::select! {
             () = state.stopped() => break,
             () = sleep(wait) => {}
@@ -61,7 +61,7 @@ pub(super) async fn keep(state: Arc<RedisState>, mut backoff: Backoff, address: 
 
 /// Marks the link as lost. Returns its state before.
 fn disconnect(state: &RedisState, error: LinkError) -> LinkState {
-    // First: whoever is told that there is no link finds that the hubs know.
+    // First, so the hubs know of the loss before `health` reports it.
     state.link.lock().disconnected();
     state.downtime.lost(Instant::now(), &state.metrics);
     state.disconnected(error)
@@ -77,7 +77,7 @@ struct Reported {
 }
 
 impl Reported {
-    /// Whether the reason is to be logged now. If so, how long the link has been unsteady.
+    /// Whether to log the reason now. If so, returns how long the link has been unstable.
     fn is_due(&mut self, reason: LinkLoss, now: Instant) -> Option<Duration> {
         let began = *self.began.get_or_insert(now);
         match self.latest {
@@ -90,27 +90,27 @@ impl Reported {
     }
 }
 
-fn report(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Duration) {
+fn log_loss(error: &LinkError, reported: &mut Reported, endpoint: &str, wait: Duration) {
     let due = reported.is_due(error.reason(), Instant::now());
     let level = match due {
         None => log::Level::Debug,
         Some(_) if error.needs_an_operator() => log::Level::Error,
         Some(_) => log::Level::Warn,
     };
-    // Whole seconds only.
-    let unsteady =
+    // In whole seconds.
+    let unstable =
         due.map(|time| Duration::from_secs(time.as_secs())).filter(|time| *time >= REPORT_INTERVAL);
-    let unsteady = unsteady.map_or_else(String::new, |time| format!(" (no steady link for {time:?})"));
+    let unstable = unstable.map_or_else(String::new, |time| format!(" (no stable link for {time:?})"));
     log::log!(
         level,
-        "redis at {endpoint}: link lost: {error}{unsteady}; reconnecting in {}",
+        "redis at {endpoint}: link lost: {error}{unstable}; reconnecting in {}",
         format_duration(wait)
     );
 }
 
 /// One link, from the attempt to its end.
-async fn link(state: &RedisState) -> LinkEnd {
-    let endpoint = match Endpoint::find(&state.options).await {
+async fn run_link(state: &RedisState) -> LinkEnd {
+    let endpoint = match Endpoint::resolve(&state.options).await {
         Ok(endpoint) => endpoint,
         Err(error) => return LinkEnd { error, endpoint: None },
     };
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_outage_is_logged_again_every_minute() {
+    fn a_long_downtime_is_logged_again_every_minute() {
         let (mut reported, start) = (Reported::default(), Instant::now());
         let mut due = |label, second| reported.is_due(label, start + Duration::from_secs(second));
         assert_eq!(due(LinkLoss::Closed, 0), Some(Duration::ZERO));

@@ -8,13 +8,13 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use crate::metrics::LinkLoss;
 use crate::settings::{format_duration, one_line};
 
-/// What ended a link or kept it from being made. Its text says it in plain English, without secrets.
+/// Why a link ended or was not made. The text is plain English without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LinkError {
     /// No connection was made.
     #[error("cannot connect: {0}")]
     Connect(String),
-    /// Connecting, greeting included, took too long.
+    /// Connecting took too long, handshake included.
     #[error("cannot connect: no answer for {}", format_duration(*.0))]
     ConnectTimeout(Duration),
     /// A file that the link needs cannot be used.
@@ -22,26 +22,26 @@ pub(super) enum LinkError {
     File {
         /// The setting.
         key: &'static str,
-        /// Where the file should be.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it, without any of its contents.
+        /// What is wrong with the file, without its contents.
         reason: String,
     },
-    /// No sentinel has said where the master is.
+    /// No sentinel returned the master's address.
     #[error("no sentinel says where the master {name} is: {reason}")]
     NoMaster {
-        /// What the sentinels are asked for.
+        /// The sentinels' name of the master.
         name: String,
-        /// What one of them has answered.
+        /// The error of one of them.
         reason: String,
     },
-    /// The server answers, but what is published at the master does not come here.
+    /// The server is a replica, so publications at the master do not arrive.
     #[error("it is a replica, not a master")]
     Demoted,
-    /// Redis does not accept who we are or what we ask for (NOAUTH, WRONGPASS, NOPERM).
+    /// Redis refused the credentials, or the user lacks a permission (NOAUTH, WRONGPASS, NOPERM).
     #[error("access refused: {0}")]
     Access(String),
-    /// Redis answers with another error.
+    /// Redis answered with another error.
     #[error("Redis refused: {0}")]
     Refused(String),
     /// An established connection ended.
@@ -56,10 +56,10 @@ pub(super) enum LinkError {
     /// A subscription was not confirmed in time.
     #[error("a subscription was not confirmed within {}", format_duration(*.0))]
     SubscribeTimeout(Duration),
-    /// The connections are up but what is published does not arrive.
+    /// The connections are up, but publications do not arrive.
     #[error("link is up but the probe did not return within {}", format_duration(*.0))]
     ProbeTimeout(Duration),
-    /// A panic in the link's own code.
+    /// The link's own code panicked.
     #[error("the link's task panicked")]
     Panicked,
 }
@@ -68,7 +68,7 @@ impl LinkError {
     /// Why connecting failed.
     pub(super) fn of_connect(error: &RedisError) -> Self {
         match Self::of_command(error) {
-            Self::Closed => Self::Connect(plain(error)),
+            Self::Closed => Self::Connect(describe(error)),
             other => other,
         }
     }
@@ -80,9 +80,9 @@ impl LinkError {
             ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm)
         ) || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"));
         if access {
-            Self::Access(plain(error))
+            Self::Access(describe(error))
         } else if error.code().is_some() {
-            Self::Refused(plain(error))
+            Self::Refused(describe(error))
         } else {
             Self::Closed
         }
@@ -118,12 +118,12 @@ impl LinkError {
 }
 
 /// The error in plain English, on one line: `connection refused`, `NOPERM this user has no permissions…`.
-pub(super) fn plain(error: &RedisError) -> String {
+pub(super) fn describe(error: &RedisError) -> String {
     if error.is_connection_refusal() {
         return "connection refused".into();
     }
     if error.kind() == ErrorKind::AuthenticationFailed {
-        // redis-rs keeps Redis' own words to itself.
+        // redis-rs does not return Redis' text.
         return "the user name or the password is wrong (WRONGPASS)".into();
     }
     if error.kind() == ErrorKind::Parse {

@@ -1,26 +1,37 @@
 //! The broker over Redis: one subscriber link for the whole process, on its own thread.
 //!
-//! # Layout
+//! # Layout, lowest first
 //!
-//! - `options`: where Redis is and how long to wait for it. `address`: what its URL says. `access`: passwords and
-//!   certificates.
-//! - `commands`: the connection for commands. `publishing`: publications on it, retried where that is safe.
-//! - `sentinel`: where the master is. `role`: whether it is one. `connect`: connections to it.
-//! - `state`: shared by the link and the handles. `sign_of_life`: whether the link's thread runs. `link_error`: why the
-//!   link is down. `downtime`: how long it was down.
-//! - `function`: durable publishing, done by a function inside Redis. `history`: reading what it keeps. `read_error`: why
-//!   it was not read.
-//! - `dataset`: since when the data has been whole. `known_dataset`: the last known state of the data. `data_settings`:
-//!   the settings in force for it.
-//! - `subscriptions`: the subscriptions at Redis, and its messages. `receive`: from a message to the hubs.
-//! - `reads`: reads of histories, for repairs and for clients. `probe`: checks that publications arrive.
-//! - `rejected`: records payloads that reach nobody on a stream. `refused`: notes the channels that this user may not
-//!   subscribe to.
-//! - `connected`: runs all of this while the link is up. `link`: connects again after each loss.
+//! - `link_error`: why the link is down.
+//! - `access`: passwords and certificates.
+//! - `address`: the parts of `broker.url`.
+//! - `options`: the options of the link.
+//! - `commands`: the connection for commands, and whether it is closed.
+//! - `downtime`: measures how long it takes to detect the loss of a link, and to repair it.
+//! - `thread_check`: checks that the link's thread responds.
+//! - `refused`: the channels that this user may not subscribe to.
+//! - `rejected`: records payloads that reach no subscriber on a stream.
+//! - `data_settings`: the settings that all replicas share.
+//! - `known_dataset`: the last known state of the data.
+//! - `state`: the state shared by the link and its handles.
+//! - `function`: loads the function library for durable publishing (`gateway*.lua`), and calls it.
+//! - `dataset`: since when the data has been whole.
+//! - `read_error`: why a read of a history failed.
+//! - `history`: reads histories.
+//! - `publishing`: publishes, and retries where a retry is safe.
+//! - `sentinel`: asks the sentinels for the master.
+//! - `role`: checks that the server is a master.
+//! - `connect`: makes the connections of a link.
+//! - `subscriptions`: subscribes, and receives messages.
+//! - `receive`: passes messages to the hubs.
+//! - `reads`: reads histories for repairs and for clients.
+//! - `probe`: checks that publications arrive.
+//! - `connected`: runs all activities of a link while it is up.
+//! - `link`: connects again after each loss.
 //!
-//! The link has a thread and a runtime of its own, so that a busy worker never delays it. It subscribes
-//! exactly to the channels that hubs want, never to a pattern. Its work is always the difference between the wanted and
-//! the subscribed channels, so no queue of requests can grow.
+//! The link has a thread and a runtime of its own, so a busy worker never delays it. It subscribes exactly to the
+//! channels that hubs want, never to a pattern. Its work is always the difference between the wanted and the subscribed
+//! channels, so no queue of requests can grow.
 
 mod access;
 mod address;
@@ -45,9 +56,9 @@ mod refused;
 mod rejected;
 mod role;
 mod sentinel;
-mod sign_of_life;
 mod state;
 mod subscriptions;
+mod thread_check;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -69,17 +80,17 @@ use link_error::LinkError;
 pub use options::RedisOptions;
 use state::RedisState;
 
-/// The channel, after the prefix, for one write to many users. Every replica hears it; no session can: it has
-/// no namespace.
+/// The channel, after the prefix, for one write to many users. Every replica subscribes to it. No session can, because
+/// it has no namespace.
 const USERS: &str = "users";
 
-/// A handle of the Redis broker; cloning shares it.
+/// A handle to the Redis broker; clones share it.
 #[derive(Clone)]
 pub struct RedisBroker {
     handle: Arc<Handle>,
 }
 
-/// Ends the link together with the last handle.
+/// Stops the link when the last handle is dropped.
 struct Handle {
     state: Arc<RedisState>,
 }
@@ -92,8 +103,8 @@ impl Drop for Handle {
 
 impl RedisBroker {
     pub(super) fn start(options: RedisOptions, metrics: &Metrics) -> Result<Self, BrokerSetupError> {
-        // rustls panics at the first `rediss://` connection if it has to guess between two. An error only says
-        // that the process has already chosen one.
+        // rustls panics at the first `rediss://` connection if two providers are compiled in and neither is the
+        // default. An error only means that this process has already installed a default.
         let _ = rustls::crypto::ring::default_provider().install_default();
         options.check()?;
         let address = options.address()?.to_string();
@@ -102,20 +113,20 @@ impl RedisBroker {
         let state = Arc::new(RedisState::new(options, metrics));
         let shared = Arc::clone(&state);
         thread::Builder::new().name("broker-link".into()).spawn(move || {
-            let kept = catch_unwind(AssertUnwindSafe(|| {
+            let ended = catch_unwind(AssertUnwindSafe(|| {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = link::keep(Arc::clone(&shared), backoff, &address) => {}
-                        never = shared.sign_of_life.keep_answering() => match never {},
+                        () = link::run(Arc::clone(&shared), backoff, &address) => {}
+                        never = shared.thread_check.run() => match never {},
                     }
                 });
             }));
-            if kept.is_err() {
-                // Nothing connects again after this panic, so the broker never becomes ready.
-                log::error!("redis at {address}: the link's thread panicked, restart this process");
+            if ended.is_err() {
+                // The link does not connect again after this panic, so the broker never becomes ready.
+                log::error!("redis at {address}: the link's thread panicked; restart this process");
                 shared.disconnected(LinkError::Panicked);
             }
-            // A name that is being resolved would hold up an orderly end.
+            // A pending name resolution must not delay the end of the thread.
             runtime.shutdown_background();
         })?;
         Ok(Self { handle: Arc::new(Handle { state }) })
@@ -125,7 +136,7 @@ impl RedisBroker {
         &self.handle.state.link
     }
 
-    /// Publishes all requests in order; returns an outcome for each.
+    /// Publishes all requests in order and returns an outcome for each.
     pub(super) async fn publish_all(
         &self,
         requests: &[PublishRequest<'_>],
@@ -134,9 +145,9 @@ impl RedisBroker {
         publishing::publish_all(&self.handle.state, requests, retry).await
     }
 
-    /// Whether the link's thread answers within `deadline`, whatever the state of the link.
-    pub(super) async fn gives_sign_of_life(&self, deadline: Duration) -> bool {
-        self.handle.state.sign_of_life.ask(deadline).await
+    /// Whether the link's thread responds within `deadline`, whatever the state of the link.
+    pub(super) async fn link_thread_responds(&self, deadline: Duration) -> bool {
+        self.handle.state.thread_check.responds(deadline).await
     }
 
     pub(super) fn health(&self) -> Health {
@@ -152,7 +163,7 @@ impl RedisBroker {
     }
 }
 
-/// Publishes a payload, also that of a probe. Returns the number of receiving connections: one for each replica.
+/// Publishes a payload. Returns the number of connections that receive it: one for each replica.
 async fn publish(commands: &mut MultiplexedConnection, channel: &str, payload: &str) -> RedisResult<u64> {
     redis::cmd("PUBLISH").arg(channel).arg(payload).query_async(commands).await
 }

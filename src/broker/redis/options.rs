@@ -11,72 +11,72 @@ use super::access::{Credentials, TlsFiles};
 use super::address::{Address, OpenedAddress};
 use super::link_error::LinkError;
 
-/// Where Redis is and how long to wait for it.
+/// The address of Redis, the credentials, the timeouts and the limits.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://`, `unix://` or `redis+sentinel://`; `rediss://` and `rediss+sentinel://` with TLS. It may hold a
-    /// password: it is never logged.
+    /// `redis://`, `unix://` or `redis+sentinel://`; `rediss://` and `rediss+sentinel://` with TLS. Never logged,
+    /// because it may hold a password.
     pub url: String,
-    /// Who we are to Redis, unless the URL says it.
+    /// The credentials at Redis. The settings allow either these or a user in the URL.
     pub credentials: Credentials,
-    /// Who we are to the sentinels.
+    /// The credentials at the sentinels.
     pub sentinel_credentials: Credentials,
-    /// The certificates with a URL that says TLS.
+    /// The certificates, for a URL with TLS.
     pub tls: TlsFiles,
     /// The prefix of every channel and key, without the colon.
     pub prefix: String,
-    /// How long a connection, with its greeting, may take.
+    /// How long a connection may take, handshake included.
     pub connect_timeout: Duration,
     /// How long a command may take.
     pub response_timeout: Duration,
-    /// From one probe to the next.
+    /// The time from one probe to the next.
     pub probe_interval: Duration,
-    /// How long a probe may take to be heard before the link is replaced.
+    /// How long a probe may take to return before the link is replaced.
     pub probe_timeout: Duration,
-    /// The shortest wait before a new attempt; also before the first one after a loss.
+    /// The shortest wait before an attempt to connect, also before the first one after a loss.
     pub min_reconnect_delay: Duration,
-    /// The longest wait before a new attempt.
+    /// The longest wait before an attempt to connect.
     pub max_reconnect_delay: Duration,
-    /// The time in which every channel is compared with its history once.
+    /// The interval at which every channel is compared with its history.
     pub history_check_interval: Duration,
-    /// Longer payloads are dropped unread.
+    /// Longer payloads are dropped before they are parsed.
     pub max_payload_bytes: usize,
-    /// Deeper payloads are dropped.
+    /// Payloads with deeper nesting are dropped.
     pub max_payload_depth: usize,
-    /// What is kept of durable messages.
+    /// The limits of histories.
     pub history: HistoryOptions,
 }
 
 impl RedisOptions {
-    /// Where the URL says that Redis is.
+    /// The parsed URL.
     pub(super) fn address(&self) -> Result<Address, BrokerSetupError> {
         Address::parse(&self.url, |info| {
             let redis = info
                 .redis_settings()
                 .clone()
-                // RESP2: a subscribed connection is nothing else, and its state is known exactly.
+                // With RESP2 a subscriber's connection carries only messages and confirmations.
                 .set_protocol(ProtocolVersion::RESP2)
                 .set_lib_name("emagine-gateway", env!("CARGO_PKG_VERSION"));
             info.set_redis_settings(redis).set_tcp_settings(self.tcp_settings())
         })
     }
 
-    /// Whether a link could be tried with the URL and with what the files hold now. It may block.
+    /// Checks the URL and the current content of the files. Reads files, so it may block.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The URL is invalid, or a file cannot be used.
     pub fn check(&self) -> Result<(), BrokerSetupError> {
         self.address()?;
         self.open().map(drop).map_err(|error| BrokerSetupError::Unusable(error.to_string()))
     }
 
-    /// The address with what the files hold now. It may block.
+    /// The address with the current content of the files. Reads files, so it may block.
     pub(super) fn open(&self) -> Result<OpenedAddress, LinkError> {
         let address = self.address().map_err(|error| LinkError::Connect(error.to_string()))?;
         address.open(&self.credentials, &self.sentinel_credentials, &self.tls)
     }
 
-    /// Lets the kernel, and not only the probe, detect a peer that disappeared.
+    /// Lets the kernel detect a peer that disappeared, in addition to the probe.
     fn tcp_settings(&self) -> TcpSettings {
         // The kernel counts keepalive in whole seconds, and refuses 0.
         let silence_timeout = (self.probe_interval + self.probe_timeout).max(Duration::from_secs(1));
@@ -106,7 +106,7 @@ impl fmt::Debug for RedisOptions {
 
 #[cfg(test)]
 impl RedisOptions {
-    /// Options for tests, which change what matters to them.
+    /// Options for tests.
     pub(super) fn of_url(url: &str) -> Self {
         Self {
             url: url.into(),
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_password_shows_neither_in_the_options_nor_in_the_address() {
+    fn options_and_addresses_do_not_show_the_password() {
         let options = RedisOptions::of_url("redis://user:hunter2@redis.internal:6380/3");
         let address = options.address().unwrap();
         assert_eq!(address.to_string(), "redis.internal:6380");

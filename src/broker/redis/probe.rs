@@ -10,7 +10,7 @@ use tokio::time::{sleep_until, timeout};
 use super::super::link::LinkCore;
 use super::connect::Endpoint;
 use super::link_error::LinkError;
-use super::role::RoleQuestion;
+use super::role::RoleQuery;
 use super::state::RedisState;
 use super::{function, publish};
 use crate::timeout::was_late;
@@ -20,22 +20,22 @@ pub(super) struct HealthProbe<'a> {
     pub(super) state: &'a RedisState,
     pub(super) endpoint: &'a Endpoint,
     pub(super) commands: MultiplexedConnection,
-    pub(super) role: RoleQuestion,
+    pub(super) role: RoleQuery,
     /// The latest nonce received.
-    pub(super) hearing: watch::Receiver<u64>,
+    pub(super) received_nonce: watch::Receiver<u64>,
 }
 
 impl HealthProbe<'_> {
     /// Probes the link until a probe fails.
-    pub(super) async fn keep_probing(mut self) -> LinkError {
+    pub(super) async fn run(mut self) -> LinkError {
         let state = self.state;
-        // Ready is to mean that durable publishing was tried as well. Our own channel is subscribed before any other.
+        // A healthy link has also tried to load the function. The probe's channel is subscribed before the link is up.
         let mut commands = self.commands.clone();
-        tokio::join!(state.link.until(LinkCore::is_up), function::load(state, &mut commands));
+        tokio::join!(state.link.until(LinkCore::is_up), function::ensure_loaded(state, &mut commands));
         loop {
             let started = Instant::now();
             let was_complete = state.link.lock().is_complete();
-            if let Err(error) = self.probe_awake().await {
+            if let Err(error) = self.probe_while_awake().await {
                 return error;
             }
             if was_complete {
@@ -56,12 +56,13 @@ impl HealthProbe<'_> {
         if state.mark_healthy() {
             let channels = state.link.lock().wanted();
             let endpoint = self.endpoint.name();
-            log::info!("redis at {endpoint}: delivery is proven (channels subscribed: {channels})");
+            log::info!("redis at {endpoint}: link is healthy; channels subscribed: {channels}");
         }
     }
 
-    /// One probe. If its end was noticed late, because the process was stopped, it says nothing of the link: another decides.
-    async fn probe_awake(&mut self) -> Result<(), LinkError> {
+    /// Probes once. A timeout that was noticed late, because the process was stopped, does not count: another probe
+    /// decides.
+    async fn probe_while_awake(&mut self) -> Result<(), LinkError> {
         let started = Instant::now();
         match self.probe().await {
             Err(LinkError::ProbeTimeout(_)) if was_late(started, self.state.options.probe_timeout) => {
@@ -71,16 +72,16 @@ impl HealthProbe<'_> {
         }
     }
 
-    /// One probe, within `probe_timeout`. Replaces the connection for commands if that is closed.
+    /// Probes once, within `probe_timeout`. Replaces the connection for commands if it is closed.
     async fn probe(&mut self) -> Result<(), LinkError> {
         let bound = self.state.options.probe_timeout;
         let probe = async {
-            match self.publish_and_hear().await {
-                // The subscriber's connection may be healthy, and then no message is missed: replace only this one.
+            match self.publish_and_await().await {
+                // The subscriber's connection may be healthy, and then no message is missed. So replace only this one.
                 Err(LinkError::Closed) => {
                     self.commands = self.endpoint.connect_commands(&self.state.options).await?;
                     self.state.replace_commands(self.commands.clone());
-                    self.publish_and_hear().await
+                    self.publish_and_await().await
                 }
                 outcome => outcome,
             }
@@ -88,27 +89,27 @@ impl HealthProbe<'_> {
         timeout(bound, probe).await.unwrap_or(Err(LinkError::ProbeTimeout(bound)))
     }
 
-    /// Publishes a nonce the way everything is published and waits until it is heard. Asks for the server's role in the
+    /// Publishes a nonce as any publication is published, and waits until it arrives. Queries the server's role in the
     /// same round trip.
-    async fn publish_and_hear(&mut self) -> Result<(), LinkError> {
-        let Self { state, commands, role, hearing, .. } = self;
+    async fn publish_and_await(&mut self) -> Result<(), LinkError> {
+        let Self { state, commands, role, received_nonce, .. } = self;
         let nonce = rand::random::<u64>().max(1);
         let started = Instant::now();
         let mut for_role = commands.clone();
         let (channel, payload) = (state.options.redis_channel(&state.probe), nonce.to_string());
         let (published, role) =
-            tokio::join!(publish(commands, &channel, &payload), role.ask(state, &mut for_role));
-        published.map_err(|error| unanswered(state, &error))?;
+            tokio::join!(publish(commands, &channel, &payload), role.verify_master(state, &mut for_role));
+        published.map_err(|error| command_error(state, &error))?;
         role?;
-        // Its sender ends only together with us.
-        let _ = hearing.wait_for(|heard| *heard == nonce).await;
-        state.probe_heard();
+        // The sender lives as long as the link.
+        let _ = received_nonce.wait_for(|received| *received == nonce).await;
+        state.note_probe_returned();
         state.metrics.probed(started.elapsed());
         Ok(())
     }
 }
 
-fn unanswered(state: &RedisState, error: &RedisError) -> LinkError {
+fn command_error(state: &RedisState, error: &RedisError) -> LinkError {
     if error.is_timeout() {
         return LinkError::ProbeTimeout(state.options.response_timeout);
     }

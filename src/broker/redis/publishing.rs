@@ -1,7 +1,7 @@
-//! Publishing on the connection for commands, in order; retried while that connection is being replaced.
+//! Publishes on the connection for commands, in order, and retries while that connection is being replaced.
 //!
-//! A publication is retried only if that cannot publish it twice: it has an idempotency key, or it was certainly not
-//! sent, or Redis answered that it cannot run commands now.
+//! A publication is retried only if that cannot publish it twice: it has an idempotency key, it was certainly not sent,
+//! or Redis answered that it cannot run commands now.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -19,30 +19,30 @@ use super::state::{LinkState, RedisState};
 use super::{function, link_error, publish};
 use protocol::position::Position;
 
-/// The mean pause before a publication is sent again to a Redis that cannot run commands now. It varies, so that
-/// publications that were refused together do not return together.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The mean wait before a publication is sent again to a Redis that cannot run commands now. The wait varies, so
+/// publications that were refused together are not retried together.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Error codes of a Redis that ran nothing but may soon: it loads its data, it became a replica, or a script keeps it
-/// busy.
-const NOT_NOW: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
+/// Error codes of a Redis that did not run the command but may soon: it is loading its data, it became a replica, or a
+/// script keeps it busy.
+const RETRYABLE_CODES: [&str; 4] = ["LOADING", "READONLY", "MASTERDOWN", "BUSY"];
 
 /// The end of one attempt.
 enum Attempt {
     Finished(PublishOutcome),
     /// Nothing was published, or an idempotency key makes it safe to publish again. The error is reported if there
     /// is no time left.
-    Again(PublishError),
-    /// The same, and there is no need to wait for another connection.
-    AgainSoon(PublishError),
-    /// Redis does not have the function. It may have been flushed.
-    WithoutFunction(PublishError),
+    Retry(PublishError),
+    /// The same, but a retry does not need another connection.
+    RetrySoon(PublishError),
+    /// Redis does not have the function, which may have been flushed.
+    FunctionMissing(PublishError),
 }
 
-/// Publishes all requests in order; returns an outcome for each.
+/// Publishes all requests in order and returns an outcome for each.
 ///
-/// Requests of one call are sent on one connection in their order. Retried requests keep the order: on a broken
-/// connection no unanswered request comes before an answered one.
+/// The requests of one call are sent on one connection in their order. Retries keep the order, because a broken
+/// connection has no unanswered request before an answered one.
 pub(super) async fn publish_all(
     state: &RedisState,
     requests: &[PublishRequest<'_>],
@@ -57,16 +57,16 @@ pub(super) async fn publish_all(
         let mut is_soon = false;
         if let Some(commands) = commands {
             let attempts = batch.pending().map(|index| attempt(state, &commands, &requests[index], deadline));
-            let attempts = in_order(attempts).await;
+            let attempts = join_in_order(attempts).await;
             let mut needs_function = false;
             for (index, attempt) in batch.pending().collect::<Vec<_>>().into_iter().zip(attempts) {
-                is_soon |= matches!(attempt, Attempt::AgainSoon(_));
-                needs_function |= matches!(attempt, Attempt::WithoutFunction(_)) && !is_function_loaded;
+                is_soon |= matches!(attempt, Attempt::RetrySoon(_));
+                needs_function |= matches!(attempt, Attempt::FunctionMissing(_)) && !is_function_loaded;
                 batch.settle(index, attempt, is_function_loaded);
             }
             if needs_function {
-                // A missing function has published nothing, so a retry is safe, also without `Retry::Allowed`.
-                function::load(state, &mut commands.connection()).await;
+                // A missing function published nothing, so a retry is safe, also without `Retry::Allowed`.
+                function::ensure_loaded(state, &mut commands.connection()).await;
                 is_function_loaded = true;
                 continue;
             }
@@ -77,19 +77,19 @@ pub(super) async fn publish_all(
         if !is_soon {
             state.probe_now.notify_one();
         }
-        if timeout_at(deadline, wait(&mut links, is_soon)).await.is_err() {
+        if timeout_at(deadline, wait_for_connection(&mut links, is_soon)).await.is_err() {
             break;
         }
     }
     batch.finish()
 }
 
-/// Waits until there may be another connection.
-async fn wait(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
+/// Waits until there may be another connection; with `is_soon`, at most for the retry delay.
+async fn wait_for_connection(links: &mut watch::Receiver<LinkState>, is_soon: bool) {
     tokio::select! {
-        // Its sender is in the state.
+        // The sender is in the state, so the channel stays open.
         _ = links.changed() => {}
-        () = sleep(PAUSE.mul_f64(rand::random_range(0.5..1.5))), if is_soon => {}
+        () = sleep(RETRY_DELAY.mul_f64(rand::random_range(0.5..1.5))), if is_soon => {}
     }
 }
 
@@ -101,7 +101,7 @@ struct PublicationBatch<'a> {
 }
 
 enum PendingPublication {
-    /// To be sent, or sent again; its latest error.
+    /// To be sent, or sent again; with its latest error.
     Pending(PublishError),
     Finished(PublishOutcome),
 }
@@ -133,14 +133,14 @@ impl<'a> PublicationBatch<'a> {
     fn settle(&mut self, index: usize, attempt: Attempt, is_function_loaded: bool) {
         self.outcomes[index] = match attempt {
             Attempt::Finished(outcome) => PendingPublication::Finished(outcome),
-            Attempt::WithoutFunction(error) if is_function_loaded => PendingPublication::Finished(Err(error)),
-            // Once it may have been published, the publisher must get that outcome.
-            Attempt::Again(_) | Attempt::AgainSoon(_)
+            Attempt::FunctionMissing(error) if is_function_loaded => PendingPublication::Finished(Err(error)),
+            // If an attempt may have published the message, that must stay the outcome.
+            Attempt::Retry(_) | Attempt::RetrySoon(_)
                 if matches!(self.outcomes[index], PendingPublication::Pending(PublishError::Interrupted)) =>
             {
                 return;
             }
-            Attempt::Again(error) | Attempt::AgainSoon(error) | Attempt::WithoutFunction(error) => {
+            Attempt::Retry(error) | Attempt::RetrySoon(error) | Attempt::FunctionMissing(error) => {
                 PendingPublication::Pending(error)
             }
         };
@@ -155,8 +155,8 @@ impl<'a> PublicationBatch<'a> {
     }
 }
 
-/// Sends one publication and waits for the answer in the caller's task: one hop between threads each way, and no
-/// intermediate task that would need a queue.
+/// Sends one publication and waits for the answer in the caller's task. There is one hop between threads each way, and
+/// no intermediate task with a queue.
 async fn attempt(
     state: &RedisState,
     commands: &Commands,
@@ -164,15 +164,15 @@ async fn attempt(
     deadline: Instant,
 ) -> Attempt {
     if commands.is_closed() {
-        return Attempt::Again(PublishError::Unavailable);
+        return Attempt::Retry(PublishError::Unavailable);
     }
     let sending = timeout_at(deadline, send(state, commands, request));
     let outcome = if matches!(request.durable, Some(Some(_))) {
         tokio::select! {
             biased;
             outcome = sending => outcome,
-            // redis-rs may leave a request of a closed connection without an answer until its timeout.
-            () = replaced(state, commands) => return Attempt::Again(PublishError::Interrupted),
+            // redis-rs may leave a request on a closed connection unanswered until its timeout.
+            () = connection_replaced(state, commands) => return Attempt::Retry(PublishError::Interrupted),
         }
     } else {
         sending.await
@@ -185,10 +185,10 @@ async fn attempt(
 }
 
 /// Returns once there is another connection.
-async fn replaced(state: &RedisState, commands: &Commands) {
+async fn connection_replaced(state: &RedisState, commands: &Commands) {
     let is_another =
         |link: &LinkState| link.publishing().is_some_and(|found| !found.is_same_connection(commands));
-    // Its sender is in the state.
+    // The sender is in the state, so the channel stays open.
     let _ = state.watch().wait_for(is_another).await;
 }
 
@@ -208,7 +208,7 @@ async fn send(
     let answer: String = call.query_async(&mut connection).await?;
     Ok(match Position::parse(&answer) {
         Some(position) => Ok(Published::Durably(position)),
-        None => Err(PublishError::Refused(format!("the function answered {answer:?}"))),
+        None => Err(PublishError::Refused(format!("the function returned {answer:?}, which is no position"))),
     })
 }
 
@@ -221,32 +221,36 @@ fn classify(
     if error.is_timeout() {
         Attempt::Finished(Err(PublishError::Timeout))
     } else if function::is_missing(error) {
-        Attempt::WithoutFunction(PublishError::HistoryUnavailable(function::reason(error)))
+        Attempt::FunctionMissing(PublishError::HistoryUnavailable(function::reason(error)))
     } else if function::is_unknown(error) {
         Attempt::Finished(Err(PublishError::HistoryUnavailable(function::reason(error))))
     } else if function::is_key_reused(error) {
         Attempt::Finished(Err(PublishError::KeyReused))
     } else if let Some(code) = error.code() {
-        let refused = PublishError::Refused(link_error::plain(error));
-        if NOT_NOW.contains(&code) { Attempt::AgainSoon(refused) } else { Attempt::Finished(Err(refused)) }
+        let refused = PublishError::Refused(link_error::describe(error));
+        if RETRYABLE_CODES.contains(&code) {
+            Attempt::RetrySoon(refused)
+        } else {
+            Attempt::Finished(Err(refused))
+        }
     } else {
-        // After an answer of another form the connection is still good.
+        // The connection is still good after an answer of an unexpected type.
         if error.is_unrecoverable_error() {
             commands.mark_closed();
         }
         state.probe_now.notify_one();
         match request.durable {
-            Some(Some(_)) => Attempt::Again(PublishError::Interrupted),
+            Some(Some(_)) => Attempt::Retry(PublishError::Interrupted),
             _ => Attempt::Finished(Err(PublishError::Interrupted)),
         }
     }
 }
 
-/// Waits for all, polling them in order, which keeps the order of messages. (`join_all` polls more than thirty futures
-/// in the order of their wake-ups, which reordered messages.)
-async fn in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+/// Waits for all futures and polls them in order, which keeps the order of messages. (`join_all` polls more than thirty
+/// futures in the order of their wake-ups, which reordered messages.)
+async fn join_in_order<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut futures: Vec<_> = futures.map(|future| Box::pin(maybe_done(future))).collect();
-    // Answers come in order, so the finished ones are nearly always the first ones.
+    // Answers arrive in order, so the finished futures are nearly always the first ones.
     let mut finished = 0;
     poll_fn(|context| {
         let mut is_all = true;

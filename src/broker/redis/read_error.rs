@@ -1,63 +1,72 @@
-//! Why a read of the data has failed, by what to do about it.
+//! Classifies failed reads: by the connection, the server or the data.
 
 use std::fmt;
 
 use redis::{ErrorKind, RedisError};
 
-use super::link_error::plain;
+use super::super::link::ReadErrorKind;
+use super::link_error::describe;
 
-/// Codes of answers that say nothing of the data. The same question may be answered later.
-const BUSY: [&str; 8] =
+/// Error codes that say nothing about the data. The same query may succeed later.
+const BUSY_CODES: [&str; 8] =
     ["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "OOM", "NOAUTH", "MISCONF"];
 
-/// A read that has failed.
+/// Why a read failed.
 #[derive(Debug)]
-pub(super) enum ReadError {
-    /// The connection is lost, or no answer came in time. It says nothing of the data.
+pub(super) enum RedisReadError {
+    /// The connection is lost, or the answer timed out. The data may be fine.
     Connection(RedisError),
-    /// Redis does not answer such questions at present.
+    /// Redis refuses such queries at the moment. The data may be fine.
     Busy(String),
     /// The data cannot be read: the key has another type, a permission is missing, or an entry is invalid.
     Data(String),
 }
 
-impl ReadError {
-    /// What a server has answered that is neither an error nor what was asked for.
-    pub(super) fn unexpected(what: &str) -> Self {
-        Self::Data(what.to_owned())
+impl RedisReadError {
+    /// The answer is not an error, but has the wrong form.
+    pub(super) fn unexpected(reason: &str) -> Self {
+        Self::Data(reason.to_owned())
+    }
+
+    /// Whether to repeat the read. Only an error of the data is a property of the history.
+    pub(super) const fn kind(&self) -> ReadErrorKind {
+        match self {
+            Self::Connection(_) | Self::Busy(_) => ReadErrorKind::Transient,
+            Self::Data(_) => ReadErrorKind::Unreadable,
+        }
     }
 }
 
-impl From<RedisError> for ReadError {
-    /// Only for errors of answers that were taken as bare [`redis::Value`]s: in others redis-rs gives the same kind to what
-    /// the server has broken in the protocol and to a field that is no text.
+impl From<RedisError> for RedisReadError {
+    /// Only for errors of answers that were read as bare [`redis::Value`]s. For other types, redis-rs gives a protocol
+    /// error and a field of the wrong type the same kind.
     fn from(error: RedisError) -> Self {
-        let text = plain(&error);
+        let text = describe(&error);
         let kind = error.kind();
-        // A pipeline and a transaction have one for each command.
+        // A pipeline and a transaction have one error for each command.
         let Some(answers) = error.clone().into_server_errors() else {
             return match kind {
                 ErrorKind::UnexpectedReturnType => Self::Data(text),
                 _ => Self::Connection(error),
             };
         };
-        let sentence = |answer: &redis::ServerError| match answer.details() {
+        let text_of = |answer: &redis::ServerError| match answer.details() {
             Some(details) => format!("{} {details}", answer.code()),
             None => answer.code().to_owned(),
         };
-        let busy = answers.iter().find(|(_, answer)| BUSY.contains(&answer.code()));
+        let busy = answers.iter().find(|(_, answer)| BUSY_CODES.contains(&answer.code()));
         match (busy, answers.first()) {
-            (Some((_, busy)), _) => Self::Busy(sentence(busy)),
-            (None, Some((_, first))) => Self::Data(sentence(first)),
+            (Some((_, busy)), _) => Self::Busy(text_of(busy)),
+            (None, Some((_, first))) => Self::Data(text_of(first)),
             (None, None) => Self::Data(text),
         }
     }
 }
 
-impl fmt::Display for ReadError {
+impl fmt::Display for RedisReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connection(error) => f.write_str(&plain(error)),
+            Self::Connection(error) => f.write_str(&describe(error)),
             Self::Busy(reason) | Self::Data(reason) => f.write_str(reason),
         }
     }

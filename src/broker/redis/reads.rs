@@ -1,5 +1,5 @@
-//! Reading histories, for repairs and for clients, over a connection of its own: however long a history is, no probe and no
-//! publication waits behind it, and the loss of this connection is not the loss of the link.
+//! Reads histories, for repairs and for clients, on a connection of its own. So a long history delays no probe and no
+//! publication, and the loss of this connection is not the loss of the link.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -9,50 +9,50 @@ use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use tokio::time::sleep;
 
-use super::super::link::{HistoryWork, PageWork, ReadFailure};
+use super::super::link::{HistoryWork, PageWork, ReadErrorKind};
 use super::connect::Endpoint;
 use super::history;
-use super::read_error::ReadError;
+use super::read_error::RedisReadError;
 use super::state::RedisState;
 use crate::backoff::Backoff;
 
-/// The waits before an unanswered read is repeated, and before the next connection.
+/// The waits before a failed read is repeated, and before the next connection.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// Performs the reads of the link while it is up.
-pub(super) async fn keep_reading(state: &RedisState, endpoint: &Endpoint) -> Infallible {
+pub(super) async fn run(state: &RedisState, endpoint: &Endpoint) -> Infallible {
     #[allow(clippy::expect_used, reason = "both are constants")]
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX).expect("0 < min <= max");
     loop {
         match endpoint.connect_commands(&state.options).await {
-            Ok(commands) => read_over(state, &commands, &mut backoff).await,
-            Err(error) => log::debug!("redis: no connection for histories: {error}"),
+            Ok(commands) => read_until_lost(state, &commands, &mut backoff).await,
+            Err(error) => log::debug!("redis: no connection for reading histories: {error}"),
         }
         sleep(backoff.next(&mut rand::rng())).await;
     }
 }
 
 /// Returns when the connection is lost.
-async fn read_over(state: &RedisState, commands: &MultiplexedConnection, backoff: &mut Backoff) {
-    let mut asked = FuturesUnordered::new();
+async fn read_until_lost(state: &RedisState, commands: &MultiplexedConnection, backoff: &mut Backoff) {
+    let mut in_flight = FuturesUnordered::new();
     let mut is_lost = false;
     loop {
         if !is_lost {
-            // Not within the loop's head, which would keep the lock.
+            // Not in the loop's condition, which would hold the lock during the body.
             let next = || state.link.lock().next_read();
             while let Some(work) = next() {
-                asked.push(read(state, commands.clone(), work));
+                in_flight.push(read(state, commands.clone(), work));
             }
-        } else if asked.is_empty() {
+        } else if in_flight.is_empty() {
             return;
         }
         tokio::select! {
-            Some(outcome) = asked.next() => match outcome {
-                Ok(()) | Err(ReadError::Data(_)) => backoff.reset(),
-                Err(ReadError::Busy(_)) => sleep(backoff.next(&mut rand::rng())).await,
-                // Also after a time-out, because the late answer would delay the next reads.
-                Err(ReadError::Connection(_)) => is_lost = true,
+            Some(outcome) = in_flight.next() => match outcome {
+                Ok(()) | Err(RedisReadError::Data(_)) => backoff.reset(),
+                Err(RedisReadError::Busy(_)) => sleep(backoff.next(&mut rand::rng())).await,
+                // Also after a timeout, because the late answer would delay the next reads.
+                Err(RedisReadError::Connection(_)) => is_lost = true,
             },
             () = state.link.reads_changed(), if !is_lost => {}
         }
@@ -64,7 +64,7 @@ async fn read(
     state: &RedisState,
     mut commands: MultiplexedConnection,
     work: HistoryWork,
-) -> Result<(), ReadError> {
+) -> Result<(), RedisReadError> {
     let options = &state.options;
     let outcome = match work {
         HistoryWork::Tails(channels) => {
@@ -72,13 +72,15 @@ async fn read(
                 channels.iter().map(|(channel, _)| options.redis_channel(channel.as_str())).collect();
             let read = history::tails(&mut commands, options, &keys).await;
             let tails = match &read {
-                Ok(tails) => tails.iter().map(|tail| tail.as_ref().copied().map_err(failure)).collect(),
-                Err(error) => vec![Err(failure(error)); channels.len()],
+                Ok(tails) => {
+                    tails.iter().map(|tail| tail.as_ref().copied().map_err(RedisReadError::kind)).collect()
+                }
+                Err(error) => vec![Err(error.kind()); channels.len()],
             };
             state.link.lock().on_stream_tails(channels, tails, Instant::now());
-            let is_later = |error: &ReadError| failure(error) == ReadFailure::Later;
+            let is_transient = |error: &RedisReadError| error.kind() == ReadErrorKind::Transient;
             read.and_then(|tails| {
-                tails.into_iter().filter_map(Result::err).find(is_later).map_or(Ok(()), Err)
+                tails.into_iter().filter_map(Result::err).find(is_transient).map_or(Ok(()), Err)
             })
         }
         HistoryWork::Page(page) => {
@@ -86,7 +88,7 @@ async fn read(
             let read = history::page(&mut commands, options, channel, *since, *max_entries).await;
             let (page_read, outcome) = match read {
                 Ok(page) => (Ok(page), Ok(())),
-                Err(error) => (Err(failure(&error)), Err(error)),
+                Err(error) => (Err(error.kind()), Err(error)),
             };
             state.link.lock().on_page(page, page_read, Instant::now());
             outcome
@@ -94,15 +96,7 @@ async fn read(
     };
     state.link.progressed();
     if let Err(error) = &outcome {
-        log::debug!("redis: a history was not read: {error}");
+        log::debug!("redis: the read of a history failed: {error}");
     }
     outcome
-}
-
-/// An error of one channel's data is that channel's alone. Anything else says nothing of it.
-fn failure(error: &ReadError) -> ReadFailure {
-    match error {
-        ReadError::Connection(_) | ReadError::Busy(_) => ReadFailure::Later,
-        ReadError::Data(_) => ReadFailure::Data,
-    }
 }

@@ -9,13 +9,13 @@ use super::state::RedisState;
 use crate::metrics::{DropReason, Label as _, Metrics};
 use protocol::publication::{Payload, PayloadError, decode_for_users};
 
-/// At most one line about dropped payloads in this time: a broken publisher may be a fast one.
-const LOG_EVERY: Duration = Duration::from_secs(10);
+/// At most one log line about dropped payloads in this time, because a broken publisher may be fast.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Parses messages and passes them to the link.
 pub(super) struct PayloadReceiver<'a> {
     state: &'a RedisState,
-    /// `<prefix>:`
+    /// The prefix with its colon.
     prefix: String,
     logged: Option<Instant>,
     unlogged: u64,
@@ -38,15 +38,15 @@ impl<'a> PayloadReceiver<'a> {
         }
         let received = Some(Instant::now());
         self.state.metrics.publications_received.inc();
-        // A payload that makes our code panic costs one message, not the link.
-        let taken = catch_unwind(AssertUnwindSafe(|| {
+        // A payload that makes the parser panic costs one message, not the link.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
             if channel == super::USERS {
-                self.for_users(payload, received)
+                self.deliver_to_users(payload, received)
             } else {
-                self.for_channel(channel, payload, received)
+                self.deliver_to_channel(channel, payload, received)
             }
         }));
-        match taken {
+        match outcome {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.drop_payload(DropReason::Payload(error), channel, payload),
             Err(_) => self.drop_payload(DropReason::Panicked, channel, payload),
@@ -54,7 +54,7 @@ impl<'a> PayloadReceiver<'a> {
         None
     }
 
-    fn for_channel(
+    fn deliver_to_channel(
         &self,
         channel: &str,
         payload: &[u8],
@@ -62,33 +62,34 @@ impl<'a> PayloadReceiver<'a> {
     ) -> Result<(), PayloadError> {
         let payload = Payload { received, ..Payload::parse(payload, self.state.dataset.payload_limits())? };
         if !self.state.link.receive(channel, payload) {
-            // Most likely it was unsubscribed a moment ago.
+            // Most likely the link has just unsubscribed from it.
             self.count_unknown();
         }
         Ok(())
     }
 
-    fn for_users(&self, payload: &[u8], received: Option<Instant>) -> Result<(), PayloadError> {
+    fn deliver_to_users(&self, payload: &[u8], received: Option<Instant>) -> Result<(), PayloadError> {
         let (users, message) = decode_for_users(payload, self.state.dataset.payload_limits())?;
         for channel in users {
-            // Most of the users have no session here: that is no error.
+            // Most of the users have no session here, which is no error.
             let payload = Payload { position: None, message: message.clone(), received };
             self.state.link.receive(channel.as_str(), payload);
         }
         Ok(())
     }
 
-    /// Counts and records a payload that reaches nobody. Logs it without its content, at most once each `LOG_EVERY`.
+    /// Counts, records and logs a payload that reaches no subscriber. The log has no content of it, and at most one
+    /// line for each `LOG_INTERVAL`.
     fn drop_payload(&mut self, reason: DropReason, channel: &str, payload: &[u8]) {
         let (bytes, now) = (payload.len(), Instant::now());
         Metrics::count(&self.state.metrics.publications_dropped, reason);
         self.state.rejected.offer(channel, reason.label(), payload, now);
-        if self.logged.is_some_and(|logged| now - logged < LOG_EVERY) {
+        if self.logged.is_some_and(|logged| now - logged < LOG_INTERVAL) {
             self.unlogged += 1;
             return;
         }
         log::warn!(
-            "redis: dropped a payload of {bytes} bytes: {} ({} more since the last line)",
+            "redis: payload of {bytes} bytes dropped: {}; {} more dropped since the last such line",
             reason.label(),
             self.unlogged
         );

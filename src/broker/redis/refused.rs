@@ -1,13 +1,14 @@
-//! Reports channels that Redis does not let the gateway's user subscribe to.
+//! Reports channels that the gateway's Redis user may not subscribe to.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
-/// How long a refusal is noted in `/readyz`. It is logged again at most as often: clients cause refusals.
-const NOTED: Duration = Duration::from_secs(60);
+/// How long `/readyz` notes a refusal. Also the least time between two log lines, because clients cause refusals.
+const NOTE_DURATION: Duration = Duration::from_secs(60);
 
 /// The latest refusal.
 #[derive(Debug, Default)]
@@ -16,28 +17,30 @@ pub(super) struct RefusedChannels(Mutex<Option<LatestRefusal>>);
 #[derive(Debug)]
 struct LatestRefusal {
     at: Instant,
+    /// When a refusal was last logged.
     logged: Instant,
     note: String,
 }
 
 impl RefusedChannels {
-    /// Redis has refused these channels. Returns the line to log, if any.
+    /// Counts and notes channels that Redis refused. Returns the line to log, if one is due.
     pub(super) fn note(&self, now: Instant, channels: &[ChannelName], metrics: &Metrics) -> Option<String> {
         let first = channels.first()?;
         metrics.channels_refused.inc_by(channels.len() as u64);
         let note = format!(
-            "the Redis user may not subscribe to every channel (NOPERM), such as {first}: subscribers are refused"
+            "the Redis user may not subscribe to some channels (NOPERM), such as {first}; their subscribers are refused"
         );
-        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let logged = latest.as_ref().map(|refusal| refusal.logged).filter(|logged| now < *logged + NOTED);
+        let mut latest = self.0.lock();
+        let logged =
+            latest.as_ref().map(|refusal| refusal.logged).filter(|logged| now < *logged + NOTE_DURATION);
         *latest = Some(LatestRefusal { at: now, logged: logged.unwrap_or(now), note: note.clone() });
         logged.is_none().then_some(note)
     }
 
     /// The note in `/readyz`.
     pub(super) fn recent(&self, now: Instant) -> Option<String> {
-        let latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.as_ref().filter(|refusal| now < refusal.at + NOTED).map(|refusal| refusal.note.clone())
+        let latest = self.0.lock();
+        latest.as_ref().filter(|refusal| now < refusal.at + NOTE_DURATION).map(|refusal| refusal.note.clone())
     }
 }
 

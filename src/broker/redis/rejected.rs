@@ -1,46 +1,47 @@
-//! Records payloads that reach nobody on a stream, because their publisher does not learn of it.
+//! Records payloads that reach no subscriber on a stream, because their publisher is not notified.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex as SyncMutex;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Mutex, mpsc};
 
-use super::link_error::plain;
+use super::link_error::describe;
 use super::options::RedisOptions;
 use crate::metrics::{Metrics, RecordResult};
 
-/// The stream, after the prefix. No session can be on a channel of that name: it has no namespace.
+/// The key of the stream, after the prefix. No session can subscribe to a channel of this name, because it has no
+/// namespace.
 const STREAM: &str = "rejected";
-/// The approximate number of payloads that the stream keeps.
-const KEPT: usize = 1000;
-/// How much of a payload is kept, in bytes.
+/// The approximate number of payloads in the stream.
+const MAX_STREAM_ENTRIES: usize = 1000;
+/// How many bytes of a payload are recorded.
 const MAX_BYTES: usize = 256;
-/// How many may wait to be written.
+/// How many payloads may wait to be recorded.
 const MAX_WAITING: usize = 64;
-/// How many are written in a second: a broken publisher may be fast, and a few examples are enough.
+/// How many payloads are recorded in a second: a broken publisher may be fast, and a few examples are enough.
 const MAX_PER_SECOND: u32 = 10;
 
-/// What is known of one payload.
+/// One payload, as it is recorded.
 struct RejectedPayload {
     channel: String,
     reason: &'static str,
     bytes: usize,
-    /// Its beginning.
+    /// The first `MAX_BYTES` bytes.
     payload: Vec<u8>,
 }
 
-/// The way from the receiver, which must not wait, to the stream.
+/// A queue between the receiver, which must not wait, and the stream.
 pub(super) struct Rejected {
     sender: mpsc::Sender<RejectedPayload>,
-    /// Each link reads from it in its turn.
+    /// Locked by the current link.
     receiver: Mutex<mpsc::Receiver<RejectedPayload>>,
-    /// When the current second began, and how many there were in it.
+    /// When the current second began, and how many payloads were offered in it.
     second: SyncMutex<Option<(Instant, u32)>>,
-    failure_was_said: AtomicBool,
+    is_failure_logged: AtomicBool,
     metrics: Metrics,
 }
 
@@ -51,12 +52,12 @@ impl Rejected {
             sender,
             receiver: Mutex::new(receiver),
             second: SyncMutex::new(None),
-            failure_was_said: AtomicBool::new(false),
+            is_failure_logged: AtomicBool::new(false),
             metrics: metrics.clone(),
         }
     }
 
-    /// Queues a payload, unless there are too many. Never waits.
+    /// Queues a payload, or counts it as not recorded if there are too many. Never waits.
     pub(super) fn offer(&self, channel: &str, reason: &'static str, payload: &[u8], now: Instant) {
         let record = || RejectedPayload {
             channel: channel.to_owned(),
@@ -70,7 +71,7 @@ impl Rejected {
     }
 
     fn has_room(&self, now: Instant) -> bool {
-        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut second = self.second.lock();
         let (began, count) = second
             .filter(|(began, _)| now.saturating_duration_since(*began) < Duration::from_secs(1))
             .unwrap_or((now, 0));
@@ -82,21 +83,21 @@ impl Rejected {
         Metrics::count(&self.metrics.rejected, result);
     }
 
-    /// Writes what waits, one after the other, for as long as there is a link; `commands` gives the connection to do it.
-    pub(super) async fn keep_recording(
+    /// Records the queued payloads, one after the other. `commands` returns the connection for it.
+    pub(super) async fn run(
         &self,
         options: &RedisOptions,
         commands: impl Fn() -> Option<MultiplexedConnection>,
     ) -> Infallible {
         let mut receiver = self.receiver.lock().await;
         loop {
-            // Its sender is our own.
+            // The sender is in `self`, so the channel stays open.
             let Some(record) = receiver.recv().await else { return std::future::pending().await };
             match write(options, commands(), &record).await {
                 Ok(()) => self.count(RecordResult::Recorded),
                 Err(reason) => {
                     self.count(RecordResult::NotRecorded);
-                    if !self.failure_was_said.swap(true, Ordering::Relaxed) {
+                    if !self.is_failure_logged.swap(true, Ordering::Relaxed) {
                         log::warn!("redis: rejected payloads are not recorded: {reason}");
                     }
                 }
@@ -110,13 +111,13 @@ async fn write(
     commands: Option<MultiplexedConnection>,
     record: &RejectedPayload,
 ) -> Result<(), String> {
-    let Some(mut commands) = commands else { return Err("there is no connection".into()) };
+    let Some(mut commands) = commands else { return Err("the link is down".into()) };
     let mut add = redis::cmd("XADD");
-    add.arg(options.redis_channel(STREAM)).arg("MAXLEN").arg("~").arg(KEPT).arg("*");
+    add.arg(options.redis_channel(STREAM)).arg("MAXLEN").arg("~").arg(MAX_STREAM_ENTRIES).arg("*");
     add.arg("channel").arg(&record.channel).arg("reason").arg(record.reason);
     add.arg("bytes").arg(record.bytes).arg("payload").arg(&record.payload);
     let added: RedisResult<()> = add.exec_async(&mut commands).await;
-    added.map_err(|error| plain(&error))
+    added.map_err(|error| describe(&error))
 }
 
 #[cfg(test)]
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_so_many_wait_and_only_so_many_come_in_a_second() {
+    fn the_queue_and_the_rate_of_records_are_bounded() {
         let metrics = Metrics::default();
         let rejected = Rejected::new(&metrics);
         let not_recorded = || metrics.rejected.get_or_create(&RecordResult::NotRecorded.into()).get();
@@ -138,7 +139,7 @@ mod tests {
                 rejected.offer("room:1", "not_json", b"x", start + Duration::from_secs(second));
             }
         }
-        assert_eq!(not_recorded(), 5 + 6, "64 of 70 wait");
+        assert_eq!(not_recorded(), 5 + 6, "64 of 70 fit into the queue");
         let first = rejected.receiver.try_lock().unwrap().try_recv().unwrap();
         assert_eq!((first.bytes, first.payload.len()), (1000, MAX_BYTES));
     }

@@ -1,7 +1,7 @@
-//! Whether the server at the other end is a master.
+//! Checks that the server is a master.
 //!
-//! A replica takes subscriptions and publications as a master does, but nobody publishes there: after a failover a link
-//! to the old master looks well and hears nothing but its own probes.
+//! A replica accepts subscriptions and publications as a master does, but publishers use the master. After a failover,
+//! a link to the old master looks healthy and receives only its own probes.
 
 use std::sync::atomic::Ordering;
 
@@ -11,60 +11,63 @@ use redis::{RedisError, RedisResult, Value};
 use super::link_error::LinkError;
 use super::state::RedisState;
 
-/// How a link asks for the role.
+/// How a link queries the server's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum RoleQuestion {
-    /// By `ROLE`.
+pub(super) enum RoleQuery {
+    /// With `ROLE`.
     #[default]
     Role,
-    /// By `INFO`, because `ROLE` is not allowed.
+    /// With `INFO`, because `ROLE` is not allowed.
     Info,
-    /// Not at all: neither is allowed.
-    Unasked,
+    /// Not at all, because neither command is allowed.
+    Unavailable,
 }
 
-impl RoleQuestion {
-    /// Asks, and remembers what is not allowed, so that Redis' log of refusals does not grow with each probe.
+impl RoleQuery {
+    /// Queries the role. A command that is not allowed is not sent again, so Redis' ACL log does not grow with each
+    /// probe.
     ///
     /// # Errors
-    /// [`LinkError::Demoted`] only. That nothing is answered is for the probe to find.
-    pub(super) async fn ask(
+    /// Only [`LinkError::Demoted`]. A missing answer is no error here, because the probe detects it.
+    pub(super) async fn verify_master(
         &mut self,
         state: &RedisState,
         commands: &mut MultiplexedConnection,
     ) -> Result<(), LinkError> {
         loop {
             let answer = match self {
-                Self::Role => by_role(commands).await,
-                Self::Info => by_info(commands).await,
-                Self::Unasked => return Ok(()),
+                Self::Role => is_replica_by_role(commands).await,
+                Self::Info => is_replica_by_info(commands).await,
+                Self::Unavailable => return Ok(()),
             };
             match answer {
                 Ok(true) => return Err(LinkError::Demoted),
                 Ok(false) => return Ok(()),
-                Err(error) if is_not_allowed(&error) => self.give_up(state),
+                Err(error) if is_not_allowed(&error) => self.downgrade(state),
                 Err(error) => {
-                    log::debug!("redis: its role was not answered: {error}");
+                    log::debug!("redis: the role query failed: {error}");
                     return Ok(());
                 }
             }
         }
     }
 
-    fn give_up(&mut self, state: &RedisState) {
+    fn downgrade(&mut self, state: &RedisState) {
         *self = match self {
             Self::Role => Self::Info,
-            Self::Info | Self::Unasked => {
-                if !state.role_is_unknown.swap(true, Ordering::Relaxed) {
-                    log::info!("redis: neither ROLE nor INFO is allowed: a demoted master is not recognised");
+            Self::Info | Self::Unavailable => {
+                if !state.is_unknown_role_logged.swap(true, Ordering::Relaxed) {
+                    log::info!(
+                        "redis: this user may run neither ROLE nor INFO; a demoted master is not detected"
+                    );
                 }
-                Self::Unasked
+                Self::Unavailable
             }
         };
     }
 }
 
-async fn by_role(commands: &mut MultiplexedConnection) -> RedisResult<bool> {
+async fn is_replica_by_role(commands: &mut MultiplexedConnection) -> RedisResult<bool> {
     let answer: Value = redis::cmd("ROLE").query_async(commands).await?;
     let role = match &answer {
         Value::Array(parts) => parts.first(),
@@ -73,12 +76,12 @@ async fn by_role(commands: &mut MultiplexedConnection) -> RedisResult<bool> {
     Ok(matches!(role, Some(Value::BulkString(name)) if name == b"slave"))
 }
 
-async fn by_info(commands: &mut MultiplexedConnection) -> RedisResult<bool> {
+async fn is_replica_by_info(commands: &mut MultiplexedConnection) -> RedisResult<bool> {
     let answer: String = redis::cmd("INFO").arg("replication").query_async(commands).await?;
     Ok(answer.lines().any(|line| line == "role:slave"))
 }
 
-/// No permission, or something between us and Redis that does not know the command.
+/// Whether the user lacks the permission, or a proxy in front of Redis does not know the command.
 fn is_not_allowed(error: &RedisError) -> bool {
     matches!(error.code(), Some("NOPERM" | "ERR"))
 }

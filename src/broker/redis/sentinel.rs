@@ -1,4 +1,4 @@
-//! Asking sentinels where the master is.
+//! Asks the sentinels for the address of the master.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use futures_util::stream::FuturesUnordered;
 use redis::{AsyncConnectionConfig, ConnectionInfo, TlsCertificates};
 use tokio::time::{Instant, timeout_at};
 
-use super::address::{Sentinels, client};
+use super::address::{Sentinels, open_client};
 use super::link_error::LinkError;
 
 /// The host and port of a master.
 type MasterAddress = (String, u16);
 
-/// Asks all sentinels at once, for at most `bound`, and takes the majority's answer.
+/// Queries all sentinels at once, for at most `bound`, and uses the answer of the majority.
 ///
-/// A sentinel that is partitioned from the others still names the old master. So an answer ends the wait only when more
-/// than half of the sentinels agree; at the deadline the most frequent answer is taken.
+/// A sentinel that is partitioned from the others still names the old master. So the wait ends early only when more
+/// than half of the sentinels agree; at the deadline the most frequent answer is used.
 pub(super) async fn find_master(
     sentinels: &Sentinels,
     certificates: Option<&TlsCertificates>,
     bound: Duration,
 ) -> Result<ConnectionInfo, LinkError> {
     let deadline = Instant::now() + bound;
-    let questions = sentinels.sentinels.iter().map(|sentinel| async move {
-        let answer = timeout_at(deadline, ask(sentinel, &sentinels.name, certificates)).await;
+    let queries = sentinels.sentinels.iter().map(|sentinel| async move {
+        let answer = timeout_at(deadline, query(sentinel, &sentinels.name, certificates)).await;
         answer.unwrap_or(Err(LinkError::ConnectTimeout(bound)))
     });
-    let mut answers: FuturesUnordered<_> = questions.collect();
+    let mut answers: FuturesUnordered<_> = queries.collect();
     let mut votes = Votes::default();
     while let Some(answer) = answers.next().await {
         votes.count(answer);
@@ -39,20 +39,20 @@ pub(super) async fn find_master(
     Ok(sentinels.master_at(host, port))
 }
 
-async fn ask(
+async fn query(
     sentinel: &ConnectionInfo,
     name: &str,
     certificates: Option<&TlsCertificates>,
 ) -> Result<MasterAddress, LinkError> {
-    // The caller has a deadline for all of it.
+    // The caller has a deadline for the whole query.
     let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    let client = client(sentinel.clone(), certificates)?;
+    let client = open_client(sentinel.clone(), certificates)?;
     let connecting = client.get_multiplexed_async_connection_with_config(&config).await;
     let mut connection = connecting.map_err(|error| LinkError::of_connect(&error))?;
-    let mut question = redis::cmd("SENTINEL");
-    question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+    let mut command = redis::cmd("SENTINEL");
+    command.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
     let answer: Option<MasterAddress> =
-        question.query_async(&mut connection).await.map_err(|error| LinkError::of_connect(&error))?;
+        command.query_async(&mut connection).await.map_err(|error| LinkError::of_connect(&error))?;
     answer.ok_or_else(|| LinkError::Refused("it does not know this master".into()))
 }
 
@@ -70,7 +70,7 @@ impl Votes {
                 Some((_, votes)) => *votes += 1,
                 None => self.counts.push((address, 1)),
             },
-            // An operator can fix a refused password, so it takes precedence.
+            // A refused password takes precedence, because an operator must fix it.
             Err(loss) if self.failure.is_none() || loss.needs_an_operator() => self.failure = Some(loss),
             Err(_) => {}
         }
@@ -88,8 +88,8 @@ impl Votes {
         Err(match self.failure {
             Some(LinkError::Access(reason)) => LinkError::Access(format!("by a sentinel: {reason}")),
             Some(loss) => LinkError::NoMaster { name: name.to_owned(), reason: loss.to_string() },
-            // There is at least one sentinel, and it has answered or failed.
-            None => LinkError::NoMaster { name: name.to_owned(), reason: "nobody was asked".into() },
+            // Not reached: there is at least one sentinel, and each one answers or fails.
+            None => LinkError::NoMaster { name: name.to_owned(), reason: "no sentinel was asked".into() },
         })
     }
 }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_most_of_them_say_counts() {
+    fn the_answer_of_the_majority_is_used() {
         for (answers, settled, port) in [
             (&[Some(1)][..], 1, Some(1)),
             (&[None, Some(2)], 1, Some(2)),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_password_is_said_first() {
+    fn a_refused_password_is_reported_before_other_errors() {
         let mut votes = votes(&[None]);
         votes.count(Err(LinkError::Access("WRONGPASS".into())));
         votes.count(Err(LinkError::Closed));

@@ -15,12 +15,12 @@ use super::link_error::LinkError;
 use super::options::RedisOptions;
 use super::refused::RefusedChannels;
 use super::rejected::Rejected;
-use super::sign_of_life::ThreadCheck;
+use super::thread_check::ThreadCheck;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 
-/// How many publications may wait for Redis' answer. Each holds its message in memory; at a millisecond per
-/// round trip this is a million messages a second.
+/// How many publications may wait for Redis' answer. Each of them holds its message in memory. With round trips of a
+/// millisecond, this allows a million messages a second.
 pub(super) const MAX_PUBLISHING: usize = 1024;
 
 /// Shared by the link's thread and all handles.
@@ -28,31 +28,31 @@ pub(super) struct RedisState {
     pub(super) options: RedisOptions,
     pub(super) metrics: Metrics,
     pub(super) link: SharedLink,
-    /// The channel, after the prefix, of this process' own probes. It has no namespace, so no session can be on
-    /// it, and nobody can guess it.
+    /// The channel, after the prefix, of this process' own probes. No session can subscribe to it, because it has no
+    /// namespace, and its name cannot be guessed.
     pub(super) probe: String,
-    /// Waiting for an answer to a publication needs one of these.
+    /// A publication needs a permit while it waits for its answer.
     pub(super) publishing: Semaphore,
     link_state: watch::Sender<LinkState>,
-    /// Notified when a publication finds the connection broken, so that the next probe runs at once.
+    /// Notified when a publication finds the connection broken, so the next probe runs at once.
     pub(super) probe_now: Notify,
-    /// Whether the log says already that Redis' role cannot be asked for.
-    pub(super) role_is_unknown: AtomicBool,
+    /// Whether it was logged that the server's role cannot be queried.
+    pub(super) is_unknown_role_logged: AtomicBool,
     /// Payloads to record on the stream of rejected payloads.
     pub(super) rejected: Rejected,
-    /// Whether this process has loaded the function once, or found it.
+    /// Whether this process has loaded or found the function library before.
     pub(super) is_function_settled: AtomicBool,
-    /// Whether Redis has the function for durable publishing, or why not; `None`: not checked yet.
+    /// Why Redis does not have the function for durable publishing, if it does not; `None`: not checked yet.
     function: watch::Sender<Option<Result<(), String>>>,
     /// The settings in force for the data, and notes about it.
     pub(super) dataset: KnownDataset,
     pub(super) downtime: Downtime,
     refused: RefusedChannels,
-    /// Whether the link's thread still runs.
-    pub(super) sign_of_life: ThreadCheck,
+    /// Answered by the link's thread while it runs.
+    pub(super) thread_check: ThreadCheck,
     started: Instant,
     /// When the latest probe returned, in milliseconds after `started`.
-    probe_heard_ms: AtomicU64,
+    probe_returned_ms: AtomicU64,
 }
 
 /// The state of the link, with its connection for commands: one value, so that a healthy link always has a connection.
@@ -60,15 +60,15 @@ pub(super) struct RedisState {
 pub(super) enum LinkState {
     /// The first connection is being made.
     Connecting,
-    /// Connected; subscribing, or waiting for the first probe to be heard.
+    /// Connected; subscribing, or waiting for the first probe to return.
     Probing {
         commands: Commands,
-        /// What ended the attempt before this one, which may end this one too.
+        /// Why the previous link ended or was not made. The same may end this one.
         before: Option<LinkError>,
     },
     /// The latest probe returned.
     Ready { commands: Commands, since: Instant },
-    /// Lost, or never made; the next attempt comes.
+    /// Lost or not made; another attempt follows.
     Down(LinkError),
     /// Shut down.
     Stopped,
@@ -83,16 +83,16 @@ impl RedisState {
             publishing: Semaphore::new(MAX_PUBLISHING),
             link_state: watch::Sender::new(LinkState::Connecting),
             probe_now: Notify::new(),
-            role_is_unknown: AtomicBool::new(false),
+            is_unknown_role_logged: AtomicBool::new(false),
             rejected: Rejected::new(metrics),
             is_function_settled: AtomicBool::new(false),
             function: watch::Sender::new(None),
             dataset: KnownDataset::new(&options),
             downtime: Downtime::default(),
             refused: RefusedChannels::default(),
-            sign_of_life: ThreadCheck::default(),
+            thread_check: ThreadCheck::default(),
             started: Instant::now(),
-            probe_heard_ms: AtomicU64::new(0),
+            probe_returned_ms: AtomicU64::new(0),
             options,
         }
     }
@@ -130,21 +130,21 @@ impl RedisState {
         });
     }
 
-    /// A probe returned, whether or not all channels are subscribed.
-    pub(super) fn probe_heard(&self) {
+    /// Records that a probe returned, whether or not all channels are subscribed.
+    pub(super) fn note_probe_returned(&self) {
         let heard = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.probe_heard_ms.store(heard, Ordering::Relaxed);
+        self.probe_returned_ms.store(heard, Ordering::Relaxed);
     }
 
-    /// The time since the last received probe, if it is too long for a working link. The link detects this itself
+    /// The time since the last probe returned, if it is too long for a working link. The link detects that itself
     /// unless its thread is stalled.
     fn stalled(&self) -> Option<Duration> {
-        let heard = Duration::from_millis(self.probe_heard_ms.load(Ordering::Relaxed));
+        let heard = Duration::from_millis(self.probe_returned_ms.load(Ordering::Relaxed));
         let silence = self.started.elapsed().saturating_sub(heard);
         (silence > self.options.probe_interval + self.options.probe_timeout).then_some(silence)
     }
 
-    /// A probe returned after all channels were subscribed. Returns whether it was the first one of this link.
+    /// A probe returned after all channels were subscribed. Returns whether it was the first such probe of this link.
     pub(super) fn mark_healthy(&self) -> bool {
         self.metrics.redis_link_up.set(1);
         self.change(|state| match state {
@@ -155,7 +155,7 @@ impl RedisState {
         })
     }
 
-    /// The link is lost. Returns its state before.
+    /// The link is lost. Returns its previous state.
     pub(super) fn disconnected(&self, error: LinkError) -> LinkState {
         self.metrics.redis_link_up.set(0);
         let before = self.link_state.borrow().clone();
@@ -163,7 +163,7 @@ impl RedisState {
         before
     }
 
-    /// Nothing follows [`LinkState::Stopped`].
+    /// Changes the state. [`LinkState::Stopped`] is final.
     fn change(&self, next: impl FnOnce(&LinkState) -> Option<LinkState>) -> bool {
         self.link_state.send_if_modified(|state| {
             let next = if matches!(state, LinkState::Stopped) { None } else { next(state) };
@@ -171,7 +171,7 @@ impl RedisState {
         })
     }
 
-    /// Notes whether durable publishing is possible, and logs each change.
+    /// Records whether durable publishing is available, and logs each change.
     pub(super) fn set_function(&self, function: Result<(), String>) {
         self.metrics.history_available.set(function.is_ok().into());
         let before = self.function.send_replace(Some(function.clone()));
@@ -179,7 +179,7 @@ impl RedisState {
             return;
         }
         match function {
-            Ok(()) => log::info!("redis: durable publishing is possible"),
+            Ok(()) => log::info!("redis: durable publishing is available"),
             Err(reason) => log::warn!("redis: {}", unavailable(&reason)),
         }
     }
@@ -192,7 +192,7 @@ impl RedisState {
         unavailable.into_iter().chain(self.dataset.notes()).chain(refused).collect()
     }
 
-    /// Redis does not let this user subscribe to these channels.
+    /// Notes channels that this user may not subscribe to.
     pub(super) fn note_refused(&self, channels: &[ChannelName]) {
         if let Some(note) = self.refused.note(Instant::now(), channels, &self.metrics) {
             log::warn!("redis: {note}");
@@ -218,14 +218,14 @@ impl RedisState {
         Health { ready: false, state, reasons: vec![format!("redis: {reason}")] }
     }
 
-    /// Asks the link to end.
+    /// Tells the link to end.
     pub(super) fn stop(&self) {
         self.change(|_| Some(LinkState::Stopped));
     }
 
-    /// Returns when the link is to end.
+    /// Returns when the link must end.
     pub(super) async fn stopped(&self) {
-        // Its sender is our own.
+        // The sender is in `self`, so the channel stays open.
         let _ = self.link_state.subscribe().wait_for(|state| matches!(state, LinkState::Stopped)).await;
     }
 }

@@ -1,8 +1,8 @@
-//! Subscribes and receives messages, in one order.
+//! Subscribes, and receives messages, in the order in which Redis sends both.
 //!
-//! redis-rs reports a confirmation at once but queues messages. So the confirmation of an unsubscription can overtake
-//! the channel's last messages. Counted as messages of the next subscription they would advance its cursor, although
-//! messages between the two subscriptions are missing.
+//! redis-rs reports a confirmation at once but queues messages, so the confirmation of an unsubscription can overtake
+//! the channel's last messages. If these counted as messages of the next subscription, its cursor would skip the
+//! messages between the two subscriptions.
 
 use futures_util::{Stream, StreamExt as _};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
@@ -14,58 +14,58 @@ use super::link_error::LinkError;
 /// Splits a connection into its subscriptions and its messages.
 pub(super) fn split(subscriber: PubSub) -> (Subscriptions, Messages<PubSubStream>) {
     let (sink, stream) = subscriber.split();
-    let (messages, taken) = Messages::new(stream);
-    (Subscriptions { sink, taken }, messages)
+    let (messages, drained) = Messages::new(stream);
+    (Subscriptions { sink, drained }, messages)
 }
 
 /// The subscriptions of a connection.
 pub(super) struct Subscriptions {
     sink: PubSubSink,
-    taken: Taken,
+    drained: DrainWaiter,
 }
 
 impl Subscriptions {
-    /// Subscribes. Returns when Redis has confirmed it.
+    /// Subscribes. Returns when Redis confirms it.
     pub(super) async fn subscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
         self.sink.subscribe(channels).await.map_err(|error| LinkError::of_command(&error))
     }
 
-    /// Unsubscribes. Returns when Redis has confirmed it and the last message has been handled.
+    /// Unsubscribes. Returns when Redis has confirmed it and the channels' last message has been handled.
     pub(super) async fn unsubscribe(&mut self, channels: &[String]) -> Result<(), LinkError> {
         self.sink.unsubscribe(channels).await.map_err(|error| LinkError::of_command(&error))?;
-        self.taken.all().await
+        self.drained.wait().await
     }
 }
 
 /// The messages that Redis has sent.
 pub(super) struct Messages<S> {
     queue: S,
-    /// The caller that waits until the queue is empty; at most one at a time.
-    asked: mpsc::Receiver<oneshot::Sender<()>>,
+    /// The caller that waits until the queue is empty; at most one.
+    waiters: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 /// Waits until the queue of messages is empty.
-struct Taken(mpsc::Sender<oneshot::Sender<()>>);
+struct DrainWaiter(mpsc::Sender<oneshot::Sender<()>>);
 
 impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
-    fn new(queue: S) -> (Self, Taken) {
-        let (ask, asked) = mpsc::channel(1);
-        (Self { queue, asked }, Taken(ask))
+    fn new(queue: S) -> (Self, DrainWaiter) {
+        let (waiter, waiters) = mpsc::channel(1);
+        (Self { queue, waiters }, DrainWaiter(waiter))
     }
 
-    /// The next message. A call means that the caller has handled all earlier ones.
+    /// The next message. A call means that the caller has handled all earlier messages.
     ///
-    /// redis-rs queues messages without a bound, so the queue is emptied whenever it is looked at (that is what
-    /// `unconstrained` is for: tokio would stop after 128). The task that fills it runs on this same thread; so
-    /// the queue never holds more than that task reads in one go, and what we cannot take waits in TCP's buffers
-    /// and then in Redis', which has a bound (`client-output-buffer-limit pubsub`).
+    /// redis-rs queues messages without a bound, so the caller must empty the queue in one poll: without
+    /// `unconstrained`, tokio would interrupt it after 128 messages. The task that fills the queue runs on this thread,
+    /// so the queue never holds more than that task reads in one poll. Further messages wait in TCP's buffers and then
+    /// in Redis' output buffer, which has a limit (`client-output-buffer-limit pubsub`).
     pub(super) async fn next(&mut self) -> Option<M> {
         loop {
             tokio::select! {
                 biased;
                 message = unconstrained(self.queue.next()) => return message,
-                // Nothing is waiting.
-                Some(answer) = self.asked.recv() => {
+                // The queue is empty.
+                Some(answer) = self.waiters.recv() => {
                     // The caller may have timed out.
                     let _ = answer.send(());
                 }
@@ -74,9 +74,12 @@ impl<S: Stream<Item = M> + Unpin, M> Messages<S> {
     }
 }
 
-impl Taken {
-    /// Returns when every message that has arrived so far has been handled.
-    async fn all(&self) -> Result<(), LinkError> {
+impl DrainWaiter {
+    /// Returns when all messages in the queue have been handled.
+    ///
+    /// # Errors
+    /// The messages are no longer received.
+    async fn wait(&self) -> Result<(), LinkError> {
         let (answer, answered) = oneshot::channel();
         self.0.send(answer).await.map_err(|_| LinkError::Closed)?;
         answered.await.map_err(|_| LinkError::Closed)
@@ -92,45 +95,44 @@ mod tests {
 
     use super::*;
 
-    /// Found by the simulation (seed 66196): the last messages of a subscription came behind the news that it had ended.
-    /// So they were held for the next one, which was said to go on behind them, and what had been published between
-    /// the two, and then been lost by Redis, was missing without a word.
+    /// Found by the simulation (seed 66196): the last messages of one subscription counted as the first ones of the
+    /// next.
     #[tokio::test]
-    async fn the_end_of_a_subscription_is_taken_before_it_counts_as_ended() {
-        for is_asked_first in [true, false] {
+    async fn an_unsubscription_ends_after_its_last_message_is_handled() {
+        for waits_first in [true, false] {
             let (sender, mut queue) = mpsc::unbounded_channel();
-            let (mut messages, taken) =
+            let (mut messages, drained) =
                 Messages::new(futures_util::stream::poll_fn(move |context| queue.poll_recv(context)));
             let seen = RefCell::new(Vec::new());
-            let taking = pin!(async {
+            let receiving = pin!(async {
                 while let Some(message) = messages.next().await {
                     seen.borrow_mut().push(message);
                 }
             });
-            let leaving = pin!(async {
-                // As redis-rs does on reading both at once: more than tokio would take in one go.
+            let unsubscribing = pin!(async {
+                // redis-rs may queue as many messages at once, more than tokio's budget for one poll.
                 (0..1_000).for_each(|number| sender.send(number).unwrap());
-                taken.all().await.unwrap();
+                drained.wait().await.unwrap();
                 seen.borrow().len()
             });
-            let ended = match is_asked_first {
-                true => match select(leaving, taking).await {
+            let ended = match waits_first {
+                true => match select(unsubscribing, receiving).await {
                     Either::Left((ended, _)) => ended,
-                    Either::Right(_) => unreachable!("its sender is here"),
+                    Either::Right(_) => unreachable!("the sender is alive"),
                 },
-                false => match select(taking, leaving).await {
+                false => match select(receiving, unsubscribing).await {
                     Either::Right((ended, _)) => ended,
-                    Either::Left(_) => unreachable!("its sender is here"),
+                    Either::Left(_) => unreachable!("the sender is alive"),
                 },
             };
-            assert_eq!(ended, 1_000, "asked first: {is_asked_first}");
+            assert_eq!(ended, 1_000, "waits first: {waits_first}");
         }
     }
 
     #[tokio::test]
-    async fn who_asks_where_nobody_takes_any_longer_is_told_so() {
-        let (messages, taken) = Messages::new(futures_util::stream::pending::<()>());
+    async fn waiting_on_dropped_messages_is_an_error() {
+        let (messages, drained) = Messages::new(futures_util::stream::pending::<()>());
         drop(messages);
-        assert!(matches!(taken.all().await, Err(LinkError::Closed)));
+        assert!(matches!(drained.wait().await, Err(LinkError::Closed)));
     }
 }

@@ -1,4 +1,4 @@
-//! The requests of sessions that are not complete. A plain struct.
+//! The requests of sessions that are not complete: a plain struct without clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -7,10 +7,10 @@ use super::SessionKey;
 use crate::broker::{FrameSizes, RequestId};
 use crate::hub::messages::SessionEvent;
 use protocol::channel::ChannelName;
-use protocol::conversation::{Since, Wanted};
+use protocol::conversation::{ResumePoint, SubscribeRequest};
 use protocol::event::SubscriptionState;
 
-/// A request of a session. It is answered once the state of every channel is known, or at its deadline. Channels that
+/// A request of a session. It is answered when the state of every channel is known, or at its deadline. Channels that
 /// are not known at the deadline are answered one by one later.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
@@ -18,10 +18,10 @@ pub(super) struct PendingRequest {
     kind: RequestKind,
     channels: Vec<RequestedChannel>,
     /// The number of channels whose state is not known.
-    open: usize,
+    unresolved: usize,
     is_answered: bool,
-    /// The recovered messages of the request's client, which all go through one outbox.
-    pub(super) recovered: FrameSizes,
+    /// The sizes of all messages recovered for this request. They share one outbox and therefore one limit.
+    pub(super) recovered_sizes: FrameSizes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,15 +34,15 @@ pub(super) enum RequestKind {
 
 #[derive(Debug)]
 struct RequestedChannel {
-    wanted: Wanted,
-    /// `None` until it is known.
+    wanted: SubscribeRequest,
+    /// `None` until the state is known.
     state: Option<SubscriptionState>,
 }
 
 /// An answer to a session.
-pub(super) struct Answer {
+pub(super) struct SessionAnswer {
     pub(super) session: SessionKey,
-    /// The channels whose states it contains.
+    /// The channels whose states the event contains.
     pub(super) known: Vec<ChannelName>,
     pub(super) event: SessionEvent,
 }
@@ -51,7 +51,7 @@ pub(super) struct Answer {
 #[derive(Debug, Default)]
 pub(super) struct PendingRequests {
     requests: BTreeMap<RequestId, PendingRequest>,
-    /// All requests wait equally long, so the first is due first.
+    /// The deadlines in order: all requests wait equally long.
     deadlines: VecDeque<(Instant, RequestId)>,
 }
 
@@ -61,13 +61,14 @@ impl PendingRequests {
         id: RequestId,
         session: SessionKey,
         kind: RequestKind,
-        wanted: Vec<Wanted>,
+        wanted: Vec<SubscribeRequest>,
     ) {
         let channels: Vec<_> =
             wanted.into_iter().map(|wanted| RequestedChannel { wanted, state: None }).collect();
-        let open = channels.len();
-        let recovered = FrameSizes::default();
-        let request = PendingRequest { session, kind, channels, open, is_answered: false, recovered };
+        let unresolved = channels.len();
+        let recovered_sizes = FrameSizes::default();
+        let request =
+            PendingRequest { session, kind, channels, unresolved, is_answered: false, recovered_sizes };
         self.requests.insert(id, request);
     }
 
@@ -75,23 +76,23 @@ impl PendingRequests {
         self.requests.get_mut(&id)
     }
 
-    /// The state of a channel is known. Returns the answer to send, if any.
-    pub(super) fn settle(
+    /// Sets the state of a channel. Returns the answer to send, if any.
+    pub(super) fn resolve(
         &mut self,
         id: RequestId,
         channel: &ChannelName,
         state: SubscriptionState,
-    ) -> Option<Answer> {
+    ) -> Option<SessionAnswer> {
         let request = self.requests.get_mut(&id)?;
         let found = request.channels.iter_mut().find(|found| found.wanted.channel == *channel)?;
         if found.state.replace(state).is_none() {
-            request.open -= 1;
+            request.unresolved -= 1;
         }
-        let ticket = found.wanted.ticket;
-        let is_complete = request.open == 0;
+        let request_id = found.wanted.request_id;
+        let is_complete = request.unresolved == 0;
         let answer = if request.is_answered {
-            let event = SessionEvent::Subscribed { channel: channel.clone(), ticket, state };
-            Some(Answer { session: request.session, known: vec![channel.clone()], event })
+            let event = SessionEvent::Subscribed { channel: channel.clone(), request_id, state };
+            Some(SessionAnswer { session: request.session, known: vec![channel.clone()], event })
         } else if is_complete {
             request.answer()
         } else {
@@ -103,22 +104,22 @@ impl PendingRequests {
         answer
     }
 
-    /// The session has unsubscribed from a channel.
-    pub(super) fn give_up(&mut self, id: RequestId, channel: &ChannelName) {
+    /// Removes a channel that the session has unsubscribed from.
+    pub(super) fn remove_channel(&mut self, id: RequestId, channel: &ChannelName) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Some(index) = request.channels.iter().position(|found| found.wanted.channel == *channel) else {
             return;
         };
         if request.channels.swap_remove(index).state.is_none() {
-            request.open -= 1;
+            request.unresolved -= 1;
         }
-        if request.open == 0 {
+        if request.unresolved == 0 {
             self.requests.remove(&id);
         }
     }
 
-    /// Sets the time by which a request is answered.
-    pub(super) fn answer_by(&mut self, id: RequestId, deadline: Instant) {
+    /// Sets the time by which a request is answered. Does nothing if it is complete.
+    pub(super) fn set_deadline(&mut self, id: RequestId, deadline: Instant) {
         if self.requests.contains_key(&id) {
             self.deadlines.push_back((deadline, id));
         }
@@ -128,48 +129,49 @@ impl PendingRequests {
         self.deadlines.front().map(|(deadline, _)| *deadline)
     }
 
-    /// Takes the next request whose deadline has passed.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<RequestId> {
+    /// Removes the next deadline that has passed, and returns its request.
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<RequestId> {
         let (deadline, id) = *self.deadlines.front()?;
         (deadline <= now).then(|| self.deadlines.pop_front())?;
         Some(id)
     }
 
-    /// All requests without an answer.
+    /// All requests without an answer, in order.
     pub(super) fn unanswered(&self) -> Vec<RequestId> {
         self.requests.iter().filter(|(_, request)| !request.is_answered).map(|(id, _)| *id).collect()
     }
 
-    /// Answers a request with the states that are known.
-    pub(super) fn answer(&mut self, id: RequestId) -> Option<Answer> {
+    /// Answers a request with the known states; other channels are recovering. Returns `None` if it is answered
+    /// already.
+    pub(super) fn answer(&mut self, id: RequestId) -> Option<SessionAnswer> {
         self.requests.get_mut(&id).filter(|request| !request.is_answered)?.answer()
     }
 }
 
 impl PendingRequest {
-    fn answer(&mut self) -> Option<Answer> {
+    fn answer(&mut self) -> Option<SessionAnswer> {
         self.is_answered = true;
         let known = self.channels.iter().filter(|found| found.state.is_some());
         let known = known.map(|found| found.wanted.channel.clone()).collect();
         let event = match self.kind {
             RequestKind::Join => {
-                SessionEvent::Joined(self.channels.iter().map(RequestedChannel::told).collect())
+                SessionEvent::Joined(self.channels.iter().map(RequestedChannel::reported_state).collect())
             }
             RequestKind::Subscribe => {
                 let found = self.channels.first()?;
-                let (channel, ticket) = (found.wanted.channel.clone(), found.wanted.ticket);
-                SessionEvent::Subscribed { channel, ticket, state: found.told() }
+                let (channel, request_id) = (found.wanted.channel.clone(), found.wanted.request_id);
+                SessionEvent::Subscribed { channel, request_id, state: found.reported_state() }
             }
         };
-        Some(Answer { session: self.session, known, event })
+        Some(SessionAnswer { session: self.session, known, event })
     }
 }
 
 impl RequestedChannel {
-    fn told(&self) -> SubscriptionState {
+    fn reported_state(&self) -> SubscriptionState {
         let since = match self.wanted.since {
-            Some(Since::Position(since)) => Some(since),
-            Some(Since::Unreadable) | None => None,
+            Some(ResumePoint::Position(since)) => Some(since),
+            Some(ResumePoint::Invalid) | None => None,
         };
         self.state.unwrap_or(SubscriptionState::Recovering { since })
     }

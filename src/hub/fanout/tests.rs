@@ -10,7 +10,7 @@ use protocol::Version;
 use protocol::event::GapReason;
 use protocol::position::Position;
 
-/// A sink that remembers what was sent.
+/// A sink that records the sent frames. Clones share one record.
 #[derive(Debug, Clone, Default)]
 struct TextRecorder(Rc<RefCell<Vec<String>>>);
 
@@ -26,8 +26,8 @@ impl FrameSink for TextRecorder {
         true
     }
 
-    fn overflow(&self) {
-        panic!("nothing is held for long here");
+    fn close_too_slow(&self) {
+        panic!("a sink overflowed, but no subscription holds many publications");
     }
 }
 
@@ -43,44 +43,43 @@ fn text(room: u8, number: usize) -> String {
     format!(r#"{{"op":3,"channel":"room:{room}","message":{number}}}"#)
 }
 
-/// A registry with its fan-outs, as the hub uses them.
+/// A registry with its fan-outs, used in the same way as by the hub.
 struct FanoutFixture {
     registry: Registry<TextRecorder>,
     fanouts: FanoutScheduler<TextRecorder>,
 }
 
 impl FanoutFixture {
-    /// With so many bytes a turn.
     fn new(turn_bytes: usize) -> Self {
         Self { registry: Registry::new(1_000), fanouts: FanoutScheduler::new(turn_bytes) }
     }
 
-    fn joins(&mut self) -> (SessionKey, TextRecorder) {
+    fn connect(&mut self) -> (SessionKey, TextRecorder) {
         let sink = TextRecorder::default();
         (self.registry.connect(Version::V2, sink.clone()), sink)
     }
 
-    fn subscribes(&mut self, session: SessionKey, room: u8) {
+    fn subscribe(&mut self, session: SessionKey, room: u8) {
         self.registry.subscribe(session, &channel(room), None, 0);
         self.registry.confirm(&channel(room), Some(Position::before(9)));
         if let Some(pending) = self.registry.pending(session, &channel(room)) {
-            pending.settle([].into());
-            pending.mark_told(true);
+            pending.resolve([].into());
+            pending.mark_answered(true);
         }
         self.registry.go_live(session, &channel(room));
     }
 
-    fn unsubscribes(&mut self, session: SessionKey, room: u8) {
+    fn unsubscribe(&mut self, session: SessionKey, room: u8) {
         self.fanouts.flush(session, &channel(room));
         let _ = self.registry.unsubscribe(session, &channel(room));
         self.registry.send(session, Bytes::from(format!("--answer {room}")));
     }
 
-    fn publishes(&mut self, room: u8, number: usize) {
+    fn publish(&mut self, room: u8, number: usize) {
         let publication = publication(room, number);
         let fanouts = &self.fanouts;
         let (_, receivers) =
-            self.registry.deliver(&publication, |weight| fanouts.should_defer(publication.channel(), weight));
+            self.registry.deliver(&publication, |bytes| fanouts.should_defer(publication.channel(), bytes));
         if let Some(receivers) = receivers {
             self.fanouts.add(publication, receivers, 1);
         }
@@ -90,21 +89,21 @@ impl FanoutFixture {
 #[test]
 fn another_channel_does_not_wait_for_a_long_fan_out() {
     let mut fixture = FanoutFixture::new(100);
-    let crowd: Vec<_> = (0..200).map(|_| fixture.joins()).collect();
-    crowd.iter().for_each(|(session, _)| fixture.subscribes(*session, 1));
-    let (other, sink) = fixture.joins();
-    fixture.subscribes(other, 2);
-    fixture.publishes(1, 1);
-    let taken = fixture.fanouts.next();
-    assert!((1..5).contains(&taken.delivery.delivered), "{taken:?}");
-    fixture.publishes(2, 7);
+    let subscribers: Vec<_> = (0..200).map(|_| fixture.connect()).collect();
+    subscribers.iter().for_each(|(session, _)| fixture.subscribe(*session, 1));
+    let (other, sink) = fixture.connect();
+    fixture.subscribe(other, 2);
+    fixture.publish(1, 1);
+    let outcome = fixture.fanouts.run_turn();
+    assert!((1..5).contains(&outcome.delivery.delivered), "{outcome:?}");
+    fixture.publish(2, 7);
     assert_eq!(sink.texts(), [text(2, 7)]);
-    let mut delivered = taken.delivery.delivered;
+    let mut delivered = outcome.delivery.delivered;
     while !fixture.fanouts.is_empty() {
-        delivered += fixture.fanouts.next().delivery.delivered;
+        delivered += fixture.fanouts.run_turn().delivery.delivered;
     }
     assert_eq!(delivered, 200);
-    assert!(crowd.iter().all(|(_, sink)| sink.texts() == [text(1, 1)]));
+    assert!(subscribers.iter().all(|(_, sink)| sink.texts() == [text(1, 1)]));
 }
 
 #[test]
@@ -112,51 +111,52 @@ fn two_long_fan_outs_take_turns() {
     let mut fixture = FanoutFixture::new(10);
     for room in [1, 2] {
         for _ in 0..20 {
-            let (session, _) = fixture.joins();
-            fixture.subscribes(session, room);
+            let (session, _) = fixture.connect();
+            fixture.subscribe(session, room);
         }
-        fixture.publishes(room, 1_000_000_000);
+        fixture.publish(room, 1_000_000_000);
     }
     let mut turns = Vec::new();
     while let Some((channel, _)) = fixture.fanouts.channels.front() {
         turns.push(channel.clone());
-        fixture.fanouts.next();
+        fixture.fanouts.run_turn();
     }
     assert!(turns.len() >= 20 && turns.windows(2).all(|pair| pair[0] != pair[1]), "{turns:?}");
 }
 
 #[test]
-fn a_gap_waits_behind_what_came_before_it() {
+fn a_gap_follows_the_publications_before_it() {
     let mut fixture = FanoutFixture::new(10);
-    let sinks: Vec<_> = (0..20).map(|_| fixture.joins()).collect();
-    sinks.iter().for_each(|(session, _)| fixture.subscribes(*session, 1));
-    fixture.publishes(1, 1);
+    let sinks: Vec<_> = (0..20).map(|_| fixture.connect()).collect();
+    sinks.iter().for_each(|(session, _)| fixture.subscribe(*session, 1));
+    fixture.publish(1, 1);
     let (frame, receivers) =
         fixture.registry.announce_gap(&channel(1), GapReason::LinkLost, None, true).unwrap();
     fixture.fanouts.add_gap(channel(1), frame, receivers);
-    fixture.publishes(1, 2);
+    fixture.publish(1, 2);
     while !fixture.fanouts.is_empty() {
-        fixture.fanouts.next();
+        fixture.fanouts.run_turn();
     }
     let gap = r#"{"op":8,"channel":"room:1","reason":"link_lost"}"#.to_owned();
     assert!(sinks.iter().all(|(_, sink)| sink.texts() == [text(1, 1), gap.clone(), text(1, 2)]));
 }
 
 #[test]
-fn what_a_fan_out_holds_is_given_back_when_it_ends() {
+fn a_fan_out_releases_its_bytes_when_it_ends() {
     let mut fixture = FanoutFixture::new(1);
     for _ in 0..3 {
-        let (session, _) = fixture.joins();
-        fixture.subscribes(session, 1);
+        let (session, _) = fixture.connect();
+        fixture.subscribe(session, 1);
     }
-    fixture.publishes(1, 11);
-    let released: Vec<_> =
-        std::iter::from_fn(|| (!fixture.fanouts.is_empty()).then(|| fixture.fanouts.next().released_bytes))
-            .collect();
+    fixture.publish(1, 11);
+    let released: Vec<_> = std::iter::from_fn(|| {
+        (!fixture.fanouts.is_empty()).then(|| fixture.fanouts.run_turn().released_bytes)
+    })
+    .collect();
     assert_eq!(released, [0, 0, 1]);
 }
 
-/// What happens next: (session, room).
+/// One step of the property test. Its fields are a session and a room.
 #[derive(Debug, Clone, Copy)]
 enum FanoutStep {
     Subscribe(u8, u8),
@@ -178,58 +178,58 @@ fn step() -> impl Strategy<Value = FanoutStep> {
 }
 
 proptest! {
-    /// Against the same without turns: on each channel everybody gets the same, in the same order, and nothing
-    /// behind the answer to an Unsubscribe.
+    /// Compares fan-outs with and without turns. On each channel every session receives the same frames in the same
+    /// order, and no message follows the answer to an Unsubscribe.
     #[test]
-    fn turns_change_when_and_nothing_else(
+    fn turns_change_only_the_time_of_delivery(
         steps in proptest::collection::vec(step(), 1..80),
         turn_bytes in 1_usize..200,
     ) {
         let (mut with, mut without) = (FanoutFixture::new(turn_bytes), FanoutFixture::new(usize::MAX));
         let mut sessions: BTreeMap<u8, [(SessionKey, TextRecorder); 2]> = BTreeMap::new();
-        let mut gone = Vec::new();
+        let mut left = Vec::new();
         for (number, step) in steps.into_iter().enumerate() {
             match step {
                 FanoutStep::Subscribe(session, room) => {
-                    let both = sessions.entry(session).or_insert_with(|| [with.joins(), without.joins()]);
-                    with.subscribes(both[0].0, room);
-                    without.subscribes(both[1].0, room);
+                    let both = sessions.entry(session).or_insert_with(|| [with.connect(), without.connect()]);
+                    with.subscribe(both[0].0, room);
+                    without.subscribe(both[1].0, room);
                 }
                 FanoutStep::Unsubscribe(session, room) => {
                     let Some(both) = sessions.get(&session) else { continue };
-                    with.unsubscribes(both[0].0, room);
-                    without.unsubscribes(both[1].0, room);
+                    with.unsubscribe(both[0].0, room);
+                    without.unsubscribe(both[1].0, room);
                 }
                 FanoutStep::Leave(session) => {
-                    let Some([(one, had), (other, would_have)]) = sessions.remove(&session) else { continue };
+                    let Some([(one, actual), (other, expected)]) = sessions.remove(&session) else { continue };
                     with.fanouts.remove(one);
                     let _ = with.registry.leave(one);
                     let _ = without.registry.leave(other);
-                    gone.push((had, would_have));
+                    left.push((actual, expected));
                 }
                 FanoutStep::Publish(room) => {
-                    with.publishes(room, number);
-                    without.publishes(room, number);
+                    with.publish(room, number);
+                    without.publish(room, number);
                 }
-                FanoutStep::Turn => drop(with.fanouts.next()),
+                FanoutStep::Turn => drop(with.fanouts.run_turn()),
             }
         }
         while !with.fanouts.is_empty() {
-            with.fanouts.next();
+            with.fanouts.run_turn();
         }
         let on = |sink: &TextRecorder, room: u8| -> Vec<String> {
             let (name, answer) = (format!("room:{room}\""), format!("answer {room}"));
             sink.texts().into_iter().filter(|text| text.contains(&name) || text.contains(&answer)).collect()
         };
-        for [(_, had), (_, would_have)] in sessions.values() {
+        for [(_, actual), (_, expected)] in sessions.values() {
             for room in 0..3 {
-                prop_assert_eq!(on(had, room), on(would_have, room));
+                prop_assert_eq!(on(actual, room), on(expected, room));
             }
         }
-        // Who has left may have got less, never something else.
-        for (had, would_have) in gone {
+        // A session that has left may have received fewer frames, never different ones.
+        for (actual, expected) in left {
             for room in 0..3 {
-                prop_assert!(on(&would_have, room).starts_with(&on(&had, room)));
+                prop_assert!(on(&expected, room).starts_with(&on(&actual, room)));
             }
         }
     }

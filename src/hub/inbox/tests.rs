@@ -1,18 +1,18 @@
-//! What fits into an inbox, and what is told of the rest.
+//! The bound of an inbox, and the gaps for refused publications.
 
 use super::*;
 
-/// A mailbox that can be looked into.
+/// A mailbox that records its inputs. Clones share one record.
 #[derive(Debug, Clone, Default)]
 struct InboxRecorder(Arc<Mutex<Vec<HubInput>>>);
 
 impl Mailbox for InboxRecorder {
     fn push(&self, message: HubInput) {
-        self.0.lock().unwrap().push(message);
+        self.0.lock().push(message);
     }
 }
 
-/// An inbox with room for a few publications.
+/// An inbox with room for a fixed number of publications.
 struct InboxFixture {
     inbox: HubInbox<InboxRecorder>,
     mailbox: InboxRecorder,
@@ -29,24 +29,24 @@ impl InboxFixture {
         Self { inbox, mailbox, budget, metrics }
     }
 
-    fn comes(&self, channel: &str, number: usize) -> Result<(), InboxFull> {
+    fn offer(&self, channel: &str, number: usize) -> Result<(), InboxFull> {
         self.inbox.offer(HubEvent::Publication(Arc::new(publication(channel, number))))
     }
 
-    /// The hub deals with all that is in its mailbox: a line each.
-    fn dealt_with(&self) -> Vec<String> {
-        let events = std::mem::take(&mut *self.mailbox.0.lock().unwrap());
-        events.into_iter().map(|event| self.deal_with(event)).collect()
+    /// Processes every input in the mailbox as the hub does. Returns one line for each.
+    fn process_all(&self) -> Vec<String> {
+        let events = std::mem::take(&mut *self.mailbox.0.lock());
+        events.into_iter().map(|event| self.process(event)).collect()
     }
 
-    fn deal_with(&self, input: HubInput) -> String {
+    fn process(&self, input: HubInput) -> String {
         match input {
             HubInput::Broker(HubEvent::Publication(publication)) => {
                 self.budget.release(publication.queued_bytes());
                 format!("{} {}", publication.channel(), publication.message())
             }
             HubInput::Broker(HubEvent::Gap { channel, reason, position: None }) => {
-                self.budget.gap_announced(&channel);
+                self.budget.clear_gap(&channel);
                 format!("{channel} {}", reason.label())
             }
             HubInput::Broker(HubEvent::Link { is_up }) => format!("link {is_up}"),
@@ -55,7 +55,7 @@ impl InboxFixture {
     }
 }
 
-/// Numbers have one digit, so all are equally long.
+/// Each number has one digit, so all publications are equally long.
 fn publication(channel: &str, number: usize) -> Publication {
     let channel = ChannelName::parse(channel).unwrap();
     Publication::decode(channel, number.to_string().as_bytes(), 10_000).unwrap()
@@ -64,52 +64,52 @@ fn publication(channel: &str, number: usize) -> Publication {
 const FULL: Result<(), InboxFull> = Err(InboxFull);
 
 #[test]
-fn an_inbox_is_bounded_and_tells_one_gap_for_each_channel() {
+fn a_full_inbox_announces_one_gap_for_each_channel() {
     let fixture = InboxFixture::with_room_for(2);
-    assert_eq!([1, 2].map(|number| fixture.comes("room:1", number)), [Ok(()), Ok(())]);
-    assert_eq!([3, 4].map(|number| fixture.comes("room:1", number)), [FULL, FULL]);
-    assert_eq!(fixture.comes("room:2", 5), FULL);
+    assert_eq!([1, 2].map(|number| fixture.offer("room:1", number)), [Ok(()), Ok(())]);
+    assert_eq!([3, 4].map(|number| fixture.offer("room:1", number)), [FULL, FULL]);
+    assert_eq!(fixture.offer("room:2", 5), FULL);
     assert_eq!(fixture.metrics.hub_inbox_bytes.get(), 2 * publication("room:1", 0).queued_bytes() as i64);
-    assert_eq!(fixture.dealt_with(), ["room:1 1", "room:1 2", "room:1 overflow", "room:2 overflow"]);
+    assert_eq!(fixture.process_all(), ["room:1 1", "room:1 2", "room:1 overflow", "room:2 overflow"]);
     assert_eq!(fixture.metrics.hub_inbox_bytes.get(), 0);
 }
 
 #[test]
-fn a_channel_is_refused_until_its_gap_was_told() {
+fn a_channel_is_refused_until_its_gap_is_announced() {
     let fixture = InboxFixture::with_room_for(1);
-    assert_eq!([1, 2].map(|number| fixture.comes("room:1", number)), [Ok(()), FULL]);
-    let gap = fixture.mailbox.0.lock().unwrap().pop().unwrap();
-    assert_eq!(fixture.dealt_with(), ["room:1 1"]);
-    assert_eq!(fixture.comes("room:1", 3), FULL, "it would overtake its gap");
-    assert_eq!(fixture.comes("room:2", 4), Ok(()), "others are not refused");
-    assert_eq!(fixture.dealt_with(), ["room:2 4"]);
-    assert_eq!(fixture.deal_with(gap), "room:1 overflow");
-    assert_eq!(fixture.comes("room:1", 5), Ok(()));
-    assert_eq!(fixture.dealt_with(), ["room:1 5"]);
+    assert_eq!([1, 2].map(|number| fixture.offer("room:1", number)), [Ok(()), FULL]);
+    let gap = fixture.mailbox.0.lock().pop().unwrap();
+    assert_eq!(fixture.process_all(), ["room:1 1"]);
+    assert_eq!(fixture.offer("room:1", 3), FULL, "the publication would overtake the gap");
+    assert_eq!(fixture.offer("room:2", 4), Ok(()), "other channels are accepted");
+    assert_eq!(fixture.process_all(), ["room:2 4"]);
+    assert_eq!(fixture.process(gap), "room:1 overflow");
+    assert_eq!(fixture.offer("room:1", 5), Ok(()));
+    assert_eq!(fixture.process_all(), ["room:1 5"]);
 }
 
 #[test]
 fn one_publication_always_fits() {
     let fixture = InboxFixture::with_room_for(0);
-    assert_eq!([1, 2].map(|number| fixture.comes("room:1", number)), [Ok(()), FULL]);
-    assert_eq!(fixture.dealt_with(), ["room:1 1", "room:1 overflow"]);
-    assert_eq!(fixture.comes("room:1", 3), Ok(()));
+    assert_eq!([1, 2].map(|number| fixture.offer("room:1", number)), [Ok(()), FULL]);
+    assert_eq!(fixture.process_all(), ["room:1 1", "room:1 overflow"]);
+    assert_eq!(fixture.offer("room:1", 3), Ok(()));
 }
 
 #[test]
-fn what_the_hub_holds_counts_against_the_bound() {
+fn bytes_held_by_the_hub_count_against_the_bound() {
     let fixture = InboxFixture::with_room_for(1);
     fixture.budget.hold(1);
-    assert_eq!(fixture.comes("room:1", 1), FULL);
+    assert_eq!(fixture.offer("room:1", 1), FULL);
     fixture.budget.release(1);
-    assert_eq!(fixture.dealt_with(), ["room:1 overflow"]);
-    assert_eq!(fixture.comes("room:1", 2), Ok(()));
+    assert_eq!(fixture.process_all(), ["room:1 overflow"]);
+    assert_eq!(fixture.offer("room:1", 2), Ok(()));
 }
 
 #[test]
-fn a_full_inbox_takes_everything_but_publications() {
+fn a_full_inbox_accepts_every_event_except_publications() {
     let fixture = InboxFixture::with_room_for(1);
-    assert_eq!([1, 2].map(|number| fixture.comes("room:1", number)), [Ok(()), FULL]);
+    assert_eq!([1, 2].map(|number| fixture.offer("room:1", number)), [Ok(()), FULL]);
     assert_eq!(fixture.inbox.offer(HubEvent::Link { is_up: false }), Ok(()));
-    assert_eq!(fixture.dealt_with(), ["room:1 1", "room:1 overflow", "link false"]);
+    assert_eq!(fixture.process_all(), ["room:1 1", "room:1 overflow", "link false"]);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pending::Hold;
+use super::pending::HoldOutcome;
 use super::{ArrivalNumber, ChannelEntry, Coverage, FrameSink, Registry, SessionKey, Subscriber, gaps};
 use protocol::Variant;
 use protocol::cursor::ChannelCursor;
@@ -13,43 +13,43 @@ use protocol::publication::Publication;
 /// The outcome of one delivery.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveryOutcome {
-    /// Frames that were handed to sockets.
+    /// The number of frames queued on sockets.
     pub delivered: u64,
-    /// Subscriptions that hold the publication.
+    /// The number of subscriptions that hold the publication.
     pub held: u64,
-    /// Sockets that are closing and refused the frame.
+    /// The number of closing sockets, which refused the frame.
     pub unreachable: u64,
-    /// Whether the cuts of waiting subscriptions have changed, so that their histories must be read.
+    /// Whether a pending subscription has a new cut, so that its history must be read.
     pub moved_cuts: bool,
 }
 
-/// A session to send to.
+/// A session that receives a publication or a gap.
 #[derive(Debug)]
-pub struct Recipient<S> {
-    /// The session.
+pub struct FrameReceiver<S> {
+    /// The key of the session.
     pub session: SessionKey,
-    /// Its sink.
+    /// Sends frames to the session.
     pub sink: S,
-    /// The variant of frames that it receives.
+    /// The variant of frames that the session receives.
     pub variant: Variant,
 }
 
 impl<S: FrameSink> Registry<S> {
-    /// Delivers a publication to all subscribers of its channel. If `defers` says so for the size of the fan-out, in bytes,
-    /// the receivers are returned instead, to be written in turns.
+    /// Delivers a publication to all subscribers of its channel. `should_defer` receives the size of the fan-out in
+    /// bytes; if it returns `true`, the receivers are returned, to be written in turns.
     pub fn deliver(
         &mut self,
         publication: &Arc<Publication>,
-        defers: impl FnOnce(usize) -> bool,
-    ) -> (DeliveryOutcome, Option<Vec<Recipient<S>>>) {
+        should_defer: impl FnOnce(usize) -> bool,
+    ) -> (DeliveryOutcome, Option<Vec<FrameReceiver<S>>>) {
         let mut delivery = DeliveryOutcome::default();
         let Some(channel) = self.channels.get_mut(publication.channel()) else { return (delivery, None) };
         if !channel.advance(publication) {
             return (delivery, None);
         }
         self.arrivals += 1;
-        let weight = channel.subscribers.len().saturating_mul(publication.message().get().len());
-        let mut receivers = defers(weight).then(Vec::new);
+        let total_bytes = channel.subscribers.len().saturating_mul(publication.message().get().len());
+        let mut receivers = should_defer(total_bytes).then(Vec::new);
         let cut = channel.cut();
         for subscriber in &mut channel.subscribers {
             if subscriber.pending.is_some() {
@@ -57,7 +57,7 @@ impl<S: FrameSink> Registry<S> {
                 continue;
             }
             match &mut receivers {
-                Some(receivers) => receivers.push(subscriber.receiver()),
+                Some(receivers) => receivers.push(subscriber.to_receiver()),
                 None if subscriber.sink.send(publication.frame(subscriber.variant).clone()) => {
                     delivery.delivered += 1
                 }
@@ -74,10 +74,10 @@ impl<S> ChannelEntry<S> {
         match (&mut self.coverage, publication.position()) {
             (Coverage::Unconfirmed, _) => return false,
             (_, None) => {}
-            // It was sent before this hub unsubscribed and subscribed again.
+            // The broker sent it before this hub unsubscribed and subscribed again.
             (Coverage::From(cursor), Some(position)) if cursor.covers(position) => return false,
             (Coverage::From(cursor), Some(position)) => cursor.advance(position),
-            // From here on the position is known.
+            // A durable publication makes the position known.
             (coverage @ Coverage::Unknown, Some(position)) => {
                 *coverage = Coverage::From(ChannelCursor::at(position));
             }
@@ -87,8 +87,8 @@ impl<S> ChannelEntry<S> {
 }
 
 impl<S: FrameSink> Subscriber<S> {
-    /// Holds the publication for a subscription that is not live. If there is no room, the subscription drops what it holds
-    /// and moves to `cut`, which is after this publication.
+    /// Holds the publication for a pending subscription. If there is no room, the subscription drops all held items and
+    /// moves to `cut`, which covers this publication.
     fn hold(
         &mut self,
         arrival: ArrivalNumber,
@@ -98,28 +98,28 @@ impl<S: FrameSink> Subscriber<S> {
         delivery: &mut DeliveryOutcome,
     ) {
         let Some(pending) = &mut self.pending else { return };
-        if let Some(cut) = cut.filter(|_| pending.is_waiting() && pending.cut().is_none()) {
-            // The position was unknown until now: the subscription begins after this publication.
+        if let Some(cut) = cut.filter(|_| pending.is_unresolved() && pending.cut().is_none()) {
+            // The channel's position was unknown before this publication, so the subscription begins after it.
             pending.set_cut(cut, false);
             delivery.moved_cuts = true;
             return;
         }
         match pending.hold(arrival, publication, max_held) {
-            Hold::Held => delivery.held += 1,
-            Hold::Full if pending.is_waiting() => {
+            HoldOutcome::Held => delivery.held += 1,
+            HoldOutcome::Full if pending.is_unresolved() => {
                 if pending.move_cut(cut) || publication.position().is_none() {
-                    pending.hold_gap(arrival, &gaps::frame(publication.channel(), GapReason::Overflow));
+                    pending.hold_gap(arrival, &gaps::gap_frame(publication.channel(), GapReason::Overflow));
                 }
                 delivery.moved_cuts = true;
             }
-            Hold::Full => {
-                self.sink.overflow();
+            HoldOutcome::Full => {
+                self.sink.close_too_slow();
                 delivery.unreachable += 1;
             }
         }
     }
 
-    pub(super) fn receiver(&self) -> Recipient<S> {
-        Recipient { session: self.session, sink: self.sink.clone(), variant: self.variant }
+    pub(super) fn to_receiver(&self) -> FrameReceiver<S> {
+        FrameReceiver { session: self.session, sink: self.sink.clone(), variant: self.variant }
     }
 }

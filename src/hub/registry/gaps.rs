@@ -1,49 +1,49 @@
-//! Announces gaps: messages that may be missing.
+//! Announces gaps, so that clients know where messages may be missing.
 
 use bytes::Bytes;
 
-use super::{Coverage, FrameSink, Recipient, Registry};
+use super::{Coverage, FrameReceiver, FrameSink, Registry};
 use protocol::Version;
 use protocol::channel::ChannelName;
 use protocol::cursor::ChannelCursor;
 use protocol::event::{Event, GapReason};
 use protocol::position::Position;
 
-/// The frame of a gap; version 1 has none.
-pub(super) fn frame(channel: &ChannelName, reason: GapReason) -> Bytes {
+/// The frame of a gap. Only version 2 has gaps.
+pub(super) fn gap_frame(channel: &ChannelName, reason: GapReason) -> Bytes {
     Event::Gap { channel: channel.clone(), reason }.to_frame(Version::V2)
 }
 
 impl<S: FrameSink> Registry<S> {
-    /// Announces a gap to all subscribers of version 2. From now on everything after `position` is delivered, if it is
-    /// known. With `is_deferred` the receivers are returned instead, to be written in turns.
+    /// Announces a gap to all subscribers of version 2. The channel continues after `position`; `None` leaves it
+    /// unknown, except after `LinkLost`. With `is_deferred` the live receivers are returned, to be written in turns.
     pub fn announce_gap(
         &mut self,
         channel: &ChannelName,
         reason: GapReason,
         position: Option<Position>,
         is_deferred: bool,
-    ) -> Option<(Bytes, Vec<Recipient<S>>)> {
+    ) -> Option<(Bytes, Vec<FrameReceiver<S>>)> {
         let entry = self.channels.get_mut(channel)?;
         if entry.coverage == Coverage::Unconfirmed {
             // Unconfirmed subscriptions have no position, so they miss nothing.
             return None;
         }
-        // Later subscribers did not see this gap, so the position no longer counts as gap-free. (`LinkLost` concerns plain
-        // messages only: the history is proven to be complete.)
+        // Later subscribers did not see this gap, so the position no longer counts as gap-free. `LinkLost` affects only
+        // plain messages: the durable messages up to the cursor are complete.
         match position {
             Some(position) => entry.coverage = Coverage::From(ChannelCursor::at(position)),
             None if reason != GapReason::LinkLost => entry.coverage = Coverage::Unknown,
             None => {}
         }
-        let frame = frame(channel, reason);
+        let frame = gap_frame(channel, reason);
         self.arrivals += 1;
         let mut receivers = Vec::new();
         for subscriber in entry.subscribers.iter_mut().filter(|one| one.variant.version == Version::V2) {
             match &mut subscriber.pending {
                 Some(pending) => pending.hold_gap(self.arrivals, &frame),
-                None if is_deferred => receivers.push(subscriber.receiver()),
-                // A session that is closing is about to leave.
+                None if is_deferred => receivers.push(subscriber.to_receiver()),
+                // A closing session is about to leave, so the result of `send` does not matter.
                 None => {
                     subscriber.sink.send(frame.clone());
                 }

@@ -1,4 +1,4 @@
-//! A subscription that is not live yet: publications after its cut are held for it.
+//! A subscription that is not live yet. It holds the publications after its cut.
 
 use std::sync::Arc;
 
@@ -6,58 +6,58 @@ use bytes::Bytes;
 
 use super::ArrivalNumber;
 use crate::broker::{ReadId, RequestId};
-use protocol::conversation::Since;
+use protocol::conversation::ResumePoint;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// The most publications that a subscription may hold. Beyond it, a subscription whose history is being read moves its
-/// cut, because the history contains the durable messages. Any other subscription waits for at most one round trip, and
-/// is closed as too slow.
+/// The maximum number of publications that a subscription holds. When an unresolved subscription is full, its cut
+/// moves, because the history contains the durable messages. No history is read for a resolved subscription, so a full
+/// one closes its session as too slow.
 pub const MAX_HELD: usize = 4_096;
 
 /// A subscription between its cut and its first delivery.
 #[derive(Debug)]
 pub struct PendingSubscription {
-    /// The arrival number at its creation: missed messages come before held ones.
-    number: ArrivalNumber,
+    /// The arrival number at creation. It sorts missed messages before held ones.
+    arrival: ArrivalNumber,
     request: RequestId,
-    since: Option<Since>,
-    /// Everything after this position is held. `None` until the broker has confirmed the channel.
+    since: Option<ResumePoint>,
+    /// Publications after this position are held. `None` until the position of the channel is known.
     cut: Option<Position>,
-    /// The read of its history in progress.
+    /// The read of the history in progress.
     read: Option<ReadId>,
-    /// Whether the channel was compared with its history for this subscription.
+    /// Whether the broker compared the channel with its history for this subscription.
     is_verified: bool,
     state: PendingState,
-    /// The messages that its client has missed, up to the cut.
+    /// The messages up to the cut that the client missed.
     missed: Arc<[Arc<Publication>]>,
-    held: Vec<(ArrivalNumber, Held)>,
+    held: Vec<(ArrivalNumber, HeldItem)>,
 }
 
 /// The progress of a pending subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PendingState {
-    /// It is not known what its client has missed.
-    Waiting,
-    /// It is known what its client has missed.
-    Settled,
-    /// The session has been told, together with the other channels of its request.
-    ToldTogether,
-    /// The session has been told of this channel alone.
-    ToldAlone,
+    /// The missed messages are not known.
+    Unresolved,
+    /// The missed messages are known.
+    Resolved,
+    /// The session has the answer for all channels of the request.
+    AnsweredWithRequest,
+    /// The session has an answer for this channel alone.
+    AnsweredAlone,
 }
 
 /// A held publication or gap.
 #[derive(Debug, Clone)]
-pub(super) enum Held {
+pub(super) enum HeldItem {
     Publication(Arc<Publication>),
-    /// The frame that says that something may be missing.
+    /// The frame of the gap.
     Gap(Bytes),
 }
 
-/// What became of a publication.
+/// The result of holding a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
+pub(super) enum HoldOutcome {
     Held,
     /// There is no room.
     Full,
@@ -65,94 +65,96 @@ pub(super) enum Hold {
 
 impl PendingSubscription {
     pub(super) fn new(
-        number: ArrivalNumber,
+        arrival: ArrivalNumber,
         request: RequestId,
-        since: Option<Since>,
+        since: Option<ResumePoint>,
         cut: Option<Position>,
     ) -> Self {
         Self {
-            number,
+            arrival,
             request,
             since,
             cut,
             read: None,
             is_verified: false,
-            state: PendingState::Waiting,
+            state: PendingState::Unresolved,
             missed: Arc::new([]),
             held: Vec::new(),
         }
     }
 
-    /// The session's request to which it belongs.
+    /// The session's request that this subscription belongs to.
     pub fn request(&self) -> RequestId {
         self.request
     }
 
-    /// The position to continue from, if the client names one.
-    pub fn since(&self) -> Option<Since> {
+    /// The position to continue from. `None` if the client named none.
+    pub fn since(&self) -> Option<ResumePoint> {
         self.since
     }
 
-    /// Everything after this position is held.
+    /// The position after which publications are held. `None` until the position of the channel is known.
     pub fn cut(&self) -> Option<Position> {
         self.cut
     }
 
-    /// The read in progress, with its `since` and cut.
-    pub fn read(&self) -> Option<(ReadId, Position, Position)> {
+    /// The read in progress, with the positions that it starts after and ends at.
+    pub fn active_read(&self) -> Option<(ReadId, Position, Position)> {
         match (self.read, self.since, self.cut) {
-            (Some(read), Some(Since::Position(since)), Some(cut)) => Some((read, since, cut)),
+            (Some(read), Some(ResumePoint::Position(since)), Some(cut)) => Some((read, since, cut)),
             _ => None,
         }
     }
 
-    /// Whether it is not known yet what its client has missed.
-    pub fn is_waiting(&self) -> bool {
-        self.state == PendingState::Waiting
+    /// Whether the missed messages are not known yet.
+    pub fn is_unresolved(&self) -> bool {
+        self.state == PendingState::Unresolved
     }
 
-    /// Whether the channel was compared with its history for this subscription.
+    /// Whether the broker compared the channel with its history for this subscription.
     pub fn is_verified(&self) -> bool {
         self.is_verified
     }
 
-    /// Sets the cut confirmed by the broker. Drops held durable messages, which are not after the new cut.
+    /// Sets the cut that the broker confirmed. Drops held durable messages, because they are not after the new cut.
     pub fn set_cut(&mut self, cut: Position, is_verified: bool) {
         self.is_verified |= is_verified;
         self.cut = Some(cut);
         self.held.retain(|(_, item)| match item {
-            Held::Publication(publication) => publication.position().is_none(),
-            Held::Gap(_) => true,
+            HeldItem::Publication(publication) => publication.position().is_none(),
+            HeldItem::Gap(_) => true,
         });
     }
 
-    /// Notes that its history is being read.
-    pub fn reading(&mut self, read: ReadId) {
+    /// Notes the read of the history as in progress.
+    pub fn start_read(&mut self, read: ReadId) {
         self.read = Some(read);
     }
 
-    /// Sets what its client has missed.
-    pub fn settle(&mut self, missed: Arc<[Arc<Publication>]>) {
-        self.state = PendingState::Settled;
+    /// Sets the messages that the client missed.
+    pub fn resolve(&mut self, missed: Arc<[Arc<Publication>]>) {
+        self.state = PendingState::Resolved;
         self.read = None;
         self.missed = missed;
     }
 
-    /// Notes that the session is being told, of this channel alone or together with the others of its request.
-    pub fn mark_told(&mut self, is_alone: bool) {
-        if self.state == PendingState::Settled {
-            self.state = if is_alone { PendingState::ToldAlone } else { PendingState::ToldTogether };
+    /// Notes that the session is answered, for this channel alone or for all channels of the request. Does nothing
+    /// unless the subscription is resolved and not answered.
+    pub fn mark_answered(&mut self, is_alone: bool) {
+        if self.state == PendingState::Resolved {
+            self.state =
+                if is_alone { PendingState::AnsweredAlone } else { PendingState::AnsweredWithRequest };
         }
     }
 
-    /// Whether its session has been told with the other channels of its request.
-    pub(super) fn is_told_together(&self) -> bool {
-        self.state == PendingState::ToldTogether
+    /// Whether the session has the answer for all channels of the request.
+    pub(super) fn is_answered_with_request(&self) -> bool {
+        self.state == PendingState::AnsweredWithRequest
     }
 
-    /// Whether its session has been told.
-    pub(super) fn is_told(&self) -> bool {
-        matches!(self.state, PendingState::ToldTogether | PendingState::ToldAlone)
+    /// Whether the session has an answer for this channel.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.state, PendingState::AnsweredWithRequest | PendingState::AnsweredAlone)
     }
 
     pub(super) fn hold(
@@ -160,25 +162,25 @@ impl PendingSubscription {
         arrival: ArrivalNumber,
         publication: &Arc<Publication>,
         max_held: usize,
-    ) -> Hold {
+    ) -> HoldOutcome {
         if self.held.len() >= max_held {
-            return Hold::Full;
+            return HoldOutcome::Full;
         }
-        self.held.push((arrival, Held::Publication(Arc::clone(publication))));
-        Hold::Held
+        self.held.push((arrival, HeldItem::Publication(Arc::clone(publication))));
+        HoldOutcome::Held
     }
 
-    /// Holds a gap in order with the publications. Gaps do not count against the limit: they are few.
+    /// Holds a gap in order with the publications. Gaps are few, so they do not count against the limit.
     pub(super) fn hold_gap(&mut self, arrival: ArrivalNumber, frame: &Bytes) {
-        self.held.push((arrival, Held::Gap(frame.clone())));
+        self.held.push((arrival, HeldItem::Gap(frame.clone())));
     }
 
-    /// Drops what it holds and begins at a later cut; the caller starts a new read. Returns whether plain messages or gaps
-    /// were dropped, which no history contains.
+    /// Drops all held items and moves to a later cut. The caller starts a new read. Returns whether plain messages or
+    /// gaps were dropped, which no history contains.
     pub(super) fn move_cut(&mut self, cut: Option<Position>) -> bool {
-        let has_plain = |(_, item): &(ArrivalNumber, Held)| match item {
-            Held::Publication(publication) => publication.position().is_none(),
-            Held::Gap(_) => true,
+        let has_plain = |(_, item): &(ArrivalNumber, HeldItem)| match item {
+            HeldItem::Publication(publication) => publication.position().is_none(),
+            HeldItem::Gap(_) => true,
         };
         let lost = self.held.iter().any(has_plain);
         self.held = Vec::new();
@@ -186,10 +188,12 @@ impl PendingSubscription {
         lost
     }
 
-    /// The recovered and held items for its client, in order.
-    pub(super) fn open(self) -> Vec<(ArrivalNumber, Held)> {
-        let missed =
-            self.missed.iter().map(|publication| (self.number, Held::Publication(Arc::clone(publication))));
+    /// The missed and held items, in the order of delivery.
+    pub(super) fn into_items(self) -> Vec<(ArrivalNumber, HeldItem)> {
+        let missed = self
+            .missed
+            .iter()
+            .map(|publication| (self.arrival, HeldItem::Publication(Arc::clone(publication))));
         missed.chain(self.held).collect()
     }
 }

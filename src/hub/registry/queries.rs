@@ -5,13 +5,13 @@ use protocol::Version;
 use protocol::channel::ChannelName;
 
 impl<S: FrameSink> Registry<S> {
-    /// The channel of a session's user, once it is identified. It is the session's first channel and keeps index 0: leaving
-    /// another channel moves the last channel to that index.
-    pub fn user(&self, session: SessionKey) -> Option<&ChannelName> {
+    /// The channel of a session's user. `None` until the session is identified. It is the session's first channel and
+    /// keeps index 0, because unsubscribing from another channel moves the last channel to the free index.
+    pub fn user_channel(&self, session: SessionKey) -> Option<&ChannelName> {
         self.channels_of(session).next()
     }
 
-    /// Whether a session has ended.
+    /// Whether a session has ended or is unknown.
     pub fn is_closed(&self, session: SessionKey) -> bool {
         self.sessions.get(session.index()).is_none_or(|session| session.sink.is_closed())
     }
@@ -22,12 +22,13 @@ impl<S: FrameSink> Registry<S> {
         found.map_or(&[][..], |found| &found.subscriptions).iter().map(|one| &one.channel)
     }
 
-    /// The sessions of the user with this channel, sorted. Sessions of other users may be subscribed to it too, if their
-    /// tokens allow it.
+    /// The sessions of the user with this channel, sorted by key. Sessions of other users that are subscribed to the
+    /// channel are not included.
     pub fn sessions_of(&self, user: &ChannelName) -> Vec<SessionKey> {
         let subscribers = self.channels.get(user).map_or(&[][..], |channel| &channel.subscribers);
         let sessions = subscribers.iter().map(|subscriber| subscriber.session);
-        let mut sessions: Vec<_> = sessions.filter(|session| self.user(*session) == Some(user)).collect();
+        let mut sessions: Vec<_> =
+            sessions.filter(|session| self.user_channel(*session) == Some(user)).collect();
         sessions.sort_unstable();
         sessions
     }

@@ -1,11 +1,11 @@
-//! Several mistakes at once, and files that are read again.
+//! Several mistakes at once, suggestions, and secret files that are reloaded.
 
 use std::process::Command;
 
-use super::{Folder, HS_SECRET, Settings, Sources, assert_refused, development, production};
+use super::{Folder, HS_SECRET, Settings, Sources, assert_refused, development, production, sources};
 
 #[test]
-fn all_mistakes_are_reported_at_once_and_no_consequences() {
+fn all_mistakes_are_reported_without_their_consequences() {
     let folder = Folder::new("all");
     let file = folder.file(
         "all.toml",
@@ -28,7 +28,7 @@ fn all_mistakes_are_reported_at_once_and_no_consequences() {
         "session.heartbeat_interval ",
         "session.max_fragments must be 1 to 65536",
         "unknown environment variable GATEWAY_PROFIL; did you mean GATEWAY_PROFILE?",
-        "unknown key auth.secert in ",
+        "unknown key auth.secert (from ",
     ];
     assert_eq!(sentences.len(), beginnings.len(), "{sentences:?}");
     for (sentence, beginning) in sentences.iter().zip(beginnings) {
@@ -37,17 +37,32 @@ fn all_mistakes_are_reported_at_once_and_no_consequences() {
 }
 
 #[test]
-fn files_with_secrets_are_read_again() {
+fn a_misspelt_variable_is_refused_with_the_right_one() {
+    for (name, right) in [
+        ("GATEWAY__SESION__HEARTBEAT_INTERVAL", "GATEWAY__SESSION__HEARTBEAT_INTERVAL"),
+        ("GATEWAY__SESION__WRITE", "GATEWAY__SESSION__WRITE_TIMEOUT"),
+        ("GATEWAY__CHANELS__PUBLIC", "GATEWAY__CHANNELS__PUBLIC_NAMESPACES"),
+        ("GATEWAY__SESION__RECOVERY_LIMIT", "GATEWAY__SESSION__MAX_RECOVERED_MESSAGES"),
+        ("GATEWAY__BROKER__SWEEP_INTERVALL", "GATEWAY__BROKER__HISTORY_CHECK_INTERVAL"),
+        ("GATEWAY_SESION__WRITE", "GATEWAY__SESSION__WRITE_TIMEOUT"),
+    ] {
+        let hint = format!("did you mean {right}?");
+        assert_refused(Settings::load(&sources("development", &[(name, "1")])), &[name, &hint]);
+    }
+}
+
+#[test]
+fn secret_files_are_read_again() {
     let folder = Folder::new("again");
     let file = folder.file("secret", HS_SECRET);
     let settings = production(&[("auth.secret", ""), ("auth.secret_file", file.to_str().unwrap())]).unwrap();
     let secret = |settings: &Settings| settings.auth.secret.as_ref().unwrap().expose().to_owned();
     folder.file("secret", &HS_SECRET.to_uppercase());
-    assert_eq!(secret(&settings.read_files_again().unwrap()), HS_SECRET.to_uppercase());
+    assert_eq!(secret(&settings.reload_secret_files().unwrap()), HS_SECRET.to_uppercase());
     assert_eq!(secret(&settings), HS_SECRET);
     for broken in ["short", "", "replace-me-with-32-bytes-or-more-before-use"] {
         folder.file("secret", broken);
-        let errors = settings.read_files_again().unwrap_err();
+        let errors = settings.reload_secret_files().unwrap_err();
         assert_eq!(errors.iter().count(), 1, "{errors}");
         assert!(errors.to_string().starts_with("auth.secret"), "{errors}");
     }

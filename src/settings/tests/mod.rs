@@ -1,4 +1,7 @@
-//! Loading: layers, profiles, unknown keys, types, masks. The rules about single values are in `rules`.
+//! Tests of loading: layers, profiles, unknown keys, types and masks.
+//!
+//! - `mistakes`: several mistakes at once, suggestions, and secret files that are reloaded
+//! - `rules`: ranges and unsafe combinations
 
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
@@ -27,32 +30,32 @@ fn with_overrides(mut sources: Sources, overrides: &[(&str, &str)]) -> Sources {
     sources
 }
 
-/// Development with the given flags.
+/// The development profile with the given flags.
 fn development(overrides: &[(&str, &str)]) -> Result<Settings, SettingsErrors> {
     Settings::load(&with_overrides(sources("development", &[]), overrides))
 }
 
-/// A production that is safe but for the given flags.
+/// The production profile with valid settings and the given flags.
 fn production(overrides: &[(&str, &str)]) -> Result<Settings, SettingsErrors> {
     Settings::load(&with_overrides(sources("production", &[ORIGIN, SECRET]), overrides))
 }
 
-/// Asserts that the settings are refused, among others for a mistake whose sentence contains every part.
+/// Asserts that the settings are refused, and that one error contains every part.
 #[track_caller]
 fn assert_refused(result: Result<Settings, SettingsErrors>, parts: &[&str]) {
     let errors = result.expect_err("must be refused");
     let sentences: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let is_meant = |sentence: &String| parts.iter().all(|part| sentence.contains(part));
-    assert!(sentences.iter().any(is_meant), "no sentence with {parts:?} in {sentences:?}");
+    let has_parts = |sentence: &String| parts.iter().all(|part| sentence.contains(part));
+    assert!(sentences.iter().any(has_parts), "no sentence with {parts:?} in {sentences:?}");
     for sentence in sentences {
-        assert!(!sentence.contains('\n'), "more than a line: {sentence:?}");
+        assert!(!sentence.contains('\n'), "more than one line: {sentence:?}");
         for word in ["os error", "u32", "usize", "u64", "invalid type", "variant", "Some("] {
             assert!(!sentence.contains(word), "{word:?} in {sentence:?}");
         }
     }
 }
 
-/// A folder of this test's own, removed at the end.
+/// A folder for one test, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -133,11 +136,11 @@ fn production_does_not_start_unconfigured() {
         Settings::load(&sources("production", &[])),
         &["server.allowed_origins", "at least one origin"],
     );
-    assert_refused(Settings::load(&sources("production", &[ORIGIN])), &["auth.secret", "must be given"]);
+    assert_refused(Settings::load(&sources("production", &[ORIGIN])), &["auth.secret", "must be set"]);
 }
 
 #[test]
-fn every_key_of_the_default_file_is_in_the_structs_and_the_other_way_round() {
+fn default_file_and_structs_have_the_same_keys() {
     let settings = Settings::load(&Sources::default()).unwrap();
     let mut keys = BTreeSet::new();
     json_keys(&serde_json::to_value(&settings).unwrap(), "", &mut keys);
@@ -154,7 +157,7 @@ fn every_key_of_the_default_file_has_a_comment_above_it() {
 }
 
 #[test]
-fn what_is_printed_can_be_loaded_again() {
+fn printed_settings_can_be_loaded_again() {
     let folder = Folder::new("printed");
     let sources = with_overrides(
         sources("development", &[]),
@@ -192,7 +195,7 @@ fn secrets_are_masked_in_every_print() {
 }
 
 #[test]
-fn a_later_source_beats_an_earlier_one() {
+fn a_later_source_overrides_an_earlier_one() {
     let folder = Folder::new("order");
     folder
         .file("local.toml", "[broker]\nprefix = \"local\"\nhistory_size = 1\n[session]\nmax_fragments = 1\n");
@@ -224,7 +227,7 @@ fn a_folder_may_be_named_instead_of_a_file() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_refused() {
+fn a_missing_file_is_refused() {
     let missing = Sources { file: Some(PathBuf::from("/nonexistent/gateway.toml")), ..Sources::default() };
     assert_refused(Settings::load(&missing), &["the settings file", "/nonexistent/gateway.toml"]);
     let missing = sources("development", &[("GATEWAY_CONFIG_DIR", "/nonexistent")]);
@@ -271,12 +274,12 @@ fn unknown_keys_are_refused_wherever_they_are() {
         development(&[("server.public_adr", "x")]),
         &["server.public_adr", "did you mean server.public_addr?"],
     );
-    assert_refused(development(&[("auth.drain", "x")]), &["unknown key auth.drain in the command line"]);
+    assert_refused(development(&[("auth.drain", "x")]), &["unknown key auth.drain (from the command line)"]);
 }
 
 #[test]
-fn variables_of_others_are_left_alone() {
-    // Kubernetes sets the first two for a service called "gateway".
+fn variables_of_other_programs_are_ignored() {
+    // Kubernetes sets the first two for a service named "gateway".
     let others =
         [("GATEWAY_PORT", "tcp://10.0.0.1:80"), ("GATEWAY_SERVICE_HOST", "10.0.0.1"), ("PATH", "/bin")];
     assert!(Settings::load(&sources("development", &others)).is_ok());
@@ -317,7 +320,7 @@ fn text_stays_text_and_numbers_are_read() {
 }
 
 #[test]
-fn a_flag_can_take_an_optional_value_away() {
+fn a_flag_can_unset_an_optional_value() {
     let sources = sources("development", &[("GATEWAY__AUTH__AUDIENCE", "app")]);
     let settings =
         Settings::load(&with_overrides(sources, &[("auth.audience", ""), ("server.allowed_origins", "")]));
@@ -330,11 +333,11 @@ fn values_of_the_wrong_type_are_refused() {
     let folder = Folder::new("types");
     for (text, parts) in [
         ("server.workers = \"4\"", ["server.workers", "whole number"]),
-        ("server.workers = -1", ["server.workers", "not negative"]),
+        ("server.workers = -1", ["server.workers", "at least 0"]),
         ("server.workers = 1.5", ["server.workers", "whole number"]),
         ("server.compression = \"yes\"", ["server.compression", "true or false"]),
         ("session.heartbeat_interval = 45", ["session.heartbeat_interval", "such as \"45s\""]),
-        ("auth.secret = 12345678901234", ["auth.secret", "quoted text"]),
+        ("auth.secret = 12345678901234", ["auth.secret", "in quotes"]),
         ("auth.algorithms = \"HS256\"", ["auth.algorithms", "list"]),
         ("auth.algorithms = [256]", ["auth.algorithms", "list"]),
         ("auth.kind = \"none\"", ["auth.kind", "insecure, jwt or signed"]),

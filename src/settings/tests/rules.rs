@@ -1,4 +1,4 @@
-//! Ranges and unsafe combinations, each with the sentence it gives.
+//! Ranges and unsafe combinations, each with its error.
 
 use super::{Folder, HS_SECRET, assert_refused, development, production};
 
@@ -49,7 +49,7 @@ fn every_range_has_two_ends() {
             );
         }
         for bad in [below, above] {
-            // A rule about two keys may name the other one.
+            // A rule for two keys may name the other key.
             let section = key.split('.').next().unwrap();
             assert_refused(development(&[(key, bad)]), &[section, "must be"]);
         }
@@ -57,7 +57,7 @@ fn every_range_has_two_ends() {
 }
 
 #[test]
-fn what_waits_for_all_sockets_is_no_less_than_what_waits_for_one() {
+fn the_process_queue_limit_is_at_least_the_socket_limit() {
     let two = |all| [("session.max_outbound_bytes", "2048"), ("server.max_outbound_bytes", all)];
     assert!(development(&two("0")).is_ok());
     assert!(development(&two("2048")).is_ok());
@@ -107,7 +107,7 @@ fn origins_and_networks_are_checked() {
 }
 
 #[test]
-fn the_broker_is_checked() {
+fn broker_urls_and_prefixes_are_checked() {
     for good in [
         "memory:",
         "redis://h",
@@ -169,7 +169,7 @@ fn the_broker_is_checked() {
 }
 
 #[test]
-fn a_password_for_redis_stands_in_one_place() {
+fn a_redis_password_is_set_in_one_place() {
     let redis = ("broker.url", "redis://h");
     let sentinel = ("broker.url", "redis+sentinel://h/main");
     for good in [
@@ -234,7 +234,7 @@ fn tls_files_go_with_tls() {
 }
 
 #[test]
-fn a_deaf_link_is_found_within_three_seconds_by_default() {
+fn a_silent_link_is_detected_within_three_seconds_by_default() {
     let broker = development(&[]).unwrap().broker;
     assert!(broker.probe_interval + broker.probe_timeout < std::time::Duration::from_secs(3));
 }
@@ -261,7 +261,7 @@ fn jwt_with_a_secret() {
         let jwt = |secret| profile(&[("auth.kind", "jwt"), ("auth.secret", secret)]);
         assert!(jwt(HS_SECRET).is_ok());
         assert_refused(jwt(&HS_SECRET[1..]), &["auth.secret", "32 bytes"]);
-        assert_refused(jwt(""), &["auth.secret", "must be given"]);
+        assert_refused(jwt(""), &["auth.secret", "must be set"]);
         let key = [("auth.kind", "jwt"), ("auth.secret", HS_SECRET), ("auth.public_key_file", "key.pem")];
         assert_refused(profile(&key), &["auth.public_key_file", "HS"]);
     }
@@ -279,8 +279,8 @@ fn jwt_with_a_public_key() {
             ])
         };
         assert!(with("", "key.pem").is_ok());
-        assert_refused(with("", ""), &["auth.public_key_file", "must be given"]);
-        assert_refused(with(HS_SECRET, "key.pem"), &["auth.secret", "must not be given"]);
+        assert_refused(with("", ""), &["auth.public_key_file", "must be set"]);
+        assert_refused(with(HS_SECRET, "key.pem"), &["auth.secret", "must not be set"]);
     }
 }
 
@@ -330,7 +330,7 @@ fn the_admin_key_may_come_from_a_file() {
 }
 
 #[test]
-fn production_refuses_secrets_that_everybody_knows() {
+fn production_refuses_placeholder_secrets() {
     let redis = ("broker.url", "redis://h");
     let sentinel = ("broker.url", "redis+sentinel://h/main");
     for placeholder in [
@@ -377,7 +377,7 @@ fn log_levels_are_checked() {
 }
 
 #[test]
-fn log_formats_are_two() {
+fn the_log_format_is_text_or_json() {
     for good in ["text", "json"] {
         assert!(development(&[("log.format", good)]).is_ok(), "{good}");
     }
@@ -387,7 +387,7 @@ fn log_formats_are_two() {
 }
 
 #[test]
-fn the_console_s_socket_goes_to_a_plain_websocket_url() {
+fn the_console_socket_url_is_a_plain_websocket_url() {
     for good in ["", "ws://localhost:8080", "wss://rt.example.com/gateway", "ws://[::1]:8080/"] {
         assert!(production(&[("admin.socket_url", good)]).is_ok(), "{good}");
     }

@@ -1,6 +1,9 @@
-//! The broker: its times and sizes, its URL, and what goes with which URL.
+//! Checks `[broker]`: durations, sizes, the URL, and the keys that depend on the URL.
 
-use super::{Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, count, ensure, failures, refuse, time};
+use super::{
+    Check, DAY, GIB, HOUR, KIB, MIB, MINUTE, MS, SECOND, check_count, check_duration, ensure, failures,
+    refuse,
+};
 use crate::settings::{BrokerSettings, Settings, SettingsError};
 
 impl Settings {
@@ -12,32 +15,32 @@ impl Settings {
             ensure(
                 is_name,
                 "broker.prefix",
-                "must be 1 to 64 printable ASCII characters without space and braces",
+                "must be 1 to 64 printable ASCII characters without spaces and braces",
             ),
             ensure(
                 !broker.prefix.contains(':'),
                 "broker.prefix",
-                "must not contain a colon: the prefix of a key ends at its first one, so that clients of one prefix \
-                 could name channels of another",
+                "must not contain a colon: the first colon of a key ends its prefix, so clients of one prefix could \
+                 name channels of another",
             ),
-            count("broker.history_size", broker.history_size, 1..=1_000_000),
-            time("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY),
-            time("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY),
-            count("broker.max_memory_history_bytes", broker.max_memory_history_bytes, MIB..=64 * GIB),
-            count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB),
-            count("broker.max_payload_depth", broker.max_payload_depth, 1..=1000),
-            count("broker.max_inbox_bytes", broker.max_inbox_bytes, KIB..=GIB),
+            check_count("broker.history_size", broker.history_size, 1..=1_000_000),
+            check_duration("broker.history_ttl", broker.history_ttl, SECOND..=365 * DAY),
+            check_duration("broker.idempotency_window", broker.idempotency_window, SECOND..=7 * DAY),
+            check_count("broker.max_memory_history_bytes", broker.max_memory_history_bytes, MIB..=64 * GIB),
+            check_count("broker.max_payload_bytes", broker.max_payload_bytes, KIB..=64 * MIB),
+            check_count("broker.max_payload_depth", broker.max_payload_depth, 1..=1000),
+            check_count("broker.max_inbox_bytes", broker.max_inbox_bytes, KIB..=GIB),
             ensure(
                 broker.max_inbox_bytes >= broker.max_payload_bytes,
                 "broker.max_inbox_bytes",
                 "must be at least broker.max_payload_bytes",
             ),
         ]);
-        [check_address(broker), checks, check_times(broker)].concat()
+        [check_address(broker), checks, check_durations(broker)].concat()
     }
 }
 
-/// The URL, and what goes with it.
+/// Checks the URL, and the keys that depend on it.
 fn check_address(broker: &BrokerSettings) -> Vec<SettingsError> {
     match BrokerUrl::parse(&broker.url) {
         Ok(url) => failures([
@@ -49,20 +52,20 @@ fn check_address(broker: &BrokerSettings) -> Vec<SettingsError> {
     }
 }
 
-fn check_times(broker: &BrokerSettings) -> Vec<SettingsError> {
+fn check_durations(broker: &BrokerSettings) -> Vec<SettingsError> {
     failures([
-        time("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE),
-        time("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE),
-        time("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE),
-        time("broker.probe_timeout", broker.probe_timeout, 50 * MS..=10 * MINUTE),
+        check_duration("broker.connect_timeout", broker.connect_timeout, 10 * MS..=MINUTE),
+        check_duration("broker.response_timeout", broker.response_timeout, 10 * MS..=MINUTE),
+        check_duration("broker.probe_interval", broker.probe_interval, 50 * MS..=MINUTE),
+        check_duration("broker.probe_timeout", broker.probe_timeout, 50 * MS..=10 * MINUTE),
         ensure(
             broker.probe_timeout > broker.probe_interval,
             "broker.probe_timeout",
             "must be longer than broker.probe_interval",
         ),
-        time("broker.history_check_interval", broker.history_check_interval, SECOND..=HOUR),
-        time("broker.min_reconnect_delay", broker.min_reconnect_delay, MS..=MINUTE),
-        time("broker.max_reconnect_delay", broker.max_reconnect_delay, MS..=10 * MINUTE),
+        check_duration("broker.history_check_interval", broker.history_check_interval, SECOND..=HOUR),
+        check_duration("broker.min_reconnect_delay", broker.min_reconnect_delay, MS..=MINUTE),
+        check_duration("broker.max_reconnect_delay", broker.max_reconnect_delay, MS..=10 * MINUTE),
         ensure(
             broker.max_reconnect_delay >= broker.min_reconnect_delay,
             "broker.max_reconnect_delay",
@@ -71,7 +74,7 @@ fn check_times(broker: &BrokerSettings) -> Vec<SettingsError> {
     ])
 }
 
-/// What the URL says, as far as other settings depend on it. The broker itself reads it in full.
+/// The properties of the URL that other settings depend on. The broker parses the URL in full.
 struct BrokerUrl {
     is_redis: bool,
     is_sentinel: bool,
@@ -80,7 +83,7 @@ struct BrokerUrl {
 }
 
 impl BrokerUrl {
-    /// The sentences do not repeat the URL: it may hold a password.
+    /// The errors do not repeat the URL, because it may contain a password.
     fn parse(url: &str) -> Result<Self, SettingsError> {
         let bad = |reason: &str| super::refusal("broker.url", reason);
         if url == "memory:" {
@@ -94,14 +97,14 @@ impl BrokerUrl {
             ));
         }
         if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(bad("must not hold white space"));
+            return Err(bad("must not contain whitespace"));
         }
         let is_sentinel = scheme.ends_with("+sentinel");
         let is_tls = scheme.starts_with("rediss");
         if scheme.ends_with("unix") {
             if !rest.starts_with('/') || rest == "/" {
                 return Err(bad(
-                    "must name a socket by its whole path, such as unix:///run/redis/redis.sock",
+                    "must contain the absolute path of a socket, such as unix:///run/redis/redis.sock",
                 ));
             }
             let query = rest.split_once('?').map_or("", |(_, query)| query);
@@ -113,18 +116,18 @@ impl BrokerUrl {
             }
             return Ok(Self { is_redis: true, is_sentinel, is_tls, has_credentials });
         }
-        let (credentials, place) = rest.rsplit_once('@').unwrap_or(("", rest));
-        let (hosts, path) = place.split_once('/').unwrap_or((place, ""));
+        let (credentials, endpoint) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (hosts, path) = endpoint.split_once('/').unwrap_or((endpoint, ""));
         let is_named = |host: &str| host.split([':', '?', '#']).next().is_some_and(|name| !name.is_empty());
         if !hosts.split(',').all(is_named) {
-            return Err(bad("must name a host, such as redis://127.0.0.1:6379"));
+            return Err(bad("must contain a host, such as redis://127.0.0.1:6379"));
         }
         if !hosts.split(',').all(has_good_port) {
-            return Err(bad("must have a port of 1 to 65535, such as redis://127.0.0.1:6379"));
+            return Err(bad("must have a port between 1 and 65535, such as redis://127.0.0.1:6379"));
         }
         if is_sentinel && path.split(['/', '?', '#']).next().is_none_or(str::is_empty) {
             return Err(bad(
-                "must name the master behind the sentinels, such as redis+sentinel://host:26379/mymaster",
+                "must contain the name of the master, such as redis+sentinel://host:26379/mymaster",
             ));
         }
         let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -143,7 +146,7 @@ fn is_database(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
 }
 
-/// A host without a port is valid; the colons in `[::1]` do not separate a port.
+/// A host without a port is valid. The colons in `[::1]` do not separate a port.
 fn has_good_port(host: &str) -> bool {
     let host = host.split(['?', '#']).next().unwrap_or_default();
     let end = host.rsplit(']').next().unwrap_or_default();
@@ -158,12 +161,12 @@ fn check_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
     ];
     if let Some((key, _)) = keys.iter().find(|(_, is_given)| *is_given) {
         if !url.is_redis {
-            return refuse(key, "must not be given with broker.url memory:, which has no users");
+            return refuse(key, "must not be set if broker.url is memory:, which has no users");
         }
         if url.has_credentials {
             return refuse(
                 key,
-                "must not be given while broker.url holds a user or a password: give one of the two",
+                "must not be set if broker.url contains a user or a password; set only one of the two",
             );
         }
     }
@@ -177,21 +180,25 @@ fn check_sentinel_credentials(broker: &BrokerSettings, url: &BrokerUrl) -> Check
         ("broker.sentinel_password_file", broker.sentinel_password_file.is_some()),
     ];
     match keys.iter().find(|(_, is_given)| *is_given) {
-        Some((key, _)) if !url.is_sentinel => {
-            refuse(key, "must be given with redis+sentinel:// or rediss+sentinel:// in broker.url only")
-        }
+        Some((key, _)) if !url.is_sentinel => refuse(
+            key,
+            "must not be set unless broker.url begins with redis+sentinel:// or rediss+sentinel://",
+        ),
         _ => check_pair(keys),
     }
 }
 
-/// A user, a password and a file with a password.
+/// Checks a user, a password and a file with a password.
 fn check_pair([username, password, file]: [(&'static str, bool); 3]) -> Check {
     if password.1 && file.1 {
-        return refuse(file.0, format!("cannot be given together with {}: give one of the two", password.0));
+        return refuse(
+            file.0,
+            format!("cannot be set together with {}; set only one of the two", password.0),
+        );
     }
-    // Redis has no users without one either; `nopass` accepts any.
+    // Redis authenticates a user only with a password; a `nopass` user accepts any.
     if username.1 && !password.1 && !file.1 {
-        return refuse(username.0, format!("must come with {} or {}", password.0, file.0));
+        return refuse(username.0, format!("needs {} or {}", password.0, file.0));
     }
     Ok(())
 }
@@ -205,10 +212,10 @@ fn check_tls(broker: &BrokerSettings, url: &BrokerUrl) -> Check {
     let [_, (cert_key, has_cert), (key_key, has_key)] = files;
     match files.iter().find(|(_, is_given)| *is_given) {
         Some((key, _)) if !url.is_tls => {
-            refuse(key, "must be given with rediss:// or rediss+sentinel:// in broker.url only")
+            refuse(key, "must not be set unless broker.url begins with rediss:// or rediss+sentinel://")
         }
-        _ if has_cert && !has_key => refuse(cert_key, "must come with broker.tls_key_file"),
-        _ if has_key && !has_cert => refuse(key_key, "must come with broker.tls_cert_file"),
+        _ if has_cert && !has_key => refuse(cert_key, "needs broker.tls_key_file"),
+        _ if has_key && !has_cert => refuse(key_key, "needs broker.tls_cert_file"),
         _ => Ok(()),
     }
 }

@@ -3,21 +3,21 @@
 use super::{Check, failures, refuse};
 use crate::settings::{Secret, Settings, SettingsError};
 
-/// Parts of placeholders, in lower case and without separators.
+/// Parts of placeholders in lower case, without separators.
 const PLACEHOLDERS: [&str; 6] =
     ["replaceme", "replacethis", "changeme", "changethis", "fortryingonly", "placeholder"];
-/// A secret of so few different bytes was typed to fill a field.
+/// A text with fewer different bytes only fills a field.
 const MIN_DISTINCT_BYTES: usize = 5;
 
 impl Settings {
-    /// Production refuses placeholders and repeated characters.
+    /// Refuses placeholders and repeated characters in production.
     pub(super) fn validate_secrets(&self) -> Vec<SettingsError> {
         if !self.is_production() {
             return Vec::new();
         }
         let broker = &self.broker;
         let from_file = |path: &Option<std::path::PathBuf>| {
-            // A file that cannot be read is reported when it is used.
+            // `Settings::check` reports a file that cannot be read.
             path.as_deref().and_then(|path| Secret::read_file(path).ok())
         };
         let in_url = password_of(&broker.url).map(|password| Secret::from(password.to_owned()));
@@ -41,7 +41,7 @@ fn check(key: &'static str, secret: Option<&Secret>) -> Check {
         ),
         Some(text) if is_repeated(text) => refuse(
             key,
-            "must not repeat a few characters in production; generate a secret with `openssl rand -hex 32`",
+            "must contain at least 5 different bytes in production; generate a secret with `openssl rand -hex 32`",
         ),
         _ => Ok(()),
     }
@@ -60,7 +60,7 @@ fn is_repeated(text: &str) -> bool {
     bytes.len() < MIN_DISTINCT_BYTES
 }
 
-/// The password in a URL, if it can be recognised.
+/// The password in a URL, if the URL has one.
 fn password_of(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
     let password = if scheme.ends_with("unix") {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn placeholders_and_repetitions_are_told_from_secrets() {
+    fn placeholders_and_repetitions_are_recognised() {
         for placeholder in [
             "replace-me",
             "replace-me-with-32-bytes-or-more-before-use",

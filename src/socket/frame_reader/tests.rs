@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const BOUNDS: Bounds = Bounds { message_bytes: 1_000, fragments: 4 };
+const BOUNDS: Bounds = Bounds { max_message_bytes: 1_000, max_fragments: 4 };
 
 /// A masked frame with any first byte, as a client sends it.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -19,7 +19,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// All that comes out of `bytes` when they arrive in pieces of `cut`.
+/// Everything that is read from `bytes` in pieces of `cut`, and the violation that ended it.
 fn read_cut(bytes: &[u8], cut: usize) -> (Vec<Incoming>, Option<CloseCode>) {
     read_cut_with(FrameReader::new(BOUNDS, false), bytes, cut)
 }
@@ -34,7 +34,7 @@ fn read_cut_with(mut reader: FrameReader, bytes: &[u8], cut: usize) -> (Vec<Inco
                 Err(code) => return (all, Some(code)),
             }
         }
-        assert!(piece.is_empty(), "everything is read before more is asked for");
+        assert!(piece.is_empty(), "the reader left bytes unread");
     }
     (all, None)
 }
@@ -48,7 +48,7 @@ fn read(bytes: &[u8]) -> (Vec<Incoming>, Option<CloseCode>) {
 }
 
 #[test]
-fn whole_messages_come_out_as_they_went_in() {
+fn whole_messages_are_read_unchanged() {
     let long = vec![b'x'; 600];
     let bytes = [frame(0x81, b"hello"), frame(0x82, &long), frame(0x81, b"")].concat();
     let expected =
@@ -57,7 +57,7 @@ fn whole_messages_come_out_as_they_went_in() {
 }
 
 #[test]
-fn fragments_are_put_together_and_control_frames_pass_between_them() {
+fn fragments_are_joined_and_control_frames_pass_between_them() {
     let bytes = [
         frame(0x01, "h\u{e9}".as_bytes().split_last().unwrap().1),
         frame(0x89, b"ping"),
@@ -72,10 +72,10 @@ fn fragments_are_put_together_and_control_frames_pass_between_them() {
 }
 
 #[test]
-fn a_violation_is_named_as_soon_as_it_shows() {
+fn a_violation_is_an_error_at_its_first_byte() {
     use CloseCode::{InvalidUtf8, MessageTooBig, PolicyViolation, ProtocolError};
     let endless = [frame(0x01, b""), frame(0x00, b"")].concat();
-    for (what, bytes, code) in [
+    for (name, bytes, code) in [
         ("a reserved bit, after one byte", vec![0xC1], ProtocolError),
         ("a reserved opcode, after one byte", vec![0x83], ProtocolError),
         ("a reserved control opcode", vec![0x8B], ProtocolError),
@@ -107,18 +107,18 @@ fn a_violation_is_named_as_soon_as_it_shows() {
         ("a Close with 5000", frame(0x88, &5000_u16.to_be_bytes()), ProtocolError),
         ("a Close whose reason is not UTF-8", frame(0x88, b"\x03\xE8\xFF"), InvalidUtf8),
     ] {
-        assert_eq!(read(&bytes), (vec![], Some(code)), "{what}");
+        assert_eq!(read(&bytes), (vec![], Some(code)), "{name}");
     }
 }
 
 #[test]
-fn a_compressed_message_with_two_faults_is_closed_for_the_first_however_it_is_cut() {
+fn the_first_fault_of_a_compressed_message_decides_the_code() {
     let stored = |bytes: &[u8]| {
         let length = (bytes.len() as u16).to_le_bytes();
         [&[0], &length[..], &length.map(|byte| !byte), bytes].concat()
     };
     let (corrupt, too_much) = ([0x07], stored(&[b'a'; 1_001]));
-    for (what, wire, code) in [
+    for (name, wire, code) in [
         ("too big, then corrupt", [&too_much[..], &corrupt].concat(), CloseCode::MessageTooBig),
         ("not UTF-8, then corrupt", [&stored(b"a\xFF")[..], &corrupt].concat(), CloseCode::InvalidUtf8),
         ("not UTF-8, then too big", [stored(b"a\xFF"), too_much].concat(), CloseCode::InvalidUtf8),
@@ -127,7 +127,7 @@ fn a_compressed_message_with_two_faults_is_closed_for_the_first_however_it_is_cu
         let bytes = frame(0xC1, &wire);
         for cut in 1..=bytes.len() {
             let outcome = read_cut_with(FrameReader::new(BOUNDS, true), &bytes, cut);
-            assert_eq!(outcome, (vec![], Some(code)), "{what}, cut every {cut} bytes");
+            assert_eq!(outcome, (vec![], Some(code)), "{name}, cut every {cut} bytes");
         }
     }
 }
@@ -148,7 +148,7 @@ fn a_close_carries_its_code() {
 }
 
 #[test]
-fn nothing_is_kept_between_messages() {
+fn no_memory_is_held_between_messages() {
     let mut reader = FrameReader::new(BOUNDS, false);
     let bytes = frame(0x82, &[0; 900]);
     assert!(reader.read(&mut &bytes[..]).unwrap().is_some());
@@ -160,7 +160,7 @@ fn nothing_is_kept_between_messages() {
 
 proptest! {
     #[test]
-    fn any_bytes_read_the_same_however_they_are_cut(
+    fn any_bytes_read_the_same_for_any_cut(
         bytes in proptest::collection::vec(
             prop_oneof![Just(0x81_u8), Just(0x82), Just(0x01), Just(0x80), Just(0x88), Just(0x89), any::<u8>()],
             0..200,
@@ -186,7 +186,7 @@ proptest! {
             frames.extend(frame(opcode | is_last, &bytes[start..end]));
             start = end;
         }
-        prop_assume!(bytes.len() <= BOUNDS.message_bytes);
+        prop_assume!(bytes.len() <= BOUNDS.max_message_bytes);
         prop_assert_eq!(read_cut(&frames, 3), (vec![Incoming::Text(text.clone().into())], None));
     }
 }

@@ -1,4 +1,4 @@
-//! What every broker promises. Each test runs over both.
+//! The guarantees of every broker. Each test runs with both brokers.
 
 use std::sync::atomic::Ordering;
 
@@ -16,22 +16,22 @@ macro_rules! over_both {
 }
 
 over_both! {
-    delivers_once_and_byte_for_byte
-    keeps_the_order_of_a_thousand
-    reaches_every_hub_that_asked_and_no_other
+    messages_are_delivered_once_and_byte_for_byte
+    a_thousand_publications_keep_their_order
+    publications_reach_subscribed_hubs_only
     an_unsubscribed_hub_gets_nothing_more
-    each_channel_of_a_call_is_answered_exactly_once
-    asking_twice_or_leaving_what_is_not_there_is_harmless
-    two_hubs_see_the_publications_of_many_threads_in_one_order
-    refuses_what_is_too_big
-    a_full_inbox_loses_publications_and_never_an_answer
-    counts_channels_and_users
-    after_shutdown_nothing_is_published_and_nobody_waits
+    each_channel_of_a_subscribe_is_acknowledged_exactly_once
+    repeated_subscribes_and_unknown_unsubscribes_are_harmless
+    two_hubs_see_concurrent_publications_in_one_order
+    a_message_over_the_bound_is_refused
+    a_full_inbox_drops_publications_but_never_an_acknowledgement
+    channels_and_users_are_counted
+    after_shutdown_publishing_fails_at_once
 }
 
 type Make = fn() -> BrokerUnderTest;
 
-fn delivers_once_and_byte_for_byte(make: Make) {
+fn messages_are_delivered_once_and_byte_for_byte(make: Make) {
     let test = make();
     let hub = test.hub();
     hub.subscribe(&["room:7"]);
@@ -40,10 +40,10 @@ fn delivers_once_and_byte_for_byte(make: Make) {
     test.publish("room:7", "2").unwrap();
     assert_eq!(hub.next(), format!("room:7 {message}"));
     assert_eq!(hub.next(), "room:7 2");
-    assert_eq!((hub.waiting(), test.metrics.publications_received.get()), (0, 2));
+    assert_eq!((hub.queued(), test.metrics.publications_received.get()), (0, 2));
 }
 
-fn keeps_the_order_of_a_thousand(make: Make) {
+fn a_thousand_publications_keep_their_order(make: Make) {
     let test = make();
     let hub = test.hub();
     hub.subscribe(&["room:1", "user:1"]);
@@ -55,7 +55,7 @@ fn keeps_the_order_of_a_thousand(make: Make) {
     }
 }
 
-fn reaches_every_hub_that_asked_and_no_other(make: Make) {
+fn publications_reach_subscribed_hubs_only(make: Make) {
     let test = make();
     let [both, one, none] = [test.hub(), test.hub(), test.hub()];
     both.subscribe(&["all", "room:1", "room:2"]);
@@ -68,7 +68,7 @@ fn reaches_every_hub_that_asked_and_no_other(make: Make) {
     assert_eq!([both.next(), both.next(), both.next()], ["room:1 1", "room:2 2", "all 4"]);
     assert_eq!([one.next(), one.next()], ["room:1 1", "all 4"]);
     assert_eq!(none.next(), "all 4");
-    assert_eq!([both.waiting(), one.waiting(), none.waiting()], [0; 3]);
+    assert_eq!([both.queued(), one.queued(), none.queued()], [0; 3]);
 }
 
 fn an_unsubscribed_hub_gets_nothing_more(make: Make) {
@@ -86,27 +86,30 @@ fn an_unsubscribed_hub_gets_nothing_more(make: Make) {
     assert_eq!(leaver.next(), "room:1 3");
 }
 
-fn each_channel_of_a_call_is_answered_exactly_once(make: Make) {
+fn each_channel_of_a_subscribe_is_acknowledged_exactly_once(make: Make) {
     let test = make();
     let (hub, other) = (test.hub(), test.hub());
     other.subscribe(&["room:1"]);
     let calls: [&[&str]; 3] = [&["room:1"], &["room:2", "room:3"], &["room:1", "room:3"]];
-    let requests = calls.map(|channels| hub.ask(channels));
-    hub.ask(&["room:4"]);
+    let requests = calls.map(|channels| hub.send_subscribe(channels));
+    hub.send_subscribe(&["room:4"]);
     hub.unsubscribe(&["room:4"]);
-    let again = hub.ask(&["room:4"]);
-    // One more round trip: a surplus answer would have come by then.
+    let again = hub.send_subscribe(&["room:4"]);
+    // After one more round trip, a surplus acknowledgement would have arrived.
     hub.subscribe(&["room:5"]);
     for (request, channels) in requests.into_iter().zip(calls).chain([(again, &["room:4"][..])]) {
         let expected: Vec<_> = channels.iter().map(|channel| name(channel)).collect();
-        eventually_eq(SOON, &expected, || hub.answers(request));
+        eventually_eq(SOON, &expected, || hub.acknowledged(request));
     }
     hub.subscribe(&["room:6"]);
     let surplus = hub.inbox.subscribed.lock().unwrap().len();
-    assert!((8..=9).contains(&surplus), "a call that was taken back may be answered: {surplus}");
+    assert!(
+        (8..=9).contains(&surplus),
+        "only the cancelled request may have a surplus acknowledgement: {surplus}"
+    );
 }
 
-fn asking_twice_or_leaving_what_is_not_there_is_harmless(make: Make) {
+fn repeated_subscribes_and_unknown_unsubscribes_are_harmless(make: Make) {
     let test = make();
     let hub = test.hub();
     hub.unsubscribe(&["room:1"]);
@@ -122,7 +125,7 @@ fn asking_twice_or_leaving_what_is_not_there_is_harmless(make: Make) {
     assert_eq!(hub.next(), "room:2 4");
 }
 
-fn two_hubs_see_the_publications_of_many_threads_in_one_order(make: Make) {
+fn two_hubs_see_concurrent_publications_in_one_order(make: Make) {
     let test = make();
     let hubs = [test.hub(), test.hub()];
     hubs.iter().for_each(|hub| hub.subscribe(&["room:1"]));
@@ -138,7 +141,7 @@ fn two_hubs_see_the_publications_of_many_threads_in_one_order(make: Make) {
     assert_eq!(first, second);
 }
 
-fn refuses_what_is_too_big(make: Make) {
+fn a_message_over_the_bound_is_refused(make: Make) {
     let test = make();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
@@ -147,10 +150,10 @@ fn refuses_what_is_too_big(make: Make) {
     assert_eq!(test.publish("room:1", &of_length(MAX_PAYLOAD_BYTES + 1)), Err(error));
     test.publish("room:1", &of_length(MAX_PAYLOAD_BYTES)).unwrap();
     assert_eq!(hub.next().len(), "room:1 ".len() + MAX_PAYLOAD_BYTES);
-    assert_eq!(hub.waiting(), 0);
+    assert_eq!(hub.queued(), 0);
 }
 
-fn a_full_inbox_loses_publications_and_never_an_answer(make: Make) {
+fn a_full_inbox_drops_publications_but_never_an_acknowledgement(make: Make) {
     let test = make();
     let (full, other) = (test.hub(), test.hub());
     full.subscribe(&["room:1"]);
@@ -165,7 +168,7 @@ fn a_full_inbox_loses_publications_and_never_an_answer(make: Make) {
     assert_eq!(full.next(), "room:1 2");
 }
 
-fn counts_channels_and_users(make: Make) {
+fn channels_and_users_are_counted(make: Make) {
     let test = make();
     let (one, two) = (test.hub(), test.hub());
     let gauges = || (test.metrics.channels.get(), test.metrics.users.get());
@@ -178,17 +181,17 @@ fn counts_channels_and_users(make: Make) {
     assert_eq!(gauges(), (0, 0));
 }
 
-fn after_shutdown_nothing_is_published_and_nobody_waits(make: Make) {
+fn after_shutdown_publishing_fails_at_once(make: Make) {
     let test = make();
     let hub = test.hub();
     assert!(test.broker.health().ready);
     test.broker.shutdown();
     eventually_eq(SOON, &"stopped", || test.broker.health().state);
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-    // Without a link hubs keep nobody waiting.
-    let request = hub.ask(&["room:1"]);
+    // Without a link, hubs do not let clients wait.
+    let request = hub.send_subscribe(&["room:1"]);
     eventually(SOON, || {
-        let is_answered = !hub.answers(request).is_empty();
+        let is_answered = !hub.acknowledged(request).is_empty();
         (is_answered || !hub.inbox.link_is_up.load(Ordering::Relaxed)).then_some(())
     });
     assert_eq!((test.broker.health().ready, test.metrics.redis_link_up.get()), (false, 0));

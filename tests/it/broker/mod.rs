@@ -1,4 +1,7 @@
-//! The broker: one suite over both carriers, and what only the Redis link can suffer.
+//! Tests of the broker.
+//!
+//! - `conformance`: one suite for both the in-memory and the Redis broker
+//! - `redis`: faults that only the Redis link can have
 
 mod conformance;
 mod redis;
@@ -17,15 +20,15 @@ use serde_json::value::RawValue;
 use crate::support::deadline::{eventually, eventually_eq};
 use crate::support::redis_server::RedisServer;
 
-/// Long enough for a busy machine; nothing here waits for it when all is well.
+/// The deadline of every wait: long enough for a busy machine, and never reached in a passing test.
 const SOON: Duration = Duration::from_secs(10);
 const MAX_PAYLOAD_BYTES: usize = 1000;
 
-/// A broker with what it stands on.
+/// A broker, its metrics and its Redis server.
 struct BrokerUnderTest {
     broker: Broker,
     metrics: Metrics,
-    /// Dropped last.
+    /// `None` for the in-memory broker. Declared last, to be dropped last.
     server: Option<RedisServer>,
 }
 
@@ -36,7 +39,7 @@ impl BrokerUnderTest {
         Self { broker, metrics, server: None }
     }
 
-    /// A broker whose delivery over a new Redis is proven.
+    /// Starts a Redis server and a broker, and waits until it is ready.
     fn redis() -> Self {
         let server = RedisServer::start();
         let url = server.url();
@@ -45,7 +48,7 @@ impl BrokerUnderTest {
         test
     }
 
-    /// A broker over `server`, which may be down.
+    /// Creates a broker for `server`, which may be down.
     fn over(server: RedisServer, url: &str) -> Self {
         let metrics = Metrics::default();
         let broker = Broker::redis(options(url), &metrics).unwrap();
@@ -76,7 +79,7 @@ impl BrokerUnderTest {
         });
     }
 
-    /// Waits until it is not ready for a reason that contains `text`.
+    /// Waits until the broker is not ready for a reason that contains `text`.
     #[track_caller]
     fn wait_not_ready(&self, text: &str) {
         eventually(SOON, || {
@@ -119,7 +122,7 @@ fn name(channel: &str) -> ChannelName {
     ChannelName::parse(channel).unwrap()
 }
 
-/// A hub that keeps what it is told.
+/// A hub that records its events.
 struct Hub {
     broker: Broker,
     id: HubId,
@@ -130,7 +133,7 @@ struct Hub {
 #[derive(Default)]
 struct Recorder {
     publications: Mutex<VecDeque<Arc<Publication>>>,
-    /// The answers: the number of the call, and the channel.
+    /// The acknowledgements: the number of the request, and the channel.
     subscribed: Mutex<Vec<(u64, ChannelName)>>,
     link_is_up: std::sync::atomic::AtomicBool,
     gaps: Mutex<Vec<ChannelName>>,
@@ -141,8 +144,8 @@ impl Inbox for Recorder {
     fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
         match event {
             HubEvent::Subscribed(acks) => {
-                let answers = acks.into_iter().map(|ack| (ack.request, ack.channel));
-                self.subscribed.lock().unwrap().extend(answers);
+                let acks = acks.into_iter().map(|ack| (ack.request, ack.channel));
+                self.subscribed.lock().unwrap().extend(acks);
             }
             HubEvent::Link { is_up } => {
                 self.link_is_up.store(is_up, std::sync::atomic::Ordering::Relaxed);
@@ -159,26 +162,26 @@ impl Inbox for Recorder {
 }
 
 impl Hub {
-    /// Asks for channels and waits for the answer.
+    /// Subscribes to channels and waits for the acknowledgements.
     #[track_caller]
     fn subscribe(&self, channels: &[&str]) {
-        let request = self.ask(channels);
-        eventually_eq(SOON, &channels.len(), || self.answers(request).len());
+        let request = self.send_subscribe(channels);
+        eventually_eq(SOON, &channels.len(), || self.acknowledged(request).len());
     }
 
-    /// Asks for channels without waiting. Returns the number of the call.
-    fn ask(&self, channels: &[&str]) -> u64 {
+    /// Subscribes to channels without waiting. Returns the number of the request.
+    fn send_subscribe(&self, channels: &[&str]) -> u64 {
         let request = self.calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let channels = channels.iter().map(|channel| name(channel)).collect();
         self.broker.subscribe(self.id, request, channels, false);
         request
     }
 
-    /// The channels of a call that were answered, sorted.
-    fn answers(&self, request: u64) -> Vec<ChannelName> {
-        let answers = self.inbox.subscribed.lock().unwrap();
+    /// The acknowledged channels of a request, sorted.
+    fn acknowledged(&self, request: u64) -> Vec<ChannelName> {
+        let acks = self.inbox.subscribed.lock().unwrap();
         let mut channels: Vec<_> =
-            answers.iter().filter(|(call, _)| *call == request).map(|(_, channel)| channel.clone()).collect();
+            acks.iter().filter(|(call, _)| *call == request).map(|(_, channel)| channel.clone()).collect();
         channels.sort();
         channels
     }
@@ -188,11 +191,11 @@ impl Hub {
         self.broker.unsubscribe(self.id, &channels);
     }
 
-    fn is_told_of_no_link(&self) -> bool {
+    fn has_lost_link(&self) -> bool {
         !self.inbox.link_is_up.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Takes the next publication as `channel message`.
+    /// Waits for the next publication; returns it as `channel message`.
     #[track_caller]
     fn next(&self) -> String {
         eventually(SOON, || {
@@ -201,8 +204,8 @@ impl Hub {
         })
     }
 
-    /// What has come so far and was not taken.
-    fn waiting(&self) -> usize {
+    /// The number of publications that [`next`](Self::next) has not returned yet.
+    fn queued(&self) -> usize {
         self.inbox.publications.lock().unwrap().len()
     }
 }

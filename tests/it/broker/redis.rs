@@ -1,4 +1,4 @@
-//! What happens to the Redis broker when Redis or its publishers misbehave.
+//! Faults of Redis and of publishers, and the Redis broker's reaction.
 
 use std::time::Instant;
 
@@ -7,20 +7,20 @@ use ::redis::{Connection, ToRedisArgs, cmd};
 use super::*;
 use protocol::publication::PayloadError;
 
-/// From Redis being back to messages flowing.
-const BACK_WITHIN: Duration = Duration::from_secs(2);
+/// The longest time from a restarted Redis to delivered messages.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn raw(connection: &mut Connection, channel: &str, payload: impl ToRedisArgs) -> i64 {
     cmd("PUBLISH").arg(channel).arg(payload).query(connection).unwrap()
 }
 
-/// Publishes until something arrives: the first that is heard ends the outage.
+/// Publishes until the first message arrives.
 #[track_caller]
-fn flows_within(deadline: Duration, test: &BrokerUnderTest, hub: &Hub, channel: &str) {
+fn assert_delivers_within(deadline: Duration, test: &BrokerUnderTest, hub: &Hub, channel: &str) {
     let mut client = test.server.as_ref().unwrap().client();
     eventually(deadline, || {
         raw(&mut client, &format!("gateway:{channel}"), "\"flows\"");
-        (hub.waiting() > 0).then_some(())
+        (hub.queued() > 0).then_some(())
     });
     hub.inbox.publications.lock().unwrap().clear();
 }
@@ -45,7 +45,7 @@ fn any_backend_publishes_with_a_plain_publish() {
     hub.subscribe(&["user:42"]);
     let mut client = test.server().client();
     assert_eq!(raw(&mut client, "gateway:user:42", r#"{"content":"hi"}"#), 1);
-    assert_eq!(raw(&mut client, "gateway:user:43", "1"), 0, "nobody here: Redis does not even send it");
+    assert_eq!(raw(&mut client, "gateway:user:43", "1"), 0, "without a subscriber, Redis does not send it");
     assert_eq!(raw(&mut client, "gateway:user:42", "@1732390000000-7 {\"a\": 1}"), 1);
     assert_eq!(hub.next(), r#"user:42 {"content":"hi"}"#);
     let durable = eventually(SOON, || hub.inbox.publications.lock().unwrap().pop_front());
@@ -64,11 +64,11 @@ fn one_write_reaches_many_users() {
     assert_eq!(raw(&mut client, "gateway:users", payload), 1);
     assert_eq!([one.next(), one.next()], ["user:1 {\"a\": 1}", "user:2 {\"a\": 1}"]);
     assert_eq!(two.next(), "user:2 {\"a\": 1}");
-    assert_eq!([one.waiting(), two.waiting()], [0, 0]);
+    assert_eq!([one.queued(), two.queued()], [0, 0]);
 }
 
 #[test]
-fn garbage_is_counted_and_touches_nothing_else() {
+fn garbage_is_counted_and_affects_nothing_else() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
@@ -100,13 +100,13 @@ fn garbage_is_counted_and_touches_nothing_else() {
 }
 
 #[test]
-fn a_poison_message_costs_one_message_and_not_the_link() {
-    struct Poisoned;
-    impl Inbox for Poisoned {
+fn a_message_that_panics_is_dropped_and_the_link_stays() {
+    struct PanickingInbox;
+    impl Inbox for PanickingInbox {
         fn offer(&self, event: HubEvent) -> Result<(), InboxFull> {
             match event {
                 HubEvent::Publication(publication) if publication.message().get() == "\"poison\"" => {
-                    panic!("poisoned, as this test wants it");
+                    panic!("this test panics on purpose");
                 }
                 _ => Ok(()),
             }
@@ -114,7 +114,7 @@ fn a_poison_message_costs_one_message_and_not_the_link() {
     }
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
-    let poisoned = test.broker.attach(Arc::new(Poisoned));
+    let poisoned = test.broker.attach(Arc::new(PanickingInbox));
     test.broker.subscribe(poisoned, 0, vec![name("room:1")], false);
     hub.subscribe(&["room:1"]);
     let mut client = test.server().client();
@@ -125,7 +125,7 @@ fn a_poison_message_costs_one_message_and_not_the_link() {
 }
 
 #[test]
-fn redis_carries_exactly_the_channels_that_are_wanted() {
+fn redis_has_exactly_the_subscribed_channels() {
     let mut test = BrokerUnderTest::redis();
     let (one, two) = (test.hub(), test.hub());
     one.subscribe(&["user:1", "room:1", "all"]);
@@ -142,13 +142,13 @@ fn redis_carries_exactly_the_channels_that_are_wanted() {
             channels
         },
     );
-    assert_eq!(subscribed_channels(&mut client).len(), 4, "and one for the probes");
+    assert_eq!(subscribed_channels(&mut client).len(), 4, "three channels and one for the probes");
     let patterns: i64 = cmd("PUBSUB").arg("NUMPAT").query(&mut client).unwrap();
     assert_eq!(patterns, 0);
 }
 
 #[test]
-fn thousands_of_channels_go_in_few_commands_and_come_back_after_a_crash() {
+fn thousands_of_channels_need_few_commands_and_survive_a_crash() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     let users: Vec<String> = (0..5000).map(|number| format!("user:{number}")).collect();
@@ -169,7 +169,7 @@ fn thousands_of_channels_go_in_few_commands_and_come_back_after_a_crash() {
 }
 
 #[test]
-fn a_crash_of_redis_is_seen_and_survived() {
+fn a_redis_crash_is_detected_and_repaired() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
@@ -177,34 +177,34 @@ fn a_crash_of_redis_is_seen_and_survived() {
         test.server().kill();
         test.wait_not_ready("redis: cannot connect: connection refused");
         assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-        assert!(hub.is_told_of_no_link(), "its sessions wait for nothing");
-        hub.ask(&["room:1", "room:2"]);
+        assert!(hub.has_lost_link(), "sessions do not wait without a link");
+        hub.send_subscribe(&["room:1", "room:2"]);
         test.server().restart();
-        let back = Instant::now();
-        flows_within(BACK_WITHIN, &test, &hub, "room:1");
-        flows_within(BACK_WITHIN, &test, &hub, "room:2");
+        let restored = Instant::now();
+        assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:1");
+        assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:2");
         test.wait_ready();
-        assert!(back.elapsed() < BACK_WITHIN, "it took {:?}", back.elapsed());
+        assert!(restored.elapsed() < RECONNECT_TIMEOUT, "delivery took {:?}", restored.elapsed());
         hub.unsubscribe(&["room:2"]);
     }
     assert_eq!(test.losses(LinkLoss::Closed), 2);
 }
 
 #[test]
-fn a_redis_that_is_down_at_first_is_waited_for() {
+fn the_gateway_waits_for_a_redis_that_starts_later() {
     let server = RedisServer::reserve(&[]);
     let url = server.url();
     let mut test = BrokerUnderTest::over(server, &url);
     let hub = test.hub();
     test.wait_not_ready("connection refused");
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Unavailable));
-    let request = hub.ask(&["room:1"]);
+    let request = hub.send_subscribe(&["room:1"]);
     test.server().restart();
     test.wait_ready();
-    assert_eq!(hub.answers(request), [name("room:1")]);
+    assert_eq!(hub.acknowledged(request), [name("room:1")]);
     test.publish("room:1", "2").unwrap();
     assert_eq!(hub.next(), "room:1 2");
-    assert_eq!(test.losses(LinkLoss::Connect), 0, "what was never there is not lost");
+    assert_eq!(test.losses(LinkLoss::Connect), 0, "a link that never existed is not a loss");
 }
 
 #[test]
@@ -214,14 +214,14 @@ fn a_killed_subscriber_is_replaced_at_once() {
     hub.subscribe(&["room:1"]);
     let mut client = test.server().client();
     cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut client).unwrap();
-    flows_within(Duration::from_secs(1), &test, &hub, "room:1");
+    assert_delivers_within(Duration::from_secs(1), &test, &hub, "room:1");
     test.wait_ready();
     eventually_eq(SOON, &1, || test.losses(LinkLoss::SubscriberClosed));
 }
 
 /// A message of 40 MB disconnects every replica. The log must give the reason.
 #[test]
-fn a_loss_by_the_output_buffer_limit_gives_its_reason() {
+fn a_disconnect_by_the_output_buffer_limit_has_its_reason() {
     let server = RedisServer::start_with(&["--client-output-buffer-limit", "pubsub", "64kb", "64kb", "0"]);
     let url = server.url();
     let mut test = BrokerUnderTest::over(server, &url);
@@ -232,11 +232,11 @@ fn a_loss_by_the_output_buffer_limit_gives_its_reason() {
     cmd("PUBLISH").arg("gateway:room:1").arg(large).exec(&mut test.server().client()).unwrap();
     eventually_eq(SOON, &1, || test.losses(LinkLoss::SubscriberClosed));
     test.wait_ready();
-    flows_within(Duration::from_secs(2), &test, &hub, "room:1");
+    assert_delivers_within(Duration::from_secs(2), &test, &hub, "room:1");
 }
 
 #[test]
-fn a_killed_command_connection_is_replaced_without_losing_the_link() {
+fn a_killed_command_connection_is_replaced_and_the_link_stays() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
@@ -249,25 +249,25 @@ fn a_killed_command_connection_is_replaced_without_losing_the_link() {
 }
 
 #[test]
-fn a_frozen_redis_is_noticed_by_the_probe() {
+fn the_probe_detects_a_frozen_redis() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     hub.subscribe(&["room:1"]);
     test.server().stop();
-    // Asked for on a link that still seems up: its sessions wait until it is given up.
-    hub.ask(&["room:3"]);
+    // This request is sent while the link still looks healthy. It waits until the link is given up.
+    hub.send_subscribe(&["room:3"]);
     test.wait_not_ready("link is up but the probe did not return within 700ms");
-    assert!(hub.is_told_of_no_link());
+    assert!(hub.has_lost_link());
     assert_eq!(test.losses(LinkLoss::ProbeTimeout), 1);
     test.wait_not_ready("cannot connect: no answer for 1s");
-    hub.ask(&["room:2"]);
+    hub.send_subscribe(&["room:2"]);
     test.server().cont();
-    flows_within(BACK_WITHIN, &test, &hub, "room:2");
+    assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:2");
     test.wait_ready();
 }
 
 #[test]
-fn only_so_many_publications_wait_for_a_slow_redis() {
+fn publications_that_wait_for_a_slow_redis_are_bounded() {
     let mut test = BrokerUnderTest::redis();
     test.server().stop();
     let message = RawValue::from_string("1".into()).unwrap();
@@ -284,10 +284,10 @@ fn only_so_many_publications_wait_for_a_slow_redis() {
 }
 
 #[test]
-fn a_redis_that_holds_back_publications_is_noticed_by_the_probe() {
+fn the_probe_detects_a_redis_that_withholds_publications() {
     let mut test = BrokerUnderTest::redis();
     let mut client = test.server().client();
-    // Only writes: connecting and subscribing work, so nothing but the probe can tell.
+    // Pauses only writes. Connecting and subscribing still work, so only the probe can detect the fault.
     cmd("CLIENT").arg("PAUSE").arg(3000).arg("WRITE").exec(&mut client).unwrap();
     assert_eq!(test.publish("room:1", "1"), Err(PublishError::Timeout));
     test.wait_not_ready("the probe did not return");
@@ -296,7 +296,7 @@ fn a_redis_that_holds_back_publications_is_noticed_by_the_probe() {
 }
 
 #[test]
-fn a_wrong_password_is_said_without_saying_the_password() {
+fn a_wrong_password_is_reported_without_the_password() {
     let server = RedisServer::start_with(&["--requirepass", "correct-horse"]);
     let (without, wrong) = (server.url(), server.url_with("hunter2"));
     let good = server.url_with("correct-horse");
@@ -313,14 +313,14 @@ fn a_wrong_password_is_said_without_saying_the_password() {
 }
 
 #[test]
-fn a_rediss_url_speaks_tls_and_trusts_no_unknown_certificate() {
+fn a_rediss_url_uses_tls_and_rejects_unknown_certificates() {
     let (server, tls_port) = RedisServer::start_with_tls();
     let test = BrokerUnderTest::over(server, &format!("rediss://127.0.0.1:{tls_port}"));
     test.wait_not_ready("invalid peer certificate: UnknownIssuer");
 }
 
 #[test]
-fn missing_rights_are_said_and_lead_to_no_tight_loop() {
+fn missing_rights_are_reported_and_retried_with_a_delay() {
     let mut test = BrokerUnderTest::redis();
     let hub = test.hub();
     let mut client = test.server().client();
@@ -337,11 +337,11 @@ fn missing_rights_are_said_and_lead_to_no_tight_loop() {
     acl("allchannels", &mut client);
     test.wait_ready();
     hub.subscribe(&["room:1"]);
-    flows_within(BACK_WITHIN, &test, &hub, "room:1");
+    assert_delivers_within(RECONNECT_TIMEOUT, &test, &hub, "room:1");
 }
 
 #[test]
-fn the_last_handle_takes_its_connections_along() {
+fn dropping_the_last_handle_closes_its_connections() {
     let mut test = BrokerUnderTest::redis();
     let mut client = test.server().client();
     let clients = |client: &mut Connection| -> usize {

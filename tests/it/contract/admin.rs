@@ -1,4 +1,4 @@
-//! The admin port: every path, every status and every error code of `docs/openapi.yaml`, by real requests.
+//! Checks every path, status and error code of `docs/openapi.yaml` with real requests.
 
 use std::collections::BTreeSet;
 
@@ -17,26 +17,26 @@ pub(super) const KEY: &str = "the-key-of-the-admin-api";
 const GOOD: &str = r#"{"channel":"user:42","message":1}"#;
 const DURABLE: &str = r#"{"channel":"user:42","message":1,"durable":true}"#;
 
-/// The document, and what of it has been seen.
-pub(super) struct Seen {
+/// The document, and the parts of it that requests have covered.
+pub(super) struct Coverage {
     pub(super) document: Value,
     answers: BTreeSet<(String, String)>,
     codes: BTreeSet<String>,
 }
 
-impl Seen {
+impl Coverage {
     pub(super) fn new() -> Self {
         Self { document: document("openapi.yaml"), answers: BTreeSet::new(), codes: BTreeSet::new() }
     }
 
     #[track_caller]
-    pub(super) fn fits(&self, schema: &Value, value: &Value) -> bool {
+    pub(super) fn matches(&self, schema: &Value, value: &Value) -> bool {
         validator(&self.document, schema, Draft::Draft202012).is_valid(value)
     }
 
-    /// The documented path that this one is of.
+    /// Returns the documented path template that `path` matches.
     #[track_caller]
-    fn documented(&self, path: &str) -> String {
+    fn documented_path(&self, path: &str) -> String {
         let path = path.split('?').next().unwrap();
         let paths = self.document["paths"].as_object().unwrap().keys();
         let is_of = |template: &&String| {
@@ -47,10 +47,10 @@ impl Seen {
         paths.clone().find(is_of).unwrap_or_else(|| panic!("{path} is not documented")).clone()
     }
 
-    /// Notes an answer to a documented request; it must be as its status says.
+    /// Checks an answer against the document and records its path and status.
     #[track_caller]
-    pub(super) fn answered(&mut self, method: &str, path: &str, body: &str, answer: &Answer) {
-        let path = &self.documented(path);
+    pub(super) fn check(&mut self, method: &str, path: &str, body: &str, answer: &Answer) {
+        let path = &self.documented_path(path);
         let operation = self.document["paths"][path][method].clone();
         let status = answer.status.to_string();
         let response = resolve(&self.document, &operation["responses"][&status]).clone();
@@ -59,19 +59,22 @@ impl Seen {
             "{method} {path} answers {status}, which is not documented: {}",
             answer.body
         );
-        self.fits_response(&format!("{method} {path} {status}"), &response, answer);
+        self.check_response(&format!("{method} {path} {status}"), &response, answer);
         let content = &operation["requestBody"]["content"]["application/json"]["schema"];
         if answer.status == 200 && !content.is_null() {
-            assert!(self.fits(content, &serde_json::from_str(body).unwrap()), "{body} was taken");
+            assert!(
+                self.matches(content, &serde_json::from_str(body).unwrap()),
+                "the gateway accepted {body}, which does not match the document"
+            );
         }
         self.answers.insert((format!("{method} {path}"), status));
     }
 
     #[track_caller]
-    fn fits_response(&mut self, what: &str, response: &Value, answer: &Answer) {
+    fn check_response(&mut self, what: &str, response: &Value, answer: &Answer) {
         for (name, header) in response["headers"].as_object().into_iter().flatten() {
             let value = answer.header(name).unwrap_or_else(|| panic!("{what}: no {name}"));
-            assert!(self.fits(&header["schema"], &json!(value)), "{what}: {name}: {value}");
+            assert!(self.matches(&header["schema"], &json!(value)), "{what}: {name}: {value}");
         }
         if response["content"].is_null() {
             return assert_eq!(answer.body, "", "{what}");
@@ -80,7 +83,7 @@ impl Seen {
         let schema = &response["content"][&media]["schema"];
         assert!(!schema.is_null(), "{what}: {media} is not documented");
         let body = if media == "application/json" { answer.json() } else { json!(answer.body) };
-        assert!(self.fits(schema, &body), "{what}: {body}");
+        assert!(self.matches(schema, &body), "{what}: {body}");
         let results = body["results"].as_array().into_iter().flatten();
         let codes = results.chain([&body]).filter_map(|result| result["error"]["code"].as_str());
         self.codes.extend(codes.map(str::to_owned));
@@ -100,11 +103,11 @@ impl Seen {
         body: &str,
     ) -> Answer {
         let answer = post(gateway, path, authorization, body);
-        self.answered("post", path, body, &answer);
+        self.check("post", path, body, &answer);
         answer
     }
 
-    /// Publishes alone and in a batch.
+    /// Publishes a message alone and in a batch.
     #[track_caller]
     fn post_both(&mut self, gateway: &TestGateway, message: &str) {
         self.post(gateway, "/v1/publish", message);
@@ -116,35 +119,35 @@ impl Seen {
         self.get_with(gateway, path, &format!("authorization: Bearer {KEY}"))
     }
 
-    /// With a header of one's own.
+    /// Sends a GET request with a header instead of the key.
     #[track_caller]
     pub(super) fn get_with(&mut self, gateway: &TestGateway, path: &str, header: &str) -> Answer {
         let head = format!("GET {path} HTTP/1.1\nconnection: close\n{header}");
         let answer = http::request(gateway.admin, &head, "");
-        self.answered("get", path, "", &answer);
+        self.check("get", path, "", &answer);
         answer
     }
 
-    /// Asks for everything that is locked without the key of `gateway`.
+    /// Requests every route that needs the key, without the key and with a wrong one.
     #[track_caller]
-    fn is_locked_out(&mut self, gateway: &TestGateway, status: u16) {
+    fn check_locked_routes(&mut self, gateway: &TestGateway, status: u16) {
         for (method, path) in operations(&self.document) {
             if self.document["paths"][&path][&method]["security"].is_null() {
                 continue;
             }
-            let asked = path.replace("{id}", &"0".repeat(32)).replace("{user}", "42");
-            let head = format!("{} {asked} HTTP/1.1\nconnection: close", method.to_uppercase());
+            let request_path = path.replace("{id}", &"0".repeat(32)).replace("{user}", "42");
+            let head = format!("{} {request_path} HTTP/1.1\nconnection: close", method.to_uppercase());
             for key in ["", "\nauthorization: Bearer wrong"] {
                 let answer = http::request(gateway.admin, &format!("{head}{key}"), "");
                 assert_eq!(answer.status, status, "{method} {path}");
-                self.answered(&method, &asked, "", &answer);
+                self.check(&method, &request_path, "", &answer);
             }
         }
     }
 
-    /// Everything that is documented has been there.
+    /// Asserts that the requests have covered the whole document.
     #[track_caller]
-    fn has_seen_all(&self) {
+    fn assert_complete(&self) {
         let all = operations(&self.document).into_iter().flat_map(|(method, path)| {
             let statuses = self.document["paths"][&path][&method]["responses"].as_object().unwrap().keys();
             statuses.map(move |status| (format!("{method} {path}"), status.clone()))
@@ -157,7 +160,7 @@ impl Seen {
     }
 }
 
-/// The method and the path of each operation.
+/// Lists the method and the path of each operation.
 fn operations(document: &Value) -> Vec<(String, String)> {
     let paths = document["paths"].as_object().unwrap().iter();
     let operations = paths.flat_map(|(path, methods)| {
@@ -179,18 +182,18 @@ pub(super) fn plan() -> Plan {
     TestGateway::with("admin.api_key", KEY).with("admin.request_timeout", "500ms")
 }
 
-/// Requests of a gateway that is well.
-fn what_a_gateway_in_health_answers(seen: &mut Seen) {
+/// Sends requests to a healthy gateway.
+fn exercise_healthy_gateway(coverage: &mut Coverage) {
     let gateway = plan().spawn();
     for path in ["/livez", "/readyz", "/metrics", "/v1/openapi.json"] {
-        seen.get(&gateway, path);
+        coverage.get(&gateway, path);
     }
-    assert_eq!(gateway.get("/v1/openapi.json").json(), seen.document);
+    assert_eq!(gateway.get("/v1/openapi.json").json(), coverage.document);
     let key = format!("Bearer {KEY}");
     for message in [GOOD, DURABLE] {
-        seen.post_both(&gateway, message);
+        coverage.post_both(&gateway, message);
     }
-    seen.is_locked_out(&gateway, 401);
+    coverage.check_locked_routes(&gateway, 401);
     for bad in [
         "{",
         r#"{"channel":"nowhere","message":1}"#,
@@ -198,87 +201,88 @@ fn what_a_gateway_in_health_answers(seen: &mut Seen) {
         r#"{"channel":"user:42","message":1,"durable":true,"idempotency_key":""}"#,
         r#"{"channel":"user:42","message":"\ud800"}"#,
     ] {
-        assert_eq!(seen.post(&gateway, "/v1/publish", bad).status, 400, "{bad}");
+        assert_eq!(coverage.post(&gateway, "/v1/publish", bad).status, 400, "{bad}");
     }
     for (message, status) in [("1", 200), ("2", 409)] {
         let body = DURABLE.replace(":1,", &format!(r#":{message},"idempotency_key":"k","#));
-        assert_eq!(seen.post(&gateway, "/v1/publish", &body).status, status);
+        assert_eq!(coverage.post(&gateway, "/v1/publish", &body).status, status);
     }
-    seen.post(&gateway, "/v1/publish/batch", &batch(vec![GOOD; 1001]));
+    coverage.post(&gateway, "/v1/publish/batch", &batch(vec![GOOD; 1001]));
     let long = |bytes| format!(r#"{{"channel":"user:42","message":"{}"}}"#, "x".repeat(bytes));
-    seen.post(&gateway, "/v1/publish", &long(1_100_000));
+    coverage.post(&gateway, "/v1/publish", &long(1_100_000));
     for path in ["/v1/publish", "/v1/publish/batch", "/v1/token"] {
-        assert_eq!(seen.post(&gateway, path, &long(3_000_000)).status, 413);
+        assert_eq!(coverage.post(&gateway, path, &long(3_000_000)).status, 413);
         let head =
             format!("POST {path} HTTP/1.1\nconnection: close\nauthorization: {key}\ncontent-length: 10");
         let unfinished = http::request(gateway.admin, &head, "");
-        seen.answered("post", path, "", &unfinished);
+        coverage.check("post", path, "", &unfinished);
     }
     for (answer, name) in
         [(gateway.get("/nowhere"), "NotFound"), (gateway.get("/v1/publish"), "MethodNotAllowed")]
     {
-        let response = seen.document["components"]["responses"][name].clone();
-        seen.fits_response(name, &response, &answer);
+        let response = coverage.document["components"]["responses"][name].clone();
+        coverage.check_response(name, &response, &answer);
     }
 }
 
-/// Requests of a gateway whose Redis is ill.
-fn what_a_gateway_answers_whose_redis_is_ill(seen: &mut Seen) {
+/// Sends requests to a gateway whose Redis fails.
+fn exercise_redis_faults(coverage: &mut Coverage) {
     let redis = RedisServer::start();
     let gateway = plan().redis(&redis).with("broker.response_timeout", "2s").spawn();
     gateway.wait_ready();
     redis::cmd("SET").arg("gateway:user:42").arg("no history").exec(&mut redis.client()).unwrap();
-    assert_eq!(seen.post(&gateway, "/v1/publish", DURABLE).status, 502);
+    assert_eq!(coverage.post(&gateway, "/v1/publish", DURABLE).status, 502);
     redis.stop();
-    assert_eq!(seen.post(&gateway, "/v1/publish", GOOD).status, 504);
+    assert_eq!(coverage.post(&gateway, "/v1/publish", GOOD).status, 504);
     let full = batch(vec![GOOD; 1000]);
     let send = || post(&gateway, "/v1/publish/batch", &format!("Bearer {KEY}"), &full);
-    // Three at once are more than may wait. On a busy machine they may come one after the other.
+    // Three requests at once exceed the queue. On a busy machine they may arrive one after the other.
     eventually(SOON, || {
         let answers = std::thread::scope(|scope| {
             let threads = [(); 3].map(|()| scope.spawn(send));
             threads.map(|thread| thread.join().unwrap())
         });
-        answers.iter().for_each(|answer| seen.answered("post", "/v1/publish/batch", &full, answer));
-        seen.codes.contains("busy").then_some(())
+        answers.iter().for_each(|answer| coverage.check("post", "/v1/publish/batch", &full, answer));
+        coverage.codes.contains("busy").then_some(())
     });
     redis.cont();
     let old = RedisServer::start_with(&["--rename-command", "FUNCTION", ""]);
     let gateway = plan().redis(&old).spawn();
     gateway.wait_ready();
-    seen.get(&gateway, "/readyz");
-    assert_eq!(seen.post(&gateway, "/v1/publish", DURABLE).status, 503);
+    coverage.get(&gateway, "/readyz");
+    assert_eq!(coverage.post(&gateway, "/v1/publish", DURABLE).status, 503);
     let gateway = plan().redis(&RedisServer::reserve(&[])).spawn();
-    seen.get(&gateway, "/readyz");
-    assert_eq!(seen.post(&gateway, "/v1/publish", GOOD).status, 503);
+    coverage.get(&gateway, "/readyz");
+    assert_eq!(coverage.post(&gateway, "/v1/publish", GOOD).status, 503);
 }
 
 #[test]
 fn every_path_status_and_error_code_is_answered_as_documented() {
-    let mut seen = Seen::new();
-    what_a_gateway_in_health_answers(&mut seen);
-    what_a_gateway_answers_whose_redis_is_ill(&mut seen);
+    let mut coverage = Coverage::new();
+    exercise_healthy_gateway(&mut coverage);
+    exercise_redis_faults(&mut coverage);
     let closed = TestGateway::with("auth.kind", "jwt")
         .with("auth.secret", "0123456789abcdef0123456789abcdef")
         .with("server.allowed_origins", "https://app.example.com")
         .with("broker.url", "memory:")
         .variable("GATEWAY_PROFILE", "production")
         .spawn();
-    seen.is_locked_out(&closed, 403);
-    operators::what_operators_are_answered(&mut seen);
-    operators::what_a_page_from_elsewhere_is_answered(&mut seen);
+    coverage.check_locked_routes(&closed, 403);
+    operators::exercise_operator_routes(&mut coverage);
+    operators::exercise_cross_origin_requests(&mut coverage);
     #[cfg(target_os = "linux")]
-    operators::what_is_answered_while_a_worker_stands_still(&mut seen);
-    operators::who_may_not_mint(&mut seen);
-    seen.has_seen_all();
+    operators::exercise_stalled_worker(&mut coverage);
+    operators::exercise_refused_minting(&mut coverage);
+    coverage.assert_complete();
 }
 
-/// A route without a line in the document would be missed by the test above.
+/// The test above would not notice a route that the document does not have.
 #[test]
-fn every_route_and_every_error_code_of_the_source_is_documented() {
+fn every_route_and_error_code_is_documented() {
     let document = document("openapi.yaml");
     let source = include_str!("../../../src/http/mod.rs");
-    let routes = source.match_indices("at(\"").map(|(at, _)| source[at + 4..].split('"').next().unwrap());
+    let routes =
+        source.match_indices("resource(\"").map(|(at, _)| source[at + 10..].split('"').next().unwrap());
     let documented = document["paths"].as_object().unwrap().keys().map(String::as_str);
     assert_eq!(routes.collect::<BTreeSet<_>>(), documented.collect());
     let codes = document.pointer("/components/schemas/Error/properties/error/properties/code/enum").unwrap();
@@ -290,7 +294,7 @@ fn every_route_and_every_error_code_of_the_source_is_documented() {
 }
 
 #[test]
-fn what_asks_for_the_key_says_so_and_nothing_else_does() {
+fn exactly_the_routes_that_need_the_key_document_it() {
     let document = document("openapi.yaml");
     for (method, path) in operations(&document) {
         let operation = &document["paths"][&path][&method];

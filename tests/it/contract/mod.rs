@@ -1,5 +1,11 @@
-//! The machine-readable contract is what the gateway does: `docs/asyncapi.yaml` for sockets and Redis, `docs/openapi.yaml`
-//! for the admin port.
+//! Checks that the gateway follows the machine-readable contract: `docs/asyncapi.yaml` for sockets and Redis,
+//! `docs/openapi.yaml` for the admin port.
+//!
+//! - `admin`: paths, statuses and error codes of the admin port
+//! - `operators`: sessions, status, tokens and the console
+//! - `page`: the conversations of `docs/protocol.md`
+//! - `redis`: published payloads and streams
+//! - `sockets`: frames of both versions
 
 mod admin;
 mod operators;
@@ -21,7 +27,7 @@ fn both_documents_have_the_version_of_the_crate() {
     }
 }
 
-/// Writes it anew with `WRITE_OPENAPI=1 cargo test the_served_document`.
+/// `WRITE_OPENAPI=1 cargo test the_served_document` writes the served document.
 #[test]
 fn the_served_document_is_the_written_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json");
@@ -52,7 +58,7 @@ fn the_document_of_the_sockets_is_asyncapi() {
     let mut document = document("asyncapi.yaml");
     let faults: Vec<_> = validator.iter_errors(&document).map(|fault| fault.to_string()).collect();
     assert!(faults.is_empty(), "{faults:#?}");
-    // The schema is one that finds something.
+    // The schema rejects an invalid document.
     document["channels"]["socketV1"]["adress"] = "/".into();
     assert!(!validator.is_valid(&document));
 }

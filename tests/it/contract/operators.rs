@@ -1,8 +1,8 @@
-//! What operators and the console ask the admin port for: sessions, status, tokens, the page itself.
+//! Requests of operators and the console to the admin port: sessions, status, tokens and the console page.
 
 use serde_json::{Value, json};
 
-use super::admin::{KEY, Seen, plan};
+use super::admin::{Coverage, KEY, plan};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::http::request;
@@ -12,63 +12,63 @@ use crate::support::stopped_thread::{StoppedThread, WORKER};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// Requests of a gateway with clients of both versions, one of whom nobody knows yet.
-pub(super) fn what_operators_are_answered(seen: &mut Seen) {
+/// Sends requests to a gateway with clients of both versions, one of them unidentified.
+pub(super) fn exercise_operator_routes(coverage: &mut Coverage) {
     let gateway = plan().spawn();
     for path in ["/console", "/console/app.js", "/console/app.css"] {
-        seen.get(&gateway, path);
+        coverage.get(&gateway, path);
     }
-    assert_eq!(seen.get(&gateway, "/").status, 303);
+    assert_eq!(coverage.get(&gateway, "/").status, 303);
     let (mut first, mut second, _third) = (gateway.connect(), gateway.connect_v2(), gateway.connect());
     first.identify("42");
     second.identify("42");
-    first.ready();
-    let session = second.ready()["session"].as_str().unwrap().to_owned();
-    assert_eq!(seen.get(&gateway, "/v1/status").json()["sessions"], 2);
-    eventually(SOON, || (seen.get(&gateway, "/v1/sessions").json()["total"] == 3).then_some(()));
+    first.expect_ready();
+    let session = second.expect_ready()["session"].as_str().unwrap().to_owned();
+    assert_eq!(coverage.get(&gateway, "/v1/status").json()["sessions"], 2);
+    eventually(SOON, || (coverage.get(&gateway, "/v1/sessions").json()["total"] == 3).then_some(()));
     let ended = format!("/v1/sessions/{session}/disconnect");
-    assert_eq!(seen.post(&gateway, &ended, "").json(), json!({"disconnected": 1}));
-    second.closed_with(4010);
-    eventually(SOON, || (seen.post(&gateway, &ended, "").status == 404).then_some(()));
-    assert_eq!(seen.post(&gateway, "/v1/users/42/disconnect", "").json(), json!({"disconnected": 1}));
-    assert_eq!(seen.post(&gateway, "/v1/users/a%7Bb/disconnect", "").status, 400);
+    assert_eq!(coverage.post(&gateway, &ended, "").json(), json!({"disconnected": 1}));
+    second.expect_close(4010);
+    eventually(SOON, || (coverage.post(&gateway, &ended, "").status == 404).then_some(()));
+    assert_eq!(coverage.post(&gateway, "/v1/users/42/disconnect", "").json(), json!({"disconnected": 1}));
+    assert_eq!(coverage.post(&gateway, "/v1/users/a%7Bb/disconnect", "").status, 400);
     for query in ["limit=0", "user=", "more=1"] {
-        assert_eq!(seen.get(&gateway, &format!("/v1/sessions?{query}")).status, 400, "{query}");
+        assert_eq!(coverage.get(&gateway, &format!("/v1/sessions?{query}")).status, 400, "{query}");
     }
-    seen.post(&gateway, "/v1/token", r#"{"user":"42"}"#);
+    coverage.post(&gateway, "/v1/token", r#"{"user":"42"}"#);
     for bad in ["{", r#"{"user":"4 2"}"#] {
-        assert_eq!(seen.post(&gateway, "/v1/token", bad).status, 400, "{bad}");
+        assert_eq!(coverage.post(&gateway, "/v1/token", bad).status, 400, "{bad}");
     }
 }
 
-/// A gateway that asks for no key asks where a page is from.
-pub(super) fn what_a_page_from_elsewhere_is_answered(seen: &mut Seen) {
+/// Without a key, the gateway checks the origin instead.
+pub(super) fn exercise_cross_origin_requests(coverage: &mut Coverage) {
     let gateway = TestGateway::spawn();
-    let answer = seen.get_with(&gateway, "/v1/status", "origin: https://evil.test");
+    let answer = coverage.get_with(&gateway, "/v1/status", "origin: https://evil.test");
     assert_eq!(answer.json()["error"]["code"], "origin_not_allowed");
 }
 
 /// With a stalled worker, requests about its sessions and `/livez` fail. All others are answered.
 #[cfg(target_os = "linux")]
-pub(super) fn what_is_answered_while_a_worker_stands_still(seen: &mut Seen) {
+pub(super) fn exercise_stalled_worker(coverage: &mut Coverage) {
     let gateway = plan().spawn();
     let stopped = StoppedThread::of(&gateway, WORKER);
     let disconnect = format!("/v1/sessions/{}/disconnect", "0".repeat(32));
     for answer in [
-        seen.get(&gateway, "/v1/sessions"),
-        seen.post(&gateway, &disconnect, ""),
-        seen.post(&gateway, "/v1/users/42/disconnect", ""),
+        coverage.get(&gateway, "/v1/sessions"),
+        coverage.post(&gateway, &disconnect, ""),
+        coverage.post(&gateway, "/v1/users/42/disconnect", ""),
     ] {
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (504, &json!("worker_timeout")));
     }
-    assert_eq!(seen.get(&gateway, "/livez").status, 503);
-    assert_eq!(seen.get(&gateway, "/v1/status").status, 200);
+    assert_eq!(coverage.get(&gateway, "/livez").status, 503);
+    assert_eq!(coverage.get(&gateway, "/v1/status").status, 200);
     drop(stopped);
-    eventually(SOON, || (seen.get(&gateway, "/v1/sessions").status == 200).then_some(()));
+    eventually(SOON, || (coverage.get(&gateway, "/v1/sessions").status == 200).then_some(()));
 }
 
-/// The key does not open minting in production.
-pub(super) fn who_may_not_mint(seen: &mut Seen) {
+/// In production, minting is refused even with the key.
+pub(super) fn exercise_refused_minting(coverage: &mut Coverage) {
     let gateway = plan()
         .with("auth.kind", "jwt")
         .with("auth.secret", SECRET)
@@ -76,12 +76,12 @@ pub(super) fn who_may_not_mint(seen: &mut Seen) {
         .with("broker.url", "memory:")
         .variable("GATEWAY_PROFILE", "production")
         .spawn();
-    let answer = seen.post(&gateway, "/v1/token", r#"{"user":"42"}"#);
+    let answer = coverage.post(&gateway, "/v1/token", r#"{"user":"42"}"#);
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &json!("token_minting_disabled")));
-    assert_eq!(seen.get(&gateway, "/v1/status").json()["profile"], "production");
+    assert_eq!(coverage.get(&gateway, "/v1/status").json()["profile"], "production");
 }
 
-/// The status of the answer to a request with the key.
+/// Returns the status of the answer to a request with the key.
 #[track_caller]
 fn status(gateway: &TestGateway, line: &str, body: &str) -> u16 {
     let head = format!("{line} HTTP/1.1\nconnection: close\nauthorization: Bearer {KEY}");
@@ -92,23 +92,23 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// What the document allows as a parameter is taken, and nothing else is.
+/// The gateway accepts exactly the parameters that the document allows.
 #[test]
 fn the_contract_and_the_gateway_agree_on_parameters() {
-    let seen = Seen::new();
+    let coverage = Coverage::new();
     let gateway = plan().spawn();
     let schema = |name: &str| {
-        let all = seen.document["paths"]["/v1/sessions"]["get"]["parameters"].as_array().unwrap();
+        let all = coverage.document["paths"]["/v1/sessions"]["get"]["parameters"].as_array().unwrap();
         all.iter().find(|one| one["name"] == name).unwrap()["schema"].clone()
     };
     for limit in [-1, 0, 1, 2, 999, 1000, 1001, i64::MAX] {
-        let is_allowed = seen.fits(&schema("limit"), &json!(limit));
+        let is_allowed = coverage.matches(&schema("limit"), &json!(limit));
         let status = status(&gateway, &format!("GET /v1/sessions?limit={limit}"), "");
         assert_eq!(is_allowed, status == 200, "limit {limit}");
     }
     let (longest, too_long) = ("x".repeat(250), "x".repeat(251));
     for user in ["42", "a/b:c*d", "{1}", "4 2", "\u{e9}", "\n", "~", &longest, &too_long] {
-        let is_allowed = seen.fits(&schema("user"), &json!(user));
+        let is_allowed = coverage.matches(&schema("user"), &json!(user));
         for line in ["GET /v1/sessions?user=USER", "POST /v1/users/USER/disconnect"] {
             let status = status(&gateway, &line.replace("USER", &encoded(user)), "");
             assert_eq!(is_allowed, status == 200, "{line} {user:?}: {status}");
@@ -116,10 +116,10 @@ fn the_contract_and_the_gateway_agree_on_parameters() {
     }
 }
 
-/// What the document allows as a token's user and channels is minted, and nothing else is.
+/// The gateway mints exactly the tokens that the document allows.
 #[test]
-fn the_contract_and_the_gateway_agree_on_what_can_be_minted() {
-    let seen = Seen::new();
+fn the_contract_and_the_gateway_agree_on_minting() {
+    let coverage = Coverage::new();
     let schema = json!({"$ref": "#/components/schemas/Mint"});
     let gateway = plan().with("auth.kind", "jwt").with("auth.secret", SECRET).spawn();
     let (longest, too_long) = ("x".repeat(128), "x".repeat(129));
@@ -145,6 +145,6 @@ fn the_contract_and_the_gateway_agree_on_what_can_be_minted() {
         channels(json!(vec!["room:7"; 1001])),
     ] {
         let status = status(&gateway, "POST /v1/token", &mint.to_string());
-        assert_eq!(seen.fits(&schema, &mint), status == 200, "{mint}: {status}");
+        assert_eq!(coverage.matches(&schema, &mint), status == 200, "{mint}: {status}");
     }
 }

@@ -1,4 +1,4 @@
-//! The conversations of `docs/protocol.md` are those of a real gateway, frame by frame.
+//! Plays the conversations of `docs/protocol.md` with a real gateway and compares every frame.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +11,16 @@ use crate::support::redis_server::RedisServer;
 
 const PAGE: &str = include_str!("../../../docs/protocol.md");
 
-/// What is another number or text each time.
+/// The fields with a different value in each run.
 const VOLATILE: [&str; 6] = ["session", "position", "expires_in", "heartbeat_interval", "after", "time"];
 
-/// A conversation that goes as the page has it. In the order in which they go.
+/// A conversation of the page. The fields are in the order in which they are dropped.
 struct Conversation {
     client: Option<Client>,
     gateway: TestGateway,
     redis: RedisServer,
     version: Version,
-    /// The positions and session ids of the page, and what they are here.
+    /// The positions and session ids of the page, and the actual ones.
     here: BTreeMap<String, String>,
     seen: BTreeSet<(&'static str, &'static str)>,
 }
@@ -41,27 +41,27 @@ impl Conversation {
     }
 
     #[track_caller]
-    fn note(&mut self, v1: &'static str, v2: &'static str, frame: &str) {
+    fn check(&mut self, v1: &'static str, v2: &'static str, frame: &str) {
         let operation = if self.version == Version::V1 { v1 } else { v2 };
         let found = Contract::get().matching(operation, &serde_json::from_str(frame).unwrap());
         assert_eq!(found.len(), 1, "{operation}: {frame}");
         self.seen.insert((operation, found[0]));
     }
 
-    /// One line of the page, or several frames that may come in any order.
+    /// Plays one line of the page, or several frames that may arrive in any order.
     #[track_caller]
-    fn goes_on(&mut self, lines: &[&str]) {
-        let (who, what) = lines[0].split_once(' ').unwrap();
-        let what = what.trim_start();
-        match who {
-            "backend" => self.backend(what),
+    fn play_lines(&mut self, lines: &[&str]) {
+        let (actor, text) = lines[0].split_once(' ').unwrap();
+        let text = text.trim_start();
+        match actor {
+            "backend" => self.run_command(text),
             "redis" => {}
-            "client" => self.client_says(what),
-            "server" if what.starts_with("Close ") => {
-                let code = what.trim_start_matches("Close ").parse().unwrap();
-                self.client.as_mut().unwrap().closed_with(code);
+            "client" => self.send_documented(text),
+            "server" if text.starts_with("Close ") => {
+                let code = text.trim_start_matches("Close ").parse().unwrap();
+                self.client.as_mut().unwrap().expect_close(code);
             }
-            "server" => self.server_says(lines),
+            "server" => self.expect_documented(lines),
             _ if lines[0] == "(the link to Redis is lost for a moment)" => {
                 redis::cmd("CLIENT")
                     .arg("KILL")
@@ -71,13 +71,13 @@ impl Conversation {
                     .unwrap();
             }
             _ if lines[0] == "(the replica starts to drain)" => self.gateway.terminate(),
-            _ => panic!("what is {:?}?", lines[0]),
+            _ => panic!("unknown line {:?}", lines[0]),
         }
     }
 
-    /// A command as it stands there; what follows the channel's name is the payload.
+    /// Runs a command of the page; the text after the channel's name is the payload.
     #[track_caller]
-    fn backend(&mut self, command: &str) {
+    fn run_command(&mut self, command: &str) {
         let count = if command.starts_with("FCALL") { 5 } else { 3 };
         let mut words = command.splitn(count, ' ');
         let mut command = redis::cmd(words.next().unwrap());
@@ -91,7 +91,7 @@ impl Conversation {
     }
 
     #[track_caller]
-    fn client_says(&mut self, frame: &str) {
+    fn send_documented(&mut self, frame: &str) {
         let token = self.gateway.token(&["--user", "42", "--channel", "room:*"]);
         let mut frame =
             self.here.iter().fold(frame.to_owned(), |text, (page, here)| text.replace(page, here));
@@ -101,12 +101,12 @@ impl Conversation {
             assert!(beginning.len() < shown.len() && token.starts_with(beginning), "{token}");
             frame = format!("{before}\"token\":\"{token}\"{after}");
         }
-        self.note("receiveV1", "receiveV2", &frame);
-        self.client.as_mut().unwrap().says(&frame);
+        self.check("receiveV1", "receiveV2", &frame);
+        self.client.as_mut().unwrap().send_text(&frame);
     }
 
     #[track_caller]
-    fn server_says(&mut self, lines: &[&str]) {
+    fn expect_documented(&mut self, lines: &[&str]) {
         let client = self.client.get_or_insert_with(|| {
             let path = if self.version == Version::V1 { "/" } else { "/?v=2" };
             Client::try_connect(self.gateway.public, path, self.version).unwrap()
@@ -114,64 +114,65 @@ impl Conversation {
         let mut frames: Vec<String> = lines
             .iter()
             .map(|line| match line.contains("{\"op\":10,") {
-                true => format!(r#"{{"op":10,"time":{}}}"#, client.heartbeat()),
+                true => format!(r#"{{"op":10,"time":{}}}"#, client.expect_heartbeat()),
                 false => client.next_frame(),
             })
             .collect();
         frames.sort();
         for (frame, line) in frames.iter().zip(lines) {
-            self.note("sendV1", "sendV2", frame);
+            self.check("sendV1", "sendV2", frame);
             let shown = line.split_once(' ').unwrap().1.trim_start();
-            assert_eq!(self.as_on_the_page(frame, shown), shown);
+            assert_eq!(self.with_documented_values(frame, shown), shown);
         }
     }
 
-    /// The frame with the page's word for whatever is volatile. One that the page has used before must be the same.
+    /// Replaces the volatile values of a frame by those of the page. A value that the page has used before must be the
+    /// same.
     #[track_caller]
-    fn as_on_the_page(&mut self, frame: &str, shown: &str) -> String {
+    fn with_documented_values(&mut self, frame: &str, shown: &str) -> String {
         let (mut here, mut there) = (Vec::new(), Vec::new());
         volatile(&serde_json::from_str(frame).unwrap(), &mut here);
         volatile(&serde_json::from_str(shown).unwrap(), &mut there);
         let mut text = frame.to_owned();
         for ((name, here), (_, there)) in here.into_iter().zip(there) {
-            // The answer to a heartbeat has its time, whatever that is.
+            // The answer to a heartbeat must echo the time that the page's client has sent.
             if name == "time" && text.starts_with("{\"op\":11") {
                 continue;
             }
             if here.is_string() {
                 let (here, there) = (here.as_str().unwrap().to_owned(), there.as_str().unwrap().to_owned());
                 let known = self.here.entry(there).or_insert_with(|| here.clone());
-                assert_eq!(*known, here, "{frame} is not {shown}");
+                assert_eq!(*known, here, "received {frame}, the page has {shown}");
             }
             text = text.replacen(&format!("\"{name}\":{here}"), &format!("\"{name}\":{there}"), 1);
         }
         text
     }
 
-    /// Goes through the conversation of this title, in which everything that these operations have is said.
+    /// Plays the conversation with this title, which must contain every message of these operations.
     #[track_caller]
     fn play(mut self, title: &str, operations: [&'static str; 2]) -> Self {
         let section = PAGE.split(&format!("\n### {title}\n")).nth(1).unwrap();
         let block = section.split("```text\n").nth(1).unwrap().split("\n```").next().unwrap();
         let lines: Vec<_> = block.lines().collect();
-        // Gaps come in any order; the page has them sorted.
+        // Gaps arrive in any order; the page has them sorted.
         let runs = lines.chunk_by(|one, other| [one, other].iter().all(|line| line.contains("{\"op\":8,")));
         for run in runs {
             if let Some(position) = run[0].strip_prefix("redis    ") {
                 let here = self.here.remove("latest").unwrap();
                 self.here.insert(position.trim_matches('"').to_owned(), here);
             }
-            self.goes_on(run);
+            self.play_lines(run);
         }
         let all = operations.into_iter().flat_map(|operation| {
             Contract::get().messages(operation).into_iter().map(move |name| (operation, name))
         });
-        assert_eq!(self.seen, all.collect(), "the page has every frame");
+        assert_eq!(self.seen, all.collect(), "the page must contain every frame");
         self
     }
 }
 
-/// What is volatile in a frame, by name, in its order.
+/// Collects the volatile fields of a frame in order.
 fn volatile(frame: &Value, found: &mut Vec<(String, Value)>) {
     for (name, value) in frame.as_object().into_iter().flatten() {
         if VOLATILE.contains(&name.as_str()) {
@@ -183,12 +184,12 @@ fn volatile(frame: &Value, found: &mut Vec<(String, Value)>) {
 }
 
 #[test]
-fn the_page_s_conversation_in_version_1_is_spoken_as_it_stands_there() {
+fn the_documented_version_1_conversation_is_exact() {
     Conversation::new(Version::V1).play("A version 1 conversation", ["sendV1", "receiveV1"]);
 }
 
 #[test]
-fn the_page_s_conversation_in_version_2_is_spoken_as_it_stands_there() {
+fn the_documented_version_2_conversation_is_exact() {
     let mut ended = Conversation::new(Version::V2).play("A version 2 conversation", ["sendV2", "receiveV2"]);
     assert_eq!(ended.gateway.wait_exit().code, Some(0));
 }

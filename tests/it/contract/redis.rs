@@ -1,4 +1,4 @@
-//! What stands in Redis.
+//! Checks published payloads and Redis streams against the contract.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ type Entries = Vec<(String, HashMap<String, String>)>;
 
 #[track_caller]
 fn assert_is(operation: &str, message: &str, value: &Value) {
-    assert!(Contract::get().is(operation, message, value), "not {message:?}: {value}");
+    assert!(Contract::get().is(operation, message, value), "{value} does not match {message:?}");
 }
 
 fn entries(connection: &mut redis::Connection, stream: &str) -> Entries {
@@ -20,7 +20,7 @@ fn entries(connection: &mut redis::Connection, stream: &str) -> Entries {
 }
 
 #[test]
-fn what_the_function_publishes_and_keeps_is_in_the_contract() {
+fn the_contract_covers_published_payloads_and_history_entries() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
@@ -42,7 +42,7 @@ fn what_the_function_publishes_and_keeps_is_in_the_contract() {
     for (_, fields) in entries(&mut backend, "gateway:room:7") {
         assert_is("receivePublications", "The fields of an entry of a history", &json!(fields));
     }
-    // A new life of the function: the next entry names the last place before.
+    // After the function is loaded again, the next entry names the last position before.
     let code: Vec<HashMap<String, redis::Value>> =
         redis::cmd("FUNCTION").arg("LIST").arg("WITHCODE").query(&mut backend).unwrap();
     let code: String = redis::from_redis_value(code[0]["library_code"].clone()).unwrap();
@@ -60,11 +60,11 @@ fn what_the_function_publishes_and_keeps_is_in_the_contract() {
 }
 
 #[test]
-fn what_reaches_many_users_and_what_reaches_nobody_is_in_the_contract() {
+fn the_contract_covers_multi_user_and_rejected_payloads() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "1024").spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let mut backend = redis.client();
     let mut publish = |channel: &str, payload: &str| {
         redis::cmd("PUBLISH").arg(format!("gateway:{channel}")).arg(payload).exec(&mut backend).unwrap();
@@ -89,7 +89,7 @@ fn what_reaches_many_users_and_what_reaches_nobody_is_in_the_contract() {
         assert_eq!(known, reaches, "{payload}");
         publish("users", &payload);
         if reaches {
-            client.hears(&format!(r#"{{"op":3,"message":{number}}}"#));
+            client.expect_text(&format!(r#"{{"op":3,"message":{number}}}"#));
         } else {
             rejected += 1;
         }

@@ -1,4 +1,4 @@
-//! Frames of both versions, both ways.
+//! Checks the frames of both versions in both directions against the contract.
 
 use std::collections::BTreeSet;
 
@@ -9,24 +9,24 @@ use crate::support::contract::Contract;
 use crate::support::gateway::TestGateway;
 use crate::support::redis_server::RedisServer;
 
-/// A client whose every frame is looked up in the contract, and what was found.
-struct Watched {
+/// A client that checks every frame against the contract and records the matching messages.
+struct CheckedClient {
     client: Client,
     version: Version,
     seen: BTreeSet<(&'static str, &'static str)>,
 }
 
-impl Watched {
+impl CheckedClient {
     fn connect(gateway: &TestGateway, version: Version) -> Self {
         let path = if version == Version::V1 { "/gateway" } else { "/gateway?v=2" };
         let client = Client::try_connect(gateway.public, path, version).unwrap();
-        let mut watched = Self { client, version, seen: BTreeSet::new() };
-        assert_eq!(watched.hears()["op"], 0);
-        watched
+        let mut checked = Self { client, version, seen: BTreeSet::new() };
+        assert_eq!(checked.next_message()["op"], 0);
+        checked
     }
 
     #[track_caller]
-    fn note(&mut self, v1: &'static str, v2: &'static str, frame: &str) -> Value {
+    fn check(&mut self, v1: &'static str, v2: &'static str, frame: &str) -> Value {
         let operation = if self.version == Version::V1 { v1 } else { v2 };
         let frame: Value = serde_json::from_str(frame).unwrap();
         let found = Contract::get().matching(operation, &frame);
@@ -36,39 +36,39 @@ impl Watched {
     }
 
     #[track_caller]
-    fn says(&mut self, frame: &str) {
-        self.note("receiveV1", "receiveV2", frame);
-        self.client.says(frame);
+    fn send_text(&mut self, frame: &str) {
+        self.check("receiveV1", "receiveV2", frame);
+        self.client.send_text(frame);
     }
 
     #[track_caller]
-    fn hears(&mut self) -> Value {
+    fn next_message(&mut self) -> Value {
         let frame = self.client.next_frame();
-        self.note("sendV1", "sendV2", &frame)
+        self.check("sendV1", "sendV2", &frame)
     }
 
     #[track_caller]
-    fn hears_op(&mut self, op: u64) -> Value {
-        let frame = self.hears();
+    fn expect_op(&mut self, op: u64) -> Value {
+        let frame = self.next_message();
         assert_eq!(frame["op"], op, "{frame}");
         frame
     }
 
-    /// An exchange of heartbeats both ways.
+    /// Exchanges heartbeats in both directions.
     #[track_caller]
-    fn beats(&mut self) {
-        let time = self.client.heartbeat();
-        self.note("sendV1", "sendV2", &format!(r#"{{"op":10,"time":{time}}}"#));
-        self.says(&format!(r#"{{"op":11,"time":{time}}}"#));
+    fn exchange_heartbeats(&mut self) {
+        let time = self.client.expect_heartbeat();
+        self.check("sendV1", "sendV2", &format!(r#"{{"op":10,"time":{time}}}"#));
+        self.send_text(&format!(r#"{{"op":11,"time":{time}}}"#));
         for heartbeat in [r#"{"op":10,"time":1579276740336}"#, r#"{"op":10}"#] {
-            self.says(heartbeat);
-            self.hears_op(11);
+            self.send_text(heartbeat);
+            self.expect_op(11);
         }
     }
 
-    /// Every message of these operations must have been there.
+    /// Asserts that every message of these operations was exchanged.
     #[track_caller]
-    fn has_seen_all_of(&self, operations: [&'static str; 2]) {
+    fn assert_complete(&self, operations: [&'static str; 2]) {
         let all = operations.into_iter().flat_map(|operation| {
             Contract::get().messages(operation).into_iter().map(move |name| (operation, name))
         });
@@ -77,21 +77,21 @@ impl Watched {
 }
 
 #[test]
-fn every_frame_of_version_1_is_in_the_contract_and_every_message_of_it_is_spoken() {
+fn the_contract_and_version_1_have_the_same_frames() {
     let gateway = TestGateway::with("session.heartbeat_interval", "300ms").spawn();
-    let mut client = Watched::connect(&gateway, Version::V1);
-    client.beats();
-    client.says(r#"{"op":1,"token":"42","device":{"name":"passed over"}}"#);
-    client.hears_op(2);
+    let mut client = CheckedClient::connect(&gateway, Version::V1);
+    client.exchange_heartbeats();
+    client.send_text(r#"{"op":1,"token":"42","device":{"name":"passed over"}}"#);
+    client.expect_op(2);
     gateway.publish("user:42", r#"{"content":[1,null,"x"]}"#);
-    client.hears_op(3);
+    client.expect_op(3);
     gateway.publish_durably("all", "null");
-    client.hears_op(3);
-    client.has_seen_all_of(["sendV1", "receiveV1"]);
+    client.expect_op(3);
+    client.assert_complete(["sendV1", "receiveV1"]);
 }
 
 #[test]
-fn every_frame_of_version_2_is_in_the_contract_and_every_message_of_it_is_spoken() {
+fn the_contract_and_version_2_have_the_same_frames() {
     let redis = RedisServer::start();
     let mut gateway = TestGateway::redis(&redis)
         .with("session.heartbeat_interval", "300ms")
@@ -101,65 +101,65 @@ fn every_frame_of_version_2_is_in_the_contract_and_every_message_of_it_is_spoken
     gateway.wait_ready();
     let first = gateway.publish_durably("public:news", "1");
     gateway.publish_durably("public:news", "2");
-    let mut client = Watched::connect(&gateway, Version::V2);
-    client.beats();
-    client.says(&format!(
+    let mut client = CheckedClient::connect(&gateway, Version::V2);
+    client.exchange_heartbeats();
+    client.send_text(&format!(
         r#"{{"op":1,"token":"42","channels":[{{"channel":"public:news","since":"{first}"}},{{"channel":"room:7"}}]}}"#
     ));
-    let ready = client.hears_op(2);
+    let ready = client.expect_op(2);
     assert_eq!(ready["channels"][2]["recovered"], true);
-    // What was missed, and the refusal of room:7.
+    // The missed message, and the refusal of room:7.
     let ops: BTreeSet<_> =
-        [client.hears(), client.hears()].iter().map(|frame| frame["op"].as_u64()).collect();
+        [client.next_message(), client.next_message()].iter().map(|frame| frame["op"].as_u64()).collect();
     assert_eq!(ops, BTreeSet::from([Some(3), Some(6)]));
     gateway.publish("user:42", "{}");
-    assert_eq!(client.hears_op(3).get("position"), None);
-    for says in [
+    assert_eq!(client.expect_op(3).get("position"), None);
+    for frame in [
         r#"{"op":4,"channel":"public:a"}"#,
         r#"{"op":5,"channel":"public:a"}"#,
         r#"{"op":4,"channel":"public:a","since":"1-1"}"#,
         r#"{"op":4,"channel":"a b"}"#,
         r#"{"op":4,"channel":"public:b"}"#,
     ] {
-        client.says(says);
-        client.hears_op(6);
+        client.send_text(frame);
+        client.expect_op(6);
     }
-    for says in [r#"{"op":4,"channel":"all"}"#, r#"{"op":5,"channel":"all"}"#, r#"{"op":12,"token":"43"}"#] {
-        client.says(says);
-        client.hears_op(9);
+    for frame in [r#"{"op":4,"channel":"all"}"#, r#"{"op":5,"channel":"all"}"#, r#"{"op":12,"token":"43"}"#] {
+        client.send_text(frame);
+        client.expect_op(9);
     }
-    client.says(r#"{"op":12,"token":"42"}"#);
-    client.hears_op(13);
+    client.send_text(r#"{"op":12,"token":"42"}"#);
+    client.expect_op(13);
     ::redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut redis.client()).unwrap();
-    assert_eq!(client.hears_op(8)["reason"], "link_lost");
+    assert_eq!(client.expect_op(8)["reason"], "link_lost");
     gateway.terminate();
-    while client.hears()["op"] != 7 {}
-    client.client.closed_with(1012);
-    client.has_seen_all_of(["sendV2", "receiveV2"]);
+    while client.next_message()["op"] != 7 {}
+    client.client.expect_close(1012);
+    client.assert_complete(["sendV2", "receiveV2"]);
     assert_eq!(gateway.wait_exit().code, Some(0));
 }
 
 #[test]
-fn a_token_that_expires_says_when_in_the_contracts_words() {
+fn an_expiring_token_is_announced_as_the_contract_says() {
     let gateway =
         TestGateway::with("auth.kind", "jwt").with("auth.secret", "0123456789abcdef0123456789abcdef").spawn();
-    let mut client = Watched::connect(&gateway, Version::V2);
-    client.says(&format!(
+    let mut client = CheckedClient::connect(&gateway, Version::V2);
+    client.send_text(&format!(
         r#"{{"op":1,"token":"{}"}}"#,
         gateway.token(&["--user", "42", "--channel", "room:7"])
     ));
-    assert!(client.hears_op(2)["expires_in"].is_u64());
-    client.says(r#"{"op":4,"channel":"room:7"}"#);
-    assert_eq!(client.hears_op(6)["state"], "subscribed");
-    client.says(&format!(r#"{{"op":12,"token":"{}"}}"#, gateway.token(&["--user", "42"])));
-    let frames = [client.hears(), client.hears()];
+    assert!(client.expect_op(2)["expires_in"].is_u64());
+    client.send_text(r#"{"op":4,"channel":"room:7"}"#);
+    assert_eq!(client.expect_op(6)["state"], "subscribed");
+    client.send_text(&format!(r#"{{"op":12,"token":"{}"}}"#, gateway.token(&["--user", "42"])));
+    let frames = [client.next_message(), client.next_message()];
     assert!(frames.iter().any(|frame| frame["op"] == 13 && frame["expires_in"].is_u64()), "{frames:?}");
     assert!(frames.iter().any(|frame| frame["reason"] == "not_allowed"), "{frames:?}");
 }
 
-/// What the contract does not know as a client's frame is malformed, and nothing else is.
+/// The gateway rejects exactly the client frames that the contract does not contain.
 #[test]
-fn the_contract_and_the_gateway_agree_on_what_is_malformed() {
+fn the_contract_and_the_gateway_agree_on_malformed_frames() {
     let gateway = TestGateway::spawn();
     let mut verdicts = BTreeSet::new();
     for text in [
@@ -205,9 +205,9 @@ fn the_contract_and_the_gateway_agree_on_what_is_malformed() {
         for (version, operation) in [(Version::V1, "receiveV1"), (Version::V2, "receiveV2")] {
             let known = !Contract::get().matching(operation, &serde_json::from_str(text).unwrap()).is_empty();
             let mut client = Client::connect(gateway.public, version);
-            client.says(text);
-            // An ACK is not answered, but this is.
-            client.says(r#"{"op":10}"#);
+            client.send_text(text);
+            // An ACK has no answer, so this heartbeat provides one.
+            client.send_text(r#"{"op":10}"#);
             let is_malformed = client.next_or_code() == Err(Some(4001));
             assert_eq!(known, !is_malformed, "{operation}: {text}");
             verdicts.insert((operation, known));

@@ -6,7 +6,7 @@
 use redis::cmd;
 
 use super::*;
-use crate::support::sentinel::{FAILOVER, MASTER, Watched};
+use crate::support::sentinel::{FAILOVER_TIMEOUT, MASTER, Watched};
 
 /// A primary with a copy, and a delivery over it that asks for the copy.
 #[track_caller]
@@ -68,7 +68,7 @@ fn watched() -> (Delivery, RedisServer, Vec<RedisServer>) {
 
 #[track_caller]
 fn wait_promoted(server: &RedisServer) {
-    eventually(FAILOVER, || {
+    eventually(FAILOVER_TIMEOUT, || {
         // A sentinel closes all connections to the server whose role it changes.
         let role: redis::Value = cmd("ROLE").query(&mut server.try_client().ok()?).ok()?;
         format!("{role:?}").contains("master").then_some(())
@@ -91,7 +91,7 @@ fn the_sentinels_replace_a_primary_by_order() {
     run.publisher.pause();
     let mut sentinel = sentinels[0].client();
     // It may need a moment to know the copy well enough.
-    eventually(FAILOVER, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
+    eventually(FAILOVER_TIMEOUT, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
     wait_promoted(&copy);
     publish_to(&run, &copy);
     run.finish().assert_exact();

@@ -26,7 +26,7 @@ type Gaps = HashMap<String, Vec<Instant>>;
 /// A client that notes the gaps of its channels until the test is over.
 fn note_gaps(address: SocketAddr, is_over: &AtomicBool, gaps: impl Fn(&str)) {
     let mut client = Client::connect(address, Version::V2).answering_heartbeats();
-    client.says(r#"{"op":1,"token":"42","channels":[{"channel":"public:room"}]}"#);
+    client.send_text(r#"{"op":1,"token":"42","channels":[{"channel":"public:room"}]}"#);
     while !is_over.load(Ordering::SeqCst) {
         let Some(frame) = client.next_within(Duration::from_millis(20)) else { continue };
         let frame: Value = serde_json::from_str(&frame).unwrap();

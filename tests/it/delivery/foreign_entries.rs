@@ -49,8 +49,8 @@ fn publish(backend: &mut redis::Connection) -> redis::RedisResult<String> {
 fn resume(run: &Delivery, user: &str, since: &str) -> Client {
     let mut client = run.gateway().connect_v2();
     let channels = json!([{"channel": "public:spoilt", "since": since}]);
-    client.says(&json!({"op": 1, "token": user, "channels": channels}).to_string());
-    client.ready();
+    client.send_text(&json!({"op": 1, "token": user, "channels": channels}).to_string());
+    client.expect_ready();
     client
 }
 

@@ -72,8 +72,8 @@ impl Crowd {
         let mut backend = self.redis.client();
         let (used, losses) = (memory(&mut backend, "used_memory"), self.link_losses());
         let mut neighbour = Client::connect(self.gateways[0].public, Version::V2).answering_heartbeats();
-        neighbour.says(&json!({"op": 1, "token": "7", "channels": [{"channel": SMALL}]}).to_string());
-        neighbour.ready();
+        neighbour.send_text(&json!({"op": 1, "token": "7", "channels": [{"channel": SMALL}]}).to_string());
+        neighbour.expect_ready();
         let before = Latencies::measure(&mut backend, &mut neighbour, || true);
         let (barrier, is_over) = (Barrier::new(CLIENTS + 1), AtomicBool::new(false));
         let (recovered, not_ready) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -120,8 +120,8 @@ impl Crowd {
         let since = &self.positions[had - 1];
         barrier.wait();
         let channels = json!([{"channel": LARGE, "since": since}]);
-        client.says(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
-        let ready = client.ready();
+        client.send_text(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
+        let ready = client.expect_ready();
         let channels = ready["channels"].as_array().unwrap();
         let mut standing = channels.iter().find(|channel| channel["channel"] == LARGE).unwrap().clone();
         while standing["state"] == "recovering" {

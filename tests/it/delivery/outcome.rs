@@ -41,7 +41,7 @@ impl Verdicts {
                 verdicts.push(Judged { client, channel, verdict, is_current, shown });
             }
         }
-        let complaints = delivery.clients.iter().flat_map(|client| client.complaints()).collect();
+        let complaints = delivery.clients.iter().flat_map(|client| client.violations()).collect();
         let traces = delivery.clients.iter().map(|client| client.trace()).collect();
         Self { verdicts, complaints, traces }
     }
@@ -68,7 +68,9 @@ impl Verdicts {
     }
 
     fn told(&self) -> impl Iterator<Item = (&Judged, usize)> {
-        self.verdicts.iter().map(|judged| (judged, judged.verdict.as_ref().map_or(0, |verdict| verdict.told)))
+        self.verdicts
+            .iter()
+            .map(|judged| (judged, judged.verdict.as_ref().map_or(0, |verdict| verdict.reported)))
     }
 
     pub(super) fn describe(&self) -> String {

@@ -10,7 +10,7 @@ use crate::support::fault_proxy::FaultProxy;
 use crate::support::gateway::TestGateway;
 use crate::support::numbered_publisher::{NumberedPublisher, Publishing};
 use crate::support::redis_server::RedisServer;
-use crate::support::resuming_client::{Habits, ResumingClient};
+use crate::support::resuming_client::{ClientOptions, ResumingClient};
 
 /// What numbers are published before anything breaks.
 const BEGINNING: u64 = 20;
@@ -120,8 +120,8 @@ impl Plan {
         delivery
     }
 
-    fn habits(&self, client: usize) -> Habits {
-        Habits {
+    fn habits(&self, client: usize) -> ClientOptions {
+        ClientOptions {
             user: USER.to_owned(),
             channels: CHANNELS.map(str::to_owned).into(),
             subscribes_late: self.subscribes_late,

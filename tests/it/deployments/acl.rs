@@ -1,4 +1,4 @@
-//! Users and passwords, and what the gateway's user must be allowed.
+//! Redis users and passwords, and the permissions of the gateway's user.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use crate::support::redis_server::RedisServer;
 
 const REDIS_PAGE: &str = include_str!("../../../docs/operations/redis.md");
 
-/// The arguments of `ACL SETUSER gateway` in docs/operations/redis.md.
+/// Reads the arguments of `ACL SETUSER gateway` from docs/operations/redis.md.
 fn documented() -> Vec<String> {
     let text = REDIS_PAGE.replace("\\\n", " ");
     let line = text.lines().find_map(|line| line.strip_prefix("redis-cli ACL SETUSER ")).unwrap();
@@ -24,12 +24,12 @@ fn set_user(redis: &mut Connection, arguments: &[String]) {
     cmd("ACL").arg("SETUSER").arg(arguments).exec(redis).unwrap();
 }
 
-/// A gateway as the documented user.
+/// Plans a gateway that connects as the documented user.
 fn as_documented(redis: &RedisServer) -> Plan {
     plan(&redis.url()).with("broker.username", "gateway").with("broker.password", "change-this-password")
 }
 
-/// What Redis has refused, but for the name that a connection gives itself.
+/// Lists the commands that Redis refused, except for setting a connection's name.
 fn refusals(redis: &mut Connection) -> Vec<String> {
     let entries: Vec<Vec<Value>> = cmd("ACL").arg("LOG").query(redis).unwrap();
     let entries = entries.into_iter().map(|entry| format!("{entry:?}").to_lowercase());
@@ -50,7 +50,7 @@ fn the_documented_acl_is_enough() {
         subscribed.iter().filter(|channel| channel.starts_with("gateway:user:")).count()
     });
     assert_eq!(refusals(&mut client), Vec::<String>::new());
-    // Its role is asked for, too.
+    // The role is checked as well.
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
     gateway.wait_not_ready("it is a replica");
     assert_eq!(refusals(&mut client), Vec::<String>::new());
@@ -65,7 +65,7 @@ fn the_documented_acl_explains_each_command() {
 }
 
 #[test]
-fn a_user_that_may_not_ask_for_the_role_delivers_all_the_same() {
+fn without_the_role_command_messages_are_still_delivered() {
     let redis = RedisServer::start();
     let mut client = redis.client();
     let mut user = documented();
@@ -77,7 +77,7 @@ fn a_user_that_may_not_ask_for_the_role_delivers_all_the_same() {
     gateway.wait_metric(r#"redis_link_losses_total{reason="subscriber_closed"}"#, 1);
     gateway.wait_ready();
     assert_delivers(&gateway, &mut client);
-    assert_eq!(lines(&gateway, "neither ROLE nor INFO is allowed"), 1, "{}", gateway.log());
+    assert_eq!(lines(&gateway, "may run neither ROLE nor INFO"), 1, "{}", gateway.log());
     assert_eq!(lines(&gateway, "INFO  emagine_gateway::broker::redis::role"), 1, "{}", gateway.log());
     let (old, new) = (gateway, {
         set_user(&mut client, &["gateway".to_owned(), "+info".to_owned()]);
@@ -86,11 +86,11 @@ fn a_user_that_may_not_ask_for_the_role_delivers_all_the_same() {
     new.wait_ready();
     cmd("REPLICAOF").arg("127.0.0.1").arg(1).exec(&mut client).unwrap();
     new.wait_not_ready("it is a replica");
-    assert_eq!(old.readyz().0, 200, "it does not know better");
+    assert_eq!(old.readyz().0, 200, "without the permission it cannot know");
 }
 
 #[test]
-fn a_password_in_a_file_may_be_replaced_while_the_gateway_runs() {
+fn a_password_file_may_change_while_the_gateway_runs() {
     let redis = RedisServer::start();
     let mut client = redis.client();
     let mut user = documented();
@@ -109,7 +109,7 @@ fn a_password_in_a_file_may_be_replaced_while_the_gateway_runs() {
     set_user(&mut client, &user);
     cmd("CLIENT").arg("KILL").arg("USER").arg("gateway").exec(&mut client).unwrap();
     gateway.wait_not_ready("redis: access refused: the user name or the password is wrong (WRONGPASS)");
-    gateway.logs("ERROR");
+    gateway.wait_for_log("ERROR");
     fs::remove_file(&file).unwrap();
     gateway.wait_not_ready("broker.password_file");
     fs::write(&file, "another-password").unwrap();
@@ -119,14 +119,15 @@ fn a_password_in_a_file_may_be_replaced_while_the_gateway_runs() {
     assert!(!gateway.log().contains("change-this-password"), "{}", gateway.log());
 }
 
-/// The channels of a gateway's user who may subscribe to everything but `gateway:public:hidden`.
-const HEARD: [&str; 5] =
+/// ACL channel rules that allow everything but `gateway:public:hidden`.
+const ALLOWED_CHANNELS: [&str; 5] =
     ["&gateway:probe/*", "&gateway:users", "&gateway:all", "&gateway:user:*", "&gateway:public:r*"];
 
-/// A gateway whose user may subscribe to these channels only.
+/// Starts a gateway whose user may subscribe only to these channels.
 fn with_channels(redis: &RedisServer, client: &mut Connection, channels: &[&str]) -> TestGateway {
     let mut user = documented();
-    let all = user.iter().position(|rule| rule.starts_with('&')).expect("it names its channels");
+    let all =
+        user.iter().position(|rule| rule.starts_with('&')).expect("the documented user has channel rules");
     user.splice(all..=all, channels.iter().map(|rule| (*rule).to_owned()));
     set_user(client, &user);
     let plan = as_documented(redis).with("channels.public_namespaces", "public");
@@ -134,63 +135,63 @@ fn with_channels(redis: &RedisServer, client: &mut Connection, channels: &[&str]
 }
 
 #[test]
-fn a_channel_that_redis_refuses_is_refused_alone() {
+fn a_channel_refused_by_redis_affects_no_other() {
     let redis = RedisServer::start();
     let mut client = redis.client();
-    let mut gateway = with_channels(&redis, &mut client, &HEARD);
+    let mut gateway = with_channels(&redis, &mut client, &ALLOWED_CHANNELS);
     gateway.wait_ready();
-    let mut neighbour = gateway.ready("7");
-    // One batch holds all of them.
+    let mut healthy = gateway.ready_client("7");
+    // One batch contains all channels.
     let mut session = gateway.connect_v2();
     let rooms: Vec<String> = (0..40).map(|room| format!(r#"{{"channel":"public:r{room}"}}"#)).collect();
-    session.says(&format!(
+    session.send_text(&format!(
         r#"{{"op":1,"token":"42","channels":[{{"channel":"public:hidden"}},{}]}}"#,
         rooms.join(",")
     ));
     let ready = session.next_json();
     assert_eq!(ready["channels"].as_array().unwrap().len(), 42, "{ready}");
     let refused = r#"{"op":6,"channel":"public:hidden","state":"refused","reason":"unavailable"}"#;
-    session.hears(refused);
-    session.says(r#"{"op":4,"channel":"public:hidden"}"#);
-    session.hears(refused);
+    session.expect_text(refused);
+    session.send_text(r#"{"op":4,"channel":"public:hidden"}"#);
+    session.expect_text(refused);
 
     cmd("PUBLISH").arg("gateway:user:7").arg("1").exec(&mut client).unwrap();
-    neighbour.hears(r#"{"op":3,"message":1}"#);
+    healthy.expect_text(r#"{"op":3,"message":1}"#);
     cmd("PUBLISH").arg("gateway:public:r39").arg("2").exec(&mut client).unwrap();
-    session.hears(r#"{"op":3,"channel":"public:r39","message":2}"#);
+    session.expect_text(r#"{"op":3,"channel":"public:r39","message":2}"#);
     assert_eq!(gateway.readyz().0, 200);
     assert!(gateway.get("/readyz").body.contains("public:hidden"), "{}", gateway.get("/readyz").body);
     assert_eq!(gateway.metric("channels_refused_total"), 2);
     assert!(
         gateway.metrics().iter().all(|(name, count)| !name.contains("redis_link_losses") || *count == 0.0)
     );
-    gateway.logs("may not subscribe");
-    assert_eq!(lines(&gateway, "may not subscribe"), 1, "once a minute");
+    gateway.wait_for_log("may not subscribe");
+    assert_eq!(lines(&gateway, "may not subscribe"), 1, "it is logged once a minute");
 
     set_user(&mut client, &["gateway", "&gateway:public:*"].map(str::to_owned));
-    session.says(r#"{"op":4,"channel":"public:hidden"}"#);
+    session.send_text(r#"{"op":4,"channel":"public:hidden"}"#);
     assert_eq!(session.next_json()["state"], "subscribed");
 }
 
 #[test]
-fn a_user_s_channel_that_redis_refuses_is_tried_again() {
+fn a_user_channel_refused_by_redis_is_retried() {
     let redis = RedisServer::start();
     let mut client = redis.client();
-    let heard: Vec<_> = HEARD.into_iter().filter(|rule| !rule.contains("user:")).collect();
-    let gateway = with_channels(&redis, &mut client, &heard);
+    let allowed: Vec<_> = ALLOWED_CHANNELS.into_iter().filter(|rule| !rule.contains("user:")).collect();
+    let gateway = with_channels(&redis, &mut client, &allowed);
     gateway.wait_ready();
     let mut session = gateway.connect_v2();
-    session.says(r#"{"op":1,"token":"42"}"#);
+    session.send_text(r#"{"op":1,"token":"42"}"#);
     let ready = session.next_json();
     assert_eq!(ready["channels"][0]["state"], "recovering", "{ready}");
     set_user(&mut client, &["gateway", "&gateway:user:*"].map(str::to_owned));
     loop {
-        let told = session.next_json();
-        assert_eq!(told["state"], "subscribed", "{told}");
-        if told["channel"] == "user:42" {
+        let status = session.next_json();
+        assert_eq!(status["state"], "subscribed", "{status}");
+        if status["channel"] == "user:42" {
             break;
         }
     }
     cmd("PUBLISH").arg("gateway:user:42").arg("1").exec(&mut client).unwrap();
-    session.hears(r#"{"op":3,"channel":"user:42","message":1}"#);
+    session.expect_text(r#"{"op":3,"channel":"user:42","message":1}"#);
 }

@@ -1,4 +1,4 @@
-//! A master that moves, and sentinels that know where.
+//! Failovers reported by sentinels.
 
 use redis::cmd;
 
@@ -6,18 +6,20 @@ use super::{assert_delivers, lines, plan};
 use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::redis_server::RedisServer;
-use crate::support::sentinel::{FAILOVER, MASTER, Watched};
+use crate::support::sentinel::{FAILOVER_TIMEOUT, MASTER, Watched};
 
 fn over(watched: &Watched) -> Plan {
     plan(&format!("redis+sentinel://{}", watched.hosts()))
 }
 
-/// Waits until delivery over the second server is proven.
+/// Waits until the gateway delivers over the second server.
 #[track_caller]
 fn wait_moved(gateway: &TestGateway, watched: &Watched) {
     watched.wait_failed_over();
-    let proven = format!("redis at 127.0.0.1:{}: delivery is proven", watched.servers[1].port());
-    eventually(FAILOVER, || (lines(gateway, &proven) > 0 && gateway.readyz().0 == 200).then_some(()));
+    let ready_line = format!("redis at 127.0.0.1:{}: link is healthy", watched.servers[1].port());
+    eventually(FAILOVER_TIMEOUT, || {
+        (lines(gateway, &ready_line) > 0 && gateway.readyz().0 == 200).then_some(())
+    });
 }
 
 #[test]
@@ -26,23 +28,23 @@ fn an_ordered_failover_is_followed() {
     let gateway = over(&watched).spawn();
     gateway.wait_ready();
     assert_delivers(&gateway, &mut watched.servers[0].client());
-    let mut before = gateway.ready("43");
+    let mut before = gateway.ready_client("43");
     let mut sentinel = watched.sentinels[0].client();
-    // It may need a moment to know its replica well enough.
-    eventually(FAILOVER, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
+    // The sentinel may need a moment until it accepts its replica for a failover.
+    eventually(FAILOVER_TIMEOUT, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
     wait_moved(&gateway, &watched);
     let mut master = watched.servers[1].client();
     assert_delivers(&gateway, &mut master);
     cmd("PUBLISH").arg("gateway:user:43").arg("3").exec(&mut master).unwrap();
-    before.hears(r#"{"op":3,"message":3}"#);
+    before.expect_text(r#"{"op":3,"message":3}"#);
 }
 
 #[test]
-fn the_death_of_the_master_is_survived_although_a_sentinel_is_frozen() {
+fn a_dead_master_is_replaced_despite_a_frozen_sentinel() {
     let mut watched = Watched::start(3, "");
     let gateway = over(&watched).spawn();
     gateway.wait_ready();
-    let mut before = gateway.ready("43");
+    let mut before = gateway.ready_client("43");
     watched.sentinels[2].stop();
     watched.servers[0].kill();
     gateway.wait_not_ready("redis:");
@@ -50,7 +52,7 @@ fn the_death_of_the_master_is_survived_although_a_sentinel_is_frozen() {
     let mut master = watched.servers[1].client();
     assert_delivers(&gateway, &mut master);
     cmd("PUBLISH").arg("gateway:user:43").arg("3").exec(&mut master).unwrap();
-    before.hears(r#"{"op":3,"message":3}"#);
+    before.expect_text(r#"{"op":3,"message":3}"#);
 }
 
 #[test]
@@ -68,15 +70,17 @@ fn sentinels_have_passwords_of_their_own() {
 }
 
 #[test]
-fn sentinels_that_are_away_or_do_not_know_the_master_are_named() {
-    let nobody = RedisServer::reserve(&[]);
-    let url = format!("redis+sentinel://me:correct-horse@127.0.0.1:{}/{MASTER}", nobody.port());
+fn unreachable_or_ignorant_sentinels_are_named() {
+    let unreachable = RedisServer::reserve(&[]);
+    let url = format!("redis+sentinel://me:correct-horse@127.0.0.1:{}/{MASTER}", unreachable.port());
     let mut gateway = plan(&url).spawn();
     gateway.wait_not_ready(
         "redis: no sentinel says where the master main is: cannot connect: connection refused",
     );
-    gateway
-        .logs(&format!("redis at the master main of the sentinels 127.0.0.1:{}: link lost", nobody.port()));
+    gateway.wait_for_log(&format!(
+        "redis at the master main of the sentinels 127.0.0.1:{}: link lost",
+        unreachable.port()
+    ));
     assert!(!gateway.log().contains("correct-horse"));
     let watched = Watched::start(1, "");
     let hosts = watched.hosts().replace(MASTER, "other");

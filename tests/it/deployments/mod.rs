@@ -1,31 +1,37 @@
-//! The gateway over the Redis of a real deployment: users, TLS, sentinels, Unix sockets, and faults of servers.
+//! The gateway with the Redis setups of real deployments.
+//!
+//! - `acl`: users, passwords and permissions
+//! - `failover`: sentinels and failovers
+//! - `half_open`: servers that stop answering, or answer in the wrong role
+//! - `tls`: certificates
+//! - `unix_socket`: Unix sockets
 
 mod acl;
-mod deaf;
 mod failover;
+mod half_open;
 mod tls;
 mod unix_socket;
 
 use crate::support::gateway::{Plan, TestGateway};
 
-/// A gateway over this URL, which looks for a new link soon.
+/// Plans a gateway for this URL with short reconnect delays.
 fn plan(url: &str) -> Plan {
     TestGateway::with("broker.url", url)
         .with("broker.min_reconnect_delay", "20ms")
         .with("broker.max_reconnect_delay", "300ms")
 }
 
-/// What is published at `redis` arrives here.
+/// Asserts that messages published in `redis` and over HTTP reach a client.
 #[track_caller]
 fn assert_delivers(gateway: &TestGateway, redis: &mut redis::Connection) {
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     redis::cmd("PUBLISH").arg("gateway:user:42").arg("1").exec(redis).unwrap();
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
     gateway.publish("user:42", "2");
-    client.hears(r#"{"op":3,"message":2}"#);
+    client.expect_text(r#"{"op":3,"message":2}"#);
 }
 
-/// How many lines of its log hold this text.
+/// Counts the log lines that contain `text`.
 fn lines(gateway: &TestGateway, text: &str) -> usize {
     gateway.log().lines().filter(|line| line.contains(text)).count()
 }

@@ -1,4 +1,4 @@
-//! TLS with an authority of one's own, and certificates for clients.
+//! TLS with a private certificate authority and client certificates.
 
 use std::fs;
 use std::path::Path;
@@ -16,19 +16,19 @@ fn url(port: u16) -> String {
     format!("rediss://127.0.0.1:{port}")
 }
 
-/// A gateway that trusts the authority in `ca.pem`.
+/// Plans a gateway that trusts the authority in `ca.pem`.
 fn trusting(url: &str, folder: &Path) -> Plan {
     plan(url).with("broker.tls_ca_file", folder.join("ca.pem").to_str().unwrap())
 }
 
-/// And that has the certificate in `cert.pem` with the key in `key.pem`.
+/// Plans a gateway that also presents the certificate in `cert.pem` with the key in `key.pem`.
 fn identified(url: &str, folder: &Path) -> Plan {
     trusting(url, folder)
         .with("broker.tls_cert_file", folder.join("cert.pem").to_str().unwrap())
         .with("broker.tls_key_file", folder.join("key.pem").to_str().unwrap())
 }
 
-/// A folder with `ca.pem`, `cert.pem` and `key.pem`.
+/// Creates a folder with `ca.pem`, `cert.pem` and `key.pem`.
 fn folder(authority: &Authority) -> TempDir {
     let (folder, own) = (TempDir::new().unwrap(), authority.issue());
     for (name, pem) in [("ca.pem", &authority.pem), ("cert.pem", &own.certificate), ("key.pem", &own.key)] {
@@ -38,7 +38,7 @@ fn folder(authority: &Authority) -> TempDir {
 }
 
 #[test]
-fn both_sides_show_certificates_of_one_authority() {
+fn both_sides_present_certificates_of_one_authority() {
     let authority = Authority::new();
     let (redis, port) = RedisServer::start_with_authority(&authority);
     let folder = folder(&authority);
@@ -48,7 +48,7 @@ fn both_sides_show_certificates_of_one_authority() {
 }
 
 #[test]
-fn sentinels_and_their_master_may_both_ask_for_certificates() {
+fn sentinels_and_their_master_may_both_require_certificates() {
     let authority = Authority::new();
     let (redis, port) = RedisServer::start_with_authority(&authority);
     let (sentinel, sentinel_port) = RedisServer::reserve_with_authority(&authority);
@@ -57,15 +57,15 @@ fn sentinels_and_their_master_may_both_ask_for_certificates() {
     let url = format!("rediss+sentinel://127.0.0.1:{sentinel_port}/{MASTER}");
     let mut gateway = identified(&url, folder.path()).spawn();
     gateway.wait_ready();
-    gateway.logs(&format!("redis at 127.0.0.1:{port}: delivery is proven"));
+    gateway.wait_for_log(&format!("redis at 127.0.0.1:{port}: link is healthy"));
     assert_delivers(&gateway, &mut redis.client());
 }
 
 #[test]
-fn who_shows_no_certificate_or_that_of_a_stranger_is_not_let_in() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+fn a_missing_or_foreign_client_certificate_is_refused() {
+    let (authority, other_authority) = (Authority::new(), Authority::new());
     let (_redis, port) = RedisServer::start_with_authority(&authority);
-    let folders = [folder(&authority), folder(&stranger)];
+    let folders = [folder(&authority), folder(&other_authority)];
     let none = trusting(&url(port), folders[0].path()).spawn();
     none.wait_not_ready("redis: cannot connect");
     let distrusting = identified(&url(port), folders[1].path()).spawn();
@@ -76,7 +76,7 @@ fn who_shows_no_certificate_or_that_of_a_stranger_is_not_let_in() {
 }
 
 #[test]
-fn files_are_read_anew_for_each_link_and_a_missing_one_is_said_once() {
+fn tls_files_are_reread_and_a_missing_one_reported_once() {
     let authority = Authority::new();
     let (redis, port) = RedisServer::start_with_authority(&authority);
     let folder = folder(&authority);
@@ -91,10 +91,10 @@ fn files_are_read_anew_for_each_link_and_a_missing_one_is_said_once() {
     gateway.wait_not_ready(&format!("broker.tls_key_file ({}) cannot be used: No such file", key.display()));
     fs::write(&key, "no key").unwrap();
     gateway.wait_not_ready("it holds no private key in PEM");
-    gateway.logs("ERROR");
+    gateway.wait_for_log("ERROR");
     assert_eq!(lines(&gateway, "cannot be used"), 1, "{}", gateway.log());
 
-    // Another certificate altogether.
+    // A different certificate.
     let own = authority.issue();
     fs::write(folder.path().join("cert.pem"), own.certificate).unwrap();
     fs::write(&key, own.key).unwrap();

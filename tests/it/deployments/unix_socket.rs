@@ -1,16 +1,16 @@
-//! Redis behind a Unix socket.
+//! Redis on a Unix socket.
 
 use super::{assert_delivers, plan};
 use crate::support::redis_server::RedisServer;
 
 #[test]
-fn a_unix_socket_is_as_good_as_a_port() {
+fn a_unix_socket_works_like_a_port() {
     let mut redis = RedisServer::start_with(&["--unixsocket", "redis.sock"]);
     let path = redis.file("redis.sock");
     for scheme in ["unix", "redis+unix"] {
         let mut gateway = plan(&format!("{scheme}://{}", path.display())).spawn();
         gateway.wait_ready();
-        gateway.logs(&format!("redis at {}: delivery is proven", path.display()));
+        gateway.wait_for_log(&format!("redis at {}: link is healthy", path.display()));
         assert_delivers(&gateway, &mut redis.client());
         redis.kill();
         gateway.wait_not_ready("redis:");
@@ -21,7 +21,7 @@ fn a_unix_socket_is_as_good_as_a_port() {
 }
 
 #[test]
-fn a_password_in_the_query_is_used_and_never_shown() {
+fn a_password_in_the_query_is_used_and_masked() {
     let redis = RedisServer::start_with(&["--unixsocket", "redis.sock", "--requirepass", "correct-horse"]);
     let url = |password| format!("unix://{}?pass={password}", redis.file("redis.sock").display());
     let gateway = plan(&url("correct-horse")).spawn();

@@ -1,18 +1,18 @@
-//! The gateway sees to it that Redis has the function. Where it cannot, that is said, and all else works.
+//! The gateway loads the function into Redis. If it cannot, it reports the reason, and live delivery still works.
 
 use super::*;
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 
-/// Waits until the broker says why durable publishing is not possible.
+/// Waits until the broker reports that durable publishing is not possible because of `text`.
 #[track_caller]
-fn unavailable(redis: &Prepared, text: &str) {
+fn assert_unavailable(redis: &Prepared, text: &str) {
     eventually(SOON, || {
         let notes = redis.broker.notes();
         notes.iter().any(|note| note.starts_with("history: unavailable") && note.contains(text)).then_some(())
     });
     assert_eq!(redis.metrics.history_available.get(), 0);
-    assert!(redis.broker.health().ready, "live delivery is not touched");
+    assert!(redis.broker.health().ready, "live delivery still works");
 }
 
 fn code(redis: &mut Prepared) -> String {
@@ -25,7 +25,7 @@ fn load(server: &RedisServer, code: &str) {
     cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(code).exec(&mut server.client()).unwrap();
 }
 
-/// A library of this name with one function, and a version if it is one of ours.
+/// Builds a library of this name with one function, and with a version if it is one of ours.
 fn library(version: Option<u32>) -> String {
     let version = version.map_or_else(String::new, |version| format!("local VERSION = {version}\n"));
     let function = "redis.register_function('gateway_publish', function() return '1-1' end)";
@@ -33,12 +33,12 @@ fn library(version: Option<u32>) -> String {
 }
 
 #[test]
-fn a_server_without_functions_delivers_all_the_same() {
+fn a_server_without_functions_still_delivers() {
     for missing in ["FUNCTION", "FCALL"] {
         let server = RedisServer::start_with(&["--rename-command", missing, ""]);
         let mut redis = Prepared::over(server);
         if missing == "FUNCTION" {
-            unavailable(&redis, "Redis 7 or Valkey is needed");
+            assert_unavailable(&redis, "Redis 7 or Valkey is needed");
         }
         let error = redis.broker_publishes("room:1", "1").unwrap_err();
         assert!(matches!(error, PublishError::HistoryUnavailable(_)), "{error}");
@@ -48,11 +48,11 @@ fn a_server_without_functions_delivers_all_the_same() {
 }
 
 #[test]
-fn without_the_right_to_load_it_is_said_and_with_it_mended() {
+fn a_missing_right_to_load_is_reported_and_retried() {
     let server = RedisServer::start();
     run::<()>(&mut server.client(), "ACL SETUSER default -function").unwrap();
     let mut redis = Prepared::over(server);
-    unavailable(&redis, "NOPERM");
+    assert_unavailable(&redis, "NOPERM");
     let error = redis.broker_publishes("room:1", "1").unwrap_err();
     assert!(matches!(error, PublishError::HistoryUnavailable(_)), "{error}");
     redis.run::<()>("ACL SETUSER default +function");
@@ -61,12 +61,12 @@ fn without_the_right_to_load_it_is_said_and_with_it_mended() {
 }
 
 #[test]
-fn an_older_function_is_replaced_and_a_newer_one_is_left_alone() {
+fn older_functions_are_replaced_and_newer_ones_kept() {
     let server = RedisServer::start();
     load(&server, &library(Some(1)));
     let mut redis = Prepared::over(server);
     assert!(code(&mut redis).contains("XADD"));
-    // No message was published by other settings meanwhile.
+    // The settings are still those of this gateway.
     assert!(redis.run::<String>("GET gateway:settings").contains(r#""history_size":100,"#));
     let server = RedisServer::start();
     load(&server, &library(Some(1_000_000)));
@@ -76,16 +76,16 @@ fn an_older_function_is_replaced_and_a_newer_one_is_left_alone() {
 }
 
 #[test]
-fn somebody_elses_library_of_that_name_is_not_touched() {
+fn a_foreign_library_of_that_name_is_not_replaced() {
     let server = RedisServer::start();
     load(&server, &library(None));
     let mut redis = Prepared::over(server);
-    unavailable(&redis, "another library in Redis has the name gateway");
+    assert_unavailable(&redis, "another library in Redis has the name gateway");
     assert!(!code(&mut redis).contains("XADD"));
 }
 
 #[test]
-fn many_gateways_that_start_at_once_agree() {
+fn gateways_that_start_together_load_one_function() {
     let server = RedisServer::start();
     let all: Vec<_> = (0..8)
         .map(|_| {
@@ -100,17 +100,17 @@ fn many_gateways_that_start_at_once_agree() {
 }
 
 #[test]
-fn readyz_notes_it_and_stays_200() {
+fn readyz_reports_missing_functions_and_stays_200() {
     let server = RedisServer::start_with(&["--rename-command", "FUNCTION", ""]);
     let mut gateway = TestGateway::redis(&server).spawn();
     gateway.wait_ready();
     let note = "history: unavailable because this server has no functions: Redis 7 or Valkey is needed";
     assert_eq!(gateway.get("/readyz").json()["notes"][0], note);
     assert_eq!(gateway.metric("history_available"), 0);
-    gateway.logs(note);
+    gateway.wait_for_log(note);
     let answer = gateway.post("/v1/publish", r#"{"channel":"user:42","message":1,"durable":true}"#);
     assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("history_unavailable")));
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     gateway.publish("user:42", "2");
-    client.hears(r#"{"op":3,"message":2}"#);
+    client.expect_text(r#"{"op":3,"message":2}"#);
 }

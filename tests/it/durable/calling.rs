@@ -1,11 +1,11 @@
-//! Durable publishing over HTTP and on the command line, in one process and over Redis.
+//! Durable publishing over HTTP and with the command line, in one process and over Redis.
 
 use serde_json::json;
 
 use super::*;
 use crate::support::gateway::TestGateway;
 
-/// The position that a durable publication was answered with.
+/// Publishes durably; returns the position in the answer.
 #[track_caller]
 fn publish(gateway: &TestGateway, body: &str) -> Position {
     let answer = gateway.post("/v1/publish", body);
@@ -25,32 +25,32 @@ fn over_both(test: impl Fn(&TestGateway)) {
 #[test]
 fn a_client_gets_a_durable_message_byte_for_byte() {
     over_both(|gateway| {
-        let mut client = gateway.ready("42");
+        let mut client = gateway.ready_client("42");
         let message = r#"{"b": 1,  "a":[1.0, 1e3, "\u00e9é"], "a":null}"#;
         let first =
             publish(gateway, &format!(r#"{{"channel":"user:42","durable":true,"message":{message}}}"#));
-        client.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+        client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
         gateway.publish("user:42", "1");
-        client.hears(r#"{"op":3,"message":1}"#);
+        client.expect_text(r#"{"op":3,"message":1}"#);
         let second = publish(gateway, r#"{"channel":"user:42","durable":true,"message":2}"#);
-        client.hears(r#"{"op":3,"message":2}"#);
+        client.expect_text(r#"{"op":3,"message":2}"#);
         assert_eq!(second, next(first));
         assert_eq!(gateway.metric("history_available"), 1);
     });
 }
 
 #[test]
-fn a_message_with_an_idempotency_key_comes_once() {
+fn a_message_with_an_idempotency_key_arrives_once() {
     over_both(|gateway| {
-        let mut client = gateway.ready("42");
+        let mut client = gateway.ready_client("42");
         let body = r#"{"channel":"user:42","durable":true,"idempotency_key":"order 1","message":1}"#;
         let first = publish(gateway, body);
         assert_eq!(publish(gateway, body), first);
         let batch = gateway.post("/v1/publish/batch", &format!(r#"{{"messages":[{body},{body}]}}"#));
         assert_eq!(batch.json()["results"][1], json!({"position": first.to_string()}));
         gateway.publish("user:42", "2");
-        client.hears(r#"{"op":3,"message":1}"#);
-        client.hears(r#"{"op":3,"message":2}"#);
+        client.expect_text(r#"{"op":3,"message":1}"#);
+        client.expect_text(r#"{"op":3,"message":2}"#);
     });
 }
 
@@ -69,7 +69,7 @@ fn a_key_with_another_message_is_a_conflict() {
 }
 
 #[test]
-fn unreadable_messages_are_refused_by_every_way_to_publish() {
+fn unreadable_messages_are_refused_by_every_publishing_interface() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     let half = r#""\ud800""#.to_owned();
     over_both(|gateway| {
@@ -88,11 +88,11 @@ fn unreadable_messages_are_refused_by_every_way_to_publish() {
 }
 
 #[test]
-fn a_plain_payload_no_client_could_read_is_dropped_and_counted() {
+fn an_unreadable_plain_payload_is_dropped_and_counted() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_depth", "5").spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let mut backend = redis.client();
     let half = r#""\udc00""#;
     let for_users = r#"{"users":["42"],"message":[[[[[[]]]]]]}"#;
@@ -101,28 +101,28 @@ fn a_plain_payload_no_client_could_read_is_dropped_and_counted() {
     {
         cmd("PUBLISH").arg(format!("gateway:{channel}")).arg(payload).exec(&mut backend).unwrap();
     }
-    client.hears(r#"{"op":3,"message":[[[[[]]]]]}"#);
+    client.expect_text(r#"{"op":3,"message":[[[[[]]]]]}"#);
     assert_eq!((gateway.dropped("too_deep"), gateway.dropped("lone_surrogate")), (2, 1));
     gateway.wait_metric("rejected_total{result=\"recorded\"}", 3);
     let error = refused(&mut backend, &["user:42"], &["[[[[[[]]]]]]"]);
-    assert!(error.contains("more than 5 arrays and objects"), "{error}");
+    assert!(error.contains("nested more than 5 levels deep"), "{error}");
 }
 
 #[test]
-fn the_longest_message_is_kept_and_delivered() {
+fn the_longest_message_is_stored_and_delivered() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "2048").spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let longest = format!(r#""{}""#, "x".repeat(2046));
     publish(&gateway, &format!(r#"{{"channel":"user:42","durable":true,"message":{longest}}}"#));
-    client.hears(&format!(r#"{{"op":3,"message":{longest}}}"#));
+    client.expect_text(&format!(r#"{{"op":3,"message":{longest}}}"#));
 }
 
 #[test]
 fn the_command_line_prints_the_position() {
     over_both(|gateway| {
-        let mut client = gateway.ready("42");
+        let mut client = gateway.ready_client("42");
         let publish = |further: &[&str]| {
             gateway.command(&[&["publish", "user:42", r#"{"a": 1}"#, "--durable"], further].concat())
         };
@@ -131,15 +131,15 @@ fn the_command_line_prints_the_position() {
         let position = parse(first.out.trim_end());
         assert_eq!(publish(&["--idempotency-key", "k"]).out, first.out);
         assert_eq!(publish(&[]).out, format!("{}\n", next(position)));
-        client.hears(r#"{"op":3,"message":{"a": 1}}"#);
-        client.hears(r#"{"op":3,"message":{"a": 1}}"#);
+        client.expect_text(r#"{"op":3,"message":{"a": 1}}"#);
+        client.expect_text(r#"{"op":3,"message":{"a": 1}}"#);
         let without = gateway.command(&["publish", "user:42", "1", "--idempotency-key", "k"]);
         assert_eq!(without.code, Some(2), "{}", without.err);
     });
 }
 
 #[test]
-fn a_history_that_is_not_one_is_said() {
+fn a_history_key_of_another_type_is_reported() {
     let redis = RedisServer::start();
     run::<()>(&mut redis.client(), "SET gateway:user:42 text").unwrap();
     let gateway = TestGateway::redis(&redis).spawn();

@@ -1,11 +1,11 @@
-//! The settings and the marker of the data of one prefix: what is in force for all, and what may be claimed of it.
+//! The settings and the dataset marker of one prefix: which settings apply, and when recovery may be claimed.
 
 use super::*;
 use crate::support::client::Client;
 use crate::support::deadline::eventually;
 use crate::support::gateway::{Plan, TestGateway};
 
-/// One whose link looks at the marker each second.
+/// A gateway whose link checks the marker every second.
 fn plan(server: &RedisServer) -> Plan {
     TestGateway::redis(server).with("broker.history_check_interval", "1s")
 }
@@ -16,31 +16,31 @@ fn start(plan: Plan) -> TestGateway {
     gateway
 }
 
-/// Identifies as user 42 and continues `all` from `since`. Returns the channel's position and whether it was recovered.
+/// Identifies as user 42 and resumes `all` from `since`. Returns the channel's position and whether it was recovered.
 #[track_caller]
-fn resumes(gateway: &TestGateway, since: Option<&str>) -> (String, Option<bool>) {
+fn resume(gateway: &TestGateway, since: Option<&str>) -> (String, Option<bool>) {
     let mut client: Client = gateway.connect_v2();
     let since = since.map_or_else(String::new, |since| format!(r#","since":"{since}""#));
-    client.says(&format!(r#"{{"op":1,"token":"42","channels":[{{"channel":"all"{since}}}]}}"#));
-    let ready = client.ready();
+    client.send_text(&format!(r#"{{"op":1,"token":"42","channels":[{{"channel":"all"{since}}}]}}"#));
+    let ready = client.expect_ready();
     let mut channels = ready["channels"].as_array().unwrap().iter();
     let all = channels.find(|channel| channel["channel"] == "all").unwrap();
     (all["position"].as_str().unwrap().to_owned(), all["recovered"].as_bool())
 }
 
-/// The position of `all` without a history, once the gateway knows that there is none and it can be continued from.
+/// Waits until the gateway knows that `all` has no history; returns a position that can be resumed from.
 #[track_caller]
-fn beginning(gateway: &TestGateway) -> String {
+fn start_position(gateway: &TestGateway) -> String {
     eventually(SOON, || {
-        let (position, _) = resumes(gateway, None);
+        let (position, _) = resume(gateway, None);
         let is_beginning = position.ends_with("-0");
-        (is_beginning && resumes(gateway, Some(&position)).1 == Some(true)).then_some(position)
+        (is_beginning && resume(gateway, Some(&position)).1 == Some(true)).then_some(position)
     })
 }
 
-/// Waits for a note of `/readyz` that holds this.
+/// Waits for a note of `/readyz` that contains `text`.
 #[track_caller]
-fn noted(gateway: &TestGateway, text: &str) {
+fn wait_for_notice(gateway: &TestGateway, text: &str) {
     eventually(SOON, || gateway.get("/readyz").json()["notes"].to_string().contains(text).then_some(()));
 }
 
@@ -60,7 +60,7 @@ fn the_process_started_last_puts_its_settings_into_force() {
     assert!(settings.contains(r#""history_size":7,"#), "{settings}");
     let error = refused(&mut redis.backend, &["room:1"], &["12345678901"]);
     assert!(error.contains("the message has 11 bytes, more than 10"), "{error}");
-    // The older process looks when its link is back, and leaves them alone.
+    // After its reconnect, the older process reads the settings and does not replace them.
     redis.run::<()>("CLIENT KILL TYPE pubsub");
     let note = "history: broker.history_size is 7 in force, 100 here; broker.max_payload_bytes is 10 in force, 1000 here";
     eventually_eq(SOON, &vec![note.to_owned()], || redis.broker.notes());
@@ -82,7 +82,7 @@ fn another_prefix_on_the_same_redis_changes_nothing() {
     assert_eq!((redis.run("GET gateway:settings"), redis.run("GET gateway:dataset")), before);
     redis.publish("room:1", "1");
     assert!(redis.run::<u64>("PTTL gateway:room:1") > 60_000);
-    // One call may name channels of both.
+    // One call may name channels of both prefixes.
     let mut call = cmd("FCALL");
     call.arg("gateway_publish").arg(2).arg("staging:room:1").arg("gateway:room:2").arg("1");
     call.exec(&mut redis.backend).unwrap();
@@ -102,24 +102,24 @@ fn without_settings_the_defaults_are_in_force() {
     eventually(SOON, || fcall::<String>(&mut redis.backend, &["room:1"], &["1"]).ok());
 }
 
-/// A history may have come and gone under the shorter TTL.
+/// A history may have been written and expired under the shorter TTL.
 #[test]
-fn nothing_is_claimed_across_a_change_of_the_ttl_and_back() {
+fn recovery_is_not_claimed_across_a_ttl_change_and_back() {
     let server = RedisServer::start();
     let gateway = start(plan(&server));
-    let since = beginning(&gateway);
+    let since = start_position(&gateway);
     let short = start(plan(&server).with("broker.history_ttl", "1s"));
     let mut client = server.client();
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
     eventually(SOON, || (!run::<bool>(&mut client, "EXISTS gateway:all").unwrap()).then_some(()));
     drop(short);
-    noted(&gateway, "history: broker.history_ttl is 1s in force, 1d here");
+    wait_for_notice(&gateway, "history: broker.history_ttl is 1s in force, 1d here");
     assert_eq!(gateway.log().matches("broker.history_ttl is 1s in force").count(), 1);
-    assert_eq!(resumes(&gateway, Some(&since)).1, Some(false), "a second is what can be proven");
+    assert_eq!(resume(&gateway, Some(&since)).1, Some(false), "recovery is certain for one second only");
     let again = start(plan(&server));
     for gateway in [&gateway, &again] {
-        assert_eq!(resumes(gateway, Some(&since)).1, Some(false));
-        beginning(gateway);
+        assert_eq!(resume(gateway, Some(&since)).1, Some(false));
+        start_position(gateway);
     }
     eventually(SOON, || {
         let notes = gateway.get("/readyz").json()["notes"].to_string();
@@ -127,59 +127,59 @@ fn nothing_is_claimed_across_a_change_of_the_ttl_and_back() {
     });
 }
 
-/// The library held the settings of the gateway that was started last, whatever its prefix.
+/// Regression: the library contained the settings of the gateway started last, regardless of its prefix.
 #[test]
-fn a_deployment_beside_us_lets_no_history_expire_unseen() {
+fn another_deployment_cannot_expire_histories_unnoticed() {
     let server = RedisServer::start();
     let gateway = start(plan(&server));
-    let since = beginning(&gateway);
-    let _beside = start(plan(&server).with("broker.prefix", "staging").with("broker.history_ttl", "1s"));
+    let since = start_position(&gateway);
+    let _other = start(plan(&server).with("broker.prefix", "staging").with("broker.history_ttl", "1s"));
     let mut client = server.client();
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
     assert!(run::<i64>(&mut client, "PTTL gateway:all").unwrap() > 60_000);
-    assert_eq!(resumes(&gateway, Some(&since)).1, Some(true));
+    assert_eq!(resume(&gateway, Some(&since)).1, Some(true));
 }
 
 #[test]
-fn nothing_is_claimed_while_redis_may_evict() {
+fn recovery_is_not_claimed_while_redis_may_evict() {
     let server = RedisServer::start_with(&["--maxmemory", "1gb", "--maxmemory-policy", "allkeys-lru"]);
     let mut gateway = start(plan(&server));
-    noted(&gateway, "redis may evict keys (maxmemory_policy allkeys-lru)");
-    gateway.logs("redis may evict keys (maxmemory_policy allkeys-lru)");
+    wait_for_notice(&gateway, "redis may evict keys (maxmemory_policy allkeys-lru)");
+    gateway.wait_for_log("redis may evict keys (maxmemory_policy allkeys-lru)");
     assert_eq!(gateway.metric("redis_may_evict"), 1);
     let mut client = server.client();
-    let (since, _) = resumes(&gateway, None);
-    // While the link carries the channel, it knows that nothing was published.
+    let (since, _) = resume(&gateway, None);
+    // While the link is subscribed to the channel, it knows that nothing was published.
     let carried =
         |client: &mut Connection| run::<Vec<String>>(client, "PUBSUB CHANNELS gateway:all").unwrap();
     eventually(SOON, || carried(&mut client).is_empty().then_some(()));
-    assert_eq!(resumes(&gateway, Some(&since)).1, Some(false));
-    // What arithmetic proves needs no marker.
+    assert_eq!(resume(&gateway, Some(&since)).1, Some(false));
+    // Positions of one epoch show what was missed, so no marker is needed.
     let position: String = fcall(&mut client, &["all"], &["1"]).unwrap();
-    assert_eq!(resumes(&gateway, Some(&position)).1, Some(true));
+    assert_eq!(resume(&gateway, Some(&position)).1, Some(true));
     run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction").unwrap();
     run::<()>(&mut client, "DEL gateway:all").unwrap();
-    beginning(&gateway);
+    start_position(&gateway);
     gateway.wait_metric("redis_may_evict", 0);
 }
 
 #[test]
-fn nothing_is_claimed_across_an_eviction() {
+fn recovery_is_not_claimed_across_an_eviction() {
     let server = RedisServer::start();
     let mut gateway = start(plan(&server));
-    let since = beginning(&gateway);
+    let since = start_position(&gateway);
     let mut client = server.client();
     let before = marker(&mut client);
     fcall::<String>(&mut client, &["all"], &["1"]).unwrap();
-    // Between two looks of the gateway, most of the time.
+    // Most of the time this happens between two checks of the gateway.
     run::<()>(&mut client, "CONFIG SET maxmemory-policy volatile-ttl maxmemory 1").unwrap();
     run::<()>(&mut client, "SET key 1").unwrap_err();
     run::<()>(&mut client, "CONFIG SET maxmemory-policy noeviction maxmemory 0").unwrap();
     assert!(!run::<bool>(&mut client, "EXISTS gateway:all").unwrap(), "it was evicted");
     eventually(SOON, || (marker(&mut client) != before).then_some(()));
-    noted(&gateway, "keys since this replica was started, so histories may be missing");
-    gateway.logs("redis: history: redis has evicted ");
+    wait_for_notice(&gateway, "keys since this replica was started, so histories may be missing");
+    gateway.wait_for_log("redis: history: redis has evicted ");
     assert!(gateway.metric("redis_evicted_keys") > 0);
-    assert_eq!(resumes(&gateway, Some(&since)).1, Some(false));
-    beginning(&gateway);
+    assert_eq!(resume(&gateway, Some(&since)).1, Some(false));
+    start_position(&gateway);
 }

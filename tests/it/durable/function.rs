@@ -1,11 +1,11 @@
-//! What a backend that calls the function is promised.
+//! The function's guarantees to the backends that call it.
 
 use protocol::publication::Payload;
 
 use super::*;
 
 #[test]
-fn a_message_is_kept_and_published_at_the_same_position() {
+fn a_message_is_stored_and_published_at_one_position() {
     let mut redis = Prepared::start();
     let mut listener = redis.server.client();
     listener.set_read_timeout(Some(SOON)).unwrap();
@@ -69,7 +69,7 @@ fn durable_and_plain_messages_keep_one_order() {
 }
 
 #[test]
-fn one_call_reaches_several_channels_and_each_of_them_once() {
+fn one_call_reaches_each_of_its_channels_once() {
     let mut redis = Prepared::start();
     let before = redis.publish("user:43", "1");
     let channels = ["user:42", "user:43", "user:42", "all"];
@@ -103,17 +103,21 @@ fn a_history_that_begins_again_has_a_later_epoch() {
     let mut redis = Prepared::start();
     let mut last = redis.publish("room:1", "0");
     for round in 0..200 {
-        // Within the same millisecond, most of the time.
+        // Most of the time within the same millisecond.
         redis.run::<()>(if round % 2 == 0 { "DEL gateway:room:1" } else { "FLUSHALL" });
         let position = redis.publish("room:1", "0");
         assert!(position.epoch > last.epoch && position.offset == 1, "{position} after {last}");
         last = position;
     }
-    assert_eq!(redis.history("room:1")[0].1.len(), 1, "it continues nothing");
+    assert_eq!(
+        redis.history("room:1")[0].1.len(),
+        1,
+        "it has no field `a`, so it continues no earlier history"
+    );
 }
 
 #[test]
-fn a_history_that_others_have_edited_gives_out_no_place_twice() {
+fn an_edited_history_never_reuses_a_position() {
     let mut redis = Prepared::start();
     let first = redis.publish("room:1", "0");
     redis.run::<()>(&format!("XDEL gateway:room:1 {first}"));
@@ -122,7 +126,7 @@ fn a_history_that_others_have_edited_gives_out_no_place_twice() {
     redis.run::<()>("XTRIM gateway:room:1 MAXLEN 0");
     let third = redis.publish("room:1", "0");
     assert_eq!(third, next(second));
-    // Somebody else's entry, a hundred years ahead.
+    // A foreign entry, a hundred years ahead.
     redis.run::<()>("XADD gateway:room:1 4892390000000-7 x 1");
     let fourth = redis.publish("room:1", "0");
     assert_eq!(fourth.to_string(), "4892390000001-1");
@@ -133,7 +137,7 @@ fn a_history_that_others_have_edited_gives_out_no_place_twice() {
 }
 
 #[test]
-fn an_error_in_one_channel_leaves_all_as_they_were() {
+fn an_error_in_one_channel_changes_no_channel() {
     let mut redis = Prepared::start();
     redis.run::<()>("SET gateway:room:2 text");
     let mut listener = redis.server.client();
@@ -151,7 +155,7 @@ fn an_error_in_one_channel_leaves_all_as_they_were() {
 }
 
 #[test]
-fn every_refusal_says_what_is_wrong_and_nothing_is_written() {
+fn every_refusal_has_a_reason_and_writes_nothing() {
     let mut redis = Prepared::start();
     let longest = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 2));
     let too_long = format!("\"{}\"", "x".repeat(MAX_PAYLOAD_BYTES - 1));
@@ -182,7 +186,7 @@ fn every_refusal_says_what_is_wrong_and_nothing_is_written() {
 }
 
 #[test]
-fn the_function_takes_exactly_what_the_gateway_delivers() {
+fn the_function_accepts_exactly_the_deliverable_messages() {
     let mut redis = Prepared::start();
     let nested = |depth| [b"[".repeat(depth), b"]".repeat(depth)].concat();
     let (deepest, too_deep, endless) = (nested(128), nested(129), nested(450));
@@ -246,7 +250,7 @@ fn the_function_takes_exactly_what_the_gateway_delivers() {
         assert!(Payload::parse(message, 1_000).is_err(), "{}", String::from_utf8_lossy(message));
     }
     let error = take(&too_deep).unwrap_err().to_string();
-    assert!(error.contains("more than 128 arrays and objects"), "{error}");
+    assert!(error.contains("nested more than 128 levels deep"), "{error}");
 }
 
 #[test]
@@ -257,7 +261,7 @@ fn an_idempotency_key_belongs_to_its_message() {
     let error = publish("2").unwrap_err().to_string();
     assert!(error.contains("gateway: this idempotency key was used with another message"), "{error}");
     assert_eq!(publish("1").unwrap(), first);
-    // Version 2 of the library kept the positions alone.
+    // Version 2 of the library stored only the positions.
     redis.run::<()>(&format!("SET gateway:room:1:once:{{gateway:room:1}}:old {first}"));
     assert_eq!(fcall::<String>(&mut redis.backend, &["room:1"], &["2", "old"]).unwrap(), first);
     assert_eq!(redis.history("room:1").len(), 1);

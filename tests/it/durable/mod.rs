@@ -1,11 +1,19 @@
-//! Durable publishing: the function inside Redis, the gateway that puts it there, and the ways to call it.
+//! Durable publishing with the function inside Redis.
+//!
+//! - `available`: loading the function
+//! - `calling`: publishing over HTTP and with the command line
+//! - `dataset`: settings and marker of a prefix, and when recovery may be claimed
+//! - `function`: the function's guarantees to backends
+//! - `rejected`: the record of rejected payloads
+//! - `restarts`: restarts, data loss and failovers of Redis
+//! - `rights`: permissions of Redis users, and a full Redis
 
 mod available;
 mod calling;
 mod dataset;
 mod function;
-mod lives;
 mod rejected;
+mod restarts;
 mod rights;
 
 use std::time::Duration;
@@ -25,12 +33,12 @@ use crate::support::redis_server::RedisServer;
 const MAX_PAYLOAD_BYTES: usize = 1000;
 const HISTORY_SIZE: usize = 100;
 
-/// A Redis that a broker has prepared, and a backend's connection to it.
+/// A Redis server with the function loaded by a broker, and a backend's connection to it.
 struct Prepared {
     backend: Connection,
     broker: Broker,
     metrics: Metrics,
-    /// Dropped last.
+    /// Declared last, to be dropped last.
     server: RedisServer,
 }
 
@@ -44,7 +52,7 @@ impl Prepared {
         Self::at(server, &url)
     }
 
-    /// One whose broker is this user, `name:password`.
+    /// Starts the broker as the Redis user `user`, given as `name:password`.
     fn over_as(server: RedisServer, user: &str) -> Self {
         let url = server.url().replace("://", &format!("://{user}@"));
         Self::at(server, &url)
@@ -66,7 +74,7 @@ impl Prepared {
         });
     }
 
-    /// Runs a command, its words separated by spaces.
+    /// Runs a command whose words are separated by spaces.
     #[track_caller]
     fn run<T: FromRedisValue>(&mut self, command: &str) -> T {
         run(&mut self.backend, command).unwrap_or_else(|error| panic!("{command}: {error}"))
@@ -87,13 +95,13 @@ impl Prepared {
         runtime.block_on(self.broker.publish_durable(&channel, &message, None))
     }
 
-    /// The history of a channel: each entry's position, and its fields.
+    /// Reads the history of a channel: each entry's position and its fields.
     #[track_caller]
     fn history(&mut self, channel: &str) -> Vec<(String, Vec<(String, String)>)> {
         self.run(&format!("XRANGE gateway:{channel} - +"))
     }
 
-    /// Every key that durable publishing has made.
+    /// Lists all keys but the dataset marker and the settings.
     fn keys(&mut self) -> Vec<String> {
         let mut keys: Vec<String> = self.run("KEYS gateway:*");
         keys.retain(|key| key != "gateway:dataset" && key != "gateway:settings");
@@ -131,7 +139,7 @@ fn run<T: FromRedisValue>(connection: &mut Connection, command: &str) -> RedisRe
     command.query(connection)
 }
 
-/// `FCALL gateway_publish` on channels, with the message and what may follow it.
+/// Runs `FCALL gateway_publish` on channels, with the message and its optional arguments.
 fn fcall<T: FromRedisValue>(
     connection: &mut Connection,
     channels: &[&str],
@@ -145,7 +153,7 @@ fn fcall<T: FromRedisValue>(
     call.arg(arguments).query(connection)
 }
 
-/// What the function refused with.
+/// Runs the function, which must refuse; returns the error.
 #[track_caller]
 fn refused(connection: &mut Connection, channels: &[&str], arguments: &[&str]) -> String {
     fcall::<redis::Value>(connection, channels, arguments).unwrap_err().to_string()
@@ -153,10 +161,10 @@ fn refused(connection: &mut Connection, channels: &[&str], arguments: &[&str]) -
 
 #[track_caller]
 fn parse(position: &str) -> Position {
-    Position::parse(position).unwrap_or_else(|| panic!("no position: {position:?}"))
+    Position::parse(position).unwrap_or_else(|| panic!("not a position: {position:?}"))
 }
 
-/// The place behind `position` in the same epoch.
+/// The next position after `position` in the same epoch.
 fn next(position: Position) -> Position {
     Position { offset: position.offset + 1, ..position }
 }

@@ -1,4 +1,4 @@
-//! A payload that reaches nobody can be looked at afterwards.
+//! Rejected payloads are recorded for inspection.
 
 use super::*;
 use crate::support::deadline::eventually;
@@ -15,11 +15,11 @@ fn count(gateway: &TestGateway, outcome: &str) -> i64 {
 }
 
 #[test]
-fn what_was_rejected_is_kept_shortened_with_its_reason() {
+fn rejected_payloads_are_recorded_shortened_with_their_reason() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).with("broker.max_payload_bytes", "2048").spawn();
     gateway.wait_ready();
-    let _client = gateway.ready("42");
+    let _client = gateway.ready_client("42");
     let mut backend = redis.client();
     let huge = "x".repeat(5000);
     for (channel, payload) in [("user:42", "{broken"), ("user:42", &huge), ("users", "[]")] {
@@ -37,11 +37,11 @@ fn what_was_rejected_is_kept_shortened_with_its_reason() {
 }
 
 #[test]
-fn a_flood_of_garbage_is_counted_and_keeps_nothing_back() {
+fn a_flood_of_garbage_is_counted_and_delays_nothing() {
     let redis = RedisServer::start();
     let gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let mut backend = redis.client();
     let mut flood = redis::pipe();
     for _ in 0..500 {
@@ -49,7 +49,7 @@ fn a_flood_of_garbage_is_counted_and_keeps_nothing_back() {
     }
     flood.cmd("PUBLISH").arg("gateway:user:42").arg("1").ignore();
     flood.exec(&mut backend).unwrap();
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
     eventually(SOON, || (count(&gateway, "recorded") + count(&gateway, "not_recorded") == 500).then_some(()));
     assert!(count(&gateway, "recorded") >= 10);
     assert!(count(&gateway, "not_recorded") > 0);
@@ -58,19 +58,19 @@ fn a_flood_of_garbage_is_counted_and_keeps_nothing_back() {
 }
 
 #[test]
-fn without_the_right_to_record_it_is_counted_and_said_once() {
+fn a_missing_right_to_record_is_counted_and_logged_once() {
     let redis = RedisServer::start();
     let mut gateway = TestGateway::redis(&redis).spawn();
     gateway.wait_ready();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     let mut backend = redis.client();
     run::<()>(&mut backend, "ACL SETUSER default -xadd").unwrap();
     for _ in 0..3 {
         run::<()>(&mut backend, "PUBLISH gateway:user:42 {broken").unwrap();
     }
     gateway.wait_metric("rejected_total{result=\"not_recorded\"}", 3);
-    gateway.logs("rejected payloads are not recorded: NOPERM");
+    gateway.wait_for_log("rejected payloads are not recorded: NOPERM");
     assert_eq!(gateway.log().matches("rejected payloads are not recorded").count(), 1);
     gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
+    client.expect_text(r#"{"op":3,"message":1}"#);
 }

@@ -1,11 +1,11 @@
-//! What a backend's Redis user needs, and what happens when it has less, or when Redis is full.
+//! The permissions of Redis users, missing permissions, and a full Redis.
 
 use super::*;
 
 /// The rights of a backend, as in docs/operations/redis.md.
 const RIGHTS: &str = "+fcall +time +exists +xinfo|stream +xadd +pexpire +publish +get +set +info";
 
-/// A connection of a user with these rules.
+/// Opens a connection as a user with these ACL rules.
 fn as_user(redis: &mut Prepared, rules: &str) -> Connection {
     redis.run::<()>(&format!("ACL SETUSER backend reset on >secret {rules}"));
     let mut client = redis.server.client();
@@ -41,7 +41,7 @@ fn the_documented_rights_of_the_gateway_suffice() {
 }
 
 #[test]
-fn a_user_without_a_right_is_refused_before_anything_is_written() {
+fn a_user_without_rights_is_refused_before_any_write() {
     let mut redis = Prepared::start();
     for (rules, text) in [
         (format!("~gateway:* {RIGHTS}"), "may not run PUBLISH"),
@@ -64,7 +64,7 @@ fn a_user_without_a_right_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_full_redis_refuses_and_loses_nothing() {
+fn a_full_redis_refuses_publications_and_loses_nothing() {
     let mut redis = Prepared::start();
     let first = redis.publish("room:1", "1");
     redis.run::<()>("CONFIG SET maxmemory 1");

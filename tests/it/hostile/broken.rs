@@ -1,4 +1,5 @@
-//! A fault of the gateway's own: an actor that panics. The real one knows no way to, so this is the socket layer with another.
+//! A panic inside a session. The real session actor has no way to panic, so these tests run the socket layer with
+//! another actor.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::support::deadline::eventually_eq;
 use crate::support::process::SOON;
 use crate::support::raw_socket::RawSocket;
 
-/// Gives back what it hears, and panics when it hears so.
+/// Echoes each text, and panics on the text `panic`.
 struct Fragile(Outbox);
 
 impl Actor for Fragile {
@@ -52,16 +53,16 @@ impl Application for FragileSockets {
 
 fn options(metrics: &Metrics) -> SocketOptions {
     SocketOptions {
-        inbound: Bounds { message_bytes: 1_024, fragments: 8 },
+        inbound: Bounds { max_message_bytes: 1_024, max_fragments: 8 },
         message_timeout: SOON,
         control_frames_per_minute: 100,
         max_outbound_bytes: 1_024,
-        max_outbound_bytes_of_all: usize::MAX,
+        max_total_outbound_bytes: usize::MAX,
         write_timeout: SOON,
         close_timeout: Duration::from_secs(1),
         handshake_timeout: SOON,
         compression: false,
-        handshakes: 100,
+        max_handshakes: 100,
         trusted_proxies: TrustedProxies::default(),
         metrics: metrics.clone(),
         traffic: Default::default(),
@@ -69,36 +70,36 @@ fn options(metrics: &Metrics) -> SocketOptions {
 }
 
 #[test]
-fn a_panic_ends_one_socket_with_1011_and_its_neighbours_on_the_same_thread_are_served() {
+fn a_panic_ends_only_its_own_socket_with_1011() {
     let metrics = Metrics::default();
     let options = options(&metrics);
-    let (say, hear) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let server = std::thread::spawn(move || {
         actix_rt::System::new().block_on(async {
             let socket = listener::bind("127.0.0.1:0".parse().unwrap(), 16).unwrap();
             let address = socket.local_addr().unwrap();
             let connections = ConnectionLimiter::default();
             let server = listener::serve(socket, 1, options, connections, || FragileSockets).unwrap();
-            say.send((address, server.handle())).unwrap();
+            sender.send((address, server.handle())).unwrap();
             server.await.unwrap();
         });
     });
-    let (address, handle) = hear.recv().unwrap();
-    let mut neighbour = RawSocket::connect(address);
+    let (address, handle) = receiver.recv().unwrap();
+    let mut healthy = RawSocket::connect(address);
     for round in 0..20 {
         let mut raw = RawSocket::connect(address);
-        raw.says("well");
-        raw.hears("well");
-        raw.writes(&[frame(0x81, b"panic"), frame(0x81, b"again")].concat());
+        raw.send_text("well");
+        raw.expect_text("well");
+        raw.write(&[frame(0x81, b"panic"), frame(0x81, b"again")].concat());
         let (first, payload) = raw.frame();
         assert_eq!((first, &payload[..2]), (0x88, &1011_u16.to_be_bytes()[..]));
         assert!(raw.ends_within(SOON));
         let text = format!("still here {round}");
-        neighbour.says(&text);
-        neighbour.hears(&text);
+        healthy.send_text(&text);
+        healthy.expect_text(&text);
     }
     eventually_eq(SOON, &1, || metrics.connections.get());
-    drop(neighbour);
+    drop(healthy);
     eventually_eq(SOON, &0, || metrics.connections.get());
     drop(handle.stop(false));
     server.join().unwrap();

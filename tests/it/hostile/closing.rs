@@ -1,66 +1,70 @@
-//! Peers that do not take part in the end of their socket.
+//! Peers that ignore the closing handshake.
 
 use std::time::{Duration, Instant};
 
-use super::{Neighbourhood, frame};
+use super::{HealthyPeer, frame};
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 
-/// What a client says that is closed with 4001, after which the gateway waits for its Close.
+/// A text that the gateway answers with Close 4001; the gateway then waits for the peer's Close.
 const MALFORMED: &str = "x";
 
 #[test]
-fn a_peer_that_never_answers_our_close_is_cut_after_the_close_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.close_timeout", "300ms"));
-    let mut raw = street.intruder();
-    raw.says(MALFORMED);
-    let begun = Instant::now();
+fn a_peer_without_a_close_reply_is_disconnected_by_timeout() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.close_timeout", "300ms"));
+    let mut raw = peer.attacker();
+    raw.send_text(MALFORMED);
+    let started = Instant::now();
     assert_eq!(raw.frame().1[..2], 4001_u16.to_be_bytes());
     assert!(raw.ends_within(SOON));
-    assert!(begun.elapsed() >= Duration::from_millis(250), "it was waited for: {:?}", begun.elapsed());
-    // It holds its side open all the same.
-    street.gateway.wait_metric("connections", 1);
-    street.neighbour_is_served("a peer that does not answer");
+    assert!(
+        started.elapsed() >= Duration::from_millis(250),
+        "the gateway waited only {:?}",
+        started.elapsed()
+    );
+    // The peer still holds its side open.
+    peer.gateway.wait_metric("connections", 1);
+    peer.assert_served("a peer that does not answer");
 }
 
 #[test]
-fn a_peer_that_goes_on_sending_after_our_close_is_cut_after_the_close_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.close_timeout", "300ms"));
-    let mut raw = street.intruder();
-    raw.says(MALFORMED);
+fn a_peer_that_sends_after_our_close_is_disconnected() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.close_timeout", "300ms"));
+    let mut raw = peer.attacker();
+    raw.send_text(MALFORMED);
     assert_eq!(raw.frame().1[..2], 4001_u16.to_be_bytes());
     let message = frame(0x81, br#"{"op":1,"token":"42"}"#).repeat(100);
-    let begun = Instant::now();
-    while raw.tries(&message) {
-        assert!(begun.elapsed() < SOON, "it is still read");
+    let started = Instant::now();
+    while raw.try_write(&message) {
+        assert!(started.elapsed() < SOON, "the gateway still reads");
     }
-    street.gateway.wait_metric("connections", 1);
-    assert_eq!(street.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the neighbour's");
-    street.neighbour_is_served("a peer that goes on");
+    peer.gateway.wait_metric("connections", 1);
+    assert_eq!(peer.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the healthy client's");
+    peer.assert_served("a peer that keeps sending");
 }
 
 #[test]
-fn nothing_that_comes_after_a_peer_s_close_is_heard() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
-    let mut raw = street.intruder();
+fn data_after_a_peer_s_close_is_ignored() {
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
+    let mut raw = peer.attacker();
     let identify = frame(0x81, br#"{"op":1,"token":"42"}"#);
-    raw.writes(&[frame(0x88, b"\x03\xE8"), identify.repeat(1_000), vec![0xFF; 1 << 16]].concat());
-    raw.closed_with(1000);
-    street.gateway.wait_metric("connections", 1);
-    assert_eq!(street.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the neighbour's");
-    street.neighbour_is_served("data after Close");
+    raw.write(&[frame(0x88, b"\x03\xE8"), identify.repeat(1_000), vec![0xFF; 1 << 16]].concat());
+    raw.expect_close(1000);
+    peer.gateway.wait_metric("connections", 1);
+    assert_eq!(peer.gateway.metric("identifies_total{result=\"accepted\"}"), 1, "only the healthy client's");
+    peer.assert_served("data after Close");
 }
 
 #[test]
-fn peers_that_are_cut_in_the_middle_of_anything_leave_nothing_behind() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
+fn peers_disconnected_at_any_byte_leave_no_state() {
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
     let whole =
         [frame(0x81, br#"{"op":10}"#), frame(0x01, b"{"), frame(0x89, b"?"), frame(0x80, b"}")].concat();
     for length in 0..whole.len() {
-        let mut raw = street.intruder();
-        raw.writes(&whole[..length]);
+        let mut raw = peer.attacker();
+        raw.write(&whole[..length]);
         drop(raw);
-        street.neighbour_is_served("a cut");
+        peer.assert_served("a cut");
     }
-    street.gateway.wait_metric("connections", 1);
+    peer.gateway.wait_metric("connections", 1);
 }

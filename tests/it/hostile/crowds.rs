@@ -1,4 +1,4 @@
-//! Peers that open more connections than they have use for, on either port.
+//! Peers that open too many connections on either port.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use super::Neighbourhood;
+use super::HealthyPeer;
 use crate::support::gateway::{Plan, TestGateway};
 use crate::support::http::Answer;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// So many connections from 127.0.0.`host` that say nothing.
+/// Opens `count` silent connections from 127.0.0.`host`.
 #[track_caller]
 fn silent(address: SocketAddr, host: u8, count: usize) -> Vec<TcpStream> {
     let connect = |_| {
@@ -25,16 +25,16 @@ fn silent(address: SocketAddr, host: u8, count: usize) -> Vec<TcpStream> {
     (0..count).map(connect).collect()
 }
 
-/// What a connection is told before it is ended.
+/// Reads the answer that a connection gets before the gateway ends it.
 #[track_caller]
-fn told(mut stream: TcpStream) -> Answer {
+fn read_answer(mut stream: TcpStream) -> Answer {
     stream.set_read_timeout(Some(SOON)).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     Answer::parse(&answer).unwrap_or_else(|| panic!("{answer:?}"))
 }
 
-/// With eight places for handshakes, of which one address may have four, and a long time for each.
+/// Allows eight handshakes, four of them per address, with a long timeout.
 fn few_handshakes() -> Plan {
     TestGateway::with("limits.connections_per_address", "100")
         .with("server.handshake_timeout", "1m")
@@ -43,91 +43,91 @@ fn few_handshakes() -> Plan {
 }
 
 #[test]
-fn an_address_has_no_more_than_half_of_the_handshake_places() {
-    let mut street = Neighbourhood::of(&few_handshakes());
-    let mut crowd = silent(street.gateway.public, 2, 20);
+fn an_address_gets_at_most_half_of_the_handshake_permits() {
+    let mut peer = HealthyPeer::of(&few_handshakes());
+    let mut crowd = silent(peer.gateway.public, 2, 20);
     let refused = crowd.split_off(4);
     for stream in refused {
-        let answer = told(stream);
+        let answer = read_answer(stream);
         assert_eq!((answer.status, answer.body.as_str()), (429, "too_many_handshakes"));
         assert_eq!(answer.header("retry-after"), Some("5"));
     }
-    street.gateway.wait_metric("handshakes", 4);
-    assert_eq!(street.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 16);
-    // Whoever asks for a WebSocket at once is told so, too.
+    peer.gateway.wait_metric("handshakes", 4);
+    assert_eq!(peer.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 16);
+    // A connection that sends its upgrade at once gets the same answer.
     let upgrade = |host| {
         let source = Ipv4Addr::new(127, 0, 0, host);
-        RawSocket::try_connect(street.gateway.public, source, UPGRADE, b"")
+        RawSocket::try_connect(peer.gateway.public, source, UPGRADE, b"")
     };
     assert_eq!(upgrade(2).err().unwrap().status, 429);
-    // Others find places.
+    // Other addresses are admitted.
     drop(upgrade(3).unwrap());
-    street.neighbour_is_served("a crowd that says nothing");
+    peer.assert_served("a silent crowd");
     drop(crowd);
-    street.gateway.wait_metric("handshakes", 0);
-    drop(RawSocket::try_connect(street.gateway.public, Ipv4Addr::new(127, 0, 0, 2), UPGRADE, b"").unwrap());
-    street.neighbour_is_served("the end of the crowd");
+    peer.gateway.wait_metric("handshakes", 0);
+    drop(RawSocket::try_connect(peer.gateway.public, Ipv4Addr::new(127, 0, 0, 2), UPGRADE, b"").unwrap());
+    peer.assert_served("the end of the crowd");
 }
 
 #[test]
-fn a_trusted_proxy_has_as_many_handshakes_as_there_are() {
+fn a_trusted_proxy_may_use_every_handshake_permit() {
     let plan = few_handshakes().with("server.trusted_proxies", "127.0.0.2");
-    let mut street = Neighbourhood::of(&plan);
-    let crowd = silent(street.gateway.public, 2, 7);
-    street.gateway.wait_metric("handshakes", 7);
-    assert_eq!(street.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 0);
-    street.neighbour_is_served("a proxy with much to do");
+    let mut peer = HealthyPeer::of(&plan);
+    let crowd = silent(peer.gateway.public, 2, 7);
+    peer.gateway.wait_metric("handshakes", 7);
+    assert_eq!(peer.gateway.metric("upgrades_refused_total{reason=\"too_many_handshakes\"}"), 0);
+    peer.assert_served("a busy proxy");
     drop(crowd);
 }
 
-/// With four places on the admin port, of which two may be kept from request to request.
+/// Allows four admin connections, of which two may be kept alive.
 fn small_admin_port() -> Plan {
     TestGateway::with("admin.max_connections", "4").with("admin.request_timeout", "500ms")
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_crowd_on_the_admin_port_costs_few_descriptors_and_health_is_answered_behind_it() {
-    let mut street = Neighbourhood::of(&small_admin_port());
-    let before = street.gateway.open_files();
+fn an_admin_port_crowd_costs_few_descriptors_and_health_answers() {
+    let mut peer = HealthyPeer::of(&small_admin_port());
+    let before = peer.gateway.open_files();
     for _ in 0..2 {
-        let crowd = silent(street.gateway.admin, 2, 20);
-        // The public side does not notice.
-        let client = street.gateway.ready("42");
-        let open = street.gateway.open_files();
+        let crowd = silent(peer.gateway.admin, 2, 20);
+        // The public port is not affected.
+        let client = peer.gateway.ready_client("42");
+        let open = peer.gateway.open_files();
         assert!(open <= before + 4 + 1, "{before} before, {open} now");
-        assert_eq!(street.gateway.get("/livez").status, 200);
-        assert_eq!(street.gateway.readyz().0, 200);
-        street.neighbour_is_served("a crowd on the admin port");
+        assert_eq!(peer.gateway.get("/livez").status, 200);
+        assert_eq!(peer.gateway.readyz().0, 200);
+        peer.assert_served("a crowd on the admin port");
         for stream in crowd {
-            assert_eq!(told(stream).status, 408);
+            assert_eq!(read_answer(stream).status, 408);
         }
         drop(client);
     }
-    street.gateway.wait_metric("admin_connections", 1);
+    peer.gateway.wait_metric("admin_connections", 1);
 }
 
 #[test]
-fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
-    let mut street = Neighbourhood::of(&small_admin_port());
+fn a_missing_body_is_answered_408_and_frees_its_permit() {
+    let mut peer = HealthyPeer::of(&small_admin_port());
     let begin = |path: &str| {
-        let mut stream = TcpStream::connect_timeout(&street.gateway.admin, SOON).unwrap();
+        let mut stream = TcpStream::connect_timeout(&peer.gateway.admin, SOON).unwrap();
         let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n{{");
         stream.write_all(head.as_bytes()).unwrap();
         stream
     };
     let slow: Vec<_> = (0..20).map(|_| begin("/v1/publish")).collect();
     for stream in slow {
-        let answer = told(stream);
+        let answer = read_answer(stream);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (408, &json!("request_body_timeout")));
     }
-    // Chunks are no other than a length, wherever they are sent.
+    // A chunked body is treated like one with a length, on every route.
     let chunked: Vec<_> = ["POST /v1/publish", "GET /readyz", "GET /", "POST /nowhere"]
         .iter()
         .cycle()
         .take(20)
         .map(|request| {
-            let mut stream = TcpStream::connect_timeout(&street.gateway.admin, SOON).unwrap();
+            let mut stream = TcpStream::connect_timeout(&peer.gateway.admin, SOON).unwrap();
             let head = format!(
                 "{request} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{{\r\n"
             );
@@ -135,18 +135,18 @@ fn a_body_that_does_not_come_is_told_408_and_gives_its_place_back() {
             stream
         })
         .collect();
-    street.gateway.wait_metric("admin_connections", 1);
+    peer.gateway.wait_metric("admin_connections", 1);
     drop(chunked);
-    // Where no body is wanted none is waited for.
+    // A route without a body does not wait for one.
     for path in ["/livez", "/nowhere"] {
-        assert!(matches!(told(begin(path)).status, 404 | 405), "{path}");
+        assert!(matches!(read_answer(begin(path)).status, 404 | 405), "{path}");
     }
-    street.neighbour_is_served("bodies that do not come");
+    peer.assert_served("missing bodies");
 }
 
 #[test]
-fn over_half_of_the_admin_port_s_places_no_connection_lives_on() {
-    let mut street = Neighbourhood::of(&small_admin_port().with("admin.request_timeout", "1m"));
+fn keep_alive_ends_above_half_of_the_admin_connections() {
+    let mut peer = HealthyPeer::of(&small_admin_port().with("admin.request_timeout", "1m"));
     let ask = |stream: &mut TcpStream| {
         stream.write_all(b"GET /livez HTTP/1.1\r\nhost: gateway\r\n\r\n").unwrap();
         let mut answer = Vec::new();
@@ -157,27 +157,27 @@ fn over_half_of_the_admin_port_s_places_no_connection_lives_on() {
         }
         Answer::parse(&String::from_utf8(answer).unwrap()).unwrap()
     };
-    let mut kept = silent(street.gateway.admin, 2, 2);
+    let mut kept = silent(peer.gateway.admin, 2, 2);
     for stream in &mut kept {
         assert_eq!(ask(stream).header("connection"), None);
     }
-    // The second request of a connection has no deadline for its head.
+    // The head of a connection's second request has no deadline.
     for stream in &mut kept {
         assert_eq!(ask(stream).header("connection"), None);
         stream.write_all(b"G").unwrap();
     }
-    for mut stream in silent(street.gateway.admin, 2, 5) {
+    for mut stream in silent(peer.gateway.admin, 2, 5) {
         assert_eq!(ask(&mut stream).header("connection"), Some("close"));
-        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed");
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "the gateway closes it");
     }
-    street.neighbour_is_served("connections that are kept");
+    peer.assert_served("keep-alive connections");
     drop(kept);
 }
 
 #[test]
-fn a_crowd_of_wrong_keys_holds_no_places() {
+fn wrong_admin_keys_hold_no_connections() {
     let gateway = small_admin_port().with("admin.api_key", "a-key-of-sixteen-bytes").spawn();
-    let begun = Instant::now();
+    let started = Instant::now();
     let guesses: Vec<_> = (0..40)
         .map(|_| {
             let mut stream = TcpStream::connect_timeout(&gateway.admin, SOON).unwrap();
@@ -187,7 +187,7 @@ fn a_crowd_of_wrong_keys_holds_no_places() {
         })
         .collect();
     assert_eq!(gateway.get("/livez").status, 200);
-    // With a pause for each, four at a time, it would be ten of these.
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    // If each wrong key held a connection during its delay, four at a time, this would take ten delays.
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     drop(guesses);
 }

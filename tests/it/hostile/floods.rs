@@ -1,6 +1,6 @@
-//! Peers that send more control frames than they have use for, and what waits for those that do not read.
+//! Floods of control frames, and the queues of peers that do not read.
 
-use super::{Neighbourhood, frame};
+use super::{HealthyPeer, frame};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
@@ -9,7 +9,7 @@ use crate::support::raw_socket::RawSocket;
 /// The length of a long message, in bytes.
 const LONG: usize = 60_000;
 
-/// Reads on to the Close, which must have this code; returns the Pongs before it.
+/// Reads up to the Close, which must have `code`; returns the Pongs before it.
 #[track_caller]
 fn pongs_before_close(raw: &mut RawSocket, code: u16) -> Vec<Vec<u8>> {
     let mut pongs = Vec::new();
@@ -26,17 +26,17 @@ fn pongs_before_close(raw: &mut RawSocket, code: u16) -> Vec<Vec<u8>> {
     }
 }
 
-impl Neighbourhood {
-    /// A socket of this user, which reads nothing behind its Ready.
+impl HealthyPeer {
+    /// Opens a socket of this user that reads nothing after Ready.
     #[track_caller]
-    fn identified(&self, user: &str) -> RawSocket {
-        let mut raw = self.intruder();
-        raw.says(&format!(r#"{{"op":1,"token":"{user}"}}"#));
-        raw.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+    fn ready_socket(&self, user: &str) -> RawSocket {
+        let mut raw = self.attacker();
+        raw.send_text(&format!(r#"{{"op":1,"token":"{user}"}}"#));
+        raw.expect_text(&format!(r#"{{"op":2,"user":"{user}"}}"#));
         raw
     }
 
-    /// Publishes long messages to a user until something has come of it; returns how many.
+    /// Publishes long messages to a user until `is_enough` holds; returns their number.
     #[track_caller]
     fn publish_until(&self, user: &str, mut is_enough: impl FnMut(&TestGateway) -> bool) -> usize {
         let mut count = 0;
@@ -49,71 +49,71 @@ impl Neighbourhood {
 }
 
 #[test]
-fn a_flood_of_pings_is_closed_with_4007_though_messages_have_no_cap() {
+fn a_ping_flood_is_closed_without_a_message_limit() {
     let plan =
         TestGateway::with("session.control_frames_per_minute", "10").with("session.messages_per_minute", "0");
-    let mut street = Neighbourhood::of(&plan);
+    let mut peer = HealthyPeer::of(&plan);
     for (name, before, flood) in [
         ("Pings", vec![], frame(0x89, b"?")),
         ("Pings inside a message", frame(0x01, b"{"), frame(0x89, b"?")),
         ("Pings and Pongs", vec![], [frame(0x89, b"?"), frame(0x8A, b"?")].concat()),
     ] {
-        let mut raw = street.intruder();
-        raw.writes(&[before, flood.repeat(1_000)].concat());
+        let mut raw = peer.attacker();
+        raw.write(&[before, flood.repeat(1_000)].concat());
         let pongs = pongs_before_close(&mut raw, 4007);
-        // One more is due every six seconds, however slow this machine is.
+        // The rate allows one more every six seconds, which leaves room for a slow machine.
         assert!((5..=15).contains(&pongs.len()), "{name}: {} Pongs", pongs.len());
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
-    assert_eq!(street.gateway.closes(4007), 3);
+    assert_eq!(peer.gateway.closes(4007), 3);
 }
 
-/// A Pong is a sign of life that may come unasked (RFC 6455, section 5.5.3), but not in a flood.
+/// Unsolicited Pongs are allowed (RFC 6455, section 5.5.3), but not in a flood.
 #[test]
-fn a_flood_of_pongs_that_nobody_asked_for_is_closed_with_4007() {
+fn a_flood_of_unsolicited_pongs_is_closed_with_4007() {
     let plan =
         TestGateway::with("session.control_frames_per_minute", "10").with("session.messages_per_minute", "0");
-    let mut street = Neighbourhood::of(&plan);
-    let mut raw = street.intruder();
-    raw.writes(&frame(0x8A, b"?").repeat(5));
-    street.neighbour_is_served("a few Pongs");
-    raw.tries(&frame(0x8A, b"?").repeat(1_000));
-    assert_eq!(pongs_before_close(&mut raw, 4007), [[0; 0]; 0], "they are not answered");
-    street.neighbour_is_served("a flood of Pongs");
+    let mut peer = HealthyPeer::of(&plan);
+    let mut raw = peer.attacker();
+    raw.write(&frame(0x8A, b"?").repeat(5));
+    peer.assert_served("a few Pongs");
+    raw.try_write(&frame(0x8A, b"?").repeat(1_000));
+    assert_eq!(pongs_before_close(&mut raw, 4007), [[0; 0]; 0], "Pongs are not answered");
+    peer.assert_served("a flood of Pongs");
 }
 
 #[test]
-fn pings_within_the_rate_are_answered_each_and_in_order() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
-    let mut raw = street.intruder();
+fn every_ping_within_the_rate_is_answered_in_order() {
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
+    let mut raw = peer.attacker();
     let pings: Vec<_> = (0..100_u8).map(|number| frame(0x89, &[number; 125])).collect();
-    raw.writes(&pings.concat());
+    raw.write(&pings.concat());
     for number in 0..100 {
         assert_eq!(raw.frame(), (0x8A, vec![number; 125]));
     }
-    street.neighbour_is_served("a hundred Pings");
+    peer.assert_served("a hundred Pings");
 }
 
 /// RFC 6455, section 5.5.3: an endpoint may answer the latest Ping only.
 #[test]
-fn of_pongs_that_the_peer_does_not_read_only_the_latest_waits() {
+fn only_the_latest_unread_pong_is_queued() {
     let plan = TestGateway::with("session.control_frames_per_minute", "1000000")
         .with("session.messages_per_minute", "0")
         .with("session.write_timeout", "1m");
-    let mut street = Neighbourhood::of(&plan);
-    let mut raw = street.identified("42");
-    street.publish_until("42", |gateway| gateway.metric("outbound_queued_bytes") > 0);
-    let before = street.gateway.metric("outbound_queued_bytes");
+    let mut peer = HealthyPeer::of(&plan);
+    let mut raw = peer.ready_socket("42");
+    peer.publish_until("42", |gateway| gateway.metric("outbound_queued_bytes") > 0);
+    let before = peer.gateway.metric("outbound_queued_bytes");
     for number in 0..1_000_u16 {
-        raw.writes(&frame(0x89, &number.to_be_bytes().repeat(60)));
+        raw.write(&frame(0x89, &number.to_be_bytes().repeat(60)));
     }
-    // Its answer shows that everything before it has been read.
-    raw.says(r#"{"op":10,"time":7}"#);
+    // The answer shows that the gateway has read everything before it.
+    raw.send_text(r#"{"op":10,"time":7}"#);
     let after = before + 200;
-    eventually(SOON, || (street.gateway.metric("client_messages_total") == 3).then_some(()));
-    let queued = street.gateway.metric("outbound_queued_bytes");
-    assert!(queued <= after, "{queued} bytes wait, {before} waited before the Pings");
-    street.neighbour_is_served("a thousand Pongs that are not read");
+    eventually(SOON, || (peer.gateway.metric("client_messages_total") == 3).then_some(()));
+    let queued = peer.gateway.metric("outbound_queued_bytes");
+    assert!(queued <= after, "{queued} bytes are queued, {before} were queued before the Pings");
+    peer.assert_served("a thousand Pongs that are not read");
     let mut pongs = Vec::new();
     loop {
         match raw.frame() {
@@ -126,28 +126,28 @@ fn of_pongs_that_the_peer_does_not_read_only_the_latest_waits() {
 }
 
 #[test]
-fn of_sockets_that_wait_for_too_much_together_the_one_with_the_most_is_closed_with_4008() {
+fn over_the_shared_outbound_bound_the_largest_queue_is_closed() {
     const TOGETHER: i64 = 2_000_000;
     let plan = TestGateway::with("server.max_outbound_bytes", &TOGETHER.to_string())
         .with("session.max_outbound_bytes", &TOGETHER.to_string())
         .with("session.write_timeout", "1m");
-    let mut street = Neighbourhood::of(&plan);
-    let mut modest = street.identified("41");
-    let messages = street.publish_until("41", |gateway| gateway.metric("outbound_queued_bytes") > 0);
-    let greedy = street.identified("42");
+    let mut peer = HealthyPeer::of(&plan);
+    let mut short_queue = peer.ready_socket("41");
+    let messages = peer.publish_until("41", |gateway| gateway.metric("outbound_queued_bytes") > 0);
+    let long_queue = peer.ready_socket("42");
     let mut most = 0;
-    street.publish_until("42", |gateway| {
+    peer.publish_until("42", |gateway| {
         most = most.max(gateway.metric("outbound_queued_bytes"));
         gateway.closes(4008) == 1
     });
-    assert!(most > TOGETHER / 4 && most <= TOGETHER, "{most} bytes waited");
-    street.neighbour_is_served("a greedy socket");
-    // Who waits for little is left alone and gets all of it.
-    street.gateway.publish("user:41", r#""the next""#);
+    assert!(most > TOGETHER / 4 && most <= TOGETHER, "{most} bytes were queued");
+    peer.assert_served("a long queue");
+    // The socket with the short queue stays open and receives everything.
+    peer.gateway.publish("user:41", r#""the next""#);
     for _ in 0..messages {
-        assert_eq!(modest.frame().1.len(), LONG + r#"{"op":3,"message":""}"#.len());
+        assert_eq!(short_queue.frame().1.len(), LONG + r#"{"op":3,"message":""}"#.len());
     }
-    modest.hears(r#"{"op":3,"message":"the next"}"#);
-    assert_eq!(street.gateway.closes(4008), 1);
-    drop(greedy);
+    short_queue.expect_text(r#"{"op":3,"message":"the next"}"#);
+    assert_eq!(peer.gateway.closes(4008), 1);
+    drop(long_queue);
 }

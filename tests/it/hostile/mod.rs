@@ -1,4 +1,20 @@
-//! What a peer may send, withhold or refuse to read, and that its neighbours do not notice.
+//! Hostile peers: they send invalid data, send too much, or do not read. A healthy client must not be affected.
+//!
+//! - `addresses`: limits of one client address
+//! - `broken`: a panic inside a session
+//! - `churn`: thousands of short connections
+//! - `closing`: peers that ignore the closing handshake
+//! - `crowds`: too many connections on either port
+//! - `endless`: frames and messages without an end
+//! - `floods`: control frames, and queues of peers that do not read
+//! - `frames`: a table of invalid frames
+//! - `handshakes`: a table of invalid upgrade requests
+//! - `publishers`: invalid and too long publications
+//! - `slow`: requests and messages that arrive slowly
+//! - `stalled`: peers that stop reading or sending
+//! - `stopped`: deadlines after the process was stopped
+//! - `unidentified`: peers that violate the protocol above RFC 6455
+//! - `users`: identified users in a loop
 
 mod addresses;
 mod broken;
@@ -13,7 +29,7 @@ mod publishers;
 mod slow;
 mod stalled;
 mod stopped;
-mod strangers;
+mod unidentified;
 mod users;
 
 use crate::support::client::Client;
@@ -22,42 +38,42 @@ use crate::support::raw_socket::RawSocket;
 
 const HELLO: &str = r#"{"op":0,"heartbeat_interval":45000}"#;
 
-/// A gateway with one healthy client, which must get every message whatever others do.
-struct Neighbourhood {
-    // Before its gateway, so that it is gone when the gateway checks that nothing was left behind.
-    neighbour: Client,
+/// A gateway and one healthy client, which must receive every message regardless of other peers.
+struct HealthyPeer {
+    // Declared before its gateway: the client must be gone when the dropped gateway checks for leftover state.
+    client: Client,
     gateway: TestGateway,
     published: u32,
 }
 
-impl Neighbourhood {
+impl HealthyPeer {
     #[track_caller]
     fn of(plan: &Plan) -> Self {
         let gateway = plan.spawn();
-        let neighbour = gateway.ready("43").answering_heartbeats();
-        Self { gateway, neighbour, published: 0 }
+        let client = gateway.ready_client("43").answering_heartbeats();
+        Self { gateway, client, published: 0 }
     }
 
-    /// Opens a socket and takes its Hello.
+    /// Opens another socket and reads Hello.
     #[track_caller]
-    fn intruder(&self) -> RawSocket {
+    fn attacker(&self) -> RawSocket {
         let mut raw = RawSocket::connect(self.gateway.public);
-        raw.hears(HELLO);
+        raw.expect_text(HELLO);
         raw
     }
 
-    /// The healthy neighbour still gets its next message.
+    /// Asserts that the healthy client receives its next message. `after` names the attack in a failure.
     #[track_caller]
-    fn neighbour_is_served(&mut self, after: &str) {
+    fn assert_served(&mut self, after: &str) {
         self.published += 1;
         let message = format!("[{},{after:?}]", self.published);
         self.gateway.publish("user:43", &message);
-        self.neighbour.hears(&format!(r#"{{"op":3,"message":{message}}}"#));
+        self.client.expect_text(&format!(r#"{{"op":3,"message":{message}}}"#));
     }
 
-    /// The link to Redis has been the same all the time.
+    /// Asserts that the gateway has never lost its Redis link.
     #[track_caller]
-    fn no_link_was_lost(&self) {
+    fn assert_no_link_loss(&self) {
         let samples = self.gateway.metrics();
         let mut losses =
             samples.iter().filter(|(name, _)| name.starts_with("gateway_redis_link_losses_total"));
@@ -65,7 +81,7 @@ impl Neighbourhood {
     }
 }
 
-/// A frame with a mask, its length in the shortest form.
+/// Encodes a masked frame with the shortest form of its length.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xFA, 0x21, 0x3D];
     let mut frame = header(first, payload.len() as u64);
@@ -75,7 +91,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The header of a frame of so many bytes, in the shortest form, with a mask of zeros.
+/// Encodes the header of a frame of `length` bytes with the shortest form of the length and a mask of zeros.
 fn header(first: u8, length: u64) -> Vec<u8> {
     let mut header = vec![first];
     match length {

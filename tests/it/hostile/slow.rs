@@ -1,19 +1,19 @@
-//! Peers that begin something and do not end it: requests, messages.
+//! Requests and messages that arrive slowly or remain unfinished.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::{Neighbourhood, frame, header};
+use super::{HealthyPeer, frame, header};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::RawSocket;
 
-/// How long a peer waits between two bytes.
+/// The pause between two bytes.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Sends one byte at a time, with a pause after each, until the gateway answers or cuts.
+/// Sends one byte at a time, with a pause after each, until the gateway answers or ends the connection.
 #[track_caller]
 fn drip(stream: &mut TcpStream, bytes: impl Iterator<Item = u8>) -> Vec<u8> {
     stream.set_read_timeout(Some(PAUSE)).unwrap();
@@ -28,57 +28,57 @@ fn drip(stream: &mut TcpStream, bytes: impl Iterator<Item = u8>) -> Vec<u8> {
             Err(_) => return Vec::new(),
         }
     }
-    panic!("all was sent and nothing happened");
+    panic!("the gateway did not react to the whole request");
 }
 
 #[test]
-fn a_request_that_comes_byte_by_byte_is_ended_by_the_handshake_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.handshake_timeout", "1s"));
-    let mut stream = TcpStream::connect(street.gateway.public).unwrap();
-    let begun = Instant::now();
+fn a_slow_request_is_ended_by_the_handshake_timeout() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "1s"));
+    let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
+    let started = Instant::now();
     let endless = b"GET / HTTP/1.1\r\nhost: ".iter().copied().chain(std::iter::repeat(b'x'));
     let answer = drip(&mut stream, endless);
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
-    assert!(begun.elapsed() < SOON);
-    street.neighbour_is_served("a slow request");
+    assert!(started.elapsed() < SOON);
+    peer.assert_served("a slow request");
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_ended_by_the_handshake_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.handshake_timeout", "1s"));
-    let mut streams: Vec<_> = (0..50).map(|_| TcpStream::connect(street.gateway.public).unwrap()).collect();
-    street.neighbour_is_served("fifty silent connections");
+fn a_silent_connection_is_ended_by_the_handshake_timeout() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "1s"));
+    let mut streams: Vec<_> = (0..50).map(|_| TcpStream::connect(peer.gateway.public).unwrap()).collect();
+    peer.assert_served("fifty silent connections");
     for stream in &mut streams {
         stream.set_read_timeout(Some(SOON)).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
     }
-    street.neighbour_is_served("their end");
+    peer.assert_served("their end");
 }
 
 #[test]
-fn chunks_that_never_end_are_cut_by_the_handshake_timeout() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.handshake_timeout", "500ms"));
+fn endless_chunks_are_ended_by_the_handshake_timeout() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "500ms"));
     for request in ["GET /gateway", "POST /"] {
         for drips in [false, true] {
-            let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+            let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
             let head =
                 format!("{request} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n");
             stream.write_all(head.as_bytes()).unwrap();
-            street.gateway.wait_metric("handshakes", 1);
+            peer.gateway.wait_metric("handshakes", 1);
             if drips {
                 while stream.write_all(b"1\r\nx\r\n").is_ok() {}
             }
-            street.gateway.wait_metric("handshakes", 0);
-            street.neighbour_is_served(request);
+            peer.gateway.wait_metric("handshakes", 0);
+            peer.assert_served(request);
         }
     }
 }
 
 #[test]
-fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
-    let mut street = Neighbourhood::of(&TestGateway::with("session.message_timeout", "300ms"));
+fn an_unfinished_message_is_closed_with_1008() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("session.message_timeout", "300ms"));
     for (name, begun) in [
         ("half a header", vec![0x81]),
         ("a header", header(0x81, 100)),
@@ -89,8 +89,8 @@ fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
         ("a Ping inside a message", [frame(0x01, b"{"), frame(0x89, b"")].concat()),
         ("the second of two", [frame(0x81, br#"{"op":10}"#), vec![0x81]].concat()),
     ] {
-        let mut raw = street.intruder();
-        raw.writes(&begun);
+        let mut raw = peer.attacker();
+        raw.write(&begun);
         let close = loop {
             let (first, payload) = raw.frame();
             match first {
@@ -100,44 +100,44 @@ fn a_message_that_is_begun_and_not_ended_is_closed_with_1008() {
         };
         assert_eq!(close[..2], 1008_u16.to_be_bytes(), "{name}");
         assert!(raw.ends_within(SOON), "{name}");
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
 }
 
 #[test]
-fn bytes_and_pings_do_not_lengthen_the_time_of_a_message() {
-    // As many fragments as may be, so that only the time counts.
+fn bytes_and_pings_do_not_extend_the_message_timeout() {
+    // Enough fragments are allowed that only the timeout applies.
     let plan = TestGateway::with("session.message_timeout", "500ms").with("session.max_fragments", "65536");
-    let mut street = Neighbourhood::of(&plan);
-    let mut raw = street.intruder();
-    raw.writes(&frame(0x01, b"\""));
-    let begun = Instant::now();
+    let mut peer = HealthyPeer::of(&plan);
+    let mut raw = peer.attacker();
+    raw.write(&frame(0x01, b"\""));
+    let started = Instant::now();
     eventually(SOON, || {
-        // In turn a byte of the message and a Ping; the Pong shows that the socket still lives.
-        raw.tries(&[frame(0x00, b""), frame(0x89, b"?")].concat());
+        // Alternates bytes of the message and Pings; the Pong shows that the socket is still open.
+        raw.try_write(&[frame(0x00, b""), frame(0x89, b"?")].concat());
         (raw.frame().0 == 0x88).then_some(())
     });
-    assert!(begun.elapsed() >= Duration::from_millis(490), "{:?}", begun.elapsed());
-    assert_eq!(street.gateway.closes(1008), 1);
-    street.neighbour_is_served("a message without end");
+    assert!(started.elapsed() >= Duration::from_millis(490), "{:?}", started.elapsed());
+    assert_eq!(peer.gateway.closes(1008), 1);
+    peer.assert_served("a message without end");
 }
 
 #[test]
-fn messages_that_are_completed_may_go_on_for_longer_than_one_may() {
-    let mut street = Neighbourhood::of(
+fn completed_messages_restart_the_message_timeout() {
+    let mut peer = HealthyPeer::of(
         &TestGateway::with("session.message_timeout", "700ms")
             .with("session.messages_per_minute", "0")
             .with("session.heartbeat_interval", "1h"),
     );
-    let mut raw = RawSocket::connect(street.gateway.public);
-    raw.hears(r#"{"op":0,"heartbeat_interval":3600000}"#);
+    let mut raw = RawSocket::connect(peer.gateway.public);
+    raw.expect_text(r#"{"op":0,"heartbeat_interval":3600000}"#);
     let message = frame(0x81, br#"{"op":10}"#);
-    let begun = Instant::now();
-    // The socket is inside a message nearly always: each write ends one and begins the next.
-    raw.writes(&message[..3]);
-    while begun.elapsed() < Duration::from_millis(1_500) {
-        raw.writes(&[&message[3..], &message[..3]].concat());
-        raw.hears(r#"{"op":11}"#);
+    let started = Instant::now();
+    // Each write ends one message and begins the next, so the socket is almost always inside a message.
+    raw.write(&message[..3]);
+    while started.elapsed() < Duration::from_millis(1_500) {
+        raw.write(&[&message[3..], &message[..3]].concat());
+        raw.expect_text(r#"{"op":11}"#);
     }
-    street.neighbour_is_served("many messages");
+    peer.assert_served("many messages");
 }

@@ -1,39 +1,39 @@
-//! After a stop the process notices its deadlines late. It must not close clients that sent data in time.
+//! After a stop, the process sees its deadlines late. It must not close clients that sent their data in time.
 //!
-//! SIGSTOP and SIGCONT do what a paused machine does. All timers that are due then fire before the runtime has asked the
-//! kernel what peers have sent.
+//! SIGSTOP and SIGCONT act like a paused machine. Afterwards, all due timers fire before the runtime has read the data
+//! of the peers.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::{HELLO, Neighbourhood, frame};
+use super::{HELLO, HealthyPeer, frame};
 use crate::support::deadline::eventually;
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 use crate::support::redis_server::RedisServer;
 
-/// How many clients speak while the gateway is stopped.
+/// The number of clients that send while the gateway is stopped.
 const CLIENTS: usize = 100;
 /// Longer than every deadline in these tests.
 const STOP: Duration = Duration::from_secs(3);
 
-impl Neighbourhood {
-    /// Stops the gateway for longer than every deadline. Meanwhile `speak` is called, and the neighbour speaks.
+impl HealthyPeer {
+    /// Stops the gateway for longer than every deadline. Meanwhile, calls `speak` and sends from the healthy client.
     #[track_caller]
-    fn stops_while(&mut self, speak: impl FnOnce()) {
-        let begun = Instant::now();
+    fn stop_while(&mut self, speak: impl FnOnce()) {
+        let started = Instant::now();
         self.gateway.signal("STOP");
         speak();
-        self.neighbour.says(r#"{"op":10,"time":43}"#);
-        eventually(SOON, || (begun.elapsed() > STOP).then_some(()));
+        self.client.send_text(r#"{"op":10,"time":43}"#);
+        eventually(SOON, || (started.elapsed() > STOP).then_some(()));
         self.gateway.signal("CONT");
-        self.neighbour.hears(r#"{"op":11,"time":43}"#);
+        self.client.expect_text(r#"{"op":11,"time":43}"#);
     }
 }
 
-/// The beginning of an answer.
+/// Reads the status line up to the status.
 #[track_caller]
 fn status(client: &mut TcpStream) -> String {
     let mut status = [0; 12];
@@ -42,197 +42,197 @@ fn status(client: &mut TcpStream) -> String {
 }
 
 #[test]
-fn clients_that_spoke_during_a_stop_are_not_silent() {
+fn clients_that_sent_during_a_stop_are_not_silent() {
     let plan = TestGateway::with("session.heartbeat_interval", "1s").with("session.heartbeat_grace", "1s");
-    let mut street = Neighbourhood::of(&plan);
+    let mut peer = HealthyPeer::of(&plan);
     let hello = HELLO.replace("45000", "1000");
     let ready = || {
-        let mut raw = RawSocket::connect(street.gateway.public);
-        raw.hears(&hello);
-        raw.says(r#"{"op":1,"token":"42"}"#);
-        raw.hears(r#"{"op":2,"user":"42"}"#);
+        let mut raw = RawSocket::connect(peer.gateway.public);
+        raw.expect_text(&hello);
+        raw.send_text(r#"{"op":1,"token":"42"}"#);
+        raw.expect_text(r#"{"op":2,"user":"42"}"#);
         raw
     };
     let mut silent: Vec<_> = (0..5).map(|_| ready()).collect();
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| ready()).collect();
-    street.stops_while(|| clients.iter_mut().for_each(|client| client.says(r#"{"op":10,"time":7}"#)));
-    // At once: hearing a hundred answers may take longer than a heartbeat on a busy machine.
-    clients.iter_mut().for_each(|client| client.says(r#"{"op":10,"time":8}"#));
+    peer.stop_while(|| clients.iter_mut().for_each(|client| client.send_text(r#"{"op":10,"time":7}"#)));
+    // Sent to all clients before reading: a hundred answers may take longer than a heartbeat on a busy machine.
+    clients.iter_mut().for_each(|client| client.send_text(r#"{"op":10,"time":8}"#));
     for client in &mut clients {
-        client.hears(r#"{"op":11,"time":7}"#);
-        client.hears(r#"{"op":11,"time":8}"#);
+        client.expect_text(r#"{"op":11,"time":7}"#);
+        client.expect_text(r#"{"op":11,"time":8}"#);
     }
     for client in &mut silent {
-        client.closed_with(4002);
+        client.expect_close(4002);
     }
-    street.neighbour_is_served("a stop longer than a heartbeat");
+    peer.assert_served("a stop longer than a heartbeat");
 }
 
 #[test]
-fn an_identify_that_came_during_a_stop_was_in_time() {
-    let mut street = Neighbourhood::of(&TestGateway::with("session.identify_timeout", "2s"));
-    let mut clients: Vec<_> = (0..20).map(|_| street.intruder()).collect();
-    let mut silent = street.intruder();
-    street.stops_while(|| clients.iter_mut().for_each(|client| client.says(r#"{"op":1,"token":"42"}"#)));
+fn an_identify_received_during_a_stop_is_in_time() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("session.identify_timeout", "2s"));
+    let mut clients: Vec<_> = (0..20).map(|_| peer.attacker()).collect();
+    let mut silent = peer.attacker();
+    peer.stop_while(|| clients.iter_mut().for_each(|client| client.send_text(r#"{"op":1,"token":"42"}"#)));
     for client in &mut clients {
-        client.hears(r#"{"op":2,"user":"42"}"#);
+        client.expect_text(r#"{"op":2,"user":"42"}"#);
     }
-    silent.closed_with(4004);
-    street.neighbour_is_served("a stop longer than an Identify may take");
+    silent.expect_close(4004);
+    peer.assert_served("a stop longer than an Identify may take");
 }
 
 #[test]
-fn a_request_that_came_during_a_stop_was_in_time() {
-    let mut street = Neighbourhood::of(&TestGateway::with("server.handshake_timeout", "2s"));
+fn a_request_received_during_a_stop_is_in_time() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("server.handshake_timeout", "2s"));
     let connect = || {
-        let stream = TcpStream::connect(street.gateway.public).unwrap();
+        let stream = TcpStream::connect(peer.gateway.public).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream
     };
     let mut clients: Vec<_> = (0..20).map(|_| connect()).collect();
     let mut silent = connect();
-    street.gateway.wait_metric("handshakes", 21);
+    peer.gateway.wait_metric("handshakes", 21);
     let request = format!("{UPGRADE}\nhost: gateway\n\n").replace('\n', "\r\n");
-    street.stops_while(|| {
+    peer.stop_while(|| {
         clients.iter_mut().for_each(|client| client.write_all(request.as_bytes()).unwrap());
     });
     for client in &mut clients {
         assert_eq!(status(client), "HTTP/1.1 101");
     }
     assert_eq!(status(&mut silent), "HTTP/1.1 408");
-    street.neighbour_is_served("a stop longer than a handshake");
+    peer.assert_served("a stop longer than a handshake");
 }
 
 #[test]
-fn a_message_that_was_completed_during_a_stop_was_in_time() {
-    let mut street = Neighbourhood::of(&TestGateway::with("session.message_timeout", "2s"));
-    // The Pong shows that what was begun has been read.
+fn a_message_completed_during_a_stop_is_in_time() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("session.message_timeout", "2s"));
+    // The Pong shows that the gateway has read the beginning of the message.
     let begin = |raw: &mut RawSocket| {
-        raw.writes(&[frame(0x01, br#"{"op":10,"#), frame(0x89, b"")].concat());
+        raw.write(&[frame(0x01, br#"{"op":10,"#), frame(0x89, b"")].concat());
         assert_eq!(raw.frame().0, 0x8A);
     };
-    let mut clients: Vec<_> = (0..20).map(|_| street.intruder()).collect();
-    let mut silent = street.intruder();
+    let mut clients: Vec<_> = (0..20).map(|_| peer.attacker()).collect();
+    let mut silent = peer.attacker();
     clients.iter_mut().chain([&mut silent]).for_each(begin);
-    street.stops_while(|| {
-        clients.iter_mut().for_each(|client| client.writes(&frame(0x80, br#""time":7}"#)));
+    peer.stop_while(|| {
+        clients.iter_mut().for_each(|client| client.write(&frame(0x80, br#""time":7}"#)));
     });
     for client in &mut clients {
-        client.hears(r#"{"op":11,"time":7}"#);
+        client.expect_text(r#"{"op":11,"time":7}"#);
     }
-    silent.closed_with(1008);
-    street.neighbour_is_served("a stop longer than a message may take");
+    silent.expect_close(1008);
+    peer.assert_served("a stop longer than a message may take");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_client_that_read_during_a_stop_is_not_slow() {
-    let mut street = Neighbourhood::of(&TestGateway::with("session.write_timeout", "2s"));
-    let mut client = RawSocket::connect_narrowly(street.gateway.public);
-    client.hears(HELLO);
-    client.says(r#"{"op":1,"token":"42"}"#);
-    client.hears(r#"{"op":2,"user":"42"}"#);
-    // Until more waits in the gateway than its kernel takes.
+    let mut peer = HealthyPeer::of(&TestGateway::with("session.write_timeout", "2s"));
+    let mut client = RawSocket::connect_narrowly(peer.gateway.public);
+    client.expect_text(HELLO);
+    client.send_text(r#"{"op":1,"token":"42"}"#);
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
+    // Publishes until the gateway queues more than its kernel accepts.
     let message = format!(r#""{}""#, "x".repeat(50_000));
     let mut published = 0;
-    while street.gateway.metric("outbound_queued_bytes") < 300_000 {
-        street.gateway.publish("user:42", &message);
+    while peer.gateway.metric("outbound_queued_bytes") < 300_000 {
+        peer.gateway.publish("user:42", &message);
         published += 1;
     }
     let mut read = 0;
-    street.stops_while(|| read = client.reads_what_is_there());
+    peer.stop_while(|| read = client.read_available());
     let frames = published * (message.len() + r#"{"op":3,"message":}"#.len() + 4);
     assert!(read < frames, "{read} of {frames} bytes had left the gateway");
-    client.reads_exactly(frames - read);
-    client.says(r#"{"op":10,"time":7}"#);
-    client.hears(r#"{"op":11,"time":7}"#);
-    assert_eq!(street.gateway.closes(4008), 0);
-    street.neighbour_is_served("a stop longer than a write may take");
+    client.read_exactly(frames - read);
+    client.send_text(r#"{"op":10,"time":7}"#);
+    client.expect_text(r#"{"op":11,"time":7}"#);
+    assert_eq!(peer.gateway.closes(4008), 0);
+    peer.assert_served("a stop longer than a write may take");
 }
 
 #[test]
-fn a_body_that_came_during_a_stop_was_in_time() {
-    let mut street = Neighbourhood::of(&TestGateway::with("admin.request_timeout", "2s"));
+fn a_body_received_during_a_stop_is_in_time() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("admin.request_timeout", "2s"));
     let body = r#"{"channel":"user:44","message":1}"#;
     let head = format!(
         "POST /v1/publish HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     let begin = || {
-        let mut stream = TcpStream::connect(street.gateway.admin).unwrap();
+        let mut stream = TcpStream::connect(peer.gateway.admin).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         stream.write_all(head.as_bytes()).unwrap();
         stream
     };
     let mut backends: Vec<_> = (0..20).map(|_| begin()).collect();
     let mut silent = begin();
-    street.gateway.wait_metric_above("admin_connections", 20);
-    // Its answer shows that the heads before it have been read.
-    street.gateway.get("/livez");
-    street.stops_while(|| {
+    peer.gateway.wait_metric_above("admin_connections", 20);
+    // The answer shows that the gateway has read the request heads.
+    peer.gateway.get("/livez");
+    peer.stop_while(|| {
         backends.iter_mut().for_each(|backend| backend.write_all(body.as_bytes()).unwrap());
     });
     for backend in &mut backends {
         assert_eq!(status(backend), "HTTP/1.1 200");
     }
     assert_eq!(status(&mut silent), "HTTP/1.1 408");
-    street.neighbour_is_served("a stop longer than a body may take");
+    peer.assert_served("a stop longer than a body may take");
 }
 
 #[test]
-fn a_probe_that_redis_answered_during_a_stop_was_in_time() {
+fn a_probe_answered_during_a_stop_is_in_time() {
     let redis = RedisServer::start();
     let plan = TestGateway::redis(&redis)
         .with("broker.probe_interval", "100ms")
         .with("broker.probe_timeout", "2s")
         .with("broker.response_timeout", "2s");
-    let mut street = Neighbourhood::of(&plan);
-    street.gateway.wait_ready();
-    // For longer than the interval, so that a probe is under way when the gateway is stopped.
+    let mut peer = HealthyPeer::of(&plan);
+    peer.gateway.wait_ready();
+    // Longer than the probe interval, so that a probe is pending when the gateway is stopped.
     redis.stop();
-    let begun = Instant::now();
-    eventually(SOON, || (begun.elapsed() > Duration::from_millis(500)).then_some(()));
-    street.stops_while(|| redis.cont());
-    street.neighbour_is_served("a stop longer than a probe may take");
-    street.gateway.wait_ready();
-    street.no_link_was_lost();
+    let started = Instant::now();
+    eventually(SOON, || (started.elapsed() > Duration::from_millis(500)).then_some(()));
+    peer.stop_while(|| redis.cont());
+    peer.assert_served("a stop longer than a probe may take");
+    peer.gateway.wait_ready();
+    peer.assert_no_link_loss();
 }
 
 #[test]
-fn a_subscription_that_redis_confirmed_during_a_stop_was_in_time() {
+fn a_subscription_confirmed_during_a_stop_is_in_time() {
     let redis = RedisServer::start();
     let plan = TestGateway::redis(&redis)
         .with("broker.probe_interval", "30s")
         .with("broker.probe_timeout", "1m")
         .with("broker.response_timeout", "2s");
-    let mut street = Neighbourhood::of(&plan);
-    street.gateway.wait_ready();
-    let before = street.gateway.metric("channels");
+    let mut peer = HealthyPeer::of(&plan);
+    peer.gateway.wait_ready();
+    let before = peer.gateway.metric("channels");
     redis.stop();
-    let mut client = street.intruder();
-    client.says(r#"{"op":1,"token":"42"}"#);
-    street.gateway.wait_metric("channels", before + 1);
-    street.stops_while(|| redis.cont());
-    client.hears(r#"{"op":2,"user":"42"}"#);
-    street.gateway.publish("user:42", "1");
-    client.hears(r#"{"op":3,"message":1}"#);
-    street.neighbour_is_served("a stop longer than a subscription may take");
-    street.no_link_was_lost();
+    let mut client = peer.attacker();
+    client.send_text(r#"{"op":1,"token":"42"}"#);
+    peer.gateway.wait_metric("channels", before + 1);
+    peer.stop_while(|| redis.cont());
+    client.expect_text(r#"{"op":2,"user":"42"}"#);
+    peer.gateway.publish("user:42", "1");
+    client.expect_text(r#"{"op":3,"message":1}"#);
+    peer.assert_served("a stop longer than a subscription may take");
+    peer.assert_no_link_loss();
 }
 
 #[test]
-fn a_drain_that_is_stopped_still_tells_every_client() {
+fn a_drain_interrupted_by_a_stop_still_closes_every_client() {
     let plan = TestGateway::with("drain.delay", "1s").with("drain.window", "1s").with("drain.timeout", "2s");
     let mut gateway = plan.spawn();
-    let mut clients: Vec<_> = (0..20).map(|_| gateway.ready("42")).collect();
+    let mut clients: Vec<_> = (0..20).map(|_| gateway.ready_client("42")).collect();
     gateway.terminate();
     gateway.wait_not_ready("draining");
-    let begun = Instant::now();
+    let started = Instant::now();
     gateway.signal("STOP");
-    eventually(SOON, || (begun.elapsed() > STOP).then_some(()));
+    eventually(SOON, || (started.elapsed() > STOP).then_some(()));
     gateway.signal("CONT");
     for client in &mut clients {
-        client.closed_with(1012);
+        client.expect_close(1012);
     }
     assert_eq!(gateway.wait_exit().code, Some(0));
     assert!(gateway.log().contains("drained in"), "{}", gateway.log());

@@ -1,10 +1,10 @@
-//! Certificates of a test's own.
+//! Certificates for one test.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// An authority that signs certificates.
+/// A certificate authority.
 pub(crate) struct Authority {
-    /// Its own certificate, in PEM.
+    /// The authority's own certificate, in PEM.
     pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -18,7 +18,7 @@ pub(crate) struct Certificate {
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        // With the name that every certificate has unless it is told another, each would seem to have signed itself.
+        // All certificates have the same default name. With it, each certificate would look self-signed.
         params.distinguished_name.push(DnType::CommonName, "authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -26,7 +26,7 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// One for a server or a client at 127.0.0.1.
+    /// Issues a certificate for a server or a client at 127.0.0.1.
     pub(crate) fn issue(&self) -> Certificate {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();

@@ -1,4 +1,4 @@
-//! A WebSocket client, in the words of the protocol.
+//! A WebSocket client that speaks the gateway's protocol.
 
 use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -12,30 +12,30 @@ use tokio_tungstenite::tungstenite::{self, Error, Message, WebSocket};
 use super::contract;
 use super::process::SOON;
 
-/// The version of the protocol that the URL asks for.
+/// The protocol version that the URL requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     V1,
     V2,
 }
 
-/// The upgrade was answered with another status.
+/// An upgrade that was answered with a status other than 101.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<String>,
 }
 
-/// One client. Dropping it cuts the connection without a word.
+/// One client. Dropping it ends the connection without a Close frame.
 pub(crate) struct Client {
     socket: WebSocket<TcpStream>,
     version: Version,
     answers_heartbeats: bool,
 }
 
-/// What came from the gateway.
+/// One event read from the gateway.
 #[derive(Debug)]
-enum Heard {
+enum Incoming {
     Text(String),
     Closed(Option<u16>),
     /// The connection ended without a Close frame.
@@ -43,17 +43,17 @@ enum Heard {
 }
 
 impl Client {
-    /// Connects and takes its Hello, which must be right in everything but its numbers.
+    /// Connects and reads Hello, which must have exactly the fields of its version.
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr, version: Version) -> Self {
         let path = if version == Version::V1 { "/" } else { "/gateway?v=2" };
         let mut client = Self::try_connect(address, path, version)
             .unwrap_or_else(|refused| panic!("the upgrade was refused: {refused:?}"));
-        client.hello();
+        client.expect_hello();
         client
     }
 
-    /// Connects to a path, without taking the Hello.
+    /// Connects to a path and does not read Hello.
     pub(crate) fn try_connect(address: SocketAddr, path: &str, version: Version) -> Result<Self, Refused> {
         let stream = TcpStream::connect_timeout(&address, SOON).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -79,15 +79,15 @@ impl Client {
         }
     }
 
-    /// From now on answers each heartbeat that it comes across, as the deployed clients do.
+    /// Answers each heartbeat that it reads from now on, as the deployed clients do.
     pub(crate) fn answering_heartbeats(mut self) -> Self {
         self.answers_heartbeats = true;
         self
     }
 
-    /// Takes the Hello.
+    /// Reads Hello.
     #[track_caller]
-    pub(crate) fn hello(&mut self) -> Value {
+    pub(crate) fn expect_hello(&mut self) -> Value {
         let hello = self.next_json();
         assert_eq!(hello["op"], 0, "{hello}");
         assert_eq!(hello.as_object().unwrap().len(), if self.version == Version::V1 { 2 } else { 5 });
@@ -97,12 +97,12 @@ impl Client {
     /// Sends Identify.
     #[track_caller]
     pub(crate) fn identify(&mut self, token: &str) {
-        self.says(&format!(r#"{{"op":1,"token":"{token}"}}"#));
+        self.send_text(&format!(r#"{{"op":1,"token":"{token}"}}"#));
     }
 
-    /// Takes the Ready.
+    /// Reads Ready.
     #[track_caller]
-    pub(crate) fn ready(&mut self) -> Value {
+    pub(crate) fn expect_ready(&mut self) -> Value {
         let ready = self.next_json();
         assert_eq!(ready["op"], 2, "{ready}");
         ready
@@ -110,23 +110,23 @@ impl Client {
 
     /// Sends a text message.
     #[track_caller]
-    pub(crate) fn says(&mut self, text: &str) {
-        self.sends(Message::text(text));
+    pub(crate) fn send_text(&mut self, text: &str) {
+        self.send(Message::text(text));
     }
 
     /// Sends any message.
     #[track_caller]
-    pub(crate) fn sends(&mut self, message: Message) {
+    pub(crate) fn send(&mut self, message: Message) {
         self.socket.send(message).unwrap();
     }
 
-    /// The next frame that is no heartbeat must be this one, byte for byte.
+    /// Asserts that the next frame that is no heartbeat is `text`, byte for byte.
     #[track_caller]
-    pub(crate) fn hears(&mut self, text: &str) {
+    pub(crate) fn expect_text(&mut self, text: &str) {
         assert_eq!(self.next_frame(), text);
     }
 
-    /// The next frame that is no heartbeat.
+    /// Reads the next frame that is no heartbeat.
     #[track_caller]
     pub(crate) fn next_frame(&mut self) -> String {
         loop {
@@ -137,24 +137,25 @@ impl Client {
         }
     }
 
-    /// The next frame that is no heartbeat, as JSON.
+    /// Reads the next frame that is no heartbeat, as JSON.
     #[track_caller]
     pub(crate) fn next_json(&mut self) -> Value {
         let frame = self.next_frame();
         serde_json::from_str(&frame).unwrap_or_else(|error| panic!("{error}: {frame}"))
     }
 
-    /// The next frame must be a heartbeat: returns its time.
+    /// Asserts that the next frame is a heartbeat; returns its time.
     #[track_caller]
-    pub(crate) fn heartbeat(&mut self) -> u64 {
+    pub(crate) fn expect_heartbeat(&mut self) -> u64 {
         let text = self.next_raw();
-        assert!(self.is_heartbeat(&text), "wanted a heartbeat, heard {text}");
+        assert!(self.is_heartbeat(&text), "expected a heartbeat, received {text}");
         let time = text.trim_start_matches(r#"{"op":10,"time":"#).trim_end_matches('}');
         assert_eq!(text, format!(r#"{{"op":10,"time":{time}}}"#));
         time.parse().unwrap()
     }
 
-    /// The next frame that is no heartbeat, if one comes in time. A connection that ends fails the test.
+    /// Reads the next frame that is no heartbeat; `None` if none arrives within `time`. The end of the connection fails
+    /// the test.
     #[track_caller]
     pub(crate) fn next_within(&mut self, time: Duration) -> Option<String> {
         let end = Instant::now() + time;
@@ -163,61 +164,61 @@ impl Client {
             self.socket.get_ref().set_read_timeout(Some(left)).unwrap();
             match self.read() {
                 None => break None,
-                Some(Heard::Text(text)) if self.is_heartbeat(&text) => {}
-                Some(Heard::Text(text)) => break Some(text),
-                Some(ended) => panic!("wanted a frame, but {ended:?}"),
+                Some(Incoming::Text(text)) if self.is_heartbeat(&text) => {}
+                Some(Incoming::Text(text)) => break Some(text),
+                Some(ended) => panic!("expected a frame, received {ended:?}"),
             }
         };
         self.socket.get_ref().set_read_timeout(Some(SOON)).unwrap();
         found
     }
 
-    /// The next frame that is no heartbeat, or nothing when the gateway closes.
+    /// Reads the next frame that is no heartbeat; `None` when the gateway closes.
     #[track_caller]
     pub(crate) fn next_or_close(&mut self) -> Option<String> {
         loop {
             match self.read_soon() {
-                Heard::Text(text) if self.is_heartbeat(&text) => {}
-                Heard::Text(text) => return Some(text),
-                Heard::Closed(_) | Heard::Cut => return None,
+                Incoming::Text(text) if self.is_heartbeat(&text) => {}
+                Incoming::Text(text) => return Some(text),
+                Incoming::Closed(_) | Incoming::Cut => return None,
             }
         }
     }
 
-    /// The next frame that is no heartbeat, or nothing when the gateway closes with this code.
+    /// Reads the next frame that is no heartbeat; `None` when the gateway closes with `code`.
     #[track_caller]
     pub(crate) fn next_or_close_with(&mut self, code: u16) -> Option<String> {
         loop {
             match self.read_soon() {
-                Heard::Text(text) if self.is_heartbeat(&text) => {}
-                Heard::Text(text) => return Some(text),
-                Heard::Closed(Some(found)) if found == code => return None,
-                other => panic!("wanted a frame or Close {code}, heard {other:?}"),
+                Incoming::Text(text) if self.is_heartbeat(&text) => {}
+                Incoming::Text(text) => return Some(text),
+                Incoming::Closed(Some(found)) if found == code => return None,
+                other => panic!("expected a frame or Close {code}, received {other:?}"),
             }
         }
     }
 
-    /// The gateway must close with this code, and say nothing before but heartbeats.
+    /// Asserts that the gateway closes with `code` and sends only heartbeats before.
     #[track_caller]
-    pub(crate) fn closed_with(&mut self, code: u16) {
+    pub(crate) fn expect_close(&mut self, code: u16) {
         loop {
             match self.read_soon() {
-                Heard::Text(text) if self.is_heartbeat(&text) => {}
-                Heard::Closed(Some(found)) => return assert_eq!(found, code),
-                other => panic!("wanted Close {code}, heard {other:?}"),
+                Incoming::Text(text) if self.is_heartbeat(&text) => {}
+                Incoming::Closed(Some(found)) => return assert_eq!(found, code),
+                other => panic!("expected Close {code}, received {other:?}"),
             }
         }
     }
 
-    /// The next frame that is no heartbeat, or the code with which the gateway closes.
+    /// Reads the next frame that is no heartbeat, or the code with which the gateway closes.
     #[track_caller]
     pub(crate) fn next_or_code(&mut self) -> Result<String, Option<u16>> {
         loop {
             match self.read_soon() {
-                Heard::Text(text) if self.is_heartbeat(&text) => {}
-                Heard::Text(text) => return Ok(text),
-                Heard::Closed(code) => return Err(code),
-                Heard::Cut => return Err(None),
+                Incoming::Text(text) if self.is_heartbeat(&text) => {}
+                Incoming::Text(text) => return Ok(text),
+                Incoming::Closed(code) => return Err(code),
+                Incoming::Cut => return Err(None),
             }
         }
     }
@@ -225,47 +226,47 @@ impl Client {
     #[track_caller]
     fn next_raw(&mut self) -> String {
         match self.read_soon() {
-            Heard::Text(text) => text,
-            other => panic!("wanted a frame, heard {other:?}"),
+            Incoming::Text(text) => text,
+            other => panic!("expected a frame, received {other:?}"),
         }
     }
 
     fn is_heartbeat(&mut self, text: &str) -> bool {
         let Some(rest) = text.strip_prefix(r#"{"op":10,"#) else { return false };
         if self.answers_heartbeats {
-            // It may be closing by now.
+            // The gateway may be closing already.
             let _ = self.socket.send(Message::text(format!(r#"{{"op":11,{rest}"#)));
         }
         true
     }
 
     #[track_caller]
-    fn read_soon(&mut self) -> Heard {
-        self.read().unwrap_or_else(|| panic!("nothing came within {SOON:?}"))
+    fn read_soon(&mut self) -> Incoming {
+        self.read().unwrap_or_else(|| panic!("no frame arrived within {SOON:?}"))
     }
 
-    /// What comes next; `None` when the read timeout passes.
-    fn read(&mut self) -> Option<Heard> {
+    /// Reads the next event; `None` when the read timeout passes.
+    fn read(&mut self) -> Option<Incoming> {
         loop {
             return Some(match self.socket.read() {
                 Ok(Message::Text(text)) => {
-                    contract::check_heard(self.version == Version::V2, &text);
-                    Heard::Text(text.to_string())
+                    contract::check_frame(self.version == Version::V2, &text);
+                    Incoming::Text(text.to_string())
                 }
                 Ok(Message::Close(close)) => {
-                    // Our answer goes out, the gateway ends the connection, and so do we.
+                    // Reading on sends the answering Close, after which the gateway ends the connection.
                     while self.socket.read().is_ok() {}
                     let _ = self.socket.get_ref().shutdown(Shutdown::Both);
-                    Heard::Closed(close.map(|close| close.code.into()))
+                    Incoming::Closed(close.map(|close| close.code.into()))
                 }
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
-                Ok(Message::Binary(_)) => panic!("a binary frame"),
+                Ok(Message::Binary(_)) => panic!("received a binary frame"),
                 Err(Error::Io(error))
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
                     return None;
                 }
-                Err(_) => Heard::Cut,
+                Err(_) => Incoming::Cut,
             });
         }
     }

@@ -1,10 +1,9 @@
-//! Waiting for something that must become true.
+//! Waits for conditions with a deadline.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-/// Polls `probe` until it yields a value, and fails the test when `deadline` has passed. The only way in which
-/// tests wait.
+/// Polls `probe` until it returns a value; fails the test after `deadline`. Tests wait in no other way.
 #[track_caller]
 pub(crate) fn eventually<T>(deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + deadline;
@@ -12,12 +11,12 @@ pub(crate) fn eventually<T>(deadline: Duration, mut probe: impl FnMut() -> Optio
         if let Some(value) = probe() {
             return value;
         }
-        assert!(Instant::now() < end, "it did not become true within {deadline:?}");
+        assert!(Instant::now() < end, "the condition did not become true within {deadline:?}");
         pause(Duration::from_millis(2));
     }
 }
 
-/// Waits until `actual` yields `expected`; shows the last value when it does not.
+/// Polls `actual` until it returns `expected`; a failure shows the last value.
 #[track_caller]
 pub(crate) fn eventually_eq<T: PartialEq + Debug>(
     deadline: Duration,
@@ -30,7 +29,10 @@ pub(crate) fn eventually_eq<T: PartialEq + Debug>(
         if value == *expected {
             return;
         }
-        assert!(Instant::now() < end, "within {deadline:?} wanted {expected:?}, last was {value:?}");
+        assert!(
+            Instant::now() < end,
+            "expected {expected:?} within {deadline:?}, the last value was {value:?}"
+        );
         pause(Duration::from_millis(2));
     }
 }

@@ -1,7 +1,7 @@
-//! A TCP proxy that breaks on command: between the gateway and Redis, or between a client and the gateway.
+//! A TCP proxy that injects faults between the gateway and Redis, or between a client and the gateway.
 //!
-//! Nothing in it is left to chance. What it does to each direction is told to it at run time, or is drawn
-//! beforehand from a seed by [`plan`](plan::random).
+//! The proxy is deterministic. Tests set the fault of each direction at run time, or draw a sequence of faults from a
+//! seed with [`plan::random`].
 
 mod connection;
 pub(crate) mod plan;
@@ -21,50 +21,50 @@ use tokio::sync::watch;
 use super::deadline::eventually;
 use super::process::SOON;
 
-/// What happens to the bytes of one direction.
+/// The fault applied to the bytes of one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// They go on as they come.
+    /// No fault.
     Pass,
-    /// Each goes on after this time; their order and rate stay.
+    /// Forwards each byte after this time; order and rate are kept.
     Delay(Duration),
-    /// So many go on in a second.
+    /// Forwards at most this many bytes per second.
     Throttle(usize),
-    /// None goes on. So many are taken in and wait; then the sender's own buffers fill.
+    /// Forwards nothing. Buffers this many bytes; then the sender's own buffers fill.
     Stall(usize),
-    /// All are taken in and lost, the end of the connection too. A connection that has lost any is reset as soon
-    /// as it is to carry bytes again, since no real link loses bytes in the middle.
+    /// Reads and drops everything, including the end of the connection. A connection that has lost bytes is reset once
+    /// it would forward again, because no real link loses bytes in the middle.
     BlackHole,
-    /// The connection is reset at once.
+    /// Resets the connection at once.
     Reset,
-    /// After so many more bytes of this connection it is closed, both ways.
+    /// Closes both directions of the connection after this many more bytes.
     CutAfter(usize),
 }
 
-/// Which bytes are meant.
+/// A direction of the traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// From who connected to the proxy.
+    /// From the side that connected to the proxy.
     ToServer,
-    /// From who listens behind it.
+    /// From the server that the proxy connects to.
     ToClient,
 }
 
 pub(crate) const BOTH: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
 
-/// A proxy on a free port, on a thread of its own. Dropping it resets what it carries.
+/// A proxy on a free port, with its own thread. Dropping it resets its connections.
 pub(crate) struct FaultProxy {
-    /// Where to connect to.
+    /// The address that the proxy listens on.
     pub(crate) address: SocketAddr,
     control: Arc<Control>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the proxy's connections look at.
+/// The state shared with the proxy's connections.
 struct Control {
     target: Mutex<SocketAddr>,
     faults: [watch::Sender<Fault>; 2],
-    /// Grows by one when all connections that are open now are to be reset.
+    /// Incremented to reset all connections that are open at that time.
     reset: watch::Sender<u64>,
     stop: watch::Sender<bool>,
     refuses: AtomicBool,
@@ -75,7 +75,7 @@ struct Control {
 }
 
 impl FaultProxy {
-    /// Starts one in front of `target`; everything passes.
+    /// Starts a proxy in front of `target`, without a fault.
     pub(crate) fn start(target: SocketAddr) -> Self {
         let control = Arc::new(Control {
             target: Mutex::new(target),
@@ -106,38 +106,38 @@ impl FaultProxy {
         Self { address, control, thread: Some(thread) }
     }
 
-    /// From now on this happens to the bytes of a direction, on open connections and on new ones.
+    /// Sets the fault of one direction for open and new connections.
     pub(crate) fn set(&self, direction: Direction, fault: Fault) {
         self.control.faults[direction as usize].send_replace(fault);
     }
 
-    /// As [`set`](Self::set), for both directions.
+    /// Sets the fault of both directions.
     pub(crate) fn set_both(&self, fault: Fault) {
         BOTH.into_iter().for_each(|direction| self.set(direction, fault));
     }
 
-    /// Everything passes again and new connections are taken.
+    /// Removes all faults and accepts new connections.
     pub(crate) fn heal(&self) {
         self.refuse(false);
         self.set_both(Fault::Pass);
     }
 
-    /// Whether new connections are reset as soon as they come.
+    /// Sets whether new connections are reset as soon as they are accepted.
     pub(crate) fn refuse(&self, refuses: bool) {
         self.control.refuses.store(refuses, Ordering::SeqCst);
     }
 
-    /// Resets the connections that are open now, and only these.
+    /// Resets only the connections that are open now.
     pub(crate) fn reset_open(&self) {
         self.control.reset.send_modify(|generation| *generation += 1);
     }
 
-    /// New connections go there.
+    /// Sends new connections to `target`.
     pub(crate) fn redirect(&self, target: SocketAddr) {
         *self.control.target.lock().unwrap() = target;
     }
 
-    /// Does what a plan says, step by step, and heals at its end.
+    /// Runs a plan step by step and heals after each step.
     pub(crate) fn run(&self, plan: &[plan::Step]) {
         for step in plan {
             match step.action {
@@ -149,27 +149,27 @@ impl FaultProxy {
         }
     }
 
-    /// How many connections have come so far, refused ones included.
+    /// The number of connections accepted so far, including those that were reset at once.
     pub(crate) fn accepted(&self) -> usize {
         self.control.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many connections are open.
+    /// The number of open connections.
     pub(crate) fn open(&self) -> usize {
         self.control.open.load(Ordering::SeqCst)
     }
 
-    /// How many connections it has ended itself.
+    /// The number of connections that the proxy has ended itself.
     pub(crate) fn broken(&self) -> usize {
         self.control.broken.load(Ordering::SeqCst)
     }
 
-    /// How many bytes have gone on in a direction.
+    /// The number of bytes forwarded in a direction.
     pub(crate) fn forwarded(&self, direction: Direction) -> usize {
         self.control.forwarded[direction as usize].load(Ordering::SeqCst)
     }
 
-    /// Waits until it has ended a connection more than the `before` of [`broken`](Self::broken).
+    /// Waits until [`broken`](Self::broken) exceeds `before`.
     #[track_caller]
     pub(crate) fn wait_broken(&self, before: usize) {
         eventually(SOON, || (self.broken() > before).then_some(()));
@@ -185,7 +185,7 @@ impl Drop for FaultProxy {
     }
 }
 
-/// How long a fault lasts. It decides how much it hits, never whether the test passes.
+/// Sleeps while a fault lasts. The duration decides how much traffic the fault affects, never whether the test passes.
 #[allow(clippy::disallowed_methods, reason = "a test's thread has no sockets to serve")]
 pub(crate) fn hold(time: Duration) {
     thread::sleep(time);

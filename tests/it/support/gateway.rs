@@ -1,4 +1,4 @@
-//! The real gateway as a child process.
+//! Runs the real gateway as a child process.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,17 +13,17 @@ use super::http::{self, Answer};
 use super::process::{Ended, Process, SOON, run};
 use super::redis_server::RedisServer;
 
-/// A gateway on two free ports, with two workers. When a test ends well it checks that nothing was left behind.
+/// A gateway on two free ports, with two workers. Dropping it checks that no state is left, unless the test failed.
 pub(crate) struct TestGateway {
     process: Process,
-    /// Where clients connect.
+    /// The public port, for clients.
     pub(crate) public: SocketAddr,
-    /// Where operators and backends connect.
+    /// The admin port, for operators and backends.
     pub(crate) admin: SocketAddr,
     arguments: Vec<String>,
 }
 
-/// How a gateway is to be started.
+/// The settings and the environment of a gateway to be started.
 #[derive(Clone)]
 pub(crate) struct Plan {
     arguments: Vec<String>,
@@ -32,30 +32,30 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// With this setting, too.
+    /// Adds a setting.
     pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
         self.arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
         self
     }
 
-    /// Over this Redis.
+    /// Connects the gateway to `server`.
     pub(crate) fn redis(self, server: &RedisServer) -> Self {
         self.with("broker.url", &server.url())
     }
 
-    /// With this environment variable.
+    /// Adds an environment variable.
     pub(crate) fn variable(mut self, name: &'static str, value: &'static str) -> Self {
         self.environment.push((name, value));
         self
     }
 
-    /// With at most so many open files.
+    /// Limits the number of open files.
     pub(crate) fn files(mut self, files: u32) -> Self {
         self.files = Some(files);
         self
     }
 
-    /// A token by the secret of such a gateway.
+    /// Mints a token with the secret of such a gateway.
     #[track_caller]
     pub(crate) fn mint(&self, arguments: &[&str]) -> String {
         let own = arguments.iter().map(|&argument| argument.to_owned());
@@ -65,7 +65,7 @@ impl Plan {
         ended.out.trim_end().to_owned()
     }
 
-    /// Starts it, and waits until it listens.
+    /// Starts the gateway and waits until it listens on both ports.
     #[track_caller]
     pub(crate) fn spawn(&self) -> TestGateway {
         let mut process = match self.files {
@@ -73,7 +73,7 @@ impl Plan {
             Some(files) => Process::start_with_files(files, &self.arguments, &self.environment),
         };
         let mut listening = |port| {
-            let address = process.says(&format!("{port}: listening on "));
+            let address = process.wait_for_stderr(&format!("{port}: listening on "));
             address.split([' ', '"']).next().unwrap().parse().unwrap()
         };
         let (public, admin) = (listening("public"), listening("admin"));
@@ -82,56 +82,56 @@ impl Plan {
 }
 
 impl TestGateway {
-    /// One with the development profile.
+    /// Starts a gateway with the development profile.
     #[track_caller]
     pub(crate) fn spawn() -> Self {
         Self::plan().spawn()
     }
 
-    /// One with this setting.
+    /// Plans a gateway with one setting.
     pub(crate) fn with(key: &str, value: &str) -> Plan {
         Self::plan().with(key, value)
     }
 
-    /// One over this Redis.
+    /// Plans a gateway that uses this Redis.
     pub(crate) fn redis(server: &RedisServer) -> Plan {
         Self::plan().redis(server)
     }
 
-    /// With the development profile and nothing else.
+    /// Plans a gateway with the development profile.
     pub(crate) fn plan() -> Plan {
         Plan { arguments: Vec::new(), environment: Vec::new(), files: None }
             .with("server.public_addr", "127.0.0.1:0")
             .with("server.admin_addr", "127.0.0.1:0")
             .with("server.workers", "2")
-            // A machine that runs all tests at once may be busy for longer than a deaf link is put up with.
+            // A machine that runs all tests at once may stall for longer than the default timeout.
             .with("broker.probe_timeout", "10s")
     }
 
-    /// A version 1 client.
+    /// Connects a version 1 client.
     #[track_caller]
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.public, Version::V1)
     }
 
-    /// A version 2 client.
+    /// Connects a version 2 client.
     #[track_caller]
     pub(crate) fn connect_v2(&self) -> Client {
         Client::connect(self.public, Version::V2)
     }
 
-    /// A client on this path.
+    /// Connects a client to a path; the query selects the version.
     pub(crate) fn try_connect(&self, path: &str) -> Result<Client, Refused> {
         let version = if path.contains("v=2") { Version::V2 } else { Version::V1 };
         Client::try_connect(self.public, path, version)
     }
 
-    /// A version 1 client that is Ready as `user`, whose id is its token.
+    /// Connects a version 1 client and identifies it as `user`, whose id is its token.
     #[track_caller]
-    pub(crate) fn ready(&self, user: &str) -> Client {
+    pub(crate) fn ready_client(&self, user: &str) -> Client {
         let mut client = self.connect();
         client.identify(user);
-        client.hears(&format!(r#"{{"op":2,"user":"{user}"}}"#));
+        client.expect_text(&format!(r#"{{"op":2,"user":"{user}"}}"#));
         client
     }
 
@@ -152,19 +152,19 @@ impl TestGateway {
         answer["position"].as_str().unwrap().to_owned()
     }
 
-    /// Posts to the admin port.
+    /// Sends a POST request to the admin port.
     #[track_caller]
     pub(crate) fn post(&self, path: &str, body: &str) -> Answer {
         http::request(self.admin, &format!("POST {path} HTTP/1.1\nconnection: close"), body)
     }
 
-    /// Asks the admin port.
+    /// Sends a GET request to the admin port.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Answer {
         http::request(self.admin, &format!("GET {path} HTTP/1.1\nconnection: close"), "")
     }
 
-    /// Whether it is ready, and why not.
+    /// Returns the status of `/readyz` and the reasons for not being ready.
     #[track_caller]
     pub(crate) fn readyz(&self) -> (u16, Vec<String>) {
         let answer = self.get("/readyz");
@@ -174,13 +174,13 @@ impl TestGateway {
         (answer.status, reasons)
     }
 
-    /// Waits until delivery is proven.
+    /// Waits until the gateway is ready.
     #[track_caller]
     pub(crate) fn wait_ready(&self) {
         eventually_eq(SOON, &(200, vec![]), || self.readyz());
     }
 
-    /// Waits until it is not ready, for a reason that contains `text`.
+    /// Waits until the gateway is not ready for a reason that contains `text`.
     #[track_caller]
     pub(crate) fn wait_not_ready(&self, text: &str) {
         eventually(SOON, || {
@@ -189,7 +189,7 @@ impl TestGateway {
         });
     }
 
-    /// Every metric, by its full name as it stands on the page, with labels.
+    /// Reads every metric by its full name with labels.
     #[track_caller]
     pub(crate) fn metrics(&self) -> HashMap<String, f64> {
         let page = self.get("/metrics").body;
@@ -202,19 +202,19 @@ impl TestGateway {
             .collect()
     }
 
-    /// One metric without its prefix; 0 when it was never counted.
+    /// Reads one metric by its name without the prefix; 0 if it does not exist.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> i64 {
         self.metrics().get(&format!("gateway_{name}")).map_or(0, |value| *value as i64)
     }
 
-    /// How often sockets were closed with this code.
+    /// The number of sockets closed with this code.
     #[track_caller]
     pub(crate) fn closes(&self, code: u16) -> i64 {
         self.metric(&format!("websocket_closes_total{{code=\"{code}\"}}"))
     }
 
-    /// How many publications were dropped for this reason.
+    /// The number of publications dropped for this reason.
     #[track_caller]
     pub(crate) fn dropped(&self, reason: &str) -> i64 {
         self.metric(&format!("publications_dropped_total{{reason=\"{reason}\"}}"))
@@ -232,7 +232,7 @@ impl TestGateway {
         eventually(SOON, || (self.metric(name) > value).then_some(()));
     }
 
-    /// Nobody is here any more, and nothing remembers anybody.
+    /// Waits until no client and no state of a client is left.
     #[track_caller]
     pub(crate) fn assert_empty(&self) {
         const ALL: [&str; 8] = [
@@ -251,13 +251,13 @@ impl TestGateway {
         });
     }
 
-    /// Another command of the binary with this gateway's settings and addresses, run to its end.
+    /// Runs another command of the binary with this gateway's settings and addresses.
     #[track_caller]
     pub(crate) fn command(&self, arguments: &[&str]) -> Ended {
         run(&self.command_line(arguments))
     }
 
-    /// As [`command`](Self::command), but left running.
+    /// Starts a command as [`command`](Self::command) does, without waiting for its end.
     pub(crate) fn start_command(&self, arguments: &[&str]) -> Process {
         Process::start(&self.command_line(arguments), &[])
     }
@@ -270,61 +270,61 @@ impl TestGateway {
         self.arguments.iter().cloned().chain(addresses).chain(own).collect()
     }
 
-    /// A token by this gateway's own secret.
+    /// Mints a token with this gateway's secret.
     #[track_caller]
     pub(crate) fn token(&self, arguments: &[&str]) -> String {
         Plan { arguments: self.arguments.clone(), environment: Vec::new(), files: None }.mint(arguments)
     }
 
-    /// Tells it to go away in order.
+    /// Starts an orderly shutdown.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub(crate) fn signal(&self, name: &str) {
         self.process.signal(name);
     }
 
-    /// How many files and sockets it has open.
+    /// The number of open files and sockets.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn open_files(&self) -> usize {
         self.process.open_files()
     }
 
-    /// The ids of its threads with this name.
+    /// The ids of the threads with this name.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn threads(&self, name: &str) -> Vec<i32> {
         self.process.threads(name)
     }
 
-    /// The most memory that it has had so far, in KiB.
+    /// The peak memory of the process so far, in KiB.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn peak_memory(&self) -> u64 {
         self.process.peak_memory()
     }
 
-    /// Waits for its end.
+    /// Waits for the process to exit.
     #[track_caller]
     pub(crate) fn wait_exit(&mut self) -> Ended {
         self.process.wait()
     }
 
-    /// Waits until it has logged a line with this text.
+    /// Waits until a line of the log contains `text`.
     #[track_caller]
-    pub(crate) fn logs(&mut self, text: &str) {
-        self.process.says(text);
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        self.process.wait_for_stderr(text);
     }
 
-    /// Until this is dropped nobody reads its log.
-    pub(crate) fn leave_log_unread(&self) -> MutexGuard<'_, Vec<String>> {
-        self.process.leave_err_unread()
+    /// Stops reading the log until the guard is dropped.
+    pub(crate) fn block_log_reader(&self) -> MutexGuard<'_, Vec<String>> {
+        self.process.block_stderr_reader()
     }
 
-    /// Everything that it has logged.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.process.err()
     }
@@ -340,12 +340,12 @@ impl Drop for TestGateway {
     }
 }
 
-#[allow(clippy::print_stderr, reason = "what the gateway said helps whoever reads the failure")]
+#[allow(clippy::print_stderr, reason = "the log helps to understand a failure")]
 fn show(log: &str) {
     eprintln!("--- the gateway's log:\n{log}---");
 }
 
-/// A time in the form of the settings.
+/// Formats a duration as the settings expect it.
 pub(crate) fn ms(time: Duration) -> String {
     format!("{}ms", time.as_millis())
 }

@@ -1,4 +1,4 @@
-//! What several tests need.
+//! Servers, clients and helpers shared by the tests.
 
 pub(crate) mod certificates;
 pub(crate) mod client;

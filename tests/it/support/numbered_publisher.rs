@@ -1,4 +1,4 @@
-//! A backend that publishes numbered messages durably, and knows which of them were acknowledged.
+//! A backend that publishes numbered messages durably and records the acknowledged ones.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,33 +11,33 @@ use redis::{Connection, ErrorKind, RedisResult, Value, cmd};
 use super::http;
 use super::process::SOON;
 
-/// Longer than any healthy answer takes; then it is asked again, over a new connection.
-const ANSWER: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_millis(10);
+/// Longer than any healthy answer takes. After it the publisher retries over a new connection.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// Publishes 1, 2, 3 … to each of its channels, one after the other, until it is paused. A number that is not
-/// acknowledged is published again under the same idempotency key, as often as it takes.
+/// Publishes 1, 2, 3 … to each of its channels, one channel after the other, until it is paused. It repeats a number
+/// under the same idempotency key until the number is acknowledged.
 pub(crate) struct NumberedPublisher {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What is to be published, and how.
+/// Options of a publisher.
 #[derive(Clone)]
 pub(crate) struct Publishing {
-    /// Where Redis is.
+    /// The URL of Redis.
     pub(crate) url: String,
-    /// The admin port of a gateway that is to be asked instead of Redis.
+    /// The admin port of the gateway to publish through; `None` publishes over Redis.
     pub(crate) over_http: Option<SocketAddr>,
     /// The channels.
     pub(crate) channels: Vec<String>,
-    /// From one number to the next.
+    /// The pause between two numbers.
     pub(crate) pace: Duration,
-    /// How many replicas of Redis must have a number before it counts as acknowledged.
+    /// The number of Redis replicas that must have a number before it counts as acknowledged.
     pub(crate) copies: u32,
-    /// All channels in one call.
+    /// Whether one call publishes to all channels.
     pub(crate) together: bool,
-    /// What each message holds besides its number, in bytes.
+    /// The size of the padding in each message, in bytes.
     pub(crate) padding: usize,
 }
 
@@ -45,15 +45,15 @@ pub(crate) struct Publishing {
 struct Progress {
     acknowledged: HashMap<String, Vec<u64>>,
     number: u64,
-    wants: Wants,
-    is_between: bool,
-    /// How often a number was published again, because nothing acknowledged it.
+    mode: Mode,
+    is_idle: bool,
+    /// The number of retries after a missing acknowledgement.
     repeats: u64,
     last_error: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Wants {
+enum Mode {
     #[default]
     Publish,
     Pause,
@@ -67,7 +67,7 @@ struct Shared {
 }
 
 impl NumberedPublisher {
-    /// Starts one, at once.
+    /// Starts publishing at once.
     pub(crate) fn start(publishing: Publishing) -> Self {
         let shared = Arc::new(Shared {
             publishing: Mutex::new(publishing),
@@ -79,50 +79,50 @@ impl NumberedPublisher {
         Self { shared, thread: Some(thread) }
     }
 
-    /// How many numbers every channel has.
+    /// The highest number acknowledged on every channel.
     pub(crate) fn count(&self) -> u64 {
         self.shared.progress.lock().unwrap().number
     }
 
-    /// How often a number was published again, because nothing acknowledged it.
+    /// The number of retries after a missing acknowledgement.
     pub(crate) fn repeats(&self) -> u64 {
         self.shared.progress.lock().unwrap().repeats
     }
 
-    /// Waits until so many more numbers are acknowledged on every channel.
+    /// Waits until `more` further numbers are acknowledged on every channel.
     #[track_caller]
     pub(crate) fn wait_more(&self, more: u64) {
         let aim = self.count() + more;
         self.wait(|progress| progress.number >= aim);
     }
 
-    /// Publishes nothing more, and waits until nothing is on its way any more.
+    /// Stops publishing and waits until no publication is pending.
     #[track_caller]
     pub(crate) fn pause(&self) {
-        self.want(Wants::Pause);
-        self.wait(|progress| progress.is_between);
+        self.set_mode(Mode::Pause);
+        self.wait(|progress| progress.is_idle);
     }
 
-    /// Goes on.
+    /// Continues publishing.
     pub(crate) fn resume(&self) {
-        self.want(Wants::Publish);
+        self.set_mode(Mode::Publish);
     }
 
-    /// Changes where or how it publishes from the next attempt on.
+    /// Changes the options from the next attempt on.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Publishing)) {
         change(&mut self.shared.publishing.lock().unwrap());
     }
 
-    /// What was acknowledged on a channel, in order.
+    /// The numbers acknowledged on a channel, in order.
     pub(crate) fn acknowledged(&self, channel: &str) -> Vec<u64> {
         self.shared.progress.lock().unwrap().acknowledged.get(channel).cloned().unwrap_or_default()
     }
 
-    fn want(&self, wants: Wants) {
+    fn set_mode(&self, mode: Mode) {
         let mut progress = self.shared.progress.lock().unwrap();
-        progress.wants = wants;
-        if wants == Wants::Publish {
-            progress.is_between = false;
+        progress.mode = mode;
+        if mode == Mode::Publish {
+            progress.is_idle = false;
         }
         self.shared.changed.notify_all();
     }
@@ -134,7 +134,7 @@ impl NumberedPublisher {
             self.shared.changed.wait_timeout_while(progress, SOON, |progress| !done(progress)).unwrap();
         assert!(
             !timed_out.timed_out(),
-            "the publisher stands at {} for {SOON:?}: {:?}",
+            "the publisher has been at number {} for {SOON:?}; its last error: {:?}",
             progress.number,
             progress.last_error
         );
@@ -143,7 +143,7 @@ impl NumberedPublisher {
 
 impl Drop for NumberedPublisher {
     fn drop(&mut self) {
-        self.want(Wants::Stop);
+        self.set_mode(Mode::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -159,14 +159,14 @@ impl Shared {
             for call in calls {
                 while let Err(error) = self.attempt(&mut connection, call, number) {
                     let mut progress = self.progress.lock().unwrap();
-                    if progress.wants == Wants::Stop {
+                    if progress.mode == Mode::Stop {
                         return;
                     }
                     progress.last_error = Some(error);
                     progress.repeats += 1;
                     drop(progress);
                     connection = None;
-                    pause(RETRY);
+                    pause(RETRY_DELAY);
                 }
                 let mut progress = self.progress.lock().unwrap();
                 for channel in call {
@@ -176,21 +176,21 @@ impl Shared {
             let mut progress = self.progress.lock().unwrap();
             progress.number = number;
             progress.last_error = None;
-            if self.rest(progress) == Wants::Stop {
+            if self.wait_while_paused(progress) == Mode::Stop {
                 return;
             }
             pause(pace);
         }
     }
 
-    /// Between two numbers: waits as long as a pause lasts.
-    fn rest(&self, mut progress: MutexGuard<'_, Progress>) -> Wants {
+    /// Waits between two numbers while the publisher is paused.
+    fn wait_while_paused(&self, mut progress: MutexGuard<'_, Progress>) -> Mode {
         loop {
-            // Noted again after each change: it may have gone on and paused while this thread had no turn.
-            progress.is_between = progress.wants == Wants::Pause;
+            // Set again after each change: the test may have resumed and paused while this thread did not run.
+            progress.is_idle = progress.mode == Mode::Pause;
             self.changed.notify_all();
-            if !progress.is_between {
-                return progress.wants;
+            if !progress.is_idle {
+                return progress.mode;
             }
             progress = self.changed.wait(progress).unwrap();
         }
@@ -223,13 +223,13 @@ fn over_redis(
     if connection.as_ref().is_none_or(|(url, _)| *url != publishing.url) {
         *connection = Some((publishing.url.clone(), connect(&publishing.url)?));
     }
-    let (_, connection) = connection.as_mut().expect("it was made just now");
+    let (_, connection) = connection.as_mut().expect("the connection was set above");
     let channels: Vec<String> = channels.iter().map(|channel| format!("gateway:{channel}")).collect();
     let mut call = cmd("FCALL");
     call.arg("gateway_publish").arg(channels.len()).arg(&channels).arg(message).arg(key);
     call.query::<Value>(connection)?;
     if publishing.copies > 0 {
-        let patience_ms = ANSWER.as_millis() / 2;
+        let patience_ms = ANSWER_TIMEOUT.as_millis() / 2;
         let copies: u32 = cmd("WAIT").arg(publishing.copies).arg(patience_ms).query(connection)?;
         if copies < publishing.copies {
             return Err((ErrorKind::Io, "too few copies").into());
@@ -247,9 +247,9 @@ fn over_http(admin: SocketAddr, channel: &str, message: &str, key: &str) -> Resu
 
 #[allow(clippy::disallowed_methods, reason = "a test's own connection may block")]
 fn connect(url: &str) -> RedisResult<Connection> {
-    let connection = redis::Client::open(url)?.get_connection_with_timeout(ANSWER)?;
-    connection.set_read_timeout(Some(ANSWER))?;
-    connection.set_write_timeout(Some(ANSWER))?;
+    let connection = redis::Client::open(url)?.get_connection_with_timeout(ANSWER_TIMEOUT)?;
+    connection.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    connection.set_write_timeout(Some(ANSWER_TIMEOUT))?;
     Ok(connection)
 }
 

@@ -1,4 +1,4 @@
-//! Running the gateway's own binary.
+//! Runs the gateway's own binary.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use super::deadline::eventually;
 
-/// Long enough for a busy machine; nothing waits for it when all is well.
+/// The deadline of every wait: long enough for a busy machine, and never reached in a passing test.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// A running process of the gateway's binary, in an empty folder of its own. Killed on drop.
+/// A running process of the gateway's binary, in its own empty folder. Killed on drop.
 pub(crate) struct Process {
     child: Child,
     out: Lines,
@@ -21,24 +21,24 @@ pub(crate) struct Process {
     _folder: TempDir,
 }
 
-/// How a process ended.
+/// The result of a process.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// The exit code; `None` when a signal ended it.
     pub(crate) code: Option<i32>,
-    /// Its standard output.
+    /// The standard output.
     pub(crate) out: String,
-    /// Its standard error.
+    /// The standard error.
     pub(crate) err: String,
 }
 
 impl Process {
-    /// Starts it with these arguments and environment variables, and none of the tests' own settings.
+    /// Starts the binary with these arguments and environment variables, without the tests' own settings.
     pub(crate) fn start<A: AsRef<str>>(arguments: &[A], environment: &[(&str, &str)]) -> Self {
         Self::spawn(Command::new(env!("CARGO_BIN_EXE_emagine-gateway")), arguments, environment)
     }
 
-    /// As [`start`](Self::start), with at most so many open files.
+    /// Starts the binary as [`start`](Self::start) does, with a limit of open files.
     pub(crate) fn start_with_files<A: AsRef<str>>(
         files: u32,
         arguments: &[A],
@@ -78,21 +78,21 @@ impl Process {
         assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
     }
 
-    /// How many files and sockets it has open.
+    /// The number of open files and sockets.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// The processes that it has started and that run: their numbers and command lines.
+    /// The ids and command lines of the running child processes.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn children(&self) -> Vec<(u32, String)> {
         let own = self.child.id().to_string();
         let parent = |id: u32| {
             let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-            // The name before it, in brackets, may be anything.
+            // The process name, in brackets before the parent's id, may contain any character.
             stat.rsplit_once(") ")?.1.split(' ').nth(1).map(str::to_owned)
         };
         let entries = std::fs::read_dir("/proc").unwrap();
@@ -101,7 +101,7 @@ impl Process {
         own_children.filter_map(|id| Some((id, command_of(id)?))).collect()
     }
 
-    /// The ids of its threads with this name.
+    /// The ids of the threads with this name.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn threads(&self, name: &str) -> Vec<i32> {
@@ -113,7 +113,7 @@ impl Process {
         threads.map(|path| path.file_name().unwrap().to_str().unwrap().parse().unwrap()).collect()
     }
 
-    /// The most memory that it has had so far, in KiB.
+    /// The peak memory of the process so far, in KiB.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn peak_memory(&self) -> u64 {
@@ -122,7 +122,7 @@ impl Process {
         peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Waits for its end.
+    /// Waits for the process to exit.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> Ended {
         let status = eventually(SOON, || self.child.try_wait().unwrap());
@@ -135,24 +135,24 @@ impl Process {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// What it has written to standard error so far.
+    /// The standard error so far.
     pub(crate) fn err(&self) -> String {
         self.err.text()
     }
 
-    /// Until this is dropped nobody reads its standard error: when the pipe is full, whoever writes to it waits.
-    pub(crate) fn leave_err_unread(&self) -> MutexGuard<'_, Vec<String>> {
+    /// Stops reading standard error until the guard is dropped. Writers block once the pipe is full.
+    pub(crate) fn block_stderr_reader(&self) -> MutexGuard<'_, Vec<String>> {
         self.err.lines.lock().unwrap()
     }
 
-    /// Waits until a line of standard error contains `text`; returns what follows it.
+    /// Waits until a line of standard error contains `text`; returns the rest of the line.
     #[track_caller]
-    pub(crate) fn says(&mut self, text: &str) -> String {
+    pub(crate) fn wait_for_stderr(&mut self, text: &str) -> String {
         eventually(SOON, || {
             let found = self.err.find(text);
             assert!(
                 found.is_some() || !self.has_ended(),
-                "it ended without saying {text:?}: {}",
+                "the process exited without printing {text:?}: {}",
                 self.wait().err
             );
             found
@@ -167,7 +167,7 @@ impl Drop for Process {
     }
 }
 
-/// The command line of a process that runs; `None` once it has ended.
+/// The command line of a process; `None` once it has exited.
 #[cfg(target_os = "linux")]
 pub(crate) fn command_of(id: u32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{id}/cmdline")).ok()?;
@@ -175,19 +175,19 @@ pub(crate) fn command_of(id: u32) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Runs one command to its end.
+/// Runs one command and waits for its exit.
 #[track_caller]
 pub(crate) fn run<A: AsRef<str>>(arguments: &[A]) -> Ended {
     run_in(arguments, &[])
 }
 
-/// Runs one command to its end, with further environment variables.
+/// Runs one command with environment variables and waits for its exit.
 #[track_caller]
 pub(crate) fn run_in<A: AsRef<str>>(arguments: &[A], environment: &[(&str, &str)]) -> Ended {
     Process::start(arguments, environment).wait()
 }
 
-/// The lines that come out of a pipe, read by a thread so that the writer never waits.
+/// The lines of a pipe, read by a thread so that the writer never blocks.
 struct Lines {
     lines: Arc<Mutex<Vec<String>>>,
     reader: Option<JoinHandle<()>>,
@@ -196,10 +196,10 @@ struct Lines {
 impl Lines {
     fn collect(pipe: impl Read + Send + 'static) -> Self {
         let lines = Arc::<Mutex<Vec<String>>>::default();
-        let kept = Arc::clone(&lines);
+        let shared = Arc::clone(&lines);
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                kept.lock().unwrap().push(line);
+                shared.lock().unwrap().push(line);
             }
         });
         Self { lines, reader: Some(reader) }

@@ -1,4 +1,4 @@
-//! A client that is free to break the rules: it upgrades by hand, and writes and reads bytes.
+//! A client that can violate the protocol: it upgrades by hand and reads and writes bytes.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -9,17 +9,17 @@ use socket2::{Domain, Socket, Type};
 use super::http::Answer;
 use super::process::SOON;
 
-/// A request for the path `/` that becomes a WebSocket.
+/// A valid upgrade request for the path `/`.
 pub(crate) const UPGRADE: &str = "GET / HTTP/1.1\nconnection: upgrade\nupgrade: websocket\n\
                                   sec-websocket-version: 13\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
 
-/// A short frame as a client should send it, under a mask of zeros.
+/// Encodes a short client frame with a mask of zeros.
 pub(crate) fn text_frame(first: u8, text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).ok().filter(|&length| length < 126).unwrap();
     [&[first, 0x80 | length, 0, 0, 0, 0], text.as_bytes()].concat()
 }
 
-/// An upgraded TCP connection that reads nothing unless told to.
+/// An upgraded TCP connection that reads only on request.
 pub(crate) struct RawSocket(TcpStream);
 
 impl RawSocket {
@@ -29,21 +29,21 @@ impl RawSocket {
         Self::connect_with(address, b"")
     }
 
-    /// Upgrades to version 1 and sends these bytes in the same write, without waiting for the answer.
+    /// Upgrades to version 1 and sends `early` in the same write, without waiting for the answer.
     #[track_caller]
     pub(crate) fn connect_with(address: SocketAddr, early: &[u8]) -> Self {
         Self::connect_by(address, UPGRADE, early)
     }
 
-    /// Upgrades by a request of one's own, and sends these bytes behind it.
+    /// Upgrades with the request `head` and sends `early` after it.
     #[track_caller]
     pub(crate) fn connect_by(address: SocketAddr, head: &str, early: &[u8]) -> Self {
         Self::try_connect(address, Ipv4Addr::UNSPECIFIED, head, early)
             .unwrap_or_else(|answer| panic!("refused: {answer:?}"))
     }
 
-    /// As [`connect`](Self::connect), by segments so short that the gateway's kernel keeps tens of KiB for it, not
-    /// megabytes: what it does not read waits in the gateway soon.
+    /// Upgrades with a small segment size. The gateway's kernel then buffers tens of KiB instead of megabytes, so
+    /// unread data soon queues in the gateway.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn connect_narrowly(address: SocketAddr) -> Self {
@@ -52,7 +52,8 @@ impl RawSocket {
         Self::upgrade(socket, address, UPGRADE, b"").unwrap_or_else(|answer| panic!("refused: {answer:?}"))
     }
 
-    /// As [`connect_by`](Self::connect_by) from this address of our own; returns the answer if it is another than 101.
+    /// Upgrades as [`connect_by`](Self::connect_by) does, from the local address `source`; returns the answer if its
+    /// status is not 101.
     #[track_caller]
     pub(crate) fn try_connect(
         address: SocketAddr,
@@ -66,7 +67,7 @@ impl RawSocket {
     fn socket(source: Ipv4Addr) -> Socket {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
-        // As small as the kernel allows, so that it is soon full.
+        // The smallest buffer that the kernel allows fills quickly.
         socket.set_recv_buffer_size(1).unwrap();
         socket
     }
@@ -88,23 +89,23 @@ impl RawSocket {
         if head.starts_with(b"HTTP/1.1 101 ") {
             return Ok(Self(stream));
         }
-        // A reset after the answer is none of ours.
+        // A reset after the answer is no failure.
         let _ = stream.read_to_end(&mut head);
         Err(Answer::parse(&String::from_utf8_lossy(&head)).unwrap())
     }
 
-    /// Closes its own half of the connection, and goes on reading.
+    /// Closes the writing half of the connection; reading still works.
     #[track_caller]
-    pub(crate) fn finishes(&self) {
+    pub(crate) fn shutdown_write(&self) {
         self.0.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Ends the connection by a reset.
-    pub(crate) fn resets(self) {
+    /// Ends the connection with a reset.
+    pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// Whether the kernel still has the gateway's end of the connection, be it open or not.
+    /// Whether the kernel still has the gateway's end of the connection, open or not.
     #[cfg(target_os = "linux")]
     #[track_caller]
     pub(crate) fn is_known_to_the_kernel(&self) -> bool {
@@ -120,22 +121,22 @@ impl RawSocket {
 
     /// Sends a text message.
     #[track_caller]
-    pub(crate) fn says(&mut self, text: &str) {
-        self.writes(&text_frame(0x81, text));
+    pub(crate) fn send_text(&mut self, text: &str) {
+        self.write(&text_frame(0x81, text));
     }
 
     /// Writes bytes.
     #[track_caller]
-    pub(crate) fn writes(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).unwrap();
     }
 
-    /// Writes bytes as far as the gateway takes them; false when it has cut the connection.
-    pub(crate) fn tries(&mut self, bytes: &[u8]) -> bool {
+    /// Writes bytes; false if the gateway has ended the connection.
+    pub(crate) fn try_write(&mut self, bytes: &[u8]) -> bool {
         self.0.write_all(bytes).is_ok()
     }
 
-    /// Reads and drops what comes until the connection ends or nothing has come for `time`; whether it has ended.
+    /// Reads and drops bytes until the connection ends (true) or no byte has arrived for `time` (false).
     pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
         self.0.set_read_timeout(Some(time)).unwrap();
         let ended = loop {
@@ -152,9 +153,9 @@ impl RawSocket {
         ended
     }
 
-    /// Reads and drops what the kernel has, until nothing comes for a moment; how many bytes that was.
+    /// Reads and drops bytes until none arrives for 500 ms; returns their number.
     #[track_caller]
-    pub(crate) fn reads_what_is_there(&mut self) -> usize {
+    pub(crate) fn read_available(&mut self) -> usize {
         self.0.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let mut read = 0;
         let mut buffer = [0; 1 << 16];
@@ -167,12 +168,12 @@ impl RawSocket {
 
     /// Reads and drops this many bytes.
     #[track_caller]
-    pub(crate) fn reads_exactly(&mut self, bytes: usize) {
+    pub(crate) fn read_exactly(&mut self, bytes: usize) {
         self.0.read_exact(&mut vec![0; bytes]).unwrap();
     }
 
-    /// Reads one frame of the gateway: its first byte and its payload. Heartbeats are left out: the first comes at a random
-    /// moment of its interval, which may be any.
+    /// Reads one frame of the gateway: its first byte and its payload. Skips heartbeats, because the first one
+    /// arrives at a random time.
     #[track_caller]
     pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
         loop {
@@ -194,7 +195,7 @@ impl RawSocket {
                 usize::from(u16::from_be_bytes(length))
             }
             short => {
-                assert!(short < 126, "no longer frames are expected here");
+                assert!(short < 126, "received a frame longer than 64 KiB");
                 usize::from(short)
             }
         };
@@ -203,18 +204,18 @@ impl RawSocket {
         (head[0], payload)
     }
 
-    /// The next frame must be a text.
+    /// Asserts that the next frame is this text.
     #[track_caller]
-    pub(crate) fn hears(&mut self, text: &str) {
+    pub(crate) fn expect_text(&mut self, text: &str) {
         let (first, payload) = self.frame();
         assert_eq!((first, std::str::from_utf8(&payload).unwrap()), (0x81, text));
     }
 
-    /// The next frame must be Close with this code, and the end of the connection must follow without an answer.
+    /// Asserts that the next frame is Close with `code` and that the gateway ends the connection without an answer.
     #[track_caller]
-    pub(crate) fn closed_with(&mut self, code: u16) {
+    pub(crate) fn expect_close(&mut self, code: u16) {
         let (first, payload) = self.frame();
         assert_eq!((first, u16::from_be_bytes([payload[0], payload[1]])), (0x88, code));
-        assert_eq!(self.0.read(&mut [0; 64]).unwrap(), 0, "something follows Close");
+        assert_eq!(self.0.read(&mut [0; 64]).unwrap(), 0, "received data after Close");
     }
 }

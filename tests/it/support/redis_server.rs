@@ -1,4 +1,4 @@
-//! A real Redis of one test's own.
+//! Runs a real Redis for one test.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,31 +13,31 @@ use super::deadline::eventually;
 
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A `redis-server` on a free port, in a directory of its own, without persistence. Killed on drop.
+/// A `redis-server` on a free port, in its own directory, without persistence. Killed on drop.
 pub(crate) struct RedisServer {
     port: u16,
     dir: TempDir,
     arguments: Vec<String>,
     password: Option<String>,
-    /// With this argument it reads `redis.conf` in its directory.
+    /// The argument after the settings file; `None` starts without a settings file.
     mode: Option<&'static str>,
     child: Option<Child>,
 }
 
 impl RedisServer {
-    /// Starts one and waits until it answers.
+    /// Starts a server and waits until it answers.
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// Starts one with further arguments of `redis-server`.
+    /// Starts a server with further arguments of `redis-server`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let mut server = Self::reserve(arguments);
         server.restart();
         server
     }
 
-    /// Starts one that also speaks TLS, with a certificate that nobody has signed. Returns the port for that.
+    /// Starts a server that also accepts TLS, with a self-signed certificate. Returns the TLS port.
     pub(crate) fn start_with_tls() -> (Self, u16) {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         let certificate = Certificate { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() };
@@ -46,15 +46,15 @@ impl RedisServer {
         (server, port)
     }
 
-    /// Starts one that also speaks TLS with whoever has a certificate of `authority`, which has signed its own.
-    /// Returns the port for that.
+    /// Starts a server that also accepts TLS and requires client certificates; `authority` signs both sides. Returns
+    /// the TLS port.
     pub(crate) fn start_with_authority(authority: &Authority) -> (Self, u16) {
         let (mut server, port) = Self::reserve_with_authority(authority);
         server.restart();
         (server, port)
     }
 
-    /// The same, but not running yet.
+    /// Prepares the same server without starting it.
     pub(crate) fn reserve_with_authority(authority: &Authority) -> (Self, u16) {
         Self::reserve_tls(&authority.issue(), &authority.pem, "yes")
     }
@@ -72,7 +72,7 @@ impl RedisServer {
         (server, tls_port)
     }
 
-    /// One that does not run yet; its port is known.
+    /// Prepares a server without starting it; its port is already known.
     pub(crate) fn reserve(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
         let password = arguments
@@ -82,18 +82,18 @@ impl RedisServer {
         Self { port: free_port(), dir: TempDir::new().unwrap(), arguments, password, mode: None, child: None }
     }
 
-    /// One that reads the file `redis.conf` in its directory, and then the argument `mode`.
+    /// Makes the server read `redis.conf` in its directory, followed by the argument `mode`.
     pub(crate) fn with_settings_file(mut self, mode: &'static str) -> Self {
         self.mode = Some(mode);
         self
     }
 
-    /// Its port.
+    /// The port without TLS.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    /// The path of a file in its directory.
+    /// The path of a file in the server's directory.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -103,29 +103,29 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// The URL with a password in it.
+    /// The URL with a password.
     pub(crate) fn url_with(&self, password: &str) -> String {
         format!("redis://:{password}@127.0.0.1:{}", self.port)
     }
 
-    /// A blocking connection for the test itself.
+    /// Opens a blocking connection for the test itself.
     pub(crate) fn client(&self) -> redis::Connection {
         self.try_client().unwrap()
     }
 
-    /// The same, from a server that may be away or about to close it.
+    /// Opens a connection to a server that may be down.
     #[allow(clippy::disallowed_methods, reason = "a test's own connection may block")]
     pub(crate) fn try_client(&self) -> redis::RedisResult<redis::Connection> {
         let url = self.password.as_ref().map_or_else(|| self.url(), |password| self.url_with(password));
         redis::Client::open(url)?.get_connection()
     }
 
-    /// Ends it without a word, as a crash does.
+    /// Kills the server, as a crash does.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -133,7 +133,7 @@ impl RedisServer {
         }
     }
 
-    /// Starts it (again) on its port and waits until it answers.
+    /// Starts or restarts the server on its port and waits until it answers.
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.child = Some(self.spawn());
@@ -143,12 +143,12 @@ impl RedisServer {
         });
     }
 
-    /// Freezes it: its sockets stay open and nothing is answered.
+    /// Freezes the server: its sockets stay open and it answers nothing.
     pub(crate) fn stop(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it run on after [`stop`](Self::stop).
+    /// Resumes the server after [`stop`](Self::stop).
     pub(crate) fn cont(&self) {
         self.signal("CONT");
     }
@@ -178,8 +178,8 @@ impl RedisServer {
     }
 }
 
-/// One below those that the system gives to outgoing connections (from 32768 on Linux), so that none of the tests'
-/// own takes it before Redis does, or while Redis is away.
+/// Finds a free port below the ephemeral range (from 32768 on Linux), so that no outgoing connection of the tests takes
+/// it before Redis starts or while Redis is down.
 fn free_port() -> u16 {
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     std::iter::repeat_with(|| rand::random_range(10_000..30_000)).find(is_free).unwrap()

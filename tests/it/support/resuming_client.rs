@@ -1,5 +1,5 @@
-//! A client as a good SDK makes it: it comes back after whatever happens, continues where it was, and keeps a
-//! record of what it heard.
+//! A client that behaves like a good SDK: it always reconnects, resumes from its last positions, and records every
+//! message.
 
 mod session;
 mod tests;
@@ -19,35 +19,35 @@ use super::fault_proxy::hold;
 use super::process::SOON;
 use super::verdict::Heard;
 
-/// How many frames and ends of sessions a failure shows of each client.
+/// The number of trace lines that a failure shows of each client.
 const TRACED: usize = 80;
 
-/// Who a client is and how it goes about it.
+/// Identity and behaviour of a client.
 #[derive(Debug, Clone)]
-pub(crate) struct Habits {
-    /// Its user, whose id is its token.
+pub(crate) struct ClientOptions {
+    /// The user, whose id is its token.
     pub(crate) user: String,
-    /// The channels that it follows, its own one included.
+    /// The channels to follow, including the user's own.
     pub(crate) channels: Vec<String>,
-    /// Whether it asks for the channels that are not its own by op 4, one after the other, behind Ready.
+    /// Whether it subscribes to channels other than its own with op 4 after Ready, one after the other.
     pub(crate) subscribes_late: bool,
-    /// Of its pauses before it comes back.
+    /// The seed of the pauses before reconnecting.
     pub(crate) seed: u64,
 }
 
-/// A version 2 client on a thread of its own. Dropping it ends it.
+/// A version 2 client on its own thread. Dropping it stops the thread.
 pub(crate) struct ResumingClient {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
-    habits: Habits,
+    options: ClientOptions,
     address: SocketAddr,
     records: Mutex<HashMap<String, Record>>,
-    /// What no gateway should do, and no fault excuses.
-    complaints: Mutex<Vec<String>>,
-    /// The latest frames and ends of sessions, for a failure to show.
+    /// Violations of the protocol by the gateway, which no fault excuses.
+    violations: Mutex<Vec<String>>,
+    /// The latest frames and ends of sessions, shown by a failure.
     trace: Mutex<VecDeque<String>>,
     sessions: AtomicUsize,
     cut: AtomicBool,
@@ -56,35 +56,35 @@ struct Shared {
     stop: AtomicBool,
 }
 
-/// What a client knows of one channel.
+/// The state and the history of one channel.
 #[derive(Debug, Clone, Default)]
 struct Record {
     heard: Vec<Heard>,
-    /// Where to continue.
+    /// The position to resume from.
     position: Option<String>,
-    /// In the session of this number the channel was confirmed last.
+    /// The number of the last session that confirmed the channel.
     session: usize,
-    /// Ready or op 6 said that the history cannot be read yet, and no other op 6 has followed.
+    /// Ready or op 6 reported `recovering`, and no later op 6 has confirmed the channel.
     is_recovering: bool,
-    /// How often the channel was said to be recovering.
+    /// How often the gateway reported `recovering`.
     recovering_count: usize,
-    /// The reasons of the gaps, in their order.
+    /// The reasons of the gaps, in order.
     gap_reasons: Vec<String>,
 }
 
 impl ResumingClient {
-    /// Starts one, which connects to this address, always.
-    pub(crate) fn start(address: SocketAddr, habits: Habits) -> Self {
-        let records = habits.channels.iter().map(|channel| (channel.clone(), Record::default())).collect();
-        Self::start_with(address, habits, records)
+    /// Starts a client that always connects to this address.
+    pub(crate) fn start(address: SocketAddr, options: ClientOptions) -> Self {
+        let records = options.channels.iter().map(|channel| (channel.clone(), Record::default())).collect();
+        Self::start_with(address, options, records)
     }
 
-    fn start_with(address: SocketAddr, habits: Habits, records: HashMap<String, Record>) -> Self {
+    fn start_with(address: SocketAddr, options: ClientOptions, records: HashMap<String, Record>) -> Self {
         let shared = Arc::new(Shared {
             records: Mutex::new(records),
-            habits,
+            options,
             address,
-            complaints: Mutex::default(),
+            violations: Mutex::default(),
             trace: Mutex::default(),
             sessions: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
@@ -97,51 +97,51 @@ impl ResumingClient {
         Self { shared, thread: Some(thread) }
     }
 
-    /// Another one that continues from the same places, over the same address.
+    /// Starts another client that resumes from the same positions at the same address.
     pub(crate) fn twin(&self) -> Self {
-        let Shared { habits, address, records, .. } = &*self.shared;
+        let Shared { options, address, records, .. } = &*self.shared;
         let mut records = records.lock().unwrap().clone();
         records.values_mut().for_each(|record| record.session = 0);
-        Self::start_with(*address, habits.clone(), records)
+        Self::start_with(*address, options.clone(), records)
     }
 
-    /// What it came across on a channel so far.
+    /// The events of a channel so far.
     pub(crate) fn heard(&self, channel: &str) -> Vec<Heard> {
         self.shared.records.lock().unwrap()[channel].heard.clone()
     }
 
-    /// How often a channel was said to be recovering so far.
+    /// How often the gateway has reported a channel as `recovering`.
     pub(crate) fn recovering_count(&self, channel: &str) -> usize {
         self.shared.records.lock().unwrap()[channel].recovering_count
     }
 
-    /// The reasons of the gaps that it was told of on a channel so far.
+    /// The reasons of the gaps reported for a channel so far.
     pub(crate) fn gap_reasons(&self, channel: &str) -> Vec<String> {
         self.shared.records.lock().unwrap()[channel].gap_reasons.clone()
     }
 
-    /// What no gateway should have done.
-    pub(crate) fn complaints(&self) -> Vec<String> {
-        self.shared.complaints.lock().unwrap().clone()
+    /// The protocol violations of the gateway.
+    pub(crate) fn violations(&self) -> Vec<String> {
+        self.shared.violations.lock().unwrap().clone()
     }
 
-    /// Its latest frames and ends of sessions, each with its time.
+    /// The latest frames and ends of sessions, each with its time.
     pub(crate) fn trace(&self) -> String {
         self.shared.trace.lock().unwrap().iter().map(|line| format!("    {line}\n")).collect()
     }
 
-    /// How often it has begun a session, which is to say sent Identify.
+    /// The number of sessions so far, counted when Identify is sent.
     pub(crate) fn sessions(&self) -> usize {
         self.shared.sessions.load(Ordering::SeqCst)
     }
 
-    /// Waits until all its channels are confirmed in one session.
+    /// Waits until one session has confirmed all channels.
     #[track_caller]
     pub(crate) fn wait_on_all(&self) {
         self.wait_on_all_after(0);
     }
 
-    /// As [`wait_on_all`](Self::wait_on_all), in a session later than `before` of [`sessions`](Self::sessions).
+    /// Waits until one session later than number `before` has confirmed all channels.
     #[track_caller]
     pub(crate) fn wait_on_all_after(&self, before: usize) {
         eventually(SOON, || {
@@ -152,12 +152,13 @@ impl ResumingClient {
         });
     }
 
-    /// Cuts its connection without a word; it comes back.
+    /// Cuts the connection without a Close frame; the client reconnects.
     pub(crate) fn cut(&self) {
         self.shared.cut.store(true, Ordering::SeqCst);
     }
 
-    /// Leaves the channels that are not its own (op 5), comes back to them (op 4), and waits until it is there.
+    /// Unsubscribes from all channels but the user's own (op 5), subscribes again (op 4), and waits for the
+    /// confirmations.
     #[track_caller]
     pub(crate) fn rejoin(&self) {
         self.shared.rejoins.store(true, Ordering::SeqCst);
@@ -165,7 +166,7 @@ impl ResumingClient {
         self.wait_on_all();
     }
 
-    /// Whether it reads nothing for a while, as a machine that sleeps.
+    /// Sets whether the client stops reading, as a suspended machine does.
     pub(crate) fn sleep(&self, sleeps: bool) {
         self.shared.sleeps.store(sleeps, Ordering::SeqCst);
     }
@@ -182,14 +183,14 @@ impl Drop for ResumingClient {
 
 impl Shared {
     fn run(&self) {
-        let mut rng = StdRng::seed_from_u64(self.habits.seed);
+        let mut rng = StdRng::seed_from_u64(self.options.seed);
         while !self.stop.load(Ordering::SeqCst) {
             session::run(self);
             hold(Duration::from_millis(rng.random_range(5..60)));
         }
     }
 
-    /// Notes something for [`ResumingClient::trace`].
+    /// Adds a line to [`ResumingClient::trace`].
     fn trace(&self, what: &str) {
         let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let session = self.sessions.load(Ordering::SeqCst);
@@ -201,7 +202,7 @@ impl Shared {
         trace.push_back(format!("{}.{:03} session {session}: {shown}", at.as_secs(), at.subsec_millis()));
     }
 
-    fn complain(&self, what: String) {
-        self.complaints.lock().unwrap().push(what);
+    fn record_violation(&self, what: String) {
+        self.violations.lock().unwrap().push(what);
     }
 }

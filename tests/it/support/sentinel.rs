@@ -1,4 +1,4 @@
-//! A master, its replica and the sentinels that watch them.
+//! A Redis master, its replica and their sentinels.
 
 use std::fs;
 use std::time::Duration;
@@ -8,28 +8,28 @@ use redis::{Connection, Value, cmd};
 use super::deadline::{eventually, eventually_eq};
 use super::redis_server::RedisServer;
 
-/// From starting sentinels to their knowing each other; and from losing a master to having another one.
-pub(crate) const FAILOVER: Duration = Duration::from_secs(60);
+/// The deadline for sentinels to discover each other, and for a failover.
+pub(crate) const FAILOVER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the sentinels call the master.
+/// The master's name in the sentinels' settings.
 pub(crate) const MASTER: &str = "main";
 
-/// Two servers, the second a replica of the first, and sentinels.
+/// Two servers, the second a replica of the first, and their sentinels.
 pub(crate) struct Watched {
     pub(crate) servers: [RedisServer; 2],
     pub(crate) sentinels: Vec<RedisServer>,
 }
 
 impl Watched {
-    /// Starts all and waits until every sentinel knows the replica and the others. `lines` are further lines of the
-    /// sentinels' settings.
+    /// Starts all servers and waits until every sentinel knows the replica and the other sentinels. `lines` are further
+    /// lines of the sentinels' settings.
     pub(crate) fn start(sentinels: usize, lines: &str) -> Self {
         let master = RedisServer::start_with(&["--repl-diskless-sync-delay", "0"]);
         let port = master.port().to_string();
         let replica =
             RedisServer::start_with(&["--replicaof", "127.0.0.1", &port, "--repl-diskless-sync-delay", "0"]);
         let mut replica_client = replica.client();
-        eventually(FAILOVER, || {
+        eventually(FAILOVER_TIMEOUT, || {
             let info: String = cmd("INFO").arg("replication").query(&mut replica_client).unwrap();
             info.contains("master_link_status:up").then_some(())
         });
@@ -46,25 +46,25 @@ impl Watched {
         let others = (watched.sentinels.len() - 1).to_string();
         for sentinel in &watched.sentinels {
             let mut client = sentinel.client();
-            eventually_eq(FAILOVER, &["1".to_owned(), others.clone()], || {
+            eventually_eq(FAILOVER_TIMEOUT, &["1".to_owned(), others.clone()], || {
                 ["num-slaves", "num-other-sentinels"].map(|name| property(&mut client, name))
             });
         }
         watched
     }
 
-    /// The URL behind the scheme and the credentials.
+    /// The part of the URL after the scheme and the credentials.
     pub(crate) fn hosts(&self) -> String {
         let hosts: Vec<_> =
             self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect();
         format!("{}/{MASTER}", hosts.join(","))
     }
 
-    /// Waits until the first sentinel names the second server.
+    /// Waits until the first sentinel reports the second server as master.
     #[track_caller]
     pub(crate) fn wait_failed_over(&self) {
         let mut client = self.sentinels[0].client();
-        eventually_eq(FAILOVER, &self.servers[1].port(), || {
+        eventually_eq(FAILOVER_TIMEOUT, &self.servers[1].port(), || {
             let (_, port): (String, u16) =
                 cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(MASTER).query(&mut client).unwrap();
             port
@@ -74,7 +74,7 @@ impl Watched {
 
 /// Starts a reserved server as a sentinel with these settings.
 pub(crate) fn run_as_sentinel(reserved: RedisServer, settings: &str) -> RedisServer {
-    // A sentinel writes into its file what it learns.
+    // A sentinel writes its state into this file.
     let mut sentinel = reserved.with_settings_file("--sentinel");
     fs::write(sentinel.file("redis.conf"), settings).unwrap();
     sentinel.restart();

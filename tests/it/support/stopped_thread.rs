@@ -1,4 +1,4 @@
-//! Stops a thread of a gateway, as a system call that never returns would.
+//! Stops one thread of a gateway, as a system call that never returns does.
 #![cfg(target_os = "linux")]
 
 use std::marker::PhantomData;
@@ -11,19 +11,20 @@ use super::deadline::eventually;
 use super::gateway::TestGateway;
 use super::process::SOON;
 
-/// The threads that serve have this name; the first ones that were started serve sockets, the last one the admin port.
+/// The name of the worker threads. The first ones started serve sockets, the last one serves the admin port.
 pub(crate) const WORKER: &str = "actix-rt|system";
-/// The thread of the link to Redis.
+/// The name of the thread that runs the Redis link.
 pub(crate) const LINK: &str = "broker-link";
 
-/// Stopped until this is dropped. The kernel lets only the thread that stopped it resume it.
+/// A thread that stays stopped until this is dropped. Only the thread that stopped it may resume it, so this type is
+/// not `Send`.
 pub(crate) struct StoppedThread(Pid, PhantomData<*const ()>);
 
 impl StoppedThread {
     /// Stops the gateway's first thread of this name.
     #[track_caller]
     pub(crate) fn of(gateway: &TestGateway, name: &str) -> Self {
-        // Two workers and the admin port's. A thread has its name a moment after it was started.
+        // Two workers and the admin port's thread. A thread gets its name shortly after it starts.
         let count = if name == WORKER { 3 } else { 1 };
         let id = eventually(SOON, || {
             let threads = gateway.threads(name);

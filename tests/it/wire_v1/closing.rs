@@ -1,15 +1,15 @@
-//! Every way in which a version 1 client is closed, and the code that it is told.
+//! The close codes of version 1.
 
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::gateway::TestGateway;
 use crate::support::raw_socket::RawSocket;
 
-/// A gateway whose clients are closed with 4004 soon.
+/// Starts a gateway with a short identify timeout.
 const IDENTIFY_TIMEOUT: &str = "300ms";
 
 #[test]
-fn what_is_malformed_is_closed_with_4001() {
+fn a_malformed_frame_is_closed_with_4001() {
     let gateway = TestGateway::spawn();
     let all = [
         "",
@@ -30,7 +30,7 @@ fn what_is_malformed_is_closed_with_4001() {
         r#"{"op":1,"token":null}"#,
         r#"{"op":10,"time":"1"}"#,
         r#"{"op":1,"op":1,"token":"42"}"#,
-        // What only version 2 may say.
+        // Commands of version 2.
         r#"{"op":1,"token":"42","channels":[]}"#,
         r#"{"op":4,"channel":"public:news"}"#,
         r#"{"op":5,"channel":"public:news"}"#,
@@ -38,12 +38,12 @@ fn what_is_malformed_is_closed_with_4001() {
     ];
     for text in all {
         let mut client = gateway.connect();
-        client.says(text);
-        client.closed_with(4001);
+        client.send_text(text);
+        client.expect_close(4001);
     }
-    let mut identified = gateway.ready("42");
-    identified.says("x");
-    identified.closed_with(4001);
+    let mut identified = gateway.ready_client("42");
+    identified.send_text("x");
+    identified.expect_close(4001);
     assert_eq!(gateway.closes(4001), all.len() as i64 + 1);
 }
 
@@ -53,34 +53,34 @@ fn a_token_that_is_no_user_is_closed_with_4003() {
     for token in ["", "4 2", "*", "{42}", r"\n", "\u{e9}", &"x".repeat(129)] {
         let mut client = gateway.connect();
         client.identify(token);
-        client.closed_with(4003);
+        client.expect_close(4003);
     }
     assert_eq!(gateway.closes(4003), 7);
     assert_eq!(gateway.metric("sessions"), 0);
 }
 
 #[test]
-fn who_does_not_identify_in_time_is_closed_with_4004() {
+fn a_client_that_does_not_identify_is_closed_with_4004() {
     let gateway = TestGateway::with("session.identify_timeout", IDENTIFY_TIMEOUT).spawn();
-    let mut identified = gateway.ready("42");
+    let mut identified = gateway.ready_client("42");
     let mut silent = gateway.connect();
-    // Being alive is not enough.
-    let mut beating = gateway.connect();
-    beating.says(r#"{"op":10}"#);
-    beating.hears(r#"{"op":11}"#);
-    silent.closed_with(4004);
-    beating.closed_with(4004);
+    // Heartbeats do not replace Identify.
+    let mut client_with_heartbeats = gateway.connect();
+    client_with_heartbeats.send_text(r#"{"op":10}"#);
+    client_with_heartbeats.expect_text(r#"{"op":11}"#);
+    silent.expect_close(4004);
+    client_with_heartbeats.expect_close(4004);
     gateway.publish("user:42", "1");
-    identified.hears(r#"{"op":3,"message":1}"#);
+    identified.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
 fn a_second_identify_is_closed_with_4005() {
     let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     client.identify("42");
-    client.closed_with(4005);
-    // Both in one go: the second may come before Ready is sent, or after it.
+    client.expect_close(4005);
+    // Both are sent together: the gateway may read the second one before or after it sends Ready.
     let mut hasty = gateway.connect();
     hasty.identify("42");
     hasty.identify("42");
@@ -90,15 +90,15 @@ fn a_second_identify_is_closed_with_4005() {
 }
 
 #[test]
-fn who_says_too_much_is_closed_with_4007() {
+fn a_client_over_the_message_rate_is_closed_with_4007() {
     let gateway = TestGateway::with("session.messages_per_minute", "5").spawn();
-    let mut client = gateway.ready("42");
+    let mut client = gateway.ready_client("42");
     for _ in 0..4 {
-        client.says(r#"{"op":10}"#);
-        client.hears(r#"{"op":11}"#);
+        client.send_text(r#"{"op":10}"#);
+        client.expect_text(r#"{"op":11}"#);
     }
-    client.says(r#"{"op":10}"#);
-    client.closed_with(4007);
+    client.send_text(r#"{"op":10}"#);
+    client.expect_close(4007);
 }
 
 #[test]
@@ -107,40 +107,40 @@ fn a_session_ends_with_4009_when_its_token_does() {
         TestGateway::with("auth.kind", "jwt").with("auth.secret", "0123456789abcdef0123456789abcdef").spawn();
     let mut long = gateway.connect();
     long.identify(&gateway.token(&["--user", "42", "--ttl", "1h"]));
-    long.hears(r#"{"op":2,"user":"42"}"#);
+    long.expect_text(r#"{"op":2,"user":"42"}"#);
     let mut short = gateway.connect();
     short.identify(&gateway.token(&["--user", "42", "--ttl", "4s"]));
-    short.hears(r#"{"op":2,"user":"42"}"#);
-    short.closed_with(4009);
+    short.expect_text(r#"{"op":2,"user":"42"}"#);
+    short.expect_close(4009);
     gateway.publish("user:42", "1");
-    long.hears(r#"{"op":3,"message":1}"#);
+    long.expect_text(r#"{"op":3,"message":1}"#);
 }
 
 #[test]
 fn a_binary_frame_is_closed_with_1003() {
     let gateway = TestGateway::spawn();
-    let mut client = gateway.ready("42");
-    client.sends(Message::binary(br#"{"op":10}"#.to_vec()));
-    client.closed_with(1003);
+    let mut client = gateway.ready_client("42");
+    client.send(Message::binary(br#"{"op":10}"#.to_vec()));
+    client.expect_close(1003);
 }
 
 #[test]
 fn a_message_that_is_too_big_is_closed_with_1009() {
     let gateway = TestGateway::with("session.max_message_bytes", "1024").spawn();
-    let mut client = gateway.ready("42");
-    client.says(&format!("{:1024}", r#"{"op":10}"#));
-    client.hears(r#"{"op":11}"#);
-    client.says(&format!("{:1025}", r#"{"op":10}"#));
-    client.closed_with(1009);
-    // The announcement is enough: not one byte of it needs to come.
+    let mut client = gateway.ready_client("42");
+    client.send_text(&format!("{:1024}", r#"{"op":10}"#));
+    client.expect_text(r#"{"op":11}"#);
+    client.send_text(&format!("{:1025}", r#"{"op":10}"#));
+    client.expect_close(1009);
+    // The announced length is enough; no byte of the payload is sent.
     let mut raw = RawSocket::connect(gateway.public);
-    raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-    raw.writes(&[0x81, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-    raw.closed_with(1009);
+    raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+    raw.write(&[0x81, 0xFF, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    raw.expect_close(1009);
 }
 
 #[test]
-fn an_unmasked_frame_is_closed_with_1002_and_text_that_is_not_utf_8_with_1007() {
+fn unmasked_frames_and_invalid_utf_8_are_closed() {
     let gateway = TestGateway::spawn();
     for (bytes, code) in [
         (&b"\x81\x09{\"op\":10}"[..], 1002),
@@ -149,21 +149,21 @@ fn an_unmasked_frame_is_closed_with_1002_and_text_that_is_not_utf_8_with_1007() 
         (b"\x81\x82\0\0\0\0\xC3\x28", 1007),
     ] {
         let mut raw = RawSocket::connect(gateway.public);
-        raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-        raw.writes(bytes);
-        raw.closed_with(code);
+        raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+        raw.write(bytes);
+        raw.expect_close(code);
     }
 }
 
 #[test]
-fn a_client_that_says_goodbye_is_answered_and_forgotten() {
+fn a_client_s_close_is_answered_and_its_state_removed() {
     let gateway = TestGateway::spawn();
     let mut raw = RawSocket::connect(gateway.public);
-    raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
-    raw.says(r#"{"op":1,"token":"42"}"#);
-    raw.hears(r#"{"op":2,"user":"42"}"#);
+    raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
+    raw.send_text(r#"{"op":1,"token":"42"}"#);
+    raw.expect_text(r#"{"op":2,"user":"42"}"#);
     // Close 1000.
-    raw.writes(b"\x88\x82\0\0\0\0\x03\xE8");
-    raw.closed_with(1000);
+    raw.write(b"\x88\x82\0\0\0\0\x03\xE8");
+    raw.expect_close(1000);
     gateway.assert_empty();
 }

@@ -1,4 +1,4 @@
-//! Which requests become sockets, and what the others are told.
+//! Accepted and refused upgrade requests.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use crate::support::gateway::TestGateway;
 use crate::support::http::{Answer, request};
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// The upgrade request with one part replaced; connections end after the answer.
+/// Sends the upgrade request with one part replaced; the gateway must end the connection after the answer.
 #[track_caller]
 fn upgrade(gateway: &TestGateway, replace: &str, with: &str) -> Answer {
     assert!(UPGRADE.contains(replace));
@@ -17,7 +17,7 @@ fn upgrade(gateway: &TestGateway, replace: &str, with: &str) -> Answer {
     answer
 }
 
-/// The answer says that the connection ends, as it does.
+/// Asserts that the answer announces the end of the connection.
 #[track_caller]
 fn assert_closes(answer: &Answer) {
     let connection = answer.header("connection").unwrap_or_default();
@@ -25,7 +25,7 @@ fn assert_closes(answer: &Answer) {
 }
 
 #[test]
-fn a_request_that_is_no_upgrade_of_ours_is_told_why() {
+fn an_invalid_upgrade_is_answered_with_the_reason() {
     let gateway = TestGateway::spawn();
     for (replace, with, status, reason) in [
         ("GET / ", "GET /?v=1 ", 400, "unknown_protocol_version"),
@@ -48,22 +48,22 @@ fn a_request_that_is_no_upgrade_of_ours_is_told_why() {
 }
 
 #[test]
-fn a_request_as_browsers_and_proxies_write_it_is_accepted() {
+fn requests_of_browsers_and_proxies_are_accepted() {
     let gateway = TestGateway::with("server.allowed_origins", "*").spawn();
     for (replace, with) in [
         ("connection: upgrade", "Connection: keep-alive, Upgrade"),
         ("upgrade: websocket", "Upgrade: WebSocket"),
         ("\nsec", "\norigin: https://anywhere.example\nsec-websocket-extensions: permessage-deflate\nsec"),
     ] {
-        // The connection stays open: only the head of the answer comes.
+        // The connection stays open, so only the head of the answer arrives.
         let head = UPGRADE.replacen(replace, with, 1);
         let mut raw = RawSocket::connect_by(gateway.public, &head, b"");
-        raw.hears(r#"{"op":0,"heartbeat_interval":45000}"#);
+        raw.expect_text(r#"{"op":0,"heartbeat_interval":45000}"#);
     }
 }
 
 #[test]
-fn a_plain_request_is_asked_to_upgrade() {
+fn a_plain_request_is_answered_with_426() {
     let gateway = TestGateway::spawn();
     for path in ["/", "/gateway", "/other"] {
         let answer = request(gateway.public, &format!("GET {path} HTTP/1.1"), "");
@@ -85,13 +85,13 @@ fn the_admin_routes_are_not_on_the_public_port() {
 }
 
 #[test]
-fn only_pages_of_allowed_origins_may_open_a_socket() {
+fn only_allowed_origins_may_open_a_socket() {
     let gateway = TestGateway::with("server.allowed_origins", "https://app.example.com").spawn();
     for origin in ["https://evil.test", "https://app.example.com.evil.test", "null"] {
         let answer = upgrade(&gateway, "GET / HTTP/1.1", &format!("GET / HTTP/1.1\norigin: {origin}"));
         assert_eq!((answer.status, answer.body.as_str()), (403, "origin_not_allowed"), "{origin}");
     }
-    // This client sends none, and is no browser.
+    // A client that is no browser sends no Origin.
     gateway.connect();
     let strict = TestGateway::with("server.allow_missing_origin", "false").spawn();
     assert_eq!(upgrade(&strict, "GET / ", "GET / ").status, 403);
@@ -119,15 +119,15 @@ fn in_development_only_local_pages_open_a_socket() {
 }
 
 #[test]
-fn over_the_cap_on_connections_a_client_is_told_to_come_back() {
+fn over_the_connection_limit_retry_after_is_sent() {
     let gateway = TestGateway::with("server.max_connections", "2").spawn();
     let first = gateway.connect();
-    let mut second = gateway.ready("42");
+    let mut second = gateway.ready_client("42");
     let refused = gateway.try_connect("/").err().unwrap();
     assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("5")));
     assert_eq!(gateway.readyz(), (503, vec!["all 2 connections are taken".to_owned()]));
     gateway.publish("user:42", "1");
-    second.hears(r#"{"op":3,"message":1}"#);
+    second.expect_text(r#"{"op":3,"message":1}"#);
     drop(first);
     gateway.wait_metric("connections", 1);
     gateway.wait_ready();

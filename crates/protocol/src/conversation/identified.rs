@@ -1,4 +1,4 @@
-//! The state of a session whose token has been accepted.
+//! The state of a session after its token is accepted.
 
 use std::time::{Duration, Instant};
 
@@ -7,19 +7,19 @@ use crate::Now;
 use crate::channel::{ChannelName, ChannelPattern};
 use crate::event::RefusalReason;
 
-/// The longest time between two checks of the wall clock. Expiry is a wall-clock time, but waits are monotonic; a clock
-/// that is set back during a wait must not end a session early.
+/// The maximum time between two checks of the wall clock. The expiry is a wall-clock time, but waiting uses the
+/// monotonic clock: a wall clock that is set back must not end a session early.
 const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(3_600);
 
-/// An identified user and the channels of this session besides its own two.
+/// The identity of a session, and its subscriptions in addition to its two own channels.
 #[derive(Debug)]
 pub(super) struct Identified {
     user: ChannelName,
     expiry: Option<Expiry>,
     grants: Box<[ChannelPattern]>,
     subscriptions: Vec<ActiveSubscription>,
-    next_ticket: u32,
-    /// Whether the user's channel, and `all`, are recovering: the session waits for an answer for them.
+    next_request_id: u32,
+    /// Whether the user's channel and `all` are recovering and wait for an answer from the hub.
     recovering_own: [bool; 2],
 }
 
@@ -32,8 +32,8 @@ struct Expiry {
 #[derive(Debug)]
 pub(super) struct ActiveSubscription {
     pub(super) channel: ChannelName,
-    pub(super) ticket: u32,
-    /// Whether the client has been told that it is subscribed.
+    pub(super) request_id: u32,
+    /// Whether the subscription is live.
     pub(super) active: bool,
 }
 
@@ -44,7 +44,7 @@ impl Identified {
             expiry: Expiry::new(identity.expires_at_ms, now),
             grants: identity.grants.into(),
             subscriptions: Vec::new(),
-            next_ticket: 0,
+            next_request_id: 0,
             recovering_own: [false; 2],
         }
     }
@@ -58,7 +58,7 @@ impl Identified {
         &self.user
     }
 
-    /// Whether this is one of the two channels that every session is subscribed to.
+    /// Whether `channel` is one of the two channels that every session is subscribed to.
     pub(super) fn is_own(&self, channel: &ChannelName) -> bool {
         self.own_index(channel).is_some()
     }
@@ -67,22 +67,22 @@ impl Identified {
         if *channel == self.user { Some(0) } else { (channel.as_str() == "all").then_some(1) }
     }
 
-    /// How long the token is still good, in milliseconds.
+    /// The time until the token expires, in milliseconds; `None` if it never expires.
     pub(super) fn expires_in_ms(&self, now: Now) -> Option<u64> {
         self.expiry.map(|expiry| expiry.at_ms.saturating_sub(now.unix_ms))
     }
 
-    /// When to check the wall clock next.
+    /// When to check the wall clock next; `None` if the token never expires.
     pub(super) fn expiry_check(&self) -> Option<Instant> {
         self.expiry.map(|expiry| expiry.check_at)
     }
 
-    /// Whether [`Identified::has_expired`] would say so.
+    /// Whether [`Identified::has_expired`] would return true.
     pub(super) fn would_expire(&self, now: Now) -> bool {
         self.expiry.is_some_and(|expiry| expiry.check_at <= now.monotonic && expiry.at_ms <= now.unix_ms)
     }
 
-    /// Whether the token has expired; asked when [`Identified::expiry_check`] has come.
+    /// Whether the token has expired. Schedules the next check if [`Identified::expiry_check`] has passed.
     pub(super) fn has_expired(&mut self, now: Now) -> bool {
         let Some(expiry) = self.expiry.filter(|expiry| expiry.check_at <= now.monotonic) else {
             return false;
@@ -122,33 +122,33 @@ impl Identified {
         self.subscriptions.iter().any(|subscription| subscription.channel == *channel)
     }
 
-    /// Notes a subscription that the hub is about to be asked for. Returns its ticket.
+    /// Adds a subscription that waits for the hub. Returns the id of its request.
     pub(super) fn subscribe(&mut self, channel: ChannelName) -> u32 {
-        let ticket = self.next_ticket();
-        self.subscriptions.push(ActiveSubscription { channel, ticket, active: false });
-        ticket
+        let request_id = self.next_request_id();
+        self.subscriptions.push(ActiveSubscription { channel, request_id, active: false });
+        request_id
     }
 
-    /// The ticket of the next subscribe request to the hub.
-    pub(super) fn next_ticket(&mut self) -> u32 {
-        let ticket = self.next_ticket;
-        self.next_ticket = ticket.wrapping_add(1);
-        ticket
+    /// Returns a new id for a request to the hub.
+    pub(super) fn next_request_id(&mut self) -> u32 {
+        let request_id = self.next_request_id;
+        self.next_request_id = request_id.wrapping_add(1);
+        request_id
     }
 
-    /// Whether a subscription waits for the answer with this ticket.
-    pub(super) fn awaits(&self, channel: &ChannelName, ticket: u32) -> bool {
-        // A session never leaves its own channels, so there is no late answer for them.
+    /// Whether a subscription waits for the answer with this request id.
+    pub(super) fn awaits(&self, channel: &ChannelName, request_id: u32) -> bool {
+        // A session never leaves its own channels, so an answer for them is never late.
         if let Some(own) = self.own_index(channel) {
             return self.recovering_own[own];
         }
         self.subscriptions.iter().any(|subscription| {
-            subscription.channel == *channel && subscription.ticket == ticket && !subscription.active
+            subscription.channel == *channel && subscription.request_id == request_id && !subscription.active
         })
     }
 
     /// Marks one of the session's own channels as recovering.
-    pub(super) fn note_recovering(&mut self, channel: &ChannelName) {
+    pub(super) fn mark_recovering(&mut self, channel: &ChannelName) {
         if let Some(own) = self.own_index(channel) {
             self.recovering_own[own] = true;
         }

@@ -1,10 +1,11 @@
 //! The conversation with one client, from Hello to Close, as a state machine.
 //!
-//! Its driver passes it one [`Input`] at a time, performs all the [`Action`]s that it appended before the
-//! next input, and calls again with [`Input::DeadlinePassed`] when [`Conversation::next_deadline`] has come.
-//! A closed conversation ignores every input.
+//! The driver passes one [`Input`] at a time and performs all appended [`Action`]s before the next input. At
+//! [`Conversation::next_deadline`] it passes [`Input::DeadlinePassed`]. A closed conversation ignores every input.
 //!
-//! `on_client.rs` handles the frames of the client, `on_system.rs` all other inputs.
+//! - `identified.rs`: the state of a session after its token is accepted.
+//! - `on_client.rs`: frames from the client.
+//! - `on_system.rs`: all other inputs.
 
 mod identified;
 mod on_client;
@@ -30,129 +31,129 @@ use super::{Now, SessionId, Version};
 /// The settings shared by all conversations.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// How often the gateway sends op 10, and how long a client may be silent.
+    /// The interval of op 10, and the timeout of a silent client.
     pub heartbeat: HeartbeatRules,
-    /// How long a client may take to identify.
+    /// The time within which a client must identify.
     pub identify_timeout: Duration,
-    /// The longest message that a client may send, in bytes; announced here, enforced by the socket.
+    /// The maximum length of a message from the client, in bytes. Hello announces it; the socket enforces it.
     pub max_message_bytes: usize,
-    /// How many messages a client may send in a minute; 0 means no limit.
+    /// The maximum number of messages from a client per minute; 0 means no limit.
     pub messages_per_minute: u32,
-    /// How many channels a session may subscribe to besides its own; 0 means no limit.
+    /// The maximum number of subscriptions of a session in addition to its own channels; 0 means no limit.
     pub max_subscriptions: u32,
-    /// Namespaces whose channels anyone may subscribe to.
+    /// The namespaces whose channels every session may subscribe to.
     pub public_namespaces: Vec<String>,
 }
 
-/// The identity that a token proves.
+/// The verified content of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The user's own channel, `user:<id>`.
     pub user: ChannelName,
-    /// When the token expires, in Unix milliseconds.
+    /// When the token expires, in Unix milliseconds; `None` if never.
     pub expires_at_ms: Option<u64>,
-    /// The channels that the token allows.
+    /// The channels that the token allows, in addition to the session's own and the public ones.
     pub grants: Vec<ChannelPattern>,
 }
 
-/// A channel that a session wants to subscribe to.
+/// A request to the hub to subscribe the session to a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
-    /// The channel.
+pub struct SubscribeRequest {
+    /// The channel; the session is not subscribed to it yet.
     pub channel: ChannelName,
-    /// The position to continue from, if the client names one.
-    pub since: Option<Since>,
-    /// Returned with the answer for this channel, so that a late answer is not taken for that of a later request.
-    pub ticket: u32,
+    /// Where to resume; `None` if the client sent no `since`.
+    pub since: Option<ResumePoint>,
+    /// Returned with the answer, so that a late answer is not mistaken for the answer to a later request.
+    pub request_id: u32,
 }
 
-/// The position after which a client wants to continue.
+/// The client's `since`: where to resume a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Since {
-    /// A position in the channel's history.
+pub enum ResumePoint {
+    /// Resume after this position in the channel's history.
     Position(Position),
-    /// The client sent a text that is not a position: nothing can be recovered.
-    Unreadable,
+    /// The text is not a position, so no message can be recovered.
+    Invalid,
 }
 
-impl Since {
+impl ResumePoint {
     fn parse(text: &str) -> Self {
-        Position::parse(text).map_or(Self::Unreadable, Self::Position)
+        Position::parse(text).map_or(Self::Invalid, Self::Position)
     }
 }
 
-/// The token does not identify anyone. Deliberately without a reason: the client is told none.
+/// The token is not valid. It has no reason, because the client must not see one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotIdentified;
 
-/// Everything that can happen to a session. It has no `Debug`: a text may hold a token.
+/// An input of the state machine. It has no `Debug`, because a text may contain a token.
 #[derive(Clone)]
 pub enum Input<'a> {
     /// A text message.
     Text(&'a str),
     /// A binary message.
     Binary,
-    /// A Ping or Pong: it shows that the client is alive, and counts against the budget.
+    /// A Ping or Pong. It resets the heartbeat timeout and counts against the budget.
     ControlFrame,
-    /// The socket is closed: the peer sent Close, disconnected, or violated the WebSocket protocol. The socket layer has
-    /// already answered.
+    /// The socket is closed: the peer sent Close, disconnected, or violated the WebSocket protocol. The socket layer
+    /// answers, so the conversation sends nothing.
     PeerClosed,
     /// The answer to [`Action::Authenticate`].
     Verified(Result<Identity, NotIdentified>),
-    /// Instead of [`Input::Verified`]: a limit of the user or of its address is reached (sessions, or tokens in a
-    /// minute). The token may not have been looked at.
+    /// Instead of [`Input::Verified`]: a limit of the user or of its address is reached (sessions, or tokens per
+    /// minute). The token may be unverified.
     OverLimit,
-    /// The hub has the session and its channels: the answer to [`Action::Join`], in the order asked.
+    /// The answer to [`Action::Join`]: the states of its channels, in the order of the request.
     Joined(Vec<SubscriptionState>),
     /// The answer to [`Action::Subscribe`]; also sent when a recovering channel goes live.
     Subscribed {
-        /// The channel.
+        /// The channel of the request.
         channel: ChannelName,
-        /// The ticket of the request.
-        ticket: u32,
-        /// Its state.
+        /// The id of the request.
+        request_id: u32,
+        /// The state of the subscription.
         state: SubscriptionState,
     },
-    /// This replica is draining.
+    /// The replica is draining.
     Drain {
-        /// When the client should reconnect, in milliseconds.
+        /// The time after which the client should reconnect, in milliseconds.
         after_ms: u64,
     },
-    /// The backend or an operator ends this session.
+    /// The backend or an operator ended the session.
     Disconnected,
-    /// [`Conversation::next_deadline`] has come.
+    /// The time of [`Conversation::next_deadline`] has passed.
     DeadlinePassed,
 }
 
-/// Everything that a session can be told to do.
+/// An action that the driver performs for the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Send this to the client.
+    /// Send the event to the client.
     Send(Event),
-    /// Check this token and answer with [`Input::Verified`] (or [`Input::OverLimit`]) at once.
+    /// Verify the token, and pass [`Input::Verified`] or [`Input::OverLimit`] at once.
     Authenticate(Token),
-    /// Register with the hub, subscribed to these channels but not live yet.
+    /// Register with the hub and subscribe to the channels. They go live with [`Action::GoLive`].
     Join {
-        /// The user's own channel first, then `all`, then what the client asked for.
-        channels: Vec<Wanted>,
+        /// The user's own channel, then `all`, then the requested channels.
+        channels: Vec<SubscribeRequest>,
     },
-    /// Add a channel, not live yet.
-    Subscribe(Wanted),
-    /// Unsubscribe from a channel, then send the answer: no message on the channel may follow the answer.
+    /// Subscribe to a channel. It goes live with [`Action::GoLive`].
+    Subscribe(SubscribeRequest),
+    /// Unsubscribe from a channel, then send the answer: no message of the channel may follow the answer.
     Unsubscribe {
-        /// The channel.
+        /// A channel that the session is subscribed to.
         channel: ChannelName,
-        /// The answer to the client.
+        /// The event to send afterwards.
         answer: Event,
     },
-    /// The client has been told of its subscription: deliver held publications, then each new one directly. `None` means
-    /// every channel of the Join that is not recovering.
+    /// The event about the subscription is sent: deliver the held publications, then each new one directly. `None`
+    /// means all live channels of the Join.
     GoLive(Option<ChannelName>),
-    /// Send Close; nothing follows.
+    /// Send Close. It is the last action.
     Close(CloseCode),
 }
 
-/// A token to verify. Its `Debug` output hides it.
+/// A token to verify. The `Debug` output hides its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(pub String);
 
@@ -173,48 +174,48 @@ pub struct Conversation {
     budget: Budget,
 }
 
-/// Each state owns its data, so that there is no user without an identity.
+/// Each state owns its data, so a user exists only after the token is accepted.
 #[derive(Debug)]
 enum ConversationState {
-    /// Hello is sent; the token is awaited.
+    /// Hello is sent. The session waits for Identify.
     Unidentified { identify_by: Instant },
-    /// The token is being checked; the channels in Identify are kept.
-    Verifying { identify_by: Instant, requests: Vec<Request> },
-    /// Registering with the hub. Frames from the client wait until Ready is sent.
+    /// The token is being verified.
+    Verifying { identify_by: Instant, requests: Vec<IdentifyChannel> },
+    /// The session registers with the hub. Frames that need Ready wait.
     Joining(Box<Joining>),
     /// Ready is sent.
     Identified(Box<Identified>),
-    /// The conversation has ended: inputs are ignored.
+    /// The conversation is over. Inputs are ignored.
     Closed,
 }
 
-/// A channel asked for in Identify.
+/// A channel in Identify, not yet validated.
 #[derive(Debug)]
-struct Request {
+struct IdentifyChannel {
     channel: Box<str>,
-    since: Option<Since>,
+    since: Option<ResumePoint>,
 }
 
 struct Joining {
     identified: Identified,
-    /// The channels of the Join, in its order.
+    /// The channels of the Join, in the order of the request.
     channels: Vec<ChannelName>,
     /// Refusals to send after Ready.
     refusals: Vec<Event>,
-    /// Frames that wait for Ready.
+    /// Frames that wait for Ready, in order.
     waiting: Vec<Box<str>>,
 }
 
 impl std::fmt::Debug for Joining {
-    /// Without the frames that wait: a Refresh among them holds a token.
+    /// Omits the waiting frames, because a Refresh contains a token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Joining").field("channels", &self.channels).finish_non_exhaustive()
     }
 }
 
 impl Conversation {
-    /// Starts a conversation: appends Hello. `jitter`, from 0 to 1, delays the first heartbeat by
-    /// that part of the interval, so that sessions that began together do not beat together.
+    /// Starts a conversation: appends Hello. `jitter`, from 0 to 1, delays the first heartbeat by that fraction of the
+    /// interval, so that sessions that start together do not beat together.
     pub fn open(
         rules: Arc<Rules>,
         version: Version,
@@ -244,7 +245,7 @@ impl Conversation {
     }
 
     /// Handles one input and appends the resulting actions. Perform all of them before the next input.
-    pub fn on(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
+    pub fn handle(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
         if self.is_closed() {
             return;
         }
@@ -254,8 +255,8 @@ impl Conversation {
             Input::Verified(result) => self.on_verified(now, result, actions),
             Input::OverLimit => self.on_over_limit(actions),
             Input::Joined(positions) => self.on_joined(now, positions, actions),
-            Input::Subscribed { channel, ticket, state } => {
-                self.on_subscribed(channel, ticket, state, actions)
+            Input::Subscribed { channel, request_id, state } => {
+                self.on_subscribed(channel, request_id, state, actions)
             }
             Input::Drain { after_ms } => self.on_drain(after_ms, actions),
             Input::Disconnected => self.close(CloseCode::Disconnected, actions),
@@ -263,8 +264,8 @@ impl Conversation {
         }
     }
 
-    /// When [`Input::DeadlinePassed`] is due; `None` once closed. Every input may change it, so ask again
-    /// after each input. An early `DeadlinePassed` does nothing.
+    /// When to pass [`Input::DeadlinePassed`]; `None` once closed. Each input may change the deadline. An early
+    /// `DeadlinePassed` does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         let state = match &self.state {
             ConversationState::Unidentified { identify_by }
@@ -277,17 +278,17 @@ impl Conversation {
         Some(state.map_or(heartbeat, |state| state.min(heartbeat)))
     }
 
-    /// Whether [`Input::DeadlinePassed`] would close the session now. Pending data of the client must be read before:
-    /// it may have arrived in time, and the deadline may be noticed late.
+    /// Whether [`Input::DeadlinePassed`] would close the session now. If so, the driver first reads the pending data of
+    /// the client, which may have arrived before the deadline.
     pub fn would_close(&self, now: Now) -> bool {
-        let is_over = match &self.state {
+        let is_expired = match &self.state {
             ConversationState::Unidentified { identify_by }
             | ConversationState::Verifying { identify_by, .. } => *identify_by <= now.monotonic,
             ConversationState::Joining(joining) => joining.identified.would_expire(now),
             ConversationState::Identified(identified) => identified.would_expire(now),
             ConversationState::Closed => return false,
         };
-        is_over || self.heartbeat.is_timed_out(&self.rules.heartbeat, now.monotonic)
+        is_expired || self.heartbeat.is_timed_out(&self.rules.heartbeat, now.monotonic)
     }
 
     /// Whether the conversation is over.
@@ -295,13 +296,13 @@ impl Conversation {
         matches!(self.state, ConversationState::Closed)
     }
 
-    /// Whether Ready has been sent (and nothing has been closed since).
+    /// Whether Ready is sent and the conversation is open.
     #[cfg(test)]
     pub(crate) fn is_identified(&self) -> bool {
         matches!(self.state, ConversationState::Identified(_))
     }
 
-    /// The protocol version that the session speaks.
+    /// The protocol version of the session.
     pub fn version(&self) -> Version {
         self.version
     }

@@ -2,24 +2,26 @@
 
 use std::time::Duration;
 
-use super::{Action, Conversation, ConversationState, Input, Request, Since, Token, Wanted};
+use super::{
+    Action, Conversation, ConversationState, IdentifyChannel, Input, ResumePoint, SubscribeRequest, Token,
+};
 use crate::Now;
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
 use crate::command::{ChannelRequest, Command, MAX_IDENTIFY_CHANNELS};
 use crate::event::{Event, RefusalReason, SoftError, SubscriptionOutcome};
 
-/// How many frames may wait for Ready. A client has no reason to send more before it is answered; the
-/// longest wait is one Redis round trip.
+/// The maximum number of frames that wait for Ready. The wait lasts at most one Redis round trip, so a client has no
+/// reason to send more.
 const MAX_WAITING_FRAMES: usize = 16;
-/// The interval of `messages_per_minute`.
+/// The period of `messages_per_minute`.
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl Conversation {
-    /// Handles any frame: it resets the heartbeat timeout and counts against the budget.
+    /// Handles a frame. Every frame resets the heartbeat timeout and counts against the budget.
     pub(super) fn on_client(&mut self, now: Now, input: Input<'_>, actions: &mut Vec<Action>) {
         self.heartbeat.on_frame(now.monotonic);
-        if !self.budget.take(self.rules.messages_per_minute, MINUTE, now.monotonic) {
+        if !self.budget.try_acquire(self.rules.messages_per_minute, MINUTE, now.monotonic) {
             return self.close(CloseCode::RateLimited, actions);
         }
         match input {
@@ -43,7 +45,7 @@ impl Conversation {
             }
             Command::HeartbeatAck => {}
             Command::Identify { token, channels } => self.on_identify(token.into_owned(), channels, actions),
-            _ if !self.admits(text, actions) => {}
+            _ if !self.admit(text, actions) => {}
             Command::Subscribe(request) => self.on_subscribe(&request, actions),
             Command::Unsubscribe { channel } => self.on_unsubscribe(&channel, actions),
             Command::Refresh { token } => actions.push(Action::Authenticate(Token(token.into_owned()))),
@@ -56,8 +58,8 @@ impl Conversation {
         };
         let requests = channels
             .into_iter()
-            .map(|request| Request {
-                since: request.since.as_deref().map(Since::parse),
+            .map(|request| IdentifyChannel {
+                since: request.since.as_deref().map(ResumePoint::parse),
                 channel: request.channel.into(),
             })
             .collect();
@@ -65,9 +67,9 @@ impl Conversation {
         actions.push(Action::Authenticate(Token(token)));
     }
 
-    /// Whether an op that needs an identity can be carried out now. Before the token is accepted it is an
-    /// error; from then until Ready is sent it waits.
-    fn admits(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
+    /// Whether to handle an op that needs an identity now. Before the token is accepted, the op closes the session;
+    /// until Ready is sent, it waits.
+    fn admit(&mut self, text: &str, actions: &mut Vec<Action>) -> bool {
         let code = match &mut self.state {
             ConversationState::Identified(_) => return true,
             ConversationState::Joining(joining) if joining.waiting.len() < MAX_WAITING_FRAMES => {
@@ -94,9 +96,9 @@ impl Conversation {
         match identified.may_subscribe(&self.rules, &channel) {
             Err(reason) => actions.push(refused(&request.channel, reason)),
             Ok(()) => {
-                let ticket = identified.subscribe(channel.clone());
-                let since = request.since.as_deref().map(Since::parse);
-                actions.push(Action::Subscribe(Wanted { channel, since, ticket }));
+                let request_id = identified.subscribe(channel.clone());
+                let since = request.since.as_deref().map(ResumePoint::parse);
+                actions.push(Action::Subscribe(SubscribeRequest { channel, since, request_id }));
             }
         }
     }
@@ -116,7 +118,7 @@ impl Conversation {
         actions.push(if identified.unsubscribe(&channel) {
             Action::Unsubscribe { channel, answer }
         } else {
-            // The session was not subscribed, so the requested state already holds.
+            // The session is not subscribed, so the requested state is reached.
             Action::Send(answer)
         });
     }

@@ -1,14 +1,15 @@
-//! Inputs that do not come from the client: authentication, the hub, the clock, the operator.
+//! Inputs from the authenticator, the hub, the clock and the operator.
 
 use super::identified::Identified;
 use super::on_client::refusal;
 use super::{
-    Action, Conversation, ConversationState, Identity, Joining, NotIdentified, Request, Rules, Wanted,
+    Action, Conversation, ConversationState, IdentifyChannel, Identity, Joining, NotIdentified, Rules,
+    SubscribeRequest,
 };
 use crate::channel::ChannelName;
 use crate::close::CloseCode;
 use crate::event::{ChannelState, Event, RefusalReason, SoftError, SubscriptionOutcome, SubscriptionState};
-use crate::heartbeat::HeartbeatDue;
+use crate::heartbeat::HeartbeatAction;
 use crate::{Now, Version};
 
 impl Conversation {
@@ -34,12 +35,12 @@ impl Conversation {
                 let lost = identified.refresh(identity, &self.rules, now);
                 let expires_in_ms = identified.expires_in_ms(now);
                 actions.push(Action::Send(Event::Refreshed { expires_in_ms }));
-                lost.into_iter().for_each(|channel| withdraw(channel, actions));
+                lost.into_iter().for_each(|channel| unsubscribe_disallowed(channel, actions));
             }
             (ConversationState::Identified(_), _) => {
                 actions.push(Action::Send(Event::Error(SoftError::RefreshFailed)))
             }
-            // No token is being checked.
+            // No token is being verified.
             (
                 ConversationState::Unidentified { .. }
                 | ConversationState::Joining(_)
@@ -50,7 +51,7 @@ impl Conversation {
     }
 
     /// Closes the session that sent the token, not an older one: a client that opens sessions in a loop must not end
-    /// its user's working sessions.
+    /// the user's working sessions.
     pub(super) fn on_over_limit(&mut self, actions: &mut Vec<Action>) {
         if matches!(self.state, ConversationState::Verifying { .. } | ConversationState::Identified(_)) {
             self.close(CloseCode::RateLimited, actions);
@@ -72,7 +73,7 @@ impl Conversation {
         for (channel, state) in channels.into_iter().zip(states) {
             match state {
                 SubscriptionState::Live { .. } => identified.activate(&channel),
-                SubscriptionState::Recovering { .. } => identified.note_recovering(&channel),
+                SubscriptionState::Recovering { .. } => identified.mark_recovering(&channel),
                 SubscriptionState::Refused => {
                     identified.unsubscribe(&channel);
                     refused.push(refusal(channel.as_str(), RefusalReason::Unavailable));
@@ -100,13 +101,13 @@ impl Conversation {
     pub(super) fn on_subscribed(
         &mut self,
         channel: ChannelName,
-        ticket: u32,
+        request_id: u32,
         state: SubscriptionState,
         actions: &mut Vec<Action>,
     ) {
         let ConversationState::Identified(identified) = &mut self.state else { return };
-        // The client has unsubscribed since, so nothing waits for this answer.
-        if !identified.awaits(&channel, ticket) {
+        // The client unsubscribed before this answer arrived.
+        if !identified.awaits(&channel, request_id) {
             return;
         }
         if self.version == Version::V2 {
@@ -150,8 +151,8 @@ impl Conversation {
             return self.close(CloseCode::SessionExpired, actions);
         }
         match self.heartbeat.on_deadline(&self.rules.heartbeat, at) {
-            Some(HeartbeatDue::TimedOut) => self.close(CloseCode::HeartbeatTimedOut, actions),
-            Some(HeartbeatDue::Beat) => {
+            Some(HeartbeatAction::TimedOut) => self.close(CloseCode::HeartbeatTimedOut, actions),
+            Some(HeartbeatAction::Beat) => {
                 actions.push(Action::Send(Event::Heartbeat { time_ms: now.unix_ms }));
             }
             None => {}
@@ -160,35 +161,43 @@ impl Conversation {
 }
 
 impl Joining {
-    /// Splits the requested channels into those to subscribe to, which are also returned, and refusals.
-    fn new(mut identified: Identified, rules: &Rules, requests: Vec<Request>) -> (Self, Vec<Wanted>) {
-        let mut wanted: Vec<_> = [identified.user_channel().clone(), ChannelName::all()]
-            .map(|channel| Wanted { channel, since: None, ticket: identified.next_ticket() })
+    /// Splits the channels in Identify into subscribe requests, which are returned, and refusals.
+    fn new(
+        mut identified: Identified,
+        rules: &Rules,
+        requests: Vec<IdentifyChannel>,
+    ) -> (Self, Vec<SubscribeRequest>) {
+        let mut subscriptions: Vec<_> = [identified.user_channel().clone(), ChannelName::all()]
+            .map(|channel| SubscribeRequest {
+                channel,
+                since: None,
+                request_id: identified.next_request_id(),
+            })
             .into();
         let mut refusals = Vec::new();
-        for Request { channel: name, since } in requests {
+        for IdentifyChannel { channel: name, since } in requests {
             let Ok(channel) = ChannelName::parse(&name) else {
                 refusals.push(refusal(&name, RefusalReason::BadChannel));
                 continue;
             };
-            if let Some(named) = wanted.iter_mut().find(|wanted| wanted.channel == channel) {
-                named.since = named.since.or(since);
+            if let Some(known) = subscriptions.iter_mut().find(|known| known.channel == channel) {
+                known.since = known.since.or(since);
             } else {
                 if let Err(reason) = identified.may_subscribe(rules, &channel) {
                     refusals.push(refusal(&name, reason));
                     continue;
                 }
-                let ticket = identified.subscribe(channel.clone());
-                wanted.push(Wanted { channel, since, ticket });
+                let request_id = identified.subscribe(channel.clone());
+                subscriptions.push(SubscribeRequest { channel, since, request_id });
             }
         }
-        let channels = wanted.iter().map(|wanted| wanted.channel.clone()).collect();
-        (Self { identified, channels, refusals, waiting: Vec::new() }, wanted)
+        let channels = subscriptions.iter().map(|request| request.channel.clone()).collect();
+        (Self { identified, channels, refusals, waiting: Vec::new() }, subscriptions)
     }
 }
 
 /// Unsubscribes the session from a channel that a new token no longer allows.
-fn withdraw(channel: ChannelName, actions: &mut Vec<Action>) {
+fn unsubscribe_disallowed(channel: ChannelName, actions: &mut Vec<Action>) {
     let answer = Event::Subscription {
         channel: channel.as_str().into(),
         outcome: SubscriptionOutcome::Unsubscribed { reason: Some(RefusalReason::NotAllowed.label()) },

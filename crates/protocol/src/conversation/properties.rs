@@ -1,43 +1,46 @@
-//! What holds for any conversation, however its client, its hub and its clocks behave.
+//! Properties of every conversation, whatever its client, its hub and its clocks do.
+//!
+//! - `checked.rs`: a conversation whose actions are checked.
+//! - `steps.rs`: generates the steps.
 
+mod checked;
 mod steps;
-mod watched;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use self::checked::CheckedConversation;
 use self::steps::{PropertyStep, rules, steps};
-use self::watched::Watched;
 use super::*;
 
 const UNIX_START_MS: u64 = 1_700_000_000_000;
 
 proptest! {
     #[test]
-    fn whatever_happens_the_conversation_keeps_its_order(
+    fn actions_keep_their_order_whatever_happens(
         rules in rules(),
         version in select(vec![Version::V1, Version::V2]),
         jitter in 0.0..=1.0,
         steps in steps(),
     ) {
-        let mut watched = Watched::new(rules, version, jitter);
+        let mut checked = CheckedConversation::new(rules, version, jitter);
         for step in &steps {
-            watched.take(step);
+            checked.apply(step);
         }
     }
 
     #[test]
-    fn whatever_has_happened_a_silent_client_is_closed_in_the_end(
+    fn a_silent_client_is_always_closed_in_the_end(
         rules in rules(),
         version in select(vec![Version::V1, Version::V2]),
         steps in steps(),
     ) {
         let silence = rules.heartbeat.interval + rules.heartbeat.grace;
-        let mut watched = Watched::new(rules, version, 0.5);
+        let mut checked = CheckedConversation::new(rules, version, 0.5);
         for step in &steps {
-            watched.take(step);
+            checked.apply(step);
         }
-        watched.pass(silence);
-        prop_assert!(watched.closed && watched.conversation.is_closed());
+        checked.advance(silence);
+        prop_assert!(checked.closed && checked.conversation.is_closed());
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::Version;
 
 fn both(event: &Event) -> (String, String) {
     (event.to_json(Version::V1), event.to_json(Version::V2))
@@ -58,7 +59,7 @@ fn a_gap_names_its_channel_and_its_reason() {
 }
 
 #[test]
-fn version_2_adds_its_fields_behind_those_of_version_1() {
+fn version_2_adds_its_fields_after_those_of_version_1() {
     let (old, new) = both(&hello());
     assert_eq!(
         new,
@@ -91,7 +92,7 @@ fn version_2_adds_its_fields_behind_those_of_version_1() {
 }
 
 #[test]
-fn the_ops_that_only_version_2_knows() {
+fn version_2_events_have_exactly_their_fields() {
     let subscription = |outcome| Event::Subscription { channel: "room:7".into(), outcome };
     let subscribed = SubscriptionOutcome::Subscribed(live(3, Some(true)));
     for (event, expected) in [
@@ -120,7 +121,7 @@ fn the_ops_that_only_version_2_knows() {
 }
 
 #[test]
-fn a_recovering_channel_names_the_position_of_its_client() {
+fn a_recovering_channel_carries_the_position_of_its_client() {
     let since = Position { epoch: 7, offset: 3 };
     for (since, position) in [(None, ""), (Some(since), r#","position":"7-3""#)] {
         let state = SubscriptionState::Recovering { since };

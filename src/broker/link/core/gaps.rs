@@ -1,4 +1,4 @@
-//! Limits how often a link announces that plain messages may be missing.
+//! Limits how often the link announces that plain messages may be missing.
 
 use std::time::{Duration, Instant};
 
@@ -6,39 +6,39 @@ use super::LinkCore;
 use protocol::channel::ChannelName;
 use protocol::event::GapReason;
 
-/// An unstable link announces at most one gap for each channel in this interval. A further gap is announced at the end of
-/// the interval: later than the missing messages, so that other messages need not wait for it.
+/// An unstable link announces at most one gap for each channel in this interval. Further gaps are announced together at
+/// the end of the interval: later messages do not wait for them.
 pub(super) const GAP_INTERVAL: Duration = Duration::from_secs(10);
 
 impl LinkCore {
     /// Announces that plain messages of a channel may be missing, now or at the end of the interval.
-    pub(super) fn owe_gap(&mut self, name: &ChannelName, now: Instant) {
-        if self.gap_time().is_some_and(|at| now < at) {
-            self.owed_gaps.insert(name.clone());
+    pub(super) fn announce_link_gap(&mut self, name: &ChannelName, now: Instant) {
+        if self.next_gap_time().is_some_and(|at| now < at) {
+            self.pending_gaps.insert(name.clone());
             return;
         }
         self.gaps_announced = Some((now, Some(self.connection)));
         self.notify_gap(name, GapReason::LinkLost, None);
     }
 
-    /// When the gaps of this connection may be announced; `None`: now.
-    fn gap_time(&self) -> Option<Instant> {
+    /// When the gaps of the current connection may be announced; `None`: now.
+    fn next_gap_time(&self) -> Option<Instant> {
         let (announced, connection) = self.gaps_announced?;
         (connection != Some(self.connection)).then(|| announced + GAP_INTERVAL)
     }
 
-    /// When [`deadline_passed`](Self::deadline_passed) is due.
+    /// When to call [`deadline_passed`](Self::deadline_passed); `None`: no gap is pending.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let (announced, _) = self.gaps_announced.filter(|_| !self.owed_gaps.is_empty())?;
+        let (announced, _) = self.gaps_announced.filter(|_| !self.pending_gaps.is_empty())?;
         Some(announced + GAP_INTERVAL)
     }
 
-    /// Announces the delayed gaps if they are due.
+    /// Announces the pending gaps if they are due.
     pub(crate) fn deadline_passed(&mut self, now: Instant) {
         if self.next_deadline().is_some_and(|at| now >= at) {
-            // Further gaps of this connection may be of the same channels, so they wait too.
+            // The current connection may announce further gaps of the same channels, so they wait as well.
             self.gaps_announced = Some((now, None));
-            for name in std::mem::take(&mut self.owed_gaps) {
+            for name in std::mem::take(&mut self.pending_gaps) {
                 self.notify_gap(&name, GapReason::LinkLost, None);
             }
         }

@@ -1,4 +1,4 @@
-//! The reads of a link: repairs first, then reads for clients.
+//! Selects the next read of the link, repairs before reads for clients, and applies the results.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -10,13 +10,14 @@ use super::LinkCore;
 use protocol::channel::ChannelName;
 use protocol::history::Page;
 
-/// Channels whose stream tails are read in one round trip.
+/// The most channels whose stream tails are read in one round trip.
 const MAX_TAILS_PER_READ: usize = 256;
-/// Pages of repairs in flight. Large enough that ten thousand channels which missed one message each are repaired in a
+/// The most pages of repairs in flight: enough to repair ten thousand channels that missed one message each in a
 /// fraction of a second.
 const MAX_REPAIR_PAGES_IN_FLIGHT: usize = 32;
 
-/// The repairs that wait for a read. Each has its number, so a repair that has ended since is skipped.
+/// The channels whose repair waits for a read, each with the number of the repair. A repair that ended in the meantime
+/// is skipped.
 #[derive(Debug, Default)]
 pub(super) struct RepairQueue {
     pub(super) tails: VecDeque<(ChannelName, u64)>,
@@ -24,19 +25,19 @@ pub(super) struct RepairQueue {
     pages_in_flight: usize,
 }
 
-/// A read of one or more histories.
+/// A read to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HistoryWork {
     /// The stream tails of these channels, each with the number of its repair.
     Tails(Vec<(ChannelName, u64)>),
-    /// A page.
+    /// One page of a history.
     Page(PageWork),
 }
 
 impl LinkCore {
     /// Queues a read of the stream tail of a channel that no hub wanted for a while. The answer to an earlier read is
-    /// ignored, because it does not cover messages that arrived since.
-    pub(super) fn ask_for_tail_again(&mut self, name: &ChannelName) {
+    /// ignored, because it does not cover messages that arrived after that read.
+    pub(super) fn requeue_tail(&mut self, name: &ChannelName) {
         let number = self.next_number();
         let Some(channel) = self.channels.get_mut(name) else { return };
         if let Follower::Repairing(repair) = &mut channel.follower {
@@ -45,7 +46,7 @@ impl LinkCore {
         }
     }
 
-    /// The next read; `None` if there is none, or if too many are in flight.
+    /// The next read; `None`: there is none, or too many are in flight.
     pub(crate) fn next_read(&mut self) -> Option<HistoryWork> {
         if !self.is_up {
             return None;
@@ -53,10 +54,10 @@ impl LinkCore {
         let mut tails = Vec::new();
         while tails.len() < MAX_TAILS_PER_READ {
             let Some((name, number)) = self.repairs.tails.pop_front() else { break };
-            // If a hub wants the channel again before the link unsubscribes, the tail is read again.
+            // If a hub wants the channel again before the link unsubscribes, `requeue_tail` queues another read.
             let wanted = self.channels.get_mut(&name).filter(|channel| !channel.hubs.is_empty());
             if let Some(repair) = wanted.and_then(|channel| channel.follower.repair(number)) {
-                repair.ask();
+                repair.begin_read();
                 tails.push((name, number));
             }
         }
@@ -72,7 +73,7 @@ impl LinkCore {
             let Some(found) = self.channels.get_mut(&channel) else { continue };
             let Some(repair) = found.follower.repair(number) else { continue };
             let Some(since) = repair.reads_from() else { continue };
-            repair.ask();
+            repair.begin_read();
             self.repairs.pages_in_flight += 1;
             let max_entries = repair.page_entries(self.limits.payload_bytes);
             return Some(PageWork { reader: PageReader::Repair(number), channel, since, max_entries });
@@ -80,34 +81,36 @@ impl LinkCore {
         None
     }
 
-    /// The stream tails were read, in the order of the request.
+    /// Applies the results of a read of stream tails, which are in the order of `channels`.
     pub(crate) fn on_stream_tails(
         &mut self,
         channels: Vec<(ChannelName, u64)>,
-        tails: Vec<Result<TailRead, ReadFailure>>,
+        tails: Vec<Result<TailRead, ReadErrorKind>>,
         now: Instant,
     ) {
         for ((name, number), tail) in channels.into_iter().zip(tails) {
             match tail {
                 Ok(read) => self.advance(&name, |follower| follower.on_stream_tail(number, read), now),
-                Err(ReadFailure::Data) => self.advance(&name, |follower| follower.on_unreadable(number), now),
-                Err(ReadFailure::Later) => self.repairs.tails.push_back((name, number)),
+                Err(ReadErrorKind::Unreadable) => {
+                    self.advance(&name, |follower| follower.on_unreadable(number), now)
+                }
+                Err(ReadErrorKind::Transient) => self.repairs.tails.push_back((name, number)),
             }
         }
     }
 
-    /// The read of a page has succeeded or failed.
-    pub(crate) fn on_page(&mut self, work: PageWork, outcome: Result<Page, ReadFailure>, now: Instant) {
+    /// Applies the result of the read of a page.
+    pub(crate) fn on_page(&mut self, work: PageWork, outcome: Result<Page, ReadErrorKind>, now: Instant) {
         let PageWork { reader, channel, max_entries, .. } = work;
         match reader {
             PageReader::Repair(number) => {
                 self.repairs.pages_in_flight = self.repairs.pages_in_flight.saturating_sub(1);
                 match outcome {
                     Ok(page) => self.advance(&channel, |follower| follower.on_page(number, &page), now),
-                    Err(ReadFailure::Data) => {
+                    Err(ReadErrorKind::Unreadable) => {
                         self.advance(&channel, |follower| follower.on_unreadable(number), now)
                     }
-                    Err(ReadFailure::Later) => {
+                    Err(ReadErrorKind::Transient) => {
                         let found = self.channels.get_mut(&channel);
                         if let Some(repair) = found.and_then(|channel| channel.follower.repair(number)) {
                             repair.shrink_page(max_entries);
@@ -119,8 +122,8 @@ impl LinkCore {
             PageReader::Client(job) => {
                 let done = match outcome {
                     Ok(page) => self.reads.on_page(job, &page),
-                    Err(ReadFailure::Data) => self.reads.on_unreadable(job),
-                    Err(ReadFailure::Later) => {
+                    Err(ReadErrorKind::Unreadable) => self.reads.on_unreadable(job),
+                    Err(ReadErrorKind::Transient) => {
                         self.reads.retry(job, max_entries);
                         None
                     }
@@ -133,11 +136,11 @@ impl LinkCore {
     }
 }
 
-/// Why a read failed.
+/// What a failed read says about the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReadFailure {
-    /// The connection broke, the answer timed out, or the server is busy. The read is repeated.
-    Later,
+pub(crate) enum ReadErrorKind {
+    /// Nothing: the connection broke, the answer timed out, or the server is busy. The read is repeated.
+    Transient,
     /// The history's data cannot be read: a key of another type, a missing permission, or an invalid entry.
-    Data,
+    Unreadable,
 }

@@ -1,4 +1,4 @@
-//! The channels that hubs want, the batches to subscribe and unsubscribe, and the answers to hubs.
+//! Tracks the channels that hubs want: makes the batches to subscribe and unsubscribe, and answers the hubs.
 
 use super::super::count_channel;
 use super::super::follower::Follower;
@@ -7,7 +7,8 @@ use super::{LinkChannel, LinkCore, LinkSubscription};
 use crate::broker::{Cut, HubEvent, HubId, RequestId, SubscribeAck};
 use protocol::channel::ChannelName;
 
-/// Channels to subscribe and to unsubscribe in one step. No channel is in both lists, so their order does not matter.
+/// Channels to subscribe and to unsubscribe in one step. No channel is in both lists, so the order of the lists does
+/// not matter.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct SubscriptionBatch {
     pub(crate) subscribe: Vec<ChannelName>,
@@ -18,13 +19,13 @@ pub(crate) struct SubscriptionBatch {
 pub(super) struct PendingAck {
     hub: HubId,
     request: RequestId,
-    /// Whether the answer waits until the channel was compared with its history.
+    /// Whether the answer waits until the channel has been compared with its history.
     is_verified: bool,
 }
 
 impl LinkCore {
-    /// Subscribes `hub` to these channels. A channel whose position is known is answered at once, any other once the link
-    /// has subscribed it. With `verify` each channel is compared with its history first.
+    /// Subscribes `hub` to these channels. A channel whose position is known is answered at once, any other channel
+    /// once the link is subscribed to it. With `verify`, each channel is compared with its history first.
     pub(crate) fn subscribe(
         &mut self,
         hub: HubId,
@@ -43,7 +44,7 @@ impl LinkCore {
                 _ if self.refused.contains(&channel) => None,
                 // The comparison is running, or begins once the channel is subscribed again.
                 _ if verify => None,
-                // The link subscribes it again later; what is published until then is missed.
+                // The link subscribes to the channel again later, and misses the messages published until then.
                 _ if found.subscription == LinkSubscription::Unsubscribing => None,
                 Follower::Untracked { .. } => Some(Cut::Untracked),
                 follower => follower.position().map(Cut::At),
@@ -86,8 +87,8 @@ impl LinkCore {
         found.hubs.add(hub);
         match found.subscription {
             LinkSubscription::None if !self.refused.contains(channel) => self.mark_dirty(channel),
-            // Nothing was read for it while no hub wanted it.
-            LinkSubscription::Subscribed if is_first => self.ask_for_tail_again(channel),
+            // No tail was read while no hub wanted the channel.
+            LinkSubscription::Subscribed if is_first => self.requeue_tail(channel),
             _ => {}
         }
     }
@@ -155,7 +156,7 @@ impl LinkCore {
         (batch != SubscriptionBatch::default()).then_some(batch)
     }
 
-    /// The server does not let this user subscribe to these channels. Notifies their hubs at once; the acknowledgements
+    /// Redis does not let this user subscribe to these channels. Notifies their hubs at once; the acknowledgements
     /// follow if a later attempt succeeds.
     pub(crate) fn refused(&mut self, channels: Vec<ChannelName>) {
         for name in channels {
@@ -173,13 +174,13 @@ impl LinkCore {
         }
     }
 
-    /// Tries to subscribe the refused channels again.
+    /// Marks the refused channels as dirty, so the link tries to subscribe to them again.
     pub(crate) fn retry_refused(&mut self) {
         let channels: Vec<_> = self.refused.iter().cloned().collect();
         channels.iter().for_each(|channel| self.mark_dirty(channel));
     }
 
-    /// Redis has confirmed a batch. Hubs may have subscribed or unsubscribed since.
+    /// Redis confirmed a batch. Hubs may have subscribed or unsubscribed in the meantime.
     pub(crate) fn confirmed(&mut self, batch: SubscriptionBatch) {
         for name in batch.subscribe {
             let Some(channel) = self.channels.get_mut(&name) else { continue };
@@ -187,7 +188,7 @@ impl LinkCore {
             if channel.hubs.is_empty() {
                 self.mark_dirty(&name);
             } else if let Follower::Repairing(repair) = &channel.follower {
-                // The tail shows whether messages were missed.
+                // The tail shows whether the link missed messages.
                 self.repairs.tails.push_back((name.clone(), repair.number()));
             }
         }
@@ -198,7 +199,7 @@ impl LinkCore {
             if channel.hubs.is_empty() {
                 self.remove(&name);
             } else {
-                // A hub subscribed again while the link unsubscribed: the channel starts over.
+                // A hub subscribed again while the link unsubscribed, so the channel starts over.
                 self.ring_budget_bytes += channel.follower.ring_bytes();
                 self.repairing += usize::from(!channel.follower.is_repairing());
                 channel.follower = Follower::new(number);
@@ -207,8 +208,8 @@ impl LinkCore {
         }
     }
 
-    /// Answers the calls that wait for this channel; those with `verify` only if `is_verified`. While the link
-    /// unsubscribes the channel nothing is answered, because the cut is not valid for the next subscription.
+    /// Answers the calls that wait for this channel; the calls with `verify` only if `is_verified`. While the link
+    /// unsubscribes from the channel, no call is answered, because the cut is not valid for the next subscription.
     pub(super) fn answer(&mut self, name: &ChannelName, cut: Cut, is_verified: bool) {
         if self.channels.get(name).is_none_or(|channel| channel.subscription != LinkSubscription::Subscribed)
         {

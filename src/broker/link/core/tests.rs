@@ -1,4 +1,9 @@
-//! All channels of a link, driven as its tasks do: batches, reads and what comes.
+//! Drives a link core as its tasks do: with batches, reads and messages.
+//!
+//! - `gap_intervals`: how often gaps of plain messages are announced.
+//! - `properties`: random steps, checked against a model.
+//! - `repairs`: reads of histories, for repairs and for clients.
+//! - `subscriptions`: which hubs want a channel, and what the link subscribes to.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -18,7 +23,7 @@ mod properties;
 mod repairs;
 mod subscriptions;
 
-/// Where a hub of these tests receives.
+/// Records the events of a hub.
 #[derive(Default)]
 struct EventRecorder {
     events: Mutex<Vec<HubEvent>>,
@@ -35,9 +40,9 @@ impl Inbox for EventRecorder {
     }
 }
 
-/// What every server shows in these tests, and the epoch of its histories.
+/// The server's clock in these tests, and the epoch of its histories.
 const NOW_MS: u64 = 9;
-/// Longer than any message here. A page of a repair has two entries.
+/// `payload_bytes` is longer than any message here, so the first page of a repair has two entries.
 const LIMITS: LinkLimits = LinkLimits { payload_bytes: 1 << 19, ring_bytes: 1 << 20 };
 
 fn at(offset: u64) -> Position {
@@ -57,7 +62,7 @@ fn payload(position: Option<Position>) -> Payload {
     Payload::parse(text.as_bytes(), 100).unwrap()
 }
 
-/// The histories of a server: how many messages each has. They are whole, or they cannot be read.
+/// The number of messages in each history of a server. The histories are whole, or they cannot be read.
 #[derive(Debug, Default, Clone)]
 struct Histories {
     messages: BTreeMap<ChannelName, u64>,
@@ -84,7 +89,7 @@ impl Histories {
     }
 }
 
-/// A core with two hubs, a server and the hands on the clock.
+/// A core with hubs, a server and a clock.
 struct Link {
     core: LinkCore,
     metrics: Metrics,
@@ -111,34 +116,34 @@ impl Link {
             link.core.attach(Arc::clone(&inbox) as Arc<dyn Inbox>);
             link.inboxes.push(inbox);
         }
-        link.forget();
+        link.clear_events();
         link
     }
 
     fn up() -> Self {
         let mut link = Self::down();
         link.core.connected();
-        link.forget();
+        link.clear_events();
         link
     }
 
-    /// Hub A is on these channels, and has been told so.
-    fn carrying<const N: usize>(channels: [&str; N]) -> Self {
+    /// Hub A is subscribed to these channels, and its acknowledgements are cleared.
+    fn subscribed_to<const N: usize>(channels: [&str; N]) -> Self {
         let mut link = Self::up();
         link.core.subscribe(A, 1, names(channels), false);
         link.run();
         assert!(link.core.is_complete());
-        link.forget();
+        link.clear_events();
         link
     }
 
-    fn reconnects(&mut self) {
+    fn reconnect(&mut self) {
         self.core.disconnected();
         self.core.connected();
     }
 
-    /// One batch, with its confirmation.
-    fn batch(&mut self, max: usize) -> Option<SubscriptionBatch> {
+    /// Takes the next batch and confirms it.
+    fn confirm_batch(&mut self, max: usize) -> Option<SubscriptionBatch> {
         let batch = self.core.next_batch(max)?;
         let confirmed =
             SubscriptionBatch { subscribe: batch.subscribe.clone(), unsubscribe: batch.unsubscribe.clone() };
@@ -146,8 +151,8 @@ impl Link {
         Some(batch)
     }
 
-    /// One read, with its answer.
-    fn read(&mut self) -> Option<HistoryWork> {
+    /// Takes the next read and answers it from the server.
+    fn answer_read(&mut self) -> Option<HistoryWork> {
         let work = self.core.next_read()?;
         let server = self.server.clone();
         self.answer(work.clone(), &server);
@@ -158,7 +163,7 @@ impl Link {
         match work {
             HistoryWork::Tails(channels) => {
                 let tail = |(channel, _): &(ChannelName, u64)| match server.is_unreadable {
-                    true => Err(ReadFailure::Data),
+                    true => Err(ReadErrorKind::Unreadable),
                     false => Ok(TailRead { tail: server.tail(channel), now_ms: NOW_MS, whole_since_ms: 0 }),
                 };
                 let tails = channels.iter().map(tail).collect();
@@ -166,7 +171,7 @@ impl Link {
             }
             HistoryWork::Page(work) => {
                 let page = match server.is_unreadable {
-                    true => Err(ReadFailure::Data),
+                    true => Err(ReadErrorKind::Unreadable),
                     false => Ok(server.page(&work.channel, work.since, work.max_entries)),
                 };
                 self.core.on_page(work, page, self.now);
@@ -174,30 +179,30 @@ impl Link {
         }
     }
 
-    /// The tasks of the link do all that is to be done.
+    /// Performs all pending work of the link's tasks.
     fn run(&mut self) {
-        while self.batch(512).is_some() || self.read().is_some() {}
+        while self.confirm_batch(512).is_some() || self.answer_read().is_some() {}
     }
 
-    /// A message is appended to a history, and comes if `comes` says so.
-    fn publishes(&mut self, channel: &str, comes: bool) -> Received {
+    /// Appends a message to a history. The link receives it if `arrives`.
+    fn publish(&mut self, channel: &str, arrives: bool) -> Received {
         let offset = self.server.messages.entry(name(channel)).or_default();
         *offset += 1;
         let position = at(*offset);
-        if comes { self.core.receive(channel, payload(Some(position))) } else { Received::Unknown }
+        if arrives { self.core.receive(channel, payload(Some(position))) } else { Received::Unknown }
     }
 
-    fn plain_comes(&mut self, channel: &str) -> Received {
+    fn receive_plain(&mut self, channel: &str) -> Received {
         self.core.receive(channel, payload(None))
     }
 
-    /// What a hub was told since the last look, a line each.
-    fn told(&self, hub: HubId) -> Vec<String> {
+    /// The events of a hub since the last call, one line each.
+    fn take_events(&self, hub: HubId) -> Vec<String> {
         let events = std::mem::take(&mut *self.inboxes[hub.index()].events.lock().unwrap());
-        events.iter().flat_map(lines).collect()
+        events.iter().flat_map(event_lines).collect()
     }
 
-    fn forget(&self) {
+    fn clear_events(&self) {
         self.inboxes.iter().for_each(|inbox| inbox.events.lock().unwrap().clear());
     }
 
@@ -206,7 +211,7 @@ impl Link {
         found.map(|found| found.hubs.as_slice().to_vec()).unwrap_or_default()
     }
 
-    /// Nothing is kept of a channel that is not wanted.
+    /// Asserts that no state is left of any channel.
     fn assert_empty(&self) {
         assert!(self.core.channels.is_empty() && self.core.acks.is_empty() && self.core.dirty.is_empty());
         assert_eq!((self.core.repairing, self.core.ring_budget_bytes), (0, self.core.limits.ring_bytes));
@@ -214,13 +219,13 @@ impl Link {
     }
 }
 
-fn lines(event: &HubEvent) -> Vec<String> {
+fn event_lines(event: &HubEvent) -> Vec<String> {
     match event {
         HubEvent::Publication(publication) => vec![match publication.position() {
             Some(position) => format!("{} {position}", publication.channel()),
             None => format!("{} plain", publication.channel()),
         }],
-        HubEvent::Subscribed(acks) => acks.iter().map(answered).collect(),
+        HubEvent::Subscribed(acks) => acks.iter().map(ack_line).collect(),
         HubEvent::Gap { channel, reason, position: None } => vec![format!("{channel} {}", reason.label())],
         HubEvent::Gap { channel, reason, position: Some(position) } => {
             vec![format!("{channel} {}@{position}", reason.label())]
@@ -233,7 +238,7 @@ fn lines(event: &HubEvent) -> Vec<String> {
     }
 }
 
-fn answered(SubscribeAck { channel, request, cut }: &SubscribeAck) -> String {
+fn ack_line(SubscribeAck { channel, request, cut }: &SubscribeAck) -> String {
     match cut {
         Cut::At(position) => format!("{channel} subscribed by {request} at {position}"),
         Cut::Untracked => format!("{channel} subscribed by {request}, untracked"),
@@ -242,7 +247,7 @@ fn answered(SubscribeAck { channel, request, cut }: &SubscribeAck) -> String {
 }
 
 #[test]
-fn a_hub_is_told_the_link_s_state_and_its_changes() {
+fn a_hub_receives_the_link_state_and_each_change() {
     let mut link = Link::down();
     let attach = |link: &mut Link| {
         let inbox = Arc::new(EventRecorder::default());
@@ -250,13 +255,16 @@ fn a_hub_is_told_the_link_s_state_and_its_changes() {
         link.core.attach(inbox)
     };
     let early = attach(&mut link);
-    assert_eq!(link.told(early), ["link down"]);
+    assert_eq!(link.take_events(early), ["link down"]);
     link.core.connected();
     let late = attach(&mut link);
-    assert_eq!((link.told(early), link.told(late)), (vec!["link up".to_owned()], vec!["link up".to_owned()]));
+    assert_eq!(
+        (link.take_events(early), link.take_events(late)),
+        (vec!["link up".to_owned()], vec!["link up".to_owned()])
+    );
     link.core.disconnected();
     link.core.disconnected();
-    assert_eq!(link.told(late), ["link down"], "once");
+    assert_eq!(link.take_events(late), ["link down"], "one event for two losses");
 }
 
 #[test]
@@ -264,39 +272,39 @@ fn a_link_is_complete_once_every_channel_is_followed() {
     let mut link = Link::down();
     assert!(!link.core.is_complete(), "down");
     link.core.connected();
-    assert!(link.core.is_complete(), "nothing is wanted");
+    assert!(link.core.is_complete(), "no channel is wanted");
     link.core.subscribe(A, 1, names(["room:1"]), false);
-    assert!(!link.core.is_complete(), "to be subscribed");
-    link.batch(512);
-    assert!(!link.core.is_complete(), "the end of its history is not known");
-    link.read();
+    assert!(!link.core.is_complete(), "not subscribed yet");
+    link.confirm_batch(512);
+    assert!(!link.core.is_complete(), "the tail is not known");
+    link.answer_read();
     assert!(link.core.is_complete());
     link.server.messages.insert(name("room:1"), 1);
     link.core.verify(&name("room:1"));
-    link.read();
-    assert!(!link.core.is_complete(), "something is to be read");
-    link.read();
+    link.answer_read();
+    assert!(!link.core.is_complete(), "a page must be read");
+    link.answer_read();
     assert!(link.core.is_complete());
     link.core.disconnected();
     assert!(!link.core.is_complete(), "down");
 }
 
 #[test]
-fn what_nobody_has_asked_for_is_unknown() {
-    let mut link = Link::carrying(["room:1"]);
-    assert_eq!(link.plain_comes("room:2"), Received::Unknown);
-    assert_eq!(link.publishes("room:1", true), Received::Taken);
-    assert_eq!(link.told(A), ["room:1 9-1"]);
+fn a_message_on_an_unwanted_channel_is_unknown() {
+    let mut link = Link::subscribed_to(["room:1"]);
+    assert_eq!(link.receive_plain("room:2"), Received::Unknown);
+    assert_eq!(link.publish("room:1", true), Received::Accepted);
+    assert_eq!(link.take_events(A), ["room:1 9-1"]);
 }
 
 #[test]
-fn what_a_hub_refuses_and_what_comes_twice_is_counted() {
-    let mut link = Link::carrying(["room:1"]);
-    link.publishes("room:1", true);
+fn refused_and_duplicate_publications_are_counted() {
+    let mut link = Link::subscribed_to(["room:1"]);
+    link.publish("room:1", true);
     link.core.receive("room:1", payload(Some(at(1))));
     link.inboxes[0].is_full.store(true, Ordering::Relaxed);
-    link.publishes("room:1", true);
-    assert_eq!(link.told(A), ["room:1 9-1"]);
+    link.publish("room:1", true);
+    assert_eq!(link.take_events(A), ["room:1 9-1"]);
     let text = link.metrics.render();
     for reason in ["duplicate", "hub_inbox_full"] {
         assert!(text.lines().any(|line| line.contains(reason) && line.ends_with(" 1")), "{reason}: {text}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ring::Ring;
-use super::{Delivery, Past, RepairProgress, TailRead};
+use super::{Delivery, RepairProgress, RetainedState, TailRead};
 use crate::broker::Cut;
 use crate::broker::page_size::PageSize;
 use protocol::cursor::{ChannelCursor, CursorStep};
@@ -14,24 +14,24 @@ use protocol::position::Position;
 /// The repair of one channel.
 #[derive(Debug)]
 pub(crate) struct Repair {
-    /// Distinguishes its reads from those of an earlier repair.
+    /// Distinguishes the reads of this repair from the reads of an earlier one.
     pub(super) number: u64,
-    /// Everything up to the cursor has been delivered; `None`: a new or an untracked channel. A new one begins at the end
-    /// of its history; it is not known what the hubs of an untracked one have received.
+    /// Every message up to the cursor was delivered or announced as a gap. `None`: the channel is new and begins at the
+    /// tail of its history, or it was untracked and delivered no durable message.
     pub(super) cursor: Option<ChannelCursor>,
-    /// Whether hubs were given a position before any history: an older position then comes from a clock that was set
-    /// back.
+    /// Whether the repair began at a position before any history. Then a message with an older position may be of a
+    /// history that began after the clock was set back.
     pub(super) began_without_history: bool,
-    pub(super) past: Past,
+    pub(super) retained: RetainedState,
     /// Whether the link was lost, so that plain messages may be missing.
-    pub(super) was_away: bool,
-    /// Whether the channel was untracked before; hubs were told of it.
+    pub(super) link_was_lost: bool,
+    /// Whether the channel was untracked before the repair, which its hubs know.
     pub(super) was_untracked: bool,
     pub(super) ring: Ring,
     pub(super) page_size: PageSize,
 }
 
-/// The approximate limit of one page, in bytes.
+/// The approximate limit on one page, in bytes.
 const MAX_PAGE_BYTES: usize = 1 << 20;
 /// The most entries of one page.
 const MAX_PAGE_ENTRIES: usize = 512;
@@ -42,8 +42,8 @@ impl Repair {
             number,
             cursor,
             began_without_history: cursor.is_some_and(|cursor| !cursor.has_history()),
-            past: Past::default(),
-            was_away: false,
+            retained: RetainedState::default(),
+            link_was_lost: false,
             was_untracked: false,
             ring: Ring::default(),
             page_size: PageSize::new(),
@@ -54,22 +54,22 @@ impl Repair {
         self.number
     }
 
-    /// From now on the answers to earlier reads are ignored.
+    /// Gives the repair another number, so the answers to earlier reads are ignored.
     pub(crate) const fn renumber(&mut self, number: u64) {
         self.number = number;
     }
 
-    /// The position after which to read the history; `None`: read its tail first.
+    /// The position after which to read the history; `None`: the tail must be read first.
     pub(crate) fn reads_from(&self) -> Option<Position> {
         self.cursor.map(|cursor| cursor.position())
     }
 
-    /// Whether hubs have not been notified of the channel yet.
+    /// Whether no hub has been answered for the channel yet.
     pub(super) const fn is_new(&self) -> bool {
         self.cursor.is_none() && !self.was_untracked
     }
 
-    /// The maximum number of entries of the next page.
+    /// The most entries of the next page.
     pub(crate) fn page_entries(&self, max_payload_bytes: usize) -> usize {
         self.page_size.entries(MAX_PAGE_BYTES, max_payload_bytes).min(MAX_PAGE_ENTRIES)
     }
@@ -79,19 +79,19 @@ impl Repair {
         self.page_size.shrink(entries);
     }
 
-    /// A read starts: if the history does not contain a publication that arrived before, it never will.
-    pub(crate) fn ask(&mut self) {
-        self.ring.cover();
+    /// A read begins: if it does not return a message of the ring, the history does not contain that message.
+    pub(crate) fn begin_read(&mut self) {
+        self.ring.begin_read();
     }
 
-    /// Whether the loss of the link needs a gap. A channel with only durable messages has missed nothing if its history is
-    /// proven. A channel with plain messages may have.
+    /// Whether the loss of the link needs a gap. A channel with only durable messages missed none if its history is
+    /// proven to be complete; a channel with plain messages may have missed some.
     pub(crate) fn needs_gap(&self) -> bool {
         let may_miss_plain = match self.cursor {
-            Some(cursor) => self.past.carries_plain || !cursor.has_history(),
+            Some(cursor) => self.retained.has_plain || !cursor.has_history(),
             None => self.was_untracked,
         };
-        self.was_away && may_miss_plain
+        self.link_was_lost && may_miss_plain
     }
 
     pub(super) fn on_stream_tail(&mut self, read: TailRead, progress: &mut RepairProgress) {
@@ -109,11 +109,11 @@ impl Repair {
             (Some(cursor), Tail::At(tail)) if tail != cursor.position() => {
                 progress.needs_read = true;
             }
-            // In any other case nothing was missed when the history expired.
+            // Otherwise no message was missed when the history expired.
             (Some(cursor), Tail::Nothing)
-                if self.was_away || self.was_untracked || self.ring.lacks(cursor) =>
+                if self.link_was_lost || self.was_untracked || self.ring.lacks(cursor) =>
             {
-                // While the data is whole, no history was created and removed since a beginning.
+                // While the data is whole, no history was created and removed after the cursor.
                 let is_whole = whole_since_ms <= cursor.position().epoch && !self.ring.lacks(cursor);
                 if cursor.has_history() || !is_whole {
                     self.announce_moved(GapReason::HistoryLost, end, progress);
@@ -125,16 +125,16 @@ impl Repair {
         }
     }
 
-    /// The history of an untracked channel can be read again. It is not known what the hubs have received, so the channel
-    /// is followed from the ring on.
+    /// The history of an untracked channel can be read again. It is not known which messages the hubs received, so the
+    /// channel is followed from the ring on.
     fn track(&mut self, tail: Tail, end: Position, progress: &mut RepairProgress) {
-        // The channel is followed from after the dropped messages, so no read returns them.
+        // The channel is followed from a position after the dropped messages, so no read returns them.
         let has_dropped =
             self.ring.dropped.take().is_some() | std::mem::take(&mut self.ring.has_dropped_plain);
         if let Tail::At(end) = tail
             && self.ring.positions().next().is_none()
         {
-            // Messages that Redis has sent but we have not received may be part of the history.
+            // The history may contain messages that Redis sent and the link has not received yet.
             self.announce_moved(GapReason::HistoryUnreadable, end, progress);
             return;
         }
@@ -168,26 +168,27 @@ impl Repair {
         progress.needs_read = proof != Ok(Proof::Complete);
     }
 
+    /// Announces a gap, and continues after `position`.
     fn announce_moved(&mut self, reason: GapReason, position: Position, progress: &mut RepairProgress) {
         if let Some(cursor) = self.cursor
             && cursor.has_history()
         {
-            self.past.left_epoch = cursor.position().epoch;
+            self.retained.left_epoch = cursor.position().epoch;
         }
-        self.was_away = false;
+        self.link_was_lost = false;
         self.began_without_history = false;
         self.cursor = Some(ChannelCursor::at(position));
         progress.deliveries.push(Delivery::Gap { reason, position: Some(position) });
     }
 
-    /// The position after which the ring holds everything up to `tail`, none of which was delivered.
+    /// The position after which the ring holds every message up to `tail`, none of them delivered before.
     fn ring_start(&self, tail: Position) -> Position {
-        let had = |position| self.cursor.is_some_and(|cursor| cursor.covers(position));
+        let was_delivered = |position| self.cursor.is_some_and(|cursor| cursor.covers(position));
         let mut start = tail;
         for position in self.ring.positions() {
             if position > tail {
                 continue;
-            } else if position != start || start.is_beginning() || had(position) {
+            } else if position != start || start.is_beginning() || was_delivered(position) {
                 break;
             }
             start.offset -= 1;
@@ -195,20 +196,22 @@ impl Repair {
         start
     }
 
+    /// Announces the loss of the link, if it needs a gap.
     fn announce_downtime(&mut self, progress: &mut RepairProgress) {
         if self.needs_gap() {
             progress.deliveries.push(Delivery::Gap { reason: GapReason::LinkLost, position: None });
         }
-        self.was_away = false;
+        self.link_was_lost = false;
     }
 
-    /// Whether a message that is older than a beginning can be of a history that began after it. A late message of the
-    /// lost history was delivered, or is covered by the gap.
+    /// Whether a message with an older position than the cursor can be of a new history. A late message of the lost
+    /// history was delivered before, or the gap covers it.
     fn may_be_older(&self, position: Position) -> bool {
-        self.began_without_history && position.epoch != self.past.left_epoch
+        self.began_without_history && position.epoch != self.retained.left_epoch
     }
 
-    /// Delivers the ring after the cursor. Returns the new cursor; `None`: the repair needs another read.
+    /// Delivers the messages of the ring after the cursor. Returns the new cursor; `None`: the repair needs another
+    /// read.
     pub(super) fn settle(&mut self, progress: &mut RepairProgress) -> Option<ChannelCursor> {
         let mut cursor = self.cursor?;
         if std::mem::take(&mut self.ring.has_dropped_plain) {
@@ -230,7 +233,7 @@ impl Repair {
                 match cursor.step(position) {
                     CursorStep::Next => {}
                     CursorStep::Past => continue,
-                    // The history was read after this message had arrived, and does not contain it.
+                    // The history was read after this message arrived, and lacks the messages before it.
                     CursorStep::Hole if is_covered => {
                         progress.deliveries.push(Delivery::LOST);
                     }
@@ -242,23 +245,23 @@ impl Repair {
                 cursor.advance(position);
                 self.cursor = Some(cursor);
             } else {
-                self.past.carries_plain = true;
+                self.retained.has_plain = true;
             }
             progress.deliveries.push(Delivery::Publication(publication));
         }
         None
     }
 
-    /// Ends the repair because the history cannot be read: announces a gap if needed and delivers the ring. Returns the
-    /// last durable position.
+    /// Ends the repair because the history cannot be read: announces a gap if one is needed, and delivers the ring.
+    /// Returns the last durable position.
     pub(super) fn give_up(&mut self, progress: &mut RepairProgress) -> Option<Position> {
-        // Messages dropped before the latest read count too, because that read did not return them.
+        // Messages dropped before the latest read count as well, because that read did not return them.
         let has_dropped = self.ring.dropped.is_some() || self.ring.has_dropped_plain;
         let reason = match self.cursor {
             _ if self.is_new() => None,
             Some(_) if !self.was_untracked => Some(GapReason::HistoryUnreadable),
-            // Not `LinkLost`, which implies that the history is complete.
-            _ if self.was_away => Some(GapReason::HistoryUnreadable),
+            // Not `LinkLost`, which claims that no durable message is missing.
+            _ if self.link_was_lost => Some(GapReason::HistoryUnreadable),
             _ => has_dropped.then_some(GapReason::Overflow),
         };
         if self.is_new() {
@@ -273,11 +276,11 @@ impl Repair {
         let mut last = self.reads_from();
         while let Some(publication) = self.ring.pop() {
             if let Some(position) = publication.position() {
-                let is_told = matches!(progress.deliveries.last(), Some(Delivery::Gap { .. }));
+                let is_announced = matches!(progress.deliveries.last(), Some(Delivery::Gap { .. }));
                 match last.map(|last| ChannelCursor::at(last).step(position)) {
                     Some(CursorStep::Past) => continue,
                     Some(CursorStep::Hole) if last.is_some_and(|last| position < last) => continue,
-                    Some(CursorStep::Hole) if !is_told => progress.deliveries.push(Delivery::UNREADABLE),
+                    Some(CursorStep::Hole) if !is_announced => progress.deliveries.push(Delivery::UNREADABLE),
                     Some(CursorStep::Hole | CursorStep::Next) | None => {}
                 }
                 last = Some(position);

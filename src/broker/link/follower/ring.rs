@@ -7,26 +7,27 @@ use protocol::cursor::ChannelCursor;
 use protocol::position::Position;
 use protocol::publication::Publication;
 
-/// The most publications that the ring of one channel holds. A full ring drops its oldest publication: the next page
-/// contains it if it is durable.
+/// The most publications in the ring of one channel. A full ring drops its oldest publication; if that one is durable,
+/// the next page contains it.
 pub(super) const MAX_RING: usize = 4_096;
 
-/// The publications that have arrived since a repair began.
+/// The publications that arrived since a repair began.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
     pub(super) held: VecDeque<Arc<Publication>>,
-    /// How many of them, the oldest first, arrived before the latest read: if the history does not contain these now,
-    /// it never will.
+    /// How many of `held`, the oldest first, arrived before the latest read began. If that read does not return them,
+    /// the history does not contain them.
     pub(super) covered: usize,
-    /// Whether the ring has dropped a durable message since the latest read.
+    /// Whether the ring dropped a durable message since the latest read began.
     pub(super) has_dropped_durable: bool,
+    /// Whether the ring dropped a plain message that no gap covers yet.
     pub(super) has_dropped_plain: bool,
-    /// The last durable message that the ring has dropped since the repair began: the history must contain it.
+    /// The last durable message that the ring dropped since the repair began. A read must return it, or a gap follows.
     pub(super) dropped: Option<Position>,
 }
 
 impl Ring {
-    /// Returns how many publications were dropped.
+    /// Adds a publication. Returns how many publications were dropped.
     pub(super) fn push(&mut self, publication: Arc<Publication>, budget_bytes: &mut usize) -> u64 {
         let bytes = publication.queued_bytes();
         let mut dropped = 0;
@@ -51,14 +52,14 @@ impl Ring {
         }
     }
 
-    /// Takes the oldest publication.
+    /// Removes and returns the oldest publication.
     pub(super) fn pop(&mut self) -> Option<Arc<Publication>> {
         self.covered = self.covered.saturating_sub(1);
         self.held.pop_front()
     }
 
-    /// A read starts: if the history does not contain a publication that arrived before, it never will.
-    pub(super) fn cover(&mut self) {
+    /// A read begins: it covers the publications that are in the ring now.
+    pub(super) fn begin_read(&mut self) {
         (self.covered, self.has_dropped_durable) = (self.held.len(), false);
     }
 
@@ -66,8 +67,8 @@ impl Ring {
         self.held.iter().map(|publication| publication.queued_bytes()).sum()
     }
 
-    /// Whether a plain message has arrived.
-    pub(super) fn carries_plain(&self) -> bool {
+    /// Whether a plain message arrived.
+    pub(super) fn has_plain(&self) -> bool {
         self.has_dropped_plain || self.held.iter().any(|publication| publication.position().is_none())
     }
 
@@ -76,7 +77,7 @@ impl Ring {
         self.held.iter().rev().filter_map(|publication| publication.position())
     }
 
-    /// Whether the ring has dropped a message after the cursor that a later read did not return.
+    /// Whether the ring dropped a message after the cursor that a later read did not return.
     pub(super) fn lacks(&self, cursor: ChannelCursor) -> bool {
         !self.has_dropped_durable && self.dropped.is_some_and(|dropped| dropped > cursor.position())
     }

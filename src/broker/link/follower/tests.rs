@@ -1,4 +1,8 @@
-//! One channel, step by step: what it hands over, and when it wants its history.
+//! One channel, step by step: its deliveries, and when it reads its history.
+//!
+//! - `holes`: messages that do not follow the one before.
+//! - `repairs`: missing messages that are read, or announced as a gap.
+//! - `untracked`: histories that cannot be read.
 
 use super::*;
 use protocol::channel::ChannelName;
@@ -27,60 +31,61 @@ fn page(positions: &[&str], tail: &str) -> Page {
     Page { entries: positions.iter().map(entry).collect(), tail: at(tail), whole_since_ms: 0 }
 }
 
-/// What the clock of the server shows in these tests.
+/// The server's clock in these tests.
 const NOW_MS: u64 = 5_000;
 
-/// The end of a history, in data that was whole all the time.
+/// The tail of a history, in data that was always whole.
 fn tail_read(tail: Tail) -> TailRead {
     TailRead { tail, now_ms: NOW_MS, whole_since_ms: 0 }
 }
 
-/// A follower with all that it has handed over: positions, `plain`, gaps with the position behind which delivery goes on,
-/// and `cut` with the position at which the channel begins.
+/// A follower and its deliveries, as text: a position, `plain`, a gap with the position after which delivery continues,
+/// or `cut` with the position at which the channel begins.
 struct FollowedChannel {
     follower: Follower,
-    told: Vec<String>,
-    /// Whether the history is to be read, as the last step says.
+    deliveries: Vec<String>,
+    /// Whether the last step needs the history to be read.
     needs_read: bool,
     numbers: u64,
-    is_asked: bool,
-    /// How many bytes the ring may still hold.
+    has_read_begun: bool,
+    /// The bytes that the ring may still hold.
     budget_bytes: usize,
     dropped: u64,
 }
 
 impl FollowedChannel {
-    /// Just asked for.
+    /// A channel that was just subscribed.
     fn new() -> Self {
         Self {
             follower: Follower::new(1),
-            told: Vec::new(),
+            deliveries: Vec::new(),
             needs_read: true,
             numbers: 1,
-            is_asked: false,
+            has_read_begun: false,
             budget_bytes: usize::MAX,
             dropped: 0,
         }
     }
 
-    /// Live, with a history up to `tail`.
+    /// A live channel with a history up to `tail`.
     fn at(tail: &str) -> Self {
         let mut channel = Self::new();
-        channel.tail(Some(tail));
-        assert_eq!(channel.take_told(), [format!("cut {tail}")]);
+        channel.answer_tail(Some(tail));
+        assert_eq!(channel.take_deliveries(), [format!("cut {tail}")]);
         assert!(!channel.follower.is_repairing());
         channel
     }
 
-    /// As the link does with what comes.
-    fn comes(&mut self, position: Option<&str>) -> Arrival {
+    /// Handles a publication as the link does.
+    fn receive(&mut self, position: Option<&str>) -> Arrival {
         let publication = publication(position);
         let arrival = self.follower.arrive(publication.position());
         match arrival {
-            Arrival::DeliverBehindGap => {
-                self.told.extend([spelt(&Delivery::UNREADABLE), position.unwrap_or("plain").to_owned()]);
+            Arrival::DeliverAfterGap => {
+                self.deliveries
+                    .extend([describe(&Delivery::UNREADABLE), position.unwrap_or("plain").to_owned()]);
             }
-            Arrival::Deliver => self.told.push(position.unwrap_or("plain").to_owned()),
+            Arrival::Deliver => self.deliveries.push(position.unwrap_or("plain").to_owned()),
             Arrival::Hold => self.hold(publication),
             Arrival::Hole => {
                 self.verify();
@@ -91,9 +96,9 @@ impl FollowedChannel {
         arrival
     }
 
-    fn all_come(&mut self, positions: &[&str]) {
+    fn receive_all(&mut self, positions: &[&str]) {
         for position in positions {
-            self.comes(Some(position));
+            self.receive(Some(position));
         }
     }
 
@@ -104,58 +109,62 @@ impl FollowedChannel {
     fn verify(&mut self) {
         self.numbers += 1;
         self.needs_read = self.follower.verify(self.numbers);
-        self.is_asked = false;
+        self.has_read_begun = false;
     }
 
-    fn goes_away(&mut self) {
+    fn lose_link(&mut self) {
         self.numbers += 1;
         self.follower.link_lost(self.numbers);
-        (self.needs_read, self.is_asked) = (true, false);
+        (self.needs_read, self.has_read_begun) = (true, false);
     }
 
-    /// The history is asked for; otherwise a test asks just before the answer.
-    fn asks(&mut self) {
+    /// Begins a read. A test that does not call this begins the read just before the answer.
+    fn begin_read(&mut self) {
         if let Some(repair) = self.follower.repair(self.numbers) {
-            repair.ask();
-            self.is_asked = true;
+            repair.begin_read();
+            self.has_read_begun = true;
         }
     }
 
-    fn tail(&mut self, tail: Option<&str>) {
+    fn answer_tail(&mut self, tail: Option<&str>) {
         let tail = tail.map_or(Tail::Nothing, |tail| Tail::At(at(tail)));
         self.step(|follower, number| follower.on_stream_tail(number, tail_read(tail)));
     }
 
-    fn page(&mut self, positions: &[&str], tail: &str) {
+    fn answer_page(&mut self, positions: &[&str], tail: &str) {
         self.step(|follower, number| follower.on_page(number, &page(positions, tail)));
     }
 
-    fn is_unreadable(&mut self) {
+    fn answer_unreadable(&mut self) {
         self.step(Follower::on_unreadable);
     }
 
     fn step(&mut self, step: impl FnOnce(&mut Follower, u64) -> RepairProgress) {
-        if !std::mem::take(&mut self.is_asked) {
-            self.asks();
-            self.is_asked = false;
+        if !std::mem::take(&mut self.has_read_begun) {
+            self.begin_read();
+            self.has_read_begun = false;
         }
         let progress = step(&mut self.follower, self.numbers);
-        self.told.extend(progress.cut.map(|cut| match cut {
+        self.deliveries.extend(progress.cut.map(|cut| match cut {
             Cut::At(position) => format!("cut {position}"),
             Cut::Untracked => "cut untracked".to_owned(),
             Cut::Refused => "cut refused".to_owned(),
         }));
-        self.told.extend(progress.deliveries.iter().map(spelt));
+        self.deliveries.extend(progress.deliveries.iter().map(describe));
         self.needs_read = progress.needs_read;
-        assert_eq!(self.needs_read, self.follower.is_repairing(), "it reads on or has ended");
+        assert_eq!(
+            self.needs_read,
+            self.follower.is_repairing(),
+            "a repair ends when it needs no further read"
+        );
     }
 
-    /// What was told since the last look.
-    fn take_told(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.told)
+    /// The deliveries since the last call.
+    fn take_deliveries(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.deliveries)
     }
 
-    /// The position from which the history is to be read on.
+    /// The position after which the history is read.
     fn reads_from(&mut self) -> Option<String> {
         let number = self.numbers;
         self.follower.repair(number)?.reads_from().map(|position| position.to_string())
@@ -167,7 +176,7 @@ impl FollowedChannel {
     }
 }
 
-fn spelt(delivery: &Delivery) -> String {
+fn describe(delivery: &Delivery) -> String {
     match delivery {
         Delivery::Gap { reason, position: None } => reason.label().to_owned(),
         Delivery::Gap { reason, position: Some(position) } => format!("{}@{position}", reason.label()),
@@ -179,69 +188,69 @@ fn spelt(delivery: &Delivery) -> String {
 }
 
 #[test]
-fn a_live_channel_delivers_what_follows_and_nothing_twice() {
+fn a_live_channel_delivers_each_message_once() {
     let mut channel = FollowedChannel::at("1000-41");
-    assert_eq!(channel.comes(Some("1000-42")), Arrival::Deliver);
-    assert_eq!(channel.comes(Some("1000-42")), Arrival::Duplicate);
-    assert_eq!(channel.comes(Some("1000-40")), Arrival::Duplicate);
-    assert_eq!(channel.comes(None), Arrival::Deliver);
-    assert_eq!(channel.comes(Some("1000-43")), Arrival::Deliver);
+    assert_eq!(channel.receive(Some("1000-42")), Arrival::Deliver);
+    assert_eq!(channel.receive(Some("1000-42")), Arrival::Duplicate);
+    assert_eq!(channel.receive(Some("1000-40")), Arrival::Duplicate);
+    assert_eq!(channel.receive(None), Arrival::Deliver);
+    assert_eq!(channel.receive(Some("1000-43")), Arrival::Deliver);
     assert_eq!(channel.follower.position(), Some(at("1000-43")));
-    // The history was lost or has expired, and a new one begins; the link was up all the time.
-    assert_eq!(channel.comes(Some("2000-1")), Arrival::Deliver);
+    // The history was lost or expired, and a new one begins. The link was always up.
+    assert_eq!(channel.receive(Some("2000-1")), Arrival::Deliver);
 }
 
 #[test]
-fn a_new_channel_is_cut_at_its_history_and_delivers_behind() {
+fn a_new_channel_is_cut_at_its_tail() {
     let mut channel = FollowedChannel::new();
     assert_eq!(channel.follower.position(), None);
     for position in ["1000-40", "1000-41", "1000-42"] {
-        assert_eq!(channel.comes(Some(position)), Arrival::Hold);
+        assert_eq!(channel.receive(Some(position)), Arrival::Hold);
     }
-    assert_eq!(channel.reads_from(), None, "the end is asked for");
-    channel.tail(Some("1000-41"));
-    assert_eq!(channel.told, ["cut 1000-41", "1000-42"]);
-    assert_eq!(channel.comes(Some("1000-43")), Arrival::Deliver);
+    assert_eq!(channel.reads_from(), None, "the tail is read first");
+    channel.answer_tail(Some("1000-41"));
+    assert_eq!(channel.deliveries, ["cut 1000-41", "1000-42"]);
+    assert_eq!(channel.receive(Some("1000-43")), Arrival::Deliver);
 }
 
 #[test]
-fn the_first_message_of_a_channel_without_history_follows() {
+fn the_first_message_of_a_new_history_is_delivered() {
     let mut channel = FollowedChannel::new();
-    channel.tail(None);
-    assert_eq!(channel.told, ["cut 5000-0"]);
-    assert_eq!(channel.comes(Some("5001-1")), Arrival::Deliver);
+    channel.answer_tail(None);
+    assert_eq!(channel.deliveries, ["cut 5000-0"]);
+    assert_eq!(channel.receive(Some("5001-1")), Arrival::Deliver);
 }
 
 #[test]
-fn a_new_channel_whose_link_is_lost_owes_nothing() {
+fn a_new_channel_whose_link_is_lost_needs_no_gap() {
     let mut channel = FollowedChannel::new();
-    channel.comes(None);
-    channel.comes(Some("1000-42"));
-    channel.goes_away();
-    assert!(!channel.needs_gap(), "nobody was promised anything");
+    channel.receive(None);
+    channel.receive(Some("1000-42"));
+    channel.lose_link();
+    assert!(!channel.needs_gap(), "no hub was answered");
     assert_eq!(channel.follower.ring_bytes(), 0);
-    channel.tail(Some("1000-42"));
-    assert_eq!(channel.told, ["cut 1000-42"]);
+    channel.answer_tail(Some("1000-42"));
+    assert_eq!(channel.deliveries, ["cut 1000-42"]);
 }
 
 #[test]
 fn a_repair_holds_its_ring_bytes_until_it_ends() {
     let mut channel = FollowedChannel::at("1000-41");
     let held = [Some("1000-43"), None].map(|position| {
-        channel.comes(position);
+        channel.receive(position);
         publication(position).queued_bytes()
     });
     assert_eq!(channel.follower.ring_bytes(), held.iter().sum::<usize>());
-    channel.page(&["1000-42", "1000-43"], "1000-43");
+    channel.answer_page(&["1000-42", "1000-43"], "1000-43");
     assert_eq!(channel.follower.ring_bytes(), 0);
 }
 
 #[test]
-fn answers_to_an_earlier_repair_are_passed_over() {
+fn answers_to_an_earlier_repair_are_ignored() {
     let mut channel = FollowedChannel::at("1000-41");
-    channel.comes(Some("1000-43"));
+    channel.receive(Some("1000-43"));
     let earlier = channel.numbers;
-    channel.goes_away();
+    channel.lose_link();
     let none = |progress: RepairProgress| {
         progress.cut.is_none() && progress.deliveries.is_empty() && !progress.needs_read
     };
@@ -253,7 +262,7 @@ fn answers_to_an_earlier_repair_are_passed_over() {
 }
 
 #[test]
-fn a_channel_that_is_repaired_is_not_verified_again() {
+fn a_channel_under_repair_is_not_verified_again() {
     let mut channel = FollowedChannel::at("1000-41");
     channel.verify();
     let number = channel.numbers;

@@ -1,4 +1,4 @@
-//! Histories for clients: who is given which page, when and how often.
+//! Reads for clients: which page is read when, and which reads it answers.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn at(offset: u64) -> Position {
     Position { epoch: 9, offset }
 }
 
-/// Everything that user 1 has missed of a room behind 9-1, up to 9-5.
+/// The messages of a room after 9-1 up to 9-5, for user 1.
 fn request(read: ReadId, room: &str) -> HistoryRequest {
     request_of(read, "user:1", room)
 }
@@ -44,7 +44,7 @@ fn reads() -> ClientReads {
     ClientReads::new(PAYLOAD_BYTES)
 }
 
-/// Adds reads for which something has to be read.
+/// Adds reads that need a page.
 fn with<const N: usize>(requests: [HistoryRequest; N]) -> ClientReads {
     let mut reads = reads();
     for request in requests {
@@ -53,12 +53,12 @@ fn with<const N: usize>(requests: [HistoryRequest; N]) -> ClientReads {
     reads
 }
 
-/// The channels of the pages that are read next.
+/// The channels of all pages that can be read now.
 fn next_channels(reads: &mut ClientReads) -> Vec<String> {
     std::iter::from_fn(|| reads.next()).map(|page| page.channel.to_string()).collect()
 }
 
-/// The offsets that a read has come to.
+/// The offsets of the recovered messages.
 fn offsets(done: &ReadDone) -> Vec<u64> {
     let recovered = done.outcome.as_ref().unwrap();
     let offset = |publication: &Arc<Publication>| publication.position().unwrap().offset;
@@ -84,8 +84,8 @@ fn equal_reads_are_made_once_and_answered_to_all() {
     assert!(reads.add(OTHER, request(1, "room:1")).is_none());
     let first = reads.next().unwrap();
     assert_eq!((first.channel.as_str(), first.since), ("room:1", at(1)));
-    assert!(reads.next().is_none(), "once");
-    // Also one that comes while it is on its way.
+    assert!(reads.next().is_none(), "equal reads need one page");
+    // An equal read may also come while the page is in flight.
     assert!(reads.add(OTHER, request(7, "room:1")).is_none());
     let done = reads.on_page(job(&first), &page(2..=5)).unwrap();
     assert_eq!(done.readers, [(HUB, 1), (HUB, 2), (OTHER, 1), (OTHER, 7)]);
@@ -94,7 +94,7 @@ fn equal_reads_are_made_once_and_answered_to_all() {
 }
 
 #[test]
-fn reads_with_another_position_or_cut_are_their_own() {
+fn reads_with_different_positions_or_cuts_are_not_merged() {
     let mut reads = with([
         request(1, "room:1"),
         HistoryRequest { since: at(2), ..request(2, "room:1") },
@@ -117,7 +117,7 @@ fn users_take_turns() {
 }
 
 #[test]
-fn what_has_begun_is_read_on_before_others_begin() {
+fn a_started_recovery_continues_before_others_start() {
     let mut reads = with([request_of(1, "user:1", "room:1"), request_of(2, "user:2", "room:2")]);
     let first = reads.next().unwrap();
     assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
@@ -128,7 +128,7 @@ fn what_has_begun_is_read_on_before_others_begin() {
 }
 
 #[test]
-fn what_all_recoveries_gather_is_bounded() {
+fn the_bytes_of_all_recoveries_are_bounded() {
     let mut reads = reads();
     for read in 0..3 {
         let limits = RecoveryLimits { bytes: MAX_BEGUN_BYTES / 2, messages: 4 };
@@ -136,7 +136,7 @@ fn what_all_recoveries_gather_is_bounded() {
         assert!(reads.add(HUB, request).is_none());
     }
     let [first, second] = [reads.next(), reads.next()].map(Option::unwrap);
-    assert!(reads.next().is_none(), "two may fill it");
+    assert!(reads.next().is_none(), "two recoveries reach the limit");
     assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
     assert_eq!(job(&reads.next().unwrap()), job(&first));
     assert!(reads.next().is_none());
@@ -146,7 +146,7 @@ fn what_all_recoveries_gather_is_bounded() {
 
 #[test]
 fn bytes_in_flight_are_bounded() {
-    // Each page may have four messages.
+    // Each page has up to four messages.
     let payload_bytes = MAX_IN_FLIGHT_BYTES / 8;
     let limits = RecoveryLimits { bytes: 4 * payload_bytes, ..LIMITS };
     let mut reads = ClientReads::new(payload_bytes);
@@ -158,13 +158,13 @@ fn bytes_in_flight_are_bounded() {
     assert_eq!(pages.len(), 2);
     assert!(pages.iter().all(|page| page.max_entries == 4));
     assert!(reads.on_page(job(&pages[0]), &page(2..=5)).is_some());
-    assert_eq!(next_channels(&mut reads), ["room:2"], "one has come, one more is read");
+    assert_eq!(next_channels(&mut reads), ["room:2"], "one page returned, so one more may be read");
     assert!(reads.on_unreadable(job(&pages[1])).is_some());
     assert_eq!(next_channels(&mut reads), ["room:3"]);
 }
 
 #[test]
-fn one_page_that_is_longer_than_the_bound_is_read_alone() {
+fn a_page_over_the_byte_limit_is_read_alone() {
     let mut reads = ClientReads::new(2 * MAX_IN_FLIGHT_BYTES);
     for read in 0..2 {
         assert!(reads.add(HUB, request(read, &format!("room:{read}"))).is_none());
@@ -177,21 +177,21 @@ fn one_page_that_is_longer_than_the_bound_is_read_alone() {
 }
 
 #[test]
-fn a_cancelled_read_is_not_made() {
+fn a_cancelled_read_is_not_sent() {
     let mut reads = with([request(1, "room:1"), request(2, "room:2"), request(3, "room:2")]);
     reads.cancel((HUB, 1));
     reads.cancel((HUB, 2));
     reads.cancel((OTHER, 3));
     reads.cancel((HUB, 9));
     let next = reads.next().unwrap();
-    assert_eq!(next.channel.as_str(), "room:2", "somebody still waits for it");
+    assert_eq!(next.channel.as_str(), "room:2", "one reader is left");
     let done = reads.on_page(job(&next), &page(2..=5)).unwrap();
     assert_eq!(done.readers, [(HUB, 3)]);
     assert_empty(&mut reads);
 }
 
 #[test]
-fn a_read_that_is_cancelled_on_its_way_is_not_read_on() {
+fn a_read_cancelled_in_flight_ends_with_its_page() {
     let mut reads = with([request(1, "room:1")]);
     let first = reads.next().unwrap();
     reads.cancel((HUB, 1));
@@ -200,7 +200,7 @@ fn a_read_that_is_cancelled_on_its_way_is_not_read_on() {
 }
 
 #[test]
-fn cancelled_reads_take_no_memory_while_nobody_has_a_turn() {
+fn cancelled_reads_take_no_memory_while_the_link_is_down() {
     let mut reads = with([request(1, "room:1")]);
     for read in 2..100 {
         assert!(reads.add(HUB, request(read, &format!("room:{read}"))).is_none());
@@ -216,7 +216,7 @@ fn cancelled_reads_take_no_memory_while_nobody_has_a_turn() {
 }
 
 #[test]
-fn users_who_come_and_go_while_nothing_is_read_take_no_memory() {
+fn users_without_reads_take_no_memory_during_a_downtime() {
     let mut reads = reads();
     assert!(reads.add(HUB, request(0, "room:1")).is_none());
     for read in 1..1_000 {
@@ -230,7 +230,7 @@ fn users_who_come_and_go_while_nothing_is_read_take_no_memory() {
 }
 
 #[test]
-fn a_cancelled_read_that_is_asked_for_again_is_made() {
+fn a_cancelled_read_can_be_requested_again() {
     let mut reads = with([request(1, "room:1")]);
     reads.cancel((HUB, 1));
     assert!(reads.add(HUB, request(2, "room:1")).is_none());
@@ -259,7 +259,7 @@ fn a_history_that_does_not_continue_is_answered_to_all() {
 }
 
 #[test]
-fn a_data_failure_answers_all_readers_as_unreadable() {
+fn an_unreadable_history_is_answered_to_all() {
     let mut reads = with([request(1, "room:1"), request(2, "room:1")]);
     let first = reads.next().unwrap();
     let done = reads.on_unreadable(job(&first)).unwrap();
@@ -269,7 +269,7 @@ fn a_data_failure_answers_all_readers_as_unreadable() {
 }
 
 #[test]
-fn a_page_that_does_not_come_is_asked_for_again() {
+fn a_failed_page_is_retried_with_fewer_entries() {
     let mut reads = with([request(1, "room:1")]);
     let first = reads.next().unwrap();
     assert!(reads.on_page(job(&first), &page(2..=3)).is_none());
@@ -278,21 +278,21 @@ fn a_page_that_does_not_come_is_asked_for_again() {
     assert_eq!(
         reads.next(),
         Some(PageWork { max_entries: 1, ..second.clone() }),
-        "from where it was, for fewer"
+        "from the same position, for fewer entries"
     );
     assert_eq!(offsets(&reads.on_page(job(&second), &page(4..=5)).unwrap()), [2, 3, 4, 5]);
     assert_empty(&mut reads);
 }
 
 #[test]
-fn a_lost_link_asks_again_for_pages_on_their_way() {
+fn a_lost_link_requeues_pages_in_flight() {
     let mut reads = with([request(1, "room:1"), request(2, "room:2"), request(3, "room:3")]);
     let first = [reads.next(), reads.next()].map(Option::unwrap);
     reads.interrupted();
     assert_eq!(reads.in_flight_bytes, 0);
     let mut channels = next_channels(&mut reads);
     channels.sort_unstable();
-    assert_eq!(channels, ["room:1", "room:2", "room:3"], "each once");
+    assert_eq!(channels, ["room:1", "room:2", "room:3"], "each page is queued once");
     for page_of in first {
         assert!(reads.on_page(job(&page_of), &page(2..=5)).is_some());
     }

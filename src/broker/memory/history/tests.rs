@@ -28,21 +28,20 @@ fn message(number: usize) -> Arc<RawValue> {
     RawValue::from_string(number.to_string()).unwrap().into()
 }
 
-/// What somebody does.
 #[derive(Debug, Clone)]
 enum HistoryStep {
     Append {
         channel: usize,
         key: Option<u8>,
     },
-    Pass {
+    AdvanceClock {
         ms: u64,
     },
     SetClockBack {
         ms: u64,
     },
-    /// A reader learns where the channel ends.
-    Learn {
+    /// A reader learns the channel's last position.
+    ReadTail {
         channel: usize,
     },
 }
@@ -51,33 +50,34 @@ fn step() -> impl Strategy<Value = HistoryStep> {
     prop_oneof![
         5 => (0..3usize, proptest::option::weighted(0.3, 0..3u8))
             .prop_map(|(channel, key)| HistoryStep::Append { channel, key }),
-        2 => prop_oneof![0..5u64, 100..400u64, 900..1200u64].prop_map(|ms| HistoryStep::Pass { ms }),
+        2 => prop_oneof![0..5u64, 100..400u64, 900..1200u64].prop_map(|ms| HistoryStep::AdvanceClock { ms }),
         1 => (0..500u64).prop_map(|ms| HistoryStep::SetClockBack { ms }),
-        3 => (0..3usize).prop_map(|channel| HistoryStep::Learn { channel }),
+        3 => (0..3usize).prop_map(|channel| HistoryStep::ReadTail { channel }),
     ]
 }
 
-/// A position that a reader was told, and how many messages the channel had ever had then.
+/// A position that a reader learned, and how many messages had been appended to the channel by then.
 struct KnownPosition {
     channel: usize,
     position: Position,
     count: usize,
 }
 
-/// The obvious model: everything that was ever appended, for ever.
+/// The model: every message that was ever appended.
 struct HistoryModel {
     history: MemoryHistory,
     now_ms: u64,
-    /// The latest time that the history was told: a clock that goes on and back between two calls stood still.
+    /// The latest time that was passed to the history. A clock that advances and goes back between two calls stands
+    /// still for it.
     latest_ms: u64,
     log: [Vec<(Position, usize, u64)>; 3],
     receipts: HashMap<(usize, u8), (Position, u64, usize)>,
-    told: Vec<KnownPosition>,
+    known_positions: Vec<KnownPosition>,
     appended: usize,
     is_tight: bool,
 }
 
-/// Enough for all that a test appends.
+/// More memory than a test can fill.
 const PLENTY: usize = 1_000_000;
 
 impl HistoryModel {
@@ -89,23 +89,23 @@ impl HistoryModel {
             latest_ms: now_ms,
             log: Default::default(),
             receipts: HashMap::new(),
-            told: Vec::new(),
+            known_positions: Vec::new(),
             appended: 0,
             is_tight: memory_bytes < PLENTY,
         }
     }
 
-    fn take(&mut self, step: HistoryStep) {
+    fn apply(&mut self, step: HistoryStep) {
         match step {
             HistoryStep::Append { channel, key } => self.append(channel, key),
-            HistoryStep::Pass { ms } => self.now_ms += ms,
+            HistoryStep::AdvanceClock { ms } => self.now_ms += ms,
             HistoryStep::SetClockBack { ms } => self.now_ms -= ms,
-            HistoryStep::Learn { channel } => {
+            HistoryStep::ReadTail { channel } => {
                 self.latest_ms = self.latest_ms.max(self.now_ms);
                 let page = self.history.page(&name(channel), Position::before(0), 0, self.now_ms);
                 assert_eq!(self.history.tail(&name(channel), self.now_ms).unwrap_or(page.tail), page.tail);
                 let count = self.log[channel].len();
-                self.told.push(KnownPosition { channel, position: page.tail, count });
+                self.known_positions.push(KnownPosition { channel, position: page.tail, count });
             }
         }
     }
@@ -119,7 +119,7 @@ impl HistoryModel {
         let mut append =
             |number| self.history.append(&name(channel), message(number), text.as_deref(), self.now_ms);
         let appended = append(number).unwrap_or_else(|KeyReused| append(before.unwrap().2).unwrap());
-        // Too little memory may cost idempotency keys as well.
+        // Under a tight memory limit, idempotency keys may be removed early.
         let before = before.filter(|_| appended.is_repeated || !self.is_tight);
         assert_eq!(appended.is_repeated, before.is_some());
         if let Some((position, ..)) = before {
@@ -147,70 +147,70 @@ impl HistoryModel {
     }
 }
 
-/// Whether a page is everything between a position and the end of the history.
+/// Whether a page is proven to be everything between a position and the tail.
 fn is_proven(page: &Page, since: Position) -> bool {
     page.prove(since, page.tail) == Ok(Proof::Complete)
 }
 
 proptest! {
-    /// Whatever is proven is true: of every position that was ever told, exactly what came after it is read.
+    /// For every position that a reader ever learned, a page that is proven complete has exactly the messages after it.
     #[test]
-    fn what_is_proven_is_everything(
+    fn a_complete_page_has_every_later_message(
         steps in proptest::collection::vec(step(), 1..80),
         memory_bytes in prop_oneof![Just(PLENTY), 300..1500usize],
     ) {
-        let mut world = HistoryModel::new(memory_bytes);
+        let mut model = HistoryModel::new(memory_bytes);
         for step in steps {
-            world.take(step);
-            let told: Vec<_> = world.told.iter().map(|told| (told.channel, told.position, told.count)).collect();
-            for (channel, position, count) in told {
-                let (page, read) = world.page(channel, position);
+            model.apply(step);
+            let known: Vec<_> = model.known_positions.iter().map(|known| (known.channel, known.position, known.count)).collect();
+            for (channel, position, count) in known {
+                let (page, read) = model.page(channel, position);
                 if is_proven(&page, position) {
                     let all: Vec<_> =
-                        world.log[channel][count..].iter().map(|(at, number, _)| (*at, *number)).collect();
+                        model.log[channel][count..].iter().map(|(at, number, _)| (*at, *number)).collect();
                     prop_assert_eq!(read, all, "since {}", position);
                 }
             }
             let last = MAP_ENTRY_BYTES + ENTRY_BYTES + 20 + 2 * (MAP_ENTRY_BYTES + 10);
-            prop_assert!(world.history.bytes <= memory_bytes.max(last));
+            prop_assert!(model.history.bytes <= memory_bytes.max(last));
         }
     }
 
-    /// With memory enough, everything within the bounds is there, and every position within them is proven.
+    /// With enough memory, all messages within the size and TTL are there, and every position among them is proven.
     #[test]
-    fn what_may_be_kept_is_kept(steps in proptest::collection::vec(step(), 1..80)) {
-        let mut world = HistoryModel::new(PLENTY);
+    fn everything_within_the_limits_is_kept(steps in proptest::collection::vec(step(), 1..80)) {
+        let mut model = HistoryModel::new(PLENTY);
         for step in steps {
-            world.take(step);
+            model.apply(step);
             for channel in 0..3 {
-                let (page, read) = world.page(channel, Position::before(0));
-                let log = &world.log[channel];
+                let (page, read) = model.page(channel, Position::before(0));
+                let log = &model.log[channel];
                 let epoch = log.last().map(|(at, _, _)| at.epoch);
                 let kept: Vec<_> = log
                     .iter()
                     .filter(|(at, _, _)| Some(at.epoch) == epoch)
                     .map(|(at, number, _)| (*at, *number))
                     .collect();
-                let is_over = log.last().is_none_or(|(_, _, ms)| world.latest_ms - ms > TTL_MS);
+                let is_over = log.last().is_none_or(|(_, _, ms)| model.latest_ms - ms > TTL_MS);
                 if is_over {
                     prop_assert!(read.is_empty() && page.tail.is_beginning());
                     continue;
                 }
                 prop_assert_eq!(&read, &kept[kept.len().saturating_sub(SIZE)..]);
                 for (since, _) in &kept[kept.len().saturating_sub(SIZE + 1)..] {
-                    let (page, _) = world.page(channel, *since);
+                    let (page, _) = model.page(channel, *since);
                     prop_assert!(is_proven(&page, *since));
                 }
             }
             let epochs: Vec<HashSet<u64>> =
-                world.log.iter().map(|log| log.iter().map(|(at, _, _)| at.epoch).collect()).collect();
+                model.log.iter().map(|log| log.iter().map(|(at, _, _)| at.epoch).collect()).collect();
             prop_assert!(epochs[0].is_disjoint(&epochs[1]) && epochs[1].is_disjoint(&epochs[2]));
         }
     }
 }
 
 #[test]
-fn the_longest_idle_history_goes_when_all_together_are_too_long() {
+fn over_the_memory_limit_the_longest_idle_history_is_removed() {
     let each = MAP_ENTRY_BYTES + "room:1".len() + ENTRY_BYTES + 1;
     let mut history = MemoryHistory::new(options(2 * each), 5000);
     let first = history.append(&name(0), message(1), None, 5000).unwrap().position;
@@ -220,15 +220,12 @@ fn the_longest_idle_history_goes_when_all_together_are_too_long() {
     assert_eq!(history.tail(&name(0), 5000), None);
     assert!(history.tail(&name(1), 5000).is_some());
     let page = history.page(&name(0), first, 10, 5001);
-    assert!(!is_proven(&page, first), "its reader notices");
-    assert!(
-        !is_proven(&page, Position::before(5000)),
-        "and so does a reader that was told that there was none"
-    );
+    assert!(!is_proven(&page, first), "its reader must notice");
+    assert!(!is_proven(&page, Position::before(5000)), "a reader that found no history must notice, too");
 }
 
 #[test]
-fn one_history_alone_loses_its_beginning() {
+fn a_single_history_over_the_limit_loses_its_oldest_messages() {
     let mut history = MemoryHistory::new(options(MAP_ENTRY_BYTES + 6 + 2 * (ENTRY_BYTES + 1)), 5000);
     let positions: Vec<_> = (0..4)
         .map(|number| history.append(&name(0), message(number), None, 5000).unwrap().position)

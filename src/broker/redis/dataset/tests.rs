@@ -27,7 +27,7 @@ async fn the_data_is_whole_since_it_was_marked() {
     assert_eq!(dataset.whole_since_ms_of_marker, since);
     assert_eq!((dataset.settings, dataset.eviction_policy), (DataSettings::own(&redis.options), None));
     redis.mark().await;
-    assert_eq!(redis.whole_since_ms().await, since, "once");
+    assert_eq!(redis.whole_since_ms().await, since, "the marker is written once");
     redis.run("FLUSHALL").await;
     assert_eq!(redis.whole_since_ms().await, u64::MAX);
     redis.mark().await;
@@ -35,7 +35,7 @@ async fn the_data_is_whole_since_it_was_marked() {
 }
 
 #[tokio::test]
-async fn no_history_counts_that_is_older_than_its_ttl() {
+async fn the_data_is_not_whole_beyond_the_ttl() {
     let mut redis = Redis::start().await;
     redis.mark().await;
     redis.run("SET gateway:dataset {\"whole_since_ms\":5,\"history_ttl_ms\":86400000}").await;
@@ -50,15 +50,15 @@ async fn a_started_process_puts_its_settings_into_force() {
     let mut redis = Redis::start().await;
     let day = redis.start_process(24 * HOUR).await;
     redis.options.history.ttl = HOUR;
-    assert_eq!(redis.mark().await.settings, day.settings, "it has started before");
+    assert_eq!(redis.mark().await.settings, day.settings, "only a started process changes the settings");
     let hour = redis.start_process(HOUR).await;
     assert_eq!(hour.settings.history_ttl_ms, 3_600_000);
     redis.run("SET gateway:settings nonsense").await;
-    assert_eq!(redis.mark().await.settings, hour.settings, "nothing is in force");
+    assert_eq!(redis.mark().await.settings, hour.settings, "invalid settings are replaced");
 }
 
 #[tokio::test]
-async fn another_ttl_renews_the_marker_and_so_does_the_way_back() {
+async fn each_change_of_the_ttl_renews_the_marker() {
     let mut redis = Redis::start().await;
     redis.start_process(24 * HOUR).await;
     let first = renewed(&mut redis, 0).await;
@@ -71,7 +71,7 @@ async fn another_ttl_renews_the_marker_and_so_does_the_way_back() {
 }
 
 #[tokio::test]
-async fn settings_that_were_away_or_edited_make_no_claim() {
+async fn deleted_or_edited_settings_invalidate_the_marker() {
     let mut redis = Redis::start().await;
     redis.mark().await;
     let first = renewed(&mut redis, 0).await;
@@ -81,25 +81,25 @@ async fn settings_that_were_away_or_edited_make_no_claim() {
     let second = renewed(&mut redis, first).await;
     let other = DataSettings { history_ttl_ms: 1000, ..DataSettings::own(&redis.options) };
     redis.run(&format!("SET gateway:settings {}", other.to_text())).await;
-    assert_eq!(redis.whole_since_ms().await, u64::MAX, "the marker is of another TTL");
+    assert_eq!(redis.whole_since_ms().await, u64::MAX, "the marker has another TTL");
     redis.mark().await;
     renewed(&mut redis, second).await;
 }
 
 #[tokio::test]
-async fn what_redis_may_evict_is_not_whole() {
+async fn data_that_redis_may_evict_is_not_whole() {
     let mut redis = Redis::start().await;
     redis.mark().await;
     let first = renewed(&mut redis, 0).await;
     redis.run("CONFIG SET maxmemory-policy volatile-ttl").await;
     redis.mark().await;
-    assert_eq!(redis.whole_since_ms().await, first, "there is no limit");
+    assert_eq!(redis.whole_since_ms().await, first, "without maxmemory no key is evicted");
     redis.run("CONFIG SET maxmemory 1gb").await;
     let dataset = redis.mark().await;
     assert_eq!((dataset.whole_since_ms_of_marker, redis.whole_since_ms().await), (u64::MAX, u64::MAX));
     assert_eq!(dataset.eviction_policy.as_deref(), Some("volatile-ttl"));
     redis.run("ACL SETUSER default -info").await;
-    assert_eq!(redis.mark().await, dataset, "a user without the right believes the others");
+    assert_eq!(redis.mark().await, dataset, "a user without INFO keeps the marker's values");
     redis.run("ACL SETUSER default +info").await;
     redis.run("CONFIG SET maxmemory-policy noeviction").await;
     assert_eq!(redis.mark().await.eviction_policy, None);
@@ -107,26 +107,26 @@ async fn what_redis_may_evict_is_not_whole() {
 }
 
 #[tokio::test]
-async fn an_eviction_between_two_looks_renews_the_marker() {
+async fn an_eviction_between_two_marks_renews_the_marker() {
     let mut redis = Redis::start().await;
     redis.mark().await;
     let first = renewed(&mut redis, 0).await;
     redis.run("SET gateway:room:1 text PX 60000").await;
     redis.run("CONFIG SET maxmemory-policy volatile-ttl maxmemory 1").await;
-    // It evicts before it refuses.
+    // Redis evicts the key before it refuses this command.
     assert!(redis::cmd("SET").arg("key").arg(1).exec_async(&mut redis.commands).await.is_err());
     redis.run("CONFIG SET maxmemory-policy noeviction maxmemory 0").await;
     redis.mark().await;
     let second = renewed(&mut redis, first).await;
     redis.mark().await;
-    assert_eq!(redis.whole_since_ms().await, second, "it was seen");
+    assert_eq!(redis.whole_since_ms().await, second, "the eviction is already in the marker");
     redis.run("CONFIG RESETSTAT").await;
     redis.mark().await;
     renewed(&mut redis, second).await;
 }
 
 #[tokio::test]
-async fn a_full_redis_is_marked_all_the_same() {
+async fn a_full_redis_can_be_marked() {
     let mut redis = Redis::start().await;
     redis.run("CONFIG SET maxmemory 1").await;
     let marked = redis.mark().await.whole_since_ms_of_marker;

@@ -6,13 +6,13 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::super::super::HistoryOptions;
-use super::super::dataset::{evicted_keys, mark, marked};
+use super::super::dataset::{evicted_keys, mark_command, parse_mark_answer};
 use super::super::function;
 use super::super::known_dataset::Dataset;
 use super::*;
 use protocol::history::Proof;
 
-/// A Redis of one test's own that has the function library, and a connection to it.
+/// A Redis for one test, with the function library and a connection.
 pub(in super::super) struct Redis {
     child: Child,
     _folder: TempDir,
@@ -43,20 +43,20 @@ impl Redis {
         redis
     }
 
-    /// Marks the data as a process does that has done it before.
+    /// Marks the data as a running process does.
     pub(in super::super) async fn mark(&mut self) -> Dataset {
         self.call_mark(false).await
     }
 
-    /// Marks the data as a process does that has just started, with this history TTL.
+    /// Marks the data as a process does at its start, with this history TTL.
     pub(in super::super) async fn start_process(&mut self, ttl: Duration) -> Dataset {
         self.options.history.ttl = ttl;
         self.call_mark(true).await
     }
 
     async fn call_mark(&mut self, is_first: bool) -> Dataset {
-        let answer = mark(&self.options, is_first).query_async(&mut self.commands).await.unwrap();
-        marked(answer, evicted_keys(&self.options, &mut self.commands).await).unwrap()
+        let answer = mark_command(&self.options, is_first).query_async(&mut self.commands).await.unwrap();
+        parse_mark_answer(answer, evicted_keys(&self.options, &mut self.commands).await).unwrap()
     }
 
     pub(in super::super) async fn run(&mut self, command: &str) {
@@ -72,19 +72,19 @@ impl Redis {
         self.try_page(since, max_entries).await.unwrap()
     }
 
-    async fn try_page(&mut self, since: &str, max_entries: usize) -> Result<Page, ReadError> {
+    async fn try_page(&mut self, since: &str, max_entries: usize) -> Result<Page, RedisReadError> {
         let since = Position::parse(since).unwrap();
         let channel = ChannelName::parse("room:1").unwrap();
         page(&mut self.commands, &self.options, &channel, since, max_entries).await
     }
 
-    /// Runs a script that does not end by itself.
+    /// Runs a script that does not end, so Redis answers BUSY.
     async fn be_busy(&mut self) {
         self.run("CONFIG SET busy-reply-threshold 1").await;
         let mut other = connect(&self.options.url).await;
         tokio::spawn(async move {
             let script = redis::cmd("EVAL").arg("while true do end").arg(0).exec_async(&mut other).await;
-            assert!(script.is_err(), "it is killed");
+            assert!(script.is_err(), "the script must be killed");
         });
         let end = Instant::now() + Duration::from_secs(10);
         while redis::cmd("PING").exec_async(&mut self.commands).await.is_ok() {
@@ -92,13 +92,13 @@ impl Redis {
         }
     }
 
-    /// Since when the data is whole, to a reader.
+    /// Since when the data is whole, as a reader sees it.
     pub(in super::super) async fn whole_since_ms(&mut self) -> u64 {
         self.page("1-0", 1).await.whole_since_ms
     }
 }
 
-/// A new connection, as soon as the server answers.
+/// A new connection, once the server answers.
 async fn connect(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).unwrap();
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
@@ -124,7 +124,7 @@ fn positions(page: &Page) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn tails_are_read_in_one_go_and_one_bad_key_harms_no_other() {
+async fn an_unreadable_key_does_not_affect_other_tails() {
     let mut redis = Redis::start().await;
     redis.run("XADD gateway:room:1 1000-41 m 1").await;
     redis.run("XADD gateway:room:1 1000-42 m 2").await;
@@ -133,15 +133,15 @@ async fn tails_are_read_in_one_go_and_one_bad_key_harms_no_other() {
     let keys = [1, 2, 3, 4].map(|room| format!("gateway:room:{room}"));
     let found = tails(&mut redis.commands, &redis.options, &keys).await.unwrap();
     let at = |text| Tail::At(Position::parse(text).unwrap());
-    let told: Vec<_> = found.iter().map(|read| read.as_ref().ok().map(|read| read.tail)).collect();
-    assert_eq!(told, [Some(at("1000-42")), None, Some(Tail::Nothing), Some(at("2000-1"))]);
-    assert!(matches!(found[1], Err(ReadError::Data(_))));
+    let tails_read: Vec<_> = found.iter().map(|read| read.as_ref().ok().map(|read| read.tail)).collect();
+    assert_eq!(tails_read, [Some(at("1000-42")), None, Some(Tail::Nothing), Some(at("2000-1"))]);
+    assert!(matches!(found[1], Err(RedisReadError::Data(_))));
     assert!(found[0].as_ref().unwrap().now_ms > 1_700_000_000_000);
     assert!(tails(&mut redis.commands, &redis.options, &[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_page_holds_what_stands_behind_a_place() {
+async fn a_page_has_the_entries_after_a_position() {
     let mut redis = Redis::start().await;
     for (id, fields) in
         [("1000-41", "m {\"a\":1}"), ("1000-42", "m {broken"), ("2000-1", "m 3 a 1000-42"), ("2000-2", "m 4")]
@@ -176,28 +176,31 @@ async fn fields_of_any_bytes_are_read() {
 }
 
 #[tokio::test]
-async fn a_failed_read_says_whose_trouble_it_is() {
+async fn a_failed_read_distinguishes_data_server_and_connection() {
     let mut redis = Redis::start().await;
     let keys = ["gateway:room:1".to_owned(), "gateway:room:2".to_owned()];
     redis.run("SET gateway:room:1 text").await;
     let error = redis.try_page("1-0", 1).await.unwrap_err();
-    assert!(matches!(&error, ReadError::Data(reason) if reason.contains("WRONGTYPE")), "{error:?}");
-    // Refused while it is queued: EXEC is refused as a whole.
+    assert!(matches!(&error, RedisReadError::Data(reason) if reason.contains("WRONGTYPE")), "{error:?}");
+    // Refused while it is queued, so Redis refuses EXEC as a whole.
     redis.run("ACL SETUSER default -xrange").await;
     let error = redis.try_page("1-0", 1).await.unwrap_err();
-    assert!(matches!(&error, ReadError::Data(reason) if reason.contains("NOPERM")), "{error:?}");
+    assert!(matches!(&error, RedisReadError::Data(reason) if reason.contains("NOPERM")), "{error:?}");
     redis.run("ACL SETUSER default +@all").await;
 
     redis.be_busy().await;
     let error = redis.try_page("1-0", 1).await.unwrap_err();
-    assert!(matches!(&error, ReadError::Busy(reason) if reason.contains("BUSY")), "{error:?}");
-    assert!(matches!(tails(&mut redis.commands, &redis.options, &keys).await, Err(ReadError::Busy(_))));
+    assert!(matches!(&error, RedisReadError::Busy(reason) if reason.contains("BUSY")), "{error:?}");
+    assert!(matches!(tails(&mut redis.commands, &redis.options, &keys).await, Err(RedisReadError::Busy(_))));
     redis.run("SCRIPT KILL").await;
 
     redis.child.kill().unwrap();
     let error = redis.try_page("1-0", 1).await.unwrap_err();
-    assert!(matches!(error, ReadError::Connection(_)), "{error:?}");
-    assert!(matches!(tails(&mut redis.commands, &redis.options, &keys).await, Err(ReadError::Connection(_))));
+    assert!(matches!(error, RedisReadError::Connection(_)), "{error:?}");
+    assert!(matches!(
+        tails(&mut redis.commands, &redis.options, &keys).await,
+        Err(RedisReadError::Connection(_))
+    ));
 }
 
 #[tokio::test]

@@ -1,82 +1,81 @@
-//! What is told where something may be missing.
+//! The announcement of gaps.
 
 use super::*;
 use protocol::event::GapReason;
 
-/// The hub tells a gap of room:7, now and not in turns.
-fn gap(fixture: &mut RegistryFixture, reason: GapReason, position: Option<Position>) {
+/// Announces a gap of room:7 at once, not in turns.
+fn announce_gap(fixture: &mut RegistryFixture, reason: GapReason, position: Option<Position>) {
     assert!(fixture.registry.announce_gap(&channel("room:7"), reason, position, false).is_none());
 }
 
-/// A session that comes now. Returns where its subscription begins, if that is known.
-fn comes(fixture: &mut RegistryFixture) -> (SessionKey, FrameRecorder, Option<Position>) {
-    let (late, sink) = fixture.connects(Version::V2);
-    fixture.subscribes(late, "room:7");
+/// Subscribes a new session to room:7. Returns the cut of its subscription.
+fn subscribe_late(fixture: &mut RegistryFixture) -> (SessionKey, FrameRecorder, Option<Position>) {
+    let (late, sink) = fixture.connect(Version::V2);
+    fixture.subscribe(late, "room:7");
     let cut = fixture.cut(late, "room:7");
     (late, sink, cut)
 }
 
 #[test]
-fn a_gap_is_told_in_its_position_and_to_version_2_only() {
-    let (mut fixture, [(one, old), (two, new)]) = RegistryFixture::waiting();
-    fixture.delivers(&durable(1));
-    gap(&mut fixture, GapReason::LinkLost, None);
-    fixture.delivers(&durable(5));
-    fixture.goes_live(one, "room:7");
-    fixture.goes_live(two, "room:7");
-    gap(&mut fixture, GapReason::LinkLost, None);
-    fixture.delivers(&durable(6));
+fn a_gap_keeps_its_position_and_reaches_only_version_2() {
+    let (mut fixture, [(one, old), (two, new)]) = RegistryFixture::with_pending();
+    fixture.deliver(&durable(1));
+    announce_gap(&mut fixture, GapReason::LinkLost, None);
+    fixture.deliver(&durable(5));
+    fixture.go_live(one, "room:7");
+    fixture.go_live(two, "room:7");
+    announce_gap(&mut fixture, GapReason::LinkLost, None);
+    fixture.deliver(&durable(6));
     assert_eq!(new.texts()[1], r#"{"op":8,"channel":"room:7","reason":"link_lost"}"#);
     assert_eq!(new.take_messages(), ["1", "gap: link_lost", "5", "gap: link_lost", "6"]);
     assert_eq!(old.take_messages(), ["1", "5", "6"]);
 }
 
 #[test]
-fn a_gap_before_the_confirmation_is_told_to_nobody() {
+fn a_gap_before_the_confirmation_is_not_announced() {
     let mut fixture = RegistryFixture::new();
-    let (one, sink) = fixture.connects(Version::V2);
-    fixture.subscribes(one, "room:7");
-    gap(&mut fixture, GapReason::LinkLost, Some(at(5)));
+    let (one, sink) = fixture.connect(Version::V2);
+    fixture.subscribe(one, "room:7");
+    announce_gap(&mut fixture, GapReason::LinkLost, Some(at(5)));
     assert_eq!(fixture.registry.cut(&channel("room:7")), None);
-    fixture.confirms("room:7", Some(START));
-    fixture.goes_live(one, "room:7");
+    fixture.confirm("room:7", Some(START));
+    fixture.go_live(one, "room:7");
     assert_eq!(sink.texts(), [""; 0]);
 }
 
 #[test]
-fn behind_a_gap_of_the_link_the_position_is_still_known() {
-    let (mut fixture, _) = RegistryFixture::live();
-    fixture.delivers(&durable(2));
-    gap(&mut fixture, GapReason::LinkLost, None);
-    assert_eq!(comes(&mut fixture).2, Some(at(2)));
+fn the_position_is_still_known_after_a_link_gap() {
+    let (mut fixture, _) = RegistryFixture::with_live();
+    fixture.deliver(&durable(2));
+    announce_gap(&mut fixture, GapReason::LinkLost, None);
+    assert_eq!(subscribe_late(&mut fixture).2, Some(at(2)));
 }
 
-/// Found by the simulation (seed 9): it was told that it had missed nothing, at a position that others had been told is
-/// followed by a gap.
+/// Simulation seed 9: a later subscriber was confirmed at the position before the gap, as if it missed nothing.
 #[test]
 fn a_later_subscriber_does_not_begin_before_a_gap() {
     for reason in [GapReason::Overflow, GapReason::HistoryLost, GapReason::HistoryUnreadable] {
-        let (mut fixture, _) = RegistryFixture::live();
-        gap(&mut fixture, reason, None);
-        let (late, sink, cut) = comes(&mut fixture);
+        let (mut fixture, _) = RegistryFixture::with_live();
+        announce_gap(&mut fixture, reason, None);
+        let (late, sink, cut) = subscribe_late(&mut fixture);
         assert_eq!(cut, None);
-        assert!(fixture.delivers(&durable(5)).moved_cuts);
-        assert_eq!(fixture.cut(late, "room:7"), Some(at(5)), "behind the next message");
-        fixture.delivers(&durable(6));
-        fixture.goes_live(late, "room:7");
+        assert!(fixture.deliver(&durable(5)).moved_cuts);
+        assert_eq!(fixture.cut(late, "room:7"), Some(at(5)), "the cut is after the next message");
+        fixture.deliver(&durable(6));
+        fixture.go_live(late, "room:7");
         assert_eq!(sink.take_messages(), ["6"]);
-        assert_eq!(comes(&mut fixture).2, Some(at(6)), "the position is known again");
+        assert_eq!(subscribe_late(&mut fixture).2, Some(at(6)), "the position is known again");
     }
 }
 
-/// Found by the simulation (seed 1683): a history had come and gone while the link was away.
+/// Simulation seed 1683: a history began and expired during the downtime of the link.
 #[test]
-fn behind_a_gap_a_channel_continues_where_the_broker_says() {
-    let (mut fixture, [(_, old), (_, new)]) = RegistryFixture::live();
-    fixture.delivers(&durable(1));
-    gap(&mut fixture, GapReason::LinkLost, Some(Position::before(2_000)));
-    assert_eq!(comes(&mut fixture).2, Some(Position::before(2_000)));
-    fixture.delivers(&publication("room:7", "@2000-1 8"));
+fn a_channel_continues_after_a_gap_at_the_brokers_position() {
+    let (mut fixture, [(_, old), (_, new)]) = RegistryFixture::with_live();
+    fixture.deliver(&durable(1));
+    announce_gap(&mut fixture, GapReason::LinkLost, Some(Position::before(2_000)));
+    assert_eq!(subscribe_late(&mut fixture).2, Some(Position::before(2_000)));
+    fixture.deliver(&publication("room:7", "@2000-1 8"));
     assert_eq!(
         (old.take_messages().len(), new.take_messages()),
         (2, vec!["1".into(), "gap: link_lost".into(), "8".into()])
@@ -84,49 +83,49 @@ fn behind_a_gap_a_channel_continues_where_the_broker_says() {
 }
 
 #[test]
-fn behind_a_gap_an_older_epoch_is_delivered_too() {
-    let (mut fixture, [_, (_, sink)]) = RegistryFixture::live();
-    fixture.delivers(&durable(2));
-    // The clock was set back, and the history lost.
-    gap(&mut fixture, GapReason::HistoryLost, Some(Position { epoch: 8, offset: 0 }));
-    fixture.delivers(&publication("room:7", "@8-1 3"));
+fn an_older_epoch_is_delivered_after_a_gap() {
+    let (mut fixture, [_, (_, sink)]) = RegistryFixture::with_live();
+    fixture.deliver(&durable(2));
+    // Redis lost the history, and its clock was set back.
+    announce_gap(&mut fixture, GapReason::HistoryLost, Some(Position { epoch: 8, offset: 0 }));
+    fixture.deliver(&publication("room:7", "@8-1 3"));
     assert_eq!(sink.take_messages(), ["2", "gap: history_lost", "3"]);
 }
 
 #[test]
-fn behind_a_gap_nothing_comes_again() {
-    let (mut fixture, [_, (_, sink)]) = RegistryFixture::live();
-    gap(&mut fixture, GapReason::HistoryLost, Some(at(2)));
+fn no_message_is_delivered_again_after_a_gap() {
+    let (mut fixture, [_, (_, sink)]) = RegistryFixture::with_live();
+    announce_gap(&mut fixture, GapReason::HistoryLost, Some(at(2)));
     for offset in 1..=3 {
-        fixture.delivers(&durable(offset));
+        fixture.deliver(&durable(offset));
     }
     assert_eq!(sink.take_messages(), ["gap: history_lost", "3"]);
 }
 
 #[test]
-fn a_gap_is_held_with_what_was_missed_before_it() {
-    let (mut fixture, [_, (two, sink)]) = RegistryFixture::waiting();
-    fixture.confirms("room:7", Some(at(2)));
-    gap(&mut fixture, GapReason::HistoryLost, Some(at(4)));
-    fixture.delivers(&durable(5));
-    fixture.settles(two, "room:7", &[durable(1), durable(2)]);
-    fixture.is_told(two, "room:7", true);
+fn a_held_gap_follows_the_missed_messages() {
+    let (mut fixture, [_, (two, sink)]) = RegistryFixture::with_pending();
+    fixture.confirm("room:7", Some(at(2)));
+    announce_gap(&mut fixture, GapReason::HistoryLost, Some(at(4)));
+    fixture.deliver(&durable(5));
+    fixture.resolve(two, "room:7", &[durable(1), durable(2)]);
+    fixture.mark_answered(two, "room:7", true);
     fixture.registry.go_live(two, &channel("room:7"));
     assert_eq!(sink.take_messages(), ["1", "2", "gap: history_lost", "5"]);
 }
 
-/// Found by the simulation (seed 879): while its history was read Redis lost it and began another. What was held of the old
-/// one came behind what had been read of the new one.
+/// Simulation seed 879: Redis lost the history during its read and began a new one. Held messages of the old history
+/// followed messages read from the new one.
 #[test]
-fn a_cut_in_another_history_gives_up_the_old_one() {
-    let (mut fixture, [_, (two, sink)]) = RegistryFixture::waiting();
-    fixture.delivers(&durable(1));
-    fixture.delivers(&plain(5));
-    gap(&mut fixture, GapReason::HistoryLost, Some(Position { epoch: 20, offset: 0 }));
-    fixture.confirms("room:7", Some(Position { epoch: 20, offset: 1 }));
-    fixture.delivers(&publication("room:7", "@20-2 3"));
-    fixture.settles(two, "room:7", &[publication("room:7", "@20-1 2")]);
-    fixture.is_told(two, "room:7", true);
+fn a_cut_in_a_new_history_drops_the_old_messages() {
+    let (mut fixture, [_, (two, sink)]) = RegistryFixture::with_pending();
+    fixture.deliver(&durable(1));
+    fixture.deliver(&plain(5));
+    announce_gap(&mut fixture, GapReason::HistoryLost, Some(Position { epoch: 20, offset: 0 }));
+    fixture.confirm("room:7", Some(Position { epoch: 20, offset: 1 }));
+    fixture.deliver(&publication("room:7", "@20-2 3"));
+    fixture.resolve(two, "room:7", &[publication("room:7", "@20-1 2")]);
+    fixture.mark_answered(two, "room:7", true);
     fixture.registry.go_live(two, &channel("room:7"));
     assert_eq!(
         sink.take_messages(),
@@ -137,12 +136,12 @@ fn a_cut_in_another_history_gives_up_the_old_one() {
 
 #[test]
 fn a_deferred_gap_returns_its_receivers_and_is_held_by_others() {
-    let (mut fixture, [_, (two, sink)]) = RegistryFixture::live();
-    let (late, held, _) = comes(&mut fixture);
+    let (mut fixture, [_, (two, sink)]) = RegistryFixture::with_live();
+    let (late, held, _) = subscribe_late(&mut fixture);
     let deferred = fixture.registry.announce_gap(&channel("room:7"), GapReason::LinkLost, None, true);
     let (_, receivers) = deferred.unwrap();
     assert_eq!(receivers.iter().map(|receiver| receiver.session).collect::<Vec<_>>(), [two]);
     assert_eq!(sink.texts(), [""; 0]);
-    fixture.goes_live(late, "room:7");
+    fixture.go_live(late, "room:7");
     assert_eq!(held.take_messages(), ["gap: link_lost"]);
 }

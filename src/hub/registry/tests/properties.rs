@@ -1,4 +1,5 @@
-//! Whatever sessions do, every subscriber gets each publication once and in order, and no other session gets it.
+//! Under any sequence of steps, every subscriber receives each publication once and in order, and no other session
+//! receives it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a test does next: (session, channel).
+/// One step of the test. Its fields are a session and a room.
 #[derive(Debug, Clone, Copy)]
 enum RegistryStep {
     Connect(u8),
@@ -14,8 +15,8 @@ enum RegistryStep {
     Subscribe(u8, u8),
     Unsubscribe(u8, u8),
     Confirm(u8),
-    /// Its client is told.
-    Tell(u8, u8),
+    /// Resolves a subscription and answers its session.
+    Answer(u8, u8),
     GoLive(u8, u8),
     Deliver(u8),
 }
@@ -28,7 +29,7 @@ fn step() -> impl Strategy<Value = RegistryStep> {
         (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Subscribe(s, r)),
         (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Unsubscribe(s, r)),
         room.clone().prop_map(RegistryStep::Confirm),
-        (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Tell(s, r)),
+        (session.clone(), room.clone()).prop_map(|(s, r)| RegistryStep::Answer(s, r)),
         (session, room.clone()).prop_map(|(s, r)| RegistryStep::GoLive(s, r)),
         room.prop_map(RegistryStep::Deliver),
     ]
@@ -38,25 +39,25 @@ fn name(room: u8) -> ChannelName {
     channel(&format!("room:{room}"))
 }
 
-/// How far a subscription is, and what it holds.
+/// The expected state of one subscription.
 #[derive(Debug, Default)]
 struct Expected {
-    is_told: bool,
+    is_answered: bool,
     is_live: bool,
     held: Vec<String>,
 }
 
-/// A registry beside the obvious model: a set of (session, room), and for each what it should have received.
-struct Modelled {
+/// A registry and its model: the subscriptions, and the messages that each session should have received.
+struct RegistryModel {
     registry: Registry<FrameRecorder>,
     sinks: BTreeMap<u8, (SessionKey, FrameRecorder)>,
     expected: BTreeMap<u8, Vec<String>>,
-    on: BTreeMap<(u8, u8), Expected>,
+    subscriptions: BTreeMap<(u8, u8), Expected>,
     confirmed: BTreeSet<u8>,
 }
 
-impl Modelled {
-    fn take(&mut self, number: usize, step: RegistryStep) {
+impl RegistryModel {
+    fn apply(&mut self, number: usize, step: RegistryStep) {
         match step {
             RegistryStep::Connect(session) => {
                 self.sinks.entry(session).or_insert_with(|| {
@@ -67,40 +68,44 @@ impl Modelled {
             RegistryStep::Leave(session) => {
                 let Some((key, _)) = self.sinks.remove(&session) else { return };
                 let left = self.registry.leave(key);
-                self.on.retain(|(other, _), _| *other != session);
-                left.iter().for_each(|vacated| self.assert_vacated(vacated));
+                self.subscriptions.retain(|(other, _), _| *other != session);
+                left.iter().for_each(|ended| self.assert_ended(ended));
                 self.expected.remove(&session);
             }
             RegistryStep::Subscribe(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 let is_new = self.registry.subscribe(*key, &name(room), None, 1);
-                assert_eq!(is_new, !self.on.contains_key(&(session, room)));
-                self.on.entry((session, room)).or_default();
+                assert_eq!(is_new, !self.subscriptions.contains_key(&(session, room)));
+                self.subscriptions.entry((session, room)).or_default();
             }
             RegistryStep::Unsubscribe(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
-                let vacated = self.registry.unsubscribe(*key, &name(room));
-                assert_eq!(vacated.is_some(), self.on.remove(&(session, room)).is_some());
-                vacated.iter().for_each(|vacated| self.assert_vacated(vacated));
+                let ended = self.registry.unsubscribe(*key, &name(room));
+                assert_eq!(ended.is_some(), self.subscriptions.remove(&(session, room)).is_some());
+                ended.iter().for_each(|ended| self.assert_ended(ended));
             }
             RegistryStep::Confirm(room) => {
                 self.registry.confirm(&name(room), Some(START));
-                // As the hub does with an answer of the broker.
+                // The hub sets the cut in the same way when the broker answers.
                 self.registry.pending_on(&name(room)).for_each(|(_, pending)| pending.set_cut(START, false));
                 self.confirmed.insert(room);
             }
-            RegistryStep::Tell(session, room) => {
+            RegistryStep::Answer(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 if let Some(pending) = self.registry.pending(*key, &name(room)) {
-                    pending.settle([].into());
-                    pending.mark_told(true);
+                    pending.resolve([].into());
+                    pending.mark_answered(true);
                 }
-                self.on.get_mut(&(session, room)).into_iter().for_each(|expected| expected.is_told = true);
+                self.subscriptions
+                    .get_mut(&(session, room))
+                    .into_iter()
+                    .for_each(|expected| expected.is_answered = true);
             }
             RegistryStep::GoLive(session, room) => {
                 let Some((key, _)) = self.sinks.get(&session) else { return };
                 self.registry.go_live(*key, &name(room));
-                let expected = self.on.get_mut(&(session, room)).filter(|expected| expected.is_told);
+                let expected =
+                    self.subscriptions.get_mut(&(session, room)).filter(|expected| expected.is_answered);
                 if let Some(Expected { is_live, held, .. }) = expected {
                     *is_live = true;
                     self.expected.entry(session).or_default().append(held);
@@ -108,15 +113,15 @@ impl Modelled {
             }
             RegistryStep::Deliver(room) => self.deliver(room, number),
         }
-        self.confirmed.retain(|room| self.on.keys().any(|(_, other)| other == room));
-        assert_eq!(self.registry.subscriptions(), self.on.len());
-        assert_eq!(self.registry.sessions(), self.sinks.len());
+        self.confirmed.retain(|room| self.subscriptions.keys().any(|(_, other)| other == room));
+        assert_eq!(self.registry.subscription_count(), self.subscriptions.len());
+        assert_eq!(self.registry.session_count(), self.sinks.len());
     }
 
     fn deliver(&mut self, room: u8, number: usize) {
         let publication = publication(&format!("room:{room}"), &number.to_string());
         let (delivery, _) = self.registry.deliver(&publication, |_| false);
-        let subscribed = self.on.iter_mut().filter(|((_, other), _)| *other == room);
+        let subscribed = self.subscriptions.iter_mut().filter(|((_, other), _)| *other == room);
         if !self.confirmed.contains(&room) {
             assert_eq!(delivery, DeliveryOutcome::default());
             return;
@@ -126,9 +131,9 @@ impl Modelled {
         }
     }
 
-    fn assert_vacated(&self, vacated: &Vacated) {
-        let is_empty = !self.on.keys().any(|(_, room)| name(*room) == vacated.channel);
-        assert_eq!(vacated.is_empty, is_empty);
+    fn assert_ended(&self, ended: &EndedSubscription) {
+        let is_last = !self.subscriptions.keys().any(|(_, room)| name(*room) == ended.channel);
+        assert_eq!(ended.is_last, is_last);
     }
 }
 
@@ -137,18 +142,18 @@ proptest! {
     fn every_subscriber_gets_each_publication_once_and_in_order(
         steps in proptest::collection::vec(step(), 1..120),
     ) {
-        let mut modelled = Modelled {
+        let mut model = RegistryModel {
             registry: Registry::new(1_000),
             sinks: BTreeMap::new(),
             expected: BTreeMap::new(),
-            on: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
             confirmed: BTreeSet::new(),
         };
         for (number, step) in steps.into_iter().enumerate() {
-            modelled.take(number, step);
+            model.apply(number, step);
         }
-        for (session, (_, sink)) in &modelled.sinks {
-            let expected = modelled.expected.remove(session).unwrap_or_default();
+        for (session, (_, sink)) in &model.sinks {
+            let expected = model.expected.remove(session).unwrap_or_default();
             prop_assert_eq!(sink.take_messages(), expected);
         }
     }

@@ -1,4 +1,4 @@
-//! The connections that a proxy carries.
+//! The proxy's connections.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::pump::{Ended, pump};
 use super::{Control, Direction};
 
-/// Takes connections until it is dropped.
+/// Accepts connections until the future is dropped.
 pub(super) async fn accept(listener: TcpListener, control: &Arc<Control>) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
@@ -56,7 +56,7 @@ async fn carry(mut client: TcpStream, control: &Control) {
     }
 }
 
-/// Makes the end of a connection a reset, once it is dropped.
+/// Makes dropping the connection send a reset.
 fn reset(side: &TcpStream) {
     let _ = SockRef::from(side).set_linger(Some(Duration::ZERO));
 }

@@ -1,4 +1,4 @@
-//! Faults drawn from a seed.
+//! Draws sequences of faults from a seed.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::{BOTH, Direction, Fault};
 
-/// One thing that a proxy does, and for how long.
+/// One fault and its duration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) action: Action,
     pub(crate) lasts: Duration,
 }
 
-/// What a step does.
+/// The effect of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// This happens to a direction while the step lasts.
+    /// Sets the fault of a direction while the step lasts.
     Set(Direction, Fault),
-    /// What is open is reset, once.
+    /// Resets the open connections once.
     ResetOpen,
 }
 
-/// So many faults, none longer than `longest`. The same seed gives the same ones; `FAULT_SEED` gives others to every
-/// test that draws some, for whoever looks for a fault that is rare.
+/// Draws `count` faults, none longer than `longest`. The same seed gives the same faults. `FAULT_SEED` changes the
+/// seeds of all tests, to search for rare failures.
 pub(crate) fn random(seed: u64, count: usize, longest: Duration) -> Vec<Step> {
     let mut rng = StdRng::seed_from_u64(seed.wrapping_add(1_000 * shift()));
     (0..count)

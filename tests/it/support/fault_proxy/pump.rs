@@ -1,4 +1,4 @@
-//! One direction of one connection.
+//! Forwards one direction of one connection.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -11,36 +11,36 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Control, Direction, Fault};
 
-/// How a connection ended before both its sides had closed it.
+/// Why a connection ended before both sides closed it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The proxy closed it.
     Cut,
     /// The proxy reset it.
     Reset,
-    /// One of its sides reset it, or takes nothing any more.
+    /// One of its sides reset it or no longer reads.
     ByPeer,
 }
 
-/// What is taken in and waits to go on, unless a fault says otherwise.
-const HELD_MAX: usize = 1 << 20;
+/// The most bytes buffered, unless a stall sets another bound.
+const BUFFERED_MAX: usize = 1 << 20;
 const READ_MAX: usize = 16 * 1024;
 
-/// What is between the two sides.
-struct Held {
+/// The bytes that were read and not yet written.
+struct Buffered {
     chunks: VecDeque<(Instant, Vec<u8>)>,
     bytes: usize,
-    /// The reading side has closed; that goes on behind the last chunk.
+    /// The sender has closed. The close is forwarded after the last chunk.
     has_ended: bool,
-    /// Bytes were lost, so nothing may follow them.
+    /// Bytes were dropped, so no later byte may be forwarded.
     has_lost: bool,
-    /// Before this nothing goes on, so as to keep to a rate.
+    /// Nothing is written before this time, to keep the rate.
     pause: Instant,
-    /// What may still pass before the cut.
+    /// The number of bytes to forward before the cut.
     allowance: usize,
 }
 
-/// Carries the bytes of one direction until their end has gone on.
+/// Forwards the bytes of one direction, including their end.
 pub(super) async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
@@ -48,29 +48,29 @@ pub(super) async fn pump(
     direction: Direction,
 ) -> Result<(), Ended> {
     let mut faults = control.faults[direction as usize].subscribe();
-    let mut held = Held::new();
+    let mut buffered = Buffered::new();
     let mut buffer = vec![0; READ_MAX];
-    let mut fault = held.begin(*faults.borrow_and_update())?;
+    let mut fault = buffered.begin(*faults.borrow_and_update())?;
     loop {
-        if held.has_ended && held.bytes == 0 && fault.forwards() {
-            // Who has gone does not mind.
+        if buffered.has_ended && buffered.bytes == 0 && fault.forwards() {
+            // The receiver may be gone already.
             let _ = to.shutdown().await;
             return Ok(());
         }
         tokio::select! {
             biased;
-            _ = faults.changed() => fault = held.begin(*faults.borrow_and_update())?,
-            written = held.write(&mut to, fault) => {
+            _ = faults.changed() => fault = buffered.begin(*faults.borrow_and_update())?,
+            written = buffered.write(&mut to, fault) => {
                 let written = written?;
                 control.forwarded[direction as usize].fetch_add(written, Ordering::SeqCst);
-                held.written(written, fault)?;
+                buffered.written(written, fault)?;
             }
-            read = from.read(&mut buffer), if held.takes(fault) => match read {
-                Ok(0) => held.has_ended = true,
-                // By the newest rule: it may have come while this was read.
-                Ok(read) => held.take(&buffer[..read], *faults.borrow()),
-                // Behind a black hole or a stall a reset shows as late as anything else.
-                Err(_) if !fault.forwards() => held.has_lost = true,
+            read = from.read(&mut buffer), if buffered.accepts(fault) => match read {
+                Ok(0) => buffered.has_ended = true,
+                // Reads the fault again: it may have changed during the read.
+                Ok(read) => buffered.push(&buffer[..read], *faults.borrow()),
+                // During a black hole or a stall, a reset is not forwarded either.
+                Err(_) if !fault.forwards() => buffered.has_lost = true,
                 Err(_) => return Err(Ended::ByPeer),
             },
         }
@@ -83,7 +83,7 @@ impl Fault {
     }
 }
 
-impl Held {
+impl Buffered {
     fn new() -> Self {
         Self {
             chunks: VecDeque::new(),
@@ -95,7 +95,7 @@ impl Held {
         }
     }
 
-    /// The rule has changed to `fault`.
+    /// Applies a changed fault.
     fn begin(&mut self, fault: Fault) -> Result<Fault, Ended> {
         self.pause = Instant::now();
         self.allowance = usize::MAX;
@@ -114,12 +114,12 @@ impl Held {
         Ok(fault)
     }
 
-    fn takes(&self, fault: Fault) -> bool {
-        let bound = if let Fault::Stall(bound) = fault { bound } else { HELD_MAX };
+    fn accepts(&self, fault: Fault) -> bool {
+        let bound = if let Fault::Stall(bound) = fault { bound } else { BUFFERED_MAX };
         !self.has_ended && self.bytes < bound && (fault == Fault::BlackHole || !self.has_lost)
     }
 
-    fn take(&mut self, bytes: &[u8], fault: Fault) {
+    fn push(&mut self, bytes: &[u8], fault: Fault) {
         if fault == Fault::BlackHole {
             self.has_lost = true;
             return;
@@ -129,7 +129,7 @@ impl Held {
         self.chunks.push_back((Instant::now() + delay, bytes.to_vec()));
     }
 
-    /// Writes some of what is due, as soon as something is. May be dropped at any time without a loss.
+    /// Waits until the first chunk is due and writes part of it. Dropping the future loses nothing.
     async fn write(&self, to: &mut WriteHalf<'_>, fault: Fault) -> Result<usize, Ended> {
         let Some((due, chunk)) = self.chunks.front().filter(|_| fault.forwards()) else {
             return pending().await;

@@ -1,4 +1,4 @@
-//! The proxy does what it says; what is found with its help depends on that.
+//! Tests of the proxy itself.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// A client and a server with a proxy in between.
-struct Line {
+struct ProxiedConnection {
     proxy: FaultProxy,
     listener: TcpListener,
     client: TcpStream,
     server: TcpStream,
 }
 
-impl Line {
+impl ProxiedConnection {
     fn new() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let proxy = FaultProxy::start(listener.local_addr().unwrap());
@@ -33,15 +33,15 @@ fn connect(proxy: &FaultProxy, listener: &TcpListener) -> (TcpStream, TcpStream)
 }
 
 #[track_caller]
-fn hears(side: &mut TcpStream, expected: &[u8]) {
+fn expect_bytes(side: &mut TcpStream, expected: &[u8]) {
     let mut found = vec![0; expected.len()];
     side.read_exact(&mut found).unwrap();
     assert_eq!(found, expected);
 }
 
-/// Nothing comes for a while. If the proxy were slower than that the test would only see less.
+/// Asserts that no byte arrives for 50 ms. A slow proxy can hide a failure but cannot cause one.
 #[track_caller]
-fn hears_nothing(side: &mut TcpStream) {
+fn expect_silence(side: &mut TcpStream) {
     side.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let error = side.read(&mut [0]).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
@@ -49,158 +49,158 @@ fn hears_nothing(side: &mut TcpStream) {
 }
 
 #[track_caller]
-fn is_reset(side: &mut TcpStream) {
+fn expect_reset(side: &mut TcpStream) {
     assert_eq!(side.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
 #[track_caller]
-fn is_closed(side: &mut TcpStream) {
+fn expect_end(side: &mut TcpStream) {
     assert_eq!(side.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]
-fn passes_both_ways_and_passes_each_end_on() {
-    let mut line = Line::new();
-    line.client.write_all(b"ping").unwrap();
-    hears(&mut line.server, b"ping");
-    line.client.shutdown(std::net::Shutdown::Write).unwrap();
-    is_closed(&mut line.server);
-    line.server.write_all(b"pong").unwrap();
-    hears(&mut line.client, b"pong");
-    drop(line.server);
-    is_closed(&mut line.client);
-    assert_eq!(BOTH.map(|direction| line.proxy.forwarded(direction)), [4, 4]);
-    assert_eq!(line.proxy.broken(), 0);
-    eventually(SOON, || (line.proxy.open() == 0).then_some(()));
+fn bytes_and_ends_pass_in_both_directions() {
+    let mut link = ProxiedConnection::new();
+    link.client.write_all(b"ping").unwrap();
+    expect_bytes(&mut link.server, b"ping");
+    link.client.shutdown(std::net::Shutdown::Write).unwrap();
+    expect_end(&mut link.server);
+    link.server.write_all(b"pong").unwrap();
+    expect_bytes(&mut link.client, b"pong");
+    drop(link.server);
+    expect_end(&mut link.client);
+    assert_eq!(BOTH.map(|direction| link.proxy.forwarded(direction)), [4, 4]);
+    assert_eq!(link.proxy.broken(), 0);
+    eventually(SOON, || (link.proxy.open() == 0).then_some(()));
 }
 
 #[test]
 fn delays_one_direction_and_not_the_other() {
-    let mut line = Line::new();
+    let mut link = ProxiedConnection::new();
     let delay = Duration::from_millis(150);
-    line.proxy.set(Direction::ToServer, Fault::Delay(delay));
+    link.proxy.set(Direction::ToServer, Fault::Delay(delay));
     let start = Instant::now();
-    line.server.write_all(b"at once").unwrap();
-    hears(&mut line.client, b"at once");
-    line.client.write_all(b"later").unwrap();
-    hears(&mut line.server, b"later");
+    link.server.write_all(b"at once").unwrap();
+    expect_bytes(&mut link.client, b"at once");
+    link.client.write_all(b"later").unwrap();
+    expect_bytes(&mut link.server, b"later");
     assert!(start.elapsed() >= delay);
 }
 
 #[test]
 fn throttles_to_a_rate() {
-    let mut line = Line::new();
-    line.proxy.set(Direction::ToClient, Fault::Throttle(10_000));
+    let mut link = ProxiedConnection::new();
+    link.proxy.set(Direction::ToClient, Fault::Throttle(10_000));
     let start = Instant::now();
-    line.server.write_all(&[7; 2_000]).unwrap();
-    hears(&mut line.client, &[7; 2_000]);
-    // The last piece, of 200 bytes, is not waited for.
+    link.server.write_all(&[7; 2_000]).unwrap();
+    expect_bytes(&mut link.client, &[7; 2_000]);
+    // The test does not wait for the last piece of 200 bytes.
     assert!(start.elapsed() >= Duration::from_millis(170), "{:?}", start.elapsed());
 }
 
 #[test]
-fn a_stall_keeps_what_it_takes() {
-    let mut line = Line::new();
-    line.proxy.set(Direction::ToServer, Fault::Stall(100));
-    line.client.write_all(b"kept").unwrap();
-    hears_nothing(&mut line.server);
-    line.server.write_all(b"the other way").unwrap();
-    hears(&mut line.client, b"the other way");
-    line.client.write_all(b" and more").unwrap();
-    line.proxy.heal();
-    hears(&mut line.server, b"kept and more");
+fn a_stall_keeps_the_bytes_it_accepted() {
+    let mut link = ProxiedConnection::new();
+    link.proxy.set(Direction::ToServer, Fault::Stall(100));
+    link.client.write_all(b"kept").unwrap();
+    expect_silence(&mut link.server);
+    link.server.write_all(b"the other way").unwrap();
+    expect_bytes(&mut link.client, b"the other way");
+    link.client.write_all(b" and more").unwrap();
+    link.proxy.heal();
+    expect_bytes(&mut link.server, b"kept and more");
 }
 
 #[test]
-fn a_stalls_bound_is_felt_by_the_sender() {
-    let mut line = Line::new();
-    line.proxy.set(Direction::ToServer, Fault::Stall(100));
-    line.client.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-    let error = line.client.write_all(&vec![0; 64 << 20]).unwrap_err();
+fn a_full_stall_blocks_the_sender() {
+    let mut link = ProxiedConnection::new();
+    link.proxy.set(Direction::ToServer, Fault::Stall(100));
+    link.client.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let error = link.client.write_all(&vec![0; 64 << 20]).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
-    hears_nothing(&mut line.server);
+    expect_silence(&mut link.server);
 }
 
 #[test]
-fn a_black_hole_swallows_bytes_and_ends_and_is_reset_when_it_heals() {
-    let mut line = Line::new();
-    line.proxy.set(Direction::ToServer, Fault::BlackHole);
-    line.client.write_all(b"lost").unwrap();
-    line.client.shutdown(std::net::Shutdown::Write).unwrap();
-    hears_nothing(&mut line.server);
-    line.proxy.heal();
-    is_reset(&mut line.server);
-    is_reset(&mut line.client);
-    let (mut client, mut server) = connect(&line.proxy, &line.listener);
+fn a_black_hole_drops_bytes_and_resets_when_healed() {
+    let mut link = ProxiedConnection::new();
+    link.proxy.set(Direction::ToServer, Fault::BlackHole);
+    link.client.write_all(b"lost").unwrap();
+    link.client.shutdown(std::net::Shutdown::Write).unwrap();
+    expect_silence(&mut link.server);
+    link.proxy.heal();
+    expect_reset(&mut link.server);
+    expect_reset(&mut link.client);
+    let (mut client, mut server) = connect(&link.proxy, &link.listener);
     client.write_all(b"again").unwrap();
-    hears(&mut server, b"again");
+    expect_bytes(&mut server, b"again");
 }
 
 #[test]
 fn a_connection_that_lost_nothing_survives_a_black_hole() {
-    let mut line = Line::new();
-    line.proxy.set_both(Fault::BlackHole);
-    line.proxy.heal();
-    line.client.write_all(b"here").unwrap();
-    hears(&mut line.server, b"here");
+    let mut link = ProxiedConnection::new();
+    link.proxy.set_both(Fault::BlackHole);
+    link.proxy.heal();
+    link.client.write_all(b"here").unwrap();
+    expect_bytes(&mut link.server, b"here");
 }
 
 #[test]
-fn resets_what_is_open_and_only_that() {
-    let mut line = Line::new();
-    line.proxy.reset_open();
-    is_reset(&mut line.client);
-    is_reset(&mut line.server);
-    line.proxy.wait_broken(0);
-    let (mut client, mut server) = connect(&line.proxy, &line.listener);
+fn only_open_connections_are_reset() {
+    let mut link = ProxiedConnection::new();
+    link.proxy.reset_open();
+    expect_reset(&mut link.client);
+    expect_reset(&mut link.server);
+    link.proxy.wait_broken(0);
+    let (mut client, mut server) = connect(&link.proxy, &link.listener);
     client.write_all(b"new").unwrap();
-    hears(&mut server, b"new");
-    line.proxy.set(Direction::ToClient, Fault::Reset);
-    is_reset(&mut client);
+    expect_bytes(&mut server, b"new");
+    link.proxy.set(Direction::ToClient, Fault::Reset);
+    expect_reset(&mut client);
 }
 
 #[test]
-fn cuts_after_exactly_so_many_bytes() {
+fn connections_are_cut_after_the_exact_byte_count() {
     for bytes in [0, 1, 5, 11] {
-        let mut line = Line::new();
-        line.server.write_all(b"before").unwrap();
-        hears(&mut line.client, b"before");
-        line.proxy.set(Direction::ToClient, Fault::CutAfter(bytes));
-        let _ = line.server.write_all(b"hello world, and what is never heard");
-        hears(&mut line.client, &b"hello world"[..bytes]);
-        is_closed(&mut line.client);
-        line.proxy.wait_broken(0);
+        let mut link = ProxiedConnection::new();
+        link.server.write_all(b"before").unwrap();
+        expect_bytes(&mut link.client, b"before");
+        link.proxy.set(Direction::ToClient, Fault::CutAfter(bytes));
+        let _ = link.server.write_all(b"hello world, and bytes that never arrive");
+        expect_bytes(&mut link.client, &b"hello world"[..bytes]);
+        expect_end(&mut link.client);
+        link.proxy.wait_broken(0);
     }
 }
 
 #[test]
 fn each_new_connection_has_its_own_cut() {
-    let line = Line::new();
-    line.proxy.set(Direction::ToServer, Fault::CutAfter(3));
+    let link = ProxiedConnection::new();
+    link.proxy.set(Direction::ToServer, Fault::CutAfter(3));
     for _ in 0..2 {
-        let (mut client, mut server) = connect(&line.proxy, &line.listener);
+        let (mut client, mut server) = connect(&link.proxy, &link.listener);
         client.write_all(b"abcdef").unwrap();
-        hears(&mut server, b"abc");
-        is_closed(&mut server);
+        expect_bytes(&mut server, b"abc");
+        expect_end(&mut server);
     }
 }
 
 #[test]
 fn refuses_and_redirects_new_connections() {
-    let mut line = Line::new();
-    line.proxy.refuse(true);
-    let mut refused = TcpStream::connect(line.proxy.address).unwrap();
+    let mut link = ProxiedConnection::new();
+    link.proxy.refuse(true);
+    let mut refused = TcpStream::connect(link.proxy.address).unwrap();
     assert!(matches!(refused.read(&mut [0]), Ok(0) | Err(_)));
-    line.client.write_all(b"still open").unwrap();
-    hears(&mut line.server, b"still open");
+    link.client.write_all(b"still open").unwrap();
+    expect_bytes(&mut link.server, b"still open");
 
-    line.proxy.heal();
-    let elsewhere = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    line.proxy.redirect(elsewhere.local_addr().unwrap());
-    let (mut client, mut server) = connect(&line.proxy, &elsewhere);
-    client.write_all(b"elsewhere").unwrap();
-    hears(&mut server, b"elsewhere");
-    assert_eq!(line.proxy.accepted(), 3);
+    link.proxy.heal();
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    link.proxy.redirect(other.local_addr().unwrap());
+    let (mut client, mut server) = connect(&link.proxy, &other);
+    client.write_all(b"other").unwrap();
+    expect_bytes(&mut server, b"other");
+    assert_eq!(link.proxy.accepted(), 3);
 }
 
 #[test]
@@ -217,11 +217,11 @@ fn the_same_seed_plans_the_same_faults() {
 
 #[test]
 fn a_plan_is_carried_out_and_ends_healed() {
-    let line = Line::new();
-    line.proxy.run(&plan::random(3, 20, Duration::from_millis(10)));
-    // The line of before may be cut; a new one must be whole.
-    let mut client = TcpStream::connect(line.proxy.address).unwrap();
+    let link = ProxiedConnection::new();
+    link.proxy.run(&plan::random(3, 20, Duration::from_millis(10)));
+    // The old connection may be cut; a new one must work.
+    let mut client = TcpStream::connect(link.proxy.address).unwrap();
     client.write_all(b"whole").unwrap();
-    let (mut server, _) = line.listener.accept().unwrap();
-    hears(&mut server, b"whole");
+    let (mut server, _) = link.listener.accept().unwrap();
+    expect_bytes(&mut server, b"whole");
 }

@@ -1,4 +1,4 @@
-//! One session of a resuming client, from connecting to whatever ends it.
+//! One session of a resuming client, from the connection to its end.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
@@ -13,12 +13,12 @@ use super::super::fault_proxy::hold;
 use super::super::verdict::Heard;
 use super::{Record, Shared};
 
-/// A server that says nothing for so long is gone: four heartbeats of the tests' gateways.
-const SILENCE: Duration = Duration::from_secs(2);
-/// How often a quiet client looks up.
+/// A server that is silent for this long is considered dead: four heartbeats of the tests' gateways.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The read timeout, after which the client checks its flags.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The fields of the gateway's frames that a client looks at.
+/// The fields of the gateway's frames that the client uses.
 #[derive(Debug, Deserialize)]
 struct Frame {
     op: u64,
@@ -28,14 +28,14 @@ struct Frame {
     reason: Option<String>,
     state: Option<String>,
     message: Option<Value>,
-    channels: Option<Vec<Standing>>,
+    channels: Option<Vec<ChannelStatus>>,
     time: Option<u64>,
     after: Option<u64>,
 }
 
-/// What Ready says of one channel.
+/// The status of one channel in Ready.
 #[derive(Debug, Deserialize)]
-struct Standing {
+struct ChannelStatus {
     channel: String,
     position: Option<String>,
     recovered: Option<bool>,
@@ -44,7 +44,7 @@ struct Standing {
 
 const RECOVERING: &str = "recovering";
 
-/// Connects, identifies and follows its channels until the session ends, whichever way.
+/// Connects, identifies and follows the channels until the session ends.
 pub(super) fn run(client: &Shared) {
     client.cut.store(false, Ordering::SeqCst);
     let Some(socket) = connect(client) else { return };
@@ -56,10 +56,10 @@ pub(super) fn run(client: &Shared) {
 }
 
 fn connect(client: &Shared) -> Option<WebSocket<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&client.address, SILENCE).ok()?;
+    let stream = TcpStream::connect_timeout(&client.address, SILENCE_TIMEOUT).ok()?;
     stream.set_nodelay(true).ok()?;
-    stream.set_read_timeout(Some(SILENCE)).ok()?;
-    stream.set_write_timeout(Some(SILENCE)).ok()?;
+    stream.set_read_timeout(Some(SILENCE_TIMEOUT)).ok()?;
+    stream.set_write_timeout(Some(SILENCE_TIMEOUT)).ok()?;
     let url = format!("ws://{}/gateway?v=2", client.address);
     let (socket, _) = tungstenite::client(url, stream).ok()?;
     socket.get_ref().set_read_timeout(Some(TICK)).ok()?;
@@ -75,53 +75,53 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn identify(&mut self) {
         self.client.records.lock().unwrap().values_mut().for_each(|record| record.is_recovering = false);
-        let habits = &self.client.habits;
-        let own = format!("user:{}", habits.user);
-        let asked = habits.channels.iter().filter(|channel| !habits.subscribes_late || **channel == own);
-        let channels: Vec<Value> = asked.map(|channel| self.place_of(channel)).collect();
-        self.say(&json!({ "op": 1, "token": habits.user, "channels": channels }));
+        let options = &self.client.options;
+        let own = format!("user:{}", options.user);
+        let asked = options.channels.iter().filter(|channel| !options.subscribes_late || **channel == own);
+        let channels: Vec<Value> = asked.map(|channel| self.channel_request(channel)).collect();
+        self.send(&json!({ "op": 1, "token": options.user, "channels": channels }));
     }
 
-    /// What op 1 and op 4 say of a channel.
-    fn place_of(&self, channel: &str) -> Value {
+    /// Builds the channel's part of op 1 and op 4.
+    fn channel_request(&self, channel: &str) -> Value {
         match &self.client.records.lock().unwrap()[channel].position {
             Some(position) => json!({ "channel": channel, "since": position }),
             None => json!({ "channel": channel }),
         }
     }
 
-    /// An error shows at the next reading.
-    fn say(&mut self, frame: &Value) {
+    /// Sends a frame. The next read reports an error.
+    fn send(&mut self, frame: &Value) {
         if frame["op"] != 11 {
-            self.client.trace(&format!("said {frame}"));
+            self.client.trace(&format!("sent {frame}"));
         }
         let _ = self.socket.send(Message::text(frame.to_string()));
     }
 
     fn follow(&mut self) {
-        let mut heard = Instant::now();
+        let mut last_frame = Instant::now();
         while !self.client.stop.load(Ordering::SeqCst) && !self.client.cut.load(Ordering::SeqCst) {
             if self.client.sleeps.load(Ordering::SeqCst) {
                 hold(TICK);
-                heard = Instant::now();
+                last_frame = Instant::now();
                 continue;
             }
             if self.client.rejoins.load(Ordering::SeqCst) {
-                self.leave();
+                self.unsubscribe_others();
                 self.client.rejoins.store(false, Ordering::SeqCst);
             }
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
-                    heard = Instant::now();
+                    last_frame = Instant::now();
                     self.client.trace(&text);
-                    self.take(&text);
+                    self.handle(&text);
                 }
                 Ok(Message::Close(close)) => return self.closed(close.map(|close| close.code.into())),
                 Ok(_) => {}
                 Err(Error::Io(error))
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
-                    if heard.elapsed() > SILENCE {
+                    if last_frame.elapsed() > SILENCE_TIMEOUT {
                         return;
                     }
                 }
@@ -132,16 +132,16 @@ impl<'a> Session<'a> {
 
     fn closed(&mut self, code: Option<u16>) {
         self.client.trace(&format!("closed with {code:?}"));
-        // Our answer goes out.
+        // Sends the answering Close.
         let _ = self.socket.flush();
         if let Some(4001 | 4003 | 4005 | 4006 | 4010) = code {
-            self.client.complain(format!("closed with {code:?}"));
+            self.client.record_violation(format!("closed with {code:?}"));
         }
     }
 
-    fn take(&mut self, text: &str) {
+    fn handle(&mut self, text: &str) {
         let Ok(frame) = serde_json::from_str::<Frame>(text) else {
-            return self.client.complain(format!("not understood: {text}"));
+            return self.client.record_violation(format!("unreadable frame: {text}"));
         };
         match frame {
             Frame { op: 0 | 11, .. } => {}
@@ -165,70 +165,70 @@ impl<'a> Session<'a> {
                 self.subscribe(&channel);
             }
             Frame { op: 7, after: Some(_), .. } => {
-                // An SDK would wait for so long. Tests do not have the time, and lose nothing by coming early.
+                // An SDK would wait for this time. The tests reconnect at once to save time.
             }
             Frame { op: 8, channel: Some(channel), reason: Some(reason), .. } => {
-                self.note(&channel, |record| {
+                self.update(&channel, |record| {
                     record.heard.push(Heard::Gap);
                     record.gap_reasons.push(reason);
                 });
             }
-            Frame { op: 10, time, .. } => self.say(&json!({ "op": 11, "time": time })),
-            _ => self.client.complain(format!("not expected: {text}")),
+            Frame { op: 10, time, .. } => self.send(&json!({ "op": 11, "time": time })),
+            _ => self.client.record_violation(format!("unexpected frame: {text}")),
         }
     }
 
-    fn ready(&mut self, channels: Vec<Standing>) {
-        for Standing { channel, position, recovered, state } in channels {
+    fn ready(&mut self, channels: Vec<ChannelStatus>) {
+        for ChannelStatus { channel, position, recovered, state } in channels {
             match (state.as_deref(), position) {
                 (Some(RECOVERING), position) => self.recovering(&channel, position.as_deref()),
                 (None, Some(position)) => self.confirmed(&channel, position, recovered),
-                other => self.client.complain(format!("{channel} stands in Ready as {other:?}")),
+                other => self.client.record_violation(format!("Ready reports {channel} as {other:?}")),
             }
         }
-        if self.client.habits.subscribes_late {
+        if self.client.options.subscribes_late {
             self.others().for_each(|channel| self.subscribe(channel));
         }
     }
 
-    /// The channels that are not its own.
+    /// The channels other than the user's own.
     fn others(&self) -> impl Iterator<Item = &'a String> + use<'a> {
-        let habits = &self.client.habits;
-        let own = format!("user:{}", habits.user);
-        habits.channels.iter().filter(move |channel| **channel != own)
+        let options = &self.client.options;
+        let own = format!("user:{}", options.user);
+        options.channels.iter().filter(move |channel| **channel != own)
     }
 
     fn subscribe(&mut self, channel: &str) {
-        let Value::Object(mut request) = self.place_of(channel) else { return };
+        let Value::Object(mut request) = self.channel_request(channel) else { return };
         request.insert("op".to_owned(), 4.into());
-        self.say(&Value::Object(request));
+        self.send(&Value::Object(request));
     }
 
-    fn leave(&mut self) {
+    fn unsubscribe_others(&mut self) {
         for channel in self.others() {
-            self.note(channel, |record| record.session = 0);
-            self.say(&json!({ "op": 5, "channel": channel }));
+            self.update(channel, |record| record.session = 0);
+            self.send(&json!({ "op": 5, "channel": channel }));
         }
     }
 
-    /// The history cannot be read yet. The position to continue from stays; another op 6 follows.
+    /// Handles `recovering`: the history cannot be read yet. The position is kept, and another op 6 follows.
     fn recovering(&mut self, channel: &str, position: Option<&str>) {
         let mut expected = None;
-        self.note(channel, |record| {
+        self.update(channel, |record| {
             record.is_recovering = true;
             record.recovering_count += 1;
             expected = Some(record.position.clone());
         });
         if expected.as_ref().is_some_and(|expected| expected.as_deref() != position) {
-            let complaint = format!("{channel} recovers from {position:?}, not from {expected:?}");
-            self.client.complain(complaint);
+            let violation = format!("{channel} recovers from {position:?}, not from {expected:?}");
+            self.client.record_violation(violation);
         }
     }
 
-    /// Everything after the position follows.
+    /// Handles a confirmation: all messages after the position follow.
     fn confirmed(&mut self, channel: &str, position: String, recovered: Option<bool>) {
         let session = self.number;
-        self.note(channel, |record| {
+        self.update(channel, |record| {
             if record.position.is_some() && recovered != Some(true) {
                 record.heard.push(Heard::NotRecovered);
             }
@@ -240,21 +240,23 @@ impl<'a> Session<'a> {
 
     fn message(&mut self, channel: &str, message: &Value, position: Option<String>) {
         let (Some(number), Some(position)) = (message["n"].as_u64(), position) else {
-            return self.client.complain(format!("on {channel} neither numbered nor durable: {message}"));
+            return self.client.record_violation(format!(
+                "a message on {channel} is not numbered or not durable: {message}"
+            ));
         };
         let mut is_early = false;
-        self.note(channel, |record| {
+        self.update(channel, |record| {
             is_early = record.is_recovering;
             record.heard.push(Heard::Number(number));
             record.position = Some(position);
         });
         if is_early {
-            self.client.complain(format!("{number} came on {channel} while it was recovering"));
+            self.client.record_violation(format!("{number} arrived on {channel} while it was recovering"));
         }
     }
 
-    /// Notes something of a channel that is followed; nobody asks for the others.
-    fn note(&self, channel: &str, note: impl FnOnce(&mut Record)) {
+    /// Updates the record of a channel; ignores channels that the client does not follow.
+    fn update(&self, channel: &str, note: impl FnOnce(&mut Record)) {
         if let Some(record) = self.client.records.lock().unwrap().get_mut(channel) {
             note(record);
         }

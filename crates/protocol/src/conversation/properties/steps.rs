@@ -1,11 +1,11 @@
-//! What may happen to a conversation, made up.
+//! Generates the steps of a conversation.
 
 use proptest::prelude::*;
 use proptest::{collection::vec, option, sample::select};
 
 use super::*;
 
-/// One thing that happens. Unlike an input it can be made up before the conversation is there.
+/// One event of a test. Unlike an input, it is generated before the conversation runs.
 #[derive(Debug, Clone)]
 pub(super) enum PropertyStep {
     Text(String),
@@ -18,22 +18,22 @@ pub(super) enum PropertyStep {
     Joined(Vec<bool>),
     Subscribed {
         channel: ChannelName,
-        ticket: u32,
+        request_id: u32,
         is_live: bool,
     },
     Drain(u64),
     Disconnected,
-    /// The hub or the authenticator answers what was asked last, as it should.
+    /// The hub or the authenticator answers the last request correctly.
     Answered,
-    /// The hub answers what was asked last: its channels are recovering. The authenticator answers as it should.
+    /// The hub answers the last request: the channels are recovering. The authenticator answers correctly.
     AnsweredRecovering,
-    /// The hub says what became of the channels that were recovering.
+    /// The hub answers for all recovering channels: they are live.
     Recovered,
-    /// The deadline is looked at, whether it has come or not.
-    LookedAtTheClock,
-    /// Time passes, and every deadline is noticed when it comes.
+    /// The driver passes `DeadlinePassed`, whether a deadline has passed or not.
+    DeadlineChecked,
+    /// Time passes, and the driver passes `DeadlinePassed` at each deadline.
     Passed(Duration),
-    /// Time passes, and nobody looks.
+    /// Time passes without `DeadlinePassed`.
     Stalled(Duration),
     /// The wall clock is set to another time.
     WallClockSet(u64),
@@ -104,8 +104,8 @@ fn command() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A command with one piece cut out, doubled or replaced.
-fn nearly_a_command() -> impl Strategy<Value = String> {
+/// A command with one character removed or replaced.
+fn corrupted_command() -> impl Strategy<Value = String> {
     (command(), any::<prop::sample::Index>(), option::of(any::<char>())).prop_map(|(text, at, put)| {
         let mut chars: Vec<char> = text.chars().collect();
         let at = at.index(chars.len());
@@ -119,9 +119,9 @@ fn nearly_a_command() -> impl Strategy<Value = String> {
 
 fn subscribed() -> impl Strategy<Value = PropertyStep> {
     let channel = channel().prop_filter_map("no channel", |name| ChannelName::parse(name).ok());
-    (channel, 0..8u32, any::<bool>()).prop_map(|(channel, ticket, is_live)| PropertyStep::Subscribed {
+    (channel, 0..8u32, any::<bool>()).prop_map(|(channel, request_id, is_live)| PropertyStep::Subscribed {
         channel,
-        ticket,
+        request_id,
         is_live,
     })
 }
@@ -130,7 +130,7 @@ fn step() -> impl Strategy<Value = PropertyStep> {
     let ms = |range| Strategy::prop_map(range, Duration::from_millis);
     prop_oneof![
         24 => command().prop_map(PropertyStep::Text),
-        1 => nearly_a_command().prop_map(PropertyStep::Text),
+        1 => corrupted_command().prop_map(PropertyStep::Text),
         1 => any::<String>().prop_map(PropertyStep::Text),
         1 => Just(PropertyStep::Binary),
         2 => Just(PropertyStep::ControlFrame),
@@ -145,7 +145,7 @@ fn step() -> impl Strategy<Value = PropertyStep> {
         12 => Just(PropertyStep::Answered),
         4 => Just(PropertyStep::AnsweredRecovering),
         4 => Just(PropertyStep::Recovered),
-        4 => Just(PropertyStep::LookedAtTheClock),
+        4 => Just(PropertyStep::DeadlineChecked),
         8 => ms(0..20_000u64).prop_map(PropertyStep::Passed),
         1 => ms(0..2 * 86_400_000u64).prop_map(PropertyStep::Passed),
         2 => ms(0..100_000u64).prop_map(PropertyStep::Stalled),
@@ -154,11 +154,11 @@ fn step() -> impl Strategy<Value = PropertyStep> {
     ]
 }
 
-/// Half of all conversations begin well, so that what comes after Ready is seen often enough.
+/// Half of the conversations start with a successful Identify, so that enough of them reach Ready.
 pub(super) fn steps() -> impl Strategy<Value = Vec<PropertyStep>> {
     let joined = prop_oneof![3 => Just(PropertyStep::Answered), 1 => Just(PropertyStep::AnsweredRecovering)];
-    let begins_well = (identify(), joined)
+    let identified = (identify(), joined)
         .prop_map(|(text, joined)| vec![PropertyStep::Text(text), PropertyStep::Answered, joined]);
-    (prop_oneof![Just(vec![]), begins_well], vec(step(), 0..=57))
-        .prop_map(|(beginning, rest)| beginning.into_iter().chain(rest).collect())
+    (prop_oneof![Just(vec![]), identified], vec(step(), 0..=57))
+        .prop_map(|(start, rest)| start.into_iter().chain(rest).collect())
 }

@@ -1,9 +1,9 @@
-//! How a conversation ends, other than by a deadline or at Identify.
+//! How a conversation ends, except by a deadline or at Identify.
 
 use super::*;
 
 #[test]
-fn what_is_not_a_command_closes_with_4001_in_every_state() {
+fn a_malformed_command_closes_with_4001_in_every_state() {
     for text in [
         "",
         "nonsense",
@@ -23,122 +23,122 @@ fn what_is_not_a_command_closes_with_4001_in_every_state() {
         r#"{"op":-1}"#,
     ] {
         for mut client in [
-            ScriptedClient::connects(Version::V1),
-            ScriptedClient::connects(Version::V2),
+            ScriptedClient::connect(Version::V1),
+            ScriptedClient::connect(Version::V2),
             ScriptedClient::verifying(),
             ScriptedClient::joining(),
             ScriptedClient::identified(),
         ] {
-            assert_eq!(client.says(text), ["close 4001"], "{text}");
+            assert_eq!(client.send(text), ["close 4001"], "{text}");
         }
     }
 }
 
 #[test]
-fn what_version_2_added_closes_version_1_with_4001() {
+fn ops_of_version_2_close_version_1_with_4001() {
     for text in [
         r#"{"op":4,"channel":"room:7"}"#,
         r#"{"op":5,"channel":"room:7"}"#,
         r#"{"op":12,"token":"t"}"#,
         r#"{"op":1,"token":"t","channels":[]}"#,
     ] {
-        assert_eq!(ScriptedClient::connects(Version::V1).says(text), ["close 4001"], "{text}");
+        assert_eq!(ScriptedClient::connect(Version::V1).send(text), ["close 4001"], "{text}");
         let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
-        assert_eq!(client.says(text), ["close 4001"], "{text}");
+        assert_eq!(client.send(text), ["close 4001"], "{text}");
     }
 }
 
 #[test]
 fn a_binary_message_closes_with_1003() {
     for mut client in
-        [ScriptedClient::connects(Version::V1), ScriptedClient::joining(), ScriptedClient::identified()]
+        [ScriptedClient::connect(Version::V1), ScriptedClient::joining(), ScriptedClient::identified()]
     {
-        assert_eq!(client.on(Input::Binary), ["close 1003"]);
+        assert_eq!(client.handle(Input::Binary), ["close 1003"]);
     }
 }
 
 #[test]
-fn a_drain_closes_version_1_with_1012_and_tells_it_nothing_it_does_not_know() {
+fn a_drain_closes_version_1_with_1012_and_no_event() {
     for mut client in
-        [ScriptedClient::connects(Version::V1), ScriptedClient::identified_as(Version::V1, token_of("42"))]
+        [ScriptedClient::connect(Version::V1), ScriptedClient::identified_as(Version::V1, token_of("42"))]
     {
-        assert_eq!(client.on(Input::Drain { after_ms: 1_800 }), ["close 1012"]);
+        assert_eq!(client.handle(Input::Drain { after_ms: 1_800 }), ["close 1012"]);
     }
 }
 
 #[test]
-fn a_drain_tells_version_2_when_to_come_back() {
+fn a_drain_tells_version_2_when_to_reconnect() {
     for mut client in
-        [ScriptedClient::connects(Version::V2), ScriptedClient::joining(), ScriptedClient::identified()]
+        [ScriptedClient::connect(Version::V2), ScriptedClient::joining(), ScriptedClient::identified()]
     {
         assert_eq!(
-            client.on(Input::Drain { after_ms: 1_800 }),
+            client.handle(Input::Drain { after_ms: 1_800 }),
             [r#"{"op":7,"after":1800,"reason":"draining"}"#, "close 1012"]
         );
     }
 }
 
 #[test]
-fn a_session_that_the_backend_ends_is_closed_with_4010_in_every_state_and_version() {
+fn a_backend_disconnect_closes_with_4010_in_every_state() {
     for mut client in [
-        ScriptedClient::connects(Version::V1),
-        ScriptedClient::connects(Version::V2),
+        ScriptedClient::connect(Version::V1),
+        ScriptedClient::connect(Version::V2),
         ScriptedClient::verifying(),
         ScriptedClient::joining(),
         ScriptedClient::identified_as(Version::V1, token_of("42")),
         ScriptedClient::identified(),
     ] {
-        assert_eq!(client.on(Input::Disconnected), ["close 4010"]);
+        assert_eq!(client.handle(Input::Disconnected), ["close 4010"]);
         assert_stays_silent(client);
     }
 }
 
 #[test]
-fn every_frame_counts_against_the_budget_and_one_too_many_closes_with_4007() {
-    let frugal = Rules { messages_per_minute: 4, ..rules() };
+fn every_frame_counts_and_one_too_many_closes_with_4007() {
+    let rules = Rules { messages_per_minute: 4, ..rules() };
     for last in [Input::Text(r#"{"op":11}"#), Input::Text("nonsense"), Input::Binary, Input::ControlFrame] {
-        let mut client = ScriptedClient::connects_under(frugal.clone(), Version::V2, 0.5);
-        client.identifies_as(token_of("42"));
-        client.says(r#"{"op":11}"#);
-        client.on(Input::ControlFrame);
-        client.says(r#"{"op":10}"#);
-        assert_eq!(client.on(last.clone()), ["close 4007"]);
+        let mut client = ScriptedClient::connect_with(rules.clone(), Version::V2, 0.5);
+        client.identify_as(token_of("42"));
+        client.send(r#"{"op":11}"#);
+        client.handle(Input::ControlFrame);
+        client.send(r#"{"op":10}"#);
+        assert_eq!(client.handle(last.clone()), ["close 4007"]);
     }
 }
 
 #[test]
 fn the_budget_fills_evenly() {
     let mut client =
-        ScriptedClient::connects_under(Rules { messages_per_minute: 4, ..rules() }, Version::V1, 0.5);
-    client.identifies_as(token_of("42"));
+        ScriptedClient::connect_with(Rules { messages_per_minute: 4, ..rules() }, Version::V1, 0.5);
+    client.identify_as(token_of("42"));
     for _ in 0..3 {
-        client.says(r#"{"op":11}"#);
+        client.send(r#"{"op":11}"#);
     }
     for _ in 0..3 {
-        client.passes(15_001 * MS);
-        assert_eq!(client.says(r#"{"op":11}"#), nothing());
+        client.advance(15_001 * MS);
+        assert_eq!(client.send(r#"{"op":11}"#), no_actions());
     }
-    assert_eq!(client.says(r#"{"op":11}"#), ["close 4007"]);
+    assert_eq!(client.send(r#"{"op":11}"#), ["close 4007"]);
 }
 
 #[test]
-fn a_budget_of_0_is_no_limit() {
+fn a_budget_of_zero_means_no_limit() {
     let mut client =
-        ScriptedClient::connects_under(Rules { messages_per_minute: 0, ..rules() }, Version::V1, 0.5);
+        ScriptedClient::connect_with(Rules { messages_per_minute: 0, ..rules() }, Version::V1, 0.5);
     for _ in 0..10_000 {
-        assert_eq!(client.says(r#"{"op":11}"#), nothing());
+        assert_eq!(client.send(r#"{"op":11}"#), no_actions());
     }
 }
 
 #[test]
-fn when_the_peer_has_closed_there_is_nothing_left_to_say() {
+fn no_action_follows_a_close_by_the_peer() {
     for mut client in [
-        ScriptedClient::connects(Version::V1),
+        ScriptedClient::connect(Version::V1),
         ScriptedClient::verifying(),
         ScriptedClient::joining(),
         ScriptedClient::identified(),
     ] {
-        assert_eq!(client.on(Input::PeerClosed), nothing());
+        assert_eq!(client.handle(Input::PeerClosed), no_actions());
         assert_stays_silent(client);
     }
 }
@@ -146,21 +146,21 @@ fn when_the_peer_has_closed_there_is_nothing_left_to_say() {
 #[test]
 fn nothing_follows_close() {
     for mut client in [
-        ScriptedClient::connects(Version::V1),
+        ScriptedClient::connect(Version::V1),
         ScriptedClient::verifying(),
         ScriptedClient::joining(),
         ScriptedClient::identified(),
     ] {
-        assert_eq!(client.on(Input::Binary), ["close 1003"]);
+        assert_eq!(client.handle(Input::Binary), ["close 1003"]);
         assert_stays_silent(client);
     }
 }
 
 #[test]
-fn what_still_waits_for_ready_is_dropped_with_the_conversation() {
+fn waiting_frames_are_dropped_on_close() {
     let mut client = ScriptedClient::joining();
-    client.says(r#"{"op":4,"channel":"room:1"}"#);
-    assert_eq!(client.on(Input::Binary), ["close 1003"]);
+    client.send(r#"{"op":4,"channel":"room:1"}"#);
+    assert_eq!(client.handle(Input::Binary), ["close 1003"]);
     assert_stays_silent(client);
 }
 
@@ -180,14 +180,14 @@ fn assert_stays_silent(mut client: ScriptedClient) {
         Input::Verified(Err(NotIdentified)),
         Input::OverLimit,
         Input::Joined(vec![state, state]),
-        Input::Subscribed { channel: ChannelName::all(), ticket: 1, state },
+        Input::Subscribed { channel: ChannelName::all(), request_id: 1, state },
         Input::Drain { after_ms: 1 },
         Input::Disconnected,
         Input::DeadlinePassed,
     ];
     for (number, input) in inputs.into_iter().enumerate() {
-        client.stalls(100 * SECOND);
-        assert_eq!(client.on(input), nothing(), "input {number}");
+        client.stall(100 * SECOND);
+        assert_eq!(client.handle(input), no_actions(), "input {number}");
     }
     assert_eq!(client.conversation.next_deadline(), None);
 }

@@ -3,14 +3,14 @@
 use super::*;
 
 #[test]
-fn hello_tells_version_1_the_interval_and_nothing_else() {
-    let client = ScriptedClient::connects(Version::V1);
+fn hello_for_version_1_has_only_the_interval() {
+    let client = ScriptedClient::connect(Version::V1);
     assert_eq!(client.hello, [r#"{"op":0,"heartbeat_interval":45000}"#]);
 }
 
 #[test]
-fn hello_tells_version_2_its_session_and_limits() {
-    let client = ScriptedClient::connects(Version::V2);
+fn hello_for_version_2_has_session_and_limits() {
+    let client = ScriptedClient::connect(Version::V2);
     assert_eq!(
         client.hello,
         [concat!(
@@ -23,8 +23,8 @@ fn hello_tells_version_2_its_session_and_limits() {
 
 #[test]
 fn a_version_1_client_identifies_and_goes_live() {
-    let mut client = ScriptedClient::connects(Version::V1);
-    assert_eq!(client.says(IDENTIFY), ["authenticate secret"]);
+    let mut client = ScriptedClient::connect(Version::V1);
+    assert_eq!(client.send(IDENTIFY), ["authenticate secret"]);
     assert_eq!(client.verified(token_for(60 * SECOND)), ["join user:42 all"]);
     assert!(!client.conversation.is_identified());
     assert_eq!(client.joined(), [READY_V1, "go live"]);
@@ -32,11 +32,11 @@ fn a_version_1_client_identifies_and_goes_live() {
 }
 
 #[test]
-fn a_version_2_client_is_told_its_channels_and_how_long_its_token_is_good() {
-    let mut client = ScriptedClient::connects(Version::V2);
-    assert_eq!(client.says(IDENTIFY), ["authenticate secret"]);
+fn version_2_ready_lists_channels_and_token_expiry() {
+    let mut client = ScriptedClient::connect(Version::V2);
+    assert_eq!(client.send(IDENTIFY), ["authenticate secret"]);
     assert_eq!(client.verified(token_for(60 * SECOND)), ["join user:42 all"]);
-    client.passes(SECOND);
+    client.advance(SECOND);
     assert_eq!(
         client.joined(),
         [
@@ -50,14 +50,14 @@ fn a_version_2_client_is_told_its_channels_and_how_long_its_token_is_good() {
 }
 
 #[test]
-fn a_token_without_expiry_makes_a_ready_without_expires_in() {
+fn a_token_without_expiry_omits_expires_in() {
     assert!(!ScriptedClient::joining().joined()[0].contains("expires_in"));
 }
 
 #[test]
-fn one_session_too_many_closes_with_4007_and_one_that_stands_is_left_alone() {
-    assert_eq!(ScriptedClient::verifying().on(Input::OverLimit), ["close 4007"]);
-    assert_eq!(ScriptedClient::joining().on(Input::OverLimit), nothing());
+fn over_limit_closes_an_unverified_session_only() {
+    assert_eq!(ScriptedClient::verifying().handle(Input::OverLimit), ["close 4007"]);
+    assert_eq!(ScriptedClient::joining().handle(Input::OverLimit), no_actions());
 }
 
 #[test]
@@ -66,88 +66,88 @@ fn a_bad_token_closes_with_4003() {
 }
 
 #[test]
-fn who_does_not_identify_in_time_is_closed_with_4004_at_that_time_and_not_before() {
+fn no_identify_in_time_closes_with_4004() {
     for version in [Version::V1, Version::V2] {
-        let mut client = ScriptedClient::connects(version);
-        assert_eq!(client.passes(10 * SECOND - MS), nothing());
-        assert_eq!(client.passes(MS), ["close 4004"]);
+        let mut client = ScriptedClient::connect(version);
+        assert_eq!(client.advance(10 * SECOND - MS), no_actions());
+        assert_eq!(client.advance(MS), ["close 4004"]);
     }
 }
 
 #[test]
-fn signs_of_life_do_not_put_off_the_identify_timeout() {
-    let mut client = ScriptedClient::connects(Version::V1);
-    client.passes(9 * SECOND);
-    client.says(r#"{"op":10}"#);
-    assert_eq!(client.passes(SECOND), ["close 4004"]);
+fn frames_do_not_postpone_the_identify_timeout() {
+    let mut client = ScriptedClient::connect(Version::V1);
+    client.advance(9 * SECOND);
+    client.send(r#"{"op":10}"#);
+    assert_eq!(client.advance(SECOND), ["close 4004"]);
 }
 
 #[test]
-fn the_identify_timeout_counts_while_the_token_is_being_checked() {
-    let mut client = ScriptedClient::connects(Version::V1);
-    client.passes(6 * SECOND);
-    client.says(IDENTIFY);
-    assert_eq!(client.passes(4 * SECOND - MS), nothing());
-    assert_eq!(client.passes(MS), ["close 4004"]);
+fn the_identify_timeout_includes_token_verification() {
+    let mut client = ScriptedClient::connect(Version::V1);
+    client.advance(6 * SECOND);
+    client.send(IDENTIFY);
+    assert_eq!(client.advance(4 * SECOND - MS), no_actions());
+    assert_eq!(client.advance(MS), ["close 4004"]);
 }
 
 #[test]
-fn the_identify_timeout_ends_with_a_good_token_however_long_the_hub_takes() {
+fn a_verified_token_ends_the_identify_timeout() {
     let mut client = ScriptedClient::joining();
-    assert_eq!(client.passes(20 * SECOND), nothing());
+    assert_eq!(client.advance(20 * SECOND), no_actions());
     assert_eq!(client.joined().len(), 2);
 }
 
 #[test]
-fn a_second_identify_closes_with_4005_however_far_the_first_has_come() {
+fn a_second_identify_closes_with_4005_in_every_state() {
     for mut client in [ScriptedClient::verifying(), ScriptedClient::joining(), ScriptedClient::identified()] {
-        assert_eq!(client.says(IDENTIFY), ["close 4005"]);
+        assert_eq!(client.send(IDENTIFY), ["close 4005"]);
     }
     let mut client = ScriptedClient::identified_as(Version::V1, token_of("42"));
-    assert_eq!(client.says(IDENTIFY), ["close 4005"]);
+    assert_eq!(client.send(IDENTIFY), ["close 4005"]);
 }
 
 #[test]
-fn every_op_that_needs_an_identity_closes_with_4006_before_the_token_is_accepted() {
+fn ops_that_need_an_identity_close_with_4006_before_it() {
     for text in [
         r#"{"op":4,"channel":"room:7"}"#,
         r#"{"op":5,"channel":"room:7"}"#,
         r#"{"op":12,"token":"newer"}"#,
         r#"{"op":4,"channel":"not a channel"}"#,
     ] {
-        assert_eq!(ScriptedClient::connects(Version::V2).says(text), ["close 4006"], "{text}");
-        assert_eq!(ScriptedClient::verifying().says(text), ["close 4006"], "{text}");
+        assert_eq!(ScriptedClient::connect(Version::V2).send(text), ["close 4006"], "{text}");
+        assert_eq!(ScriptedClient::verifying().send(text), ["close 4006"], "{text}");
     }
 }
 
 #[test]
-fn answers_that_nobody_asked_for_change_nothing() {
-    let mut client = ScriptedClient::connects(Version::V2);
-    assert_eq!(client.verified(token_of("42")), nothing());
-    assert_eq!(client.not_verified(), nothing());
-    assert_eq!(client.joined(), nothing());
-    assert_eq!(client.subscribed(0), nothing());
-    assert_eq!(client.subscribed(2), nothing());
-    client.says(IDENTIFY);
-    assert_eq!(client.joined(), nothing());
+fn unsolicited_answers_change_nothing() {
+    let mut client = ScriptedClient::connect(Version::V2);
+    assert_eq!(client.verified(token_of("42")), no_actions());
+    assert_eq!(client.not_verified(), no_actions());
+    assert_eq!(client.joined(), no_actions());
+    assert_eq!(client.subscribed(0), no_actions());
+    assert_eq!(client.subscribed(2), no_actions());
+    client.send(IDENTIFY);
+    assert_eq!(client.joined(), no_actions());
     client.verified(token_of("42"));
-    assert_eq!(client.verified(token_of("43")), nothing());
-    assert_eq!(client.not_verified(), nothing());
-    assert_eq!(client.subscribed(0), nothing());
-    assert_eq!(client.subscribed(2), nothing());
+    assert_eq!(client.verified(token_of("43")), no_actions());
+    assert_eq!(client.not_verified(), no_actions());
+    assert_eq!(client.subscribed(0), no_actions());
+    assert_eq!(client.subscribed(2), no_actions());
     assert_eq!(client.joined().len(), 2);
-    assert_eq!(client.joined(), nothing());
-    assert_eq!(client.subscribed(0), nothing());
-    assert_eq!(client.subscribed(2), nothing());
+    assert_eq!(client.joined(), no_actions());
+    assert_eq!(client.subscribed(0), no_actions());
+    assert_eq!(client.subscribed(2), no_actions());
 }
 
 #[test]
-fn a_token_does_not_show_itself_to_a_debugger() {
+fn debug_output_never_shows_a_token() {
     let mut actions = Vec::new();
-    let mut client = ScriptedClient::connects(Version::V2);
-    client.conversation.on(client.now, Input::Text(IDENTIFY), &mut actions);
+    let mut client = ScriptedClient::connect(Version::V2);
+    client.conversation.handle(client.now, Input::Text(IDENTIFY), &mut actions);
     assert_eq!(format!("{actions:?}"), "[Authenticate(Token(***))]");
     client.verified(token_of("42"));
-    client.says(r#"{"op":12,"token":"newer"}"#);
+    client.send(r#"{"op":12,"token":"newer"}"#);
     assert!(!format!("{:?}", client.conversation).contains("newer"));
 }

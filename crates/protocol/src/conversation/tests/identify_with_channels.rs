@@ -1,11 +1,11 @@
-//! Channels asked for in Identify, and what is said while the hub has not answered yet.
+//! Channels in Identify, and frames that arrive before the hub answers Join.
 
 use super::*;
 
-/// A client that identified with this `channels` field. Returns the Join as well.
+/// A client that sent Identify with this `channels` field, and the resulting Join.
 fn identifying(channels: &str) -> (ScriptedClient, Vec<String>) {
-    let mut client = ScriptedClient::connects(Version::V2);
-    client.says(&format!(r#"{{"op":1,"token":"secret","channels":{channels}}}"#));
+    let mut client = ScriptedClient::connect(Version::V2);
+    client.send(&format!(r#"{{"op":1,"token":"secret","channels":{channels}}}"#));
     let join = client.verified(token_of("42"));
     (client, join)
 }
@@ -15,7 +15,7 @@ fn ready_with(channels: &str) -> String {
 }
 
 #[test]
-fn allowed_channels_are_joined_along_the_way() {
+fn allowed_channels_of_identify_are_joined() {
     let (mut client, join) = identifying(r#"[{"channel":"room:7"},{"channel":"news:sport"}]"#);
     assert_eq!(join, ["join user:42 all room:7 news:sport"]);
     let ready = ready_with(concat!(
@@ -23,15 +23,15 @@ fn allowed_channels_are_joined_along_the_way() {
         r#"{"channel":"room:7","position":"9-3"},{"channel":"news:sport","position":"9-4"}"#
     ));
     assert_eq!(client.joined(), [ready.as_str(), "go live"]);
-    assert!(client.says(r#"{"op":4,"channel":"room:7"}"#)[0].contains("already_subscribed"));
+    assert!(client.send(r#"{"op":4,"channel":"room:7"}"#)[0].contains("already_subscribed"));
     assert_eq!(
-        client.says(r#"{"op":5,"channel":"room:7"}"#),
+        client.send(r#"{"op":5,"channel":"room:7"}"#),
         [r#"unsubscribe room:7, then {"op":6,"channel":"room:7","state":"unsubscribed"}"#]
     );
 }
 
 #[test]
-fn refused_channels_are_told_after_ready_and_do_not_spoil_the_others() {
+fn refused_channels_follow_ready_and_do_not_affect_others() {
     let (mut client, join) = identifying(
         r#"[{"channel":"bank:1"},{"channel":"a b"},{"channel":"user:43"},{"channel":"room:1"},
             {"channel":"room:2"},{"channel":"room:3"},{"channel":"room:4"}]"#,
@@ -62,7 +62,7 @@ fn a_channel_named_twice_is_joined_once() {
 }
 
 #[test]
-fn a_named_position_is_answered_for_own_channels_as_well() {
+fn own_channels_can_be_resumed_from_a_position() {
     let (mut client, join) = identifying(
         r#"[{"channel":"user:42","since":"9-1"},{"channel":"all"},{"channel":"room:7","since":"x"}]"#,
     );
@@ -75,18 +75,19 @@ fn a_named_position_is_answered_for_own_channels_as_well() {
 }
 
 #[test]
-fn what_was_recovered_is_told_with_its_position() {
+fn ready_reports_a_recovered_channel_with_its_position() {
     let (mut client, _) = identifying(r#"[{"channel":"room:7","since":"9-1"}]"#);
-    let lines = client.on(Input::Joined(vec![live_at(5, None), live_at(6, None), live_at(1, Some(true))]));
+    let lines =
+        client.handle(Input::Joined(vec![live_at(5, None), live_at(6, None), live_at(1, Some(true))]));
     assert!(lines[0].contains(r#"{"channel":"room:7","position":"9-1","recovered":true}"#), "{lines:?}");
 }
 
 #[test]
-fn the_answer_to_join_answers_for_every_channel_of_identify() {
+fn the_join_answer_covers_every_channel_of_identify() {
     let (mut client, _) = identifying(r#"[{"channel":"room:7"},{"channel":"room:8"}]"#);
     client.joined();
-    for ticket in 0..4 {
-        assert_eq!(client.subscribed(ticket), nothing());
+    for request_id in 0..4 {
+        assert_eq!(client.subscribed(request_id), no_actions());
     }
 }
 
@@ -99,7 +100,7 @@ fn own_channels_do_not_count_against_the_limit() {
 }
 
 #[test]
-fn what_needs_ready_waits_for_it_and_is_then_handled_in_order() {
+fn frames_that_need_ready_wait_and_keep_their_order() {
     let mut client = ScriptedClient::joining();
     for text in [
         r#"{"op":4,"channel":"room:1"}"#,
@@ -107,14 +108,14 @@ fn what_needs_ready_waits_for_it_and_is_then_handled_in_order() {
         r#"{"op":12,"token":"newer"}"#,
         r#"{"op":4,"channel":"bank:1"}"#,
     ] {
-        assert_eq!(client.says(text), nothing(), "{text}");
+        assert_eq!(client.send(text), no_actions(), "{text}");
     }
     let lines = client.joined();
     assert_eq!(lines[1], "go live");
     assert_eq!(
         lines[2..],
         [
-            "subscribe room:1 with ticket 2",
+            "subscribe room:1 with request id 2",
             r#"unsubscribe room:1, then {"op":6,"channel":"room:1","state":"unsubscribed"}"#,
             "authenticate newer",
             r#"{"op":6,"channel":"bank:1","state":"refused","reason":"not_allowed"}"#,
@@ -123,23 +124,23 @@ fn what_needs_ready_waits_for_it_and_is_then_handled_in_order() {
 }
 
 #[test]
-fn what_does_not_need_ready_does_not_wait_for_it() {
+fn heartbeats_are_handled_while_joining() {
     let mut client = ScriptedClient::joining();
-    client.says(r#"{"op":4,"channel":"room:1"}"#);
-    assert_eq!(client.says(r#"{"op":10,"time":5}"#), [r#"{"op":11,"time":5}"#]);
-    assert_eq!(client.says(r#"{"op":11}"#), nothing());
-    assert_eq!(client.says("nonsense"), ["close 4001"]);
+    client.send(r#"{"op":4,"channel":"room:1"}"#);
+    assert_eq!(client.send(r#"{"op":10,"time":5}"#), [r#"{"op":11,"time":5}"#]);
+    assert_eq!(client.send(r#"{"op":11}"#), no_actions());
+    assert_eq!(client.send("nonsense"), ["close 4001"]);
 }
 
 #[test]
-fn sixteen_frames_may_wait_and_one_more_closes_with_4007() {
+fn sixteen_frames_may_wait_for_ready_and_not_more() {
     let waiting = || {
         let mut client = ScriptedClient::joining();
         for _ in 0..16 {
-            assert_eq!(client.says(r#"{"op":5,"channel":"room:1"}"#), nothing());
+            assert_eq!(client.send(r#"{"op":5,"channel":"room:1"}"#), no_actions());
         }
         client
     };
     assert_eq!(waiting().joined().len(), 2 + 16);
-    assert_eq!(waiting().says(r#"{"op":5,"channel":"room:1"}"#), ["close 4007"]);
+    assert_eq!(waiting().send(r#"{"op":5,"channel":"room:1"}"#), ["close 4007"]);
 }

@@ -1,4 +1,12 @@
-//! What the conversation promises, in virtual time: no socket, no hub, no waiting.
+//! Tests of the conversation in virtual time, without a socket and without a hub.
+//!
+//! - `closing.rs`: how a conversation ends, except by a deadline or at Identify.
+//! - `expiry.rs`: expiring tokens, and clocks that are set.
+//! - `heartbeat.rs`: ops 10 and 11, and silent clients.
+//! - `identify.rs`, `identify_with_channels.rs`: from Hello to Ready.
+//! - `recovering.rs`: channels whose histories cannot be read.
+//! - `refresh.rs`: a newer token.
+//! - `subscriptions.rs`: Subscribe and Unsubscribe.
 
 use super::*;
 
@@ -15,7 +23,7 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const IDENTIFY: &str = r#"{"op":1,"token":"secret"}"#;
 const READY_V1: &str = r#"{"op":2,"user":"42"}"#;
-/// Where the wall clock stands when a test begins.
+/// The wall-clock time at the start of a test.
 const UNIX_START_MS: u64 = 1_700_000_000_000;
 
 fn rules() -> Rules {
@@ -29,7 +37,7 @@ fn rules() -> Rules {
     }
 }
 
-/// What a token for `user` says that opens every room and never expires.
+/// The identity of a token for `user` that allows every room and never expires.
 fn token_of(user: &str) -> Identity {
     Identity {
         user: ChannelName::of_user(user).unwrap(),
@@ -38,140 +46,143 @@ fn token_of(user: &str) -> Identity {
     }
 }
 
-/// What a token for user 42 says that expires so long after the beginning of the test.
+/// The identity of a token for user 42 that expires `lifetime` after the start of the test.
 fn token_for(lifetime: Duration) -> Identity {
     Identity { expires_at_ms: Some(UNIX_START_MS + lifetime.as_millis() as u64), ..token_of("42") }
 }
 
-/// A conversation with the hands on its clock. Every verb returns the actions that it led to, a line each.
+/// A conversation with a controlled clock. Each method returns the resulting actions, one line each.
 struct ScriptedClient {
     conversation: Conversation,
     hello: Vec<String>,
     now: Now,
-    /// What the hub was asked for, in the order of the tickets.
-    wanted: Vec<Wanted>,
+    /// The requests to the hub, in the order of their ids.
+    requests: Vec<SubscribeRequest>,
 }
 
 impl ScriptedClient {
-    fn connects(version: Version) -> Self {
-        Self::connects_under(rules(), version, 0.5)
+    fn connect(version: Version) -> Self {
+        Self::connect_with(rules(), version, 0.5)
     }
 
-    fn connects_under(rules: Rules, version: Version, jitter: f64) -> Self {
+    fn connect_with(rules: Rules, version: Version, jitter: f64) -> Self {
         let now = Now { monotonic: Instant::now(), unix_ms: UNIX_START_MS };
         let mut actions = Vec::new();
         let session = SessionId(0xABC);
         let conversation = Conversation::open(rules.into(), version, session, jitter, now, &mut actions);
         let hello = actions.iter().map(|action| line(version, action)).collect();
-        Self { conversation, hello, now, wanted: Vec::new() }
+        Self { conversation, hello, now, requests: Vec::new() }
     }
 
-    /// A client of version 2 that asked for its token to be checked.
+    /// A client of version 2 whose token is being verified.
     fn verifying() -> Self {
-        let mut client = Self::connects(Version::V2);
-        client.says(IDENTIFY);
+        let mut client = Self::connect(Version::V2);
+        client.send(IDENTIFY);
         client
     }
 
-    /// A client of version 2 whose session the hub does not have yet.
+    /// A client of version 2 whose session is not yet registered with the hub.
     fn joining() -> Self {
         let mut client = Self::verifying();
         client.verified(token_of("42"));
         client
     }
 
-    /// A client of version 2 that got Ready.
+    /// A client of version 2 that received Ready.
     fn identified() -> Self {
         Self::identified_as(Version::V2, token_of("42"))
     }
 
     fn identified_as(version: Version, identity: Identity) -> Self {
-        let mut client = Self::connects(version);
-        client.identifies_as(identity);
+        let mut client = Self::connect(version);
+        client.identify_as(identity);
         client
     }
 
-    fn identifies_as(&mut self, identity: Identity) {
-        self.says(IDENTIFY);
+    fn identify_as(&mut self, identity: Identity) {
+        self.send(IDENTIFY);
         self.verified(identity);
         self.joined();
         assert!(self.conversation.is_identified());
     }
 
-    fn on(&mut self, input: Input<'_>) -> Vec<String> {
+    fn handle(&mut self, input: Input<'_>) -> Vec<String> {
         let mut actions = Vec::new();
-        self.conversation.on(self.now, input, &mut actions);
+        self.conversation.handle(self.now, input, &mut actions);
         for action in &actions {
             match action {
-                Action::Join { channels } => self.wanted.clone_from(channels),
-                Action::Subscribe(wanted) => self.wanted.push(wanted.clone()),
+                Action::Join { channels } => self.requests.clone_from(channels),
+                Action::Subscribe(request) => self.requests.push(request.clone()),
                 _ => {}
             }
         }
         actions.iter().map(|action| line(self.conversation.version(), action)).collect()
     }
 
-    fn says(&mut self, text: &str) -> Vec<String> {
-        self.on(Input::Text(text))
+    fn send(&mut self, text: &str) -> Vec<String> {
+        self.handle(Input::Text(text))
     }
 
     fn verified(&mut self, identity: Identity) -> Vec<String> {
-        self.on(Input::Verified(Ok(identity)))
+        self.handle(Input::Verified(Ok(identity)))
     }
 
     fn not_verified(&mut self) -> Vec<String> {
-        self.on(Input::Verified(Err(NotIdentified)))
+        self.handle(Input::Verified(Err(NotIdentified)))
     }
 
-    /// The hub answers Join; the channels stand at 9-1, 9-2 and so on, and nothing was recovered.
+    /// The hub answers Join: the channels are at 9-1, 9-2 and so on, and no message was recovered.
     fn joined(&mut self) -> Vec<String> {
         let states =
-            (1..).zip(&self.wanted).map(|(offset, wanted)| live_at(offset, wanted.since.map(|_| false)));
-        self.on(Input::Joined(states.collect()))
+            (1..).zip(&self.requests).map(|(offset, request)| live_at(offset, request.since.map(|_| false)));
+        self.handle(Input::Joined(states.collect()))
     }
 
-    /// The hub answers Subscribe; the channel stands at 9-7, and nothing was recovered.
-    fn subscribed(&mut self, ticket: u32) -> Vec<String> {
-        let recovered = self.asked(ticket).and_then(|wanted| wanted.since).map(|_| false);
-        self.answered(ticket, live_at(7, recovered))
+    /// The hub answers Subscribe: the channel is at 9-7, and no message was recovered.
+    fn subscribed(&mut self, request_id: u32) -> Vec<String> {
+        let recovered = self.find_request(request_id).and_then(|request| request.since).map(|_| false);
+        self.answer(request_id, live_at(7, recovered))
     }
 
-    /// The hub cannot read the history of the channel at this moment.
-    fn recovering(&mut self, ticket: u32, since: Option<Position>) -> Vec<String> {
-        self.answered(ticket, SubscriptionState::Recovering { since })
+    /// The hub cannot read the history of the channel now.
+    fn recovering(&mut self, request_id: u32, since: Option<Position>) -> Vec<String> {
+        self.answer(request_id, SubscriptionState::Recovering { since })
     }
 
-    fn answered(&mut self, ticket: u32, state: SubscriptionState) -> Vec<String> {
-        let channel = self.asked(ticket).map_or_else(room, |wanted| wanted.channel.clone());
-        self.on(Input::Subscribed { channel, ticket, state })
+    fn answer(&mut self, request_id: u32, state: SubscriptionState) -> Vec<String> {
+        let channel = self.find_request(request_id).map_or_else(room, |request| request.channel.clone());
+        self.handle(Input::Subscribed { channel, request_id, state })
     }
 
-    fn asked(&self, ticket: u32) -> Option<&Wanted> {
-        self.wanted.iter().find(|wanted| wanted.ticket == ticket)
+    fn find_request(&self, request_id: u32) -> Option<&SubscribeRequest> {
+        self.requests.iter().find(|request| request.request_id == request_id)
     }
 
-    /// Lets time pass, and every deadline on the way be noticed just when it comes.
-    fn passes(&mut self, time: Duration) -> Vec<String> {
+    /// Lets time pass, with `DeadlinePassed` at each deadline.
+    fn advance(&mut self, time: Duration) -> Vec<String> {
         let end = self.now.monotonic + time;
         let mut lines = Vec::new();
         while let Some(due) = self.conversation.next_deadline().filter(|due| *due <= end) {
-            self.stalls(due.saturating_duration_since(self.now.monotonic));
-            lines.extend(self.on(Input::DeadlinePassed));
+            self.stall(due.saturating_duration_since(self.now.monotonic));
+            lines.extend(self.handle(Input::DeadlinePassed));
             let next = self.conversation.next_deadline();
-            assert!(next.is_none_or(|next| next > self.now.monotonic), "the deadline stays in the past");
+            assert!(
+                next.is_none_or(|next| next > self.now.monotonic),
+                "the next deadline is not in the future"
+            );
         }
-        self.stalls(end - self.now.monotonic);
+        self.stall(end - self.now.monotonic);
         lines
     }
 
-    /// Lets time pass without anyone looking at the clock.
-    fn stalls(&mut self, time: Duration) {
+    /// Lets time pass without `DeadlinePassed`.
+    fn stall(&mut self, time: Duration) {
         self.now.monotonic += time;
         self.now.unix_ms += time.as_millis() as u64;
     }
 
-    /// Somebody sets the wall clock, by so much forward or back; no time passes.
-    fn wall_clock_is_set_by(&mut self, seconds: i64) {
+    /// Sets the wall clock forward, or back if `seconds` is negative. No time passes.
+    fn shift_wall_clock(&mut self, seconds: i64) {
         self.now.unix_ms = self.now.unix_ms.saturating_add_signed(seconds * 1_000);
     }
 }
@@ -181,10 +192,10 @@ fn line(version: Version, action: &Action) -> String {
         Action::Send(event) => event.to_json(version),
         Action::Authenticate(Token(token)) => format!("authenticate {token}"),
         Action::Join { channels } => {
-            channels.iter().fold("join".to_owned(), |line, wanted| format!("{line} {}", asked_for(wanted)))
+            channels.iter().fold("join".to_owned(), |line, request| format!("{line} {}", describe(request)))
         }
-        Action::Subscribe(wanted) => {
-            format!("subscribe {} with ticket {}", asked_for(wanted), wanted.ticket)
+        Action::Subscribe(request) => {
+            format!("subscribe {} with request id {}", describe(request), request.request_id)
         }
         Action::Unsubscribe { channel, answer } => {
             format!("unsubscribe {channel}, then {}", answer.to_json(version))
@@ -195,15 +206,15 @@ fn line(version: Version, action: &Action) -> String {
     }
 }
 
-fn asked_for(Wanted { channel, since, .. }: &Wanted) -> String {
+fn describe(SubscribeRequest { channel, since, .. }: &SubscribeRequest) -> String {
     match since {
         None => channel.to_string(),
-        Some(Since::Position(position)) => format!("{channel}@{position}"),
-        Some(Since::Unreadable) => format!("{channel}@?"),
+        Some(ResumePoint::Position(position)) => format!("{channel}@{position}"),
+        Some(ResumePoint::Invalid) => format!("{channel}@?"),
     }
 }
 
-/// A channel that messages follow on, behind 9-`offset`.
+/// The state of a channel that is live after position 9-`offset`.
 fn live_at(offset: u64, recovered: Option<bool>) -> SubscriptionState {
     SubscriptionState::Live { position: Position { epoch: 9, offset }, recovered }
 }
@@ -212,6 +223,6 @@ fn room() -> ChannelName {
     ChannelName::parse("room:7").unwrap()
 }
 
-fn nothing() -> Vec<String> {
+fn no_actions() -> Vec<String> {
     Vec::new()
 }

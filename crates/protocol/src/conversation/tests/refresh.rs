@@ -1,4 +1,4 @@
-//! A newer token within the session.
+//! A newer token for the same session.
 
 use super::*;
 
@@ -7,45 +7,45 @@ const REFRESH_FAILED: &str =
     r#"{"op":9,"code":"refresh_failed","detail":"the token is not valid for this user"}"#;
 
 #[test]
-fn a_newer_token_lengthens_the_session() {
+fn a_newer_token_extends_the_session() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(20 * SECOND));
-    client.passes(10 * SECOND);
-    assert_eq!(client.says(REFRESH), ["authenticate newer"]);
+    client.advance(10 * SECOND);
+    assert_eq!(client.send(REFRESH), ["authenticate newer"]);
     assert_eq!(client.verified(token_for(50 * SECOND)), [r#"{"op":13,"expires_in":40000}"#]);
-    let lines = client.passes(40 * SECOND - MS);
+    let lines = client.advance(40 * SECOND - MS);
     assert!(lines.iter().all(|line| line.starts_with(r#"{"op":10,"#)), "{lines:?}");
-    assert_eq!(client.passes(MS), ["close 4009"]);
+    assert_eq!(client.advance(MS), ["close 4009"]);
 }
 
 #[test]
-fn a_newer_token_may_shorten_the_session_or_free_it_of_its_end() {
+fn a_newer_token_may_shorten_or_remove_the_expiry() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(600 * SECOND));
     assert_eq!(client.verified(token_of("42")), [r#"{"op":13}"#]);
     assert_eq!(client.verified(token_for(5 * SECOND)), [r#"{"op":13,"expires_in":5000}"#]);
     assert_eq!(client.conversation.next_deadline(), Some(client.now.monotonic + 5 * SECOND));
-    assert_eq!(client.passes(5 * SECOND), ["close 4009"]);
+    assert_eq!(client.advance(5 * SECOND), ["close 4009"]);
 }
 
 #[test]
-fn a_bad_token_or_another_user_s_leaves_the_session_as_it_was() {
+fn a_failed_refresh_leaves_the_session_unchanged() {
     let mut client = ScriptedClient::identified_as(Version::V2, token_for(20 * SECOND));
-    client.says(r#"{"op":4,"channel":"room:1"}"#);
-    client.says(REFRESH);
+    client.send(r#"{"op":4,"channel":"room:1"}"#);
+    client.send(REFRESH);
     assert_eq!(client.not_verified(), [REFRESH_FAILED]);
-    client.says(REFRESH);
+    client.send(REFRESH);
     assert_eq!(client.verified(Identity { grants: vec![], ..token_of("43") }), [REFRESH_FAILED]);
     assert_eq!(client.subscribed(2)[1], "go live on room:1");
-    assert_eq!(client.passes(20 * SECOND), ["close 4009"]);
+    assert_eq!(client.advance(20 * SECOND), ["close 4009"]);
 }
 
 #[test]
-fn a_token_that_opens_less_withdraws_the_channels_it_no_longer_opens() {
+fn a_narrower_token_unsubscribes_channels_it_no_longer_allows() {
     let mut client = ScriptedClient::identified();
     for channel in ["room:1", "news:sport", "room:2"] {
-        client.says(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
+        client.send(&format!(r#"{{"op":4,"channel":"{channel}"}}"#));
     }
     client.subscribed(2);
-    client.says(REFRESH);
+    client.send(REFRESH);
     let narrower = Identity { grants: vec![ChannelPattern::new("room:2")], ..token_of("42") };
     assert_eq!(
         client.verified(narrower),
@@ -54,44 +54,44 @@ fn a_token_that_opens_less_withdraws_the_channels_it_no_longer_opens() {
             r#"unsubscribe room:1, then {"op":6,"channel":"room:1","state":"unsubscribed","reason":"not_allowed"}"#,
         ]
     );
-    // The others stay, also one that the hub had not answered for.
+    // The other subscriptions stay, including one without an answer from the hub.
     assert_eq!(client.subscribed(4)[1], "go live on room:2");
-    assert!(client.says(r#"{"op":4,"channel":"news:sport"}"#)[0].contains("already_subscribed"));
-    // It does not count against the limit any more.
-    assert_eq!(client.says(r#"{"op":4,"channel":"news:art"}"#), ["subscribe news:art with ticket 5"]);
+    assert!(client.send(r#"{"op":4,"channel":"news:sport"}"#)[0].contains("already_subscribed"));
+    // The ended subscription no longer counts against the limit.
+    assert_eq!(client.send(r#"{"op":4,"channel":"news:art"}"#), ["subscribe news:art with request id 5"]);
 }
 
 #[test]
-fn the_late_answer_for_a_withdrawn_channel_is_not_told() {
+fn a_late_answer_for_a_disallowed_channel_is_ignored() {
     let mut client = ScriptedClient::identified();
-    client.says(r#"{"op":4,"channel":"room:1"}"#);
+    client.send(r#"{"op":4,"channel":"room:1"}"#);
     client.verified(Identity { grants: vec![], ..token_of("42") });
-    assert_eq!(client.subscribed(2), nothing());
+    assert_eq!(client.subscribed(2), no_actions());
 }
 
 #[test]
-fn channels_of_identify_are_withdrawn_as_well_and_own_ones_never() {
-    let mut client = ScriptedClient::connects(Version::V2);
-    client.says(r#"{"op":1,"token":"secret","channels":[{"channel":"room:1"},{"channel":"news:sport"}]}"#);
+fn a_narrower_token_unsubscribes_identify_channels_but_never_own_ones() {
+    let mut client = ScriptedClient::connect(Version::V2);
+    client.send(r#"{"op":1,"token":"secret","channels":[{"channel":"room:1"},{"channel":"news:sport"}]}"#);
     client.verified(token_of("42"));
     client.joined();
     let lines = client.verified(Identity { grants: vec![], ..token_of("42") });
-    let withdrawn: Vec<_> =
+    let unsubscribed: Vec<_> =
         lines.iter().filter_map(|line| Some(line.strip_prefix("unsubscribe ")?.split_once(',')?.0)).collect();
-    assert_eq!(withdrawn, ["room:1"]);
+    assert_eq!(unsubscribed, ["room:1"]);
 }
 
 #[test]
-fn a_token_that_opens_more_opens_it_from_now_on() {
+fn a_wider_token_allows_more_channels_at_once() {
     let mut client = ScriptedClient::identified();
-    assert!(client.says(r#"{"op":4,"channel":"bank:1"}"#)[0].contains("not_allowed"));
+    assert!(client.send(r#"{"op":4,"channel":"bank:1"}"#)[0].contains("not_allowed"));
     client.verified(Identity { grants: vec![ChannelPattern::new("bank:1")], ..token_of("42") });
-    assert_eq!(client.says(r#"{"op":4,"channel":"bank:1"}"#), ["subscribe bank:1 with ticket 2"]);
+    assert_eq!(client.send(r#"{"op":4,"channel":"bank:1"}"#), ["subscribe bank:1 with request id 2"]);
 }
 
 #[test]
 fn a_refresh_over_the_limit_closes_with_4007() {
     let mut client = ScriptedClient::identified();
-    client.says(REFRESH);
-    assert_eq!(client.on(Input::OverLimit), ["close 4007"]);
+    client.send(REFRESH);
+    assert_eq!(client.handle(Input::OverLimit), ["close 4007"]);
 }

@@ -17,14 +17,14 @@ fn refused(channel: &str, reason: &str) -> String {
 const ALREADY: &str = r#"{"op":9,"code":"already_subscribed","detail":"the session is on this channel"}"#;
 
 #[test]
-fn subscribe_is_answered_when_the_hub_has_it_and_then_goes_live() {
+fn a_subscription_is_answered_before_it_goes_live() {
     let mut client = ScriptedClient::identified();
-    assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 2"]);
+    assert_eq!(client.send(&subscribe("room:7")), ["subscribe room:7 with request id 2"]);
     assert_eq!(
         client.subscribed(2),
         [r#"{"op":6,"channel":"room:7","state":"subscribed","position":"9-7"}"#, "go live on room:7"]
     );
-    assert_eq!(client.subscribed(2), nothing(), "answered once");
+    assert_eq!(client.subscribed(2), no_actions(), "answered once");
 }
 
 #[test]
@@ -32,8 +32,8 @@ fn an_unknown_position_is_answered_with_recovered_false() {
     for (since, position) in [("9-1", "9-1"), ("", "?"), ("nonsense", "?")] {
         let mut client = ScriptedClient::identified();
         assert_eq!(
-            client.says(&format!(r#"{{"op":4,"channel":"room:7","since":"{since}"}}"#)),
-            [format!("subscribe room:7@{position} with ticket 2")]
+            client.send(&format!(r#"{{"op":4,"channel":"room:7","since":"{since}"}}"#)),
+            [format!("subscribe room:7@{position} with request id 2")]
         );
         assert_eq!(
             client.subscribed(2)[0],
@@ -43,16 +43,16 @@ fn an_unknown_position_is_answered_with_recovered_false() {
 }
 
 #[test]
-fn answers_find_their_channels_in_any_order() {
+fn answers_match_their_channels_in_any_order() {
     let mut client = ScriptedClient::identified();
-    client.says(&subscribe("room:1"));
-    client.says(&subscribe("room:2"));
+    client.send(&subscribe("room:1"));
+    client.send(&subscribe("room:2"));
     assert_eq!(client.subscribed(3)[1], "go live on room:2");
     assert_eq!(client.subscribed(2)[1], "go live on room:1");
 }
 
 #[test]
-fn what_is_no_channel_or_not_allowed_is_refused_and_the_socket_stays_open() {
+fn a_bad_or_disallowed_channel_is_refused_without_closing() {
     let mut client = ScriptedClient::identified();
     for (channel, reason) in [
         ("", "bad_channel"),
@@ -64,71 +64,71 @@ fn what_is_no_channel_or_not_allowed_is_refused_and_the_socket_stays_open() {
         ("user:43", "not_allowed"),
         ("newspaper:1", "not_allowed"),
     ] {
-        assert_eq!(client.says(&subscribe(channel)), [refused(channel, reason)]);
+        assert_eq!(client.send(&subscribe(channel)), [refused(channel, reason)]);
     }
-    assert_eq!(client.says(&subscribe("news:sport")), ["subscribe news:sport with ticket 2"]);
+    assert_eq!(client.send(&subscribe("news:sport")), ["subscribe news:sport with request id 2"]);
 }
 
 #[test]
-fn a_refused_channel_comes_back_as_the_client_spelt_it_and_still_as_json() {
+fn a_refused_channel_name_is_returned_verbatim_as_json() {
     let mut client = ScriptedClient::identified();
-    assert_eq!(client.says(r#"{"op":4,"channel":"a\"\u000ab"}"#), [refused(r#"a\"\nb"#, "bad_channel")]);
+    assert_eq!(client.send(r#"{"op":4,"channel":"a\"\u000ab"}"#), [refused(r#"a\"\nb"#, "bad_channel")]);
 }
 
 #[test]
-fn a_session_is_on_a_channel_once() {
+fn a_second_subscribe_to_a_channel_is_a_soft_error() {
     let mut client = ScriptedClient::identified();
-    client.says(&subscribe("room:7"));
-    assert_eq!(client.says(&subscribe("room:7")), [ALREADY], "asked for");
+    client.send(&subscribe("room:7"));
+    assert_eq!(client.send(&subscribe("room:7")), [ALREADY], "requested");
     client.subscribed(2);
-    assert_eq!(client.says(&subscribe("room:7")), [ALREADY], "on it");
-    assert_eq!(client.says(&subscribe("user:42")), [ALREADY], "own");
-    assert_eq!(client.says(&subscribe("all")), [ALREADY], "own");
+    assert_eq!(client.send(&subscribe("room:7")), [ALREADY], "subscribed");
+    assert_eq!(client.send(&subscribe("user:42")), [ALREADY], "own");
+    assert_eq!(client.send(&subscribe("all")), [ALREADY], "own");
 }
 
 #[test]
-fn a_session_is_on_as_many_channels_as_it_may_be() {
+fn a_session_cannot_exceed_its_subscription_limit() {
     let mut client = ScriptedClient::identified();
     for channel in ["room:1", "room:2", "room:3"] {
-        assert!(client.says(&subscribe(channel))[0].starts_with("subscribe"));
+        assert!(client.send(&subscribe(channel))[0].starts_with("subscribe"));
     }
-    assert_eq!(client.says(&subscribe("room:4")), [refused("room:4", "too_many_subscriptions")]);
-    assert_eq!(client.says(&subscribe("room:3")), [ALREADY]);
-    client.says(&unsubscribe("room:2"));
-    assert_eq!(client.says(&subscribe("room:4")), ["subscribe room:4 with ticket 5"]);
+    assert_eq!(client.send(&subscribe("room:4")), [refused("room:4", "too_many_subscriptions")]);
+    assert_eq!(client.send(&subscribe("room:3")), [ALREADY]);
+    client.send(&unsubscribe("room:2"));
+    assert_eq!(client.send(&subscribe("room:4")), ["subscribe room:4 with request id 5"]);
 }
 
 #[test]
-fn a_limit_of_0_is_no_limit() {
-    let boundless = Rules { max_subscriptions: 0, messages_per_minute: 0, ..rules() };
-    let mut client = ScriptedClient::connects_under(boundless, Version::V2, 0.5);
-    client.identifies_as(token_of("42"));
+fn a_subscription_limit_of_zero_means_no_limit() {
+    let unlimited = Rules { max_subscriptions: 0, messages_per_minute: 0, ..rules() };
+    let mut client = ScriptedClient::connect_with(unlimited, Version::V2, 0.5);
+    client.identify_as(token_of("42"));
     for number in 0..1_000 {
-        assert!(client.says(&subscribe(&format!("room:{number}")))[0].starts_with("subscribe"));
+        assert!(client.send(&subscribe(&format!("room:{number}")))[0].starts_with("subscribe"));
     }
 }
 
 #[test]
 fn unsubscribe_takes_effect_at_once() {
     let mut client = ScriptedClient::identified();
-    client.says(&subscribe("room:7"));
+    client.send(&subscribe("room:7"));
     client.subscribed(2);
     assert_eq!(
-        client.says(&unsubscribe("room:7")),
+        client.send(&unsubscribe("room:7")),
         [r#"unsubscribe room:7, then {"op":6,"channel":"room:7","state":"unsubscribed"}"#]
     );
 }
 
 #[test]
-fn who_was_not_on_the_channel_gets_the_state_that_it_asked_for() {
+fn unsubscribe_without_a_subscription_succeeds() {
     let mut client = ScriptedClient::identified();
     for channel in ["room:7", "bank:1"] {
         assert_eq!(
-            client.says(&unsubscribe(channel)),
+            client.send(&unsubscribe(channel)),
             [format!(r#"{{"op":6,"channel":"{channel}","state":"unsubscribed"}}"#)]
         );
     }
-    assert_eq!(client.says(&unsubscribe("no channel")), [refused("no channel", "bad_channel")]);
+    assert_eq!(client.send(&unsubscribe("no channel")), [refused("no channel", "bad_channel")]);
 }
 
 #[test]
@@ -136,26 +136,26 @@ fn own_channels_cannot_be_left() {
     let mut client = ScriptedClient::identified();
     for channel in ["user:42", "all"] {
         assert_eq!(
-            client.says(&unsubscribe(channel)),
+            client.send(&unsubscribe(channel)),
             [r#"{"op":9,"code":"own_channel","detail":"a session stays on its user's channel and on all"}"#]
         );
     }
 }
 
 #[test]
-fn a_late_answer_is_not_taken_for_that_of_a_newer_subscribe() {
+fn a_late_answer_does_not_answer_a_newer_subscribe() {
     let mut client = ScriptedClient::identified();
-    client.says(&subscribe("room:7"));
-    client.says(&unsubscribe("room:7"));
-    assert_eq!(client.says(&subscribe("room:7")), ["subscribe room:7 with ticket 3"]);
-    assert_eq!(client.subscribed(2), nothing());
+    client.send(&subscribe("room:7"));
+    client.send(&unsubscribe("room:7"));
+    assert_eq!(client.send(&subscribe("room:7")), ["subscribe room:7 with request id 3"]);
+    assert_eq!(client.subscribed(2), no_actions());
     assert_eq!(client.subscribed(3)[1], "go live on room:7");
 }
 
 #[test]
-fn the_answer_for_a_channel_that_was_given_up_is_not_told() {
+fn an_answer_after_unsubscribe_is_ignored() {
     let mut client = ScriptedClient::identified();
-    client.says(&subscribe("room:7"));
-    client.says(&unsubscribe("room:7"));
-    assert_eq!(client.subscribed(2), nothing());
+    client.send(&subscribe("room:7"));
+    client.send(&unsubscribe("room:7"));
+    assert_eq!(client.subscribed(2), no_actions());
 }

@@ -1,4 +1,4 @@
-//! Whatever hubs, the link and publishers do, in any order: nobody is forgotten, nothing is missed and nothing stays behind.
+//! Random steps of hubs, link and publishers: every call is answered, no publication is missed, and no state is left.
 
 use std::collections::BTreeSet;
 
@@ -18,14 +18,14 @@ enum LinkStep {
         hub: usize,
         rooms: BTreeSet<usize>,
     },
-    /// The server carries out the next batch before it confirms it, or at that moment.
+    /// Takes the next batch. The server applies it now (`is_early`) or when it confirms it.
     StartBatch {
         max: usize,
         is_early: bool,
     },
     FinishBatch,
     StartRead,
-    /// What is read is the state of the server now, or when it was asked.
+    /// Answers a read with the state of the server now (`is_fresh`) or when the read began.
     FinishRead {
         is_fresh: bool,
     },
@@ -58,17 +58,17 @@ fn rooms(numbers: &BTreeSet<usize>) -> Vec<ChannelName> {
 
 type Member = (usize, ChannelName);
 
-/// The core beside what must be true of it.
+/// The core, and the state that its events must agree with.
 struct LinkModel {
     link: Link,
     is_up: bool,
     requests: RequestId,
-    /// Who wants what, and what it has had of it since it was answered.
+    /// The channels that each hub wants, with the last position it received; `None`: not answered yet.
     wanted: BTreeMap<Member, Option<Position>>,
-    /// Calls that were neither answered nor taken back.
+    /// Calls that were neither answered nor withdrawn.
     unanswered: BTreeSet<(Member, RequestId)>,
-    /// What the server sends.
-    carried: BTreeSet<ChannelName>,
+    /// The channels that the server sends.
+    subscribed: BTreeSet<ChannelName>,
     batch: Option<(SubscriptionBatch, bool)>,
     reads: VecDeque<(HistoryWork, Histories)>,
 }
@@ -84,13 +84,13 @@ impl LinkModel {
             requests: 0,
             wanted: BTreeMap::new(),
             unanswered: BTreeSet::new(),
-            carried: BTreeSet::new(),
+            subscribed: BTreeSet::new(),
             batch: None,
             reads: VecDeque::new(),
         }
     }
 
-    fn take(&mut self, step: LinkStep) {
+    fn apply(&mut self, step: LinkStep) {
         match step {
             LinkStep::Subscribe { hub, rooms: numbers, verify } => {
                 self.subscribe(hub, rooms(&numbers), verify)
@@ -101,7 +101,7 @@ impl LinkModel {
                 self.unanswered.retain(|((other, room), _)| *other != hub || !rooms.contains(room));
                 self.link.core.unsubscribe(HubId::of_index(hub), &rooms);
             }
-            // The link sends one batch at a time, and only while it is up.
+            // The link has one batch in flight, and only while it is up.
             LinkStep::StartBatch { max, is_early } if self.is_up && self.batch.is_none() => {
                 self.start_batch(max, is_early);
             }
@@ -118,7 +118,7 @@ impl LinkModel {
             LinkStep::FailRead => self.fail_read(),
             LinkStep::Publish(number) => {
                 let room = name(&format!("user:{number}"));
-                self.link.publishes(room.as_str(), self.carried.contains(&room));
+                self.link.publish(room.as_str(), self.subscribed.contains(&room));
             }
             LinkStep::LinkUp if !self.is_up => {
                 self.is_up = true;
@@ -126,7 +126,7 @@ impl LinkModel {
             }
             LinkStep::LinkDown if self.is_up => {
                 (self.is_up, self.batch) = (false, None);
-                self.carried.clear();
+                self.subscribed.clear();
                 self.reads.clear();
                 self.link.core.disconnected();
             }
@@ -146,23 +146,23 @@ impl LinkModel {
     fn start_batch(&mut self, max: usize, is_early: bool) {
         let Some(batch) = self.link.core.next_batch(max) else { return };
         assert!(batch.subscribe.len() + batch.unsubscribe.len() <= max);
-        assert!(batch.subscribe.iter().all(|room| !self.carried.contains(room)));
-        assert!(batch.unsubscribe.iter().all(|room| self.carried.contains(room)));
+        assert!(batch.subscribe.iter().all(|room| !self.subscribed.contains(room)));
+        assert!(batch.unsubscribe.iter().all(|room| self.subscribed.contains(room)));
         if is_early {
-            self.carry_out(&batch);
+            self.apply_batch(&batch);
         }
         self.batch = Some((batch, is_early));
     }
 
-    fn carry_out(&mut self, batch: &SubscriptionBatch) {
-        self.carried.extend(batch.subscribe.iter().cloned());
-        self.carried.retain(|room| !batch.unsubscribe.contains(room));
+    fn apply_batch(&mut self, batch: &SubscriptionBatch) {
+        self.subscribed.extend(batch.subscribe.iter().cloned());
+        self.subscribed.retain(|room| !batch.unsubscribe.contains(room));
     }
 
     fn finish_batch(&mut self) {
         let Some((batch, is_early)) = self.batch.take() else { return };
         if !is_early {
-            self.carry_out(&batch);
+            self.apply_batch(&batch);
         }
         self.link.core.confirmed(batch);
     }
@@ -170,17 +170,17 @@ impl LinkModel {
     fn fail_read(&mut self) {
         match self.reads.pop_front() {
             Some((HistoryWork::Tails(channels), _)) => {
-                let read = vec![Err(ReadFailure::Later); channels.len()];
+                let read = vec![Err(ReadErrorKind::Transient); channels.len()];
                 self.link.core.on_stream_tails(channels, read, self.link.now);
             }
             Some((HistoryWork::Page(page), _)) => {
-                self.link.core.on_page(page, Err(ReadFailure::Later), self.link.now);
+                self.link.core.on_page(page, Err(ReadErrorKind::Transient), self.link.now);
             }
             None => {}
         }
     }
 
-    /// Looks at all that hubs were told.
+    /// Checks all events of the hubs.
     fn check(&mut self) {
         for hub in 0..3 {
             let events = std::mem::take(&mut *self.link.inboxes[hub].events.lock().unwrap());
@@ -203,33 +203,33 @@ impl LinkModel {
             HubEvent::Subscribed(acks) => {
                 for SubscribeAck { channel, request, cut } in acks {
                     let member = (hub, channel);
-                    let Cut::At(cut) = cut else { panic!("every history can be read: {member:?}") };
+                    let Cut::At(cut) = cut else { panic!("every history is readable: {member:?}") };
                     assert!(self.unanswered.remove(&(member.clone(), request)), "{member:?} {request}");
-                    let had = self.wanted.get_mut(&member).unwrap().replace(cut);
-                    assert!(had.is_none_or(|had| had == cut), "{member:?} has had {had:?}, not {cut}");
+                    let last = self.wanted.get_mut(&member).unwrap().replace(cut);
+                    assert!(last.is_none_or(|last| last == cut), "{member:?} was at {last:?}, not {cut}");
                 }
             }
             HubEvent::Publication(publication) => {
                 let member = (hub, publication.channel().clone());
-                // What was told before the hub left the channel is looked at after it has.
-                let Some(Some(had)) = self.wanted.get_mut(&member) else { return };
+                // The event was sent before the hub left the channel.
+                let Some(Some(last)) = self.wanted.get_mut(&member) else { return };
                 let position = publication.position().unwrap();
-                assert!(had.is_followed_by(position, None), "{member:?}: {position} behind {had}");
-                *had = position;
+                assert!(last.is_followed_by(position, None), "{member:?}: {position} after {last}");
+                *last = position;
             }
             HubEvent::Gap { channel, reason, position } => {
                 assert_eq!(reason, GapReason::LinkLost, "{channel}");
-                let had = self.wanted.get(&(hub, channel)).copied().flatten();
-                assert!(position.is_none() || had.is_none() || had == position);
+                let last = self.wanted.get(&(hub, channel)).copied().flatten();
+                assert!(position.is_none() || last.is_none() || last == position);
             }
             HubEvent::Link { is_up } => assert_eq!(is_up, self.is_up),
-            HubEvent::HistoryRead { .. } => panic!("nobody reads"),
+            HubEvent::HistoryRead { .. } => panic!("no client reads"),
         }
     }
 
-    /// The link comes up and does all that is to be done.
+    /// Brings the link up and performs all pending work.
     fn settle(&mut self) {
-        self.take(LinkStep::LinkUp);
+        self.apply(LinkStep::LinkUp);
         self.finish_batch();
         while let Some((work, snapshot)) = self.reads.pop_front() {
             self.link.answer(work, &snapshot);
@@ -240,7 +240,7 @@ impl LinkModel {
             }
             self.start_batch(2, true);
             self.finish_batch();
-            self.link.read();
+            self.link.answer_read();
             self.check();
         }
         self.link.run();
@@ -250,25 +250,25 @@ impl LinkModel {
 
 proptest! {
     #[test]
-    fn every_call_is_answered_and_every_hub_has_everything(
+    fn every_call_is_answered_and_no_publication_is_missed(
         ring_bytes in prop_oneof![Just(0), Just(200), Just(LIMITS.ring_bytes)],
         steps in vec(step(), 0..80),
     ) {
-        let mut world = LinkModel::new(ring_bytes);
+        let mut model = LinkModel::new(ring_bytes);
         for step in steps {
-            world.take(step);
-            world.check();
+            model.apply(step);
+            model.check();
         }
-        world.settle();
-        prop_assert!(world.unanswered.is_empty(), "{:?}", world.unanswered);
-        prop_assert!(world.link.core.acks.is_empty());
-        let wanted: BTreeSet<_> = world.wanted.keys().map(|(_, room)| room.clone()).collect();
-        prop_assert_eq!(&world.carried, &wanted);
-        prop_assert_eq!(world.link.core.channels.len(), wanted.len());
-        prop_assert_eq!(world.link.core.ring_budget_bytes, ring_bytes);
-        for ((hub, room), had) in world.wanted {
-            let tail = world.link.server.messages.get(&room).copied().unwrap_or_default();
-            prop_assert_eq!(had, Some(at(tail)), "hub {} of {}", hub, room);
+        model.settle();
+        prop_assert!(model.unanswered.is_empty(), "{:?}", model.unanswered);
+        prop_assert!(model.link.core.acks.is_empty());
+        let wanted: BTreeSet<_> = model.wanted.keys().map(|(_, room)| room.clone()).collect();
+        prop_assert_eq!(&model.subscribed, &wanted);
+        prop_assert_eq!(model.link.core.channels.len(), wanted.len());
+        prop_assert_eq!(model.link.core.ring_budget_bytes, ring_bytes);
+        for ((hub, room), last) in model.wanted {
+            let tail = model.link.server.messages.get(&room).copied().unwrap_or_default();
+            prop_assert_eq!(last, Some(at(tail)), "hub {} of {}", hub, room);
         }
     }
 }

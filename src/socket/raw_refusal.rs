@@ -1,4 +1,4 @@
-//! A refusal without the HTTP server: before it gets the connection, or after it released it.
+//! Refuses a connection without the HTTP server: before the server has the connection, or after it gave it up.
 
 use std::io::{Read as _, Write as _};
 
@@ -7,17 +7,17 @@ use socket2::SockRef;
 
 use super::UpgradeRefusal;
 
-/// Writes the reason as far as possible without waiting, and ends the connection.
-pub(super) fn turn_away(stream: &TcpStream, refusal: &UpgradeRefusal) {
+/// Writes the refusal as an HTTP response without waiting. The caller drops the connection.
+pub(super) fn write_refusal(stream: &TcpStream, refusal: &UpgradeRefusal) {
     let reason = refusal.reason;
     let mut answer = format!("HTTP/1.1 {}\r\nconnection: close\r\n", refusal.status);
     for (name, value) in refusal.headers {
         answer += &format!("{name}: {value}\r\n");
     }
     answer += &format!("content-length: {}\r\n\r\n{reason}", reason.len());
-    // Bypasses the runtime, which would wait until it knows that the stream is ready.
+    // Bypasses the runtime, which refuses to write until it has polled the stream as ready.
     let socket = SockRef::from(stream);
     let _ = (&*socket).write(answer.as_bytes());
-    // Unread data would make the kernel reset the connection, and the answer might be lost.
+    // With unread data the kernel would reset the connection, and the peer might lose the answer.
     let _ = (&*socket).read(&mut [0; 4_096]);
 }

@@ -1,40 +1,40 @@
-//! A judge of everything that a conversation does.
+//! Checks the actions of a conversation.
 
 use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::event::{ChannelState, SubscriptionOutcome};
 
-/// While time passes the client is silent, which the rules below allow for 80 s, with a beat every 50 ms.
+/// A silent client times out after at most 80 s, and the shortest heartbeat interval is 50 ms.
 const MAX_DEADLINES: usize = 2_000;
 
-/// A conversation whose every action is judged.
-pub(super) struct Watched {
+/// A conversation whose actions are all checked.
+pub(super) struct CheckedConversation {
     pub(super) conversation: Conversation,
     rules: Rules,
     now: Now,
-    asked: Option<Action>,
-    /// Whether Close was sent or the peer has gone.
+    last_request: Option<Action>,
+    /// Whether Close was sent or the peer closed the socket.
     pub(super) closed: bool,
     joins: usize,
     readys: usize,
-    /// What the hub has been told that the session is on, its own channels among them.
+    /// The subscriptions in the hub, including the session's own channels.
     subscribed: HashSet<ChannelName>,
-    /// The first two of them, which it never leaves.
+    /// The two channels that the session never leaves.
     own: Vec<ChannelName>,
-    /// Those that are live.
+    /// The live channels.
     live: HashSet<ChannelName>,
-    /// Those that Ready listed as live, until they go live.
+    /// The channels that Ready listed as live and that have not gone live.
     listed: HashSet<ChannelName>,
-    /// Those that the client was told to be recovering, each with its ticket.
+    /// The channels that an event reported as recovering, and the ids of their requests.
     recovering: HashMap<ChannelName, u32>,
-    /// The last ticket of each channel.
-    tickets: HashMap<ChannelName, u32>,
-    /// Whether an answer has come that no question led to.
-    unasked_answer: bool,
+    /// The id of the last request for each channel.
+    request_ids: HashMap<ChannelName, u32>,
+    /// Whether the test passed an answer without a request.
+    got_unsolicited_answer: bool,
 }
 
-impl Watched {
+impl CheckedConversation {
     pub(super) fn new(rules: Rules, version: Version, jitter: f64) -> Self {
         let now = Now { monotonic: Instant::now(), unix_ms: UNIX_START_MS };
         let mut actions = Vec::new();
@@ -45,7 +45,7 @@ impl Watched {
             conversation,
             rules,
             now,
-            asked: None,
+            last_request: None,
             closed: false,
             joins: 0,
             readys: 0,
@@ -54,71 +54,75 @@ impl Watched {
             live: HashSet::new(),
             listed: HashSet::new(),
             recovering: HashMap::new(),
-            tickets: HashMap::new(),
-            unasked_answer: false,
+            request_ids: HashMap::new(),
+            got_unsolicited_answer: false,
         }
     }
 
-    pub(super) fn take(&mut self, step: &PropertyStep) {
+    pub(super) fn apply(&mut self, step: &PropertyStep) {
         match step {
-            PropertyStep::Text(text) => self.on(Input::Text(text)),
-            PropertyStep::Binary => self.on(Input::Binary),
-            PropertyStep::ControlFrame => self.on(Input::ControlFrame),
+            PropertyStep::Text(text) => self.handle(Input::Text(text)),
+            PropertyStep::Binary => self.handle(Input::Binary),
+            PropertyStep::ControlFrame => self.handle(Input::ControlFrame),
             PropertyStep::PeerClosed => {
-                self.on(Input::PeerClosed);
+                self.handle(Input::PeerClosed);
                 self.closed = true;
             }
             PropertyStep::Verified(result) => {
-                self.unasked_answer = true;
-                self.on(Input::Verified(result.clone()));
+                self.got_unsolicited_answer = true;
+                self.handle(Input::Verified(result.clone()));
             }
-            PropertyStep::OverLimit => self.on(Input::OverLimit),
+            PropertyStep::OverLimit => self.handle(Input::OverLimit),
             PropertyStep::Joined(are_live) => {
-                self.on(Input::Joined(are_live.iter().map(|is_live| state(*is_live)).collect()));
+                self.handle(Input::Joined(are_live.iter().map(|is_live| state(*is_live)).collect()));
             }
-            PropertyStep::Subscribed { channel, ticket, is_live } => {
-                self.subscribed(channel, *ticket, *is_live)
+            PropertyStep::Subscribed { channel, request_id, is_live } => {
+                self.answer_subscribe(channel, *request_id, *is_live)
             }
-            PropertyStep::Disconnected => self.on(Input::Disconnected),
-            PropertyStep::Drain(after_ms) => self.on(Input::Drain { after_ms: *after_ms }),
+            PropertyStep::Disconnected => self.handle(Input::Disconnected),
+            PropertyStep::Drain(after_ms) => self.handle(Input::Drain { after_ms: *after_ms }),
             PropertyStep::Answered => self.answer(true),
             PropertyStep::AnsweredRecovering => self.answer(false),
             PropertyStep::Recovered => {
-                for (channel, ticket) in self.recovering.clone() {
-                    self.subscribed(&channel, ticket, true);
-                    assert!(self.closed || self.live.contains(&channel), "{channel} stays recovering");
+                for (channel, request_id) in self.recovering.clone() {
+                    self.answer_subscribe(&channel, request_id, true);
+                    assert!(self.closed || self.live.contains(&channel), "{channel} is still recovering");
                 }
             }
-            PropertyStep::LookedAtTheClock => self.deadline_passed(),
-            PropertyStep::Passed(time) => self.pass(*time),
+            PropertyStep::DeadlineChecked => self.deadline_passed(),
+            PropertyStep::Passed(time) => self.advance(*time),
             PropertyStep::Stalled(time) => self.stall(*time),
             PropertyStep::WallClockSet(unix_ms) => self.now.unix_ms = *unix_ms,
         }
     }
 
-    fn subscribed(&mut self, channel: &ChannelName, ticket: u32, is_live: bool) {
-        self.on(Input::Subscribed { channel: channel.clone(), ticket, state: state(is_live) });
+    fn answer_subscribe(&mut self, channel: &ChannelName, request_id: u32, is_live: bool) {
+        self.handle(Input::Subscribed { channel: channel.clone(), request_id, state: state(is_live) });
     }
 
-    /// Answers what was asked last.
+    /// Answers the last request.
     fn answer(&mut self, is_live: bool) {
-        match self.asked.take() {
+        match self.last_request.take() {
             Some(Action::Authenticate(_)) => {
                 let user = ChannelName::of_user("42").unwrap();
                 let grants = vec![ChannelPattern::new("room:*")];
                 let expires_at_ms = Some(UNIX_START_MS + 60_000);
-                self.on(Input::Verified(Ok(Identity { user, expires_at_ms, grants })));
+                self.handle(Input::Verified(Ok(Identity { user, expires_at_ms, grants })));
             }
-            Some(Action::Join { channels }) => self.on(Input::Joined(vec![state(is_live); channels.len()])),
-            Some(Action::Subscribe(wanted)) => self.subscribed(&wanted.channel, wanted.ticket, is_live),
+            Some(Action::Join { channels }) => {
+                self.handle(Input::Joined(vec![state(is_live); channels.len()]))
+            }
+            Some(Action::Subscribe(request)) => {
+                self.answer_subscribe(&request.channel, request.request_id, is_live)
+            }
             _ => {}
         }
     }
 
-    /// Whether a deadline would close is known before it does.
+    /// Passes `DeadlinePassed`, and checks that `would_close` predicts its effect.
     fn deadline_passed(&mut self) {
         let (would_close, was_closed) = (self.conversation.would_close(self.now), self.closed);
-        self.on(Input::DeadlinePassed);
+        self.handle(Input::DeadlinePassed);
         assert_eq!(would_close, self.closed && !was_closed);
     }
 
@@ -127,58 +131,58 @@ impl Watched {
         self.now.unix_ms = self.now.unix_ms.saturating_add(time.as_millis() as u64);
     }
 
-    pub(super) fn pass(&mut self, time: Duration) {
+    pub(super) fn advance(&mut self, time: Duration) {
         let end = self.now.monotonic + time;
         let mut deadlines = 0;
         while let Some(due) = self.conversation.next_deadline().filter(|due| *due <= end) {
             self.stall(due.saturating_duration_since(self.now.monotonic));
             self.deadline_passed();
             deadlines += 1;
-            assert!(deadlines <= MAX_DEADLINES, "spins");
+            assert!(deadlines <= MAX_DEADLINES, "too many deadlines within {time:?}");
         }
         self.stall(end - self.now.monotonic);
     }
 
-    fn on(&mut self, input: Input<'_>) {
-        let looked = matches!(input, Input::DeadlinePassed);
+    fn handle(&mut self, input: Input<'_>) {
+        let is_deadline = matches!(input, Input::DeadlinePassed);
         let mut actions = Vec::new();
-        self.conversation.on(self.now, input, &mut actions);
+        self.conversation.handle(self.now, input, &mut actions);
         let mut before = None;
         for action in &actions {
-            self.judge(before, action);
+            self.check_action(before, action);
             before = Some(action);
         }
         assert_eq!(self.conversation.next_deadline().is_none(), self.conversation.is_closed());
-        if looked && let Some(next) = self.conversation.next_deadline() {
-            assert!(next > self.now.monotonic, "the next deadline has passed already");
+        if is_deadline && let Some(next) = self.conversation.next_deadline() {
+            assert!(next > self.now.monotonic, "the next deadline is not in the future");
         }
         if let Some(Action::Send(Event::Ready { .. })) = before {
-            panic!("Ready without going live: {actions:?}");
+            panic!("no GoLive after Ready: {actions:?}");
         }
     }
 
-    fn judge(&mut self, before: Option<&Action>, action: &Action) {
-        assert!(!self.closed, "{action:?} after the end");
+    fn check_action(&mut self, before: Option<&Action>, action: &Action) {
+        assert!(!self.closed, "{action:?} after the conversation closed");
         match action {
-            Action::Send(event) => self.judge_event(event),
+            Action::Send(event) => self.check_event(event),
             Action::Authenticate(_) => {
                 assert!(self.joins == 0 || self.readys == 1, "Authenticate while joining");
             }
             Action::Join { channels } => {
                 self.joins += 1;
                 assert_eq!(self.joins, 1, "a second Join");
-                self.own = channels[..2].iter().map(|wanted| wanted.channel.clone()).collect();
-                channels.iter().for_each(|wanted| self.judge_wanted(wanted));
+                self.own = channels[..2].iter().map(|request| request.channel.clone()).collect();
+                channels.iter().for_each(|request| self.check_request(request));
             }
-            Action::Subscribe(wanted) => {
+            Action::Subscribe(request) => {
                 assert_eq!(self.readys, 1, "Subscribe before Ready");
-                self.judge_wanted(wanted);
+                self.check_request(request);
             }
             Action::Unsubscribe { channel, answer } => {
                 assert_eq!(self.readys, 1, "Unsubscribe before Ready");
-                self.judge_event(answer);
-                assert!(!self.own.contains(channel), "{channel} is its own");
-                assert!(self.subscribed.remove(channel), "{channel} was not there");
+                self.check_event(answer);
+                assert!(!self.own.contains(channel), "{channel} is one of the session's own channels");
+                assert!(self.subscribed.remove(channel), "the session is not subscribed to {channel}");
                 self.live.remove(channel);
                 self.recovering.remove(channel);
             }
@@ -186,25 +190,32 @@ impl Watched {
                 assert!(matches!(before, Some(Action::Send(Event::Ready { .. }))), "{before:?}");
                 self.live = std::mem::take(&mut self.listed);
             }
-            Action::GoLive(Some(live)) => self.judge_live(before, live),
+            Action::GoLive(Some(live)) => self.check_going_live(before, live),
             Action::Close(_) => self.closed = true,
         }
         let limit = self.rules.max_subscriptions as usize;
         let subscribed = self.subscribed.len() - self.own.len();
-        assert!(limit == 0 || subscribed <= limit, "over the limit: {:?}", self.subscribed);
+        assert!(
+            limit == 0 || subscribed <= limit,
+            "more subscriptions than the limit: {:?}",
+            self.subscribed
+        );
         if matches!(action, Action::Authenticate(_) | Action::Join { .. } | Action::Subscribe { .. }) {
-            self.asked = Some(action.clone());
+            self.last_request = Some(action.clone());
         }
     }
 
-    fn judge_wanted(&mut self, Wanted { channel, ticket, .. }: &Wanted) {
-        assert!(self.subscribed.insert(channel.clone()), "{channel} twice");
-        assert!(self.tickets.values().all(|other| other != ticket), "ticket {ticket} twice");
-        self.tickets.insert(channel.clone(), *ticket);
+    fn check_request(&mut self, SubscribeRequest { channel, request_id, .. }: &SubscribeRequest) {
+        assert!(self.subscribed.insert(channel.clone()), "a second subscription to {channel}");
+        assert!(
+            self.request_ids.values().all(|other| other != request_id),
+            "request id {request_id} is used twice"
+        );
+        self.request_ids.insert(channel.clone(), *request_id);
     }
 
-    /// One channel goes live: version 2 was told so just before, version 1 is told nothing.
-    fn judge_live(&mut self, before: Option<&Action>, live: &ChannelName) {
+    /// Checks that a channel goes live directly after its event in version 2, and without an event in version 1.
+    fn check_going_live(&mut self, before: Option<&Action>, live: &ChannelName) {
         match (self.conversation.version(), before) {
             (Version::V1, None) => {}
             (Version::V2, Some(Action::Send(Event::Subscription { channel, outcome }))) => {
@@ -216,23 +227,23 @@ impl Watched {
             }
             _ => panic!("{live} goes live after {before:?}"),
         }
-        assert!(self.subscribed.contains(live), "{live} goes live but is not there");
+        assert!(self.subscribed.contains(live), "{live} goes live without a subscription");
         assert!(self.live.insert(live.clone()), "{live} goes live twice");
         self.recovering.remove(live);
     }
 
-    fn judge_event(&mut self, event: &Event) {
+    fn check_event(&mut self, event: &Event) {
         match event {
             Event::Hello { .. } => panic!("a second Hello"),
             Event::Ready { channels, .. } => {
                 self.readys += 1;
                 assert_eq!(self.readys, 1, "a second Ready");
                 for ChannelState { channel, state } in channels {
-                    assert!(self.subscribed.contains(channel), "{channel} is listed but not there");
+                    assert!(self.subscribed.contains(channel), "{channel} is listed without a subscription");
                     match state {
                         SubscriptionState::Live { .. } => drop(self.listed.insert(channel.clone())),
-                        SubscriptionState::Recovering { .. } => self.note_recovering(channel),
-                        SubscriptionState::Refused => panic!("{channel} is listed though refused"),
+                        SubscriptionState::Recovering { .. } => self.mark_recovering(channel),
+                        SubscriptionState::Refused => panic!("{channel} is listed as refused"),
                     }
                 }
             }
@@ -242,9 +253,9 @@ impl Watched {
             } => {
                 assert_eq!(self.readys, 1, "{event:?} before Ready");
                 let channel = ChannelName::parse(channel).unwrap();
-                assert!(self.subscribed.contains(&channel), "{channel} recovers but is not there");
-                assert!(!self.live.contains(&channel), "{channel} recovers but is live");
-                self.note_recovering(&channel);
+                assert!(self.subscribed.contains(&channel), "{channel} recovers without a subscription");
+                assert!(!self.live.contains(&channel), "{channel} recovers although it is live");
+                self.mark_recovering(&channel);
             }
             Event::Subscription { .. } | Event::Refreshed { .. } => {
                 assert_eq!(self.readys, 1, "{event:?} before Ready");
@@ -253,13 +264,16 @@ impl Watched {
         }
         let version = self.conversation.version();
         let json: serde_json::Value = serde_json::from_str(&event.to_json(version)).unwrap();
-        if version == Version::V1 && !self.unasked_answer {
-            assert!([2, 10, 11].contains(&json["op"].as_u64().unwrap()), "version 1 is sent {json}");
+        if version == Version::V1 && !self.got_unsolicited_answer {
+            assert!(
+                [2, 10, 11].contains(&json["op"].as_u64().unwrap()),
+                "a client of version 1 received {json}"
+            );
         }
     }
 
-    fn note_recovering(&mut self, channel: &ChannelName) {
-        self.recovering.insert(channel.clone(), self.tickets[channel]);
+    fn mark_recovering(&mut self, channel: &ChannelName) {
+        self.recovering.insert(channel.clone(), self.request_ids[channel]);
     }
 }
 

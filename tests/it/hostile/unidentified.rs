@@ -1,14 +1,14 @@
-//! Peers that keep to RFC 6455 and not to the protocol above it, or say too much of it; and what is said about them.
+//! Peers that obey RFC 6455 but violate the gateway's protocol, and what the gateway logs about them.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use super::{Neighbourhood, frame};
+use super::{HealthyPeer, frame};
 use crate::support::gateway::TestGateway;
 use crate::support::process::SOON;
 use crate::support::raw_socket::{RawSocket, UPGRADE};
 
-/// The texts that come before the Close, which must have this code.
+/// Reads up to the Close, which must have `code`; returns the texts before it.
 #[track_caller]
 fn texts_before_close(raw: &mut RawSocket, code: u16) -> Vec<String> {
     let mut texts = Vec::new();
@@ -26,27 +26,27 @@ fn texts_before_close(raw: &mut RawSocket, code: u16) -> Vec<String> {
 }
 
 #[test]
-fn who_never_says_who_it_is_is_closed_with_4004_whatever_else_it_says() {
-    let mut street = Neighbourhood::of(&TestGateway::with("session.identify_timeout", "1s"));
-    for (name, says) in [
+fn a_peer_that_never_identifies_is_closed_with_4004() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("session.identify_timeout", "1s"));
+    for (name, frames) in [
         ("nothing", vec![]),
         ("a Ping", frame(0x89, b"?")),
         ("a heartbeat", frame(0x81, br#"{"op":10}"#)),
         ("half a message", frame(0x01, b"{")),
     ] {
-        let mut raw = street.intruder();
-        raw.writes(&says);
+        let mut raw = peer.attacker();
+        raw.write(&frames);
         texts_before_close(&mut raw, 4004);
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
-    assert_eq!(street.gateway.metric("sessions"), 1, "only the neighbour's");
+    assert_eq!(peer.gateway.metric("sessions"), 1, "only the healthy client's");
 }
 
 #[test]
-fn what_is_said_out_of_turn_has_its_code_and_reaches_no_channel() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
+fn out_of_order_commands_are_closed_with_their_code() {
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
     let identify = r#"{"op":1,"token":"42"}"#;
-    for (name, says, code) in [
+    for (name, frames, code) in [
         ("a subscription before Identify", &[r#"{"op":4,"channel":"public:news"}"#][..], 4006),
         ("an unsubscription before Identify", &[r#"{"op":5,"channel":"all"}"#], 4006),
         ("a new token before the first", &[r#"{"op":12,"token":"42"}"#], 4006),
@@ -56,73 +56,73 @@ fn what_is_said_out_of_turn_has_its_code_and_reaches_no_channel() {
         ("NUL as a token", &[r#"{"op":1,"token":"\u0000"}"#], 4003),
         ("a channel as a token", &[r#"{"op":1,"token":"43:*"}"#], 4003),
     ] {
-        let mut raw = RawSocket::connect_by(street.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
-        says.iter().for_each(|text| raw.says(text));
+        let mut raw = RawSocket::connect_by(peer.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
+        frames.iter().for_each(|text| raw.send_text(text));
         texts_before_close(&mut raw, code);
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
 }
 
 #[test]
-fn a_flood_of_messages_is_closed_with_4007_and_what_came_after_it_is_not_heard() {
-    let mut street = Neighbourhood::of(&TestGateway::with("session.messages_per_minute", "20"));
-    let mut raw = street.intruder();
-    raw.writes(&frame(0x81, br#"{"op":10}"#).repeat(1_000));
+fn a_message_flood_is_closed_and_the_rest_ignored() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("session.messages_per_minute", "20"));
+    let mut raw = peer.attacker();
+    raw.write(&frame(0x81, br#"{"op":10}"#).repeat(1_000));
     let answers = texts_before_close(&mut raw, 4007);
-    // One more is due every three seconds, however slow this machine is.
+    // The rate allows one more every three seconds, which leaves room for a slow machine.
     assert!((15..=30).contains(&answers.len()), "{} answers", answers.len());
-    street.neighbour_is_served("a flood of messages");
+    peer.assert_served("a flood of messages");
 }
 
 #[test]
-fn a_flood_of_subscriptions_takes_no_more_than_the_cap() {
-    let mut street = Neighbourhood::of(&TestGateway::with("limits.subscriptions_per_session", "3"));
-    let mut raw = RawSocket::connect_by(street.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
-    raw.says(r#"{"op":1,"token":"42"}"#);
+fn a_flood_of_subscriptions_stops_at_the_limit() {
+    let mut peer = HealthyPeer::of(&TestGateway::with("limits.subscriptions_per_session", "3"));
+    let mut raw = RawSocket::connect_by(peer.gateway.public, &UPGRADE.replacen("/ ", "/?v=2 ", 1), b"");
+    raw.send_text(r#"{"op":1,"token":"42"}"#);
     for _ in 0..2 {
         assert_eq!(raw.frame().0, 0x81);
     }
     for channel in 0..500 {
-        raw.says(&format!(r#"{{"op":4,"channel":"public:{channel}"}}"#));
+        raw.send_text(&format!(r#"{{"op":4,"channel":"public:{channel}"}}"#));
     }
     let refused = |text: &[u8]| String::from_utf8_lossy(text).contains("too_many_subscriptions");
     let answers: Vec<_> = (0..500).map(|_| raw.frame().1).collect();
     assert_eq!(answers.iter().filter(|answer| refused(answer)).count(), 497);
-    assert_eq!(street.gateway.metric("subscriptions"), 2 + 2 + 3);
-    assert_eq!(street.gateway.metric("channels"), 3 + 3, "what was refused has no channel");
-    street.neighbour_is_served("a flood of subscriptions");
+    assert_eq!(peer.gateway.metric("subscriptions"), 2 + 2 + 3);
+    assert_eq!(peer.gateway.metric("channels"), 3 + 3, "refused subscriptions have no channel");
+    peer.assert_served("a flood of subscriptions");
 }
 
-/// A peer that has closed its side cannot answer heartbeats any more: it is gone.
+/// A peer that has closed its side can no longer answer heartbeats.
 #[test]
-fn a_peer_that_closes_one_half_is_gone() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
-    for (name, identifies) in [("a stranger", false), ("a user", true)] {
-        let mut raw = street.intruder();
+fn a_half_closed_peer_is_disconnected() {
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
+    for (name, identifies) in [("an unidentified peer", false), ("a user", true)] {
+        let mut raw = peer.attacker();
         if identifies {
-            raw.says(r#"{"op":1,"token":"42"}"#);
-            raw.hears(r#"{"op":2,"user":"42"}"#);
+            raw.send_text(r#"{"op":1,"token":"42"}"#);
+            raw.expect_text(r#"{"op":2,"user":"42"}"#);
         }
-        raw.finishes();
-        street.gateway.wait_metric("connections", 1);
-        street.gateway.wait_metric("sessions", 1);
+        raw.shutdown_write();
+        peer.gateway.wait_metric("connections", 1);
+        peer.gateway.wait_metric("sessions", 1);
         assert!(raw.ends_within(SOON), "{name} is still served");
-        street.neighbour_is_served(name);
+        peer.assert_served(name);
     }
-    // In the middle of its request, too.
-    let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+    // The same holds in the middle of a request.
+    let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nhost: ").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     let _ = stream.read_to_end(&mut Vec::new()).unwrap();
-    street.gateway.wait_metric("handshakes", 0);
-    street.neighbour_is_served("half a request");
+    peer.gateway.wait_metric("handshakes", 0);
+    peer.assert_served("half a request");
 }
 
 #[test]
-fn a_subprotocol_that_is_offered_is_not_taken_for_granted() {
-    let mut street = Neighbourhood::of(&TestGateway::plan());
-    let mut stream = TcpStream::connect(street.gateway.public).unwrap();
+fn an_offered_subprotocol_is_not_selected() {
+    let mut peer = HealthyPeer::of(&TestGateway::plan());
+    let mut stream = TcpStream::connect(peer.gateway.public).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let head = format!("{UPGRADE}\nsec-websocket-protocol: chat, graphql-ws\nhost: gateway\n\n");
     stream.write_all(head.replace('\n', "\r\n").as_bytes()).unwrap();
@@ -136,17 +136,17 @@ fn a_subprotocol_that_is_offered_is_not_taken_for_granted() {
     assert!(answer.starts_with("http/1.1 101 "), "{answer}");
     assert!(!answer.contains("sec-websocket-protocol"), "{answer}");
     drop(stream);
-    street.neighbour_is_served("a subprotocol");
+    peer.assert_served("a subprotocol");
 }
 
-/// The log is written at once, by the thread that logs: a peer that could make it write could make it wait for who reads it.
+/// A peer must not be able to fill the log, or to slow down the threads that write it.
 #[test]
-fn nothing_that_a_peer_does_is_logged_at_the_default_level() {
+fn peers_cause_no_log_lines_at_the_default_level() {
     let plan = TestGateway::with("session.control_frames_per_minute", "10")
         .with("session.identify_timeout", "300ms")
         .with("limits.connections_per_address", "20");
-    let mut street = Neighbourhood::of(&plan);
-    let before = street.gateway.log();
+    let mut peer = HealthyPeer::of(&plan);
+    let before = peer.gateway.log();
     for bytes in [
         vec![0xFF; 100],
         frame(0x81, b"nonsense"),
@@ -158,23 +158,27 @@ fn nothing_that_a_peer_does_is_logged_at_the_default_level() {
         frame(0x00, b""),
         Vec::new(),
     ] {
-        let mut raw = street.intruder();
-        raw.writes(&bytes);
+        let mut raw = peer.attacker();
+        raw.write(&bytes);
         assert!(raw.ends_within(SOON));
     }
-    street.intruder().resets();
+    peer.attacker().reset();
     for request in ["GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01", "GET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n", ""]
     {
-        for address in [street.gateway.public, street.gateway.admin] {
+        for address in [peer.gateway.public, peer.gateway.admin] {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.write_all(request.as_bytes()).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
             let _ = stream.read_to_end(&mut Vec::new());
         }
     }
-    street.gateway.wait_metric("connections", 1);
-    street.gateway.wait_metric("handshakes", 0);
-    street.neighbour_is_served("all of that");
-    assert_eq!(street.gateway.log(), before);
-    assert_eq!(street.gateway.metric("upgrades_refused_total{reason=\"bad_request\"}"), 2, "it is counted");
+    peer.gateway.wait_metric("connections", 1);
+    peer.gateway.wait_metric("handshakes", 0);
+    peer.assert_served("all of that");
+    assert_eq!(peer.gateway.log(), before);
+    assert_eq!(
+        peer.gateway.metric("upgrades_refused_total{reason=\"bad_request\"}"),
+        2,
+        "refusals are counted"
+    );
 }

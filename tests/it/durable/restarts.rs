@@ -1,15 +1,15 @@
-//! A server that dies, is demoted, or loses its functions may have lost the end of a history. The places it
-//! may have lost are not given out again, and a reader can tell.
+//! A server that dies, is demoted or loses its functions may have lost the end of a history. The function does not
+//! reuse these positions, and a reader can detect the loss.
 
 use super::*;
 use crate::support::deadline::eventually;
 
-/// Checks that `position` begins a new epoch which continues `last`.
+/// Asserts that `position` begins a new epoch that continues `last`.
 #[track_caller]
-fn continues(redis: &mut Prepared, position: Position, last: Position) {
+fn assert_continues(redis: &mut Prepared, position: Position, last: Position) {
     assert!(position.epoch > last.epoch && position.offset == 1, "{position} after {last}");
-    let (place, fields) = redis.history("room:1").pop().unwrap();
-    assert_eq!(place, position.to_string());
+    let (entry, fields) = redis.history("room:1").pop().unwrap();
+    assert_eq!(entry, position.to_string());
     assert_eq!(fields[1], ("a".to_owned(), last.to_string()));
 }
 
@@ -18,21 +18,21 @@ fn persistent() -> Prepared {
 }
 
 #[test]
-fn after_a_restart_the_history_goes_on_in_a_new_epoch() {
+fn after_a_restart_the_history_continues_in_a_new_epoch() {
     let mut redis = persistent();
     redis.publish("room:1", "1");
     let last = redis.publish("room:1", "2");
     redis.server.restart();
     redis.backend = redis.server.client();
-    // The function is part of the data: nobody needs to load it again.
+    // The function is part of the data set and does not have to be loaded again.
     let position = redis.publish("room:1", "3");
-    continues(&mut redis, position, last);
+    assert_continues(&mut redis, position, last);
     assert_eq!(redis.publish("room:1", "4"), next(position));
     assert_eq!(redis.history("room:1").len(), 4);
 }
 
 #[test]
-fn a_restart_without_data_begins_anew_and_the_gateway_brings_the_function_back() {
+fn after_data_loss_histories_restart_and_the_function_is_reloaded() {
     let mut redis = Prepared::start();
     let last = redis.publish("room:1", "1");
     redis.server.restart();
@@ -44,17 +44,17 @@ fn a_restart_without_data_begins_anew_and_the_gateway_brings_the_function_back()
 }
 
 #[test]
-fn flushed_functions_come_back_with_the_next_publication_through_the_gateway() {
+fn flushed_functions_are_reloaded_by_the_next_publication() {
     let mut redis = Prepared::start();
     let last = redis.broker_publishes("room:1", "1").unwrap();
     redis.run::<()>("FUNCTION FLUSH");
     let position = redis.broker_publishes("room:1", "2").unwrap();
-    continues(&mut redis, position, last);
+    assert_continues(&mut redis, position, last);
     assert_eq!(redis.metrics.history_available.get(), 1);
 }
 
 #[test]
-fn a_replica_refuses_and_once_promoted_begins_a_new_epoch() {
+fn a_replica_refuses_and_begins_an_epoch_when_promoted() {
     let mut primary = Prepared::start();
     let last = primary.publish("room:1", "1");
     let port = primary.server.url().rsplit_once(':').unwrap().1.to_owned();
@@ -69,17 +69,17 @@ fn a_replica_refuses_and_once_promoted_begins_a_new_epoch() {
 }
 
 #[test]
-fn a_server_that_was_demoted_in_between_begins_a_new_epoch() {
+fn a_server_demoted_in_between_begins_a_new_epoch() {
     let mut redis = Prepared::start();
     let last = redis.publish("room:1", "1");
-    // As in a failover and back: the process and its functions live on, its data may come from elsewhere.
+    // As in a failover and back: the process keeps its functions, but its data may come from another server.
     redis.run::<()>("REPLICAOF 127.0.0.1 1");
     redis.run::<()>("REPLICAOF NO ONE");
-    // It looks once a second.
+    // The gateway checks once a second.
     let (position, last) = eventually(SOON, || {
         let before = parse(&redis.history("room:1").pop().unwrap().0);
         let position = redis.publish("room:1", "2");
         (position.epoch > last.epoch).then_some((position, before))
     });
-    continues(&mut redis, position, last);
+    assert_continues(&mut redis, position, last);
 }

@@ -1,43 +1,45 @@
-//! An authenticator that is replaced when keys are read again.
+//! An authenticator whose keys can be replaced.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use parking_lot::RwLock;
 
 use super::{AuthError, AuthSetupError, Authenticator, Principal};
 use crate::settings::AuthSettings;
 
-/// The current authenticator. Clones share it and its replacement.
+/// The current authenticator. Clones share it, so a replacement applies to all of them.
 #[derive(Debug, Clone)]
-pub struct Tokens(Arc<RwLock<Arc<Present>>>);
+pub struct ReloadableAuthenticator(Arc<RwLock<Arc<LoadedAuthenticator>>>);
 
 #[derive(Debug)]
-struct Present {
+struct LoadedAuthenticator {
     authenticator: Authenticator,
     settings: AuthSettings,
 }
 
-impl Present {
+impl LoadedAuthenticator {
     fn new(settings: &AuthSettings) -> Result<Arc<Self>, AuthSetupError> {
         Ok(Arc::new(Self { authenticator: Authenticator::new(settings)?, settings: settings.clone() }))
     }
 }
 
-impl Tokens {
-    /// Prepares the keys.
+impl ReloadableAuthenticator {
+    /// Loads the keys.
     ///
     /// # Errors
     /// As [`Authenticator::new`].
     pub fn new(settings: &AuthSettings) -> Result<Self, AuthSetupError> {
-        Ok(Self(Arc::new(RwLock::new(Present::new(settings)?))))
+        Ok(Self(Arc::new(RwLock::new(LoadedAuthenticator::new(settings)?))))
     }
 
-    /// Prepares new keys and uses them from now on.
+    /// Loads new keys and uses them from now on.
     ///
     /// # Errors
-    /// As [`Authenticator::new`]; the old keys then stay in use.
+    /// As [`Authenticator::new`]. The old keys then remain in use.
     pub fn replace(&self, settings: &AuthSettings) -> Result<(), AuthSetupError> {
-        let new = Present::new(settings)?;
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+        let new = LoadedAuthenticator::new(settings)?;
+        *self.0.write() = new;
         Ok(())
     }
 
@@ -46,18 +48,17 @@ impl Tokens {
     /// # Errors
     /// Why the token is refused.
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Principal, AuthError> {
-        // The lock is released before a signature is verified: a replacement would wait for it, and so would later
-        // readers.
-        self.present().authenticator.verify(token, now)
+        // The lock is released before the signature is verified, so that a replacement and later readers do not wait.
+        self.current().authenticator.verify(token, now)
     }
 
-    /// The settings with the secrets in force, for minting.
+    /// The settings with the current secrets, for minting.
     pub fn settings(&self) -> AuthSettings {
-        self.present().settings.clone()
+        self.current().settings.clone()
     }
 
-    fn present(&self) -> Arc<Present> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    fn current(&self) -> Arc<LoadedAuthenticator> {
+        Arc::clone(&self.0.read())
     }
 }
 
@@ -70,12 +71,12 @@ mod tests {
     use crate::auth::tests::settings;
 
     #[test]
-    fn new_keys_replace_the_old_ones_and_broken_ones_do_not() {
+    fn only_valid_keys_replace_the_old_ones() {
         let (old, new) = (settings("signed", "the-old-secret"), settings("signed", "the-new-secret"));
         let now = SystemTime::now();
         let token = |settings| mint(settings, "42", &[], Duration::from_secs(60), now).unwrap();
         let (of_old, of_new) = (token(&old), token(&new));
-        let tokens = Tokens::new(&old).unwrap();
+        let tokens = ReloadableAuthenticator::new(&old).unwrap();
         let shared = tokens.clone();
         assert!(shared.verify(&of_old, now).is_ok() && shared.verify(&of_new, now).is_err());
         tokens.replace(&new).unwrap();

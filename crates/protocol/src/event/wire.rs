@@ -1,0 +1,220 @@
+//! The JSON and the frames of events.
+//!
+//! Each variant of [`OpFields`] lists the fields of one op in the order of the wire. The order and the absence of
+//! fields are part of the contract with version 1.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{ChannelState, Event, HelloLimits, RefusalReason, SubscriptionOutcome, SubscriptionState};
+use crate::command::op;
+use crate::frame::{self, FrameKind};
+use crate::position::Position;
+use crate::publication::Publication;
+use crate::{SessionId, Variant, Version};
+
+/// The length of op 3 without its channel and message, in bytes, rounded up.
+const MAX_MESSAGE_OVERHEAD: usize = 96;
+
+#[derive(Serialize)]
+struct OpFrame<T> {
+    op: u64,
+    #[serde(flatten)]
+    fields: T,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum OpFields<'a> {
+    Hello {
+        heartbeat_interval: u64,
+        #[serde(flatten)]
+        v2: Option<HelloV2>,
+    },
+    Ready {
+        user: &'a str,
+        #[serde(flatten)]
+        v2: Option<ReadyV2<'a>>,
+    },
+    Subscription {
+        channel: &'a str,
+        #[serde(flatten)]
+        state: StateFields,
+    },
+    Reconnect {
+        after: u64,
+        reason: &'static str,
+    },
+    Gap {
+        channel: &'a str,
+        reason: &'static str,
+    },
+    Error {
+        code: &'static str,
+        detail: &'static str,
+    },
+    Heartbeat {
+        time: u64,
+    },
+    HeartbeatAck {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        time: Option<&'a RawValue>,
+    },
+    Refreshed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        expires_in: Option<u64>,
+    },
+}
+
+#[derive(Serialize)]
+struct HelloV2 {
+    v: u64,
+    session: SessionId,
+    limits: HelloLimits,
+}
+
+#[derive(Serialize)]
+struct ReadyV2<'a> {
+    session: SessionId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
+    channels: Vec<ListedChannel<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListedChannel<'a> {
+    channel: &'a str,
+    #[serde(flatten)]
+    state: StateFields,
+}
+
+#[derive(Default, Serialize)]
+struct StateFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct MessageFields<'a> {
+    op: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Position>,
+    message: &'a RawValue,
+}
+
+impl Event {
+    /// The JSON text of this event for a client of `version`.
+    pub fn to_json(&self, version: Version) -> String {
+        let is_v2 = version == Version::V2;
+        let (op, fields) = match self {
+            Self::Hello { heartbeat_interval_ms, session, limits } => {
+                let v2 = is_v2.then_some(HelloV2 { v: 2, session: *session, limits: *limits });
+                (op::HELLO, OpFields::Hello { heartbeat_interval: *heartbeat_interval_ms, v2 })
+            }
+            Self::Ready { user, session, expires_in_ms, channels } => {
+                let v2 = is_v2.then(|| ReadyV2 {
+                    session: *session,
+                    expires_in: *expires_in_ms,
+                    channels: channels.iter().map(ListedChannel::from).collect(),
+                });
+                (op::READY, OpFields::Ready { user, v2 })
+            }
+            Self::Subscription { channel, outcome } => {
+                (op::SUBSCRIPTION, OpFields::Subscription { channel, state: outcome.into() })
+            }
+            Self::Reconnect { after_ms } => {
+                (op::RECONNECT, OpFields::Reconnect { after: *after_ms, reason: "draining" })
+            }
+            Self::Gap { channel, reason } => {
+                (op::GAP, OpFields::Gap { channel: channel.as_str(), reason: reason.label() })
+            }
+            Self::Error(error) => {
+                let (code, detail) = error.code_and_detail();
+                (op::ERROR, OpFields::Error { code, detail })
+            }
+            Self::Heartbeat { time_ms } => (op::HEARTBEAT, OpFields::Heartbeat { time: *time_ms }),
+            Self::HeartbeatAck { time } => {
+                // The command's parser has checked that the time is JSON.
+                let time = time.as_deref().and_then(|time| serde_json::from_str(time).ok());
+                (op::HEARTBEAT_ACK, OpFields::HeartbeatAck { time })
+            }
+            Self::Refreshed { expires_in_ms } => {
+                (op::REFRESHED, OpFields::Refreshed { expires_in: *expires_in_ms })
+            }
+        };
+        // Serializing fails only for maps whose keys are not strings, and there are none.
+        serde_json::to_string(&OpFrame { op, fields }).unwrap_or_default()
+    }
+
+    /// The WebSocket frame of this event for a client of `version`.
+    pub fn to_frame(&self, version: Version) -> Bytes {
+        frame::encode(FrameKind::Text, self.to_json(version).as_bytes())
+    }
+}
+
+/// The WebSocket frame of op 3 for receivers of `variant`.
+pub(crate) fn encode_message(variant: Variant, publication: &Publication) -> Bytes {
+    let (channel, message) = (publication.channel().as_str(), publication.message());
+    let is_v2 = variant.version == Version::V2;
+    let fields = MessageFields {
+        op: op::MESSAGE,
+        channel: is_v2.then_some(channel),
+        position: publication.position().filter(|_| is_v2),
+        message,
+    };
+    let mut json = Vec::with_capacity(message.get().len() + channel.len() + MAX_MESSAGE_OVERHEAD);
+    // Writing to a vector cannot fail.
+    let _ = serde_json::to_writer(&mut json, &fields);
+    let encode = if variant.is_deflated { frame::encode_shorter } else { frame::encode };
+    encode(FrameKind::Text, &json)
+}
+
+impl<'a> From<&'a ChannelState> for ListedChannel<'a> {
+    /// A live channel is listed without its state.
+    fn from(ChannelState { channel, state }: &'a ChannelState) -> Self {
+        let mut fields = StateFields::from(*state);
+        fields.state = fields.state.filter(|_| !state.is_live());
+        Self { channel: channel.as_str(), state: fields }
+    }
+}
+
+impl From<SubscriptionState> for StateFields {
+    fn from(state: SubscriptionState) -> Self {
+        match state {
+            SubscriptionState::Live { position, recovered } => {
+                Self { state: Some("subscribed"), position: Some(position), recovered, reason: None }
+            }
+            SubscriptionState::Recovering { since } => {
+                Self { state: Some("recovering"), position: since, ..Self::default() }
+            }
+            SubscriptionState::Refused => Self::refused(RefusalReason::Unavailable),
+        }
+    }
+}
+
+impl From<&SubscriptionOutcome> for StateFields {
+    fn from(outcome: &SubscriptionOutcome) -> Self {
+        match *outcome {
+            SubscriptionOutcome::Subscribed(state) => state.into(),
+            SubscriptionOutcome::Unsubscribed { reason } => {
+                Self { state: Some("unsubscribed"), reason, ..Self::default() }
+            }
+            SubscriptionOutcome::Refused(reason) => Self::refused(reason),
+        }
+    }
+}
+
+impl StateFields {
+    fn refused(reason: RefusalReason) -> Self {
+        Self { state: Some("refused"), reason: Some(reason.label()), ..Self::default() }
+    }
+}
