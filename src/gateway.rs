@@ -17,7 +17,7 @@ use std::time::Duration;
 use actix_rt::time::{Instant, interval};
 use tokio::time::MissedTickBehavior;
 
-use self::limits::{caps, hub_limits, raise_fd_limit, rules, session_caps, show_limits, socket_options};
+use self::limits::{caps, export_limits, hub_limits, raise_fd_limit, rules, session_caps, socket_options};
 use self::running_time::RunningTime;
 use crate::auth::{AuthSetupError, Authenticator, Tokens};
 use crate::broker::{Broker, BrokerSetupError};
@@ -128,7 +128,7 @@ impl Gateway {
             }
         };
         let workers = settings.server.worker_threads();
-        show_limits(&settings, &metrics, fd_limit);
+        export_limits(&settings, &metrics, fd_limit);
         let options = socket_options(&settings, &metrics, proxies, fd_limit);
         let public = listener::serve(public, workers, options, connections.clone(), sessions)?;
         let api_key = CurrentKey::new(api_key(&settings));
@@ -226,19 +226,19 @@ impl Gateway {
     /// runs counts, so that after a stop each socket still gets its close code.
     async fn drain_sockets(&self) -> bool {
         let settings = &self.settings.drain;
-        let mut look = interval(Duration::from_millis(10));
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(Duration::from_millis(10));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut running = RunningTime::start(std::time::Instant::now());
-        let mut is_told = false;
+        let mut has_notified = false;
         loop {
-            look.tick().await;
-            let used = running.look(std::time::Instant::now());
-            if !is_told && used >= settings.delay {
+            ticks.tick().await;
+            let used = running.sample(std::time::Instant::now());
+            if !has_notified && used >= settings.delay {
                 self.drain.refuse();
                 self.hubs.drain(Drain { window: settings.window });
-                is_told = true;
+                has_notified = true;
             }
-            if is_told && self.connections.count() == 0 {
+            if has_notified && self.connections.count() == 0 {
                 return true;
             }
             if used >= settings.timeout {

@@ -54,7 +54,7 @@ pub(super) fn admin_url(given: Option<&str>, settings: SocketAddr) -> Result<Str
 }
 
 /// Sends a request to the gateway at `url`; returns the status and the body of its answer.
-pub(super) fn ask(url: &str, request: Result<Request, HttpError>) -> Result<(StatusCode, String), Failure> {
+pub(super) fn send(url: &str, request: Result<Request, HttpError>) -> Result<(StatusCode, String), Failure> {
     let answer = actix_rt::System::new().block_on(async { request?.send().await });
     answer.map_err(|error| Failure::Other(format!("{url}: {}", plain_io(error))))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::client::http::Request;
-use super::client::{admin_url, ask};
+use super::client::{admin_url, send};
 use super::{Failure, print};
 use crate::settings::Settings;
 
@@ -22,7 +22,7 @@ pub(super) struct HealthArgs {
 pub(super) fn health(settings: &Settings, args: HealthArgs) -> Result<ExitCode, Failure> {
     let base = admin_url(args.url.as_deref(), settings.server.admin_addr)?;
     let url = format!("{base}/{}", if args.ready { "readyz" } else { "livez" });
-    let (status, body) = ask(&url, Request::get(&url))?;
+    let (status, body) = send(&url, Request::get(&url))?;
     if !body.starts_with('{') {
         return Err(Failure::Other(format!("{url} answered {status}: that is not a gateway's admin port")));
     }

@@ -73,7 +73,7 @@ impl Log for QueuedLogger {
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let message = panic.payload().downcast_ref::<&'static str>().unwrap_or(&"(its message may hold data)");
     match panic.location() {
-        Some(place) => log::error!("panicked at {}:{}: {message}", place.file(), place.line()),
+        Some(location) => log::error!("panicked at {}:{}: {message}", location.file(), location.line()),
         None => log::error!("panicked: {message}"),
     }
 }
@@ -86,7 +86,7 @@ fn write_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
 fn text(time: &str, record: &Record<'_>) -> String {
     let message = escaped(&record.args().to_string());
     let mut text = format!("[{time} {:5} {}] {message}", record.level(), record.target());
-    for (name, value) in LogFields::of(record.key_values()).0 {
+    for (name, value) in LogFields::read(record.key_values()).0 {
         match value {
             Value::String(value) => text.push_str(&format!(" {name}={}", escaped(&value))),
             other => text.push_str(&format!(" {name}={other}")),
@@ -134,7 +134,7 @@ fn json(time: &str, record: &Record<'_>) -> String {
     let level = record.level().as_str().to_lowercase();
     let message = record.args().to_string();
     let own = [("time", time), ("level", &level), ("target", record.target()), ("message", &message)];
-    let mut fields = LogFields::of(record.key_values()).0;
+    let mut fields = LogFields::read(record.key_values()).0;
     own.iter().for_each(|(name, _)| drop(fields.remove(*name)));
     let own = own.map(|(name, text)| (name.to_owned(), Value::from(text)));
     let all: Vec<_> =
@@ -147,7 +147,7 @@ fn json(time: &str, record: &Record<'_>) -> String {
 struct LogFields(Map<String, Value>);
 
 impl LogFields {
-    fn of(source: &dyn Source) -> Self {
+    fn read(source: &dyn Source) -> Self {
         let mut fields = Self::default();
         // The visitor below never fails.
         let _ = source.visit(&mut fields);
@@ -157,19 +157,19 @@ impl LogFields {
 
 impl<'kvs> VisitSource<'kvs> for LogFields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
-        let mut found = Found(Value::Null);
-        value.visit(&mut found)?;
-        if !found.0.is_null() {
-            self.0.insert(key.to_string(), found.0);
+        let mut json = JsonValue(Value::Null);
+        value.visit(&mut json)?;
+        if !json.0.is_null() {
+            self.0.insert(key.to_string(), json.0);
         }
         Ok(())
     }
 }
 
 /// One value, as JSON.
-struct Found(Value);
+struct JsonValue(Value);
 
-impl<'v> VisitValue<'v> for Found {
+impl<'v> VisitValue<'v> for JsonValue {
     fn visit_any(&mut self, value: kv::Value<'_>) -> Result<(), kv::Error> {
         self.0 = Value::String(value.to_string());
         Ok(())

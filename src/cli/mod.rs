@@ -45,7 +45,7 @@ struct SettingsArgs {
     #[arg(long, global = true, help_heading = SETTINGS, value_name = "PATH")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    set: Set,
+    overrides: SettingOverrides,
     /// Where clients connect (server.public_addr)
     #[arg(long, global = true, help_heading = SETTINGS, value_name = "IP:PORT")]
     public_addr: Option<String>,
@@ -60,7 +60,7 @@ struct SettingsArgs {
 /// Not a global argument: of those, clap drops what stands before the command's name when more of them stand
 /// behind it.
 #[derive(Debug, Default, Args)]
-struct Set {
+struct SettingOverrides {
     /// One setting, such as session.heartbeat_interval=30s; may be repeated
     #[arg(long, help_heading = SETTINGS, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
@@ -68,9 +68,9 @@ struct Set {
 
 /// A command's arguments, and the settings that stand among them.
 #[derive(Debug, Default, Args)]
-struct With<A: Args> {
+struct CommandArgs<A: Args> {
     #[command(flatten)]
-    settings: Set,
+    overrides: SettingOverrides,
     #[command(flatten)]
     args: A,
 }
@@ -82,32 +82,32 @@ struct NoArgs {}
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     /// Serve (the default)
-    Run(With<NoArgs>),
+    Run(CommandArgs<NoArgs>),
     /// Check the settings and print them, secrets masked
-    Check(With<NoArgs>),
+    Check(CommandArgs<NoArgs>),
     /// Mint a token for a user, for trying things out
-    Token(With<token::TokenArgs>),
+    Token(CommandArgs<token::TokenArgs>),
     /// Publish a message through a running gateway
-    Publish(With<publish::PublishArgs>),
+    Publish(CommandArgs<publish::PublishArgs>),
     /// Connect as a client and print the messages that come
-    Tail(With<tail::TailArgs>),
+    Tail(CommandArgs<tail::TailArgs>),
     /// Ask a running gateway whether it is well; for container health checks
-    Health(With<health::HealthArgs>),
+    Health(CommandArgs<health::HealthArgs>),
     /// Put a gateway under load and measure what it costs; starts one of its own unless told otherwise
-    Bench(With<bench::BenchArgs>),
+    Bench(CommandArgs<bench::BenchArgs>),
 }
 
 impl CliCommand {
     /// The settings that stand behind its name, taken out.
-    fn take_settings(&mut self) -> Vec<(String, String)> {
-        let (Self::Run(With { settings, .. })
-        | Self::Check(With { settings, .. })
-        | Self::Token(With { settings, .. })
-        | Self::Publish(With { settings, .. })
-        | Self::Tail(With { settings, .. })
-        | Self::Health(With { settings, .. })
-        | Self::Bench(With { settings, .. })) = self;
-        std::mem::take(&mut settings.set)
+    fn take_overrides(&mut self) -> Vec<(String, String)> {
+        let (Self::Run(CommandArgs { overrides, .. })
+        | Self::Check(CommandArgs { overrides, .. })
+        | Self::Token(CommandArgs { overrides, .. })
+        | Self::Publish(CommandArgs { overrides, .. })
+        | Self::Tail(CommandArgs { overrides, .. })
+        | Self::Health(CommandArgs { overrides, .. })
+        | Self::Bench(CommandArgs { overrides, .. })) = self;
+        std::mem::take(&mut overrides.set)
     }
 }
 
@@ -145,28 +145,28 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 impl SettingsArgs {
     /// The same as arguments, for a gateway that is started with them.
-    fn to_arguments(&self, further: &[(String, String)]) -> Vec<String> {
+    fn to_cli_arguments(&self, later: &[(String, String)]) -> Vec<String> {
         let config = self.config.as_ref().map(|path| path.display().to_string());
         let named = [("--profile", &self.profile), ("--config", &config), ("--broker-url", &self.broker_url)];
         let named = named.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value.clone()?]));
         let set = self
-            .set
+            .overrides
             .set
             .iter()
-            .chain(further)
+            .chain(later)
             .map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
         named.chain(set).flatten().collect()
     }
 
-    /// `further` are the settings behind the command's name: they beat those before it.
-    fn load(self, further: Vec<(String, String)>) -> Result<Settings, SettingsErrors> {
+    /// `later` are the settings behind the command's name: they beat those before it.
+    fn load(self, later: Vec<(String, String)>) -> Result<Settings, SettingsErrors> {
         let named = [
             ("server.public_addr", self.public_addr),
             ("server.admin_addr", self.admin_addr),
             ("broker.url", self.broker_url),
         ];
         let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        let overrides = self.set.set.into_iter().chain(further).chain(named).collect();
+        let overrides = self.overrides.set.into_iter().chain(later).chain(named).collect();
         Settings::load(&Sources::from_process(self.profile, self.config, overrides))
     }
 }
@@ -175,21 +175,21 @@ impl Cli {
     /// Carries out the command; returns the process' exit code.
     pub fn execute(self) -> ExitCode {
         let _flushed = FlushedLog;
-        let mut command = self.command.unwrap_or_else(|| CliCommand::Run(With::default()));
-        let further = command.take_settings();
-        let forwarded = self.settings.to_arguments(&further);
-        let settings = self.settings.load(further);
+        let mut command = self.command.unwrap_or_else(|| CliCommand::Run(CommandArgs::default()));
+        let later = command.take_overrides();
+        let forwarded = self.settings.to_cli_arguments(&later);
+        let settings = self.settings.load(later);
         let outcome = settings.map_err(Failure::from).and_then(|settings| {
             let metrics = Metrics::default();
             log::start(&settings, &metrics)?;
             match command {
                 CliCommand::Run(_) => run::run(settings, metrics),
                 CliCommand::Check(_) => check::check(&settings),
-                CliCommand::Token(With { args, .. }) => token::token(&settings, &args),
-                CliCommand::Publish(With { args, .. }) => publish::publish(&settings, args),
-                CliCommand::Tail(With { args, .. }) => tail::tail(&settings, args),
-                CliCommand::Health(With { args, .. }) => health::health(&settings, args),
-                CliCommand::Bench(With { args, .. }) => bench::bench(settings, forwarded, &args),
+                CliCommand::Token(CommandArgs { args, .. }) => token::token(&settings, &args),
+                CliCommand::Publish(CommandArgs { args, .. }) => publish::publish(&settings, args),
+                CliCommand::Tail(CommandArgs { args, .. }) => tail::tail(&settings, args),
+                CliCommand::Health(CommandArgs { args, .. }) => health::health(&settings, args),
+                CliCommand::Bench(CommandArgs { args, .. }) => bench::bench(settings, forwarded, &args),
             }
         });
         // Flush the log before the sentence below and before the end of the process.
@@ -219,7 +219,7 @@ impl Drop for FlushedLog {
 
 /// One line for the user, on stderr.
 fn print_error(text: &str) {
-    // With nobody to read it there is nothing to be done.
+    // Nothing to do if standard error is closed.
     let _ = writeln!(io::stderr(), "emagine-gateway: {text}");
 }
 

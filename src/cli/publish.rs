@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::client::http::Request;
-use super::client::{admin_url, ask};
+use super::client::{admin_url, send};
 use super::{Failure, print, print_error};
 use crate::settings::Settings;
 
@@ -51,12 +51,12 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
         Some(key) => request.header(AUTHORIZATION, &format!("Bearer {}", key.expose())),
         None => Ok(request),
     });
-    let (status, answer) = ask(&url, request)?;
+    let (status, answer) = send(&url, request)?;
     let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
     if status.is_success() {
         print(json["position"].as_str().unwrap_or(&answer))?;
         if let Some(replicas) = json["replicas"].as_u64() {
-            print_error(&heard_by(replicas, &args.channel));
+            print_error(&receivers(replicas, &args.channel));
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -64,7 +64,7 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
     Err(Failure::Other(detail.unwrap_or_else(|| format!("{url} answered {status}"))))
 }
 
-fn heard_by(replicas: u64, channel: &str) -> String {
+fn receivers(replicas: u64, channel: &str) -> String {
     match replicas {
         0 => format!("warning: no replica received it: no client is subscribed to {channel}"),
         1 => "received by 1 replica".to_owned(),

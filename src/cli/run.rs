@@ -48,7 +48,7 @@ async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure
                 SignalMeaning::Interrupt => {
                     interrupts += 1;
                     if interrupts > 1 {
-                        end_at_once();
+                        exit_now();
                     }
                     log::info!("already draining; another SIGINT ends the process at once");
                 }
@@ -57,7 +57,7 @@ async fn serve(settings: Settings, metrics: Metrics) -> Result<ExitCode, Failure
     }
 }
 
-fn end_at_once() -> ! {
+fn exit_now() -> ! {
     log::warn!("second SIGINT: ending at once");
     log::logger().flush();
     // Do not wait for threads that still serve.

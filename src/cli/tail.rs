@@ -86,11 +86,18 @@ pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Fail
         Some(given) => gateway_url(given, "ws://127.0.0.1:8080/gateway")?,
         None => format!("ws://{}/gateway", reachable(settings.server.public_addr)),
     };
-    let url = if args.v1 { base } else { with_version_2(base) };
-    let left = args.count;
-    let tail =
-        TailClient { settings, args, url, cursors: BTreeMap::new(), left, is_ready: false, was_ready: false };
-    actix_rt::System::new().block_on(tail.follow())
+    let url = if args.v1 { base } else { with_version_query(base) };
+    let remaining = args.count;
+    let tail = TailClient {
+        settings,
+        args,
+        url,
+        cursors: BTreeMap::new(),
+        remaining,
+        is_ready: false,
+        was_ready: false,
+    };
+    actix_rt::System::new().block_on(tail.run())
 }
 
 /// A client over all its connections.
@@ -101,7 +108,7 @@ struct TailClient<'a> {
     /// The latest position of each channel.
     cursors: BTreeMap<String, String>,
     /// How many messages are still to come.
-    left: Option<u64>,
+    remaining: Option<u64>,
     /// Whether this connection has become ready, and whether an earlier one had.
     is_ready: bool,
     was_ready: bool,
@@ -116,7 +123,7 @@ enum ConnectionEnd {
 }
 
 impl TailClient<'_> {
-    async fn follow(mut self) -> Result<ExitCode, Failure> {
+    async fn run(mut self) -> Result<ExitCode, Failure> {
         let mut backoff =
             Backoff::new(RECONNECT_MIN, RECONNECT_MAX).map_err(|error| Failure::Other(error.to_string()))?;
         loop {
@@ -187,39 +194,44 @@ impl TailClient<'_> {
         identify: String,
     ) -> Result<ConnectionEnd, Failure> {
         let mut answer = Some(Message::Text(identify.into()));
-        let (mut after, mut patience) = (None, ANSWER_TIMEOUT);
-        while self.left != Some(0) {
+        let (mut after, mut frame_timeout) = (None, ANSWER_TIMEOUT);
+        while self.remaining != Some(0) {
             if let Some(answer) = answer.take()
                 && let Err(error) = connection.send(answer).await
             {
                 return Ok(ConnectionEnd::Lost(plain_io(error), after));
             }
-            let Ok(next) = timeout(patience, connection.next()).await else {
-                return Ok(ConnectionEnd::Lost(format!("no frame for {}", format_duration(patience)), after));
+            let Ok(next) = timeout(frame_timeout, connection.next()).await else {
+                return Ok(ConnectionEnd::Lost(
+                    format!("no frame for {}", format_duration(frame_timeout)),
+                    after,
+                ));
             };
             match next {
                 Some(Ok(Frame::Text(text))) => {
-                    let text = std::str::from_utf8(&text).map_err(|_| not_understood())?;
-                    let event: EventFields<'_> = serde_json::from_str(text).map_err(|_| not_understood())?;
+                    let text = std::str::from_utf8(&text).map_err(|_| unknown_protocol())?;
+                    let event: EventFields<'_> =
+                        serde_json::from_str(text).map_err(|_| unknown_protocol())?;
                     after = event.after.map(Duration::from_millis).or(after);
                     // The gateway sends a heartbeat at each interval, so that two without a frame mean that it is gone.
                     if let Some(interval_ms) = event.heartbeat_interval {
-                        patience = ANSWER_TIMEOUT.max(Duration::from_millis(interval_ms.saturating_mul(2)));
+                        frame_timeout =
+                            ANSWER_TIMEOUT.max(Duration::from_millis(interval_ms.saturating_mul(2)));
                     }
-                    answer = self.hear(text, event)?.map(|text| Message::Text(text.into()));
+                    answer = self.handle_frame(text, event)?.map(|text| Message::Text(text.into()));
                 }
                 Some(Ok(Frame::Ping(payload))) => answer = Some(Message::Pong(payload)),
                 Some(Ok(Frame::Close(reason))) => {
                     let code = reason.as_ref().map(|reason| u16::from(reason.code));
-                    let said = reason.map_or_else(String::new, |reason| {
+                    let reason = reason.map_or_else(String::new, |reason| {
                         format!(" with {} {}", u16::from(reason.code), reason.description.unwrap_or_default())
                     });
-                    let said = format!("closed{said}");
-                    let may_return = code.is_none_or(|code| self.may_return(code));
-                    return if may_return {
-                        Ok(ConnectionEnd::Lost(said, after))
+                    let reason = format!("closed{reason}");
+                    let may_reconnect = code.is_none_or(|code| self.may_reconnect(code));
+                    return if may_reconnect {
+                        Ok(ConnectionEnd::Lost(reason, after))
                     } else {
-                        Err(Failure::Other(said))
+                        Err(Failure::Other(reason))
                     };
                 }
                 Some(Ok(_)) => {}
@@ -231,7 +243,7 @@ impl TailClient<'_> {
     }
 
     /// Whether a retry may succeed after a close with this code.
-    fn may_return(&self, code: u16) -> bool {
+    fn may_reconnect(&self, code: u16) -> bool {
         let known = CloseCode::ALL.iter().find(|known| known.code() == code);
         // A token that was given has expired for good.
         let has_expired = code == CloseCode::SessionExpired.code() && self.args.token.is_some();
@@ -239,7 +251,7 @@ impl TailClient<'_> {
     }
 
     /// Handles one frame. Returns the reply, if any.
-    fn hear(&mut self, text: &str, event: EventFields<'_>) -> Result<Option<String>, Failure> {
+    fn handle_frame(&mut self, text: &str, event: EventFields<'_>) -> Result<Option<String>, Failure> {
         if self.args.frames {
             print(text)?;
         }
@@ -249,8 +261,8 @@ impl TailClient<'_> {
                 if let (false, Some(message)) = (self.args.frames, event.message) {
                     print(message.get())?;
                 }
-                self.left = self.left.map(|left| left - 1);
-                self.moved(event.channel, event.position);
+                self.remaining = self.remaining.map(|remaining| remaining - 1);
+                self.store_position(event.channel, event.position);
             }
             op::SUBSCRIPTION => {
                 let channel = event.channel.unwrap_or_default();
@@ -280,17 +292,17 @@ impl TailClient<'_> {
     }
 
     fn subscription(&mut self, state: ListedChannel) {
-        if let Some(said) = &state.state {
-            print_error(&channel_line(&state.channel, said, state.reason.as_deref()));
+        if let Some(name) = &state.state {
+            print_error(&channel_line(&state.channel, name, state.reason.as_deref()));
         }
         if state.recovered == Some(false) {
             let channel = &state.channel;
             print_error(&format!("gap on {channel}: messages published meanwhile cannot be recovered"));
         }
-        self.moved(Some(state.channel), state.position);
+        self.store_position(Some(state.channel), state.position);
     }
 
-    fn moved(&mut self, channel: Option<String>, position: Option<String>) {
+    fn store_position(&mut self, channel: Option<String>, position: Option<String>) {
         if let (Some(channel), Some(position)) = (channel, position) {
             self.cursors.insert(channel, position);
         }
@@ -298,7 +310,7 @@ impl TailClient<'_> {
 }
 
 /// The URL with `v=2` in its query.
-fn with_version_2(url: String) -> String {
+fn with_version_query(url: String) -> String {
     match url.split_once('?') {
         None => format!("{url}?v=2"),
         Some((_, query)) if query.split('&').any(|part| part == "v=2") => url,
@@ -306,7 +318,7 @@ fn with_version_2(url: String) -> String {
     }
 }
 
-fn not_understood() -> Failure {
+fn unknown_protocol() -> Failure {
     Failure::Other("the server there does not speak the gateway's protocol".to_owned())
 }
 

@@ -107,13 +107,13 @@ pub(super) fn raise_fd_limit(settings: &Settings) -> FdLimit {
 }
 
 /// Puts the bounds beside what they bound, for alerts.
-pub(super) fn show_limits(settings: &Settings, metrics: &Metrics, fd_limit: FdLimit) {
-    let shown = |limit: usize| i64::try_from(limit).unwrap_or(0);
+pub(super) fn export_limits(settings: &Settings, metrics: &Metrics, fd_limit: FdLimit) {
+    let gauge_value = |limit: usize| i64::try_from(limit).unwrap_or(0);
     let (server, limits) = (&settings.server, &metrics.limits);
-    limits.connections.set(shown(max_connections(settings, fd_limit)));
-    limits.admin_connections.set(shown(settings.admin.max_connections));
-    limits.hub_inbox_bytes.set(shown(settings.broker.max_inbox_bytes * server.worker_threads()));
-    limits.outbound_queued_bytes.set(shown(server.max_outbound_bytes));
+    limits.connections.set(gauge_value(max_connections(settings, fd_limit)));
+    limits.admin_connections.set(gauge_value(settings.admin.max_connections));
+    limits.hub_inbox_bytes.set(gauge_value(settings.broker.max_inbox_bytes * server.worker_threads()));
+    limits.outbound_queued_bytes.set(gauge_value(server.max_outbound_bytes));
 }
 
 /// The options of all sockets.

@@ -19,7 +19,7 @@ impl RunningTime {
     }
 
     /// How long the process has run since the start.
-    pub(super) fn look(&mut self, now: Instant) -> Duration {
+    pub(super) fn sample(&mut self, now: Instant) -> Duration {
         self.sum += now.saturating_duration_since(self.last).min(MAX_GAP);
         self.last = now;
         self.sum
@@ -34,10 +34,10 @@ mod tests {
     fn a_stop_counts_as_one_second_and_everything_else_in_full() {
         let (start, ms) = (Instant::now(), Duration::from_millis);
         let mut time = RunningTime::start(start);
-        assert_eq!(time.look(start + ms(10)), ms(10));
-        assert_eq!(time.look(start + ms(510)), ms(510));
-        assert_eq!(time.look(start + ms(60_510)), ms(1_510));
-        assert_eq!(time.look(start + ms(60_520)), ms(1_520));
-        assert_eq!(time.look(start), ms(1_520), "a clock never goes back");
+        assert_eq!(time.sample(start + ms(10)), ms(10));
+        assert_eq!(time.sample(start + ms(510)), ms(510));
+        assert_eq!(time.sample(start + ms(60_510)), ms(1_510));
+        assert_eq!(time.sample(start + ms(60_520)), ms(1_520));
+        assert_eq!(time.sample(start), ms(1_520), "a clock never goes back");
     }
 }

@@ -1,7 +1,7 @@
 //! Checks the messages one client received on one channel against the record of publications.
 
 use super::plan::ChannelKind;
-use super::record::{ChannelRecord, Fate, RecordedPublication};
+use super::record::{ChannelRecord, RecordedPublication, Retention};
 use protocol::position::Position;
 
 /// What one client has received on one channel.
@@ -23,7 +23,7 @@ pub(super) struct Checker {
     last_plain: u64,
     is_plain_excused: bool,
     /// What is missing without a word so far: a link that comes and goes tells it a little later.
-    owed: Option<String>,
+    missing_plain: Option<String>,
 }
 
 /// What must hold in this run.
@@ -62,17 +62,17 @@ impl Checker {
         if recovered == Some(false) {
             // It starts over at the position in the answer, and may receive messages after it again.
             self.is_excused = true;
-            self.last = self.last.min(begin(record, position, published)?);
+            self.last = self.last.min(last_before(record, position, published)?);
         }
         if self.from.is_none() {
-            self.from = Some(begin(record, position, published)?);
+            self.from = Some(last_before(record, position, published)?);
             // Earlier publications may have positions after this one.
             self.is_excused |= position.is_beginning() && !expectations.has_exact_beginnings;
         }
         self.is_on = true;
         self.position = Some(position);
         (self.plain_from, self.last_plain, self.is_plain_excused) = (published, 0, false);
-        self.owed = None;
+        self.missing_plain = None;
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl Checker {
         }
         self.is_excused = true;
         self.is_plain_excused = true;
-        self.owed = None;
+        self.missing_plain = None;
         self.is_on.then_some(()).ok_or_else(|| "a gap of a channel that it is not on".to_owned())
     }
 
@@ -116,21 +116,21 @@ impl Checker {
         if number <= self.last {
             return Err(format!("{number} ({position}) comes after {}", self.last));
         }
-        self.check_hole(record, self.last.max(from), number)?;
+        self.check_missing(record, self.last.max(from), number)?;
         (self.last, self.is_excused, self.position) = (number, false, Some(position));
         Ok(())
     }
 
-    /// Nothing that is owed may be missing between two messages.
-    fn check_hole(&self, record: &ChannelRecord, last: u64, number: u64) -> CheckResult {
-        let had_nothing = self.position.is_some_and(Position::is_beginning);
-        let is_owed = |fate| match fate {
-            Fate::Kept => true,
-            Fate::LostWithEnd => false,
-            Fate::Deleted => !had_nothing,
+    /// Nothing that is missing_plain may be missing between two messages.
+    fn check_missing(&self, record: &ChannelRecord, last: u64, number: u64) -> CheckResult {
+        let knew_no_message = self.position.is_some_and(Position::is_beginning);
+        let is_required = |retention| match retention {
+            Retention::Kept => true,
+            Retention::LostWithEnd => false,
+            Retention::Deleted => !knew_no_message,
         };
         let mut between = record.between(last, number).filter(|one| one.position.is_some());
-        match between.find(|one| !self.is_excused && is_owed(one.fate)) {
+        match between.find(|one| !self.is_excused && is_required(one.retention)) {
             None => Ok(()),
             Some(missing) => {
                 Err(format!("{} is missing before {number}, and nothing was said", missing.number))
@@ -139,24 +139,24 @@ impl Checker {
     }
 
     fn on_plain(&mut self, record: &ChannelRecord, expectations: Expectations, number: u64) -> CheckResult {
-        let is_told = std::mem::take(&mut self.is_plain_excused) || !expectations.counts_plain;
+        let is_excused = std::mem::take(&mut self.is_plain_excused) || !expectations.counts_plain;
         let last = std::mem::replace(&mut self.last_plain, number);
         if number <= last {
             return Err(format!("{number} comes after {last}"));
         }
         // A replica that is behind may deliver what was published before the session came to it.
         let missing = record.between(last.max(self.plain_from), number).next();
-        if let Some(missing) = missing.filter(|_| record.kind == ChannelKind::Plain && !is_told) {
+        if let Some(missing) = missing.filter(|_| record.kind == ChannelKind::Plain && !is_excused) {
             let words = format!("{} is missing before {number}, and nothing was said", missing.number);
-            self.owed.get_or_insert(words);
+            self.missing_plain.get_or_insert(words);
         }
         Ok(())
     }
 
     /// At the end everything has come up to the last one.
     pub(super) fn on_end(&self, record: &ChannelRecord) -> CheckResult {
-        if let Some(owed) = &self.owed {
-            return Err(owed.clone());
+        if let Some(missing_plain) = &self.missing_plain {
+            return Err(missing_plain.clone());
         }
         let Some(last) = record.published.last() else { return Ok(()) };
         let seen = match last.position {
@@ -168,7 +168,7 @@ impl Checker {
 }
 
 /// The last message that a client does not expect which begins at `position`.
-fn begin(record: &ChannelRecord, position: Position, published: u64) -> Result<u64, String> {
+fn last_before(record: &ChannelRecord, position: Position, published: u64) -> Result<u64, String> {
     if !position.is_beginning() {
         let found = record.at(position).map(|one| one.number);
         return found.ok_or_else(|| format!("begins at {position}, where nothing is"));

@@ -42,7 +42,7 @@ pub(super) struct SimulatedSession {
 
 /// From a session to its client; shared.
 #[derive(Clone)]
-pub(super) struct Socket(Rc<Wire>);
+pub(super) struct Socket(Rc<SocketQueue>);
 
 impl std::fmt::Debug for Socket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,14 +50,14 @@ impl std::fmt::Debug for Socket {
     }
 }
 
-struct Wire {
-    frames: RefCell<VecDeque<Sent>>,
+struct SocketQueue {
+    frames: RefCell<VecDeque<SentFrame>>,
     published: Rc<Cell<u64>>,
-    pub(super) is_closed: Cell<bool>,
+    is_closed: Cell<bool>,
 }
 
 /// A frame on its way.
-pub(super) struct Sent {
+pub(super) struct SentFrame {
     pub(super) frame: Bytes,
     /// How much had been published when it was sent.
     pub(super) published: u64,
@@ -66,10 +66,10 @@ pub(super) struct Sent {
 impl Socket {
     pub(super) fn new(published: Rc<Cell<u64>>) -> Self {
         let (frames, is_closed) = (RefCell::default(), Cell::new(false));
-        Self(Rc::new(Wire { frames, published, is_closed }))
+        Self(Rc::new(SocketQueue { frames, published, is_closed }))
     }
 
-    pub(super) fn next(&self) -> Option<Sent> {
+    pub(super) fn next(&self) -> Option<SentFrame> {
         self.0.frames.borrow_mut().pop_front()
     }
 
@@ -90,7 +90,7 @@ impl FrameSink for Socket {
     fn send(&self, frame: Bytes) -> bool {
         // Nothing follows a Close.
         if !self.is_closed() {
-            self.0.frames.borrow_mut().push_back(Sent { frame, published: self.0.published.get() });
+            self.0.frames.borrow_mut().push_back(SentFrame { frame, published: self.0.published.get() });
         }
         !self.is_closed()
     }
@@ -116,12 +116,12 @@ pub(super) struct FrameFields<'a> {
     pub(super) recovered: Option<bool>,
     pub(super) reason: Option<&'a str>,
     #[serde(default)]
-    pub(super) channels: Vec<Listed<'a>>,
+    pub(super) channels: Vec<ReadyChannel<'a>>,
 }
 
 /// A channel in Ready.
 #[derive(Debug, Deserialize)]
-pub(super) struct Listed<'a> {
+pub(super) struct ReadyChannel<'a> {
     pub(super) channel: &'a str,
     pub(super) position: Option<&'a str>,
     pub(super) state: Option<&'a str>,

@@ -15,13 +15,13 @@ pub(super) struct SimulatedConnection {
     /// What the server carries to it.
     pub(super) subscribed: BTreeSet<ChannelName>,
     /// What the server has sent, in order.
-    pub(super) wire: VecDeque<Push>,
+    pub(super) pushes: VecDeque<Push>,
     /// What was read and not handed over yet.
     pub(super) received: VecDeque<Delivered>,
     pub(super) batch: Option<(SubscriptionBatch, BatchStep)>,
     /// The channels of the batch that the server has refused.
     pub(super) refused: Vec<ChannelName>,
-    pub(super) reads: Vec<Read>,
+    pub(super) reads: Vec<PendingRead>,
 }
 
 pub(super) enum Push {
@@ -32,7 +32,7 @@ pub(super) enum Push {
 pub(super) enum Delivered {
     Message(ChannelName, Rc<str>),
     /// Not sent: everything before it has been taken, for which an unsubscription waits.
-    AllTaken,
+    Drained,
 }
 
 /// A batch is two commands, one after the other.
@@ -45,7 +45,7 @@ pub(super) enum BatchStep {
 }
 
 /// A reading command on its way, or its answer on its way back.
-pub(super) enum Read {
+pub(super) enum PendingRead {
     /// A pipeline: not atomic.
     Tails {
         channels: Vec<(ChannelName, u64)>,
@@ -59,7 +59,7 @@ pub(super) enum Read {
     },
 }
 
-impl Read {
+impl PendingRead {
     pub(super) fn new(work: HistoryWork) -> Self {
         match work {
             HistoryWork::Tails(channels) => {

@@ -8,14 +8,14 @@ use super::replica::Replica;
 use super::run::{NAMES, SimulationRun, trace};
 
 impl SimulationRun {
-    pub(super) fn break_something(&mut self, fault: Fault) {
+    pub(super) fn inject_fault(&mut self, fault: Fault) {
         trace!(self, "FAULT {fault:?}");
-        let replica = self.chance.below(self.replicas.len());
+        let replica = self.rng.below(self.replicas.len());
         match fault {
             Fault::LinkCut => self.replicas[replica].cut(self.now),
             Fault::ReadsCut => self.replicas[replica].cut_reads(self.now),
             Fault::TimePasses => {
-                let passed = self.chance.between(100, 12_000);
+                let passed = self.rng.between(100, 12_000);
                 self.now += Duration::from_millis(passed);
                 self.unix_ms += passed;
             }
@@ -23,17 +23,17 @@ impl SimulationRun {
                 for client in 0..self.clients.len() {
                     if self.clients[client].session.as_ref().is_some_and(|session| session.replica == replica)
                     {
-                        self.cut(client);
+                        self.disconnect(client);
                     }
                 }
                 self.replicas[replica] = Replica::new(&self.plan, &self.metrics);
             }
             Fault::Permission => {
-                let channel = self.chance.below(NAMES.len());
+                let channel = self.rng.below(NAMES.len());
                 self.change_permission(channel);
             }
             Fault::MessageLost => {
-                self.replicas[replica].lose_one();
+                self.replicas[replica].drop_next_message();
             }
             Fault::Restart => self.restart(Server::restart),
             Fault::RestartWithLostEnd => {
@@ -46,12 +46,12 @@ impl SimulationRun {
             }
             Fault::Flush => self.server.flush(),
             Fault::Delete => {
-                let channel = self.chance.below(NAMES.len());
+                let channel = self.rng.below(NAMES.len());
                 self.server.delete(&self.records[channel].name);
                 self.records[channel].delete();
             }
-            Fault::ClockForward => self.server.clock_ms += self.chance.between(1, 2_000),
-            Fault::ClockBack => self.server.clock_ms -= self.chance.between(1, 2_000),
+            Fault::ClockForward => self.server.clock_ms += self.rng.between(1, 2_000),
+            Fault::ClockBack => self.server.clock_ms -= self.rng.between(1, 2_000),
         }
     }
 

@@ -68,7 +68,7 @@ impl Mailbox for SharedMailbox {
                 return;
             }
             (HubInput::Broker(HubEvent::Subscribed(acks)), PlantedBug::EarlyCut) => {
-                acks.iter_mut().for_each(too_early);
+                acks.iter_mut().for_each(shift_cut);
             }
             _ => {}
         }
@@ -77,7 +77,7 @@ impl Mailbox for SharedMailbox {
 }
 
 /// The subscription seems to begin one message before it does.
-fn too_early(ack: &mut SubscribeAck) {
+fn shift_cut(ack: &mut SubscribeAck) {
     if let Cut::At(Position { epoch, offset: offset @ 1.. }) = ack.cut {
         ack.cut = Cut::At(Position { epoch, offset: offset - 1 });
     }

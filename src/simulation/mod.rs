@@ -7,7 +7,6 @@
 //! `SIMULATION_SEED=42 cargo test simulation` repeats one run and prints what happened in it;
 //! `SIMULATION_RUNS=100000` makes more of them; with both, they begin at that seed.
 
-mod chance;
 mod checker;
 mod client;
 mod connection;
@@ -17,6 +16,7 @@ mod plan;
 mod record;
 mod redis;
 mod replica;
+mod rng;
 mod run;
 mod sessions;
 
@@ -101,8 +101,11 @@ fn the_checker_finds_a_stale_position() {
 /// The checker must report one of these failures within a few thousand runs. A planted bug may also break another
 /// promise in an earlier run.
 fn assert_found(planted_bug: PlantedBug, expected: &[&str]) {
-    let is_meant = |failure: &str| expected.iter().any(|text| failure.contains(text));
-    assert!(first_failure(FIRST_SEED, RUNS, planted_bug, is_meant).is_some(), "the checker has not found it");
+    let is_expected = |failure: &str| expected.iter().any(|text| failure.contains(text));
+    assert!(
+        first_failure(FIRST_SEED, RUNS, planted_bug, is_expected).is_some(),
+        "the checker has not found it"
+    );
 }
 
 /// The failure that is meant with the lowest seed, whichever thread is faster.
@@ -110,20 +113,20 @@ fn first_failure(
     first: u64,
     runs: u64,
     planted_bug: PlantedBug,
-    is_meant: impl Fn(&str) -> bool + Sync,
+    is_expected: impl Fn(&str) -> bool + Sync,
 ) -> Option<(u64, String)> {
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let failed = AtomicU64::new(u64::MAX);
     let failures: BTreeMap<u64, String> = thread::scope(|scope| {
         let share = |own: u64| {
-            let (failed, is_meant) = (&failed, &is_meant);
+            let (failed, is_expected) = (&failed, &is_expected);
             scope.spawn(move || {
                 for seed in (first + own..first + runs).step_by(threads as usize) {
                     if failed.load(Ordering::Relaxed) < seed {
                         break;
                     }
                     if let Err(failure) = run(seed, planted_bug, None)
-                        && is_meant(&failure)
+                        && is_expected(&failure)
                     {
                         failed.fetch_min(seed, Ordering::Relaxed);
                         return Some((seed, failure));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::chance::Chance;
+use super::rng::SimulationRng;
 use crate::broker::RecoveryLimits;
 
 /// A bug that is planted on purpose, to test that the checker finds it.
@@ -95,15 +95,15 @@ pub(super) struct SimulationPlan {
     pub(super) planted_bug: PlantedBug,
 }
 
-const FOR_EVER_MS: u64 = 1 << 40;
+const NO_EXPIRY_MS: u64 = 1 << 40;
 
 impl SimulationPlan {
-    pub(super) fn draw(chance: &mut Chance, planted_bug: PlantedBug) -> Self {
-        let is_calm = chance.percent(25);
+    pub(super) fn draw(rng: &mut SimulationRng, planted_bug: PlantedBug) -> Self {
+        let is_calm = rng.percent(25);
         let kinds = match is_calm {
             true => [ChannelKind::Durable; 4],
             false => [(); 4].map(|()| {
-                chance.pick(&[
+                rng.pick(&[
                     ChannelKind::Durable,
                     ChannelKind::Durable,
                     ChannelKind::Plain,
@@ -113,48 +113,48 @@ impl SimulationPlan {
         };
         let mut plan = Self {
             is_calm,
-            replicas: chance.between(1, 2) as usize,
-            hubs: chance.between(1, 2) as usize,
-            clients: chance.between(1, 3) as usize,
+            replicas: rng.between(1, 2) as usize,
+            hubs: rng.between(1, 2) as usize,
+            clients: rng.between(1, 3) as usize,
             kinds,
-            disturbances: chance.between(10, 60) as usize,
-            pace: chance.pick(&[1, 2, 4, 8]),
+            disturbances: rng.between(10, 60) as usize,
+            pace: rng.pick(&[1, 2, 4, 8]),
             faults: vec![Fault::LinkCut, Fault::ReplicaRestart, Fault::ReadsCut, Fault::TimePasses],
             history_size: 1_000,
-            ttl_ms: FOR_EVER_MS,
-            payload_bytes: chance.pick(&[1 << 20, 1 << 19, 1 << 18, 100]),
-            ring_bytes: chance.pick(&[0, 400, 1_500, usize::MAX >> 1]),
-            max_held: chance.pick(&[1, 3, 1_000, 1_000]),
-            turn_bytes: chance.pick(&[1, 3, 1 << 20]),
+            ttl_ms: NO_EXPIRY_MS,
+            payload_bytes: rng.pick(&[1 << 20, 1 << 19, 1 << 18, 100]),
+            ring_bytes: rng.pick(&[0, 400, 1_500, usize::MAX >> 1]),
+            max_held: rng.pick(&[1, 3, 1_000, 1_000]),
+            turn_bytes: rng.pick(&[1, 3, 1 << 20]),
             max_inbox_bytes: usize::MAX,
             recovery: RecoveryLimits { messages: 1_000, bytes: 1 << 30 },
-            answer_timeout: Duration::from_millis(chance.pick(&[1, 50, 2_000])),
-            unanswered_percent: chance.pick(&[0, 0, 5, 30]),
+            answer_timeout: Duration::from_millis(rng.pick(&[1, 50, 2_000])),
+            unanswered_percent: rng.pick(&[0, 0, 5, 30]),
             refused_percent: 0,
             planted_bug,
         };
         if !is_calm {
-            plan.roughen(chance);
+            plan.add_faults(rng);
         }
         plan
     }
 
-    fn roughen(&mut self, chance: &mut Chance) {
+    fn add_faults(&mut self, rng: &mut SimulationRng) {
         // What nobody has seen and Redis no longer has cannot be missed; and where the clock is set back over the
         // life of a history that is lost, positions repeat themselves (docs/decisions.md).
-        let has_clock_set_back = chance.percent(20);
-        let loses_on_the_wire = !has_clock_set_back && chance.percent(30);
+        let has_clock_set_back = rng.percent(20);
+        let loses_on_the_wire = !has_clock_set_back && rng.percent(30);
         let keeps_data = has_clock_set_back || loses_on_the_wire;
         if loses_on_the_wire {
             self.faults.push(Fault::MessageLost);
         }
         for fault in [Fault::Restart, Fault::ClockForward, Fault::Permission] {
-            if chance.percent(40) {
+            if rng.percent(40) {
                 self.faults.push(fault);
             }
         }
         for fault in [Fault::RestartWithLostEnd, Fault::RestartEmpty, Fault::Flush, Fault::Delete] {
-            if !keeps_data && chance.percent(30) {
+            if !keeps_data && rng.percent(30) {
                 self.faults.push(fault);
             }
         }
@@ -164,20 +164,20 @@ impl SimulationPlan {
             // know. A ring without room for it tells a gap instead of it, and the checker waits for the message.
             self.ring_bytes = usize::MAX >> 1;
         }
-        if chance.percent(30) {
-            self.history_size = chance.between(1, 6) as usize;
+        if rng.percent(30) {
+            self.history_size = rng.between(1, 6) as usize;
         }
-        if chance.percent(20) && !keeps_data {
-            self.ttl_ms = chance.between(5, 300);
+        if rng.percent(20) && !keeps_data {
+            self.ttl_ms = rng.between(5, 300);
         }
-        if chance.percent(25) {
-            self.max_inbox_bytes = chance.between(200, 1_000) as usize;
+        if rng.percent(25) {
+            self.max_inbox_bytes = rng.between(200, 1_000) as usize;
         }
-        if chance.percent(25) {
-            self.recovery.messages = chance.between(1, 6) as usize;
+        if rng.percent(25) {
+            self.recovery.messages = rng.between(1, 6) as usize;
         }
-        if chance.percent(15) {
-            self.refused_percent = chance.between(1, 20);
+        if rng.percent(15) {
+            self.refused_percent = rng.between(1, 20);
         }
     }
 

@@ -18,12 +18,12 @@ pub(super) struct RecordedPublication {
     pub(super) number: u64,
     /// `None`: without a history.
     pub(super) position: Option<Position>,
-    pub(super) fate: Fate,
+    pub(super) retention: Retention,
 }
 
 /// What Redis has done with a durable message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Retention {
     /// Kept it, or removed it in a way that shows.
     Kept,
     /// Lost it with the end of its data: what nobody else has seen, nobody can know of.
@@ -54,14 +54,15 @@ impl ChannelRecord {
     /// Redis has lost everything behind a number.
     pub(super) fn lose_end(&mut self, saved: u64) {
         for published in self.published.iter_mut().filter(|published| published.number > saved) {
-            published.fate = Fate::LostWithEnd;
+            published.retention = Retention::LostWithEnd;
         }
     }
 
     /// Somebody has deleted the history.
     pub(super) fn delete(&mut self) {
-        for published in self.published.iter_mut().filter(|published| published.fate == Fate::Kept) {
-            published.fate = Fate::Deleted;
+        for published in self.published.iter_mut().filter(|published| published.retention == Retention::Kept)
+        {
+            published.retention = Retention::Deleted;
         }
     }
 }

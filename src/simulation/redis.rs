@@ -12,10 +12,10 @@ use protocol::publication::Publication;
 pub(super) struct Server {
     /// Its clock in Unix milliseconds.
     pub(super) clock_ms: u64,
-    data: Data,
+    data: RedisData,
     /// What a crash would leave.
-    saved: Data,
-    function: Function,
+    saved: RedisData,
+    function: PublishFunction,
     /// How many messages a history keeps.
     history_size: usize,
     ttl_ms: u64,
@@ -24,7 +24,7 @@ pub(super) struct Server {
 }
 
 #[derive(Clone, Default)]
-struct Data {
+struct RedisData {
     streams: BTreeMap<ChannelName, Stream>,
     /// Since when the data has been whole.
     marker_ms: Option<u64>,
@@ -46,7 +46,7 @@ struct Stored {
 
 /// The variables of the Lua function, which live as long as the process.
 #[derive(Default)]
-struct Function {
+struct PublishFunction {
     incarnation: Option<u64>,
     last_epoch: u64,
     begun: BTreeSet<ChannelName>,
@@ -54,7 +54,8 @@ struct Function {
 
 impl Server {
     pub(super) fn new(clock_ms: u64, history_size: usize, ttl_ms: u64) -> Self {
-        let (data, saved, function) = (Data::default(), Data::default(), Function::default());
+        let (data, saved, function) =
+            (RedisData::default(), RedisData::default(), PublishFunction::default());
         Self { clock_ms, data, saved, function, history_size, ttl_ms, forbidden: BTreeSet::new() }
     }
 
@@ -74,11 +75,11 @@ impl Server {
         let incarnation = *function.incarnation.get_or_insert_with(|| now.max(function.last_epoch + 1));
         let last = self.data.streams.get(channel).map(|stream| stream.last);
         let (position, after) = match last {
-            None => (function.begin(channel, now), None),
+            None => (function.start_epoch(channel, now), None),
             Some(last) if (incarnation..=function.last_epoch).contains(&last.epoch) => {
                 (Position { epoch: last.epoch, offset: last.offset + 1 }, None)
             }
-            Some(last) => (function.begin(channel, now.max(last.epoch + 1)), Some(last)),
+            Some(last) => (function.start_epoch(channel, now.max(last.epoch + 1)), Some(last)),
         };
         let payload = format!("@{position} {number}");
         let publication = Publication::decode(channel.clone(), payload.as_bytes(), 100).unwrap();
@@ -137,7 +138,7 @@ impl Server {
 
     /// A new life, with all the data.
     pub(super) fn restart(&mut self) {
-        self.function = Function::default();
+        self.function = PublishFunction::default();
     }
 
     /// A new life, without what was not saved.
@@ -149,12 +150,12 @@ impl Server {
     /// A new life without data.
     pub(super) fn restart_empty(&mut self) {
         self.restart();
-        self.data = Data::default();
+        self.data = RedisData::default();
     }
 
     /// `FLUSHALL`: the function stays.
     pub(super) fn flush(&mut self) {
-        self.data = Data::default();
+        self.data = RedisData::default();
     }
 
     /// `DEL`.
@@ -163,9 +164,9 @@ impl Server {
     }
 }
 
-impl Function {
+impl PublishFunction {
     /// The first position of a channel's next epoch.
-    fn begin(&mut self, channel: &ChannelName, not_before: u64) -> Position {
+    fn start_epoch(&mut self, channel: &ChannelName, not_before: u64) -> Position {
         if not_before > self.last_epoch {
             self.last_epoch = not_before;
             self.begun.clear();

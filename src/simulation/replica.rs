@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::connection::{BatchStep, Delivered, Push, Read, SimulatedConnection};
+use super::connection::{BatchStep, Delivered, PendingRead, Push, SimulatedConnection};
 use super::hub::SimulatedHub;
 use super::plan::{PlantedBug, SimulationPlan};
 use super::redis::Server;
@@ -40,15 +40,15 @@ pub(super) enum ReplicaStep {
     /// It looks what is to be read.
     TakeRead,
     /// The server carries out a subscription or an unsubscription.
-    Change,
+    ChangeSubscriptions,
     /// The server carries out a reading command, or a part of it.
     Execute(usize),
     /// An answer comes back.
     Answer(usize),
     /// The next thing that the server has sent arrives.
-    Arrive,
+    ReceivePush,
     /// A message that has arrived is handed over.
-    Receive,
+    ReceiveMessage,
     /// A deadline of the link has come.
     LinkDeadline,
     /// A hub takes its next message.
@@ -79,7 +79,7 @@ impl Replica {
     /// The server has published something.
     pub(super) fn publish(&mut self, channel: &ChannelName, payload: &Rc<str>) {
         if let Some(connection) = self.connection.as_mut().filter(|one| one.subscribed.contains(channel)) {
-            connection.wire.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
+            connection.pushes.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
         }
     }
 
@@ -88,11 +88,11 @@ impl Replica {
         self.connection.as_ref().is_some_and(|connection| connection.subscribed.contains(channel))
     }
 
-    /// The next message on the wire is lost, as if it had never been sent.
-    pub(super) fn lose_one(&mut self) {
+    /// The next message on the pushes is lost, as if it had never been sent.
+    pub(super) fn drop_next_message(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        if let Some(Push::Message(..)) = connection.wire.front() {
-            connection.wire.pop_front();
+        if let Some(Push::Message(..)) = connection.pushes.front() {
+            connection.pushes.pop_front();
         }
     }
 
@@ -101,7 +101,7 @@ impl Replica {
         let Some(connection) = self.connection.take() else { return };
         if self.plan.planted_bug == PlantedBug::AbandonedReads {
             for read in connection.reads {
-                if let Read::Page { work, .. } = read
+                if let PendingRead::Page { work, .. } = read
                     && matches!(work.reader, PageReader::Client(_))
                 {
                     self.link.on_page(work, Err(ReadFailure::Data), now);
@@ -114,7 +114,7 @@ impl Replica {
     /// The connection for histories breaks: what was asked for is asked for again.
     pub(super) fn cut_reads(&mut self, now: Instant) {
         let reads = self.connection.as_mut().map(|connection| std::mem::take(&mut connection.reads));
-        reads.into_iter().flatten().for_each(|read| self.answer(read, Some(ReadFailure::Later), now));
+        reads.into_iter().flatten().for_each(|read| self.apply_answer(read, Some(ReadFailure::Later), now));
     }
 
     /// Has all channels compared with their histories, and the refused ones tried again.
@@ -152,7 +152,9 @@ impl Replica {
         }
         match &connection.batch {
             None if self.may_subscribe => steps.push(ReplicaStep::TakeBatch),
-            Some((_, BatchStep::Subscribe | BatchStep::Unsubscribe)) => steps.push(ReplicaStep::Change),
+            Some((_, BatchStep::Subscribe | BatchStep::Unsubscribe)) => {
+                steps.push(ReplicaStep::ChangeSubscriptions)
+            }
             None | Some(_) => {}
         }
         if self.may_read {
@@ -162,16 +164,16 @@ impl Replica {
             let is_executed = read.is_executed();
             steps.push(if is_executed { ReplicaStep::Answer(index) } else { ReplicaStep::Execute(index) });
         }
-        if !connection.wire.is_empty() {
-            steps.push(ReplicaStep::Arrive);
+        if !connection.pushes.is_empty() {
+            steps.push(ReplicaStep::ReceivePush);
         }
         if !connection.received.is_empty() {
-            steps.push(ReplicaStep::Receive);
+            steps.push(ReplicaStep::ReceiveMessage);
         }
     }
 
     /// Takes a step. Where the server carries out a reading command, `failure` may happen to it.
-    pub(super) fn take(
+    pub(super) fn perform_step(
         &mut self,
         step: ReplicaStep,
         server: &mut Server,
@@ -187,35 +189,37 @@ impl Replica {
             }
             ReplicaStep::TakeBatch => self.take_batch(),
             ReplicaStep::TakeRead => self.take_read(),
-            ReplicaStep::Change => self.change(server),
+            ReplicaStep::ChangeSubscriptions => self.change_subscriptions(server),
             ReplicaStep::Execute(index) => self.execute(index, server, failure),
             ReplicaStep::Answer(index) => {
                 let Some(connection) = &mut self.connection else { return SessionEvents::new() };
                 let read = connection.reads.remove(index);
-                self.answer(read, None, now);
+                self.apply_answer(read, None, now);
             }
-            ReplicaStep::Arrive => self.arrive(),
-            ReplicaStep::Receive => self.receive(),
+            ReplicaStep::ReceivePush => self.receive_push(),
+            ReplicaStep::ReceiveMessage => self.receive_message(),
             ReplicaStep::LinkDeadline => {
                 self.link.deadline_passed(now);
                 self.may_read = true;
             }
             ReplicaStep::Hub(hub) => {
                 let input = self.hubs[hub].mailbox.pop();
-                return input.map(|input| self.hub(hub, input, now)).unwrap_or_default();
+                return input.map(|input| self.handle_hub_input(hub, input, now)).unwrap_or_default();
             }
-            ReplicaStep::Fanout(hub) => return self.hub(hub, HubInput::FanoutTurn, now),
-            ReplicaStep::HubDeadline(hub) => return self.hub(hub, HubInput::DeadlinePassed, now),
+            ReplicaStep::Fanout(hub) => return self.handle_hub_input(hub, HubInput::FanoutTurn, now),
+            ReplicaStep::HubDeadline(hub) => {
+                return self.handle_hub_input(hub, HubInput::DeadlinePassed, now);
+            }
         }
         SessionEvents::new()
     }
 
-    fn hub(&mut self, index: usize, input: HubInput, now: Instant) -> SessionEvents {
+    fn handle_hub_input(&mut self, index: usize, input: HubInput, now: Instant) -> SessionEvents {
         let hub = &mut self.hubs[index];
         let mut actions = Vec::new();
         let names: Vec<(SessionId, SessionKey)> = hub.core.sessions().collect();
         hub.core.on(now, input, &mut actions);
-        let mut told = SessionEvents::new();
+        let mut events = SessionEvents::new();
         for action in actions {
             match action {
                 HubAction::Notify { session, event } => {
@@ -225,7 +229,7 @@ impl Replica {
                     }
                     let is_late = matches!(event, SessionEvent::Subscribed { state, .. } if state.is_live());
                     if self.plan.planted_bug != PlantedBug::UnreportedRecovery || !is_late {
-                        told.push((*name, event));
+                        events.push((*name, event));
                     }
                 }
                 HubAction::Subscribe { request, channels, verify } => {
@@ -238,7 +242,7 @@ impl Replica {
             }
         }
         (self.may_subscribe, self.may_read) = (true, true);
-        told
+        events
     }
 
     fn take_batch(&mut self) {
@@ -252,10 +256,10 @@ impl Replica {
         let Some(connection) = &mut self.connection else { return };
         let work = self.link.next_read();
         self.may_read = work.is_some();
-        connection.reads.extend(work.map(Read::new));
+        connection.reads.extend(work.map(PendingRead::new));
     }
 
-    fn change(&mut self, server: &Server) {
+    fn change_subscriptions(&mut self, server: &Server) {
         let Some(connection) = &mut self.connection else { return };
         let Some((batch, step)) = &mut connection.batch else { return };
         match step {
@@ -273,7 +277,7 @@ impl Replica {
                 *step = BatchStep::Unsubscribing;
             }
         }
-        connection.wire.push_back(Push::Confirmed);
+        connection.pushes.push_back(Push::Confirmed);
     }
 
     fn execute(&mut self, index: usize, server: &mut Server, failure: Option<ReadFailure>) {
@@ -281,9 +285,9 @@ impl Replica {
         connection.reads[index].execute(server, failure, self.plan.planted_bug);
     }
 
-    fn answer(&mut self, read: Read, failure: Option<ReadFailure>, now: Instant) {
+    fn apply_answer(&mut self, read: PendingRead, failure: Option<ReadFailure>, now: Instant) {
         match read {
-            Read::Tails { channels, now_ms, tails, whole_since_ms } => {
+            PendingRead::Tails { channels, now_ms, tails, whole_since_ms } => {
                 let tails = match (failure, now_ms, whole_since_ms) {
                     (None, Some(now_ms), Some(whole_since_ms)) => {
                         let read = |tail| TailRead { tail, now_ms, whole_since_ms };
@@ -293,7 +297,7 @@ impl Replica {
                 };
                 self.link.on_stream_tails(channels, tails, now);
             }
-            Read::Page { work, answer } => {
+            PendingRead::Page { work, answer } => {
                 let outcome = failure.map_or_else(|| answer.unwrap_or(Err(ReadFailure::Later)), Err);
                 self.link.on_page(work, outcome, now);
             }
@@ -302,14 +306,14 @@ impl Replica {
     }
 
     /// redis-rs tells confirmations at once, and queues messages. An unsubscription waits for those.
-    fn arrive(&mut self) {
+    fn receive_push(&mut self) {
         let Some(connection) = &mut self.connection else { return };
-        match connection.wire.pop_front() {
+        match connection.pushes.pop_front() {
             Some(Push::Message(channel, payload)) => {
                 connection.received.push_back(Delivered::Message(channel, payload));
             }
             Some(Push::Confirmed) => match &mut connection.batch {
-                Some((_, BatchStep::Unsubscribing)) => connection.received.push_back(Delivered::AllTaken),
+                Some((_, BatchStep::Unsubscribing)) => connection.received.push_back(Delivered::Drained),
                 Some((batch, step)) if !batch.unsubscribe.is_empty() => *step = BatchStep::Unsubscribe,
                 _ => self.confirmed(),
             },
@@ -329,7 +333,7 @@ impl Replica {
         (self.may_subscribe, self.may_read) = (true, true);
     }
 
-    fn receive(&mut self) {
+    fn receive_message(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         match connection.received.pop_front() {
             Some(Delivered::Message(channel, payload)) => {
@@ -337,7 +341,7 @@ impl Replica {
                 self.link.receive(channel.as_str(), payload);
                 self.may_read = true;
             }
-            Some(Delivered::AllTaken) => self.confirmed(),
+            Some(Delivered::Drained) => self.confirmed(),
             None => {}
         }
     }

@@ -5,13 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::chance::Chance;
 use super::checker::Expectations;
 use super::client::SimulatedClient;
 use super::plan::{ChannelKind, Fault, PlantedBug, SimulationPlan};
-use super::record::{ChannelRecord, Fate, RecordedPublication};
+use super::record::{ChannelRecord, RecordedPublication, Retention};
 use super::redis::Server;
 use super::replica::{Replica, ReplicaStep};
+use super::rng::SimulationRng;
 use crate::broker::link::ReadFailure;
 use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
@@ -31,7 +31,7 @@ pub(super) type RunFailure = String;
 pub(super) struct SimulationRun {
     pub(super) plan: Rc<SimulationPlan>,
     pub(super) expectations: Expectations,
-    pub(super) chance: Chance,
+    pub(super) rng: SimulationRng,
     pub(super) rules: Arc<Rules>,
     pub(super) now: Instant,
     pub(super) unix_ms: u64,
@@ -64,7 +64,7 @@ impl SimulationStep {
     /// The part of the run that takes the step: a stalled part takes none.
     fn actor(self) -> usize {
         match self {
-            Self::Replica(replica, ReplicaStep::Arrive | ReplicaStep::Receive) => replica,
+            Self::Replica(replica, ReplicaStep::ReceivePush | ReplicaStep::ReceiveMessage) => replica,
             Self::Replica(
                 replica,
                 ReplicaStep::Hub(hub) | ReplicaStep::Fanout(hub) | ReplicaStep::HubDeadline(hub),
@@ -94,8 +94,8 @@ impl SimulationRun {
         rules: &Arc<Rules>,
         is_traced: bool,
     ) -> Self {
-        let mut chance = Chance::new(seed);
-        let plan = Rc::new(SimulationPlan::draw(&mut chance, planted_bug));
+        let mut rng = SimulationRng::new(seed);
+        let plan = Rc::new(SimulationPlan::draw(&mut rng, planted_bug));
         let expectations = Expectations {
             has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
             counts_plain: !plan.may(Fault::MessageLost),
@@ -108,7 +108,7 @@ impl SimulationRun {
         };
         let mut run = Self {
             expectations,
-            chance,
+            rng,
             rules: Arc::clone(rules),
             now: Instant::now(),
             unix_ms: UNIX_START_MS,
@@ -137,7 +137,7 @@ impl SimulationRun {
             (0..NAMES.len()).for_each(|channel| self.publish(channel, true));
         }
         for _ in 0..self.plan.disturbances {
-            for _ in 0..self.chance.below(2 * self.plan.pace as usize + 1) {
+            for _ in 0..self.rng.below(2 * self.plan.pace as usize + 1) {
                 self.progress()?;
             }
             self.disturb()?;
@@ -147,7 +147,7 @@ impl SimulationRun {
         self.settle()?;
         self.replicas.iter_mut().for_each(Replica::check_histories);
         self.settle()?;
-        self.ask_again();
+        self.retry_refused_channels();
         self.settle()?;
         for channel in 0..NAMES.len() {
             self.publish(channel, self.plan.kinds[channel] != ChannelKind::Plain);
@@ -180,9 +180,9 @@ impl SimulationRun {
 
     /// Takes one of the steps that are possible. Whether there was one.
     fn progress(&mut self) -> Result<bool, RunFailure> {
-        if self.chance.percent(5) {
+        if self.rng.percent(5) {
             for index in 0..self.stalled.len() {
-                self.stalled[index] = self.chance.percent(25);
+                self.stalled[index] = self.rng.percent(25);
             }
         }
         let mut steps = Vec::with_capacity(16);
@@ -193,16 +193,16 @@ impl SimulationRun {
         if steps.is_empty() {
             return Ok(false);
         }
-        let step = self.chance.pick(&steps);
+        let step = self.rng.pick(&steps);
         self.pass_time();
-        self.take(step).map(|()| true)
+        self.perform_step(step).map(|()| true)
     }
 
     fn steps(&self, steps: &mut Vec<SimulationStep>) {
-        let mut of_replica = Vec::with_capacity(8);
+        let mut replica_steps = Vec::with_capacity(8);
         for (index, replica) in self.replicas.iter().enumerate() {
-            replica.steps(self.now, &mut of_replica);
-            steps.extend(of_replica.drain(..).map(|step| SimulationStep::Replica(index, step)));
+            replica.steps(self.now, &mut replica_steps);
+            steps.extend(replica_steps.drain(..).map(|step| SimulationStep::Replica(index, step)));
         }
         for (index, client) in self.clients.iter().enumerate() {
             let Some(session) = &client.session else {
@@ -218,15 +218,15 @@ impl SimulationRun {
         }
     }
 
-    fn take(&mut self, step: SimulationStep) -> Result<(), RunFailure> {
+    fn perform_step(&mut self, step: SimulationStep) -> Result<(), RunFailure> {
         trace!(self, "{step:?}");
         match step {
             SimulationStep::Replica(replica, step) => {
                 let failure = self.read_failure();
-                let told = self.replicas[replica].take(step, &mut self.server, self.now, failure);
-                self.tell(told);
+                let events = self.replicas[replica].perform_step(step, &mut self.server, self.now, failure);
+                self.deliver_events(events);
             }
-            SimulationStep::Session(client) => self.session(client),
+            SimulationStep::Session(client) => self.step_session(client),
             SimulationStep::Read(client) => return self.read(client),
             SimulationStep::Connect(client) => self.connect(client),
         }
@@ -237,17 +237,17 @@ impl SimulationRun {
     fn read_failure(&mut self) -> Option<ReadFailure> {
         if self.is_settling {
             None
-        } else if self.chance.percent(self.plan.refused_percent) {
+        } else if self.rng.percent(self.plan.refused_percent) {
             Some(ReadFailure::Data)
         } else {
-            self.chance.percent(self.plan.unanswered_percent).then_some(ReadFailure::Later)
+            self.rng.percent(self.plan.unanswered_percent).then_some(ReadFailure::Later)
         }
     }
 
     fn pass_time(&mut self) {
-        let passed = match self.chance.below(20) {
-            0 => self.chance.between(5, 50),
-            1..=8 => self.chance.between(1, 3),
+        let passed = match self.rng.below(20) {
+            0 => self.rng.between(5, 50),
+            1..=8 => self.rng.between(1, 3),
             _ => 0,
         };
         self.now += Duration::from_millis(passed);
@@ -257,36 +257,36 @@ impl SimulationRun {
 
     /// Somebody does something of his own accord, or something breaks.
     fn disturb(&mut self) -> Result<(), RunFailure> {
-        match self.chance.below(20) {
+        match self.rng.below(20) {
             0..=10 => {
-                let channel = self.chance.below(NAMES.len());
+                let channel = self.rng.below(NAMES.len());
                 let is_durable = match self.plan.kinds[channel] {
                     ChannelKind::Durable => true,
                     ChannelKind::Plain => false,
-                    ChannelKind::Mixed => self.chance.percent(50),
+                    ChannelKind::Mixed => self.rng.percent(50),
                 };
                 self.publish(channel, is_durable);
             }
             11..=13 => {
-                let client = self.chance.below(self.clients.len());
-                self.cut(client);
+                let client = self.rng.below(self.clients.len());
+                self.disconnect(client);
             }
             14 => {
-                let client = self.chance.below(self.clients.len());
-                let channel = OWN + self.chance.below(NAMES.len() - OWN);
-                self.toggle(client, channel);
+                let client = self.rng.below(self.clients.len());
+                let channel = OWN + self.rng.below(NAMES.len() - OWN);
+                self.toggle_subscription(client, channel);
             }
             15 => {
-                self.ask_again();
-                let replica = self.chance.below(self.replicas.len());
+                self.retry_refused_channels();
+                let replica = self.rng.below(self.replicas.len());
                 self.replicas[replica].check_histories();
                 // As the gateway does with each check.
                 self.server.mark();
             }
             16 => self.save(),
             _ => {
-                let fault = self.chance.pick(&self.plan.faults);
-                self.break_something(fault);
+                let fault = self.rng.pick(&self.plan.faults);
+                self.inject_fault(fault);
             }
         }
         Ok(())
@@ -297,7 +297,7 @@ impl SimulationRun {
         self.published.set(number);
         let record = &mut self.records[channel];
         let position = is_durable.then(|| self.server.append(&record.name, number));
-        record.published.push(RecordedPublication { number, position, fate: Fate::Kept });
+        record.published.push(RecordedPublication { number, position, retention: Retention::Kept });
         let payload: Rc<str> = match position {
             Some(position) => format!("@{position} {number}").into(),
             None => number.to_string().into(),

@@ -51,8 +51,8 @@ impl SimulationRun {
     pub(super) fn connect(&mut self, client: usize) {
         self.sessions += 1;
         let name = SessionId(self.sessions);
-        let replica = self.chance.below(self.replicas.len());
-        let hub = self.chance.below(self.plan.hubs);
+        let replica = self.rng.below(self.replicas.len());
+        let hub = self.rng.below(self.plan.hubs);
         trace!(self, "client {client} is session {name} on replica {replica}, hub {hub}");
         let (rules, mut actions) = (self.rules.clone(), Vec::new());
         let conversation = Conversation::open(rules, Version::V2, name, 1.0, self.clock(), &mut actions);
@@ -76,7 +76,7 @@ impl SimulationRun {
     }
 
     /// Its socket breaks: what is on its way is lost, in both directions.
-    pub(super) fn cut(&mut self, client: usize) {
+    pub(super) fn disconnect(&mut self, client: usize) {
         let Some(mut session) = self.clients[client].session.take() else { return };
         trace!(self, "client {client} is cut off");
         let now = self.clock();
@@ -89,7 +89,7 @@ impl SimulationRun {
     }
 
     /// It leaves a channel or comes back to it.
-    pub(super) fn toggle(&mut self, client: usize, channel: usize) {
+    pub(super) fn toggle_subscription(&mut self, client: usize, channel: usize) {
         let one = &mut self.clients[client];
         if one.is_leaving[channel] {
             // Until that is answered it may still be given messages, and does not know where it will be.
@@ -109,7 +109,7 @@ impl SimulationRun {
     }
 
     /// Clients ask again for the channels that they were refused.
-    pub(super) fn ask_again(&mut self) {
+    pub(super) fn retry_refused_channels(&mut self) {
         for client in &mut self.clients {
             for (channel, name) in NAMES.iter().enumerate() {
                 if !std::mem::take(&mut client.is_refused[channel]) {
@@ -124,9 +124,9 @@ impl SimulationRun {
     }
 
     /// A session takes its next input.
-    pub(super) fn session(&mut self, client: usize) {
+    pub(super) fn step_session(&mut self, client: usize) {
         let Some(session) = &mut self.clients[client].session else { return };
-        let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.chance.percent(50));
+        let is_text = session.mailbox.is_empty() || (!session.inbound.is_empty() && self.rng.percent(50));
         if is_text {
             let text = session.inbound.pop_front();
             text.into_iter().for_each(|text| self.drive(client, Input::Text(&text)));
@@ -148,8 +148,8 @@ impl SimulationRun {
     }
 
     /// Hands what a hub says to the sessions that are still here.
-    pub(super) fn tell(&mut self, told: SessionEvents) {
-        for (name, event) in told {
+    pub(super) fn deliver_events(&mut self, events: SessionEvents) {
+        for (name, event) in events {
             let mut sessions = self.clients.iter_mut().filter_map(|client| client.session.as_mut());
             if let Some(session) = sessions.find(|session| session.name == name) {
                 session.mailbox.push_back(event);
@@ -162,7 +162,7 @@ impl SimulationRun {
         let Some(session) = &self.clients[client].session else { return Ok(()) };
         let Some(sent) = session.socket.next() else {
             // Closed, and everything has been read.
-            self.cut(client);
+            self.disconnect(client);
             return Ok(());
         };
         let text = std::str::from_utf8(client::payload(&sent.frame)).unwrap();
@@ -182,7 +182,7 @@ impl SimulationRun {
         match frame.op {
             2 => {
                 for listed in &frame.channels {
-                    let at = number_of(listed.channel)?;
+                    let at = channel_index(listed.channel)?;
                     let position = listed.position.map(parse).transpose()?;
                     match (listed.state, position) {
                         (Some("recovering"), position) => checkers[at].on_recovering(position)?,
@@ -201,7 +201,7 @@ impl SimulationRun {
                 Ok(())
             }
             3 => {
-                let at = number_of(frame.channel.unwrap_or_default())?;
+                let at = channel_index(frame.channel.unwrap_or_default())?;
                 let position = frame.position.map(parse).transpose()?;
                 let number = frame.message.ok_or("a message that nobody has published")?;
                 let before = checkers[at].position;
@@ -212,7 +212,7 @@ impl SimulationRun {
                 Ok(())
             }
             6 => {
-                let at = number_of(frame.channel.unwrap_or_default())?;
+                let at = channel_index(frame.channel.unwrap_or_default())?;
                 match (frame.state, frame.position) {
                     (Some("recovering"), position) => {
                         checkers[at].on_recovering(position.map(parse).transpose()?)
@@ -242,7 +242,7 @@ impl SimulationRun {
                     _ => Err("an answer that was not expected".to_owned()),
                 }
             }
-            8 => checkers[number_of(frame.channel.unwrap_or_default())?].on_gap(expectations),
+            8 => checkers[channel_index(frame.channel.unwrap_or_default())?].on_gap(expectations),
             0 | 9 => Ok(()),
             _ => Err("a frame that was not expected".to_owned()),
         }
@@ -250,6 +250,6 @@ impl SimulationRun {
 }
 
 /// Channels go by their numbers.
-fn number_of(channel: &str) -> Result<usize, String> {
+fn channel_index(channel: &str) -> Result<usize, String> {
     NAMES.iter().position(|name| *name == channel).ok_or_else(|| format!("{channel} is none of its channels"))
 }

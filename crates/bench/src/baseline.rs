@@ -15,7 +15,7 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use socket2::SockRef;
 
-use crate::children::{OwnProcess, locked};
+use crate::children::{ChildProcess, locked};
 use crate::output::{print, print_error};
 use crate::{BenchError, wire};
 
@@ -29,10 +29,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 type Sockets = Mutex<Slab<(TcpStream, bool)>>;
 
 /// Starts a baseline; returns its address and its standard input.
-pub(crate) fn start() -> Result<(OwnProcess, SocketAddr, ChildStdin), BenchError> {
+pub(crate) fn start() -> Result<(ChildProcess, SocketAddr, ChildStdin), BenchError> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["bench", "baseline-server"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let (child, (stdin, stdout, _)) = OwnProcess::start(&mut command)?;
+    let (child, (stdin, stdout, _)) = ChildProcess::start(&mut command)?;
     let mut line = String::new();
     if let Some(stdout) = stdout {
         io::BufReader::new(stdout).read_line(&mut line)?;
@@ -73,11 +73,13 @@ pub(crate) fn serve() -> Result<ExitCode, BenchError> {
 
 /// Writes all bytes, each as soon as there is room.
 fn write(mut socket: &TcpStream, mut bytes: &[u8]) {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     while !bytes.is_empty() {
         match socket.write(bytes) {
             Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && begun.elapsed() < WRITE_TIMEOUT => {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && started_at.elapsed() < WRITE_TIMEOUT =>
+            {
                 std::thread::yield_now();
             }
             Err(_) => return,

@@ -16,13 +16,13 @@ static RUNNING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 const ENDED_BY_SIGNAL: i32 = 128;
 
 /// A process of ours, by its id. Ended when dropped.
-pub(crate) struct OwnProcess(pub(crate) u32);
+pub(crate) struct ChildProcess(pub(crate) u32);
 
 /// The ends of its pipes.
-pub(crate) type Pipes = (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>);
+pub(crate) type StdioPipes = (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>);
 
-impl OwnProcess {
-    pub(crate) fn start(command: &mut Command) -> io::Result<(Self, Pipes)> {
+impl ChildProcess {
+    pub(crate) fn start(command: &mut Command) -> io::Result<(Self, StdioPipes)> {
         // Locked all the while: a signal finds every process that has been started, and none is started after it.
         let mut running = locked(&RUNNING);
         let mut child = command.spawn()?;
@@ -32,7 +32,7 @@ impl OwnProcess {
     }
 }
 
-impl Drop for OwnProcess {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         locked(&RUNNING).extract_if(.., |child| child.id() == self.0).for_each(end);
     }
@@ -40,7 +40,7 @@ impl Drop for OwnProcess {
 
 /// From here on, a signal that ends this process ends all of its children. The exit code is then the signal's number and
 /// 128, as in a shell.
-pub(crate) fn end_with_signals() -> Result<(), BenchError> {
+pub(crate) fn end_children_on_signals() -> Result<(), BenchError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new().name("bench-signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {

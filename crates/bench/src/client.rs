@@ -76,7 +76,7 @@ impl Client {
     }
 
     /// Sends handshake and Identify in one write, once the kernel has connected it.
-    pub(crate) fn introduce(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
+    pub(crate) fn send_handshake(&mut self, plan: &ClientPlan) -> io::Result<&mut TcpStream> {
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         if let Some(error) = stream.take_error()? {
             return Err(error);
@@ -106,7 +106,7 @@ impl Client {
     }
 
     /// Ends the connection at once, as a broken network does.
-    pub(crate) fn cut(&mut self) {
+    pub(crate) fn disconnect(&mut self) {
         if let Some(stream) = self.stream.take() {
             // If this fails the connection ends in order, which serves as well.
             let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));

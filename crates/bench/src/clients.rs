@@ -20,7 +20,7 @@ pub(crate) const CONNECTING: u8 = 0;
 /// A run fails when nothing changes for this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a waiting thread checks its count, unless a delivery wakes it earlier.
-const LOOK: Duration = Duration::from_millis(10);
+const COUNT_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Which clients connect where, and how.
 pub(crate) struct ClientPlan {
@@ -54,7 +54,7 @@ pub(crate) enum Pace {
 }
 
 impl Pace {
-    pub(crate) const USUAL: Self = Self::InFlight(64);
+    pub(crate) const DEFAULT: Self = Self::InFlight(64);
 }
 
 /// What the clients of one thread are to do.
@@ -134,8 +134,8 @@ struct WorkerThread {
 }
 
 impl Clients {
-    /// Starts the threads; no client connects yet. Times are counted from `begun`.
-    pub(crate) fn start(plan: ClientPlan, threads: usize, begun: Instant) -> Result<Self, BenchError> {
+    /// Starts the threads; no client connects yet. Times are counted from `started_at`.
+    pub(crate) fn start(plan: ClientPlan, threads: usize, started_at: Instant) -> Result<Self, BenchError> {
         let (counts, resumes) = (Arc::<ClientCounts>::default(), plan.resumes);
         let (clients, together) = (plan.identities.len(), plan.narrow.end);
         let plan = Arc::new(plan);
@@ -148,7 +148,8 @@ impl Clients {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
             let (sender, orders) = mpsc::channel();
-            let mut worker = Worker::new(poll, Arc::clone(&plan), Arc::clone(&counts), begun, range, step);
+            let mut worker =
+                Worker::new(poll, Arc::clone(&plan), Arc::clone(&counts), started_at, range, step);
             let (id_sender, id) = mpsc::channel();
             let handle = std::thread::Builder::new().name(format!("bench-{number}")).spawn(move || {
                 // The receiver waits for it below.
@@ -187,9 +188,9 @@ impl Clients {
         let (ready, lost) = (|| self.counts.ready.load(SeqCst), || self.counts.lost.load(SeqCst));
         let lost_before = lost();
         // A refused client that does not try again is missing for good.
-        let is_hopeless = || !self.resumes && lost() > lost_before;
-        let timeout = || if is_hopeless() { IDLE_TIMEOUT / 30 } else { IDLE_TIMEOUT };
-        if wait(count as u64, ready, timeout, LOOK) {
+        let has_lost_client = || !self.resumes && lost() > lost_before;
+        let timeout = || if has_lost_client() { IDLE_TIMEOUT / 30 } else { IDLE_TIMEOUT };
+        if wait(count as u64, ready, timeout, COUNT_CHECK_INTERVAL) {
             return Ok(());
         }
         let reason = locked(&self.counts.reason).as_ref().map(|why| format!(" (the last one lost: {why})"));

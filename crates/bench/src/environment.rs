@@ -82,7 +82,7 @@ impl TokenKind {
 
 impl Environment {
     /// The secret of a gateway of our own whose user has not said how tokens are checked: they are checked, then.
-    pub(crate) fn own_secret(&self, arguments: &BenchArgs) -> Option<String> {
+    pub(crate) fn generate_secret(&self, arguments: &BenchArgs) -> Option<String> {
         let is_free = self.tokens == TokenKind::Insecure && !self.is_set("auth.kind");
         let secret = || format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         (!arguments.running && is_free).then(secret)
@@ -90,7 +90,11 @@ impl Environment {
 
     /// Environment variables for a gateway of our own, which yield to what its user has set: a namespace, this secret for
     /// tokens, and no heartbeats where they would blur what is measured.
-    pub(crate) fn own_variables(&self, arguments: &BenchArgs, secret: Option<&str>) -> Vec<(String, String)> {
+    pub(crate) fn gateway_variables(
+        &self,
+        arguments: &BenchArgs,
+        secret: Option<&str>,
+    ) -> Vec<(String, String)> {
         let mut wanted = vec![("channels.public_namespaces", NAMESPACE)];
         if let Some(secret) = secret {
             wanted.extend([("auth.kind", "jwt"), ("auth.secret", secret)]);

@@ -62,18 +62,18 @@ pub fn run(environment: &Environment, arguments: &BenchArgs) -> Result<ExitCode,
     if arguments.scenario == Scenario::BaselineServer {
         return baseline::serve();
     }
-    children::end_with_signals()?;
+    children::end_children_on_signals()?;
     match &arguments.sweep {
         Some(sweep) => sweep.run(environment, arguments),
         None => {
             arguments.check()?;
-            once(environment, arguments)?.print()
+            run_once(environment, arguments)?.print()
         }
     }
 }
 
 /// Runs a scenario against the gateway, and before that against the baseline if that is wanted.
-fn once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, BenchError> {
+fn run_once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, BenchError> {
     check_limit(environment, arguments)?;
     let redis = own_redis(environment, arguments)?;
     // The baseline first: the gateway profits from what is warm then, the kernel above all.
@@ -81,11 +81,11 @@ fn once(environment: &Environment, arguments: &BenchArgs) -> Result<Report, Benc
         true => Some(measure(environment, arguments, None, Target::baseline()?)?),
         false => None,
     };
-    let secret = environment.own_secret(arguments);
+    let secret = environment.generate_secret(arguments);
     let target = if arguments.running {
         Target::running(environment, arguments.pid)?
     } else {
-        let variables = environment.own_variables(arguments, secret.as_deref());
+        let variables = environment.gateway_variables(arguments, secret.as_deref());
         Target::start(environment, redis.as_ref(), variables)?
     };
     let transport = target.publisher.transport();
@@ -101,7 +101,7 @@ fn measure(
     secret: Option<&str>,
     target: Target,
 ) -> Result<BenchOutcome, BenchError> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let plan = ClientPlan {
         address: target.address,
         identities: identities(environment, arguments, secret, target.is_baseline)?,
@@ -110,11 +110,12 @@ fn measure(
         is_deflated: arguments.deflate,
         narrow: arguments.sockets..arguments.sockets + arguments.stalled_readers(),
     };
-    let clients = Clients::start(plan, arguments.threads, begun)?;
+    let clients = Clients::start(plan, arguments.threads, started_at)?;
     let (heartbeat_interval, namespace) =
         (environment.heartbeat_interval, environment.namespace(arguments).to_owned());
     let outcome = BenchOutcome::default();
-    let mut run = ScenarioRun { arguments, target, clients, begun, heartbeat_interval, namespace, outcome };
+    let mut run =
+        ScenarioRun { arguments, target, clients, started_at, heartbeat_interval, namespace, outcome };
     scenario::run(&mut run)?;
     Ok(run.outcome)
 }

@@ -58,7 +58,7 @@ impl ScenarioRun<'_> {
     }
 
     /// Publishes as the arguments say, and notes what came of it.
-    pub(crate) fn publish_and_note(
+    pub(crate) fn publish_and_record(
         &mut self,
         mut recipients: impl FnMut(u64) -> Recipients,
     ) -> Result<(), BenchError> {
@@ -72,7 +72,7 @@ impl ScenarioRun<'_> {
             self.outcome.compare("capacity_per_second", "messages in a second that are possible", capacity);
             load.rate = Some((capacity * share).max(0.1));
         }
-        self.publish(load, recipients)?.note(&mut self.outcome);
+        self.publish(load, recipients)?.record(&mut self.outcome);
         Ok(())
     }
 
@@ -104,8 +104,8 @@ impl ScenarioRun<'_> {
             delivered + expected
         };
         match load.rate {
-            Some(rate) => self.at_a_rate(load.time, rate, add)?,
-            None => self.in_a_closed_loop(load, add)?,
+            Some(rate) => self.publish_at_rate(load.time, rate, add)?,
+            None => self.publish_in_closed_loop(load, add)?,
         }
         // A missing message is reported with the deliveries.
         let _ = self.clients.counts.wait_for_deliveries(delivered + expected);
@@ -117,7 +117,7 @@ impl ScenarioRun<'_> {
     }
 
     /// `add` adds the next message, which was due then.
-    fn at_a_rate(
+    fn publish_at_rate(
         &mut self,
         time: Duration,
         rate: f64,
@@ -145,13 +145,13 @@ impl ScenarioRun<'_> {
     }
 
     /// `add` adds the next message, which is due now, and returns the count of deliveries once it has arrived.
-    fn in_a_closed_loop(
+    fn publish_in_closed_loop(
         &mut self,
         load: Load,
         mut add: impl FnMut(&mut Self, u64) -> u64,
     ) -> Result<(), BenchError> {
-        let (begun, mut in_flight) = (Instant::now(), VecDeque::new());
-        while begun.elapsed() < load.time {
+        let (started_at, mut in_flight) = (Instant::now(), VecDeque::new());
+        while started_at.elapsed() < load.time {
             let now_us = self.now_us();
             in_flight.push_back(add(self, now_us));
             self.target.publisher.flush()?;
@@ -169,16 +169,16 @@ impl ScenarioRun<'_> {
 
 impl PublishReport {
     /// Notes the figures that every scenario with deliveries has.
-    pub(crate) fn note(self, outcome: &mut BenchOutcome) {
+    pub(crate) fn record(self, outcome: &mut BenchOutcome) {
         let Self { publications, expected, deliveries, latencies, used } = self;
         let count = deliveries as f64;
-        let (account, redis) = (used.account, used.redis_cpu * 1e6 / publications as f64);
+        let (process, redis) = (used.process, used.redis_cpu * 1e6 / publications as f64);
         outcome.plain("publications", "publications", publications as f64);
         outcome.deliveries(deliveries, expected);
         outcome.compare("deliveries_per_second", "deliveries in a second", count / used.seconds);
         outcome.latencies("latency", "latency", latencies);
-        outcome.compare("cpu_us_per_delivery", "CPU for each delivery, µs", account.cpu * 1e6 / count);
-        outcome.cpu_parts("delivery", account, count);
+        outcome.compare("cpu_us_per_delivery", "CPU for each delivery, µs", process.cpu * 1e6 / count);
+        outcome.cpu_parts("delivery", process, count);
         outcome.plain("redis_cpu_us_per_publication", "Redis' CPU for each publication, µs", redis);
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::latency::Latencies;
 use crate::load::PublishReport;
-use crate::process::Account;
+use crate::process::ResourceUsage;
 
 /// A thread of the generator that is busy for more than this share of the time may be what is measured.
 const BUSY: f64 = 0.8;
@@ -59,10 +59,10 @@ impl BenchOutcome {
     }
 
     /// The CPU of each of `count`, in user space and in the kernel.
-    pub(crate) fn cpu_parts(&mut self, each: &str, account: Account, count: f64) {
+    pub(crate) fn cpu_parts(&mut self, each: &str, process: ResourceUsage, count: f64) {
         for (key, label, cpu) in [
-            ("user", "  of that in user space", account.user),
-            ("system", "  of that in the kernel", account.system),
+            ("user", "  of that in user space", process.user),
+            ("system", "  of that in the kernel", process.system),
         ] {
             self.plain(&format!("cpu_{key}_us_per_{each}"), label, cpu * 1e6 / count);
         }

@@ -8,7 +8,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The resources a process has used in total, or between two samples. Unknown figures are NaN.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Account {
+pub(crate) struct ResourceUsage {
     /// CPU in user space and in the kernel, in seconds, with a resolution of a hundredth.
     pub(crate) user: f64,
     pub(crate) system: f64,
@@ -18,7 +18,7 @@ pub(crate) struct Account {
     pub(crate) resident: f64,
 }
 
-impl Account {
+impl ResourceUsage {
     pub(crate) const UNKNOWN: Self =
         Self { user: f64::NAN, system: f64::NAN, cpu: f64::NAN, resident: f64::NAN };
 
@@ -89,9 +89,9 @@ mod tests {
 
     #[test]
     fn this_process_has_an_account_and_one_that_is_not_there_has_none() {
-        let account = Account::of(std::process::id()).unwrap();
-        assert!(account.resident > 100_000.0 && account.cpu < 3_600.0, "{account:?}");
-        assert!(Account::of(u32::MAX).is_none());
+        let process = ResourceUsage::of(std::process::id()).unwrap();
+        assert!(process.resident > 100_000.0 && process.cpu < 3_600.0, "{process:?}");
+        assert!(ResourceUsage::of(u32::MAX).is_none());
         assert!(thread_cpu(this_thread().unwrap()).is_some());
         assert!(load_average().is_some());
     }

@@ -33,14 +33,14 @@ impl ProgressLine {
             false => (PERIOD_OF_LINES, "", "\n"),
         };
         let label = format!("{}: {activity}", if run.target.is_baseline { "baseline" } else { "gateway" });
-        let (counts, begun) = (Arc::clone(&run.clients.counts), Instant::now());
+        let (counts, started_at) = (Arc::clone(&run.clients.counts), Instant::now());
         let (end, ended) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             while ended.recv_timeout(period) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let (ready, delivered) = (counts.ready.load(SeqCst), counts.delivered());
                 let bar = bar(match goal {
                     Goal::Ready(all) => ready as f64 / all.max(1) as f64,
-                    Goal::Time(all) => begun.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
+                    Goal::Time(all) => started_at.elapsed().as_secs_f64() / all.as_secs_f64().max(0.001),
                 });
                 let line =
                     format!("{clear}{label} {bar} {ready} sockets, {delivered} deliveries{end_of_line}");

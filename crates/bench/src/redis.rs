@@ -1,11 +1,11 @@
-//! Redis, as the load generator sees it: one of its own if wanted, commands as raw bytes, and its account of CPU.
+//! Redis, as the load generator sees it: one of its own if wanted, commands as raw bytes, and its use of CPU.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::children::OwnProcess;
+use crate::children::ChildProcess;
 use crate::{BenchError, RedisAddress};
 
 /// How long Redis may take to start, or to answer.
@@ -13,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A `redis-server` on a free port, without persistence. Ended when dropped.
 pub(crate) struct OwnRedis {
-    _child: OwnProcess,
+    _child: ChildProcess,
     pub(crate) address: RedisAddress,
 }
 
@@ -27,7 +27,7 @@ impl OwnRedis {
             .args(["--dir", &std::env::temp_dir().display().to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let (child, _) = OwnProcess::start(&mut command).map_err(|error| {
+        let (child, _) = ChildProcess::start(&mut command).map_err(|error| {
             BenchError::Server(match error.kind() {
                 io::ErrorKind::NotFound => {
                     "there is no redis-server on this machine: install it, or name one with --broker-url"
@@ -36,9 +36,9 @@ impl OwnRedis {
                 _ => format!("redis-server did not start: {error}"),
             })
         })?;
-        let begun = Instant::now();
+        let started_at = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            if begun.elapsed() > TIMEOUT {
+            if started_at.elapsed() > TIMEOUT {
                 return Err(BenchError::Server("redis-server did not start".to_owned()));
             }
             std::thread::park_timeout(Duration::from_millis(20));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::arguments::{BenchArgs, Scenario};
 use crate::outcome::{BenchOutcome, Figure};
 use crate::output::{finish, print_error};
-use crate::plot::{self, Across};
+use crate::plot::{self, XAxis};
 use crate::{BenchError, TokenKind, process};
 
 /// What a report is made of.
@@ -31,7 +31,7 @@ impl Report {
         };
         let title = format!("{}, {} sockets", arguments.scenario.name(), arguments.sockets);
         let BenchOutcome { curve_unit, curves, .. } = &self.gateway;
-        finish(arguments, || plot::svg(&title, curve_unit, &Across::Seconds, curves), &text, self.is_exact())
+        finish(arguments, || plot::svg(&title, curve_unit, &XAxis::Seconds, curves), &text, self.is_exact())
     }
 
     fn outcomes(&self) -> impl Iterator<Item = (&'static str, &BenchOutcome)> {

@@ -8,9 +8,9 @@ use serde_json::json;
 use crate::arguments::{BenchArgs, Scenario};
 use crate::outcome::{BenchOutcome, Curve};
 use crate::output::{finish, print_error};
-use crate::plot::{self, Across};
+use crate::plot::{self, XAxis};
 use crate::report::{Report, number, table};
-use crate::{BenchError, Environment, once};
+use crate::{BenchError, Environment, run_once};
 
 /// The figures of the table, as far as the scenario has them.
 const SHOWN: [&str; 8] = [
@@ -71,7 +71,7 @@ impl Sweep {
     ) -> Result<ExitCode, BenchError> {
         let steps: Vec<_> = self.values.iter().map(|value| self.at(*value, arguments)).collect();
         steps.iter().try_for_each(BenchArgs::check)?;
-        let reports = steps.iter().map(|step| once(environment, step)).collect::<Result<Vec<_>, _>>()?;
+        let reports = steps.iter().map(|step| run_once(environment, step)).collect::<Result<Vec<_>, _>>()?;
         let text = if arguments.json {
             let steps: Vec<_> = reports.iter().map(Report::json).collect();
             json!({ "sweep": self.name, "values": self.values, "steps": steps }).to_string()
@@ -104,7 +104,7 @@ impl Sweep {
         ];
         curves.retain(|curve| !curve.points.is_empty());
         let title = format!("{}, by {}", scenario.name(), self.name);
-        plot::svg(&title, shown, &Across::Values(self.name, &values), &curves)
+        plot::svg(&title, shown, &XAxis::Values(self.name, &values), &curves)
     }
 
     /// A column for each value.

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::children::OwnProcess;
-use crate::process::Account;
+use crate::children::ChildProcess;
+use crate::process::ResourceUsage;
 use crate::publisher::Publisher;
 use crate::redis::OwnRedis;
 use crate::{BenchError, BrokerAddress, Environment, RedisAddress, baseline};
@@ -23,7 +23,7 @@ pub(crate) struct Target {
     admin: Option<SocketAddr>,
     process: Option<u32>,
     /// Ended with this.
-    _child: Option<OwnProcess>,
+    _child: Option<ChildProcess>,
 }
 
 impl Target {
@@ -46,17 +46,17 @@ impl Target {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let (child, (.., log)) = OwnProcess::start(&mut command)?;
+        let (child, (.., log)) = ChildProcess::start(&mut command)?;
         let ports = read_ports(log)?;
         let redis = redis.map(|redis| redis.address.clone());
         let target = Self::gateway(environment, redis, ports, Some(child.0))?;
         Ok(Self { _child: Some(child), ..target })
     }
 
-    /// A gateway that is already running, with its process for the kernel's account of it.
+    /// A gateway that is already running, with its process for its resource usage.
     pub(crate) fn running(environment: &Environment, process: Option<u32>) -> Result<Self, BenchError> {
         if let Some(process) = process
-            && Account::of(process).is_none()
+            && ResourceUsage::of(process).is_none()
         {
             return Err(BenchError::Server(format!("there is no process {process} on this machine")));
         }
@@ -95,8 +95,8 @@ impl Target {
     }
 
     /// The resources used by its process; NaN when unknown or not on this machine.
-    pub(crate) fn account(&self) -> Account {
-        self.process.and_then(Account::of).unwrap_or(Account::UNKNOWN)
+    pub(crate) fn process_usage(&self) -> ResourceUsage {
+        self.process.and_then(ResourceUsage::of).unwrap_or(ResourceUsage::UNKNOWN)
     }
 
     /// What its Redis has used, see [`RedisAddress::usage`].
@@ -130,14 +130,14 @@ fn read_ports(log: Option<ChildStderr>) -> Result<(SocketAddr, SocketAddr), Benc
 
 /// Waits until `/readyz` answers 200: before that a publication may reach nobody.
 fn wait_until_ready(admin: SocketAddr) -> Result<(), BenchError> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     loop {
         let (timeout, reason) = match get(admin, "/readyz") {
             Ok(text) if text.starts_with("HTTP/1.1 200") => return Ok(()),
             Ok(text) => (START_TIMEOUT, text.lines().last().unwrap_or_default().to_owned()),
             Err(error) => (START_TIMEOUT / 10, error.to_string()),
         };
-        if begun.elapsed() > timeout {
+        if started_at.elapsed() > timeout {
             return Err(BenchError::Server(format!("the gateway at {admin} is not ready: {reason}")));
         }
         std::thread::park_timeout(Duration::from_millis(50));

@@ -39,8 +39,8 @@ pub(crate) struct Worker {
     poll: Poll,
     plan: Arc<ClientPlan>,
     counts: Arc<ClientCounts>,
-    begun: Instant,
-    /// When the events that are handled now were found, in microseconds since `begun`.
+    started_at: Instant,
+    /// When the events that are handled now were found, in microseconds since `started_at`.
     now_us: u64,
     clients: Vec<Client>,
     /// From when a message or a connection was due to its arrival at a client or to Ready, by phase.
@@ -64,7 +64,7 @@ impl Worker {
         poll: Poll,
         plan: Arc<ClientPlan>,
         counts: Arc<ClientCounts>,
-        begun: Instant,
+        started_at: Instant,
         range: Range<usize>,
         step: usize,
     ) -> Self {
@@ -72,7 +72,7 @@ impl Worker {
             poll,
             plan,
             counts,
-            begun,
+            started_at,
             now_us: 0,
             clients: range.step_by(step).map(Client::new).collect(),
             latencies: std::array::from_fn(|_| Latencies::default()),
@@ -83,7 +83,7 @@ impl Worker {
             in_flight: 0,
             step,
             retries: VecDeque::new(),
-            stalled_checked: begun,
+            stalled_checked: started_at,
         }
     }
 
@@ -95,7 +95,7 @@ impl Worker {
             if let Err(error) = self.poll.poll(&mut events, Some(self.pause()))
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                return self.note(&error.into());
+                return self.record_loss(&error.into());
             }
             loop {
                 match orders.try_recv() {
@@ -110,7 +110,7 @@ impl Worker {
                 }
             }
             self.counts.notify();
-            self.connect_those_due();
+            self.connect_due();
             self.check_stalled();
         }
     }
@@ -127,7 +127,7 @@ impl Worker {
     }
 
     fn elapsed_us(&self) -> u64 {
-        self.begun.elapsed().as_micros() as u64
+        self.started_at.elapsed().as_micros() as u64
     }
 
     /// The clients of this thread among these of all.
@@ -142,7 +142,7 @@ impl Worker {
     }
 
     /// All sockets are cut; returns are recorded apart from the first connects.
-    pub(crate) fn cut(&mut self) {
+    pub(crate) fn disconnect(&mut self) {
         (0..self.clients.len()).for_each(|at| self.leave(at));
         self.latencies[usize::from(CONNECTING)] = Latencies::default();
     }
@@ -165,7 +165,7 @@ impl Worker {
             State::Disconnected => {}
             _ => self.in_flight -= 1,
         }
-        self.clients[at].cut();
+        self.clients[at].disconnect();
     }
 
     fn next_due_us(&self) -> u64 {
@@ -180,7 +180,7 @@ impl Worker {
         }
     }
 
-    fn connect_those_due(&mut self) {
+    fn connect_due(&mut self) {
         while let Some((due, at)) = self.retries.front().copied()
             && due <= Instant::now()
         {
@@ -218,7 +218,7 @@ impl Worker {
             State::Disconnected | State::Stalled => return,
             // From here on only readability matters, not writability.
             State::Connecting if is_writable => self.clients[at]
-                .introduce(&self.plan)
+                .send_handshake(&self.plan)
                 .and_then(|stream| self.poll.registry().reregister(stream, Token(at), Interest::READABLE))
                 .map_err(BenchError::from),
             _ => self.receive(at, buffer),
@@ -242,11 +242,11 @@ impl Worker {
             };
             let mut partial = std::mem::take(&mut self.clients[at].partial);
             if partial.is_empty() {
-                let taken = self.take_frames(at, &buffer[..length])?;
+                let taken = self.handle_frames(at, &buffer[..length])?;
                 partial.extend_from_slice(&buffer[taken..length]);
             } else {
                 partial.extend_from_slice(&buffer[..length]);
-                let taken = self.take_frames(at, &partial)?;
+                let taken = self.handle_frames(at, &partial)?;
                 partial.drain(..taken);
             }
             if !partial.is_empty() {
@@ -260,7 +260,7 @@ impl Worker {
     }
 
     /// Takes complete frames from the front; returns how many bytes they had.
-    fn take_frames(&mut self, at: usize, bytes: &[u8]) -> Result<usize, BenchError> {
+    fn handle_frames(&mut self, at: usize, bytes: &[u8]) -> Result<usize, BenchError> {
         let mut taken = 0;
         if self.clients[at].state == State::Upgrading {
             let upgraded = wire::upgrade(bytes);
@@ -352,14 +352,14 @@ impl Worker {
 
     fn lose(&mut self, at: usize, reason: &BenchError) {
         self.leave(at);
-        self.note(reason);
+        self.record_loss(reason);
         self.counts.lost.fetch_add(1, SeqCst);
         if self.plan.resumes || self.plan.narrow.contains(&self.clients[at].index) {
             self.retries.push_back((Instant::now() + RETRY_DELAY, at));
         }
     }
 
-    fn note(&self, reason: &BenchError) {
+    fn record_loss(&self, reason: &BenchError) {
         *locked(&self.counts.reason) = Some(reason.to_string());
     }
 }

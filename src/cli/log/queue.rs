@@ -42,8 +42,8 @@ impl LogQueue {
         let shared =
             QueueShared { lines: Mutex::default(), changed: Condvar::new(), metrics: metrics.clone() };
         let queue = Self(Arc::new(shared));
-        let written = queue.clone();
-        thread::Builder::new().name("log".into()).spawn(move || written.keep_writing(output))?;
+        let writer = queue.clone();
+        thread::Builder::new().name("log".into()).spawn(move || writer.write_lines(output))?;
         Ok(queue)
     }
 
@@ -65,17 +65,17 @@ impl LogQueue {
         self.0.changed.notify_all();
     }
 
-    fn keep_writing(&self, mut output: impl Write) {
+    fn write_lines(&self, mut output: impl Write) {
         loop {
-            let line = self.next();
+            let line = self.next_line();
             let is_written = output.write_all(&line).is_ok();
-            if let Some(dropped) = self.written(line.len(), is_written) {
+            if let Some(dropped) = self.finish_line(line.len(), is_written) {
                 log::warn!("{dropped} log lines were dropped, because the log was not read fast enough");
             }
         }
     }
 
-    fn next(&self) -> Vec<u8> {
+    fn next_line(&self) -> Vec<u8> {
         let mut lines = self.lines();
         loop {
             if let Some(line) = lines.waiting.pop_front() {
@@ -87,7 +87,7 @@ impl LogQueue {
 
     /// Removes the line from the waiting bytes. Returns the number of dropped lines to report: none while no line is
     /// written, or while the queue is so full that the report itself might be dropped.
-    fn written(&self, bytes: usize, is_written: bool) -> Option<u64> {
+    fn finish_line(&self, bytes: usize, is_written: bool) -> Option<u64> {
         let mut lines = self.lines();
         lines.bytes -= bytes;
         self.0.changed.notify_all();

@@ -22,17 +22,17 @@ fn crowd(namespace: &str) -> String {
 }
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let (sockets, watchers) = (run.arguments.sockets, run.arguments.watchers());
-    run.connect_these(sockets..sockets + watchers, Pace::InFlight(watchers))?;
+    run.connect_range(sockets..sockets + watchers, Pace::InFlight(watchers))?;
     run.outcome.plain("watchers", "watchers", watchers as f64);
 
     let (undisturbed, _) = phase(run, 1, None)?;
     let undisturbed_max_ms = undisturbed.latencies.max_ms();
-    undisturbed.note(&mut run.outcome);
+    undisturbed.record(&mut run.outcome);
 
     let (disturbed, bursts) = phase(run, 2, Some(run.arguments.messages_per_burst()))?;
-    note_big(run, &disturbed, bursts);
+    record_big(run, &disturbed, bursts);
     let delay_ms = disturbed.latencies.max_ms() - undisturbed_max_ms;
     let outcome = &mut run.outcome;
     // The plot shows only the latency that rises and falls with each big message.
@@ -73,9 +73,9 @@ fn phase(
 }
 
 /// Notes what became of the big messages.
-fn note_big(run: &mut ScenarioRun<'_>, disturbed: &PublishReport, bursts: u64) {
+fn record_big(run: &mut ScenarioRun<'_>, disturbed: &PublishReport, bursts: u64) {
     let (deliveries, arrivals) = (run.deliveries(BIG), run.clients.latencies(BIG));
-    let cpu = disturbed.used.account.cpu * 1e6 / deliveries as f64;
+    let cpu = disturbed.used.process.cpu * 1e6 / deliveries as f64;
     let outcome = &mut run.outcome;
     outcome.plain("bursts", "big messages", bursts as f64);
     outcome.plain("burst_deliveries", "deliveries of big ones", deliveries as f64);

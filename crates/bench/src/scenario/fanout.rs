@@ -7,11 +7,11 @@ use crate::publisher::Recipients;
 use crate::run::ScenarioRun;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let (sockets, namespace) = (run.arguments.sockets, run.namespace.clone());
     match run.arguments.channels {
-        None => run.publish_and_note(|_| all(sockets)),
-        Some(count) => run.publish_and_note(|number| recipients(&namespace, number, sockets, count)),
+        None => run.publish_and_record(|_| all(sockets)),
+        Some(count) => run.publish_and_record(|number| recipients(&namespace, number, sockets, count)),
     }
 }
 

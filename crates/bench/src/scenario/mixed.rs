@@ -28,10 +28,10 @@ fn hall_of(index: usize, sockets: usize) -> usize {
 }
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let (sockets, namespace) = (run.arguments.sockets, run.namespace.clone());
     let heartbeats = run.heartbeats();
-    run.publish_and_note(|number| recipients(&namespace, number, sockets))?;
+    run.publish_and_record(|number| recipients(&namespace, number, sockets))?;
     let heartbeats = run.heartbeats() - heartbeats;
     run.outcome.plain("heartbeats", "heartbeats answered meanwhile", heartbeats as f64);
     Ok(())

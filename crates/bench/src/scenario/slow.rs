@@ -11,24 +11,24 @@ const QUEUED: &str = "gateway_outbound_queued_bytes";
 const CLOSED: &str = "gateway_websocket_closes_total{code=\"4008\"}";
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let (sockets, stalled) = (run.arguments.sockets, run.arguments.stalled_readers());
     let published = run.publish(run.load(1), |_| all(sockets))?;
     let undisturbed = published.latencies.quantile_ms(0.99);
-    published.note(&mut run.outcome);
+    published.record(&mut run.outcome);
     if run.target.is_baseline {
         // It has no queue, so it would wait for the stalled readers.
         return Ok(());
     }
-    let resident = run.target.account().resident;
+    let resident = run.target.process_usage().resident;
     let readers = sockets..sockets + stalled;
     let own = readers.clone();
     run.clients.send(move |worker| worker.stall(&own));
-    run.connect_these(readers.clone(), Pace::InFlight(stalled))?;
+    run.connect_range(readers.clone(), Pace::InFlight(stalled))?;
 
     let published = run.publish(run.load(2), |_| all(sockets))?;
     let (queued, closed) = (run.target.metric(QUEUED), run.target.metric(CLOSED));
-    let grown = run.target.account().resident - resident;
+    let grown = run.target.process_usage().resident - resident;
     let returns = run.clients.counts.lost.load(SeqCst);
     let ratio = published.latencies.quantile_ms(0.99) / undisturbed;
     let outcome = &mut run.outcome;

@@ -15,11 +15,11 @@ const MESSAGES: u64 = 5;
 const IN_FLIGHT: usize = 256;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     // Gives every client a position to resume from.
     publish(run, 1)?;
     expect(run, MESSAGES)?;
-    run.clients.send(|worker| worker.cut());
+    run.clients.send(|worker| worker.disconnect());
     while run.clients.counts.ready.load(SeqCst) > 0 {
         std::thread::park_timeout(Duration::from_millis(1));
     }
@@ -28,7 +28,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     }
     let (usage, cut, before) = (run.usage(), Instant::now(), counts(run));
     let in_flight = run.arguments.in_flight.unwrap_or(IN_FLIGHT);
-    run.connect_these(0..run.arguments.sockets, Pace::AtOnce(in_flight))?;
+    run.connect_range(0..run.arguments.sockets, Pace::AtOnce(in_flight))?;
     if run.target.is_baseline {
         // It keeps nothing for clients that are away.
         publish(run, 2)?;
@@ -36,7 +36,7 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     expect(run, 2 * MESSAGES)?;
     let resumed = cut.elapsed();
     let used = run.used_since(&usage);
-    note(run, used.account.cpu, resumed, before);
+    record(run, used.process.cpu, resumed, before);
     Ok(())
 }
 
@@ -46,7 +46,7 @@ fn counts(run: &ScenarioRun<'_>) -> [u64; 3] {
     [&counts.recovered, &counts.not_recovered, &counts.lost].map(|count| count.load(SeqCst))
 }
 
-fn note(run: &mut ScenarioRun<'_>, cpu: f64, resumed: Duration, before: [u64; 3]) {
+fn record(run: &mut ScenarioRun<'_>, cpu: f64, resumed: Duration, before: [u64; 3]) {
     let (back, now) = (run.clients.latencies(CONNECTING), counts(run));
     let (deliveries, sockets) = (run.deliveries(2), run.arguments.sockets);
     let outcome = &mut run.outcome;

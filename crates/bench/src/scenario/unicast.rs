@@ -6,7 +6,7 @@ use crate::clients::Pace;
 use crate::run::ScenarioRun;
 
 pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
-    run.connect_all(Pace::USUAL)?;
+    run.connect_all(Pace::DEFAULT)?;
     let sockets = run.arguments.sockets as u64;
-    run.publish_and_note(|number| one((number * STRIDE % sockets) as usize))
+    run.publish_and_record(|number| one((number * STRIDE % sockets) as usize))
 }

@@ -2,9 +2,9 @@
 
 /// SplitMix64: small, good enough to shuffle, and the same for ever, which no library promises of its own.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub(super) struct SimulationRng(u64);
 
-impl Chance {
+impl SimulationRng {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
