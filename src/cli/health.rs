@@ -1,4 +1,4 @@
-//! `health`: for container health checks.
+//! `health`: queries the health routes of a running gateway, for container health checks.
 
 use std::process::ExitCode;
 
@@ -11,10 +11,10 @@ use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 pub(super) struct HealthArgs {
-    /// Ask whether it delivers (/readyz) and not only whether it lives (/livez)
+    /// Check readiness (/readyz) instead of liveness (/livez)
     #[arg(long)]
     ready: bool,
-    /// The admin port [default: http:// and server.admin_addr]
+    /// URL of the admin port [default: http:// and server.admin_addr]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `publish`: through the admin port of a running gateway.
+//! `publish`: publishes a message through the admin port of a running gateway.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -15,17 +15,17 @@ use crate::settings::Settings;
 
 #[derive(Debug, Args)]
 pub(super) struct PublishArgs {
-    /// A channel such as user:42, all or room:7
+    /// Channel, such as user:42, all or room:7
     channel: String,
-    /// The message: any JSON; - reads it from standard input
+    /// Message: any JSON value; - reads it from standard input
     message: String,
-    /// Keep it in the channel's history, and print its position
+    /// Store the message in the channel's history and print its position
     #[arg(long)]
     durable: bool,
-    /// Publish it once, however often this is run with the same key
+    /// Publish at most once for this key, even if the command is repeated
     #[arg(long, value_name = "KEY", requires = "durable")]
     idempotency_key: Option<String>,
-    /// The admin port [default: http:// and server.admin_addr]
+    /// URL of the admin port [default: http:// and server.admin_addr]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
@@ -39,7 +39,7 @@ pub(super) fn publish(settings: &Settings, args: PublishArgs) -> Result<ExitCode
     }
     let message = RawValue::from_string(message)
         .map_err(|error| Failure::Other(format!("the message is not valid JSON: {error}")))?;
-    // Spliced in as text, so that it arrives byte for byte.
+    // Inserted as text: clients get the message byte for byte.
     let body = format!(
         r#"{{"channel":{},"durable":{},"idempotency_key":{},"message":{}}}"#,
         json!(args.channel),

@@ -1,5 +1,5 @@
-//! `tail`: a live client. Messages go to standard output, one a line; events go to standard error. After a lost
-//! connection it reconnects, continues from its positions, and reports gaps.
+//! `tail`: a client that prints messages to standard output, one a line, and events to standard error. After a lost
+//! connection it reconnects, resumes from its positions, and reports gaps.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -22,9 +22,9 @@ use crate::settings::{AuthKind, Settings, format_duration, plain_io};
 use protocol::close::CloseCode;
 use protocol::command::op;
 
-/// The longest frame that is taken: more than the largest message the settings allow.
+/// The maximum size of a received frame: more than the largest message the settings allow.
 const MAX_FRAME_BYTES: usize = 128 << 20;
-/// The pauses before it connects again.
+/// Bounds of the delay before a reconnect.
 const RECONNECT_MIN: Duration = Duration::from_millis(500);
 const RECONNECT_MAX: Duration = Duration::from_secs(10);
 
@@ -36,24 +36,24 @@ pub(super) struct TailArgs {
     /// Connect with this token
     #[arg(long)]
     token: Option<String>,
-    /// Subscribe to this channel, too; may be repeated
+    /// Also subscribe to this channel; may be repeated
     #[arg(long = "channel", value_name = "NAME")]
     channels: Vec<String>,
-    /// Speak version 1 of the protocol, as E-Magine's deployed clients do
+    /// Use version 1 of the protocol, as E-Magine's deployed clients do
     #[arg(long, conflicts_with = "channels")]
     v1: bool,
-    /// Print every frame, and not only messages
+    /// Print every received frame instead of only messages
     #[arg(long)]
     frames: bool,
-    /// End after so many messages
+    /// Exit after this many messages
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// The gateway [default: ws:// and server.public_addr]
+    /// URL of the gateway [default: ws:// and server.public_addr]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
 
-/// The fields of a frame that a client must look at.
+/// The fields of a frame that a client reads.
 #[derive(Deserialize)]
 struct EventFields<'a> {
     op: u64,
@@ -71,7 +71,7 @@ struct EventFields<'a> {
     message: Option<&'a RawValue>,
 }
 
-/// What Ready or Subscription says of a channel. Ready names a state only while the history cannot be read.
+/// A channel in Ready or Subscription. Ready has a state only while the history cannot be read.
 #[derive(Deserialize)]
 struct ListedChannel {
     channel: String,
@@ -100,25 +100,25 @@ pub(super) fn tail(settings: &Settings, args: TailArgs) -> Result<ExitCode, Fail
     actix_rt::System::new().block_on(tail.run())
 }
 
-/// A client over all its connections.
+/// A client, across its connections.
 struct TailClient<'a> {
     settings: &'a Settings,
     args: TailArgs,
     url: String,
     /// The latest position of each channel.
     cursors: BTreeMap<String, String>,
-    /// How many messages are still to come.
+    /// Messages until the command exits; `None`: no limit.
     remaining: Option<u64>,
-    /// Whether this connection has become ready, and whether an earlier one had.
+    /// Whether this connection, and whether an earlier one, was ready.
     is_ready: bool,
     was_ready: bool,
 }
 
 /// How a connection ended.
 enum ConnectionEnd {
-    /// All messages that were asked for have come.
+    /// `--count` messages were received.
     Complete,
-    /// It was lost, for this reason. Another one may be tried, after this time if the gateway named one.
+    /// The connection was lost: the reason, and the reconnect delay if the gateway sent one.
     Lost(String, Option<Duration>),
 }
 
@@ -134,7 +134,7 @@ impl TailClient<'_> {
             }
             match ended {
                 ConnectionEnd::Complete => return Ok(ExitCode::SUCCESS),
-                // A first connection that fails is more likely a mistake than downtime.
+                // A failure of the first connection is more likely a wrong argument than downtime.
                 ConnectionEnd::Lost(reason, _) if !self.was_ready => return Err(Failure::Other(reason)),
                 ConnectionEnd::Lost(reason, after) => {
                     let pause = after.unwrap_or_else(|| backoff.next(&mut rand::rng()));
@@ -149,7 +149,7 @@ impl TailClient<'_> {
         match (&self.args.token, &self.args.user) {
             (Some(token), _) => Ok(token.clone()),
             (None, Some(user)) => {
-                // Only a jwt can open channels; with other kinds only public ones can be subscribed to.
+                // Only a JWT can grant channels; other kinds of tokens allow only public channels.
                 let is_jwt = self.settings.auth.kind == AuthKind::Jwt;
                 let grants: &[String] = if is_jwt { &self.args.channels } else { &[] };
                 mint_for(self.settings, user, grants, None)
@@ -171,7 +171,7 @@ impl TailClient<'_> {
         Ok(identify.to_string())
     }
 
-    /// One connection, from the attempt to its end. An error is final.
+    /// Runs one connection. An error is final: the client does not reconnect.
     async fn connect_once(&mut self) -> Result<ConnectionEnd, Failure> {
         let opening = websocket::open(&self.url, MAX_FRAME_BYTES);
         let mut connection = match timeout(ANSWER_TIMEOUT, opening).await {
@@ -213,7 +213,7 @@ impl TailClient<'_> {
                     let event: EventFields<'_> =
                         serde_json::from_str(text).map_err(|_| unknown_protocol())?;
                     after = event.after.map(Duration::from_millis).or(after);
-                    // The gateway sends a heartbeat at each interval, so that two without a frame mean that it is gone.
+                    // The gateway sends a heartbeat in each interval, so two intervals without a frame are a lost connection.
                     if let Some(interval_ms) = event.heartbeat_interval {
                         frame_timeout =
                             ANSWER_TIMEOUT.max(Duration::from_millis(interval_ms.saturating_mul(2)));
@@ -245,7 +245,7 @@ impl TailClient<'_> {
     /// Whether a retry may succeed after a close with this code.
     fn may_reconnect(&self, code: u16) -> bool {
         let known = CloseCode::ALL.iter().find(|known| known.code() == code);
-        // A token that was given has expired for good.
+        // A token given with --token cannot be renewed.
         let has_expired = code == CloseCode::SessionExpired.code() && self.args.token.is_some();
         !has_expired && known.is_none_or(|code| code.may_reconnect())
     }
@@ -319,7 +319,7 @@ fn with_version_query(url: String) -> String {
 }
 
 fn unknown_protocol() -> Failure {
-    Failure::Other("the server there does not speak the gateway's protocol".to_owned())
+    Failure::Other("the server does not speak the gateway's protocol".to_owned())
 }
 
 /// The line for a channel's state, such as `room:7 recovering` or `room:7 refused: not_allowed`.
@@ -335,13 +335,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_printed_with_its_reason_if_there_is_one() {
+    fn channel_line_has_the_reason_if_there_is_one() {
         assert_eq!(channel_line("room:7", "recovering", None), "room:7 recovering");
         assert_eq!(channel_line("room:7", "refused", Some("unavailable")), "room:7 refused: unavailable");
     }
 
     #[test]
-    fn ready_names_the_state_of_recovering_channels_only() {
+    fn ready_has_the_state_of_recovering_channels_only() {
         let text = r#"{"op":2,"user":"42","channels":[{"channel":"all","position":"7-0"},
             {"channel":"room:7","state":"recovering"}]}"#;
         let event: EventFields<'_> = serde_json::from_str(text).unwrap();

@@ -1,6 +1,6 @@
-//! Per-thread counters, summed for each scrape.
+//! Counters with cells for each thread, summed for each scrape.
 //!
-//! If several workers counted each message in one cell, they would contend for its cache line.
+//! Workers that count in the same cell would contend for its cache line.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl<T> Clone for PerThread<T> {
 }
 
 impl<T: Default> PerThread<T> {
-    /// The cells of one more thread.
+    /// Adds the cells of another thread.
     pub fn add_thread(&self) -> Arc<T> {
         let cells = Arc::new(T::default());
         self.0.lock().push(Arc::clone(&cells));
@@ -43,7 +43,7 @@ impl<T> PerThread<T> {
     }
 }
 
-/// The bytes of one thread's WebSockets, frame headers included, handshakes not. Aligned to its own cache lines.
+/// The bytes of one thread's WebSockets, including frame headers but not handshakes. Aligned to its own cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Traffic {
@@ -52,12 +52,12 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Counts bytes that were read from a socket.
+    /// Counts bytes read from a socket.
     pub fn count_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes that were written to a socket.
+    /// Counts bytes written to a socket.
     pub fn count_sent(&self, bytes: usize) {
         self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -90,7 +90,7 @@ impl EncodeMetric for TrafficCounter {
     }
 }
 
-/// The upper bounds of the buckets, in microseconds. A healthy delivery to few sockets takes tens of microseconds.
+/// The upper bounds of the buckets, in microseconds. A delivery to few sockets takes tens of microseconds.
 const BOUNDS_US: [u64; 14] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
 
@@ -98,7 +98,7 @@ const BOUNDS_US: [u64; 14] =
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Latency {
-    /// The last one has no bound.
+    /// The last bucket has no bound.
     buckets: [AtomicU64; BOUNDS_US.len() + 1],
     sum_ns: AtomicU64,
 }

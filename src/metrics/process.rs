@@ -1,4 +1,4 @@
-//! The process as the kernel sees it, under the names that Prometheus' own libraries use. Linux only.
+//! Metrics of the process from `/proc`, with the names that Prometheus' client libraries use. Linux only.
 
 use std::{fmt, fs};
 
@@ -11,7 +11,7 @@ use prometheus_client::registry::Unit;
 /// `/proc` counts time in hundredths of a second (`USER_HZ`, the same on every Linux).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The process now.
+/// A sample of this process.
 #[derive(Debug)]
 struct Process {
     cpu_seconds: f64,
@@ -36,7 +36,7 @@ impl Collector for ProcessCollector {
 impl Process {
     fn read() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        // The name, in parentheses, may contain any text. The first field after it is number 3 of proc(5).
+        // The process name, in parentheses, may contain any text. The first field after it is number 3 of proc(5).
         let fields: Vec<_> = stat.rsplit(')').next()?.split_whitespace().collect();
         let seconds = |number: usize| Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
         let boot = line("/proc/stat", "btime ")?.parse::<f64>().ok()?;
@@ -69,14 +69,14 @@ impl Process {
     }
 }
 
-/// The rest of the line of a file that begins so.
+/// The rest of the first line of a file with this beginning.
 fn line(path: &str, beginning: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix(beginning)).map(|rest| rest.trim().to_owned())
 }
 
 fn open_files() -> Option<i64> {
-    // From Linux 6.2 on the directory's size is their number, which is faster than counting 100 000 entries.
+    // Since Linux 6.2 the size of the directory is the number of its entries; counting 100 000 entries is slow.
     match fs::metadata("/proc/self/fd").ok()?.len() {
         0 => Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as i64),
         number => Some(number as i64),

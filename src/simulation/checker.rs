@@ -1,46 +1,46 @@
-//! Checks the messages one client received on one channel against the record of publications.
+//! Checks the messages that one client received on one channel against the record of publications.
 
 use super::plan::ChannelKind;
 use super::record::{ChannelRecord, RecordedPublication, Retention};
 use protocol::position::Position;
 
-/// What one client has received on one channel.
+/// The messages that one client received on one channel.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
-    /// The last durable message that it has.
+    /// The number of the last durable message received.
     last: u64,
-    /// What came before it was here; `None` until it is told for the first time that it is on the channel.
+    /// The last publication before the first subscription; `None` before that subscription is confirmed.
     from: Option<u64>,
-    /// Whether it was told, since then, that something may be missing.
+    /// Whether a gap was reported since the last message, so messages may be missing.
     is_excused: bool,
-    /// Whether it is subscribed as far as it knows.
+    /// Whether the subscription is confirmed.
     pub(super) is_on: bool,
-    /// The position that it continues from.
+    /// The position from which the client resumes.
     pub(super) position: Option<Position>,
-    /// What was published before this session was told that it is on the channel.
+    /// The number of publications before this session's subscription was confirmed.
     plain_from: u64,
-    /// The last plain message of this session.
+    /// The number of the last plain message of this session.
     last_plain: u64,
     is_plain_excused: bool,
-    /// What is missing without a word so far: a link that comes and goes tells it a little later.
+    /// A missing plain message without a gap so far. After a reconnect, the link reports the gap slightly later.
     missing_plain: Option<String>,
 }
 
-/// What must hold in this run.
+/// The promises that hold in this run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expectations {
-    /// A position before a history is told by a clock that is not set back, after the history was looked for.
+    /// The position before the first message of a history is exact: the clock is not set back and reads are not refused.
     pub(super) has_exact_beginnings: bool,
-    /// Plain messages arrive, or their loss is told.
+    /// The loss of plain messages is reported.
     pub(super) counts_plain: bool,
-    /// Every history keeps what clients may ask for, and may be read: who knows a message continues, without a gap.
+    /// Histories are complete and readable, so a client with a position resumes without a gap.
     pub(super) is_whole: bool,
 }
 
 pub(super) type CheckResult = Result<(), String>;
 
 impl Checker {
-    /// Ready or Subscription has come, which was sent when so many messages had been published.
+    /// Handles a confirmed subscription. `published`: the number of publications when the frame was sent.
     pub(super) fn on_subscribed(
         &mut self,
         record: &ChannelRecord,
@@ -50,14 +50,14 @@ impl Checker {
         published: u64,
     ) -> CheckResult {
         if recovered.is_some() != self.position.is_some() {
-            return Err(format!("asked to continue from {:?}, told {recovered:?}", self.position));
+            return Err(format!("asked to resume from {:?}, got recovered {recovered:?}", self.position));
         }
         if recovered == Some(true) && self.position != Some(position) {
-            return Err(format!("continues from {position}, not from {:?}", self.position));
+            return Err(format!("resumes from {position}, not from {:?}", self.position));
         }
         let knows_a_message = self.position.is_some_and(|position| !position.is_beginning());
         if expectations.is_whole && knows_a_message && recovered == Some(false) {
-            return Err(format!("does not continue from {:?}, though nothing was lost", self.position));
+            return Err(format!("does not resume from {:?}, though nothing was lost", self.position));
         }
         if recovered == Some(false) {
             // It starts over at the position in the answer, and may receive messages after it again.
@@ -76,11 +76,11 @@ impl Checker {
         Ok(())
     }
 
-    /// Its channel recovers: nothing comes until it is told more.
+    /// Handles a recovering channel: no messages may arrive until the next state.
     pub(super) fn on_recovering(&self, position: Option<Position>) -> CheckResult {
         match position == self.position {
             true => Ok(()),
-            false => Err(format!("recovers from {position:?}, not from {:?}", self.position)),
+            false => Err(format!("recovers from {position:?} instead of {:?}", self.position)),
         }
     }
 
@@ -91,7 +91,7 @@ impl Checker {
         self.is_excused = true;
         self.is_plain_excused = true;
         self.missing_plain = None;
-        self.is_on.then_some(()).ok_or_else(|| "a gap of a channel that it is not on".to_owned())
+        self.is_on.then_some(()).ok_or_else(|| "a gap on a channel without a subscription".to_owned())
     }
 
     pub(super) fn on_left(&mut self) {
@@ -106,7 +106,7 @@ impl Checker {
         position: Option<Position>,
     ) -> CheckResult {
         let Some(from) = self.from.filter(|_| self.is_on) else {
-            return Err(format!("{number} comes on a channel that it is not on"));
+            return Err(format!("{number} arrives on a channel without a subscription"));
         };
         let published = record.of_number(number).ok_or_else(|| format!("{number} was never published"))?;
         if published.position != position {
@@ -121,7 +121,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Nothing that is missing_plain may be missing between two messages.
+    /// Fails if a required message is missing between two messages.
     fn check_missing(&self, record: &ChannelRecord, last: u64, number: u64) -> CheckResult {
         let knew_no_message = self.position.is_some_and(Position::is_beginning);
         let is_required = |retention| match retention {
@@ -132,9 +132,7 @@ impl Checker {
         let mut between = record.between(last, number).filter(|one| one.position.is_some());
         match between.find(|one| !self.is_excused && is_required(one.retention)) {
             None => Ok(()),
-            Some(missing) => {
-                Err(format!("{} is missing before {number}, and nothing was said", missing.number))
-            }
+            Some(missing) => Err(format!("{} is missing before {number} without a gap", missing.number)),
         }
     }
 
@@ -144,16 +142,16 @@ impl Checker {
         if number <= last {
             return Err(format!("{number} comes after {last}"));
         }
-        // A replica that is behind may deliver what was published before the session came to it.
+        // A slow replica may deliver messages that were published before the session connected to it.
         let missing = record.between(last.max(self.plain_from), number).next();
         if let Some(missing) = missing.filter(|_| record.kind == ChannelKind::Plain && !is_excused) {
-            let words = format!("{} is missing before {number}, and nothing was said", missing.number);
-            self.missing_plain.get_or_insert(words);
+            let failure = format!("{} is missing before {number} without a gap", missing.number);
+            self.missing_plain.get_or_insert(failure);
         }
         Ok(())
     }
 
-    /// At the end everything has come up to the last one.
+    /// Checks at the end of the run that the last message was received.
     pub(super) fn on_end(&self, record: &ChannelRecord) -> CheckResult {
         if let Some(missing_plain) = &self.missing_plain {
             return Err(missing_plain.clone());
@@ -167,13 +165,13 @@ impl Checker {
     }
 }
 
-/// The last message that a client does not expect which begins at `position`.
+/// The number of the last message that a client that starts at `position` does not get.
 fn last_before(record: &ChannelRecord, position: Position, published: u64) -> Result<u64, String> {
     if !position.is_beginning() {
         let found = record.at(position).map(|one| one.number);
-        return found.ok_or_else(|| format!("begins at {position}, where nothing is"));
+        return found.ok_or_else(|| format!("starts at {position}, where no message is"));
     }
-    let is_behind = |one: &&RecordedPublication| one.position.is_some_and(|theirs| theirs > position);
-    let first = record.published.iter().find(is_behind).map(|one| one.number);
+    let is_later = |one: &&RecordedPublication| one.position.is_some_and(|other| other > position);
+    let first = record.published.iter().find(is_later).map(|one| one.number);
     Ok(first.map_or(published, |first| published.min(first - 1)))
 }

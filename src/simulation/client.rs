@@ -1,4 +1,4 @@
-//! A client of protocol version 2 as a good SDK makes it, and the session that it has.
+//! A correct client of protocol version 2, and its session.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -15,32 +15,32 @@ use protocol::SessionId;
 use protocol::conversation::Conversation;
 use protocol::position::Position;
 
-/// One client; channels go by their numbers.
+/// One client. Channels are indexes of `NAMES`.
 pub(super) struct SimulatedClient {
     pub(super) checkers: Vec<Checker>,
-    /// The channels that it is on, or wants to be on.
+    /// Whether the client wants to be subscribed, by channel.
     pub(super) wants: Vec<bool>,
-    /// Where it has said that it leaves and has no answer.
+    /// Whether an unsubscription is unconfirmed, by channel.
     pub(super) is_leaving: Vec<bool>,
-    /// Channels that it was refused, and asks for again later.
+    /// Whether a subscription was refused and is retried later, by channel.
     pub(super) is_refused: Vec<bool>,
     pub(super) session: Option<SimulatedSession>,
 }
 
-/// One socket with all that belongs to it, on both sides.
+/// One socket, with both ends of the session.
 pub(super) struct SimulatedSession {
     pub(super) name: SessionId,
     pub(super) replica: usize,
     pub(super) hub: usize,
     pub(super) conversation: Conversation,
     pub(super) socket: Socket,
-    /// From the client to its session.
+    /// Messages from the client to the session.
     pub(super) inbound: VecDeque<String>,
-    /// From the hub to the session.
+    /// Events from the hub to the session.
     pub(super) mailbox: VecDeque<SessionEvent>,
 }
 
-/// From a session to its client; shared.
+/// The queue of frames from a session to its client. Cloning shares it.
 #[derive(Clone)]
 pub(super) struct Socket(Rc<SocketQueue>);
 
@@ -56,10 +56,10 @@ struct SocketQueue {
     is_closed: Cell<bool>,
 }
 
-/// A frame on its way.
+/// A queued frame.
 pub(super) struct SentFrame {
     pub(super) frame: Bytes,
-    /// How much had been published when it was sent.
+    /// The number of publications when the frame was sent.
     pub(super) published: u64,
 }
 
@@ -88,7 +88,7 @@ impl Socket {
 
 impl FrameSink for Socket {
     fn send(&self, frame: Bytes) -> bool {
-        // Nothing follows a Close.
+        // No frame follows a Close.
         if !self.is_closed() {
             self.0.frames.borrow_mut().push_back(SentFrame { frame, published: self.0.published.get() });
         }
@@ -104,7 +104,7 @@ impl FrameSink for Socket {
     }
 }
 
-/// What a client reads of a frame.
+/// The fields of a frame that a client reads.
 #[derive(Debug, Deserialize)]
 pub(super) struct FrameFields<'a> {
     pub(super) op: u8,
@@ -133,7 +133,7 @@ pub(super) fn payload(frame: &[u8]) -> &[u8] {
     if frame[1] < 126 { &frame[2..] } else { &frame[4..] }
 }
 
-/// The fields of a channel that is asked for.
+/// The fields of a subscription request.
 fn request(channel: &str, since: Option<Position>) -> String {
     let mut text = format!(r#""channel":"{channel}""#);
     if let Some(since) = since {

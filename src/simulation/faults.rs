@@ -1,4 +1,4 @@
-//! What breaks, and how.
+//! Injects the faults of a run.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl SimulationRun {
         }
     }
 
-    /// A user who loses the right to a channel that it is subscribed to loses its connections.
+    /// Changes the permission for a channel. Redis closes the connections of a user that is subscribed to a forbidden channel.
     fn change_permission(&mut self, channel: usize) {
         let name = &self.records[channel].name;
         if self.server.forbidden.remove(name) {
@@ -67,7 +67,7 @@ impl SimulationRun {
         }
     }
 
-    /// Redis ends and is there again: everybody loses his connection.
+    /// Restarts Redis, which closes all connections.
     fn restart(&mut self, restart: impl FnOnce(&mut Server)) {
         let now = self.now;
         self.replicas.iter_mut().for_each(|replica| replica.cut(now));

@@ -1,4 +1,4 @@
-//! One replica: the cores of its link and its hubs, as their drivers drive them, with every await a step of its own.
+//! One replica: the cores of its link and hubs. Every `await` of the production drivers is a separate step here.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -17,49 +17,49 @@ use protocol::SessionId;
 use protocol::channel::ChannelName;
 use protocol::publication::Payload;
 
-/// Channels of one batch.
+/// The maximum number of channels in a batch.
 const MAX_BATCH: usize = 2;
 
 pub(super) struct Replica {
     link: LinkCore,
     connection: Option<SimulatedConnection>,
-    /// Whether the link may have something to subscribe; found out by asking.
+    /// Whether the link may have a batch; `TakeBatch` finds out.
     may_subscribe: bool,
     may_read: bool,
     pub(super) hubs: Vec<SimulatedHub>,
     plan: Rc<SimulationPlan>,
 }
 
-/// What can happen on a replica next.
+/// The next event on a replica.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ReplicaStep {
-    /// The link is connected.
+    /// The link connects.
     Connect,
-    /// It looks what is to be subscribed.
+    /// The link takes its next batch of subscriptions.
     TakeBatch,
-    /// It looks what is to be read.
+    /// The link takes its next read.
     TakeRead,
-    /// The server carries out a subscription or an unsubscription.
+    /// The server executes a subscription or an unsubscription.
     ChangeSubscriptions,
-    /// The server carries out a reading command, or a part of it.
+    /// The server executes a reading command, or a part of it.
     Execute(usize),
-    /// An answer comes back.
+    /// The answer of a reading command arrives.
     Answer(usize),
-    /// The next thing that the server has sent arrives.
+    /// The next push of the server arrives.
     ReceivePush,
-    /// A message that has arrived is handed over.
+    /// The link handles a received message.
     ReceiveMessage,
-    /// A deadline of the link has come.
+    /// A deadline of the link passes.
     LinkDeadline,
-    /// A hub takes its next message.
+    /// A hub handles its next input.
     Hub(usize),
-    /// The next part of a fan-out is written.
+    /// A hub writes the next part of a fan-out.
     Fanout(usize),
-    /// A deadline of a hub has come.
+    /// A deadline of a hub passes.
     HubDeadline(usize),
 }
 
-/// What sessions are told.
+/// Events for sessions.
 pub(super) type SessionEvents = Vec<(SessionId, SessionEvent)>;
 
 impl Replica {
@@ -76,19 +76,19 @@ impl Replica {
         Self { link, connection: None, may_subscribe: false, may_read: false, hubs, plan: Rc::clone(plan) }
     }
 
-    /// The server has published something.
+    /// The server publishes a message to its subscribers.
     pub(super) fn publish(&mut self, channel: &ChannelName, payload: &Rc<str>) {
         if let Some(connection) = self.connection.as_mut().filter(|one| one.subscribed.contains(channel)) {
             connection.pushes.push_back(Push::Message(channel.clone(), Rc::clone(payload)));
         }
     }
 
-    /// The server carries a channel to it.
+    /// Whether the replica is subscribed to a channel on the server.
     pub(super) fn is_subscribed(&self, channel: &ChannelName) -> bool {
         self.connection.as_ref().is_some_and(|connection| connection.subscribed.contains(channel))
     }
 
-    /// The next message on the pushes is lost, as if it had never been sent.
+    /// Drops the next push if it is a message.
     pub(super) fn drop_next_message(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         if let Some(Push::Message(..)) = connection.pushes.front() {
@@ -96,7 +96,7 @@ impl Replica {
         }
     }
 
-    /// The connections break: all that is on the way is lost.
+    /// Closes all connections; unread pushes and answers are lost.
     pub(super) fn cut(&mut self, now: Instant) {
         let Some(connection) = self.connection.take() else { return };
         if self.plan.planted_bug == PlantedBug::AbandonedReads {
@@ -111,13 +111,13 @@ impl Replica {
         self.link.disconnected();
     }
 
-    /// The connection for histories breaks: what was asked for is asked for again.
+    /// Closes the connection that reads histories; the link repeats the reads.
     pub(super) fn cut_reads(&mut self, now: Instant) {
         let reads = self.connection.as_mut().map(|connection| std::mem::take(&mut connection.reads));
         reads.into_iter().flatten().for_each(|read| self.apply_answer(read, Some(ReadFailure::Later), now));
     }
 
-    /// Has all channels compared with their histories, and the refused ones tried again.
+    /// Compares all channels with their histories and retries refused channels.
     pub(super) fn check_histories(&mut self) {
         self.link.retry_refused();
         self.may_subscribe = true;
@@ -125,14 +125,14 @@ impl Replica {
         self.may_read = true;
     }
 
-    /// When something is due that waits for nothing else.
+    /// The earliest deadline of the link or a hub.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let hubs = self.hubs.iter().filter_map(|hub| hub.core.next_deadline());
         let link = self.link.next_deadline().filter(|_| self.connection.is_some());
         hubs.chain(link).min()
     }
 
-    /// Appends everything that can happen now.
+    /// Appends all steps that are possible now.
     pub(super) fn steps(&self, now: Instant, steps: &mut Vec<ReplicaStep>) {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         for (index, hub) in self.hubs.iter().enumerate() {
@@ -172,7 +172,7 @@ impl Replica {
         }
     }
 
-    /// Takes a step. Where the server carries out a reading command, `failure` may happen to it.
+    /// Performs a step. `failure` is the result of a reading command that this step executes.
     pub(super) fn perform_step(
         &mut self,
         step: ReplicaStep,
@@ -305,7 +305,7 @@ impl Replica {
         self.may_read = true;
     }
 
-    /// redis-rs tells confirmations at once, and queues messages. An unsubscription waits for those.
+    /// redis-rs reports confirmations at once but queues messages. An unsubscription waits until they are handled.
     fn receive_push(&mut self) {
         let Some(connection) = &mut self.connection else { return };
         match connection.pushes.pop_front() {

@@ -1,4 +1,4 @@
-//! One run: Redis, replicas, clients, and the next step.
+//! One run: Redis, replicas and clients, and the choice of the next step.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,15 +17,15 @@ use crate::metrics::Metrics;
 use protocol::channel::ChannelName;
 use protocol::conversation::Rules;
 
-/// More steps than any run needs: a run that reaches it never comes to rest.
+/// More steps than any run needs to settle.
 const MAX_STEPS: usize = 100_000;
-/// Channels that a client may leave come after those that it may not.
+/// The channels. A client cannot leave the first [`OWN`] of them.
 pub(super) const NAMES: [&str; 4] = ["user:1", "all", "room:1", "room:2"];
 pub(super) const OWN: usize = 2;
 /// 2024-11-23, 19:26:40 UTC.
 const UNIX_START_MS: u64 = 1_732_390_000_000;
 
-/// Why a run has failed.
+/// Why a run failed.
 pub(super) type RunFailure = String;
 
 pub(super) struct SimulationRun {
@@ -38,17 +38,17 @@ pub(super) struct SimulationRun {
     pub(super) server: Server,
     /// The number of publications; shared with the sockets.
     pub(super) published: Rc<Cell<u64>>,
-    /// How many of these publications are in Redis' last snapshot.
+    /// The number of publications at the last save of Redis.
     pub(super) saved: u64,
     pub(super) records: Vec<ChannelRecord>,
     pub(super) replicas: Vec<Replica>,
     pub(super) clients: Vec<SimulatedClient>,
     pub(super) sessions: u128,
     pub(super) metrics: Metrics,
-    /// The parts that take no steps at present.
+    /// The actors that currently perform no steps.
     stalled: [bool; 8],
     is_settling: bool,
-    /// The steps so far, if they are traced.
+    /// The trace of the run, if requested.
     pub(super) trace: Option<Vec<String>>,
 }
 
@@ -61,7 +61,7 @@ enum SimulationStep {
 }
 
 impl SimulationStep {
-    /// The part of the run that takes the step: a stalled part takes none.
+    /// The actor that performs the step.
     fn actor(self) -> usize {
         match self {
             Self::Replica(replica, ReplicaStep::ReceivePush | ReplicaStep::ReceiveMessage) => replica,
@@ -76,7 +76,7 @@ impl SimulationStep {
     }
 }
 
-/// Writes what happens to the trace, if there is one.
+/// Appends a line to the trace, if there is one.
 macro_rules! trace {
     ($run:expr, $($text:tt)*) => {
         if let Some(trace) = &mut $run.trace {
@@ -130,10 +130,10 @@ impl SimulationRun {
         run
     }
 
-    /// The whole run: trouble, then quiet, then one more message on each channel, which must reach everybody.
+    /// Executes the run: faults, then quiet, then one more message on each channel, which must reach every subscriber.
     pub(super) fn execute(&mut self) -> Result<(), RunFailure> {
         if self.plan.is_calm {
-            // A channel that never had a history may carry plain messages, as far as anybody knows.
+            // Without a history, clients cannot expect that a channel is durable.
             (0..NAMES.len()).for_each(|channel| self.publish(channel, true));
         }
         for _ in 0..self.plan.disturbances {
@@ -175,10 +175,10 @@ impl SimulationRun {
                 None => return Ok(()),
             }
         }
-        Err("it does not come to rest".to_owned())
+        Err("the run does not settle".to_owned())
     }
 
-    /// Takes one of the steps that are possible. Whether there was one.
+    /// Performs one of the possible steps; returns whether there was one.
     fn progress(&mut self) -> Result<bool, RunFailure> {
         if self.rng.percent(5) {
             for index in 0..self.stalled.len() {
@@ -233,7 +233,7 @@ impl SimulationRun {
         Ok(())
     }
 
-    /// What happens to a reading command, if this step carries one out.
+    /// The failure of a reading command, if this step executes one.
     fn read_failure(&mut self) -> Option<ReadFailure> {
         if self.is_settling {
             None
@@ -255,7 +255,7 @@ impl SimulationRun {
         self.server.clock_ms += passed;
     }
 
-    /// Somebody does something of his own accord, or something breaks.
+    /// Publishes, changes a client, or injects a fault.
     fn disturb(&mut self) -> Result<(), RunFailure> {
         match self.rng.below(20) {
             0..=10 => {
@@ -280,7 +280,7 @@ impl SimulationRun {
                 self.retry_refused_channels();
                 let replica = self.rng.below(self.replicas.len());
                 self.replicas[replica].check_histories();
-                // As the gateway does with each check.
+                // The gateway also marks the dataset with each check.
                 self.server.mark();
             }
             16 => self.save(),

@@ -130,7 +130,7 @@ fn health_gives_up_on_answers_that_never_end() {
 fn health_says_what_is_wrong_with_an_answer() {
     let long = format!("HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n{}", "x".repeat(3_000_000));
     for (answer, expected) in [
-        ("", "/livez: the connection was closed without an answer"),
+        ("", "/livez: the connection was closed without a response"),
         ("HTTP/1.1 200", "/livez: I/O error: bytes remaining on stream"),
         ("SSH-2.0-x\r\n\r\n", "/livez: invalid HTTP version specified"),
         (&long, "/livez: payload reached size limit"),
