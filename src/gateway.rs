@@ -159,8 +159,8 @@ impl Gateway {
         Ok(Self { settings, broker, hubs, connections, drain, tokens, api_key, servers })
     }
 
-    /// Reloads keys and certificates. If a file is invalid, the gateway logs an error and keeps the old key or certificate.
-    /// Sessions are not affected.
+    /// Reloads keys and certificates. If a file is invalid, the gateway logs an error and keeps the old key or
+    /// certificate. Sessions are not affected.
     pub fn reload(&self) {
         let settings = match self.settings.read_files_again() {
             Ok(settings) => settings,
@@ -198,8 +198,8 @@ impl Gateway {
         }
     }
 
-    /// Drains the gateway. It stops being ready at once and continues to serve for `drain.delay`. Then it closes all sockets
-    /// within `drain.window` and stops. Takes `drain.timeout` at most.
+    /// Drains the gateway. It stops being ready at once and continues to serve for `drain.delay`. Then it closes all
+    /// sockets within `drain.window` and stops. Takes `drain.timeout` at most.
     pub async fn drain(self) {
         let settings = &self.settings.drain;
         log::info!(

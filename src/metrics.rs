@@ -1,7 +1,7 @@
 //! The metrics of the gateway, in Prometheus' text format.
 //!
-//! Names and labels are a contract with dashboards. Label values are closed sets: no label contains a user, a channel, an
-//! address or other text from outside.
+//! Names and labels are a contract with dashboards. Label values are closed sets: no label contains a user, a
+//! channel, an address or other text from outside.
 //!
 //! - `page`: registers the metrics and writes the page. `labels`: labels and their values. `per_thread`: counters with
 //!   cells for each thread. `process`: metrics of the process, from `/proc`.

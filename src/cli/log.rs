@@ -70,8 +70,8 @@ impl Log for QueuedLogger {
     }
 }
 
-/// Logs a panic in the format of all lines. The message is logged only if it is a constant: a formatted message may quote
-/// data, such as a payload.
+/// Logs a panic in the format of all lines. The message is logged only if it is a constant: a formatted message may
+/// quote data, such as a payload.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let message = panic.payload().downcast_ref::<&'static str>().unwrap_or(&"(its message may hold data)");
     match panic.location() {

@@ -30,7 +30,7 @@ const SETTINGS: &str = "Settings";
 
 /// E-Magine's real-time gateway: delivers messages from Redis to WebSocket clients.
 #[derive(Debug, Parser)]
-#[command(name = "emagine-gateway", version, about)]
+#[command(name = "emagine-gateway", version)]
 pub struct Cli {
     #[command(flatten)]
     settings: SettingsArgs,
@@ -60,8 +60,8 @@ struct SettingsArgs {
     broker_url: Option<String>,
 }
 
-/// Not a global argument: clap drops the values of a global argument before the command's name when there are more after
-/// it.
+/// Not a global argument: clap drops the values of a global argument before the command's name when there are more
+/// after it.
 #[derive(Debug, Default, Args)]
 struct SettingOverrides {
     /// Override one setting, such as session.heartbeat_interval=30s; may be repeated

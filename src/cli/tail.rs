@@ -183,7 +183,7 @@ impl TailClient<'_> {
         };
         let identify = self.identify()?;
         let ended = self.exchange(&mut connection, identify).await?;
-        // It does not matter whether the Close arrives.
+        // The server does not need the Close.
         let _ = connection.send(Message::Close(None)).await;
         Ok(ended)
     }
@@ -213,7 +213,8 @@ impl TailClient<'_> {
                     let event: EventFields<'_> =
                         serde_json::from_str(text).map_err(|_| unknown_protocol())?;
                     after = event.after.map(Duration::from_millis).or(after);
-                    // The gateway sends a heartbeat in each interval, so two intervals without a frame are a lost connection.
+                    // The gateway sends a heartbeat in each interval, so two intervals without a frame are a lost
+                    // connection.
                     if let Some(interval_ms) = event.heartbeat_interval {
                         frame_timeout =
                             ANSWER_TIMEOUT.max(Duration::from_millis(interval_ms.saturating_mul(2)));

@@ -29,7 +29,8 @@ pub(super) struct Checker {
 /// The promises that hold in this run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expectations {
-    /// The position before the first message of a history is exact: the clock is not set back and reads are not refused.
+    /// The position before the first message of a history is exact: the clock is not set back and reads are not
+    /// refused.
     pub(super) has_exact_beginnings: bool,
     /// The loss of plain messages is reported.
     pub(super) counts_plain: bool,
@@ -60,7 +61,7 @@ impl Checker {
             return Err(format!("does not resume from {:?}, though nothing was lost", self.position));
         }
         if recovered == Some(false) {
-            // It starts over at the position in the answer, and may receive messages after it again.
+            // The client restarts at the position in the answer and may get later messages again.
             self.is_excused = true;
             self.last = self.last.min(last_before(record, position, published)?);
         }

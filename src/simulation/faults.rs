@@ -55,7 +55,8 @@ impl SimulationRun {
         }
     }
 
-    /// Changes the permission for a channel. Redis closes the connections of a user that is subscribed to a forbidden channel.
+    /// Changes the permission for a channel. Redis closes the connections of a user that is subscribed to a forbidden
+    /// channel.
     fn change_permission(&mut self, channel: usize) {
         let name = &self.records[channel].name;
         if self.server.forbidden.remove(name) {

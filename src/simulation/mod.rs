@@ -1,7 +1,8 @@
 //! A seeded simulation of clients, replicas and a lossy broker in virtual time.
 //!
-//! It runs the production code of conversations, session ports, hub core, link core and inbox. Only their environment is
-//! simulated: Redis, connections, queues, and the order of events. A seed determines a whole run; a failure names it.
+//! The simulation runs the production code of conversations, session ports, hub core, link core and inbox. Only their
+//! environment is simulated: Redis, connections, queues, and the order of events. A seed determines a whole run; a
+//! failure names its seed.
 //!
 //! `SIMULATION_SEED=42 cargo test simulation` repeats one run and prints its trace. `SIMULATION_RUNS=100000` sets the
 //! number of runs. With both variables, the runs start at that seed.

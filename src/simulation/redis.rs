@@ -1,4 +1,5 @@
-//! An in-memory Redis with the operations of `gateway_publish.lua`, `gateway_mark.lua` and `history.rs`, and its faults.
+//! An in-memory Redis with the operations of `gateway_publish.lua`, `gateway_mark.lua` and `history.rs`, and its
+//! faults.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

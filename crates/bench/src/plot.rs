@@ -1,4 +1,4 @@
-//! Curves over time, or over the values of a sweep, as an SVG written by hand.
+//! Draws curves over time, or over the values of a sweep, as SVG.
 
 use std::fmt::Write as _;
 
@@ -6,12 +6,12 @@ use crate::outcome::Curve;
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 400.0;
-/// Room for the numbers and names around the curves.
+/// Margins for the numbers and names around the curves.
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 170.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 45.0;
-/// Distinct under colour blindness, too.
+/// Distinct for colour-blind readers.
 const COLOURS: [&str; 6] = ["#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#cc79a7"];
 /// Colour and width of the grid.
 const GREY: (&str, f64) = ("#ccc", 1.0);
@@ -20,9 +20,9 @@ const GRID: f64 = 5.0;
 
 /// The horizontal axis.
 pub(crate) enum XAxis<'a> {
-    /// Time, from 0.
+    /// Seconds from 0.
     Seconds,
-    /// These values of this quantity, on a logarithmic scale.
+    /// A quantity and its values, on a logarithmic scale.
     Values(&'a str, &'a [f64]),
 }
 
@@ -34,7 +34,7 @@ impl XAxis<'_> {
         }
     }
 
-    /// The distance of a value from the left end, in a unit of its own.
+    /// The distance of a value from the left end, before scaling.
     fn offset(&self, value: f64) -> f64 {
         match self {
             Self::Seconds => value,
@@ -42,7 +42,7 @@ impl XAxis<'_> {
         }
     }
 
-    /// The values that are written below the axis, up to `right`.
+    /// The values labelled on the axis, up to `right`.
     fn marks(&self, right: f64) -> Vec<f64> {
         match self {
             Self::Seconds => steps(right).collect(),
@@ -55,7 +55,7 @@ fn least(values: &[f64]) -> f64 {
     values.iter().copied().fold(f64::INFINITY, f64::min).max(1.0)
 }
 
-/// Draws curves of `value`. The vertical axis begins at 0.
+/// Draws curves. `value`: the name of the vertical axis, which starts at 0.
 pub(crate) fn svg(title: &str, value: &str, axis: &XAxis<'_>, curves: &[Curve]) -> String {
     let points = || curves.iter().flat_map(|curve| &curve.points).filter(|point| point.1.is_finite());
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);

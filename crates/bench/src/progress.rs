@@ -1,4 +1,4 @@
-//! Progress on standard error: a bar on a terminal, and a line now and then elsewhere.
+//! Progress on standard error: a bar on a terminal, otherwise a line every few seconds.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::Ordering::SeqCst;
@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use crate::run::ScenarioRun;
 
 const WIDTH: usize = 30;
-/// Seldom, so that it does not disturb the measurement.
+/// Long enough not to disturb the measurement.
 const PERIOD: Duration = Duration::from_millis(500);
-/// Without a terminal each line stays, in a file or a log.
+/// Without a terminal, lines are not overwritten, so there are fewer.
 const PERIOD_OF_LINES: Duration = Duration::from_secs(5);
 
-/// When the bar is full.
+/// The condition for a full bar.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Goal {
-    /// So many clients are Ready.
+    /// This many clients are Ready.
     Ready(usize),
-    /// So much time has passed.
+    /// This much time has passed.
     Time(Duration),
 }
 
-/// A line that is drawn again every [`PERIOD`], or written every [`PERIOD_OF_LINES`], until this is dropped.
+/// Redraws a line every [`PERIOD`], or writes one every [`PERIOD_OF_LINES`], until dropped.
 pub(crate) struct ProgressLine(Option<(mpsc::Sender<()>, JoinHandle<()>)>);
 
 impl ProgressLine {

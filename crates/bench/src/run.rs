@@ -1,4 +1,4 @@
-//! One run of a scenario against one target: its clients, its clock, and what it costs.
+//! One run of a scenario against one target, and the resources that it uses.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
@@ -12,37 +12,37 @@ use crate::process::{self, ResourceUsage};
 use crate::progress::{Goal, ProgressLine};
 use crate::target::Target;
 
-/// Time for recent work to end before memory is measured.
+/// The pause before memory is measured, for recent work to finish.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Everything a scenario needs.
+/// The state of a run, for its scenario.
 pub(crate) struct ScenarioRun<'a> {
     pub(crate) arguments: &'a BenchArgs,
     pub(crate) target: Target,
     pub(crate) clients: Clients,
-    /// The zero of the generator's clock.
+    /// The start of the run; times in microseconds count from it.
     pub(crate) started_at: Instant,
     pub(crate) heartbeat_interval: Duration,
-    /// The namespace of channels that clients may subscribe to.
+    /// The namespace of the channels of clients.
     pub(crate) namespace: String,
     pub(crate) outcome: BenchOutcome,
 }
 
-/// The resources used in total, or between two samples. Unknown figures are NaN.
+/// The resources used in total or between two samples. Unknown figures are NaN.
 pub(crate) struct Usage {
     pub(crate) seconds: f64,
-    /// Of the target.
+    /// Resources of the target's process.
     pub(crate) process: ResourceUsage,
-    /// The Redis' CPU, in seconds.
+    /// CPU of Redis, in seconds.
     pub(crate) redis_cpu: f64,
-    /// The Redis' memory, in bytes.
+    /// Memory of Redis, in bytes.
     pub(crate) redis_memory: f64,
-    /// CPU of each thread of the generator.
+    /// CPU of each thread of the generator, in seconds.
     threads: Vec<f64>,
 }
 
 impl ScenarioRun<'_> {
-    /// What has been used so far.
+    /// The resources used since the start.
     pub(crate) fn usage(&self) -> Usage {
         let [redis_cpu, redis_memory] = self.target.redis_usage();
         let threads = self.clients.thread_ids().chain(process::this_thread());
@@ -51,7 +51,7 @@ impl ScenarioRun<'_> {
         Usage { seconds, process, redis_cpu, redis_memory, threads }
     }
 
-    /// What was used since then; notes how busy the generator was.
+    /// The resources used since an earlier sample; records the load of the generator's threads.
     pub(crate) fn used_since(&mut self, before: &Usage) -> Usage {
         let now = self.usage();
         let seconds = now.seconds - before.seconds;
@@ -67,10 +67,10 @@ impl ScenarioRun<'_> {
         }
     }
 
-    /// Connects all measured clients; records the cost per client, and returns the total.
+    /// Connects all measured clients; records the cost per client and returns the total.
     pub(crate) fn connect_all(&mut self, pace: Pace) -> Result<Usage, BenchError> {
         if !self.target.is_baseline {
-            // Threads, hubs and their first allocations exist before the measurement begins.
+            // A first connection creates threads, hubs and their first allocations before the measurement.
             self.connect_range(0..1, Pace::InFlight(1))?;
             self.clients.send(|worker| worker.disconnect());
             std::thread::park_timeout(SETTLE);
@@ -82,12 +82,12 @@ impl ScenarioRun<'_> {
         let sockets = self.arguments.sockets as f64;
         let memory = (self.target.process_usage().resident - before.process.resident) / sockets;
         let cpu = used.process.cpu * 1e6 / sockets;
-        self.outcome.compare("rss_bytes_per_connection", "RSS for each connection, bytes", memory);
-        self.outcome.compare("cpu_us_per_connect", "CPU for each connect and Identify, µs", cpu);
+        self.outcome.compare("rss_bytes_per_connection", "RSS per connection, bytes", memory);
+        self.outcome.compare("cpu_us_per_connect", "CPU per connect and Identify, µs", cpu);
         Ok(used)
     }
 
-    /// Connects these clients, and waits until they and all earlier ones are Ready.
+    /// Connects these clients and waits until they and all earlier ones are Ready.
     pub(crate) fn connect_range(&self, range: Range<usize>, pace: Pace) -> Result<(), BenchError> {
         let ready = range.end;
         self.clients.send(move |worker| worker.start(&range, pace));

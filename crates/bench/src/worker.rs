@@ -1,4 +1,4 @@
-//! One thread of the load generator: its clients, and a poll over their sockets.
+//! One thread of the load generator, which polls the sockets of its clients.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
@@ -12,54 +12,53 @@ use mio::{Events, Interest, Poll, Token};
 use protocol::deflate::Inflater;
 
 use crate::BenchError;
-use crate::children::locked;
 use crate::client::{Client, ClientState as State};
 use crate::clients::{CONNECTING, ClientCounts, ClientPlan, Order, PHASES, Pace};
 use crate::latency::Latencies;
 use crate::wire::{self, ServerEvent};
 
-/// The token of the thread's own waker.
+/// The token of the thread's waker.
 pub(crate) const WAKE: Token = Token(usize::MAX);
-/// One for the thread, not for each client.
+/// The size of the read buffer, which all clients of the thread share.
 const BUFFER_BYTES: usize = 65_536;
 /// How long a lost client waits before it reconnects, and how often this is checked.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 const RETRY_CHECK_INTERVAL: Duration = Duration::from_millis(1);
 /// How often stalled clients check whether they are still connected.
 const STALLED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest message that is decompressed.
+/// The maximum size of a decompressed message.
 const MAX_INFLATED_BYTES: usize = 128 << 20;
-/// The name before the position of the channel `all` in Ready, and before the position in a message.
+/// The text before the position: of `all` in Ready, of `all` in Subscription, and in a message.
 const POSITION_OF_ALL: &[u8] = br#""channel":"all","position":""#;
 const SUBSCRIBED_TO_ALL: &[u8] = br#""channel":"all","state":"subscribed","position":""#;
 const POSITION: &[u8] = br#""position":""#;
 
-/// The thread's own state.
+/// The state of one thread.
 pub(crate) struct Worker {
     poll: Poll,
     plan: Arc<ClientPlan>,
     counts: Arc<ClientCounts>,
     started_at: Instant,
-    /// When the events that are handled now were found, in microseconds since `started_at`.
+    /// The arrival time of the current events, in microseconds since `started_at`.
     now_us: u64,
     clients: Vec<Client>,
-    /// From when a message or a connection was due to its arrival at a client or to Ready, by phase.
+    /// Latencies by phase, from the due time to the arrival of a message, or of Ready for connects.
     pub(crate) latencies: [Latencies; PHASES],
-    /// The clients to connect, their rate and start; how many are connecting but not Ready yet.
+    /// The clients to connect, their pace and its start; the numbers of started and of unfinished connects.
     waiting: VecDeque<usize>,
     pace: Pace,
     pace_begun_us: u64,
     started: usize,
     in_flight: usize,
-    /// The number of threads: each has its share of the rate.
+    /// The number of threads, among which the rate is divided.
     step: usize,
-    /// The clients that try again, and when.
+    /// The clients that reconnect, with the time.
     retries: VecDeque<(Instant, usize)>,
     stalled_checked: Instant,
 }
 
 impl Worker {
-    /// Every `step`th client of this range, which starts at one of this thread's clients.
+    /// Creates a thread's state with every `step`th client of this range.
     pub(crate) fn new(
         poll: Poll,
         plan: Arc<ClientPlan>,
@@ -87,7 +86,7 @@ impl Worker {
         }
     }
 
-    /// Runs until there can be no more orders.
+    /// Runs until the sender of orders is dropped.
     pub(crate) fn run(&mut self, orders: &mpsc::Receiver<Order>) {
         let mut events = Events::with_capacity(1_024);
         let mut buffer = vec![0; BUFFER_BYTES];
@@ -115,7 +114,7 @@ impl Worker {
         }
     }
 
-    /// How long there is nothing to do unless an event or an order comes.
+    /// The maximum time to wait for the next event or order.
     fn pause(&self) -> Duration {
         match self.pace {
             _ if !self.retries.is_empty() => RETRY_CHECK_INTERVAL,
@@ -130,31 +129,31 @@ impl Worker {
         self.started_at.elapsed().as_micros() as u64
     }
 
-    /// The clients of this thread among these of all.
+    /// The clients of this thread in a range of all clients.
     fn own(&self, range: &Range<usize>) -> Vec<usize> {
         (0..self.clients.len()).filter(|at| range.contains(&self.clients[*at].index)).collect()
     }
 
-    /// These clients connect.
+    /// Connects these clients.
     pub(crate) fn start(&mut self, range: &Range<usize>, pace: Pace) {
         self.waiting.extend(self.own(range));
         (self.pace, self.pace_begun_us, self.started) = (pace, self.elapsed_us(), 0);
     }
 
-    /// All sockets are cut; returns are recorded apart from the first connects.
+    /// Disconnects all clients, and clears the latencies of connects.
     pub(crate) fn disconnect(&mut self) {
         (0..self.clients.len()).for_each(|at| self.leave(at));
         self.latencies[usize::from(CONNECTING)] = Latencies::default();
     }
 
-    /// These clients are cut for good.
+    /// Disconnects these clients without a reconnect.
     pub(crate) fn remove(&mut self, range: &Range<usize>) {
         let own = self.own(range);
         self.retries.retain(|(_, at)| !own.contains(at));
         own.into_iter().for_each(|at| self.leave(at));
     }
 
-    /// These clients stop reading once they are Ready.
+    /// These clients stop reading after Ready.
     pub(crate) fn stall(&mut self, range: &Range<usize>) {
         self.own(range).into_iter().for_each(|at| self.clients[at].stalls = true);
     }
@@ -170,7 +169,7 @@ impl Worker {
 
     fn next_due_us(&self) -> u64 {
         match self.pace {
-            // Each thread at moments of its own.
+            // The due times of the threads alternate.
             Pace::Rate(rate) => {
                 let first = self.clients.first().map_or(0, |client| client.index);
                 self.pace_begun_us + ((self.started * self.step + first) as f64 * 1e6 / rate) as u64
@@ -216,7 +215,7 @@ impl Worker {
     fn on_event(&mut self, at: usize, is_writable: bool, buffer: &mut [u8]) {
         let handled = match self.clients[at].state {
             State::Disconnected | State::Stalled => return,
-            // From here on only readability matters, not writability.
+            // After the handshake is sent, only readability matters.
             State::Connecting if is_writable => self.clients[at]
                 .send_handshake(&self.plan)
                 .and_then(|stream| self.poll.registry().reregister(stream, Token(at), Interest::READABLE))
@@ -228,7 +227,7 @@ impl Worker {
         }
     }
 
-    /// Reads everything that has arrived. An error ends the connection.
+    /// Reads all received bytes. An error ends the connection.
     fn receive(&mut self, at: usize, buffer: &mut [u8]) -> Result<(), BenchError> {
         self.now_us = self.elapsed_us();
         loop {
@@ -252,14 +251,14 @@ impl Worker {
             if !partial.is_empty() {
                 self.clients[at].partial = partial;
             }
-            // A read that does not fill the buffer has emptied the socket (epoll(7)).
+            // A read that does not fill the buffer has drained the socket (epoll(7)).
             if length < buffer.len() {
                 return Ok(());
             }
         }
     }
 
-    /// Takes complete frames from the front; returns how many bytes they had.
+    /// Handles the complete frames at the front; returns their size in bytes.
     fn handle_frames(&mut self, at: usize, bytes: &[u8]) -> Result<usize, BenchError> {
         let mut taken = 0;
         if self.clients[at].state == State::Upgrading {
@@ -317,7 +316,7 @@ impl Worker {
             ServerEvent::Heartbeat(rest) => {
                 counts.heartbeats.fetch_add(1, SeqCst);
                 if let Some(stream) = &mut client.stream {
-                    // The frame is small: if the kernel has no room for it, the connection is lost anyway.
+                    // The frame is small: if the kernel's buffer is full, the connection is lost anyway.
                     let _ = stream.write(&wire::client_frame(&format!("{{\"op\":11,{rest}")));
                 }
                 return;
@@ -345,7 +344,7 @@ impl Worker {
         self.stalled_checked = Instant::now();
         for at in 0..self.clients.len() {
             if self.clients[at].state == State::Stalled && !self.clients[at].is_alive() {
-                self.lose(at, &BenchError::Run("a stalled reader was cut".to_owned()));
+                self.lose(at, &BenchError::Run("a stalled reader was disconnected".to_owned()));
             }
         }
     }
@@ -360,6 +359,6 @@ impl Worker {
     }
 
     fn record_loss(&self, reason: &BenchError) {
-        *locked(&self.counts.reason) = Some(reason.to_string());
+        *self.counts.reason.lock() = Some(reason.to_string());
     }
 }

@@ -76,8 +76,8 @@ impl Request {
         Ok(self)
     }
 
-    /// Sends the request; returns the status and the body of the response. Redirects are not followed, so the API key is
-    /// sent only to the server that the user named.
+    /// Sends the request; returns the status and the body of the response. Redirects are not followed, so the API key
+    /// is sent only to the server that the user named.
     pub(in crate::cli) async fn send(mut self) -> Result<(StatusCode, String), HttpError> {
         self.head.set_connection_type(ConnectionType::Close);
         let exchange = async {

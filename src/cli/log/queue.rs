@@ -87,8 +87,8 @@ impl LogQueue {
         }
     }
 
-    /// Subtracts a line from the queued bytes. Returns the number of dropped lines to report: none while writes fail, or
-    /// while the queue is so full that the report itself might be dropped.
+    /// Subtracts a line from the queued bytes. Returns the number of dropped lines to report: none while writes fail,
+    /// or while the queue is so full that the report itself might be dropped.
     fn finish_line(&self, bytes: usize, is_written: bool) -> Option<u64> {
         let mut lines = self.0.lines.lock();
         lines.bytes -= bytes;

@@ -1,4 +1,4 @@
-//! `connect`: handshake and Identify, with real tokens if the settings hold their secret.
+//! `connect`: handshake and Identify, with real tokens if the settings contain the secret.
 
 use crate::BenchError;
 use crate::clients::{CONNECTING, Pace};
@@ -15,9 +15,9 @@ pub(crate) fn run(run: &mut ScenarioRun<'_>) -> Result<(), BenchError> {
     let (cpu, memory) = (used.redis_cpu * 1e6 / sockets, used.redis_memory / sockets);
     let outcome = &mut run.outcome;
     outcome.cpu_parts("connect", used.process, sockets);
-    outcome.compare("connects_per_second", "connects in a second", sockets / used.seconds);
+    outcome.compare("connects_per_second", "connects per second", sockets / used.seconds);
     outcome.latencies("connect", "connect", connects);
-    outcome.plain("redis_cpu_us_per_connection", "Redis' CPU for each connection, µs", cpu);
-    outcome.plain("redis_bytes_per_connection", "Redis' memory for each connection, bytes", memory);
+    outcome.plain("redis_cpu_us_per_connection", "Redis CPU per connection, µs", cpu);
+    outcome.plain("redis_bytes_per_connection", "Redis memory per connection, bytes", memory);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `unicast`: as many users as sockets, and each message goes to one of them.
+//! `unicast`: each message goes to one user; each socket has its own user.
 
 use super::{STRIDE, one};
 use crate::BenchError;
