@@ -175,7 +175,12 @@ impl TailClient<'_> {
     async fn connect_once(&mut self) -> Result<ConnectionEnd, Failure> {
         let opening = websocket::open(&self.url, MAX_FRAME_BYTES);
         let mut connection = match timeout(ANSWER_TIMEOUT, opening).await {
-            Err(_) => return Ok(ConnectionEnd::Lost(format!("{}: no answer", self.url), None)),
+            Err(_) => {
+                return Ok(ConnectionEnd::Lost(
+                    format!("{}: timed out waiting for a response", self.url),
+                    None,
+                ));
+            }
             Ok(Err(error)) => {
                 return Ok(ConnectionEnd::Lost(format!("{}: {}", self.url, plain_io(error)), None));
             }

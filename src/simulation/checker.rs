@@ -10,18 +10,18 @@ pub(super) struct Checker {
     /// The number of the last durable message received.
     last: u64,
     /// The last publication before the first subscription; `None` before that subscription is confirmed.
-    from: Option<u64>,
+    start: Option<u64>,
     /// Whether a gap was reported since the last message, so messages may be missing.
-    is_excused: bool,
+    gap_reported: bool,
     /// Whether the subscription is confirmed.
-    pub(super) is_on: bool,
+    pub(super) is_subscribed: bool,
     /// The position from which the client resumes.
     pub(super) position: Option<Position>,
     /// The number of publications before this session's subscription was confirmed.
     plain_from: u64,
     /// The number of the last plain message of this session.
     last_plain: u64,
-    is_plain_excused: bool,
+    plain_gap_reported: bool,
     /// A missing plain message without a gap so far. After a reconnect, the link reports the gap slightly later.
     missing_plain: Option<String>,
 }
@@ -33,9 +33,9 @@ pub(super) struct Expectations {
     /// refused.
     pub(super) has_exact_beginnings: bool,
     /// The loss of plain messages is reported.
-    pub(super) counts_plain: bool,
+    pub(super) reports_plain_loss: bool,
     /// Histories are complete and readable, so a client with a position resumes without a gap.
-    pub(super) is_whole: bool,
+    pub(super) is_complete: bool,
 }
 
 pub(super) type CheckResult = Result<(), String>;
@@ -57,22 +57,22 @@ impl Checker {
             return Err(format!("resumes from {position}, not from {:?}", self.position));
         }
         let knows_a_message = self.position.is_some_and(|position| !position.is_beginning());
-        if expectations.is_whole && knows_a_message && recovered == Some(false) {
+        if expectations.is_complete && knows_a_message && recovered == Some(false) {
             return Err(format!("does not resume from {:?}, though nothing was lost", self.position));
         }
         if recovered == Some(false) {
             // The client restarts at the position in the answer and may get later messages again.
-            self.is_excused = true;
+            self.gap_reported = true;
             self.last = self.last.min(last_before(record, position, published)?);
         }
-        if self.from.is_none() {
-            self.from = Some(last_before(record, position, published)?);
+        if self.start.is_none() {
+            self.start = Some(last_before(record, position, published)?);
             // Earlier publications may have positions after this one.
-            self.is_excused |= position.is_beginning() && !expectations.has_exact_beginnings;
+            self.gap_reported |= position.is_beginning() && !expectations.has_exact_beginnings;
         }
-        self.is_on = true;
+        self.is_subscribed = true;
         self.position = Some(position);
-        (self.plain_from, self.last_plain, self.is_plain_excused) = (published, 0, false);
+        (self.plain_from, self.last_plain, self.plain_gap_reported) = (published, 0, false);
         self.missing_plain = None;
         Ok(())
     }
@@ -86,17 +86,17 @@ impl Checker {
     }
 
     pub(super) fn on_gap(&mut self, expectations: Expectations) -> CheckResult {
-        if expectations.is_whole {
+        if expectations.is_complete {
             return Err("a gap, though nothing was lost".to_owned());
         }
-        self.is_excused = true;
-        self.is_plain_excused = true;
+        self.gap_reported = true;
+        self.plain_gap_reported = true;
         self.missing_plain = None;
-        self.is_on.then_some(()).ok_or_else(|| "a gap on a channel without a subscription".to_owned())
+        self.is_subscribed.then_some(()).ok_or_else(|| "a gap on a channel without a subscription".to_owned())
     }
 
     pub(super) fn on_left(&mut self) {
-        self.is_on = false;
+        self.is_subscribed = false;
     }
 
     pub(super) fn on_message(
@@ -106,7 +106,7 @@ impl Checker {
         number: u64,
         position: Option<Position>,
     ) -> CheckResult {
-        let Some(from) = self.from.filter(|_| self.is_on) else {
+        let Some(start) = self.start.filter(|_| self.is_subscribed) else {
             return Err(format!("{number} arrives on a channel without a subscription"));
         };
         let published = record.of_number(number).ok_or_else(|| format!("{number} was never published"))?;
@@ -117,8 +117,8 @@ impl Checker {
         if number <= self.last {
             return Err(format!("{number} ({position}) comes after {}", self.last));
         }
-        self.check_missing(record, self.last.max(from), number)?;
-        (self.last, self.is_excused, self.position) = (number, false, Some(position));
+        self.check_missing(record, self.last.max(start), number)?;
+        (self.last, self.gap_reported, self.position) = (number, false, Some(position));
         Ok(())
     }
 
@@ -131,21 +131,21 @@ impl Checker {
             Retention::Deleted => !knew_no_message,
         };
         let mut between = record.between(last, number).filter(|one| one.position.is_some());
-        match between.find(|one| !self.is_excused && is_required(one.retention)) {
+        match between.find(|one| !self.gap_reported && is_required(one.retention)) {
             None => Ok(()),
             Some(missing) => Err(format!("{} is missing before {number} without a gap", missing.number)),
         }
     }
 
     fn on_plain(&mut self, record: &ChannelRecord, expectations: Expectations, number: u64) -> CheckResult {
-        let is_excused = std::mem::take(&mut self.is_plain_excused) || !expectations.counts_plain;
+        let may_miss = std::mem::take(&mut self.plain_gap_reported) || !expectations.reports_plain_loss;
         let last = std::mem::replace(&mut self.last_plain, number);
         if number <= last {
             return Err(format!("{number} comes after {last}"));
         }
         // A slow replica may deliver messages that were published before the session connected to it.
         let missing = record.between(last.max(self.plain_from), number).next();
-        if let Some(missing) = missing.filter(|_| record.kind == ChannelKind::Plain && !is_excused) {
+        if let Some(missing) = missing.filter(|_| record.kind == ChannelKind::Plain && !may_miss) {
             let failure = format!("{} is missing before {number} without a gap", missing.number);
             self.missing_plain.get_or_insert(failure);
         }
@@ -170,7 +170,7 @@ impl Checker {
 fn last_before(record: &ChannelRecord, position: Position, published: u64) -> Result<u64, String> {
     if !position.is_beginning() {
         let found = record.at(position).map(|one| one.number);
-        return found.ok_or_else(|| format!("starts at {position}, where no message is"));
+        return found.ok_or_else(|| format!("starts at {position}, which has no message"));
     }
     let is_later = |one: &&RecordedPublication| one.position.is_some_and(|other| other > position);
     let first = record.published.iter().find(is_later).map(|one| one.number);

@@ -98,8 +98,8 @@ impl SimulationRun {
         let plan = Rc::new(SimulationPlan::draw(&mut rng, planted_bug));
         let expectations = Expectations {
             has_exact_beginnings: !plan.may(Fault::ClockBack) && plan.refused_percent == 0,
-            counts_plain: !plan.may(Fault::MessageLost),
-            is_whole: plan.is_calm,
+            reports_plain_loss: !plan.may(Fault::MessageLost),
+            is_complete: plan.is_calm,
         };
         let record = |(name, kind): (&str, ChannelKind)| ChannelRecord {
             name: ChannelName::parse(name).unwrap(),

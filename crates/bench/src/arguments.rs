@@ -111,14 +111,14 @@ pub struct BenchArgs {
 impl BenchArgs {
     /// Messages per second; `None` for a closed loop.
     pub(crate) fn rate(&self) -> Option<f64> {
-        let usual = match self.scenario {
+        let default = match self.scenario {
             _ if self.capacity_share.is_some() => None,
             Scenario::Mixed if self.in_flight.is_none() => Some(200.0),
             Scenario::Slow if self.in_flight.is_none() => Some(10.0),
             Scenario::Burst => Some(BURST_RATE),
             _ => None,
         };
-        self.rate.or(usual)
+        self.rate.or(default)
     }
 
     pub(crate) fn message_bytes(&self) -> usize {

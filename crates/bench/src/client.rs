@@ -58,7 +58,7 @@ impl Client {
         self.state = ClientState::Connecting;
         let socket = Socket::new(Domain::for_address(plan.address), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
-        if plan.narrow.contains(&self.index) {
+        if plan.small_buffers.contains(&self.index) {
             // With small buffers in the kernel, unread bytes are queued in the gateway.
             socket.set_recv_buffer_size(1)?;
             socket.set_tcp_mss(536)?;

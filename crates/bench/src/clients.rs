@@ -32,7 +32,7 @@ pub(crate) struct ClientPlan {
     pub(crate) is_deflated: bool,
     /// These clients have the smallest receive buffer and reconnect after a loss. Clients after this range have their
     /// own thread.
-    pub(crate) narrow: Range<usize>,
+    pub(crate) small_buffers: Range<usize>,
 }
 
 /// The token and the channels of a client.
@@ -106,10 +106,10 @@ impl ClientCounts {
 }
 
 /// Waits until a count reaches `goal`; false if the count does not change within a timeout.
-fn wait(goal: u64, count: impl Fn() -> u64, timeout: impl Fn() -> Duration, look: Duration) -> bool {
+fn wait(goal: u64, count: impl Fn() -> u64, timeout: impl Fn() -> Duration, interval: Duration) -> bool {
     let mut last = (count(), Instant::now());
     while last.0 < goal && last.1.elapsed() <= timeout() {
-        std::thread::park_timeout(look);
+        std::thread::park_timeout(interval);
         let now = count();
         if now != last.0 {
             last = (now, Instant::now());
@@ -137,7 +137,7 @@ impl Clients {
     /// Starts the threads; no client connects yet. Times count from `started_at`.
     pub(crate) fn start(plan: ClientPlan, threads: usize, started_at: Instant) -> Result<Self, BenchError> {
         let (counts, resumes) = (Arc::<ClientCounts>::default(), plan.resumes);
-        let (clients, together) = (plan.identities.len(), plan.narrow.end);
+        let (clients, together) = (plan.identities.len(), plan.small_buffers.end);
         let plan = Arc::new(plan);
         let mut shares: Vec<_> = (0..threads).map(|first| (first..together, threads)).collect();
         if together < clients {

@@ -108,7 +108,7 @@ fn measure(
         is_v2: arguments.has_channels() || arguments.resumes(),
         resumes: arguments.resumes(),
         is_deflated: arguments.deflate,
-        narrow: arguments.sockets..arguments.sockets + arguments.stalled_readers(),
+        small_buffers: arguments.sockets..arguments.sockets + arguments.stalled_readers(),
     };
     let clients = Clients::start(plan, arguments.threads, started_at)?;
     let (heartbeat_interval, namespace) =

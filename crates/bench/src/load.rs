@@ -64,8 +64,8 @@ impl ScenarioRun<'_> {
     ) -> Result<(), BenchError> {
         let mut load = self.load(1);
         if let Some(share) = self.arguments.capacity_share {
-            let usual = (TRIAL_DELIVERIES / recipients(0).members.len().max(1)).clamp(1, BATCH);
-            let in_flight = self.arguments.in_flight.unwrap_or(usual);
+            let default = (TRIAL_DELIVERIES / recipients(0).members.len().max(1)).clamp(1, BATCH);
+            let in_flight = self.arguments.in_flight.unwrap_or(default);
             let trial = Load { phase: TRIAL_PHASE, time: TRIAL, rate: None, in_flight, ..load };
             let published = self.publish(trial, &mut recipients)?;
             let capacity = published.publications as f64 / published.used.seconds;

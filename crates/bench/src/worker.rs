@@ -130,13 +130,13 @@ impl Worker {
     }
 
     /// The clients of this thread in a range of all clients.
-    fn own(&self, range: &Range<usize>) -> Vec<usize> {
+    fn own_clients(&self, range: &Range<usize>) -> Vec<usize> {
         (0..self.clients.len()).filter(|at| range.contains(&self.clients[*at].index)).collect()
     }
 
     /// Connects these clients.
     pub(crate) fn start(&mut self, range: &Range<usize>, pace: Pace) {
-        self.waiting.extend(self.own(range));
+        self.waiting.extend(self.own_clients(range));
         (self.pace, self.pace_begun_us, self.started) = (pace, self.elapsed_us(), 0);
     }
 
@@ -148,14 +148,14 @@ impl Worker {
 
     /// Disconnects these clients without a reconnect.
     pub(crate) fn remove(&mut self, range: &Range<usize>) {
-        let own = self.own(range);
+        let own = self.own_clients(range);
         self.retries.retain(|(_, at)| !own.contains(at));
         own.into_iter().for_each(|at| self.leave(at));
     }
 
     /// These clients stop reading after Ready.
     pub(crate) fn stall(&mut self, range: &Range<usize>) {
-        self.own(range).into_iter().for_each(|at| self.clients[at].stalls = true);
+        self.own_clients(range).into_iter().for_each(|at| self.clients[at].stalls = true);
     }
 
     fn leave(&mut self, at: usize) {
@@ -353,7 +353,7 @@ impl Worker {
         self.leave(at);
         self.record_loss(reason);
         self.counts.lost.fetch_add(1, SeqCst);
-        if self.plan.resumes || self.plan.narrow.contains(&self.clients[at].index) {
+        if self.plan.resumes || self.plan.small_buffers.contains(&self.clients[at].index) {
             self.retries.push_back((Instant::now() + RETRY_DELAY, at));
         }
     }

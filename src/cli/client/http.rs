@@ -24,13 +24,13 @@ const DEFAULT_PORT: u16 = 80;
 /// Why a request has no response.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum HttpError {
-    #[error("Invalid URL: {0}")]
+    #[error("the URL is invalid: {0}")]
     Url(#[from] InvalidUri),
     #[error("{0}")]
     Header(#[from] InvalidHeaderValue),
-    #[error("Failed to connect to host: Failed resolving hostname: {0}")]
+    #[error("cannot resolve the host name: {0}")]
     Resolve(io::Error),
-    #[error("Failed to connect to host: {0}")]
+    #[error("cannot connect: {0}")]
     Connect(io::Error),
     #[error("{0}")]
     Send(#[from] io::Error),
@@ -40,7 +40,7 @@ pub(in crate::cli) enum HttpError {
     Body(#[from] PayloadError),
     #[error("the connection was closed without a response")]
     Closed,
-    #[error("Timeout while waiting for response")]
+    #[error("timed out waiting for a response")]
     Timeout,
 }
 

@@ -18,17 +18,17 @@ pub(in crate::cli) type WebSocket = Framed<TcpStream, Codec>;
 pub(in crate::cli) enum HandshakeError {
     #[error("{0}")]
     Http(#[from] HttpError),
-    #[error("it answered {0} and opened no WebSocket")]
+    #[error("the server answered {0} and opened no WebSocket")]
     Status(StatusCode),
-    #[error("Invalid upgrade header")]
+    #[error("the response has no valid Upgrade header")]
     Upgrade,
-    #[error("Invalid connection header")]
+    #[error("the response has an invalid Connection header")]
     Connection,
-    #[error("Missing Connection header")]
+    #[error("the response has no Connection header")]
     NoConnection,
-    #[error("Invalid challenge response")]
+    #[error("the response has a wrong Sec-WebSocket-Accept header")]
     Accept,
-    #[error("Missing Sec-Websocket-Accept header")]
+    #[error("the response has no Sec-WebSocket-Accept header")]
     NoAccept,
 }
 
