@@ -6,7 +6,7 @@ use super::*;
 use crate::support::fault_proxy::{Direction, Fault, plan};
 
 #[test]
-fn clients_are_cut_and_come_back() {
+fn clients_are_cut_and_reconnect() {
     let mut run = Delivery::start();
     for _ in 0..5 {
         run.losing_the_clients(|run| run.clients.iter().for_each(ResumingClient::cut));
@@ -15,7 +15,7 @@ fn clients_are_cut_and_come_back() {
 }
 
 #[test]
-fn clients_are_away_while_much_is_published() {
+fn clients_are_offline_while_many_messages_are_published() {
     let mut run = Delivery::start();
     run.losing_the_clients(|run| {
         run.doors.iter().for_each(|door| door.refuse(true));
@@ -29,7 +29,7 @@ fn clients_are_away_while_much_is_published() {
 }
 
 #[test]
-fn clients_are_away_while_the_last_message_is_published() {
+fn clients_are_offline_while_the_last_message_is_published() {
     let mut run = Delivery::start();
     run.losing_the_clients(|run| {
         run.doors.iter().for_each(|door| door.refuse(true));
@@ -62,23 +62,23 @@ fn cuts_at_every_point(run: Delivery, direction: Direction, points: impl Iterato
 }
 
 #[test]
-fn clients_are_cut_at_every_point_of_what_they_say_to_resume() {
+fn clients_are_cut_at_many_points_while_sending_a_resume() {
     cuts_at_every_point(Delivery::start(), Direction::ToServer, (0..400).step_by(23));
 }
 
 #[test]
-fn clients_are_cut_at_every_point_of_what_they_hear_on_resuming() {
+fn clients_are_cut_at_many_points_while_receiving_a_resume() {
     cuts_at_every_point(Delivery::start(), Direction::ToClient, (0..1_500).step_by(53));
 }
 
 #[test]
-fn clients_are_cut_at_every_point_of_resuming_by_subscribe() {
+fn clients_are_cut_at_many_points_while_resuming_by_subscribe() {
     let run = Plan::new().subscribing_late().start();
     cuts_at_every_point(run, Direction::ToClient, (300..1_200).step_by(53));
 }
 
 #[test]
-fn a_client_is_in_a_black_hole_and_resumes_beside_its_own_remains() {
+fn a_client_resumes_while_its_old_socket_is_still_open() {
     let run = Delivery::start();
     run.doors[0].set_both(Fault::BlackHole);
     // It gives up by itself; the gateway still holds the old socket then.
@@ -89,7 +89,7 @@ fn a_client_is_in_a_black_hole_and_resumes_beside_its_own_remains() {
 }
 
 #[test]
-fn two_resume_from_the_same_place_at_once() {
+fn two_clients_resume_from_the_same_position_at_once() {
     let mut run = Plan::new().clients(1).start();
     run.doors[0].refuse(true);
     run.doors[0].reset_open();
@@ -103,7 +103,7 @@ fn two_resume_from_the_same_place_at_once() {
 }
 
 #[test]
-fn clients_leave_the_room_and_come_back_to_where_they_were() {
+fn clients_unsubscribe_and_resume_from_their_position() {
     let run = Delivery::start();
     for _ in 0..10 {
         run.clients.iter().for_each(ResumingClient::rejoin);
@@ -113,7 +113,7 @@ fn clients_leave_the_room_and_come_back_to_where_they_were() {
 }
 
 #[test]
-fn a_client_sleeps_and_reads_on() {
+fn a_client_stops_reading_and_continues() {
     let run = Delivery::start();
     run.clients[0].sleep(true);
     run.publish(100);
@@ -124,7 +124,7 @@ fn a_client_sleeps_and_reads_on() {
 /// It has missed what had waited for it, `session.max_outbound_bytes`, and no more than half of that is recovered: so it
 /// is told, at least on one channel.
 #[test]
-fn a_client_is_too_slow_and_comes_back() {
+fn a_slow_client_is_closed_and_resumes() {
     let run = Plan::new()
         .with("session.max_outbound_bytes", "65536")
         .publishing(|publishing| publishing.padding = 50_000)
@@ -138,7 +138,7 @@ fn a_client_is_too_slow_and_comes_back() {
 }
 
 #[test]
-fn a_clients_line_is_narrow_and_slow() {
+fn client_connections_have_low_bandwidth_or_high_latency() {
     let run = Delivery::start();
     run.doors[0].set(Direction::ToClient, Fault::Throttle(10_000));
     run.doors[1].set_both(Fault::Delay(Duration::from_millis(100)));
@@ -168,21 +168,21 @@ fn clients_ask_without_a_link(plan: Plan, others: usize) -> Delivery {
 }
 
 #[test]
-fn clients_resume_while_the_link_to_redis_is_made_again() {
+fn clients_resume_while_the_link_reconnects() {
     let run = clients_ask_without_a_link(Plan::new().with("broker.response_timeout", "10s"), 1);
     run.link().heal();
     run.finish().assert_exact();
 }
 
 #[test]
-fn clients_resume_at_a_replica_that_has_no_link_and_knows_nothing_of_their_channels() {
+fn clients_resume_unknown_channels_at_a_replica_without_a_link() {
     let run = clients_ask_without_a_link(Plan::new().with("broker.response_timeout", "10s"), 0);
     run.link().heal();
     run.finish().assert_exact();
 }
 
 #[test]
-fn clients_resume_while_the_link_to_redis_is_away_for_long() {
+fn clients_resume_while_the_link_is_down_for_long() {
     let run = clients_ask_without_a_link(Plan::new(), 1);
     // Longer than `broker.response_timeout` of these tests.
     run.lasts(Duration::from_millis(1_500));
@@ -191,7 +191,7 @@ fn clients_resume_while_the_link_to_redis_is_away_for_long() {
 }
 
 #[test]
-fn the_clients_lines_break_in_every_way_at_random() {
+fn client_connections_fail_at_random() {
     let run = Plan::new().replicas(2).start();
     std::thread::scope(|scope| {
         for (seed, door) in run.doors.iter().enumerate() {
@@ -202,7 +202,7 @@ fn the_clients_lines_break_in_every_way_at_random() {
 }
 
 #[test]
-fn both_sides_of_a_replica_break_at_random() {
+fn both_sides_of_a_replica_fail_at_random() {
     let run = Plan::new().with("broker.response_timeout", "10s").start();
     std::thread::scope(|scope| {
         scope.spawn(|| run.link().run(&plan::random(5, 8, Duration::from_millis(300))));
@@ -216,7 +216,7 @@ fn both_sides_of_a_replica_break_at_random() {
 /// While the link was taken down it looked for a moment as if it were proven and had no connection. Whoever was reading
 /// was woken in that moment, and told of a gap instead of reading again: one run in fifteen on a busy machine.
 #[test]
-fn the_link_is_lost_again_and_again_while_clients_read_what_they_missed() {
+fn the_link_is_lost_repeatedly_while_clients_recover() {
     let mut run = Plan::new().with("broker.response_timeout", "10s").start();
     for _ in 0..15 {
         run.losing_the_clients(|run| {
@@ -239,7 +239,7 @@ fn the_link_is_lost_again_and_again_while_clients_read_what_they_missed() {
 }
 
 #[test]
-fn clients_come_to_a_replica_that_is_cut_off_and_knows_less_than_they() {
+fn clients_switch_to_a_replica_that_lags_without_a_link() {
     let run = Delivery::start_two();
     run.link().refuse(true);
     run.losing_the_link(|| run.link().reset_open());

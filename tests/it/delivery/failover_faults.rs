@@ -32,7 +32,7 @@ fn promote(server: &RedisServer) {
 }
 
 #[test]
-fn the_primary_dies_and_its_copy_takes_over() {
+fn the_primary_dies_and_its_replica_is_promoted() {
     let (mut run, copy) = with_copy();
     run.publisher.pause();
     run.redis.kill();
@@ -43,7 +43,7 @@ fn the_primary_dies_and_its_copy_takes_over() {
 }
 
 #[test]
-fn the_primary_dies_and_its_copy_lacks_the_end() {
+fn the_promoted_replica_lacks_the_last_publications() {
     let (mut run, copy) = with_copy();
     run.publisher.change(|publishing| publishing.copies = 0);
     promote(&copy);
@@ -76,7 +76,7 @@ fn wait_promoted(server: &RedisServer) {
 }
 
 #[test]
-fn the_sentinels_replace_a_primary_that_died() {
+fn sentinels_replace_a_dead_primary() {
     let (mut run, copy, _sentinels) = watched();
     run.publisher.pause();
     run.redis.kill();
@@ -86,7 +86,7 @@ fn the_sentinels_replace_a_primary_that_died() {
 }
 
 #[test]
-fn the_sentinels_replace_a_primary_by_order() {
+fn sentinels_replace_a_primary_on_request() {
     let (run, copy, sentinels) = watched();
     run.publisher.pause();
     let mut sentinel = sentinels[0].client();

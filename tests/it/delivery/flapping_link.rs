@@ -76,7 +76,7 @@ fn assert_slower(start: Instant, flaps: &[(Instant, usize)]) {
 }
 
 #[test]
-fn a_link_that_flaps_is_slowed_down_and_tells_few_gaps() {
+fn a_flapping_link_backs_off_and_reports_few_gaps() {
     let redis = RedisServer::start();
     let link = FaultProxy::start(redis.address());
     let gateway = TestGateway::with("broker.url", &format!("redis://{}", link.address))

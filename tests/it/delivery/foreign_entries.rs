@@ -64,27 +64,27 @@ fn outlasts_sweeps(run: &Delivery, losses: usize, when: &str) {
 }
 
 #[test]
-fn a_field_that_is_not_utf_8_disturbs_no_other_channel() {
+fn a_field_with_invalid_utf_8_affects_no_other_channel() {
     spoils_one_history(|admin| {
         cmd("XADD").arg(SPOILT).arg("*").arg(&b"\xff\xfe"[..]).arg("x").exec(admin).unwrap();
     });
 }
 
 #[test]
-fn the_last_of_all_ids_disturbs_no_other_channel() {
+fn the_highest_stream_id_affects_no_other_channel() {
     spoils_one_history(|admin| {
         tell::<String>(admin, &format!("XADD {SPOILT} 18446744073709551615-18446744073709551615 m 1"));
     });
 }
 
 #[test]
-fn an_entry_with_offset_0_disturbs_no_other_channel() {
+fn an_entry_with_offset_0_affects_no_other_channel() {
     spoils_one_history(|admin| {
         tell::<String>(admin, &format!("XADD {SPOILT} 9999999999999-0 a x m {{"));
     });
 }
 
 #[test]
-fn a_key_of_another_kind_disturbs_no_other_channel() {
+fn a_key_of_another_type_affects_no_other_channel() {
     spoils_one_history(|admin| tell(admin, &format!("SET {SPOILT} rubbish")));
 }

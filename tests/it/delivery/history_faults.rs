@@ -15,7 +15,7 @@ fn on_each_history(run: &Delivery, command: &str, arguments: &[&str]) {
 }
 
 #[test]
-fn a_history_is_trimmed_past_a_client_that_is_away() {
+fn a_history_is_trimmed_past_an_offline_client() {
     let run = Plan::new().with("broker.history_size", "50").start();
     run.while_one_is_away(|| {
         run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
@@ -27,14 +27,14 @@ fn a_history_is_trimmed_past_a_client_that_is_away() {
 }
 
 #[test]
-fn somebody_trims_a_history() {
+fn a_history_is_trimmed_by_hand() {
     let run = Delivery::start();
     run.while_one_is_away(|| on_each_history(&run, "XTRIM", &["MAXLEN", "0"]));
     run.finish().assert_told_only(&[0]);
 }
 
 #[test]
-fn somebody_deletes_a_message_in_the_middle_of_a_history() {
+fn a_message_is_deleted_in_the_middle_of_a_history() {
     let run = Delivery::start();
     run.while_one_is_away(|| {
         run.publisher.pause();
@@ -51,7 +51,7 @@ fn somebody_deletes_a_message_in_the_middle_of_a_history() {
 }
 
 #[test]
-fn somebody_deletes_a_history_while_a_client_is_away() {
+fn a_history_is_deleted_while_a_client_is_offline() {
     let run = Delivery::start();
     run.while_one_is_away(|| {
         run.publisher.pause();
@@ -63,7 +63,7 @@ fn somebody_deletes_a_history_while_a_client_is_away() {
 }
 
 #[test]
-fn a_history_expires_while_a_client_is_away() {
+fn a_history_expires_while_a_client_is_offline() {
     let run = Plan::new().with("broker.history_ttl", "1s").start();
     run.while_one_is_away(|| {
         run.publisher.pause();
@@ -79,7 +79,7 @@ fn a_history_expires_while_a_client_is_away() {
 }
 
 #[test]
-fn a_replica_is_sent_to_another_redis() {
+fn a_replica_is_pointed_at_another_redis() {
     let other = RedisServer::start();
     let run = Delivery::start();
     run.publisher.pause();
@@ -91,7 +91,7 @@ fn a_replica_is_sent_to_another_redis() {
 }
 
 #[test]
-fn a_storm_above_what_a_replica_can_take() {
+fn a_burst_exceeds_the_inbox_of_a_replica() {
     let run = Plan::new()
         .with("broker.max_payload_bytes", "4096")
         .with("broker.max_inbox_bytes", "8192")
@@ -114,7 +114,7 @@ fn a_storm_above_what_a_replica_can_take() {
 }
 
 #[test]
-fn more_is_missing_than_may_be_recovered() {
+fn more_messages_are_missing_than_may_be_recovered() {
     let run = Plan::new().with("session.max_recovered_messages", "100").start();
     run.while_one_is_away(|| {
         run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
@@ -125,7 +125,7 @@ fn more_is_missing_than_may_be_recovered() {
 }
 
 #[test]
-fn one_call_for_several_channels_reaches_each_of_them_whole() {
+fn one_call_for_several_channels_reaches_each_of_them() {
     let mut run = Plan::new().replicas(2).publishing(|publishing| publishing.together = true).start();
     run.losing_the_link(|| run.link().reset_open());
     run.losing_the_clients(|run| run.clients.iter().for_each(ResumingClient::cut));

@@ -190,7 +190,7 @@ fn show(report: &str) {
 }
 
 #[test]
-fn many_clients_that_missed_too_much_cost_redis_little() {
+fn clients_that_missed_too_much_cost_redis_little() {
     // No client may be given even one of the messages.
     let crowd = Crowd::start("1048576");
     let Resumed { recovered, worst } = crowd.resumes(|number| 1 + number % 8);
@@ -199,7 +199,7 @@ fn many_clients_that_missed_too_much_cost_redis_little() {
 }
 
 #[test]
-fn many_clients_recover_megabytes_and_cost_redis_little() {
+fn clients_that_recover_megabytes_cost_redis_little() {
     // Each client misses four to seven messages and may be given eight.
     let crowd = Crowd::start("16777216");
     assert_eq!(crowd.resumes(|number| MESSAGES - 4 - number % 4).recovered, CLIENTS);

@@ -44,22 +44,22 @@ fn the_link_is_reset_and_refused_for_a_while() {
 }
 
 #[test]
-fn the_link_is_reset_whenever_it_is_made() {
+fn the_link_is_reset_at_every_connect() {
     breaks_the_link(|link| link.set_both(Fault::Reset));
 }
 
 #[test]
-fn the_link_is_a_black_hole() {
+fn the_link_drops_data_both_ways() {
     breaks_the_link(|link| link.set_both(Fault::BlackHole));
 }
 
 #[test]
-fn the_link_is_a_black_hole_towards_redis() {
+fn the_link_drops_data_to_redis() {
     breaks_the_link(|link| link.set(Direction::ToServer, Fault::BlackHole));
 }
 
 #[test]
-fn the_link_is_a_black_hole_from_redis() {
+fn the_link_drops_data_from_redis() {
     breaks_the_link(|link| link.set(Direction::ToClient, Fault::BlackHole));
 }
 
@@ -79,12 +79,12 @@ fn the_link_is_slow_to_answer() {
 }
 
 #[test]
-fn the_link_is_narrow() {
+fn the_link_has_low_bandwidth() {
     strains_the_link(LONG, |link| link.set(Direction::ToClient, Fault::Throttle(5_000)));
 }
 
 #[test]
-fn the_link_is_away_and_the_last_message_was_published_meanwhile() {
+fn the_last_message_is_published_while_the_link_is_down() {
     let run = Delivery::start_two();
     run.link().refuse(true);
     run.losing_the_link(|| run.link().reset_open());
@@ -104,7 +104,7 @@ fn the_link_is_lost_while_nothing_is_published() {
 }
 
 #[test]
-fn only_the_replica_with_the_broken_link_notices() {
+fn only_the_replica_that_lost_its_link_is_affected() {
     let run = Delivery::start_two();
     run.link().refuse(true);
     run.losing_the_link(|| run.link().reset_open());
@@ -133,12 +133,12 @@ fn cuts_at_every_point(direction: Direction, points: impl Iterator<Item = usize>
 }
 
 #[test]
-fn the_link_is_cut_at_every_point_of_what_it_says_to_subscribe() {
+fn the_link_is_cut_at_many_points_while_sending_subscribes() {
     cuts_at_every_point(Direction::ToServer, (0..1_200).step_by(41));
 }
 
 #[test]
-fn the_link_is_cut_at_every_point_of_what_it_hears_on_subscribing() {
+fn the_link_is_cut_at_many_points_while_receiving_confirmations() {
     cuts_at_every_point(Direction::ToClient, (0..1_200).step_by(41));
 }
 
@@ -157,7 +157,7 @@ fn the_link_is_cut_in_the_middle_of_messages() {
 
 /// A seed that found something stays in this list.
 #[test]
-fn the_links_of_two_replicas_break_in_every_way_at_random() {
+fn the_links_of_two_replicas_fail_at_random() {
     for seed in [1, 2] {
         let run = Delivery::start_two();
         let plans = [seed, seed + 100].map(|seed| plan::random(seed, 8, Duration::from_millis(400)));
@@ -171,7 +171,7 @@ fn the_links_of_two_replicas_break_in_every_way_at_random() {
 }
 
 #[test]
-fn the_link_breaks_while_messages_are_published_over_it() {
+fn the_link_fails_while_it_carries_publications() {
     let run = Delivery::start();
     run.publisher.pause();
     run.publisher.change(|publishing| publishing.over_http = Some(run.gateway().admin));

@@ -73,7 +73,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 #[test]
-fn random_faults_lose_double_and_tell_nothing_that_is_not_so() {
+fn random_faults_lose_and_duplicate_nothing_and_report_no_gap() {
     let first = number("FAULT_SEED", 1);
     let mut total = Tally::default();
     let mut failures = Vec::new();

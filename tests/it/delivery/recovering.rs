@@ -12,7 +12,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// Clients have missed something and resume while Redis answers nothing.
 #[track_caller]
-fn clients_resume_while_redis_is_paused(plan: Plan) {
+fn resume_while_redis_pauses(plan: Plan) {
     let mut run = plan.start();
     run.losing_the_clients(|run| {
         run.doors.iter().for_each(|door| door.refuse(true));
@@ -30,24 +30,24 @@ fn clients_resume_while_redis_is_paused(plan: Plan) {
 }
 
 #[test]
-fn clients_resume_while_redis_is_paused_and_the_link_is_lost() {
-    clients_resume_while_redis_is_paused(Plan::new());
+fn clients_resume_while_redis_pauses_and_the_link_is_lost() {
+    resume_while_redis_pauses(Plan::new());
 }
 
 #[test]
-fn clients_resume_while_redis_is_paused_and_the_link_stays() {
-    clients_resume_while_redis_is_paused(Plan::new().with("broker.probe_timeout", "10s"));
+fn clients_resume_while_redis_pauses_and_the_link_stays() {
+    resume_while_redis_pauses(Plan::new().with("broker.probe_timeout", "10s"));
 }
 
 #[test]
-fn clients_resume_by_subscribe_while_redis_is_paused() {
+fn clients_resume_by_subscribe_while_redis_pauses() {
     let plan = Plan::new().subscribing_late().with("broker.probe_timeout", "10s");
-    clients_resume_while_redis_is_paused(plan);
+    resume_while_redis_pauses(plan);
 }
 
 /// Each connection to Redis answers more slowly than an answer is waited for.
 #[test]
-fn clients_resume_while_every_answer_of_redis_is_late() {
+fn clients_resume_while_redis_answers_late() {
     let mut run = Plan::new().with("broker.probe_timeout", "10s").start();
     run.losing_the_clients(|run| {
         run.doors.iter().for_each(|door| door.refuse(true));

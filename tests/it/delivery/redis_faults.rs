@@ -26,14 +26,14 @@ pub(super) fn tell<T: FromRedisValue>(connection: &mut Connection, command: &str
 }
 
 #[test]
-fn everything_arrives_when_nothing_breaks() {
+fn every_message_arrives_without_a_fault() {
     let run = Delivery::start_two();
     run.publish(100);
     run.finish().assert_exact();
 }
 
 #[test]
-fn redis_is_killed_and_comes_back_with_its_data() {
+fn redis_is_killed_and_restarts_with_its_data() {
     let mut run = Plan::new().redis(&WITH_DATA).start();
     run.redis.kill();
     run.wait_link_lost(0);
@@ -42,7 +42,7 @@ fn redis_is_killed_and_comes_back_with_its_data() {
 }
 
 #[test]
-fn redis_is_killed_again_and_again_and_keeps_its_data() {
+fn redis_is_killed_repeatedly_and_keeps_its_data() {
     let mut run = Plan::new().redis(&WITH_DATA).start();
     for _ in 0..4 {
         run.redis.kill();
@@ -74,7 +74,7 @@ fn redis_is_killed_and_loads_its_data_slowly() {
 }
 
 #[test]
-fn redis_is_shut_down_and_comes_back_with_its_data() {
+fn redis_is_shut_down_and_restarts_with_its_data() {
     let mut run = Plan::new().redis(&WITH_DATA).start();
     run.losing_the_link(|| {
         // It closes the connection instead of an answer.
@@ -85,7 +85,7 @@ fn redis_is_shut_down_and_comes_back_with_its_data() {
 }
 
 #[test]
-fn redis_is_killed_and_comes_back_empty() {
+fn redis_is_killed_and_restarts_empty() {
     let mut run = Delivery::start_two();
     // What is on its way while the memory of it dies could be published twice.
     run.publisher.pause();
@@ -97,7 +97,7 @@ fn redis_is_killed_and_comes_back_empty() {
 }
 
 #[test]
-fn redis_comes_back_empty_and_stays_silent() {
+fn redis_restarts_empty_and_no_message_follows() {
     let mut run = Delivery::start();
     run.publisher.pause();
     run.gateway().wait_ready();
@@ -124,7 +124,7 @@ fn client_kill_type_pubsub() {
 }
 
 #[test]
-fn client_kill_type_pubsub_and_then_silence() {
+fn client_kill_type_pubsub_without_later_messages() {
     let run = Delivery::start();
     run.link().refuse(true);
     run.losing_the_link(|| tell::<i64>(&mut run.admin(), "CLIENT KILL TYPE pubsub"));
@@ -208,7 +208,7 @@ fn redis_ends_the_link_because_its_output_buffer_is_full() {
 }
 
 #[test]
-fn redis_becomes_a_replica_of_nobody_and_a_primary_again() {
+fn redis_becomes_a_replica_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
     // Port 1 answers nobody, so the data stay.
@@ -218,7 +218,7 @@ fn redis_becomes_a_replica_of_nobody_and_a_primary_again() {
 }
 
 #[test]
-fn redis_becomes_a_replica_of_another_and_loses_its_data() {
+fn redis_becomes_a_replica_of_an_empty_server() {
     let other = RedisServer::start();
     let run = Delivery::start();
     let mut admin = run.admin();
@@ -232,7 +232,7 @@ fn redis_becomes_a_replica_of_another_and_loses_its_data() {
 }
 
 #[test]
-fn flushall_while_one_is_away() {
+fn flushall_while_one_client_is_offline() {
     let run = Delivery::start_two();
     run.while_one_is_away(|| {
         run.publisher.pause();
@@ -245,7 +245,7 @@ fn flushall_while_one_is_away() {
 }
 
 #[test]
-fn flushall_while_everybody_is_away() {
+fn flushall_while_all_clients_are_offline() {
     let mut run = Delivery::start_two();
     run.losing_the_clients(|run| {
         run.doors.iter().for_each(|door| door.refuse(true));
@@ -272,7 +272,7 @@ fn function_flush() {
 }
 
 #[test]
-fn function_flush_while_the_link_is_away() {
+fn function_flush_while_the_link_is_down() {
     let run = Delivery::start();
     run.link().refuse(true);
     run.losing_the_link(|| run.link().reset_open());
@@ -282,7 +282,7 @@ fn function_flush_while_the_link_is_away() {
 }
 
 #[test]
-fn an_acl_change_takes_subscribing_away_for_a_while() {
+fn an_acl_change_forbids_subscribe_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
     tell::<()>(&mut admin, "ACL SETUSER default -subscribe");
@@ -293,7 +293,7 @@ fn an_acl_change_takes_subscribing_away_for_a_while() {
 }
 
 #[test]
-fn an_acl_change_takes_the_channels_away_for_a_while() {
+fn an_acl_change_forbids_the_channels_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
     run.losing_the_link(|| tell::<()>(&mut admin, "ACL SETUSER default resetchannels"));
@@ -302,7 +302,7 @@ fn an_acl_change_takes_the_channels_away_for_a_while() {
 }
 
 #[test]
-fn an_acl_change_takes_reading_the_history_away_for_a_while() {
+fn an_acl_change_forbids_reading_histories_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
     tell::<()>(&mut admin, "ACL SETUSER default -xrange -xrevrange");
@@ -365,7 +365,7 @@ fn a_script_keeps_redis_busy() {
 }
 
 #[test]
-fn another_kind_of_key_stands_where_the_history_was() {
+fn a_key_of_another_type_replaces_the_history() {
     let run = Delivery::start();
     let mut admin = run.admin();
     run.publisher.pause();

@@ -6,7 +6,7 @@ use super::*;
 use crate::support::fault_proxy::Fault;
 
 #[test]
-fn a_replica_is_killed_and_its_clients_go_on_elsewhere() {
+fn a_replica_is_killed_and_its_clients_use_another() {
     let mut run = Delivery::start_two();
     run.kill_replica(0);
     run.lead(0, 1);
@@ -15,7 +15,7 @@ fn a_replica_is_killed_and_its_clients_go_on_elsewhere() {
 }
 
 #[test]
-fn a_replica_is_killed_and_comes_back() {
+fn a_replica_is_killed_and_restarts() {
     let mut run = Delivery::start();
     run.losing_the_clients(|run| {
         run.kill_replica(0);
@@ -50,7 +50,7 @@ fn another_runs_gateway_on_a_killed_replicas_port_gets_no_clients() {
 }
 
 #[test]
-fn a_replica_is_killed_and_the_last_message_was_published_meanwhile() {
+fn the_last_message_is_published_while_a_replica_is_down() {
     let mut run = Delivery::start();
     run.losing_the_clients(|run| {
         run.kill_replica(0);
@@ -62,7 +62,7 @@ fn a_replica_is_killed_and_the_last_message_was_published_meanwhile() {
 }
 
 #[test]
-fn a_replica_is_sent_away_and_its_clients_go_on_elsewhere() {
+fn a_replica_drains_and_its_clients_use_another() {
     let mut run = Delivery::start_two();
     run.lead(0, 1);
     run.gateway_of(0).terminate();
@@ -73,7 +73,7 @@ fn a_replica_is_sent_away_and_its_clients_go_on_elsewhere() {
 }
 
 #[test]
-fn a_replica_is_sent_away_while_its_link_is_broken() {
+fn a_replica_drains_while_its_link_is_down() {
     let mut run = Delivery::start_two();
     run.link().refuse(true);
     run.losing_the_link(|| run.link().reset_open());
@@ -94,7 +94,7 @@ fn a_replica_is_stopped_for_a_moment() {
 }
 
 #[test]
-fn a_replica_is_stopped_and_its_clients_go_on_elsewhere() {
+fn a_replica_is_stopped_and_its_clients_use_another() {
     let run = Delivery::start_two();
     run.lead(0, 1);
     run.gateway_of(0).signal("STOP");
@@ -129,7 +129,7 @@ fn replicas_are_replaced_one_after_the_other() {
 }
 
 #[test]
-fn a_replica_is_killed_while_redis_says_nothing() {
+fn a_replica_is_killed_while_redis_does_not_answer() {
     let mut run = Delivery::start_two();
     run.redis.stop();
     run.kill_replica(0);
@@ -140,7 +140,7 @@ fn a_replica_is_killed_while_redis_says_nothing() {
 }
 
 #[test]
-fn clients_go_to_and_fro_between_replicas_of_which_one_is_behind() {
+fn clients_alternate_between_replicas_of_which_one_lags() {
     let run = Delivery::start_two();
     run.replicas[1].link.set_both(Fault::Delay(Duration::from_millis(50)));
     for round in 0..10 {
