@@ -53,7 +53,7 @@ fn the_promoted_replica_lacks_the_last_publications() {
     run.redis.kill();
     run.replicas.iter().for_each(|replica| replica.link.redirect(copy.address()));
     publish_to(&run, &copy);
-    run.finish().assert_told();
+    run.finish().assert_reported();
 }
 
 /// A delivery over a primary that sentinels watch.

@@ -4,7 +4,7 @@
 use redis::cmd;
 use serde_json::json;
 
-use super::redis_faults::tell;
+use super::redis_faults::run_command;
 use super::*;
 use crate::support::client::Client;
 
@@ -14,7 +14,7 @@ const SPOILT: &str = "gateway:public:spoilt";
 /// Somebody spoils the history of a channel that clients follow and resume. Other channels go on, and so does the link,
 /// the one that is there and the one that is made anew.
 #[track_caller]
-fn spoils_one_history(spoil: impl FnOnce(&mut redis::Connection)) {
+fn corrupt_one_history(corrupt: impl FnOnce(&mut redis::Connection)) {
     // Every history is compared once a second.
     let plan = Plan::new().with("broker.history_check_interval", "1s");
     // A busy machine must not lose the link.
@@ -24,18 +24,18 @@ fn spoils_one_history(spoil: impl FnOnce(&mut redis::Connection)) {
     let follower = resume(&run, "7", &before);
     run.gateway().wait_ready();
     let losses = run.link_losses();
-    spoil(&mut admin);
+    corrupt(&mut admin);
     // This entry is not published, so the next comparison finds that the gateway has to read up to it. Redis refuses it
     // where no history can go on.
     let _ = cmd("XADD").arg(SPOILT).arg("*").arg("m").arg("1").exec(&mut admin);
-    outlasts_sweeps(&run, losses, "with the spoilt history");
+    assert_link_survives_checks(&run, losses, "with the spoilt history");
     run.link().refuse(true);
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     let _ = publish(&mut admin);
     run.link().heal();
     run.gateway().wait_ready();
     let other = resume(&run, "8", &before);
-    outlasts_sweeps(&run, losses + 1, "made anew over the spoilt history");
+    assert_link_survives_checks(&run, losses + 1, "made anew over the spoilt history");
     drop((follower, other));
     run.finish().assert_exact();
 }
@@ -56,8 +56,8 @@ fn resume(run: &Delivery, user: &str, since: &str) -> Client {
 
 /// Nothing happens to the link while every history is compared twice.
 #[track_caller]
-fn outlasts_sweeps(run: &Delivery, losses: usize, when: &str) {
-    run.lasts(Duration::from_millis(2_500));
+fn assert_link_survives_checks(run: &Delivery, losses: usize, when: &str) {
+    run.publish_for(Duration::from_millis(2_500));
     run.publish(5);
     assert_eq!(run.link_losses(), losses, "the link was lost {when}");
     assert_eq!(run.gateway().readyz(), (200, vec![]), "{when}");
@@ -65,26 +65,26 @@ fn outlasts_sweeps(run: &Delivery, losses: usize, when: &str) {
 
 #[test]
 fn a_field_with_invalid_utf_8_affects_no_other_channel() {
-    spoils_one_history(|admin| {
+    corrupt_one_history(|admin| {
         cmd("XADD").arg(SPOILT).arg("*").arg(&b"\xff\xfe"[..]).arg("x").exec(admin).unwrap();
     });
 }
 
 #[test]
 fn the_highest_stream_id_affects_no_other_channel() {
-    spoils_one_history(|admin| {
-        tell::<String>(admin, &format!("XADD {SPOILT} 18446744073709551615-18446744073709551615 m 1"));
+    corrupt_one_history(|admin| {
+        run_command::<String>(admin, &format!("XADD {SPOILT} 18446744073709551615-18446744073709551615 m 1"));
     });
 }
 
 #[test]
 fn an_entry_with_offset_0_affects_no_other_channel() {
-    spoils_one_history(|admin| {
-        tell::<String>(admin, &format!("XADD {SPOILT} 9999999999999-0 a x m {{"));
+    corrupt_one_history(|admin| {
+        run_command::<String>(admin, &format!("XADD {SPOILT} 9999999999999-0 a x m {{"));
     });
 }
 
 #[test]
 fn a_key_of_another_type_affects_no_other_channel() {
-    spoils_one_history(|admin| tell(admin, &format!("SET {SPOILT} rubbish")));
+    corrupt_one_history(|admin| run_command(admin, &format!("SET {SPOILT} rubbish")));
 }

@@ -16,9 +16,9 @@ const CLIENTS: usize = 40;
 const MESSAGES: usize = 64;
 const MESSAGE_BYTES: usize = 1_000_000;
 /// What Redis may grow by meanwhile, output buffers of its clients included.
-const GROWTH_BYTES: usize = 100_000_000;
+const MAX_GROWTH_BYTES: usize = 100_000_000;
 /// What a neighbour's message may take meanwhile: a generous bound, it takes less than a millisecond otherwise.
-const NEIGHBOUR: Duration = Duration::from_secs(1);
+const MAX_NEIGHBOUR_LATENCY: Duration = Duration::from_secs(1);
 const LARGE: &str = "public:large";
 const SMALL: &str = "public:small";
 
@@ -68,7 +68,7 @@ impl Crowd {
     /// All clients resume at once; `had` says how many of the messages each of them has had. Returns once each was
     /// given what it missed, or was told that it is not.
     #[track_caller]
-    fn resumes(&self, had: impl Fn(usize) -> usize + Sync) -> Resumed {
+    fn resume_all(&self, had: impl Fn(usize) -> usize + Sync) -> Resumed {
         let mut backend = self.redis.client();
         let (used, losses) = (memory(&mut backend, "used_memory"), self.link_losses());
         let mut neighbour = Client::connect(self.gateways[0].public, Version::V2).answering_heartbeats();
@@ -98,7 +98,7 @@ impl Crowd {
             let meanwhile = Latencies::measure(&mut backend, &mut neighbour, is_served);
             let ended: Vec<_> = crowd.into_iter().map(|client| client.join().is_ok()).collect();
             is_over.store(true, Ordering::SeqCst);
-            assert!(ended.into_iter().all(|is_well| is_well), "a client was not answered");
+            assert!(ended.into_iter().all(|is_ok| is_ok), "a client was not answered");
             meanwhile
         });
         let growth = memory(&mut backend, "used_memory_peak").saturating_sub(used);
@@ -108,7 +108,7 @@ impl Crowd {
             not_ready.load(Ordering::SeqCst)
         );
         assert_eq!(self.link_losses(), losses, "a link was lost: {report}");
-        assert!(growth < GROWTH_BYTES && not_ready.into_inner() == 0, "{report}");
+        assert!(growth < MAX_GROWTH_BYTES && not_ready.into_inner() == 0, "{report}");
         show(&report);
         Resumed { recovered: recovered.into_inner(), worst: meanwhile.worst }
     }
@@ -123,14 +123,14 @@ impl Crowd {
         client.says(&json!({"op": 1, "token": "42", "channels": channels}).to_string());
         let ready = client.ready();
         let channels = ready["channels"].as_array().unwrap();
-        let mut standing = channels.iter().find(|channel| channel["channel"] == LARGE).unwrap().clone();
-        while standing["state"] == "recovering" {
+        let mut answer = channels.iter().find(|channel| channel["channel"] == LARGE).unwrap().clone();
+        while answer["state"] == "recovering" {
             let frame = client.next_json();
             if frame["op"] == 6 && frame["channel"] == LARGE {
-                standing = frame;
+                answer = frame;
             }
         }
-        if standing["recovered"] != true {
+        if answer["recovered"] != true {
             return 0;
         }
         let mut missed = self.positions[had..].iter().peekable();
@@ -193,14 +193,14 @@ fn show(report: &str) {
 fn clients_that_missed_too_much_cost_redis_little() {
     // No client may be given even one of the messages.
     let crowd = Crowd::start("1048576");
-    let Resumed { recovered, worst } = crowd.resumes(|number| 1 + number % 8);
+    let Resumed { recovered, worst } = crowd.resume_all(|number| 1 + number % 8);
     assert_eq!(recovered, 0);
-    assert!(worst < NEIGHBOUR, "a neighbour's message took {worst:?}");
+    assert!(worst < MAX_NEIGHBOUR_LATENCY, "a neighbour's message took {worst:?}");
 }
 
 #[test]
 fn clients_that_recover_megabytes_cost_redis_little() {
     // Each client misses four to seven messages and may be given eight.
     let crowd = Crowd::start("16777216");
-    assert_eq!(crowd.resumes(|number| MESSAGES - 4 - number % 4).recovered, CLIENTS);
+    assert_eq!(crowd.resume_all(|number| MESSAGES - 4 - number % 4).recovered, CLIENTS);
 }

@@ -12,9 +12,9 @@ const SHORT: Duration = Duration::from_millis(300);
 
 /// The first replica's link does this until it is lost, and then for a while.
 #[track_caller]
-fn breaks_the_link(fault: impl FnOnce(&FaultProxy)) {
+fn break_link(fault: impl FnOnce(&FaultProxy)) {
     let run = Delivery::start_two();
-    run.losing_the_link(|| fault(run.link()));
+    run.lose_link(|| fault(run.link()));
     run.publish(5);
     run.link().heal();
     run.finish().assert_exact();
@@ -22,22 +22,22 @@ fn breaks_the_link(fault: impl FnOnce(&FaultProxy)) {
 
 /// The first replica's link does this for a while.
 #[track_caller]
-fn strains_the_link(time: Duration, fault: impl FnOnce(&FaultProxy)) {
+fn degrade_link(time: Duration, fault: impl FnOnce(&FaultProxy)) {
     let run = Delivery::start();
     fault(run.link());
-    run.lasts(time);
+    run.publish_for(time);
     run.link().heal();
     run.finish().assert_exact();
 }
 
 #[test]
 fn the_link_is_reset() {
-    breaks_the_link(FaultProxy::reset_open);
+    break_link(FaultProxy::reset_open);
 }
 
 #[test]
 fn the_link_is_reset_and_refused_for_a_while() {
-    breaks_the_link(|link| {
+    break_link(|link| {
         link.refuse(true);
         link.reset_open();
     });
@@ -45,69 +45,69 @@ fn the_link_is_reset_and_refused_for_a_while() {
 
 #[test]
 fn the_link_is_reset_at_every_connect() {
-    breaks_the_link(|link| link.set_both(Fault::Reset));
+    break_link(|link| link.set_both(Fault::Reset));
 }
 
 #[test]
 fn the_link_drops_data_both_ways() {
-    breaks_the_link(|link| link.set_both(Fault::BlackHole));
+    break_link(|link| link.set_both(Fault::BlackHole));
 }
 
 #[test]
 fn the_link_drops_data_to_redis() {
-    breaks_the_link(|link| link.set(Direction::ToServer, Fault::BlackHole));
+    break_link(|link| link.set(Direction::ToServer, Fault::BlackHole));
 }
 
 #[test]
 fn the_link_drops_data_from_redis() {
-    breaks_the_link(|link| link.set(Direction::ToClient, Fault::BlackHole));
+    break_link(|link| link.set(Direction::ToClient, Fault::BlackHole));
 }
 
 #[test]
 fn the_link_stalls_for_longer_than_a_probe() {
-    breaks_the_link(|link| link.set_both(Fault::Stall(1 << 20)));
+    break_link(|link| link.set_both(Fault::Stall(1 << 20)));
 }
 
 #[test]
 fn the_link_stalls_for_a_moment() {
-    strains_the_link(SHORT, |link| link.set_both(Fault::Stall(1 << 20)));
+    degrade_link(SHORT, |link| link.set_both(Fault::Stall(1 << 20)));
 }
 
 #[test]
 fn the_link_is_slow_to_answer() {
-    strains_the_link(LONG, |link| link.set_both(Fault::Delay(Duration::from_millis(100))));
+    degrade_link(LONG, |link| link.set_both(Fault::Delay(Duration::from_millis(100))));
 }
 
 #[test]
 fn the_link_has_low_bandwidth() {
-    strains_the_link(LONG, |link| link.set(Direction::ToClient, Fault::Throttle(5_000)));
+    degrade_link(LONG, |link| link.set(Direction::ToClient, Fault::Throttle(5_000)));
 }
 
 #[test]
 fn the_last_message_is_published_while_the_link_is_down() {
     let run = Delivery::start_two();
     run.link().refuse(true);
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     run.publish(5);
     run.publisher.pause();
     run.link().heal();
-    run.finish_in_silence().assert_exact();
+    run.finish_paused().assert_exact();
 }
 
 #[test]
 fn the_link_is_lost_while_nothing_is_published() {
     let run = Delivery::start();
     run.publisher.pause();
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     run.gateway().wait_ready();
-    run.finish_in_silence().assert_exact();
+    run.finish_paused().assert_exact();
 }
 
 #[test]
 fn only_the_replica_that_lost_its_link_is_affected() {
     let run = Delivery::start_two();
     run.link().refuse(true);
-    run.losing_the_link(|| run.link().reset_open());
+    run.lose_link(|| run.link().reset_open());
     run.publish(10);
     assert_eq!(run.gateway_of(1).readyz().0, 200);
     run.link().heal();
@@ -118,7 +118,7 @@ fn only_the_replica_that_lost_its_link_is_affected() {
 
 /// Cuts the link at many points while it is made and its channels are subscribed.
 #[track_caller]
-fn cuts_at_every_point(direction: Direction, points: impl Iterator<Item = usize>) {
+fn cut_at_points(direction: Direction, points: impl Iterator<Item = usize>) {
     let run = Delivery::start();
     for bytes in points {
         let before = run.link().broken();
@@ -134,12 +134,12 @@ fn cuts_at_every_point(direction: Direction, points: impl Iterator<Item = usize>
 
 #[test]
 fn the_link_is_cut_at_many_points_while_sending_subscribes() {
-    cuts_at_every_point(Direction::ToServer, (0..1_200).step_by(41));
+    cut_at_points(Direction::ToServer, (0..1_200).step_by(41));
 }
 
 #[test]
 fn the_link_is_cut_at_many_points_while_receiving_confirmations() {
-    cuts_at_every_point(Direction::ToClient, (0..1_200).step_by(41));
+    cut_at_points(Direction::ToClient, (0..1_200).step_by(41));
 }
 
 #[test]
@@ -178,9 +178,9 @@ fn the_link_fails_while_it_carries_publications() {
     run.publisher.resume();
     for _ in 0..3 {
         run.publish(3);
-        run.losing_the_link(|| run.link().reset_open());
+        run.lose_link(|| run.link().reset_open());
     }
-    run.losing_the_link(|| run.link().set_both(Fault::BlackHole));
+    run.lose_link(|| run.link().set_both(Fault::BlackHole));
     run.link().heal();
     run.finish().assert_exact();
 }

@@ -2,7 +2,7 @@
 //! client has heard every number once and in order, or was told at the very place that something may be missing.
 //!
 //! Each test is one fault. `assert_exact` asks for everything without a word about gaps, wherever that can be done;
-//! `assert_told` is for faults that destroy what was published, and asks that nobody is left to believe otherwise.
+//! `assert_reported` is for faults that destroy what was published, and asks that nobody is left to believe otherwise.
 
 mod client_faults;
 mod failover_faults;
@@ -34,7 +34,7 @@ use plan::Plan;
 /// The user that all clients are sessions of.
 const USER: &str = "42";
 /// The interval of further numbers until all clients have received one.
-const ROUNDS: u32 = 4;
+const FINAL_ROUNDS: u32 = 4;
 /// What all clients follow, and what is published on: the user's own channel and a room.
 const CHANNELS: [&str; 2] = ["user:42", "public:room"];
 
@@ -44,7 +44,7 @@ struct Delivery {
     publisher: NumberedPublisher,
     clients: Vec<ResumingClient>,
     /// In front of each client's replica, in the order of the clients.
-    doors: Vec<FaultProxy>,
+    client_proxies: Vec<FaultProxy>,
     replicas: Vec<Replica>,
     redis: RedisServer,
 }
@@ -77,7 +77,7 @@ impl Delivery {
     }
 
     /// Lets publishing go on for a while, however far it comes.
-    fn lasts(&self, time: Duration) {
+    fn publish_for(&self, time: Duration) {
         hold(time);
     }
 
@@ -110,7 +110,7 @@ impl Delivery {
 
     /// Once the link is up, does something that costs it, and waits until it is lost.
     #[track_caller]
-    fn losing_the_link<T>(&self, fault: impl FnOnce() -> T) -> T {
+    fn lose_link<T>(&self, fault: impl FnOnce() -> T) -> T {
         self.gateway().wait_ready();
         let before = self.link_losses();
         let result = fault();
@@ -120,7 +120,7 @@ impl Delivery {
 
     /// Does something that costs every client its session, and waits until they are all back.
     #[track_caller]
-    fn losing_the_clients<T>(&mut self, fault: impl FnOnce(&mut Self) -> T) -> T {
+    fn lose_clients<T>(&mut self, fault: impl FnOnce(&mut Self) -> T) -> T {
         let before: Vec<usize> = self.clients.iter().map(ResumingClient::sessions).collect();
         let result = fault(self);
         for (client, before) in self.clients.iter().zip(before) {
@@ -131,25 +131,25 @@ impl Delivery {
 
     /// Does something while the first client is away, and waits until it is back. The others stay.
     #[track_caller]
-    fn while_one_is_away(&self, happens: impl FnOnce()) {
-        let (door, client) = (&self.doors[0], &self.clients[0]);
+    fn while_one_is_offline(&self, happens: impl FnOnce()) {
+        let (proxy, client) = (&self.client_proxies[0], &self.clients[0]);
         let before = client.sessions();
-        door.refuse(true);
+        proxy.refuse(true);
         eventually(SOON, || {
-            door.reset_open();
-            (door.open() == 0).then_some(())
+            proxy.reset_open();
+            (proxy.open() == 0).then_some(())
         });
         self.publish(5);
         happens();
-        door.heal();
+        proxy.heal();
         client.wait_on_all_after(before);
     }
 
     /// Sends the clients of a replica to another one when they come the next time, as a balancer does.
-    fn lead(&self, from: usize, to: usize) {
+    fn route_clients(&self, from: usize, to: usize) {
         let count = self.replicas.len();
         let target = self.gateway_of(to).public;
-        self.doors.iter().skip(from).step_by(count).for_each(|door| door.redirect(target));
+        self.client_proxies.iter().skip(from).step_by(count).for_each(|proxy| proxy.redirect(target));
     }
 
     /// Ends a replica as a crash does.
@@ -165,7 +165,7 @@ impl Delivery {
         let gateway = self.replicas[replica].plan.spawn();
         gateway.wait_ready();
         self.replicas[replica].gateway = Some(gateway);
-        self.lead(replica, replica);
+        self.route_clients(replica, replica);
     }
 
     /// A connection for the test's own commands.
@@ -178,24 +178,24 @@ impl Delivery {
     fn finish(self) -> Outcome {
         self.publish(5);
         self.publisher.pause();
-        self.finish_in_silence()
+        self.finish_paused()
     }
 
     /// Judges while the publisher is paused: nothing comes any more that could show what is missing. Only behind that
     /// something more is published, so that nothing of before can be late.
     #[track_caller]
-    fn finish_in_silence(self) -> Outcome {
-        let silent = wait_until(&self, SOON, Verdicts::are_well);
+    fn finish_paused(self) -> Outcome {
+        let silent = wait_until(&self, SOON, Verdicts::are_valid);
         let mut verdicts = self.publish_and_judge();
-        for _ in 1..ROUNDS {
-            if verdicts.are_well() && verdicts.are_current() {
+        for _ in 1..FINAL_ROUNDS {
+            if verdicts.are_valid() && verdicts.are_current() {
                 break;
             }
             // The last message may also have been dropped and reported as a gap.
             verdicts = self.publish_and_judge();
         }
-        silent.assert_well();
-        verdicts.assert_well();
+        silent.assert_valid();
+        verdicts.assert_valid();
         verdicts.assert_current();
         Outcome { verdicts, delivery: self }
     }
@@ -206,7 +206,7 @@ impl Delivery {
         self.publisher.resume();
         self.publisher.wait_more(1);
         self.publisher.pause();
-        wait_until(self, SOON / ROUNDS, |verdicts| verdicts.are_well() && verdicts.are_current())
+        wait_until(self, SOON / FINAL_ROUNDS, |verdicts| verdicts.are_valid() && verdicts.are_current())
     }
 }
 

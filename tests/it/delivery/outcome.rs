@@ -6,17 +6,17 @@ use super::{CHANNELS, Delivery};
 use crate::support::verdict::{Breach, Heard, Verdict, judge};
 
 /// How many events around a breach are shown.
-const SHOWN: usize = 12;
+const SHOWN_EVENTS: usize = 12;
 
 /// The judgement on each client and channel.
 pub(super) struct Verdicts {
-    verdicts: Vec<Judged>,
-    complaints: Vec<String>,
+    verdicts: Vec<JudgedRecord>,
+    violations: Vec<String>,
     /// The latest frames of each client.
     traces: Vec<String>,
 }
 
-struct Judged {
+struct JudgedRecord {
     client: usize,
     channel: &'static str,
     verdict: Result<Verdict, Breach>,
@@ -38,22 +38,22 @@ impl Verdicts {
                 let shown = around(&heard, verdict.as_ref().err().copied());
                 let last = heard.iter().rev().find(|heard| matches!(heard, Heard::Number(_)));
                 let is_current = last == acknowledged.last().copied().map(Heard::Number).as_ref();
-                verdicts.push(Judged { client, channel, verdict, is_current, shown });
+                verdicts.push(JudgedRecord { client, channel, verdict, is_current, shown });
             }
         }
         let complaints = delivery.clients.iter().flat_map(|client| client.complaints()).collect();
         let traces = delivery.clients.iter().map(|client| client.trace()).collect();
-        Self { verdicts, complaints, traces }
+        Self { verdicts, violations: complaints, traces }
     }
 
     /// Whether each client has everything, or was told.
-    pub(super) fn are_well(&self) -> bool {
-        self.complaints.is_empty() && self.verdicts.iter().all(|judged| judged.verdict.is_ok())
+    pub(super) fn are_valid(&self) -> bool {
+        self.violations.is_empty() && self.verdicts.iter().all(|judged| judged.verdict.is_ok())
     }
 
     #[track_caller]
-    pub(super) fn assert_well(&self) {
-        assert!(self.are_well(), "{}", self.describe());
+    pub(super) fn assert_valid(&self) {
+        assert!(self.are_valid(), "{}", self.describe());
     }
 
     /// Whether each client has received the last number. The other check accepts a client that got a gap and no later
@@ -67,13 +67,15 @@ impl Verdicts {
         assert!(self.are_current(), "a client does not hear what is published now:\n{}", self.describe());
     }
 
-    fn told(&self) -> impl Iterator<Item = (&Judged, usize)> {
-        self.verdicts.iter().map(|judged| (judged, judged.verdict.as_ref().map_or(0, |verdict| verdict.told)))
+    fn reports(&self) -> impl Iterator<Item = (&JudgedRecord, usize)> {
+        self.verdicts
+            .iter()
+            .map(|judged| (judged, judged.verdict.as_ref().map_or(0, |verdict| verdict.reported)))
     }
 
     pub(super) fn describe(&self) -> String {
-        let mut text = format!("complaints: {:?}\n", self.complaints);
-        for Judged { client, channel, verdict, shown, .. } in &self.verdicts {
+        let mut text = format!("violations: {:?}\n", self.violations);
+        for JudgedRecord { client, channel, verdict, shown, .. } in &self.verdicts {
             let _ = writeln!(text, "client {client} on {channel}: {verdict:?}, heard … {shown:?}");
         }
         for (client, trace) in self.traces.iter().enumerate() {
@@ -85,7 +87,7 @@ impl Verdicts {
 
 /// The events around the place of a breach or of the last thing that was told; else the last ones.
 fn around(heard: &[Heard], breach: Option<Breach>) -> Vec<Heard> {
-    let place = match breach {
+    let index = match breach {
         Some(Breach::Missing(number)) => {
             heard.iter().position(|heard| matches!(heard, Heard::Number(found) if *found > number))
         }
@@ -94,8 +96,8 @@ fn around(heard: &[Heard], breach: Option<Breach>) -> Vec<Heard> {
         }
         None => heard.iter().rposition(|heard| !matches!(heard, Heard::Number(_))),
     };
-    let place = place.unwrap_or(heard.len());
-    heard[place.saturating_sub(SHOWN)..heard.len().min(place + SHOWN)].to_vec()
+    let index = index.unwrap_or(heard.len());
+    heard[index.saturating_sub(SHOWN_EVENTS)..heard.len().min(index + SHOWN_EVENTS)].to_vec()
 }
 
 /// The end of a test. Holds everything until it is judged, so that a failure shows the gateways' logs.
@@ -108,25 +110,28 @@ impl Outcome {
     /// Each client has heard every number, once and in order, and was never told of a gap.
     #[track_caller]
     pub(super) fn assert_exact(self) {
-        let told = self.verdicts.told().any(|(_, told)| told > 0);
-        assert!(!told, "a client was told of a gap without need:\n{}", self.verdicts.describe());
+        let is_reported = self.verdicts.reports().any(|(_, reports)| reports > 0);
+        assert!(!is_reported, "a client was told of a gap without need:\n{}", self.verdicts.describe());
         drop(self.delivery);
     }
 
     /// Each client was told, on every channel, that something may be missing.
     #[track_caller]
-    pub(super) fn assert_told(self) {
-        let silent = self.verdicts.told().any(|(_, told)| told == 0);
-        assert!(!silent, "a client was not told:\n{}", self.verdicts.describe());
+    pub(super) fn assert_reported(self) {
+        let is_unreported = self.verdicts.reports().any(|(_, reports)| reports == 0);
+        assert!(!is_unreported, "a client was not told:\n{}", self.verdicts.describe());
         drop(self.delivery);
     }
 
-    /// As [`assert_told`](Self::assert_told) for these clients; the others have everything and were told of nothing.
+    /// As [`assert_reported`](Self::assert_reported) for these clients; the others have everything and were told of nothing.
     #[track_caller]
-    pub(super) fn assert_told_only(self, clients: &[usize]) {
-        let wrong = self.verdicts.told().any(|(judged, told)| clients.contains(&judged.client) != (told > 0));
+    pub(super) fn assert_reported_only(self, clients: &[usize]) {
+        let is_wrong = self
+            .verdicts
+            .reports()
+            .any(|(judged, reports)| clients.contains(&judged.client) != (reports > 0));
         assert!(
-            !wrong,
+            !is_wrong,
             "clients other than {clients:?} were told, or not all of them:\n{}",
             self.verdicts.describe()
         );
@@ -134,7 +139,7 @@ impl Outcome {
     }
 
     /// Nobody misses anything unknowingly; whether they were told of more than what is missing is not asked.
-    pub(super) fn assert_honest(self) {
+    pub(super) fn assert_no_silent_loss(self) {
         drop(self.delivery);
     }
 }

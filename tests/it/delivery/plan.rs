@@ -13,9 +13,9 @@ use crate::support::redis_server::RedisServer;
 use crate::support::resuming_client::{Habits, ResumingClient};
 
 /// What numbers are published before anything breaks.
-const BEGINNING: u64 = 20;
+const INITIAL_MESSAGES: u64 = 20;
 /// From one number to the next.
-const PACE: Duration = Duration::from_millis(3);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(3);
 
 /// Chooses what a test consists of.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl Plan {
             url: String::new(),
             over_http: None,
             channels: CHANNELS.map(str::to_owned).into(),
-            pace: PACE,
+            pace: PUBLISH_INTERVAL,
             copies: 0,
             together: false,
             padding: 0,
@@ -104,19 +104,19 @@ impl Plan {
         let gateways: Vec<&TestGateway> =
             replicas.iter().map(|replica| replica.gateway.as_ref().expect("it was just started")).collect();
         gateways.iter().for_each(|gateway| gateway.wait_ready());
-        let doors: Vec<FaultProxy> = (0..self.clients)
+        let client_proxies: Vec<FaultProxy> = (0..self.clients)
             .map(|client| FaultProxy::start(gateways[client % gateways.len()].public))
             .collect();
-        let clients: Vec<ResumingClient> = doors
+        let clients: Vec<ResumingClient> = client_proxies
             .iter()
             .enumerate()
-            .map(|(client, door)| ResumingClient::start(door.address, self.habits(client)))
+            .map(|(client, proxy)| ResumingClient::start(proxy.address, self.habits(client)))
             .collect();
         clients.iter().for_each(ResumingClient::wait_on_all);
         self.publishing.url = redis.url();
         let publisher = NumberedPublisher::start(self.publishing);
-        let delivery = Delivery { publisher, clients, doors, replicas, redis };
-        delivery.publish(BEGINNING);
+        let delivery = Delivery { publisher, clients, client_proxies, replicas, redis };
+        delivery.publish(INITIAL_MESSAGES);
         delivery
     }
 

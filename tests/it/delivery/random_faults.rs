@@ -6,15 +6,15 @@
 //! `FAULT_SEED=7 FAULT_RUNS=1 cargo test --test it random_faults_lose` repeats one run; `scripts/fault-runs` makes many.
 
 mod faults;
-mod tally;
+mod summary;
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::redis_faults::WITH_DATA;
 use super::*;
-use faults::{OfClients, OfRedis, OfReplicas};
-use tally::{HEAD, Tally, print};
+use faults::{ClientFaults, RedisFaults, ReplicaFaults};
+use summary::{RunSummary, TABLE_HEAD, print};
 
 /// How long things fail in one run.
 const RUN: Duration = Duration::from_secs(8);
@@ -24,9 +24,9 @@ const REPLICAS: usize = 3;
 
 /// Everything that fails lasts until this instant.
 #[derive(Clone, Copy)]
-struct Until(Instant);
+struct FaultWindow(Instant);
 
-impl Until {
+impl FaultWindow {
     fn is_over(self) -> bool {
         Instant::now() >= self.0
     }
@@ -40,32 +40,32 @@ impl Until {
 /// Where clients may go: replicas come back on other ports.
 type Addresses = Mutex<Vec<std::net::SocketAddr>>;
 
-/// One run. Its faults depend on the seed alone; when they strike depends on the machine, too.
-fn run(seed: u64) -> (Tally, String) {
+/// One run. Its faults depend on the seed alone; when they inject depends on the machine, too.
+fn run(seed: u64) -> (RunSummary, String) {
     let pace = Duration::from_millis(1);
     let plan = Plan::new().replicas(REPLICAS).redis(&WITH_DATA);
     let mut run = plan.publishing(|publishing| publishing.pace = pace).start();
     let addresses = Mutex::new((0..REPLICAS).map(|replica| run.gateway_of(replica).public).collect());
-    let until = Until(Instant::now() + RUN);
+    let window = FaultWindow(Instant::now() + RUN);
     std::thread::scope(|scope| {
-        let Delivery { clients, doors, replicas, redis, .. } = &mut run;
-        scope.spawn(|| OfRedis::new(seed, redis).run(until));
-        scope.spawn(|| OfReplicas::new(seed, replicas, &addresses).run(until));
-        scope.spawn(|| OfClients::new(seed, clients, doors, &addresses).run(until));
+        let Delivery { clients, client_proxies, replicas, redis, .. } = &mut run;
+        scope.spawn(|| RedisFaults::new(seed, redis).run(window));
+        scope.spawn(|| ReplicaFaults::new(seed, replicas, &addresses).run(window));
+        scope.spawn(|| ClientFaults::new(seed, clients, client_proxies, &addresses).run(window));
     });
     // The last replica may have come back on its new port after the clients were led there.
-    (0..REPLICAS).for_each(|replica| run.lead(replica, replica));
+    (0..REPLICAS).for_each(|replica| run.route_clients(replica, replica));
     run.publish(5);
     run.publisher.pause();
-    let verdicts = wait_until(&run, SOON, |verdicts| verdicts.are_well() && verdicts.are_current());
-    let tally = Tally::of(&run);
+    let verdicts = wait_until(&run, SOON, |verdicts| verdicts.are_valid() && verdicts.are_current());
+    let summary = RunSummary::of(&run);
     // Another breach than those that are counted is a failure of the run, too.
-    let breaches = if verdicts.are_well() && verdicts.are_current() && tally.is_clean() {
+    let breaches = if verdicts.are_valid() && verdicts.are_current() && summary.is_clean() {
         String::new()
     } else {
         verdicts.describe()
     };
-    (tally, breaches)
+    (summary, breaches)
 }
 
 fn number(name: &str, default: u64) -> u64 {
@@ -75,16 +75,16 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn random_faults_lose_and_duplicate_nothing_and_report_no_gap() {
     let first = number("FAULT_SEED", 1);
-    let mut total = Tally::default();
+    let mut total = RunSummary::default();
     let mut failures = Vec::new();
-    print(HEAD);
+    print(TABLE_HEAD);
     for seed in first..first + number("FAULT_RUNS", RUNS) {
-        let (tally, breaches) = run(seed);
-        print(&tally.row(&seed.to_string()));
-        if !tally.is_clean() || !breaches.is_empty() {
-            failures.push(format!("FAULT_SEED={seed}: {tally:?}\n{breaches}"));
+        let (summary, breaches) = run(seed);
+        print(&summary.row(&seed.to_string()));
+        if !summary.is_clean() || !breaches.is_empty() {
+            failures.push(format!("FAULT_SEED={seed}: {summary:?}\n{breaches}"));
         }
-        total.add(&tally);
+        total.add(&summary);
     }
     print(&total.row("all"));
     assert!(failures.is_empty(), "{} runs failed:\n{}", failures.len(), failures.join("\n"));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::redis_faults::tell;
+use super::redis_faults::run_command;
 use super::*;
 use crate::support::fault_proxy::{Direction, Fault};
 
@@ -14,18 +14,18 @@ const PAUSE: Duration = Duration::from_secs(3);
 #[track_caller]
 fn resume_while_redis_pauses(plan: Plan) {
     let mut run = plan.start();
-    run.losing_the_clients(|run| {
-        run.doors.iter().for_each(|door| door.refuse(true));
-        run.doors.iter().for_each(FaultProxy::reset_open);
+    run.lose_clients(|run| {
+        run.client_proxies.iter().for_each(|proxy| proxy.refuse(true));
+        run.client_proxies.iter().for_each(FaultProxy::reset_open);
         run.gateway().wait_metric("sessions", 0);
         run.publish(5);
         run.publisher.pause();
-        tell::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", PAUSE.as_millis()));
-        run.doors.iter().for_each(FaultProxy::heal);
+        run_command::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", PAUSE.as_millis()));
+        run.client_proxies.iter().for_each(FaultProxy::heal);
     });
     let waited =
         run.clients.iter().all(|client| CHANNELS.iter().all(|channel| client.recovering_count(channel) > 0));
-    run.finish_in_silence().assert_exact();
+    run.finish_paused().assert_exact();
     assert!(waited, "Ready waited for the history");
 }
 
@@ -49,14 +49,14 @@ fn clients_resume_by_subscribe_while_redis_pauses() {
 #[test]
 fn clients_resume_while_redis_answers_late() {
     let mut run = Plan::new().with("broker.probe_timeout", "10s").start();
-    run.losing_the_clients(|run| {
-        run.doors.iter().for_each(|door| door.refuse(true));
-        run.doors.iter().for_each(FaultProxy::reset_open);
+    run.lose_clients(|run| {
+        run.client_proxies.iter().for_each(|proxy| proxy.refuse(true));
+        run.client_proxies.iter().for_each(FaultProxy::reset_open);
         run.gateway().wait_metric("sessions", 0);
         run.publish(5);
         run.link().set(Direction::ToClient, Fault::Delay(Duration::from_secs(1)));
-        run.doors.iter().for_each(FaultProxy::heal);
-        run.lasts(PAUSE);
+        run.client_proxies.iter().for_each(FaultProxy::heal);
+        run.publish_for(PAUSE);
         run.link().heal();
     });
     run.finish().assert_exact();

@@ -1,8 +1,8 @@
-//! Whether a client heard what was published, exactly, or was told where it did not.
+//! Decides whether a client received every acknowledged message, or was notified of each loss.
 
 use std::collections::HashSet;
 
-/// What a client came across on one channel, in its order.
+/// One event of a client on one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Heard {
     /// A message with this number.
@@ -13,40 +13,40 @@ pub(crate) enum Heard {
     NotRecovered,
 }
 
-/// What stands against a client's record.
+/// A violation of the delivery guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breach {
-    /// Heard twice.
+    /// Received twice.
     Doubled(u64),
-    /// Heard behind a later one, for the first time.
+    /// First received after a higher number.
     Disordered(u64),
-    /// Acknowledged to the publisher, never heard, and nothing was said of it at its place.
+    /// Acknowledged to the publisher, never received, and not covered by a reported gap.
     Missing(u64),
-    /// Heard, but not acknowledged to the publisher.
+    /// Received, but not acknowledged to the publisher.
     Unknown(u64),
 }
 
-/// A record against which nothing stands.
+/// The result for a record without a violation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    /// What is missing, and lies where the client was told so.
+    /// The missing numbers, each covered by a reported gap.
     pub(crate) missing: Vec<u64>,
-    /// How often the client was told that something may be missing.
-    pub(crate) told: usize,
+    /// The number of times the client was notified that messages may be missing.
+    pub(crate) reported: usize,
 }
 
-/// Judges one client's record of one channel. `acknowledged` are the numbers that the publisher knows to be
-/// published, in rising order.
+/// Judges one client's record of one channel. `acknowledged` are the numbers acknowledged to the publisher, in
+/// ascending order.
 ///
-/// The numbers heard must rise. Each number that was acknowledged and not heard must lie between two neighbours
-/// (or before the first, or behind the last) between which the client was told that something may be missing.
+/// The received numbers must ascend. For each acknowledged number that was not received, the client must have been
+/// notified of a possible loss between the received numbers around it.
 pub(crate) fn judge(acknowledged: &[u64], heard: &[Heard]) -> Result<Verdict, Breach> {
     let mut expected = acknowledged.iter().copied().peekable();
     let mut verdict = Verdict::default();
-    let mut told_here = false;
-    let mut skip = |upto: Option<u64>, told_here: bool, missing: &mut Vec<u64>| {
+    let mut reported_here = false;
+    let mut skip = |upto: Option<u64>, reported_here: bool, missing: &mut Vec<u64>| {
         while let Some(number) = expected.next_if(|number| upto.is_none_or(|upto| *number < upto)) {
-            if !told_here {
+            if !reported_here {
                 return Err(Breach::Missing(number));
             }
             missing.push(number);
@@ -55,20 +55,20 @@ pub(crate) fn judge(acknowledged: &[u64], heard: &[Heard]) -> Result<Verdict, Br
     };
     for (at, event) in heard.iter().enumerate() {
         let Heard::Number(number) = *event else {
-            verdict.told += 1;
-            told_here = true;
+            verdict.reported += 1;
+            reported_here = true;
             continue;
         };
-        rises(&heard[..at], number)?;
-        skip(Some(number), told_here, &mut verdict.missing)?;
-        told_here = false;
+        check_order(&heard[..at], number)?;
+        skip(Some(number), reported_here, &mut verdict.missing)?;
+        reported_here = false;
     }
-    skip(None, told_here, &mut verdict.missing)?;
+    skip(None, reported_here, &mut verdict.missing)?;
     Ok(verdict)
 }
 
-/// Whether `number` is above everything before it.
-fn rises(before: &[Heard], number: u64) -> Result<(), Breach> {
+/// Checks that `number` is higher than every number before it.
+fn check_order(before: &[Heard], number: u64) -> Result<(), Breach> {
     let last = before.iter().rev().find_map(|heard| match heard {
         Heard::Number(last) => Some(*last),
         Heard::Gap | Heard::NotRecovered => None,
@@ -82,22 +82,22 @@ fn rises(before: &[Heard], number: u64) -> Result<(), Breach> {
     }
 }
 
-/// How much of each kind stands in a record, whether or not the client was told.
+/// Counts of a record, regardless of notifications.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Different numbers heard.
+    /// Distinct numbers received.
     pub(crate) heard: usize,
-    /// Acknowledged to the publisher and never heard.
+    /// Acknowledged to the publisher and never received.
     pub(crate) lost: usize,
-    /// Heard again.
+    /// Received again.
     pub(crate) doubled: usize,
-    /// Heard for the first time after a higher number.
+    /// First received after a higher number.
     pub(crate) disordered: usize,
     pub(crate) gaps: usize,
     pub(crate) not_recovered: usize,
 }
 
-/// Counts one client's record of one channel; [`judge`] names the first breach only.
+/// Counts one client's record of one channel; [`judge`] returns only the first breach.
 pub(crate) fn count(acknowledged: &[u64], heard: &[Heard]) -> Counts {
     let mut counts = Counts::default();
     let mut found = HashSet::new();
@@ -126,19 +126,19 @@ mod tests {
         range.into_iter().map(Number).collect()
     }
 
-    fn told(missing: impl IntoIterator<Item = u64>, told: usize) -> Result<Verdict, Breach> {
-        Ok(Verdict { missing: missing.into_iter().collect(), told })
+    fn reported(missing: impl IntoIterator<Item = u64>, reported: usize) -> Result<Verdict, Breach> {
+        Ok(Verdict { missing: missing.into_iter().collect(), reported })
     }
 
     #[test]
     fn every_number_once_and_in_order_is_exact() {
-        assert_eq!(judge(&[], &[]), told([], 0));
-        assert_eq!(judge(&[1, 2, 3], &numbers(1..=3)), told([], 0));
-        assert_eq!(judge(&[2, 5, 9], &numbers([2, 5, 9])), told([], 0));
+        assert_eq!(judge(&[], &[]), reported([], 0));
+        assert_eq!(judge(&[1, 2, 3], &numbers(1..=3)), reported([], 0));
+        assert_eq!(judge(&[2, 5, 9], &numbers([2, 5, 9])), reported([], 0));
     }
 
     #[test]
-    fn what_is_missing_must_have_been_told_at_its_place() {
+    fn missing_numbers_must_be_reported_where_they_are_missing() {
         let all: Vec<u64> = (1..=5).collect();
         for (heard, missing) in [
             (vec![Number(1), Gap, Number(4), Number(5)], vec![2, 3]),
@@ -147,14 +147,14 @@ mod tests {
             (vec![Gap], vec![1, 2, 3, 4, 5]),
         ] {
             let markers = heard.iter().filter(|heard| !matches!(heard, Number(_))).count();
-            assert_eq!(judge(&all, &heard), told(missing, markers), "{heard:?}");
+            assert_eq!(judge(&all, &heard), reported(missing, markers), "{heard:?}");
         }
         for (heard, number) in [
             (numbers([1, 3, 4, 5]), 2),
             (numbers([2, 3, 4, 5]), 1),
             (numbers(1..=4), 5),
             (vec![], 1),
-            // Told, but at another place.
+            // Reported, but between other numbers.
             (vec![Number(1), Gap, Number(2), Number(4), Number(5)], 3),
             (vec![Number(1), Number(3), Gap, Number(4), Number(5)], 2),
             (vec![Gap, Number(1), Number(2), Number(3), Number(4)], 5),
@@ -166,12 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn being_told_without_need_is_counted() {
-        assert_eq!(judge(&[1, 2], &[Number(1), Gap, Number(2), NotRecovered]), told([], 2));
+    fn needless_reports_are_counted() {
+        assert_eq!(judge(&[1, 2], &[Number(1), Gap, Number(2), NotRecovered]), reported([], 2));
     }
 
     #[test]
-    fn nothing_excuses_a_double_or_another_order() {
+    fn duplicates_and_disorder_are_never_excused() {
         let all: Vec<u64> = (1..=5).collect();
         for (heard, breach) in [
             (numbers([1, 1, 2, 3, 4, 5]), Breach::Doubled(1)),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_loss_and_every_double_is_counted() {
+    fn losses_and_duplicates_are_counted() {
         let heard = [Number(1), Number(4), Gap, Number(2), Number(4), NotRecovered, Number(6), Number(6)];
         let counts = Counts { heard: 4, lost: 2, doubled: 2, disordered: 1, gaps: 1, not_recovered: 1 };
         assert_eq!(count(&[1, 2, 3, 4, 5, 6], &heard), counts);

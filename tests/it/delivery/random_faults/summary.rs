@@ -7,7 +7,7 @@ use crate::support::verdict::{Counts, count};
 
 /// The figures of one run, or of all.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct RunSummary {
     counts: Counts,
     gap_reasons: BTreeMap<String, usize>,
     /// How often a client was told that a channel is recovering.
@@ -15,23 +15,23 @@ pub(super) struct Tally {
     /// How often a number was published again, because nothing acknowledged it.
     repeats: u64,
     /// How often a client came back.
-    returns: usize,
+    reconnects: usize,
 }
 
-impl Tally {
+impl RunSummary {
     pub(super) fn of(delivery: &Delivery) -> Self {
-        let mut tally = Self { repeats: delivery.publisher.repeats(), ..Self::default() };
+        let mut summary = Self { repeats: delivery.publisher.repeats(), ..Self::default() };
         for client in &delivery.clients {
-            tally.returns += client.sessions().saturating_sub(1);
+            summary.reconnects += client.sessions().saturating_sub(1);
             for channel in CHANNELS {
-                tally.recovering += client.recovering_count(channel);
-                tally.add_counts(count(&delivery.publisher.acknowledged(channel), &client.heard(channel)));
+                summary.recovering += client.recovering_count(channel);
+                summary.add_counts(count(&delivery.publisher.acknowledged(channel), &client.heard(channel)));
                 for reason in client.gap_reasons(channel) {
-                    *tally.gap_reasons.entry(reason).or_default() += 1;
+                    *summary.gap_reasons.entry(reason).or_default() += 1;
                 }
             }
         }
-        tally
+        summary
     }
 
     /// Whether everything was heard once and in order, and no client was told of a gap.
@@ -47,7 +47,7 @@ impl Tally {
         }
         self.recovering += other.recovering;
         self.repeats += other.repeats;
-        self.returns += other.returns;
+        self.reconnects += other.reconnects;
     }
 
     fn add_counts(&mut self, other: Counts) {
@@ -60,22 +60,22 @@ impl Tally {
         self.counts.not_recovered += not_recovered;
     }
 
-    /// A row of the table that [`HEAD`] begins.
+    /// A row of the table that [`TABLE_HEAD`] begins.
     pub(super) fn row(&self, name: &str) -> String {
         let Counts { heard, lost, doubled, disordered, not_recovered, .. } = self.counts;
         let reasons = self.gap_reasons.iter().map(|(reason, count)| format!("{reason} {count}"));
         let gaps =
             if self.counts.gaps == 0 { "0".to_owned() } else { reasons.collect::<Vec<_>>().join(", ") };
-        let Self { recovering, repeats, returns, .. } = self;
+        let Self { recovering, repeats, reconnects, .. } = self;
         format!(
-            "| {name} | {heard} | {lost} | {doubled} | {disordered} | {not_recovered} | {gaps} | {recovering} | {repeats} | {returns} |"
+            "| {name} | {heard} | {lost} | {doubled} | {disordered} | {not_recovered} | {gaps} | {recovering} | {repeats} | {reconnects} |"
         )
     }
 }
 
 /// `scripts/fault-runs` shows the lines that begin with a bar.
-pub(super) const HEAD: &str = "\n| seed | heard | lost | doubled | disordered | recovered:false | gaps by reason | recovering \
-                    | repeats of the publisher | returns of clients |\n|---|---|---|---|---|---|---|---|---|---|";
+pub(super) const TABLE_HEAD: &str = "\n| seed | heard | lost | doubled | disordered | recovered:false | gaps by reason | recovering \
+                    | repeats of the publisher | reconnects of clients |\n|---|---|---|---|---|---|---|---|---|---|";
 
 #[allow(clippy::print_stdout, reason = "the runs are repeated by their seeds, and counted by a script")]
 pub(super) fn print(line: &str) {
