@@ -1,4 +1,4 @@
-//! What the network does between clients and their replica, and what clients do themselves.
+//! Faults of the network between clients and their replica, and of the clients themselves.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn clients_are_offline_while_the_last_message_is_published() {
     run.finish_paused().assert_exact();
 }
 
-/// Cuts both clients at many points of their coming back, and lets them through each time.
+/// Cuts both clients while they resume, each time after another number of bytes, then lets them resume.
 #[track_caller]
 fn cut_at_points(run: Delivery, direction: Direction, points: impl Iterator<Item = usize>) {
     for bytes in points {
@@ -50,7 +50,7 @@ fn cut_at_points(run: Delivery, direction: Direction, points: impl Iterator<Item
             let before = proxy.broken();
             proxy.set(direction, Fault::CutAfter(bytes));
             proxy.reset_open();
-            // The connection of before, and one that was cut at the point.
+            // The old connection, and one that was cut after `bytes`.
             proxy.wait_broken(before + 1);
             proxy.heal();
         }
@@ -81,7 +81,7 @@ fn clients_are_cut_at_many_points_while_resuming_by_subscribe() {
 fn a_client_resumes_while_its_old_socket_is_still_open() {
     let run = Delivery::start();
     run.client_proxies[0].set_both(Fault::BlackHole);
-    // It gives up by itself; the gateway still holds the old socket then.
+    // The client times out and reconnects while the gateway still has the old socket.
     eventually(SOON, || (run.client_proxies[0].accepted() > 1).then_some(()));
     run.client_proxies[0].heal();
     run.clients[0].wait_on_all_after(1);
@@ -121,8 +121,8 @@ fn a_client_stops_reading_and_continues() {
     run.finish().assert_exact();
 }
 
-/// It has missed what had waited for it, `session.max_outbound_bytes`, and no more than half of that is recovered: so it
-/// is told, at least on one channel.
+/// The client misses `session.max_outbound_bytes` of queued messages, of which at most half are recovered. It receives
+/// a gap on at least one channel.
 #[test]
 fn a_slow_client_is_closed_and_resumes() {
     let run = Plan::new()
@@ -147,7 +147,7 @@ fn client_connections_have_low_bandwidth_or_high_latency() {
     run.finish().assert_exact();
 }
 
-/// Two clients have missed something, and ask for it while the link is away. So many others are there throughout.
+/// Two clients miss messages and resume while the replica has no link. `others` more clients stay connected.
 #[track_caller]
 fn resume_without_link(plan: Plan, others: usize) -> Delivery {
     let run = plan.clients(2 + others).start();
@@ -184,7 +184,7 @@ fn clients_resume_unknown_channels_at_a_replica_without_a_link() {
 #[test]
 fn clients_resume_while_the_link_is_down_for_long() {
     let run = resume_without_link(Plan::new(), 1);
-    // Longer than `broker.response_timeout` of these tests.
+    // Longer than the `broker.response_timeout` of these tests.
     run.publish_for(Duration::from_millis(1_500));
     run.link().heal();
     run.finish().assert_exact();
@@ -213,15 +213,14 @@ fn both_sides_of_a_replica_fail_at_random() {
     run.finish().assert_exact();
 }
 
-/// While the link was taken down it looked for a moment as if it were proven and had no connection. Whoever was reading
-/// was woken in that moment, and told of a gap instead of reading again: one run in fifteen on a busy machine.
+/// A read that fails because its link is lost must be repeated on the next link, and must not end in a gap.
 #[test]
 fn the_link_is_lost_repeatedly_while_clients_recover() {
     let mut run = Plan::new().with("broker.response_timeout", "10s").start();
     for _ in 0..15 {
         run.lose_clients(|run| {
             run.gateway().wait_ready();
-            // So that they are still reading when it is lost.
+            // The clients still recover when the link is lost.
             run.link().set(Direction::ToClient, Fault::Delay(Duration::from_millis(50)));
             let losses = run.link_losses();
             run.clients.iter().for_each(ResumingClient::cut);
@@ -247,7 +246,7 @@ fn clients_switch_to_a_replica_that_lags_without_a_link() {
     run.route_clients(1, 0);
     let before = run.clients[1].sessions();
     run.clients[1].cut();
-    // It has its Ready; the channel recovers until the replica is where its client is.
+    // Ready arrives at once; the channel is `recovering` until the replica has reached the client's position.
     eventually(SOON, || (run.clients[1].sessions() > before).then_some(()));
     run.publish(5);
     run.link().heal();

@@ -1,4 +1,4 @@
-//! What happens to the history itself: it has bounds, and others can reach it.
+//! Histories are trimmed, deleted, expired or replaced.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn a_history_is_trimmed_past_an_offline_client() {
     let run = Plan::new().with("broker.history_size", "50").start();
     run.while_one_is_offline(|| {
         run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
-        // Redis trims by whole blocks, of a hundred entries.
+        // Redis trims whole nodes of a hundred entries.
         run.publish(400);
         run.publisher.change(|publishing| publishing.pace = Duration::from_millis(3));
     });
@@ -100,12 +100,12 @@ fn a_burst_exceeds_the_inbox_of_a_replica() {
             publishing.pace = Duration::ZERO;
         })
         .start();
-    // What comes meanwhile is there at once afterwards.
+    // All messages of this time arrive at once after the stall.
     run.link().set_both(Fault::Stall(1 << 20));
     run.publish_for(Duration::from_millis(300));
     run.link().heal();
     eventually(SOON, || (run.gateway().dropped("hub_inbox_full") > 0).then_some(()));
-    // From now on there is room for all.
+    // The inbox has room for all messages from now on.
     run.publisher.change(|publishing| {
         publishing.padding = 0;
         publishing.pace = Duration::from_millis(3);

@@ -1,16 +1,16 @@
-//! What the network does between a replica and Redis.
+//! Faults of the network between a replica and Redis.
 
 use std::time::Duration;
 
 use super::*;
 use crate::support::fault_proxy::{Direction, Fault, plan};
 
-/// Longer than a probe may take, so that the link is lost.
+/// Longer than `broker.probe_timeout`, so that the link is lost.
 const LONG: Duration = Duration::from_millis(1_200);
-/// Shorter than a probe may take.
+/// Shorter than `broker.probe_timeout`.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// The first replica's link does this until it is lost, and then for a while.
+/// Applies a fault to the first replica's link until the link is lost, and for some more messages.
 #[track_caller]
 fn break_link(fault: impl FnOnce(&FaultProxy)) {
     let run = Delivery::start_two();
@@ -20,7 +20,7 @@ fn break_link(fault: impl FnOnce(&FaultProxy)) {
     run.finish().assert_exact();
 }
 
-/// The first replica's link does this for a while.
+/// Applies a fault to the link for some time.
 #[track_caller]
 fn degrade_link(time: Duration, fault: impl FnOnce(&FaultProxy)) {
     let run = Delivery::start();
@@ -112,11 +112,11 @@ fn only_the_replica_that_lost_its_link_is_affected() {
     assert_eq!(run.gateway_of(1).readyz().0, 200);
     run.link().heal();
     let sessions: Vec<usize> = run.clients.iter().map(ResumingClient::sessions).collect();
-    assert_eq!(sessions, [1; 4], "no client had to come back");
+    assert_eq!(sessions, [1; 4], "a client reconnected");
     run.finish().assert_exact();
 }
 
-/// Cuts the link at many points while it is made and its channels are subscribed.
+/// Cuts the link while it connects and subscribes, each time after another number of bytes.
 #[track_caller]
 fn cut_at_points(direction: Direction, points: impl Iterator<Item = usize>) {
     let run = Delivery::start();
@@ -124,7 +124,7 @@ fn cut_at_points(direction: Direction, points: impl Iterator<Item = usize>) {
         let before = run.link().broken();
         run.link().set(direction, Fault::CutAfter(bytes));
         run.link().reset_open();
-        // The old link's two connections, and one that was cut at the point.
+        // The two connections of the old link, or one of them and one that was cut after `bytes`.
         run.link().wait_broken(before + 2);
         run.link().heal();
         run.gateway().wait_ready();
@@ -155,7 +155,7 @@ fn the_link_is_cut_in_the_middle_of_messages() {
     run.finish().assert_exact();
 }
 
-/// A seed that found something stays in this list.
+/// A seed that has found a bug stays in this list.
 #[test]
 fn the_links_of_two_replicas_fail_at_random() {
     for seed in [1, 2] {

@@ -1,14 +1,14 @@
-//! What came of a fault.
+//! Checks the records of all clients after a fault.
 
 use std::fmt::Write as _;
 
 use super::{CHANNELS, Delivery};
 use crate::support::verdict::{Breach, Heard, Verdict, judge};
 
-/// How many events around a breach are shown.
+/// The number of events that a failure shows before and after a breach.
 const SHOWN_EVENTS: usize = 12;
 
-/// The judgement on each client and channel.
+/// The verdict on each client and channel.
 pub(super) struct Verdicts {
     verdicts: Vec<JudgedRecord>,
     violations: Vec<String>,
@@ -22,12 +22,12 @@ struct JudgedRecord {
     verdict: Result<Verdict, Breach>,
     /// Whether the client received the last published number.
     is_current: bool,
-    /// The end of what was heard, or what surrounds the breach.
+    /// The events around the breach, or around the last reported gap; else the last events.
     shown: Vec<Heard>,
 }
 
 impl Verdicts {
-    /// As things stand now.
+    /// Judges the current records.
     pub(super) fn of(delivery: &Delivery) -> Self {
         let mut verdicts = Vec::new();
         for channel in CHANNELS {
@@ -46,7 +46,7 @@ impl Verdicts {
         Self { verdicts, violations: complaints, traces }
     }
 
-    /// Whether each client has everything, or was told.
+    /// Whether each client has received every number, or a gap where numbers are missing.
     pub(super) fn are_valid(&self) -> bool {
         self.violations.is_empty() && self.verdicts.iter().all(|judged| judged.verdict.is_ok())
     }
@@ -56,17 +56,18 @@ impl Verdicts {
         assert!(self.are_valid(), "{}", self.describe());
     }
 
-    /// Whether each client has received the last number. The other check accepts a client that got a gap and no later
-    /// message.
+    /// Whether each client has received the last number. [`are_valid`](Self::are_valid) accepts a client that received
+    /// a gap and no later message.
     pub(super) fn are_current(&self) -> bool {
         self.verdicts.iter().all(|judged| judged.is_current)
     }
 
     #[track_caller]
     pub(super) fn assert_current(&self) {
-        assert!(self.are_current(), "a client does not hear what is published now:\n{}", self.describe());
+        assert!(self.are_current(), "a client did not receive the last number:\n{}", self.describe());
     }
 
+    /// How often each client was notified that messages may be missing.
     fn reports(&self) -> impl Iterator<Item = (&JudgedRecord, usize)> {
         self.verdicts
             .iter()
@@ -76,7 +77,7 @@ impl Verdicts {
     pub(super) fn describe(&self) -> String {
         let mut text = format!("violations: {:?}\n", self.violations);
         for JudgedRecord { client, channel, verdict, shown, .. } in &self.verdicts {
-            let _ = writeln!(text, "client {client} on {channel}: {verdict:?}, heard … {shown:?}");
+            let _ = writeln!(text, "client {client} on {channel}: {verdict:?}, received … {shown:?}");
         }
         for (client, trace) in self.traces.iter().enumerate() {
             let _ = writeln!(text, "client {client}, latest frames:\n{trace}");
@@ -85,7 +86,7 @@ impl Verdicts {
     }
 }
 
-/// The events around the place of a breach or of the last thing that was told; else the last ones.
+/// The events around a breach, or around the last reported gap; else the last events.
 fn around(heard: &[Heard], breach: Option<Breach>) -> Vec<Heard> {
     let index = match breach {
         Some(Breach::Missing(number)) => {
@@ -100,30 +101,39 @@ fn around(heard: &[Heard], breach: Option<Breach>) -> Vec<Heard> {
     heard[index.saturating_sub(SHOWN_EVENTS)..heard.len().min(index + SHOWN_EVENTS)].to_vec()
 }
 
-/// The end of a test. Holds everything until it is judged, so that a failure shows the gateways' logs.
+/// The end of a test. Keeps the processes until the assertion, so that a failure shows the gateways' logs.
 pub(super) struct Outcome {
     pub(super) verdicts: Verdicts,
     pub(super) delivery: Delivery,
 }
 
 impl Outcome {
-    /// Each client has heard every number, once and in order, and was never told of a gap.
+    /// Asserts that each client received every number once and in order, and no gap.
     #[track_caller]
     pub(super) fn assert_exact(self) {
         let is_reported = self.verdicts.reports().any(|(_, reports)| reports > 0);
-        assert!(!is_reported, "a client was told of a gap without need:\n{}", self.verdicts.describe());
+        assert!(
+            !is_reported,
+            "a client received a gap although nothing is missing:\n{}",
+            self.verdicts.describe()
+        );
         drop(self.delivery);
     }
 
-    /// Each client was told, on every channel, that something may be missing.
+    /// Asserts that each client received a gap or `"recovered":false` on every channel.
     #[track_caller]
     pub(super) fn assert_reported(self) {
         let is_unreported = self.verdicts.reports().any(|(_, reports)| reports == 0);
-        assert!(!is_unreported, "a client was not told:\n{}", self.verdicts.describe());
+        assert!(
+            !is_unreported,
+            "a client received no gap although messages are missing:\n{}",
+            self.verdicts.describe()
+        );
         drop(self.delivery);
     }
 
-    /// As [`assert_reported`](Self::assert_reported) for these clients; the others have everything and were told of nothing.
+    /// Asserts that these clients received a gap or `"recovered":false` on every channel, and that the others received
+    /// every number and no gap.
     #[track_caller]
     pub(super) fn assert_reported_only(self, clients: &[usize]) {
         let is_wrong = self
@@ -132,13 +142,13 @@ impl Outcome {
             .any(|(judged, reports)| clients.contains(&judged.client) != (reports > 0));
         assert!(
             !is_wrong,
-            "clients other than {clients:?} were told, or not all of them:\n{}",
+            "not exactly the clients {clients:?} received a gap:\n{}",
             self.verdicts.describe()
         );
         drop(self.delivery);
     }
 
-    /// Nobody misses anything unknowingly; whether they were told of more than what is missing is not asked.
+    /// Asserts that no client misses a number without a gap. Clients may have received more gaps than necessary.
     pub(super) fn assert_no_silent_loss(self) {
         drop(self.delivery);
     }

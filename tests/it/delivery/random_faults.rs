@@ -1,9 +1,13 @@
-//! Redis and replicas fail at random, at the same time, and clients come back to any replica.
+//! Redis and replicas fail at the same time, at random, and clients reconnect to any replica.
 //!
-//! Every channel carries durable messages only and Redis keeps its data, so each history is whole. A client must hear
-//! every number once, and must not hear of a gap.
+//! All messages are durable and Redis keeps its data, so no history has a hole. Each client must receive every number
+//! once and no gap.
 //!
-//! `FAULT_SEED=7 FAULT_RUNS=1 cargo test --test it random_faults_lose` repeats one run; `scripts/fault-runs` makes many.
+//! `FAULT_SEED=7 FAULT_RUNS=1 cargo test --test it random_faults_lose` repeats one run; `scripts/fault-runs` makes
+//! many.
+//!
+//! - `faults`: the faults of a run, drawn from its seed
+//! - `summary`: the results of the runs as a table
 
 mod faults;
 mod summary;
@@ -16,13 +20,13 @@ use super::*;
 use faults::{ClientFaults, RedisFaults, ReplicaFaults};
 use summary::{RunSummary, TABLE_HEAD, print};
 
-/// How long things fail in one run.
+/// How long faults are injected in one run.
 const RUN: Duration = Duration::from_secs(8);
-/// Runs of an ordinary test.
+/// The number of runs without `FAULT_RUNS`.
 const RUNS: u64 = 2;
 const REPLICAS: usize = 3;
 
-/// Everything that fails lasts until this instant.
+/// The time in which faults are injected, by its end.
 #[derive(Clone, Copy)]
 struct FaultWindow(Instant);
 
@@ -31,16 +35,16 @@ impl FaultWindow {
         Instant::now() >= self.0
     }
 
-    /// Waits, but no longer than things fail.
+    /// Waits for `time`, at most until the window ends.
     fn hold(self, time: Duration) {
         hold(time.min(self.0.saturating_duration_since(Instant::now())));
     }
 }
 
-/// Where clients may go: replicas come back on other ports.
+/// The current address of each replica; a restarted replica has another port.
 type Addresses = Mutex<Vec<std::net::SocketAddr>>;
 
-/// One run. Its faults depend on the seed alone; when they inject depends on the machine, too.
+/// Runs one seed. The faults depend only on the seed; their exact times also depend on the machine.
 fn run(seed: u64) -> (RunSummary, String) {
     let pace = Duration::from_millis(1);
     let plan = Plan::new().replicas(REPLICAS).redis(&WITH_DATA);
@@ -53,13 +57,13 @@ fn run(seed: u64) -> (RunSummary, String) {
         scope.spawn(|| ReplicaFaults::new(seed, replicas, &addresses).run(window));
         scope.spawn(|| ClientFaults::new(seed, clients, client_proxies, &addresses).run(window));
     });
-    // The last replica may have come back on its new port after the clients were led there.
+    // A replica may have restarted on another port after the clients were routed to it.
     (0..REPLICAS).for_each(|replica| run.route_clients(replica, replica));
     run.publish(5);
     run.publisher.pause();
     let verdicts = wait_until(&run, SOON, |verdicts| verdicts.are_valid() && verdicts.are_current());
     let summary = RunSummary::of(&run);
-    // Another breach than those that are counted is a failure of the run, too.
+    // The summary does not count every kind of breach.
     let breaches = if verdicts.are_valid() && verdicts.are_current() && summary.is_clean() {
         String::new()
     } else {

@@ -1,5 +1,5 @@
-//! Clients resume while no history can be read. A delay says nothing about the history, so the
-//! channel is `recovering` until it can be read, and then recovers.
+//! Clients resume while no history can be read. A delay does not mean a loss, so the channel is `recovering` until its
+//! history can be read, and then recovered.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use super::redis_faults::run_command;
 use super::*;
 use crate::support::fault_proxy::{Direction, Fault};
 
-/// Longer than any answer is waited for (`broker.response_timeout` is 700 ms in these tests).
+/// Longer than `broker.response_timeout`, which is 700 ms in these tests.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Clients have missed something and resume while Redis answers nothing.
+/// Clients miss messages and resume while Redis answers no command.
 #[track_caller]
 fn resume_while_redis_pauses(plan: Plan) {
     let mut run = plan.start();
@@ -23,10 +23,10 @@ fn resume_while_redis_pauses(plan: Plan) {
         run_command::<()>(&mut run.admin(), &format!("CLIENT PAUSE {} ALL", PAUSE.as_millis()));
         run.client_proxies.iter().for_each(FaultProxy::heal);
     });
-    let waited =
+    let were_recovering =
         run.clients.iter().all(|client| CHANNELS.iter().all(|channel| client.recovering_count(channel) > 0));
     run.finish_paused().assert_exact();
-    assert!(waited, "Ready waited for the history");
+    assert!(were_recovering, "a channel was not reported as recovering before its history was read");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn clients_resume_by_subscribe_while_redis_pauses() {
     resume_while_redis_pauses(plan);
 }
 
-/// Each connection to Redis answers more slowly than an answer is waited for.
+/// Each answer of Redis takes longer than `broker.response_timeout`.
 #[test]
 fn clients_resume_while_redis_answers_late() {
     let mut run = Plan::new().with("broker.probe_timeout", "10s").start();

@@ -1,4 +1,4 @@
-//! What Redis, or whoever operates it, does to us.
+//! Faults of Redis and of its operators.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use redis::{Connection, FromRedisValue, cmd};
 use super::*;
 use crate::support::fault_proxy::{Direction, Fault};
 
-/// Keeps everything that was acknowledged, whatever happens.
+/// Arguments with which Redis loses nothing that it has acknowledged.
 pub(super) const WITH_DATA: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
-/// Longer than a probe may take, so that the link is lost.
+/// Longer than `broker.probe_timeout`, so that the link is lost.
 const LONG: Duration = Duration::from_millis(1_200);
-/// Shorter than a probe may take.
+/// Shorter than `broker.probe_timeout`.
 const SHORT: Duration = Duration::from_millis(200);
 
-/// Tells Redis a command, given as one text.
+/// Runs a command whose words are separated by spaces.
 #[track_caller]
 pub(super) fn run_command<T: FromRedisValue>(connection: &mut Connection, command: &str) -> T {
     let mut words = command.split(' ');
@@ -52,13 +52,13 @@ fn redis_is_killed_repeatedly_and_keeps_its_data() {
     run.finish().assert_exact();
 }
 
-/// While it loads, Redis takes SUBSCRIBE and PUBLISH, and refuses to read any key (LOADING).
+/// While it loads its data, Redis accepts SUBSCRIBE and PUBLISH, and rejects reads of keys (LOADING).
 #[test]
 fn redis_is_killed_and_loads_its_data_slowly() {
     let slowly = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
     let mut run = Plan::new().redis(&WITH_DATA).redis(&slowly).start();
     run.publisher.change(|publishing| publishing.pace = Duration::ZERO);
-    // One key each, for its idempotency.
+    // Each number adds one key, its idempotency key.
     run.publish(500);
     let mut admin = run.admin();
     run_command::<String>(&mut admin, "BGREWRITEAOF");
@@ -77,7 +77,7 @@ fn redis_is_killed_and_loads_its_data_slowly() {
 fn redis_is_shut_down_and_restarts_with_its_data() {
     let mut run = Plan::new().redis(&WITH_DATA).start();
     run.lose_link(|| {
-        // It closes the connection instead of an answer.
+        // Redis closes the connection instead of answering.
         let _ = cmd("SHUTDOWN").arg("NOSAVE").exec(&mut run.admin());
     });
     run.redis.restart();
@@ -87,7 +87,7 @@ fn redis_is_shut_down_and_restarts_with_its_data() {
 #[test]
 fn redis_is_killed_and_restarts_empty() {
     let mut run = Delivery::start_two();
-    // What is on its way while the memory of it dies could be published twice.
+    // A publication whose answer is lost would be repeated, and its idempotency key is lost with the data.
     run.publisher.pause();
     run.redis.kill();
     run.wait_link_lost(0);
@@ -105,10 +105,10 @@ fn redis_restarts_empty_and_no_message_follows() {
     run.redis.kill();
     run.wait_link_lost(losses);
     run.redis.restart();
-    // Else what is published next could be what shows the loss, and the time to hear it would begin before there is a
-    // link to hear it over.
+    // Without this wait the next publication could be the one that reveals the loss, and the deadline for receiving it
+    // would begin before there is a link.
     run.gateway().wait_ready();
-    // Everybody has everything, but nobody can know.
+    // No message is missing, but the gateway cannot know that.
     run.finish_paused().assert_reported();
 }
 
@@ -200,7 +200,7 @@ fn redis_ends_the_link_because_its_output_buffer_is_full() {
         .publishing(|publishing| publishing.padding = 50_000)
         .start();
     run.lose_link(|| {
-        // Nothing is read any more; what the kernel and the proxy hold comes first, then the buffer.
+        // The proxy reads no more data. Its buffer and those of the kernel fill first, then the output buffer of Redis.
         run.link().set(Direction::ToClient, Fault::Stall(1));
         let mut admin = run.admin();
         eventually(SOON, || {
@@ -215,7 +215,7 @@ fn redis_ends_the_link_because_its_output_buffer_is_full() {
 fn redis_becomes_a_replica_for_a_while() {
     let run = Delivery::start();
     let mut admin = run.admin();
-    // Port 1 answers nobody, so the data stay.
+    // No server listens on port 1, so Redis keeps its data.
     run.lose_link(|| run_command::<()>(&mut admin, "REPLICAOF 127.0.0.1 1"));
     run_command::<()>(&mut admin, "REPLICAOF NO ONE");
     run.finish().assert_exact();
@@ -244,7 +244,7 @@ fn flushall_while_one_client_is_offline() {
         run.publisher.resume();
         run.publish(5);
     });
-    // Who was here all the time has everything, and nobody says otherwise.
+    // The other clients received every message, so they must not get a gap.
     run.finish().assert_reported_only(&[0]);
 }
 
@@ -268,7 +268,7 @@ fn flushall_while_all_clients_are_offline() {
 fn function_flush() {
     let run = Delivery::start();
     run_command::<()>(&mut run.admin(), "FUNCTION FLUSH");
-    // The gateway looks every 15 seconds, and at once when it is asked to publish.
+    // The gateway checks the function every 15 seconds, and when it publishes.
     let answer =
         run.gateway().post("/v1/publish", r#"{"channel":"public:other","message":1,"durable":true}"#);
     assert_eq!(answer.status, 200, "{}", answer.body);
@@ -314,7 +314,7 @@ fn an_acl_change_forbids_reading_histories_for_a_while() {
     run.gateway().wait_ready();
     run.publish(5);
     run_command::<()>(&mut admin, "ACL SETUSER default +xrange +xrevrange");
-    // Live delivery went on; what was missed could not be known.
+    // Live delivery continued, but the gateway could not read what the link had missed.
     run.finish().assert_reported();
 }
 
@@ -348,7 +348,7 @@ fn out_of_memory_without_eviction() {
     run.publish_for(LONG);
     let before = run.publisher.count();
     run.publish_for(SHORT);
-    assert_eq!(run.publisher.count(), before, "nothing was refused");
+    assert_eq!(run.publisher.count(), before, "Redis accepted a publication without free memory");
     run_command::<()>(&mut admin, "CONFIG SET maxmemory 0");
     run.finish().assert_exact();
 }
@@ -360,7 +360,7 @@ fn a_script_keeps_redis_busy() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let endless = cmd("EVAL").arg("while true do end").arg(0).exec(&mut run.admin());
-            assert!(endless.is_err(), "it was killed");
+            assert!(endless.is_err(), "the endless script returned a result");
         });
         run.wait_link_lost(0);
         run_command::<()>(&mut admin, "SCRIPT KILL");

@@ -1,4 +1,4 @@
-//! What happens to replicas of the gateway.
+//! Replicas of the gateway are killed, drained, stopped and restarted.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ fn a_replica_is_killed_and_restarts() {
     run.finish().assert_exact();
 }
 
-/// The system gives the port of a killed replica to any process, and the other run has the same user and channels.
+/// The operating system may give the port of a killed replica to the gateway of another run, which has the same user
+/// and channels.
 #[test]
 fn another_runs_gateway_on_a_killed_replicas_port_gets_no_clients() {
     let mut run = Delivery::start();
@@ -35,7 +36,7 @@ fn another_runs_gateway_on_a_killed_replicas_port_gets_no_clients() {
         run.kill_replica(0);
         let gateway =
             other.replicas[0].plan.clone().with("server.public_addr", &format!("{host}:{port}")).spawn();
-        // Each client has tried to come back twice.
+        // Each client has tried to reconnect twice.
         let before: Vec<usize> = run.client_proxies.iter().map(FaultProxy::accepted).collect();
         eventually(SOON, || {
             let tried =

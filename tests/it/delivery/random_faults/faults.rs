@@ -1,4 +1,4 @@
-//! What fails in a run, drawn from its seed: three sequences that go on at the same time.
+//! The faults of a run, drawn from its seed: three concurrent sequences for Redis, replicas and clients.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::support::fault_proxy::FaultProxy;
 use crate::support::redis_server::RedisServer;
 use crate::support::resuming_client::ResumingClient;
 
-/// A probe of the tests' gateways may take 700 ms: faults last for shorter and for longer.
+/// Faults last for less and for more than `broker.probe_timeout`, which is 700 ms in these tests.
 const LONGEST_MS: u64 = 1_500;
 
-fn time(rng: &mut StdRng, longest_ms: u64) -> Duration {
+fn random_time(rng: &mut StdRng, longest_ms: u64) -> Duration {
     Duration::from_millis(rng.random_range(10..=longest_ms))
 }
 
@@ -33,12 +33,12 @@ impl<'a> RedisFaults<'a> {
     pub(super) fn run(mut self, window: FaultWindow) {
         while !window.is_over() {
             self.inject(window);
-            window.hold(time(&mut self.rng, 1_000));
+            window.hold(random_time(&mut self.rng, 1_000));
         }
     }
 
     fn inject(&mut self, window: FaultWindow) {
-        let lasts = time(&mut self.rng, LONGEST_MS);
+        let lasts = random_time(&mut self.rng, LONGEST_MS);
         match self.rng.random_range(0..6) {
             0 => {
                 self.redis.kill();
@@ -57,15 +57,15 @@ impl<'a> RedisFaults<'a> {
         }
     }
 
-    /// While Redis is paused already, the answer comes after the pause.
+    /// Runs a subcommand of CLIENT. If Redis is paused, the answer arrives after the pause.
     fn run_command(&self, words: &[&str]) {
-        let told: RedisResult<()> =
+        let result: RedisResult<()> =
             self.redis.try_client().and_then(|mut client| cmd("CLIENT").arg(words).exec(&mut client));
-        told.unwrap();
+        result.unwrap();
     }
 }
 
-/// Replicas are killed, ended in order and stopped, and come back, whether or not Redis is there.
+/// Replicas are killed, drained and stopped, and restarted, whether or not Redis is available.
 pub(super) struct ReplicaFaults<'a> {
     rng: StdRng,
     replicas: &'a mut [Replica],
@@ -79,7 +79,7 @@ impl<'a> ReplicaFaults<'a> {
 
     pub(super) fn run(mut self, window: FaultWindow) {
         while !window.is_over() {
-            window.hold(time(&mut self.rng, 1_000));
+            window.hold(random_time(&mut self.rng, 1_000));
             self.inject(window);
         }
     }
@@ -87,8 +87,8 @@ impl<'a> ReplicaFaults<'a> {
     fn inject(&mut self, window: FaultWindow) {
         let number = self.rng.random_range(0..self.replicas.len());
         let replica = &mut self.replicas[number];
-        let lasts = time(&mut self.rng, LONGEST_MS);
-        let mut gateway = replica.gateway.take().expect("it runs");
+        let lasts = random_time(&mut self.rng, LONGEST_MS);
+        let mut gateway = replica.gateway.take().expect("the replica runs");
         let kind = self.rng.random_range(0..4);
         if kind == 0 {
             gateway.signal("STOP");
@@ -106,7 +106,7 @@ impl<'a> ReplicaFaults<'a> {
     }
 }
 
-/// Clients are cut, and sent to any replica when they come the next time.
+/// Clients are cut, and their next connections are routed to any replica.
 pub(super) struct ClientFaults<'a> {
     rng: StdRng,
     clients: &'a [ResumingClient],
@@ -131,7 +131,7 @@ impl<'a> ClientFaults<'a> {
             if self.rng.random_bool(0.3) {
                 self.clients[client].cut();
             }
-            window.hold(time(&mut self.rng, 200));
+            window.hold(random_time(&mut self.rng, 200));
         }
     }
 

@@ -1,20 +1,20 @@
-//! What the runs found, as a table.
+//! The results of the runs as a table.
 
 use std::collections::BTreeMap;
 
 use super::super::{CHANNELS, Delivery};
 use crate::support::verdict::{Counts, count};
 
-/// The figures of one run, or of all.
+/// The figures of one run or of all runs.
 #[derive(Debug, Default)]
 pub(super) struct RunSummary {
     counts: Counts,
     gap_reasons: BTreeMap<String, usize>,
-    /// How often a client was told that a channel is recovering.
+    /// How often a channel was reported as recovering.
     recovering: usize,
-    /// How often a number was published again, because nothing acknowledged it.
+    /// How often a number was published again because it was not acknowledged.
     repeats: u64,
-    /// How often a client came back.
+    /// How often a client reconnected.
     reconnects: usize,
 }
 
@@ -34,7 +34,7 @@ impl RunSummary {
         summary
     }
 
-    /// Whether everything was heard once and in order, and no client was told of a gap.
+    /// Whether clients received every number once and in order, and no gap.
     pub(super) fn is_clean(&self) -> bool {
         let Counts { heard: _, lost, doubled, disordered, gaps, not_recovered } = self.counts;
         [lost, doubled, disordered, gaps, not_recovered] == [0; 5]
@@ -60,7 +60,7 @@ impl RunSummary {
         self.counts.not_recovered += not_recovered;
     }
 
-    /// A row of the table that [`TABLE_HEAD`] begins.
+    /// One row of the table; [`TABLE_HEAD`] is its head.
     pub(super) fn row(&self, name: &str) -> String {
         let Counts { heard, lost, doubled, disordered, not_recovered, .. } = self.counts;
         let reasons = self.gap_reasons.iter().map(|(reason, count)| format!("{reason} {count}"));
@@ -73,11 +73,11 @@ impl RunSummary {
     }
 }
 
-/// `scripts/fault-runs` shows the lines that begin with a bar.
-pub(super) const TABLE_HEAD: &str = "\n| seed | heard | lost | doubled | disordered | recovered:false | gaps by reason | recovering \
+/// `scripts/fault-runs` prints the lines that begin with a bar.
+pub(super) const TABLE_HEAD: &str = "\n| seed | received | lost | duplicated | out of order | recovered:false | gaps by reason | recovering \
                     | repeats of the publisher | reconnects of clients |\n|---|---|---|---|---|---|---|---|---|---|";
 
-#[allow(clippy::print_stdout, reason = "the runs are repeated by their seeds, and counted by a script")]
+#[allow(clippy::print_stdout, reason = "scripts/fault-runs reads the table")]
 pub(super) fn print(line: &str) {
     println!("{line}");
 }
