@@ -90,7 +90,7 @@ fn sentinels_replace_a_primary_on_request() {
     let (run, redis_replica, sentinels) = start_with_sentinels();
     run.publisher.pause();
     let mut sentinel = sentinels[0].client();
-    // It may need a moment to know the copy well enough.
+    // A sentinel refuses until it knows the state of the Redis replica.
     eventually(FAILOVER, || cmd("SENTINEL").arg("FAILOVER").arg(MASTER).exec(&mut sentinel).ok());
     wait_promoted(&redis_replica);
     publish_to(&run, &redis_replica);
