@@ -28,7 +28,7 @@ fn mounts<'a>(compose: &'a Value, service: &str) -> Vec<(&'a str, &'a str, &'a s
 
 /// The file of the repository that a service sees at `path`.
 #[track_caller]
-fn seen_at(compose: &Value, service: &str, path: &str) -> PathBuf {
+fn mounted_file(compose: &Value, service: &str, path: &str) -> PathBuf {
     let found = mounts(compose, service).into_iter().find_map(|(source, target, _)| {
         let rest = Path::new(path).strip_prefix(target).ok()?;
         let source = root().join(source.strip_prefix("./")?);
@@ -40,7 +40,7 @@ fn seen_at(compose: &Value, service: &str, path: &str) -> PathBuf {
 }
 
 #[test]
-fn everything_that_is_mounted_exists_and_only_volumes_are_written() {
+fn mounted_files_exist_and_only_volumes_are_writable() {
     let compose = yaml("docker-compose.yml");
     let mut files = 0;
     for service in compose["services"].as_object().unwrap().keys() {
@@ -59,16 +59,16 @@ fn everything_that_is_mounted_exists_and_only_volumes_are_written() {
 }
 
 #[test]
-fn prometheus_reads_its_configuration_and_rules_and_asks_every_replica() {
+fn prometheus_finds_its_configuration_and_scrapes_every_replica() {
     let compose = yaml("docker-compose.yml");
     // Where the image looks, and where it writes.
-    let config = seen_at(&compose, "prometheus", "/etc/prometheus/prometheus.yml");
+    let config = mounted_file(&compose, "prometheus", "/etc/prometheus/prometheus.yml");
     assert!(mounts(&compose, "prometheus").iter().any(|(_, target, _)| *target == "/prometheus"));
     let config: Value = serde_saphyr::from_str(&fs::read_to_string(config).unwrap()).unwrap();
     let rules = texts(&config["rule_files"]);
     assert!(!rules.is_empty());
     for rules in rules {
-        seen_at(&compose, "prometheus", &format!("/etc/prometheus/{rules}"));
+        mounted_file(&compose, "prometheus", &format!("/etc/prometheus/{rules}"));
     }
     let jobs = config["scrape_configs"].as_array().unwrap();
     // The alerts ask for these names.
@@ -90,10 +90,10 @@ fn prometheus_reads_its_configuration_and_rules_and_asks_every_replica() {
 }
 
 #[test]
-fn grafana_finds_its_data_and_its_dashboard() {
+fn grafana_finds_its_data_source_and_dashboard() {
     let compose = yaml("docker-compose.yml");
     let read = |path: &str| -> Value {
-        serde_saphyr::from_str(&fs::read_to_string(seen_at(&compose, "grafana", path)).unwrap()).unwrap()
+        serde_saphyr::from_str(&fs::read_to_string(mounted_file(&compose, "grafana", path)).unwrap()).unwrap()
     };
     // Where the image looks.
     let sources = read("/etc/grafana/provisioning/datasources/prometheus.yml");
@@ -107,7 +107,7 @@ fn grafana_finds_its_data_and_its_dashboard() {
     let folder = providers["providers"][0]["options"]["path"].as_str().unwrap();
     let home = &compose["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"];
     assert_eq!(Path::new(home.as_str().unwrap()).parent(), Some(Path::new(folder)));
-    let dashboard = fs::read_to_string(seen_at(&compose, "grafana", home.as_str().unwrap())).unwrap();
+    let dashboard = fs::read_to_string(mounted_file(&compose, "grafana", home.as_str().unwrap())).unwrap();
     let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
     let mut named = Vec::new();
     sources_of(&dashboard, &mut named);
@@ -128,7 +128,7 @@ fn sources_of<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
 }
 
 #[test]
-fn monitoring_starts_when_asked_for_and_no_port_leaves_this_machine() {
+fn monitoring_is_optional_and_ports_bind_to_loopback() {
     let compose = yaml("docker-compose.yml");
     for (name, service) in compose["services"].as_object().unwrap() {
         let is_monitoring = ["prometheus", "grafana"].contains(&name.as_str());
@@ -150,7 +150,7 @@ fn monitoring_starts_when_asked_for_and_no_port_leaves_this_machine() {
 }
 
 #[test]
-fn every_container_is_confined_and_bounded() {
+fn every_container_is_sandboxed_and_has_limits() {
     let compose = yaml("docker-compose.yml");
     for (name, service) in compose["services"].as_object().unwrap() {
         assert_eq!(service["read_only"], true, "{name}");
@@ -221,7 +221,7 @@ fn default_of(value: &Value) -> &str {
 
 /// 7 KiB for each socket (docs/performance.md), what waits for all of them, and 256 MiB for everything else.
 #[test]
-fn what_a_gateway_may_hold_fits_into_its_container() {
+fn gateway_memory_bounds_fit_into_the_container() {
     let gateway = &yaml("docker-compose.yml")["services"]["gateway"];
     let number = |key: &str| -> u64 { default_of(&gateway["environment"][key]).parse().unwrap() };
     let sockets = number("GATEWAY__SERVER__MAX_CONNECTIONS");
@@ -242,12 +242,13 @@ fn redis_has_a_password_and_bounds_of_its_own() {
     assert_eq!(directive("maxmemory-policy"), "noeviction");
     assert_eq!(directive("include"), "/run/gateway/redis.conf");
     let defaults = fs::read_to_string(root().join("config/default.toml")).unwrap();
-    let longest = defaults.lines().find_map(|line| line.strip_prefix("max_payload_bytes = ")).unwrap();
-    let (longest, argument) = (longest.parse::<u64>().unwrap(), bytes(&directive("proto-max-bulk-len")));
-    assert!(longest < argument && argument < longest * 5 / 4, "{argument} for {longest}");
+    let max_payload = defaults.lines().find_map(|line| line.strip_prefix("max_payload_bytes = ")).unwrap();
+    let (max_payload, max_bulk) =
+        (max_payload.parse::<u64>().unwrap(), bytes(&directive("proto-max-bulk-len")));
+    assert!(max_payload < max_bulk && max_bulk < max_payload * 5 / 4, "{max_bulk} for {max_payload}");
     let limits = directive("client-output-buffer-limit pubsub");
     let hard = bytes(limits.split(' ').next().unwrap());
-    assert!(hard > 10 * argument, "one message must not cut a replica");
+    assert!(hard > 10 * max_bulk, "one message must not cut a replica");
     let command = texts(&redis["command"]);
     let maxmemory = command.iter().skip_while(|word| **word != "--maxmemory").nth(1).unwrap();
     let maxmemory = bytes(default_of(&Value::from(*maxmemory)));
@@ -266,7 +267,7 @@ fn the_balancer_retries_no_refusal_and_bounds_each_source() {
 }
 
 #[test]
-fn the_overrides_of_the_compose_file_fit_it() {
+fn compose_overrides_match_the_compose_file() {
     let compose = yaml("docker-compose.yml");
     let secrets = yaml("deploy/compose/docker-secrets.yml");
     let gateway = &secrets["services"]["gateway"];

@@ -41,11 +41,11 @@ fn every_refusal_of_the_function_is_explained() {
     let texts: Vec<String> = refusals.into_iter().flatten().chain(faults).collect();
     assert!(texts.len() > 12, "{texts:?}");
     // On the page, three dots stand for a number, a name or the varying text after a colon.
-    let plain = |text: &str| text.replace(['…', '%'], "\n").split('\n').next().unwrap().trim().to_owned();
+    let prefix_of = |text: &str| text.replace(['…', '%'], "\n").split('\n').next().unwrap().trim().to_owned();
     let explained: Vec<String> =
-        explained("FCALL").iter().map(|text| plain(text.trim_start_matches("gateway: "))).collect();
+        explained("FCALL").iter().map(|text| prefix_of(text.trim_start_matches("gateway: "))).collect();
     for text in texts {
-        let text = plain(&text);
+        let text = prefix_of(&text);
         let is_explained = explained.iter().any(|known| text.starts_with(known) || known.starts_with(&text));
         assert!(is_explained, "{text:?} is not on the page");
     }

@@ -38,8 +38,8 @@ fn anchors(page: &str) -> BTreeSet<String> {
         let text = heading.trim_start_matches('#').trim().to_lowercase();
         let kept = text.chars().filter(|&it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
         let anchor: String = kept.map(|it| if it == ' ' { '-' } else { it }).collect();
-        let doubles = (1..).map(|number| format!("{anchor}-{number}"));
-        let free = std::iter::once(anchor.clone()).chain(doubles).find(|anchor| !anchors.contains(anchor));
+        let suffixed = (1..).map(|number| format!("{anchor}-{number}"));
+        let free = std::iter::once(anchor.clone()).chain(suffixed).find(|anchor| !anchors.contains(anchor));
         anchors.extend(free);
     }
     anchors
@@ -54,7 +54,7 @@ fn links(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_link_within_the_repository_leads_to_a_page_and_a_heading() {
+fn links_lead_to_existing_pages_and_headings() {
     let mut checked = 0;
     for (file, page) in pages() {
         for link in links(&page).iter().filter(|link| !link.contains("://")) {

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 
 #[test]
-fn every_test_that_the_table_of_faults_names_exists() {
+fn every_test_named_by_the_security_page_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     collect(&root.join("tests"), &mut sources);
@@ -34,7 +34,7 @@ fn every_test_that_the_table_of_faults_names_exists() {
 }
 
 #[test]
-fn the_faults_of_delivery_and_their_tests_are_the_same() {
+fn delivery_faults_and_their_tests_match() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     collect(&root.join("tests/it/delivery"), &mut sources);
