@@ -1,4 +1,4 @@
-//! What docker-compose.yml mounts is there, and where the images look for it; what asks a service asks one of the file's own.
+//! docker-compose.yml mounts existing files where the images read them, and its services refer to each other correctly.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn texts(list: &Value) -> Vec<&str> {
     list.as_array().into_iter().flatten().map(|text| text.as_str().unwrap()).collect()
 }
 
-/// The mounts of a service: what is mounted, where, and how.
+/// The mounts of a service: source, target and options.
 fn mounts<'a>(compose: &'a Value, service: &str) -> Vec<(&'a str, &'a str, &'a str)> {
     let mounts = texts(&compose["services"][service]["volumes"]).into_iter().map(|mount| {
         let mut parts = mount.splitn(3, ':');
@@ -26,7 +26,7 @@ fn mounts<'a>(compose: &'a Value, service: &str) -> Vec<(&'a str, &'a str, &'a s
     mounts.collect()
 }
 
-/// The file of the repository that a service sees at `path`.
+/// The file of the repository that is mounted in a service at `path`.
 #[track_caller]
 fn mounted_file(compose: &Value, service: &str, path: &str) -> PathBuf {
     let found = mounts(compose, service).into_iter().find_map(|(source, target, _)| {
@@ -34,8 +34,8 @@ fn mounted_file(compose: &Value, service: &str, path: &str) -> PathBuf {
         let source = root().join(source.strip_prefix("./")?);
         Some(if rest == Path::new("") { source } else { source.join(rest) })
     });
-    let file = found.unwrap_or_else(|| panic!("{service} has nothing at {path}"));
-    assert!(file.exists(), "{service}: {path} is to be {}", file.display());
+    let file = found.unwrap_or_else(|| panic!("{service}: nothing is mounted at {path}"));
+    assert!(file.exists(), "{service}: {}, which is mounted at {path}, does not exist", file.display());
     file
 }
 
@@ -55,13 +55,13 @@ fn mounted_files_exist_and_only_volumes_are_writable() {
             }
         }
     }
-    assert!(files >= 4, "only {files} were found");
+    assert!(files >= 4, "only {files} mounted files found");
 }
 
 #[test]
 fn prometheus_finds_its_configuration_and_scrapes_every_replica() {
     let compose = yaml("docker-compose.yml");
-    // Where the image looks, and where it writes.
+    // The image reads its configuration at the first path and writes to the second.
     let config = mounted_file(&compose, "prometheus", "/etc/prometheus/prometheus.yml");
     assert!(mounts(&compose, "prometheus").iter().any(|(_, target, _)| *target == "/prometheus"));
     let config: Value = serde_saphyr::from_str(&fs::read_to_string(config).unwrap()).unwrap();
@@ -71,7 +71,7 @@ fn prometheus_finds_its_configuration_and_scrapes_every_replica() {
         mounted_file(&compose, "prometheus", &format!("/etc/prometheus/{rules}"));
     }
     let jobs = config["scrape_configs"].as_array().unwrap();
-    // The alerts ask for these names.
+    // The alerts refer to these job names.
     assert_eq!(
         (jobs.len(), &jobs[0]["job_name"], &jobs[1]["job_name"]),
         (2, &"gateway".into(), &"haproxy".into())
@@ -85,7 +85,11 @@ fn prometheus_finds_its_configuration_and_scrapes_every_replica() {
     let discovery = &jobs[0]["dns_sd_configs"][0];
     for name in texts(&discovery["names"]) {
         let admin = &compose["services"][name]["environment"]["GATEWAY__SERVER__ADMIN_ADDR"];
-        assert_eq!(*admin, format!("0.0.0.0:{}", discovery["port"]), "{name} is asked where it answers");
+        assert_eq!(
+            *admin,
+            format!("0.0.0.0:{}", discovery["port"]),
+            "Prometheus scrapes {name} at another port than its admin port"
+        );
     }
 }
 
@@ -95,13 +99,13 @@ fn grafana_finds_its_data_source_and_dashboard() {
     let read = |path: &str| -> Value {
         serde_saphyr::from_str(&fs::read_to_string(mounted_file(&compose, "grafana", path)).unwrap()).unwrap()
     };
-    // Where the image looks.
+    // The image reads its provisioning files at these paths.
     let sources = read("/etc/grafana/provisioning/datasources/prometheus.yml");
     let source = &sources["datasources"][0];
     let address = source["url"].as_str().unwrap().strip_prefix("http://").unwrap();
     let (service, port) = address.split_once(':').unwrap();
     assert!(compose["services"][service].is_object(), "there is no service {service}");
-    // Prometheus' own port.
+    // The port of Prometheus.
     assert_eq!(port, "9090");
     let providers = read("/etc/grafana/provisioning/dashboards/gateway.yml");
     let folder = providers["providers"][0]["options"]["path"].as_str().unwrap();
@@ -111,8 +115,8 @@ fn grafana_finds_its_data_source_and_dashboard() {
     let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
     let mut named = Vec::new();
     sources_of(&dashboard, &mut named);
-    assert!(named.len() > 10, "only {} panels and queries name a source", named.len());
-    // A variable, whose value is the first source of its kind.
+    assert!(named.len() > 10, "only {} panels and queries name a data source", named.len());
+    // The variable resolves to the first data source of its type.
     assert!(named.iter().all(|uid| *uid == "${datasource}"), "{named:?}");
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     let variable = variables.iter().find(|one| one["name"] == "datasource").unwrap();
@@ -144,7 +148,10 @@ fn monitoring_is_optional_and_ports_bind_to_loopback() {
         let needs = &service["depends_on"];
         let needs = needs.as_object().map(|all| all.keys().map(String::as_str).collect());
         for needed in needs.unwrap_or_else(|| texts(&service["depends_on"])) {
-            assert!(compose["services"][needed].is_object(), "{name} needs {needed}");
+            assert!(
+                compose["services"][needed].is_object(),
+                "{name} depends on {needed}, which does not exist"
+            );
         }
     }
 }
@@ -157,10 +164,13 @@ fn every_container_is_sandboxed_and_has_limits() {
         assert_eq!(texts(&service["cap_drop"]), ["ALL"], "{name}");
         assert_eq!(texts(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
         assert!(service["mem_limit"].is_string() && service["pids_limit"].is_u64(), "{name}");
-        assert!(service["logging"]["options"]["max-size"].is_string(), "{name}: its log grows for ever");
+        assert!(
+            service["logging"]["options"]["max-size"].is_string(),
+            "{name}: the size of its log is not limited"
+        );
         assert!(
             !service["environment"].to_string().contains("RUST_LOG"),
-            "{name}: it would win over log.level"
+            "{name}: RUST_LOG would override log.level"
         );
     }
     for name in ["redis", "haproxy"] {
@@ -184,7 +194,7 @@ fn every_executable_file_names_its_interpreter() {
             found += 1;
         }
     }
-    assert!(found >= 10, "only {found} were found");
+    assert!(found >= 10, "only {found} executable files found");
 }
 
 /// A secret in a published file is not secret.
@@ -202,11 +212,11 @@ fn no_secret_has_a_default() {
         let file = gateway[format!("GATEWAY__{key}_FILE")].as_str().unwrap();
         let name = file.strip_prefix("/run/gateway/").unwrap();
         let init = fs::read_to_string(root().join("deploy/compose/init")).unwrap();
-        assert!(init.contains(&format!("\nput {name} ")), "nobody makes {file}");
+        assert!(init.contains(&format!("\nput {name} ")), "deploy/compose/init does not create {file}");
     }
 }
 
-/// The bytes that a size in Docker's or Redis' form means.
+/// The number of bytes of a size in the notation of Docker or Redis.
 fn bytes(size: &str) -> u64 {
     let (number, unit) = size.split_at(size.find(|sign: char| !sign.is_ascii_digit()).unwrap());
     let shift =
@@ -219,7 +229,7 @@ fn default_of(value: &Value) -> &str {
     value.as_str().unwrap().split_once(":-").unwrap().1.trim_end_matches('}')
 }
 
-/// 7 KiB for each socket (docs/performance.md), what waits for all of them, and 256 MiB for everything else.
+/// Counts 7 KiB for each socket (docs/performance.md), the outbound bytes of all sockets, and 256 MiB for the rest.
 #[test]
 fn gateway_memory_bounds_fit_into_the_container() {
     let gateway = &yaml("docker-compose.yml")["services"]["gateway"];
@@ -228,7 +238,7 @@ fn gateway_memory_bounds_fit_into_the_container() {
     let needed = sockets * 7 * 1024 + number("GATEWAY__SERVER__MAX_OUTBOUND_BYTES") + (256 << 20);
     assert!(needed <= bytes(default_of(&gateway["mem_limit"])), "{needed}");
     let files: u64 = default_of(&gateway["ulimits"]["nofile"]).parse().unwrap();
-    assert!(sockets <= files / 2, "the balancer needs two for each");
+    assert!(sockets <= files / 2, "fewer than two descriptors for each socket");
 }
 
 #[test]
@@ -248,14 +258,17 @@ fn redis_has_a_password_and_bounds_of_its_own() {
     assert!(max_payload < max_bulk && max_bulk < max_payload * 5 / 4, "{max_bulk} for {max_payload}");
     let limits = directive("client-output-buffer-limit pubsub");
     let hard = bytes(limits.split(' ').next().unwrap());
-    assert!(hard > 10 * max_bulk, "one message must not cut a replica");
+    assert!(
+        hard > 10 * max_bulk,
+        "one message could fill the output buffer, and Redis would disconnect the replica"
+    );
     let command = texts(&redis["command"]);
     let maxmemory = command.iter().skip_while(|word| **word != "--maxmemory").nth(1).unwrap();
     let maxmemory = bytes(default_of(&Value::from(*maxmemory)));
     assert!(2 * maxmemory <= bytes(default_of(&redis["mem_limit"])), "{maxmemory}");
 }
 
-/// A refusal of one replica is final: a retry would load the others.
+/// A refusal by one replica is final, because a retry would load the others.
 #[test]
 fn the_balancer_retries_no_refusal_and_bounds_each_source() {
     let config = fs::read_to_string(root().join("deploy/haproxy/haproxy.cfg")).unwrap();
