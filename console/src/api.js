@@ -14,24 +14,24 @@ export class ApiError extends Error {
 }
 
 // A worker may take two seconds; what takes longer than this does not come.
-const PATIENCE_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 10_000;
 
-export async function ask(method, path, body) {
+export async function request(method, path, body) {
   const headers = key ? { authorization: `Bearer ${key}` } : {};
   if (body !== undefined) headers["content-type"] = "application/json";
-  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const signal = AbortSignal.timeout(REQUEST_TIMEOUT_MS);
   const answer = await fetch(path, { method, headers, body, signal, cache: "no-store", credentials: "omit" });
   const json = await answer.json().catch(() => ({}));
   if (answer.ok) return json;
   const { code = "unknown", detail = `HTTP ${answer.status}` } = json.error ?? {};
   if (answer.status === 401) {
     byId("key-wrong").hidden = key === "";
-    if (!wasDismissed) askForKey();
+    if (!wasDismissed) showKeyDialog();
   }
   throw new ApiError(answer.status, code, detail);
 }
 
-function askForKey() {
+function showKeyDialog() {
   const dialog = byId("key-dialog");
   if (dialog.open) return;
   dialog.returnValue = "";
@@ -42,7 +42,7 @@ function askForKey() {
 export const isKeyWrong = () => !byId("key-wrong").hidden;
 
 // Calls `changed` with each new key.
-export function prepareKey(changed) {
+export function initKeyDialog(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
     byId("key").value = "";
@@ -52,5 +52,5 @@ export function prepareKey(changed) {
   });
   // Whoever does not have the key is not asked again every two seconds.
   byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "given"));
-  byId("key-button").addEventListener("click", askForKey);
+  byId("key-button").addEventListener("click", showKeyDialog);
 }
