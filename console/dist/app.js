@@ -1,8 +1,8 @@
-// Made from console/src by console/build.mjs. Do not edit.
+// Built from console/src by console/build.mjs. Do not edit.
 
 // page.js
 
-// The page's elements, by their id, and making new ones. Texts are set as text, never as HTML: messages are foreign.
+// Access to the page's elements. Texts are always set as text, never as HTML, because messages are untrusted.
 
 const byId = (id) => document.getElementById(id);
 
@@ -13,8 +13,8 @@ function element(name, attributes = {}, ...children) {
   return created;
 }
 
-// Says something at the head of the page; nothing takes it back. What stands there already is not said again, as a
-// screen reader would at each look.
+// Shows a notice at the top of the page; an empty text hides it. An unchanged text is not set again, because screen
+// readers would repeat it.
 function showNotice(text, kind = "") {
   const notice = byId("notice");
   if (notice.textContent !== text) notice.textContent = text;
@@ -30,11 +30,11 @@ function setStatus(id, text, kind = "") {
   if (kind) target.classList.add(kind);
 }
 
-// Formats a time of day; frames also show milliseconds.
+// Formats a time of day.
 const formatTime = (date, hasMilliseconds = false) =>
   date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
 
-// A form is handled here and never sent: the page's policy forbids that, too.
+// Handles a form without submitting it, which the content security policy forbids.
 function onSubmit(id, handle) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
@@ -54,7 +54,7 @@ const formatBytes = (count) => (count < 10240 ? `${count} B` : `${(count / 1024)
 
 let questions = 0;
 
-// Asks before something is ended. Resolves to whether it is wanted.
+// Asks for confirmation. Resolves to true if the user confirms.
 function confirmAction(text) {
   const dialog = byId("confirm-dialog");
   const number = ++questions;
@@ -63,7 +63,7 @@ function confirmAction(text) {
   dialog.showModal();
   return new Promise((resolve) => {
     const onClose = () => {
-      // A dialog says that it was closed a moment later. By then the next question may stand in it.
+      // The close event arrives later than the close itself. By then the dialog may show the next question.
       if (dialog.open && number === questions) return;
       dialog.removeEventListener("close", onClose);
       resolve(number === questions && dialog.returnValue === "yes");
@@ -81,7 +81,7 @@ function initDialogs() {
 
 // api.js
 
-// The admin API. The key lives in this module's memory and goes nowhere but into the Authorization header.
+// The admin API. The key stays in this module's memory and is sent only in the Authorization header.
 
 
 let key = "";
@@ -95,7 +95,7 @@ class ApiError extends Error {
   }
 }
 
-// A worker may take two seconds; what takes longer than this does not come.
+// The gateway answers within two seconds, even if a worker does not respond.
 const REQUEST_TIMEOUT_MS = 10_000;
 
 async function request(method, path, body) {
@@ -120,31 +120,35 @@ function showKeyDialog() {
   dialog.showModal();
 }
 
-// Whether a wrong key was given.
+// Whether the gateway rejected the last key.
 const isKeyWrong = () => !byId("key-wrong").hidden;
 
-// Calls `changed` with each new key.
+// Calls `changed` after each new key.
 function initKeyDialog(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
     byId("key").value = "";
     byId("key-wrong").hidden = true;
-    byId("key-dialog").close("given");
+    byId("key-dialog").close("entered");
     changed();
   });
-  // Whoever does not have the key is not asked again every two seconds.
-  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "given"));
+  // After "Cancel" the dialog does not reopen with the next request.
+  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "entered"));
   byId("key-button").addEventListener("click", showKeyDialog);
 }
 
 // client.js
 
-// One WebSocket to the gateway and what is known of its channels. Cutting it and coming back continues where it was.
+// One WebSocket to the gateway and the state of its channels. After a cut, the next connection resumes each channel.
 
 const HEARTBEAT_INTERVAL_MS = 2_000;
 
-// What a close code means, where its reason does not say it all (docs/protocol.md has them all).
+// The close codes after which a client must not reconnect (docs/protocol.md).
 const FINAL_CODES = new Set([4003, 4010]);
+
+// Browsers report an unreachable gateway and a refused handshake with the same code, 1006.
+const REFUSED = "Not connected: the gateway is unreachable or refused the connection. "
+  + "server.allowed_origins must contain this page's origin.";
 
 const hasLost = ({ channels = [] }) => channels.some(({ recovered }) => recovered === false);
 
@@ -152,26 +156,27 @@ class Client {
   // "idle", "connecting", "ready", "cut" or "closed".
   state = "idle";
   version = 2;
-  // By name: the position up to which everything has been heard, whether it was recovered, and whether
-  // the gateway still has to read its history.
+  // By name: the position up to which everything was received, whether it was recovered, and whether the gateway still
+  // has to read the history.
   channels = new Map();
   // The latest round trip, in milliseconds.
   roundTrip = null;
   #socket = null;
   #heartbeatTimer = 0;
   #pendingSince = null;
-  // When the last beat was due. Timers stop while the page is in the background or the machine sleeps.
+  // When the timer last fired. Timers stop while the page is in the background or the machine sleeps.
   #lastTick = 0;
   #events;
 
-  // `told` has methods: sent, received (text, op), note (text), changed (text, kind), message (channel, text).
+  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind) and
+  // message(channel, text, message).
   constructor(events) {
     this.#events = events;
-    // Time in the background is not latency of the gateway, so pending messages are not measured.
+    // Time in the background is not latency of the gateway, so a pending heartbeat is not measured.
     document.addEventListener("visibilitychange", () => (this.#pendingSince = null));
   }
 
-  // Connects. `requested` lists channels; those known from before are continued.
+  // Connects and subscribes to the `requested` channels. Channels that are already known are resumed.
   open(url, version, token, requested) {
     this.#dropSocket();
     this.version = version;
@@ -189,14 +194,14 @@ class Client {
     socket.onclose = ifCurrent(({ code, reason }) => this.#handleClose(code, reason));
   }
 
-  // As when a network goes away: nothing more is heard, and what was heard is remembered.
+  // Drops the connection, as a network failure does. The positions are kept.
   cut() {
     this.#dropSocket();
-    this.#events.note("the line is cut");
-    this.#setState("cut", "The line is cut. Publish something durable, then come back.");
+    this.#events.note("connection cut");
+    this.#setState("cut", "The connection is cut. Publish a durable message, then reconnect.");
   }
 
-  // For good: nothing is continued.
+  // Closes the connection and forgets all positions.
   close() {
     this.#dropSocket();
     this.channels.clear();
@@ -204,7 +209,7 @@ class Client {
     this.#setState("closed", "Closed.");
   }
 
-  // Whoever connects as somebody else continues nothing.
+  // Forgets all positions, because they belong to another user.
   clearChannels() {
     this.channels.clear();
   }
@@ -272,7 +277,7 @@ class Client {
     this.#setState(this.state, `${channel}: ${state}${why}${how}`, isError ? "bad" : rest.recovered === false ? "warn" : "");
   }
 
-  // A channel that recovers keeps the position that was sent, if there was one: it is sent again after a cut.
+  // A recovering channel keeps the position that was sent in Identify, so that it is sent again after a cut.
   #updateChannel({ channel, state, position = null, recovered }) {
     this.channels.set(channel, { position, recovered, isRecovering: state === "recovering" });
   }
@@ -283,10 +288,10 @@ class Client {
     const lost = names(({ recovered }) => recovered === false);
     const isWhole = !recovering && !lost && names(({ recovered }) => recovered);
     const lists = [lost && `; not recovered: ${lost}`, recovering && `; recovering: ${recovering}`];
-    return isWhole ? "; everything durable was recovered" : lists.join("");
+    return isWhole ? "; all durable messages recovered" : lists.join("");
   }
 
-  // A heartbeat of ours is answered at once, before anything else that waits here: the time is the gateway's.
+  // The gateway answers a heartbeat before queued messages, so the round trip does not include their delivery.
   #measureRoundTrip() {
     if (document.hidden || this.#wasSuspended()) this.#pendingSince = null;
     this.#lastTick = performance.now();
@@ -309,9 +314,9 @@ class Client {
   #handleClose(code, reason) {
     this.#dropSocket();
     this.#events.note(`closed by the gateway: ${code} ${reason}`);
-    const why = code === 1006 ? "No connection, or it was refused (is this page's origin in server.allowed_origins?)" : `Closed: ${code} ${reason}`;
+    const text = code === 1006 ? REFUSED : `Closed: ${code} ${reason}`;
     if (FINAL_CODES.has(code)) this.channels.clear();
-    this.#setState(FINAL_CODES.has(code) ? "closed" : "cut", why, "bad");
+    this.#setState(FINAL_CODES.has(code) ? "closed" : "cut", text, "bad");
   }
 
   #dropSocket() {
@@ -329,7 +334,7 @@ class Client {
 
 // connection.js
 
-// Connecting as a user, its channels, and what comes.
+// Connects as a user, and shows its channels and the last message.
 
 
 const EMPTY = () => element("li", { class: "muted" }, "None yet.");
@@ -340,7 +345,7 @@ class Connection {
   #identity = null;
   #onMessage;
 
-  // `status` gives the latest answer; `heard` is told of each message, `changed` of each change.
+  // `status` returns the latest status. `onMessage` is called for each message, `onChange` for each change of state.
   constructor(frames, status, onMessage, onChange) {
     this.#status = status;
     this.#onMessage = onMessage;
@@ -364,11 +369,11 @@ class Connection {
     return this.#client.roundTrip;
   }
 
-  // Whether a token must be given depends on the gateway.
+  // A token is required unless the gateway mints one.
   updateStatus({ minting }) {
     this.#updateButtons();
     byId("token").required = !minting;
-    byId("token-hint").textContent = minting ? "(left empty: minted for this user)" : "(as the login service gives it)";
+    byId("token-hint").textContent = minting ? "(optional: the gateway mints one)" : "(from your login service)";
   }
 
   async #connect() {
@@ -401,12 +406,12 @@ class Connection {
   #showState(text, kind) {
     const { state } = this.#client;
     setStatus("connection-state", text, kind);
-    byId("connect").textContent = state === "cut" ? "Come back" : "Connect";
+    byId("connect").textContent = state === "cut" ? "Reconnect" : "Connect";
     this.#updateButtons();
     this.#renderChannels();
   }
 
-  // What can be done now is enabled. Where the socket goes is known once the gateway has answered.
+  // Enables the buttons for the current state. The address of the socket is in the status.
   #updateButtons() {
     const { state, version } = this.#client;
     byId("connect").disabled = !this.#status() || state === "connecting" || state === "ready";
@@ -424,8 +429,8 @@ class Connection {
         row.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
       }
       if (channel !== "all" && channel !== `user:${byId("user").value.trim()}` && this.#client.state === "ready") {
-        const button = element("button", { type: "button", class: "quiet small" }, "Leave");
-        button.setAttribute("aria-label", `Leave ${channel}`);
+        const button = element("button", { type: "button", class: "quiet small" }, "Unsubscribe");
+        button.setAttribute("aria-label", `Unsubscribe from ${channel}`);
         button.addEventListener("click", () => this.#client.unsubscribe(channel));
         row.append(button);
       }
@@ -437,7 +442,7 @@ class Connection {
 
 // frames.js
 
-// Every frame of the console's socket, both ways, the latest first.
+// The list of frames of the console's socket, in both directions, newest first.
 
 
 const MAX_FRAMES = 500;
@@ -447,7 +452,7 @@ const OP_NAMES = {
 };
 const encoder = new TextEncoder();
 
-// A token is nothing to be read over somebody's shoulder.
+// Tokens are secret, also on a shared screen.
 const maskToken = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
 
 class Frames {
@@ -473,15 +478,15 @@ class Frames {
     this.#add("received", "← received", text, op);
   }
 
-  // What happens to the line itself.
+  // Adds an event of the connection itself.
   note(text) {
     this.#prepend("event", element("span", { class: "time" }, formatTime(new Date(), true)), element("span", { class: "event" }, text));
   }
 
   #add(kind, direction, text, op) {
-    const isBeat = op === 10 || op === 11;
+    const isHeartbeat = op === 10 || op === 11;
     this.#prepend(
-      isBeat ? "heartbeat" : "frame",
+      isHeartbeat ? "heartbeat" : "frame",
       element("span", { class: "time" }, formatTime(new Date(), true)),
       element("span", { class: kind }, direction),
       element("span", {}, OP_NAMES[op] ?? `op ${op}`),
@@ -494,13 +499,13 @@ class Frames {
     this.#list.prepend(element("li", { class: kind }, ...parts));
     this.#count += 1;
     if (this.#list.children.length > MAX_FRAMES) this.#list.lastElementChild.remove();
-    byId("frames-count").textContent = `${this.#count} since the page was opened, the last ${MAX_FRAMES} are kept`;
+    byId("frames-count").textContent = `${this.#count} in total, the newest ${MAX_FRAMES} are kept`;
   }
 }
 
 // publish.js
 
-// Publishing, and how long it took until this console heard it.
+// Publishes messages, and shows the time until the console received them.
 
 
 class Publish {
@@ -513,7 +518,7 @@ class Publish {
     });
   }
 
-  // The console's own socket has heard a message.
+  // Handles a message that the console's own socket received.
   handleMessage(channel, text) {
     const { channel: expectedChannel, text: expectedText, at, wasHidden } = this.#pending ?? {};
     if (expectedText !== text || (channel ?? expectedChannel) !== expectedChannel) return;
@@ -533,9 +538,9 @@ class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return setStatus("publish-result", `The message is not JSON: ${error.message}`, "bad");
+      return setStatus("publish-result", `The message is not valid JSON: ${error.message}`, "bad");
     }
-    // As it was written: what is parsed and written again may lose digits.
+    // The original text is sent, because parsing and formatting it could lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
     setStatus("publish-result", "");
     this.#pending = { channel, text, at: performance.now() };
@@ -552,7 +557,7 @@ class Publish {
 
 // sessions.js
 
-// Who is connected to this replica, and ending their sessions.
+// Lists the sessions of this replica and disconnects them.
 
 
 const MAX_SESSIONS = 200;
@@ -562,7 +567,7 @@ class Sessions {
   #timer = 0;
   // Only the answer to the latest request is used.
   #latestRequest = 0;
-  // By session id. An existing row is reused, so that a click on it is not lost.
+  // The rows by session id. Rows are reused, so that a click during a refresh is not lost.
   #rows = new Map();
 
   constructor() {
@@ -574,7 +579,7 @@ class Sessions {
     });
   }
 
-  // Asks anew a moment after something has changed: a session that has just come or gone is there by then.
+  // Refreshes after a short delay, so that a session that has just begun or ended is listed correctly.
   refreshSoon() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.refresh(), 300);
@@ -603,11 +608,11 @@ class Sessions {
     this.#timer = setTimeout(() => this.refresh(), SESSIONS_INTERVAL_MS);
   }
 
-  // The gateway does not answer: the list is from `since`.
+  // Marks the list as stale, as of `since`, because the gateway does not answer.
   markStale(since) {
     if (since === null) return;
     byId("sessions-region").classList.add("stale");
-    setStatus("sessions-count", `Stale, from ${formatTime(since)}`, "warn");
+    setStatus("sessions-count", `Stale, as of ${formatTime(since)}`, "warn");
   }
 
   #user() {
@@ -615,7 +620,7 @@ class Sessions {
   }
 
   #render(sessions) {
-    // Whoever has come here by keyboard stays on the same session.
+    // The keyboard focus stays on the same session.
     const focused = document.activeElement?.dataset?.session;
     const rows = new Map(sessions.map((session) => [session.id, this.#row(session)]));
     this.#rows = rows;
@@ -641,7 +646,7 @@ class Sessions {
       if (cell.textContent !== text) cell.textContent = text;
     });
     const button = row.querySelector("button");
-    button.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "nobody yet"}`);
+    button.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "an unidentified user"}`);
     button.onclick = () => this.#disconnect(session);
     return row;
   }
@@ -653,21 +658,22 @@ class Sessions {
     return element("tr", {}, ...cells, name, element("td", {}, button));
   }
 
-  // Or on the table, where that session has gone.
+  // Focuses a session, or the table if the session has ended.
   #focus(session) {
     (document.querySelector(`[data-session="${session}"]`) ?? byId("sessions-region")).focus();
   }
 
   async #disconnect({ id, user }) {
-    const isConfirmed = await confirmAction(`Session ${id.slice(0, 8)} of ${user ?? "nobody yet"} is closed with 4010, and does not come back by itself.`);
-    // The list may have been drawn anew behind the dialog.
+    const name = `session ${id.slice(0, 8)} of ${user ?? "an unidentified user"}`;
+    const isConfirmed = await confirmAction(`This closes ${name} with code 4010. The client does not reconnect by itself.`);
+    // The list may have been refreshed while the dialog was open.
     this.#focus(id);
     if (isConfirmed) await this.#post(`v1/sessions/${id}/disconnect`);
   }
 
   async #disconnectUser() {
     const user = this.#user();
-    if (!(await confirmAction(`All sessions of ${user} on this replica are closed with 4010.`))) return;
+    if (!(await confirmAction(`This closes all sessions of ${user} on this replica with code 4010.`))) return;
     await this.#post(`v1/users/${encodeURIComponent(user)}/disconnect`);
   }
 
@@ -684,11 +690,11 @@ class Sessions {
 
 // chart.js
 
-// A chart of the last two minutes, with a scale, times, the value at the pointer, and a text for screen readers.
+// A chart of the last two minutes with a scale, times, the value at the pointer, and a text for screen readers.
 
 
 const SPAN_MS = 120_000;
-// A longer time without a value is a gap in the curve.
+// Values further apart than this are not connected.
 const GAP_MS = 7_000;
 const WIDTH = 120;
 const HEIGHT = 32;
@@ -701,7 +707,7 @@ function svgElement(name, attributes) {
 }
 
 class Chart {
-  // Values with their times; null if there is none.
+  // Values with their times; a value is null when the gateway did not answer.
   #points = [];
   #format;
   #name;
@@ -723,9 +729,9 @@ class Chart {
     this.#name = figure.querySelector("figcaption").textContent;
     const ground = svgElement("line", { class: "ground", x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 });
     this.#svg.append(ground, this.#area, this.#curve);
-    this.#svg.setAttribute("aria-label", `${this.#name}: nothing yet`);
+    this.#svg.setAttribute("aria-label", `${this.#name}: no values yet`);
     const plot = element("div", { class: "plot" }, this.#svg, this.#top, this.#bottom, this.#hovered);
-    // The label of the curve has them as text.
+    // Screen readers get the same values from the label of the curve.
     const times = element("div", { class: "times", "aria-hidden": "true" }, this.#from, this.#to);
     for (const part of [this.#top, this.#bottom, this.#hovered]) part.setAttribute("aria-hidden", "true");
     plot.addEventListener("pointermove", (event) => this.#hover(event));
@@ -733,7 +739,7 @@ class Chart {
     figure.append(this.#number, plot, times);
   }
 
-  // Adds a value; null if there is none. `remark` is shown next to the number.
+  // Adds a value, or null if it is unknown. `remark` is shown next to the number.
   add(value, remark = "") {
     const text = value === null ? "–" : this.#format(value);
     this.#figure.classList.remove("stale");
@@ -743,13 +749,13 @@ class Chart {
     this.#svg.setAttribute("aria-label", `${this.#name}: ${text} ${remark}${this.#range()}`);
   }
 
-  // The gateway does not answer: the number is from `since`.
+  // Marks the number as stale, as of `since`, because the gateway does not answer.
   markStale(since) {
     this.#append(null);
     if (this.#figure.classList.contains("stale") || since === null) return;
     this.#figure.classList.add("stale");
     const text = this.#number.firstChild?.textContent ?? "–";
-    this.#number.replaceChildren(text, " ", element("small", {}, `stale, from ${formatTime(since)}`));
+    this.#number.replaceChildren(text, " ", element("small", {}, `stale, as of ${formatTime(since)}`));
     this.#svg.setAttribute("aria-label", `${this.#name}: stale, ${text} at ${formatTime(since)}${this.#range()}`);
   }
 
@@ -786,7 +792,7 @@ class Chart {
       last = (((point.at - start) / SPAN_MS) * WIDTH).toFixed(1);
       const y = (HEIGHT - 1 - (point.value / max) * (HEIGHT - 3)).toFixed(1);
       Object.assign(point, { x: Number(last), y });
-      // The first of a row is drawn as a dot, until there is a second one.
+      // A single value is drawn as a dot.
       const piece = startX === null ? `M${last} ${y}h.01` : `L${last} ${y}`;
       if (startX === null) startX = last;
       curve += piece;
@@ -821,7 +827,7 @@ class Chart {
 
 // status.js
 
-// The head of the page and its charts: asked for every two seconds, while somebody looks.
+// The header of the page and the charts, refreshed every two seconds while the page is visible.
 
 
 const STATUS_INTERVAL_MS = 2_000;
@@ -829,10 +835,10 @@ const formatWhole = (value) => String(Math.round(value));
 const formatShort = (value) => (value >= 100 ? formatWhole(value) : value.toFixed(1));
 
 class Status {
-  // The latest answer.
+  // The latest status, or null before the first answer.
   latest = null;
   #before = null;
-  // When that was.
+  // The time of the latest status.
   #since = null;
   #timer = 0;
   #changed;
@@ -845,8 +851,8 @@ class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` gets each answer, `failed` the time of the last answer if there is none; `roundTrip` returns the latency
-  // measured on the console's own socket.
+  // `changed` is called with each status, and `failed` with the time of the latest status when the gateway does not
+  // answer. `roundTrip` returns the latency of the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;
@@ -854,7 +860,7 @@ class Status {
     document.addEventListener("visibilitychange", () => this.refresh());
   }
 
-  // Asks now, and from now on.
+  // Refreshes now, and regularly while the page is visible.
   async refresh() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
@@ -862,7 +868,7 @@ class Status {
       this.#apply(await request("GET", "v1/status"));
     } catch (error) {
       this.#showError(error);
-      // After a missing or wrong key, no more requests are sent until another key is entered.
+      // After a missing or wrong key, no request is sent until another key is entered.
       if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
@@ -887,7 +893,7 @@ class Status {
     this.#changed(status);
   }
 
-  // Null for the first answer, after a restart, and after a time in the background.
+  // Null for the first status, after a restart of the gateway, and after time in the background.
   #rate(status, at) {
     const before = this.#before;
     const isOld = before === null || at - before.at > 3 * STATUS_INTERVAL_MS;
@@ -899,20 +905,20 @@ class Status {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
     this.#failed(this.#since);
-    const seen = this.#since ? ` The figures are from ${formatTime(this.#since)}.` : "";
+    const seen = this.#since ? ` The figures are as of ${formatTime(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
-      showHealth("Wrong key", "bad", `This gateway has another key. Enter the right one.${seen}`);
+      showHealth("Wrong key", "bad", `The gateway rejected this key. Enter the value of admin.api_key.${seen}`);
     } else if (error.status === 401) {
-      showHealth("Key needed", "warn", `This gateway requires its admin key.${seen}`);
+      showHealth("Key required", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
-      showHealth("Refused", "bad", `${error.message}.${seen}`);
+      showHealth("Error", "bad", `${error.message}.${seen}`);
     } else {
       showHealth("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
 }
 
-// The state in one or two words, and what is to be said of it.
+// Shows the state in one or two words, and its reasons as a notice.
 function showHealth(text, kind, reasons) {
   const health = byId("health");
   if (health.textContent !== text) health.textContent = text;
@@ -922,7 +928,7 @@ function showHealth(text, kind, reasons) {
 
 // main.js
 
-// The console: the parts of the page, put together.
+// Creates the parts of the page and connects them.
 
 
 initDialogs();

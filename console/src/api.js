@@ -1,4 +1,4 @@
-// The admin API. The key lives in this module's memory and goes nowhere but into the Authorization header.
+// The admin API. The key stays in this module's memory and is sent only in the Authorization header.
 
 import { byId, onSubmit } from "./page.js";
 
@@ -13,7 +13,7 @@ export class ApiError extends Error {
   }
 }
 
-// A worker may take two seconds; what takes longer than this does not come.
+// The gateway answers within two seconds, even if a worker does not respond.
 const REQUEST_TIMEOUT_MS = 10_000;
 
 export async function request(method, path, body) {
@@ -38,19 +38,19 @@ function showKeyDialog() {
   dialog.showModal();
 }
 
-// Whether a wrong key was given.
+// Whether the gateway rejected the last key.
 export const isKeyWrong = () => !byId("key-wrong").hidden;
 
-// Calls `changed` with each new key.
+// Calls `changed` after each new key.
 export function initKeyDialog(changed) {
   onSubmit("key-form", () => {
     key = byId("key").value.trim();
     byId("key").value = "";
     byId("key-wrong").hidden = true;
-    byId("key-dialog").close("given");
+    byId("key-dialog").close("entered");
     changed();
   });
-  // Whoever does not have the key is not asked again every two seconds.
-  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "given"));
+  // After "Cancel" the dialog does not reopen with the next request.
+  byId("key-dialog").addEventListener("close", ({ target }) => (wasDismissed = target.returnValue !== "entered"));
   byId("key-button").addEventListener("click", showKeyDialog);
 }

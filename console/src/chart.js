@@ -1,9 +1,9 @@
-// A chart of the last two minutes, with a scale, times, the value at the pointer, and a text for screen readers.
+// A chart of the last two minutes with a scale, times, the value at the pointer, and a text for screen readers.
 
 import { formatTime, element } from "./page.js";
 
 const SPAN_MS = 120_000;
-// A longer time without a value is a gap in the curve.
+// Values further apart than this are not connected.
 const GAP_MS = 7_000;
 const WIDTH = 120;
 const HEIGHT = 32;
@@ -16,7 +16,7 @@ function svgElement(name, attributes) {
 }
 
 export class Chart {
-  // Values with their times; null if there is none.
+  // Values with their times; a value is null when the gateway did not answer.
   #points = [];
   #format;
   #name;
@@ -38,9 +38,9 @@ export class Chart {
     this.#name = figure.querySelector("figcaption").textContent;
     const ground = svgElement("line", { class: "ground", x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5 });
     this.#svg.append(ground, this.#area, this.#curve);
-    this.#svg.setAttribute("aria-label", `${this.#name}: nothing yet`);
+    this.#svg.setAttribute("aria-label", `${this.#name}: no values yet`);
     const plot = element("div", { class: "plot" }, this.#svg, this.#top, this.#bottom, this.#hovered);
-    // The label of the curve has them as text.
+    // Screen readers get the same values from the label of the curve.
     const times = element("div", { class: "times", "aria-hidden": "true" }, this.#from, this.#to);
     for (const part of [this.#top, this.#bottom, this.#hovered]) part.setAttribute("aria-hidden", "true");
     plot.addEventListener("pointermove", (event) => this.#hover(event));
@@ -48,7 +48,7 @@ export class Chart {
     figure.append(this.#number, plot, times);
   }
 
-  // Adds a value; null if there is none. `remark` is shown next to the number.
+  // Adds a value, or null if it is unknown. `remark` is shown next to the number.
   add(value, remark = "") {
     const text = value === null ? "–" : this.#format(value);
     this.#figure.classList.remove("stale");
@@ -58,13 +58,13 @@ export class Chart {
     this.#svg.setAttribute("aria-label", `${this.#name}: ${text} ${remark}${this.#range()}`);
   }
 
-  // The gateway does not answer: the number is from `since`.
+  // Marks the number as stale, as of `since`, because the gateway does not answer.
   markStale(since) {
     this.#append(null);
     if (this.#figure.classList.contains("stale") || since === null) return;
     this.#figure.classList.add("stale");
     const text = this.#number.firstChild?.textContent ?? "–";
-    this.#number.replaceChildren(text, " ", element("small", {}, `stale, from ${formatTime(since)}`));
+    this.#number.replaceChildren(text, " ", element("small", {}, `stale, as of ${formatTime(since)}`));
     this.#svg.setAttribute("aria-label", `${this.#name}: stale, ${text} at ${formatTime(since)}${this.#range()}`);
   }
 
@@ -101,7 +101,7 @@ export class Chart {
       last = (((point.at - start) / SPAN_MS) * WIDTH).toFixed(1);
       const y = (HEIGHT - 1 - (point.value / max) * (HEIGHT - 3)).toFixed(1);
       Object.assign(point, { x: Number(last), y });
-      // The first of a row is drawn as a dot, until there is a second one.
+      // A single value is drawn as a dot.
       const piece = startX === null ? `M${last} ${y}h.01` : `L${last} ${y}`;
       if (startX === null) startX = last;
       curve += piece;

@@ -1,9 +1,13 @@
-// One WebSocket to the gateway and what is known of its channels. Cutting it and coming back continues where it was.
+// One WebSocket to the gateway and the state of its channels. After a cut, the next connection resumes each channel.
 
 const HEARTBEAT_INTERVAL_MS = 2_000;
 
-// What a close code means, where its reason does not say it all (docs/protocol.md has them all).
+// The close codes after which a client must not reconnect (docs/protocol.md).
 const FINAL_CODES = new Set([4003, 4010]);
+
+// Browsers report an unreachable gateway and a refused handshake with the same code, 1006.
+const REFUSED = "Not connected: the gateway is unreachable or refused the connection. "
+  + "server.allowed_origins must contain this page's origin.";
 
 const hasLost = ({ channels = [] }) => channels.some(({ recovered }) => recovered === false);
 
@@ -11,26 +15,27 @@ export class Client {
   // "idle", "connecting", "ready", "cut" or "closed".
   state = "idle";
   version = 2;
-  // By name: the position up to which everything has been heard, whether it was recovered, and whether
-  // the gateway still has to read its history.
+  // By name: the position up to which everything was received, whether it was recovered, and whether the gateway still
+  // has to read the history.
   channels = new Map();
   // The latest round trip, in milliseconds.
   roundTrip = null;
   #socket = null;
   #heartbeatTimer = 0;
   #pendingSince = null;
-  // When the last beat was due. Timers stop while the page is in the background or the machine sleeps.
+  // When the timer last fired. Timers stop while the page is in the background or the machine sleeps.
   #lastTick = 0;
   #events;
 
-  // `told` has methods: sent, received (text, op), note (text), changed (text, kind), message (channel, text).
+  // `events` has the methods sent(text, op), received(text, op), note(text), changed(text, kind) and
+  // message(channel, text, message).
   constructor(events) {
     this.#events = events;
-    // Time in the background is not latency of the gateway, so pending messages are not measured.
+    // Time in the background is not latency of the gateway, so a pending heartbeat is not measured.
     document.addEventListener("visibilitychange", () => (this.#pendingSince = null));
   }
 
-  // Connects. `requested` lists channels; those known from before are continued.
+  // Connects and subscribes to the `requested` channels. Channels that are already known are resumed.
   open(url, version, token, requested) {
     this.#dropSocket();
     this.version = version;
@@ -48,14 +53,14 @@ export class Client {
     socket.onclose = ifCurrent(({ code, reason }) => this.#handleClose(code, reason));
   }
 
-  // As when a network goes away: nothing more is heard, and what was heard is remembered.
+  // Drops the connection, as a network failure does. The positions are kept.
   cut() {
     this.#dropSocket();
-    this.#events.note("the line is cut");
-    this.#setState("cut", "The line is cut. Publish something durable, then come back.");
+    this.#events.note("connection cut");
+    this.#setState("cut", "The connection is cut. Publish a durable message, then reconnect.");
   }
 
-  // For good: nothing is continued.
+  // Closes the connection and forgets all positions.
   close() {
     this.#dropSocket();
     this.channels.clear();
@@ -63,7 +68,7 @@ export class Client {
     this.#setState("closed", "Closed.");
   }
 
-  // Whoever connects as somebody else continues nothing.
+  // Forgets all positions, because they belong to another user.
   clearChannels() {
     this.channels.clear();
   }
@@ -131,7 +136,7 @@ export class Client {
     this.#setState(this.state, `${channel}: ${state}${why}${how}`, isError ? "bad" : rest.recovered === false ? "warn" : "");
   }
 
-  // A channel that recovers keeps the position that was sent, if there was one: it is sent again after a cut.
+  // A recovering channel keeps the position that was sent in Identify, so that it is sent again after a cut.
   #updateChannel({ channel, state, position = null, recovered }) {
     this.channels.set(channel, { position, recovered, isRecovering: state === "recovering" });
   }
@@ -142,10 +147,10 @@ export class Client {
     const lost = names(({ recovered }) => recovered === false);
     const isWhole = !recovering && !lost && names(({ recovered }) => recovered);
     const lists = [lost && `; not recovered: ${lost}`, recovering && `; recovering: ${recovering}`];
-    return isWhole ? "; everything durable was recovered" : lists.join("");
+    return isWhole ? "; all durable messages recovered" : lists.join("");
   }
 
-  // A heartbeat of ours is answered at once, before anything else that waits here: the time is the gateway's.
+  // The gateway answers a heartbeat before queued messages, so the round trip does not include their delivery.
   #measureRoundTrip() {
     if (document.hidden || this.#wasSuspended()) this.#pendingSince = null;
     this.#lastTick = performance.now();
@@ -168,9 +173,9 @@ export class Client {
   #handleClose(code, reason) {
     this.#dropSocket();
     this.#events.note(`closed by the gateway: ${code} ${reason}`);
-    const why = code === 1006 ? "No connection, or it was refused (is this page's origin in server.allowed_origins?)" : `Closed: ${code} ${reason}`;
+    const text = code === 1006 ? REFUSED : `Closed: ${code} ${reason}`;
     if (FINAL_CODES.has(code)) this.channels.clear();
-    this.#setState(FINAL_CODES.has(code) ? "closed" : "cut", why, "bad");
+    this.#setState(FINAL_CODES.has(code) ? "closed" : "cut", text, "bad");
   }
 
   #dropSocket() {

@@ -1,4 +1,4 @@
-// Connecting as a user, its channels, and what comes.
+// Connects as a user, and shows its channels and the last message.
 
 import { request } from "./api.js";
 import { Client } from "./client.js";
@@ -12,7 +12,7 @@ export class Connection {
   #identity = null;
   #onMessage;
 
-  // `status` gives the latest answer; `heard` is told of each message, `changed` of each change.
+  // `status` returns the latest status. `onMessage` is called for each message, `onChange` for each change of state.
   constructor(frames, status, onMessage, onChange) {
     this.#status = status;
     this.#onMessage = onMessage;
@@ -36,11 +36,11 @@ export class Connection {
     return this.#client.roundTrip;
   }
 
-  // Whether a token must be given depends on the gateway.
+  // A token is required unless the gateway mints one.
   updateStatus({ minting }) {
     this.#updateButtons();
     byId("token").required = !minting;
-    byId("token-hint").textContent = minting ? "(left empty: minted for this user)" : "(as the login service gives it)";
+    byId("token-hint").textContent = minting ? "(optional: the gateway mints one)" : "(from your login service)";
   }
 
   async #connect() {
@@ -73,12 +73,12 @@ export class Connection {
   #showState(text, kind) {
     const { state } = this.#client;
     setStatus("connection-state", text, kind);
-    byId("connect").textContent = state === "cut" ? "Come back" : "Connect";
+    byId("connect").textContent = state === "cut" ? "Reconnect" : "Connect";
     this.#updateButtons();
     this.#renderChannels();
   }
 
-  // What can be done now is enabled. Where the socket goes is known once the gateway has answered.
+  // Enables the buttons for the current state. The address of the socket is in the status.
   #updateButtons() {
     const { state, version } = this.#client;
     byId("connect").disabled = !this.#status() || state === "connecting" || state === "ready";
@@ -96,8 +96,8 @@ export class Connection {
         row.append(element("span", { class: recovered ? "good" : "bad" }, `recovered: ${recovered}`));
       }
       if (channel !== "all" && channel !== `user:${byId("user").value.trim()}` && this.#client.state === "ready") {
-        const button = element("button", { type: "button", class: "quiet small" }, "Leave");
-        button.setAttribute("aria-label", `Leave ${channel}`);
+        const button = element("button", { type: "button", class: "quiet small" }, "Unsubscribe");
+        button.setAttribute("aria-label", `Unsubscribe from ${channel}`);
         button.addEventListener("click", () => this.#client.unsubscribe(channel));
         row.append(button);
       }

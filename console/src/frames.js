@@ -1,4 +1,4 @@
-// Every frame of the console's socket, both ways, the latest first.
+// The list of frames of the console's socket, in both directions, newest first.
 
 import { byId, formatBytes, formatTime, element } from "./page.js";
 
@@ -9,7 +9,7 @@ const OP_NAMES = {
 };
 const encoder = new TextEncoder();
 
-// A token is nothing to be read over somebody's shoulder.
+// Tokens are secret, also on a shared screen.
 export const maskToken = (text) => text.replace(/("token":)"(?:[^"\\]|\\.)*"/, '$1"…"');
 
 export class Frames {
@@ -35,15 +35,15 @@ export class Frames {
     this.#add("received", "← received", text, op);
   }
 
-  // What happens to the line itself.
+  // Adds an event of the connection itself.
   note(text) {
     this.#prepend("event", element("span", { class: "time" }, formatTime(new Date(), true)), element("span", { class: "event" }, text));
   }
 
   #add(kind, direction, text, op) {
-    const isBeat = op === 10 || op === 11;
+    const isHeartbeat = op === 10 || op === 11;
     this.#prepend(
-      isBeat ? "heartbeat" : "frame",
+      isHeartbeat ? "heartbeat" : "frame",
       element("span", { class: "time" }, formatTime(new Date(), true)),
       element("span", { class: kind }, direction),
       element("span", {}, OP_NAMES[op] ?? `op ${op}`),
@@ -56,6 +56,6 @@ export class Frames {
     this.#list.prepend(element("li", { class: kind }, ...parts));
     this.#count += 1;
     if (this.#list.children.length > MAX_FRAMES) this.#list.lastElementChild.remove();
-    byId("frames-count").textContent = `${this.#count} since the page was opened, the last ${MAX_FRAMES} are kept`;
+    byId("frames-count").textContent = `${this.#count} in total, the newest ${MAX_FRAMES} are kept`;
   }
 }

@@ -1,4 +1,4 @@
-// The console: the parts of the page, put together.
+// Creates the parts of the page and connects them.
 
 import { initKeyDialog } from "./api.js";
 import { Connection } from "./connection.js";

@@ -1,4 +1,4 @@
-// The page's elements, by their id, and making new ones. Texts are set as text, never as HTML: messages are foreign.
+// Access to the page's elements. Texts are always set as text, never as HTML, because messages are untrusted.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -9,8 +9,8 @@ export function element(name, attributes = {}, ...children) {
   return created;
 }
 
-// Says something at the head of the page; nothing takes it back. What stands there already is not said again, as a
-// screen reader would at each look.
+// Shows a notice at the top of the page; an empty text hides it. An unchanged text is not set again, because screen
+// readers would repeat it.
 export function showNotice(text, kind = "") {
   const notice = byId("notice");
   if (notice.textContent !== text) notice.textContent = text;
@@ -26,11 +26,11 @@ export function setStatus(id, text, kind = "") {
   if (kind) target.classList.add(kind);
 }
 
-// Formats a time of day; frames also show milliseconds.
+// Formats a time of day.
 export const formatTime = (date, hasMilliseconds = false) =>
   date.toTimeString().slice(0, 8) + (hasMilliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
 
-// A form is handled here and never sent: the page's policy forbids that, too.
+// Handles a form without submitting it, which the content security policy forbids.
 export function onSubmit(id, handle) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
@@ -50,7 +50,7 @@ export const formatBytes = (count) => (count < 10240 ? `${count} B` : `${(count 
 
 let questions = 0;
 
-// Asks before something is ended. Resolves to whether it is wanted.
+// Asks for confirmation. Resolves to true if the user confirms.
 export function confirmAction(text) {
   const dialog = byId("confirm-dialog");
   const number = ++questions;
@@ -59,7 +59,7 @@ export function confirmAction(text) {
   dialog.showModal();
   return new Promise((resolve) => {
     const onClose = () => {
-      // A dialog says that it was closed a moment later. By then the next question may stand in it.
+      // The close event arrives later than the close itself. By then the dialog may show the next question.
       if (dialog.open && number === questions) return;
       dialog.removeEventListener("close", onClose);
       resolve(number === questions && dialog.returnValue === "yes");

@@ -1,4 +1,4 @@
-// Publishing, and how long it took until this console heard it.
+// Publishes messages, and shows the time until the console received them.
 
 import { request } from "./api.js";
 import { byId, onSubmit, setStatus } from "./page.js";
@@ -13,7 +13,7 @@ export class Publish {
     });
   }
 
-  // The console's own socket has heard a message.
+  // Handles a message that the console's own socket received.
   handleMessage(channel, text) {
     const { channel: expectedChannel, text: expectedText, at, wasHidden } = this.#pending ?? {};
     if (expectedText !== text || (channel ?? expectedChannel) !== expectedChannel) return;
@@ -33,9 +33,9 @@ export class Publish {
       field.removeAttribute("aria-invalid");
     } catch (error) {
       field.setAttribute("aria-invalid", "true");
-      return setStatus("publish-result", `The message is not JSON: ${error.message}`, "bad");
+      return setStatus("publish-result", `The message is not valid JSON: ${error.message}`, "bad");
     }
-    // As it was written: what is parsed and written again may lose digits.
+    // The original text is sent, because parsing and formatting it could lose digits.
     const body = `{"channel":${JSON.stringify(channel)},"durable":${durable},"message":${message}}`;
     setStatus("publish-result", "");
     this.#pending = { channel, text, at: performance.now() };

@@ -1,4 +1,4 @@
-// Who is connected to this replica, and ending their sessions.
+// Lists the sessions of this replica and disconnects them.
 
 import { request } from "./api.js";
 import { byId, formatBytes, formatTime, confirmAction, formatDuration, element, onSubmit, setStatus } from "./page.js";
@@ -10,7 +10,7 @@ export class Sessions {
   #timer = 0;
   // Only the answer to the latest request is used.
   #latestRequest = 0;
-  // By session id. An existing row is reused, so that a click on it is not lost.
+  // The rows by session id. Rows are reused, so that a click during a refresh is not lost.
   #rows = new Map();
 
   constructor() {
@@ -22,7 +22,7 @@ export class Sessions {
     });
   }
 
-  // Asks anew a moment after something has changed: a session that has just come or gone is there by then.
+  // Refreshes after a short delay, so that a session that has just begun or ended is listed correctly.
   refreshSoon() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.refresh(), 300);
@@ -51,11 +51,11 @@ export class Sessions {
     this.#timer = setTimeout(() => this.refresh(), SESSIONS_INTERVAL_MS);
   }
 
-  // The gateway does not answer: the list is from `since`.
+  // Marks the list as stale, as of `since`, because the gateway does not answer.
   markStale(since) {
     if (since === null) return;
     byId("sessions-region").classList.add("stale");
-    setStatus("sessions-count", `Stale, from ${formatTime(since)}`, "warn");
+    setStatus("sessions-count", `Stale, as of ${formatTime(since)}`, "warn");
   }
 
   #user() {
@@ -63,7 +63,7 @@ export class Sessions {
   }
 
   #render(sessions) {
-    // Whoever has come here by keyboard stays on the same session.
+    // The keyboard focus stays on the same session.
     const focused = document.activeElement?.dataset?.session;
     const rows = new Map(sessions.map((session) => [session.id, this.#row(session)]));
     this.#rows = rows;
@@ -89,7 +89,7 @@ export class Sessions {
       if (cell.textContent !== text) cell.textContent = text;
     });
     const button = row.querySelector("button");
-    button.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "nobody yet"}`);
+    button.setAttribute("aria-label", `Disconnect session ${session.id.slice(0, 8)} of ${session.user ?? "an unidentified user"}`);
     button.onclick = () => this.#disconnect(session);
     return row;
   }
@@ -101,21 +101,22 @@ export class Sessions {
     return element("tr", {}, ...cells, name, element("td", {}, button));
   }
 
-  // Or on the table, where that session has gone.
+  // Focuses a session, or the table if the session has ended.
   #focus(session) {
     (document.querySelector(`[data-session="${session}"]`) ?? byId("sessions-region")).focus();
   }
 
   async #disconnect({ id, user }) {
-    const isConfirmed = await confirmAction(`Session ${id.slice(0, 8)} of ${user ?? "nobody yet"} is closed with 4010, and does not come back by itself.`);
-    // The list may have been drawn anew behind the dialog.
+    const name = `session ${id.slice(0, 8)} of ${user ?? "an unidentified user"}`;
+    const isConfirmed = await confirmAction(`This closes ${name} with code 4010. The client does not reconnect by itself.`);
+    // The list may have been refreshed while the dialog was open.
     this.#focus(id);
     if (isConfirmed) await this.#post(`v1/sessions/${id}/disconnect`);
   }
 
   async #disconnectUser() {
     const user = this.#user();
-    if (!(await confirmAction(`All sessions of ${user} on this replica are closed with 4010.`))) return;
+    if (!(await confirmAction(`This closes all sessions of ${user} on this replica with code 4010.`))) return;
     await this.#post(`v1/users/${encodeURIComponent(user)}/disconnect`);
   }
 

@@ -1,4 +1,4 @@
-// The head of the page and its charts: asked for every two seconds, while somebody looks.
+// The header of the page and the charts, refreshed every two seconds while the page is visible.
 
 import { request, isKeyWrong } from "./api.js";
 import { Chart } from "./chart.js";
@@ -9,10 +9,10 @@ const formatWhole = (value) => String(Math.round(value));
 const formatShort = (value) => (value >= 100 ? formatWhole(value) : value.toFixed(1));
 
 export class Status {
-  // The latest answer.
+  // The latest status, or null before the first answer.
   latest = null;
   #before = null;
-  // When that was.
+  // The time of the latest status.
   #since = null;
   #timer = 0;
   #changed;
@@ -25,8 +25,8 @@ export class Status {
     link: new Chart(byId("chart-link"), (up) => (up ? "up" : "down")),
   };
 
-  // `changed` gets each answer, `failed` the time of the last answer if there is none; `roundTrip` returns the latency
-  // measured on the console's own socket.
+  // `changed` is called with each status, and `failed` with the time of the latest status when the gateway does not
+  // answer. `roundTrip` returns the latency of the console's own socket.
   constructor(changed, failed, roundTrip) {
     this.#changed = changed;
     this.#failed = failed;
@@ -34,7 +34,7 @@ export class Status {
     document.addEventListener("visibilitychange", () => this.refresh());
   }
 
-  // Asks now, and from now on.
+  // Refreshes now, and regularly while the page is visible.
   async refresh() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
@@ -42,7 +42,7 @@ export class Status {
       this.#apply(await request("GET", "v1/status"));
     } catch (error) {
       this.#showError(error);
-      // After a missing or wrong key, no more requests are sent until another key is entered.
+      // After a missing or wrong key, no request is sent until another key is entered.
       if (error.status === 401) return;
     }
     clearTimeout(this.#timer);
@@ -67,7 +67,7 @@ export class Status {
     this.#changed(status);
   }
 
-  // Null for the first answer, after a restart, and after a time in the background.
+  // Null for the first status, after a restart of the gateway, and after time in the background.
   #rate(status, at) {
     const before = this.#before;
     const isOld = before === null || at - before.at > 3 * STATUS_INTERVAL_MS;
@@ -79,20 +79,20 @@ export class Status {
     this.#before = null;
     for (const chart of Object.values(this.#charts)) chart.markStale(this.#since);
     this.#failed(this.#since);
-    const seen = this.#since ? ` The figures are from ${formatTime(this.#since)}.` : "";
+    const seen = this.#since ? ` The figures are as of ${formatTime(this.#since)}.` : "";
     if (error.status === 401 && isKeyWrong()) {
-      showHealth("Wrong key", "bad", `This gateway has another key. Enter the right one.${seen}`);
+      showHealth("Wrong key", "bad", `The gateway rejected this key. Enter the value of admin.api_key.${seen}`);
     } else if (error.status === 401) {
-      showHealth("Key needed", "warn", `This gateway requires its admin key.${seen}`);
+      showHealth("Key required", "warn", `This gateway requires its admin key.${seen}`);
     } else if (error.status) {
-      showHealth("Refused", "bad", `${error.message}.${seen}`);
+      showHealth("Error", "bad", `${error.message}.${seen}`);
     } else {
       showHealth("No answer", "bad", `The admin port does not answer. Retrying.${seen}`);
     }
   }
 }
 
-// The state in one or two words, and what is to be said of it.
+// Shows the state in one or two words, and its reasons as a notice.
 function showHealth(text, kind, reasons) {
   const health = byId("health");
   if (health.textContent !== text) health.textContent = text;
