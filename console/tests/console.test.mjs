@@ -25,8 +25,9 @@ after(async () => {
 // Takes a picture for docs/images if SCREENSHOTS is set.
 const picture = (page, name, options) => images && page.screenshot({ path: join(images, `${name}.png`), ...options });
 
-// Fills the charts of a picture: another user connects and receives messages.
+// Gives the charts of a picture some values: time passes while another user receives messages.
 async function fillCharts() {
+  if (!images) return;
   const other = await openConsole(browser, gateway);
   await connect(other, "41");
   for (let number = 0; number < 36; number++) {
@@ -39,8 +40,8 @@ async function fillCharts() {
 
 test("a published message is shown, and its frames are listed", async () => {
   const page = await openConsole(browser, gateway);
-  if (images) await fillCharts();
   await connect(page, "42");
+  await fillCharts();
   await publish(page, "user:42", '{"content": "Testing post"}', false);
   await waitForText(page, "#last-message", '{"content":"Testing post"}');
   await waitForText(page, "#publish-result", "Received here after");
@@ -61,6 +62,7 @@ test("a published message is shown, and its frames are listed", async () => {
 test("durable messages are recovered and shown after a reconnect", async () => {
   const page = await openConsole(browser, gateway);
   await connect(page, "43", "public:news");
+  await fillCharts();
   await publish(page, "public:news", '{"number": 1}', true);
   await waitForText(page, "#last-message", '{"number":1}');
   await page.getByRole("button", { name: "Cut connection" }).click();
@@ -72,6 +74,7 @@ test("durable messages are recovered and shown after a reconnect", async () => {
   await waitForText(page, "#connection-state", "all durable messages recovered");
   await waitForText(page, "#last-message", '{"number":2}');
   assert.equal(await page.locator("#channel-list").getByText("recovered: true").count(), 3);
+  await waitForText(page, "#chart-latency .value", "ms");
   await assertAccessible(page, "after a resume");
   await picture(page, "console-resume");
   await close(page);
@@ -196,17 +199,19 @@ test("a confirmation that reopens at once gets its own answer", async () => {
 
 test("the pictures of the documentation are taken", { skip: !images }, async () => {
   const phone = await openConsole(browser, gateway, { viewport: { width: 360, height: 740 }, colorScheme: "dark" });
+  const dark = await openConsole(browser, gateway, { colorScheme: "dark" });
   await connect(phone, "49", "public:news");
+  await connect(dark, "50");
+  await fillCharts();
   await publish(phone, "public:news", '{"text": "Good evening"}', true);
   await waitForText(phone, "#last-message", "Good evening");
   await phone.evaluate(() => scrollTo(0, 0));
   await picture(phone, "console-phone");
   await close(phone);
-  const dark = await openConsole(browser, gateway, { colorScheme: "dark" });
-  await connect(dark, "49");
-  await publish(dark, "user:49", '{"content": "Good night"}', true);
+  await publish(dark, "user:50", '{"content": "Good night"}', true);
   await waitForText(dark, "#last-message", "Good night");
-  await picture(dark, "console-dark");
+  // The clip ends between two panels.
+  await picture(dark, "console-dark", { clip: { x: 0, y: 0, width: 1200, height: 862 } });
   await close(dark);
 });
 
