@@ -169,7 +169,7 @@ describe('tabs whose worker has ended', () => {
     assert.equal(first.socket.ops(4).length + socket.ops(4).length, 0);
   });
 
-  it('whose user changes receive only the new user\'s messages', async (test) => {
+  it("whose user changes receive only the new user's messages", async (test) => {
     const workers = new Workers(FakeLocks.install(test));
     const { tab, events } = open(workers.get);
     await accept(1);
@@ -186,7 +186,7 @@ describe('tabs whose worker has ended', () => {
     assert.equal(has(events, 'refused'), false);
   });
 
-  it('repeatedly open their own sockets in the end', async (test) => {
+  it('open their own sockets after several workers have ended', async (test) => {
     const workers = new Workers(FakeLocks.install(test));
     const { tab, events } = open(workers.get);
     const room = tab.subscribe(ROOM);
