@@ -1,4 +1,10 @@
-//! What the documentation says is true: about the tests, the metrics, the alerts, and where its links lead.
+//! Checks that the documentation agrees with the tests, the code, the metrics and the deployment files.
+//!
+//! - `compose`: docker-compose.yml and the files that it mounts
+//! - `errors`: docs/errors.md lists every error
+//! - `links`: links and file names lead to existing files
+//! - `metrics`: docs/operations/metrics.md, the dashboard and the alerts
+//! - `reasons`: the values of the labels of metrics
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +19,7 @@ use std::fs;
 use std::path::Path;
 
 #[test]
-fn every_test_that_the_table_of_faults_names_exists() {
+fn every_test_named_by_the_security_page_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     collect(&root.join("tests"), &mut sources);
@@ -22,11 +28,11 @@ fn every_test_that_the_table_of_faults_names_exists() {
     let text = fs::read_to_string(root.join("docs/security.md")).unwrap();
     let table = text.split("## Faults and their tests").nth(1).unwrap();
     let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
-    assert!(rows.len() > 40, "only {} rows were found", rows.len());
+    assert!(rows.len() > 40, "only {} rows found", rows.len());
     for row in rows {
         let tests = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
         let names: Vec<_> = tests.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "no test: {row}");
+        assert!(!names.is_empty(), "this row names no test: {row}");
         for name in names {
             assert!(sources.contains(&format!("#[test]\nfn {name}()")), "there is no test {name}");
         }
@@ -34,7 +40,7 @@ fn every_test_that_the_table_of_faults_names_exists() {
 }
 
 #[test]
-fn the_faults_of_delivery_and_their_tests_are_the_same() {
+fn delivery_faults_and_their_tests_match() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
     collect(&root.join("tests/it/delivery"), &mut sources);
@@ -51,12 +57,15 @@ fn the_faults_of_delivery_and_their_tests_are_the_same() {
         .filter(|pair| pair[0] == "#[test]")
         .map(|pair| pair[1].trim_start_matches("fn ").split('(').next().unwrap())
         .collect();
-    assert!(tests.len() > 80, "only {} tests were found", tests.len());
+    assert!(tests.len() > 80, "only {} tests found", tests.len());
     let differing: Vec<_> = named.symmetric_difference(&tests).collect();
-    assert!(differing.is_empty(), "only in docs/faults.md or only in tests/it/delivery: {differing:?}");
+    assert!(
+        differing.is_empty(),
+        "these tests are only in docs/faults.md or only in tests/it/delivery: {differing:?}"
+    );
 }
 
-/// The text of every source file below a folder, without indentation.
+/// Appends every source file below a folder to `text`, without indentation.
 fn collect(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
