@@ -18,13 +18,34 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+/// The sources of the gateway, its crates and its tests.
+fn all_sources(root: &Path) -> String {
+    let mut sources = String::new();
+    for folder in ["tests", "src", "crates"] {
+        collect(&root.join(folder), &mut sources);
+    }
+    sources
+}
+
+#[test]
+fn every_test_named_by_contributing_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources = all_sources(root);
+    let text = fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap();
+    let is_test_name = |code: &&str| {
+        code.matches('_').count() >= 3 && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    let named: Vec<_> = text.split('`').skip(1).step_by(2).filter(is_test_name).collect();
+    assert!(named.len() > 10, "only {named:?}");
+    for name in named {
+        assert!(sources.contains(&format!("fn {name}()")), "there is no test {name}");
+    }
+}
+
 #[test]
 fn every_test_named_by_the_security_page_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut sources = String::new();
-    collect(&root.join("tests"), &mut sources);
-    collect(&root.join("src"), &mut sources);
-    collect(&root.join("crates"), &mut sources);
+    let sources = all_sources(root);
     let text = fs::read_to_string(root.join("docs/security.md")).unwrap();
     let table = text.split("## Faults and their tests").nth(1).unwrap();
     let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
